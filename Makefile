@@ -1,0 +1,69 @@
+# The verbs of the house, the same on a laptop and in CI. `make help` lists them.
+#
+# Needed: Python 3.11 or later with its venv module. Everything else is pinned, with hashes, in requirements/, and goes
+# into .venv. Two stamps, so that running needs nothing that only developing needs.
+
+PYTHON ?= $(shell for python in python3.11 python3; do $$python -c '' 2>/dev/null && echo $$python && break; done)
+IN := .venv/bin
+INSTALL := $(IN)/python -m pip install -qq --disable-pip-version-check
+RUN := .venv/run.stamp
+DEV := .venv/dev.stamp
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all check fix bench lock clean .venv
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(RUN) ## start Onhook with a simulated PBX that posts real webhooks
+	$(IN)/onhook serve --demo $(ARGS)
+
+test: $(DEV) ## the tests, without the slow ones; ARGS="-k queue" picks some
+	$(IN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+test-all: $(DEV) ## all tests: kill -9, full disk, long runs
+	$(IN)/python -m pytest -n 2 $(ARGS)
+
+check: $(DEV) ## format, lint and types, changing nothing
+	$(IN)/ruff format --check .
+	$(IN)/ruff check .
+	$(IN)/mypy
+
+fix: $(DEV) ## format, and repair what ruff can repair
+	$(IN)/ruff check --fix-only .
+	$(IN)/ruff format .
+
+bench: $(DEV) ## one table of figures, each beside its yardstick
+	$(IN)/python -m bench $(ARGS)
+
+lock: $(DEV) ## pin the newest releases, with hashes, in requirements/*.txt
+	for set in run dev; do \
+	  $(IN)/uv pip compile --no-config --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	    requirements/$$set.in --output-file requirements/$$set.txt || exit 1; \
+	done
+
+clean: ## remove .venv, caches and test output; the data directory stays
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist src/onhook.egg-info test-output
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+.venv: $(DEV) ## make .venv with all that running and developing need
+
+$(RUN): requirements/run.txt pyproject.toml
+	@test -n "$(PYTHON)" || \
+	  { echo "Onhook needs Python 3.11 or later, and there is no python3 in the PATH: install it." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Onhook needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) -V 2>&1): make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Onhook needs Python's venv module, and $(PYTHON) has none: install it (on Debian: apt install python3-venv)." >&2; exit 1; }
+	@echo "Installing what requirements/run.txt pins into .venv; the first time takes a minute or two."
+	@test -x $(IN)/pip || $(PYTHON) -m venv .venv
+	@$(INSTALL) --require-hashes -r requirements/run.txt
+	@$(INSTALL) --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(DEV): requirements/dev.txt $(RUN)
+	@echo "Installing what requirements/dev.txt pins into .venv."
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
