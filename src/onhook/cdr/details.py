@@ -1,0 +1,58 @@
+"""The 18 fields of event 30012 (PROTOCOL.md 2.1), under the event's own names.
+
+Laws: a text nobody sent is empty; a number nobody sent is None, never zero; members we do not know are
+kept in `extra` under their own names. Values are frozen.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+# A call longer than a year is a misreading, not a call: such a value is kept in `extra`, not summed.
+DURATION_SECONDS_MAX = 366 * 86_400
+
+_FOLDED = re.compile(r"[\s_]+")
+
+
+class CallDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """What one report says of one leg of a call.
+
+    Durations are whole seconds. `time_start` is the PBX's wall clock, `YYYY-MM-DD HH:MM:SS`, without a zone.
+    """
+
+    call_id: str
+    time_start: str
+    call_from: str
+    call_to: str
+    call_duration: int | None = None
+    talk_duration: int | None = None
+    src_trunk_name: str = ""
+    dst_trunk_name: str = ""
+    pin_code: str = ""
+    status: str = ""
+    type: str = ""
+    recording: str = ""
+    did_number: str = ""
+    did_name: str = ""
+    agent_ring_time: int | None = None
+    uid: str = ""
+    call_note_id: str = ""
+    enb_call_note: int | None = None
+    extra: dict[str, Any] = {}
+
+
+DETAIL_FIELDS: tuple[str, ...] = tuple(f for f in CallDetails.__struct_fields__ if f != "extra")
+"""The 18 names, in the order of DESIGN.md 1."""
+
+NUMBER_FIELDS = frozenset({"call_duration", "talk_duration", "agent_ring_time", "enb_call_note"})
+"""Those of the 18 that are whole numbers; the others are text."""
+
+
+def folded(text: str) -> str:
+    """`status` and `type` for comparison: case, spaces and underscores do not count (PROTOCOL.md 2.2).
+
+    >>> folded("No_Answer") == folded("NO ANSWER") == folded("NOANSWER")
+    True
+    """
+    return _FOLDED.sub("", text).upper()

@@ -1,0 +1,48 @@
+"""When two reports mean the same (PROTOCOL.md 2.5): a record is (`sn`, `call_id`, `time_start`, number of `call_to`).
+
+`uid` and `call_id` alone identify nothing: on current firmware all legs of a call share both.
+"""
+
+import hashlib
+
+from onhook.cdr.details import CallDetails
+
+RecordKey = tuple[str, str, str, str]
+"""(`sn`, `call_id`, `time_start`, number of `call_to`)."""
+
+
+def number_of(party: str) -> str:
+    """The number in `Name<number>`: the last `<…>` at the end, else the whole trimmed text (PROTOCOL.md 2.6).
+
+    >>> number_of('Bob "B" <1002> '), number_of(" 1002"), number_of("Satisfaction Survey")
+    ('1002', '1002', 'Satisfaction Survey')
+    """
+    text = party.strip()
+    if not text.endswith(">"):
+        return text
+    opening = text.rfind("<")
+    return text[opening + 1 : -1].strip() if opening >= 0 else text
+
+
+def name_of(party: str) -> str:
+    """The name in `Name<number>`, or empty where there is only a number.
+
+    >>> name_of("Queue Team<6400>"), name_of("1002")
+    ('Queue Team', '')
+    """
+    text = party.strip()
+    opening = text.rfind("<") if text.endswith(">") else -1
+    return text[:opening].strip() if opening > 0 else ""
+
+
+def record_key(sn: str, details: CallDetails) -> RecordKey:
+    """What makes a record this one and no other."""
+    return (sn, details.call_id, details.time_start, number_of(details.call_to))
+
+
+def record_id(key: RecordKey) -> str:
+    """A short name for a record, the same wherever and whenever it is made: 32 hexadecimal digits.
+
+    MD5 of the key's parts joined by the ASCII unit separator: a name, not a proof, and one that databases can make too.
+    """
+    return hashlib.md5("\x1f".join(key).encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,59 @@
+"""One CDR: call details, where they came from, and what follows from them."""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from onhook.cdr.details import CallDetails
+
+OffsetFrom = Literal["ids", "configured", "assumed"]
+
+
+class Record(CallDetails, frozen=True, kw_only=True):
+    """One leg of a call, complete. Moments are aware datetimes in UTC, durations whole seconds.
+
+    `utc_offset` is the PBX's wall clock against UTC, as `+08:00`; `offset_from` says how we know it.
+    `seq` is the number in the ledger of the report that says what this record says.
+    """
+
+    sn: str
+    pbx: str
+    record_id: str
+    started_at: datetime
+    answered_at: datetime | None
+    ended_at: datetime | None
+    ring_duration: int | None
+    utc_offset: str
+    offset_from: OffsetFrom
+    via: str
+    received_at: datetime
+    seq: int
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """The journey of one call: all records that share (`sn`, `call_id`), counted once (DESIGN.md 3 and 4).
+
+    `status` is how the call ended for the caller; `answered_by` the number of the person who answered, or empty.
+    A duration of None is one that nobody reported.
+    """
+
+    sn: str
+    pbx: str
+    call_id: str
+    started_at: datetime
+    ended_at: datetime | None
+    type: str
+    status: str
+    call_from: str
+    call_to: str
+    answered_by: str
+    wait_duration: int | None
+    ring_duration: int | None
+    talk_duration: int | None
+    call_duration: int | None
+    did_number: str
+    src_trunk_name: str
+    dst_trunk_name: str
+    recordings: tuple[str, ...]
+    legs: tuple[Record, ...]

@@ -1,0 +1,88 @@
+"""The contract of the ledger: every report, append-only, numbered; the truth."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What a PBX said, as its bytes came.
+
+    `received_at` is in microseconds since 1970, UTC. `dialect` says who can read the body. `key` is equal for exact
+    repeats. `signature` is the header as it came, `peer` the address that spoke; both may be empty.
+    """
+
+    sn: str
+    dialect: str
+    via: str
+    received_at: int
+    key: bytes
+    body: bytes
+    signature: str = ""
+    peer: str = ""
+
+
+class Report(Entry, frozen=True, kw_only=True):
+    """An entry with its number. Numbers grow; a number once given is never given again."""
+
+    seq: int
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """Under which number an entry stands, and whether it is new: an exact repeat has the number of the first."""
+
+    seq: int
+    is_new: bool
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """Something that happened at the door and was not kept: `what` is one of the words of `intake`, `label` the event
+    type or the reason; `sn` may be that of a stranger."""
+
+    what: str
+    sn: str
+    label: str
+
+
+class Tally(Mark, frozen=True):
+    """How often a mark was made, and when first and last (microseconds since 1970, UTC)."""
+
+    count: int
+    first_at: int
+    last_at: int
+
+
+class Ledger(Protocol):
+    """Durable and numbered. Many may append and read at once, from many processes."""
+
+    async def append(self, entries: Sequence[Entry]) -> list[Appended]:
+        """Keep all of them in this order, durably, or none: on return they survive a power cut.
+
+        Raises `Unavailable` when they cannot be kept now (disk full, locked for too long).
+        """
+        ...
+
+    async def read(self, after: int, limit: int) -> list[Report]:
+        """The next reports after a number, in order, at most `limit`."""
+        ...
+
+    async def get(self, seqs: Sequence[int]) -> list[Report]:
+        """The reports with these numbers, in order of number; unknown numbers are left out."""
+        ...
+
+    async def last(self) -> int:
+        """The highest number so far; 0 when empty."""
+        ...
+
+    async def count(self, marks: Sequence[Mark], at: int) -> None:
+        """Add to the tallies (`at` in microseconds since 1970, UTC). Less than durable: a crash may lose the latest."""
+        ...
+
+    async def tallies(self) -> list[Tally]:
+        """All tallies, the latest first, at most 1,000."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the files or connections."""
+        ...

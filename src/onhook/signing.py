@@ -1,0 +1,18 @@
+"""How a PBX signs what it sends: PROTOCOL.md 4, `X-Signature`."""
+
+import base64
+import hmac
+from collections.abc import Iterable
+
+SIGNATURE_HEADER = "X-Signature"
+
+
+def sign(secret: str, body: bytes) -> str:
+    """Base64 (standard alphabet, padded, 44 characters) of HMAC-SHA256 over the raw body, keyed by the secret's text."""
+    return base64.b64encode(hmac.digest(secret.encode(), body, "sha256")).decode()
+
+
+def is_signed_by(secrets: Iterable[str], body: bytes, signature: str) -> bool:
+    """Whether any of the secrets signs this body so; compared in constant time, surrounding blanks ignored."""
+    given = signature.strip().encode(errors="replace")
+    return any(hmac.compare_digest(sign(secret, body).encode(), given) for secret in secrets)

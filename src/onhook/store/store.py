@@ -1,0 +1,133 @@
+"""The contract of the store: calls and their legs, for reading. It can always be made again from the ledger."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from onhook.cdr.filter import Filter
+from onhook.cdr.record import Call, Record
+
+CallKey = tuple[str, str]
+"""(`sn`, `call_id`)."""
+
+ExportFormat = Literal["csv", "jsonl", "parquet", "xlsx"]
+
+PAGE_MAX = 1_000
+"""Rows on one page at most: a page is for reading; a whole search is an export."""
+
+
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+    """A report that could not be read, and why."""
+
+    seq: int
+    sn: str
+    via: str
+    received_at: datetime
+    reason: str
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """What the projector made of a stretch of the ledger.
+
+    Each call is complete: all of its legs, old and new; it replaces whatever stood under its (`sn`, `call_id`).
+    `read_again` are numbers that were in the quarantine and no longer belong there. `position` is the last number
+    of the stretch.
+    """
+
+    calls: Sequence[Call]
+    quarantined: Sequence[Quarantined]
+    read_again: Sequence[int]
+    position: int
+
+
+class RecordPage(msgspec.Struct, frozen=True):
+    """Some records, the latest first, and the cursor of the next page or None."""
+
+    data: Sequence[Record]
+    next: str | None
+
+
+class CallPage(msgspec.Struct, frozen=True):
+    """Some calls, the latest first, and the cursor of the next page or None."""
+
+    data: Sequence[Call]
+    next: str | None
+
+
+SUMMARY_BY = (
+    "hour", "day", "week", "month", "hour_of_day", "weekday",
+    "status", "type", "pbx", "answered_by", "call_from", "call_to", "did_number", "trunk",
+)  # fmt: skip
+"""What a summary can be by. Times are cut in the zone asked for; several may be joined by a comma: `hour_of_day,status`."""
+
+
+class Store(Protocol):
+    """Filled by the projector alone, read by everybody. A reader always sees whole batches.
+
+    Filters mean for a record and for a call what `cdr.filter` says, and nothing else.
+    """
+
+    async def position(self) -> int:
+        """The number of the last report that has been put here; 0 when empty."""
+        ...
+
+    async def put(self, batch: Batch) -> None:
+        """Keep a batch whole, with its position, or nothing of it. The same batch again changes nothing.
+
+        Raises `Unavailable` when it cannot be kept now.
+        """
+        ...
+
+    async def legs(self, keys: Sequence[CallKey]) -> list[Record]:
+        """All records of these calls, in no particular order."""
+        ...
+
+    async def records(self, where: Filter, limit: int, cursor: str | None = None) -> RecordPage:
+        """Records that match, the latest first. The cursor stays right while calls arrive: nothing twice, nothing
+        skipped. Raises `UsageError` for a cursor that is none of ours."""
+        ...
+
+    async def calls(self, where: Filter, limit: int, cursor: str | None = None) -> CallPage:
+        """Calls that match, whole, the latest first; the cursor as for `records`."""
+        ...
+
+    async def call(self, sn: str, call_id: str) -> Call | None:
+        """One call with its legs in order."""
+        ...
+
+    async def records_after(self, seq: int, limit: int) -> list[Record]:
+        """Records whose report came after this number, in that order: what a live feed resumes from."""
+        ...
+
+    async def summary(self, where: Filter, by: str, zone: str) -> list[dict[str, Any]]:
+        """Calls that match, counted: one row per value of `by` (see SUMMARY_BY), in its order.
+
+        A row has what it is by (times as ISO 8601 with offset, in `zone`, an IANA name) and `calls`, `answered` (by a
+        person), `missed` (the others; `answered` + `missed` = `calls`), `voicemail`, `busy`, `no_answer`, `abandoned`,
+        `failed` (parts of `missed`), `talk_duration`, `call_duration`, `ring_duration`, `wait_duration` (sums of
+        seconds, null where nobody said any) and `wait_duration_max`. Hours and days of 23 and 25 hours are cut right.
+        Raises `UsageError` for an unknown `by` or zone.
+        """
+        ...
+
+    def export(self, where: Filter, form: ExportFormat, zone: str) -> AsyncIterator[bytes]:
+        """All records that match as one file, in pieces, the earliest first; memory does not grow with the file.
+
+        CSV is UTF-8, RFC 4180, moments ISO 8601 with offset in `zone`; see `cdr/cells.py` for what spreadsheets would
+        take for a formula. XLSX goes on in another sheet after 1,048,575 rows.
+        """
+        ...
+
+    async def quarantine(self, limit: int, after: int = 0) -> list[Quarantined]:
+        """What could not be read, in order of number, after a number."""
+        ...
+
+    async def counts(self) -> dict[str, int]:
+        """`records`, `calls`, `quarantined`, `position`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the files or connections."""
+        ...
