@@ -1,0 +1,21 @@
+"""What all tests share."""
+
+import os
+import shutil
+from typing import Final
+
+import pytest
+
+CHROMIUM_NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """Where the system's Chromium is. Without one, page tests are skipped on a laptop and fail in CI."""
+    for name in CHROMIUM_NAMES:
+        if path := shutil.which(name):
+            return path
+    reason = f"page tests need a Chromium, and none of {', '.join(CHROMIUM_NAMES)} is in the PATH: install one."
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
