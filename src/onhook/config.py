@@ -5,7 +5,7 @@ Everything works with none of them. Names are the same everywhere: `intake` in t
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from onhook.errors import UsageError
 
 FILE_NAME = "onhook.toml"
 PREFIX = "ONHOOK_"
+PORT_MAX = 65_535
 DATA_DIRECTORY_MODE = 0o700
 SECRET_FILE_MODE = 0o600
 
@@ -67,7 +68,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 def load(flags: Mapping[str, str | None], directory: Path, environ: Mapping[str, str] | None = None) -> Config:
     """Put a configuration together; `flags` of None are not given. Raises `UsageError`, one sentence."""
     environ = os.environ if environ is None else environ
-    given = {
+    given: dict[str, tuple[Any, str]] = {
         **_from_file(directory / FILE_NAME),
         **{k.removeprefix(PREFIX).lower(): (v, k) for k, v in environ.items() if k.startswith(PREFIX)},
         **{k: (v, f"--{k}") for k, v in flags.items() if v is not None},
@@ -80,9 +81,14 @@ def load(flags: Mapping[str, str | None], directory: Path, environ: Mapping[str,
             where=where,
             todo=f"use one of {', '.join(Config.__struct_fields__)}",
         )
-    config = Config(**{name: _READ[name](value, where) for name, (value, where) in given.items()})
+    values: dict[str, Any] = {name: _READ[name](value, where) for name, (value, where) in given.items()}
+    config = Config(**values)
     if config.console_open and not is_loopback(config.console.host):
-        raise UsageError("pages without sign-in are only for the loopback", where="console_open", todo="bind the console to 127.0.0.1")
+        raise UsageError(
+            "pages without sign-in are only for the loopback",
+            where="console_open",
+            todo="bind the console to 127.0.0.1",
+        )
     return config
 
 
@@ -95,7 +101,7 @@ def parse_address(text: Any, where: str) -> Address:
     """`HOST:PORT` or `[::1]:PORT`. Raises `UsageError`."""
     host, colon, port = str(text).rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:  # noqa: PLR2004 - the highest TCP port
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
         raise UsageError(f"{text!r} is not an address", where=where, todo="write HOST:PORT, such as 127.0.0.1:8030")
     return Address(host, int(port))
 
@@ -106,6 +112,13 @@ def parse_flag(value: Any, where: str) -> bool:
     if str(value).lower() not in words:
         raise UsageError(f"{value!r} is neither true nor false", where=where, todo="write true or false")
     return words[str(value).lower()]
+
+
+def parse_path(value: Any, where: str) -> Path:
+    """A folder; `~` is the home of whoever runs this. Raises `UsageError`."""
+    if not str(value):
+        raise UsageError("the data directory has no name", where=where, todo="write a folder, such as ./onhook-data")
+    return Path(str(value)).expanduser()
 
 
 def parse_zone(value: Any, where: str) -> str:
@@ -126,8 +139,8 @@ def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
         raise UsageError(f"{path.name} is not TOML: {error}", todo="mend that line") from error
 
 
-_READ = {
-    "data": lambda value, where: Path(str(value)).expanduser(),  # noqa: ARG005 - one shape for all readers
+_READ: Mapping[str, Callable[[Any, str], Any]] = {
+    "data": parse_path,
     "intake": parse_address,
     "console": parse_address,
     "exchange": parse_address,

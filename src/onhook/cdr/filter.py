@@ -6,8 +6,9 @@ A record matches when each filter that is set holds for it. A call matches when 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -23,6 +24,9 @@ FILTER_NAMES: tuple[str, ...] = ("since", "until", *_TEXT_FILTERS, *_DURATION_FI
 
 TEXT_CHARACTERS_MAX = 200
 """No number, name or id is longer; a longer filter is a mistake or an attack."""
+
+SECONDS_DIGITS_MAX = 9
+"""Some thirty years of talk: more is a mistake."""
 
 _AGO = re.compile(r"(\d{1,5})([mhdw])")
 _AGO_UNIT = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -107,15 +111,13 @@ def parse_filter(given: Mapping[str, str], zone: ZoneInfo, now: datetime) -> Fil
     for name, value in texts.items():
         if len(value) > TEXT_CHARACTERS_MAX:
             raise UsageError(f"{name} is longer than {TEXT_CHARACTERS_MAX} characters", todo="shorten it")
-    moments = {n: parse_moment(texts[n], zone, now, name=n) for n in ("since", "until") if n in texts}
-    durations = {n: _parse_seconds(n, texts[n]) for n in _DURATION_FILTERS if n in texts}
-    return Filter(**moments, **durations, **{n: texts[n] for n in _TEXT_FILTERS if n in texts})
+    values: dict[str, Any] = {name: _READ[name](name, text, zone, now) for name, text in texts.items()}
+    return Filter(**values)
 
 
 def parse_moment(text: str, zone: ZoneInfo, now: datetime, *, name: str = "time") -> datetime:
-    """An ISO 8601 date or time (in `zone` unless it has an offset), `today`, `yesterday`, or `30m`, `12h`, `7d`, `2w` ago.
-
-    A date is its first moment in `zone`. The answer is aware, in UTC. Raises `UsageError`.
+    """An ISO 8601 date or time (in `zone` unless it has an offset), `now`, `today`, `yesterday`, or `30m`, `12h`, `7d`,
+    `2w` ago. A date is its first moment in `zone`. The answer is aware, in UTC. Raises `UsageError`.
     """
     midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
     if text in ("now", "today", "yesterday"):
@@ -129,11 +131,28 @@ def parse_moment(text: str, zone: ZoneInfo, now: datetime, *, name: str = "time"
         return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(
-            f"{name} is not a time: {text!r}", todo="write 2026-04-27, 2026-04-27T19:04:36+08:00, today, yesterday or 12h"
+            f"{name} is not a time: {text!r}",
+            todo="write 2026-04-27, 2026-04-27T19:04:36+08:00, today, yesterday or 12h",
         ) from None
 
 
-def _parse_seconds(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+def _read_moment(name: str, text: str, zone: ZoneInfo, now: datetime) -> datetime:
+    return parse_moment(text, zone, now, name=name)
+
+
+def _read_seconds(name: str, text: str, _zone: ZoneInfo, _now: datetime) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= SECONDS_DIGITS_MAX):
         raise UsageError(f"{name} is not a number of seconds: {text!r}", todo="write whole seconds, such as 30")
     return int(text)
+
+
+def _read_text(_name: str, text: str, _zone: ZoneInfo, _now: datetime) -> str:
+    return text
+
+
+_READ: Mapping[str, Callable[[str, str, ZoneInfo, datetime], Any]] = {
+    **dict.fromkeys(_TEXT_FILTERS, _read_text),
+    **dict.fromkeys(_DURATION_FILTERS, _read_seconds),
+    "since": _read_moment,
+    "until": _read_moment,
+}

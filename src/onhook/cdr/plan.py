@@ -5,7 +5,8 @@ A machine picks up by itself, so `ANSWERED` on its leg does not mean that anybod
 
 import re
 from collections.abc import Mapping
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,15 +15,18 @@ from onhook.errors import UsageError
 
 LegKind = Literal["extension", "external", "ivr", "queue", "ring_group", "conference", "feature"]
 
-PERSONS: frozenset[LegKind] = frozenset({"extension", "external"})
-"""Whose answer is a person's."""
+PERSONS: frozenset[LegKind] = frozenset({"extension", "external", "conference"})
+"""Whose answer is a person's; in a conference people speak with people."""
 
 RANGES_MAX = 100
 """Ranges per kind: no real plan comes near it."""
 
+KINDS_REMEMBERED_MAX = 4096
+"""Most calls go to the same few numbers; asking the plan once for each makes reading twice as fast."""
+
 _RANGE = re.compile(r"([0-9]{1,12})(?:-([0-9]{1,12}))?")
 _RANGED: tuple[LegKind, ...] = ("ivr", "queue", "ring_group", "conference")
-_SPOKEN_TO = re.compile(r"[+*#]?[0-9][0-9*#]*")
+_DIALLED = re.compile(r"[+*#]?[0-9][0-9*#]*")
 
 
 class NumberPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,14 +49,18 @@ class NumberPlan(msgspec.Struct, frozen=True, kw_only=True):
         >>> [plan.kind_of(party) for party in ("Queue Team<6400>", "1002", "+15550100", "Play Prompt")]
         ['queue', 'extension', 'external', 'feature']
         """
-        number = number_of(party)
-        for kind in _RANGED:
-            if any(_is_in(number, one) for one in getattr(self, kind)):
-                return kind
-        if not _SPOKEN_TO.fullmatch(number):
-            # A name alone ("Alice") could be a person, but no PBX was seen to send one for a person.
-            return "feature"
-        return "extension" if number.isdigit() and len(number) <= self.extension_digits_max else "external"
+        return _kind_of(self, number_of(party))
+
+
+@lru_cache(maxsize=KINDS_REMEMBERED_MAX)
+def _kind_of(plan: NumberPlan, number: str) -> LegKind:
+    for kind in _RANGED:
+        if any(_is_in(number, one) for one in getattr(plan, kind)):
+            return kind
+    if not _DIALLED.fullmatch(number):
+        # A name alone ("Alice") could be a person, but no PBX was seen to send one for a person.
+        return "feature"
+    return "extension" if number.isdigit() and len(number) <= plan.extension_digits_max else "external"
 
 
 def parse_plan(given: Mapping[str, str]) -> NumberPlan:
@@ -63,7 +71,8 @@ def parse_plan(given: Mapping[str, str]) -> NumberPlan:
     unknown = sorted(set(given) - set(_RANGED))
     if unknown:
         raise UsageError(f"a number plan has no {unknown[0]!r}", todo=f"use one of {', '.join(_RANGED)}")
-    return NumberPlan(**{kind: _parse_ranges(kind, text) for kind, text in given.items()})
+    ranges: dict[str, Any] = {kind: _parse_ranges(kind, text) for kind, text in given.items()}
+    return NumberPlan(**ranges)
 
 
 def _parse_ranges(kind: str, text: str) -> tuple[str, ...]:
@@ -81,5 +90,3 @@ def _is_in(number: str, one: str) -> bool:
     """Compared as texts of one length, so that `06400` is not `6400`."""
     low, _, high = one.partition("-")
     return len(number) == len(low) and low <= number <= (high or low) and number.isdigit()
-
-

@@ -60,7 +60,7 @@ SUMMARY_BY = (
     "hour", "day", "week", "month", "hour_of_day", "weekday",
     "status", "type", "pbx", "answered_by", "call_from", "call_to", "did_number", "trunk",
 )  # fmt: skip
-"""What a summary can be by. Times are cut in the zone asked for; several may be joined by a comma: `hour_of_day,status`."""
+"""What a summary can be by. Times are cut in the zone asked for; several may be joined: `hour_of_day,status`."""
 
 
 class Store(Protocol):

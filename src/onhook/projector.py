@@ -1,0 +1,147 @@
+"""From the ledger to the store: each report read, each call put together, exactly once.
+
+Laws: the store's position moves in the same transaction as the calls it stands for, so a projector that dies at any
+moment goes on where it was. Reading anew gives the same calls. What cannot be read goes to the quarantine, and does not
+hold up what follows.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from onhook.cdr.journey import PbxFacts, Said, assemble, said_by
+from onhook.cdr.record import Call, Record
+from onhook.errors import NotFound, OnhookError, Unavailable
+from onhook.ledger.ledger import Ledger, Report
+from onhook.pbx.dialect import Dialects
+from onhook.store.store import Batch, CallKey, Quarantined, Store
+
+BATCH_REPORTS_MAX = 10_000
+"""Enough to make a transaction worth its price, few enough to stay within some 50 MB."""
+
+POLL_SECONDS = 0.05
+"""How long a call may wait to be seen; asking the ledger costs microseconds."""
+
+RETRY_SECONDS = 1.0
+"""The wait after the disk or the store said 'not now'."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+FactsOf = Callable[[str], PbxFacts]
+"""What we were told of the PBX with a serial number; the defaults for one that nobody declared."""
+
+
+class _Understood(msgspec.Struct, frozen=True):
+    """What a stretch of the ledger says, call by call, and what of it could not be read."""
+
+    said: dict[CallKey, list[Said]]
+    quarantined: list[Quarantined]
+
+
+class Projector:
+    """The only writer of the store."""
+
+    def __init__(self, *, ledger: Ledger, store: Store, dialects: Dialects, facts_of: FactsOf) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._dialects = dialects
+        self._facts_of = facts_of
+        self._turn = asyncio.Lock()
+        self.trouble = ""
+        """Why the last attempt failed, or empty; for people to see."""
+
+    async def run(self, announce: Callable[[int], None]) -> None:
+        """Follow the ledger for ever; tells `announce` each new position. Ends by cancellation only.
+
+        A store or disk that is not available is tried again; any other error is raised: going on would be wrong.
+        """
+        while True:
+            try:
+                position = await self.step()
+                self.trouble = ""
+            except Unavailable as error:
+                self.trouble = str(error)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if position is None:
+                await asyncio.sleep(POLL_SECONDS)
+            else:
+                announce(position)
+
+    async def catch_up(self, progress: Callable[[int], None] = lambda position: None) -> int:
+        """Read all that is in the ledger now; returns the store's position."""
+        while (position := await self.step()) is not None:
+            progress(position)
+        return await self._store.position()
+
+    async def step(self) -> int | None:
+        """Read the next stretch of the ledger and put it into the store; its last number, or None at the end."""
+        async with self._turn:
+            reports = await self._ledger.read(await self._store.position(), BATCH_REPORTS_MAX)
+            if not reports:
+                return None
+            understood = await asyncio.to_thread(self._understand, reports)
+            await self._put(understood, reports[-1].seq, read_again=())
+            return reports[-1].seq
+
+    async def retry(self, seqs: Sequence[int]) -> list[Quarantined]:
+        """Read reports of the quarantine again, as after an upgrade; returns those that still cannot be read.
+
+        Raises `NotFound` when the ledger has none of these numbers.
+        """
+        async with self._turn:
+            reports = await self._ledger.get(seqs)
+            if not reports:
+                raise NotFound("the ledger has no report with these numbers", todo="see `onhook quarantine list`")
+            understood = await asyncio.to_thread(self._understand, reports)
+            unread = {one.seq for one in understood.quarantined}
+            read_again = [report.seq for report in reports if report.seq not in unread]
+            await self._put(understood, await self._store.position(), read_again)
+            return understood.quarantined
+
+    def _understand(self, reports: Iterable[Report]) -> _Understood:
+        understood = _Understood({}, [])
+        for report in reports:
+            try:
+                details = self._dialects[report.dialect].read(report.body)
+            except Exception as error:  # noqa: BLE001 - whatever a body does to its reader, the next one is read
+                understood.quarantined.append(_quarantined(report, error))
+                continue
+            received_at = _EPOCH + timedelta(microseconds=report.received_at)
+            for one in details:
+                said = Said(details=one, seq=report.seq, via=report.via, received_at=received_at)
+                understood.said.setdefault((report.sn, one.call_id), []).append(said)
+        return understood
+
+    async def _put(self, understood: _Understood, position: int, read_again: Sequence[int]) -> None:
+        """Put together the calls that were spoken of with what was known of them before, and keep them."""
+        before = await self._store.legs(list(understood.said))
+        facts = {sn: self._facts_of(sn) for sn in {sn for sn, _ in understood.said}}
+        calls = await asyncio.to_thread(_assembled, understood, before, facts)
+        await self._store.put(
+            Batch(calls=calls, quarantined=understood.quarantined, read_again=read_again, position=position)
+        )
+
+
+def _assembled(understood: _Understood, before: Sequence[Record], facts: Mapping[str, PbxFacts]) -> list[Call]:
+    for record in before:
+        understood.said[record.sn, record.call_id].append(said_by(record))
+    return [assemble(sn, said, facts[sn]) for (sn, _), said in understood.said.items()]
+
+
+def _quarantined(report: Report, error: Exception) -> Quarantined:
+    if isinstance(error, OnhookError):
+        reason = str(error)
+    elif isinstance(error, KeyError) and error.args == (report.dialect,):
+        reason = f"no dialect here is called {report.dialect!r}: upgrade, or look at how it came here"
+    else:
+        reason = f"reading it failed ({type(error).__name__}: {error}): keep it and report this"
+    return Quarantined(
+        seq=report.seq,
+        sn=report.sn,
+        via=report.via,
+        received_at=_EPOCH + timedelta(microseconds=report.received_at),
+        reason=reason,
+    )
