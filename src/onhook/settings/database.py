@@ -1,0 +1,205 @@
+"""The file `onhook.db`: opened, brought to the newest form, read, and written a statement or a transaction at a time.
+
+Laws: a form once released is never edited, a new one is added below it; a file of a newer Onhook is left alone.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from onhook.errors import OnhookError, Unavailable
+
+BUSY_SECONDS = 5.0
+"""How long to wait for another process that writes: settings are written by hand, so any wait is short."""
+
+FILE_MODE = 0o600
+"""Secrets are inside."""
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE pbxs (
+        sn TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+        dialect TEXT NOT NULL,
+        zone TEXT,
+        is_unsigned INTEGER NOT NULL,
+        plan TEXT NOT NULL,
+        created_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE secrets (
+        secret_id INTEGER PRIMARY KEY AUTOINCREMENT,
+        sn TEXT NOT NULL REFERENCES pbxs ON DELETE CASCADE,
+        label TEXT NOT NULL,
+        text TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        UNIQUE (sn, text)
+    ) STRICT;
+    CREATE TABLE tokens (
+        name TEXT PRIMARY KEY,
+        hash BLOB NOT NULL UNIQUE,
+        role TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        last_used INTEGER
+    ) STRICT;
+    """,
+)
+"""One step each, in order; `PRAGMA user_version` counts those that were done."""
+
+
+class Database:
+    """One connection, shared by the threads of one process; other processes have their own."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        try:
+            # Made here and not by SQLite, so that it never stands open to others, however short.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE))
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise Unavailable(
+                f"cannot open the settings: {error}", where=str(path), todo="run `onhook doctor`"
+            ) from error
+        try:
+            self._prepare(path)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query. Raises `Unavailable`."""
+        with self._lock, _translated():
+            return self._connection.execute(sql, values).fetchall()
+
+    def write(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Run one statement durably; how many rows it changed. Raises `Unavailable`, `sqlite3.IntegrityError`."""
+        with self._lock, _translated():
+            return self._connection.execute(sql, values).rowcount
+
+    @contextmanager
+    def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+        """Everything written inside counts, or nothing; with a plain `BEGIN`, everything read is of one moment."""
+        with self._lock, _translated():
+            self._connection.execute(begin)
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def version(self) -> tuple[int, int]:
+        """Changes when anybody has written: `PRAGMA data_version` tells of others. It costs about 3 microseconds."""
+        with self._lock, _translated():
+            return self._connection.execute("PRAGMA data_version").fetchone()[0], self._connection.total_changes
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
+
+    def _prepare(self, path: Path) -> None:
+        with _translated():
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            # A secret that was shown to a person as added must still be there after a power cut.
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            # Settings are small; the default cache of 2 MB would be mostly air.
+            self._connection.execute("PRAGMA cache_size = -256")
+            self._migrate(path)
+
+    def _migrate(self, path: Path) -> None:
+        if self._form() == len(MIGRATIONS):
+            return
+        with self.transaction():
+            # Asked again inside: another process may have been first.
+            done = self._form()
+            if done > len(MIGRATIONS):
+                raise OnhookError(
+                    "the settings were written by a newer Onhook", where=str(path), todo="install that version again"
+                )
+            for step, script in enumerate(MIGRATIONS[done:], done + 1):
+                for statement in script.split(";"):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {step}")
+
+    def _form(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """A consistent copy of a SQLite file, also while others write it (SQLite's Online Backup API).
+
+    The copy appears under its name whole or not at all. Raises `Unavailable`.
+    """
+    beside = target.with_name(target.name + ".part")
+    beside.unlink(missing_ok=True)
+    os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE))
+    try:
+        with _translated():
+            _copy_pages(source, beside)
+        _make_durable(beside)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def what_ails(path: Path) -> str:
+    """What SQLite finds wrong with a file's structure; empty where nothing is."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
+    except sqlite3.Error as error:
+        return str(error)
+    try:
+        answer = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.Error as error:
+        return str(error)
+    finally:
+        connection.close()
+    return "" if answer == "ok" else answer
+
+
+def _copy_pages(source: Path, target: Path) -> None:
+    reading = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
+    try:
+        writing = sqlite3.connect(target, isolation_level=None)
+        try:
+            # One step for all pages: in WAL mode a reader holds up no writer, and a copy in
+            # several steps would begin again whenever another process has written.
+            reading.backup(writing)
+            # The copy is one file: whoever carries it away cannot forget a -wal beside it.
+            writing.execute("PRAGMA journal_mode = DELETE")
+        finally:
+            writing.close()
+    finally:
+        reading.close()
+
+
+def _make_durable(path: Path) -> None:
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """What SQLite says, in our words: only a lock, a full disk and the like are worth another try."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Unavailable(
+            f"cannot use the settings now: {error}",
+            where="onhook.db",
+            todo="try again; `onhook doctor` looks at the disk",
+        ) from error
+    except sqlite3.IntegrityError:
+        # What the caller asked for breaks a rule of ours; the caller knows which, and says so.
+        raise
+    except sqlite3.DatabaseError as error:
+        raise OnhookError(
+            f"the settings are damaged: {error}", where="onhook.db", todo="bring back a copy with `onhook restore`"
+        ) from error
