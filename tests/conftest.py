@@ -5,6 +5,11 @@ import shutil
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test is timed: a busy machine must not make a property fail.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 CHROMIUM_NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 

@@ -8,7 +8,7 @@ SIGNATURE_HEADER = "X-Signature"
 
 
 def sign(secret: str, body: bytes) -> str:
-    """HMAC-SHA256 over the raw body, keyed by the secret's text, as Base64 (standard alphabet, padded, 44 characters)."""
+    """HMAC-SHA256 over the raw body, keyed by the secret's text, as Base64 (standard, padded, 44 characters)."""
     return base64.b64encode(hmac.digest(secret.encode(), body, "sha256")).decode()
 
 

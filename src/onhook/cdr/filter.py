@@ -28,7 +28,7 @@ TEXT_CHARACTERS_MAX = 200
 SECONDS_DIGITS_MAX = 9
 """Some thirty years of talk: more is a mistake."""
 
-_AGO = re.compile(r"(\d{1,5})([mhdw])")
+_AGO = re.compile(r"([0-9]{1,4})([mhdw])")
 _AGO_UNIT = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 

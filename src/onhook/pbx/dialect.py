@@ -44,7 +44,7 @@ class Dialect(Protocol):
         ...
 
     def write(self, details: CallDetails, sn: str, profile: str) -> bytes:
-        """The body of the event that says these details, shaped as `profile`. Raises `UsageError` for an unknown one."""
+        """The body of the event that says these details, shaped as `profile`. Raises `UsageError` for another."""
         ...
 
 

@@ -1,0 +1,50 @@
+"""When two reports mean the same."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onhook.cdr.cells import harmless, read_back
+from onhook.cdr.details import CallDetails, folded
+from onhook.cdr.identity import name_of, number_of, record_id, record_key
+
+
+@pytest.mark.parametrize(
+    ("party", "name", "number"),
+    [
+        ("1002", "", "1002"),
+        ("Bob<1002>", "Bob", "1002"),
+        ('Bob "B" \\ <1002> ', 'Bob "B" \\', "1002"),
+        ("a<b><1002>", "a<b>", "1002"),
+        ("5550100<5550100>", "5550100", "5550100"),
+        ("Satisfaction Survey", "", "Satisfaction Survey"),
+        ("1002>", "", "1002>"),
+        ("+49 30 1", "", "+49 30 1"),
+        ("<1002>", "", "1002"),
+    ],
+)
+def test_a_party_is_a_name_and_a_number(party: str, name: str, number: str) -> None:
+    """The last `<…>` at the end is the number; what precedes it is the name (PROTOCOL.md 2.6)."""
+    assert (name_of(party), number_of(party)) == (name, number)
+
+
+def test_the_name_of_a_party_does_not_make_another_record() -> None:
+    """The event says `1002`, the PBX's list says `Bob<1002>`: one record."""
+    bare = CallDetails(call_id="1.1", time_start="2026-01-01 00:00:00", call_from="1001", call_to="1002")
+    named = CallDetails(call_id="1.1", time_start="2026-01-01 00:00:00", call_from="Alice<1001>", call_to="Bob<1002>")
+    assert record_key("SN", bare) == record_key("SN", named)
+    assert record_id(record_key("SN", bare)) != record_id(record_key("OTHER", bare))
+
+
+@given(st.text(alphabet="=+-@'\t\r1a ", max_size=8))
+def test_a_cell_is_harmless_and_can_be_read_back(text: str) -> None:
+    """No cell begins as a formula does, and every text survives the way there and back."""
+    cell = harmless(text)
+    assert read_back(cell) == text
+    assert not cell.startswith(("=", "-", "@", "\t", "\r"))
+    assert not cell.startswith("+") or cell[1:].isdigit()
+
+
+def test_statuses_are_compared_without_case_spaces_and_underscores() -> None:
+    """All spellings of one outcome are one."""
+    assert len({folded(text) for text in ("NO ANSWER", "no_answer", "NoAnswer", "NO  ANSWER ")}) == 1
