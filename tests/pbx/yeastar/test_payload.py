@@ -130,8 +130,6 @@ REQUIRED = TEXT.filter(bool)
 SECONDS = st.none() | st.integers(0, DURATION_SECONDS_MAX)
 _FIRST, _LAST = (datetime.fromisoformat(f"{year}-01-01") for year in (1990, 2100))
 MOMENT = st.datetimes(_FIRST, _LAST).map(lambda moment: f"{moment:%Y-%m-%d %H:%M:%S}")
-    lambda moment: f"{moment:%Y-%m-%d %H:%M:%S}"
-)
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(DETAIL_FIELDS, TEXT),
     **dict.fromkeys(NUMBER_FIELDS, SECONDS),
