@@ -81,11 +81,10 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _lasts_so_long(self, talk: int | None) -> bool:
-        if self.min_talk_duration is None and self.max_talk_duration is None:
+        least, most = self.min_talk_duration, self.max_talk_duration
+        if least is None and most is None:
             return True
-        return talk is not None and (self.min_talk_duration or 0) <= talk <= (
-            talk if self.max_talk_duration is None else self.max_talk_duration
-        )
+        return talk is not None and (least is None or talk >= least) and (most is None or talk <= most)
 
     def _is_about(self, leg: Record) -> bool:
         """The filters that a call answers by any of its legs."""
