@@ -1,0 +1,130 @@
+"""The made-up office: a stream of calls, each a list of rows. Pure: the same seed, zone and plan, the same calls.
+
+Each day is made from the seed and its date alone. So a day that is made twice has the same calls with the same ids,
+and whoever is sent both keeps one.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from random import Random
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from onhook.cdr.details import CallDetails
+from onhook.errors import UsageError
+from onhook.simulator.directory import directory_of
+from onhook.simulator.journeys import Journey, make_journey
+from onhook.simulator.rhythm import starts_of_day
+from onhook.simulator.rows import Ids, rows_of
+
+CALLS_PER_DAY_MAX = 1_000_000
+"""Twelve a second around the clock; the starts of one day are held in memory."""
+
+LOOK_BACK_DAYS_MAX = 400
+"""How far `latest` looks for calls: more than a year only if hardly anybody calls."""
+
+EXTENSIONS = 24
+FIRST_SEQUENCE_MAX = 5000
+"""A PBX counts channels from its last restart on; ours restarts at midnight, at some number below this."""
+
+
+class OfficePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What kind of office. `start` is where `calls` begins, aware.
+
+    `calls_per_day` is the mean of a working day. With `with_names` a report says `Alice<1001>`, else `1001`.
+    `clock_error_seconds` is how far the PBX's own clock is ahead of the world's.
+    """
+
+    start: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    calls_per_day: int = 200
+    extensions: int = EXTENSIONS
+    with_names: bool = False
+    clock_error_seconds: int = 0
+
+
+class OfficeCall(NamedTuple):
+    """One call: when it began and ended by the world's clock, and what the PBX reports of it, row by row."""
+
+    started_at: datetime
+    ended_at: datetime
+    legs: list[CallDetails]
+
+
+class Office:
+    """One office behind one PBX."""
+
+    def __init__(self, seed: int, zone: ZoneInfo, plan: OfficePlan) -> None:
+        """Raises `UsageError` for a plan that no office can follow."""
+        if not 1 <= plan.calls_per_day <= CALLS_PER_DAY_MAX:
+            raise UsageError(
+                f"an office cannot have {plan.calls_per_day} calls a day", todo=f"ask for 1 to {CALLS_PER_DAY_MAX:,}"
+            )
+        self._seed = seed
+        self._zone = zone
+        self._plan = plan
+        self._directory = directory_of(seed, plan.extensions)
+
+    def calls(self) -> Iterator[list[CallDetails]]:
+        """All calls from the plan's start on, without end, in the order in which they end."""
+        return (call.legs for call in self.calls_since(self._plan.start))
+
+    def calls_since(self, start: datetime) -> Iterator[OfficeCall]:
+        """The calls that begin at `start` or later, without end, in the order in which they end."""
+        first = start.astimezone(self._zone).date()
+        days = (self._day(first + timedelta(days=n)) for n in count())
+        return _by_end(call for day in days for call in day if call.started_at >= start)
+
+    def latest(self, now: datetime, calls: int) -> list[OfficeCall]:
+        """The last calls, at most so many, that had ended by `now`, in the order in which they ended."""
+        today = now.astimezone(self._zone).date()
+        found: list[OfficeCall] = []
+        for back in range(LOOK_BACK_DAYS_MAX):
+            if len(found) >= calls:
+                break
+            found += [call for call in self._day(today - timedelta(days=back)) if call.ended_at <= now]
+        found.sort(key=lambda call: call.ended_at)
+        return found[-calls:] if calls else []
+
+    def calls_ending(self, moments: Iterable[datetime]) -> Iterator[OfficeCall]:
+        """One call for each moment, which ends then. A moment is asked for when its call is."""
+        rng = Random(f"{self._seed}/live")
+        sequence = rng.randrange(FIRST_SEQUENCE_MAX)
+        for moment in moments:
+            journey = make_journey(rng, self._directory)
+            ended_at = moment.replace(microsecond=0)
+            yield self._call(rng, journey, ended_at - timedelta(seconds=journey.seconds), sequence)
+            sequence += 1 + len(journey.legs)
+
+    def _day(self, day: date) -> Iterator[OfficeCall]:
+        """The calls that begin on one day of the office's wall clock, in the order in which they begin."""
+        rng = Random(f"{self._seed}/{day}")
+        sequence = rng.randrange(FIRST_SEQUENCE_MAX)
+        for started_at in starts_of_day(rng, day, self._zone, self._plan.calls_per_day):
+            journey = make_journey(rng, self._directory)
+            yield self._call(rng, journey, started_at, sequence)
+            sequence += 1 + len(journey.legs)
+
+    def _call(self, rng: Random, journey: Journey, started_at: datetime, sequence: int) -> OfficeCall:
+        shown = started_at + timedelta(seconds=self._plan.clock_error_seconds)
+        ids = Ids(sequence, _five_digits(rng), _five_digits(rng))
+        legs = rows_of(journey, shown, self._zone, ids, with_names=self._plan.with_names)
+        return OfficeCall(started_at, started_at + timedelta(seconds=journey.seconds), legs)
+
+
+def _by_end(calls: Iterable[OfficeCall]) -> Iterator[OfficeCall]:
+    """Calls in the order in which they begin, put in the order in which they end; those going on are held."""
+    going_on: list[tuple[datetime, int, OfficeCall]] = []
+    for number, call in enumerate(calls):
+        while going_on and going_on[0][0] <= call.started_at:
+            yield heapq.heappop(going_on)[2]
+        heapq.heappush(going_on, (call.ended_at, number, call))
+    while going_on:
+        yield heapq.heappop(going_on)[2]
+
+
+def _five_digits(rng: Random) -> str:
+    return f"{rng.randrange(16**5):05X}"

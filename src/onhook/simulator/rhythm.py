@@ -1,0 +1,40 @@
+"""When calls begin: the rhythm of a day and of a week, by the office's own clock. Pure."""
+
+from datetime import UTC, date, datetime, timedelta
+from random import Random
+from typing import Final
+from zoneinfo import ZoneInfo
+
+HOUR_SECONDS: Final = 3600
+
+# How busy each hour of the wall clock is, midnight first: two peaks with lunch between, and a few calls at night, so
+# that the hours in which clocks are moved have calls too.
+HOUR_WEIGHTS: Final = (1, 1, 1, 1, 1, 2, 5, 20, 60, 90, 100, 90, 50, 60, 90, 85, 70, 45, 20, 10, 6, 4, 2, 1)
+
+# Monday first; a Saturday has about a third of the calls of a working day.
+WEEKDAY_FACTORS: Final = (1.15, 1.0, 1.0, 0.95, 0.9, 0.35, 0.2)
+
+SPREAD: Final = 0.15
+"""No two Mondays are alike: a day has up to this share more or fewer calls than its mean."""
+
+
+def starts_of_day(rng: Random, day: date, zone: ZoneInfo, calls_per_day: int) -> list[datetime]:
+    """Moments in UTC, whole seconds, in order, at which calls begin on one day of the wall clock in `zone`.
+
+    A day of 23 or 25 hours has as many. `calls_per_day` is the mean of a working day.
+    """
+    begin, end = _midnight(day, zone), _midnight(day + timedelta(days=1), zone)
+    hours = [begin + timedelta(hours=n) for n in range(-(-_seconds(begin, end) // HOUR_SECONDS))]
+    weights = [HOUR_WEIGHTS[hour.astimezone(zone).hour] for hour in hours]
+    count = round(calls_per_day * WEEKDAY_FACTORS[day.weekday()] * rng.uniform(1 - SPREAD, 1 + SPREAD))
+    chosen = rng.choices(hours, weights, k=count)
+    return sorted(hour + timedelta(seconds=rng.randrange(min(HOUR_SECONDS, _seconds(hour, end)))) for hour in chosen)
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    """The first moment of a day, in UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
+
+
+def _seconds(begin: datetime, end: datetime) -> int:
+    return int((end - begin).total_seconds())
