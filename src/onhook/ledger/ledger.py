@@ -1,6 +1,6 @@
 """The contract of the ledger: every report, append-only, numbered; the truth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -64,7 +64,7 @@ class Ledger(Protocol):
         ...
 
     async def read(self, after: int, limit: int) -> list[Report]:
-        """The next reports after a number, in order, at most `limit`."""
+        """The next reports after a number, in order, at most `limit`, fewer where bodies are large; none at the end."""
         ...
 
     async def get(self, seqs: Sequence[int]) -> list[Report]:
@@ -75,8 +75,12 @@ class Ledger(Protocol):
         """The highest number so far; 0 when empty."""
         ...
 
-    async def count(self, marks: Sequence[Mark], at: int) -> None:
-        """Add to the tallies (`at` in microseconds since 1970, UTC). Less than durable: a crash may lose the latest."""
+    async def count(self, marks: Mapping[Mark, int], at: int) -> None:
+        """Add to the tallies how often each mark was made (`at` in microseconds since 1970, UTC).
+
+        Less than durable: a crash may lose the latest. Under one `what` at most 1,000 are kept apart; the longest
+        silent ones are added up under the label `others`.
+        """
         ...
 
     async def tallies(self) -> list[Tally]:

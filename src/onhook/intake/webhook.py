@@ -1,0 +1,147 @@
+"""The webhook server: HTTP/1.1 for PBXs, on llhttp and the event loop, no task and no future per request.
+
+Laws: what was taken before `stop` is committed and answered; new connections never push out one that is in the middle
+of a request.
+"""
+
+import asyncio
+import errno
+import resource
+import time
+from typing import Protocol
+
+from onhook.clock import Clock
+from onhook.errors import UsageError
+from onhook.intake.accept import Accept
+from onhook.intake.answers import Answers
+from onhook.intake.connection import Connection
+
+CONNECTIONS_MAX = 10_000
+"""Open at once; each costs some 5 KiB while it is idle."""
+
+FILES_SPARED = 64
+"""Of the process's open files, those that are not connections: the ledger, the look-up, logs."""
+
+BACKLOG = 1_024
+"""Connections that the kernel holds until we accept them: a burst of a thousand PBXs."""
+
+TICK_SECONDS = 1.0
+"""How often deadlines are looked at and the date of the answers is renewed."""
+
+STOP_SECONDS_MAX = 10.0
+"""How long stopping may take until connections are cut off: a commit that waits for a lock, and slow readers."""
+
+
+class Listen(Protocol):
+    """Where to listen: a host name or address, and a port (0: any free one)."""
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+
+class WebhookServer:
+    """Takes connections and lets `accept` judge what they bring. Use it inside a running event loop."""
+
+    def __init__(self, *, accept: Accept, clock: Clock) -> None:
+        self.accept = accept
+        self.answers = Answers(clock.now())
+        self.time = time.monotonic
+        self._clock = clock
+        self._connections: set[Connection] = set()
+        self._resting: dict[Connection, None] = {}
+        """In the order in which they came to rest, so the first is the idlest."""
+        self._connections_max = CONNECTIONS_MAX
+        self._server: asyncio.Server | None = None
+        self._all_gone: asyncio.Event | None = None
+        self._tick: asyncio.TimerHandle | None = None
+
+    async def start(self, address: Listen) -> int:
+        """Listen; returns the port. Raises `UsageError` where that is not possible."""
+        loop = asyncio.get_running_loop()
+        self._connections_max = min(CONNECTIONS_MAX, _files_max() - FILES_SPARED)
+        try:
+            self._server = await loop.create_server(
+                lambda: Connection(self), address.host, address.port, backlog=BACKLOG, reuse_address=True
+            )
+        except OSError as error:
+            raise _cannot_listen(error, address) from error
+        self._every_tick()
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """Take no more connections, commit and answer what was taken, close the others."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.finish()
+        if self._connections:
+            self._all_gone = asyncio.Event()
+            await asyncio.wait([asyncio.create_task(self._all_gone.wait())], timeout=STOP_SECONDS_MAX)
+        for connection in list(self._connections):
+            connection.abort()
+        if self._tick is not None:
+            self._tick.cancel()
+
+    # ------------------------------------------------------------ called by connections
+
+    def welcome(self, connection: Connection) -> bool:
+        """Take in a new connection; False when there are too many and none is at rest."""
+        if len(self._connections) >= self._connections_max and not self._spare_one():
+            self._connections.add(connection)
+            return False
+        self._connections.add(connection)
+        self._resting[connection] = None
+        return True
+
+    def rest(self, connection: Connection) -> None:
+        """Note that it waits for a request and could be spared."""
+        self._resting[connection] = None
+
+    def rouse(self, connection: Connection) -> None:
+        """Note that a request has begun."""
+        self._resting.pop(connection, None)
+
+    def part(self, connection: Connection) -> None:
+        """Forget a connection that is gone."""
+        self._connections.discard(connection)
+        self._resting.pop(connection, None)
+        if self._all_gone is not None and not self._connections:
+            self._all_gone.set()
+
+    # ------------------------------------------------------------ ours
+
+    def _spare_one(self) -> bool:
+        """Close the connection that has been without a request for longest."""
+        idlest = next(iter(self._resting), None)
+        if idlest is None:
+            return False
+        self.part(idlest)
+        idlest.abort()
+        return True
+
+    def _every_tick(self) -> None:
+        self.answers.renew(self._clock.now())
+        now = self.time()
+        for connection in [one for one in self._connections if one.deadline < now]:
+            connection.expire()
+        self._tick = asyncio.get_running_loop().call_later(TICK_SECONDS, self._every_tick)
+
+
+def _files_max() -> int:
+    """How many files this process may open, after having asked for as many as it needs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + FILES_SPARED
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == resource.RLIM_INFINITY else soft
+
+
+def _cannot_listen(error: OSError, address: Listen) -> UsageError:
+    where = f"{address.host}:{address.port}"
+    if error.errno == errno.EADDRINUSE:
+        return UsageError("another program listens there", where=where, todo="stop it, or choose another port")
+    return UsageError(f"cannot listen: {error.strerror or error}", where=where, todo="choose another address")

@@ -1,0 +1,176 @@
+"""The file `ledger.db`: created, checked, opened.
+
+Laws: a file half made by a power cut is made whole at the next start; a file that is not ours, or of a newer Onhook, is
+left alone; only its owner may read it, for callers' numbers are inside.
+"""
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Literal
+
+from onhook.errors import OnhookError, Unavailable, UsageError
+
+SCHEMA_VERSION = 1
+"""In `PRAGMA user_version`; 0 is a file in which nothing stands yet."""
+
+APPLICATION_ID = 0x4F6E686B
+"""`Onhk`: what `file ledger.db` shows, and how we know our own."""
+
+FILE_MODE = 0o600
+"""SQLite gives its `-wal` and `-shm` the mode of the file itself."""
+
+BUSY_SECONDS = 1.0
+"""How long a writer waits for one of another process. A commit takes milliseconds, and a PBX gives up after 3 seconds
+at the earliest (PROTOCOL.md 4): one wait for the commit before ours and one for ours must fit in."""
+
+OPENING_SECONDS_MAX = 5.0
+"""How long processes that start at once may stand in each other's way while the file is made."""
+
+CHECKPOINT_PAGES = 8_000
+"""32 MiB of WAL. The ledger's side thread carries pages home every half second; a commit that finds more than this
+finishes what is left, after which the WAL begins anew. So it stays bounded, and no commit waits long for that."""
+
+WAL_BYTES_KEPT = 64 * 1024 * 1024
+"""A WAL that grew beyond this, behind a long reader, is cut when it begins anew."""
+
+CACHE_KIBIBYTES = 8_192
+"""Right-hand ends of table and index are all that an append touches; they fit many times over."""
+
+SCHEMA = (
+    # AUTOINCREMENT: a number is never given twice, even if somebody should empty the table by hand.
+    """CREATE TABLE reports (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        received_at INTEGER NOT NULL,
+        key BLOB NOT NULL,
+        sn TEXT NOT NULL,
+        dialect TEXT NOT NULL,
+        via TEXT NOT NULL,
+        signature TEXT NOT NULL,
+        peer TEXT NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT""",
+    # The key first: it grows with time, so that all PBXs together have one right-hand end.
+    "CREATE UNIQUE INDEX reports_by_key ON reports (key, sn)",
+    """CREATE TABLE tallies (
+        what TEXT NOT NULL,
+        sn TEXT NOT NULL,
+        label TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        first_at INTEGER NOT NULL,
+        last_at INTEGER NOT NULL,
+        PRIMARY KEY (what, sn, label)
+    ) STRICT, WITHOUT ROWID""",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+Use = Literal["append", "read", "checkpoint"]
+
+
+def make_ready(path: Path) -> None:
+    """Create the file where there is none, and see that it is a ledger that we know.
+
+    Raises `UsageError` for a file that is none of ours or newer than we are, `Unavailable` when it cannot be opened.
+    """
+    try:
+        is_new = not path.exists()
+        _own_alone(path)
+        _make_schema(path)
+        if is_new:
+            _sync_directory(path.parent)
+    except (OSError, sqlite3.Error) as error:
+        raise as_ours(error, path) from error
+
+
+def connect(path: Path, use: Use) -> sqlite3.Connection:
+    """A connection that one thread at a time may use. `append` is durable: a commit returns after the fsync."""
+    connection = _connect(path)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")  # on macOS a plain fsync stops at the drive's cache
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES if use == 'append' else 0}")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
+    connection.execute(f"PRAGMA query_only = {'ON' if use == 'read' else 'OFF'}")
+    return connection
+
+
+def as_ours(error: OSError | sqlite3.Error, path: Path) -> OnhookError:
+    """What the disk or SQLite says, as an error of ours: `Unavailable` where another try can help."""
+    if isinstance(error, OSError):
+        return Unavailable(f"the ledger cannot be opened: {error.strerror}", where=str(path), todo="check its place")
+    if isinstance(error, sqlite3.OperationalError):
+        return Unavailable(f"the ledger cannot be used now: {error}", where=str(path), todo="free disk space or locks")
+    if isinstance(error, sqlite3.DatabaseError):
+        return UsageError(f"this is no sound ledger: {error}", where=str(path), todo="restore it from a backup")
+    return OnhookError(f"the ledger fails: {error}", where=str(path))
+
+
+def _own_alone(path: Path) -> None:
+    """Create the file, empty, or take from others what they may do with it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, FILE_MODE)
+    finally:
+        os.close(descriptor)
+
+
+def _make_schema(path: Path) -> None:
+    connection = _connect(path)
+    try:
+        if _version(connection, path) == 0:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")  # of several processes one makes it, the others find it made
+            if _version(connection, path) == 0:
+                for statement in SCHEMA:
+                    connection.execute(statement)
+            connection.execute("COMMIT")
+        _switch_to_wal(connection)
+    finally:
+        connection.close()
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of the schema; 0 in an empty file. Raises `UsageError` for a file that we must not touch."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if (version or tables) and application != APPLICATION_ID:
+        raise UsageError("this is a database, but not a ledger", where=str(path), todo="name another data directory")
+    if version > SCHEMA_VERSION:
+        raise UsageError(
+            f"the ledger is of a newer Onhook (version {version}, we know {SCHEMA_VERSION})",
+            where=str(path),
+            todo="upgrade Onhook",
+        )
+    return int(version)
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """WAL stays switched on in the file. The switch needs the file for itself, and SQLite does not wait for that."""
+    deadline = time.monotonic() + OPENING_SECONDS_MAX
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError:
+            mode = "busy"
+        if mode == "wal":
+            return
+        if time.monotonic() > deadline:
+            raise sqlite3.OperationalError("it cannot be switched to WAL: another program or the file system objects")
+        time.sleep(0.01)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Without this a power cut may forget that the file exists at all."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
