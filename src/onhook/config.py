@@ -42,6 +42,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The zone in which people read, an IANA name, where they ask for no other."""
     console_open: bool = False
     """Pages without sign-in; only allowed while the console listens on the loopback."""
+    trace: bool = False
+    """Show where in the code an unexpected error came from."""
 
     @property
     def ledger_file(self) -> Path:
@@ -146,4 +148,5 @@ _READ: Mapping[str, Callable[[Any, str], Any]] = {
     "exchange": parse_address,
     "zone": parse_zone,
     "console_open": parse_flag,
+    "trace": parse_flag,
 }

@@ -1,0 +1,10 @@
+"""All dialects that this house speaks: one line each."""
+
+from onhook.pbx.dialect import Dialect, Dialects
+from onhook.pbx.yeastar.payload import Yeastar
+
+
+def all_dialects() -> Dialects:
+    """By the names under which the ledger keeps their reports."""
+    dialects: tuple[Dialect, ...] = (Yeastar(),)
+    return {dialect.name: dialect for dialect in dialects}

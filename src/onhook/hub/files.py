@@ -1,0 +1,53 @@
+"""The rooms opened by a command, when no server has them: the same files, read and filled in the same way."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from onhook.config import Config
+from onhook.errors import NotFound
+from onhook.hub.dialects import all_dialects
+from onhook.hub.facts import SettingsFacts
+from onhook.hub.rebuild import adopt_rebuilt
+from onhook.ledger.ledger import Ledger
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.projector import Projector
+from onhook.settings.settings import Settings
+from onhook.store.duckdb import open_store
+from onhook.store.store import Store
+
+
+class Files(msgspec.Struct, frozen=True, kw_only=True):
+    """All three files of a data directory, open, and the store caught up with the ledger."""
+
+    settings: Settings
+    ledger: Ledger
+    store: Store
+    projector: Projector
+
+
+@asynccontextmanager
+async def open_files(config: Config) -> AsyncIterator[Files]:
+    """Open what is there. Raises `NotFound` for a directory without a ledger, `OnhookError` where it cannot."""
+    if not config.ledger_file.exists():
+        raise NotFound(
+            "nothing has been kept here yet",
+            where=str(config.data),
+            todo="start with `onhook serve`, or name the data directory with --data",
+        )
+    settings = Settings(config.settings_file)
+    ledger = SqliteLedger(config.ledger_file)
+    try:
+        adopt_rebuilt(config)
+        store = await open_store(config.store_file)
+        try:
+            facts_of = SettingsFacts(settings)
+            projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=facts_of)
+            await projector.catch_up()
+            yield Files(settings=settings, ledger=ledger, store=store, projector=projector)
+        finally:
+            await store.close()
+    finally:
+        await ledger.close()
+        settings.close()

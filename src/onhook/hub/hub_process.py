@@ -1,0 +1,57 @@
+"""The process that does the rest: reads the ledger, fills the store, serves the pages and the API."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from onhook.clock import Clock
+from onhook.config import Address, Config
+from onhook.console.app import console_app
+from onhook.console.feed import Feed
+from onhook.hub.child import Opened, run_child
+from onhook.hub.dialects import all_dialects
+from onhook.hub.facts import SettingsFacts
+from onhook.hub.rebuild import adopt_rebuilt
+from onhook.hub.serving import serving
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.projector import Projector
+from onhook.settings.settings import Settings
+from onhook.store.duckdb import open_store
+
+
+@asynccontextmanager
+async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
+    """The hub, at work. Raises `OnhookError` where it cannot."""
+    settings = Settings(config.settings_file)
+    ledger = SqliteLedger(config.ledger_file)
+    adopt_rebuilt(config)
+    store = await open_store(config.store_file)
+    projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=SettingsFacts(settings))
+    feed = Feed()
+    app = console_app(
+        store=store,
+        ledger=ledger,
+        settings=settings,
+        clock=clock,
+        config=config,
+        feed=feed,
+        read_again=projector.retry,
+    )
+    try:
+        async with serving(app, config.console) as served:
+            projecting = asyncio.create_task(projector.run(feed.announce), name="projector")
+            try:
+                yield Opened(str(Address(config.console.host, served.port)), (projecting, served.task))
+            finally:
+                feed.close()
+                projecting.cancel()
+                await asyncio.wait([projecting])
+    finally:
+        await store.close()
+        await ledger.close()
+        settings.close()
+
+
+if __name__ == "__main__":
+    sys.exit(run_child("hub", open_hub))

@@ -1,0 +1,83 @@
+"""The store made again from the ledger, beside the one that is being read, and put in its place when it is whole."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from onhook.config import Config
+from onhook.errors import Unavailable
+from onhook.hub.dialects import all_dialects
+from onhook.hub.facts import SettingsFacts
+from onhook.hub.running import read_running
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.projector import Projector
+from onhook.settings.settings import Settings
+from onhook.store.duckdb import open_store
+
+Progress = Callable[[int, int], None]
+"""Is told how far it is: the number of the last report read, and that of the last there is."""
+
+
+async def rebuild(config: Config, progress: Progress) -> int:
+    """Make the store again; how many reports it stands for. A running hub changes over to it within a second.
+
+    Raises `OnhookError`; then the old store stays in its place.
+    """
+    part = _part(config)
+    _remove(part)
+    try:
+        position = await _project_all(config, part, progress)
+        part.replace(_rebuilt(config))
+    finally:
+        _remove(part)
+    running = read_running(config)
+    if running is None:
+        adopt_rebuilt(config)
+    else:
+        os.kill(running.pid, signal.SIGUSR1)
+    return position
+
+
+def adopt_rebuilt(config: Config) -> None:
+    """Put a store that was made again in the place of the old one; called by whoever is about to open the store."""
+    rebuilt = _rebuilt(config)
+    if rebuilt.exists():
+        _remove(config.store_file)
+        rebuilt.replace(config.store_file)
+
+
+async def _project_all(config: Config, path: Path, progress: Progress) -> int:
+    settings = Settings(config.settings_file)
+    ledger = SqliteLedger(config.ledger_file)
+    store = await open_store(path)
+    try:
+        last = await ledger.last()
+        facts_of = SettingsFacts(settings)
+        projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=facts_of)
+        position = await projector.catch_up(lambda position: progress(position, max(position, last)))
+    finally:
+        await store.close()
+        await ledger.close()
+        settings.close()
+    if _log_of(path).exists():
+        raise Unavailable("the new store could not be finished", where=str(path), todo="free disk space and try again")
+    return position
+
+
+def _part(config: Config) -> Path:
+    return config.store_file.with_name(config.store_file.name + ".part")
+
+
+def _rebuilt(config: Config) -> Path:
+    return config.store_file.with_name(config.store_file.name + ".rebuilt")
+
+
+def _log_of(path: Path) -> Path:
+    """Where DuckDB keeps what is committed and not yet in the file; the log of another file must never be read."""
+    return path.with_name(path.name + ".wal")
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _log_of(path).unlink(missing_ok=True)

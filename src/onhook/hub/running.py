@@ -1,0 +1,121 @@
+"""One server per data directory, and how others find it: a lock, and `running.json` with its addresses."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
+from onhook.errors import Unavailable, UsageError
+
+LOCK_NAME = "serve.lock"
+
+LOCK_TRIES = 10
+LOCK_PAUSE_SECONDS = 0.02
+"""Together a fifth of a second: a look takes microseconds, a person does not notice."""
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the server's processes: its id, and where it listens (`HOST:PORT`, or empty)."""
+
+    pid: int
+    address: str
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """A running server. A part that is missing is being started again."""
+
+    pid: int
+    intake: Part | None = None
+    hub: Part | None = None
+    demo: Part | None = None
+
+
+def prepare_directory(config: Config) -> None:
+    """Make the data directory, for its owner alone. Raises `UsageError` where it cannot be used."""
+    try:
+        config.data.mkdir(mode=DATA_DIRECTORY_MODE, parents=True, exist_ok=True)
+        if not os.access(config.data, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError("you may not write there")
+    except OSError as error:
+        raise UsageError(
+            f"cannot use the data directory: {error.strerror or error}",
+            where=str(config.data),
+            todo="choose another with --data, or become its owner",
+        ) from error
+
+
+@contextmanager
+def only_server(config: Config) -> Iterator[None]:
+    """Be the one server of this data directory. The lock falls with the process, however it ends.
+
+    Raises `UsageError` where another one runs.
+    """
+    descriptor = os.open(config.data / LOCK_NAME, os.O_CREAT | os.O_RDWR, SECRET_FILE_MODE)
+    try:
+        if not _locked(descriptor):
+            running = read_running(config)
+            who = f" (process {running.pid})" if running else ""
+            raise UsageError(
+                f"a server is already running on this data directory{who}",
+                where=str(config.data),
+                todo="stop it, or choose another directory with --data",
+            )
+        yield
+    finally:
+        config.running_file.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def is_running(config: Config) -> bool:
+    """Whether a server has this data directory now."""
+    try:
+        descriptor = os.open(config.data / LOCK_NAME, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise Unavailable(
+            f"cannot look into the data directory: {error.strerror}", where=str(config.data), todo="become its owner"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def read_running(config: Config) -> Running | None:
+    """What the running server says of itself, or None where none runs or it is only just starting."""
+    if not is_running(config):
+        return None
+    try:
+        return msgspec.json.decode(config.running_file.read_bytes(), type=Running)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the lock; tried a few times, for whoever only looks holds it for a moment."""
+    for _ in range(LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_SECONDS)
+        else:
+            return True
+    return False
+
+
+def write_running(path: Path, running: Running) -> None:
+    """Say it, whole at every moment."""
+    beside = path.with_name(path.name + ".part")
+    beside.touch(SECRET_FILE_MODE)
+    beside.write_bytes(msgspec.json.encode(running))
+    beside.replace(path)

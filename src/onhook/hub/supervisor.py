@@ -1,0 +1,218 @@
+"""`onhook serve`: starts the processes of the house, starts one again that dies, stops them in reverse.
+
+Laws: the intake is first to start and last to stop; nothing that befalls the others touches it.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+
+import msgspec
+
+from onhook.clock import Clock
+from onhook.config import Config, parse_address
+from onhook.errors import UsageError
+from onhook.hub.child import Said, command
+from onhook.hub.demo import declare_demo
+from onhook.hub.running import Part, Running, only_server, prepare_directory, write_running
+from onhook.settings.settings import Settings
+
+READY_SECONDS_MAX = 60.0
+"""How long a process may take to be ready: opening a large store after a crash reads its log."""
+
+STOP_SECONDS_MAX = 15.0
+"""How long a process may take to stop: the intake gives its last commit and slow readers 10 seconds."""
+
+AGAIN_SECONDS_FIRST = 0.2
+AGAIN_SECONDS_MAX = 10.0
+"""The wait before a process is started again doubles up to this: soon enough to be there when the reason is gone."""
+
+STEADY_SECONDS = 30.0
+"""Who ran this long had a good start: the next wait is the first again."""
+
+Announce = Callable[[Running, str], None]
+"""Is told once, when all parts have been started: their addresses and the administrator's token."""
+
+
+class Watched:
+    """One process, and how it is kept alive."""
+
+    def __init__(self, name: str, told: Callable[[str, Part | None], None]) -> None:
+        self.name = name
+        self._told = told
+        self._child: asyncio.subprocess.Process | None = None
+        self._stopping = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
+        self._log = logging.getLogger(name)
+
+    async def start(self, config: Config) -> str:
+        """Start it; its address. Raises `UsageError` for what only a person can mend, such as a port in use.
+
+        Anything else is logged and tried again: the address is then empty until it stands.
+        """
+        said = await self._spawn(config)
+        if said.exit_code == UsageError.exit_code:
+            raise UsageError(said.error)
+        self._tell_trouble(said)
+        self._keeping = asyncio.create_task(self._keep(_at(config, self.name, said.address)))
+        return said.address
+
+    def restart(self) -> None:
+        """Stop it so that it is started again at once."""
+        self._wake.set()
+        if self._child is not None and self._child.returncode is None:
+            self._child.terminate()
+
+    async def stop(self) -> None:
+        """Stop it, kindly at first, and return when it is gone."""
+        self._stopping.set()
+        self._wake.set()
+        await self._end()
+        if self._keeping is not None:
+            await self._keeping
+
+    async def _keep(self, config: Config) -> None:
+        pause = AGAIN_SECONDS_FIRST
+        while True:
+            assert self._child is not None
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            code = await self._child.wait()
+            self._told(self.name, None)
+            if self._stopping.is_set():
+                return
+            pause = AGAIN_SECONDS_FIRST if loop.time() - began > STEADY_SECONDS else min(2 * pause, AGAIN_SECONDS_MAX)
+            self._log.warning("the process has ended and is started again", extra={"code": code, "pause": pause})
+            await self._pause(pause)
+            if self._stopping.is_set():
+                return
+            self._tell_trouble(await self._spawn(config))
+            if self._stopping.is_set():
+                # Told to stop between the two lines above, when there was nothing to stop yet.
+                await self._end()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, or less when somebody asks for a start at once."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    async def _spawn(self, config: Config) -> Said:
+        """Start the process and wait for the one line that it says. Its standard input ends when we do."""
+        self._child = await asyncio.create_subprocess_exec(
+            *command(f"onhook.hub.{self.name}_process", config),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            process_group=0,  # Ctrl-C is for us alone; we stop the others in order
+        )
+        try:
+            async with asyncio.timeout(READY_SECONDS_MAX):
+                said = await self._hear(self._child)
+        except TimeoutError:
+            self._child.kill()
+            return Said(error=f"{self.name} was not ready after {READY_SECONDS_MAX:.0f} seconds", exit_code=1)
+        if not said.error:
+            self._told(self.name, Part(pid=self._child.pid, address=said.address))
+        return said
+
+    async def _hear(self, child: asyncio.subprocess.Process) -> Said:
+        assert child.stdout is not None
+        line = await child.stdout.readline()
+        if not line:
+            return Said(error=f"{self.name} ended with code {await child.wait()} before it was ready", exit_code=1)
+        return msgspec.json.decode(line, type=Said)
+
+    async def _end(self) -> None:
+        if self._child is None or self._child.returncode is not None:
+            return
+        self._child.terminate()
+        try:
+            async with asyncio.timeout(STOP_SECONDS_MAX):
+                await self._child.wait()
+        except TimeoutError:
+            self._log.warning("the process did not stop in time and was killed")
+            self._child.kill()
+            await self._child.wait()
+
+    def _tell_trouble(self, said: Said) -> None:
+        if said.error:
+            self._log.error(said.error)
+
+
+async def supervise(config: Config, clock: Clock, announce: Announce, *, with_demo: bool = False) -> None:
+    """Run the house until told to stop. Raises `UsageError` where it cannot be started as asked."""
+    prepare_directory(config)
+    with only_server(config):
+        token = _first_settings(config, clock, with_demo=with_demo)
+        house = _House(config)
+        try:
+            await house.open(with_demo=with_demo)
+            announce(house.running, token)
+            await house.told_to_stop()
+        finally:
+            await house.close()
+
+
+class _House:
+    """The processes that run, in the order in which they were started."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._watched: list[Watched] = []
+        self._stop = asyncio.Event()
+        self.running = Running(pid=os.getpid())
+
+    async def open(self, *, with_demo: bool) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._stop.set)
+        intake = await self._start("intake", self._config)
+        hub = self._watched_as("hub")
+        loop.add_signal_handler(signal.SIGUSR1, hub.restart)
+        await hub.start(self._config)
+        if with_demo:
+            await self._start("demo", _at(self._config, "intake", intake))
+
+    async def told_to_stop(self) -> None:
+        await self._stop.wait()
+
+    async def close(self) -> None:
+        for watched in reversed(self._watched):
+            await watched.stop()
+
+    async def _start(self, name: str, config: Config) -> str:
+        return await self._watched_as(name).start(config)
+
+    def _watched_as(self, name: str) -> Watched:
+        watched = Watched(name, self._told)
+        self._watched.append(watched)
+        return watched
+
+    def _told(self, name: str, part: Part | None) -> None:
+        self.running = msgspec.structs.replace(self.running, **{name: part})
+        write_running(self._config.running_file, self.running)
+
+
+def _first_settings(config: Config, clock: Clock, *, with_demo: bool) -> str:
+    """What the first start sets: the administrator's token, which it returns, and the demo PBX."""
+    settings = Settings(config.settings_file)
+    try:
+        if with_demo:
+            declare_demo(settings, clock)
+        return settings.ensure_admin_token(config.admin_token_file, at=clock.microseconds())
+    finally:
+        settings.close()
+
+
+def _at(config: Config, name: str, address: str) -> Config:
+    """The configuration with the port that a process was given: one that is started again must be found again."""
+    field = {"intake": "intake", "hub": "console"}.get(name)
+    if field is None or not address:
+        return config
+    return msgspec.structs.replace(config, **{field: parse_address(address, field)})
