@@ -1,0 +1,124 @@
+"""The console put together."""
+
+from litestar import Litestar, Router
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+
+from onhook.clock import Clock
+from onhook.config import Config
+from onhook.console import (
+    assets,
+    calls,
+    export,
+    health,
+    live,
+    pages,
+    parameters,
+    pbxs,
+    problems,
+    quarantine,
+    records,
+    signin,
+    summary,
+)
+from onhook.console.access import let_in
+from onhook.console.counters import Counters
+from onhook.console.failures import Failures
+from onhook.console.feed import Feed
+from onhook.console.headers import finish_headers
+from onhook.console.places import Places
+from onhook.console.rooms import ReadAgain, Rooms
+from onhook.console.schema import openapi_config
+from onhook.console.sessions import Sessions
+from onhook.console.tail import Tail
+from onhook.errors import OnhookError
+from onhook.ledger.ledger import Ledger
+from onhook.settings.settings import Settings
+from onhook.store.store import Store
+
+BODY_BYTES_MAX = 64 * 1024
+"""The largest body is a PBX with its number plan: some kilobytes."""
+
+
+def console_app(
+    *, store: Store, ledger: Ledger, settings: Settings, clock: Clock, config: Config, feed: Feed, read_again: ReadAgain
+) -> Litestar:
+    """The console as an ASGI application. The hub tells `feed` of each new position and closes it before the server."""
+    rooms = Rooms(
+        store=store,
+        ledger=ledger,
+        settings=settings,
+        clock=clock,
+        config=config,
+        feed=feed,
+        read_again=read_again,
+        tail=Tail(store, feed),
+        listeners=Places(live.LISTENERS_MAX),
+        exports=Places(export.EXPORTS_MAX),
+        sessions=Sessions(),
+        failures=Failures(),
+        counters=Counters(),
+    )
+    app = Litestar(
+        route_handlers=[_api(), _rest()],
+        dependencies={"rooms": Provide(lambda: rooms, sync_to_thread=False), **parameters.dependencies()},
+        guards=[let_in, parameters.only_known],
+        exception_handlers={
+            OnhookError: problems.on_our_error,
+            HTTPException: problems.on_http_error,
+            Exception: problems.on_any_error,
+        },
+        before_send=[finish_headers],
+        openapi_config=openapi_config(),
+        request_max_body_size=BODY_BYTES_MAX,
+        logging_config=None,
+    )
+    app.state.rooms = rooms
+    app.state.known_parameters = parameters.known_parameters(app)
+    return app
+
+
+def _api() -> Router:
+    return Router(
+        path="/api/v1",
+        route_handlers=[
+            records.list_records,
+            records.read_report,
+            calls.list_calls,
+            calls.read_call,
+            summary.summarise,
+            export.export,
+            live.listen,
+            pbxs.list_pbxs,
+            pbxs.read_pbx,
+            pbxs.add_pbx,
+            pbxs.remove_pbx,
+            pbxs.list_secrets,
+            pbxs.add_secret,
+            pbxs.remove_secret,
+            quarantine.list_quarantine,
+            quarantine.read_quarantined,
+            quarantine.retry_quarantined,
+            quarantine.list_tallies,
+        ],
+    )
+
+
+def _rest() -> Router:
+    return Router(
+        path="/",
+        route_handlers=[
+            health.healthz,
+            health.readyz,
+            health.metrics,
+            pages.first_page,
+            pages.call_page,
+            pages.odd_call_page,
+            pages.attention_page,
+            pages.report_page,
+            signin.sign_in_by_link,
+            signin.sign_in_by_form,
+            signin.sign_out,
+            assets.read_asset,
+        ],
+    )

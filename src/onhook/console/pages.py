@@ -1,0 +1,167 @@
+"""The pages: calls as they end with the day's totals, one call with its journey, and what needs a person's attention.
+
+Each is complete without a script; the script only asks for the same page again when a call has ended.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.params import QueryParameter
+
+from onhook.cdr.details import DETAIL_FIELDS
+from onhook.cdr.filter import FILTER_NAMES, parse_moment
+from onhook.cdr.plan import NumberPlan
+from onhook.cdr.record import Call
+from onhook.console.axis import draw
+from onhook.console.calls import CallId, Sn, find_call
+from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, ReaderZone, Where
+from onhook.console.quarantine import Tallied, tallied
+from onhook.console.records import Seq, raw
+from onhook.console.rendering import render
+from onhook.console.rooms import Handed, Rooms
+from onhook.console.totals import add_up
+from onhook.errors import NotFound
+from onhook.store.store import Quarantined
+
+ATTENTION_MAX = 5
+"""Lines in the box at the top; the rest is on a page of its own."""
+
+QUARANTINE_SHOWN_MAX = 200
+
+RAW_REPORTS_MAX = 50
+"""Reports shown on a call's page; a call with more legs than that links to the rest."""
+
+STRANGER_WORDS = frozenset({"unknown_sn", "wrong_signature", "no_signature"})
+"""The intake's words for knocks that a person should look at: a wrong secret, or a PBX that nobody declared."""
+
+ALWAYS_SHOWN = frozenset({"number", "since", "status"})
+"""Filters that stand in the first row of the form; the others fold away."""
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class Attention(msgspec.Struct, frozen=True):
+    """What a person should look at."""
+
+    quarantined: int
+    newest_quarantined: Sequence[Quarantined]
+    knocks: Sequence[Tallied]
+
+
+@get("/", include_in_schema=False)
+async def first_page(  # noqa: PLR0917 - what the address may say
+    request: AnyRequest,
+    rooms: Handed,
+    where: Where,
+    reader_zone: ReaderZone,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Cursor = None,
+) -> Response[str]:
+    """Calls that match, the latest first; live while it shows the newest."""
+    now = rooms.clock.now()
+    # Asked before the page is read: what comes in between is told twice rather than never.
+    position = await rooms.store.position()
+    page = await rooms.store.calls(where, limit, cursor or None)
+    today = parse_moment("today", reader_zone, now)
+    is_today = where.since is None and where.until is None
+    counted = msgspec.structs.replace(where, since=today) if is_today else where
+    by_pbx = await rooms.store.summary(counted, "pbx", reader_zone.key)
+    asked = {name: request.query_params.get(name, "") for name in FILTER_NAMES}
+    is_filtered = any(asked.values())
+    return _page(
+        "calls.html",
+        page=page,
+        totals=add_up(by_pbx),
+        by_pbx=by_pbx,
+        is_today=is_today,
+        asked=asked,
+        is_filtered=is_filtered,
+        is_narrow=any(value for name, value in asked.items() if name not in ALWAYS_SHOWN),
+        is_newest=not cursor,
+        position=position,
+        attention=await _attention(rooms),
+        pbxs=rooms.settings.pbxs(),
+        intake_port=rooms.config.intake.port,
+        is_empty=not is_filtered and not cursor and not page.data,
+        **_zone_and_time(rooms, request, reader_zone, now),
+    )
+
+
+@get("/calls/{sn:str}/{call_id:str}", include_in_schema=False)
+async def call_page(
+    request: AnyRequest, rooms: Handed, sn: Sn, call_id: CallId, reader_zone: ReaderZone
+) -> Response[str]:
+    """One call: its journey, its legs with all their fields, and the reports that said them."""
+    return await _call_page(request, rooms, await find_call(rooms, sn, call_id), reader_zone)
+
+
+@get("/call", include_in_schema=False)
+async def odd_call_page(
+    request: AnyRequest,
+    rooms: Handed,
+    reader_zone: ReaderZone,
+    sn: Annotated[str, QueryParameter(max_length=200)],
+    call_id: Annotated[str, QueryParameter(max_length=200)],
+) -> Response[str]:
+    """The same for a call whose id cannot stand in a path."""
+    return await _call_page(request, rooms, await find_call(rooms, sn, call_id), reader_zone)
+
+
+@get("/attention", include_in_schema=False)
+async def attention_page(request: AnyRequest, rooms: Handed, reader_zone: ReaderZone) -> Response[str]:
+    """What could not be read, and who knocked in vain."""
+    return _page(
+        "attention.html",
+        quarantined=await rooms.store.quarantine(QUARANTINE_SHOWN_MAX),
+        tallies=await tallied(rooms),
+        **_zone_and_time(rooms, request, reader_zone, rooms.clock.now()),
+    )
+
+
+@get("/reports/{seq:int}", include_in_schema=False)
+async def report_page(request: AnyRequest, rooms: Handed, seq: Seq, reader_zone: ReaderZone) -> Response[str]:
+    """A report, as its bytes came."""
+    reports = await rooms.ledger.get([seq])
+    if not reports:
+        raise NotFound(f"the ledger has no report {seq}")
+    reasons = [one.reason for one in await rooms.store.quarantine(1, seq - 1) if one.seq == seq]
+    return _page(
+        "report.html",
+        report=raw(reports[0]),
+        reason="".join(reasons),
+        **_zone_and_time(rooms, request, reader_zone, rooms.clock.now()),
+    )
+
+
+async def _call_page(request: AnyRequest, rooms: Rooms, call: Call, zone: ZoneInfo) -> Response[str]:
+    pbx = rooms.settings.pbx_of(call.sn)
+    seqs = sorted({leg.seq for leg in call.legs})[:RAW_REPORTS_MAX]
+    return _page(
+        "call.html",
+        call=call,
+        axis=draw(call, pbx.plan if pbx else NumberPlan()),
+        fields=DETAIL_FIELDS,
+        reports=[raw(report) for report in await rooms.ledger.get(seqs)],
+        **_zone_and_time(rooms, request, zone, rooms.clock.now()),
+    )
+
+
+async def _attention(rooms: Rooms) -> Attention:
+    counts = await rooms.store.counts()
+    quarantined = counts["quarantined"]
+    newest = await rooms.store.quarantine(ATTENTION_MAX) if quarantined else []
+    knocks = [one for one in await tallied(rooms) if one.what in STRANGER_WORDS]
+    return Attention(quarantined, newest, knocks[:ATTENTION_MAX])
+
+
+def _zone_and_time(rooms: Rooms, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
+    asked = request.query_params.get("zone", "")
+    return {"zone": zone, "zone_asked": asked, "now": now, "is_open": rooms.config.console_open}
+
+
+def _page(template: str, **values: Any) -> Response[str]:
+    return Response(render(template, **values), media_type="text/html")

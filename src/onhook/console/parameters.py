@@ -1,0 +1,127 @@
+"""What may be asked in a query: the filters, the reader's zone, paging; and nothing that nobody knows.
+
+Dependencies of the routes, so that each parameter is read, checked and described (in the schema) in one place.
+"""
+
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from litestar import Litestar
+from litestar.connection import ASGIConnection
+from litestar.di import Provide
+from litestar.exceptions import ClientException
+from litestar.handlers.base import BaseRouteHandler
+from litestar.params import Dependency, QueryParameter
+from litestar.routes import HTTPRoute
+
+from onhook.cdr.filter import TEXT_CHARACTERS_MAX, Filter, parse_filter
+from onhook.cdr.offset import zone_named
+from onhook.console.rooms import Handed
+from onhook.errors import UsageError
+from onhook.store.store import PAGE_MAX
+
+PAGE_DEFAULT = 50
+
+CURSOR_CHARACTERS_MAX = 400
+"""Ours are far shorter."""
+
+QUERY_PARAMETERS_MAX = 50
+"""Twice as many as any route knows."""
+
+KnownParameters = dict[tuple[str, str], frozenset[str]]
+"""By method and path template."""
+
+
+def _text(description: str) -> QueryParameter:
+    return QueryParameter(description=description, max_length=TEXT_CHARACTERS_MAX)
+
+
+_MOMENT = (
+    "ISO 8601 date or time (in `zone` unless it has an offset), "
+    "`today`, `yesterday`, `now`, or `30m`, `12h`, `7d`, `2w` ago"
+)
+_SECONDS = QueryParameter(description="Whole seconds of talk; the limit is included", pattern=r"^[0-9]{0,9}$")
+
+Text = str | None
+ReaderZone = Annotated[ZoneInfo, Dependency(skip_validation=True)]
+Where = Annotated[Filter, Dependency(skip_validation=True)]
+Limit = Annotated[int, QueryParameter(description="Rows on one page", ge=1, le=PAGE_MAX)]
+Cursor = Annotated[
+    str | None, QueryParameter(description="`next` of the page before", max_length=CURSOR_CHARACTERS_MAX)
+]
+
+
+def reader_zone(
+    rooms: Handed,
+    zone: Annotated[Text, _text("IANA name of the zone in which times are read and cut")] = None,
+) -> ZoneInfo:
+    """The zone that the reader asks for, else the configured one. Raises `UsageError`."""
+    return zone_named(zone or rooms.config.zone)
+
+
+def where(  # noqa: PLR0917 - one for each filter
+    rooms: Handed,
+    reader_zone: ReaderZone,
+    since: Annotated[Text, _text(f"Started at or after: {_MOMENT}")] = None,
+    until: Annotated[Text, _text(f"Started before: {_MOMENT}")] = None,
+    pbx: Annotated[Text, _text("Name of the PBX")] = None,
+    sn: Annotated[Text, _text("Serial number of the PBX")] = None,
+    call_id: Annotated[Text, _text("The call's id")] = None,
+    number: Annotated[Text, _text("Number on either side")] = None,
+    call_from: Annotated[Text, _text("Number of the caller")] = None,
+    call_to: Annotated[Text, _text("Number that was called")] = None,
+    status: Annotated[Text, _text("How it ended; case, blanks and underscores do not count")] = None,
+    type: Annotated[Text, _text("`internal`, `inbound` or `outbound`")] = None,
+    trunk: Annotated[Text, _text("Name of the trunk, in or out")] = None,
+    did_number: Annotated[Text, _text("DID number that was dialled")] = None,
+    min_talk_duration: Annotated[Text, _SECONDS] = None,
+    max_talk_duration: Annotated[Text, _SECONDS] = None,
+) -> Filter:
+    """The filters that are set. Raises `UsageError`."""
+    asked = {
+        "since": since, "until": until, "pbx": pbx, "sn": sn, "call_id": call_id, "number": number,
+        "call_from": call_from, "call_to": call_to, "status": status, "type": type, "trunk": trunk,
+        "did_number": did_number, "min_talk_duration": min_talk_duration, "max_talk_duration": max_talk_duration,
+    }  # fmt: skip
+    given = {name: value for name, value in asked.items() if value is not None}
+    return parse_filter(given, reader_zone, rooms.clock.now())
+
+
+def dependencies() -> dict[str, Provide]:
+    """What routes may ask for by name, besides `rooms`."""
+    return {
+        "reader_zone": Provide(reader_zone, sync_to_thread=False),
+        "where": Provide(where, sync_to_thread=False),
+    }
+
+
+def known_parameters(app: Litestar) -> KnownParameters:
+    """Which query parameters each route knows: those of its own and of what it asks for."""
+    known: KnownParameters = {}
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            for method, (_, model) in route.route_handler_map.items():
+                names = frozenset(parameter.field_alias for parameter in model.expected_query_params)
+                known[str(method), route.path_format] = names
+    return known
+
+
+def only_known(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:  # noqa: ARG001 - the shape of a guard
+    """A guard: refuse a query parameter that the route does not know, or that is there twice. Raises 400, `UsageError`.
+
+    Otherwise a misspelt filter would find everything.
+    """
+    known: KnownParameters = connection.app.state.known_parameters
+    names = known.get((str(connection.scope.get("method")), connection.scope["path_template"]), frozenset())
+    asked = [name for name, _ in connection.query_params.multi_items()]
+    for position, name in enumerate(asked):
+        if name not in names:
+            _refuse(name, f"there is no parameter {name[:80]!r}", f"use one of {', '.join(sorted(names)) or 'none'}")
+        if name in asked[:position]:
+            _refuse(name, f"the parameter {name!r} is there twice", "give it once")
+        if position >= QUERY_PARAMETERS_MAX:
+            raise UsageError("there are too many parameters", todo=f"give at most {QUERY_PARAMETERS_MAX}")
+
+
+def _refuse(name: str, what: str, todo: str) -> None:
+    raise ClientException(detail="", extra=[{"key": name, "message": f"{what}: {todo}"}])

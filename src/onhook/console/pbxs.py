@@ -1,0 +1,144 @@
+"""`/api/v1/pbxs`: the PBXs that may report, and their secrets; a secret is shown once, when it is added."""
+
+import secrets as random_texts
+import string
+from typing import Annotated
+
+import msgspec
+from litestar import delete, get, post
+from litestar.params import BodyKwarg, PathParameter
+
+from onhook.cdr.plan import NumberPlan, parse_plan
+from onhook.console.problems import PROBLEMS
+from onhook.console.rooms import Handed
+from onhook.errors import UsageError
+from onhook.settings.pbxs import (
+    NAME_CHARACTERS_MAX,
+    SECRET_CHARACTERS_MAX,
+    SN_CHARACTERS_MAX,
+    Pbx,
+    Secret,
+)
+
+SECRET_CHARACTERS = 32
+"""As many as a PBX makes itself."""
+
+Name = Annotated[
+    str,
+    PathParameter(
+        description="Name or serial number of the PBX", max_length=max(NAME_CHARACTERS_MAX, SN_CHARACTERS_MAX)
+    ),
+]
+SecretId = Annotated[int, PathParameter(description="`secret_id` of the secret", ge=1, le=2**63 - 1)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+SecretText = Annotated[str, msgspec.Meta(min_length=1, max_length=SECRET_CHARACTERS_MAX)]
+
+
+class NewPbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A PBX to declare. Without `secret` one is made, unless it `is_unsigned`; `plan` has ranges: `6400-6499`."""
+
+    name: Label
+    sn: Annotated[str, msgspec.Meta(pattern=r"^[!-~]+$", max_length=SN_CHARACTERS_MAX)]
+    secret: SecretText | None = None
+    zone: str | None = None
+    is_unsigned: bool = False
+    plan: dict[str, str] = {}
+
+
+class AddedPbx(msgspec.Struct, frozen=True):
+    """The PBX, and the secret it must sign with, told this once; null where it need not sign."""
+
+    pbx: Pbx
+    secret: str | None
+
+
+class NewSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another secret to accept. Without `secret` one is made."""
+
+    label: Label = "webhook"
+    secret: SecretText | None = None
+
+
+class AddedSecret(msgspec.Struct, frozen=True):
+    """A secret with its text, told this once."""
+
+    secret_id: int
+    label: str
+    secret: str
+
+
+class Pbxs(msgspec.Struct, frozen=True):
+    """All PBXs, by name; `secrets` counts those of each."""
+
+    data: list[Pbx]
+    next: None = None
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    """The secrets of a PBX, the oldest first, without their texts."""
+
+    data: list[Secret]
+    next: None = None
+
+
+@get("/pbxs", summary="The PBXs that may report", tags=["pbxs"], responses=PROBLEMS)
+async def list_pbxs(rooms: Handed) -> Pbxs:
+    """Without their secrets."""
+    return Pbxs(rooms.settings.pbxs())
+
+
+@get("/pbxs/{name:str}", summary="One PBX", tags=["pbxs"], responses=PROBLEMS)
+async def read_pbx(rooms: Handed, name: Name) -> Pbx:
+    """By its name or serial number."""
+    return rooms.settings.pbx(name)
+
+
+@post("/pbxs", summary="Declare a PBX", tags=["pbxs"], responses=PROBLEMS)
+async def add_pbx(rooms: Handed, data: Annotated[NewPbx, BodyKwarg()]) -> AddedPbx:
+    """It may report from now on."""
+    if data.secret is not None and data.is_unsigned:
+        raise UsageError("a PBX that is_unsigned needs no secret", todo="leave one of the two out")
+    secret = None if data.is_unsigned else data.secret or new_secret()
+    pbx = rooms.settings.add_pbx(
+        name=data.name,
+        sn=data.sn,
+        secret=secret,
+        at=rooms.clock.microseconds(),
+        zone=data.zone,
+        is_unsigned=data.is_unsigned,
+        plan=parse_plan(data.plan) if data.plan else NumberPlan(),
+    )
+    return AddedPbx(pbx, secret)
+
+
+@delete("/pbxs/{name:str}", summary="Forget a PBX; its calls stay", tags=["pbxs"], responses=PROBLEMS)
+async def remove_pbx(rooms: Handed, name: Name) -> None:
+    """What it reports from now on is refused."""
+    rooms.settings.remove_pbx(name)
+
+
+@get("/pbxs/{name:str}/secrets", summary="The secrets of a PBX, without their texts", tags=["pbxs"], responses=PROBLEMS)
+async def list_secrets(rooms: Handed, name: Name) -> Secrets:
+    """The oldest first."""
+    return Secrets(rooms.settings.secrets(name))
+
+
+@post("/pbxs/{name:str}/secrets", summary="Accept another secret of a PBX", tags=["pbxs"], responses=PROBLEMS)
+async def add_secret(rooms: Handed, name: Name, data: Annotated[NewSecret, BodyKwarg()]) -> AddedSecret:
+    """Beside those it has: so a secret is changed without losing a report."""
+    text = data.secret or new_secret()
+    added = rooms.settings.add_secret(name, text, at=rooms.clock.microseconds(), label=data.label)
+    return AddedSecret(added.secret_id, added.label, text)
+
+
+@delete(
+    "/pbxs/{name:str}/secrets/{secret_id:int}", summary="Refuse a secret from now on", tags=["pbxs"], responses=PROBLEMS
+)
+async def remove_secret(rooms: Handed, name: Name, secret_id: SecretId) -> None:
+    """The last one of a PBX that must sign stays."""
+    rooms.settings.remove_secret(name, secret_id)
+
+
+def new_secret() -> str:
+    """A random secret, of letters and digits, as long as a PBX's own."""
+    return "".join(random_texts.choice(string.ascii_letters + string.digits) for _ in range(SECRET_CHARACTERS))

@@ -1,0 +1,44 @@
+"""What the console was handed: the rooms it looks into, and what it remembers between two requests."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated
+
+import msgspec
+from litestar.params import Dependency
+
+from onhook.clock import Clock
+from onhook.config import Config
+from onhook.console.counters import Counters
+from onhook.console.failures import Failures
+from onhook.console.feed import Feed
+from onhook.console.places import Places
+from onhook.console.sessions import Sessions
+from onhook.console.tail import Tail
+from onhook.ledger.ledger import Ledger
+from onhook.settings.settings import Settings
+from onhook.store.store import Quarantined, Store
+
+ReadAgain = Callable[[Sequence[int]], Awaitable[Sequence[Quarantined]]]
+"""Reads reports of the quarantine anew; answers with those that still cannot be read."""
+
+
+class Rooms(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a route may touch."""
+
+    store: Store
+    ledger: Ledger
+    settings: Settings
+    clock: Clock
+    config: Config
+    feed: Feed
+    listeners: Places
+    exports: Places
+    tail: Tail
+    read_again: ReadAgain
+    sessions: Sessions
+    failures: Failures
+    counters: Counters
+
+
+Handed = Annotated[Rooms, Dependency(skip_validation=True)]
+"""How a route asks for the rooms."""

@@ -1,0 +1,38 @@
+"""`/schema`: the API described in OpenAPI 3.1, as JSON, as YAML, and as a plain page of our own."""
+
+from typing import Any
+
+from litestar import Request
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin, YamlRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from onhook.console.rendering import render
+
+API_VERSION = "1"
+
+
+class SchemaPage(OpenAPIRenderPlugin):
+    """The routes as a table."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/")
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """The page, from the schema."""
+        return render("schema.html", schema=openapi_schema).encode()
+
+
+def openapi_config() -> OpenAPIConfig:
+    """Where the schema stands and what it says of access."""
+    scheme = SecurityScheme(type="http", scheme="bearer", description="A token: `onhook token add NAME`")
+    return OpenAPIConfig(
+        title="Onhook",
+        version=API_VERSION,
+        description="Every call that ended, once: records, calls, summaries, exports, live.",
+        path="/schema",
+        components=Components(security_schemes={"token": scheme}),
+        security=[{"token": []}],
+        use_handler_docstrings=True,
+        render_plugins=[SchemaPage(), JsonRenderPlugin(), YamlRenderPlugin()],
+    )

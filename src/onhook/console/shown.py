@@ -1,0 +1,133 @@
+"""How values are shown to a person: an unknown one as a dash, never as zero."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
+
+from onhook.cdr.details import folded
+from onhook.cdr.identity import name_of, number_of
+from onhook.cdr.record import Record
+
+UNKNOWN = "–"  # noqa: RUF001 - a dash, because a value is missing
+
+FOR_TEMPLATES = (
+    "UNKNOWN",
+    "call_url",
+    "clock_time",
+    "count",
+    "day",
+    "field_of",
+    "hours",
+    "local_time",
+    "minutes",
+    "outcome",
+    "party",
+    "tone",
+    "url",
+)
+"""What templates may call."""
+
+_OUTCOMES: Mapping[str, tuple[str, str]] = {
+    "ANSWERED": ("Answered", "good"),
+    "ANSWERD": ("Answered", "good"),
+    "NOANSWER": ("No answer", "bad"),
+    "BUSY": ("Busy", "bad"),
+    "VOICEMAIL": ("Voicemail", "soft"),
+    "ABANDONED": ("Abandoned", "bad"),
+    "FAILED": ("Failed", "bad"),
+}
+"""Folded status: how it is shown, and its colour's meaning."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9_@:+-]+(?:\.[A-Za-z0-9_@:+-]+)*")
+"""Texts that stand in a path as they are; browsers make something else of `..` and `/`."""
+
+
+def minutes(seconds: int | None) -> str:
+    """A duration as `m:ss`, from an hour on as `h:mm:ss`.
+
+    >>> minutes(74), minutes(3661), minutes(0), minutes(None)
+    ('1:14', '1:01:01', '0:00', '–')
+    """
+    if seconds is None:
+        return UNKNOWN
+    rest, second = divmod(seconds, 60)
+    hour, minute = divmod(rest, 60)
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+def hours(seconds: int | None) -> str:
+    """A sum of durations, in words.
+
+    >>> hours(74), hours(3661), hours(None)
+    ('1 min', '1 h 1 min', '–')
+    """
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 60:
+        return f"{seconds} s"
+    hour, minute = divmod(seconds // 60, 60)
+    return f"{count(hour)} h {minute} min" if hour else f"{minute} min"
+
+
+def count(number: int | None) -> str:
+    """A number with thin spaces between thousands.
+
+    >>> count(1234567).replace("\\u202f", "_")
+    '1_234_567'
+    """
+    return UNKNOWN if number is None else f"{number:,}".replace(",", "\u202f")
+
+
+def clock_time(moment: datetime | None, zone: ZoneInfo) -> str:
+    """The time of day, in the reader's zone."""
+    return UNKNOWN if moment is None else moment.astimezone(zone).strftime("%H:%M:%S")
+
+
+def day(moment: datetime, zone: ZoneInfo, now: datetime) -> str:
+    """The day, in the reader's zone: `Today`, `Yesterday`, else as `Mon 27 Apr 2026`."""
+    local, today = moment.astimezone(zone).date(), now.astimezone(zone).date()
+    if local == today:
+        return "Today"
+    if local == today - timedelta(days=1):
+        return "Yesterday"
+    return f"{local:%a} {local.day} {local:%b %Y}"
+
+
+def local_time(moment: datetime | None, zone: ZoneInfo) -> str:
+    """Date, time and offset, in the reader's zone."""
+    return UNKNOWN if moment is None else moment.astimezone(zone).isoformat(sep=" ", timespec="seconds")
+
+
+def party(text: str) -> tuple[str, str]:
+    """Name and number of a side of a call; either may be empty."""
+    return name_of(text), number_of(text)
+
+
+def field_of(record: Record, name: str) -> object:
+    """A field by its name."""
+    return getattr(record, name)
+
+
+def outcome(status: str) -> str:
+    """A status in our spelling; an unknown one as the PBX wrote it."""
+    return _OUTCOMES.get(folded(status), (status or UNKNOWN, ""))[0]
+
+
+def tone(status: str) -> str:
+    """What a status means for the colour: `good`, `bad`, `soft` or `plain`."""
+    return _OUTCOMES.get(folded(status), ("", "plain"))[1]
+
+
+def url(path: str, **query: object) -> str:
+    """A path with those query parameters that are set."""
+    given = {name: value for name, value in query.items() if value not in (None, "")}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def call_url(sn: str, call_id: str, zone: str = "") -> str:
+    """Where a call's page is; ids that cannot stand in a path stand in the query."""
+    if _PLAIN.fullmatch(sn) and _PLAIN.fullmatch(call_id):
+        return url(f"/calls/{quote(sn)}/{quote(call_id)}", zone=zone)
+    return url("/call", sn=sn, call_id=call_id, zone=zone)

@@ -1,0 +1,49 @@
+"""A summary's rows added up, for the figures at the top of a page."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+_SUMS = (
+    "calls",
+    "answered",
+    "missed",
+    "voicemail",
+    "busy",
+    "no_answer",
+    "abandoned",
+    "failed",
+    "talk_duration",
+    "wait_duration",
+)
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls counted; durations in seconds, None where nobody said any."""
+
+    calls: int = 0
+    answered: int = 0
+    missed: int = 0
+    voicemail: int = 0
+    busy: int = 0
+    no_answer: int = 0
+    abandoned: int = 0
+    failed: int = 0
+    talk_duration: int | None = None
+    wait_duration: int | None = None
+
+    @property
+    def other(self) -> int:
+        """Missed for a reason that is none of ours."""
+        return self.missed - self.voicemail - self.busy - self.no_answer - self.abandoned - self.failed
+
+
+def add_up(rows: Sequence[Mapping[str, Any]]) -> Totals:
+    """The rows of a summary as one."""
+    sums: dict[str, int] = {}
+    for row in rows:
+        for name in _SUMS:
+            if row[name] is not None:
+                sums[name] = sums.get(name, 0) + int(row[name])
+    return Totals(**sums)
