@@ -1,0 +1,103 @@
+"""Filters as SQL: a row passes exactly when `Filter.matches` or `Filter.matches_call` says so."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from onhook.cdr.details import folded
+from onhook.cdr.filter import Filter
+from onhook.cdr.identity import number_of
+from onhook.store.rows import seconds
+from onhook.store.schema import call_key
+
+_LEG_FILTERS = {
+    "number": "(from_number = $number OR to_number = $number)",
+    "call_from": "from_number = $call_from",
+    "call_to": "to_number = $call_to",
+    "trunk": "(src_trunk_name = $trunk OR dst_trunk_name = $trunk)",
+    "did_number": "did_number = $did_number",
+}
+"""What a call answers by any of its legs."""
+
+_ROW_FILTERS = {
+    "since": "started_at >= $since",
+    "until": "started_at < $until",
+    "pbx": "pbx = $pbx",
+    "sn": "sn = $sn",
+    "call_id": "call_id = $call_id",
+    "status": "status_folded = $status",
+    "type": "type_folded = $type",
+    "min_talk_duration": "talk_duration >= $min_talk_duration",
+    "max_talk_duration": "talk_duration BETWEEN 0 AND $max_talk_duration",
+}
+"""What a record and a call answer alike."""
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """Text for behind WHERE, and the values that it names."""
+
+    sql: str
+    values: dict[str, Any]
+
+    def also(self, sql: str) -> "Condition":
+        """This and that; `sql` holds nothing but our own words and numbers."""
+        return Condition(f"{self.sql} AND {sql}", self.values)
+
+
+def for_legs(where: Filter) -> Condition:
+    """For rows of `legs`."""
+    asked = _asked(where)
+    tests = {**_ROW_FILTERS, **_LEG_FILTERS}
+    return Condition(" AND ".join(["true", *(tests[name] for name in asked), *_corner(where)]), _values(asked))
+
+
+def for_calls(where: Filter, since: int | None = None, until: int | None = None) -> Condition:
+    """For rows of `calls`, and only those that began in a stretch of time: `since` and `until`, in seconds."""
+    asked = _asked(where)
+    stretch = _stretch("call_started_at", _later(asked.get("since"), since), _earlier(asked.get("until"), until))
+    narrow = "".join(f" AND {test}" for test in (*stretch, *_corner(where)))
+    tests = [
+        f"(sn, call_id) IN (SELECT (sn, call_id) FROM legs WHERE {_LEG_FILTERS[name]}{narrow})"
+        if name in _LEG_FILTERS
+        else _ROW_FILTERS[name]
+        for name in asked
+    ]
+    tests += [*_stretch("started_at", since, until), *_corner(where)]
+    return Condition(" AND ".join(["true", *tests]), _values(asked))
+
+
+def _asked(where: Filter) -> dict[str, Any]:
+    return {name: value for name in where.__struct_fields__ if (value := getattr(where, name)) is not None} | {
+        name: _whole_seconds(value)
+        for name in ("since", "until")
+        if isinstance(value := getattr(where, name), datetime)
+    }
+
+
+def _values(asked: dict[str, Any]) -> dict[str, Any]:
+    compared = {"number": number_of, "call_from": number_of, "call_to": number_of, "status": folded, "type": folded}
+    return {name: compared[name](value) if name in compared else value for name, value in asked.items()}
+
+
+def _corner(where: Filter) -> list[str]:
+    """A call's id says in which corner of the file its rows are."""
+    return [] if where.call_id is None else [f"call_key = {call_key(where.call_id)}"]
+
+
+def _stretch(column: str, since: int | None, until: int | None) -> list[str]:
+    bounds = [] if since is None else [f"{column} >= {since}"]
+    return bounds if until is None else [*bounds, f"{column} < {until}"]
+
+
+def _later(one: int | None, other: int | None) -> int | None:
+    return max((bound for bound in (one, other) if bound is not None), default=None)
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    return min((bound for bound in (one, other) if bound is not None), default=None)
+
+
+def _whole_seconds(at: datetime) -> int:
+    """Calls begin at whole seconds: from 3.2 s on means from 4 s on, and before 3.2 s means before 4 s."""
+    return seconds(at.astimezone(UTC)) + (at.microsecond > 0)

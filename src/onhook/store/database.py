@@ -1,0 +1,179 @@
+"""The file `calls.duckdb`: opened, read by many threads at once, written by one.
+
+Law: the event loop never waits for the disk; each piece of work runs in a thread with a connection of its own.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+
+from onhook.errors import OnhookError, Unavailable, UsageError
+from onhook.store.schema import SCHEMA_VERSION, creation
+
+READERS_MAX = 4
+"""Questions answered at once; more wait their turn. Each may use all of DuckDB's threads."""
+
+THREADS_MAX = 4
+"""DuckDB's own threads: reading is fast enough with them, and intake must keep its share of the machine."""
+
+MEMORY_MAX = "192MiB"
+"""What DuckDB may hold, cache and work together; what needs more goes to the temporary directory."""
+
+TEMPORARY_FILES_MAX = "20GiB"
+"""A Parquet file of 10 million records sorts some 3 GB on disk."""
+
+CHECKPOINT_AT = "64MiB"
+"""How long the write-ahead log grows before it is made part of the file: some 150,000 records. Smaller makes the last
+rows compress again and again; larger makes a start after a crash longer than a second."""
+
+REBUILD = "run `onhook rebuild`, which makes it again from the ledger"
+
+Answer = TypeVar("Answer")
+Work = Callable[[duckdb.DuckDBPyConnection], Answer]
+
+
+class Database:
+    """One file, opened. Only this process may have it open."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = _opened(path)
+        self._readers = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="store-reader")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
+        self._commit = threading.Lock()
+
+    async def read(self, work: Work[Answer]) -> Answer:
+        """Run this with one unchanging view of the store; stopped when the one who waits for it is."""
+        cursor = self._connection.cursor()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, self._seen, work, cursor)
+        except asyncio.CancelledError:
+            cursor.interrupt()
+            raise
+
+    async def write(self, work: Work[None]) -> None:
+        """Run this as one transaction: all of it is kept, on disk, or nothing. Raises `Unavailable`."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._kept, work)
+
+    def views(self, count: int) -> list[duckdb.DuckDBPyConnection]:
+        """Connections that all see the same state of the store until they are closed; for work in several threads."""
+        with self._commit, errors_explained(self._path):
+            return [_viewing(self._connection.cursor()) for _ in range(count)]
+
+    async def in_thread(self, work: Callable[[], Answer]) -> Answer:
+        """Run this in one of the readers' threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._explained, work)
+
+    async def close(self) -> None:
+        """Wait for what is under way, and let go of the file."""
+        await asyncio.to_thread(self._close)
+
+    def _explained(self, work: Callable[[], Answer]) -> Answer:
+        with errors_explained(self._path):
+            return work()
+
+    def _seen(self, work: Work[Answer], cursor: duckdb.DuckDBPyConnection) -> Answer:
+        with errors_explained(self._path), cursor:
+            return work(_viewing(cursor))
+
+    def _kept(self, work: Work[None]) -> None:
+        with errors_explained(self._path), self._connection.cursor() as cursor:
+            try:
+                cursor.begin()
+                work(cursor)
+                with self._commit:
+                    cursor.commit()
+            except duckdb.FatalException:
+                # A commit that the disk refused leaves DuckDB unusable; what the file holds is still whole.
+                self._connection.close()
+                self._connection = _opened(self._path)
+                raise
+
+    def _close(self) -> None:
+        self._writer.shutdown()
+        self._readers.shutdown(cancel_futures=True)
+        self._connection.close()
+
+
+@contextmanager
+def errors_explained(path: Path) -> Iterator[None]:
+    """Turn DuckDB's errors into ours. What is our own mistake stays as it is."""
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise Unavailable("the question was given up", where=str(path), todo="ask again") from error
+    except duckdb.OutOfMemoryException as error:
+        raise UsageError(
+            f"the question needs more than {MEMORY_MAX} of memory", where=str(path), todo="ask for less at once"
+        ) from error
+    except (duckdb.OperationalError, duckdb.FatalException) as error:
+        raise Unavailable(
+            f"the store did not answer: {_first_line(error)}", where=str(path), todo="look at the disk"
+        ) from error
+
+
+def _viewing(cursor: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """Begin a transaction, and read something: a view begins with the first reading."""
+    cursor.begin()
+    cursor.execute("SELECT position FROM about").fetchall()
+    return cursor
+
+
+def _opened(path: Path) -> duckdb.DuckDBPyConnection:
+    with _opening_explained(path):
+        connection = duckdb.connect(
+            str(path),
+            config={
+                "memory_limit": MEMORY_MAX,
+                "checkpoint_threshold": CHECKPOINT_AT,
+                "max_temp_directory_size": TEMPORARY_FILES_MAX,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            },
+        )
+        threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
+        connection.execute(f"SET threads = {min(THREADS_MAX, threads)}")
+        connection.execute("SET TimeZone = 'UTC'")
+        _prepared(connection, path)
+        return connection
+
+
+def _prepared(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Make the tables in a new file; refuse a file of another version."""
+    if not connection.execute("SELECT 1 FROM duckdb_tables()").fetchall():
+        connection.begin()
+        for statement in creation():
+            connection.execute(statement)
+        connection.commit()
+        return
+    versions = connection.execute("SELECT version FROM about").fetchall()
+    if versions != [(SCHEMA_VERSION,)]:
+        connection.close()
+        raise OnhookError("the store was made by another version of Onhook", where=str(path), todo=REBUILD)
+
+
+@contextmanager
+def _opening_explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        said = _first_line(error)
+        if "lock" in said:
+            raise Unavailable(
+                "another process has the store open", where=str(path), todo="ask the server that runs, or stop it"
+            ) from error
+        if "ermission" in said or "No such file" in said or "No space" in said or "Is a directory" in said:
+            raise Unavailable(
+                f"the store cannot be opened: {said}", where=str(path), todo="look at the disk"
+            ) from error
+        raise OnhookError(f"the store is damaged or no store: {said}", where=str(path), todo=REBUILD) from error
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).partition("\n")[0][:200]

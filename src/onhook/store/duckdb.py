@@ -1,0 +1,80 @@
+"""The store on DuckDB: one file, many readers, one writer, all in this process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from onhook.cdr.filter import Filter
+from onhook.cdr.record import Call, Record
+from onhook.store import exports, pages, summaries, writing
+from onhook.store.database import Database
+from onhook.store.rows import quarantined_from
+from onhook.store.store import Batch, CallKey, CallPage, ExportFormat, Quarantined, RecordPage
+
+
+async def open_store(path: Path) -> "DuckDbStore":
+    """Open the store, or make an empty one.
+
+    Raises `Unavailable` where another process has it open, and `OnhookError` for a file that is damaged or of another
+    version: `onhook rebuild` makes it again.
+    """
+    return DuckDbStore(await asyncio.to_thread(Database, path))
+
+
+class DuckDbStore:
+    """See `store.Store`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def position(self) -> int:
+        return (await self.counts())["position"]
+
+    async def put(self, batch: Batch) -> None:
+        await self._database.write(lambda connection: writing.put(connection, batch))
+
+    async def legs(self, keys: Sequence[CallKey]) -> list[Record]:
+        return await self._database.read(lambda connection: pages.legs(connection, keys))
+
+    async def records(self, where: Filter, limit: int, cursor: str | None = None) -> RecordPage:
+        return await self._database.read(lambda connection: pages.records(connection, where, limit, cursor))
+
+    async def calls(self, where: Filter, limit: int, cursor: str | None = None) -> CallPage:
+        return await self._database.read(lambda connection: pages.calls(connection, where, limit, cursor))
+
+    async def call(self, sn: str, call_id: str) -> Call | None:
+        return await self._database.read(lambda connection: pages.call(connection, sn, call_id))
+
+    async def records_after(self, seq: int, limit: int) -> list[Record]:
+        return await self._database.read(lambda connection: pages.records_after(connection, seq, limit))
+
+    async def summary(self, where: Filter, by: str, zone: str) -> list[dict[str, Any]]:
+        return await self._database.read(lambda connection: summaries.summary(connection, where, by, zone))
+
+    async def export(self, where: Filter, form: ExportFormat, zone: str) -> AsyncIterator[bytes]:
+        async with aclosing(exports.export(self._database, where, form, zone)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def quarantine(self, limit: int, after: int = 0) -> list[Quarantined]:
+        rows = await self._database.read(
+            lambda connection: connection.execute(
+                "SELECT seq, sn, via, received_at, reason FROM quarantine WHERE seq > $1 ORDER BY seq LIMIT $2",
+                [after, limit],
+            ).fetchall()
+        )
+        return [quarantined_from(row) for row in rows]
+
+    async def counts(self) -> dict[str, int]:
+        rows = await self._database.read(
+            lambda connection: connection.execute(
+                "SELECT (SELECT count(*) FROM legs) AS records, (SELECT count(*) FROM calls) AS calls,"
+                " (SELECT count(*) FROM quarantine) AS quarantined, position FROM about"
+            ).fetchall()
+        )
+        return dict(zip(("records", "calls", "quarantined", "position"), rows[0], strict=True))
+
+    async def close(self) -> None:
+        await self._database.close()

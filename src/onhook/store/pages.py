@@ -1,0 +1,186 @@
+"""Pages of records and of calls, the latest first.
+
+Most pages are full of recent rows, so ever longer stretches of time are looked at, from the end backwards, until there
+are enough. First only when the rows began is asked; then the few rows that make the page are read whole.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import duckdb
+
+from onhook.cdr.filter import Filter
+from onhook.cdr.record import Call, Record
+from onhook.errors import UsageError
+from onhook.store.conditions import Condition, for_calls, for_legs
+from onhook.store.cursors import Cursor, read, written
+from onhook.store.rows import call_from, record_from, seconds
+from onhook.store.schema import CALLS, DERIVED, call_key, record_selection
+from onhook.store.store import PAGE_MAX, CallKey, CallPage, RecordPage
+
+STRETCH_ROWS = 50_000
+"""About how many rows the first stretch of time holds: looked through in milliseconds."""
+
+STRETCH_GROWTH = 16
+"""And each following one holds so many times more."""
+
+_CALL_NAME = "md5(concat_ws(chr(31), sn, call_id))"
+
+Table = Literal["legs", "calls"]
+Stretch = tuple[int, int]
+"""Seconds since 1970: from the first on, before the second."""
+
+
+def records(connection: duckdb.DuckDBPyConnection, where: Filter, limit: int, cursor_text: str | None) -> RecordPage:
+    """See `Store.records`."""
+    cursor = _cursor(limit, cursor_text, "records")
+    condition = _after(for_legs(where), cursor, DERIVED["record_id"])
+    stretches = _stretches(connection, "legs", where, cursor)
+    found = _found(connection, "legs", lambda since, until: _within(condition, since, until), limit, stretches)
+    if found is None:
+        return RecordPage([], None)
+    rows = connection.execute(
+        f"SELECT {record_selection()} FROM legs WHERE {found.sql} ORDER BY started_at DESC, record_id_ DESC"
+        f" LIMIT {limit + 1}",
+        found.values,
+    ).fetchall()
+    page = [record_from(row) for row in rows[:limit]]
+    is_last = len(rows) <= limit
+    return RecordPage(
+        page, None if is_last else written(Cursor("records", seconds(page[-1].started_at), page[-1].record_id))
+    )
+
+
+def calls(connection: duckdb.DuckDBPyConnection, where: Filter, limit: int, cursor_text: str | None) -> CallPage:
+    """See `Store.calls`."""
+    cursor = _cursor(limit, cursor_text, "calls")
+
+    def within(since: int, until: int) -> Condition:
+        return _after(for_calls(where, since, until), cursor, _CALL_NAME)
+
+    found = _found(connection, "calls", within, limit, _stretches(connection, "calls", where, cursor))
+    if found is None:
+        return CallPage([], None)
+    rows = connection.execute(
+        f"SELECT {', '.join(CALLS)}, {_CALL_NAME} AS name FROM calls WHERE {found.sql}"
+        f" ORDER BY started_at DESC, name DESC LIMIT {limit + 1}",
+        found.values,
+    ).fetchall()
+    page = _whole(connection, [dict(zip(CALLS, row[:-1], strict=True)) for row in rows[:limit]])
+    is_last = len(rows) <= limit
+    return CallPage(
+        page, None if is_last else written(Cursor("calls", seconds(page[-1].started_at), rows[limit - 1][-1]))
+    )
+
+
+def call(connection: duckdb.DuckDBPyConnection, sn: str, call_id: str) -> Call | None:
+    """See `Store.call`."""
+    rows = connection.execute(
+        f"SELECT {', '.join(CALLS)} FROM calls WHERE call_key = {call_key(call_id)} AND call_id = ? AND sn = ?",
+        [call_id, sn],
+    ).fetchall()
+    return _whole(connection, [dict(zip(CALLS, rows[0], strict=True))])[0] if rows else None
+
+
+def legs(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> list[Record]:
+    """All legs of these calls, those of one call in their order."""
+    wanted = set(keys)
+    if not wanted:
+        return []
+    corners = sorted({call_key(call_id) for _, call_id in wanted})
+    rows = connection.execute(
+        f"SELECT {record_selection()} FROM legs WHERE call_key IN (SELECT unnest($corners))"
+        f" AND call_key BETWEEN {corners[0]} AND {corners[-1]} AND call_id IN (SELECT unnest($ids)) ORDER BY place",
+        {"corners": corners, "ids": sorted({call_id for _, call_id in wanted})},
+    ).fetchall()
+    return [record for record in map(record_from, rows) if (record.sn, record.call_id) in wanted]
+
+
+def records_after(connection: duckdb.DuckDBPyConnection, seq: int, limit: int) -> list[Record]:
+    """See `Store.records_after`. Records of one report stay together, so that reading can go on after its number."""
+    rows = connection.execute(
+        f"SELECT {record_selection()} FROM legs WHERE seq > $seq AND seq <="
+        " (SELECT max(seq) FROM (SELECT seq FROM legs WHERE seq > $seq ORDER BY seq LIMIT $limit))"
+        " ORDER BY seq, sn, call_id, place",
+        {"seq": seq, "limit": limit},
+    ).fetchall()
+    return [record_from(row) for row in rows]
+
+
+def _cursor(limit: int, text: str | None, of: Literal["records", "calls"]) -> Cursor | None:
+    if not 1 <= limit <= PAGE_MAX:
+        raise UsageError(f"a page has 1 to {PAGE_MAX} rows, not {limit}", where="limit", todo="take pages one by one")
+    return read(text, of) if text else None
+
+
+def _after(condition: Condition, cursor: Cursor | None, name: str) -> Condition:
+    """The rows that follow the last one seen. Its name is only made for rows that began in the same second."""
+    if cursor is None:
+        return condition
+    at = cursor.started_at
+    after = condition.also(f"started_at <= {at} AND (started_at < {at} OR {name} < $cursor_name)")
+    return Condition(after.sql, {**condition.values, "cursor_name": cursor.name})
+
+
+def _within(condition: Condition, since: int, until: int) -> Condition:
+    return condition.also(f"started_at >= {since} AND started_at < {until}")
+
+
+def _found(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    within: Callable[[int, int], Condition],
+    limit: int,
+    stretches: Iterator[Stretch],
+) -> Condition | None:
+    """A condition for the shortest stretch of time that has the whole page and one row more; None for no row at all.
+
+    Rows that began in the same second as the last of them are in it, too: which of them belong to the page is decided
+    by their names.
+    """
+    wanted, end = limit + 1, None
+    begin = 0
+    for since, until in stretches:
+        end = until if end is None else end
+        condition = within(since, until)
+        begun = connection.execute(
+            f"SELECT started_at FROM {table} WHERE {condition.sql} ORDER BY started_at DESC LIMIT {wanted}",
+            condition.values,
+        ).fetchall()
+        wanted -= len(begun)
+        if begun:
+            begin = begun[-1][0]
+        if not wanted:
+            break
+    return None if wanted > limit or end is None else within(begin, end)
+
+
+def _stretches(
+    connection: duckdb.DuckDBPyConnection, table: Table, where: Filter, cursor: Cursor | None
+) -> Iterator[Stretch]:
+    """Stretches of time from the latest row backwards, each longer than the one before."""
+    first, last, rows = connection.execute(
+        f"SELECT min(started_at), max(started_at), count(*) FROM {table}"
+    ).fetchall()[0]
+    if not rows:
+        return
+    length = max(1, (last - first + 1) * STRETCH_ROWS // rows)
+    until = min(last + 1, *(_ends(where, cursor)))
+    first = first if where.since is None else max(first, seconds(where.since))
+    while until > first:
+        since = max(first, until - length)
+        yield since, until
+        until, length = since, length * STRETCH_GROWTH
+
+
+def _ends(where: Filter, cursor: Cursor | None) -> list[int]:
+    until = 1 << 40 if where.until is None else seconds(where.until) + 1
+    return [until, 1 << 40 if cursor is None else cursor.started_at + 1]
+
+
+def _whole(connection: duckdb.DuckDBPyConnection, rows: Sequence[dict[str, object]]) -> list[Call]:
+    """Calls from their rows, each with its legs."""
+    by_call: dict[CallKey, list[Record]] = {}
+    for leg in legs(connection, [(str(row["sn"]), str(row["call_id"])) for row in rows]):
+        by_call.setdefault((leg.sn, leg.call_id), []).append(leg)
+    return [call_from(row, by_call[str(row["sn"]), str(row["call_id"])]) for row in rows]

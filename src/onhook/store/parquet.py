@@ -1,0 +1,56 @@
+"""A search as a Parquet file: DuckDB sorts it, on disk where it is large, and writes it into a pipe."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from functools import partial
+
+import duckdb
+
+from onhook.store.conditions import Condition
+from onhook.store.database import Database
+from onhook.store.schema import RECORD_COLUMNS, expression
+
+ROW_GROUP_ROWS = 30_720
+"""What is held until it is written; a multiple of DuckDB's 2,048."""
+
+PIECE_BYTES_MAX = 256 * 1024
+
+ORDER = "legs.started_at, legs.sn, legs.call_id, legs.place"
+
+_MOMENTS = ("started_at", "answered_at", "ended_at")
+
+
+async def pieces(
+    database: Database, view: duckdb.DuckDBPyConnection, condition: Condition
+) -> AsyncGenerator[bytes, None]:
+    """The file; moments as UTC timestamps, texts and numbers under their own names."""
+    reading, writing = os.pipe()
+    copied = asyncio.create_task(database.in_thread(partial(_copy, view, condition, writing)))
+    try:
+        while piece := await asyncio.to_thread(os.read, reading, PIECE_BYTES_MAX):
+            yield piece
+    finally:
+        # Whoever still writes into the pipe learns that nobody reads any more.
+        os.close(reading)
+        view.interrupt()
+        await asyncio.wait([copied])
+    await copied
+
+
+def _copy(view: duckdb.DuckDBPyConnection, condition: Condition, pipe: int) -> None:
+    columns = ", ".join(f"{_typed(name)} AS {name}" for name in RECORD_COLUMNS)
+    try:
+        view.execute(
+            f"COPY (SELECT {columns} FROM legs WHERE {condition.sql} ORDER BY {ORDER})"
+            f" TO '/dev/fd/{pipe}' (FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP_ROWS})",
+            condition.values,
+        )
+    finally:
+        os.close(pipe)
+
+
+def _typed(column: str) -> str:
+    if column in _MOMENTS:
+        return f"to_timestamp({expression(column)})"
+    return "make_timestamp(received_at) AT TIME ZONE 'UTC'" if column == "received_at" else expression(column)

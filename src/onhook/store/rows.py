@@ -1,0 +1,169 @@
+"""Records and calls as rows of the store, and rows as records and calls."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from onhook.cdr import details
+from onhook.cdr.identity import number_of
+from onhook.cdr.record import Call, Record
+from onhook.store.schema import RECORD_COLUMNS, call_key
+from onhook.store.store import Quarantined
+
+Row = tuple[Any, ...]
+
+FOLDED_REMEMBERED_MAX = 1_024
+"""Nearly all calls share the same few `status` and `type`; folding each anew would cost more than storing it."""
+
+folded = lru_cache(maxsize=FOLDED_REMEMBERED_MAX)(details.folded)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_PLACE = {name: place for place, name in enumerate(RECORD_COLUMNS)}
+_MOMENTS = tuple(_PLACE[name] for name in ("started_at", "answered_at", "ended_at"))
+
+
+def leg_rows(call: Call) -> list[Row]:
+    """The rows of `legs` of a call, in the order of `schema.LEGS`."""
+    key, call_started_at = call_key(call.call_id), seconds(call.started_at)
+    return [_leg_row(key, place, call_started_at, leg) for place, leg in enumerate(call.legs)]
+
+
+def call_row(call: Call) -> Row:
+    """The row of `calls` of a call, in the order of `schema.CALLS`."""
+    return (
+        call_key(call.call_id),
+        call.sn,
+        call.call_id,
+        call.pbx,
+        seconds(call.started_at),
+        None if call.ended_at is None else seconds(call.ended_at),
+        call.type,
+        folded(call.type),
+        call.status,
+        folded(call.status),
+        number_of(call.call_from),
+        number_of(call.call_to),
+        call.answered_by,
+        call.wait_duration,
+        call.ring_duration,
+        call.talk_duration,
+        call.call_duration,
+        call.did_number,
+        call.src_trunk_name,
+        call.dst_trunk_name,
+    )
+
+
+def record_from(row: Sequence[Any]) -> Record:
+    """The record that `schema.record_selection` gave."""
+    values = list(row)
+    for place in _MOMENTS:
+        if values[place] is not None:
+            values[place] = datetime.fromtimestamp(values[place], UTC)
+    values[_PLACE["received_at"]] = moment(values[_PLACE["received_at"]])
+    extra = values[_PLACE["extra"]]
+    values[_PLACE["extra"]] = {} if extra == "{}" else msgspec.json.decode(extra)
+    return Record(**dict(zip(RECORD_COLUMNS, values, strict=True)))
+
+
+def call_from(row: dict[str, Any], legs: Sequence[Record]) -> Call:
+    """A call from its row of `calls`, by name, and its legs in order."""
+    ended_at = row["ended_at"]
+    return Call(
+        **{name: row[name] for name in _CALL_AS_STORED},
+        started_at=datetime.fromtimestamp(row["started_at"], UTC),
+        ended_at=None if ended_at is None else datetime.fromtimestamp(ended_at, UTC),
+        call_from=legs[0].call_from,
+        call_to=legs[0].call_to,
+        recordings=tuple(dict.fromkeys(leg.recording for leg in legs if leg.recording)),
+        legs=tuple(legs),
+    )
+
+
+_CALL_AS_STORED = (
+    *("sn", "pbx", "call_id", "type", "status", "answered_by", "did_number", "src_trunk_name", "dst_trunk_name"),
+    *("wait_duration", "ring_duration", "talk_duration", "call_duration"),
+)
+
+
+def quarantine_rows(quarantined: Iterable[Quarantined]) -> list[Row]:
+    """The rows of `quarantine`."""
+    return [(one.seq, one.sn, one.via, microseconds(one.received_at), one.reason) for one in quarantined]
+
+
+def quarantined_from(row: Sequence[Any]) -> Quarantined:
+    """What a row of `quarantine` says."""
+    seq, sn, via, received_at, reason = row
+    return Quarantined(seq=seq, sn=sn, via=via, received_at=moment(received_at), reason=reason)
+
+
+def seconds(at: datetime) -> int:
+    """Whole seconds since 1970."""
+    passed = at - _EPOCH
+    return passed.days * 86_400 + passed.seconds
+
+
+def microseconds(at: datetime) -> int:
+    """Microseconds since 1970."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def moment(since_1970: int) -> datetime:
+    """The moment so many microseconds after 1970."""
+    return _EPOCH + timedelta(microseconds=since_1970)
+
+
+def _leg_row(key: int, place: int, call_started_at: int, leg: Record) -> Row:
+    started_at, offset_minutes = seconds(leg.started_at), _minutes(leg.utc_offset)
+    from_number, to_number = number_of(leg.call_from), number_of(leg.call_to)
+    return (
+        key,
+        leg.sn,
+        leg.call_id,
+        place,
+        call_started_at,
+        started_at,
+        offset_minutes,
+        None if _is_wall_clock(leg.time_start, started_at + offset_minutes * 60) else leg.time_start,
+        from_number,
+        None if leg.call_from == from_number else leg.call_from,
+        to_number,
+        None if leg.call_to == to_number else leg.call_to,
+        leg.call_duration,
+        leg.talk_duration,
+        leg.src_trunk_name,
+        leg.dst_trunk_name,
+        leg.pin_code,
+        leg.status,
+        folded(leg.status),
+        leg.type,
+        folded(leg.type),
+        leg.recording,
+        leg.did_number,
+        leg.did_name,
+        leg.agent_ring_time,
+        leg.uid,
+        leg.call_note_id,
+        leg.enb_call_note,
+        msgspec.json.encode(leg.extra).decode() if leg.extra else None,
+        leg.pbx,
+        leg.offset_from,
+        leg.via,
+        microseconds(leg.received_at),
+        leg.seq,
+    )
+
+
+def _minutes(utc_offset: str) -> int:
+    """`+08:00` in minutes."""
+    minutes = int(utc_offset[1:3]) * 60 + int(utc_offset[4:6])
+    return -minutes if utc_offset[0] == "-" else minutes
+
+
+def _is_wall_clock(time_start: str, local: int) -> bool:
+    """Whether a text is what the store would make of these seconds by itself."""
+    return time_start == str(_EPOCH + timedelta(seconds=local))[:19]

@@ -1,0 +1,143 @@
+"""The tables of `calls.duckdb`, and what a record is made of again when it is read.
+
+What follows from other columns is not stored but derived on reading, by the same rules by which it came to be
+(`cdr/journey.py`, PROTOCOL.md 2.10): `record_id`, `answered_at`, `ended_at`, `ring_duration` of a leg. A text that is
+nearly always the same as another column (`time_start`, `call_from`, `call_to`) is NULL where it is. Moments are whole
+seconds since 1970 (they compress to two bytes), `received_at` microseconds.
+"""
+
+import zlib
+
+from onhook.cdr.details import DETAIL_FIELDS
+from onhook.cdr.offset import call_epoch
+
+SCHEMA_VERSION = 1
+"""A file of another version is made again by `onhook rebuild`, never altered."""
+
+LEGS = {
+    "call_key": "BIGINT",  # see call_key()
+    "sn": "VARCHAR",
+    "call_id": "VARCHAR",
+    "place": "INTEGER",  # of the leg in its call, from 0
+    "call_started_at": "BIGINT",  # so that legs can be looked for in the same stretch of time as their calls
+    "started_at": "BIGINT",
+    "offset_minutes": "INTEGER",
+    "time_start": "VARCHAR",  # NULL: started_at by the PBX's wall clock
+    "from_number": "VARCHAR",
+    "call_from": "VARCHAR",  # NULL: from_number
+    "to_number": "VARCHAR",
+    "call_to": "VARCHAR",  # NULL: to_number
+    "call_duration": "BIGINT",
+    "talk_duration": "BIGINT",
+    "src_trunk_name": "VARCHAR",
+    "dst_trunk_name": "VARCHAR",
+    "pin_code": "VARCHAR",
+    "status": "VARCHAR",
+    "status_folded": "VARCHAR",
+    "type": "VARCHAR",
+    "type_folded": "VARCHAR",
+    "recording": "VARCHAR",
+    "did_number": "VARCHAR",
+    "did_name": "VARCHAR",
+    "agent_ring_time": "BIGINT",
+    "uid": "VARCHAR",
+    "call_note_id": "VARCHAR",
+    "enb_call_note": "BIGINT",
+    "extra": "VARCHAR",  # JSON; NULL: nothing
+    "pbx": "VARCHAR",
+    "offset_from": "VARCHAR",
+    "via": "VARCHAR",
+    "received_at": "BIGINT",  # microseconds
+    "seq": "BIGINT",
+}
+"""One row per leg."""
+
+CALLS = {
+    "call_key": "BIGINT",
+    "sn": "VARCHAR",
+    "call_id": "VARCHAR",
+    "pbx": "VARCHAR",
+    "started_at": "BIGINT",
+    "ended_at": "BIGINT",
+    "type": "VARCHAR",
+    "type_folded": "VARCHAR",
+    "status": "VARCHAR",
+    "status_folded": "VARCHAR",
+    "from_number": "VARCHAR",
+    "to_number": "VARCHAR",
+    "answered_by": "VARCHAR",
+    "wait_duration": "BIGINT",
+    "ring_duration": "BIGINT",
+    "talk_duration": "BIGINT",
+    "call_duration": "BIGINT",
+    "did_number": "VARCHAR",
+    "src_trunk_name": "VARCHAR",
+    "dst_trunk_name": "VARCHAR",
+}
+"""One row per call: what filters, order and summaries ask; the rest is read from its legs."""
+
+TABLES = {
+    "about": {"version": "BIGINT", "position": "BIGINT"},
+    "legs": LEGS,
+    "calls": CALLS,
+    "quarantine": {
+        "seq": "BIGINT",
+        "sn": "VARCHAR",
+        "via": "VARCHAR",
+        "received_at": "BIGINT",
+        "reason": "VARCHAR",
+    },
+}
+
+
+def creation() -> list[str]:
+    """The statements that make an empty store."""
+    tables = [
+        f"CREATE TABLE {table} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
+        for table, columns in TABLES.items()
+    ]
+    return [*tables, f"INSERT INTO about VALUES ({SCHEMA_VERSION}, 0)"]
+
+
+def call_key(call_id: str) -> int:
+    """A number that follows from a call's id and grows with its time: a call is found in one corner of the file.
+
+    The second in the id; for an id that tells none, a checksum below zero.
+    """
+    return call_epoch(call_id) or -1 - zlib.crc32(call_id.encode())
+
+
+_TIME_START = "coalesce(time_start, CAST(make_timestamp((started_at + offset_minutes * 60) * 1000000) AS VARCHAR))"
+_MINUTES = "lpad(CAST(abs(offset_minutes) {} 60 AS VARCHAR), 2, '0')"
+
+DERIVED = {
+    "time_start": _TIME_START,
+    "call_from": "coalesce(call_from, from_number)",
+    "call_to": "coalesce(call_to, to_number)",
+    "extra": "coalesce(extra, '{}')",
+    "record_id": f"md5(concat_ws(chr(31), sn, call_id, {_TIME_START}, to_number))",
+    "answered_at": "CASE WHEN talk_duration > 0 THEN started_at + call_duration - talk_duration END",
+    "ended_at": "started_at + call_duration",
+    "ring_duration": "CASE WHEN talk_duration < call_duration THEN call_duration - talk_duration"
+    " WHEN talk_duration >= call_duration THEN 0 END",
+    "utc_offset": "(CASE WHEN offset_minutes < 0 THEN '-' ELSE '+' END"
+    f" || {_MINUTES.format('//')} || ':' || {_MINUTES.format('%')})",
+}
+"""What a column of a record is made of where it is not stored as it is. Moments are seconds since 1970."""
+
+RECORD_COLUMNS = (
+    *DETAIL_FIELDS,
+    *("sn", "pbx", "record_id", "started_at", "answered_at", "ended_at", "ring_duration"),
+    *("utc_offset", "offset_from", "via", "received_at", "seq", "extra"),
+)
+"""The columns of a record, in the order of every list and file."""
+
+
+def expression(column: str) -> str:
+    """The SQL that gives a column of a record from a row of `legs`."""
+    return DERIVED.get(column, column)
+
+
+def record_selection() -> str:
+    """The columns of a record as `rows.record_from` takes them."""
+    return ", ".join(f"{expression(column)} AS {column}_" for column in RECORD_COLUMNS)
