@@ -4,7 +4,7 @@ Each is complete without a script; the script only asks for the same page again 
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -40,6 +40,9 @@ STRANGER_WORDS = frozenset({"unknown_sn", "wrong_signature", "no_signature"})
 
 ALWAYS_SHOWN = frozenset({"number", "since", "status"})
 """Filters that stand in the first row of the form; the others fold away."""
+
+KNOCKS_FRESH = timedelta(days=1)
+"""A knock that was not repeated for a day needs no one's attention any more; it stays in the list at the door."""
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -154,7 +157,8 @@ async def _attention(rooms: Rooms) -> Attention:
     counts = await rooms.store.counts()
     quarantined = counts["quarantined"]
     newest = await rooms.store.quarantine(ATTENTION_MAX) if quarantined else []
-    knocks = [one for one in await tallied(rooms) if one.what in STRANGER_WORDS]
+    fresh = rooms.clock.now() - KNOCKS_FRESH
+    knocks = [one for one in await tallied(rooms) if one.what in STRANGER_WORDS and one.last_at >= fresh]
     return Attention(quarantined, newest, knocks[:ATTENTION_MAX])
 
 

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 
 from litestar import Litestar
 from litestar.connection import ASGIConnection
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ClientException
 from litestar.handlers.base import BaseRouteHandler
-from litestar.params import Dependency, QueryParameter
+from litestar.params import QueryParameter, SkipValidation
 from litestar.routes import HTTPRoute
 
 from onhook.cdr.filter import TEXT_CHARACTERS_MAX, Filter, parse_filter
@@ -43,8 +43,8 @@ _MOMENT = (
 _SECONDS = QueryParameter(description="Whole seconds of talk; the limit is included", pattern=r"^[0-9]{0,9}$")
 
 Text = str | None
-ReaderZone = Annotated[ZoneInfo, Dependency(skip_validation=True)]
-Where = Annotated[Filter, Dependency(skip_validation=True)]
+ReaderZone = NamedDependency[SkipValidation[ZoneInfo]]
+Where = NamedDependency[SkipValidation[Filter]]
 Limit = Annotated[int, QueryParameter(description="Rows on one page", ge=1, le=PAGE_MAX)]
 Cursor = Annotated[
     str | None, QueryParameter(description="`next` of the page before", max_length=CURSOR_CHARACTERS_MAX)

@@ -1,10 +1,10 @@
 """What the console was handed: the rooms it looks into, and what it remembers between two requests."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated
 
 import msgspec
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from onhook.clock import Clock
 from onhook.config import Config
@@ -40,5 +40,5 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     counters: Counters
 
 
-Handed = Annotated[Rooms, Dependency(skip_validation=True)]
+Handed = NamedDependency[SkipValidation[Rooms]]
 """How a route asks for the rooms."""

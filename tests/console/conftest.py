@@ -1,0 +1,116 @@
+"""A console that really runs: ledger, settings and store in files, the web server on the loopback."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from onhook.cdr.details import CallDetails
+from onhook.clock import SystemClock
+from onhook.config import Address, Config
+from onhook.console.app import console_app
+from onhook.console.feed import Feed
+from onhook.hub.dialects import all_dialects
+from onhook.hub.facts import SettingsFacts
+from onhook.hub.serving import serving
+from onhook.ledger.ledger import Entry
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.projector import Projector
+from onhook.settings.settings import Settings
+from onhook.store.duckdb import open_store
+from tests.make import PBX, SN
+
+SECRET = "0123456789abcdefghijABCDEFGHIJ01"
+
+
+class House:
+    """The rooms around a running console, and a client that is let in."""
+
+    def __init__(self, config: Config, ledger: SqliteLedger, settings: Settings, projector: Projector) -> None:
+        self.config = config
+        self.ledger = ledger
+        self.settings = settings
+        self.projector = projector
+        self.clock = SystemClock()
+        self.feed = Feed()
+        self.admin = settings.ensure_admin_token(config.admin_token_file, at=self.clock.microseconds())
+        self.url = ""
+        self._keys = count(1)
+
+    async def report(self, details: Iterable[CallDetails], sn: str = SN) -> None:
+        """A PBX reports these; they are in the store and announced when this returns."""
+        dialect = all_dialects()["yeastar"]
+        await self.report_bodies([dialect.write(one, sn, "p-2026") for one in details], sn)
+
+    async def report_bodies(self, bodies: Iterable[bytes], sn: str = SN) -> None:
+        """The same for any bytes."""
+        entries = [
+            Entry(
+                sn=sn,
+                dialect="yeastar",
+                via="webhook",
+                received_at=self.clock.microseconds(),
+                key=next(self._keys).to_bytes(16, "big"),
+                body=body,
+                signature="signed",
+                peer="127.0.0.1",
+            )
+            for body in bodies
+        ]
+        await self.ledger.append(entries)
+        self.feed.announce(await self.projector.catch_up())
+
+    def client(self, token: str | None = None, **given: Any) -> aiohttp.ClientSession:
+        """A client with the administrator's token, or another; the empty one sends none."""
+        text = self.admin if token is None else token
+        headers = {"Authorization": f"Bearer {text}"} if text else {}
+        return aiohttp.ClientSession(self.url, headers=headers | given.pop("headers", {}), **given)
+
+
+@asynccontextmanager
+async def running_house(directory: Path, *, console_open: bool = False) -> AsyncIterator[House]:
+    """Everything open, the console listening; closed in reverse."""
+    config = Config(data=directory, console=Address("127.0.0.1", 0), zone="Europe/Berlin", console_open=console_open)
+    settings, ledger = Settings(config.settings_file), SqliteLedger(config.ledger_file)
+    store = await open_store(config.store_file)
+    projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=SettingsFacts(settings))
+    house = House(config, ledger, settings, projector)
+    settings.add_pbx(name=PBX, sn=SN, secret=SECRET, at=house.clock.microseconds())
+    app = console_app(
+        store=store,
+        ledger=ledger,
+        settings=settings,
+        clock=house.clock,
+        config=config,
+        feed=house.feed,
+        read_again=projector.retry,
+    )
+    try:
+        async with serving(app, config.console) as served:
+            house.url = f"http://127.0.0.1:{served.port}"
+            try:
+                yield house
+            finally:
+                house.feed.close()
+    finally:
+        await store.close()
+        await ledger.close()
+        settings.close()
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    """A running console without a call."""
+    async with running_house(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(house: House) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client with the administrator's token."""
+    async with house.client() as session:
+        yield session

@@ -1,0 +1,158 @@
+"""The JSON API over a real socket: what each question is answered with."""
+
+import csv
+import io
+import json
+
+import aiohttp
+import msgspec
+import pytest
+
+from onhook.cdr.details import DETAIL_FIELDS
+from onhook.cdr.record import Record
+from tests.console.conftest import House
+from tests.make import BOB, IVR, QUEUE, SN, details
+
+DERIVED = {
+    "sn", "pbx", "record_id", "started_at", "answered_at", "ended_at", "ring_duration", "utc_offset", "offset_from",
+    "via", "received_at", "seq", "extra",
+}  # fmt: skip
+
+
+async def test_a_record_has_all_its_fields(house: House, client: aiohttp.ClientSession) -> None:
+    """The 18 fields under their own names, what follows from them, and null for a number nobody sent."""
+    await house.report([details(call_duration=None, talk_duration=None)])
+    answer = await client.get("/api/v1/records")
+    (record,) = (await answer.json())["data"]
+    assert set(record) == {*DETAIL_FIELDS, *DERIVED}
+    assert record["call_duration"] is record["talk_duration"] is record["ended_at"] is None
+    assert record["call_to"] == BOB
+    assert record["started_at"] == "2026-04-27T11:04:36Z"
+    assert (record["utc_offset"], record["offset_from"], record["via"]) == ("+08:00", "ids", "webhook")
+    assert msgspec.convert(record, Record).sn == SN
+
+
+async def test_a_call_is_whole(house: House, client: aiohttp.ClientSession) -> None:
+    """Legs of one call are one call, found by its id, with its legs in order."""
+    legs = [details(call_id="1777287876.1", call_to=party) for party in (QUEUE, IVR, BOB)]
+    await house.report(legs)
+    (call,) = (await (await client.get("/api/v1/calls")).json())["data"]
+    assert [leg["call_to"] for leg in call["legs"]] == [IVR, QUEUE, BOB]
+    assert (call["status"], call["answered_by"], call["talk_duration"]) == ("ANSWERED", "1002", 14)
+    assert await (await client.get(f"/api/v1/calls/{SN}/1777287876.1")).json() == call
+
+
+async def test_pages_follow_each_other(house: House, client: aiohttp.ClientSession) -> None:
+    """Cursors lead through all records once, also while calls arrive, and end with null."""
+    await house.report([details() for _ in range(7)])
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = await (await client.get("/api/v1/records", params={"limit": 3, "cursor": cursor})).json()
+        seen += [record["record_id"] for record in page["data"]]
+        cursor = page["next"]
+        if len(seen) == 3:
+            await house.report([details()])
+    assert len(seen) == len(set(seen)) >= 7
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("number=1001", 2),
+        ("number=1003", 1),
+        ("call_to=1002&status=no_answer", 1),
+        ("status=no%20answer", 1),
+        ("min_talk_duration=14", 1),
+        ("max_talk_duration=0", 1),
+        ("since=2026-04-27T13:04:36&zone=Europe/Berlin", 2),
+        ("until=2026-04-27T13:04:36%2B02:00", 0),
+        ("since=2026-04-27T11:04:37Z", 0),
+        ("pbx=office", 2),
+        ("pbx=nowhere", 0),
+        ("status=&number=", 2),
+    ],
+)
+async def test_filters(house: House, client: aiohttp.ClientSession, query: str, found: int) -> None:
+    """The filters of DESIGN.md, times in the zone that is asked for; an empty one is not set."""
+    await house.report([details(), details(call_from="1003", call_to="1001", status="NO ANSWER", talk_duration=0)])
+    if "call_to" in query:
+        await house.report([details(status="NO ANSWER", talk_duration=0)])
+        found = 1
+    answer = await client.get(f"/api/v1/records?{query}")
+    assert answer.status == 200, await answer.text()
+    assert len((await answer.json())["data"]) == found
+
+
+async def test_summary_counts_calls(house: House, client: aiohttp.ClientSession) -> None:
+    """By day in the reader's zone, each call once."""
+    await house.report([details(), details(status="BUSY", call_duration=0, talk_duration=0)])
+    answer = await client.get("/api/v1/summary?by=day&zone=Asia/Kathmandu")
+    (row,) = (await answer.json())["data"]
+    assert row["day"].startswith("2026-04-27")
+    assert (row["calls"], row["answered"], row["missed"], row["busy"], row["talk_duration"]) == (2, 1, 1, 1, 14)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "xlsx"])
+async def test_exports_are_files(house: House, client: aiohttp.ClientSession, form: str) -> None:
+    """Each form is answered whole, under a file name, and with what begins such a file."""
+    await house.report([details(call_from="=1+1<1001>")])
+    answer = await client.get(f"/api/v1/export.{form}?zone=Europe/Berlin")
+    body = await answer.read()
+    assert answer.headers["Content-Disposition"].endswith(f'.{form}"')
+    if form == "csv":
+        (row,) = csv.DictReader(io.StringIO(body.decode()))
+        assert row["call_from"] == "'=1+1<1001>"
+        assert row["started_at"].endswith("+02:00")
+    elif form == "jsonl":
+        assert json.loads(body)["call_from"] == "=1+1<1001>"
+    else:
+        assert body.startswith({"parquet": b"PAR1", "xlsx": b"PK"}[form])
+
+
+async def test_reports_are_shown_as_they_came(house: House, client: aiohttp.ClientSession) -> None:
+    """A record's `seq` leads to the bytes that said it, also where they are no text."""
+    await house.report([details()])
+    (record,) = (await (await client.get("/api/v1/records")).json())["data"]
+    report = await (await client.get(f"/api/v1/reports/{record['seq']}")).json()
+    assert record["call_id"] in report["text"]
+    assert "signature" not in report
+    assert report["is_signed"]
+    await house.report_bodies([b'{"type":30012,\xff'])
+    report = await (await client.get(f"/api/v1/reports/{record['seq'] + 1}")).json()
+    assert report["text"] is None
+    assert report["body_base64"]
+
+
+async def test_quarantine(house: House, client: aiohttp.ClientSession) -> None:
+    """What could not be read is listed with a reason, shown with its bytes, and read again when asked."""
+    await house.report_bodies([b'{"type":30012,"sn":"%s","msg":"{}"}' % SN.encode(), b'{"type":30012}'])
+    page = await (await client.get("/api/v1/quarantine?limit=1")).json()
+    assert (len(page["data"]), page["next"]) == (1, str(page["data"][0]["seq"]))
+    rest = await (await client.get("/api/v1/quarantine", params={"cursor": page["next"]})).json()
+    assert (len(rest["data"]), rest["next"]) == (1, None)
+    seq = page["data"][0]["seq"]
+    one = await (await client.get(f"/api/v1/quarantine/{seq}")).json()
+    assert one["reason"] == page["data"][0]["reason"]
+    assert one["report"]["seq"] == seq
+    retried = await (await client.post(f"/api/v1/quarantine/{seq}/retry")).json()
+    assert retried == {"seq": seq, "is_read": False, "reason": one["reason"]}
+    assert (await client.post("/api/v1/quarantine/99/retry")).status == 404
+
+
+async def test_a_secret_is_shown_once(house: House, client: aiohttp.ClientSession) -> None:
+    """A PBX is declared with a secret of ours or its own; afterwards nobody is told it again."""
+    new = {"name": "branch", "sn": "3631B2124XXX", "zone": "Asia/Dubai", "plan": {"queue": "7000-7099"}}
+    answer = await client.post("/api/v1/pbxs", json=new)
+    assert answer.status == 201
+    added = await answer.json()
+    assert len(added["secret"]) == 32
+    assert added["pbx"]["plan"]["queue"] == ["7000-7099"]
+    second = await (await client.post("/api/v1/pbxs/branch/secrets", json={"label": "new", "secret": "abc"})).json()
+    assert (second["label"], second["secret"]) == ("new", "abc")
+    listed = await (await client.get("/api/v1/pbxs/branch/secrets")).text()
+    assert "abc" not in listed
+    assert added["secret"] not in listed + await (await client.get("/api/v1/pbxs")).text()
+    assert (await client.delete(f"/api/v1/pbxs/branch/secrets/{second['secret_id']}")).status == 204
+    assert (await client.delete("/api/v1/pbxs/branch")).status == 204
+    assert (await client.get("/api/v1/pbxs/branch")).status == 404
+    assert [pbx.name for pbx in house.settings.pbxs()] == ["office"]
