@@ -121,6 +121,10 @@ def _say(said: Said) -> None:
     except BrokenPipeError:
         # Whoever wanted to know is gone; the end of standard input says so too, and stops us.
         return
+    # Nobody reads on: what a library prints must not fill the pipe and make us wait.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDOUT)
+    os.close(nowhere)
 
 
 def _failed(start: Start, said: Said) -> int:

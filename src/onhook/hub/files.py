@@ -10,11 +10,11 @@ from onhook.errors import NotFound
 from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
+from onhook.hub.storing import store_at
 from onhook.ledger.ledger import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
 from onhook.settings.settings import Settings
-from onhook.store.duckdb import open_store
 from onhook.store.store import Store
 
 
@@ -40,7 +40,7 @@ async def open_files(config: Config) -> AsyncIterator[Files]:
     ledger = SqliteLedger(config.ledger_file)
     try:
         adopt_rebuilt(config)
-        store = await open_store(config.store_file)
+        store = await store_at(config.store_file)
         try:
             facts_of = SettingsFacts(settings)
             projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=facts_of)

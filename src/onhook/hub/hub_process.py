@@ -5,6 +5,8 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
+
 from onhook.clock import Clock
 from onhook.config import Address, Config
 from onhook.console.app import console_app
@@ -14,10 +16,10 @@ from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
 from onhook.hub.serving import serving
+from onhook.hub.storing import store_at
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
 from onhook.settings.settings import Settings
-from onhook.store.duckdb import open_store
 
 
 @asynccontextmanager
@@ -26,7 +28,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     settings = Settings(config.settings_file)
     ledger = SqliteLedger(config.ledger_file)
     adopt_rebuilt(config)
-    store = await open_store(config.store_file)
+    store = await store_at(config.store_file)
     projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=SettingsFacts(settings))
     feed = Feed()
     app = console_app(
@@ -54,4 +56,9 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
 
 
 if __name__ == "__main__":
+    # The console's structured log goes the way of all other lines.
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.stdlib.render_to_log_kwargs],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
     sys.exit(run_child("hub", open_hub))

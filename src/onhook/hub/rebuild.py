@@ -10,10 +10,10 @@ from onhook.errors import Unavailable
 from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.running import read_running
+from onhook.hub.storing import store_at
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
 from onhook.settings.settings import Settings
-from onhook.store.duckdb import open_store
 
 Progress = Callable[[int, int], None]
 """Is told how far it is: the number of the last report read, and that of the last there is."""
@@ -47,10 +47,16 @@ def adopt_rebuilt(config: Config) -> None:
         rebuilt.replace(config.store_file)
 
 
+def drop_store(config: Config) -> None:
+    """Forget the store, and one that waits to take its place: the next one who opens it makes it from the ledger."""
+    _remove(_rebuilt(config))
+    _remove(config.store_file)
+
+
 async def _project_all(config: Config, path: Path, progress: Progress) -> int:
     settings = Settings(config.settings_file)
     ledger = SqliteLedger(config.ledger_file)
-    store = await open_store(path)
+    store = await store_at(path)
     try:
         last = await ledger.last()
         facts_of = SettingsFacts(settings)

@@ -1,0 +1,22 @@
+"""`onhook backup`: a consistent copy, also while the server runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onhook.cli.options import DataOption, configured
+from onhook.clock import SystemClock
+from onhook.hub.backup import back_up
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog="Example: onhook backup /mnt/backups/onhook-2026-04-27")
+def backup(
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where to: a new directory.")],
+    data: DataOption = None,
+) -> None:
+    """Copy the ledger and the settings, secrets included, to a directory. The store is made again from the ledger."""
+    label = back_up(configured(data=data), directory, SystemClock())
+    print(f"Backed up {' and '.join(label.files)} to {directory}.")

@@ -1,0 +1,41 @@
+"""`onhook calls`: calls, the latest first."""
+
+import asyncio
+from collections.abc import Mapping
+
+import typer
+
+from onhook.cdr.offset import zone_named
+from onhook.cli.formats import CALL_COLUMNS, CALL_TABLE, show
+from onhook.cli.options import (
+    LIMIT_DEFAULT,
+    DataOption,
+    Format,
+    FormatOption,
+    LimitOption,
+    ZoneOption,
+    configured,
+    with_filters,
+)
+from onhook.cli.reach import reach
+from onhook.config import Config
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog="Example: onhook calls --since today --status 'no answer'")
+@with_filters
+def calls(
+    where: Mapping[str, str],
+    limit: LimitOption = LIMIT_DEFAULT,
+    form: FormatOption = "table",
+    zone: ZoneOption = None,
+    data: DataOption = None,
+) -> None:
+    """Show calls that match, each counted once however many legs it has."""
+    asyncio.run(_show(configured(data=data, zone=zone), where, limit, form))
+
+
+async def _show(config: Config, where: Mapping[str, str], limit: int, form: Format) -> None:
+    async with await reach(config) as way:
+        await show(way.calls(where, limit), form, zone_named(config.zone), CALL_COLUMNS, CALL_TABLE)

@@ -1,0 +1,165 @@
+"""Rows as people and programs want to see them: a table, JSON, or the CSV of the export."""
+
+import csv
+import sys
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from onhook.cdr.cells import harmless
+from onhook.cdr.details import DETAIL_FIELDS
+from onhook.cli.options import Format
+from onhook.cli.reach import Row
+
+UNKNOWN = "–"  # noqa: RUF001 - a dash, because a value is missing
+
+WIDE_CHARACTERS = 1_000
+"""In a pipe nothing is cut: whoever reads on wants the whole."""
+
+RECORD_COLUMNS: tuple[str, ...] = (
+    *DETAIL_FIELDS,
+    "sn",
+    "pbx",
+    "record_id",
+    "started_at",
+    "answered_at",
+    "ended_at",
+    "ring_duration",
+    "utc_offset",
+    "offset_from",
+    "via",
+    "received_at",
+    "seq",
+    "extra",
+)
+"""As in the export."""
+
+CALL_COLUMNS: tuple[str, ...] = (
+    "sn",
+    "pbx",
+    "call_id",
+    "started_at",
+    "ended_at",
+    "type",
+    "status",
+    "call_from",
+    "call_to",
+    "answered_by",
+    "wait_duration",
+    "ring_duration",
+    "talk_duration",
+    "call_duration",
+    "did_number",
+    "src_trunk_name",
+    "dst_trunk_name",
+    "recordings",
+    "legs",
+)
+"""A call is one line: of its legs the number, and of its recordings the names."""
+
+RECORD_TABLE = ("started_at", "call_from", "call_to", "status", "type", "ring_duration", "talk_duration", "pbx")
+CALL_TABLE = (
+    "started_at", "call_from", "call_to", "answered_by", "status", "type", "wait_duration", "talk_duration", "legs",
+    "pbx",
+)  # fmt: skip
+"""What fits on a terminal; the other forms have all."""
+
+COUNTS = frozenset({"legs", "seq"})
+"""Columns of numbers beside the durations."""
+
+
+async def show(
+    rows: AsyncIterator[Row], form: Format, zone: ZoneInfo, columns: Sequence[str], table: Sequence[str]
+) -> None:
+    """Print rows: `columns` are those of the CSV, `table` those of the table."""
+    if form == "json":
+        await _show_json(rows)
+    elif form == "csv":
+        await _show_csv(rows, zone, columns)
+    else:
+        show_table([[_cell(row, name, zone) for name in table] async for row in rows], table)
+
+
+async def _show_json(rows: AsyncIterator[Row]) -> None:
+    """One array, an element a line, so that it can be read as it comes."""
+    before = "[\n"
+    async for row in rows:
+        print(before + msgspec.json.encode(row).decode(), end="")
+        before = ",\n"
+    print("[]" if before == "[\n" else "\n]")
+
+
+async def _show_csv(rows: AsyncIterator[Row], zone: ZoneInfo, columns: Sequence[str]) -> None:
+    """RFC 4180: lines end with CR LF, also here where the terminal would do without."""
+    writer = csv.writer(sys.stdout, lineterminator="\r\n")
+    writer.writerow(columns)
+    async for row in rows:
+        writer.writerow([_csv_cell(row[name], name, zone) for name in columns])
+
+
+def show_table(rows: Sequence[Sequence[str]], heads: Sequence[str]) -> None:
+    """Print a table; in a pipe without colours and cut at no width."""
+    is_terminal = sys.stdout.isatty()
+    console = Console(width=None if is_terminal else WIDE_CHARACTERS)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        justify: Literal["left", "right"] = "right" if head.endswith("_duration") or head in COUNTS else "left"
+        table.add_column(head.replace("_", " "), justify=justify, no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*[Text(printable(cell)) for cell in row])
+    console.print(table)
+    if not rows and is_terminal:
+        console.print("Nothing matches.", style="dim")
+
+
+def printable(text: str) -> str:
+    """What others wrote, without what would move the cursor of a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def local(text: str, zone: ZoneInfo) -> str:
+    """A moment of the API, in the reader's zone, to the second."""
+    return datetime.fromisoformat(text).astimezone(zone).isoformat(sep=" ", timespec="seconds")
+
+
+def minutes(seconds: int) -> str:
+    """A duration as `m:ss`, from an hour on as `h:mm:ss`.
+
+    >>> minutes(74), minutes(3661)
+    ('1:14', '1:01:01')
+    """
+    rest, second = divmod(seconds, 60)
+    hour, minute = divmod(rest, 60)
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+def _cell(row: Row, name: str, zone: ZoneInfo) -> str:
+    value = row[name]
+    if value is None:
+        return UNKNOWN
+    if name.endswith("_at"):
+        return local(value, zone)
+    if name.endswith("_duration"):
+        return minutes(value)
+    return str(len(value)) if name == "legs" else str(value)
+
+
+def _csv_cell(value: object, name: str, zone: ZoneInfo) -> str:
+    """As `Store.export` writes it: an unknown value is empty, a moment ISO 8601 with the offset of the zone."""
+    if value is None:
+        return ""
+    if isinstance(value, str) and name.endswith("_at"):
+        return datetime.fromisoformat(value).astimezone(zone).isoformat()
+    if name == "legs" and isinstance(value, list):
+        return str(len(value))
+    if name == "recordings" and isinstance(value, list):
+        return harmless(";".join(value))
+    if isinstance(value, dict):
+        return harmless(msgspec.json.encode(value).decode())
+    return harmless(value) if isinstance(value, str) else str(value)

@@ -1,0 +1,81 @@
+"""Options that several commands share, each described once."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+import typer
+
+from onhook.cdr.filter import FILTER_NAMES
+from onhook.config import Config, load
+from onhook.errors import UsageError
+
+DataOption = Annotated[
+    str | None, typer.Option("--data", metavar="DIR", help="The data directory.", show_default=False)
+]
+ZoneOption = Annotated[
+    str | None,
+    typer.Option("--zone", metavar="ZONE", help="The zone in which times are read and shown.", show_default=False),
+]
+Format = Literal["table", "json", "csv"]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to show it.")]
+LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many at most, the latest first.")]
+
+LIMIT_DEFAULT = 50
+"""A screen or two."""
+
+_MOMENT = "2026-04-27, 2026-04-27T19:04, today, yesterday, or 30m, 12h, 7d, 2w ago"
+FILTER_HELP: Mapping[str, str] = MappingProxyType(
+    {
+        "since": f"Started at or after: {_MOMENT}.",
+        "until": "Started before.",
+        "pbx": "Name of the PBX.",
+        "sn": "Serial number of the PBX.",
+        "call_id": "The call's id.",
+        "number": "A number on either side.",
+        "call_from": "Number of the caller.",
+        "call_to": "Number that was called.",
+        "status": "How it ended, such as answered or 'no answer'.",
+        "type": "Internal, inbound or outbound.",
+        "trunk": "Name of the trunk, in or out.",
+        "did_number": "DID number that was dialled.",
+        "min_talk_duration": "Seconds of talk, at least.",
+        "max_talk_duration": "Seconds of talk, at most.",
+    }
+)
+
+
+def configured(**flags: str | None) -> Config:
+    """The configuration with these flags. Raises `UsageError`."""
+    return load(flags, Path.cwd())
+
+
+def with_filters(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each filter; it is handed those that were given, as texts, in `where`."""
+    own = inspect.signature(command)
+    filters = [_filter_option(name) for name in FILTER_NAMES]
+
+    @functools.wraps(command)
+    def with_where(**given: Any) -> None:
+        where = {name: value for name in FILTER_NAMES if (value := given.pop(name)) is not None}
+        for name, value in where.items():
+            if not value.strip():
+                raise UsageError(
+                    "an empty filter finds everything", where=f"--{name.replace('_', '-')}", todo="leave it out"
+                )
+        command(where=where, **given)
+
+    parameters = [one for one in own.parameters.values() if one.name != "where"]
+    with_where.__signature__ = own.replace(parameters=[*parameters, *filters])  # type: ignore[attr-defined] # as functools does
+    with_where.__annotations__ = {one.name: one.annotation for one in (*parameters, *filters)}
+    return with_where
+
+
+def _filter_option(name: str) -> inspect.Parameter:
+    flag = f"--{name.replace('_', '-')}"
+    option = typer.Option(flag, help=FILTER_HELP[name], show_default=False, rich_help_panel="Filters")
+    annotation = Annotated[str | None, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

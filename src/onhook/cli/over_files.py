@@ -1,0 +1,120 @@
+"""The calls from the files themselves, while no server has them."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from onhook.cdr.filter import Filter, parse_filter
+from onhook.cdr.offset import zone_named
+from onhook.cli.reach import Reach, Row, Where
+from onhook.clock import SystemClock
+from onhook.config import Config
+from onhook.errors import NotFound
+from onhook.hub.files import Files, open_files
+from onhook.ledger.ledger import Report
+from onhook.store.store import PAGE_MAX, ExportFormat
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@asynccontextmanager
+async def open_reach(config: Config) -> AsyncIterator[Reach]:
+    """The files of this data directory, the store caught up with the ledger."""
+    async with open_files(config) as files:
+        yield FileReach(config, files)
+
+
+class FileReach:
+    """See `Reach`. Rows are made as the API makes them: by msgspec, from the same values."""
+
+    def __init__(self, config: Config, files: Files) -> None:
+        self._zone = config.zone
+        self._files = files
+
+    async def records(self, where: Where, limit: int) -> AsyncIterator[Row]:
+        cursor, left = None, limit
+        while left > 0:
+            page = await self._files.store.records(self._filter(where), min(left, PAGE_MAX), cursor)
+            for record in page.data:
+                yield msgspec.to_builtins(record)
+            left -= len(page.data)
+            cursor = page.next
+            if cursor is None:
+                return
+
+    async def calls(self, where: Where, limit: int) -> AsyncIterator[Row]:
+        cursor, left = None, limit
+        while left > 0:
+            page = await self._files.store.calls(self._filter(where), min(left, PAGE_MAX), cursor)
+            for call in page.data:
+                yield msgspec.to_builtins(call)
+            left -= len(page.data)
+            cursor = page.next
+            if cursor is None:
+                return
+
+    def export(self, where: Where, form: ExportFormat) -> AsyncIterator[bytes]:
+        return self._files.store.export(self._filter(where), form, self._zone)
+
+    async def quarantine(self, limit: int) -> AsyncIterator[Row]:
+        after, left = 0, limit
+        while left > 0:
+            page = await self._files.store.quarantine(min(left, PAGE_MAX), after)
+            for one in page:
+                yield msgspec.to_builtins(one)
+            left -= len(page)
+            if not page:
+                return
+            after = page[-1].seq
+
+    async def quarantined(self, seq: int) -> Row:
+        reason = await self._reason(seq)
+        (report,) = await self._files.ledger.get([seq])
+        return {"reason": reason, "report": _shown(report)}
+
+    async def retry(self, seq: int) -> Row:
+        await self._reason(seq)
+        still = await self._files.projector.retry([seq])
+        return {"seq": seq, "is_read": not still, "reason": still[0].reason if still else ""}
+
+    async def tallies(self) -> list[Row]:
+        return [
+            {
+                **msgspec.to_builtins(tally),
+                "first_at": _moment(tally.first_at).isoformat(),
+                "last_at": _moment(tally.last_at).isoformat(),
+            }
+            for tally in await self._files.ledger.tallies()
+        ]
+
+    async def behind(self) -> int:
+        return max(0, await self._files.ledger.last() - await self._files.store.position())
+
+    def _filter(self, where: Where) -> Filter:
+        return parse_filter(where, zone_named(self._zone), SystemClock().now())
+
+    async def _reason(self, seq: int) -> str:
+        for one in await self._files.store.quarantine(1, seq - 1):
+            if one.seq == seq:
+                return one.reason
+        raise NotFound(f"report {seq} is not in the quarantine", todo="`onhook quarantine list` shows what is")
+
+
+def _shown(report: Report) -> Row:
+    return {
+        "seq": report.seq,
+        "sn": report.sn,
+        "dialect": report.dialect,
+        "via": report.via,
+        "received_at": _moment(report.received_at).isoformat(),
+        "peer": report.peer,
+        "is_signed": bool(report.signature),
+        "body_base64": base64.b64encode(report.body).decode(),
+    }
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -1,0 +1,95 @@
+"""`onhook quarantine`: reports from which no call could be read, kept until they can."""
+
+import asyncio
+import base64
+from typing import Annotated
+
+import msgspec
+import typer
+
+from onhook.cdr.offset import zone_named
+from onhook.cli.formats import local, printable, show_table
+from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, configured
+from onhook.cli.reach import reach
+from onhook.config import Config
+from onhook.errors import UsageError
+
+app = typer.Typer(
+    add_completion=False,
+    help="Look at reports from which no call could be read, and read them again.",
+    epilog="Example: onhook quarantine list",
+)
+
+RETRIED_MAX = 100_000
+"""With --all; more than that is a case for `onhook rebuild`."""
+
+HEADS = ("seq", "sn", "via", "received", "reason")
+
+Seq = Annotated[int, typer.Argument(metavar="SEQ", min=1, help="Number of the report.")]
+LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many at most, the earliest first.")]
+
+
+@app.command("list", epilog="Example: onhook quarantine list --limit 10")
+def list_quarantine(limit: LimitOption = LIMIT_DEFAULT, zone: ZoneOption = None, data: DataOption = None) -> None:
+    """Show what could not be read, and why."""
+    asyncio.run(_list(configured(data=data, zone=zone), limit))
+
+
+@app.command("show", epilog="Example: onhook quarantine show 17")
+def show(seq: Seq, data: DataOption = None) -> None:
+    """Show one of them, as its bytes came."""
+    asyncio.run(_show(configured(data=data), seq))
+
+
+@app.command("retry", epilog="Example: onhook quarantine retry --all")
+def retry(
+    seqs: Annotated[list[int] | None, typer.Argument(metavar="SEQ...", min=1, help="Numbers of reports.")] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="All that are there.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Read them again, as after an upgrade. Fails when one still cannot be read."""
+    if bool(seqs) == everything:
+        raise UsageError("which reports?", todo="give their numbers, or --all")
+    unread = asyncio.run(_retry(configured(data=data), seqs or []))
+    raise typer.Exit(1 if unread else 0)
+
+
+async def _list(config: Config, limit: int) -> None:
+    zone = zone_named(config.zone)
+    async with await reach(config) as way:
+        rows = [
+            [str(row["seq"]), row["sn"], row["via"], local(row["received_at"], zone), row["reason"]]
+            async for row in way.quarantine(limit)
+        ]
+    show_table(rows, HEADS)
+
+
+async def _show(config: Config, seq: int) -> None:
+    async with await reach(config) as way:
+        quarantined = await way.quarantined(seq)
+    report = quarantined["report"]
+    for name in ("seq", "sn", "dialect", "via", "received_at", "peer", "is_signed"):
+        print(f"{name:12}{printable(str(report[name]))}")
+    print(f"{'reason':12}{printable(quarantined['reason'])}\n")
+    print(_readable(base64.b64decode(report["body_base64"])))
+
+
+async def _retry(config: Config, seqs: list[int]) -> int:
+    unread = 0
+    async with await reach(config) as way:
+        chosen = seqs or [int(row["seq"]) async for row in way.quarantine(RETRIED_MAX)]
+        for seq in chosen:
+            row = await way.retry(seq)
+            unread += not row["is_read"]
+            print(f"{seq}  {'read' if row['is_read'] else printable(row['reason'])}")
+    return unread
+
+
+def _readable(body: bytes) -> str:
+    """The body as text where it is one, indented where it is JSON; what a terminal must not see is escaped."""
+    try:
+        text = msgspec.json.format(body.decode(), indent=2)
+    except (UnicodeDecodeError, msgspec.DecodeError):
+        text = body.decode(errors="backslashreplace")
+    return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)

@@ -1,0 +1,40 @@
+"""`onhook rebuild`: the store made again from the ledger."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from onhook.cli.options import DataOption, configured
+from onhook.errors import NotFound
+from onhook.hub.rebuild import Progress as Tell
+from onhook.hub.rebuild import rebuild as rebuild_store
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog="Example: onhook rebuild")
+def rebuild(data: DataOption = None) -> None:
+    """Make calls.duckdb again from the ledger, as after a change of zone or number plan, or when it is damaged.
+
+    A running server shows the old store meanwhile, and changes over to the new one within a second or two.
+    """
+    config = configured(data=data)
+    if not config.ledger_file.exists():
+        raise NotFound("there is no ledger to read", where=str(config.data), todo="name the data directory with --data")
+    with _progress() as tell:
+        position = asyncio.run(rebuild_store(config, tell))
+    print(f"The store stands for all {position} reports of the ledger.")
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Tell]:
+    """A bar on a terminal; nothing in a pipe."""
+    console = Console(stderr=True)
+    columns = (TextColumn("reports"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reports", total=None)
+        yield lambda done, all_reports: progress.update(task, completed=done, total=all_reports)

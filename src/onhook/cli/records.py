@@ -1,0 +1,41 @@
+"""`onhook records`: records, the latest first."""
+
+import asyncio
+from collections.abc import Mapping
+
+import typer
+
+from onhook.cdr.offset import zone_named
+from onhook.cli.formats import RECORD_COLUMNS, RECORD_TABLE, show
+from onhook.cli.options import (
+    LIMIT_DEFAULT,
+    DataOption,
+    Format,
+    FormatOption,
+    LimitOption,
+    ZoneOption,
+    configured,
+    with_filters,
+)
+from onhook.cli.reach import reach
+from onhook.config import Config
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog="Example: onhook records --since 7d --number 1001 --format csv")
+@with_filters
+def records(
+    where: Mapping[str, str],
+    limit: LimitOption = LIMIT_DEFAULT,
+    form: FormatOption = "table",
+    zone: ZoneOption = None,
+    data: DataOption = None,
+) -> None:
+    """Show records that match: one for each leg of a call, with all that its report said."""
+    asyncio.run(_show(configured(data=data, zone=zone), where, limit, form))
+
+
+async def _show(config: Config, where: Mapping[str, str], limit: int, form: Format) -> None:
+    async with await reach(config) as way:
+        await show(way.records(where, limit), form, zone_named(config.zone), RECORD_COLUMNS, RECORD_TABLE)

@@ -1,0 +1,24 @@
+"""`onhook restore`: what `onhook backup` copied, put back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onhook.cli.options import DataOption, configured
+from onhook.hub.backup import restore as put_back
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog="Example: onhook restore /mnt/backups/onhook-2026-04-27 --data /var/lib/onhook")
+def restore(
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="What `onhook backup` made.")],
+    *,
+    replace: Annotated[bool, typer.Option("--replace", help="What is there now may be lost.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Put a backup into the data directory, while no server runs. The store is made again when it is next opened."""
+    config = configured(data=data)
+    label = put_back(config, directory, replace=replace)
+    print(f"Restored {' and '.join(label.files)} of {label.made_at:%Y-%m-%d %H:%M} UTC to {config.data}.")

@@ -1,0 +1,89 @@
+"""`onhook serve`: the whole house."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from onhook.cli.options import DataOption, configured
+from onhook.clock import SystemClock
+from onhook.config import Config, parse_address
+from onhook.hub.demo import reachable
+from onhook.hub.logs import set_up_logs
+from onhook.hub.running import Running
+from onhook.hub.supervisor import supervise
+
+app = typer.Typer(add_completion=False)
+
+_ADDRESS = "HOST:PORT"
+IntakeOption = Annotated[
+    str | None, typer.Option("--intake", metavar=_ADDRESS, help="Where PBXs report.", show_default="0.0.0.0:30012")
+]
+ConsoleOption = Annotated[
+    str | None, typer.Option("--console", metavar=_ADDRESS, help="Pages and API.", show_default="127.0.0.1:8030")
+]
+ExchangeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--exchange", metavar=_ADDRESS, help="The PBX's own API; not in this version.", show_default="127.0.0.1:8088"
+    ),
+]
+DemoOption = Annotated[bool, typer.Option("--demo", help="Let a made-up PBX call, with real signed webhooks.")]
+OpenOption = Annotated[bool, typer.Option("--console-open", help="Pages without sign-in, on the loopback only.")]
+ServeZoneOption = Annotated[
+    str | None, typer.Option("--zone", metavar="ZONE", help="The zone in which people read.", show_default="UTC")
+]
+
+
+@app.command(epilog="Example: onhook serve --data /var/lib/onhook --zone Europe/Berlin")
+def serve(
+    *,
+    data: DataOption = None,
+    intake: IntakeOption = None,
+    console: ConsoleOption = None,
+    exchange: ExchangeOption = None,
+    zone: ServeZoneOption = None,
+    console_open: OpenOption = False,
+    demo: DemoOption = False,
+) -> None:
+    """Receive, keep and show calls, until stopped by Ctrl-C or SIGTERM."""
+    config = configured(
+        data=data,
+        intake=intake,
+        console=console,
+        exchange=exchange,
+        zone=zone,
+        console_open="true" if console_open else None,
+    )
+    config = msgspec.structs.replace(config, data=config.data.absolute())
+    clock = SystemClock()
+    set_up_logs(config, clock, "serve")
+    asyncio.run(
+        supervise(config, clock, lambda running, token: _announce(config, running, token, demo=demo), with_demo=demo)
+    )
+
+
+def _announce(config: Config, running: Running, token: str, *, demo: bool) -> None:
+    """Say where everything is, and what to do next. The token is for a person's eyes: not where output is kept."""
+    console = f"http://{reachable(parse_address(running.hub.address, 'hub'))}/" if running.hub else ""
+    if console and not config.console_open and sys.stdout.isatty():
+        console += f"sign-in?token={token}"
+    intake = running.intake.address if running.intake else str(config.intake)
+    port = intake.rpartition(":")[2]
+    lines = [
+        "Onhook keeps every call that ends.",
+        "",
+        f"  Console  {console or 'not up yet: the log says why'}",
+        f"  Intake   http://{reachable(parse_address(intake, 'intake'))}/",
+        f"  Data     {config.data}  (the console's token is in {Path(config.admin_token_file).name})",
+        "",
+        "  A made-up PBX is calling: open the console and watch."
+        if demo
+        else "  Next: onhook pbx add Office --sn SERIAL --secret SECRET, and in the PBX, under Integrations > API >\n"
+        f"  Webhook Event Push, event 30012 to http://THIS-MACHINE:{port}/ with the same secret.",
+        "",
+    ]
+    print("\n".join(lines), flush=True)

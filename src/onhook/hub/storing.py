@@ -1,0 +1,14 @@
+"""The store, opened for its owner alone."""
+
+from pathlib import Path
+
+from onhook.config import SECRET_FILE_MODE
+from onhook.store.duckdb import open_store
+from onhook.store.store import Store
+
+
+async def store_at(path: Path) -> Store:
+    """Open the store, making it if it is not there; callers' numbers are inside. Raises `OnhookError`."""
+    store = await open_store(path)
+    path.chmod(SECRET_FILE_MODE)
+    return store
