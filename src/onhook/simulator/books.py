@@ -3,9 +3,10 @@
 import time
 from collections import Counter
 from contextlib import ExitStack
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
 import msgspec
 
@@ -27,8 +28,8 @@ class Books:
     def __init__(self, plan: SimulationPlan) -> None:
         self._plan = plan
         self._files = ExitStack()
-        self._truth: TextIO | None = None
-        self._acked: TextIO | None = None
+        self._truth: FileIO | None = None
+        self._acked: FileIO | None = None
         self._counts: Counter[str] = Counter()
         self._answers: Counter[str] = Counter()
         self._began = time.monotonic()
@@ -52,8 +53,7 @@ class Books:
         self._counts["lost"] += "lost" in sending.faults
         if self._truth:
             known = {"record_id": self.name_of(sending), "sn": self._plan.sn, "faults": sending.faults}
-            line = msgspec.json.encode(known | msgspec.structs.asdict(sending.details))
-            self._write(self._truth, line.decode())
+            self._write(self._truth, msgspec.json.encode(known | msgspec.structs.asdict(sending.details)))
 
     def answered(self, answer: str) -> None:
         """One request was answered so: a status, or `NO_ANSWER`."""
@@ -71,7 +71,7 @@ class Books:
         else:
             self._counts["acknowledged"] += 1
             if self._acked:
-                self._write(self._acked, self.name_of(sending))
+                self._write(self._acked, self.name_of(sending).encode())
 
     def result(self) -> SimulationResult:
         """The counts up to now."""
@@ -83,20 +83,22 @@ class Books:
         """The record's id, as the receiver will call it."""
         return record_id(record_key(self._plan.sn, sending.details))
 
-    def _write(self, file: TextIO, line: str) -> None:
+    def _write(self, file: FileIO, line: bytes) -> None:
         try:
-            file.write(line + "\n")
+            is_whole = file.write(line + b"\n") == len(line) + 1
         except OSError as error:
             raise Unavailable(
                 f"cannot write {file.name}: {error.strerror}", todo="make room and start again"
             ) from error
+        if not is_whole:
+            raise Unavailable(f"the disk of {file.name} is full", todo="make room and start again")
 
-    def _open(self, path: Path | None) -> TextIO | None:
+    def _open(self, path: Path | None) -> FileIO | None:
         if path is None:
             return None
         try:
-            # By the line: whoever reads along, or after a crash, finds whole lines.
-            return self._files.enter_context(path.open("w", buffering=1, encoding="utf-8"))
+            # Unbuffered: whoever reads along, or after a crash, finds whole lines.
+            return self._files.enter_context(path.open("wb", buffering=0))
         except OSError as error:
             raise UsageError(
                 f"cannot write {path}: {error.strerror}", todo="name a file that can be written"

@@ -60,7 +60,7 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raises `UsageError` for what cannot be meant so."""
-        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
+        if not _is_webhook(self.url):
             raise UsageError(f"{self.url!r} is not a webhook's URL", todo="write one such as http://127.0.0.1:30012/")
         if not self.sn:
             raise UsageError("a PBX needs a serial number", todo="give the one that the receiver knows")
@@ -86,6 +86,14 @@ _LIMITS: Final = (
     ("timeout_seconds", 0.1, 600),
     ("pause_seconds", 0, 600),
 )
+
+
+def _is_webhook(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket left open, a port that is no number
+        return False
 
 
 class SimulationResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,244 @@
+"""Posting as a PBX does, over real sockets to a real HTTP server."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from onhook.cdr.details import CallDetails
+from onhook.cdr.identity import record_id, record_key
+from onhook.clock import SystemClock
+from onhook.errors import Unavailable
+from onhook.pbx.yeastar.payload import PROFILES, Yeastar
+from onhook.signing import SIGNATURE_HEADER, is_signed_by
+from onhook.simulator.faults import Faults
+from onhook.simulator.plan import SimulationPlan, SimulationResult
+from onhook.simulator.sender import simulate
+
+SN, SECRET = "3631A2124XXX", "0123456789abcdefghijABCDEFGHIJ01"
+NOW = datetime(2026, 6, 3, 10, 30, tzinfo=UTC)
+Answer = Callable[[int], int]
+
+
+class Stopped:
+    """A clock that stands still."""
+
+    def microseconds(self) -> int:
+        return int(NOW.timestamp() * 1_000_000)
+
+    def now(self) -> datetime:
+        return NOW
+
+
+class Receiver:
+    """Takes what is posted; `answer` gives the status for the nth request."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.url = ""
+        self.bodies: list[bytes] = []
+        self.signatures: list[str] = []
+        self.peers: list[tuple[str, int]] = []
+        self.open = 0
+        self.open_most = 0
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.open += 1
+        self.open_most = max(self.open_most, self.open)
+        self.bodies.append(await request.read())
+        self.signatures.append(request.headers.get(SIGNATURE_HEADER, ""))
+        assert request.transport is not None
+        self.peers.append(request.transport.get_extra_info("peername"))
+        await asyncio.sleep(0)
+        self.open -= 1
+        return web.Response(status=self.answer(len(self.bodies)))
+
+    def details(self) -> list[CallDetails]:
+        return [Yeastar().read(body)[0] for body in self.bodies]
+
+    def names(self) -> list[str]:
+        return [record_id(record_key(SN, details)) for details in self.details()]
+
+
+@asynccontextmanager
+async def receiver(answer: Answer = lambda _: 200) -> AsyncIterator[Receiver]:
+    it = Receiver(answer)
+    server = web.AppRunner(app := web.Application())
+    app.router.add_post("/{path:.*}", it.take)
+    await server.setup()
+    await web.TCPSite(server, "127.0.0.1", 0).start()
+    it.url = f"http://127.0.0.1:{server.addresses[0][1]}/webhook"
+    try:
+        yield it
+    finally:
+        await server.cleanup()
+
+
+def plan(url: str, **more: Any) -> SimulationPlan:
+    return SimulationPlan(
+        **{"url": url, "sn": SN, "secret": SECRET, "rate": None, "count": 40, "pause_seconds": 0, **more}
+    )
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+async def test_every_report_is_signed_and_can_be_read(profile: str) -> None:
+    """The receiver finds each body signed with the PBX's secret, and a call of that PBX in it, for every profile."""
+    async with receiver() as it:
+        result = await simulate(plan(it.url, profile=profile), Stopped())
+    assert (result.made, result.sent, result.acknowledged, result.given_up) == (40, 40, 40, 0)
+    pairs = zip(it.bodies, it.signatures, strict=True)
+    assert all(is_signed_by([SECRET], body, signature) for body, signature in pairs)
+    assert len(set(it.names())) == 40
+    assert {Yeastar().glance(body).sn for body in it.bodies} == {SN}
+
+
+async def test_without_a_secret_nothing_is_signed() -> None:
+    """A PBX without a secret sends no signature at all."""
+    async with receiver() as it:
+        await simulate(plan(it.url, secret="", count=3), Stopped())
+    assert it.signatures == ["", "", ""]
+
+
+async def test_each_report_has_a_connection_of_its_own_and_not_too_many_at_once() -> None:
+    """As PBXs do: no connection is used twice, and never more are open than the plan allows."""
+    async with receiver() as it:
+        await simulate(plan(it.url, connections=4), Stopped())
+    assert len(set(it.peers)) == 40
+    assert it.open_most <= 4
+
+
+async def test_a_report_is_tried_again_with_the_same_bytes() -> None:
+    """Any answer but 2xx is followed by the same body, until the tries are used up or the receiver has it."""
+    async with receiver(lambda n: 200 if n % 3 == 0 else 503) as it:
+        result = await simulate(plan(it.url, count=5, tries=3, connections=1), Stopped())
+    assert sorted(Counter(it.bodies).values()) == [3] * 5
+    assert (result.acknowledged, result.answers) == (5, {"200": 5, "503": 10})
+
+
+@pytest.mark.parametrize("status", [400, 401, 302, 500])
+async def test_after_the_last_try_a_report_is_given_up(status: int) -> None:
+    """Errors and redirects alike: two tries, then the next report."""
+    async with receiver(lambda _: status) as it:
+        result = await simulate(plan(it.url, count=3, tries=2), Stopped())
+    assert (result.sent, result.acknowledged, result.given_up) == (6, 0, 3)
+    assert result.answers == {str(status): 6}
+
+
+async def test_nobody_there_is_no_answer() -> None:
+    """A refused connection is counted like any other failed try."""
+    async with receiver() as it:
+        url = it.url
+    result = await simulate(plan(url, count=2, tries=2), Stopped())
+    assert (result.answers, result.given_up) == ({"no answer": 4}, 2)
+
+
+async def test_an_answer_that_comes_too_late_is_none() -> None:
+    """After the time-out the PBX lets go."""
+    hung_up = asyncio.Event()
+
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        hung_up.set()
+
+    async with await asyncio.start_server(never, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        result = await simulate(plan(url, count=1, tries=1, timeout_seconds=0.1), Stopped())
+        await hung_up.wait()
+    assert (result.answers, result.given_up) == ({"no answer": 1}, 1)
+
+
+async def test_the_files_prove_what_was_made_and_what_was_acknowledged(tmp_path: Path) -> None:
+    """Truth minus lost, malformed and given up is exactly what is noted as acknowledged, and what the receiver took."""
+    truth, acked = tmp_path / "truth.jsonl", tmp_path / "acked"
+    faults = Faults(late=0.1, doubled=0.3, lost=0.2, malformed=0.1, reordered=5)
+    async with receiver(lambda n: 503 if n % 7 == 0 else 200) as it:
+        result = await simulate(plan(it.url, count=300, tries=1, faults=faults, truth=truth, acked=acked), Stopped())
+    made = [msgspec.json.decode(line) for line in truth.read_bytes().splitlines()]
+    names = acked.read_text().splitlines()
+    assert len(made) == len({one["record_id"] for one in made}) == result.made == 300
+    assert len(names) == len(set(names)) == result.acknowledged
+    assert set(names) < {one["record_id"] for one in made if not {"lost", "malformed"} & set(one["faults"])}
+    assert result.lost == sum("lost" in one["faults"] for one in made) > 0
+    assert result.made == result.lost + result.acknowledged + result.malformed + result.given_up
+    assert result.sent == len(it.bodies) == result.made - result.lost + result.repeats
+    assert min(result.malformed, result.given_up, result.repeats) > 0
+
+
+async def test_live_calls_end_now_and_the_past_comes_first() -> None:
+    """After the history of calls that had ended, each further call ends at the moment at which it is reported."""
+    async with receiver() as it:
+        await simulate(plan(it.url, history_calls=20, count=100, connections=1), Stopped())
+    ends = {details.call_id: NOW - timedelta(days=1) for details in it.details()}
+    for details in it.details():
+        end = datetime.fromtimestamp(int(details.call_id.partition(".")[0]), UTC)
+        drift = datetime.fromisoformat(details.time_start) - datetime.strptime(details.uid[:14], "%Y%m%d%H%M%S")  # noqa: DTZ007
+        ends[details.call_id] = max(ends[details.call_id], end + drift + timedelta(seconds=details.call_duration or 0))
+    past, live = list(ends.values())[:20], list(ends.values())[20:-1]  # the last call is cut short by the count
+    assert all(end <= NOW for end in past)
+    assert min(past) < NOW - timedelta(minutes=5)
+    assert set(live) == {NOW}
+
+
+async def test_history_without_a_count_ends_now() -> None:
+    """From a start on, all calls that have ended are sent, at full speed, and then it is done."""
+    async with receiver() as it:
+        result = await simulate(plan(it.url, start=NOW - timedelta(days=1), count=None), Stopped())
+    calls = {details.call_id for details in it.details()}
+    assert 100 < len(calls) < 400
+    assert result.acknowledged == result.made
+    assert all((NOW - timedelta(days=1)).timestamp() <= float(call_id) <= NOW.timestamp() for call_id in calls)
+
+
+async def test_reports_come_at_the_rate_asked_for() -> None:
+    """The pace is kept whatever the receiver answers: reports are not sent all at once."""
+    loop = asyncio.get_running_loop()
+    async with receiver() as it:
+        began = loop.time()
+        await simulate(plan(it.url, rate=200.0, count=60), Stopped())
+        assert loop.time() - began > 0.1
+
+
+async def test_progress_is_told_and_the_last_word_is_the_result() -> None:
+    """Whoever listens hears growing counts, and in the end what is returned."""
+    heard: list[SimulationResult] = []
+    async with receiver() as it:
+        result = await simulate(plan(it.url, count=60, rate=150.0), SystemClock(), heard.append)
+    assert heard[-1].acknowledged == result.acknowledged == 60
+    assert [one.sent for one in heard] == sorted(one.sent for one in heard)
+
+
+async def test_a_simulation_without_end_stops_when_it_is_cancelled(tmp_path: Path) -> None:
+    """Cancelling leaves whole lines in the files and gives the result to whoever listens."""
+    heard: list[SimulationResult] = []
+    acked = tmp_path / "acked"
+    arrived = asyncio.Event()
+
+    def enough(number: int) -> int:
+        if number >= 30:
+            arrived.set()
+        return 200
+
+    async with receiver(enough) as it:
+        task = asyncio.create_task(simulate(plan(it.url, count=None, acked=acked), SystemClock(), heard.append))
+        await arrived.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert heard[-1].acknowledged == len(acked.read_text().splitlines())
+    assert set(acked.read_text().splitlines()) <= set(it.names())
+
+
+async def test_a_truth_that_cannot_be_written_stops_it() -> None:
+    """With a full disk nothing more is sent, and the error is the sentence itself, not a group of errors."""
+    async with receiver() as it:
+        with pytest.raises(Unavailable, match="No space left"):
+            await simulate(plan(it.url, truth=Path("/dev/full")), Stopped())
+    assert it.bodies == []
