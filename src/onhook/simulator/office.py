@@ -31,6 +31,9 @@ EXTENSIONS = 24
 FIRST_SEQUENCE_MAX = 5000
 """A PBX counts channels from its last restart on; ours restarts at midnight, at some number below this."""
 
+LIVE_SEQUENCE_MAX = 1_000_000
+"""Where the counter of live calls begins, at most: as after months without a restart."""
+
 
 class OfficePlan(msgspec.Struct, frozen=True, kw_only=True):
     """What kind of office. `start` is where `calls` begins, aware.
@@ -91,9 +94,11 @@ class Office:
 
     def calls_ending(self, moments: Iterable[datetime]) -> Iterator[OfficeCall]:
         """One call for each moment, which ends then. A moment is asked for when its call is."""
-        rng = Random(f"{self._seed}/live")
-        sequence = rng.randrange(FIRST_SEQUENCE_MAX)
-        for moment in moments:
+        sequence = 0
+        for number, moment in enumerate(moments):
+            rng = Random(f"{self._seed}/{moment}/{number}")
+            # Two offices of one seed that are live at the same time hardly ever make the same ids.
+            sequence = sequence or rng.randrange(1, LIVE_SEQUENCE_MAX)
             journey = make_journey(rng, self._directory)
             ended_at = moment.replace(microsecond=0)
             yield self._call(rng, journey, ended_at - timedelta(seconds=journey.seconds), sequence)
