@@ -21,7 +21,7 @@ from onhook.ledger.ledger import Entry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
 from onhook.settings.settings import Settings
-from onhook.store.duckdb import open_store
+from onhook.store.duckdb import DuckDbStore, open_store
 from tests.make import PBX, SN
 
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
@@ -30,10 +30,13 @@ SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 class House:
     """The rooms around a running console, and a client that is let in."""
 
-    def __init__(self, config: Config, ledger: SqliteLedger, settings: Settings, projector: Projector) -> None:
+    def __init__(
+        self, config: Config, ledger: SqliteLedger, settings: Settings, store: DuckDbStore, projector: Projector
+    ) -> None:
         self.config = config
         self.ledger = ledger
         self.settings = settings
+        self.store = store
         self.projector = projector
         self.clock = SystemClock()
         self.feed = Feed()
@@ -78,7 +81,7 @@ async def running_house(directory: Path, *, console_open: bool = False) -> Async
     settings, ledger = Settings(config.settings_file), SqliteLedger(config.ledger_file)
     store = await open_store(config.store_file)
     projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=SettingsFacts(settings))
-    house = House(config, ledger, settings, projector)
+    house = House(config, ledger, settings, store, projector)
     settings.add_pbx(name=PBX, sn=SN, secret=SECRET, at=house.clock.microseconds())
     app = console_app(
         store=store,

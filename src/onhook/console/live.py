@@ -78,7 +78,7 @@ async def events(rooms: Rooms, where: Filter, seq: int) -> AsyncGenerator[bytes,
                 seq = news[-1][0].seq
                 if found := b"".join(event for record, event in news if where.matches(record)):
                     yield found
-            elif not await rooms.feed.wait(max(seq, position), HEARTBEAT_SECONDS):
+            elif not await rooms.feed.wait(max(seq, position), HEARTBEAT_SECONDS) and not rooms.feed.is_closed:
                 yield b":\n\n"
 
 

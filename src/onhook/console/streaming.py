@@ -14,7 +14,7 @@ SLOW_READER_SECONDS = 30
 class Pieces(ASGIResponse):
     """A body in pieces. The generator is always closed, also when the reader goes away."""
 
-    __slots__ = ("first", "pieces", "slow_reader_seconds")
+    __slots__ = ("first", "pieces")
 
     _should_set_content_length = False
 
@@ -25,12 +25,10 @@ class Pieces(ASGIResponse):
         media_type: str,
         first: bytes = b"",
         headers: dict[str, Any] | None = None,
-        slow_reader_seconds: float = SLOW_READER_SECONDS,
     ) -> None:
         super().__init__(media_type=media_type, headers=headers)
         self.first = first
         self.pieces = pieces
-        self.slow_reader_seconds = slow_reader_seconds
 
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Write until the end, or until the reader has left or takes nothing any more."""
@@ -48,14 +46,23 @@ class Pieces(ASGIResponse):
             writing.result()
 
     async def _write(self, send: Send) -> None:
-        await self._write_one(send, self.first)
+        if not await _is_taken(send, self.first):
+            return
         async for piece in self.pieces:
-            await self._write_one(send, piece)
+            if not await _is_taken(send, piece):
+                return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _write_one(self, send: Send, piece: bytes) -> None:
-        async with asyncio.timeout(self.slow_reader_seconds):
+
+async def _is_taken(send: Send, piece: bytes) -> bool:
+    """Whether the reader took the piece in time. Where not, the body is left without its end, so that nobody takes what
+    was read for the whole."""
+    try:
+        async with asyncio.timeout(SLOW_READER_SECONDS):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _left(receive: Receive) -> None:

@@ -9,8 +9,8 @@ from onhook.cdr.record import Record
 from onhook.console.feed import Feed
 from onhook.store.store import Store
 
-BATCH_RECORDS_MAX = 500
-"""Read at once for a listener that is behind: some 400 kB."""
+BATCH_RECORDS_MAX = 200
+"""Read at once for a listener that is behind: some 160 kB, the piece that is written at once."""
 
 
 class Tail:
