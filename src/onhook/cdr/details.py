@@ -15,7 +15,7 @@ DURATION_SECONDS_MAX = 366 * 86_400
 _FOLDED = re.compile(r"[\s_]+")
 
 
-class CallDetails(msgspec.Struct, frozen=True, kw_only=True):
+class CallDetails(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one report says of one leg of a call.
 
     Durations are whole seconds. `time_start` is the PBX's wall clock, `YYYY-MM-DD HH:MM:SS`, without a zone.

@@ -4,7 +4,7 @@ Laws: the same legs in any order, with any repeats, give the same call. `ANSWERE
 IVR, queue, ring group, conference and features pick up by themselves. Talk is counted once however many legs show it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -31,6 +31,8 @@ ABANDONED = "ABANDONED"
 ANSWERED_SPELLINGS = frozenset({"ANSWERED", "ANSWERD"})
 """Folded; the vendor's documentation spells it both ways."""
 
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 _HOUR = timedelta(hours=1)
 _TOLERANCE = timedelta(seconds=OFFSET_REMAINDER_SECONDS_MAX)
 _CHANGE_HOUR_MAX = 4
@@ -57,7 +59,7 @@ class PbxFacts(msgspec.Struct, frozen=True, kw_only=True):
     plan: NumberPlan = NumberPlan()
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True):
+class Said(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Call details and where they came from."""
 
     details: CallDetails
@@ -69,7 +71,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 def assemble(sn: str, said: Sequence[Said], facts: PbxFacts) -> Call:
     """All that was ever said of one call, made that call. `said` is not empty and of one (`sn`, `call_id`)."""
     legs = _legs(sn, _latest(sn, said), facts)
-    legs.sort(key=lambda leg: (leg.started_at, _ORDER[facts.plan.kind_of(leg.call_to)], leg.record_id))
+    if len(legs) > 1:
+        legs.sort(key=lambda leg: (leg.started_at, _ORDER[facts.plan.kind_of(leg.call_to)], leg.record_id))
     by_persons = [leg for leg in legs if is_answered(leg) and facts.plan.kind_of(leg.call_to) in PERSONS]
     by_persons.sort(key=_picked_up_at)
     first = legs[0]
@@ -80,7 +83,7 @@ def assemble(sn: str, said: Sequence[Said], facts: PbxFacts) -> Call:
         call_id=first.call_id,
         started_at=first.started_at,
         ended_at=ended_at,
-        type=_first_text(leg.type for leg in legs),
+        type=_first_text(legs, "type"),
         status=_status(legs, is_answered_by_person=bool(by_persons)),
         call_from=first.call_from,
         call_to=first.call_to,
@@ -89,9 +92,9 @@ def assemble(sn: str, said: Sequence[Said], facts: PbxFacts) -> Call:
         ring_duration=_ring(legs, by_persons),
         talk_duration=_talk(by_persons),
         call_duration=_seconds(first.started_at, ended_at),
-        did_number=_first_text(leg.did_number for leg in legs),
-        src_trunk_name=_first_text(leg.src_trunk_name for leg in legs),
-        dst_trunk_name=_first_text(leg.dst_trunk_name for leg in legs),
+        did_number=_first_text(legs, "did_number"),
+        src_trunk_name=_first_text(legs, "src_trunk_name"),
+        dst_trunk_name=_first_text(legs, "dst_trunk_name"),
         recordings=tuple(dict.fromkeys(leg.recording for leg in legs if leg.recording)),
         legs=tuple(legs),
     )
@@ -165,7 +168,7 @@ def _record(sn: str, pbx: str, said: Said, local: datetime, known: tuple[timedel
     ended_at = None if details.call_duration is None else started_at + timedelta(seconds=details.call_duration)
     talk = details.talk_duration
     return Record(
-        **{name: getattr(details, name) for name in CallDetails.__struct_fields__},
+        **msgspec.structs.asdict(details),
         sn=sn,
         pbx=pbx,
         record_id=record_id(record_key(sn, details)),
@@ -217,20 +220,25 @@ def _ring(legs: Sequence[Record], by_persons: Sequence[Record]) -> int | None:
 
 def _talk(by_persons: Sequence[Record]) -> int | None:
     """Seconds with at least one person; None where a person answered and nobody said for how long."""
+    if len(by_persons) <= 1:
+        return by_persons[0].talk_duration if by_persons else 0
     spans = [(_picked_up_at(leg), leg.ended_at) for leg in by_persons if leg.ended_at and leg.talk_duration is not None]
-    if by_persons and not spans:
-        return None
+    covered_until = _LONG_AGO
     total = timedelta()
-    covered_until = datetime.min.replace(tzinfo=UTC)
     for begin, end in sorted(spans):
         total += max(timedelta(), end - max(begin, covered_until))
         covered_until = max(covered_until, end)
-    return round(total.total_seconds())
+    return round(total.total_seconds()) if spans else None
 
 
 def _seconds(begin: datetime, end: datetime | None) -> int | None:
-    return None if end is None else max(0, round((end - begin).total_seconds()))
+    return None if end is None else max(0, (end - begin) // _SECOND)
 
 
-def _first_text(texts: Iterable[str]) -> str:
-    return next((text for text in texts if text), "")
+def _first_text(legs: Sequence[Record], name: str) -> str:
+    """Of the first leg that says any."""
+    for leg in legs:
+        text: str = getattr(leg, name)
+        if text:
+            return text
+    return ""

@@ -10,7 +10,7 @@ from onhook.cdr.details import CallDetails
 OffsetFrom = Literal["ids", "configured", "assumed"]
 
 
-class Record(CallDetails, frozen=True, kw_only=True):
+class Record(CallDetails, frozen=True, kw_only=True, gc=False):
     """One leg of a call, complete. Moments are aware datetimes in UTC, durations whole seconds.
 
     `utc_offset` is the PBX's wall clock against UTC, as `+08:00`; `offset_from` says how we know it.
@@ -31,7 +31,7 @@ class Record(CallDetails, frozen=True, kw_only=True):
     seq: int
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The journey of one call: all records that share (`sn`, `call_id`), counted once (DESIGN.md 3 and 4).
 
     `status` is how the call ended for the caller; `answered_by` the number of the person who answered, or empty.

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onhook.cdr.details import DETAIL_FIELDS, DURATION_SECONDS_MAX, NUMBER_FIELDS, CallDetails
 from onhook.cdr.offset import call_epoch
 from onhook.errors import Unreadable, UsageError
-from onhook.pbx.yeastar.payload import PROFILES, TEXT_CHARACTERS_MAX, Yeastar
+from onhook.pbx.yeastar.payload import PROFILES, TEXT_CHARACTERS_MAX, Yeastar, read_thoroughly
 from onhook.signing import is_signed_by, sign
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
@@ -143,6 +143,19 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 def test_what_is_written_is_read_again(profile: str, details: CallDetails) -> None:
     """For every profile, all that it carries comes back: emoji, quotes, backslashes, numbers nobody sent."""
     assert YEASTAR.read(YEASTAR.write(details, "3651XXXXXXXX", profile)) == [carried(details, profile)]
+
+
+@given(
+    st.builds(
+        CallDetails,
+        **FIELDS | {name: st.text(" Ab1\\t\\\\\"'<>", max_size=4) for name in DETAIL_FIELDS if FIELDS[name] is TEXT},
+    ),
+    st.sampled_from(sorted(PROFILES)),
+)
+def test_the_short_way_reads_what_the_thorough_way_reads(details: CallDetails, profile: str) -> None:
+    """Blanks, quotes, backslashes and tabs anywhere: both ways give the same details."""
+    body = YEASTAR.write(details, "3651XXXXXXXX", profile)
+    assert YEASTAR.read(body) == [read_thoroughly(body)]
 
 
 def test_an_unknown_profile_is_refused() -> None:

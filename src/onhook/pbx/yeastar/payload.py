@@ -8,7 +8,7 @@ at all is refused, with a reason.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from onhook.cdr.details import DETAIL_FIELDS, DURATION_SECONDS_MAX, NUMBER_FIELD
 from onhook.cdr.offset import call_epoch, canonical_wall_clock
 from onhook.errors import Unreadable, UsageError
 from onhook.pbx.dialect import Glance, Kind
+from onhook.pbx.yeastar.usual import read_usual
 
 EVENT_TYPE = 30012
 REQUIRED = ("call_id", "time_start", "call_from", "call_to")
@@ -77,13 +78,7 @@ class Yeastar:
 
     def read(self, body: bytes) -> list[CallDetails]:
         """The call details that a body says. Raises `Unreadable` with the reason."""
-        envelope = _decoded(body)
-        if not isinstance(envelope, dict):
-            envelope = _decoded_as_printed(body)
-        members = _members(envelope)
-        if members is None:
-            raise _unreadable("it has neither a `msg` with call details nor a `call_id`")
-        return [_details(members, str.strip if _is_plain(body) else _clean)]
+        return [read_usual(body) or read_thoroughly(body)]
 
     def write(self, details: CallDetails, sn: str, profile: str) -> bytes:
         """The event that says these details, as a PBX of that generation writes it; a number nobody sent is left out.
@@ -97,6 +92,17 @@ class Yeastar:
         envelope: dict[str, Any] = {"sn": sn, "type": EVENT_TYPE} if shape.sn_first else {"type": EVENT_TYPE, "sn": sn}
         envelope["msg"] = members if shape.msg_is_object else msgspec.json.encode(members).decode()
         return msgspec.json.encode(envelope)
+
+
+def read_thoroughly(body: bytes) -> CallDetails:
+    """The call details that a body of any known shape says. Raises `Unreadable` with the reason."""
+    envelope = _decoded(body)
+    if not isinstance(envelope, dict):
+        envelope = _decoded_as_printed(body)
+    members = _members(envelope)
+    if members is None:
+        raise _unreadable("it has neither a `msg` with call details nor a `call_id`")
+    return _details(members)
 
 
 def _kind_of(envelope: Mapping[str, Any]) -> tuple[Kind, str]:
@@ -180,7 +186,7 @@ def _key_of_bytes(body: bytes) -> bytes:
     return bytes(4) + hashlib.sha256(body).digest()[:12]
 
 
-def _details(members: Mapping[str, Any], clean: Callable[[str], str]) -> CallDetails:
+def _details(members: Mapping[str, Any]) -> CallDetails:
     """Members as typed fields. Raises `Unreadable` where one of the four required ones is missing or cannot be."""
     fields: dict[str, Any] = {}
     extra: dict[str, Any] = {}
@@ -189,7 +195,7 @@ def _details(members: Mapping[str, Any], clean: Callable[[str], str]) -> CallDet
         if name in NUMBER_FIELDS:
             field = _number(value)
         elif name in _KNOWN:
-            field = clean(value) if isinstance(value, str) else _digits(value)
+            field = _clean(value) if isinstance(value, str) else _digits(value)
         else:
             extra[_clean(name)] = _storable(value)
             continue
@@ -220,11 +226,6 @@ def _number(value: Any) -> int | None:
 def _digits(value: Any) -> str | None:
     """A number where a text belongs; else None."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _is_plain(body: bytes) -> bool:
-    """Whether no text in it can need more than trimming: nearly always, and then reading is much faster."""
-    return len(body) <= TEXT_CHARACTERS_MAX and body.isascii() and b"\\u" not in body and b"\x00" not in body
 
 
 def _clean(text: str) -> str:
