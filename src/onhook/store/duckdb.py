@@ -30,7 +30,8 @@ class DuckDbStore:
         self._database = database
 
     async def position(self) -> int:
-        return (await self.counts())["position"]
+        rows = await self._database.read(lambda seen: seen.execute("SELECT position FROM about").fetchall())
+        return int(rows[0][0])
 
     async def put(self, batch: Batch) -> None:
         await self._database.write(lambda connection: writing.put(connection, batch))

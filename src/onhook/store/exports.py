@@ -70,7 +70,8 @@ async def _in_order(
     lines: "_Lines",
 ) -> AsyncGenerator[bytes, None]:
     """Each stretch of time as its piece, as many at once as there are views."""
-    yield lines.head
+    if lines.head:
+        yield lines.head
     under_way: deque[asyncio.Task[bytes]] = deque()
     try:
         for number, condition in enumerate(conditions):

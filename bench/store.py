@@ -1,0 +1,247 @@
+"""The store's figures, on a store full of made-up calls; bare DuckDB on the same file is the yardstick of the queries.
+
+`python -m bench.store --records 1000000` prints the table.
+"""
+
+import argparse
+import asyncio
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import msgspec
+
+from bench.made_up_store import EXTENSION, FIRST_SECOND, RARE_PBX, SECONDS, fill
+from bench.table import Row, table
+from onhook.cdr.details import CallDetails
+from onhook.cdr.filter import Filter
+from onhook.cdr.journey import PbxFacts, Said, assemble
+from onhook.cdr.record import Call
+from onhook.store.duckdb import open_store
+from onhook.store.store import Batch, Store
+from onhook.store.summaries import MEASURES
+
+RUNS = 5
+BATCH_CALLS = 6_000
+"""Some ten thousand records: what the projector reads at once."""
+
+SMALL_RECORDS = 100_000
+PAGE_ROWS = 100
+ZONE = "Europe/Berlin"
+
+_END = datetime.fromtimestamp(FIRST_SECOND + SECONDS, UTC)
+_MONTH = (datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
+
+
+def run(records: int) -> list[Row]:
+    """Fill a store with about so many records, measure, and throw it away."""
+    with tempfile.TemporaryDirectory(prefix="onhook-bench-") as directory:
+        small, large = Path(directory) / "small.duckdb", Path(directory) / "large.duckdb"
+        asyncio.run(_made(small, SMALL_RECORDS))
+        filled = asyncio.run(_made(large, records))
+        size = large.stat().st_size / filled
+        return [
+            Row("records in the store", f"{filled:,}"),
+            Row("size, records and calls together", f"{size:.0f} bytes per record", "", "120 bytes per record"),
+            *_reading(large),
+            *_exporting(large, filled),
+            *asyncio.run(_putting(small, large)),
+        ]
+
+
+async def _made(path: Path, records: int) -> int:
+    await (await open_store(path)).close()
+    return fill(path, records)
+
+
+# ---------------------------------------------------------------- lists and summaries
+
+
+def _reading(path: Path) -> list[Row]:
+    asked = asyncio.run(_asked(path))
+    by_hour, by_day = asked.pop("month"), asked.pop("all")
+    since, until = (int(moment.timestamp()) for moment in _MONTH)
+    month = _bare(path, "hour", "status_folded", f"WHERE started_at >= {since} AND started_at < {until}")
+    everything = _bare(path, "day", "pbx = pbx", "")
+    lists = [
+        Row(
+            f"first page of {what}",
+            f"{took * 1000:.0f} ms",
+            "",
+            "250 ms" if "rare" in what or "id" in what else "50 ms",
+        )
+        for what, took in asked.items()
+    ]
+    return [*lists, _beside("a month by hour and status", by_hour, month), _beside("all by day", by_day, everything)]
+
+
+async def _asked(path: Path) -> dict[str, float]:
+    store = await open_store(path)
+    one = (await store.calls(Filter(until=_MONTH[0]), 1)).data[0]
+    outside = next(leg.call_from for leg in (await store.records(Filter(type="inbound", until=_MONTH[0]), 1)).data)
+    filters = {
+        "by time": Filter(),
+        "by time, a year ago": Filter(until=_MONTH[0]),
+        "by PBX": Filter(pbx="PBX-A"),
+        "by a quiet PBX": Filter(pbx=RARE_PBX),
+        "by extension": Filter(number=EXTENSION),
+        "by status": Filter(status="failed"),
+        "by a rare number": Filter(number=outside),
+        "by a number nobody has (rare)": Filter(number="+999"),
+        "by call id": Filter(call_id=one.call_id),
+    }
+    try:
+        took: dict[str, float] = {}
+        for what, where in filters.items():
+            took[f"records {what}"] = await _median(lambda where=where: store.records(where, PAGE_ROWS))  # type: ignore[misc]
+            took[f"calls {what}"] = await _median(lambda where=where: store.calls(where, PAGE_ROWS))  # type: ignore[misc]
+        since, until = _MONTH
+        took["month"] = await _median(lambda: store.summary(Filter(since=since, until=until), "hour,status", ZONE))
+        took["all"] = await _median(lambda: store.summary(Filter(), "day", ZONE))
+        return took
+    finally:
+        await store.close()
+
+
+def _bare(path: Path, by: str, also: str, where: str) -> float:
+    """The same measures as ours, in UTC, as a person would ask for them."""
+    measures = ", ".join(MEASURES.values())
+    question = (
+        f"SELECT date_trunc('{by}', make_timestamp(started_at * 1000000)), {also}, {measures} FROM calls {where}"
+        " GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+    with duckdb.connect(str(path), read_only=True) as connection:
+        took = []
+        for _ in range(RUNS):
+            began = time.perf_counter()
+            connection.execute(question).fetchall()
+            took.append(time.perf_counter() - began)
+    return statistics.median(took)
+
+
+def _beside(what: str, ours: float, bare: float) -> Row:
+    figure = f"{ours * 1000:.0f} ms, bare {bare * 1000:.0f} ms"
+    return Row(what, figure, f"{ours / bare:.2f}", "1.5 x bare DuckDB")
+
+
+async def _median(ask: Callable[[], Awaitable[object]]) -> float:
+    took = []
+    for _ in range(RUNS):
+        began = time.perf_counter()
+        await ask()
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)
+
+
+# ---------------------------------------------------------------- exports and memory
+
+
+class _Export(msgspec.Struct):
+    """What a process of its own found."""
+
+    seconds: float
+    bytes: int
+    at_rest_kib: int
+    peak_kib: int
+
+
+def _exporting(path: Path, records: int) -> list[Row]:
+    told = subprocess.run([sys.executable, "-m", "bench.store", "--export", path], check=True, capture_output=True)
+    export = msgspec.json.decode(told.stdout, type=_Export)
+    return [
+        Row("CSV of everything", f"{records / export.seconds:,.0f} rows/s", "", "500,000 rows/s"),
+        Row("memory of that process, at most", f"{export.peak_kib / 1024:.0f} MB", "", "500 MB"),
+        Row("memory with an open store, before that", f"{export.at_rest_kib / 1024:.0f} MB", "", "160 MB, whole hub"),
+    ]
+
+
+async def _export(path: Path) -> _Export:
+    store = await open_store(path)
+    await store.calls(Filter(), PAGE_ROWS)
+    at_rest = _memory_kib("VmRSS")
+    began, written = time.perf_counter(), 0
+    async for piece in store.export(Filter(), "csv", ZONE):
+        written += len(piece)
+    took = time.perf_counter() - began
+    await store.close()
+    return _Export(took, written, at_rest, _memory_kib("VmHWM"))
+
+
+def _memory_kib(name: str) -> int:
+    """Of this process alone; what `getrusage` says was the parent's at first."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+# ---------------------------------------------------------------- putting
+
+
+async def _putting(small: Path, large: Path) -> list[Row]:
+    few, many = await _put(small), await _put(large)
+    return [
+        Row("put, with 100,000 records in the store", f"{few:.1f} ms per 1,000 records", "", "20 ms"),
+        Row("put, with all of them", f"{many:.1f} ms per 1,000 records", f"{many / few:.2f}", "2 x the former"),
+    ]
+
+
+async def _put(path: Path) -> float:
+    """Milliseconds per 1,000 records: the legs of new calls are asked for, as the projector does, then put."""
+    store = await open_store(path)
+    try:
+        return statistics.median([await _put_once(store, number) for number in range(RUNS)])
+    finally:
+        await store.close()
+
+
+async def _put_once(store: Store, number: int) -> float:
+    calls = _calls(_END + timedelta(hours=number))
+    began = time.perf_counter()
+    await store.legs([(call.sn, call.call_id) for call in calls])
+    await store.put(Batch(calls=calls, quarantined=[], read_again=[], position=number))
+    return (time.perf_counter() - began) * 1_000_000 / sum(len(call.legs) for call in calls)
+
+
+def _calls(begun: datetime) -> list[Call]:
+    """As many calls as a batch has, of one to three legs, within an hour."""
+    return [_call(begun + timedelta(seconds=number * 3600 // BATCH_CALLS), number) for number in range(BATCH_CALLS)]
+
+
+def _call(begun: datetime, number: int) -> Call:
+    epoch, stamp = int(begun.timestamp()), f"{begun:%Y%m%d%H%M%S}"
+    details = [
+        CallDetails(
+            call_id=f"{epoch}.{number}",
+            time_start=f"{begun + timedelta(seconds=leg):%Y-%m-%d %H:%M:%S}",
+            call_from=f"+49{30_000_000 + number}",
+            call_to=str(1000 + (number + leg) % 500),
+            call_duration=60,
+            talk_duration=50,
+            src_trunk_name="trunk-1",
+            status="ANSWERED",
+            type="Inbound",
+            recording=f"{stamp}-{epoch}.{number}-1001-1002-Inbound.wav" if number % 5 < 2 else "",
+            uid=f"{stamp}{number:05X}",
+            agent_ring_time=0,
+            extra={"is_display": 1, "realclidnum": ""},
+        )
+        for leg in range(1 + (number % 20 >= 9) + (number % 20 >= 17))
+    ]
+    said = [Said(details=one, seq=number, via="webhook", received_at=begun) for one in details]
+    return assemble("3691", said, PbxFacts(name="PBX-A"))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--export", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.export:
+        print(msgspec.json.encode(asyncio.run(_export(asked.export))).decode())
+    else:
+        print(table(run(asked.records)))

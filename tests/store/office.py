@@ -1,0 +1,108 @@
+"""Made-up calls and filters for property tests: few numbers, so that filters hit; odd texts; clocks changed."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from hypothesis import strategies as st
+
+from onhook.cdr.details import CallDetails
+from onhook.cdr.filter import Filter
+from onhook.cdr.journey import PbxFacts, Said, assemble
+from onhook.cdr.record import Call
+
+ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC")
+
+_CHANGES = (
+    datetime(2026, 3, 29, 1, tzinfo=UTC),  # Berlin, to summer time
+    datetime(2026, 10, 25, 1, tzinfo=UTC),  # and back
+    datetime(2026, 3, 8, 7, tzinfo=UTC),  # New York
+    datetime(2026, 11, 1, 6, tzinfo=UTC),
+    datetime(2026, 4, 4, 15, tzinfo=UTC),  # Lord Howe, half an hour
+    datetime(2026, 10, 3, 15, 30, tzinfo=UTC),
+    datetime(2026, 12, 31, 23, tzinfo=UTC),
+)
+
+_PBXS = {"3631A2124XXX": PbxFacts(name="office", zone=ZoneInfo("Europe/Berlin")), "other,1": PbxFacts(name='shop "B"')}
+_TEXTS = st.sampled_from(
+    ("", "trunk-1", "trunk,2", '="x"', "-1", "+4930555", "@a", "'=1", 'a"b', "two\r\nlines", "Ünï 🎧")
+)
+_PARTIES = st.sampled_from(
+    (
+        *("1001", "1002", "Alice<1001>", " Bob B <1002> ", "Queue Team<6400>", "IVR Welcome<6200>"),
+        *("+4930555", "<1001>", "a<b", "Survey", "=x<1001>"),
+    )
+)
+_STATUSES = ("ANSWERED", "Answerd", "NO ANSWER", "no_answer", "BUSY", "VOICEMAIL", "FAILED", "ABANDONED", "", "strange")
+_TYPES = ("Inbound", "inbound", "Internal", "Out_bound", "")
+_SECONDS = st.none() | st.sampled_from((0, 1, 14, 20, 3_700))
+
+
+@st.composite
+def calls_of_an_office(draw: st.DrawFn) -> list[Call]:
+    """Up to ten calls of one to three legs, with and without ids that tell the time."""
+    return [_call(draw, number) for number in range(draw(st.integers(0, 10)))]
+
+
+def _call(draw: st.DrawFn, number: int) -> Call:
+    sn = draw(st.sampled_from(sorted(_PBXS)))
+    begun = draw(st.sampled_from(_CHANGES)) + timedelta(
+        minutes=draw(st.integers(-180, 180)), seconds=draw(st.integers(0, 59))
+    )
+    call_id = draw(st.sampled_from((f"{int(begun.timestamp())}.{number}", f"opaque-{number}")))
+    said = [_said(draw, call_id, begun) for _ in range(draw(st.integers(1, 3)))]
+    return assemble(sn, said, _PBXS[sn])
+
+
+def _said(draw: st.DrawFn, call_id: str, begun: datetime) -> Said:
+    local = begun + timedelta(hours=draw(st.sampled_from((0, 2))), seconds=draw(st.integers(0, 40)))
+    values: dict[str, Any] = {
+        name: draw(_TEXTS)
+        for name in ("src_trunk_name", "dst_trunk_name", "pin_code", "recording", "did_number", "did_name", "uid")
+    }
+    values |= {name: draw(_SECONDS) for name in ("call_duration", "talk_duration", "agent_ring_time", "enb_call_note")}
+    details = CallDetails(
+        call_id=call_id,
+        time_start=f"{local:%Y-%m-%d %H:%M:%S}",
+        call_from=draw(_PARTIES),
+        call_to=draw(_PARTIES),
+        status=draw(st.sampled_from(_STATUSES)),
+        type=draw(st.sampled_from(_TYPES)),
+        call_note_id=draw(_TEXTS),
+        extra=draw(
+            st.sampled_from(({}, {"is_display": 1, "realclidnum": ""}, {'"': [None, 1.5, "ü🎧"], "big": 10**30}))
+        ),
+        **values,
+    )
+    return Said(
+        details=details,
+        seq=draw(st.integers(1, 50)),
+        via="webhook",
+        received_at=begun + timedelta(seconds=60, microseconds=draw(st.sampled_from((0, 1, 999_999)))),
+    )
+
+
+_MOMENTS = st.builds(
+    lambda change, seconds: change + timedelta(seconds=seconds),
+    st.sampled_from(_CHANGES),
+    st.floats(-12_000, 12_000, allow_nan=False),
+)
+
+FILTERS = st.builds(
+    Filter,
+    since=st.none() | _MOMENTS,
+    until=st.none() | _MOMENTS,
+    pbx=st.none() | st.sampled_from(("office", 'shop "B"', "nowhere")),
+    sn=st.none() | st.sampled_from(("other,1", "x")),
+    call_id=st.none() | st.sampled_from(("opaque-0", "opaque-1", "1774746000.0")),
+    number=st.none() | _PARTIES,
+    call_from=st.none() | _PARTIES,
+    call_to=st.none() | _PARTIES,
+    status=st.none() | st.sampled_from(_STATUSES),
+    type=st.none() | st.sampled_from((*_TYPES, "IN BOUND")),
+    trunk=st.none() | _TEXTS,
+    did_number=st.none() | _TEXTS,
+    min_talk_duration=st.none() | st.integers(0, 20),
+    max_talk_duration=st.none() | st.integers(0, 20),
+)
+"""Mostly unset, as people ask."""

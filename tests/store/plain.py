@@ -1,0 +1,124 @@
+"""The same questions answered by plain loops over calls in memory: what a store must say, and nothing of how."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime, time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from onhook.cdr.details import folded
+from onhook.cdr.filter import Filter
+from onhook.cdr.identity import number_of
+from onhook.cdr.record import Call, Record
+
+DURATIONS = ("talk_duration", "call_duration", "ring_duration", "wait_duration")
+
+
+def records(office: Iterable[Call], where: Filter) -> list[Record]:
+    found = [leg for call in office for leg in call.legs if where.matches(leg)]
+    return sorted(found, key=lambda one: (one.started_at, one.record_id), reverse=True)
+
+
+def calls(office: Iterable[Call], where: Filter) -> list[Call]:
+    def key(call: Call) -> tuple[datetime, str]:
+        return call.started_at, hashlib.md5(f"{call.sn}\x1f{call.call_id}".encode()).hexdigest()  # noqa: S324 - a name
+
+    return sorted((call for call in office if where.matches_call(call)), key=key, reverse=True)
+
+
+def summary(office: Iterable[Call], where: Filter, by: Sequence[str], zone: str) -> list[dict[str, Any]]:
+    groups: dict[tuple[Any, ...], list[Call]] = {}
+    found = [call for call in office if where.matches_call(call)]
+    for call in found:
+        groups.setdefault(tuple(_order(call, name, zone) for name in by), []).append(call)
+    return [
+        {name: _shown(group[0], name, zone, found) for name in by} | _measures(group)
+        for _, group in sorted(groups.items(), key=lambda group: group[0])
+    ]
+
+
+def cell(one: Record, name: str, zone: str) -> str:
+    """A column of a record as the text of a cell, before it is made harmless."""
+    value = getattr(one, name)
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.astimezone(ZoneInfo(zone)).isoformat(
+            timespec="microseconds" if name == "received_at" else "seconds"
+        )
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if isinstance(value, dict) else str(value)
+
+
+def _order(call: Call, name: str, zone: str) -> Any:
+    """Equal within a group, and in the order of the groups."""
+    local = call.started_at.astimezone(ZoneInfo(zone))
+    match name:
+        case "hour":
+            cut = local.replace(minute=0, second=0, fold=0)
+            return cut.replace(tzinfo=None) - (local.utcoffset() or cut.dst())  # type: ignore[operator] # never None
+        case "day":
+            return local.date()
+        case "week":
+            return local.isocalendar()[:2]
+        case "month":
+            return (local.year, local.month)
+        case "hour_of_day" | "weekday":
+            return _shown(call, name, zone, ())
+        case "status" | "type":
+            return folded(getattr(call, name))
+    return _shown(call, name, zone, ())
+
+
+def _shown(call: Call, name: str, zone: str, found: Sequence[Call]) -> Any:
+    local = call.started_at.astimezone(ZoneInfo(zone))
+    match name:
+        case "hour":
+            return local.replace(minute=0, second=0).strftime("%Y-%m-%dT%H:00:00") + local.isoformat()[19:]
+        case "day" | "week" | "month":
+            return _first_moment(call, name, zone)
+        case "hour_of_day":
+            return local.hour
+        case "weekday":
+            return local.isoweekday()
+        case "status" | "type":
+            same = folded(getattr(call, name))
+            return min(text for one in found if folded(text := getattr(one, name)) == same)
+        case "call_from" | "call_to":
+            return number_of(getattr(call, name))
+        case "trunk":
+            return call.src_trunk_name or call.dst_trunk_name
+    return getattr(call, name)
+
+
+def _first_moment(call: Call, name: str, zone: str) -> str:
+    day = call.started_at.astimezone(ZoneInfo(zone)).date()
+    if name == "week":
+        day = day.fromisocalendar(*day.isocalendar()[:2], 1)
+    if name == "month":
+        day = day.replace(day=1)
+    first = datetime.combine(day, time(), ZoneInfo(zone))
+    return first.isoformat()
+
+
+def _measures(group: Sequence[Call]) -> dict[str, Any]:
+    statuses = [folded(call.status) for call in group]
+    answered = sum(status == "ANSWERED" for status in statuses)
+    sums: dict[str, int | None] = {}
+    for name in DURATIONS:
+        known = [value for call in group if (value := getattr(call, name)) is not None]
+        sums[name] = sum(known) if known else None
+    return {
+        "calls": len(group),
+        "answered": answered,
+        "missed": len(group) - answered,
+        "voicemail": statuses.count("VOICEMAIL"),
+        "busy": statuses.count("BUSY"),
+        "no_answer": statuses.count("NOANSWER"),
+        "abandoned": statuses.count("ABANDONED"),
+        "failed": statuses.count("FAILED"),
+        **sums,
+        "wait_duration_max": max(
+            (call.wait_duration for call in group if call.wait_duration is not None), default=None
+        ),
+    }

@@ -1,0 +1,30 @@
+"""The store on DuckDB keeps the contract."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from onhook.store.duckdb import open_store
+from onhook.store.store import Store
+from tests.store.contract import StoreContract, Stores
+
+
+class TestDuckDbStore(StoreContract):
+    """Every claim of the contract."""
+
+    @pytest.fixture
+    def stores(self, tmp_path: Path) -> Stores:
+        numbers = count()
+
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[Store]:
+            store = await open_store(tmp_path / f"calls-{next(numbers)}.duckdb")
+            try:
+                yield store
+            finally:
+                await store.close()
+
+        return opened
