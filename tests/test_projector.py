@@ -116,7 +116,7 @@ async def test_what_cannot_be_read_is_kept_aside_and_holds_up_nothing(house: Hou
 
 
 async def test_after_an_upgrade_the_quarantine_is_read_again(tmp_path: Path) -> None:
-    """A report that an earlier version could not read becomes a call, once; others stay, and unknown numbers are named."""
+    """A report that an earlier version could not read becomes a call, once; the others stay."""
     async with house_in(tmp_path) as house:
         older = House(house.ledger, house.store, dialects={})
         await older.told(event(0, "1001"), b"{broken")

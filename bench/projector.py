@@ -1,0 +1,157 @@
+"""The projector's figures: reports of a made-up office, from the ledger into the store.
+
+`python -m bench.projector --records 100000` prints the table.
+"""
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from bench.made_up_store import fill
+from bench.table import Row, table
+from onhook.cdr.journey import PbxFacts
+from onhook.ledger.ledger import Entry
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.pbx.yeastar.payload import Yeastar
+from onhook.projector import Projector
+from onhook.store.duckdb import open_store
+from onhook.store.store import Store
+
+SN = "3651XXXXXXXX"
+SIGNATURE = "8wvAMqwj/SABEixDNBjstuq07T+pQggRUErYBKVMpvc="
+APPEND_ROWS = 2_000
+LAG_SECONDS = 5
+LAG_RATE = 1_000
+YEASTAR = Yeastar()
+
+
+def run(records: int) -> list[Row]:
+    """Project so many reports into an empty store, then some thousands into a large one, then at a steady rate."""
+    with tempfile.TemporaryDirectory(prefix="onhook-bench-") as directory:
+        return asyncio.run(_all(Path(directory), records))
+
+
+async def _all(directory: Path, records: int) -> list[Row]:
+    entries = list(islice(_entries(), records))
+    rate = await _sustained(directory / "empty", entries, stored=0)
+    few = await _sustained(directory / "small", entries[:20_000], stored=100_000)
+    many = await _sustained(directory / "large", entries[:20_000], stored=records * 10)
+    lag = await _lag(directory / "lag", entries[: LAG_SECONDS * LAG_RATE])
+    return [
+        Row("projector, sustained", f"{rate:,.0f} records/s", "", "30,000 records/s"),
+        Row("projector, with 100,000 records in the store", f"{1e6 / few:.0f} ms per 1,000"),
+        Row(
+            f"projector, with {records * 10:,} records in the store",
+            f"{1e6 / many:.0f} ms per 1,000",
+            f"{few / many:.2f}",
+            "2 x the former",
+        ),
+        Row(f"behind, at {LAG_RATE:,} reports a second", f"{lag * 1000:.0f} ms at most", "", "less than 1 s"),
+    ]
+
+
+def _entries() -> Iterator[Entry]:
+    """One event after the other, as a busy office of three legs in two calls sends them."""
+    second, sequence = 1_767_225_600, 0
+    while True:
+        sequence += 1
+        second += sequence % 3
+        for leg, call_to in enumerate(("6200", "6400", "1002")[: 1 + sequence % 2 + sequence % 3 % 2]):
+            body = _body(second, sequence, leg, call_to)
+            yield Entry(
+                sn=SN,
+                dialect=YEASTAR.name,
+                via="webhook",
+                received_at=second * 1_000_000,
+                key=YEASTAR.glance(body).key,
+                body=body,
+                signature=SIGNATURE,
+                peer="192.0.2.1",
+            )
+
+
+def _body(second: int, sequence: int, leg: int, call_to: str) -> bytes:
+    stamp = datetime.fromtimestamp(second + 3 * 3600, UTC)
+    start = datetime.fromtimestamp(second + 3 * 3600 + 7 * leg, UTC)
+    members = (
+        f'"call_id":"{second}.{sequence}","time_start":"{start:%Y-%m-%d %H:%M:%S}","call_from":"555{sequence % 9973:04}",'
+        f'"call_to":"{call_to}","call_duration":{20 + sequence % 300},"talk_duration":{sequence % 20},'
+        f'"src_trunk_name":"Trunk-A","dst_trunk_name":"","pin_code":"","status":"ANSWERED","type":"Inbound",'
+        f'"recording":"","did_number":"5550000","did_name":"","agent_ring_time":0,'
+        f'"uid":"{stamp:%Y%m%d%H%M%S}{sequence % 1048576:05X}","call_note_id":"{stamp:%Y%m%d%H%M%S}-{sequence % 9973:05X}",'
+        f'"enb_call_note":4,"is_display":1,"realclidnum":""'
+    )
+    escaped = members.replace('"', '\\"')
+    return f'{{"sn":"{SN}","type":30012,"msg":"{{{escaped}}}"}}'.encode()
+
+
+async def _sustained(directory: Path, entries: list[Entry], stored: int) -> float:
+    """Records a second, all of them waiting in the ledger."""
+    directory.mkdir()
+    ledger = SqliteLedger(directory / "ledger.db")
+    for begin in range(0, len(entries), APPEND_ROWS):
+        await ledger.append(entries[begin : begin + APPEND_ROWS])
+    await (await open_store(directory / "calls.duckdb")).close()
+    if stored:
+        await asyncio.to_thread(fill, directory / "calls.duckdb", stored)
+    store = await open_store(directory / "calls.duckdb")
+    began = time.perf_counter()
+    await _projector(ledger, store).catch_up()
+    took = time.perf_counter() - began
+    await store.close()
+    await ledger.close()
+    return len(entries) / took
+
+
+async def _lag(directory: Path, entries: list[Entry]) -> float:
+    """The 95th percentile of how long a report took to be seen, at a steady rate."""
+    directory.mkdir()
+    ledger, store = SqliteLedger(directory / "ledger.db"), await open_store(directory / "calls.duckdb")
+    appended_at: dict[int, float] = {}
+    waited: list[float] = []
+
+    def announce(position: int) -> None:
+        now = time.perf_counter()
+        waited.extend(now - appended_at.pop(seq) for seq in list(appended_at) if seq <= position)
+
+    projecting = asyncio.create_task(_projector(ledger, store).run(announce))
+    step = LAG_RATE // 50
+    for begin in range(0, len(entries), step):
+        next_at = time.perf_counter() + step / LAG_RATE
+        for one in await ledger.append(entries[begin : begin + step]):
+            appended_at[one.seq] = time.perf_counter()
+        await asyncio.sleep(max(0, next_at - time.perf_counter()))
+    while await store.position() < len(entries):
+        await asyncio.sleep(0.01)
+    projecting.cancel()
+    await asyncio.wait([projecting])
+    await store.close()
+    await ledger.close()
+    return statistics.quantiles(waited, n=20)[-1]
+
+
+def _projector(ledger: SqliteLedger, store: Store) -> Projector:
+    facts = PbxFacts(name="office")
+    return Projector(
+        ledger=ledger,
+        store=store,
+        dialects={YEASTAR.name: YEASTAR},
+        facts_of=lambda sn: facts,
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=200_000)
+    print(table(run(parser.parse_args().records)))
+
+
+if __name__ == "__main__":
+    main()
