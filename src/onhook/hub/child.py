@@ -63,6 +63,8 @@ def run_child(part: str, open_part: Open) -> int:
     """Open a part of the house, stay until told to stop, close it; the exit code."""
     start = msgspec.json.decode(sys.argv[1], type=Start)
     clock = SystemClock()
+    # Logs that the engines make beside their files are for the owner alone too.
+    os.umask(0o077)
     try:
         config = load(start.settings, directory=Path.cwd(), environ={})
         set_up_logs(config, clock, part)

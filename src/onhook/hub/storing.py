@@ -1,5 +1,6 @@
 """The store, opened for its owner alone."""
 
+import asyncio
 from pathlib import Path
 
 from onhook.config import SECRET_FILE_MODE
@@ -10,5 +11,5 @@ from onhook.store.store import Store
 async def store_at(path: Path) -> Store:
     """Open the store, making it if it is not there; callers' numbers are inside. Raises `OnhookError`."""
     store = await open_store(path)
-    path.chmod(SECRET_FILE_MODE)
+    await asyncio.to_thread(path.chmod, SECRET_FILE_MODE)
     return store

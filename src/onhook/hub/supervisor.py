@@ -46,7 +46,7 @@ class Watched:
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
-        self._log = logging.getLogger(name)
+        self._log = logging.getLogger("serve")
 
     async def start(self, config: Config) -> str:
         """Start it; its address. Raises `UsageError` for what only a person can mend, such as a port in use.
@@ -85,7 +85,9 @@ class Watched:
             if self._stopping.is_set():
                 return
             pause = AGAIN_SECONDS_FIRST if loop.time() - began > STEADY_SECONDS else min(2 * pause, AGAIN_SECONDS_MAX)
-            self._log.warning("the process has ended and is started again", extra={"code": code, "pause": pause})
+            if not self._wake.is_set():
+                news = f"the {self.name} has ended and is started again"
+                self._log.warning(news, extra={"code": code, "pause": pause})
             await self._pause(pause)
             if self._stopping.is_set():
                 return
@@ -136,7 +138,7 @@ class Watched:
             async with asyncio.timeout(STOP_SECONDS_MAX):
                 await self._child.wait()
         except TimeoutError:
-            self._log.warning("the process did not stop in time and was killed")
+            self._log.warning(f"the {self.name} did not stop in time and was killed")
             self._child.kill()
             await self._child.wait()
 
