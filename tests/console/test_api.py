@@ -45,7 +45,8 @@ async def test_a_call_is_whole(house: House, client: aiohttp.ClientSession) -> N
 async def test_pages_follow_each_other(house: House, client: aiohttp.ClientSession) -> None:
     """Cursors lead through all records once, also while calls arrive, and end with null."""
     await house.report([details() for _ in range(7)])
-    seen, cursor = [], ""
+    seen: list[str] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = await (await client.get("/api/v1/records", params={"limit": 3, "cursor": cursor})).json()
         seen += [record["record_id"] for record in page["data"]]

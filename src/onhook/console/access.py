@@ -20,6 +20,9 @@ from onhook.settings.tokens import Role, Token
 OPEN = {"open": True}
 """The mark of a route that answers strangers: `@get(..., opt=OPEN)`."""
 
+NEEDS_TOKEN: list[dict[str, list[str]]] = [{"token": []}]
+"""What the schema says of all the others."""
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Connection = ASGIConnection[Any, Any, Any, Any]

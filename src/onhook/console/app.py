@@ -21,7 +21,7 @@ from onhook.console import (
     signin,
     summary,
 )
-from onhook.console.access import let_in
+from onhook.console.access import NEEDS_TOKEN, let_in
 from onhook.console.counters import Counters
 from onhook.console.failures import Failures
 from onhook.console.feed import Feed
@@ -81,13 +81,14 @@ def console_app(
 def _api() -> Router:
     return Router(
         path="/api/v1",
+        security=NEEDS_TOKEN,
         route_handlers=[
             records.list_records,
             records.read_report,
             calls.list_calls,
             calls.read_call,
             summary.summarise,
-            export.export,
+            *export.ROUTES,
             live.listen,
             pbxs.list_pbxs,
             pbxs.read_pbx,

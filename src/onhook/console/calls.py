@@ -18,7 +18,7 @@ CallId = Annotated[str, PathParameter(description="The call's id", max_length=TE
 
 
 @get("/calls", summary="Calls that match, whole, the latest first", tags=["calls"], responses=PROBLEMS)
-async def list_calls(rooms: Handed, where: Where, limit: Limit = PAGE_DEFAULT, cursor: Cursor = None) -> CallPage:
+async def list_calls(rooms: Handed, where: Where, limit: Limit = PAGE_DEFAULT, cursor: Cursor = "") -> CallPage:
     """A call is counted once, however many legs it has."""
     return await rooms.store.calls(where, limit, cursor or None)
 

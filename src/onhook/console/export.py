@@ -1,16 +1,20 @@
 """`GET /api/v1/export.csv`, `.jsonl`, `.parquet`, `.xlsx`: a whole search as one file, in pieces as it is read."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import Any, cast
+from contextlib import aclosing
+from typing import cast
+from zoneinfo import ZoneInfo
 
-from litestar import Request, get
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
+from onhook.cdr.filter import Filter
 from onhook.console.parameters import ReaderZone, Where
 from onhook.console.places import Places
 from onhook.console.problems import PROBLEMS
-from onhook.console.rooms import Handed
+from onhook.console.rooms import Handed, Rooms
 from onhook.console.streaming import Pieces
 from onhook.errors import Unavailable
 from onhook.store.store import ExportFormat
@@ -25,25 +29,15 @@ MEDIA_TYPES: Mapping[ExportFormat, str] = {
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 
-_PATHS = [f"/export.{form}" for form in MEDIA_TYPES]
-_SPEC = ResponseSpec(
-    data_container=bytes,
-    description="The file, in the form that the address names",
-    media_type="application/octet-stream",
-    generate_examples=False,
-)
 
-
-@get(_PATHS, summary="All records that match, as one file", tags=["calls"], responses={**PROBLEMS, 200: _SPEC})
-async def export(request: Request[Any, Any, Any], rooms: Handed, where: Where, reader_zone: ReaderZone) -> ASGIResponse:
-    """The earliest first; times in `zone`, with offset. What a spreadsheet takes for a formula is made harmless."""
-    form = cast(ExportFormat, request.url.path.rpartition(".")[2])
+async def export(rooms: Rooms, where: Filter, zone: ZoneInfo, form: ExportFormat) -> ASGIResponse:
+    """The answer with the file. Raises `Unavailable` while too many are being made."""
     if rooms.exports.is_full:
         raise Unavailable(f"{EXPORTS_MAX} exports are being made already", todo="try again when one is done")
-    pieces = _counted(rooms.exports, rooms.store.export(where, form, reader_zone.key))
+    pieces = _counted(rooms.exports, rooms.store.export(where, form, zone.key))
     # The first piece is made before the answer begins: what cannot be exported is still a problem document.
     first = await anext(pieces, b"")
-    name = f"calls-{rooms.clock.now().astimezone(reader_zone):%Y-%m-%d}.{form}"
+    name = f"calls-{rooms.clock.now().astimezone(zone):%Y-%m-%d}.{form}"
     return Pieces(
         pieces,
         first=first,
@@ -52,8 +46,30 @@ async def export(request: Request[Any, Any, Any], rooms: Handed, where: Where, r
     )
 
 
+def _route(form: ExportFormat) -> HTTPRouteHandler:
+    spec = ResponseSpec(bytes, description="The file", media_type=MEDIA_TYPES[form], generate_examples=False)
+
+    @get(
+        f"/export.{form}",
+        summary=f"All records that match, as one {form.upper()} file",
+        tags=["calls"],
+        responses={**PROBLEMS, 200: spec},
+    )
+    async def answer(rooms: Handed, where: Where, reader_zone: ReaderZone) -> ASGIResponse:
+        """The earliest first; times in `zone`, with offset. What a spreadsheet takes for a formula is made harmless."""
+        return await export(rooms, where, reader_zone, form)
+
+    return answer
+
+
+ROUTES = tuple(_route(form) for form in MEDIA_TYPES)
+"""One for each form, because each answers with another kind of file."""
+
+
 async def _counted(places: Places, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """The pieces, with a place held as long as they are read."""
+    # A store's pieces are made by a generator; closing it lets go of its cursor at once when the reader leaves.
     with places.taking_one():
-        async for piece in pieces:
-            yield piece
+        async with aclosing(cast("AsyncGenerator[bytes, None]", pieces)) as made:
+            async for piece in made:
+                yield piece

@@ -9,20 +9,20 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from onhook.console.access import OPEN
+from onhook.console.access import NEEDS_TOKEN, OPEN
+from onhook.console.problems import PROBLEMS
 from onhook.console.quarantine import Tallied, tallied
 from onhook.console.rooms import Handed, Rooms
+from onhook.errors import Unavailable
 
 BEHIND_REPORTS_MAX = 10_000
 """A hub that is further behind than this is catching up: what it shows is not what was kept."""
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether what was kept can be read, how far the store is behind, and what stands in the way."""
+    """What was kept can be read; how many reports the store has yet to take over."""
 
-    is_ready: bool
     behind_reports: int
-    reason: str
 
 
 @get("/healthz", opt=OPEN, media_type="text/plain", summary="Whether the hub answers", tags=["health"])
@@ -31,16 +31,23 @@ async def healthz() -> str:
     return "ok\n"
 
 
-@get("/readyz", opt=OPEN, summary="Whether what was kept can be read", tags=["health"])
-async def readyz(rooms: Handed) -> Response[Readiness]:
+@get("/readyz", opt=OPEN, summary="Whether what was kept can be read", tags=["health"], responses=PROBLEMS)
+async def readyz(rooms: Handed) -> Readiness:
     """Open to everybody. 503 while the store is far behind, and when it or the ledger cannot be read."""
     behind = await rooms.ledger.last() - await rooms.store.position()
-    is_ready = behind <= BEHIND_REPORTS_MAX
-    reason = "" if is_ready else "the store is being filled from the ledger"
-    return Response(Readiness(is_ready, max(0, behind), reason), status_code=200 if is_ready else 503)
+    if behind > BEHIND_REPORTS_MAX:
+        raise Unavailable(f"the store is {behind} reports behind the ledger", todo="wait: it is being filled")
+    return Readiness(max(0, behind))
 
 
-@get("/metrics", media_type="text/plain", summary="Figures for Prometheus", tags=["health"])
+@get(
+    "/metrics",
+    media_type="text/plain",
+    summary="Figures for Prometheus",
+    tags=["health"],
+    responses=PROBLEMS,
+    security=NEEDS_TOKEN,
+)
 async def metrics(rooms: Handed) -> Response[bytes]:
     """Needs a token, as everything that tells of calls."""
     registry = CollectorRegistry()

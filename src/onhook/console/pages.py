@@ -62,7 +62,7 @@ async def first_page(  # noqa: PLR0917 - what the address may say
     where: Where,
     reader_zone: ReaderZone,
     limit: Limit = PAGE_DEFAULT,
-    cursor: Cursor = None,
+    cursor: Cursor = "",
 ) -> Response[str]:
     """Calls that match, the latest first; live while it shows the newest."""
     now = rooms.clock.now()

@@ -42,18 +42,16 @@ _MOMENT = (
 )
 _SECONDS = QueryParameter(description="Whole seconds of talk; the limit is included", pattern=r"^[0-9]{0,9}$")
 
-Text = str | None
+Text = str
 ReaderZone = NamedDependency[SkipValidation[ZoneInfo]]
 Where = NamedDependency[SkipValidation[Filter]]
 Limit = Annotated[int, QueryParameter(description="Rows on one page", ge=1, le=PAGE_MAX)]
-Cursor = Annotated[
-    str | None, QueryParameter(description="`next` of the page before", max_length=CURSOR_CHARACTERS_MAX)
-]
+Cursor = Annotated[str, QueryParameter(description="`next` of the page before", max_length=CURSOR_CHARACTERS_MAX)]
 
 
 def reader_zone(
     rooms: Handed,
-    zone: Annotated[Text, _text("IANA name of the zone in which times are read and cut")] = None,
+    zone: Annotated[Text, _text("IANA name of the zone in which times are read and cut")] = "",
 ) -> ZoneInfo:
     """The zone that the reader asks for, else the configured one. Raises `UsageError`."""
     return zone_named(zone or rooms.config.zone)
@@ -62,28 +60,27 @@ def reader_zone(
 def where(  # noqa: PLR0917 - one for each filter
     rooms: Handed,
     reader_zone: ReaderZone,
-    since: Annotated[Text, _text(f"Started at or after: {_MOMENT}")] = None,
-    until: Annotated[Text, _text(f"Started before: {_MOMENT}")] = None,
-    pbx: Annotated[Text, _text("Name of the PBX")] = None,
-    sn: Annotated[Text, _text("Serial number of the PBX")] = None,
-    call_id: Annotated[Text, _text("The call's id")] = None,
-    number: Annotated[Text, _text("Number on either side")] = None,
-    call_from: Annotated[Text, _text("Number of the caller")] = None,
-    call_to: Annotated[Text, _text("Number that was called")] = None,
-    status: Annotated[Text, _text("How it ended; case, blanks and underscores do not count")] = None,
-    type: Annotated[Text, _text("`internal`, `inbound` or `outbound`")] = None,
-    trunk: Annotated[Text, _text("Name of the trunk, in or out")] = None,
-    did_number: Annotated[Text, _text("DID number that was dialled")] = None,
-    min_talk_duration: Annotated[Text, _SECONDS] = None,
-    max_talk_duration: Annotated[Text, _SECONDS] = None,
+    since: Annotated[Text, _text(f"Started at or after: {_MOMENT}")] = "",
+    until: Annotated[Text, _text(f"Started before: {_MOMENT}")] = "",
+    pbx: Annotated[Text, _text("Name of the PBX")] = "",
+    sn: Annotated[Text, _text("Serial number of the PBX")] = "",
+    call_id: Annotated[Text, _text("The call's id")] = "",
+    number: Annotated[Text, _text("Number on either side")] = "",
+    call_from: Annotated[Text, _text("Number of the caller")] = "",
+    call_to: Annotated[Text, _text("Number that was called")] = "",
+    status: Annotated[Text, _text("How it ended; case, blanks and underscores do not count")] = "",
+    type: Annotated[Text, _text("`internal`, `inbound` or `outbound`")] = "",
+    trunk: Annotated[Text, _text("Name of the trunk, in or out")] = "",
+    did_number: Annotated[Text, _text("DID number that was dialled")] = "",
+    min_talk_duration: Annotated[Text, _SECONDS] = "",
+    max_talk_duration: Annotated[Text, _SECONDS] = "",
 ) -> Filter:
     """The filters that are set. Raises `UsageError`."""
-    asked = {
+    given = {
         "since": since, "until": until, "pbx": pbx, "sn": sn, "call_id": call_id, "number": number,
         "call_from": call_from, "call_to": call_to, "status": status, "type": type, "trunk": trunk,
         "did_number": did_number, "min_talk_duration": min_talk_duration, "max_talk_duration": max_talk_duration,
     }  # fmt: skip
-    given = {name: value for name, value in asked.items() if value is not None}
     return parse_filter(given, reader_zone, rooms.clock.now())
 
 

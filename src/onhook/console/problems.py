@@ -42,6 +42,7 @@ PROBLEMS: dict[int, ResponseSpec] = {
         401: "No token, or one that does not count",
         403: "The token may read, not change",
         404: "What was asked for is not here",
+        413: "The body is larger than 64 KiB",
         421: "This console has another name",
         429: "Too many wrong tokens from this address",
         500: "A fault of ours; it stands in the log",

@@ -14,7 +14,7 @@ from onhook.console.rooms import Handed, Rooms
 from onhook.errors import NotFound
 from onhook.store.store import Quarantined
 
-AfterSeq = Annotated[str | None, QueryParameter(description="`next` of the page before", pattern=r"^[0-9]{0,18}$")]
+AfterSeq = Annotated[str, QueryParameter(description="`next` of the page before", pattern=r"^[0-9]{0,18}$")]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -61,7 +61,7 @@ class Tallies(msgspec.Struct, frozen=True):
 
 
 @get("/quarantine", summary="Reports that could not be read", tags=["quarantine"], responses=PROBLEMS)
-async def list_quarantine(rooms: Handed, limit: Limit = PAGE_DEFAULT, cursor: AfterSeq = None) -> QuarantinePage:
+async def list_quarantine(rooms: Handed, limit: Limit = PAGE_DEFAULT, cursor: AfterSeq = "") -> QuarantinePage:
     """In order of their number, each with the reason."""
     found = list(await rooms.store.quarantine(limit, int(cursor or 0)))
     return QuarantinePage(found, str(found[-1].seq) if len(found) == limit else None)

@@ -38,7 +38,7 @@ class RawReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/records", summary="Records that match, the latest first", tags=["calls"], responses=PROBLEMS)
-async def list_records(rooms: Handed, where: Where, limit: Limit = PAGE_DEFAULT, cursor: Cursor = None) -> RecordPage:
+async def list_records(rooms: Handed, where: Where, limit: Limit = PAGE_DEFAULT, cursor: Cursor = "") -> RecordPage:
     """A record is one leg of a call: the 18 fields of event 30012, and what follows from them."""
     return await rooms.store.records(where, limit, cursor or None)
 

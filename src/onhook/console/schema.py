@@ -32,7 +32,6 @@ def openapi_config() -> OpenAPIConfig:
         description="Every call that ended, once: records, calls, summaries, exports, live.",
         path="/schema",
         components=Components(security_schemes={"token": scheme}),
-        security=[{"token": []}],
         use_handler_docstrings=True,
         render_plugins=[SchemaPage(), JsonRenderPlugin(), YamlRenderPlugin()],
     )

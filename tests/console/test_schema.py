@@ -1,0 +1,67 @@
+"""The API keeps what its own OpenAPI document promises; schemathesis makes up the questions."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+from onhook.console import failures
+from tests.console.conftest import House
+from tests.make import QUEUE, SN, details
+
+EXAMPLES_MAX = 10
+"""Per operation and mode: what is found at all is found by these, and the whole stays within half a minute."""
+
+SILENT = "/api/v1/live"
+"""Does not end by itself; tests/console/test_live.py asks it."""
+
+WHAT_A_SCHEMA_CANNOT_SAY = [positive_data_acceptance, negative_data_rejection]
+"""A date that exists, a cursor of ours, a text that is a number as well: refused or taken, but never with a 5xx."""
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+async def test_the_api_keeps_its_schema(house: House, mode: GenerationMode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is asked, the answer is one that the schema describes, never a 5xx; without a token it is 401."""
+    # Each operation is also asked with wrong tokens, from one address; that limit has its own test.
+    monkeypatch.setattr(failures, "FAILURES_MAX", 1_000_000)
+    await house.report([details(), details(call_id="1777287876.9", call_to=QUEUE), details(status="BUSY")])
+    await house.report_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
+    asked = await asyncio.to_thread(ask_everything, house, mode)
+    assert "POST /api/v1/pbxs" in asked
+    assert len(asked) >= 17
+
+
+def ask_everything(house: House, mode: GenerationMode) -> set[str]:
+    """Every operation of the schema with made-up parameters; which were asked."""
+    headers = {"Authorization": f"Bearer {house.admin}"}
+    schema = schemathesis.openapi.from_url(f"{house.url}/schema/openapi.json", headers=headers)
+    asked = set()
+    for result in schema.get_all_operations():
+        assert isinstance(result, Ok), result
+        operation = result.ok()
+        can_be_wrong = list(operation.iter_parameters()) or operation.body
+        if operation.path != SILENT and (can_be_wrong or mode is GenerationMode.POSITIVE):
+            ask(operation, mode, headers)
+            asked.add(f"{operation.method.upper()} {operation.path}")
+    return asked
+
+
+def ask(operation: Any, mode: GenerationMode, headers: dict[str, str]) -> None:
+    @settings(
+        max_examples=EXAMPLES_MAX,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def once(case: Any) -> None:
+        case.call_and_validate(headers=headers, excluded_checks=WHAT_A_SCHEMA_CANNOT_SAY)
+
+    once()
