@@ -84,6 +84,7 @@ async def first_page(  # noqa: PLR0917 - what the address may say
         asked=asked,
         is_filtered=is_filtered,
         is_narrow=any(value for name, value in asked.items() if name not in ALWAYS_SHOWN),
+        limit_asked=limit if limit != PAGE_DEFAULT else "",
         is_newest=not cursor,
         position=position,
         attention=await _attention(rooms),

@@ -76,7 +76,7 @@
       } else if (row.innerHTML !== fresh.innerHTML) {
         row.replaceChildren(...document.importNode(fresh, true).childNodes);
       }
-      const next = place ? place.nextSibling : rows.firstChild;
+      const next = place ? place.nextElementSibling : rows.firstElementChild;
       if (row !== next) rows.insertBefore(row, next);
       place = row;
     }

@@ -1,0 +1,189 @@
+"""The pages in a real browser: live without reloading, by keyboard, in the dark, on a telephone, with hostile names."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+from playwright.async_api import BrowserContext, Page, async_playwright, expect
+
+from onhook.cdr.details import DETAIL_FIELDS, NUMBER_FIELDS
+from onhook.ledger.ledger import Mark
+from tests.console.conftest import House
+from tests.make import ALICE, BOB, IVR, QUEUE, SN, call, details, record
+
+OUTPUT = Path(__file__).parents[2] / "test-output"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+HOSTILE = (
+    "<script>document.title='owned'</script>",
+    '"><img src=x onerror="document.title=\'owned\'">',
+    "'; alert(1) //",
+    "{{ 7 * 7 }}{% raw %}",
+    "&lt;b&gt;",
+    "مدير المبيعات",
+    "👩‍💼 Ünïcødé " + "long " * 30,
+)
+
+
+class Visit:
+    """A browser window that is signed in, and what went wrong in it."""
+
+    def __init__(self, page: Page, house: House) -> None:
+        self.page = page
+        self.wrong: list[str] = []
+        page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        page.on("console", lambda told: self.wrong.append(f"console: {told.text}") if told.type != "log" else None)
+        page.on("request", lambda asked: None if asked.url.startswith(house.url) else self.wrong.append(asked.url))
+
+
+@asynccontextmanager
+async def visiting(house: House, chromium: str, **context: object) -> AsyncIterator[Visit]:
+    """A browser that signed in by the link; on leaving, nothing may have gone wrong, and nothing asked of others."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        window: BrowserContext = await browser.new_context(**context)  # type: ignore[arg-type] # handed through as it is
+        visit = Visit(await window.new_page(), house)
+        await visit.page.goto(f"{house.url}/sign-in?token={house.admin}")
+        yield visit
+        assert visit.wrong == []
+        await browser.close()
+
+
+def some_calls() -> list[datetime]:
+    """Moments of today at which calls may have begun, the latest first."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    return [now - timedelta(seconds=30 + 97 * n) for n in range(12)]
+
+
+async def test_a_call_appears_by_itself(house: House, chromium_path: str) -> None:
+    """A call that ends is on the page without a reload, its totals are counted, and the token is not in the address."""
+    moment = some_calls()[0]
+    async with visiting(house, chromium_path) as visit:
+        page = visit.page
+        assert page.url == f"{house.url}/"
+        await expect(page.get_by_text("No call has ended yet")).to_be_visible()
+        await house.report([details(moment)])
+        await expect(page.locator("tr.call")).to_have_count(1, timeout=15_000)
+        await page.evaluate("window.wasHere = true")
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        await house.report([details(moment + timedelta(seconds=5), call_from="1003", status="BUSY", talk_duration=0)])
+        await expect(page.locator("tr.call")).to_have_count(2, timeout=15_000)
+        await expect(page.locator("tr.call").first).to_contain_text("1003")
+        await expect(page.locator("tr.call").first).to_contain_text("Busy")
+        await expect(page.locator(".totals")).to_contain_text("1 busy")
+        assert await page.evaluate("window.wasHere")
+
+
+async def test_the_keyboard_reaches_the_first_call(house: House, chromium_path: str) -> None:
+    """By tab and enter alone one comes to the first call and its page; focus survives a call that arrives."""
+    moments = some_calls()
+    await house.report([details(moment) for moment in moments[1:]])
+    async with visiting(house, chromium_path) as visit:
+        page = visit.page
+        for _ in range(60):
+            await page.keyboard.press("Tab")
+            if await page.evaluate("!!document.activeElement.closest('tr.call')"):
+                break
+        focused = await page.evaluate("document.activeElement.getAttribute('href')")
+        await house.report([details(moments[0])])
+        await expect(page.locator("tr.call")).to_have_count(12, timeout=15_000)
+        assert await page.evaluate("document.activeElement.getAttribute('href')") == focused
+        await page.keyboard.press("Enter")
+        await expect(page).to_have_url(house.url + focused)
+        await expect(page.get_by_role("heading", name="Journey")).to_be_visible()
+
+
+async def test_a_call_page_tells_all(house: House, chromium_path: str) -> None:
+    """The journey has a bar per leg, every field stands under its own name, and the report can be read."""
+    moment = some_calls()[0]
+    call_id = f"{int(moment.timestamp())}.77"
+    parties = (IVR, QUEUE, BOB)
+    await house.report([details(moment, call_id=call_id, call_to=party, agent_ring_time=None) for party in parties])
+    async with visiting(house, chromium_path) as visit:
+        page = visit.page
+        await page.goto(f"{house.url}/calls/{SN}/{call_id}")
+        await expect(page.locator("svg.bar")).to_have_count(3)
+        names = await page.locator(".fields tbody:first-of-type th code").all_inner_texts()
+        assert names[:18] == list(DETAIL_FIELDS)
+        await page.get_by_text(re.compile("^Report 3")).click()
+        await expect(page.locator("pre").last).to_contain_text("time_start")
+
+
+async def test_hostile_names_are_text(house: House, chromium_path: str) -> None:
+    """Whatever a caller or a PBX writes into any field is shown, and nothing of it is done."""
+    texts = [name for name in DETAIL_FIELDS if name not in {*NUMBER_FIELDS, "call_id", "time_start"}]
+    moments = some_calls()
+    await house.report(
+        [details(moment, **dict.fromkeys(texts, evil)) for moment, evil in zip(moments, HOSTILE, strict=False)]
+    )
+    await house.report([details(moments[8], call_id=f"{evil[:40]}/../x") for evil in HOSTILE])
+    await house.report_bodies([f'{{"type":30012,"sn":"{SN}","msg":"<script>{{"}}'.encode()])
+    await house.ledger.count(
+        {Mark("unknown_sn", evil[:60], evil[:60]): 1 for evil in HOSTILE}, house.clock.microseconds()
+    )
+    async with visiting(house, chromium_path) as visit:
+        page = visit.page
+        await expect(page.locator("tr.call")).to_have_count(2 * len(HOSTILE))
+        await expect(page.locator("tr.call", has_text=HOSTILE[0]).first).to_be_visible()
+        links = await page.locator("tr.call .time a").evaluate_all("links => links.map(link => link.href)")
+        for link in [*links, f"{house.url}/attention", f"{house.url}/?number={HOSTILE[0]}"]:
+            answer = await page.goto(link)
+            assert answer is not None
+            assert answer.status == 200, link
+            assert await page.title() != "owned"
+        assert await page.locator("main script, main img").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "context"),
+    [
+        ("light", {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}}),
+        ("dark", {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}}),
+        ("telephone", {"color_scheme": "light", "viewport": {"width": 390, "height": 844}}),
+    ],
+)
+async def test_it_fits(house: House, chromium_path: str, name: str, context: dict[str, object]) -> None:
+    """No page is wider than the window, with long names too; a picture of each is kept for people to look at."""
+    moments = some_calls()
+    await house.report([details(moment, call_from=f"{HOSTILE[-1]}<{10**19}>") for moment in moments])
+    await house.report_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
+    OUTPUT.mkdir(exist_ok=True)
+    async with visiting(house, chromium_path, **context) as visit:
+        page = visit.page
+        first_call = await page.locator("tr.call a").first.get_attribute("href")
+        for path, what in (("/", "calls"), (str(first_call), "call"), ("/attention", "attention"), ("/schema", "api")):
+            await page.goto(house.url + path)
+            await page.screenshot(path=OUTPUT / f"{what}-{name}.png")
+            width = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert width <= 0, (what, width)
+
+
+async def test_pages_are_whole_without_a_script(house: House, client: aiohttp.ClientSession) -> None:
+    """What the server sends has the calls, the totals, the filters as asked, and the way to the next page."""
+    await house.report([details(moment) for moment in some_calls()])
+    text = await (await client.get("/?number=1001&limit=5&since=7d&zone=Asia/Kathmandu")).text()
+    assert text.count('class="call"') == 5
+    assert 'value="1001"' in text
+    assert "Asia/Kathmandu" in text
+    older = re.search(r'class="older"[^>]*href="([^"]+)"', text)
+    assert older
+    text = await (await client.get(older[1].replace("&amp;", "&"))).text()
+    assert text.count('class="call"') == 5
+    assert "data-live" not in text
+
+
+async def test_an_assumed_zone_is_marked(house: House, client: aiohttp.ClientSession) -> None:
+    """A call whose PBX told no zone is marked so; an unknown duration is a dash, not zero."""
+    await house.report([details(call_id="a.b", uid="", call_duration=None, talk_duration=None)])
+    text = await (await client.get("/")).text()
+    assert "UTC?" in text
+    assert text.count("nobody reported it") == 1
+
+
+def test_made_up_calls_are_whole() -> None:
+    """What the tests make up is what the rules would make: Alice speaks with Bob."""
+    made = call(record(call_from=ALICE))
+    assert (made.status, made.answered_by, made.talk_duration) == ("ANSWERED", "1002", 14)
