@@ -11,58 +11,73 @@ from onhook.store.zones import Offset, as_sql
 HEAD = (",".join(RECORD_COLUMNS) + "\r\n").encode()
 """The first line."""
 
-_NUMBERS = {*NUMBER_FIELDS, "ring_duration", "seq"}
-_PLAIN = {"record_id", "time_start", "offset_from"}
-"""Texts that are made of letters and digits only, whatever a PBX says."""
+_MOMENTS = ("started_at", "answered_at", "ended_at", "received_at")
+_PLAIN = frozenset({*NUMBER_FIELDS, "ring_duration", "seq", "record_id", "offset_from"})
+"""Numbers, and texts that are made of letters and digits only, whatever a PBX says."""
+_OF_PBX = tuple(
+    name for name in RECORD_COLUMNS if name not in _PLAIN and name not in (*_MOMENTS, "utc_offset", "extra")
+)
+"""Texts that may hold anything."""
 
 _FORMULA = r"^''*[=+\-@\t\r]"
 _TELEPHONE_NUMBER = r"\+[0-9]+"
 _TO_BE_QUOTED = r'[",\r\n]'
 
+# In all texts of a row, joined by the unit separator: one that is a formula and no telephone number, or has to be
+# quoted. A text that holds the separator itself may count as odd without being so: it is then only written slower.
+ODD = rf"(^|\x1f)''*([=\-@\t\r]|\+[0-9]*[^0-9\x1f]|\+(\x1f|$))|(^|\x1f)''+\+|{_TO_BE_QUOTED}"
+
 
 def line(known: Sequence[Offset]) -> str:
-    """An expression for a row of `legs` as a line, with its end; moments by the offsets of a zone."""
-    cells = [_cell(column, known) for column in RECORD_COLUMNS]
-    return f"concat({', chr(44), '.join(cells)}, chr(13), chr(10))"
+    """An expression for a row of `legs` as a line, with its end; moments by the offsets of a zone.
 
-
-def moment_text(moment: str, known: Sequence[Offset], microseconds: bool = False) -> str:
-    """ISO 8601 with offset, of an expression in seconds or microseconds since 1970; NULL stays NULL."""
-    at = f"({moment}) // 1000000" if microseconds else moment
-    ahead = as_sql(at, known, lambda seconds: str(seconds * 1_000_000))
-    local = f"({moment}){'' if microseconds else ' * 1000000'} + {ahead}"
-    shape = "%Y-%m-%dT%H:%M:%S.%f" if microseconds else "%Y-%m-%dT%H:%M:%S"
-    return f"strftime(make_timestamp({local}), '{shape}') || {as_sql(at, known, _offset_literal)}"
+    Nearly all rows hold nothing odd: they are told apart by one look at the whole row, and put together as they are.
+    """
+    texts = f"concat_ws(chr(31), {', '.join(expression(name) for name in _OF_PBX)})"
+    odd, plain = ({name: _cell(name, known, is_odd) for name in RECORD_COLUMNS} for is_odd in (True, False))
+    return f"CASE WHEN regexp_matches({texts}, '{ODD}') THEN {_joined(odd)} ELSE {_joined(plain)} END"
 
 
 def moments(known: Sequence[Offset]) -> Mapping[str, str]:
-    """The four moments of a record as texts."""
-    in_seconds = {
-        name: moment_text(f"({expression(name)})", known) for name in ("started_at", "answered_at", "ended_at")
-    }
-    return {**in_seconds, "received_at": moment_text("received_at", known, microseconds=True)}
-
-
-def _cell(column: str, known: Sequence[Offset]) -> str:
-    if column in _NUMBERS or column in _PLAIN:
-        return expression(column)
-    return moments(known).get(column) or text_cell(expression(column))
+    """Expressions for the four moments of a record as texts, ISO 8601 with offset; NULL stays NULL."""
+    in_seconds = {name: _moment_text(expression(name), known) for name in _MOMENTS[:3]}
+    return {**in_seconds, "received_at": _moment_text("received_at", known, is_precise=True)}
 
 
 def text_cell(text: str) -> str:
     """An expression for a text as a cell: `cells.harmless`, then quoted where RFC 4180 asks for it."""
-    return f"(CASE WHEN regexp_matches({text}, '{_FORMULA}|{_TO_BE_QUOTED}') THEN {_special(text)} ELSE {text} END)"
-
-
-def _special(text: str) -> str:
     harmless = (
         f"CASE WHEN regexp_matches({text}, '{_FORMULA}') AND NOT regexp_full_match({text}, '{_TELEPHONE_NUMBER}')"
         f" THEN concat(chr(39), {text}) ELSE {text} END"
     )
-    return (
-        f"CASE WHEN regexp_matches({text}, '{_TO_BE_QUOTED}')"
-        f" THEN concat(chr(34), replace({harmless}, chr(34), chr(34) || chr(34)), chr(34)) ELSE {harmless} END"
-    )
+    return f"CASE WHEN regexp_matches({text}, '{_TO_BE_QUOTED}') THEN {_quoted(harmless)} ELSE {harmless} END"
+
+
+def _joined(cells: Mapping[str, str]) -> str:
+    return f"concat({', chr(44), '.join(cells.values())}, chr(13), chr(10))"
+
+
+def _cell(column: str, known: Sequence[Offset], is_odd: bool) -> str:
+    if column in _MOMENTS:
+        return moments(known)[column]
+    if column == "utc_offset":
+        return f"concat(chr(39), {expression(column)})"
+    if column == "extra":
+        return f"CASE WHEN extra IS NULL THEN '{{}}' ELSE {_quoted('extra')} END"
+    return text_cell(expression(column)) if is_odd and column in _OF_PBX else expression(column)
+
+
+def _quoted(text: str) -> str:
+    return f"concat(chr(34), replace({text}, chr(34), chr(34) || chr(34)), chr(34))"
+
+
+def _moment_text(moment: str, known: Sequence[Offset], is_precise: bool = False) -> str:
+    """Of an expression in seconds since 1970, or in microseconds for a precise one."""
+    at = f"({moment}) // 1000000" if is_precise else f"({moment})"
+    ahead = as_sql(at, known, lambda seconds: str(seconds * 1_000_000))
+    shape = "%Y-%m-%dT%H:%M:%S" + (".%f" if is_precise else "")
+    local = f"({moment}){'' if is_precise else ' * 1000000'} + {ahead}"
+    return f"strftime(make_timestamp({local}), '{shape}') || {as_sql(at, known, _offset_literal)}"
 
 
 def _offset_literal(seconds: int) -> str:
