@@ -4,6 +4,7 @@ Everything works with none of them. Names are the same everywhere: `intake` in t
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ PREFIX = "ONHOOK_"
 PORT_MAX = 65_535
 DATA_DIRECTORY_MODE = 0o700
 SECRET_FILE_MODE = 0o600
+
+_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -42,6 +45,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The zone in which people read, an IANA name, where they ask for no other."""
     console_open: bool = False
     """Pages without sign-in; only allowed while the console listens on the loopback."""
+    console_names: str = ""
+    """Further names under which the console may be asked for, as behind a proxy; separated by commas."""
     trace: bool = False
     """Show where in the code an unexpected error came from."""
 
@@ -108,6 +113,15 @@ def parse_address(text: Any, where: str) -> Address:
     return Address(host, int(port))
 
 
+def parse_names(value: Any, where: str) -> str:
+    """Names of hosts, separated by commas; the same in small letters, without blanks. Raises `UsageError`."""
+    names = [name.strip().lower() for name in str(value).split(",") if name.strip()]
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise UsageError(f"{name!r} is not the name of a host", where=where, todo="write calls.example.com")
+    return ",".join(names)
+
+
 def parse_flag(value: Any, where: str) -> bool:
     """`true`, `yes`, `on`, `1` and their opposites. Raises `UsageError`."""
     words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -148,5 +162,6 @@ _READ: Mapping[str, Callable[[Any, str], Any]] = {
     "exchange": parse_address,
     "zone": parse_zone,
     "console_open": parse_flag,
+    "console_names": parse_names,
     "trace": parse_flag,
 }

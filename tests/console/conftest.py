@@ -77,7 +77,13 @@ class House:
 @asynccontextmanager
 async def running_house(directory: Path, *, console_open: bool = False) -> AsyncIterator[House]:
     """Everything open, the console listening; closed in reverse."""
-    config = Config(data=directory, console=Address("127.0.0.1", 0), zone="Europe/Berlin", console_open=console_open)
+    config = Config(
+        data=directory,
+        console=Address("127.0.0.1", 0),
+        zone="Europe/Berlin",
+        console_open=console_open,
+        console_names="calls.example.com",
+    )
     settings, ledger = Settings(config.settings_file), SqliteLedger(config.ledger_file)
     store = await open_store(config.store_file)
     projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=SettingsFacts(settings))

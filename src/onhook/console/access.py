@@ -100,10 +100,10 @@ def _check_host(connection: Connection, rooms: Rooms) -> None:
     A number cannot be made to point elsewhere, so every address is right.
     """
     host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
-    names = {"localhost", rooms.config.console.host.lower()}
+    names = {"localhost", rooms.config.console.host.lower(), *rooms.config.console_names.split(",")} - {""}
     if host in names or host.endswith(".localhost") or _is_number(host):
         return
-    raise HTTPException(status_code=421, detail="this console has another name: use its address or localhost")
+    raise HTTPException(status_code=421, detail="this console has another name: use its address, or set console_names")
 
 
 def _is_number(host: str) -> bool:
