@@ -225,6 +225,16 @@ def test_a_call_through_the_change_of_the_clock_is_in_order(
         assert (call.talk_duration, call.call_duration) == (seconds_later, 2 * seconds_later)
 
 
+def test_an_agent_who_is_found_after_the_clock_was_put_forward_joins_the_queue() -> None:
+    """The queue's leg began before the change and goes on after it; the agent's began in between."""
+    queue = leg("6400", "ANSWERED", "0 300 100", call_id="1774745880.7", time_start="2026-03-29 01:58:00")
+    agent = leg("1002", "ANSWERED", "0 110 100", call_id="1774745880.7", time_start="2026-03-29 03:01:10")
+    for order in ((queue, agent), (agent, queue)):
+        call = said(*order)
+        assert [f"{one.started_at:%H:%M:%S}" for one in call.legs] == ["00:58:00", "01:01:10"]
+        assert (call.call_duration, call.talk_duration, call.wait_duration) == (300, 100, 200)
+
+
 def test_a_configured_zone_serves_where_ids_do_not() -> None:
     """An opaque call id leaves the zone that people set."""
     details = CallDetails(call_id="a1b2", time_start="2026-07-01 12:00:00", call_from="1", call_to="1001")

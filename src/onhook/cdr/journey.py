@@ -151,11 +151,12 @@ def _chronological(local: datetime, offset: timedelta, begun: datetime) -> datet
 
 def _offset_of_leg(local: datetime, offset: timedelta, begun: datetime, busy_until: datetime) -> timedelta:
     """The call's offset; an hour less where the leg would begin before its call (autumn); an hour more where it would
-    begin a whole hour after all before it had ended, at an hour at which clocks are put forward (spring)."""
+    begin after a hole, and an hour earlier there is none, at an hour at which clocks are put forward (spring)."""
     started_at = in_utc(local, offset)
     if begun - _HOUR - _TOLERANCE <= started_at < begun - _TOLERANCE:
         return offset - _HOUR
-    if local.hour <= _CHANGE_HOUR_MAX and abs(started_at - busy_until - _HOUR) <= _TOLERANCE:
+    would_leave_a_hole = started_at > busy_until + _TOLERANCE
+    if would_leave_a_hole and local.hour <= _CHANGE_HOUR_MAX and begun <= started_at - _HOUR <= busy_until + _TOLERANCE:
         return offset + _HOUR
     return offset
 
