@@ -1,6 +1,6 @@
 """A record as a line of CSV (RFC 4180), made by the database; harmless for spreadsheets, as `cdr/cells.py` has it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from onhook.cdr.details import NUMBER_FIELDS
@@ -12,12 +12,10 @@ HEAD = (",".join(RECORD_COLUMNS) + "\r\n").encode()
 """The first line."""
 
 _MOMENTS = ("started_at", "answered_at", "ended_at", "received_at")
-_PLAIN = frozenset({*NUMBER_FIELDS, "ring_duration", "seq", "record_id", "offset_from"})
-"""Numbers, and texts that are made of letters and digits only, whatever a PBX says."""
-_OF_PBX = tuple(
-    name for name in RECORD_COLUMNS if name not in _PLAIN and name not in (*_MOMENTS, "utc_offset", "extra")
-)
-"""Texts that may hold anything."""
+_FIRST = RECORD_COLUMNS[: RECORD_COLUMNS.index("started_at")]
+_LAST = RECORD_COLUMNS[len(_FIRST) :]
+_OF_PBX = tuple(name for name in _FIRST if name not in {*NUMBER_FIELDS, "record_id"})
+"""Texts that may hold anything a PBX says; all of them stand before our own words, moments and numbers."""
 
 _FORMULA = r"^''*[=+\-@\t\r]"
 _TELEPHONE_NUMBER = r"\+[0-9]+"
@@ -28,14 +26,23 @@ _TO_BE_QUOTED = r'[",\r\n]'
 ODD = rf"(^|\x1f)''*([=\-@\t\r]|\+[0-9]*[^0-9\x1f]|\+(\x1f|$))|(^|\x1f)''+\+|{_TO_BE_QUOTED}"
 
 
-def line(known: Sequence[Offset]) -> str:
-    """An expression for a row of `legs` as a line, with its end; moments by the offsets of a zone.
+def lines(known: Sequence[Offset], of_legs: str) -> str:
+    """The question for rows of `legs` as lines with their ends; moments by the offsets of a zone.
 
-    Nearly all rows hold nothing odd: they are told apart by one look at the whole row, and put together as they are.
+    `of_legs` is what stands behind FROM. Nearly all rows hold nothing odd: they are told apart by one look at the whole
+    row, and put together as they are.
     """
-    texts = f"concat_ws(chr(31), {', '.join(expression(name) for name in _OF_PBX)})"
-    odd, plain = ({name: _cell(name, known, is_odd) for name in RECORD_COLUMNS} for is_odd in (True, False))
-    return f"CASE WHEN regexp_matches({texts}, '{ODD}') THEN {_joined(odd)} ELSE {_joined(plain)} END"
+    texts = [expression(name) for name in _OF_PBX]
+    is_odd = f"regexp_matches(concat_ws(chr(31), {', '.join(texts)}), '{ODD}')"
+    cells = f"CASE WHEN {is_odd} THEN list_transform([{', '.join(texts)}], lambda text: {text_cell('text')}) END"
+    odd = (f"cells[{_OF_PBX.index(name) + 1}]" if name in _OF_PBX else expression(name) for name in _FIRST)
+    plain = (expression(name) for name in _FIRST)
+    first = f"CASE WHEN cells IS NULL THEN {_joined(plain)} ELSE {_joined(odd)} END"
+    last = _joined(_cell(name, known) for name in _LAST)
+    return (
+        f"SELECT concat({first}, chr(44), {last}, chr(13), chr(10)) AS line"
+        f" FROM (SELECT *, {cells} AS cells FROM {of_legs}) AS legs"
+    )
 
 
 def moments(known: Sequence[Offset]) -> Mapping[str, str]:
@@ -53,18 +60,18 @@ def text_cell(text: str) -> str:
     return f"CASE WHEN regexp_matches({text}, '{_TO_BE_QUOTED}') THEN {_quoted(harmless)} ELSE {harmless} END"
 
 
-def _joined(cells: Mapping[str, str]) -> str:
-    return f"concat({', chr(44), '.join(cells.values())}, chr(13), chr(10))"
+def _joined(cells: Iterable[str]) -> str:
+    return f"concat({', chr(44), '.join(cells)})"
 
 
-def _cell(column: str, known: Sequence[Offset], is_odd: bool) -> str:
+def _cell(column: str, known: Sequence[Offset]) -> str:
     if column in _MOMENTS:
         return moments(known)[column]
     if column == "utc_offset":
         return f"concat(chr(39), {expression(column)})"
     if column == "extra":
         return f"CASE WHEN extra IS NULL THEN '{{}}' ELSE {_quoted('extra')} END"
-    return text_cell(expression(column)) if is_odd and column in _OF_PBX else expression(column)
+    return expression(column)
 
 
 def _quoted(text: str) -> str:
