@@ -27,11 +27,17 @@ def doctor(data: DataOption = None) -> None:
     findings = list(examine(config, SystemClock()))
     if config.ledger_file.exists():
         findings += asyncio.run(_ask(config))
-    for finding in findings:
-        mark, style = _MARKS[finding.grade]
-        advice = f": {finding.todo}" if finding.todo else ""
-        console.print(Text(f"{mark} ", style=style) + Text(printable(f"{finding.what}{advice}")), soft_wrap=True)
+    with console.capture() as drawn:
+        for finding in findings:
+            _draw(console, finding)
+    print(drawn.get(), end="")
     raise typer.Exit(any(finding.grade == "wrong" for finding in findings))
+
+
+def _draw(console: Console, finding: Finding) -> None:
+    mark, style = _MARKS[finding.grade]
+    advice = f": {finding.todo}" if finding.todo else ""
+    console.print(Text(f"{mark} ", style=style) + Text(printable(f"{finding.what}{advice}")), soft_wrap=True)
 
 
 async def _ask(config: Config) -> list[Finding]:

@@ -113,9 +113,12 @@ def show_table(rows: Sequence[Sequence[str]], heads: Sequence[str]) -> None:
         table.add_column(head.replace("_", " "), justify=justify, no_wrap=True, overflow="ellipsis")
     for row in rows:
         table.add_row(*[Text(printable(cell)) for cell in row])
-    console.print(table)
-    if not rows and is_terminal:
-        console.print("Nothing matches.", style="dim")
+    with console.capture() as drawn:
+        console.print(table)
+        if not rows and is_terminal:
+            console.print("Nothing matches.", style="dim")
+    # Printed by us: rich calls it a failure when the reader has gone.
+    print(drawn.get(), end="")
 
 
 def printable(text: str) -> str:

@@ -76,6 +76,7 @@ def with_filters(command: Callable[..., None]) -> Callable[..., None]:
 
 def _filter_option(name: str) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
-    option = typer.Option(flag, help=FILTER_HELP[name], show_default=False, rich_help_panel="Filters")
+    metavar = "TIME" if name in ("since", "until") else "SECONDS" if name.endswith("_duration") else "TEXT"
+    option = typer.Option(flag, metavar=metavar, help=FILTER_HELP[name], show_default=False, rich_help_panel="Filters")
     annotation = Annotated[str | None, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

@@ -1,0 +1,65 @@
+"""How rows are shown."""
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from onhook.cdr.cells import read_back
+from onhook.cli.formats import RECORD_COLUMNS, RECORD_TABLE, minutes, show
+from onhook.cli.reach import Row
+from tests.make import record
+
+HOSTILE = "\x1b[2J=cmd|' /C calc'!A0 [bold]\r\n\u202e<1001>"
+
+
+async def _rows(*rows: Row) -> AsyncIterator[Row]:
+    for row in rows:
+        yield row
+
+
+def _hostile() -> Row:
+    row: Row = msgspec.to_builtins(record(call_from=HOSTILE, call_to="+15550100", talk_duration=None))
+    return row
+
+
+async def test_a_name_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """A table shows what is printable of it, on one line, and takes nothing for markup."""
+    await show(_rows(_hostile()), "table", ZoneInfo("UTC"), RECORD_COLUMNS, RECORD_TABLE)
+    out = capsys.readouterr().out
+    assert out.count("\n") == 2
+    assert "\x1b" not in out
+    assert "[bold]" in out
+    assert "–" in out  # noqa: RUF001 - the dash of an unknown value
+
+
+async def test_csv_survives_a_round_trip(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every text can be read back, a number with a plus stays as it is, an unknown value is empty."""
+    await show(_rows(_hostile()), "csv", ZoneInfo("Asia/Kathmandu"), RECORD_COLUMNS, RECORD_TABLE)
+    heads, cells = csv.reader(io.StringIO(capsys.readouterr().out, newline=""))
+    row = dict(zip(heads, cells, strict=True))
+    assert read_back(row["call_from"]) == HOSTILE
+    assert row["call_to"] == "+15550100"
+    assert row["talk_duration"] == ""
+    assert row["started_at"].endswith("+05:45")
+
+
+async def test_json_is_one_array(capsys: pytest.CaptureFixture[str]) -> None:
+    """However many rows there are."""
+    for rows in ([], [_hostile()], [_hostile(), _hostile()]):
+        await show(_rows(*rows), "json", ZoneInfo("UTC"), RECORD_COLUMNS, RECORD_TABLE)
+        assert len(msgspec.json.decode(capsys.readouterr().out)) == len(rows)
+
+
+def test_durations_are_minutes_and_seconds() -> None:
+    """From an hour on with hours."""
+    assert [minutes(seconds) for seconds in (0, 59, 74, 3600, 36_610)] == [
+        "0:00",
+        "0:59",
+        "1:14",
+        "1:00:00",
+        "10:10:10",
+    ]

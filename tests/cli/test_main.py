@@ -1,0 +1,165 @@
+"""The command line as a whole: mistakes, help, interruptions."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.hub.houses import ONHOOK, SECRET, SN, House, wait_until
+
+PBX = ("--sn", "3631A2124ABC", "--secret", "x")
+
+MISTAKES: list[tuple[str, ...]] = [
+    ("nonsense",),
+    ("--nonsense",),
+    ("pbx",),
+    ("pbx", "nonsense"),
+    ("pbx", "add"),
+    ("pbx", "add", "Office"),
+    ("pbx", "add", "Office", "--sn", "3631A2124ABC"),
+    ("pbx", "add", "Office", "--sn", "36 31", "--secret", "x"),
+    ("pbx", "add", "", *PBX),
+    ("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret", ""),
+    ("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret", "x" * 257),
+    ("pbx", "add", "Office", *PBX, "--unsigned"),
+    ("pbx", "add", "Office", *PBX, "--zone", "Mars/Olympus"),
+    ("pbx", "add", "Office", *PBX, "--ivr", "6299-6200"),
+    ("pbx", "add", "Office", *PBX, "--queue", "many"),
+    ("pbx", "add", "Office", *PBX, "--secret-file", "secret.txt"),
+    ("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret-file", "missing.txt"),
+    ("pbx", "change", "Office"),
+    ("pbx", "secret", "add", "Office"),
+    ("pbx", "secret", "remove", "Office", "first"),
+    ("calls", "--limit", "0"),
+    ("calls", "--limit", "many"),
+    ("calls", "--format", "xml"),
+    ("calls", "extra"),
+    ("calls", "--zone", "Mars/Olympus"),
+    ("calls", "--number", ""),
+    ("records", "--nonsense", "1"),
+    ("export",),
+    ("export", "calls"),
+    ("export", "calls.pdf"),
+    ("export", "nowhere/calls.csv"),
+    ("quarantine", "show"),
+    ("quarantine", "show", "0"),
+    ("quarantine", "show", "first"),
+    ("quarantine", "retry"),
+    ("quarantine", "retry", "1", "--all"),
+    ("simulate",),
+    ("simulate", "--to", "nowhere", "--sn", "1"),
+    ("simulate", "--to", "http://127.0.0.1:1/", "--sn", "1", "--profile", "p-1999"),
+    ("simulate", "--to", "http://127.0.0.1:1/", "--sn", "1", "--faults", "nonsense=1"),
+    ("simulate", "--to", "http://127.0.0.1:1/", "--sn", "1", "--duplicates", "2"),
+    ("simulate", "--to", "http://127.0.0.1:1/", "--sn", "1", "--rate", "-1"),
+    ("simulate", "--to", "http://127.0.0.1:1/", "--sn", "1", "--start", "someday"),
+    ("token", "add"),
+    ("token", "add", "wallboard", "--role", "king"),
+    ("backup",),
+    ("restore",),
+    ("serve", "--intake", "nowhere"),
+    ("serve", "--intake", "127.0.0.1:99999"),
+    ("serve", "--console", "192.0.2.1:8030", "--console-open"),
+    ("serve", "--zone", "Mars/Olympus"),
+    ("serve", "--data", "/proc/nowhere"),
+    ("intake", "--intake", "30012"),
+]
+
+
+@pytest.mark.parametrize("words", MISTAKES, ids=" ".join)
+def test_a_mistake_gets_one_sentence_and_code_2(onhook: Command, words: tuple[str, ...]) -> None:
+    """On standard error, and nothing on standard output."""
+    code, out, error = onhook(*words)
+    assert (code, out) == (2, "")
+    assert error.startswith("onhook: ")
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+
+
+MISSING: list[tuple[str, ...]] = [
+    ("calls",),
+    ("records", "--format", "csv"),
+    ("export", "calls.csv"),
+    ("quarantine", "list"),
+    ("rebuild",),
+    ("backup", "copy"),
+    ("restore", "copy"),
+    ("pbx", "remove", "Office"),
+    ("pbx", "change", "Office", "--zone", "UTC"),
+    ("token", "remove", "wallboard"),
+]
+
+
+@pytest.mark.parametrize("words", MISSING, ids=" ".join)
+def test_what_is_not_there_gets_one_sentence_and_code_1(onhook: Command, words: tuple[str, ...]) -> None:
+    """And no file is left behind where one was asked for."""
+    code, out, error = onhook(*words)
+    assert (code, out) == (1, "")
+    assert error.startswith("onhook: ")
+    assert error.count("\n") == 1
+    assert not list(Path().glob("calls.csv*"))
+
+
+def test_a_setting_that_is_none_is_named(onhook: Command) -> None:
+    """In the file as in the environment."""
+    Path("onhook.toml").write_text('consol = "127.0.0.1:1"\n')
+    code, _, error = onhook("calls")
+    assert code == 2
+    assert "there is no setting 'consol' (onhook.toml)" in error
+    Path("onhook.toml").write_text("console = \n")
+    assert onhook("calls")[0] == 2
+
+
+def test_help_stands_without_a_command(onhook: Command) -> None:
+    """All commands, none of which is missing."""
+    code, out, _ = onhook()
+    assert code == 0
+    assert all(word in out for word in ("serve", "pbx", "records", "doctor", "Example: onhook serve --demo"))
+
+
+def test_serving_loads_no_store() -> None:
+    """The commands are loaded by name: what one does not need is not imported."""
+    script = (
+        "import sys, onhook.cli.main, onhook.cli.serve; print(*{'duckdb', 'pyarrow', 'litestar'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("words", ["token list", "pbx list", "records --format json", "records --format csv", "calls"])
+def test_a_reader_who_has_gone_is_no_failure(house: House, words: str) -> None:
+    """`onhook records | true` ends without a word."""
+    (house.directory / "ledger.db").touch()
+    done = subprocess.run(
+        ["bash", "-c", f"(sleep 0.2; {ONHOOK} {words} --data {house.directory}; echo $? >&2) | true"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert done.stderr.split() == ["0"]
+
+
+def test_control_c_stops_the_server_cleanly(house: House) -> None:
+    """Exit code 0, and no traceback."""
+    house.start()
+    assert house.serving is not None
+    house.serving.send_signal(signal.SIGINT)
+    assert house.serving.wait(30) == 0
+    house.serving = None
+    assert "Traceback" not in house.text_of_log()
+
+
+def test_control_c_stops_a_simulation_and_tells_what_came_of_it(house: House) -> None:
+    """A simulation without end is ended so; what was acknowledged is summed up."""
+    house.start()
+    words = ["simulate", "--to", f"http://{house.address('intake')}/", "--sn", SN, "--secret", SECRET, "--rate", "50"]
+    simulating = subprocess.Popen([str(ONHOOK), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(house.calls()) > 0)
+    simulating.send_signal(signal.SIGINT)
+    out, error = simulating.communicate(timeout=30)
+    assert "acknowledged" in out
+    assert (simulating.returncode, error) == (0, "")

@@ -1,0 +1,78 @@
+"""One seam: the same answers from the API of a running server and from the files."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hub.houses import SECRET, SN, House, wait_until
+
+QUESTIONS: list[tuple[str, ...]] = [
+    ("calls", "--limit", "7"),
+    ("calls", "--limit", "100000", "--type", "inbound", "--status", "no answer"),
+    ("calls", "--since", "2026-04-20", "--until", "2026-04-22", "--zone", "Europe/Berlin"),
+    ("calls", "--number", "1001"),
+    ("records", "--limit", "1500"),
+    ("records", "--min-talk-duration", "60", "--max-talk-duration", "120"),
+    ("records", "--pbx", "Office", "--call-to", "6400"),
+    ("records", "--trunk", "Trunk-A", "--did-number", "5550000"),
+    ("records", "--sn", "nobody"),
+]
+
+
+def _simulated(house: House) -> None:
+    """Two thousand records of a made-up office, unreadable ones among them."""
+    house.start()
+    to = f"http://{house.address('intake')}/"
+    made_up = ("--start", "2026-04-01", "--count", "2000", "--malformed", "0.01", "--connections", "32")
+    house.onhook("simulate", "--to", to, "--sn", SN, "--secret", SECRET, *made_up)
+    wait_until(lambda: "is 0 reports behind" in house.onhook("doctor", code=None))
+
+
+def _answers(house: House, directory: Path) -> dict[str, Any]:
+    """What a person sees of it all; quarantine and exports too."""
+    answers: dict[str, Any] = {}
+    for question in QUESTIONS:
+        answers[" ".join(question)] = json.loads(house.onhook(*question, "--format", "json"))
+    answers["csv"] = house.onhook("records", "--limit", "100000", "--format", "csv", "--zone", "Asia/Kathmandu")
+    answers["table"] = house.onhook("calls", "--zone", "Asia/Kathmandu")
+    answers["quarantine"] = house.onhook("quarantine", "list", "--limit", "1000")
+    number = answers["quarantine"].splitlines()[1].split()[0]
+    answers["quarantined"] = [
+        line for line in house.onhook("quarantine", "show", number).splitlines() if not line.startswith("received_at")
+    ]
+    answers["retried"] = house.onhook("quarantine", "retry", number, code=1)
+    for form in ("csv", "jsonl"):
+        file = directory / f"calls.{form}"
+        house.onhook("export", str(file), "--zone", "Asia/Kathmandu")
+        answers[f"export {form}"] = file.read_bytes()
+    return answers
+
+
+@pytest.mark.timeout(120)
+def test_the_answers_are_the_same_with_the_server_and_without(house: House, tmp_path: Path) -> None:
+    """Every form of every question; and what is told as CSV is what the export writes, the latest first."""
+    _simulated(house)
+    while_it_runs = _answers(house, tmp_path)
+    house.stop()
+    assert _answers(house, tmp_path) == while_it_runs
+    assert len(while_it_runs["calls --number 1001"]) > 10
+    shown = list(csv.reader(io.StringIO(while_it_runs["csv"], newline="")))
+    exported = list(csv.reader(io.StringIO(while_it_runs["export csv"].decode(), newline="")))
+    assert shown[0] == exported[0]
+    assert sorted(shown) == sorted(exported)
+    assert len(shown) > 1900
+    _check_forms(house, tmp_path)
+
+
+def _check_forms(house: House, directory: Path) -> None:
+    """A file of each form appears whole under its name, and nothing else does."""
+    before = set(directory.iterdir())
+    for form in ("parquet", "xlsx"):
+        house.onhook("export", str(directory / f"calls.{form}"))
+    assert (directory / "calls.parquet").read_bytes()[:4] == b"PAR1"
+    assert (directory / "calls.xlsx").read_bytes()[:2] == b"PK"
+    assert {path.name for path in set(directory.iterdir()) - before} == {"calls.parquet", "calls.xlsx"}

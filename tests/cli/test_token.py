@@ -1,0 +1,38 @@
+"""`onhook token`."""
+
+import http.client
+
+from onhook.config import parse_address
+from tests.cli.conftest import Command
+from tests.hub.houses import House
+
+
+def test_a_token_is_shown_once(onhook: Command) -> None:
+    """Listed by name and role, removed by name."""
+    code, text, _ = onhook("token", "add", "wallboard")
+    assert code == 0
+    _, out, _ = onhook("token", "list")
+    assert "wallboard" in out
+    assert "reader" in out
+    assert text.strip() not in out
+    assert onhook("token", "add", "wallboard")[0] == 2
+    assert onhook("token", "remove", "wallboard")[0] == 0
+    assert "wallboard" not in onhook("token", "list")[1]
+
+
+def test_a_token_counts_at_once_in_a_running_server(house: House) -> None:
+    """As soon as it is made, and no longer than until it is removed."""
+    house.start()
+    text = house.onhook("token", "add", "wallboard").strip()
+    assert _status(house, text) == 200
+    house.onhook("token", "remove", "wallboard")
+    assert _status(house, text) == 401
+
+
+def _status(house: House, token: str) -> int:
+    address = parse_address(house.address("hub"), "running.json")
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=10)
+    connection.request("GET", "/api/v1/records", headers={"Authorization": f"Bearer {token}"})
+    status = connection.getresponse().status
+    connection.close()
+    return status

@@ -1,0 +1,85 @@
+"""What can be used is documented: an undocumented command, option, setting or route fails here."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from litestar.routes import HTTPRoute
+
+from onhook.cli.main import COMMANDS, app
+from onhook.config import PREFIX, Config
+from onhook.console.app import _api, _rest
+
+DOCS = Path(__file__).parents[1] / "docs"
+UNDOCUMENTED = frozenset({"--help"})
+"""Said once, for all commands."""
+
+
+def _commands() -> Iterator[tuple[str, Any]]:
+    root = typer.main.get_command(app)
+    assert isinstance(root, typer.core.TyperGroup)
+    for name in COMMANDS:
+        yield from _walk(f"onhook {name}", root.get_command(typer.Context(root), name))
+
+
+def _walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _walk(f"{path} {name}", below)
+
+
+COMMANDS_BY_PATH = dict(_commands())
+
+
+def _section(text: str, path: str) -> str:
+    """What stands under the heading of a command."""
+    found = re.search(rf"^##+ `{re.escape(path)}`\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+    return found[1] if found else ""
+
+
+@pytest.mark.parametrize("path", COMMANDS_BY_PATH)
+def test_every_command_is_documented(path: str) -> None:
+    """It has its own section, with its example, its arguments and each of its options."""
+    text, command = (DOCS / "commands.md").read_text(), COMMANDS_BY_PATH[path]
+    section = _section(text, path)
+    assert section, f"docs/commands.md has no section for `{path}`"
+    filters = _section(text.replace("## Filters", "## `filters`"), "filters") if "#filters" in section else ""
+    for parameter in command.params:
+        for name in [*parameter.opts, *parameter.secondary_opts] if parameter.param_type_name == "option" else []:
+            documented = re.search(rf"{name}\b", section + filters) or name in UNDOCUMENTED
+            assert documented, f"docs/commands.md does not say what `{path} {name}` does"
+        if parameter.param_type_name == "argument":
+            assert f"`{parameter.metavar}`" in section
+
+
+@pytest.mark.parametrize("path", COMMANDS_BY_PATH)
+def test_every_command_shows_an_example(path: str) -> None:
+    """Its help ends in a command line that can be typed, and says what it is for."""
+    command = COMMANDS_BY_PATH[path]
+    assert command.help
+    assert command.epilog.startswith(f"Example: {path.removesuffix(' secret')}")
+
+
+@pytest.mark.parametrize("name", Config.__struct_fields__)
+def test_every_setting_is_documented(name: str) -> None:
+    """By its name and its variable."""
+    text = (DOCS / "configuration.md").read_text()
+    assert f"| `{name}` |" in text
+    assert f"`{PREFIX}{name.upper()}`" in text
+
+
+def _routes() -> Iterator[str]:
+    """Those that programs use: pages and their pictures are found by clicking."""
+    for router in (_api(), _rest()):
+        for route in router.routes:
+            if isinstance(route, HTTPRoute) and any(one.include_in_schema is not False for one in route.route_handlers):
+                yield re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path).removeprefix("/api/v1")
+
+
+@pytest.mark.parametrize("path", sorted(set(_routes())))
+def test_every_route_is_documented(path: str) -> None:
+    """In docs/api.md, as it is written in an address, with or without `/api/v1`."""
+    assert path in (DOCS / "api.md").read_text(), f"docs/api.md does not name {path}"
