@@ -35,6 +35,9 @@ QUARANTINE_SHOWN_MAX = 200
 RAW_REPORTS_MAX = 50
 """Reports shown on a call's page; a call with more legs than that links to the rest."""
 
+KEPT_WORDS = frozenset({"kept", "repeat", "unreadable"})
+"""The intake's words for what is in the ledger; all others are for what is counted and nothing else."""
+
 STRANGER_WORDS = frozenset({"unknown_sn", "wrong_signature", "no_signature"})
 """The intake's words for knocks that a person should look at: a wrong secret, or a PBX that nobody declared."""
 
@@ -121,7 +124,7 @@ async def attention_page(request: AnyRequest, rooms: Handed, reader_zone: Reader
     return _page(
         "attention.html",
         quarantined=await rooms.store.quarantine(QUARANTINE_SHOWN_MAX),
-        tallies=await tallied(rooms),
+        tallies=[one for one in await tallied(rooms) if one.what not in KEPT_WORDS],
         **_zone_and_time(rooms, request, reader_zone, rooms.clock.now()),
     )
 

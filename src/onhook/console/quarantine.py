@@ -1,4 +1,4 @@
-"""`/api/v1/quarantine`: what could not be read, and reading it again; `/tallies`: what was refused at the door."""
+"""`/api/v1/quarantine`: what could not be read, and reading it again; `/tallies`: what happened at the door."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -42,7 +42,7 @@ class Retried(msgspec.Struct, frozen=True):
 
 
 class Tallied(msgspec.Struct, frozen=True, kw_only=True):
-    """How often something happened at the door that was not kept; `pbx` is empty for a stranger's serial number."""
+    """How often something happened at the door; `pbx` is empty for a stranger's serial number."""
 
     what: str
     sn: str
@@ -83,9 +83,9 @@ async def retry_quarantined(rooms: Handed, seq: Seq) -> Retried:
     return Retried(seq=seq, is_read=seq not in still, reason=still.get(seq, ""))
 
 
-@get("/tallies", summary="What happened at the door and was not kept", tags=["pbxs"], responses=PROBLEMS)
+@get("/tallies", summary="What happened at the door, counted", tags=["pbxs"], responses=PROBLEMS)
 async def list_tallies(rooms: Handed) -> Tallies:
-    """Strangers knocking, wrong signatures, other events: counted, the latest first, at most 1,000."""
+    """Reports kept and repeated, strangers, wrong signatures, other events; at most 1,000, the latest first."""
     return Tallies(await tallied(rooms))
 
 
