@@ -11,7 +11,7 @@ from onhook.cdr.filter import Filter
 from onhook.cdr.journey import PbxFacts, Said, assemble
 from onhook.cdr.record import Call
 
-ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC")
+ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/St_Johns", "UTC")
 
 _CHANGES = (
     datetime(2026, 3, 29, 1, tzinfo=UTC),  # Berlin, to summer time
@@ -20,6 +20,7 @@ _CHANGES = (
     datetime(2026, 11, 1, 6, tzinfo=UTC),
     datetime(2026, 4, 4, 15, tzinfo=UTC),  # Lord Howe, half an hour
     datetime(2026, 10, 3, 15, 30, tzinfo=UTC),
+    datetime(2011, 3, 13, 3, 31, tzinfo=UTC),  # St. John's, a minute after midnight
     datetime(2026, 12, 31, 23, tzinfo=UTC),
 )
 

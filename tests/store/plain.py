@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,6 +12,12 @@ from onhook.cdr.filter import Filter
 from onhook.cdr.identity import number_of
 from onhook.cdr.record import Call, Record
 
+SPELLINGS = {
+    "NOANSWER": "NO ANSWER",
+    "INBOUND": "Inbound",
+    "INTERNAL": "Internal",
+    "OUTBOUND": "Outbound",
+}
 DURATIONS = ("talk_duration", "call_duration", "ring_duration", "wait_duration")
 
 
@@ -29,11 +35,12 @@ def calls(office: Iterable[Call], where: Filter) -> list[Call]:
 
 def summary(office: Iterable[Call], where: Filter, by: Sequence[str], zone: str) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], list[Call]] = {}
-    found = [call for call in office if where.matches_call(call)]
-    for call in found:
+    for call in office:
+        if not where.matches_call(call):
+            continue
         groups.setdefault(tuple(_order(call, name, zone) for name in by), []).append(call)
     return [
-        {name: _shown(group[0], name, zone, found) for name in by} | _measures(group)
+        {name: _shown(group[0], name, zone) for name in by} | _measures(group)
         for _, group in sorted(groups.items(), key=lambda group: group[0])
     ]
 
@@ -55,8 +62,8 @@ def _order(call: Call, name: str, zone: str) -> Any:
     local = call.started_at.astimezone(ZoneInfo(zone))
     match name:
         case "hour":
-            cut = local.replace(minute=0, second=0, fold=0)
-            return cut.replace(tzinfo=None) - (local.utcoffset() or cut.dst())  # type: ignore[operator] # never None
+            ahead = local.utcoffset() or timedelta()
+            return local.replace(minute=0, second=0, tzinfo=None) - ahead, ahead
         case "day":
             return local.date()
         case "week":
@@ -64,13 +71,13 @@ def _order(call: Call, name: str, zone: str) -> Any:
         case "month":
             return (local.year, local.month)
         case "hour_of_day" | "weekday":
-            return _shown(call, name, zone, ())
+            return _shown(call, name, zone)
         case "status" | "type":
             return folded(getattr(call, name))
-    return _shown(call, name, zone, ())
+    return _shown(call, name, zone)
 
 
-def _shown(call: Call, name: str, zone: str, found: Sequence[Call]) -> Any:
+def _shown(call: Call, name: str, zone: str) -> Any:
     local = call.started_at.astimezone(ZoneInfo(zone))
     match name:
         case "hour":
@@ -82,8 +89,8 @@ def _shown(call: Call, name: str, zone: str, found: Sequence[Call]) -> Any:
         case "weekday":
             return local.isoweekday()
         case "status" | "type":
-            same = folded(getattr(call, name))
-            return min(text for one in found if folded(text := getattr(one, name)) == same)
+            text = folded(getattr(call, name))
+            return SPELLINGS.get(text, text)
         case "call_from" | "call_to":
             return number_of(getattr(call, name))
         case "trunk":

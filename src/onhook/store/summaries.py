@@ -12,8 +12,9 @@ from onhook.cdr.journey import ANSWERED_SPELLINGS
 from onhook.cdr.offset import zone_named
 from onhook.errors import UsageError
 from onhook.store.conditions import for_calls
+from onhook.store.rows import Row, seconds
 from onhook.store.store import SUMMARY_BY
-from onhook.store.zones import as_sql, offsets
+from onhook.store.zones import Offset, as_sql, offsets
 
 SUMMARY_ROWS_MAX = 100_000
 """Eleven years by the hour. Nobody reads more, and an answer has to fit into memory."""
@@ -33,7 +34,7 @@ _ANSWERED = ", ".join(f"'{spelling}'" for spelling in sorted(ANSWERED_SPELLINGS)
 MEASURES = {
     "calls": "count(*)",
     "answered": f"count(*) FILTER (status_folded IN ({_ANSWERED}))",
-    "missed": f"count(*) FILTER (status_folded NOT IN ({_ANSWERED}))",
+    "missed": f"count(*) - count(*) FILTER (status_folded IN ({_ANSWERED}))",
     **{name: f"count(*) FILTER (status_folded = '{status}')" for name, status in _PARTS.items()},
     **{name: f"sum({name})::BIGINT" for name in ("talk_duration", "call_duration", "ring_duration", "wait_duration")},
     "wait_duration_max": "max(wait_duration)",
@@ -50,11 +51,21 @@ _COLUMNS = {
     "did_number": "did_number",
     "trunk": "CASE WHEN src_trunk_name <> '' THEN src_trunk_name ELSE dst_trunk_name END",
 }
-_FOLDED = ("status", "type")
+_SPELLINGS = {
+    "NOANSWER": "NO ANSWER",
+    "INTERNAL": "Internal",
+    "INBOUND": "Inbound",
+    "OUTBOUND": "Outbound",
+}
+"""As PBXs write them (PROTOCOL.md 2.2), where that differs from the folded text."""
+
+_OFFSETS = 1 << 18
+"""More than twice the seconds of any offset."""
 
 _DAY = "({local}) // 86400"
 _TIMES = {
-    "hour": "started_at - ({local}) % 3600",  # its first second, in UTC: two hours of one name stay two
+    # An hour is its first second, in UTC, and the offset then in force: two hours of one name stay two.
+    "hour": f"(started_at - ({{local}}) % 3600) * {_OFFSETS} + ({{local}}) - started_at + {_OFFSETS // 2}",
     "day": _DAY,
     "week": f"({_DAY} + 3) // 7",  # weeks begin on Monday, and 1970 began on a Thursday
     "month": f"(year(DATE '1970-01-01' + ({_DAY})::INTEGER) * 12 + month(DATE '1970-01-01' + ({_DAY})::INTEGER) - 1)",
@@ -65,21 +76,19 @@ _TIMES = {
 
 
 def summary(connection: duckdb.DuckDBPyConnection, where: Filter, by: str, zone_name: str) -> list[dict[str, Any]]:
-    """See `Store.summary`. A weekday is 1 (Monday) to 7; numbers are without names; a week is named by its Monday."""
+    """See `Store.summary`. A weekday is 1 (Monday) to 7; numbers are without names; a week is named by its Monday;
+    `status` and `type` are in the one spelling that PBXs use most, unknown ones in capitals."""
     names, zone = _names(by), zone_named(zone_name)
     condition = for_calls(where)
-    local = f"started_at + {_offset(connection, zone)}"
+    local = f"started_at + ({as_sql('started_at', _offsets(connection, where, zone))})"
     groups = [f"{_COLUMNS.get(name) or _TIMES[name].format(local=local)} AS by_{name}" for name in names]
-    spellings = [f"min({name}) AS {name}_spelling" for name in names if name in _FOLDED]
     measures = [f"{sql} AS {name}" for name, sql in MEASURES.items()]
     keys = ", ".join(f"by_{name}" for name in names)
-    found = connection.execute(
-        f"SELECT {', '.join([*groups, *measures, 'min(started_at) AS earliest', *spellings])} FROM calls"
-        f" WHERE {condition.sql} GROUP BY {keys} ORDER BY {keys} LIMIT {SUMMARY_ROWS_MAX + 1}",
+    rows = connection.execute(
+        f"SELECT {', '.join([*groups, *measures])} FROM calls WHERE {condition.sql}"
+        f" GROUP BY {keys} ORDER BY {keys} LIMIT {SUMMARY_ROWS_MAX + 1}",
         condition.values,
-    )
-    columns = [column[0] for column in found.description]
-    rows = [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
+    ).fetchall()
     if len(rows) > SUMMARY_ROWS_MAX:
         raise UsageError(
             f"the summary has more than {SUMMARY_ROWS_MAX} rows",
@@ -99,68 +108,58 @@ def _names(by: str) -> list[str]:
     return names
 
 
-def _offset(connection: duckdb.DuckDBPyConnection, zone: ZoneInfo) -> str:
+def _offsets(connection: duckdb.DuckDBPyConnection, where: Filter, zone: ZoneInfo) -> list[Offset]:
+    """The zone's offsets; where less time is asked for, fewer changes have to be told apart."""
     first, last = connection.execute("SELECT min(started_at), max(started_at) FROM calls").fetchall()[0]
-    return "0" if first is None else f"({as_sql('started_at', offsets(zone, first, last))})"
+    first = max(first or 0, seconds(where.since) if where.since else 0)
+    return offsets(zone, first, min(last or 0, seconds(where.until) if where.until else last or 0))
 
 
-def _readable(rows: list[dict[str, Any]], names: Sequence[str], zone: ZoneInfo) -> list[dict[str, Any]]:
-    """Rows under their own names, times as texts."""
-    spellings = {name: _spellings(rows, name) for name in names if name in _FOLDED}
-    answer = []
-    for row in rows:
-        group = {
-            name: spellings[name][row[f"by_{name}"]]
-            if name in spellings
-            else _NAMED[name](row, zone)
-            if name in _NAMED
-            else row[f"by_{name}"]
-            for name in names
-        }
-        answer.append(group | {name: row[name] for name in MEASURES})
-    return answer
+def _readable(rows: Sequence[Row], names: Sequence[str], zone: ZoneInfo) -> list[dict[str, Any]]:
+    """Rows under their own names. There may be many rows, but few things that they are by: each is written once."""
+    columns = []
+    for place, name in enumerate(names):
+        column = [row[place] for row in rows]
+        if name in _WRITTEN:
+            written = {value: _WRITTEN[name](value, zone) for value in set(column)}
+            column = [written[value] for value in column]
+        columns.append(column)
+    keys, measures = (*names, *MEASURES), slice(len(names), None)
+    groups = zip(*columns, strict=True)
+    return [dict(zip(keys, (*group, *row[measures]), strict=True)) for group, row in zip(groups, rows, strict=True)]
 
 
-def _spellings(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, str]:
-    """One spelling for each folded text, the same in all rows: the first in the order of letters."""
-    found: dict[str, str] = {}
-    for row in rows:
-        folded, spelling = row[f"by_{name}"], row[f"{name}_spelling"]
-        found[folded] = min(found.get(folded, spelling), spelling)
-    return found
+def _hour(value: int, _zone: ZoneInfo) -> str:
+    since, ahead = divmod(value, _OFFSETS)
+    return datetime.fromtimestamp(since, timezone(timedelta(seconds=ahead - _OFFSETS // 2))).isoformat()
 
 
-def _hour(row: Mapping[str, Any], zone: ZoneInfo) -> str:
-    """By the offset that was in force when its calls began."""
-    ahead = datetime.fromtimestamp(row["earliest"], UTC).astimezone(zone).utcoffset() or timedelta()
-    local = datetime.fromtimestamp(row["by_hour"], UTC) + ahead
-    return local.replace(tzinfo=None).isoformat() + _offset_text(ahead)
+def _spelled(value: str, _zone: ZoneInfo) -> str:
+    return _SPELLINGS.get(value, value)
 
 
-def _day(row: Mapping[str, Any], zone: ZoneInfo) -> str:
-    return _first_moment(date(1970, 1, 1) + timedelta(days=row["by_day"]), zone)
+def _day(value: int, zone: ZoneInfo) -> str:
+    return _first_moment(date(1970, 1, 1) + timedelta(days=value), zone)
 
 
-def _week(row: Mapping[str, Any], zone: ZoneInfo) -> str:
-    return _first_moment(date(1970, 1, 1) + timedelta(days=row["by_week"] * 7 - 3), zone)
+def _week(value: int, zone: ZoneInfo) -> str:
+    return _first_moment(date(1970, 1, 1) + timedelta(days=value * 7 - 3), zone)
 
 
-def _month(row: Mapping[str, Any], zone: ZoneInfo) -> str:
-    return _first_moment(date(row["by_month"] // 12, row["by_month"] % 12 + 1, 1), zone)
+def _month(value: int, zone: ZoneInfo) -> str:
+    return _first_moment(date(value // 12, value % 12 + 1, 1), zone)
 
 
-_NAMED: Mapping[str, Callable[[Mapping[str, Any], ZoneInfo], str]] = {
+_WRITTEN: Mapping[str, Callable[[Any, ZoneInfo], str]] = {
     "hour": _hour,
     "day": _day,
     "week": _week,
     "month": _month,
+    "status": _spelled,
+    "type": _spelled,
 }
 
 
 def _first_moment(day: date, zone: ZoneInfo) -> str:
     """Of a day in a zone: midnight, or later where the clock was put forward at midnight."""
     return datetime.combine(day, time(), zone).astimezone(UTC).astimezone(zone).isoformat()
-
-
-def _offset_text(ahead: timedelta) -> str:
-    return datetime(1970, 1, 1, tzinfo=timezone(ahead)).isoformat()[19:]
