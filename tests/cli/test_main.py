@@ -158,8 +158,10 @@ def test_control_c_stops_a_simulation_and_tells_what_came_of_it(house: House) ->
     house.start()
     words = ["simulate", "--to", f"http://{house.address('intake')}/", "--sn", SN, "--secret", SECRET, "--rate", "50"]
     simulating = subprocess.Popen([str(ONHOOK), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: len(house.calls()) > 0)
-    simulating.send_signal(signal.SIGINT)
-    out, error = simulating.communicate(timeout=30)
+    try:
+        wait_until(lambda: len(house.calls()) > 0)
+    finally:
+        simulating.send_signal(signal.SIGINT)
+        out, error = simulating.communicate(timeout=30)
     assert "acknowledged" in out
     assert (simulating.returncode, error) == (0, "")

@@ -12,22 +12,18 @@ from tests.hub.houses import SECRET, SN, House, wait_until
 
 QUESTIONS: list[tuple[str, ...]] = [
     ("calls", "--limit", "7"),
-    ("calls", "--limit", "100000", "--type", "inbound", "--status", "no answer"),
-    ("calls", "--since", "2026-04-20", "--until", "2026-04-22", "--zone", "Europe/Berlin"),
-    ("calls", "--number", "1001"),
-    ("records", "--limit", "1500"),
-    ("records", "--min-talk-duration", "60", "--max-talk-duration", "120"),
-    ("records", "--pbx", "Office", "--call-to", "6400"),
-    ("records", "--trunk", "Trunk-A", "--did-number", "5550000"),
+    ("calls", "--since", "2026-04-02", "--until", "2026-04-03", "--zone", "Asia/Kathmandu", "--number", "1001"),
+    ("records", "--limit", "1100", "--type", "inbound"),
+    ("records", "--pbx", "Office", "--call-to", "6400", "--min-talk-duration", "60", "--status", "Answered"),
     ("records", "--sn", "nobody"),
 ]
 
 
 def _simulated(house: House) -> None:
-    """Two thousand records of a made-up office, unreadable ones among them."""
+    """Some days of a made-up office, unreadable ones among them."""
     house.start()
     to = f"http://{house.address('intake')}/"
-    made_up = ("--start", "2026-04-01", "--count", "2000", "--malformed", "0.01", "--connections", "32")
+    made_up = ("--start", "2026-04-01", "--count", "1200", "--malformed", "0.01", "--connections", "32")
     house.onhook("simulate", "--to", to, "--sn", SN, "--secret", SECRET, *made_up)
     wait_until(lambda: "is 0 reports behind" in house.onhook("doctor", code=None))
 
@@ -59,12 +55,12 @@ def test_the_answers_are_the_same_with_the_server_and_without(house: House, tmp_
     while_it_runs = _answers(house, tmp_path)
     house.stop()
     assert _answers(house, tmp_path) == while_it_runs
-    assert len(while_it_runs["calls --number 1001"]) > 10
+    assert [len(while_it_runs[" ".join(question)]) for question in QUESTIONS[::4]] == [7, 0]
     shown = list(csv.reader(io.StringIO(while_it_runs["csv"], newline="")))
     exported = list(csv.reader(io.StringIO(while_it_runs["export csv"].decode(), newline="")))
     assert shown[0] == exported[0]
     assert sorted(shown) == sorted(exported)
-    assert len(shown) > 1900
+    assert len(shown) > 1100
     _check_forms(house, tmp_path)
 
 

@@ -62,7 +62,7 @@ class House:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(lambda: self.address(waits_for) is not None)
+        wait_until(lambda: self.address(waits_for) is not None and self.address("intake") is not None)
 
     def stop(self) -> int:
         """Stop it kindly; its exit code."""
