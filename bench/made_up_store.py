@@ -50,7 +50,7 @@ SELECT epoch, pbx.sn, call_id, place, epoch, epoch + place * 7, 120, NULL,
   CASE type WHEN 'Inbound' THEN 'Line ' || (g % 20) ELSE '' END, 0,
   stamp || upper(lpad(to_hex(h % 1048576), 5, '0')),
   CASE WHEN is_recorded THEN stamp || '-' || upper(lpad(to_hex(g % 1048576), 5, '0')) ELSE '' END,
-  is_recorded::BIGINT, '{{"is_display":1,"realclidnum":""}}', pbx.pbx, 'ids', 'webhook',
+  is_recorded::INTEGER, '{{"is_display":1,"realclidnum":""}}', pbx.pbx, 'ids', 'webhook',
   (epoch + ring + talk) * 1000000 + (h % 1000000)::BIGINT, n * 2 + place
 FROM (SELECT *, unnest(range(legs)) AS place FROM ({_CALLS})) ORDER BY n, place
 """

@@ -18,10 +18,13 @@ Row = tuple[Any, ...]
 FOLDED_REMEMBERED_MAX = 1_024
 """Nearly all calls share the same few `status` and `type`; folding each anew would cost more than storing it."""
 
+OFFSETS_REMEMBERED_MAX = 256
+"""More than there are."""
+
 folded = lru_cache(maxsize=FOLDED_REMEMBERED_MAX)(details.folded)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_LOCAL_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared as they are
 _PLACE = {name: place for place, name in enumerate(RECORD_COLUMNS)}
 _MOMENTS = tuple(_PLACE[name] for name in ("started_at", "answered_at", "ended_at"))
 
@@ -109,7 +112,8 @@ def seconds(at: datetime) -> int:
 
 def microseconds(at: datetime) -> int:
     """Microseconds since 1970."""
-    return (at - _EPOCH) // _MICROSECOND
+    passed = at - _EPOCH
+    return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
 
 
 def moment(since_1970: int) -> datetime:
@@ -128,7 +132,7 @@ def _leg_row(key: int, place: int, call_started_at: int, leg: Record) -> Row:
         call_started_at,
         started_at,
         offset_minutes,
-        None if _is_wall_clock(leg.time_start, started_at + offset_minutes * 60) else leg.time_start,
+        None if _is_derived(leg.time_start, started_at + offset_minutes * 60) else leg.time_start,
         from_number,
         None if leg.call_from == from_number else leg.call_from,
         to_number,
@@ -158,12 +162,19 @@ def _leg_row(key: int, place: int, call_started_at: int, leg: Record) -> Row:
     )
 
 
+@lru_cache(maxsize=OFFSETS_REMEMBERED_MAX)
 def _minutes(utc_offset: str) -> int:
     """`+08:00` in minutes."""
     minutes = int(utc_offset[1:3]) * 60 + int(utc_offset[4:6])
     return -minutes if utc_offset[0] == "-" else minutes
 
 
-def _is_wall_clock(time_start: str, local: int) -> bool:
-    """Whether a text is what the store would make of these seconds by itself."""
-    return time_start == str(_EPOCH + timedelta(seconds=local))[:19]
+def _is_derived(time_start: str, local: int) -> bool:
+    """Whether a text is what the store would make of these seconds by itself: `2026-04-27 19:04:36`."""
+    if len(time_start) != 19 or time_start[4] != "-" or time_start[10] != " ":
+        return False
+    try:
+        passed = datetime.fromisoformat(time_start) - _LOCAL_EPOCH
+    except ValueError:
+        return False
+    return passed.days * 86_400 + passed.seconds == local
