@@ -1,5 +1,7 @@
 """The command line as a whole: mistakes, help, interruptions."""
 
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -165,3 +167,47 @@ def test_control_c_stops_a_simulation_and_tells_what_came_of_it(house: House) ->
         out, error = simulating.communicate(timeout=30)
     assert "acknowledged" in out
     assert (simulating.returncode, error) == (0, "")
+
+
+def test_control_c_ends_a_command_with_130(house: House, tmp_path: Path) -> None:
+    """Without a word; here one that waits for a secret from a pipe."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    words = [str(ONHOOK), "pbx", "secret", "add", "Office", "--secret-file", str(pipe), "--data", str(house.directory)]
+    waiting = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with pipe.open("w"):  # returns when the command has opened its end
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.communicate(timeout=30) == (b"", b"")
+    assert waiting.returncode == 130
+
+
+def test_a_trace_is_shown_to_who_asks_for_it(onhook: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ONHOOK_TRACE, beside the sentence."""
+    monkeypatch.setenv("ONHOOK_TRACE", "true")
+    code, _, error = onhook("pbx", "remove", "nobody")
+    assert code == 1
+    assert "Traceback" in error
+    assert error.splitlines()[-1].startswith("onhook: there is no PBX")
+
+
+def test_the_sign_in_link_is_for_a_terminal_alone(house: House) -> None:
+    """The token stands in the link that a person sees, and not in output that is kept."""
+    terminal, screen = pty.openpty()
+    words = [
+        str(ONHOOK),
+        "serve",
+        "--intake",
+        "127.0.0.1:0",
+        "--console",
+        "127.0.0.1:0",
+        "--data",
+        str(house.directory),
+    ]
+    house.serving = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=screen, stderr=screen)
+    wait_until(lambda: house.address("hub") is not None)
+    seen = b""
+    while b"Next:" not in seen:
+        seen += os.read(terminal, 4096)
+    token = (house.directory / "admin.token").read_text().strip()
+    assert f"/sign-in?token={token}".encode() in seen
+    os.close(screen)

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from onhook.config import Config
-from onhook.errors import Unavailable
+from onhook.errors import Unavailable, UsageError
 from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
-from onhook.hub.running import read_running
+from onhook.hub.running import holding, read_running
 from onhook.hub.storing import store_at
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
 from onhook.settings.settings import Settings
+
+LOCK_NAME = "rebuild.lock"
 
 Progress = Callable[[int, int], None]
 """Is told how far it is: the number of the last report read, and that of the last there is."""
@@ -24,6 +26,21 @@ async def rebuild(config: Config, progress: Progress) -> int:
 
     Raises `OnhookError`; then the old store stays in its place.
     """
+    with holding(config.data / LOCK_NAME) as is_ours:
+        if not is_ours:
+            raise UsageError(
+                "the store is being made again already", where=str(config.data), todo="wait for that to end"
+            )
+        position = await _rebuild_beside(config, progress)
+    running = read_running(config)
+    if running is None:
+        adopt_rebuilt(config)
+    else:
+        os.kill(running.pid, signal.SIGUSR1)
+    return position
+
+
+async def _rebuild_beside(config: Config, progress: Progress) -> int:
     part = _part(config)
     _remove(part)
     try:
@@ -31,11 +48,6 @@ async def rebuild(config: Config, progress: Progress) -> int:
         part.replace(_rebuilt(config))
     finally:
         _remove(part)
-    running = read_running(config)
-    if running is None:
-        adopt_rebuilt(config)
-    else:
-        os.kill(running.pid, signal.SIGUSR1)
     return position
 
 

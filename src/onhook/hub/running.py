@@ -55,9 +55,8 @@ def only_server(config: Config) -> Iterator[None]:
 
     Raises `UsageError` where another one runs.
     """
-    descriptor = os.open(config.data / LOCK_NAME, os.O_CREAT | os.O_RDWR, SECRET_FILE_MODE)
-    try:
-        if not _locked(descriptor):
+    with holding(config.data / LOCK_NAME) as is_ours:
+        if not is_ours:
             running = read_running(config)
             who = f" (process {running.pid})" if running else ""
             raise UsageError(
@@ -65,9 +64,19 @@ def only_server(config: Config) -> Iterator[None]:
                 where=str(config.data),
                 todo="stop it, or choose another directory with --data",
             )
-        yield
+        try:
+            yield
+        finally:
+            config.running_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[bool]:
+    """Hold the lock of that name, or find that another process has it. It falls with the process, however it ends."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, SECRET_FILE_MODE)
+    try:
+        yield _locked(descriptor)
     finally:
-        config.running_file.unlink(missing_ok=True)
         os.close(descriptor)
 
 

@@ -4,12 +4,26 @@ import asyncio
 from pathlib import Path
 
 from onhook.config import SECRET_FILE_MODE
+from onhook.errors import Unavailable
 from onhook.store.duckdb import open_store
 from onhook.store.store import Store
+
+LOCKED_SECONDS_MAX = 5.0
+LOCKED_STEP_SECONDS = 0.1
+"""How long to wait for a command that has the store open: most are done in less than a second."""
 
 
 async def store_at(path: Path) -> Store:
     """Open the store, making it if it is not there; callers' numbers are inside. Raises `OnhookError`."""
+    for _ in range(round(LOCKED_SECONDS_MAX / LOCKED_STEP_SECONDS)):
+        try:
+            return await _opened(path)
+        except Unavailable:
+            await asyncio.sleep(LOCKED_STEP_SECONDS)
+    return await _opened(path)
+
+
+async def _opened(path: Path) -> Store:
     store = await open_store(path)
     await asyncio.to_thread(path.chmod, SECRET_FILE_MODE)
     return store
