@@ -47,6 +47,7 @@ class Database:
         self._readers = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="store-reader")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._commit = threading.Lock()
+        self._is_broken = False
 
     async def read(self, work: Work[Answer]) -> Answer:
         """Run this with one unchanging view of the store; stopped when the one who waits for it is."""
@@ -83,16 +84,19 @@ class Database:
             return work(_viewing(cursor))
 
     def _kept(self, work: Work[None]) -> None:
+        if self._is_broken:
+            self._connection.close()
+            self._connection = _opened(self._path)
+            self._is_broken = False
         with errors_explained(self._path), self._connection.cursor() as cursor:
             try:
                 cursor.begin()
                 work(cursor)
                 with self._commit:
                     cursor.commit()
-            except duckdb.FatalException:
-                # A commit that the disk refused leaves DuckDB unusable; what the file holds is still whole.
-                self._connection.close()
-                self._connection = _opened(self._path)
+            except (duckdb.FatalException, duckdb.InternalException):
+                # DuckDB refuses all work after such an error, as when the disk was full; what the file holds is whole.
+                self._is_broken = True
                 raise
 
     def _close(self) -> None:
