@@ -5,12 +5,16 @@ kept in `extra` under their own names. Values are frozen.
 """
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 # A call longer than a year is a misreading, not a call: such a value is kept in `extra`, not summed.
 DURATION_SECONDS_MAX = 366 * 86_400
+
+FOLDED_REMEMBERED_MAX = 1_024
+"""Nearly all calls share the same few words; folding each anew would be most of the work of comparing them."""
 
 _FOLDED = re.compile(r"[\s_]+")
 
@@ -49,6 +53,7 @@ NUMBER_FIELDS = frozenset({"call_duration", "talk_duration", "agent_ring_time", 
 """Those of the 18 that are whole numbers; the others are text."""
 
 
+@lru_cache(maxsize=FOLDED_REMEMBERED_MAX)
 def folded(text: str) -> str:
     """`status` and `type` for comparison: case, spaces and underscores do not count (PROTOCOL.md 2.2).
 
