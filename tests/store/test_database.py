@@ -154,8 +154,7 @@ async def put_until_refused(store: Store, calls: list[Call]) -> int:
     for position in range(1_000):
         try:
             await store.put(Batch(calls=calls, quarantined=[], read_again=[], position=position + 1))
-        except Unavailable as refused:
-            assert "did not answer" in str(refused)
+        except Unavailable:
             return position
     pytest.fail("there is no end of this disk")
 

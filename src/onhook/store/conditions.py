@@ -1,5 +1,6 @@
 """Filters as SQL: a row passes exactly when `Filter.matches` or `Filter.matches_call` says so."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,7 +77,13 @@ def _asked(where: Filter) -> dict[str, Any]:
 
 
 def _values(asked: dict[str, Any]) -> dict[str, Any]:
-    compared = {"number": number_of, "call_from": number_of, "call_to": number_of, "status": folded, "type": folded}
+    compared: dict[str, Callable[[str], str]] = {
+        "number": number_of,
+        "call_from": number_of,
+        "call_to": number_of,
+        "status": folded,
+        "type": folded,
+    }
     return {name: compared[name](value) if name in compared else value for name, value in asked.items()}
 
 

@@ -27,7 +27,7 @@ ODD = rf"(^|\x1f)''*([=\-@\t\r]|\+[0-9]*[^0-9\x1f]|\+(\x1f|$))|(^|\x1f)''+\+|{_T
 
 
 def lines(known: Sequence[Offset], of_legs: str) -> str:
-    """The question for rows of `legs` as lines with their ends; moments by the offsets of a zone.
+    """The question for rows of `legs` as lines with their ends, in bytes; moments by the offsets of a zone.
 
     `of_legs` is what stands behind FROM. Nearly all rows hold nothing odd: they are told apart by one look at the whole
     row, and put together as they are.
@@ -40,7 +40,7 @@ def lines(known: Sequence[Offset], of_legs: str) -> str:
     first = f"CASE WHEN cells IS NULL THEN {_joined(plain)} ELSE {_joined(odd)} END"
     last = _joined(_cell(name, known) for name in _LAST)
     return (
-        f"SELECT concat({first}, chr(44), {last}, chr(13), chr(10)) AS line"
+        f"SELECT encode(concat({first}, chr(44), {last}, chr(13), chr(10))) AS line"
         f" FROM (SELECT *, {cells} AS cells FROM {of_legs}) AS legs"
     )
 

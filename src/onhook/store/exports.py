@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -50,13 +50,13 @@ async def export(database: Database, where: Filter, form: ExportFormat, zone_nam
         if form == "parquet":
             pieces = parquet.pieces(database, views[0], condition)
         else:
-            known = await database.in_thread(partial(_offsets, views[0], zone))
             stretches = await database.in_thread(partial(_stretches, views[0], condition))
             conditions = [_within(condition, stretch) for stretch in stretches]
             if form == "xlsx":
+                known = await database.in_thread(partial(_offsets, views[0], condition, zone))
                 pieces = sheets.pieces(database, views[0], conditions, known)
             else:
-                lines = _csv(known) if form == "csv" else _json()
+                lines = _csv(zone) if form == "csv" else _json()
                 pieces = _in_order(database, views, conditions, lines)
         async with aclosing(pieces):
             async for piece in pieces:
@@ -116,11 +116,11 @@ class _Lines(msgspec.Struct, frozen=True):
     piece: Piece
 
 
-def _csv(known: Sequence[Offset]) -> _Lines:
+def _csv(zone: ZoneInfo) -> _Lines:
     def piece(view: duckdb.DuckDBPyConnection, condition: Condition) -> bytes:
-        lines = csv_lines.lines(known, f"legs WHERE {condition.sql}")
+        lines = csv_lines.lines(_offsets(view, condition, zone), f"legs WHERE {condition.sql}")
         rows = view.execute(f"{lines} ORDER BY {ORDER}", condition.values).fetchall()
-        return "".join(row[0] for row in rows).encode()
+        return b"".join(chain.from_iterable(rows))
 
     return _Lines(csv_lines.HEAD, piece)
 
@@ -138,11 +138,13 @@ def _json() -> _Lines:
     return _Lines(b"", piece)
 
 
-def _offsets(view: duckdb.DuckDBPyConnection, zone: ZoneInfo) -> list[Offset]:
-    """The zone's offsets while there were calls, and until the last of them was received."""
+def _offsets(view: duckdb.DuckDBPyConnection, condition: Condition, zone: ZoneInfo) -> list[Offset]:
+    """The zone's offsets while these calls lasted, and until the last of them was received: as a rule, one."""
     first, last = view.execute(
         "SELECT min(least(started_at, received_at // 1000000)),"
         " max(greatest(started_at + coalesce(call_duration, 0), received_at // 1000000)) FROM legs"
+        f" WHERE {condition.sql}",
+        condition.values,
     ).fetchall()[0]
     return offsets(zone, first or 0, last or 0)
 
