@@ -47,6 +47,10 @@ class Reception(Protocol):
         """Seconds, by a clock that never goes back."""
         ...
 
+    def arrived(self, connection: "Connection", chunk: bytes) -> None:
+        """Note what has arrived; `Connection.take` is called with it in a moment."""
+        ...
+
     def welcome(self, connection: "Connection") -> bool:
         """Take in a new connection; False when there are too many."""
         ...
@@ -85,6 +89,8 @@ class Connection(asyncio.Protocol):
         self._peer: str | None = None
         self._turns: deque[_Turn] = deque()
         self._has_begun = False
+        self._untaken = 0
+        self._is_ended = False
         self._is_last = False
         self._lingers = False
         self._is_lingering = False
@@ -101,17 +107,13 @@ class Connection(asyncio.Protocol):
             self._refuse("too_many", lingers=False)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_lingering:
-            self._throw_away(len(data))
-        elif not self._is_last:
-            for request in self._reader.feed(data):
-                self._answer(request)
-            self._look_at_the_rest()
+        self._untaken += 1
+        self._reception.arrived(self, data)
 
     def eof_received(self) -> bool:
         """Some senders close their side once they have sent: what they sent is answered all the same."""
-        self._is_last = True
-        return bool(self._turns)
+        self._is_ended = True
+        return bool(self._turns or self._untaken)
 
     def pause_writing(self) -> None:
         self._is_unread = True
@@ -125,10 +127,25 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._reader.close()
+        if not self._untaken:
+            self._reader.close()
         self._reception.part(self)
 
     # ------------------------------------------------------------ called by the server
+
+    def take(self, chunk: bytes) -> None:
+        """Read what has arrived and have its requests judged, even if the sender left in the meantime."""
+        self._untaken -= 1
+        if self._is_lingering:
+            self._throw_away(len(chunk))
+        elif not self._is_last:
+            for request in self._reader.feed(chunk):
+                self._answer(request)
+            self._look_at_the_rest()
+        if self._transport is None:
+            self._reader.close()
+        elif self._is_ended and not self._turns and not self._untaken:
+            self._transport.close()
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -220,7 +237,7 @@ class Connection(asyncio.Protocol):
             self._read_on_or_not()
         if self._turns:
             return
-        if self._is_last:
+        if self._is_last or (self._is_ended and not self._untaken):
             self._end()
         elif not self._reader.is_midway:
             self._reception.rest(self)

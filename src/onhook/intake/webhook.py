@@ -8,6 +8,7 @@ import asyncio
 import errno
 import resource
 import time
+from contextlib import suppress
 from typing import Protocol
 
 from onhook.clock import Clock
@@ -24,6 +25,13 @@ FILES_SPARED = 64
 
 BACKLOG = 1_024
 """Connections that the kernel holds until we accept them: a burst of a thousand PBXs."""
+
+ROUND_SECONDS = 0.002
+"""Under load, what arrives is read, judged and committed together, so often. One round of forty costs half of forty
+rounds of one: fewer commits, and code that stays in the processor's cache. What arrives after a pause does not wait."""
+
+ROUND_CHUNKS_MAX = 48
+"""A round ends early when so much has arrived: more in one round would gain nothing, and memory stays bounded."""
 
 TICK_SECONDS = 1.0
 """How often deadlines are looked at and the date of the answers is renewed."""
@@ -56,14 +64,17 @@ class WebhookServer:
         self._connections_max = CONNECTIONS_MAX
         self._server: asyncio.Server | None = None
         self._all_gone: asyncio.Event | None = None
+        self._arrived: list[tuple[Connection, bytes]] = []
+        self._round: asyncio.Handle | None = None
+        self._round_at = 0.0
+        self._loop = asyncio.get_running_loop()
         self._tick: asyncio.TimerHandle | None = None
 
     async def start(self, address: Listen) -> int:
         """Listen; returns the port. Raises `UsageError` where that is not possible."""
-        loop = asyncio.get_running_loop()
         self._connections_max = min(CONNECTIONS_MAX, _files_max() - FILES_SPARED)
         try:
-            self._server = await loop.create_server(
+            self._server = await self._loop.create_server(
                 lambda: Connection(self), address.host, address.port, backlog=BACKLOG, reuse_address=True
             )
         except OSError as error:
@@ -75,17 +86,31 @@ class WebhookServer:
         """Take no more connections, commit and answer what was taken, close the others."""
         if self._server is not None:
             self._server.close()
+        self._end_round()
         for connection in list(self._connections):
             connection.finish()
         if self._connections:
             self._all_gone = asyncio.Event()
-            await asyncio.wait([asyncio.create_task(self._all_gone.wait())], timeout=STOP_SECONDS_MAX)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._all_gone.wait(), STOP_SECONDS_MAX)
         for connection in list(self._connections):
             connection.abort()
         if self._tick is not None:
             self._tick.cancel()
 
     # ------------------------------------------------------------ called by connections
+
+    def arrived(self, connection: Connection, chunk: bytes) -> None:
+        """Put it with what else arrives; all of it is read at the end of the round."""
+        self._arrived.append((connection, chunk))
+        if len(self._arrived) == 1:
+            pause = self._round_at + ROUND_SECONDS - self.time()
+            self._round = (
+                self._loop.call_later(pause, self._end_round) if pause > 0 else self._loop.call_soon(self._end_round)
+            )
+        elif len(self._arrived) == ROUND_CHUNKS_MAX and self._round is not None:
+            self._round.cancel()
+            self._round = self._loop.call_soon(self._end_round)
 
     def welcome(self, connection: Connection) -> bool:
         """Take in a new connection; False when there are too many and none is at rest."""
@@ -113,6 +138,16 @@ class WebhookServer:
 
     # ------------------------------------------------------------ ours
 
+    def _end_round(self) -> None:
+        self._round_at = self.time()
+        arrived, self._arrived = self._arrived, []
+        for connection, chunk in arrived:
+            try:
+                connection.take(chunk)
+            except Exception as error:  # noqa: BLE001 - one connection's fault must not disturb the others of its round
+                self._loop.call_exception_handler({"message": "a connection failed", "exception": error})
+                connection.abort()
+
     def _spare_one(self) -> bool:
         """Close the connection that has been without a request for longest."""
         idlest = next(iter(self._resting), None)
@@ -123,11 +158,11 @@ class WebhookServer:
         return True
 
     def _every_tick(self) -> None:
+        self._tick = self._loop.call_later(TICK_SECONDS, self._every_tick)
         self.answers.renew(self._clock.now())
         now = self.time()
         for connection in [one for one in self._connections if one.deadline < now]:
             connection.expire()
-        self._tick = asyncio.get_running_loop().call_later(TICK_SECONDS, self._every_tick)
 
 
 def _files_max() -> int:

@@ -3,11 +3,14 @@
 Laws: numbers are given under the write lock, so their order is the order of commits, and who read up to N never misses
 a lower number. An exact repeat is found by the unique index, whoever appends. A failed append leaves nothing behind.
 
-Three threads beside the event loop: one appends, one reads, one carries the WAL's pages home.
+A swift commit is made in the event loop's own thread: handing it to another costs more than the commit itself, for two
+threads then quarrel about the interpreter's lock. What may take longer, because another process writes or the disk is
+slow, goes to a thread beside it. Two more threads read, and count and carry the WAL's pages home.
 """
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +21,16 @@ from onhook.ledger.sqlite_file import Use, as_ours, connect, make_ready
 
 CHECKPOINT_SECONDS = 0.5
 """Pages go home this long after an append: rarely enough to be cheap, often enough to leave a commit little to do."""
+
+WAL_PAGES_MAX = 8_000
+"""32 MiB. Beyond it, writers are held up while the last pages go home, after which the WAL begins anew."""
+
+SWIFT_SECONDS = 0.005
+"""A commit that takes longer than this is not swift: the event loop must not wait for many like it."""
+
+SLOW_FACTOR = 20
+"""After such a commit the next ones are made beside the event loop, for this many times as long as it took: whatever
+the disk does, the loop waits for it a twentieth of the time at most."""
 
 READ_BYTES_MAX = 32 * 1024 * 1024
 """Bodies in one answer of `read`: 1,000 reports of the largest size would be 256 MiB."""
@@ -56,15 +69,20 @@ class SqliteLedger:
 
     def __init__(self, path: Path) -> None:
         make_ready(path)
+        self._path = path
+        self._here = connect(path, "try")
+        self._slow_until = 0.0
         self._appending = _Lane(path, "append")
         self._reading = _Lane(path, "read")
-        self._checkpointing = _Lane(path, "checkpoint")
+        self._aside = _Lane(path, "aside")
         self._checkpoint_planned: asyncio.TimerHandle | None = None
 
     async def append(self, entries: Sequence[Entry]) -> list[Appended]:
         if not entries:
             return []
-        appended = await self._appending.run(_append, entries)
+        appended = None if time.monotonic() < self._slow_until else self._append_here(entries)
+        if appended is None:
+            appended = await self._appending.run(_append, entries)
         if self._checkpoint_planned is None:
             self._checkpoint_planned = asyncio.get_running_loop().call_later(CHECKPOINT_SECONDS, self._checkpoint)
         return appended
@@ -80,7 +98,7 @@ class SqliteLedger:
 
     async def count(self, marks: Mapping[Mark, int], at: int) -> None:
         if marks:
-            await self._appending.run(_count, marks, at)
+            await self._aside.run(_count, marks, at)
 
     async def tallies(self) -> list[Tally]:
         return await self._reading.run(_tallies)
@@ -88,12 +106,28 @@ class SqliteLedger:
     async def close(self) -> None:
         if self._checkpoint_planned is not None:
             self._checkpoint_planned.cancel()
-        for lane in (self._checkpointing, self._reading, self._appending):
+        for lane in (self._aside, self._reading, self._appending):
             await lane.close()
+        self._here.close()
+
+    def _append_here(self, entries: Sequence[Entry]) -> list[Appended] | None:
+        """Append in this thread; None when another process is writing."""
+        begun_at = time.monotonic()
+        try:
+            appended = _append(self._here, entries)
+        except sqlite3.Error as error:
+            if _is_busy(error):
+                return None
+            raise as_ours(error, self._path) from error
+        finally:
+            ended_at = time.monotonic()
+            if ended_at - begun_at > SWIFT_SECONDS:
+                self._slow_until = ended_at + SLOW_FACTOR * (ended_at - begun_at)
+        return appended
 
     def _checkpoint(self) -> None:
         self._checkpoint_planned = None
-        self._checkpointing.start(_checkpoint_or_leave_it)
+        self._aside.start(_checkpoint_or_leave_it)
 
 
 class _Lane:
@@ -117,6 +151,11 @@ class _Lane:
     async def close(self) -> None:
         await asyncio.to_thread(self._thread.shutdown)
         self._connection.close()
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    """Whether another one writes. The extended codes that only recovery gives are meant too, so the low byte counts."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _append(connection: sqlite3.Connection, entries: Sequence[Entry]) -> list[Appended]:
@@ -250,6 +289,9 @@ def _tallies(connection: sqlite3.Connection) -> list[Tally]:
 def _checkpoint_or_leave_it(connection: sqlite3.Connection) -> None:
     """Carry pages home as far as no reader stands in the way; nothing is lost when it fails, it is done later."""
     try:
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if pages > WAL_PAGES_MAX:
+            # Under load there is always something after what was carried home; this alone reaches the end.
+            connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
     except sqlite3.OperationalError:
         return

@@ -7,6 +7,7 @@ left alone; only its owner may read it, for callers' numbers are inside.
 import os
 import sqlite3
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -27,10 +28,6 @@ at the earliest (PROTOCOL.md 4): one wait for the commit before ours and one for
 
 OPENING_SECONDS_MAX = 5.0
 """How long processes that start at once may stand in each other's way while the file is made."""
-
-CHECKPOINT_PAGES = 8_000
-"""32 MiB of WAL. The ledger's side thread carries pages home every half second; a commit that finds more than this
-finishes what is left, after which the WAL begins anew. So it stays bounded, and no commit waits long for that."""
 
 WAL_BYTES_KEPT = 64 * 1024 * 1024
 """A WAL that grew beyond this, behind a long reader, is cut when it begins anew."""
@@ -66,7 +63,10 @@ SCHEMA = (
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 
-Use = Literal["append", "read", "checkpoint"]
+Use = Literal["try", "append", "read", "aside"]
+"""`try` appends unless another one is writing, `append` waits; `aside` counts and carries the WAL's pages home."""
+
+_BUSY_SECONDS: Mapping[Use, float] = {"try": 0.0, "append": BUSY_SECONDS, "read": BUSY_SECONDS, "aside": 0.2}
 
 
 def make_ready(path: Path) -> None:
@@ -85,12 +85,12 @@ def make_ready(path: Path) -> None:
 
 
 def connect(path: Path, use: Use) -> sqlite3.Connection:
-    """A connection that one thread at a time may use. `append` is durable: a commit returns after the fsync."""
-    connection = _connect(path)
+    """A connection that one thread at a time may use. A commit returns after the fsync."""
+    connection = _connect(path, _BUSY_SECONDS[use])
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")  # on macOS a plain fsync stops at the drive's cache
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES if use == 'append' else 0}")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # no commit shall wait for one
     connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
     connection.execute(f"PRAGMA query_only = {'ON' if use == 'read' else 'OFF'}")
     return connection
@@ -118,7 +118,7 @@ def _own_alone(path: Path) -> None:
 
 
 def _make_schema(path: Path) -> None:
-    connection = _connect(path)
+    connection = _connect(path, BUSY_SECONDS)
     try:
         if _version(connection, path) == 0:
             connection.execute("PRAGMA synchronous = FULL")
@@ -163,8 +163,8 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
         time.sleep(0.01)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
 
 
 def _sync_directory(directory: Path) -> None:
