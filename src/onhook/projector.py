@@ -40,6 +40,14 @@ class _Understood(msgspec.Struct, frozen=True):
     quarantined: list[Quarantined]
 
 
+class _Stretch(msgspec.Struct, frozen=True):
+    """Reports after a number up to another, understood."""
+
+    after: int
+    last: int
+    understood: _Understood
+
+
 class Projector:
     """The only writer of the store."""
 
@@ -49,6 +57,7 @@ class Projector:
         self._dialects = dialects
         self._facts_of = facts_of
         self._turn = asyncio.Lock()
+        self._ahead: asyncio.Task[_Stretch | None] | None = None
         self.trouble = ""
         """Why the last attempt failed, or empty; for people to see."""
 
@@ -57,18 +66,27 @@ class Projector:
 
         A store or disk that is not available is tried again; any other error is raised: going on would be wrong.
         """
-        while True:
-            try:
-                position = await self.step()
-                self.trouble = ""
-            except Unavailable as error:
-                self.trouble = str(error)
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            if position is None:
-                await asyncio.sleep(POLL_SECONDS)
-            else:
-                announce(position)
+        try:
+            while True:
+                await self._follow(announce)
+        finally:
+            if self._ahead is not None:
+                self._ahead.cancel()
+                await asyncio.wait([self._ahead])
+
+    async def _follow(self, announce: Callable[[int], None]) -> None:
+        """One step, or a pause where there is nothing to do or nothing can be done."""
+        try:
+            position = await self.step()
+        except Unavailable as error:
+            self.trouble = str(error)
+            await asyncio.sleep(RETRY_SECONDS)
+            return
+        self.trouble = ""
+        if position is None:
+            await asyncio.sleep(POLL_SECONDS)
+        else:
+            announce(position)
 
     async def catch_up(self, progress: Callable[[int], None] = lambda position: None) -> int:
         """Read all that is in the ledger now; returns the store's position."""
@@ -77,14 +95,17 @@ class Projector:
         return await self._store.position()
 
     async def step(self) -> int | None:
-        """Read the next stretch of the ledger and put it into the store; its last number, or None at the end."""
+        """Read the next stretch of the ledger and put it into the store; its last number, or None at the end.
+
+        While the store keeps one stretch, the next one is being read.
+        """
         async with self._turn:
-            reports = await self._ledger.read(await self._store.position(), BATCH_REPORTS_MAX)
-            if not reports:
+            stretch = await self._next_after(await self._store.position())
+            if stretch is None:
                 return None
-            understood = await asyncio.to_thread(self._understand, reports)
-            await self._put(understood, reports[-1].seq, read_again=())
-            return reports[-1].seq
+            self._ahead = asyncio.create_task(self._read(stretch.last))
+            await self._put(stretch.understood, stretch.last, read_again=())
+            return stretch.last
 
     async def retry(self, seqs: Sequence[int]) -> list[Quarantined]:
         """Read reports of the quarantine again, as after an upgrade; returns those that still cannot be read.
@@ -100,6 +121,22 @@ class Projector:
             read_again = [report.seq for report in reports if report.seq not in unread]
             await self._put(understood, await self._store.position(), read_again)
             return understood.quarantined
+
+    async def _next_after(self, position: int) -> _Stretch | None:
+        """The stretch that was read ahead, if it is this one; else it is read now."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            await asyncio.wait([ahead])
+            stretch = ahead.result()
+            if stretch is not None and stretch.after == position:
+                return stretch
+        return await self._read(position)
+
+    async def _read(self, after: int) -> _Stretch | None:
+        reports = await self._ledger.read(after, BATCH_REPORTS_MAX)
+        if not reports:
+            return None
+        return _Stretch(after, reports[-1].seq, await asyncio.to_thread(self._understand, reports))
 
     def _understand(self, reports: Iterable[Report]) -> _Understood:
         understood = _Understood({}, [])
