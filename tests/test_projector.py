@@ -1,5 +1,6 @@
 """From the ledger to the store, exactly once."""
 
+import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -187,6 +188,30 @@ async def test_a_put_that_fails_before_or_after_is_repeated_without_harm(house: 
     await projector.catch_up()
     count = len(failures)
     assert await house.store.counts() == {"records": count, "calls": count, "quarantined": 0, "position": count}
+
+
+async def test_trouble_is_told_once_when_it_begins_and_once_when_it_ends(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that fails three times in a row is one trouble; afterwards the call is there."""
+    monkeypatch.setattr("onhook.projector.RETRY_SECONDS", 0)
+    told: list[str] = []
+    failing: Any = Failing(house.store, ["before"] * 3)
+    projector = Projector(
+        ledger=house.ledger,
+        store=failing,
+        dialects=DIALECTS,
+        facts_of=lambda sn: PbxFacts(),
+        tell_trouble=lambda error: told.append(str(error)),
+    )
+    await house.ledger.append([entry(event(0, "1001"))])
+    announced: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    running = asyncio.create_task(projector.run(announced.set_result))
+    assert await announced == 1
+    running.cancel()
+    await asyncio.wait([running])
+    assert told == ["the disk is full", "None"]
+    assert len(await house.calls()) == 1
 
 
 LEGS = [

@@ -49,17 +49,28 @@ class _Stretch(msgspec.Struct, frozen=True):
 
 
 class Projector:
-    """The only writer of the store."""
+    """The only writer of the store.
 
-    def __init__(self, *, ledger: Ledger, store: Store, dialects: Dialects, facts_of: FactsOf) -> None:
+    `tell_trouble` is told the error when it cannot go on for now, and None when it can again.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        store: Store,
+        dialects: Dialects,
+        facts_of: FactsOf,
+        tell_trouble: Callable[[Unavailable | None], None] = lambda _: None,
+    ) -> None:
         self._ledger = ledger
         self._store = store
         self._dialects = dialects
         self._facts_of = facts_of
         self._turn = asyncio.Lock()
         self._ahead: asyncio.Task[_Stretch | None] | None = None
-        self.trouble = ""
-        """Why the last attempt failed, or empty; for people to see."""
+        self._tell_trouble = tell_trouble
+        self._is_in_trouble = False
 
     async def run(self, announce: Callable[[int], None]) -> None:
         """Follow the ledger for ever; tells `announce` each new position. Ends by cancellation only.
@@ -79,14 +90,20 @@ class Projector:
         try:
             position = await self.step()
         except Unavailable as error:
-            self.trouble = str(error)
+            self._note(error)
             await asyncio.sleep(RETRY_SECONDS)
             return
-        self.trouble = ""
+        self._note(None)
         if position is None:
             await asyncio.sleep(POLL_SECONDS)
         else:
             announce(position)
+
+    def _note(self, trouble: Unavailable | None) -> None:
+        """Tell when trouble begins and when it ends, not each time in between."""
+        if (trouble is not None) is not self._is_in_trouble:
+            self._is_in_trouble = trouble is not None
+            self._tell_trouble(trouble)
 
     async def catch_up(self, progress: Callable[[int], None] = lambda position: None) -> int:
         """Read all that is in the ledger now; returns the store's position."""

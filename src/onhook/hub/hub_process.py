@@ -1,6 +1,7 @@
 """The process that does the rest: reads the ledger, fills the store, serves the pages and the API."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from onhook.clock import Clock
 from onhook.config import Address, Config
 from onhook.console.app import console_app
 from onhook.console.feed import Feed
+from onhook.errors import OnhookError
 from onhook.hub.child import Opened, run_child
 from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
@@ -29,7 +31,13 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     ledger = SqliteLedger(config.ledger_file)
     adopt_rebuilt(config)
     store = await store_at(config.store_file)
-    projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=SettingsFacts(settings))
+    projector = Projector(
+        ledger=ledger,
+        store=store,
+        dialects=all_dialects(),
+        facts_of=SettingsFacts(settings),
+        tell_trouble=_tell_trouble,
+    )
     feed = Feed()
     app = console_app(
         store=store,
@@ -53,6 +61,14 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         await store.close()
         await ledger.close()
         settings.close()
+
+
+def _tell_trouble(error: OnhookError | None) -> None:
+    log = logging.getLogger("projector")
+    if error is None:
+        log.info("calls are being put into the store again")
+    else:
+        log.error("calls cannot be put into the store now: they wait in the ledger", extra={"error": str(error)})
 
 
 if __name__ == "__main__":
