@@ -34,6 +34,8 @@ YEASTAR = Yeastar()
 def run(records: int) -> list[Row]:
     """Project so many reports into an empty store, then some thousands into a large one, then at a steady rate."""
     with tempfile.TemporaryDirectory(prefix="onhook-bench-") as directory:
+        for name in ("empty", "small", "large", "lag"):
+            (Path(directory) / name).mkdir()
         return asyncio.run(_all(Path(directory), records))
 
 
@@ -52,7 +54,7 @@ async def _all(directory: Path, records: int) -> list[Row]:
             f"{few / many:.2f}",
             "2 x the former",
         ),
-        Row(f"behind, at {LAG_RATE:,} reports a second", f"{lag * 1000:.0f} ms at most", "", "less than 1 s"),
+        Row(f"behind, at {LAG_RATE:,} reports a second", f"{lag * 1000:.0f} ms, 95th percentile", "", "less than 1 s"),
     ]
 
 
@@ -80,11 +82,13 @@ def _body(second: int, sequence: int, leg: int, call_to: str) -> bytes:
     stamp = datetime.fromtimestamp(second + 3 * 3600, UTC)
     start = datetime.fromtimestamp(second + 3 * 3600 + 7 * leg, UTC)
     members = (
-        f'"call_id":"{second}.{sequence}","time_start":"{start:%Y-%m-%d %H:%M:%S}","call_from":"555{sequence % 9973:04}",'
+        f'"call_id":"{second}.{sequence}","time_start":"{start:%Y-%m-%d %H:%M:%S}",'
+        f'"call_from":"555{sequence % 9973:04}",'
         f'"call_to":"{call_to}","call_duration":{20 + sequence % 300},"talk_duration":{sequence % 20},'
         f'"src_trunk_name":"Trunk-A","dst_trunk_name":"","pin_code":"","status":"ANSWERED","type":"Inbound",'
         f'"recording":"","did_number":"5550000","did_name":"","agent_ring_time":0,'
-        f'"uid":"{stamp:%Y%m%d%H%M%S}{sequence % 1048576:05X}","call_note_id":"{stamp:%Y%m%d%H%M%S}-{sequence % 9973:05X}",'
+        f'"uid":"{stamp:%Y%m%d%H%M%S}{sequence % 1048576:05X}",'
+        f'"call_note_id":"{stamp:%Y%m%d%H%M%S}-{sequence % 9973:05X}",'
         f'"enb_call_note":4,"is_display":1,"realclidnum":""'
     )
     escaped = members.replace('"', '\\"')
@@ -93,7 +97,6 @@ def _body(second: int, sequence: int, leg: int, call_to: str) -> bytes:
 
 async def _sustained(directory: Path, entries: list[Entry], stored: int) -> float:
     """Records a second, all of them waiting in the ledger."""
-    directory.mkdir()
     ledger = SqliteLedger(directory / "ledger.db")
     for begin in range(0, len(entries), APPEND_ROWS):
         await ledger.append(entries[begin : begin + APPEND_ROWS])
@@ -111,14 +114,16 @@ async def _sustained(directory: Path, entries: list[Entry], stored: int) -> floa
 
 async def _lag(directory: Path, entries: list[Entry]) -> float:
     """The 95th percentile of how long a report took to be seen, at a steady rate."""
-    directory.mkdir()
     ledger, store = SqliteLedger(directory / "ledger.db"), await open_store(directory / "calls.duckdb")
     appended_at: dict[int, float] = {}
     waited: list[float] = []
+    everything_seen = asyncio.Event()
 
     def announce(position: int) -> None:
         now = time.perf_counter()
         waited.extend(now - appended_at.pop(seq) for seq in list(appended_at) if seq <= position)
+        if position == len(entries):
+            everything_seen.set()
 
     projecting = asyncio.create_task(_projector(ledger, store).run(announce))
     step = LAG_RATE // 50
@@ -127,8 +132,7 @@ async def _lag(directory: Path, entries: list[Entry]) -> float:
         for one in await ledger.append(entries[begin : begin + step]):
             appended_at[one.seq] = time.perf_counter()
         await asyncio.sleep(max(0, next_at - time.perf_counter()))
-    while await store.position() < len(entries):
-        await asyncio.sleep(0.01)
+    await everything_seen.wait()
     projecting.cancel()
     await asyncio.wait([projecting])
     await store.close()
