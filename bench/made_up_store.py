@@ -37,7 +37,7 @@ FROM range($since, $until) AS numbers(n)
 """
 
 _LEGS = f"""
-INSERT INTO legs ({", ".join(LEGS)})
+INSERT INTO legs ({", ".join(LEGS)}, is_odd)
 SELECT epoch, pbx.sn, call_id, place, epoch, epoch + place * 7, 120, NULL,
   CASE type WHEN 'Inbound' THEN outside WHEN 'Internal' THEN (1000 + g // 500 % 500)::VARCHAR ELSE extension END, NULL,
   CASE WHEN place = legs - 1 THEN CASE type WHEN 'Outbound' THEN outside ELSE extension END
@@ -51,7 +51,7 @@ SELECT epoch, pbx.sn, call_id, place, epoch, epoch + place * 7, 120, NULL,
   stamp || upper(lpad(to_hex(h % 1048576), 5, '0')),
   CASE WHEN is_recorded THEN stamp || '-' || upper(lpad(to_hex(g % 1048576), 5, '0')) ELSE '' END,
   is_recorded::INTEGER, '{{"is_display":1,"realclidnum":""}}', pbx.pbx, 'ids', 'webhook',
-  (epoch + ring + talk) * 1000000 + (h % 1000000)::BIGINT, n * 2 + place
+  (epoch + ring + talk) * 1000000 + (h % 1000000)::BIGINT, n * 2 + place, false
 FROM (SELECT *, unnest(range(legs)) AS place FROM ({_CALLS})) ORDER BY n, place
 """
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from onhook.cdr.cells import harmless
 from onhook.store import csv_lines
-from onhook.store.schema import LEGS
+from onhook.store.schema import TABLES
 from onhook.store.zones import Offset
 
 TEXT = "unnest($texts) AS text"
@@ -43,7 +43,7 @@ def test_a_telephone_number_is_plain() -> None:
 
 def test_every_column_is_a_column() -> None:
     """The line can be made of the table as it is, with and without changes of the clock."""
-    columns = ", ".join(f"NULL::{kind} AS {name}" for name, kind in LEGS.items())
+    columns = ", ".join(f"NULL::{kind} AS {name}" for name, kind in TABLES["legs"].items())
     for known in ([Offset(0, 0)], [Offset(0, 3600), Offset(5, -12_600)]):
         with duckdb.connect() as connection:
             ((line,),) = connection.execute(csv_lines.lines(known, f"(SELECT {columns})")).fetchall()

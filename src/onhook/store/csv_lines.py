@@ -26,15 +26,18 @@ _TO_BE_QUOTED = r'[",\r\n]'
 ODD = rf"(^|\x1f)''*([=\-@\t\r]|\+[0-9]*[^0-9\x1f]|\+(\x1f|$))|(^|\x1f)''+\+|{_TO_BE_QUOTED}"
 
 
+_TEXTS = [expression(name) for name in _OF_PBX]
+
+IS_ODD = f"regexp_matches(concat_ws(chr(31), {', '.join(_TEXTS)}), '{ODD}')"
+"""Whether a row of `legs` needs care; asked once, when it is put, because half the price of a line would be this."""
+
+
 def lines(known: Sequence[Offset], of_legs: str) -> str:
     """The question for rows of `legs` as lines with their ends, in bytes; moments by the offsets of a zone.
 
-    `of_legs` is what stands behind FROM. Nearly all rows hold nothing odd: they are told apart by one look at the whole
-    row, and put together as they are.
+    `of_legs` is what stands behind FROM. Nearly all rows hold nothing odd, and are put together as they are.
     """
-    texts = [expression(name) for name in _OF_PBX]
-    is_odd = f"regexp_matches(concat_ws(chr(31), {', '.join(texts)}), '{ODD}')"
-    cells = f"CASE WHEN {is_odd} THEN list_transform([{', '.join(texts)}], lambda text: {text_cell('text')}) END"
+    cells = f"CASE WHEN is_odd THEN list_transform([{', '.join(_TEXTS)}], lambda text: {text_cell('text')}) END"
     odd = (f"cells[{_OF_PBX.index(name) + 1}]" if name in _OF_PBX else expression(name) for name in _FIRST)
     plain = (expression(name) for name in _FIRST)
     first = f"CASE WHEN cells IS NULL THEN {_joined(plain)} ELSE {_joined(odd)} END"

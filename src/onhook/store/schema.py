@@ -51,7 +51,10 @@ LEGS = {
     "received_at": "BIGINT",  # microseconds
     "seq": "BIGINT",
 }
-"""One row per leg."""
+"""One row per leg, as it is handed in."""
+
+LEGS_DERIVED = {"is_odd": "BOOLEAN"}  # whether one of its texts needs care in CSV
+"""What the database adds when a leg is put."""
 
 CALLS = {
     "call_key": "BIGINT",
@@ -79,7 +82,7 @@ CALLS = {
 
 TABLES = {
     "about": {"version": "BIGINT", "position": "BIGINT"},
-    "legs": LEGS,
+    "legs": {**LEGS, **LEGS_DERIVED},
     "calls": CALLS,
     "quarantine": {
         "seq": "BIGINT",

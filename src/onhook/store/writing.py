@@ -5,21 +5,30 @@ from collections.abc import Sequence
 import duckdb
 
 from onhook.cdr.record import Call
+from onhook.store.csv_lines import IS_ODD
 from onhook.store.rows import Row, call_row, leg_rows, quarantine_rows
-from onhook.store.schema import call_key
+from onhook.store.schema import LEGS, call_key
 from onhook.store.store import Batch, CallKey
 
 
 def put(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     """Replace what stood under the keys of these calls; within the transaction of the one who calls."""
     _remove_calls(connection, _stored(connection, batch.calls))
-    _append(connection, "legs", [row for call in batch.calls for row in leg_rows(call)])
+    _append_legs(connection, [row for call in batch.calls for row in leg_rows(call)])
     _append(connection, "calls", [call_row(call) for call in batch.calls])
     gone = sorted({*batch.read_again, *(one.seq for one in batch.quarantined)})
     if gone:
         connection.execute("DELETE FROM quarantine WHERE seq IN (SELECT unnest($1))", [gone])
     _append(connection, "quarantine", quarantine_rows(batch.quarantined))
     connection.execute("UPDATE about SET position = greatest(position, $1)", [batch.position])
+
+
+def _append_legs(connection: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> None:
+    if rows:
+        # `appender_data` is DuckDB's name for the rows that were handed in.
+        question = f"INSERT INTO legs ({', '.join(LEGS)}, is_odd) SELECT {', '.join(LEGS)}, {IS_ODD} FROM appender_data"
+        with connection.query_appender(question, dict(LEGS)) as appender:
+            appender.append_rows(rows)
 
 
 def _append(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Row]) -> None:
