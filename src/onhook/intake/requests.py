@@ -66,7 +66,7 @@ class RequestReader:
         except httptools.HttpParserCallbackError:
             raise  # a fault of ours
         except httptools.HttpParserUpgrade:
-            self._is_over = True  # what follows is no HTTP; the request itself is whole
+            self._is_over = True  # what would follow is no HTTP; the request itself is whole
         except httptools.HttpParserError:
             self._refuse("bad_request")
         if self.is_midway and was_midway:
@@ -122,7 +122,7 @@ class RequestReader:
         if self._is_over:
             return
         assert self._parser is not None
-        is_last = not self._parser.should_keep_alive()
+        is_last = self._parser.should_upgrade() or not self._parser.should_keep_alive()
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._whole.append(Request(self._parser.get_method(), self._path, self._signature, body, is_last))
         self._is_over = is_last
