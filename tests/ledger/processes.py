@@ -1,0 +1,47 @@
+"""Programs that the tests of the ledger run beside themselves: `python -m tests.ledger.processes append FILE 1 500`."""
+
+import asyncio
+import resource
+import sys
+from pathlib import Path
+
+from onhook.errors import Unavailable
+from onhook.ledger.sqlite import SqliteLedger
+from tests.ledger.entries import entries, entry
+
+
+async def append(path: Path, first: int, last: int) -> None:
+    """One by one; tells each that is durable."""
+    ledger = SqliteLedger(path)
+    for number in range(first, last + 1):
+        await ledger.append([entry(number)])
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
+    await ledger.close()
+
+
+async def fill(path: Path, file_bytes_max: int) -> None:
+    """Append until no file may grow any more, then lift the limit and append again; tells what was durable."""
+    ledger = SqliteLedger(path)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes_max, hard))
+    number, refused = 0, 0
+    while refused < 20:
+        try:
+            await ledger.append(entries(number, number + 9))
+            sys.stdout.write("".join(f"{n}\n" for n in range(number, number + 10)))
+        except Unavailable:
+            refused += 1
+        number += 10
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    await ledger.append([entry(number)])
+    sys.stdout.write(f"{number}\n")
+    await ledger.close()
+
+
+if __name__ == "__main__":
+    what, path, *numbers = sys.argv[1:]
+    program = (
+        append(Path(path), int(numbers[0]), int(numbers[1])) if what == "append" else fill(Path(path), int(numbers[0]))
+    )
+    asyncio.run(program)
