@@ -1,5 +1,7 @@
 """What every store must hold: a suite that each engine runs, by giving it a fixture `stores` that opens empty ones."""
 
+import asyncio
+import contextlib
 import csv
 import io
 import json
@@ -347,6 +349,19 @@ class StoreContract:
         await pieces.aclose()  # type: ignore[attr-defined] # ours are generators
         await store.put(batch(call(), position=2))
         assert (await store.counts())["calls"] == 301
+
+    @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "xlsx"])
+    async def test_an_export_can_be_given_up_at_any_moment(self, store: Store, form: ExportFormat) -> None:
+        """Cancelled while it works, it leaves no thread, no file and no view behind."""
+        await store.put(batch(*(call() for _ in range(300))))
+        for turns in range(12):
+            task = asyncio.create_task(exported(store, form))
+            for _ in range(turns):
+                await asyncio.sleep(0.002)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        assert (await exported(store, "csv")).count(b"\r\n") == 301
 
     async def test_an_unknown_zone_is_refused(self, store: Store) -> None:
         """Before the first byte."""

@@ -7,7 +7,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +31,9 @@ TEMPORARY_FILES_MAX = "20GiB"
 CHECKPOINT_AT = "64MiB"
 """How long the write-ahead log grows before it is made part of the file: some 150,000 records. Smaller makes the last
 rows compress again and again; larger makes a start after a crash longer than a second."""
+
+INTERRUPT_SECONDS = 0.05
+"""Work that had not come to its next question when it was interrupted is interrupted again."""
 
 REBUILD = "run `onhook rebuild`, which makes it again from the ledger"
 
@@ -62,18 +65,30 @@ class Database:
         """Run this as one transaction: all of it is kept, on disk, or nothing. Raises `Unavailable`."""
         await asyncio.get_running_loop().run_in_executor(self._writer, self._kept, work)
 
-    def views(self, count: int) -> list[duckdb.DuckDBPyConnection]:
+    async def views(self, count: int) -> list[duckdb.DuckDBPyConnection]:
         """Connections that all see the same state of the store until they are closed; for work in several threads."""
-        with self._commit, errors_explained(self._path):
-            return [_viewing(self._connection.cursor()) for _ in range(count)]
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._views, count)
 
-    async def in_thread(self, work: Callable[[], Answer]) -> Answer:
-        """Run this in one of the readers' threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._explained, work)
+    async def in_thread(self, work: Callable[[], Answer], view: duckdb.DuckDBPyConnection) -> Answer:
+        """Run this, which uses a view, in one of the readers' threads; whoever gives it up waits until it has ended."""
+        running = asyncio.get_running_loop().run_in_executor(self._readers, self._explained, work)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            while not running.done():
+                view.interrupt()
+                with suppress(asyncio.CancelledError):  # given up twice is given up
+                    await asyncio.wait([running], timeout=INTERRUPT_SECONDS)
+            running.exception()  # of what was given up nobody wants to hear
+            raise
 
     async def close(self) -> None:
         """Wait for what is under way, and let go of the file."""
         await asyncio.to_thread(self._close)
+
+    def _views(self, count: int) -> list[duckdb.DuckDBPyConnection]:
+        with self._commit, errors_explained(self._path):
+            return [_viewing(self._connection.cursor()) for _ in range(count)]
 
     def _explained(self, work: Callable[[], Answer]) -> Answer:
         with errors_explained(self._path):

@@ -50,10 +50,11 @@ async def export(database: Database, where: Filter, form: ExportFormat, zone_nam
         if form == "parquet":
             pieces = parquet.pieces(database, views[0], condition)
         else:
-            stretches = await database.in_thread(partial(_stretches, views[0], condition))
+            stretches = await database.in_thread(partial(_stretches, views[0], condition), views[0])
             conditions = [_within(condition, stretch) for stretch in stretches]
             if form == "xlsx":
-                known = await database.in_thread(partial(_offsets, views[0], condition, zone))
+                await database.in_thread(partial(sheets.check, views[0], condition), views[0])
+                known = await database.in_thread(partial(_offsets, views[0], condition, zone), views[0])
                 pieces = sheets.pieces(database, views[0], conditions, known)
             else:
                 lines = _csv(zone) if form == "csv" else _json()
@@ -77,31 +78,20 @@ async def _in_order(
         for number, condition in enumerate(conditions):
             if len(under_way) == len(views):
                 yield await under_way.popleft()
-            make = partial(lines.piece, views[number % len(views)], condition)
-            under_way.append(asyncio.create_task(database.in_thread(make)))
+            view = views[number % len(views)]
+            make = partial(lines.piece, view, condition)
+            under_way.append(asyncio.create_task(database.in_thread(make, view)))
         while under_way:
             yield await under_way.popleft()
     finally:
-        await _given_up(views, under_way)
-
-
-async def _given_up(views: Sequence[duckdb.DuckDBPyConnection], under_way: Sequence[asyncio.Task[bytes]]) -> None:
-    """What nobody waits for any more is stopped, and its thread is free again."""
-    for task in under_way:
-        while not task.done():
-            for view in views:
-                view.interrupt()
-            await asyncio.wait([task], timeout=_INTERRUPT_SECONDS)
-    await asyncio.gather(*under_way, return_exceptions=True)
-
-
-_INTERRUPT_SECONDS = 0.05
-"""A thread that had not begun when it was interrupted is interrupted again."""
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
 
 @asynccontextmanager
 async def _views(database: Database, count: int) -> AsyncIterator[list[duckdb.DuckDBPyConnection]]:
-    views = await database.in_thread(partial(database.views, count))
+    views = await database.views(count)
     try:
         yield views
     finally:

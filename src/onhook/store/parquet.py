@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator
 from functools import partial
+from typing import IO
 
 import duckdb
 
@@ -25,29 +26,33 @@ async def pieces(
     database: Database, view: duckdb.DuckDBPyConnection, condition: Condition
 ) -> AsyncGenerator[bytes, None]:
     """The file; moments as UTC timestamps, texts and numbers under their own names."""
-    reading, writing = os.pipe()
-    copied = asyncio.create_task(database.in_thread(partial(_copy, view, condition, writing)))
+    reading, writing = (os.fdopen(end, mode, 0) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+    copied = asyncio.create_task(database.in_thread(partial(_copy, view, condition, writing), view))
+    reader = asyncio.StreamReader()
+    transport: asyncio.ReadTransport | None = None
     try:
-        while piece := await asyncio.to_thread(os.read, reading, PIECE_BYTES_MAX):
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), reading
+        )
+        while piece := await reader.read(PIECE_BYTES_MAX):
             yield piece
+        await copied
     finally:
         # Whoever still writes into the pipe learns that nobody reads any more.
-        os.close(reading)
-        view.interrupt()
-        await asyncio.wait([copied])
-    await copied
+        (reading if transport is None else transport).close()
+        copied.cancel()
+        await asyncio.gather(copied, return_exceptions=True)
+        writing.close()
 
 
-def _copy(view: duckdb.DuckDBPyConnection, condition: Condition, pipe: int) -> None:
+def _copy(view: duckdb.DuckDBPyConnection, condition: Condition, pipe: IO[bytes]) -> None:
     columns = ", ".join(f"{_typed(name)} AS {name}" for name in RECORD_COLUMNS)
-    try:
+    with pipe:
         view.execute(
             f"COPY (SELECT {columns} FROM legs WHERE {condition.sql} ORDER BY {ORDER})"
-            f" TO '/dev/fd/{pipe}' (FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP_ROWS})",
+            f" TO '/dev/fd/{pipe.fileno()}' (FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP_ROWS})",
             condition.values,
         )
-    finally:
-        os.close(pipe)
 
 
 def _typed(column: str) -> str:

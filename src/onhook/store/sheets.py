@@ -14,6 +14,7 @@ from onhook.errors import UsageError
 from onhook.store.conditions import Condition
 from onhook.store.csv_lines import moments
 from onhook.store.database import Database
+from onhook.store.rows import Row
 from onhook.store.schema import RECORD_COLUMNS, expression
 from onhook.store.zones import Offset
 
@@ -26,13 +27,23 @@ SHEETS_MAX = 5
 PIECE_BYTES_MAX = 256 * 1024
 
 
+def check(view: duckdb.DuckDBPyConnection, condition: Condition) -> None:
+    """Raises `UsageError` for more records than a workbook holds, before anything is sent."""
+    ((records,),) = view.execute(f"SELECT count(*) FROM legs WHERE {condition.sql}", condition.values).fetchall()
+    if records > SHEETS_MAX * SHEET_ROWS_MAX:
+        raise UsageError(
+            f"a workbook holds {SHEETS_MAX * SHEET_ROWS_MAX} records at most, and these are {records}",
+            todo="ask for less, or for CSV",
+        )
+
+
 async def pieces(
     database: Database, view: duckdb.DuckDBPyConnection, conditions: Sequence[Condition], known: Sequence[Offset]
 ) -> AsyncGenerator[bytes, None]:
     """The file; `conditions` are its stretches of time in order, moments are by the offsets of a zone."""
-    with tempfile.TemporaryDirectory(prefix="onhook-xlsx-", ignore_cleanup_errors=True) as directory:
+    with tempfile.TemporaryDirectory(prefix="onhook-xlsx-") as directory:
         path = Path(directory) / "records.xlsx"
-        await database.in_thread(partial(_write, path, view, conditions, known))
+        await database.in_thread(partial(_write, path, view, conditions, known), view)
         with path.open("rb") as file:
             while piece := file.read(PIECE_BYTES_MAX):
                 yield piece
@@ -41,24 +52,29 @@ async def pieces(
 def _write(
     path: Path, view: duckdb.DuckDBPyConnection, conditions: Sequence[Condition], known: Sequence[Offset]
 ) -> None:
-    book = xlsxwriter.Workbook(str(path), {"constant_memory": True, "tmpdir": str(path.parent), "in_memory": False})
+    book = xlsxwriter.Workbook(str(path), {"constant_memory": True, "tmpdir": str(path.parent)})
+    try:
+        _fill(book, _rows(view, conditions, known))
+    except BaseException:
+        for sheet in book.worksheets():
+            sheet.row_data_fh.close()
+        raise
+    book.close()
+
+
+def _fill(book: Any, rows: Iterator[Row]) -> None:
     # Excel takes a text in such a cell for a text even after somebody edited it.
-    as_text = book.add_format({"quote_prefix": True})
-    sheet, line, sheets = _sheet(book), 0, 1
-    for row in _rows(view, conditions, known):
+    marked = book.add_format({"quote_prefix": True})
+    sheet, line = _sheet(book), 0
+    for row in rows:
         if line == SHEET_ROWS_MAX:
-            if sheets == SHEETS_MAX:
-                raise UsageError(
-                    f"a workbook holds {SHEETS_MAX * SHEET_ROWS_MAX} records at most", todo="ask for less, or for CSV"
-                )
-            sheet, line, sheets = _sheet(book), 0, sheets + 1
+            sheet, line = _sheet(book), 0
         line += 1
         for place, value in enumerate(row):
             if isinstance(value, int):
                 sheet.write_number(line, place, value)
             elif value:
-                sheet.write_string(line, place, value, as_text if harmless(value) != value or value[0] == "+" else None)
-    book.close()
+                sheet.write_string(line, place, value, marked if value[0] == "+" or harmless(value) != value else None)
 
 
 def _sheet(book: Any) -> Any:
@@ -69,9 +85,7 @@ def _sheet(book: Any) -> Any:
     return sheet
 
 
-def _rows(
-    view: duckdb.DuckDBPyConnection, conditions: Sequence[Condition], known: Sequence[Offset]
-) -> Iterator[tuple[Any, ...]]:
+def _rows(view: duckdb.DuckDBPyConnection, conditions: Sequence[Condition], known: Sequence[Offset]) -> Iterator[Row]:
     texts = moments(known)
     columns = ", ".join(f"{texts.get(name) or expression(name)} AS {name}_" for name in RECORD_COLUMNS)
     for condition in conditions:
