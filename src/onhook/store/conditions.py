@@ -21,6 +21,8 @@ _LEG_FILTERS = {
 }
 """What a call answers by any of its legs."""
 
+_ITS_LEG = "legs.call_key = calls.call_key AND legs.sn = calls.sn AND legs.call_id = calls.call_id"
+
 _ROW_FILTERS = {
     "since": "started_at >= $since",
     "until": "started_at < $until",
@@ -59,7 +61,7 @@ def for_calls(where: Filter, since: int | None = None, until: int | None = None)
     stretch = _stretch("call_started_at", _later(asked.get("since"), since), _earlier(asked.get("until"), until))
     narrow = "".join(f" AND {test}" for test in (*stretch, *_corner(where)))
     tests = [
-        f"(sn, call_id) IN (SELECT (sn, call_id) FROM legs WHERE {_LEG_FILTERS[name]}{narrow})"
+        f"EXISTS (SELECT 1 FROM legs WHERE {_ITS_LEG} AND {_LEG_FILTERS[name]}{narrow})"
         if name in _LEG_FILTERS
         else _ROW_FILTERS[name]
         for name in asked

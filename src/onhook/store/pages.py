@@ -1,7 +1,7 @@
 """Pages of records and of calls, the latest first.
 
 Most pages are full of recent rows, so ever longer stretches of time are looked at, from the end backwards, until there
-are enough. First only when the rows began is asked; then the few rows that make the page are read whole.
+are enough. First only the numbers of the rows are asked for; then the few that make the page are read whole.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ from onhook.cdr.record import Call, Record
 from onhook.errors import UsageError
 from onhook.store.conditions import Condition, for_calls, for_legs
 from onhook.store.cursors import Cursor, read, written
-from onhook.store.rows import call_from, record_from, seconds
+from onhook.store.rows import Row, call_from, record_from, seconds
 from onhook.store.schema import CALLS, DERIVED, call_key, record_selection
 from onhook.store.store import PAGE_MAX, CallKey, CallPage, RecordPage
 
@@ -37,13 +37,7 @@ def records(connection: duckdb.DuckDBPyConnection, where: Filter, limit: int, cu
     condition = _after(for_legs(where), cursor, DERIVED["record_id"])
     stretches = _stretches(connection, "legs", where, cursor)
     found = _found(connection, "legs", lambda since, until: _within(condition, since, until), limit, stretches)
-    if found is None:
-        return RecordPage([], None)
-    rows = connection.execute(
-        f"SELECT {record_selection()} FROM legs WHERE {found.sql} ORDER BY started_at DESC, record_id_ DESC"
-        f" LIMIT {limit + 1}",
-        found.values,
-    ).fetchall()
+    rows = _read(connection, f"SELECT {record_selection()} FROM legs", "record_id_", found, limit)
     page = [record_from(row) for row in rows[:limit]]
     is_last = len(rows) <= limit
     return RecordPage(
@@ -59,13 +53,8 @@ def calls(connection: duckdb.DuckDBPyConnection, where: Filter, limit: int, curs
         return _after(for_calls(where, since, until), cursor, _CALL_NAME)
 
     found = _found(connection, "calls", within, limit, _stretches(connection, "calls", where, cursor))
-    if found is None:
-        return CallPage([], None)
-    rows = connection.execute(
-        f"SELECT {', '.join(CALLS)}, {_CALL_NAME} AS name FROM calls WHERE {found.sql}"
-        f" ORDER BY started_at DESC, name DESC LIMIT {limit + 1}",
-        found.values,
-    ).fetchall()
+    selection = f"SELECT {', '.join(CALLS)}, {_CALL_NAME} AS name FROM calls"
+    rows = _read(connection, selection, "name", found, limit)
     page = _whole(connection, [dict(zip(CALLS, row[:-1], strict=True)) for row in rows[:limit]])
     is_last = len(rows) <= limit
     return CallPage(
@@ -132,27 +121,38 @@ def _found(
     within: Callable[[int, int], Condition],
     limit: int,
     stretches: Iterator[Stretch],
-) -> Condition | None:
-    """A condition for the shortest stretch of time that has the whole page and one row more; None for no row at all.
+) -> list[int]:
+    """The numbers of the rows of the page, and of one row more.
 
-    Rows that began in the same second as the last of them are in it, too: which of them belong to the page is decided
-    by their names.
+    All rows that began in the same second as the last of them are among them: which belong to the page is decided by
+    their names.
     """
-    wanted, end = limit + 1, None
-    begin = 0
+    found: list[tuple[int, int]] = []
     for since, until in stretches:
-        end = until if end is None else end
-        condition = within(since, until)
-        begun = connection.execute(
-            f"SELECT started_at FROM {table} WHERE {condition.sql} ORDER BY started_at DESC LIMIT {wanted}",
-            condition.values,
-        ).fetchall()
-        wanted -= len(begun)
-        if begun:
-            begin = begun[-1][0]
-        if not wanted:
-            break
-    return None if wanted > limit or end is None else within(begin, end)
+        question = f"SELECT started_at, rowid FROM {table} WHERE {{}} ORDER BY started_at DESC LIMIT {limit + 1}"
+        found += _ask(connection, question, within(since, until))
+        if len(found) > limit:
+            last = found[-1][0]
+            crowd = _ask(connection, f"SELECT rowid FROM {table} WHERE {{}}", within(last, last + 1))
+            return [row for begun, row in found if begun > last] + [row for (row,) in crowd]
+    return [row for _, row in found]
+
+
+def _ask(connection: duckdb.DuckDBPyConnection, question: str, condition: Condition) -> list[Row]:
+    return connection.execute(question.format(condition.sql), condition.values).fetchall()
+
+
+def _read(
+    connection: duckdb.DuckDBPyConnection, selection: str, name: str, numbers: Sequence[int], limit: int
+) -> list[Row]:
+    """These rows in the order of a page, and one more than it holds, where there is one."""
+    if not numbers:
+        return []
+    return connection.execute(
+        f"{selection} WHERE rowid IN (SELECT unnest($numbers)) AND rowid BETWEEN {min(numbers)} AND {max(numbers)}"
+        f" ORDER BY started_at DESC, {name} DESC LIMIT {limit + 1}",
+        {"numbers": numbers},
+    ).fetchall()
 
 
 def _stretches(

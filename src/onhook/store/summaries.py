@@ -117,16 +117,13 @@ def _offsets(connection: duckdb.DuckDBPyConnection, where: Filter, zone: ZoneInf
 
 def _readable(rows: Sequence[Row], names: Sequence[str], zone: ZoneInfo) -> list[dict[str, Any]]:
     """Rows under their own names. There may be many rows, but few things that they are by: each is written once."""
-    columns = []
-    for place, name in enumerate(names):
-        column = [row[place] for row in rows]
+    columns = list(zip(*rows, strict=True))
+    for place, name in enumerate(names if rows else ()):
         if name in _WRITTEN:
-            written = {value: _WRITTEN[name](value, zone) for value in set(column)}
-            column = [written[value] for value in column]
-        columns.append(column)
-    keys, measures = (*names, *MEASURES), slice(len(names), None)
-    groups = zip(*columns, strict=True)
-    return [dict(zip(keys, (*group, *row[measures]), strict=True)) for group, row in zip(groups, rows, strict=True)]
+            written = {value: _WRITTEN[name](value, zone) for value in set(columns[place])}
+            columns[place] = tuple(map(written.__getitem__, columns[place]))
+    keys = (*names, *MEASURES)
+    return [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _hour(value: int, _zone: ZoneInfo) -> str:
