@@ -7,6 +7,7 @@ import pytest
 
 from onhook.cdr.filter import Filter, parse_filter, parse_moment
 from onhook.errors import UsageError
+from tests.make import record
 
 NOW = datetime(2026, 10, 25, 11, 30, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -44,6 +45,23 @@ def test_filters_are_read_from_texts_and_empty_ones_are_not_set() -> None:
     """A form's empty fields set nothing."""
     read = parse_filter({"status": " no_answer ", "min_talk_duration": "30", "pbx": ""}, BERLIN, NOW)
     assert read == Filter(status="no_answer", min_talk_duration=30)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "is_meant"),
+    [
+        ("no_answer", "NO ANSWER", True),
+        ("busy,no answer", "NO ANSWER", True),
+        ("busy, failed", "NO ANSWER", False),
+        ("!answered", "NO ANSWER", True),
+        ("!answered", "", True),
+        ("! answered, noanswer", "NO ANSWER", False),
+    ],
+)
+def test_a_status_may_be_one_of_several_or_none_of_them(asked: str, status: str, is_meant: bool) -> None:
+    """Commas join, a `!` in front negates all; spelling is folded."""
+    assert Filter(status=asked).matches(record(status=status)) is is_meant
+    assert Filter(type=asked).matches(record(type=status)) is is_meant
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,7 @@ def test_what_nobody_said_stays_unknown() -> None:
     """Without durations there is an answer but no length, no end and no wait to an end; nothing becomes zero."""
     call = said(CallDetails(call_id="a", time_start="2026-01-01 00:00:00", call_from="1", call_to="1001"))
     assert (call.status, call.ended_at, call.call_duration, call.wait_duration) == ("", None, None, None)
+    assert call.talk_duration is None
     assert (call.legs[0].ring_duration, call.legs[0].offset_from) == (None, "assumed")
     answered = CallDetails(
         call_id="a", time_start="2026-01-01 00:00:00", call_from="1", call_to="1001", status="answered"
@@ -233,6 +234,31 @@ def test_an_agent_who_is_found_after_the_clock_was_put_forward_joins_the_queue()
         call = said(*order)
         assert [f"{one.started_at:%H:%M:%S}" for one in call.legs] == ["00:58:00", "01:01:10"]
         assert (call.call_duration, call.talk_duration, call.wait_duration) == (300, 100, 200)
+
+
+@given(
+    st.lists(
+        st.builds(
+            leg,
+            st.sampled_from(["6200", "6400", "1001", "1002", "+4912"]),
+            st.sampled_from(["ANSWERED", "NO ANSWER"]),
+            st.sampled_from(["0 0 0", "0 4000 0", "3601 0 0", "3601 4000 10", "7200 30 5", "-3590 10 0"]),
+            uid=st.sampled_from(["", "20260630100000AAAAA", "20260630110000AAAAA"]),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_even_odd_legs_give_one_call_in_any_order(legs: list[CallDetails], chance: Any) -> None:
+    """Legs that begin in one second, with ids that contradict each other, hours apart: arrival counts for nothing."""
+    unique = list({(one.time_start, one.call_to): one for one in legs}.values())
+    shuffled = chance.sample(unique, len(unique))
+
+    def placed(call: Call) -> list[Any]:
+        return [(one.record_id, one.started_at, one.utc_offset) for one in call.legs]
+
+    assert placed(said(*unique)) == placed(said(*shuffled))
 
 
 def test_a_configured_zone_serves_where_ids_do_not() -> None:

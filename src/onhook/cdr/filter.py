@@ -36,8 +36,9 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which records or calls are meant; None is no limit.
 
     `since` is included and `until` is not; both are aware and compared with `started_at`. Numbers are compared as
-    `number_of` sees them, `status` and `type` as `folded` does, other texts exactly. Talk durations are in whole
-    seconds, both limits included; a talk duration that nobody reported matches neither.
+    `number_of` sees them, `status` and `type` as `folded` does, other texts exactly. `status` and `type` may name
+    several, joined by commas, and mean all others with a `!` in front: `BUSY,FAILED`, `!ANSWERED`. Talk durations are
+    in whole seconds, both limits included; a talk duration that nobody reported matches neither.
     """
 
     since: datetime | None = None
@@ -75,8 +76,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.pbx is None or one.pbx == self.pbx)
             and (self.sn is None or one.sn == self.sn)
             and (self.call_id is None or one.call_id == self.call_id)
-            and (self.status is None or folded(one.status) == folded(self.status))
-            and (self.type is None or folded(one.type) == folded(self.type))
+            and (self.status is None or Words.read(self.status).hold_for(one.status))
+            and (self.type is None or Words.read(self.type).hold_for(one.type))
             and self._lasts_so_long(one.talk_duration)
         )
 
@@ -96,6 +97,28 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.trunk is None or self.trunk in (leg.src_trunk_name, leg.dst_trunk_name))
             and (self.did_number is None or self.did_number == leg.did_number)
         )
+
+
+class Words(msgspec.Struct, frozen=True):
+    """What `status` and `type` ask for: one of these words, folded, or none of them."""
+
+    words: tuple[str, ...]
+    is_not: bool
+
+    @classmethod
+    def read(cls, text: str) -> "Words":
+        """As people write it.
+
+        >>> Words.read("! no answer,Busy")
+        Words(words=('NOANSWER', 'BUSY'), is_not=True)
+        """
+        bare = text.strip()
+        is_not = bare.startswith("!")
+        return cls(tuple(folded(word) for word in bare.removeprefix("!").split(",")), is_not)
+
+    def hold_for(self, text: str) -> bool:
+        """Whether a `status` or `type` is what was asked for."""
+        return (folded(text) in self.words) is not self.is_not
 
 
 def parse_filter(given: Mapping[str, str], zone: ZoneInfo, now: datetime) -> Filter:

@@ -90,7 +90,7 @@ def assemble(sn: str, said: Sequence[Said], facts: PbxFacts) -> Call:
         answered_by=number_of(by_persons[0].call_to) if by_persons else "",
         wait_duration=_wait(first.started_at, by_persons, ended_at),
         ring_duration=_ring(legs, by_persons),
-        talk_duration=_talk(by_persons),
+        talk_duration=_talk(legs, by_persons),
         call_duration=_seconds(first.started_at, ended_at),
         did_number=_first_text(legs, "did_number"),
         src_trunk_name=_first_text(legs, "src_trunk_name"),
@@ -135,7 +135,11 @@ def _legs(sn: str, said: Sequence[Said], facts: PbxFacts) -> list[Record]:
     begun = datetime.fromtimestamp(epoch, UTC)
     legs: list[Record] = []
     busy_until = begun
-    for local, one in sorted(zip(starts, said, strict=True), key=lambda leg: _chronological(leg[0], offset, begun)):
+    in_order = sorted(
+        zip(starts, said, strict=True),
+        key=lambda leg: (_chronological(leg[0], offset, begun), leg[0], number_of(leg[1].details.call_to)),
+    )
+    for local, one in in_order:
         leg_offset = _offset_of_leg(local, offset, begun, busy_until)
         leg = _record(sn, facts.name, one, local, (leg_offset, offset_from))
         busy_until = max(busy_until, leg.ended_at or busy_until)
@@ -219,10 +223,12 @@ def _ring(legs: Sequence[Record], by_persons: Sequence[Record]) -> int | None:
     return max((leg.ring_duration for leg in legs if leg.ring_duration is not None), default=None)
 
 
-def _talk(by_persons: Sequence[Record]) -> int | None:
-    """Seconds with at least one person; None where a person answered and nobody said for how long."""
-    if len(by_persons) <= 1:
-        return by_persons[0].talk_duration if by_persons else 0
+def _talk(legs: Sequence[Record], by_persons: Sequence[Record]) -> int | None:
+    """Seconds with at least one person; None where nobody said how long it was, or whether it was a person at all."""
+    if not by_persons:
+        return None if any(not leg.status and leg.talk_duration != 0 for leg in legs) else 0
+    if len(by_persons) == 1:
+        return by_persons[0].talk_duration
     spans = [(_picked_up_at(leg), leg.ended_at) for leg in by_persons if leg.ended_at and leg.talk_duration is not None]
     covered_until = _LONG_AGO
     total = timedelta()

@@ -72,7 +72,7 @@ def wall_clock(text: str) -> datetime:
 def _unusual_wall_clock(text: str) -> datetime:
     found = _WALL_CLOCK.fullmatch(text.strip())
     if found is None:
-        raise ValueError("another form")
+        raise ValueError("write the year first, and no zone: which is day and which is month must not be guessed")
     year, _, month, day, hour, minute, second, half = found.groups()
     return datetime(  # noqa: DTZ001 - a wall clock has no zone
         int(year), int(month), int(day), _hour_of_24(int(hour), half), int(minute), int(second)
@@ -143,7 +143,7 @@ def offset_of_call(
 
     `starts` and `uids` are those of its legs, `starts` by the wall clock; `epoch` is what `call_id` says.
     """
-    for uid in uids:
+    for uid in sorted(uids):  # an older one has a stamp per leg, and the first leg's is the call's
         offset = offset_from_uid(uid, epoch)
         if offset is not None:
             return offset, "ids"

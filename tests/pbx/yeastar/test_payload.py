@@ -207,6 +207,28 @@ def test_unknown_members_are_kept() -> None:
     assert details.extra == {"queue_wait": 7, "tags": {"vip": ["yes"]}}
 
 
+@pytest.mark.parametrize("levels", [33, 500, 900])
+def test_a_member_that_is_nested_too_deep_is_kept_as_text(levels: int) -> None:
+    """However deep, the call can be read, and what reads it on is not brought down by its depth."""
+    nested: Any = "x"
+    for _ in range(levels):
+        nested = [nested]
+    (details,) = YEASTAR.read(body_of(zz=nested))
+    assert details.extra["zz"] == ("[" * levels + '"x"' + "]" * levels)[:TEXT_CHARACTERS_MAX]
+
+
+def test_a_number_of_thousands_of_digits_costs_nobody_a_call() -> None:
+    """Python refuses to convert it; the call is read, and its digits are kept."""
+    body = body_of(zz=7).replace(b'\\"zz\\": 7', b'\\"zz\\": ' + b"9" * 5000)
+    assert YEASTAR.read(body)[0].extra["zz"] == "9" * TEXT_CHARACTERS_MAX
+
+
+def test_a_call_id_that_nobody_could_ask_for_is_refused() -> None:
+    """Cut, it would be another call's; whole, no page or filter could hold it."""
+    with pytest.raises(Unreadable, match="call_id"):
+        YEASTAR.read(body_of(call_id="9" * 201))
+
+
 def test_a_call_id_that_comes_as_a_number_keeps_its_last_zero() -> None:
     """As a fraction, `….10` and `….1` would be one call (PROTOCOL.md 2.4)."""
     body = b'{"sn":"S","call_id":1702285525.10,"time_start":"2023-12-11 11:05:25","call_from":"1","call_to":"2"}'
@@ -258,6 +280,9 @@ def test_four_members_are_enough() -> None:
         (b'{"event":"NewCdr","sn":"S","callid":"1.1"}', "unreadable", "unknown"),
         (b"{" + b"9" * 5000 + b"}", "unreadable", "unknown"),
         (b'{"type":' + b"9" * 5000 + b"}", "unreadable", "unknown"),
+        (b'{"type":"' + b"9" * 5000 + b'"}', "unreadable", "unknown"),
+        ((b'"msg":" {} "x' * 30_000)[: 256 * 1024], "rubbish", "unknown"),
+        ((b'"msg":"{' * 40_000)[: 256 * 1024], "rubbish", "unknown"),
     ],
 )
 def test_whatever_comes_is_told_apart(body: bytes, kind: str, label: str) -> None:

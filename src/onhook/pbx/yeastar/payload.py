@@ -24,12 +24,22 @@ REQUIRED = ("call_id", "time_start", "call_from", "call_to")
 TEXT_CHARACTERS_MAX = 4096
 """No field of a call is longer; a longer text is cut, and the ledger keeps the whole."""
 
+CALL_ID_CHARACTERS_MAX = 200
+"""A real one has some 16 (PROTOCOL.md 2.4); a call must be found again by it, so it is not cut."""
+
+EXTRA_LEVELS_MAX = 32
+"""Of lists and objects inside each other in a member that we do not know."""
+
+INT_DIGITS_MAX = 18
+"""Within 64 bits."""
+
 SN_CHARACTERS_MAX = 64
 """Serial numbers have 12 to 16 (PROTOCOL.md 1)."""
 
 _KEY_EPOCH_MAX = 2**32 - 1
 _SN = re.compile(rb'"sn"\s*:\s*"([!-~]{1,64}?)"')
-_PRINTED = re.compile(r'"msg"\s*:\s*"\s*(\{.*\})\s*"\s*\}\s*$', re.DOTALL)
+_PRINTED_START = re.compile(r'"msg"\s*:\s*"\s*\{')
+_EVENT_TYPE = re.compile(r"\s*[0-9]{1,9}\s*")
 _WHOLE_NUMBER = re.compile(r"\+?([0-9]{1,12})(?:\.0+)?")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -101,14 +111,14 @@ def read_thoroughly(body: bytes) -> CallDetails:
         envelope = _decoded_as_printed(body)
     members = _members(envelope)
     if members is None:
-        raise _unreadable("it has neither a `msg` with call details nor a `call_id`")
+        raise _unreadable("its `msg` is no JSON object that could be read, and it has no `call_id` itself")
     return _details(members)
 
 
 def _kind_of(envelope: Mapping[str, Any]) -> tuple[Kind, str]:
     """What an envelope seems to be, and its label for the counts."""
     event_type = envelope.get("type")
-    if isinstance(event_type, str) and event_type.strip().isdecimal():
+    if isinstance(event_type, str) and _EVENT_TYPE.fullmatch(event_type):
         event_type = int(event_type)
     if isinstance(event_type, int) and not isinstance(event_type, bool):
         return ("details", str(EVENT_TYPE)) if event_type == EVENT_TYPE else ("other", str(event_type)[:20])
@@ -140,9 +150,14 @@ def _decoded(body: bytes) -> Any:
         decoded = None
     try:
         text = body.decode("utf-8-sig", "replace")
-        return json.loads(text, strict=False, parse_float=str, parse_constant=str)
+        return json.loads(text, strict=False, parse_int=_int_or_text, parse_float=str, parse_constant=str)
     except (ValueError, RecursionError):
         return decoded
+
+
+def _int_or_text(digits: str) -> int | str:
+    """A whole number that anything can hold; else its digits, because Python refuses to convert thousands of them."""
+    return int(digits) if len(digits) <= INT_DIGITS_MAX else digits
 
 
 def _has_fraction(decoded: Any) -> bool:
@@ -151,11 +166,19 @@ def _has_fraction(decoded: Any) -> bool:
 
 def _decoded_as_printed(body: bytes) -> Mapping[str, Any]:
     """The vendor's printed example: the details stand unescaped between quotes. Raises `Unreadable`."""
-    printed = _PRINTED.search(body.decode("utf-8", "replace"))
-    msg = _decoded(printed[1].encode()) if printed else None
+    text = body.decode("utf-8", "replace")
+    start = _PRINTED_START.search(text)
+    # Taken off from the end, because a search for the end would take a stranger's time squared.
+    details = _without_end(_without_end(text, "}"), '"')
+    msg = _decoded(details[start.end() - 1 :].encode()) if start else None
     if not isinstance(msg, dict):
         raise _unreadable("it is not JSON, and not the event as the vendor's manual prints it either")
     return {"msg": msg}
+
+
+def _without_end(text: str, mark: str) -> str:
+    """Without the mark at its end, and without the blanks around that."""
+    return text.rstrip().removesuffix(mark).rstrip()
 
 
 def _glance_at_text(body: bytes) -> Glance:
@@ -206,6 +229,8 @@ def _details(members: Mapping[str, Any]) -> CallDetails:
     for name in REQUIRED:
         if not fields.get(name):
             raise _unreadable(f"{name} is missing or blank")
+    if len(fields["call_id"]) > CALL_ID_CHARACTERS_MAX:
+        raise _unreadable(f"its call_id is longer than {CALL_ID_CHARACTERS_MAX} characters")
     fields["time_start"] = canonical_wall_clock(fields["time_start"])
     return CallDetails(**fields, extra=extra)
 
@@ -234,13 +259,18 @@ def _clean(text: str) -> str:
 
 
 def _storable(value: Any) -> Any:
-    """A member that we do not know, as it is, as long as JSON can say it in a bounded number of characters."""
+    """A member that we do not know, as it is; as its JSON text where it is too long or too deep for its readers."""
     if value is None or isinstance(value, str | bool | int):
         return _clean(value) if isinstance(value, str) else value
     text = _UNSTORABLE.sub("\ufffd", json.dumps(value, ensure_ascii=False))
-    if len(text) <= TEXT_CHARACTERS_MAX and "\\u0000" not in text and not re.search(r"\\ud[89a-f]", text):
-        return json.loads(text)
-    return _clean(text)
+    if len(text) > TEXT_CHARACTERS_MAX or "\\u0000" in text or not _is_shallow(value, EXTRA_LEVELS_MAX):
+        return _clean(text)
+    return json.loads(text)
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_shallow(one, levels - 1) for one in inner)
 
 
 def _text_or_empty(value: Any) -> str:

@@ -14,6 +14,7 @@ USUAL_BYTES_MAX = 4096
 """So no text in it can be too long."""
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=DURATION_SECONDS_MAX)]
+_CallId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _Required = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -26,7 +27,7 @@ class _Envelope(msgspec.Struct, gc=False):
 class _Msg(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """All 20 members that were ever seen (PROTOCOL.md 2.1), as they are usually typed."""
 
-    call_id: _Required
+    call_id: _CallId
     time_start: _Required
     call_from: _Required
     call_to: _Required
