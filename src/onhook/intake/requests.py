@@ -28,6 +28,7 @@ _LENGTH: Final = b"content-length"
 _LENGTH_DIGITS_MAX: Final = 10
 _EXPECT: Final = b"expect"
 _CONTINUE: Final = b"100-continue"
+_KEPT: Final = frozenset({_SIGNATURE, _LENGTH, _EXPECT, b"transfer-encoding"})
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -61,14 +62,7 @@ class RequestReader:
         if self._is_over or self._parser is None:
             return []
         was_midway, was_in_header = self.is_midway, not self._is_in_body
-        try:
-            self._parser.feed_data(chunk)
-        except httptools.HttpParserCallbackError:
-            raise  # a fault of ours
-        except httptools.HttpParserUpgrade:
-            self._is_over = True  # what would follow is no HTTP; the request itself is whole
-        except httptools.HttpParserError:
-            self._refuse("bad_request")
+        self._parse(chunk)
         if self.is_midway and was_midway:
             self._weigh(len(chunk), is_header=was_in_header and not self._is_in_body)
         whole, self._whole = self._whole, []
@@ -100,6 +94,8 @@ class RequestReader:
             self._is_too_large = len(value) > _LENGTH_DIGITS_MAX or int(value) > BODY_BYTES_MAX
         elif name == _EXPECT:
             self.is_waiting = value.lower() == _CONTINUE
+        if name in _KEPT:
+            self._head += name + b": " + value + b"\r\n"
 
     def on_headers_complete(self) -> None:
         self._is_in_body = True
@@ -118,23 +114,46 @@ class RequestReader:
             self._body.append(part)
 
     def on_message_complete(self) -> None:
+        assert self._parser is not None
+        if self._parser.should_upgrade() and not self._is_over:
+            return  # the parser takes the body for something else than HTTP; see _decline()
         self.is_midway = self.is_waiting = False
         if self._is_over:
             return
-        assert self._parser is not None
-        is_last = self._parser.should_upgrade() or not self._parser.should_keep_alive()
+        is_last = not self._parser.should_keep_alive()
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._whole.append(Request(self._parser.get_method(), self._path, self._signature, body, is_last))
         self._is_over = is_last
 
     # ------------------------------------------------------------ ours
 
+    def _parse(self, chunk: bytes) -> None:
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(chunk)
+        except httptools.HttpParserCallbackError:
+            raise  # a fault of ours
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline(chunk[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse("bad_request")
+
+    def _decline(self, rest: bytes) -> None:
+        """An upgrade, as of HTTP clients that would rather speak HTTP/2, is ignored (RFC 9110, 7.8): the request is
+        read on without it, `rest` and what follows being its body. The connection ends with it."""
+        if self._is_over or self._parser is None:
+            return
+        first = self._parser.get_method() + b" " + self._path + b" HTTP/1.1\r\n"
+        head = first + self._head + b"connection: close\r\n\r\n"
+        self._parser = httptools.HttpRequestParser(self)
+        self._parse(head + rest)
+
     def _begin(self) -> None:
         self.is_midway = True
         self.is_waiting = False
         self._is_in_body = False
         self._is_too_large = False
-        self._path = self._signature = b""
+        self._path = self._signature = self._head = b""
         self._header_bytes = self._header_count = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
