@@ -13,6 +13,7 @@ from onhook.cdr.filter import Filter
 from onhook.cdr.record import Call, Record
 from onhook.errors import UsageError
 from onhook.store.conditions import Condition, for_calls, for_legs
+from onhook.store.corners import OF_KEYS, named, stored
 from onhook.store.cursors import Cursor, read, written
 from onhook.store.rows import Row, call_from, record_from, seconds
 from onhook.store.schema import CALLS, DERIVED, call_key, record_selection
@@ -73,16 +74,16 @@ def call(connection: duckdb.DuckDBPyConnection, sn: str, call_id: str) -> Call |
 
 def legs(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> list[Record]:
     """All legs of these calls, those of one call in their order."""
-    wanted = set(keys)
-    if not wanted:
-        return []
-    corners = sorted({call_key(call_id) for _, call_id in wanted})
+    wanted = stored(connection, keys)
+    return _legs(connection, wanted) if wanted else []
+
+
+def _legs(connection: duckdb.DuckDBPyConnection, wanted: Sequence[CallKey]) -> list[Record]:
     rows = connection.execute(
-        f"SELECT {record_selection()} FROM legs WHERE call_key IN (SELECT unnest($corners))"
-        f" AND call_key BETWEEN {corners[0]} AND {corners[-1]} AND call_id IN (SELECT unnest($ids)) ORDER BY place",
-        {"corners": corners, "ids": sorted({call_id for _, call_id in wanted})},
+        f"SELECT {record_selection()} FROM legs JOIN {OF_KEYS} AS wanted USING (call_key, sn, call_id) ORDER BY place",
+        named(wanted),
     ).fetchall()
-    return [record for record in map(record_from, rows) if (record.sn, record.call_id) in wanted]
+    return [record_from(row) for row in rows]
 
 
 def records_after(connection: duckdb.DuckDBPyConnection, seq: int, limit: int) -> list[Record]:
@@ -181,6 +182,8 @@ def _ends(where: Filter, cursor: Cursor | None) -> list[int]:
 def _whole(connection: duckdb.DuckDBPyConnection, rows: Sequence[dict[str, object]]) -> list[Call]:
     """Calls from their rows, each with its legs."""
     by_call: dict[CallKey, list[Record]] = {}
-    for leg in legs(connection, [(str(row["sn"]), str(row["call_id"])) for row in rows]):
+    if not rows:
+        return []
+    for leg in _legs(connection, [(str(row["sn"]), str(row["call_id"])) for row in rows]):
         by_call.setdefault((leg.sn, leg.call_id), []).append(leg)
     return [call_from(row, by_call[str(row["sn"]), str(row["call_id"])]) for row in rows]
