@@ -32,7 +32,7 @@ class Other:
         return Glance(kind, sn, "call", body[:16].ljust(16))  # type: ignore[arg-type] # one of the kinds
 
     def read(self, body: bytes) -> Sequence[object]:
-        raise NotImplementedError
+        raise AssertionError("nobody reads here")
 
     write = read
 
@@ -69,6 +69,21 @@ async def test_a_repeat_is_kept_once(door: OpenDoor) -> None:
     assert await judged(door.accept, turned, secret=DECLARED[0].secrets[1]) == ["repeat"]
     assert len(await reports(door)) == 1
     assert await door.counts() == {"kept": 1, "repeat": 3}
+
+
+async def test_a_dialect_that_fails_costs_no_report(door: OpenDoor) -> None:
+    """What was signed is kept as unreadable; what was not is refused."""
+
+    class Failing(Yeastar):
+        """Breaks its contract."""
+
+        def glance(self, body: bytes) -> Glance:
+            raise ZeroDivisionError
+
+    accept = Accept(ledger=door.ledger, door=ListedDoor(DECLARED), dialects={"yeastar": Failing()}, clock=SystemClock())
+    assert await judged(accept, REPORT) == ["unreadable"]
+    assert await judged(accept, REPORT, secret="nobody's") == ["wrong_signature"]
+    assert [one.body for one in await reports(door)] == [REPORT]
 
 
 async def test_both_ways_in_share_repeats(door: OpenDoor) -> None:

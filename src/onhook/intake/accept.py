@@ -5,6 +5,7 @@ ledger has committed. Nothing here waits: the caller is called back with the ver
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Iterable
 
 from onhook.clock import Clock
@@ -72,7 +73,7 @@ class Accept:
     def accept_from(self, sender: Declared, body: bytes, via: str, peer: str, answer: Answer) -> None:
         """Keep what came over a connection that we opened ourselves, so that the sender is known."""
         dialect = self._dialects[sender.dialect]
-        self._keep(sender, dialect.glance(body), body, answer, via=via, signature="", peer=peer)
+        self._keep(sender, _glance(dialect, body), body, answer, via=via, signature="", peer=peer)
 
     async def keep(self, sender: Declared, body: bytes, via: str, peer: str = "") -> Verdict:
         """The same for callers that can wait."""
@@ -97,16 +98,16 @@ class Accept:
         """By the first dialect to which the body means anything, else by the last."""
         dialects = iter(self._dialects.values())
         dialect = next(dialects)
-        glance = dialect.glance(body)
+        glance = _glance(dialect, body)
         for other in dialects:
             if glance.kind != "rubbish":
                 break
-            dialect, glance = other, other.glance(body)
+            dialect, glance = other, _glance(other, body)
         return dialect, glance
 
     def _reread(self, sender: Declared, dialect: Dialect, glance: Glance, body: bytes) -> Glance:
         """By the sender's own dialect, once it is known who that is."""
-        return glance if dialect.name == sender.dialect else self._dialects[sender.dialect].glance(body)
+        return glance if dialect.name == sender.dialect else _glance(self._dialects[sender.dialect], body)
 
     def _sender(self, glance: Glance, body: bytes, signature: str) -> Declared | Verdict:
         """Who surely sent this, or why nobody did."""
@@ -154,6 +155,14 @@ class Accept:
         if not self._committer.put(entry, settle):
             self.mark("too_many", sender.sn)
             answer("too_many")
+
+
+def _glance(dialect: Dialect, body: bytes) -> Glance:
+    """What a dialect takes a body for; unreadable where it fails against its contract, for what was signed is kept."""
+    try:
+        return dialect.glance(body)
+    except Exception:  # noqa: BLE001 - the projector reads the same body, and says in the quarantine what went wrong
+        return Glance("unreadable", "", "unknown", bytes(4) + hashlib.sha256(body).digest()[:12])
 
 
 def _verdict(appended: Appended | None, glance: Glance) -> Verdict:

@@ -115,12 +115,12 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         assert self._parser is not None
-        if self._parser.should_upgrade() and not self._is_over:
+        if self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT" and not self._is_over:
             return  # the parser takes the body for something else than HTTP; see _decline()
         self.is_midway = self.is_waiting = False
         if self._is_over:
             return
-        is_last = not self._parser.should_keep_alive()
+        is_last = self._parser.should_upgrade() or not self._parser.should_keep_alive()
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._whole.append(Request(self._parser.get_method(), self._path, self._signature, body, is_last))
         self._is_over = is_last

@@ -61,8 +61,3 @@ MEANINGS: Mapping[Verdict, Meaning] = {
     "too_many": Meaning(503, "too many connections or reports at once, try again"),
     "unavailable": Meaning(503, "the ledger cannot be written now, try again"),
 }
-
-
-def is_accepted(verdict: Verdict) -> bool:
-    """Whether the sender may forget the report."""
-    return MEANINGS[verdict].status == 200
