@@ -1,0 +1,26 @@
+"""All figures in one table: `make bench`, or `make bench ARGS=--big` with ten million records and reports.
+
+Without `--big` it takes some minutes, with it half an hour and some 15 GB of disk.
+"""
+
+import argparse
+
+from bench import intake, projector, store
+from bench.table import table
+
+RECORDS = 1_000_000
+RECORDS_BIG = 10_000_000
+PROJECTED = 200_000
+
+
+def main() -> None:
+    """Measure one after the other: together they would measure each other."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--big", action="store_true", help="ten million records and reports")
+    big = parser.parse_args().big
+    records = RECORDS_BIG if big else RECORDS
+    print(table([*intake.run(big=big), *projector.run(PROJECTED), *store.run(records)]))
+
+
+if __name__ == "__main__":
+    main()
