@@ -1,7 +1,16 @@
 """`onhook backup` and `onhook restore`."""
 
+import sqlite3
 from pathlib import Path
 
+import pytest
+
+from onhook.clock import SystemClock
+from onhook.config import Config
+from onhook.errors import OnhookError, Unavailable, UsageError
+from onhook.hub import backup as room
+from onhook.hub.backup import back_up, restore
+from onhook.settings.settings import Settings
 from tests.hub.houses import House, call_id, call_ids, report, wait_until
 
 
@@ -51,3 +60,153 @@ def test_a_damaged_backup_is_refused(house: House, tmp_path: Path) -> None:
     (copy / "backup.json").unlink()
     assert "no whole backup" in house.run("restore", str(copy), "--replace").stderr
     assert call_ids(house.calls()) == [call_id(1)]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """A data directory with settings and a ledger of one row, which no server has."""
+    made = Config(data=tmp_path / "onhook-data")
+    made.data.mkdir()
+    Settings(made.settings_file).close()
+    _write(made, "first")
+    return made
+
+
+def _write(config: Config, text: str) -> None:
+    connection = sqlite3.connect(config.ledger_file)
+    connection.execute("CREATE TABLE IF NOT EXISTS said (text)")
+    connection.execute("INSERT INTO said VALUES (?)", (text,))
+    connection.commit()
+    connection.close()
+
+
+def _said(config: Config) -> list[str]:
+    connection = sqlite3.connect(config.ledger_file)
+    rows = [text for (text,) in connection.execute("SELECT text FROM said")]
+    connection.close()
+    return rows
+
+
+def test_a_backup_never_goes_among_the_live_files(house: House, tmp_path: Path) -> None:
+    """Neither into the data directory nor below it, by whatever name; what was acknowledged since stays."""
+    house.start()
+    assert house.post(report(1)) == 200
+    link = tmp_path / "link"
+    link.symlink_to(house.directory)
+    for target in (house.directory, house.directory / "copy", link, link / "copy", tmp_path / "x" / ".." / "house"):
+        done = house.run("backup", str(target))
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "choose another directory" in done.stderr
+        assert house.post(report(2)) == 200
+    assert not (house.directory / "copy").exists()
+    house.stop()
+    assert call_ids(house.calls()) == [call_id(1), call_id(2)]
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "onhook.db", "backup.json", "letter.txt"])
+def test_a_backup_goes_only_where_nothing_is(config: Config, tmp_path: Path, name: str) -> None:
+    """Whatever is there stays as it is; an empty directory does."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / name).write_text("mine")
+    with pytest.raises(UsageError, match="choose another directory"):
+        back_up(config, copy, SystemClock())
+    assert [path.read_text() for path in copy.iterdir()] == ["mine"]
+    with pytest.raises(UsageError, match="choose another directory"):
+        back_up(config, copy / name, SystemClock())
+    (copy / name).unlink()
+    assert back_up(config, copy, SystemClock()).files == ("onhook.db", "ledger.db")
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_backup_that_fails_leaves_nothing(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    """Whichever copy fails: no file that looks like a backup."""
+    _fail_at(nth, monkeypatch)
+    with pytest.raises(Unavailable):
+        back_up(config, tmp_path / "copy", SystemClock())
+    assert not (tmp_path / "copy").exists()
+    assert _said(config) == ["first"]
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_restore_that_fails_changes_nothing(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    """Whichever copy fails, as on a full disk: the old files stay, the store too, and nothing lies beside them."""
+    back_up(config, tmp_path / "copy", SystemClock())
+    _write(config, "second")
+    config.store_file.write_text("the store")
+    before = {path.name: path.read_bytes() for path in config.data.iterdir()}
+    _fail_at(nth, monkeypatch)
+    with pytest.raises(Unavailable):
+        restore(config, tmp_path / "copy", replace=True)
+    after = {path.name: path.read_bytes() for path in config.data.iterdir() if path.name != "serve.lock"}
+    assert after == before
+    monkeypatch.undo()
+    restore(config, tmp_path / "copy", replace=True)
+    assert _said(config) == ["first"]
+    assert {path.name for path in config.data.iterdir()} == {"ledger.db", "onhook.db", "serve.lock"}
+
+
+def test_a_rename_that_fails_is_taken_back(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However far the change had come."""
+    back_up(config, tmp_path / "copy", SystemClock())
+    _write(config, "second")
+    plain, done = Path.replace, False
+    for nth in range(1, 20):
+        left = [nth]
+
+        def replace(path: Path, target: Path, left: list[int] = left) -> Path:
+            if path.name.endswith((".restored", ".replaced")) or target.name.endswith(".replaced"):
+                left[0] -= 1
+                if left[0] == 0:
+                    raise OSError(28, "No space left on device")
+            return plain(path, target)
+
+        monkeypatch.setattr(Path, "replace", replace)
+        try:
+            restore(config, tmp_path / "copy", replace=True)
+            done = True
+        except OnhookError:
+            assert _said(config) == ["first", "second"]
+        if done:
+            break
+    assert done
+    assert nth > 2
+    assert _said(config) == ["first"]
+
+
+def test_nothing_is_restored_from_itself(config: Config, tmp_path: Path) -> None:
+    """By whatever name; what is there stays."""
+    link = tmp_path / "link"
+    link.symlink_to(config.data)
+    (config.data / "backup.json").write_text('{"made_at":"2026-04-27T00:00:00Z","files":["ledger.db","onhook.db"]}')
+    for source in (config.data, link, link / ".." / "onhook-data"):
+        with pytest.raises(UsageError, match="from itself"):
+            restore(config, source, replace=True)
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "ledger.db").symlink_to(config.ledger_file)
+    (links / "backup.json").write_text('{"made_at":"2026-04-27T00:00:00Z","files":["ledger.db"]}')
+    with pytest.raises(UsageError, match="from itself"):
+        restore(config, links, replace=True)
+    (links / "backup.json").write_text('{"made_at":"2026-04-27T00:00:00Z","files":[]}')
+    (links / "ledger.db").unlink()
+    with pytest.raises(OnhookError, match="no ledger"):
+        restore(config, links, replace=True)
+    assert _said(config) == ["first"]
+
+
+def _fail_at(nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the nth copy fail as on a full disk."""
+    plain, left = room.copy_database, [nth]
+
+    def copy(source: Path, target: Path) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Unavailable("cannot copy: the disk is full")
+        plain(source, target)
+
+    monkeypatch.setattr(room, "copy_database", copy)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 from pathlib import Path
 
 from tests.hub.houses import SN, House, call_id, call_ids, report, wait_until
@@ -71,6 +72,13 @@ def test_a_second_server_gets_one_sentence(house: House) -> None:
     assert second.returncode == 2
     assert second.stderr.startswith("onhook: a server is already running on this data directory (process ")
     assert second.stderr.count("\n") == 1
+    (house.directory.parent / "copy").mkdir()
+    label = '{"made_at":"2026-04-27T00:00:00Z","files":["ledger.db"]}'
+    (house.directory.parent / "copy" / "backup.json").write_text(label)
+    sqlite3.connect(house.directory.parent / "copy" / "ledger.db").close()
+    assert "already running" in house.run("restore", str(house.directory.parent / "copy"), "--replace").stderr
+    assert (house.directory / "running.json").exists()
+    assert house.calls() == []
 
 
 def test_a_port_in_use_gets_one_sentence(house: House, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from onhook.settings.database import Database, copy_database, what_ails
+from onhook.errors import Unavailable, UsageError
+from onhook.settings.database import APPLICATION_ID, Database, copy_database, what_ails
 
 
 def test_a_transaction_counts_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -57,6 +58,47 @@ def test_a_damaged_file_is_told_from_a_sound_one(tmp_path: Path) -> None:
     path.write_bytes(b"\xff" * path.stat().st_size)
     assert "not a database" in what_ails(path)
     assert what_ails(tmp_path / "missing.db")
+
+
+FOREIGN = {
+    "a table": "CREATE TABLE theirs (a)",
+    "a form": "PRAGMA user_version = 1",
+    "another program": "PRAGMA application_id = 7",
+}
+
+
+@pytest.mark.parametrize("statement", FOREIGN.values(), ids=FOREIGN.keys())
+def test_the_database_of_another_program_is_left_alone(tmp_path: Path, statement: str) -> None:
+    """Not a byte of it changes."""
+    path = tmp_path / "onhook.db"
+    connection = sqlite3.connect(path)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="not our settings"):
+        Database(path)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["onhook.db"]
+
+
+def test_a_new_file_is_known_as_ours(tmp_path: Path) -> None:
+    """An empty one becomes ours, and is opened again."""
+    path = tmp_path / "onhook.db"
+    path.touch()
+    Database(path).close()
+    database = Database(path)
+    assert database.rows("PRAGMA application_id") == [(APPLICATION_ID,)]
+    database.close()
+
+
+def test_a_copy_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """Neither its name nor a part; one sentence."""
+    with pytest.raises(Unavailable, match="cannot copy"):
+        copy_database(tmp_path / "missing.db", tmp_path / "b.db")
+    with pytest.raises(Unavailable, match="cannot copy"):
+        copy_database(tmp_path / "missing.db", tmp_path / "nowhere" / "b.db")
+    assert list(tmp_path.iterdir()) == []
 
 
 def _write_and_fail(database: Database) -> None:

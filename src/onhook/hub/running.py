@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,16 +38,43 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 def prepare_directory(config: Config) -> None:
     """Make the data directory, for its owner alone. Raises `UsageError` where it cannot be used."""
+    check_rights(config)
     try:
         config.data.mkdir(mode=DATA_DIRECTORY_MODE, parents=True, exist_ok=True)
-        if not os.access(config.data, os.R_OK | os.W_OK | os.X_OK):
-            raise PermissionError("you may not write there")
     except OSError as error:
-        raise UsageError(
-            f"cannot use the data directory: {error.strerror or error}",
-            where=str(config.data),
-            todo="choose another with --data, or become its owner",
-        ) from error
+        raise _unusable(config, error.strerror or str(error)) from error
+
+
+def check_rights(config: Config) -> None:
+    """See that the data directory may be used, if it is there. Raises `UsageError`."""
+    check_is_directory(config)
+    try:
+        is_usable = not config.data.exists() or os.access(config.data, os.R_OK | os.W_OK | os.X_OK)
+    except OSError as error:
+        raise _unusable(config, error.strerror or str(error)) from error
+    if not is_usable:
+        raise _unusable(config, "you may not read and write there")
+
+
+def check_is_directory(config: Config) -> None:
+    """See that no file has the name of the data directory, or of a directory above it. Raises `UsageError`."""
+    try:
+        mode = config.data.stat().st_mode
+    except NotADirectoryError:
+        mode = 0
+    except OSError:
+        # It is not there yet, or not for us to see: whoever opens it says so.
+        return
+    if not stat.S_ISDIR(mode):
+        raise UsageError("the data directory is no directory", where=str(config.data), todo="name another with --data")
+
+
+def _unusable(config: Config, why: str) -> UsageError:
+    return UsageError(
+        f"cannot use the data directory: {why}",
+        where=str(config.data),
+        todo="choose another with --data, or become its owner",
+    )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from onhook.errors import OnhookError, Unavailable
+from onhook.errors import OnhookError, Unavailable, UsageError
 
 BUSY_SECONDS = 5.0
 """How long to wait for another process that writes: settings are written by hand, so any wait is short."""
@@ -48,6 +48,10 @@ MIGRATIONS: tuple[str, ...] = (
     """,
 )
 """One step each, in order; `PRAGMA user_version` counts those that were done."""
+
+
+APPLICATION_ID = 0x4F6E6873
+"""`Onhs`: what `file onhook.db` shows, and how we know our own."""
 
 
 class Database:
@@ -105,6 +109,8 @@ class Database:
 
     def _prepare(self, path: Path) -> None:
         with _translated():
+            # Before the first pragma that writes: what is not ours is left as it is.
+            self._check_ours(path)
             self._connection.execute("PRAGMA journal_mode = WAL")
             # A secret that was shown to a person as added must still be there after a power cut.
             self._connection.execute("PRAGMA synchronous = FULL")
@@ -118,15 +124,26 @@ class Database:
             return
         with self.transaction():
             # Asked again inside: another process may have been first.
+            self._check_ours(path)
             done = self._form()
             if done > len(MIGRATIONS):
                 raise OnhookError(
                     "the settings were written by a newer Onhook", where=str(path), todo="install that version again"
                 )
+            self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             for step, script in enumerate(MIGRATIONS[done:], done + 1):
                 for statement in script.split(";"):
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {step}")
+
+    def _check_ours(self, path: Path) -> None:
+        """An empty file is a new one of ours. Raises `UsageError` for a database of another program."""
+        (application,) = self._connection.execute("PRAGMA application_id").fetchone()
+        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if application != APPLICATION_ID and (application or tables or self._form()):
+            raise UsageError(
+                "this is a database, but not our settings", where=str(path), todo="name another data directory"
+            )
 
     def _form(self) -> int:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
@@ -138,15 +155,19 @@ def copy_database(source: Path, target: Path) -> None:
     The copy appears under its name whole or not at all. Raises `Unavailable`.
     """
     beside = target.with_name(target.name + ".part")
-    beside.unlink(missing_ok=True)
-    os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE))
     try:
-        with _translated():
-            _copy_pages(source, beside)
-        _make_durable(beside)
-        beside.replace(target)
-    finally:
         beside.unlink(missing_ok=True)
+        os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE))
+        try:
+            _copy_pages(source, beside)
+            _make_durable(beside)
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+    except (OSError, sqlite3.Error) as error:
+        raise Unavailable(
+            f"cannot copy {source.name}: {error}", where=str(target), todo="look at the rights and the space there"
+        ) from error
 
 
 def what_ails(path: Path) -> str:
