@@ -51,6 +51,11 @@ class House:
 
     async def report_bodies(self, bodies: Iterable[bytes], sn: str = SN) -> None:
         """The same for any bytes."""
+        await self.keep(bodies, sn)
+        self.feed.announce(await self.projector.catch_up())
+
+    async def keep(self, bodies: Iterable[bytes], sn: str = SN) -> None:
+        """A PBX reports these; they are in the ledger alone."""
         entries = [
             Entry(
                 sn=sn,
@@ -65,7 +70,6 @@ class House:
             for body in bodies
         ]
         await self.ledger.append(entries)
-        self.feed.announce(await self.projector.catch_up())
 
     def client(self, token: str | None = None, **given: Any) -> aiohttp.ClientSession:
         """A client with the administrator's token, or another; the empty one sends none."""

@@ -6,7 +6,7 @@ something is an administrator. A browser changes something only from a page of o
 
 from ipaddress import ip_address
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from litestar.connection import ASGIConnection
@@ -74,7 +74,7 @@ def is_from_our_page(connection: Connection) -> bool:
     site = connection.headers.get("sec-fetch-site")
     if site is not None:
         return site in ("same-origin", "none")
-    origin = urlsplit(connection.headers.get("origin", ""))
+    origin = _split(connection.headers.get("origin", ""))
     return bool(origin.netloc) and origin.netloc == connection.headers.get("host", "")
 
 
@@ -99,11 +99,19 @@ def _check_host(connection: Connection, rooms: Rooms) -> None:
 
     A number cannot be made to point elsewhere, so every address is right.
     """
-    host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
+    host = _split(f"//{connection.headers.get('host', '')}").hostname or ""
     names = {"localhost", rooms.config.console.host.lower(), *rooms.config.console_names.split(",")} - {""}
     if host in names or host.endswith(".localhost") or _is_number(host):
         return
     raise HTTPException(status_code=421, detail="this console has another name: use its address, or set console_names")
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none of what no address can be, such as a bracket that is never closed."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _is_number(host: str) -> bool:

@@ -26,6 +26,7 @@ from onhook.console.counters import Counters
 from onhook.console.failures import Failures
 from onhook.console.feed import Feed
 from onhook.console.headers import finish_headers
+from onhook.console.heads import WithHeads
 from onhook.console.places import Places
 from onhook.console.rooms import ReadAgain, Rooms
 from onhook.console.schema import openapi_config
@@ -59,7 +60,7 @@ def console_app(
         failures=Failures(),
         counters=Counters(),
     )
-    app = Litestar(
+    app = WithHeads(
         route_handlers=[_api(), _rest()],
         dependencies={"rooms": Provide(lambda: rooms, sync_to_thread=False), **parameters.dependencies()},
         guards=[let_in, parameters.only_known],

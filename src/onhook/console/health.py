@@ -1,22 +1,28 @@
 """`/healthz` (we live), `/readyz` (what was kept can be read), `/metrics` (Prometheus)."""
 
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from litestar import Response, get
+from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from onhook.console.access import NEEDS_TOKEN, OPEN
-from onhook.console.problems import PROBLEMS
+from onhook.console.problems import PROBLEMS, RETRY_SECONDS, AnyRequest, Problem, answer_problem
 from onhook.console.quarantine import Tallied, tallied
 from onhook.console.rooms import Handed, Rooms
-from onhook.errors import Unavailable
 
 BEHIND_REPORTS_MAX = 10_000
 """A hub that is further behind than this is catching up: what it shows is not what was kept."""
+
+
+AHEAD_TODO = "it tells of reports that this ledger never had: run `onhook rebuild`"
+"""A store is ahead when an older ledger was put in its place, or another store."""
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -31,13 +37,28 @@ async def healthz() -> str:
     return "ok\n"
 
 
-@get("/readyz", opt=OPEN, summary="Whether what was kept can be read", tags=["health"], responses=PROBLEMS)
-async def readyz(rooms: Handed) -> Readiness:
-    """Open to everybody. 503 while the store is far behind, and when it or the ledger cannot be read."""
-    behind = await rooms.ledger.last() - await rooms.store.position()
-    if behind > BEHIND_REPORTS_MAX:
-        raise Unavailable(f"the store is {behind} reports behind the ledger", todo="wait: it is being filled")
-    return Readiness(max(0, behind))
+@get(
+    "/readyz",
+    opt=OPEN,
+    summary="Whether what was kept can be read",
+    tags=["health"],
+    responses={**PROBLEMS, 200: ResponseSpec(Readiness, description="It can", generate_examples=False)},
+)
+async def readyz(request: AnyRequest, rooms: Handed) -> Response[Any]:
+    """Open to everybody. 503 while the store is far behind the ledger or ahead of it, or one cannot be read."""
+    # In this order: the store never has what the ledger had not yet, so that only a true gap is seen as one.
+    position = await rooms.store.position()
+    behind = await rooms.ledger.last() - position
+    if 0 <= behind <= BEHIND_REPORTS_MAX:
+        return Response(Readiness(behind))
+    problem = Problem(
+        title=HTTPStatus.SERVICE_UNAVAILABLE.phrase,
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        detail=f"the store is {abs(behind)} reports {'behind' if behind > 0 else 'ahead of'} the ledger",
+        todo="wait: it is being filled" if behind > 0 else AHEAD_TODO,
+        behind_reports=behind,
+    )
+    return answer_problem(request, problem, {"Retry-After": str(RETRY_SECONDS)})
 
 
 @get(
@@ -71,7 +92,10 @@ async def _families(rooms: Rooms) -> list[Metric]:
     gauges = {
         "onhook_ledger_last": ("Number of the last report in the ledger", last),
         "onhook_store_position": ("Number of the last report in the store", counts["position"]),
-        "onhook_store_behind_reports": ("Reports that the store has yet to read", max(0, last - counts["position"])),
+        "onhook_store_behind_reports": (
+            "Reports that the store has yet to read; below 0 where it is ahead of the ledger",
+            last - counts["position"],
+        ),
         "onhook_records": ("Records in the store", counts["records"]),
         "onhook_calls": ("Calls in the store", counts["calls"]),
         "onhook_quarantined": ("Reports that could not be read", counts["quarantined"]),

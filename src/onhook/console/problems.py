@@ -33,6 +33,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """What to do about it."""
     parameters: list[str] | msgspec.UnsetType = msgspec.UNSET
     """The parameters that are to blame, where one is."""
+    behind_reports: int | msgspec.UnsetType = msgspec.UNSET
+    """What `/readyz` tells, ready or not."""
 
 
 PROBLEMS: dict[int, ResponseSpec] = {
@@ -65,7 +67,7 @@ def on_our_error(request: AnyRequest, error: OnhookError) -> Response[Any]:
         headers["WWW-Authenticate"] = 'Bearer realm="onhook"'
     if not error.permanent:
         headers["Retry-After"] = str(RETRY_SECONDS)
-    return _answer(request, problem, headers)
+    return answer_problem(request, problem, headers)
 
 
 def on_http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
@@ -77,7 +79,7 @@ def on_http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
         detail="; ".join(f"{name}: {text}" for name, text in blamed) or error.detail,
         parameters=[name for name, _ in blamed] or msgspec.UNSET,
     )
-    return _answer(request, problem, dict(error.headers or {}))
+    return answer_problem(request, problem, dict(error.headers or {}))
 
 
 def on_any_error(request: AnyRequest, error: Exception) -> Response[Any]:
@@ -91,10 +93,11 @@ def on_any_error(request: AnyRequest, error: Exception) -> Response[Any]:
         detail="a fault of ours",
         todo="see the log of the hub for what it was",
     )
-    return _answer(request, problem, {})
+    return answer_problem(request, problem, {})
 
 
-def _answer(request: AnyRequest, problem: Problem, headers: dict[str, str]) -> Response[Any]:
+def answer_problem(request: AnyRequest, problem: Problem, headers: dict[str, str]) -> Response[Any]:
+    """The problem as a program or a person reads it; a person without a token is led to the sign-in page."""
     if not wants_page(request):
         return Response(problem, status_code=problem.status, headers=headers, media_type=PROBLEM_TYPE)
     if problem.status == 401 and request.method == "GET":

@@ -1,0 +1,33 @@
+"""HEAD, answered like GET without a body: for monitors, and for those who only ask whether a page is there."""
+
+from typing import cast
+
+from litestar import Litestar
+from litestar.enums import ScopeType
+from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
+
+API = "/api/"
+"""Answers there may be endless or take minutes to make: who wants none of it asks nothing."""
+
+
+class WithHeads(Litestar):
+    """An application whose routes for GET outside the API answer HEAD too."""
+
+    async def __call__(
+        self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
+    ) -> None:
+        """See ASGI."""
+        if scope["type"] == ScopeType.HTTP and scope["method"] == "HEAD" and not scope["path"].startswith(API):
+            # Below this the question is a GET: whoever may not read a page may not know its head.
+            scope["method"] = "GET"
+            send = _without_body(cast("Send", send))
+        await super().__call__(scope, receive, send)
+
+
+def _without_body(send: Send) -> Send:
+    async def send_head(event: Message) -> None:
+        if event["type"] == "http.response.body":
+            event["body"] = b""
+        await send(event)
+
+    return send_head

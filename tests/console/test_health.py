@@ -1,0 +1,56 @@
+"""Whether the hub is ready, told to machines: behind is told, and so is what cannot be."""
+
+import aiohttp
+import pytest
+
+from onhook.console import health
+from onhook.store.store import Batch
+from tests.console.conftest import House
+from tests.make import details
+
+
+async def test_it_is_ready(house: House, client: aiohttp.ClientSession) -> None:
+    """With all that was kept in the store, and with none."""
+    assert await (await client.get("/readyz")).json() == {"behind_reports": 0}
+    await house.report([details()])
+    assert await (await client.get("/readyz")).json() == {"behind_reports": 0}
+
+
+async def test_far_behind_is_not_ready(
+    house: House, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store has yet to read too much: 503, and by how much stands in the problem as it does in the good answer."""
+    monkeypatch.setattr(health, "BEHIND_REPORTS_MAX", 1)
+    await house.keep([b"1", b"2"])
+    answer = await client.get("/readyz")
+    assert (answer.status, answer.content_type) == (503, "application/problem+json")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert (await answer.json())["behind_reports"] == 2
+
+
+async def test_ahead_is_not_ready(house: House, client: aiohttp.ClientSession) -> None:
+    """A store that knows reports which the ledger never had is another ledger's: said so, with what to do."""
+    await house.store.put(Batch(calls=[], quarantined=[], read_again=[], position=7))
+    answer = await client.get("/readyz")
+    assert (answer.status, answer.content_type) == (503, "application/problem+json")
+    problem = await answer.json()
+    assert problem["behind_reports"] == -7
+    assert "7 reports ahead of the ledger" in problem["detail"]
+    assert "onhook rebuild" in problem["todo"]
+    assert "onhook_store_behind_reports -7.0" in await (await client.get("/metrics")).text()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/attention", "/schema", "/schema/openapi.json"])
+async def test_head_is_get_without_a_body(client: aiohttp.ClientSession, path: str) -> None:
+    """A monitor that only looks at the head gets the same head."""
+    whole, head = await client.get(path), await client.head(path)
+    assert (head.status, head.content_type) == (200, whole.content_type)
+    assert await head.read() == b""
+    assert "default-src 'none'" in head.headers["Content-Security-Policy"]
+
+
+async def test_head_opens_nothing(house: House, client: aiohttp.ClientSession) -> None:
+    """A stranger's HEAD is refused like his GET; the API, where answers may be endless, keeps to GET."""
+    async with house.client("") as stranger:
+        assert (await stranger.head("/")).status == 401
+    assert (await client.head("/api/v1/live")).status == 405
