@@ -13,7 +13,7 @@ from onhook.cdr.filter import Filter
 from onhook.cdr.record import Call, Record
 from onhook.errors import UsageError
 from onhook.store.conditions import Condition, for_calls, for_legs
-from onhook.store.corners import OF_KEYS, named, stored
+from onhook.store.corners import OF_KEYS, corners, stored
 from onhook.store.cursors import Cursor, read, written
 from onhook.store.rows import Row, call_from, record_from, seconds
 from onhook.store.schema import CALLS, DERIVED, call_key, record_selection
@@ -74,15 +74,20 @@ def call(connection: duckdb.DuckDBPyConnection, sn: str, call_id: str) -> Call |
 
 def legs(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> list[Record]:
     """All legs of these calls, those of one call in their order."""
-    wanted = stored(connection, keys)
-    return _legs(connection, wanted) if wanted else []
+    return _legs(connection, [key for corner in corners(keys) for key in stored(connection, corner)])
 
 
-def _legs(connection: duckdb.DuckDBPyConnection, wanted: Sequence[CallKey]) -> list[Record]:
-    rows = connection.execute(
-        f"SELECT {record_selection()} FROM legs JOIN {OF_KEYS} AS wanted USING (call_key, sn, call_id) ORDER BY place",
-        named(wanted),
-    ).fetchall()
+def _legs(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> list[Record]:
+    """Of calls that are there."""
+    rows = [
+        row
+        for corner in corners(keys)
+        for row in connection.execute(
+            f"SELECT {record_selection()} FROM legs JOIN {OF_KEYS} AS wanted USING (call_key, sn, call_id)"
+            f" WHERE {corner.within('legs')} ORDER BY place",
+            corner.values,
+        ).fetchall()
+    ]
     return [record_from(row) for row in rows]
 
 
@@ -182,8 +187,6 @@ def _ends(where: Filter, cursor: Cursor | None) -> list[int]:
 def _whole(connection: duckdb.DuckDBPyConnection, rows: Sequence[dict[str, object]]) -> list[Call]:
     """Calls from their rows, each with its legs."""
     by_call: dict[CallKey, list[Record]] = {}
-    if not rows:
-        return []
     for leg in _legs(connection, [(str(row["sn"]), str(row["call_id"])) for row in rows]):
         by_call.setdefault((leg.sn, leg.call_id), []).append(leg)
     return [call_from(row, by_call[str(row["sn"]), str(row["call_id"])]) for row in rows]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import duckdb
 
-from onhook.store.corners import OF_KEYS, named, stored
+from onhook.store.corners import OF_KEYS, corners, stored
 from onhook.store.csv_lines import IS_ODD
 from onhook.store.rows import Row, call_row, leg_rows, quarantine_rows
 from onhook.store.schema import LEGS
@@ -13,7 +13,7 @@ from onhook.store.store import Batch, CallKey
 
 def put(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     """Replace what stood under the keys of these calls; within the transaction of the one who calls."""
-    _remove_calls(connection, stored(connection, [(call.sn, call.call_id) for call in batch.calls]))
+    _remove(connection, [(call.sn, call.call_id) for call in batch.calls])
     _append_legs(connection, [row for call in batch.calls for row in leg_rows(call)])
     _append(connection, "calls", [call_row(call) for call in batch.calls])
     gone = sorted({*batch.read_again, *(one.seq for one in batch.quarantined)})
@@ -37,11 +37,13 @@ def _append(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Ro
             appender.append_rows(rows)
 
 
-def _remove_calls(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> None:
-    if keys:
+def _remove(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> None:
+    """What stands under these keys; few of them have anything, as a rule."""
+    there = [key for corner in corners(keys) for key in stored(connection, corner)]
+    for corner in corners(there):
         for table in ("legs", "calls"):
             connection.execute(
-                f"DELETE FROM {table} USING {OF_KEYS} AS gone"
-                f" WHERE {table}.call_key = gone.call_key AND {table}.sn = gone.sn AND {table}.call_id = gone.call_id",
-                named(keys),
+                f"DELETE FROM {table} USING {OF_KEYS} AS gone WHERE {corner.within(table)}"
+                f" AND {table}.call_key = gone.call_key AND {table}.sn = gone.sn AND {table}.call_id = gone.call_id",
+                corner.values,
             )
