@@ -3,8 +3,10 @@
 Everything works with none of them. Names are the same everywhere: `intake` in the file, `ONHOOK_INTAKE`, `--intake`.
 """
 
+import ipaddress
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +23,17 @@ PORT_MAX = 65_535
 DATA_DIRECTORY_MODE = 0o700
 SECRET_FILE_MODE = 0o600
 
+FILE_BYTES_MAX = 64 * 1024
+"""Of `onhook.toml`: eight settings and their comments fit many times over."""
+
+SHOWN_CHARACTERS_MAX = 80
+"""Of a value that is refused: enough to know it again."""
+
+HOST_CHARACTERS_MAX = 253
+"""Of a name in all (RFC 1035, 2.3.4), which Python's own encoder asks for in the same way."""
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE | re.ASCII)
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 
 
@@ -77,14 +90,14 @@ def load(flags: Mapping[str, str | None], directory: Path, environ: Mapping[str,
     environ = os.environ if environ is None else environ
     given: dict[str, tuple[Any, str]] = {
         **_from_file(directory / FILE_NAME),
-        **{k.removeprefix(PREFIX).lower(): (v, k) for k, v in environ.items() if k.startswith(PREFIX)},
+        **_from_environment(environ),
         **{k: (v, f"--{k}") for k, v in flags.items() if v is not None},
     }
     unknown = sorted(set(given) - set(Config.__struct_fields__))
     if unknown:
         where = given[unknown[0]][1]
         raise UsageError(
-            f"there is no setting {unknown[0]!r}",
+            f"there is no setting {_shown(unknown[0])}",
             where=where,
             todo=f"use one of {', '.join(Config.__struct_fields__)}",
         )
@@ -101,58 +114,126 @@ def load(flags: Mapping[str, str | None], directory: Path, environ: Mapping[str,
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach that host."""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def parse_address(text: Any, where: str) -> Address:
     """`HOST:PORT` or `[::1]:PORT`. Raises `UsageError`."""
-    host, colon, port = str(text).rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
-        raise UsageError(f"{text!r} is not an address", where=where, todo="write HOST:PORT, such as 127.0.0.1:8030")
-    return Address(host, int(port))
+    host, _, port = _text(text, where).rpartition(":")
+    is_port = port.isascii() and port.isdigit() and len(port) <= len(str(PORT_MAX)) and int(port) <= PORT_MAX
+    if not is_port or not (_is_name(host) or _is_bracketed(host)):
+        raise UsageError(
+            f"{_shown(text)} is not an address", where=where, todo="write HOST:PORT, such as 127.0.0.1:8030 or [::1]:80"
+        )
+    return Address(host.strip("[]"), int(port))
+
+
+def _is_name(host: str) -> bool:
+    return len(host) <= HOST_CHARACTERS_MAX and _HOST.fullmatch(host) is not None
+
+
+def _is_bracketed(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host[1:-1])
+    except ValueError:
+        return False
+    return host[0] == "[" and host[-1] == "]"
 
 
 def parse_names(value: Any, where: str) -> str:
     """Names of hosts, separated by commas; the same in small letters, without blanks. Raises `UsageError`."""
-    names = [name.strip().lower() for name in str(value).split(",") if name.strip()]
+    names = [name.strip().lower() for name in _text(value, where).split(",") if name.strip()]
     for name in names:
         if not _HOST_NAME.fullmatch(name):
-            raise UsageError(f"{name!r} is not the name of a host", where=where, todo="write calls.example.com")
+            raise UsageError(f"{_shown(name)} is not the name of a host", where=where, todo="write calls.example.com")
     return ",".join(names)
 
 
 def parse_flag(value: Any, where: str) -> bool:
     """`true`, `yes`, `on`, `1` and their opposites. Raises `UsageError`."""
     words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-    if str(value).lower() not in words:
-        raise UsageError(f"{value!r} is neither true nor false", where=where, todo="write true or false")
+    if not isinstance(value, bool | str) or str(value).lower() not in words:
+        raise UsageError(f"{_shown(value)} is neither true nor false", where=where, todo="write true or false")
     return words[str(value).lower()]
 
 
 def parse_path(value: Any, where: str) -> Path:
     """A folder; `~` is the home of whoever runs this. Raises `UsageError`."""
-    if not str(value):
+    text = _text(value, where)
+    if not text:
         raise UsageError("the data directory has no name", where=where, todo="write a folder, such as ./onhook-data")
-    return Path(str(value)).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{_shown(text)}: {error}", where=where, todo="write the whole path") from error
 
 
 def parse_zone(value: Any, where: str) -> str:
     """An IANA name of a time zone. Raises `UsageError`."""
-    return str(zone_named(str(value), where).key)
+    text = _text(value, where)
+    if len(text) > SHOWN_CHARACTERS_MAX:
+        raise UsageError(f"there is no zone {_shown(text)}", where=where, todo="write a name such as Europe/Berlin")
+    return str(zone_named(text, where).key)
+
+
+def _text(value: Any, where: str) -> str:
+    """A text that can be handed to the system and to other processes."""
+    if not isinstance(value, str):
+        raise UsageError(f"{_shown(value)} is not a text", where=where, todo='write it as "text"')
+    if "\0" in value or not _is_utf8(value):
+        raise UsageError(f"{_shown(value)} cannot be a setting", where=where, todo="write it in UTF-8, without NUL")
+    return value
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= SHOWN_CHARACTERS_MAX else f"{shown[:SHOWN_CHARACTERS_MAX]}…"
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    given: dict[str, tuple[Any, str]] = {}
+    for variable, value in environ.items():
+        if variable.startswith(PREFIX):
+            if variable != variable.upper():
+                raise UsageError(f"there is no variable {variable}", todo=f"write it in capitals, {variable.upper()}")
+            given[variable.removeprefix(PREFIX).lower()] = (value, variable)
+    return given
 
 
 def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
     try:
-        text = path.read_text()
+        text = _read_file(path)
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path.name}: {error}", todo="mend or remove the file") from error
     try:
         return {name: (value, path.name) for name, value in tomllib.loads(text).items()}
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise UsageError(f"{path.name} is nested too deep", todo="a setting is a single value") from error
+    except ValueError as error:  # a number of thousands of digits is one that is no TOMLDecodeError
         raise UsageError(f"{path.name} is not TOML: {error}", todo="mend that line") from error
+
+
+def _read_file(path: Path) -> str:
+    """The text of a file; a pipe is not waited for."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"{path.name} is not a file", todo="remove it, or write a file in its place")
+    if status.st_size > FILE_BYTES_MAX:
+        raise UsageError(f"{path.name} is larger than {FILE_BYTES_MAX // 1024} KiB", todo="write only settings in it")
+    return path.read_text()
 
 
 _READ: Mapping[str, Callable[[Any, str], Any]] = {
