@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -175,6 +176,10 @@ class _Sender(asyncio.Protocol):
         self._waited.append(time.monotonic() - self._due_at)
 
 
+def _itself(sender: _Sender) -> _Sender:
+    return sender
+
+
 async def send_steadily(port: int, requests: Sequence[bytes], rate: int) -> list[float]:
     """Send each when it is due, answered before or not, a connection each; seconds from due to answered."""
     loop = asyncio.get_running_loop()
@@ -186,7 +191,7 @@ async def send_steadily(port: int, requests: Sequence[bytes], rate: int) -> list
         if (pause := due_at - time.monotonic()) > 0:
             await asyncio.sleep(pause)
         sender = _Sender(content, due_at, waited)
-        tasks.add(asyncio.ensure_future(loop.create_connection(lambda sender=sender: sender, "127.0.0.1", port)))
+        tasks.add(asyncio.ensure_future(loop.create_connection(partial(_itself, sender), "127.0.0.1", port)))
     await asyncio.gather(*tasks)
     await asyncio.sleep(1)
     assert len(waited) == len(requests), f"{len(requests) - len(waited)} without answer"

@@ -1,13 +1,11 @@
 """Filters as SQL: a row passes exactly when `Filter.matches` or `Filter.matches_call` says so."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from onhook.cdr.details import folded
-from onhook.cdr.filter import Filter
+from onhook.cdr.filter import Filter, Words
 from onhook.cdr.identity import number_of
 from onhook.store.rows import seconds
 from onhook.store.schema import call_key
@@ -29,8 +27,6 @@ _ROW_FILTERS = {
     "pbx": "pbx = $pbx",
     "sn": "sn = $sn",
     "call_id": "call_id = $call_id",
-    "status": "status_folded = $status",
-    "type": "type_folded = $type",
     "min_talk_duration": "talk_duration >= $min_talk_duration",
     "max_talk_duration": "talk_duration BETWEEN 0 AND $max_talk_duration",
 }
@@ -51,7 +47,7 @@ class Condition(msgspec.Struct, frozen=True):
 def for_legs(where: Filter) -> Condition:
     """For rows of `legs`."""
     asked = _asked(where)
-    tests = {**_ROW_FILTERS, **_LEG_FILTERS}
+    tests = {**_ROW_FILTERS, **_LEG_FILTERS, **_word_filters(asked)}
     return Condition(" AND ".join(["true", *(tests[name] for name in asked), *_corner(where)]), _values(asked))
 
 
@@ -60,10 +56,11 @@ def for_calls(where: Filter, since: int | None = None, until: int | None = None)
     asked = _asked(where)
     stretch = _stretch("call_started_at", _later(asked.get("since"), since), _earlier(asked.get("until"), until))
     narrow = "".join(f" AND {test}" for test in (*stretch, *_corner(where)))
+    rows = {**_ROW_FILTERS, **_word_filters(asked)}
     tests = [
         f"EXISTS (SELECT 1 FROM legs WHERE {_ITS_LEG} AND {_LEG_FILTERS[name]}{narrow})"
         if name in _LEG_FILTERS
-        else _ROW_FILTERS[name]
+        else rows[name]
         for name in asked
     ]
     tests += [*_stretch("started_at", since, until), *_corner(where)]
@@ -78,15 +75,29 @@ def _asked(where: Filter) -> dict[str, Any]:
     }
 
 
+def _word_filters(asked: dict[str, Any]) -> dict[str, str]:
+    """`status` and `type` may be one of several words, or none of them; each is a value of its own, `$status_0`."""
+    filters: dict[str, str] = {}
+    for name in ("status", "type"):
+        if name in asked:
+            words = Words.read(asked[name])
+            places = ", ".join(f"${place}" for place in _places(name, words))
+            filters[name] = f"{name}_folded {'NOT IN' if words.is_not else 'IN'} ({places})"
+    return filters
+
+
+def _places(name: str, words: Words) -> dict[str, str]:
+    return {f"{name}_{number}": word for number, word in enumerate(words.words)}
+
+
 def _values(asked: dict[str, Any]) -> dict[str, Any]:
-    compared: dict[str, Callable[[str], str]] = {
-        "number": number_of,
-        "call_from": number_of,
-        "call_to": number_of,
-        "status": folded,
-        "type": folded,
-    }
-    return {name: compared[name](value) if name in compared else value for name, value in asked.items()}
+    values: dict[str, Any] = {}
+    for name, value in asked.items():
+        if name in ("status", "type"):
+            values |= _places(name, Words.read(value))
+        else:
+            values[name] = number_of(value) if name in ("number", "call_from", "call_to") else value
+    return values
 
 
 def _corner(where: Filter) -> list[str]:
