@@ -152,8 +152,18 @@ class Projector:
     async def _read(self, after: int) -> _Stretch | None:
         reports = await self._ledger.read(after, BATCH_REPORTS_MAX)
         if not reports:
+            await self._check_end(after)
             return None
         return _Stretch(after, reports[-1].seq, await asyncio.to_thread(self._understand, reports))
+
+    async def _check_end(self, position: int) -> None:
+        """A store that stands for more than the ledger has would skip the next reports: it thinks it knows them."""
+        last = await self._ledger.last()
+        if last < position:
+            raise Unavailable(
+                f"the store is ahead of the ledger ({position} against {last}), as after an older ledger was put back",
+                todo="keep a copy of calls.duckdb if it has calls that the ledger lacks, then `onhook rebuild`",
+            )
 
     def _understand(self, reports: Iterable[Report]) -> _Understood:
         understood = _Understood({}, [])
