@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -215,13 +214,17 @@ async def test_trouble_is_told_once_when_it_begins_and_once_when_it_ends(
     assert len(await house.calls()) == 1
 
 
+def remove_ledger(folder: Path) -> None:
+    """As if it had been lost."""
+    for file in folder.glob("ledger.db*"):
+        file.unlink()
+
+
 async def test_a_store_that_is_ahead_of_its_ledger_is_named(tmp_path: Path) -> None:
     """With an older ledger put back, new reports would get numbers that the store thinks it has: nothing is skipped."""
     async with house_in(tmp_path) as house:
         await house.told(*(event(number, "1001") for number in range(3)))
-    for name in os.listdir(tmp_path):
-        if name.startswith("ledger.db"):
-            os.unlink(tmp_path / name)
+    remove_ledger(tmp_path)
     async with house_in(tmp_path) as house:
         with pytest.raises(Unavailable, match="onhook rebuild"):
             await house.told(event(7, "1002"))

@@ -26,6 +26,11 @@ SHEETS_MAX = 5
 
 PIECE_BYTES_MAX = 256 * 1024
 
+CELL_CHARACTERS_MAX = 32_767
+"""Excel's; XlsxWriter would cut without a word."""
+
+CUT = " … cut: a cell holds no more; CSV and JSON lines have all of it"
+
 
 def check(view: duckdb.DuckDBPyConnection, condition: Condition) -> None:
     """Raises `UsageError` for more records than a workbook holds, before anything is sent."""
@@ -74,7 +79,13 @@ def _fill(book: Any, rows: Iterator[Row]) -> None:
             if isinstance(value, int):
                 sheet.write_number(line, place, value)
             elif value:
-                sheet.write_string(line, place, value, marked if value[0] == "+" or harmless(value) != value else None)
+                is_odd = value[0] == "+" or harmless(value) != value
+                sheet.write_string(line, place, _fitting(value), marked if is_odd else None)
+
+
+def _fitting(text: str) -> str:
+    """As much as a cell holds, saying so where that is not all."""
+    return text if len(text) <= CELL_CHARACTERS_MAX else text[: CELL_CHARACTERS_MAX - len(CUT)] + CUT
 
 
 def _sheet(book: Any) -> Any:
