@@ -8,8 +8,8 @@ import pytest
 from onhook.clock import SystemClock
 from onhook.config import Config
 from onhook.errors import OnhookError, Unavailable, UsageError
-from onhook.hub import backup as room
 from onhook.hub.backup import back_up, restore
+from onhook.settings.database import copy_database
 from onhook.settings.settings import Settings
 from tests.hub.houses import House, call_id, call_ids, report, wait_until
 
@@ -201,7 +201,7 @@ def test_nothing_is_restored_from_itself(config: Config, tmp_path: Path) -> None
 
 def _fail_at(nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the nth copy fail as on a full disk."""
-    plain, left = room.copy_database, [nth]
+    plain, left = copy_database, [nth]
 
     def copy(source: Path, target: Path) -> None:
         left[0] -= 1
@@ -209,4 +209,4 @@ def _fail_at(nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
             raise Unavailable("cannot copy: the disk is full")
         plain(source, target)
 
-    monkeypatch.setattr(room, "copy_database", copy)
+    monkeypatch.setattr("onhook.hub.backup.copy_database", copy)

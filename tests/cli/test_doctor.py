@@ -1,9 +1,14 @@
 """`onhook doctor`."""
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Command
-from tests.hub.houses import House, report, wait_until
+from tests.hub.houses import ONHOOK, House, report, wait_until
 
 
 def _lines(text: str, mark: str) -> str:
@@ -49,3 +54,43 @@ def test_what_keeps_it_from_working_fails(onhook: Command, house: House) -> None
     assert code == 1
     assert "could not listen" in _lines(out, "BAD")
     assert "onhook restore" in _lines(out, "BAD")
+
+
+@pytest.mark.parametrize("words", ["doctor", "calls", "rebuild", "backup copy", "restore copy", "pbx list"])
+@pytest.mark.parametrize("closed", ["house", "house/ledger.db", "."])
+def test_what_one_may_not_use_gets_a_sentence(house: House, tmp_path: Path, words: str, closed: str) -> None:
+    """The data directory, the ledger, the directory above: never an error that should not have happened."""
+    directory = tmp_path / "above" / "house"
+    shutil.copytree(house.directory, directory)
+    (directory / "ledger.db").touch()
+    path = (tmp_path / "above" / closed).resolve()
+    path.chmod(0)
+    done = subprocess.run(
+        [*_without_power(), str(ONHOOK), *words.split(), "--data", str(directory)],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    path.chmod(0o700)
+    if words == "doctor":
+        assert (done.returncode, done.stderr) == (1, "")
+        assert _lines(done.stdout, "BAD")
+    elif (words, closed) == ("pbx list", "house/ledger.db"):
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert done.returncode in (1, 2)
+        assert done.stderr.count("\n") == 1
+    assert "should not have happened" not in done.stderr
+    assert not (tmp_path / "copy").exists()
+
+
+def _without_power() -> list[str]:
+    """What takes from root the right to read everything."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root may read everything, and there is no setpriv to take that away: install util-linux")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import Command
 from tests.hub.houses import ONHOOK, SECRET, SN, House, wait_until
 
-PBX = ("--sn", "3631A2124ABC", "--secret", "x")
+PBX = ("--sn", "3631A2124ABC", "--secret", "0123456789abcdef")
 
 MISTAKES: list[tuple[str, ...]] = [
     ("nonsense",),
@@ -24,6 +24,17 @@ MISTAKES: list[tuple[str, ...]] = [
     ("pbx", "add", "Office", "--sn", "3631A2124ABC"),
     ("pbx", "add", "Office", "--sn", "36 31", "--secret", "x"),
     ("pbx", "add", "", *PBX),
+    ("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret", "7 chars"),
+    ("calls", "--number", "\udcff\udcfe"),
+    ("calls", "--data", "/etc/passwd"),
+    ("calls", "--data", "/etc/passwd/x"),
+    ("serve", "--data", "/etc/passwd"),
+    ("doctor", "--data", "/etc/passwd"),
+    ("calls", "--data", "~nosuchuser/x"),
+    ("quarantine", "retry", str(2**64)),
+    ("quarantine", "show", str(2**64)),
+    ("serve", "--intake", "a..b:31801"),
+    ("serve", "--console", "x" * 300 + ":31801"),
     ("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret", ""),
     ("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret", "x" * 257),
     ("pbx", "add", "Office", *PBX, "--unsigned"),
@@ -182,12 +193,82 @@ def test_control_c_ends_a_command_with_130(house: House, tmp_path: Path) -> None
 
 
 def test_a_trace_is_shown_to_who_asks_for_it(onhook: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With ONHOOK_TRACE, beside the sentence."""
+    """With ONHOOK_TRACE, beside the sentence of an unexpected error, and for no error that we know."""
     monkeypatch.setenv("ONHOOK_TRACE", "true")
     code, _, error = onhook("pbx", "remove", "nobody")
+    assert (code, error.count("\n")) == (1, 1)
+    assert error.startswith("onhook: there is no PBX")
+    monkeypatch.setattr("onhook.cli.main.typer.main.get_command", _fail)
+    code, _, error = onhook("pbx", "list")
     assert code == 1
     assert "Traceback" in error
-    assert error.splitlines()[-1].startswith("onhook: there is no PBX")
+    assert error.splitlines()[-1].startswith("onhook: this should not have happened (ZeroDivisionError")
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, "trace = [", 'data = "a\\u0000b"'])
+def test_whoever_tells_of_an_error_meets_no_other(onhook: Command, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Whatever the settings are, there is one sentence."""
+    Path("onhook.toml").write_text(text)
+    assert onhook("calls")[0] == 2
+    monkeypatch.setattr("onhook.cli.main.typer.main.get_command", _fail)
+    code, _, error = onhook("calls")
+    assert (code, error.count("\n")) == (1, 1)
+
+
+def _fail(_: object) -> None:
+    raise ZeroDivisionError
+
+
+STREAMS: list[tuple[str, int]] = [
+    ("calls > /dev/full", 1),
+    ("calls --format json > /dev/full", 1),
+    ("calls --format csv > /dev/full", 1),
+    ("version > /dev/full", 1),
+    ("--help > /dev/full", 1),
+    ("calls >&-", 2),
+    ("version >&-", 2),
+    ("calls <&-", 0),
+    ("calls 2>&-", 0),
+    ("calls --number $'\\xff\\xfe'", 2),
+]
+
+
+@pytest.mark.parametrize(("words", "code"), STREAMS, ids=str)
+def test_an_output_that_cannot_be_written_gets_one_sentence(house: House, words: str, code: int) -> None:
+    """A full disk, a closed stream, words that are no text."""
+    (house.directory / "ledger.db").touch()
+    done = _shell(house, words)
+    assert done.returncode == code
+    assert done.stderr.count("\n") == (1 if code else 0)
+    assert "should not have happened" not in done.stderr
+
+
+def test_a_terminal_for_ascii_sees_what_it_can(house: House) -> None:
+    """The rest is replaced."""
+    house.onhook("pbx", "add", "Zürich", "--sn", "3631A2124DEF", "--unsigned")
+    done = _shell(house, "pbx list", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Z?rich" in done.stdout
+
+
+def test_advice_is_a_command(house: House) -> None:
+    """With the server as without."""
+    house.start()
+    while_it_runs = house.run("quarantine", "retry", "999999").stderr
+    house.stop()
+    assert house.run("quarantine", "retry", "999999").stderr == while_it_runs
+    assert "`onhook quarantine list`" in while_it_runs
+
+
+def _shell(house: House, words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", f"{ONHOOK} {words}"],
+        env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(house.directory), **environ},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
 
 
 def test_the_sign_in_link_is_for_a_terminal_alone(house: House) -> None:

@@ -5,6 +5,9 @@ import signal
 import sqlite3
 from pathlib import Path
 
+import pytest
+
+from onhook.simulator.plan import DEMO_HISTORY_CALLS
 from tests.hub.houses import SN, House, call_id, call_ids, report, wait_until
 
 
@@ -130,6 +133,12 @@ def test_the_demo_calls_by_itself(house: House) -> None:
     house.start("--demo")
     wait_until(lambda: len(house.calls()) > 100)
     assert "Demo office" in house.onhook("pbx", "list")
+    wait_until(lambda: len(house.calls()) >= DEMO_HISTORY_CALLS)
+    house.stop()
+    before = len(house.calls())
+    house.start("--demo")
+    wait_until(lambda: len(house.calls()) > before)
+    assert len(house.calls()) < before + DEMO_HISTORY_CALLS / 4
 
 
 def test_no_secret_is_logged(house: House) -> None:
@@ -152,6 +161,28 @@ def test_the_data_directory_is_for_its_owner_alone(house: House) -> None:
     assert house.directory.stat().st_mode & 0o777 == 0o700
     modes = {path.name: path.stat().st_mode & 0o777 for path in house.directory.iterdir()}
     assert modes == dict.fromkeys(modes, 0o600)
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "onhook.db"])
+def test_what_cannot_start_ends_with_its_sentence(house: House, name: str) -> None:
+    """A ledger or settings that cannot be opened: no banner, no process left, exit code 1."""
+    for path in house.directory.glob(f"{name}*"):
+        path.unlink()
+    (house.directory / name).mkdir()
+    done = house.run("serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0")
+    assert (done.returncode, done.stdout) == (1, "")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("onhook: ")
+    assert name in last
+    assert not (house.directory / "running.json").exists()
+
+
+def test_a_ledger_that_is_none_ends_at_once(house: House) -> None:
+    """Another try cannot help: one sentence, exit code 2."""
+    (house.directory / "ledger.db").write_bytes(b"this is no ledger" * 1_000)
+    done = house.run("serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "ledger" in done.stderr
 
 
 def _is_answered(house: House, number: int, address: str | None) -> bool:

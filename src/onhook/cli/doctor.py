@@ -1,6 +1,7 @@
 """`onhook doctor`: what is right and what is not, a line each, and what to do."""
 
 import asyncio
+import os
 
 import typer
 from rich.console import Console
@@ -25,7 +26,7 @@ def doctor(data: DataOption = None) -> None:
     config = configured(data=data)
     console = Console()
     findings = list(examine(config, SystemClock()))
-    if config.ledger_file.exists():
+    if os.access(config.ledger_file, os.R_OK | os.W_OK):
         findings += asyncio.run(_ask(config))
     with console.capture() as drawn:
         for finding in findings:

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 not meant so (a usage error), 130 stopped by Ctr
 """
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -17,7 +18,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from onhook.config import load
-from onhook.errors import OnhookError
+from onhook.errors import OnhookError, UsageError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -40,6 +41,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 """Each command and its module in this room, which is imported when the command is used: `serve` needs no store."""
 
 UNEXPECTED_EXIT_CODE = 1
+STDERR = 2
 INTERRUPTED_EXIT_CODE = 130
 """128 and the number of SIGINT, as shells count."""
 
@@ -62,13 +64,10 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command. A reader who has seen enough (`| head`) is no failure."""
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
+            return super().invoke(ctx)
         except BrokenPipeError:
-            # What is still buffered has nowhere to go, or Python would complain at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             return 0
-        return result
 
 
 app = typer.Typer(
@@ -86,21 +85,69 @@ def onhook() -> None:
 def main() -> int:
     """Run the command line; the exit code."""
     try:
-        code = typer.main.get_command(app).main(sys.argv[1:] or ["--help"], prog_name="onhook", standalone_mode=False)
+        _prepare_streams()
+        code = _run(_checked_words(sys.argv[1:]))
     except TyperException as error:
-        return _tell(_usage_sentence(error), error.exit_code)
+        code = _tell(_usage_sentence(error), error.exit_code)
     except OnhookError as error:
-        return _tell(str(error), error.exit_code, error)
+        code = _tell(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return INTERRUPTED_EXIT_CODE
+        code = INTERRUPTED_EXIT_CODE
+    except OSError as error:
+        code = _tell(_system_sentence(error), UNEXPECTED_EXIT_CODE, error)
     except Exception as error:  # noqa: BLE001 - the last one who can tell a person
-        return _tell(_unexpected_sentence(error), UNEXPECTED_EXIT_CODE, error)
+        code = _tell(_unexpected_sentence(error), UNEXPECTED_EXIT_CODE, error)
+    return _finish_output(code)
+
+
+def _run(words: list[str]) -> int:
+    code = typer.main.get_command(app).main(words or ["--help"], prog_name="onhook", standalone_mode=False)
     return code if isinstance(code, int) else 0
 
 
-def _tell(sentence: str, exit_code: int, error: BaseException | None = None) -> int:
-    if error is not None and _shows_traces():
-        traceback.print_exception(error)
+def _prepare_streams() -> None:
+    """What a terminal cannot show is replaced. Raises `UsageError` where there is no output at all."""
+    has_output = sys.stdout is not None
+    # The next file opened would get the number of a stream that is closed, and be written into as if it were that.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - open until we end, like any stream
+    if not has_output:
+        raise UsageError("standard output is closed", todo="let it go to a file, or to /dev/null")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _checked_words(words: list[str]) -> list[str]:
+    """Never shown: one may be a secret."""
+    for number, word in enumerate(words, 1):
+        if any("\ud800" <= character <= "\udfff" for character in word):
+            raise UsageError(f"word {number} of the command line is not UTF-8", todo="write it in UTF-8")
+    return words
+
+
+def _finish_output(code: int) -> int:
+    """Write what is still buffered. A reader who has gone is no failure, a full disk is one."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _drop_output()
+        if code == 0 and not isinstance(error, BrokenPipeError):
+            code = _tell(f"cannot write the output: {error.strerror}: make room", UNEXPECTED_EXIT_CODE)
+    return code
+
+
+def _drop_output() -> None:
+    """What is still buffered has nowhere to go, or Python would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell(sentence: str, exit_code: int, unexpected: BaseException | None = None) -> int:
+    if unexpected is not None and _shows_traces():
+        traceback.print_exception(unexpected)
     printable = "".join(character if character.isprintable() else " " for character in sentence)
     print(f"onhook: {printable}", file=sys.stderr)
     return exit_code
@@ -114,6 +161,11 @@ def _usage_sentence(error: TyperException) -> str:
     return f"{sentence[:1].lower()}{sentence[1:]}: see `{path} --help`"
 
 
+def _system_sentence(error: OSError) -> str:
+    place = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+    return f"the system refuses: {error.strerror or error}{place}: look at the rights and the space there"
+
+
 def _unexpected_sentence(error: Exception) -> str:
     return f"this should not have happened ({type(error).__name__}: {error}): ONHOOK_TRACE=true shows where"
 
@@ -121,5 +173,5 @@ def _unexpected_sentence(error: Exception) -> str:
 def _shows_traces() -> bool:
     try:
         return load({}, Path.cwd()).trace
-    except OnhookError:
+    except Exception:  # noqa: BLE001 - whoever is told of one error must not get another
         return False

@@ -12,6 +12,7 @@ import typer
 from onhook.cdr.filter import FILTER_NAMES
 from onhook.config import Config, load
 from onhook.errors import UsageError
+from onhook.hub.running import check_is_directory
 
 DataOption = Annotated[
     str | None, typer.Option("--data", metavar="DIR", help="The data directory.", show_default=False)
@@ -50,7 +51,9 @@ FILTER_HELP: Mapping[str, str] = MappingProxyType(
 
 def configured(**flags: str | None) -> Config:
     """The configuration with these flags. Raises `UsageError`."""
-    return load(flags, Path.cwd())
+    config = load(flags, Path.cwd())
+    check_is_directory(config)
+    return config
 
 
 def with_filters(command: Callable[..., None]) -> Callable[..., None]:

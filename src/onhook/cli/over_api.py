@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from onhook.cli.reach import Reach, Row, Where
+from onhook.cli.reach import Reach, Row, Where, not_quarantined
 from onhook.config import Config, parse_address
 from onhook.errors import NotAllowed, NotFound, OnhookError, Unavailable, UsageError
 from onhook.hub.demo import reachable
@@ -66,12 +66,10 @@ class ApiReach:
             yield row
 
     async def quarantined(self, seq: int) -> Row:
-        row: Row = self._read("GET", f"quarantine/{seq}")
-        return row
+        return self._quarantined("GET", seq, f"quarantine/{seq}")
 
     async def retry(self, seq: int) -> Row:
-        row: Row = self._read("POST", f"quarantine/{seq}/retry")
-        return row
+        return self._quarantined("POST", seq, f"quarantine/{seq}/retry")
 
     async def tallies(self) -> list[Row]:
         rows: list[Row] = self._read("GET", "tallies")["data"]
@@ -81,6 +79,14 @@ class ApiReach:
         # 503 is an answer here: far behind.
         answer = self._send("GET", "/readyz", {})
         return int(self._decoded(answer)["behind_reports"])
+
+    def _quarantined(self, method: str, seq: int, path: str) -> Row:
+        try:
+            row: Row = self._read(method, path)
+        except NotFound:
+            # The API advises those who speak HTTP; here a command helps.
+            raise not_quarantined(seq) from None
+        return row
 
     async def _pages(self, path: str, query: Where, limit: int) -> AsyncIterator[Row]:
         cursor, left = "", limit

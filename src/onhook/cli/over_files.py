@@ -9,10 +9,9 @@ import msgspec
 
 from onhook.cdr.filter import Filter, parse_filter
 from onhook.cdr.offset import zone_named
-from onhook.cli.reach import Reach, Row, Where
+from onhook.cli.reach import Reach, Row, Where, not_quarantined
 from onhook.clock import SystemClock
 from onhook.config import Config
-from onhook.errors import NotFound
 from onhook.hub.files import Files, open_files
 from onhook.ledger.ledger import Report
 from onhook.store.store import PAGE_MAX, ExportFormat
@@ -100,7 +99,7 @@ class FileReach:
         for one in await self._files.store.quarantine(1, seq - 1):
             if one.seq == seq:
                 return one.reason
-        raise NotFound(f"report {seq} is not in the quarantine", todo="`onhook quarantine list` shows what is")
+        raise not_quarantined(seq)
 
 
 def _shown(report: Report) -> Row:

@@ -15,7 +15,7 @@ from onhook.cli.options import DataOption, configured
 from onhook.clock import SystemClock
 from onhook.errors import UsageError
 from onhook.hub.running import prepare_directory
-from onhook.settings.pbxs import SECRET_CHARACTERS_MAX
+from onhook.settings.pbxs import SECRET_CHARACTERS_MAX, checked_typed_secret
 from onhook.settings.settings import Settings
 
 app = typer.Typer(add_completion=False, help="Say which PBXs may report.", epilog="Example: onhook pbx list")
@@ -202,11 +202,12 @@ def _changed_plan(plan: NumberPlan, ranges: dict[str, str]) -> NumberPlan:
 
 def _secret_text(secret: str | None, file: str | None) -> str | None:
     if file is None:
-        return secret
+        return None if secret is None else checked_typed_secret(secret)
     if secret is not None:
         raise UsageError("the secret is given twice", todo="leave one of --secret and --secret-file out")
     try:
         with sys.stdin if file == STDIN else Path(file).open() as source:
-            return source.read(SECRET_CHARACTERS_MAX + 2).rstrip("\r\n")
+            text = source.read(SECRET_CHARACTERS_MAX + 2).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the secret: {error}", where=file) from error
+    return checked_typed_secret(text)

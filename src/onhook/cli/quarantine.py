@@ -23,9 +23,12 @@ app = typer.Typer(
 RETRIED_MAX = 100_000
 """With --all; more than that is a case for `onhook rebuild`."""
 
+SEQ_MAX = 2**63 - 1
+"""No ledger counts further."""
+
 HEADS = ("seq", "sn", "via", "received", "reason")
 
-Seq = Annotated[int, typer.Argument(metavar="SEQ", min=1, help="Number of the report.")]
+Seq = Annotated[int, typer.Argument(metavar="SEQ", min=1, max=SEQ_MAX, help="Number of the report.")]
 LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many at most, the earliest first.")]
 
 
@@ -43,7 +46,9 @@ def show(seq: Seq, data: DataOption = None) -> None:
 
 @app.command("retry", epilog="Example: onhook quarantine retry --all")
 def retry(
-    seqs: Annotated[list[int] | None, typer.Argument(metavar="SEQ...", min=1, help="Numbers of reports.")] = None,
+    seqs: Annotated[
+        list[int] | None, typer.Argument(metavar="SEQ...", min=1, max=SEQ_MAX, help="Numbers of reports.")
+    ] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="All that are there.")] = False,
     data: DataOption = None,

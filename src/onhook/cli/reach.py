@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from onhook.config import Config
-from onhook.errors import Unavailable
+from onhook.errors import NotFound, Unavailable
 from onhook.hub.running import is_running, read_running
 from onhook.store.store import ExportFormat
 
@@ -77,6 +77,11 @@ async def reach(config: Config) -> AbstractAsyncContextManager[Reach]:
         where=str(config.data),
         todo="the log of `onhook serve` says why; `onhook rebuild` makes a damaged store again",
     )
+
+
+def not_quarantined(seq: int) -> NotFound:
+    """What both ways say of a number that is not there."""
+    return NotFound(f"report {seq} is not in the quarantine", todo="`onhook quarantine list` shows what is")
 
 
 def _opener(module: str) -> Callable[..., AbstractAsyncContextManager[Reach]]:

@@ -12,6 +12,7 @@ from onhook.cli.options import DataOption, configured
 from onhook.errors import NotFound
 from onhook.hub.rebuild import Progress as Tell
 from onhook.hub.rebuild import rebuild as rebuild_store
+from onhook.hub.running import check_rights
 
 app = typer.Typer(add_completion=False)
 
@@ -23,6 +24,7 @@ def rebuild(data: DataOption = None) -> None:
     A running server shows the old store meanwhile, and changes over to the new one within a second or two.
     """
     config = configured(data=data)
+    check_rights(config)
     if not config.ledger_file.exists():
         raise NotFound("there is no ledger to read", where=str(config.data), todo="name the data directory with --data")
     with _progress() as tell:

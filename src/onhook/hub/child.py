@@ -40,10 +40,11 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     error: str = ""
     exit_code: int = 0
+    is_permanent: bool = False
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """The one argument: the configuration as texts, and whether somebody watches over this process."""
+    """The first argument: the configuration as texts, and whether somebody watches over this process."""
 
     settings: Mapping[str, str]
     is_watched: bool = True
@@ -52,11 +53,14 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 Open = Callable[[Config, Clock], AbstractAsyncContextManager[Opened]]
 
 
-def command(module: str, config: Config, *, is_watched: bool = True) -> list[str]:
-    """The command line that starts a module of the hall with this configuration. It holds no secret."""
+def command(module: str, config: Config, *words: str, is_watched: bool = True) -> list[str]:
+    """The command line that starts a module of the hall with this configuration. It holds no secret.
+
+    `words` are for the module itself, which finds them in `sys.argv` behind the configuration.
+    """
     texts = {name: str(getattr(config, name)) for name in Config.__struct_fields__}
     start = Start(settings=texts, is_watched=is_watched)
-    return [sys.executable, "-m", module, msgspec.json.encode(start).decode()]
+    return [sys.executable, "-m", module, msgspec.json.encode(start).decode(), *words]
 
 
 def run_child(part: str, open_part: Open) -> int:
@@ -70,7 +74,7 @@ def run_child(part: str, open_part: Open) -> int:
         set_up_logs(config, clock, part)
         uvloop.run(_stay(open_part, config, clock, is_watched=start.is_watched))
     except OnhookError as error:
-        return _failed(start, Said(error=str(error), exit_code=error.exit_code))
+        return _failed(start, Said(error=str(error), exit_code=error.exit_code, is_permanent=error.permanent))
     except Exception as error:
         logging.getLogger(part).exception("stopped by an unexpected error")
         return _failed(start, Said(error=f"{part} failed: {type(error).__name__}: {error}", exit_code=1))

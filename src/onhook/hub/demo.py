@@ -11,13 +11,18 @@ DEMO_SN = "3600DEM0ABCD"
 DEMO_ZONE = "Europe/Berlin"
 """Where the simulator's office is unless it is told otherwise."""
 
+WITH_HISTORY = "with-history"
+"""Said to the demo's process when its PBX is new: it then begins with calls of the past."""
+
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - not bound here: compared with what a person chose
 
 
-def declare_demo(settings: Settings, clock: Clock) -> None:
-    """Make the demo PBX known, once; its secret is random, for its port may be open to others."""
-    if settings.pbx_of(DEMO_SN) is None:
-        settings.add_pbx(name=DEMO_NAME, sn=DEMO_SN, secret=new_text(), zone=DEMO_ZONE, at=clock.microseconds())
+def declare_demo(settings: Settings, clock: Clock) -> bool:
+    """Make the demo PBX known, once; whether it is new. Its secret is random, for its port may be open to others."""
+    if settings.pbx_of(DEMO_SN) is not None:
+        return False
+    settings.add_pbx(name=DEMO_NAME, sn=DEMO_SN, secret=new_text(), zone=DEMO_ZONE, at=clock.microseconds())
+    return True
 
 
 def demo_secret(settings: Settings) -> tuple[str, str]:

@@ -15,7 +15,7 @@ import msgspec
 from onhook.clock import Clock
 from onhook.config import Address, Config
 from onhook.errors import OnhookError
-from onhook.hub.running import Part, is_running, read_running
+from onhook.hub.running import Part, check_rights, is_running, read_running
 from onhook.settings.database import what_ails
 from onhook.settings.settings import Settings
 
@@ -46,7 +46,12 @@ def examine(config: Config, clock: Clock) -> Iterator[Finding]:
     """All that can be seen without reading a call."""
     yield Finding("right", f"onhook {version_of('onhook')}, Python {platform.python_version()}")
     yield _clock(clock)
-    if not config.data.is_dir():
+    try:
+        check_rights(config)
+    except OnhookError as error:
+        yield Finding("wrong", f"{error.what} ({error.where})", error.todo)
+        return
+    if not config.data.exists():
         yield Finding("look", f"there is no data directory {config.data} yet", "`onhook serve` makes it")
         return
     yield from _rights(config)
@@ -89,9 +94,11 @@ def _clock(clock: Clock) -> Finding:
 
 
 def _rights(config: Config) -> Iterator[Finding]:
-    if not os.access(config.data, os.R_OK | os.W_OK | os.X_OK):
-        yield Finding("wrong", f"you may not use {config.data}", "become its owner")
-        return
+    for path in _secret_files(config):
+        if path.exists() and not path.is_file():
+            yield Finding("wrong", f"{path} is not a file", "move it away, and bring back a copy with `onhook restore`")
+        elif path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            yield Finding("wrong", f"you may not read and write {path}", "become its owner")
     paths = [config.data, *(path for path in _secret_files(config) if path.exists())]
     exposed = [path for path in paths if path.stat().st_mode & _OPEN_TO_OTHERS]
     for path in exposed:

@@ -10,6 +10,7 @@ from onhook.errors import NotFound
 from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
+from onhook.hub.running import check_rights
 from onhook.hub.storing import store_at
 from onhook.ledger.ledger import Ledger
 from onhook.ledger.sqlite import SqliteLedger
@@ -30,6 +31,7 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
 @asynccontextmanager
 async def open_files(config: Config) -> AsyncIterator[Files]:
     """Open what is there. Raises `NotFound` for a directory without a ledger, `OnhookError` where it cannot."""
+    check_rights(config)
     if not config.ledger_file.exists():
         raise NotFound(
             "nothing has been kept here yet",

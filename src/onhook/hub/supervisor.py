@@ -1,6 +1,7 @@
 """`onhook serve`: starts the processes of the house, starts one again that dies, stops them in reverse.
 
-Laws: the intake is first to start and last to stop; nothing that befalls the others touches it.
+Laws: the intake is first to start and last to stop; nothing that befalls the others touches it. Without an intake
+nothing is served: when its first start fails for good, `serve` ends and says why.
 """
 
 import asyncio
@@ -13,9 +14,9 @@ import msgspec
 
 from onhook.clock import Clock
 from onhook.config import Config, parse_address
-from onhook.errors import UsageError
+from onhook.errors import OnhookError, UsageError
 from onhook.hub.child import Said, command
-from onhook.hub.demo import declare_demo
+from onhook.hub.demo import WITH_HISTORY, declare_demo
 from onhook.hub.running import Part, Running, only_server, prepare_directory, write_running
 from onhook.settings.settings import Settings
 
@@ -29,6 +30,10 @@ AGAIN_SECONDS_FIRST = 0.2
 AGAIN_SECONDS_MAX = 10.0
 """The wait before a process is started again doubles up to this: soon enough to be there when the reason is gone."""
 
+FIRST_TRIES_MAX = 4
+"""How often the intake's first start is tried, in a second or two: enough for a lock that passes; then a person, or
+whoever started us, should know."""
+
 STEADY_SECONDS = 30.0
 """Who ran this long had a good start: the next wait is the first again."""
 
@@ -39,8 +44,10 @@ Announce = Callable[[Running, str], None]
 class Watched:
     """One process, and how it is kept alive."""
 
-    def __init__(self, name: str, told: Callable[[str, Part | None], None]) -> None:
+    def __init__(self, name: str, told: Callable[[str, Part | None], None], *first_words: str) -> None:
+        """`first_words` are said to the process when it is first started, and never again."""
         self.name = name
+        self._words = first_words
         self._told = told
         self._child: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
@@ -53,9 +60,26 @@ class Watched:
 
         Anything else is logged and tried again: the address is then empty until it stands.
         """
+        return self._keep_on(config, await self._spawn(config))
+
+    async def start_surely(self, config: Config) -> str:
+        """Start it; its address. Raises `OnhookError` where it does not stand after some tries, or never can."""
+        pause = AGAIN_SECONDS_FIRST
         said = await self._spawn(config)
+        for _ in range(FIRST_TRIES_MAX - 1):
+            if not said.error or said.is_permanent or self._stopping.is_set():
+                break
+            self._tell_trouble(said)
+            await asyncio.sleep(pause)
+            pause *= 2
+            said = await self._spawn(config)
+        if said.error:
+            raise _error_of(said)
+        return self._keep_on(config, said)
+
+    def _keep_on(self, config: Config, said: Said) -> str:
         if said.exit_code == UsageError.exit_code:
-            raise UsageError(said.error)
+            raise _error_of(said)
         self._tell_trouble(said)
         self._keeping = asyncio.create_task(self._keep(_at(config, self.name, said.address)))
         return said.address
@@ -108,11 +132,12 @@ class Watched:
     async def _spawn(self, config: Config) -> Said:
         """Start the process and wait for the one line that it says. Its standard input ends when we do."""
         self._child = await asyncio.create_subprocess_exec(
-            *command(f"onhook.hub.{self.name}_process", config),
+            *command(f"onhook.hub.{self.name}_process", config, *self._words),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             process_group=0,  # Ctrl-C is for us alone; we stop the others in order
         )
+        self._words = ()
         try:
             async with asyncio.timeout(READY_SECONDS_MAX):
                 said = await self._hear(self._child)
@@ -147,14 +172,23 @@ class Watched:
             self._log.error(said.error)
 
 
+def _error_of(said: Said) -> OnhookError:
+    return UsageError(said.error) if said.exit_code == UsageError.exit_code else OnhookError(said.error)
+
+
 async def supervise(config: Config, clock: Clock, announce: Announce, *, with_demo: bool = False) -> None:
-    """Run the house until told to stop. Raises `UsageError` where it cannot be started as asked."""
+    """Run the house until told to stop. Raises `OnhookError` where it cannot be started as asked."""
     prepare_directory(config)
     with only_server(config):
-        token = _first_settings(config, clock, with_demo=with_demo)
+        settings = Settings(config.settings_file)
+        try:
+            is_new_demo = with_demo and declare_demo(settings, clock)
+            token = settings.ensure_admin_token(config.admin_token_file, at=clock.microseconds())
+        finally:
+            settings.close()
         house = _House(config)
         try:
-            await house.open(with_demo=with_demo)
+            await house.open(with_demo=with_demo, is_new_demo=is_new_demo)
             announce(house.running, token)
             await house.told_to_stop()
         finally:
@@ -170,16 +204,17 @@ class _House:
         self._stop = asyncio.Event()
         self.running = Running(pid=os.getpid())
 
-    async def open(self, *, with_demo: bool) -> None:
+    async def open(self, *, with_demo: bool, is_new_demo: bool) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop.set)
-        intake = await self._start("intake", self._config)
+        intake = await self._watched_as("intake").start_surely(self._config)
         hub = self._watched_as("hub")
         loop.add_signal_handler(signal.SIGUSR1, hub.restart)
         await hub.start(self._config)
         if with_demo:
-            await self._start("demo", _at(self._config, "intake", intake))
+            demo = self._watched_as("demo", *([WITH_HISTORY] if is_new_demo else []))
+            await demo.start(_at(self._config, "intake", intake))
 
     async def told_to_stop(self) -> None:
         await self._stop.wait()
@@ -188,28 +223,14 @@ class _House:
         for watched in reversed(self._watched):
             await watched.stop()
 
-    async def _start(self, name: str, config: Config) -> str:
-        return await self._watched_as(name).start(config)
-
-    def _watched_as(self, name: str) -> Watched:
-        watched = Watched(name, self._told)
+    def _watched_as(self, name: str, *first_words: str) -> Watched:
+        watched = Watched(name, self._told, *first_words)
         self._watched.append(watched)
         return watched
 
     def _told(self, name: str, part: Part | None) -> None:
         self.running = msgspec.structs.replace(self.running, **{name: part})
         write_running(self._config.running_file, self.running)
-
-
-def _first_settings(config: Config, clock: Clock, *, with_demo: bool) -> str:
-    """What the first start sets: the administrator's token, which it returns, and the demo PBX."""
-    settings = Settings(config.settings_file)
-    try:
-        if with_demo:
-            declare_demo(settings, clock)
-        return settings.ensure_admin_token(config.admin_token_file, at=clock.microseconds())
-    finally:
-        settings.close()
 
 
 def _at(config: Config, name: str, address: str) -> Config:

@@ -16,6 +16,9 @@ NAME_CHARACTERS_MAX = 64
 SN_CHARACTERS_MAX = 64
 """Serial numbers are 12 to 16 characters (PROTOCOL.md 1); other PBXs may say a host name."""
 
+SECRET_CHARACTERS_MIN = 8
+"""What a person types is no shorter than this; a PBX makes 32 (PROTOCOL.md 4)."""
+
 SECRET_CHARACTERS_MAX = 256
 """A PBX makes 32 (PROTOCOL.md 4); more than 64 bytes add nothing to HMAC-SHA256."""
 
@@ -99,6 +102,16 @@ def checked_secret(text: str) -> str:
     if not text.isprintable():
         raise UsageError("a secret cannot have control characters", todo="copy it again from the PBX")
     return text
+
+
+def checked_typed_secret(text: str) -> str:
+    """A secret that a person gives: what is so short is a slip, or soon guessed. Raises `UsageError`."""
+    if len(text) < SECRET_CHARACTERS_MIN:
+        raise UsageError(
+            f"a secret of {len(text)} characters is soon guessed",
+            todo=f"use {SECRET_CHARACTERS_MIN} characters or more; a PBX makes 32",
+        )
+    return checked_secret(text)
 
 
 def checked_zone(zone: str | None) -> str | None:
