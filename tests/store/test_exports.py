@@ -1,11 +1,14 @@
 """Files that other programs read: Parquet, XLSX; and pieces of a long one."""
 
+import asyncio
+import random
 import re
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 from xml.etree import ElementTree as ET
 
 import duckdb
@@ -115,3 +118,14 @@ async def test_pieces_join_to_one_file(tmp_path: Path, monkeypatch: pytest.Monke
     moments = [re.findall(rb'"started_at":"([^"]+)"', line)[0] for line in lines]
     assert len(set(lines)) == len(lines) == expected["records"] == 100
     assert moments == sorted(moments)
+
+
+async def test_readers_who_take_nothing_stop_nobody_else(tmp_path: Path) -> None:
+    """Files that nobody takes away wait by themselves: questions are answered meanwhile."""
+    calls = [call(record(extra={"noise": random.Random(number).randbytes(1_500).hex()})) for number in range(400)]
+    async with store_of(tmp_path, *calls) as store:
+        exports_begun = [store.export(Filter(), "parquet", "UTC") for _ in range(6)]
+        assert all([await anext(pieces) for pieces in exports_begun])
+        assert await asyncio.wait_for(store.position(), timeout=30) == 1
+        for pieces in exports_begun:
+            await cast("AsyncGenerator[bytes, None]", pieces).aclose()

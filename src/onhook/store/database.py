@@ -19,6 +19,9 @@ from onhook.store.schema import SCHEMA_VERSION, creation
 READERS_MAX = 4
 """Questions answered at once; more wait their turn. Each may use all of DuckDB's threads."""
 
+EXPORTERS_MAX = 8
+"""Pieces of exports made at once; apart from the readers, because a file waits for whoever takes it away."""
+
 THREADS_MAX = 4
 """DuckDB's own threads: reading is fast enough with them, and intake must keep its share of the machine."""
 
@@ -48,6 +51,7 @@ class Database:
         self._path = path
         self._connection = _opened(path)
         self._readers = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="store-reader")
+        self._exporters = ThreadPoolExecutor(EXPORTERS_MAX, thread_name_prefix="store-exporter")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._commit = threading.Lock()
         self._is_broken = False
@@ -67,11 +71,11 @@ class Database:
 
     async def views(self, count: int) -> list[duckdb.DuckDBPyConnection]:
         """Connections that all see the same state of the store until they are closed; for work in several threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._views, count)
+        return await asyncio.get_running_loop().run_in_executor(self._exporters, self._views, count)
 
     async def in_thread(self, work: Callable[[], Answer], view: duckdb.DuckDBPyConnection) -> Answer:
-        """Run this, which uses a view, in one of the readers' threads; whoever gives it up waits until it has ended."""
-        running = asyncio.get_running_loop().run_in_executor(self._readers, self._explained, work)
+        """Run this, which uses a view, in an exporter's thread; whoever gives it up waits until it has ended."""
+        running = asyncio.get_running_loop().run_in_executor(self._exporters, self._explained, work)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -117,6 +121,7 @@ class Database:
     def _close(self) -> None:
         self._writer.shutdown()
         self._readers.shutdown(cancel_futures=True)
+        self._exporters.shutdown(cancel_futures=True)
         self._connection.close()
 
 

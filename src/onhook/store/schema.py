@@ -12,7 +12,7 @@ import zlib
 from onhook.cdr.details import DETAIL_FIELDS
 from onhook.cdr.offset import call_epoch
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """A file of another version is made again by `onhook rebuild`, never altered."""
 
 LEGS = {
