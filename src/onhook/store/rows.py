@@ -30,8 +30,8 @@ _MOMENTS = tuple(_PLACE[name] for name in ("started_at", "answered_at", "ended_a
 
 
 def leg_rows(call: Call) -> list[Row]:
-    """The rows of `legs` of a call, in the order of `schema.LEGS`."""
-    key, call_started_at = call_key(call.call_id), seconds(call.started_at)
+    """The rows of `legs` of a call, in the order of `schema.LEGS`, those of BIGINT as floats: see `writing`."""
+    key, call_started_at = float(call_key(call.call_id)), float(seconds(call.started_at))
     return [_leg_row(key, place, call_started_at, leg) for place, leg in enumerate(call.legs)]
 
 
@@ -121,7 +121,7 @@ def moment(since_1970: int) -> datetime:
     return _EPOCH + timedelta(microseconds=since_1970)
 
 
-def _leg_row(key: int, place: int, call_started_at: int, leg: Record) -> Row:
+def _leg_row(key: float, place: int, call_started_at: float, leg: Record) -> Row:
     started_at, offset_minutes = seconds(leg.started_at), _minutes(leg.utc_offset)
     from_number, to_number = number_of(leg.call_from), number_of(leg.call_to)
     return (
@@ -130,7 +130,7 @@ def _leg_row(key: int, place: int, call_started_at: int, leg: Record) -> Row:
         leg.call_id,
         place,
         call_started_at,
-        started_at,
+        float(started_at),
         offset_minutes,
         None if _is_derived(leg.time_start, started_at + offset_minutes * 60) else leg.time_start,
         from_number,
@@ -157,8 +157,8 @@ def _leg_row(key: int, place: int, call_started_at: int, leg: Record) -> Row:
         leg.pbx,
         leg.offset_from,
         leg.via,
-        microseconds(leg.received_at),
-        leg.seq,
+        float(microseconds(leg.received_at)),
+        float(leg.seq),
     )
 
 
