@@ -1,17 +1,25 @@
 """The pages in a real browser: live without reloading, by keyboard, in the dark, on a telephone, with hostile names."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
 from onhook.cdr.details import DETAIL_FIELDS, NUMBER_FIELDS
+from onhook.config import Address
+from onhook.console import pages
+from onhook.console.addresses import intake_port
 from onhook.ledger.ledger import Mark
+from onhook.store.duckdb import DuckDbStore
+from onhook.store.store import CallPage
 from tests.console.conftest import House
 from tests.make import ALICE, BOB, IVR, QUEUE, SN, call, details, record
 
@@ -181,6 +189,76 @@ async def test_an_assumed_zone_is_marked(house: House, client: aiohttp.ClientSes
     text = await (await client.get("/")).text()
     assert "UTC?" in text
     assert text.count("nobody reported it") == 1
+
+
+async def test_the_newest_reports_in_quarantine_are_shown(
+    house: House, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one that could not be read stands first, and a list that is cut says so."""
+    monkeypatch.setattr(pages, "QUARANTINE_SHOWN_MAX", 2)
+    await house.report_bodies([b'{"type":30012,"sn":"%s","n":%d}' % (SN.encode(), n) for n in range(7)])
+    text = await (await client.get("/attention")).text()
+    assert re.findall(r'href="/reports/(\d+)"', text) == ["7", "6"]
+    assert "newest 2 of 7" in text
+    assert "onhook quarantine retry --all" in text
+    assert "7 reports could not be read" in await (await client.get("/")).text()
+
+
+async def test_missed_calls_can_be_followed(house: House, client: aiohttp.ClientSession) -> None:
+    """The figure leads to exactly the calls that it counts, and so does what is missed for no known reason."""
+    moments = some_calls()
+    statuses = ("ANSWERED", "BUSY", "NO ANSWER", "TELEPORTED")
+    for moment, status in zip(moments, statuses, strict=False):
+        await house.report([details(moment, status=status, talk_duration=14 if status == "ANSWERED" else 0)])
+    text = await (await client.get("/")).text()
+    for shown_as, found in ((">3</a>", 3), (">1 other</a>", 1)):
+        link = re.search(rf'href="([^"]*status=%21ANSWERED[^"]*)"{shown_as}', text)
+        assert link
+        assert (await (await client.get(link[1].replace("&amp;", "&"))).text()).count('class="call"') == found
+
+
+async def test_many_readers_cost_one(
+    house: House, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page that all see after a call has ended is looked up once, and nothing is counted that nobody shows."""
+    await house.report([details(some_calls()[0])])
+    asked = []
+
+    async def calls(self: DuckDbStore, *given: Any) -> CallPage:
+        asked.append("calls")
+        return await original(self, *given)
+
+    async def counts(self: DuckDbStore) -> dict[str, int]:  # noqa: ARG001 - the shape of what it stands for
+        asked.append("counts")
+        return {}
+
+    original = DuckDbStore.calls
+    monkeypatch.setattr(DuckDbStore, "calls", calls)
+    monkeypatch.setattr(DuckDbStore, "counts", counts)
+    texts = [await answer.text() for answer in await asyncio.gather(*(client.get("/") for _ in range(9)))]
+    assert all(text.count('class="call"') == 1 for text in texts)
+    assert asked == ["calls"]
+
+
+async def test_the_port_of_the_intake_is_told(house: House, client: aiohttp.ClientSession) -> None:
+    """Where any free port was asked for, the page names the one that it got, or none; never port 0."""
+    config = msgspec.structs.replace(house.config, intake=Address("127.0.0.1", 0))
+    assert intake_port(house.config) == 30012
+    assert intake_port(config) == 0
+    config.running_file.write_text('{"pid":1,"intake":{"pid":2,"address":"127.0.0.1:33333"}}')
+    assert intake_port(config) == 33333
+    config.running_file.write_text("{")
+    assert intake_port(config) == 0
+    assert "http://127.0.0.1:30012/" in await (await client.get("/")).text()
+
+
+async def test_the_schema_page_is_readable(client: aiohttp.ClientSession) -> None:
+    """Names stand as code, and each export says what is true of it."""
+    text = await (await client.get("/schema")).text()
+    assert "`" not in text
+    jsonl = text[text.index("export.jsonl") : text.index("export.parquet")]
+    assert "spreadsheet" not in jsonl
+    assert "UTC" in jsonl
 
 
 def test_made_up_calls_are_whole() -> None:

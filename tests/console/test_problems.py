@@ -1,8 +1,11 @@
 """What goes wrong is told as RFC 9457 says, in words that name what is wrong."""
 
+import doctest
+
 import aiohttp
 import pytest
 
+from onhook.console import problems
 from tests.console.conftest import House
 from tests.make import SN
 
@@ -46,6 +49,26 @@ async def test_mistakes(client: aiohttp.ClientSession, method: str, path: str, s
 
 
 @pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/?limit=abc", "limit: write a whole number"),
+        ("/api/v1/records?limit=", "limit: write a whole number"),
+        ("/api/v1/calls?limit=1001", "limit: write a whole number, at most 1000"),
+        ("/api/v1/live?after=-1", "after: write a whole number, at least 0"),
+        ("/api/v1/live?after=x", "after: write a whole number"),
+        ("/api/v1/calls?min_talk_duration=x", "min_talk_duration: write digits only, at most 9"),
+        ("/api/v1/calls?number=" + "1" * 201, "number: write at most 200 characters"),
+        ("/api/v1/quarantine/7", "report 7 is not in the quarantine"),
+    ],
+)
+async def test_mistakes_are_told_in_our_words(client: aiohttp.ClientSession, path: str, sentence: str) -> None:
+    """Not in those of a library, nor with the name of a type."""
+    problem = await (await client.get(path)).json()
+    assert problem["detail"] == sentence
+    assert "GET" not in problem.get("todo", ""), "people ask by the command line too"
+
+
+@pytest.mark.parametrize(
     ("body", "names"),
     [
         (b"", ""),
@@ -66,6 +89,13 @@ async def test_a_body_that_cannot_be_meant_so(client: aiohttp.ClientSession, bod
     assert (answer.status, answer.content_type) == (400, "application/problem+json"), problem
     assert names in str(problem)
     assert len((await (await client.get("/api/v1/pbxs")).json())["data"]) == 1
+
+
+def test_examples_hold() -> None:
+    """What the docstrings show is what happens."""
+    result = doctest.testmod(problems)
+    assert result.attempted >= 1
+    assert not result.failed
 
 
 async def test_a_large_body_is_refused(client: aiohttp.ClientSession) -> None:

@@ -31,6 +31,7 @@ from onhook.console.places import Places
 from onhook.console.rooms import ReadAgain, Rooms
 from onhook.console.schema import openapi_config
 from onhook.console.sessions import Sessions
+from onhook.console.shared import Shared
 from onhook.console.tail import Tail
 from onhook.errors import OnhookError
 from onhook.ledger.ledger import Ledger
@@ -59,6 +60,7 @@ def console_app(
         sessions=Sessions(),
         failures=Failures(),
         counters=Counters(),
+        shared=Shared(),
     )
     app = WithHeads(
         route_handlers=[_api(), _rest()],

@@ -29,6 +29,14 @@ MEDIA_TYPES: Mapping[ExportFormat, str] = {
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 
+CELLS: Mapping[ExportFormat, str] = {
+    "csv": "Times in `zone`, with offset. What a spreadsheet would take for a formula begins with an apostrophe.",
+    "jsonl": "A record per line, as `/records` gives it, times in UTC; `zone` is for the filters only.",
+    "parquet": "Values as they are, times as instants in UTC; `zone` is for the filters only.",
+    "xlsx": "Times in `zone`, with offset. What a spreadsheet would take for a formula begins with an apostrophe.",
+}
+"""What the values look like, for the schema."""
+
 
 async def export(rooms: Rooms, where: Filter, zone: ZoneInfo, form: ExportFormat) -> ASGIResponse:
     """The answer with the file. Raises `Unavailable` while too many are being made."""
@@ -52,11 +60,11 @@ def _route(form: ExportFormat) -> HTTPRouteHandler:
     @get(
         f"/export.{form}",
         summary=f"All records that match, as one {form.upper()} file",
+        description=f"The earliest first. {CELLS[form]}",
         tags=["calls"],
         responses={**PROBLEMS, 200: spec},
     )
     async def answer(rooms: Handed, where: Where, reader_zone: ReaderZone) -> ASGIResponse:
-        """The earliest first; times in `zone`, with offset. What a spreadsheet takes for a formula is made harmless."""
         return await export(rooms, where, reader_zone, form)
 
     return answer

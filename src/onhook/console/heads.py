@@ -3,8 +3,8 @@
 from typing import cast
 
 from litestar import Litestar
-from litestar.enums import ScopeType
-from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
+from litestar.enums import HttpMethod, ScopeType
+from litestar.types import HTTPScope, LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
 
 API = "/api/"
 """Answers there may be endless or take minutes to make: who wants none of it asks nothing."""
@@ -17,10 +17,12 @@ class WithHeads(Litestar):
         self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
     ) -> None:
         """See ASGI."""
-        if scope["type"] == ScopeType.HTTP and scope["method"] == "HEAD" and not scope["path"].startswith(API):
-            # Below this the question is a GET: whoever may not read a page may not know its head.
-            scope["method"] = "GET"
-            send = _without_body(cast("Send", send))
+        if scope["type"] == ScopeType.HTTP:
+            asked = cast("HTTPScope", scope)
+            if asked["method"] == HttpMethod.HEAD and not asked["path"].startswith(API):
+                # Below this the question is a GET: whoever may not read a page may not know its head.
+                asked["method"] = HttpMethod.GET
+                send = _without_body(cast("Send", send))
         await super().__call__(scope, receive, send)
 
 

@@ -16,6 +16,7 @@ from onhook.cdr.details import DETAIL_FIELDS
 from onhook.cdr.filter import FILTER_NAMES, parse_moment
 from onhook.cdr.plan import NumberPlan
 from onhook.cdr.record import Call
+from onhook.console.addresses import intake_port
 from onhook.console.axis import draw
 from onhook.console.calls import CallId, Sn, find_call
 from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, ReaderZone, Where
@@ -71,13 +72,18 @@ async def first_page(  # noqa: PLR0917 - what the address may say
     now = rooms.clock.now()
     # Asked before the page is read: what comes in between is told twice rather than never.
     position = await rooms.store.position()
-    page = await rooms.store.calls(where, limit, cursor or None)
+    page = await rooms.shared.ask(
+        (position, "calls", where, limit, cursor), lambda: rooms.store.calls(where, limit, cursor or None)
+    )
     today = parse_moment("today", reader_zone, now)
     is_today = where.since is None and where.until is None
     counted = msgspec.structs.replace(where, since=today) if is_today else where
-    by_pbx = await rooms.store.summary(counted, "pbx", reader_zone.key)
+    by_pbx = await rooms.shared.ask(
+        (position, "summary", counted, reader_zone.key), lambda: rooms.store.summary(counted, "pbx", reader_zone.key)
+    )
     asked = {name: request.query_params.get(name, "") for name in FILTER_NAMES}
     is_filtered = any(asked.values())
+    is_empty = not is_filtered and not cursor and not page.data
     return _page(
         "calls.html",
         page=page,
@@ -90,10 +96,10 @@ async def first_page(  # noqa: PLR0917 - what the address may say
         limit_asked=limit if limit != PAGE_DEFAULT else "",
         is_newest=not cursor,
         position=position,
-        attention=await _attention(rooms),
+        attention=await _attention(rooms, position),
         pbxs=rooms.settings.pbxs(),
-        intake_port=rooms.config.intake.port,
-        is_empty=not is_filtered and not cursor and not page.data,
+        intake_port=intake_port(rooms.config) if is_empty else 0,
+        is_empty=is_empty,
         **_zone_and_time(rooms, request, reader_zone, now),
     )
 
@@ -121,9 +127,11 @@ async def odd_call_page(
 @get("/attention", include_in_schema=False)
 async def attention_page(request: AnyRequest, rooms: Handed, reader_zone: ReaderZone) -> Response[str]:
     """What could not be read, and who knocked in vain."""
+    total, newest = await _quarantined(rooms, QUARANTINE_SHOWN_MAX)
     return _page(
         "attention.html",
-        quarantined=await rooms.store.quarantine(QUARANTINE_SHOWN_MAX),
+        quarantined=newest,
+        quarantined_total=total,
         tallies=[one for one in await tallied(rooms) if one.what not in KEPT_WORDS],
         **_zone_and_time(rooms, request, reader_zone, rooms.clock.now()),
     )
@@ -157,13 +165,19 @@ async def _call_page(request: AnyRequest, rooms: Rooms, call: Call, zone: ZoneIn
     )
 
 
-async def _attention(rooms: Rooms) -> Attention:
-    counts = await rooms.store.counts()
-    quarantined = counts["quarantined"]
-    newest = await rooms.store.quarantine(ATTENTION_MAX) if quarantined else []
+async def _attention(rooms: Rooms, position: int) -> Attention:
+    total, newest = await rooms.shared.ask((position, "quarantine"), lambda: _quarantined(rooms, ATTENTION_MAX))
+    tallies = await rooms.shared.ask("tallies", lambda: tallied(rooms))
     fresh = rooms.clock.now() - KNOCKS_FRESH
-    knocks = [one for one in await tallied(rooms) if one.what in STRANGER_WORDS and one.last_at >= fresh]
-    return Attention(quarantined, newest, knocks[:ATTENTION_MAX])
+    knocks = [one for one in tallies if one.what in STRANGER_WORDS and one.last_at >= fresh]
+    return Attention(total, newest, knocks[:ATTENTION_MAX])
+
+
+async def _quarantined(rooms: Rooms, limit: int) -> tuple[int, Sequence[Quarantined]]:
+    """How many could not be read, and the newest of them."""
+    newest = await rooms.store.quarantine(limit, newest=True)
+    # Counting looks through everything, so it is left out where the list itself says how many there are.
+    return len(newest) if len(newest) < limit else (await rooms.store.counts())["quarantined"], newest
 
 
 def _zone_and_time(rooms: Rooms, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:

@@ -40,6 +40,7 @@ _MOMENT = (
     "ISO 8601 date or time (in `zone` unless it has an offset), "
     "`today`, `yesterday`, `now`, or `30m`, `12h`, `7d`, `2w` ago"
 )
+_WORDS = "Several are joined by commas, and `!` in front means all others"
 _SECONDS = QueryParameter(description="Whole seconds of talk; the limit is included", pattern=r"^[0-9]{0,9}$")
 
 Text = str
@@ -68,8 +69,8 @@ def where(  # noqa: PLR0917 - one for each filter
     number: Annotated[Text, _text("Number on either side")] = "",
     call_from: Annotated[Text, _text("Number of the caller")] = "",
     call_to: Annotated[Text, _text("Number that was called")] = "",
-    status: Annotated[Text, _text("How it ended; case, blanks and underscores do not count")] = "",
-    type: Annotated[Text, _text("`internal`, `inbound` or `outbound`")] = "",
+    status: Annotated[Text, _text(f"How it ended; case, blanks and underscores do not count. {_WORDS}")] = "",
+    type: Annotated[Text, _text(f"`internal`, `inbound` or `outbound`. {_WORDS}")] = "",
     trunk: Annotated[Text, _text("Name of the trunk, in or out")] = "",
     did_number: Annotated[Text, _text("DID number that was dialled")] = "",
     min_talk_duration: Annotated[Text, _SECONDS] = "",

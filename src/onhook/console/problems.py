@@ -1,5 +1,6 @@
 """What went wrong, told to a program as a problem document (RFC 9457) and to a person as a page."""
 
+import re
 from http import HTTPStatus
 from traceback import format_exception
 from typing import Any
@@ -52,6 +53,22 @@ PROBLEMS: dict[int, ResponseSpec] = {
     }.items()
 }
 """How every route may answer besides its own answer, for the schema."""
+
+
+_WORDS = tuple(
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (r"Expected `int(?: \| null)?`, got `str`", "write a whole number"),
+        (r"Expected `int` >= (-?\d+)", r"write a whole number, at least \1"),
+        (r"Expected `int` <= (\d+)", r"write a whole number, at most \1"),
+        (r"Expected `str` of length <= (\d+)", r"write at most \1 characters"),
+        (r"Expected `str` matching regex '\^\[0-9\]\{0,(\d+)\}\$'", r"write digits only, at most \1"),
+        (r"Expected `str`, got `.*`", "write a text"),
+        (r"Object missing required field `(.*)`", r"`\1` is missing"),
+        (r"Object contains unknown field `(.*)`", r"there is no `\1`"),
+    )
+)
+"""What msgspec says of a value that does not fit, and how we say it."""
 
 
 def on_our_error(request: AnyRequest, error: OnhookError) -> Response[Any]:
@@ -116,6 +133,18 @@ def _asked_for(request: AnyRequest) -> str:
 
 
 def _blamed(error: HTTPException) -> list[tuple[str, str]]:
-    """The parameters and what is wrong with each, as the framework tells it."""
+    """The parameters and what is wrong with each: as the framework tells it, in words of ours."""
     extra = error.extra if isinstance(error.extra, list) else []
-    return [(str(one.get("key", "")), str(one.get("message", ""))) for one in extra if isinstance(one, dict)]
+    return [(str(one.get("key", "")), _in_words(str(one.get("message", "")))) for one in extra if isinstance(one, dict)]
+
+
+def _in_words(text: str) -> str:
+    """What the decoder expected, as a person says it; what it says of other things is well said.
+
+    >>> _in_words("Expected `int`, got `str`"), _in_words("Expected `int` <= 1000")
+    ('write a whole number', 'write a whole number, at most 1000')
+    """
+    for pattern, words in _WORDS:
+        if found := pattern.fullmatch(text):
+            return found.expand(words)
+    return text

@@ -111,4 +111,4 @@ async def find_quarantined(rooms: Rooms, seq: int) -> Quarantined:
     for one in await rooms.store.quarantine(1, seq - 1):
         if one.seq == seq:
             return one
-    raise NotFound(f"report {seq} is not in the quarantine", todo="`GET /quarantine` lists what is")
+    raise NotFound(f"report {seq} is not in the quarantine", todo="list them first: it may have been read by now")

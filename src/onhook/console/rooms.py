@@ -13,6 +13,7 @@ from onhook.console.failures import Failures
 from onhook.console.feed import Feed
 from onhook.console.places import Places
 from onhook.console.sessions import Sessions
+from onhook.console.shared import Shared
 from onhook.console.tail import Tail
 from onhook.ledger.ledger import Ledger
 from onhook.settings.settings import Settings
@@ -38,6 +39,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     sessions: Sessions
     failures: Failures
     counters: Counters
+    shared: Shared
 
 
 Handed = NamedDependency[SkipValidation[Rooms]]

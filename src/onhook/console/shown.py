@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
+from markupsafe import Markup, escape
+
 from onhook.cdr.details import folded
 from onhook.cdr.identity import name_of, number_of
 from onhook.cdr.record import Record
@@ -16,6 +18,7 @@ FOR_TEMPLATES = (
     "UNKNOWN",
     "call_url",
     "clock_time",
+    "coded",
     "count",
     "day",
     "field_of",
@@ -93,6 +96,18 @@ def day(moment: datetime, zone: ZoneInfo, now: datetime) -> str:
     if local == today - timedelta(days=1):
         return "Yesterday"
     return f"{local:%a} {local.day} {local:%b %Y}"
+
+
+def coded(text: str) -> Markup:
+    """A text of ours with what stands between backticks as code; all else is escaped.
+
+    >>> coded("`next` of <it>")
+    Markup('<code>next</code> of &lt;it&gt;')
+    """
+    parts = [
+        Markup("<code>{}</code>").format(part) if n % 2 else escape(part) for n, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
 
 
 def local_time(moment: datetime | None, zone: ZoneInfo) -> str:

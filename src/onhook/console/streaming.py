@@ -7,8 +7,15 @@ from typing import Any
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Send
 
-SLOW_READER_SECONDS = 30
-"""Who takes no piece for so long is gone, or holds a place that others need."""
+SLOW_READER_SECONDS = 30.0
+"""Who takes nothing for so long is gone, or holds a place that others need."""
+
+RATE_BYTES_MIN = 16 * 1024
+"""Per second; the poorest telephone line gives more. Who takes less on the whole has used up the same seconds sooner
+or later: a reader that trickles would hold its place for hours."""
+
+SENT_BYTES_MAX = 128 * 1024
+"""Sent at once; a piece may be far larger, and a slow but honest reader would seem to take nothing of it."""
 
 
 class Pieces(ASGIResponse):
@@ -46,23 +53,35 @@ class Pieces(ASGIResponse):
             writing.result()
 
     async def _write(self, send: Send) -> None:
-        if not await _is_taken(send, self.first):
+        patience = _Patience()
+        try:
+            await patience.send(send, self.first)
+            async for piece in self.pieces:
+                await patience.send(send, piece)
+        except TimeoutError:
+            # The body is left without its end, so that nobody takes what was read for the whole.
             return
-        async for piece in self.pieces:
-            if not await _is_taken(send, piece):
-                return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _is_taken(send: Send, piece: bytes) -> bool:
-    """Whether the reader took the piece in time. Where not, the body is left without its end, so that nobody takes what
-    was read for the whole."""
-    try:
-        async with asyncio.timeout(SLOW_READER_SECONDS):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-    except TimeoutError:
-        return False
-    return True
+class _Patience:
+    """How long we still wait for a reader: waiting uses it up, what is taken earns it again, up to where it began."""
+
+    def __init__(self) -> None:
+        self._seconds = SLOW_READER_SECONDS
+
+    async def send(self, send: Send, piece: bytes) -> None:
+        """Hand a piece over. Raises `TimeoutError` when patience is at its end; making the next piece costs none."""
+        for begin in range(0, len(piece), SENT_BYTES_MAX):
+            await self._send(send, piece[begin : begin + SENT_BYTES_MAX])
+
+    async def _send(self, send: Send, part: bytes) -> None:
+        now = asyncio.get_running_loop().time
+        begun_at = now()
+        async with asyncio.timeout(self._seconds):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        left = self._seconds - (now() - begun_at) + len(part) / RATE_BYTES_MIN
+        self._seconds = min(SLOW_READER_SECONDS, left)
 
 
 async def _left(receive: Receive) -> None:

@@ -59,10 +59,11 @@ class DuckDbStore:
             async for piece in pieces:
                 yield piece
 
-    async def quarantine(self, limit: int, after: int = 0) -> list[Quarantined]:
+    async def quarantine(self, limit: int, after: int = 0, *, newest: bool = False) -> list[Quarantined]:
         rows = await self._database.read(
             lambda connection: connection.execute(
-                "SELECT seq, sn, via, received_at, reason FROM quarantine WHERE seq > $1 ORDER BY seq LIMIT $2",
+                "SELECT seq, sn, via, received_at, reason FROM quarantine WHERE seq > $1"
+                f" ORDER BY seq {'DESC' if newest else 'ASC'} LIMIT $2",
                 [after, limit],
             ).fetchall()
         )

@@ -120,8 +120,8 @@ class Store(Protocol):
         """
         ...
 
-    async def quarantine(self, limit: int, after: int = 0) -> list[Quarantined]:
-        """What could not be read, in order of number, after a number."""
+    async def quarantine(self, limit: int, after: int = 0, *, newest: bool = False) -> list[Quarantined]:
+        """What could not be read, in order of number, after a number; with `newest` from the highest number down."""
         ...
 
     async def counts(self) -> dict[str, int]:

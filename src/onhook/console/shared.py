@@ -1,0 +1,45 @@
+"""What several ask at the same moment is looked up once: a page that many watch is asked for by all at each call.
+
+A question names the store's position, so that what is new is never missing from an answer: it makes another question.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, TypeVar, cast
+
+ANSWERS_MAX = 16
+"""Remembered at once; the one that was asked for first goes. A page of calls at its longest is some megabytes."""
+
+FRESH_SECONDS = 1.0
+"""What changes without a new report, such as a knock at the door, is seen a second late."""
+
+Answer = TypeVar("Answer")
+
+
+class Shared:
+    """Answers of a moment ago, and those that are being looked up now."""
+
+    def __init__(self) -> None:
+        self._asked: OrderedDict[Hashable, tuple[float, asyncio.Task[Any]]] = OrderedDict()
+
+    async def ask(self, question: Hashable, look_up: Callable[[], Awaitable[Answer]]) -> Answer:
+        """The answer to this question; looked up where nobody asked the same within a second."""
+        now = asyncio.get_running_loop().time()
+        asked_at, looking = self._asked.get(question, (0.0, None))
+        if looking is None or now - asked_at >= FRESH_SECONDS or _is_broken(looking):
+            looking = asyncio.ensure_future(_awaited(look_up))
+            self._asked.pop(question, None)
+            self._asked[question] = now, looking
+            while len(self._asked) > ANSWERS_MAX:
+                self._asked.popitem(last=False)
+        # Who goes away must not take the answer from the others.
+        return cast("Answer", await asyncio.shield(looking))
+
+
+async def _awaited(look_up: Callable[[], Awaitable[Answer]]) -> Answer:
+    return await look_up()
+
+
+def _is_broken(looking: asyncio.Task[Any]) -> bool:
+    return looking.done() and (looking.cancelled() or looking.exception() is not None)

@@ -1,0 +1,48 @@
+"""A body in pieces is for readers that read: who takes nothing, or trickles, is cut off; who is slow is not."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from onhook.console import streaming
+from onhook.console.streaming import Pieces
+
+
+async def sent_to(reader_seconds: float, pieces: int, piece: bytes) -> list[dict[str, Any]]:
+    """What a reader got that needs so long for each part that it takes."""
+    got: list[dict[str, Any]] = []
+
+    async def made() -> AsyncGenerator[bytes, None]:
+        for _ in range(pieces):
+            yield piece
+
+    async def send(event: Any) -> None:
+        await asyncio.sleep(reader_seconds)
+        got.append(event)
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(20):
+        await Pieces(made(), media_type="text/csv").send_body(send, receive)
+    return got
+
+
+async def test_who_trickles_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part in time, but too little on the whole: the place is free again, and the body has no proper end."""
+    monkeypatch.setattr(streaming, "SLOW_READER_SECONDS", 0.3)
+    got = await sent_to(0.05, 1000, b"few bytes")
+    assert 1 <= len(got) <= 10
+    assert all(event["more_body"] for event in got)
+
+
+async def test_who_is_slow_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece that takes longer than our patience is whole with a reader that keeps taking enough of it."""
+    monkeypatch.setattr(streaming, "SLOW_READER_SECONDS", 0.3)
+    monkeypatch.setattr(streaming, "RATE_BYTES_MIN", 1000)
+    monkeypatch.setattr(streaming, "SENT_BYTES_MAX", 100)
+    got = await sent_to(0.05, 1, b"x" * 2000)
+    assert b"".join(event["body"] for event in got) == b"x" * 2000
+    assert not got[-1]["more_body"]
