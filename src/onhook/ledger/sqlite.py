@@ -25,7 +25,7 @@ CHECKPOINT_SECONDS = 0.5
 WAL_PAGES_MAX = 8_000
 """32 MiB. Beyond it, writers are held up while the last pages go home, after which the WAL begins anew."""
 
-SWIFT_SECONDS = 0.005
+SWIFT_SECONDS = 0.02
 """A commit that takes longer than this is not swift: the event loop must not wait for many like it."""
 
 SLOW_FACTOR = 20
