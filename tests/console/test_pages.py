@@ -50,6 +50,7 @@ class Visit:
 @asynccontextmanager
 async def visiting(house: House, chromium: str, **context: object) -> AsyncIterator[Visit]:
     """A browser that signed in by the link; on leaving, nothing may have gone wrong, and nothing asked of others."""
+    OUTPUT.mkdir(exist_ok=True)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         window: BrowserContext = await browser.new_context(**context)  # type: ignore[arg-type] # handed through as it is
@@ -158,7 +159,6 @@ async def test_it_fits(house: House, chromium_path: str, name: str, context: dic
     moments = some_calls()
     await house.report([details(moment, call_from=f"{HOSTILE[-1]}<{10**19}>") for moment in moments])
     await house.report_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
-    OUTPUT.mkdir(exist_ok=True)
     async with visiting(house, chromium_path, **context) as visit:
         page = visit.page
         first_call = await page.locator("tr.call a").first.get_attribute("href")
@@ -167,6 +167,46 @@ async def test_it_fits(house: House, chromium_path: str, name: str, context: dic
             await page.screenshot(path=OUTPUT / f"{what}-{name}.png")
             width = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert width <= 0, (what, width)
+
+
+async def test_a_telephone_shows_who_was_called(house: House, chromium_path: str) -> None:
+    """At 390 px a queue's and an IVR's name or number can be seen, not an arrow alone; and why a report was refused."""
+    await house.report([details(some_calls()[n], call_to=party) for n, party in enumerate((QUEUE, IVR, BOB))])
+    await house.report_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
+    async with visiting(house, chromium_path, viewport={"width": 390, "height": 844}) as visit:
+        page = visit.page
+        await page.screenshot(path=OUTPUT / "callees-telephone.png")
+        for number in ("6400", "6200", "1002"):
+            box = await page.locator("td.to .number", has_text=number).bounding_box()
+            cell = await page.locator("td.to", has_text=number).bounding_box()
+            assert box
+            assert cell
+            shown = page.locator("td.to .number", has_text=number)
+            assert await shown.evaluate("one => one.scrollWidth <= one.clientWidth"), "cut"
+            assert box["x"] + box["width"] <= cell["x"] + cell["width"] + 1
+            name = await page.locator("td.to", has_text=number).locator(".name").bounding_box()
+            assert name
+            assert name["width"] > 20
+        await page.goto(f"{house.url}/attention")
+        await page.screenshot(path=OUTPUT / "attention-telephone.png")
+        why = await page.locator("td.long").first.bounding_box()
+        assert why
+        assert why["x"] + why["width"] <= 390
+        row = await page.locator(".stacked tbody tr").first.bounding_box()
+        assert row
+        assert row["height"] < 200
+
+
+async def test_the_mark_of_an_assumed_zone_is_whole(house: House, chromium_path: str) -> None:
+    """At 1280 px `UTC?` can be read in the column of times."""
+    await house.report([details(some_calls()[0], call_id="a.b", uid="")])
+    async with visiting(house, chromium_path, viewport={"width": 1280, "height": 900}) as visit:
+        await visit.page.screenshot(path=OUTPUT / "assumed.png")
+        mark = await visit.page.locator("abbr.assumed").bounding_box()
+        cell = await visit.page.locator("td.time").bounding_box()
+        assert mark
+        assert cell
+        assert mark["x"] + mark["width"] <= cell["x"] + cell["width"]
 
 
 async def test_pages_are_whole_without_a_script(house: House, client: aiohttp.ClientSession) -> None:
