@@ -26,13 +26,13 @@ def test_a_pbx_added_while_it_runs_counts_at_once(house: House) -> None:
     """The first report after `onhook pbx add` has returned is kept, and the first after `remove` is refused."""
     house.start()
     body = report(1, sn="3631A2124DEF")
-    assert house.post(body, secret="another") == 401
-    house.onhook("pbx", "add", "Branch", "--sn", "3631A2124DEF", "--secret", "another")
-    assert house.post(body, secret="another") == 200
+    assert house.post(body, secret="another one") == 401
+    house.onhook("pbx", "add", "Branch", "--sn", "3631A2124DEF", "--secret", "another one")
+    assert house.post(body, secret="another one") == 200
     house.onhook("pbx", "secret", "add", "Branch", "--secret", "a newer one")
     assert house.post(body, secret="a newer one") == 200
     house.onhook("pbx", "remove", "Branch")
-    assert house.post(body, secret="another") == 401
+    assert house.post(body, secret="another one") == 401
     assert house.post(report(2)) == 200
 
 
