@@ -5,7 +5,7 @@ a lower number. An exact repeat is found by the unique index, whoever appends. A
 
 A swift commit is made in the event loop's own thread: handing it to another costs more than the commit itself, for two
 threads then quarrel about the interpreter's lock. What may take longer, because another process writes or the disk is
-slow, goes to a thread beside it. Two more threads read, and count and carry the WAL's pages home.
+slow, goes to a thread beside it. Two more threads read, and carry the WAL's pages home.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,6 +73,7 @@ class SqliteLedger:
         self._path = path
         self._here = connect(path, "try")
         self._slow_until = 0.0
+        self._writing_beside = 0
         self._appending = _Lane(path, "append")
         self._reading = _Lane(path, "read")
         self._aside = _Lane(path, "aside")
@@ -80,9 +82,7 @@ class SqliteLedger:
     async def append(self, entries: Sequence[Entry]) -> list[Appended]:
         if not entries:
             return []
-        appended = None if time.monotonic() < self._slow_until else self._append_here(entries)
-        if appended is None:
-            appended = await self._appending.run(_append, entries)
+        appended = await self._write(_append, entries)
         if self._checkpoint_planned is None:
             self._checkpoint_planned = asyncio.get_running_loop().call_later(CHECKPOINT_SECONDS, self._checkpoint)
         return appended
@@ -98,7 +98,7 @@ class SqliteLedger:
 
     async def count(self, marks: Mapping[Mark, int], at: int) -> None:
         if marks:
-            await self._aside.run(_count, marks, at)
+            await self._write(_count, marks, at)
 
     async def tallies(self) -> list[Tally]:
         return await self._reading.run(_tallies)
@@ -110,24 +110,39 @@ class SqliteLedger:
             await lane.close()
         self._here.close()
 
-    def _append_here(self, entries: Sequence[Entry]) -> list[Appended] | None:
-        """Append in this thread; None when another process is writing."""
+    async def _write(self, work: Callable[..., T], *given: object) -> T:
+        """In this thread where that is swift, else in the one beside it; never in two at once, which would have one
+        wait for a lock that the other, waiting for the interpreter, holds."""
+        if time.monotonic() >= self._slow_until and not self._writing_beside:
+            with suppress(_Busy):
+                return self._write_here(work, *given)
+        self._writing_beside += 1
+        try:
+            return await self._appending.run(work, *given)
+        finally:
+            self._writing_beside -= 1
+
+    def _write_here(self, work: Callable[..., T], *given: object) -> T:
+        """Raises `_Busy` when another process is writing."""
         begun_at = time.monotonic()
         try:
-            appended = _append(self._here, entries)
+            return work(self._here, *given)
         except sqlite3.Error as error:
             if _is_busy(error):
-                return None
+                raise _Busy from error
             raise as_ours(error, self._path) from error
         finally:
             ended_at = time.monotonic()
             if ended_at - begun_at > SWIFT_SECONDS:
                 self._slow_until = ended_at + SLOW_FACTOR * (ended_at - begun_at)
-        return appended
 
     def _checkpoint(self) -> None:
         self._checkpoint_planned = None
         self._aside.start(_checkpoint_or_leave_it)
+
+
+class _Busy(Exception):
+    """Another process is writing."""
 
 
 class _Lane:
