@@ -85,8 +85,9 @@ class RequestReader:
         self._header_bytes += len(name) + len(value)
         self._header_count += 1
         name = name.lower()
-        if self._is_in_body:
+        if name not in _KEPT or self._is_in_body:
             return  # trailers mean nothing here
+        self._head.append((name, value))
         if name == _SIGNATURE:
             self._signature = value
         elif name == _LENGTH:
@@ -94,8 +95,6 @@ class RequestReader:
             self._is_too_large = len(value) > _LENGTH_DIGITS_MAX or int(value) > BODY_BYTES_MAX
         elif name == _EXPECT:
             self.is_waiting = value.lower() == _CONTINUE
-        if name in _KEPT:
-            self._head += name + b": " + value + b"\r\n"
 
     def on_headers_complete(self) -> None:
         self._is_in_body = True
@@ -144,16 +143,17 @@ class RequestReader:
         if self._is_over or self._parser is None:
             return
         first = self._parser.get_method() + b" " + self._path + b" HTTP/1.1\r\n"
-        head = first + self._head + b"connection: close\r\n\r\n"
+        head = b"".join(b"%s: %s\r\n" % one for one in self._head)
         self._parser = httptools.HttpRequestParser(self)
-        self._parse(head + rest)
+        self._parse(first + head + b"connection: close\r\n\r\n" + rest)
 
     def _begin(self) -> None:
         self.is_midway = True
         self.is_waiting = False
         self._is_in_body = False
         self._is_too_large = False
-        self._path = self._signature = self._head = b""
+        self._path = self._signature = b""
+        self._head: list[tuple[bytes, bytes]] = []
         self._header_bytes = self._header_count = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
