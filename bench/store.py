@@ -5,6 +5,7 @@
 
 import argparse
 import asyncio
+import os
 import statistics
 import subprocess
 import sys
@@ -33,6 +34,7 @@ BATCH_CALLS = 6_000
 
 SMALL_RECORDS = 100_000
 PAGE_ROWS = 100
+CSV_ROWS_PER_SECOND = 500_000
 ZONE = "Europe/Berlin"
 
 _END = datetime.fromtimestamp(FIRST_SECOND + SECONDS, UTC)
@@ -146,7 +148,7 @@ class _Export(msgspec.Struct):
     """What a process of its own found."""
 
     seconds: float
-    bytes: int
+    cpu_seconds: float
     at_rest_kib: int
     peak_kib: int
 
@@ -154,8 +156,13 @@ class _Export(msgspec.Struct):
 def _exporting(path: Path, records: int) -> list[Row]:
     told = subprocess.run([sys.executable, "-m", "bench.store", "--export", path], check=True, capture_output=True)
     export = msgspec.json.decode(told.stdout, type=_Export)
+    rows_per_second = records / export.seconds
+    cpu = (
+        f"{export.cpu_seconds / records * 1e6:.1f} µs of CPU per row, on {os.cpu_count()} cores with whatever else runs"
+    )
+    bound = "" if rows_per_second >= CSV_ROWS_PER_SECOND else cpu
     return [
-        Row("CSV of everything", f"{records / export.seconds:,.0f} rows/s", "", "500,000 rows/s"),
+        Row("CSV of everything", f"{rows_per_second:,.0f} rows/s", "", f"{CSV_ROWS_PER_SECOND:,} rows/s", bound),
         Row("memory of that process, at most", f"{export.peak_kib / 1024:.0f} MB", "", "500 MB"),
         Row("memory with an open store, before that", f"{export.at_rest_kib / 1024:.0f} MB", "", "160 MB, whole hub"),
     ]
@@ -165,12 +172,12 @@ async def _export(path: Path) -> _Export:
     store = await open_store(path)
     await store.calls(Filter(), PAGE_ROWS)
     at_rest = _memory_kib("VmRSS")
-    began, written = time.perf_counter(), 0
-    async for piece in store.export(Filter(), "csv", ZONE):
-        written += len(piece)
-    took = time.perf_counter() - began
+    began, worked = time.perf_counter(), time.process_time()
+    async for _ in store.export(Filter(), "csv", ZONE):
+        pass
+    took, worked = time.perf_counter() - began, time.process_time() - worked
     await store.close()
-    return _Export(took, written, at_rest, _memory_kib("VmHWM"))
+    return _Export(took, worked, at_rest, _memory_kib("VmHWM"))
 
 
 def _memory_kib(name: str) -> int:
