@@ -36,13 +36,13 @@ def test_the_name_of_a_party_does_not_make_another_record() -> None:
     assert record_id(record_key("SN", bare)) != record_id(record_key("OTHER", bare))
 
 
-@given(st.text(alphabet="=+-@'\t\r1a ", max_size=8))
+@given(st.text(alphabet="=+-@'\t\r1a: ", max_size=8))
 def test_a_cell_is_harmless_and_can_be_read_back(text: str) -> None:
     """No cell begins as a formula does, and every text survives the way there and back."""
     cell = harmless(text)
     assert read_back(cell) == text
-    assert not cell.startswith(("=", "-", "@", "\t", "\r"))
-    assert not cell.startswith("+") or cell[1:].isdigit()
+    assert not cell.startswith(("=", "@", "\t", "\r"))
+    assert not cell.startswith(("+", "-")) or cell[1:].replace(":", "").isdigit()
 
 
 def test_statuses_are_compared_without_case_spaces_and_underscores() -> None:

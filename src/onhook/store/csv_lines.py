@@ -18,7 +18,7 @@ _OF_PBX = tuple(name for name in _FIRST if name not in {*NUMBER_FIELDS, "record_
 """Texts that may hold anything a PBX says; all of them stand before our own words, moments and numbers."""
 
 _FORMULA = r"^''*[=+\-@\t\r]"
-_TELEPHONE_NUMBER = r"\+[0-9]+"
+_NO_FORMULA = r"\+[0-9]+|[+\-][0-9]{2}:[0-9]{2}"
 _TO_BE_QUOTED = r'[",\r\n]'
 
 # In all texts of a row, joined by the unit separator: one that is a formula and no telephone number, or has to be
@@ -57,7 +57,7 @@ def moments(known: Sequence[Offset]) -> Mapping[str, str]:
 def text_cell(text: str) -> str:
     """An expression for a text as a cell: `cells.harmless`, then quoted where RFC 4180 asks for it."""
     harmless = (
-        f"CASE WHEN regexp_matches({text}, '{_FORMULA}') AND NOT regexp_full_match({text}, '{_TELEPHONE_NUMBER}')"
+        f"CASE WHEN regexp_matches({text}, '{_FORMULA}') AND NOT regexp_full_match({text}, '{_NO_FORMULA}')"
         f" THEN concat(chr(39), {text}) ELSE {text} END"
     )
     return f"CASE WHEN regexp_matches({text}, '{_TO_BE_QUOTED}') THEN {_quoted(harmless)} ELSE {harmless} END"
@@ -70,8 +70,6 @@ def _joined(cells: Iterable[str]) -> str:
 def _cell(column: str, known: Sequence[Offset]) -> str:
     if column in _MOMENTS:
         return moments(known)[column]
-    if column == "utc_offset":
-        return f"concat(chr(39), {expression(column)})"
     if column == "extra":
         return f"CASE WHEN extra IS NULL THEN '{{}}' ELSE {_quoted('extra')} END"
     return expression(column)
