@@ -28,6 +28,8 @@ SIGNATURE = "8wvAMqwj/SABEixDNBjstuq07T+pQggRUErYBKVMpvc="
 APPEND_ROWS = 2_000
 LAG_SECONDS = 5
 LAG_RATE = 1_000
+RATE_TARGET = 30_000
+BOUND = "one interpreter: reading, putting together and handing over share its lock"
 YEASTAR = Yeastar()
 
 
@@ -46,7 +48,13 @@ async def _all(directory: Path, records: int) -> list[Row]:
     many = await _sustained(directory / "large", entries[:20_000], stored=records * 10)
     lag = await _lag(directory / "lag", entries[: LAG_SECONDS * LAG_RATE])
     return [
-        Row("projector, sustained", f"{rate:,.0f} records/s", "", "30,000 records/s"),
+        Row(
+            "projector, sustained",
+            f"{rate:,.0f} records/s",
+            "",
+            "30,000 records/s",
+            "" if rate >= RATE_TARGET else BOUND,
+        ),
         Row("projector, with 100,000 records in the store", f"{1e6 / few:.0f} ms per 1,000"),
         Row(
             f"projector, with {records * 10:,} records in the store",
