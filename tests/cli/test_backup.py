@@ -9,6 +9,7 @@ from onhook.clock import SystemClock
 from onhook.config import Config
 from onhook.errors import OnhookError, Unavailable, UsageError
 from onhook.hub.backup import back_up, restore
+from onhook.hub.running import nobody_receiving, receiving
 from onhook.settings.database import copy_database
 from onhook.settings.settings import Settings
 from tests.hub.houses import House, call_id, call_ids, report, wait_until
@@ -46,6 +47,22 @@ def test_nothing_is_lost_that_nobody_said_to_replace(house: House, tmp_path: Pat
     house.stop()
     assert "--replace" in house.run("restore", str(copy)).stderr
     assert call_ids(house.calls()) == [call_id(1)]
+
+
+def test_nothing_is_replaced_under_a_lone_intake(house: House, tmp_path: Path) -> None:
+    """It would go on writing into a ledger that is no more; when it has stopped, it goes."""
+    house.start()
+    assert house.post(report(1)) == 200
+    copy = tmp_path / "copy"
+    house.onhook("backup", str(copy))
+    house.stop()
+    config = Config(data=house.directory)
+    with receiving(config), receiving(config):
+        refused = house.run("restore", str(copy), "--replace")
+        assert (refused.returncode, "an intake is already running" in refused.stderr) == (2, True)
+    house.onhook("restore", str(copy), "--replace")
+    with nobody_receiving(config), pytest.raises(Unavailable, match="being restored"), receiving(config):
+        pass
 
 
 def test_a_damaged_backup_is_refused(house: House, tmp_path: Path) -> None:
@@ -142,12 +159,12 @@ def test_a_restore_that_fails_changes_nothing(
     _fail_at(nth, monkeypatch)
     with pytest.raises(Unavailable):
         restore(config, tmp_path / "copy", replace=True)
-    after = {path.name: path.read_bytes() for path in config.data.iterdir() if path.name != "serve.lock"}
+    after = {path.name: path.read_bytes() for path in config.data.iterdir() if path.suffix != ".lock"}
     assert after == before
     monkeypatch.undo()
     restore(config, tmp_path / "copy", replace=True)
     assert _said(config) == ["first"]
-    assert {path.name for path in config.data.iterdir()} == {"ledger.db", "onhook.db", "serve.lock"}
+    assert {path.name for path in config.data.iterdir() if path.suffix != ".lock"} == {"ledger.db", "onhook.db"}
 
 
 def test_a_rename_that_fails_is_taken_back(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

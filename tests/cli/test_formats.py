@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from onhook.cdr.cells import read_back
-from onhook.cli.formats import RECORD_COLUMNS, RECORD_TABLE, minutes, show
+from onhook.cli.formats import CALL_COLUMNS, CALL_TABLE, RECORD_COLUMNS, RECORD_TABLE, minutes, show
 from onhook.cli.reach import Row
 from tests.make import record
 
@@ -45,6 +45,17 @@ async def test_csv_survives_a_round_trip(capsys: pytest.CaptureFixture[str]) -> 
     assert row["call_to"] == "+15550100"
     assert row["talk_duration"] == ""
     assert row["started_at"].endswith("+05:45")
+
+
+@pytest.mark.parametrize("sequence", [list, tuple])
+async def test_a_call_is_one_line_of_csv(capsys: pytest.CaptureFixture[str], sequence: type) -> None:
+    """Its legs a number and its recordings their names, as lists from the API and as tuples from the files."""
+    unknown = dict.fromkeys(CALL_COLUMNS)
+    call = {**unknown, "recordings": sequence(("one.wav", "two.wav")), "legs": sequence(({"sn": "1"}, {"sn": "2"}))}
+    await show(_rows(call), "csv", ZoneInfo("UTC"), CALL_COLUMNS, CALL_TABLE)
+    heads, cells = csv.reader(io.StringIO(capsys.readouterr().out, newline=""))
+    row = dict(zip(heads, cells, strict=True))
+    assert (row["recordings"], row["legs"]) == ("one.wav;two.wav", "2")
 
 
 async def test_json_is_one_array(capsys: pytest.CaptureFixture[str]) -> None:

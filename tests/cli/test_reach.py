@@ -34,6 +34,7 @@ def _answers(house: House, directory: Path) -> dict[str, Any]:
     for question in QUESTIONS:
         answers[" ".join(question)] = json.loads(house.onhook(*question, "--format", "json"))
     answers["csv"] = house.onhook("records", "--limit", "100000", "--format", "csv", "--zone", "Asia/Kathmandu")
+    answers["csv of calls"] = house.onhook("calls", "--limit", "100000", "--format", "csv")
     answers["table"] = house.onhook("calls", "--zone", "Asia/Kathmandu")
     answers["quarantine"] = house.onhook("quarantine", "list", "--limit", "1000")
     number = answers["quarantine"].splitlines()[1].split()[0]
@@ -61,7 +62,15 @@ def test_the_answers_are_the_same_with_the_server_and_without(house: House, tmp_
     assert shown[0] == exported[0]
     assert sorted(shown) == sorted(exported)
     assert len(shown) > 1100
+    _check_calls(list(csv.DictReader(io.StringIO(while_it_runs["csv of calls"], newline=""))))
     _check_forms(house, tmp_path)
+
+
+def _check_calls(rows: list[dict[str, str]]) -> None:
+    """Several legs and recordings are among them, and nothing is written as Python would."""
+    assert max(int(row["legs"]) for row in rows) > 1
+    assert any(row["recordings"] for row in rows)
+    assert not any(row["recordings"].startswith(("(", "[")) for row in rows)
 
 
 def _check_forms(house: House, directory: Path) -> None:

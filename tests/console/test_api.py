@@ -148,10 +148,11 @@ async def test_a_secret_is_shown_once(house: House, client: aiohttp.ClientSessio
     added = await answer.json()
     assert len(added["secret"]) == 32
     assert added["pbx"]["plan"]["queue"] == ["7000-7099"]
-    second = await (await client.post("/api/v1/pbxs/branch/secrets", json={"label": "new", "secret": "abc"})).json()
-    assert (second["label"], second["secret"]) == ("new", "abc")
+    added = {"label": "new", "secret": "abcdefgh"}
+    second = await (await client.post("/api/v1/pbxs/branch/secrets", json=added)).json()
+    assert (second["label"], second["secret"]) == ("new", "abcdefgh")
     listed = await (await client.get("/api/v1/pbxs/branch/secrets")).text()
-    assert "abc" not in listed
+    assert "abcdefgh" not in listed
     assert added["secret"] not in listed + await (await client.get("/api/v1/pbxs")).text()
     assert (await client.delete(f"/api/v1/pbxs/branch/secrets/{second['secret_id']}")).status == 204
     assert (await client.delete("/api/v1/pbxs/branch")).status == 204

@@ -79,7 +79,7 @@ async def test_mistakes_are_told_in_our_words(client: aiohttp.ClientSession, pat
         (b'{"name":"office","sn":"X1"}', "office"),
         (b'{"name":"branch","sn":"X1","zone":"Nowhere"}', "Nowhere"),
         (b'{"name":"branch","sn":"X1","plan":{"queue":"9-1"}}', "queue"),
-        (b'{"name":"branch","sn":"X1","secret":"a","is_unsigned":true}', "is_unsigned"),
+        (b'{"name":"branch","sn":"X1","secret":"abcdefgh","is_unsigned":true}', "is_unsigned"),
     ],
 )
 async def test_a_body_that_cannot_be_meant_so(client: aiohttp.ClientSession, body: bytes, names: str) -> None:

@@ -19,12 +19,12 @@ def test_what_another_process_declares_counts_at_once(path: Path) -> None:
     theirs, ours = Settings(path), Settings(path)
     door = SettingsDoor(ours, tell_trouble=_fail)
     assert door.declared("3631A2124ABC") is None
-    theirs.add_pbx(name="Office", sn="3631A2124ABC", secret="first", at=1)
+    theirs.add_pbx(name="Office", sn="3631A2124ABC", secret="first-secret", at=1)
     found = door.declared("3631A2124ABC")
     assert found is not None
-    assert found.secrets == ("first",)
-    theirs.add_secret("Office", "second", at=2)
-    assert [one.secrets for one in door.everybody()] == [("second", "first")]
+    assert found.secrets == ("first-secret",)
+    theirs.add_secret("Office", "second-secret", at=2)
+    assert [one.secrets for one in door.everybody()] == [("second-secret", "first-secret")]
     theirs.remove_pbx("Office")
     assert door.everybody() == ()
     assert door.declared("3631A2124ABC") is None
@@ -33,10 +33,10 @@ def test_what_another_process_declares_counts_at_once(path: Path) -> None:
 def test_settings_that_cannot_be_read_keep_no_call_out(path: Path) -> None:
     """What was known counts on, and somebody is told."""
     settings = Settings(path)
-    settings.add_pbx(name="Office", sn="3631A2124ABC", secret="first", at=1)
+    settings.add_pbx(name="Office", sn="3631A2124ABC", secret="first-secret", at=1)
     troubles: list[OnhookError] = []
     door = SettingsDoor(settings, tell_trouble=troubles.append)
-    Settings(path).add_secret("Office", "second", at=2)
+    Settings(path).add_secret("Office", "second-secret", at=2)
     with Path(path).open("r+b") as damaged:
         damaged.write(b"\0" * 4096)
     path.with_name("onhook.db-wal").write_bytes(b"")

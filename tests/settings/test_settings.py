@@ -28,7 +28,7 @@ def settings(path: Path) -> Iterator[Settings]:
 
 
 def _add(settings: Settings, **changes: Any) -> None:
-    settings.add_pbx(**{"name": "Office", "sn": SN, "secret": "first", "at": 1, **changes})
+    settings.add_pbx(**{"name": "Office", "sn": SN, "secret": "first-secret", "at": 1, **changes})
 
 
 def test_a_pbx_is_found_as_it_was_declared(settings: Settings, path: Path) -> None:
@@ -51,8 +51,9 @@ WRONG: dict[str, dict[str, Any]] = {
     "serial number too long": {"sn": "x" * 65},
     "no secret, and not said to be unsigned": {"secret": None},
     "empty secret": {"secret": ""},
+    "secret too short": {"secret": "7 chars"},
     "secret too long": {"secret": "x" * 257},
-    "secret with NUL": {"secret": "a\0b"},
+    "secret with NUL": {"secret": "a\0b and more"},
     "unknown zone": {"zone": "Mars/Olympus"},
     "same name in another case": {"name": "OFFICE", "sn": "other"},
     "same serial number": {"name": "Other"},
@@ -74,23 +75,23 @@ def test_what_cannot_be_meant_is_refused_whole(settings: Settings, changes: dict
 def test_a_secret_is_changed_without_a_gap(settings: Settings) -> None:
     """Old and new count side by side; the last one of a PBX that must sign stays; texts are in no listing."""
     _add(settings)
-    second = settings.add_secret("Office", "second", at=2, label="rotated")
-    assert [one.secrets for one in settings.credentials()] == [("second", "first")]
+    second = settings.add_secret("Office", "second-secret", at=2, label="rotated")
+    assert [one.secrets for one in settings.credentials()] == [("second-secret", "first-secret")]
     settings.remove_secret("Office", settings.secrets("Office")[0].secret_id)
-    assert [one.secrets for one in settings.credentials()] == [("second",)]
+    assert [one.secrets for one in settings.credentials()] == [("second-secret",)]
     with pytest.raises(UsageError, match="no other secret"):
         settings.remove_secret("Office", second.secret_id)
     shown = f"{settings.pbxs()}{settings.secrets('Office')}{settings.credentials()}"
     assert "rotated" in shown
-    assert "second'" not in shown
+    assert "second-secret" not in shown
 
 
 def test_secrets_are_bounded_and_different(settings: Settings) -> None:
     """Each costs a try per report."""
-    _add(settings, secret="s0")
+    _add(settings, secret="secret-0")
     for number in range(1, SECRETS_MAX):
-        settings.add_secret("Office", f"s{number}", at=2)
-    for text in ("s0", "one more"):
+        settings.add_secret("Office", f"secret-{number}", at=2)
+    for text in ("secret-0", "one more secret"):
         with pytest.raises(UsageError):
             settings.add_secret("Office", text, at=3)
 
@@ -112,8 +113,8 @@ def test_a_removed_pbx_takes_its_secrets_along(settings: Settings) -> None:
     assert settings.credentials() == []
     with pytest.raises(NotFound):
         settings.remove_pbx("Office")
-    _add(settings, secret="another")
-    assert [one.secrets for one in settings.credentials()] == [("another",)]
+    _add(settings, secret="another-secret")
+    assert [one.secrets for one in settings.credentials()] == [("another-secret",)]
 
 
 def test_a_token_opens_and_only_its_hash_is_kept(settings: Settings, path: Path) -> None:

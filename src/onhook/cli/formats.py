@@ -154,14 +154,17 @@ def _cell(row: Row, name: str, zone: ZoneInfo) -> str:
 
 
 def _csv_cell(value: object, name: str, zone: ZoneInfo) -> str:
-    """As `Store.export` writes it: an unknown value is empty, a moment ISO 8601 with the offset of the zone."""
+    """As `Store.export` writes it: an unknown value is empty, a moment ISO 8601 with the offset of the zone.
+
+    Rows of the API have lists where those of the files have tuples.
+    """
     if value is None:
         return ""
     if isinstance(value, str) and name.endswith("_at"):
         return datetime.fromisoformat(value).astimezone(zone).isoformat()
-    if name == "legs" and isinstance(value, list):
+    if name == "legs" and isinstance(value, list | tuple):
         return str(len(value))
-    if name == "recordings" and isinstance(value, list):
+    if name == "recordings" and isinstance(value, list | tuple):
         return harmless(";".join(value))
     if isinstance(value, dict):
         return harmless(msgspec.json.encode(value).decode())

@@ -76,9 +76,12 @@ class ApiReach:
         return rows
 
     async def behind(self) -> int:
-        # 503 is an answer here: far behind.
+        # 503 is an answer here, where it has a number: far behind, or ahead.
         answer = self._send("GET", "/readyz", {})
-        return int(self._decoded(answer)["behind_reports"])
+        told = self._decoded(answer)
+        if isinstance(told, dict) and isinstance(behind := told.get("behind_reports"), int):
+            return behind
+        raise self._error(answer, told)
 
     def _quarantined(self, method: str, seq: int, path: str) -> Row:
         try:
@@ -124,7 +127,11 @@ class ApiReach:
             raise self._gone(error) from error
 
     def _problem(self, answer: http.client.HTTPResponse) -> OnhookError:
-        problem = self._decoded(answer)
+        return self._error(answer, self._decoded(answer))
+
+    def _error(self, answer: http.client.HTTPResponse, told: Any) -> OnhookError:
+        """What a problem document says; whatever else answers is told by its status."""
+        problem = told if isinstance(told, dict) else {}
         kind = _ERRORS.get(answer.status, OnhookError)
         return kind(str(problem.get("detail", answer.reason)), todo=str(problem.get("todo", "")))
 

@@ -90,7 +90,7 @@ class FileReach:
         ]
 
     async def behind(self) -> int:
-        return max(0, await self._files.ledger.last() - await self._files.store.position())
+        return await self._files.ledger.last() - await self._files.store.position()
 
     def _filter(self, where: Where) -> Filter:
         return parse_filter(where, zone_named(self._zone), SystemClock().now())

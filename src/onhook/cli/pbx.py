@@ -1,8 +1,6 @@
 """`onhook pbx`: which PBXs may report, and the secrets they sign with; it counts at once, also in a running server."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,12 +9,11 @@ import typer
 
 from onhook.cdr.plan import NumberPlan, parse_plan
 from onhook.cli.formats import UNKNOWN, show_table
-from onhook.cli.options import DataOption, configured
+from onhook.cli.options import DataOption
+from onhook.cli.settings import open_settings
 from onhook.clock import SystemClock
 from onhook.errors import UsageError
-from onhook.hub.running import prepare_directory
-from onhook.settings.pbxs import SECRET_CHARACTERS_MAX, checked_typed_secret
-from onhook.settings.settings import Settings
+from onhook.settings.pbxs import SECRET_CHARACTERS_MAX, checked_secret
 
 app = typer.Typer(add_completion=False, help="Say which PBXs may report.", epilog="Example: onhook pbx list")
 secret_app = typer.Typer(
@@ -78,7 +75,7 @@ def add(
     text = _secret_text(secret, secret_file)
     if unsigned and text is not None:
         raise UsageError("a PBX is unsigned or has a secret", todo="leave one of the two out")
-    with _settings(data) as settings:
+    with open_settings(data, makes=True) as settings:
         pbx = settings.add_pbx(
             name=name,
             sn=sn,
@@ -94,7 +91,7 @@ def add(
 @app.command("list", epilog="Example: onhook pbx list")
 def list_pbxs(data: DataOption = None) -> None:
     """Show the PBXs that may report, and their secrets by number, never the texts."""
-    with _settings(data) as settings:
+    with open_settings(data) as settings:
         rows = [
             [
                 pbx.name,
@@ -112,7 +109,7 @@ def list_pbxs(data: DataOption = None) -> None:
 @app.command("remove", epilog="Example: onhook pbx remove Office")
 def remove(name: Name, data: DataOption = None) -> None:
     """Forget a PBX: from now on its reports are refused; its calls stay."""
-    with _settings(data) as settings:
+    with open_settings(data) as settings:
         pbx = settings.remove_pbx(name)
     print(f"{pbx.name} ({pbx.sn}) may report no more; its calls stay.")
 
@@ -141,7 +138,7 @@ def change(
         changes["is_unsigned"] = not signed
     if not changes and not ranges:
         raise UsageError("nothing is to be changed", todo="give a new name, zone or range of numbers")
-    with _settings(data) as settings:
+    with open_settings(data) as settings:
         pbx = settings.pbx(name)
         if signed and not pbx.secrets:
             raise UsageError(f"{pbx.name} has no secret to sign with", todo="`onhook pbx secret add` adds one")
@@ -162,8 +159,8 @@ def add_secret(
     """Accept one more secret of a PBX, beside those it has: so that one can be changed without losing a call."""
     text = _secret_text(secret, secret_file)
     if text is None:
-        raise UsageError("which secret?", todo="give it with --secret or --secret-file")
-    with _settings(data) as settings:
+        raise UsageError("no secret is given", todo="give it with --secret or --secret-file")
+    with open_settings(data) as settings:
         added = settings.add_secret(name, text, label=label, at=SystemClock().microseconds())
     print(f"Secret {added.secret_id} ({added.label}) counts now.")
 
@@ -175,20 +172,9 @@ def remove_secret(
     data: DataOption = None,
 ) -> None:
     """Refuse what is signed with a secret from now on."""
-    with _settings(data) as settings:
+    with open_settings(data) as settings:
         settings.remove_secret(name, secret_id)
     print(f"Secret {secret_id} counts no more.")
-
-
-@contextmanager
-def _settings(data: str | None) -> Iterator[Settings]:
-    config = configured(data=data)
-    prepare_directory(config)
-    settings = Settings(config.settings_file)
-    try:
-        yield settings
-    finally:
-        settings.close()
 
 
 def _given(**texts: str | None) -> dict[str, str]:
@@ -202,7 +188,7 @@ def _changed_plan(plan: NumberPlan, ranges: dict[str, str]) -> NumberPlan:
 
 def _secret_text(secret: str | None, file: str | None) -> str | None:
     if file is None:
-        return None if secret is None else checked_typed_secret(secret)
+        return None if secret is None else checked_secret(secret)
     if secret is not None:
         raise UsageError("the secret is given twice", todo="leave one of --secret and --secret-file out")
     try:
@@ -210,4 +196,4 @@ def _secret_text(secret: str | None, file: str | None) -> str | None:
             text = source.read(SECRET_CHARACTERS_MAX + 2).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the secret: {error}", where=file) from error
-    return checked_typed_secret(text)
+    return checked_secret(text)

@@ -54,8 +54,10 @@ def retry(
     data: DataOption = None,
 ) -> None:
     """Read them again, as after an upgrade. Fails when one still cannot be read."""
-    if bool(seqs) == everything:
-        raise UsageError("which reports?", todo="give their numbers, or --all")
+    if not seqs and not everything:
+        raise UsageError("no report is named", todo="give the numbers of reports, or --all")
+    if seqs and everything:
+        raise UsageError("some reports are named, and all", todo="leave one of the two out")
     unread = asyncio.run(_retry(configured(data=data), seqs or []))
     raise typer.Exit(1 if unread else 0)
 

@@ -57,7 +57,7 @@ class Reach(Protocol):
         ...
 
     async def behind(self) -> int:
-        """How many reports the store has yet to read."""
+        """How many reports the store has yet to read; negative where it is ahead of its ledger."""
         ...
 
 

@@ -18,7 +18,7 @@ def restore(
     replace: Annotated[bool, typer.Option("--replace", help="What is there now may be lost.")] = False,
     data: DataOption = None,
 ) -> None:
-    """Put a backup into the data directory, while no server runs. The store is made again when it is next opened."""
+    """Put a backup into the data directory, while no server and no intake runs. The store is made again later."""
     config = configured(data=data)
     label = put_back(config, directory, replace=replace)
     print(f"Restored {' and '.join(label.files)} of {label.made_at:%Y-%m-%d %H:%M} UTC to {config.data}.")

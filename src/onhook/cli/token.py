@@ -1,17 +1,14 @@
 """`onhook token`: who may use the API and the pages."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from onhook.cli.formats import UNKNOWN, show_table
-from onhook.cli.options import DataOption, configured
+from onhook.cli.options import DataOption
+from onhook.cli.settings import open_settings
 from onhook.clock import SystemClock
-from onhook.hub.running import prepare_directory
-from onhook.settings.settings import Settings
 from onhook.settings.tokens import Role
 
 app = typer.Typer(
@@ -28,14 +25,14 @@ def add(
     data: DataOption = None,
 ) -> None:
     """Make a token and show it: this once, for only its hash is kept."""
-    with _settings(data) as settings:
+    with open_settings(data, makes=True) as settings:
         print(settings.add_token(name, role, at=SystemClock().microseconds()))
 
 
 @app.command("list", epilog="Example: onhook token list")
 def list_tokens(data: DataOption = None) -> None:
     """Show the tokens by name, never their texts."""
-    with _settings(data) as settings:
+    with open_settings(data) as settings:
         rows = [[one.name, one.role, _day(one.created_at), _day(one.last_used)] for one in settings.tokens()]
     show_table(rows, ("name", "role", "since", "last used"))
 
@@ -43,20 +40,9 @@ def list_tokens(data: DataOption = None) -> None:
 @app.command("remove", epilog="Example: onhook token remove wallboard")
 def remove(name: Name, data: DataOption = None) -> None:
     """Let nobody in with this token any more."""
-    with _settings(data) as settings:
+    with open_settings(data) as settings:
         settings.remove_token(name)
     print(f"The token {name} counts no more.")
-
-
-@contextmanager
-def _settings(data: str | None) -> Iterator[Settings]:
-    config = configured(data=data)
-    prepare_directory(config)
-    settings = Settings(config.settings_file)
-    try:
-        yield settings
-    finally:
-        settings.close()
 
 
 def _day(moment: datetime | None) -> str:

@@ -12,7 +12,7 @@ from onhook.clock import Clock
 from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
 from onhook.errors import NotFound, OnhookError, Unavailable, UsageError
 from onhook.hub.rebuild import drop_store
-from onhook.hub.running import check_rights, only_server, prepare_directory
+from onhook.hub.running import check_rights, nobody_receiving, only_server, prepare_directory
 from onhook.settings.database import copy_database, what_ails
 
 LABEL_NAME = "backup.json"
@@ -59,12 +59,13 @@ def restore(config: Config, source: Path, *, replace: bool) -> Label:
     """Put a backup's files into the data directory; the store is then made again from the ledger when it is opened.
 
     What is there is replaced only when all that shall take its place lies beside it, whole. Raises `UsageError` where
-    a server runs or something would be lost that nobody said to replace, `OnhookError` where it cannot be copied.
+    a server or an intake runs or something would be lost that nobody said to replace, `OnhookError` where it cannot be
+    copied.
     """
     _check_source(config, source)
     label = _read_label(config, source)
     prepare_directory(config)
-    with only_server(config):
+    with only_server(config), nobody_receiving(config):
         there = [path.name for path in _precious(config) if path.exists()]
         if there and not replace:
             raise UsageError(

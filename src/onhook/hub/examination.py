@@ -62,7 +62,13 @@ def examine(config: Config, clock: Clock) -> Iterator[Finding]:
 
 def findings_of_calls(behind: int, has_quarantined: bool, tallies: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
     """What the calls and the door tell: the backlog, the quarantine, and who was refused."""
-    if behind > BEHIND_REPORTS_MAX:
+    if behind < 0:
+        yield Finding(
+            "wrong",
+            f"the store is {-behind} reports ahead of its ledger",
+            "keep a copy of calls.duckdb, then `onhook rebuild`",
+        )
+    elif behind > BEHIND_REPORTS_MAX:
         yield Finding("look", f"the store has {behind} reports yet to read", "wait; if it does not fall, read the log")
     else:
         yield Finding("right", f"the store is {behind} reports behind the ledger")

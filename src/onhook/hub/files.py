@@ -6,11 +6,10 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from onhook.config import Config
-from onhook.errors import NotFound
 from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
-from onhook.hub.running import check_rights
+from onhook.hub.running import check_rights, nothing_kept
 from onhook.hub.storing import store_at
 from onhook.ledger.ledger import Ledger
 from onhook.ledger.sqlite import SqliteLedger
@@ -33,11 +32,7 @@ async def open_files(config: Config) -> AsyncIterator[Files]:
     """Open what is there. Raises `NotFound` for a directory without a ledger, `OnhookError` where it cannot."""
     check_rights(config)
     if not config.ledger_file.exists():
-        raise NotFound(
-            "nothing has been kept here yet",
-            where=str(config.data),
-            todo="start with `onhook serve`, or name the data directory with --data",
-        )
+        raise nothing_kept(config)
     settings = Settings(config.settings_file)
     ledger = SqliteLedger(config.ledger_file)
     try:

@@ -11,6 +11,7 @@ from onhook.errors import OnhookError
 from onhook.hub.child import Opened, run_child
 from onhook.hub.dialects import all_dialects
 from onhook.hub.door import SettingsDoor
+from onhook.hub.running import receiving
 from onhook.intake.accept import Accept
 from onhook.intake.webhook import WebhookServer
 from onhook.ledger.sqlite import SqliteLedger
@@ -20,6 +21,13 @@ from onhook.settings.settings import Settings
 @asynccontextmanager
 async def open_intake(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     """The intake, listening. Raises `OnhookError` where it cannot."""
+    with receiving(config):
+        async with _open_intake(config, clock) as opened:
+            yield opened
+
+
+@asynccontextmanager
+async def _open_intake(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     settings = Settings(config.settings_file)
     try:
         ledger = SqliteLedger(config.ledger_file)

@@ -11,9 +11,12 @@ from pathlib import Path
 import msgspec
 
 from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
-from onhook.errors import Unavailable, UsageError
+from onhook.errors import NotFound, Unavailable, UsageError
 
 LOCK_NAME = "serve.lock"
+
+INTAKE_LOCK_NAME = "intake.lock"
+"""Shared by intakes, one of which may run alone beside a server; whoever replaces the ledger has it for itself."""
 
 LOCK_TRIES = 10
 LOCK_PAUSE_SECONDS = 0.02
@@ -69,6 +72,15 @@ def check_is_directory(config: Config) -> None:
         raise UsageError("the data directory is no directory", where=str(config.data), todo="name another with --data")
 
 
+def nothing_kept(config: Config) -> NotFound:
+    """What commands say that only read, where nothing is to be read."""
+    return NotFound(
+        "nothing has been kept here yet",
+        where=str(config.data),
+        todo="start with `onhook serve`, or name the data directory with --data",
+    )
+
+
 def _unusable(config: Config, why: str) -> UsageError:
     return UsageError(
         f"cannot use the data directory: {why}",
@@ -99,11 +111,33 @@ def only_server(config: Config) -> Iterator[None]:
 
 
 @contextmanager
-def holding(path: Path) -> Iterator[bool]:
+def receiving(config: Config) -> Iterator[None]:
+    """Be an intake of this data directory, maybe beside others. Raises `Unavailable` while its files are replaced."""
+    with holding(config.data / INTAKE_LOCK_NAME, is_shared=True) as is_ours:
+        if not is_ours:
+            raise Unavailable("a backup is being restored here", where=str(config.data), todo="wait for that to end")
+        yield
+
+
+@contextmanager
+def nobody_receiving(config: Config) -> Iterator[None]:
+    """Keep intakes away from this data directory. Raises `UsageError` where one runs."""
+    with holding(config.data / INTAKE_LOCK_NAME) as is_ours:
+        if not is_ours:
+            raise UsageError(
+                "an intake is already running on this data directory",
+                where=str(config.data),
+                todo="stop it, or choose another directory with --data",
+            )
+        yield
+
+
+@contextmanager
+def holding(path: Path, *, is_shared: bool = False) -> Iterator[bool]:
     """Hold the lock of that name, or find that another process has it. It falls with the process, however it ends."""
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, SECRET_FILE_MODE)
     try:
-        yield _locked(descriptor)
+        yield _locked(descriptor, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
     finally:
         os.close(descriptor)
 
@@ -138,11 +172,11 @@ def read_running(config: Config) -> Running | None:
         return None
 
 
-def _locked(descriptor: int) -> bool:
+def _locked(descriptor: int, kind: int) -> bool:
     """Take the lock; tried a few times, for whoever only looks holds it for a moment."""
     for _ in range(LOCK_TRIES):
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(LOCK_PAUSE_SECONDS)
         else:

@@ -17,7 +17,7 @@ SN_CHARACTERS_MAX = 64
 """Serial numbers are 12 to 16 characters (PROTOCOL.md 1); other PBXs may say a host name."""
 
 SECRET_CHARACTERS_MIN = 8
-"""What a person types is no shorter than this; a PBX makes 32 (PROTOCOL.md 4)."""
+"""What is shorter is a slip, or soon guessed; a PBX makes 32 (PROTOCOL.md 4)."""
 
 SECRET_CHARACTERS_MAX = 256
 """A PBX makes 32 (PROTOCOL.md 4); more than 64 bytes add nothing to HMAC-SHA256."""
@@ -95,23 +95,14 @@ def checked_sn(sn: str) -> str:
 
 def checked_secret(text: str) -> str:
     """The secret as it is: even a blank at its end is part of the key. Raises `UsageError`, never showing the text."""
-    if not 1 <= len(text) <= SECRET_CHARACTERS_MAX:
+    if not SECRET_CHARACTERS_MIN <= len(text) <= SECRET_CHARACTERS_MAX:
         raise UsageError(
-            f"a secret cannot have {len(text)} characters", todo=f"use 1 to {SECRET_CHARACTERS_MAX} characters"
+            f"a secret cannot have {len(text)} characters",
+            todo=f"use {SECRET_CHARACTERS_MIN} to {SECRET_CHARACTERS_MAX} characters; a PBX makes 32",
         )
     if not text.isprintable():
         raise UsageError("a secret cannot have control characters", todo="copy it again from the PBX")
     return text
-
-
-def checked_typed_secret(text: str) -> str:
-    """A secret that a person gives: what is so short is a slip, or soon guessed. Raises `UsageError`."""
-    if len(text) < SECRET_CHARACTERS_MIN:
-        raise UsageError(
-            f"a secret of {len(text)} characters is soon guessed",
-            todo=f"use {SECRET_CHARACTERS_MIN} characters or more; a PBX makes 32",
-        )
-    return checked_secret(text)
 
 
 def checked_zone(zone: str | None) -> str | None:
