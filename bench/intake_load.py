@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -110,7 +111,7 @@ def wrk(port: int, bodies: Path, *, is_kept: bool, seconds: int) -> float:
 @contextmanager
 def nginx(directory: Path) -> Iterator[int]:
     """nginx that answers 204 and stores nothing, one worker; its port."""
-    port = 30099
+    port = _free_port()
     configuration = directory / "nginx.conf"
     configuration.write_text(NGINX_CONFIGURATION.format(directory=directory, port=port))
     running = subprocess.Popen(["nginx", "-c", str(configuration)], stderr=subprocess.DEVNULL)
@@ -120,6 +121,11 @@ def nginx(directory: Path) -> Iterator[int]:
     finally:
         running.terminate()
         running.wait()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
 
 
 class Intake:
