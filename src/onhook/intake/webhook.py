@@ -26,11 +26,11 @@ FILES_SPARED = 64
 BACKLOG = 1_024
 """Connections that the kernel holds until we accept them: a burst of a thousand PBXs."""
 
-ROUND_SECONDS = 0.002
+ROUND_SECONDS = 0.004
 """Under load, what arrives is read, judged and committed together, so often. One round of forty costs half of forty
 rounds of one: fewer commits, and code that stays in the processor's cache. What arrives after a pause does not wait."""
 
-ROUND_CHUNKS_MAX = 48
+ROUND_CHUNKS_MAX = 32
 """A round ends early when so much has arrived: more in one round would gain nothing, and memory stays bounded."""
 
 TICK_SECONDS = 1.0
