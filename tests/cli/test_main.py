@@ -92,6 +92,32 @@ def test_a_mistake_gets_one_sentence_and_code_2(onhook: Command, words: tuple[st
     assert "Traceback" not in error
 
 
+OUT_OF_RANGE: list[tuple[str, str]] = [
+    ("calls --format xml", "--format cannot be 'xml': write table, json or csv: see `onhook calls --help`"),
+    ("calls --limit abc", "--limit cannot be 'abc': write a whole number: see `onhook calls --help`"),
+    ("calls --limit 0", "--limit cannot be '0': write 1 or more: see `onhook calls --help`"),
+    ("quarantine show first", "SEQ cannot be 'first': write a whole number: see `onhook quarantine show --help`"),
+    (
+        f"quarantine show {2**63}",
+        f"SEQ cannot be '{2**63}': write {2**63 - 1} or less: see `onhook quarantine show --help`",
+    ),
+    (
+        "token add wallboard --role king",
+        "--role cannot be 'king': write administrator or reader: see `onhook token add --help`",
+    ),
+    ("simulate --to x --sn 1 --rate fast", "--rate cannot be 'fast': write a number: see `onhook simulate --help`"),
+    ("quarantine retry", "no report is named: give the numbers of reports, or --all"),
+    ("quarantine retry 1 --all", "some reports are named, and all: leave one of the two out"),
+    ("pbx secret add Office", "no secret is given: give it with --secret or --secret-file"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), OUT_OF_RANGE, ids=str)
+def test_a_mistake_is_told_in_our_words(onhook: Command, words: str, sentence: str) -> None:
+    """What was written, and what can be."""
+    assert onhook(*words.split()) == (2, "", f"onhook: {sentence}\n")
+
+
 MISSING: list[tuple[str, ...]] = [
     ("calls",),
     ("records", "--format", "csv"),

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 not meant so (a usage error), 130 stopped by Ctr
 import importlib
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Mapping
@@ -39,6 +40,15 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Each command and its module in this room, which is imported when the command is used: `serve` needs no store."""
+
+_WORDS = (
+    (r"valid integer", "a whole number"),
+    (r"valid number", "a number"),
+    (r"greater than or equal to (\S+)", r"\1 or more"),
+    (r"less than or equal to (\S+)", r"\1 or less"),
+    (r"is not one of (.*)\.", r"\1"),
+)
+"""What Typer says of a value that does not fit, and how we say it."""
 
 UNEXPECTED_EXIT_CODE = 1
 STDERR = 2
@@ -154,11 +164,32 @@ def _tell(sentence: str, exit_code: int, unexpected: BaseException | None = None
 
 
 def _usage_sentence(error: TyperException) -> str:
-    """Typer's sentence, and where the help is."""
-    sentence = " ".join(error.format_message().split()).rstrip(".")
+    """What is wrong, and where the help is."""
+    sentence = _value_sentence(error) or " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "onhook"
-    return f"{sentence[:1].lower()}{sentence[1:]}: see `{path} --help`"
+    # An argument stays as the help writes it.
+    is_name = sentence.split(" ", 1)[0].isupper()
+    return f"{sentence if is_name else sentence[:1].lower() + sentence[1:]}: see `{path} --help`"
+
+
+def _value_sentence(error: TyperException) -> str:
+    """Of a value that does not fit, in our words; empty for any other mistake."""
+    # Of pydantic, which Typer loads only when it reads a value, and we not at all.
+    errors_of = getattr(error.__cause__, "errors", None)
+    if not isinstance(error, typer.BadParameter) or errors_of is None:
+        return ""
+    wrong = errors_of()[0]
+    for pattern, words in _WORDS:
+        if found := re.search(pattern, wrong["msg"]):
+            name = str(error.param.get_error_hint()).strip("'") if error.param else "the value"
+            return f"{name} cannot be {str(wrong['input'])!r}: write {_listed(found.expand(words))}"
+    return ""
+
+
+def _listed(words: str) -> str:
+    """`'a', 'b', 'c'` as `a, b or c`."""
+    return " or ".join(words.replace("'", "").rsplit(", ", 1))
 
 
 def _system_sentence(error: OSError) -> str:

@@ -13,12 +13,17 @@ from rich.console import Console
 from onhook.cdr.filter import parse_moment
 from onhook.cdr.offset import zone_named
 from onhook.clock import SystemClock
+from onhook.errors import NotAllowed, Unavailable
+from onhook.simulator.books import NO_ANSWER
 from onhook.simulator.faults import Faults, parse_faults
 from onhook.simulator.plan import SimulationPlan, SimulationResult
 from onhook.simulator.sender import Progress
 from onhook.simulator.sender import simulate as send
 
 app = typer.Typer(add_completion=False)
+
+UNAUTHORIZED = "401"
+"""What a receiver answers to a stranger, or to a wrong signature."""
 
 
 @app.command(
@@ -89,6 +94,7 @@ def simulate(
     with _progress(told) as tell, contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_send(plan, clock, tell))
     _summarise(told.latest)
+    _check_was_heard(told.latest, plan)
     raise typer.Exit(1 if told.latest.given_up else 0)
 
 
@@ -126,6 +132,18 @@ def _progress(told: _Told) -> Iterator[Progress]:
     yield tell
     if console.is_terminal:
         console.print(" " * 80, end="\r")
+
+
+def _check_was_heard(result: SimulationResult, plan: SimulationPlan) -> None:
+    """Raises what a person should do, where every answer was the same refusal."""
+    if set(result.answers) == {NO_ANSWER}:
+        raise Unavailable("nobody answers", where=plan.url, todo="start `onhook serve`, or give its address with --to")
+    if set(result.answers) == {UNAUTHORIZED}:
+        raise NotAllowed(
+            "every report was refused with 401",
+            where=plan.url,
+            todo=f"declare the PBX with `onhook pbx add NAME --sn {plan.sn} --secret SECRET`, or compare the secrets",
+        )
 
 
 def _summarise(result: SimulationResult) -> None:
