@@ -1,5 +1,6 @@
 """What can be used is documented: an undocumented command, option, setting or route fails here."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,3 +84,17 @@ def _routes() -> Iterator[str]:
 def test_every_route_is_documented(path: str) -> None:
     """In docs/api.md, as it is written in an address, with or without `/api/v1`."""
     assert path in (DOCS / "api.md").read_text(), f"docs/api.md does not name {path}"
+
+
+VENDORED = Path(__file__).parents[1] / "src" / "onhook" / "console" / "static" / "vendor"
+
+
+def test_every_vendored_file_is_listed_with_its_hash() -> None:
+    """What others made stands in docs/vendored.md as it was published, and its licence beside it."""
+    text = (DOCS / "vendored.md").read_text()
+    scripts = [file for file in VENDORED.iterdir() if file.suffix == ".js"]
+    assert scripts
+    for file in scripts:
+        assert f"| `{file.name}` |" in text
+        assert hashlib.sha256(file.read_bytes()).hexdigest() in text
+        assert (VENDORED / f"{file.name.partition('.')[0]}.LICENSE.txt").exists()

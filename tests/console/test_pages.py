@@ -25,6 +25,7 @@ from tests.make import ALICE, BOB, IVR, QUEUE, SN, call, details, record
 
 OUTPUT = Path(__file__).parents[2] / "test-output"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+OTHER_PAGES = (("/reports", "reports"), ("/reports?of=week", "week"), ("/attention", "attention"), ("/schema", "api"))
 HOSTILE = (
     "<script>document.title='owned'</script>",
     '"><img src=x onerror="document.title=\'owned\'">',
@@ -138,7 +139,7 @@ async def test_hostile_names_are_text(house: House, chromium_path: str) -> None:
         await expect(page.locator("tr.call")).to_have_count(2 * len(HOSTILE))
         await expect(page.locator("tr.call", has_text=HOSTILE[0]).first).to_be_visible()
         links = await page.locator("tr.call .time a").evaluate_all("links => links.map(link => link.href)")
-        for link in [*links, f"{house.url}/attention", f"{house.url}/?number={HOSTILE[0]}"]:
+        for link in [*links, f"{house.url}/attention", f"{house.url}/calls?q={HOSTILE[0]}"]:
             answer = await page.goto(link)
             assert answer is not None
             assert answer.status == 200, link
@@ -162,7 +163,8 @@ async def test_it_fits(house: House, chromium_path: str, name: str, context: dic
     async with visiting(house, chromium_path, **context) as visit:
         page = visit.page
         first_call = await page.locator("tr.call a").first.get_attribute("href")
-        for path, what in (("/", "calls"), (str(first_call), "call"), ("/attention", "attention"), ("/schema", "api")):
+        call = str(first_call)
+        for path, what in (("/", "now"), ("/calls", "calls"), (call, "call"), *OTHER_PAGES):
             await page.goto(house.url + path)
             await page.screenshot(path=OUTPUT / f"{what}-{name}.png")
             width = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -212,7 +214,7 @@ async def test_the_mark_of_an_assumed_zone_is_whole(house: House, chromium_path:
 async def test_pages_are_whole_without_a_script(house: House, client: aiohttp.ClientSession) -> None:
     """What the server sends has the calls, the totals, the filters as asked, and the way to the next page."""
     await house.report([details(moment) for moment in some_calls()])
-    text = await (await client.get("/?number=1001&limit=5&since=7d&zone=Asia/Kathmandu")).text()
+    text = await (await client.get("/calls?number=1001&limit=5&since=7d&zone=Asia/Kathmandu")).text()
     assert text.count('class="call"') == 5
     assert 'value="1001"' in text
     assert "Asia/Kathmandu" in text

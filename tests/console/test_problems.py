@@ -51,7 +51,7 @@ async def test_mistakes(client: aiohttp.ClientSession, method: str, path: str, s
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("/?limit=abc", "limit: write a whole number"),
+        ("/calls?limit=abc", "limit: write a whole number"),
         ("/api/v1/records?limit=", "limit: write a whole number"),
         ("/api/v1/calls?limit=1001", "limit: write a whole number, at most 1000"),
         ("/api/v1/live?after=-1", "after: write a whole number, at least 0"),
@@ -106,12 +106,12 @@ async def test_a_large_body_is_refused(client: aiohttp.ClientSession) -> None:
 
 async def test_a_person_gets_a_page(house: House, client: aiohttp.ClientSession) -> None:
     """A browser is told in HTML, escaped; a program at the same address in JSON."""
-    answer = await client.get("/?since=<b>soon", headers={"Accept": "text/html"})
+    answer = await client.get("/calls?since=<b>soon", headers={"Accept": "text/html"})
     assert (answer.status, answer.content_type) == (400, "text/html")
     text = await answer.text()
     assert "&lt;b&gt;soon" in text
     assert "<b>soon" not in text
-    assert (await client.get("/?since=<b>soon")).content_type == "application/problem+json"
+    assert (await client.get("/calls?since=<b>soon")).content_type == "application/problem+json"
     async with house.client("") as stranger:
         answer = await stranger.get("/", headers={"Accept": "text/html"}, allow_redirects=False)
         assert (answer.status, answer.headers["Location"]) == (303, "/sign-in?next=%2F")

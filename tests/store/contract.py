@@ -20,7 +20,15 @@ from onhook.cdr.filter import Filter
 from onhook.cdr.journey import PbxFacts, Said, assemble, said_by
 from onhook.cdr.record import Call, Record
 from onhook.errors import UsageError
-from onhook.store.store import PAGE_MAX, SUMMARY_BY, Batch, ExportFormat, Extent, Quarantined, Store
+from onhook.store.store import (
+    PAGE_MAX,
+    SUMMARY_BY,
+    Batch,
+    ExportFormat,
+    Extent,
+    Quarantined,
+    Store,
+)
 from tests.make import SN, STARTED_AT, call, details, record
 from tests.store import plain
 from tests.store.office import FILTERS, ZONES, calls_of_an_office

@@ -6,9 +6,11 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
+from onhook.cdr.aspects import Aspects
 from onhook.cdr.details import CallDetails
 from onhook.cdr.filter import Filter
 from onhook.cdr.journey import PbxFacts, Said, assemble
+from onhook.cdr.limits import Limits
 from onhook.cdr.record import Call
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/St_Johns", "UTC")
@@ -89,6 +91,33 @@ _MOMENTS = st.builds(
     st.floats(-12_000, 12_000, allow_nan=False),
 )
 
+_SOME_SECONDS = st.none() | st.integers(0, 30)
+
+ASPECTS = st.builds(
+    Aspects,
+    answered_by=st.none() | st.sampled_from(("1002", "Alice<1001>", "6400")),
+    min_wait_duration=_SOME_SECONDS,
+    max_wait_duration=_SOME_SECONDS,
+    min_ring_duration=_SOME_SECONDS,
+    max_ring_duration=_SOME_SECONDS,
+    weekday=st.none() | st.integers(1, 7),
+    hour_of_day=st.none() | st.integers(0, 23),
+    under_way_at=st.none() | _MOMENTS,
+    caller=st.none() | st.none() | _PARTIES,
+    dialled=st.none() | st.none() | _PARTIES,
+    by_trunk=st.none() | st.none() | _TEXTS,
+    by_did=st.none() | st.none() | _TEXTS,
+    numbers=st.none() | st.none() | st.lists(st.sampled_from(("1001", "6400", "+4930555")), max_size=2).map(tuple),
+    name=st.none() | st.none() | st.sampled_from(("ALICE", "bob b", "6", "ghost")),
+    zone=st.sampled_from(ZONES),
+)
+
+LIMITS = st.builds(
+    Limits,
+    st.none() | st.lists(st.sampled_from(("other,1", "x", "3631A2124XXX")), max_size=2).map(tuple),
+    st.none() | st.lists(st.sampled_from(("1001", "1002", "6400", "ghost")), max_size=2).map(tuple),
+)
+
 FILTERS = st.builds(
     Filter,
     since=st.none() | _MOMENTS,
@@ -105,5 +134,7 @@ FILTERS = st.builds(
     did_number=st.none() | _TEXTS,
     min_talk_duration=st.none() | st.integers(0, 20),
     max_talk_duration=st.none() | st.integers(0, 20),
+    aspects=st.none() | ASPECTS,
+    within=st.none() | st.none() | LIMITS,
 )
 """Mostly unset, as people ask."""

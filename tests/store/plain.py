@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from onhook.cdr.details import folded
 from onhook.cdr.filter import Filter
@@ -22,7 +25,9 @@ DURATIONS = ("talk_duration", "call_duration", "ring_duration", "wait_duration")
 
 
 def records(office: Iterable[Call], where: Filter) -> list[Record]:
-    found = [leg for call in office for leg in call.legs if where.matches(leg)]
+    of_leg = msgspec.structs.replace(where, aspects=None)
+    meant = [call for call in office if where.aspects is None or where.aspects.match(call)]
+    found = [leg for call in meant for leg in call.legs if of_leg.matches(leg)]
     return sorted(found, key=lambda one: (one.started_at, one.record_id), reverse=True)
 
 
@@ -35,14 +40,17 @@ def calls(office: Iterable[Call], where: Filter) -> list[Call]:
 
 def summary(office: Iterable[Call], where: Filter, by: Sequence[str], zone: str) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], list[Call]] = {}
+    shown: dict[tuple[Any, ...], dict[str, Any]] = {}
     for call in office:
         if not where.matches_call(call):
             continue
-        groups.setdefault(tuple(_order(call, name, zone) for name in by), []).append(call)
-    return [
-        {name: _shown(group[0], name, zone) for name in by} | _measures(group)
-        for _, group in sorted(groups.items(), key=lambda group: group[0])
-    ]
+        for went_to in sorted({number_of(leg.call_to) for leg in call.legs}) if "went_to" in by else [""]:
+            if "went_to" in by and not re.fullmatch("[0-9]{1,7}", went_to):
+                continue
+            key = tuple(went_to if name == "went_to" else _order(call, name, zone) for name in by)
+            groups.setdefault(key, []).append(call)
+            shown[key] = {name: went_to if name == "went_to" else _shown(call, name, zone) for name in by}
+    return [shown[key] | _measures(group) for key, group in sorted(groups.items(), key=lambda group: group[0])]
 
 
 def cell(one: Record, name: str, zone: str) -> str:

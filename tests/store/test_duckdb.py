@@ -10,9 +10,10 @@ import pytest
 from onhook.store.duckdb import open_store
 from onhook.store.store import Store
 from tests.store.contract import StoreContract, Stores
+from tests.store.contract_reports import ReportContract
 
 
-class TestDuckDbStore(StoreContract):
+class TestDuckDbStore(StoreContract, ReportContract):
     """Every claim of the contract."""
 
     @pytest.fixture

@@ -3,6 +3,9 @@
 A record matches when each filter that is set holds for it. A call matches when `since`, `until`, `pbx`, `sn`,
 `call_id`, `status`, `type`, `min_talk_duration`, `max_talk_duration` hold for the call itself, and each of `number`,
 `call_from`, `call_to`, `trunk`, `did_number` that is set holds for at least one of its legs.
+
+`aspects` are what only a whole call can tell (`cdr/aspects.py`); `within` is what the one who asks may see at all
+(`cdr/limits.py`), and no text that anybody writes sets it.
 """
 
 import re
@@ -13,8 +16,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from onhook.cdr.aspects import Aspects
 from onhook.cdr.details import folded
 from onhook.cdr.identity import number_of
+from onhook.cdr.limits import Limits
 from onhook.cdr.record import Call, Record
 from onhook.errors import UsageError
 
@@ -55,17 +60,25 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     did_number: str | None = None
     min_talk_duration: int | None = None
     max_talk_duration: int | None = None
+    aspects: Aspects | None = None
+    within: Limits | None = None
 
     def matches(self, record: Record) -> bool:
-        """Whether this record is meant."""
-        return self._holds_for(record) and self._is_about(record)
+        """Whether this record is meant. Who asks for aspects has the whole call: see `matches_call`."""
+        assert self.aspects is None
+        return self._holds_for(record) and self._is_about(record) and (self.within is None or self.within.allow(record))
 
     def matches_call(self, call: Call) -> bool:
         """Whether this call is meant."""
-        return self._holds_for(call) and all(
-            any(Filter(**{name: value})._is_about(leg) for leg in call.legs)
-            for name in ("number", "call_from", "call_to", "trunk", "did_number")
-            if (value := getattr(self, name)) is not None
+        return (
+            self._holds_for(call)
+            and all(
+                any(Filter(**{name: value})._is_about(leg) for leg in call.legs)
+                for name in ("number", "call_from", "call_to", "trunk", "did_number")
+                if (value := getattr(self, name)) is not None
+            )
+            and (self.aspects is None or self.aspects.match(call))
+            and (self.within is None or self.within.allow_call(call))
         )
 
     def _holds_for(self, one: Record | Call) -> bool:

@@ -1,18 +1,21 @@
 """Who may come in: a token in the header, a session by cookie, or anybody on a loopback that was opened on purpose.
 
 Laws: every route asks here before it reads a parameter; only routes marked `open` answer strangers. Who changes
-something is an administrator. A browser changes something only from a page of ours.
+something is an administrator. A browser changes something only from a page of ours. A reader who is limited to some
+PBXs or numbers is refused by every route that is not marked as showing him no more than that.
 """
 
 from ipaddress import ip_address
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, PermissionDeniedException, TooManyRequestsException
 from litestar.handlers.base import BaseRouteHandler
+from litestar.types import Scope
 
+from onhook.cdr.limits import Limits
 from onhook.console.rooms import Rooms
 from onhook.errors import NotAllowed
 from onhook.settings.tokens import Role, Token
@@ -20,10 +23,18 @@ from onhook.settings.tokens import Role, Token
 OPEN = {"open": True}
 """The mark of a route that answers strangers: `@get(..., opt=OPEN)`."""
 
+LIMITED = {"limited": True}
+"""The mark of a route that a limited reader may ask: all that it shows goes through `limits_of` or such a filter."""
+
+ADMINISTRATORS = {"administrators": True}
+"""The mark of a page that only an administrator sees, though it changes nothing."""
+
 NEEDS_TOKEN: list[dict[str, list[str]]] = [{"token": []}]
 """What the schema says of all the others."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_VISITOR = "onhook_visitor"
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -34,6 +45,7 @@ class Visitor(msgspec.Struct, frozen=True):
     name: str
     role: Role
     by: Literal["token", "cookie", "open door"]
+    limits: Limits | None = None
 
 
 def let_in(connection: Connection, handler: BaseRouteHandler) -> None:
@@ -43,12 +55,28 @@ def let_in(connection: Connection, handler: BaseRouteHandler) -> None:
     if handler.opt.get("open"):
         return
     visitor = _visitor(connection, rooms)
+    connection.scope["state"][_VISITOR] = visitor
+    if visitor.limits is not None and not handler.opt.get("limited"):
+        raise PermissionDeniedException("this token sees some calls only, and this tells of more")
+    if handler.opt.get("administrators") and visitor.role != "administrator":
+        raise PermissionDeniedException("this is for administrators: use an administrator's token")
     if connection.scope.get("method") in SAFE_METHODS:
         return
     if visitor.by != "token" and not is_from_our_page(connection):
         raise PermissionDeniedException("a browser may change something only from a page of this console")
     if visitor.role != "administrator":
         raise PermissionDeniedException("this token may read, not change: use an administrator's")
+
+
+def visitor_of(scope: Scope) -> Visitor | None:
+    """Who asks; None where a route is open to strangers."""
+    return cast("Visitor | None", scope["state"].get(_VISITOR))
+
+
+def limits_of(scope: Scope) -> Limits | None:
+    """What the one who asks is limited to; a stranger on an open route is shown nothing."""
+    visitor = visitor_of(scope)
+    return Limits(sns=()) if visitor is None else visitor.limits
 
 
 def cookie_name(rooms: Rooms) -> str:

@@ -9,9 +9,11 @@ from onhook.config import Config
 from onhook.console import (
     assets,
     calls,
+    calls_page,
     export,
     health,
     live,
+    now,
     pages,
     parameters,
     pbxs,
@@ -28,6 +30,7 @@ from onhook.console.feed import Feed
 from onhook.console.headers import finish_headers
 from onhook.console.heads import WithHeads
 from onhook.console.places import Places
+from onhook.console.reports import page as report_routes
 from onhook.console.rooms import ReadAgain, Rooms
 from onhook.console.schema import openapi_config
 from onhook.console.sessions import Sessions
@@ -115,11 +118,14 @@ def _rest() -> Router:
             health.healthz,
             health.readyz,
             health.metrics,
-            pages.first_page,
+            now.now_page,
+            calls_page.calls_page,
             pages.call_page,
             pages.odd_call_page,
             pages.attention_page,
             pages.report_page,
+            report_routes.reports_page,
+            report_routes.reports_file,
             signin.sign_in_by_link,
             signin.sign_in_by_form,
             signin.sign_out,

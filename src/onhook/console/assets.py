@@ -1,5 +1,6 @@
-"""`/static`: our own style, script and icon; nothing is fetched from outside."""
+"""`/static`: our own style, scripts and icon, and the libraries of others; nothing is fetched from outside."""
 
+import gzip
 import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -19,9 +20,10 @@ FileName = Annotated[str, PathParameter(max_length=100)]
 
 
 class Asset(msgspec.Struct, frozen=True):
-    """A file as it is sent; `etag` changes with its bytes."""
+    """A file as it is sent, and packed for those who take that; `etag` changes with its bytes."""
 
     body: bytes
+    packed: bytes
     media_type: str
     etag: str
 
@@ -32,20 +34,23 @@ async def read_asset(request: Request[Any, Any, Any], name: FileName) -> Respons
     asset = _assets().get(name)
     if asset is None:
         raise NotFound("there is no such file")
-    headers = {"ETag": asset.etag, "Cache-Control": "no-cache"}
+    headers = {"ETag": asset.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     if request.headers.get("if-none-match") == asset.etag:
         return Response(b"", status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(asset.packed, media_type=asset.media_type, headers={**headers, "Content-Encoding": "gzip"})
     return Response(asset.body, media_type=asset.media_type, headers=headers)
 
 
 @lru_cache(maxsize=1)
 def _assets() -> Mapping[str, Asset]:
-    """Read whole at the first use: some kilobytes, and no name from outside ever becomes a path."""
+    """Read whole at the first use: a megabyte at most, and no name from outside ever becomes a path."""
+    ours = files("onhook.console").joinpath("static")
     found = {}
-    for file in files("onhook.console").joinpath("static").iterdir():
+    for file in (*ours.iterdir(), *ours.joinpath("vendor").iterdir()):
         media_type = MEDIA_TYPES.get("." + file.name.rpartition(".")[2])
         if media_type:
             body = file.read_bytes()
             etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-            found[file.name] = Asset(body, media_type, etag)
+            found[file.name] = Asset(body, gzip.compress(body), media_type, etag)
     return found

@@ -11,7 +11,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
 from onhook.cdr.filter import Filter
-from onhook.console.parameters import ReaderZone, Where
+from onhook.console.access import LIMITED
+from onhook.console.parameters import CallsWhere, ReaderZone
 from onhook.console.places import Places
 from onhook.console.problems import PROBLEMS
 from onhook.console.rooms import Handed, Rooms
@@ -59,13 +60,14 @@ def _route(form: ExportFormat) -> HTTPRouteHandler:
 
     @get(
         f"/export.{form}",
+        opt=LIMITED,
         summary=f"All records that match, as one {form.upper()} file",
         description=f"The earliest first. {CELLS[form]}",
         tags=["calls"],
         responses={**PROBLEMS, 200: spec},
     )
-    async def answer(rooms: Handed, where: Where, reader_zone: ReaderZone) -> ASGIResponse:
-        return await export(rooms, where, reader_zone, form)
+    async def answer(rooms: Handed, calls_where: CallsWhere, reader_zone: ReaderZone) -> ASGIResponse:
+        return await export(rooms, calls_where, reader_zone, form)
 
     return answer
 

@@ -14,6 +14,7 @@ from litestar.params import HeaderParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 
 from onhook.cdr.filter import Filter
+from onhook.console.access import LIMITED
 from onhook.console.parameters import Where
 from onhook.console.problems import PROBLEMS
 from onhook.console.records import SEQ_MAX
@@ -51,7 +52,13 @@ _SPEC = ResponseSpec(
 )
 
 
-@get("/live", summary="Records as they come, as server-sent events", tags=["calls"], responses={**PROBLEMS, 200: _SPEC})
+@get(
+    "/live",
+    opt=LIMITED,
+    summary="Records as they come, as server-sent events",
+    tags=["calls"],
+    responses={**PROBLEMS, 200: _SPEC},
+)
 async def listen(rooms: Handed, where: Where, after: After = None, last_event_id: LastEventId = None) -> ASGIResponse:
     """Without a number it begins with what comes next. A comment every 15 seconds says that the line is open."""
     begin = after if last_event_id is None else _number(last_event_id)

@@ -6,7 +6,8 @@ Dependencies of the routes, so that each parameter is read, checked and describe
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from litestar import Litestar
+import msgspec
+from litestar import Litestar, Request
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ClientException
@@ -14,9 +15,12 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.params import QueryParameter, SkipValidation
 from litestar.routes import HTTPRoute
 
+from onhook.cdr.aspects import parse_aspects
 from onhook.cdr.filter import TEXT_CHARACTERS_MAX, Filter, parse_filter
 from onhook.cdr.offset import zone_named
+from onhook.console.access import limits_of
 from onhook.console.rooms import Handed
+from onhook.console.search import with_text
 from onhook.errors import UsageError
 from onhook.store.store import PAGE_MAX
 
@@ -42,10 +46,12 @@ _MOMENT = (
 )
 _WORDS = "Several are joined by commas, and `!` in front means all others"
 _SECONDS = QueryParameter(description="Whole seconds of talk; the limit is included", pattern=r"^[0-9]{0,9}$")
+_WAIT = QueryParameter(description="Whole seconds; the limit is included", pattern=r"^[0-9]{0,9}$")
 
 Text = str
 ReaderZone = NamedDependency[SkipValidation[ZoneInfo]]
 Where = NamedDependency[SkipValidation[Filter]]
+CallsWhere = NamedDependency[SkipValidation[Filter]]
 Limit = Annotated[int, QueryParameter(description="Rows on one page", ge=1, le=PAGE_MAX)]
 Cursor = Annotated[str, QueryParameter(description="`next` of the page before", max_length=CURSOR_CHARACTERS_MAX)]
 
@@ -59,6 +65,7 @@ def reader_zone(
 
 
 def where(  # noqa: PLR0917 - one for each filter
+    request: Request[Any, Any, Any],
     rooms: Handed,
     reader_zone: ReaderZone,
     since: Annotated[Text, _text(f"Started at or after: {_MOMENT}")] = "",
@@ -82,7 +89,37 @@ def where(  # noqa: PLR0917 - one for each filter
         "call_from": call_from, "call_to": call_to, "status": status, "type": type, "trunk": trunk,
         "did_number": did_number, "min_talk_duration": min_talk_duration, "max_talk_duration": max_talk_duration,
     }  # fmt: skip
-    return parse_filter(given, reader_zone, rooms.clock.now())
+    # Whatever is asked for, nobody is shown more than he may see.
+    return msgspec.structs.replace(parse_filter(given, reader_zone, rooms.clock.now()), within=limits_of(request.scope))
+
+
+def calls_where(  # noqa: PLR0917 - one for each aspect
+    rooms: Handed,
+    where: Where,
+    reader_zone: ReaderZone,
+    answered_by: Annotated[Text, _text("Number of the person who answered")] = "",
+    min_wait_duration: Annotated[Text, _WAIT] = "",
+    max_wait_duration: Annotated[Text, _WAIT] = "",
+    min_ring_duration: Annotated[Text, _WAIT] = "",
+    max_ring_duration: Annotated[Text, _WAIT] = "",
+    weekday: Annotated[Text, _text("1 (Monday) to 7, in `zone`")] = "",
+    hour_of_day: Annotated[Text, _text("0 to 23, in `zone`")] = "",
+    under_way_at: Annotated[Text, _text("Under way at this moment, ISO 8601")] = "",
+    caller: Annotated[Text, _text("Number of the caller of the call itself")] = "",
+    dialled: Annotated[Text, _text("Number that was dialled first")] = "",
+    by_trunk: Annotated[Text, _text("Trunk of the call itself: that it came in on, else that it went out on")] = "",
+    by_did: Annotated[Text, _text("DID number of the call itself")] = "",
+    q: Annotated[Text, _text("Free text: a number in any notation, an extension, a call's id, or part of a name")] = "",
+) -> Filter:
+    """The same for whole calls, with what only they can tell. Raises `UsageError`."""
+    given = {
+        "answered_by": answered_by, "min_wait_duration": min_wait_duration, "max_wait_duration": max_wait_duration,
+        "min_ring_duration": min_ring_duration, "max_ring_duration": max_ring_duration, "weekday": weekday,
+        "hour_of_day": hour_of_day, "under_way_at": under_way_at, "caller": caller, "dialled": dialled,
+        "by_trunk": by_trunk, "by_did": by_did,
+    }  # fmt: skip
+    aspects = parse_aspects(given, reader_zone) if any(given.values()) else None
+    return with_text(msgspec.structs.replace(where, aspects=aspects), q, rooms.settings.pbxs(), reader_zone)
 
 
 def dependencies() -> dict[str, Provide]:
@@ -90,6 +127,7 @@ def dependencies() -> dict[str, Provide]:
     return {
         "reader_zone": Provide(reader_zone, sync_to_thread=False),
         "where": Provide(where, sync_to_thread=False),
+        "calls_where": Provide(calls_where, sync_to_thread=False),
     }
 
 

@@ -8,6 +8,7 @@ import msgspec
 from litestar import get
 from litestar.params import PathParameter
 
+from onhook.console.access import LIMITED
 from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, Where
 from onhook.console.problems import PROBLEMS
 from onhook.console.rooms import Handed
@@ -37,7 +38,7 @@ class RawReport(msgspec.Struct, frozen=True, kw_only=True):
     body_base64: str
 
 
-@get("/records", summary="Records that match, the latest first", tags=["calls"], responses=PROBLEMS)
+@get("/records", opt=LIMITED, summary="Records that match, the latest first", tags=["calls"], responses=PROBLEMS)
 async def list_records(rooms: Handed, where: Where, limit: Limit = PAGE_DEFAULT, cursor: Cursor = "") -> RecordPage:
     """A record is one leg of a call: the 18 fields of event 30012, and what follows from them."""
     return await rooms.store.records(where, limit, cursor or None)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
+import msgspec
 from markupsafe import Markup, escape
 
 from onhook.cdr.details import folded
@@ -14,19 +15,27 @@ from onhook.cdr.record import Record
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, because a value is missing
 
+HEAT_STEPS = 5
+
 FOR_TEMPLATES = (
     "UNKNOWN",
+    "as_json",
     "call_url",
     "clock_time",
     "coded",
     "count",
     "day",
     "field_of",
+    "heat_step",
     "hours",
+    "local_minute",
     "local_time",
     "minutes",
     "outcome",
     "party",
+    "percent",
+    "short_day",
+    "signed_percent",
     "tone",
     "url",
 )
@@ -98,6 +107,12 @@ def day(moment: datetime, zone: ZoneInfo, now: datetime) -> str:
     return f"{local:%a} {local.day} {local:%b %Y}"
 
 
+def short_day(moment: datetime, zone: ZoneInfo) -> str:
+    """The day, in the reader's zone, as `Mon 27 Apr`."""
+    local = moment.astimezone(zone)
+    return f"{local:%a} {local.day} {local:%b}"
+
+
 def coded(text: str) -> Markup:
     """A text of ours with what stands between backticks as code; all else is escaped.
 
@@ -113,6 +128,46 @@ def coded(text: str) -> Markup:
 def local_time(moment: datetime | None, zone: ZoneInfo) -> str:
     """Date, time and offset, in the reader's zone."""
     return UNKNOWN if moment is None else moment.astimezone(zone).isoformat(sep=" ", timespec="seconds")
+
+
+def local_minute(moment: datetime | None, zone: ZoneInfo) -> str:
+    """Day and minute by the clocks of the reader's zone, for tables; a second that is not 0 is shown."""
+    if moment is None:
+        return UNKNOWN
+    local = moment.astimezone(zone)
+    return f"{local:%a} {local.day} {local:%b %Y} {local:%H:%M:%S}".removesuffix(":00")
+
+
+def percent(share: float | None) -> str:
+    """A share between 0 and 1.
+
+    >>> percent(0.8735), percent(1.0), percent(None)
+    ('87.4 %', '100 %', '–')
+    """
+    return UNKNOWN if share is None else f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
+def signed_percent(change: float) -> str:
+    """By how much something has grown or become less.
+
+    >>> signed_percent(0.123), signed_percent(-0.5)
+    ('+12 %', '−50 %')
+    """
+    return f"{100 * change:+.0f} %".replace("-", "\N{MINUS SIGN}")
+
+
+def heat_step(value: int, highest: int) -> int:
+    """In which of five shades a figure stands; 0 is none.
+
+    >>> [heat_step(value, 100) for value in (0, 1, 20, 21, 100)]
+    [0, 1, 1, 2, 5]
+    """
+    return -(-HEAT_STEPS * value // highest) if highest else 0
+
+
+def as_json(value: object) -> str:
+    """For an attribute that a script of ours reads; it is escaped like any text."""
+    return msgspec.json.encode(value).decode()
 
 
 def party(text: str) -> tuple[str, str]:

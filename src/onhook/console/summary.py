@@ -7,7 +7,8 @@ from litestar import get
 from litestar.params import QueryParameter
 
 from onhook.cdr.filter import TEXT_CHARACTERS_MAX
-from onhook.console.parameters import ReaderZone, Where
+from onhook.console.access import LIMITED
+from onhook.console.parameters import CallsWhere, ReaderZone
 from onhook.console.problems import PROBLEMS
 from onhook.console.rooms import Handed
 from onhook.store.store import SUMMARY_BY
@@ -27,7 +28,7 @@ class Summary(msgspec.Struct, frozen=True):
     data: list[dict[str, Any]]
 
 
-@get("/summary", summary="Calls that match, counted", tags=["calls"], responses=PROBLEMS)
-async def summarise(rooms: Handed, where: Where, reader_zone: ReaderZone, by: By = "day") -> Summary:
+@get("/summary", opt=LIMITED, summary="Calls that match, counted", tags=["calls"], responses=PROBLEMS)
+async def summarise(rooms: Handed, calls_where: CallsWhere, reader_zone: ReaderZone, by: By = "day") -> Summary:
     """Hours, days, weeks and months are cut in `zone`, right on days of 23 and 25 hours."""
-    return Summary(await rooms.store.summary(where, by or "day", reader_zone.key))
+    return Summary(await rooms.store.summary(calls_where, by or "day", reader_zone.key))

@@ -5,10 +5,14 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.filter import Filter, Words
+from onhook.cdr.aspects import Aspects
+from onhook.cdr.filter import FILTER_NAMES, Filter, Words
 from onhook.cdr.identity import number_of
+from onhook.cdr.limits import Limits
+from onhook.cdr.offset import zone_named
 from onhook.store.rows import seconds
 from onhook.store.schema import call_key
+from onhook.store.zones import CHANGES_FROM, CHANGES_UNTIL, as_sql, offsets
 
 _LEG_FILTERS = {
     "number": "(from_number = $number OR to_number = $number)",
@@ -32,6 +36,26 @@ _ROW_FILTERS = {
 }
 """What a record and a call answer alike."""
 
+_ASPECTS = {
+    "answered_by": "answered_by = $answered_by",
+    "min_wait_duration": "wait_duration >= $min_wait_duration",
+    "max_wait_duration": "wait_duration BETWEEN 0 AND $max_wait_duration",
+    "min_ring_duration": "ring_duration >= $min_ring_duration",
+    "max_ring_duration": "ring_duration BETWEEN 0 AND $max_ring_duration",
+    "weekday": "({local} // 86400 + 3) % 7 + 1 = $weekday",
+    "hour_of_day": "{local} // 3600 % 24 = $hour_of_day",
+    "caller": "from_number = $caller",
+    "dialled": "to_number = $dialled",
+    "by_trunk": "CASE WHEN src_trunk_name <> '' THEN src_trunk_name ELSE dst_trunk_name END = $by_trunk",
+    "by_did": "did_number = $by_did",
+    "numbers": f"EXISTS (SELECT 1 FROM legs WHERE {_ITS_LEG} AND (list_contains($numbers, from_number)"
+    " OR list_contains($numbers, to_number)))",
+    "name": f"EXISTS (SELECT 1 FROM legs WHERE {_ITS_LEG} AND (contains(lower(coalesce(call_from, from_number)), $name)"
+    " OR contains(lower(coalesce(call_to, to_number)), $name)))",
+    "under_way_at": "started_at <= $under_way_at AND ended_at > $under_way_at",
+}
+"""What only a call answers; `{local}` is its start by the clocks of the zone asked for."""
+
 
 class Condition(msgspec.Struct, frozen=True):
     """Text for behind WHERE, and the values that it names."""
@@ -48,7 +72,12 @@ def for_legs(where: Filter) -> Condition:
     """For rows of `legs`."""
     asked = _asked(where)
     tests = {**_ROW_FILTERS, **_LEG_FILTERS, **_word_filters(asked)}
-    return Condition(" AND ".join(["true", *(tests[name] for name in asked), *_corner(where)]), _values(asked))
+    seen = _pbx_limit(where.within) + _number_limit(where.within)
+    whole = [f"EXISTS (SELECT 1 FROM calls WHERE {_ITS_LEG} AND {test})" for test in _aspect_tests(where)]
+    return Condition(
+        " AND ".join(["true", *(tests[name] for name in asked), *seen, *whole, *_corner(where)]),
+        _values(asked) | _more_values(where),
+    )
 
 
 def for_calls(where: Filter, since: int | None = None, until: int | None = None) -> Condition:
@@ -63,12 +92,16 @@ def for_calls(where: Filter, since: int | None = None, until: int | None = None)
         else rows[name]
         for name in asked
     ]
+    tests += [
+        f"EXISTS (SELECT 1 FROM legs WHERE {_ITS_LEG} AND {test}{narrow})" for test in _number_limit(where.within)
+    ]
+    tests += [*_pbx_limit(where.within), *_aspect_tests(where)]
     tests += [*_stretch("started_at", since, until), *_corner(where)]
-    return Condition(" AND ".join(["true", *tests]), _values(asked))
+    return Condition(" AND ".join(["true", *tests]), _values(asked) | _more_values(where))
 
 
 def _asked(where: Filter) -> dict[str, Any]:
-    return {name: value for name in where.__struct_fields__ if (value := getattr(where, name)) is not None} | {
+    return {name: value for name in FILTER_NAMES if (value := getattr(where, name)) is not None} | {
         name: _whole_seconds(value)
         for name in ("since", "until")
         if isinstance(value := getattr(where, name), datetime)
@@ -98,6 +131,50 @@ def _values(asked: dict[str, Any]) -> dict[str, Any]:
         else:
             values[name] = number_of(value) if name in ("number", "call_from", "call_to") else value
     return values
+
+
+def _pbx_limit(within: Limits | None) -> list[str]:
+    return [] if within is None or within.sns is None else ["list_contains($within_sns, sn)"]
+
+
+def _number_limit(within: Limits | None) -> list[str]:
+    if within is None or within.numbers is None:
+        return []
+    return ["(list_contains($within_numbers, from_number) OR list_contains($within_numbers, to_number))"]
+
+
+def _aspect_tests(where: Filter) -> list[str]:
+    """For rows of `calls`."""
+    if where.aspects is None:
+        return []
+    asked = where.aspects
+    tests = {name: test for name, test in _ASPECTS.items() if getattr(asked, name) is not None}
+    if asked.weekday is None and asked.hour_of_day is None:
+        return list(tests.values())
+    local = f"(started_at + ({_offset(where, asked)}))"
+    return [test.format(local=local) for test in tests.values()]
+
+
+def _offset(where: Filter, asked: Aspects) -> str:
+    first = CHANGES_FROM if where.since is None else seconds(where.since)
+    last = CHANGES_UNTIL if where.until is None else seconds(where.until)
+    return as_sql("started_at", offsets(zone_named(asked.zone), first, last))
+
+
+def _more_values(where: Filter) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    if where.within is not None and where.within.sns is not None:
+        values["within_sns"] = list(where.within.sns)
+    if where.within is not None and where.within.numbers is not None:
+        values["within_numbers"] = list(where.within.numbers)
+    if where.aspects is None:
+        return values
+    for name in _ASPECTS:
+        if (value := getattr(where.aspects, name)) is not None:
+            values[name] = seconds(value.astimezone(UTC)) if isinstance(value, datetime) else value
+    values |= {name: number_of(values[name]) for name in ("answered_by", "caller", "dialled") if name in values}
+    values |= {name: list(values[name]) for name in ("numbers",) if name in values}
+    return values | {name: values[name].lower() for name in ("name",) if name in values}
 
 
 def _corner(where: Filter) -> list[str]:

@@ -8,10 +8,21 @@ from typing import Any
 
 from onhook.cdr.filter import Filter
 from onhook.cdr.record import Call, Record
-from onhook.store import exports, pages, summaries, writing
+from onhook.store import exports, pages, peaks, returns, spreads, summaries, writing
 from onhook.store.database import Database
 from onhook.store.rows import quarantined_from
-from onhook.store.store import Batch, CallKey, CallPage, ExportFormat, Extent, Quarantined, RecordPage
+from onhook.store.store import (
+    Batch,
+    CallKey,
+    CallPage,
+    ExportFormat,
+    Extent,
+    MissedCalls,
+    Peak,
+    Quarantined,
+    RecordPage,
+    Spread,
+)
 
 
 async def open_store(path: Path) -> "DuckDbStore":
@@ -45,6 +56,9 @@ class DuckDbStore:
     async def calls(self, where: Filter, limit: int, cursor: str | None = None) -> CallPage:
         return await self._database.read(lambda connection: pages.calls(connection, where, limit, cursor))
 
+    async def longest(self, where: Filter, of: str, limit: int) -> list[Call]:
+        return await self._database.read(lambda connection: pages.longest(connection, where, of, limit))
+
     async def call(self, sn: str, call_id: str) -> Call | None:
         return await self._database.read(lambda connection: pages.call(connection, sn, call_id))
 
@@ -57,8 +71,19 @@ class DuckDbStore:
     async def records_after(self, seq: int, limit: int) -> list[Record]:
         return await self._database.read(lambda connection: pages.records_after(connection, seq, limit))
 
-    async def summary(self, where: Filter, by: str, zone: str) -> list[dict[str, Any]]:
-        return await self._database.read(lambda connection: summaries.summary(connection, where, by, zone))
+    async def summary(self, where: Filter, by: str, zone: str, top: int | None = None) -> list[dict[str, Any]]:
+        return await self._database.read(lambda connection: summaries.summary(connection, where, by, zone, top))
+
+    async def spread(self, where: Filter, of: str, edges: Sequence[int]) -> Spread:
+        return await self._database.read(lambda connection: spreads.spread(connection, where, of, edges))
+
+    async def peaks(self, where: Filter, by: str, zone: str, *, by_trunk: bool = False) -> list[Peak]:
+        return await self._database.read(lambda connection: peaks.peaks(connection, where, by, zone, by_trunk=by_trunk))
+
+    async def missed(self, where: Filter, limit: int, *, is_returned: bool = False) -> MissedCalls:
+        return await self._database.read(
+            lambda connection: returns.missed(connection, where, limit, is_returned=is_returned)
+        )
 
     async def export(self, where: Filter, form: ExportFormat, zone: str) -> AsyncIterator[bytes]:
         async with aclosing(exports.export(self._database, where, form, zone)) as pieces:

@@ -17,7 +17,7 @@ from onhook.store.corners import OF_KEYS, corners, stored
 from onhook.store.cursors import Cursor, read, written
 from onhook.store.rows import Row, call_from, moment, record_from, seconds
 from onhook.store.schema import CALLS, DERIVED, call_key, record_selection
-from onhook.store.store import PAGE_MAX, CallKey, CallPage, Extent, RecordPage
+from onhook.store.store import DURATIONS, PAGE_MAX, CallKey, CallPage, Extent, RecordPage
 
 STRETCH_ROWS = 50_000
 """About how many rows the first stretch of time holds: looked through in milliseconds."""
@@ -64,6 +64,22 @@ def calls(connection: duckdb.DuckDBPyConnection, where: Filter, limit: int, curs
     return CallPage(
         page, None if is_last else written(Cursor("calls", seconds(page[-1].started_at), rows[limit - 1][-1]))
     )
+
+
+def longest(connection: duckdb.DuckDBPyConnection, where: Filter, of: str, limit: int) -> list[Call]:
+    """See `Store.longest`."""
+    if of not in DURATIONS:
+        raise UsageError(
+            f"calls are not sorted by {of[:40]!r}", where="sort", todo=f"use one of {', '.join(DURATIONS)}"
+        )
+    _cursor(limit, None, "calls")
+    condition = for_calls(where).also(f"{of} IS NOT NULL")
+    rows = connection.execute(
+        f"SELECT {', '.join(CALLS)} FROM calls WHERE {condition.sql}"
+        f" ORDER BY {of} DESC, started_at DESC, {_CALL_NAME} DESC LIMIT {limit}",
+        condition.values,
+    ).fetchall()
+    return _whole(connection, [dict(zip(CALLS, row, strict=True)) for row in rows])
 
 
 def call(connection: duckdb.DuckDBPyConnection, sn: str, call_id: str) -> Call | None:

@@ -68,9 +68,74 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
 
 SUMMARY_BY = (
     "hour", "day", "week", "month", "hour_of_day", "weekday",
-    "status", "type", "pbx", "answered_by", "call_from", "call_to", "did_number", "trunk",
+    "status", "type", "pbx", "answered_by", "call_from", "call_to", "did_number", "trunk", "went_to",
 )  # fmt: skip
-"""What a summary can be by. Times are cut in the zone asked for; several may be joined: `hour_of_day,status`."""
+"""What a summary can be by. Times are cut in the zone asked for; several may be joined: `hour_of_day,status`.
+
+`went_to` are the numbers inside that legs of a call went to: an extension, a queue, an IVR. A call stands under each of
+them once, so that these rows do not add up to all calls."""
+
+INSIDE_DIGITS_MAX = 7
+"""A number of no more digits is one of the house (`cdr.plan`)."""
+
+DURATIONS = ("talk_duration", "wait_duration", "ring_duration", "call_duration")
+"""What a spread can be of."""
+
+PEAK_STEPS = ("hour", "day", "month", "all")
+"""What peaks can be by."""
+
+LINE_DIGITS = 8
+"""A caller is called back under a number that ends in as many digits of his own: prefixes for the line, the country and
+the town are written in many ways. A number of fewer digits must be the same."""
+
+
+class Spread(msgspec.Struct, frozen=True, kw_only=True):
+    """How a duration is spread. `counts[i]` are the calls from `edges[i]` seconds up to the next edge, the last without
+    an end. `median`, `p90` and `longest` are None where nobody reported any; `unknown` are those calls."""
+
+    counts: Sequence[int]
+    unknown: int
+    median: int | None
+    p90: int | None
+    longest: int | None
+
+
+class Peak(msgspec.Struct, frozen=True, kw_only=True):
+    """How many calls were under way at once, at most, in the stretch that begins so; when that was first reached.
+
+    `trunk` is empty where peaks are not by trunk.
+    """
+
+    begins_at: datetime
+    trunk: str
+    calls: int
+    reached_at: datetime
+
+
+class MissedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that nobody answered, and the first later call in which somebody spoke with that number, if any."""
+
+    sn: str
+    pbx: str
+    call_id: str
+    started_at: datetime
+    call_from: str
+    status: str
+    wait_duration: int | None
+    did_number: str
+    returned_by: CallKey | None
+    returned_at: datetime | None
+
+
+class MissedCalls(msgspec.Struct, frozen=True, kw_only=True):
+    """`missed` = `returned` + `unreturned` + `anonymous` (calls without a number, which nobody can return); and some of
+    them, the latest first."""
+
+    missed: int
+    returned: int
+    unreturned: int
+    anonymous: int
+    data: Sequence[MissedCall]
 
 
 class Store(Protocol):
@@ -103,6 +168,11 @@ class Store(Protocol):
         """Calls that match, whole, the latest first; the cursor as for `records`."""
         ...
 
+    async def longest(self, where: Filter, of: str, limit: int) -> list[Call]:
+        """Calls that match, whole, those first whose duration (see DURATIONS) is the longest, the latest of equal ones
+        first; without those of which nobody reported it. Raises `UsageError`."""
+        ...
+
     async def call(self, sn: str, call_id: str) -> Call | None:
         """One call with its legs in order."""
         ...
@@ -122,14 +192,37 @@ class Store(Protocol):
         """Which numbers matching records have, behind one number and up to another."""
         ...
 
-    async def summary(self, where: Filter, by: str, zone: str) -> list[dict[str, Any]]:
-        """Calls that match, counted: one row per value of `by` (see SUMMARY_BY), in its order.
+    async def summary(self, where: Filter, by: str, zone: str, top: int | None = None) -> list[dict[str, Any]]:
+        """Calls that match, counted: one row per value of `by` (see SUMMARY_BY), in its order; with `top` only so many
+        rows, those with the most calls, the most first.
 
         A row has what it is by (times as ISO 8601 with offset, in `zone`, an IANA name) and `calls`, `answered` (by a
         person), `missed` (the others; `answered` + `missed` = `calls`), `voicemail`, `busy`, `no_answer`, `abandoned`,
         `failed` (parts of `missed`), `talk_duration`, `call_duration`, `ring_duration`, `wait_duration` (sums of
         seconds, null where nobody said any) and `wait_duration_max`. Hours and days of 23 and 25 hours are cut right.
         Raises `UsageError` for an unknown `by` or zone.
+        """
+        ...
+
+    async def spread(self, where: Filter, of: str, edges: Sequence[int]) -> Spread:
+        """How a duration (see DURATIONS) of matching calls is spread; edges grow, and the first is 0. Of `median` and
+        `p90` 50 and 90 per cent of the calls are no longer. Raises `UsageError`."""
+        ...
+
+    async def peaks(self, where: Filter, by: str, zone: str, *, by_trunk: bool = False) -> list[Peak]:
+        """Calls under way at once, at most, by hour, day, month or in all (see PEAK_STEPS), in order.
+
+        A call that began before `since` counts as long as it goes on after it; one whose end nobody reported does not.
+        By trunk a call is under way on the trunk that it came in on and on the one that it went out on; stretches in
+        which a trunk was idle are left out. Raises `UsageError`.
+        """
+        ...
+
+    async def missed(self, where: Filter, limit: int, *, is_returned: bool = False) -> MissedCalls:
+        """Matching calls that nobody answered, counted; and the latest that were returned or were not.
+
+        A call is returned by the first later one that somebody answered and in which the number of the caller (see
+        LINE_DIGITS) is on either side, whatever else `where` asks for; but only by one that may be seen (`within`).
         """
         ...
 

@@ -13,7 +13,7 @@ from onhook.cdr.offset import zone_named
 from onhook.errors import UsageError
 from onhook.store.conditions import for_calls
 from onhook.store.rows import Row, seconds
-from onhook.store.store import SUMMARY_BY
+from onhook.store.store import INSIDE_DIGITS_MAX, SUMMARY_BY
 from onhook.store.zones import Offset, as_sql, offsets
 
 SUMMARY_ROWS_MAX = 100_000
@@ -50,7 +50,16 @@ _COLUMNS = {
     "call_to": "to_number",
     "did_number": "did_number",
     "trunk": "CASE WHEN src_trunk_name <> '' THEN src_trunk_name ELSE dst_trunk_name END",
+    "went_to": "went_to",
 }
+
+# Told apart by the numbers of the call first, so that the legs of other calls need not be grouped.
+_WENT_TO = f"""(
+    SELECT calls.*, visits.went_to FROM calls JOIN (
+        SELECT DISTINCT call_key, sn, call_id, to_number AS went_to FROM legs
+        WHERE regexp_full_match(to_number, '[0-9]{{{{1,{INSIDE_DIGITS_MAX}}}}}'){{narrow}}
+    ) AS visits USING (call_key, sn, call_id)
+) AS calls"""
 _SPELLINGS = {
     "NOANSWER": "NO ANSWER",
     "INTERNAL": "Internal",
@@ -75,7 +84,9 @@ _TIMES = {
 """Whole numbers, quick to group by, from seconds by the wall clock of the zone."""
 
 
-def summary(connection: duckdb.DuckDBPyConnection, where: Filter, by: str, zone_name: str) -> list[dict[str, Any]]:
+def summary(
+    connection: duckdb.DuckDBPyConnection, where: Filter, by: str, zone_name: str, top: int | None = None
+) -> list[dict[str, Any]]:
     """See `Store.summary`. A weekday is 1 (Monday) to 7; numbers are without names; a week is named by its Monday;
     `status` and `type` are in the one spelling that PBXs use most, unknown ones in capitals."""
     names, zone = _names(by), zone_named(zone_name)
@@ -84,9 +95,10 @@ def summary(connection: duckdb.DuckDBPyConnection, where: Filter, by: str, zone_
     groups = [f"{_COLUMNS.get(name) or _TIMES[name].format(local=local)} AS by_{name}" for name in names]
     measures = [f"{sql} AS {name}" for name, sql in MEASURES.items()]
     keys = ", ".join(f"by_{name}" for name in names)
+    order, limit = (keys, SUMMARY_ROWS_MAX + 1) if top is None else (f"calls DESC, {keys}", min(top, SUMMARY_ROWS_MAX))
     rows = connection.execute(
-        f"SELECT {', '.join([*groups, *measures])} FROM calls WHERE {condition.sql}"
-        f" GROUP BY {keys} ORDER BY {keys} LIMIT {SUMMARY_ROWS_MAX + 1}",
+        f"SELECT {', '.join([*groups, *measures])} FROM {_source(names, where)} WHERE {condition.sql}"
+        f" GROUP BY {keys} ORDER BY {order} LIMIT {limit}",
         condition.values,
     ).fetchall()
     if len(rows) > SUMMARY_ROWS_MAX:
@@ -106,6 +118,15 @@ def _names(by: str) -> list[str]:
     if len(names) > BY_MAX or len(set(names)) < len(names):
         raise UsageError(f"a summary is by {BY_MAX} different things at most", where="by", todo="name fewer")
     return names
+
+
+def _source(names: Sequence[str], where: Filter) -> str:
+    """The calls; by `went_to` each as often as it went to another number."""
+    if "went_to" not in names:
+        return "calls"
+    since = "" if where.since is None else f" AND call_started_at >= {seconds(where.since)}"
+    until = "" if where.until is None else f" AND call_started_at <= {seconds(where.until)}"
+    return _WENT_TO.format(narrow=since + until)
 
 
 def _offsets(connection: duckdb.DuckDBPyConnection, where: Filter, zone: ZoneInfo) -> list[Offset]:

@@ -1,0 +1,33 @@
+"""What a reader is limited to: some PBXs, some extensions, or both.
+
+A record is within the limits when it is of such a PBX and such a number is on one of its sides; a call when it is of
+such a PBX and one of its legs has such a number.
+"""
+
+import msgspec
+
+from onhook.cdr.identity import number_of
+from onhook.cdr.record import Call, Record
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Serial numbers of PBXs, and numbers; None where there is no limit of that kind, and nothing where it is empty."""
+
+    sns: tuple[str, ...] | None = None
+    numbers: tuple[str, ...] | None = None
+
+    def allow(self, record: Record) -> bool:
+        """Whether this record may be seen."""
+        return self._is_of_pbx(record.sn) and self._has_number(record)
+
+    def allow_call(self, call: Call) -> bool:
+        """Whether this call may be seen, with all of its legs."""
+        return self._is_of_pbx(call.sn) and any(self._has_number(leg) for leg in call.legs)
+
+    def _is_of_pbx(self, sn: str) -> bool:
+        return self.sns is None or sn in self.sns
+
+    def _has_number(self, leg: Record) -> bool:
+        if self.numbers is None:
+            return True
+        return number_of(leg.call_from) in self.numbers or number_of(leg.call_to) in self.numbers

@@ -1,0 +1,74 @@
+"""The period that a report is of, the one before it that it is compared with, and the ones that are often asked for."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from onhook.cdr.filter import Filter
+from onhook.errors import UsageError
+
+DAYS_DEFAULT = 7
+"""Today and the six days before: a week is the rhythm of an office."""
+
+_STEPS = ((timedelta(days=2), "hour"), (timedelta(days=62), "day"), (timedelta(days=370), "week"))
+"""Up to so long, in such steps: some sixty bars on a picture."""
+
+
+class Period(msgspec.Struct, frozen=True):
+    """From the first moment on, before the second; both in UTC."""
+
+    since: datetime
+    until: datetime
+
+
+def period_of(where: Filter, zone: ZoneInfo, now: datetime) -> Period:
+    """What the filter says; without a beginning the last week, without an end until now. Raises `UsageError`."""
+    until = where.until or now
+    since = where.since or _first_moment(until.astimezone(zone).date() - timedelta(days=DAYS_DEFAULT - 1), zone)
+    since, until = since.replace(microsecond=0), until.replace(microsecond=0)
+    if since >= until:
+        raise UsageError("the period ends before it begins", where="until", todo="choose a later end")
+    return Period(since, until)
+
+
+def before(period: Period, zone: ZoneInfo) -> Period:
+    """The period of the same length just before, by the wall clock: a day of 23 hours is compared with a whole day."""
+    since, until = (at.astimezone(zone).replace(tzinfo=None) for at in (period.since, period.until))
+    length = until - since
+    if since.time() == time() and until.time() != time():
+        # A period that is still going on: the same weekday and hour, as many whole days before as it has begun.
+        length = timedelta(days=length.days + 1)
+    return Period(*((at - length).replace(tzinfo=zone).astimezone(UTC) for at in (since, until)))
+
+
+def step_for(period: Period) -> str:
+    """Hours for a day, days for a month, weeks for a year."""
+    length = period.until - period.since
+    return next((step for longest, step in _STEPS if length <= longest), "month")
+
+
+def usual_periods(zone: ZoneInfo, now: datetime) -> Mapping[str, tuple[str, str]]:
+    """Often asked for: name, and `since` and `until` as dates."""
+    today = now.astimezone(zone).date()
+    month = today.replace(day=1)
+    last_month = (month - timedelta(days=1)).replace(day=1)
+    monday = today - timedelta(days=today.weekday())
+    return {
+        "Today": _dates(today, None),
+        "Yesterday": _dates(today - timedelta(days=1), today),
+        "7 days": _dates(today - timedelta(days=6), None),
+        "Last week": _dates(monday - timedelta(days=7), monday),
+        "30 days": _dates(today - timedelta(days=29), None),
+        "Last month": _dates(last_month, month),
+        "12 months": _dates(month.replace(year=month.year - 1), None),
+    }
+
+
+def _dates(since: date, until: date | None) -> tuple[str, str]:
+    return since.isoformat(), "" if until is None else until.isoformat()
+
+
+def _first_moment(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time(), zone).astimezone(UTC)

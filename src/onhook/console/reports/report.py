@@ -1,0 +1,104 @@
+"""What a report is: rows of cells, and a picture of the same values. All of its kinds make one; page and file show it.
+
+Laws: a value stands once, in its cell; the picture names cells' values and nothing else. A cell that counts calls
+leads to exactly those calls.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from onhook.cdr.filter import Filter
+from onhook.cdr.plan import NumberPlan
+from onhook.store.store import Store
+
+Value = str | int | float | datetime | None
+Kind = Literal["text", "party", "count", "seconds", "share", "moment"]
+"""A share is between 0 and 1; a party may be `Name<number>`."""
+
+CALLS_PAGE = "/calls"
+
+ASR_AND_ACD = "ASR: calls answered by a person, of all calls. ACD: their talk with a person, on average."
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """A value, and where it leads; None is one that nobody knows."""
+
+    value: Value
+    href: str = ""
+
+
+class Column(msgspec.Struct, frozen=True):
+    """What the cells of a column are."""
+
+    title: str
+    kind: Kind = "count"
+
+
+class Series(msgspec.Struct, frozen=True):
+    """A line, or bars of one colour. `tone` is what the colour means."""
+
+    name: str
+    values: Sequence[int | float | None]
+    tone: Literal["plain", "good", "bad", "soft", "accent"] = "accent"
+
+
+class Chart(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture: `labels` along the axis, and a link for each."""
+
+    shape: Literal["bar", "stack", "line"]
+    labels: Sequence[str]
+    series: Sequence[Series]
+    links: Sequence[str] = ()
+    unit: Literal["count", "seconds", "share"] = "count"
+    is_sideways: bool = False
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """`note` says what a reader must know to read it right. With `is_heat` the cells are shaded by their values."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    chart: Chart | None = None
+    note: str = ""
+    is_heat: bool = False
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What is reported on: `where` has both ends of the period; `filters` are its texts, for links."""
+
+    store: Store
+    where: Filter
+    since: datetime
+    until: datetime
+    zone: ZoneInfo
+    by: str
+    filters: Mapping[str, str]
+    plans: Mapping[str, NumberPlan]
+
+    def to_calls(self, **narrower: object) -> str:
+        """Where the calls behind a figure are listed."""
+        texts = {**self.filters, **{name: str(value) for name, value in narrower.items()}}
+        return f"{CALLS_PAGE}?{urlencode({name: text for name, text in texts.items() if text})}"
+
+    def counted(self, number: int, **narrower: object) -> Cell:
+        """A count of calls; a zero leads nowhere."""
+        return Cell(number, self.to_calls(**narrower) if number else "")
+
+    def kind_of(self, pbx: str, number: str) -> str:
+        """What a number is by the plan of that PBX."""
+        return self.plans.get(pbx, NumberPlan()).kind_of(number)
+
+
+def share(part: int, whole: int) -> float | None:
+    """A part of a whole, None of nothing."""
+    return part / whole if whole else None
+
+
+def mean(total: int | None, count: int) -> int | None:
+    """Seconds on average, rounded; None where nobody said any."""
+    return None if total is None or not count else round(total / count)

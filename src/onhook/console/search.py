@@ -1,0 +1,53 @@
+"""What a person means by a free text: a call's id, a number in any notation, or a name."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from onhook.cdr.aspects import Aspects
+from onhook.cdr.filter import Filter
+from onhook.cdr.numbers import numbers_meant
+from onhook.cdr.plan import NumberPlan
+from onhook.settings.pbxs import Pbx
+
+_CALL_ID = re.compile(r"[0-9]{9,11}\.[0-9]+")
+"""PROTOCOL.md 2.4."""
+
+_REGION = re.compile(r"[A-Z]{2}")
+
+
+def with_text(where: Filter, text: str, pbxs: list[Pbx], zone: ZoneInfo) -> Filter:
+    """The filter that asks for what the text means as well."""
+    text = text.strip()
+    if not text:
+        return where
+    if _CALL_ID.fullmatch(text):
+        return msgspec.structs.replace(where, call_id=text)
+    aspects = where.aspects or Aspects()
+    zones = dict.fromkeys([*(pbx.zone for pbx in pbxs if pbx.zone), zone.key])
+    regions = dict.fromkeys(region for name in zones if (region := region_of(name)))
+    numbers = numbers_meant(text, [pbx.plan for pbx in pbxs] or [NumberPlan()], regions)
+    meant = (
+        msgspec.structs.replace(aspects, numbers=numbers) if numbers else msgspec.structs.replace(aspects, name=text)
+    )
+    return msgspec.structs.replace(where, aspects=meant)
+
+
+def region_of(zone_name: str) -> str:
+    """The country of a zone, as ISO 3166 writes it; empty where a zone is of none, such as UTC."""
+    return _regions().get(zone_name, "")
+
+
+@lru_cache(maxsize=1)
+def _regions() -> Mapping[str, str]:
+    """Read at the first use from the list that comes with the zones."""
+    found = {}
+    for line in files("tzdata").joinpath("zoneinfo", "zone.tab").read_text().splitlines():
+        parts = line.split("\t")
+        if len(parts) > 2 and _REGION.fullmatch(parts[0]):
+            found[parts[2]] = parts[0]
+    return found

@@ -1,0 +1,173 @@
+"""Reports: every figure leads to exactly the calls that it counts; page, picture and file say the same."""
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+from zoneinfo import ZoneInfo
+
+import aiohttp
+import pytest
+
+from onhook.cdr.details import CallDetails
+from onhook.cdr.filter import Filter
+from onhook.console.reports.kinds import KINDS
+from onhook.console.reports.period import Period, before, period_of
+from onhook.errors import UsageError
+from tests.console.conftest import House
+from tests.make import BOB, IVR, QUEUE, details
+
+BERLIN = ZoneInfo("Europe/Berlin")
+TALLY = re.compile(r'<a(?: class="good")? href="([^"]+)">\s*([0-9\u202f]+)\s*</a>')
+AUTUMN = datetime(2026, 10, 24, 22, tzinfo=UTC)
+"""The first moment of the day of 25 hours in Berlin."""
+
+
+def some_calls(begin: datetime) -> list[CallDetails]:
+    """A day and a night of an office: queue and agent, outbound, inbound that is missed and called back."""
+    made = []
+    for hour in range(30):
+        at = begin + timedelta(hours=hour, minutes=7 * hour % 60)
+        inbound: dict[str, Any] = {
+            "type": "Inbound",
+            "src_trunk_name": f"trunk-{hour % 2}",
+            "did_number": f"+493055{hour % 3}",
+        }
+        outside = f"+4930123450{hour % 4}"
+        call_id = f"{int(at.timestamp())}.{hour}"
+        if hour % 3 == 0:
+            legs = [(IVR, 5, 5), (QUEUE, 90 + hour, 70), (BOB, 90 + hour, 70)]
+            made += [
+                details(
+                    at,
+                    call_id=call_id,
+                    call_from=outside,
+                    call_to=to,
+                    call_duration=all_,
+                    talk_duration=talk,
+                    **inbound,
+                )
+                for to, all_, talk in legs
+            ]
+        elif hour % 3 == 1:
+            status = ("NO ANSWER", "BUSY", "VOICEMAIL", "strange")[hour % 4]
+            made.append(
+                details(at, call_from=outside, status=status, talk_duration=0, call_duration=12 + hour, **inbound)
+            )
+        else:
+            made.append(details(at, call_to=outside, type="Outbound", dst_trunk_name="trunk-0", call_duration=4_000))
+    return made
+
+
+async def calls_behind(client: aiohttp.ClientSession, link: str) -> int:
+    """How many calls the API lists for a link to the page of calls."""
+    query = [(name, text) for name, text in parse_qsl(urlsplit(unescape(link)).query) if name != "columns"]
+    answer = await client.get("/api/v1/calls", params=[*query, ("limit", "1000")])
+    assert answer.status == 200, (link, await answer.text())
+    return len((await answer.json())["data"])
+
+
+async def test_every_figure_leads_to_the_calls_that_it_counts(house: House, client: aiohttp.ClientSession) -> None:
+    """Each number of calls on the page of each report, on days of 24 and 25 hours, equals the length of its list."""
+    await house.report(some_calls(AUTUMN))
+    links: dict[str, int] = {}
+    for of in KINDS:
+        text = await (await client.get(f"/reports?of={of}&since=2026-10-25&until=2026-10-27")).text()
+        assert "<table" in text, of
+        links |= {link: int(number.replace("\u202f", "")) for link, number in TALLY.findall(text) if "/calls?" in link}
+    assert len(links) > 100
+    assert {link: await calls_behind(client, link) for link in links} == links
+
+
+async def test_page_picture_and_file_say_the_same(house: House, client: aiohttp.ClientSession) -> None:
+    """The file has the rows of the table; the picture's values are those of a column."""
+    await house.report(some_calls(AUTUMN))
+    for of in KINDS:
+        query = f"of={of}&since=2026-10-25&until=2026-10-27"
+        text = await (await client.get(f"/reports?{query}")).text()
+        answer = await client.get(f"/reports.csv?{query}")
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="{of}-2026-10-25.csv"'
+        rows = list(csv.DictReader(io.StringIO(await answer.text(), newline="")))
+        table = text[text.index("<tbody>", text.index('class="plain figures')) :]
+        assert len(rows) == table.count('<th scope="row">'), of
+        for values in pictured(text):
+            assert values in [[row[name] for row in rows][: len(values)] for name in rows[0]], of
+
+
+def pictured(text: str) -> list[list[str]]:
+    """The values of each series of the picture on a page, as the file writes them."""
+    picture = re.search(r'data-chart="([^"]+)"', text)
+    chart: dict[str, Any] = json.loads(unescape(picture[1])) if picture else {"series": [], "unit": ""}
+    written = "{:.4f}" if chart["unit"] == "share" else "{}"
+    return [
+        ["" if value is None else written.format(value) for value in series["values"]] for series in chart["series"]
+    ]
+
+
+async def test_days_of_23_and_25_hours_equal_a_plain_count(house: House, client: aiohttp.ClientSession) -> None:
+    """By the hour and by the day, in the zone of the reader, over both changes of the clocks."""
+    spring = datetime(2026, 3, 28, 22, tzinfo=UTC)
+    made = [details(begin + timedelta(minutes=37 * n)) for begin in (spring, AUTUMN) for n in range(60)]
+    await house.report(made)
+    moments = [begin + timedelta(minutes=37 * n) for begin in (spring, AUTUMN) for n in range(60)]
+    for day, hours in (("2026-03-29", 23), ("2026-10-25", 25)):
+        here = [at for at in moments if str(at.astimezone(BERLIN).date()) == day]
+        until = str(datetime.fromisoformat(day).date() + timedelta(days=1))
+        answer = await client.get(f"/reports.csv?since={day}&until={until}&by=hour")
+        rows = list(csv.DictReader(io.StringIO(await answer.text(), newline="")))
+        first = datetime.fromisoformat(day).replace(tzinfo=BERLIN).astimezone(UTC)
+        plain = Counter(int((at - first).total_seconds() // 3600) for at in here)
+        assert [int(row["Calls"]) for row in rows] == [plain[hour] for hour in range(hours)]
+        answer = await client.get(f"/reports.csv?since={day}&until={until}&by=day")
+        (row,) = csv.DictReader(io.StringIO(await answer.text(), newline=""))
+        assert int(row["Calls"]) == len(here)
+
+
+async def test_another_zone_cuts_otherwise(house: House, client: aiohttp.ClientSession) -> None:
+    """The same calls, counted by the days of Kathmandu."""
+    await house.report([details(AUTUMN + timedelta(hours=hour)) for hour in range(48)])
+    answer = await client.get("/reports.csv?since=2026-10-24&until=2026-10-28&by=day&zone=Asia/Kathmandu")
+    rows = list(csv.DictReader(io.StringIO(await answer.text(), newline="")))
+    days = Counter((AUTUMN + timedelta(hours=hour)).astimezone(ZoneInfo("Asia/Kathmandu")).day for hour in range(48))
+    assert [int(row["Calls"]) for row in rows] == [days[day] for day in range(24, 28)]
+
+
+def test_a_period_is_compared_with_the_one_before() -> None:
+    """A whole week with a whole week, also across a change of clocks; a week so far with the same part of the last."""
+
+    def berlin(day: int, hour: int = 0) -> datetime:
+        return datetime(2026, 10, day, hour, tzinfo=BERLIN).astimezone(UTC)
+
+    assert before(Period(berlin(19), berlin(26)), BERLIN) == Period(berlin(12), berlin(19))
+    assert before(Period(berlin(25), berlin(26)), BERLIN) == Period(berlin(24), berlin(25))
+    assert before(Period(berlin(19), berlin(25, 15)), BERLIN) == Period(berlin(12), berlin(18, 15))
+
+
+def test_a_period_ends_after_it_begins() -> None:
+    """Else one sentence; without a beginning it is the last seven days."""
+    now = datetime(2026, 11, 24, 12, 0, 5, 7, tzinfo=UTC)
+    assert period_of(Filter(), BERLIN, now).since == datetime(2026, 11, 17, 23, tzinfo=UTC)
+    with pytest.raises(UsageError, match="ends before"):
+        period_of(Filter(since=now), BERLIN, now)
+
+
+@pytest.mark.parametrize(
+    "query", ["of=nothing", "by=fortnight", "status=BUSY", "since=2020-01-01&by=hour", "since=now&until=yesterday"]
+)
+async def test_what_cannot_be_meant_is_told(client: aiohttp.ClientSession, query: str) -> None:
+    """With 400 and one sentence."""
+    answer = await client.get(f"/reports?{query}")
+    assert answer.status == 400
+    assert (await answer.json())["detail"]
+
+
+async def test_an_empty_period_says_so(client: aiohttp.ClientSession) -> None:
+    """No picture and no table of nothing, but a way on."""
+    text = await (await client.get("/reports?of=callers")).text()
+    assert "No call in this period" in text
+    assert "data-chart" not in text

@@ -1,0 +1,125 @@
+"""What every store must hold when it is asked the questions of reports: held against plain loops."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onhook.cdr.filter import Filter
+from onhook.cdr.limits import Limits
+from onhook.cdr.record import Call
+from onhook.errors import UsageError
+from onhook.store.store import DURATIONS, PEAK_STEPS, SUMMARY_BY, Store
+from tests.make import STARTED_AT, call, record
+from tests.store import plain, plain_reports
+from tests.store.contract import Stores, batch, property_test
+from tests.store.office import FILTERS, ZONES, calls_of_an_office
+
+
+class ReportContract:
+    """The claims, beside those of `StoreContract`."""
+
+    @property_test
+    @given(office=calls_of_an_office(), by=st.sampled_from(SUMMARY_BY), top=st.integers(1, 3), where=FILTERS)
+    async def test_the_top_of_a_summary_has_the_most_calls(
+        self, stores: Stores, office: list[Call], by: str, top: int, where: Filter
+    ) -> None:
+        """The same rows, ordered by their calls, cut."""
+        async with stores() as store:
+            await store.put(batch(*office))
+            rows = sorted(plain.summary(office, where, [by], "UTC"), key=lambda row: -row["calls"])
+            assert await store.summary(where, by, "UTC", top) == rows[:top]
+
+    @property_test
+    @given(office=calls_of_an_office(), of=st.sampled_from(DURATIONS), where=FILTERS)
+    async def test_spreads_equal_a_plain_count(
+        self, stores: Stores, office: list[Call], of: str, where: Filter
+    ) -> None:
+        """Each bar, the median, the 90th percentile, the longest, and those of which nobody knows."""
+        async with stores() as store:
+            await store.put(batch(*office))
+            for filters in (Filter(), where):
+                for edges in ([0], [0, 1, 14, 15, 60]):
+                    assert await store.spread(filters, of, edges) == plain_reports.spread(office, filters, of, edges)
+
+    @property_test
+    @given(office=calls_of_an_office(), of=st.sampled_from(DURATIONS), limit=st.integers(1, 5), where=FILTERS)
+    async def test_the_longest_calls_are_a_sorted_list(
+        self, *, stores: Stores, office: list[Call], of: str, limit: int, where: Filter
+    ) -> None:
+        """The same calls as a plain sort gives, cut; without those of which nobody knows."""
+        async with stores() as store:
+            await store.put(batch(*office))
+            known = [one for one in plain.calls(office, where) if getattr(one, of) is not None]
+            assert await store.longest(where, of, limit) == sorted(known, key=lambda one: -getattr(one, of))[:limit]
+
+    @pytest.mark.parametrize(("of", "edges"), [("colour", [0]), ("talk_duration", [1]), ("talk_duration", [0, 2, 1])])
+    async def test_a_spread_that_cannot_be_meant_is_refused(self, store: Store, of: str, edges: list[int]) -> None:
+        """With one sentence."""
+        with pytest.raises(UsageError):
+            await store.spread(Filter(), of, edges)
+
+    @property_test
+    @given(
+        calls=st.lists(
+            st.tuples(st.integers(0, 9_000), st.integers(0, 4_000), st.sampled_from(("", "a", "b"))), max_size=8
+        ),
+        change=st.sampled_from((datetime(2026, 3, 29, 0, 30, tzinfo=UTC), datetime(2026, 10, 24, 22, tzinfo=UTC))),
+        zone=st.sampled_from(ZONES),
+        by=st.sampled_from(PEAK_STEPS),
+        asked=st.tuples(st.none() | st.integers(-500, 9_000), st.none() | st.integers(-500, 12_000)),
+    )
+    async def test_peaks_equal_a_look_at_each_second(
+        self,
+        *,
+        stores: Stores,
+        calls: list[tuple[int, int, str]],
+        change: datetime,
+        zone: str,
+        by: str,
+        asked: tuple[int | None, int | None],
+    ) -> None:
+        """By hour, day, month and in all; where clocks are changed; with calls that go on into the next stretch."""
+        office = [
+            call(record(change + timedelta(seconds=at), call_duration=lasts, src_trunk_name=trunk, dst_trunk_name="b"))
+            for at, lasts, trunk in calls
+        ]
+        since, until = (None if at is None else change + timedelta(seconds=at) for at in asked)
+        where = Filter(since=since, until=until)
+        async with stores() as store:
+            await store.put(batch(*office))
+            for by_trunk in (False, True):
+                found = await store.peaks(where, by, zone, by_trunk=by_trunk)
+                assert found == plain_reports.peaks(office, where, by, zone, by_trunk=by_trunk)
+
+    async def test_peaks_that_cannot_be_meant_are_refused(self, store: Store) -> None:
+        """A step that nobody knows, and more hours than a picture has."""
+        await store.put(batch(call(record(datetime(1999, 1, 1, tzinfo=UTC))), call(record())))
+        for by in ("colour", "hour"):
+            with pytest.raises(UsageError):
+                await store.peaks(Filter(), by, "UTC")
+
+    @property_test
+    @given(office=calls_of_an_office(), where=FILTERS, is_returned=st.booleans())
+    async def test_missed_calls_equal_a_look_at_each_pair(
+        self, stores: Stores, office: list[Call], where: Filter, is_returned: bool
+    ) -> None:
+        """Which were returned, by which call, and which were not."""
+        async with stores() as store:
+            await store.put(batch(*office))
+            for filters in (Filter(), where):
+                found = await store.missed(filters, 100, is_returned=is_returned)
+                missed, returned, listed = plain_reports.missed(office, filters, is_returned=is_returned)
+                assert (found.missed, found.returned, list(found.data)) == (missed, returned, listed)
+                assert found.missed == found.returned + found.unreturned + found.anonymous
+
+    async def test_a_call_is_returned_under_a_number_written_otherwise(self, store: Store) -> None:
+        """+49 30 1234567 called and was not answered; 0 030 1234567 was called back, through another trunk."""
+        missed = call(record(call_from="+49301234567", status="NO ANSWER", talk_duration=0, type="Inbound"))
+        back = call(record(STARTED_AT + timedelta(hours=1), call_to="00301234567", type="Outbound"))
+        await store.put(batch(missed, back))
+        found = await store.missed(Filter(type="inbound"), 10, is_returned=True)
+        assert [one.returned_by for one in found.data] == [(back.sn, back.call_id)]
+        hidden = Filter(type="inbound", within=Limits(numbers=("+49301234567",)))
+        assert (await store.missed(hidden, 10)).unreturned == 1
