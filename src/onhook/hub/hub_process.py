@@ -15,9 +15,11 @@ from onhook.console.feed import Feed
 from onhook.errors import OnhookError
 from onhook.hub.child import Opened, run_child
 from onhook.hub.dialects import all_dialects
+from onhook.hub.exchange import ExchangeKeeper
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
 from onhook.hub.serving import serving
+from onhook.hub.store_calls import StoreCalls
 from onhook.hub.storing import store_at
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
@@ -51,12 +53,18 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     try:
         async with serving(app, config.console) as served:
             projecting = asyncio.create_task(projector.run(feed.announce), name="projector")
+            exchange = ExchangeKeeper(config, settings, StoreCalls(store, feed, settings, config), clock)
+            await exchange.begin()
+            keeping = asyncio.create_task(exchange.keep(), name="exchange")
+            address = str(Address(config.console.host, served.port))
             try:
-                yield Opened(str(Address(config.console.host, served.port)), (projecting, served.task))
+                yield Opened(address, (projecting, keeping, served.task), exchange.whereabouts)
             finally:
                 feed.close()
+                keeping.cancel()
                 projecting.cancel()
-                await asyncio.wait([projecting])
+                await asyncio.wait([keeping, projecting])
+                await exchange.close()
     finally:
         await store.close()
         await ledger.close()
