@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 
@@ -12,13 +13,19 @@ from onhook.clock import Clock
 from onhook.config import Address, Config
 from onhook.console.app import console_app
 from onhook.console.feed import Feed
+from onhook.console.sending import Sending
+from onhook.delivery.courier import Courier, try_by_name
+from onhook.delivery.lane import Means
+from onhook.delivery.reading import Reading
 from onhook.errors import OnhookError
 from onhook.hub.child import Opened, run_child
 from onhook.hub.dialects import all_dialects
 from onhook.hub.exchange import ExchangeKeeper
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
+from onhook.hub.rereading import Rereading
 from onhook.hub.serving import serving
+from onhook.hub.sinks import all_sinks
 from onhook.hub.store_calls import StoreCalls
 from onhook.hub.storing import store_at
 from onhook.ledger.sqlite import SqliteLedger
@@ -30,6 +37,8 @@ from onhook.settings.settings import Settings
 async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     """The hub, at work. Raises `OnhookError` where it cannot."""
     settings = Settings(config.settings_file)
+    # What a hub that died was about to read late.
+    settings.subscriptions.let_go()
     ledger = SqliteLedger(config.ledger_file)
     adopt_rebuilt(config)
     store = await store_at(config.store_file)
@@ -41,6 +50,12 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         tell_trouble=_tell_trouble,
     )
     feed = Feed()
+    sending = Settings(config.settings_file)
+    courier = Courier(
+        means=Means(reading=Reading(store, feed), settings=sending, clock=clock),
+        sinks=all_sinks(config),
+        tell_trouble=_tell_sending_trouble,
+    )
     app = console_app(
         store=store,
         ledger=ledger,
@@ -48,24 +63,30 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         clock=clock,
         config=config,
         feed=feed,
-        read_again=projector.retry,
+        read_again=Rereading(projector, settings, clock).read_again,
+        sending=Sending(
+            try_out=partial(try_by_name, settings, all_sinks(config), clock), figures=lambda: courier.figures
+        ),
     )
     try:
         async with serving(app, config.console) as served:
             projecting = asyncio.create_task(projector.run(feed.announce), name="projector")
+            carrying = asyncio.create_task(courier.run(), name="courier")
             exchange = ExchangeKeeper(config, settings, StoreCalls(store, feed, settings, config), clock)
             await exchange.begin()
             keeping = asyncio.create_task(exchange.keep(), name="exchange")
             address = str(Address(config.console.host, served.port))
             try:
-                yield Opened(address, (projecting, keeping, served.task), exchange.whereabouts)
+                yield Opened(address, (projecting, carrying, keeping, served.task), exchange.whereabouts)
             finally:
                 feed.close()
                 keeping.cancel()
                 projecting.cancel()
-                await asyncio.wait([keeping, projecting])
+                carrying.cancel()
+                await asyncio.wait([keeping, projecting, carrying])
                 await exchange.close()
     finally:
+        sending.close()
         await store.close()
         await ledger.close()
         settings.close()
@@ -77,6 +98,14 @@ def _tell_trouble(error: OnhookError | None) -> None:
         log.info("calls are being put into the store again")
     else:
         log.error("calls cannot be put into the store now: they wait in the ledger", extra={"error": str(error)})
+
+
+def _tell_sending_trouble(name: str, error: Exception | None) -> None:
+    log = logging.getLogger("courier")
+    if error is None:
+        log.info("a subscription is served again", extra={"subscription": name})
+    else:
+        log.error("a subscription cannot be served now", extra={"subscription": name, "error": str(error)})
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from onhook.store.store import (
     CallPage,
     CallsListed,
     ExportFormat,
+    Extent,
     Quarantined,
     RecordListing,
     RecordPage,
@@ -67,6 +68,12 @@ class DuckDbStore:
 
     async def call_with_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
         return await self._database.read(lambda connection: listings.call_with_uid(connection, uid, sns))
+
+    async def calls_of(self, keys: Sequence[CallKey]) -> list[Call]:
+        return await self._database.read(lambda connection: pages.calls_of(connection, keys))
+
+    async def extent(self, where: Filter, after: int = 0, until: int | None = None) -> Extent:
+        return await self._database.read(lambda connection: pages.extent(connection, where, after, until))
 
     async def records_after(self, seq: int, limit: int) -> list[Record]:
         return await self._database.read(lambda connection: pages.records_after(connection, seq, limit))

@@ -10,8 +10,7 @@ import duckdb
 from onhook.cdr.record import Call
 from onhook.errors import UsageError
 from onhook.store.conditions import ITS_LEG, Condition, for_calls, for_legs
-from onhook.store.pages import legs as legs_of
-from onhook.store.pages import whole
+from onhook.store.pages import calls_of, whole
 from onhook.store.rows import record_from
 from onhook.store.schema import CALLS, DERIVED, record_selection
 from onhook.store.store import (
@@ -57,13 +56,7 @@ def call_with_uid(connection: duckdb.DuckDBPyConnection, uid: str, sns: Sequence
         f"SELECT sn, call_id FROM legs WHERE {condition.sql} ORDER BY started_at DESC, sn, call_id LIMIT 1",
         condition.values,
     ).fetchall()
-    if not found:
-        return None
-    (leg, *_) = legs_of(connection, found)
-    rows = connection.execute(
-        f"SELECT {', '.join(CALLS)} FROM calls WHERE call_id = $1 AND sn = $2", [leg.call_id, leg.sn]
-    ).fetchall()
-    return whole(connection, [dict(zip(CALLS, rows[0], strict=True))])[0]
+    return calls_of(connection, found)[0] if found else None
 
 
 def _records_meant(asked: RecordListing) -> Condition:
