@@ -20,11 +20,13 @@ from onhook.delivery.reading import Reading
 from onhook.errors import OnhookError
 from onhook.hub.child import Opened, run_child
 from onhook.hub.dialects import all_dialects
+from onhook.hub.exchange import ExchangeKeeper
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
 from onhook.hub.rereading import Rereading
 from onhook.hub.serving import serving
 from onhook.hub.sinks import all_sinks
+from onhook.hub.store_calls import StoreCalls
 from onhook.hub.storing import store_at
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
@@ -70,13 +72,19 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         async with serving(app, config.console) as served:
             projecting = asyncio.create_task(projector.run(feed.announce), name="projector")
             carrying = asyncio.create_task(courier.run(), name="courier")
+            exchange = ExchangeKeeper(config, settings, StoreCalls(store, feed, settings, config), clock)
+            await exchange.begin()
+            keeping = asyncio.create_task(exchange.keep(), name="exchange")
+            address = str(Address(config.console.host, served.port))
             try:
-                yield Opened(str(Address(config.console.host, served.port)), (projecting, carrying, served.task))
+                yield Opened(address, (projecting, carrying, keeping, served.task), exchange.whereabouts)
             finally:
                 feed.close()
+                keeping.cancel()
                 projecting.cancel()
                 carrying.cancel()
-                await asyncio.wait([projecting, carrying])
+                await asyncio.wait([keeping, projecting, carrying])
+                await exchange.close()
     finally:
         sending.close()
         await store.close()
