@@ -7,27 +7,39 @@ from onhook.console.sessions import SESSION_SECONDS, SESSIONS_MAX, Sessions
 def test_a_session_ends() -> None:
     """After its time, and when it is ended; another id opens nothing."""
     sessions = Sessions()
-    first, second = sessions.begin("token", at=0), sessions.begin("token", at=0)
+    first, second = (sessions.begin(0, token_text="token") for _ in range(2))
     assert first != second
-    assert sessions.token_text(first, at=SESSION_SECONDS * 1_000_000 - 1) == "token"
-    assert sessions.token_text(first, at=SESSION_SECONDS * 1_000_000) == ""
+    found = sessions.find(first, at=SESSION_SECONDS * 1_000_000 - 1)
+    assert found is not None
+    assert found.token_text == "token"
+    assert sessions.find(first, at=SESSION_SECONDS * 1_000_000) is None
     sessions.end(second)
-    assert sessions.token_text(second, at=0) == ""
-    assert sessions.token_text("\ud800", at=0) == ""
+    assert sessions.find(second, at=0) is None
+    assert sessions.find("\ud800", at=0) is None
+
+
+def test_a_session_can_be_ended_by_its_number() -> None:
+    """As an administrator does who sees the list; the others stay."""
+    sessions = Sessions()
+    first, second = (sessions.begin(0, person=name) for name in ("Alice", "Bob"))
+    sessions.end_number(sessions.all(0)[1].number)
+    assert sessions.find(first, at=0) is None
+    assert [one.person for one in sessions.all(0)] == ["Bob"]
+    assert sessions.find(second, at=0) is not None
 
 
 def test_the_oldest_session_goes() -> None:
     """When there are too many, those that began first end."""
     sessions = Sessions()
-    ids = [sessions.begin("token", at=n) for n in range(SESSIONS_MAX + 1)]
-    assert sessions.token_text(ids[0], at=0) == ""
-    assert all(sessions.token_text(one, at=0) for one in ids[1:])
+    ids = [sessions.begin(n, token_text="token") for n in range(SESSIONS_MAX + 1)]
+    assert sessions.find(ids[0], at=0) is None
+    assert all(sessions.find(one, at=0) for one in ids[1:])
 
 
 def test_a_session_shows_no_token() -> None:
     """Not even where it is written into a log by mistake."""
     sessions = Sessions()
-    sessions.begin("the-secret-token", at=0)
+    sessions.begin(0, token_text="the-secret-token")
     assert "the-secret-token" not in repr(vars(sessions))
 
 

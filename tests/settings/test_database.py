@@ -22,7 +22,7 @@ def test_the_version_tells_of_every_writer(tmp_path: Path) -> None:
     """It changes when we write and when others do, and at no other time."""
     ours, theirs = Database(tmp_path / "onhook.db"), Database(tmp_path / "onhook.db")
     versions = [ours.version(), ours.version()]
-    theirs.write("INSERT INTO tokens VALUES ('a', x'00', 'reader', 1, NULL)")
+    theirs.write("INSERT INTO tokens VALUES ('a', x'00', 'reader', 1, NULL, NULL)")
     versions += [ours.version(), ours.version()]
     ours.write("DELETE FROM tokens")
     versions += [ours.version(), ours.version()]
@@ -103,5 +103,5 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def _write_and_fail(database: Database) -> None:
     with database.transaction():
-        database.write("INSERT INTO tokens VALUES ('a', x'00', 'reader', 1, NULL)")
+        database.write("INSERT INTO tokens VALUES ('a', x'00', 'reader', 1, NULL, NULL)")
         _ = 1 / 0

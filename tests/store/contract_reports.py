@@ -43,17 +43,6 @@ class ReportContract:
                 for edges in ([0], [0, 1, 14, 15, 60]):
                     assert await store.spread(filters, of, edges) == plain_reports.spread(office, filters, of, edges)
 
-    @property_test
-    @given(office=calls_of_an_office(), of=st.sampled_from(DURATIONS), limit=st.integers(1, 5), where=FILTERS)
-    async def test_the_longest_calls_are_a_sorted_list(
-        self, *, stores: Stores, office: list[Call], of: str, limit: int, where: Filter
-    ) -> None:
-        """The same calls as a plain sort gives, cut; without those of which nobody knows."""
-        async with stores() as store:
-            await store.put(batch(*office))
-            known = [one for one in plain.calls(office, where) if getattr(one, of) is not None]
-            assert await store.longest(where, of, limit) == sorted(known, key=lambda one: -getattr(one, of))[:limit]
-
     @pytest.mark.parametrize(("of", "edges"), [("colour", [0]), ("talk_duration", [1]), ("talk_duration", [0, 2, 1])])
     async def test_a_spread_that_cannot_be_meant_is_refused(self, store: Store, of: str, edges: list[int]) -> None:
         """With one sentence."""

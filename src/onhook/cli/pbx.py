@@ -72,7 +72,7 @@ def add(
 ) -> None:
     """Declare a PBX: from now on its reports are kept."""
     plan = parse_plan(_given(ivr=ivr, queue=queue, ring_group=ring_group, conference=conference))
-    text = _secret_text(secret, secret_file)
+    text = secret_text(secret, secret_file)
     if unsigned and text is not None:
         raise UsageError("a PBX is unsigned or has a secret", todo="leave one of the two out")
     with open_settings(data, makes=True) as settings:
@@ -157,7 +157,7 @@ def add_secret(
     data: DataOption = None,
 ) -> None:
     """Accept one more secret of a PBX, beside those it has: so that one can be changed without losing a call."""
-    text = _secret_text(secret, secret_file)
+    text = secret_text(secret, secret_file)
     if text is None:
         raise UsageError("no secret is given", todo="give it with --secret or --secret-file")
     with open_settings(data) as settings:
@@ -186,7 +186,8 @@ def _changed_plan(plan: NumberPlan, ranges: dict[str, str]) -> NumberPlan:
     return msgspec.structs.replace(plan, **{kind: getattr(changed, kind) for kind in ranges})
 
 
-def _secret_text(secret: str | None, file: str | None) -> str | None:
+def secret_text(secret: str | None, file: str | None) -> str | None:
+    """The secret that was given, in words or in a file; None where none was. Raises `UsageError`."""
     if file is None:
         return None if secret is None else checked_secret(secret)
     if secret is not None:

@@ -17,6 +17,7 @@ from litestar.types import Scope
 
 from onhook.cdr.limits import Limits
 from onhook.console.rooms import Rooms
+from onhook.console.sessions import Session
 from onhook.errors import NotAllowed
 from onhook.settings.tokens import Role, Token
 
@@ -90,7 +91,7 @@ def check_token(connection: Connection, rooms: Rooms, text: str) -> Token:
     token = rooms.settings.token_for(text, at=at)
     if token is not None:
         return token
-    address = connection.client.host if connection.client else ""
+    address = address_of(connection)
     rooms.failures.note(address, at)
     if wait := rooms.failures.seconds_to_wait(address, at):
         raise TooManyRequestsException("too many wrong tokens from this address", headers={"Retry-After": str(wait)})
@@ -112,14 +113,29 @@ def _visitor(connection: Connection, rooms: Rooms) -> Visitor:
         if kind.lower() != "bearer":
             raise NotAllowed("only bearer tokens are known here", todo="send `Authorization: Bearer TOKEN`")
         token = check_token(connection, rooms, text.strip())
-        return Visitor(token.name, token.role, "token")
-    text = rooms.sessions.token_text(connection.cookies.get(cookie_name(rooms), ""), rooms.clock.microseconds())
-    # Asked anew each time: a token that was removed lets nobody in, whatever sessions began with it.
-    if text and (known := rooms.settings.token_for(text)):
-        return Visitor(known.name, known.role, "cookie")
+        return Visitor(token.name, token.role, "token", token.limits)
+    session = rooms.sessions.find(connection.cookies.get(cookie_name(rooms), ""), rooms.clock.microseconds())
+    if session is not None and (known := _signed_in(rooms, session)):
+        return known
     if rooms.config.console_open:
         return Visitor("anybody", "reader", "open door")
     raise NotAllowed("no token was sent", todo="send `Authorization: Bearer TOKEN`, or sign in at /sign-in")
+
+
+def _signed_in(rooms: Rooms, session: Session) -> Visitor | None:
+    """Asked anew each time: a token or person that was removed lets nobody in, whatever sessions began with it."""
+    if session.person:
+        person = rooms.settings.people.find(session.person)
+        if person is None or person.stamp != session.stamp:
+            return None
+        return Visitor(person.name, person.role, "cookie", person.limits)
+    token = rooms.settings.token_for(session.token_text)
+    return None if token is None else Visitor(token.name, token.role, "cookie", token.limits)
+
+
+def address_of(connection: Connection) -> str:
+    """Where the one who asks comes from."""
+    return connection.client.host if connection.client else ""
 
 
 def _check_host(connection: Connection, rooms: Rooms) -> None:

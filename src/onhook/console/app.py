@@ -7,9 +7,11 @@ from litestar.exceptions import HTTPException
 from onhook.clock import Clock
 from onhook.config import Config
 from onhook.console import (
+    apps,
     assets,
     calls,
     calls_page,
+    deliveries,
     export,
     health,
     live,
@@ -17,10 +19,13 @@ from onhook.console import (
     pages,
     parameters,
     pbxs,
+    people_pages,
     problems,
     quarantine,
     records,
+    sending_pages,
     signin,
+    subscriptions,
     summary,
 )
 from onhook.console.access import NEEDS_TOKEN, let_in
@@ -33,6 +38,7 @@ from onhook.console.places import Places
 from onhook.console.reports import page as report_routes
 from onhook.console.rooms import ReadAgain, Rooms
 from onhook.console.schema import openapi_config
+from onhook.console.sending import Sending
 from onhook.console.sessions import Sessions
 from onhook.console.shared import Shared
 from onhook.console.tail import Tail
@@ -46,7 +52,15 @@ BODY_BYTES_MAX = 64 * 1024
 
 
 def console_app(
-    *, store: Store, ledger: Ledger, settings: Settings, clock: Clock, config: Config, feed: Feed, read_again: ReadAgain
+    *,
+    store: Store,
+    ledger: Ledger,
+    settings: Settings,
+    clock: Clock,
+    config: Config,
+    feed: Feed,
+    read_again: ReadAgain,
+    sending: Sending,
 ) -> Litestar:
     """The console as an ASGI application. The hub tells `feed` of each new position and closes it before the server."""
     rooms = Rooms(
@@ -57,9 +71,11 @@ def console_app(
         config=config,
         feed=feed,
         read_again=read_again,
+        sending=sending,
         tail=Tail(store, feed),
         listeners=Places(live.LISTENERS_MAX),
         exports=Places(export.EXPORTS_MAX),
+        scrambling=Places(signin.SCRAMBLING_MAX),
         sessions=Sessions(),
         failures=Failures(),
         counters=Counters(),
@@ -96,6 +112,13 @@ def _api() -> Router:
             summary.summarise,
             *export.ROUTES,
             live.listen,
+            apps.list_apps,
+            apps.read_app,
+            apps.add_app,
+            apps.remove_app,
+            apps.renew_app,
+            apps.list_blocked,
+            apps.unblock_all,
             pbxs.list_pbxs,
             pbxs.read_pbx,
             pbxs.add_pbx,
@@ -107,6 +130,8 @@ def _api() -> Router:
             quarantine.read_quarantined,
             quarantine.retry_quarantined,
             quarantine.list_tallies,
+            *subscriptions.ROUTES,
+            *deliveries.ROUTES,
         ],
     )
 
@@ -126,9 +151,13 @@ def _rest() -> Router:
             pages.report_page,
             report_routes.reports_page,
             report_routes.reports_file,
+            *sending_pages.ROUTES,
             signin.sign_in_by_link,
             signin.sign_in_by_form,
             signin.sign_out,
+            signin.invited,
+            signin.accept,
+            *people_pages.ROUTES,
             assets.read_asset,
         ],
     )

@@ -20,7 +20,7 @@ from onhook.console.rooms import Handed, Rooms
 from onhook.console.shown import url
 from onhook.console.totals import add_up
 from onhook.errors import UsageError
-from onhook.store.store import CallPage
+from onhook.store.store import LISTED_MAX, CallListing, CallPage
 
 COLUMNS: Mapping[str, str] = MappingProxyType(
     {
@@ -40,8 +40,8 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
 
 COLUMNS_DEFAULT = ("by", "wait", "talk", "pbx")
 
-SORTS = ("wait_duration", "talk_duration", "call_duration")
-"""The longest first; else the latest."""
+SORTABLE = ("started_at", "status", "type", "wait_duration", "talk_duration", "call_duration")
+"""What calls can be sorted by; a `-` in front turns it round. Unsorted, the latest come first."""
 
 FORM_FILTERS = frozenset(
     {"since", "until", "pbx", "number", "call_from", "call_to", "status", "type", "trunk", "did_number"}
@@ -55,7 +55,9 @@ ALWAYS_SHOWN = frozenset({"q", "since", "status"})
 ALL_FILTERS = (*FILTER_NAMES, *ASPECT_NAMES, "q")
 
 Columns = Annotated[str, QueryParameter(description="Columns, joined by commas", max_length=TEXT_CHARACTERS_MAX)]
-Sort = Annotated[str, QueryParameter(description="By which duration", max_length=TEXT_CHARACTERS_MAX)]
+Sort = Annotated[
+    str, QueryParameter(description="By what, `-` in front turns it round", max_length=TEXT_CHARACTERS_MAX)
+]
 
 
 @get("/calls", opt=LIMITED, include_in_schema=False)
@@ -69,7 +71,7 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
     columns: Columns = "",
     sort: Sort = "",
 ) -> Response[str]:
-    """Calls that match, one line each, with their totals."""
+    """Calls that match, one line each, with their totals. A sorted list is paged by numbers of rows."""
     now = rooms.clock.now()
     # Asked before the page is read: what comes in between is told twice rather than never.
     position = await rooms.store.position()
@@ -108,7 +110,7 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
         all_columns=COLUMNS,
         toggled={name: _toggled(chosen, name) for name in COLUMNS},
         sort=sort,
-        sort_links={name: url("/calls", **{**here, "sort": "" if sort == name else name}) for name in SORTS},
+        sort_links={name: url("/calls", **{**here, "sort": _turned(sort, name)}) for name in SORTABLE},
     )
 
 
@@ -119,9 +121,19 @@ async def _shown(  # noqa: PLR0917 - each is another thing
         return await rooms.shared.ask(
             (position, "calls", where, limit, cursor), lambda: rooms.store.calls(where, limit, cursor or None)
         )
-    if sort not in SORTS:
-        raise UsageError(f"calls are not sorted by {sort[:40]!r}", where="sort", todo=f"use one of {', '.join(SORTS)}")
-    return CallPage(await rooms.store.longest(where, sort, limit), None)
+    offset = int(cursor) if cursor.isdigit() else 0
+    asked = CallListing(
+        where=where, order_by=sort.removeprefix("-"), is_descending=sort.startswith("-"), offset=offset,
+        limit=min(limit, LISTED_MAX),
+    )  # fmt: skip
+    listed = await rooms.store.listed_calls(asked)
+    end = offset + len(listed.data)
+    return CallPage(listed.data, str(end) if end < listed.total else None)
+
+
+def _turned(sort: str, name: str) -> str:
+    """What a click on a head asks for: the longest first, then the shortest, then as usual."""
+    return {"-" + name: name, name: ""}.get(sort, "-" + name)
 
 
 def _chosen(columns: str) -> tuple[str, ...]:

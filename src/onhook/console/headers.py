@@ -5,6 +5,7 @@ from typing import Any
 from litestar import Litestar
 from litestar.types import Message, Scope
 
+from onhook.console.access import SAFE_METHODS, visitor_of
 from onhook.console.rooms import Rooms
 
 CONTENT_SECURITY_POLICY = (
@@ -35,3 +36,20 @@ async def finish_headers(event: Message, scope: Scope) -> None:
     app: Litestar[Any] = scope["litestar_app"]  # type: ignore[type-arg]
     rooms: Rooms = app.state.rooms
     rooms.counters.note_answer(event["status"])
+    _note_change(rooms, scope, event["status"])
+
+
+def _note_change(rooms: Rooms, scope: Scope, status: int) -> None:
+    """Keep who changed what: here, where every answer passes, no route can forget it."""
+    visitor = visitor_of(scope)
+    if visitor is None or scope.get("method") in SAFE_METHODS:
+        return
+    client = scope.get("client")
+    rooms.settings.audit.note(
+        at=rooms.clock.microseconds(),
+        who=visitor.name,
+        by=visitor.by,
+        address=client[0] if client else "",
+        what=f"{scope.get('method')} {scope['path']}",
+        status=status,
+    )

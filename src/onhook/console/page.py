@@ -1,5 +1,6 @@
 """What every page is made with: who looks, by which clock, at what time."""
 
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,11 +15,20 @@ AnyRequest = Request[Any, Any, Any]
 
 def page(request: AnyRequest, rooms: Rooms, zone: ZoneInfo, template: str, /, **values: Any) -> Response[str]:
     """The page that a template makes of these values, for the one who asks."""
-    around = {
+    return page_of(template, **zone_and_time(rooms, request, zone, rooms.clock.now()), **values)
+
+
+def zone_and_time(rooms: Rooms, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
+    """What every page is told of the one who asks, of his zone, and of now."""
+    return {
         "visitor": visitor_of(request.scope),
         "zone": zone,
         "zone_asked": request.query_params.get("zone", ""),
-        "now": rooms.clock.now(),
+        "now": now,
         "is_open": rooms.config.console_open,
     }
-    return Response(render(template, **around, **values), media_type="text/html")
+
+
+def page_of(template: str, **values: Any) -> Response[str]:
+    """The page that a template makes of these values."""
+    return Response(render(template, **values), media_type="text/html")

@@ -1,6 +1,7 @@
 """Who is signed in by a browser: random ids in memory, so that a restart signs everybody out.
 
-A session stands for the token it began with: when that token is removed, the session is worth nothing.
+A session stands for the token it began with, or for a person and the password of that moment: when the token or the
+person is removed, or the password changed, the session is worth nothing.
 """
 
 import hashlib
@@ -20,14 +21,22 @@ ID_BYTES = 32
 _MICROSECONDS = 1_000_000
 
 
-class Session(msgspec.Struct, frozen=True):
-    """The token a browser signed in with, and until when that counts (microseconds since 1970)."""
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """What a browser signed in with: a token's text, or a person and the stamp of the password.
 
-    token_text: str
+    `number` is for lists: it opens nothing. Moments are microseconds since 1970.
+    """
+
+    number: int
+    begun_at: int
     ends_at: int
+    address: str
+    token_text: str = ""
+    person: str = ""
+    stamp: int = 0
 
     def __repr__(self) -> str:
-        return f"Session(ends_at={self.ends_at})"
+        return f"Session(number={self.number})"
 
 
 class Sessions:
@@ -35,24 +44,42 @@ class Sessions:
 
     def __init__(self) -> None:
         self._open: OrderedDict[bytes, Session] = OrderedDict()
+        self._numbers = 0
 
-    def begin(self, token_text: str, at: int) -> str:
+    def begin(self, at: int, *, address: str = "", token_text: str = "", person: str = "", stamp: int = 0) -> str:
         """Begin a session; its id, for the cookie."""
         text = secrets.token_urlsafe(ID_BYTES)
-        self._open[_name(text)] = Session(token_text, at + SESSION_SECONDS * _MICROSECONDS)
+        self._numbers += 1
+        self._open[_name(text)] = Session(
+            number=self._numbers,
+            begun_at=at,
+            ends_at=at + SESSION_SECONDS * _MICROSECONDS,
+            address=address,
+            token_text=token_text,
+            person=person,
+            stamp=stamp,
+        )
         while len(self._open) > SESSIONS_MAX:
             self._open.popitem(last=False)
         return text
 
-    def token_text(self, session_id: str, at: int) -> str:
-        """The token that the session with this id began with; empty where there is none any more."""
+    def find(self, session_id: str, at: int) -> Session | None:
+        """The session with this id, or None where there is none any more."""
         session = self._open.get(_name(session_id))
-        if session is None:
-            return ""
-        if session.ends_at <= at:
+        if session is not None and session.ends_at <= at:
             del self._open[_name(session_id)]
-            return ""
-        return session.token_text
+            return None
+        return session
+
+    def all(self, at: int) -> list[Session]:
+        """Those that are open, the latest first."""
+        return [session for session in reversed(self._open.values()) if session.ends_at > at]
+
+    def end_number(self, number: int) -> None:
+        """End the session with this number, if there is one."""
+        for name, session in list(self._open.items()):
+            if session.number == number:
+                del self._open[name]
 
     def end(self, session_id: str) -> None:
         """End a session, if there is one."""

@@ -10,6 +10,7 @@ import msgspec
 from markupsafe import Markup, escape
 
 from onhook.cdr.details import folded
+from onhook.cdr.filter import FILTER_NAMES, Filter
 from onhook.cdr.identity import name_of, number_of
 from onhook.cdr.record import Record
 
@@ -27,6 +28,7 @@ FOR_TEMPLATES = (
     "day",
     "field_of",
     "heat_step",
+    "filters_of",
     "hours",
     "local_minute",
     "local_time",
@@ -178,6 +180,11 @@ def party(text: str) -> tuple[str, str]:
 def field_of(record: Record, name: str) -> object:
     """A field by its name."""
     return getattr(record, name)
+
+
+def filters_of(where: Filter) -> list[tuple[str, object]]:
+    """Those filters that are set, by name."""
+    return [(name, value) for name in FILTER_NAMES if (value := getattr(where, name)) is not None]
 
 
 def outcome(status: str) -> str:

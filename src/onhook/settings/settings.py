@@ -1,4 +1,5 @@
-"""All that people set, in one object: PBXs with their secrets and number plans, access tokens, subscriptions.
+"""All that people set, in one object: PBXs with their secrets and number plans, access tokens, subscriptions,
+applications.
 
 Several processes may have it open; what one writes, the others read at once.
 """
@@ -10,11 +11,15 @@ from typing import Any
 
 import msgspec
 
+from onhook.cdr.limits import Limits
 from onhook.cdr.plan import NumberPlan
 from onhook.errors import NotFound, UsageError
+from onhook.settings.apps import Apps
+from onhook.settings.audit import Audit
 from onhook.settings.database import Database
 from onhook.settings.deliveries import Deliveries
 from onhook.settings.moments import moment
+from onhook.settings.notes import Notes
 from onhook.settings.pbxs import (
     DIALECT_DEFAULT,
     PBXS_MAX,
@@ -27,6 +32,8 @@ from onhook.settings.pbxs import (
     checked_sn,
     checked_zone,
 )
+from onhook.settings.people import People, checked_limits, limits_from, limits_text
+from onhook.settings.searches import Searches
 from onhook.settings.subscriptions import Subscriptions
 from onhook.settings.tokens import (
     ADMIN_NAME,
@@ -46,6 +53,7 @@ LAST_USED_STEP_MICROSECONDS = 60_000_000
 
 _PBX_COLUMNS = "name, sn, dialect, zone, is_unsigned, plan, created_at, (SELECT count(*) FROM secrets WHERE sn = p.sn)"
 _LABEL_DEFAULT = "webhook"
+_ADD_ACCESS = "INSERT INTO tokens (name, hash, role, created_at, limits) VALUES (?, ?, ?, ?, ?)"
 
 
 class Settings:
@@ -56,6 +64,11 @@ class Settings:
         self._database = Database(path)
         self.subscriptions = Subscriptions(self._database)
         self.deliveries = Deliveries(self._database)
+        self.apps = Apps(self._database)
+        self.people = People(self._database)
+        self.audit = Audit(self._database)
+        self.notes = Notes(self._database)
+        self.searches = Searches(self._database)
 
     # -- PBXs
 
@@ -186,18 +199,18 @@ class Settings:
 
     def tokens(self) -> list[Token]:
         """All of them, by name, without their texts."""
-        rows = self._database.rows("SELECT name, role, created_at, last_used FROM tokens ORDER BY name")
+        rows = self._database.rows("SELECT name, role, limits, created_at, last_used FROM tokens ORDER BY name")
         return [_token(*row) for row in rows]
 
-    def add_token(self, name: str, role: str, *, at: int) -> str:
+    def add_token(self, name: str, role: str, *, at: int, limits: Limits | None = None) -> str:
         """A new token's text, told this once and kept nowhere. Raises `UsageError`."""
         text = new_text()
+        checked_limits(checked_role(role), limits)
         if len(self.tokens()) >= TOKENS_MAX:
             raise UsageError(f"there are {TOKENS_MAX} tokens already", todo="remove those that are no longer in use")
         try:
             self._database.write(
-                "INSERT INTO tokens VALUES (?, ?, ?, ?, NULL)",
-                (checked_name(name), hash_of(text), checked_role(role), at),
+                _ADD_ACCESS, (checked_name(name), hash_of(text), checked_role(role), at, limits_text(limits))
             )
         except sqlite3.IntegrityError:
             raise UsageError(
@@ -219,14 +232,14 @@ class Settings:
             return None
         wanted = hash_of(text)
         rows = self._database.rows(
-            "SELECT hash, name, role, created_at, last_used FROM tokens WHERE hash = ?", (wanted,)
+            "SELECT hash, name, role, limits, created_at, last_used FROM tokens WHERE hash = ?", (wanted,)
         )
         if not rows or not hmac.compare_digest(rows[0][0], wanted):
             return None
-        _, name, role, created_at, last_used = rows[0]
+        _, name, role, limits, created_at, last_used = rows[0]
         if at is not None and at - (last_used or 0) >= LAST_USED_STEP_MICROSECONDS:
             self._database.write("UPDATE tokens SET last_used = ? WHERE hash = ?", (at, wanted))
-        return _token(name, role, created_at, last_used)
+        return _token(name, role, limits, created_at, last_used)
 
     def ensure_admin_token(self, path: Path, *, at: int) -> str:
         """The text of the administrator's token, which always stands in that file after this call.
@@ -241,7 +254,7 @@ class Settings:
         with self._database.transaction():
             self._database.write("DELETE FROM tokens WHERE name = ?", (ADMIN_NAME,))
             role: Role = "administrator"
-            self._database.write("INSERT INTO tokens VALUES (?, ?, ?, ?, NULL)", (ADMIN_NAME, hash_of(text), role, at))
+            self._database.write(_ADD_ACCESS, (ADMIN_NAME, hash_of(text), role, at, None))
             write_token_file(path, text)
         return text
 
@@ -271,9 +284,9 @@ def _pbx(  # noqa: PLR0917 - the columns of the table, in their order
     )
 
 
-def _token(name: str, role: Role, created_at: int, last_used: int | None) -> Token:
+def _token(name: str, role: Role, limits: str | None, created_at: int, last_used: int | None) -> Token:
     used = None if last_used is None else moment(last_used)
-    return Token(name=name, role=role, created_at=moment(created_at), last_used=used)
+    return Token(name=name, role=role, limits=limits_from(limits), created_at=moment(created_at), last_used=used)
 
 
 def _plan_text(plan: NumberPlan) -> str:

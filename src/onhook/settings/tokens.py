@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from onhook.cdr.limits import Limits
 from onhook.errors import Unavailable, UsageError
 
 Role = Literal["administrator", "reader"]
@@ -34,6 +35,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     role: Role
+    limits: Limits | None = None
     created_at: datetime
     last_used: datetime | None = None
 

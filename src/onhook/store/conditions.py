@@ -23,7 +23,8 @@ _LEG_FILTERS = {
 }
 """What a call answers by any of its legs."""
 
-_ITS_LEG = "legs.call_key = calls.call_key AND legs.sn = calls.sn AND legs.call_id = calls.call_id"
+ITS_LEG = "legs.call_key = calls.call_key AND legs.sn = calls.sn AND legs.call_id = calls.call_id"
+"""For a question about the legs of a call."""
 
 _ROW_FILTERS = {
     "since": "started_at >= $since",
@@ -48,9 +49,9 @@ _ASPECTS = {
     "dialled": "to_number = $dialled",
     "by_trunk": "CASE WHEN src_trunk_name <> '' THEN src_trunk_name ELSE dst_trunk_name END = $by_trunk",
     "by_did": "did_number = $by_did",
-    "numbers": f"EXISTS (SELECT 1 FROM legs WHERE {_ITS_LEG} AND (list_contains($numbers, from_number)"
+    "numbers": f"EXISTS (SELECT 1 FROM legs WHERE {ITS_LEG} AND (list_contains($numbers, from_number)"
     " OR list_contains($numbers, to_number)))",
-    "name": f"EXISTS (SELECT 1 FROM legs WHERE {_ITS_LEG} AND (contains(lower(coalesce(call_from, from_number)), $name)"
+    "name": f"EXISTS (SELECT 1 FROM legs WHERE {ITS_LEG} AND (contains(lower(coalesce(call_from, from_number)), $name)"
     " OR contains(lower(coalesce(call_to, to_number)), $name)))",
     "under_way_at": "started_at <= $under_way_at AND ended_at > $under_way_at",
 }
@@ -73,7 +74,7 @@ def for_legs(where: Filter) -> Condition:
     asked = _asked(where)
     tests = {**_ROW_FILTERS, **_LEG_FILTERS, **_word_filters(asked)}
     seen = _pbx_limit(where.within) + _number_limit(where.within)
-    whole = [f"EXISTS (SELECT 1 FROM calls WHERE {_ITS_LEG} AND {test})" for test in _aspect_tests(where)]
+    whole = [f"EXISTS (SELECT 1 FROM calls WHERE {ITS_LEG} AND {test})" for test in _aspect_tests(where)]
     return Condition(
         " AND ".join(["true", *(tests[name] for name in asked), *seen, *whole, *_corner(where)]),
         _values(asked) | _more_values(where),
@@ -87,14 +88,12 @@ def for_calls(where: Filter, since: int | None = None, until: int | None = None)
     narrow = "".join(f" AND {test}" for test in (*stretch, *_corner(where)))
     rows = {**_ROW_FILTERS, **_word_filters(asked)}
     tests = [
-        f"EXISTS (SELECT 1 FROM legs WHERE {_ITS_LEG} AND {_LEG_FILTERS[name]}{narrow})"
+        f"EXISTS (SELECT 1 FROM legs WHERE {ITS_LEG} AND {_LEG_FILTERS[name]}{narrow})"
         if name in _LEG_FILTERS
         else rows[name]
         for name in asked
     ]
-    tests += [
-        f"EXISTS (SELECT 1 FROM legs WHERE {_ITS_LEG} AND {test}{narrow})" for test in _number_limit(where.within)
-    ]
+    tests += [f"EXISTS (SELECT 1 FROM legs WHERE {ITS_LEG} AND {test}{narrow})" for test in _number_limit(where.within)]
     tests += [*_pbx_limit(where.within), *_aspect_tests(where)]
     tests += [*_stretch("started_at", since, until), *_corner(where)]
     return Condition(" AND ".join(["true", *tests]), _values(asked) | _more_values(where))

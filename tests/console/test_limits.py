@@ -1,0 +1,142 @@
+"""A limited reader sees the calls within the limits and nothing else: on every page, route, export and feed."""
+
+import re
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+from litestar.handlers import HTTPRouteHandler
+
+from onhook.cdr.limits import Limits
+from onhook.console.app import _api, _rest
+from onhook.console.reports.kinds import KINDS
+from tests.console.conftest import House
+from tests.make import ALICE, SN, STARTED_AT, details
+
+OTHER_SN = "3699OTHER"
+HIDDEN = "7777777"
+"""A number that no answer to a limited reader may hold."""
+
+SHOWN_ID, HIDDEN_ID, ELSEWHERE_ID = "1777287876.1", "1777287876.2", "1777287876.3"
+
+LIMITED_ROUTES = {
+    *("/", "/calls", "/calls/{sn:str}/{call_id:str}", "/call", "/reports", "/reports.csv"),
+    *("/api/v1/records", "/api/v1/calls", "/api/v1/calls/{sn:str}/{call_id:str}", "/api/v1/summary", "/api/v1/live"),
+    *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
+}
+"""All that a limited reader may ask. Whoever adds one shows below that nothing leaks by it."""
+
+
+def handlers() -> Iterator[tuple[str, HTTPRouteHandler]]:
+    for router in (_api(), _rest()):
+        for route in router.routes:
+            for handler in getattr(route, "route_handlers", ()):
+                yield route.path, handler
+
+
+def test_no_route_is_open_to_limited_readers_by_chance() -> None:
+    """Those that are marked are the ones listed here; all others refuse."""
+    assert {path for path, handler in handlers() if handler.opt.get("limited")} == LIMITED_ROUTES
+    assert not any(handler.opt.get("limited") and handler.http_methods != {"GET"} for _, handler in handlers())
+
+
+@pytest.fixture
+async def tokens(house: House) -> dict[str, str]:
+    """Three calls, and readers limited by extension, by PBX, and to a PBX that does not exist."""
+    house.settings.add_pbx(name="branch", sn=OTHER_SN, secret="s" * 32, at=1)
+    shown = {"call_from": ALICE, "call_to": "1002", "recording": "shown.wav"}
+    await house.report([details(STARTED_AT, call_id=SHOWN_ID, **shown)])
+    hidden = {"call_from": f"Hidden<{HIDDEN}>", "call_to": "1003", "recording": f"{HIDDEN}.wav", "type": "Inbound"}
+    await house.report([details(STARTED_AT, call_id=HIDDEN_ID, src_trunk_name=HIDDEN, did_number=HIDDEN, **hidden)])
+    await house.report(
+        [details(STARTED_AT, call_id=ELSEWHERE_ID, call_from=f"Hidden<{HIDDEN}>", call_to="1009", status="BUSY")],
+        OTHER_SN,
+    )
+    limits = {
+        "extension": Limits(numbers=("1002", "1001")),
+        "both": Limits(sns=(SN,), numbers=("1001",)),
+        "nothing": Limits(sns=()),
+    }
+    at = house.clock.microseconds()
+    return {name: house.settings.add_token(name, "reader", at=at, limits=one) for name, one in limits.items()}
+
+
+async def test_what_is_not_marked_refuses(house: House, tokens: dict[str, str]) -> None:
+    """Every other route that is not open to strangers answers 403, whatever it is."""
+    async with house.client(tokens["extension"]) as reader:
+        asked = 0
+        for path, handler in handlers():
+            if handler.opt.get("limited") or handler.opt.get("open"):
+                continue
+            filled = re.sub(r"\{\w+:int\}", "1", re.sub(r"\{\w+:str\}", "office", path))
+            for method in handler.http_methods:
+                answer = await reader.request(str(method), filled, json={} if str(method) != "GET" else None)
+                assert answer.status == 403, (method, path)
+                asked += 1
+        assert asked > 40
+        assert (await reader.get("/metrics")).status == 403
+
+
+@pytest.mark.parametrize("name", ["extension", "both", "nothing"])
+async def test_nothing_leaks(house: House, tokens: dict[str, str], name: str) -> None:
+    """No list, count, report, export or page has the number, or counts the calls, that the reader may not see."""
+    seen = 0 if name == "nothing" else 1
+    async with house.client(tokens[name]) as reader:
+        for of in KINDS:
+            for form in ("/reports", "/reports.csv"):
+                text = await body(reader, f"{form}?of={of}&since=2026-04-01&until=2026-05-01")
+                assert HIDDEN not in text, of
+        for path in ("/", "/calls", "/calls?sort=-talk_duration", f"/api/v1/calls?q={HIDDEN}", "/api/v1/records"):
+            assert f"<{HIDDEN}>" not in await body(reader, path), path
+        assert len((await (await reader.get("/api/v1/calls")).json())["data"]) == seen
+        assert len((await (await reader.get("/api/v1/records")).json())["data"]) == seen
+        for by in ("pbx", "call_from", "did_number", "went_to", "hour"):
+            rows = (await (await reader.get("/api/v1/summary", params={"by": by})).json())["data"]
+            assert sum(row["calls"] for row in rows) in {seen, 2 * seen} - ({2} if by != "went_to" else set()), by
+        for form in ("csv", "jsonl"):
+            text = await body(reader, f"/api/v1/export.{form}")
+            assert HIDDEN not in text
+            assert text.count("shown.wav") == seen
+        for form in ("parquet", "xlsx"):
+            answer = await reader.get(f"/api/v1/export.{form}")
+            assert answer.status == 200
+            assert HIDDEN.encode() not in await answer.read()
+
+
+async def test_a_call_that_may_not_be_seen_is_not_there(house: House, tokens: dict[str, str]) -> None:
+    """The same 404 as for one that never was, by either address, in the API too; its report is refused."""
+    async with house.client(tokens["extension"]) as reader:
+        for sn, call_id, status in ((SN, SHOWN_ID, 200), (SN, HIDDEN_ID, 404), (OTHER_SN, ELSEWHERE_ID, 404)):
+            for path in (f"/calls/{sn}/{call_id}", f"/call?sn={sn}&call_id={call_id}", f"/api/v1/calls/{sn}/{call_id}"):
+                answer = await reader.get(path)
+                assert answer.status == status, path
+                assert HIDDEN not in await answer.text()
+        assert (await reader.get("/api/v1/reports/2")).status == 403
+        assert (await reader.get("/reports/2")).status == 403
+
+
+async def test_the_live_feed_is_limited(house: House, tokens: dict[str, str]) -> None:
+    """Calls that end are told to those who may see them; others get nothing of them."""
+    async with house.client(tokens["extension"]) as reader:
+        answer = await reader.get("/api/v1/live?after=0")
+        await house.report([details(call_from="1005", call_to=HIDDEN), details(call_from="1001", call_to="1005")])
+        found = b""
+        while found.count(b"event: record") < 2:
+            found += await answer.content.readany()
+        assert HIDDEN.encode() not in found
+        answer.close()
+
+
+async def test_an_empty_limit_is_no_way_in(house: House, tokens: dict[str, str]) -> None:
+    """Limited to nothing one sees nothing; and no parameter widens what one sees."""
+    async with house.client(tokens["nothing"]) as reader:
+        for query in ("", "?sn=" + SN, "?pbx=branch", "?status=!x", "?q=Hidden"):
+            assert (await (await reader.get(f"/api/v1/calls{query}")).json())["data"] == []
+        assert (await reader.get("/api/v1/calls?within=all")).status == 400
+        assert (await reader.get("/api/v1/calls?numbers=1001")).status == 400
+
+
+async def body(reader: aiohttp.ClientSession, path: str) -> str:
+    answer = await reader.get(path)
+    assert answer.status == 200, path
+    return await answer.text()
