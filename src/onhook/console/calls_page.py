@@ -105,6 +105,8 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
         is_newest=not cursor and not sort,
         position=position,
         pbxs=rooms.settings.pbxs() if calls_where.within is None else [],
+        searches=rooms.settings.searches.all(),
+        path_here=url("/calls", **{**here, "sort": sort, "limit": ""}),
         columns=chosen,
         columns_asked=columns,
         all_columns=COLUMNS,

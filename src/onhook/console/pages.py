@@ -1,18 +1,9 @@
-"""Pages: one call with its journey, what needs a person's attention, and a report as it came."""
+"""Pages: what needs a person's attention, and a report as it came."""
 
 from collections.abc import Sequence
-from typing import Annotated
-from zoneinfo import ZoneInfo
 
 from litestar import Response, get
-from litestar.params import QueryParameter
 
-from onhook.cdr.details import DETAIL_FIELDS
-from onhook.cdr.plan import NumberPlan
-from onhook.cdr.record import Call
-from onhook.console.access import LIMITED, limits_of
-from onhook.console.axis import draw
-from onhook.console.calls import CallId, Sn, find_call
 from onhook.console.page import AnyRequest, page
 from onhook.console.parameters import ReaderZone
 from onhook.console.quarantine import tallied
@@ -23,31 +14,8 @@ from onhook.store.store import Quarantined
 
 QUARANTINE_SHOWN_MAX = 200
 
-RAW_REPORTS_MAX = 50
-"""Reports shown on a call's page; a call with more legs than that links to the rest."""
-
 KEPT_WORDS = frozenset({"kept", "repeat", "unreadable"})
 """The intake's words for what is in the ledger; all others are for what is counted and nothing else."""
-
-
-@get("/calls/{sn:str}/{call_id:str}", opt=LIMITED, include_in_schema=False)
-async def call_page(
-    request: AnyRequest, rooms: Handed, sn: Sn, call_id: CallId, reader_zone: ReaderZone
-) -> Response[str]:
-    """One call: its journey, its legs with all their fields, and the reports that said them."""
-    return await _call_page(request, rooms, await find_call(rooms, sn, call_id, limits_of(request.scope)), reader_zone)
-
-
-@get("/call", opt=LIMITED, include_in_schema=False)
-async def odd_call_page(
-    request: AnyRequest,
-    rooms: Handed,
-    reader_zone: ReaderZone,
-    sn: Annotated[str, QueryParameter(max_length=200)],
-    call_id: Annotated[str, QueryParameter(max_length=200)],
-) -> Response[str]:
-    """The same for a call whose id cannot stand in a path."""
-    return await _call_page(request, rooms, await find_call(rooms, sn, call_id, limits_of(request.scope)), reader_zone)
 
 
 @get("/attention", include_in_schema=False)
@@ -79,21 +47,6 @@ async def report_page(request: AnyRequest, rooms: Handed, seq: Seq, reader_zone:
         "report.html",
         report=raw(reports[0]),
         reason="".join(reasons),
-    )
-
-
-async def _call_page(request: AnyRequest, rooms: Rooms, call: Call, reader_zone: ZoneInfo) -> Response[str]:
-    pbx = rooms.settings.pbx_of(call.sn)
-    seqs = sorted({leg.seq for leg in call.legs})[:RAW_REPORTS_MAX]
-    return page(
-        request,
-        rooms,
-        reader_zone,
-        "call.html",
-        call=call,
-        axis=draw(call, pbx.plan if pbx else NumberPlan()),
-        fields=DETAIL_FIELDS,
-        reports=[raw(report) for report in await rooms.ledger.get(seqs)],
     )
 
 

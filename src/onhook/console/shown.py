@@ -203,8 +203,8 @@ def url(path: str, **query: object) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
-def call_url(sn: str, call_id: str, zone: str = "") -> str:
+def call_url(sn: str, call_id: str, zone: str = "", **query: object) -> str:
     """Where a call's page is; ids that cannot stand in a path stand in the query."""
     if _PLAIN.fullmatch(sn) and _PLAIN.fullmatch(call_id):
-        return url(f"/calls/{quote(sn)}/{quote(call_id)}", zone=zone)
-    return url("/call", sn=sn, call_id=call_id, zone=zone)
+        return url(f"/calls/{quote(sn)}/{quote(call_id)}", zone=zone, **query)
+    return url("/call", sn=sn, call_id=call_id, zone=zone, **query)

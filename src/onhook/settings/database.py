@@ -155,6 +155,7 @@ MIGRATIONS: tuple[str, ...] = (
         at INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX notes_by_call ON notes (sn, call_id);
+    CREATE INDEX deliveries_of_a_call ON deliveries (call_id);
     CREATE TABLE searches (
         search_id INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE COLLATE NOCASE,

@@ -39,6 +39,10 @@ _IS_FIRST = (
 )
 
 
+OF_CALL_MAX = 200
+"""Rows of one call that are looked at: each of some legs owed to each of some applications."""
+
+
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """One event owed to one subscription. `due_at` is when it is tried next, None where that is not up to us."""
 
@@ -215,6 +219,14 @@ class Deliveries:
             f"SELECT {_DELIVERY} FROM deliveries WHERE subscription_id = ?1 AND delivery_id > ?2"
             " AND (?3 IS NULL OR state = ?3) ORDER BY delivery_id LIMIT ?4",
             (subscription_id, after, state, limit),
+        )
+        return [_delivery(row) for row in rows]
+
+    def of_call(self, sn: str, call_id: str) -> list[Delivery]:
+        """Rows of one call, in order of number: those that did not go through at once."""
+        rows = self._database.rows(
+            f"SELECT {_DELIVERY} FROM deliveries WHERE call_id = ? AND sn = ? ORDER BY delivery_id LIMIT ?",
+            (call_id, sn, OF_CALL_MAX),
         )
         return [_delivery(row) for row in rows]
 

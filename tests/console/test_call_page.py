@@ -1,0 +1,71 @@
+"""The page of a call: what its reports prove, what was said before, and what people write about it."""
+
+import aiohttp
+import msgspec
+
+from onhook.hub.dialects import all_dialects
+from onhook.ledger.ledger import Entry
+from onhook.signing import sign
+from tests.console.conftest import SECRET, House
+from tests.make import SN, details
+
+OURS = {"Sec-Fetch-Site": "same-origin"}
+
+
+async def test_a_signature_is_checked_anew(house: House, client: aiohttp.ClientSession) -> None:
+    """By the secrets of today: right, of none of them, or none at all."""
+    dialect = all_dialects()["yeastar"]
+    for n, said in enumerate(("right", "wrong", "none")):
+        body = dialect.write(details(call_id=f"1777287876.{n}"), SN, "p-2026")
+        signature = {"right": sign(SECRET, body), "wrong": sign("another secret", body), "none": ""}[said]
+        entry = Entry(sn=SN, dialect="yeastar", via="webhook", received_at=1, key=bytes([n]) * 16, body=body)
+        await house.ledger.append([msgspec.structs.replace(entry, signature=signature)])
+    await house.projector.catch_up()
+    shown = [await (await client.get(f"/calls/{SN}/1777287876.{n}")).text() for n in range(3)]
+    assert "signature right" in shown[0]
+    assert "signature of no secret of today" in shown[1]
+    assert "no signature" in shown[2]
+    assert SECRET not in "".join(shown)
+
+
+async def test_earlier_versions_are_found(house: House, client: aiohttp.ClientSession) -> None:
+    """A report that was corrected by a later one is shown when it is asked for, and is not among those that count."""
+    first = details(call_id="1777287876.5", status="BUSY", talk_duration=0)
+    await house.report([first])
+    await house.report([msgspec.structs.replace(first, status="ANSWERED", talk_duration=14)])
+    path = f"/calls/{SN}/1777287876.5"
+    assert "Report 1 " not in await (await client.get(path)).text()
+    text = await (await client.get(f"{path}?earlier=yes")).text()
+    assert "Report 1 " in text[text.index('id="earlier"') :]
+    assert "Report 2 " not in text[text.index('id="earlier"') :]
+
+
+async def test_notes_have_a_history(house: House, client: aiohttp.ClientSession) -> None:
+    """An administrator writes, everybody who sees the call reads; what was before stays; all of it is escaped."""
+    await house.report([details(call_id="1777287876.6")])
+    for text in ("first <b>note</b>", "second"):
+        data = {"sn": SN, "call_id": "1777287876.6", "text": text, "tags": "sales, <i>vip</i>"}
+        answer = await client.post("/call/note", data=data, allow_redirects=False)
+        assert (answer.status, answer.headers["Location"]) == (303, f"/calls/{SN}/1777287876.6#notes")
+    reader = house.settings.add_token("reader", "reader", at=house.clock.microseconds())
+    async with house.client(reader) as other:
+        text = await (await other.get(f"/calls/{SN}/1777287876.6")).text()
+        assert text.index("second") < text.index("first &lt;b&gt;note")
+        assert "&lt;i&gt;vip" in text
+        assert "/call/note" not in text
+        refused = {"sn": SN, "call_id": "1777287876.6", "text": "mine"}
+        assert (await other.post("/call/note", data=refused, headers=OURS)).status == 403
+    missing = {"sn": SN, "call_id": "1.1", "text": "x"}
+    assert (await client.post("/call/note", data=missing)).status == 404
+
+
+async def test_a_search_is_kept_by_its_address(house: House, client: aiohttp.ClientSession) -> None:
+    """Kept under a name, it stands on everybody's page of calls, and leads back to itself."""
+    await house.report([details(status="BUSY", talk_duration=0)])
+    path = "/calls?status=BUSY&zone=UTC"
+    answer = await client.post("/searches", data={"name": "busy ones", "path": path}, allow_redirects=False)
+    assert answer.headers["Location"] == path
+    text = await (await client.get("/calls")).text()
+    assert 'href="/calls?status=BUSY&amp;zone=UTC"' in text
+    assert "busy ones" in text
+    assert (await client.post("/searches", data={"name": "x", "path": "//evil.example"})).status == 400

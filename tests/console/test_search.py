@@ -1,0 +1,67 @@
+"""The free text of the search: numbers in any notation, extensions, ids and names; columns and order."""
+
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import aiohttp
+import pytest
+
+from onhook.cdr.filter import Filter
+from onhook.console.search import region_of, with_text
+from tests.console.conftest import House
+from tests.make import STARTED_AT, details
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("+49 (30) 90 18-20", {"plus", "zeros", "national"}),
+        ("030/901820", {"plus", "zeros", "national"}),
+        ("0049 30 901820", {"plus", "zeros", "national"}),
+        ("+1 212 555 0100", set()),
+        ("1001", {"extension"}),
+        ("10 01", {"extension"}),
+        ("alice", {"extension"}),
+        ("1777287876.77", {"zeros"}),
+        ("%", set()),
+    ],
+)
+async def test_what_a_person_means_is_found(
+    house: House, client: aiohttp.ClientSession, text: str, found: set[str]
+) -> None:
+    """However the number is written, and however the PBX wrote it; parts of names in any case; ids."""
+    sides = {
+        "plus": "+4930901820",
+        "zeros": "004930901820",
+        "national": "Town hall<030901820>",
+        "extension": "Alice<1001>",
+    }
+    ids = {"zeros": "1777287876.77"}
+    for n, (name, side) in enumerate(sides.items()):
+        call_id = ids.get(name, f"1777287876.{n}")
+        await house.report([details(STARTED_AT, call_id=call_id, call_from=side, recording=name)])
+    answer = await (await client.get("/api/v1/calls", params={"q": text})).json()
+    assert {call["recordings"][0] for call in answer["data"]} == found
+
+
+def test_regions_come_from_zones() -> None:
+    """A number without a country's prefix is read as in the country of the zone; a zone of none gives none."""
+    assert (region_of("Europe/Berlin"), region_of("America/New_York"), region_of("UTC")) == ("DE", "US", "")
+    assert with_text(Filter(), "  ", [], ZoneInfo("UTC")) == Filter()
+
+
+async def test_columns_and_order_are_in_the_address(house: House, client: aiohttp.ClientSession) -> None:
+    """The columns asked for; the longest talk first, paged to the last call; what nobody knows is refused."""
+    for n in range(5):
+        await house.report(
+            [details(STARTED_AT + timedelta(minutes=n), talk_duration=n * 3, call_duration=90, call_to=f"100{n}")]
+        )
+    text = await (await client.get("/calls?columns=trunk,talk&sort=-talk_duration&limit=3")).text()
+    assert 'class="more">' in text
+    assert "Answered by</th>" not in text
+    order = [text.index(f'title="100{n}"') for n in (4, 3, 2)]
+    assert order == sorted(order)
+    text = await (await client.get("/calls?sort=-talk_duration&limit=3&cursor=3")).text()
+    assert text.count('class="call"') == 2
+    for query in ("columns=colour", "sort=colour", "weekday=8", "hour_of_day=x", "under_way_at=soon"):
+        assert (await client.get(f"/calls?{query}")).status == 400
