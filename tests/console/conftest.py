@@ -13,11 +13,13 @@ import pytest
 from onhook.cdr.details import CallDetails
 from onhook.clock import SystemClock
 from onhook.config import Address, Config
+from onhook.console.acts import Acts
 from onhook.console.app import console_app
 from onhook.console.feed import Feed
 from onhook.console.sending import Sending
 from onhook.delivery.courier import try_by_name
 from onhook.delivery.figures import Figures
+from onhook.hub.acting import Acting
 from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rereading import Rereading
@@ -100,6 +102,7 @@ async def running_house(directory: Path, *, console_open: bool = False) -> Async
     projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=SettingsFacts(settings))
     house = House(config, ledger, settings, store, projector)
     settings.add_pbx(name=PBX, sn=SN, secret=SECRET, at=house.clock.microseconds())
+    acting = Acting(config, settings, house.clock)
     app = console_app(
         store=store,
         ledger=ledger,
@@ -111,6 +114,7 @@ async def running_house(directory: Path, *, console_open: bool = False) -> Async
         sending=Sending(
             try_out=partial(try_by_name, settings, all_sinks(config), house.clock), figures=lambda: house.figures
         ),
+        acts=Acts(try_intake=acting.try_intake, show_made_up=acting.show_made_up),
     )
     try:
         async with serving(app, config.console) as served:
@@ -120,6 +124,7 @@ async def running_house(directory: Path, *, console_open: bool = False) -> Async
             finally:
                 house.feed.close()
     finally:
+        await acting.close()
         await store.close()
         await ledger.close()
         settings.close()

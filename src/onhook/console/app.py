@@ -19,6 +19,7 @@ from onhook.console import (
     now,
     pages,
     parameters,
+    pbx_pages,
     pbxs,
     people_pages,
     problems,
@@ -31,6 +32,7 @@ from onhook.console import (
     summary,
 )
 from onhook.console.access import NEEDS_TOKEN, let_in
+from onhook.console.acts import Acts
 from onhook.console.counters import Counters
 from onhook.console.failures import Failures
 from onhook.console.feed import Feed
@@ -63,6 +65,7 @@ def console_app(
     feed: Feed,
     read_again: ReadAgain,
     sending: Sending,
+    acts: Acts,
 ) -> Litestar:
     """The console as an ASGI application. The hub tells `feed` of each new position and closes it before the server."""
     rooms = Rooms(
@@ -74,6 +77,7 @@ def console_app(
         feed=feed,
         read_again=read_again,
         sending=sending,
+        acts=acts,
         tail=Tail(store, feed),
         listeners=Places(live.LISTENERS_MAX),
         exports=Places(export.EXPORTS_MAX),
@@ -149,6 +153,7 @@ def _rest() -> Router:
             calls_page.calls_page,
             *call_page.ROUTES,
             *saved.ROUTES,
+            *pbx_pages.ROUTES,
             pages.attention_page,
             pages.report_page,
             report_routes.reports_page,

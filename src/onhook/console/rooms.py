@@ -8,6 +8,7 @@ from litestar.params import SkipValidation
 
 from onhook.clock import Clock
 from onhook.config import Config
+from onhook.console.acts import Acts
 from onhook.console.counters import Counters
 from onhook.console.failures import Failures
 from onhook.console.feed import Feed
@@ -39,6 +40,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     tail: Tail
     read_again: ReadAgain
     sending: Sending
+    acts: Acts
     sessions: Sessions
     failures: Failures
     counters: Counters

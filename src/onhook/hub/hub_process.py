@@ -11,6 +11,7 @@ import structlog
 
 from onhook.clock import Clock
 from onhook.config import Address, Config
+from onhook.console.acts import Acts
 from onhook.console.app import console_app
 from onhook.console.feed import Feed
 from onhook.console.sending import Sending
@@ -18,6 +19,7 @@ from onhook.delivery.courier import Courier, try_by_name
 from onhook.delivery.lane import Means
 from onhook.delivery.reading import Reading
 from onhook.errors import OnhookError
+from onhook.hub.acting import Acting
 from onhook.hub.child import Opened, run_child
 from onhook.hub.dialects import all_dialects
 from onhook.hub.exchange import ExchangeKeeper
@@ -56,6 +58,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         sinks=all_sinks(config),
         tell_trouble=_tell_sending_trouble,
     )
+    acting = Acting(config, settings, clock)
     app = console_app(
         store=store,
         ledger=ledger,
@@ -67,6 +70,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         sending=Sending(
             try_out=partial(try_by_name, settings, all_sinks(config), clock), figures=lambda: courier.figures
         ),
+        acts=Acts(try_intake=acting.try_intake, show_made_up=acting.show_made_up),
     )
     try:
         async with serving(app, config.console) as served:
@@ -86,6 +90,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
                 await asyncio.wait([keeping, projecting, carrying])
                 await exchange.close()
     finally:
+        await acting.close()
         sending.close()
         await store.close()
         await ledger.close()

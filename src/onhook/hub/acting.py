@@ -1,0 +1,81 @@
+"""What a person asks of the house from a page: to try the way in, and to see calls of a made-up PBX."""
+
+import asyncio
+
+import aiohttp
+
+from onhook.clock import Clock
+from onhook.config import Address, Config
+from onhook.console.addresses import intake_port
+from onhook.errors import NotFound, Unavailable
+from onhook.hub.demo import declare_demo, demo_secret, demo_url
+from onhook.settings.settings import Settings
+from onhook.signing import SIGNATURE_HEADER, sign
+from onhook.simulator.plan import demo_plan
+from onhook.simulator.sender import simulate
+
+TEST_BODY = b'{"event":"test"}'
+"""What a PBX sends when its test button is pressed (PROTOCOL.md 4): counted by the intake, never kept."""
+
+TEST_SECONDS_MAX = 5.0
+"""On this machine: an answer that takes longer will not come."""
+
+SHOWN_SECONDS = 1_800.0
+"""A made-up PBX calls for half an hour: long enough to look around, and then the house is quiet again."""
+
+
+class Acting:
+    """See `console.acts.Acts`."""
+
+    def __init__(self, config: Config, settings: Settings, clock: Clock) -> None:
+        self._config = config
+        self._settings = settings
+        self._clock = clock
+        self._calling: asyncio.Task[None] | None = None
+
+    async def try_intake(self, sn: str) -> str:
+        """Post a test to our own intake, signed as that PBX signs; what the intake said."""
+        known = next((one for one in self._settings.credentials() if one.sn == sn), None)
+        if known is None:
+            raise NotFound("there is no such PBX", todo="`onhook pbx list` shows them")
+        headers = {SIGNATURE_HEADER: sign(known.secrets[0], TEST_BODY)} if known.secrets else {}
+        url = demo_url(self._intake())
+        timeout = aiohttp.ClientTimeout(total=TEST_SECONDS_MAX)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.post(url, data=TEST_BODY, headers=headers) as answer,
+            ):
+                said = (await answer.text()).strip()
+                return f"the intake answered {answer.status}: {said[:200]}"
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(
+                "the intake does not answer", where=url, todo="start `onhook serve`, or look at its log"
+            ) from error
+
+    async def show_made_up(self) -> None:
+        """Declare the made-up PBX, and let it call: a day's history, then a call every few seconds."""
+        if self._calling is not None and not self._calling.done():
+            return
+        url = demo_url(self._intake())
+        declare_demo(self._settings, self._clock)
+        sn, secret = demo_secret(self._settings)
+        plan = demo_plan(url, sn, secret, seed=self._clock.microseconds() // 1_000_000)
+
+        async def call() -> None:
+            async with asyncio.timeout(SHOWN_SECONDS):
+                await simulate(plan, self._clock)
+
+        self._calling = asyncio.create_task(call(), name="made-up PBX")
+
+    async def close(self) -> None:
+        """Nobody calls any more."""
+        if self._calling is not None:
+            self._calling.cancel()
+            await asyncio.wait([self._calling])
+
+    def _intake(self) -> Address:
+        port = intake_port(self._config)
+        if not port:
+            raise Unavailable("the intake does not run", todo="start `onhook serve`")
+        return Address(self._config.intake.host, port)

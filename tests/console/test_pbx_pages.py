@@ -1,0 +1,90 @@
+"""The pages of PBXs: from a name to the first call, secrets shown once, and what the state tells."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+
+from onhook.ledger.ledger import Mark
+from tests.console.conftest import SECRET, House
+from tests.make import SN, details
+
+OURS = {"Sec-Fetch-Site": "same-origin"}
+NEW_SN = "3699NEW"
+
+
+async def text_of(client: aiohttp.ClientSession, path: str) -> str:
+    answer = await client.get(path)
+    assert answer.status == 200, path
+    return await answer.text()
+
+
+async def test_a_new_pbx_is_led_to_its_first_call(house: House, client: aiohttp.ClientSession) -> None:
+    """Name it, see what to paste with the secret, wait for the test, see it arrive; the secret is never shown again."""
+    text = await (await client.post("/pbxs", data={"name": "branch", "sn": NEW_SN})).text()
+    secret = re.search(r'class="secret">(\w{32})<', text)
+    assert secret
+    assert ":30012/" in text
+    waiting = await text_of(client, f"/pbxs/{NEW_SN}?wait=yes")
+    assert 'http-equiv="refresh"' in waiting
+    assert "Nothing yet" in waiting
+    await house.ledger.count({Mark("test", NEW_SN, "test"): 1}, house.clock.microseconds())
+    arrived = await text_of(client, f"/pbxs/{NEW_SN}?wait=yes")
+    assert "The test has arrived" in arrived
+    assert 'http-equiv="refresh"' not in arrived
+    assert secret[1] not in arrived + await text_of(client, "/pbxs") + await text_of(client, f"/pbxs/{NEW_SN}")
+
+
+async def test_secrets_are_added_and_removed(house: House, client: aiohttp.ClientSession) -> None:
+    """A second one beside the first, then the first goes; the last one cannot; no text of one is on the page."""
+    answer = await client.post(f"/pbxs/{SN}/secrets/1/remove")
+    assert "no other secret" in await answer.text()
+    text = await (await client.post(f"/pbxs/{SN}/secrets", data={"label": "new", "secret": "another secret"})).text()
+    assert "another secret" in text
+    assert "accepted no more" in await (await client.post(f"/pbxs/{SN}/secrets/1/remove")).text()
+    assert [one.label for one in house.settings.secrets(SN)] == ["new"]
+    text = await text_of(client, f"/pbxs/{SN}")
+    assert SECRET not in text
+    assert "another secret" not in text
+
+
+async def test_a_pbx_is_changed(house: House, client: aiohttp.ClientSession) -> None:
+    """Its name, zone and number plan; what cannot be meant is told and changes nothing."""
+    changes = {"name": "head office", "zone": "Asia/Kathmandu", "queue": "7000-7099", "ivr": "6200-6299"}
+    assert "Changed." in await (await client.post(f"/pbxs/{SN}", data=changes)).text()
+    changed = house.settings.pbx(SN)
+    assert (changed.name, changed.zone, changed.plan.queue) == ("head office", "Asia/Kathmandu", ("7000-7099",))
+    for wrong in ({"zone": "Mars/Base"}, {"queue": "x"}, {"name": ""}):
+        text = await (await client.post(f"/pbxs/{SN}", data={"name": "head office", **wrong})).text()
+        assert 'role="alert"' in text
+    assert house.settings.pbx(SN) == changed
+    await client.post(f"/pbxs/{SN}/remove")
+    assert house.settings.pbxs() == []
+
+
+async def test_the_state_says_what_happened(house: House, client: aiohttp.ClientSession) -> None:
+    """Waiting, reporting, refused; a clock that is wrong is marked; a stranger that knocks is offered."""
+    assert ">waiting<" in await text_of(client, "/pbxs")
+    await house.report([details(datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1))])
+    text = await text_of(client, f"/pbxs/{SN}")
+    assert ">reporting<" in text
+    assert "clock?" in text
+    assert "The ids of its calls say UTC+08:00" in text
+    later = house.clock.microseconds() + 1_000_000
+    await house.ledger.count({Mark("wrong_signature", SN, ""): 3, Mark("unknown_sn", NEW_SN, ""): 2}, later)
+    text = await text_of(client, "/pbxs")
+    assert ">refused<" in text
+    assert f'value="{NEW_SN}"' in text
+
+
+async def test_what_the_house_cannot_do_is_told(house: House, client: aiohttp.ClientSession) -> None:
+    """Nobody listens at the intake's address; made-up calls never come among real ones; a reader changes nothing."""
+    text = await (await client.post(f"/pbxs/{SN}/test")).text()
+    assert "does not answer" in text
+    await house.report([details()])
+    assert (await client.post("/pbxs/made-up")).status == 400
+    reader = house.settings.add_token("reader", "reader", at=house.clock.microseconds())
+    async with house.client(reader) as other:
+        assert "/secrets" not in await text_of(other, f"/pbxs/{SN}")
+        for path in ("/pbxs", "/pbxs/made-up", f"/pbxs/{SN}", f"/pbxs/{SN}/secrets", f"/pbxs/{SN}/remove"):
+            assert (await other.post(path, data={"name": "x", "sn": "y"}, headers=OURS)).status == 403
