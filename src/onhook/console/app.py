@@ -28,6 +28,7 @@ from onhook.console import (
     saved,
     sending_pages,
     signin,
+    sql_page,
     subscriptions,
     summary,
 )
@@ -82,6 +83,7 @@ def console_app(
         listeners=Places(live.LISTENERS_MAX),
         exports=Places(export.EXPORTS_MAX),
         scrambling=Places(signin.SCRAMBLING_MAX),
+        asking=Places(sql_page.ASKING_MAX),
         sessions=Sessions(),
         failures=Failures(),
         counters=Counters(),
@@ -153,6 +155,7 @@ def _rest() -> Router:
             calls_page.calls_page,
             *call_page.ROUTES,
             *saved.ROUTES,
+            *sql_page.ROUTES,
             *pbx_pages.ROUTES,
             pages.attention_page,
             pages.report_page,

@@ -37,6 +37,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     listeners: Places
     exports: Places
     scrambling: Places
+    asking: Places
     tail: Tail
     read_again: ReadAgain
     sending: Sending

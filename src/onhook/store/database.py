@@ -14,6 +14,7 @@ from typing import TypeVar
 import duckdb
 
 from onhook.errors import OnhookError, Unavailable, UsageError
+from onhook.store.asking import VIEWS
 from onhook.store.schema import SCHEMA_VERSION, creation
 
 READERS_MAX = 4
@@ -40,6 +41,10 @@ INTERRUPT_SECONDS = 0.05
 
 REBUILD = "run `onhook rebuild`, which makes it again from the ledger"
 
+PIPE_NUMBERS = range(960, 1_024)
+"""Descriptors for the pipes of exports: high, so that nothing else has one of them, and below the usual limit of 1,024.
+No other path is open to the engine."""
+
 Answer = TypeVar("Answer")
 Work = Callable[[duckdb.DuckDBPyConnection], Answer]
 
@@ -56,11 +61,15 @@ class Database:
         self._commit = threading.Lock()
         self._is_broken = False
 
-    async def read(self, work: Work[Answer]) -> Answer:
-        """Run this with one unchanging view of the store; stopped when the one who waits for it is."""
+    async def read(self, work: Work[Answer], *, can_write: bool = True) -> Answer:
+        """Run this with one unchanging view of the store; stopped when the one who waits for it is.
+
+        Our own readers write nothing, so only what others have written need be kept from it with `can_write`.
+        """
         cursor = self._connection.cursor()
+        seen = self._seen if can_write else self._seen_only
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._readers, self._seen, work, cursor)
+            return await asyncio.get_running_loop().run_in_executor(self._readers, seen, work, cursor)
         except asyncio.CancelledError:
             cursor.interrupt()
             raise
@@ -101,6 +110,11 @@ class Database:
     def _seen(self, work: Work[Answer], cursor: duckdb.DuckDBPyConnection) -> Answer:
         with errors_explained(self._path), cursor:
             return work(_viewing(cursor))
+
+    def _seen_only(self, work: Work[Answer], cursor: duckdb.DuckDBPyConnection) -> Answer:
+        with errors_explained(self._path), cursor:
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            return work(cursor)
 
     def _kept(self, work: Work[None]) -> None:
         if self._is_broken:
@@ -165,7 +179,24 @@ def _opened(path: Path) -> duckdb.DuckDBPyConnection:
         connection.execute(f"SET threads = {min(THREADS_MAX, threads)}")
         connection.execute("SET TimeZone = 'UTC'")
         _prepared(connection, path)
+        _shut_in(connection)
         return connection
+
+
+def _shut_in(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the views for questions in SQL; then no file is read or written any more but our own and the pipes of
+    exports, and nobody can change that, whatever is asked."""
+    for name, selection in VIEWS.items():
+        connection.execute(f"CREATE OR REPLACE VIEW {name} AS {selection}")
+    paths = ", ".join(f"'{pipe_path(number)}'" for number in PIPE_NUMBERS)
+    connection.execute(f"SET allowed_paths = [{paths}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def pipe_path(number: int) -> str:
+    """Under which path the engine writes into an open pipe."""
+    return f"/dev/fd/{number}"
 
 
 def _prepared(connection: duckdb.DuckDBPyConnection, path: Path) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 from onhook.cdr.filter import Filter
 from onhook.cdr.record import Call, Record
-from onhook.store import exports, listings, pages, peaks, returns, spreads, summaries, writing
+from onhook.store import asking, exports, listings, pages, peaks, returns, spreads, summaries, writing
 from onhook.store.database import Database
 from onhook.store.rows import quarantined_from
 from onhook.store.store import (
+    Answered,
     Batch,
     CallKey,
     CallListing,
@@ -94,6 +95,9 @@ class DuckDbStore:
         return await self._database.read(
             lambda connection: returns.missed(connection, where, limit, is_returned=is_returned)
         )
+
+    async def ask(self, sql: str) -> Answered:
+        return await self._database.read(lambda connection: asking.ask(connection, sql), can_write=False)
 
     async def export(self, where: Filter, form: ExportFormat, zone: str) -> AsyncIterator[bytes]:
         async with aclosing(exports.export(self._database, where, form, zone)) as pieces:

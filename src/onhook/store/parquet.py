@@ -1,6 +1,7 @@
 """A search as a Parquet file: DuckDB sorts it, on disk where it is large, and writes it into a pipe."""
 
 import asyncio
+import fcntl
 import os
 from collections.abc import AsyncGenerator
 from functools import partial
@@ -9,7 +10,7 @@ from typing import IO
 import duckdb
 
 from onhook.store.conditions import Condition
-from onhook.store.database import Database
+from onhook.store.database import PIPE_NUMBERS, Database, pipe_path
 from onhook.store.schema import RECORD_COLUMNS, expression
 
 ROW_GROUP_ROWS = 30_720
@@ -26,7 +27,7 @@ async def pieces(
     database: Database, view: duckdb.DuckDBPyConnection, condition: Condition
 ) -> AsyncGenerator[bytes, None]:
     """The file; moments as UTC timestamps, texts and numbers under their own names."""
-    reading, writing = (os.fdopen(end, mode, 0) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+    reading, writing = _pipe()
     copied = asyncio.create_task(database.in_thread(partial(_copy, view, condition, writing), view))
     reader = asyncio.StreamReader()
     transport: asyncio.ReadTransport | None = None
@@ -45,12 +46,20 @@ async def pieces(
         writing.close()
 
 
+def _pipe() -> tuple[IO[bytes], IO[bytes]]:
+    """Both ends; the one that is written has a number that the engine may write to."""
+    reading, writing = os.pipe()
+    numbered = fcntl.fcntl(writing, fcntl.F_DUPFD_CLOEXEC, PIPE_NUMBERS.start)
+    os.close(writing)
+    return os.fdopen(reading, "rb", 0), os.fdopen(numbered, "wb", 0)
+
+
 def _copy(view: duckdb.DuckDBPyConnection, condition: Condition, pipe: IO[bytes]) -> None:
     columns = ", ".join(f"{_typed(name)} AS {name}" for name in RECORD_COLUMNS)
     with pipe:
         view.execute(
             f"COPY (SELECT {columns} FROM legs WHERE {condition.sql} ORDER BY {ORDER})"
-            f" TO '/dev/fd/{pipe.fileno()}' (FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP_ROWS})",
+            f" TO '{pipe_path(pipe.fileno())}' (FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP_ROWS})",
             condition.values,
         )
 

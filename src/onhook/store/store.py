@@ -200,6 +200,21 @@ class MissedCalls(msgspec.Struct, frozen=True, kw_only=True):
     data: Sequence[MissedCall]
 
 
+ASKED_ROWS_MAX = 10_000
+"""Of an answer to a question in SQL: more is an export."""
+
+SQL_CHARACTERS_MAX = 20_000
+"""A question that a person writes is shorter."""
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """A table: texts, numbers, truth values or None in its cells. `is_cut` where there were more rows."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | int | float | bool | None]]
+    is_cut: bool
+
+
 class Store(Protocol):
     """Filled by the projector alone, read by everybody. A reader always sees whole batches.
 
@@ -293,6 +308,11 @@ class Store(Protocol):
         A call is returned by the first later one that somebody answered and in which the number of the caller (see
         LINE_DIGITS) is on either side, whatever else `where` asks for; but only by one that may be seen (`within`).
         """
+        ...
+
+    async def ask(self, sql: str) -> Answered:
+        """The answer to one SELECT in the engine's own SQL, over the views `all_records` and `all_calls`; it changes
+        nothing and sees nothing else. Given up when whoever waits for it gives up. Raises `UsageError`."""
         ...
 
     def export(self, where: Filter, form: ExportFormat, zone: str) -> AsyncIterator[bytes]:
