@@ -21,6 +21,7 @@ HEAT_STEPS = 5
 FOR_TEMPLATES = (
     "UNKNOWN",
     "as_json",
+    "bytes_of",
     "call_url",
     "clock_time",
     "coded",
@@ -138,6 +139,20 @@ def local_minute(moment: datetime | None, zone: ZoneInfo) -> str:
         return UNKNOWN
     local = moment.astimezone(zone)
     return f"{local:%a} {local.day} {local:%b %Y} {local:%H:%M:%S}".removesuffix(":00")
+
+
+def bytes_of(number: int) -> str:
+    """A size.
+
+    >>> bytes_of(700), bytes_of(1536), bytes_of(5 * 1024**3)
+    ('700 B', '1.5 KiB', '5.0 GiB')
+    """
+    size, unit = float(number), "B"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            break
+        size /= 1024
+    return f"{number} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def percent(share: float | None) -> str:

@@ -1,0 +1,73 @@
+"""Nothing keeps people out of the pages: axe-core finds no serious violation on any of them, in light and dark."""
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.console.conftest import House
+from tests.console.test_pages import OUTPUT, some_calls, visiting
+from tests.make import QUEUE, SN, details
+
+AXE = Path(__file__).parents[1] / "vendor" / "axe.min.js"
+CALL_ID = "1777287876.1"
+PAGES = {
+    "now": "/",
+    "calls": "/calls?columns=by,wait,talk,whole,type,trunk,did,recording,legs,pbx",
+    "call": f"/calls/{SN}/{CALL_ID}?earlier=yes",
+    "reports": "/reports",
+    "week": "/reports?of=week",
+    "extensions": "/reports?of=extensions",
+    "unreturned": "/reports?of=unreturned",
+    "pbxs": "/pbxs",
+    "pbx": f"/pbxs/{SN}?wait=yes",
+    "sending": "/sending",
+    "people": "/people",
+    "audit": "/audit",
+    "sql": "/sql?sql=SELECT+status,count(*)+FROM+all_calls+GROUP+BY+ALL",
+    "quarantine": "/quarantine",
+    "attention": "/attention",
+    "about": "/about",
+    "schema": "/schema",
+}
+SERIOUS = {"serious", "critical"}
+
+
+async def furnish(house: House) -> None:
+    """Calls of today, one with notes; a report that could not be read."""
+    moments = some_calls()
+    await house.report(
+        [details(at, call_to=QUEUE if n % 2 else "1002", type="Inbound") for n, at in enumerate(moments)]
+    )
+    await house.report(
+        [details(moments[0] - timedelta(seconds=7), call_id=CALL_ID, status="NO ANSWER", talk_duration=0)]
+    )
+    await house.report_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
+    house.settings.notes.write(SN, CALL_ID, "calls back", "sales", who="Alice", at=house.clock.microseconds())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing_serious(house: House, chromium_path: str, scheme: str) -> None:
+    """Every page, furnished, with its scripts run; a picture of each is kept for people to look at."""
+    await furnish(house)
+    script = await asyncio.to_thread(AXE.read_text)
+    found: dict[str, Any] = {}
+    async with visiting(house, chromium_path, color_scheme=scheme, viewport={"width": 1280, "height": 900}) as visit:
+        page = visit.page
+        for name, path in PAGES.items():
+            answer = await page.goto(house.url + path)
+            assert answer is not None
+            assert answer.status == 200, path
+            await page.screenshot(path=OUTPUT / f"{name}-{scheme}-whole.png", full_page=True)
+            # Through the debugger: the pages' own policy lets no foreign script in.
+            await page.evaluate(script)
+            result = json.loads(await page.evaluate("axe.run().then((result) => JSON.stringify(result.violations))"))
+            serious = [one for one in result if one["impact"] in SERIOUS]
+            if serious:
+                found[name] = [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in serious]
+    assert found == {}
