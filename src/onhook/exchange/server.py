@@ -35,6 +35,7 @@ from onhook.exchange.codes import (
 from onhook.exchange.door import Door, make_room_for_connections
 from onhook.exchange.login import check_not_blocked, with_owner
 from onhook.exchange.logins import Failures
+from onhook.exchange.pushing import Webhooks
 from onhook.exchange.rooms import Rooms
 from onhook.exchange.routes import SUBSCRIBE, route_of
 from onhook.exchange.sockets import Sockets
@@ -68,7 +69,13 @@ class Exchange:
     """Answers requests; `opened` lets them in."""
 
     def __init__(
-        self, *, calls: Calls, applications: Applications, clock: Clock, trouble: Trouble | None = None
+        self,
+        *,
+        calls: Calls,
+        applications: Applications,
+        clock: Clock,
+        trouble: Trouble | None = None,
+        webhooks: Webhooks | None = None,
     ) -> None:
         tokens = Tokens(clock)
         self.rooms = Rooms(
@@ -80,6 +87,7 @@ class Exchange:
             failures=Failures(),
             sockets=Sockets(calls, clock, tokens, Yeastar()),
             downloads=downloads.Downloads(),
+            webhooks=webhooks,
             began_at=clock.microseconds(),
         )
         self._answers = asyncio.Semaphore(ANSWERS_MAX)

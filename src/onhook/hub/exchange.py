@@ -17,6 +17,7 @@ from onhook.exchange.applications import Applications
 from onhook.exchange.calls import Calls
 from onhook.exchange.certificate import own_certificate, tls_with
 from onhook.exchange.door import listen
+from onhook.exchange.pushing import Webhooks
 from onhook.exchange.server import Exchange
 from onhook.exchange.trouble import Trouble
 from onhook.hub.child import Tasks, Whereabouts
@@ -32,8 +33,11 @@ AGAIN_SECONDS = 10.0
 class ExchangeKeeper:
     """Opens and closes the exchange as applications come and go."""
 
-    def __init__(self, config: Config, settings: Settings, calls: Calls, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, settings: Settings, calls: Calls, clock: Clock, webhooks: Webhooks | None = None
+    ) -> None:
         self._config = config
+        self._webhooks = webhooks
         self._settings = settings
         self._calls = calls
         self._clock = clock
@@ -54,7 +58,7 @@ class ExchangeKeeper:
         is_wanted = bool(self._settings.apps.all())
         if is_wanted and not self.whereabouts.address:
             address, self._tasks = await self._open.enter_async_context(
-                exchange_on(self._config, self._calls, self._settings.apps, self._clock)
+                exchange_on(self._config, self._calls, self._settings.apps, self._clock, webhooks=self._webhooks)
             )
             self.whereabouts.is_now(str(address))
             self._log.info("applications may come", extra={"address": str(address)})
@@ -97,13 +101,19 @@ class ExchangeKeeper:
 
 @asynccontextmanager
 async def exchange_on(
-    config: Config, calls: Calls, applications: Applications, clock: Clock, trouble: Trouble | None = None
+    config: Config,
+    calls: Calls,
+    applications: Applications,
+    clock: Clock,
+    *,
+    trouble: Trouble | None = None,
+    webhooks: Webhooks | None = None,
 ) -> AsyncIterator[tuple[Address, Tasks]]:
     """The exchange at its configured address; yields where it listens, and what runs. Raises `OnhookError`."""
     tls = _tls(config, clock)
     listening = listen(config.exchange.host, config.exchange.port)
     address = Address(config.exchange.host, int(listening.getsockname()[1]))
-    exchange = Exchange(calls=calls, applications=applications, clock=clock, trouble=trouble)
+    exchange = Exchange(calls=calls, applications=applications, clock=clock, trouble=trouble, webhooks=webhooks)
     async with exchange.opened(listening, tls) as tasks:
         yield address, tasks
 

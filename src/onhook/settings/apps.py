@@ -149,9 +149,11 @@ class Apps:
         return app, client_secret
 
     def remove(self, name: str) -> App:
-        """Let it in no more. Raises `NotFound`."""
+        """Let it in no more, and forget the webhooks that it has set itself. Raises `NotFound`."""
         app = self.get(name)
-        self._database.write("DELETE FROM apps WHERE client_id = ?", (app.client_id,))
+        with self._database.transaction():
+            self._database.write("DELETE FROM subscriptions WHERE app = ?", (app.client_id,))
+            self._database.write("DELETE FROM apps WHERE client_id = ?", (app.client_id,))
         return app
 
     def used(self, app: App, at: int) -> None:
