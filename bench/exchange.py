@@ -1,7 +1,7 @@
 """The exchange's figures: 1,000 WebSocket readers at 200 events per second, and readers that take nothing beside them.
 
-`python -m bench.exchange` prints the table. The exchange runs in a process of its own, over calls in memory; the readers
-are in this one. An event carries the moment at which it was announced, by the clock that both processes share.
+`python -m bench.exchange` prints the table. The exchange runs in a process of its own, over calls in memory; the
+readers are in this one. An event carries the moment at which it was announced, by the clock that both processes share.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ def run() -> list[Row]:
 
 
 def _measured(directory: Path, *, is_plain: bool) -> list[Row]:
-    words = [sys.executable, "-m", "bench.exchange", "--serve", directory, "ws" if is_plain else "wss"]
+    words = [sys.executable, "-m", "bench.exchange", "--serve", str(directory), "ws" if is_plain else "wss"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as serving:
         assert serving.stdin is not None
         assert serving.stdout is not None
@@ -110,7 +110,6 @@ class _Reader(asyncio.Protocol):
         self.subscribed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport = transport
         transport.write(  # type: ignore[attr-defined] # a transport of uvloop's
             b"GET /openapi/v1.0/subscribe?access_token=%s HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\n"
@@ -156,7 +155,7 @@ async def _read(port: int, tls: ssl.SSLContext | None, serving: subprocess.Popen
     ]
     loop = asyncio.get_running_loop()
     for reader in readers:
-        await loop.create_connection(lambda reader=reader: reader, "127.0.0.1", port, ssl=tls)  # type: ignore[misc]
+        await loop.create_connection(lambda reader=reader: reader, "127.0.0.1", port, ssl=tls)
     await asyncio.gather(*(reader.subscribed.wait() for reader in readers))
     assert serving.stdin is not None
     serving.stdin.write(b"go\n")

@@ -32,8 +32,8 @@ ACCEPT_AGAIN_SECONDS = 0.05
 """After a connection could not be taken."""
 
 SEND_BUFFER_BYTES = 128 * 1024
-"""What the kernel is asked to hold for one connection (Linux doubles it): left to itself it holds up to 4 MB, and a reader
-that takes nothing would be noticed that much later."""
+"""What the kernel is asked to hold for one connection (Linux doubles it): left to itself it holds up to 4 MB, and a
+reader that takes nothing would be noticed that much later."""
 
 BACKLOG = 512
 """Connections that the kernel holds until they are accepted."""
