@@ -118,6 +118,16 @@ def test_the_exchange_is_found_again_after_the_hub_died(serving: House) -> None:
 
 
 @pytest.mark.slow
+def test_whoever_starts_the_server_is_told_where(house: House) -> None:
+    """Where an application has credentials already; and `doctor` what to pin."""
+    house.onhook("app", "add", "crm")
+    house.start("--exchange", "127.0.0.1:0")
+    wait_until(lambda: "  Exchange https://127.0.0.1:" in house.text_of_log())
+    assert f"https://{house.address('exchange')}/openapi/v1.0/" in house.text_of_log()
+    assert "exchange.crt has the SHA-256 fingerprint " in house.onhook("doctor")
+
+
+@pytest.mark.slow
 def test_a_taken_port_is_told_and_harms_nothing_else(house: House) -> None:
     """The log says it; calls are received and shown all the same."""
     house.onhook("app", "add", "crm")

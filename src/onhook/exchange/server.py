@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 
 from onhook.clock import Clock
-from onhook.errors import OnhookError, Unavailable
+from onhook.errors import OnhookError
 from onhook.exchange import downloads
 from onhook.exchange.applications import Applications
 from onhook.exchange.asked import Asked
@@ -39,7 +39,7 @@ from onhook.exchange.pushing import Webhooks
 from onhook.exchange.rooms import Rooms
 from onhook.exchange.routes import SUBSCRIBE, route_of
 from onhook.exchange.sockets import Sockets
-from onhook.exchange.tokens import Tokens
+from onhook.exchange.tokens import Grant, Tokens
 from onhook.exchange.trouble import NoTrouble, Spoilt, Trouble
 from onhook.pbx.yeastar.payload import Yeastar
 
@@ -55,14 +55,24 @@ LINE_BYTES_MAX = 8 * 1024
 PARAMETERS_MAX = 50
 """Twice as many as any call knows."""
 
-ANSWERS_MAX = 16
+ANSWERS_MAX = 8
 """Made at once; more wait. Ten thousand rows are some 20 MB while they are made."""
+
+WAITING_BYTES_MAX = 64 * 1024 * 1024
+"""Of answers that are made and not yet taken, all together: a dozen of the largest."""
+
+PIECE_BYTES = 64 * 1024
+"""Written before it is seen whether the other side takes it."""
 
 ANSWER_SECONDS_MAX = 30.0
 """So long an answer may take to be made, waiting included; then it is `OVERLOAD_TASK_RUNNING`."""
 
+LOOK_SECONDS = 1.0
+"""How soon a removed application's sockets end."""
+
 STOP_SECONDS_MAX = 5.0
-JSON_TYPE = "application/json"
+AS_JSON = {"Content-Type": "application/json"}
+AS_CSV = {"Content-Type": "text/csv; charset=utf-8"}
 
 
 class Exchange:
@@ -91,6 +101,7 @@ class Exchange:
             began_at=clock.microseconds(),
         )
         self._answers = asyncio.Semaphore(ANSWERS_MAX)
+        self._waiting_bytes = 0
         self._log = logging.getLogger("exchange")
         self._door: Door | None = None
 
@@ -125,32 +136,47 @@ class Exchange:
         if request.path.startswith(downloads.PATH) and request.method == "GET":
             return await self._fetched(request)
         spoilt = self.rooms.trouble.answer()
-        body = await self._answered(request, spoilt)
-        if spoilt.delay_seconds:
-            await asyncio.sleep(spoilt.delay_seconds)
-        return _closing(
-            web.Response(body=body[: len(body) // 2] if spoilt.is_garbage else body, content_type=JSON_TYPE)
-        )
-
-    async def _answered(self, request: web.BaseRequest, spoilt: Spoilt) -> bytes:
         try:
             async with asyncio.timeout(ANSWER_SECONDS_MAX), self._answers:
                 answer = await self._made(request, spoilt)
-        except Refused as error:
-            answer = error.answer()
-        except TimeoutError:
-            answer = answer_of(OVERLOAD_TASK_RUNNING)
-        except Unavailable as error:
-            self._log.error("cannot answer now", extra={"path": request.path, "error": str(error)})
-            answer = answer_of(INTERNAL_SERVER_ERROR)
-        except OnhookError as error:
-            answer = wrong_parameter(error.where or "parameters", error.what).answer()
-        except ConnectionError:
-            answer = answer_of(PARAMETER_SYNTAX_ERROR)
-        except Exception:  # noqa: BLE001 - a fault of ours is told in the log, and not to a stranger
-            self._log.exception("request failed", extra={"path": request.path})
-            answer = answer_of(INTERNAL_SERVER_ERROR)
-        return answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is answered
+            answer = self._told(request, error)
+        body = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
+        if spoilt.delay_seconds:
+            await asyncio.sleep(spoilt.delay_seconds)
+        return await self._taken(request, body[: len(body) // 2] if spoilt.is_garbage else body)
+
+    def _told(self, request: web.BaseRequest, error: Exception) -> Answer:
+        """An error as an answer. A fault of ours is told in the log, and not to a stranger."""
+        if isinstance(error, Refused):
+            return error.answer()
+        if isinstance(error, TimeoutError):
+            return answer_of(OVERLOAD_TASK_RUNNING)
+        if isinstance(error, ConnectionError):
+            return answer_of(PARAMETER_SYNTAX_ERROR)
+        if isinstance(error, OnhookError) and error.permanent:
+            return wrong_parameter(error.where or "parameters", error.what).answer()
+        self._log.error("cannot answer", exc_info=error, extra={"path": request.path})
+        return answer_of(INTERNAL_SERVER_ERROR)
+
+    async def _taken(
+        self, request: web.BaseRequest, body: bytes, headers: Mapping[str, str] = AS_JSON
+    ) -> web.StreamResponse:
+        """The answer, written as fast as it is taken; so many bytes may wait for all who take them."""
+        if self._waiting_bytes + len(body) > WAITING_BYTES_MAX:
+            body, headers = msgspec.json.encode(answer_of(OVERLOAD_TASK_RUNNING)), AS_JSON
+        response = web.StreamResponse(headers={**headers, "Content-Length": str(len(body))})
+        # As the original does: every answer closes its connection.
+        response.force_close()
+        self._waiting_bytes += len(body)
+        try:
+            await response.prepare(request)
+            for begin in range(0, len(body), PIECE_BYTES):
+                await response.write(body[begin : begin + PIECE_BYTES])
+            await response.write_eof()
+        finally:
+            self._waiting_bytes -= len(body)
+        return response
 
     async def _made(self, request: web.BaseRequest, spoilt: Spoilt) -> Answer | bytes:
         """The answer. Raises `Refused`; the order of the questions is the order of the refusals."""
@@ -173,14 +199,14 @@ class Exchange:
     async def _subscribed(self, request: web.BaseRequest) -> web.StreamResponse:
         """A socket; a token that does not count is refused before there is one, with 10004 as its answer."""
         if not web.WebSocketResponse().can_prepare(request):
-            return _closing(web.Response(status=400, text="this is a WebSocket"))
+            return web.Response(status=400, text="this is a WebSocket", headers={"Connection": "close"})
         try:
             asked = self._asked(request, "v1.0", b"", Spoilt())
             check_not_blocked(self.rooms, asked.address)
             asked = with_owner(self.rooms, asked)
             self.rooms.sockets.check_room(asked.owner.client_id)
-        except Refused as error:
-            return _closing(web.Response(body=msgspec.json.encode(error.answer()), content_type=JSON_TYPE))
+        except OnhookError as error:
+            return await self._taken(request, msgspec.json.encode(self._told(request, error)))
         if self._door is not None and request.transport is not None:
             self._door.stay(request.transport)
         assert asked.grant is not None
@@ -197,10 +223,10 @@ class Exchange:
             ready = self.rooms.downloads.get(name, owner.client_id, self.rooms.clock.microseconds())
             if ready is None:
                 raise Refused(INTERFACE_NOT_EXISTED)
-        except Refused as error:
-            return _closing(web.Response(body=msgspec.json.encode(error.answer()), content_type=JSON_TYPE))
-        headers = {"Content-Disposition": f'attachment; filename="{ready.name}"'}
-        return _closing(web.Response(body=ready.content, content_type="text/csv", charset="utf-8", headers=headers))
+        except OnhookError as error:
+            return await self._taken(request, msgspec.json.encode(self._told(request, error)))
+        disposition = f'attachment; filename="{ready.name}"'
+        return await self._taken(request, ready.content, AS_CSV | {"Content-Disposition": disposition})
 
     def _asked(self, request: web.BaseRequest, version: str, body: bytes, spoilt: Spoilt) -> Asked:
         return Asked(
@@ -220,16 +246,19 @@ class Exchange:
         """Tokens of an application that is gone, or has another secret, end when somebody changed that."""
         version = None
         while True:
-            if version != (version := self.rooms.applications.version()):
-                self.rooms.tokens.end_those(
-                    lambda grant: not _stands(self.rooms.applications, grant.client_id, grant.seal)
-                )
-            await asyncio.sleep(1.0)
+            try:
+                if version != (version := self.rooms.applications.version()):
+                    self.rooms.tokens.end_those(lambda grant: not _stands(self.rooms.applications, grant))
+            except OnhookError as error:
+                self._log.error("cannot see who may come", extra={"error": str(error)})
+                version = None
+            await asyncio.sleep(LOOK_SECONDS)
 
 
-def _stands(applications: Applications, client_id: str, seal: bytes) -> bool:
-    found = applications.with_id(client_id)
-    return found is not None and found[1] == seal
+def _stands(applications: Applications, grant: Grant) -> bool:
+    """Whether the application is still there, and its secret still the one that the token was made with."""
+    found = applications.with_id(grant.client_id)
+    return found is not None and found[1] == grant.seal
 
 
 def _parameters_of(request: web.BaseRequest) -> Mapping[str, str]:
@@ -248,9 +277,3 @@ async def _body_of(request: web.BaseRequest) -> bytes:
         if len(body) > BODY_BYTES_MAX:
             raise Refused(FILE_SIZE_EXCEEDED)
     return body
-
-
-def _closing(response: web.Response) -> web.Response:
-    """As the original does: every answer closes its connection."""
-    response.force_close()
-    return response

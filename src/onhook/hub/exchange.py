@@ -10,6 +10,8 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import msgspec
+
 from onhook.clock import Clock
 from onhook.config import Address, Config
 from onhook.errors import OnhookError
@@ -50,7 +52,7 @@ class ExchangeKeeper:
         """Open it before anybody is told where we listen, if it can be."""
         try:
             await self.look()
-        except OnhookError as error:
+        except (OnhookError, OSError) as error:
             self._tell_trouble(error)
 
     async def look(self) -> None:
@@ -60,6 +62,8 @@ class ExchangeKeeper:
             address, self._tasks = await self._open.enter_async_context(
                 exchange_on(self._config, self._calls, self._settings.apps, self._clock, webhooks=self._webhooks)
             )
+            # Should it be closed and opened again, then where it was.
+            self._config = msgspec.structs.replace(self._config, exchange=address)
             self.whereabouts.is_now(str(address))
             self._log.info("applications may come", extra={"address": str(address)})
         elif self.whereabouts.address and not is_wanted:
@@ -74,7 +78,7 @@ class ExchangeKeeper:
                 if version != (version := self._settings.version()):
                     await self.look()
                 await self._reopen_broken()
-            except OnhookError as error:
+            except (OnhookError, OSError) as error:
                 self._tell_trouble(error)
                 version, pause = None, AGAIN_SECONDS
             await asyncio.sleep(pause)
@@ -86,7 +90,7 @@ class ExchangeKeeper:
         if self.whereabouts.address:
             self.whereabouts.is_now("")
 
-    def _tell_trouble(self, error: OnhookError) -> None:
+    def _tell_trouble(self, error: OnhookError | OSError) -> None:
         self._log.error("applications cannot come", extra={"error": str(error)})
 
     async def _reopen_broken(self) -> None:
