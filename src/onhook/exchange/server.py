@@ -46,8 +46,8 @@ from onhook.pbx.yeastar.payload import Yeastar
 USER_AGENT = "OpenAPI"
 """What the PBX wants to be called with (PROTOCOL.md 6)."""
 
-BODY_BYTES_MAX = 64 * 1024
-"""The largest is a list of webhooks, of some kilobytes."""
+BODY_BYTES_MAX = 32 * 1024
+"""The largest is a list of five webhooks with long URLs, of some 15 KiB."""
 
 LINE_BYTES_MAX = 8 * 1024
 """Of a path with its query."""
@@ -111,7 +111,14 @@ class Exchange:
     ) -> AsyncIterator[tuple[asyncio.Task[None], ...]]:
         """Let requests in; yields the tasks that run until the end. Closed, it lets everybody go."""
         make_room_for_connections()
-        server = web.Server(self.answer, access_log=None, max_line_size=LINE_BYTES_MAX, logger=self._log)
+        server = web.Server(
+            self.answer,
+            access_log=None,
+            logger=self._log,
+            max_line_size=LINE_BYTES_MAX,
+            max_field_size=LINE_BYTES_MAX,
+            read_bufsize=BODY_BYTES_MAX,
+        )
         self._door = Door(server, tls)
         sockets = self.rooms.sockets
         tasks = (
@@ -137,14 +144,17 @@ class Exchange:
             return await self._fetched(request)
         spoilt = self.rooms.trouble.answer()
         try:
+            # Read before a place among the answers is taken: who sends slowly holds up nobody.
+            body = await _body_of(request)
+            self._has_asked(request)
             async with asyncio.timeout(ANSWER_SECONDS_MAX), self._answers:
-                answer = await self._made(request, spoilt)
+                answer = await self._made(request, body, spoilt)
         except Exception as error:  # noqa: BLE001 - whatever it was, it is answered
             answer = self._told(request, error)
-        body = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
+        written = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
         if spoilt.delay_seconds:
             await asyncio.sleep(spoilt.delay_seconds)
-        return await self._taken(request, body[: len(body) // 2] if spoilt.is_garbage else body)
+        return await self._taken(request, written[: len(written) // 2] if spoilt.is_garbage else written)
 
     def _told(self, request: web.BaseRequest, error: Exception) -> Answer:
         """An error as an answer. A fault of ours is told in the log, and not to a stranger."""
@@ -178,11 +188,9 @@ class Exchange:
             self._waiting_bytes -= len(body)
         return response
 
-    async def _made(self, request: web.BaseRequest, spoilt: Spoilt) -> Answer | bytes:
+    async def _made(self, request: web.BaseRequest, body: bytes, spoilt: Spoilt) -> Answer | bytes:
         """The answer. Raises `Refused`; the order of the questions is the order of the refusals."""
         found = route_of(request.method, request.path)
-        body = await _body_of(request)
-        self._has_asked(request)
         if found is None:
             raise Refused(INTERFACE_NOT_EXISTED)
         version, route = found
