@@ -27,8 +27,8 @@ OPEN = {"open": True}
 LIMITED = {"limited": True}
 """The mark of a route that a limited reader may ask: all that it shows goes through `limits_of` or such a filter."""
 
-ADMINISTRATORS = {"administrators": True}
-"""The mark of a page that only an administrator sees, though it changes nothing."""
+FOR_ADMINISTRATORS = {"administrator": True}
+"""The mark of a route that a reader's token may not even read."""
 
 NEEDS_TOKEN: list[dict[str, list[str]]] = [{"token": []}]
 """What the schema says of all the others."""
@@ -59,9 +59,9 @@ def let_in(connection: Connection, handler: BaseRouteHandler) -> None:
     connection.scope["state"][_VISITOR] = visitor
     if visitor.limits is not None and not handler.opt.get("limited"):
         raise PermissionDeniedException("this token sees some calls only, and this tells of more")
-    if handler.opt.get("administrators") and visitor.role != "administrator":
-        raise PermissionDeniedException("this is for administrators: use an administrator's token")
     if connection.scope.get("method") in SAFE_METHODS:
+        if handler.opt.get("administrator") and visitor.role != "administrator":
+            raise PermissionDeniedException("only an administrator's token may read this")
         return
     if visitor.by != "token" and not is_from_our_page(connection):
         raise PermissionDeniedException("a browser may change something only from a page of this console")

@@ -10,7 +10,7 @@ from litestar.enums import RequestEncodingType
 from litestar.params import BodyKwarg, PathParameter, QueryParameter
 
 from onhook.cdr.limits import Limits
-from onhook.console.access import ADMINISTRATORS
+from onhook.console.access import FOR_ADMINISTRATORS
 from onhook.console.page import AnyRequest, page
 from onhook.console.parameters import ReaderZone
 from onhook.console.records import SEQ_MAX
@@ -41,7 +41,7 @@ class Named(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-@get("/people", opt=ADMINISTRATORS, include_in_schema=False)
+@get("/people", opt=FOR_ADMINISTRATORS, include_in_schema=False)
 async def people_page(request: AnyRequest, rooms: Handed, reader_zone: ReaderZone) -> Response[str]:
     """People, tokens and sessions."""
     return _all(request, rooms, reader_zone)
@@ -120,7 +120,7 @@ async def end_session(
     return _all(request, rooms, reader_zone, told="That browser is signed out.")
 
 
-@get("/audit", opt=ADMINISTRATORS, include_in_schema=False)
+@get("/audit", opt=FOR_ADMINISTRATORS, include_in_schema=False)
 async def audit_page(
     request: AnyRequest, rooms: Handed, reader_zone: ReaderZone, before: Before = None
 ) -> Response[str]:

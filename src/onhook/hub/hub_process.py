@@ -30,6 +30,7 @@ from onhook.hub.serving import serving
 from onhook.hub.sinks import all_sinks
 from onhook.hub.store_calls import StoreCalls
 from onhook.hub.storing import store_at
+from onhook.hub.webhooks import AppWebhooks
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
 from onhook.settings.settings import Settings
@@ -76,7 +77,13 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         async with serving(app, config.console) as served:
             projecting = asyncio.create_task(projector.run(feed.announce), name="projector")
             carrying = asyncio.create_task(courier.run(), name="courier")
-            exchange = ExchangeKeeper(config, settings, StoreCalls(store, feed, settings, config), clock)
+            exchange = ExchangeKeeper(
+                config,
+                settings,
+                StoreCalls(store, feed, settings, config),
+                clock,
+                AppWebhooks(settings, all_sinks(config), clock),
+            )
             await exchange.begin()
             keeping = asyncio.create_task(exchange.keep(), name="exchange")
             address = str(Address(config.console.host, served.port))
