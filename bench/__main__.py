@@ -5,7 +5,7 @@ Without `--big` it takes some minutes, with it half an hour and some 15 GB of di
 
 import argparse
 
-from bench import exchange, intake, projector, store
+from bench import console, exchange, intake, projector, store
 from bench.table import table
 
 RECORDS = 1_000_000
@@ -19,7 +19,17 @@ def main() -> None:
     parser.add_argument("--big", action="store_true", help="ten million records and reports")
     big = parser.parse_args().big
     records = RECORDS_BIG if big else RECORDS
-    print(table([*intake.run(big=big), *projector.run(PROJECTED), *exchange.run(), *store.run(records)]))
+    print(
+        table(
+            [
+                *intake.run(big=big),
+                *projector.run(PROJECTED),
+                *exchange.run(),
+                *store.run(records),
+                *console.run(records),
+            ]
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -131,6 +131,8 @@ async def test_hostile_names_are_text(house: House, chromium_path: str) -> None:
     )
     await house.report([details(moments[8], call_id=f"{evil[:40]}/../x") for evil in HOSTILE])
     await house.report_bodies([f'{{"type":30012,"sn":"{SN}","msg":"<script>{{"}}'.encode()])
+    house.settings.notes.write(SN, f"{HOSTILE[0][:40]}/../x", HOSTILE[0], "<b>x</b>", who=HOSTILE[1][:60], at=1)
+    house.settings.searches.keep(HOSTILE[0][:60], "/calls?q=x", who=HOSTILE[1])
     await house.ledger.count(
         {Mark("unknown_sn", evil[:60], evil[:60]): 1 for evil in HOSTILE}, house.clock.microseconds()
     )
@@ -139,12 +141,22 @@ async def test_hostile_names_are_text(house: House, chromium_path: str) -> None:
         await expect(page.locator("tr.call")).to_have_count(2 * len(HOSTILE))
         await expect(page.locator("tr.call", has_text=HOSTILE[0]).first).to_be_visible()
         links = await page.locator("tr.call .time a").evaluate_all("links => links.map(link => link.href)")
-        for link in [*links, f"{house.url}/attention", f"{house.url}/calls?q={HOSTILE[0]}"]:
+        others = (
+            "attention",
+            "reports?of=callers",
+            "reports?of=trunks",
+            "reports?of=unreturned",
+            "people",
+            "pbxs",
+            "audit",
+        )
+        searched = f"{house.url}/calls?q={HOSTILE[0]}"
+        for link in [*links, searched, *(f"{house.url}/{other}" for other in others)]:
             answer = await page.goto(link)
             assert answer is not None
             assert answer.status == 200, link
             assert await page.title() != "owned"
-        assert await page.locator("main script, main img").count() == 0
+            assert await page.locator("main script, main img").count() == 0, link
 
 
 @pytest.mark.parametrize(
@@ -307,3 +319,24 @@ def test_made_up_calls_are_whole() -> None:
     """What the tests make up is what the rules would make: Alice speaks with Bob."""
     made = call(record(call_from=ALICE))
     assert (made.status, made.answered_by, made.talk_duration) == ("ANSWERED", "1002", 14)
+
+
+async def test_a_picture_leads_to_its_calls(house: House, chromium_path: str) -> None:
+    """By keyboard from the menu to a report and by its table to the calls; the picture is drawn, a bar is a link."""
+    await house.report([details(moment) for moment in some_calls()])
+    async with visiting(house, chromium_path) as visit:
+        page = visit.page
+        await page.get_by_role("link", name="Reports").focus()
+        await page.keyboard.press("Enter")
+        await page.get_by_role("link", name="Top callers").focus()
+        await page.keyboard.press("Enter")
+        await expect(page.locator("figure[data-drawn] canvas")).to_be_visible()
+        await page.locator("table.figures tbody a").first.focus()
+        await page.keyboard.press("Enter")
+        await expect(page).to_have_url(re.compile("/calls\\?.*caller=1001"))
+        await expect(page.locator("tr.call")).to_have_count(12)
+        await page.go_back()
+        box = await page.locator("figure[data-drawn] canvas").bounding_box()
+        assert box
+        await page.mouse.click(box["x"] + box["width"] / 3, box["y"] + box["height"] * 0.4)
+        await expect(page).to_have_url(re.compile("/calls\\?.*caller=1001"))

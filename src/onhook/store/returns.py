@@ -26,7 +26,7 @@ spoken AS (
     UNION ALL
     SELECT {_LINE.format(number="to_number")}, started_at, sn, call_id FROM calls WHERE {{seen}} AND {_ANSWERED}
 ),
-judged AS (
+judged AS MATERIALIZED (
     SELECT missed.*, spoken.sn AS by_sn, spoken.call_id AS by_call_id, spoken.started_at AS returned_at
     FROM missed ASOF LEFT JOIN (
         SELECT line, started_at, min(ROW(sn, call_id)) AS first_call, first_call[1] AS sn, first_call[2] AS call_id
@@ -34,12 +34,14 @@ judged AS (
     ) AS spoken ON missed.line = spoken.line AND missed.started_at < spoken.started_at
 )
 """
-_COUNTS = "SELECT count(*), count(by_sn), count(*) FILTER (line = '') FROM judged"
-_LIST = f"""
-SELECT {", ".join(f"judged.{name.strip()}" for name in _MISSED_COLUMNS.split(","))}, by_sn, by_call_id, returned_at,
-    (SELECT coalesce(call_from, from_number) FROM legs WHERE legs.call_key = judged.call_key AND legs.sn = judged.sn
-        AND legs.call_id = judged.call_id AND place = 0) AS call_from
-FROM judged WHERE {{kind}} ORDER BY judged.started_at DESC, judged.sn, judged.call_id LIMIT {{limit}}
+_ANSWER = f"""
+SELECT counts.*, listed.* FROM (SELECT count(*), count(by_sn), count(*) FILTER (line = '') FROM judged) AS counts
+LEFT JOIN (
+    SELECT {", ".join(f"judged.{name.strip()}" for name in _MISSED_COLUMNS.split(","))}, by_sn, by_call_id, returned_at,
+        (SELECT coalesce(call_from, from_number) FROM legs WHERE legs.call_key = judged.call_key
+            AND legs.sn = judged.sn AND legs.call_id = judged.call_id AND place = 0) AS call_from
+    FROM judged WHERE {{kind}} ORDER BY judged.started_at DESC, judged.sn, judged.call_id LIMIT {{limit}}
+) AS listed ON true ORDER BY listed.started_at DESC, listed.sn, listed.call_id
 """
 
 
@@ -48,18 +50,17 @@ def missed(connection: duckdb.DuckDBPyConnection, where: Filter, limit: int, *, 
     if not 1 <= limit <= PAGE_MAX:
         raise UsageError(f"a page has 1 to {PAGE_MAX} rows, not {limit}", where="limit", todo="ask for fewer")
     condition = for_calls(where)
-    question = _QUESTION.format(test=condition.sql, seen=_seen(where).sql)
-    values = condition.values
-    (counts,) = connection.execute(question + _COUNTS, values).fetchall()
     kind = "by_sn IS NOT NULL" if is_returned else "by_sn IS NULL AND line <> ''"
-    rows = connection.execute(question + _LIST.format(kind=kind, limit=limit), values).fetchall()
-    everything, returned, anonymous = counts
+    question = _QUESTION.format(test=condition.sql, seen=_seen(where).sql) + _ANSWER.format(kind=kind, limit=limit)
+    rows = connection.execute(question, condition.values).fetchall()
+    # There is a row of counts also where nothing is listed beside them.
+    everything, returned, anonymous = rows[0][:3]
     return MissedCalls(
         missed=everything,
         returned=returned,
         unreturned=everything - returned - anonymous,
         anonymous=anonymous,
-        data=[_missed_call(row) for row in rows],
+        data=[_missed_call(row[3:]) for row in rows if row[3] is not None],
     )
 
 
