@@ -35,3 +35,24 @@ def test_a_pbx_without_a_secret_cannot_be_made_to_sign(onhook: Command) -> None:
     assert onhook("pbx", "change", "Office", "--signed")[0] == 2
     assert onhook("pbx", "secret", "add", "Office", "--secret", "first-secret")[0] == 0
     assert onhook("pbx", "change", "Office", "--signed")[0] == 0
+
+
+OLD = ("pbx", "add", "Old office", "--sn", "369451090405", "--dialect", "newcdr")
+
+
+def test_a_pbx_that_cannot_sign_is_told_by_its_place(onhook: Command) -> None:
+    """An address or a secret path is asked for, and the path is shown to nobody."""
+    code, _, error = onhook(*OLD)
+    assert (code, "--from" in error) == (2, True)
+    assert onhook(*OLD, "--from", "192.0.2.7", "--path", "/3kFz0qLrB7xN9sVe")[0] == 0
+    assert onhook("pbx", "change", "Old office", "--from", "192.0.2.8")[0] == 0
+    _, out, _ = onhook("pbx", "list")
+    assert "192.0.2.8, a secret path" in out
+    assert "3kFz0qLrB7xN9sVe" not in out
+
+
+def test_a_dialect_that_nobody_speaks_is_refused(onhook: Command) -> None:
+    """With those that there are; and one that signs has no place."""
+    code, _, error = onhook(*ADD, "--dialect", "3cx")
+    assert (code, "yeastar, newcdr" in error) == (2, True)
+    assert onhook(*ADD, "--from", "192.0.2.7")[0] == 2

@@ -39,7 +39,7 @@ RAW_REPORTS_MAX = 50
 KEPT_WORDS = frozenset({"kept", "repeat", "unreadable"})
 """The intake's words for what is in the ledger; all others are for what is counted and nothing else."""
 
-STRANGER_WORDS = frozenset({"unknown_sn", "wrong_signature", "no_signature"})
+STRANGER_WORDS = frozenset({"unknown_sn", "wrong_signature", "no_signature", "wrong_place"})
 """The intake's words for knocks that a person should look at: a wrong secret, or a PBX that nobody declared."""
 
 ALWAYS_SHOWN = frozenset({"number", "since", "status"})

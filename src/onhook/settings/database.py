@@ -104,6 +104,13 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX attempts_by_delivery ON attempts (delivery_id);
     """,
+    """
+    CREATE TABLE places (
+        sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
+        addresses TEXT NOT NULL,
+        path TEXT NOT NULL
+    ) STRICT;
+    """,
 )
 """One step each, in order; `PRAGMA user_version` counts those that were done."""
 
