@@ -13,6 +13,7 @@ from onhook.cdr.details import DETAIL_FIELDS, CallDetails
 from onhook.errors import Unreadable, UsageError
 from onhook.pbx.dialect import Glance, Kind
 from onhook.pbx.members import decoded, details_of, key_of, key_of_bytes, text_or_empty, unreadable
+from onhook.pbx.yeastar.rows import ROW_LABEL, ROW_START, members_to_compare, read_row
 from onhook.pbx.yeastar.usual import read_usual
 
 EVENT_TYPE = 30012
@@ -56,6 +57,8 @@ class Yeastar:
         if not isinstance(envelope, dict):
             return _glance_at_text(body)
         sn = text_or_empty(envelope.get("sn"))
+        if body.startswith(ROW_START):
+            return Glance("details", sn, ROW_LABEL, key_of(sn, members_to_compare(envelope)))
         kind, label = _kind_of(envelope)
         if kind != "details":
             return Glance(kind, sn, label, key_of_bytes(body))
@@ -66,6 +69,8 @@ class Yeastar:
 
     def read(self, body: bytes) -> list[CallDetails]:
         """The call details that a body says. Raises `Unreadable` with the reason."""
+        if body.startswith(ROW_START):
+            return _read_row(body)
         return [read_usual(body) or read_thoroughly(body)]
 
     def write(self, details: CallDetails, sn: str, profile: str) -> bytes:
@@ -80,6 +85,13 @@ class Yeastar:
         envelope: dict[str, Any] = {"sn": sn, "type": EVENT_TYPE} if shape.sn_first else {"type": EVENT_TYPE, "sn": sn}
         envelope["msg"] = members if shape.msg_is_object else msgspec.json.encode(members).decode()
         return msgspec.json.encode(envelope)
+
+
+def _read_row(body: bytes) -> list[CallDetails]:
+    envelope = decoded(body)
+    if not isinstance(envelope, dict):
+        raise unreadable("the row is no JSON")
+    return read_row(envelope)
 
 
 def read_thoroughly(body: bytes) -> CallDetails:
