@@ -15,6 +15,7 @@ import msgspec
 from onhook.cdr.details import CallDetails
 from onhook.cdr.offset import call_epoch, offset_between, offset_from_uid, wall_clock
 from onhook.errors import Unreadable
+from onhook.pbx.link import Facts
 from onhook.pbx.members import details_of, unreadable
 
 ROW_START = b'{"type":"row",'
@@ -116,6 +117,16 @@ def read_row(envelope: Mapping[str, Any]) -> list[CallDetails]:
     order = order_of(str(envelope.get("date_format", "")))
     legs = list(_stages(row, detail)) or [row]
     return [details_of(_members(leg, order)) for leg in legs]
+
+
+def begun_at(row: Mapping[str, Any], facts: Facts) -> int | None:
+    """When the call of a row of the list began, in Unix seconds by the PBX's clock; None where it does not tell."""
+    seconds = _seconds(row.get("timestamp"))
+    if seconds:
+        return seconds
+    could_be = dict(_readings(str(row.get("time", ""))[:TIME_CHARACTERS_MAX].strip()))
+    local = could_be.get("ymd") or could_be.get(order_of(facts.date_format))
+    return None if local is None else round((local - _EPOCH).total_seconds()) - (facts.offset_seconds or 0)
 
 
 def order_of(date_format: str) -> str:

@@ -1,0 +1,144 @@
+"""The contract of talking to a PBX: what to ask and when, as pure values and machines; shells do the asking.
+
+Laws: nothing here waits, reads a clock or opens a socket. Moments are Unix seconds that the caller hands in. What is
+secret (tokens, client secrets) is in no `repr`.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+Trouble = Literal["token", "later", "full", "person", "refused", "missing", "wrong", "parameter", "garbage"]
+"""What an answer that is no success means: the token ended; try again later; too many tokens; a person must act; the
+credentials are refused; this firmware has no such interface; the request was wrong; a parameter was; it makes no sense.
+"""
+
+Members = Mapping[str, Any]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to the PBX's web API. `body` is JSON for a POST. The token is added by whoever sends it."""
+
+    method: Literal["GET", "POST"] = "GET"
+    path: str
+    query: Mapping[str, str] = {}
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Request({self.method} {self.path})"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the PBX answered: its code, where that is no success what it means, and the members of the object."""
+
+    errcode: int
+    trouble: Trouble | None = None
+    text: str = ""
+    members: Members = {}
+    body: bytes = b""
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the PBX's list, as wrapped rows that its dialect reads; `done_until` is how far this reading has come."""
+
+    rows: Sequence[bytes]
+    done_until: int
+
+
+class Whose(msgspec.Struct, frozen=True, kw_only=True):
+    """A question to whoever keeps calls: under which `call_id` the calls with these `uid`s are known."""
+
+    uids: Sequence[str]
+    window: "Window"
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """How reading the list ended: how many rows there were, how many the PBX counts, and what was wrong, or empty."""
+
+    rows: int
+    counted: int
+    trouble: str = ""
+
+
+Said = Answer | Mapping[str, str] | None
+"""To a request its answer, to `Whose` ids by `uid`, to a page nothing."""
+
+Listing = Generator[Request | Whose | Page, Said, Listed]
+"""Reading the list. Raises `OnhookError` where it cannot go on."""
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the PBX tells of itself. `clock` is its time in Unix seconds, `offset_seconds` its wall clock against UTC;
+    either is None where it does not tell."""
+
+    firmware: str = ""
+    sn: str = ""
+    date_format: str = ""
+    time_format: str = ""
+    clock: int | None = None
+    offset_seconds: int | None = None
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """Which calls are asked for, by when they began: Unix seconds by the PBX's clock; `until` is not included."""
+
+    since: int
+    until: int
+
+
+class Push(Protocol):
+    """One push channel, from its opening on. Fed with texts and the time; says what to send, and whether it lives."""
+
+    deadline: float
+    """When `tick` must be called next."""
+
+    trouble: str
+    """Why the channel is no good any more; empty while it is."""
+
+    alive_since: float | None
+    alive_until: float | None
+    """Between these the channel was proven to deliver; None before it was."""
+
+    def opened(self, now: float) -> Sequence[str]:
+        """The socket is open: what to send."""
+        ...
+
+    def hear(self, text: str, now: float) -> bytes | None:
+        """A text has come: the event in it, or None."""
+        ...
+
+    def tick(self, now: float) -> Sequence[str]:
+        """Time has passed: what to send."""
+        ...
+
+
+class Link(Protocol):
+    """How to talk to one kind of PBX. Names are resolved by the caller, who knows its address."""
+
+    push_path: str
+    """Where the push channel is opened; the token goes into the query."""
+
+    def read_answer(self, status: int, body: bytes) -> Answer:
+        """What an answer to a request says; whatever the bytes, it returns."""
+        ...
+
+    def ask_facts(self) -> Request:
+        """What is asked to learn of the PBX itself."""
+        ...
+
+    def read_facts(self, answer: Answer) -> Facts:
+        """And what the answer to that tells."""
+        ...
+
+    def push(self) -> Push:
+        """A new push channel."""
+        ...
+
+    def listing(self, sn: str, window: Window, facts: Facts, *, rows_max: int) -> Listing:
+        """Read the list of calls that began in a window; no page is asked to have more rows than `rows_max`."""
+        ...
+
+    def count(self, window: Window, facts: Facts) -> Generator[Request | Whose | Page, Said, int | None]:
+        """How many rows the PBX counts in a window; None where it does not tell."""
+        ...
