@@ -43,16 +43,16 @@ def _trouble(seq: int, call: tuple[str, str], due_at: int = 0, attempt: Try | No
     )
 
 
-def _settle(deliveries: Deliveries, **changes: Any) -> None:
+def _settle(deliveries: Deliveries, **changes: Any) -> set[tuple[str, str]]:
     values: dict[str, Any] = {
         "subscription_id": 1, "cursors": {}, "ended": (), "troubles": (), "retried": (), "delivered": 0, "failed": 0,
         "failing_since": None, "hastens": False, "at": NOW,
     }  # fmt: skip
-    deliveries.settle(Settlement(**(values | changes)))
+    return deliveries.settle(Settlement(**(values | changes)))
 
 
-def _retried(number: int, state: Any = "delivered") -> Retried:
-    return Retried(delivery_id=number, state=state, due_at=NOW + 9, attempts=2, attempt=_try())
+def _retried(number: int, state: Any = "delivered", call: tuple[str, str] = ALICE_CALL) -> Retried:
+    return Retried(delivery_id=number, call=call, state=state, due_at=NOW + 9, attempts=2, attempt=_try())
 
 
 def test_of_each_call_only_the_first_has_its_turn(settings: Settings) -> None:
@@ -65,7 +65,7 @@ def test_of_each_call_only_the_first_has_its_turn(settings: Settings) -> None:
     assert [one.seq for one in deliveries.due(1, NOW, 9)] == []
     assert deliveries.next_due_at(1) == NOW + 1
     assert [one.seq for one in deliveries.due(1, NOW + 5, 9)] == [3, 1]
-    _settle(deliveries, retried=[_retried(1, "parked"), _retried(3)])
+    assert _settle(deliveries, retried=[_retried(1, "parked"), _retried(3, call=BOB_CALL)]) == {BOB_CALL}
     (due,) = deliveries.due(1, NOW, 9)
     assert (due.seq, due.body, due.attempts, due.call) == (2, b"{2}", 0, ALICE_CALL)
     assert deliveries.waiting_calls(1) == {ALICE_CALL}
@@ -123,7 +123,9 @@ def test_attempts_are_shown_and_bounded(settings: Settings) -> None:
     deliveries = settings.deliveries
     _settle(deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try(NOW))])
     for n in range(ATTEMPTS_KEPT + 5):
-        retried = Retried(delivery_id=1, state="waiting", due_at=NOW, attempts=n, attempt=_try(NOW + n + 1))
+        retried = Retried(
+            delivery_id=1, call=ALICE_CALL, state="waiting", due_at=NOW, attempts=n, attempt=_try(NOW + n + 1)
+        )
         _settle(deliveries, retried=[retried])
     attempts = deliveries.attempts(1)
     assert len(attempts) == ATTEMPTS_KEPT

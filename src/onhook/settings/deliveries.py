@@ -102,6 +102,7 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
     """A row that was tried again: what is to become of it."""
 
     delivery_id: int
+    call: CallKey
     state: DeliveryState
     due_at: int
     attempts: int
@@ -181,8 +182,11 @@ class Deliveries:
         waiting, oldest = found.get("waiting", (0, None))
         return Standing(waiting=waiting, parked=found.get("parked", (0, None))[0], oldest_at=oldest)
 
-    def settle(self, one: Settlement) -> None:
-        """Note all of it, durably, or nothing. Raises `Unavailable`."""
+    def settle(self, one: Settlement) -> set[CallKey]:
+        """Note all of it, durably, or nothing; calls that were retried and of which nothing waits any more.
+
+        Raises `Unavailable`.
+        """
         with self._database.transaction():
             for trouble in one.troubles:
                 self._add(one.subscription_id, trouble)
@@ -201,6 +205,7 @@ class Deliveries:
             )
             if one.retried:
                 self._forget_delivered(one.subscription_id)
+            return {call for call in {retried.call for retried in one.retried} if not self._waits(one, call)}
 
     # -- for people
 
@@ -305,6 +310,14 @@ class Deliveries:
             " (SELECT attempt_id FROM attempts WHERE delivery_id = ?1 ORDER BY attempt_id DESC LIMIT 1 OFFSET ?2)",
             (delivery_id, ATTEMPTS_KEPT),
         )
+
+    def _waits(self, one: Settlement, call: CallKey) -> bool:
+        rows = self._database.rows(
+            "SELECT 1 FROM deliveries WHERE subscription_id = ? AND state = 'waiting' AND sn = ? AND call_id = ?"
+            " LIMIT 1",
+            (one.subscription_id, *call),
+        )
+        return bool(rows)
 
     def _hasten(self, subscription_id: int, at: int) -> None:
         self._database.write(
