@@ -6,9 +6,17 @@ import msgspec
 import typer
 
 from onhook.cdr.plan import NumberPlan, parse_plan
-from onhook.cli import pbx_secrets
+from onhook.cli import pbx_apis, pbx_secrets
 from onhook.cli.formats import UNKNOWN, show_table
 from onhook.cli.options import DataOption
+from onhook.cli.pbx_apis import (
+    ApiOption,
+    ClientIdOption,
+    ClientSecretFileOption,
+    ClientSecretOption,
+    FingerprintOption,
+    GivenApi,
+)
 from onhook.cli.pbx_secrets import Name, SecretFileOption, SecretOption, secret_text
 from onhook.cli.settings import open_settings
 from onhook.clock import SystemClock
@@ -20,6 +28,7 @@ from onhook.settings.settings import Settings
 
 app = typer.Typer(add_completion=False, help="Say which PBXs may report.", epilog="Example: onhook pbx list")
 app.add_typer(pbx_secrets.app, name="secret")
+app.command("trust", epilog="Example: onhook pbx trust Office")(pbx_apis.trust)
 
 DialectOption = Annotated[
     str, typer.Option("--dialect", metavar="DIALECT", help="How it speaks: yeastar, or newcdr for S-Series and Cloud.")
@@ -67,6 +76,11 @@ def add(
     dialect: DialectOption = DIALECT_DEFAULT,
     addresses: FromOption = None,
     path: PathOption = None,
+    api: ApiOption = None,
+    client_id: ClientIdOption = None,
+    client_secret: ClientSecretOption = None,
+    client_secret_file: ClientSecretFileOption = None,
+    fingerprint: FingerprintOption = None,
     zone: PbxZoneOption = None,
     ivr: IvrOption = None,
     queue: QueueOption = None,
@@ -80,6 +94,7 @@ def add(
     if unsigned and text is not None:
         raise UsageError("a PBX is unsigned or has a secret", todo="leave one of the two out")
     _check_dialect(dialect)
+    reached = GivenApi(api, client_id, client_secret, client_secret_file, fingerprint).over(None)
     place = checked_place(addresses or (), path)
     with open_settings(data, makes=True) as settings:
         pbx = settings.add_pbx(
@@ -91,6 +106,7 @@ def add(
             is_unsigned=unsigned,
             plan=plan,
             place=place,
+            api=reached,
             at=SystemClock().microseconds(),
         )
     print(f"{pbx.name} ({pbx.sn}) may report now.")
@@ -105,13 +121,14 @@ def list_pbxs(data: DataOption = None) -> None:
                 pbx.name,
                 pbx.sn,
                 _told_by(pbx, settings.places.of(pbx.sn)),
+                api.url if (api := settings.apis.of(pbx.sn)) else UNKNOWN,
                 pbx.zone or UNKNOWN,
                 ", ".join(f"{one.secret_id} {one.label}" for one in settings.secrets(pbx.sn)) or UNKNOWN,
                 f"{pbx.created_at:%Y-%m-%d}",
             ]
             for pbx in settings.pbxs()
         ]
-    show_table(rows, ("name", "sn", "told by", "zone", "secrets", "since"))
+    show_table(rows, ("name", "sn", "told by", "api", "zone", "secrets", "since"))
 
 
 @app.command("remove", epilog="Example: onhook pbx remove Office")
@@ -135,6 +152,11 @@ def change(
     ] = None,
     addresses: FromOption = None,
     path: PathOption = None,
+    api: ApiOption = None,
+    client_id: ClientIdOption = None,
+    client_secret: ClientSecretOption = None,
+    client_secret_file: ClientSecretFileOption = None,
+    fingerprint: FingerprintOption = None,
     ivr: IvrOption = None,
     queue: QueueOption = None,
     ring_group: RingGroupOption = None,
@@ -147,14 +169,18 @@ def change(
     if signed is not None:
         changes["is_unsigned"] = not signed
     place = checked_place(addresses or (), path)
-    if not changes and not ranges and not place:
-        raise UsageError("nothing is to be changed", todo="give a new name, zone, place or range of numbers")
+    given_api = GivenApi(api, client_id, client_secret, client_secret_file, fingerprint)
+    if not changes and not ranges and not place and not any(msgspec.structs.astuple(given_api)):
+        raise UsageError("nothing is to be changed", todo="give a new name, zone, place, API or range of numbers")
     with open_settings(data) as settings:
         pbx = settings.pbx(name)
         if signed and not pbx.secrets:
             raise UsageError(f"{pbx.name} has no secret to sign with", todo="`onhook pbx secret add` adds one")
         if place:
             _change_place(settings, pbx, place)
+        reached = given_api.over(settings.apis.of(pbx.sn))
+        if reached is not None:
+            settings.apis.put(pbx.sn, reached)
         changes["plan"] = _changed_plan(pbx.plan, ranges)
         pbx = settings.change_pbx(name, changes)
     print(f"{pbx.name} ({pbx.sn}) is changed; `onhook rebuild` reads its earlier calls anew.")
@@ -169,7 +195,7 @@ def _check_dialect(dialect: str) -> None:
 def _told_by(pbx: Pbx, place: Place) -> str:
     """By what one knows that a report is its own; the path is a secret."""
     if not place:
-        return "nothing" if pbx.is_unsigned else "signature"
+        return "nothing" if pbx.is_unsigned else "signature" if pbx.secrets else UNKNOWN
     return ", ".join([*place.addresses, *(["a secret path"] if place.path else [])])
 
 

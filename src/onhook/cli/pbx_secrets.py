@@ -67,9 +67,13 @@ def secret_text(secret: str | None, file: str | None) -> str | None:
         return None if secret is None else checked_secret(secret)
     if secret is not None:
         raise UsageError("the secret is given twice", todo="leave one of --secret and --secret-file out")
+    return checked_secret(text_of_file(file, SECRET_CHARACTERS_MAX))
+
+
+def text_of_file(file: str, characters_max: int) -> str:
+    """A secret from a file, or from standard input. Raises `UsageError`."""
     try:
         with sys.stdin if file == STDIN else Path(file).open() as source:
-            text = source.read(SECRET_CHARACTERS_MAX + 2).rstrip("\r\n")
+            return source.read(characters_max + 2).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the secret: {error}", where=file) from error
-    return checked_secret(text)

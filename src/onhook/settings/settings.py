@@ -12,6 +12,7 @@ import msgspec
 
 from onhook.cdr.plan import NumberPlan
 from onhook.errors import NotFound, UsageError
+from onhook.settings.apis import Api, Apis
 from onhook.settings.database import Database
 from onhook.settings.deliveries import Deliveries
 from onhook.settings.moments import moment
@@ -58,6 +59,7 @@ class Settings:
         self.subscriptions = Subscriptions(self._database)
         self.deliveries = Deliveries(self._database)
         self.places = Places(self._database)
+        self.apis = Apis(self._database)
 
     # -- PBXs
 
@@ -92,13 +94,16 @@ class Settings:
         is_unsigned: bool = False,
         plan: NumberPlan | None = None,
         place: Place = Place(),  # noqa: B008 - frozen
+        api: Api | None = None,
     ) -> Pbx:
-        """Declare a PBX. Without a secret it must be declared unsigned, on purpose, or be told by its place.
+        """Declare a PBX. Without a secret it must be declared unsigned, on purpose, be told by its place, or be
+        asked through its API.
 
         Raises `UsageError`.
         """
         name, sn, zone = checked_name(name), checked_sn(sn), checked_zone(zone)
-        check_can_be_told(dialect, place, has_secret=secret is not None, is_unsigned=is_unsigned)
+        if api is None:
+            check_can_be_told(dialect, place, has_secret=secret is not None, is_unsigned=is_unsigned)
         if secret is not None:
             checked_secret(secret)
         values = (sn, name, dialect, zone, is_unsigned, _plan_text(plan or NumberPlan()), at)
@@ -115,6 +120,8 @@ class Settings:
             if secret is not None:
                 self.add_secret(sn, secret, at=at)
             self.places.put(sn, place)
+            if api is not None:
+                self.apis.put(sn, api)
         return self.pbx(sn)
 
     def change_pbx(self, name: str, changes: dict[str, Any]) -> Pbx:
