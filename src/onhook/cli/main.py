@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "calls": "calls",
         "records": "records",
         "export": "export",
+        "subscribe": "subscribe",
         "quarantine": "quarantine",
         "simulate": "simulate",
         "doctor": "doctor",
