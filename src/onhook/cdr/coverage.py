@@ -39,12 +39,13 @@ class Stretch(msgspec.Struct, frozen=True):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of the PBX's list to its end: all calls that began in a window. One that broke off is none.
 
-    `since` is the window's start, by a right clock; its end is always later than `asked_at`, when reading began.
+    `since` is the window's start, by a right clock; its end is `until`, or later than `asked_at`, when reading began.
     `trouble` is empty where every row that the PBX counted was read and is kept.
     """
 
     since: datetime
     asked_at: datetime
+    until: datetime | None = None
     trouble: str = ""
 
 
@@ -52,6 +53,7 @@ def proven(comparison: Comparison) -> Stretch | None:
     """What a reading of the list proves: a complete stretch, or a gap that is named; None where it says nothing."""
     since = comparison.since + timedelta(seconds=CALL_SECONDS_MAX)
     until = comparison.asked_at - timedelta(seconds=SETTLE_SECONDS)
+    until = until if comparison.until is None else min(until, comparison.until)
     if since >= until:
         return None
     if comparison.trouble:

@@ -18,6 +18,7 @@ from onhook.delivery.courier import Courier, try_by_name
 from onhook.delivery.lane import Means
 from onhook.delivery.reading import Reading
 from onhook.errors import OnhookError
+from onhook.hub.care import Care, House, door_of
 from onhook.hub.child import Opened, run_child
 from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
@@ -54,6 +55,9 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         sinks=all_sinks(config),
         tell_trouble=_tell_sending_trouble,
     )
+    caring = Settings(config.settings_file)
+    accept = door_of(settings=caring, ledger=ledger, clock=clock)
+    care = Care(House(data=config.data, settings=caring, store=store, clock=clock, accept=accept))
     app = console_app(
         store=store,
         ledger=ledger,
@@ -70,14 +74,18 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         async with serving(app, config.console) as served:
             projecting = asyncio.create_task(projector.run(feed.announce), name="projector")
             carrying = asyncio.create_task(courier.run(), name="courier")
+            looking_after = asyncio.create_task(care.run(), name="care")
+            running = [projecting, carrying, looking_after]
             try:
-                yield Opened(str(Address(config.console.host, served.port)), (projecting, carrying, served.task))
+                yield Opened(str(Address(config.console.host, served.port)), (*running, served.task))
             finally:
                 feed.close()
-                projecting.cancel()
-                carrying.cancel()
-                await asyncio.wait([projecting, carrying])
+                for task in running:
+                    task.cancel()
+                await asyncio.wait(running)
+                await accept.close()
     finally:
+        caring.close()
         sending.close()
         await store.close()
         await ledger.close()

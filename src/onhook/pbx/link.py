@@ -39,6 +39,36 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
 
 
+Act = Literal["use", "login", "refresh", "revoke", "wait", "halt"]
+
+
+class Login(msgspec.Struct, frozen=True):
+    """Client id and client secret."""
+
+    client_id: str
+    client_secret: str
+
+    def __repr__(self) -> str:
+        return "Login()"
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do next about the tokens of a PBX.
+
+    Use this one, and ask again at `until`; send this request and report its answer; wait until then; or stop, and say
+    why.
+    """
+
+    act: Act
+    token: str = ""
+    request: Request | None = None
+    until: float = 0.0
+    why: str = ""
+
+    def __repr__(self) -> str:
+        return f"Step({self.act})"
+
+
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """Some of the PBX's list, as wrapped rows that its dialect reads; `done_until` is how far this reading has come."""
 
@@ -118,6 +148,30 @@ class Link(Protocol):
 
     push_path: str
     """Where the push channel is opened; the token goes into the query."""
+
+    def next_step(self, kept: str, login: Login, now: float) -> Step:
+        """What is to be done now, so that there is a token; `kept` is what is known of tokens, empty at first."""
+        ...
+
+    def begun(self, kept: str, step: Step, now: float) -> str:
+        """What is known before a request for a token is sent."""
+        ...
+
+    def heard(self, kept: str, step: Step, answer: Answer, now: float, chance: float) -> str:
+        """What is known after its answer; one that never came is `garbage`. `chance` from 0 to 1 spreads waits."""
+        ...
+
+    def refused(self, kept: str, token: str, now: float, chance: float) -> str:
+        """What is known after a token was refused."""
+        ...
+
+    def to_release(self, kept: str) -> Step | None:
+        """The revocation of a token that another has taken over from, where there is one."""
+        ...
+
+    def farewell(self, kept: str, now: float) -> Sequence[Step]:
+        """The revocations of all tokens."""
+        ...
 
     def read_answer(self, status: int, body: bytes) -> Answer:
         """What an answer to a request says; whatever the bytes, it returns."""

@@ -12,6 +12,7 @@ import msgspec
 
 from onhook.cdr.plan import NumberPlan
 from onhook.errors import NotFound, UsageError
+from onhook.settings.alarms import Alarms
 from onhook.settings.apis import Api, Apis
 from onhook.settings.database import Database
 from onhook.settings.deliveries import Deliveries
@@ -29,6 +30,7 @@ from onhook.settings.pbxs import (
     checked_zone,
 )
 from onhook.settings.places import Place, Places, check_can_be_told
+from onhook.settings.receiving import Receiving
 from onhook.settings.subscriptions import Subscriptions
 from onhook.settings.tokens import (
     ADMIN_NAME,
@@ -60,6 +62,8 @@ class Settings:
         self.deliveries = Deliveries(self._database)
         self.places = Places(self._database)
         self.apis = Apis(self._database)
+        self.receiving = Receiving(self._database)
+        self.alarms = Alarms(self._database)
 
     # -- PBXs
 

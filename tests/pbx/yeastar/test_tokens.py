@@ -5,14 +5,12 @@ from random import Random
 import msgspec
 import pytest
 
-from onhook.pbx.link import Answer
+from onhook.pbx.link import Answer, Login, Step
 from onhook.pbx.yeastar.answers import read_answer
 from onhook.pbx.yeastar.tokens import (
     FULL_WAIT_SECONDS,
     LIVE_MAX,
     RENEW_SECONDS,
-    Login,
-    Step,
     Tokens,
     begun,
     farewell,

@@ -1,9 +1,11 @@
 """How to talk to a P-Series, put together; see the contract, `pbx.link.Link`."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
-from onhook.pbx.link import Answer, Facts, Listing, Page, Request, Said, Whose, Window
-from onhook.pbx.yeastar import answers, listing
+import msgspec
+
+from onhook.pbx.link import Answer, Facts, Listing, Login, Page, Request, Said, Step, Whose, Window
+from onhook.pbx.yeastar import answers, listing, tokens
 from onhook.pbx.yeastar.answers import API
 from onhook.pbx.yeastar.session import YeastarPush
 
@@ -12,6 +14,24 @@ class YeastarLink:
     """Holds nothing: every call is about what it is given."""
 
     push_path = f"{API}subscribe"
+
+    def next_step(self, kept: str, login: Login, now: float) -> Step:
+        return tokens.next_step(_read(kept), login, now)
+
+    def begun(self, kept: str, step: Step, now: float) -> str:
+        return _written(tokens.begun(_read(kept), step, now))
+
+    def heard(self, kept: str, step: Step, answer: Answer, now: float, chance: float) -> str:
+        return _written(tokens.heard(_read(kept), step, answer, now, chance=chance))
+
+    def refused(self, kept: str, token: str, now: float, chance: float) -> str:
+        return _written(tokens.refused(_read(kept), token, now, chance=chance))
+
+    def to_release(self, kept: str) -> Step | None:
+        return tokens.to_release(_read(kept))
+
+    def farewell(self, kept: str, now: float) -> Sequence[Step]:
+        return tokens.farewell(_read(kept), now)
 
     def read_answer(self, status: int, body: bytes) -> Answer:
         return answers.read_answer(status, body)
@@ -30,3 +50,15 @@ class YeastarLink:
 
     def count(self, window: Window, facts: Facts) -> Generator[Request | Whose | Page, Said, int | None]:
         return listing.counting(listing.Source(sn="", facts=facts), window)
+
+
+def _read(kept: str) -> tokens.Tokens:
+    """What cannot be read was kept by another version: then nothing is known, which costs one login."""
+    try:
+        return msgspec.json.decode(kept, type=tokens.Tokens) if kept else tokens.Tokens()
+    except msgspec.DecodeError:
+        return tokens.Tokens()
+
+
+def _written(known: tokens.Tokens) -> str:
+    return msgspec.json.encode(known).decode()

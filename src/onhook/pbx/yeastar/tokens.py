@@ -7,11 +7,11 @@ process that was killed does not log in again.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from onhook.pbx.link import Answer, Request
+from onhook.pbx.link import Answer, Login, Request, Step
 from onhook.pbx.yeastar.answers import API
 
 LIVE_MAX = 2
@@ -39,18 +39,6 @@ REFUSALS_MAX = 2
 
 SOON_SECONDS = 60.0
 """A token that is refused so soon after it was given will not be better next time."""
-
-Act = Literal["use", "login", "refresh", "revoke", "wait", "halt"]
-
-
-class Login(msgspec.Struct, frozen=True):
-    """Client id and client secret."""
-
-    client_id: str
-    client_secret: str
-
-    def __repr__(self) -> str:
-        return "Login()"
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -82,19 +70,6 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str = ""
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do: use this token, send this request and report its answer, wait until then, or stop and say why."""
-
-    act: Act
-    token: str = ""
-    request: Request | None = None
-    until: float = 0.0
-    why: str = ""
-
-    def __repr__(self) -> str:
-        return f"Step({self.act})"
-
-
 def next_step(tokens: Tokens, login: Login, now: float) -> Step:
     """What is to be done now, so that there is a token to use."""
     tokens = without_ended(tokens, now)
@@ -102,8 +77,12 @@ def next_step(tokens: Tokens, login: Login, now: float) -> Step:
     if tokens.halted:
         return Step(act="halt", why=tokens.halted)
     if current is not None and current.until - now > RENEW_SECONDS:
-        return Step(act="use", token=current.token)
-    can_use = Step(act="use", token=current.token) if current is not None and current.until > now else None
+        return Step(act="use", token=current.token, until=current.until - RENEW_SECONDS)
+    can_use = (
+        Step(act="use", token=current.token, until=_later(tokens, now))
+        if current is not None and current.until > now
+        else None
+    )
     if now < tokens.retry_at:
         return can_use or Step(act="wait", until=tokens.retry_at, why=tokens.trouble)
     if live(tokens, now) >= LIVE_MAX:
@@ -206,6 +185,12 @@ def wait_seconds(failures: int, chance: float) -> float:
     (2.5, 5.0, 300.0)
     """
     return min(WAIT_SECONDS_MAX, WAIT_SECONDS_FIRST * 2.0 ** min(failures, 20)) * (0.5 + chance / 2)
+
+
+def _later(tokens: Tokens, now: float) -> float:
+    """When to ask again for a token that is about to end and cannot be renewed now."""
+    assert tokens.current is not None
+    return min(tokens.current.until, max(tokens.retry_at, now + WAIT_SECONDS_FIRST))
 
 
 def _given(tokens: Tokens, grant: Grant) -> Tokens:
