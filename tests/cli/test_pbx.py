@@ -128,6 +128,16 @@ def test_a_pbx_without_an_api_cannot_be_trusted(onhook: Command) -> None:
     assert "--client-id" in error
 
 
+def test_a_silence_is_a_number_of_minutes_or_a_word(onhook: Command) -> None:
+    """All else is refused in one sentence."""
+    assert onhook(*ADD)[0] == 0
+    for word in ("30", "never", "auto"):
+        assert onhook("pbx", "change", "Office", "--silence", word)[0] == 0
+    for word in ("0", "soon", "99999999"):
+        code, _, error = onhook("pbx", "change", "Office", "--silence", word)
+        assert (code, "never or auto" in error) == (2, True)
+
+
 @contextmanager
 def tls_server() -> Iterator[int]:
     """A port that shows a self-signed certificate, and says nothing."""

@@ -1,8 +1,9 @@
 """A made-up PBX with a real socket: its web API as PROTOCOL.md 5 to 7 has it, and all that can go wrong with it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import msgspec
@@ -126,6 +127,22 @@ async def made_up_pbx() -> AsyncIterator[Face]:
     finally:
         await face.cut()
         await runner.cleanup()
+
+
+@contextmanager
+def pbx_in_a_thread() -> Iterator[Face]:
+    """The same for tests that do not run in an event loop."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    house = made_up_pbx()
+    try:
+        yield asyncio.run_coroutine_threadsafe(house.__aenter__(), loop).result(10)
+    finally:
+        asyncio.run_coroutine_threadsafe(house.__aexit__(None, None, None), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
 
 
 async def holds(is_so: Callable[[], bool], seconds: float = 10.0) -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from onhook.cdr.contact import AlarmKind, Contact, Progress
+from onhook.cdr.contact import AlarmKind, Contact, Outcome, Progress, Wish
 from onhook.cdr.coverage import Stretch
 from onhook.cdr.details import CallDetails
 from onhook.cdr.identity import RecordKey, record_key
@@ -52,6 +52,8 @@ class Memory:
         self.begun: Progress | None = None
         self.alarms: dict[AlarmKind, str] = {}
         self.offset: int | None = None
+        self.wished: Wish | None = None
+        self.outcome: Outcome | None = None
         self.counts: dict[datetime, int] = {}
 
     @asynccontextmanager
@@ -81,6 +83,12 @@ class Memory:
 
     def keep_progress(self, progress: Progress | None) -> None:
         self.begun = progress
+
+    def wish(self) -> Wish | None:
+        return self.wished
+
+    def end_wish(self, outcome: Outcome) -> None:
+        self.wished, self.outcome = None, outcome
 
     def sound(self, kind: AlarmKind, what: str, todo: str) -> None:
         assert todo

@@ -34,10 +34,18 @@ def test_an_api_is_kept_pinned_and_goes_with_its_pbx(settings: Settings) -> None
 
 def test_tokens_are_kept_until_the_api_is_changed(settings: Settings) -> None:
     """A person who changed something wants it tried anew."""
-    settings.apis.keep_tokens(SN, '{"halted":"blocked"}')
-    assert settings.apis.tokens(SN) == '{"halted":"blocked"}'
+    settings.apis.keep_tokens(SN, API, '{"halted":"","current":1}')
     settings.apis.put(SN, API)
-    assert settings.apis.tokens(SN) == settings.apis.tokens("nobody") == ""
+    assert settings.apis.tokens(SN, API) == '{"halted":"","current":1}', "nothing is different"
+    settings.apis.keep_tokens(SN, API, '{"halted":"blocked"}')
+    settings.apis.put(SN, API)
+    assert settings.apis.tokens(SN, API) == "", "a person has acted"
+    other = checked_api("https://pbx.office.example:8089", "our-client", "our-client-secret")
+    settings.apis.keep_tokens(SN, API, '{"halted":"","current":1}')
+    settings.apis.put(SN, other)
+    settings.apis.keep_tokens(SN, API, '{"halted":"","current":2}')
+    assert settings.apis.tokens(SN, API) is None
+    assert settings.apis.tokens(SN, other) == ""
 
 
 @pytest.mark.parametrize(

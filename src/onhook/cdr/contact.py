@@ -33,3 +33,27 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     asked_at: int
     from_us: int
     to_us: int | None = None
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """A back-fill that a person asked for: calls that began from `since` on, before `until` or up to now. Unix seconds.
+
+    `asked_at` tells one wish from the next.
+    """
+
+    since: int
+    until: int | None
+    asked_at: int
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How the back-fill ended that was wished for at `asked_at`, in records. `error` is empty where it was whole."""
+
+    asked_at: int
+    rows: int = 0
+    new: int = 0
+    changed: int = 0
+    same: int = 0
+    unreadable: int = 0
+    trouble: str = ""
+    error: str = ""

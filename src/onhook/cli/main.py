@@ -30,6 +30,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "records": "records",
         "export": "export",
         "subscribe": "subscribe",
+        "backfill": "backfill",
+        "coverage": "coverage",
         "quarantine": "quarantine",
         "simulate": "simulate",
         "doctor": "doctor",

@@ -51,12 +51,25 @@ PbxZoneOption = Annotated[
 ]
 
 
+SILENCE_MINUTES_MAX = 7 * 24 * 60
+"""A week: a PBX that is silent for longer has nothing to be learned from."""
+
+
 def _ranges(kind: str, default: str) -> Any:
     return typer.Option(
         f"--{kind}", metavar="RANGES", help="Its numbers, such as 6200-6299,7000.", show_default=default
     )
 
 
+SilenceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--silence",
+        metavar="MINUTES",
+        help="Alarm after so long a silence: a number, never, or auto.",
+        show_default=False,
+    ),
+]
 IvrOption = Annotated[str | None, _ranges("ivr", "6200-6299")]
 QueueOption = Annotated[str | None, _ranges("queue", "6400-6499")]
 RingGroupOption = Annotated[str | None, _ranges("ring-group", "6300-6399")]
@@ -157,6 +170,7 @@ def change(
     client_secret: ClientSecretOption = None,
     client_secret_file: ClientSecretFileOption = None,
     fingerprint: FingerprintOption = None,
+    silence: SilenceOption = None,
     ivr: IvrOption = None,
     queue: QueueOption = None,
     ring_group: RingGroupOption = None,
@@ -170,7 +184,7 @@ def change(
         changes["is_unsigned"] = not signed
     place = checked_place(addresses or (), path)
     given_api = GivenApi(api, client_id, client_secret, client_secret_file, fingerprint)
-    if not changes and not ranges and not place and not any(msgspec.structs.astuple(given_api)):
+    if not (changes or ranges or place or silence) and not any(msgspec.structs.astuple(given_api)):
         raise UsageError("nothing is to be changed", todo="give a new name, zone, place, API or range of numbers")
     with open_settings(data) as settings:
         pbx = settings.pbx(name)
@@ -181,6 +195,8 @@ def change(
         reached = given_api.over(settings.apis.of(pbx.sn))
         if reached is not None:
             settings.apis.put(pbx.sn, reached)
+        if silence is not None:
+            settings.receiving.keep_silence_minutes(pbx.sn, _silence_minutes(silence))
         changes["plan"] = _changed_plan(pbx.plan, ranges)
         pbx = settings.change_pbx(name, changes)
     print(f"{pbx.name} ({pbx.sn}) is changed; `onhook rebuild` reads its earlier calls anew.")
@@ -190,6 +206,20 @@ def _check_dialect(dialect: str) -> None:
     dialects = all_dialects()
     if dialect not in dialects:
         raise UsageError(f"no PBX speaks {dialect!r}", where="--dialect", todo=f"use one of {', '.join(dialects)}")
+
+
+def _silence_minutes(text: str) -> int | None:
+    """0 is never, None what the PBX's own traffic says."""
+    words = {"never": 0, "auto": None}
+    if text in words:
+        return words[text]
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= SILENCE_MINUTES_MAX):
+        raise UsageError(
+            f"{text[:20]!r} is no silence",
+            where="--silence",
+            todo=f"write 1 to {SILENCE_MINUTES_MAX} minutes, never or auto",
+        )
+    return int(text)
 
 
 def _told_by(pbx: Pbx, place: Place) -> str:

@@ -9,6 +9,7 @@ from onhook.config import Config
 from onhook.console import (
     assets,
     calls,
+    coverage,
     deliveries,
     export,
     health,
@@ -113,6 +114,10 @@ def _api() -> Router:
             pbxs.list_secrets,
             pbxs.add_secret,
             pbxs.remove_secret,
+            coverage.read_coverage,
+            coverage.list_alarms,
+            coverage.ask_for_backfill,
+            coverage.read_backfill,
             quarantine.list_quarantine,
             quarantine.read_quarantined,
             quarantine.retry_quarantined,

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from onhook.clock import Clock
-from onhook.errors import NotFound, OnhookError
+from onhook.errors import OnhookError
 from onhook.hub.dialects import all_dialects
 from onhook.hub.door import SettingsDoor
 from onhook.hub.links import all_links
@@ -75,7 +75,7 @@ async def cared_for(house: House, wanted: Wanted) -> AsyncIterator[Cared]:
     account = Account(
         link=all_links()[dialect],
         reached=Reached(url=api.url, login=Login(api.client_id, api.client_secret), fingerprint=api.fingerprint),
-        keeping=SettingsKeeping(settings=house.settings, data=house.data, sn=sn),
+        keeping=SettingsKeeping(settings=house.settings, data=house.data, sn=sn, api=api),
         clock=house.clock,
         chance=house.chance,
     )
@@ -116,14 +116,6 @@ class Care:
         finally:
             await self._end(list(self._tasks))
 
-    def of(self, sn: str, name: str) -> Cared:
-        """Who looks after a PBX. Raises `NotFound` where nobody does."""
-        self._house.settings.apis.needed(sn, name)
-        cared = self._cared.get(sn)
-        if cared is None:
-            raise NotFound(f"{name} is not looked after yet", todo="try again in a moment")
-        return cared
-
     async def _look(self) -> None:
         """Begin, end and begin again what people asked for."""
         try:
@@ -135,6 +127,8 @@ class Care:
             _tell_settings_trouble(error)
             return
         await self._end([sn for sn, (before, _) in self._tasks.items() if wanted.get(sn) != before])
+        for cared in self._cared.values():
+            cared.caretaker.look_for_wish()
         for sn, one in wanted.items():
             if sn not in self._tasks:
                 self._tasks[sn] = (one, asyncio.create_task(self._look_after(one), name=f"care of {sn}"))

@@ -25,6 +25,7 @@ from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
 from onhook.hub.rereading import Rereading
 from onhook.hub.serving import serving
+from onhook.hub.silence import SilenceWatch
 from onhook.hub.sinks import all_sinks
 from onhook.hub.storing import store_at
 from onhook.ledger.sqlite import SqliteLedger
@@ -57,6 +58,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     )
     caring = Settings(config.settings_file)
     accept = door_of(settings=caring, ledger=ledger, clock=clock)
+    silence = SilenceWatch(settings=caring, store=store, clock=clock)
     care = Care(House(data=config.data, settings=caring, store=store, clock=clock, accept=accept))
     app = console_app(
         store=store,
@@ -75,7 +77,8 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
             projecting = asyncio.create_task(projector.run(feed.announce), name="projector")
             carrying = asyncio.create_task(courier.run(), name="courier")
             looking_after = asyncio.create_task(care.run(), name="care")
-            running = [projecting, carrying, looking_after]
+            listening = asyncio.create_task(silence.run(), name="silence")
+            running = [projecting, carrying, looking_after, listening]
             try:
                 yield Opened(str(Address(config.console.host, served.port)), (*running, served.task))
             finally:

@@ -9,13 +9,15 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from onhook.cdr.contact import AlarmKind, Contact, Progress
+from onhook.cdr.contact import AlarmKind, Contact, Outcome, Progress, Wish
 from onhook.cdr.coverage import Stretch
 from onhook.cdr.filter import Filter
 from onhook.cdr.record import Record
 from onhook.clock import Clock
 from onhook.config import SECRET_FILE_MODE
+from onhook.errors import Unavailable
 from onhook.pbx.link import Window
+from onhook.settings.apis import Api
 from onhook.settings.settings import Settings
 from onhook.store.store import PAGE_MAX, Store
 
@@ -53,6 +55,15 @@ class SettingsNotes:
     def keep_progress(self, progress: Progress | None) -> None:
         self._settings.receiving.keep_progress(self._sn, progress)
 
+    def wish(self) -> Wish | None:
+        return self._settings.receiving.wish(self._sn)
+
+    def end_wish(self, outcome: Outcome) -> None:
+        self._settings.receiving.keep_outcome(self._sn, outcome)
+        wish = self.wish()
+        if wish is not None and wish.asked_at == outcome.asked_at:
+            self._settings.receiving.keep_wish(self._sn, None)
+
     def sound(self, kind: AlarmKind, what: str, todo: str) -> None:
         self._settings.alarms.sound(self._sn, kind, what, todo=todo, at=self._clock.microseconds())
 
@@ -72,9 +83,10 @@ class SettingsNotes:
 class SettingsKeeping:
     """See the contract, `intake.account.Keeping`: the tokens in `onhook.db`, a lock in the data directory."""
 
-    def __init__(self, *, settings: Settings, data: Path, sn: str) -> None:
+    def __init__(self, *, settings: Settings, data: Path, sn: str, api: Api) -> None:
         self._settings = settings
         self._sn = sn
+        self._api = api
         # A serial number may have characters that a file's name may not.
         self._lock = data / f"api-{hashlib.sha256(sn.encode()).hexdigest()[:16]}.lock"
 
@@ -90,10 +102,13 @@ class SettingsKeeping:
             os.close(descriptor)
 
     def tokens(self) -> str:
-        return self._settings.apis.tokens(self._sn)
+        tokens = self._settings.apis.tokens(self._sn, self._api)
+        if tokens is None:
+            raise Unavailable("the PBX is reached otherwise now", where=self._api.url, todo="nothing: it is begun anew")
+        return tokens
 
     def keep_tokens(self, text: str) -> None:
-        self._settings.apis.keep_tokens(self._sn, text)
+        self._settings.apis.keep_tokens(self._sn, self._api, text)
 
 
 class StoreKnown:

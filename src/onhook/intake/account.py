@@ -64,7 +64,7 @@ class Keeping(Protocol):
         ...
 
     def tokens(self) -> str:
-        """What was kept; empty at first."""
+        """What was kept; empty at first. Raises `Unavailable` where the PBX is reached otherwise now."""
         ...
 
     def keep_tokens(self, text: str) -> None:
@@ -129,7 +129,7 @@ class Account:
                     )
                 if step.act == "wait":
                     raise self._not_now(step.why)
-                await self._take(step)
+                await self._take(step, self._keeping.tokens())
         raise self._not_now("it gives no token")
 
     async def ask(self, request: Request) -> Answer:
@@ -167,27 +167,30 @@ class Account:
     async def release(self) -> None:
         """Revoke the token that another one has taken over from."""
         async with self._turn, self._keeping.turn():
-            step = self.link.to_release(self._keeping.tokens())
+            kept = self._keeping.tokens()
+            step = self.link.to_release(kept)
             if step is not None:
-                await self._take(step)
+                await self._take(step, kept)
 
     async def farewell(self) -> None:
         """Revoke all tokens, as far as the PBX answers in time; those that it does not take back end by themselves."""
         try:
             async with asyncio.timeout(FARE_WELL_SECONDS_MAX), self._turn, self._keeping.turn():
                 for step in self.link.farewell(self._last_known, self.now()):
-                    await self._take(step)
+                    await self._take(step, self._last_known)
         except TimeoutError:
             return
 
-    async def _take(self, step: Step) -> None:
-        """Send the request of a step and keep what its answer tells."""
+    async def _take(self, step: Step, kept: str) -> None:
+        """Send the request of a step and keep what its answer tells, beside what was kept."""
         assert step.request is not None
-        self._keeping.keep_tokens(self.link.begun(self._keeping.tokens(), step, self.now()))
+        self._know(self.link.begun(kept, step, self.now()))
         answer = await self._send(step.request, "")
-        kept = self.link.heard(self._keeping.tokens(), step, answer, self.now(), self._chance())
-        self._keeping.keep_tokens(kept)
+        self._know(self.link.heard(self._last_known, step, answer, self.now(), self._chance()))
+
+    def _know(self, kept: str) -> None:
         self._last_known = kept
+        self._keeping.keep_tokens(kept)
 
     async def _send(self, request: Request, token: str) -> Answer:
         assert self._session is not None

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from onhook.cdr.contact import AlarmKind, Contact, Progress
+from onhook.cdr.contact import AlarmKind, Contact, Outcome, Progress, Wish
 from onhook.cdr.coverage import CALL_SECONDS_MAX, Comparison, Stretch, painted, proven, to_ask_from, unheard
 from onhook.errors import NotAllowed, OnhookError
 from onhook.intake.account import Account
@@ -58,6 +58,14 @@ class Notes(Protocol):
     def progress(self) -> Progress | None: ...
 
     def keep_progress(self, progress: Progress | None) -> None: ...
+
+    def wish(self) -> Wish | None:
+        """The back-fill that a person asked for and that is not done, or None."""
+        ...
+
+    def end_wish(self, outcome: Outcome) -> None:
+        """It is done, and this is how."""
+        ...
 
     def sound(self, kind: AlarmKind, what: str, todo: str) -> None:
         """Begin an alarm, or note that it goes on."""
@@ -109,6 +117,7 @@ class Caretaker:
                 now = self._account.now()
                 is_nightly = now >= nightly_at
                 try:
+                    await self.grant_wish()
                     await self.make_round(is_nightly=is_nightly)
                     nightly_at = now + pause_seconds(now, is_nightly=True) if is_nightly else nightly_at
                     failures = 0
@@ -119,6 +128,34 @@ class Caretaker:
                 await self._wanted_or(pause)
         finally:
             self._keep_heard()
+
+    def look_for_wish(self) -> None:
+        """What people set has changed: where they asked for a back-fill, it is begun soon."""
+        if self._notes.wish() is not None:
+            self._wanted.set()
+
+    async def grant_wish(self, tell: Tell = lambda found, window: None) -> Outcome | None:
+        """Do the back-fill that a person asked for, if one did; how it ended is kept too."""
+        wish = self._notes.wish()
+        if wish is None:
+            return None
+        try:
+            until = None if wish.until is None else _moment(wish.until)
+            found = await self.fill(_moment(wish.since), until, compares_days=True, tell=tell)
+        except OnhookError as error:
+            outcome = Outcome(asked_at=wish.asked_at, error=str(error))
+        else:
+            outcome = Outcome(
+                asked_at=wish.asked_at,
+                rows=found.rows,
+                new=found.new,
+                changed=found.changed,
+                same=found.same,
+                unreadable=found.unreadable,
+                trouble=found.trouble,
+            )
+        self._notes.end_wish(outcome)
+        return outcome
 
     async def make_round(self, *, is_nightly: bool) -> Found:
         """Fill what is open of the last days, and compare. Raises `OnhookError`; what was done until then is kept."""

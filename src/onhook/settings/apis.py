@@ -62,26 +62,33 @@ class Apis:
         return api
 
     def put(self, sn: str, api: Api) -> None:
-        """Let this be how a declared PBX is reached. `api` was checked. Its tokens are forgotten, and so is a halt."""
+        """Let this be how a declared PBX is reached. `api` was checked.
+
+        What is known of tokens is forgotten where anything is different, and where it says that a person must act.
+        """
+        tokens = self.tokens(sn, api)
         self._database.write(
-            "INSERT INTO apis VALUES (?, ?, ?, ?, ?, '') ON CONFLICT DO UPDATE SET url = excluded.url,"
+            "INSERT INTO apis VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET url = excluded.url,"
             " client_id = excluded.client_id, client_secret = excluded.client_secret,"
-            " fingerprint = excluded.fingerprint, tokens = ''",
-            (sn, api.url, api.client_id, api.client_secret, api.fingerprint),
+            " fingerprint = excluded.fingerprint, tokens = excluded.tokens",
+            (sn, *msgspec.structs.astuple(api), "" if tokens is None or _is_halted(tokens) else tokens),
         )
 
     def pin(self, sn: str, fingerprint: str) -> None:
         """Trust this certificate from now on, and no other."""
         self._database.write("UPDATE apis SET fingerprint = ? WHERE sn = ?", (checked_fingerprint(fingerprint), sn))
 
-    def tokens(self, sn: str) -> str:
-        """What was kept of a PBX's tokens; empty where nothing was."""
-        rows = self._database.rows("SELECT tokens FROM apis WHERE sn = ?", (sn,))
-        return str(rows[0][0]) if rows else ""
+    def tokens(self, sn: str, api: Api) -> str | None:
+        """What was kept of a PBX's tokens, empty at first; None where it is reached otherwise now."""
+        rows = self._database.rows(f"SELECT tokens FROM apis WHERE {_IS_SAME}", (sn, *msgspec.structs.astuple(api)))
+        return str(rows[0][0]) if rows else None
 
-    def keep_tokens(self, sn: str, text: str) -> None:
+    def keep_tokens(self, sn: str, api: Api, text: str) -> None:
         """Keep what is known of a PBX's tokens, so that whoever comes next need not log in."""
-        self._database.write("UPDATE apis SET tokens = ? WHERE sn = ?", (text, sn))
+        self._database.write(f"UPDATE apis SET tokens = ?6 WHERE {_IS_SAME}", (sn, *msgspec.structs.astuple(api), text))
+
+
+_IS_SAME = "sn = ?1 AND url = ?2 AND client_id = ?3 AND client_secret = ?4 AND fingerprint = ?5"
 
 
 def checked_api(url: str, client_id: str, client_secret: str, fingerprint: str = "") -> Api:
@@ -142,3 +149,13 @@ def _is_this_machine(host: str) -> bool:
 
 def _api(url: str, client_id: str, client_secret: str, fingerprint: str) -> Api:
     return Api(url=url, client_id=client_id, client_secret=client_secret, fingerprint=fingerprint)
+
+
+class _Halted(msgspec.Struct):
+    """Of what is kept of tokens, all that is read here."""
+
+    halted: str = ""
+
+
+def _is_halted(tokens: str) -> bool:
+    return bool(tokens) and bool(msgspec.json.decode(tokens, type=_Halted).halted)

@@ -126,7 +126,10 @@ MIGRATIONS: tuple[str, ...] = (
         sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
         stretches TEXT NOT NULL DEFAULT '',
         contact TEXT NOT NULL DEFAULT '',
-        progress TEXT NOT NULL DEFAULT ''
+        progress TEXT NOT NULL DEFAULT '',
+        wish TEXT NOT NULL DEFAULT '',
+        outcome TEXT NOT NULL DEFAULT '',
+        silence_minutes INTEGER
     ) STRICT;
     CREATE TABLE alarms (
         alarm_id INTEGER PRIMARY KEY AUTOINCREMENT,
