@@ -7,6 +7,7 @@ from litestar.exceptions import HTTPException
 from onhook.clock import Clock
 from onhook.config import Config
 from onhook.console import (
+    apps,
     assets,
     calls,
     coverage,
@@ -107,6 +108,13 @@ def _api() -> Router:
             summary.summarise,
             *export.ROUTES,
             live.listen,
+            apps.list_apps,
+            apps.read_app,
+            apps.add_app,
+            apps.remove_app,
+            apps.renew_app,
+            apps.list_blocked,
+            apps.unblock_all,
             pbxs.list_pbxs,
             pbxs.read_pbx,
             pbxs.add_pbx,

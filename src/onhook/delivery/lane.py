@@ -194,24 +194,31 @@ class Lane:
     # -- attempts
 
     def _start(self) -> None:
-        """Begin as many attempts as there may be."""
-        while len(self._under_way) < self._health.places(PLACES, self._means.clock.microseconds()):
-            owed = self._rows.popleft() if self._rows else self._turns.take()
-            if owed is None:
-                return
-            task = asyncio.create_task(self._attempt(owed))
+        """Have as many attempts under way as there may be."""
+        while (owed := self._next()) is not None:
+            task = asyncio.create_task(self._work(owed))
             self._under_way.add(task)
             task.add_done_callback(self._ended)
 
+    def _next(self, ending: int = 0) -> Owed | None:
+        """The event whose turn it is; None where there is none, or no place for one more beside those not `ending`."""
+        places = self._health.places(PLACES, self._means.clock.microseconds())
+        if len(self._under_way) - ending >= places or self._given_up or self._is_stopping:
+            return None
+        return self._rows.popleft() if self._rows else self._turns.take()
+
+    async def _work(self, owed: Owed | None) -> None:
+        """Make attempt after attempt, as long as there is one to make."""
+        while owed is not None:
+            await self._attempt(owed)
+            owed = self._next(ending=1)
+            if owed is None or self._turns.ready < PLACES or len(self._outcomes) >= SETTLE_OUTCOMES:
+                self._wake.set()
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        if task.cancelled():
-            return
-        self._broken = self._broken or task.exception()
-        if not (self._broken or self._given_up or self._is_stopping):
-            self._start()
-        has_enough_to_do = len(self._under_way) == PLACES and self._turns.ready >= PLACES
-        if not has_enough_to_do or len(self._outcomes) >= SETTLE_OUTCOMES:
+        if not task.cancelled():
+            self._broken = self._broken or task.exception()
             self._wake.set()
 
     async def _attempt(self, owed: Owed) -> None:

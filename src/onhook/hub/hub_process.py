@@ -21,12 +21,14 @@ from onhook.errors import OnhookError
 from onhook.hub.care import Care, House, door_of
 from onhook.hub.child import Opened, run_child
 from onhook.hub.dialects import all_dialects
+from onhook.hub.exchange import ExchangeKeeper
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
 from onhook.hub.rereading import Rereading
 from onhook.hub.serving import serving
 from onhook.hub.silence import SilenceWatch
 from onhook.hub.sinks import all_sinks
+from onhook.hub.store_calls import StoreCalls
 from onhook.hub.storing import store_at
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
@@ -78,14 +80,19 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
             carrying = asyncio.create_task(courier.run(), name="courier")
             looking_after = asyncio.create_task(care.run(), name="care")
             listening = asyncio.create_task(silence.run(), name="silence")
-            running = [projecting, carrying, looking_after, listening]
+            exchange = ExchangeKeeper(config, settings, StoreCalls(store, feed, settings, config), clock)
+            await exchange.begin()
+            keeping = asyncio.create_task(exchange.keep(), name="exchange")
+            address = str(Address(config.console.host, served.port))
+            running = [keeping, looking_after, listening, projecting, carrying]
             try:
-                yield Opened(str(Address(config.console.host, served.port)), (*running, served.task))
+                yield Opened(address, (*running, served.task), exchange.whereabouts)
             finally:
                 feed.close()
                 for task in running:
                     task.cancel()
                 await asyncio.wait(running)
+                await exchange.close()
                 await accept.close()
     finally:
         caring.close()

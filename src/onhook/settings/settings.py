@@ -1,4 +1,5 @@
-"""All that people set, in one object: PBXs with their secrets and number plans, access tokens, subscriptions.
+"""All that people set, in one object: PBXs with their secrets and number plans, access tokens, subscriptions,
+applications.
 
 Several processes may have it open; what one writes, the others read at once.
 """
@@ -14,6 +15,7 @@ from onhook.cdr.plan import NumberPlan
 from onhook.errors import NotFound, UsageError
 from onhook.settings.alarms import Alarms
 from onhook.settings.apis import Api, Apis
+from onhook.settings.apps import Apps
 from onhook.settings.database import Database
 from onhook.settings.deliveries import Deliveries
 from onhook.settings.moments import moment
@@ -64,6 +66,7 @@ class Settings:
         self.apis = Apis(self._database)
         self.receiving = Receiving(self._database)
         self.alarms = Alarms(self._database)
+        self.apps = Apps(self._database)
 
     # -- PBXs
 

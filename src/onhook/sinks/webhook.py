@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 import aiohttp
+from yarl import URL
 
 from onhook.cdr.record import Record
 from onhook.pbx.dialect import Dialect
@@ -43,6 +44,7 @@ class Webhook:
 
     def __init__(self, destination: Destination, dialect: Dialect, guard: Guard) -> None:
         self._to = destination
+        self._url = URL(destination.url)
         self._dialect = dialect
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, socket_factory=guard.socket_for),
@@ -65,7 +67,7 @@ class Webhook:
         try:
             async with self._session.request(
                 self._to.method,
-                self._to.url,
+                self._url,
                 data=parcel.body,
                 headers=self._signed(parcel),
                 allow_redirects=False,
