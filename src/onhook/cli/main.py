@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "export": "export",
         "subscribe": "subscribe",
         "backfill": "backfill",
+        "import": "import_file",
         "coverage": "coverage",
         "quarantine": "quarantine",
         "simulate": "simulate",

@@ -126,11 +126,16 @@ class StoreKnown:
         wanted, known, cursor = set(uids), dict[str, str](), None
         while wanted - known.keys():
             page = await self._store.records(where, PAGE_MAX, cursor)
-            known |= {record.uid: record.call_id for record in page.data if record.uid in wanted}
+            known |= {record.uid: record.call_id for record in page.data if _tells_id(record, wanted)}
             cursor = page.next
             if cursor is None:
                 break
         return known
+
+
+def _tells_id(record: Record, uids: set[str]) -> bool:
+    """Whether a record tells the id of one of these calls: one that was itself fetched without has its uid for one."""
+    return record.uid in uids and record.call_id != record.uid
 
 
 def _locked(descriptor: int) -> bool:

@@ -193,6 +193,18 @@ class Link(Protocol):
         """Read the list of calls that began in a window; no page is asked to have more rows than `rows_max`."""
         ...
 
+    def row_of_file(self, sn: str, row: Mapping[str, str], date_format: str, call_id: str) -> bytes:
+        """A line of a file that was downloaded from the PBX, as its dialect reads it; `call_id` may be empty."""
+        ...
+
+    def uid_of_file(self, row: Mapping[str, str]) -> str:
+        """The `uid` of a line that names no call otherwise; empty where it does, or has none."""
+        ...
+
+    def knows_headings(self, names: Sequence[str]) -> bool:
+        """Whether a file with these headings is one of the PBX's."""
+        ...
+
     def count(self, window: Window, facts: Facts) -> Generator[Request | Whose | Page, Said, int | None]:
         """How many rows the PBX counts in a window; None where it does not tell."""
         ...

@@ -1,11 +1,11 @@
 """How to talk to a P-Series, put together; see the contract, `pbx.link.Link`."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 import msgspec
 
 from onhook.pbx.link import Answer, Facts, Listing, Login, Page, Request, Said, Step, Whose, Window
-from onhook.pbx.yeastar import answers, listing, tokens
+from onhook.pbx.yeastar import answers, listing, rows, tokens
 from onhook.pbx.yeastar.answers import API
 from onhook.pbx.yeastar.session import YeastarPush
 
@@ -47,6 +47,18 @@ class YeastarLink:
 
     def listing(self, sn: str, window: Window, facts: Facts, *, rows_max: int) -> Listing:
         return listing.listing(listing.Source(sn=sn, facts=facts, rows_max=rows_max), window)
+
+    def row_of_file(self, sn: str, row: Mapping[str, str], date_format: str, call_id: str) -> bytes:
+        wrapping = rows.Wrapping(sn=sn, date_format=date_format, call_id=call_id)
+        return rows.wrapped(msgspec.json.encode(row), wrapping)
+
+    def uid_of_file(self, row: Mapping[str, str]) -> str:
+        named = rows.named(row)
+        return "" if named.get("call_id") else str(named.get("uid", ""))
+
+    def knows_headings(self, names: Sequence[str]) -> bool:
+        named = rows.named(dict.fromkeys(names, "-"))
+        return all(any(one in named for one in ways) for ways in rows.HEADINGS_NEEDED)
 
     def count(self, window: Window, facts: Facts) -> Generator[Request | Whose | Page, Said, int | None]:
         return listing.counting(listing.Source(sn="", facts=facts), window)

@@ -73,6 +73,14 @@ HEADINGS: Mapping[str, str] = {
     "id": "id",
 }
 
+HEADINGS_NEEDED = (
+    ("time", "timestamp"),
+    ("call_from", "call_from_number"),
+    ("call_to", "call_to_number"),
+    ("call_id", "uid", "id"),
+)
+"""One of each in a file's first line, or it is not one of these."""
+
 # Said by others: the moment by `time_start`, the parties by `call_from` and `call_to`.
 _SAID_OTHERWISE = frozenset({
     "time", "timestamp", "call_from_number", "call_from_name", "call_to_number", "call_to_name",
@@ -112,7 +120,7 @@ def read_row(envelope: Mapping[str, Any]) -> list[CallDetails]:
     row, detail = envelope.get("row"), envelope.get("detail")
     if not isinstance(row, dict):
         raise unreadable("its row is no JSON object")
-    row = _under_our_names(row)
+    row = named(row)
     row.setdefault("call_id", envelope.get("call_id") or row.get("uid"))
     order = order_of(str(envelope.get("date_format", "")))
     legs = list(_stages(row, detail)) or [row]
@@ -139,16 +147,16 @@ def order_of(date_format: str) -> str:
     return letters if letters in (*ORDERS, "ymd") else ""
 
 
-def _under_our_names(row: Mapping[str, Any]) -> dict[str, Any]:
+def named(row: Mapping[str, Any]) -> dict[str, Any]:
     """Columns of a file under the names of the list; those of the list stay. Blanks and nulls say nothing."""
-    named = {
+    members = {
         (name if name in NAMES or "_" in name else HEADINGS.get(re.sub(r"\s", "", name).lower(), name)): value
         for name, value in row.items()
         if value is not None and value != ""
     }
-    if "uid" not in named and _UID.fullmatch(str(named.get("id", ""))):
-        named["uid"] = named.pop("id")  # the page calls it so
-    return named
+    if "uid" not in members and _UID.fullmatch(str(members.get("id", ""))):
+        members["uid"] = members.pop("id")  # the page calls it so
+    return members
 
 
 def _stages(row: Mapping[str, Any], detail: object) -> Iterator[dict[str, Any]]:
