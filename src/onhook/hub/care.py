@@ -67,18 +67,24 @@ def door_of(*, settings: Settings, ledger: Ledger, clock: Clock) -> Accept:
     return Accept(ledger=ledger, door=door, dialects=all_dialects(), clock=clock)
 
 
+def account_at(wanted: Wanted, *, settings: Settings, data: Path, clock: Clock, chance: Callable[[], float]) -> Account:
+    """What we are at one PBX; its tokens are shared with all others who ask it."""
+    sn, dialect, _, api = wanted
+    return Account(
+        link=all_links()[dialect],
+        reached=Reached(url=api.url, login=Login(api.client_id, api.client_secret), fingerprint=api.fingerprint),
+        keeping=SettingsKeeping(settings=settings, data=data, sn=sn, api=api),
+        clock=clock,
+        chance=chance,
+    )
+
+
 @asynccontextmanager
 async def cared_for(house: House, wanted: Wanted) -> AsyncIterator[Cared]:
     """Everything for one PBX, ready to be used."""
-    sn, dialect, declared_at, api = wanted
+    sn, dialect, declared_at, _ = wanted
     sender = Declared(sn=sn, dialect=dialect)
-    account = Account(
-        link=all_links()[dialect],
-        reached=Reached(url=api.url, login=Login(api.client_id, api.client_secret), fingerprint=api.fingerprint),
-        keeping=SettingsKeeping(settings=house.settings, data=house.data, sn=sn, api=api),
-        clock=house.clock,
-        chance=house.chance,
-    )
+    account = account_at(wanted, settings=house.settings, data=house.data, clock=house.clock, chance=house.chance)
     filler = Filler(
         account=account,
         accept=house.accept,

@@ -12,7 +12,16 @@ from typing import Protocol
 import msgspec
 
 from onhook.cdr.contact import AlarmKind, Contact, Outcome, Progress, Wish
-from onhook.cdr.coverage import CALL_SECONDS_MAX, Comparison, Stretch, painted, proven, to_ask_from, unheard
+from onhook.cdr.coverage import (
+    CALL_SECONDS_MAX,
+    Comparison,
+    Stretch,
+    complete_until,
+    painted,
+    proven,
+    to_ask_from,
+    unheard,
+)
 from onhook.errors import NotAllowed, OnhookError
 from onhook.intake.account import Account
 from onhook.intake.backfill import Filler, Found
@@ -121,6 +130,7 @@ class Caretaker:
                     await self.make_round(is_nightly=is_nightly)
                     nightly_at = now + pause_seconds(now, is_nightly=True) if is_nightly else nightly_at
                     failures = 0
+                    self._is_well()
                 except OnhookError as error:
                     self.has_failed(error)
                     failures += 1
@@ -161,7 +171,7 @@ class Caretaker:
         """Fill what is open of the last days, and compare. Raises `OnhookError`; what was done until then is kept."""
         now = self._now()
         stretches = self._notes.stretches()
-        days = DAYS_USUAL if stretches else DAYS_FIRST
+        days = DAYS_FIRST if complete_until(stretches) is None else DAYS_USUAL
         horizon = now - days * _DAY
         since = horizon - timedelta(seconds=CALL_SECONDS_MAX) if is_nightly else to_ask_from(stretches, horizon, now)
         return await self.fill(since, compares_days=is_nightly)
@@ -215,9 +225,7 @@ class Caretaker:
 
     def has_connected(self) -> None:
         """A channel stands again: what was missed meanwhile is fetched."""
-        self._failing_since = None
-        for kind in ("unreachable", "credentials", "certificate"):
-            self._notes.end(kind)
+        self._is_well()
         self._wanted.set()
 
     def has_failed(self, error: OnhookError) -> None:
@@ -233,6 +241,12 @@ class Caretaker:
             self._notes.sound("unreachable", str(error), "`onhook doctor` with its name says what stands in the way")
 
     # ------------------------------------------------------------ ours
+
+    def _is_well(self) -> None:
+        """The PBX can be talked to."""
+        self._failing_since = None
+        for kind in ("unreachable", "credentials", "certificate"):
+            self._notes.end(kind)
 
     async def _wanted_or(self, seconds: float) -> None:
         try:

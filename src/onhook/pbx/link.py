@@ -117,6 +117,25 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     until: int
 
 
+class Webhook(msgspec.Struct, frozen=True, kw_only=True):
+    """One webhook that is set in the PBX. `tells_ends` is whether ended calls are among its events."""
+
+    url: str
+    secret: str
+    method: str
+    tells_ends: bool
+
+    def __repr__(self) -> str:
+        return f"Webhook({self.method})"
+
+
+class Webhooks(msgspec.Struct, frozen=True, kw_only=True):
+    """How the PBX is set to report."""
+
+    is_on: bool
+    entries: Sequence[Webhook]
+
+
 class Push(Protocol):
     """One push channel, from its opening on. Fed with texts and the time; says what to send, and whether it lives."""
 
@@ -182,6 +201,14 @@ class Link(Protocol):
         ...
 
     def read_facts(self, answer: Answer) -> Facts:
+        """And what the answer to that tells."""
+        ...
+
+    def ask_webhooks(self) -> Request:
+        """What is asked to learn how the PBX is set to report."""
+        ...
+
+    def read_webhooks(self, answer: Answer) -> Webhooks:
         """And what the answer to that tells."""
         ...
 

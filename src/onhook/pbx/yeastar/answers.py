@@ -8,11 +8,14 @@ import msgspec
 
 from onhook.cdr.offset import offset_between, wall_clock
 from onhook.errors import Unreadable
-from onhook.pbx.link import Answer, Facts, Request, Trouble
+from onhook.pbx.link import Answer, Facts, Request, Trouble, Webhook, Webhooks
 from onhook.pbx.yeastar.rows import order_of
 
 API = "/openapi/v1.0/"
 API_2 = "/openapi/v2.0/"
+
+ALL_EVENTS, END_OF_CALL = "0", "30012"
+"""As a webhook's list of events says them (PROTOCOL.md 4.1)."""
 
 TEXT_CHARACTERS_MAX = 200
 """Of what a PBX says was wrong: enough for a person, and no more of what a stranger may send."""
@@ -77,6 +80,33 @@ def read_facts(answer: Answer) -> Facts:
         time_format=str(members.get("system_time_format", ""))[:TEXT_CHARACTERS_MAX],
         clock=clock,
         offset_seconds=_offset_seconds(str(members.get("system_time", "")), date_format, clock),
+    )
+
+
+def ask_webhooks() -> Request:
+    """The webhooks that are set in the PBX, with their secrets (PROTOCOL.md 4.1)."""
+    return Request(path=f"{API}webhook/query")
+
+
+def read_webhooks(answer: Answer) -> Webhooks:
+    """What `webhook/query` tells; of an answer that is none, that nothing is set."""
+    told = answer.members.get("data", answer.members)
+    told = told if isinstance(told, dict) else {}
+    entries = told.get("webhook_event_push_list")
+    return Webhooks(
+        is_on=str(told.get("enb_webhook_event_push", 0)) == "1",
+        entries=[_webhook(one) for one in entries if isinstance(one, dict)] if isinstance(entries, list) else [],
+    )
+
+
+def _webhook(entry: Mapping[str, Any]) -> Webhook:
+    event_ids = entry.get("event_ids")
+    events = {str(one) for one in event_ids} if isinstance(event_ids, list) else set[str]()
+    return Webhook(
+        url=str(entry.get("url", "")),
+        secret=str(entry.get("secret", "")),
+        method=str(entry.get("request_method", "")).upper(),
+        tells_ends=bool(events & {ALL_EVENTS, END_OF_CALL}),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Generator, Mapping, Sequence
 
 import msgspec
 
-from onhook.pbx.link import Answer, Facts, Listing, Login, Page, Request, Said, Step, Whose, Window
+from onhook.pbx.link import Answer, Facts, Listing, Login, Page, Request, Said, Step, Webhooks, Whose, Window
 from onhook.pbx.yeastar import answers, listing, rows, tokens
 from onhook.pbx.yeastar.answers import API
 from onhook.pbx.yeastar.session import YeastarPush
@@ -41,6 +41,12 @@ class YeastarLink:
 
     def read_facts(self, answer: Answer) -> Facts:
         return answers.read_facts(answer)
+
+    def ask_webhooks(self) -> Request:
+        return answers.ask_webhooks()
+
+    def read_webhooks(self, answer: Answer) -> Webhooks:
+        return answers.read_webhooks(answer)
 
     def push(self) -> YeastarPush:
         return YeastarPush()
