@@ -1,9 +1,11 @@
 """A made-up PBX with a real socket: its web API as PROTOCOL.md 5 to 7 has it, and all that can go wrong with it."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +14,7 @@ from aiohttp import WSMsgType, web
 from onhook.pbx.link import Request
 from tests.pbx.yeastar.lists import ListPbx
 
+CERTIFICATES = Path(__file__).parents[1] / "certificates"
 CLIENT_ID, CLIENT_SECRET = "our-client", "our-client-secret"
 Answering = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
@@ -111,14 +114,18 @@ def said(**members: Any) -> web.Response:
 
 
 @asynccontextmanager
-async def made_up_pbx() -> AsyncIterator[Face]:
-    """A PBX that listens on `port`."""
+async def made_up_pbx(*, is_secured: bool = False) -> AsyncIterator[Face]:
+    """A PBX that listens on `port`, by TLS with a certificate of its own where it is secured."""
+    context = None
+    if is_secured:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATES / "pbx.pem", CERTIFICATES / "pbx.key")
     face = Face()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", face.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()
     assert site._server is not None
     face.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined] # an asyncio server has them

@@ -1,6 +1,8 @@
 """Back-fill against a real socket: what the PBX still knows is here, once, and what is claimed is true."""
 
 import asyncio
+import hashlib
+import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,10 @@ from aiohttp import web
 from onhook.cdr.coverage import Stretch, within
 from onhook.errors import OnhookError, Unavailable
 from onhook.intake import account
-from onhook.intake.account import Account, Reached
-from onhook.pbx.link import Login
-from onhook.pbx.yeastar.link import YeastarLink
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx.yeastar.rows import Wrapping, wrapped
-from tests.intake.pbx_face import Face, holds, made_up_pbx, said
-from tests.intake.receivers import Memory, MovedClock, Receiver, receiving
+from tests.intake.pbx_face import CERTIFICATES, Face, holds, made_up_pbx, said
+from tests.intake.receivers import Receiver, pushing, receiving
 from tests.pbx.yeastar.lists import NOON, OFFSET, SN, row
 
 HOUR = 3600
@@ -228,23 +227,20 @@ async def test_a_pbx_that_answers_wrongly_ends_its_own_round(
             assert receiver.memory.known == []
 
 
-async def test_trouble_28_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
-    """PROTOCOL.md 12, 28: it is pinned, never ignored; another one than the pinned is refused too."""
-    async with made_up_pbx() as face, receiving(tmp_path, face) as receiver:
-        assert receiver.account.trouble == ""
+async def test_trouble_28_a_certificate_of_its_own_is_pinned_never_ignored(tmp_path: Path) -> None:
+    """PROTOCOL.md 12, 28: without a pin and with another one it is refused; with its own all goes over TLS."""
+    right = hashlib.sha256(ssl.PEM_cert_to_DER_cert((CERTIFICATES / "pbx.pem").read_text())).hexdigest()
+    async with made_up_pbx(is_secured=True) as face:
         url = f"https://127.0.0.1:{face.port}"
-        for fingerprint in ("", "ab" * 32):
-            other = Account(
-                link=YeastarLink(),
-                reached=Reached(url=url, login=Login("a", "b"), fingerprint=fingerprint),
-                keeping=Memory(),
-                clock=MovedClock(),
-                chance=lambda: 0.0,
-            )
-            async with other:
-                with pytest.raises(Unavailable):
-                    await other.token()
-                assert other.trouble == "unreachable"
+        for number, fingerprint in enumerate(("", "ab" * 32, right)):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            async with receiving(folder, face, url=url, fingerprint=fingerprint) as receiver, pushing(receiver):
+                if fingerprint == right:
+                    await holds(lambda: bool(face.subscribed))
+                    continue
+                await holds(lambda memory=receiver.memory: "certificate" in memory.alarms)  # type: ignore[misc] # its own
+                assert not face.asked, "nothing was said to it"
 
 
 async def test_what_is_heard_is_written_down_and_is_no_promise(tmp_path: Path) -> None:
