@@ -53,9 +53,14 @@ property_test = settings(
 
 
 def batch(
-    *calls: Call, position: int = 1, quarantined: Sequence[Quarantined] = (), read_again: Sequence[int] = ()
+    *calls: Call,
+    position: int | None = None,
+    quarantined: Sequence[Quarantined] = (),
+    read_again: Sequence[int] = (),
 ) -> Batch:
-    return Batch(calls=calls, quarantined=quarantined, read_again=read_again, position=position)
+    """Unless told otherwise it stands for what its legs came from."""
+    last = max((leg.seq for call in calls for leg in call.legs), default=1) if position is None else position
+    return Batch(calls=calls, quarantined=quarantined, read_again=read_again, position=last)
 
 
 def unread(seq: int, reason: str = "it says no call") -> Quarantined:

@@ -62,8 +62,8 @@ class Reading:
         return await asyncio.shield(reading)
 
     async def _look_up(self, seq: int) -> Stretch:
-        # Asked before: what comes in between is read the next time.
-        position = await self.store.position()
+        # Known before: what comes in between is read the next time. Nobody announces a position before it is there.
+        position = self.news.position if self.news.position > seq else await self.store.position()
         records = await self.store.records_after(seq, STRETCH_RECORDS)
         is_all = len(records) < STRETCH_RECORDS
         last = records[-1].seq if records else seq

@@ -130,4 +130,6 @@ def _retry_after(text: str, at: int) -> float | None:
 def _in_words(error: Exception) -> str:
     """What went wrong on the way, in one line."""
     said = str(error) or type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorError):
+        said = f"cannot be connected to at {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
     return " ".join(said.split())[:SAID_CHARACTERS_MAX]

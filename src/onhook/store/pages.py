@@ -119,7 +119,7 @@ def calls_of(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> 
 def records_after(connection: duckdb.DuckDBPyConnection, seq: int, limit: int) -> list[Record]:
     """See `Store.records_after`. Who is far behind is not made to look through all that came since: numbers are dense,
     so that a few times as many numbers as records are wanted hold them, as a rule."""
-    last = connection.execute("SELECT coalesce(max(seq), 0) FROM legs").fetchall()[0][0]
+    last = connection.execute("SELECT position FROM about").fetchall()[0][0]
     width = limit * NUMBERS_PER_RECORD
     until = seq
     rows: list[Row] = []
