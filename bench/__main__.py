@@ -5,7 +5,7 @@ Without `--big` it takes some minutes, with it half an hour and some 15 GB of di
 
 import argparse
 
-from bench import backfill, intake, projector, store
+from bench import backfill, exchange, intake, projector, store
 from bench.table import table
 
 RECORDS = 1_000_000
@@ -22,7 +22,8 @@ def main() -> None:
     big = parser.parse_args().big
     records = RECORDS_BIG if big else RECORDS
     fetched = backfill.run(BACKFILLED_BIG if big else BACKFILLED)
-    print(table([*intake.run(big=big), *projector.run(PROJECTED), *fetched, *store.run(records)]))
+    rows = [*intake.run(big=big), *projector.run(PROJECTED), *fetched, *exchange.run(), *store.run(records)]
+    print(table(rows))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -25,7 +26,7 @@ from onhook.cdr.filter import Filter
 from onhook.cdr.journey import PbxFacts, Said, assemble
 from onhook.cdr.record import Call
 from onhook.store.duckdb import open_store
-from onhook.store.store import Batch, Store
+from onhook.store.store import Batch, RecordListing, Store
 from onhook.store.summaries import MEASURES
 
 RUNS = 5
@@ -52,6 +53,7 @@ def run(records: int) -> list[Row]:
             Row("records in the store", f"{filled:,}"),
             Row("size, records and calls together", f"{size:.0f} bytes per record", "", "120 bytes per record"),
             *_reading(large),
+            *asyncio.run(_listed(large, filled)),
             *_exporting(large, filled),
             *asyncio.run(_putting(small, large)),
         ]
@@ -107,6 +109,29 @@ async def _asked(path: Path) -> dict[str, float]:
         took["month"] = await _median(lambda: store.summary(Filter(since=since, until=until), "hour,status", ZONE))
         took["all"] = await _median(lambda: store.summary(Filter(), "day", ZONE))
         return took
+    finally:
+        await store.close()
+
+
+async def _listed(path: Path, records: int) -> list[Row]:
+    """Pages by number, as applications ask the exchange for them."""
+    day = int(_MONTH[0].timestamp())
+    asked = {
+        "the last 100": RecordListing(is_descending=True, limit=100),
+        "10,000 at once": RecordListing(is_descending=True),
+        "100 behind nine tenths": RecordListing(offset=records * 9 // 10, limit=100),
+        "the 100 longest": RecordListing(order_by="call_duration", is_descending=True, limit=100),
+        "a day of the wall clock": RecordListing(local_since=day, local_until=day + 86_400),
+    }
+    store = await open_store(path)
+    try:
+        return [
+            Row(
+                f"page of records by number: {what}",
+                f"{await _median(partial(store.listed_records, one)) * 1000:.0f} ms",
+            )
+            for what, one in asked.items()
+        ]
     finally:
         await store.close()
 

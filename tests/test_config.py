@@ -151,3 +151,16 @@ def test_only_the_loopback_is_the_loopback() -> None:
     """A name that merely begins like its address is resolved by others."""
     assert all(is_loopback(host) for host in ("localhost", "127.0.0.1", "127.9.9.9", "::1"))
     assert not any(is_loopback(host) for host in ("127.example.com", "0.0.0.0", "::", "192.0.2.1", "example.com"))  # noqa: S104 - only read
+
+
+def test_a_certificate_has_its_key(tmp_path: Path) -> None:
+    """Both or neither; as whole paths, so that each process finds them; without them one of the exchange's own."""
+    given = {"exchange_certificate": "a.crt", "exchange_key": "~/a.key"}
+    config = load(given, tmp_path, {})
+    assert config.certificate_file == Path.cwd() / "a.crt"
+    assert config.certificate_key_file == Path.home() / "a.key"
+    own = load({"data": "/var/lib/onhook", "exchange_certificate": ""}, tmp_path, {})
+    assert own.certificate_file == Path("/var/lib/onhook/exchange.crt")
+    for name, path in given.items():
+        with pytest.raises(UsageError, match="given together"):
+            load({name: path}, tmp_path, {})

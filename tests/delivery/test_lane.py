@@ -249,6 +249,17 @@ async def test_a_restart_forgets_nothing(house: House, application: Application)
     assert house.cursor("crm") == 90
 
 
+async def test_it_stops_when_the_news_has_ended(house: House, application: Application) -> None:
+    """A house that closes tells nobody anything any more, and waiting for news then ends at once."""
+    house.subscribe("crm", application.url)
+    house.carry()
+    await house.say(*some_calls(2))
+    await until(lambda: house.cursor("crm") == 2)
+    house.feed.close()
+    await asyncio.sleep(0.05)
+    await house.stop()
+
+
 def test_the_plan_of_three_days_ends_in_time() -> None:
     """Nine waits, longer each time, in all some three days: before an application is given up."""
     waits = [schedule.wait_seconds("days", 1, attempts, 0.5) for attempts in range(1, 11)]

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from onhook.cdr.details import CallDetails
+from onhook.exchange import server
 from onhook.settings.manners import Manner
 from tests.exchange.houses import House, running_house
 
@@ -252,6 +253,22 @@ async def test_rows_are_fetched_as_a_file(house: House) -> None:
     house.clock.move(minutes=2)
     async with aiohttp.request("GET", url, params={"access_token": await house.token()}) as answer:
         assert (await answer.json())["errcode"] == 10001
+
+
+async def test_a_large_answer_is_whole(house: House) -> None:
+    """In pieces, as fast as it is taken."""
+    house.happen([alice(1, call_id=f"{1782799200 + n}.{n}", call_to=f"5550{n:04}") for n in range(3_000)])
+    answer = await house.ask("v1.0/cdr/list", await house.token())
+    assert len({row["call_to"] for row in answer["data"]}) == answer["total_number"] == 3_000
+
+
+async def test_only_so_much_waits_to_be_taken(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past that an answer is 70082: come again; a small one still goes out."""
+    house.happen([alice(n) for n in range(20)])
+    token = await house.token()
+    monkeypatch.setattr(server, "WAITING_BYTES_MAX", 2_000)
+    assert (await house.ask("v1.0/cdr/list", token))["errcode"] == 70082
+    assert (await house.ask("v1.0/cdr/list", token, page_size="1"))["errcode"] == 0
 
 
 async def test_recordings_are_known_by_name_alone(house: House) -> None:

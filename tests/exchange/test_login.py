@@ -1,10 +1,12 @@
 """Tokens as applications get, refresh and lose them: tables of request and answer, against the running exchange."""
 
+import asyncio
 from typing import Any
 
 import aiohttp
 import pytest
 
+from onhook.exchange.server import ANSWERS_MAX
 from onhook.exchange.tokens import LIVE_MAX
 from tests.exchange.houses import CLIENT_ID, CLIENT_SECRET, House, running_house
 
@@ -150,6 +152,18 @@ async def test_an_application_comes_only_from_its_addresses() -> None:
         assert (await house.login())["errcode"] == 70087
     async with running_house(networks=("192.0.2.0/24", "127.0.0.0/8")) as house:
         assert (await house.login())["errcode"] == 0
+
+
+async def test_who_sends_slowly_holds_up_nobody(house: House) -> None:
+    """More bodies that never end than answers are made at once: a login beside them is answered."""
+    host, port = house.address.split(":")
+    slow = [await asyncio.open_connection(host, int(port)) for _ in range(2 * ANSWERS_MAX)]
+    for _, writer in slow:
+        writer.write(b"POST /openapi/v1.0/get_token HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
+        await writer.drain()
+    assert (await house.login())["errcode"] == 0
+    for _, writer in slow:
+        writer.close()
 
 
 async def test_what_is_no_request_is_answered_400(house: House) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 import websockets
 
+from onhook.errors import Unavailable
+from onhook.exchange import sockets
+from onhook.exchange.sockets import text_frame
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.settings.manners import Manner
 from tests.exchange.houses import SN, House, running_house
@@ -152,3 +155,44 @@ async def test_a_reader_that_takes_nothing_is_cut_off(house: House) -> None:
                 await quick.recv()
         assert house.exchange.rooms.sockets.count == 1
     await slow.close()
+
+
+@pytest.mark.parametrize(
+    ("length", "head"),
+    [(0, b"\x81\x00"), (125, b"\x81\x7d"), (126, b"\x81\x7e\x00\x7e"), (65_536, b"\x81\x7f" + (65_536).to_bytes(8))],
+)
+def test_a_frame_has_its_length_in_front(length: int, head: bytes) -> None:
+    """In one, three or nine bytes, as RFC 6455 has it."""
+    assert text_frame(b"x" * length) == head + b"x" * length
+
+
+async def test_an_application_has_only_so_many_sockets(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """60002 at the handshake; a place is free again when one is closed."""
+    monkeypatch.setattr(sockets, "SOCKETS_OF_APP_MAX", 1)
+    token = await house.token()
+    async with house.socket(token):
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            async with house.socket(token):
+                pass
+        assert json.loads(refused.value.response.body)["errcode"] == 60002
+    async with house.socket(token) as socket:
+        assert await subscribed(socket, 30012) == SUCCESS
+
+
+async def test_events_wait_for_a_store_that_cannot_be_read(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come when it can be read again, and the socket stays."""
+    monkeypatch.setattr(sockets, "AGAIN_SECONDS", 0.01)
+    failures = iter([Unavailable("the disk is away"), Unavailable("the disk is away")])
+    read = house.calls.news
+
+    async def news(after: int, limit: int) -> Any:
+        for error in failures:
+            raise error
+        return await read(after, limit)
+
+    monkeypatch.setattr(house.calls, "news", news)
+    one = details()
+    async with house.socket(await house.token()) as socket:
+        await subscribed(socket, 30012)
+        house.happen([one])
+        assert json.loads(json.loads(await socket.recv())["msg"])["call_id"] == one.call_id

@@ -72,6 +72,7 @@ def test_an_application_is_served_from_its_first_moment(serving: House) -> None:
     wait_until(lambda: serving.address("exchange") is None)
 
 
+@pytest.mark.slow
 def test_a_renewed_secret_ends_tokens_and_sockets(serving: House) -> None:
     """The old pair counts no more, an open socket is told so, and the new secret is good."""
     credentials = json.loads(serving.onhook("app", "add", "crm", "--format", "json"))
@@ -86,6 +87,7 @@ def test_a_renewed_secret_ends_tokens_and_sockets(serving: House) -> None:
     assert Application(serving, renewed).login()["errcode"] == 0
 
 
+@pytest.mark.slow
 def test_an_address_that_is_kept_out_is_let_in_again(serving: House) -> None:
     """`onhook app unblock` counts at once."""
     credentials = json.loads(serving.onhook("app", "add", "crm", "--format", "json"))
@@ -100,6 +102,7 @@ def test_an_address_that_is_kept_out_is_let_in_again(serving: House) -> None:
     assert application.login()["errcode"] == 0
 
 
+@pytest.mark.slow
 def test_the_exchange_is_found_again_after_the_hub_died(serving: House) -> None:
     """At the same address; tokens are gone, as after a PBX's reboot."""
     credentials = json.loads(serving.onhook("app", "add", "crm", "--format", "json"))
@@ -114,6 +117,17 @@ def test_the_exchange_is_found_again_after_the_hub_died(serving: House) -> None:
     assert application.login()["errcode"] == 0
 
 
+@pytest.mark.slow
+def test_whoever_starts_the_server_is_told_where(house: House) -> None:
+    """Where an application has credentials already; and `doctor` what to pin."""
+    house.onhook("app", "add", "crm")
+    house.start("--exchange", "127.0.0.1:0")
+    wait_until(lambda: "  Exchange https://127.0.0.1:" in house.text_of_log())
+    assert f"https://{house.address('exchange')}/openapi/v1.0/" in house.text_of_log()
+    assert "exchange.crt has the SHA-256 fingerprint " in house.onhook("doctor")
+
+
+@pytest.mark.slow
 def test_a_taken_port_is_told_and_harms_nothing_else(house: House) -> None:
     """The log says it; calls are received and shown all the same."""
     house.onhook("app", "add", "crm")

@@ -131,7 +131,6 @@ def _listings(draw: st.DrawFn) -> tuple[RecordListing, CallListing]:
             **shared,
             order_by=draw(st.sampled_from(RECORD_ORDERS)),
             pin_code=draw(st.none() | _TEXTS),
-            recording=draw(st.none() | _TEXTS),
             has_recording=draw(st.booleans()),
             dids=draw(dids),
         ),

@@ -20,6 +20,9 @@ from onhook.settings.tokens import Role, Token
 OPEN = {"open": True}
 """The mark of a route that answers strangers: `@get(..., opt=OPEN)`."""
 
+FOR_ADMINISTRATORS = {"administrator": True}
+"""The mark of a route that a reader's token may not even read."""
+
 NEEDS_TOKEN: list[dict[str, list[str]]] = [{"token": []}]
 """What the schema says of all the others."""
 
@@ -44,6 +47,8 @@ def let_in(connection: Connection, handler: BaseRouteHandler) -> None:
         return
     visitor = _visitor(connection, rooms)
     if connection.scope.get("method") in SAFE_METHODS:
+        if handler.opt.get("administrator") and visitor.role != "administrator":
+            raise PermissionDeniedException("only an administrator's token may read this")
         return
     if visitor.by != "token" and not is_from_our_page(connection):
         raise PermissionDeniedException("a browser may change something only from a page of this console")

@@ -6,6 +6,7 @@ import msgspec
 from litestar import delete, get, post
 from litestar.params import BodyKwarg, PathParameter
 
+from onhook.console.access import FOR_ADMINISTRATORS
 from onhook.console.problems import PROBLEMS
 from onhook.console.rooms import Handed
 from onhook.errors import NotFound
@@ -56,13 +57,19 @@ class BlockedAddresses(msgspec.Struct, frozen=True):
     next: None = None
 
 
-@get("/apps", summary="The applications that may use the exchange", tags=["apps"], responses=PROBLEMS)
+@get(
+    "/apps",
+    opt=FOR_ADMINISTRATORS,
+    summary="The applications that may use the exchange",
+    tags=["apps"],
+    responses=PROBLEMS,
+)
 async def list_apps(rooms: Handed) -> Apps:
     """Without their secrets."""
     return Apps(rooms.settings.apps.all())
 
 
-@get("/apps/{name:str}", summary="One application", tags=["apps"], responses=PROBLEMS)
+@get("/apps/{name:str}", opt=FOR_ADMINISTRATORS, summary="One application", tags=["apps"], responses=PROBLEMS)
 async def read_app(rooms: Handed, name: Name) -> App:
     """By its name or client id."""
     return rooms.settings.apps.get(name)
@@ -94,7 +101,13 @@ async def renew_app(rooms: Handed, name: Name) -> AppWithSecret:
     return AppWithSecret(app, client_secret)
 
 
-@get("/blocked", summary="Addresses kept out after failed logins", tags=["apps"], responses=PROBLEMS)
+@get(
+    "/blocked",
+    opt=FOR_ADMINISTRATORS,
+    summary="Addresses kept out after failed logins",
+    tags=["apps"],
+    responses=PROBLEMS,
+)
 async def list_blocked(rooms: Handed) -> BlockedAddresses:
     """For an hour each, unless they are let in before."""
     return BlockedAddresses(rooms.settings.apps.blocked(rooms.clock.microseconds()))

@@ -366,11 +366,10 @@ class Lane:
         return min(waits)
 
     async def _listen(self) -> None:
-        """Wake for what is new."""
+        """Wake for what is new, until there is no more news: then the house closes."""
         news = self._means.reading.news
-        while True:
-            seen = news.position
-            if await news.wait(seen, IDLE_SECONDS_MAX):
+        while not news.is_closed:
+            if await news.wait(news.position, IDLE_SECONDS_MAX):
                 self._wake.set()
 
     @staticmethod

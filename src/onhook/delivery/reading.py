@@ -28,6 +28,11 @@ class News(Protocol):
         """The last position that was announced; 0 before the first."""
         ...
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is announced any more; waiting then ends at once."""
+        ...
+
     async def wait(self, after: int, timeout_seconds: float) -> bool:
         """Wait until the store is past a number; False when it did not get there in time."""
         ...

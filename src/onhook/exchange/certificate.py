@@ -71,14 +71,20 @@ def fingerprint_of(certificate: Path) -> str:
 def _names(host: str) -> list[x509.GeneralName]:
     """The machine's name, `localhost`, the loopback, and the address that is listened on."""
     hosts = dict.fromkeys([socket.gethostname(), "localhost", "127.0.0.1", "::1", host])
-    return [_general_name(one) for one in hosts if one not in ("", "0.0.0.0", "::")]  # noqa: S104 - compared
+    named = (_general_name(one) for one in hosts if one not in ("", "0.0.0.0", "::"))  # noqa: S104 - compared
+    return [name for name in named if name is not None]
 
 
-def _general_name(host: str) -> x509.GeneralName:
+def _general_name(host: str) -> x509.GeneralName | None:
+    """An address, or a name; None for what is neither, as some machines are called."""
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
+        pass
+    try:
         return x509.DNSName(host.encode("idna").decode())
+    except UnicodeError:
+        return None
 
 
 def _signed(key: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName], now: datetime) -> x509.Certificate:

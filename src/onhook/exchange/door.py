@@ -31,6 +31,10 @@ TAKING_SECONDS_MAX = 120.0
 ACCEPT_AGAIN_SECONDS = 0.05
 """After a connection could not be taken."""
 
+SEND_BUFFER_BYTES = 128 * 1024
+"""What the kernel is asked to hold for one connection (Linux doubles it): left to itself it holds up to 4 MB, and a
+reader that takes nothing would be noticed that much later."""
+
 BACKLOG = 512
 """Connections that the kernel holds until they are accepted."""
 
@@ -87,6 +91,7 @@ class Door:
         if self.count >= CONNECTIONS_MAX or self._of_address[address] >= CONNECTIONS_OF_ADDRESS_MAX:
             connection.close()
             return
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.count += 1
         self._of_address[address] += 1
         task = asyncio.create_task(self._welcome(connection, address))

@@ -7,6 +7,7 @@ from onhook.exchange.applications import Applications
 from onhook.exchange.calls import Calls
 from onhook.exchange.downloads import Downloads
 from onhook.exchange.logins import Failures
+from onhook.exchange.pushing import Webhooks
 from onhook.exchange.sockets import Sockets
 from onhook.exchange.tokens import Tokens
 from onhook.exchange.trouble import Trouble
@@ -23,5 +24,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     failures: Failures
     sockets: Sockets
     downloads: Downloads
+    webhooks: Webhooks | None
+    """None: no application can set any here."""
     began_at: int
     """Microseconds: when it was opened, for `up_time`."""

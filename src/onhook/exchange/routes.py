@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from onhook.exchange import cdr, files, login, recordings, system
+from onhook.exchange import cdr, files, login, recordings, system, webhooks
 from onhook.exchange.asked import Asked
 from onhook.exchange.codes import Answer
 from onhook.exchange.rooms import Rooms
@@ -36,6 +36,9 @@ V1: Final[Mapping[str, Route]] = {
     "recording/list": Route("GET", recordings.list_recordings),
     "recording/search": Route("GET", recordings.search_recordings),
     "recording/download": Route("GET", recordings.download_recording),
+    "webhook/query": Route("GET", webhooks.query_webhooks),
+    "webhook/update": Route("POST", webhooks.update_webhooks),
+    "webhook/test": Route("GET", webhooks.test_webhook),
 }
 
 V2: Final[Mapping[str, Route]] = {

@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 
 from onhook.clock import Clock
-from onhook.errors import OnhookError, Unavailable
+from onhook.errors import OnhookError
 from onhook.exchange import downloads
 from onhook.exchange.applications import Applications
 from onhook.exchange.asked import Asked
@@ -35,18 +35,19 @@ from onhook.exchange.codes import (
 from onhook.exchange.door import Door, make_room_for_connections
 from onhook.exchange.login import check_not_blocked, with_owner
 from onhook.exchange.logins import Failures
+from onhook.exchange.pushing import Webhooks
 from onhook.exchange.rooms import Rooms
 from onhook.exchange.routes import SUBSCRIBE, route_of
 from onhook.exchange.sockets import Sockets
-from onhook.exchange.tokens import Tokens
+from onhook.exchange.tokens import Grant, Tokens
 from onhook.exchange.trouble import NoTrouble, Spoilt, Trouble
 from onhook.pbx.yeastar.payload import Yeastar
 
 USER_AGENT = "OpenAPI"
 """What the PBX wants to be called with (PROTOCOL.md 6)."""
 
-BODY_BYTES_MAX = 64 * 1024
-"""The largest is a list of webhooks, of some kilobytes."""
+BODY_BYTES_MAX = 32 * 1024
+"""The largest is a list of five webhooks with long URLs, of some 15 KiB."""
 
 LINE_BYTES_MAX = 8 * 1024
 """Of a path with its query."""
@@ -54,21 +55,37 @@ LINE_BYTES_MAX = 8 * 1024
 PARAMETERS_MAX = 50
 """Twice as many as any call knows."""
 
-ANSWERS_MAX = 16
+ANSWERS_MAX = 8
 """Made at once; more wait. Ten thousand rows are some 20 MB while they are made."""
+
+WAITING_BYTES_MAX = 64 * 1024 * 1024
+"""Of answers that are made and not yet taken, all together: a dozen of the largest."""
+
+PIECE_BYTES = 64 * 1024
+"""Written before it is seen whether the other side takes it."""
 
 ANSWER_SECONDS_MAX = 30.0
 """So long an answer may take to be made, waiting included; then it is `OVERLOAD_TASK_RUNNING`."""
 
+LOOK_SECONDS = 1.0
+"""How soon a removed application's sockets end."""
+
 STOP_SECONDS_MAX = 5.0
-JSON_TYPE = "application/json"
+AS_JSON = {"Content-Type": "application/json"}
+AS_CSV = {"Content-Type": "text/csv; charset=utf-8"}
 
 
 class Exchange:
     """Answers requests; `opened` lets them in."""
 
     def __init__(
-        self, *, calls: Calls, applications: Applications, clock: Clock, trouble: Trouble | None = None
+        self,
+        *,
+        calls: Calls,
+        applications: Applications,
+        clock: Clock,
+        trouble: Trouble | None = None,
+        webhooks: Webhooks | None = None,
     ) -> None:
         tokens = Tokens(clock)
         self.rooms = Rooms(
@@ -80,9 +97,11 @@ class Exchange:
             failures=Failures(),
             sockets=Sockets(calls, clock, tokens, Yeastar()),
             downloads=downloads.Downloads(),
+            webhooks=webhooks,
             began_at=clock.microseconds(),
         )
         self._answers = asyncio.Semaphore(ANSWERS_MAX)
+        self._waiting_bytes = 0
         self._log = logging.getLogger("exchange")
         self._door: Door | None = None
 
@@ -92,7 +111,14 @@ class Exchange:
     ) -> AsyncIterator[tuple[asyncio.Task[None], ...]]:
         """Let requests in; yields the tasks that run until the end. Closed, it lets everybody go."""
         make_room_for_connections()
-        server = web.Server(self.answer, access_log=None, max_line_size=LINE_BYTES_MAX, logger=self._log)
+        server = web.Server(
+            self.answer,
+            access_log=None,
+            logger=self._log,
+            max_line_size=LINE_BYTES_MAX,
+            max_field_size=LINE_BYTES_MAX,
+            read_bufsize=BODY_BYTES_MAX,
+        )
         self._door = Door(server, tls)
         sockets = self.rooms.sockets
         tasks = (
@@ -117,38 +143,54 @@ class Exchange:
         if request.path.startswith(downloads.PATH) and request.method == "GET":
             return await self._fetched(request)
         spoilt = self.rooms.trouble.answer()
-        body = await self._answered(request, spoilt)
+        try:
+            # Read before a place among the answers is taken: who sends slowly holds up nobody.
+            body = await _body_of(request)
+            self._has_asked(request)
+            async with asyncio.timeout(ANSWER_SECONDS_MAX), self._answers:
+                answer = await self._made(request, body, spoilt)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is answered
+            answer = self._told(request, error)
+        written = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
         if spoilt.delay_seconds:
             await asyncio.sleep(spoilt.delay_seconds)
-        return _closing(
-            web.Response(body=body[: len(body) // 2] if spoilt.is_garbage else body, content_type=JSON_TYPE)
-        )
+        return await self._taken(request, written[: len(written) // 2] if spoilt.is_garbage else written)
 
-    async def _answered(self, request: web.BaseRequest, spoilt: Spoilt) -> bytes:
+    def _told(self, request: web.BaseRequest, error: Exception) -> Answer:
+        """An error as an answer. A fault of ours is told in the log, and not to a stranger."""
+        if isinstance(error, Refused):
+            return error.answer()
+        if isinstance(error, TimeoutError):
+            return answer_of(OVERLOAD_TASK_RUNNING)
+        if isinstance(error, ConnectionError):
+            return answer_of(PARAMETER_SYNTAX_ERROR)
+        if isinstance(error, OnhookError) and error.permanent:
+            return wrong_parameter(error.where or "parameters", error.what).answer()
+        self._log.error("cannot answer", exc_info=error, extra={"path": request.path})
+        return answer_of(INTERNAL_SERVER_ERROR)
+
+    async def _taken(
+        self, request: web.BaseRequest, body: bytes, headers: Mapping[str, str] = AS_JSON
+    ) -> web.StreamResponse:
+        """The answer, written as fast as it is taken; so many bytes may wait for all who take them."""
+        if self._waiting_bytes + len(body) > WAITING_BYTES_MAX:
+            body, headers = msgspec.json.encode(answer_of(OVERLOAD_TASK_RUNNING)), AS_JSON
+        response = web.StreamResponse(headers={**headers, "Content-Length": str(len(body))})
+        # As the original does: every answer closes its connection.
+        response.force_close()
+        self._waiting_bytes += len(body)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS_MAX), self._answers:
-                answer = await self._made(request, spoilt)
-        except Refused as error:
-            answer = error.answer()
-        except TimeoutError:
-            answer = answer_of(OVERLOAD_TASK_RUNNING)
-        except Unavailable as error:
-            self._log.error("cannot answer now", extra={"path": request.path, "error": str(error)})
-            answer = answer_of(INTERNAL_SERVER_ERROR)
-        except OnhookError as error:
-            answer = wrong_parameter(error.where or "parameters", error.what).answer()
-        except ConnectionError:
-            answer = answer_of(PARAMETER_SYNTAX_ERROR)
-        except Exception:  # noqa: BLE001 - a fault of ours is told in the log, and not to a stranger
-            self._log.exception("request failed", extra={"path": request.path})
-            answer = answer_of(INTERNAL_SERVER_ERROR)
-        return answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
+            await response.prepare(request)
+            for begin in range(0, len(body), PIECE_BYTES):
+                await response.write(body[begin : begin + PIECE_BYTES])
+            await response.write_eof()
+        finally:
+            self._waiting_bytes -= len(body)
+        return response
 
-    async def _made(self, request: web.BaseRequest, spoilt: Spoilt) -> Answer | bytes:
+    async def _made(self, request: web.BaseRequest, body: bytes, spoilt: Spoilt) -> Answer | bytes:
         """The answer. Raises `Refused`; the order of the questions is the order of the refusals."""
         found = route_of(request.method, request.path)
-        body = await _body_of(request)
-        self._has_asked(request)
         if found is None:
             raise Refused(INTERFACE_NOT_EXISTED)
         version, route = found
@@ -165,14 +207,14 @@ class Exchange:
     async def _subscribed(self, request: web.BaseRequest) -> web.StreamResponse:
         """A socket; a token that does not count is refused before there is one, with 10004 as its answer."""
         if not web.WebSocketResponse().can_prepare(request):
-            return _closing(web.Response(status=400, text="this is a WebSocket"))
+            return web.Response(status=400, text="this is a WebSocket", headers={"Connection": "close"})
         try:
             asked = self._asked(request, "v1.0", b"", Spoilt())
             check_not_blocked(self.rooms, asked.address)
             asked = with_owner(self.rooms, asked)
             self.rooms.sockets.check_room(asked.owner.client_id)
-        except Refused as error:
-            return _closing(web.Response(body=msgspec.json.encode(error.answer()), content_type=JSON_TYPE))
+        except OnhookError as error:
+            return await self._taken(request, msgspec.json.encode(self._told(request, error)))
         if self._door is not None and request.transport is not None:
             self._door.stay(request.transport)
         assert asked.grant is not None
@@ -189,10 +231,10 @@ class Exchange:
             ready = self.rooms.downloads.get(name, owner.client_id, self.rooms.clock.microseconds())
             if ready is None:
                 raise Refused(INTERFACE_NOT_EXISTED)
-        except Refused as error:
-            return _closing(web.Response(body=msgspec.json.encode(error.answer()), content_type=JSON_TYPE))
-        headers = {"Content-Disposition": f'attachment; filename="{ready.name}"'}
-        return _closing(web.Response(body=ready.content, content_type="text/csv", charset="utf-8", headers=headers))
+        except OnhookError as error:
+            return await self._taken(request, msgspec.json.encode(self._told(request, error)))
+        disposition = f'attachment; filename="{ready.name}"'
+        return await self._taken(request, ready.content, AS_CSV | {"Content-Disposition": disposition})
 
     def _asked(self, request: web.BaseRequest, version: str, body: bytes, spoilt: Spoilt) -> Asked:
         return Asked(
@@ -212,16 +254,19 @@ class Exchange:
         """Tokens of an application that is gone, or has another secret, end when somebody changed that."""
         version = None
         while True:
-            if version != (version := self.rooms.applications.version()):
-                self.rooms.tokens.end_those(
-                    lambda grant: not _stands(self.rooms.applications, grant.client_id, grant.seal)
-                )
-            await asyncio.sleep(1.0)
+            try:
+                if version != (version := self.rooms.applications.version()):
+                    self.rooms.tokens.end_those(lambda grant: not _stands(self.rooms.applications, grant))
+            except OnhookError as error:
+                self._log.error("cannot see who may come", extra={"error": str(error)})
+                version = None
+            await asyncio.sleep(LOOK_SECONDS)
 
 
-def _stands(applications: Applications, client_id: str, seal: bytes) -> bool:
-    found = applications.with_id(client_id)
-    return found is not None and found[1] == seal
+def _stands(applications: Applications, grant: Grant) -> bool:
+    """Whether the application is still there, and its secret still the one that the token was made with."""
+    found = applications.with_id(grant.client_id)
+    return found is not None and found[1] == grant.seal
 
 
 def _parameters_of(request: web.BaseRequest) -> Mapping[str, str]:
@@ -240,9 +285,3 @@ async def _body_of(request: web.BaseRequest) -> bytes:
         if len(body) > BODY_BYTES_MAX:
             raise Refused(FILE_SIZE_EXCEEDED)
     return body
-
-
-def _closing(response: web.Response) -> web.Response:
-    """As the original does: every answer closes its connection."""
-    response.force_close()
-    return response

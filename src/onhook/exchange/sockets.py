@@ -6,6 +6,7 @@ too much wait is cut off. There is no replay: a socket gets what is new while it
 """
 
 import asyncio
+import logging
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -13,6 +14,7 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from onhook.clock import Clock
+from onhook.errors import Unavailable
 from onhook.exchange.calls import Calls, News
 from onhook.exchange.codes import (
     MAX_LIMITATION_EXCEEDED,
@@ -54,6 +56,9 @@ NEWS_MAX = 500
 
 GATHER_SECONDS = 0.05
 """What is new within this is sent together: encrypting for a thousand readers costs by the piece, not by the byte."""
+
+AGAIN_SECONDS = 1.0
+"""After the calls could not be read."""
 
 SENT_AT_ONCE = 100
 """Connections written to before others have a turn."""
@@ -115,6 +120,7 @@ class Sockets:
         self._dialect = dialect
         self._listeners: set[Listener] = set()
         self._closing: set[asyncio.Task[None]] = set()
+        self._log = logging.getLogger("exchange")
 
     @property
     def count(self) -> int:
@@ -167,12 +173,17 @@ class Sockets:
         position = await self._calls.newest()
         while True:
             await self._calls.wait(position)
-            newest = await self._calls.newest()
             began = loop.time()
-            if not any(one.wants_calls for one in self._listeners):
-                position = newest
+            try:
+                newest = await self._calls.newest()
+                if not any(one.wants_calls for one in self._listeners):
+                    position = newest
+                    continue
+                news = await self._calls.news(position, NEWS_MAX)
+            except Unavailable as error:
+                self._log.error("events wait", extra={"error": str(error)})
+                await asyncio.sleep(AGAIN_SECONDS)
                 continue
-            news = await self._calls.news(position, NEWS_MAX)
             await self._send(news)
             position = news[-1].number if news else newest
             await asyncio.sleep(max(0.0, began + GATHER_SECONDS - loop.time()) if len(news) < NEWS_MAX else 0.0)

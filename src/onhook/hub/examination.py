@@ -15,6 +15,7 @@ import msgspec
 from onhook.clock import Clock
 from onhook.config import Address, Config
 from onhook.errors import OnhookError
+from onhook.exchange.certificate import fingerprint_of
 from onhook.hub.running import Part, check_rights, is_running, read_running
 from onhook.settings.database import what_ails
 from onhook.settings.settings import Settings
@@ -167,6 +168,8 @@ def _processes(config: Config) -> Iterator[Finding]:
     yield _part("hub", running.hub if running else None)
     if _has_apps(config):
         yield _exchange(running.exchange if running else None)
+        if not config.exchange_plain and config.certificate_file.exists():
+            yield _certificate(config.certificate_file)
 
 
 def _part(name: str, part: Part | None) -> Finding:
@@ -184,6 +187,14 @@ def _exchange(part: Part | None) -> Finding:
     if part is None:
         return Finding("wrong", "applications have credentials, and the exchange does not run", "the log says why")
     return Finding("right", f"applications find the exchange on {part.address}")
+
+
+def _certificate(path: Path) -> Finding:
+    """What applications pin."""
+    try:
+        return Finding("right", f"its certificate {path.name} has the SHA-256 fingerprint {fingerprint_of(path)}")
+    except OnhookError as error:
+        return Finding("wrong", error.what, error.todo)
 
 
 def _has_apps(config: Config) -> bool:

@@ -10,6 +10,8 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import msgspec
+
 from onhook.clock import Clock
 from onhook.config import Address, Config
 from onhook.errors import OnhookError
@@ -17,6 +19,7 @@ from onhook.exchange.applications import Applications
 from onhook.exchange.calls import Calls
 from onhook.exchange.certificate import own_certificate, tls_with
 from onhook.exchange.door import listen
+from onhook.exchange.pushing import Webhooks
 from onhook.exchange.server import Exchange
 from onhook.exchange.trouble import Trouble
 from onhook.hub.child import Tasks, Whereabouts
@@ -32,8 +35,11 @@ AGAIN_SECONDS = 10.0
 class ExchangeKeeper:
     """Opens and closes the exchange as applications come and go."""
 
-    def __init__(self, config: Config, settings: Settings, calls: Calls, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, settings: Settings, calls: Calls, clock: Clock, webhooks: Webhooks | None = None
+    ) -> None:
         self._config = config
+        self._webhooks = webhooks
         self._settings = settings
         self._calls = calls
         self._clock = clock
@@ -46,7 +52,7 @@ class ExchangeKeeper:
         """Open it before anybody is told where we listen, if it can be."""
         try:
             await self.look()
-        except OnhookError as error:
+        except (OnhookError, OSError) as error:
             self._tell_trouble(error)
 
     async def look(self) -> None:
@@ -54,8 +60,10 @@ class ExchangeKeeper:
         is_wanted = bool(self._settings.apps.all())
         if is_wanted and not self.whereabouts.address:
             address, self._tasks = await self._open.enter_async_context(
-                exchange_on(self._config, self._calls, self._settings.apps, self._clock)
+                exchange_on(self._config, self._calls, self._settings.apps, self._clock, webhooks=self._webhooks)
             )
+            # Should it be closed and opened again, then where it was.
+            self._config = msgspec.structs.replace(self._config, exchange=address)
             self.whereabouts.is_now(str(address))
             self._log.info("applications may come", extra={"address": str(address)})
         elif self.whereabouts.address and not is_wanted:
@@ -70,7 +78,7 @@ class ExchangeKeeper:
                 if version != (version := self._settings.version()):
                     await self.look()
                 await self._reopen_broken()
-            except OnhookError as error:
+            except (OnhookError, OSError) as error:
                 self._tell_trouble(error)
                 version, pause = None, AGAIN_SECONDS
             await asyncio.sleep(pause)
@@ -82,7 +90,7 @@ class ExchangeKeeper:
         if self.whereabouts.address:
             self.whereabouts.is_now("")
 
-    def _tell_trouble(self, error: OnhookError) -> None:
+    def _tell_trouble(self, error: OnhookError | OSError) -> None:
         self._log.error("applications cannot come", extra={"error": str(error)})
 
     async def _reopen_broken(self) -> None:
@@ -97,13 +105,19 @@ class ExchangeKeeper:
 
 @asynccontextmanager
 async def exchange_on(
-    config: Config, calls: Calls, applications: Applications, clock: Clock, trouble: Trouble | None = None
+    config: Config,
+    calls: Calls,
+    applications: Applications,
+    clock: Clock,
+    *,
+    trouble: Trouble | None = None,
+    webhooks: Webhooks | None = None,
 ) -> AsyncIterator[tuple[Address, Tasks]]:
     """The exchange at its configured address; yields where it listens, and what runs. Raises `OnhookError`."""
     tls = _tls(config, clock)
     listening = listen(config.exchange.host, config.exchange.port)
     address = Address(config.exchange.host, int(listening.getsockname()[1]))
-    exchange = Exchange(calls=calls, applications=applications, clock=clock, trouble=trouble)
+    exchange = Exchange(calls=calls, applications=applications, clock=clock, trouble=trouble, webhooks=webhooks)
     async with exchange.opened(listening, tls) as tasks:
         yield address, tasks
 

@@ -30,6 +30,7 @@ from onhook.hub.silence import SilenceWatch
 from onhook.hub.sinks import all_sinks
 from onhook.hub.store_calls import StoreCalls
 from onhook.hub.storing import store_at
+from onhook.hub.webhooks import AppWebhooks
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
 from onhook.settings.settings import Settings
@@ -80,7 +81,13 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
             carrying = asyncio.create_task(courier.run(), name="courier")
             looking_after = asyncio.create_task(care.run(), name="care")
             listening = asyncio.create_task(silence.run(), name="silence")
-            exchange = ExchangeKeeper(config, settings, StoreCalls(store, feed, settings, config), clock)
+            exchange = ExchangeKeeper(
+                config,
+                settings,
+                StoreCalls(store, feed, settings, config),
+                clock,
+                AppWebhooks(settings, all_sinks(config), clock),
+            )
             await exchange.begin()
             keeping = asyncio.create_task(exchange.keep(), name="exchange")
             address = str(Address(config.console.host, served.port))

@@ -130,5 +130,5 @@ async def made_up_exchange(plan: SimulationPlan, visit: Visit, clock: Clock) -> 
         own_certificate(visit.certificate, visit.key, visit.address.host, clock.now())
     applications = OneApp(app, visit.client_secret)
     trouble = FaceTrouble(FaceMischief(plan.faults, plan.seed))
-    async with exchange_on(config, calls, applications, shown, trouble) as (address, tasks):
+    async with exchange_on(config, calls, applications, shown, trouble=trouble) as (address, tasks):
         yield MadeUp(KnownCalls(calls), address, tasks)

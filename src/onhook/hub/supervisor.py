@@ -54,6 +54,7 @@ class Watched:
         self._wake = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
         self._hearing: asyncio.Task[None] | None = None
+        self._has_exchange = False
         self._exchange = ""
         self._log = logging.getLogger("serve")
 
@@ -88,9 +89,11 @@ class Watched:
 
     def _tell(self, child: asyncio.subprocess.Process, said: Said) -> None:
         self._told(self.name, Part(pid=child.pid, address=said.address))
-        if said.exchange or self._exchange:
+        if said.exchange or self._has_exchange:
             self._told("exchange", Part(pid=child.pid, address=said.exchange) if said.exchange else None)
-        self._exchange = said.exchange
+        self._has_exchange = bool(said.exchange)
+        # Remembered, so that applications find it at the same port when the process is started again.
+        self._exchange = said.exchange or self._exchange
 
     def restart(self) -> None:
         """Stop it so that it is started again at once."""
@@ -168,9 +171,9 @@ class Watched:
         if self._hearing is not None:
             self._hearing.cancel()
         self._told(self.name, None)
-        if self._exchange:
+        if self._has_exchange:
             self._told("exchange", None)
-        self._exchange = ""
+        self._has_exchange = False
 
     async def _hear(self, child: asyncio.subprocess.Process) -> Said:
         assert child.stdout is not None

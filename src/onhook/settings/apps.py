@@ -15,7 +15,7 @@ import msgspec
 from onhook.errors import NotFound, UsageError
 from onhook.settings.database import Database
 from onhook.settings.manners import Manner
-from onhook.settings.moments import moment
+from onhook.settings.moments import microseconds, moment
 from onhook.settings.pbxs import checked_name, new_secret
 from onhook.settings.tokens import hash_of
 
@@ -55,10 +55,6 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     manner: Manner = Manner()
     created_at: datetime
     last_used: datetime | None = None
-
-    def sees(self, sn: str) -> bool:
-        """Whether it may see that PBX."""
-        return not self.pbxs or sn in self.pbxs
 
     def may_come_from(self, address: str) -> bool:
         """Whether its requests may come from there."""
@@ -149,17 +145,17 @@ class Apps:
         return app, client_secret
 
     def remove(self, name: str) -> App:
-        """Let it in no more. Raises `NotFound`."""
+        """Let it in no more, and forget the webhooks that it has set itself. Raises `NotFound`."""
         app = self.get(name)
-        self._database.write("DELETE FROM apps WHERE client_id = ?", (app.client_id,))
+        with self._database.transaction():
+            self._database.write("DELETE FROM subscriptions WHERE app = ?", (app.client_id,))
+            self._database.write("DELETE FROM apps WHERE client_id = ?", (app.client_id,))
         return app
 
     def used(self, app: App, at: int) -> None:
         """Note that it was here, to the minute."""
-        self._database.write(
-            "UPDATE apps SET last_used = ?2 WHERE client_id = ?1 AND coalesce(last_used, 0) <= ?2 - ?3",
-            (app.client_id, at, LAST_USED_STEP_MICROSECONDS),
-        )
+        if app.last_used is None or at - microseconds(app.last_used) >= LAST_USED_STEP_MICROSECONDS:
+            self._database.write("UPDATE apps SET last_used = ? WHERE client_id = ?", (at, app.client_id))
 
     # -- addresses that are kept out
 

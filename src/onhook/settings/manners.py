@@ -7,18 +7,18 @@ from typing import Literal, TypeVar, get_args
 import msgspec
 
 from onhook.errors import UsageError
+from onhook.settings.wishes import Profile
 
 DateFormat = Literal["YYYY/MM/DD", "MM/DD/YYYY", "DD/MM/YYYY"]
 TimeFormat = Literal["24", "12"]
 TimeForm = Literal["seconds", "display", "no-rows-for-seconds"]
 Version = Literal["v1.0", "v2.0"]
-EventProfile = Literal["p-2023", "p-2025", "p-2026", "doc", "object"]
 
 DATE_FORMATS: tuple[DateFormat, ...] = get_args(DateFormat)
 TIME_FORMATS: tuple[TimeFormat, ...] = get_args(TimeFormat)
 TIME_FORMS: tuple[TimeForm, ...] = get_args(TimeForm)
 VERSIONS: tuple[Version, ...] = get_args(Version)
-EVENT_PROFILES: tuple[EventProfile, ...] = get_args(EventProfile)
+EVENT_PROFILES: tuple[Profile, ...] = get_args(Profile)
 
 LABEL_CHARACTERS_MAX = 40
 """Of a firmware or a model: the longest that was seen has 12."""
@@ -42,7 +42,7 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
     versions: tuple[Version, ...] = ("v1.0", "v2.0")
     firmware: str = "37.23.0.123"
     model: str = "P570"
-    profile: EventProfile = "p-2026"
+    profile: Profile = "p-2026"
 
 
 def parse_manner(

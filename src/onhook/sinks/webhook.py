@@ -46,8 +46,12 @@ class Webhook:
         self._to = destination
         self._url = URL(destination.url)
         self._dialect = dialect
+        # Not by threads: names that nobody answers for would keep them from everybody else, and us from stopping.
+        self._names = aiohttp.AsyncResolver()
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, socket_factory=guard.socket_for),
+            connector=aiohttp.TCPConnector(
+                limit=CONNECTIONS_MAX, socket_factory=guard.socket_for, resolver=self._names
+            ),
             timeout=aiohttp.ClientTimeout(total=destination.timeout_seconds),
             headers={"Content-Type": "application/json", "User-Agent": USER_AGENT, **destination.headers},
             # What an application answers is looked at by people at most: never unpacked, never remembered.
@@ -82,6 +86,7 @@ class Webhook:
 
     async def close(self) -> None:
         await self._session.close()
+        await self._names.close()
 
     def _signed(self, parcel: Parcel) -> dict[str, str]:
         """The original has one signature: by the oldest secret, so that who is given a new one still knows the old."""

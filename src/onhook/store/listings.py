@@ -66,8 +66,6 @@ def _records_meant(asked: RecordListing) -> Condition:
         condition = _with(condition, "pin_code = $pin_code", pin_code=asked.pin_code)
     if asked.has_recording:
         condition = condition.also("recording <> ''")
-    if asked.recording is not None:
-        condition = _with(condition, "recording = $recording", recording=asked.recording)
     if asked.ids:
         condition = _with(condition, f"left({DERIVED['record_id']}, 16) IN (SELECT unnest($ids))", ids=list(asked.ids))
     if asked.dids:

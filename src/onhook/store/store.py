@@ -103,7 +103,6 @@ class RecordListing(Listing, frozen=True, kw_only=True):
     pin_code: str | None = None
     dids: tuple[tuple[str, str], ...] = ()
     has_recording: bool = False
-    recording: str | None = None
     ids: tuple[str, ...] = ()
 
 
