@@ -4,6 +4,8 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from onhook.settings.settings import Settings
 from tests.cli.conftest import Command
 from tests.hub.houses import House, wait_until
@@ -62,6 +64,7 @@ def test_what_cannot_be_meant_is_refused(onhook: Command) -> None:
         assert onhook("backfill", "Branch", "--since", "1h", "--until", "2h")[0] == 2
 
 
+@pytest.mark.slow
 def test_a_running_server_connects_fills_and_goes_on(house: House, tmp_path: Path) -> None:
     """A PBX added while it runs is connected to at once; what a person asks for is done by the server."""
     with pbx_in_a_thread() as face:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from onhook.errors import UsageError
+from onhook.settings.apis import checked_api
 from onhook.settings.places import ADDRESSES_MAX, Place, checked_place
 from onhook.settings.settings import Settings
 
@@ -46,6 +47,13 @@ def test_one_that_cannot_sign_needs_a_place_and_nothing_else(settings: Settings)
         add(settings, Place(("192.0.2.7",)), secret="a-secret-of-its-own")
     with pytest.raises(UsageError, match="signs what it sends"):
         settings.add_pbx(name="Office", sn="3631A2124ABC", secret="first-secret", place=Place((), PATH), at=1)
+
+
+def test_one_that_cannot_be_asked_has_no_api(settings: Settings) -> None:
+    """It would be waited for in vain."""
+    api = checked_api("https://192.0.2.7:8088", "us", "our-client-secret")
+    with pytest.raises(UsageError, match="no API that is spoken here"):
+        settings.add_pbx(name="Old", sn="1", secret=None, dialect="newcdr", api=api, at=1)
 
 
 @pytest.mark.parametrize(

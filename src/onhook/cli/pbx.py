@@ -23,7 +23,7 @@ from onhook.clock import SystemClock
 from onhook.errors import UsageError
 from onhook.hub.dialects import all_dialects
 from onhook.settings.pbxs import DIALECT_DEFAULT, Pbx
-from onhook.settings.places import Place, check_can_be_told, checked_place
+from onhook.settings.places import Place, check_can_be_asked, check_can_be_told, checked_place
 from onhook.settings.settings import Settings
 
 app = typer.Typer(add_completion=False, help="Say which PBXs may report.", epilog="Example: onhook pbx list")
@@ -194,6 +194,7 @@ def change(
             _change_place(settings, pbx, place)
         reached = given_api.over(settings.apis.of(pbx.sn))
         if reached is not None:
+            check_can_be_asked(pbx.dialect)
             settings.apis.put(pbx.sn, reached)
         if silence is not None:
             settings.receiving.keep_silence_minutes(pbx.sn, _silence_minutes(silence))

@@ -28,8 +28,8 @@ from onhook.intake.backfill import Filler, Found
 from onhook.intake.rounds import DAYS_FIRST, DAYS_USUAL, pause_seconds
 from onhook.pbx.link import Facts, Window
 
-HEARD_STEP_SECONDS = 60.0
-"""How often what the channel has proven is written down: each time is a sync of the disk."""
+HEARD_STEP_SECONDS = 300.0
+"""How often what the channel has proven is written down: each time is a sync of the disk, for each PBX."""
 
 UNREACHABLE_SECONDS = 300.0
 """A PBX that cannot be reached for so long is more than a restart or an upgrade of it."""

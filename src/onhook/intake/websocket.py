@@ -187,7 +187,7 @@ class _Socket:
                 await self._hear(reading.result())
                 reading = asyncio.create_task(self._socket.receive())
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
-            push.trouble = push.trouble or f"{type(error).__name__}: {error}"
+            push.trouble = push.trouble or type(error).__name__  # its text may hold the address, and so the token
         finally:
             reading.cancel()
             await asyncio.wait({reading})

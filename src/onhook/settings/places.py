@@ -91,6 +91,14 @@ def check_can_be_told(dialect: str, place: Place, *, has_secret: bool, is_unsign
         raise UsageError("a PBX needs a secret", todo="give the one it signs with, or declare it unsigned on purpose")
 
 
+def check_can_be_asked(dialect: str) -> None:
+    """See that PBXs of this dialect have an API that could be asked. Raises `UsageError`."""
+    if dialect in UNSIGNING_DIALECTS:
+        raise UsageError(
+            f"a {dialect} PBX has no API that is spoken here", todo="leave --api and what belongs to it out"
+        )
+
+
 def _checked_address(text: str) -> str:
     try:
         network = ipaddress.ip_network(text.strip())

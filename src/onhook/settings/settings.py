@@ -31,7 +31,7 @@ from onhook.settings.pbxs import (
     checked_sn,
     checked_zone,
 )
-from onhook.settings.places import Place, Places, check_can_be_told
+from onhook.settings.places import Place, Places, check_can_be_asked, check_can_be_told
 from onhook.settings.receiving import Receiving
 from onhook.settings.subscriptions import Subscriptions
 from onhook.settings.tokens import (
@@ -109,7 +109,9 @@ class Settings:
         Raises `UsageError`.
         """
         name, sn, zone = checked_name(name), checked_sn(sn), checked_zone(zone)
-        if api is None:
+        if api is not None:
+            check_can_be_asked(dialect)
+        else:
             check_can_be_told(dialect, place, has_secret=secret is not None, is_unsigned=is_unsigned)
         if secret is not None:
             checked_secret(secret)
