@@ -1,4 +1,4 @@
-"""Coverage, alarms and back-fills over the API, on the page, and for Prometheus."""
+"""PBXs that are asked, coverage, alarms and back-fills: over the API, on the page, and for Prometheus."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -61,3 +61,20 @@ async def test_a_back_fill_can_be_asked_for(known: House) -> None:
         assert wish["until"] - wish["since"] == 86_400
         assert known.settings.receiving.wish(SN) is not None
         assert (await client.post(path, json={"since": "2026-04-03", "until": "2026-04-02"})).status == 400
+
+
+async def test_a_pbx_that_is_asked_or_cannot_sign_is_declared(house: House) -> None:
+    """By one request; no secret of it is ever told again."""
+    api = {"url": "https://192.0.2.7:8088", "client_id": "us", "client_secret": "our-client-secret"}
+    async with house.client() as client:
+        answer = await client.post("/api/v1/pbxs", json={"name": "Branch", "sn": "S-BRANCH", "api": api})
+        assert answer.status == 201
+        old = {"name": "Old", "sn": "S-OLD", "dialect": "newcdr", "path": "/3kFz0qLrB7xN9sVe"}
+        added = await (await client.post("/api/v1/pbxs", json=old)).json()
+        assert (added["secret"], added["pbx"]["dialect"]) == (None, "newcdr")
+        assert (await client.post("/api/v1/pbxs", json=old | {"name": "A", "sn": "A", "path": ""})).status == 400
+        assert (await client.post("/api/v1/pbxs", json=old | {"dialect": "3cx"})).status == 400
+        listed = await (await client.get("/api/v1/pbxs")).text()
+    assert house.settings.apis.of("S-BRANCH") == checked_api(**api)
+    assert "3kFz0qLrB7xN9sVe" not in listed
+    assert "our-client-secret" not in listed
