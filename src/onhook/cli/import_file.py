@@ -17,8 +17,8 @@ from onhook.cli.reach import reach
 from onhook.cli.settings import open_settings
 from onhook.config import Config
 from onhook.errors import Unavailable, UsageError
+from onhook.hub.care import open_door
 from onhook.hub.dialects import all_dialects
-from onhook.hub.files import open_door
 from onhook.hub.links import all_links
 from onhook.intake.accept import Accept
 from onhook.intake.door import Declared

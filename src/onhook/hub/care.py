@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from onhook.clock import Clock
+from onhook.clock import Clock, SystemClock
+from onhook.config import Config
 from onhook.errors import OnhookError
 from onhook.hub.dialects import all_dialects
 from onhook.hub.door import SettingsDoor
@@ -25,6 +26,7 @@ from onhook.intake.caretaker import Caretaker
 from onhook.intake.door import Declared
 from onhook.intake.websocket import PushIntake
 from onhook.ledger.ledger import Ledger
+from onhook.ledger.sqlite import SqliteLedger
 from onhook.pbx.link import Login
 from onhook.settings.apis import Api
 from onhook.settings.pbxs import Pbx
@@ -77,6 +79,22 @@ def account_at(wanted: Wanted, *, settings: Settings, data: Path, clock: Clock, 
         clock=clock,
         chance=chance,
     )
+
+
+@asynccontextmanager
+async def open_door(config: Config) -> AsyncIterator[Accept]:
+    """The door to the ledger, for a command that brings reports itself, also while a server runs."""
+    settings = Settings(config.settings_file)
+    try:
+        ledger = SqliteLedger(config.ledger_file)
+        accept = door_of(settings=settings, ledger=ledger, clock=SystemClock())
+        try:
+            yield accept
+        finally:
+            await accept.close()
+            await ledger.close()
+    finally:
+        settings.close()
 
 
 @asynccontextmanager

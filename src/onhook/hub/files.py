@@ -7,14 +7,12 @@ import msgspec
 
 from onhook.clock import SystemClock
 from onhook.config import Config
-from onhook.hub.care import door_of
 from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
 from onhook.hub.rereading import Rereading
 from onhook.hub.running import check_rights, nothing_kept
 from onhook.hub.storing import store_at
-from onhook.intake.accept import Accept
 from onhook.ledger.ledger import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
@@ -65,19 +63,3 @@ async def last_number(config: Config) -> int:
         return await ledger.last()
     finally:
         await ledger.close()
-
-
-@asynccontextmanager
-async def open_door(config: Config) -> AsyncIterator[Accept]:
-    """The door to the ledger, for a command that brings reports itself, also while a server runs."""
-    settings = Settings(config.settings_file)
-    try:
-        ledger = SqliteLedger(config.ledger_file)
-        accept = door_of(settings=settings, ledger=ledger, clock=SystemClock())
-        try:
-            yield accept
-        finally:
-            await accept.close()
-            await ledger.close()
-    finally:
-        settings.close()
