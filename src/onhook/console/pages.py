@@ -19,6 +19,7 @@ from onhook.cdr.record import Call
 from onhook.console.addresses import intake_port
 from onhook.console.axis import draw
 from onhook.console.calls import CallId, Sn, find_call
+from onhook.console.coverage import named_alarms
 from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, ReaderZone, Where
 from onhook.console.quarantine import Tallied, tallied
 from onhook.console.records import Seq, raw
@@ -39,7 +40,7 @@ RAW_REPORTS_MAX = 50
 KEPT_WORDS = frozenset({"kept", "repeat", "unreadable"})
 """The intake's words for what is in the ledger; all others are for what is counted and nothing else."""
 
-STRANGER_WORDS = frozenset({"unknown_sn", "wrong_signature", "no_signature"})
+STRANGER_WORDS = frozenset({"unknown_sn", "wrong_signature", "no_signature", "wrong_place"})
 """The intake's words for knocks that a person should look at: a wrong secret, or a PBX that nobody declared."""
 
 ALWAYS_SHOWN = frozenset({"number", "since", "status"})
@@ -130,6 +131,7 @@ async def attention_page(request: AnyRequest, rooms: Handed, reader_zone: Reader
     total, newest = await _quarantined(rooms, QUARANTINE_SHOWN_MAX)
     return page_of(
         "attention.html",
+        alarms=[one for one in named_alarms(rooms) if one.ended_at is None],
         quarantined=newest,
         quarantined_total=total,
         tallies=[one for one in await tallied(rooms) if one.what not in KEPT_WORDS],
