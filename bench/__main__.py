@@ -5,12 +5,14 @@ Without `--big` it takes some minutes, with it half an hour and some 15 GB of di
 
 import argparse
 
-from bench import console, exchange, intake, projector, store
+from bench import backfill, console, exchange, intake, projector, store
 from bench.table import table
 
 RECORDS = 1_000_000
 RECORDS_BIG = 10_000_000
 PROJECTED = 200_000
+BACKFILLED = 200_000
+BACKFILLED_BIG = 1_000_000
 
 
 def main() -> None:
@@ -19,17 +21,9 @@ def main() -> None:
     parser.add_argument("--big", action="store_true", help="ten million records and reports")
     big = parser.parse_args().big
     records = RECORDS_BIG if big else RECORDS
-    print(
-        table(
-            [
-                *intake.run(big=big),
-                *projector.run(PROJECTED),
-                *exchange.run(),
-                *store.run(records),
-                *console.run(records),
-            ]
-        )
-    )
+    fetched = backfill.run(BACKFILLED_BIG if big else BACKFILLED)
+    rows = [*intake.run(big=big), *projector.run(PROJECTED), *fetched, *exchange.run(), *store.run(records)]
+    print(table([*rows, *console.run(records)]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,16 @@
 """`onhook pbx`."""
 
+import hashlib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
 from tests.cli.conftest import Command
+
+CERTIFICATES = Path(__file__).parents[1] / "certificates"
 
 ADD = ("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret", "first-secret")
 
@@ -35,3 +45,118 @@ def test_a_pbx_without_a_secret_cannot_be_made_to_sign(onhook: Command) -> None:
     assert onhook("pbx", "change", "Office", "--signed")[0] == 2
     assert onhook("pbx", "secret", "add", "Office", "--secret", "first-secret")[0] == 0
     assert onhook("pbx", "change", "Office", "--signed")[0] == 0
+
+
+OLD = ("pbx", "add", "Old office", "--sn", "369451090405", "--dialect", "newcdr")
+
+
+def test_a_pbx_that_cannot_sign_is_told_by_its_place(onhook: Command) -> None:
+    """An address or a secret path is asked for, and the path is shown to nobody."""
+    code, _, error = onhook(*OLD)
+    assert (code, "--from" in error) == (2, True)
+    assert onhook(*OLD, "--from", "192.0.2.7", "--path", "/3kFz0qLrB7xN9sVe")[0] == 0
+    assert onhook("pbx", "change", "Old office", "--from", "192.0.2.8")[0] == 0
+    _, out, _ = onhook("pbx", "list")
+    assert "192.0.2.8, a secret path" in out
+    assert "3kFz0qLrB7xN9sVe" not in out
+
+
+def test_a_dialect_that_nobody_speaks_is_refused(onhook: Command) -> None:
+    """With those that there are; and one that signs has no place."""
+    code, _, error = onhook(*ADD, "--dialect", "3cx")
+    assert (code, "yeastar, newcdr" in error) == (2, True)
+    assert onhook(*ADD, "--from", "192.0.2.7")[0] == 2
+
+
+API = ("--api", "https://127.0.0.1:8088/", "--client-id", "our-client", "--client-secret", "our-client-secret")
+
+
+def test_a_pbx_that_is_asked_needs_no_secret(onhook: Command) -> None:
+    """Its events come over a channel that we open; where and as whom is kept, and the secret shown to nobody."""
+    assert onhook("pbx", "add", "Office", "--sn", "3631A2124ABC", *API)[0] == 0
+    _, out, _ = onhook("pbx", "list")
+    assert "https://127.0.0.1:8088" in out
+    assert "our-client" not in out
+    assert onhook("pbx", "change", "Office", "--api", "https://pbx.office.example")[0] == 0
+    assert "https://pbx.office.example:443" in onhook("pbx", "list")[1]
+
+
+def test_an_api_must_be_whole_and_safe(onhook: Command) -> None:
+    """One sentence says what is missing."""
+    declared = ("pbx", "add", "Office", "--sn", "3631A2124ABC")
+    for words, what in (
+        (API[:2], "client id"),
+        (("--api", "http://192.0.2.7:8088", *API[2:]), "anybody on the way reads the token"),
+        (("--api", "https://user@192.0.2.7", *API[2:]), "no address of an API"),
+        (("--api", "pbx:8088", *API[2:]), "no address of an API"),
+        ((*API, "--fingerprint", "12:34"), "no SHA-256"),
+    ):
+        code, _, error = onhook(*declared, *words)
+        assert code == 2
+        assert what in error
+        assert "our-client-secret" not in error
+
+
+def test_a_client_secret_may_come_from_a_file(onhook: Command, tmp_path: Path) -> None:
+    """So that it stands in no list of processes."""
+    file = tmp_path / "secret.txt"
+    file.write_text("our-client-secret\n")
+    words = ("pbx", "add", "Office", "--sn", "3631A2124ABC", *API[:4], "--client-secret-file", str(file))
+    assert onhook(*words)[0] == 0
+
+
+def test_a_certificate_is_shown_and_pinned(onhook: Command) -> None:
+    """A self-signed one is trusted by its fingerprint, never by looking away."""
+    fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert((CERTIFICATES / "pbx.pem").read_text())).hexdigest()
+    with tls_server() as port:
+        url = ("--api", f"https://127.0.0.1:{port}", *API[2:])
+        assert onhook("pbx", "add", "Office", "--sn", "3631A2124ABC", *url)[0] == 0
+        code, out, _ = onhook("pbx", "trust", "Office")
+    assert code == 0
+    assert fingerprint == out.splitlines()[0].replace(":", "").lower()
+    assert "no authority vouches for it" in out
+    code, _, error = onhook("pbx", "trust", "Office")
+    assert code == 1
+    assert f"cannot speak TLS there: Connection refused (127.0.0.1:{port})" in error
+
+
+def test_a_pbx_without_an_api_cannot_be_trusted(onhook: Command) -> None:
+    """The sentence says how to tell where it is."""
+    assert onhook(*ADD)[0] == 0
+    code, _, error = onhook("pbx", "trust", "Office")
+    assert code == 1
+    assert "--client-id" in error
+
+
+def test_a_silence_is_a_number_of_minutes_or_a_word(onhook: Command) -> None:
+    """All else is refused in one sentence."""
+    assert onhook(*ADD)[0] == 0
+    for word in ("30", "never", "auto"):
+        assert onhook("pbx", "change", "Office", "--silence", word)[0] == 0
+    for word in ("0", "soon", "99999999"):
+        code, _, error = onhook("pbx", "change", "Office", "--silence", word)
+        assert (code, "never or auto" in error) == (2, True)
+
+
+@contextmanager
+def tls_server() -> Iterator[int]:
+    """A port that shows a self-signed certificate, and says nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATES / "pbx.pem", CERTIFICATES / "pbx.key")
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                with suppress(OSError), context.wrap_socket(connection, server_side=True):
+                    pass
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join()

@@ -46,6 +46,10 @@ class ListedDoor:
     def declared(self, sn: str) -> Declared | None:
         return self._by_sn.get(sn)
 
+    def placed(self, path: str, peer: str) -> Declared | None:
+        there = [one for one in self._by_sn.values() if one.is_at(path, peer)]
+        return there[0] if len(there) == 1 else None
+
     def everybody(self) -> Sequence[Declared]:
         return list(self._by_sn.values())
 

@@ -324,9 +324,9 @@ async def test_a_fault_of_ours_ends_one_connection(door: OpenDoor, monkeypatch: 
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
     keep = door.accept.accept
 
-    def accept(body: bytes, *rest: object) -> None:
+    def accept(body: bytes, *rest: object, **named: object) -> None:
         assert b"30011" not in body, "a fault"
-        keep(body, *rest)  # type: ignore[arg-type] # handed on as they come
+        keep(body, *rest, **named)  # type: ignore[arg-type] # handed on as they come
 
     monkeypatch.setattr(door.accept, "accept", accept)
     faulty = say(door.port, post(event(sn="3651XXXXXXXX", type=30011)))

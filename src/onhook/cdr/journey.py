@@ -22,6 +22,7 @@ from onhook.cdr.offset import (
 )
 from onhook.cdr.plan import PERSONS, LegKind, NumberPlan
 from onhook.cdr.record import Call, OffsetFrom, Record
+from onhook.cdr.repeats import ROW_WAYS, said_together
 
 ANSWERED = "ANSWERED"
 VOICEMAIL = "VOICEMAIL"
@@ -118,9 +119,14 @@ def _latest(sn: str, said: Sequence[Said]) -> list[Said]:
     latest: dict[RecordKey, Said] = {}
     for one in sorted(said, key=lambda one: one.seq):
         key = record_key(sn, one.details)
-        if key not in latest or latest[key].details != one.details:
-            latest[key] = one
+        latest[key] = _said_again(latest[key], one) if key in latest else one
     return list(latest.values())
+
+
+def _said_again(before: Said, new: Said) -> Said:
+    details = said_together(before.details, before.via, new.details, new.via)
+    is_event_at_last = before.via in ROW_WAYS and new.via not in ROW_WAYS
+    return msgspec.structs.replace(new, details=details) if details != before.details or is_event_at_last else before
 
 
 def _legs(sn: str, said: Sequence[Said], facts: PbxFacts) -> list[Record]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -10,10 +11,13 @@ from rich.text import Text
 from onhook.cli.formats import printable
 from onhook.cli.options import DataOption, configured
 from onhook.cli.reach import reach
+from onhook.cli.settings import open_settings
 from onhook.clock import SystemClock
 from onhook.config import Config
 from onhook.errors import OnhookError
 from onhook.hub.examination import Finding, examine, findings_of_calls
+from onhook.hub.pbx_examination import Declared, declared, examine_pbx
+from onhook.settings.settings import Settings
 
 app = typer.Typer(add_completion=False)
 
@@ -21,13 +25,29 @@ _MARKS = {"right": ("ok  ", "green"), "look": ("look", "yellow"), "wrong": ("BAD
 
 
 @app.command(epilog="Example: onhook doctor --data /var/lib/onhook")
-def doctor(data: DataOption = None) -> None:
-    """Look at the data directory, the disk, the processes, the clock and what waits. Fails when something is wrong."""
+def doctor(
+    name: Annotated[
+        str | None, typer.Argument(metavar="PBX", help="Look at this PBX instead.", show_default=False)
+    ] = None,
+    *,
+    webhook: Annotated[
+        str,
+        typer.Option("--webhook", metavar="URL", help="The address that should stand in the PBX.", show_default=False),
+    ] = "",
+    data: DataOption = None,
+) -> None:
+    """Look at the house, or at one PBX: name, port, certificate, credentials, firmware, webhooks and clock. Fails when
+    something is wrong."""
     config = configured(data=data)
     console = Console()
-    findings = list(examine(config, SystemClock()))
-    if os.access(config.ledger_file, os.R_OK | os.W_OK):
-        findings += asyncio.run(_ask(config))
+    if name is None:
+        findings = list(examine(config, SystemClock()))
+        if os.access(config.ledger_file, os.R_OK | os.W_OK):
+            findings += asyncio.run(_ask(config))
+    else:
+        with open_settings(data) as settings:
+            one = declared(settings, name, webhook)
+            findings = asyncio.run(_examined(config, settings, one))
     with console.capture() as drawn:
         for finding in findings:
             _draw(console, finding)
@@ -39,6 +59,10 @@ def _draw(console: Console, finding: Finding) -> None:
     mark, style = _MARKS[finding.grade]
     advice = f": {finding.todo}" if finding.todo else ""
     console.print(Text(f"{mark} ", style=style) + Text(printable(f"{finding.what}{advice}")), soft_wrap=True)
+
+
+async def _examined(config: Config, settings: Settings, one: Declared) -> list[Finding]:
+    return [finding async for finding in examine_pbx(config, settings, SystemClock(), one)]
 
 
 async def _ask(config: Config) -> list[Finding]:

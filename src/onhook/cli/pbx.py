@@ -1,38 +1,48 @@
 """`onhook pbx`: which PBXs may report, and the secrets they sign with; it counts at once, also in a running server."""
 
-import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from onhook.cdr.plan import NumberPlan, parse_plan
+from onhook.cli import pbx_apis, pbx_secrets
 from onhook.cli.formats import UNKNOWN, show_table
 from onhook.cli.options import DataOption
+from onhook.cli.pbx_apis import (
+    ApiOption,
+    ClientIdOption,
+    ClientSecretFileOption,
+    ClientSecretOption,
+    FingerprintOption,
+    GivenApi,
+)
+from onhook.cli.pbx_secrets import Name, SecretFileOption, SecretOption, secret_text
 from onhook.cli.settings import open_settings
 from onhook.clock import SystemClock
 from onhook.errors import UsageError
-from onhook.settings.pbxs import SECRET_CHARACTERS_MAX, checked_secret
+from onhook.hub.dialects import all_dialects
+from onhook.settings.pbxs import DIALECT_DEFAULT, Pbx
+from onhook.settings.places import Place, check_can_be_asked, check_can_be_told, checked_place
+from onhook.settings.settings import Settings
 
 app = typer.Typer(add_completion=False, help="Say which PBXs may report.", epilog="Example: onhook pbx list")
-secret_app = typer.Typer(
-    add_completion=False,
-    help="Add and remove the secrets that a PBX signs with.",
-    epilog="Example: onhook pbx secret add Office --secret 0123456789abcdef0123456789abcdef",
-)
-app.add_typer(secret_app, name="secret")
+app.add_typer(pbx_secrets.app, name="secret")
+app.command("trust", epilog="Example: onhook pbx trust Office")(pbx_apis.trust)
 
-STDIN = "-"
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or serial number of the PBX.")]
-SecretOption = Annotated[
-    str | None, typer.Option("--secret", metavar="SECRET", help="What it signs with.", show_default=False)
+DialectOption = Annotated[
+    str, typer.Option("--dialect", metavar="DIALECT", help="How it speaks: yeastar, or newcdr for S-Series and Cloud.")
 ]
-SecretFileOption = Annotated[
+FromOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from", metavar="ADDRESS", help="For one that cannot sign: its address or network.", show_default=False
+    ),
+]
+PathOption = Annotated[
     str | None,
     typer.Option(
-        "--secret-file", metavar="FILE", help="Read the secret from a file; - is standard input.", show_default=False
+        "--path", metavar="PATH", help="For one that cannot sign: the secret path it posts to.", show_default=False
     ),
 ]
 PbxZoneOption = Annotated[
@@ -41,12 +51,25 @@ PbxZoneOption = Annotated[
 ]
 
 
+SILENCE_MINUTES_MAX = 7 * 24 * 60
+"""A week: a PBX that is silent for longer has nothing to be learned from."""
+
+
 def _ranges(kind: str, default: str) -> Any:
     return typer.Option(
         f"--{kind}", metavar="RANGES", help="Its numbers, such as 6200-6299,7000.", show_default=default
     )
 
 
+SilenceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--silence",
+        metavar="MINUTES",
+        help="Alarm after so long a silence: a number, never, or auto.",
+        show_default=False,
+    ),
+]
 IvrOption = Annotated[str | None, _ranges("ivr", "6200-6299")]
 QueueOption = Annotated[str | None, _ranges("queue", "6400-6499")]
 RingGroupOption = Annotated[str | None, _ranges("ring-group", "6300-6399")]
@@ -63,6 +86,14 @@ def add(
     unsigned: Annotated[
         bool, typer.Option("--unsigned", help="It does not sign: anybody can report in its name.")
     ] = False,
+    dialect: DialectOption = DIALECT_DEFAULT,
+    addresses: FromOption = None,
+    path: PathOption = None,
+    api: ApiOption = None,
+    client_id: ClientIdOption = None,
+    client_secret: ClientSecretOption = None,
+    client_secret_file: ClientSecretFileOption = None,
+    fingerprint: FingerprintOption = None,
     zone: PbxZoneOption = None,
     ivr: IvrOption = None,
     queue: QueueOption = None,
@@ -75,14 +106,20 @@ def add(
     text = secret_text(secret, secret_file)
     if unsigned and text is not None:
         raise UsageError("a PBX is unsigned or has a secret", todo="leave one of the two out")
+    _check_dialect(dialect)
+    reached = GivenApi(api, client_id, client_secret, client_secret_file, fingerprint).over(None)
+    place = checked_place(addresses or (), path)
     with open_settings(data, makes=True) as settings:
         pbx = settings.add_pbx(
             name=name,
             sn=sn,
             secret=text,
             zone=zone,
+            dialect=dialect,
             is_unsigned=unsigned,
             plan=plan,
+            place=place,
+            api=reached,
             at=SystemClock().microseconds(),
         )
     print(f"{pbx.name} ({pbx.sn}) may report now.")
@@ -96,14 +133,15 @@ def list_pbxs(data: DataOption = None) -> None:
             [
                 pbx.name,
                 pbx.sn,
-                "no" if pbx.is_unsigned else "yes",
+                _told_by(pbx, settings.places.of(pbx.sn)),
+                api.url if (api := settings.apis.of(pbx.sn)) else UNKNOWN,
                 pbx.zone or UNKNOWN,
                 ", ".join(f"{one.secret_id} {one.label}" for one in settings.secrets(pbx.sn)) or UNKNOWN,
                 f"{pbx.created_at:%Y-%m-%d}",
             ]
             for pbx in settings.pbxs()
         ]
-    show_table(rows, ("name", "sn", "signed", "zone", "secrets", "since"))
+    show_table(rows, ("name", "sn", "told by", "api", "zone", "secrets", "since"))
 
 
 @app.command("remove", epilog="Example: onhook pbx remove Office")
@@ -125,6 +163,14 @@ def change(
     signed: Annotated[
         bool | None, typer.Option("--signed/--unsigned", help="Whether it must sign.", show_default=False)
     ] = None,
+    addresses: FromOption = None,
+    path: PathOption = None,
+    api: ApiOption = None,
+    client_id: ClientIdOption = None,
+    client_secret: ClientSecretOption = None,
+    client_secret_file: ClientSecretFileOption = None,
+    fingerprint: FingerprintOption = None,
+    silence: SilenceOption = None,
     ivr: IvrOption = None,
     queue: QueueOption = None,
     ring_group: RingGroupOption = None,
@@ -136,45 +182,60 @@ def change(
     changes: dict[str, Any] = _given(name=new_name, zone=zone)
     if signed is not None:
         changes["is_unsigned"] = not signed
-    if not changes and not ranges:
-        raise UsageError("nothing is to be changed", todo="give a new name, zone or range of numbers")
+    place = checked_place(addresses or (), path)
+    given_api = GivenApi(api, client_id, client_secret, client_secret_file, fingerprint)
+    if not (changes or ranges or place or silence) and not any(msgspec.structs.astuple(given_api)):
+        raise UsageError("nothing is to be changed", todo="give a new name, zone, place, API or range of numbers")
     with open_settings(data) as settings:
         pbx = settings.pbx(name)
         if signed and not pbx.secrets:
             raise UsageError(f"{pbx.name} has no secret to sign with", todo="`onhook pbx secret add` adds one")
+        if place:
+            _change_place(settings, pbx, place)
+        reached = given_api.over(settings.apis.of(pbx.sn))
+        if reached is not None:
+            check_can_be_asked(pbx.dialect)
+            settings.apis.put(pbx.sn, reached)
+        if silence is not None:
+            settings.receiving.keep_silence_minutes(pbx.sn, _silence_minutes(silence))
         changes["plan"] = _changed_plan(pbx.plan, ranges)
         pbx = settings.change_pbx(name, changes)
     print(f"{pbx.name} ({pbx.sn}) is changed; `onhook rebuild` reads its earlier calls anew.")
 
 
-@secret_app.command("add", epilog="Example: onhook pbx secret add Office --secret-file - < secret.txt")
-def add_secret(
-    name: Name,
-    *,
-    secret: SecretOption = None,
-    secret_file: SecretFileOption = None,
-    label: Annotated[str, typer.Option("--label", metavar="TEXT", help="What it is for.")] = "webhook",
-    data: DataOption = None,
-) -> None:
-    """Accept one more secret of a PBX, beside those it has: so that one can be changed without losing a call."""
-    text = secret_text(secret, secret_file)
-    if text is None:
-        raise UsageError("no secret is given", todo="give it with --secret or --secret-file")
-    with open_settings(data) as settings:
-        added = settings.add_secret(name, text, label=label, at=SystemClock().microseconds())
-    print(f"Secret {added.secret_id} ({added.label}) counts now.")
+def _check_dialect(dialect: str) -> None:
+    dialects = all_dialects()
+    if dialect not in dialects:
+        raise UsageError(f"no PBX speaks {dialect!r}", where="--dialect", todo=f"use one of {', '.join(dialects)}")
 
 
-@secret_app.command("remove", epilog="Example: onhook pbx secret remove Office 1")
-def remove_secret(
-    name: Name,
-    secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help="As `onhook pbx list` shows it.")],
-    data: DataOption = None,
-) -> None:
-    """Refuse what is signed with a secret from now on."""
-    with open_settings(data) as settings:
-        settings.remove_secret(name, secret_id)
-    print(f"Secret {secret_id} counts no more.")
+def _silence_minutes(text: str) -> int | None:
+    """0 is never, None what the PBX's own traffic says."""
+    words = {"never": 0, "auto": None}
+    if text in words:
+        return words[text]
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= SILENCE_MINUTES_MAX):
+        raise UsageError(
+            f"{text[:20]!r} is no silence",
+            where="--silence",
+            todo=f"write 1 to {SILENCE_MINUTES_MAX} minutes, never or auto",
+        )
+    return int(text)
+
+
+def _told_by(pbx: Pbx, place: Place) -> str:
+    """By what one knows that a report is its own; the path is a secret."""
+    if not place:
+        return "nothing" if pbx.is_unsigned else "signature" if pbx.secrets else UNKNOWN
+    return ", ".join([*place.addresses, *(["a secret path"] if place.path else [])])
+
+
+def _change_place(settings: Settings, pbx: Pbx, new: Place) -> None:
+    """What is given takes the place of what was; the rest stays."""
+    old = settings.places.of(pbx.sn)
+    place = Place(new.addresses or old.addresses, new.path or old.path)
+    check_can_be_told(pbx.dialect, place, has_secret=bool(pbx.secrets), is_unsigned=pbx.is_unsigned)
+    settings.places.put(pbx.sn, place)
 
 
 def _given(**texts: str | None) -> dict[str, str]:
@@ -184,17 +245,3 @@ def _given(**texts: str | None) -> dict[str, str]:
 def _changed_plan(plan: NumberPlan, ranges: dict[str, str]) -> NumberPlan:
     changed = parse_plan(ranges)
     return msgspec.structs.replace(plan, **{kind: getattr(changed, kind) for kind in ranges})
-
-
-def secret_text(secret: str | None, file: str | None) -> str | None:
-    """The secret that was given, in words or in a file; None where none was. Raises `UsageError`."""
-    if file is None:
-        return None if secret is None else checked_secret(secret)
-    if secret is not None:
-        raise UsageError("the secret is given twice", todo="leave one of --secret and --secret-file out")
-    try:
-        with sys.stdin if file == STDIN else Path(file).open() as source:
-            text = source.read(SECRET_CHARACTERS_MAX + 2).rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the secret: {error}", where=file) from error
-    return checked_secret(text)

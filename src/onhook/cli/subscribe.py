@@ -12,7 +12,7 @@ from onhook.cdr.offset import zone_named
 from onhook.cli.following import follow
 from onhook.cli.formats import UNKNOWN, local, printable, show_table
 from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, configured, with_filters
-from onhook.cli.pbx import SecretFileOption, SecretOption, secret_text
+from onhook.cli.pbx_secrets import SecretFileOption, SecretOption, secret_text
 from onhook.cli.reach import Row, reach
 from onhook.cli.settings import open_settings
 from onhook.cli.wishes import with_wishes

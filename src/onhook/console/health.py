@@ -13,6 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from onhook.console.access import NEEDS_TOKEN, OPEN
+from onhook.console.coverage import families_of_coverage
 from onhook.console.problems import PROBLEMS, RETRY_SECONDS, AnyRequest, Problem, answer_problem
 from onhook.console.quarantine import Tallied, tallied
 from onhook.console.rooms import Handed, Rooms
@@ -105,8 +106,8 @@ async def _families(rooms: Rooms) -> list[Metric]:
         "onhook_exports": ("Exports being made", rooms.exports.taken),
     }
     families: list[Metric] = [GaugeMetricFamily(name, text, value) for name, (text, value) in gauges.items()]
-    sending = await families_of_sending(rooms)
-    return [*families, *sending, _door(await tallied(rooms)), _answers(rooms.counters.answers())]
+    more = [*await families_of_sending(rooms), *families_of_coverage(rooms)]
+    return [*families, *more, _door(await tallied(rooms)), _answers(rooms.counters.answers())]
 
 
 def _door(tallies: Iterable[Tallied]) -> Metric:

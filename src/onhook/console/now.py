@@ -29,7 +29,7 @@ CALLS_SHOWN = 25
 ATTENTION_MAX = 5
 """Lines in the box at the top; the rest is on a page of its own."""
 
-STRANGER_WORDS = frozenset({"unknown_sn", "wrong_signature", "no_signature"})
+STRANGER_WORDS = frozenset({"unknown_sn", "wrong_signature", "no_signature", "wrong_place"})
 """The intake's words for knocks that a person should look at: a wrong secret, or a PBX that nobody declared."""
 
 KNOCKS_FRESH = timedelta(days=1)

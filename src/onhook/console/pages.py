@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from litestar import Response, get
 
+from onhook.console.coverage import named_alarms
 from onhook.console.page import AnyRequest, page
 from onhook.console.parameters import ReaderZone
 from onhook.console.quarantine import tallied
@@ -27,6 +28,7 @@ async def attention_page(request: AnyRequest, rooms: Handed, reader_zone: Reader
         rooms,
         reader_zone,
         "attention.html",
+        alarms=[one for one in named_alarms(rooms) if one.ended_at is None],
         quarantined=newest,
         quarantined_total=total,
         tallies=[one for one in await tallied(rooms) if one.what not in KEPT_WORDS],

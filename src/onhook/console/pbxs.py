@@ -1,6 +1,6 @@
 """`/api/v1/pbxs`: the PBXs that may report, and their secrets; a secret is shown once, when it is added."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import delete, get, post
@@ -10,6 +10,7 @@ from onhook.cdr.plan import NumberPlan, parse_plan
 from onhook.console.problems import PROBLEMS
 from onhook.console.rooms import Handed
 from onhook.errors import UsageError
+from onhook.settings.apis import CLIENT_CHARACTERS_MAX, URL_CHARACTERS_MAX, checked_api
 from onhook.settings.pbxs import (
     NAME_CHARACTERS_MAX,
     SECRET_CHARACTERS_MAX,
@@ -18,6 +19,7 @@ from onhook.settings.pbxs import (
     Secret,
     new_secret,
 )
+from onhook.settings.places import PATH_CHARACTERS_MAX, UNSIGNING_DIALECTS, checked_place
 
 Name = Annotated[
     str,
@@ -30,8 +32,18 @@ Label = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX
 SecretText = Annotated[str, msgspec.Meta(min_length=1, max_length=SECRET_CHARACTERS_MAX)]
 
 
+class NewApi(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a PBX's web API is reached: `url` is `https://HOST:PORT`, `fingerprint` the SHA-256 of its certificate."""
+
+    url: Annotated[str, msgspec.Meta(min_length=1, max_length=URL_CHARACTERS_MAX)]
+    client_id: Annotated[str, msgspec.Meta(min_length=1, max_length=CLIENT_CHARACTERS_MAX)]
+    client_secret: Annotated[str, msgspec.Meta(min_length=1, max_length=CLIENT_CHARACTERS_MAX)]
+    fingerprint: Annotated[str, msgspec.Meta(max_length=CLIENT_CHARACTERS_MAX)] = ""
+
+
 class NewPbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A PBX to declare. Without `secret` one is made, unless it `is_unsigned`; `plan` has ranges: `6400-6499`."""
+    """A PBX to declare. Without `secret` one is made, unless it `is_unsigned` or is told by `addresses` or `path`;
+    `plan` has ranges: `6400-6499`."""
 
     name: Label
     sn: Annotated[str, msgspec.Meta(pattern=r"^[!-~]+$", max_length=SN_CHARACTERS_MAX)]
@@ -39,6 +51,10 @@ class NewPbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     zone: str | None = None
     is_unsigned: bool = False
     plan: dict[str, str] = {}
+    dialect: Literal["yeastar", "newcdr"] = "yeastar"
+    addresses: list[Annotated[str, msgspec.Meta(max_length=NAME_CHARACTERS_MAX)]] = []
+    path: Annotated[str, msgspec.Meta(max_length=PATH_CHARACTERS_MAX + 1)] = ""
+    api: NewApi | None = None
 
 
 class AddedPbx(msgspec.Struct, frozen=True):
@@ -94,7 +110,9 @@ async def add_pbx(rooms: Handed, data: Annotated[NewPbx, BodyKwarg()]) -> AddedP
     """It may report from now on."""
     if data.secret is not None and data.is_unsigned:
         raise UsageError("a PBX that is_unsigned needs no secret", todo="leave one of the two out")
-    secret = None if data.is_unsigned else data.secret or new_secret()
+    place = checked_place(data.addresses, data.path)
+    needs_secret = not data.is_unsigned and data.dialect not in UNSIGNING_DIALECTS
+    secret = data.secret or (new_secret() if needs_secret else None)
     pbx = rooms.settings.add_pbx(
         name=data.name,
         sn=data.sn,
@@ -103,6 +121,9 @@ async def add_pbx(rooms: Handed, data: Annotated[NewPbx, BodyKwarg()]) -> AddedP
         zone=data.zone,
         is_unsigned=data.is_unsigned,
         plan=parse_plan(data.plan) if data.plan else NumberPlan(),
+        dialect=data.dialect,
+        place=place,
+        api=None if data.api is None else checked_api(**msgspec.structs.asdict(data.api)),
     )
     return AddedPbx(pbx, secret)
 

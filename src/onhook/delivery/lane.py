@@ -359,7 +359,8 @@ class Lane:
             waits.append(self._settled_at + self._settle_seconds - self._now())
         if self._rows_due_at is not None and not self._retrying:
             waits.append((self._rows_due_at - at) / _SECOND)
-        if self._health.not_before > at:
+        if not self._under_way and (self._rows or self._turns.ready):
+            # The application is not to be asked before then; which may have come since we last looked.
             waits.append((self._health.not_before - at) / _SECOND)
         if self._subscription.per == "call":
             waits.append(AGAIN_SECONDS)

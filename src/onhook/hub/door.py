@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_network
 
 from onhook.errors import OnhookError
 from onhook.intake.door import Declared
@@ -34,6 +35,13 @@ class SettingsDoor:
             self._read_or_keep(now)
         return self._declared.get(sn)
 
+    def placed(self, path: str, peer: str) -> Declared | None:
+        """The one PBX whose place this is; a path says more than an address."""
+        self._read_or_keep(time.monotonic())
+        there = [one for one in self._declared.values() if one.is_at(path, peer)]
+        there = [one for one in there if one.path] or there
+        return there[0] if len(there) == 1 else None
+
     def everybody(self) -> Sequence[Declared]:
         """All PBXs, as they are now."""
         self._read_or_keep(time.monotonic())
@@ -52,6 +60,13 @@ class SettingsDoor:
 
 def _declared_in(settings: Settings) -> Mapping[str, Declared]:
     return {
-        one.sn: Declared(sn=one.sn, dialect=one.dialect, secrets=one.secrets, is_unsigned=one.is_unsigned)
+        one.sn: Declared(
+            sn=one.sn,
+            dialect=one.dialect,
+            secrets=one.secrets,
+            is_unsigned=one.is_unsigned,
+            networks=tuple(map(ip_network, one.place.addresses)),
+            path=one.place.path,
+        )
         for one in settings.credentials()
     }

@@ -30,7 +30,7 @@ BEHIND_REPORTS_MAX = 1_000
 """A hub that works is less than a second behind."""
 
 _OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_REFUSALS = ("unknown_sn", "wrong_signature", "no_signature")
+_REFUSALS = ("unknown_sn", "wrong_signature", "no_signature", "wrong_place")
 
 Grade = Literal["right", "look", "wrong"]
 
@@ -89,6 +89,9 @@ def _refusal(tally: Mapping[str, Any]) -> Finding:
     if tally["what"] == "unknown_sn":
         todo = f"if it is yours: onhook pbx add NAME --sn {tally['sn']} --secret SECRET"
         return Finding("look", f"a stranger {tally['sn']!r} knocked {times}", todo)
+    if tally["what"] == "wrong_place":
+        todo = "if it is yours: onhook pbx change NAME --from ADDRESS"
+        return Finding("look", f"{tally['sn']} reported {times} from elsewhere than its address or path", todo)
     kind = "a wrong signature" if tally["what"] == "wrong_signature" else "no signature"
     return Finding("look", f"{tally['sn'] or 'somebody'} came with {kind} {times}", "compare the secret with the PBX's")
 

@@ -30,10 +30,11 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def open_files(config: Config) -> AsyncIterator[Files]:
-    """Open what is there. Raises `NotFound` for a directory without a ledger, `OnhookError` where it cannot."""
+async def open_files(config: Config, *, makes: bool = False) -> AsyncIterator[Files]:
+    """Open what is there. Raises `NotFound` for a directory without a ledger, unless it `makes` one, and `OnhookError`
+    where it cannot."""
     check_rights(config)
-    if not config.ledger_file.exists():
+    if not makes and not config.ledger_file.exists():
         raise nothing_kept(config)
     settings = Settings(config.settings_file)
     ledger = SqliteLedger(config.ledger_file)

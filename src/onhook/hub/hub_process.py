@@ -20,6 +20,7 @@ from onhook.delivery.lane import Means
 from onhook.delivery.reading import Reading
 from onhook.errors import OnhookError
 from onhook.hub.acting import Acting
+from onhook.hub.care import Care, House, door_of
 from onhook.hub.child import Opened, run_child
 from onhook.hub.dialects import all_dialects
 from onhook.hub.exchange import ExchangeKeeper
@@ -27,6 +28,7 @@ from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
 from onhook.hub.rereading import Rereading
 from onhook.hub.serving import serving
+from onhook.hub.silence import SilenceWatch
 from onhook.hub.sinks import all_sinks
 from onhook.hub.store_calls import StoreCalls
 from onhook.hub.storing import store_at
@@ -60,6 +62,10 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         tell_trouble=_tell_sending_trouble,
     )
     acting = Acting(config, settings, clock)
+    caring = Settings(config.settings_file)
+    accept = door_of(settings=caring, ledger=ledger, clock=clock)
+    silence = SilenceWatch(settings=caring, store=store, clock=clock)
+    care = Care(House(data=config.data, settings=caring, store=store, clock=clock, accept=accept))
     app = console_app(
         store=store,
         ledger=ledger,
@@ -77,6 +83,8 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         async with serving(app, config.console) as served:
             projecting = asyncio.create_task(projector.run(feed.announce), name="projector")
             carrying = asyncio.create_task(courier.run(), name="courier")
+            looking_after = asyncio.create_task(care.run(), name="care")
+            listening = asyncio.create_task(silence.run(), name="silence")
             exchange = ExchangeKeeper(
                 config,
                 settings,
@@ -87,17 +95,19 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
             await exchange.begin()
             keeping = asyncio.create_task(exchange.keep(), name="exchange")
             address = str(Address(config.console.host, served.port))
+            running = [keeping, looking_after, listening, projecting, carrying]
             try:
-                yield Opened(address, (projecting, carrying, keeping, served.task), exchange.whereabouts)
+                yield Opened(address, (*running, served.task), exchange.whereabouts)
             finally:
                 feed.close()
-                keeping.cancel()
-                projecting.cancel()
-                carrying.cancel()
-                await asyncio.wait([keeping, projecting, carrying])
+                for task in running:
+                    task.cancel()
+                await asyncio.wait(running)
                 await exchange.close()
+                await accept.close()
     finally:
         await acting.close()
+        caring.close()
         sending.close()
         await store.close()
         await ledger.close()

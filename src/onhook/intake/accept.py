@@ -58,10 +58,11 @@ class Accept:
         """Whether the last attempt to write to the ledger went well."""
         return self._committer.is_working
 
-    def accept(self, body: bytes, signature: str, peer: str, answer: Answer) -> None:
-        """Judge what came by webhook: `signature` is the header as it came or empty, `peer` the address that spoke."""
+    def accept(self, body: bytes, signature: str, peer: str, answer: Answer, *, path: str = "/") -> None:
+        """Judge what came by webhook: `signature` is the header as it came or empty, `peer` the address that spoke,
+        `path` what it asked for."""
         dialect, glance = self._glance(body)
-        sender = self._sender(glance, body, signature)
+        sender = self._sender(glance, body, signature, path, peer)
         if isinstance(sender, Declared):
             glance = self._reread(sender, dialect, glance, body)
             self._keep(sender, glance, body, answer, via=WEBHOOK, signature=signature, peer=peer)
@@ -109,15 +110,18 @@ class Accept:
         """By the sender's own dialect, once it is known who that is."""
         return glance if dialect.name == sender.dialect else _glance(self._dialects[sender.dialect], body)
 
-    def _sender(self, glance: Glance, body: bytes, signature: str) -> Declared | Verdict:
+    def _sender(self, glance: Glance, body: bytes, signature: str, path: str, peer: str) -> Declared | Verdict:
         """Who surely sent this, or why nobody did."""
         if not glance.sn:
-            return self._guessed_sender(glance, body, signature)
+            placed = None if signature else self._door.placed(path, peer)
+            return placed or self._guessed_sender(glance, body, signature)
         sender = self._door.declared(glance.sn)
         if sender is None:
             return "unknown_sn"
         if sender.is_unsigned or is_signed_by(sender.secrets, body, signature):
             return sender
+        if sender.is_placed:
+            return sender if sender.is_at(path, peer) else "wrong_place"
         return "wrong_signature" if signature else "no_signature"
 
     def _guessed_sender(self, glance: Glance, body: bytes, signature: str) -> Declared | Verdict:

@@ -180,7 +180,8 @@ class Connection(asyncio.Protocol):
         accept = self._reception.accept
         if request.method == b"POST":
             signature = request.signature.decode("latin-1")
-            accept.accept(request.body, signature, self._peer_name(), partial(self._settle, turn))
+            path = request.path.decode("latin-1")
+            accept.accept(request.body, signature, self._peer_name(), partial(self._settle, turn), path=path)
         elif request.method == b"GET" and request.path.partition(b"?")[0] == HEALTH_PATH:
             self._send(turn, self._reception.answers.of_health(is_healthy=accept.is_working, is_last=self._is_last))
         else:

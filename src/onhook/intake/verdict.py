@@ -17,6 +17,7 @@ Verdict = Literal[
     "unknown_sn",
     "no_signature",
     "wrong_signature",
+    "wrong_place",
     "not_a_report",
     "too_large",
     "header_too_large",
@@ -35,7 +36,7 @@ class Meaning(msgspec.Struct, frozen=True):
     text: str
 
 
-# One text for all three: a stranger must not learn which serial numbers are declared.
+# One text for all four: a stranger must not learn which serial numbers are declared.
 _NOT_KNOWN = Meaning(401, "not signed by a PBX that is declared here")
 
 MEANINGS: Mapping[Verdict, Meaning] = {
@@ -50,6 +51,7 @@ MEANINGS: Mapping[Verdict, Meaning] = {
     "unknown_sn": _NOT_KNOWN,
     "no_signature": _NOT_KNOWN,
     "wrong_signature": _NOT_KNOWN,
+    "wrong_place": _NOT_KNOWN,
     "not_a_report": Meaning(400, "this is no report of a call"),
     # No request that could say anything.
     "too_large": Meaning(413, "the body is larger than 256 KiB"),

@@ -11,6 +11,7 @@ import msgspec
 from onhook.cdr.offset import zone_named
 from onhook.cdr.plan import NumberPlan
 from onhook.errors import UsageError
+from onhook.settings.places import Place
 
 NAME_CHARACTERS_MAX = 64
 """A name is for a column on a page."""
@@ -74,6 +75,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     dialect: str
     is_unsigned: bool
     secrets: tuple[str, ...]
+    place: Place = Place()
 
     def __repr__(self) -> str:
         return f"Credentials(sn={self.sn!r}, {len(self.secrets)} secrets)"

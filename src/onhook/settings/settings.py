@@ -14,6 +14,8 @@ import msgspec
 from onhook.cdr.limits import Limits
 from onhook.cdr.plan import NumberPlan
 from onhook.errors import NotFound, UsageError
+from onhook.settings.alarms import Alarms
+from onhook.settings.apis import Api, Apis
 from onhook.settings.apps import Apps
 from onhook.settings.audit import Audit
 from onhook.settings.database import Database
@@ -33,6 +35,8 @@ from onhook.settings.pbxs import (
     checked_zone,
 )
 from onhook.settings.people import People, checked_limits, limits_from, limits_text
+from onhook.settings.places import Place, Places, check_can_be_asked, check_can_be_told
+from onhook.settings.receiving import Receiving
 from onhook.settings.searches import Searches
 from onhook.settings.subscriptions import Subscriptions
 from onhook.settings.tokens import (
@@ -64,6 +68,10 @@ class Settings:
         self._database = Database(path)
         self.subscriptions = Subscriptions(self._database)
         self.deliveries = Deliveries(self._database)
+        self.places = Places(self._database)
+        self.apis = Apis(self._database)
+        self.receiving = Receiving(self._database)
+        self.alarms = Alarms(self._database)
         self.apps = Apps(self._database)
         self.people = People(self._database)
         self.audit = Audit(self._database)
@@ -102,13 +110,19 @@ class Settings:
         zone: str | None = None,
         is_unsigned: bool = False,
         plan: NumberPlan | None = None,
+        place: Place = Place(),  # noqa: B008 - frozen
+        api: Api | None = None,
     ) -> Pbx:
-        """Declare a PBX. Without a secret it must be declared unsigned, on purpose. Raises `UsageError`."""
+        """Declare a PBX. Without a secret it must be declared unsigned, on purpose, be told by its place, or be
+        asked through its API.
+
+        Raises `UsageError`.
+        """
         name, sn, zone = checked_name(name), checked_sn(sn), checked_zone(zone)
-        if secret is None and not is_unsigned:
-            raise UsageError(
-                "a PBX needs a secret", todo="give the one it signs with, or declare it unsigned on purpose"
-            )
+        if api is not None:
+            check_can_be_asked(dialect)
+        else:
+            check_can_be_told(dialect, place, has_secret=secret is not None, is_unsigned=is_unsigned)
         if secret is not None:
             checked_secret(secret)
         values = (sn, name, dialect, zone, is_unsigned, _plan_text(plan or NumberPlan()), at)
@@ -124,6 +138,9 @@ class Settings:
                 ) from None
             if secret is not None:
                 self.add_secret(sn, secret, at=at)
+            self.places.put(sn, place)
+            if api is not None:
+                self.apis.put(sn, api)
         return self.pbx(sn)
 
     def change_pbx(self, name: str, changes: dict[str, Any]) -> Pbx:
@@ -190,8 +207,15 @@ class Settings:
             for sn, text in self._database.rows("SELECT sn, text FROM secrets ORDER BY secret_id DESC"):
                 texts.setdefault(sn, []).append(text)
             rows = self._database.rows("SELECT sn, dialect, is_unsigned FROM pbxs ORDER BY sn")
+            places = self.places.all()
         return [
-            Credentials(sn=sn, dialect=dialect, is_unsigned=bool(unsigned), secrets=tuple(texts.get(sn, ())))
+            Credentials(
+                sn=sn,
+                dialect=dialect,
+                is_unsigned=bool(unsigned),
+                secrets=tuple(texts.get(sn, ())),
+                place=places.get(sn, Place()),
+            )
             for sn, dialect, unsigned in rows
         ]
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from onhook.cdr.details import DETAIL_FIELDS, DURATION_SECONDS_MAX, NUMBER_FIELDS, CallDetails
 from onhook.cdr.offset import call_epoch
 from onhook.errors import Unreadable, UsageError
-from onhook.pbx.yeastar.payload import PROFILES, TEXT_CHARACTERS_MAX, Yeastar, read_thoroughly
+from onhook.pbx.members import TEXT_CHARACTERS_MAX
+from onhook.pbx.yeastar.payload import PROFILES, Yeastar, read_thoroughly
 from onhook.signing import is_signed_by, sign
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"

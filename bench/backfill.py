@@ -1,0 +1,114 @@
+"""The figures of back-fill: a PBX's whole list, beside bare paging of the same list by the same client.
+
+`python -m bench.backfill --records 100000` prints the table.
+"""
+
+import argparse
+import contextlib
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import uvloop
+
+from bench.row_pbx import BEGUN
+from bench.table import Row, table
+from onhook.clock import SystemClock
+from onhook.hub.care import House, cared_for, door_of, wanted_for
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.settings.apis import checked_api
+from onhook.settings.settings import Settings
+from onhook.store.duckdb import open_store
+
+RECORDS = 1_000_000
+PAGE_ROWS = 10_000
+MEMORY_TARGET_MIB = 500
+SN = "3651XXXXXXXX"
+
+
+def run(records: int = RECORDS) -> list[Row]:
+    """Page through so many records, then back-fill them into an empty house."""
+    with tempfile.TemporaryDirectory(prefix="onhook-bench-") as directory, pbx_of(records) as port:
+        return uvloop.run(_all(Path(directory), port, records))
+
+
+async def _all(directory: Path, port: int, records: int) -> list[Row]:
+    bare = await _paged(port, records)
+    filled = await _filled(directory, port, records)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return [
+        Row("paging a PBX's list, nothing kept", f"{bare:,.0f} records/s"),
+        Row(
+            f"back-fill of {records:,} records",
+            f"{filled:,.0f} records/s",
+            f"{filled / bare:.2f} of bare paging",
+            "",
+            "one interpreter: each row is read, compared and judged by itself",
+        ),
+        Row("back-fill, memory at most", f"{peak:,.0f} MiB", "", f"{MEMORY_TARGET_MIB} MiB"),
+    ]
+
+
+async def _paged(port: int, records: int) -> float:
+    """Page after page of the same size, as bytes."""
+    began = time.perf_counter()
+    url = f"http://127.0.0.1:{port}/openapi/v1.0/cdr/search"
+    async with aiohttp.ClientSession() as client:
+        for page in range(1, records // PAGE_ROWS + 2):
+            query = {"page": page, "page_size": PAGE_ROWS, "start_time": BEGUN, "end_time": BEGUN + records}
+            async with client.get(url, params=query) as answer:
+                await answer.read()
+    return records / (time.perf_counter() - began)
+
+
+async def _filled(directory: Path, port: int, records: int) -> float:
+    settings, ledger = Settings(directory / "onhook.db"), SqliteLedger(directory / "ledger.db")
+    store, clock = await open_store(directory / "calls.duckdb"), SystemClock()
+    api = checked_api(f"http://127.0.0.1:{port}", "us", "our-client-secret")
+    pbx = settings.add_pbx(name="Office", sn=SN, secret=None, api=api, at=clock.microseconds())
+    accept = door_of(settings=settings, ledger=ledger, clock=clock)
+    house = House(data=directory, settings=settings, store=store, clock=clock, accept=accept)
+    since = datetime.fromtimestamp(BEGUN, UTC) - timedelta(seconds=1)
+    try:
+        async with cared_for(house, wanted_for(pbx, api)) as cared:
+            began = time.perf_counter()
+            found = await cared.caretaker.fill(since, since + timedelta(seconds=records + 2), compares_days=False)
+            seconds = time.perf_counter() - began
+        assert found.new >= records, found
+        await accept.close()
+        kept = sum(tally.count for tally in await ledger.tallies() if tally.what == "kept")
+        assert kept == records, f"each is kept, and once: {kept} of {found}"
+        return records / seconds
+    finally:
+        await accept.close()
+        await store.close()
+        await ledger.close()
+        settings.close()
+
+
+@contextlib.contextmanager
+def pbx_of(records: int) -> Iterator[int]:
+    """A PBX in a process of its own; its port."""
+    command = [sys.executable, "-m", "bench.row_pbx", str(records)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.terminate()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.backfill", description=__doc__)
+    parser.add_argument("--records", type=int, default=RECORDS)
+    print(table(run(parser.parse_args().records)))
+
+
+if __name__ == "__main__":
+    main()

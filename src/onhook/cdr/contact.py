@@ -1,0 +1,59 @@
+"""What is known of talking to a PBX: its clock when it was asked, how far a back-fill has come, what went wrong."""
+
+from typing import Literal
+
+import msgspec
+
+AlarmKind = Literal[
+    "unreachable", "credentials", "certificate", "silence", "missed", "clock", "zone", "difference", "unreadable"
+]
+"""Each is one alarm of a PBX, which begins and is over."""
+
+
+class Contact(msgspec.Struct, frozen=True, kw_only=True):
+    """The last time a PBX told of itself. `skew_seconds` is its clock against ours, `offset_seconds` its wall clock
+    against UTC; either is None where it did not tell. `at` is in Unix seconds, as we saw it."""
+
+    at: int
+    firmware: str = ""
+    skew_seconds: int | None = None
+    offset_seconds: int | None = None
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """A back-fill that was begun: which calls, by when they began, and how far it has come. Unix seconds.
+
+    `since` and `until` are by the PBX's clock, with room for what it may be wrong; `from_us` and `to_us` are what was
+    wanted, by ours, and `to_us` None is up to now. `asked_at` is when it began, by our clock.
+    """
+
+    since: int
+    until: int
+    done_until: int
+    asked_at: int
+    from_us: int
+    to_us: int | None = None
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """A back-fill that a person asked for: calls that began from `since` on, before `until` or up to now. Unix seconds.
+
+    `asked_at` tells one wish from the next.
+    """
+
+    since: int
+    until: int | None
+    asked_at: int
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How the back-fill ended that was wished for at `asked_at`, in records. `error` is empty where it was whole."""
+
+    asked_at: int
+    rows: int = 0
+    new: int = 0
+    changed: int = 0
+    same: int = 0
+    unreadable: int = 0
+    trouble: str = ""
+    error: str = ""

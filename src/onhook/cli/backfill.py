@@ -1,0 +1,119 @@
+"""`onhook backfill`: ask a PBX for the calls that it still knows."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from onhook.cdr.contact import Outcome
+from onhook.cdr.offset import zone_named
+from onhook.cli.options import DataOption, ZoneOption, configured
+from onhook.cli.pbx_secrets import Name
+from onhook.cli.settings import open_settings
+from onhook.clock import SystemClock
+from onhook.config import Config
+from onhook.console.coverage import wish_of
+from onhook.errors import OnhookError, Unavailable
+from onhook.hub.care import House, cared_for, door_of, wanted_for
+from onhook.hub.files import open_files
+from onhook.hub.running import is_running
+from onhook.intake.backfill import Found
+from onhook.pbx.link import Window
+from onhook.settings.pbxs import Pbx
+from onhook.settings.settings import Settings
+
+app = typer.Typer(add_completion=False)
+
+LOOK_SECONDS = 0.3
+"""As often as an eye can follow figures."""
+
+Show = Callable[[float, str], None]
+"""Is told how much is done (0 to 1), and what was found."""
+
+
+@app.command(epilog="Example: onhook backfill Office --since 2026-04-01 --zone Europe/Berlin")
+def backfill(
+    name: Name,
+    since: Annotated[str, typer.Option("--since", metavar="TIME", help="Calls that began from then on.")] = "7d",
+    until: Annotated[
+        str, typer.Option("--until", metavar="TIME", help="Calls that began before then.", show_default="now")
+    ] = "",
+    zone: ZoneOption = None,
+    data: DataOption = None,
+) -> None:
+    """Ask a PBX for its calls and keep those that are not here. One that was stopped goes on where it was."""
+    config = configured(data=data, zone=zone)
+    with open_settings(data) as settings:
+        pbx = settings.pbx(name)
+        settings.apis.needed(pbx.sn, pbx.name)
+        wish = wish_of(since, until, zone_named(config.zone), SystemClock().now())
+        settings.receiving.keep_wish(pbx.sn, wish)
+        with _progress(pbx.name) as show:
+            if is_running(config):
+                outcome = asyncio.run(_followed(settings, config, pbx, wish.asked_at, show))
+            else:
+                outcome = asyncio.run(_done_here(config, pbx, show))
+    _tell(pbx, outcome)
+
+
+async def _followed(settings: Settings, config: Config, pbx: Pbx, asked_at: int, show: Show) -> Outcome:
+    """The server does it; we look how far it has come."""
+    while True:
+        outcome = settings.receiving.outcome(pbx.sn)
+        if outcome is not None and outcome.asked_at == asked_at:
+            return outcome
+        progress = settings.receiving.progress(pbx.sn)
+        if progress is not None:
+            show((progress.done_until - progress.since) / max(1, progress.asked_at - progress.since), "")
+        if not is_running(config):
+            raise Unavailable("the server was stopped", todo="give the command again: it goes on where it was")
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _done_here(config: Config, pbx: Pbx, show: Show) -> Outcome:
+    """No server runs, so we do it, and put the calls into the store."""
+    clock = SystemClock()
+    async with open_files(config, makes=True) as files:
+        api = files.settings.apis.needed(pbx.sn, pbx.name)
+        accept = door_of(settings=files.settings, ledger=files.ledger, clock=clock)
+        house = House(data=config.data, settings=files.settings, store=files.store, clock=clock, accept=accept)
+
+        def tell(found: Found, window: Window) -> None:
+            length = max(1, min(window.until, round(clock.now().timestamp())) - window.since)
+            show((found.done_until - window.since) / length, f"{found.new} new")
+
+        try:
+            async with cared_for(house, wanted_for(pbx, api)) as cared:
+                try:
+                    outcome = await cared.caretaker.grant_wish(tell)
+                finally:
+                    await cared.account.farewell()
+        finally:
+            await accept.close()
+    assert outcome is not None, "the wish was kept before"
+    return outcome
+
+
+def _tell(pbx: Pbx, outcome: Outcome) -> None:
+    if outcome.error:
+        raise OnhookError(outcome.error)
+    print(
+        f"{pbx.name} listed {outcome.rows} records: {outcome.new} new, {outcome.changed} changed, {outcome.same} here"
+        f" already, {outcome.unreadable} that could not be read."
+    )
+    if outcome.trouble:
+        raise OnhookError(f"the list was not whole: {outcome.trouble}", todo="give the command again")
+
+
+@contextlib.contextmanager
+def _progress(name: str) -> Iterator[Show]:
+    """How far it has come, on a terminal; nothing in a pipe."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=1.0)
+        yield lambda share, found: progress.update(task, completed=min(1.0, share), description=f"{name} {found}")

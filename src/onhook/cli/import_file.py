@@ -1,0 +1,126 @@
+"""`onhook import`: a file of calls that was downloaded from the PBX."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from onhook.cli.options import DataOption, configured
+from onhook.cli.reach import reach
+from onhook.cli.settings import open_settings
+from onhook.config import Config
+from onhook.errors import Unavailable, UsageError
+from onhook.hub.care import open_door
+from onhook.hub.dialects import all_dialects
+from onhook.hub.links import all_links
+from onhook.intake.accept import Accept
+from onhook.intake.door import Declared
+from onhook.intake.importing import IMPORT, Imported, Importer
+from onhook.settings.pbxs import Pbx
+
+app = typer.Typer(add_completion=False)
+
+UID_RECORDS_MAX = 100_000
+"""Records that are looked through for the ids of the calls of some lines: those of a few days."""
+
+Show = Callable[[int], None]
+
+
+@app.command(epilog="Example: onhook import cdr-2026-04.csv --pbx Office --date-format DD/MM/YYYY")
+def import_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, as the PBX's page or API gives it.")],
+    *,
+    pbx: Annotated[str, typer.Option("--pbx", metavar="NAME", help="Name or serial number of the PBX it is from.")],
+    date_format: Annotated[
+        str,
+        typer.Option(
+            "--date-format", metavar="FORMAT", help="Of the PBX's display, such as DD/MM/YYYY.", show_default=False
+        ),
+    ] = "",
+    data: DataOption = None,
+) -> None:
+    """Keep the calls of a file that was downloaded from a PBX; those that are here already are recognised."""
+    config = configured(data=data)
+    with open_settings(data) as settings:
+        one = settings.pbx(pbx)
+        if one.dialect not in all_links():
+            raise UsageError(f"files of a {one.dialect} PBX cannot be read", todo="import those of a P-Series")
+        try:
+            with file.open(encoding="utf-8-sig", newline="") as lines, _progress(file) as show:
+                imported = asyncio.run(_import(config, one, lines, date_format, show))
+        except OSError as error:
+            raise UsageError(f"cannot read the file: {error.strerror or error}", where=str(file)) from error
+    _tell(imported)
+
+
+async def _import(config: Config, pbx: Pbx, file: TextIO, date_format: str, show: Show) -> Imported:
+    sender = Declared(sn=pbx.sn, dialect=pbx.dialect)
+
+    async def ids(uids: Sequence[str]) -> Mapping[str, str]:
+        return await _ids(config, pbx.sn, uids)
+
+    importer = Importer(
+        link=all_links()[pbx.dialect],
+        dialect=all_dialects()[pbx.dialect],
+        sender=sender,
+        ids=ids,
+        date_format=date_format,
+    )
+    async with open_door(config) as accept:
+        return await importer.take(file, partial(_kept, accept, sender), lambda done: show(done.lines))
+
+
+async def _kept(accept: Accept, sender: Declared, bodies: Sequence[bytes]) -> Sequence[str]:
+    verdicts = await asyncio.gather(*(accept.keep(sender, body, IMPORT) for body in bodies))
+    if "unavailable" in verdicts or "too_many" in verdicts:
+        raise Unavailable("the ledger cannot be written now", todo="give the command again: it goes on where it was")
+    return verdicts
+
+
+async def _ids(config: Config, sn: str, uids: Sequence[str]) -> Mapping[str, str]:
+    """By the records of the days in the stamps of the uids: no zone is farther than a day from UTC."""
+    days = [datetime.strptime(uid[:8], "%Y%m%d") for uid in uids if uid[:8].isdecimal()]  # noqa: DTZ007 - a margin follows
+    if not days:
+        return {}
+    where = {
+        "sn": sn,
+        "since": f"{min(days) - timedelta(days=1):%Y-%m-%d}",
+        "until": f"{max(days) + timedelta(days=3):%Y-%m-%d}",
+    }
+    wanted = set(uids)
+    async with await reach(config) as way:
+        rows = [row async for row in way.records(where, UID_RECORDS_MAX)]
+    # A row that was itself imported without an id has its uid for one.
+    return {row["uid"]: row["call_id"] for row in rows if row["uid"] in wanted and row["call_id"] != row["uid"]}
+
+
+def _tell(done: Imported) -> None:
+    print(f"{done.lines} lines: {done.new} kept, {done.here} here already, {done.unreadable} that could not be read.")
+    for example in done.examples:
+        print(f"  {example}")
+    if done.unreadable:
+        print("Those are kept too: `onhook quarantine list` shows them.")
+
+
+@contextlib.contextmanager
+def _progress(file: Path) -> Iterator[Show]:
+    """How many lines were read, on a terminal; nothing in a pipe."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        total = sum(chunk.count(b"\n") for chunk in _chunks(file)) if console.is_terminal else None
+        task = progress.add_task(file.name, total=total)
+        yield lambda lines: progress.update(task, completed=lines)
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as read:
+        while chunk := read.read(1024 * 1024):
+            yield chunk

@@ -1,0 +1,91 @@
+"""How a PBX's web API is reached: the options that say it, and `onhook pbx trust`."""
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from onhook.cli.options import DataOption
+from onhook.cli.pbx_secrets import Name, text_of_file
+from onhook.cli.settings import open_settings
+from onhook.errors import UsageError
+from onhook.hub.certificates import shown_by, with_colons
+from onhook.settings.apis import CLIENT_CHARACTERS_MAX, Api, checked_api
+
+ApiOption = Annotated[
+    str | None,
+    typer.Option("--api", metavar="URL", help="Its web API, as https://HOST:8088.", show_default=False),
+]
+ClientIdOption = Annotated[
+    str | None,
+    typer.Option("--client-id", metavar="ID", help="Our client id there.", show_default=False),
+]
+ClientSecretOption = Annotated[
+    str | None,
+    typer.Option("--client-secret", metavar="SECRET", help="Our client secret there.", show_default=False),
+]
+ClientSecretFileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--client-secret-file",
+        metavar="FILE",
+        help="Read the client secret from a file; - is standard input.",
+        show_default=False,
+    ),
+]
+FingerprintOption = Annotated[
+    str | None,
+    typer.Option(
+        "--fingerprint", metavar="SHA256", help="Of its certificate, which is then trusted alone.", show_default=False
+    ),
+]
+
+
+class GivenApi(msgspec.Struct, frozen=True):
+    """The options as they were given."""
+
+    url: str | None
+    client_id: str | None
+    client_secret: str | None
+    client_secret_file: str | None
+    fingerprint: str | None
+
+    def __repr__(self) -> str:
+        return "GivenApi()"
+
+    def over(self, old: Api | None) -> Api | None:
+        """The API that is meant: what is given, over what is kept; None where nothing is given. Raises `UsageError`."""
+        secret = self._secret()
+        if not any((self.url, self.client_id, secret, self.fingerprint)):
+            return None
+        url, client_id, client_secret, fingerprint = (
+            given or (getattr(old, name) if old else "")
+            for name, given in (
+                ("url", self.url),
+                ("client_id", self.client_id),
+                ("client_secret", secret),
+                ("fingerprint", self.fingerprint),
+            )
+        )
+        return checked_api(url, client_id, client_secret, fingerprint)
+
+    def _secret(self) -> str | None:
+        if self.client_secret_file is None:
+            return self.client_secret
+        if self.client_secret is not None:
+            raise UsageError("the client secret is given twice", todo="leave one of the two out")
+        return text_of_file(self.client_secret_file, CLIENT_CHARACTERS_MAX)
+
+
+def trust(name: Name, data: DataOption = None) -> None:
+    """Show the fingerprint of a PBX's certificate, and trust that certificate alone from now on."""
+    with open_settings(data) as settings:
+        pbx = settings.pbx(name)
+        api = settings.apis.needed(pbx.sn, pbx.name)
+        shown = shown_by(api.url)
+        settings.apis.pin(pbx.sn, shown.fingerprint)
+    print(with_colons(shown.fingerprint))
+    vouched = f"no authority vouches for it: {shown.trouble}" if shown.trouble else "an authority vouches for it"
+    was = "another one was trusted before; " if api.fingerprint not in ("", shown.fingerprint) else ""
+    print(f"{pbx.name} ({api.url}) shows this certificate ({vouched}). {was.capitalize()}It is trusted now.")
+    print("Compare it with what the PBX shows under Security > Certificate.")

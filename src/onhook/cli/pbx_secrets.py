@@ -1,0 +1,79 @@
+"""`onhook pbx secret`: what a PBX signs with."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onhook.cli.options import DataOption
+from onhook.cli.settings import open_settings
+from onhook.clock import SystemClock
+from onhook.errors import UsageError
+from onhook.settings.pbxs import SECRET_CHARACTERS_MAX, checked_secret
+
+app = typer.Typer(
+    add_completion=False,
+    help="Add and remove the secrets that a PBX signs with.",
+    epilog="Example: onhook pbx secret add Office --secret 0123456789abcdef0123456789abcdef",
+)
+STDIN = "-"
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or serial number of the PBX.")]
+SecretOption = Annotated[
+    str | None, typer.Option("--secret", metavar="SECRET", help="What it signs with.", show_default=False)
+]
+SecretFileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--secret-file", metavar="FILE", help="Read the secret from a file; - is standard input.", show_default=False
+    ),
+]
+
+
+@app.command("add", epilog="Example: onhook pbx secret add Office --secret-file - < secret.txt")
+def add_secret(
+    name: Name,
+    *,
+    secret: SecretOption = None,
+    secret_file: SecretFileOption = None,
+    label: Annotated[str, typer.Option("--label", metavar="TEXT", help="What it is for.")] = "webhook",
+    data: DataOption = None,
+) -> None:
+    """Accept one more secret of a PBX, beside those it has: so that one can be changed without losing a call."""
+    text = secret_text(secret, secret_file)
+    if text is None:
+        raise UsageError("no secret is given", todo="give it with --secret or --secret-file")
+    with open_settings(data) as settings:
+        added = settings.add_secret(name, text, label=label, at=SystemClock().microseconds())
+    print(f"Secret {added.secret_id} ({added.label}) counts now.")
+
+
+@app.command("remove", epilog="Example: onhook pbx secret remove Office 1")
+def remove_secret(
+    name: Name,
+    secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help="As `onhook pbx list` shows it.")],
+    data: DataOption = None,
+) -> None:
+    """Refuse what is signed with a secret from now on."""
+    with open_settings(data) as settings:
+        settings.remove_secret(name, secret_id)
+    print(f"Secret {secret_id} counts no more.")
+
+
+def secret_text(secret: str | None, file: str | None) -> str | None:
+    """The secret from the option that was given, or None. Raises `UsageError`."""
+    if file is None:
+        return None if secret is None else checked_secret(secret)
+    if secret is not None:
+        raise UsageError("the secret is given twice", todo="leave one of --secret and --secret-file out")
+    return checked_secret(text_of_file(file, SECRET_CHARACTERS_MAX))
+
+
+def text_of_file(file: str, characters_max: int) -> str:
+    """A secret from a file, or from standard input. Raises `UsageError`."""
+    try:
+        with sys.stdin if file == STDIN else Path(file).open() as source:
+            return source.read(characters_max + 2).rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the secret: {error}", where=file) from error

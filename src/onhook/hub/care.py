@@ -1,0 +1,204 @@
+"""The PBXs that can be asked, each looked after in tasks of its own; who they are is read from the settings.
+
+Laws: no PBX can hold up another one, also not by failing; what people set counts within a second.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from onhook.clock import Clock, SystemClock
+from onhook.config import Config
+from onhook.errors import OnhookError
+from onhook.hub.dialects import all_dialects
+from onhook.hub.door import SettingsDoor
+from onhook.hub.links import all_links
+from onhook.hub.notes import SettingsKeeping, SettingsNotes, StoreKnown
+from onhook.intake.accept import Accept
+from onhook.intake.account import Account, Reached
+from onhook.intake.backfill import Filler
+from onhook.intake.caretaker import Caretaker
+from onhook.intake.door import Declared
+from onhook.intake.websocket import PushIntake
+from onhook.ledger.ledger import Ledger
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.pbx.link import Login
+from onhook.settings.apis import Api
+from onhook.settings.pbxs import Pbx
+from onhook.settings.settings import Settings
+from onhook.store.store import Store
+
+LOOK_SECONDS = 0.5
+"""How often we look whether the settings have changed; a look costs microseconds."""
+
+AGAIN_SECONDS = 10.0
+"""The wait before a PBX whose care failed by a fault of ours is looked after again."""
+
+Wanted = tuple[str, str, float, Api]
+"""Serial number, dialect, when it was declared (Unix seconds), and how it is reached: another one is a new care."""
+
+
+class House(msgspec.Struct, frozen=True, kw_only=True):
+    """What looking after a PBX takes."""
+
+    data: Path
+    settings: Settings
+    store: Store
+    clock: Clock
+    accept: Accept
+    chance: Callable[[], float] = random.SystemRandom().random
+
+
+class Cared(msgspec.Struct, frozen=True, kw_only=True):
+    """One PBX that is looked after."""
+
+    account: Account
+    filler: Filler
+    caretaker: Caretaker
+    push: PushIntake
+
+
+def door_of(*, settings: Settings, ledger: Ledger, clock: Clock) -> Accept:
+    """The door for what we fetch ourselves."""
+    door = SettingsDoor(settings, tell_trouble=_tell_settings_trouble)
+    return Accept(ledger=ledger, door=door, dialects=all_dialects(), clock=clock)
+
+
+def account_at(wanted: Wanted, *, settings: Settings, data: Path, clock: Clock, chance: Callable[[], float]) -> Account:
+    """What we are at one PBX; its tokens are shared with all others who ask it."""
+    sn, dialect, _, api = wanted
+    return Account(
+        link=all_links()[dialect],
+        reached=Reached(url=api.url, login=Login(api.client_id, api.client_secret), fingerprint=api.fingerprint),
+        keeping=SettingsKeeping(settings=settings, data=data, sn=sn, api=api),
+        clock=clock,
+        chance=chance,
+    )
+
+
+@asynccontextmanager
+async def open_door(config: Config) -> AsyncIterator[Accept]:
+    """The door to the ledger, for a command that brings reports itself, also while a server runs."""
+    settings = Settings(config.settings_file)
+    try:
+        ledger = SqliteLedger(config.ledger_file)
+        accept = door_of(settings=settings, ledger=ledger, clock=SystemClock())
+        try:
+            yield accept
+        finally:
+            await accept.close()
+            await ledger.close()
+    finally:
+        settings.close()
+
+
+@asynccontextmanager
+async def cared_for(house: House, wanted: Wanted) -> AsyncIterator[Cared]:
+    """Everything for one PBX, ready to be used."""
+    sn, dialect, declared_at, _ = wanted
+    sender = Declared(sn=sn, dialect=dialect)
+    account = account_at(wanted, settings=house.settings, data=house.data, clock=house.clock, chance=house.chance)
+    filler = Filler(
+        account=account,
+        accept=house.accept,
+        sender=sender,
+        dialect=all_dialects()[dialect],
+        known=StoreKnown(house.store),
+    )
+    notes = SettingsNotes(settings=house.settings, store=house.store, clock=house.clock, sn=sn)
+    caretaker = Caretaker(account=account, filler=filler, notes=notes, declared_at=declared_at, chance=house.chance)
+    push = PushIntake(account=account, accept=house.accept, sender=sender, watch=caretaker, chance=house.chance)
+    async with account:
+        yield Cared(account=account, filler=filler, caretaker=caretaker, push=push)
+
+
+def wanted_for(pbx: Pbx, api: Api) -> Wanted:
+    """What care of a PBX depends on: its name and number plan do not count."""
+    return pbx.sn, pbx.dialect, pbx.created_at.timestamp(), api
+
+
+class Care:
+    """Made once per process, inside its event loop."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._seen: tuple[int, int] | None = None
+        self._tasks: dict[str, tuple[Wanted, asyncio.Task[None]]] = {}
+        self._cared: dict[str, Cared] = {}
+
+    async def run(self) -> None:
+        """Look after all of them for ever. Ends by cancellation only, and then takes leave of each."""
+        try:
+            while True:
+                await self._look()
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            await self._end(list(self._tasks))
+
+    async def _look(self) -> None:
+        """Begin, end and begin again what people asked for."""
+        try:
+            version = self._house.settings.version()
+            if version == self._seen:
+                return
+            wanted, self._seen = self._wanted(), version
+        except OnhookError as error:
+            _tell_settings_trouble(error)
+            return
+        await self._end([sn for sn, (before, _) in self._tasks.items() if wanted.get(sn) != before])
+        for cared in self._cared.values():
+            cared.caretaker.look_for_wish()
+        for sn, one in wanted.items():
+            if sn not in self._tasks:
+                self._tasks[sn] = (one, asyncio.create_task(self._look_after(one), name=f"care of {sn}"))
+
+    def _wanted(self) -> Mapping[str, Wanted]:
+        apis, links = self._house.settings.apis.all(), all_links()
+        pbxs = self._house.settings.pbxs() if apis else []
+        return {pbx.sn: wanted_for(pbx, apis[pbx.sn]) for pbx in pbxs if pbx.sn in apis and pbx.dialect in links}
+
+    async def _end(self, sns: list[str]) -> None:
+        tasks = [self._tasks.pop(sn)[1] for sn in sns]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _look_after(self, wanted: Wanted) -> None:
+        """For ever; again after a fault of ours, which stays with this PBX."""
+        while True:
+            try:
+                async with cared_for(self._house, wanted) as cared:
+                    self._cared[wanted[0]] = cared
+                    try:
+                        await _both(cared)
+                    finally:
+                        self._cared.pop(wanted[0], None)
+                        await cared.account.farewell()
+            except Exception:
+                logging.getLogger("care").exception("a PBX cannot be looked after now", extra={"sn": wanted[0]})
+            await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _both(cared: Cared) -> None:
+    """The push channel and the rounds; where one fails, both end and the fault is raised."""
+    tasks = [asyncio.create_task(cared.push.run()), asyncio.create_task(cared.caretaker.run())]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _tell_settings_trouble(error: OnhookError) -> None:
+    logging.getLogger("settings").error(
+        "the settings cannot be read: what was known counts", extra={"error": str(error)}
+    )

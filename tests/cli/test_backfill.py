@@ -1,0 +1,85 @@
+"""`onhook backfill` and `onhook coverage`, with a made-up PBX on a real socket."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from onhook.settings.settings import Settings
+from tests.cli.conftest import Command
+from tests.hub.houses import House, wait_until
+from tests.intake.pbx_face import CLIENT_ID, CLIENT_SECRET, Face, pbx_in_a_thread
+from tests.pbx.yeastar.lists import SN, row
+
+
+def declared(face: Face) -> tuple[str, ...]:
+    url = f"http://127.0.0.1:{face.port}"
+    api = ("--api", url, "--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET)
+    return ("pbx", "add", "Branch", "--sn", SN, *api)
+
+
+def calls_of_today(count: int) -> list[dict[str, object]]:
+    return [row(int(time.time()) - 600 - 60 * number, number) for number in range(count)]
+
+
+def test_a_back_fill_brings_what_the_pbx_still_knows(onhook: Command) -> None:
+    """Without a server; the second time there is nothing new, and the token was given back."""
+    with pbx_in_a_thread() as face:
+        assert onhook(*declared(face))[0] == 0
+        face.calls.rows = calls_of_today(5)
+        code, out, error = onhook("backfill", "Branch", "--since", "3d")
+        assert (code, error) == (0, "")
+        assert "5 new, 0 changed, 0 here already" in out
+        assert "0 new, 0 changed, 5 here already" in onhook("backfill", "Branch", "--since", "3d")[1]
+        assert face.tokens == set()
+        rows = json.loads(onhook("calls", "--format", "json")[1])
+        assert {one["legs"][0]["via"] for one in rows} == {"backfill"}
+        assert len(rows) == 5
+        code, out, _ = onhook("coverage", "--since", "2d", "--format", "json")
+        states = [one["state"] for one in json.loads(out)[0]["stretches"]]
+        assert states == ["complete", "gap"]
+        assert "compared with the PBX" in onhook("coverage", "--pbx", "Branch")[1]
+
+
+def test_a_pbx_that_refuses_us_is_one_sentence(onhook: Command) -> None:
+    """With its code, and the exit code of a failure; no secret in it."""
+    with pbx_in_a_thread() as face:
+        assert onhook(*declared(face))[0] == 0
+        face.refuses_login = 70087
+        code, _, error = onhook("backfill", "Branch")
+    assert code == 1
+    assert "70087" in error
+    assert CLIENT_SECRET not in error
+
+
+def test_what_cannot_be_meant_is_refused(onhook: Command) -> None:
+    """A PBX that cannot be asked, and a window that is none."""
+    assert onhook("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret", "first-secret")[0] == 0
+    code, _, error = onhook("backfill", "Office")
+    assert (code, "--client-id" in error) == (1, True)
+    assert onhook("coverage", "--since", "today", "--until", "yesterday")[0] == 2
+    with pbx_in_a_thread() as face:
+        assert onhook(*declared(face))[0] == 0
+        assert onhook("backfill", "Branch", "--since", "1h", "--until", "2h")[0] == 2
+
+
+@pytest.mark.slow
+def test_a_running_server_connects_fills_and_goes_on(house: House, tmp_path: Path) -> None:
+    """A PBX added while it runs is connected to at once; what a person asks for is done by the server."""
+    with pbx_in_a_thread() as face:
+        face.calls.rows = calls_of_today(3)
+        house.start()
+        house.onhook(*declared(face))
+        wait_until(lambda: len(face.subscribed) == 1)
+        wait_until(lambda: len(house.calls()) == 3)
+        face.calls.rows = calls_of_today(4)
+        assert "new" in house.onhook("backfill", "Branch", "--since", "2d")
+        assert (face.live_max, face.logins) == (1, 1)
+        house.stop()
+        wait_until(lambda: face.tokens == set())
+    settings = Settings(tmp_path / "house" / "onhook.db")
+    try:
+        assert settings.receiving.stretches(SN)[0].state == "complete"
+    finally:
+        settings.close()

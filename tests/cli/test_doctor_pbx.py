@@ -1,0 +1,122 @@
+"""`onhook doctor PBX`: one line each, and what to do."""
+
+import socket
+import time
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.cli.conftest import Command
+from tests.intake.pbx_face import CLIENT_ID, CLIENT_SECRET, Face, pbx_in_a_thread, said
+from tests.pbx.yeastar.lists import SN
+
+URL = "https://calls.office.example:30012/a-long-path"
+SECRET = "0123456789abcdefghijABCDEFGHIJ01"
+GOOD = {"url": URL, "secret": SECRET, "request_method": "POST", "event_ids": [30012]}
+
+
+def healthy(face: Face) -> None:
+    face.information |= {"timestamp": int(time.time())}
+    webhooks(face, GOOD)
+
+
+def webhooks(face: Face, *entries: dict[str, Any], is_on: int = 1) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse | None:
+        if not request.path.endswith("webhook/query"):
+            return None
+        return said(errcode=0, data={"enb_webhook_event_push": is_on, "webhook_event_push_list": list(entries)})
+
+    face.disturb = answer
+
+
+def declared(onhook: Command, port: int, scheme: str = "http") -> None:
+    api = ("--api", f"{scheme}://127.0.0.1:{port}", "--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET)
+    assert onhook("pbx", "add", "Branch", "--sn", SN, "--secret", SECRET, *api)[0] == 0
+
+
+def test_a_pbx_with_nothing_wrong(onhook: Command) -> None:
+    """Each thing that is right has its line; no secret is in any."""
+    with pbx_in_a_thread() as face:
+        healthy(face)
+        declared(onhook, face.port)
+        code, out, _ = onhook("doctor", "Branch", "--webhook", URL)
+    assert code == 0, out
+    for line in (
+        "is open",
+        "takes our client id",
+        "firmware is 37.23.0.123",
+        "clock says",
+        "as it should",
+        "tells ended",
+    ):
+        assert line in out
+    assert "a-long-path" not in out
+    assert SECRET not in out
+    assert CLIENT_SECRET not in out
+
+
+@pytest.mark.parametrize(
+    ("entry", "line"),
+    [
+        (GOOD | {"url": URL[:30]}, "cut off behind 30 characters"),
+        (GOOD | {"url": "https://elsewhere.example/"}, "no webhook in the PBX has that address"),
+        (GOOD | {"event_ids": [30008, 30011]}, "does not tell ended calls"),
+        (GOOD | {"secret": "another-secret"}, "signed with a secret that we do not know"),
+        (GOOD | {"request_method": "GET"}, "is sent by GET"),
+    ],
+)
+def test_trouble_35_a_webhook_that_is_set_wrongly(onhook: Command, entry: dict[str, Any], line: str) -> None:
+    """PROTOCOL.md 12, 35: an address that was cut off, a wrong list of events, another secret."""
+    with pbx_in_a_thread() as face:
+        healthy(face)
+        webhooks(face, entry)
+        declared(onhook, face.port)
+        _, out, _ = onhook("doctor", "Branch", "--webhook", URL)
+    assert line in out
+    assert "another-secret" not in out
+
+
+def test_trouble_24_a_firmware_without_webhooks_in_its_api(onhook: Command) -> None:
+    """PROTOCOL.md 12, 24: 10001; and no webhook at all."""
+    with pbx_in_a_thread() as face:
+
+        async def missing(request: web.Request) -> web.StreamResponse | None:
+            return said(errcode=10001, errmsg="INTERFACE NOT EXISTED") if "webhook" in request.path else None
+
+        face.disturb = missing
+        declared(onhook, face.port)
+        assert "knows no webhooks" in onhook("doctor", "Branch")[1]
+        webhooks(face, is_on=0)
+        assert "no webhook is set" in onhook("doctor", "Branch")[1]
+
+
+def test_what_keeps_a_pbx_from_being_asked(onhook: Command) -> None:
+    """Each with what to do: the port, the credentials, the address, another PBX, its clock."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    declared(onhook, port)
+    code, out, _ = onhook("doctor", "Branch")
+    assert (code, f"port {port} cannot be reached" in out) == (1, True)
+    assert onhook("pbx", "remove", "Branch")[0] == 0
+    with pbx_in_a_thread() as face:
+        healthy(face)
+        face.information |= {"sn": "3631A2124XXX", "timestamp": int(time.time()) - 600}
+        declared(onhook, face.port)
+        code, out, _ = onhook("doctor", "Branch")
+        assert (code, "another PBX answers there" in out, "seconds from ours" in out) == (1, True, True)
+        face.refuses_login = 70004
+        assert onhook("pbx", "change", "Branch", "--client-id", "another")[0] == 0
+        code, out, _ = onhook("doctor", "Branch")
+        assert (code, "70004" in out) == (1, True)
+
+
+def test_a_name_without_an_address_and_a_pbx_without_an_api(onhook: Command) -> None:
+    """Both are said in one line."""
+    assert onhook("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret", SECRET)[0] == 0
+    assert "cannot be asked" in onhook("doctor", "Office")[1]
+    api = ("--api", "https://pbx.invalid:8088", "--client-id", "a", "--client-secret", "b")
+    assert onhook("pbx", "change", "Office", *api)[0] == 0
+    code, out, _ = onhook("doctor", "Office")
+    assert (code, "pbx.invalid has no address" in out) == (1, True)
+    assert onhook("doctor", "Nobody")[0] == 1

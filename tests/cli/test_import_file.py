@@ -1,0 +1,145 @@
+"""`onhook import`: files as the PBX's web page and its API give them."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onhook.cdr.details import CallDetails
+from onhook.ledger.ledger import Entry
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.pbx.yeastar.payload import Yeastar
+from onhook.pbx.yeastar.rest import CSV_COLUMNS
+from tests.cli.conftest import Command
+
+SN = "3651XXXXXXXX"
+SIX_LEGS: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parents[1] / "payloads" / "rest_six_legs.json").read_text()
+)["data"]
+OF_THE_PAGE = {
+    "ID": "uid",
+    "Time": "time",
+    "Call From": "call_from",
+    "Call To": "call_to",
+    "Call Duration(s)": "duration",
+    "Ring Duration(s)": "ring_duration",
+    "Talk Duration(s)": "talk_duration",
+    "Status": "disposition",
+    "Source Trunk": "src_trunk",
+    "Communication Type": "call_type",
+    "DID/DDI": "did_number",
+    "Recording File": "record_file",
+}
+
+
+@pytest.fixture
+def office(onhook: Command) -> Command:
+    """A PBX is declared."""
+    assert onhook("pbx", "add", "Office", "--sn", SN, "--secret", "first-secret")[0] == 0
+    return onhook
+
+
+def written(file: Path, names: Sequence[str], members: Sequence[str], *, delimiter: str = ",") -> Path:
+    lines = [delimiter.join(names)]
+    lines += [delimiter.join(str(row.get(member, "")) for member in members) for row in SIX_LEGS]
+    file.write_text("\r\n".join(lines) + "\r\n", encoding="utf-8-sig")
+    return file
+
+
+def calls(onhook: Command) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(onhook("calls", "--format", "json")[1])
+    return rows
+
+
+def test_a_file_of_the_web_page_is_six_legs_of_one_call(office: Command, tmp_path: Path) -> None:
+    """Day and month are proven by the stamp in its ID; again it brings nothing new."""
+    file = written(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
+    code, out, error = office("import", str(file), "--pbx", "Office")
+    assert (code, error, "6 lines: 6 kept, 0 here already, 0 that" in out) == (0, "", True)
+    (call,) = calls(office)
+    assert (len(call["legs"]), call["answered_by"], call["talk_duration"]) == (6, "4005", 74)
+    assert call["legs"][0]["time_start"] == "2026-06-30 21:37:17"
+    assert "0 kept, 6 here already" in office("import", str(file), "--pbx", "Office")[1]
+
+
+async def _kept(folder: Path, body: bytes) -> None:
+    ledger = SqliteLedger(folder / "onhook-data" / "ledger.db")
+    key = Yeastar().glance(body).key
+    entry = Entry(sn=SN, dialect="yeastar", via="webhook", received_at=1_782_844_700_000_000, key=key, body=body)
+    await ledger.append([entry])
+    await ledger.close()
+
+
+def test_a_line_of_the_web_page_joins_the_call_that_was_heard(office: Command, tmp_path: Path) -> None:
+    """By its `uid`: one call, of which one leg came as an event too and says no more and no less than before."""
+    event = CallDetails(
+        call_id="1782844637.854",
+        time_start="2026-06-30 21:37:17",
+        call_from="5550199",
+        call_to="6200",
+        call_duration=13,
+        talk_duration=13,
+        src_trunk_name="Trunk-A",
+        status="ANSWERED",
+        type="Inbound",
+        did_number="5550000",
+        agent_ring_time=0,
+        uid="20260630213717AB3D1",
+    )
+    asyncio.run(_kept(tmp_path, Yeastar().write(event, SN, "p-2025")))
+    file = written(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
+    assert office("import", str(file), "--pbx", "Office")[0] == 0
+    (call,) = calls(office)
+    assert (call["call_id"], len(call["legs"])) == ("1782844637.854", 6)
+    assert [leg["via"] for leg in call["legs"]] == ["webhook", *["import"] * 5]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_file_of_the_api_is_read_by_its_own_names(office: Command, tmp_path: Path, delimiter: str) -> None:
+    """Whatever separates its columns; the call has its own id."""
+    members = ["call_id", "uid", "time", "timestamp", "call_from", "call_to", "duration", "talk_duration"]
+    file = written(tmp_path / "cdr.csv", members, members, delimiter=delimiter)
+    assert office("import", str(file), "--pbx", SN)[0] == 0
+    (call,) = calls(office)
+    assert (call["call_id"], len(call["legs"]), call["legs"][0]["offset_from"]) == ("1782844637.854", 6, "ids")
+    assert {"call_from", "call_to", "duration", "call_id"} <= set(CSV_COLUMNS)
+
+
+def test_a_line_that_cannot_be_read_is_counted_shown_and_kept(office: Command, tmp_path: Path) -> None:
+    """With its number and the reason; a date is never guessed."""
+    file = tmp_path / "cdr.csv"
+    file.write_text(
+        "ID,Time,Call From,Call To,Status\n"
+        "1,05/04/2026 21:37:17,1001,1002,ANSWERED\n"
+        "2,soon,1001,1002,ANSWERED,more,cells\n"
+        "\n"
+        "20260405213717AB3D1,05/04/2026 21:37:17,1001,1002,BUSY\n"
+    )
+    code, out, _ = office("import", str(file), "--pbx", "Office")
+    assert code == 0
+    assert "3 lines: 3 kept, 0 here already, 2 that could not be read" in out
+    assert "line 2: the report says no call: " in out
+    assert len(office("quarantine", "list")[1].splitlines()) == 3
+    again = office("import", str(file), "--pbx", "Office", "--date-format", "DD/MM/YYYY")[1]
+    assert "3 here already" in again
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b,c\n1,2,3\n", b"ID,Time,Call From\n", b"\xff\xfe", b"ID;Time\n"])
+def test_another_file_is_refused(office: Command, tmp_path: Path, content: bytes) -> None:
+    """In one sentence that says what is wanted."""
+    file = tmp_path / "cdr.csv"
+    file.write_bytes(content)
+    code, _, error = office("import", str(file), "--pbx", "Office")
+    assert code == 2
+    assert error.count("\n") == 1
+
+
+def test_a_file_that_is_not_there_is_one_sentence(office: Command) -> None:
+    """And so is a PBX whose files nobody knows."""
+    assert office("import", "nowhere.csv", "--pbx", "Office")[0] == 2
+    assert office("pbx", "add", "Old", "--sn", "1", "--dialect", "newcdr", "--from", "192.0.2.7")[0] == 0
+    code, _, error = office("import", "nowhere.csv", "--pbx", "Old")
+    assert (code, "P-Series" in error) == (2, True)
