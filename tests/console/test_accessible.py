@@ -30,6 +30,7 @@ PAGES = {
     "sql": "/sql?sql=SELECT+status,count(*)+FROM+all_calls+GROUP+BY+ALL",
     "quarantine": "/quarantine",
     "attention": "/attention",
+    "alarms": "/alarms",
     "about": "/about",
     "schema": "/schema",
 }

@@ -101,13 +101,13 @@ async def ask_for_backfill(
     pbx = rooms.settings.pbx(name)
     rooms.settings.apis.needed(pbx.sn, pbx.name)
     rooms.settings.receiving.keep_wish(pbx.sn, wish_of(data.since, data.until, reader_zone, rooms.clock.now()))
-    return _backfill(rooms, pbx.sn)
+    return backfill_of(rooms, pbx.sn)
 
 
 @get("/pbxs/{name:str}/backfill", summary="How a back-fill fares", tags=["coverage"], responses=PROBLEMS)
 async def read_backfill(rooms: Handed, name: Name) -> Backfill:
     """What is asked for, what is running, and how the last one ended."""
-    return _backfill(rooms, rooms.settings.pbx(name).sn)
+    return backfill_of(rooms, rooms.settings.pbx(name).sn)
 
 
 def wish_of(since: str, until: str, zone: ZoneInfo, now: datetime) -> Wish:
@@ -168,6 +168,7 @@ def families_of_coverage(rooms: Rooms) -> list[Metric]:
     return [alarms, complete, skew]
 
 
-def _backfill(rooms: Rooms, sn: str) -> Backfill:
+def backfill_of(rooms: Rooms, sn: str) -> Backfill:
+    """What is asked for, running, and done last."""
     kept = rooms.settings.receiving
     return Backfill(wish=kept.wish(sn), progress=kept.progress(sn), outcome=kept.outcome(sn))

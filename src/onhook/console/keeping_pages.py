@@ -1,4 +1,4 @@
-"""`/quarantine`: reports that could not be read, and reading them again; `/about`: versions, sizes, what is kept."""
+"""`/quarantine`: what could not be read, and reading it again; `/alarms`; `/about`: versions, sizes, what is kept."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +10,7 @@ from litestar import Response, get, post
 from litestar.params import QueryParameter
 from litestar.response import Redirect
 
+from onhook.console.coverage import named_alarms
 from onhook.console.page import AnyRequest, page
 from onhook.console.parameters import ReaderZone
 from onhook.console.quarantine import find_quarantined
@@ -76,6 +77,12 @@ async def retry_first(rooms: Handed) -> Redirect:
     return Redirect(url("/quarantine", told=told), status_code=303)
 
 
+@get("/alarms", include_in_schema=False)
+async def alarms_page(request: AnyRequest, rooms: Handed, reader_zone: ReaderZone) -> Response[str]:
+    """Those that go on, and those that are over."""
+    return page(request, rooms, reader_zone, "alarms.html", alarms=named_alarms(rooms))
+
+
 @get("/about", include_in_schema=False)
 async def about_page(request: AnyRequest, rooms: Handed, reader_zone: ReaderZone) -> Response[str]:
     """What runs here, and what it keeps."""
@@ -96,7 +103,7 @@ async def about_page(request: AnyRequest, rooms: Handed, reader_zone: ReaderZone
     )
 
 
-ROUTES = (quarantine_page, retry, retry_first, about_page)
+ROUTES = (quarantine_page, retry, retry_first, alarms_page, about_page)
 
 
 def _version(name: str) -> str:

@@ -6,6 +6,7 @@ Each button is a form of its own, so that everything works without a script.
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Response, get, post
@@ -17,6 +18,8 @@ from onhook.cdr.filter import Filter, parse_moment
 from onhook.cdr.plan import NumberPlan, parse_plan
 from onhook.cdr.record import Record
 from onhook.console.addresses import intake_port
+from onhook.console.calendar import CalendarDay, calendar, first_shown
+from onhook.console.coverage import Covered, backfill_of, coverage_of, wish_of
 from onhook.console.page import AnyRequest, page
 from onhook.console.parameters import ReaderZone
 from onhook.console.pbxs import Name
@@ -69,6 +72,13 @@ class Changing(msgspec.Struct, frozen=True):
     queue: str = ""
     ring_group: str = ""
     conference: str = ""
+
+
+class Fetching(msgspec.Struct, frozen=True):
+    """What the form for a back-fill sends; moments as in the filters."""
+
+    since: str = "1d"
+    until: str = ""
 
 
 class AddingSecret(msgspec.Struct, frozen=True):
@@ -207,6 +217,21 @@ async def try_intake(rooms: Handed, name: Name) -> Redirect:
     return _to(pbx.sn, told=f"Signed and sent as this PBX would: {said}.")
 
 
+@post("/pbxs/{name:str}/fetch", include_in_schema=False, status_code=200)
+async def fetch_again(
+    rooms: Handed, name: Name, reader_zone: ReaderZone, data: Annotated[Fetching, FormOf]
+) -> Redirect:
+    """Ask the PBX for calls again, where its own list can be read."""
+    pbx = rooms.settings.pbx(name)
+    try:
+        rooms.settings.apis.needed(pbx.sn, pbx.name)
+        wish = wish_of(data.since, data.until, reader_zone, rooms.clock.now())
+        rooms.settings.receiving.keep_wish(pbx.sn, wish)
+    except OnhookError as error:
+        return _to(pbx.sn, wrong=str(error))
+    return _to(pbx.sn, told="The PBX is asked for its calls again; this page says how far that has come.")
+
+
 @post("/pbxs/{name:str}/remove", include_in_schema=False, status_code=200)
 async def remove_pbx(rooms: Handed, name: Name) -> Redirect:
     """It may report no more; its calls stay."""
@@ -216,7 +241,7 @@ async def remove_pbx(rooms: Handed, name: Name) -> Redirect:
 
 ROUTES = (
     *(pbxs_page, add_pbx, show_made_up, pbx_page, change_pbx),
-    *(add_secret, remove_secret, try_intake, remove_pbx),
+    *(add_secret, remove_secret, try_intake, fetch_again, remove_pbx),
 )
 
 
@@ -281,9 +306,17 @@ async def _one(request: AnyRequest, rooms: Rooms, zone: ReaderZone, pbx: Pbx, **
         kinds=PLAN_KINDS,
         intake_port=intake_port(rooms.config),
         host=request.url.hostname or "",
+        covered=_covered(rooms, pbx, zone),
+        backfill=backfill_of(rooms, pbx.sn),
         watch_seconds=WATCH_SECONDS,
         **values,
     )
+
+
+def _covered(rooms: Rooms, pbx: Pbx, zone: ZoneInfo) -> tuple[Covered, list[CalendarDay]]:
+    now = rooms.clock.now()
+    (covered,) = coverage_of(rooms, first_shown(zone, now), now, pbx.sn)
+    return covered, calendar(covered.stretches, zone, now)
 
 
 def _to(name: str, told: str = "", wrong: str = "") -> Redirect:

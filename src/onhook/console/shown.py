@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
@@ -34,6 +34,7 @@ FOR_TEMPLATES = (
     "local_minute",
     "local_time",
     "minutes",
+    "moment_of",
     "outcome",
     "party",
     "percent",
@@ -126,6 +127,11 @@ def coded(text: str) -> Markup:
         Markup("<code>{}</code>").format(part) if n % 2 else escape(part) for n, part in enumerate(text.split("`"))
     ]
     return Markup("").join(parts)
+
+
+def moment_of(seconds: int) -> datetime:
+    """The moment so many seconds after 1970."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def local_time(moment: datetime | None, zone: ZoneInfo) -> str:
