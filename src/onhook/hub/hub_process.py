@@ -33,9 +33,11 @@ from onhook.hub.sinks import all_sinks
 from onhook.hub.store_calls import StoreCalls
 from onhook.hub.storing import store_at
 from onhook.hub.webhooks import AppWebhooks
+from onhook.ledger.ledger import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
 from onhook.settings.settings import Settings
+from onhook.store.store import Store
 
 
 @asynccontextmanager
@@ -47,13 +49,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     ledger = SqliteLedger(config.ledger_file)
     adopt_rebuilt(config)
     store = await store_at(config.store_file)
-    projector = Projector(
-        ledger=ledger,
-        store=store,
-        dialects=all_dialects(),
-        facts_of=SettingsFacts(settings),
-        tell_trouble=_tell_trouble,
-    )
+    projector = _projector(ledger, store, settings)
     feed = Feed()
     sending = Settings(config.settings_file)
     courier = Courier(
@@ -112,6 +108,16 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         await store.close()
         await ledger.close()
         settings.close()
+
+
+def _projector(ledger: Ledger, store: Store, settings: Settings) -> Projector:
+    return Projector(
+        ledger=ledger,
+        store=store,
+        dialects=all_dialects(),
+        facts_of=SettingsFacts(settings),
+        tell_trouble=_tell_trouble,
+    )
 
 
 def _tell_trouble(error: OnhookError | None) -> None:
