@@ -340,3 +340,17 @@ async def test_a_picture_leads_to_its_calls(house: House, chromium_path: str) ->
         assert box
         await page.mouse.click(box["x"] + box["width"] / 3, box["y"] + box["height"] * 0.4)
         await expect(page).to_have_url(re.compile("/calls\\?.*caller=1001"))
+
+
+async def test_an_export_tells_how_far_it_is(house: House, chromium_path: str) -> None:
+    """Each kind of file is downloaded, whole, and the page says so."""
+    await house.report([details(moment) for moment in some_calls()])
+    async with visiting(house, chromium_path) as visit:
+        page = visit.page
+        await page.goto(f"{house.url}/calls")
+        for name in ("CSV", "XLSX", "JSONL", "Parquet"):
+            async with page.expect_download() as downloading:
+                await page.get_by_role("link", name=name, exact=True).click()
+            path = await (await downloading.value).path()
+            assert path.stat().st_size > 500
+            await expect(page.locator("#export-progress")).to_contain_text(f"{name}: done")

@@ -37,6 +37,7 @@ from onhook.console import (
 from onhook.console.access import NEEDS_TOKEN, let_in
 from onhook.console.acts import Acts
 from onhook.console.counters import Counters
+from onhook.console.exporting import Exporting
 from onhook.console.failures import Failures
 from onhook.console.feed import Feed
 from onhook.console.headers import finish_headers
@@ -84,6 +85,7 @@ def console_app(
         tail=Tail(store, feed),
         listeners=Places(live.LISTENERS_MAX),
         exports=Places(export.EXPORTS_MAX),
+        exporting=Exporting(),
         scrambling=Places(signin.SCRAMBLING_MAX),
         asking=Places(sql_page.ASKING_MAX),
         sessions=Sessions(),
@@ -161,6 +163,7 @@ def _rest() -> Router:
             calls_page.calls_page,
             *call_page.ROUTES,
             *saved.ROUTES,
+            export.read_progress,
             *keeping_pages.ROUTES,
             *sql_page.ROUTES,
             *pbx_pages.ROUTES,

@@ -2,16 +2,18 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import cast
+from typing import Annotated, cast
 from zoneinfo import ZoneInfo
 
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import PathParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 
 from onhook.cdr.filter import Filter
 from onhook.console.access import LIMITED
+from onhook.console.exporting import Exporting, Progress
 from onhook.console.parameters import CallsWhere, ReaderZone
 from onhook.console.places import Places
 from onhook.console.problems import PROBLEMS
@@ -39,11 +41,15 @@ CELLS: Mapping[ExportFormat, str] = {
 """What the values look like, for the schema."""
 
 
-async def export(rooms: Rooms, where: Filter, zone: ZoneInfo, form: ExportFormat) -> ASGIResponse:
+Ticket = Annotated[str, QueryParameter(description="A word by which a page asks how far it is", max_length=64)]
+TicketInPath = Annotated[str, PathParameter(max_length=64)]
+
+
+async def export(rooms: Rooms, where: Filter, zone: ZoneInfo, form: ExportFormat, ticket: str = "") -> ASGIResponse:
     """The answer with the file. Raises `Unavailable` while too many are being made."""
     if rooms.exports.is_full:
         raise Unavailable(f"{EXPORTS_MAX} exports are being made already", todo="try again when one is done")
-    pieces = _counted(rooms.exports, rooms.store.export(where, form, zone.key))
+    pieces = _told(rooms.exporting, ticket, _counted(rooms.exports, rooms.store.export(where, form, zone.key)))
     # The first piece is made before the answer begins: what cannot be exported is still a problem document.
     first = await anext(pieces, b"")
     name = f"calls-{rooms.clock.now().astimezone(zone):%Y-%m-%d}.{form}"
@@ -66,14 +72,37 @@ def _route(form: ExportFormat) -> HTTPRouteHandler:
         tags=["calls"],
         responses={**PROBLEMS, 200: spec},
     )
-    async def answer(rooms: Handed, calls_where: CallsWhere, reader_zone: ReaderZone) -> ASGIResponse:
-        return await export(rooms, calls_where, reader_zone, form)
+    async def answer(
+        rooms: Handed, calls_where: CallsWhere, reader_zone: ReaderZone, ticket: Ticket = ""
+    ) -> ASGIResponse:
+        return await export(rooms, calls_where, reader_zone, form, ticket)
 
     return answer
 
 
 ROUTES = tuple(_route(form) for form in MEDIA_TYPES)
 """One for each form, because each answers with another kind of file."""
+
+
+@get("/exports/{ticket:str}", opt=LIMITED, include_in_schema=False)
+async def read_progress(rooms: Handed, ticket: TicketInPath) -> Progress:
+    """How far the download with this ticket has come."""
+    return rooms.exporting.of(ticket)
+
+
+async def _told(exporting: Exporting, ticket: str, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The pieces; meanwhile whoever has the ticket can ask how far they have come."""
+    sent, is_done = 0, False
+    exporting.note(ticket, Progress())
+    try:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                sent += len(piece)
+                exporting.note(ticket, Progress(sent))
+                yield piece
+        is_done = True
+    finally:
+        exporting.note(ticket, Progress(sent, is_done=is_done, is_broken=not is_done))
 
 
 async def _counted(places: Places, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -10,6 +10,7 @@ from onhook.clock import Clock
 from onhook.config import Config
 from onhook.console.acts import Acts
 from onhook.console.counters import Counters
+from onhook.console.exporting import Exporting
 from onhook.console.failures import Failures
 from onhook.console.feed import Feed
 from onhook.console.places import Places
@@ -36,6 +37,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     feed: Feed
     listeners: Places
     exports: Places
+    exporting: Exporting
     scrambling: Places
     asking: Places
     tail: Tail
