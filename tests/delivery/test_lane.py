@@ -249,6 +249,19 @@ async def test_a_restart_forgets_nothing(house: House, application: Application)
     assert house.cursor("crm") == 90
 
 
+async def test_alarms_are_told_too(house: House, application: Application) -> None:
+    """As events of their own kind, in order, beside no calls at all."""
+    house.settings.add_pbx(name="office", sn="PBX1", secret=SECRET, at=1)
+    house.subscribe("pager", application.url, about="alarms")
+    house.carry()
+    await house.say(*some_calls(2))
+    house.settings.alarms.sound("PBX1", "silence", "nothing came", todo="look", at=SystemClock().microseconds())
+    house.settings.alarms.end("PBX1", "silence", at=SystemClock().microseconds())
+    await until(lambda: len(application.taken) == 2)
+    assert [one["alarm"]["ended_at"] is None for one in application.taken] == [True, False]
+    assert application.taken[0]["type"] == "alarm"
+
+
 async def test_it_stops_when_the_news_has_ended(house: House, application: Application) -> None:
     """A house that closes tells nobody anything any more, and waiting for news then ends at once."""
     house.subscribe("crm", application.url)

@@ -1,5 +1,6 @@
 """Subscriptions, their secrets, and the streams along which they are served."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -178,3 +179,32 @@ def test_what_is_removed_leaves_nothing_behind(subscriptions: Subscriptions) -> 
     assert subscriptions.signing_texts(number) == ()
     assert subscriptions.streams(number) == []
     assert subscriptions.with_id(number) is None
+
+
+def test_alarms_are_owed_when_they_begin_and_when_they_are_over(tmp_path: Path) -> None:
+    """Once each, to those who asked for alarms, of the PBX that they asked for; never to those who want calls."""
+    settings = Settings(tmp_path / "onhook.db")
+    for sn in ("PBX1", "PBX2"):
+        settings.add_pbx(name=sn, sn=sn, secret=SECRET, at=NOW)
+    _add(settings.subscriptions)
+    _add(settings.subscriptions, "pager", about="alarms")
+    _add(settings.subscriptions, "of two", about="alarms", where=Filter(sn="PBX2"))
+    for _ in range(3):
+        settings.alarms.sound("PBX1", "silence", "nothing came", todo="look", at=NOW)
+    assert settings.alarms.end("PBX1", "silence", at=NOW + 1)
+    assert not settings.alarms.end("PBX1", "silence", at=NOW + 2)
+    number = settings.subscriptions.get("pager").subscription_id
+    bodies = [settings.deliveries.body(row.delivery_id) for row in settings.deliveries.page(number, "waiting", 9)]
+    said = [json.loads(body) for body in bodies]
+    assert [(one["type"], one["sn"], one["alarm"]["kind"]) for one in said] == [("alarm", "PBX1", "silence")] * 2
+    assert [one["alarm"]["ended_at"] is None for one in said] == [True, False]
+    for name in ("crm", "of two"):
+        other = settings.subscriptions.get(name).subscription_id
+        assert settings.deliveries.page(other, None, 9) == []
+    with pytest.raises(UsageError, match="told once"):
+        settings.subscriptions.replay("pager", Filter(), after=0, until=1, at=NOW)
+    with pytest.raises(UsageError, match="by sn alone"):
+        _add(settings.subscriptions, "odd", about="alarms", where=Filter(status="BUSY"))
+    with pytest.raises(UsageError, match="is about alarms"):
+        settings.subscriptions.change("pager", {"about": "calls"})
+    settings.close()

@@ -24,7 +24,7 @@ from onhook.errors import UsageError
 from onhook.hub.files import last_number
 from onhook.hub.sinks import all_sinks
 from onhook.settings.deliveries import DeliveryState
-from onhook.settings.wishes import Wishes
+from onhook.settings.wishes import About, Wishes
 
 app = typer.Typer(
     add_completion=False,
@@ -55,6 +55,7 @@ def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
     *,
     url: Annotated[str, typer.Option("--url", metavar="URL", help="Its webhook.")],
+    about: Annotated[About, typer.Option("--about", help="What it is told of.")] = "calls",
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
     zone: ZoneOption = None,
@@ -63,11 +64,14 @@ def add(
     """Tell an application when a call ends: from now on, or from the first call that --since means."""
     config = configured(data=data, zone=zone)
     text = secret_text(secret, secret_file)
-    wished = Wishes(url=url, where=_filters(config, where), **wishes)
+    wished = Wishes(url=url, about=about, where=_filters(config, where), **wishes)
     with open_settings(data, makes=True) as settings:
         after = None if "since" in where else asyncio.run(last_number(config))
         one, signed_with = settings.subscriptions.add(name, wished, text, after=after, at=SystemClock().microseconds())
-    print(f"{one.name} is told from {'the first call since then' if after is None else 'now'} on.")
+    told = (
+        "of alarms from now" if about == "alarms" else "from the first call since then" if after is None else "from now"
+    )
+    print(f"{one.name} is told {told} on.")
     if text is None:
         print(f"Its secret, shown this once: {signed_with}")
     if after is None:

@@ -21,6 +21,7 @@ from onhook.settings.wishes import (
     TIMEOUT_SECONDS_LIMITS,
     TRIES_LIMITS,
     URL_CHARACTERS_MAX,
+    About,
     Method,
     Per,
     Plan,
@@ -46,6 +47,7 @@ class NewSubscription(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     name: Label
     url: Url
     secret: SecretText | None = None
+    about: About = "calls"
     method: Method = "POST"
     where: Where = {}
     profile: Profile = "p-2026"

@@ -46,21 +46,21 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
 async def standing_of(one: Subscription, settings: Settings, store: Store) -> Standing:
     """How it stands now. Raises `Unavailable`."""
     rows = settings.deliveries.standing(one.subscription_id)
-    live, *replays = settings.subscriptions.streams(one.subscription_id)
+    streams = settings.subscriptions.streams(one.subscription_id)
     owed, oldest = rows.waiting, [] if rows.oldest_at is None else [moment(rows.oldest_at)]
-    for stream in (live, *replays):
-        where = one.where if stream is live else stream.where
-        extent = await store.extent(where, stream.cursor or 0, stream.until)
+    for stream in streams:
+        is_live = stream.until is None
+        extent = await store.extent(one.where if is_live else stream.where, stream.cursor or 0, stream.until)
         owed += extent.count
-        if stream is live and extent.first_received_at is not None:
+        if is_live and extent.first_received_at is not None:
             oldest.append(extent.first_received_at)
     return Standing(
         owed=owed,
         waiting=rows.waiting,
         parked=rows.parked,
         oldest_owed_at=min(oldest, default=None),
-        replays=len(replays),
-        position=live.cursor,
+        replays=sum(stream.until is not None for stream in streams),
+        position=streams[0].cursor if streams else None,
     )
 
 

@@ -7,13 +7,18 @@ import msgspec
 
 from onhook.cdr.contact import AlarmKind
 from onhook.settings.database import Database
+from onhook.settings.deliveries import Deliveries, Trouble
 from onhook.settings.moments import moment
+from onhook.settings.subscriptions import Subscriptions
 
 ALARMS_MAX = 1_000
 """Kept in all; those that were over first make room."""
 
 TEXT_CHARACTERS_MAX = 500
 """A sentence for a person; some of it was said by a PBX."""
+
+EVENT_TYPE = "alarm"
+"""What an event of ours says in place of a number of the vendor's."""
 
 _COLUMNS = "alarm_id, sn, kind, what, todo, began_at, seen_at, ended_at, times"
 
@@ -35,11 +40,13 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 class Alarms:
     """What is kept of alarms. Moments that go in are microseconds since 1970, UTC."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, subscriptions: Subscriptions, deliveries: Deliveries) -> None:
         self._database = database
+        self._subscriptions = subscriptions
+        self._deliveries = deliveries
 
     def sound(self, sn: str, kind: AlarmKind, what: str, *, todo: str, at: int) -> bool:
-        """Begin an alarm of a PBX, or note that it goes on; whether it is new."""
+        """Begin an alarm of a PBX, or note that it goes on; whether it is new. New ones are owed to subscriptions."""
         what, todo = what[:TEXT_CHARACTERS_MAX], todo[:TEXT_CHARACTERS_MAX]
         with self._database.transaction():
             if self._database.write(
@@ -50,13 +57,14 @@ class Alarms:
                 return False
             self._make_room()
             # From a selection, so that a PBX that was removed meanwhile has none.
-            return bool(
-                self._database.write(
-                    "INSERT INTO alarms (sn, kind, what, todo, began_at, seen_at, times)"
-                    " SELECT sn, ?, ?, ?, ?, ?, 1 FROM pbxs WHERE sn = ?",
-                    (kind, what, todo, at, at, sn),
-                )
+            is_new = self._database.write(
+                "INSERT INTO alarms (sn, kind, what, todo, began_at, seen_at, times)"
+                " SELECT sn, ?, ?, ?, ?, ?, 1 FROM pbxs WHERE sn = ?",
+                (kind, what, todo, at, at, sn),
             )
+            if is_new:
+                self._tell(sn, kind, at)
+            return bool(is_new)
 
     def end(self, sn: str, kind: AlarmKind, *, at: int) -> bool:
         """Note that an alarm is over; whether there was one."""
@@ -64,11 +72,15 @@ class Alarms:
         open_ones = self._database.rows(
             "SELECT 1 FROM alarms WHERE sn = ? AND kind = ? AND ended_at IS NULL", (sn, kind)
         )
-        return bool(open_ones) and bool(
-            self._database.write(
+        if not open_ones:
+            return False
+        with self._database.transaction():
+            ended = self._database.write(
                 "UPDATE alarms SET ended_at = ? WHERE sn = ? AND kind = ? AND ended_at IS NULL", (at, sn, kind)
             )
-        )
+            if ended:
+                self._tell(sn, kind, at)
+        return bool(ended)
 
     def all(self, limit: int = ALARMS_MAX) -> list[Alarm]:
         """Those that go on first, then the latest."""
@@ -80,6 +92,26 @@ class Alarms:
     def going_on(self) -> list[Alarm]:
         """Those that are not over, the latest first."""
         return [one for one in self.all() if one.ended_at is None]
+
+    def _tell(self, sn: str, kind: AlarmKind, at: int) -> None:
+        """Owe the latest alarm of this kind, as it is now, to those who asked for alarms."""
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM alarms WHERE sn = ? AND kind = ? ORDER BY alarm_id DESC LIMIT 1", (sn, kind)
+        )
+        alarm = _alarm(*rows[0])
+        body = msgspec.json.encode({"type": EVENT_TYPE, "sn": sn, "alarm": alarm})
+        state = "began" if alarm.ended_at is None else "ended"
+        owed = Trouble(
+            event_id=f"alarm-{alarm.alarm_id}-{state}",
+            seq=0,
+            call=(sn, f"alarm {alarm.alarm_id}"),
+            body=body,
+            due_at=at,
+            owed_at=at,
+        )
+        for one in self._subscriptions.all():
+            if one.about == "alarms" and one.where.sn in (None, sn):
+                self._deliveries.owe(one.subscription_id, owed)
 
     def _make_room(self) -> None:
         self._database.write(

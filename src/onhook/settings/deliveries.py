@@ -211,6 +211,11 @@ class Deliveries:
                 self._forget_delivered(one.subscription_id)
             return {call for call in {retried.call for retried in one.retried} if not self._waits(one, call)}
 
+    def owe(self, subscription_id: int, one: Trouble) -> None:
+        """Owe an event that stands on no stream; within a transaction of the one who calls."""
+        self._add(subscription_id, one)
+        self._touch(subscription_id)
+
     # -- for people
 
     def page(self, subscription_id: int, state: DeliveryState | None, limit: int, after: int = 0) -> list[Delivery]:

@@ -71,7 +71,7 @@ class Settings:
         self.places = Places(self._database)
         self.apis = Apis(self._database)
         self.receiving = Receiving(self._database)
-        self.alarms = Alarms(self._database)
+        self.alarms = Alarms(self._database, self.subscriptions, self.deliveries)
         self.apps = Apps(self._database)
         self.people = People(self._database)
         self.audit = Audit(self._database)

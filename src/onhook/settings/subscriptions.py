@@ -128,13 +128,16 @@ class Subscriptions:
             except sqlite3.IntegrityError:
                 raise _name_taken(name) from None
             added = self.get(name)
-            self._add_stream(added.subscription_id, Filter(), after, None, at)
+            if wishes.about == "calls":
+                self._add_stream(added.subscription_id, Filter(), after, None, at)
             self._add_text(added.subscription_id, text, _LABEL_DEFAULT, at)
         return self.get(name), text
 
     def change(self, name: str, changes: Mapping[str, Any]) -> Subscription:
         """Give it another `name` or other wishes; it goes on where it is. Raises `NotFound`, `UsageError`."""
         old = self.get(name)
+        if changes.get("about", old.about) != old.about:
+            raise UsageError(f"{old.name} is about {old.about}", todo="add another subscription for the other")
         values = {wish: getattr(old, wish) for wish in WISH_NAMES}
         wishes = checked_wishes(Wishes(**(values | {k: v for k, v in changes.items() if k in WISH_NAMES})))
         if wishes.with_standard_webhooks:
@@ -229,7 +232,7 @@ class Subscriptions:
     # -- streams
 
     def streams(self, subscription_id: int) -> list[Stream]:
-        """The live stream first, then the replays in the order in which they were asked for."""
+        """The live stream first, then the replays in the order in which they were asked for; none about alarms."""
         rows = self._database.rows(
             "SELECT stream_id, filter, cursor, until FROM streams WHERE subscription_id = ? AND NOT is_held"
             " ORDER BY until IS NOT NULL, stream_id LIMIT ?",
@@ -243,6 +246,8 @@ class Subscriptions:
     def replay(self, name: str, where: Filter, *, after: int, until: int, at: int) -> Subscription:
         """Send again what matches behind one number up to another. Raises `NotFound`, `UsageError`."""
         one = self.get(name)
+        if one.about != "calls":
+            raise UsageError(f"{one.name} is about {one.about}, which are told once", todo="replay one about calls")
         with self._database.transaction():
             if len(self.streams(one.subscription_id)) > REPLAYS_MAX:
                 raise UsageError(f"{one.name} has {REPLAYS_MAX} replays to do already", todo="wait for them to end")

@@ -13,6 +13,7 @@ from onhook.errors import UsageError
 
 Method = Literal["POST", "GET"]
 Per = Literal["leg", "call"]
+About = Literal["calls", "alarms"]
 Plan = Literal["days", "original"]
 Profile = Literal["p-2023", "p-2025", "p-2026", "doc", "object"]
 """The generations of PBX whose event can be written (PROTOCOL.md 3.2)."""
@@ -50,12 +51,14 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """Which calls an application wants, where, and how.
 
+    `about` is what it is told of: calls, or alarms of PBXs, of which `where` chooses by `sn` alone. For calls
     `where` is the one set of filters; with `per` of `call` it is held against whole calls. `plan` is how often it is
     tried: `days`, or `original` with `tries`. `headers` are sent besides our own. `allows_private` lets it be on this
     machine or in a private network.
     """
 
     url: str
+    about: About = "calls"
     sink: str = "webhook"
     method: Method = "POST"
     where: Filter = Filter()
@@ -78,6 +81,9 @@ def checked_wishes(wishes: Wishes) -> Wishes:
     _check_among("profile", wishes.profile, get_args(Profile))
     _check_among("method", wishes.method, get_args(Method))
     _check_among("per", wishes.per, get_args(Per))
+    _check_among("about", wishes.about, get_args(About))
+    if wishes.about == "alarms" and wishes.where != Filter(sn=wishes.where.sn):
+        raise UsageError("alarms have no calls to be filtered by", todo="choose them by sn alone, or not at all")
     _check_among("plan", wishes.plan, get_args(Plan))
     _check_between("timeout_seconds", wishes.timeout_seconds, TIMEOUT_SECONDS_LIMITS)
     _check_between("tries", wishes.tries, TRIES_LIMITS)
