@@ -41,7 +41,7 @@ def calls(office: Iterable[Call], where: Filter) -> list[Call]:
 
 def listed_records(office: Iterable[Call], asked: RecordListing) -> list[Record]:
     """All that match, in order; the page is the caller's."""
-    found = [leg for call in office for leg in call.legs if asked.where.matches(leg) and _is_listed(leg, asked)]
+    found = [leg for leg in records(office, asked.where) if _is_listed(leg, asked)]
     if asked.pin_code is not None:
         found = [leg for leg in found if leg.pin_code == asked.pin_code]
     if asked.has_recording:
