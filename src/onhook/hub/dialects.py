@@ -1,10 +1,11 @@
 """All dialects that this house speaks: one line each."""
 
+from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.dialect import Dialect, Dialects
 from onhook.pbx.yeastar.payload import Yeastar
 
 
 def all_dialects() -> Dialects:
     """By the names under which the ledger keeps their reports."""
-    dialects: tuple[Dialect, ...] = (Yeastar(),)
+    dialects: tuple[Dialect, ...] = (Yeastar(), Asterisk())
     return {dialect.name: dialect for dialect in dialects}
