@@ -29,7 +29,7 @@ MAY_IMPORT: Final = {
     "intake": "pbx.dialect ledger cdr errors clock signing",
     "projector": "pbx.dialect ledger store cdr errors clock",
     "sinks": "pbx.dialect cdr errors signing",
-    "delivery": "sinks.sink ledger settings cdr errors clock",
+    "delivery": "sinks.sink store.store settings cdr errors clock",
     "exchange": "pbx store settings cdr errors clock",
     "console": "store settings ledger cdr errors clock config",
     "simulator": "pbx cdr errors clock signing",

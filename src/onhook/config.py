@@ -60,6 +60,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Pages without sign-in; only allowed while the console listens on the loopback."""
     console_names: str = ""
     """Further names under which the console may be asked for, as behind a proxy; separated by commas."""
+    private_networks: str = ""
+    """Networks inside our own that subscriptions may send to, as `10.0.0.0/8`; separated by commas."""
     trace: bool = False
     """Show where in the code an unexpected error came from."""
 
@@ -150,6 +152,17 @@ def parse_names(value: Any, where: str) -> str:
         if not _HOST_NAME.fullmatch(name):
             raise UsageError(f"{_shown(name)} is not the name of a host", where=where, todo="write calls.example.com")
     return ",".join(names)
+
+
+def parse_networks(value: Any, where: str) -> str:
+    """Networks or single addresses, separated by commas; the same, written as networks. Raises `UsageError`."""
+    networks = []
+    for text in (text.strip() for text in _text(value, where).split(",")):
+        try:
+            networks += [str(ipaddress.ip_network(text))] if text else []
+        except ValueError as error:
+            raise UsageError(f"{_shown(text)} is not a network", where=where, todo="write 10.0.0.0/8") from error
+    return ",".join(networks)
 
 
 def parse_flag(value: Any, where: str) -> bool:
@@ -244,5 +257,6 @@ _READ: Mapping[str, Callable[[Any, str], Any]] = {
     "zone": parse_zone,
     "console_open": parse_flag,
     "console_names": parse_names,
+    "private_networks": parse_networks,
     "trace": parse_flag,
 }

@@ -20,8 +20,8 @@ from onhook.cdr.filter import Filter
 from onhook.cdr.journey import PbxFacts, Said, assemble, said_by
 from onhook.cdr.record import Call, Record
 from onhook.errors import UsageError
-from onhook.store.store import PAGE_MAX, SUMMARY_BY, Batch, ExportFormat, Quarantined, Store
-from tests.make import STARTED_AT, call, details, record
+from onhook.store.store import PAGE_MAX, SUMMARY_BY, Batch, ExportFormat, Extent, Quarantined, Store
+from tests.make import SN, STARTED_AT, call, details, record
 from tests.store import plain
 from tests.store.office import FILTERS, ZONES, calls_of_an_office
 
@@ -255,6 +255,36 @@ class StoreContract:
         assert [one.seq for one in await store.records_after(2, 1)] == [4]
         assert [one.seq for one in await store.records_after(4, 10)] == [9]
         assert await store.records_after(9, 10) == []
+
+    async def test_records_after_are_found_across_wide_holes(self, store: Store) -> None:
+        """Numbers of reports that were no calls lie between them; who asks gets as many as there are."""
+        await store.put(batch(*(call(record(seq=seq)) for seq in (1, 5_000, 900_000)), position=1_000_000))
+        assert [one.seq for one in await store.records_after(0, 2)] == [1, 5_000]
+        assert [one.seq for one in await store.records_after(1, 10)] == [5_000, 900_000]
+
+    async def test_calls_are_found_by_their_keys(self, store: Store) -> None:
+        """Whole, with their legs; keys of no call are passed over."""
+        first = record()
+        one, other = call(first, record(call_id=first.call_id, call_to="1003")), call(record())
+        await store.put(batch(one, other))
+        keys = [(one.sn, one.call_id), (other.sn, other.call_id), (SN, "1.1")]
+        found = await store.calls_of(keys)
+        assert sorted(found, key=lambda call: call.call_id) == sorted((one, other), key=lambda call: call.call_id)
+        assert await store.calls_of([]) == []
+
+    async def test_the_extent_of_what_matches(self, store: Store) -> None:
+        """How many, from which number to which, and when the first came; nothing where there are none."""
+        later = STARTED_AT + timedelta(hours=1)
+        legs = [record(seq=5, received_at=later), record(seq=2, status="BUSY"), record(seq=9, status="BUSY")]
+        await store.put(batch(*map(call, legs)))
+        assert await store.extent(Filter()) == Extent(count=3, first_seq=2, last_seq=9, first_received_at=STARTED_AT)
+        assert await store.extent(Filter(), after=2, until=8) == Extent(
+            count=1, first_seq=5, last_seq=5, first_received_at=later
+        )
+        assert (await store.extent(Filter(status="busy"), after=2)).first_seq == 9
+        assert await store.extent(Filter(number="ghost")) == Extent(
+            count=0, first_seq=None, last_seq=None, first_received_at=None
+        )
 
     # ---------------------------------------------------------------- counting
 

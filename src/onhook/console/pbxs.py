@@ -1,7 +1,5 @@
 """`/api/v1/pbxs`: the PBXs that may report, and their secrets; a secret is shown once, when it is added."""
 
-import secrets as random_texts
-import string
 from typing import Annotated
 
 import msgspec
@@ -18,10 +16,8 @@ from onhook.settings.pbxs import (
     SN_CHARACTERS_MAX,
     Pbx,
     Secret,
+    new_secret,
 )
-
-SECRET_CHARACTERS = 32
-"""As many as a PBX makes itself."""
 
 Name = Annotated[
     str,
@@ -137,8 +133,3 @@ async def add_secret(rooms: Handed, name: Name, data: Annotated[NewSecret, BodyK
 async def remove_secret(rooms: Handed, name: Name, secret_id: SecretId) -> None:
     """The last one of a PBX that must sign stays."""
     rooms.settings.remove_secret(name, secret_id)
-
-
-def new_secret() -> str:
-    """A random secret, of letters and digits, as long as a PBX's own."""
-    return "".join(random_texts.choice(string.ascii_letters + string.digits) for _ in range(SECRET_CHARACTERS))

@@ -12,12 +12,16 @@ from onhook.clock import Clock
 from onhook.config import Address, Config
 from onhook.console.app import console_app
 from onhook.console.feed import Feed
+from onhook.delivery.courier import Courier
+from onhook.delivery.lane import Means
+from onhook.delivery.reading import Reading
 from onhook.errors import OnhookError
 from onhook.hub.child import Opened, run_child
 from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
 from onhook.hub.serving import serving
+from onhook.hub.sinks import all_sinks
 from onhook.hub.storing import store_at
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
@@ -39,6 +43,12 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         tell_trouble=_tell_trouble,
     )
     feed = Feed()
+    sending = Settings(config.settings_file)
+    courier = Courier(
+        means=Means(reading=Reading(store, feed), settings=sending, clock=clock),
+        sinks=all_sinks(config),
+        tell_trouble=_tell_sending_trouble,
+    )
     app = console_app(
         store=store,
         ledger=ledger,
@@ -51,13 +61,16 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     try:
         async with serving(app, config.console) as served:
             projecting = asyncio.create_task(projector.run(feed.announce), name="projector")
+            carrying = asyncio.create_task(courier.run(), name="courier")
             try:
-                yield Opened(str(Address(config.console.host, served.port)), (projecting, served.task))
+                yield Opened(str(Address(config.console.host, served.port)), (projecting, carrying, served.task))
             finally:
                 feed.close()
                 projecting.cancel()
-                await asyncio.wait([projecting])
+                carrying.cancel()
+                await asyncio.wait([projecting, carrying])
     finally:
+        sending.close()
         await store.close()
         await ledger.close()
         settings.close()
@@ -69,6 +82,14 @@ def _tell_trouble(error: OnhookError | None) -> None:
         log.info("calls are being put into the store again")
     else:
         log.error("calls cannot be put into the store now: they wait in the ledger", extra={"error": str(error)})
+
+
+def _tell_sending_trouble(name: str, error: Exception | None) -> None:
+    log = logging.getLogger("courier")
+    if error is None:
+        log.info("a subscription is served again", extra={"subscription": name})
+    else:
+        log.error("a subscription cannot be served now", extra={"subscription": name, "error": str(error)})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """What a PBX is to us, and what its name, serial number and secrets may look like."""
 
 import re
+import secrets
+import string
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -21,6 +23,9 @@ SECRET_CHARACTERS_MIN = 8
 
 SECRET_CHARACTERS_MAX = 256
 """A PBX makes 32 (PROTOCOL.md 4); more than 64 bytes add nothing to HMAC-SHA256."""
+
+SECRET_CHARACTERS_NEW = 32
+"""As many as a PBX makes itself."""
 
 SECRETS_MAX = 20
 """Per PBX: five webhooks, each with a new secret beside the old, and some air. Every one costs a try per report."""
@@ -108,3 +113,8 @@ def checked_secret(text: str) -> str:
 def checked_zone(zone: str | None) -> str | None:
     """An IANA name, or None. Raises `UsageError`."""
     return None if zone is None else str(zone_named(zone).key)
+
+
+def new_secret() -> str:
+    """A random secret, of letters and digits, as long as a PBX's own."""
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(SECRET_CHARACTERS_NEW))

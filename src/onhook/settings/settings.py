@@ -1,11 +1,10 @@
-"""All that people set, in one object: PBXs with their secrets and number plans, access tokens.
+"""All that people set, in one object: PBXs with their secrets and number plans, access tokens, subscriptions.
 
 Several processes may have it open; what one writes, the others read at once.
 """
 
 import hmac
 import sqlite3
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ import msgspec
 from onhook.cdr.plan import NumberPlan
 from onhook.errors import NotFound, UsageError
 from onhook.settings.database import Database
+from onhook.settings.deliveries import Deliveries
+from onhook.settings.moments import moment
 from onhook.settings.pbxs import (
     DIALECT_DEFAULT,
     PBXS_MAX,
@@ -26,6 +27,7 @@ from onhook.settings.pbxs import (
     checked_sn,
     checked_zone,
 )
+from onhook.settings.subscriptions import Subscriptions
 from onhook.settings.tokens import (
     ADMIN_NAME,
     TOKEN_CHARACTERS_MAX,
@@ -52,6 +54,8 @@ class Settings:
     def __init__(self, path: Path) -> None:
         """Open the file, making it if it is not there. Raises `Unavailable`, or `OnhookError` for a damaged one."""
         self._database = Database(path)
+        self.subscriptions = Subscriptions(self._database)
+        self.deliveries = Deliveries(self._database)
 
     # -- PBXs
 
@@ -138,7 +142,7 @@ class Settings:
         rows = self._database.rows(
             "SELECT secret_id, label, created_at FROM secrets WHERE sn = ? ORDER BY secret_id", (self.pbx(name).sn,)
         )
-        return [Secret(secret_id=number, label=label, created_at=_moment(at)) for number, label, at in rows]
+        return [Secret(secret_id=number, label=label, created_at=moment(at)) for number, label, at in rows]
 
     def add_secret(self, name: str, text: str, *, at: int, label: str = _LABEL_DEFAULT) -> Secret:
         """Accept reports signed with this one too, from now on. Raises `NotFound`, `UsageError`."""
@@ -262,18 +266,14 @@ def _pbx(  # noqa: PLR0917 - the columns of the table, in their order
         zone=zone,
         is_unsigned=bool(is_unsigned),
         plan=msgspec.json.decode(plan, type=NumberPlan),
-        created_at=_moment(created_at),
+        created_at=moment(created_at),
         secrets=secrets,
     )
 
 
 def _token(name: str, role: Role, created_at: int, last_used: int | None) -> Token:
-    used = None if last_used is None else _moment(last_used)
-    return Token(name=name, role=role, created_at=_moment(created_at), last_used=used)
-
-
-def _moment(microseconds: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+    used = None if last_used is None else moment(last_used)
+    return Token(name=name, role=role, created_at=moment(created_at), last_used=used)
 
 
 def _plan_text(plan: NumberPlan) -> str:

@@ -11,7 +11,7 @@ from onhook.cdr.record import Call, Record
 from onhook.store import exports, pages, summaries, writing
 from onhook.store.database import Database
 from onhook.store.rows import quarantined_from
-from onhook.store.store import Batch, CallKey, CallPage, ExportFormat, Quarantined, RecordPage
+from onhook.store.store import Batch, CallKey, CallPage, ExportFormat, Extent, Quarantined, RecordPage
 
 
 async def open_store(path: Path) -> "DuckDbStore":
@@ -47,6 +47,12 @@ class DuckDbStore:
 
     async def call(self, sn: str, call_id: str) -> Call | None:
         return await self._database.read(lambda connection: pages.call(connection, sn, call_id))
+
+    async def calls_of(self, keys: Sequence[CallKey]) -> list[Call]:
+        return await self._database.read(lambda connection: pages.calls_of(connection, keys))
+
+    async def extent(self, where: Filter, after: int = 0, until: int | None = None) -> Extent:
+        return await self._database.read(lambda connection: pages.extent(connection, where, after, until))
 
     async def records_after(self, seq: int, limit: int) -> list[Record]:
         return await self._database.read(lambda connection: pages.records_after(connection, seq, limit))

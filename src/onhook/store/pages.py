@@ -15,15 +15,18 @@ from onhook.errors import UsageError
 from onhook.store.conditions import Condition, for_calls, for_legs
 from onhook.store.corners import OF_KEYS, corners, stored
 from onhook.store.cursors import Cursor, read, written
-from onhook.store.rows import Row, call_from, record_from, seconds
+from onhook.store.rows import Row, call_from, moment, record_from, seconds
 from onhook.store.schema import CALLS, DERIVED, call_key, record_selection
-from onhook.store.store import PAGE_MAX, CallKey, CallPage, RecordPage
+from onhook.store.store import PAGE_MAX, CallKey, CallPage, Extent, RecordPage
 
 STRETCH_ROWS = 50_000
 """About how many rows the first stretch of time holds: looked through in milliseconds."""
 
 STRETCH_GROWTH = 16
 """And each following one holds so many times more."""
+
+NUMBERS_PER_RECORD = 4
+"""How many numbers of the ledger are looked through at first for each record that is wanted."""
 
 _CALL_NAME = "md5(concat_ws(chr(31), sn, call_id))"
 
@@ -91,15 +94,51 @@ def _legs(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> lis
     return [record_from(row) for row in rows]
 
 
+def calls_of(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> list[Call]:
+    """See `Store.calls_of`."""
+    rows = [
+        row
+        for corner in corners(keys)
+        for row in connection.execute(
+            f"SELECT {', '.join(f'calls.{name}' for name in CALLS)} FROM calls"
+            f" JOIN {OF_KEYS} AS wanted USING (call_key, sn, call_id) WHERE {corner.within('calls')}",
+            corner.values,
+        ).fetchall()
+    ]
+    return _whole(connection, [dict(zip(CALLS, row, strict=True)) for row in rows])
+
+
 def records_after(connection: duckdb.DuckDBPyConnection, seq: int, limit: int) -> list[Record]:
-    """See `Store.records_after`. Records of one report stay together, so that reading can go on after its number."""
-    rows = connection.execute(
-        f"SELECT {record_selection()} FROM legs WHERE seq > $seq AND seq <="
-        " (SELECT max(seq) FROM (SELECT seq FROM legs WHERE seq > $seq ORDER BY seq LIMIT $limit))"
-        " ORDER BY seq, sn, call_id, place",
-        {"seq": seq, "limit": limit},
-    ).fetchall()
+    """See `Store.records_after`. Who is far behind is not made to look through all that came since: numbers are dense,
+    so that a few times as many numbers as records are wanted hold them, as a rule."""
+    last = connection.execute("SELECT coalesce(max(seq), 0) FROM legs").fetchall()[0][0]
+    width = limit * NUMBERS_PER_RECORD
+    until = seq
+    rows: list[Row] = []
+    while len(rows) < limit and until < last:
+        until, width = until + width, width * STRETCH_GROWTH
+        rows = connection.execute(
+            f"SELECT {record_selection()} FROM legs WHERE seq > $seq AND seq <= (SELECT max(seq) FROM (SELECT seq"
+            " FROM legs WHERE seq > $seq AND seq <= $until ORDER BY seq LIMIT $limit))"
+            " ORDER BY seq, sn, call_id, place",
+            {"seq": seq, "until": until, "limit": limit},
+        ).fetchall()
     return [record_from(row) for row in rows]
+
+
+def extent(connection: duckdb.DuckDBPyConnection, where: Filter, after: int, until: int | None) -> Extent:
+    """See `Store.extent`."""
+    condition = for_legs(where).also(f"seq > {after}" + ("" if until is None else f" AND seq <= {until}"))
+    count, first, last, received_at = connection.execute(
+        f"SELECT count(*), min(seq), max(seq), arg_min(received_at, seq) FROM legs WHERE {condition.sql}",
+        condition.values,
+    ).fetchall()[0]
+    return Extent(
+        count=count,
+        first_seq=first,
+        last_seq=last,
+        first_received_at=None if received_at is None else moment(received_at),
+    )
 
 
 def _cursor(limit: int, text: str | None, of: Literal["records", "calls"]) -> Cursor | None:

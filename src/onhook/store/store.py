@@ -56,6 +56,16 @@ class CallPage(msgspec.Struct, frozen=True):
     next: str | None
 
 
+class Extent(msgspec.Struct, frozen=True, kw_only=True):
+    """Which numbers records have that match: how many records, the lowest and the highest number, and when the report
+    with the lowest one came. All but the count are None where there are none."""
+
+    count: int
+    first_seq: int | None
+    last_seq: int | None
+    first_received_at: datetime | None
+
+
 SUMMARY_BY = (
     "hour", "day", "week", "month", "hour_of_day", "weekday",
     "status", "type", "pbx", "answered_by", "call_from", "call_to", "did_number", "trunk",
@@ -97,8 +107,19 @@ class Store(Protocol):
         """One call with its legs in order."""
         ...
 
+    async def calls_of(self, keys: Sequence[CallKey]) -> list[Call]:
+        """Those of these calls that are there, with their legs in order; in no particular order."""
+        ...
+
     async def records_after(self, seq: int, limit: int) -> list[Record]:
-        """Records whose report came after this number, in that order: what a live feed resumes from."""
+        """Records whose report came after this number, in that order: what a live feed resumes from.
+
+        Records of one report stay together; fewer than `limit` are all there are.
+        """
+        ...
+
+    async def extent(self, where: Filter, after: int = 0, until: int | None = None) -> Extent:
+        """Which numbers matching records have, behind one number and up to another."""
         ...
 
     async def summary(self, where: Filter, by: str, zone: str) -> list[dict[str, Any]]:

@@ -1,0 +1,36 @@
+"""A whole call as one record: for applications that want one event for a call, however many legs it had.
+
+Its number and moment of receipt are those of its last report; `call_to` is who answered, else what was dialled. A later
+leg makes another event of the same call (DESIGN.md 4, rule 4; PROTOCOL.md 2.5).
+"""
+
+import msgspec
+
+from onhook.cdr.identity import number_of, record_id, record_key
+from onhook.cdr.record import Call, Record
+
+
+def as_one(call: Call) -> Record:
+    """The call as one record, its talk counted once."""
+    first, last = call.legs[0], max(call.legs, key=lambda leg: leg.seq)
+    answering = [leg for leg in call.legs if call.answered_by and number_of(leg.call_to) == call.answered_by]
+    whole = msgspec.structs.replace(
+        first,
+        call_to=answering[0].call_to if answering else call.call_to,
+        call_duration=call.call_duration,
+        talk_duration=call.talk_duration,
+        ring_duration=call.ring_duration,
+        status=call.status,
+        type=call.type,
+        recording=call.recordings[0] if call.recordings else "",
+        did_number=call.did_number,
+        src_trunk_name=call.src_trunk_name,
+        dst_trunk_name=call.dst_trunk_name,
+        agent_ring_time=max((leg.agent_ring_time or 0 for leg in call.legs), default=None),
+        answered_at=answering[0].answered_at if answering else None,
+        ended_at=call.ended_at,
+        received_at=last.received_at,
+        seq=last.seq,
+    )
+    # Named as a record with this `call_to` is named, because that is what a receiver will call it.
+    return msgspec.structs.replace(whole, record_id=record_id(record_key(call.sn, whole)))

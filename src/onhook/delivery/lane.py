@@ -1,0 +1,383 @@
+"""One subscription, being served: reads what it wants, makes the attempts, settles what came of them.
+
+Laws: an event is settled when the application took it or when it is a row; only then may a cursor pass it. Of one call
+one event is under way at a time. Nothing here waits for another lane. However it ends, what was settled is settled, and
+what was under way is owed still.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from random import Random
+
+import msgspec
+
+from onhook.cdr.record import Record
+from onhook.clock import Clock
+from onhook.delivery.events import event_id
+from onhook.delivery.figures import Figures
+from onhook.delivery.health import health_of
+from onhook.delivery.outcomes import Outcomes
+from onhook.delivery.reading import Reading
+from onhook.delivery.schedule import DEAD_SECONDS, heeded_seconds, wait_seconds
+from onhook.delivery.track import Track
+from onhook.delivery.turns import Owed, Turns
+from onhook.errors import Unavailable
+from onhook.settings.deliveries import TROUBLED_MAX, Due, Settlement, Standing, Try
+from onhook.settings.moments import microseconds
+from onhook.settings.settings import Settings
+from onhook.settings.subscriptions import Subscription
+from onhook.sinks.sink import Answer, Parcel, Sink
+
+PLACES = 8
+"""Attempts under way at once: an application that takes 100 ms for each still gets 80 a second."""
+
+AHEAD_MAX = 512
+"""Events read and not yet settled: what is sent again, at most, after a crash; some half a megabyte."""
+
+ROWS_AT_ONCE = 64
+"""Rows that are due, taken at once."""
+
+SETTLE_SECONDS = 0.2
+SETTLE_OUTCOMES = 256
+"""What was taken is noted so soon, or when so much has come together: a commit waits for the disk."""
+
+IDLE_SETTLE_SECONDS = 5.0
+"""A cursor that only moved past calls that are not wanted may be noted later."""
+
+AGAIN_SECONDS = 1.0
+"""The wait after the settings or the store said 'not now', and between two looks at calls that may be going on."""
+
+IDLE_SECONDS_MAX = 30.0
+"""A look without a reason, so that nothing depends on being woken."""
+
+_SECOND = 1_000_000
+
+
+class Means(msgspec.Struct, frozen=True, kw_only=True):
+    """What every lane is handed. `chance` gives numbers from 0 to 1 for the jitter of waits."""
+
+    reading: Reading
+    settings: Settings
+    clock: Clock
+    chance: Callable[[], float] = Random().random  # noqa: S311 - spreads waits, hides nothing
+
+
+class Lane:
+    """Serves one subscription until it is told to stop, or the application is given up."""
+
+    def __init__(self, subscription: Subscription, sink: Sink, means: Means, figures: Figures) -> None:
+        self._subscription = subscription
+        self._sink = sink
+        self._means = means
+        self._figures = figures
+        self._id = subscription.subscription_id
+        since = subscription.failing_since
+        self._health = health_of(None if since is None else microseconds(since))
+        self._outcomes = Outcomes(self._id)
+        self._turns = Turns(())
+        self._rows: deque[Owed] = deque()
+        self._retrying: set[int] = set()
+        self._standing = Standing()
+        self._rows_due_at: int | None = None
+        self._tracks: list[Track] = []
+        self._settled: dict[int, int] = {}
+        self._unsettled: Settlement | None = None
+        self._settled_at = 0.0
+        self._given_up = ""
+        self._is_stopping = False
+        self._broken: BaseException | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve. Raises `Unavailable` where the settings or the store cannot be used now: begin again later."""
+        listening: asyncio.Task[None] | None = None
+        try:
+            await self._begin()
+            listening = asyncio.create_task(self._listen())
+            while not (self._given_up or self._is_stopping):
+                await self._serve_once()
+            if self._given_up:
+                await asyncio.to_thread(self._means.settings.subscriptions.disable, self._id, self._given_up)
+        finally:
+            if listening is not None:
+                listening.cancel()
+            await self._end()
+
+    def stop(self) -> None:
+        """Come to an end soon: what is under way is broken off, and owed still."""
+        self._is_stopping = True
+        self._wake.set()
+
+    async def _serve_once(self) -> None:
+        await self._take_rows()
+        for track in self._tracks_in_turn():
+            await self._read_on(track)
+        self._start()
+        await self._settle_in_time()
+        await self._pause()
+
+    # -- what is owed
+
+    async def _begin(self) -> None:
+        deliveries = self._means.settings.deliveries
+        self._turns = Turns(await asyncio.to_thread(deliveries.waiting_calls, self._id))
+        self._standing = await asyncio.to_thread(deliveries.standing, self._id)
+        self._rows_due_at = await asyncio.to_thread(deliveries.next_due_at, self._id)
+        for stream in await asyncio.to_thread(self._means.settings.subscriptions.streams, self._id):
+            cursor = await self._first_number() if stream.cursor is None else stream.cursor
+            self._tracks.append(Track(stream, cursor, self._subscription))
+        # Where nothing can be noted nothing is sent: it would be sent again and again.
+        await self._settle()
+
+    async def _first_number(self) -> int:
+        """The number behind which begins what a subscription for the past means."""
+        store = self._means.reading.store
+        position = await store.position()
+        extent = await store.extent(self._subscription.where)
+        return position if extent.first_seq is None else extent.first_seq - 1
+
+    def _tracks_in_turn(self) -> list[Track]:
+        """What is new first; then the first replay that is to do."""
+        replays = [track for track in self._tracks if not track.is_live and not track.has_ended]
+        return [track for track in self._tracks if track.is_live] + replays[:1]
+
+    async def _read_on(self, track: Track) -> None:
+        """Take in the next events of a stream, as long as there is room for them."""
+        while self._has_room and not (track.is_read_up and track.window.read_to >= self._means.reading.news.position):
+            before = track.window.read_to
+            stretch = await track.read(self._means.reading, self._means.clock.now())
+            for record in stretch.records:
+                self._owe(record, track)
+            track.window.read_to = stretch.last
+            if track.is_read_up or track.window.read_to == before:
+                return
+
+    @property
+    def _has_room(self) -> bool:
+        under_way = sum(len(track.window) for track in self._tracks)
+        rows = self._standing.waiting + self._standing.parked + len(self._outcomes)
+        if self._health.is_down and self._turns.ready:
+            return False
+        return under_way < AHEAD_MAX and rows < TROUBLED_MAX
+
+    def _owe(self, record: Record, track: Track) -> None:
+        owed = Owed(
+            event_id=event_id(record),
+            seq=record.seq,
+            call=(record.sn, record.call_id),
+            body=self._sink.pack(record),
+            owed_at=self._means.clock.microseconds(),
+            window=track.window,
+        )
+        track.window.begin(owed.seq)
+        if not self._turns.offer(owed):
+            self._hold(owed)
+
+    def _hold(self, owed: Owed) -> None:
+        assert owed.window is not None, "what is a row already is not held back"
+        self._outcomes.held(owed)
+        owed.window.end(owed.seq)
+
+    async def _take_rows(self) -> None:
+        """Take those rows in that are due."""
+        at = self._means.clock.microseconds()
+        if self._retrying or self._rows_due_at is None or self._rows_due_at > at:
+            return
+        due = await asyncio.to_thread(self._means.settings.deliveries.due, self._id, at, ROWS_AT_ONCE)
+        self._rows.extend(map(_owed_again, due))
+        self._retrying = {one.delivery_id for one in due}
+        self._rows_due_at = None
+
+    # -- attempts
+
+    def _start(self) -> None:
+        """Begin as many attempts as there may be."""
+        while len(self._under_way) < self._health.places(PLACES, self._means.clock.microseconds()):
+            owed = self._rows.popleft() if self._rows else self._turns.take()
+            if owed is None:
+                return
+            task = asyncio.create_task(self._attempt(owed))
+            self._under_way.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if task.cancelled():
+            return
+        self._broken = self._broken or task.exception()
+        if not (self._broken or self._given_up or self._is_stopping):
+            self._start()
+        has_enough_to_do = len(self._under_way) == PLACES and self._turns.ready >= PLACES
+        if not has_enough_to_do or len(self._outcomes) >= SETTLE_OUTCOMES:
+            self._wake.set()
+
+    async def _attempt(self, owed: Owed) -> None:
+        at, began = self._means.clock.microseconds(), self._now()
+        answer = await self._sink.send(Parcel(owed.event_id, owed.body, at))
+        took = self._now() - began
+        self._figures.note(answer.verdict, took)
+        attempt = Try(at=at, milliseconds=round(took * 1000), status=answer.status, said=answer.said, body=answer.body)
+        self._judge(owed, answer, attempt)
+
+    def _judge(self, owed: Owed, answer: Answer, attempt: Try) -> None:
+        """Decide what becomes of an event, and of the application."""
+        at = self._means.clock.microseconds()
+        was_down = self._health.is_down
+        self._health = self._health.after(answer, at)
+        if answer.verdict == "taken":
+            self._taken(owed, attempt)
+            if was_down:
+                self._outcomes.hasten()
+        elif answer.verdict in ("busy", "gone") or (was_down and owed.delivery_id is None):
+            self._spare(owed, answer, attempt, at)
+        else:
+            self._failed(owed, attempt, at)
+        self._give_up_if_dead(answer, at)
+
+    def _taken(self, owed: Owed, attempt: Try) -> None:
+        self._outcomes.taken(owed, attempt)
+        if owed.window is not None:
+            owed.window.end(owed.seq)
+            self._turns.went_through(owed)
+
+    def _spare(self, owed: Owed, answer: Answer, attempt: Try, at: int) -> None:
+        """The attempt says nothing against this event: it is the next one again, with no row."""
+        if owed.delivery_id is None:
+            self._outcomes.missed()
+            self._turns.put_back(owed)
+        else:
+            later = at + round(heeded_seconds(answer.retry_after_seconds or 0) * _SECOND)
+            self._outcomes.postponed(owed, later, attempt)
+
+    def _failed(self, owed: Owed, attempt: Try, at: int) -> None:
+        """It becomes a row, or stays one, and those behind it become rows too."""
+        wish = self._subscription
+        wait = wait_seconds(wish.plan, wish.tries, owed.attempts + 1, self._means.chance())
+        due_at = at if wait is None else at + round(wait * _SECOND)
+        self._outcomes.failed(owed, "parked" if wait is None else "waiting", due_at, attempt)
+        if owed.window is None:
+            return
+        owed.window.end(owed.seq)
+        behind = self._turns.failed(owed)
+        if wait is not None or behind:
+            self._turns.troubled.add(owed.call)
+        for one in behind:
+            self._hold(one)
+
+    def _give_up_if_dead(self, answer: Answer, at: int) -> None:
+        since = self._health.failing_since
+        if answer.verdict == "gone":
+            self._given_up = f"the application {answer.said}: it wants no more events"
+        elif since is not None and at - since > DEAD_SECONDS * _SECOND:
+            self._given_up = f"the application took nothing for {DEAD_SECONDS // 86_400} days; last it {answer.said}"
+
+    # -- settling
+
+    async def _settle_in_time(self) -> None:
+        """Settle when enough has come together, or the first of it has waited long enough."""
+        waited = self._now() - self._settled_at
+        is_due = len(self._outcomes) >= SETTLE_OUTCOMES or waited >= self._settle_seconds
+        if self._unsettled is not None or (is_due and self._has_unsettled):
+            await self._settle()
+
+    @property
+    def _settle_seconds(self) -> float:
+        return SETTLE_SECONDS if len(self._outcomes) else IDLE_SETTLE_SECONDS
+
+    @property
+    def _has_unsettled(self) -> bool:
+        return bool(len(self._outcomes)) or any(
+            track.has_ended or self._settled.get(track.stream_id) != track.window.settled_to for track in self._tracks
+        )
+
+    async def _settle(self) -> None:
+        """Note all that has ended. What cannot be noted now is kept and noted first. Raises `Unavailable`."""
+        one = self._unsettled or self._settlement()
+        self._unsettled = one
+        freed = await asyncio.to_thread(self._means.settings.deliveries.settle, one)
+        self._unsettled = None
+        self._settled_at = self._now()
+        self._settled |= one.cursors
+        self._tracks = [track for track in self._tracks if track.stream_id not in one.ended]
+        if one.troubles or one.retried or one.hastens:
+            await self._look_at_rows(one, freed)
+
+    def _settlement(self) -> Settlement:
+        cursors = {track.stream_id: track.window.settled_to for track in self._tracks}
+        ended = [track.stream_id for track in self._tracks if track.has_ended]
+        outcomes, self._outcomes = self._outcomes, Outcomes(self._id)
+        return outcomes.settlement(cursors, ended, self._health.failing_since, self._means.clock.microseconds())
+
+    async def _look_at_rows(self, one: Settlement, freed: set[tuple[str, str]]) -> None:
+        """After rows have changed: which calls are free again, how many rows there are, when the next one is due."""
+        self._turns.troubled -= {call for call in freed if not self._outcomes.still_hold(call)}
+        self._retrying -= {retried.delivery_id for retried in one.retried}
+        deliveries = self._means.settings.deliveries
+        self._standing = await asyncio.to_thread(deliveries.standing, self._id)
+        self._rows_due_at = await asyncio.to_thread(deliveries.next_due_at, self._id)
+
+    async def _end(self) -> None:
+        """Stop what is under way, and note what has ended; what cannot be noted is sent again."""
+        for task in self._under_way:
+            task.cancel()
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        with contextlib.suppress(Unavailable):
+            if self._unsettled is not None:
+                await self._settle()
+            if self._has_unsettled:
+                await self._settle()
+        await self._sink.close()
+
+    # -- waiting
+
+    async def _pause(self) -> None:
+        """Wait until there is something to do."""
+        seconds = self._seconds_to_wait()
+        if seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._wake.wait()
+        self._wake.clear()
+        if self._broken:
+            raise self._broken
+
+    def _seconds_to_wait(self) -> float:
+        at = self._means.clock.microseconds()
+        waits = [IDLE_SECONDS_MAX]
+        if self._has_unsettled:
+            waits.append(self._settled_at + self._settle_seconds - self._now())
+        if self._rows_due_at is not None and not self._retrying:
+            waits.append((self._rows_due_at - at) / _SECOND)
+        if self._health.not_before > at:
+            waits.append((self._health.not_before - at) / _SECOND)
+        if self._subscription.per == "call":
+            waits.append(AGAIN_SECONDS)
+        return min(waits)
+
+    async def _listen(self) -> None:
+        """Wake for what is new."""
+        news = self._means.reading.news
+        while True:
+            seen = news.position
+            if await news.wait(seen, IDLE_SECONDS_MAX):
+                self._wake.set()
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _owed_again(due: Due) -> Owed:
+    return Owed(
+        event_id=due.event_id,
+        seq=due.seq,
+        call=due.call,
+        body=due.body,
+        owed_at=0,
+        delivery_id=due.delivery_id,
+        attempts=due.attempts,
+    )

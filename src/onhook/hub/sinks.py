@@ -1,0 +1,21 @@
+"""All kinds of destinations that this house sends to: one line each."""
+
+from collections.abc import Mapping
+from functools import partial
+from ipaddress import ip_network
+
+from onhook.config import Config
+from onhook.pbx.yeastar.payload import Yeastar
+from onhook.sinks.guard import Guard, Network
+from onhook.sinks.sink import Destination, OpenSink, Sink
+from onhook.sinks.webhook import Webhook
+
+
+def all_sinks(config: Config) -> Mapping[str, OpenSink]:
+    """By the names under which subscriptions ask for them."""
+    networks = tuple(ip_network(text) for text in config.private_networks.split(",") if text)
+    return {"webhook": partial(_open_webhook, networks)}
+
+
+def _open_webhook(networks: tuple[Network, ...], destination: Destination) -> Sink:
+    return Webhook(destination, Yeastar(), Guard(destination.allows_private, networks))

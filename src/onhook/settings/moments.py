@@ -1,0 +1,16 @@
+"""Moments as the file has them: whole microseconds since 1970, UTC."""
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def moment(microseconds: int) -> datetime:
+    """The moment so many microseconds after 1970."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def microseconds(at: datetime) -> int:
+    """Microseconds since 1970; exact, as a float would not be."""
+    return (at - _EPOCH) // _MICROSECOND

@@ -1,0 +1,64 @@
+"""Which addresses may be connected to: no destination reaches into our own network unless a person allowed it.
+
+Asked for each address at the moment at which it is connected to, so that a name which changes its mind between look-up
+and connection gains nothing.
+"""
+
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+import msgspec
+
+Network = IPv4Network | IPv6Network
+AnyAddress = IPv4Address | IPv6Address
+
+METADATA = frozenset(map(ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200")))
+"""Where clouds tell a machine its own secrets."""
+
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+SocketFactory = Callable[[tuple[Any, ...]], socket.socket]
+"""Makes the socket for an address as `getaddrinfo` gives it."""
+
+
+class Guard(msgspec.Struct, frozen=True):
+    """`allows_private` opens private networks and this machine, but neither link-local nor metadata addresses; those
+    and all others can be named in `networks`."""
+
+    allows_private: bool
+    networks: Sequence[Network] = ()
+
+    def allows(self, text: str) -> bool:
+        """Whether this address may be connected to.
+
+        >>> Guard(False).allows("93.184.216.34"), Guard(False).allows("::ffff:10.0.0.1"), Guard(True).allows("10.0.0.1")
+        (True, False, True)
+        """
+        address = _meant(ip_address(text.partition("%")[0]))
+        if any(address in network for network in self.networks):
+            return True
+        if address in METADATA or address.is_link_local or address.is_multicast or address.is_unspecified:
+            return False
+        return address.is_global or self.allows_private
+
+    def socket_for(self, info: tuple[Any, ...]) -> socket.socket:
+        """A socket for an address that is allowed. Raises `PermissionError` for another."""
+        family, kind, protocol, _, (host, *_) = info
+        if not self.allows(host):
+            raise PermissionError(errno.EACCES, f"{host} is an address in a private network, which is not allowed")
+        made = socket.socket(family, kind, protocol)
+        made.setblocking(False)
+        return made
+
+
+def _meant(address: AnyAddress) -> AnyAddress:
+    """The IPv4 address inside an IPv6 one that only leads there."""
+    if isinstance(address, IPv4Address):
+        return address
+    inner = address.ipv4_mapped or address.sixtofour
+    if inner is None and address in _NAT64:
+        inner = IPv4Address(int(address) & 0xFFFFFFFF)
+    return inner or address

@@ -1,0 +1,80 @@
+"""The contract of every sink: how one kind of destination is told that a call ended.
+
+`pack` is pure: what a record becomes on its way, the same bytes for every attempt. `send` makes one attempt, never
+raises for what the other side does, and stays within the destination's time-out.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol
+
+import msgspec
+
+from onhook.cdr.record import Record
+
+Verdict = Literal["taken", "failed", "busy", "gone"]
+"""`busy` asks us to come again later, which is no failure of this event; `gone` asks us never to come again."""
+
+
+class Destination(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to, and all that a person said about how. `secrets` sign, the oldest first; never shown."""
+
+    url: str
+    method: str = "POST"
+    profile: str = "p-2026"
+    timeout_seconds: float = 5.0
+    headers: Mapping[str, str] = {}
+    secrets: tuple[str, ...] = ()
+    with_standard_webhooks: bool = False
+    allows_private: bool = False
+
+    def __repr__(self) -> str:
+        return f"Destination({self.method} {self.url}, {len(self.secrets)} secrets)"
+
+
+class Parcel(msgspec.Struct, frozen=True):
+    """One event on its way. `event_id` is the same in all attempts; `at` is now, in microseconds since 1970."""
+
+    event_id: str
+    body: bytes
+    at: int
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an attempt.
+
+    `said` tells a person in words. `status` is None where no answer came. `body` is how the answer begins, for a person
+    to look at. `retry_after_seconds` is what the other side asked for, or None.
+    """
+
+    verdict: Verdict
+    said: str
+    status: int | None = None
+    body: bytes = b""
+    retry_after_seconds: float | None = None
+
+
+class Sink(Protocol):
+    """One destination, open."""
+
+    def pack(self, record: Record) -> bytes:
+        """The body that says this record."""
+        ...
+
+    def pack_test(self) -> bytes:
+        """The body of a test, which says no call."""
+        ...
+
+    async def send(self, parcel: Parcel) -> Answer:
+        """Make one attempt."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of its connections."""
+        ...
+
+
+OpenSink = Callable[[Destination], Sink]
+"""Opens a destination of one kind. Raises `UsageError` for one that cannot be meant so."""
+
+Sinks = Mapping[str, OpenSink]
+"""By the name of their kind."""

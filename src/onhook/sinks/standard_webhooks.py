@@ -1,0 +1,28 @@
+"""Headers of Standard Webhooks 1.0 (standardwebhooks.com): an id, a time stamp, and a signature per secret.
+
+Signed is `id.timestamp.body` by HMAC-SHA256; the key is the Base64 behind `whsec_`. Several signatures are told apart
+by blanks, each with the version `v1,` in front.
+"""
+
+import base64
+import hmac
+from collections.abc import Iterable
+
+PREFIX = "whsec_"
+MICROSECONDS = 1_000_000
+
+
+def standard_headers(event_id: str, at: int, body: bytes, secrets: Iterable[str]) -> dict[str, str]:
+    """The three headers. `at` is in microseconds since 1970; every secret is `whsec_` and Base64."""
+    timestamp = str(at // MICROSECONDS)
+    signed = b".".join((event_id.encode(), timestamp.encode(), body))
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": " ".join(f"v1,{_signature(secret, signed)}" for secret in secrets),
+    }
+
+
+def _signature(secret: str, signed: bytes) -> str:
+    key = base64.b64decode(secret.removeprefix(PREFIX))
+    return base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
