@@ -1,19 +1,28 @@
 """`onhook pbx`: which PBXs may report, and the secrets they sign with; it counts at once, also in a running server."""
 
-import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from onhook.cdr.plan import NumberPlan, parse_plan
+from onhook.cli.asterisk_pbx import (
+    AsteriskOption,
+    InboundOption,
+    PinsOption,
+    TlsOption,
+    TrunksOption,
+    UserOption,
+    Wanted,
+    add_asterisk,
+)
 from onhook.cli.formats import UNKNOWN, show_table
 from onhook.cli.options import DataOption
+from onhook.cli.secrets import given_text
 from onhook.cli.settings import open_settings
 from onhook.clock import SystemClock
 from onhook.errors import UsageError
-from onhook.settings.pbxs import SECRET_CHARACTERS_MAX, checked_secret
+from onhook.settings.pbxs import checked_secret
 
 app = typer.Typer(add_completion=False, help="Say which PBXs may report.", epilog="Example: onhook pbx list")
 secret_app = typer.Typer(
@@ -22,8 +31,6 @@ secret_app = typer.Typer(
     epilog="Example: onhook pbx secret add Office --secret 0123456789abcdef0123456789abcdef",
 )
 app.add_typer(secret_app, name="secret")
-
-STDIN = "-"
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or serial number of the PBX.")]
 SecretOption = Annotated[
@@ -57,7 +64,9 @@ ConferenceOption = Annotated[str | None, _ranges("conference", "6500-6599")]
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
     *,
-    sn: Annotated[str, typer.Option("--sn", metavar="SN", help="Its serial number, as it reports it.")],
+    sn: Annotated[
+        str | None, typer.Option("--sn", metavar="SN", help="Its serial number, as it reports it.", show_default=False)
+    ] = None,
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
     unsigned: Annotated[
@@ -68,10 +77,24 @@ def add(
     queue: QueueOption = None,
     ring_group: RingGroupOption = None,
     conference: ConferenceOption = None,
+    asterisk: AsteriskOption = None,
+    user: UserOption = None,
+    tls: TlsOption = "off",
+    trunks: TrunksOption = None,
+    inbound: InboundOption = None,
+    pins: PinsOption = False,
     data: DataOption = None,
 ) -> None:
-    """Declare a PBX: from now on its reports are kept."""
+    """Declare a PBX: from now on its reports are kept. With --asterisk, connect to it and hear its calls."""
     plan = parse_plan(_given(ivr=ivr, queue=queue, ring_group=ring_group, conference=conference))
+    if asterisk is not None:
+        wanted = Wanted(
+            name=name, sn=sn, at=asterisk, user=user, tls=tls, trunks=trunks, inbound=inbound, has_pins=pins, zone=zone
+        )
+        print(add_asterisk(wanted, plan, given_text(secret, secret_file), data))
+        return
+    if sn is None:
+        raise UsageError("no serial number is given", todo="give the one that the PBX reports, with --sn")
     text = _secret_text(secret, secret_file)
     if unsigned and text is not None:
         raise UsageError("a PBX is unsigned or has a secret", todo="leave one of the two out")
@@ -187,13 +210,5 @@ def _changed_plan(plan: NumberPlan, ranges: dict[str, str]) -> NumberPlan:
 
 
 def _secret_text(secret: str | None, file: str | None) -> str | None:
-    if file is None:
-        return None if secret is None else checked_secret(secret)
-    if secret is not None:
-        raise UsageError("the secret is given twice", todo="leave one of --secret and --secret-file out")
-    try:
-        with sys.stdin if file == STDIN else Path(file).open() as source:
-            text = source.read(SECRET_CHARACTERS_MAX + 2).rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the secret: {error}", where=file) from error
-    return checked_secret(text)
+    text = given_text(secret, file)
+    return None if text is None else checked_secret(text)

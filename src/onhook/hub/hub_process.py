@@ -16,13 +16,17 @@ from onhook.delivery.courier import Courier
 from onhook.delivery.lane import Means
 from onhook.delivery.reading import Reading
 from onhook.errors import OnhookError
+from onhook.hub.asterisks import AsteriskBook
 from onhook.hub.child import Opened, run_child
 from onhook.hub.dialects import all_dialects
+from onhook.hub.door import SettingsDoor
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
 from onhook.hub.serving import serving
 from onhook.hub.sinks import all_sinks
 from onhook.hub.storing import store_at
+from onhook.intake.accept import Accept
+from onhook.intake.outgoing import Outgoing
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
 from onhook.settings.settings import Settings
@@ -42,6 +46,15 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         facts_of=SettingsFacts(settings),
         tell_trouble=_tell_trouble,
     )
+    accept = Accept(
+        ledger=ledger,
+        door=SettingsDoor(settings, tell_trouble=_tell_settings_trouble),
+        dialects=all_dialects(),
+        clock=clock,
+        tell_trouble=_tell_ledger_trouble,
+    )
+    settings.asterisks.begin()
+    outgoing = Outgoing(book=AsteriskBook(settings), accept=accept, clock=clock)
     feed = Feed()
     sending = Settings(config.settings_file)
     courier = Courier(
@@ -62,10 +75,15 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         async with serving(app, config.console) as served:
             projecting = asyncio.create_task(projector.run(feed.announce), name="projector")
             carrying = asyncio.create_task(courier.run(), name="courier")
+            hearing = asyncio.create_task(outgoing.run(), name="outgoing")
             try:
-                yield Opened(str(Address(config.console.host, served.port)), (projecting, carrying, served.task))
+                tasks = (projecting, carrying, hearing, served.task)
+                yield Opened(str(Address(config.console.host, served.port)), tasks)
             finally:
                 feed.close()
+                hearing.cancel()
+                await asyncio.wait([hearing])
+                await accept.close()
                 projecting.cancel()
                 carrying.cancel()
                 await asyncio.wait([projecting, carrying])
@@ -82,6 +100,20 @@ def _tell_trouble(error: OnhookError | None) -> None:
         log.info("calls are being put into the store again")
     else:
         log.error("calls cannot be put into the store now: they wait in the ledger", extra={"error": str(error)})
+
+
+def _tell_ledger_trouble(error: OnhookError | None) -> None:
+    log = logging.getLogger("ledger")
+    if error is None:
+        log.info("the ledger can be written again")
+    else:
+        log.error("the ledger cannot be written: PBXs that we hear have to wait", extra={"error": str(error)})
+
+
+def _tell_settings_trouble(error: OnhookError) -> None:
+    logging.getLogger("settings").error(
+        "the settings cannot be read: what was known counts", extra={"error": str(error)}
+    )
 
 
 def _tell_sending_trouble(name: str, error: Exception | None) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from onhook.cdr.plan import NumberPlan
 from onhook.errors import NotFound, UsageError
+from onhook.settings.asterisks import Asterisks
 from onhook.settings.database import Database
 from onhook.settings.deliveries import Deliveries
 from onhook.settings.moments import moment
@@ -56,6 +57,7 @@ class Settings:
         self._database = Database(path)
         self.subscriptions = Subscriptions(self._database)
         self.deliveries = Deliveries(self._database)
+        self.asterisks = Asterisks(self._database)
 
     # -- PBXs
 
