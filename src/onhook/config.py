@@ -24,7 +24,7 @@ DATA_DIRECTORY_MODE = 0o700
 SECRET_FILE_MODE = 0o600
 
 FILE_BYTES_MAX = 64 * 1024
-"""Of `onhook.toml`: eight settings and their comments fit many times over."""
+"""Of `onhook.toml`: eleven settings and their comments fit many times over."""
 
 SHOWN_CHARACTERS_MAX = 80
 """Of a value that is refused: enough to know it again."""
@@ -54,6 +54,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     intake: Address = Address("0.0.0.0", 30012)  # noqa: S104 - PBXs are outside: this is the port they need
     console: Address = Address("127.0.0.1", 8030)
     exchange: Address = Address("127.0.0.1", 8088)
+    exchange_certificate: str = ""
+    """The exchange's certificate and those that sign it (PEM); empty: one of its own, made in the data directory."""
+    exchange_key: str = ""
+    """The certificate's private key (PEM, not encrypted)."""
+    exchange_plain: bool = False
+    """The exchange without TLS, as behind a proxy that has it."""
     zone: str = "UTC"
     """The zone in which people read, an IANA name, where they ask for no other."""
     console_open: bool = False
@@ -80,6 +86,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def admin_token_file(self) -> Path:
         return self.data / "admin.token"
+
+    @property
+    def certificate_file(self) -> Path:
+        """The exchange's certificate: the given one, or its own."""
+        return Path(self.exchange_certificate) if self.exchange_certificate else self.data / "exchange.crt"
+
+    @property
+    def certificate_key_file(self) -> Path:
+        """The private key to it."""
+        return Path(self.exchange_key) if self.exchange_key else self.data / "exchange.key"
 
     @property
     def running_file(self) -> Path:
@@ -110,6 +126,12 @@ def load(flags: Mapping[str, str | None], directory: Path, environ: Mapping[str,
             "pages without sign-in are only for the loopback",
             where="console_open",
             todo="bind the console to 127.0.0.1",
+        )
+    if bool(config.exchange_certificate) != bool(config.exchange_key):
+        raise UsageError(
+            "a certificate and its key are given together",
+            where="exchange_certificate, exchange_key",
+            todo="give both, or neither: then one is made",
         )
     return config
 
@@ -184,6 +206,11 @@ def parse_path(value: Any, where: str) -> Path:
         raise UsageError(f"{_shown(text)}: {error}", where=where, todo="write the whole path") from error
 
 
+def parse_file(value: Any, where: str) -> str:
+    """The path of a file, or an empty text for none; `~` is the home of whoever runs this. Raises `UsageError`."""
+    return str(parse_path(value, where).absolute()) if _text(value, where) else ""
+
+
 def parse_zone(value: Any, where: str) -> str:
     """An IANA name of a time zone. Raises `UsageError`."""
     text = _text(value, where)
@@ -254,6 +281,9 @@ _READ: Mapping[str, Callable[[Any, str], Any]] = {
     "intake": parse_address,
     "console": parse_address,
     "exchange": parse_address,
+    "exchange_certificate": parse_file,
+    "exchange_key": parse_file,
+    "exchange_plain": parse_flag,
     "zone": parse_zone,
     "console_open": parse_flag,
     "console_names": parse_names,

@@ -1,8 +1,19 @@
 """`onhook simulate`."""
 
+import http.client
+import json
+import signal
 import socket
+import ssl
+import subprocess
+from functools import partial
+from typing import Any
 
-from tests.hub.houses import SECRET, House
+import pytest
+
+from onhook.config import Address, parse_address
+from tests.cli.conftest import Command
+from tests.hub.houses import ONHOOK, SECRET, House, wait_until
 
 FEW = ("--count", "2", "--start", "2026-04-01")
 
@@ -27,3 +38,62 @@ def test_a_receiver_that_does_not_answer_is_told(house: House) -> None:
     assert done.returncode == 1
     assert "answers    6 x no answer" in done.stdout
     assert done.stderr == f"onhook: nobody answers ({to}): start `onhook serve`, or give its address with --to\n"
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_a_made_up_pbx_answers_applications(house: House, is_plain: bool) -> None:
+    """Over its own truth, with TLS unless told otherwise, until it is stopped; then it tells the figures."""
+    directory = house.directory.parent
+    words = ["--sn", "3631A2124ABC", "--client-id", "me", "--client-secret", "s" * 32, "--truth", "truth.jsonl", *FEW]
+    with subprocess.Popen(
+        [str(ONHOOK), "simulate", "--exchange", "127.0.0.1:0", *words, *(["--exchange-plain"] if is_plain else [])],
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        said = running.stdout.readline()
+        address = parse_address(said.split("://")[1].split("/")[0], "stdout")
+        tls = None if is_plain else ssl.create_default_context(cafile=directory / "exchange.crt")
+        connected = partial(connection_to, address, tls)
+        token = asked(connected(), "get_token", {"username": "me", "password": "s" * 32})["access_token"]
+        wait_until(lambda: asked(connected(), f"cdr/list?access_token={token}")["total_number"] == 2)
+        running.send_signal(signal.SIGINT)
+        rest = running.stdout.read()
+    assert running.returncode == 0
+    assert "2 made" in rest
+    assert len((directory / "truth.jsonl").read_text().splitlines()) == 2
+
+
+def connection_to(address: Address, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    if tls is None:
+        return http.client.HTTPConnection(address.host, address.port, timeout=10)
+    return http.client.HTTPSConnection(address.host, address.port, timeout=10, context=tls)
+
+
+def asked(connection: http.client.HTTPConnection, path: str, body: Any = None) -> Any:
+    """One question to the PBX's own API."""
+    text = None if body is None else json.dumps(body)
+    connection.request("GET" if body is None else "POST", f"/openapi/v1.0/{path}", text, {"User-Agent": "OpenAPI"})
+    try:
+        return json.load(connection.getresponse())
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--exchange", "nowhere"], "'nowhere' is not an address"),
+        (["--exchange", "127.0.0.1:0"], "a client id cannot have 0 characters"),
+        (["--exchange", "127.0.0.1:0", "--client-id", "me"], "a client secret cannot have 0 characters"),
+        (["--exchange", "127.0.0.1:0", "--certificate", "a.crt"], "a certificate and its key are given together"),
+        ([], "nobody is told of the calls"),
+    ],
+)
+def test_a_face_that_cannot_be_is_told(onhook: Command, words: list[str], says: str) -> None:
+    """With one sentence and exit code 2."""
+    code, _, error = onhook("simulate", "--sn", "3631A2124ABC", *FEW, *words)
+    assert code == 2
+    assert says in error
+    assert error.count("\n") == 1

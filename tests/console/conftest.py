@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,14 @@ from onhook.clock import SystemClock
 from onhook.config import Address, Config
 from onhook.console.app import console_app
 from onhook.console.feed import Feed
+from onhook.console.sending import Sending
+from onhook.delivery.courier import try_by_name
+from onhook.delivery.figures import Figures
 from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
+from onhook.hub.rereading import Rereading
 from onhook.hub.serving import serving
+from onhook.hub.sinks import all_sinks
 from onhook.ledger.ledger import Entry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
@@ -42,6 +48,7 @@ class House:
         self.feed = Feed()
         self.admin = settings.ensure_admin_token(config.admin_token_file, at=self.clock.microseconds())
         self.url = ""
+        self.figures: dict[int, Figures] = {}
         self._keys = count(1)
 
     async def report(self, details: Iterable[CallDetails], sn: str = SN) -> None:
@@ -100,7 +107,10 @@ async def running_house(directory: Path, *, console_open: bool = False) -> Async
         clock=house.clock,
         config=config,
         feed=house.feed,
-        read_again=projector.retry,
+        read_again=Rereading(projector, settings, house.clock).read_again,
+        sending=Sending(
+            try_out=partial(try_by_name, settings, all_sinks(config), house.clock), figures=lambda: house.figures
+        ),
     )
     try:
         async with serving(app, config.console) as served:

@@ -1,7 +1,7 @@
 """What goes wrong on purpose."""
 
 from collections import Counter
-from itertools import islice
+from itertools import islice, pairwise
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onhook.cdr.details import CallDetails
 from onhook.errors import Unreadable, UsageError
 from onhook.pbx.yeastar.payload import PROFILES, Yeastar
-from onhook.simulator.faults import Faults, Mischief, Sending, garbled, parse_faults
+from onhook.simulator.faults import DISPLAYS, FaceAnswer, FaceMischief, Faults, Mischief, Sending, garbled, parse_faults
 from onhook.simulator.office import Office, OfficePlan
 
 SN = "3631A2124XXX"
@@ -96,12 +96,19 @@ def test_faults_are_read_as_people_write_them() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("lat=0.1", "there is no fault 'lat': use some of late, doubled, lost, malformed, reordered, wrong_clock"),
+        ("lat=0.1", f"there is no fault 'lat': use some of {', '.join(Faults.__struct_fields__)}"),
         ("late", "the fault late has no value '': write late= and a share from 0 to 1"),
         ("reordered=0.5", "the fault reordered has no value '0.5': write reordered= and a whole number"),
         ("late=2", "late cannot be 2.0: write a share from 0 to 1"),
         ("lost=nan", "lost cannot be nan: write a share from 0 to 1"),
         ("reordered=-1", "reordered cannot be -1: write 0 to 10,000"),
+        ("silent_socket=1.5", "silent_socket cannot be 1.5: write a share from 0 to 1"),
+        ("slow_answer=601", "slow_answer cannot be 601: write 0 to 600"),
+        ("expired_token=-1", "expired_token cannot be -1: write 0 to 1,800"),
+        (
+            "changing_display=x",
+            "the fault changing_display has no value 'x': write changing_display= and a whole number",
+        ),
         ("wrong_clock=99999999", "wrong_clock cannot be 99999999: write seconds, at most a year"),
     ],
 )
@@ -116,3 +123,45 @@ def test_details_are_passed_on_as_they_are() -> None:
     """Mischief never alters what a report says; it only moves, repeats and drops."""
     known: dict[int, CallDetails] = {id(leg): leg for leg in LEGS}
     assert all(id(one.details) in known for one in passed_on(Faults(late=0.3, doubled=0.3, reordered=9)))
+
+
+ALL_OF_THE_FACE = Faults(
+    silent_socket=0.5,
+    failing_login=0.5,
+    garbage_answer=0.5,
+    refused_seconds=0.5,
+    refused_display=0.5,
+    zero_rows=0.5,
+    slow_answer=3,
+    expired_token=60,
+    changing_display=4,
+)
+
+
+def test_the_face_of_one_seed_is_the_same() -> None:
+    """The same questions in the same order get the same answers; another seed others."""
+
+    def told(seed: int) -> list[object]:
+        face = FaceMischief(ALL_OF_THE_FACE, seed)
+        return [(face.answer(), face.fails_login(), face.silent_after(), face.token_seconds()) for _ in range(50)]
+
+    assert told(1) == told(1)
+    assert told(1) != told(2)
+
+
+def test_the_face_without_faults_is_never_spoilt() -> None:
+    """As the store's own."""
+    face = FaceMischief(Faults(), 1)
+    for _ in range(20):
+        assert (face.answer(), face.fails_login(), face.silent_after(), face.token_seconds()) == (
+            *(FaceAnswer(), False),
+            *(None, None),
+        )
+
+
+def test_a_display_format_changes_after_so_many_answers() -> None:
+    """Each time into one with another order of day and month, and round again."""
+    face = FaceMischief(Faults(changing_display=2), 1)
+    shown = [face.answer().display for _ in range(2 * len(DISPLAYS) + 1)]
+    assert shown == [display for display in DISPLAYS for _ in range(2)] + [DISPLAYS[0]]
+    assert all(one[0] != other[0] for one, other in pairwise([*DISPLAYS, DISPLAYS[0]]))

@@ -20,10 +20,23 @@ from onhook.cdr.filter import Filter
 from onhook.cdr.journey import PbxFacts, Said, assemble, said_by
 from onhook.cdr.record import Call, Record
 from onhook.errors import UsageError
-from onhook.store.store import PAGE_MAX, SUMMARY_BY, Batch, ExportFormat, Extent, Quarantined, Store
+from onhook.store.store import (
+    CALL_ORDERS,
+    LISTED_MAX,
+    PAGE_MAX,
+    RECORD_ORDERS,
+    SUMMARY_BY,
+    Batch,
+    CallListing,
+    ExportFormat,
+    Extent,
+    Quarantined,
+    RecordListing,
+    Store,
+)
 from tests.make import SN, STARTED_AT, call, details, record
 from tests.store import plain
-from tests.store.office import FILTERS, ZONES, calls_of_an_office
+from tests.store.office import FILTERS, LISTINGS, ZONES, calls_of_an_office
 
 Stores = Callable[[], AbstractAsyncContextManager[Store]]
 
@@ -80,6 +93,13 @@ async def exported(store: Store, form: ExportFormat, where: Filter = Filter(), z
 
 def by_name(records: Sequence[Record]) -> list[Record]:
     return sorted(records, key=lambda one: one.record_id)
+
+
+def assert_same_order(found: Sequence[Any], expected: Sequence[Any], order_by: str) -> None:
+    """The same rows; equal by what they are ordered by, place for place. Which of equals is first is not said."""
+    assert [getattr(one, order_by) for one in found] == [getattr(one, order_by) for one in expected]
+    assert [one.started_at for one in found] == [one.started_at for one in expected]
+    assert all(one in expected for one in found)
 
 
 class StoreContract:
@@ -285,6 +305,49 @@ class StoreContract:
         assert await store.extent(Filter(number="ghost")) == Extent(
             count=0, first_seq=None, last_seq=None, first_received_at=None
         )
+
+    # ---------------------------------------------------------------- pages by number
+
+    @property_test
+    @given(office=calls_of_an_office(), asked=st.lists(LISTINGS, min_size=3, max_size=6))
+    async def test_listings_hold_what_a_plain_loop_finds(
+        self, stores: Stores, office: list[Call], asked: list[tuple[RecordListing, CallListing]]
+    ) -> None:
+        """The right total, the right rows, in an order that fits what was asked for; pages join without a gap."""
+        async with stores() as store:
+            await store.put(batch(*office))
+            for of_records, of_calls in asked:
+                records, calls = plain.listed_records(office, of_records), plain.listed_calls(office, of_calls)
+                found, found_calls = await store.listed_records(of_records), await store.listed_calls(of_calls)
+                assert (found.total, found_calls.total) == (len(records), len(calls))
+                assert_same_order(found.data, records, of_records.order_by)
+                assert_same_order(found_calls.data, calls, of_calls.order_by)
+                pages = [
+                    await store.listed_records(msgspec.structs.replace(of_records, offset=offset, limit=2))
+                    for offset in range(0, len(records) + 1, 2)
+                ]
+                assert [one for page in pages for one in page.data] == list(found.data)
+
+    async def test_a_listing_in_any_order_there_is(self, store: Store) -> None:
+        """Both ways; another order, a page of none or of too many are refused with one sentence."""
+        await store.put(batch(*(call() for _ in range(3))))
+        for order in RECORD_ORDERS:
+            assert (await store.listed_records(RecordListing(order_by=order))).total == 3
+        for order in CALL_ORDERS:
+            assert (await store.listed_calls(CallListing(order_by=order, is_descending=True))).total == 3
+        for bad in (RecordListing(order_by="colour"), RecordListing(limit=0), RecordListing(limit=LISTED_MAX + 1)):
+            with pytest.raises(UsageError):
+                await store.listed_records(bad)
+
+    async def test_a_call_is_found_by_its_uid(self, store: Store) -> None:
+        """Whole; of the PBXs that may be seen, and the latest of several."""
+        legs = [record(call_id="1777287876.1", uid="20260427190436AB3D1", call_to=to) for to in ("6400", "1002")]
+        one, other = call(*legs), call(record(call_id="1777287876.2", sn="other", uid="20260427190436AB3D2"))
+        await store.put(batch(one, other))
+        assert await store.call_with_uid("20260427190436AB3D1") == one
+        assert await store.call_with_uid("20260427190436AB3D1", ["other"]) is None
+        assert await store.call_with_uid("20260427190436AB3D2", ["other"]) == other
+        assert await store.call_with_uid("20260427190436AB3D3") is None
 
     # ---------------------------------------------------------------- counting
 

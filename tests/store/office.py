@@ -10,6 +10,7 @@ from onhook.cdr.details import CallDetails
 from onhook.cdr.filter import Filter
 from onhook.cdr.journey import PbxFacts, Said, assemble
 from onhook.cdr.record import Call
+from onhook.store.store import CALL_ORDERS, RECORD_ORDERS, CallListing, RecordListing
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/St_Johns", "UTC")
 
@@ -107,3 +108,40 @@ FILTERS = st.builds(
     max_talk_duration=st.none() | st.integers(0, 20),
 )
 """Mostly unset, as people ask."""
+
+
+_WALL_CLOCKS = st.none() | st.builds(
+    lambda change, seconds: int(change.timestamp()) + seconds, st.sampled_from(_CHANGES), st.integers(-12_000, 12_000)
+)
+_SNS = st.sampled_from(((), ("other,1",), ("3631A2124XXX", "other,1"), ("x",)))
+
+
+@st.composite
+def _listings(draw: st.DrawFn) -> tuple[RecordListing, CallListing]:
+    shared: dict[str, Any] = {
+        "where": draw(st.just(Filter()) | FILTERS),
+        "sns": draw(_SNS),
+        "local_since": draw(_WALL_CLOCKS),
+        "local_until": draw(_WALL_CLOCKS),
+        "is_descending": draw(st.booleans()),
+    }
+    dids = st.sampled_from(((), (("trunk-1", ""),), (('="x"', "trunk-1"), ("", "trunk,2"))))
+    return (
+        RecordListing(
+            **shared,
+            order_by=draw(st.sampled_from(RECORD_ORDERS)),
+            pin_code=draw(st.none() | _TEXTS),
+            recording=draw(st.none() | _TEXTS),
+            has_recording=draw(st.booleans()),
+            dids=draw(dids),
+        ),
+        CallListing(
+            **shared,
+            order_by=draw(st.sampled_from(CALL_ORDERS)),
+            queues=draw(st.sampled_from(((), ("6400",), ("6400", "1002")))),
+        ),
+    )
+
+
+LISTINGS = _listings()
+"""A page of records and one of calls, as applications ask for them."""

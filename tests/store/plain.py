@@ -11,6 +11,7 @@ from onhook.cdr.details import folded
 from onhook.cdr.filter import Filter
 from onhook.cdr.identity import number_of
 from onhook.cdr.record import Call, Record
+from onhook.store.store import CallListing, Listing, RecordListing
 
 SPELLINGS = {
     "NOANSWER": "NO ANSWER",
@@ -31,6 +32,54 @@ def calls(office: Iterable[Call], where: Filter) -> list[Call]:
         return call.started_at, hashlib.md5(f"{call.sn}\x1f{call.call_id}".encode()).hexdigest()  # noqa: S324 - a name
 
     return sorted((call for call in office if where.matches_call(call)), key=key, reverse=True)
+
+
+def listed_records(office: Iterable[Call], asked: RecordListing) -> list[Record]:
+    """All that match, in order; the page is the caller's."""
+    found = [leg for call in office for leg in call.legs if asked.where.matches(leg) and _is_listed(leg, asked)]
+    for name in ("pin_code", "recording"):
+        wanted = getattr(asked, name)
+        found = [leg for leg in found if wanted is None or getattr(leg, name) == wanted]
+    if asked.has_recording:
+        found = [leg for leg in found if leg.recording]
+    if asked.ids:
+        found = [leg for leg in found if leg.record_id[:16] in asked.ids]
+    if asked.dids:
+        found = [
+            leg
+            for leg in found
+            if any(
+                did in (leg.did_number, leg.did_name) and trunk in ("", leg.src_trunk_name) for did, trunk in asked.dids
+            )
+        ]
+    return _in_order(found, asked)
+
+
+def listed_calls(office: Iterable[Call], asked: CallListing) -> list[Call]:
+    """The same for calls."""
+    found = [call for call in office if asked.where.matches_call(call) and _is_listed(call.legs[0], asked)]
+    if asked.queues:
+        found = [call for call in found if any(number_of(leg.call_to) in asked.queues for leg in call.legs)]
+    return _in_order(found, asked)
+
+
+def _is_listed(leg: Record, asked: Listing) -> bool:
+    sign = -1 if leg.utc_offset[0] == "-" else 1
+    offset = sign * (int(leg.utc_offset[1:3]) * 3600 + int(leg.utc_offset[4:]) * 60)
+    shown = int(leg.started_at.timestamp()) + offset
+    return (
+        (not asked.sns or leg.sn in asked.sns)
+        and (asked.local_since is None or shown >= asked.local_since)
+        and (asked.local_until is None or shown < asked.local_until)
+    )
+
+
+def _in_order(found: list[Any], asked: Listing) -> list[Any]:
+    """By what is asked for, then as they began; what nobody reported last."""
+    first = sorted(found, key=lambda one: one.started_at, reverse=asked.is_descending)
+    told = [one for one in first if getattr(one, asked.order_by) is not None]
+    told.sort(key=lambda one: getattr(one, asked.order_by), reverse=asked.is_descending)
+    return told + [one for one in first if getattr(one, asked.order_by) is None]
 
 
 def summary(office: Iterable[Call], where: Filter, by: Sequence[str], zone: str) -> list[dict[str, Any]]:

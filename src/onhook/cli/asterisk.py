@@ -1,7 +1,7 @@
 """`onhook asterisk`: the Asterisks that we connect to, what is wrong with them, and the gaps in what we heard."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -17,12 +17,8 @@ from onhook.cli.settings import open_settings
 from onhook.clock import SystemClock
 from onhook.config import Config
 from onhook.errors import UsageError
-from onhook.hub.asterisk_backfill import Backfill, Filled, Source
+from onhook.hub.asterisk_backfill import Filled, Source, back_fill
 from onhook.hub.asterisk_doctor import look_at
-from onhook.hub.dialects import all_dialects
-from onhook.hub.door import SettingsDoor
-from onhook.intake.accept import Accept
-from onhook.ledger.sqlite import SqliteLedger
 from onhook.pbx.asterisk.advice import Advice
 from onhook.settings.asterisks import AsteriskGap, Reached
 from onhook.settings.settings import Settings
@@ -106,24 +102,11 @@ def backfill(
         raise UsageError(f"there are more than {FILES_MAX} files", todo="name them in several runs")
     named = tuple(one.strip().lower() for one in columns.split(",")) if columns else ()
     sources = [Source(path=path, columns=named, table=table) for path in files]
-    with open_settings(data) as settings:
-        filled = asyncio.run(_fill(config, settings, name, sources, _stretch_of(config, since, until)))
+    with open_settings(data) as settings, Console(stderr=True).status("reading") as status:
+        stretch = _stretch_of(config, since, until)
+        told: Callable[[int], None] = lambda count: status.update(f"{count} calls")  # noqa: E731 - one line of news
+        filled = asyncio.run(back_fill(config, settings, name, sources=sources, stretch=stretch, told=told))
     _tell(filled)
-
-
-async def _fill(config: Config, settings: Settings, name: str, sources: list[Source], stretch: Filter | None) -> Filled:
-    clock = SystemClock()
-    ledger = SqliteLedger(config.ledger_file)
-    try:
-        door = SettingsDoor(settings, tell_trouble=lambda error: None)
-        accept = Accept(ledger=ledger, door=door, dialects=all_dialects(), clock=clock)
-        work = Backfill(asterisks=settings.asterisks, accept=accept, reached=_reached(settings, name), now=clock.now())
-        with Console(stderr=True).status("reading") as status:
-            filled = await work.run(sources, stretch, lambda count: status.update(f"{count} calls"))
-        await accept.close()
-        return filled
-    finally:
-        await ledger.close()
 
 
 def _reached(settings: Settings, name: str) -> Reached:

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -58,28 +58,45 @@ def configured(**flags: str | None) -> Config:
 
 def with_filters(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option for each filter; it is handed those that were given, as texts, in `where`."""
+    return with_options(command, "where", [_filter_option(name) for name in FILTER_NAMES], _checked_filters)
+
+
+def with_options(
+    command: Callable[..., None],
+    handed: str,
+    options: Sequence[inspect.Parameter],
+    read: Callable[[dict[str, Any]], Mapping[str, Any]],
+) -> Callable[..., None]:
+    """Give a command these options; it is handed those that were given, as they were `read`, in one parameter."""
     own = inspect.signature(command)
-    filters = [_filter_option(name) for name in FILTER_NAMES]
 
     @functools.wraps(command)
-    def with_where(**given: Any) -> None:
-        where = {name: value for name in FILTER_NAMES if (value := given.pop(name)) is not None}
-        for name, value in where.items():
-            if not value.strip():
-                raise UsageError(
-                    "an empty filter finds everything", where=f"--{name.replace('_', '-')}", todo="leave it out"
-                )
-        command(where=where, **given)
+    def with_them(**given: Any) -> None:
+        values = {one.name: value for one in options if (value := given.pop(one.name)) is not None}
+        command(**{handed: read(values)}, **given)
 
-    parameters = [one for one in own.parameters.values() if one.name != "where"]
-    with_where.__signature__ = own.replace(parameters=[*parameters, *filters])  # type: ignore[attr-defined] # as functools does
-    with_where.__annotations__ = {one.name: one.annotation for one in (*parameters, *filters)}
-    return with_where
+    parameters = [*(one for one in own.parameters.values() if one.name != handed), *options]
+    with_them.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined] # as functools does
+    with_them.__annotations__ = {one.name: one.annotation for one in parameters}
+    return with_them
+
+
+def optional(name: str, annotation: Any) -> inspect.Parameter:
+    """An option that need not be given."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _checked_filters(where: dict[str, Any]) -> Mapping[str, Any]:
+    for name, value in where.items():
+        if not value.strip():
+            raise UsageError(
+                "an empty filter finds everything", where=f"--{name.replace('_', '-')}", todo="leave it out"
+            )
+    return where
 
 
 def _filter_option(name: str) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
     metavar = "TIME" if name in ("since", "until") else "SECONDS" if name.endswith("_duration") else "TEXT"
     option = typer.Option(flag, metavar=metavar, help=FILTER_HELP[name], show_default=False, rich_help_panel="Filters")
-    annotation = Annotated[str | None, option]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    return optional(name, Annotated[str | None, option])

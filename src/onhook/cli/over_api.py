@@ -43,7 +43,7 @@ class ApiReach:
     def __init__(self, config: Config, address: str, token: str) -> None:
         self._zone = config.zone
         self._address = reachable(parse_address(address, "running.json"))
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     async def records(self, where: Where, limit: int) -> AsyncIterator[Row]:
         async for row in self._pages("records", {**where, "zone": self._zone}, limit):
@@ -75,6 +75,15 @@ class ApiReach:
         rows: list[Row] = self._read("GET", "tallies")["data"]
         return rows
 
+    async def subscriptions(self) -> list[Row]:
+        rows: list[Row] = self._read("GET", "subscriptions")["data"]
+        return rows
+
+    async def replay(self, name: str, where: Where) -> int:
+        body = msgspec.json.encode({"where": where})
+        answer = self._read("POST", f"subscriptions/{name}/replay", {"zone": self._zone}, body)
+        return int(answer["records"])
+
     async def behind(self) -> int:
         # 503 is an answer here, where it has a number: far behind, or ahead.
         answer = self._send("GET", "/readyz", {})
@@ -103,19 +112,20 @@ class ApiReach:
             if not cursor:
                 return
 
-    def _read(self, method: str, path: str, query: Where = {}) -> Any:  # noqa: B006 - never changed
-        return self._decoded(self._ask(method, path, query))
+    def _read(self, method: str, path: str, query: Where = {}, body: bytes | None = None) -> Any:  # noqa: B006 - never changed
+        return self._decoded(self._ask(method, path, query, body))
 
-    def _ask(self, method: str, path: str, query: Where) -> http.client.HTTPResponse:
-        answer = self._send(method, f"/api/v1/{quote(path)}", query)
+    def _ask(self, method: str, path: str, query: Where, body: bytes | None = None) -> http.client.HTTPResponse:
+        answer = self._send(method, f"/api/v1/{quote(path)}", query, body)
         if answer.status >= http.client.BAD_REQUEST:
             raise self._problem(answer)
         return answer
 
-    def _send(self, method: str, path: str, query: Where) -> http.client.HTTPResponse:
+    def _send(self, method: str, path: str, query: Where, body: bytes | None = None) -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection(self._address.host, self._address.port, timeout=TIMEOUT_SECONDS)
         try:
-            connection.request(method, f"{path}?{urlencode(query)}" if query else path, headers=self._headers)
+            address = f"{path}?{urlencode(query)}" if query else path
+            connection.request(method, address, body=body, headers=self._headers)
             return connection.getresponse()
         except (http.client.HTTPException, OSError) as error:
             raise self._gone(error) from error

@@ -12,6 +12,7 @@ from onhook.cdr.offset import zone_named
 from onhook.cli.reach import Reach, Row, Where, not_quarantined
 from onhook.clock import SystemClock
 from onhook.config import Config
+from onhook.delivery.standing import masked, replay, standing_of
 from onhook.hub.files import Files, open_files
 from onhook.ledger.ledger import Report
 from onhook.store.store import PAGE_MAX, ExportFormat
@@ -76,7 +77,7 @@ class FileReach:
 
     async def retry(self, seq: int) -> Row:
         await self._reason(seq)
-        still = await self._files.projector.retry([seq])
+        still = await self._files.rereading.read_again([seq])
         return {"seq": seq, "is_read": not still, "reason": still[0].reason if still else ""}
 
     async def tallies(self) -> list[Row]:
@@ -88,6 +89,17 @@ class FileReach:
             }
             for tally in await self._files.ledger.tallies()
         ]
+
+    async def subscriptions(self) -> list[Row]:
+        settings, store = self._files.settings, self._files.store
+        return [
+            msgspec.to_builtins({"subscription": masked(one), "standing": await standing_of(one, settings, store)})
+            for one in settings.subscriptions.all()
+        ]
+
+    async def replay(self, name: str, where: Where) -> int:
+        clock = SystemClock()
+        return await replay(self._files.settings, self._files.store, name, self._filter(where), clock)
 
     async def behind(self) -> int:
         return await self._files.ledger.last() - await self._files.store.position()

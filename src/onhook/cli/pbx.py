@@ -95,7 +95,7 @@ def add(
         return
     if sn is None:
         raise UsageError("no serial number is given", todo="give the one that the PBX reports, with --sn")
-    text = _secret_text(secret, secret_file)
+    text = secret_text(secret, secret_file)
     if unsigned and text is not None:
         raise UsageError("a PBX is unsigned or has a secret", todo="leave one of the two out")
     with open_settings(data, makes=True) as settings:
@@ -180,7 +180,7 @@ def add_secret(
     data: DataOption = None,
 ) -> None:
     """Accept one more secret of a PBX, beside those it has: so that one can be changed without losing a call."""
-    text = _secret_text(secret, secret_file)
+    text = secret_text(secret, secret_file)
     if text is None:
         raise UsageError("no secret is given", todo="give it with --secret or --secret-file")
     with open_settings(data) as settings:
@@ -209,6 +209,7 @@ def _changed_plan(plan: NumberPlan, ranges: dict[str, str]) -> NumberPlan:
     return msgspec.structs.replace(plan, **{kind: getattr(changed, kind) for kind in ranges})
 
 
-def _secret_text(secret: str | None, file: str | None) -> str | None:
+def secret_text(secret: str | None, file: str | None) -> str | None:
+    """The secret that was given, in words or in a file; None where none was. Raises `UsageError`."""
     text = given_text(secret, file)
     return None if text is None else checked_secret(text)

@@ -56,6 +56,14 @@ class Reach(Protocol):
         """What happened at the door, the latest first."""
         ...
 
+    async def subscriptions(self) -> list[Row]:
+        """All subscriptions, each with its `standing`, by name."""
+        ...
+
+    async def replay(self, name: str, where: Where) -> int:
+        """Have what matches sent again to a subscription; how many records."""
+        ...
+
     async def behind(self) -> int:
         """How many reports the store has yet to read; negative where it is ahead of its ledger."""
         ...

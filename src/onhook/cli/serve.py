@@ -28,7 +28,7 @@ ConsoleOption = Annotated[
 ExchangeOption = Annotated[
     str | None,
     typer.Option(
-        "--exchange", metavar=_ADDRESS, help="The PBX's own API; not in this version.", show_default="127.0.0.1:8088"
+        "--exchange", metavar=_ADDRESS, help="The PBX's own API, for applications.", show_default="127.0.0.1:8088"
     ),
 ]
 DemoOption = Annotated[bool, typer.Option("--demo", help="Let a made-up PBX call, with real signed webhooks.")]
@@ -78,6 +78,7 @@ def _announce(config: Config, running: Running, token: str, *, demo: bool) -> No
         "",
         f"  Console  {console or 'not up yet: the log says why'}",
         f"  Intake   http://{reachable(parse_address(intake, 'intake'))}/",
+        *_exchange_line(config, running),
         f"  Data     {config.data}  (the console's token is in {Path(config.admin_token_file).name})",
         "",
         "  A made-up PBX is calling: open the console and watch."
@@ -87,3 +88,11 @@ def _announce(config: Config, running: Running, token: str, *, demo: bool) -> No
         "",
     ]
     print("\n".join(lines), flush=True)
+
+
+def _exchange_line(config: Config, running: Running) -> list[str]:
+    """Where applications find the PBX's own API; nothing while none has credentials."""
+    if running.exchange is None:
+        return []
+    scheme = "http" if config.exchange_plain else "https"
+    return [f"  Exchange {scheme}://{reachable(parse_address(running.exchange.address, 'exchange'))}/openapi/v1.0/"]

@@ -1,4 +1,4 @@
-"""`onhook simulate`: a made-up office whose PBX posts real signed webhooks."""
+"""`onhook simulate`: a made-up office whose PBX posts real signed webhooks, and answers applications."""
 
 import asyncio
 import contextlib
@@ -13,14 +13,77 @@ from rich.console import Console
 from onhook.cdr.filter import parse_moment
 from onhook.cdr.offset import zone_named
 from onhook.clock import SystemClock
-from onhook.errors import NotAllowed, Unavailable
+from onhook.config import parse_address
+from onhook.errors import NotAllowed, Unavailable, UsageError
+from onhook.hub.made_up import Visit, made_up_exchange
 from onhook.simulator.books import NO_ANSWER
 from onhook.simulator.faults import Faults, parse_faults
-from onhook.simulator.plan import SimulationPlan, SimulationResult
+from onhook.simulator.plan import DEMO_REPORTS_PER_SECOND, SimulationPlan, SimulationResult
 from onhook.simulator.sender import Progress
 from onhook.simulator.sender import simulate as send
 
 app = typer.Typer(add_completion=False)
+
+ToOption = Annotated[
+    str, typer.Option("--to", metavar="URL", help="The receiver's webhook.", show_default="none, with --exchange")
+]
+SnOption = Annotated[str, typer.Option("--sn", metavar="SN", help="Serial number of the made-up PBX.")]
+SecretOption = Annotated[
+    str, typer.Option("--secret", metavar="SECRET", help="What it signs with.", show_default="unsigned")
+]
+RateOption = Annotated[
+    float | None, typer.Option("--rate", metavar="N", help="Reports per second.", show_default="as fast as it goes")
+]
+CountOption = Annotated[
+    int | None, typer.Option("--count", metavar="N", help="Reports to make.", show_default="no end")
+]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="The same seed makes the same calls.")]
+ProfileOption = Annotated[
+    str, typer.Option("--profile", help="The generation of PBX: p-2023, p-2025, p-2026, doc, object.")
+]
+OfficeZoneOption = Annotated[str, typer.Option("--zone", metavar="ZONE", help="Where the office is.")]
+StartOption = Annotated[
+    str | None, typer.Option("--start", metavar="TIME", help="Make up the past from then on.", show_default="now")
+]
+CallsPerDayOption = Annotated[int, typer.Option("--calls-per-day", metavar="N", min=1, help="How busy it is.")]
+ConnectionsOption = Annotated[int, typer.Option("--connections", metavar="N", help="Open at once.")]
+FaultsOption = Annotated[
+    str, typer.Option("--faults", metavar="FAULTS", help="What goes wrong, such as late=0.1,doubled=0.2,lost=0.01.")
+]
+DuplicatesOption = Annotated[
+    float | None, typer.Option("--duplicates", metavar="P", help="Share sent twice.", show_default=False)
+]
+ReorderOption = Annotated[
+    int | None, typer.Option("--reorder", metavar="N", help="How many others may overtake one.", show_default=False)
+]
+MalformedOption = Annotated[
+    float | None, typer.Option("--malformed", metavar="P", help="Share that is unreadable.", show_default=False)
+]
+AckedOption = Annotated[
+    Path | None,
+    typer.Option("--acked", metavar="FILE", help="Write a line per acknowledged record.", show_default=False),
+]
+TruthOption = Annotated[
+    Path | None, typer.Option("--truth", metavar="FILE", help="Write a line per record made.", show_default=False)
+]
+ExchangeOption = Annotated[
+    str | None,
+    typer.Option("--exchange", metavar="HOST:PORT", help="Where its own API listens.", show_default="nowhere"),
+]
+ClientIdOption = Annotated[
+    str, typer.Option("--client-id", metavar="ID", help="Who may log in there.", show_default=False)
+]
+ClientSecretOption = Annotated[
+    str, typer.Option("--client-secret", metavar="SECRET", help="And with what.", show_default=False)
+]
+PlainOption = Annotated[bool, typer.Option("--exchange-plain", help="By http, without TLS.")]
+CertificateOption = Annotated[
+    Path | None,
+    typer.Option("--certificate", metavar="FILE", help="Its certificate.", show_default="made beside the truth"),
+]
+KeyOption = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help="The key to that.", show_default="made beside the truth")
+]
 
 UNAUTHORIZED = "401"
 """What a receiver answers to a stranger, or to a wrong signature."""
@@ -31,49 +94,36 @@ UNAUTHORIZED = "401"
 )
 def simulate(
     *,
-    to: Annotated[str, typer.Option("--to", metavar="URL", help="The receiver's webhook.")],
-    sn: Annotated[str, typer.Option("--sn", metavar="SN", help="Serial number of the made-up PBX.")],
-    secret: Annotated[
-        str, typer.Option("--secret", metavar="SECRET", help="What it signs with.", show_default="unsigned")
-    ] = "",
-    rate: Annotated[
-        float | None, typer.Option("--rate", metavar="N", help="Reports per second.", show_default="as fast as it goes")
-    ] = None,
-    count: Annotated[
-        int | None, typer.Option("--count", metavar="N", help="Reports to make.", show_default="no end")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed makes the same calls.")] = 1,
-    profile: Annotated[
-        str, typer.Option("--profile", help="The generation of PBX: p-2023, p-2025, p-2026, doc, object.")
-    ] = "p-2026",
-    zone: Annotated[str, typer.Option("--zone", metavar="ZONE", help="Where the office is.")] = "Europe/Berlin",
-    start: Annotated[
-        str | None, typer.Option("--start", metavar="TIME", help="Make up the past from then on.", show_default="now")
-    ] = None,
-    calls_per_day: Annotated[int, typer.Option("--calls-per-day", metavar="N", min=1, help="How busy it is.")] = 200,
-    connections: Annotated[int, typer.Option("--connections", metavar="N", help="Open at once.")] = 8,
-    faults: Annotated[
-        str, typer.Option("--faults", metavar="FAULTS", help="What goes wrong, such as late=0.1,doubled=0.2,lost=0.01.")
-    ] = "",
-    duplicates: Annotated[
-        float | None, typer.Option("--duplicates", metavar="P", help="Share sent twice.", show_default=False)
-    ] = None,
-    reorder: Annotated[
-        int | None, typer.Option("--reorder", metavar="N", help="How many others may overtake one.", show_default=False)
-    ] = None,
-    malformed: Annotated[
-        float | None, typer.Option("--malformed", metavar="P", help="Share that is unreadable.", show_default=False)
-    ] = None,
-    acked: Annotated[
-        Path | None,
-        typer.Option("--acked", metavar="FILE", help="Write a line per acknowledged record.", show_default=False),
-    ] = None,
-    truth: Annotated[
-        Path | None, typer.Option("--truth", metavar="FILE", help="Write a line per record made.", show_default=False)
-    ] = None,
+    to: ToOption = "",
+    sn: SnOption,
+    secret: SecretOption = "",
+    rate: RateOption = None,
+    count: CountOption = None,
+    seed: SeedOption = 1,
+    profile: ProfileOption = "p-2026",
+    zone: OfficeZoneOption = "Europe/Berlin",
+    start: StartOption = None,
+    calls_per_day: CallsPerDayOption = 200,
+    connections: ConnectionsOption = 8,
+    faults: FaultsOption = "",
+    duplicates: DuplicatesOption = None,
+    reorder: ReorderOption = None,
+    malformed: MalformedOption = None,
+    acked: AckedOption = None,
+    truth: TruthOption = None,
+    exchange: ExchangeOption = None,
+    client_id: ClientIdOption = "",
+    client_secret: ClientSecretOption = "",
+    exchange_plain: PlainOption = False,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
 ) -> None:
-    """Send a made-up office's calls to a receiver, as a PBX does. Fails when a report was not acknowledged."""
+    """Send a made-up office's calls to a receiver, as a PBX does. Fails when a report was not acknowledged.
+
+    With --exchange the PBX has its own API too, until stopped.
+    """
     clock = SystemClock()
+    visit = _visit(exchange, client_id, client_secret, exchange_plain, certificate, key, truth)
     plan = SimulationPlan(
         url=to,
         sn=sn,
@@ -81,7 +131,8 @@ def simulate(
         profile=profile,
         seed=seed,
         zone=zone,
-        rate=rate,
+        # Nobody holds up what nobody takes: without a receiver calls come as they do in the demo.
+        rate=rate if rate is not None or to or start else DEMO_REPORTS_PER_SECOND,
         count=count,
         start=parse_moment(start, zone_named(zone), clock.now(), name="start") if start else None,
         calls_per_day=calls_per_day,
@@ -92,7 +143,7 @@ def simulate(
     )
     told = _Told()
     with _progress(told) as tell, contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_send(plan, clock, tell))
+        asyncio.run(_run(plan, visit, clock, tell))
     _summarise(told.latest)
     _check_was_heard(told.latest, plan)
     raise typer.Exit(1 if told.latest.given_up else 0)
@@ -105,8 +156,45 @@ class _Told:
         self.latest = SimulationResult()
 
 
-async def _send(plan: SimulationPlan, clock: SystemClock, tell: Progress) -> None:
-    await send(plan, clock, tell)
+async def _run(plan: SimulationPlan, visit: Visit | None, clock: SystemClock, tell: Progress) -> None:
+    """Send all; then, where applications may come, go on answering them until stopped."""
+    if visit is None:
+        await send(plan, clock, tell)
+        return
+    async with made_up_exchange(plan, visit, clock) as made_up:
+        scheme = "http" if visit.is_plain else "https"
+        print(
+            f"The PBX's own API is at {scheme}://{made_up.address}/openapi/v1.0/ until stopped by Ctrl-C.", flush=True
+        )
+        await send(plan, clock, tell, made_up.face)
+        ended, _ = await asyncio.wait(made_up.tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+
+
+def _visit(  # noqa: PLR0917 - the options, in their order
+    exchange: str | None,
+    client_id: str,
+    client_secret: str,
+    is_plain: bool,
+    certificate: Path | None,
+    key: Path | None,
+    truth: Path | None,
+) -> Visit | None:
+    """How applications come; None where they do not. The certificate stands beside the truth unless it is named."""
+    if exchange is None:
+        return None
+    if (certificate is None) != (key is None):
+        raise UsageError("a certificate and its key are given together", todo="give both, or neither")
+    beside = truth.parent if truth else Path()
+    return Visit(
+        address=parse_address(exchange, "--exchange"),
+        client_id=client_id,
+        client_secret=client_secret,
+        is_plain=is_plain,
+        certificate=certificate or beside / "exchange.crt",
+        key=key or beside / "exchange.key",
+    )
 
 
 def _faults(text: str, duplicates: float | None, reorder: int | None, malformed: float | None) -> Faults:

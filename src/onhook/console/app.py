@@ -7,8 +7,10 @@ from litestar.exceptions import HTTPException
 from onhook.clock import Clock
 from onhook.config import Config
 from onhook.console import (
+    apps,
     assets,
     calls,
+    deliveries,
     export,
     health,
     live,
@@ -18,7 +20,9 @@ from onhook.console import (
     problems,
     quarantine,
     records,
+    sending_pages,
     signin,
+    subscriptions,
     summary,
 )
 from onhook.console.access import NEEDS_TOKEN, let_in
@@ -30,6 +34,7 @@ from onhook.console.heads import WithHeads
 from onhook.console.places import Places
 from onhook.console.rooms import ReadAgain, Rooms
 from onhook.console.schema import openapi_config
+from onhook.console.sending import Sending
 from onhook.console.sessions import Sessions
 from onhook.console.shared import Shared
 from onhook.console.tail import Tail
@@ -43,7 +48,15 @@ BODY_BYTES_MAX = 64 * 1024
 
 
 def console_app(
-    *, store: Store, ledger: Ledger, settings: Settings, clock: Clock, config: Config, feed: Feed, read_again: ReadAgain
+    *,
+    store: Store,
+    ledger: Ledger,
+    settings: Settings,
+    clock: Clock,
+    config: Config,
+    feed: Feed,
+    read_again: ReadAgain,
+    sending: Sending,
 ) -> Litestar:
     """The console as an ASGI application. The hub tells `feed` of each new position and closes it before the server."""
     rooms = Rooms(
@@ -54,6 +67,7 @@ def console_app(
         config=config,
         feed=feed,
         read_again=read_again,
+        sending=sending,
         tail=Tail(store, feed),
         listeners=Places(live.LISTENERS_MAX),
         exports=Places(export.EXPORTS_MAX),
@@ -93,6 +107,13 @@ def _api() -> Router:
             summary.summarise,
             *export.ROUTES,
             live.listen,
+            apps.list_apps,
+            apps.read_app,
+            apps.add_app,
+            apps.remove_app,
+            apps.renew_app,
+            apps.list_blocked,
+            apps.unblock_all,
             pbxs.list_pbxs,
             pbxs.read_pbx,
             pbxs.add_pbx,
@@ -104,6 +125,8 @@ def _api() -> Router:
             quarantine.read_quarantined,
             quarantine.retry_quarantined,
             quarantine.list_tallies,
+            *subscriptions.ROUTES,
+            *deliveries.ROUTES,
         ],
     )
 
@@ -120,6 +143,7 @@ def _rest() -> Router:
             pages.odd_call_page,
             pages.attention_page,
             pages.report_page,
+            *sending_pages.ROUTES,
             signin.sign_in_by_link,
             signin.sign_in_by_form,
             signin.sign_out,

@@ -16,6 +16,7 @@ from onhook.console.access import NEEDS_TOKEN, OPEN
 from onhook.console.problems import PROBLEMS, RETRY_SECONDS, AnyRequest, Problem, answer_problem
 from onhook.console.quarantine import Tallied, tallied
 from onhook.console.rooms import Handed, Rooms
+from onhook.console.sending_metrics import families_of_sending
 
 BEHIND_REPORTS_MAX = 10_000
 """A hub that is further behind than this is catching up: what it shows is not what was kept."""
@@ -104,7 +105,8 @@ async def _families(rooms: Rooms) -> list[Metric]:
         "onhook_exports": ("Exports being made", rooms.exports.taken),
     }
     families: list[Metric] = [GaugeMetricFamily(name, text, value) for name, (text, value) in gauges.items()]
-    return [*families, _door(await tallied(rooms)), _answers(rooms.counters.answers())]
+    sending = await families_of_sending(rooms)
+    return [*families, *sending, _door(await tallied(rooms)), _answers(rooms.counters.answers())]
 
 
 def _door(tallies: Iterable[Tallied]) -> Metric:

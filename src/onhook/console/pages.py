@@ -84,7 +84,7 @@ async def first_page(  # noqa: PLR0917 - what the address may say
     asked = {name: request.query_params.get(name, "") for name in FILTER_NAMES}
     is_filtered = any(asked.values())
     is_empty = not is_filtered and not cursor and not page.data
-    return _page(
+    return page_of(
         "calls.html",
         page=page,
         totals=add_up(by_pbx),
@@ -100,7 +100,7 @@ async def first_page(  # noqa: PLR0917 - what the address may say
         pbxs=rooms.settings.pbxs(),
         intake_port=intake_port(rooms.config) if is_empty else 0,
         is_empty=is_empty,
-        **_zone_and_time(rooms, request, reader_zone, now),
+        **zone_and_time(rooms, request, reader_zone, now),
     )
 
 
@@ -128,12 +128,12 @@ async def odd_call_page(
 async def attention_page(request: AnyRequest, rooms: Handed, reader_zone: ReaderZone) -> Response[str]:
     """What could not be read, and who knocked in vain."""
     total, newest = await _quarantined(rooms, QUARANTINE_SHOWN_MAX)
-    return _page(
+    return page_of(
         "attention.html",
         quarantined=newest,
         quarantined_total=total,
         tallies=[one for one in await tallied(rooms) if one.what not in KEPT_WORDS],
-        **_zone_and_time(rooms, request, reader_zone, rooms.clock.now()),
+        **zone_and_time(rooms, request, reader_zone, rooms.clock.now()),
     )
 
 
@@ -144,24 +144,24 @@ async def report_page(request: AnyRequest, rooms: Handed, seq: Seq, reader_zone:
     if not reports:
         raise NotFound(f"the ledger has no report {seq}")
     reasons = [one.reason for one in await rooms.store.quarantine(1, seq - 1) if one.seq == seq]
-    return _page(
+    return page_of(
         "report.html",
         report=raw(reports[0]),
         reason="".join(reasons),
-        **_zone_and_time(rooms, request, reader_zone, rooms.clock.now()),
+        **zone_and_time(rooms, request, reader_zone, rooms.clock.now()),
     )
 
 
 async def _call_page(request: AnyRequest, rooms: Rooms, call: Call, zone: ZoneInfo) -> Response[str]:
     pbx = rooms.settings.pbx_of(call.sn)
     seqs = sorted({leg.seq for leg in call.legs})[:RAW_REPORTS_MAX]
-    return _page(
+    return page_of(
         "call.html",
         call=call,
         axis=draw(call, pbx.plan if pbx else NumberPlan()),
         fields=DETAIL_FIELDS,
         reports=[raw(report) for report in await rooms.ledger.get(seqs)],
-        **_zone_and_time(rooms, request, zone, rooms.clock.now()),
+        **zone_and_time(rooms, request, zone, rooms.clock.now()),
     )
 
 
@@ -180,10 +180,12 @@ async def _quarantined(rooms: Rooms, limit: int) -> tuple[int, Sequence[Quaranti
     return len(newest) if len(newest) < limit else (await rooms.store.counts())["quarantined"], newest
 
 
-def _zone_and_time(rooms: Rooms, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
+def zone_and_time(rooms: Rooms, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
+    """What every page is told of the reader's zone and of now."""
     asked = request.query_params.get("zone", "")
     return {"zone": zone, "zone_asked": asked, "now": now, "is_open": rooms.config.console_open}
 
 
-def _page(template: str, **values: Any) -> Response[str]:
+def page_of(template: str, **values: Any) -> Response[str]:
+    """The page that a template makes of these values."""
     return Response(render(template, **values), media_type="text/html")

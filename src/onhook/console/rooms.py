@@ -12,6 +12,7 @@ from onhook.console.counters import Counters
 from onhook.console.failures import Failures
 from onhook.console.feed import Feed
 from onhook.console.places import Places
+from onhook.console.sending import Sending
 from onhook.console.sessions import Sessions
 from onhook.console.shared import Shared
 from onhook.console.tail import Tail
@@ -36,6 +37,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     exports: Places
     tail: Tail
     read_again: ReadAgain
+    sending: Sending
     sessions: Sessions
     failures: Failures
     counters: Counters

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup, escape
 
 from onhook.cdr.details import folded
+from onhook.cdr.filter import FILTER_NAMES, Filter
 from onhook.cdr.identity import name_of, number_of
 from onhook.cdr.record import Record
 
@@ -22,6 +23,7 @@ FOR_TEMPLATES = (
     "count",
     "day",
     "field_of",
+    "filters_of",
     "hours",
     "local_time",
     "minutes",
@@ -123,6 +125,11 @@ def party(text: str) -> tuple[str, str]:
 def field_of(record: Record, name: str) -> object:
     """A field by its name."""
     return getattr(record, name)
+
+
+def filters_of(where: Filter) -> list[tuple[str, object]]:
+    """Those filters that are set, by name."""
+    return [(name, value) for name in FILTER_NAMES if (value := getattr(where, name)) is not None]
 
 
 def outcome(status: str) -> str:

@@ -7,9 +7,12 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
+from onhook.clock import Clock
 from onhook.delivery.figures import Figures
 from onhook.delivery.lane import Lane, Means
+from onhook.delivery.standing import Tried, try_out
 from onhook.errors import OnhookError
+from onhook.settings.settings import Settings
 from onhook.settings.subscriptions import Subscription
 from onhook.sinks.sink import Destination, Sink, Sinks
 
@@ -152,3 +155,9 @@ def open_sink(sinks: Sinks, one: Subscription, secrets: tuple[str, ...]) -> Sink
             allows_private=one.allows_private,
         )
     )
+
+
+async def try_by_name(settings: Settings, sinks: Sinks, clock: Clock, name: str) -> Tried:
+    """Send a test to the subscription of that name. Raises `NotFound`."""
+    one = settings.subscriptions.get(name)
+    return await try_out(open_sink(sinks, one, settings.subscriptions.signing_texts(one.subscription_id)), clock)

@@ -11,15 +11,21 @@ from pathlib import Path
 import msgspec
 
 from onhook.cdr.filter import Filter
+from onhook.clock import SystemClock
+from onhook.config import Config
 from onhook.errors import Unavailable, UsageError
 from onhook.hub.asterisks import reading
+from onhook.hub.dialects import all_dialects
+from onhook.hub.door import SettingsDoor
 from onhook.intake.accept import Accept
 from onhook.intake.archive import is_table_file, lines_of, rows_of_table
 from onhook.intake.door import Declared
+from onhook.ledger.sqlite import SqliteLedger
 from onhook.pbx.asterisk.files import KeptCall, Unread, calls_of_rows, row_of, rows_of_lines
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.settings.asterisks import AsteriskGap, Asterisks, Reached
 from onhook.settings.moments import microseconds
+from onhook.settings.settings import Settings
 
 VIA = "file"
 
@@ -55,6 +61,23 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     columns: tuple[str, ...] = ()
     table: str = "cdr"
+
+
+async def back_fill(
+    config: Config, settings: Settings, name: str, *, sources: Sequence[Source], stretch: Filter | None, told: Progress
+) -> Filled:
+    """Fill the gaps of the PBX with this name, beside a server that may run. Raises `OnhookError`."""
+    clock, reached = SystemClock(), settings.asterisks.of(settings.pbx(name).sn)
+    ledger = SqliteLedger(config.ledger_file)
+    try:
+        door = SettingsDoor(settings, tell_trouble=lambda error: None)
+        accept = Accept(ledger=ledger, door=door, dialects=all_dialects(), clock=clock)
+        work = Backfill(asterisks=settings.asterisks, accept=accept, reached=reached, now=clock.now())
+        filled = await work.run(sources, stretch, told)
+        await accept.close()
+        return filled
+    finally:
+        await ledger.close()
 
 
 class Backfill:

@@ -1,7 +1,7 @@
 """One process of the house: how it starts, says that it is ready, and stops.
 
 Laws: it stops when told by a signal, and by itself when whoever started it is gone: then its standard input ends.
-It says one thing on standard output, where it listens or why it does not, and nothing more.
+On standard output it says where it listens or why it does not; again when that changes; and nothing else.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
 import msgspec
@@ -27,17 +27,37 @@ Tasks = Sequence[asyncio.Task[None]]
 """What runs until the end: where one ends by itself, the process cannot go on."""
 
 
+class Whereabouts:
+    """Where something listens that may begin and end while the process runs (`HOST:PORT`, or empty)."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self._tell: Callable[[str], None] | None = None
+
+    def is_now(self, address: str) -> None:
+        """It listens there from now on, or nowhere."""
+        self.address = address
+        if self._tell is not None:
+            self._tell(address)
+
+    def tell(self, tell: Callable[[str], None]) -> None:
+        """Call this whenever it changes."""
+        self._tell = tell
+
+
 class Opened(msgspec.Struct, frozen=True):
     """A part of the house, open: where it listens (`HOST:PORT`, or empty), and what runs in it."""
 
     address: str
     tasks: Tasks = ()
+    exchange: Whereabouts | None = None
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """The one line on standard output."""
+    """A line on standard output. `exchange` is where that listens, which only the hub says."""
 
     address: str = ""
+    exchange: str = ""
     error: str = ""
     exit_code: int = 0
     is_permanent: bool = False
@@ -90,7 +110,7 @@ async def _stay(open_part: Open, config: Config, clock: Clock, *, is_watched: bo
         _stop_when_alone(loop, told)
     async with open_part(config, clock) as opened:
         if is_watched:
-            _say(Said(address=opened.address))
+            _say_where(opened)
         else:
             logging.getLogger("onhook").info("listening", extra={"address": opened.address})
         await _told_or_failed(told, opened.tasks)
@@ -121,16 +141,29 @@ def _stop_when_alone(loop: asyncio.AbstractEventLoop, told: asyncio.Event) -> No
     loop.add_reader(STDIN, look)
 
 
-def _say(said: Said) -> None:
-    try:
-        os.write(STDOUT, msgspec.json.encode(said) + b"\n")
-    except BrokenPipeError:
-        # Whoever wanted to know is gone; the end of standard input says so too, and stops us.
+def _say_where(opened: Opened) -> None:
+    """Say where we listen, and again whenever the exchange begins or ends to."""
+    ears = os.dup(STDOUT)
+    if opened.exchange is None:
+        _say(Said(address=opened.address))
+        os.close(ears)
         return
-    # Nobody reads on: what a library prints must not fill the pipe and make us wait.
+    _say(Said(address=opened.address, exchange=opened.exchange.address))
+    opened.exchange.tell(lambda exchange: _write(ears, Said(address=opened.address, exchange=exchange)))
+
+
+def _say(said: Said) -> None:
+    _write(STDOUT, said)
+    # What a library prints must not be taken for ours, nor fill the pipe and make us wait.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, STDOUT)
     os.close(nowhere)
+
+
+def _write(descriptor: int, said: Said) -> None:
+    # Whoever wanted to know may be gone; the end of standard input says so too, and stops us.
+    with suppress(BrokenPipeError):
+        os.write(descriptor, msgspec.json.encode(said) + b"\n")
 
 
 def _failed(start: Start, said: Said) -> int:

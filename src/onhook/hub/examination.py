@@ -114,7 +114,8 @@ def _rights(config: Config) -> Iterator[Finding]:
 
 
 def _secret_files(config: Config) -> tuple[Path, ...]:
-    return config.ledger_file, config.settings_file, config.store_file, config.admin_token_file
+    own = config.ledger_file, config.settings_file, config.store_file, config.admin_token_file
+    return *own, config.certificate_key_file
 
 
 def _disk(path: Path) -> Finding:
@@ -156,16 +157,44 @@ def _processes(config: Config) -> Iterator[Finding]:
     if not is_running(config):
         yield Finding("look", "no server runs here", "onhook serve")
         yield from (_port(name, at) for name, at in (("intake", config.intake), ("console", config.console)))
+        yield from _exchange_to_be(config)
         return
     running = read_running(config)
     yield _part("intake", running.intake if running else None)
     yield _part("hub", running.hub if running else None)
+    if _has_apps(config):
+        yield _exchange(running.exchange if running else None)
 
 
 def _part(name: str, part: Part | None) -> Finding:
     if part is None:
         return Finding("wrong", f"the {name} does not run", "the log of `onhook serve` says why")
     return Finding("right", f"the {name} runs as process {part.pid} on {part.address}")
+
+
+def _exchange_to_be(config: Config) -> Iterator[Finding]:
+    if _has_apps(config):
+        yield _port("exchange", config.exchange)
+
+
+def _exchange(part: Part | None) -> Finding:
+    if part is None:
+        return Finding("wrong", "applications have credentials, and the exchange does not run", "the log says why")
+    return Finding("right", f"applications find the exchange on {part.address}")
+
+
+def _has_apps(config: Config) -> bool:
+    """Whether any application has credentials; damaged settings were told already."""
+    if not config.settings_file.exists():
+        return False
+    try:
+        settings = Settings(config.settings_file)
+    except OnhookError:
+        return False
+    try:
+        return bool(settings.apps.all())
+    finally:
+        settings.close()
 
 
 def _port(name: str, address: Address) -> Finding:

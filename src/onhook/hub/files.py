@@ -5,10 +5,12 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
+from onhook.clock import SystemClock
 from onhook.config import Config
 from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
+from onhook.hub.rereading import Rereading
 from onhook.hub.running import check_rights, nothing_kept
 from onhook.hub.storing import store_at
 from onhook.ledger.ledger import Ledger
@@ -24,7 +26,7 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     ledger: Ledger
     store: Store
-    projector: Projector
+    rereading: Rereading
 
 
 @asynccontextmanager
@@ -42,9 +44,21 @@ async def open_files(config: Config) -> AsyncIterator[Files]:
             facts_of = SettingsFacts(settings)
             projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=facts_of)
             await projector.catch_up()
-            yield Files(settings=settings, ledger=ledger, store=store, projector=projector)
+            rereading = Rereading(projector, settings, SystemClock())
+            yield Files(settings=settings, ledger=ledger, store=store, rereading=rereading)
         finally:
             await store.close()
     finally:
         await ledger.close()
         settings.close()
+
+
+async def last_number(config: Config) -> int:
+    """The number of the last report that was kept; 0 where none was."""
+    if not config.ledger_file.exists():
+        return 0
+    ledger = SqliteLedger(config.ledger_file)
+    try:
+        return await ledger.last()
+    finally:
+        await ledger.close()

@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 
@@ -12,7 +13,8 @@ from onhook.clock import Clock
 from onhook.config import Address, Config
 from onhook.console.app import console_app
 from onhook.console.feed import Feed
-from onhook.delivery.courier import Courier
+from onhook.console.sending import Sending
+from onhook.delivery.courier import Courier, try_by_name
 from onhook.delivery.lane import Means
 from onhook.delivery.reading import Reading
 from onhook.errors import OnhookError
@@ -20,10 +22,13 @@ from onhook.hub.asterisks import AsteriskBook
 from onhook.hub.child import Opened, run_child
 from onhook.hub.dialects import all_dialects
 from onhook.hub.door import SettingsDoor
+from onhook.hub.exchange import ExchangeKeeper
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
+from onhook.hub.rereading import Rereading
 from onhook.hub.serving import serving
 from onhook.hub.sinks import all_sinks
+from onhook.hub.store_calls import StoreCalls
 from onhook.hub.storing import store_at
 from onhook.intake.accept import Accept
 from onhook.intake.outgoing import Outgoing
@@ -36,6 +41,8 @@ from onhook.settings.settings import Settings
 async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     """The hub, at work. Raises `OnhookError` where it cannot."""
     settings = Settings(config.settings_file)
+    # What a hub that died was about to read late.
+    settings.subscriptions.let_go()
     ledger = SqliteLedger(config.ledger_file)
     adopt_rebuilt(config)
     store = await store_at(config.store_file)
@@ -69,24 +76,32 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         clock=clock,
         config=config,
         feed=feed,
-        read_again=projector.retry,
+        read_again=Rereading(projector, settings, clock).read_again,
+        sending=Sending(
+            try_out=partial(try_by_name, settings, all_sinks(config), clock), figures=lambda: courier.figures
+        ),
     )
     try:
         async with serving(app, config.console) as served:
             projecting = asyncio.create_task(projector.run(feed.announce), name="projector")
             carrying = asyncio.create_task(courier.run(), name="courier")
             hearing = asyncio.create_task(outgoing.run(), name="outgoing")
+            exchange = ExchangeKeeper(config, settings, StoreCalls(store, feed, settings, config), clock)
+            await exchange.begin()
+            keeping = asyncio.create_task(exchange.keep(), name="exchange")
+            address = str(Address(config.console.host, served.port))
             try:
-                tasks = (projecting, carrying, hearing, served.task)
-                yield Opened(str(Address(config.console.host, served.port)), tasks)
+                yield Opened(address, (projecting, carrying, hearing, keeping, served.task), exchange.whereabouts)
             finally:
                 feed.close()
                 hearing.cancel()
                 await asyncio.wait([hearing])
                 await accept.close()
+                keeping.cancel()
                 projecting.cancel()
                 carrying.cancel()
-                await asyncio.wait([projecting, carrying])
+                await asyncio.wait([keeping, projecting, carrying])
+                await exchange.close()
     finally:
         sending.close()
         await store.close()

@@ -37,6 +37,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     intake: Part | None = None
     hub: Part | None = None
     demo: Part | None = None
+    exchange: Part | None = None
+    """The hub's way for applications; not there while no application has credentials."""
 
 
 def prepare_directory(config: Config) -> None:

@@ -53,6 +53,8 @@ class Watched:
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
+        self._hearing: asyncio.Task[None] | None = None
+        self._exchange = ""
         self._log = logging.getLogger("serve")
 
     async def start(self, config: Config) -> str:
@@ -84,6 +86,12 @@ class Watched:
         self._keeping = asyncio.create_task(self._keep(_at(config, self.name, said.address)))
         return said.address
 
+    def _tell(self, child: asyncio.subprocess.Process, said: Said) -> None:
+        self._told(self.name, Part(pid=child.pid, address=said.address))
+        if said.exchange or self._exchange:
+            self._told("exchange", Part(pid=child.pid, address=said.exchange) if said.exchange else None)
+        self._exchange = said.exchange
+
     def restart(self) -> None:
         """Stop it so that it is started again at once."""
         self._wake.set()
@@ -105,7 +113,8 @@ class Watched:
             loop = asyncio.get_running_loop()
             began = loop.time()
             code = await self._child.wait()
-            self._told(self.name, None)
+            config = _at(config, "exchange", self._exchange)
+            self._tell_gone()
             if self._stopping.is_set():
                 return
             pause = AGAIN_SECONDS_FIRST if loop.time() - began > STEADY_SECONDS else min(2 * pause, AGAIN_SECONDS_MAX)
@@ -145,8 +154,23 @@ class Watched:
             self._child.kill()
             return Said(error=f"{self.name} was not ready after {READY_SECONDS_MAX:.0f} seconds", exit_code=1)
         if not said.error:
-            self._told(self.name, Part(pid=self._child.pid, address=said.address))
+            self._tell(self._child, said)
+            self._hearing = asyncio.create_task(self._hear_on(self._child))
         return said
+
+    async def _hear_on(self, child: asyncio.subprocess.Process) -> None:
+        """What it says later: where the exchange listens now."""
+        assert child.stdout is not None
+        while line := await child.stdout.readline():
+            self._tell(child, msgspec.json.decode(line, type=Said))
+
+    def _tell_gone(self) -> None:
+        if self._hearing is not None:
+            self._hearing.cancel()
+        self._told(self.name, None)
+        if self._exchange:
+            self._told("exchange", None)
+        self._exchange = ""
 
     async def _hear(self, child: asyncio.subprocess.Process) -> Said:
         assert child.stdout is not None
@@ -235,7 +259,7 @@ class _House:
 
 def _at(config: Config, name: str, address: str) -> Config:
     """The configuration with the port that a process was given: one that is started again must be found again."""
-    field = {"intake": "intake", "hub": "console"}.get(name)
+    field = {"intake": "intake", "hub": "console", "exchange": "exchange"}.get(name)
     if field is None or not address:
         return config
     return msgspec.structs.replace(config, **{field: parse_address(address, field)})

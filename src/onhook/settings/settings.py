@@ -1,4 +1,5 @@
-"""All that people set, in one object: PBXs with their secrets and number plans, access tokens, subscriptions.
+"""All that people set, in one object: PBXs with their secrets and number plans, access tokens, subscriptions,
+applications.
 
 Several processes may have it open; what one writes, the others read at once.
 """
@@ -12,6 +13,7 @@ import msgspec
 
 from onhook.cdr.plan import NumberPlan
 from onhook.errors import NotFound, UsageError
+from onhook.settings.apps import Apps
 from onhook.settings.asterisks import Asterisks
 from onhook.settings.database import Database
 from onhook.settings.deliveries import Deliveries
@@ -58,6 +60,7 @@ class Settings:
         self.subscriptions = Subscriptions(self._database)
         self.deliveries = Deliveries(self._database)
         self.asterisks = Asterisks(self._database)
+        self.apps = Apps(self._database)
 
     # -- PBXs
 

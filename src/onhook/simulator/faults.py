@@ -1,6 +1,7 @@
 """What goes wrong between a PBX and its receiver, made on purpose: pure, and the same for the same seed.
 
-`late=0.1,doubled=0.2` reads: one report in ten comes after many later ones, one in five comes twice.
+`late=0.1,doubled=0.2` reads: one report in ten comes after many later ones, one in five comes twice. What befalls
+reports befalls webhooks and sockets alike, and never what the PBX's API answers; that has faults of its own.
 """
 
 import heapq
@@ -25,11 +26,30 @@ WRONG_CLOCK_SECONDS_MAX: Final = 366 * 86_400
 """A clock that was never set is years off, but the ids keep ten digits only within sensible years."""
 
 
+SILENT_EVENTS_MAX: Final = 20
+"""A socket falls silent after at most so many events: soon enough to be noticed in a test."""
+
+SLOW_SECONDS_MAX: Final = 600
+TOKEN_SECONDS_MAX: Final = 1_800
+CHANGES_MAX: Final = 1_000_000
+
+DISPLAYS: Final = (
+    *(("YYYY/MM/DD", "24"), ("DD/MM/YYYY", "12"), ("MM/DD/YYYY", "24")),
+    *(("YYYY/MM/DD", "12"), ("DD/MM/YYYY", "24"), ("MM/DD/YYYY", "12")),
+)
+"""The order in which a display format changes: each differs from the one before in the order of day and month."""
+
+
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """How much of what goes wrong; the default is nothing.
 
     `late`, `doubled`, `lost` and `malformed` are shares of the reports, 0 to 1. `reordered` is how many others a
     report may be overtaken by. `wrong_clock` is how many seconds the PBX's clock is ahead (negative: behind).
+
+    Of the PBX's API: shares of the sockets that fall silent, of good logins that fail, of answers that are cut off in
+    the middle, that refuse Unix seconds or the display format, that find nothing for Unix seconds. `slow_answer` is how
+    many seconds an answer may take, `expired_token` after how many a token ends though half an hour was promised (0:
+    then), `changing_display` after how many answers the display format changes (0: never).
     """
 
     late: float = 0
@@ -38,6 +58,15 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     malformed: float = 0
     reordered: int = 0
     wrong_clock: int = 0
+    silent_socket: float = 0
+    failing_login: float = 0
+    garbage_answer: float = 0
+    refused_seconds: float = 0
+    refused_display: float = 0
+    zero_rows: float = 0
+    slow_answer: int = 0
+    expired_token: int = 0
+    changing_display: int = 0
 
     def __post_init__(self) -> None:
         """Raises `UsageError` for a share or a number that cannot be."""
@@ -46,11 +75,22 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
                 raise UsageError(f"{name} cannot be {getattr(self, name)}", todo="write a share from 0 to 1")
         if not 0 <= self.reordered <= REORDERED_MAX:
             raise UsageError(f"reordered cannot be {self.reordered}", todo=f"write 0 to {REORDERED_MAX:,}")
+        for name, most in _WHOLE.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise UsageError(f"{name} cannot be {getattr(self, name)}", todo=f"write 0 to {most:,}")
         if abs(self.wrong_clock) > WRONG_CLOCK_SECONDS_MAX:
             raise UsageError(f"wrong_clock cannot be {self.wrong_clock}", todo="write seconds, at most a year")
 
 
-_SHARES: Final = ("late", "doubled", "lost", "malformed")
+_SHARES: Final = (
+    *("late", "doubled", "lost", "malformed", "silent_socket", "failing_login", "garbage_answer", "refused_seconds"),
+    *("refused_display", "zero_rows"),
+)
+_WHOLE: Final = {
+    "slow_answer": SLOW_SECONDS_MAX,
+    "expired_token": TOKEN_SECONDS_MAX,
+    "changing_display": CHANGES_MAX,
+}
 
 
 class Sending(msgspec.Struct, frozen=True):
@@ -121,6 +161,55 @@ class Mischief:
         while self._held and self._held[0][0] <= self._position:
             due.append(heapq.heappop(self._held)[2])
         return due
+
+
+class FaceAnswer(msgspec.Struct, frozen=True):
+    """What befalls one answer of the PBX's API. `refused_forms` are among `seconds` and `display`; `display` is another
+    order of the date and hours of the clock, or None."""
+
+    delay_seconds: float = 0
+    is_garbage: bool = False
+    refused_forms: frozenset[str] = frozenset()
+    finds_nothing: bool = False
+    display: tuple[str, str] | None = None
+
+
+class FaceMischief:
+    """Lets faults befall what the PBX's API answers; asked once for each thing that could go wrong."""
+
+    def __init__(self, faults: Faults, seed: int) -> None:
+        self._faults = faults
+        self._rng = Random(f"{seed}/face")
+        self._answers = 0
+
+    def token_seconds(self) -> float | None:
+        """How long a new token really counts; None is as long as was promised."""
+        return self._faults.expired_token or None
+
+    def fails_login(self) -> bool:
+        """Whether a good login fails."""
+        return self._happens(self._faults.failing_login)
+
+    def silent_after(self) -> int | None:
+        """After how many events a new socket falls silent; None is never."""
+        return self._rng.randint(0, SILENT_EVENTS_MAX) if self._happens(self._faults.silent_socket) else None
+
+    def answer(self) -> FaceAnswer:
+        """What befalls the next answer."""
+        faults = self._faults
+        change = self._answers // faults.changing_display if faults.changing_display else None
+        self._answers += 1
+        refused = {"seconds": faults.refused_seconds, "display": faults.refused_display}
+        return FaceAnswer(
+            delay_seconds=self._rng.uniform(0, faults.slow_answer) if faults.slow_answer else 0,
+            is_garbage=self._happens(faults.garbage_answer),
+            refused_forms=frozenset(form for form, share in refused.items() if self._happens(share)),
+            finds_nothing=self._happens(faults.zero_rows),
+            display=None if change is None else DISPLAYS[change % len(DISPLAYS)],
+        )
+
+    def _happens(self, share: float) -> bool:
+        return share > 0 and self._rng.random() < share
 
 
 def garbled(body: bytes, rng: Random) -> bytes:

@@ -33,10 +33,11 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
     `rate` is reports per second, None is as fast as the receiver answers. `count` is how many reports to make, the
     last call cut short there; None is no end. With `start` (aware) the calls are history from that moment on, until now
     if there is no `count`; without it each call ends when it is sent, after `history_calls` of the past.
+    An empty `url` posts nothing: then somebody else is told, see `simulator.face`.
     An empty `secret` sends without a signature. `tries`, `timeout_seconds` and `pause_seconds` are how a PBX retries.
     """
 
-    url: str
+    url: str = ""
     sn: str
     secret: str = ""
     profile: str = "p-2026"
@@ -60,7 +61,7 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raises `UsageError` for what cannot be meant so."""
-        if not _is_webhook(self.url):
+        if self.url and not _is_webhook(self.url):
             raise UsageError(f"{self.url!r} is not a webhook's URL", todo="write one such as http://127.0.0.1:30012/")
         if not self.sn:
             raise UsageError("a PBX needs a serial number", todo="give the one that the receiver knows")

@@ -1,6 +1,7 @@
 """Posts the office's reports as a PBX does: signed, a new connection for each, tried again when not answered well.
 
-The shell of the room: it paces, posts and counts. What is sent is decided by `office` and `faults`.
+The shell of the room: it paces, posts and counts, and tells the PBX's other face. What is sent is decided by `office`
+and `faults`.
 """
 
 import asyncio
@@ -15,10 +16,12 @@ import aiohttp
 
 from onhook.cdr.details import CallDetails
 from onhook.clock import Clock
+from onhook.errors import UsageError
 from onhook.pbx.dialect import Dialect
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.signing import SIGNATURE_HEADER, sign
 from onhook.simulator.books import NO_ANSWER, Books
+from onhook.simulator.face import Face
 from onhook.simulator.faults import Mischief, Sending, garbled
 from onhook.simulator.plan import SimulationPlan, SimulationResult, office_of
 
@@ -31,17 +34,21 @@ _Stream = tuple[Iterator[list[CallDetails]], float | None]
 """Calls, and how many of their reports a second; None is at once."""
 
 
-async def simulate(plan: SimulationPlan, clock: Clock, progress: Progress | None = None) -> SimulationResult:
+async def simulate(
+    plan: SimulationPlan, clock: Clock, progress: Progress | None = None, face: Face | None = None
+) -> SimulationResult:
     """Send what the plan asks for, and tell what came of it. `progress` hears it meanwhile, and last when it ends.
 
-    Without a `count` it goes on until it is cancelled; then `progress` has the result. Raises `UsageError` for a plan
-    that cannot be meant so, before anything is sent.
+    With a `face` that is told too, and posting may be left out. Without a `count` it goes on until it is cancelled;
+    then `progress` has the result. Raises `UsageError` for a plan that cannot be meant so, before anything is sent.
     """
+    if not plan.url and face is None:
+        raise UsageError("nobody is told of the calls", todo="name a receiver with --to, or an address with --exchange")
     streams = _streams(plan, clock)
     with Books(plan) as books:
         try:
             async with _session(plan) as session:
-                await _send_all(plan, streams, books, _Line(plan, session, books, progress))
+                await _send_all(plan, streams, books, _Line(plan, session, books, progress, face), face)
         finally:
             if progress:
                 progress(books.result())
@@ -52,14 +59,26 @@ class _Line:
     """The way from the PBX to the receiver."""
 
     def __init__(
-        self, plan: SimulationPlan, session: aiohttp.ClientSession, books: Books, progress: Progress | None
+        self,
+        plan: SimulationPlan,
+        session: aiohttp.ClientSession,
+        books: Books,
+        progress: Progress | None,
+        face: Face | None,
     ) -> None:
         self._plan = plan
         self._session = session
         self._books = books
         self._progress = progress
+        self._face = face
         self._dialect: Dialect = Yeastar()
         self._told_at = time.monotonic()
+
+    def tell_face(self, sending: Sending) -> None:
+        """Tell the PBX's other face, which never keeps us waiting."""
+        if self._face is not None:
+            self._face.sent(sending.details, self._body(sending) if "malformed" in sending.faults else b"")
+            self._tell()
 
     async def send(self, sending: Sending) -> None:
         """Post one report until it is acknowledged or all tries are used up."""
@@ -113,16 +132,19 @@ class _Pace:
         await asyncio.sleep(max(0.0, self._due - time.monotonic()))
 
 
-async def _send_all(plan: SimulationPlan, streams: list[_Stream], books: Books, line: _Line) -> None:
+async def _send_all(plan: SimulationPlan, streams: list[_Stream], books: Books, line: _Line, face: Face | None) -> None:
     """Reports wait in a short queue for a connection, so that memory stays bounded however slow the receiver is."""
     queue: asyncio.Queue[Sending | None] = asyncio.Queue(plan.connections)
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(plan.connections):
                 group.create_task(_work(queue, line))
-            async for sending in _sendings(plan, streams):
+            async for sending in _sendings(plan, streams, face):
                 books.made(sending)
-                if "lost" not in sending.faults:
+                if "lost" in sending.faults:
+                    continue
+                line.tell_face(sending)
+                if plan.url:
                     await queue.put(sending)
             for _ in range(plan.connections):
                 await queue.put(None)
@@ -136,7 +158,7 @@ async def _work(queue: asyncio.Queue[Sending | None], line: _Line) -> None:
         await line.send(sending)
 
 
-async def _sendings(plan: SimulationPlan, streams: list[_Stream]) -> AsyncIterator[Sending]:
+async def _sendings(plan: SimulationPlan, streams: list[_Stream], face: Face | None) -> AsyncIterator[Sending]:
     """All reports at their time, after the faults befell them."""
     mischief = Mischief(plan.faults, plan.seed)
     left = plan.count if plan.count is not None else sys.maxsize
@@ -148,8 +170,11 @@ async def _sendings(plan: SimulationPlan, streams: list[_Stream]) -> AsyncIterat
             legs = next(calls, [])[:left]
             if not legs:
                 break
-            for sending in (sending for details in legs for sending in mischief.pass_on(details)):
-                yield sending
+            for details in legs:
+                if face is not None:
+                    face.made(details)
+                for sending in mischief.pass_on(details):
+                    yield sending
             before = len(legs)
             left -= before
     for sending in mischief.rest():

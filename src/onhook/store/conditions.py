@@ -19,7 +19,8 @@ _LEG_FILTERS = {
 }
 """What a call answers by any of its legs."""
 
-_ITS_LEG = "legs.call_key = calls.call_key AND legs.sn = calls.sn AND legs.call_id = calls.call_id"
+ITS_LEG = "legs.call_key = calls.call_key AND legs.sn = calls.sn AND legs.call_id = calls.call_id"
+"""For a question about the legs of a call."""
 
 _ROW_FILTERS = {
     "since": "started_at >= $since",
@@ -58,7 +59,7 @@ def for_calls(where: Filter, since: int | None = None, until: int | None = None)
     narrow = "".join(f" AND {test}" for test in (*stretch, *_corner(where)))
     rows = {**_ROW_FILTERS, **_word_filters(asked)}
     tests = [
-        f"EXISTS (SELECT 1 FROM legs WHERE {_ITS_LEG} AND {_LEG_FILTERS[name]}{narrow})"
+        f"EXISTS (SELECT 1 FROM legs WHERE {ITS_LEG} AND {_LEG_FILTERS[name]}{narrow})"
         if name in _LEG_FILTERS
         else rows[name]
         for name in asked

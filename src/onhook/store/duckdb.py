@@ -8,10 +8,22 @@ from typing import Any
 
 from onhook.cdr.filter import Filter
 from onhook.cdr.record import Call, Record
-from onhook.store import exports, pages, summaries, writing
+from onhook.store import exports, listings, pages, summaries, writing
 from onhook.store.database import Database
 from onhook.store.rows import quarantined_from
-from onhook.store.store import Batch, CallKey, CallPage, ExportFormat, Extent, Quarantined, RecordPage
+from onhook.store.store import (
+    Batch,
+    CallKey,
+    CallListing,
+    CallPage,
+    CallsListed,
+    ExportFormat,
+    Extent,
+    Quarantined,
+    RecordListing,
+    RecordPage,
+    RecordsListed,
+)
 
 
 async def open_store(path: Path) -> "DuckDbStore":
@@ -47,6 +59,15 @@ class DuckDbStore:
 
     async def call(self, sn: str, call_id: str) -> Call | None:
         return await self._database.read(lambda connection: pages.call(connection, sn, call_id))
+
+    async def listed_records(self, asked: RecordListing) -> RecordsListed:
+        return await self._database.read(lambda connection: listings.listed_records(connection, asked))
+
+    async def listed_calls(self, asked: CallListing) -> CallsListed:
+        return await self._database.read(lambda connection: listings.listed_calls(connection, asked))
+
+    async def call_with_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
+        return await self._database.read(lambda connection: listings.call_with_uid(connection, uid, sns))
 
     async def calls_of(self, keys: Sequence[CallKey]) -> list[Call]:
         return await self._database.read(lambda connection: pages.calls_of(connection, keys))

@@ -59,7 +59,7 @@ def calls(connection: duckdb.DuckDBPyConnection, where: Filter, limit: int, curs
     found = _found(connection, "calls", within, limit, _stretches(connection, "calls", where, cursor))
     selection = f"SELECT {', '.join(CALLS)}, {_CALL_NAME} AS name FROM calls"
     rows = _read(connection, selection, "name", found, limit)
-    page = _whole(connection, [dict(zip(CALLS, row[:-1], strict=True)) for row in rows[:limit]])
+    page = whole(connection, [dict(zip(CALLS, row[:-1], strict=True)) for row in rows[:limit]])
     is_last = len(rows) <= limit
     return CallPage(
         page, None if is_last else written(Cursor("calls", seconds(page[-1].started_at), rows[limit - 1][-1]))
@@ -72,12 +72,20 @@ def call(connection: duckdb.DuckDBPyConnection, sn: str, call_id: str) -> Call |
         f"SELECT {', '.join(CALLS)} FROM calls WHERE call_key = {call_key(call_id)} AND call_id = ? AND sn = ?",
         [call_id, sn],
     ).fetchall()
-    return _whole(connection, [dict(zip(CALLS, rows[0], strict=True))])[0] if rows else None
+    return whole(connection, [dict(zip(CALLS, rows[0], strict=True))])[0] if rows else None
 
 
 def legs(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> list[Record]:
     """All legs of these calls, those of one call in their order."""
     return _legs(connection, [key for corner in corners(keys) for key in stored(connection, corner)])
+
+
+def whole(connection: duckdb.DuckDBPyConnection, rows: Sequence[dict[str, object]]) -> list[Call]:
+    """Calls from their rows of `calls`, by name, each with its legs."""
+    by_call: dict[CallKey, list[Record]] = {}
+    for leg in _legs(connection, [(str(row["sn"]), str(row["call_id"])) for row in rows]):
+        by_call.setdefault((leg.sn, leg.call_id), []).append(leg)
+    return [call_from(row, by_call[str(row["sn"]), str(row["call_id"])]) for row in rows]
 
 
 def _legs(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> list[Record]:
@@ -105,7 +113,7 @@ def calls_of(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> 
             corner.values,
         ).fetchall()
     ]
-    return _whole(connection, [dict(zip(CALLS, row, strict=True)) for row in rows])
+    return whole(connection, [dict(zip(CALLS, row, strict=True)) for row in rows])
 
 
 def records_after(connection: duckdb.DuckDBPyConnection, seq: int, limit: int) -> list[Record]:
@@ -221,11 +229,3 @@ def _stretches(
 def _ends(where: Filter, cursor: Cursor | None) -> list[int]:
     until = 1 << 40 if where.until is None else seconds(where.until) + 1
     return [until, 1 << 40 if cursor is None else cursor.started_at + 1]
-
-
-def _whole(connection: duckdb.DuckDBPyConnection, rows: Sequence[dict[str, object]]) -> list[Call]:
-    """Calls from their rows, each with its legs."""
-    by_call: dict[CallKey, list[Record]] = {}
-    for leg in _legs(connection, [(str(row["sn"]), str(row["call_id"])) for row in rows]):
-        by_call.setdefault((leg.sn, leg.call_id), []).append(leg)
-    return [call_from(row, by_call[str(row["sn"]), str(row["call_id"])]) for row in rows]

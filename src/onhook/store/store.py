@@ -66,6 +66,68 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
     first_received_at: datetime | None
 
 
+LISTED_MAX = 10_000
+"""Rows on one page by number at most: what the web API of a PBX gives (PROTOCOL.md 7.2)."""
+
+RECORD_ORDERS = (
+    "started_at", "seq", "uid", "call_duration", "ring_duration", "talk_duration", "status", "type", "src_trunk_name",
+    "dst_trunk_name", "did_number",
+)  # fmt: skip
+"""By what records can be listed."""
+
+CALL_ORDERS = ("started_at", "status", "type", "call_duration", "wait_duration", "talk_duration")
+"""By what calls can be listed."""
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """A page by number: rows that match, in an order, so many from so many on. Equals are in order of their start.
+
+    `sns` are the PBXs that are meant, none named is all. `local_since` (included) and `local_until` are seconds since
+    1970 as the wall clock of each record's own PBX shows them.
+    """
+
+    where: Filter = Filter()
+    sns: tuple[str, ...] = ()
+    local_since: int | None = None
+    local_until: int | None = None
+    order_by: str = "started_at"
+    is_descending: bool = False
+    offset: int = 0
+    limit: int = LISTED_MAX
+
+
+class RecordListing(Listing, frozen=True, kw_only=True):
+    """A page of records; `dids` are pairs of a DID's number or name and its trunk, or an empty text for any trunk;
+    `ids` are the first 16 digits of `record_id`."""
+
+    pin_code: str | None = None
+    dids: tuple[tuple[str, str], ...] = ()
+    has_recording: bool = False
+    recording: str | None = None
+    ids: tuple[str, ...] = ()
+
+
+class CallListing(Listing, frozen=True, kw_only=True):
+    """A page of calls; `queues` are numbers of which at least one leg went to one. Wall clocks are that of the first
+    leg."""
+
+    queues: tuple[str, ...] = ()
+
+
+class RecordsListed(msgspec.Struct, frozen=True):
+    """How many there are in all, and those on the page."""
+
+    total: int
+    data: Sequence[Record]
+
+
+class CallsListed(msgspec.Struct, frozen=True):
+    """How many there are in all, and those on the page, whole."""
+
+    total: int
+    data: Sequence[Call]
+
+
 SUMMARY_BY = (
     "hour", "day", "week", "month", "hour_of_day", "weekday",
     "status", "type", "pbx", "answered_by", "call_from", "call_to", "did_number", "trunk",
@@ -105,6 +167,18 @@ class Store(Protocol):
 
     async def call(self, sn: str, call_id: str) -> Call | None:
         """One call with its legs in order."""
+        ...
+
+    async def listed_records(self, asked: RecordListing) -> RecordsListed:
+        """A page of records by number, and the total. Raises `UsageError` for an order or a page that cannot be."""
+        ...
+
+    async def listed_calls(self, asked: CallListing) -> CallsListed:
+        """A page of calls by number, and the total; as `listed_records`."""
+        ...
+
+    async def call_with_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
+        """The call with this `uid`, the latest if there are several; of these PBXs where some are named."""
         ...
 
     async def calls_of(self, keys: Sequence[CallKey]) -> list[Call]:

@@ -1,0 +1,150 @@
+"""`onhook app`: which applications may speak to the exchange, the PBX's own API; it counts at once."""
+
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+
+from onhook.cli.formats import UNKNOWN, show_table
+from onhook.cli.options import DataOption
+from onhook.cli.settings import open_settings
+from onhook.clock import SystemClock
+from onhook.errors import NotFound
+from onhook.settings.apps import App
+from onhook.settings.manners import parse_manner
+
+app = typer.Typer(
+    add_completion=False, help="Say which applications may use the PBX's own API.", epilog="Example: onhook app list"
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or client id of the application.")]
+FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="How to show it.")]
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """Credentials as `--format json` shows them."""
+
+    name: str
+    client_id: str
+    client_secret: str
+
+
+@app.command("add", epilog="Example: onhook app add crm --pbx Office --format json")
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
+    *,
+    pbx: Annotated[
+        list[str] | None,
+        typer.Option("--pbx", metavar="NAME", help="A PBX that it sees; may be repeated.", show_default="all"),
+    ] = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option("--address", metavar="NETWORK", help="Where it comes from; may be repeated.", show_default="any"),
+    ] = None,
+    date_format: Annotated[
+        str | None,
+        typer.Option("--date-format", help="How its PBX displays dates.", show_default="YYYY/MM/DD"),
+    ] = None,
+    time_format: Annotated[
+        str | None, typer.Option("--time-format", help="Hours of its PBX's clock: 24 or 12.", show_default="24")
+    ] = None,
+    time_forms: Annotated[
+        str | None,
+        typer.Option(
+            "--time-forms",
+            help="Forms of time taken: seconds, display, no-rows-for-seconds.",
+            show_default="seconds,display",
+        ),
+    ] = None,
+    versions: Annotated[
+        str | None, typer.Option("--versions", help="Versions of the API.", show_default="v1.0,v2.0")
+    ] = None,
+    firmware: Annotated[
+        str | None, typer.Option("--firmware", help="What its PBX says it is.", show_default="37.23.0.123")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="And its model.", show_default="P570")] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="The generation of event on its sockets.", show_default="p-2026")
+    ] = None,
+    form: FormatOption = "text",
+    data: DataOption = None,
+) -> None:
+    """Give an application credentials and show them: this once, for of the secret only a hash is kept."""
+    manner = parse_manner(
+        date_format=date_format,
+        time_format=time_format,
+        time_forms=time_forms,
+        versions=versions,
+        firmware=firmware,
+        model=model,
+        profile=profile,
+    )
+    with open_settings(data, makes=True) as settings:
+        added, client_secret = settings.apps.add(
+            name,
+            at=SystemClock().microseconds(),
+            pbxs=[settings.pbx(one).sn for one in pbx or ()],
+            networks=address or (),
+            manner=manner,
+        )
+    _show(added, client_secret, form)
+
+
+@app.command("list", epilog="Example: onhook app list")
+def list_apps(data: DataOption = None) -> None:
+    """Show the applications, without their secrets."""
+    with open_settings(data) as settings:
+        names = {pbx.sn: pbx.name for pbx in settings.pbxs()}
+        rows = [
+            [
+                one.name,
+                one.client_id,
+                ", ".join(names.get(sn, sn) for sn in one.pbxs) or "all",
+                ", ".join(one.networks) or "any",
+                f"{one.created_at:%Y-%m-%d}",
+                UNKNOWN if one.last_used is None else f"{one.last_used:%Y-%m-%d %H:%M} UTC",
+            ]
+            for one in settings.apps.all()
+        ]
+    show_table(rows, ("name", "client id", "pbxs", "addresses", "since", "last used"))
+
+
+@app.command("renew", epilog="Example: onhook app renew crm --format json")
+def renew(name: Name, *, form: FormatOption = "text", data: DataOption = None) -> None:
+    """Give an application a new secret and show it, this once; the old one and its tokens count no more."""
+    with open_settings(data) as settings:
+        renewed, client_secret = settings.apps.renew(name)
+    _show(renewed, client_secret, form)
+
+
+@app.command("remove", epilog="Example: onhook app remove crm")
+def remove(name: Name, data: DataOption = None) -> None:
+    """Let an application in no more: its credentials, tokens and sockets end."""
+    with open_settings(data) as settings:
+        removed = settings.apps.remove(name)
+    print(f"{removed.name} may come no more.")
+
+
+@app.command("unblock", epilog="Example: onhook app unblock 192.0.2.7")
+def unblock(
+    address: Annotated[
+        str | None,
+        typer.Argument(metavar="ADDRESS", help="The address that is kept out.", show_default="all of them"),
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Let an address in again that logged in wrongly five times; by itself that takes an hour."""
+    with open_settings(data) as settings:
+        blocked = settings.apps.blocked(SystemClock().microseconds())
+        count = settings.apps.unblock(address)
+    if address is not None and not count:
+        known = ", ".join(one.address for one in blocked) or "none is"
+        raise NotFound(f"{address[:80]!r} is not kept out", todo=f"name one that is: {known}")
+    print(f"{count} addresses may come again.")
+
+
+def _show(one: App, client_secret: str, form: str) -> None:
+    if form == "json":
+        print(msgspec.json.encode(Shown(one.name, one.client_id, client_secret)).decode())
+        return
+    print(f"client_id      {one.client_id}\nclient_secret  {client_secret}")

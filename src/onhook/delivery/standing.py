@@ -1,0 +1,98 @@
+"""How a subscription stands: what is owed to it, since when, and what a test came to."""
+
+from datetime import datetime
+
+import msgspec
+
+from onhook.cdr.filter import Filter
+from onhook.clock import Clock
+from onhook.errors import UsageError
+from onhook.settings.moments import moment
+from onhook.settings.settings import Settings
+from onhook.settings.subscriptions import Subscription
+from onhook.sinks.sink import Parcel, Sink
+from onhook.store.store import Store
+
+TEST_ID = "test"
+"""The id of a test: none of an event's."""
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What is owed to a subscription.
+
+    `owed` counts records that were not yet sent, and events that wait to be sent again; `waiting` of them are such
+    events, `parked` ones are not among them. `oldest_owed_at` is when the oldest of them came. `replays` are still to
+    do. `position` is the number up to which everything is settled, None where it has not begun.
+    """
+
+    owed: int
+    waiting: int
+    parked: int
+    oldest_owed_at: datetime | None
+    replays: int
+    position: int | None
+
+
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """What a test came to. `status` is None where no answer came."""
+
+    is_taken: bool
+    status: int | None
+    said: str
+    milliseconds: int
+    body: str
+
+
+async def standing_of(one: Subscription, settings: Settings, store: Store) -> Standing:
+    """How it stands now. Raises `Unavailable`."""
+    rows = settings.deliveries.standing(one.subscription_id)
+    live, *replays = settings.subscriptions.streams(one.subscription_id)
+    owed, oldest = rows.waiting, [] if rows.oldest_at is None else [moment(rows.oldest_at)]
+    for stream in (live, *replays):
+        where = one.where if stream is live else stream.where
+        extent = await store.extent(where, stream.cursor or 0, stream.until)
+        owed += extent.count
+        if stream is live and extent.first_received_at is not None:
+            oldest.append(extent.first_received_at)
+    return Standing(
+        owed=owed,
+        waiting=rows.waiting,
+        parked=rows.parked,
+        oldest_owed_at=min(oldest, default=None),
+        replays=len(replays),
+        position=live.cursor,
+    )
+
+
+def masked(one: Subscription) -> Subscription:
+    """As everybody may see it: without the values of its headers, which may be keys."""
+    return msgspec.structs.replace(one, headers=dict.fromkeys(one.headers, "…"))
+
+
+async def replay(settings: Settings, store: Store, name: str, where: Filter, clock: Clock) -> int:
+    """Have what matches sent again; how many records. Raises `UsageError` where it would be everything ever."""
+    if where.since is None:
+        raise UsageError("a replay without a beginning would send everything", todo="say `since`, such as 2d")
+    extent = await store.extent(where)
+    if extent.first_seq is None or extent.last_seq is None:
+        return 0
+    settings.subscriptions.replay(
+        name, where, after=extent.first_seq - 1, until=extent.last_seq, at=clock.microseconds()
+    )
+    return extent.count
+
+
+async def try_out(sink: Sink, clock: Clock) -> Tried:
+    """Send a test to a destination and close it; whatever it does is an answer."""
+    began = clock.microseconds()
+    try:
+        answer = await sink.send(Parcel(TEST_ID, sink.pack_test(), began))
+    finally:
+        await sink.close()
+    return Tried(
+        is_taken=answer.verdict == "taken",
+        status=answer.status,
+        said=answer.said,
+        milliseconds=(clock.microseconds() - began) // 1000,
+        body=answer.body.decode(errors="replace"),
+    )

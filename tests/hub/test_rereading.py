@@ -1,0 +1,43 @@
+"""What is read late is sent on, too, to those who are past its number."""
+
+from pathlib import Path
+
+import pytest
+
+from onhook.cdr.filter import Filter
+from onhook.clock import SystemClock
+from onhook.errors import Unavailable
+from onhook.hub.rereading import Rereading
+from onhook.settings.settings import Settings
+from onhook.settings.wishes import Wishes
+
+
+class Projector:
+    """Reads, and is looked at meanwhile."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.fails = False
+        self.seen: list[int] = []
+
+    async def retry(self, seqs: list[int]) -> list[object]:
+        self.seen.append(len(self.settings.subscriptions.streams(1)))
+        if self.fails:
+            raise Unavailable("no disk")
+        return []
+
+
+async def test_it_is_owed_before_it_is_read(tmp_path: Path) -> None:
+    """But not sent before; afterwards it is, also where reading failed, and finds nothing then."""
+    settings = Settings(tmp_path / "onhook.db")
+    settings.subscriptions.add("crm", Wishes(url="http://a.example/"), None, after=9, at=1)
+    projector = Projector(settings)
+    rereading = Rereading(projector, settings, SystemClock())  # type: ignore[arg-type] # it has the one method
+    await rereading.read_again([5])
+    projector.fails = True
+    with pytest.raises(Unavailable):
+        await rereading.read_again([7])
+    assert projector.seen == [1, 2]
+    streams = settings.subscriptions.streams(1)
+    assert [(one.cursor, one.until, one.where) for one in streams[1:]] == [(4, 5, Filter()), (6, 7, Filter())]
+    settings.close()
