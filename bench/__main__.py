@@ -5,12 +5,13 @@ Without `--big` it takes some minutes, with it half an hour and some 15 GB of di
 
 import argparse
 
-from bench import intake, projector, store
+from bench import asterisk, intake, projector, store
 from bench.table import table
 
 RECORDS = 1_000_000
 RECORDS_BIG = 10_000_000
 PROJECTED = 200_000
+ASTERISK_CALLS = 2_000
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
     parser.add_argument("--big", action="store_true", help="ten million records and reports")
     big = parser.parse_args().big
     records = RECORDS_BIG if big else RECORDS
-    print(table([*intake.run(big=big), *projector.run(PROJECTED), *store.run(records)]))
+    print(table([*intake.run(big=big), *projector.run(PROJECTED), *asterisk.run(ASTERISK_CALLS), *store.run(records)]))
 
 
 if __name__ == "__main__":

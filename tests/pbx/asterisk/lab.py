@@ -26,6 +26,9 @@ OPERATOR, OPERATOR_SECRET = "operator", "s3cret-of-the-operator"
 TRUNK_ADDRESS = "127.0.0.2"
 BEHAVIOURS = ("answering", "busy", "silent", "forwarding", "transferring")
 PATIENCE_SECONDS = 60.0
+CALLER_SECONDS_MAX = 40
+"""A caller whose PBX died gives up after this."""
+
 SILENT_SECONDS = 2.0
 """Whoever said nothing for so long has said all."""
 
@@ -139,8 +142,11 @@ class Laboratory:
         """A telephone calls; one whose number has more than four digits calls from outside, over the trunk."""
         address = TRUNK_ADDRESS if len(caller) > 4 else "127.0.0.1"
         words = ["-i", address, "-mi", address, "-s", number, "-key", "caller", caller, "-key", "name", name]
-        words += ["-d", str(round(talks * 1000)), "-m", str(calls), "-l", str(calls), "-r", "50"]
-        return self._sipp(how, [*words, f"127.0.0.1:{self.ports['SIP_PORT']}"])
+        words += ["-d", str(round(talks * 1000)), "-m", str(calls), "-l", str(calls), "-r", "25"]
+        words += ["-timeout", str(CALLER_SECONDS_MAX), "-recv_timeout", str(CALLER_SECONDS_MAX * 1000)]
+        caller = self._sipp(how, [*words, f"127.0.0.1:{self.ports['SIP_PORT']}"])
+        self._phones.append(caller)
+        return caller
 
     def channel(self, begin: str) -> str:
         """The name of the channel that begins so."""

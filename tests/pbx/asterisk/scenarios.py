@@ -13,7 +13,16 @@ from tests.pbx.asterisk.lab import Laboratory
 
 COLUMNS = ("at", "from", "to", "lasts", "talk", "status", "type", "in", "out", "did", "ring", "more")
 SECONDS = ("at", "lasts", "talk", "ring")
-OWN_EXTRA = ("channel", "dst_channel", "context", "last_application", "last_data", "ama_flags")
+OWN_EXTRA = (
+    "channel",
+    "dst_channel",
+    "context",
+    "last_application",
+    "last_data",
+    "ama_flags",
+    "is_display",
+    "realclidnum",
+)
 OUTSIDE = {"caller": "5550199", "name": "Outside"}
 
 
