@@ -94,7 +94,7 @@ def test_the_file_knows_nothing_that_was_not_heard(office: Office) -> None:
 def test_two_hundred_calls_at_once(office: Office) -> None:
     """Each is there, once, with both of its ends; the application was told of each."""
     before = set(office.written())
-    callers = office.lab.call("1002", talks=10, calls=CALLS_AT_ONCE)
+    callers = office.lab.call("1002", talks=20, calls=CALLS_AT_ONCE)
     wait_until(lambda: f"{CALLS_AT_ONCE} active calls" in office.lab.cli("core show channels"))
     callers.wait(120)
     office.lab.until_silent()
