@@ -11,7 +11,7 @@ DEV := .venv/dev.stamp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check fix bench lock clean .venv
+.PHONY: help run test test-all test-pbx check fix bench lock clean .venv
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,10 +20,13 @@ run: $(RUN) ## start Onhook with a simulated PBX that posts real webhooks
 	$(IN)/onhook serve --demo $(ARGS)
 
 test: $(DEV) ## the tests, without the slow ones; ARGS="-k queue" picks some
-	$(IN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+	$(IN)/python -m pytest -n 2 -m "not slow and not pbx" $(ARGS)
 
 test-all: $(DEV) ## all tests: kill -9, full disk, long runs
-	$(IN)/python -m pytest -n 2 $(ARGS)
+	$(IN)/python -m pytest -n 2 -m "not pbx" $(ARGS)
+
+test-pbx: $(DEV) ## tests against a real Asterisk with real telephones; takes root, debootstrap and sipp (Debian)
+	$(IN)/python -m pytest -m pbx tests/pbx/asterisk $(ARGS)
 
 check: $(DEV) ## format, lint and types, changing nothing
 	$(IN)/ruff format --check .

@@ -5,7 +5,7 @@ Without `--big` it takes some minutes, with it half an hour and some 15 GB of di
 
 import argparse
 
-from bench import backfill, console, exchange, intake, projector, store
+from bench import asterisk, backfill, console, exchange, intake, projector, sending, store
 from bench.table import table
 
 RECORDS = 1_000_000
@@ -13,6 +13,7 @@ RECORDS_BIG = 10_000_000
 PROJECTED = 200_000
 BACKFILLED = 200_000
 BACKFILLED_BIG = 1_000_000
+ASTERISK_CALLS = 2_000
 
 
 def main() -> None:
@@ -22,8 +23,8 @@ def main() -> None:
     big = parser.parse_args().big
     records = RECORDS_BIG if big else RECORDS
     fetched = backfill.run(BACKFILLED_BIG if big else BACKFILLED)
-    rows = [*intake.run(big=big), *projector.run(PROJECTED), *fetched, *exchange.run(), *store.run(records)]
-    print(table([*rows, *console.run(records)]))
+    rows = [*intake.run(big=big), *projector.run(PROJECTED), *fetched, *asterisk.run(ASTERISK_CALLS), *sending.run()]
+    print(table([*rows, *exchange.run(), *store.run(records), *console.run(records)]))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "serve": "serve",
         "intake": "intake",
         "pbx": "pbx",
+        "asterisk": "asterisk",
         "app": "app",
         "calls": "calls",
         "records": "records",

@@ -7,6 +7,16 @@ import typer
 
 from onhook.cdr.plan import NumberPlan, parse_plan
 from onhook.cli import pbx_apis, pbx_secrets
+from onhook.cli.asterisk_pbx import (
+    AsteriskOption,
+    InboundOption,
+    PinsOption,
+    TlsOption,
+    TrunksOption,
+    UserOption,
+    Wanted,
+    add_asterisk,
+)
 from onhook.cli.formats import UNKNOWN, show_table
 from onhook.cli.options import DataOption
 from onhook.cli.pbx_apis import (
@@ -17,7 +27,7 @@ from onhook.cli.pbx_apis import (
     FingerprintOption,
     GivenApi,
 )
-from onhook.cli.pbx_secrets import Name, SecretFileOption, SecretOption, secret_text
+from onhook.cli.pbx_secrets import Name, SecretFileOption, SecretOption, given_text, secret_text
 from onhook.cli.settings import open_settings
 from onhook.clock import SystemClock
 from onhook.errors import UsageError
@@ -80,7 +90,9 @@ ConferenceOption = Annotated[str | None, _ranges("conference", "6500-6599")]
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
     *,
-    sn: Annotated[str, typer.Option("--sn", metavar="SN", help="Its serial number, as it reports it.")],
+    sn: Annotated[
+        str | None, typer.Option("--sn", metavar="SN", help="Its serial number, as it reports it.", show_default=False)
+    ] = None,
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
     unsigned: Annotated[
@@ -99,10 +111,24 @@ def add(
     queue: QueueOption = None,
     ring_group: RingGroupOption = None,
     conference: ConferenceOption = None,
+    asterisk: AsteriskOption = None,
+    user: UserOption = None,
+    tls: TlsOption = "off",
+    trunks: TrunksOption = None,
+    inbound: InboundOption = None,
+    pins: PinsOption = False,
     data: DataOption = None,
 ) -> None:
-    """Declare a PBX: from now on its reports are kept."""
+    """Declare a PBX: from now on its reports are kept. With --asterisk, connect to it and hear its calls."""
     plan = parse_plan(_given(ivr=ivr, queue=queue, ring_group=ring_group, conference=conference))
+    if asterisk is not None:
+        wanted = Wanted(
+            name=name, sn=sn, at=asterisk, user=user, tls=tls, trunks=trunks, inbound=inbound, has_pins=pins, zone=zone
+        )
+        print(add_asterisk(wanted, plan, given_text(secret, secret_file), data))
+        return
+    if sn is None:
+        raise UsageError("no serial number is given", todo="give the one that the PBX reports, with --sn")
     text = secret_text(secret, secret_file)
     if unsigned and text is not None:
         raise UsageError("a PBX is unsigned or has a secret", todo="leave one of the two out")

@@ -63,11 +63,17 @@ def remove_secret(
 
 def secret_text(secret: str | None, file: str | None) -> str | None:
     """The secret from the option that was given, or None. Raises `UsageError`."""
+    text = given_text(secret, file)
+    return None if text is None else checked_secret(text)
+
+
+def given_text(secret: str | None, file: str | None) -> str | None:
+    """The same for a secret that others have rules for."""
     if file is None:
-        return None if secret is None else checked_secret(secret)
+        return secret
     if secret is not None:
         raise UsageError("the secret is given twice", todo="leave one of --secret and --secret-file out")
-    return checked_secret(text_of_file(file, SECRET_CHARACTERS_MAX))
+    return text_of_file(file, SECRET_CHARACTERS_MAX)
 
 
 def text_of_file(file: str, characters_max: int) -> str:

@@ -1,5 +1,6 @@
 """All dialects that this house speaks: one line each."""
 
+from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.dialect import Dialect, Dialects
 from onhook.pbx.newcdr.payload import NewCdr
 from onhook.pbx.yeastar.payload import Yeastar
@@ -7,5 +8,5 @@ from onhook.pbx.yeastar.payload import Yeastar
 
 def all_dialects() -> Dialects:
     """By the names under which the ledger keeps their reports."""
-    dialects: tuple[Dialect, ...] = (Yeastar(), NewCdr())
+    dialects: tuple[Dialect, ...] = (Yeastar(), NewCdr(), Asterisk())
     return {dialect.name: dialect for dialect in dialects}

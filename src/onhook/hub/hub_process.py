@@ -20,6 +20,7 @@ from onhook.delivery.lane import Means
 from onhook.delivery.reading import Reading
 from onhook.errors import OnhookError
 from onhook.hub.acting import Acting
+from onhook.hub.asterisks import AsteriskBook
 from onhook.hub.care import Care, House, door_of
 from onhook.hub.child import Opened, run_child
 from onhook.hub.dialects import all_dialects
@@ -33,6 +34,7 @@ from onhook.hub.sinks import all_sinks
 from onhook.hub.store_calls import StoreCalls
 from onhook.hub.storing import store_at
 from onhook.hub.webhooks import AppWebhooks
+from onhook.intake.outgoing import Outgoing
 from onhook.ledger.ledger import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
@@ -61,6 +63,8 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     caring = Settings(config.settings_file)
     accept = door_of(settings=caring, ledger=ledger, clock=clock)
     silence = SilenceWatch(settings=caring, store=store, clock=clock)
+    settings.asterisks.begin()
+    outgoing = Outgoing(book=AsteriskBook(caring), accept=accept, clock=clock)
     care = Care(House(data=config.data, settings=caring, store=store, clock=clock, accept=accept))
     app = console_app(
         store=store,
@@ -81,6 +85,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
             carrying = asyncio.create_task(courier.run(), name="courier")
             looking_after = asyncio.create_task(care.run(), name="care")
             listening = asyncio.create_task(silence.run(), name="silence")
+            hearing = asyncio.create_task(outgoing.run(), name="outgoing")
             exchange = ExchangeKeeper(
                 config,
                 settings,
@@ -91,7 +96,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
             await exchange.begin()
             keeping = asyncio.create_task(exchange.keep(), name="exchange")
             address = str(Address(config.console.host, served.port))
-            running = [keeping, looking_after, listening, projecting, carrying]
+            running = [hearing, keeping, looking_after, listening, projecting, carrying]
             try:
                 yield Opened(address, (*running, served.task), exchange.whereabouts)
             finally:

@@ -17,6 +17,7 @@ from onhook.errors import NotFound, UsageError
 from onhook.settings.alarms import Alarms
 from onhook.settings.apis import Api, Apis
 from onhook.settings.apps import Apps
+from onhook.settings.asterisks import Asterisks
 from onhook.settings.audit import Audit
 from onhook.settings.database import Database
 from onhook.settings.deliveries import Deliveries
@@ -72,6 +73,7 @@ class Settings:
         self.apis = Apis(self._database)
         self.receiving = Receiving(self._database)
         self.alarms = Alarms(self._database, self.subscriptions, self.deliveries)
+        self.asterisks = Asterisks(self._database)
         self.apps = Apps(self._database)
         self.people = People(self._database)
         self.audit = Audit(self._database)

@@ -1,0 +1,121 @@
+"""Asterisk's figures: events read and turned into records, and what Onhook's ear costs the Asterisk itself.
+
+The second takes the laboratory of `make test-pbx`; where the machine has none, that row says so.
+`python -m bench.asterisk` prints the table.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.table import Row, table
+from onhook.pbx.asterisk.gathering import GRACE_SECONDS, Gathering
+from onhook.pbx.asterisk.payload import Asterisk
+from onhook.pbx.asterisk.session import Event, Login, Session
+from tests.pbx.asterisk.lab import ROOT, Laboratory, laboratory, missing
+from tests.pbx.asterisk.streams import READING, stream
+
+SCENARIOS = ("internal_answered", "inbound_ivr_queue_two_agents", "ring_group", "outbound", "transfer_blind")
+WELCOME = b"Asterisk Call Manager/11.0.0\r\n" + b"".join(
+    f"Response: Success\r\nActionID: onhook-{step}\r\n\r\n".encode() for step in ("challenge", "login", "filter")
+)
+PIECE_BYTES = 16 * 1024
+CALLS_AT_ONCE = 100
+LOAD_ROUNDS = 3
+
+
+def run(calls: int) -> list[Row]:
+    """So many calls of five kinds, as one long stream; then the load on a real Asterisk."""
+    data = _stream(calls)
+    events = data.count(b"Event: ")
+    bare, ours = _seconds(lambda: _parse_bare(data)), _seconds(lambda: _into_records(data))
+    heard = _seconds(lambda: _hear(data))
+    return [
+        Row("asterisk, events read by a bare parser", f"{events / bare:,.0f} events/s"),
+        Row("asterisk, events read and gathered", f"{events / heard:,.0f} events/s", f"{bare / heard:.2f}"),
+        Row("asterisk, events turned into records", f"{events / ours:,.0f} events/s", f"{bare / ours:.2f}"),
+        _load(),
+    ]
+
+
+def _stream(calls: int) -> bytes:
+    """Calls that differ by their ids, as many as were asked for."""
+    texts = [stream(name) for name in SCENARIOS]
+    return b"".join(
+        texts[n % len(texts)]
+        .replace(b"LinkedID: 17", b"LinkedID: 1%d-17" % n)
+        .replace(b"Linkedid: 17", b"Linkedid: 1%d-17" % n)
+        .replace(b"UniqueID: 17", b"UniqueID: 1%d-17" % n)
+        for n in range(calls)
+    )
+
+
+def _parse_bare(data: bytes) -> int:
+    """What anybody would write: cut at empty lines, cut lines at colons."""
+    found = 0
+    for text in data.decode().split("\r\n\r\n"):
+        found += bool(dict(line.split(": ", 1) for line in text.split("\r\n") if ": " in line))
+    return found
+
+
+def _hear(data: bytes) -> list[bytes]:
+    session, gathering = Session(Login("onhook", "secret")), Gathering(READING)
+    session.received(WELCOME)
+    bodies: list[bytes] = []
+    for begin in range(0, len(data), PIECE_BYTES):
+        now = float(begin)
+        for happening in session.received(data[begin : begin + PIECE_BYTES]):
+            if isinstance(happening, Event):
+                bodies += [one.body for one in gathering.heard(happening.message, now)]
+        bodies += [one.body for one in gathering.due(now)]
+    return bodies + [one.body for one in gathering.due(len(data) + GRACE_SECONDS)]
+
+
+def _into_records(data: bytes) -> int:
+    dialect = Asterisk()
+    return sum(len(dialect.read(body)) for body in _hear(data))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _load() -> Row:
+    """Processor time of Asterisk for the same calls, with and without somebody who hears all that Onhook hears."""
+    what = f"asterisk, its own processor time for {CALLS_AT_ONCE} calls, heard"
+    if missing() or not (ROOT / "usr/sbin/asterisk").exists():
+        return Row(what, "not measured", bound="this machine has no laboratory: make test-pbx")
+    with laboratory("bench") as lab:
+        _calls_cost(lab)
+        alone = min(_calls_cost(lab) for _ in range(LOAD_ROUNDS))
+        with lab.listening() as listener:
+            heard = min(_calls_cost(lab) for _ in range(LOAD_ROUNDS))
+            listener.said()
+    return Row(what, f"{heard:.2f} s", f"{heard / alone:.2f} x unheard")
+
+
+def _calls_cost(lab: Laboratory) -> float:
+    """Seconds of processor time for one round of calls."""
+    assert lab.asterisk is not None
+    before = _processor_seconds(lab.asterisk.pid)
+    lab.call("1002", talks=2, calls=CALLS_AT_ONCE).wait(120)
+    lab.until_silent()
+    return _processor_seconds(lab.asterisk.pid) - before
+
+
+def _processor_seconds(pid: int) -> float:
+    """User and system time (proc(5), fields 14 and 15)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    """Print the table."""
+    print(table(run(2_000)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Looking at an Asterisk from outside: one connection of our own, a few questions, and what they tell."""
+
+import asyncio
+from collections.abc import Iterator
+
+from onhook.clock import Clock
+from onhook.errors import NotAllowed, Unavailable
+from onhook.intake.outgoing import CONNECT_SECONDS_MAX, READ_BYTES, trusting
+from onhook.pbx.asterisk.advice import FILES, KEPT_BY, MODULES, Advice, Sections, Seen, advise, sections_of
+from onhook.pbx.asterisk.session import Answer, Login, Ready, Refused, Session
+from onhook.pbx.asterisk.trunks import Trunks, TrunkSearch
+from onhook.settings.asterisks import Reached
+
+ANSWER_SECONDS_MAX = 10.0
+"""For all questions together; an Asterisk answers in milliseconds."""
+
+
+async def look_at(reached: Reached, secret: str, clock: Clock) -> list[Advice]:
+    """What is right with an Asterisk, and what is not. Raises `Unavailable`, `NotAllowed` where it cannot be asked."""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS_MAX):
+            connected = await asyncio.open_connection(reached.host, reached.port, ssl=trusting(reached.tls))
+    except (OSError, TimeoutError) as error:
+        raise Unavailable(
+            f"no connection to the manager interface: {str(error) or 'no answer'}",
+            where=f"{reached.host}:{reached.port}",
+            todo="is it enabled in manager.conf ([general] enabled = yes), and may this machine reach it?",
+        ) from error
+    reader, writer = connected
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            seen = await _Visit(reached, secret, clock, reader, writer).look()
+    except TimeoutError as error:
+        raise Unavailable("it does not answer", where=f"{reached.host}:{reached.port}", todo="try again") from error
+    finally:
+        writer.close()
+    return list(advise(seen))
+
+
+class _Visit:
+    """One connection, from the login to the last answer."""
+
+    def __init__(
+        self, reached: Reached, secret: str, clock: Clock, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._reached = reached
+        self._session = Session(Login(reached.user, secret))
+        self._clock = clock
+        self._reader = reader
+        self._writer = writer
+        self._ready: Ready | None = None
+
+    async def look(self) -> Seen:
+        while self._ready is None:
+            for happening in await self._next():
+                self._ready = happening if isinstance(happening, Ready) else self._ready
+        files = {name: await self._file(name) for name in FILES}
+        modules = [name for name in (*MODULES, *KEPT_BY) if (await self._ask("ModuleCheck", Module=name)).is_success]
+        ahead = await self._clock_ahead()
+        trunks = await self._trunks()
+        return Seen(
+            version=self._ready.version,
+            is_filtered=self._ready.is_filtered,
+            files=files,
+            modules=frozenset(modules),
+            clock_ahead_seconds=ahead,
+            trunks=trunks.trunks,
+            trunks_trouble=trunks.why,
+        )
+
+    async def _file(self, name: str) -> Sections | None:
+        answer = await self._ask("GetConfig", Filename=name)
+        return sections_of(answer.message) if answer.is_success else None
+
+    async def _clock_ahead(self) -> float | None:
+        """Against the middle of the question's way and the answer's."""
+        asked_at = self._clock.microseconds()
+        told = (await self._ask("Ping")).message.get("Timestamp")
+        answered_at = self._clock.microseconds()
+        try:
+            return float(told) - (asked_at + answered_at) / 2_000_000
+        except ValueError:
+            return None
+
+    async def _trunks(self) -> Trunks:
+        if self._reached.trunks is not None:
+            return Trunks(self._reached.trunks, self._reached.inbound)
+        search = TrunkSearch(self._session)
+        while True:
+            for happening in await self._next():
+                if isinstance(happening, Answer) and search.is_mine(happening):
+                    found = search.answered(happening)
+                    if found is not None:
+                        return found
+
+    async def _ask(self, action: str, /, **fields: str) -> Answer:
+        question = self._session.ask(action, **fields)
+        while True:
+            for happening in await self._next():
+                if isinstance(happening, Answer) and happening.question == question:
+                    return happening
+
+    async def _next(self) -> Iterator[object]:
+        """Send what there is, and hear what comes. Raises `NotAllowed`, `Unavailable`."""
+        self._writer.write(self._session.to_send())
+        await self._writer.drain()
+        data = await self._reader.read(READ_BYTES)
+        if not data:
+            raise Unavailable("it has closed the connection", where=self._reached.host, todo="look at its log")
+        happenings = self._session.received(data)
+        for happening in happenings:
+            if isinstance(happening, Refused):
+                raise NotAllowed(
+                    f"it does not let us in: {happening.why}",
+                    where=f"{self._reached.host}:{self._reached.port}",
+                    todo=f"compare user and secret with [{self._reached.user}] in manager.conf",
+                )
+        return iter(happenings)

@@ -1,0 +1,248 @@
+"""The calls that people make in the laboratory, and what each must become: the records, row by row, as a table.
+
+`at` counts seconds from the call's first second. `more` is what `extra` says besides the channels and applications.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from onhook.cdr.details import CallDetails
+from tests.pbx.asterisk.lab import Laboratory
+
+COLUMNS = ("at", "from", "to", "lasts", "talk", "status", "type", "in", "out", "did", "ring", "more")
+SECONDS = ("at", "lasts", "talk", "ring")
+OWN_EXTRA = (
+    "channel",
+    "dst_channel",
+    "context",
+    "last_application",
+    "last_data",
+    "ama_flags",
+    "is_display",
+    "realclidnum",
+)
+OUTSIDE = {"caller": "5550199", "name": "Outside"}
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """What is done, and the rows of the expected table, each a text for every column."""
+
+    name: str
+    act: Callable[[Laboratory], None]
+    expected: tuple[Mapping[str, str], ...]
+
+
+def table(text: str) -> tuple[Mapping[str, str], ...]:
+    """The rows of a table with `|` between its cells; the first line is left to the reader's eye."""
+    lines = [line for line in text.strip().splitlines() if line.strip()][1:]
+    return tuple(dict(zip(COLUMNS, (cell.strip() for cell in line.split("|")), strict=True)) for line in lines)
+
+
+def as_rows(details: Sequence[CallDetails]) -> list[dict[str, str]]:
+    """Call details as rows of such a table."""
+    first = min(int(one.call_id.partition(".")[0]) for one in details)
+    return [_row(one, first) for one in details]
+
+
+def _row(one: CallDetails, first: int) -> dict[str, str]:
+    offset = _seconds(one.uid[:14]) - first
+    more = {name.replace("_duration", ""): value for name, value in one.extra.items() if name not in OWN_EXTRA}
+    cells = (
+        _seconds(one.time_start.translate({ord(mark): None for mark in "-: "})) - offset - first,
+        one.call_from,
+        one.call_to,
+        one.call_duration,
+        one.talk_duration,
+        one.status,
+        one.type,
+        one.src_trunk_name,
+        one.dst_trunk_name,
+        one.did_number,
+        one.agent_ring_time,
+        " ".join(f"{name}={value}" for name, value in more.items()),
+    )
+    return dict(zip(COLUMNS, (str(cell) if cell is not None else "" for cell in cells), strict=True))
+
+
+def _seconds(stamp: str) -> int:
+    return round(time.mktime(time.strptime(stamp, "%Y%m%d%H%M%S")))
+
+
+def _calls(number: str, **how: object) -> Callable[[Laboratory], None]:
+    def act(lab: Laboratory) -> None:
+        lab.call(number, **how).wait(60)  # type: ignore[arg-type] # as `call` names them
+
+    return act
+
+
+def _attended(lab: Laboratory) -> None:
+    """Bob takes the call, asks Frank, and hangs up: then the caller talks with Frank."""
+    caller = lab.call("5550002", talks=12, caller="5550199", name="Outside")
+    time.sleep(2.5)
+    bob = lab.channel("PJSIP/1002-")
+    lab.operate("Atxfer", Channel=bob, Exten="1006", Context="internal")
+    time.sleep(5)
+    lab.cli(f"channel request hangup {bob}")
+    caller.wait(60)
+
+
+def _picked_up(lab: Laboratory) -> None:
+    """Alice calls Dave, and Frank takes the call at his own telephone."""
+    alice = lab.call("1004", talks=2)
+    time.sleep(1)
+    frank = lab.call("*81004", caller="1006", name="Frank", talks=9)
+    alice.wait(60)
+    frank.wait(60)
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario(
+        "internal_answered",
+        _calls("1002"),
+        table("""
+        at | from        | to        | lasts | talk | status   | type     | in | out | did | ring | more
+        0  | Alice<1001> | Bob<1002> | 3     | 2    | ANSWERED | Internal |    |     |     | 0    |
+        """),
+    ),
+    Scenario(
+        "internal_busy",
+        _calls("1003", how="refused"),
+        table("""
+        at | from        | to          | lasts | talk | status | type     | in | out | did | ring | more
+        0  | Alice<1001> | Carol<1003> | 0     | 0    | BUSY   | Internal |    |     |     | 0    |
+        """),
+    ),
+    Scenario(
+        "internal_not_answered",
+        _calls("1004", how="refused"),
+        table("""
+        at | from        | to         | lasts | talk | status    | type     | in | out | did | ring | more
+        0  | Alice<1001> | Dave<1004> | 2     | 0    | NO ANSWER | Internal |    |     |     | 0    |
+        """),
+    ),
+    Scenario(
+        "internal_cancelled",
+        _calls("1004", how="cancelling", talks=1),
+        table("""
+        at | from        | to         | lasts | talk | status    | type     | in | out | did | ring | more
+        0  | Alice<1001> | Dave<1004> | 1     | 0    | NO ANSWER | Internal |    |     |     | 0    |
+        """),
+    ),
+    Scenario(
+        "congestion",
+        _calls("*9100", how="refused"),
+        table("""
+        at | from        | to    | lasts | talk | status | type     | in | out | did | ring | more
+        0  | Alice<1001> | *9100 | 0     | 0    | FAILED | Internal |    |     |     | 0    |
+        """),
+    ),
+    Scenario(
+        "inbound_direct",
+        _calls("5550006", **OUTSIDE),
+        table("""
+        at | from             | to          | lasts | talk | status   | type    | in      | out | did     | ring | more
+        0  | Outside<5550199> | Frank<1006> | 3     | 2    | ANSWERED | Inbound | trunk-a |     | 5550006 | 0    |
+        """),
+    ),
+    Scenario(
+        "inbound_ivr_queue_two_agents",
+        _calls("5550000", how="pressing", talks=6, **OUTSIDE),
+        table("""
+        at|from            |to              |lasts|talk|status   |type   |in     |out|did    |ring|more
+        0 |Outside<5550199>|6200            |1    |1   |ANSWERED |Inbound|trunk-a|   |5550000|0   |
+        1 |Outside<5550199>|team<6400>      |6    |2   |ANSWERED |Inbound|trunk-a|   |5550000|1   |hold_time=4 cdr_talk=3
+        1 |Outside<5550199>|Agent Five<4005>|2    |0   |NO ANSWER|Inbound|trunk-a|   |5550000|0   |
+        4 |Outside<5550199>|Agent Six<4006> |3    |2   |ANSWERED |Inbound|trunk-a|   |5550000|1   |hold_time=4 cdr_talk=3
+        """),
+    ),
+    Scenario(
+        "inbound_ivr_only",
+        _calls("5550000", talks=2, **OUTSIDE),
+        table("""
+        at | from             | to   | lasts | talk | status   | type    | in      | out | did     | ring | more
+        0  | Outside<5550199> | 6200 | 2     | 2    | ANSWERED | Inbound | trunk-a |     | 5550000 | 0    |
+        """),
+    ),
+    Scenario(
+        "queue_abandoned",
+        _calls("6401", how="cancelling", talks=3),
+        table("""
+        at | from        | to               | lasts | talk | status    | type     | in | out | did | ring | more
+        0  | Alice<1001> | empty-desk<6401> | 3     | 0    | NO ANSWER | Internal |    |     |     | 0    | abandoned=1
+        0  | Alice<1001> | Agent Five<4005> | 3     | 0    | NO ANSWER | Internal |    |     |     | 0    |
+        """),
+    ),
+    Scenario(
+        "outbound",
+        _calls("95550123"),
+        table("""
+        at | from        | to       | lasts | talk | status   | type     | in | out     | did | ring | more
+        0  | Alice<1001> | 95550123 | 3     | 2    | ANSWERED | Outbound |    | trunk-a |     | 0    |
+        """),
+    ),
+    Scenario(
+        "transfer_blind",
+        _calls("5550007", talks=6, **OUTSIDE),
+        table("""
+        at|from            |to         |lasts|talk|status  |type   |in     |out|did    |ring|more
+        0 |Outside<5550199>|Grace<1007>|2    |2   |ANSWERED|Inbound|trunk-a|   |5550007|0   |transfer=blind transferred_to=1006
+        2 |Outside<5550199>|Frank<1006>|3    |3   |ANSWERED|Inbound|trunk-a|   |5550007|0   |
+        """),
+    ),
+    Scenario(
+        "transfer_attended",
+        _attended,
+        table("""
+        at|from            |to         |lasts|talk|status  |type    |in     |out|did    |ring|more
+        0 |Outside<5550199>|Bob<1002>  |2    |1   |ANSWERED|Inbound |trunk-a|   |5550002|0   |
+        3 |Bob<1002>       |Frank<1006>|4    |4   |ANSWERED|Internal|       |   |       |0   |
+        7 |Outside<5550199>|Frank<1006>|6    |6   |ANSWERED|Inbound |trunk-a|   |5550002|0   |
+        """),
+    ),
+    Scenario(
+        "voicemail",
+        _calls("5550004", talks=2, **OUTSIDE),
+        table("""
+        at | from             | to         | lasts | talk | status    | type    | in      | out | did     | ring | more
+        0  | Outside<5550199> | Dave<1004> | 4     | 2    | VOICEMAIL | Inbound | trunk-a |     | 5550004 | 0    |
+        """),
+    ),
+    Scenario(
+        "forward_out",
+        _calls("5550005", talks=3, **OUTSIDE),
+        table("""
+        at|from            |to        |lasts|talk|status   |type    |in     |out    |did    |ring|more
+        0 |Outside<5550199>|Erin<1005>|0    |0   |NO ANSWER|Inbound |trunk-a|       |5550005|0   |forwarded_to=95550199
+        0 |Outside<5550199>|95550199  |4    |3   |ANSWERED |Outbound|trunk-a|trunk-a|5550005|0   |
+        """),
+    ),
+    Scenario(
+        "ring_group",
+        _calls("6300"),
+        table("""
+        at | from        | to         | lasts | talk | status    | type     | in | out | did | ring | more
+        0  | Alice<1001> | 6300       | 3     | 2    | ANSWERED  | Internal |    |     |     | 0    |
+        0  | Alice<1001> | Bob<1002>  | 3     | 2    | ANSWERED  | Internal |    |     |     | 0    |
+        0  | Alice<1001> | Dave<1004> | 1     | 0    | NO ANSWER | Internal |    |     |     | 0    |
+        """),
+    ),
+    Scenario(
+        "recorded",
+        _calls("1012"),
+        table("""
+        at | from        | to        | lasts | talk | status   | type     | in | out | did | ring | more
+        0  | Alice<1001> | Bob<1002> | 3     | 2    | ANSWERED | Internal |    |     |     | 0    |
+        """),
+    ),
+    Scenario(
+        "picked_up",
+        _picked_up,
+        table("""
+        at | from        | to         | lasts | talk | status    | type     | in | out | did | ring | more
+        0  | Alice<1001> | Dave<1004> | 1     | 0    | NO ANSWER | Internal |    |     |     | 0    | cdr_status=ANSWERED
+        1  | Alice<1001> | 1006       | 2     | 2    | ANSWERED  | Internal |    |     |     | 0    | picked_up_for=1004
+        """),
+    ),
+)

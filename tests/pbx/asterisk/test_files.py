@@ -1,0 +1,152 @@
+"""The CDRs that Asterisk keeps itself are the same calls as those that it told."""
+
+import csv
+import io
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onhook.errors import UsageError
+from onhook.pbx.asterisk.files import APART, KeptCall, Unread, calls_of_rows, row_of, rows_of_lines
+from onhook.pbx.asterisk.payload import Asterisk
+from tests.pbx.asterisk.scenarios import SCENARIOS
+from tests.pbx.asterisk.streams import READING, bodies, events
+
+ASTERISK = Asterisk()
+# Column of `cdr_csv`, and the event's name for it.
+COLUMNS = {
+    "accountcode": "AccountCode",
+    "src": "Source",
+    "dst": "Destination",
+    "dcontext": "DestinationContext",
+    "clid": "CallerID",
+    "channel": "Channel",
+    "dstchannel": "DestinationChannel",
+    "lastapp": "LastApplication",
+    "lastdata": "LastData",
+    "start": "StartTime",
+    "answer": "AnswerTime",
+    "end": "EndTime",
+    "duration": "Duration",
+    "billsec": "BillableSeconds",
+    "disposition": "Disposition",
+    "amaflags": "AMAFlags",
+    "uniqueid": "UniqueID",
+    "userfield": "UserField",
+    "peeraccount": "PeerAccount",
+    "linkedid": "LinkedID",
+    "sequence": "Sequence",
+}
+
+
+def rows() -> list[dict[str, str]]:
+    """Every CDR of every scenario, as `cdr_csv` has it, in the order in which they were written."""
+    cdrs = [one for scenario in SCENARIOS for one in events(scenario.name) if one.get("Event") == "Cdr"]
+    return [{column: cdr.get(name) for column, name in COLUMNS.items()} for cdr in cdrs]
+
+
+def as_csv(names: list[str], *, with_header: bool = False) -> list[str]:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, extrasaction="ignore", quoting=csv.QUOTE_ALL)
+    if with_header:
+        writer.writeheader()
+    writer.writerows(rows())
+    return text.getvalue().splitlines(keepends=True)
+
+
+def kept(lines: list[str], *columns: str) -> list[KeptCall]:
+    calls = list(calls_of_rows(rows_of_lines(lines, columns), READING))
+    assert not [one for one in calls if isinstance(one, Unread)]
+    return [one for one in calls if isinstance(one, KeptCall)]
+
+
+TOLD = {ASTERISK.glance(body).key for scenario in SCENARIOS for body in bodies(events(scenario.name))}
+WHOLE = list(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        pytest.param(kept(as_csv(WHOLE)), id="cdr_csv"),
+        pytest.param(kept(as_csv([name for name in WHOLE if name != "userfield"])), id="cdr_csv without userfield"),
+        pytest.param(kept(as_csv(WHOLE[::-1], with_header=True)), id="CSV with a first line"),
+        pytest.param(kept(as_csv(WHOLE[::-1]), *WHOLE[::-1]), id="cdr_custom"),
+        pytest.param(kept([json.dumps(row) + "\n" for row in rows()]), id="JSON lines"),
+        pytest.param(
+            [one for one in calls_of_rows((row_of(row) for row in rows()), READING) if isinstance(one, KeptCall)],
+            id="a table",
+        ),
+    ],
+)
+def test_a_file_says_the_calls_that_were_told(calls: list[KeptCall]) -> None:
+    """In every form, each call has the key that it has over AMI: seen by both ways it is one report."""
+    assert {ASTERISK.glance(call.body).key for call in calls} == TOLD
+
+
+def test_the_order_of_the_lines_does_not_matter() -> None:
+    """Asterisk writes the CDRs of a call when their channels end, not in the order of their begin."""
+    lines = as_csv(WHOLE)
+    random.Random(2).shuffle(lines)
+    assert {ASTERISK.glance(call.body).key for call in kept(lines)} == TOLD
+
+
+def test_a_call_has_its_time_in_utc() -> None:
+    """By its id, whatever the zone of the PBX."""
+    call = kept(as_csv(WHOLE))[0]
+    (told,) = ASTERISK.read(call.body)
+    assert call.began is not None
+    assert call.ended is not None
+    assert call.began.timestamp() == int(told.call_id.partition(".")[0])
+    assert 0 <= (call.ended - call.began).total_seconds() - (told.call_duration or 0) <= 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        (['{"start": '], "it is not JSON"),
+        (["{}"], "not the columns"),
+        (['"a","b"\n'], "it has 2 columns"),
+        ([as_csv(WHOLE)[0].replace("2026-", "26-")], "not a date"),
+        ([json.dumps(rows()[0] | {"linkedid": "", "uniqueid": ""})], "it names no call"),
+    ],
+)
+def test_a_line_that_is_no_cdr_is_told(lines: list[str], why: str) -> None:
+    """With its place; those around it are read."""
+    good = [json.dumps(row) for row in rows()[:1]] if lines[0].startswith("{") else as_csv(WHOLE)[:1]
+    found = list(calls_of_rows(rows_of_lines([*good, *lines]), READING))
+    unread = [one for one in found if isinstance(one, Unread)]
+    assert len(unread) == 1
+    assert why in unread[0].why
+    assert unread[0].where
+    assert len(found) == 2
+
+
+def test_cdrs_that_do_not_say_their_call_are_refused() -> None:
+    """With what to do: legs of one call could not be told from calls, and would be there twice."""
+    with pytest.raises(UsageError, match="newcdrcolumns"):
+        kept(as_csv([name for name in WHOLE if name not in ("peeraccount", "linkedid", "sequence")]))
+
+
+@given(st.lists(st.text(max_size=80), max_size=8))
+def test_no_text_makes_the_reader_fail(lines: list[str]) -> None:
+    """But for saying what is missing."""
+    try:
+        assert all(isinstance(one, Unread) for one in calls_of_rows(rows_of_lines(lines), READING))
+    except UsageError as error:
+        assert "no " in str(error)  # noqa: PT017 - either outcome is right
+
+
+def test_cdrs_far_apart_do_not_wait_for_each_other() -> None:
+    """So that a file of any length is read within bounded memory."""
+    first = rows()[0]
+    late = {**first, "linkedid": "1796000000.1", "uniqueid": "1796000000.1"}
+    day = (f"2026-12-{day:02}" for day in range(1, 29))
+    lines = [json.dumps(first)]
+    for date in day:
+        lines += [json.dumps({**late, **dict.fromkeys(("start", "answer", "end"), f"{date} 10:00:00")})] * 40
+    stream = iter(calls_of_rows(rows_of_lines(lines), READING))
+    assert isinstance(next(stream), KeptCall)
+    assert APART.total_seconds() < 86_400

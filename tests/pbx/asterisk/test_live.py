@@ -1,0 +1,149 @@
+"""A real Asterisk, with real telephones and a real trunk: `make test-pbx`.
+
+What a subscribed webhook receives of each scenario is what its table says, to a second; whatever is killed or cut,
+every call that Asterisk wrote down is there once afterwards.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from onhook.cdr.details import CallDetails
+from tests.hub.houses import wait_until
+from tests.pbx.asterisk.lab import build, missing
+from tests.pbx.asterisk.offices import Office, office_in
+from tests.pbx.asterisk.scenarios import SCENARIOS, SECONDS, Scenario, as_rows
+
+pytestmark = [pytest.mark.pbx, pytest.mark.timeout(900)]
+
+CALLS_AT_ONCE = 200
+SECONDS_OFF_MAX = 1
+"""A telephone rings for a second; whether that is one or two on a clock is chance."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built() -> None:
+    """The root folder; where the machine cannot have one, the tests are skipped, or fail in CI with root."""
+    if why := missing():
+        if os.environ.get("CI") == "true" and os.geteuid() == 0:
+            pytest.fail(why)
+        pytest.skip(why)
+    build()
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """One for all scenarios: an Asterisk does not stop between calls either."""
+    with office_in(tmp_path_factory.mktemp("office"), "scenarios") as one:
+        yield one
+
+
+def alike(row: Mapping[str, str], expected: Mapping[str, str]) -> bool:
+    """Equal, but for a second here and there."""
+    names = [name for name in expected if name not in (*SECONDS, "more")]
+    near = all(
+        row[name] == expected[name] or abs(int(row[name] or -9) - int(expected[name] or -9)) <= SECONDS_OFF_MAX
+        for name in SECONDS
+    )
+    return near and all(row[name] == expected[name] for name in names) and words(row) == words(expected)
+
+
+def words(row: Mapping[str, str]) -> set[str]:
+    """What else is said, without seconds; that a CDR counted a second more is chance."""
+    more = {word.partition("=")[0] if word[-1].isdigit() else word for word in row["more"].split()}
+    return more - {"cdr_talk"}
+
+
+def in_order(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    return sorted(rows, key=lambda row: (row["from"], row["to"], row["status"]))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_a_subscribed_webhook_receives_the_table(office: Office, scenario: Scenario) -> None:
+    """Act, hang up, and the application has the expected events of one new call, signed."""
+    before = set(office.written())
+    scenario.act(office.lab)
+    office.lab.until_silent()
+    wait_until(lambda: len(set(office.written()) - before) == 1)
+    (call_id,) = set(office.written()) - before
+
+    def events() -> list[CallDetails]:
+        return office.application.of_call(call_id)
+
+    wait_until(lambda: len(events()) >= len(scenario.expected))
+    rows = in_order(as_rows(events()))
+    expected = in_order(scenario.expected)
+    assert len(rows) == len(expected), rows
+    for row, wanted in zip(rows, expected, strict=True):
+        assert alike(row, wanted), f"\n{row}\n{wanted}"
+
+
+def test_the_file_knows_nothing_that_was_not_heard(office: Office) -> None:
+    """After all scenarios, reading the file adds no record: seen by both ways, a call is one."""
+    time.sleep(16)
+    before = Counter(office.records())
+    out = office.house.onhook("asterisk", "backfill", "Office", "--from", str(office.file), "--since", "1d")
+    assert f"{len(office.written())} calls read, 0 of them new" in out
+    assert Counter(office.records()) == before
+
+
+def test_two_hundred_calls_at_once(office: Office) -> None:
+    """Each is there, once, with both of its ends; the application was told of each."""
+    before = set(office.written())
+    callers = office.lab.call("1002", talks=20, calls=CALLS_AT_ONCE)
+    wait_until(lambda: f"{CALLS_AT_ONCE} active calls" in office.lab.cli("core show channels"))
+    callers.wait(120)
+    office.lab.until_silent()
+    wait_until(lambda: len(set(office.written()) - before) == CALLS_AT_ONCE)
+    new = set(office.written()) - before
+    wait_until(lambda: new <= office.told_ids())
+    counts = Counter(key for key in office.records() if key[1] in new)
+    assert len(counts) == CALLS_AT_ONCE
+    assert set(counts.values()) == {1}
+
+
+def crash_hub(office: Office) -> None:
+    office.house.kill("hub")
+    wait_until(lambda: office.house.part("hub") is not None)
+
+
+def crash_asterisk(office: Office) -> None:
+    office.lab.kill_asterisk()
+    office.lab.start_asterisk()
+
+
+def cut_line(office: Office) -> None:
+    office.link.cut()
+    time.sleep(4)
+    office.link.mend()
+
+
+@pytest.mark.parametrize("harm", [crash_hub, crash_asterisk, cut_line], ids=lambda harm: harm.__name__)
+def test_nothing_is_missing_and_nothing_twice(tmp_path: Path, harm: Callable[[Office], None]) -> None:
+    """In the middle of 200 calls something is killed or cut; when the gaps are filled, what Asterisk wrote is there."""
+    with office_in(tmp_path, harm.__name__) as office:
+        office.lab.call("1002").wait(60)
+        calling = [
+            office.lab.call(number, talks=talks, calls=CALLS_AT_ONCE // 4)
+            for number, talks in (("1002", 1), ("1002", 5), ("6300", 3), ("95550123", 9))
+        ]
+        time.sleep(5)
+        harm(office)
+        for callers in calling:
+            callers.wait(120)
+        office.lab.until_silent()
+        wait_until(office.is_heard)
+        assert "filled: from" in office.fill()
+        written = set(office.written())
+        wait_until(lambda: written <= office.told_ids())
+        records = office.records()
+        assert {key[1] for key in records} == written
+        assert max(Counter(records).values()) == 1
+        legs = Counter(key[1] for key in records)
+        # A ring group has a row for itself and one for each of its two members.
+        assert set(legs.values()) <= {1, 3}
+        assert office.house.onhook("asterisk", "list").rstrip().endswith("0")
