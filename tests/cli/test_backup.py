@@ -15,6 +15,7 @@ from onhook.settings.settings import Settings
 from tests.hub.houses import House, call_id, call_ids, report, wait_until
 
 
+@pytest.mark.slow
 def test_a_backup_made_while_it_runs_can_be_restored(house: House, tmp_path: Path) -> None:
     """What was kept until then is there, PBXs and secrets too; what came later is not."""
     house.start()

@@ -50,6 +50,7 @@ def _answers(house: House, directory: Path) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.slow
 def test_the_answers_are_the_same_with_the_server_and_without(house: House, tmp_path: Path) -> None:
     """Every form of every question; and what is told as CSV is what the export writes, the latest first."""
     _simulated(house)

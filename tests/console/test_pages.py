@@ -342,6 +342,7 @@ async def test_a_picture_leads_to_its_calls(house: House, chromium_path: str) ->
         await expect(page).to_have_url(re.compile("/calls\\?.*caller=1001"))
 
 
+@pytest.mark.slow
 async def test_an_export_tells_how_far_it_is(house: House, chromium_path: str) -> None:
     """Each kind of file is downloaded, whole, and the page says so."""
     await house.report([details(moment) for moment in some_calls()])

@@ -54,6 +54,7 @@ def test_an_intake_that_dies_comes_back_on_its_port(house: House) -> None:
     wait_until(lambda: _is_answered(house, 1, address))
 
 
+@pytest.mark.slow
 def test_nobody_outlives_the_supervisor(house: House) -> None:
     """When the supervisor is killed, its processes stop by themselves, and another start finds everything free."""
     house.start()
@@ -97,6 +98,7 @@ def test_a_port_in_use_gets_one_sentence(house: House, tmp_path: Path) -> None:
         assert "listen" in second.stderr
 
 
+@pytest.mark.slow
 def test_a_damaged_store_holds_up_no_report(house: House) -> None:
     """The intake goes on; the log says in one sentence what helps, and it helps, without a restart."""
     house.start()
@@ -112,6 +114,7 @@ def test_a_damaged_store_holds_up_no_report(house: House) -> None:
     wait_until(lambda: call_ids(house.calls()) == [call_id(1), call_id(2)])
 
 
+@pytest.mark.slow
 def test_rebuild_makes_the_same_calls_while_it_runs_and_after(house: House) -> None:
     """The store can always be made again from the ledger."""
     house.start()
