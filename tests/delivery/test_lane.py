@@ -171,7 +171,7 @@ async def test_who_took_nothing_for_days_is_given_up(
     """With the reason, and with all that is owed kept."""
 
     async def reply(_: web.Request, __: bytes) -> int:
-        return 500
+        return 503
 
     monkeypatch.setattr("onhook.delivery.lane.DEAD_SECONDS", 0.3)
     application.reply = reply
@@ -234,7 +234,7 @@ async def test_a_restart_forgets_nothing(house: House, application: Application)
     is_up = False
 
     async def reply(_: web.Request, __: bytes) -> int:
-        return 200 if is_up else 500
+        return 200 if is_up else 503
 
     application.reply = reply
     house.subscribe("crm", application.url)

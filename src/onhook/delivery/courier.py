@@ -60,9 +60,12 @@ class Courier:
             return
         if wanted is None:
             return
+        streams = await asyncio.to_thread(self._means.settings.subscriptions.newest_streams)
         await self._stop([number for number, one in self._served.items() if wanted.get(number) != one.revision])
         for number, revision in wanted.items():
-            if number not in self._served:
+            if number in self._served:
+                self._served[number].note_stream(streams.get(number, 0))
+            else:
                 figures = self._figures.setdefault(number, Figures())
                 self._served[number] = _Served(number, revision, figures, self._means, self._sinks, self._tell_trouble)
 
@@ -99,7 +102,14 @@ class _Served:
         self._tell_trouble = tell_trouble
         self._stopping = asyncio.Event()
         self._lane: Lane | None = None
+        self._newest_stream = 0
         self._task = asyncio.create_task(self._serve_on())
+
+    def note_stream(self, newest: int) -> None:
+        """The number of its newest stream; another one than before is a replay that was asked for."""
+        if self._lane is not None and newest != self._newest_stream:
+            self._lane.look_for_replays()
+        self._newest_stream = newest
 
     def stop(self) -> None:
         """Come to an end soon."""

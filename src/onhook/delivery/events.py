@@ -7,6 +7,8 @@ so that a call is told once however many stretches its legs are read in, and onc
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+import msgspec
+
 from onhook.cdr.filter import Filter
 from onhook.cdr.record import Call, Record
 from onhook.cdr.whole import as_one
@@ -29,11 +31,18 @@ def quiet_part(stretch: Stretch, before: datetime) -> Stretch:
     return Stretch([record for record in stretch.records if record.seq < young], young - 1, True)
 
 
-def whole_calls(stretch: Stretch, calls: Iterable[Call], filters: Sequence[Filter]) -> list[Record]:
-    """Calls whose last report is in this stretch and that all filters mean, each as one record, in order of number."""
+def whole_calls(stretch: Stretch, calls: Iterable[Call], filters: Sequence[Filter], until: int | None) -> list[Record]:
+    """Calls that all filters mean, each as one record, where their last report is in this stretch.
+
+    Within a replay, which ends at the number `until`, their last report up to there counts; the record has its number.
+    """
     seqs = {record.seq for record in stretch.records}
-    wholes = [as_one(call) for call in calls if all(one.matches_call(call) for one in filters)]
-    return sorted((whole for whole in wholes if whole.seq in seqs), key=lambda whole: whole.seq)
+    wanted = []
+    for call in calls:
+        last = max((leg.seq for leg in call.legs if until is None or leg.seq <= until), default=0)
+        if last in seqs and all(one.matches_call(call) for one in filters):
+            wanted.append(msgspec.structs.replace(as_one(call), seq=last))
+    return sorted(wanted, key=lambda whole: whole.seq)
 
 
 def event_id(record: Record) -> str:

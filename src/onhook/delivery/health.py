@@ -1,8 +1,9 @@
 """Whether an application is there at all. Pure: what came of attempts in, how many may be made at once out.
 
-Laws: an application that failed some times in a row, with nothing taken in between, is down: then it is asked by one
+Laws: an application that was not found some times in a row, with no answer in between, is down: then it is asked by one
 attempt at a time, ever more rarely up to once a minute, and what is owed to it stays where it is instead of failing
-event by event. The first that it takes ends this. Moments are microseconds since 1970, UTC.
+event by event. The first answer ends this, also one that refuses: whoever answers is there, and what it refuses is that
+event's own trouble. Moments are microseconds since 1970, UTC.
 """
 
 import msgspec
@@ -11,7 +12,7 @@ from onhook.delivery.schedule import heeded_seconds
 from onhook.sinks.sink import Answer
 
 DOWN_AFTER_FAILURES = 10
-"""In a row: more than an application that refuses single events comes to, as a rule."""
+"""In a row: more than a restart or a lost connection comes to, as a rule."""
 
 PROBE_SECONDS_FIRST = 5
 PROBE_SECONDS_MAX = 60
@@ -46,6 +47,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         if answer.verdict == "busy":
             asked = round(heeded_seconds(answer.retry_after_seconds or 0) * _SECOND)
             return Health(failures=self.failures, failing_since=since, not_before=max(self.not_before, at + asked))
+        if answer.verdict == "refused":
+            return Health(failing_since=since)
         if at < self.not_before:
             # It was under way beside the one that began this pause, and tells nothing new.
             return self

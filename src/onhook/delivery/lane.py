@@ -13,6 +13,7 @@ from random import Random
 
 import msgspec
 
+from onhook.cdr.filter import Filter
 from onhook.cdr.record import Record
 from onhook.clock import Clock
 from onhook.delivery.events import event_id
@@ -35,6 +36,9 @@ PLACES = 8
 
 AHEAD_MAX = 512
 """Events read and not yet settled: what is sent again, at most, after a crash; some half a megabyte."""
+
+STRETCHES_AT_ONCE = 4
+"""Read of one stream before the others, and the settling, have their turn."""
 
 ROWS_AT_ONCE = 64
 """Rows that are due, taken at once."""
@@ -87,6 +91,7 @@ class Lane:
         self._settled_at = 0.0
         self._given_up = ""
         self._is_stopping = False
+        self._lacks_streams = False
         self._broken: BaseException | None = None
         self._under_way: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -111,7 +116,14 @@ class Lane:
         self._is_stopping = True
         self._wake.set()
 
+    def look_for_replays(self) -> None:
+        """Somebody has asked for one."""
+        self._lacks_streams = True
+        self._wake.set()
+
     async def _serve_once(self) -> None:
+        if self._lacks_streams:
+            await self._take_streams()
         await self._take_rows()
         for track in self._tracks_in_turn():
             await self._read_on(track)
@@ -126,17 +138,25 @@ class Lane:
         self._turns = Turns(await asyncio.to_thread(deliveries.waiting_calls, self._id))
         self._standing = await asyncio.to_thread(deliveries.standing, self._id)
         self._rows_due_at = await asyncio.to_thread(deliveries.next_due_at, self._id)
-        for stream in await asyncio.to_thread(self._means.settings.subscriptions.streams, self._id):
-            cursor = await self._first_number() if stream.cursor is None else stream.cursor
-            self._tracks.append(Track(stream, cursor, self._subscription))
+        await self._take_streams()
         # Where nothing can be noted nothing is sent: it would be sent again and again.
         await self._settle()
+
+    async def _take_streams(self) -> None:
+        """Take those in that we do not have: all at first, then replays that were asked for."""
+        self._lacks_streams = False
+        known = {track.stream_id for track in self._tracks}
+        for stream in await asyncio.to_thread(self._means.settings.subscriptions.streams, self._id):
+            if stream.stream_id not in known:
+                cursor = await self._first_number() if stream.cursor is None else stream.cursor
+                self._tracks.append(Track(stream, cursor, self._subscription))
 
     async def _first_number(self) -> int:
         """The number behind which begins what a subscription for the past means."""
         store = self._means.reading.store
         position = await store.position()
-        extent = await store.extent(self._subscription.where)
+        # By the beginning alone: what else is asked for may be true of whole calls, and of none of their legs.
+        extent = await store.extent(Filter(since=self._subscription.where.since))
         return position if extent.first_seq is None else extent.first_seq - 1
 
     def _tracks_in_turn(self) -> list[Track]:
@@ -145,8 +165,12 @@ class Lane:
         return [track for track in self._tracks if track.is_live] + replays[:1]
 
     async def _read_on(self, track: Track) -> None:
-        """Take in the next events of a stream, as long as there is room for them."""
-        while self._has_room and not (track.is_read_up and track.window.read_to >= self._means.reading.news.position):
+        """Take in the next events of a stream, as long as there is room for them; a few stretches at once, so that what
+        came of the last ones is settled meanwhile."""
+        for _ in range(STRETCHES_AT_ONCE):
+            is_at_end = track.is_read_up and track.window.read_to >= self._means.reading.news.position
+            if is_at_end or self._is_stopping or not self._has_room(track):
+                return
             before = track.window.read_to
             stretch = await track.read(self._means.reading, self._means.clock.now())
             for record in stretch.records:
@@ -154,14 +178,15 @@ class Lane:
             track.window.read_to = stretch.last
             if track.is_read_up or track.window.read_to == before:
                 return
+        self._wake.set()
 
-    @property
-    def _has_room(self) -> bool:
+    def _has_room(self, track: Track) -> bool:
+        """Whether more may be read; replays leave room for news."""
         under_way = sum(len(track.window) for track in self._tracks)
         rows = self._standing.waiting + self._standing.parked + len(self._outcomes)
         if self._health.is_down and self._turns.ready:
             return False
-        return under_way < AHEAD_MAX and rows < TROUBLED_MAX
+        return under_way < (AHEAD_MAX if track.is_live else AHEAD_MAX // 2) and rows < TROUBLED_MAX
 
     def _owe(self, record: Record, track: Track) -> None:
         owed = Owed(
@@ -171,6 +196,7 @@ class Lane:
             body=self._sink.pack(record),
             owed_at=self._means.clock.microseconds(),
             window=track.window,
+            is_live=track.is_live,
         )
         track.window.begin(owed.seq)
         if not self._turns.offer(owed):
@@ -234,11 +260,11 @@ class Lane:
         at = self._means.clock.microseconds()
         was_down = self._health.is_down
         self._health = self._health.after(answer, at)
+        if was_down and not self._health.is_down:
+            self._outcomes.hasten()
         if answer.verdict == "taken":
             self._taken(owed, attempt)
-            if was_down:
-                self._outcomes.hasten()
-        elif answer.verdict in ("busy", "gone") or (was_down and owed.delivery_id is None):
+        elif answer.verdict in ("busy", "gone") or (self._health.is_down and owed.delivery_id is None):
             self._spare(owed, answer, attempt, at)
         else:
             self._failed(owed, attempt, at)
@@ -309,6 +335,8 @@ class Lane:
         self._settled_at = self._now()
         self._settled |= one.cursors
         self._tracks = [track for track in self._tracks if track.stream_id not in one.ended]
+        # Not all replays are taken in at once.
+        self._lacks_streams = self._lacks_streams or bool(one.ended)
         if one.troubles or one.retried or one.hastens:
             await self._look_at_rows(one, freed)
 

@@ -59,14 +59,15 @@ class Reading:
         place = (seq, self.news.position)
         reading = self._read.get(place)
         if reading is None or (reading.done() and (reading.cancelled() or reading.exception() is not None)):
-            reading = asyncio.create_task(self._look_up(seq))
+            reading = asyncio.create_task(self.look_up(seq))
             self._read[place] = reading
             while len(self._read) > STRETCHES_KEPT:
                 self._read.popitem(last=False)
         # A lane that ends must not take the reading from the others.
         return await asyncio.shield(reading)
 
-    async def _look_up(self, seq: int) -> Stretch:
+    async def look_up(self, seq: int) -> Stretch:
+        """The same, read now: what is read late comes under a number that others have passed."""
         # Known before: what comes in between is read the next time. Nobody announces a position before it is there.
         position = self.news.position if self.news.position > seq else await self.store.position()
         records = await self.store.records_after(seq, STRETCH_RECORDS)

@@ -22,6 +22,9 @@ JITTER = 0.1
 RETRY_AFTER_SECONDS_MAX = 24 * _HOUR
 """An application that asks for more is asked again after a day."""
 
+BUSY_SECONDS_MIN = 1.0
+"""One that asks to be asked again at once is given a moment: else it would be asked thousands of times."""
+
 DEAD_SECONDS = 5 * 24 * _HOUR
 """An application that took nothing for so long is given up."""
 
@@ -44,4 +47,4 @@ def wait_seconds(plan: Plan, tries: int, attempts: int, chance: float) -> float 
 
 def heeded_seconds(asked: float) -> float:
     """How long we stay away from an application that asked for so long."""
-    return min(asked, RETRY_AFTER_SECONDS_MAX)
+    return min(max(asked, BUSY_SECONDS_MIN), RETRY_AFTER_SECONDS_MAX)

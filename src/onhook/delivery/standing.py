@@ -70,16 +70,24 @@ def masked(one: Subscription) -> Subscription:
 
 
 async def replay(settings: Settings, store: Store, name: str, where: Filter, clock: Clock) -> int:
-    """Have what matches sent again; how many records. Raises `UsageError` where it would be everything ever."""
+    """Have what matches sent again; how many records match. Raises `UsageError` where it would be everything ever."""
     if where.since is None:
         raise UsageError("a replay without a beginning would send everything", todo="say `since`, such as 2d")
-    extent = await store.extent(where)
-    if extent.first_seq is None or extent.last_seq is None:
-        return 0
-    settings.subscriptions.replay(
-        name, where, after=extent.first_seq - 1, until=extent.last_seq, at=clock.microseconds()
-    )
-    return extent.count
+    one = settings.subscriptions.get(name)
+    # By the beginning alone: filters may be true of whole calls, and calls may go on behind their first legs.
+    first = (await store.extent(Filter(since=where.since))).first_seq
+    matching = (await store.extent(_both(one.where, where))).count
+    if first is not None:
+        until = await store.position()
+        settings.subscriptions.replay(name, where, after=first - 1, until=until, at=clock.microseconds())
+    return matching
+
+
+def _both(one: Filter, other: Filter) -> Filter:
+    """What both mean, as far as one filter can say that: where they want different texts, what the other means."""
+    names = (name for name in Filter.__struct_fields__ if getattr(other, name) is None)
+    since = max(at for at in (one.since, other.since) if at) if one.since or other.since else None
+    return msgspec.structs.replace(other, **{name: getattr(one, name) for name in names} | {"since": since})
 
 
 async def try_out(sink: Sink, clock: Clock) -> Tried:

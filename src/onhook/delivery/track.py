@@ -34,14 +34,15 @@ class Track:
 
     async def read(self, reading: Reading, now: datetime) -> Stretch:
         """What is wanted of the next records, in order of number. Raises `Unavailable`."""
-        stretch = self._within(await reading.after(self.window.read_to))
+        after = self.window.read_to
+        stretch = self._within(await (reading.after(after) if self.is_live else reading.look_up(after)))
         if not self._is_per_call:
             wanted = matching(stretch.records, self._filters)
         else:
             # A replay tells of calls that were over before it was asked for.
             stretch = quiet_part(stretch, now - CALL_QUIET) if self.is_live else stretch
             keys = sorted({(record.sn, record.call_id) for record in stretch.records})
-            wanted = whole_calls(stretch, await reading.store.calls_of(keys), self._filters)
+            wanted = whole_calls(stretch, await reading.store.calls_of(keys), self._filters, self._until)
         self.is_read_up = stretch.is_all
         return Stretch(wanted, stretch.last, stretch.is_all)
 

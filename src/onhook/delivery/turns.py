@@ -27,6 +27,8 @@ class Owed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     window: Window | None = None
     delivery_id: int | None = None
     attempts: int = 0
+    is_live: bool = True
+    """Whether it is news; a replay has time."""
 
 
 class Turns:
@@ -35,12 +37,13 @@ class Turns:
     def __init__(self, troubled: Iterable[CallKey]) -> None:
         self.troubled = set(troubled)
         self._ready: deque[Owed] = deque()
+        self._later: deque[Owed] = deque()
         self._behind: dict[CallKey, deque[Owed]] = {}
 
     @property
     def ready(self) -> int:
         """How many could be sent now."""
-        return len(self._ready)
+        return len(self._ready) + len(self._later)
 
     def offer(self, owed: Owed) -> bool:
         """Take an event in; False where it must be held back in a row."""
@@ -50,25 +53,29 @@ class Turns:
             self._behind[owed.call].append(owed)
         else:
             self._behind[owed.call] = deque()
-            self._ready.append(owed)
+            self._queue_of(owed).append(owed)
         return True
 
     def take(self) -> Owed | None:
-        """The next one, which is under way from now on."""
-        return self._ready.popleft() if self._ready else None
+        """The next one, news before replays, which is under way from now on."""
+        queue = self._ready or self._later
+        return queue.popleft() if queue else None
 
     def put_back(self, owed: Owed) -> None:
         """It was not its fault: it is the next one again."""
-        self._ready.appendleft(owed)
+        self._queue_of(owed).appendleft(owed)
 
     def went_through(self, owed: Owed) -> None:
         """The next one of its call has its turn."""
         behind = self._behind[owed.call]
         if behind:
-            self._ready.append(behind.popleft())
+            self._queue_of(behind[0]).append(behind.popleft())
         else:
             del self._behind[owed.call]
 
     def failed(self, owed: Owed) -> list[Owed]:
         """It will be a row, and so will all those behind it, which are given back in order."""
         return list(self._behind.pop(owed.call))
+
+    def _queue_of(self, owed: Owed) -> deque[Owed]:
+        return self._ready if owed.is_live else self._later

@@ -21,8 +21,10 @@ class Rereading:
 
     async def read_again(self, seqs: Sequence[int]) -> Sequence[Quarantined]:
         """See `Projector.retry`."""
-        self._settings.subscriptions.hold_replays(seqs, at=self._clock.microseconds())
-        try:
-            return await self._projector.retry(seqs)
-        finally:
-            self._settings.subscriptions.let_go()
+        subscriptions = self._settings.subscriptions
+        subscriptions.hold_replays(seqs, at=self._clock.microseconds())
+        # Where this is cut short they stay held: what was being put may still be put. The next start lets them go.
+        unread = await self._projector.retry(seqs)
+        subscriptions.forget_held([one.seq for one in unread])
+        subscriptions.let_go(seqs)
+        return unread

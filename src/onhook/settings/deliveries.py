@@ -192,6 +192,8 @@ class Deliveries:
         Raises `Unavailable`.
         """
         with self._database.transaction():
+            if not self._database.rows("SELECT 1 FROM subscriptions WHERE subscription_id = ?", (one.subscription_id,)):
+                return set()  # removed meanwhile: nothing is owed to it
             for trouble in one.troubles:
                 self._add(one.subscription_id, trouble)
             for retried in one.retried:

@@ -182,6 +182,11 @@ class Subscriptions:
         rows = self._database.rows("SELECT subscription_id, revision, state FROM subscriptions")
         return {number: (revision, state) for number, revision, state in rows}
 
+    def newest_streams(self) -> dict[int, int]:
+        """Of each subscription the number of its newest stream that is not held: a new replay is another number."""
+        rows = self._database.rows("SELECT subscription_id, max(stream_id) FROM streams WHERE NOT is_held GROUP BY 1")
+        return dict(rows)
+
     def version(self) -> tuple[int, int]:
         """Changes when anybody has written anything; asking costs about 3 microseconds."""
         return self._database.version()
@@ -252,29 +257,33 @@ class Subscriptions:
             if len(self.streams(one.subscription_id)) > REPLAYS_MAX:
                 raise UsageError(f"{one.name} has {REPLAYS_MAX} replays to do already", todo="wait for them to end")
             self._add_stream(one.subscription_id, where, after, until, at)
-            self._touch(one.subscription_id)
         return self.get(name)
 
     def hold_replays(self, seqs: Sequence[int], *, at: int) -> None:
-        """Owe reports that are about to be read late to all who are past their numbers; held until `let_go`."""
+        """Owe reports that are about to be read late to everybody, for a lane may be ahead of its cursor; held until
+        `let_go`. Who has yet to come to their numbers is told twice at worst."""
         with self._database.transaction():
             for seq in seqs:
                 self._database.write(
                     "INSERT INTO streams (subscription_id, filter, cursor, until, is_held, created_at)"
-                    " SELECT subscription_id, ?, ?, ?, 1, ? FROM streams WHERE until IS NULL AND cursor >= ?",
-                    (_text(Filter()), seq - 1, seq, at, seq),
+                    " SELECT subscription_id, ?, ?, ?, 1, ? FROM streams WHERE until IS NULL AND cursor IS NOT NULL",
+                    (_text(Filter()), seq - 1, seq, at),
                 )
 
-    def let_go(self) -> None:
-        """Let the replays that were held begin: what they owe can be read now, or is not there."""
-        if not self._database.rows("SELECT 1 FROM streams WHERE is_held LIMIT 1"):
-            return
+    def let_go(self, seqs: Sequence[int] | None = None) -> None:
+        """Let the replays of these reports begin: what they owe can be read now. None is all that were held."""
         with self._database.transaction():
-            self._database.write(
-                "UPDATE subscriptions SET revision = revision + 1 WHERE subscription_id IN"
-                " (SELECT subscription_id FROM streams WHERE is_held)"
-            )
-            self._database.write("UPDATE streams SET is_held = 0 WHERE is_held")
+            for seq in self._held() if seqs is None else seqs:
+                self._database.write("UPDATE streams SET is_held = 0 WHERE is_held AND until = ?", (seq,))
+
+    def forget_held(self, seqs: Sequence[int]) -> None:
+        """Owe reports no more that could not be read after all."""
+        with self._database.transaction():
+            for seq in seqs:
+                self._database.write("DELETE FROM streams WHERE is_held AND until = ?", (seq,))
+
+    def _held(self) -> list[int]:
+        return [seq for (seq,) in self._database.rows("SELECT DISTINCT until FROM streams WHERE is_held")]
 
     def _add_stream(self, subscription_id: int, where: Filter, after: int | None, until: int | None, at: int) -> None:
         self._database.write(

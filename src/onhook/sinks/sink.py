@@ -11,8 +11,9 @@ import msgspec
 
 from onhook.cdr.record import Record
 
-Verdict = Literal["taken", "failed", "busy", "gone"]
-"""`busy` asks us to come again later, which is no failure of this event; `gone` asks us never to come again."""
+Verdict = Literal["taken", "refused", "failed", "busy", "gone"]
+"""`refused` was answered, but not taken: this event fails, and the application is there. `failed` found nobody there.
+`busy` asks us to come again later, which is no failure of this event; `gone` asks us never to come again."""
 
 
 class Destination(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,9 @@ ANSWER_BYTES_KEPT = 1024
 BUSY_SECONDS_DEFAULT = 30.0
 """After a 429 that does not say how long."""
 
+NOBODY_THERE = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+"""What a gateway answers in the place of an application that is away."""
+
 HEADER_BYTES_MAX = 16 * 1024
 """Of one header of an answer, and of its first line."""
 
@@ -115,7 +118,7 @@ def _judged(answer: aiohttp.ClientResponse, body: bytes, at: int) -> Answer:
     wait = _retry_after(answer.headers.get("Retry-After", ""), at)
     if status == HTTPStatus.TOO_MANY_REQUESTS and wait is None:
         wait = BUSY_SECONDS_DEFAULT
-    verdict: Verdict = "failed" if wait is None else "busy"
+    verdict: Verdict = "busy" if wait is not None else "failed" if status in NOBODY_THERE else "refused"
     return Answer(verdict=verdict, said=said, status=status, body=body, retry_after_seconds=wait)
 
 
