@@ -7,12 +7,14 @@ import hmac
 import json
 from datetime import timedelta
 
+import msgspec
 import pytest
 from aiohttp import web
 
 from onhook.cdr.filter import Filter
 from onhook.clock import SystemClock
 from onhook.delivery import health, schedule
+from onhook.store.store import Batch
 from tests.delivery.houses import SECRET, Application, House, some_calls, until
 from tests.make import STARTED_AT, call, record
 
@@ -247,6 +249,58 @@ async def test_a_restart_forgets_nothing(house: House, application: Application)
     house.carry()
     await until(lambda: len(set(application.seen())) == 90 and not house.rows("crm", "waiting"))
     assert house.cursor("crm") == 90
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_one_that_refuses_much_is_still_told_the_rest(house: House, application: Application) -> None:
+    """Whoever answers is there: what it refuses becomes rows; neither many of them nor a restart hold up the others."""
+
+    async def reply(_: web.Request, body: bytes) -> int:
+        return 400 if b"6400" in body else 200
+
+    application.reply = reply
+    house.subscribe("crm", application.url)
+    house.carry()
+    await house.say(*some_calls(60, call_to="6400"), *some_calls(5))
+    await until(lambda: len(application.taken) == 5)
+    await house.stop()
+    house.carry()
+    await house.say(*some_calls(60, call_to="6400"), *some_calls(5))
+    await until(lambda: len(application.taken) == 10)
+
+
+async def test_what_is_read_late_is_told(house: House, application: Application) -> None:
+    """Though the lane is ahead of its cursor, and was asked for the same number in vain a moment before."""
+    house.subscribe("crm", application.url)
+    house.carry()
+    await house.say(*some_calls(3))
+    house.position += 1
+    late = house.position
+    await house.say(*some_calls(3))
+    await until(lambda: house.cursor("crm") == 7)
+    subscriptions = house.settings.subscriptions
+    for is_there in (False, True):
+        subscriptions.hold_replays([late], at=1)
+        if is_there:
+            leg = record(seq=late)
+            one = msgspec.structs.replace(call(leg), legs=(leg,))
+            await house.store.put(Batch(calls=[one], quarantined=(), read_again=[late], position=house.position))
+        subscriptions.let_go([late])
+        await until(lambda: len(subscriptions.streams(1)) == 1)
+    await until(lambda: len(application.taken) == 7)
+
+
+async def test_news_do_not_wait_for_a_replay(house: House, application: Application) -> None:
+    """They are sent before the rest of it."""
+    await house.say(*some_calls(1_500))
+    house.subscribe("crm", application.url, after=1_500)
+    house.carry()
+    house.settings.subscriptions.replay("crm", Filter(), after=0, until=1_500, at=1)
+    await until(lambda: len(application.taken) > 20)
+    (news,) = await house.say(*some_calls(1))
+    await until(lambda: news in application.seen())
+    assert len(application.taken) < 1_400
+    await until(lambda: len(application.taken) == 1_501)
 
 
 async def test_alarms_are_told_too(house: House, application: Application) -> None:

@@ -310,6 +310,7 @@ def _line(row: Row, config: Config) -> list[str]:
     one, standing = row["subscription"], row["standing"]
     oldest = standing["oldest_owed_at"]
     state = "failing" if one["state"] == "active" and one["failing_since"] else one["state"]
+    state = "full" if standing["is_full"] else state
     counts = [str(standing["owed"]), str(standing["parked"]), str(one["delivered"]), str(one["failed"])]
     return [one["name"], state, *counts, local(oldest, zone_named(config.zone)) if oldest else UNKNOWN, one["url"]]
 

@@ -35,7 +35,8 @@ PLACES = 8
 """Attempts under way at once: an application that takes 100 ms for each still gets 80 a second."""
 
 AHEAD_MAX = 512
-"""Events read and not yet settled: what is sent again, at most, after a crash; some half a megabyte."""
+"""Events of one stream, read and not yet settled, before more are read: what is sent again after a crash, at most twice
+as many; some megabyte."""
 
 STRETCHES_AT_ONCE = 4
 """Read of one stream before the others, and the settling, have their turn."""
@@ -181,12 +182,11 @@ class Lane:
         self._wake.set()
 
     def _has_room(self, track: Track) -> bool:
-        """Whether more may be read; replays leave room for news."""
-        under_way = sum(len(track.window) for track in self._tracks)
+        """Whether more of a stream may be read; each has room of its own, so that a replay takes none from the news."""
         rows = self._standing.waiting + self._standing.parked + len(self._outcomes)
         if self._health.is_down and self._turns.ready:
             return False
-        return under_way < (AHEAD_MAX if track.is_live else AHEAD_MAX // 2) and rows < TROUBLED_MAX
+        return len(track.window) < AHEAD_MAX and rows < TROUBLED_MAX
 
     def _owe(self, record: Record, track: Track) -> None:
         owed = Owed(

@@ -7,6 +7,7 @@ import msgspec
 from onhook.cdr.filter import Filter
 from onhook.clock import Clock
 from onhook.errors import UsageError
+from onhook.settings.deliveries import TROUBLED_MAX
 from onhook.settings.moments import moment
 from onhook.settings.settings import Settings
 from onhook.settings.subscriptions import Subscription
@@ -22,7 +23,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     `owed` counts records that were not yet sent, and events that wait to be sent again; `waiting` of them are such
     events, `parked` ones are not among them. `oldest_owed_at` is when the oldest of them came. `replays` are still to
-    do. `position` is the number up to which everything is settled, None where it has not begun.
+    do. `position` is the number up to which everything is settled, None where it has not begun. `is_full` is whether so
+    many wait and are parked that nothing new is tried before a person has retried or dropped some.
     """
 
     owed: int
@@ -31,6 +33,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     oldest_owed_at: datetime | None
     replays: int
     position: int | None
+    is_full: bool
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +64,7 @@ async def standing_of(one: Subscription, settings: Settings, store: Store) -> St
         oldest_owed_at=min(oldest, default=None),
         replays=sum(stream.until is not None for stream in streams),
         position=streams[0].cursor if streams else None,
+        is_full=rows.waiting + rows.parked >= TROUBLED_MAX,
     )
 
 
