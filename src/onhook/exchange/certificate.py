@@ -80,7 +80,10 @@ def _general_name(host: str) -> x509.GeneralName | None:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
-        pass
+        return _dns_name(host)
+
+
+def _dns_name(host: str) -> x509.DNSName | None:
     try:
         return x509.DNSName(host.encode("idna").decode())
     except UnicodeError:

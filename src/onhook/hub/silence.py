@@ -22,7 +22,7 @@ USUAL_SILENCE = timedelta(minutes=10)
 NEWEST_MAX = 200
 """Among so many records, one that was pushed is looked for: all the others were fetched."""
 
-TODO = "look whether the PBX reaches the intake, and whether its webhook is on; `onhook doctor` with its name helps"
+ADVICE = "look whether the PBX reaches the intake, and whether its webhook is on; `onhook doctor` with its name helps"
 
 
 class SilenceWatch:
@@ -49,7 +49,7 @@ class SilenceWatch:
             last_at = await self._last_pushed_at(pbx)
             if last_at is not None and await self._is_too_long(pbx, last_at, now):
                 what = f"no ended call was told since {last_at:%Y-%m-%d %H:%M} UTC"
-                self._settings.alarms.sound(pbx.sn, "silence", what, todo=TODO, at=self._clock.microseconds())
+                self._settings.alarms.sound(pbx.sn, "silence", what, todo=ADVICE, at=self._clock.microseconds())
             else:
                 self._settings.alarms.end(pbx.sn, "silence", at=self._clock.microseconds())
 
