@@ -8,6 +8,7 @@ from onhook.pbx.asterisk.gathering import (
     CALLS_MAX,
     GRACE_SECONDS,
     HELD_SECONDS_MAX,
+    LATE_SECONDS,
     QUIET_SECONDS,
     WITHOUT_CDR_SECONDS,
     Gathered,
@@ -52,6 +53,19 @@ def test_a_call_is_handed_out_when_its_cdrs_have_come() -> None:
     assert call.header.is_whole
     assert len(call.cdrs) == 2
     assert gathering.due(1000.0) == []
+
+
+def test_a_call_waits_for_the_cdr_of_every_channel_that_was_called() -> None:
+    """A slow database lets them come one by one; one that does not come at all holds up its call for a while only."""
+    first, last = cdrs_of(QUEUE)
+    early = [message for message in QUEUE if message is not last]
+    gathering = heard(*early)
+    assert gathering.due(1.0 + GRACE_SECONDS * 2) == []
+    gathering.heard(last, now=10.0)
+    (call,) = calls(gathering.due(10.0 + GRACE_SECONDS))
+    assert (call.header.is_whole, len(call.cdrs)) == (True, 2)
+    (call,) = calls(heard(*early).due(1.0 + LATE_SECONDS))
+    assert [cdr.dst_channel.name for cdr in call.cdrs] == [first.get("DestinationChannel")]
 
 
 def test_without_channel_events_silence_ends_a_call() -> None:

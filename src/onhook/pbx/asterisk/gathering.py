@@ -13,9 +13,14 @@ import msgspec
 from onhook.pbx.asterisk.call import CDRS_MAX, EVENTS_MAX, Header, body_of, linked_id_of
 from onhook.pbx.asterisk.channels import channel_named
 from onhook.pbx.asterisk.messages import Message
+from onhook.pbx.asterisk.rows import OWN_OF_CALLEE
 
 GRACE_SECONDS = 2.0
 """Between a call's end and its CDRs, which another thread of Asterisk writes; under load it was seen to take one."""
+
+LATE_SECONDS = 30.0
+"""How long a call that is over waits for the CDR of a channel that was called: a slow database holds CDRs up one by
+one, while some of them have come already."""
 
 QUIET_SECONDS = 3.0
 """Without channel events: CDRs of one call that come later than this after each other are kept as two reports."""
@@ -56,6 +61,8 @@ class _Call:
         self.is_over = False
         self.has_cel = False
         self.open_channels: set[str] = set()
+        self.called: set[str] = set()
+        self.called_by_cdrs: set[str] = set()
         self.heard_at = 0.0
         self.first_cdr_at: float | None = None
         self.offset_seconds: int | None = None
@@ -80,6 +87,7 @@ class Gathering:
         call.heard_at = now
         if fields["event"] == "Cdr":
             call.cdrs.append(message)
+            call.called_by_cdrs.add(message.get("DestinationChannel"))
             call.first_cdr_at = call.first_cdr_at or now
             call.offset_seconds = offset_seconds
         else:
@@ -144,6 +152,8 @@ def _add_event(call: _Call, message: Message) -> None:
         call.open_channels.add(message.get("UniqueID"))
     elif name == "CHAN_END":
         call.open_channels.discard(message.get("UniqueID"))
+    if message.get("Application") in OWN_OF_CALLEE:
+        call.called.add(message.get("Channel"))
     call.is_over = call.is_over or name == "LINKEDID_END"
     if len(call.events) < EVENTS_MAX:
         call.events.append(message)
@@ -156,7 +166,8 @@ def _is_ready(call: _Call, now: float) -> bool:
     if not call.cdrs:
         return False
     if call.is_over:
-        return now - call.heard_at >= GRACE_SECONDS
+        is_complete = call.called <= call.called_by_cdrs
+        return now - call.heard_at >= (GRACE_SECONDS if is_complete else LATE_SECONDS)
     is_quiet = now - call.heard_at >= QUIET_SECONDS
     is_held_long = call.first_cdr_at is not None and now - call.first_cdr_at >= HELD_SECONDS_MAX
     # Whoever does not let us hear LINKEDID_END may still tell of channels.
