@@ -174,6 +174,13 @@ async def test_who_does_not_answer_in_time_has_failed(application: Application) 
 Manner = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
+async def _slow_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+    await writer.drain()
+    await reader.read()
+
+
 async def _silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
     await reader.read()
 
@@ -224,6 +231,13 @@ async def test_bad_manners_are_failures(scheme: str, manner: Manner) -> None:
         answer = await _send(f"{scheme}://127.0.0.1:{port}/", timeout_seconds=0.4)
     assert (answer.verdict, answer.status) == ("failed", None)
     assert answer.said
+
+
+async def test_a_status_is_an_answer_though_its_body_never_comes() -> None:
+    """200 was said: to send it again would be for nothing."""
+    async with _behaving(_slow_body) as port:
+        answer = await _send(f"http://127.0.0.1:{port}/", timeout_seconds=0.3)
+    assert (answer.verdict, answer.status, answer.body) == ("taken", 200, b"")
 
 
 @pytest.mark.parametrize(

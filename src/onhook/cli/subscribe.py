@@ -20,10 +20,12 @@ from onhook.clock import SystemClock
 from onhook.config import Config
 from onhook.delivery.courier import try_by_name
 from onhook.delivery.standing import Tried
-from onhook.errors import UsageError
+from onhook.errors import NotFound, UsageError
 from onhook.hub.files import last_number
 from onhook.hub.sinks import all_sinks
 from onhook.settings.deliveries import DeliveryState
+from onhook.settings.settings import Settings
+from onhook.settings.subscriptions import Subscription
 from onhook.settings.wishes import About, Wishes
 
 app = typer.Typer(
@@ -193,7 +195,7 @@ def retry(
         if delivery is None:
             print(f"{settings.deliveries.retry_all(one.subscription_id, at=at)} events are tried again now.")
         else:
-            settings.deliveries.retry(delivery, at=at)
+            settings.deliveries.retry(_of(one, settings, delivery), at=at)
             print(f"Delivery {delivery} is tried again now.")
 
 
@@ -257,7 +259,7 @@ def drop(
         if delivery is None:
             print(f"{settings.deliveries.drop_parked(one.subscription_id)} parked events are owed no more.")
         else:
-            settings.deliveries.drop(delivery)
+            settings.deliveries.drop(_of(one, settings, delivery))
             print(f"Delivery {delivery} is owed no more.")
 
 
@@ -289,6 +291,13 @@ def remove_secret(
     with open_settings(data) as settings:
         settings.subscriptions.remove_secret(name, secret_id)
     print(f"Secret {secret_id} signs no more.")
+
+
+def _of(one: Subscription, settings: Settings, delivery: int) -> int:
+    """The delivery, if it is of this subscription. Raises `NotFound`."""
+    if settings.deliveries.get(delivery).subscription_id != one.subscription_id:
+        raise NotFound(f"{one.name} has no delivery {delivery}", todo="`onhook subscribe deliveries` lists them")
+    return delivery
 
 
 def _filters(config: Config, where: Mapping[str, str]) -> Filter:

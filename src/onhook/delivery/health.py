@@ -42,7 +42,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     def after(self, answer: Answer, at: int) -> "Health":
         """How it fares after one more attempt."""
         if answer.verdict == "taken":
-            return Health()
+            # What was under way beside one that was told to wait ends no wait.
+            return Health(not_before=self.not_before if self.not_before > at else 0)
         since = at if self.failing_since is None else self.failing_since
         if answer.verdict == "busy":
             asked = round(heeded_seconds(answer.retry_after_seconds or 0) * _SECOND)

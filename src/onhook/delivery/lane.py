@@ -231,14 +231,17 @@ class Lane:
         places = self._health.places(PLACES, self._means.clock.microseconds())
         if len(self._under_way) - ending >= places or self._given_up or self._is_stopping:
             return None
-        return self._rows.popleft() if self._rows else self._turns.take()
+        # One that is down is asked for what it has not refused before: the first answer lets the rows go.
+        rows_first = self._rows and not (self._health.is_down and self._turns.ready)
+        return self._rows.popleft() if rows_first else self._turns.take()
 
     async def _work(self, owed: Owed | None) -> None:
         """Make attempt after attempt, as long as there is one to make."""
         while owed is not None:
             await self._attempt(owed)
             owed = self._next(ending=1)
-            if owed is None or self._turns.ready < PLACES or len(self._outcomes) >= SETTLE_OUTCOMES:
+            is_first = len(self._outcomes) == 1
+            if owed is None or is_first or self._turns.ready < PLACES or len(self._outcomes) >= SETTLE_OUTCOMES:
                 self._wake.set()
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -15,8 +15,16 @@ import msgspec
 Network = IPv4Network | IPv6Network
 AnyAddress = IPv4Address | IPv6Address
 
-METADATA = frozenset(map(ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200")))
+METADATA = frozenset(
+    map(
+        ip_address,
+        ("169.254.169.254", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
+    )
+)
 """Where clouds tell a machine its own secrets."""
+
+ODD = tuple(map(IPv6Network, ("fec0::/10", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
+"""Site-local addresses and forms of IPv4 that lead inside, which not every Python knows for what they are."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -40,6 +48,8 @@ class Guard(msgspec.Struct, frozen=True):
         address = _meant(ip_address(text.partition("%")[0]))
         if any(address in network for network in self.networks):
             return True
+        if address.version == 6 and any(address in network for network in ODD):
+            return self.allows_private and address.is_loopback
         if address in METADATA or address.is_link_local or address.is_multicast or address.is_unspecified:
             return False
         return address.is_global or self.allows_private

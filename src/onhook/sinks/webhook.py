@@ -101,7 +101,11 @@ class Webhook:
 
 async def _beginning(answer: aiohttp.ClientResponse) -> bytes:
     """The first bytes of an answer; whatever is longer is cut off together with its connection."""
-    body = await answer.content.read(ANSWER_BYTES_KEPT)
+    try:
+        body = await answer.content.read(ANSWER_BYTES_KEPT)
+    except (aiohttp.ClientError, TimeoutError):
+        # Its status has come, and that is the answer; the rest is for people to look at.
+        body = b""
     if not answer.content.at_eof():
         answer.close()
     return body
