@@ -21,6 +21,7 @@ SHOWN_ID, HIDDEN_ID, ELSEWHERE_ID = "1777287876.1", "1777287876.2", "1777287876.
 
 LIMITED_ROUTES = {
     *("/exports/{ticket:str}", "/", "/calls", "/calls/{sn:str}/{call_id:str}", "/call", "/reports", "/reports.csv"),
+    *("/api/v1/notes", "/api/v1/searches", "/api/v1/reports"),
     *("/api/v1/records", "/api/v1/calls", "/api/v1/calls/{sn:str}/{call_id:str}", "/api/v1/summary", "/api/v1/live"),
     *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
 }
@@ -83,7 +84,7 @@ async def test_nothing_leaks(house: House, tokens: dict[str, str], name: str) ->
     seen = 0 if name == "nothing" else 1
     async with house.client(tokens[name]) as reader:
         for of in KINDS:
-            for form in ("/reports", "/reports.csv"):
+            for form in ("/reports", "/reports.csv", "/api/v1/reports"):
                 text = await body(reader, f"{form}?of={of}&since=2026-04-01&until=2026-05-01")
                 assert HIDDEN not in text, of
         for path in ("/", "/calls", "/calls?sort=-talk_duration", f"/api/v1/calls?q={HIDDEN}", "/api/v1/records"):
@@ -111,6 +112,8 @@ async def test_a_call_that_may_not_be_seen_is_not_there(house: House, tokens: di
                 answer = await reader.get(path)
                 assert answer.status == status, path
                 assert HIDDEN not in await answer.text()
+            notes = await reader.get("/api/v1/notes", params={"sn": sn, "call_id": call_id})
+            assert notes.status == status
         assert (await reader.get("/api/v1/reports/2")).status == 403
         assert (await reader.get("/reports/2")).status == 403
 
