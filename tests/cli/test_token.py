@@ -21,7 +21,7 @@ def test_a_token_is_shown_once(onhook: Command) -> None:
 
 
 def test_a_token_can_be_limited(onhook: Command) -> None:
-    """To PBXs by name and to extensions; listed so. An administrator cannot be, and nobody to a PBX that is not there."""
+    """To PBXs by name and to extensions; an administrator cannot be, and nobody to a PBX that is not there."""
     onhook("pbx", "add", "office", "--sn", "3631A2124XXX", "--secret", "0123456789abcdef")
     assert onhook("token", "add", "board", "--pbx", "office", "--number", "1001", "--number", "1002")[0] == 0
     assert "office; 1001, 1002" in onhook("token", "list")[1]

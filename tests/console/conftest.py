@@ -114,7 +114,7 @@ async def running_house(directory: Path, *, console_open: bool = False) -> Async
         sending=Sending(
             try_out=partial(try_by_name, settings, all_sinks(config), house.clock), figures=lambda: house.figures
         ),
-        acts=Acts(try_intake=acting.try_intake, show_made_up=acting.show_made_up),
+        acts=Acts(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
     )
     try:
         async with serving(app, config.console) as served:

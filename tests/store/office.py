@@ -94,7 +94,9 @@ _MOMENTS = st.builds(
 
 _SOME_SECONDS = st.none() | st.integers(0, 30)
 
-_CALLS = tuple((sn, call_id) for sn in ("other,1", "3631A2124XXX") for call_id in ("opaque-0", "opaque-1", "1774746000.0"))
+_CALLS = tuple(
+    (sn, call_id) for sn in ("other,1", "3631A2124XXX") for call_id in ("opaque-0", "opaque-1", "1774746000.0")
+)
 ASPECTS = st.builds(
     Aspects,
     answered_by=st.none() | st.sampled_from(("1002", "Alice<1001>", "6400")),

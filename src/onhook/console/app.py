@@ -144,6 +144,7 @@ def _api() -> Router:
             pbxs.read_pbx,
             pbxs.add_pbx,
             pbxs.remove_pbx,
+            pbxs.examine,
             pbxs.list_secrets,
             pbxs.add_secret,
             pbxs.remove_secret,

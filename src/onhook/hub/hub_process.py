@@ -77,7 +77,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         sending=Sending(
             try_out=partial(try_by_name, settings, all_sinks(config), clock), figures=lambda: courier.figures
         ),
-        acts=Acts(try_intake=acting.try_intake, show_made_up=acting.show_made_up),
+        acts=Acts(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
     )
     try:
         async with serving(app, config.console) as served:
