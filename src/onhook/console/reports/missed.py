@@ -23,7 +23,7 @@ def missed_calls(*, is_returned: bool) -> Callable[[Asked], Awaitable[Report]]:
         return Report(
             columns=[
                 *(Column("Missed", "moment"), Column("From", "party"), Column("DID", "text"), Column("PBX", "text")),
-                *(Column("Outcome", "text"), Column("Waited", "seconds"), *last),
+                *(Column("Outcome", "outcome"), Column("Waited", "seconds"), *last),
             ],
             rows=rows,
             note=f"{found.missed} calls came in and were missed: {found.returned} returned, {found.unreturned} not,"

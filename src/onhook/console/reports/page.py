@@ -30,6 +30,10 @@ KIND_DEFAULT = "volume"
 STEPS = ("hour", "day", "week", "month")
 
 Of = Annotated[str, QueryParameter(description=f"Which report: {', '.join(KINDS)}", max_length=TEXT_CHARACTERS_MAX)]
+ROWS_MAX = 500
+"""Of a table at once: a page of thousands of extensions would be megabytes, and nobody reads them at once."""
+
+Row = Annotated[int, QueryParameter(description="Rows to leave out before", ge=0, le=10**9)]
 Step = Annotated[str, QueryParameter(description="Steps along the time", max_length=TEXT_CHARACTERS_MAX)]
 
 
@@ -75,6 +79,7 @@ async def reports_page(  # noqa: PLR0917 - what the address may say
     reader_zone: ReaderZone,
     of: Of = KIND_DEFAULT,
     by: Step = "",
+    row: Row = 0,
 ) -> Response[str]:
     """The report, its period compared with the one before, and the way to the others."""
     kind = _kind(of)
@@ -91,6 +96,9 @@ async def reports_page(  # noqa: PLR0917 - what the address may say
         kind=kind,
         groups=_groups(),
         report=report,
+        rows_shown=report.rows[row : row + ROWS_MAX],
+        first_row=row,
+        rows_max=ROWS_MAX,
         heat_max=_heat_max(report),
         compared=await _compared(asked, period),
         asked=asked,

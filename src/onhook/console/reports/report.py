@@ -17,7 +17,7 @@ from onhook.cdr.plan import NumberPlan
 from onhook.store.store import Store
 
 Value = str | int | float | datetime | None
-Kind = Literal["text", "party", "count", "seconds", "share", "moment"]
+Kind = Literal["text", "party", "count", "seconds", "share", "moment", "outcome"]
 """A share is between 0 and 1; a party may be `Name<number>`."""
 
 CALLS_PAGE = "/calls"
