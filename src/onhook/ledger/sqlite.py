@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from onhook.ledger.ledger import Appended, Entry, Mark, Report, Tally
-from onhook.ledger.sqlite_file import Use, as_ours, connect, make_ready
+from onhook.ledger.sqlite_file import Place, Use, as_ours, connect, make_ready
 
 CHECKPOINT_SECONDS = 0.5
 """Pages go home this long after an append: rarely enough to be cheap, often enough to leave a commit little to do."""
@@ -71,6 +71,7 @@ class SqliteLedger:
     def __init__(self, path: Path) -> None:
         make_ready(path)
         self._path = path
+        self._place = Place(path)
         self._here = connect(path, "try")
         self._slow_until = 0.0
         self._writing_beside = 0
@@ -83,6 +84,7 @@ class SqliteLedger:
         if not entries:
             return []
         appended = await self._write(_append, entries)
+        self._place.check()
         if self._checkpoint_planned is None:
             self._checkpoint_planned = asyncio.get_running_loop().call_later(CHECKPOINT_SECONDS, self._checkpoint)
         return appended
