@@ -160,3 +160,11 @@ def tls_server() -> Iterator[int]:
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
         thread.join()
+
+
+def test_recordings_are_found_in_a_directory(onhook: Command, tmp_path: Path) -> None:
+    """One that is there; an empty text takes it away."""
+    onhook("pbx", "add", "Office", "--sn", "3631A2124XXX", "--secret", "0123456789abcdef")
+    assert onhook("pbx", "change", "Office", "--recordings", str(tmp_path))[0] == 0
+    assert onhook("pbx", "change", "Office", "--recordings", str(tmp_path / "nowhere"))[0] == 2
+    assert onhook("pbx", "change", "Office", "--recordings", "")[0] == 0

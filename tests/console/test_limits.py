@@ -21,7 +21,7 @@ SHOWN_ID, HIDDEN_ID, ELSEWHERE_ID = "1777287876.1", "1777287876.2", "1777287876.
 
 LIMITED_ROUTES = {
     *("/exports/{ticket:str}", "/", "/calls", "/calls/{sn:str}/{call_id:str}", "/call", "/reports", "/reports.csv"),
-    *("/api/v1/notes", "/api/v1/searches", "/api/v1/reports"),
+    *("/api/v1/notes", "/api/v1/recording", "/api/v1/searches", "/api/v1/reports"),
     *("/api/v1/records", "/api/v1/calls", "/api/v1/calls/{sn:str}/{call_id:str}", "/api/v1/summary", "/api/v1/live"),
     *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
 }

@@ -34,6 +34,7 @@ from onhook.errors import UsageError
 from onhook.hub.dialects import all_dialects
 from onhook.settings.pbxs import DIALECT_DEFAULT, Pbx
 from onhook.settings.places import Place, check_can_be_asked, check_can_be_told, checked_place
+from onhook.settings.recordings import checked_directory
 from onhook.settings.settings import Settings
 
 app = typer.Typer(add_completion=False, help="Say which PBXs may report.", epilog="Example: onhook pbx list")
@@ -78,6 +79,12 @@ SilenceOption = Annotated[
         metavar="MINUTES",
         help="Alarm after so long a silence: a number, never, or auto.",
         show_default=False,
+    ),
+]
+RecordingsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recordings", metavar="DIR", help="Where its recordings are on this machine; '' for none.", show_default=False
     ),
 ]
 IvrOption = Annotated[str | None, _ranges("ivr", "6200-6299")]
@@ -197,6 +204,7 @@ def change(
     client_secret_file: ClientSecretFileOption = None,
     fingerprint: FingerprintOption = None,
     silence: SilenceOption = None,
+    recordings: RecordingsOption = None,
     ivr: IvrOption = None,
     queue: QueueOption = None,
     ring_group: RingGroupOption = None,
@@ -210,7 +218,11 @@ def change(
         changes["is_unsigned"] = not signed
     place = checked_place(addresses or (), path)
     given_api = GivenApi(api, client_id, client_secret, client_secret_file, fingerprint)
-    if not (changes or ranges or place or silence) and not any(msgspec.structs.astuple(given_api)):
+    if (
+        not (changes or ranges or place or silence)
+        and recordings is None
+        and not any(msgspec.structs.astuple(given_api))
+    ):
         raise UsageError("nothing is to be changed", todo="give a new name, zone, place, API or range of numbers")
     with open_settings(data) as settings:
         pbx = settings.pbx(name)
@@ -222,6 +234,8 @@ def change(
         if reached is not None:
             check_can_be_asked(pbx.dialect)
             settings.apis.put(pbx.sn, reached)
+        if recordings is not None:
+            settings.recordings.put(pbx.sn, checked_directory(recordings))
         if silence is not None:
             settings.receiving.keep_silence_minutes(pbx.sn, _silence_minutes(silence))
         changes["plan"] = _changed_plan(pbx.plan, ranges)

@@ -228,6 +228,12 @@ MIGRATIONS: tuple[str, ...] = (
         filled_at INTEGER
     ) STRICT;
     """,
+    """
+    CREATE TABLE recordings (
+        sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
+        directory TEXT NOT NULL
+    ) STRICT
+    """,
 )
 """One step each, in order; `PRAGMA user_version` counts those that were done."""
 

@@ -38,6 +38,7 @@ from onhook.settings.pbxs import (
 from onhook.settings.people import People, checked_limits, limits_from, limits_text
 from onhook.settings.places import Place, Places, check_can_be_asked, check_can_be_told
 from onhook.settings.receiving import Receiving
+from onhook.settings.recordings import Recordings
 from onhook.settings.searches import Searches
 from onhook.settings.subscriptions import Subscriptions
 from onhook.settings.tokens import (
@@ -72,6 +73,7 @@ class Settings:
         self.places = Places(self._database)
         self.apis = Apis(self._database)
         self.receiving = Receiving(self._database)
+        self.recordings = Recordings(self._database)
         self.alarms = Alarms(self._database, self.subscriptions, self.deliveries)
         self.asterisks = Asterisks(self._database)
         self.apps = Apps(self._database)
