@@ -16,7 +16,7 @@ from playwright.async_api import BrowserContext, Page, async_playwright, expect
 from onhook.cdr.details import DETAIL_FIELDS, NUMBER_FIELDS
 from onhook.config import Address
 from onhook.console import pages
-from onhook.console.addresses import intake_port
+from onhook.console.addresses import intake_host, intake_port
 from onhook.ledger.ledger import Mark
 from onhook.store.duckdb import DuckDbStore
 from onhook.store.store import CallPage
@@ -304,6 +304,21 @@ async def test_the_port_of_the_intake_is_told(house: House, client: aiohttp.Clie
     config.running_file.write_text("{")
     assert intake_port(config) == 0
     assert "http://127.0.0.1:30012/" in await (await client.get("/")).text()
+
+
+@pytest.mark.parametrize(
+    ("intake", "asked", "told"),
+    [
+        ("", "calls.example.com", ("calls.example.com", False)),
+        ("::", "fd00::7", ("[fd00::7]", False)),
+        ("192.0.2.7", "localhost", ("192.0.2.7", False)),
+    ],
+)
+def test_the_host_of_the_intake_is_told(house: House, intake: str, asked: str, told: tuple[str, bool]) -> None:
+    """What was set, else the name by which the page was asked for; from this machine itself it is a guess."""
+    config = msgspec.structs.replace(house.config, intake=Address(intake, 30012))
+    assert intake_host(config, asked) == told
+    assert intake_host(house.config, "127.0.0.1")[1]
 
 
 async def test_the_schema_page_is_readable(client: aiohttp.ClientSession) -> None:

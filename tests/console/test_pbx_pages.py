@@ -22,7 +22,7 @@ async def text_of(client: aiohttp.ClientSession, path: str) -> str:
 async def test_a_new_pbx_is_led_to_its_first_call(house: House, client: aiohttp.ClientSession) -> None:
     """Name it, see what to paste with the secret, wait for the test, see it arrive; the secret is never shown again."""
     text = await (await client.post("/pbxs", data={"name": "branch", "sn": NEW_SN})).text()
-    secret = re.search(r'class="secret">(\w{32})<', text)
+    secret = re.search(r'class="secret" data-copy>(\w{32})<', text)
     assert secret
     assert ":30012/" in text
     waiting = await text_of(client, f"/pbxs/{NEW_SN}?wait=yes")

@@ -13,7 +13,7 @@ from litestar import Response, get
 
 from onhook.cdr.filter import Filter, parse_moment
 from onhook.console.access import LIMITED, limits_of, visitor_of
-from onhook.console.addresses import intake_port
+from onhook.console.addresses import intake_host, intake_port
 from onhook.console.calls_page import COLUMNS_DEFAULT
 from onhook.console.coverage import NamedAlarm, named_alarms
 from onhook.console.page import AnyRequest, page
@@ -111,6 +111,7 @@ async def now_page(request: AnyRequest, rooms: Handed, reader_zone: ReaderZone) 
         attention=await _attention(request, rooms, position),
         pbxs=rooms.settings.pbxs() if within is None else [],
         intake_port=intake_port(rooms.config) if is_empty else 0,
+        intake_host=intake_host(rooms.config, request.url.hostname or "")[0] if is_empty else "",
         is_empty=is_empty,
     )
 

@@ -17,7 +17,7 @@ from litestar.response import Redirect
 from onhook.cdr.filter import Filter, parse_moment
 from onhook.cdr.plan import NumberPlan, parse_plan
 from onhook.cdr.record import Record
-from onhook.console.addresses import intake_port
+from onhook.console.addresses import intake_host, intake_port
 from onhook.console.calendar import CalendarDay, calendar, first_shown
 from onhook.console.coverage import Covered, backfill_of, coverage_of, wish_of
 from onhook.console.page import AnyRequest, page
@@ -306,6 +306,7 @@ async def _all(
 async def _one(request: AnyRequest, rooms: Rooms, zone: ReaderZone, pbx: Pbx, **told: Any) -> Response[str]:
     values = {"told": "", "wrong": "", "secret": "", "is_new": False, "waits": False, "findings": (), **told}
     one = await standing(rooms, pbx, await tallied(rooms))
+    host, is_guessed = intake_host(rooms.config, request.url.hostname or "")
     return page(
         request,
         rooms,
@@ -316,7 +317,8 @@ async def _one(request: AnyRequest, rooms: Rooms, zone: ReaderZone, pbx: Pbx, **
         secrets=rooms.settings.secrets(pbx.sn),
         kinds=PLAN_KINDS,
         intake_port=intake_port(rooms.config),
-        host=request.url.hostname or "",
+        host=host,
+        is_guessed=is_guessed,
         covered=_covered(rooms, pbx, zone),
         backfill=backfill_of(rooms, pbx.sn),
         watch_seconds=WATCH_SECONDS,
