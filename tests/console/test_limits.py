@@ -143,3 +143,35 @@ async def body(reader: aiohttp.ClientSession, path: str) -> str:
     answer = await reader.get(path)
     assert answer.status == 200, path
     return await answer.text()
+
+
+async def test_no_name_of_a_pbx_leaks(house: House, tokens: dict[str, str]) -> None:
+    """Not by the list to choose from, nor by a saved zone: only PBXs whose calls may be seen are named."""
+    for name, known in (("extension", True), ("both", False), ("nothing", False)):
+        async with house.client(tokens[name]) as reader:
+            for path in ("/", "/calls", "/reports", f"/calls/{SN}/{SHOWN_ID}"):
+                answer = await reader.get(path)
+                assert ("branch" in await answer.text()) <= known, (name, path)
+
+
+async def test_no_other_site_changes_anything(house: House) -> None:
+    """Whatever route: an administrator's cookie alone does nothing, a stranger does nothing, a reader does nothing."""
+    reader = house.settings.add_token("reader", "reader", at=house.clock.microseconds())
+    jar = aiohttp.CookieJar(unsafe=True)
+    asked = 0
+    async with (
+        house.client("", cookie_jar=jar, headers={"Sec-Fetch-Site": "cross-site"}) as forged,
+        house.client("") as stranger,
+        house.client(reader) as other,
+    ):
+        await forged.get(f"/sign-in?token={house.admin}")
+        assert (await forged.get("/people")).status == 200
+        for path, handler in handlers():
+            filled = re.sub(r"\{\w+:int\}", "1", re.sub(r"\{\w+:str\}", "office", path))
+            for method in handler.http_methods - {"GET", "OPTIONS"}:
+                if not handler.opt.get("open"):
+                    statuses = [(await one.request(str(method), filled)).status for one in (forged, stranger, other)]
+                    assert statuses == [403, 401, 403], (method, path)
+                    asked += 1
+    assert asked > 40
+    assert [one.sn for one in house.settings.pbxs()] == [SN]

@@ -105,7 +105,9 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
         limit_asked=here["limit"],
         is_newest=not cursor and not sort,
         position=position,
-        pbxs=rooms.settings.pbxs() if calls_where.within is None else [],
+        pbxs=[
+            one for one in rooms.settings.pbxs() if calls_where.within is None or calls_where.within.is_of_pbx(one.sn)
+        ],
         searches=rooms.settings.searches.all(),
         path_here=url("/calls", **{**here, "sort": sort, "limit": ""}),
         columns=chosen,

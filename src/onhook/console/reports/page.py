@@ -107,7 +107,10 @@ async def reports_page(  # noqa: PLR0917 - what the address may say
         steps=STEPS,
         periods=usual_periods(reader_zone, rooms.clock.now()),
         period=period,
-        pbxs=rooms.settings.pbxs(),
+        # Who may not see a PBX's calls may not learn its name.
+        pbxs=[
+            one for one in rooms.settings.pbxs() if asked.where.within is None or asked.where.within.is_of_pbx(one.sn)
+        ],
     )
 
 
