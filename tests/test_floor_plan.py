@@ -31,7 +31,8 @@ MAY_IMPORT: Final = {
     "sinks": "pbx.dialect cdr errors signing",
     "delivery": "sinks.sink store.store settings cdr errors clock",
     "exchange": "pbx store settings cdr errors clock",
-    "console": "store settings ledger delivery.standing delivery.figures cdr errors clock config signing",
+    "console": "store settings ledger delivery.standing delivery.plight delivery.figures cdr errors clock config"
+    " signing",
     "simulator": "pbx cdr errors clock signing",
     "hub": "all but cli",
     "cli": "all",

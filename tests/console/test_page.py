@@ -58,7 +58,7 @@ async def test_a_long_report_is_read_in_parts(
     at = datetime(2026, 10, 25, 11, tzinfo=UTC)
     await house.report([details(at, call_from=ALICE, call_to=f"100{n}") for n in range(1, 6)])
     query = "of=dialled&since=2026-10-25&until=2026-10-26"
-    seen, text, path = 0, "", f"/reports?{query}"
+    seen, path, text = 0, f"/reports?{query}", ""
     while path:
         text = await (await client.get(path)).text()
         seen += text.count('<th scope="row">')

@@ -10,6 +10,7 @@ from litestar import Request, Response
 from onhook.console.access import visitor_of
 from onhook.console.rendering import render
 from onhook.console.rooms import Rooms
+from onhook.delivery.plight import Plight, all_plights
 
 _PLACES = {"/call": "/calls", "/alarms": "/attention", "/quarantine": "/attention", "/audit": "/people"}
 """Pages that stand below one of the menu."""
@@ -27,9 +28,11 @@ def page(request: AnyRequest, rooms: Rooms, zone: ZoneInfo, template: str, /, **
 
 def zone_and_time(rooms: Rooms, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
     """What every page is told of the one who asks, of his zone, and of now."""
+    visitor = visitor_of(request.scope)
     return {
         "place": place_of(request.url.path),
-        "visitor": visitor_of(request.scope),
+        "visitor": visitor,
+        "plights": plights_now(rooms) if visitor is not None and visitor.limits is None else (),
         "zone": zone,
         "zone_asked": request.query_params.get("zone", ""),
         "now": now,
@@ -45,6 +48,12 @@ def place_of(path: str) -> str:
     """
     first = "/" + path.split("/")[1]
     return _PLACES.get(first, first) if not _REPORT.fullmatch(path) else "/attention"
+
+
+def plights_now(rooms: Rooms) -> list[Plight]:
+    """What a person should know of subscriptions; for those who may see all of them."""
+    settings = rooms.settings
+    return all_plights(settings.subscriptions.all(), settings.deliveries.backlogs(), rooms.clock.now())
 
 
 def page_of(template: str, **values: Any) -> Response[str]:

@@ -17,6 +17,7 @@ from onhook.console.feed import Feed
 from onhook.console.sending import Sending
 from onhook.delivery.courier import Courier, try_by_name
 from onhook.delivery.lane import Means
+from onhook.delivery.plight import Plight
 from onhook.delivery.reading import Reading
 from onhook.errors import OnhookError
 from onhook.hub.acting import Acting
@@ -46,19 +47,15 @@ from onhook.store.store import Store
 async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     """The hub, at work. Raises `OnhookError` where it cannot."""
     settings = Settings(config.settings_file)
+    ledger = SqliteLedger(config.ledger_file)
+    await adopt_rebuilt(config, settings, clock)
     # What a hub that died was about to read late.
     settings.subscriptions.let_go()
-    ledger = SqliteLedger(config.ledger_file)
-    adopt_rebuilt(config)
     store = await store_at(config.store_file)
     projector = _projector(ledger, store, settings)
     feed = Feed()
     sending = Settings(config.settings_file)
-    courier = Courier(
-        means=Means(reading=Reading(store, feed), settings=sending, clock=clock),
-        sinks=all_sinks(config),
-        tell_trouble=_tell_sending_trouble,
-    )
+    courier = _courier(config, Means(reading=Reading(store, feed), settings=sending, clock=clock))
     acting = Acting(config, settings, clock)
     caring = Settings(config.settings_file)
     accept = door_of(settings=caring, ledger=ledger, clock=clock)
@@ -115,6 +112,10 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         settings.close()
 
 
+def _courier(config: Config, means: Means) -> Courier:
+    return Courier(means=means, sinks=all_sinks(config), tell_trouble=_tell_sending_trouble, tell_plight=_tell_plight)
+
+
 def _projector(ledger: Ledger, store: Store, settings: Settings) -> Projector:
     return Projector(
         ledger=ledger,
@@ -139,6 +140,15 @@ def _tell_sending_trouble(name: str, error: Exception | None) -> None:
         log.info("a subscription is served again", extra={"subscription": name})
     else:
         log.error("a subscription cannot be served now", extra={"subscription": name, "error": str(error)})
+
+
+def _tell_plight(plight: Plight, has_begun: bool) -> None:
+    log = logging.getLogger("courier")
+    told = {"subscription": plight.name, "kind": plight.kind}
+    if has_begun:
+        log.warning("a subscription needs a person", extra={**told, "what": plight.what, "todo": plight.todo})
+    else:
+        log.info("a subscription is out of its plight", extra=told)
 
 
 if __name__ == "__main__":
