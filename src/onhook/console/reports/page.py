@@ -20,7 +20,7 @@ from onhook.console.parameters import CallsWhere, ReaderZone
 from onhook.console.problems import PROBLEMS
 from onhook.console.reports.kinds import KINDS, ReportKind
 from onhook.console.reports.period import Period, before, period_of, step_for, usual_periods
-from onhook.console.reports.report import Asked, Cell, Column, Report
+from onhook.console.reports.report import Asked, Cell, Column, Report, as_query
 from onhook.console.rooms import Handed, Rooms
 from onhook.console.totals import Totals, add_up
 from onhook.errors import UsageError
@@ -224,7 +224,8 @@ def _asked(  # noqa: PLR0917 - each is another thing
         until=period.until,
         zone=zone,
         by=by,
-        filters={**texts, **ends},
+        filters=as_query({**texts, **ends}),
+        zone_asked=texts.get("zone", ""),
         plans={pbx.name: pbx.plan for pbx in rooms.settings.pbxs()},
     )
 
