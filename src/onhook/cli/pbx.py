@@ -32,6 +32,7 @@ from onhook.cli.settings import open_settings
 from onhook.clock import SystemClock
 from onhook.errors import UsageError
 from onhook.hub.dialects import all_dialects
+from onhook.settings.keeping import checked_days
 from onhook.settings.pbxs import DIALECT_DEFAULT, Pbx
 from onhook.settings.places import Place, check_can_be_asked, check_can_be_told, checked_place
 from onhook.settings.recordings import checked_directory
@@ -85,6 +86,12 @@ RecordingsOption = Annotated[
     str | None,
     typer.Option(
         "--recordings", metavar="DIR", help="Where its recordings are on this machine; '' for none.", show_default=False
+    ),
+]
+KeepOption = Annotated[
+    str | None,
+    typer.Option(
+        "--keep", metavar="DAYS", help="Keep its calls so long: a number, always, or auto.", show_default=False
     ),
 ]
 IvrOption = Annotated[str | None, _ranges("ivr", "6200-6299")]
@@ -205,6 +212,7 @@ def change(
     fingerprint: FingerprintOption = None,
     silence: SilenceOption = None,
     recordings: RecordingsOption = None,
+    keep: KeepOption = None,
     ivr: IvrOption = None,
     queue: QueueOption = None,
     ring_group: RingGroupOption = None,
@@ -219,7 +227,7 @@ def change(
     place = checked_place(addresses or (), path)
     given_api = GivenApi(api, client_id, client_secret, client_secret_file, fingerprint)
     if (
-        not (changes or ranges or place or silence)
+        not (changes or ranges or place or silence or keep)
         and recordings is None
         and not any(msgspec.structs.astuple(given_api))
     ):
@@ -236,6 +244,8 @@ def change(
             settings.apis.put(pbx.sn, reached)
         if recordings is not None:
             settings.recordings.put(pbx.sn, checked_directory(recordings))
+        if keep is not None:
+            settings.keeping.put(pbx.sn, checked_days(keep))
         if silence is not None:
             settings.receiving.keep_silence_minutes(pbx.sn, _silence_minutes(silence))
         changes["plan"] = _changed_plan(pbx.plan, ranges)

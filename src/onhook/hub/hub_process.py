@@ -29,6 +29,7 @@ from onhook.hub.exchange import ExchangeKeeper
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
 from onhook.hub.rereading import Rereading
+from onhook.hub.retention import Retention
 from onhook.hub.serving import serving
 from onhook.hub.silence import SilenceWatch
 from onhook.hub.sinks import all_sinks
@@ -62,6 +63,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     silence = SilenceWatch(settings=caring, store=store, clock=clock)
     settings.asterisks.begin()
     outgoing = Outgoing(book=AsteriskBook(caring), accept=accept, clock=clock)
+    retention = Retention(config=config, settings=caring, ledger=ledger, projector=projector, clock=clock)
     care = Care(House(data=config.data, settings=caring, store=store, clock=clock, accept=accept))
     app = console_app(
         store=store,
@@ -83,6 +85,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
             looking_after = asyncio.create_task(care.run(), name="care")
             listening = asyncio.create_task(silence.run(), name="silence")
             hearing = asyncio.create_task(outgoing.run(), name="outgoing")
+            forgetting = asyncio.create_task(retention.run(), name="retention")
             exchange = ExchangeKeeper(
                 config,
                 settings,
@@ -93,7 +96,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
             await exchange.begin()
             keeping = asyncio.create_task(exchange.keep(), name="exchange")
             address = str(Address(config.console.host, served.port))
-            running = [hearing, keeping, looking_after, listening, projecting, carrying]
+            running = [forgetting, hearing, keeping, looking_after, listening, projecting, carrying]
             try:
                 yield Opened(address, (*running, served.task), exchange.whereabouts)
             finally:

@@ -95,6 +95,10 @@ class SqliteLedger:
     async def get(self, seqs: Sequence[int]) -> list[Report]:
         return await self._reading.run(_get, seqs)
 
+    async def forget(self, seqs: Sequence[int]) -> None:
+        if seqs:
+            await self._write(_forget, seqs)
+
     async def last(self) -> int:
         return await self._reading.run(_last)
 
@@ -254,6 +258,17 @@ def _get(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[Report]:
         rows = connection.execute(f"{_READ} WHERE seq IN ({', '.join('?' * len(some))}) ORDER BY seq", some)
         reports.extend(map(_report, rows))
     return reports
+
+
+def _forget(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+    _in_transaction(connection, _delete, seqs)
+
+
+def _delete(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+    # The last one stays, whoever asks: the store's position is compared with its number.
+    connection.executemany(
+        "DELETE FROM reports WHERE seq = ? AND seq < (SELECT max(seq) FROM reports)", [(seq,) for seq in seqs]
+    )
 
 
 def _report(row: tuple[Any, ...]) -> Report:

@@ -244,6 +244,12 @@ MIGRATIONS: tuple[str, ...] = (
         directory TEXT NOT NULL
     ) STRICT
     """,
+    """
+    CREATE TABLE keeping (
+        sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
+        days INTEGER NOT NULL
+    ) STRICT
+    """,
 )
 """One step each, in order; `PRAGMA user_version` counts those that were done."""
 

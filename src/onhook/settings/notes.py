@@ -81,6 +81,12 @@ class Notes:
             raise UsageError(f"more than {FOUND_MAX} calls have such a note", todo="ask for a rarer tag or text")
         return [(sn, call_id) for sn, call_id in rows]
 
+    def forget(self, calls: Iterable[tuple[str, str]]) -> None:
+        """Delete what was ever written about calls that are kept no more."""
+        with self._database.transaction():
+            for sn, call_id in calls:
+                self._database.write("DELETE FROM notes WHERE sn = ? AND call_id = ?", (sn, call_id))
+
     def tags_of(self, calls: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, ...]]:
         """The tags that these calls have now; calls without one are left out."""
         found = {one: self.history(*one)[:1] for one in calls}

@@ -21,6 +21,7 @@ from onhook.settings.asterisks import Asterisks
 from onhook.settings.audit import Audit
 from onhook.settings.database import Database
 from onhook.settings.deliveries import Deliveries
+from onhook.settings.keeping import Keeping
 from onhook.settings.moments import moment
 from onhook.settings.notes import Notes
 from onhook.settings.pbxs import (
@@ -74,6 +75,7 @@ class Settings:
         self.apis = Apis(self._database)
         self.receiving = Receiving(self._database)
         self.recordings = Recordings(self._database)
+        self.keeping = Keeping(self._database)
         self.alarms = Alarms(self._database, self.subscriptions, self.deliveries)
         self.asterisks = Asterisks(self._database)
         self.apps = Apps(self._database)

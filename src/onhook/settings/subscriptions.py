@@ -256,6 +256,12 @@ class Subscriptions:
             for number, text, cursor, until in rows
         ]
 
+    def settled_until(self) -> int | None:
+        """The number up to which nothing is owed to anybody, paused ones and replays included; None where nobody is
+        told of calls."""
+        rows = self._database.rows("SELECT min(coalesce(cursor, 0)) FROM streams")
+        return None if rows[0][0] is None else int(rows[0][0])
+
     def replay(self, name: str, where: Filter, *, after: int, until: int, at: int) -> Subscription:
         """Send again what matches behind one number up to another. Raises `NotFound`, `UsageError`."""
         one = self.get(name)

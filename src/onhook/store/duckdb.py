@@ -60,6 +60,9 @@ class DuckDbStore:
     async def put(self, batch: Batch) -> None:
         await self._database.write(lambda connection: writing.put(connection, batch))
 
+    async def forget(self, keys: Sequence[CallKey], quarantined: Sequence[int]) -> None:
+        await self._database.write(lambda connection: writing.forget(connection, keys, quarantined))
+
     async def legs(self, keys: Sequence[CallKey]) -> list[Record]:
         return await self._database.read(lambda connection: pages.legs(connection, keys))
 
