@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from onhook.cdr.details import CallDetails, folded
-from onhook.cdr.identity import RecordKey, number_of, record_id, record_key
+from onhook.cdr.identity import RecordKey, channels_of, number_of, record_id, record_key
 from onhook.cdr.offset import (
     OFFSET_REMAINDER_SECONDS_MAX,
     call_epoch,
@@ -128,8 +128,23 @@ def _latest(sn: str, said: Sequence[Said]) -> list[Said]:
     latest: dict[RecordKey, Said] = {}
     for one in sorted(said, key=lambda one: one.seq):
         key = record_key(sn, one.details)
+        if channels_of(one.details):
+            latest = {known: old for known, old in latest.items() if known == key or not _is_retold(old, one)}
         latest[key] = _said_again(latest[key], one) if key in latest else one
     return list(latest.values())
+
+
+def _is_retold(old: Said, new: Said) -> bool:
+    """Whether a later report tells the same leg and times it otherwise, as a PBX does that was heard in two halves."""
+    if old.seq == new.seq or channels_of(old.details) != channels_of(new.details):
+        return False
+    (begin, end), (new_begin, new_end) = _span(old.details), _span(new.details)
+    return begin == new_begin or (begin < new_end and new_begin < end)
+
+
+def _span(details: CallDetails) -> tuple[datetime, datetime]:
+    begin = wall_clock(details.time_start)
+    return begin, begin + timedelta(seconds=details.call_duration or 0)
 
 
 def _said_again(before: Said, new: Said) -> Said:
