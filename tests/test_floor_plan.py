@@ -26,7 +26,7 @@ MAY_IMPORT: Final = {
     "ledger": "errors",
     "store": "cdr errors",
     "settings": "cdr errors",
-    "intake": "pbx.dialect pbx.link pbx.conversation ledger cdr errors clock signing",
+    "intake": "pbx.dialect pbx.link pbx.conversation pbx.archive ledger cdr errors clock signing",
     "projector": "pbx.dialect ledger store cdr errors clock",
     "sinks": "pbx.dialect cdr errors signing",
     "delivery": "sinks.sink store.store settings cdr errors clock",

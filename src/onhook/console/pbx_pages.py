@@ -235,7 +235,7 @@ async def fetch_again(
     """Ask the PBX for calls again, where its own list can be read."""
     pbx = rooms.settings.pbx(name)
     try:
-        rooms.settings.apis.needed(pbx.sn, pbx.name)
+        rooms.settings.check_can_be_asked(pbx)
         wish = wish_of(data.since, data.until, reader_zone, rooms.clock.now())
         rooms.settings.receiving.keep_wish(pbx.sn, wish)
     except OnhookError as error:

@@ -5,7 +5,7 @@ import platform
 import shutil
 import socket
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any, Literal
@@ -37,11 +37,13 @@ Grade = Literal["right", "look", "wrong"]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """`look` is for a person to judge; `wrong` keeps something from working."""
+    """`look` is for a person to judge; `wrong` keeps something from working. `lines` are to be added to `file`."""
 
     grade: Grade
     what: str
     todo: str = ""
+    file: str = ""
+    lines: Sequence[str] = ()
 
 
 def examine(config: Config, clock: Clock) -> Iterator[Finding]:

@@ -62,9 +62,9 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     accept = door_of(settings=caring, ledger=ledger, clock=clock)
     silence = SilenceWatch(settings=caring, store=store, clock=clock)
     settings.asterisks.begin()
-    outgoing = Outgoing(book=AsteriskBook(caring), accept=accept, clock=clock)
     retention = Retention(config=config, settings=caring, ledger=ledger, projector=projector, clock=clock)
     care = Care(House(data=config.data, settings=caring, store=store, clock=clock, accept=accept))
+    outgoing = Outgoing(book=AsteriskBook(caring, clock, care.is_heard_again), accept=accept, clock=clock)
     app = console_app(
         store=store,
         ledger=ledger,

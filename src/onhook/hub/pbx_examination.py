@@ -13,12 +13,14 @@ from onhook.cdr.coverage import complete_until
 from onhook.clock import Clock
 from onhook.config import Config
 from onhook.errors import NotAllowed, OnhookError
+from onhook.hub.asterisk_doctor import examine_asterisk
 from onhook.hub.care import account_at, wanted_for
 from onhook.hub.certificates import shown_by, with_colons
 from onhook.hub.examination import Finding
 from onhook.hub.links import all_links
 from onhook.intake.account import Account
 from onhook.intake.caretaker import CLOCK_SECONDS_MAX
+from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.link import Answer, Facts, Webhook, Webhooks
 from onhook.settings.apis import Api
 from onhook.settings.pbxs import Pbx
@@ -50,6 +52,10 @@ async def examine_pbx(config: Config, settings: Settings, clock: Clock, one: Dec
     """All that can be found out; what cannot be reached ends it, because the rest would follow from that."""
     for finding in _known(settings, one.pbx, clock.now()):
         yield finding
+    if one.pbx.dialect == Asterisk.name:
+        async for finding in examine_asterisk(settings, clock, one.pbx):
+            yield finding
+        return
     if one.api is None:
         yield Finding(
             "look",

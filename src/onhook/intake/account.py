@@ -7,7 +7,7 @@ alone where one is pinned; never not at all. No token, secret or query is in an 
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from types import TracebackType
@@ -16,6 +16,7 @@ from typing import Literal, Protocol, Self
 import aiohttp
 import msgspec
 
+from onhook.cdr.contact import AlarmKind
 from onhook.clock import Clock
 from onhook.errors import NotAllowed, OnhookError, Unavailable
 from onhook.pbx.link import Answer, Link, Login, Request, Step
@@ -47,6 +48,7 @@ USER_AGENT = "OpenAPI"
 """Without it a PBX refuses everything (PROTOCOL.md 6)."""
 
 TroubleKind = Literal["", "unreachable", "credentials", "certificate"]
+KINDS: Sequence[AlarmKind] = ("unreachable", "credentials", "certificate")
 
 
 class Reached(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +83,7 @@ class Account:
     ) -> None:
         self.link = link
         self.host = reached.url.partition("://")[2]
+        self.kinds = KINDS
         self.trouble: TroubleKind = ""
         self._reached = reached
         self._keeping = keeping
