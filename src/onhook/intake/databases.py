@@ -135,7 +135,7 @@ class _Reader:
             with closing(self._connection.cursor()) as cursor:
                 cursor.execute(f"SELECT * FROM {self._table} LIMIT 0")  # noqa: S608 - a name, quoted
                 return [str(column[0]) for column in cursor.description]
-        except (sqlite3.OperationalError, pg8000.dbapi.ProgrammingError, pymysql.err.ProgrammingError) as error:
+        except (sqlite3.OperationalError, pg8000.dbapi.DatabaseError, pymysql.err.ProgrammingError) as error:
             raise UsageError(
                 f"the table {table.name!r} cannot be read: {_why(error)}",
                 where=table.place,

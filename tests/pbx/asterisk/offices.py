@@ -101,9 +101,9 @@ class Office:
 
 
 @contextlib.contextmanager
-def office_in(directory: Path, name: str) -> Iterator[Office]:
-    """An office that is open: Onhook hears its Asterisk."""
-    with laboratory(name) as lab, house_in(directory / "house") as house:
+def office_in(directory: Path, name: str, changes: Mapping[str, str] | None = None, zone: str = "") -> Iterator[Office]:
+    """An office that is open: Onhook hears its Asterisk. `changes` and `zone` are those of the laboratory."""
+    with laboratory(name, changes, zone) as lab, house_in(directory / "house") as house:
         link, application = Link(f"127.0.0.1:{lab.ami_port}"), Application()
         at = link.url.removeprefix("http://").rstrip("/")
         declare = ("pbx", "add", "Office", "--asterisk", at, "--user", USER, "--secret", SECRET, "--sn", SN)
