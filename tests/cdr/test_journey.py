@@ -195,13 +195,19 @@ def test_a_leg_without_its_own_offset_has_the_calls() -> None:
         ("Europe/Berlin", "2026-03-29T00:59:50+00:00", 20),
         ("America/New_York", "2026-11-01T05:59:30+00:00", 45),
         ("America/New_York", "2026-03-08T06:59:30+00:00", 45),
+        ("Australia/Lord_Howe", "2026-04-04T14:59:50+00:00", 20),
+        ("Australia/Lord_Howe", "2026-10-03T15:29:50+00:00", 20),
+        ("Australia/Sydney", "2026-04-04T15:59:50+00:00", 20),
     ],
 )
 @pytest.mark.parametrize("has_uid", [True, False])
 def test_a_call_through_the_change_of_the_clock_is_in_order(
     zone: str, begins: str, seconds_later: int, has_uid: bool
 ) -> None:
-    """A second leg after the clock was put back or forward begins when it did, not an hour before or after."""
+    """A second leg after the clock was put back or forward begins when it did, not an hour before or after.
+
+    On Lord Howe Island half an hour is meant, in Sydney, with the same summer time, an hour.
+    """
     moments = [
         datetime.fromtimestamp(datetime.fromisoformat(begins).timestamp() + s, ZoneInfo(zone))
         for s in (0, seconds_later)

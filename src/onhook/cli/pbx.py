@@ -37,8 +37,10 @@ from onhook.cli.settings import open_settings
 from onhook.clock import SystemClock
 from onhook.errors import UsageError
 from onhook.hub.dialects import all_dialects
+from onhook.settings.keeping import checked_days
 from onhook.settings.pbxs import DIALECT_DEFAULT, Pbx
 from onhook.settings.places import Place, check_can_be_asked, check_can_be_told, checked_place
+from onhook.settings.recordings import checked_directory
 from onhook.settings.settings import Settings
 
 app = typer.Typer(add_completion=False, help="Say which PBXs may report.", epilog="Example: onhook pbx list")
@@ -83,6 +85,18 @@ SilenceOption = Annotated[
         metavar="MINUTES",
         help="Alarm after so long a silence: a number, never, or auto.",
         show_default=False,
+    ),
+]
+RecordingsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recordings", metavar="DIR", help="Where its recordings are on this machine; '' for none.", show_default=False
+    ),
+]
+KeepOption = Annotated[
+    str | None,
+    typer.Option(
+        "--keep", metavar="DAYS", help="Keep its calls so long: a number, always, or auto.", show_default=False
     ),
 ]
 IvrOption = Annotated[str | None, _ranges("ivr", "6200-6299")]
@@ -204,6 +218,8 @@ def change(
     client_secret_file: ClientSecretFileOption = None,
     fingerprint: FingerprintOption = None,
     silence: SilenceOption = None,
+    recordings: RecordingsOption = None,
+    keep: KeepOption = None,
     ivr: IvrOption = None,
     queue: QueueOption = None,
     ring_group: RingGroupOption = None,
@@ -221,7 +237,11 @@ def change(
     place = checked_place(addresses or (), path)
     given_api = GivenApi(api, client_id, client_secret, client_secret_file, fingerprint)
     source = given_source(cdr, cdr_table, cdr_columns)
-    if not (changes or ranges or place or silence or source) and not any(msgspec.structs.astuple(given_api)):
+    if (
+        not (changes or ranges or place or silence or keep or source)
+        and recordings is None
+        and not any(msgspec.structs.astuple(given_api))
+    ):
         raise UsageError("nothing is to be changed", todo="give a new name, zone, place, API or range of numbers")
     with open_settings(data) as settings:
         pbx = settings.pbx(name)
@@ -235,6 +255,10 @@ def change(
             settings.apis.put(pbx.sn, reached)
         if source is not None:
             change_source(settings, pbx, source)
+        if recordings is not None:
+            settings.recordings.put(pbx.sn, checked_directory(recordings))
+        if keep is not None:
+            settings.keeping.put(pbx.sn, checked_days(keep))
         if silence is not None:
             settings.receiving.keep_silence_minutes(pbx.sn, _silence_minutes(silence))
         changes["plan"] = _changed_plan(pbx.plan, ranges)

@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
@@ -131,7 +132,7 @@ class Account:
                         todo="mend it in the PBX, then `onhook pbx change NAME --client-id ID`",
                     )
                 if step.act == "wait":
-                    raise self._not_now(step.why)
+                    raise self._not_now(f"{step.why}; not before {_minute(step.until)}")
                 await self._take(step, self._keeping.tokens())
         raise self._not_now("it gives no token")
 
@@ -218,6 +219,14 @@ class Account:
 
     def _not_now(self, why: str) -> OnhookError:
         return Unavailable(f"the PBX cannot be asked now: {why}", where=self.host, todo="it is tried again")
+
+
+def _minute(moment: float) -> str:
+    """
+    >>> _minute(1_777_287_876)
+    '2026-04-27 11:04 UTC'
+    """
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 class _TooLong(Exception):

@@ -21,6 +21,7 @@ from onhook.settings.asterisks import Asterisks
 from onhook.settings.audit import Audit
 from onhook.settings.database import Database
 from onhook.settings.deliveries import Deliveries
+from onhook.settings.keeping import Keeping
 from onhook.settings.moments import moment
 from onhook.settings.notes import Notes
 from onhook.settings.pbxs import (
@@ -38,6 +39,7 @@ from onhook.settings.pbxs import (
 from onhook.settings.people import People, checked_limits, limits_from, limits_text
 from onhook.settings.places import Place, Places, check_can_be_asked, check_can_be_told
 from onhook.settings.receiving import Receiving
+from onhook.settings.recordings import Recordings
 from onhook.settings.searches import Searches
 from onhook.settings.sources import Sources
 from onhook.settings.subscriptions import Subscriptions
@@ -73,6 +75,8 @@ class Settings:
         self.places = Places(self._database)
         self.apis = Apis(self._database)
         self.receiving = Receiving(self._database)
+        self.recordings = Recordings(self._database)
+        self.keeping = Keeping(self._database)
         self.alarms = Alarms(self._database, self.subscriptions, self.deliveries)
         self.asterisks = Asterisks(self._database)
         self.sources = Sources(self._database)

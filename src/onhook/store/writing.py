@@ -16,11 +16,20 @@ def put(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     _remove(connection, [(call.sn, call.call_id) for call in batch.calls])
     _append_legs(connection, [row for call in batch.calls for row in leg_rows(call)])
     _append(connection, "calls", [call_row(call) for call in batch.calls])
-    gone = sorted({*batch.read_again, *(one.seq for one in batch.quarantined)})
-    if gone:
-        connection.execute("DELETE FROM quarantine WHERE seq IN (SELECT unnest($1))", [gone])
+    _let_out(connection, sorted({*batch.read_again, *(one.seq for one in batch.quarantined)}))
     _append(connection, "quarantine", quarantine_rows(batch.quarantined))
     connection.execute("UPDATE about SET position = greatest(position, $1)", [batch.position])
+
+
+def forget(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey], quarantined: Sequence[int]) -> None:
+    """Delete what stands under these keys; within the transaction of the one who calls."""
+    _remove(connection, keys)
+    _let_out(connection, quarantined)
+
+
+def _let_out(connection: duckdb.DuckDBPyConnection, seqs: Sequence[int]) -> None:
+    if seqs:
+        connection.execute("DELETE FROM quarantine WHERE seq IN (SELECT unnest($1))", [list(seqs)])
 
 
 def _append_legs(connection: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> None:

@@ -23,7 +23,7 @@ def missed_calls(*, is_returned: bool) -> Callable[[Asked], Awaitable[Report]]:
         return Report(
             columns=[
                 *(Column("Missed", "moment"), Column("From", "party"), Column("DID", "text"), Column("PBX", "text")),
-                *(Column("Outcome", "text"), Column("Waited", "seconds"), *last),
+                *(Column("Outcome", "outcome"), Column("Waited", "seconds"), *last),
             ],
             rows=rows,
             note=f"{found.missed} calls came in and were missed: {found.returned} returned, {found.unreturned} not,"
@@ -36,7 +36,7 @@ def missed_calls(*, is_returned: bool) -> Callable[[Asked], Awaitable[Report]]:
 
 
 def _row(asked: Asked, one: MissedCall, *, is_returned: bool) -> tuple[Cell, ...]:
-    zone = asked.filters.get("zone", "")
+    zone = asked.zone_asked
     cells = (
         Cell(one.started_at, call_url(one.sn, one.call_id, zone)),
         Cell(one.call_from, asked.to_calls(number=one.call_from, since="", until="")),
