@@ -237,11 +237,8 @@ def change(
     place = checked_place(addresses or (), path)
     given_api = GivenApi(api, client_id, client_secret, client_secret_file, fingerprint)
     source = given_source(cdr, cdr_table, cdr_columns)
-    if (
-        not (changes or ranges or place or silence or keep or source)
-        and recordings is None
-        and not any(msgspec.structs.astuple(given_api))
-    ):
+    is_set_beside = place or silence or keep or source or recordings is not None
+    if not (changes or ranges or is_set_beside) and not any(msgspec.structs.astuple(given_api)):
         raise UsageError("nothing is to be changed", todo="give a new name, zone, place, API or range of numbers")
     with open_settings(data) as settings:
         pbx = settings.pbx(name)
@@ -253,12 +250,12 @@ def change(
         if reached is not None:
             check_can_be_asked(pbx.dialect)
             settings.apis.put(pbx.sn, reached)
-        if source is not None:
-            change_source(settings, pbx, source)
         if recordings is not None:
             settings.recordings.put(pbx.sn, checked_directory(recordings))
         if keep is not None:
             settings.keeping.put(pbx.sn, checked_days(keep))
+        if source is not None:
+            change_source(settings, pbx, source)
         if silence is not None:
             settings.receiving.keep_silence_minutes(pbx.sn, _silence_minutes(silence))
         changes["plan"] = _changed_plan(pbx.plan, ranges)
