@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from onhook.cdr.coverage import Stretch, painted
-from onhook.hub.asterisks import GAP_PATIENCE, GAP_SHOWN, PAINT_MICROSECONDS, UNREACHABLE_SECONDS, AsteriskBook
+from onhook.hub.asterisks import GAP_PATIENCE, GAP_SHOWN, PAINT_MICROSECONDS, AsteriskBook
+from onhook.intake.caretaker import UNREACHABLE_SECONDS
 from onhook.settings.asterisks import Reached
 from onhook.settings.settings import Settings
 from onhook.settings.sources import Source

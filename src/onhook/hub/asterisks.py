@@ -10,6 +10,7 @@ from functools import partial
 from onhook.cdr.contact import AlarmKind
 from onhook.cdr.coverage import Stretch, not_heard, painted
 from onhook.clock import Clock
+from onhook.intake.caretaker import UNREACHABLE_SECONDS
 from onhook.intake.door import Declared
 from onhook.intake.outgoing import Line
 from onhook.pbx.asterisk.conversation import AsteriskConversation, reading_of
@@ -25,9 +26,6 @@ _OF_CONNECTIONS: Sequence[AlarmKind] = ("unreachable", "credentials")
 
 PAINT_MICROSECONDS = 300_000_000
 """How often the coverage says anew that a PBX was heard: each time is a sync of the disk."""
-
-UNREACHABLE_SECONDS = 300.0
-"""A PBX that cannot be reached for so long is more than a restart or an upgrade of it."""
 
 GAP_SHOWN = timedelta(days=31)
 """A gap that is older is still in the coverage, and alarms nobody any more."""
