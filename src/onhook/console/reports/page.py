@@ -26,6 +26,9 @@ from onhook.errors import UsageError
 from onhook.store.store import Spread
 
 KIND_DEFAULT = "volume"
+ROWS_SHOWN_MAX = 100
+"""Of the busiest; nobody reads on, and a file has them all."""
+
 STEPS = ("hour", "day", "week", "month")
 
 Of = Annotated[str, QueryParameter(description="Which report", max_length=TEXT_CHARACTERS_MAX)]
@@ -57,7 +60,7 @@ async def reports_page(  # noqa: PLR0917 - what the address may say
     texts = _texts(request)
     period = period_of(calls_where, reader_zone, rooms.clock.now())
     asked = _asked(rooms, calls_where, period, reader_zone, _step(by, kind, period), texts)
-    report = await kind.make(asked)
+    report = await kind.make(msgspec.structs.replace(asked, rows_max=ROWS_SHOWN_MAX))
     return page(
         request,
         rooms,

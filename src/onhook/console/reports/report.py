@@ -59,17 +59,20 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """`note` says what a reader must know to read it right. With `is_heat` the cells are shaded by their values."""
+    """`note` says what a reader must know to read it right. With `is_heat` the cells are shaded by their values.
+    `left_out` are the rows behind those that are here."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     chart: Chart | None = None
     note: str = ""
     is_heat: bool = False
+    left_out: int = 0
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What is reported on: `where` has both ends of the period; `filters` are its texts, for links."""
+    """What is reported on: `where` has both ends of the period; `filters` are its texts, for links. Of reports with
+    a row for each of many, `rows_max` are made."""
 
     store: Store
     where: Filter
@@ -79,6 +82,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     filters: Mapping[str, str]
     plans: Mapping[str, NumberPlan]
+    rows_max: int | None = None
 
     def to_calls(self, **narrower: object) -> str:
         """Where the calls behind a figure are listed."""
