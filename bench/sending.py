@@ -171,6 +171,7 @@ async def _served(directory: Path, store_name: str, name: str) -> AsyncIterator[
         means=Means(reading=Reading(store, feed), settings=sending, clock=SystemClock()),
         sinks=all_sinks(Config()),
         tell_trouble=print,
+        tell_plight=print,
     )
     carrying = asyncio.create_task(courier.run())
     try:

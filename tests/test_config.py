@@ -164,3 +164,13 @@ def test_a_certificate_has_its_key(tmp_path: Path) -> None:
     for name, path in given.items():
         with pytest.raises(UsageError, match="given together"):
             load({name: path}, tmp_path, {})
+
+
+def test_days_are_a_whole_number(tmp_path: Path) -> None:
+    """As a number in the file, as a text in the environment; nothing else."""
+    (tmp_path / "onhook.toml").write_text("keep_days = 90")
+    assert load({}, tmp_path, {}).keep_days == 90
+    assert load({}, tmp_path, {"ONHOOK_KEEP_DAYS": "0"}).keep_days == 0
+    for wrong in ("-1", "1.5", "soon", "999999", ""):
+        with pytest.raises(UsageError, match="number of days"):
+            load({}, tmp_path, {"ONHOOK_KEEP_DAYS": wrong})

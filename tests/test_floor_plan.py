@@ -8,7 +8,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Final
@@ -26,12 +26,13 @@ MAY_IMPORT: Final = {
     "ledger": "errors",
     "store": "cdr errors",
     "settings": "cdr errors",
-    "intake": "pbx.dialect pbx.link pbx.conversation ledger cdr errors clock signing",
+    "intake": "pbx.dialect pbx.link pbx.conversation pbx.archive ledger cdr errors clock signing",
     "projector": "pbx.dialect ledger store cdr errors clock",
     "sinks": "pbx.dialect cdr errors signing",
     "delivery": "sinks.sink store.store settings cdr errors clock",
     "exchange": "pbx store settings cdr errors clock",
-    "console": "store settings ledger delivery.standing delivery.figures cdr errors clock config signing",
+    "console": "store settings ledger delivery.standing delivery.plight delivery.figures cdr errors clock config"
+    " signing",
     "simulator": "pbx cdr errors clock signing",
     "hub": "all but cli",
     "cli": "all",
@@ -89,6 +90,11 @@ class File:
         return ast.parse(self.text, self.path)
 
     @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All of the tree; walking it is what takes the time, so it is done once for all checks."""
+        return tuple(ast.walk(self.tree))
+
+    @cached_property
     def module(self) -> str:
         return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
@@ -118,7 +124,7 @@ class House:
 
     def imports(self, file: File) -> Iterator[Import]:
         """Every import of `file`, wherever it stands, by the full name of the module that is meant."""
-        for node in ast.walk(file.tree):
+        for node in file.nodes:
             if isinstance(node, ast.Import):
                 yield from (Import(alias.name, node.lineno) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -144,7 +150,9 @@ def absolute(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*above, *([node.module] if node.module else [])])
 
 
+@cache
 def house_as_it_stands() -> House:
+    """Read once: the checks change nothing."""
     roots = {ROOT / "src" / "onhook": ROOT / "src", ROOT / "tests": ROOT}
     paths = {path: base for folder, base in roots.items() for path in folder.rglob("*.py")}
     return House({path.relative_to(base).as_posix(): path.read_text("utf-8") for path, base in paths.items()})
@@ -270,7 +278,7 @@ def powers_live_in_one_place(house: House) -> Iterator[str]:
 def names_used(file: File) -> Iterator[Import]:
     """Full dotted names of what a file imports, and of every `a.b.c` whose `a` is imported."""
     known: dict[str, str] = {}
-    for node in ast.walk(file.tree):
+    for node in file.nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 known[alias.asname or alias.name.partition(".")[0]] = (
@@ -282,11 +290,21 @@ def names_used(file: File) -> Iterator[Import]:
             for alias in node.names:
                 known[alias.asname or alias.name] = f"{node.module}.{alias.name}"
                 yield Import(f"{node.module}.{alias.name}", node.lineno)
-    for node in ast.walk(file.tree):
+    for node in file.nodes:
         if isinstance(node, ast.Attribute):
-            first, _, rest = ast.unparse(node).partition(".")
+            first, _, rest = dotted(node).partition(".")
             if first in known:
                 yield Import(f"{known[first]}.{rest}", node.lineno)
+
+
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` as text, and nothing for what is no such name."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if not isinstance(node, ast.Attribute):
+        return ""
+    before = dotted(node.value)
+    return f"{before}.{node.attr}" if before else ""
 
 
 def files_and_functions_stay_small(house: House) -> Iterator[str]:
@@ -308,7 +326,7 @@ def only_the_command_line_prints(house: House) -> Iterator[str]:
     for file in house.rooms:
         if file.room == "cli":
             continue
-        for node in ast.walk(file.tree):
+        for node in file.nodes:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
                 yield file.at(node.lineno, "only `cli` prints: return the text, or log it.")
 
@@ -327,7 +345,7 @@ def every_test_states_its_claim(house: House) -> Iterator[str]:
 
 
 def functions(file: File) -> Iterator[Function]:
-    return (node for node in ast.walk(file.tree) if isinstance(node, Function))
+    return (node for node in file.nodes if isinstance(node, Function))
 
 
 def listed(names: set[str]) -> str:

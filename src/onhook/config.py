@@ -24,7 +24,10 @@ DATA_DIRECTORY_MODE = 0o700
 SECRET_FILE_MODE = 0o600
 
 FILE_BYTES_MAX = 64 * 1024
-"""Of `onhook.toml`: eleven settings and their comments fit many times over."""
+"""Of `onhook.toml`: thirteen settings and their comments fit many times over."""
+
+DAYS_DIGITS_MAX = 5
+"""Of the days that calls are kept: some 270 years."""
 
 SHOWN_CHARACTERS_MAX = 80
 """Of a value that is refused: enough to know it again."""
@@ -62,6 +65,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The exchange without TLS, as behind a proxy that has it."""
     zone: str = "UTC"
     """The zone in which people read, an IANA name, where they ask for no other."""
+    keep_days: int = 0
+    """How long calls and their reports are kept, in days since the last report; 0: for ever."""
     console_open: bool = False
     """Pages without sign-in; only allowed while the console listens on the loopback."""
     console_names: str = ""
@@ -195,6 +200,14 @@ def parse_flag(value: Any, where: str) -> bool:
     return words[str(value).lower()]
 
 
+def parse_days(value: Any, where: str) -> int:
+    """A number of days, 0 for ever. Raises `UsageError`."""
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) <= DAYS_DIGITS_MAX):
+        raise UsageError(f"{_shown(value)} is no number of days", where=where, todo="write 90, or 0 for ever")
+    return int(text)
+
+
 def parse_path(value: Any, where: str) -> Path:
     """A folder; `~` is the home of whoever runs this. Raises `UsageError`."""
     text = _text(value, where)
@@ -285,6 +298,7 @@ _READ: Mapping[str, Callable[[Any, str], Any]] = {
     "exchange_key": parse_file,
     "exchange_plain": parse_flag,
     "zone": parse_zone,
+    "keep_days": parse_days,
     "console_open": parse_flag,
     "console_names": parse_names,
     "private_networks": parse_networks,

@@ -29,6 +29,10 @@ RETRY_SECONDS = 1.0
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+MayGo = Callable[[str, str, int], bool]
+"""Whether a call may be forgotten: its PBX, its id, and when the newest report was received that it was read from
+(microseconds since 1970)."""
+
 FactsOf = Callable[[str], PbxFacts]
 """What we were told of the PBX with a serial number; the defaults for one that nobody declared."""
 
@@ -38,6 +42,13 @@ class _Understood(msgspec.Struct, frozen=True):
 
     said: dict[CallKey, list[Said]]
     quarantined: list[Quarantined]
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    """Calls that the store has no more, and the reports that speak of no call that stays."""
+
+    calls: Sequence[CallKey]
+    seqs: Sequence[int]
 
 
 class _Stretch(msgspec.Struct, frozen=True):
@@ -139,6 +150,23 @@ class Projector:
             await self._put(understood, await self._store.position(), read_again)
             return understood.quarantined
 
+    async def forget(self, reports: Sequence[Report], may_go: MayGo) -> Forgotten:
+        """Take from the store the calls that these reports speak of and that may go; what could not be read goes too.
+
+        The reports themselves are the caller's to delete, afterwards.
+        """
+        async with self._turn:
+            understood = await asyncio.to_thread(self._understand, reports)
+            newest: dict[CallKey, datetime] = {}
+            for leg in await self._store.legs(list(understood.said)):
+                key = (leg.sn, leg.call_id)
+                newest[key] = max(newest.get(key, _EPOCH), leg.received_at)
+            stays = {key for key, at in newest.items() if not may_go(*key, _microseconds(at))}
+            kept = {said.seq for key in stays for said in understood.said[key]}
+            gone = [key for key in understood.said if key not in stays]
+            await self._store.forget(gone, [one.seq for one in understood.quarantined])
+            return Forgotten(gone, [report.seq for report in reports if report.seq not in kept])
+
     async def _next_after(self, position: int) -> _Stretch | None:
         """The stretch that was read ahead, if it is this one; else it is read now."""
         ahead, self._ahead = self._ahead, None
@@ -187,6 +215,10 @@ class Projector:
         await self._store.put(
             Batch(calls=calls, quarantined=understood.quarantined, read_again=read_again, position=position)
         )
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def _assembled(understood: _Understood, before: Sequence[Record], facts: Mapping[str, PbxFacts]) -> list[Call]:

@@ -195,13 +195,19 @@ def test_a_leg_without_its_own_offset_has_the_calls() -> None:
         ("Europe/Berlin", "2026-03-29T00:59:50+00:00", 20),
         ("America/New_York", "2026-11-01T05:59:30+00:00", 45),
         ("America/New_York", "2026-03-08T06:59:30+00:00", 45),
+        ("Australia/Lord_Howe", "2026-04-04T14:59:50+00:00", 20),
+        ("Australia/Lord_Howe", "2026-10-03T15:29:50+00:00", 20),
+        ("Australia/Sydney", "2026-04-04T15:59:50+00:00", 20),
     ],
 )
 @pytest.mark.parametrize("has_uid", [True, False])
 def test_a_call_through_the_change_of_the_clock_is_in_order(
     zone: str, begins: str, seconds_later: int, has_uid: bool
 ) -> None:
-    """A second leg after the clock was put back or forward begins when it did, not an hour before or after."""
+    """A second leg after the clock was put back or forward begins when it did, not an hour before or after.
+
+    On Lord Howe Island half an hour is meant, in Sydney, with the same summer time, an hour.
+    """
     moments = [
         datetime.fromtimestamp(datetime.fromisoformat(begins).timestamp() + s, ZoneInfo(zone))
         for s in (0, seconds_later)
@@ -266,3 +272,38 @@ def test_a_configured_zone_serves_where_ids_do_not() -> None:
     details = CallDetails(call_id="a1b2", time_start="2026-07-01 12:00:00", call_from="1", call_to="1001")
     call = said(details, facts=PbxFacts(zone=ZoneInfo("Europe/Berlin")))
     assert (call.started_at.hour, call.legs[0].utc_offset, call.legs[0].offset_from) == (10, "+02:00", "configured")
+
+
+def half_heard(call_to: str, times: str, channels: tuple[str, str], **changes: Any) -> CallDetails:
+    """A leg of a PBX that says by which channels it ran."""
+    channel, called = channels
+    return leg(call_to, "ANSWERED", times, extra={"channel": channel, "dst_channel": called}, **changes)
+
+
+def test_a_leg_that_is_told_anew_with_another_begin_is_one() -> None:
+    """As of a call that was heard in two halves, and read as one later: the last report counts, in any split."""
+    first = half_heard("6400", "+0 4 0", ("PJSIP/trunk-1", ""))
+    second = half_heard("6400", "+5 6 4", ("PJSIP/trunk-1", ""))
+    whole = half_heard("6400", "+0 11 4", ("PJSIP/trunk-1", ""))
+    agent = half_heard("4006", "+5 6 4", ("PJSIP/trunk-1", "PJSIP/4006-2"))
+    assert len(said(first, second).legs) == 2
+    call = said(first, second, whole, agent)
+    assert [(one.call_to, one.call_duration) for one in call.legs] == [("6400", 11), ("4006", 6)]
+    early = said(first, second)
+    again = [said_by(one) for one in early.legs]
+    later = [
+        Said(details=one, seq=seq, via="backfill", received_at=RECEIVED_AT) for seq, one in ((3, whole), (4, agent))
+    ]
+    assert assemble("3651XXXXXXXX", [*again, *later], PbxFacts()).legs[0].call_duration == 11
+
+
+def test_legs_of_one_report_and_legs_apart_stay() -> None:
+    """Two talks over the same channels, one after the other, are two; so is what one report says."""
+    morning = half_heard("1002", "+0 4 4", ("PJSIP/1001-1", "PJSIP/1002-2"))
+    noon = half_heard("1002", "+4 4 4", ("PJSIP/1001-1", "PJSIP/1002-2"))
+    assert len(said(morning, noon).legs) == 2
+    overlapping = half_heard("1002", "+3 4 4", ("PJSIP/1001-1", "PJSIP/1002-2"))
+    one_report = [Said(details=one, seq=1, via="ami", received_at=RECEIVED_AT) for one in (morning, overlapping)]
+    assert len(assemble("3651XXXXXXXX", one_report, PbxFacts()).legs) == 2
+    other_channel = half_heard("1002", "+3 4 4", ("PJSIP/1001-1", "PJSIP/1002-9"))
+    assert len(said(morning, other_channel).legs) == 2

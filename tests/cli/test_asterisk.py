@@ -1,14 +1,18 @@
-"""`onhook pbx add --asterisk` and `onhook asterisk`: an Asterisk is declared, looked at, and its gaps are filled."""
+"""An Asterisk on the command line: it is declared, looked at, and read where it keeps its CDRs."""
 
 import asyncio
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from onhook.cdr.coverage import Stretch
 from onhook.settings.settings import Settings
 from tests.cli.conftest import Command
 from tests.pbx.asterisk.replayed import SECRET, USER, ReplayedAsterisk, replayed_asterisk
@@ -16,8 +20,7 @@ from tests.pbx.asterisk.test_files import COLUMNS, as_csv, rows
 
 ADD = ("pbx", "add", "Office", "--asterisk", "pbx.example.org", "--user", USER, "--secret", SECRET)
 CALLS = len({row["linkedid"] for row in rows()})
-MINUTE = 60_000_000
-FIRST, LAST = (f(int(row["linkedid"].partition(".")[0]) for row in rows()) * 1_000_000 for f in (min, max))
+FIRST, LAST = (f(int(row["linkedid"].partition(".")[0]) for row in rows()) for f in (min, max))
 
 
 @pytest.fixture
@@ -43,13 +46,6 @@ def asterisk() -> Iterator[ReplayedAsterisk]:
 
 def settings() -> Settings:
     return Settings(Path("onhook-data/onhook.db"))
-
-
-def with_gap(since: int, until: int) -> None:
-    one = settings()
-    one.asterisks.opened("pbx.example.org", since)
-    one.asterisks.opened("pbx.example.org", until)
-    one.close()
 
 
 def test_an_asterisk_is_declared_without_a_serial_number(onhook: Command) -> None:
@@ -100,7 +96,7 @@ def test_the_doctor_prints_the_lines_that_are_missing(onhook: Command, asterisk:
     """It asks the Asterisk itself, and fails where something is wrong."""
     at = f"127.0.0.1:{asterisk.port}"
     assert onhook("pbx", "add", "Office", "--asterisk", at, "--user", USER, "--secret", SECRET)[0] == 0
-    code, out, _ = onhook("asterisk", "doctor", "Office")
+    code, out, _ = onhook("doctor", "Office")
     assert code == 1
     for line in ("linkedid => LinkedID", "unanswered = yes", "[mappings]", "in cel.conf:", "trunks: trunk-a"):
         assert line in out
@@ -109,82 +105,98 @@ def test_the_doctor_prints_the_lines_that_are_missing(onhook: Command, asterisk:
 
 
 def test_the_doctor_says_why_it_cannot_look(onhook: Command, asterisk: ReplayedAsterisk) -> None:
-    """Refused, or nobody there; and a PBX that is no Asterisk is told so."""
+    """Refused, or nobody there; what else is known is told all the same."""
     asterisk.refuses = True
     at = f"127.0.0.1:{asterisk.port}"
     assert onhook("pbx", "add", "Office", "--asterisk", at, "--user", USER, "--secret", SECRET)[0] == 0
-    code, _, error = onhook("asterisk", "doctor", "Office")
-    assert (code, "Authentication failed" in error, "manager.conf" in error) == (1, True, True)
+    code, out, _ = onhook("doctor", "Office")
+    assert (code, "Authentication failed" in out, "manager.conf" in out) == (1, True, True)
+    assert "nobody said where it keeps its CDRs" in out
     assert onhook("pbx", "add", "Away", "--asterisk", "127.0.0.1:1", "--user", USER, "--secret", SECRET)[0] == 0
-    code, _, error = onhook("asterisk", "doctor", "Away")
-    assert (code, "no connection" in error) == (1, True)
-    assert onhook("pbx", "add", "Other", "--sn", "3631A2124ABC", "--secret", "first-secret")[0] == 0
-    assert "no Asterisk" in onhook("asterisk", "doctor", "Other")[2]
+    code, out, _ = onhook("doctor", "Away")
+    assert (code, "no connection" in out) == (1, True)
 
 
-def test_a_gap_is_filled_and_told(onhook: Command) -> None:
-    """From several files, as a rotation leaves them; a second time there is nothing to fill, and nothing is new."""
+def test_the_doctor_looks_at_what_is_kept(onhook: Command) -> None:
+    """Whether it can be read, has a call of the last days, and has what makes a call."""
+    at = ("--asterisk", "127.0.0.1:1", "--user", USER, "--secret", SECRET, "--cdr", "Master.csv")
+    assert onhook("pbx", "add", "Office", *at)[0] == 0
+    assert "BAD  there is no such file" in onhook("doctor", "Office")[1]
+    Path("Master.csv").write_text("".join(as_csv(list(COLUMNS))).replace("2026-", "2020-").replace('"179', '"158'))
+    assert "look no call of the last week" in onhook("doctor", "Office")[1]
+    Path("Master.csv").write_text("".join(as_csv([name for name in COLUMNS if name != "linkedid"][:17])))
+    assert "BAD  the CDRs have no linkedid" in onhook("doctor", "Office")[1]
+    now = int(time.time()) - 3600
+    row = rows()[0] | {"linkedid": f"{now}.1", "uniqueid": f"{now}.1"}
+    Path("Master.csv").write_text(json.dumps(row) + "\n")
+    assert "ok   its CDRs can be read" in onhook("doctor", "Office")[1]
+
+
+def test_where_cdrs_are_kept_is_changed(onhook: Command) -> None:
+    """By hand, and taken away; the password is shown nowhere; another PBX has none."""
     assert onhook(*ADD)[0] == 0
-    with_gap(FIRST + 1, LAST - MINUTE)
+    url = "mysql://freepbx:s3cret-of-the-database@db.example.org/asteriskcdrdb"
+    assert onhook("pbx", "change", "Office", "--cdr", url, "--cdr-table", "calls")[0] == 0
+    for words in (("pbx", "list"), ("asterisk", "list"), ("doctor", "Office")):
+        assert "s3cret-of-the-database" not in "".join(map(str, onhook(*words)))
+    assert "mysql://freepbx@db.example.org:3306" in onhook("asterisk", "list")[1]
+    one = settings()
+    assert one.sources.all()["pbx.example.org"].table == "calls"
+    one.close()
+    assert onhook("pbx", "change", "Office", "--cdr", "none")[0] == 0
+    assert "nobody said where Office keeps its CDRs" in onhook("backfill", "Office")[2]
+    assert onhook("pbx", "add", "Other", "--sn", "3631A2124ABC", "--secret", "first-secret")[0] == 0
+    assert "no Asterisk" in onhook("pbx", "change", "Other", "--cdr", url)[2]
+    assert "only an Asterisk" in onhook("pbx", "add", "More", "--sn", "X", "--secret", "a-secret", "--cdr", url)[2]
+
+
+def test_calls_are_read_by_hand(onhook: Command) -> None:
+    """From several files, as a rotation leaves them; a second time nothing is new; what is left open is told."""
+    assert onhook(*ADD)[0] == 0
+    one = settings()
+    since, until = datetime.fromtimestamp(FIRST - 60, UTC), datetime.fromtimestamp(LAST + 3600, UTC)
+    one.receiving.keep_stretches("pbx.example.org", [Stretch(since, until, "gap", "it was not heard: no connection")])
+    one.close()
     lines = as_csv(list(COLUMNS))
     Path("old.csv").write_text("".join(lines[:9]))
     Path("new.csv").write_text("".join(lines[9:]))
-    assert onhook("asterisk", "list")[1].rstrip().endswith("1")
-    words = ("asterisk", "backfill", "Office", "--from", "old.csv", "--from", "new.csv")
+    words = ("backfill", "Office", "--from", "old.csv", "--from", "new.csv", "--since", "2020-01-01")
     code, out, _ = onhook(*words)
-    assert (code, "filled: from" in out) == (0, True)
-    code, _, error = onhook(*words)
-    assert (code, "no gap" in error) == (2, True)
-    code, out, _ = onhook(*words, "--since", "2020-01-01")
-    assert f"{CALLS} calls read" in out
-    _, out, _ = onhook(*words, "--since", "2020-01-01")
-    assert f"{CALLS} calls read, 0 of them new" in out
+    assert (code, ", 0 changed, 0 here already, 0 that could not be read" in out) == (0, True)
+    assert "calls may still be missing from" in out
+    assert ": 0 new, 0 changed" in onhook(*words)[1]
+    assert len(json.loads(onhook("calls", "--format", "json", "--limit", "1000")[1])) == CALLS
+
+
+def test_calls_are_read_where_they_are_kept(onhook: Command) -> None:
+    """By the one command, also while no server runs; how it ended is kept, and the calls are in the store."""
+    assert onhook(*ADD, "--cdr", "Master.csv")[0] == 0
+    Path("Master.csv").write_text("".join(as_csv(list(COLUMNS))))
+    code, out, _ = onhook("backfill", "Office", "--since", "2020-01-01")
+    assert (code, " 0 changed, 0 here already" in out) == (0, True)
+    one = settings()
+    outcome = one.receiving.outcome("pbx.example.org")
+    one.close()
+    assert outcome is not None
+    assert outcome.new == outcome.rows > CALLS
+    assert "complete" in onhook("coverage", "--since", "2020-01-01")[1]
 
 
 @pytest.mark.parametrize(
-    ("since", "until", "why"),
+    ("words", "says"),
     [
-        (FIRST - 60 * MINUTE, FIRST + MINUTE, "older ones"),
-        (FIRST + 1, LAST + MINUTE // 2, "no call after it"),
+        (("--from", "nowhere.csv"), "no such file"),
+        (("--from", "plain.csv"), "newcdrcolumns"),
+        (("--from", "master.db", "--table", "calls"), "'calls' cannot be read"),
+        (("--from", "oracle://u:p@h/d"), "cannot be read there"),
     ],
 )
-def test_a_gap_that_the_files_do_not_reach_over_stays(onhook: Command, since: int, until: int, why: str) -> None:
-    """What they have of it is kept, and it is said what is missing; whoever knows better says so with --since."""
+def test_what_cannot_be_read_is_told(onhook: Command, words: tuple[str, ...], says: str) -> None:
+    """In a sentence; nothing is kept."""
     assert onhook(*ADD)[0] == 0
-    with_gap(since, until)
-    Path("a.csv").write_text("".join(as_csv(list(COLUMNS))))
-    _, out, _ = onhook("asterisk", "backfill", "Office", "--from", "a.csv")
-    assert "left open: from" in out
-    assert why in out
-    assert "filled: from" in onhook("asterisk", "backfill", "Office", "--from", "a.csv", "--since", "2020-01-01")[1]
-
-
-def test_a_table_is_read_as_well(onhook: Command) -> None:
-    """Of a SQLite file, by its columns' names; a table that is not there is told with those that are."""
-    assert onhook(*ADD)[0] == 0
-    with sqlite3.connect("master.db") as database:
-        names = [name if name != "end" else '"end"' for name in COLUMNS]
-        database.execute(f"CREATE TABLE cdr ({', '.join(names)})")
-        database.executemany(
-            f"INSERT INTO cdr VALUES ({', '.join('?' * len(names))})",  # noqa: S608 - and as many marks
-            [list(row.values()) for row in rows()],
-        )
-    database.close()
-    _, out, _ = onhook("asterisk", "backfill", "Office", "--from", "master.db", "--since", "2020-01-01")
-    assert f"{CALLS} calls read, {CALLS} of them new" in out
-    words = ("asterisk", "backfill", "Office", "--from", "master.db", "--since", "2020-01-01", "--table", "calls")
-    code, _, error = onhook(*words)
-    assert (code, "cdr" in error) == (2, True)
-
-
-def test_what_cannot_be_read_is_told(onhook: Command) -> None:
-    """A file that is not there, one without linkedid, and single lines, by their places."""
-    assert onhook(*ADD)[0] == 0
-    words = ("asterisk", "backfill", "Office", "--since", "2020-01-01", "--from")
-    assert "no such file" in onhook(*words, "nowhere.csv")[2]
     Path("plain.csv").write_text("".join(as_csv([name for name in COLUMNS if name != "linkedid"][:17])))
-    assert "newcdrcolumns" in onhook(*words, "plain.csv")[2]
-    lines = [json.dumps(row) for row in rows()]
-    Path("torn.json").write_text("\n".join([*lines, lines[0][:50]]))
-    code, out, _ = onhook(*words, "torn.json")
-    assert (code, f"not read: line {len(lines) + 1}: it is not JSON" in out) == (0, True)
+    with closing(sqlite3.connect("master.db")) as database:
+        database.execute("CREATE TABLE cdr (calldate TEXT)")
+    code, _, error = onhook("backfill", "Office", "--since", "2020-01-01", *words)
+    assert code != 0
+    assert says in error

@@ -111,6 +111,25 @@ def test_what_keeps_a_pbx_from_being_asked(onhook: Command) -> None:
         assert (code, "70004" in out) == (1, True)
 
 
+def test_a_pbx_whose_tokens_end_early(onhook: Command) -> None:
+    """Another try is what helps, not another right; and who must wait is told until when."""
+    with pbx_in_a_thread() as face:
+        healthy(face)
+
+        async def ended(request: web.Request) -> web.StreamResponse | None:
+            return said(errcode=10004, errmsg="TOKEN EXPIRED") if "webhook" in request.path else None
+
+        face.disturb = ended
+        declared(onhook, face.port)
+        _, out, _ = onhook("doctor", "Branch")
+        assert "the right to read" not in out
+        assert "a new token is refused at once; not before 20" in out or "ask again in some minutes" in out
+        face.refuses_login = 60002
+        assert onhook("pbx", "change", "Branch", "--client-id", "another")[0] == 0
+        _, out, _ = onhook("doctor", "Branch")
+        assert "too many tokens live: 60002 REFUSED; not before 20" in out
+
+
 def test_a_name_without_an_address_and_a_pbx_without_an_api(onhook: Command) -> None:
     """Both are said in one line."""
     assert onhook("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret", SECRET)[0] == 0

@@ -160,3 +160,18 @@ def tls_server() -> Iterator[int]:
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
         thread.join()
+
+
+def test_recordings_are_found_in_a_directory(onhook: Command, tmp_path: Path) -> None:
+    """One that is there; an empty text takes it away."""
+    onhook("pbx", "add", "Office", "--sn", "3631A2124XXX", "--secret", "0123456789abcdef")
+    assert onhook("pbx", "change", "Office", "--recordings", str(tmp_path))[0] == 0
+    assert onhook("pbx", "change", "Office", "--recordings", str(tmp_path / "nowhere"))[0] == 2
+    assert onhook("pbx", "change", "Office", "--recordings", "")[0] == 0
+
+
+def test_calls_are_kept_so_long(onhook: Command) -> None:
+    """A number of days, for ever, or as the installation says; nothing else."""
+    onhook("pbx", "add", "Office", "--sn", "3631A2124XXX", "--secret", "0123456789abcdef")
+    for days, code in (("90", 0), ("always", 0), ("auto", 0), ("0", 2), ("soon", 2), ("999999", 2)):
+        assert onhook("pbx", "change", "Office", "--keep", days)[0] == code, days

@@ -75,8 +75,8 @@ def test_a_delivery_is_acted_on_by_its_own_subscription_alone(onhook: Command, t
     )
     settings.deliveries.settle(
         Settlement(
-            subscription_id=number, cursors={}, ended=(), troubles=[trouble], retried=(), delivered=0, failed=0,
-            failing_since=None, hastens=False, at=1,
+            subscription_id=number, revision=1, cursors={}, ended=(), troubles=[trouble], retried=(), delivered=0,
+            failed=0, failing_since=None, not_before=0, hastens=False, at=1,
         )
     )  # fmt: skip
     settings.close()
@@ -85,5 +85,7 @@ def test_a_delivery_is_acted_on_by_its_own_subscription_alone(onhook: Command, t
         assert code == 1
         assert "has no delivery 1" in error
     assert "parked" in onhook("subscribe", "deliveries", "BI")[1]
+    (tmp_path / "onhook-data" / "ledger.db").touch()
+    assert "1 event is parked for BI: `onhook subscribe" in onhook("subscribe", "list")[1]
     assert '"type":30012' in onhook("subscribe", "delivery", "1")[1]
     assert onhook("subscribe", "drop", "BI", "--parked")[1] == "1 parked events are owed no more.\n"

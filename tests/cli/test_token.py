@@ -20,6 +20,16 @@ def test_a_token_is_shown_once(onhook: Command) -> None:
     assert "wallboard" not in onhook("token", "list")[1]
 
 
+def test_a_token_can_be_limited(onhook: Command) -> None:
+    """To PBXs by name and to extensions; an administrator cannot be, and nobody to a PBX that is not there."""
+    onhook("pbx", "add", "office", "--sn", "3631A2124XXX", "--secret", "0123456789abcdef")
+    assert onhook("token", "add", "board", "--pbx", "office", "--number", "1001", "--number", "1002")[0] == 0
+    assert "office; 1001, 1002" in onhook("token", "list")[1]
+    assert onhook("token", "add", "chief", "--role", "administrator", "--number", "1001")[0] == 2
+    assert onhook("token", "add", "lost", "--pbx", "nowhere")[0] == 1
+    assert "lost" not in onhook("token", "list")[1]
+
+
 def test_a_token_counts_at_once_in_a_running_server(house: House) -> None:
     """As soon as it is made, and no longer than until it is removed."""
     house.start()

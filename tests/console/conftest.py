@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from onhook.cdr.details import CallDetails
 from onhook.clock import SystemClock
@@ -114,7 +115,7 @@ async def running_house(directory: Path, *, console_open: bool = False) -> Async
         sending=Sending(
             try_out=partial(try_by_name, settings, all_sinks(config), house.clock), figures=lambda: house.figures
         ),
-        acts=Acts(try_intake=acting.try_intake, show_made_up=acting.show_made_up),
+        acts=Acts(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
     )
     try:
         async with serving(app, config.console) as served:
@@ -142,3 +143,14 @@ async def client(house: House) -> AsyncIterator[aiohttp.ClientSession]:
     """A client with the administrator's token."""
     async with house.client() as session:
         yield session
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """One running console for the tests of a module that leave nothing behind; they are marked `asks_only`."""
+    async with running_house(tmp_path_factory.mktemp("house")) as running:
+        yield running
+
+
+asks_only = pytest.mark.asyncio(loop_scope="module")
+"""For tests with the `lasting_house`: starting a console takes longer than most questions to it."""

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from onhook.console.failures import FAILURES_MAX
-from tests.console.conftest import House, running_house
+from tests.console.conftest import House, asks_only, running_house
 
 CLOSED = [
     "/",
@@ -32,10 +32,11 @@ async def test_strangers_see_nothing(house: House, path: str) -> None:
             assert answer.content_type == "application/problem+json"
 
 
+@asks_only
 @pytest.mark.parametrize("path", OPEN)
-async def test_some_doors_are_open(house: House, path: str) -> None:
+async def test_some_doors_are_open(lasting_house: House, path: str) -> None:
     """Health, and what the sign-in page needs, ask for nothing."""
-    async with house.client("") as stranger:
+    async with lasting_house.client("") as stranger:
         assert (await stranger.get(path)).status == 200
 
 
@@ -75,11 +76,12 @@ async def test_the_link_signs_in_and_leaves_no_token(house: House) -> None:
         assert (await browser.get("/api/v1/records")).status == 401
 
 
+@asks_only
 @pytest.mark.parametrize("place", ["//evil.example", "https://evil.example/", "/\\evil.example", "/sign-in?token=x"])
-async def test_signing_in_never_leads_elsewhere(house: House, place: str) -> None:
+async def test_signing_in_never_leads_elsewhere(lasting_house: House, place: str) -> None:
     """Whatever the address asks for, after signing in one is on a page of ours."""
-    async with house.client("") as browser:
-        answer = await browser.get(f"/sign-in?token={house.admin}&next={quote(place)}", allow_redirects=False)
+    async with lasting_house.client("") as browser:
+        answer = await browser.get(f"/sign-in?token={lasting_house.admin}&next={quote(place)}", allow_redirects=False)
         assert answer.headers["Location"] == "/"
 
 
@@ -93,6 +95,7 @@ async def test_a_removed_token_ends_its_sessions(house: House) -> None:
         assert (await browser.get("/api/v1/records")).status == 401
 
 
+@asks_only
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -106,10 +109,10 @@ async def test_a_removed_token_ends_its_sessions(house: House) -> None:
         ({"Sec-Fetch-Site": "same-origin"}, 404),
     ],
 )
-async def test_another_site_changes_nothing(house: House, headers: dict[str, str], status: int) -> None:
+async def test_another_site_changes_nothing(lasting_house: House, headers: dict[str, str], status: int) -> None:
     """A cookie alone changes nothing: the browser must say that a page of ours asked."""
-    async with house.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
-        await browser.get(f"/sign-in?token={house.admin}", allow_redirects=False)
+    async with lasting_house.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+        await browser.get(f"/sign-in?token={lasting_house.admin}", allow_redirects=False)
         assert (await browser.delete("/api/v1/pbxs/nobody", headers=headers)).status == status
 
 
@@ -124,6 +127,7 @@ async def test_wrong_tokens_are_slowed_down(house: House) -> None:
         assert (await friend.get("/api/v1/pbxs")).status == 200
 
 
+@asks_only
 @pytest.mark.parametrize(
     ("host", "status"),
     [
@@ -138,9 +142,9 @@ async def test_wrong_tokens_are_slowed_down(house: House) -> None:
         ("evil].example", 421),
     ],
 )
-async def test_other_names_are_refused(house: House, host: str, status: int) -> None:
+async def test_other_names_are_refused(lasting_house: House, host: str, status: int) -> None:
     """A name that another site could point here is not ours (DNS rebinding); an address is always right."""
-    async with house.client() as client:
+    async with lasting_house.client() as client:
         answer = await client.get("/api/v1/pbxs", headers={"Host": host})
         assert answer.status == status
         assert status == 200 or answer.content_type == "application/problem+json"

@@ -7,6 +7,7 @@ import aiohttp
 
 from onhook.cdr.coverage import Stretch
 from onhook.console.calendar import DAYS_SHOWN, calendar, first_shown
+from onhook.settings.apis import checked_api
 from tests.console.conftest import House
 from tests.make import SN
 
@@ -32,12 +33,17 @@ def test_each_hour_says_what_is_known() -> None:
     assert {hour.state for day in days[1:] for hour in day.hours} == {"complete"}
 
 
-async def test_the_page_shows_it(client: aiohttp.ClientSession) -> None:
-    """Gaps where nothing was compared, and no button where the PBX cannot be asked; asking anyway is refused."""
+async def test_the_page_shows_it(house: House, client: aiohttp.ClientSession) -> None:
+    """Gaps where nothing was compared yet; no calendar and no button where nobody can say, and asking is refused."""
     text = await (await client.get(f"/pbxs/{SN}")).text()
-    assert text.count('class="gap"') > 300
+    assert "nobody can say" in text
+    assert "calendar" not in text
     assert "/fetch" not in text
     assert 'role="alert"' in await (await client.post(f"/pbxs/{SN}/fetch", data={"since": "1d"})).text()
+    house.settings.apis.put(SN, checked_api("https://192.0.2.1:8088", client_id="x", client_secret="y"))
+    text = await (await client.get(f"/pbxs/{SN}")).text()
+    assert text.count('class="gap"') > 300
+    assert "/fetch" in text
 
 
 async def test_alarms_are_listed(house: House, client: aiohttp.ClientSession) -> None:

@@ -25,3 +25,8 @@ async def test_about_tells_what_is_kept(house: House, client: aiohttp.ClientSess
     for word in ("ledger.db", "onhook.db", "calls.duckdb", "litestar", "KiB", "Apache ECharts"):
         assert word in text
     assert house.admin not in text
+    assert "Nothing is deleted by itself" in text
+    house.settings.keeping.put(SN, 90)
+    text = await (await client.get("/about")).text()
+    assert "Nothing is deleted by itself" not in text
+    assert "after 90 days" in text

@@ -21,6 +21,7 @@ SHOWN_ID, HIDDEN_ID, ELSEWHERE_ID = "1777287876.1", "1777287876.2", "1777287876.
 
 LIMITED_ROUTES = {
     *("/exports/{ticket:str}", "/", "/calls", "/calls/{sn:str}/{call_id:str}", "/call", "/reports", "/reports.csv"),
+    *("/api/v1/notes", "/api/v1/recording", "/api/v1/searches", "/api/v1/reports"),
     *("/api/v1/records", "/api/v1/calls", "/api/v1/calls/{sn:str}/{call_id:str}", "/api/v1/summary", "/api/v1/live"),
     *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
 }
@@ -83,7 +84,7 @@ async def test_nothing_leaks(house: House, tokens: dict[str, str], name: str) ->
     seen = 0 if name == "nothing" else 1
     async with house.client(tokens[name]) as reader:
         for of in KINDS:
-            for form in ("/reports", "/reports.csv"):
+            for form in ("/reports", "/reports.csv", "/api/v1/reports"):
                 text = await body(reader, f"{form}?of={of}&since=2026-04-01&until=2026-05-01")
                 assert HIDDEN not in text, of
         for path in ("/", "/calls", "/calls?sort=-talk_duration", f"/api/v1/calls?q={HIDDEN}", "/api/v1/records"):
@@ -111,6 +112,8 @@ async def test_a_call_that_may_not_be_seen_is_not_there(house: House, tokens: di
                 answer = await reader.get(path)
                 assert answer.status == status, path
                 assert HIDDEN not in await answer.text()
+            notes = await reader.get("/api/v1/notes", params={"sn": sn, "call_id": call_id})
+            assert notes.status == status
         assert (await reader.get("/api/v1/reports/2")).status == 403
         assert (await reader.get("/reports/2")).status == 403
 
@@ -140,3 +143,35 @@ async def body(reader: aiohttp.ClientSession, path: str) -> str:
     answer = await reader.get(path)
     assert answer.status == 200, path
     return await answer.text()
+
+
+async def test_no_name_of_a_pbx_leaks(house: House, tokens: dict[str, str]) -> None:
+    """Not by the list to choose from, nor by a saved zone: only PBXs whose calls may be seen are named."""
+    for name, known in (("extension", True), ("both", False), ("nothing", False)):
+        async with house.client(tokens[name]) as reader:
+            for path in ("/", "/calls", "/reports", f"/calls/{SN}/{SHOWN_ID}"):
+                answer = await reader.get(path)
+                assert ("branch" in await answer.text()) <= known, (name, path)
+
+
+async def test_no_other_site_changes_anything(house: House) -> None:
+    """Whatever route: an administrator's cookie alone does nothing, a stranger does nothing, a reader does nothing."""
+    reader = house.settings.add_token("reader", "reader", at=house.clock.microseconds())
+    jar = aiohttp.CookieJar(unsafe=True)
+    asked = 0
+    async with (
+        house.client("", cookie_jar=jar, headers={"Sec-Fetch-Site": "cross-site"}) as forged,
+        house.client("") as stranger,
+        house.client(reader) as other,
+    ):
+        await forged.get(f"/sign-in?token={house.admin}")
+        assert (await forged.get("/people")).status == 200
+        for path, handler in handlers():
+            filled = re.sub(r"\{\w+:int\}", "1", re.sub(r"\{\w+:str\}", "office", path))
+            for method in handler.http_methods - {"GET", "OPTIONS"}:
+                if not handler.opt.get("open"):
+                    statuses = [(await one.request(str(method), filled)).status for one in (forged, stranger, other)]
+                    assert statuses == [403, 401, 403], (method, path)
+                    asked += 1
+    assert asked > 40
+    assert [one.sn for one in house.settings.pbxs()] == [SN]

@@ -16,7 +16,7 @@ from playwright.async_api import BrowserContext, Page, async_playwright, expect
 from onhook.cdr.details import DETAIL_FIELDS, NUMBER_FIELDS
 from onhook.config import Address
 from onhook.console import pages
-from onhook.console.addresses import intake_port
+from onhook.console.addresses import intake_host, intake_port
 from onhook.ledger.ledger import Mark
 from onhook.store.duckdb import DuckDbStore
 from onhook.store.store import CallPage
@@ -129,9 +129,15 @@ async def test_hostile_names_are_text(house: House, chromium_path: str) -> None:
     await house.report(
         [details(moment, **dict.fromkeys(texts, evil)) for moment, evil in zip(moments, HOSTILE, strict=False)]
     )
-    await house.report([details(moments[8], call_id=f"{evil[:40]}/../x") for evil in HOSTILE])
+    await house.report(
+        [
+            details(moments[8], call_id=f"{evil[:40]}/../x", extra={evil: evil, "talk_duration": evil})
+            for evil in HOSTILE
+        ]
+    )
     await house.report_bodies([f'{{"type":30012,"sn":"{SN}","msg":"<script>{{"}}'.encode()])
     house.settings.notes.write(SN, f"{HOSTILE[0][:40]}/../x", HOSTILE[0], "<b>x</b>", who=HOSTILE[1][:60], at=1)
+    house.settings.alarms.sound(SN, "silence", HOSTILE[0], todo=HOSTILE[1], at=house.clock.microseconds())
     house.settings.searches.keep(HOSTILE[0][:60], "/calls?q=x", who=HOSTILE[1])
     await house.ledger.count(
         {Mark("unknown_sn", evil[:60], evil[:60]): 1 for evil in HOSTILE}, house.clock.microseconds()
@@ -149,6 +155,17 @@ async def test_hostile_names_are_text(house: House, chromium_path: str) -> None:
             "people",
             "pbxs",
             "audit",
+            "calls?columns=by,wait,talk,whole,tags,type,trunk,did,recording,legs,pbx",
+            "sending",
+            "alarms",
+            "quarantine",
+            "reports?of=outcomes",
+            "reports?of=dialled",
+            "reports?of=dids",
+            "reports?of=extensions",
+            "reports?of=agents",
+            "sql?sql=SELECT+*+FROM+all_records",
+            f"pbxs/{SN}",
         )
         searched = f"{house.url}/calls?q={HOSTILE[0]}"
         for link in [*links, searched, *(f"{house.url}/{other}" for other in others)]:
@@ -163,7 +180,9 @@ async def test_hostile_names_are_text(house: House, chromium_path: str) -> None:
     ("name", "context"),
     [
         ("light", {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}}),
-        ("dark", {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}}),
+        pytest.param(
+            "dark", {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}}, marks=pytest.mark.slow
+        ),
         ("telephone", {"color_scheme": "light", "viewport": {"width": 390, "height": 844}}),
     ],
 )
@@ -306,6 +325,21 @@ async def test_the_port_of_the_intake_is_told(house: House, client: aiohttp.Clie
     assert "http://127.0.0.1:30012/" in await (await client.get("/")).text()
 
 
+@pytest.mark.parametrize(
+    ("intake", "asked", "told"),
+    [
+        ("", "calls.example.com", ("calls.example.com", False)),
+        ("::", "fd00::7", ("[fd00::7]", False)),
+        ("192.0.2.7", "localhost", ("192.0.2.7", False)),
+    ],
+)
+def test_the_host_of_the_intake_is_told(house: House, intake: str, asked: str, told: tuple[str, bool]) -> None:
+    """What was set, else the name by which the page was asked for; from this machine itself it is a guess."""
+    config = msgspec.structs.replace(house.config, intake=Address(intake, 30012))
+    assert intake_host(config, asked) == told
+    assert intake_host(house.config, "127.0.0.1")[1]
+
+
 async def test_the_schema_page_is_readable(client: aiohttp.ClientSession) -> None:
     """Names stand as code, and each export says what is true of it."""
     text = await (await client.get("/schema")).text()
@@ -335,6 +369,8 @@ async def test_a_picture_leads_to_its_calls(house: House, chromium_path: str) ->
         await page.keyboard.press("Enter")
         await expect(page).to_have_url(re.compile("/calls\\?.*caller=1001"))
         await expect(page.locator("tr.call")).to_have_count(12)
+        # Nothing lies over the form: a row is one link, and that link ends with its row.
+        await page.get_by_role("button", name="Search").click(trial=True)
         await page.go_back()
         box = await page.locator("figure[data-drawn] canvas").bounding_box()
         assert box

@@ -22,7 +22,7 @@ async def text_of(client: aiohttp.ClientSession, path: str) -> str:
 async def test_a_new_pbx_is_led_to_its_first_call(house: House, client: aiohttp.ClientSession) -> None:
     """Name it, see what to paste with the secret, wait for the test, see it arrive; the secret is never shown again."""
     text = await (await client.post("/pbxs", data={"name": "branch", "sn": NEW_SN})).text()
-    secret = re.search(r'class="secret">(\w{32})<', text)
+    secret = re.search(r'class="secret" data-copy>(\w{32})<', text)
     assert secret
     assert ":30012/" in text
     waiting = await text_of(client, f"/pbxs/{NEW_SN}?wait=yes")
@@ -88,3 +88,17 @@ async def test_what_the_house_cannot_do_is_told(house: House, client: aiohttp.Cl
         assert "/secrets" not in await text_of(other, f"/pbxs/{SN}")
         for path in ("/pbxs", "/pbxs/made-up", f"/pbxs/{SN}", f"/pbxs/{SN}/secrets", f"/pbxs/{SN}/remove"):
             assert (await other.post(path, data={"name": "x", "sn": "y"}, headers=OURS)).status == 403
+
+
+async def test_a_pbx_is_looked_at(house: House, client: aiohttp.ClientSession) -> None:
+    """The doctor's lines with what to do, on the page and in the API; a reader presses no button."""
+    text = await (await client.post(f"/pbxs/{SN}/examine")).text()
+    assert "What was found" in text
+    assert "cannot be asked" in text
+    found = (await (await client.post(f"/api/v1/pbxs/{SN}/examine")).json())["data"]
+    assert {"look"} == {one["grade"] for one in found}
+    assert all(one["todo"] for one in found)
+    reader = house.settings.add_token("reader", "reader", at=house.clock.microseconds())
+    async with house.client(reader) as other:
+        assert "/examine" not in await text_of(other, f"/pbxs/{SN}")
+        assert (await other.post(f"/pbxs/{SN}/examine")).status == 403

@@ -8,7 +8,7 @@ import pytest
 
 from onhook.console.failures import FAILURES_MAX
 from tests.console.conftest import House
-from tests.make import SN
+from tests.make import PBX, SN
 
 PASSWORD = "three short words"
 OURS = {"Sec-Fetch-Site": "same-origin"}
@@ -133,3 +133,72 @@ async def test_what_was_changed_is_kept(house: House, browser: aiohttp.ClientSes
     text = await (await browser.get("/audit")).text()
     assert "DELETE /api/v1/pbxs/office" in text
     assert house.admin not in text
+
+
+async def test_people_are_let_in_by_programs(house: House, client: aiohttp.ClientSession) -> None:
+    """The path of an invitation leads to the page where a password is chosen; it is told this once."""
+    given = {"name": "Alice", "pbxs": [PBX], "numbers": ["1001"]}
+    async with client.post("/api/v1/people", json=given) as answer:
+        assert answer.status == 201
+        added = await answer.json()
+    assert added["person"]["limits"] == {"sns": [SN], "numbers": ["1001"]}
+    async with stranger(house) as alice:
+        assert "Welcome" in await (await alice.get(added["path"])).text()
+    again = await (await client.post("/api/v1/people/Alice/invitation")).json()
+    async with stranger(house) as alice:
+        assert [(await alice.get(path)).status for path in (added["path"], again["path"])] == [401, 200]
+    text = await (await client.get("/api/v1/people")).text()
+    assert "Alice" in text
+    assert again["path"].partition("=")[2] not in text
+    assert [(await client.delete("/api/v1/people/Alice")).status for _ in range(2)] == [204, 404]
+
+
+async def test_tokens_are_made_by_programs(house: House, client: aiohttp.ClientSession) -> None:
+    """A limited one sees what it may; its text is told this once; removed, it counts no more."""
+    async with client.post("/api/v1/tokens", json={"name": "wallboard", "numbers": ["1001"]}) as answer:
+        made = await answer.json()
+    assert made["token"]["limits"] == {"sns": None, "numbers": ["1001"]}
+    async with house.client(made["text"]) as reader:
+        assert (await reader.get("/api/v1/calls")).status == 200
+        assert (await reader.get("/api/v1/tokens")).status == 403
+        text = await (await client.get("/api/v1/tokens")).text()
+        assert "wallboard" in text
+        assert made["text"] not in text
+        assert (await client.delete("/api/v1/tokens/wallboard")).status == 204
+        assert (await reader.get("/api/v1/calls")).status == 401
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({"name": "x", "role": "administrator", "numbers": ["1001"]}, 400),
+        ({"name": "x", "role": "king"}, 400),
+        ({"name": "x", "pbxs": ["nowhere"]}, 404),
+        ({"name": ""}, 400),
+        ({"name": "x", "colour": "red"}, 400),
+    ],
+)
+async def test_who_cannot_be_let_in_is_refused(
+    house: House, client: aiohttp.ClientSession, given: dict[str, object], status: int
+) -> None:
+    """Person or token, and nothing is kept."""
+    for path in ("/api/v1/people", "/api/v1/tokens"):
+        assert (await client.post(path, json=given)).status == status
+    assert (house.settings.people.all(), [one.name for one in house.settings.tokens()]) == ([], ["admin"])
+
+
+async def test_what_was_changed_is_paged(house: House, client: aiohttp.ClientSession) -> None:
+    """The latest first, on as many pages as it takes; a reader is refused."""
+    for number in range(3):
+        await client.post("/api/v1/tokens", json={"name": f"t{number}"})
+    seen, cursor = [], ""
+    while True:
+        answer = await (await client.get("/api/v1/audit", params={"limit": 2, "cursor": cursor})).json()
+        seen += [one["what"] for one in answer["data"]]
+        if not (cursor := answer["next"] or ""):
+            break
+    assert seen == ["POST /api/v1/tokens"] * 3
+    reader = house.settings.add_token("reader", "reader", at=house.clock.microseconds())
+    async with house.client(reader) as other:
+        for path in ("audit", "people", "tokens"):
+            assert (await other.get(f"/api/v1/{path}")).status == 403

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from onhook.console import problems
-from tests.console.conftest import House
+from tests.console.conftest import House, asks_only
 from tests.make import SN
 
 MISTAKES = [
@@ -37,17 +37,20 @@ MISTAKES = [
 ]
 
 
+@asks_only
 @pytest.mark.parametrize(("method", "path", "status", "names"), MISTAKES)
-async def test_mistakes(client: aiohttp.ClientSession, method: str, path: str, status: int, names: str) -> None:
+async def test_mistakes(lasting_house: House, method: str, path: str, status: int, names: str) -> None:
     """Each mistake has its status, a problem document, and the name of what is wrong."""
-    answer = await client.request(method, path)
-    assert answer.status == status
-    assert answer.content_type == "application/problem+json"
-    problem = await answer.json()
-    assert problem["status"] == status
-    assert names in problem["detail"] + " ".join(problem.get("parameters", ()))
+    async with lasting_house.client() as client:
+        answer = await client.request(method, path)
+        assert answer.status == status
+        assert answer.content_type == "application/problem+json"
+        problem = await answer.json()
+        assert problem["status"] == status
+        assert names in problem["detail"] + " ".join(problem.get("parameters", ()))
 
 
+@asks_only
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
@@ -61,13 +64,15 @@ async def test_mistakes(client: aiohttp.ClientSession, method: str, path: str, s
         ("/api/v1/quarantine/7", "report 7 is not in the quarantine"),
     ],
 )
-async def test_mistakes_are_told_in_our_words(client: aiohttp.ClientSession, path: str, sentence: str) -> None:
+async def test_mistakes_are_told_in_our_words(lasting_house: House, path: str, sentence: str) -> None:
     """Not in those of a library, nor with the name of a type."""
-    problem = await (await client.get(path)).json()
-    assert problem["detail"] == sentence
-    assert "GET" not in problem.get("todo", ""), "people ask by the command line too"
+    async with lasting_house.client() as client:
+        problem = await (await client.get(path)).json()
+        assert problem["detail"] == sentence
+        assert "GET" not in problem.get("todo", ""), "people ask by the command line too"
 
 
+@asks_only
 @pytest.mark.parametrize(
     ("body", "names"),
     [
@@ -82,13 +87,14 @@ async def test_mistakes_are_told_in_our_words(client: aiohttp.ClientSession, pat
         (b'{"name":"branch","sn":"X1","secret":"abcdefgh","is_unsigned":true}', "is_unsigned"),
     ],
 )
-async def test_a_body_that_cannot_be_meant_so(client: aiohttp.ClientSession, body: bytes, names: str) -> None:
+async def test_a_body_that_cannot_be_meant_so(lasting_house: House, body: bytes, names: str) -> None:
     """A PBX that cannot be declared is refused with 400 and a reason, and nothing is kept of it."""
-    answer = await client.post("/api/v1/pbxs", data=body, headers={"Content-Type": "application/json"})
-    problem = await answer.json()
-    assert (answer.status, answer.content_type) == (400, "application/problem+json"), problem
-    assert names in str(problem)
-    assert len((await (await client.get("/api/v1/pbxs")).json())["data"]) == 1
+    async with lasting_house.client() as client:
+        answer = await client.post("/api/v1/pbxs", data=body, headers={"Content-Type": "application/json"})
+        problem = await answer.json()
+        assert (answer.status, answer.content_type) == (400, "application/problem+json"), problem
+        assert names in str(problem)
+        assert len((await (await client.get("/api/v1/pbxs")).json())["data"]) == 1
 
 
 def test_examples_hold() -> None:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
+from onhook.cdr.cells import harmless
 from onhook.cdr.details import CallDetails
 from onhook.cdr.filter import Filter
 from onhook.console.reports.kinds import KINDS
@@ -97,6 +98,28 @@ async def test_page_picture_and_file_say_the_same(house: House, client: aiohttp.
         assert len(rows) == table.count('<th scope="row">'), of
         for values in pictured(text):
             assert values in [[row[name] for row in rows][: len(values)] for name in rows[0]], of
+        told = await (await client.get(f"/api/v1/reports?{query}")).json()
+        assert [column["title"] for column in told["columns"]] == list(rows[0])
+        assert [[as_filed(cell["value"]) for cell in row] for row in told["data"]] == [[*row.values()] for row in rows]
+        assert all(link in unescape(text) for row in told["data"] for cell in row if (link := cell["href"])), of
+
+
+def as_filed(value: str | float | None) -> str:
+    """A value of the API as the file has it."""
+    if isinstance(value, str):
+        return harmless(value)
+    return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+async def test_links_keep_the_whole_search(house: House, client: aiohttp.ClientSession) -> None:
+    """What was asked for by free text or tag narrows the calls behind a figure too."""
+    await house.report(some_calls(AUTUMN))
+    query = "of=callers&since=2026-10-25&until=2026-10-27&q=Bob&tag=x"
+    assert (await (await client.get(f"/api/v1/reports?{query}")).json())["data"] == []
+    told = await (await client.get(f"/api/v1/reports?{query.removesuffix('&tag=x')}")).json()
+    links = {cell["href"]: cell["value"] for row in told["data"] for cell in row[1:2]}
+    assert links
+    assert {link: await calls_behind(client, link) for link in links} == links
 
 
 def pictured(text: str) -> list[list[str]]:

@@ -14,7 +14,7 @@ from onhook.console import failures
 from tests.console.conftest import House
 from tests.make import QUEUE, SN, details
 
-EXAMPLES_MAX = 10
+EXAMPLES_MAX = 8
 """Per operation and mode: what is found at all is found by these, and the whole stays within half a minute."""
 
 SILENT = "/api/v1/live"
@@ -62,6 +62,8 @@ def ask(operation: Any, mode: GenerationMode, headers: dict[str, str]) -> None:
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def once(case: Any) -> None:
+        # A made-up length of the body is answered by the web server itself, before any route.
+        case.headers.pop("content-length", None)
         case.call_and_validate(headers=headers, excluded_checks=WHAT_A_SCHEMA_CANNOT_SAY)
 
     once()

@@ -8,10 +8,11 @@ import pytest
 
 from onhook.cdr.filter import Filter
 from onhook.console.search import region_of, with_text
-from tests.console.conftest import House
+from tests.console.conftest import House, asks_only
 from tests.make import STARTED_AT, details
 
 
+@asks_only
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -26,9 +27,7 @@ from tests.make import STARTED_AT, details
         ("%", set()),
     ],
 )
-async def test_what_a_person_means_is_found(
-    house: House, client: aiohttp.ClientSession, text: str, found: set[str]
-) -> None:
+async def test_what_a_person_means_is_found(lasting_house: House, text: str, found: set[str]) -> None:
     """However the number is written, and however the PBX wrote it; parts of names in any case; ids."""
     sides = {
         "plus": "+4930901820",
@@ -39,8 +38,9 @@ async def test_what_a_person_means_is_found(
     ids = {"zeros": "1777287876.77"}
     for n, (name, side) in enumerate(sides.items()):
         call_id = ids.get(name, f"1777287876.{n}")
-        await house.report([details(STARTED_AT, call_id=call_id, call_from=side, recording=name)])
-    answer = await (await client.get("/api/v1/calls", params={"q": text})).json()
+        await lasting_house.report([details(STARTED_AT, call_id=call_id, call_from=side, recording=name)])
+    async with lasting_house.client() as client:
+        answer = await (await client.get("/api/v1/calls", params={"q": text})).json()
     assert {call["recordings"][0] for call in answer["data"]} == found
 
 

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from onhook.console import shared
 from onhook.console.shared import ANSWERS_MAX, Shared
 
 
@@ -31,11 +30,10 @@ async def test_many_ask_once() -> None:
     assert await answers.ask((8, "calls"), asked.look_up) == 2
 
 
-async def test_answers_grow_old(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_answers_grow_old() -> None:
     """Past its second an answer is looked up anew."""
-    monkeypatch.setattr(shared, "FRESH_SECONDS", 0.0)
     answers, asked = Shared(), Asked()
-    assert [await answers.ask("tallies", asked.look_up) for _ in range(2)] == [1, 2]
+    assert [await answers.ask("tallies", asked.look_up, fresh_seconds=0.0) for _ in range(2)] == [1, 2]
 
 
 async def test_trouble_is_not_kept() -> None:

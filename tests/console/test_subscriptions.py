@@ -49,8 +49,8 @@ async def _trouble(house: House, seq: int, state: Any = "parked") -> int:
     )  # fmt: skip
     house.settings.deliveries.settle(
         Settlement(
-            subscription_id=one.subscription_id, cursors={}, ended=(), troubles=[trouble], retried=(), delivered=3,
-            failed=1, failing_since=None, hastens=False, at=tried.at,
+            subscription_id=one.subscription_id, revision=1, cursors={}, ended=(), troubles=[trouble], retried=(),
+            delivered=3, failed=1, failing_since=None, not_before=0, hastens=False, at=tried.at,
         )
     )  # fmt: skip
     return house.settings.deliveries.page(one.subscription_id, None, 99)[-1].delivery_id
@@ -211,6 +211,21 @@ async def test_a_person_does_it_all_on_the_pages(
         assert "is tried again now" in await answer.text()
     async with browser.post(f"{path}/remove") as answer:
         assert "CRM is removed" in await answer.text()
+
+
+async def test_who_does_not_fare_well_is_told_on_every_page(house: House, browser: aiohttp.ClientSession) -> None:
+    """With what to do on the page Attention; nothing where all fare well, and no key in an address anywhere."""
+    wishes = Wishes(url="https://crm.example.com/?key=hush")
+    house.settings.subscriptions.add("CRM", wishes, None, after=0, at=1)
+    for is_well in (True, False):
+        for path in ("/", "/calls", "/attention", "/sending", "/sending/1"):
+            async with browser.get(path) as answer:
+                page = await answer.text()
+            assert ("1 event is parked for CRM" in page) is not is_well, path
+            assert "hush" not in page
+        await _trouble(house, 1)
+    async with browser.get("/attention") as answer:
+        assert "<code>onhook subscribe retry CRM</code>" in await answer.text()
 
 
 async def test_a_mistake_in_the_form_is_told_and_kept(house: House, browser: aiohttp.ClientSession) -> None:

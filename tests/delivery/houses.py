@@ -89,6 +89,7 @@ class House:
         self.feed = Feed()
         self.position = 0
         self.troubles: list[tuple[str, Exception | None]] = []
+        self.plights: list[tuple[str, bool]] = []
         self.courier = self._courier()
         self._carrying: asyncio.Task[None] | None = None
 
@@ -101,6 +102,7 @@ class House:
             ),
             sinks=all_sinks(Config()),
             tell_trouble=lambda name, error: self.troubles.append((name, error)),
+            tell_plight=lambda plight, has_begun: self.plights.append((plight.kind, has_begun)),
         )
 
     def subscribe(self, name: str, url: str, after: int | None = 0, **wishes: Any) -> Subscription:

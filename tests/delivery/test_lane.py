@@ -13,7 +13,7 @@ from aiohttp import web
 
 from onhook.cdr.filter import Filter
 from onhook.clock import SystemClock
-from onhook.delivery import health, schedule
+from onhook.delivery import courier, health, lane, schedule
 from onhook.store.store import Batch
 from tests.delivery.houses import SECRET, Application, House, some_calls, until
 from tests.make import STARTED_AT, call, record
@@ -149,7 +149,83 @@ async def test_busy_is_no_failure(house: House, application: Application, header
         await until(lambda: len(application.taken) == 1)
 
 
-async def test_gone_is_gone(house: House, application: Application) -> None:
+@pytest.mark.usefixtures("impatient")
+async def test_who_is_always_busy_with_one_event_gets_the_others(house: House, application: Application) -> None:
+    """After some times it is a failure, and the event waits in a row."""
+
+    async def reply(_: web.Request, body: bytes) -> web.StreamResponse | int:
+        return web.Response(status=429, headers={"Retry-After": "0"}) if b"6400" in body else 200
+
+    application.reply = reply
+    house.subscribe("crm", application.url, plan="original", tries=1)
+    house.carry()
+    await house.say(*some_calls(1, call_to="6400"), *some_calls(3))
+    await until(lambda: len(application.taken) == 3 and len(house.rows("crm", "parked")) == 1)
+
+
+async def test_a_wait_that_was_asked_for_outlives_a_restart(house: House, application: Application) -> None:
+    """Nobody knocks before; a person who says `now` means it."""
+
+    async def reply(_: web.Request, __: bytes) -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": "3600"})
+
+    application.reply = reply
+    house.subscribe("crm", application.url)
+    house.carry()
+    await house.say(*some_calls(1))
+    await until(lambda: house.settings.subscriptions.get("crm").not_before is not None)
+    await house.stop()
+    application.reply = None
+    house.carry()
+    house.settings.subscriptions.change("crm", {"headers": {"X-Key": "1"}})
+    await asyncio.sleep(0.6)
+    assert len(application.came) == 1
+    house.settings.deliveries.retry_all(1, at=SystemClock().microseconds())
+    await until(lambda: len(application.taken) == 1)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_nobody_fails_while_nothing_is_owed(house: House, application: Application) -> None:
+    """What was parked long ago does not count towards the days after which an application is given up."""
+
+    async def reply(_: web.Request, __: bytes) -> int:
+        return 500
+
+    application.reply = reply
+    house.subscribe("crm", application.url, plan="original", tries=1)
+    house.carry()
+    await house.say(*some_calls(1))
+    await until(lambda: len(house.rows("crm", "parked")) == 1)
+    await until(lambda: house.settings.subscriptions.get("crm").failing_since is None)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_failed_ahead_of_a_slow_one_is_one_row_after_a_restart(
+    house: House, application: Application
+) -> None:
+    """The cursor stands behind both; the one that failed is neither sent nor owed twice."""
+    is_slow = True
+
+    async def reply(_: web.Request, body: bytes) -> int:
+        if b"6200" in body and is_slow:
+            await asyncio.sleep(60)
+        return 500 if b"6400" in body else 200
+
+    application.reply = reply
+    house.subscribe("crm", application.url, plan="original", tries=1, timeout_seconds=60.0)
+    house.carry()
+    await house.say(call(record(call_to="6200")), call(record(call_to="6400")))
+    await until(lambda: len(house.rows("crm", "parked")) == 1)
+    await house.stop()
+    assert house.cursor("crm") == 0
+    is_slow = False
+    house.carry()
+    await until(lambda: house.cursor("crm") == 2)
+    assert len(house.rows("crm")) == 1
+    assert [one["call_to"] for one in application.came].count("6400") == 1
+
+
+async def test_gone_is_gone(house: House, application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     """410 disables a subscription, and says so; what was owed is owed still when a person lets it go on."""
 
     async def reply(_: web.Request, __: bytes) -> int:
@@ -161,9 +237,12 @@ async def test_gone_is_gone(house: House, application: Application) -> None:
     await house.say(*some_calls(3))
     await until(lambda: house.settings.subscriptions.get("crm").state == "disabled")
     assert "answered 410 Gone" in house.settings.subscriptions.get("crm").reason
+    monkeypatch.setattr(courier, "PLIGHTS_SECONDS", 0.1)
+    await until(lambda: house.plights == [("disabled", True)])
     application.reply = None
     house.settings.subscriptions.set_state("crm", "active")
     await until(lambda: len(application.taken) == 3)
+    await until(lambda: house.plights == [("disabled", True), ("disabled", False)])
 
 
 @pytest.mark.usefixtures("impatient")
@@ -248,7 +327,7 @@ async def test_a_restart_forgets_nothing(house: House, application: Application)
     is_up = True
     house.carry()
     await until(lambda: len(set(application.seen())) == 90 and not house.rows("crm", "waiting"))
-    assert house.cursor("crm") == 90
+    await until(lambda: house.cursor("crm") == 90)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -269,8 +348,11 @@ async def test_one_that_refuses_much_is_still_told_the_rest(house: House, applic
     await until(lambda: len(application.taken) == 10)
 
 
-async def test_what_is_read_late_is_told(house: House, application: Application) -> None:
+async def test_what_is_read_late_is_told(
+    house: House, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Though the lane is ahead of its cursor, and was asked for the same number in vain a moment before."""
+    monkeypatch.setattr(lane, "IDLE_SETTLE_SECONDS", 0.1)
     house.subscribe("crm", application.url)
     house.carry()
     await house.say(*some_calls(3))
@@ -280,7 +362,7 @@ async def test_what_is_read_late_is_told(house: House, application: Application)
     await until(lambda: house.cursor("crm") == 7)
     subscriptions = house.settings.subscriptions
     for is_there in (False, True):
-        subscriptions.hold_replays([late], at=1)
+        subscriptions.hold_replays([(late, late)], at=1)
         if is_there:
             leg = record(seq=late)
             one = msgspec.structs.replace(call(leg), legs=(leg,))

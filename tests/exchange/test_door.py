@@ -1,6 +1,7 @@
 """Connections: slow ones end, too many are not let in, TLS stands between."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -45,6 +46,13 @@ async def counted_out(door: Door, *, to: int = 0) -> None:
     async with asyncio.timeout(30):
         while door.count > to:  # noqa: ASYNC110 - the door tells nobody who leaves
             await asyncio.sleep(0.01)
+
+
+def test_all_addresses_of_both_families_are_one_address() -> None:
+    """`[::]` lets applications in that come by IPv4 too."""
+    with listen("::", 0) as listening:
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, listening.getsockname()[1]), timeout=5).close()
 
 
 async def test_a_connection_is_counted_in_and_out() -> None:

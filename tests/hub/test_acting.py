@@ -1,6 +1,7 @@
 """What a person asks of the house from a page: the way in is tried as a PBX would, and a made-up PBX calls."""
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from onhook.config import Address, Config
 from onhook.errors import NotFound, Unavailable
 from onhook.hub.acting import Acting
 from onhook.hub.demo import DEMO_SN
+from onhook.settings.asterisks import Reached
 from onhook.settings.settings import Settings
 from tests.intake.houses import SECRET, SN, open_door
 
@@ -45,3 +47,22 @@ async def test_a_made_up_pbx_calls_until_the_house_closes(tmp_path: Path) -> Non
         await acting.close()
     assert [pbx.sn for pbx in settings.pbxs()] == [DEMO_SN]
     settings.close()
+
+
+async def test_a_pbx_is_examined(tmp_path: Path) -> None:
+    """As its doctor does, whatever its dialect; one visit at a time; what cannot be reached is told, not raised."""
+    with closing(Settings(tmp_path / "onhook.db")) as settings:
+        settings.add_pbx(name="office", sn=SN, secret=SECRET, at=1)
+        settings.add_pbx(name="shop", sn="SHOP", secret=None, dialect="asterisk", is_unsigned=True, at=1)
+        settings.asterisks.add(Reached(sn="SHOP", host="127.0.0.1", port=1, user="onhook"), SECRET)
+        acting = Acting(Config(data=tmp_path), settings, SystemClock())
+        assert "cannot be asked" in (await acting.examine(SN))[-1].what
+        first = asyncio.create_task(acting.examine("SHOP"))
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="already"):
+            await acting.examine("SHOP")
+        (found,) = await first
+        assert (found.grade, "no connection" in found.what) == ("wrong", True)
+        with pytest.raises(NotFound):
+            await acting.examine("nobody")
+        await acting.close()

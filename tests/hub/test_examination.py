@@ -1,8 +1,14 @@
 """What may be wrong with a house."""
 
+from pathlib import Path
+
 import pytest
 
-from onhook.hub.examination import findings_of_calls
+from onhook.clock import SystemClock
+from onhook.config import Address, Config
+from onhook.hub.examination import examine, findings_of_calls
+from onhook.settings.settings import Settings
+from onhook.settings.wishes import Wishes
 
 
 @pytest.mark.parametrize(("behind", "grade"), [(-1, "wrong"), (0, "right"), (1_000, "right"), (1_001, "look")])
@@ -13,3 +19,20 @@ def test_the_store_is_compared_with_its_ledger(behind: int, grade: str) -> None:
     if behind < 0:
         assert first.what == "the store is 1 reports ahead of its ledger"
         assert "onhook rebuild" in first.todo
+
+
+def test_how_subscriptions_fare_is_told(tmp_path: Path) -> None:
+    """One that is disabled is wrong, with what to do and without the key in its address."""
+    anywhere = Address("127.0.0.1", 0)
+    config = Config(data=tmp_path, intake=anywhere, console=anywhere, exchange=anywhere)
+    settings = Settings(config.settings_file)
+    one, _ = settings.subscriptions.add("CRM", Wishes(url="http://a.example/?key=hush"), None, after=0, at=1)
+    found = list(examine(config, SystemClock()))
+    assert ("right", "1 subscription fares well") in [(finding.grade, finding.what) for finding in found]
+    settings.subscriptions.disable(one, "the application answered 410 Gone")
+    settings.close()
+    found = list(examine(config, SystemClock()))
+    (wrong,) = [finding for finding in found if finding.grade == "wrong"]
+    assert wrong.what == "CRM is disabled: the application answered 410 Gone"
+    assert "onhook subscribe resume CRM" in wrong.todo
+    assert "hush" not in str(found)

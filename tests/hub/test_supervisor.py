@@ -1,5 +1,6 @@
 """The processes of the house, alive and dead."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -129,6 +130,24 @@ def test_rebuild_makes_the_same_calls_while_it_runs_and_after(house: House) -> N
     house.stop()
     house.onhook("rebuild")
     assert house.calls() == before
+
+
+@pytest.mark.slow
+def test_a_data_directory_that_is_removed_ends_the_server(house: House) -> None:
+    """No report is answered 200 that is kept nowhere; the server ends by itself and says what to do."""
+    house.start()
+    assert house.post(report(1)) == 200
+    address = house.address("intake")
+    house.directory.rename(house.directory.with_name("away"))
+    with contextlib.suppress(OSError):
+        assert house.post(report(2), at=address) == 503
+    assert house.serving is not None
+    assert house.serving.wait(30) == 1
+    house.serving = None
+    last = house.text_of_log().rstrip().splitlines()[-1]
+    assert last.startswith("onhook: the data directory, or a file in it, was removed while the server ran")
+    house.directory.with_name("away").rename(house.directory)
+    assert call_id(1) in call_ids(house.calls())
 
 
 def test_the_demo_calls_by_itself(house: House) -> None:

@@ -46,7 +46,7 @@ class Ways:
         self.ledger = StandingLedger(directory / "ledger.db")
         clock = SystemClock()
         accept = Accept(ledger=self.ledger, door=ListedDoor([]), dialects={"asterisk": Asterisk()}, clock=clock)
-        self.outgoing = Outgoing(book=AsteriskBook(self.settings), accept=accept, clock=clock)
+        self.outgoing = Outgoing(book=AsteriskBook(self.settings, clock), accept=accept, clock=clock)
         self.accept = accept
 
     def declare(self, port: int, name: str = "Office", tls: str = "off") -> str:
@@ -135,14 +135,14 @@ async def test_a_connection_that_is_cut_is_made_again(ways: Ways, asterisk: Repl
     reports = await ways.kept(2)
     assert b"CEL: none" in reports[1].body
     await asterisk.heard()
-    await until(lambda: len(ways.settings.asterisks.gaps(sn)) == 1)
+    await until(lambda: "gap" in [one.state for one in ways.settings.receiving.stretches(sn)])
     await asterisk.say(CALL)
     await asterisk.say(stream("ring_group"))
     reports = await ways.kept(3)
     # The one that was said twice is there once.
     assert len(reports) == 3
-    (gap,) = ways.settings.asterisks.gaps(sn)
-    assert gap.since <= gap.until
+    (gap,) = (one for one in ways.settings.receiving.stretches(sn) if one.state == "gap")
+    assert gap.why == "it was not heard: it has closed the connection"
 
 
 @pytest.mark.slow
@@ -256,7 +256,7 @@ def test_the_book_is_read_by_a_hash(tmp_path: Path) -> None:
     ways = Settings(tmp_path / "onhook.db")
     ways.add_pbx(name="Office", sn="a", secret="nobody-knows-this", dialect="asterisk", at=1)
     ways.asterisks.add(Reached(sn="a", host="127.0.0.1", port=5038, user=USER), SECRET)
-    (line,) = AsteriskBook(ways).lines()
+    (line,) = AsteriskBook(ways, SystemClock()).lines()
     assert SECRET not in repr(line)
     with pytest.raises(OnhookError):
         ways.asterisks.of("b")

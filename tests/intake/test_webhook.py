@@ -318,6 +318,18 @@ async def test_a_port_in_use_is_one_sentence(door: OpenDoor) -> None:
         await second.start(Address("192.0.2.1", 0))
 
 
+async def test_all_addresses_of_both_families_are_one_address(door: OpenDoor) -> None:
+    """`[::]` takes PBXs that come by IPv4 too."""
+    both = webhook.WebhookServer(accept=door.accept, clock=door.server._clock)
+    port = await both.start(Address("::", 0))
+    for host in ("127.0.0.1", "::1"):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(post(REPORT))
+        assert statuses(await reader.read()) == [200], host
+        writer.close()
+    await both.stop()
+
+
 async def test_a_fault_of_ours_ends_one_connection(door: OpenDoor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should judging fail, that connection is cut off, the fault is told, and the others of its round are answered."""
     told: list[object] = []

@@ -41,6 +41,20 @@ async def test_what_was_appended_is_read_as_it_was(ledger: Ledger) -> None:
     assert [report.seq for report in reports] == [one.seq for one in appended]
 
 
+async def test_what_is_forgotten_is_gone(ledger: Ledger) -> None:
+    """Those alone that are named, but never the last; a number is never given again, and a repeat is new."""
+    appended = await ledger.append(entries(1, 4))
+    first, second, third, last = (one.seq for one in appended)
+    await ledger.forget([])
+    await ledger.forget([first, third, last, last + 100])
+    assert [report.seq for report in await ledger.read(0, 10)] == [second, last]
+    assert await ledger.get([first, second]) == await ledger.read(0, 1)
+    assert await ledger.last() == last
+    (again,) = await ledger.append([entry(1)])
+    assert again.is_new
+    assert again.seq > last
+
+
 async def test_numbers_grow_in_the_order_given(ledger: Ledger) -> None:
     """For any number of entries at once, the order of numbers is the order of the entries."""
     given = entries(1, 300)

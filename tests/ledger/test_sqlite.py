@@ -45,6 +45,23 @@ async def test_it_survives_being_opened_again(tmp_path: Path) -> None:
     await ledger.close()
 
 
+@pytest.mark.parametrize("name", ["ledger.db", "ledger.db-wal"])
+async def test_a_file_that_was_removed_keeps_nothing(tmp_path: Path, name: str) -> None:
+    """What is written to a file without a name is lost: nobody is told that it was kept, not even once."""
+    ledger = SqliteLedger(tmp_path / "ledger.db")
+    await ledger.append([entry(1)])
+    (tmp_path / name).rename(tmp_path / "away")
+    for n in (2, 3):
+        with pytest.raises(Unavailable, match="was removed"):
+            await ledger.append([entry(n)])
+    (tmp_path / name).touch()
+    with pytest.raises(Unavailable, match="another put in its place"):
+        await ledger.append([entry(4)])
+    (tmp_path / "away").replace(tmp_path / name)
+    assert (await ledger.append([entry(5)]))[0].seq > 1
+    await ledger.close()
+
+
 def test_commits_reach_the_disk(tmp_path: Path) -> None:
     """Connections that append are in WAL mode and wait for the disk: FULL is 2."""
     path = tmp_path / "ledger.db"

@@ -1,4 +1,4 @@
-"""How Asterisks are reached, and the gaps in which they were not heard."""
+"""How Asterisks are reached, and how each fares."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from onhook.errors import NotFound, UsageError
-from onhook.settings.asterisks import GAPS_MAX, NEIGHBOUR_MICROSECONDS, Asterisks, Reached
+from onhook.settings.asterisks import Asterisks, Reached
 from onhook.settings.settings import Settings
 
 SN = "pbx.example.org"
@@ -67,47 +67,18 @@ def test_what_is_no_asterisk_is_told_so(asterisks: Asterisks) -> None:
         asterisks.of("another")
 
 
-def test_the_time_between_two_connections_is_a_gap(asterisks: Asterisks) -> None:
-    """The first connection makes none; a gap begins where all was kept, not where the end was noticed."""
+def test_the_moment_until_which_all_is_kept_only_grows(asterisks: Asterisks) -> None:
+    """And how it fares is told beside it."""
     asterisks.opened(SN, 10 * MINUTE)
-    assert asterisks.gaps(SN) == []
     asterisks.covered(SN, 20 * MINUTE)
     asterisks.covered(SN, 19 * MINUTE)
     asterisks.closed(SN, "it has closed the connection")
-    assert (asterisks.of(SN).is_connected, asterisks.of(SN).trouble) == (False, "it has closed the connection")
+    one = asterisks.of(SN)
+    assert one.covered_until is not None
+    assert (one.covered_until.timestamp(), one.is_connected) == (20 * 60, False)
+    assert one.trouble == "it has closed the connection"
     asterisks.opened(SN, 30 * MINUTE)
-    (gap,) = asterisks.gaps(SN)
-    assert (gap.since.timestamp(), gap.until.timestamp()) == (20 * 60, 30 * 60)
     assert (asterisks.of(SN).is_connected, asterisks.of(SN).trouble) == (True, "")
-
-
-def test_a_gap_stays_until_it_is_filled(asterisks: Asterisks) -> None:
-    """Then it is history."""
-    asterisks.opened(SN, 10 * MINUTE)
-    asterisks.opened(SN, 20 * MINUTE)
-    (gap,) = asterisks.gaps(SN)
-    asterisks.fill([gap.gap_id], 40 * MINUTE)
-    assert asterisks.gaps(SN) == []
-    (filled,) = asterisks.gaps(SN, with_filled=True)
-    assert filled.filled_at is not None
-
-
-def test_a_line_that_comes_and_goes_makes_one_gap(asterisks: Asterisks) -> None:
-    """Neighbours are joined; far ones are not; and there is a limit, past which the last one grows."""
-    step = NEIGHBOUR_MICROSECONDS // 2
-    asterisks.opened(SN, step)
-    for times in range(2, 12):
-        asterisks.opened(SN, times * step)
-    assert len(asterisks.gaps(SN)) == 1
-    at = 12 * step
-    for _ in range(GAPS_MAX + 5):
-        at += 3 * NEIGHBOUR_MICROSECONDS
-        asterisks.covered(SN, at)
-        at += 1
-        asterisks.opened(SN, at)
-    gaps = asterisks.gaps(SN)
-    assert len(gaps) == GAPS_MAX
-    assert gaps[-1].until.timestamp() == at / 1_000_000
 
 
 def test_a_new_process_hears_nobody_yet(asterisks: Asterisks) -> None:
@@ -123,4 +94,3 @@ def test_a_pbx_that_is_removed_is_forgotten(settings: Settings, asterisks: Aster
     asterisks.opened(SN, 2)
     settings.remove_pbx(SN)
     assert asterisks.all() == []
-    assert asterisks.gaps(SN, with_filled=True) == []

@@ -41,10 +41,10 @@ def test_calls_are_found_by_their_tags(settings: Settings) -> None:
     for number, tags in enumerate(("sales", "sales 100%,x", "after sales", "x")):
         settings.notes.write(SN, f"1777287876.{number}", "", tags, who="Alice", at=number)
     settings.notes.write(SN, "1777287876.3", "", "y", who="Bob", at=9)
-    assert settings.notes.tagged("sales", 10) == [(SN, "1777287876.0")]
-    assert settings.notes.tagged("sales 100%", 10) == [(SN, "1777287876.1")]
-    assert settings.notes.tagged("x", 10) == [(SN, "1777287876.1")]
-    assert settings.notes.tagged("%", 10) == []
+    assert settings.notes.calls_with("sales", "") == [(SN, "1777287876.0")]
+    assert settings.notes.calls_with("sales 100%", "") == [(SN, "1777287876.1")]
+    assert settings.notes.calls_with("x", "") == [(SN, "1777287876.1")]
+    assert settings.notes.calls_with("%", "") == []
     assert settings.notes.tags() == ["after sales", "sales", "sales 100%", "x", "y"]
 
 

@@ -98,7 +98,7 @@ def test_everything_people_do_is_another_revision(subscriptions: Subscriptions) 
         lambda: subscriptions.set_state("crm", "paused"),
         lambda: subscriptions.set_state("crm", "active"),
         lambda: subscriptions.remove_secret("crm", added.secret_id),
-        lambda: subscriptions.disable(number, "gone"),
+        lambda: subscriptions.disable(subscriptions.get("crm"), "gone"),
     ):
         act()
         seen.append(subscriptions.revisions()[number][0])
@@ -109,7 +109,7 @@ def test_everything_people_do_is_another_revision(subscriptions: Subscriptions) 
 def test_resuming_forgives(subscriptions: Subscriptions) -> None:
     """A subscription that goes on has no reason and is not failing."""
     _add(subscriptions)
-    subscriptions.disable(subscriptions.get("crm").subscription_id, "410")
+    subscriptions.disable(subscriptions.get("crm"), "410")
     one = subscriptions.set_state("crm", "active")
     assert (one.state, one.reason, one.failing_since) == ("active", "", None)
 
@@ -160,7 +160,7 @@ def test_late_reports_are_owed_to_everybody(subscriptions: Subscriptions) -> Non
     _add(subscriptions)
     number = subscriptions.get("crm").subscription_id
     before = subscriptions.revisions(), subscriptions.newest_streams()
-    subscriptions.hold_replays([5, 6, 9], at=NOW)
+    subscriptions.hold_replays([(5, 5), (6, 6), (9, 9)], at=NOW)
     assert len(subscriptions.streams(number)) == 1
     subscriptions.let_go([5])
     subscriptions.forget_held([6])
@@ -208,3 +208,30 @@ def test_alarms_are_owed_when_they_begin_and_when_they_are_over(tmp_path: Path) 
     with pytest.raises(UsageError, match="is about alarms"):
         settings.subscriptions.change("pager", {"about": "calls"})
     settings.close()
+
+
+def test_one_that_was_mended_is_not_disabled(subscriptions: Subscriptions) -> None:
+    """410 from the old address says nothing of the new one."""
+    _add(subscriptions)
+    served = subscriptions.get("crm")
+    subscriptions.change("crm", {"url": URL + "2"})
+    subscriptions.disable(served, "410")
+    assert subscriptions.get("crm").state == "active"
+
+
+def test_no_key_stands_in_what_is_printed(subscriptions: Subscriptions) -> None:
+    """Neither the value of a header nor one in the address."""
+    wishes = Wishes(url=URL + "?key=hush1", headers={"Authorization": "hush2"})
+    one, secret = subscriptions.add("keys", wishes, None, after=0, at=NOW)
+    for text in (repr(wishes), repr(one), f"{one}"):
+        assert not {word for word in ("hush1", "hush2", secret) if word in text}
+
+
+def test_what_is_held_is_held_once(subscriptions: Subscriptions) -> None:
+    """However often it is begun again."""
+    _add(subscriptions)
+    for _ in range(2):
+        subscriptions.hold_replays([(3, 4)], at=NOW)
+    subscriptions.let_go()
+    number = subscriptions.get("crm").subscription_id
+    assert [(one.cursor, one.until) for one in subscriptions.streams(number)[1:]] == [(2, 4)]

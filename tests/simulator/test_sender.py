@@ -197,6 +197,18 @@ async def test_history_without_a_count_ends_now() -> None:
     assert all((NOW - timedelta(days=1)).timestamp() <= float(call_id) <= NOW.timestamp() for call_id in calls)
 
 
+async def test_history_that_goes_on_comes_to_the_present() -> None:
+    """After the past, calls end when they are sent."""
+    async with receiver() as it:
+        asked = plan(it.url, start=NOW - timedelta(hours=1), count=None, goes_on=True, rate=2_000.0)
+        running = asyncio.create_task(simulate(asked, Stopped()))
+        while not it.bodies or _ended_at(it.details()[-1]) < NOW.timestamp():
+            assert not running.done()
+            await asyncio.sleep(0.02)
+        running.cancel()
+    assert min(float(details.call_id) for details in it.details()) < NOW.timestamp() - 600
+
+
 async def test_reports_come_at_the_rate_asked_for() -> None:
     """The pace is kept whatever the receiver answers: reports are not sent all at once."""
     loop = asyncio.get_running_loop()
@@ -242,3 +254,7 @@ async def test_a_truth_that_cannot_be_written_stops_it() -> None:
         with pytest.raises(Unavailable, match="No space left"):
             await simulate(plan(it.url, truth=Path("/dev/full")), Stopped())
     assert it.bodies == []
+
+
+def _ended_at(details: CallDetails) -> float:
+    return float(details.call_id) + (details.call_duration or 0)

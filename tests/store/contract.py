@@ -117,6 +117,17 @@ class StoreContract:
 
     # ---------------------------------------------------------------- putting
 
+    async def test_what_is_forgotten_is_gone(self, store: Store) -> None:
+        """Calls by their keys, with all legs, and reports of the quarantine; the rest and the position stay."""
+        first, second = call(record(call_id="1777287876.1")), call(record(call_id="1777287876.2"))
+        await store.put(batch(first, second, position=7, quarantined=[unread(5), unread(6)]))
+        for _ in range(2):
+            await store.forget([(SN, "1777287876.1"), (SN, "nobody"), ("nobody", "1777287876.2")], [5, 9])
+            assert await all_calls(store, Filter()) == [second]
+            assert [leg.call_id for leg in await all_records(store, Filter())] == ["1777287876.2"]
+            assert [one.seq for one in await store.quarantine(10)] == [6]
+            assert await store.position() == 7
+
     async def test_an_empty_store_answers(self, store: Store) -> None:
         """Position 0, empty lists, no groups, a CSV of names alone."""
         assert await store.position() == 0

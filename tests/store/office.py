@@ -94,6 +94,9 @@ _MOMENTS = st.builds(
 
 _SOME_SECONDS = st.none() | st.integers(0, 30)
 
+_CALLS = tuple(
+    (sn, call_id) for sn in ("other,1", "3631A2124XXX") for call_id in ("opaque-0", "opaque-1", "1774746000.0")
+)
 ASPECTS = st.builds(
     Aspects,
     answered_by=st.none() | st.sampled_from(("1002", "Alice<1001>", "6400")),
@@ -109,6 +112,7 @@ ASPECTS = st.builds(
     by_trunk=st.none() | st.none() | _TEXTS,
     by_did=st.none() | st.none() | _TEXTS,
     numbers=st.none() | st.none() | st.lists(st.sampled_from(("1001", "6400", "+4930555")), max_size=2).map(tuple),
+    among=st.none() | st.none() | st.lists(st.sampled_from(_CALLS), max_size=3).map(tuple),
     name=st.none() | st.none() | st.sampled_from(("ALICE", "bob b", "6", "ghost")),
     zone=st.sampled_from(ZONES),
 )

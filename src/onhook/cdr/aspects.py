@@ -33,7 +33,8 @@ class Aspects(msgspec.Struct, frozen=True, kw_only=True):
     Durations are whole seconds, both limits included; one that nobody reported matches neither. A call is under way
     from its first second to the one before its end. `caller` and `dialled` are the numbers of the call itself, as
     `by_trunk` (the one it came in on, else the one it went out on) and `by_did` are its own, not those of any leg.
-    One of `numbers` is on a side of one of its legs, or `name` is part of what such a side says, in any case.
+    One of `numbers` is on a side of one of its legs, or `name` is part of what such a side says, in any case. `among`
+    holds (`sn`, `call_id`) of the calls that are meant at all, as those that somebody wrote about.
     """
 
     answered_by: str | None = None
@@ -50,6 +51,7 @@ class Aspects(msgspec.Struct, frozen=True, kw_only=True):
     by_did: str | None = None
     numbers: tuple[str, ...] | None = None
     name: str | None = None
+    among: tuple[tuple[str, str], ...] | None = None
     zone: str = "UTC"
 
     def match(self, call: Call) -> bool:
@@ -57,6 +59,7 @@ class Aspects(msgspec.Struct, frozen=True, kw_only=True):
         local = call.started_at.astimezone(ZoneInfo(self.zone))
         return (
             self._is_of(call)
+            and (self.among is None or (call.sn, call.call_id) in self.among)
             and _is_between(call.wait_duration, self.min_wait_duration, self.max_wait_duration)
             and _is_between(call.ring_duration, self.min_ring_duration, self.max_ring_duration)
             and (self.weekday is None or local.isoweekday() == self.weekday)

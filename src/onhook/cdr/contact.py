@@ -5,9 +5,11 @@ from typing import Literal
 import msgspec
 
 AlarmKind = Literal[
-    "unreachable", "credentials", "certificate", "silence", "missed", "clock", "zone", "difference", "unreadable"
-]
-"""Each is one alarm of a PBX, which begins and is over."""
+    "unreachable", "credentials", "certificate", "silence", "missed", "clock", "zone", "difference", "unreadable",
+    "source", "gap",
+]  # fmt: skip
+"""Each is one alarm of a PBX, which begins and is over. `source` is that what it keeps cannot be read, `gap` that a
+time in which it was not heard is not filled."""
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True):

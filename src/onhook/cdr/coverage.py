@@ -24,6 +24,9 @@ SETTLE_SECONDS = 60
 STRETCHES_MAX = 1_000
 """Per PBX: some years of comparisons that failed now and then. Beyond it the oldest are forgotten: gaps again."""
 
+NEIGHBOUR = timedelta(minutes=1)
+"""Gaps nearer to each other than this are one."""
+
 NEVER_ASKED = "nobody has compared it with the PBX yet"
 
 
@@ -102,6 +105,20 @@ def to_ask_from(stretches: Sequence[Stretch], since: datetime, until: datetime) 
 def withdrawn(stretches: Sequence[Stretch], since: datetime, until: datetime, why: str) -> list[Stretch]:
     """The same where nothing that was claimed between two moments counts any more, because the PBX's clock moved."""
     return painted(stretches, Stretch(since, until, "gap", why)) if since < until else list(stretches)
+
+
+def not_heard(stretches: Sequence[Stretch], since: datetime, until: datetime, why: str) -> list[Stretch]:
+    """The same where a PBX was not heard between two moments: a gap, but for what was compared meanwhile.
+
+    One that follows soon on another is one with it, so that a line that comes and goes does not make thousands.
+    """
+    near = [one for one in stretches if one.state == "gap" and one.why == why and since - one.until < NEIGHBOUR]
+    since = max((one.until for one in near if one.until < since), default=since)
+    known = list(stretches)
+    for part in within(stretches, since, until):
+        if part.state != "complete":
+            known = painted(known, Stretch(part.since, part.until, "gap", why))
+    return known
 
 
 def unheard(stretches: Sequence[Stretch], why: str) -> list[Stretch]:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from onhook.cdr.details import CallDetails, folded
-from onhook.cdr.identity import RecordKey, number_of, record_id, record_key
+from onhook.cdr.identity import RecordKey, channels_of, number_of, record_id, record_key
 from onhook.cdr.offset import (
     OFFSET_REMAINDER_SECONDS_MAX,
     call_epoch,
@@ -35,6 +35,15 @@ ANSWERED_SPELLINGS = frozenset({"ANSWERED", "ANSWERD"})
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 _HOUR = timedelta(hours=1)
+_HALF_AN_HOUR = timedelta(minutes=30)
+"""By which clocks are put forward and back on Lord Howe Island, and nowhere else; by an hour in all other places."""
+
+_LORD_HOWE_STANDARD = timedelta(hours=10, minutes=30)
+"""Nobody else puts clocks forward from there."""
+
+_LORD_HOWE_SUMMER = timedelta(hours=11)
+"""Also that of Sydney, which puts its clocks back by an hour."""
+
 _TOLERANCE = timedelta(seconds=OFFSET_REMAINDER_SECONDS_MAX)
 _CHANGE_HOUR_MAX = 4
 """Clocks are put forward at night: the first hour after the change is never later than this."""
@@ -119,8 +128,23 @@ def _latest(sn: str, said: Sequence[Said]) -> list[Said]:
     latest: dict[RecordKey, Said] = {}
     for one in sorted(said, key=lambda one: one.seq):
         key = record_key(sn, one.details)
+        if channels_of(one.details):
+            latest = {known: old for known, old in latest.items() if known == key or not _is_retold(old, one)}
         latest[key] = _said_again(latest[key], one) if key in latest else one
     return list(latest.values())
+
+
+def _is_retold(old: Said, new: Said) -> bool:
+    """Whether a later report tells the same leg and times it otherwise, as a PBX does that was heard in two halves."""
+    if old.seq == new.seq or channels_of(old.details) != channels_of(new.details):
+        return False
+    (begin, end), (new_begin, new_end) = _span(old.details), _span(new.details)
+    return begin == new_begin or (begin < new_end and new_begin < end)
+
+
+def _span(details: CallDetails) -> tuple[datetime, datetime]:
+    begin = wall_clock(details.time_start)
+    return begin, begin + timedelta(seconds=details.call_duration or 0)
 
 
 def _said_again(before: Said, new: Said) -> Said:
@@ -146,7 +170,7 @@ def _legs(sn: str, said: Sequence[Said], facts: PbxFacts) -> list[Record]:
         key=lambda leg: (_chronological(leg[0], offset, begun), leg[0], number_of(leg[1].details.call_to)),
     )
     for local, one in in_order:
-        leg_offset = _offset_of_leg(local, offset, begun, busy_until)
+        leg_offset = _offset_of_leg(local, offset, (begun, busy_until), legs)
         leg = _record(sn, facts.name, one, local, (leg_offset, offset_from))
         busy_until = max(busy_until, leg.ended_at or busy_until)
         legs.append(leg)
@@ -159,16 +183,34 @@ def _chronological(local: datetime, offset: timedelta, begun: datetime) -> datet
     return started_at + _HOUR if started_at < begun - _TOLERANCE else started_at
 
 
-def _offset_of_leg(local: datetime, offset: timedelta, begun: datetime, busy_until: datetime) -> timedelta:
+def _offset_of_leg(
+    local: datetime, offset: timedelta, busy: tuple[datetime, datetime], before: Sequence[Record]
+) -> timedelta:
     """The call's offset; an hour less where the leg would begin before its call (autumn); an hour more where it would
-    begin after a hole, and an hour earlier there is none, at an hour at which clocks are put forward (spring)."""
+    begin after a hole, and an hour earlier there is none, at an hour at which clocks are put forward (spring).
+
+    `busy` is from when until when the legs `before` it are known to last.
+    """
+    begun, busy_until = busy
     started_at = in_utc(local, offset)
     if begun - _HOUR - _TOLERANCE <= started_at < begun - _TOLERANCE:
-        return offset - _HOUR
+        return offset - _put_back_by(offset, started_at, before)
+    forward = _HALF_AN_HOUR if offset == _LORD_HOWE_STANDARD else _HOUR
     would_leave_a_hole = started_at > busy_until + _TOLERANCE
-    if would_leave_a_hole and local.hour <= _CHANGE_HOUR_MAX and begun <= started_at - _HOUR <= busy_until + _TOLERANCE:
-        return offset + _HOUR
+    if (
+        would_leave_a_hole
+        and local.hour <= _CHANGE_HOUR_MAX
+        and begun <= started_at - forward <= busy_until + _TOLERANCE
+    ):
+        return offset + forward
     return offset
+
+
+def _put_back_by(offset: timedelta, shown_at: datetime, before: Sequence[Record]) -> timedelta:
+    """An hour; half of one where the leg then begins when another one began or ended."""
+    joints = (moment for leg in before for moment in (leg.started_at, leg.ended_at) if moment)
+    is_half = offset == _LORD_HOWE_SUMMER and any(abs(one - shown_at - _HALF_AN_HOUR) <= _TOLERANCE for one in joints)
+    return _HALF_AN_HOUR if is_half else _HOUR
 
 
 def _record(sn: str, pbx: str, said: Said, local: datetime, known: tuple[timedelta, OffsetFrom]) -> Record:

@@ -18,13 +18,14 @@ class Limits(msgspec.Struct, frozen=True):
 
     def allow(self, record: Record) -> bool:
         """Whether this record may be seen."""
-        return self._is_of_pbx(record.sn) and self._has_number(record)
+        return self.is_of_pbx(record.sn) and self._has_number(record)
 
     def allow_call(self, call: Call) -> bool:
         """Whether this call may be seen, with all of its legs."""
-        return self._is_of_pbx(call.sn) and any(self._has_number(leg) for leg in call.legs)
+        return self.is_of_pbx(call.sn) and any(self._has_number(leg) for leg in call.legs)
 
-    def _is_of_pbx(self, sn: str) -> bool:
+    def is_of_pbx(self, sn: str) -> bool:
+        """Whether anything of this PBX may be seen."""
         return self.sns is None or sn in self.sns
 
     def _has_number(self, leg: Record) -> bool:

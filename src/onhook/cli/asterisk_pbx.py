@@ -13,7 +13,13 @@ from onhook.clock import SystemClock
 from onhook.config import parse_address
 from onhook.errors import UsageError
 from onhook.settings.asterisks import PORT, TLS_OFF, TLS_ON, TLS_PORT, Reached, check
+from onhook.settings.pbxs import Pbx
+from onhook.settings.settings import Settings
+from onhook.settings.sources import Source, checked_source
 from onhook.settings.tokens import new_text
+
+NOWHERE = "none"
+"""What `--cdr` is told for a PBX that keeps no CDRs any more."""
 
 PEM_BYTES_MAX = 64 * 1024
 """A certificate and those above it have some 6 KiB."""
@@ -36,10 +42,26 @@ InboundOption = Annotated[
     str | None,
     typer.Option("--inbound-context", metavar="NAMES", help="Contexts that its trunks call into.", show_default=False),
 ]
+CdrOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cdr",
+        metavar="FILE|URL",
+        help="Where it keeps its CDRs: a file here, or postgresql:// or mysql://USER:PASSWORD@HOST/DATABASE/TABLE.",
+        show_default=False,
+    ),
+]
+CdrTableOption = Annotated[
+    str | None, typer.Option("--cdr-table", metavar="NAME", help="The table there.", show_default="cdr")
+]
+CdrColumnsOption = Annotated[
+    str | None,
+    typer.Option("--cdr-columns", metavar="NAMES", help="The columns of a CSV file of your own.", show_default=False),
+]
 PinsOption = Annotated[bool, typer.Option("--pins", help="Its account code is the PIN that was dialled.")]
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class Wanted(msgspec.Struct, frozen=True):
     """What a person said of an Asterisk."""
 
     name: str
@@ -51,6 +73,20 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     inbound: str | None
     has_pins: bool
     zone: str | None
+    source: Source | None
+
+
+def given_source(cdr: str | None, table: str | None, columns: str | None) -> Source | None:
+    """Where CDRs are kept, as a person said it; None where nobody said it. Raises `UsageError`."""
+    if cdr is None and (table or columns):
+        raise UsageError("a table or columns, and not of what", todo="say with --cdr where the CDRs are kept")
+    return None if cdr is None else checked_source(cdr, table=table, columns=columns)
+
+
+def change_source(settings: Settings, pbx: Pbx, source: Source) -> None:
+    """Let this be where a PBX keeps its CDRs. Raises `NotFound` for one that we do not connect to."""
+    settings.asterisks.of(pbx.sn)
+    settings.sources.put(pbx.sn, None if source == checked_source(NOWHERE) else source)
 
 
 def add_asterisk(wanted: Wanted, plan: NumberPlan, secret: str | None, data: str | None) -> str:
@@ -73,7 +109,8 @@ def add_asterisk(wanted: Wanted, plan: NumberPlan, secret: str | None, data: str
             at=SystemClock().microseconds(),
         )
         settings.asterisks.add(reached, secret)
-    return f"{pbx.name} ({pbx.sn}) is connected to while the server runs; `onhook asterisk doctor` looks at it."
+        settings.sources.put(pbx.sn, wanted.source)
+    return f"{pbx.name} ({pbx.sn}) is connected to while the server runs; `onhook doctor {pbx.name}` looks at it."
 
 
 def _reached(wanted: Wanted) -> Reached:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from onhook.cdr.contact import Outcome
+from onhook.cdr.contact import Outcome, Wish
 from onhook.cdr.offset import zone_named
 from onhook.cli.options import DataOption, ZoneOption, configured
 from onhook.cli.pbx_secrets import Name
@@ -18,10 +18,14 @@ from onhook.clock import SystemClock
 from onhook.config import Config
 from onhook.console.coverage import wish_of
 from onhook.errors import OnhookError, Unavailable
-from onhook.hub.care import House, cared_for, door_of, wanted_for
+from onhook.hub.asterisks import known_gaps, shown
+from onhook.hub.by_hand import named_sources, read_by_hand
+from onhook.hub.care import House, archive_cared_for, cared_for, door_of, wanted_for
 from onhook.hub.files import open_files
 from onhook.hub.running import is_running
 from onhook.intake.backfill import Found
+from onhook.intake.caretaker import Tell
+from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.link import Window
 from onhook.settings.pbxs import Pbx
 from onhook.settings.settings import Settings
@@ -30,6 +34,26 @@ app = typer.Typer(add_completion=False)
 
 LOOK_SECONDS = 0.3
 """As often as an eye can follow figures."""
+
+GAPS_TOLD = 20
+"""Of an Asterisk, one by one; `onhook coverage` has all."""
+
+FromOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        metavar="FILE|URL",
+        help="Where an Asterisk keeps its CDRs, if not where --cdr said; may be repeated, the oldest file first.",
+        show_default=False,
+    ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="NAMES", help="The columns of a CSV file of your own.", show_default=False),
+]
+TableOption = Annotated[
+    str | None, typer.Option("--table", metavar="NAME", help="The table there.", show_default="cdr")
+]
 
 Show = Callable[[float, str], None]
 """Is told how much is done (0 to 1), and what was found."""
@@ -42,22 +66,37 @@ def backfill(
     until: Annotated[
         str, typer.Option("--until", metavar="TIME", help="Calls that began before then.", show_default="now")
     ] = "",
+    *,
+    places: FromOption = None,
+    columns: ColumnsOption = None,
+    table: TableOption = None,
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
-    """Ask a PBX for its calls and keep those that are not here. One that was stopped goes on where it was."""
+    """Ask a PBX for its calls, or read where it keeps them, and keep those that are not here. One that was stopped goes
+    on where it was."""
     config = configured(data=data, zone=zone)
     with open_settings(data) as settings:
         pbx = settings.pbx(name)
-        settings.apis.needed(pbx.sn, pbx.name)
         wish = wish_of(since, until, zone_named(config.zone), SystemClock().now())
-        settings.receiving.keep_wish(pbx.sn, wish)
         with _progress(pbx.name) as show:
-            if is_running(config):
-                outcome = asyncio.run(_followed(settings, config, pbx, wish.asked_at, show))
+            if places:
+                sources, tell = named_sources(places, columns, table), _teller(wish.until, show)
+                outcome = asyncio.run(read_by_hand(config, settings, pbx, sources=sources, wish=wish, tell=tell))
             else:
-                outcome = asyncio.run(_done_here(config, pbx, show))
+                outcome = _asked_for(config, settings, pbx, wish, show)
+        gaps = known_gaps(settings, pbx.sn, SystemClock().now()) if pbx.dialect == Asterisk.name else []
     _tell(pbx, outcome)
+    for gap in gaps[:GAPS_TOLD]:
+        print(f"calls may still be missing from {shown(gap)}: {gap.why}")
+
+
+def _asked_for(config: Config, settings: Settings, pbx: Pbx, wish: Wish, show: Show) -> Outcome:
+    settings.check_can_be_asked(pbx)
+    settings.receiving.keep_wish(pbx.sn, wish)
+    if is_running(config):
+        return asyncio.run(_followed(settings, config, pbx, wish.asked_at, show))
+    return asyncio.run(_done_here(config, pbx, _teller(wish.until, show)))
 
 
 async def _followed(settings: Settings, config: Config, pbx: Pbx, asked_at: int, show: Show) -> Outcome:
@@ -74,28 +113,42 @@ async def _followed(settings: Settings, config: Config, pbx: Pbx, asked_at: int,
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _done_here(config: Config, pbx: Pbx, show: Show) -> Outcome:
+async def _done_here(config: Config, pbx: Pbx, tell: Tell) -> Outcome:
     """No server runs, so we do it, and put the calls into the store."""
     clock = SystemClock()
     async with open_files(config, makes=True) as files:
-        api = files.settings.apis.needed(pbx.sn, pbx.name)
         accept = door_of(settings=files.settings, ledger=files.ledger, clock=clock)
         house = House(data=config.data, settings=files.settings, store=files.store, clock=clock, accept=accept)
-
-        def tell(found: Found, window: Window) -> None:
-            length = max(1, min(window.until, round(clock.now().timestamp())) - window.since)
-            show((found.done_until - window.since) / length, f"{found.new} new")
-
+        source = files.settings.sources.of(pbx.sn)
         try:
-            async with cared_for(house, wanted_for(pbx, api)) as cared:
-                try:
-                    outcome = await cared.caretaker.grant_wish(tell)
-                finally:
-                    await cared.account.farewell()
+            if source is None:
+                outcome = await _asked(house, pbx, tell)
+            else:
+                outcome = await archive_cared_for(house, (pbx.sn, source)).grant_wish(tell)
         finally:
             await accept.close()
     assert outcome is not None, "the wish was kept before"
     return outcome
+
+
+async def _asked(house: House, pbx: Pbx, tell: Tell) -> Outcome | None:
+    api = house.settings.apis.needed(pbx.sn, pbx.name)
+    async with cared_for(house, wanted_for(pbx, api)) as cared:
+        try:
+            return await cared.caretaker.grant_wish(tell)
+        finally:
+            await cared.account.farewell()
+
+
+def _teller(until: int | None, show: Show) -> Tell:
+    """Shows how far it has come of what was asked for."""
+    now = round(SystemClock().now().timestamp())
+
+    def tell(found: Found, window: Window) -> None:
+        length = max(1, min(window.until, until or now) - window.since)
+        show((found.done_until - window.since) / length, f"{found.new} new")
+
+    return tell
 
 
 def _tell(pbx: Pbx, outcome: Outcome) -> None:

@@ -36,8 +36,8 @@ def doctor(
     ] = "",
     data: DataOption = None,
 ) -> None:
-    """Look at the house, or at one PBX: name, port, certificate, credentials, firmware, webhooks and clock. Fails when
-    something is wrong."""
+    """Look at the house, or at one PBX: name, port, certificate, credentials, firmware, webhooks, clock; how an
+    Asterisk is set, and its CDRs. Fails when something is wrong."""
     config = configured(data=data)
     console = Console()
     if name is None:
@@ -59,6 +59,10 @@ def _draw(console: Console, finding: Finding) -> None:
     mark, style = _MARKS[finding.grade]
     advice = f": {finding.todo}" if finding.todo else ""
     console.print(Text(f"{mark} ", style=style) + Text(printable(f"{finding.what}{advice}")), soft_wrap=True)
+    if finding.lines:
+        console.print(Text(f"     in {finding.file}:"), soft_wrap=True)
+    for line in finding.lines:
+        console.print(Text(f"       {printable(line)}"), soft_wrap=True)
 
 
 async def _examined(config: Config, settings: Settings, one: Declared) -> list[Finding]:

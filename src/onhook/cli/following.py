@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from onhook.cli.reach import reach
 from onhook.config import Config
+from onhook.errors import NotFound
 from onhook.hub.running import is_running
 
 LOOK_SECONDS = 0.5
@@ -37,7 +38,9 @@ async def follow(config: Config, name: str) -> None:
 
 
 async def _owed(config: Config, name: str) -> int:
-    async with await reach(config) as way:
-        rows = [row for row in await way.subscriptions() if row["subscription"]["name"].lower() == name.lower()]
-    owed: int = rows[0]["standing"]["owed"] if rows else 0
+    try:
+        async with await reach(config) as way:
+            owed: int = (await way.subscription(name))["standing"]["owed"]
+    except NotFound:
+        return 0  # removed meanwhile
     return owed

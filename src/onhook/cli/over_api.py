@@ -79,6 +79,10 @@ class ApiReach:
         rows: list[Row] = self._read("GET", "subscriptions")["data"]
         return rows
 
+    async def subscription(self, name: str) -> Row:
+        row: Row = self._read("GET", f"subscriptions/{name}")
+        return row
+
     async def replay(self, name: str, where: Where) -> int:
         body = msgspec.json.encode({"where": where})
         answer = self._read("POST", f"subscriptions/{name}/replay", {"zone": self._zone}, body)

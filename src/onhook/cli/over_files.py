@@ -12,9 +12,10 @@ from onhook.cdr.offset import zone_named
 from onhook.cli.reach import Reach, Row, Where, not_quarantined
 from onhook.clock import SystemClock
 from onhook.config import Config
-from onhook.delivery.standing import masked, replay, standing_of
+from onhook.delivery.standing import replay, shown
 from onhook.hub.files import Files, open_files
 from onhook.ledger.ledger import Report
+from onhook.settings.subscriptions import Subscription
 from onhook.store.store import PAGE_MAX, ExportFormat
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -91,15 +92,18 @@ class FileReach:
         ]
 
     async def subscriptions(self) -> list[Row]:
-        settings, store = self._files.settings, self._files.store
-        return [
-            msgspec.to_builtins({"subscription": masked(one), "standing": await standing_of(one, settings, store)})
-            for one in settings.subscriptions.all()
-        ]
+        return [await self._subscription(one) for one in self._files.settings.subscriptions.all()]
+
+    async def subscription(self, name: str) -> Row:
+        return await self._subscription(self._files.settings.subscriptions.get(name))
 
     async def replay(self, name: str, where: Where) -> int:
         clock = SystemClock()
         return await replay(self._files.settings, self._files.store, name, self._filter(where), clock)
+
+    async def _subscription(self, one: Subscription) -> Row:
+        row: Row = msgspec.to_builtins(await shown(one, self._files.settings, self._files.store, SystemClock().now()))
+        return row
 
     async def behind(self) -> int:
         return await self._files.ledger.last() - await self._files.store.position()

@@ -9,6 +9,9 @@ from onhook.cdr.plan import NumberPlan, parse_plan
 from onhook.cli import pbx_apis, pbx_secrets
 from onhook.cli.asterisk_pbx import (
     AsteriskOption,
+    CdrColumnsOption,
+    CdrOption,
+    CdrTableOption,
     InboundOption,
     PinsOption,
     TlsOption,
@@ -16,6 +19,8 @@ from onhook.cli.asterisk_pbx import (
     UserOption,
     Wanted,
     add_asterisk,
+    change_source,
+    given_source,
 )
 from onhook.cli.formats import UNKNOWN, show_table
 from onhook.cli.options import DataOption
@@ -32,8 +37,10 @@ from onhook.cli.settings import open_settings
 from onhook.clock import SystemClock
 from onhook.errors import UsageError
 from onhook.hub.dialects import all_dialects
+from onhook.settings.keeping import checked_days
 from onhook.settings.pbxs import DIALECT_DEFAULT, Pbx
 from onhook.settings.places import Place, check_can_be_asked, check_can_be_told, checked_place
+from onhook.settings.recordings import checked_directory
 from onhook.settings.settings import Settings
 
 app = typer.Typer(add_completion=False, help="Say which PBXs may report.", epilog="Example: onhook pbx list")
@@ -80,6 +87,18 @@ SilenceOption = Annotated[
         show_default=False,
     ),
 ]
+RecordingsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recordings", metavar="DIR", help="Where its recordings are on this machine; '' for none.", show_default=False
+    ),
+]
+KeepOption = Annotated[
+    str | None,
+    typer.Option(
+        "--keep", metavar="DAYS", help="Keep its calls so long: a number, always, or auto.", show_default=False
+    ),
+]
 IvrOption = Annotated[str | None, _ranges("ivr", "6200-6299")]
 QueueOption = Annotated[str | None, _ranges("queue", "6400-6499")]
 RingGroupOption = Annotated[str | None, _ranges("ring-group", "6300-6399")]
@@ -117,19 +136,21 @@ def add(
     trunks: TrunksOption = None,
     inbound: InboundOption = None,
     pins: PinsOption = False,
+    cdr: CdrOption = None,
+    cdr_table: CdrTableOption = None,
+    cdr_columns: CdrColumnsOption = None,
     data: DataOption = None,
 ) -> None:
     """Declare a PBX: from now on its reports are kept. With --asterisk, connect to it and hear its calls."""
     plan = parse_plan(_given(ivr=ivr, queue=queue, ring_group=ring_group, conference=conference))
+    source = given_source(cdr, cdr_table, cdr_columns)
     if asterisk is not None:
-        wanted = Wanted(
-            name=name, sn=sn, at=asterisk, user=user, tls=tls, trunks=trunks, inbound=inbound, has_pins=pins, zone=zone
-        )
+        wanted = Wanted(name, sn, asterisk, user, tls, trunks, inbound, pins, zone, source)
         print(add_asterisk(wanted, plan, given_text(secret, secret_file), data))
         return
-    if sn is None:
-        raise UsageError("no serial number is given", todo="give the one that the PBX reports, with --sn")
-    text = secret_text(secret, secret_file)
+    number, text = _needed(sn), secret_text(secret, secret_file)
+    if source is not None:
+        raise UsageError("only an Asterisk keeps CDRs that are read so", todo="give --asterisk too, or leave --cdr out")
     if unsigned and text is not None:
         raise UsageError("a PBX is unsigned or has a secret", todo="leave one of the two out")
     _check_dialect(dialect)
@@ -138,7 +159,7 @@ def add(
     with open_settings(data, makes=True) as settings:
         pbx = settings.add_pbx(
             name=name,
-            sn=sn,
+            sn=number,
             secret=text,
             zone=zone,
             dialect=dialect,
@@ -197,10 +218,15 @@ def change(
     client_secret_file: ClientSecretFileOption = None,
     fingerprint: FingerprintOption = None,
     silence: SilenceOption = None,
+    recordings: RecordingsOption = None,
+    keep: KeepOption = None,
     ivr: IvrOption = None,
     queue: QueueOption = None,
     ring_group: RingGroupOption = None,
     conference: ConferenceOption = None,
+    cdr: CdrOption = None,
+    cdr_table: CdrTableOption = None,
+    cdr_columns: CdrColumnsOption = None,
     data: DataOption = None,
 ) -> None:
     """Give a PBX another name, zone or number plan. Calls that are already kept change with `onhook rebuild`."""
@@ -210,7 +236,9 @@ def change(
         changes["is_unsigned"] = not signed
     place = checked_place(addresses or (), path)
     given_api = GivenApi(api, client_id, client_secret, client_secret_file, fingerprint)
-    if not (changes or ranges or place or silence) and not any(msgspec.structs.astuple(given_api)):
+    source = given_source(cdr, cdr_table, cdr_columns)
+    is_set_beside = place or silence or keep or source or recordings is not None
+    if not (changes or ranges or is_set_beside) and not any(msgspec.structs.astuple(given_api)):
         raise UsageError("nothing is to be changed", todo="give a new name, zone, place, API or range of numbers")
     with open_settings(data) as settings:
         pbx = settings.pbx(name)
@@ -222,11 +250,23 @@ def change(
         if reached is not None:
             check_can_be_asked(pbx.dialect)
             settings.apis.put(pbx.sn, reached)
+        if recordings is not None:
+            settings.recordings.put(pbx.sn, checked_directory(recordings))
+        if keep is not None:
+            settings.keeping.put(pbx.sn, checked_days(keep))
+        if source is not None:
+            change_source(settings, pbx, source)
         if silence is not None:
             settings.receiving.keep_silence_minutes(pbx.sn, _silence_minutes(silence))
         changes["plan"] = _changed_plan(pbx.plan, ranges)
         pbx = settings.change_pbx(name, changes)
     print(f"{pbx.name} ({pbx.sn}) is changed; `onhook rebuild` reads its earlier calls anew.")
+
+
+def _needed(sn: str | None) -> str:
+    if sn is None:
+        raise UsageError("no serial number is given", todo="give the one that the PBX reports, with --sn")
+    return sn
 
 
 def _check_dialect(dialect: str) -> None:

@@ -57,7 +57,11 @@ class Reach(Protocol):
         ...
 
     async def subscriptions(self) -> list[Row]:
-        """All subscriptions, each with its `standing`, by name."""
+        """All subscriptions, each with its `standing` and `plights`, by name."""
+        ...
+
+    async def subscription(self, name: str) -> Row:
+        """The one with this name, the same. Raises `NotFound`."""
         ...
 
     async def replay(self, name: str, where: Where) -> int:

@@ -135,6 +135,7 @@ def simulate(
         rate=rate if rate is not None or to or start else DEMO_REPORTS_PER_SECOND,
         count=count,
         start=parse_moment(start, zone_named(zone), clock.now(), name="start") if start else None,
+        goes_on=visit is not None,
         calls_per_day=calls_per_day,
         connections=connections,
         faults=_faults(faults, duplicates, reorder, malformed),
@@ -144,7 +145,7 @@ def simulate(
     told = _Told()
     with _progress(told) as tell, contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_run(plan, visit, clock, tell))
-    _summarise(told.latest)
+    _summarise(told.latest, plan)
     _check_was_heard(told.latest, plan)
     raise typer.Exit(1 if told.latest.given_up else 0)
 
@@ -234,10 +235,12 @@ def _check_was_heard(result: SimulationResult, plan: SimulationPlan) -> None:
         )
 
 
-def _summarise(result: SimulationResult) -> None:
+def _summarise(result: SimulationResult, plan: SimulationPlan) -> None:
+    print(f"records    {result.made} made, {result.lost} lost on purpose, {result.malformed} malformed")
+    if not plan.url:
+        return
     answers = ", ".join(f"{count} x {status}" for status, count in sorted(result.answers.items())) or "none"
     per_second = result.acknowledged / result.seconds if result.seconds else 0
-    print(f"records    {result.made} made, {result.lost} lost on purpose, {result.malformed} malformed")
     print(f"answers    {answers}")
     print(f"outcome    {result.acknowledged} acknowledged, {result.given_up} given up, {result.repeats} repeats")
     print(f"time       {result.seconds:.1f} s, {per_second:.0f} acknowledged per second")

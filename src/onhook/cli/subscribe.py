@@ -90,6 +90,8 @@ def list_subscriptions(form: SubscriptionFormat = "table", zone: ZoneOption = No
         return
     heads = ("name", "state", "owed", "parked", "delivered", "failed", "oldest owed", "url")
     show_table([_line(row, config) for row in rows], heads)
+    for plight in (plight for row in rows for plight in row["plights"]):
+        print(printable(f"{plight['what']}: {plight['todo']}"))
 
 
 @app.command("show", epilog="Example: onhook subscribe show CRM")
@@ -99,7 +101,7 @@ def show(name: Name, form: SubscriptionFormat = "table", zone: ZoneOption = None
     with open_settings(data) as settings:
         one = settings.subscriptions.get(name)
         secrets = settings.subscriptions.secrets(name)
-    row = next(row for row in asyncio.run(_standings(config)) if row["subscription"]["name"] == one.name)
+    row = asyncio.run(_shown(config, one.name))
     if form == "json":
         print(msgspec.json.format(msgspec.json.encode(row), indent=2).decode())
         return
@@ -259,7 +261,7 @@ def drop(
         if delivery is None:
             print(f"{settings.deliveries.drop_parked(one.subscription_id)} parked events are owed no more.")
         else:
-            settings.deliveries.drop(_of(one, settings, delivery))
+            settings.deliveries.drop(_of(one, settings, delivery), at=SystemClock().microseconds())
             print(f"Delivery {delivery} is owed no more.")
 
 
@@ -308,6 +310,11 @@ def _filters(config: Config, where: Mapping[str, str]) -> Filter:
 async def _standings(config: Config) -> list[Row]:
     async with await reach(config) as way:
         return await way.subscriptions()
+
+
+async def _shown(config: Config, name: str) -> Row:
+    async with await reach(config) as way:
+        return await way.subscription(name)
 
 
 async def _replay(config: Config, name: str, where: Mapping[str, str]) -> int:

@@ -1,14 +1,17 @@
 """`onhook token`: who may use the API and the pages."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
 import typer
 
+from onhook.cdr.limits import Limits
 from onhook.cli.formats import UNKNOWN, show_table
 from onhook.cli.options import DataOption
 from onhook.cli.settings import open_settings
 from onhook.clock import SystemClock
+from onhook.settings.limiting import limits_named
 from onhook.settings.tokens import Role
 
 app = typer.Typer(
@@ -18,23 +21,36 @@ app = typer.Typer(
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who or what it is for.")]
 
 
-@app.command("add", epilog="Example: onhook token add wallboard --role reader")
+@app.command("add", epilog="Example: onhook token add wallboard --number 1001 --number 1002")
 def add(
     name: Name,
     role: Annotated[Role, typer.Option("--role", help="A reader reads; an administrator changes too.")] = "reader",
+    pbx: Annotated[
+        list[str] | None,
+        typer.Option("--pbx", metavar="NAME", help="See calls of this PBX alone; may be given again."),
+    ] = None,
+    number: Annotated[
+        list[str] | None,
+        typer.Option("--number", metavar="NUMBER", help="See calls of this extension alone; may be given again."),
+    ] = None,
     data: DataOption = None,
 ) -> None:
     """Make a token and show it: this once, for only its hash is kept."""
     with open_settings(data, makes=True) as settings:
-        print(settings.add_token(name, role, at=SystemClock().microseconds()))
+        limits = limits_named(settings, pbx or [], number or [])
+        print(settings.add_token(name, role, at=SystemClock().microseconds(), limits=limits))
 
 
 @app.command("list", epilog="Example: onhook token list")
 def list_tokens(data: DataOption = None) -> None:
     """Show the tokens by name, never their texts."""
     with open_settings(data) as settings:
-        rows = [[one.name, one.role, _day(one.created_at), _day(one.last_used)] for one in settings.tokens()]
-    show_table(rows, ("name", "role", "since", "last used"))
+        names = {pbx.sn: pbx.name for pbx in settings.pbxs()}
+        rows = [
+            [one.name, one.role, _sees(one.limits, names), _day(one.created_at), _day(one.last_used)]
+            for one in settings.tokens()
+        ]
+    show_table(rows, ("name", "role", "sees", "since", "last used"))
 
 
 @app.command("remove", epilog="Example: onhook token remove wallboard")
@@ -43,6 +59,15 @@ def remove(name: Name, data: DataOption = None) -> None:
     with open_settings(data) as settings:
         settings.remove_token(name)
     print(f"The token {name} counts no more.")
+
+
+def _sees(limits: Limits | None, names: Mapping[str, str]) -> str:
+    """What a token shows: of a PBX that is gone, its serial number."""
+    if limits is None:
+        return "everything"
+    pbxs = ", ".join(names.get(sn, sn) for sn in limits.sns or ())
+    numbers = ", ".join(limits.numbers or ())
+    return "; ".join(text for text in (pbxs, numbers) if text) or "nothing"
 
 
 def _day(moment: datetime | None) -> str:

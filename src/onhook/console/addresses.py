@@ -1,9 +1,15 @@
 """Where PBXs may report to, as a person is told."""
 
+import socket
+from ipaddress import ip_address
+
 import msgspec
 
 from onhook.config import Config, parse_address
 from onhook.errors import OnhookError
+
+ELSEWHERE = ("192.0.2.1", 9)
+"""An address for documentation (RFC 5737): asking by which way it would be reached sends nothing."""
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -12,6 +18,24 @@ class _Part(msgspec.Struct, frozen=True):
 
 class _Running(msgspec.Struct, frozen=True):
     intake: _Part | None = None
+
+
+def intake_host(config: Config, asked_host: str) -> tuple[str, bool]:
+    """The host of the intake as a PBX may know it, and whether that is a guess.
+
+    Where one address was set, that; else the name by which the person who asks knows this machine; else the address by
+    which this machine reaches others.
+    """
+    if not _is_everywhere(config.intake.host):
+        return _in_address(config.intake.host), False
+    if asked_host != "localhost" and not _is_loopback(asked_host):
+        return _in_address(asked_host), False
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(ELSEWHERE)
+            return str(probe.getsockname()[0]), True
+    except OSError:
+        return "THIS-MACHINE", True
 
 
 def intake_port(config: Config) -> int:
@@ -23,3 +47,18 @@ def intake_port(config: Config) -> int:
         return parse_address(running.intake.address, "running.json").port if running.intake else 0
     except (OSError, msgspec.DecodeError, OnhookError):
         return 0
+
+
+def _is_everywhere(host: str) -> bool:
+    return host in ("0.0.0.0", "::", "")  # noqa: S104 - asked, not listened at
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _in_address(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -115,6 +115,6 @@ async def list_blocked(rooms: Handed) -> BlockedAddresses:
 
 @delete("/blocked", summary="Let all addresses in again", tags=["apps"], responses=PROBLEMS)
 async def unblock_all(rooms: Handed) -> None:
-    """Raises 404 where none is kept out."""
+    """404 where none is kept out."""
     if not rooms.settings.apps.unblock():
         raise NotFound("no address is kept out", todo="nothing")

@@ -4,6 +4,7 @@ Its journey, its fields, the reports that said them with their signatures, what 
 what people wrote about it.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -22,6 +23,7 @@ from onhook.console.axis import draw
 from onhook.console.calls import CallId, Sn, find_call
 from onhook.console.page import AnyRequest, page
 from onhook.console.parameters import ReaderZone
+from onhook.console.recordings import heard_here
 from onhook.console.records import RawReport, raw
 from onhook.console.rooms import Handed, Rooms
 from onhook.console.shown import call_url
@@ -128,6 +130,7 @@ async def _shown(
         call=call,
         axis=draw(call, pbx.plan if pbx else NumberPlan()),
         fields=DETAIL_FIELDS,
+        recordings=list(zip(call.recordings, await asyncio.to_thread(heard_here, rooms, call), strict=True)),
         reports=_proven(rooms, call.sn, await rooms.ledger.get(seqs[:RAW_REPORTS_MAX])),
         earlier=await _earlier(rooms, call, seqs) if has_earlier else [],
         has_earlier=has_earlier,

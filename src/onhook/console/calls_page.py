@@ -29,6 +29,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "wait": "Wait",
         "talk": "Talk",
         "whole": "In all",
+        "tags": "Tags",
         "type": "Type",
         "trunk": "Trunk",
         "did": "DID number",
@@ -46,14 +47,14 @@ SORTABLE = ("started_at", "status", "type", "wait_duration", "talk_duration", "c
 
 FORM_FILTERS = frozenset(
     {"since", "until", "pbx", "number", "call_from", "call_to", "status", "type", "trunk", "did_number"}
-    | {"min_talk_duration", "max_talk_duration", "q"}
+    | {"min_talk_duration", "max_talk_duration", "tag", "note", "q"}
 )
 """Those with a field of their own in the form; others appear in it when they are set."""
 
 ALWAYS_SHOWN = frozenset({"q", "since", "status"})
 """Filters that stand in the first row of the form; the others fold away."""
 
-ALL_FILTERS = (*FILTER_NAMES, *ASPECT_NAMES, "q")
+ALL_FILTERS = (*FILTER_NAMES, *ASPECT_NAMES, "tag", "note", "q")
 
 NAMED_RECENTLY = timedelta(days=92)
 """Where nobody says when, a name is looked for in a quarter of a year: it may be part of any text of any leg."""
@@ -116,10 +117,14 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
         limit_asked=here["limit"],
         is_newest=not cursor and not sort,
         position=position,
-        pbxs=rooms.settings.pbxs() if calls_where.within is None else [],
+        pbxs=[
+            one for one in rooms.settings.pbxs() if calls_where.within is None or calls_where.within.is_of_pbx(one.sn)
+        ],
         searches=rooms.settings.searches.all(),
         path_here=url("/calls", **{**here, "sort": sort, "limit": ""}),
         columns=chosen,
+        tags_of=rooms.settings.notes.tags_of((one.sn, one.call_id) for one in shown.data) if "tags" in chosen else {},
+        known_tags=rooms.settings.notes.tags() if calls_where.within is None else [],
         columns_asked=columns,
         all_columns=COLUMNS,
         toggled={name: _toggled(chosen, name) for name in COLUMNS},

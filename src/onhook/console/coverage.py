@@ -99,7 +99,7 @@ async def ask_for_backfill(
 ) -> Backfill:
     """It begins within a second, in place of one that was asked for before and has not begun."""
     pbx = rooms.settings.pbx(name)
-    rooms.settings.apis.needed(pbx.sn, pbx.name)
+    rooms.settings.check_can_be_asked(pbx)
     rooms.settings.receiving.keep_wish(pbx.sn, wish_of(data.since, data.until, reader_zone, rooms.clock.now()))
     return backfill_of(rooms, pbx.sn)
 
@@ -126,7 +126,7 @@ def wish_of(since: str, until: str, zone: ZoneInfo, now: datetime) -> Wish:
 def coverage_of(rooms: Rooms, since: datetime, until: datetime, name: str = "") -> list[Covered]:
     """That of all PBXs, or of one."""
     settings = rooms.settings
-    asked = settings.apis.all()
+    asked = settings.apis.all().keys() | settings.sources.all().keys()
     covered = []
     for pbx in [settings.pbx(name)] if name else settings.pbxs():
         known = settings.receiving.stretches(pbx.sn)

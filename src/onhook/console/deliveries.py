@@ -63,7 +63,7 @@ async def retry_delivery(rooms: Handed, delivery_id: DeliveryId) -> Delivery:
 @delete("/deliveries/{delivery_id:int}", summary="Owe it no more", tags=["sending"], responses=PROBLEMS)
 async def drop_delivery(rooms: Handed, delivery_id: DeliveryId) -> None:
     """The call stays; only this application is not told of it."""
-    rooms.settings.deliveries.drop(delivery_id)
+    rooms.settings.deliveries.drop(delivery_id, at=rooms.clock.microseconds())
 
 
 ROUTES = (list_deliveries, read_delivery, retry_delivery, drop_delivery)

@@ -88,6 +88,7 @@ async def about_page(request: AnyRequest, rooms: Handed, reader_zone: ReaderZone
     """What runs here, and what it keeps."""
     last = await rooms.ledger.last()
     counts = await rooms.store.counts()
+    own = rooms.settings.keeping.all()
     return page(
         request,
         rooms,
@@ -100,6 +101,8 @@ async def about_page(request: AnyRequest, rooms: Handed, reader_zone: ReaderZone
         last=last,
         behind=last - counts["position"],
         data=rooms.config.data.absolute(),
+        keep_days=rooms.config.keep_days,
+        keep_own=[(pbx.name, own[pbx.sn]) for pbx in rooms.settings.pbxs() if pbx.sn in own],
     )
 
 
@@ -116,8 +119,8 @@ def _version(name: str) -> str:
 def _files(rooms: Rooms) -> list[KeptFile]:
     config = rooms.config
     return [
-        KeptFile("ledger.db", "every report, as its bytes came", _size(config.ledger_file), "for ever: back it up"),
-        KeptFile("onhook.db", "what people set and wrote", _size(config.settings_file), "for ever: back it up"),
+        KeptFile("ledger.db", "every report, as its bytes came", _size(config.ledger_file), "the truth: back it up"),
+        KeptFile("onhook.db", "what people set and wrote", _size(config.settings_file), "the truth: back it up"),
         KeptFile("calls.duckdb", "calls, for reading", _size(config.store_file), "can be made again: onhook rebuild"),
     ]
 

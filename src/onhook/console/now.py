@@ -13,16 +13,16 @@ from litestar import Response, get
 
 from onhook.cdr.filter import Filter, parse_moment
 from onhook.console.access import LIMITED, limits_of, visitor_of
-from onhook.console.addresses import intake_port
+from onhook.console.addresses import intake_host, intake_port
 from onhook.console.calls_page import COLUMNS_DEFAULT
 from onhook.console.coverage import NamedAlarm, named_alarms
-from onhook.console.page import AnyRequest, page
+from onhook.console.page import AnyRequest, page, plights_now
 from onhook.console.pages import quarantined
 from onhook.console.parameters import ReaderZone
 from onhook.console.quarantine import Tallied, tallied
 from onhook.console.rooms import Handed, Rooms
 from onhook.console.totals import Totals, add_up
-from onhook.settings.subscriptions import Subscription
+from onhook.delivery.plight import Plight
 from onhook.store.store import Quarantined, Spread
 
 CALLS_SHOWN = 25
@@ -48,12 +48,12 @@ class Attention(msgspec.Struct, frozen=True):
     newest_quarantined: Sequence[Quarantined] = ()
     knocks: Sequence[Tallied] = ()
     alarms: Sequence[NamedAlarm] = ()
-    parked: Sequence[tuple[Subscription, int]] = ()
+    plights: Sequence[Plight] = ()
 
     @property
     def is_needed(self) -> bool:
         """Whether there is anything."""
-        return bool(self.quarantined or self.knocks or self.alarms or self.parked)
+        return bool(self.quarantined or self.knocks or self.alarms or self.plights)
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -111,6 +111,7 @@ async def now_page(request: AnyRequest, rooms: Handed, reader_zone: ReaderZone) 
         attention=await _attention(request, rooms, position),
         pbxs=rooms.settings.pbxs() if within is None else [],
         intake_port=intake_port(rooms.config) if is_empty else 0,
+        intake_host=intake_host(rooms.config, request.url.hostname or "")[0] if is_empty else "",
         is_empty=is_empty,
     )
 
@@ -141,13 +142,4 @@ async def _attention(request: AnyRequest, rooms: Rooms, position: int) -> Attent
     fresh = rooms.clock.now() - KNOCKS_FRESH
     knocks = [one for one in tallies if one.what in STRANGER_WORDS and one.last_at >= fresh]
     alarms = [one for one in named_alarms(rooms) if one.ended_at is None]
-    return Attention(total, newest, knocks[:ATTENTION_MAX], alarms[:ATTENTION_MAX], _parked(rooms)[:ATTENTION_MAX])
-
-
-def _parked(rooms: Rooms) -> list[tuple[Subscription, int]]:
-    """Subscriptions with deliveries that gave up, and how many."""
-    standings = [
-        (one, rooms.settings.deliveries.standing(one.subscription_id).parked)
-        for one in rooms.settings.subscriptions.all()
-    ]
-    return [(one, parked) for one, parked in standings if parked]
+    return Attention(total, newest, knocks[:ATTENTION_MAX], alarms[:ATTENTION_MAX], plights_now(rooms)[:ATTENTION_MAX])

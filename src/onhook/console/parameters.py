@@ -15,11 +15,11 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.params import QueryParameter, SkipValidation
 from litestar.routes import HTTPRoute
 
-from onhook.cdr.aspects import parse_aspects
+from onhook.cdr.aspects import Aspects, parse_aspects
 from onhook.cdr.filter import TEXT_CHARACTERS_MAX, Filter, parse_filter
 from onhook.cdr.offset import zone_named
 from onhook.console.access import limits_of
-from onhook.console.rooms import Handed
+from onhook.console.rooms import Handed, Rooms
 from onhook.console.search import with_text
 from onhook.errors import UsageError
 from onhook.store.store import PAGE_MAX
@@ -109,6 +109,8 @@ def calls_where(  # noqa: PLR0917 - one for each aspect
     dialled: Annotated[Text, _text("Number that was dialled first")] = "",
     by_trunk: Annotated[Text, _text("Trunk of the call itself: that it came in on, else that it went out on")] = "",
     by_did: Annotated[Text, _text("DID number of the call itself")] = "",
+    tag: Annotated[Text, _text("A tag that the call has")] = "",
+    note: Annotated[Text, _text("Part of what was written about the call")] = "",
     q: Annotated[Text, _text("Free text: a number in any notation, an extension, a call's id, or part of a name")] = "",
 ) -> Filter:
     """The same for whole calls, with what only they can tell. Raises `UsageError`."""
@@ -119,7 +121,14 @@ def calls_where(  # noqa: PLR0917 - one for each aspect
         "by_trunk": by_trunk, "by_did": by_did,
     }  # fmt: skip
     aspects = parse_aspects(given, reader_zone) if any(given.values()) else None
-    return with_text(msgspec.structs.replace(where, aspects=aspects), q, rooms.settings.pbxs(), reader_zone)
+    meant = with_text(msgspec.structs.replace(where, aspects=aspects), q, rooms.settings.pbxs(), reader_zone)
+    return _noted(rooms, meant, tag.strip(), note.strip()) if tag.strip() or note.strip() else meant
+
+
+def _noted(rooms: Rooms, where: Filter, tag: str, note: str) -> Filter:
+    """Those alone that somebody wrote about."""
+    among = tuple(rooms.settings.notes.calls_with(tag, note))
+    return msgspec.structs.replace(where, aspects=msgspec.structs.replace(where.aspects or Aspects(), among=among))
 
 
 def dependencies() -> dict[str, Provide]:

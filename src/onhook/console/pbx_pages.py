@@ -17,7 +17,7 @@ from litestar.response import Redirect
 from onhook.cdr.filter import Filter, parse_moment
 from onhook.cdr.plan import NumberPlan, parse_plan
 from onhook.cdr.record import Record
-from onhook.console.addresses import intake_port
+from onhook.console.addresses import intake_host, intake_port
 from onhook.console.calendar import CalendarDay, calendar, first_shown
 from onhook.console.coverage import Covered, backfill_of, coverage_of, wish_of
 from onhook.console.page import AnyRequest, page
@@ -217,6 +217,17 @@ async def try_intake(rooms: Handed, name: Name) -> Redirect:
     return _to(pbx.sn, told=f"Signed and sent as this PBX would: {said}.")
 
 
+@post("/pbxs/{name:str}/examine", include_in_schema=False, status_code=200)
+async def examine(request: AnyRequest, rooms: Handed, name: Name, reader_zone: ReaderZone) -> Response[str]:
+    """What `onhook doctor` with this PBX's name tells, a line each."""
+    pbx = rooms.settings.pbx(name)
+    try:
+        found = await rooms.acts.examine(pbx.sn)
+    except OnhookError as error:
+        return await _one(request, rooms, reader_zone, pbx, wrong=str(error))
+    return await _one(request, rooms, reader_zone, pbx, findings=found)
+
+
 @post("/pbxs/{name:str}/fetch", include_in_schema=False, status_code=200)
 async def fetch_again(
     rooms: Handed, name: Name, reader_zone: ReaderZone, data: Annotated[Fetching, FormOf]
@@ -224,7 +235,7 @@ async def fetch_again(
     """Ask the PBX for calls again, where its own list can be read."""
     pbx = rooms.settings.pbx(name)
     try:
-        rooms.settings.apis.needed(pbx.sn, pbx.name)
+        rooms.settings.check_can_be_asked(pbx)
         wish = wish_of(data.since, data.until, reader_zone, rooms.clock.now())
         rooms.settings.receiving.keep_wish(pbx.sn, wish)
     except OnhookError as error:
@@ -241,7 +252,7 @@ async def remove_pbx(rooms: Handed, name: Name) -> Redirect:
 
 ROUTES = (
     *(pbxs_page, add_pbx, show_made_up, pbx_page, change_pbx),
-    *(add_secret, remove_secret, try_intake, fetch_again, remove_pbx),
+    *(add_secret, remove_secret, try_intake, examine, fetch_again, remove_pbx),
 )
 
 
@@ -293,8 +304,9 @@ async def _all(
 
 
 async def _one(request: AnyRequest, rooms: Rooms, zone: ReaderZone, pbx: Pbx, **told: Any) -> Response[str]:
-    values = {"told": "", "wrong": "", "secret": "", "is_new": False, "waits": False, **told}
+    values = {"told": "", "wrong": "", "secret": "", "is_new": False, "waits": False, "findings": (), **told}
     one = await standing(rooms, pbx, await tallied(rooms))
+    host, is_guessed = intake_host(rooms.config, request.url.hostname or "")
     return page(
         request,
         rooms,
@@ -305,7 +317,8 @@ async def _one(request: AnyRequest, rooms: Rooms, zone: ReaderZone, pbx: Pbx, **
         secrets=rooms.settings.secrets(pbx.sn),
         kinds=PLAN_KINDS,
         intake_port=intake_port(rooms.config),
-        host=request.url.hostname or "",
+        host=host,
+        is_guessed=is_guessed,
         covered=_covered(rooms, pbx, zone),
         backfill=backfill_of(rooms, pbx.sn),
         watch_seconds=WATCH_SECONDS,

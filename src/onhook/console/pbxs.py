@@ -79,6 +79,21 @@ class AddedSecret(msgspec.Struct, frozen=True):
     secret: str
 
 
+class Finding(msgspec.Struct, frozen=True):
+    """`wrong` keeps something from working, `look` is for a person to judge; `todo` says what to do about it."""
+
+    grade: Literal["right", "look", "wrong"]
+    what: str
+    todo: str
+
+
+class Examined(msgspec.Struct, frozen=True):
+    """What was found, in the order in which it was looked at."""
+
+    data: list[Finding]
+    next: None = None
+
+
 class Pbxs(msgspec.Struct, frozen=True):
     """All PBXs, by name; `secrets` counts those of each."""
 
@@ -132,6 +147,13 @@ async def add_pbx(rooms: Handed, data: Annotated[NewPbx, BodyKwarg()]) -> AddedP
 async def remove_pbx(rooms: Handed, name: Name) -> None:
     """What it reports from now on is refused."""
     rooms.settings.remove_pbx(name)
+
+
+@post("/pbxs/{name:str}/examine", summary="Look at a PBX, as a doctor", tags=["pbxs"], responses=PROBLEMS)
+async def examine(rooms: Handed, name: Name) -> Examined:
+    """What `onhook doctor` with this PBX's name tells; it may take a minute."""
+    found = await rooms.acts.examine(rooms.settings.pbx(name).sn)
+    return Examined([Finding(one.grade, one.what, one.todo) for one in found])
 
 
 @get("/pbxs/{name:str}/secrets", summary="The secrets of a PBX, without their texts", tags=["pbxs"], responses=PROBLEMS)

@@ -9,13 +9,13 @@ from litestar import Response, get, post
 from litestar.enums import RequestEncodingType
 from litestar.params import BodyKwarg, PathParameter, QueryParameter
 
-from onhook.cdr.limits import Limits
 from onhook.console.access import FOR_ADMINISTRATORS
 from onhook.console.page import AnyRequest, page
 from onhook.console.parameters import ReaderZone
 from onhook.console.records import SEQ_MAX
 from onhook.console.rooms import Handed, Rooms
-from onhook.errors import OnhookError, UsageError
+from onhook.errors import OnhookError
+from onhook.settings.limiting import limits_named
 from onhook.settings.moments import moment
 
 AUDIT_SHOWN = 200
@@ -54,7 +54,10 @@ async def add_person(
     """Somebody new; the link of the invitation is shown this once."""
     try:
         invitation = rooms.settings.people.add(
-            data.name, data.role, limits_meant(rooms, data), at=rooms.clock.microseconds()
+            data.name,
+            data.role,
+            limits_named(rooms.settings, [data.pbxs], [data.numbers]),
+            at=rooms.clock.microseconds(),
         )
     except OnhookError as error:
         return _all(request, rooms, reader_zone, wrong=str(error), asked=data)
@@ -92,7 +95,10 @@ async def add_token(
     """A token for a program; its text is shown this once."""
     try:
         text = rooms.settings.add_token(
-            data.name, data.role, at=rooms.clock.microseconds(), limits=limits_meant(rooms, data)
+            data.name,
+            data.role,
+            at=rooms.clock.microseconds(),
+            limits=limits_named(rooms.settings, [data.pbxs], [data.numbers]),
         )
     except OnhookError as error:
         return _all(request, rooms, reader_zone, wrong=str(error), asked=data)
@@ -131,23 +137,6 @@ async def audit_page(
 
 
 ROUTES = (*(people_page, add_person, invite_again, remove_person, add_token, remove_token, end_session, audit_page),)
-
-
-def limits_meant(rooms: Rooms, data: Adding) -> Limits | None:
-    """What a form limits a reader to; None where it names nothing. Raises `NotFound` for a PBX that nobody declared."""
-    names = _words(data.pbxs)
-    numbers = _words(data.numbers)
-    if any(not number.isprintable() or len(number) > NUMBER_CHARACTERS_MAX for number in numbers):
-        raise UsageError("these numbers cannot be meant", todo="write extensions, joined by commas")
-    sns = tuple(rooms.settings.pbx(name).sn for name in names)
-    return Limits(sns or None, numbers or None) if sns or numbers else None
-
-
-NUMBER_CHARACTERS_MAX = 40
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
 def _link(request: AnyRequest, invitation: str) -> str:

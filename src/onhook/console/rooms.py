@@ -37,6 +37,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     feed: Feed
     listeners: Places
     exports: Places
+    players: Places
     exporting: Exporting
     scrambling: Places
     asking: Places

@@ -7,9 +7,13 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
+from onhook.console.access import visitor_of
 from onhook.console.rendering import render
 
 API_VERSION = "1"
+
+METHODS = ("get", "post", "put", "patch", "delete")
+"""In the order in which the page shows them."""
 
 
 class SchemaPage(OpenAPIRenderPlugin):
@@ -20,7 +24,24 @@ class SchemaPage(OpenAPIRenderPlugin):
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         """The page, from the schema."""
-        return render("schema.html", schema=openapi_schema).encode()
+        return render(
+            "schema.html",
+            schema=openapi_schema,
+            groups=_by_tag(openapi_schema["paths"]),
+            visitor=visitor_of(request.scope),
+            place=request.url.path,
+        ).encode()
+
+
+def _by_tag(paths: dict[str, Any]) -> dict[str, list[tuple[str, str, Any]]]:
+    """Method, path and what is said of each route, under the first of its tags; the rest under `house`."""
+    groups: dict[str, list[tuple[str, str, Any]]] = {}
+    for path, methods in sorted(paths.items()):
+        for method in METHODS:
+            if method in methods:
+                tag = (methods[method].get("tags") or ["house"])[0]
+                groups.setdefault(tag, []).append((method, path, methods[method]))
+    return dict(sorted(groups.items()))
 
 
 def openapi_config() -> OpenAPIConfig:

@@ -3,9 +3,13 @@
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from onhook.console.rooms import Rooms
-from onhook.delivery.standing import standing_of
+from onhook.delivery.standing import Owing, owing_of
+from onhook.settings.subscriptions import Subscription
 
 _LABELS = ["subscription"]
+
+FRESH_SECONDS = 5.0
+"""To count what is owed looks through the store, per subscription and replay: not anew for each who scrapes."""
 
 
 async def families_of_sending(rooms: Rooms) -> list[Metric]:
@@ -21,16 +25,20 @@ async def families_of_sending(rooms: Rooms) -> list[Metric]:
     delivered = CounterMetricFamily("onhook_sending_delivered", "Events taken, ever", labels=_LABELS)
     failed = CounterMetricFamily("onhook_sending_failed", "Attempts that failed, ever", labels=_LABELS)
     now = rooms.clock.now()
-    for one in rooms.settings.subscriptions.all():
-        standing = await standing_of(one, rooms.settings, rooms.store)
-        oldest = standing.oldest_owed_at
-        gauges["owed"].add_metric([one.name], standing.owed)
-        gauges["parked"].add_metric([one.name], standing.parked)
+    for one, owing in await rooms.shared.ask("owing", lambda: _owing(rooms), FRESH_SECONDS):
+        oldest = owing.oldest_owed_at
+        gauges["owed"].add_metric([one.name], owing.owed)
+        gauges["parked"].add_metric([one.name], owing.parked)
         gauges["oldest"].add_metric([one.name], (now - oldest).total_seconds() if oldest else 0)
         gauges["active"].add_metric([one.name], one.state == "active")
         delivered.add_metric([one.name], one.delivered)
         failed.add_metric([one.name], one.failed)
     return [*gauges.values(), delivered, failed, *_attempts(rooms)]
+
+
+async def _owing(rooms: Rooms) -> list[tuple[Subscription, Owing]]:
+    subscriptions = rooms.settings.subscriptions.all()
+    return [(one, await owing_of(one, rooms.settings, rooms.store)) for one in subscriptions]
 
 
 def _attempts(rooms: Rooms) -> list[Metric]:

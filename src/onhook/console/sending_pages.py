@@ -17,7 +17,7 @@ from onhook.console.parameters import ReaderZone
 from onhook.console.records import SEQ_MAX
 from onhook.console.rooms import Handed, Rooms
 from onhook.console.shown import url
-from onhook.console.subscriptions import read_where, shown
+from onhook.console.subscriptions import read_where, shown_here
 from onhook.delivery.standing import replay
 from onhook.errors import NotFound, OnhookError
 from onhook.settings.deliveries import Delivery
@@ -91,7 +91,7 @@ async def subscription_page(  # noqa: PLR0917 - what the address may say
     one = _with(rooms, number)
     return page_of(
         "sending_one.html",
-        one=await shown(rooms, one),
+        one=await shown_here(rooms, one),
         secrets=rooms.settings.subscriptions.secrets(one.name),
         rows={state: _rows(rooms, one, state) for state in ("parked", "waiting", "delivered")},
         told=told,
@@ -141,7 +141,7 @@ async def press_of_delivery(rooms: Handed, delivery_id: DeliveryId, verb: VerbOf
     if verb == "retry":
         rooms.settings.deliveries.retry(delivery_id, at=rooms.clock.microseconds())
         return _to(f"/sending/{number}", told=f"Delivery {delivery_id} is tried again now.")
-    rooms.settings.deliveries.drop(delivery_id)
+    rooms.settings.deliveries.drop(delivery_id, at=rooms.clock.microseconds())
     return _to(f"/sending/{number}", told=f"Delivery {delivery_id} is owed no more.")
 
 
@@ -172,7 +172,7 @@ async def _all(
 ) -> Response[str]:  # fmt: skip
     return page_of(
         "sending.html",
-        subscriptions=[await shown(rooms, one) for one in rooms.settings.subscriptions.all()],
+        subscriptions=[await shown_here(rooms, one) for one in rooms.settings.subscriptions.all()],
         told=told,
         wrong=wrong,
         secret=secret,

@@ -23,11 +23,13 @@ class Shared:
     def __init__(self) -> None:
         self._asked: OrderedDict[Hashable, tuple[float, asyncio.Task[Any]]] = OrderedDict()
 
-    async def ask(self, question: Hashable, look_up: Callable[[], Awaitable[Answer]]) -> Answer:
-        """The answer to this question; looked up where nobody asked the same within a second."""
+    async def ask(
+        self, question: Hashable, look_up: Callable[[], Awaitable[Answer]], fresh_seconds: float = FRESH_SECONDS
+    ) -> Answer:
+        """The answer to this question; looked up where nobody asked the same within so many seconds."""
         now = asyncio.get_running_loop().time()
         asked_at, looking = self._asked.get(question, (0.0, None))
-        if looking is None or now - asked_at >= FRESH_SECONDS or _is_broken(looking):
+        if looking is None or now - asked_at >= fresh_seconds or _is_broken(looking):
             looking = asyncio.ensure_future(_awaited(look_up))
             self._asked.pop(question, None)
             self._asked[question] = now, looking

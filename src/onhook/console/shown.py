@@ -32,6 +32,7 @@ FOR_TEMPLATES = (
     "filters_of",
     "hours",
     "local_minute",
+    "local_second",
     "local_time",
     "minutes",
     "moment_of",
@@ -140,11 +141,16 @@ def local_time(moment: datetime | None, zone: ZoneInfo) -> str:
 
 
 def local_minute(moment: datetime | None, zone: ZoneInfo) -> str:
-    """Day and minute by the clocks of the reader's zone, for tables; a second that is not 0 is shown."""
+    """Day and minute by the clocks of the reader's zone, for a sentence; a second that is not 0 is shown."""
+    return local_second(moment, zone).removesuffix(":00")
+
+
+def local_second(moment: datetime | None, zone: ZoneInfo) -> str:
+    """Day and second by the clocks of the reader's zone, for a column of moments."""
     if moment is None:
         return UNKNOWN
     local = moment.astimezone(zone)
-    return f"{local:%a} {local.day} {local:%b %Y} {local:%H:%M:%S}".removesuffix(":00")
+    return f"{local:%a} {local.day} {local:%b %Y} {local:%H:%M:%S}"
 
 
 def bytes_of(number: int) -> str:

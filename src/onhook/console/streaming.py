@@ -32,8 +32,9 @@ class Pieces(ASGIResponse):
         media_type: str,
         first: bytes = b"",
         headers: dict[str, Any] | None = None,
+        status_code: int = 200,
     ) -> None:
-        super().__init__(media_type=media_type, headers=headers)
+        super().__init__(media_type=media_type, headers=headers, status_code=status_code)
         self.first = first
         self.pieces = pieces
 

@@ -12,7 +12,7 @@ from onhook.console.parameters import ReaderZone
 from onhook.console.pbxs import Label, SecretId, Secrets, SecretText
 from onhook.console.problems import PROBLEMS
 from onhook.console.rooms import Handed, Rooms
-from onhook.delivery.standing import Standing, Tried, masked, replay, standing_of
+from onhook.delivery.standing import ShownSubscription, Tried, masked, replay, shown
 from onhook.errors import UsageError
 from onhook.settings.pbxs import NAME_CHARACTERS_MAX
 from onhook.settings.subscriptions import Subscription
@@ -77,13 +77,6 @@ class ChangedSubscription(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     allows_private: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class ShownSubscription(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription, and how it stands. Values of `headers` are not shown: they may be keys."""
-
-    subscription: Subscription
-    standing: Standing
-
-
 class AddedSubscription(msgspec.Struct, frozen=True, kw_only=True):
     """The subscription, and the secret it is signed with, told this once."""
 
@@ -91,7 +84,7 @@ class AddedSubscription(msgspec.Struct, frozen=True, kw_only=True):
     secret: str
 
 
-class Subscriptions(msgspec.Struct, frozen=True):
+class SubscriptionList(msgspec.Struct, frozen=True):
     """All subscriptions, by name."""
 
     data: list[ShownSubscription]
@@ -132,15 +125,15 @@ class Retrying(msgspec.Struct, frozen=True):
 
 
 @get("/subscriptions", summary="Who is told when a call ends", tags=["sending"], responses=PROBLEMS)
-async def list_subscriptions(rooms: Handed) -> Subscriptions:
+async def list_subscriptions(rooms: Handed) -> SubscriptionList:
     """With what is owed to each; without their secrets."""
-    return Subscriptions([await shown(rooms, one) for one in rooms.settings.subscriptions.all()])
+    return SubscriptionList([await shown_here(rooms, one) for one in rooms.settings.subscriptions.all()])
 
 
 @get("/subscriptions/{name:str}", summary="One subscription", tags=["sending"], responses=PROBLEMS)
 async def read_subscription(rooms: Handed, name: Name) -> ShownSubscription:
     """By its name."""
-    return await shown(rooms, rooms.settings.subscriptions.get(name))
+    return await shown_here(rooms, rooms.settings.subscriptions.get(name))
 
 
 @post("/subscriptions", summary="Tell an application", tags=["sending"], responses=PROBLEMS)
@@ -261,10 +254,9 @@ ROUTES = (
 )
 
 
-async def shown(rooms: Rooms, one: Subscription) -> ShownSubscription:
+async def shown_here(rooms: Rooms, one: Subscription) -> ShownSubscription:
     """A subscription as everybody may see it, and how it stands."""
-    standing = await standing_of(one, rooms.settings, rooms.store)
-    return ShownSubscription(subscription=masked(one), standing=standing)
+    return await shown(one, rooms.settings, rooms.store, rooms.clock.now())
 
 
 def read_where(rooms: Rooms, given: dict[str, str], zone: ZoneInfo) -> Filter:

@@ -3,7 +3,7 @@
 Laws: an application that was not found some times in a row, with no answer in between, is down: then it is asked by one
 attempt at a time, ever more rarely up to once a minute, and what is owed to it stays where it is instead of failing
 event by event. The first answer ends this, also one that refuses: whoever answers is there, and what it refuses is that
-event's own trouble. Moments are microseconds since 1970, UTC.
+event's own trouble. Nobody fails while nothing is owed. Moments are microseconds since 1970, UTC.
 """
 
 import msgspec
@@ -22,11 +22,12 @@ _SECOND = 1_000_000
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How an application fares. Nobody asks it before `not_before`."""
+    """How an application fares. Nobody asks it before `not_before`; it asked for that itself up to `asked_until`."""
 
     failures: int = 0
     failing_since: int | None = None
     not_before: int = 0
+    asked_until: int = 0
 
     @property
     def is_down(self) -> bool:
@@ -41,25 +42,33 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     def after(self, answer: Answer, at: int) -> "Health":
         """How it fares after one more attempt."""
+        # What was under way beside one that was told to wait ends no wait.
+        asked = self.asked_until if self.asked_until > at else 0
         if answer.verdict == "taken":
-            # What was under way beside one that was told to wait ends no wait.
-            return Health(not_before=self.not_before if self.not_before > at else 0)
+            return Health(not_before=asked, asked_until=asked)
         since = at if self.failing_since is None else self.failing_since
-        if answer.verdict == "busy":
-            asked = round(heeded_seconds(answer.retry_after_seconds or 0) * _SECOND)
-            return Health(failures=self.failures, failing_since=since, not_before=max(self.not_before, at + asked))
         if answer.verdict == "refused":
-            return Health(failing_since=since)
+            return Health(failing_since=since, not_before=asked, asked_until=asked)
+        if answer.verdict == "busy":
+            asked = max(asked, at + round(heeded_seconds(answer.retry_after_seconds or 0) * _SECOND))
+            until = max(self.not_before, asked)
+            return Health(failures=self.failures, failing_since=since, not_before=until, asked_until=asked)
         if at < self.not_before:
             # It was under way beside the one that began this pause, and tells nothing new.
             return self
         failures = self.failures + 1
         return Health(failures=failures, failing_since=since, not_before=at + _probe_seconds(failures) * _SECOND)
 
+    def at_rest(self) -> "Health":
+        """How it fares when nothing is owed to it: just so, but no longer failing."""
+        return self if self.failing_since is None else msgspec.structs.replace(self, failing_since=None)
 
-def health_of(failing_since: int | None) -> Health:
-    """How an application fares when we begin: one that was failing is asked by one attempt at first."""
-    return Health() if failing_since is None else Health(failures=DOWN_AFTER_FAILURES, failing_since=failing_since)
+
+def health_of(failing_since: int | None, asked_until: int) -> Health:
+    """How an application fares when we begin: one that was failing is asked by one attempt at first, and one that asked
+    for time is given what is left of it."""
+    failures = 0 if failing_since is None else DOWN_AFTER_FAILURES
+    return Health(failures=failures, failing_since=failing_since, not_before=asked_until, asked_until=asked_until)
 
 
 def _probe_seconds(failures: int) -> int:

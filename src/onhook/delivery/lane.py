@@ -1,14 +1,14 @@
 """One subscription, being served: reads what it wants, makes the attempts, settles what came of them.
 
 Laws: an event is settled when the application took it or when it is a row; only then may a cursor pass it. Of one call
-one event is under way at a time. Nothing here waits for another lane. However it ends, what was settled is settled, and
-what was under way is owed still.
+one event is under way at a time. Nothing here waits for another lane. However it ends, what was settled is settled,
+what was under way is owed still, and the connections are closed.
 """
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from random import Random
 
 import msgspec
@@ -21,11 +21,12 @@ from onhook.delivery.figures import Figures
 from onhook.delivery.health import health_of
 from onhook.delivery.outcomes import Outcomes
 from onhook.delivery.reading import Reading
-from onhook.delivery.schedule import DEAD_SECONDS, heeded_seconds, wait_seconds
+from onhook.delivery.rows import Rows
+from onhook.delivery.schedule import BUSY_MAX, DEAD_SECONDS, heeded_seconds, wait_seconds
 from onhook.delivery.track import Track
 from onhook.delivery.turns import Owed, Turns
 from onhook.errors import Unavailable
-from onhook.settings.deliveries import TROUBLED_MAX, Due, Settlement, Standing, Try
+from onhook.settings.deliveries import TROUBLED_MAX, Settlement, Try
 from onhook.settings.moments import microseconds
 from onhook.settings.settings import Settings
 from onhook.settings.subscriptions import Subscription
@@ -40,9 +41,6 @@ as many; some megabyte."""
 
 STRETCHES_AT_ONCE = 4
 """Read of one stream before the others, and the settling, have their turn."""
-
-ROWS_AT_ONCE = 64
-"""Rows that are due, taken at once."""
 
 SETTLE_SECONDS = 0.2
 SETTLE_OUTCOMES = 256
@@ -78,14 +76,12 @@ class Lane:
         self._means = means
         self._figures = figures
         self._id = subscription.subscription_id
-        since = subscription.failing_since
-        self._health = health_of(None if since is None else microseconds(since))
-        self._outcomes = Outcomes(self._id)
+        self._health = health_of(_microseconds(subscription.failing_since), _microseconds(subscription.not_before) or 0)
+        self._settled_health = self._health
+        self._outcomes = Outcomes(self._subscription)
         self._turns = Turns(())
-        self._rows: deque[Owed] = deque()
-        self._retrying: set[int] = set()
-        self._standing = Standing()
-        self._rows_due_at: int | None = None
+        self._rows = Rows(means.settings.deliveries, self._id)
+        self._rows_ahead: set[str] = set()
         self._tracks: list[Track] = []
         self._settled: dict[int, int] = {}
         self._unsettled: Settlement | None = None
@@ -97,16 +93,19 @@ class Lane:
         self._under_way: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
 
-    async def run(self) -> None:
-        """Serve. Raises `Unavailable` where the settings or the store cannot be used now: begin again later."""
+    async def run(self, tell_served: Callable[[], None] = lambda: None) -> None:
+        """Serve, and tell when all has gone well once. Raises `Unavailable` where the settings or the store cannot be
+        used now: begin again later."""
         listening: asyncio.Task[None] | None = None
         try:
             await self._begin()
             listening = asyncio.create_task(self._listen())
             while not (self._given_up or self._is_stopping):
                 await self._serve_once()
+                tell_served()
+                await self._pause()
             if self._given_up:
-                await asyncio.to_thread(self._means.settings.subscriptions.disable, self._id, self._given_up)
+                await asyncio.to_thread(self._means.settings.subscriptions.disable, self._subscription, self._given_up)
         finally:
             if listening is not None:
                 listening.cancel()
@@ -125,21 +124,25 @@ class Lane:
     async def _serve_once(self) -> None:
         if self._lacks_streams:
             await self._take_streams()
-        await self._take_rows()
+        await self._rows.take_up(self._means.clock.microseconds())
         for track in self._tracks_in_turn():
             await self._read_on(track)
         self._start()
         await self._settle_in_time()
-        await self._pause()
+        if self._owes_nothing:
+            self._health = self._health.at_rest()
 
     # -- what is owed
 
     async def _begin(self) -> None:
         deliveries = self._means.settings.deliveries
         self._turns = Turns(await asyncio.to_thread(deliveries.waiting_calls, self._id))
-        self._standing = await asyncio.to_thread(deliveries.standing, self._id)
-        self._rows_due_at = await asyncio.to_thread(deliveries.next_due_at, self._id)
+        await self._rows.look()
         await self._take_streams()
+        for track in self._tracks:
+            if track.is_live:
+                behind = await asyncio.to_thread(deliveries.event_ids_behind, self._id, track.window.read_to)
+                self._rows_ahead = behind
         # Where nothing can be noted nothing is sent: it would be sent again and again.
         await self._settle()
 
@@ -183,14 +186,23 @@ class Lane:
 
     def _has_room(self, track: Track) -> bool:
         """Whether more of a stream may be read; each has room of its own, so that a replay takes none from the news."""
-        rows = self._standing.waiting + self._standing.parked + len(self._outcomes)
+        rows = self._rows.backlog.waiting + self._rows.backlog.parked + len(self._outcomes)
         if self._health.is_down and self._turns.ready:
             return False
         return len(track.window) < AHEAD_MAX and rows < TROUBLED_MAX
 
+    @property
+    def _owes_nothing(self) -> bool:
+        """Whether there is nothing that the application could take; what is parked is a person's."""
+        is_idle = not (self._under_way or self._rows or self._turns.ready or len(self._outcomes))
+        return is_idle and not self._rows.backlog.waiting and all(track.is_read_up for track in self._tracks)
+
     def _owe(self, record: Record, track: Track) -> None:
+        name = event_id(record)
+        if track.is_live and name in self._rows_ahead:
+            return  # it failed before the last start, ahead of something that was under way then
         owed = Owed(
-            event_id=event_id(record),
+            event_id=name,
             seq=record.seq,
             call=(record.sn, record.call_id),
             body=self._sink.pack(record),
@@ -206,16 +218,6 @@ class Lane:
         assert owed.window is not None, "what is a row already is not held back"
         self._outcomes.held(owed)
         owed.window.end(owed.seq)
-
-    async def _take_rows(self) -> None:
-        """Take those rows in that are due."""
-        at = self._means.clock.microseconds()
-        if self._retrying or self._rows_due_at is None or self._rows_due_at > at:
-            return
-        due = await asyncio.to_thread(self._means.settings.deliveries.due, self._id, at, ROWS_AT_ONCE)
-        self._rows.extend(map(_owed_again, due))
-        self._retrying = {one.delivery_id for one in due}
-        self._rows_due_at = None
 
     # -- attempts
 
@@ -233,7 +235,7 @@ class Lane:
             return None
         # One that is down is asked for what it has not refused before: the first answer lets the rows go.
         rows_first = self._rows and not (self._health.is_down and self._turns.ready)
-        return self._rows.popleft() if rows_first else self._turns.take()
+        return self._rows.take() if rows_first else self._turns.take()
 
     async def _work(self, owed: Owed | None) -> None:
         """Make attempt after attempt, as long as there is one to make."""
@@ -267,7 +269,7 @@ class Lane:
             self._outcomes.hasten()
         if answer.verdict == "taken":
             self._taken(owed, attempt)
-        elif answer.verdict in ("busy", "gone") or (self._health.is_down and owed.delivery_id is None):
+        elif self._is_spared(owed, answer):
             self._spare(owed, answer, attempt, at)
         else:
             self._failed(owed, attempt, at)
@@ -279,8 +281,15 @@ class Lane:
             owed.window.end(owed.seq)
             self._turns.went_through(owed)
 
+    def _is_spared(self, owed: Owed, answer: Answer) -> bool:
+        """Whether the attempt says nothing against this event."""
+        if answer.verdict == "busy":
+            return owed.busy + 1 < BUSY_MAX
+        return answer.verdict == "gone" or (self._health.is_down and owed.delivery_id is None)
+
     def _spare(self, owed: Owed, answer: Answer, attempt: Try, at: int) -> None:
-        """The attempt says nothing against this event: it is the next one again, with no row."""
+        """It is the next one again, with no row; a row is tried again when the application asked for it."""
+        owed = msgspec.structs.replace(owed, busy=owed.busy + (answer.verdict == "busy"))
         if owed.delivery_id is None:
             self._outcomes.missed()
             self._turns.put_back(owed)
@@ -321,13 +330,18 @@ class Lane:
 
     @property
     def _settle_seconds(self) -> float:
-        return SETTLE_SECONDS if len(self._outcomes) else IDLE_SETTLE_SECONDS
+        return SETTLE_SECONDS if len(self._outcomes) or self._fares_otherwise else IDLE_SETTLE_SECONDS
 
     @property
     def _has_unsettled(self) -> bool:
-        return bool(len(self._outcomes)) or any(
+        has_news = len(self._outcomes) > 0 or self._fares_otherwise
+        return has_news or any(
             track.has_ended or self._settled.get(track.stream_id) != track.window.settled_to for track in self._tracks
         )
+
+    @property
+    def _fares_otherwise(self) -> bool:
+        return self._health.failing_since != self._settled_health.failing_since
 
     async def _settle(self) -> None:
         """Note all that has ended. What cannot be noted now is kept and noted first. Raises `Unavailable`."""
@@ -341,34 +355,30 @@ class Lane:
         # Not all replays are taken in at once.
         self._lacks_streams = self._lacks_streams or bool(one.ended)
         if one.troubles or one.retried or one.hastens:
-            await self._look_at_rows(one, freed)
+            self._turns.troubled -= {call for call in freed if not self._outcomes.still_hold(call)}
+            await self._rows.look(one.retried)
 
     def _settlement(self) -> Settlement:
         cursors = {track.stream_id: track.window.settled_to for track in self._tracks}
         ended = [track.stream_id for track in self._tracks if track.has_ended]
-        outcomes, self._outcomes = self._outcomes, Outcomes(self._id)
-        return outcomes.settlement(cursors, ended, self._health.failing_since, self._means.clock.microseconds())
-
-    async def _look_at_rows(self, one: Settlement, freed: set[tuple[str, str]]) -> None:
-        """After rows have changed: which calls are free again, how many rows there are, when the next one is due."""
-        self._turns.troubled -= {call for call in freed if not self._outcomes.still_hold(call)}
-        self._retrying -= {retried.delivery_id for retried in one.retried}
-        deliveries = self._means.settings.deliveries
-        self._standing = await asyncio.to_thread(deliveries.standing, self._id)
-        self._rows_due_at = await asyncio.to_thread(deliveries.next_due_at, self._id)
+        outcomes, self._outcomes = self._outcomes, Outcomes(self._subscription)
+        self._settled_health = self._health
+        return outcomes.settlement(cursors, ended, self._health, self._means.clock.microseconds())
 
     async def _end(self) -> None:
         """Stop what is under way, and note what has ended; what cannot be noted is sent again."""
         for task in self._under_way:
             task.cancel()
-        if self._under_way:
-            await asyncio.wait(self._under_way)
-        with contextlib.suppress(Unavailable):
-            if self._unsettled is not None:
-                await self._settle()
-            if self._has_unsettled:
-                await self._settle()
-        await self._sink.close()
+        try:
+            if self._under_way:
+                await asyncio.wait(self._under_way)
+            with contextlib.suppress(Unavailable):
+                if self._unsettled is not None:
+                    await self._settle()
+                if self._has_unsettled:
+                    await self._settle()
+        finally:
+            await self._sink.close()
 
     # -- waiting
 
@@ -388,8 +398,8 @@ class Lane:
         waits = [IDLE_SECONDS_MAX]
         if self._has_unsettled:
             waits.append(self._settled_at + self._settle_seconds - self._now())
-        if self._rows_due_at is not None and not self._retrying:
-            waits.append((self._rows_due_at - at) / _SECOND)
+        if self._rows.due_at is not None:
+            waits.append((self._rows.due_at - at) / _SECOND)
         if not self._under_way and (self._rows or self._turns.ready):
             # The application is not to be asked before then; which may have come since we last looked.
             waits.append((self._health.not_before - at) / _SECOND)
@@ -409,13 +419,5 @@ class Lane:
         return asyncio.get_running_loop().time()
 
 
-def _owed_again(due: Due) -> Owed:
-    return Owed(
-        event_id=due.event_id,
-        seq=due.seq,
-        call=due.call,
-        body=due.body,
-        owed_at=0,
-        delivery_id=due.delivery_id,
-        attempts=due.attempts,
-    )
+def _microseconds(at: datetime | None) -> int | None:
+    return None if at is None else microseconds(at)

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
+from onhook.delivery.health import Health
 from onhook.delivery.turns import Owed
 from onhook.settings.deliveries import AT_ITS_TURN, CallKey, DeliveryState, Retried, Settlement, Trouble, Try
+from onhook.settings.subscriptions import Subscription
 
 
 class Outcomes:
     """Collected until the next settling; then another one is begun."""
 
-    def __init__(self, subscription_id: int) -> None:
-        self._subscription_id = subscription_id
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
         self._troubles: list[Trouble] = []
         self._retried: list[Retried] = []
         self._delivered = 0
@@ -56,19 +58,19 @@ class Outcomes:
         """Whether something of this call is about to wait in a row."""
         return any(one.call == call and one.state == "waiting" for one in self._troubles)
 
-    def settlement(
-        self, cursors: Mapping[int, int], ended: Sequence[int], failing_since: int | None, at: int
-    ) -> Settlement:
-        """All of it, together with the cursors that it stands for."""
+    def settlement(self, cursors: Mapping[int, int], ended: Sequence[int], health: Health, at: int) -> Settlement:
+        """All of it, together with the cursors that it stands for, and how the application fares."""
         return Settlement(
-            subscription_id=self._subscription_id,
+            subscription_id=self._subscription.subscription_id,
+            revision=self._subscription.revision,
             cursors=cursors,
             ended=ended,
             troubles=self._troubles,
             retried=self._retried,
             delivered=self._delivered,
             failed=self._failed,
-            failing_since=failing_since,
+            failing_since=health.failing_since,
+            not_before=health.asked_until,
             hastens=self._hastens,
             at=at,
         )
@@ -83,7 +85,9 @@ class Outcomes:
                 state=state,
                 due_at=due_at,
                 attempts=owed.attempts + counts,
+                attempts_before=owed.attempts,
                 attempt=attempt,
+                busy=0 if counts else owed.busy,
             )
         )
 

@@ -4,9 +4,7 @@ The plan `days` waits longer each time, three days in all, after which a person 
 PBX does: one to five tries, soon after each other (PROTOCOL.md 4; how soon is not documented).
 """
 
-from typing import Literal
-
-Plan = Literal["days", "original"]
+from onhook.settings.wishes import Plan
 
 _MINUTE, _HOUR = 60, 3_600
 
@@ -25,8 +23,12 @@ RETRY_AFTER_SECONDS_MAX = 24 * _HOUR
 BUSY_SECONDS_MIN = 1.0
 """One that asks to be asked again at once is given a moment: else it would be asked thousands of times."""
 
+BUSY_MAX = 20
+"""Times in a row that an application may ask for time instead of taking one event. Then it counts as a failed attempt,
+so that the event waits in a row: one that is never taken holds up no others."""
+
 DEAD_SECONDS = 5 * 24 * _HOUR
-"""An application that took nothing for so long is given up."""
+"""An application that took nothing for so long of what was owed to it is given up."""
 
 
 def wait_seconds(plan: Plan, tries: int, attempts: int, chance: float) -> float | None:

@@ -1,16 +1,18 @@
 """How a subscription stands: what is owed to it, since when, and what a test came to."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
 from onhook.cdr.filter import Filter
 from onhook.clock import Clock
+from onhook.delivery.plight import Plight, plights_of
 from onhook.errors import UsageError
-from onhook.settings.deliveries import TROUBLED_MAX
 from onhook.settings.moments import moment
 from onhook.settings.settings import Settings
 from onhook.settings.subscriptions import Subscription
+from onhook.settings.wishes import shown_url
 from onhook.sinks.sink import Parcel, Sink
 from onhook.store.store import Store
 
@@ -18,7 +20,7 @@ TEST_ID = "test"
 """The id of a test: none of an event's."""
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class Owing(msgspec.Struct, frozen=True, kw_only=True):
     """What is owed to a subscription.
 
     `owed` counts records that were not yet sent, and events that wait to be sent again; `waiting` of them are such
@@ -36,6 +38,15 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     is_full: bool
 
 
+class ShownSubscription(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription, how it stands, and what a person should know. Values of `headers` are not shown, nor those in the
+    query of its URL: they may be keys."""
+
+    subscription: Subscription
+    standing: Owing
+    plights: Sequence[Plight]
+
+
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
     """What a test came to. `status` is None where no answer came."""
 
@@ -46,37 +57,51 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     body: str
 
 
-async def standing_of(one: Subscription, settings: Settings, store: Store) -> Standing:
+async def shown(one: Subscription, settings: Settings, store: Store, now: datetime) -> ShownSubscription:
+    """As everybody may see it. Raises `Unavailable`."""
+    backlog = settings.deliveries.backlog(one.subscription_id)
+    owing = await owing_of(one, settings, store)
+    return ShownSubscription(subscription=masked(one), standing=owing, plights=plights_of(one, backlog, now))
+
+
+async def owing_of(one: Subscription, settings: Settings, store: Store) -> Owing:
     """How it stands now. Raises `Unavailable`."""
-    rows = settings.deliveries.standing(one.subscription_id)
+    backlog = settings.deliveries.backlog(one.subscription_id)
     streams = settings.subscriptions.streams(one.subscription_id)
-    owed, oldest = rows.waiting, [] if rows.oldest_at is None else [moment(rows.oldest_at)]
+    owed, oldest = backlog.waiting, [] if backlog.oldest_at is None else [moment(backlog.oldest_at)]
+    position = await store.position()
     for stream in streams:
+        after = stream.cursor or 0
+        if after >= position:
+            continue  # most are at the end, and then nothing is to be counted
         is_live = stream.until is None
-        extent = await store.extent(one.where if is_live else stream.where, stream.cursor or 0, stream.until)
+        extent = await store.extent(one.where if is_live else stream.where, after, stream.until)
         owed += extent.count
         if is_live and extent.first_received_at is not None:
             oldest.append(extent.first_received_at)
-    return Standing(
+    return Owing(
         owed=owed,
-        waiting=rows.waiting,
-        parked=rows.parked,
+        waiting=backlog.waiting,
+        parked=backlog.parked,
         oldest_owed_at=min(oldest, default=None),
         replays=sum(stream.until is not None for stream in streams),
         position=streams[0].cursor if streams else None,
-        is_full=rows.waiting + rows.parked >= TROUBLED_MAX,
+        is_full=backlog.is_full,
     )
 
 
 def masked(one: Subscription) -> Subscription:
-    """As everybody may see it: without the values of its headers, which may be keys."""
-    return msgspec.structs.replace(one, headers=dict.fromkeys(one.headers, "…"))
+    """Without the values of its headers and those in its URL's query, which may be keys."""
+    return msgspec.structs.replace(one, headers=dict.fromkeys(one.headers, "…"), url=shown_url(one.url))
 
 
 async def replay(settings: Settings, store: Store, name: str, where: Filter, clock: Clock) -> int:
     """Have what matches sent again; how many records match. Raises `UsageError` where it would be everything ever."""
     if where.since is None:
-        raise UsageError("a replay without a beginning would send everything", todo="say `since`, such as 2d")
+        raise UsageError(
+            "a replay needs a beginning, or everything ever would be sent again",
+            todo="give since, such as 2d or 2026-04-27",
+        )
     one = settings.subscriptions.get(name)
     # By the beginning alone: filters may be true of whole calls, and calls may go on behind their first legs.
     first = (await store.extent(Filter(since=where.since))).first_seq

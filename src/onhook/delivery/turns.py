@@ -16,7 +16,8 @@ from onhook.settings.deliveries import CallKey
 class Owed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One event that is to be sent. `window` is that of its stream, None for a row, whose number is `delivery_id`.
 
-    `owed_at` is since when, in microseconds since 1970; `attempts` is how many failed before.
+    `owed_at` is since when, in microseconds since 1970; `attempts` is how many failed before, `busy` how often in a row
+    the application has asked for time.
     """
 
     event_id: str
@@ -27,6 +28,7 @@ class Owed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     window: Window | None = None
     delivery_id: int | None = None
     attempts: int = 0
+    busy: int = 0
     is_live: bool = True
     """Whether it is news; a replay has time."""
 

@@ -154,7 +154,8 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket on which the exchange listens. Raises `UsageError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        # `[::]` means IPv4 too, as everywhere else.
+        listening = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::")
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         raise UsageError(

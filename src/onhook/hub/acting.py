@@ -1,14 +1,19 @@
-"""What a person asks of the house from a page: to try the way in, and to see calls of a made-up PBX."""
+"""What a person asks of the house from a page: to try the way in, to examine a PBX, to see calls of a made-up one."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import aiohttp
 
 from onhook.clock import Clock
 from onhook.config import Address, Config
 from onhook.console.addresses import intake_port
-from onhook.errors import NotFound, Unavailable
+from onhook.errors import NotFound, OnhookError, Unavailable
+from onhook.hub.asterisk_doctor import look_at
 from onhook.hub.demo import declare_demo, demo_secret, demo_url
+from onhook.hub.examination import Finding
+from onhook.hub.pbx_examination import declared, examine_pbx
+from onhook.pbx.asterisk.payload import Asterisk
 from onhook.settings.settings import Settings
 from onhook.signing import SIGNATURE_HEADER, sign
 from onhook.simulator.plan import demo_plan
@@ -19,6 +24,9 @@ TEST_BODY = b'{"event":"test"}'
 
 TEST_SECONDS_MAX = 5.0
 """On this machine: an answer that takes longer will not come."""
+
+EXAMINING_SECONDS_MAX = 60.0
+"""For all that is asked of one PBX; each question has a limit of its own."""
 
 SHOWN_SECONDS = 1_800.0
 """A made-up PBX calls for half an hour: long enough to look around, and then the house is quiet again."""
@@ -32,6 +40,7 @@ class Acting:
         self._settings = settings
         self._clock = clock
         self._calling: asyncio.Task[None] | None = None
+        self._examined: set[str] = set()
 
     async def try_intake(self, sn: str) -> str:
         """Post a test to our own intake, signed as that PBX signs; what the intake said."""
@@ -52,6 +61,22 @@ class Acting:
             raise Unavailable(
                 "the intake does not answer", where=url, todo="start `onhook serve`, or look at its log"
             ) from error
+
+    async def examine(self, sn: str) -> list[Finding]:
+        """What is right with that PBX and what is not. One visit at a time: each signs in, and a PBX counts that."""
+        if sn in self._examined:
+            raise Unavailable("this PBX is being looked at already", todo="wait a minute")
+        self._examined.add(sn)
+        found: list[Finding] = []
+        try:
+            async with asyncio.timeout(EXAMINING_SECONDS_MAX):
+                async for finding in _findings(self._config, self._settings, self._clock, sn):
+                    found.append(finding)  # noqa: PERF401 - what was found until the time is up is told
+        except TimeoutError:
+            found.append(Finding("wrong", f"the rest was not answered in {EXAMINING_SECONDS_MAX:.0f} s", "try again"))
+        finally:
+            self._examined.discard(sn)
+        return found
 
     async def show_made_up(self) -> None:
         """Declare the made-up PBX, and let it call: a day's history, then a call every few seconds."""
@@ -79,3 +104,18 @@ class Acting:
         if not port:
             raise Unavailable("the intake does not run", todo="start `onhook serve`")
         return Address(self._config.intake.host, port)
+
+
+async def _findings(config: Config, settings: Settings, clock: Clock, sn: str) -> AsyncIterator[Finding]:
+    """As the doctor of its dialect tells them."""
+    pbx = settings.pbx(sn)
+    if pbx.dialect != Asterisk.name:
+        async for finding in examine_pbx(config, settings, clock, declared(settings, sn, "")):
+            yield finding
+        return
+    try:
+        for advice in await look_at(settings.asterisks.of(sn), settings.asterisks.secret(sn), clock):
+            lacking = f"in {advice.file}: {', '.join(advice.lines)}" if advice.lines else ""
+            yield Finding(advice.grade, advice.what, lacking)
+    except OnhookError as error:
+        yield Finding("wrong", error.what, error.todo)

@@ -1,18 +1,65 @@
-"""Looking at an Asterisk from outside: one connection of our own, a few questions, and what they tell."""
+"""Looking at an Asterisk from outside: one connection of our own, a few questions, and what it keeps of its calls."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 
 from onhook.clock import Clock
-from onhook.errors import NotAllowed, Unavailable
+from onhook.errors import NotAllowed, OnhookError, Unavailable
+from onhook.hub.examination import Finding
+from onhook.hub.sources import archive_of, with_rotated
 from onhook.intake.outgoing import CONNECT_SECONDS_MAX, READ_BYTES, trusting
+from onhook.pbx.archive import KeptCall
 from onhook.pbx.asterisk.advice import FILES, KEPT_BY, MODULES, Advice, Sections, Seen, advise, sections_of
 from onhook.pbx.asterisk.session import Answer, Login, Ready, Refused, Session
 from onhook.pbx.asterisk.trunks import Trunks, TrunkSearch
+from onhook.pbx.link import Window
 from onhook.settings.asterisks import Reached
+from onhook.settings.pbxs import Pbx
+from onhook.settings.settings import Settings
+from onhook.settings.sources import Source
 
 ANSWER_SECONDS_MAX = 10.0
 """For all questions together; an Asterisk answers in milliseconds."""
+
+
+RECENT = timedelta(days=7)
+"""An Asterisk that is used has a call in a week."""
+
+
+async def examine_asterisk(settings: Settings, clock: Clock, pbx: Pbx) -> AsyncIterator[Finding]:
+    """What is right with an Asterisk and with what it keeps, and what is not."""
+    reached = settings.asterisks.of(pbx.sn)
+    try:
+        for one in await look_at(reached, settings.asterisks.secret(pbx.sn), clock):
+            yield Finding(one.grade, one.what, file=one.file, lines=one.lines)
+    except OnhookError as error:
+        yield Finding("wrong", f"{error.what} ({error.where})", error.todo)
+    source = settings.sources.of(pbx.sn)
+    if source is None:
+        yield Finding(
+            "look",
+            "nobody said where it keeps its CDRs: a time in which it was not heard stays a gap",
+            f"onhook pbx change {pbx.name} --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE",
+        )
+    else:
+        yield await asyncio.to_thread(_read, settings, clock, pbx.sn, source)
+
+
+def _read(settings: Settings, clock: Clock, sn: str, source: Source) -> Finding:
+    """Whether its CDRs can be read, by those of the last days."""
+    now = clock.now()
+    window = Window(since=round((now - RECENT).timestamp()), until=round(now.timestamp()))
+    try:
+        kept = archive_of(sn, lambda: with_rotated(source), settings)(window)
+        last = max((one.ended for one in kept if isinstance(one, KeptCall) and one.ended is not None), default=None)
+    except OnhookError as error:
+        return Finding("wrong", f"{error.what} ({error.where})" if error.where else error.what, error.todo)
+    if last is None or last < now - RECENT:
+        return Finding("look", f"no call of the last week is in {source.place}", "is it the right one, and written?")
+    return Finding(
+        "right", f"its CDRs can be read in {source.place}; the last call there ended {last:%Y-%m-%d %H:%M:%S} UTC"
+    )
 
 
 async def look_at(reached: Reached, secret: str, clock: Clock) -> list[Advice]:

@@ -19,6 +19,7 @@ from onhook.hub.dialects import all_dialects
 from onhook.hub.door import SettingsDoor
 from onhook.hub.links import all_links
 from onhook.hub.notes import SettingsKeeping, SettingsNotes, StoreKnown
+from onhook.hub.sources import caretaker_of_archive, with_rotated
 from onhook.intake.accept import Accept
 from onhook.intake.account import Account, Reached
 from onhook.intake.backfill import Filler
@@ -31,6 +32,7 @@ from onhook.pbx.link import Login
 from onhook.settings.apis import Api
 from onhook.settings.pbxs import Pbx
 from onhook.settings.settings import Settings
+from onhook.settings.sources import Source
 from onhook.store.store import Store
 
 LOOK_SECONDS = 0.5
@@ -41,6 +43,9 @@ AGAIN_SECONDS = 10.0
 
 Wanted = tuple[str, str, float, Api]
 """Serial number, dialect, when it was declared (Unix seconds), and how it is reached: another one is a new care."""
+
+WantedArchive = tuple[str, Source]
+"""Serial number of a PBX that we connect to, and where it keeps its CDRs."""
 
 
 class House(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +122,23 @@ async def cared_for(house: House, wanted: Wanted) -> AsyncIterator[Cared]:
         yield Cared(account=account, filler=filler, caretaker=caretaker, push=push)
 
 
+def archive_cared_for(house: House, wanted: WantedArchive) -> Caretaker:
+    """Whoever fills the gaps of one PBX from where it keeps its CDRs."""
+    sn, source = wanted
+    notes = SettingsNotes(settings=house.settings, store=house.store, clock=house.clock, sn=sn)
+    return caretaker_of_archive(
+        sn,
+        lambda: with_rotated(source),
+        settings=house.settings,
+        notes=notes,
+        heard=notes.stretches,
+        known=StoreKnown(house.store),
+        accept=house.accept,
+        clock=house.clock,
+        chance=house.chance,
+    )
+
+
 def wanted_for(pbx: Pbx, api: Api) -> Wanted:
     """What care of a PBX depends on: its name and number plan do not count."""
     return pbx.sn, pbx.dialect, pbx.created_at.timestamp(), api
@@ -128,8 +150,8 @@ class Care:
     def __init__(self, house: House) -> None:
         self._house = house
         self._seen: tuple[int, int] | None = None
-        self._tasks: dict[str, tuple[Wanted, asyncio.Task[None]]] = {}
-        self._cared: dict[str, Cared] = {}
+        self._tasks: dict[str, tuple[Wanted | WantedArchive, asyncio.Task[None]]] = {}
+        self._caretakers: dict[str, Caretaker] = {}
 
     async def run(self) -> None:
         """Look after all of them for ever. Ends by cancellation only, and then takes leave of each."""
@@ -139,6 +161,11 @@ class Care:
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             await self._end(list(self._tasks))
+
+    def is_heard_again(self, sn: str) -> None:
+        """A PBX that we connect to is heard again: what was missed meanwhile is read where it keeps it."""
+        if sn in self._caretakers:
+            self._caretakers[sn].has_connected()
 
     async def _look(self) -> None:
         """Begin, end and begin again what people asked for."""
@@ -151,16 +178,17 @@ class Care:
             _tell_settings_trouble(error)
             return
         await self._end([sn for sn, (before, _) in self._tasks.items() if wanted.get(sn) != before])
-        for cared in self._cared.values():
-            cared.caretaker.look_for_wish()
+        for caretaker in self._caretakers.values():
+            caretaker.look_for_wish()
         for sn, one in wanted.items():
             if sn not in self._tasks:
                 self._tasks[sn] = (one, asyncio.create_task(self._look_after(one), name=f"care of {sn}"))
 
-    def _wanted(self) -> Mapping[str, Wanted]:
+    def _wanted(self) -> Mapping[str, Wanted | WantedArchive]:
         apis, links = self._house.settings.apis.all(), all_links()
         pbxs = self._house.settings.pbxs() if apis else []
-        return {pbx.sn: wanted_for(pbx, apis[pbx.sn]) for pbx in pbxs if pbx.sn in apis and pbx.dialect in links}
+        asked = {pbx.sn: wanted_for(pbx, apis[pbx.sn]) for pbx in pbxs if pbx.sn in apis and pbx.dialect in links}
+        return asked | {sn: (sn, source) for sn, source in self._house.settings.sources.all().items()}
 
     async def _end(self, sns: list[str]) -> None:
         tasks = [self._tasks.pop(sn)[1] for sn in sns]
@@ -169,33 +197,34 @@ class Care:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _look_after(self, wanted: Wanted) -> None:
+    async def _look_after(self, wanted: Wanted | WantedArchive) -> None:
         """For ever; again after a fault of ours, which stays with this PBX."""
         while True:
             try:
-                async with cared_for(self._house, wanted) as cared:
-                    self._cared[wanted[0]] = cared
-                    try:
-                        await _both(cared)
-                    finally:
-                        self._cared.pop(wanted[0], None)
-                        await cared.account.farewell()
+                if len(wanted) == 2:
+                    await self._run(wanted[0], archive_cared_for(self._house, wanted))
+                else:
+                    await self._ask(wanted)
             except Exception:
                 logging.getLogger("care").exception("a PBX cannot be looked after now", extra={"sn": wanted[0]})
             await asyncio.sleep(AGAIN_SECONDS)
 
+    async def _ask(self, wanted: Wanted) -> None:
+        """The push channel and the rounds of a PBX that can be asked; where one fails, both end."""
+        async with cared_for(self._house, wanted) as cared:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(cared.push.run())
+                    group.create_task(self._run(wanted[0], cared.caretaker))
+            finally:
+                await cared.account.farewell()
 
-async def _both(cared: Cared) -> None:
-    """The push channel and the rounds; where one fails, both end and the fault is raised."""
-    tasks = [asyncio.create_task(cared.push.run()), asyncio.create_task(cared.caretaker.run())]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+    async def _run(self, sn: str, caretaker: Caretaker) -> None:
+        self._caretakers[sn] = caretaker
+        try:
+            await caretaker.run()
+        finally:
+            self._caretakers.pop(sn, None)
 
 
 def _tell_settings_trouble(error: OnhookError) -> None:

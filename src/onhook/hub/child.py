@@ -76,11 +76,12 @@ Open = Callable[[Config, Clock], AbstractAsyncContextManager[Opened]]
 def command(module: str, config: Config, *words: str, is_watched: bool = True) -> list[str]:
     """The command line that starts a module of the hall with this configuration. It holds no secret.
 
-    `words` are for the module itself, which finds them in `sys.argv` behind the configuration.
+    `words` are for the module itself, which finds them in `sys.argv` behind the configuration. The directory that the
+    server was started in is no place to import from (`-P`): an `http.py` there would be taken for Python's own.
     """
     texts = {name: str(getattr(config, name)) for name in Config.__struct_fields__}
     start = Start(settings=texts, is_watched=is_watched)
-    return [sys.executable, "-m", module, msgspec.json.encode(start).decode(), *words]
+    return [sys.executable, "-P", "-m", module, msgspec.json.encode(start).decode(), *words]
 
 
 def run_child(part: str, open_part: Open) -> int:

@@ -5,7 +5,7 @@ import platform
 import shutil
 import socket
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ import msgspec
 
 from onhook.clock import Clock
 from onhook.config import Address, Config
+from onhook.delivery.plight import all_plights
 from onhook.errors import OnhookError
 from onhook.exchange.certificate import fingerprint_of
 from onhook.hub.running import Part, check_rights, is_running, read_running
@@ -36,11 +37,13 @@ Grade = Literal["right", "look", "wrong"]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """`look` is for a person to judge; `wrong` keeps something from working."""
+    """`look` is for a person to judge; `wrong` keeps something from working. `lines` are to be added to `file`."""
 
     grade: Grade
     what: str
     todo: str = ""
+    file: str = ""
+    lines: Sequence[str] = ()
 
 
 def examine(config: Config, clock: Clock) -> Iterator[Finding]:
@@ -57,7 +60,7 @@ def examine(config: Config, clock: Clock) -> Iterator[Finding]:
         return
     yield from _rights(config)
     yield _disk(config.data)
-    yield from _files(config)
+    yield from _files(config, clock)
     yield from _processes(config)
 
 
@@ -129,7 +132,7 @@ def _disk(path: Path) -> Finding:
     return Finding("right", f"{free / 1024**3:.0f} GiB of disk are free")
 
 
-def _files(config: Config) -> Iterator[Finding]:
+def _files(config: Config, clock: Clock) -> Iterator[Finding]:
     if not config.settings_file.exists():
         yield Finding("look", "nobody has set anything yet", "`onhook pbx add` declares a PBX")
         return
@@ -137,18 +140,31 @@ def _files(config: Config) -> Iterator[Finding]:
     if ailment:
         yield Finding("wrong", f"onhook.db is damaged: {ailment}", "`onhook restore` brings back a copy")
         return
-    yield _pbxs(config)
-
-
-def _pbxs(config: Config) -> Finding:
     try:
         settings = Settings(config.settings_file)
     except OnhookError as error:
-        return Finding("wrong", str(error))
+        yield Finding("wrong", str(error))
+        return
     try:
-        pbxs = settings.pbxs()
+        yield _pbxs(settings)
+        yield from _sending(settings, clock)
     finally:
         settings.close()
+
+
+def _sending(settings: Settings, clock: Clock) -> Iterator[Finding]:
+    """What a person should know of applications that are told of calls."""
+    subscriptions = settings.subscriptions.all()
+    plights = all_plights(subscriptions, settings.deliveries.backlogs(), clock.now())
+    for one in plights:
+        yield Finding("wrong" if one.kind in ("disabled", "full") else "look", one.what, one.todo)
+    if subscriptions and not plights:
+        fare = "1 subscription fares" if len(subscriptions) == 1 else f"{len(subscriptions)} subscriptions fare"
+        yield Finding("right", f"{fare} well")
+
+
+def _pbxs(settings: Settings) -> Finding:
+    pbxs = settings.pbxs()
     unsigned = [pbx.name for pbx in pbxs if pbx.is_unsigned]
     if not pbxs:
         return Finding("look", "no PBX may report yet", "onhook pbx add NAME --sn SN --secret SECRET")

@@ -39,7 +39,7 @@ async def open_files(config: Config, *, makes: bool = False) -> AsyncIterator[Fi
     settings = Settings(config.settings_file)
     ledger = SqliteLedger(config.ledger_file)
     try:
-        adopt_rebuilt(config)
+        await adopt_rebuilt(config, settings, SystemClock())
         store = await store_at(config.store_file)
         try:
             facts_of = SettingsFacts(settings)

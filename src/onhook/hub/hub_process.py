@@ -17,6 +17,7 @@ from onhook.console.feed import Feed
 from onhook.console.sending import Sending
 from onhook.delivery.courier import Courier, try_by_name
 from onhook.delivery.lane import Means
+from onhook.delivery.plight import Plight
 from onhook.delivery.reading import Reading
 from onhook.errors import OnhookError
 from onhook.hub.acting import Acting
@@ -28,6 +29,7 @@ from onhook.hub.exchange import ExchangeKeeper
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import adopt_rebuilt
 from onhook.hub.rereading import Rereading
+from onhook.hub.retention import Retention
 from onhook.hub.serving import serving
 from onhook.hub.silence import SilenceWatch
 from onhook.hub.sinks import all_sinks
@@ -47,26 +49,23 @@ from onhook.store.store import Store
 async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     """The hub, at work. Raises `OnhookError` where it cannot."""
     settings = Settings(config.settings_file)
+    ledger = SqliteLedger(config.ledger_file)
+    await adopt_rebuilt(config, settings, clock)
     # What a hub that died was about to read late.
     settings.subscriptions.let_go()
-    ledger = SqliteLedger(config.ledger_file)
-    adopt_rebuilt(config)
     store = await store_at(config.store_file)
     projector = _projector(ledger, store, settings)
     feed = Feed()
     sending = Settings(config.settings_file)
-    courier = Courier(
-        means=Means(reading=Reading(store, feed), settings=sending, clock=clock),
-        sinks=all_sinks(config),
-        tell_trouble=_tell_sending_trouble,
-    )
+    courier = _courier(config, Means(reading=Reading(store, feed), settings=sending, clock=clock))
     acting = Acting(config, settings, clock)
     caring = Settings(config.settings_file)
     accept = door_of(settings=caring, ledger=ledger, clock=clock)
     silence = SilenceWatch(settings=caring, store=store, clock=clock)
     settings.asterisks.begin()
-    outgoing = Outgoing(book=AsteriskBook(caring), accept=accept, clock=clock)
+    retention = Retention(config=config, settings=caring, ledger=ledger, projector=projector, clock=clock)
     care = Care(House(data=config.data, settings=caring, store=store, clock=clock, accept=accept))
+    outgoing = Outgoing(book=AsteriskBook(caring, clock, care.is_heard_again), accept=accept, clock=clock)
     app = console_app(
         store=store,
         ledger=ledger,
@@ -78,7 +77,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         sending=Sending(
             try_out=partial(try_by_name, settings, all_sinks(config), clock), figures=lambda: courier.figures
         ),
-        acts=Acts(try_intake=acting.try_intake, show_made_up=acting.show_made_up),
+        acts=Acts(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
     )
     try:
         async with serving(app, config.console) as served:
@@ -88,10 +87,11 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
             looking_after = asyncio.create_task(care.run(), name="care")
             listening = asyncio.create_task(silence.run(), name="silence")
             hearing = asyncio.create_task(outgoing.run(), name="outgoing")
+            forgetting = asyncio.create_task(retention.run(), name="retention")
             exchange = _exchange(config, settings, store, feed, clock)
             await exchange.begin()
             keeping = asyncio.create_task(exchange.keep(), name="exchange")
-            running = [hearing, keeping, looking_after, listening, projecting, summing, carrying]
+            running = [forgetting, hearing, keeping, looking_after, listening, projecting, summing, carrying]
             try:
                 yield Opened(
                     str(Address(config.console.host, served.port)), (*running, served.task), exchange.whereabouts
@@ -112,6 +112,10 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         settings.close()
 
 
+def _courier(config: Config, means: Means) -> Courier:
+    return Courier(means=means, sinks=all_sinks(config), tell_trouble=_tell_sending_trouble, tell_plight=_tell_plight)
+
+
 def _projector(ledger: Ledger, store: Store, settings: Settings) -> Projector:
     return Projector(
         ledger=ledger,
@@ -122,9 +126,7 @@ def _projector(ledger: Ledger, store: Store, settings: Settings) -> Projector:
     )
 
 
-def _exchange(
-    config: Config, settings: Settings, store: Store, feed: Feed, clock: Clock
-) -> ExchangeKeeper:
+def _exchange(config: Config, settings: Settings, store: Store, feed: Feed, clock: Clock) -> ExchangeKeeper:
     calls, webhooks = StoreCalls(store, feed, settings, config), AppWebhooks(settings, all_sinks(config), clock)
     return ExchangeKeeper(config, settings, calls, clock, webhooks)
 
@@ -143,6 +145,15 @@ def _tell_sending_trouble(name: str, error: Exception | None) -> None:
         log.info("a subscription is served again", extra={"subscription": name})
     else:
         log.error("a subscription cannot be served now", extra={"subscription": name, "error": str(error)})
+
+
+def _tell_plight(plight: Plight, has_begun: bool) -> None:
+    log = logging.getLogger("courier")
+    told = {"subscription": plight.name, "kind": plight.kind}
+    if has_begun:
+        log.warning("a subscription needs a person", extra={**told, "what": plight.what, "todo": plight.todo})
+    else:
+        log.info("a subscription is out of its plight", extra=told)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ UID_MARGIN = timedelta(days=1)
 
 
 class SettingsNotes:
-    """See the contract, `intake.caretaker.Notes`."""
+    """See the contract, `intake.caretaker.Notes`. Whoever compares days with the PBX hands in the store."""
 
-    def __init__(self, *, settings: Settings, store: Store, clock: Clock, sn: str) -> None:
+    def __init__(self, *, settings: Settings, store: Store | None, clock: Clock, sn: str) -> None:
         self._settings = settings
         self._store = store
         self._clock = clock
@@ -77,7 +77,18 @@ class SettingsNotes:
         return None if offset is None else round(offset.total_seconds())
 
     async def count(self, since: datetime, until: datetime) -> int:
+        assert self._store is not None, "whoever compares days has a store"
         return (await self._store.extent(Filter(sn=self._sn, since=since, until=until))).count
+
+
+class NotesByHand(SettingsNotes):
+    """Of a back-fill by hand, beside a server that may run: it is no affair of the server's how far it has come."""
+
+    def progress(self) -> Progress | None:
+        return None
+
+    def keep_progress(self, progress: Progress | None) -> None:
+        return
 
 
 class SettingsKeeping:
@@ -131,6 +142,16 @@ class StoreKnown:
             if cursor is None:
                 break
         return known
+
+
+class NothingKnown:
+    """See the contract, `intake.backfill.Known`: where a server has the store, the ledger alone says what is new."""
+
+    async def legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
+        return ()
+
+    async def call_ids(self, sn: str, uids: Sequence[str], window: Window) -> Mapping[str, str]:
+        return {}
 
 
 def _tells_id(record: Record, uids: set[str]) -> bool:

@@ -13,13 +13,15 @@ from onhook.cdr.coverage import complete_until
 from onhook.clock import Clock
 from onhook.config import Config
 from onhook.errors import NotAllowed, OnhookError
+from onhook.hub.asterisk_doctor import examine_asterisk
 from onhook.hub.care import account_at, wanted_for
 from onhook.hub.certificates import shown_by, with_colons
 from onhook.hub.examination import Finding
 from onhook.hub.links import all_links
 from onhook.intake.account import Account
 from onhook.intake.caretaker import CLOCK_SECONDS_MAX
-from onhook.pbx.link import Facts, Webhook, Webhooks
+from onhook.pbx.asterisk.payload import Asterisk
+from onhook.pbx.link import Answer, Facts, Webhook, Webhooks
 from onhook.settings.apis import Api
 from onhook.settings.pbxs import Pbx
 from onhook.settings.settings import Settings
@@ -50,6 +52,10 @@ async def examine_pbx(config: Config, settings: Settings, clock: Clock, one: Dec
     """All that can be found out; what cannot be reached ends it, because the rest would follow from that."""
     for finding in _known(settings, one.pbx, clock.now()):
         yield finding
+    if one.pbx.dialect == Asterisk.name:
+        async for finding in examine_asterisk(settings, clock, one.pbx):
+            yield finding
+        return
     if one.api is None:
         yield Finding(
             "look",
@@ -145,7 +151,7 @@ async def _asked(config: Config, settings: Settings, clock: Clock, one: Declared
 async def _told(account: Account, clock: Clock, one: Declared) -> AsyncIterator[Finding]:
     answer = await account.ask(account.link.ask_facts())
     if answer.trouble is not None:
-        yield Finding("look", f"it does not tell of itself: {answer.text}", "an older firmware; upgrade it")
+        yield _untold("of itself", answer, "an older firmware, or our client has no right to it")
     else:
         for finding in _facts(account.link.read_facts(answer), clock.now(), one.pbx):
             yield finding
@@ -155,10 +161,19 @@ async def _told(account: Account, clock: Clock, one: Declared) -> AsyncIterator[
             "look", "this firmware knows no webhooks through its API", "upgrade it, or go by the push channel"
         )
     elif answer.trouble is not None:
-        yield Finding("look", f"it does not tell its webhooks: {answer.text}", "give our client the right to read them")
+        yield _untold("its webhooks", answer, "give our client the right to read them")
     else:
         for finding in _webhooks(account.link.read_webhooks(answer), one):
             yield finding
+
+
+def _untold(what: str, answer: Answer, todo: str) -> Finding:
+    """What was asked and not told; where it is not the question that was wrong, asking again helps."""
+    if answer.trouble in ("token", "later", "garbage", "full"):
+        todo = (
+            "ask again in some minutes; if it stays so, another program may use the same client id and end our tokens"
+        )
+    return Finding("look", f"it does not tell {what}: {answer.text}", todo)
 
 
 def _facts(facts: Facts, now: datetime, pbx: Pbx) -> Iterator[Finding]:

@@ -1,19 +1,26 @@
-"""The store made again from the ledger, beside the one that is being read, and put in its place when it is whole."""
+"""The store made again from the ledger, beside the one that is being read, and put in its place when it is whole.
 
+Law: what only the new store could read is owed to subscriptions before it takes its place, for they are past its
+numbers.
+"""
+
+import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from onhook.clock import Clock, SystemClock
 from onhook.config import Config
-from onhook.errors import Unavailable, UsageError
+from onhook.errors import OnhookError, Unavailable, UsageError
 from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.running import holding, read_running
-from onhook.hub.storing import store_at
+from onhook.hub.storing import patiently, store_at
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
 from onhook.settings.settings import Settings
+from onhook.store.duckdb import quarantined_at
 
 LOCK_NAME = "rebuild.lock"
 
@@ -34,7 +41,7 @@ async def rebuild(config: Config, progress: Progress) -> int:
         position = await _rebuild_beside(config, progress)
     running = read_running(config)
     if running is None:
-        adopt_rebuilt(config)
+        await _adopt_alone(config)
     else:
         os.kill(running.pid, signal.SIGUSR1)
     return position
@@ -51,12 +58,36 @@ async def _rebuild_beside(config: Config, progress: Progress) -> int:
     return position
 
 
-def adopt_rebuilt(config: Config) -> None:
-    """Put a store that was made again in the place of the old one; called by whoever is about to open the store."""
+async def adopt_rebuilt(config: Config, settings: Settings, clock: Clock) -> None:
+    """Put a store that was made again in the place of the old one; called by whoever is about to open the store.
+
+    Raises `Unavailable` where another process has one of them open.
+    """
     rebuilt = _rebuilt(config)
-    if rebuilt.exists():
-        _remove(config.store_file)
-        rebuilt.replace(config.store_file)
+    if not rebuilt.exists():
+        return
+    before, after = await _quarantined(config.store_file), await _quarantined(rebuilt)
+    runs = runs_of(sorted(set(before) - set(after)))
+    # Where this is cut short they stay held, and are not held twice. The next start lets them go.
+    settings.subscriptions.hold_replays(runs, at=clock.microseconds())
+    _remove(config.store_file)
+    rebuilt.replace(config.store_file)
+    settings.subscriptions.let_go([last for _, last in runs])
+
+
+def runs_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as runs of neighbours, each with its first and last.
+
+    >>> runs_of([3, 4, 5, 9])
+    [(3, 5), (9, 9)]
+    """
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number - 1:
+            runs[-1] = runs[-1][0], number
+        else:
+            runs.append((number, number))
+    return runs
 
 
 def drop_store(config: Config) -> None:
@@ -83,6 +114,29 @@ async def _project_all(config: Config, path: Path, progress: Progress) -> int:
     if _log_of(path).exists():
         raise Unavailable("the new store could not be finished", where=str(path), todo="free disk space and try again")
     return position
+
+
+async def _adopt_alone(config: Config) -> None:
+    settings = Settings(config.settings_file)
+    try:
+        await adopt_rebuilt(config, settings, SystemClock())
+    finally:
+        settings.close()
+
+
+async def _quarantined(path: Path) -> list[int]:
+    """What could not be read; nothing where there is no store, or one that is too damaged to tell."""
+    try:
+        return await patiently(lambda: quarantined_at(path))
+    except Unavailable:
+        raise
+    except OnhookError as error:
+        log = logging.getLogger("rebuild")
+        log.warning(
+            "what the old store could not read is not known: if it can be read now, it is sent to nobody",
+            extra={"error": str(error), "todo": "`onhook subscribe replay` sends again what you name"},
+        )
+        return []
 
 
 def _part(config: Config) -> Path:

@@ -22,7 +22,7 @@ class Rereading:
     async def read_again(self, seqs: Sequence[int]) -> Sequence[Quarantined]:
         """See `Projector.retry`."""
         subscriptions = self._settings.subscriptions
-        subscriptions.hold_replays(seqs, at=self._clock.microseconds())
+        subscriptions.hold_replays([(seq, seq) for seq in seqs], at=self._clock.microseconds())
         # Where this is cut short they stay held: what was being put may still be put. The next start lets them go.
         unread = await self._projector.retry(seqs)
         subscriptions.forget_held([one.seq for one in unread])

@@ -1,11 +1,12 @@
 """One server per data directory, and how others find it: a lock, and `running.json` with its addresses."""
 
+import asyncio
 import fcntl
 import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,9 @@ INTAKE_LOCK_NAME = "intake.lock"
 LOCK_TRIES = 10
 LOCK_PAUSE_SECONDS = 0.02
 """Together a fifth of a second: a look takes microseconds, a person does not notice."""
+
+LOOK_SECONDS = 1.0
+"""Between two looks whether the files are there; the ledger looks at each commit, before anybody is told of it."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +116,23 @@ def only_server(config: Config) -> Iterator[None]:
             config.running_file.unlink(missing_ok=True)
 
 
+async def removed(config: Config) -> None:
+    """Return when what the server keeps is no longer where it was: removed, or replaced behind its back."""
+    begun_with = {path: path.stat() for path in (config.data / LOCK_NAME, config.ledger_file, config.settings_file)}
+    while not any(_is_gone(path, status) for path, status in begun_with.items()):  # noqa: ASYNC110 - no event tells of it
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _is_gone(path: Path, status: os.stat_result) -> bool:
+    try:
+        return not os.path.samestat(path.stat(), status)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        # A disk that does not answer has lost nothing yet; whoever writes there says so.
+        return False
+
+
 @contextmanager
 def receiving(config: Config) -> Iterator[None]:
     """Be an intake of this data directory, maybe beside others. Raises `Unavailable` while its files are replaced."""
@@ -187,8 +208,9 @@ def _locked(descriptor: int, kind: int) -> bool:
 
 
 def write_running(path: Path, running: Running) -> None:
-    """Say it, whole at every moment."""
+    """Say it, whole at every moment. Where the directory is gone there is nobody to be told."""
     beside = path.with_name(path.name + ".part")
-    beside.touch(SECRET_FILE_MODE)
-    beside.write_bytes(msgspec.json.encode(running))
-    beside.replace(path)
+    with suppress(FileNotFoundError):
+        beside.touch(SECRET_FILE_MODE)
+        beside.write_bytes(msgspec.json.encode(running))
+        beside.replace(path)

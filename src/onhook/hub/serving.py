@@ -65,7 +65,11 @@ async def serving(app: Any, address: Address) -> AsyncIterator[Serving]:
 def _listen(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        listening = socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+        # `[::]` means IPv4 too, as everywhere else.
+        both = address.host == "::"
+        listening = socket.create_server(
+            (address.host, address.port), family=family, backlog=BACKLOG, dualstack_ipv6=both
+        )
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         raise UsageError(

@@ -17,7 +17,7 @@ from onhook.config import Config, parse_address
 from onhook.errors import OnhookError, UsageError
 from onhook.hub.child import Said, command
 from onhook.hub.demo import WITH_HISTORY, declare_demo
-from onhook.hub.running import Part, Running, only_server, prepare_directory, write_running
+from onhook.hub.running import Part, Running, only_server, prepare_directory, removed, write_running
 from onhook.settings.settings import Settings
 
 READY_SECONDS_MAX = 60.0
@@ -244,7 +244,19 @@ class _House:
             await demo.start(_at(self._config, "intake", intake))
 
     async def told_to_stop(self) -> None:
-        await self._stop.wait()
+        """Return when told so. Raises `OnhookError` when there is nothing left to serve."""
+        stopped, gone = asyncio.create_task(self._stop.wait()), asyncio.create_task(removed(self._config))
+        try:
+            await asyncio.wait([stopped, gone], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            gone.cancel()
+        if not self._stop.is_set():
+            raise OnhookError(
+                "the data directory, or a file in it, was removed while the server ran, which has stopped",
+                where=str(self._config.data),
+                todo="put it back from a backup, or begin a new one by starting again",
+            )
 
     async def close(self) -> None:
         for watched in reversed(self._watched):

@@ -7,14 +7,16 @@ alone where one is pinned; never not at all. No token, secret or query is in an 
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
 import aiohttp
 import msgspec
 
+from onhook.cdr.contact import AlarmKind
 from onhook.clock import Clock
 from onhook.errors import NotAllowed, OnhookError, Unavailable
 from onhook.pbx.link import Answer, Link, Login, Request, Step
@@ -46,6 +48,7 @@ USER_AGENT = "OpenAPI"
 """Without it a PBX refuses everything (PROTOCOL.md 6)."""
 
 TroubleKind = Literal["", "unreachable", "credentials", "certificate"]
+KINDS: Sequence[AlarmKind] = ("unreachable", "credentials", "certificate")
 
 
 class Reached(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +83,7 @@ class Account:
     ) -> None:
         self.link = link
         self.host = reached.url.partition("://")[2]
+        self.kinds = KINDS
         self.trouble: TroubleKind = ""
         self._reached = reached
         self._keeping = keeping
@@ -128,7 +132,7 @@ class Account:
                         todo="mend it in the PBX, then `onhook pbx change NAME --client-id ID`",
                     )
                 if step.act == "wait":
-                    raise self._not_now(step.why)
+                    raise self._not_now(f"{step.why}; not before {_minute(step.until)}")
                 await self._take(step, self._keeping.tokens())
         raise self._not_now("it gives no token")
 
@@ -215,6 +219,14 @@ class Account:
 
     def _not_now(self, why: str) -> OnhookError:
         return Unavailable(f"the PBX cannot be asked now: {why}", where=self.host, todo="it is tried again")
+
+
+def _minute(moment: float) -> str:
+    """
+    >>> _minute(1_777_287_876)
+    '2026-04-27 11:04 UTC'
+    """
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 class _TooLong(Exception):

@@ -34,7 +34,7 @@ KEEP_TRIES_MAX = 20
 KEEP_AGAIN_SECONDS = 0.5
 """A row that cannot be kept now is tried again for some ten seconds; then the back-fill ends, and goes on later."""
 
-_NOT_NOW = ("unavailable", "too_many")
+NOT_NOW = ("unavailable", "too_many")
 
 
 class Known(Protocol):
@@ -50,7 +50,11 @@ class Known(Protocol):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """What a back-fill has found so far. `missed` are calls that ended since a moment and of which no event came."""
+    """What a back-fill has found so far. `missed` are calls that ended since a moment and of which no event came.
+
+    `reach_since` and `reach_until` (Unix seconds) are what was read reaches over, by when calls ended; None where
+    it has all that was asked for.
+    """
 
     rows: int = 0
     counted: int = 0
@@ -61,6 +65,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     missed: int = 0
     done_until: int = 0
     trouble: str = ""
+    reach_since: int | None = None
+    reach_until: int | None = None
 
 
 Tell = Callable[[Found], None]
@@ -159,7 +165,7 @@ class Filler:
         for _ in range(KEEP_TRIES_MAX):
             keep = self._accept.keep
             verdicts = await asyncio.gather(*(keep(self._sender, row, BACKFILL, self._account.host) for row in rows))
-            rows = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict in _NOT_NOW]
+            rows = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict in NOT_NOW]
             if not rows:
                 return
             await asyncio.sleep(KEEP_AGAIN_SECONDS)

@@ -7,7 +7,7 @@ is claimed that was not compared. What goes wrong with this PBX stays here, and 
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -23,8 +23,8 @@ from onhook.cdr.coverage import (
     unheard,
 )
 from onhook.errors import NotAllowed, OnhookError
-from onhook.intake.account import Account
-from onhook.intake.backfill import Filler, Found
+from onhook.intake.backfill import Found
+from onhook.intake.backfill import Tell as TellFound
 from onhook.intake.rounds import DAYS_FIRST, DAYS_USUAL, pause_seconds
 from onhook.pbx.link import Facts, Window
 
@@ -51,6 +51,38 @@ _DAY = timedelta(days=1)
 
 Tell = Callable[[Found, Window], None]
 """Is told what was found so far, in which window."""
+
+
+class Asked(Protocol):
+    """What a PBX is asked through: an account at its API, or what it keeps itself."""
+
+    kinds: Sequence[AlarmKind]
+    """The alarms that begin where it cannot be asked, and are over where it can; the first where nothing is said."""
+
+    @property
+    def trouble(self) -> AlarmKind | Literal[""]:
+        """Which of them it is now, or empty."""
+        ...
+
+    def now(self) -> float:
+        """Unix seconds."""
+        ...
+
+
+class Filling(Protocol):
+    """What fills gaps: `backfill.Filler` asks a PBX, `archived.ArchiveFiller` reads an archive."""
+
+    async def facts(self) -> Facts:
+        """What the PBX tells of itself. Raises `OnhookError`."""
+        ...
+
+    async def fill(self, window: Window, facts: Facts, *, missed: Window, tell: TellFound) -> Found:
+        """Keep the calls that began in a window and are not here. Raises `OnhookError`."""
+        ...
+
+    async def count(self, window: Window, facts: Facts) -> int | None:
+        """How many records began in a window, where that can be told. Raises `OnhookError`."""
+        ...
 
 
 class Notes(Protocol):
@@ -99,8 +131,8 @@ class Caretaker:
     def __init__(
         self,
         *,
-        account: Account,
-        filler: Filler,
+        account: Asked,
+        filler: Filling,
         notes: Notes,
         declared_at: float,
         chance: Callable[[], float],
@@ -127,9 +159,9 @@ class Caretaker:
                 is_nightly = now >= nightly_at
                 try:
                     await self.grant_wish()
-                    await self.make_round(is_nightly=is_nightly)
+                    found = await self.make_round(is_nightly=is_nightly)
                     nightly_at = now + pause_seconds(now, is_nightly=True) if is_nightly else nightly_at
-                    failures = 0
+                    failures = failures + 1 if self._waits_for_more(found) else 0
                     self._is_well()
                 except OnhookError as error:
                     self.has_failed(error)
@@ -155,15 +187,7 @@ class Caretaker:
         except OnhookError as error:
             outcome = Outcome(asked_at=wish.asked_at, error=str(error))
         else:
-            outcome = Outcome(
-                asked_at=wish.asked_at,
-                rows=found.rows,
-                new=found.new,
-                changed=found.changed,
-                same=found.same,
-                unreadable=found.unreadable,
-                trouble=found.trouble,
-            )
+            outcome = outcome_of(wish, found)
         self._notes.end_wish(outcome)
         return outcome
 
@@ -232,21 +256,28 @@ class Caretaker:
         """The PBX cannot be talked to: a person is told at once where only a person can help, else after a while."""
         now = self._account.now()
         self._failing_since = now if self._failing_since is None else self._failing_since
-        kind: AlarmKind = self._account.trouble or "unreachable"
+        kind = self._account.trouble or self._account.kinds[0]
         if isinstance(error, NotAllowed) or kind == "certificate":
             self._notes.sound(
                 "certificate" if kind == "certificate" else "credentials", str(error), "`onhook doctor` with its name"
             )
         elif now - self._failing_since >= UNREACHABLE_SECONDS:
-            self._notes.sound("unreachable", str(error), "`onhook doctor` with its name says what stands in the way")
+            self._notes.sound(kind, str(error), "`onhook doctor` with its name says what stands in the way")
 
     # ------------------------------------------------------------ ours
 
     def _is_well(self) -> None:
         """The PBX can be talked to."""
         self._failing_since = None
-        for kind in ("unreachable", "credentials", "certificate"):
+        for kind in self._account.kinds:
             self._notes.end(kind)
+
+    def _waits_for_more(self, found: Found) -> bool:
+        """Whether an archive has not come to the end of a known gap yet: its next call closes it."""
+        reach = found.reach_until
+        if reach is None:
+            return False
+        return any(one.state == "gap" and one.until > _moment(reach) for one in self._notes.stretches())
 
     async def _wanted_or(self, seconds: float) -> None:
         try:
@@ -314,13 +345,7 @@ class Caretaker:
             )
         else:
             self._notes.end("unreadable")
-        comparison = Comparison(
-            since=_moment(progress.from_us),
-            asked_at=_moment(progress.asked_at),
-            until=None if progress.to_us is None else _moment(progress.to_us),
-            trouble=found.trouble,
-        )
-        stretch = proven(comparison)
+        stretch = proven(_comparison(progress, found))
         self._notes.keep_stretches(stretches if stretch is None else painted(stretches, stretch))
 
     async def _compare_days(self, progress: Progress, facts: Facts) -> None:
@@ -376,6 +401,33 @@ class Caretaker:
             self._notes.end("zone")
             return
         self._notes.sound("zone", what, "set the zone of the PBX, or `onhook pbx change NAME --zone ZONE`")
+
+
+def outcome_of(wish: Wish, found: Found) -> Outcome:
+    """How the back-fill ended that a person asked for."""
+    return Outcome(
+        asked_at=wish.asked_at,
+        rows=found.rows,
+        new=found.new,
+        changed=found.changed,
+        same=found.same,
+        unreadable=found.unreadable,
+        trouble=found.trouble,
+    )
+
+
+def _comparison(progress: Progress, found: Found) -> Comparison:
+    """What was wanted, as far as what was read reaches."""
+    since = progress.from_us
+    if found.reach_since is not None:
+        since = max(since, found.reach_since - CALL_SECONDS_MAX)
+    ends = [end for end in (progress.to_us, found.reach_until) if end is not None]
+    return Comparison(
+        since=_moment(since),
+        asked_at=_moment(progress.asked_at),
+        until=_moment(min(ends)) if ends else None,
+        trouble=found.trouble,
+    )
 
 
 def _hours(seconds: int) -> str:

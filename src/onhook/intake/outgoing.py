@@ -84,8 +84,8 @@ class Book(Protocol):
         """All that it told us of up to this moment is kept."""
         ...
 
-    def closed(self, sn: str, why: str) -> None:
-        """It is not heard."""
+    def closed(self, sn: str, why: str, *, is_refused: bool) -> None:
+        """It is not heard; `is_refused` is that the PBX does not want us."""
         ...
 
     def learned(self, sn: str, text: str) -> None:
@@ -146,7 +146,7 @@ class Outgoing:
             told = why
             with suppress(OnhookError):
                 # Where even this cannot be written, the next connection will say that there was a gap.
-                self._book.closed(line.declared.sn, why)
+                self._book.closed(line.declared.sn, why, is_refused=is_refused)
             await asyncio.sleep(REFUSED_SECONDS if is_refused else pause)
 
     async def _one_connection(self, line: Line) -> tuple[str, bool]:

@@ -7,6 +7,7 @@ of a request.
 import asyncio
 import errno
 import resource
+import socket
 import time
 from contextlib import suppress
 from typing import Protocol
@@ -74,13 +75,22 @@ class WebhookServer:
         """Listen; returns the port. Raises `UsageError` where that is not possible."""
         self._connections_max = min(CONNECTIONS_MAX, _files_max() - FILES_SPARED)
         try:
-            self._server = await self._loop.create_server(
-                lambda: Connection(self), address.host, address.port, backlog=BACKLOG, reuse_address=True
-            )
+            self._server = await self._listen(address)
         except OSError as error:
             raise _cannot_listen(error, address) from error
         self._every_tick()
         return int(self._server.sockets[0].getsockname()[1])
+
+    async def _listen(self, address: Listen) -> asyncio.Server:
+        if address.host != "::":
+            return await self._loop.create_server(
+                lambda: Connection(self), address.host, address.port, backlog=BACKLOG, reuse_address=True
+            )
+        # It means IPv4 too, as everywhere else; the event loop would take IPv6 alone.
+        both = socket.create_server(
+            (address.host, address.port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
+        )
+        return await self._loop.create_server(lambda: Connection(self), sock=both, backlog=BACKLOG)
 
     async def stop(self) -> None:
         """Take no more connections, commit and answer what was taken, close the others."""

@@ -1,4 +1,4 @@
-"""The contract of the ledger: every report, append-only, numbered; the truth."""
+"""The contract of the ledger: every report, append-only, numbered; the truth, as long as it is to be kept."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -69,6 +69,11 @@ class Ledger(Protocol):
 
     async def get(self, seqs: Sequence[int]) -> list[Report]:
         """The reports with these numbers, in order of number; unknown numbers are left out."""
+        ...
+
+    async def forget(self, seqs: Sequence[int]) -> None:
+        """Delete these reports, which are older than they are to be kept; never the last one. An exact repeat of one of
+        them would be new. Raises `Unavailable` when that cannot be done now."""
         ...
 
     async def last(self) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from onhook.ledger.ledger import Appended, Entry, Mark, Report, Tally
-from onhook.ledger.sqlite_file import Use, as_ours, connect, make_ready
+from onhook.ledger.sqlite_file import Place, Use, as_ours, connect, make_ready
 
 CHECKPOINT_SECONDS = 0.5
 """Pages go home this long after an append: rarely enough to be cheap, often enough to leave a commit little to do."""
@@ -71,6 +71,7 @@ class SqliteLedger:
     def __init__(self, path: Path) -> None:
         make_ready(path)
         self._path = path
+        self._place = Place(path)
         self._here = connect(path, "try")
         self._slow_until = 0.0
         self._writing_beside = 0
@@ -83,6 +84,7 @@ class SqliteLedger:
         if not entries:
             return []
         appended = await self._write(_append, entries)
+        self._place.check()
         if self._checkpoint_planned is None:
             self._checkpoint_planned = asyncio.get_running_loop().call_later(CHECKPOINT_SECONDS, self._checkpoint)
         return appended
@@ -92,6 +94,10 @@ class SqliteLedger:
 
     async def get(self, seqs: Sequence[int]) -> list[Report]:
         return await self._reading.run(_get, seqs)
+
+    async def forget(self, seqs: Sequence[int]) -> None:
+        if seqs:
+            await self._write(_forget, seqs)
 
     async def last(self) -> int:
         return await self._reading.run(_last)
@@ -252,6 +258,17 @@ def _get(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[Report]:
         rows = connection.execute(f"{_READ} WHERE seq IN ({', '.join('?' * len(some))}) ORDER BY seq", some)
         reports.extend(map(_report, rows))
     return reports
+
+
+def _forget(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+    _in_transaction(connection, _delete, seqs)
+
+
+def _delete(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+    # The last one stays, whoever asks: the store's position is compared with its number.
+    connection.executemany(
+        "DELETE FROM reports WHERE seq = ? AND seq < (SELECT max(seq) FROM reports)", [(seq,) for seq in seqs]
+    )
 
 
 def _report(row: tuple[Any, ...]) -> Report:

@@ -1,7 +1,8 @@
 """The file `ledger.db`: created, checked, opened.
 
 Laws: a file half made by a power cut is made whole at the next start; a file that is not ours, or of a newer Onhook, is
-left alone; only its owner may read it, for callers' numbers are inside.
+left alone; only its owner may read it, for callers' numbers are inside. What was removed while it was open is no ledger
+any more, though the system lets us write on.
 """
 
 import os
@@ -94,6 +95,36 @@ def connect(path: Path, use: Use) -> sqlite3.Connection:
     connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
     connection.execute(f"PRAGMA query_only = {'ON' if use == 'read' else 'OFF'}")
     return connection
+
+
+class Place:
+    """Whether the files that we write are still those that others would find under their names.
+
+    A file that is removed, or has another put in its place, goes on to take what is written, and is gone with the last
+    who has it open.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._paths = [path, path.with_name(path.name + "-wal")]
+        self._seen: list[os.stat_result] = []
+
+    def check(self) -> None:
+        """Raises `Unavailable` where they are not. To be called after each commit; the first call remembers them."""
+        try:
+            found = [path.stat() for path in self._paths]
+        except OSError as error:
+            raise self._gone() from error
+        if not self._seen:
+            self._seen = found
+        if not all(map(os.path.samestat, found, self._seen)):
+            raise self._gone()
+
+    def _gone(self) -> Unavailable:
+        return Unavailable(
+            "the ledger was removed, or another put in its place, while it was open",
+            where=str(self._paths[0]),
+            todo="put it back and start again, or start with another data directory",
+        )
 
 
 def as_ours(error: OSError | sqlite3.Error, path: Path) -> OnhookError:

@@ -17,6 +17,9 @@ from onhook.cdr.offset import call_epoch, canonical_wall_clock
 from onhook.errors import Unreadable
 
 REQUIRED = ("call_id", "time_start", "call_from", "call_to")
+PARTIES = frozenset({"call_from", "call_to"})
+"""They must be there, but may be blank: a caller withholds the number, a call ends before it goes anywhere."""
+
 TEXT_CHARACTERS_MAX = 4096
 """No field of a call is longer; a longer text is cut, and the ledger keeps the whole."""
 
@@ -61,7 +64,11 @@ def _int_or_text(digits: str) -> int | str:
 
 
 def _has_fraction(decoded: Any) -> bool:
-    return isinstance(decoded, dict) and float in map(type, decoded.values())
+    """Whether a member is one, or a member of `msg` where that is an object."""
+    if not isinstance(decoded, dict):
+        return False
+    objects = (decoded, *(value for value in decoded.values() if isinstance(value, dict)))
+    return any(float in map(type, one.values()) for one in objects)
 
 
 def details_of(members: Mapping[str, Any]) -> CallDetails:
@@ -69,6 +76,7 @@ def details_of(members: Mapping[str, Any]) -> CallDetails:
     fields: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     field: str | int | None
+    members = in_our_case(members)
     for name, value in members.items():
         if name in NUMBER_FIELDS:
             field = _number(value)
@@ -82,8 +90,9 @@ def details_of(members: Mapping[str, Any]) -> CallDetails:
         elif value is not None and not (isinstance(value, str) and not value.strip()):
             extra[name] = _storable(value)
     for name in REQUIRED:
-        if not fields.get(name):
+        if not fields.get(name) and not _is_withheld(name, members):
             raise unreadable(f"{name} is missing or blank")
+        fields.setdefault(name, "")
     if len(fields["call_id"]) > CALL_ID_CHARACTERS_MAX:
         raise unreadable(f"its call_id is longer than {CALL_ID_CHARACTERS_MAX} characters")
     fields["time_start"] = canonical_wall_clock(fields["time_start"])
@@ -91,6 +100,21 @@ def details_of(members: Mapping[str, Any]) -> CallDetails:
 
 
 _KNOWN = frozenset(DETAIL_FIELDS)
+
+
+def in_our_case(members: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Members such as `Call_ID` under the event's own names; one that is there under both stays as it is."""
+    if all(name in _KNOWN or name.islower() for name in members):
+        return members
+    return {
+        ours if (ours := name.lower()) in _KNOWN and ours not in members else name: value
+        for name, value in members.items()
+    }
+
+
+def _is_withheld(name: str, members: Mapping[str, Any]) -> bool:
+    value = members.get(name, ...)
+    return name in PARTIES and (value is None or (isinstance(value, str) and not value.strip()))
 
 
 def _number(value: Any) -> int | None:

@@ -1,7 +1,4 @@
-"""How each Asterisk is reached, what was learned of it, since when we hear it, and the gaps in which we did not.
-
-A gap is a stretch of time in which we did not hear a PBX; it stays until it has been filled from what the PBX keeps.
-"""
+"""How each Asterisk is reached, what was learned of it, and since when we hear it."""
 
 from datetime import datetime
 from typing import Any
@@ -22,12 +19,6 @@ SECRET_CHARACTERS_MAX = 256
 
 NAMES_MAX = 200
 """Trunks and contexts of one PBX."""
-
-GAPS_MAX = 200
-"""Of one PBX, not filled: past that the latest one grows."""
-
-NEIGHBOUR_MICROSECONDS = 60_000_000
-"""Gaps nearer to each other than this are one: a line that comes and goes must not make thousands."""
 
 TLS_OFF, TLS_ON = "off", "on"
 """Or the certificates, as PEM, that alone are trusted."""
@@ -57,16 +48,6 @@ class Reached(msgspec.Struct, frozen=True, kw_only=True):
     connected_at: datetime | None = None
     covered_until: datetime | None = None
     trouble: str = ""
-
-
-class AsteriskGap(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch in which an Asterisk was not heard."""
-
-    gap_id: int
-    sn: str
-    since: datetime
-    until: datetime
-    filled_at: datetime | None = None
 
 
 class Asterisks:
@@ -114,16 +95,11 @@ class Asterisks:
         self._database.write("UPDATE asterisks SET is_connected = 0 WHERE is_connected")
 
     def opened(self, sn: str, at: int) -> None:
-        """We hear it from now on; what lies between the last time and now is a gap."""
-        with self._database.transaction():
-            rows = self._database.rows("SELECT covered_until FROM asterisks WHERE sn = ?", (sn,))
-            if rows and rows[0][0] is not None and rows[0][0] < at:
-                self._add_gap(sn, rows[0][0], at)
-            self._database.write(
-                "UPDATE asterisks SET is_connected = 1, connected_at = ?1, covered_until = ?1, trouble = ''"
-                " WHERE sn = ?2",
-                (at, sn),
-            )
+        """We hear it from now on."""
+        self._database.write(
+            "UPDATE asterisks SET is_connected = 1, connected_at = ?1, covered_until = ?1, trouble = '' WHERE sn = ?2",
+            (at, sn),
+        )
 
     def covered(self, sn: str, until: int) -> None:
         """All that it told us of up to this moment is kept."""
@@ -141,32 +117,6 @@ class Asterisks:
     def learned(self, sn: str, text: str) -> None:
         """Remember what was read from the PBX."""
         self._database.write("UPDATE asterisks SET learned = ? WHERE sn = ?", (text, sn))
-
-    # -- gaps
-
-    def gaps(self, sn: str, *, with_filled: bool = False) -> list[AsteriskGap]:
-        """Those of a PBX that nobody has filled yet, or all, the oldest first."""
-        rows = self._database.rows(
-            "SELECT gap_id, sn, since, until, filled_at FROM asterisk_gaps"
-            " WHERE sn = ?1 AND (?2 OR filled_at IS NULL) ORDER BY since, gap_id",
-            (sn, with_filled),
-        )
-        return [_gap(*row) for row in rows]
-
-    def fill(self, gap_ids: list[int], at: int) -> None:
-        """They have been filled from what the PBX keeps."""
-        with self._database.transaction():
-            for gap_id in gap_ids:
-                self._database.write("UPDATE asterisk_gaps SET filled_at = ? WHERE gap_id = ?", (at, gap_id))
-
-    def _add_gap(self, sn: str, since: int, until: int) -> None:
-        open_gaps = self._database.rows(
-            "SELECT gap_id, until FROM asterisk_gaps WHERE sn = ? AND filled_at IS NULL ORDER BY until DESC", (sn,)
-        )
-        if open_gaps and (since - open_gaps[0][1] < NEIGHBOUR_MICROSECONDS or len(open_gaps) >= GAPS_MAX):
-            self._database.write("UPDATE asterisk_gaps SET until = ? WHERE gap_id = ?", (until, open_gaps[0][0]))
-            return
-        self._database.write("INSERT INTO asterisk_gaps (sn, since, until) VALUES (?, ?, ?)", (sn, since, until))
 
 
 def check(reached: Reached, secret: str) -> None:
@@ -205,8 +155,3 @@ def _reached(*row: Any) -> Reached:
     for name in ("connected_at", "covered_until"):
         values[name] = None if values[name] is None else moment(values[name])
     return Reached(**values)
-
-
-def _gap(gap_id: int, sn: str, since: int, until: int, filled_at: int | None) -> AsteriskGap:
-    filled = None if filled_at is None else moment(filled_at)
-    return AsteriskGap(gap_id=gap_id, sn=sn, since=moment(since), until=moment(until), filled_at=filled)

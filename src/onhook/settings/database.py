@@ -228,6 +228,38 @@ MIGRATIONS: tuple[str, ...] = (
         filled_at INTEGER
     ) STRICT;
     """,
+    """
+    ALTER TABLE subscriptions ADD COLUMN not_before INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE deliveries ADD COLUMN busy INTEGER NOT NULL DEFAULT 0;
+    DELETE FROM deliveries WHERE state <> 'delivered' AND delivery_id NOT IN
+        (SELECT min(delivery_id) FROM deliveries WHERE state <> 'delivered' GROUP BY subscription_id, event_id);
+    CREATE UNIQUE INDEX deliveries_undelivered ON deliveries (subscription_id, event_id) WHERE state <> 'delivered';
+    CREATE INDEX deliveries_by_age ON deliveries (subscription_id, state, owed_at);
+    UPDATE deliveries SET due_at = 4611686018427387904 WHERE state = 'waiting' AND delivery_id NOT IN
+        (SELECT min(delivery_id) FROM deliveries WHERE state = 'waiting' GROUP BY subscription_id, sn, call_id);
+    """,
+    """
+    CREATE TABLE recordings (
+        sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
+        directory TEXT NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE keeping (
+        sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
+        days INTEGER NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE sources (
+        sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
+        place TEXT NOT NULL,
+        cdr_table TEXT NOT NULL,
+        columns TEXT NOT NULL,
+        password TEXT NOT NULL
+    ) STRICT;
+    DROP TABLE asterisk_gaps;
+    """,
 )
 """One step each, in order; `PRAGMA user_version` counts those that were done."""
 

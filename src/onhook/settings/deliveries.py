@@ -2,16 +2,17 @@
 
 Laws: what is settled is settled in one transaction with the cursors that it stands for, so a process that dies at any
 moment goes on where it was, and owes at most what was under way again. Within one call only the first that waits has
-its turn.
+its turn; all behind it are due `AT_ITS_TURN`. An event that is not delivered has one row per subscription.
 """
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
-from onhook.errors import NotFound
+from onhook.errors import NotFound, UsageError
 from onhook.settings.database import Database
 from onhook.settings.moments import moment
 
@@ -28,16 +29,12 @@ DELIVERED_KEPT = 200
 ATTEMPTS_KEPT = 20
 """Of each: the plan has ten, and a person may try again."""
 
-AT_ITS_TURN = 0
-"""When an event that waits behind another one of its call is due."""
+AT_ITS_TURN = 2**62
+"""When an event that waits behind another one of its call is due: never, until that one is out of its way."""
 
 _DELIVERY = "delivery_id, subscription_id, state, event_id, seq, sn, call_id, attempts, due_at, owed_at"
 
-_IS_FIRST = (
-    "NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.subscription_id = d.subscription_id AND e.state = 'waiting'"
-    " AND e.sn = d.sn AND e.call_id = d.call_id AND e.delivery_id < d.delivery_id)"
-)
-
+_OF_CALL = "subscription_id = ? AND state = 'waiting' AND sn = ? AND call_id = ?"
 
 OF_CALL_MAX = 200
 """Rows of one call that are looked at: each of some legs owed to each of some applications."""
@@ -77,6 +74,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     call: CallKey
     body: bytes
     attempts: int
+    busy: int
 
 
 class Try(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,20 +101,28 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retried(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that was tried again: what is to become of it."""
+    """A row that was tried again: what is to become of it.
+
+    `attempts_before` is how many it had when it was taken up: other than that where a person has retried it meanwhile.
+    `busy` is how often in a row the application asked for time instead of taking it.
+    """
 
     delivery_id: int
     call: CallKey
     state: DeliveryState
     due_at: int
     attempts: int
+    attempts_before: int
     attempt: Try
+    busy: int = 0
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """All that came of a stretch of work for one subscription. `ended` are replays that are done."""
+    """All that came of some work for one subscription, as it was in one `revision`. `ended` are replays that are done;
+    `not_before` is until when the application asked to be left alone, 0 where it did not."""
 
     subscription_id: int
+    revision: int
     cursors: Mapping[int, int]
     ended: Sequence[int]
     troubles: Sequence[Trouble]
@@ -124,17 +130,23 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     delivered: int
     failed: int
     failing_since: int | None
+    not_before: int
     hastens: bool
     """Whether all that wait are due now: the application is there again."""
     at: int
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of one subscription that wait or are parked, and since when the oldest one waits."""
 
     waiting: int = 0
     parked: int = 0
     oldest_at: int | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether they are so many that nothing new is tried."""
+        return self.waiting + self.parked >= TROUBLED_MAX
 
 
 class Deliveries:
@@ -148,24 +160,37 @@ class Deliveries:
     def due(self, subscription_id: int, at: int, limit: int) -> list[Due]:
         """Rows whose turn it is, the longest due first: of each call its first."""
         rows = self._database.rows(
-            "SELECT delivery_id, event_id, seq, sn, call_id, body, attempts FROM deliveries d"
-            f" WHERE subscription_id = ? AND state = 'waiting' AND due_at <= ? AND {_IS_FIRST}"
-            " ORDER BY due_at, delivery_id LIMIT ?",
+            "SELECT delivery_id, event_id, seq, sn, call_id, body, attempts, busy FROM deliveries"
+            " WHERE subscription_id = ? AND state = 'waiting' AND due_at <= ? ORDER BY due_at, delivery_id LIMIT ?",
             (subscription_id, at, limit),
         )
         return [
-            Due(delivery_id=number, event_id=event_id, seq=seq, call=(sn, call_id), body=body, attempts=attempts)
-            for number, event_id, seq, sn, call_id, body, attempts in rows
+            Due(
+                delivery_id=number,
+                event_id=event_id,
+                seq=seq,
+                call=(sn, call_id),
+                body=body,
+                attempts=attempts,
+                busy=busy,
+            )
+            for number, event_id, seq, sn, call_id, body, attempts, busy in rows
         ]
 
     def next_due_at(self, subscription_id: int) -> int | None:
         """When the next row has its turn; None where none waits."""
         rows = self._database.rows(
-            f"SELECT min(due_at) FROM deliveries d WHERE subscription_id = ? AND state = 'waiting' AND {_IS_FIRST}",
-            (subscription_id,),
+            "SELECT min(due_at) FROM deliveries WHERE subscription_id = ? AND state = 'waiting'", (subscription_id,)
         )
         at: int | None = rows[0][0]
         return at
+
+    def event_ids_behind(self, subscription_id: int, seq: int) -> set[str]:
+        """The events behind a number that are rows already: who reads on from there must not owe them again."""
+        rows = self._database.rows(
+            "SELECT event_id FROM deliveries WHERE subscription_id = ? AND seq > ?", (subscription_id, seq)
+        )
+        return {event_id for (event_id,) in rows}
 
     def waiting_calls(self, subscription_id: int) -> set[CallKey]:
         """The calls of which something waits: their later events must wait too."""
@@ -175,16 +200,13 @@ class Deliveries:
         )
         return {(sn, call_id) for sn, call_id in rows}
 
-    def standing(self, subscription_id: int) -> Standing:
+    def backlog(self, subscription_id: int) -> Backlog:
         """How many wait and are parked."""
-        rows = self._database.rows(
-            "SELECT state, count(*), min(owed_at) FROM deliveries"
-            " WHERE subscription_id = ? AND state IN ('waiting', 'parked') GROUP BY state",
-            (subscription_id,),
-        )
-        found = {state: (count, oldest) for state, count, oldest in rows}
-        waiting, oldest = found.get("waiting", (0, None))
-        return Standing(waiting=waiting, parked=found.get("parked", (0, None))[0], oldest_at=oldest)
+        return self._backlogs("subscription_id = ? AND", (subscription_id,)).get(subscription_id, Backlog())
+
+    def backlogs(self) -> dict[int, Backlog]:
+        """The same of every subscription that has any, by its number."""
+        return self._backlogs("", ())
 
     def settle(self, one: Settlement) -> set[CallKey]:
         """Note all of it, durably, or nothing; calls that were retried and of which nothing waits any more.
@@ -202,20 +224,20 @@ class Deliveries:
                 self._database.write("UPDATE streams SET cursor = ? WHERE stream_id = ?", (cursor, stream_id))
             for stream_id in one.ended:
                 self._database.write("DELETE FROM streams WHERE stream_id = ? AND until IS NOT NULL", (stream_id,))
+            self._note_health(one)
             if one.hastens:
                 self._hasten(one.subscription_id, one.at)
-            self._database.write(
-                "UPDATE subscriptions SET delivered = delivered + ?, failed = failed + ?, failing_since = ?"
-                " WHERE subscription_id = ?",
-                (one.delivered, one.failed, one.failing_since, one.subscription_id),
-            )
             if one.retried:
                 self._forget_delivered(one.subscription_id)
-            return {call for call in {retried.call for retried in one.retried} if not self._waits(one, call)}
+            retried_calls = {retried.call for retried in one.retried}
+            calls = retried_calls | {trouble.call for trouble in one.troubles}
+            waiting = {call for call in calls if self._line_up(one.subscription_id, call, one.at)}
+            return retried_calls - waiting
 
     def owe(self, subscription_id: int, one: Trouble) -> None:
         """Owe an event that stands on no stream; within a transaction of the one who calls."""
         self._add(subscription_id, one)
+        self._line_up(subscription_id, one.call, one.due_at)
         self._touch(subscription_id)
 
     # -- for people
@@ -264,37 +286,72 @@ class Deliveries:
         ]
 
     def retry(self, delivery_id: int, *, at: int) -> None:
-        """Try one again, now, with all attempts of the plan before it. Raises `NotFound`."""
-        self._act(self.get(delivery_id), "UPDATE deliveries SET state = 'waiting', attempts = 0, due_at = ?", at)
+        """Try one again, now, with all attempts of the plan before it. Raises `NotFound`, and `UsageError` for one that
+        went through and waits once more as another delivery."""
+        one = self.get(delivery_id)
+        try:
+            with self._database.transaction():
+                self._database.write(
+                    "UPDATE deliveries SET state = 'waiting', attempts = 0, busy = 0, due_at = ? WHERE delivery_id = ?",
+                    (at, delivery_id),
+                )
+                self._line_up(one.subscription_id, (one.sn, one.call_id), at)
+                self._have_tried(one.subscription_id)
+        except sqlite3.IntegrityError:
+            raise UsageError(
+                f"the event of delivery {delivery_id} is owed once more already", todo="retry that delivery"
+            ) from None
 
-    def drop(self, delivery_id: int) -> None:
-        """Owe one no more. Raises `NotFound`."""
-        self._act(self.get(delivery_id), "DELETE FROM deliveries")
+    def drop(self, delivery_id: int, *, at: int) -> None:
+        """Owe one no more; what waits behind it has its turn. Raises `NotFound`."""
+        one = self.get(delivery_id)
+        with self._database.transaction():
+            self._database.write("DELETE FROM deliveries WHERE delivery_id = ?", (delivery_id,))
+            self._line_up(one.subscription_id, (one.sn, one.call_id), at)
+            self._touch(one.subscription_id)
 
     def retry_all(self, subscription_id: int, *, at: int) -> int:
         """Try all that wait or are parked, now; how many they are."""
-        return self._act_on_all(
-            "UPDATE deliveries SET state = 'waiting', attempts = 0, due_at = ? WHERE subscription_id = ?"
-            " AND state <> 'delivered'",
-            (at, subscription_id),
-        )
+        with self._database.transaction():
+            count = self._database.write(
+                "UPDATE deliveries SET state = 'waiting', attempts = 0, busy = 0, due_at = ? WHERE subscription_id = ?"
+                " AND state <> 'delivered'",
+                (AT_ITS_TURN, subscription_id),
+            )
+            self._database.write(
+                "UPDATE deliveries SET due_at = ? WHERE delivery_id IN (SELECT min(delivery_id) FROM deliveries"
+                " WHERE subscription_id = ? AND state = 'waiting' GROUP BY sn, call_id)",
+                (at, subscription_id),
+            )
+            self._have_tried(subscription_id)
+        return count
 
     def drop_parked(self, subscription_id: int) -> int:
         """Owe those that are parked no more; how many they were."""
-        return self._act_on_all(
-            "DELETE FROM deliveries WHERE subscription_id = ? AND state = 'parked'", (subscription_id,)
-        )
-
-    def _act(self, one: Delivery, statement: str, *values: int) -> None:
         with self._database.transaction():
-            self._database.write(f"{statement} WHERE delivery_id = ?", (*values, one.delivery_id))
-            self._touch(one.subscription_id)
-
-    def _act_on_all(self, statement: str, values: tuple[int, ...]) -> int:
-        with self._database.transaction():
-            count = self._database.write(statement, values)
-            self._touch(values[-1])
+            count = self._database.write(
+                "DELETE FROM deliveries WHERE subscription_id = ? AND state = 'parked'", (subscription_id,)
+            )
+            self._touch(subscription_id)
         return count
+
+    def _backlogs(self, which: str, values: tuple[int, ...]) -> dict[int, Backlog]:
+        rows = self._database.rows(
+            "SELECT subscription_id, state, count(*), min(owed_at) FROM deliveries"
+            f" WHERE {which} state IN ('waiting', 'parked') GROUP BY subscription_id, state",
+            values,
+        )
+        found: dict[int, Backlog] = {}
+        for number, state, count, oldest in rows:
+            one = found.get(number, Backlog())
+            more = {"waiting": count, "oldest_at": oldest} if state == "waiting" else {"parked": count}
+            found[number] = msgspec.structs.replace(one, **more)
+        return found
+
+    def _have_tried(self, subscription_id: int) -> None:
+        """A person means now, whatever time the application asked for."""
+        self._database.write("UPDATE subscriptions SET not_before = 0 WHERE subscription_id = ?", (subscription_id,))
+        self._touch(subscription_id)
 
     def _touch(self, subscription_id: int) -> None:
         self._database.write(
@@ -302,22 +359,37 @@ class Deliveries:
         )
 
     def _add(self, subscription_id: int, one: Trouble) -> None:
+        """A row of its own; where its event waits already that one stays, and one that is parked waits again."""
         rows = self._database.rows(
             "INSERT INTO deliveries (subscription_id, state, event_id, seq, sn, call_id, body, attempts, due_at,"
-            " owed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING delivery_id",
+            " owed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (subscription_id, event_id) WHERE state <> 'delivered' DO UPDATE SET state = excluded.state,"
+            " attempts = excluded.attempts, due_at = excluded.due_at WHERE state = 'parked' RETURNING delivery_id",
             (subscription_id, one.state, one.event_id, one.seq, *one.call, one.body, one.attempt is not None,
              one.due_at, one.owed_at),
         )  # fmt: skip
-        if one.attempt is not None:
+        if rows and one.attempt is not None:
             self._add_attempt(rows[0][0], one.attempt)
 
     def _note(self, one: Retried) -> None:
-        changed = self._database.write(
-            "UPDATE deliveries SET state = ?, due_at = ?, attempts = ? WHERE delivery_id = ?",
-            (one.state, one.due_at, one.attempts, one.delivery_id),
+        # That it was taken counts whatever a person did meanwhile; that it failed, only where nobody has retried it.
+        self._database.write(
+            "UPDATE deliveries SET state = ?1, due_at = ?2, attempts = ?3, busy = ?4 WHERE delivery_id = ?5"
+            " AND (?1 = 'delivered' OR (state = 'waiting' AND attempts = ?6))",
+            (one.state, one.due_at, one.attempts, one.busy, one.delivery_id, one.attempts_before),
         )
-        if changed:  # a person may have dropped it meanwhile
+        if self._database.rows("SELECT 1 FROM deliveries WHERE delivery_id = ?", (one.delivery_id,)):
             self._add_attempt(one.delivery_id, one.attempt)
+
+    def _note_health(self, one: Settlement) -> None:
+        """What was counted counts; what was thought of the application does not, where a person has changed something
+        since."""
+        self._database.write(
+            "UPDATE subscriptions SET delivered = delivered + ?1, failed = failed + ?2,"
+            " failing_since = CASE revision WHEN ?5 THEN ?3 ELSE failing_since END,"
+            " not_before = CASE revision WHEN ?5 THEN ?4 ELSE not_before END WHERE subscription_id = ?6",
+            (one.delivered, one.failed, one.failing_since, one.not_before, one.revision, one.subscription_id),
+        )
 
     def _add_attempt(self, delivery_id: int, one: Try) -> None:
         self._database.write(
@@ -330,18 +402,27 @@ class Deliveries:
             (delivery_id, ATTEMPTS_KEPT),
         )
 
-    def _waits(self, one: Settlement, call: CallKey) -> bool:
-        rows = self._database.rows(
-            "SELECT 1 FROM deliveries WHERE subscription_id = ? AND state = 'waiting' AND sn = ? AND call_id = ?"
-            " LIMIT 1",
-            (one.subscription_id, *call),
+    def _line_up(self, subscription_id: int, call: CallKey, at: int) -> bool:
+        """Give the first of a call that waits its turn, and have the others wait behind it; whether any waits."""
+        values = (subscription_id, *call)
+        rows = self._database.rows(f"SELECT min(delivery_id) FROM deliveries WHERE {_OF_CALL}", values)
+        (first,) = rows[0]
+        if first is None:
+            return False
+        self._database.write(
+            "UPDATE deliveries SET due_at = ? WHERE delivery_id = ? AND due_at = ?", (at, first, AT_ITS_TURN)
         )
-        return bool(rows)
+        self._database.write(
+            f"UPDATE deliveries SET due_at = ? WHERE {_OF_CALL} AND delivery_id > ? AND due_at < ?",
+            (AT_ITS_TURN, *values, first, AT_ITS_TURN),
+        )
+        return True
 
     def _hasten(self, subscription_id: int, at: int) -> None:
         self._database.write(
-            "UPDATE deliveries SET due_at = ?1 WHERE subscription_id = ?2 AND state = 'waiting' AND due_at > ?1",
-            (at, subscription_id),
+            "UPDATE deliveries SET due_at = ?1 WHERE subscription_id = ?2 AND state = 'waiting' AND due_at > ?1"
+            " AND due_at < ?3",
+            (at, subscription_id, AT_ITS_TURN),
         )
 
     def _forget_delivered(self, subscription_id: int) -> None:

@@ -1,5 +1,6 @@
 """What people write about calls: notes and tags, with all that was written before. Nothing is ever overwritten."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -17,6 +18,15 @@ TAG_CHARACTERS_MAX = 40
 
 VERSIONS_MAX = 1_000
 """Of one call's note: more is a program that runs wild."""
+
+
+FOUND_MAX = 50_000
+"""Calls that one tag or text may find: nobody has written about more by hand."""
+
+_LATEST = (
+    "SELECT * FROM notes AS n WHERE note_id = (SELECT max(note_id) FROM notes WHERE sn = n.sn AND call_id = n.call_id)"
+)
+"""What counts now of each call."""
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,22 +69,32 @@ class Notes:
             for text, tags, who, at in rows
         ]
 
-    def tagged(self, tag: str, limit: int) -> list[tuple[str, str]]:
-        """(`sn`, `call_id`) of calls that have this tag now, those last written about first."""
+    def calls_with(self, tag: str, text: str) -> list[tuple[str, str]]:
+        """(`sn`, `call_id`) of calls that have this tag now, and this text in their note; an empty one is not asked
+        for. In a text the case of the letters a to z does not count. Raises `UsageError` where there are too many."""
         rows = self._database.rows(
-            "SELECT sn, call_id FROM notes AS n WHERE ',' || tags || ',' LIKE '%,' || ?1 || ',%' ESCAPE '\\'"
-            " AND note_id = (SELECT max(note_id) FROM notes WHERE sn = n.sn AND call_id = n.call_id)"
-            " ORDER BY note_id DESC LIMIT ?2",
-            (tag.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_"), limit),
+            f"SELECT sn, call_id FROM ({_LATEST}) WHERE (?1 = '' OR ',' || tags || ',' LIKE '%,' || ?1 || ',%'"
+            " ESCAPE '\\') AND text LIKE '%' || ?2 || '%' ESCAPE '\\' AND (text <> '' OR tags <> '') LIMIT ?3",
+            (_literally(tag), _literally(text), FOUND_MAX + 1),
         )
+        if len(rows) > FOUND_MAX:
+            raise UsageError(f"more than {FOUND_MAX} calls have such a note", todo="ask for a rarer tag or text")
         return [(sn, call_id) for sn, call_id in rows]
+
+    def forget(self, calls: Iterable[tuple[str, str]]) -> None:
+        """Delete what was ever written about calls that are kept no more."""
+        with self._database.transaction():
+            for sn, call_id in calls:
+                self._database.write("DELETE FROM notes WHERE sn = ? AND call_id = ?", (sn, call_id))
+
+    def tags_of(self, calls: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, ...]]:
+        """The tags that these calls have now; calls without one are left out."""
+        found = {one: self.history(*one)[:1] for one in calls}
+        return {one: notes[0].tags for one, notes in found.items() if notes and notes[0].tags}
 
     def tags(self) -> list[str]:
         """All tags that calls have now, in order."""
-        rows = self._database.rows(
-            "SELECT DISTINCT tags FROM notes AS n WHERE tags <> ''"
-            " AND note_id = (SELECT max(note_id) FROM notes WHERE sn = n.sn AND call_id = n.call_id)"
-        )
+        rows = self._database.rows(f"SELECT DISTINCT tags FROM ({_LATEST}) WHERE tags <> ''")
         return sorted({tag for (tags,) in rows for tag in tags.split(",")})
 
 
@@ -84,6 +104,11 @@ def checked_tags(text: str) -> tuple[str, ...]:
     if len(tags) > TAGS_MAX or any(len(tag) > TAG_CHARACTERS_MAX or not tag.isprintable() for tag in tags):
         raise UsageError("these tags cannot be meant", todo=f"use up to {TAGS_MAX} of {TAG_CHARACTERS_MAX} characters")
     return tags
+
+
+def _literally(text: str) -> str:
+    """For LIKE: a percent sign is one."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _checked_text(text: str) -> str:

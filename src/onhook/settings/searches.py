@@ -37,19 +37,19 @@ class Searches:
         rows = self._database.rows("SELECT search_id, name, path, who FROM searches ORDER BY name COLLATE NOCASE")
         return [Search(search_id=number, name=name, path=path, who=who) for number, name, path, who in rows]
 
-    def keep(self, name: str, path: str, *, who: str) -> None:
+    def keep(self, name: str, path: str, *, who: str) -> Search:
         """Keep a search; `path` is of one of PAGES, with its query. Raises `UsageError`."""
         page = path.partition("?")[0]
         if page not in PAGES or len(path) > QUERY_CHARACTERS_MAX or not path.isprintable() or "\\" in path:
             raise UsageError("this is no search of ours", where="path", todo=f"keep one of {', '.join(PAGES)}")
         if len(self.all()) >= SEARCHES_MAX:
             raise UsageError(f"there are {SEARCHES_MAX} searches already", todo="remove one")
+        name = checked_name(name)
         try:
-            self._database.write(
-                "INSERT INTO searches (name, path, who) VALUES (?, ?, ?)", (checked_name(name), path, who)
-            )
+            self._database.write("INSERT INTO searches (name, path, who) VALUES (?, ?, ?)", (name, path, who))
         except sqlite3.IntegrityError:
             raise UsageError(f"there is a search named {name[:80]!r} already", todo="choose another name") from None
+        return next(one for one in self.all() if one.name == name)
 
     def remove(self, search_id: int) -> None:
         """Raises `NotFound`."""

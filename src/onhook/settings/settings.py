@@ -21,6 +21,7 @@ from onhook.settings.asterisks import Asterisks
 from onhook.settings.audit import Audit
 from onhook.settings.database import Database
 from onhook.settings.deliveries import Deliveries
+from onhook.settings.keeping import Keeping
 from onhook.settings.moments import moment
 from onhook.settings.notes import Notes
 from onhook.settings.pbxs import (
@@ -38,7 +39,9 @@ from onhook.settings.pbxs import (
 from onhook.settings.people import People, checked_limits, limits_from, limits_text
 from onhook.settings.places import Place, Places, check_can_be_asked, check_can_be_told
 from onhook.settings.receiving import Receiving
+from onhook.settings.recordings import Recordings
 from onhook.settings.searches import Searches
+from onhook.settings.sources import Sources
 from onhook.settings.subscriptions import Subscriptions
 from onhook.settings.tokens import (
     ADMIN_NAME,
@@ -72,8 +75,11 @@ class Settings:
         self.places = Places(self._database)
         self.apis = Apis(self._database)
         self.receiving = Receiving(self._database)
+        self.recordings = Recordings(self._database)
+        self.keeping = Keeping(self._database)
         self.alarms = Alarms(self._database, self.subscriptions, self.deliveries)
         self.asterisks = Asterisks(self._database)
+        self.sources = Sources(self._database)
         self.apps = Apps(self._database)
         self.people = People(self._database)
         self.audit = Audit(self._database)
@@ -166,6 +172,17 @@ class Settings:
         pbx = self.pbx(name)
         self._database.write("DELETE FROM pbxs WHERE sn = ?", (pbx.sn,))
         return pbx
+
+    def check_can_be_asked(self, pbx: Pbx) -> None:
+        """See that the PBX can be asked for calls that it still knows. Raises `NotFound`."""
+        if self.sources.of(pbx.sn) is not None:
+            return
+        if any(one.sn == pbx.sn for one in self.asterisks.all()):
+            raise NotFound(
+                f"nobody said where {pbx.name} keeps its CDRs",
+                todo="onhook pbx change NAME --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE",
+            )
+        self.apis.needed(pbx.sn, pbx.name)
 
     # -- secrets
 

@@ -7,7 +7,7 @@ to another. `revision` changes with everything that people do to a subscription,
 import secrets as random_texts
 import sqlite3
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -32,8 +32,8 @@ REPLAYS_MAX = 100
 """Of one subscription, asked for and not yet done."""
 
 _COLUMNS = (
-    "subscription_id, name, wishes, app, state, reason, failing_since, delivered, failed, revision, created_at,"
-    " (SELECT count(*) FROM signing_secrets WHERE subscription_id = s.subscription_id)"
+    "subscription_id, name, wishes, app, state, reason, failing_since, not_before, delivered, failed, revision,"
+    " created_at, (SELECT count(*) FROM signing_secrets WHERE subscription_id = s.subscription_id)"
 )
 _LABEL_DEFAULT = "webhook"
 
@@ -41,9 +41,10 @@ _LABEL_DEFAULT = "webhook"
 class Subscription(Wishes, frozen=True, kw_only=True):
     """Who wants which calls, and how it fares.
 
-    `state` is `disabled` where we gave up on the application, and `reason` says why. `failing_since` is when it first
-    failed after it last took an event. `delivered` and `failed` count attempts since the beginning. `app` is the client
-    id of the application that manages it itself, or empty. `secrets` counts the secrets it is signed with.
+    `state` is `disabled` where we gave up on the application, and `reason` says why. `failing_since` is since when it
+    takes nothing of what is owed to it; `not_before` is until when it asked to be left alone. `delivered` and `failed`
+    count attempts since the beginning. `app` is the client id of the application that manages it itself, or empty.
+    `secrets` counts the secrets it is signed with.
     """
 
     subscription_id: int
@@ -51,12 +52,16 @@ class Subscription(Wishes, frozen=True, kw_only=True):
     state: State
     reason: str
     failing_since: datetime | None
+    not_before: datetime | None
     delivered: int
     failed: int
     app: str
     created_at: datetime
     secrets: int
     revision: int
+
+    def __repr__(self) -> str:
+        return f"Subscription({self.name!r}, {self.state}, revision {self.revision})"
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,8 +151,10 @@ class Subscriptions:
         new_name = checked_name(str(changes.get("name", old.name)))
         try:
             self._database.write(
-                "UPDATE subscriptions SET name = ?, wishes = ?, revision = revision + 1 WHERE subscription_id = ?",
-                (new_name, _text(wishes), old.subscription_id),
+                "UPDATE subscriptions SET name = ?, wishes = ?, revision = revision + 1,"
+                " not_before = CASE WHEN ? THEN not_before ELSE 0 END WHERE subscription_id = ?",
+                # What one address asked for is nothing to another.
+                (new_name, _text(wishes), wishes.url == old.url, old.subscription_id),
             )
         except sqlite3.IntegrityError:
             raise _name_taken(new_name) from None
@@ -157,18 +164,19 @@ class Subscriptions:
         """Pause it, or let it go on; whoever lets it go on forgives what failed before. Raises `NotFound`."""
         old = self.get(name)
         self._database.write(
-            "UPDATE subscriptions SET state = ?, reason = '', failing_since = NULL, revision = revision + 1"
-            " WHERE subscription_id = ?",
+            "UPDATE subscriptions SET state = ?1, reason = '', failing_since = NULL, revision = revision + 1,"
+            " not_before = CASE ?1 WHEN 'active' THEN 0 ELSE not_before END WHERE subscription_id = ?2",
             (state, old.subscription_id),
         )
         return self.get(name)
 
-    def disable(self, subscription_id: int, reason: str) -> None:
-        """Give up on an application; what is owed stays owed. A person may resume it."""
+    def disable(self, one: Subscription, reason: str) -> None:
+        """Give up on an application; what is owed stays owed, and a person may resume it. Where a person has changed
+        anything since it may be another application: then nothing is done."""
         self._database.write(
             "UPDATE subscriptions SET state = 'disabled', reason = ?, revision = revision + 1"
-            " WHERE subscription_id = ? AND state = 'active'",
-            (reason, subscription_id),
+            " WHERE subscription_id = ? AND revision = ? AND state = 'active'",
+            (reason, one.subscription_id, one.revision),
         )
 
     def remove(self, name: str) -> Subscription:
@@ -248,6 +256,12 @@ class Subscriptions:
             for number, text, cursor, until in rows
         ]
 
+    def settled_until(self) -> int | None:
+        """The number up to which nothing is owed to anybody, paused ones and replays included; None where nobody is
+        told of calls."""
+        rows = self._database.rows("SELECT min(coalesce(cursor, 0)) FROM streams")
+        return None if rows[0][0] is None else int(rows[0][0])
+
     def replay(self, name: str, where: Filter, *, after: int, until: int, at: int) -> Subscription:
         """Send again what matches behind one number up to another. Raises `NotFound`, `UsageError`."""
         one = self.get(name)
@@ -259,19 +273,21 @@ class Subscriptions:
             self._add_stream(one.subscription_id, where, after, until, at)
         return self.get(name)
 
-    def hold_replays(self, seqs: Sequence[int], *, at: int) -> None:
+    def hold_replays(self, runs: Iterable[tuple[int, int]], *, at: int) -> None:
         """Owe reports that are about to be read late to everybody, for a lane may be ahead of its cursor; held until
-        `let_go`. Who has yet to come to their numbers is told twice at worst."""
+        `let_go`. Who has yet to come to their numbers is told twice at worst. Each run is a first number and a last."""
         with self._database.transaction():
-            for seq in seqs:
+            for first, last in runs:
                 self._database.write(
                     "INSERT INTO streams (subscription_id, filter, cursor, until, is_held, created_at)"
-                    " SELECT subscription_id, ?, ?, ?, 1, ? FROM streams WHERE until IS NULL AND cursor IS NOT NULL",
-                    (_text(Filter()), seq - 1, seq, at),
+                    " SELECT subscription_id, ?1, ?2, ?3, 1, ?4 FROM streams s WHERE until IS NULL"
+                    " AND cursor IS NOT NULL AND NOT EXISTS (SELECT 1 FROM streams"
+                    " WHERE subscription_id = s.subscription_id AND is_held AND cursor = ?2 AND until = ?3)",
+                    (_text(Filter()), first - 1, last, at),
                 )
 
     def let_go(self, seqs: Sequence[int] | None = None) -> None:
-        """Let the replays of these reports begin: what they owe can be read now. None is all that were held."""
+        """Let the replays begin that end with these reports: they can be read now. None is all that were held."""
         with self._database.transaction():
             for seq in self._held() if seqs is None else seqs:
                 self._database.write("UPDATE streams SET is_held = 0 WHERE is_held AND until = ?", (seq,))
@@ -323,7 +339,8 @@ def _name_taken(name: str) -> UsageError:
 
 
 def _subscription(row: tuple[Any, ...]) -> Subscription:
-    number, name, wishes, app, state, reason, failing_since, delivered, failed, revision, created_at, secrets = row
+    number, name, wishes, app, state, reason, failing_since, not_before, *counts, created_at, secrets = row
+    delivered, failed, revision = counts
     return Subscription(
         **msgspec.structs.asdict(msgspec.json.decode(wishes, type=Wishes)),
         subscription_id=number,
@@ -331,6 +348,7 @@ def _subscription(row: tuple[Any, ...]) -> Subscription:
         state=state,
         reason=reason,
         failing_since=None if failing_since is None else moment(failing_since),
+        not_before=moment(not_before) if not_before else None,
         delivered=delivered,
         failed=failed,
         app=app,

@@ -71,6 +71,9 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     with_standard_webhooks: bool = False
     allows_private: bool = False
 
+    def __repr__(self) -> str:
+        return f"Wishes({self.method} {shown_url(self.url)}, {len(self.headers)} headers)"
+
 
 WISH_NAMES: tuple[str, ...] = Wishes.__struct_fields__
 
@@ -104,6 +107,18 @@ def checked_key(text: str) -> bytes:
             todo=f"write {WHSEC} and {least} to {most} random bytes in Base64, or leave it out and one is made",
         )
     return key
+
+
+def shown_url(url: str) -> str:
+    """A URL as it may be shown: the values in its query are often keys.
+
+    >>> shown_url("https://crm.example.com/calls?key=1f2e3d&on")
+    'https://crm.example.com/calls?key=…&on'
+    """
+    address, mark, query = url.partition("?")
+    return (
+        address + mark + "&".join(f"{part.partition('=')[0]}=…" if "=" in part else part for part in query.split("&"))
+    )
 
 
 def _check_url(url: str) -> None:

@@ -32,7 +32,8 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     `rate` is reports per second, None is as fast as the receiver answers. `count` is how many reports to make, the
     last call cut short there; None is no end. With `start` (aware) the calls are history from that moment on, until now
-    if there is no `count`; without it each call ends when it is sent, after `history_calls` of the past.
+    if there is no `count`, and then, if it `goes_on`, calls that end when they are sent; without it each call ends when
+    it is sent, after `history_calls` of the past.
     An empty `url` posts nothing: then somebody else is told, see `simulator.face`.
     An empty `secret` sends without a signature. `tries`, `timeout_seconds` and `pause_seconds` are how a PBX retries.
     """
@@ -46,6 +47,7 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
     rate: float | None = 1.0
     count: int | None = None
     start: datetime | None = None
+    goes_on: bool = False
     history_calls: int = 0
     calls_per_day: int = 200
     with_names: bool = False

@@ -23,7 +23,7 @@ from onhook.signing import SIGNATURE_HEADER, sign
 from onhook.simulator.books import NO_ANSWER, Books
 from onhook.simulator.face import Face
 from onhook.simulator.faults import Mischief, Sending, garbled
-from onhook.simulator.plan import SimulationPlan, SimulationResult, office_of
+from onhook.simulator.plan import DEMO_REPORTS_PER_SECOND, SimulationPlan, SimulationResult, office_of
 
 PROGRESS_SECONDS = 0.1
 """How often progress is told: as often as an eye can follow."""
@@ -184,15 +184,16 @@ async def _sendings(plan: SimulationPlan, streams: list[_Stream], face: Face | N
 def _streams(plan: SimulationPlan, clock: Clock) -> list[_Stream]:
     """The streams of calls, one after the other, each with its rate."""
     office = office_of(plan)
+    live = (call.legs for call in office.calls_ending(_moments(clock)))
     if plan.start is None:
         past = (call.legs for call in office.latest(clock.now(), plan.history_calls))
-        live = (call.legs for call in office.calls_ending(_moments(clock)))
         return [(past, None), (live, plan.rate)]
     calls = office.calls_since(plan.start)
     if plan.count is None:
         now = clock.now()
         calls = takewhile(lambda call: call.ended_at <= now, calls)
-    return [((call.legs for call in calls), plan.rate)]
+    history: _Stream = ((call.legs for call in calls), plan.rate)
+    return [history, (live, plan.rate or DEMO_REPORTS_PER_SECOND)] if plan.goes_on else [history]
 
 
 def _moments(clock: Clock) -> Iterator[datetime]:

@@ -57,6 +57,8 @@ _ASPECTS = {
     " OR list_contains($numbers, to_number)))",
     "name": f"EXISTS (SELECT 1 FROM legs WHERE {ITS_LEG} AND (contains(lower(coalesce(call_from, from_number)), $name)"
     " OR contains(lower(coalesce(call_to, to_number)), $name)))",
+    "among": "call_key IN (SELECT unnest($among_keys::BIGINT[]))"
+    " AND sn || chr(31) || call_id IN (SELECT unnest($among::VARCHAR[]))",
     "under_way_at": "started_at <= $under_way_at AND ended_at > $under_way_at",
 }
 """What only a call answers. `{local}` is its start by the clocks of the zone asked for; `{of_lines}`: see there."""
@@ -202,6 +204,9 @@ def _more_values(where: Filter) -> dict[str, Any]:
             values[name] = seconds(value.astimezone(UTC)) if isinstance(value, datetime) else value
     values |= {name: number_of(values[name]) for name in ("answered_by", "caller", "dialled") if name in values}
     values |= {name: list(values[name]) for name in ("numbers",) if name in values}
+    if where.aspects.among is not None:
+        values["among"] = ["\x1f".join(one) for one in where.aspects.among]
+        values["among_keys"] = sorted({call_key(call_id) for _, call_id in where.aspects.among})
     return values | {name: values[name].lower() for name in ("name",) if name in values}
 
 

@@ -157,6 +157,12 @@ def errors_explained(path: Path) -> Iterator[None]:
         ) from error
 
 
+def quarantined_numbers(path: Path) -> list[int]:
+    """See `duckdb.quarantined_at`."""
+    with _opening_explained(path), duckdb.connect(str(path), read_only=True) as connection:
+        return [seq for (seq,) in connection.execute("SELECT seq FROM quarantine ORDER BY seq").fetchall()]
+
+
 def _viewing(cursor: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """Begin a transaction, and read something: a view begins with the first reading."""
     cursor.begin()

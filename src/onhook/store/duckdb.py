@@ -9,7 +9,7 @@ from typing import Any
 from onhook.cdr.filter import Filter
 from onhook.cdr.record import Call, Record
 from onhook.store import asking, exports, listings, pages, peaks, returns, spreads, summaries, sums, writing
-from onhook.store.database import Database
+from onhook.store.database import Database, quarantined_numbers
 from onhook.store.rows import quarantined_from
 from onhook.store.store import (
     Answered,
@@ -39,6 +39,14 @@ async def open_store(path: Path) -> "DuckDbStore":
     return DuckDbStore(await asyncio.to_thread(Database, path))
 
 
+async def quarantined_at(path: Path) -> list[int]:
+    """The reports in the quarantine of a store that nobody has open, in order; also where another version made it.
+
+    Raises `Unavailable` where somebody has it open, and `OnhookError` where nothing can be read there.
+    """
+    return await asyncio.to_thread(quarantined_numbers, path) if await asyncio.to_thread(path.exists) else []
+
+
 class DuckDbStore:
     """See `store.Store`."""
 
@@ -54,6 +62,9 @@ class DuckDbStore:
 
     async def sum_up(self) -> bool:
         return await self._database.write(sums.sum_up)
+
+    async def forget(self, keys: Sequence[CallKey], quarantined: Sequence[int]) -> None:
+        await self._database.write(lambda connection: writing.forget(connection, keys, quarantined))
 
     async def legs(self, keys: Sequence[CallKey]) -> list[Record]:
         return await self._database.read(lambda connection: pages.legs(connection, keys))

@@ -239,6 +239,13 @@ class Store(Protocol):
         """
         ...
 
+    async def forget(self, keys: Sequence[CallKey], quarantined: Sequence[int]) -> None:
+        """Have these calls no more, nor these reports of the quarantine; what is not here is no matter.
+
+        Raises `Unavailable` when that cannot be done now.
+        """
+        ...
+
     async def legs(self, keys: Sequence[CallKey]) -> list[Record]:
         """All records of these calls, in no particular order."""
         ...

@@ -21,11 +21,20 @@ def put(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     rows = [call_row(call) for call in batch.calls]
     _append(connection, "calls", rows)
     touch(connection, [*gone_spans, *((row[_STARTED_AT], row[_ENDED_AT]) for row in rows)])
-    gone = sorted({*batch.read_again, *(one.seq for one in batch.quarantined)})
-    if gone:
-        connection.execute("DELETE FROM quarantine WHERE seq IN (SELECT unnest($1))", [gone])
+    _let_out(connection, sorted({*batch.read_again, *(one.seq for one in batch.quarantined)}))
     _append(connection, "quarantine", quarantine_rows(batch.quarantined))
     connection.execute("UPDATE about SET position = greatest(position, $1)", [batch.position])
+
+
+def forget(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey], quarantined: Sequence[int]) -> None:
+    """Delete what stands under these keys; within the transaction of the one who calls."""
+    touch(connection, _remove(connection, keys))
+    _let_out(connection, quarantined)
+
+
+def _let_out(connection: duckdb.DuckDBPyConnection, seqs: Sequence[int]) -> None:
+    if seqs:
+        connection.execute("DELETE FROM quarantine WHERE seq IN (SELECT unnest($1))", [list(seqs)])
 
 
 def _append_legs(connection: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> None:

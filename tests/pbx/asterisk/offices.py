@@ -9,8 +9,9 @@ from pathlib import Path
 
 from onhook.cdr.details import CallDetails
 from onhook.cdr.identity import RecordKey, record_key
-from onhook.hub.asterisk_backfill import SETTLED
-from onhook.pbx.asterisk.files import KeptCall, calls_of_rows, rows_of_lines
+from onhook.intake.archived import SETTLED_SECONDS
+from onhook.pbx.archive import KeptCall
+from onhook.pbx.asterisk.files import calls_of_rows, rows_of_lines
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.signing import SIGNATURE_HEADER, is_signed_by
@@ -93,10 +94,10 @@ class Office:
 
     def fill(self) -> str:
         """Fill the gaps when all that is in them has been written for long enough."""
-        threading.Event().wait(SETTLED.total_seconds() + 1)
         self.lab.call("1002").wait(60)
         self.lab.until_silent()
-        return self.house.onhook("asterisk", "backfill", "Office", "--from", str(self.file))
+        threading.Event().wait(SETTLED_SECONDS + 1)
+        return self.house.onhook("backfill", "Office", "--from", str(self.file))
 
 
 @contextlib.contextmanager

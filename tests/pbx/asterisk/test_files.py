@@ -4,13 +4,16 @@ import csv
 import io
 import json
 import random
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onhook.cdr.offset import wall_clock
 from onhook.errors import UsageError
-from onhook.pbx.asterisk.files import APART, KeptCall, Unread, calls_of_rows, row_of, rows_of_lines
+from onhook.pbx.archive import KeptCall, Unread
+from onhook.pbx.asterisk.files import APART, began_before, calls_of_rows, row_of, rows_of_lines
 from onhook.pbx.asterisk.payload import Asterisk
 from tests.pbx.asterisk.scenarios import SCENARIOS
 from tests.pbx.asterisk.streams import READING, bodies, events
@@ -106,8 +109,8 @@ def test_a_call_has_its_time_in_utc() -> None:
 @pytest.mark.parametrize(
     ("lines", "why"),
     [
-        (['{"start": '], "it is not JSON"),
-        (["{}"], "not the columns"),
+        (['{"start": \n'], "it is not JSON"),
+        (["{}\n"], "not the columns"),
         (['"a","b"\n'], "it has 2 columns"),
         ([as_csv(WHOLE)[0].replace("2026-", "26-")], "not a date"),
         ([json.dumps(rows()[0] | {"linkedid": "", "uniqueid": ""})], "it names no call"),
@@ -121,7 +124,39 @@ def test_a_line_that_is_no_cdr_is_told(lines: list[str], why: str) -> None:
     assert len(unread) == 1
     assert why in unread[0].why
     assert unread[0].where
+    assert unread[0].line, "what could not be read is kept, too"
     assert len(found) == 2
+
+
+@pytest.mark.parametrize("torn", ['{"start": "2026-', '"a","b'])
+def test_a_line_that_is_just_being_written_is_left_to_the_next_time(torn: str) -> None:
+    """It is no error: the PBX writes while we read."""
+    good = [json.dumps(rows()[0]) + "\n"] if torn.startswith("{") else as_csv(WHOLE)[:1]
+    assert len(kept([*good, torn])) == 1
+
+
+def test_a_file_that_was_begun_without_linkedid_is_read_from_where_it_has_it() -> None:
+    """So that who adds `newcdrcolumns = yes` need not begin a new file."""
+    plain = as_csv([name for name in WHOLE if name not in ("peeraccount", "linkedid", "sequence")])
+    assert {ASTERISK.glance(call.body).key for call in kept([*plain, *as_csv(WHOLE)])} == TOLD
+
+
+def test_whether_a_line_is_too_old_is_told_by_its_begin() -> None:
+    """In either form; a line that tells no begin is never too old."""
+    line = as_csv(WHOLE)[0]
+    begin = wall_clock(rows()[0]["start"])
+    for text in (line, json.dumps(rows()[0])):
+        assert began_before(text, (), begin + timedelta(seconds=1))
+        assert not began_before(text, (), begin)
+    assert not began_before("nothing", (), begin)
+
+
+def test_moments_of_a_database_are_read() -> None:
+    """With fractions of a second, and those that never were."""
+    row = rows()[0] | {"answer": "0000-00-00 00:00:00", "end": rows()[0]["end"] + ".250"}
+    (call,) = (one for one in calls_of_rows([row], READING) if isinstance(one, KeptCall))
+    assert b"AnswerTime" not in call.body
+    assert ASTERISK.read(call.body)
 
 
 def test_cdrs_that_do_not_say_their_call_are_refused() -> None:

@@ -86,8 +86,8 @@ def test_the_file_knows_nothing_that_was_not_heard(office: Office) -> None:
     """After all scenarios, reading the file adds no record: seen by both ways, a call is one."""
     time.sleep(16)
     before = Counter(office.records())
-    out = office.house.onhook("asterisk", "backfill", "Office", "--from", str(office.file), "--since", "1d")
-    assert f"{len(office.written())} calls read, 0 of them new" in out
+    out = office.house.onhook("backfill", "Office", "--from", str(office.file), "--since", "1d")
+    assert ": 0 new, 0 changed" in out
     assert Counter(office.records()) == before
 
 
@@ -137,7 +137,7 @@ def test_nothing_is_missing_and_nothing_twice(tmp_path: Path, harm: Callable[[Of
             callers.wait(120)
         office.lab.until_silent()
         wait_until(office.is_heard)
-        assert "filled: from" in office.fill()
+        assert "still be missing" not in office.fill()
         written = set(office.written())
         wait_until(lambda: written <= office.told_ids())
         records = office.records()

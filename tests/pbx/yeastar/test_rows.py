@@ -174,6 +174,16 @@ def test_a_row_of_the_second_version_without_its_detail_is_one_leg() -> None:
     assert (leg.call_duration, leg.talk_duration) == (119, 74)
 
 
+@pytest.mark.parametrize("withheld", [{"call_from": ""}, {"call_from": None}, {"Call From": " "}])
+def test_a_caller_who_withholds_the_number_is_a_caller(withheld: dict[str, Any]) -> None:
+    """The list and its download leave the number blank; a row without such a column says no call."""
+    nobody = without(SIX_LEGS[4], "call_from", "call_from_number", "call_from_name")
+    (leg,) = YEASTAR.read(body_of(nobody | withheld))
+    assert (leg.call_from, leg.call_duration) == ("", 85)
+    with pytest.raises(Unreadable, match="call_from"):
+        YEASTAR.read(body_of(nobody))
+
+
 def test_a_download_of_the_web_page_is_read_by_its_headings() -> None:
     """Its `ID` is what the list calls `uid`."""
     row = {

@@ -22,20 +22,19 @@ def missed_calls(*, is_returned: bool) -> Callable[[Asked], Awaitable[Report]]:
     async def made(asked: Asked) -> Report:
         asked, said = await recent(asked, RECENT_DAYS)
         where = asked.where if asked.where.type else msgspec.structs.replace(asked.where, type="inbound")
-        limit = min(LISTED_MAX, asked.rows_max or LISTED_MAX)
-        found = await asked.store.missed(where, limit, is_returned=is_returned)
+        found = await asked.store.missed(where, LISTED_MAX, is_returned=is_returned)
         rows = [_row(asked, one, is_returned=is_returned) for one in found.data]
         last = [Column("Returned", "moment"), Column("By", "text")] if is_returned else []
         return Report(
             columns=[
                 *(Column("Missed", "moment"), Column("From", "party"), Column("DID", "text"), Column("PBX", "text")),
-                *(Column("Outcome", "text"), Column("Waited", "seconds"), *last),
+                *(Column("Outcome", "outcome"), Column("Waited", "seconds"), *last),
             ],
             rows=rows,
             note=f"{found.missed} calls came in and were missed: {found.returned} returned, {found.unreturned} not,"
             f" {found.anonymous} without a number. Returned means: somebody spoke with that number later; numbers are"
             f" compared by their last {LINE_DIGITS} digits."
-            + (f" The latest {limit} are listed." if len(rows) == limit else "")
+            + (f" The latest {LISTED_MAX} are listed." if len(rows) == LISTED_MAX else "")
             + said,
         )
 
@@ -43,7 +42,7 @@ def missed_calls(*, is_returned: bool) -> Callable[[Asked], Awaitable[Report]]:
 
 
 def _row(asked: Asked, one: MissedCall, *, is_returned: bool) -> tuple[Cell, ...]:
-    zone = asked.filters.get("zone", "")
+    zone = asked.zone_asked
     cells = (
         Cell(one.started_at, call_url(one.sn, one.call_id, zone)),
         Cell(one.call_from, asked.to_calls(number=one.call_from, since="", until="")),

@@ -1,4 +1,4 @@
-"""`/reports` and `/reports.csv`: one report, by its name in `of`, as a page and as a file of what the page shows."""
+"""`/reports`, `/reports.csv`, `/api/v1/reports`: one report, by its name in `of`, as a page, a file, and data of it."""
 
 import csv
 import io
@@ -17,21 +17,23 @@ from onhook.cdr.filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, Filter
 from onhook.console.access import LIMITED
 from onhook.console.page import AnyRequest, page
 from onhook.console.parameters import CallsWhere, ReaderZone
+from onhook.console.problems import PROBLEMS
 from onhook.console.reports.kinds import KINDS, ReportKind
 from onhook.console.reports.period import Period, before, period_of, step_for, usual_periods
-from onhook.console.reports.report import Asked, Cell, Report
+from onhook.console.reports.report import Asked, Cell, Column, Report, as_query
 from onhook.console.rooms import Handed, Rooms
 from onhook.console.totals import Totals, add_up
 from onhook.errors import UsageError
 from onhook.store.store import Spread
 
 KIND_DEFAULT = "volume"
-ROWS_SHOWN_MAX = 100
-"""Of the busiest; nobody reads on, and a file has them all."""
-
 STEPS = ("hour", "day", "week", "month")
 
-Of = Annotated[str, QueryParameter(description="Which report", max_length=TEXT_CHARACTERS_MAX)]
+Of = Annotated[str, QueryParameter(description=f"Which report: {', '.join(KINDS)}", max_length=TEXT_CHARACTERS_MAX)]
+ROWS_MAX = 500
+"""Of a table at once: a page of thousands of extensions would be megabytes, and nobody reads them at once."""
+
+Row = Annotated[int, QueryParameter(description="Rows to leave out before", ge=0, le=10**9)]
 Step = Annotated[str, QueryParameter(description="Steps along the time", max_length=TEXT_CHARACTERS_MAX)]
 
 
@@ -46,6 +48,29 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     then_to_calls: str
 
 
+class ReportCell(msgspec.Struct, frozen=True):
+    """A value of the table (null where nobody knows it), and the address of the page of calls behind it, or empty."""
+
+    value: str | float | None
+    href: str
+
+
+class CallReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A report as the page shows it. `by` says how long its steps are, where it has any; a cell stands under the column
+    of the same place."""
+
+    of: str
+    title: str
+    since: datetime
+    until: datetime
+    zone: str
+    by: str
+    note: str
+    columns: Sequence[Column]
+    data: Sequence[Sequence[ReportCell]]
+    next: None = None
+
+
 @get("/reports", opt=LIMITED, include_in_schema=False)
 async def reports_page(  # noqa: PLR0917 - what the address may say
     request: AnyRequest,
@@ -54,13 +79,14 @@ async def reports_page(  # noqa: PLR0917 - what the address may say
     reader_zone: ReaderZone,
     of: Of = KIND_DEFAULT,
     by: Step = "",
+    row: Row = 0,
 ) -> Response[str]:
     """The report, its period compared with the one before, and the way to the others."""
     kind = _kind(of)
     texts = _texts(request)
     period = period_of(calls_where, reader_zone, rooms.clock.now())
     asked = _asked(rooms, calls_where, period, reader_zone, _step(by, kind, period), texts)
-    report = await kind.make(msgspec.structs.replace(asked, rows_max=ROWS_SHOWN_MAX))
+    report = await kind.make(asked)
     return page(
         request,
         rooms,
@@ -70,6 +96,9 @@ async def reports_page(  # noqa: PLR0917 - what the address may say
         kind=kind,
         groups=_groups(),
         report=report,
+        rows_shown=report.rows[row : row + ROWS_MAX],
+        first_row=row,
+        rows_max=ROWS_MAX,
         heat_max=_heat_max(report),
         compared=await _compared(asked, period),
         asked=asked,
@@ -78,7 +107,10 @@ async def reports_page(  # noqa: PLR0917 - what the address may say
         steps=STEPS,
         periods=usual_periods(reader_zone, rooms.clock.now()),
         period=period,
-        pbxs=rooms.settings.pbxs(),
+        # Who may not see a PBX's calls may not learn its name.
+        pbxs=[
+            one for one in rooms.settings.pbxs() if asked.where.within is None or asked.where.within.is_of_pbx(one.sn)
+        ],
     )
 
 
@@ -99,6 +131,33 @@ async def reports_file(  # noqa: PLR0917 - what the address may say
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     body = as_csv(await kind.make(asked), reader_zone)
     return Response(body, media_type="text/csv; charset=utf-8; header=present", headers=headers)
+
+
+@get("/reports", opt=LIMITED, summary="A report over calls", tags=["calls"], responses=PROBLEMS)
+async def read_call_report(  # noqa: PLR0917 - what the address may say
+    request: AnyRequest,
+    rooms: Handed,
+    calls_where: CallsWhere,
+    reader_zone: ReaderZone,
+    of: Of = KIND_DEFAULT,
+    by: Step = "",
+) -> CallReport:
+    """The table of the page: seconds whole, shares between 0 and 1. `href` behind `/api/v1` lists the calls."""
+    kind = _kind(of)
+    period = period_of(calls_where, reader_zone, rooms.clock.now())
+    asked = _asked(rooms, calls_where, period, reader_zone, _step(by, kind, period), _texts(request))
+    report = await kind.make(asked)
+    return CallReport(
+        of=of,
+        title=kind.title,
+        since=period.since,
+        until=period.until,
+        zone=reader_zone.key,
+        by=asked.by if kind.has_steps else "",
+        note=report.note,
+        columns=report.columns,
+        data=[[_as_told(cell, reader_zone) for cell in row] for row in report.rows],
+    )
 
 
 def as_csv(report: Report, zone: ZoneInfo) -> bytes:
@@ -122,6 +181,11 @@ def _written(cell: Cell, zone: ZoneInfo) -> str:
             return harmless(str(value))
 
 
+def _as_told(cell: Cell, zone: ZoneInfo) -> ReportCell:
+    value = cell.value.astimezone(zone).isoformat() if isinstance(cell.value, datetime) else cell.value
+    return ReportCell(value, cell.href)
+
+
 def _kind(of: str) -> ReportKind:
     kind = KINDS.get(of)
     if kind is None:
@@ -143,7 +207,7 @@ def _step(by: str, kind: ReportKind, period: Period) -> str:
 
 def _texts(request: AnyRequest) -> Mapping[str, str]:
     """The filters as they were asked for."""
-    names = (*FILTER_NAMES, *ASPECT_NAMES, "zone")
+    names = (*FILTER_NAMES, *ASPECT_NAMES, "tag", "note", "q", "zone")
     return {name: text for name in names if (text := request.query_params.get(name, ""))}
 
 
@@ -160,7 +224,8 @@ def _asked(  # noqa: PLR0917 - each is another thing
         until=period.until,
         zone=zone,
         by=by,
-        filters={**texts, **ends},
+        filters=as_query({**texts, **ends}),
+        zone_asked=texts.get("zone", ""),
         plans={pbx.name: pbx.plan for pbx in rooms.settings.pbxs()},
     )
 

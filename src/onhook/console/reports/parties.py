@@ -59,16 +59,9 @@ def counted_by(by: str, title: str, narrows: str, *, is_top: bool = False) -> Ma
         # Those with the empty name, such as internal calls without a trunk, are asked for too and left out below.
         found = await asked.store.summary(asked.where, by, asked.zone.key, TOP_MAX + 1 if is_top else None)
         named = [row for row in found if row[by]][: TOP_MAX if is_top else None]
-        named.sort(key=_most_calls)
-        rows = [_counts(asked, row, row[by], {narrows: row[by]}) for row in named[: asked.rows_max]]
+        rows = [_counts(asked, row, row[by], {narrows: row[by]}) for row in sorted(named, key=_most_calls)]
         note = (f"The {TOP_MAX} with the most calls." if is_top and len(found) > TOP_MAX else "") + said
-        return Report(
-            columns=[Column(title, "party"), *_COUNTED],
-            rows=rows,
-            chart=_bars(rows, "Calls"),
-            note=note.strip(),
-            left_out=len(named) - len(rows),
-        )
+        return Report(columns=[Column(title, "party"), *_COUNTED], rows=rows, chart=_bars(rows, "Calls"), note=note)
 
     return made
 
@@ -100,8 +93,8 @@ async def extensions(asked: Asked) -> Report:
         for row in await asked.store.summary(asked.where, f"pbx,{by}", asked.zone.key):
             if row[by] and asked.kind_of(row["pbx"], row[by]) == "extension":
                 by_number.setdefault((row["pbx"], row[by]), {})[by] = row
-    busiest = sorted(by_number, key=lambda one: (-_own_calls(by_number[one]), one[1], one[0]))
-    rows = [_extension(asked, pbx, number, by_number[pbx, number]) for pbx, number in busiest[: asked.rows_max]]
+    rows = [_extension(asked, pbx, number, seen) for (pbx, number), seen in by_number.items()]
+    rows.sort(key=lambda row: (-_number(row[3]) - _number(row[4]), str(row[0].value)))
     top = rows[:BARS_MAX]
     chart = Chart(
         shape="stack",
@@ -122,7 +115,6 @@ async def extensions(asked: Asked) -> Report:
         rows=rows,
         chart=chart,
         note="Extensions that rang in a queue or group and did not answer are in no report of the PBX, so not here.",
-        left_out=len(by_number) - len(rows),
     )
 
 
@@ -148,13 +140,20 @@ async def queues(asked: Asked) -> Report:
 
 async def agents(asked: Asked) -> Report:
     """Who answered what went to a queue."""
-    found = [
-        row
-        for row in await asked.store.summary(asked.where, "pbx,went_to,answered_by", asked.zone.key)
-        if row["answered_by"] and asked.kind_of(row["pbx"], row["went_to"]) in {"queue", "ring_group"}
-    ]
-    found.sort(key=_most_calls)
-    rows = [_agent(asked, row) for row in found[: asked.rows_max]]
+    rows = []
+    found = await asked.store.summary(asked.where, "pbx,went_to,answered_by", asked.zone.key)
+    for row in sorted(found, key=_most_calls):
+        if row["answered_by"] and asked.kind_of(row["pbx"], row["went_to"]) in {"queue", "ring_group"}:
+            here = {"pbx": row["pbx"], "call_to": row["went_to"], "answered_by": row["answered_by"]}
+            rows.append(
+                (
+                    Cell(row["answered_by"], asked.to_calls(**here)),
+                    asked.counted(row["calls"], **here),
+                    *(Cell(row["went_to"]), Cell(row["pbx"])),
+                    Cell(row["talk_duration"], asked.to_calls(**here)),
+                    *(Cell(mean(row["talk_duration"], row["calls"])), Cell(mean(row["wait_duration"], row["calls"]))),
+                )
+            )
     return Report(
         columns=[
             *(Column("Agent", "text"), Column("Answered"), Column("Queue", "text"), Column("PBX", "text")),
@@ -162,7 +161,6 @@ async def agents(asked: Asked) -> Report:
         ],
         rows=rows,
         chart=_bars(rows, "Answered"),
-        left_out=len(found) - len(rows),
     )
 
 
@@ -182,22 +180,6 @@ def _counts(asked: Asked, row: Row, name: str, here: Mapping[str, str]) -> tuple
         Cell(share(row["answered"], row["calls"])),
         Cell(row["talk_duration"], asked.to_calls(**here, status="ANSWERED") if row["answered"] else ""),
         Cell(mean(row["talk_duration"], row["answered"])),
-    )
-
-
-def _own_calls(seen: Mapping[str, Row]) -> int:
-    """What an extension answered and made."""
-    return sum(seen[by]["calls"] for by in ("answered_by", "made_by") if by in seen)
-
-
-def _agent(asked: Asked, row: Row) -> tuple[Cell, ...]:
-    here = {"pbx": row["pbx"], "call_to": row["went_to"], "answered_by": row["answered_by"]}
-    return (
-        Cell(row["answered_by"], asked.to_calls(**here)),
-        asked.counted(row["calls"], **here),
-        *(Cell(row["went_to"]), Cell(row["pbx"])),
-        Cell(row["talk_duration"], asked.to_calls(**here)),
-        *(Cell(mean(row["talk_duration"], row["calls"])), Cell(mean(row["wait_duration"], row["calls"]))),
     )
 
 

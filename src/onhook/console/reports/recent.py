@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import msgspec
 
-from onhook.console.reports.report import Asked
+from onhook.console.reports.report import Asked, as_query
 
 CALLS_MAX = 500_000
 """Looked at one by one in a few tenths of a second; a period with no more is never cut."""
@@ -22,6 +22,6 @@ async def recent(asked: Asked, days: int) -> tuple[Asked, str]:
         asked,
         since=since,
         where=msgspec.structs.replace(asked.where, since=since),
-        filters={**asked.filters, "since": since.astimezone(asked.zone).isoformat()},
+        filters={**asked.filters, **as_query({"since": since.astimezone(asked.zone).isoformat()})},
     )
     return cut, f" Of so many calls only those of the last {days} days of the period are looked at."

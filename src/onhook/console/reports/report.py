@@ -7,7 +7,7 @@ leads to exactly those calls.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -17,7 +17,7 @@ from onhook.cdr.plan import NumberPlan
 from onhook.store.store import Store
 
 Value = str | int | float | datetime | None
-Kind = Literal["text", "party", "count", "seconds", "share", "moment"]
+Kind = Literal["text", "party", "count", "seconds", "share", "moment", "outcome"]
 """A share is between 0 and 1; a party may be `Name<number>`."""
 
 CALLS_PAGE = "/calls"
@@ -59,20 +59,18 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """`note` says what a reader must know to read it right. With `is_heat` the cells are shaded by their values.
-    `left_out` are the rows behind those that are here."""
+    """`note` says what a reader must know to read it right. With `is_heat` the cells are shaded by their values."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     chart: Chart | None = None
     note: str = ""
     is_heat: bool = False
-    left_out: int = 0
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What is reported on: `where` has both ends of the period; `filters` are its texts, for links. Of reports with
-    a row for each of many, `rows_max` are made."""
+    """What is reported on: `where` has both ends of the period; `filters` are its parts of a query, for links:
+    written once, because a table of thousands of extensions has many thousands of links."""
 
     store: Store
     where: Filter
@@ -81,13 +79,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     zone: ZoneInfo
     by: str
     filters: Mapping[str, str]
+    zone_asked: str
     plans: Mapping[str, NumberPlan]
-    rows_max: int | None = None
 
     def to_calls(self, **narrower: object) -> str:
         """Where the calls behind a figure are listed."""
-        texts = {**self.filters, **{name: str(value) for name, value in narrower.items()}}
-        return f"{CALLS_PAGE}?{urlencode({name: text for name, text in texts.items() if text})}"
+        texts = {**self.filters, **as_query({name: str(value) for name, value in narrower.items()})}
+        return f"{CALLS_PAGE}?{'&'.join(filter(None, texts.values()))}"
 
     def counted(self, number: int, **narrower: object) -> Cell:
         """A count of calls; a zero leads nowhere."""
@@ -96,6 +94,15 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     def kind_of(self, pbx: str, number: str) -> str:
         """What a number is by the plan of that PBX."""
         return self.plans.get(pbx, NumberPlan()).kind_of(number)
+
+
+def as_query(filters: Mapping[str, str]) -> dict[str, str]:
+    """Each filter as a part of a query; an empty one as none.
+
+    >>> as_query({"call_from": "Bob & Co", "since": ""})
+    {'call_from': 'call_from=Bob+%26+Co', 'since': ''}
+    """
+    return {name: f"{name}={quote_plus(text)}" if text else "" for name, text in filters.items()}
 
 
 def share(part: int, whole: int) -> float | None:

@@ -7,6 +7,7 @@
   const LABEL_CHARACTERS_MAX = 22;
 
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  const paper = matchMedia("print");
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const tones = { plain: "--machine", good: "--person", bad: "--chart-bad", soft: "--soft", accent: "--accent" };
 
@@ -58,6 +59,7 @@
     });
     new ResizeObserver(() => drawn.resize({ width: figure.clientWidth, height })).observe(figure);
     dark.addEventListener("change", draw);
+    paper.addEventListener("change", draw);
     figure.dataset.drawn = "yes";
   }
 })();

@@ -14,6 +14,7 @@ import msgspec
 
 from onhook.cdr.offset import call_epoch, wall_clock
 from onhook.errors import Unreadable, UsageError
+from onhook.pbx.archive import KeptCall, Unread
 from onhook.pbx.asterisk.call import CDRS_MAX, Header, body_of, linked_id_of
 from onhook.pbx.asterisk.channels import channel_named
 from onhook.pbx.asterisk.gathering import PbxReading
@@ -53,7 +54,16 @@ _EVENT_NAMES: Mapping[str, str] = {
     "recordingfile": "RecordingFile",
     "did": "DID",
 }
+COLUMNS = frozenset({*_EVENT_NAMES, "sequence"})
+"""Those that are read; any other may be there."""
+
 NEEDED = ("start", "channel", "linkedid")
+
+_NEVER = ("0000", "1969", "1970")
+"""Years of a moment that never was, as databases have it."""
+_MOMENTS = frozenset({"start", "calldate", "answer", "end"})
+MOMENT_CHARACTERS = 19
+"""Of `2026-11-24 12:30:00`; a database may tell fractions of a second after them."""
 
 _PLAIN = (
     *("accountcode", "src", "dst", "dcontext", "clid", "channel", "dstchannel", "lastapp", "lastdata"),
@@ -62,21 +72,6 @@ _PLAIN = (
 _NEW = ("peeraccount", "linkedid", "sequence")
 _UNIQUE_ID = re.compile(r"(?:.*-)?[0-9]{10}\.[0-9]+")
 _DISPOSITIONS = {"0": "NO ANSWER", "1": "NO ANSWER", "2": "FAILED", "4": "BUSY", "8": "ANSWERED", "16": "CONGESTION"}
-
-
-class Unread(msgspec.Struct, frozen=True):
-    """A line that is no CDR: where it stands, and why."""
-
-    where: str
-    why: str
-
-
-class KeptCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A call as a file has it: the body that says it, and when its CDRs began and ended, in UTC, where its id tells."""
-
-    body: bytes
-    began: datetime | None
-    ended: datetime | None
 
 
 def rows_of_lines(lines: Iterable[str], columns: Sequence[str] = ()) -> Iterator[Mapping[str, str] | Unread]:
@@ -88,14 +83,13 @@ def rows_of_lines(lines: Iterable[str], columns: Sequence[str] = ()) -> Iterator
     if first is None:
         return
     if first[1].lstrip().startswith("{"):
-        yield from (_row_of_json(number, line) for number, line in _again(first, numbered))
+        yield from _whole((line, _row_of_json(number, line)) for number, line in _again(first, numbered))
         return
     named = [name.strip().lower() for name in _cells(first[1]) or ()]
     if "start" in named or "calldate" in named:
         columns = named
         first = next(numbered, None)
-    for number, line in _again(first, numbered):
-        yield _row_of_csv(number, line, columns)
+    yield from _whole((line, _row_of_csv(number, line, columns)) for number, line in _again(first, numbered))
 
 
 def calls_of_rows(rows: Iterable[Mapping[str, str] | Unread], reading: PbxReading) -> Iterator[KeptCall | Unread]:
@@ -104,6 +98,7 @@ def calls_of_rows(rows: Iterable[Mapping[str, str] | Unread], reading: PbxReadin
     ends: dict[str, datetime] = {}
     count = 0
     latest = datetime.min  # noqa: DTZ901 - wall clocks of one PBX, compared with each other alone
+    lacking: Mapping[str, str] = {}
     for row in rows:
         if isinstance(row, Unread):
             yield row
@@ -113,9 +108,10 @@ def calls_of_rows(rows: Iterable[Mapping[str, str] | Unread], reading: PbxReadin
             yield cdr
             continue
         if cdr is None:
-            if not count:
-                raise _no_columns(row)
-            yield Unread(f"after {count} CDRs", "it has not the columns of the others")
+            # A file that was begun before its columns were asked for has them from some line on.
+            lacking = row
+            if count:
+                yield Unread(f"after {count} CDRs", "it has not the columns of the others", _shown(row))
             continue
         linked_id, ended = linked_id_of(cdr.fields), _ended(cdr)
         held.setdefault(linked_id, []).append(cdr)
@@ -127,8 +123,26 @@ def calls_of_rows(rows: Iterable[Mapping[str, str] | Unread], reading: PbxReadin
             for done in [one for one, at in ends.items() if latest - at > APART or too_many]:
                 del ends[done]
                 yield from _calls(held.pop(done), reading)
+    if lacking and not count:
+        raise _no_columns(lacking)
     for cdrs in held.values():
         yield from _calls(cdrs, reading)
+
+
+def began_before(line: str, columns: Sequence[str], moment: datetime) -> bool:
+    """Whether a line of a file surely says a CDR that began before a moment of the PBX's wall clock."""
+    row = _row_of_json(0, line) if line.lstrip().startswith("{") else _row_of_csv(0, line, columns)
+    if isinstance(row, Unread):
+        return False
+    try:
+        return wall_clock(row.get("start") or row.get("calldate", "")) < moment
+    except Unreadable:
+        return False
+
+
+def _whole(read: Iterable[tuple[str, Mapping[str, str] | Unread]]) -> Iterator[Mapping[str, str] | Unread]:
+    """Without a last line that the PBX is just writing."""
+    return (row for line, row in read if line.endswith("\n") or not isinstance(row, Unread))
 
 
 def _again(first: tuple[int, str] | None, others: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
@@ -141,9 +155,9 @@ def _row_of_json(number: int, line: str) -> Mapping[str, str] | Unread:
     try:
         decoded: Any = msgspec.json.decode(line)
     except (msgspec.DecodeError, RecursionError):
-        return Unread(f"line {number}", "it is not JSON")
+        return Unread(f"line {number}", "it is not JSON", line)
     if not isinstance(decoded, dict):
-        return Unread(f"line {number}", "it is no JSON object")
+        return Unread(f"line {number}", "it is no JSON object", line)
     return row_of(decoded)
 
 
@@ -155,10 +169,10 @@ def row_of(values: Mapping[Any, Any]) -> Mapping[str, str]:
 def _row_of_csv(number: int, line: str, columns: Sequence[str]) -> Mapping[str, str] | Unread:
     cells = _cells(line)
     if cells is None:
-        return Unread(f"line {number}", "it is not CSV")
+        return Unread(f"line {number}", "it is not CSV", line)
     names = columns or _columns_of_cdr_csv(cells)
     if len(names) != len(cells):
-        return Unread(f"line {number}", f"it has {len(cells)} columns, and {len(names) or 'none'} have a name")
+        return Unread(f"line {number}", f"it has {len(cells)} columns, and {len(names) or 'none'} have a name", line)
     return dict(zip(names, cells, strict=True))
 
 
@@ -184,9 +198,11 @@ def _missing(row: Mapping[str, str]) -> list[str]:
 
 
 def _no_columns(row: Mapping[str, str]) -> UsageError:
+    """What lacks linkedid is not read by uniqueid: docs/decisions.md says why."""
     return UsageError(
-        f"the CDRs have no {', '.join(_missing(row))}",
-        todo="name the columns with --columns, or add `newcdrcolumns = yes` to [csv] in cdr.conf",
+        f"the CDRs have no {', '.join(_missing(row))}, without which nobody can tell which of them are one call",
+        todo="let Asterisk write it: `newcdrcolumns = yes` in [csv] of cdr.conf, or a column of that name in the table;"
+        " columns in an order of your own are named with --columns",
     )
 
 
@@ -196,19 +212,31 @@ def _cdr(row: Mapping[str, str]) -> Message | Unread | None:
         return None
     lines = [("Event", "Cdr")]
     for name, value in row.items():
-        if name in _EVENT_NAMES and value.strip():
-            shown = _DISPOSITIONS.get(value, value) if name == "disposition" else value
-            lines.append((_EVENT_NAMES[name], " ".join(shown.split())))
+        if name in _EVENT_NAMES and (said := _said(name, value)):
+            lines.append((_EVENT_NAMES[name], said))
     cdr = Message(tuple(lines))
     start = cdr.get("StartTime")
     if not linked_id_of(cdr.fields):
-        return Unread(start or "a row", "it names no call")
+        return Unread(start or "a row", "it names no call", _shown(row))
     try:
         wall_clock(start)
         _ended(cdr)
     except Unreadable as error:
-        return Unread(start or "a row", error.what)
+        return Unread(start or "a row", error.what, _shown(row))
     return cdr
+
+
+def _shown(row: Mapping[str, str]) -> str:
+    return msgspec.json.encode(row).decode()
+
+
+def _said(name: str, value: str) -> str:
+    """What a cell says in an event; nothing where it says nothing."""
+    if name == "disposition":
+        return _DISPOSITIONS.get(value, value)
+    if name in _MOMENTS:
+        return "" if value.startswith(_NEVER) else value[:MOMENT_CHARACTERS]
+    return " ".join(value.split())
 
 
 def _ended(cdr: Message) -> datetime:

@@ -12,11 +12,13 @@ import msgspec
 from onhook.cdr.details import DETAIL_FIELDS, CallDetails
 from onhook.errors import Unreadable, UsageError
 from onhook.pbx.dialect import Glance, Kind
-from onhook.pbx.members import decoded, details_of, key_of, key_of_bytes, text_or_empty, unreadable
-from onhook.pbx.yeastar.rows import ROW_LABEL, ROW_START, members_to_compare, read_row
+from onhook.pbx.members import decoded, details_of, in_our_case, key_of, key_of_bytes, text_or_empty, unreadable
+from onhook.pbx.yeastar.rows import ROW_LABEL, ROW_START, members_to_compare, read_row, start_as_proven
 from onhook.pbx.yeastar.usual import read_usual
 
 EVENT_TYPE = 30012
+MSG_LAYERS_MAX = 3
+"""Of JSON text inside JSON text: one is the event's own, and each program it was led through may add one."""
 
 _SN = re.compile(rb'"sn"\s*:\s*"([!-~]{1,64}?)"')
 _PRINTED_START = re.compile(r'"msg"\s*:\s*"\s*\{')
@@ -102,7 +104,8 @@ def read_thoroughly(body: bytes) -> CallDetails:
     members = _members(envelope)
     if members is None:
         raise unreadable("its `msg` is no JSON object that could be read, and it has no `call_id` itself")
-    return details_of(members)
+    members = in_our_case(members)
+    return details_of({**members, "time_start": start_as_proven(members)} if "time_start" in members else members)
 
 
 def _kind_of(envelope: Mapping[str, Any]) -> tuple[Kind, str]:
@@ -120,11 +123,17 @@ def _kind_of(envelope: Mapping[str, Any]) -> tuple[Kind, str]:
 def _members(envelope: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The details' members: `msg` as text or as an object, or the flat body itself; None where there are none."""
     msg = envelope.get("msg")
-    if isinstance(msg, str):
-        msg = decoded(msg.strip().encode("utf-8", "surrogatepass"))
-    elif msg is None and "call_id" in envelope:
-        msg = {name: value for name, value in envelope.items() if name != "sn"}
+    if msg is None and "call_id" in envelope:
+        return {name: value for name, value in envelope.items() if name != "sn" and not _is_event_type(name, value)}
+    for _ in range(MSG_LAYERS_MAX):
+        if isinstance(msg, str):
+            msg = decoded(msg.strip().encode("utf-8", "surrogatepass"))
     return msg if isinstance(msg, dict) else None
+
+
+def _is_event_type(name: str, value: Any) -> bool:
+    """Of a flat body: `type` may be the event's number, and is the call's direction otherwise."""
+    return name == "type" and str(value).strip() == str(EVENT_TYPE)
 
 
 def _decoded_as_printed(body: bytes) -> Mapping[str, Any]:

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from onhook.cdr.details import CallDetails
-from onhook.cdr.offset import call_epoch, offset_between, offset_from_uid, wall_clock
+from onhook.cdr.offset import OFFSET_SECONDS_MAX, call_epoch, offset_between, offset_from_uid, wall_clock
 from onhook.errors import Unreadable
 from onhook.pbx.link import Facts
-from onhook.pbx.members import details_of, unreadable
+from onhook.pbx.members import PARTIES, details_of, unreadable
 
 ROW_START = b'{"type":"row",'
 """How a wrapped row begins; no PBX sends an event so."""
@@ -127,6 +127,20 @@ def read_row(envelope: Mapping[str, Any]) -> list[CallDetails]:
     return [details_of(_members(leg, order)) for leg in legs]
 
 
+def start_as_proven(members: Mapping[str, Any]) -> Any:
+    """An event's `time_start` that has the day or the month first, as what the ids beside it prove it to mean.
+
+    Anything else, and what nothing proves, as it is.
+    """
+    shown = members["time_start"]
+    could_be = dict(_readings(shown[:TIME_CHARACTERS_MAX].strip())) if isinstance(shown, str) else {}
+    if "ymd" in could_be:
+        return shown
+    epoch = call_epoch(str(members.get("call_id", "")).strip())
+    proven = {one for one in could_be.values() if _is_near(one, epoch) or _is_proven(one, members, 0)}
+    return str(proven.pop()) if len(proven) == 1 else shown
+
+
 def begun_at(row: Mapping[str, Any], facts: Facts) -> int | None:
     """When the call of a row of the list began, in Unix seconds by the PBX's clock; None where it does not tell."""
     seconds = _seconds(row.get("timestamp"))
@@ -148,15 +162,18 @@ def order_of(date_format: str) -> str:
 
 
 def named(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns of a file under the names of the list; those of the list stay. Blanks and nulls say nothing."""
-    members = {
-        (name if name in NAMES or "_" in name else HEADINGS.get(re.sub(r"\s", "", name).lower(), name)): value
-        for name, value in row.items()
-        if value is not None and value != ""
-    }
+    """Columns of a file under the names of the list; those of the list stay. Blanks and nulls say nothing, but that a
+    party withheld its number."""
+    listed = {_listed(name): value for name, value in row.items()}
+    members = {name: value for name, value in listed.items() if value is not None and value != ""}
+    members.update((side, "") for side in PARTIES & listed.keys() - members.keys())
     if "uid" not in members and _UID.fullmatch(str(members.get("id", ""))):
         members["uid"] = members.pop("id")  # the page calls it so
     return members
+
+
+def _listed(name: str) -> str:
+    return name if name in NAMES or "_" in name else HEADINGS.get(re.sub(r"\s", "", name).lower(), name)
 
 
 def _stages(row: Mapping[str, Any], detail: object) -> Iterator[dict[str, Any]]:
@@ -174,8 +191,9 @@ def _stages(row: Mapping[str, Any], detail: object) -> Iterator[dict[str, Any]]:
 def _members(row: Mapping[str, Any], order: str) -> dict[str, Any]:
     """A row's members under the event's names."""
     members: dict[str, Any] = {"time_start": _time_start(row, order)}
-    for side in ("call_from", "call_to"):
-        members[side] = _party(row, side)
+    for side in PARTIES:
+        if any(f"{side}{part}" in row for part in ("", "_number", "_name")):
+            members[side] = _party(row, side)
     for name, value in row.items():
         ours = NAMES.get(name, name)
         if name not in _SAID_OTHERWISE and name not in members and value is not None:
@@ -248,6 +266,13 @@ def _is_proven(local: datetime, row: Mapping[str, Any], seconds: int) -> bool:
         return False
     # An hour before: the clock may have been put back.
     return timedelta(hours=-1) <= local - begun <= timedelta(seconds=CALL_SECONDS_MAX)
+
+
+def _is_near(local: datetime, epoch: int) -> bool:
+    """Whether a leg of the call with this second in its id can begin then, in any zone: days that differ by a month
+    can not both."""
+    passed = (local - _EPOCH).total_seconds() - epoch
+    return epoch > 0 and -OFFSET_SECONDS_MAX <= passed <= OFFSET_SECONDS_MAX + CALL_SECONDS_MAX
 
 
 def _seconds(value: object) -> int:

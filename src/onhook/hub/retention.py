@@ -1,0 +1,124 @@
+"""Calls that are older than they are to be kept are forgotten, with all reports that said them.
+
+Laws: off unless somebody sets it. A call goes when the newest report that it was read from is too old, and nothing of
+it is owed to a subscription; a report goes when no call that it speaks of stays. So `onhook rebuild` makes the same
+calls before and after. The store forgets first: what is cut short in between is done by the next round.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+import msgspec
+
+from onhook.clock import Clock
+from onhook.config import Config
+from onhook.errors import OnhookError
+from onhook.hub.rebuild import LOCK_NAME
+from onhook.hub.running import holding
+from onhook.ledger.ledger import Ledger
+from onhook.projector import MayGo, Projector
+from onhook.settings.keeping import FOR_EVER
+from onhook.settings.settings import Settings
+
+ROUND_SECONDS = 6 * 3600.0
+"""Days are what is counted, so hours of delay do not matter; a round reads all reports that are older than the rule."""
+
+FIRST_SECONDS = 60.0
+"""After a start there are more urgent things."""
+
+SLICE_REPORTS = 500
+"""At once: the intake waits for a slice to be deleted, which takes some milliseconds."""
+
+DAY_MICROSECONDS = 86_400 * 1_000_000
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    """What one round has deleted."""
+
+    reports: int = 0
+    calls: int = 0
+
+
+class Retention:
+    """Made once per process."""
+
+    def __init__(
+        self, *, config: Config, settings: Settings, ledger: Ledger, projector: Projector, clock: Clock
+    ) -> None:
+        self._days = config.keep_days
+        self._rebuild_lock = config.data / LOCK_NAME
+        self._settings = settings
+        self._ledger = ledger
+        self._projector = projector
+        self._clock = clock
+
+    async def run(self) -> None:
+        """A round now and then, for ever. Ends by cancellation only."""
+        await asyncio.sleep(FIRST_SECONDS)
+        while True:
+            try:
+                await self.round()
+            except OnhookError as error:
+                log = logging.getLogger("retention")
+                log.error("old calls cannot be deleted now: they stay", extra={"error": str(error)})
+            await asyncio.sleep(ROUND_SECONDS)
+
+    async def round(self) -> Forgotten:
+        """Forget all that is too old now, noted in the audit log. Not while the store is made again: what is read for
+        that would be back afterwards, with no report behind it."""
+        own = self._settings.keeping.all()
+        limits = [days for days in (self._days, *own.values()) if days != FOR_EVER]
+        if not limits:
+            return Forgotten()
+        with holding(self._rebuild_lock) as is_ours:
+            gone = await self._forget_older(own, min(limits)) if is_ours else Forgotten()
+        self._note(gone)
+        return gone
+
+    async def _forget_older(self, own: Mapping[str, int], shortest: int) -> Forgotten:
+        """A slice at a time, up to the first that is younger than the shortest rule."""
+        now = self._clock.microseconds()
+        reports = calls = after = 0
+        # The last report stays: from its number the next one is told, and the store's position is compared with it.
+        end = min(await self._ledger.last() - 1, self._settled())
+        while after < end:
+            read = [one for one in await self._ledger.read(after, SLICE_REPORTS) if one.seq <= end]
+            if not read or read[0].received_at >= _before(now, shortest):
+                break
+            after = read[-1].seq
+            old = [one for one in read if one.received_at < _before(now, own.get(one.sn, self._days))]
+            gone = await self._projector.forget(old, self._may_go(now, own))
+            await self._ledger.forget(gone.seqs)
+            self._settings.notes.forget(gone.calls)
+            reports, calls = reports + len(gone.seqs), calls + len(gone.calls)
+        return Forgotten(reports, calls)
+
+    def _settled(self) -> int:
+        """Up to where nothing is owed to any subscription that reads by number."""
+        settled = self._settings.subscriptions.settled_until()
+        return 2**63 - 1 if settled is None else settled
+
+    def _may_go(self, now: int, own: Mapping[str, int]) -> MayGo:
+        def may_go(sn: str, call_id: str, newest_at: int) -> bool:
+            if newest_at >= _before(now, own.get(sn, self._days)):
+                return False
+            return all(one.state == "delivered" for one in self._settings.deliveries.of_call(sn, call_id))
+
+        return may_go
+
+    def _note(self, gone: Forgotten) -> None:
+        if gone.reports:
+            self._settings.audit.note(
+                at=self._clock.microseconds(),
+                who="onhook",
+                by="retention",
+                address="",
+                what=f"deleted what is older than it is kept: calls {gone.calls}, reports {gone.reports}",
+                status=200,
+            )
+
+
+def _before(now: int, days: int) -> int:
+    """What was received before this moment is too old; with FOR_EVER nothing is."""
+    return now - days * DAY_MICROSECONDS if days != FOR_EVER else -1

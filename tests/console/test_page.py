@@ -1,0 +1,69 @@
+"""What every page has: its place in the menu, and who looks."""
+
+import re
+from datetime import UTC, datetime
+
+import aiohttp
+import pytest
+
+from onhook.console.reports import page as report_routes
+from tests.console.conftest import House
+from tests.make import ALICE, SN, details
+
+CURRENT = re.compile(r'<a href="([^"]+)" aria-current="page">\w+</a>')
+CALL_ID = "1777287876.1"
+
+
+@pytest.mark.parametrize(
+    ("path", "marked"),
+    [
+        ("/", ["/"]),
+        ("/calls", ["/calls"]),
+        (f"/calls/{SN}/{CALL_ID}", ["/calls"]),
+        (f"/pbxs/{SN}", ["/pbxs"]),
+        ("/sending", ["/sending"]),
+        ("/quarantine", ["/attention"]),
+        ("/reports/1", ["/attention"]),
+        ("/audit", ["/people"]),
+        ("/about", []),
+        ("/schema", []),
+    ],
+)
+async def test_the_menu_marks_the_page(
+    house: House, client: aiohttp.ClientSession, path: str, marked: list[str]
+) -> None:
+    """One place at most; pages that stand in no menu mark none."""
+    await house.report([details(call_id=CALL_ID)])
+    text = await (await client.get(path)).text()
+    menu = text[text.index('aria-label="Pages"') : text.index("</nav>")]
+    assert CURRENT.findall(menu) == marked
+    assert 'href="/people"' in menu
+
+
+async def test_the_schema_page_has_every_route(client: aiohttp.ClientSession) -> None:
+    """Whatever its method, with what its body may hold."""
+    schema = await (await client.get("/schema/openapi.json")).json()
+    text = await (await client.get("/schema")).text()
+    assert text.count('class="route"') == sum(len(methods) for methods in schema["paths"].values())
+    assert 'class="method patch"' in text
+    assert "<code>call_id</code> <small>required</small>" in text
+    assert "Raises" not in text
+
+
+async def test_a_long_report_is_read_in_parts(
+    house: House, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table of very many rows is paged; its file has them all."""
+    monkeypatch.setattr(report_routes, "ROWS_MAX", 2)
+    at = datetime(2026, 10, 25, 11, tzinfo=UTC)
+    await house.report([details(at, call_from=ALICE, call_to=f"100{n}") for n in range(1, 6)])
+    query = "of=dialled&since=2026-10-25&until=2026-10-26"
+    seen, path, text = 0, f"/reports?{query}", ""
+    while path:
+        text = await (await client.get(path)).text()
+        seen += text.count('<th scope="row">')
+        after = re.search(r'href="([^"]+)">Rows after', text)
+        path = after[1].replace("&amp;", "&") if after else ""
+    assert seen == 5
+    assert "Rows 5 to 5 of 5" in text
+    assert (await (await client.get(f"/reports.csv?{query}")).text()).count("\r\n") == 6

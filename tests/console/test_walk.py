@@ -1,0 +1,113 @@
+"""All pages walked by a browser: without scripts, by keyboard, on paper. Slow; the short walk is in test_pages.py."""
+
+import re
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.console.conftest import House
+from tests.console.test_accessible import CALL_ID, PAGES, furnish
+from tests.console.test_pages import OUTPUT, visiting
+from tests.make import SN
+
+A4 = {"width": 794, "height": 1123}
+"""In the pixels of CSS, 96 to an inch."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+async def press(page: Page, role: str, name: str) -> None:
+    """Reach a control as the keyboard does, and press it."""
+    control = page.get_by_role(role, name=name, exact=True).first  # type: ignore[arg-type] # a text that is a role
+    await control.focus()
+    assert await page.evaluate("document.activeElement !== document.body"), name
+    await page.keyboard.press("Enter")
+
+
+async def test_everything_works_without_scripts(house: House, chromium_path: str) -> None:
+    """Each page is whole, and what it is for can be done: to search, choose columns, report, note, set up."""
+    await furnish(house)
+    async with visiting(house, chromium_path, java_script_enabled=False) as visit:
+        page = visit.page
+        for name, path in PAGES.items():
+            answer = await page.goto(house.url + path)
+            assert answer is not None
+            assert answer.status == 200, name
+            assert len((await page.locator("main").inner_text()).strip()) > 40, name
+        await page.goto(house.url + "/calls")
+        await page.get_by_label("Number, name or call id").fill("Alice")
+        await page.get_by_role("button", name="Search").click()
+        await expect(page.get_by_text("Looking for")).to_be_visible()
+        await page.get_by_text("Columns", exact=True).click()
+        await page.get_by_role("button", name="Legs").click()
+        await expect(page.get_by_role("columnheader", name="Legs")).to_be_visible()
+        await page.goto(f"{house.url}/calls/{SN}/{CALL_ID}")
+        await page.get_by_text("Change it").click()
+        await page.locator("textarea[name=text]").fill("called back")
+        await page.get_by_role("button", name="Write").click()
+        await expect(page.locator("blockquote.note")).to_contain_text("called back")
+        await page.goto(house.url + "/reports")
+        await page.get_by_label("Since").fill("today")
+        await page.get_by_role("button", name="Show").click()
+        await expect(page.locator("table.figures")).to_be_visible()
+        await page.goto(house.url + "/pbxs")
+        await page.get_by_label("Name", exact=True).fill("branch")
+        await page.get_by_label("Serial number").fill("3699NEW")
+        await page.get_by_role("button", name="Add").click()
+        await expect(page.locator(".secret")).to_be_visible()
+        await page.get_by_role("link", name="Watch for it to arrive").click()
+        await expect(page.get_by_text("Nothing yet")).to_be_visible()
+
+
+async def test_every_task_is_done_by_keyboard(house: House, chromium_path: str) -> None:
+    """What each page is for, with no pointer: each control can be focused and pressed."""
+    await furnish(house)
+    async with visiting(house, chromium_path) as visit:
+        page = visit.page
+        await press(page, "link", "PBXs")
+        await page.get_by_role("link", name="office").focus()
+        await page.keyboard.press("Enter")
+        await press(page, "button", "Look at this PBX")
+        await expect(page.get_by_role("heading", name="What was found")).to_be_visible()
+        await press(page, "button", "Try the way in")
+        await expect(page.get_by_role("alert")).to_be_visible()
+        await press(page, "button", "Accept another")
+        await expect(page.locator(".secret")).to_be_visible()
+        await press(page, "link", "People")
+        await page.get_by_label("Name", exact=True).first.focus()
+        await page.keyboard.type("Carol")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="Send this link to")).to_be_visible()
+        await press(page, "link", "SQL")
+        await page.get_by_label("Question").focus()
+        await page.keyboard.type("SELECT count(*) FROM all_calls")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("1 row")).to_be_visible()
+        await press(page, "link", "Quarantine")
+        await page.get_by_role("button", name=re.compile("again")).first.focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("status")).to_be_visible()
+        await press(page, "link", "Sending")
+        await page.get_by_label("Name").first.focus()
+        await page.keyboard.type("CRM")
+        await page.get_by_label("URL of its webhook").focus()
+        await page.keyboard.type("https://crm.example.com/calls")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("CRM").first).to_be_visible()
+
+
+@pytest.mark.parametrize("of", ["volume", "week", "extensions", "outcomes"])
+async def test_a_report_prints_well(house: House, chromium_path: str, of: str) -> None:
+    """On paper there is the report alone, as wide as the page; the file is kept for people to look at."""
+    await furnish(house)
+    async with visiting(house, chromium_path, color_scheme="dark", viewport=A4) as visit:
+        page = visit.page
+        await page.goto(f"{house.url}/reports?of={of}")
+        await page.emulate_media(media="print")
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "wider than the paper"
+        for hidden in ("nav", "form.search", ".bottom", ".files"):
+            assert not await page.locator(hidden).first.is_visible(), hidden
+        assert await page.locator("table.figures").is_visible()
+        pdf = await page.pdf(path=OUTPUT / f"report-{of}.pdf", format="A4")
+        assert pdf.startswith(b"%PDF")
