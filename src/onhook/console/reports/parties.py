@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from onhook.console.reports.recent import recent
 from onhook.console.reports.report import ASR_AND_ACD, Asked, Cell, Chart, Column, Report, Series, mean, share
 
 BARS_MAX = 20
@@ -10,6 +11,9 @@ BARS_MAX = 20
 
 TOP_MAX = 100
 """Numbers seen most."""
+
+RECENT_DAYS = 92
+"""Of the numbers seen most: a quarter of a year."""
 
 ENDINGS = ("answered", "no_answer", "busy", "voicemail", "abandoned", "failed")
 _ENDING_WORDS = {
@@ -51,11 +55,12 @@ def counted_by(by: str, title: str, narrows: str, *, is_top: bool = False) -> Ma
     """The kind of report that counts calls by one thing; `narrows` is the filter that finds the calls of a row."""
 
     async def made(asked: Asked) -> Report:
+        asked, said = await recent(asked, RECENT_DAYS) if is_top else (asked, "")
         # Those with the empty name, such as internal calls without a trunk, are asked for too and left out below.
         found = await asked.store.summary(asked.where, by, asked.zone.key, TOP_MAX + 1 if is_top else None)
         named = [row for row in found if row[by]][: TOP_MAX if is_top else None]
         rows = [_counts(asked, row, row[by], {narrows: row[by]}) for row in sorted(named, key=_most_calls)]
-        note = f"The {TOP_MAX} with the most calls." if is_top and len(found) > TOP_MAX else ""
+        note = (f"The {TOP_MAX} with the most calls." if is_top and len(found) > TOP_MAX else "") + said
         return Report(columns=[Column(title, "party"), *_COUNTED], rows=rows, chart=_bars(rows, "Calls"), note=note)
 
     return made
@@ -84,7 +89,7 @@ async def trunks(asked: Asked) -> Report:
 async def extensions(asked: Asked) -> Report:
     """What went to each extension, what it answered, and what it called."""
     by_number: dict[tuple[str, str], dict[str, Row]] = {}
-    for by in ("went_to", "answered_by", "call_from"):
+    for by in ("went_to", "answered_by", "made_by"):
         for row in await asked.store.summary(asked.where, f"pbx,{by}", asked.zone.key):
             if row[by] and asked.kind_of(row["pbx"], row[by]) == "extension":
                 by_number.setdefault((row["pbx"], row[by]), {})[by] = row
@@ -187,7 +192,7 @@ def _extension(asked: Asked, pbx: str, number: str, seen: Mapping[str, Row]) -> 
         Cell(pbx),
         asked.counted(seen.get("went_to", {}).get("calls", 0), **of, call_to=number),
         asked.counted(answered.get("calls", 0), **of, answered_by=number),
-        asked.counted(seen.get("call_from", {}).get("calls", 0), **of, caller=number),
+        asked.counted(seen.get("made_by", {}).get("calls", 0), **of, caller=number),
         Cell(talk, asked.to_calls(**of, answered_by=number) if answered else ""),
         Cell(mean(talk, answered.get("calls", 0))),
     )
