@@ -21,7 +21,8 @@ CallKey = tuple[str, str]
 """(`sn`, `call_id`)."""
 
 TROUBLED_MAX = 50_000
-"""Rows that wait or are parked of one subscription: some 50 MB. Beyond it nothing new is tried, and stays owed."""
+"""Rows that wait or are parked of one subscription. Measured: 56 MB where an application answers little, 120 MB where it
+answered a kibibyte once, 741 MB where it did so ten times. Beyond it nothing new is tried, and stays owed."""
 
 DELIVERED_KEPT = 200
 """Of those that went through after some attempts: so that a person sees how the trouble of this morning ended."""
@@ -336,17 +337,23 @@ class Deliveries:
         return count
 
     def _backlogs(self, which: str, values: tuple[int, ...]) -> dict[int, Backlog]:
+        # Apart from the oldest, which an index tells at once: together they would be counted three times as slowly.
         rows = self._database.rows(
-            "SELECT subscription_id, state, count(*), min(owed_at) FROM deliveries"
-            f" WHERE {which} state IN ('waiting', 'parked') GROUP BY subscription_id, state",
+            f"SELECT subscription_id, state, count(*) FROM deliveries WHERE {which} state IN ('waiting', 'parked')"
+            " GROUP BY subscription_id, state",
             values,
         )
-        found: dict[int, Backlog] = {}
-        for number, state, count, oldest in rows:
-            one = found.get(number, Backlog())
-            more = {"waiting": count, "oldest_at": oldest} if state == "waiting" else {"parked": count}
-            found[number] = msgspec.structs.replace(one, **more)
-        return found
+        counts: dict[int, dict[str, int]] = {}
+        for number, state, count in rows:
+            counts.setdefault(number, {})[state] = count
+        return {number: Backlog(**one, oldest_at=self._oldest_at(number)) for number, one in counts.items()}
+
+    def _oldest_at(self, subscription_id: int) -> int | None:
+        rows = self._database.rows(
+            "SELECT min(owed_at) FROM deliveries WHERE subscription_id = ? AND state = 'waiting'", (subscription_id,)
+        )
+        at: int | None = rows[0][0]
+        return at
 
     def _have_tried(self, subscription_id: int) -> None:
         """A person means now, whatever time the application asked for."""
