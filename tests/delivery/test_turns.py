@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.delivery.turns import Turns
+from onhook.delivery.turns import Owed, Turns
 from tests.delivery.made import BOB_CALL, owed
 
 
@@ -58,7 +58,7 @@ def test_of_one_call_one_is_under_way_and_order_is_kept(calls: list[int], chance
     events = [owed(seq, ("SN", f"1.{number}")) for seq, number in enumerate(calls, 1)]
     for one in events:
         turns.offer(one)
-    under_way = []
+    under_way: list[Owed] = []
     while turns.ready or under_way:
         while (taken := turns.take()) is not None:
             under_way.append(taken)
