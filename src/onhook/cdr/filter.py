@@ -33,6 +33,9 @@ TEXT_CHARACTERS_MAX = 200
 SECONDS_DIGITS_MAX = 9
 """Some thirty years of talk: more is a mistake."""
 
+KNOWN_STATUSES = ("ANSWERED", "NO ANSWER", "BUSY", "FAILED", "VOICEMAIL", "ABANDONED")
+"""What PBXs are known to say (PROTOCOL.md 2.2). Others are legal, and found like these."""
+
 _AGO = re.compile(r"([0-9]{1,4})([mhdw])")
 _AGO_UNIT = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 

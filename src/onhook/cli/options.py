@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from onhook.cdr.filter import FILTER_NAMES
+from onhook.cli.hints import hint_at_status
 from onhook.config import Config, load
 from onhook.errors import UsageError
 from onhook.hub.running import check_is_directory
@@ -92,6 +93,8 @@ def _checked_filters(where: dict[str, Any]) -> Mapping[str, Any]:
             raise UsageError(
                 "an empty filter finds everything", where=f"--{name.replace('_', '-')}", todo="leave it out"
             )
+    if "status" in where:
+        hint_at_status(where["status"])
     return where
 
 

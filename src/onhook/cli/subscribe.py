@@ -9,13 +9,14 @@ import typer
 
 from onhook.cdr.filter import Filter, parse_filter
 from onhook.cdr.offset import zone_named
+from onhook.cli.addresses import hint_at_address
 from onhook.cli.following import follow
 from onhook.cli.formats import UNKNOWN, local, printable, show_table
 from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, configured, with_filters
 from onhook.cli.pbx_secrets import SecretFileOption, SecretOption, secret_text
 from onhook.cli.reach import Row, reach
 from onhook.cli.settings import open_settings
-from onhook.cli.wishes import with_wishes
+from onhook.cli.wishes import with_changed_wishes, with_wishes
 from onhook.clock import SystemClock
 from onhook.config import Config
 from onhook.delivery.courier import try_by_name
@@ -74,6 +75,7 @@ def add(
         "of alarms from now" if about == "alarms" else "from the first call since then" if after is None else "from now"
     )
     print(f"{one.name} is told {told} on.")
+    hint_at_address(config, one)
     if text is None:
         print(f"Its secret, shown this once: {signed_with}")
     if after is None:
@@ -112,7 +114,7 @@ def show(name: Name, form: SubscriptionFormat = "table", zone: ZoneOption = None
 
 @app.command("change", epilog="Example: onhook subscribe change CRM --status '!ANSWERED' --timeout 10")
 @with_filters
-@with_wishes
+@with_changed_wishes
 def change(
     where: Mapping[str, str],
     wishes: Mapping[str, Any],
@@ -138,6 +140,7 @@ def change(
     with open_settings(data) as settings:
         one = settings.subscriptions.change(name, changes)
     print(f"{one.name} is changed.")
+    hint_at_address(config, one)
 
 
 @app.command("pause", epilog="Example: onhook subscribe pause CRM")

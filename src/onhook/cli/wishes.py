@@ -10,6 +10,14 @@ from onhook.cli.options import optional, with_options
 from onhook.errors import UsageError
 from onhook.settings.wishes import Method, Per, Plan, Profile
 
+_STANDARD = "Send the headers of Standard Webhooks too."
+_PRIVATE = "It may be in a private network."
+
+
+def _switch(flags: str, says: str) -> Any:
+    return Annotated[bool | None, typer.Option(flags, metavar="", help=says, show_default="no")]
+
+
 _OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
         "method": Annotated[Method | None, typer.Option("--method", help="How it is asked.", show_default="POST")],
@@ -33,21 +41,19 @@ _OPTIONS: Mapping[str, Any] = MappingProxyType(
             list[str] | None,
             typer.Option("--header", metavar="NAME:VALUE", help="A further header; repeatable.", show_default=False),
         ],
-        "with_standard_webhooks": Annotated[
-            bool | None,
-            typer.Option(
-                "--standard-webhooks/--no-standard-webhooks",
-                help="Send the headers of Standard Webhooks too.",
-                show_default="no",
-            ),
-        ],
-        "allows_private": Annotated[
-            bool | None,
-            typer.Option(
-                "--allow-private/--no-allow-private", help="It may be in a private network.", show_default="no"
-            ),
-        ],
+        "with_standard_webhooks": _switch("--standard-webhooks", _STANDARD),
+        "allows_private": _switch("--allow-private", _PRIVATE),
     }
+)
+_TAKING_BACK: Mapping[str, Any] = MappingProxyType(
+    {
+        "no_standard": _switch("--no-standard", "Send them no more."),
+        "no_private": _switch("--no-private", "It may not be there."),
+    }
+)
+# Flags of their own: as the other halves of two they would have a column, and at 80 columns names would be cut.
+_TAKES_BACK: Mapping[str, str] = MappingProxyType(
+    {"no_standard": "with_standard_webhooks", "no_private": "allows_private"}
 )
 
 
@@ -56,10 +62,17 @@ def with_wishes(command: Callable[..., None]) -> Callable[..., None]:
     return with_options(command, "wishes", [optional(*one) for one in _OPTIONS.items()], _read)
 
 
-def _read(wishes: dict[str, Any]) -> Mapping[str, Any]:
-    """Typer gives an empty list where no header was given."""
-    texts = wishes.pop("headers", [])
-    return wishes | ({"headers": dict(map(_header, texts))} if texts else {})
+def with_changed_wishes(command: Callable[..., None]) -> Callable[..., None]:
+    """The same, for one that has wishes already: what is allowed can be taken back."""
+    options = {**_OPTIONS, **_TAKING_BACK}
+    return with_options(command, "wishes", [optional(*one) for one in options.items()], _read)
+
+
+def _read(given: dict[str, Any]) -> Mapping[str, Any]:
+    """Typer gives an empty list where no header was given. What is taken back is not allowed, whatever else is said."""
+    wishes = {name: value for name, value in given.items() if name not in _TAKES_BACK and name != "headers"}
+    headers = {"headers": dict(map(_header, texts))} if (texts := given.get("headers")) else {}
+    return wishes | headers | {wish: False for name, wish in _TAKES_BACK.items() if given.get(name)}
 
 
 def _header(text: str) -> tuple[str, str]:

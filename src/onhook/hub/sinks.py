@@ -6,16 +6,21 @@ from ipaddress import ip_network
 
 from onhook.config import Config
 from onhook.pbx.yeastar.payload import Yeastar
-from onhook.sinks.guard import Guard, Network
+from onhook.sinks.guard import Guard
 from onhook.sinks.sink import Destination, OpenSink, Sink
 from onhook.sinks.webhook import Webhook
 
 
 def all_sinks(config: Config) -> Mapping[str, OpenSink]:
     """By the names under which subscriptions ask for them."""
+    return {"webhook": partial(_open_webhook, config)}
+
+
+def guard_of(config: Config, *, allows_private: bool) -> Guard:
+    """Which addresses a subscription may have sent to."""
     networks = tuple(ip_network(text) for text in config.private_networks.split(",") if text)
-    return {"webhook": partial(_open_webhook, networks)}
+    return Guard(allows_private, networks)
 
 
-def _open_webhook(networks: tuple[Network, ...], destination: Destination) -> Sink:
-    return Webhook(destination, Yeastar(), Guard(destination.allows_private, networks))
+def _open_webhook(config: Config, destination: Destination) -> Sink:
+    return Webhook(destination, Yeastar(), guard_of(config, allows_private=destination.allows_private))

@@ -21,8 +21,8 @@ CallKey = tuple[str, str]
 """(`sn`, `call_id`)."""
 
 TROUBLED_MAX = 50_000
-"""Rows that wait or are parked of one subscription. Measured: 56 MB where an application answers little, 120 MB where it
-answered a kibibyte once, 741 MB where it did so ten times. Beyond it nothing new is tried, and stays owed."""
+"""Rows that wait or are parked of one subscription. Measured: 56 MB where an application answers little, 120 MB where
+it answered a kibibyte once, 741 MB where it did so ten times. Beyond it nothing new is tried, and stays owed."""
 
 DELIVERED_KEPT = 200
 """Of those that went through after some attempts: so that a person sees how the trouble of this morning ended."""

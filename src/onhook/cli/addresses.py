@@ -1,0 +1,23 @@
+"""Where nothing can be sent to, said when a person asks for it: else it would be found out call by call."""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from onhook.cli.hints import hint
+from onhook.config import Config
+from onhook.hub.sinks import guard_of
+from onhook.settings.wishes import Wishes
+
+
+def hint_at_address(config: Config, wishes: Wishes) -> None:
+    """Say that an address is not allowed; what a name leads to is only known when it is connected to."""
+    host = urlsplit(wishes.url).hostname or ""
+    try:
+        address = str(ip_address("127.0.0.1" if host == "localhost" else host))
+    except ValueError:
+        return
+    if guard_of(config, allows_private=wishes.allows_private).allows(address):
+        return
+    can_be_allowed = guard_of(config, allows_private=True).allows(address)
+    todo = "--allow-private allows it" if can_be_allowed else "only the setting private_networks allows it"
+    hint(f"nothing is sent to {host}, which is not a public address: {todo}")
