@@ -88,4 +88,4 @@ def test_a_delivery_is_acted_on_by_its_own_subscription_alone(onhook: Command, t
     (tmp_path / "onhook-data" / "ledger.db").touch()
     assert "1 event is parked for BI: `onhook subscribe" in onhook("subscribe", "list")[1]
     assert '"type":30012' in onhook("subscribe", "delivery", "1")[1]
-    assert onhook("subscribe", "drop", "BI", "--parked")[1] == "1 parked events are owed no more.\n"
+    assert onhook("subscribe", "drop", "BI", "--parked")[1] == "1 parked event is owed no more.\n"

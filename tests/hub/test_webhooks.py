@@ -184,8 +184,9 @@ async def test_what_cannot_be_set_changes_nothing(pbx: Pbx, body: Any, blamed: s
     assert [one["url"] for one in (await pbx.query())["webhook_event_push_list"]] == ["https://crm.example.com/before"]
 
 
-async def test_a_test_is_signed_and_sent(tmp_path: Path) -> None:
-    """SUCCESS where it is taken, FAILURE where not; into a private network only where the house allows it."""
+async def test_a_test_is_signed_and_sent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """SUCCESS where it is taken, FAILURE where not, and why in the log; into a private network only where a person
+    allows it, for all or for that webhook."""
     got: list[tuple[str, bytes, str]] = []
 
     async def take(request: aiohttp.web.BaseRequest) -> aiohttp.web.Response:
@@ -205,7 +206,12 @@ async def test_a_test_is_signed_and_sent(tmp_path: Path) -> None:
     (tmp_path / "guarded").mkdir()
     async with running_pbx(tmp_path / "guarded") as pbx:
         assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **given))["errcode"] == -1
-    assert len(got) == 2
+        assert len(got) == 2
+        assert "an address in a private network" in caplog.records[-1].__dict__["said"]
+        await pbx.update(entry(f"{base}/good"))
+        (one,) = pbx.settings.subscriptions.of_app(pbx.client_id)
+        pbx.settings.subscriptions.change(one.name, {"allows_private": True})
+        assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **given))["errcode"] == 0
     receiver.close()
     await server.shutdown(1)
 

@@ -136,6 +136,8 @@ def test_standard_webhooks_wants_a_secret_of_its_own_form(subscriptions: Subscri
     """One is made so, and no other is taken, neither at first nor later."""
     with pytest.raises(UsageError, match="no secret for Standard Webhooks"):
         _add(subscriptions, with_standard_webhooks=True)
+    with pytest.raises(UsageError, match="no secret for Standard Webhooks"):
+        subscriptions.add("std", Wishes(url=URL, with_standard_webhooks=True), "short", after=0, at=NOW)
     _, text = subscriptions.add("std", Wishes(url=URL, with_standard_webhooks=True), None, after=0, at=NOW)
     assert len(checked_key(text)) == 24
     _add(subscriptions)

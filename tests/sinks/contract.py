@@ -33,7 +33,8 @@ class SinkContract:
         """Unless a person allowed it."""
         sink = opened(Destination(url=NOBODY))
         answer = await sink.send(Parcel("id", b"{}", 1))
-        assert "private network" in answer.said
+        assert answer.said.startswith("was not asked: ")
+        assert "--allow-private" in answer.said
         await sink.close()
 
     async def test_secrets_are_not_shown(self, opened: Opened) -> None:

@@ -20,6 +20,7 @@ from onhook.cli.wishes import with_changed_wishes, with_wishes
 from onhook.clock import SystemClock
 from onhook.config import Config
 from onhook.delivery.courier import try_by_name
+from onhook.delivery.plight import counted
 from onhook.delivery.standing import Tried
 from onhook.errors import NotFound, UsageError
 from onhook.hub.files import last_number
@@ -181,7 +182,7 @@ def send_test(name: Name, data: DataOption = None) -> None:
 def replay(where: Mapping[str, str], name: Name, *, zone: ZoneOption = None, data: DataOption = None) -> None:
     """Send again what matches, beside what is new. --since is needed."""
     config = configured(data=data, zone=zone)
-    print(f"{asyncio.run(_replay(config, name, where))} records are sent again to {name}.")
+    print(f"{counted(asyncio.run(_replay(config, name, where)), 'record')} sent again to {name}.")
     asyncio.run(follow(config, name))
 
 
@@ -198,7 +199,7 @@ def retry(
     with open_settings(data) as settings:
         one, at = settings.subscriptions.get(name), SystemClock().microseconds()
         if delivery is None:
-            print(f"{settings.deliveries.retry_all(one.subscription_id, at=at)} events are tried again now.")
+            print(f"{counted(settings.deliveries.retry_all(one.subscription_id, at=at), 'event')} tried again now.")
         else:
             settings.deliveries.retry(_of(one, settings, delivery), at=at)
             print(f"Delivery {delivery} is tried again now.")
@@ -262,7 +263,7 @@ def drop(
     with open_settings(data) as settings:
         one = settings.subscriptions.get(name)
         if delivery is None:
-            print(f"{settings.deliveries.drop_parked(one.subscription_id)} parked events are owed no more.")
+            print(f"{counted(settings.deliveries.drop_parked(one.subscription_id), 'parked event')} owed no more.")
         else:
             settings.deliveries.drop(_of(one, settings, delivery), at=SystemClock().microseconds())
             print(f"Delivery {delivery} is owed no more.")

@@ -18,6 +18,7 @@ from onhook.console.records import SEQ_MAX
 from onhook.console.rooms import Handed, Rooms
 from onhook.console.shown import url
 from onhook.console.subscriptions import read_where, shown_here
+from onhook.delivery.plight import counted
 from onhook.delivery.standing import replay
 from onhook.errors import NotFound, OnhookError
 from onhook.settings.deliveries import Delivery
@@ -109,7 +110,8 @@ async def press(
     try:
         if verb == "replay":
             where = read_where(rooms, {"since": data.since, "until": data.until}, reader_zone)
-            told = f"{await replay(rooms.settings, rooms.store, one.name, where, rooms.clock)} records are sent again."
+            count = await replay(rooms.settings, rooms.store, one.name, where, rooms.clock)
+            told = f"{counted(count, 'record')} sent again."
         elif verb == "test":
             tried = await rooms.sending.try_out(one.name)
             told = f"The test was {'taken' if tried.is_taken else 'not taken'}: the application {tried.said}."
@@ -159,9 +161,9 @@ def _do(rooms: Rooms, one: Subscription, verb: Verb) -> str:
         return "It goes on."
     if verb == "retry":
         count = deliveries.retry_all(one.subscription_id, at=rooms.clock.microseconds())
-        return f"{count} events are tried again now."
+        return f"{counted(count, 'event')} tried again now."
     if verb == "drop":
-        return f"{deliveries.drop_parked(one.subscription_id)} parked events are owed no more."
+        return f"{counted(deliveries.drop_parked(one.subscription_id), 'parked event')} owed no more."
     subscriptions.remove(one.name)
     return f"{one.name} is removed, with all that was owed to it."
 

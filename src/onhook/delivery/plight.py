@@ -41,13 +41,21 @@ def plights_of(one: Subscription, backlog: Backlog, now: datetime) -> list[Pligh
         what = f"{one.name} has taken nothing since {one.failing_since:%Y-%m-%d %H:%M} UTC"
         found.append(("failing", what, f"look at the application; `onhook subscribe test {one.name}` shows its answer"))
     if backlog.parked:
-        events = "event is" if backlog.parked == 1 else "events are"
         todo = f"`onhook subscribe deliveries {one.name} --state parked` says why, `onhook subscribe retry {one.name}`"
-        found.append(("parked", f"{backlog.parked:,} {events} parked for {one.name}", f"{todo} tries again"))
+        found.append(("parked", f"{counted(backlog.parked, 'event')} parked for {one.name}", f"{todo} tries again"))
     return [
         Plight(subscription_id=one.subscription_id, name=one.name, kind=kind, what=what, todo=todo)
         for kind, what, todo in found
     ]
+
+
+def counted(count: int, noun: str) -> str:
+    """So many, as a sentence about them begins.
+
+    >>> counted(1, "event"), counted(1_200, "event")
+    ('1 event is', '1,200 events are')
+    """
+    return f"1 {noun} is" if count == 1 else f"{count:,} {noun}s are"
 
 
 def all_plights(subscriptions: Iterable[Subscription], backlogs: Mapping[int, Backlog], now: datetime) -> list[Plight]:

@@ -100,7 +100,7 @@ async def replay(settings: Settings, store: Store, name: str, where: Filter, clo
     if where.since is None:
         raise UsageError(
             "a replay needs a beginning, or everything ever would be sent again",
-            todo="give since, such as 2d or 2026-04-27",
+            todo="say since when, as with --since 2d or since=2026-04-27",
         )
     one = settings.subscriptions.get(name)
     # By the beginning alone: filters may be true of whole calls, and calls may go on behind their first legs.

@@ -43,6 +43,7 @@ class Webhooks(Protocol):
         """Have that instead; new ones begin behind a number of the ledger. Raises `UsageError`."""
         ...
 
-    async def try_out(self, webhook: Webhook) -> bool:
-        """Send a signed test; whether it was taken. Raises `UsageError`."""
+    async def try_out(self, app: App, webhook: Webhook) -> bool:
+        """Send a signed test, as what the application has set there would be sent; whether it was taken. Why not is
+        told in the log. Raises `UsageError`."""
         ...

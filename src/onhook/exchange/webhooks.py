@@ -72,7 +72,7 @@ async def test_webhook(rooms: Rooms, asked: Asked) -> Answer:
         if not text:
             raise wrong_parameter(name, "is required")
     webhook = _checked(Webhook(**given, event_ids=[CALL_END]))
-    return answer_of(0 if await _kept(rooms).try_out(webhook) else FAILURE)
+    return answer_of(0 if await _kept(rooms).try_out(asked.owner, webhook) else FAILURE)
 
 
 def _kept(rooms: Rooms) -> Webhooks:

@@ -4,6 +4,7 @@ An application that sees some PBXs alone has a subscription for each of them, be
 application they are one webhook.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any, Literal
@@ -33,6 +34,7 @@ class AppWebhooks:
         self._settings = settings
         self._sinks = sinks
         self._clock = clock
+        self._log = logging.getLogger("exchange")
 
     def of(self, app: App) -> Push:
         kept = self._settings.subscriptions.of_app(app.client_id)
@@ -64,12 +66,19 @@ class AppWebhooks:
                 name = self._added(app, webhook, wishes, after, at)
             self._settings.subscriptions.set_state(name, "active" if push.is_on else "paused")
 
-    async def try_out(self, webhook: Webhook) -> bool:
+    async def try_out(self, app: App, webhook: Webhook) -> bool:
         checked_wishes(Wishes(url=webhook.url))
+        kept = self._settings.subscriptions.of_app(app.client_id)
         destination = Destination(
-            url=webhook.url, method=webhook.request_method, secrets=(checked_secret(webhook.secret),)
+            url=webhook.url,
+            method=webhook.request_method,
+            secrets=(checked_secret(webhook.secret),),
+            allows_private=any(one.allows_private for one in kept if one.url == webhook.url),
         )
-        return (await try_out(self._sinks["webhook"](destination), self._clock)).is_taken
+        tried = await try_out(self._sinks["webhook"](destination), self._clock)
+        if not tried.is_taken:
+            self._log.warning("a test was not taken", extra={"application": app.name, "said": tried.said})
+        return tried.is_taken
 
     def _webhook(self, one: Subscription) -> Webhook:
         (secret, *_) = self._settings.subscriptions.signing_texts(one.subscription_id)

@@ -328,10 +328,10 @@ def new_signing_secret(wishes: Wishes) -> str:
 
 
 def _checked_signing(text: str, wishes: Wishes) -> str:
-    checked_secret(text)
+    # The form first: what is wrong in it is more than a length.
     if wishes.with_standard_webhooks:
         checked_key(text)
-    return text
+    return checked_secret(text)
 
 
 def _name_taken(name: str) -> UsageError:

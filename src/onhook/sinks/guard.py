@@ -26,6 +26,8 @@ METADATA = frozenset(
 ODD = tuple(map(IPv6Network, ("fec0::/10", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
 """Site-local addresses and forms of IPv4 that lead inside, which not every Python knows for what they are."""
 
+_SETTING = "the setting private_networks"
+
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 SocketFactory = Callable[[tuple[Any, ...]], socket.socket]
@@ -58,7 +60,10 @@ class Guard(msgspec.Struct, frozen=True):
         """A socket for an address that is allowed. Raises `PermissionError` for another."""
         family, kind, protocol, _, (host, *_) = info
         if not self.allows(host):
-            raise PermissionError(errno.EACCES, f"{host} is an address in a private network, which is not allowed")
+            todo = "--allow-private" if msgspec.structs.replace(self, allows_private=True).allows(host) else _SETTING
+            raise PermissionError(
+                errno.EACCES, f"{host} is an address in a private network, which is not allowed: {todo} allows it"
+            )
         made = socket.socket(family, kind, protocol)
         made.setblocking(False)
         return made

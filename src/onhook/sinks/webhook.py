@@ -142,6 +142,8 @@ def _retry_after(text: str, at: int) -> float | None:
 def _in_words(error: Exception) -> str:
     """What went wrong on the way, in one line."""
     said = str(error) or type(error).__name__
-    if isinstance(error, aiohttp.ClientConnectorError):
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, PermissionError):
+        said = f"was not asked: {error.os_error.strerror}"
+    elif isinstance(error, aiohttp.ClientConnectorError):
         said = f"cannot be connected to at {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
     return " ".join(said.split())[:SAID_CHARACTERS_MAX]
