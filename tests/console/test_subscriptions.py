@@ -1,11 +1,13 @@
 """Subscriptions and deliveries through the API and on their pages."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 
+from onhook.console.sending_pages import LATE_SHOWN
 from onhook.settings.deliveries import Settlement, Trouble, Try
 from onhook.settings.wishes import Wishes
 from tests.console.conftest import House
@@ -226,6 +228,17 @@ async def test_who_does_not_fare_well_is_told_on_every_page(house: House, browse
         await _trouble(house, 1)
     async with browser.get("/attention") as answer:
         assert "<code>onhook subscribe retry CRM</code>" in await answer.text()
+
+
+async def test_what_went_through_in_the_end_is_told_in_short(house: House, browser: aiohttp.ClientSession) -> None:
+    """The newest of it, with a link to all."""
+    house.settings.subscriptions.add("CRM", Wishes(url="https://crm.example.com/"), None, after=0, at=1)
+    numbers = [await _trouble(house, seq, "delivered") for seq in range(1, LATE_SHOWN + 3)]
+    for path, shown in (("/sending/1", numbers[:1:-1]), ("/sending/1?every=true", numbers[::-1])):
+        async with browser.get(path) as answer:
+            page = await answer.text()
+        assert [int(number) for number in re.findall(r'"/sending/deliveries/(\d+)[^/]*?"', page)] == shown
+        assert ("every=true" in page) is (path == "/sending/1")
 
 
 async def test_a_mistake_in_the_form_is_told_and_kept(house: House, browser: aiohttp.ClientSession) -> None:

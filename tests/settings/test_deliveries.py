@@ -161,6 +161,7 @@ def test_what_went_through_is_remembered_for_a_while(settings: Settings) -> None
     _settle(settings.deliveries, retried=[_retried(n) for n in range(1, count + 1)])
     kept = settings.deliveries.page(1, "delivered", 1_000)
     assert [kept[0].delivery_id, len(kept)] == [4, DELIVERED_KEPT]
+    assert [one.delivery_id for one in settings.deliveries.newest(1, "delivered", 2)] == [count, count - 1]
     assert settings.deliveries.backlog(1) == Backlog()
 
 

@@ -10,6 +10,7 @@ import typer
 from onhook.cdr.filter import Filter, parse_filter
 from onhook.cdr.offset import zone_named
 from onhook.cli.addresses import hint_at_address
+from onhook.cli.card import card
 from onhook.cli.following import follow
 from onhook.cli.formats import UNKNOWN, local, printable, show_table
 from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, configured, with_filters
@@ -108,9 +109,8 @@ def show(name: Name, form: SubscriptionFormat = "table", zone: ZoneOption = None
     if form == "json":
         print(msgspec.json.format(msgspec.json.encode(row), indent=2).decode())
         return
-    for key, value in {**row["subscription"], **row["standing"]}.items():
-        print(f"{key:24}{printable(_value(value))}")
-    print(f"{'signed with':24}{', '.join(f'{one.secret_id} {one.label}' for one in secrets)}")
+    for key, value in card(row, secrets, zone_named(config.zone)):
+        print(f"{key:24}{printable(value)}")
 
 
 @app.command("change", epilog="Example: onhook subscribe change CRM --status '!ANSWERED' --timeout 10")
@@ -333,9 +333,3 @@ def _line(row: Row, config: Config) -> list[str]:
     state = "full" if standing["is_full"] else state
     counts = [str(standing["owed"]), str(standing["parked"]), str(one["delivered"]), str(one["failed"])]
     return [one["name"], state, *counts, local(oldest, zone_named(config.zone)) if oldest else UNKNOWN, one["url"]]
-
-
-def _value(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name}={one}" for name, one in value.items() if one is not None) or UNKNOWN
-    return UNKNOWN if value in (None, "") else str(value)

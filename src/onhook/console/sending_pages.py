@@ -21,17 +21,21 @@ from onhook.console.subscriptions import read_where, shown_here
 from onhook.delivery.plight import counted
 from onhook.delivery.standing import replay
 from onhook.errors import NotFound, OnhookError
-from onhook.settings.deliveries import Delivery
+from onhook.settings.deliveries import DELIVERED_KEPT, Delivery
 from onhook.settings.subscriptions import Subscription
 from onhook.settings.wishes import Wishes
 
 ROWS_SHOWN_MAX = 100
 """Of deliveries in one state on a page; the API has all."""
 
+LATE_SHOWN = 10
+"""Of those that went through in the end, before somebody asks for all: whoever looks here looks for trouble."""
+
 TOLD_CHARACTERS_MAX = 500
 """Of what came of a button, handed to the page that follows in its address."""
 
 Number = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
+Every = Annotated[bool, QueryParameter(description="All that went through in the end")]
 Told = Annotated[str, QueryParameter(max_length=TOLD_CHARACTERS_MAX)]
 Verb = Literal["pause", "resume", "test", "retry", "replay", "drop", "remove"]
 VerbInPath = Annotated[Verb, PathParameter()]
@@ -86,15 +90,24 @@ async def add_by_form(
 
 @get("/sending/{number:int}", include_in_schema=False)
 async def subscription_page(  # noqa: PLR0917 - what the address may say
-    request: AnyRequest, rooms: Handed, number: Number, reader_zone: ReaderZone, told: Told = "", wrong: Told = ""
+    request: AnyRequest,
+    rooms: Handed,
+    number: Number,
+    reader_zone: ReaderZone,
+    told: Told = "",
+    wrong: Told = "",
+    every: Every = False,
 ) -> Response[str]:
     """One subscription: how it fares, what waits, what is parked, what went through in the end."""
     one = _with(rooms, number)
+    late = rooms.settings.deliveries.newest(one.subscription_id, "delivered", DELIVERED_KEPT)
     return page_of(
         "sending_one.html",
         one=await shown_here(rooms, one),
         secrets=rooms.settings.subscriptions.secrets(one.name),
-        rows={state: _rows(rooms, one, state) for state in ("parked", "waiting", "delivered")},
+        rows={state: _rows(rooms, one, state) for state in ("parked", "waiting")},
+        late=late if every else late[:LATE_SHOWN],
+        late_is_cut=not every and len(late) > LATE_SHOWN,
         told=told,
         wrong=wrong,
         **zone_and_time(rooms, request, reader_zone, rooms.clock.now()),
@@ -190,7 +203,7 @@ def _wishes(data: Adding, **more: object) -> Wishes:
     return Wishes(**values, **more, allows_private=bool(data.allows_private))  # type: ignore[arg-type] # checked when kept
 
 
-def _rows(rooms: Rooms, one: Subscription, state: Literal["parked", "waiting", "delivered"]) -> list[Delivery]:
+def _rows(rooms: Rooms, one: Subscription, state: Literal["parked", "waiting"]) -> list[Delivery]:
     return rooms.settings.deliveries.page(one.subscription_id, state, ROWS_SHOWN_MAX)
 
 

@@ -252,6 +252,15 @@ class Deliveries:
         )
         return [_delivery(row) for row in rows]
 
+    def newest(self, subscription_id: int, state: DeliveryState, limit: int) -> list[Delivery]:
+        """Rows of one subscription in one state, the newest first."""
+        rows = self._database.rows(
+            f"SELECT {_DELIVERY} FROM deliveries WHERE subscription_id = ? AND state = ?"
+            " ORDER BY delivery_id DESC LIMIT ?",
+            (subscription_id, state, limit),
+        )
+        return [_delivery(row) for row in rows]
+
     def of_call(self, sn: str, call_id: str) -> list[Delivery]:
         """Rows of one call, in order of number: those that did not go through at once."""
         rows = self._database.rows(
