@@ -172,7 +172,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
         feed=feed,
         read_again=nothing,
         sending=Sending(try_out=partial(try_by_name, settings, all_sinks(config), clock), figures=dict),
-        acts=Acts(try_intake=acting.try_intake, show_made_up=acting.show_made_up),
+        acts=Acts(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
     )
     try:
         async with serving(app, config.console) as served:

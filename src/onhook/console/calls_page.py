@@ -56,8 +56,8 @@ ALWAYS_SHOWN = frozenset({"q", "since", "status"})
 
 ALL_FILTERS = (*FILTER_NAMES, *ASPECT_NAMES, "tag", "note", "q")
 
-NAMED_RECENTLY = timedelta(days=92)
-"""Where nobody says when, a name is looked for in a quarter of a year: it may be part of any text of any leg."""
+NAMED_RECENTLY = timedelta(days=31)
+"""Where nobody says when, a name is looked for in a month: it may be part of any text of any leg."""
 
 EVER = "1990-01-01"
 """Before any call."""

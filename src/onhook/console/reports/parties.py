@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from onhook.console.reports.recent import recent
-from onhook.console.reports.report import ASR_AND_ACD, Asked, Cell, Chart, Column, Report, Series, mean, share
+from onhook.console.reports.report import ASR_AND_ACD, Asked, Cell, Chart, Column, Report, Rows, Series, mean, share
 
 BARS_MAX = 20
 """In a picture; the table has them all."""
@@ -12,8 +12,8 @@ BARS_MAX = 20
 TOP_MAX = 100
 """Numbers seen most."""
 
-RECENT_DAYS = 92
-"""Of the numbers seen most: a quarter of a year."""
+RECENT_DAYS = 31
+"""Of the numbers seen most, where there are many calls."""
 
 ENDINGS = ("answered", "no_answer", "busy", "voicemail", "abandoned", "failed")
 _ENDING_WORDS = {
@@ -93,8 +93,8 @@ async def extensions(asked: Asked) -> Report:
         for row in await asked.store.summary(asked.where, f"pbx,{by}", asked.zone.key):
             if row[by] and asked.kind_of(row["pbx"], row[by]) == "extension":
                 by_number.setdefault((row["pbx"], row[by]), {})[by] = row
-    rows = [_extension(asked, pbx, number, seen) for (pbx, number), seen in by_number.items()]
-    rows.sort(key=lambda row: (-_number(row[3]) - _number(row[4]), str(row[0].value)))
+    busiest = sorted(by_number, key=lambda one: (-_own_calls(by_number[one]), one[1], one[0]))
+    rows = Rows(busiest, lambda one: _extension(asked, *one, by_number[one]))
     top = rows[:BARS_MAX]
     chart = Chart(
         shape="stack",
@@ -140,20 +140,12 @@ async def queues(asked: Asked) -> Report:
 
 async def agents(asked: Asked) -> Report:
     """Who answered what went to a queue."""
-    rows = []
-    found = await asked.store.summary(asked.where, "pbx,went_to,answered_by", asked.zone.key)
-    for row in sorted(found, key=_most_calls):
-        if row["answered_by"] and asked.kind_of(row["pbx"], row["went_to"]) in {"queue", "ring_group"}:
-            here = {"pbx": row["pbx"], "call_to": row["went_to"], "answered_by": row["answered_by"]}
-            rows.append(
-                (
-                    Cell(row["answered_by"], asked.to_calls(**here)),
-                    asked.counted(row["calls"], **here),
-                    *(Cell(row["went_to"]), Cell(row["pbx"])),
-                    Cell(row["talk_duration"], asked.to_calls(**here)),
-                    *(Cell(mean(row["talk_duration"], row["calls"])), Cell(mean(row["wait_duration"], row["calls"]))),
-                )
-            )
+    found = [
+        row
+        for row in await asked.store.summary(asked.where, "pbx,went_to,answered_by", asked.zone.key)
+        if row["answered_by"] and asked.kind_of(row["pbx"], row["went_to"]) in {"queue", "ring_group"}
+    ]
+    rows = Rows(sorted(found, key=_most_calls), lambda row: _agent(asked, row))
     return Report(
         columns=[
             *(Column("Agent", "text"), Column("Answered"), Column("Queue", "text"), Column("PBX", "text")),
@@ -180,6 +172,22 @@ def _counts(asked: Asked, row: Row, name: str, here: Mapping[str, str]) -> tuple
         Cell(share(row["answered"], row["calls"])),
         Cell(row["talk_duration"], asked.to_calls(**here, status="ANSWERED") if row["answered"] else ""),
         Cell(mean(row["talk_duration"], row["answered"])),
+    )
+
+
+def _own_calls(seen: Mapping[str, Row]) -> int:
+    """What an extension answered and made."""
+    return sum(seen[by]["calls"] for by in ("answered_by", "made_by") if by in seen)
+
+
+def _agent(asked: Asked, row: Row) -> tuple[Cell, ...]:
+    here = {"pbx": row["pbx"], "call_to": row["went_to"], "answered_by": row["answered_by"]}
+    return (
+        Cell(row["answered_by"], asked.to_calls(**here)),
+        asked.counted(row["calls"], **here),
+        *(Cell(row["went_to"]), Cell(row["pbx"])),
+        Cell(row["talk_duration"], asked.to_calls(**here)),
+        *(Cell(mean(row["talk_duration"], row["calls"])), Cell(mean(row["wait_duration"], row["calls"]))),
     )
 
 
