@@ -3,6 +3,7 @@
 Live while it shows the newest. The whole search is its address, so that it can be shared by a link.
 """
 
+import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 from types import MappingProxyType
@@ -53,6 +54,9 @@ FORM_FILTERS = frozenset(
 
 ALWAYS_SHOWN = frozenset({"q", "since", "status"})
 """Filters that stand in the first row of the form; the others fold away."""
+
+TAGS_FRESH_SECONDS = 60.0
+"""So long a new tag may be missing from those to choose from; it can be written all the same."""
 
 ALL_FILTERS = (*FILTER_NAMES, *ASPECT_NAMES, "tag", "note", "q")
 
@@ -124,13 +128,18 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
         path_here=url("/calls", **{**here, "sort": sort, "limit": ""}),
         columns=chosen,
         tags_of=rooms.settings.notes.tags_of((one.sn, one.call_id) for one in shown.data) if "tags" in chosen else {},
-        known_tags=rooms.settings.notes.tags() if calls_where.within is None else [],
+        known_tags=await _known_tags(rooms) if calls_where.within is None else [],
         columns_asked=columns,
         all_columns=COLUMNS,
         toggled={name: _toggled(chosen, name) for name in COLUMNS},
         sort=sort,
         sort_links={name: url("/calls", **{**here, "sort": _turned(sort, name)}) for name in SORTABLE},
     )
+
+
+async def _known_tags(rooms: Rooms) -> list[str]:
+    """To choose from; a new one is seen a little late, because all notes are looked through for them."""
+    return await rooms.shared.ask("tags", lambda: asyncio.to_thread(rooms.settings.notes.tags), TAGS_FRESH_SECONDS)
 
 
 async def _shown(  # noqa: PLR0917 - each is another thing
