@@ -31,7 +31,7 @@ from onhook.config import Address, Config
 from onhook.console.acts import Acts
 from onhook.console.app import console_app
 from onhook.console.feed import Feed
-from onhook.console.reports.kinds import KINDS
+from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.sending import Sending
 from onhook.console.shared import FRESH_SECONDS
 from onhook.delivery.courier import try_by_name
