@@ -1,18 +1,25 @@
-"""Asterisk's figures: events read and turned into records, and what Onhook's ear costs the Asterisk itself.
+"""Asterisk's figures: events read and turned into records, CDRs read from a file, and what our ear costs the Asterisk.
 
-The second takes the laboratory of `make test-pbx`; where the machine has none, that row says so.
+The last takes the laboratory of `make test-pbx`; where the machine has none, that row says so.
 `python -m bench.asterisk` prints the table.
 """
 
+import csv
 import os
+import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.table import Row, table
+from onhook.hub.sources import rows_of
+from onhook.pbx.asterisk.files import calls_of_rows
 from onhook.pbx.asterisk.gathering import GRACE_SECONDS, Gathering
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.asterisk.session import Event, Login, Session
+from onhook.pbx.link import Window
+from onhook.settings.sources import Source
 from tests.pbx.asterisk.lab import ROOT, Laboratory, laboratory, missing
 from tests.pbx.asterisk.streams import READING, stream
 
@@ -23,6 +30,8 @@ WELCOME = b"Asterisk Call Manager/11.0.0\r\n" + b"".join(
 PIECE_BYTES = 16 * 1024
 CALLS_AT_ONCE = 100
 LOAD_ROUNDS = 3
+BEGIN = 1_790_000_000
+"""When the first call of the file begins."""
 
 
 def run(calls: int) -> list[Row]:
@@ -35,8 +44,37 @@ def run(calls: int) -> list[Row]:
         Row("asterisk, events read by a bare parser", f"{events / bare:,.0f} events/s"),
         Row("asterisk, events read and gathered", f"{events / heard:,.0f} events/s", f"{bare / heard:.2f}"),
         Row("asterisk, events turned into records", f"{events / ours:,.0f} events/s", f"{bare / ours:.2f}"),
+        *_from_file(calls),
         _load(),
     ]
+
+
+def _from_file(calls: int) -> list[Row]:
+    """A file with a hundred times as many calls, read whole, and for its last hour alone, as a round does."""
+    count = calls * 100
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "Master.csv"
+        with path.open("w") as file:
+            file.writelines(_line(number) for number in range(count))
+        source = Source(place=str(path))
+        end = BEGIN + 10 * count
+        whole, hour = Window(since=0, until=end), Window(since=end - 3600, until=end)
+        read = _seconds(lambda: list(calls_of_rows(rows_of(source, whole), READING)))
+        bare = _seconds(lambda: [len(row) for row in csv.reader(path.open())])
+        last = _seconds(lambda: list(calls_of_rows(rows_of(source, hour), READING)))
+    return [
+        Row("asterisk, CDRs of a file read into reports", f"{count / read:,.0f} CDRs/s", f"{bare / read:.2f} x csv"),
+        Row(f"asterisk, the last hour of a file with {count:,} CDRs", f"{last:.2f} s", f"{last / read:.2f} x whole"),
+    ]
+
+
+def _line(number: int) -> str:
+    """A call every ten seconds."""
+    begin = BEGIN + 10 * number
+    start, end = (datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") for at in (begin, begin + 9))
+    cells = ["", "1001", "1002", "internal", '""Alice"" <1001>', f"PJSIP/1001-{number:08x}", f"PJSIP/1002-{number:08x}"]
+    cells += ["Dial", "PJSIP/1002,20", start, start, end, "9", "8", "ANSWERED", "DOCUMENTATION", f"{begin}.{number}"]
+    return ",".join(f'"{cell}"' for cell in [*cells, "", "", f"{begin}.{number}", str(number)]) + "\n"
 
 
 def _stream(calls: int) -> bytes:

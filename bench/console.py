@@ -1,24 +1,32 @@
-"""The console's figures on a store full of made-up calls: how long the server takes for each page, and what is sent.
+"""The console's figures on a store full of made-up calls: how long the server takes for each page, alone and while
+calls are put, what is sent, and when a browser paints.
 
-`python -m bench.console --records 1000000` prints the table. There is no yardstick: pages are held to what a person
-waits for without noticing.
+`python -m bench.console --records 1000000` prints the table; with `--data DIR` the store is made there once and kept.
+There is no yardstick: pages are held to what a person waits for without noticing.
 """
 
 import argparse
 import asyncio
 import contextlib
+import re
+import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import aiohttp
+from playwright.async_api import Browser, async_playwright
 
 from bench.made_up_store import EXTENSION, FIRST_SECOND, SECONDS, fill
 from bench.table import Row, table
+from onhook.cdr.details import CallDetails
+from onhook.cdr.journey import PbxFacts, Said, assemble
+from onhook.cdr.record import Call
 from onhook.config import Address, Config
 from onhook.console.acts import Acts
 from onhook.console.app import console_app
@@ -33,13 +41,27 @@ from onhook.hub.sinks import all_sinks
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.settings.settings import Settings
 from onhook.store.duckdb import open_store
-from onhook.store.store import Quarantined
+from onhook.store.store import Batch, Quarantined, Store
 
 RUNS = 7
 """Of each page, each asked anew: what was shared a second ago is not measured."""
 
-MONTH = "since=2025-12-01&until=2026-01-01&zone=Europe/Berlin"
+RATE = 500
+"""Calls a second, put while pages are asked for."""
+
+PUTS_A_SECOND = 10
 BOUND_MILLISECONDS = 300
+PAINT_BOUND_MILLISECONDS = 1_000
+PAINTS = 3
+FIRST_PAINT = """() => new Promise(told => new PerformanceObserver(
+    seen => told(seen.getEntriesByName("first-contentful-paint")[0].startTime)
+).observe({type: "paint", buffered: true}))"""
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]
+ZONE = "zone=Europe/Berlin"
+
+PERIODS = {"7 days": ZONE, "12 months": f"since=2025-01-01&{ZONE}"}
+"""What a report shows unless told otherwise, and the longest that it offers."""
 
 PAGES = {
     "Now": "/",
@@ -47,11 +69,15 @@ PAGES = {
     "Calls, an extension": f"/calls?number={EXTENSION}",
     "Calls, a number in another notation": "/calls?q=030+000+000",
     "Calls, part of a name": "/calls?q=zzz",
-    "Calls of a month, the longest talk first": f"/calls?{MONTH}&sort=-talk_duration",
+    "Calls of a month, the longest talk first": f"/calls?since=2025-12-01&{ZONE}&sort=-talk_duration",
     "PBXs": "/pbxs",
     "Attention": "/attention",
     "About": "/about",
-    **{f"Report of a month: {kind.title}": f"/reports?of={name}&{MONTH}" for name, kind in KINDS.items()},
+    **{
+        f"{kind.title}, {period}": f"/reports?of={name}&{asked}"
+        for name, kind in KINDS.items()
+        for period, asked in PERIODS.items()
+    },
 }
 
 
@@ -65,30 +91,71 @@ class StandingClock:
         return datetime.fromtimestamp(self.microseconds() / 1_000_000, UTC)
 
 
-def run(records: int) -> list[Row]:
-    """Fill a store with about so many records, measure, and throw it away."""
+def run(records: int, kept: Path | None = None) -> list[Row]:
+    """Fill a store with about so many records, or take the one that was kept; measure."""
     with tempfile.TemporaryDirectory(prefix="onhook-bench-") as directory:
-        return asyncio.run(_measured(Path(directory), records))
+        return asyncio.run(_measured(Path(directory), kept or Path(directory), records))
 
 
-async def _measured(directory: Path, records: int) -> list[Row]:
+async def _measured(directory: Path, kept: Path, records: int) -> list[Row]:
     config = Config(data=directory, console=Address("127.0.0.1", 0), zone="Europe/Berlin")
-    await (await open_store(config.store_file)).close()
-    filled = fill(config.store_file, records)
-    async with (
-        _served(config) as (url, token),
-        aiohttp.ClientSession(url, headers=token, auto_decompress=False) as client,
-    ):
-        rows = [Row("records in the store", f"{filled:,}")]
+    file = kept / config.store_file.name
+    if not file.exists():
+        await (await open_store(file)).close()
+        fill(file, records)
+    store = await open_store(file)
+    while await store.sum_up():
+        pass
+    async with _served(config, store) as (url, token), aiohttp.ClientSession(url, headers=token) as client:
+        rows = [Row("records in the store", f"{(await store.counts())['records']:,}")]
         rows += [await _page(client, name, path) for name, path in PAGES.items()]
-        return [*rows, *await _sizes(client)]
+        rows += [*await _sizes(url, token), *await _paints(url, token)]
+        async with _putting(store):
+            return [
+                *rows,
+                *[await _page(client, f"{name}, {RATE} calls a second", path) for name, path in PAGES.items()],
+            ]
 
 
 @contextlib.asynccontextmanager
-async def _served(config: Config) -> AsyncIterator[tuple[str, dict[str, str]]]:
+async def _putting(store: Store) -> AsyncIterator[None]:
+    """Calls come, the latest at the clock's time; with numbers that no record has, so that they can be told."""
+    putting = asyncio.create_task(_put_for_ever(store))
+    try:
+        yield
+    finally:
+        putting.cancel()
+        await asyncio.wait([putting])
+
+
+async def _put_for_ever(store: Store) -> None:
+    now = asyncio.get_running_loop().time
+    position, begun_at, facts = await store.position(), now(), PbxFacts(name="PBX-A")
+    for turn in count(1):
+        at = datetime.fromtimestamp(FIRST_SECOND + SECONDS - 3_600, UTC)
+        calls = [_call(at, turn * RATE + number, position + turn, facts) for number in range(RATE // PUTS_A_SECOND)]
+        await store.put(Batch(calls=calls, quarantined=(), read_again=(), position=position + turn))
+        await asyncio.sleep(max(0, begun_at + turn / PUTS_A_SECOND - now()))
+
+
+def _call(at: datetime, number: int, seq: int, facts: PbxFacts) -> Call:
+    details = CallDetails(
+        call_id=f"{int(at.timestamp())}.{number}",
+        time_start=f"{at:%Y-%m-%d %H:%M:%S}",
+        call_from=f"+4940{number % 1_000_000:07}",
+        call_to=str(1_000 + number % 500),
+        call_duration=20,
+        talk_duration=10,
+        status="ANSWERED",
+        type="Inbound",
+    )
+    return assemble("3691", [Said(details=details, seq=seq, via="webhook", received_at=at)], facts)
+
+
+@contextlib.asynccontextmanager
+async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict[str, str]]]:
     clock, feed = StandingClock(), Feed()
     settings, ledger = Settings(config.settings_file), SqliteLedger(config.ledger_file)
-    store = await open_store(config.store_file)
     for name, sn in (("PBX-A", "3691"), ("PBX-B", "3692"), ("PBX-C", "3693")):
         settings.add_pbx(name=name, sn=sn, secret="s" * 32, at=1)
     acting = Acting(config, settings, clock)
@@ -105,7 +172,7 @@ async def _served(config: Config) -> AsyncIterator[tuple[str, dict[str, str]]]:
         feed=feed,
         read_again=nothing,
         sending=Sending(try_out=partial(try_by_name, settings, all_sinks(config), clock), figures=dict),
-        acts=Acts(try_intake=acting.try_intake, show_made_up=acting.show_made_up),
+        acts=Acts(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
     )
     try:
         async with serving(app, config.console) as served:
@@ -126,22 +193,25 @@ async def _page(client: aiohttp.ClientSession, name: str, path: str) -> Row:
         await answer.read()
         took.append((time.perf_counter() - begun) * 1_000)
         assert answer.status == 200, (path, await answer.text())
-        if run_number < RUNS - 1:
+        if run_number < RUNS - 1 and not path.startswith("/reports"):
             await asyncio.sleep(FRESH_SECONDS)
     worst = max(took)
-    return Row(name, f"{statistics.median(took):.0f} ms, worst {worst:.0f} ms", "", f"{BOUND_MILLISECONDS} ms")
+    return Row(
+        name, f"{statistics.median(took):.0f} ms, worst of {RUNS} {worst:.0f} ms", "", f"{BOUND_MILLISECONDS} ms"
+    )
 
 
-async def _sizes(client: aiohttp.ClientSession) -> list[Row]:
-    first = sum([
-        await _bytes(client, path)
-        for path in (f"/reports?{MONTH}", "/static/style.css", "/static/console.css", "/static/echarts.common.min.js",
-                     "/static/charts.js", "/static/icon.svg")
-    ])  # fmt: skip
-    after = await _bytes(client, f"/reports?{MONTH}")
+async def _sizes(url: str, token: dict[str, str]) -> list[Row]:
+    """The longest page; and a report with all the files that its picture needs."""
+    async with aiohttp.ClientSession(url, headers=token, auto_decompress=False) as client:
+        sizes = {name: await _bytes(client, path) for name, path in PAGES.items()}
+        longest = max(sizes, key=sizes.__getitem__)
+        async with aiohttp.ClientSession(url, headers=token) as reader:
+            text = await (await reader.get("/reports")).text()
+        files = sum([await _bytes(client, file) for file in set(re.findall(r'"(/static/[^"]+)"', text))])
     return [
-        Row("a report the first time, all files", f"{first / 1_000:.0f} kB", "", "700 kB"),
-        Row("a report after that", f"{after / 1_000:.0f} kB", "", "60 kB"),
+        Row("the longest page the first time, all files", f"{(files + sizes[longest]) / 1_000:.0f} kB", "", "700 kB"),
+        Row("the longest page after that", f"{sizes[longest] / 1_000:.0f} kB, {longest}", "", "60 kB"),
     ]
 
 
@@ -150,11 +220,43 @@ async def _bytes(client: aiohttp.ClientSession, path: str) -> int:
     return len(await answer.read())
 
 
+async def _paints(url: str, token: dict[str, str]) -> list[Row]:
+    """When Chromium first paints something of each page, by its own timing, with nothing kept from before."""
+    path = next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
+    if path is None:
+        return [Row("first paint", "not measured", bound="there is no Chromium here")]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        try:
+            return [await _paint(browser, url, token, name, path) for name, path in PAGES.items()]
+        finally:
+            await browser.close()
+
+
+async def _paint(browser: Browser, url: str, token: dict[str, str], name: str, path: str) -> Row:
+    took = []
+    for _ in range(PAINTS):
+        context = await browser.new_context(extra_http_headers=token)
+        page = await context.new_page()
+        await page.goto(url + path)
+        took.append(await page.evaluate(FIRST_PAINT))
+        await context.close()
+        await asyncio.sleep(FRESH_SECONDS)
+    return Row(
+        f"first paint of {name}",
+        f"{statistics.median(took):.0f} ms, worst of {PAINTS} {max(took):.0f} ms",
+        "",
+        f"{PAINT_BOUND_MILLISECONDS} ms",
+    )
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
-    print(table(run(parser.parse_args().records)))
+    parser.add_argument("--data", type=Path, help="where the store is kept for the next time")
+    given = parser.parse_args()
+    print(table(run(given.records, given.data)))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 
 from onhook.store.schema import CALLS, LEGS
+from onhook.store.weeks import WEEK_SECONDS
 
 FIRST_SECOND = 1_704_067_200  # 2024-01-01
 SECONDS = 2 * 365 * 86_400
@@ -17,6 +18,8 @@ CALLS_PER_STEP = 500_000
 
 EXTENSION = "1042"
 RARE_PBX = "PBX-C"
+
+_LINE = "('1' || right(regexp_replace({}, '[^0-9]', '', 'g'), 8))::INTEGER"
 
 _CALLS = f"""
 SELECT n, {FIRST_SECOND} + (n * {SECONDS}) // $calls AS epoch, hash(n) AS h, hash(n + 1000000007) AS g,
@@ -39,9 +42,11 @@ FROM range($since, $until) AS numbers(n)
 _LEGS = f"""
 INSERT INTO legs ({", ".join(LEGS)}, is_odd)
 SELECT epoch, pbx.sn, call_id, place, epoch, epoch + place * 7, 120, NULL,
-  CASE type WHEN 'Inbound' THEN outside WHEN 'Internal' THEN (1000 + g // 500 % 500)::VARCHAR ELSE extension END, NULL,
+  CASE type WHEN 'Inbound' THEN outside WHEN 'Internal' THEN (1000 + g // 500 % 500)::VARCHAR ELSE extension END
+    AS from_number, NULL,
   CASE WHEN place = legs - 1 THEN CASE type WHEN 'Outbound' THEN outside ELSE extension END
-    WHEN place = 0 AND legs = 3 THEN '6200' ELSE '6400' END, NULL,
+    WHEN place = 0 AND legs = 3 THEN '6200' ELSE '6400' END AS to_number, NULL,
+  {_LINE.format("from_number")}, {_LINE.format("to_number")},
   ring + talk, talk, CASE type WHEN 'Inbound' THEN trunk ELSE '' END, CASE type WHEN 'Outbound' THEN trunk ELSE '' END,
   '', status, replace(status, ' ', ''), type, upper(type),
   CASE WHEN is_recorded THEN stamp || '-' || call_id || '-' || outside || '-' || extension || '-' || type || '.wav'
@@ -59,8 +64,11 @@ _AS_CALLS = f"""
 INSERT INTO calls ({", ".join(CALLS)})
 SELECT epoch, pbx.sn, call_id, pbx.pbx, epoch, epoch + ring + talk + (legs - 1) * 7,
   type, upper(type), status, replace(status, ' ', ''),
-  CASE type WHEN 'Inbound' THEN outside WHEN 'Internal' THEN (1000 + g // 500 % 500)::VARCHAR ELSE extension END,
-  CASE WHEN legs = 3 THEN '6200' WHEN legs = 2 THEN '6400' WHEN type = 'Outbound' THEN outside ELSE extension END,
+  CASE type WHEN 'Inbound' THEN outside WHEN 'Internal' THEN (1000 + g // 500 % 500)::VARCHAR ELSE extension END
+    AS from_number,
+  CASE WHEN legs = 3 THEN '6200' WHEN legs = 2 THEN '6400' WHEN type = 'Outbound' THEN outside ELSE extension END
+    AS to_number,
+  {_LINE.format("from_number")}, {_LINE.format("to_number")},
   CASE WHEN status = 'ANSWERED' THEN extension ELSE '' END, ring, ring, talk, ring + talk + (legs - 1) * 7,
   CASE type WHEN 'Inbound' THEN '+4930555' || (g % 20) ELSE '' END,
   CASE type WHEN 'Inbound' THEN trunk ELSE '' END, CASE type WHEN 'Outbound' THEN trunk ELSE '' END
@@ -76,5 +84,6 @@ def fill(path: Path, records: int) -> int:
             values = {"since": since, "until": min(since + CALLS_PER_STEP, calls), "calls": calls}
             connection.execute(_LEGS, values)
             connection.execute(_AS_CALLS, values)
+        connection.execute(f"INSERT INTO weeks SELECT DISTINCT started_at // {WEEK_SECONDS}, false FROM calls")
         connection.execute("CHECKPOINT")
         return int(connection.execute("SELECT count(*) FROM legs").fetchall()[0][0])

@@ -29,9 +29,8 @@ RETRY_SECONDS = 1.0
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-MayGo = Callable[[str, str, int], bool]
-"""Whether a call may be forgotten: its PBX, its id, and when the newest report was received that it was read from
-(microseconds since 1970)."""
+MayGo = Callable[[Sequence[Record]], bool]
+"""Whether the call with these legs may be forgotten."""
 
 FactsOf = Callable[[str], PbxFacts]
 """What we were told of the PBX with a serial number; the defaults for one that nobody declared."""
@@ -153,15 +152,16 @@ class Projector:
     async def forget(self, reports: Sequence[Report], may_go: MayGo) -> Forgotten:
         """Take from the store the calls that these reports speak of and that may go; what could not be read goes too.
 
-        The reports themselves are the caller's to delete, afterwards.
+        The reports themselves are the caller's to delete, afterwards; what the store does not stand for yet is left.
         """
         async with self._turn:
+            position = await self._store.position()
+            reports = [report for report in reports if report.seq <= position]
             understood = await asyncio.to_thread(self._understand, reports)
-            newest: dict[CallKey, datetime] = {}
+            calls: dict[CallKey, list[Record]] = {}
             for leg in await self._store.legs(list(understood.said)):
-                key = (leg.sn, leg.call_id)
-                newest[key] = max(newest.get(key, _EPOCH), leg.received_at)
-            stays = {key for key, at in newest.items() if not may_go(*key, _microseconds(at))}
+                calls.setdefault((leg.sn, leg.call_id), []).append(leg)
+            stays = {key for key, legs in calls.items() if not may_go(legs)}
             kept = {said.seq for key in stays for said in understood.said[key]}
             gone = [key for key in understood.said if key not in stays]
             await self._store.forget(gone, [one.seq for one in understood.quarantined])
@@ -215,10 +215,6 @@ class Projector:
         await self._store.put(
             Batch(calls=calls, quarantined=understood.quarantined, read_again=read_again, position=position)
         )
-
-
-def _microseconds(at: datetime) -> int:
-    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def _assembled(understood: _Understood, before: Sequence[Record], facts: Mapping[str, PbxFacts]) -> list[Call]:

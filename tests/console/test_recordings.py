@@ -63,8 +63,8 @@ async def test_only_those_who_may_see_the_call(house: House) -> None:
     at = house.clock.microseconds()
     for numbers, status in ((("1001",), 200), (("1009",), 404)):
         token = house.settings.add_token(numbers[0], "reader", at=at, limits=Limits(numbers=numbers))
-        async with house.client(token) as reader:
-            assert (await reader.get("/api/v1/recording", params=asked())).status == status
+        async with house.client(token) as reader, reader.get("/api/v1/recording", params=asked()) as answer:
+            assert answer.status == status
     async with house.client("") as stranger:
         assert (await stranger.get("/api/v1/recording", params=asked())).status == 401
 

@@ -14,7 +14,7 @@ from onhook.console import failures
 from tests.console.conftest import House
 from tests.make import QUEUE, SN, details
 
-EXAMPLES_MAX = 8
+EXAMPLES_MAX = 6
 """Per operation and mode: what is found at all is found by these, and the whole stays within half a minute."""
 
 SILENT = "/api/v1/live"

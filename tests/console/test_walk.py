@@ -1,6 +1,8 @@
 """All pages walked by a browser: without scripts, by keyboard, on paper. Slow; the short walk is in test_pages.py."""
 
 import re
+import wave
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, expect
@@ -8,7 +10,7 @@ from playwright.async_api import Page, expect
 from tests.console.conftest import House
 from tests.console.test_accessible import CALL_ID, PAGES, furnish
 from tests.console.test_pages import OUTPUT, visiting
-from tests.make import SN
+from tests.make import SN, details
 
 A4 = {"width": 794, "height": 1123}
 """In the pixels of CSS, 96 to an inch."""
@@ -95,6 +97,24 @@ async def test_every_task_is_done_by_keyboard(house: House, chromium_path: str) 
         await page.keyboard.type("https://crm.example.com/calls")
         await page.keyboard.press("Enter")
         await expect(page.get_by_text("CRM").first).to_be_visible()
+
+
+async def test_a_recording_plays(house: House, chromium_path: str, tmp_path: Path) -> None:
+    """In the player of the call's page, by range requests, with nothing refused by the policy of the page."""
+    with wave.open(str(tmp_path / "heard.wav"), "wb") as written:
+        written.setparams((1, 2, 8_000, 0, "NONE", ""))
+        written.writeframes(bytes(2 * 8_000 * 60))
+    house.settings.recordings.put(SN, tmp_path)
+    await house.report([details(call_id=CALL_ID, recording="heard.wav")])
+    async with visiting(house, chromium_path) as visit:
+        page = visit.page
+        await page.goto(f"{house.url}/calls/{SN}/{CALL_ID}")
+        player = page.locator("audio")
+        # A jump into what was not loaded yet: the browser asks for that range.
+        await player.evaluate("player => { player.muted = true; player.currentTime = 50; return player.play(); }")
+        await player.evaluate("player => new Promise(played => player.addEventListener('timeupdate', played))")
+        assert await player.evaluate("player => player.currentTime") >= 50
+        assert await player.evaluate("player => Math.round(player.duration)") == 60
 
 
 @pytest.mark.parametrize("of", ["volume", "week", "extensions", "outcomes"])

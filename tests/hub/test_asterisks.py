@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from onhook.cdr.coverage import Stretch, painted
-from onhook.hub.asterisks import GAP_PATIENCE, GAP_SHOWN, PAINT_MICROSECONDS, UNREACHABLE_SECONDS, AsteriskBook
+from onhook.cdr.coverage import Stretch, painted, unheard
+from onhook.hub.asterisks import GAP_PATIENCE, GAP_SHOWN, PAINT_STEP, AsteriskBook
+from onhook.intake.caretaker import UNREACHABLE_SECONDS
 from onhook.settings.asterisks import Reached
 from onhook.settings.settings import Settings
 from onhook.settings.sources import Source
@@ -130,13 +131,22 @@ def test_a_line_that_comes_and_goes_makes_one_gap(hearing: Hearing) -> None:
 def test_heard_is_written_now_and_then(hearing: Hearing) -> None:
     """Each time is a sync of the disk."""
     hearing.open()
-    step = timedelta(microseconds=PAINT_MICROSECONDS) / 4
+    step = PAINT_STEP / 4
     hearing.cover(step)
     first = hearing.states()
     hearing.cover(step)
     assert hearing.states() == first
     hearing.cover(4 * step)
     assert hearing.states() != first
+
+
+def test_what_was_found_out_meanwhile_stays(hearing: Hearing) -> None:
+    """Where the connection was alive and lost calls, no later look calls that time heard again."""
+    hearing.open()
+    hearing.cover(9 * MINUTE)
+    hearing.settings.receiving.keep_stretches(SN, unheard(hearing.stretches(), "it lost calls"))
+    hearing.cover(10 * MINUTE)
+    assert [one[:2] for one in hearing.states()] == [("1-10", "gap"), ("10-20", "heard")]
 
 
 def test_a_gap_that_nothing_fills_alarms(hearing: Hearing) -> None:

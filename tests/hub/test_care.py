@@ -1,20 +1,25 @@
 """PBXs that can be asked are looked after side by side."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
 
+from onhook.cdr.contact import Wish
 from onhook.clock import SystemClock
 from onhook.hub.care import Care, House, door_of
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.settings.apis import checked_api
+from onhook.settings.asterisks import Reached
 from onhook.settings.settings import Settings
+from onhook.settings.sources import checked_source
 from onhook.store.duckdb import open_store
 from tests.intake.houses import report
 from tests.intake.pbx_face import CLIENT_ID, CLIENT_SECRET, Face, holds, made_up_pbx
+from tests.pbx.asterisk.test_files import rows as cdr_rows
 
 OFFICE, BRANCH = "3631A2124ABC", "3651XXXXXXXX"
 
@@ -97,3 +102,24 @@ async def test_a_name_that_changes_disturbs_no_channel(tmp_path: Path) -> None:
         hall.settings.alarms.sound(BRANCH, "silence", "what", todo="todo", at=1)
         await asyncio.sleep(1.2)
         assert (face.logins, face.asked.count("subscribe")) == (1, 1)
+
+
+async def test_what_an_asterisk_keeps_is_read_by_itself(tmp_path: Path) -> None:
+    """As soon as somebody says where that is, and again when a person asks for it; nothing of it twice."""
+    begun = SystemClock().microseconds() // 1_000_000 - 3600
+    row = cdr_rows()[0] | {"linkedid": f"{begun}.1", "uniqueid": f"{begun}.1"}
+    (tmp_path / "custom.json").write_text(json.dumps(row) + "\n")
+    async with caring(tmp_path) as hall:
+        hall.settings.add_pbx(name="Lab", sn="lab", secret="nobody-knows-this", dialect="asterisk", at=1)
+        hall.settings.asterisks.add(Reached(sn="lab", host="127.0.0.1", port=1, user="onhook"), "correct horse")
+        hall.settings.sources.put("lab", checked_source(str(tmp_path / "custom.json")))
+        await holds(lambda: hall.settings.receiving.contact("lab") is not None)
+        async with asyncio.timeout(5):
+            while await hall.kept("lab") < 1:  # noqa: ASYNC110 - a ledger tells nobody
+                await asyncio.sleep(0.01)
+        hall.settings.receiving.keep_wish("lab", Wish(since=begun - 7200, until=None, asked_at=7))
+        await holds(lambda: hall.settings.receiving.outcome("lab") is not None)
+        outcome = hall.settings.receiving.outcome("lab")
+        assert outcome is not None
+        assert (outcome.rows, outcome.new, outcome.same, outcome.error) == (1, 0, 1, "")
+        assert await hall.kept("lab") == 1

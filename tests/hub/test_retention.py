@@ -50,13 +50,17 @@ class House:
         return await self.keep(YEASTAR.write(leg, sn, "p-2026"), age, sn)
 
     async def keep(self, body: bytes, age: int, sn: str = SN) -> int:
+        seq = await self.append(body, age, sn)
+        await self.projector.catch_up()
+        return seq
+
+    async def append(self, body: bytes, age: int, sn: str) -> int:
         self.keys += 1
         entry = Entry(
             sn=sn, dialect="yeastar", via="webhook", key=self.keys.to_bytes(16, "big"), body=body,
             received_at=self.clock.microseconds() - age * DAY_MICROSECONDS - 1,
         )  # fmt: skip
         (appended,) = await self.ledger.append([entry])
-        await self.projector.catch_up()
         return appended.seq
 
     async def forget(self, keep_days: int = 0) -> Forgotten:
@@ -160,6 +164,28 @@ async def test_what_is_owed_stays(house: House) -> None:
     assert await house.seqs() == [1, 3, 4]
     house.settings.subscriptions.remove("CRM")
     assert await house.forget(90) == Forgotten(reports=2, calls=2)
+
+
+async def test_a_call_that_is_owed_in_part_stays_whole(house: House) -> None:
+    """One of its legs is yet to be read by a subscription."""
+    for call, call_to in ((1, QUEUE), (2, BOB), (1, BOB), (3, BOB)):
+        await house.report(call, 100, call_to=call_to)
+    house.settings.subscriptions.add("CRM", Wishes(url="https://crm.example.com"), None, after=2, at=1)
+    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert await house.seqs() == [1, 3, 4]
+    assert await kept_calls(house) == [call_id(1), call_id(3)]
+
+
+async def test_what_was_not_read_yet_stays(house: House) -> None:
+    """The hub was away: what it has to read may belong to an old call."""
+    await house.report(1, 100)
+    await house.report(2, 100)
+    read_until = await house.store.position()
+    await house.append(YEASTAR.write(details(STARTED_AT, call_id=call_id(3)), SN, "p-2026"), 100, SN)
+    await house.append(YEASTAR.write(details(STARTED_AT, call_id=call_id(4)), SN, "p-2026"), 0, SN)
+    assert await house.forget(90) == Forgotten(reports=2, calls=2)
+    assert await house.store.position() == read_until
+    assert await house.seqs() == [3, 4]
 
 
 async def test_nothing_goes_while_the_store_is_made_again(house: House) -> None:

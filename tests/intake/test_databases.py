@@ -60,7 +60,7 @@ def test_rows_without_an_id_are_read_too(tmp_path: Path) -> None:
     ("columns", "name", "says"),
     [
         ("calldate TEXT, uniqueid TEXT", "calls", "'calls' cannot be read: no such table"),
-        ("began TEXT, uniqueid TEXT", "cdr", "no column start or calldate"),
+        ("began TEXT, uniqueid TEXT", "cdr", "no column calldate or start"),
         ("calldate TEXT, number TEXT", "cdr", "no column uniqueid or linkedid"),
     ],
 )

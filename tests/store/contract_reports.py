@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,9 @@ from tests.make import STARTED_AT, call, record
 from tests.store import plain, plain_reports
 from tests.store.contract import Stores, batch, property_test
 from tests.store.office import FILTERS, ZONES, calls_of_an_office
+
+LONG_AFTER = datetime(2027, 2, 1, tzinfo=UTC)
+"""All weeks of the made-up office are over."""
 
 
 class ReportContract:
@@ -30,6 +34,64 @@ class ReportContract:
             await store.put(batch(*office))
             rows = sorted(plain.summary(office, where, [by], "UTC"), key=lambda row: -row["calls"])
             assert await store.summary(where, by, "UTC", top) == rows[:top]
+
+    async def test_weeks_that_are_over_are_summed_up_once(self, store: Store) -> None:
+        """A late call, one that is another now, and one that is gone, count at once and in the sums made afterwards."""
+        office = [
+            call(record(STARTED_AT + timedelta(days=days), call_id=f"opaque-{days}", pbx=("office", "shop")[days % 2]))
+            for days in range(0, 40, 5)
+        ]
+        await store.put(batch(*office, call(record(LONG_AFTER))))
+        weeks = 0
+        while await store.sum_up():
+            weeks += 1
+        assert weeks
+        changed = [call(record(one.started_at, call_id=one.call_id, pbx=one.pbx, status="BUSY")) for one in office[:2]]
+        late = call(record(STARTED_AT + timedelta(days=21), call_to="6400"))
+        await store.put(batch(*changed, late))
+        await store.forget([(office[-1].sn, office[-1].call_id)], [])
+        where = Filter(until=LONG_AFTER)
+        for _ in range(2):
+            for by in SUMMARY_BY:
+                expected = plain.summary([*changed, *office[2:-1], late], where, [by], "Asia/Kathmandu")
+                assert await store.summary(where, by, "Asia/Kathmandu") == expected, by
+            again = 0
+            while await store.sum_up():
+                again += 1
+            assert again < weeks
+        assert not await store.sum_up()
+
+    @pytest.mark.slow
+    @property_test
+    @given(
+        first=calls_of_an_office(),
+        then=calls_of_an_office(),
+        zone=st.sampled_from(ZONES),
+        names=st.lists(st.sampled_from(SUMMARY_BY), min_size=3, max_size=3, unique=True),
+        where=FILTERS,
+    )
+    async def test_what_was_summed_up_is_what_would_be_counted(
+        self, *, stores: Stores, first: list[Call], then: list[Call], zone: str, names: list[str], where: Filter
+    ) -> None:
+        """After calls that came late, again, or in the place of others, before and after their weeks were summed up."""
+        last = call(record(LONG_AFTER, call_to="6400"))
+        office = list({(one.sn, one.call_id): one for one in (*first, *then, last)}.values())
+        period = Filter(since=where.since, until=where.until)
+        asked = (period, msgspec.structs.replace(period, pbx="office", type=where.type), where)
+        async with stores() as store:
+            await store.put(batch(*first, last))
+            while await store.sum_up():
+                pass
+            await store.put(batch(*first[::2]))
+            for _ in range(2):
+                await store.put(batch(*then))
+            for is_summed in (False, True):
+                for filters, by in zip(asked, ([names[0]], ["pbx", names[1]], names[1:]), strict=True):
+                    if len(set(by)) == len(by):
+                        found = await store.summary(filters, ",".join(by), zone)
+                        assert found == plain.summary(office, filters, by, zone), (by, is_summed)
+                while await store.sum_up():
+                    pass
 
     @property_test
     @given(office=calls_of_an_office(), of=st.sampled_from(DURATIONS), where=FILTERS)
@@ -82,6 +144,52 @@ class ReportContract:
                 found = await store.peaks(where, by, zone, by_trunk=by_trunk)
                 assert found == plain_reports.peaks(office, where, by, zone, by_trunk=by_trunk)
 
+    @pytest.mark.slow
+    @property_test
+    @given(
+        calls=st.lists(
+            st.tuples(st.integers(0, 2_000), st.integers(0, 700_000), st.sampled_from(("", "a", "b"))), max_size=6
+        ),
+        zone=st.sampled_from(ZONES),
+        by=st.sampled_from(PEAK_STEPS[1:]),
+        asked=st.tuples(*[st.none() | st.integers(-10, 40)] * 2, st.sampled_from((None, "office", "shop"))),
+    )
+    async def test_peaks_of_weeks_that_were_summed_up_are_what_would_be_counted(
+        self,
+        *,
+        stores: Stores,
+        calls: list[tuple[int, int, str]],
+        zone: str,
+        by: str,
+        asked: tuple[int | None, int | None, str | None],
+    ) -> None:
+        """Also of calls that go on into other weeks, and when some are taken away again."""
+        begin = datetime(2026, 3, 12, tzinfo=UTC)
+        office = [
+            call(
+                record(
+                    begin + timedelta(minutes=at * 20),
+                    call_duration=lasts,
+                    src_trunk_name=trunk,
+                    pbx=("office", "shop")[at % 2],
+                )
+            )
+            for at, lasts, trunk in calls
+        ]
+        since, until = (None if days is None else begin + timedelta(days=days) for days in asked[:2])
+        where = Filter(since=since, until=until, pbx=asked[2])
+        async with stores() as store:
+            await store.put(
+                batch(*(_lasting(one, 900_000) for one in office), call(record(LONG_AFTER, call_duration=0)))
+            )
+            while await store.sum_up():
+                pass
+            await store.put(batch(*office))
+            counted = [await store.peaks(where, by, zone, by_trunk=by_trunk) for by_trunk in (False, True)]
+            while await store.sum_up():
+                pass
+            assert [await store.peaks(where, by, zone, by_trunk=by_trunk) for by_trunk in (False, True)] == counted
+
     async def test_peaks_that_cannot_be_meant_are_refused(self, store: Store) -> None:
         """A step that nobody knows, and more hours than a picture has."""
         await store.put(batch(call(record(datetime(1999, 1, 1, tzinfo=UTC))), call(record())))
@@ -112,3 +220,12 @@ class ReportContract:
         assert [one.returned_by for one in found.data] == [(back.sn, back.call_id)]
         hidden = Filter(type="inbound", within=Limits(numbers=("+49301234567",)))
         assert (await store.missed(hidden, 10)).unreturned == 1
+
+
+def _lasting(one: Call, seconds: int) -> Call:
+    """The same call, but longer."""
+    (leg,) = one.legs
+    longer = msgspec.structs.replace(leg, call_duration=seconds, ended_at=leg.started_at + timedelta(seconds=seconds))
+    return msgspec.structs.replace(
+        one, call_duration=seconds, ended_at=one.started_at + timedelta(seconds=seconds), legs=(longer,)
+    )

@@ -147,8 +147,15 @@ def _shown(call: Call, name: str, zone: str) -> Any:
         case "status" | "type":
             text = folded(getattr(call, name))
             return SPELLINGS.get(text, text)
+    return _party(call, name)
+
+
+def _party(call: Call, name: str) -> Any:
+    match name:
         case "call_from" | "call_to":
             return number_of(getattr(call, name))
+        case "made_by":
+            return number if re.fullmatch("[0-9]{1,7}", number := number_of(call.call_from)) else ""
         case "trunk":
             return call.src_trunk_name or call.dst_trunk_name
     return getattr(call, name)

@@ -20,7 +20,7 @@ from onhook.console.coverage import wish_of
 from onhook.errors import OnhookError, Unavailable
 from onhook.hub.asterisks import known_gaps, shown
 from onhook.hub.by_hand import named_sources, read_by_hand
-from onhook.hub.care import House, archive_cared_for, cared_for, door_of, wanted_for
+from onhook.hub.care import House, WantedArchive, archive_cared_for, cared_for, door_of, wanted_for
 from onhook.hub.files import open_files
 from onhook.hub.running import is_running
 from onhook.intake.backfill import Found
@@ -124,7 +124,7 @@ async def _done_here(config: Config, pbx: Pbx, tell: Tell) -> Outcome:
             if source is None:
                 outcome = await _asked(house, pbx, tell)
             else:
-                outcome = await archive_cared_for(house, (pbx.sn, source)).grant_wish(tell)
+                outcome = await archive_cared_for(house, WantedArchive(pbx.sn, source)).grant_wish(tell)
         finally:
             await accept.close()
     assert outcome is not None, "the wish was kept before"

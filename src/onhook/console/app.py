@@ -47,6 +47,7 @@ from onhook.console.failures import Failures
 from onhook.console.feed import Feed
 from onhook.console.headers import finish_headers
 from onhook.console.heads import WithHeads
+from onhook.console.packing import packing
 from onhook.console.places import Places
 from onhook.console.reports import page as report_routes
 from onhook.console.rooms import ReadAgain, Rooms
@@ -110,6 +111,7 @@ def console_app(
         },
         before_send=[finish_headers],
         openapi_config=openapi_config(),
+        compression_config=packing(),
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
     )

@@ -3,7 +3,9 @@
 Live while it shows the newest. The whole search is its address, so that it can be shared by a link.
 """
 
+import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Annotated
 
@@ -53,7 +55,16 @@ FORM_FILTERS = frozenset(
 ALWAYS_SHOWN = frozenset({"q", "since", "status"})
 """Filters that stand in the first row of the form; the others fold away."""
 
+TAGS_FRESH_SECONDS = 60.0
+"""So long a new tag may be missing from those to choose from; it can be written all the same."""
+
 ALL_FILTERS = (*FILTER_NAMES, *ASPECT_NAMES, "tag", "note", "q")
+
+NAMED_RECENTLY = timedelta(days=31)
+"""Where nobody says when, a name is looked for in a month: it may be part of any text of any leg."""
+
+EVER = "1990-01-01"
+"""Before any call."""
 
 Columns = Annotated[str, QueryParameter(description="Columns, joined by commas", max_length=TEXT_CHARACTERS_MAX)]
 Sort = Annotated[
@@ -74,6 +85,11 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
 ) -> Response[str]:
     """Calls that match, one line each, with their totals. A sorted list is paged by numbers of rows."""
     now = rooms.clock.now()
+    asked = {name: request.query_params.get(name, "") for name in ALL_FILTERS}
+    is_recent = _is_about_a_name(calls_where)
+    if is_recent:
+        asked["since"] = f"{now.astimezone(reader_zone) - NAMED_RECENTLY:%Y-%m-%d}"
+        calls_where = msgspec.structs.replace(calls_where, since=parse_moment(asked["since"], reader_zone, now))
     # Asked before the page is read: what comes in between is told twice rather than never.
     position = await rooms.store.position()
     shown = await _shown(rooms, position, calls_where, limit, cursor, sort)
@@ -84,7 +100,6 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
     by_pbx = await rooms.shared.ask(
         (position, "summary", counted, reader_zone.key), lambda: rooms.store.summary(counted, "pbx", reader_zone.key)
     )
-    asked = {name: request.query_params.get(name, "") for name in ALL_FILTERS}
     zone_asked = request.query_params.get("zone", "")
     chosen = _chosen(columns)
     here = {**asked, "zone": zone_asked, "columns": columns, "limit": limit if limit != PAGE_DEFAULT else ""}
@@ -101,6 +116,7 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
         is_filtered=any(asked.values()),
         is_narrow=any(value for name, value in asked.items() if name not in ALWAYS_SHOWN),
         more_filters=[name for name in ALL_FILTERS if name not in FORM_FILTERS],
+        all_the_time=url("/calls", **{**here, "since": EVER}) if is_recent else "",
         meant=_meant(asked["q"], calls_where),
         limit_asked=here["limit"],
         is_newest=not cursor and not sort,
@@ -112,13 +128,18 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
         path_here=url("/calls", **{**here, "sort": sort, "limit": ""}),
         columns=chosen,
         tags_of=rooms.settings.notes.tags_of((one.sn, one.call_id) for one in shown.data) if "tags" in chosen else {},
-        known_tags=rooms.settings.notes.tags() if calls_where.within is None else [],
+        known_tags=await _known_tags(rooms) if calls_where.within is None else [],
         columns_asked=columns,
         all_columns=COLUMNS,
         toggled={name: _toggled(chosen, name) for name in COLUMNS},
         sort=sort,
         sort_links={name: url("/calls", **{**here, "sort": _turned(sort, name)}) for name in SORTABLE},
     )
+
+
+async def _known_tags(rooms: Rooms) -> list[str]:
+    """To choose from; a new one is seen a little late, because all notes are looked through for them."""
+    return await rooms.shared.ask("tags", lambda: asyncio.to_thread(rooms.settings.notes.tags), TAGS_FRESH_SECONDS)
 
 
 async def _shown(  # noqa: PLR0917 - each is another thing
@@ -136,6 +157,11 @@ async def _shown(  # noqa: PLR0917 - each is another thing
     listed = await rooms.store.listed_calls(asked)
     end = offset + len(listed.data)
     return CallPage(listed.data, str(end) if end < listed.total else None)
+
+
+def _is_about_a_name(where: Filter) -> bool:
+    """Whether a name is looked for, at no time in particular."""
+    return where.aspects is not None and bool(where.aspects.name) and where.since is None
 
 
 def _turned(sort: str, name: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from onhook.console import shown
+from onhook.console.assets import asset_path
 
 
 def render(template: str, **values: Any) -> str:
@@ -24,5 +25,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.globals.update({name: getattr(shown, name) for name in shown.FOR_TEMPLATES})
+    environment.globals.update({name: getattr(shown, name) for name in shown.FOR_TEMPLATES}, asset=asset_path)
     return environment

@@ -4,12 +4,13 @@ What was heard and what was not is written into the coverage, as of any PBX; wha
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from onhook.cdr.contact import AlarmKind
 from onhook.cdr.coverage import Stretch, not_heard, painted
 from onhook.clock import Clock
+from onhook.intake.caretaker import UNREACHABLE_SECONDS
 from onhook.intake.door import Declared
 from onhook.intake.outgoing import Line
 from onhook.pbx.asterisk.conversation import AsteriskConversation, reading_of
@@ -23,11 +24,10 @@ from onhook.settings.settings import Settings
 
 _OF_CONNECTIONS: Sequence[AlarmKind] = ("unreachable", "credentials")
 
-PAINT_MICROSECONDS = 300_000_000
-"""How often the coverage says anew that a PBX was heard: each time is a sync of the disk."""
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
-UNREACHABLE_SECONDS = 300.0
-"""A PBX that cannot be reached for so long is more than a restart or an upgrade of it."""
+PAINT_STEP = timedelta(minutes=5)
+"""How often the coverage says anew that a PBX was heard: each time is a sync of the disk."""
 
 GAP_SHOWN = timedelta(days=31)
 """A gap that is older is still in the coverage, and alarms nobody any more."""
@@ -47,7 +47,7 @@ class AsteriskBook:
         self._clock = clock
         self._is_heard_again = is_heard_again
         self._asterisks: Asterisks = settings.asterisks
-        self._painted_at: dict[str, int] = {}
+        self._painted_until: dict[str, datetime] = {}
         self._failing_since: dict[str, float] = {}
         self.learned: Callable[[str, str], None] = self._asterisks.learned
 
@@ -67,8 +67,7 @@ class AsteriskBook:
 
     def covered(self, sn: str, until: int) -> None:
         self._asterisks.covered(sn, until)
-        if until - self._painted_at.get(sn, 0) >= PAINT_MICROSECONDS:
-            self._painted_at[sn] = until
+        if moment(until) - self._painted_until.get(sn, _LONG_AGO) >= PAINT_STEP:
             self._paint(self._asterisks.of(sn))
             self._look_at_gaps(sn)
 
@@ -82,10 +81,14 @@ class AsteriskBook:
             self._settings.alarms.sound(sn, kind, why, todo="`onhook doctor` with its name looks at it", at=now)
 
     def _paint(self, one: Reached) -> None:
-        """The time in which a PBX was heard, as far as that was not compared."""
-        if one.connected_at is None or one.covered_until is None or one.connected_at >= one.covered_until:
+        """The time in which a PBX was heard since that was said last; what was found out of the time before counts."""
+        if one.connected_at is None or one.covered_until is None:
             return
-        heard = Stretch(one.connected_at, one.covered_until, "heard", "the connection was alive")
+        since = max(one.connected_at, self._painted_until.get(one.sn, _LONG_AGO))
+        if since >= one.covered_until:
+            return
+        self._painted_until[one.sn] = one.covered_until
+        heard = Stretch(since, one.covered_until, "heard", "the connection was alive")
         known = self._settings.receiving.stretches(one.sn)
         self._settings.receiving.keep_stretches(one.sn, painted(known, heard))
 

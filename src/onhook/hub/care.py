@@ -44,8 +44,12 @@ AGAIN_SECONDS = 10.0
 Wanted = tuple[str, str, float, Api]
 """Serial number, dialect, when it was declared (Unix seconds), and how it is reached: another one is a new care."""
 
-WantedArchive = tuple[str, Source]
-"""Serial number of a PBX that we connect to, and where it keeps its CDRs."""
+
+class WantedArchive(msgspec.Struct, frozen=True):
+    """A PBX that we connect to, and where it keeps its CDRs."""
+
+    sn: str
+    source: Source
 
 
 class House(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,11 +128,10 @@ async def cared_for(house: House, wanted: Wanted) -> AsyncIterator[Cared]:
 
 def archive_cared_for(house: House, wanted: WantedArchive) -> Caretaker:
     """Whoever fills the gaps of one PBX from where it keeps its CDRs."""
-    sn, source = wanted
-    notes = SettingsNotes(settings=house.settings, store=house.store, clock=house.clock, sn=sn)
+    notes = SettingsNotes(settings=house.settings, store=house.store, clock=house.clock, sn=wanted.sn)
     return caretaker_of_archive(
-        sn,
-        lambda: with_rotated(source),
+        wanted.sn,
+        lambda: with_rotated(wanted.source),
         settings=house.settings,
         notes=notes,
         heard=notes.stretches,
@@ -182,13 +185,13 @@ class Care:
             caretaker.look_for_wish()
         for sn, one in wanted.items():
             if sn not in self._tasks:
-                self._tasks[sn] = (one, asyncio.create_task(self._look_after(one), name=f"care of {sn}"))
+                self._tasks[sn] = (one, asyncio.create_task(self._look_after(sn, one), name=f"care of {sn}"))
 
     def _wanted(self) -> Mapping[str, Wanted | WantedArchive]:
         apis, links = self._house.settings.apis.all(), all_links()
         pbxs = self._house.settings.pbxs() if apis else []
         asked = {pbx.sn: wanted_for(pbx, apis[pbx.sn]) for pbx in pbxs if pbx.sn in apis and pbx.dialect in links}
-        return asked | {sn: (sn, source) for sn, source in self._house.settings.sources.all().items()}
+        return asked | {sn: WantedArchive(sn, source) for sn, source in self._house.settings.sources.all().items()}
 
     async def _end(self, sns: list[str]) -> None:
         tasks = [self._tasks.pop(sn)[1] for sn in sns]
@@ -197,16 +200,16 @@ class Care:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _look_after(self, wanted: Wanted | WantedArchive) -> None:
+    async def _look_after(self, sn: str, wanted: Wanted | WantedArchive) -> None:
         """For ever; again after a fault of ours, which stays with this PBX."""
         while True:
             try:
-                if len(wanted) == 2:
-                    await self._run(wanted[0], archive_cared_for(self._house, wanted))
+                if isinstance(wanted, WantedArchive):
+                    await self._run(sn, archive_cared_for(self._house, wanted))
                 else:
                     await self._ask(wanted)
             except Exception:
-                logging.getLogger("care").exception("a PBX cannot be looked after now", extra={"sn": wanted[0]})
+                logging.getLogger("care").exception("a PBX cannot be looked after now", extra={"sn": sn})
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _ask(self, wanted: Wanted) -> None:

@@ -35,6 +35,7 @@ from onhook.hub.silence import SilenceWatch
 from onhook.hub.sinks import all_sinks
 from onhook.hub.store_calls import StoreCalls
 from onhook.hub.storing import store_at
+from onhook.hub.summing import sum_up_for_ever
 from onhook.hub.webhooks import AppWebhooks
 from onhook.intake.outgoing import Outgoing
 from onhook.ledger.ledger import Ledger
@@ -81,24 +82,20 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     try:
         async with serving(app, config.console) as served:
             projecting = asyncio.create_task(projector.run(feed.announce), name="projector")
+            summing = asyncio.create_task(sum_up_for_ever(store), name="summing")
             carrying = asyncio.create_task(courier.run(), name="courier")
             looking_after = asyncio.create_task(care.run(), name="care")
             listening = asyncio.create_task(silence.run(), name="silence")
             hearing = asyncio.create_task(outgoing.run(), name="outgoing")
             forgetting = asyncio.create_task(retention.run(), name="retention")
-            exchange = ExchangeKeeper(
-                config,
-                settings,
-                StoreCalls(store, feed, settings, config),
-                clock,
-                AppWebhooks(settings, all_sinks(config), clock),
-            )
+            exchange = _exchange(config, settings, store, feed, clock)
             await exchange.begin()
             keeping = asyncio.create_task(exchange.keep(), name="exchange")
-            address = str(Address(config.console.host, served.port))
-            running = [forgetting, hearing, keeping, looking_after, listening, projecting, carrying]
+            running = [forgetting, hearing, keeping, looking_after, listening, projecting, summing, carrying]
             try:
-                yield Opened(address, (*running, served.task), exchange.whereabouts)
+                yield Opened(
+                    str(Address(config.console.host, served.port)), (*running, served.task), exchange.whereabouts
+                )
             finally:
                 feed.close()
                 for task in running:
@@ -127,6 +124,11 @@ def _projector(ledger: Ledger, store: Store, settings: Settings) -> Projector:
         facts_of=SettingsFacts(settings),
         tell_trouble=_tell_trouble,
     )
+
+
+def _exchange(config: Config, settings: Settings, store: Store, feed: Feed, clock: Clock) -> ExchangeKeeper:
+    calls, webhooks = StoreCalls(store, feed, settings, config), AppWebhooks(settings, all_sinks(config), clock)
+    return ExchangeKeeper(config, settings, calls, clock, webhooks)
 
 
 def _tell_trouble(error: OnhookError | None) -> None:

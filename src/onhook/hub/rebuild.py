@@ -105,6 +105,8 @@ async def _project_all(config: Config, path: Path, progress: Progress) -> int:
         facts_of = SettingsFacts(settings)
         projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=facts_of)
         position = await projector.catch_up(lambda position: progress(position, max(position, last)))
+        while await store.sum_up():
+            pass
     finally:
         await store.close()
         await ledger.close()

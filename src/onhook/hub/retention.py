@@ -7,10 +7,11 @@ calls before and after. The store forgets first: what is cut short in between is
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from onhook.cdr.record import Record
 from onhook.clock import Clock
 from onhook.config import Config
 from onhook.errors import OnhookError
@@ -19,6 +20,7 @@ from onhook.hub.running import holding
 from onhook.ledger.ledger import Ledger
 from onhook.projector import MayGo, Projector
 from onhook.settings.keeping import FOR_EVER
+from onhook.settings.moments import moment
 from onhook.settings.settings import Settings
 
 ROUND_SECONDS = 6 * 3600.0
@@ -88,7 +90,7 @@ class Retention:
                 break
             after = read[-1].seq
             old = [one for one in read if one.received_at < _before(now, own.get(one.sn, self._days))]
-            gone = await self._projector.forget(old, self._may_go(now, own))
+            gone = await self._projector.forget(old, self._may_go(now, own, end))
             await self._ledger.forget(gone.seqs)
             self._settings.notes.forget(gone.calls)
             reports, calls = reports + len(gone.seqs), calls + len(gone.calls)
@@ -99,9 +101,11 @@ class Retention:
         settled = self._settings.subscriptions.settled_until()
         return 2**63 - 1 if settled is None else settled
 
-    def _may_go(self, now: int, own: Mapping[str, int]) -> MayGo:
-        def may_go(sn: str, call_id: str, newest_at: int) -> bool:
-            if newest_at >= _before(now, own.get(sn, self._days)):
+    def _may_go(self, now: int, own: Mapping[str, int], end: int) -> MayGo:
+        def may_go(legs: Sequence[Record]) -> bool:
+            sn, call_id = legs[0].sn, legs[0].call_id
+            before = moment(_before(now, own.get(sn, self._days)))
+            if any(leg.received_at >= before or leg.seq > end for leg in legs):
                 return False
             return all(one.state == "delivered" for one in self._settings.deliveries.of_call(sn, call_id))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from onhook.cdr.coverage import Stretch
@@ -84,5 +85,5 @@ def rows_of(source: Source, window: Window) -> Rows:
         table = Table(place=source.place, name=source.table, password=source.password)
         return rows_of_table(table, COLUMNS, since=str(since), until=str(until))
     # A file is in the order in which calls ended.
-    is_before = lambda line: began_before(line, source.columns, since - CALL)  # noqa: E731 - one line of a rule
+    is_before = partial(began_before, columns=source.columns, moment=since - CALL)
     return rows_of_lines(lines_of(path, is_before), source.columns)

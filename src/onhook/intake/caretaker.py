@@ -161,7 +161,7 @@ class Caretaker:
                     await self.grant_wish()
                     found = await self.make_round(is_nightly=is_nightly)
                     nightly_at = now + pause_seconds(now, is_nightly=True) if is_nightly else nightly_at
-                    failures = failures + 1 if self._waits_for_more(found) else 0
+                    failures = failures + 1 if self.waits_for_more(found) else 0
                     self._is_well()
                 except OnhookError as error:
                     self.has_failed(error)
@@ -236,6 +236,14 @@ class Caretaker:
                 self._wanted.set()  # what ended since it was begun is still to be asked for
             return found
 
+    def waits_for_more(self, found: Found) -> bool:
+        """Whether an archive has not come to the end of a known gap yet: its next call closes it."""
+        if found.reach_until is None:
+            return False
+        stretches = self._notes.stretches()
+        compared = complete_until(stretches)
+        return any(one.state == "gap" and (compared is None or one.until > compared) for one in stretches)
+
     # ------------------------------------------------------------ called by the push channel
 
     def is_heard(self, since: float, until: float) -> None:
@@ -271,13 +279,6 @@ class Caretaker:
         self._failing_since = None
         for kind in self._account.kinds:
             self._notes.end(kind)
-
-    def _waits_for_more(self, found: Found) -> bool:
-        """Whether an archive has not come to the end of a known gap yet: its next call closes it."""
-        reach = found.reach_until
-        if reach is None:
-            return False
-        return any(one.state == "gap" and one.until > _moment(reach) for one in self._notes.stretches())
 
     async def _wanted_or(self, seconds: float) -> None:
         try:

@@ -29,7 +29,8 @@ QUESTION_SECONDS_MAX = 60
 PROGRAM = "onhook"
 """What the database is told of us."""
 
-_STARTS = ("start", "calldate")
+_STARTS = ("calldate", "start")
+"""In this order: where a table has both, it is `calldate` that always says something."""
 _ERRORS = (OSError, sqlite3.Error, pg8000.dbapi.Error, pymysql.Error, EOFError)
 
 
@@ -135,7 +136,7 @@ class _Reader:
             with closing(self._connection.cursor()) as cursor:
                 cursor.execute(f"SELECT * FROM {self._table} LIMIT 0")  # noqa: S608 - a name, quoted
                 return [str(column[0]) for column in cursor.description]
-        except (sqlite3.OperationalError, pg8000.dbapi.ProgrammingError, pymysql.err.ProgrammingError) as error:
+        except (sqlite3.OperationalError, pg8000.dbapi.DatabaseError, pymysql.err.ProgrammingError) as error:
             raise UsageError(
                 f"the table {table.name!r} cannot be read: {_why(error)}",
                 where=table.place,
@@ -156,8 +157,13 @@ class _Reader:
         return [self._speech.text.format(self._quoted(name)) for name in names if name.lower() == wanted]
 
     def _shown(self, name: str) -> str:
-        is_moment = name.lower() in (*_STARTS, "answer", "end")
-        return self._speech.text.format(self._moment(name) if is_moment else self._quoted(name))
+        """As text, moments in the same form whatever the type of their column is; an empty one is none."""
+        quoted = self._quoted(name)
+        if name == self._start:
+            quoted = self._moment(name)
+        elif name.lower() in (*_STARTS, "answer", "end"):
+            quoted = self._speech.moment.format(f"NULLIF({self._speech.text.format(quoted)}, '')")
+        return self._speech.text.format(quoted)
 
     def _moment(self, name: str) -> str:
         return self._speech.moment.format(self._quoted(name))

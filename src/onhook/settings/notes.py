@@ -1,6 +1,6 @@
 """What people write about calls: notes and tags, with all that was written before. Nothing is ever overwritten."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -81,8 +81,10 @@ class Notes:
             raise UsageError(f"more than {FOUND_MAX} calls have such a note", todo="ask for a rarer tag or text")
         return [(sn, call_id) for sn, call_id in rows]
 
-    def forget(self, calls: Iterable[tuple[str, str]]) -> None:
+    def forget(self, calls: Sequence[tuple[str, str]]) -> None:
         """Delete what was ever written about calls that are kept no more."""
+        if not calls:
+            return
         with self._database.transaction():
             for sn, call_id in calls:
                 self._database.write("DELETE FROM notes WHERE sn = ? AND call_id = ?", (sn, call_id))

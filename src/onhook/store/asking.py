@@ -32,7 +32,7 @@ _RECORDS = ", ".join(
 _CALLS = ", ".join(
     f"make_timestamp({name} * 1000000) AS {name}" if name in _MOMENTS else name
     for name in CALLS
-    if name not in ("call_key", "type_folded")
+    if name not in ("call_key", "type_folded", "from_line", "to_line")
 )
 VIEWS = {
     "all_records": f"SELECT {_RECORDS} FROM main.legs",

@@ -1,5 +1,7 @@
 """Filters as SQL: a row passes exactly when `Filter.matches` or `Filter.matches_call` says so."""
 
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +13,7 @@ from onhook.cdr.identity import number_of
 from onhook.cdr.limits import Limits
 from onhook.cdr.offset import zone_named
 from onhook.store.rows import seconds
-from onhook.store.schema import call_key
+from onhook.store.schema import call_key, line_of
 from onhook.store.zones import CHANGES_FROM, CHANGES_UNTIL, as_sql, offsets
 
 _LEG_FILTERS = {
@@ -25,6 +27,8 @@ _LEG_FILTERS = {
 
 ITS_LEG = "legs.call_key = calls.call_key AND legs.sn = calls.sn AND legs.call_id = calls.call_id"
 """For a question about the legs of a call."""
+
+_NUMBERS = ("number", "call_from", "call_to")
 
 _ROW_FILTERS = {
     "since": "started_at >= $since",
@@ -49,7 +53,7 @@ _ASPECTS = {
     "dialled": "to_number = $dialled",
     "by_trunk": "CASE WHEN src_trunk_name <> '' THEN src_trunk_name ELSE dst_trunk_name END = $by_trunk",
     "by_did": "did_number = $by_did",
-    "numbers": f"EXISTS (SELECT 1 FROM legs WHERE {ITS_LEG} AND (list_contains($numbers, from_number)"
+    "numbers": f"EXISTS (SELECT 1 FROM {{of_lines}} AS legs WHERE {ITS_LEG} AND (list_contains($numbers, from_number)"
     " OR list_contains($numbers, to_number)))",
     "name": f"EXISTS (SELECT 1 FROM legs WHERE {ITS_LEG} AND (contains(lower(coalesce(call_from, from_number)), $name)"
     " OR contains(lower(coalesce(call_to, to_number)), $name)))",
@@ -57,7 +61,7 @@ _ASPECTS = {
     " AND sn || chr(31) || call_id IN (SELECT unnest($among::VARCHAR[]))",
     "under_way_at": "started_at <= $under_way_at AND ended_at > $under_way_at",
 }
-"""What only a call answers; `{local}` is its start by the clocks of the zone asked for."""
+"""What only a call answers. `{local}` is its start by the clocks of the zone asked for; `{of_lines}`: see there."""
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -90,7 +94,7 @@ def for_calls(where: Filter, since: int | None = None, until: int | None = None)
     narrow = "".join(f" AND {test}" for test in (*stretch, *_corner(where)))
     rows = {**_ROW_FILTERS, **_word_filters(asked)}
     tests = [
-        f"EXISTS (SELECT 1 FROM legs WHERE {ITS_LEG} AND {_LEG_FILTERS[name]}{narrow})"
+        f"EXISTS (SELECT 1 FROM {_legs_for(name, asked[name])} WHERE {ITS_LEG} AND {_LEG_FILTERS[name]}{narrow})"
         if name in _LEG_FILTERS
         else rows[name]
         for name in asked
@@ -101,11 +105,23 @@ def for_calls(where: Filter, since: int | None = None, until: int | None = None)
     return Condition(" AND ".join(["true", *tests]), _values(asked) | _more_values(where))
 
 
+def for_pbxs(where: Filter) -> Condition:
+    """For rows that have a PBX and a type and stand for many calls: no other filter is looked at."""
+    asked = {name: value for name, value in _asked(where).items() if name in ("pbx", "sn", "type")}
+    tests = {**_ROW_FILTERS, **_word_filters(asked)}
+    sql = " AND ".join(["true", *(tests[name] for name in asked), *_pbx_limit(where.within)])
+    return Condition(sql, named_in(sql, _values(asked) | _more_values(where)))
+
+
+def named_in(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that a question names: the engine refuses others."""
+    named = set(re.findall(r"\$(\w+)", sql))
+    return {name: value for name, value in values.items() if name in named}
+
+
 def _asked(where: Filter) -> dict[str, Any]:
     return {name: value for name in FILTER_NAMES if (value := getattr(where, name)) is not None} | {
-        name: _whole_seconds(value)
-        for name in ("since", "until")
-        if isinstance(value := getattr(where, name), datetime)
+        name: whole_seconds(value) for name in ("since", "until") if isinstance(value := getattr(where, name), datetime)
     }
 
 
@@ -130,7 +146,7 @@ def _values(asked: dict[str, Any]) -> dict[str, Any]:
         if name in ("status", "type"):
             values |= _places(name, Words.read(value))
         else:
-            values[name] = number_of(value) if name in ("number", "call_from", "call_to") else value
+            values[name] = number_of(value) if name in _NUMBERS else value
     return values
 
 
@@ -149,11 +165,24 @@ def _aspect_tests(where: Filter) -> list[str]:
     if where.aspects is None:
         return []
     asked = where.aspects
-    tests = {name: test for name, test in _ASPECTS.items() if getattr(asked, name) is not None}
-    if asked.weekday is None and asked.hour_of_day is None:
-        return list(tests.values())
-    local = f"(started_at + ({_offset(where, asked)}))"
-    return [test.format(local=local) for test in tests.values()]
+    local = f"(started_at + ({_offset(where, asked)}))" if asked.weekday or asked.hour_of_day is not None else ""
+    of_lines = _of_lines(asked.numbers or ())
+    return [
+        test.format(local=local, of_lines=of_lines)
+        for name, test in _ASPECTS.items()
+        if getattr(asked, name) is not None
+    ]
+
+
+def _legs_for(name: str, value: str) -> str:
+    return f"{_of_lines([number_of(value)])} AS legs" if name in _NUMBERS else "legs"
+
+
+def _of_lines(numbers: Sequence[str]) -> str:
+    """The legs with one of these lines on a side, some of them twice. Each side by itself, so that the engine looks
+    through whole numbers only, and not through the texts."""
+    lines = ", ".join(str(line) for line in sorted({line_of(number) for number in numbers})) or "NULL"
+    return f"(SELECT * FROM legs WHERE from_line IN ({lines}) UNION ALL SELECT * FROM legs WHERE to_line IN ({lines}))"
 
 
 def _offset(where: Filter, asked: Aspects) -> str:
@@ -199,6 +228,6 @@ def _earlier(one: int | None, other: int | None) -> int | None:
     return min((bound for bound in (one, other) if bound is not None), default=None)
 
 
-def _whole_seconds(at: datetime) -> int:
+def whole_seconds(at: datetime) -> int:
     """Calls begin at whole seconds: from 3.2 s on means from 4 s on, and before 3.2 s means before 4 s."""
     return seconds(at.astimezone(UTC)) + (at.microsecond > 0)

@@ -74,9 +74,9 @@ class Database:
             cursor.interrupt()
             raise
 
-    async def write(self, work: Work[None]) -> None:
+    async def write(self, work: Work[Answer]) -> Answer:
         """Run this as one transaction: all of it is kept, on disk, or nothing. Raises `Unavailable`."""
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._kept, work)
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._kept, work)
 
     async def views(self, count: int) -> list[duckdb.DuckDBPyConnection]:
         """Connections that all see the same state of the store until they are closed; for work in several threads."""
@@ -116,7 +116,7 @@ class Database:
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             return work(cursor)
 
-    def _kept(self, work: Work[None]) -> None:
+    def _kept(self, work: Work[Answer]) -> Answer:
         if self._is_broken:
             self._connection.close()
             self._connection = _opened(self._path)
@@ -124,13 +124,14 @@ class Database:
         with errors_explained(self._path), self._connection.cursor() as cursor:
             try:
                 cursor.begin()
-                work(cursor)
+                answer = work(cursor)
                 with self._commit:
                     cursor.commit()
             except (duckdb.FatalException, duckdb.InternalException):
                 # DuckDB refuses all work after such an error, as when the disk was full; what the file holds is whole.
                 self._is_broken = True
                 raise
+            return answer
 
     def _close(self) -> None:
         self._writer.shutdown()

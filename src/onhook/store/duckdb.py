@@ -8,7 +8,7 @@ from typing import Any
 
 from onhook.cdr.filter import Filter
 from onhook.cdr.record import Call, Record
-from onhook.store import asking, exports, listings, pages, peaks, returns, spreads, summaries, writing
+from onhook.store import asking, exports, listings, pages, peaks, returns, spreads, summaries, sums, writing
 from onhook.store.database import Database, quarantined_numbers
 from onhook.store.rows import quarantined_from
 from onhook.store.store import (
@@ -59,6 +59,9 @@ class DuckDbStore:
 
     async def put(self, batch: Batch) -> None:
         await self._database.write(lambda connection: writing.put(connection, batch))
+
+    async def sum_up(self) -> bool:
+        return await self._database.write(sums.sum_up)
 
     async def forget(self, keys: Sequence[CallKey], quarantined: Sequence[int]) -> None:
         await self._database.write(lambda connection: writing.forget(connection, keys, quarantined))

@@ -1,9 +1,9 @@
-"""How many calls were under way at once: each call is a step up and a step down, and their running sum is the level.
+"""How many calls were under way at once, at most: counted, but where weeks were summed up."""
 
-Each stretch of time begins with a step of nothing, so that what goes on from the stretch before counts in it too.
-"""
-
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -13,34 +13,15 @@ from onhook.cdr.filter import Filter
 from onhook.cdr.offset import zone_named
 from onhook.errors import UsageError
 from onhook.store.conditions import Condition, for_calls
-from onhook.store.rows import moment, seconds
+from onhook.store.levels import LEVELS, spans
+from onhook.store.rows import Row, moment, seconds
 from onhook.store.store import PEAK_STEPS, Peak
 from onhook.store.stretches import boundaries
+from onhook.store.sums import summed_weeks
+from onhook.store.weeks import QUARTER_SECONDS, Piece, cut, weeks_between
 
 STRETCHES_MAX = 20_000
 """Two years by the hour: more is no picture."""
-
-_SPANS = "SELECT {trunk} AS trunk, started_at AS begun, ended_at AS ended FROM calls WHERE {{test}} AND {known}"
-_WHOLE = _SPANS.format(trunk="''", known="ended_at > started_at")
-_BY_TRUNK = " UNION ALL ".join(
-    _SPANS.format(trunk=name, known=f"ended_at > started_at AND {name} <> ''{unless}")
-    for name, unless in (("src_trunk_name", ""), ("dst_trunk_name", " AND dst_trunk_name <> src_trunk_name"))
-)
-_LEVELS = """
-WITH spans AS ({spans}),
-stretches AS (SELECT unnest($stretches) AS begins),
-steps AS (
-    SELECT trunk, instant, sum(step) AS step FROM (
-        SELECT trunk, begun AS instant, 1 AS step FROM spans
-        UNION ALL SELECT trunk, ended, -1 FROM spans
-        UNION ALL SELECT trunk, begins, 0 FROM (SELECT DISTINCT trunk FROM {trunks}), stretches
-    ) GROUP BY trunk, instant
-),
-levels AS (SELECT trunk, instant, sum(step) OVER (PARTITION BY trunk ORDER BY instant) AS level FROM steps)
-SELECT begins, trunk, max(level)::BIGINT AS calls, -(max(ROW(level, -instant))[2]) AS reached
-FROM levels ASOF JOIN stretches ON instant >= begins
-WHERE instant < {until} GROUP BY begins, trunk ORDER BY begins, trunk
-"""
 
 
 def peaks(
@@ -58,20 +39,53 @@ def peaks(
     if first is None:
         return []
     since = first if where.since is None else seconds(where.since)
-    until = last if where.until is None else min(last, seconds(where.until))
-    question = _LEVELS.format(
-        spans=(_BY_TRUNK if by_trunk else _WHOLE).format(test=condition.sql),
-        trunks="spans" if by_trunk else "(SELECT '' AS trunk)",
-        until=max(until, since + 1),
-    )
-    rows = connection.execute(
-        question, {**condition.values, "stretches": _stretches(by, zone, since, until)}
-    ).fetchall()
+    until = max(since + 1, last if where.until is None else min(last, seconds(where.until)))
+    begins = _stretches(by, zone, since, until)
+    highest = {} if by_trunk else {(begin, ""): (0, -begin) for begin in begins}
+    for begun, trunk, calls, reached in _levels(connection, where, until, begins, by_trunk):
+        stretch = begins[bisect_right(begins, begun) - 1]
+        highest[stretch, trunk] = max(highest.get((stretch, trunk), (0, 0)), (calls, -reached))
     return [
-        Peak(begins_at=_moment(begins), trunk=trunk, calls=calls, reached_at=_moment(reached))
-        for begins, trunk, calls, reached in rows
+        Peak(begins_at=_moment(begin), trunk=trunk, calls=calls, reached_at=_moment(-reached))
+        for (begin, trunk), (calls, reached) in sorted(highest.items())
         if calls or not by_trunk
     ]
+
+
+def _levels(
+    connection: duckdb.DuckDBPyConnection, where: Filter, until: int, begins: Sequence[int], by_trunk: bool
+) -> Iterator[Row]:
+    """The highest levels of stretches no longer than those that begin so: begin, trunk, calls, when reached."""
+    summed = summed_weeks(connection) if _are_summed(where, begins, by_trunk) else ()
+    for piece in cut(begins[0], until, summed):
+        if piece.is_summed:
+            question, values = _sums_of(where, piece, by_trunk)
+        else:
+            question, values = _count_of(where, piece, begins, by_trunk)
+        yield from connection.execute(question, values).fetchall()
+
+
+def _are_summed(where: Filter, begins: Sequence[int], by_trunk: bool) -> bool:
+    """Whether weeks that are over need not be counted: sums are kept by PBX, by trunk for whole weeks only."""
+    narrowed = {name for name in where.__struct_fields__ if getattr(where, name) is not None}
+    is_cut_finer = len(begins) > 1 if by_trunk else any(begin % QUARTER_SECONDS for begin in begins[1:])
+    return narrowed <= {"since", "until", "pbx"} and not is_cut_finer
+
+
+def _sums_of(where: Filter, piece: Piece, by_trunk: bool) -> tuple[str, dict[str, Any]]:
+    weeks = weeks_between(piece.since, piece.until - 1)
+    question = (
+        f"SELECT begins, coalesce(trunk, ''), calls, reached FROM sums_of_levels WHERE week BETWEEN {weeks.start}"
+        f" AND {weeks.stop - 1} AND trunk IS {'NOT NULL' if by_trunk else 'NULL'} AND pbx IS NOT DISTINCT FROM $pbx"
+    )
+    return question, {"pbx": where.pbx}
+
+
+def _count_of(where: Filter, piece: Piece, begins: Sequence[int], by_trunk: bool) -> tuple[str, dict[str, Any]]:
+    condition = _going_on(where).also(f"started_at < {piece.until} AND ended_at > {piece.since}")
+    question = LEVELS.format(**spans(condition.sql, by_trunk=by_trunk), until=piece.until)
+    inside = [begin for begin in begins if piece.since < begin < piece.until]
+    return question, {**condition.values, "stretches": [piece.since, *inside]}
 
 
 def _going_on(where: Filter) -> Condition:

@@ -10,6 +10,7 @@ import msgspec
 from onhook.cdr import details
 from onhook.cdr.identity import number_of
 from onhook.cdr.record import Call, Record
+from onhook.store import schema
 from onhook.store.schema import RECORD_COLUMNS, call_key
 from onhook.store.store import Quarantined
 
@@ -21,7 +22,11 @@ FOLDED_REMEMBERED_MAX = 1_024
 OFFSETS_REMEMBERED_MAX = 256
 """More than there are."""
 
+LINES_REMEMBERED_MAX = 4_096
+"""Most numbers of a batch are of the house."""
+
 folded = lru_cache(maxsize=FOLDED_REMEMBERED_MAX)(details.folded)
+line_of = lru_cache(maxsize=LINES_REMEMBERED_MAX)(schema.line_of)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCAL_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared as they are
@@ -48,8 +53,10 @@ def call_row(call: Call) -> Row:
         folded(call.type),
         call.status,
         folded(call.status),
-        number_of(call.call_from),
-        number_of(call.call_to),
+        from_number := number_of(call.call_from),
+        to_number := number_of(call.call_to),
+        line_of(from_number),
+        line_of(to_number),
         call.answered_by,
         call.wait_duration,
         call.ring_duration,
@@ -137,6 +144,8 @@ def _leg_row(key: float, place: int, call_started_at: float, leg: Record) -> Row
         None if leg.call_from == from_number else leg.call_from,
         to_number,
         None if leg.call_to == to_number else leg.call_to,
+        line_of(from_number),
+        line_of(to_number),
         leg.call_duration,
         leg.talk_duration,
         leg.src_trunk_name,

@@ -7,12 +7,19 @@ seconds since 1970 (they compress to two bytes), `received_at` microseconds. Dur
 none that is longer than a year, and DuckDB's appender takes these five times as fast as BIGINT.
 """
 
+import re
 import zlib
 
 from onhook.cdr.details import DETAIL_FIELDS
 from onhook.cdr.offset import call_epoch
+from onhook.store.store import LINE_DIGITS
 
-SCHEMA_VERSION = 2
+NO_LINE = 1
+"""What `line_of` gives for a text without digits."""
+
+_NO_DIGITS = re.compile("[^0-9]")
+
+SCHEMA_VERSION = 3
 """A file of another version is made again by `onhook rebuild`, never altered."""
 
 LEGS = {
@@ -28,6 +35,8 @@ LEGS = {
     "call_from": "VARCHAR",  # NULL: from_number
     "to_number": "VARCHAR",
     "call_to": "VARCHAR",  # NULL: to_number
+    "from_line": "INTEGER",  # see line_of()
+    "to_line": "INTEGER",
     "call_duration": "INTEGER",
     "talk_duration": "INTEGER",
     "src_trunk_name": "VARCHAR",
@@ -69,6 +78,8 @@ CALLS = {
     "status_folded": "VARCHAR",
     "from_number": "VARCHAR",
     "to_number": "VARCHAR",
+    "from_line": "INTEGER",
+    "to_line": "INTEGER",
     "answered_by": "VARCHAR",
     "wait_duration": "INTEGER",
     "ring_duration": "INTEGER",
@@ -80,7 +91,45 @@ CALLS = {
 }
 """One row per call: what filters, order and summaries ask; the rest is read from its legs."""
 
+SUMS = {
+    **dict.fromkeys(("calls", "answered", "missed", "voicemail", "busy", "no_answer", "abandoned", "failed"), "BIGINT"),
+    **dict.fromkeys(("talk_duration", "call_duration", "ring_duration", "wait_duration"), "BIGINT"),
+    "wait_duration_max": "INTEGER",
+}
+"""What is summed up, as `summaries.MEASURES` counts it."""
+
+SUM_TABLES = {
+    "sums_by_time": {
+        "week": "BIGINT",
+        "started_at": "BIGINT",  # the first second of a quarter of an hour
+        "sn": "VARCHAR",
+        "pbx": "VARCHAR",
+        "type_folded": "VARCHAR",
+        **SUMS,
+    },
+    "sums_by_party": {
+        "week": "BIGINT",
+        "kind": "VARCHAR",  # see sums.KINDS
+        "sn": "VARCHAR",
+        "pbx": "VARCHAR",
+        "party": "VARCHAR",
+        "answered_by": "VARCHAR",  # NULL: not told apart
+        **SUMS,
+    },
+    "sums_of_levels": {
+        "week": "BIGINT",
+        "begins": "BIGINT",
+        "pbx": "VARCHAR",  # NULL: all together
+        "trunk": "VARCHAR",  # NULL: by quarters of an hour; else by whole weeks
+        "calls": "BIGINT",
+        "reached": "BIGINT",
+    },
+}
+"""What was counted in weeks that are over: see `sums.py`."""
+
 TABLES = {
+    **SUM_TABLES,
+    "weeks": {"week": "BIGINT", "is_summed": "BOOLEAN"},
     "about": {"version": "BIGINT", "position": "BIGINT"},
     "legs": {**LEGS, **LEGS_DERIVED},
     "calls": CALLS,
@@ -109,6 +158,16 @@ def call_key(call_id: str) -> int:
     The second in the id; for an id that tells none, a checksum below zero.
     """
     return call_epoch(call_id) or -1 - zlib.crc32(call_id.encode())
+
+
+def line_of(number: str) -> int:
+    """A 1 and the last digits of a number (see LINE_DIGITS): equal for two ways of writing it, and much quicker to look
+    for than the text; 1 for a text without digits.
+
+    >>> line_of("+49 30 1234567"), line_of("1001"), line_of("anonymous")
+    (101234567, 11001, 1)
+    """
+    return int("1" + _NO_DIGITS.sub("", number)[-LINE_DIGITS:])
 
 
 _TIME_START = "coalesce(time_start, CAST(make_timestamp((started_at + offset_minutes * 60) * 1000000) AS VARCHAR))"

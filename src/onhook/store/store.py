@@ -130,11 +130,12 @@ class CallsListed(msgspec.Struct, frozen=True):
 SUMMARY_BY = (
     "hour", "day", "week", "month", "hour_of_day", "weekday",
     "status", "type", "pbx", "answered_by", "call_from", "call_to", "did_number", "trunk", "went_to",
+    "made_by",
 )  # fmt: skip
 """What a summary can be by. Times are cut in the zone asked for; several may be joined: `hour_of_day,status`.
 
 `went_to` are the numbers inside that legs of a call went to: an extension, a queue, an IVR. A call stands under each of
-them once, so that these rows do not add up to all calls."""
+them once, so that these rows do not add up to all calls. `made_by` is the number inside that began a call, or empty."""
 
 INSIDE_DIGITS_MAX = 7
 """A number of no more digits is one of the house (`cdr.plan`)."""
@@ -228,6 +229,13 @@ class Store(Protocol):
         """Keep a batch whole, with its position, or nothing of it. The same batch again changes nothing.
 
         Raises `Unavailable` when it cannot be kept now.
+        """
+        ...
+
+    async def sum_up(self) -> bool:
+        """Do a piece of the work that makes reports fast and changes no answer; whether there was any to do.
+
+        Raises `Unavailable` when it cannot be done now.
         """
         ...
 

@@ -8,12 +8,14 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from onhook.cdr.filter import Filter
-from onhook.cdr.journey import ANSWERED_SPELLINGS
 from onhook.cdr.offset import zone_named
 from onhook.errors import UsageError
-from onhook.store.conditions import for_calls
-from onhook.store.rows import Row, seconds
-from onhook.store.store import INSIDE_DIGITS_MAX, SUMMARY_BY
+from onhook.store.conditions import Condition, for_calls, named_in, whole_seconds
+from onhook.store.measures import ADDED_UP, COLUMNS, COUNTED, MEASURES, source
+from onhook.store.rows import Row
+from onhook.store.store import SUMMARY_BY
+from onhook.store.sums import bounds, in_piece, summed_weeks, table_for
+from onhook.store.weeks import QUARTER_SECONDS, Piece, cut, week_of
 from onhook.store.zones import Offset, as_sql, offsets
 
 SUMMARY_ROWS_MAX = 100_000
@@ -22,44 +24,6 @@ SUMMARY_ROWS_MAX = 100_000
 BY_MAX = 3
 """Joined; more gives nearly a row per call."""
 
-_PARTS = {
-    "voicemail": "VOICEMAIL",
-    "busy": "BUSY",
-    "no_answer": "NOANSWER",
-    "abandoned": "ABANDONED",
-    "failed": "FAILED",
-}
-_ANSWERED = ", ".join(f"'{spelling}'" for spelling in sorted(ANSWERED_SPELLINGS))
-
-MEASURES = {
-    "calls": "count(*)",
-    "answered": f"count(*) FILTER (status_folded IN ({_ANSWERED}))",
-    "missed": f"count(*) - count(*) FILTER (status_folded IN ({_ANSWERED}))",
-    **{name: f"count(*) FILTER (status_folded = '{status}')" for name, status in _PARTS.items()},
-    **{name: f"sum({name})::BIGINT" for name in ("talk_duration", "call_duration", "ring_duration", "wait_duration")},
-    "wait_duration_max": "max(wait_duration)",
-}
-"""What is counted. A call has a status of answered only when a person answered."""
-
-_COLUMNS = {
-    "status": "status_folded",
-    "type": "type_folded",
-    "pbx": "pbx",
-    "answered_by": "answered_by",
-    "call_from": "from_number",
-    "call_to": "to_number",
-    "did_number": "did_number",
-    "trunk": "CASE WHEN src_trunk_name <> '' THEN src_trunk_name ELSE dst_trunk_name END",
-    "went_to": "went_to",
-}
-
-# Told apart by the numbers of the call first, so that the legs of other calls need not be grouped.
-_WENT_TO = f"""(
-    SELECT calls.*, visits.went_to FROM calls JOIN (
-        SELECT DISTINCT call_key, sn, call_id, to_number AS went_to FROM legs
-        WHERE regexp_full_match(to_number, '[0-9]{{{{1,{INSIDE_DIGITS_MAX}}}}}'){{narrow}}
-    ) AS visits USING (call_key, sn, call_id)
-) AS calls"""
 _SPELLINGS = {
     "NOANSWER": "NO ANSWER",
     "INTERNAL": "Internal",
@@ -90,17 +54,10 @@ def summary(
     """See `Store.summary`. A weekday is 1 (Monday) to 7; numbers are without names; a week is named by its Monday;
     `status` and `type` are in the one spelling that PBXs use most, unknown ones in capitals."""
     names, zone = _names(by), zone_named(zone_name)
-    condition = for_calls(where)
-    local = f"started_at + ({as_sql('started_at', _offsets(connection, where, zone))})"
-    groups = [f"{_COLUMNS.get(name) or _TIMES[name].format(local=local)} AS by_{name}" for name in names]
-    measures = [f"{sql} AS {name}" for name, sql in MEASURES.items()]
     keys = ", ".join(f"by_{name}" for name in names)
     order, limit = (keys, SUMMARY_ROWS_MAX + 1) if top is None else (f"calls DESC, {keys}", min(top, SUMMARY_ROWS_MAX))
-    rows = connection.execute(
-        f"SELECT {', '.join([*groups, *measures])} FROM {_source(names, where)} WHERE {condition.sql}"
-        f" GROUP BY {keys} ORDER BY {order} LIMIT {limit}",
-        condition.values,
-    ).fetchall()
+    counted = _counted(connection, where, names, zone)
+    rows = connection.execute(f"{counted.sql} ORDER BY {order} LIMIT {limit}", counted.values).fetchall()
     if len(rows) > SUMMARY_ROWS_MAX:
         raise UsageError(
             f"the summary has more than {SUMMARY_ROWS_MAX} rows",
@@ -120,20 +77,64 @@ def _names(by: str) -> list[str]:
     return names
 
 
-def _source(names: Sequence[str], where: Filter) -> str:
-    """The calls; by `went_to` each as often as it went to another number."""
-    if "went_to" not in names:
-        return "calls"
-    since = "" if where.since is None else f" AND call_started_at >= {seconds(where.since)}"
-    until = "" if where.until is None else f" AND call_started_at <= {seconds(where.until)}"
-    return _WENT_TO.format(narrow=since + until)
+def _counted(connection: duckdb.DuckDBPyConnection, where: Filter, names: Sequence[str], zone: ZoneInfo) -> Condition:
+    """The question: calls are counted where they must be, and sums are added where there are any."""
+    first, last = bounds(connection)
+    since = first if where.since is None else max(first, whole_seconds(where.since))
+    until = last if where.until is None else min(last, whole_seconds(where.until))
+    known = offsets(zone, since, until)
+    columns = table_for(names, where)
+    # A zone that was ever changed amid a quarter of an hour is counted there.
+    odd = {week_of(one.since) for one in known[1:] if one.since % QUARTER_SECONDS}
+    is_even = all(one.seconds % QUARTER_SECONDS == 0 for one in known)
+    summed = {*summed_weeks(connection)} - odd if columns and is_even else ()
+    pieces = cut(since, until, summed) or [Piece(since, until, is_summed=False)]
+    parts = [
+        _sums_of(names, known, where, piece, columns)
+        if columns and piece.is_summed
+        else _count_of(names, known, where, None if len(pieces) == 1 else piece)
+        for piece in pieces
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    keys = ", ".join(f"by_{name}" for name in names)
+    sql = f"SELECT {keys}, {ADDED_UP} FROM ({' UNION ALL '.join(part.sql for part in parts)}) GROUP BY {keys}"
+    return Condition(sql, {name: value for part in parts for name, value in part.values.items()})
 
 
-def _offsets(connection: duckdb.DuckDBPyConnection, where: Filter, zone: ZoneInfo) -> list[Offset]:
-    """The zone's offsets; where less time is asked for, fewer changes have to be told apart."""
-    first, last = connection.execute("SELECT min(started_at), max(started_at) FROM calls").fetchall()[0]
-    first = max(first or 0, seconds(where.since) if where.since else 0)
-    return offsets(zone, first, min(last or 0, seconds(where.until) if where.until else last or 0))
+def _count_of(names: Sequence[str], known: Sequence[Offset], where: Filter, piece: Piece | None) -> Condition:
+    """Calls, of the whole period or of a piece of it."""
+    condition = for_calls(where) if piece is None else for_calls(where, piece.since, piece.until)
+    return _grouped(names, known, COLUMNS, source(names, _of_legs(where, piece)), condition, COUNTED)
+
+
+def _sums_of(
+    names: Sequence[str], known: Sequence[Offset], where: Filter, piece: Piece, columns: Mapping[str, str]
+) -> Condition:
+    return _grouped(names, known, {"pbx": "pbx", **columns}, columns[""], in_piece(where, piece, columns), ADDED_UP)
+
+
+def _grouped(  # noqa: PLR0917 - the parts of a question
+    names: Sequence[str],
+    known: Sequence[Offset],
+    columns: Mapping[str, str],
+    source_sql: str,
+    condition: Condition,
+    measures: str,
+) -> Condition:
+    local = f"started_at + ({as_sql('started_at', known)})"
+    groups = [f"{columns.get(name) or _TIMES[name].format(local=local)} AS by_{name}" for name in names]
+    keys = ", ".join(f"by_{name}" for name in names)
+    sql = f"SELECT {', '.join(groups)}, {measures} FROM {source_sql} WHERE {condition.sql} GROUP BY {keys}"
+    return Condition(sql, named_in(sql, condition.values))
+
+
+def _of_legs(where: Filter, piece: Piece | None) -> str:
+    """The same stretch of time for the legs of the calls."""
+    since = piece.since if piece else None if where.since is None else whole_seconds(where.since)
+    until = piece.until if piece else None if where.until is None else whole_seconds(where.until)
+    narrow = "" if since is None else f" AND call_started_at >= {since}"
+    return narrow if until is None else f"{narrow} AND call_started_at < {until}"
 
 
 def _readable(rows: Sequence[Row], names: Sequence[str], zone: ZoneInfo) -> list[dict[str, Any]]:

@@ -7,15 +7,20 @@ import duckdb
 from onhook.store.corners import OF_KEYS, corners, stored
 from onhook.store.csv_lines import IS_ODD
 from onhook.store.rows import Row, call_row, leg_rows, quarantine_rows
-from onhook.store.schema import LEGS
+from onhook.store.schema import CALLS, LEGS
 from onhook.store.store import Batch, CallKey
+from onhook.store.sums import touch
+
+_STARTED_AT, _ENDED_AT = (list(CALLS).index(name) for name in ("started_at", "ended_at"))
 
 
 def put(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     """Replace what stood under the keys of these calls; within the transaction of the one who calls."""
-    _remove(connection, [(call.sn, call.call_id) for call in batch.calls])
+    gone_spans = _remove(connection, [(call.sn, call.call_id) for call in batch.calls])
     _append_legs(connection, [row for call in batch.calls for row in leg_rows(call)])
-    _append(connection, "calls", [call_row(call) for call in batch.calls])
+    rows = [call_row(call) for call in batch.calls]
+    _append(connection, "calls", rows)
+    touch(connection, [*gone_spans, *((row[_STARTED_AT], row[_ENDED_AT]) for row in rows)])
     _let_out(connection, sorted({*batch.read_again, *(one.seq for one in batch.quarantined)}))
     _append(connection, "quarantine", quarantine_rows(batch.quarantined))
     connection.execute("UPDATE about SET position = greatest(position, $1)", [batch.position])
@@ -23,7 +28,7 @@ def put(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
 
 def forget(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey], quarantined: Sequence[int]) -> None:
     """Delete what stands under these keys; within the transaction of the one who calls."""
-    _remove(connection, keys)
+    touch(connection, _remove(connection, keys))
     _let_out(connection, quarantined)
 
 
@@ -51,13 +56,18 @@ def _append(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Ro
             appender.append_rows(rows)
 
 
-def _remove(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> None:
-    """What stands under these keys; few of them have anything, as a rule."""
+def _remove(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> list[tuple[int, int | None]]:
+    """What stands under these keys; few of them have anything, as a rule. The seconds of its starts and ends."""
     there = [key for corner in corners(keys) for key in stored(connection, corner)]
+    spans: list[tuple[int, int | None]] = []
     for corner in corners(there):
         for table in ("legs", "calls"):
-            connection.execute(
+            gone = connection.execute(
                 f"DELETE FROM {table} USING {OF_KEYS} AS gone WHERE {corner.within(table)}"
-                f" AND {table}.call_key = gone.call_key AND {table}.sn = gone.sn AND {table}.call_id = gone.call_id",
+                f" AND {table}.call_key = gone.call_key AND {table}.sn = gone.sn AND {table}.call_id = gone.call_id"
+                + (" RETURNING calls.started_at, calls.ended_at" if table == "calls" else ""),
                 corner.values,
             )
+            if table == "calls":
+                spans += gone.fetchall()
+    return spans

@@ -12,9 +12,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from importlib import resources
 from pathlib import Path
 
 from onhook.pbx.asterisk.session import Login, Session
+from tests.pbx.asterisk.referring import Referring
 
 HERE = Path(__file__).parent
 ROOT = Path(os.environ.get("ONHOOK_ASTERISK_LAB") or HERE.parents[2] / "test-output" / "asterisk-lab")
@@ -74,14 +76,18 @@ def _mirror() -> str:
 class Laboratory:
     """One Asterisk that runs, and its telephones."""
 
-    def __init__(self, name: str, changes: Mapping[str, str] | None = None) -> None:
-        """`changes` are configuration files to be written in place of those of `etc/`."""
+    def __init__(self, name: str, changes: Mapping[str, str] | None = None, zone: str = "") -> None:
+        """`changes` are configuration files in place of those of `etc/`; `zone` is such as `Australia/Sydney`.
+
+        A root folder has one zone, and so one laboratory at a time.
+        """
         self.inside = f"/laboratory/{name}"
         self.folder = ROOT / self.inside.lstrip("/")
         self.ports = _ports()
         self.asterisk: subprocess.Popen[bytes] | None = None
         self._changes = dict(changes or {})
-        self._phones: list[subprocess.Popen[bytes]] = []
+        self._zone = zone or "Etc/UTC"
+        self._phones: list[subprocess.Popen[bytes] | Referring] = []
 
     @property
     def ami_port(self) -> int:
@@ -94,6 +100,7 @@ class Laboratory:
         for behaviour in BEHAVIOURS:
             self._phones.append(self._answer(behaviour, "127.0.0.1", self.ports[f"{behaviour.upper()}_PORT"]))
         self._phones.append(self._answer("answering", TRUNK_ADDRESS, self.ports["TRUNK_PORT"]))
+        self._phones.append(Referring(self.ports["REFERRING_PORT"], self.ports["SIP_PORT"]))
 
     def start_asterisk(self) -> None:
         """Start Asterisk, and return when it is up."""
@@ -105,6 +112,19 @@ class Laboratory:
                 stderr=out,
             )
         wait_until(lambda: "fully booted" in self.cli("core waitfullybooted"))
+
+    def restart_gracefully(self) -> None:
+        """Have it restart when nobody talks any more; the command itself waits for that."""
+        words = [
+            "chroot",
+            str(ROOT),
+            "asterisk",
+            "-C",
+            f"{self.inside}/asterisk.conf",
+            "-rx",
+            "core restart gracefully",
+        ]
+        self._phones.append(subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
 
     def kill_asterisk(self) -> None:
         """End it as a crash would."""
@@ -183,6 +203,11 @@ class Laboratory:
         # Asterisk asks for its own address in every call; a name that nobody knows would hold each up.
         names_here = f"localhost {socket.gethostname()} A.ROOT-SERVERS.NET"
         (ROOT / "etc/hosts").write_text(f"127.0.0.1 {names_here}\n")
+        place, _, city = self._zone.rpartition("/")
+        zone = resources.files(f"tzdata.zoneinfo.{place.replace('/', '.')}").joinpath(city).read_bytes()
+        # Asterisk asks this file, and not the environment.
+        (ROOT / "etc/localtime").unlink(missing_ok=True)
+        (ROOT / "etc/localtime").write_bytes(zone)
         modules = next(ROOT.glob("usr/lib/*/asterisk/modules"))
         names = {"RUN": self.inside, "MODULES": "/" + str(modules.relative_to(ROOT)), **self.ports}
         texts = {path.name: path.read_text() for path in (HERE / "etc").iterdir()} | self._changes
@@ -228,9 +253,9 @@ class Listener:
 
 
 @contextlib.contextmanager
-def laboratory(name: str, changes: Mapping[str, str] | None = None) -> Iterator[Laboratory]:
+def laboratory(name: str, changes: Mapping[str, str] | None = None, zone: str = "") -> Iterator[Laboratory]:
     """One that is surely stopped afterwards."""
-    lab = Laboratory(name, changes)
+    lab = Laboratory(name, changes, zone)
     try:
         lab.start()
         yield lab
@@ -248,7 +273,7 @@ def wait_until(holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> 
 
 def _ports() -> dict[str, int]:
     """Free ones; those of the voices in a row."""
-    names = ("SIP_PORT", "TRUNK_PORT", *(f"{one.upper()}_PORT" for one in BEHAVIOURS))
+    names = ("SIP_PORT", "TRUNK_PORT", "REFERRING_PORT", *(f"{one.upper()}_PORT" for one in BEHAVIOURS))
     udp = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in names]
     with contextlib.ExitStack() as held, socket.create_server(("127.0.0.1", 0)) as ami:
         for one in udp:

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from onhook.cdr.coverage import SETTLE_SECONDS
 from onhook.cdr.details import CallDetails
 from onhook.cdr.identity import RecordKey, record_key
-from onhook.intake.archived import SETTLED_SECONDS
 from onhook.pbx.archive import KeptCall
 from onhook.pbx.asterisk.files import calls_of_rows, rows_of_lines
 from onhook.pbx.asterisk.payload import Asterisk
@@ -92,18 +92,19 @@ class Office:
     def told_ids(self) -> set[str]:
         return {one.call_id for one in list(self.application.events)}
 
-    def fill(self) -> str:
-        """Fill the gaps when all that is in them has been written for long enough."""
+    def fill(self) -> None:
+        """Fill the gaps, with a call after them: return when nothing is missing any more."""
         self.lab.call("1002").wait(60)
         self.lab.until_silent()
-        threading.Event().wait(SETTLED_SECONDS + 1)
-        return self.house.onhook("backfill", "Office", "--from", str(self.file))
+        words = ("backfill", "Office", "--from", str(self.file))
+        # A comparison says nothing of the last minute.
+        wait_until(lambda: "still be missing" not in self.house.onhook(*words), 2 * SETTLE_SECONDS)
 
 
 @contextlib.contextmanager
-def office_in(directory: Path, name: str) -> Iterator[Office]:
-    """An office that is open: Onhook hears its Asterisk."""
-    with laboratory(name) as lab, house_in(directory / "house") as house:
+def office_in(directory: Path, name: str, changes: Mapping[str, str] | None = None, zone: str = "") -> Iterator[Office]:
+    """An office that is open: Onhook hears its Asterisk. `changes` and `zone` are those of the laboratory."""
+    with laboratory(name, changes, zone) as lab, house_in(directory / "house") as house:
         link, application = Link(f"127.0.0.1:{lab.ami_port}"), Application()
         at = link.url.removeprefix("http://").rstrip("/")
         declare = ("pbx", "add", "Office", "--asterisk", at, "--user", USER, "--secret", SECRET, "--sn", SN)

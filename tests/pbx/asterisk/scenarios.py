@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from onhook.cdr.details import CallDetails
-from tests.pbx.asterisk.lab import Laboratory
+from tests.pbx.asterisk.lab import Laboratory, wait_until
 
 COLUMNS = ("at", "from", "to", "lasts", "talk", "status", "type", "in", "out", "did", "ring", "more")
 SECONDS = ("at", "lasts", "talk", "ring")
@@ -27,11 +27,12 @@ OUTSIDE = {"caller": "5550199", "name": "Outside"}
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """What is done, and the rows of the expected table, each a text for every column."""
+    """What is done, the rows of the expected table, each a text for every column, and how many calls they are."""
 
     name: str
     act: Callable[[Laboratory], None]
     expected: tuple[Mapping[str, str], ...]
+    calls: int = 1
 
 
 def table(text: str) -> tuple[Mapping[str, str], ...]:
@@ -47,7 +48,7 @@ def as_rows(details: Sequence[CallDetails]) -> list[dict[str, str]]:
 
 
 def _row(one: CallDetails, first: int) -> dict[str, str]:
-    offset = _seconds(one.uid[:14]) - first
+    offset = _seconds(one.uid[:14]) - int(one.call_id.partition(".")[0])
     more = {name.replace("_duration", ""): value for name, value in one.extra.items() if name not in OWN_EXTRA}
     cells = (
         _seconds(one.time_start.translate({ord(mark): None for mark in "-: "})) - offset - first,
@@ -91,8 +92,29 @@ def _attended(lab: Laboratory) -> None:
 def _picked_up(lab: Laboratory) -> None:
     """Alice calls Dave, and Frank takes the call at his own telephone."""
     alice = lab.call("1004", talks=2)
-    time.sleep(1)
+    wait_until(lambda: "!Ringing!" in lab.cli("core show channels concise"))
     frank = lab.call("*81004", caller="1006", name="Frank", talks=9)
+    alice.wait(60)
+    frank.wait(60)
+
+
+def _parked(lab: Laboratory) -> None:
+    """Bob parks the caller, and Frank takes the call at his own telephone."""
+    caller = lab.call("5550002", talks=9, caller="5550199", name="Outside")
+    time.sleep(2.5)
+    lab.operate("Park", Channel=lab.channel("PJSIP/trunk-a-"), TimeoutChannel=lab.channel("PJSIP/1002-"))
+    time.sleep(2)
+    frank = lab.call("701", caller="1006", name="Frank", talks=15)
+    caller.wait(60)
+    lab.cli("channel request hangup all")
+    frank.wait(60)
+
+
+def _conference(lab: Laboratory) -> None:
+    """Alice waits alone for two seconds, then Frank comes, and leaves first."""
+    alice = lab.call("6500", talks=6)
+    time.sleep(2)
+    frank = lab.call("6500", caller="1006", name="Frank", talks=2)
     alice.wait(60)
     frank.wait(60)
 
@@ -243,6 +265,47 @@ SCENARIOS: tuple[Scenario, ...] = (
         at | from        | to         | lasts | talk | status    | type     | in | out | did | ring | more
         0  | Alice<1001> | Dave<1004> | 1     | 0    | NO ANSWER | Internal |    |     |     | 0    | cdr_status=ANSWERED
         1  | Alice<1001> | 1006       | 2     | 2    | ANSWERED  | Internal |    |     |     | 0    | picked_up_for=1004
+        """),
+    ),
+    Scenario(
+        "transfer_referred",
+        _calls("5550008", talks=10, **OUTSIDE),
+        table("""
+        at|from            |to         |lasts|talk|status  |type    |in     |out|did    |ring|more
+        0 |Outside<5550199>|Heidi<1008>|6    |5   |ANSWERED|Inbound |trunk-a|   |5550008|0   |transfer=attended transferred_to=1006
+        6 |Outside<5550199>|1006       |4    |4   |ANSWERED|Inbound |trunk-a|   |5550008|0   |
+        3 |Heidi<1008>     |Frank<1006>|3    |2   |ANSWERED|Internal|       |   |       |0   |
+        """),
+        calls=2,
+    ),
+    Scenario(
+        "parked",
+        _parked,
+        table("""
+        at|from            |to         |lasts|talk|status  |type    |in     |out|did    |ring|more
+        0 |Outside<5550199>|Bob<1002>  |2    |1   |ANSWERED|Inbound |trunk-a|   |5550002|0   |
+        5 |Frank<1006>     |701        |0    |0   |ANSWERED|Internal|       |   |       |0   |
+        5 |Outside<5550199>|1006       |4    |4   |ANSWERED|Inbound |trunk-a|   |5550002|0   |
+        """),
+    ),
+    Scenario(
+        "conference",
+        _conference,
+        table("""
+        at|from            |to         |lasts|talk|status  |type    |in     |out|did    |ring|more
+        0 |Alice<1001>     |6500       |6    |5   |ANSWERED|Internal|       |   |       |0   |
+        2 |Frank<1006>     |6500       |2    |1   |ANSWERED|Internal|       |   |       |0   |
+        """),
+        calls=2,
+    ),
+    Scenario(
+        "queue_ring_all",
+        _calls("6402", talks=4),
+        table("""
+        at|from            |to         |lasts|talk|status  |type    |in     |out|did    |ring|more
+        0 |Alice<1001>|everybody<6402> |5    |4   |ANSWERED |Internal|    |   |   |1   |hold_time=1
+        0 |Alice<1001>|Agent Five<4005>|1    |0   |NO ANSWER|Internal|    |   |   |0   |
+        0 |Alice<1001>|Agent Six<4006> |5    |4   |ANSWERED |Internal|    |   |   |1   |hold_time=1
         """),
     ),
 )

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from onhook.console.reports.recent import recent
 from onhook.console.reports.report import Asked, Cell, Column, Report
 from onhook.console.shown import call_url
 from onhook.store.store import LINE_DIGITS, MissedCall
@@ -11,11 +12,15 @@ from onhook.store.store import LINE_DIGITS, MissedCall
 LISTED_MAX = 500
 """The latest; more in one list nobody calls back."""
 
+RECENT_DAYS = 31
+"""Who was not called back within a month has called again, or somebody else."""
+
 
 def missed_calls(*, is_returned: bool) -> Callable[[Asked], Awaitable[Report]]:
     """The kind of report that lists the returned ones, or the others."""
 
     async def made(asked: Asked) -> Report:
+        asked, said = await recent(asked, RECENT_DAYS)
         where = asked.where if asked.where.type else msgspec.structs.replace(asked.where, type="inbound")
         found = await asked.store.missed(where, LISTED_MAX, is_returned=is_returned)
         rows = [_row(asked, one, is_returned=is_returned) for one in found.data]
@@ -29,7 +34,8 @@ def missed_calls(*, is_returned: bool) -> Callable[[Asked], Awaitable[Report]]:
             note=f"{found.missed} calls came in and were missed: {found.returned} returned, {found.unreturned} not,"
             f" {found.anonymous} without a number. Returned means: somebody spoke with that number later; numbers are"
             f" compared by their last {LINE_DIGITS} digits."
-            + (f" The latest {LISTED_MAX} are listed." if len(rows) == LISTED_MAX else ""),
+            + (f" The latest {LISTED_MAX} are listed." if len(rows) == LISTED_MAX else "")
+            + said,
         )
 
     return made

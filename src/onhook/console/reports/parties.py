@@ -3,13 +3,17 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from onhook.console.reports.report import ASR_AND_ACD, Asked, Cell, Chart, Column, Report, Series, mean, share
+from onhook.console.reports.recent import recent
+from onhook.console.reports.report import ASR_AND_ACD, Asked, Cell, Chart, Column, Report, Rows, Series, mean, share
 
 BARS_MAX = 20
 """In a picture; the table has them all."""
 
 TOP_MAX = 100
 """Numbers seen most."""
+
+RECENT_DAYS = 31
+"""Of the numbers seen most, where there are many calls."""
 
 ENDINGS = ("answered", "no_answer", "busy", "voicemail", "abandoned", "failed")
 _ENDING_WORDS = {
@@ -51,11 +55,12 @@ def counted_by(by: str, title: str, narrows: str, *, is_top: bool = False) -> Ma
     """The kind of report that counts calls by one thing; `narrows` is the filter that finds the calls of a row."""
 
     async def made(asked: Asked) -> Report:
+        asked, said = await recent(asked, RECENT_DAYS) if is_top else (asked, "")
         # Those with the empty name, such as internal calls without a trunk, are asked for too and left out below.
         found = await asked.store.summary(asked.where, by, asked.zone.key, TOP_MAX + 1 if is_top else None)
         named = [row for row in found if row[by]][: TOP_MAX if is_top else None]
         rows = [_counts(asked, row, row[by], {narrows: row[by]}) for row in sorted(named, key=_most_calls)]
-        note = f"The {TOP_MAX} with the most calls." if is_top and len(found) > TOP_MAX else ""
+        note = (f"The {TOP_MAX} with the most calls." if is_top and len(found) > TOP_MAX else "") + said
         return Report(columns=[Column(title, "party"), *_COUNTED], rows=rows, chart=_bars(rows, "Calls"), note=note)
 
     return made
@@ -84,12 +89,12 @@ async def trunks(asked: Asked) -> Report:
 async def extensions(asked: Asked) -> Report:
     """What went to each extension, what it answered, and what it called."""
     by_number: dict[tuple[str, str], dict[str, Row]] = {}
-    for by in ("went_to", "answered_by", "call_from"):
+    for by in ("went_to", "answered_by", "made_by"):
         for row in await asked.store.summary(asked.where, f"pbx,{by}", asked.zone.key):
             if row[by] and asked.kind_of(row["pbx"], row[by]) == "extension":
                 by_number.setdefault((row["pbx"], row[by]), {})[by] = row
-    rows = [_extension(asked, pbx, number, seen) for (pbx, number), seen in by_number.items()]
-    rows.sort(key=lambda row: (-_number(row[3]) - _number(row[4]), str(row[0].value)))
+    busiest = sorted(by_number, key=lambda one: (-_own_calls(by_number[one]), one[1], one[0]))
+    rows = Rows(busiest, lambda one: _extension(asked, *one, by_number[one]))
     top = rows[:BARS_MAX]
     chart = Chart(
         shape="stack",
@@ -135,20 +140,12 @@ async def queues(asked: Asked) -> Report:
 
 async def agents(asked: Asked) -> Report:
     """Who answered what went to a queue."""
-    rows = []
-    found = await asked.store.summary(asked.where, "pbx,went_to,answered_by", asked.zone.key)
-    for row in sorted(found, key=_most_calls):
-        if row["answered_by"] and asked.kind_of(row["pbx"], row["went_to"]) in {"queue", "ring_group"}:
-            here = {"pbx": row["pbx"], "call_to": row["went_to"], "answered_by": row["answered_by"]}
-            rows.append(
-                (
-                    Cell(row["answered_by"], asked.to_calls(**here)),
-                    asked.counted(row["calls"], **here),
-                    *(Cell(row["went_to"]), Cell(row["pbx"])),
-                    Cell(row["talk_duration"], asked.to_calls(**here)),
-                    *(Cell(mean(row["talk_duration"], row["calls"])), Cell(mean(row["wait_duration"], row["calls"]))),
-                )
-            )
+    found = [
+        row
+        for row in await asked.store.summary(asked.where, "pbx,went_to,answered_by", asked.zone.key)
+        if row["answered_by"] and asked.kind_of(row["pbx"], row["went_to"]) in {"queue", "ring_group"}
+    ]
+    rows = Rows(sorted(found, key=_most_calls), lambda row: _agent(asked, row))
     return Report(
         columns=[
             *(Column("Agent", "text"), Column("Answered"), Column("Queue", "text"), Column("PBX", "text")),
@@ -178,6 +175,22 @@ def _counts(asked: Asked, row: Row, name: str, here: Mapping[str, str]) -> tuple
     )
 
 
+def _own_calls(seen: Mapping[str, Row]) -> int:
+    """What an extension answered and made."""
+    return sum(seen[by]["calls"] for by in ("answered_by", "made_by") if by in seen)
+
+
+def _agent(asked: Asked, row: Row) -> tuple[Cell, ...]:
+    here = {"pbx": row["pbx"], "call_to": row["went_to"], "answered_by": row["answered_by"]}
+    return (
+        Cell(row["answered_by"], asked.to_calls(**here)),
+        asked.counted(row["calls"], **here),
+        *(Cell(row["went_to"]), Cell(row["pbx"])),
+        Cell(row["talk_duration"], asked.to_calls(**here)),
+        *(Cell(mean(row["talk_duration"], row["calls"])), Cell(mean(row["wait_duration"], row["calls"]))),
+    )
+
+
 def _extension(asked: Asked, pbx: str, number: str, seen: Mapping[str, Row]) -> tuple[Cell, ...]:
     of = {"pbx": pbx}
     answered = seen.get("answered_by", {})
@@ -187,7 +200,7 @@ def _extension(asked: Asked, pbx: str, number: str, seen: Mapping[str, Row]) -> 
         Cell(pbx),
         asked.counted(seen.get("went_to", {}).get("calls", 0), **of, call_to=number),
         asked.counted(answered.get("calls", 0), **of, answered_by=number),
-        asked.counted(seen.get("call_from", {}).get("calls", 0), **of, caller=number),
+        asked.counted(seen.get("made_by", {}).get("calls", 0), **of, caller=number),
         Cell(talk, asked.to_calls(**of, answered_by=number) if answered else ""),
         Cell(mean(talk, answered.get("calls", 0))),
     )

@@ -4,9 +4,9 @@ Laws: a value stands once, in its cell; the picture names cells' values and noth
 leads to exactly those calls.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Generic, Literal, TypeVar, overload
 from urllib.parse import quote_plus
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,8 @@ from onhook.store.store import Store
 Value = str | int | float | datetime | None
 Kind = Literal["text", "party", "count", "seconds", "share", "moment", "outcome"]
 """A share is between 0 and 1; a party may be `Name<number>`."""
+
+Key = TypeVar("Key")
 
 CALLS_PAGE = "/calls"
 
@@ -66,6 +68,26 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     chart: Chart | None = None
     note: str = ""
     is_heat: bool = False
+
+
+class Rows(Sequence[Sequence[Cell]], Generic[Key]):
+    """The rows of many extensions, each made when it is looked at: a page shows few of them."""
+
+    def __init__(self, keys: Sequence[Key], make: Callable[[Key], Sequence[Cell]]) -> None:
+        self._keys = keys
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @overload
+    def __getitem__(self, place: int) -> Sequence[Cell]: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Sequence[Cell]]: ...
+    def __getitem__(self, place: int | slice) -> Sequence[Cell] | Sequence[Sequence[Cell]]:
+        if isinstance(place, slice):
+            return [self._make(key) for key in self._keys[place]]
+        return self._make(self._keys[place])
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):

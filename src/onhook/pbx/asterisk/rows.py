@@ -6,6 +6,7 @@ alone, so that a call read from a file has the same rows; the order of the CDRs 
 - Who was called is who the other channel belongs to, for the `Destination` of a CDR changes with a transfer; it counts
   for trunks, and where there is no other channel.
 - A detour (`Local/…`) is no party: its two halves are joined.
+- A conference is who was called by each caller in it, whoever else was there.
 - A queue, and a ring group, has a row of its own beside those of its members.
 - What the dialplan does after a party could not be reached belongs to that party's row: `Busy`, `Hangup`, and
   `VoiceMail`, which makes the row a VOICEMAIL.
@@ -28,6 +29,9 @@ DETOURS_MAX = 10
 QUEUE, VOICEMAIL_APPLICATION = "Queue", "VoiceMail"
 OWN_OF_CALLEE = frozenset({"AppDial", "AppQueue"})
 """Applications of a channel that was called: its own CDR tells nothing that the caller's does not."""
+
+CONFERENCES = frozenset({"ConfBridge", "MeetMe"})
+"""Applications in which a caller talks with whoever else is there."""
 
 _STATUSES: Mapping[str, str] = {"CONGESTION": FAILED, "NOANSWER": NO_ANSWER}
 
@@ -62,7 +66,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 def rows_of(call: AsteriskCall) -> list[Row]:
     """The rows that the CDRs of a call make, in no order."""
-    cdrs = sorted(_joined(_of_callers(call.cdrs)), key=_in_order)
+    cdrs = sorted(_met(_joined(_of_callers(call.cdrs))), key=_in_order)
     rows: list[Row] = []
     for cdr in cdrs:
         before = _reached_before(rows, cdr)
@@ -94,6 +98,33 @@ def _in_order(cdr: Cdr) -> tuple[datetime, bool, str, str, datetime]:
 def _of_callers(cdrs: Sequence[Cdr]) -> list[Cdr]:
     """Without those that channels which were called have of themselves, unless nothing else is left."""
     return [cdr for cdr in cdrs if cdr.dst_channel or cdr.application not in OWN_OF_CALLEE] or list(cdrs)
+
+
+def _met(cdrs: Iterable[Cdr]) -> Iterator[Cdr]:
+    """Of a conference one for each caller, and none of them called another: Asterisk writes one for each pair."""
+    met: dict[tuple[str, str], Cdr] = {}
+    for cdr in cdrs:
+        if cdr.application not in CONFERENCES:
+            yield cdr
+            continue
+        key = (cdr.channel.name, cdr.destination)
+        met[key] = _together(met.get(key, cdr), cdr)
+    yield from met.values()
+
+
+def _together(one: Cdr, other: Cdr) -> Cdr:
+    """From the first moment of two to the last."""
+    start, end = min(one.start, other.start), max(one.end, other.end)
+    answer = min((cdr.answer for cdr in (one, other) if cdr.answer is not None), default=None)
+    return msgspec.structs.replace(
+        one,
+        dst_channel=Channel(""),
+        start=start,
+        answer=answer,
+        end=end,
+        duration=seconds_between(start, end),
+        talk=0 if answer is None else seconds_between(answer, end),
+    )
 
 
 def _joined(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:

@@ -8,12 +8,23 @@ they decide, and the row says in `extra`, as `cdr_…`, what the CDR had said.
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import pairwise
 
 import msgspec
 
 from onhook.pbx.asterisk.call import AsteriskCall, Cel, QueueEvent
 from onhook.pbx.asterisk.channels import Channel, channel_named, is_dialled
-from onhook.pbx.asterisk.rows import ANSWERED, FAILED, NO_ANSWER, QUEUE, VOICEMAIL, Row, is_trunk, seconds_between
+from onhook.pbx.asterisk.rows import (
+    ANSWERED,
+    CONFERENCES,
+    FAILED,
+    NO_ANSWER,
+    QUEUE,
+    VOICEMAIL,
+    Row,
+    is_trunk,
+    seconds_between,
+)
 
 TALK_TOLERANCE_SECONDS = 1
 """Events tell whole seconds, a CDR counts milliseconds and cuts them off: a second between them is no disagreement."""
@@ -72,6 +83,8 @@ class _Events:
 
 def _told(row: Row, events: _Events) -> Row:
     row = msgspec.structs.replace(row, did=row.did or (events.did if is_from_trunk(row, events) else ""))
+    if row.cdr.application in CONFERENCES:
+        return _in_conference(row, events)
     if events.first(row.callee, "CHAN_START") is None:
         # A channel that began in another call, such as that of who picks up, has its first events there.
         return row
@@ -85,6 +98,19 @@ def _told(row: Row, events: _Events) -> Row:
     is_before_ringing = row.cdr.answer is not None and row.cdr.answer <= row.cdr.start
     decided = (talk or 0) if status != row.status or is_off or (is_before_ringing and talk is not None) else row.talk
     return _said_otherwise(msgspec.structs.replace(row, status=status, talk=decided if status == ANSWERED else 0), row)
+
+
+def _in_conference(row: Row, events: _Events) -> Row:
+    """Until the caller left it; the CDRs end when all others have."""
+    mine = [cel for cel in events.of(row.cdr.channel, "BRIDGE_ENTER", "BRIDGE_EXIT") if cel.at >= row.start]
+    mine = [cel for cel in mine if cel.application == row.cdr.application]
+    spans = [
+        (one.at, other.at) for one, other in pairwise(mine) if (one.name, other.name) == ("BRIDGE_ENTER", "BRIDGE_EXIT")
+    ]
+    if not spans:
+        return row
+    talk = sum(seconds_between(enter, leave) for enter, leave in spans)
+    return msgspec.structs.replace(row, duration=seconds_between(row.start, spans[-1][1]), talk=talk, status=ANSWERED)
 
 
 def is_from_trunk(row: Row, events: _Events) -> bool:
@@ -129,7 +155,7 @@ def _talk(row: Row, events: _Events) -> int | None:
 
 
 def _spans(channel: Channel, events: _Events) -> Iterator[tuple[datetime, datetime]]:
-    """From entering a bridge to leaving it, or to the channel's end."""
+    """From entering a bridge to leaving it, to the channel's end, or to no end that this call knows."""
     entered: datetime | None = None
     for cel in events.of(channel, "BRIDGE_ENTER", "BRIDGE_EXIT", "HANGUP", "CHAN_END"):
         if cel.name == "BRIDGE_ENTER":
@@ -137,6 +163,9 @@ def _spans(channel: Channel, events: _Events) -> Iterator[tuple[datetime, dateti
         elif entered is not None:
             yield entered, cel.at
             entered = None
+    if entered is not None:
+        # It went on in another call, as who was asked before a caller was handed over.
+        yield entered, datetime.max  # noqa: DTZ901 - a wall clock, cut off by the row's end
 
 
 def _status(row: Row, talk: int | None, events: _Events) -> str:

@@ -1,0 +1,34 @@
+"""The SQL of how many calls were under way at once: each call is a step up and one down, their running sum the level.
+
+Each stretch of time begins with a step of nothing, so that what goes on from the stretch before counts in it too.
+"""
+
+_SPANS = "SELECT {trunk} AS trunk, started_at AS begun, ended_at AS ended FROM calls WHERE {{test}} AND {known}"
+_WHOLE = _SPANS.format(trunk="''", known="ended_at > started_at")
+_BY_TRUNK = " UNION ALL ".join(
+    _SPANS.format(trunk=name, known=f"ended_at > started_at AND {name} <> ''{unless}")
+    for name, unless in (("src_trunk_name", ""), ("dst_trunk_name", " AND dst_trunk_name <> src_trunk_name"))
+)
+
+LEVELS = """
+WITH spans AS ({spans}),
+stretches AS (SELECT unnest($stretches) AS begins),
+steps AS (
+    SELECT trunk, instant, sum(step) AS step FROM (
+        SELECT trunk, begun AS instant, 1 AS step FROM spans
+        UNION ALL SELECT trunk, ended, -1 FROM spans
+        UNION ALL SELECT trunk, begins, 0 FROM (SELECT DISTINCT trunk FROM {trunks}), stretches
+    ) GROUP BY trunk, instant
+),
+levels AS (SELECT trunk, instant, sum(step) OVER (PARTITION BY trunk ORDER BY instant) AS level FROM steps)
+SELECT begins, trunk, max(level)::BIGINT AS calls, -(max(ROW(level, -instant))[2]) AS reached
+FROM levels ASOF JOIN stretches ON instant >= begins
+WHERE instant < {until} GROUP BY begins, trunk ORDER BY begins, trunk
+"""
+"""Per stretch that begins at one of `$stretches`, and per trunk: the highest level, and when it was first reached."""
+
+
+def spans(test: str, *, by_trunk: bool) -> dict[str, str]:
+    """What `LEVELS` is made for: the calls that pass a test, all together or on each trunk by itself."""
+    chosen = (_BY_TRUNK if by_trunk else _WHOLE).format(test=test)
+    return {"spans": chosen, "trunks": "spans" if by_trunk else "(SELECT '' AS trunk)"}

@@ -1,0 +1,160 @@
+"""Databases as Asterisk fills them: a real PostgreSQL, a real MariaDB, a real Asterisk that writes: `make test-pbx`."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onhook.errors import Unavailable, UsageError
+from onhook.intake.databases import Table, rows_of_table
+from onhook.pbx.archive import KeptCall
+from onhook.pbx.asterisk.files import COLUMNS, calls_of_rows
+from onhook.settings.sources import checked_source
+from tests.hub.houses import wait_until
+from tests.pbx.asterisk.lab import HERE, build, missing
+from tests.pbx.asterisk.offices import office_in
+from tests.pbx.asterisk.servers import (
+    DATABASE,
+    PASSWORD,
+    USER,
+    Server,
+    mariadb,
+    postgresql,
+    without_mariadb,
+    without_postgresql,
+)
+from tests.pbx.asterisk.streams import READING
+from tests.pbx.asterisk.test_files import ASTERISK, TOLD, rows
+
+pytestmark = [pytest.mark.pbx, pytest.mark.timeout(600)]
+
+# Of the page of `cdr_pgsql`: https://docs.asterisk.org/Configuration/Reporting/Call-Detail-Records-CDR/CDR-Storage-Backends
+POSTGRESQL = """
+    CREATE TABLE cdr (
+        calldate timestamp NOT NULL, clid varchar(80) NOT NULL DEFAULT '', src varchar(80) NOT NULL DEFAULT '',
+        dst varchar(80) NOT NULL DEFAULT '', dcontext varchar(80) NOT NULL DEFAULT '',
+        channel varchar(80) NOT NULL DEFAULT '', dstchannel varchar(80), lastapp varchar(80), lastdata varchar(80),
+        duration int NOT NULL DEFAULT 0, billsec int NOT NULL DEFAULT 0, disposition varchar(45), amaflags varchar(20),
+        accountcode varchar(20), uniqueid varchar(150) NOT NULL DEFAULT '', userfield varchar(255),
+        "start" timestamp, answer timestamp, "end" timestamp, peeraccount varchar(20), linkedid varchar(150),
+        sequence int
+    )"""
+# Of FreePBX, with what its own migrations added.
+FREEPBX = """
+    CREATE TABLE cdr (
+        calldate datetime NOT NULL DEFAULT '1000-01-01 00:00:00', clid varchar(80) NOT NULL DEFAULT '',
+        src varchar(80) NOT NULL DEFAULT '', dst varchar(80) NOT NULL DEFAULT '',
+        dcontext varchar(80) NOT NULL DEFAULT '',
+        channel varchar(80) NOT NULL DEFAULT '', dstchannel varchar(80) DEFAULT '', lastapp varchar(80) DEFAULT '',
+        lastdata varchar(80) DEFAULT '', duration int NOT NULL DEFAULT 0, billsec int NOT NULL DEFAULT 0,
+        disposition varchar(45) NOT NULL DEFAULT '', amaflags varchar(20), accountcode varchar(20),
+        uniqueid varchar(32) NOT NULL DEFAULT '', userfield varchar(255), did varchar(50) NOT NULL DEFAULT '',
+        recordingfile varchar(255) NOT NULL DEFAULT '', cnum varchar(80) NOT NULL DEFAULT '',
+        linkedid varchar(32) NOT NULL DEFAULT '', peeraccount varchar(80), sequence int NOT NULL DEFAULT 0,
+        KEY calldate (calldate), KEY uniqueid (uniqueid)
+    ) DEFAULT CHARSET=utf8mb4"""
+
+
+def skip_where(why: str) -> None:
+    """Where a server cannot be installed, the others are tried all the same; the summary says which was left out."""
+    if why:
+        pytest.skip(why)
+
+
+@pytest.fixture(scope="module")
+def in_postgresql() -> Iterator[Server]:
+    skip_where(without_postgresql())
+    with postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def in_mariadb() -> Iterator[Server]:
+    skip_where(without_mariadb())
+    with mariadb() as server:
+        yield server
+
+
+def table_at(server: Server, name: str = "cdr") -> Table:
+    source = checked_source(f"{server.url}/{name}")
+    return Table(place=source.place, name=source.table, password=source.password)
+
+
+def keys_at(server: Server, name: str = "cdr", page_rows: int = 7) -> set[bytes]:
+    """The keys of the calls that a table has."""
+    found = rows_of_table(table_at(server, name), COLUMNS, since="2020-01-01 00:00:00", page_rows=page_rows)
+    return {ASTERISK.glance(one.body).key for one in calls_of_rows(found, READING) if isinstance(one, KeptCall)}
+
+
+def test_postgresql_says_the_calls_that_were_told(in_postgresql: Server) -> None:
+    """In pages, by moments with and without a zone, and those that it has as text."""
+    in_postgresql.run(POSTGRESQL)
+    told = [row | {"calldate": row["start"]} for row in rows()]
+    in_postgresql.insert("cdr", told)
+    assert keys_at(in_postgresql) == TOLD
+    zoned = POSTGRESQL.replace("TABLE cdr", "TABLE zoned").replace("timestamp", "timestamptz")
+    in_postgresql.run(zoned, POSTGRESQL.replace("TABLE cdr", "TABLE texts").replace("timestamp", "varchar(30)"))
+    in_postgresql.insert("zoned", told)
+    in_postgresql.insert("texts", told)
+    in_postgresql.run("UPDATE texts SET answer = '' WHERE answer IS NULL")
+    assert keys_at(in_postgresql, "zoned") == keys_at(in_postgresql, "texts") == TOLD
+
+
+def test_mariadb_says_the_calls_that_were_told(in_mariadb: Server) -> None:
+    """As FreePBX has them: `calldate` alone, without the moments of answer and end."""
+    in_mariadb.run(FREEPBX)
+    names = [name for name in rows()[0] if name not in ("start", "answer", "end")]
+    in_mariadb.insert("cdr", [{"calldate": row["start"]} | {name: row[name] for name in names} for row in rows()])
+    assert keys_at(in_mariadb) == TOLD
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
+def test_what_a_database_refuses_is_told(engine: str, request: pytest.FixtureRequest) -> None:
+    """A wrong password, a table that is not there: one sentence without the password; and nothing can be written."""
+    server: Server = request.getfixturevalue(f"in_{engine}")
+    wrong = Table(place=table_at(server).place, name="cdr", password="wrong-password")
+    with pytest.raises(Unavailable, match="cannot read what the PBX keeps") as told:
+        list(rows_of_table(wrong, COLUMNS))
+    assert "wrong-password" not in str(told.value)
+    with pytest.raises(UsageError, match="'nowhere' cannot be read"):
+        list(rows_of_table(table_at(server, "nowhere"), COLUMNS))
+
+
+def test_a_gap_is_filled_by_itself(in_postgresql: Server, tmp_path: Path) -> None:
+    """A real Asterisk writes into PostgreSQL while nobody hears it; the server reads it there and says so."""
+    skip_where(missing())
+    build()
+    in_postgresql.run("DROP TABLE IF EXISTS calls", POSTGRESQL.replace("TABLE cdr", "TABLE calls"))
+    reached = f"hostname=127.0.0.1\nport={in_postgresql.port}\ndbname={DATABASE}\nuser={USER}\npassword={PASSWORD}\n"
+    changes = {
+        "cdr_pgsql.conf": f"[global]\n{reached}table=calls\n",
+        "modules.conf": (HERE / "etc" / "modules.conf").read_text() + "load = cdr_pgsql.so\n",
+    }
+    with office_in(tmp_path, "postgresql", changes) as office:
+        office.house.onhook("pbx", "change", "Office", "--cdr", f"{in_postgresql.url}/calls")
+        office.lab.call("1002").wait(60)
+        office.link.cut()
+        time.sleep(2)
+        office.lab.call("1002", calls=3).wait(60)
+        office.lab.call("6300").wait(60)
+        office.lab.until_silent()
+        time.sleep(2)
+        office.link.mend()
+        wait_until(office.is_heard)
+        time.sleep(1)
+        office.lab.call("1002").wait(60)
+        office.lab.until_silent()
+        written = set(office.written())
+        assert len(written) == 6
+        wait_until(lambda: written <= office.told_ids(), 240)
+        wait_until(lambda: not _gaps(office.house.onhook("coverage", "--since", "1h", "--format", "json")), 240)
+        assert "ok   its CDRs can be read in postgresql://" in office.house.onhook("doctor", "Office", code=None)
+        assert PASSWORD not in office.house.text_of_log()
+
+
+def _gaps(coverage: str) -> list[str]:
+    """The gaps that are known by name, of all PBXs."""
+    stretches = [stretch for one in json.loads(coverage) for stretch in one["stretches"]]
+    return [one["why"] for one in stretches if one["state"] == "gap" and one["why"].startswith("it was not heard")]
