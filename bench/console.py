@@ -31,7 +31,7 @@ from onhook.config import Address, Config
 from onhook.console.acts import Acts
 from onhook.console.app import console_app
 from onhook.console.feed import Feed
-from onhook.console.reports.kinds import KINDS
+from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.sending import Sending
 from onhook.console.shared import FRESH_SECONDS
 from onhook.delivery.courier import try_by_name
@@ -172,7 +172,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
         feed=feed,
         read_again=nothing,
         sending=Sending(try_out=partial(try_by_name, settings, all_sinks(config), clock), figures=dict),
-        acts=Acts(try_intake=acting.try_intake, show_made_up=acting.show_made_up),
+        acts=Acts(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
     )
     try:
         async with serving(app, config.console) as served:
@@ -202,12 +202,12 @@ async def _page(client: aiohttp.ClientSession, name: str, path: str) -> Row:
 
 
 async def _sizes(url: str, token: dict[str, str]) -> list[Row]:
-    """The longest page, and with all the files that it needs."""
+    """The longest page; and a report with all the files that its picture needs."""
     async with aiohttp.ClientSession(url, headers=token, auto_decompress=False) as client:
         sizes = {name: await _bytes(client, path) for name, path in PAGES.items()}
         longest = max(sizes, key=sizes.__getitem__)
         async with aiohttp.ClientSession(url, headers=token) as reader:
-            text = await (await reader.get(PAGES[longest])).text()
+            text = await (await reader.get("/reports")).text()
         files = sum([await _bytes(client, file) for file in set(re.findall(r'"(/static/[^"]+)"', text))])
     return [
         Row("the longest page the first time, all files", f"{(files + sizes[longest]) / 1_000:.0f} kB", "", "700 kB"),

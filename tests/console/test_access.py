@@ -6,7 +6,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from onhook.console.failures import FAILURES_MAX
+from onhook.console.entrance.failures import FAILURES_MAX
 from tests.console.conftest import House, asks_only, running_house
 
 CLOSED = [

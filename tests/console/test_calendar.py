@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 
 from onhook.cdr.coverage import Stretch
-from onhook.console.calendar import DAYS_SHOWN, calendar, first_shown
+from onhook.console.pages.calendar import DAYS_SHOWN, calendar, first_shown
 from onhook.settings.apis import checked_api
 from tests.console.conftest import House
 from tests.make import SN

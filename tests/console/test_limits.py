@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from onhook.cdr.limits import Limits
 from onhook.console.app import _api, _rest
-from onhook.console.reports.kinds import KINDS
+from onhook.console.pages.reports.kinds import KINDS
 from tests.console.conftest import House
 from tests.make import ALICE, SN, STARTED_AT, details
 

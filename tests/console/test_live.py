@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from onhook.console import live, streaming
+from onhook.console import streaming
+from onhook.console.api import live
 from onhook.console.feed import Feed
 from onhook.console.tail import BATCH_RECORDS_MAX, Tail
 from onhook.store.duckdb import DuckDbStore

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import aiohttp
 import pytest
 
-from onhook.console.reports import page as report_routes
+from onhook.console.pages.reports import page as report_routes
 from tests.console.conftest import House
 from tests.make import ALICE, SN, details
 

@@ -15,8 +15,8 @@ from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
 from onhook.cdr.details import DETAIL_FIELDS, NUMBER_FIELDS
 from onhook.config import Address
-from onhook.console import pages
 from onhook.console.addresses import intake_host, intake_port
+from onhook.console.pages import attention
 from onhook.ledger.ledger import Mark
 from onhook.store.duckdb import DuckDbStore
 from onhook.store.store import CallPage
@@ -268,7 +268,7 @@ async def test_the_newest_reports_in_quarantine_are_shown(
     house: House, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last one that could not be read stands first, and a list that is cut says so."""
-    monkeypatch.setattr(pages, "QUARANTINE_SHOWN_MAX", 2)
+    monkeypatch.setattr(attention, "QUARANTINE_SHOWN_MAX", 2)
     await house.report_bodies([b'{"type":30012,"sn":"%s","n":%d}' % (SN.encode(), n) for n in range(7)])
     text = await (await client.get("/attention")).text()
     assert re.findall(r'href="/reports/(\d+)"', text) == ["7", "6"]

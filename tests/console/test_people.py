@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from onhook.console.failures import FAILURES_MAX
+from onhook.console.entrance.failures import FAILURES_MAX
 from tests.console.conftest import House
 from tests.make import PBX, SN
 

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from onhook.cdr.limits import Limits
-from onhook.console.recordings import file_in
+from onhook.console.api.recordings import file_in
 from tests.console.conftest import House
 from tests.make import SN, STARTED_AT, details
 

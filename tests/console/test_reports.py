@@ -17,8 +17,8 @@ import pytest
 from onhook.cdr.cells import harmless
 from onhook.cdr.details import CallDetails
 from onhook.cdr.filter import Filter
-from onhook.console.reports.kinds import KINDS
-from onhook.console.reports.period import Period, before, period_of
+from onhook.console.pages.reports.kinds import KINDS
+from onhook.console.pages.reports.period import Period, before, period_of
 from onhook.errors import UsageError
 from tests.console.conftest import House
 from tests.make import BOB, IVR, QUEUE, details

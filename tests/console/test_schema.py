@@ -10,7 +10,7 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from onhook.console import failures
+from onhook.console.entrance import failures
 from tests.console.conftest import House
 from tests.make import QUEUE, SN, details
 

@@ -1,7 +1,7 @@
 """Sessions and wrong tokens are remembered as long as they count, and no more of them than may be."""
 
-from onhook.console.failures import ADDRESSES_MAX, FAILURES_MAX, WINDOW_MICROSECONDS, Failures
-from onhook.console.sessions import SESSION_SECONDS, SESSIONS_MAX, Sessions
+from onhook.console.entrance.failures import ADDRESSES_MAX, FAILURES_MAX, WINDOW_MICROSECONDS, Failures
+from onhook.console.entrance.sessions import SESSION_SECONDS, SESSIONS_MAX, Sessions
 
 
 def test_a_session_ends() -> None:

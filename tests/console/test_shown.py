@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onhook.cdr.plan import NumberPlan
-from onhook.console import shown
-from onhook.console.axis import draw
-from onhook.console.totals import add_up
+from onhook.console.pages import shown
+from onhook.console.pages.axis import draw
+from onhook.console.pages.totals import add_up
 from tests.make import BOB, IVR, QUEUE, STARTED_AT, call, record
 
 BERLIN = ZoneInfo("Europe/Berlin")

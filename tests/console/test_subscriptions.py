@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from onhook.console.sending_pages import LATE_SHOWN
+from onhook.console.pages.sending import LATE_SHOWN
 from onhook.settings.deliveries import Settlement, Trouble, Try
 from onhook.settings.wishes import Wishes
 from tests.console.conftest import House

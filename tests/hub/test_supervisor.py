@@ -23,6 +23,23 @@ def test_a_call_is_kept_and_seen_while_it_runs_and_after(house: House) -> None:
     assert not (house.directory / "running.json").exists()
 
 
+@pytest.mark.slow
+def test_a_part_that_ends_while_the_disk_is_full_is_started_again(house: House) -> None:
+    """That its addresses cannot be written down is no reason to leave it: the log says so, and reports are kept."""
+    house.start()
+    (house.directory / "running.json.part").mkdir()
+    house.kill("intake")
+    wait_until(lambda: "commands cannot be told what runs" in house.text_of_log())
+    answers: list[int] = []
+
+    def is_kept() -> bool:
+        with contextlib.suppress(OSError):
+            answers.append(house.post(report(1)))
+        return answers == [200]
+
+    wait_until(is_kept)
+
+
 def test_a_pbx_added_while_it_runs_counts_at_once(house: House) -> None:
     """The first report after `onhook pbx add` has returned is kept, and the first after `remove` is refused."""
     house.start()

@@ -228,9 +228,10 @@ async def _behaving(manner: Manner) -> AsyncIterator[int]:
 async def test_bad_manners_are_failures(scheme: str, manner: Manner) -> None:
     """Whatever an application does on the line, also where TLS should begin: an answer in words, in time."""
     async with _behaving(manner) as port:
-        answer = await _send(f"{scheme}://127.0.0.1:{port}/", timeout_seconds=0.4)
+        answer = await _send(f"{scheme}://127.0.0.1:{port}/?key=hush", timeout_seconds=0.4)
     assert (answer.verdict, answer.status) == ("failed", None)
     assert answer.said
+    assert "hush" not in answer.said
 
 
 async def test_a_status_is_an_answer_though_its_body_never_comes() -> None:

@@ -16,7 +16,7 @@ from onhook.cli.pbx_secrets import Name
 from onhook.cli.settings import open_settings
 from onhook.clock import SystemClock
 from onhook.config import Config
-from onhook.console.coverage import wish_of
+from onhook.console.api.coverage import wish_of
 from onhook.errors import OnhookError, Unavailable
 from onhook.hub.asterisks import known_gaps, shown
 from onhook.hub.by_hand import named_sources, read_by_hand

@@ -6,54 +6,48 @@ from litestar.exceptions import HTTPException
 
 from onhook.clock import Clock
 from onhook.config import Config
-from onhook.console import (
+from onhook.console import health, parameters, problems
+from onhook.console.acts import Acts
+from onhook.console.api import (
     apps,
-    assets,
     audit,
-    call_page,
     calls,
-    calls_page,
     coverage,
     deliveries,
     export,
-    health,
-    keeping_pages,
     live,
     notes,
-    now,
-    pages,
-    parameters,
-    pbx_pages,
     pbxs,
     people,
-    people_pages,
-    problems,
     quarantine,
     recordings,
     records,
-    saved,
     searches,
-    sending_pages,
-    signin,
-    sql_page,
     subscriptions,
     summary,
 )
-from onhook.console.access import NEEDS_TOKEN, let_in
-from onhook.console.acts import Acts
 from onhook.console.counters import Counters
+from onhook.console.entrance.access import NEEDS_TOKEN, let_in
+from onhook.console.entrance.failures import Failures
+from onhook.console.entrance.headers import finish_headers
+from onhook.console.entrance.sessions import Sessions
 from onhook.console.exporting import Exporting
-from onhook.console.failures import Failures
 from onhook.console.feed import Feed
-from onhook.console.headers import finish_headers
 from onhook.console.heads import WithHeads
 from onhook.console.packing import packing
+from onhook.console.pages import assets, attention, now, saved, sign_in
+from onhook.console.pages import call as call_page
+from onhook.console.pages import calls as calls_page
+from onhook.console.pages import keeping as keeping_pages
+from onhook.console.pages import pbxs as pbx_pages
+from onhook.console.pages import people as people_pages
+from onhook.console.pages import sending as sending_pages
+from onhook.console.pages import sql as sql_page
+from onhook.console.pages.reports import page as report_routes
+from onhook.console.pages.schema import openapi_config
 from onhook.console.places import Places
-from onhook.console.reports import page as report_routes
 from onhook.console.rooms import ReadAgain, Rooms
-from onhook.console.schema import openapi_config
 from onhook.console.sending import Sending
-from onhook.console.sessions import Sessions
 from onhook.console.shared import Shared
 from onhook.console.tail import Tail
 from onhook.errors import OnhookError
@@ -93,7 +87,7 @@ def console_app(
         exports=Places(export.EXPORTS_MAX),
         players=Places(recordings.PLAYERS_MAX),
         exporting=Exporting(),
-        scrambling=Places(signin.SCRAMBLING_MAX),
+        scrambling=Places(sign_in.SCRAMBLING_MAX),
         asking=Places(sql_page.ASKING_MAX),
         sessions=Sessions(),
         failures=Failures(),
@@ -182,16 +176,16 @@ def _rest() -> Router:
             *keeping_pages.ROUTES,
             *sql_page.ROUTES,
             *pbx_pages.ROUTES,
-            pages.attention_page,
-            pages.report_page,
+            attention.attention_page,
+            attention.report_page,
             report_routes.reports_page,
             report_routes.reports_file,
             *sending_pages.ROUTES,
-            signin.sign_in_by_link,
-            signin.sign_in_by_form,
-            signin.sign_out,
-            signin.invited,
-            signin.accept,
+            sign_in.sign_in_by_link,
+            sign_in.sign_in_by_form,
+            sign_in.sign_out,
+            sign_in.invited,
+            sign_in.accept,
             *people_pages.ROUTES,
             assets.read_asset,
         ],

@@ -12,10 +12,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from onhook.console.access import NEEDS_TOKEN, OPEN
-from onhook.console.coverage import families_of_coverage
+from onhook.console.api.coverage import families_of_coverage
+from onhook.console.api.quarantine import Tallied, tallied
+from onhook.console.entrance.access import NEEDS_TOKEN, OPEN
 from onhook.console.problems import PROBLEMS, RETRY_SECONDS, AnyRequest, Problem, answer_problem
-from onhook.console.quarantine import Tallied, tallied
 from onhook.console.rooms import Handed, Rooms
 from onhook.console.sending_metrics import families_of_sending
 

@@ -18,7 +18,7 @@ from litestar.routes import HTTPRoute
 from onhook.cdr.aspects import Aspects, parse_aspects
 from onhook.cdr.filter import TEXT_CHARACTERS_MAX, Filter, parse_filter
 from onhook.cdr.offset import zone_named
-from onhook.console.access import limits_of
+from onhook.console.entrance.access import limits_of
 from onhook.console.rooms import Handed, Rooms
 from onhook.console.search import with_text
 from onhook.errors import UsageError

@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Redirect
 
-from onhook.console.rendering import render
+from onhook.console.pages.rendering import render
 from onhook.errors import OnhookError
 
 PROBLEM_TYPE = "application/problem+json"

@@ -10,12 +10,12 @@ from onhook.clock import Clock
 from onhook.config import Config
 from onhook.console.acts import Acts
 from onhook.console.counters import Counters
+from onhook.console.entrance.failures import Failures
+from onhook.console.entrance.sessions import Sessions
 from onhook.console.exporting import Exporting
-from onhook.console.failures import Failures
 from onhook.console.feed import Feed
 from onhook.console.places import Places
 from onhook.console.sending import Sending
-from onhook.console.sessions import Sessions
 from onhook.console.shared import Shared
 from onhook.console.tail import Tail
 from onhook.ledger.ledger import Ledger

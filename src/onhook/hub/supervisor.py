@@ -269,7 +269,12 @@ class _House:
 
     def _told(self, name: str, part: Part | None) -> None:
         self.running = msgspec.structs.replace(self.running, **{name: part})
-        write_running(self._config.running_file, self.running)
+        try:
+            write_running(self._config.running_file, self.running)
+        except OSError as error:
+            # As on a full disk: a part that has ended is started again all the same.
+            told = {"error": error.strerror, "file": self._config.running_file.name}
+            logging.getLogger("serve").error("commands cannot be told what runs", extra=told)
 
 
 def _at(config: Config, name: str, address: str) -> Config:

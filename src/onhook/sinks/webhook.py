@@ -140,10 +140,14 @@ def _retry_after(text: str, at: int) -> float | None:
 
 
 def _in_words(error: Exception) -> str:
-    """What went wrong on the way, in one line."""
+    """What went wrong on the way, in one line, without the URL, which may hold a key."""
     said = str(error) or type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, PermissionError):
         said = f"was not asked: {error.os_error.strerror}"
     elif isinstance(error, aiohttp.ClientConnectorError):
         said = f"cannot be connected to at {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+    elif isinstance(error, aiohttp.ClientResponseError):
+        said = f"what it answers is not HTTP: {error.message}"
+    elif isinstance(error, aiohttp.InvalidURL):
+        said = f"its URL cannot be asked: {error.description or 'compare it with the documentation of the application'}"
     return " ".join(said.split())[:SAID_CHARACTERS_MAX]

@@ -1,0 +1,120 @@
+"""`/api/v1/apps`: the applications that may use the exchange; a secret is shown once, when it is made."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import delete, get, post
+from litestar.params import BodyKwarg, PathParameter
+
+from onhook.console.entrance.access import FOR_ADMINISTRATORS
+from onhook.console.problems import PROBLEMS
+from onhook.console.rooms import Handed
+from onhook.errors import NotFound
+from onhook.settings.apps import NETWORKS_MAX, PBXS_OF_APP_MAX, App, Blocked
+from onhook.settings.manners import Manner, checked_manner
+from onhook.settings.pbxs import NAME_CHARACTERS_MAX
+
+ADDRESS_CHARACTERS_MAX = 64
+"""An IPv6 network has 43 at most."""
+
+Name = Annotated[str, PathParameter(description="Name or client id of the application", max_length=NAME_CHARACTERS_MAX)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+PbxNames = Annotated[
+    list[Annotated[str, msgspec.Meta(max_length=NAME_CHARACTERS_MAX)]], msgspec.Meta(max_length=PBXS_OF_APP_MAX)
+]
+Networks = Annotated[
+    list[Annotated[str, msgspec.Meta(max_length=ADDRESS_CHARACTERS_MAX)]], msgspec.Meta(max_length=NETWORKS_MAX)
+]
+
+
+class NewApp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An application to let in. `pbxs` are names or serial numbers, none is all; `networks` where it may come from."""
+
+    name: Label
+    pbxs: PbxNames = []
+    networks: Networks = []
+    manner: Manner = Manner()
+
+
+class AppWithSecret(msgspec.Struct, frozen=True):
+    """An application, and its secret, told this once."""
+
+    app: App
+    client_secret: str
+
+
+class Apps(msgspec.Struct, frozen=True):
+    """All applications, by name, without their secrets."""
+
+    data: list[App]
+    next: None = None
+
+
+class BlockedAddresses(msgspec.Struct, frozen=True):
+    """The addresses that are kept out after five failed logins, and until when."""
+
+    data: list[Blocked]
+    next: None = None
+
+
+@get(
+    "/apps",
+    opt=FOR_ADMINISTRATORS,
+    summary="The applications that may use the exchange",
+    tags=["apps"],
+    responses=PROBLEMS,
+)
+async def list_apps(rooms: Handed) -> Apps:
+    """Without their secrets."""
+    return Apps(rooms.settings.apps.all())
+
+
+@get("/apps/{name:str}", opt=FOR_ADMINISTRATORS, summary="One application", tags=["apps"], responses=PROBLEMS)
+async def read_app(rooms: Handed, name: Name) -> App:
+    """By its name or client id."""
+    return rooms.settings.apps.get(name)
+
+
+@post("/apps", summary="Let an application in", tags=["apps"], responses=PROBLEMS)
+async def add_app(rooms: Handed, data: Annotated[NewApp, BodyKwarg()]) -> AppWithSecret:
+    """It may come from now on; the exchange begins to listen with the first."""
+    app, client_secret = rooms.settings.apps.add(
+        data.name,
+        at=rooms.clock.microseconds(),
+        pbxs=[rooms.settings.pbx(one).sn for one in data.pbxs],
+        networks=data.networks,
+        manner=checked_manner(data.manner),
+    )
+    return AppWithSecret(app, client_secret)
+
+
+@delete("/apps/{name:str}", summary="Let an application in no more", tags=["apps"], responses=PROBLEMS)
+async def remove_app(rooms: Handed, name: Name) -> None:
+    """Its credentials, tokens and sockets end."""
+    rooms.settings.apps.remove(name)
+
+
+@post("/apps/{name:str}/secret", summary="Give an application a new secret", tags=["apps"], responses=PROBLEMS)
+async def renew_app(rooms: Handed, name: Name) -> AppWithSecret:
+    """The old one counts no more, nor do the tokens that were made with it."""
+    app, client_secret = rooms.settings.apps.renew(name)
+    return AppWithSecret(app, client_secret)
+
+
+@get(
+    "/blocked",
+    opt=FOR_ADMINISTRATORS,
+    summary="Addresses kept out after failed logins",
+    tags=["apps"],
+    responses=PROBLEMS,
+)
+async def list_blocked(rooms: Handed) -> BlockedAddresses:
+    """For an hour each, unless they are let in before."""
+    return BlockedAddresses(rooms.settings.apps.blocked(rooms.clock.microseconds()))
+
+
+@delete("/blocked", summary="Let all addresses in again", tags=["apps"], responses=PROBLEMS)
+async def unblock_all(rooms: Handed) -> None:
+    """404 where none is kept out."""
+    if not rooms.settings.apps.unblock():
+        raise NotFound("no address is kept out", todo="nothing")

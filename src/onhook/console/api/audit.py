@@ -1,0 +1,32 @@
+"""`GET /api/v1/audit`: who changed what, and who signed in; for administrators alone."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import get
+from litestar.params import QueryParameter
+
+from onhook.console.api.records import SEQ_MAX
+from onhook.console.entrance.access import FOR_ADMINISTRATORS
+from onhook.console.parameters import PAGE_DEFAULT, Limit
+from onhook.console.problems import PROBLEMS
+from onhook.console.rooms import Handed
+from onhook.settings.audit import AuditLine
+
+LineCursor = Annotated[
+    str, QueryParameter(description="`next` of the page before", pattern=r"^[0-9]{0,18}$", max_length=len(str(SEQ_MAX)))
+]
+
+
+class AuditPage(msgspec.Struct, frozen=True):
+    """Lines, the latest first."""
+
+    data: list[AuditLine]
+    next: str | None
+
+
+@get("/audit", opt=FOR_ADMINISTRATORS, summary="Who changed what", tags=["access"], responses=PROBLEMS)
+async def list_audit(rooms: Handed, limit: Limit = PAGE_DEFAULT, cursor: LineCursor = "") -> AuditPage:
+    """A line for each request that was meant to change something and for each sign-in, the latest first."""
+    lines = rooms.settings.audit.latest(limit, int(cursor) if cursor else None)
+    return AuditPage(lines, str(lines[-1].audit_id) if len(lines) == limit else None)

@@ -1,0 +1,48 @@
+"""`GET /api/v1/calls` and one call with its legs in order."""
+
+from typing import Annotated, Any
+
+from litestar import Request, get
+from litestar.params import PathParameter
+
+from onhook.cdr.filter import TEXT_CHARACTERS_MAX
+from onhook.cdr.limits import Limits
+from onhook.cdr.record import Call
+from onhook.console.entrance.access import LIMITED, limits_of
+from onhook.console.parameters import PAGE_DEFAULT, CallsWhere, Cursor, Limit
+from onhook.console.problems import PROBLEMS
+from onhook.console.rooms import Handed, Rooms
+from onhook.errors import NotFound
+from onhook.store.store import CallPage
+
+AnyRequest = Request[Any, Any, Any]
+Sn = Annotated[str, PathParameter(description="Serial number of the PBX", max_length=TEXT_CHARACTERS_MAX)]
+CallId = Annotated[str, PathParameter(description="The call's id", max_length=TEXT_CHARACTERS_MAX)]
+
+
+@get("/calls", opt=LIMITED, summary="Calls that match, whole, the latest first", tags=["calls"], responses=PROBLEMS)
+async def list_calls(
+    rooms: Handed, calls_where: CallsWhere, limit: Limit = PAGE_DEFAULT, cursor: Cursor = ""
+) -> CallPage:
+    """A call is counted once, however many legs it has."""
+    return await rooms.store.calls(calls_where, limit, cursor or None)
+
+
+@get(
+    "/calls/{sn:str}/{call_id:str}",
+    opt=LIMITED,
+    summary="One call, its legs in order",
+    tags=["calls"],
+    responses=PROBLEMS,
+)
+async def read_call(request: AnyRequest, rooms: Handed, sn: Sn, call_id: CallId) -> Call:
+    """A call whose id cannot stand in a path is found by `GET /calls?sn=…&call_id=…`."""
+    return await find_call(rooms, sn, call_id, limits_of(request.scope))
+
+
+async def find_call(rooms: Rooms, sn: str, call_id: str, within: Limits | None) -> Call:
+    """The call, or `NotFound`: the same for one that is not there and one that may not be seen."""
+    call = await rooms.store.call(sn, call_id)
+    if call is None or (within is not None and not within.allow_call(call)):
+        raise NotFound(f"there is no call {call_id[:80]!r} of {sn[:80]!r}", todo="it may not have ended yet")
+    return call

@@ -1,0 +1,174 @@
+"""`/api/v1/coverage`: what is surely complete; `/alarms`: what a person should know; a PBX's back-fill."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import msgspec
+from litestar import get, post
+from litestar.params import BodyKwarg, QueryParameter
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from onhook.cdr.contact import Contact, Outcome, Progress, Wish
+from onhook.cdr.coverage import Stretch, complete_until, within
+from onhook.cdr.filter import TEXT_CHARACTERS_MAX, parse_moment
+from onhook.console.api.pbxs import Name
+from onhook.console.parameters import ReaderZone
+from onhook.console.problems import PROBLEMS
+from onhook.console.rooms import Handed, Rooms
+from onhook.errors import UsageError
+from onhook.settings.alarms import Alarm
+
+DAYS_DEFAULT = 7
+"""Of coverage, where nobody says since when."""
+
+Moment = Annotated[str, QueryParameter(description="As `since` of the filters", max_length=TEXT_CHARACTERS_MAX)]
+PbxName = Annotated[str, QueryParameter(description="Name or serial number of one PBX", max_length=TEXT_CHARACTERS_MAX)]
+MomentText = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS_MAX)]
+
+
+class Covered(msgspec.Struct, frozen=True, kw_only=True):
+    """One PBX: `stretches` are all of the time that was asked for, by when calls ended; `complete_until` is null where
+    nothing was compared yet; `is_asked` whether its list can be read at all."""
+
+    sn: str
+    pbx: str
+    is_asked: bool
+    complete_until: datetime | None
+    contact: Contact | None
+    stretches: list[Stretch]
+
+
+class CoverageAnswer(msgspec.Struct, frozen=True):
+    """All PBXs, by name."""
+
+    data: list[Covered]
+    next: None = None
+
+
+class NamedAlarm(Alarm, frozen=True, kw_only=True):
+    """An alarm with the name of its PBX."""
+
+    pbx: str
+
+
+class AlarmsAnswer(msgspec.Struct, frozen=True):
+    """Those that go on first, then the latest."""
+
+    data: list[NamedAlarm]
+    next: None = None
+
+
+class NewBackfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which calls to ask the PBX for, by when they began; moments as in the filters, and `until` empty is up to now."""
+
+    since: MomentText
+    until: MomentText = ""
+
+
+class Backfill(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for and not done, how far the running one has come, and how the last one ended."""
+
+    wish: Wish | None
+    progress: Progress | None
+    outcome: Outcome | None
+
+
+@get("/coverage", summary="Which stretches are surely complete", tags=["coverage"], responses=PROBLEMS)
+async def read_coverage(
+    rooms: Handed, reader_zone: ReaderZone, pbx: PbxName = "", since: Moment = "", until: Moment = ""
+) -> CoverageAnswer:
+    """By when calls ended: `complete` was compared with the PBX, `heard` is that its channel was alive, else `gap`."""
+    now = rooms.clock.now()
+    begin = parse_moment(since, reader_zone, now, name="since") if since else now - timedelta(days=DAYS_DEFAULT)
+    end = parse_moment(until, reader_zone, now, name="until") if until else now
+    if begin >= end:
+        raise UsageError("since is not before until", todo="turn them round")
+    return CoverageAnswer(coverage_of(rooms, begin, end, pbx))
+
+
+@get("/alarms", summary="What a person should know of PBXs", tags=["coverage"], responses=PROBLEMS)
+async def list_alarms(rooms: Handed) -> AlarmsAnswer:
+    """`ended_at` is null while an alarm goes on."""
+    return AlarmsAnswer(named_alarms(rooms))
+
+
+@post("/pbxs/{name:str}/backfill", summary="Ask a PBX for calls again", tags=["coverage"], responses=PROBLEMS)
+async def ask_for_backfill(
+    rooms: Handed, reader_zone: ReaderZone, name: Name, data: Annotated[NewBackfill, BodyKwarg()]
+) -> Backfill:
+    """It begins within a second, in place of one that was asked for before and has not begun."""
+    pbx = rooms.settings.pbx(name)
+    rooms.settings.check_can_be_asked(pbx)
+    rooms.settings.receiving.keep_wish(pbx.sn, wish_of(data.since, data.until, reader_zone, rooms.clock.now()))
+    return backfill_of(rooms, pbx.sn)
+
+
+@get("/pbxs/{name:str}/backfill", summary="How a back-fill fares", tags=["coverage"], responses=PROBLEMS)
+async def read_backfill(rooms: Handed, name: Name) -> Backfill:
+    """What is asked for, what is running, and how the last one ended."""
+    return backfill_of(rooms, rooms.settings.pbx(name).sn)
+
+
+def wish_of(since: str, until: str, zone: ZoneInfo, now: datetime) -> Wish:
+    """A wish from texts as people write moments. Raises `UsageError`."""
+    begin = parse_moment(since, zone, now, name="since")
+    end = parse_moment(until, zone, now, name="until") if until else None
+    if begin >= (end or now):
+        raise UsageError("since is not before until", todo="turn them round")
+    return Wish(
+        since=round(begin.timestamp()),
+        until=None if end is None else round(end.timestamp()),
+        asked_at=round(now.timestamp()),
+    )
+
+
+def coverage_of(rooms: Rooms, since: datetime, until: datetime, name: str = "") -> list[Covered]:
+    """That of all PBXs, or of one."""
+    settings = rooms.settings
+    asked = settings.apis.all().keys() | settings.sources.all().keys()
+    covered = []
+    for pbx in [settings.pbx(name)] if name else settings.pbxs():
+        known = settings.receiving.stretches(pbx.sn)
+        covered.append(
+            Covered(
+                sn=pbx.sn,
+                pbx=pbx.name,
+                is_asked=pbx.sn in asked,
+                complete_until=complete_until(known),
+                contact=settings.receiving.contact(pbx.sn),
+                stretches=within(known, since, until),
+            )
+        )
+    return covered
+
+
+def named_alarms(rooms: Rooms) -> list[NamedAlarm]:
+    """All alarms, with the names of their PBXs."""
+    names = {pbx.sn: pbx.name for pbx in rooms.settings.pbxs()}
+    return [NamedAlarm(**msgspec.structs.asdict(one), pbx=names.get(one.sn, "")) for one in rooms.settings.alarms.all()]
+
+
+def families_of_coverage(rooms: Rooms) -> list[Metric]:
+    """Alarms that go on, how far each PBX is complete, and its clock."""
+    alarms = GaugeMetricFamily("onhook_alarms", "Alarms that go on", labels=["pbx", "kind"])
+    for alarm in named_alarms(rooms):
+        if alarm.ended_at is None:
+            alarms.add_metric([alarm.pbx, alarm.kind], 1)
+    complete = GaugeMetricFamily(
+        "onhook_complete_until_seconds", "Until when calls are surely complete, Unix seconds", labels=["pbx"]
+    )
+    skew = GaugeMetricFamily("onhook_pbx_clock_skew_seconds", "The PBX's clock against ours", labels=["pbx"])
+    now = rooms.clock.now()
+    for one in coverage_of(rooms, now - timedelta(days=1), now):
+        if one.complete_until is not None:
+            complete.add_metric([one.pbx], one.complete_until.timestamp())
+        if one.contact is not None and one.contact.skew_seconds is not None:
+            skew.add_metric([one.pbx], one.contact.skew_seconds)
+    return [alarms, complete, skew]
+
+
+def backfill_of(rooms: Rooms, sn: str) -> Backfill:
+    """What is asked for, running, and done last."""
+    kept = rooms.settings.receiving
+    return Backfill(wish=kept.wish(sn), progress=kept.progress(sn), outcome=kept.outcome(sn))

@@ -1,0 +1,79 @@
+"""`/api/v1/deliveries`: events that did not go through at once, each with its attempts."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import delete, get, post
+from litestar.params import PathParameter, QueryParameter
+
+from onhook.console.api.quarantine import AfterSeq
+from onhook.console.api.records import SEQ_MAX
+from onhook.console.parameters import PAGE_DEFAULT, Limit
+from onhook.console.problems import PROBLEMS
+from onhook.console.rooms import Handed, Rooms
+from onhook.settings.deliveries import Attempt, Delivery, DeliveryState
+from onhook.settings.pbxs import NAME_CHARACTERS_MAX
+
+DeliveryId = Annotated[int, PathParameter(description="Number of the delivery", ge=1, le=SEQ_MAX)]
+Of = Annotated[str, QueryParameter(description="Name of a subscription", max_length=NAME_CHARACTERS_MAX)]
+State = Annotated[DeliveryState | None, QueryParameter(name="state", description="Only those in this state")]
+
+
+class DeliveryPage(msgspec.Struct, frozen=True):
+    """Some deliveries of a subscription, in order of number."""
+
+    data: list[Delivery]
+    next: str | None
+
+
+class ShownDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery, its attempts from the first on, and the event as it is sent."""
+
+    delivery: Delivery
+    attempts: list[Attempt]
+    event: str
+
+
+@get("/deliveries", summary="Events that did not go through at once", tags=["sending"], responses=PROBLEMS)
+async def list_deliveries(
+    rooms: Handed, subscription: Of, in_state: State = None, limit: Limit = PAGE_DEFAULT, cursor: AfterSeq = ""
+) -> DeliveryPage:
+    """Of one subscription: those that wait, are parked, or went through in the end."""
+    number = rooms.settings.subscriptions.get(subscription).subscription_id
+    found = rooms.settings.deliveries.page(number, in_state, limit, int(cursor or 0))
+    return DeliveryPage(found, str(found[-1].delivery_id) if len(found) == limit else None)
+
+
+@get("/deliveries/{delivery_id:int}", summary="One of them, with its attempts", tags=["sending"], responses=PROBLEMS)
+async def read_delivery(rooms: Handed, delivery_id: DeliveryId) -> ShownDelivery:
+    """When it was tried, how long that took, and how the answer began."""
+    return shown_delivery(rooms, delivery_id)
+
+
+@post(
+    "/deliveries/{delivery_id:int}/retry", summary="Try it again, now", tags=["sending"], responses=PROBLEMS,
+    status_code=200,
+)  # fmt: skip
+async def retry_delivery(rooms: Handed, delivery_id: DeliveryId) -> Delivery:
+    """With all attempts of the plan before it."""
+    rooms.settings.deliveries.retry(delivery_id, at=rooms.clock.microseconds())
+    return rooms.settings.deliveries.get(delivery_id)
+
+
+@delete("/deliveries/{delivery_id:int}", summary="Owe it no more", tags=["sending"], responses=PROBLEMS)
+async def drop_delivery(rooms: Handed, delivery_id: DeliveryId) -> None:
+    """The call stays; only this application is not told of it."""
+    rooms.settings.deliveries.drop(delivery_id, at=rooms.clock.microseconds())
+
+
+ROUTES = (list_deliveries, read_delivery, retry_delivery, drop_delivery)
+
+
+def shown_delivery(rooms: Rooms, delivery_id: int) -> ShownDelivery:
+    """One of them whole. Raises `NotFound`."""
+    deliveries = rooms.settings.deliveries
+    return ShownDelivery(
+        delivery=deliveries.get(delivery_id),
+        attempts=deliveries.attempts(delivery_id),
+        event=deliveries.body(delivery_id).decode(errors="replace"),
+    )

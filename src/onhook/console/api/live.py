@@ -1,0 +1,95 @@
+"""`GET /api/v1/live`: records as they come into the store, as server-sent events, resumable.
+
+Laws: a listener is a number, the last `seq` it was sent; nothing is queued for it. Listeners at the same place share
+one reading of the store. Who reads too slowly is cut off, comes again with its `Last-Event-ID`, and has missed nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Annotated
+
+from litestar import get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import HeaderParameter, QueryParameter
+from litestar.response.base import ASGIResponse
+
+from onhook.cdr.filter import Filter
+from onhook.console.api.records import SEQ_MAX
+from onhook.console.entrance.access import LIMITED
+from onhook.console.parameters import Where
+from onhook.console.problems import PROBLEMS
+from onhook.console.rooms import Handed, Rooms
+from onhook.console.streaming import Pieces
+from onhook.errors import Unavailable, UsageError
+
+LISTENERS_MAX = 64
+"""Each keeps a connection open; the server takes 128 requests at once, and half of them are left for reading."""
+
+HEARTBEAT_SECONDS = 15
+"""Proxies close what is silent for a minute, and a reader that left without a word is noticed by writing to it."""
+
+LISTENING_SECONDS_MAX = 3600
+"""Then the stream ends and the reader comes again, so that access is checked anew."""
+
+RETRY_MILLISECONDS = 2_000
+"""How long a browser waits before it comes again."""
+
+SEQ_DIGITS_MAX = 18
+"""More than any ledger will hold, less than overflows."""
+
+EVENT_STREAM = "text/event-stream"
+
+After = Annotated[int | None, QueryParameter(description="Send what came after this number", ge=0, le=SEQ_MAX)]
+LastEventId = Annotated[
+    str | None, HeaderParameter(name="Last-Event-ID", description="The same, as browsers say it; it counts first")
+]
+
+_SPEC = ResponseSpec(
+    data_container=str,
+    description="Events: `id` is the record's `seq`, `event` is `record`, `data` the record in JSON",
+    media_type=EVENT_STREAM,
+    generate_examples=False,
+)
+
+
+@get(
+    "/live",
+    opt=LIMITED,
+    summary="Records as they come, as server-sent events",
+    tags=["calls"],
+    responses={**PROBLEMS, 200: _SPEC},
+)
+async def listen(rooms: Handed, where: Where, after: After = None, last_event_id: LastEventId = None) -> ASGIResponse:
+    """Without a number it begins with what comes next. A comment every 15 seconds says that the line is open."""
+    begin = after if last_event_id is None else _number(last_event_id)
+    if rooms.listeners.is_full:
+        raise Unavailable(f"{rooms.listeners.places_max} listen already", todo="try again later")
+    position = await rooms.store.position() if begin is None else begin
+    return Pieces(
+        events(rooms, where, position),
+        media_type=EVENT_STREAM,
+        # Without this nginx would keep the events until a buffer is full.
+        headers={"X-Accel-Buffering": "no"},
+    )
+
+
+async def events(rooms: Rooms, where: Filter, seq: int) -> AsyncGenerator[bytes, None]:
+    """Events after a number, for ever, with heartbeats; ends when the feed is closed or the time is up."""
+    with rooms.listeners.taking_one():
+        yield b"retry: %d\n: listening after %d\n\n" % (RETRY_MILLISECONDS, seq)
+        ends_at = asyncio.get_running_loop().time() + LISTENING_SECONDS_MAX
+        while not rooms.feed.is_closed and asyncio.get_running_loop().time() < ends_at:
+            position = rooms.feed.position
+            news = await rooms.tail.after(seq)
+            if news:
+                seq = news[-1][0].seq
+                if found := b"".join(event for record, event in news if where.matches(record)):
+                    yield found
+            elif not await rooms.feed.wait(max(seq, position), HEARTBEAT_SECONDS) and not rooms.feed.is_closed:
+                yield b":\n\n"
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= SEQ_DIGITS_MAX):
+        raise UsageError(f"Last-Event-ID is not a number of ours: {text[:40]!r}", todo="send the `id` of an event")
+    return int(text)

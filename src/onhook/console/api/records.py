@@ -1,0 +1,75 @@
+"""`GET /api/v1/records`: records, the latest first; and the report that said one."""
+
+import base64
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from litestar import get
+from litestar.params import PathParameter
+
+from onhook.console.entrance.access import LIMITED
+from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, Where
+from onhook.console.problems import PROBLEMS
+from onhook.console.rooms import Handed
+from onhook.errors import NotFound
+from onhook.ledger.ledger import Report
+from onhook.store.store import RecordPage
+
+SEQ_MAX = 2**63 - 1
+"""The highest number that a ledger can give."""
+
+Seq = Annotated[int, PathParameter(description="Number in the ledger", ge=1, le=SEQ_MAX)]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class RawReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A report as it came. `text` where the body is UTF-8; `body_base64` always has its bytes."""
+
+    seq: int
+    sn: str
+    dialect: str
+    via: str
+    received_at: datetime
+    peer: str
+    is_signed: bool
+    text: str | None
+    body_base64: str
+
+
+@get("/records", opt=LIMITED, summary="Records that match, the latest first", tags=["calls"], responses=PROBLEMS)
+async def list_records(rooms: Handed, where: Where, limit: Limit = PAGE_DEFAULT, cursor: Cursor = "") -> RecordPage:
+    """A record is one leg of a call: the 18 fields of event 30012, and what follows from them."""
+    return await rooms.store.records(where, limit, cursor or None)
+
+
+@get("/reports/{seq:int}", summary="A report, as its bytes came", tags=["calls"], responses=PROBLEMS)
+async def read_report(rooms: Handed, seq: Seq) -> RawReport:
+    """Every record names in `seq` the report that said it."""
+    reports = await rooms.ledger.get([seq])
+    if not reports:
+        raise NotFound(f"the ledger has no report {seq}", todo="see `seq` of a record")
+    return raw(reports[0])
+
+
+def raw(report: Report) -> RawReport:
+    """A report as it is shown: whether it was signed, but not the signature."""
+    return RawReport(
+        seq=report.seq,
+        sn=report.sn,
+        dialect=report.dialect,
+        via=report.via,
+        received_at=_EPOCH + timedelta(microseconds=report.received_at),
+        peer=report.peer,
+        is_signed=bool(report.signature),
+        text=_text(report.body),
+        body_base64=base64.b64encode(report.body).decode(),
+    )
+
+
+def _text(body: bytes) -> str | None:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,78 @@
+"""`/static`: our own style, scripts and icon, and the libraries of others; nothing is fetched from outside."""
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.params import PathParameter
+
+from onhook.console.entrance.access import OPEN
+from onhook.errors import NotFound
+
+MEDIA_TYPES: Mapping[str, str] = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+FOR_EVER = "public, max-age=31536000, immutable"
+"""A year is what HTTP understands by that (RFC 9111)."""
+
+FileName = Annotated[str, PathParameter(max_length=100)]
+
+
+class Asset(msgspec.Struct, frozen=True):
+    """A file as it is sent, and packed for those who take that; `stamp` changes with its bytes."""
+
+    body: bytes
+    packed: bytes
+    media_type: str
+    stamp: str
+
+
+@get("/static/{name:str}", opt=OPEN, include_in_schema=False)
+async def read_asset(request: Request[Any, Any, Any], name: FileName) -> Response[bytes]:
+    """Under the name with its stamp (see `asset_path`) a file never changes and is never asked for again; under its own
+    name it is asked for each time and answered 304. Open, because the sign-in page needs it."""
+    asset, is_stamped = _found(name)
+    etag = f'"{asset.stamp}"'
+    headers = {"ETag": etag, "Cache-Control": FOR_EVER if is_stamped else "no-cache", "Vary": "Accept-Encoding"}
+    if request.headers.get("if-none-match") == etag:
+        return Response(b"", status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(asset.packed, media_type=asset.media_type, headers={**headers, "Content-Encoding": "gzip"})
+    return Response(asset.body, media_type=asset.media_type, headers=headers)
+
+
+def asset_path(name: str) -> str:
+    """Where pages find a file: an upgrade that changes it changes its name, so that it shows at once."""
+    stem, _, ending = name.rpartition(".")
+    return f"/static/{stem}.{_assets()[name].stamp}.{ending}"
+
+
+def _found(name: str) -> tuple[Asset, bool]:
+    """The file, and whether it was asked for with its stamp; another stamp is that of another version."""
+    stem, _, ending = name.rpartition(".")
+    plain, _, stamp = stem.rpartition(".")
+    stamped = _assets().get(f"{plain}.{ending}")
+    if stamped is not None and stamped.stamp == stamp:
+        return stamped, True
+    asset = _assets().get(name)
+    if asset is None:
+        raise NotFound("there is no such file")
+    return asset, False
+
+
+@lru_cache(maxsize=1)
+def _assets() -> Mapping[str, Asset]:
+    """Read whole at the first use: a megabyte at most, and no name from outside ever becomes a path."""
+    ours = files("onhook.console").joinpath("static")
+    found = {}
+    for file in (*ours.iterdir(), *ours.joinpath("vendor").iterdir()):
+        media_type = MEDIA_TYPES.get("." + file.name.rpartition(".")[2])
+        if media_type:
+            body = file.read_bytes()
+            stamp = hashlib.sha256(body).hexdigest()[:16]
+            found[file.name] = Asset(body, gzip.compress(body), media_type, stamp)
+    return found

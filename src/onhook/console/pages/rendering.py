@@ -1,0 +1,29 @@
+"""Templates into pages. Everything that comes from outside is escaped: a caller's name is hostile input."""
+
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from onhook.console.pages import shown
+from onhook.console.pages.assets import asset_path
+
+
+def render(template: str, **values: Any) -> str:
+    """The page that a template makes of these values."""
+    return _environment().get_template(template).render(values)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    """Made once: templates are read and compiled at their first use and never change."""
+    environment = Environment(
+        loader=PackageLoader("onhook.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.globals.update({name: getattr(shown, name) for name in shown.FOR_TEMPLATES}, asset=asset_path)
+    return environment

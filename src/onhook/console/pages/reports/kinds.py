@@ -1,0 +1,54 @@
+"""The table of reports: a line for each kind, by the name that it has in an address."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from onhook.console.pages.reports.missed import missed_calls
+from onhook.console.pages.reports.over_time import concurrent, quality, volume, week
+from onhook.console.pages.reports.parties import agents, counted_by, extensions, outcomes, queues, trunks
+from onhook.console.pages.reports.report import Asked, Report
+from onhook.console.pages.reports.spread import TALKS, WAITS, spread_of
+
+
+class ReportKind(msgspec.Struct, frozen=True, kw_only=True):
+    """How a report is called, where it stands in the list, and who makes it. `has_steps` is along the time."""
+
+    title: str
+    group: str
+    make: Callable[[Asked], Awaitable[Report]]
+    has_steps: bool = False
+
+
+_TIME, _CALLS, _WHO, _LINES = "Over time", "How calls went", "Who", "Lines"
+
+KINDS: Mapping[str, ReportKind] = MappingProxyType(
+    {
+        "volume": ReportKind(title="Volume", group=_TIME, make=volume, has_steps=True),
+        "week": ReportKind(title="Busy hours", group=_TIME, make=week),
+        "concurrent": ReportKind(title="Calls at once", group=_TIME, make=concurrent, has_steps=True),
+        "quality": ReportKind(title="ASR and ACD", group=_TIME, make=quality, has_steps=True),
+        "outcomes": ReportKind(title="Outcomes", group=_CALLS, make=outcomes),
+        "unreturned": ReportKind(title="Unreturned missed calls", group=_CALLS, make=missed_calls(is_returned=False)),
+        "returned": ReportKind(title="Returned missed calls", group=_CALLS, make=missed_calls(is_returned=True)),
+        "answer": ReportKind(
+            title="Time to answer", group=_CALLS, make=spread_of("wait_duration", WAITS, status="ANSWERED")
+        ),
+        "wait": ReportKind(title="Wait", group=_CALLS, make=spread_of("wait_duration", WAITS)),
+        "ring": ReportKind(title="Ring time", group=_CALLS, make=spread_of("ring_duration", WAITS)),
+        "talk": ReportKind(title="Talk time", group=_CALLS, make=spread_of("talk_duration", TALKS, status="ANSWERED")),
+        "extensions": ReportKind(title="Extensions", group=_WHO, make=extensions),
+        "queues": ReportKind(title="Queues", group=_WHO, make=queues),
+        "agents": ReportKind(title="Agents", group=_WHO, make=agents),
+        "callers": ReportKind(
+            title="Top callers", group=_WHO, make=counted_by("call_from", "Caller", "caller", is_top=True)
+        ),
+        "dialled": ReportKind(
+            title="Top numbers dialled", group=_WHO, make=counted_by("call_to", "Dialled", "dialled", is_top=True)
+        ),
+        "trunks": ReportKind(title="Trunks", group=_LINES, make=trunks),
+        "dids": ReportKind(title="DID numbers", group=_LINES, make=counted_by("did_number", "DID", "by_did")),
+        "pbxs": ReportKind(title="PBXs", group=_LINES, make=counted_by("pbx", "PBX", "pbx")),
+    }
+)

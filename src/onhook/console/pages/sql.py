@@ -1,0 +1,127 @@
+"""`/sql`: a question in SQL over all records and calls, answered as a table, a picture or a file.
+
+It changes nothing, sees nothing else, and is given up after some seconds.
+"""
+
+import asyncio
+import csv
+import io
+from typing import Annotated
+
+from litestar import Response, get
+from litestar.params import QueryParameter
+
+from onhook.cdr.cells import harmless
+from onhook.console.pages.page import AnyRequest, page
+from onhook.console.pages.reports.report import Chart, Series
+from onhook.console.parameters import ReaderZone
+from onhook.console.rooms import Handed, Rooms
+from onhook.errors import OnhookError, Unavailable, UsageError
+from onhook.store.store import SQL_CHARACTERS_MAX, Answered
+
+ASK_SECONDS_MAX = 10.0
+"""How long a question may take: others want to read too."""
+
+ASKING_MAX = 2
+"""At once: each may use all of the store's memory."""
+
+BARS_MAX = 60
+"""Rows of an answer that a picture has."""
+
+EXAMPLES = (
+    (
+        "Calls by day and outcome",
+        (
+            "SELECT started_at::DATE AS day, status, count(*) AS calls\n"
+            "FROM all_calls\nGROUP BY ALL ORDER BY day DESC, calls DESC"
+        ),
+    ),
+    (
+        "Who talks longest",
+        (
+            "SELECT answered_by, sum(talk_duration) AS seconds, count(*) AS calls\n"
+            "FROM all_calls WHERE answered_by <> ''\nGROUP BY ALL ORDER BY seconds DESC LIMIT 20"
+        ),
+    ),
+    (
+        "The latest records",
+        (
+            "SELECT started_at, call_from, call_to, status, talk_duration\n"
+            "FROM all_records ORDER BY started_at DESC LIMIT 50"
+        ),
+    ),
+)
+
+Sql = Annotated[str, QueryParameter(description="One SELECT", max_length=SQL_CHARACTERS_MAX)]
+
+
+@get("/sql", include_in_schema=False)
+async def sql_page(request: AnyRequest, rooms: Handed, reader_zone: ReaderZone, sql: Sql = "") -> Response[str]:
+    """The question, its answer, and what may be asked."""
+    answered, wrong = None, ""
+    try:
+        answered = await _asked(rooms, sql) if sql.strip() else None
+    except OnhookError as error:
+        wrong = str(error)
+    return page(
+        request,
+        rooms,
+        reader_zone,
+        "sql.html",
+        sql=sql,
+        answered=answered,
+        chart=None if answered is None else picture(answered),
+        wrong=wrong,
+        examples=EXAMPLES,
+        seconds_max=round(ASK_SECONDS_MAX),
+    )
+
+
+@get("/sql.csv", include_in_schema=False)
+async def sql_file(rooms: Handed, sql: Sql) -> Response[bytes]:
+    """The answer as CSV (RFC 4180, UTF-8); what a spreadsheet would take for a formula is made harmless."""
+    answered = await _asked(rooms, sql)
+    text = io.StringIO(newline="")
+    written = csv.writer(text, lineterminator="\r\n")
+    written.writerow([harmless(name) for name in answered.columns])
+    written.writerows(["" if cell is None else harmless(str(cell)) for cell in row] for row in answered.rows)
+    return Response(
+        text.getvalue().encode(),
+        media_type="text/csv; charset=utf-8; header=present",
+        headers={"Content-Disposition": 'attachment; filename="answer.csv"'},
+    )
+
+
+ROUTES = (sql_page, sql_file)
+
+
+def picture(answered: Answered) -> Chart | None:
+    """Bars, where the first column names and another counts; else a table says it better."""
+    rows = answered.rows[:BARS_MAX]
+    numbers = [
+        place
+        for place in range(1, len(answered.columns))
+        if all(isinstance(row[place], int | float) and not isinstance(row[place], bool) for row in rows)
+    ]
+    if len(rows) < 2 or not numbers:
+        return None
+    series = [Series(answered.columns[numbers[0]], [_number(row[numbers[0]]) for row in rows])]
+    return Chart(shape="bar", labels=[str(row[0]) for row in rows], series=series)
+
+
+def _number(cell: object) -> int | float | None:
+    return cell if isinstance(cell, int | float) else None
+
+
+async def _asked(rooms: Rooms, sql: str) -> Answered:
+    if rooms.asking.is_full:
+        raise Unavailable(f"{ASKING_MAX} questions are being answered already", todo="try again in a moment")
+    with rooms.asking.taking_one():
+        try:
+            async with asyncio.timeout(ASK_SECONDS_MAX):
+                return await rooms.store.ask(sql)
+        except TimeoutError:
+            raise UsageError(
+                f"the question took longer than {ASK_SECONDS_MAX:.0f} seconds and was given up",
+                todo="ask for less time, or for fewer columns",
+            ) from None
