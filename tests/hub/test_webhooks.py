@@ -20,6 +20,7 @@ from onhook.hub.sinks import all_sinks
 from onhook.hub.webhooks import AppWebhooks
 from onhook.settings.settings import Settings
 from onhook.signing import SIGNATURE_HEADER, is_signed_by
+from tests.delivery.houses import Application, open_house, some_calls, until
 from tests.exchange.houses import ATHENS, SN
 from tests.make import details
 
@@ -214,6 +215,20 @@ async def test_a_test_is_signed_and_sent(tmp_path: Path, caplog: pytest.LogCaptu
         assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **given))["errcode"] == 0
     receiver.close()
     await server.shutdown(1)
+
+
+async def test_what_an_application_sets_is_sent(tmp_path: Path) -> None:
+    """From `webhook/update` to its own door, signed with its own secret, as soon as a person allowed where that is."""
+    async with Application().listening() as application, open_house(tmp_path) as house, running_pbx(tmp_path) as pbx:
+        house.carry()
+        assert (await pbx.update(entry(application.url)))["errcode"] == 0
+        (one,) = pbx.settings.subscriptions.of_app(pbx.client_id)
+        pbx.settings.subscriptions.change(one.name, {"allows_private": True})
+        said = await house.say(*some_calls(3))
+        await until(lambda: len(application.taken) == 3)
+        assert sorted(application.seen()) == sorted(said)
+        for body, headers in zip(application.bodies, application.headers, strict=True):
+            assert is_signed_by([SECRET], body, headers[SIGNATURE_HEADER])
 
 
 def test_a_secret_is_not_shown_by_accident() -> None:
