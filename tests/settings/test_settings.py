@@ -142,6 +142,15 @@ def test_the_last_use_is_noted_to_the_minute(settings: Settings) -> None:
     assert used == [60_000_001, 60_000_001, 130_000_000]
 
 
+def test_on_a_full_disk_who_comes_is_still_known(settings: Settings) -> None:
+    """That the last use cannot be noted keeps nobody from reading."""
+    text = settings.add_token("wallboard", "reader", at=1)
+    settings._database._connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(OnhookError):
+        settings.remove_token("wallboard")
+    assert settings.token_for(text, at=60_000_001) is not None
+
+
 def test_the_administrators_file_always_opens(settings: Settings, tmp_path: Path) -> None:
     """It is written once, kept while it is true, and written anew when it is missing or wrong."""
     file = tmp_path / "admin.token"

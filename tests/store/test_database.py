@@ -120,6 +120,17 @@ async def test_a_file_that_is_no_store_is_refused(tmp_path: Path, content: bytes
         await open_store(path)
 
 
+@pytest.mark.parametrize("length", [0, 8, 4_096, 8_192])
+async def test_a_file_that_was_cut_short_while_it_was_made_is_made_anew(tmp_path: Path, length: int) -> None:
+    """As by a full disk: it held nothing yet, and nobody has to be asked."""
+    path = tmp_path / "calls.duckdb"
+    async with opened(path):
+        pass
+    path.write_bytes(path.read_bytes()[:length] if length > 8 else bytes(length))
+    async with opened(path) as store:
+        assert await store.position() == 0
+
+
 async def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
     """Cut off, or with its head overwritten."""
     path = tmp_path / "calls.duckdb"

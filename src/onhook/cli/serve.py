@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from onhook.cli.options import DataOption, configured
+from onhook.cli.settings import open_settings
 from onhook.clock import SystemClock
 from onhook.config import Config, parse_address
 from onhook.hub.demo import reachable
@@ -81,13 +82,23 @@ def _announce(config: Config, running: Running, token: str, *, demo: bool) -> No
         *_exchange_line(config, running),
         f"  Data     {config.data}  (the console's token is in {Path(config.admin_token_file).name})",
         "",
-        "  A made-up PBX is calling: open the console and watch."
-        if demo
-        else "  Next: onhook pbx add Office --sn SERIAL --secret SECRET, and in the PBX, under Integrations > API >\n"
-        f"  Webhook Event Push, event 30012 to http://THIS-MACHINE:{port}/ with the same secret.",
+        _next_step(config, port, demo=demo),
         "",
     ]
     print("\n".join(lines), flush=True)
+
+
+def _next_step(config: Config, port: str, *, demo: bool) -> str:
+    if demo:
+        return "  A made-up PBX is calling: open the console and watch."
+    with open_settings(str(config.data)) as settings:
+        declared = len(settings.pbxs())
+    if declared:
+        return f"  PBXs that are declared: {declared}. `onhook pbx list` shows them, `onhook doctor` how they fare."
+    return (
+        "  Next: onhook pbx add Office --sn SERIAL --secret SECRET, and in the PBX, under Integrations > API >\n"
+        f"  Webhook Event Push, event 30012 to http://THIS-MACHINE:{port}/ with the same secret."
+    )
 
 
 def _exchange_line(config: Config, running: Running) -> list[str]:

@@ -7,12 +7,13 @@ import hmac
 import ipaddress
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from onhook.errors import NotFound, UsageError
+from onhook.errors import NotFound, Unavailable, UsageError
 from onhook.settings.database import Database
 from onhook.settings.manners import Manner
 from onhook.settings.moments import microseconds, moment
@@ -155,7 +156,8 @@ class Apps:
     def used(self, app: App, at: int) -> None:
         """Note that it was here, to the minute."""
         if app.last_used is None or at - microseconds(app.last_used) >= LAST_USED_STEP_MICROSECONDS:
-            self._database.write("UPDATE apps SET last_used = ? WHERE client_id = ?", (at, app.client_id))
+            with suppress(Unavailable):  # on a full disk it can still be read who comes
+                self._database.write("UPDATE apps SET last_used = ? WHERE client_id = ?", (at, app.client_id))
 
     # -- addresses that are kept out
 

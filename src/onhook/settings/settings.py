@@ -6,6 +6,7 @@ Several processes may have it open; what one writes, the others read at once.
 
 import hmac
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import msgspec
 
 from onhook.cdr.limits import Limits
 from onhook.cdr.plan import NumberPlan
-from onhook.errors import NotFound, UsageError
+from onhook.errors import NotFound, Unavailable, UsageError
 from onhook.settings.alarms import Alarms
 from onhook.settings.apis import Api, Apis
 from onhook.settings.apps import Apps
@@ -281,7 +282,8 @@ class Settings:
             return None
         _, name, role, limits, created_at, last_used = rows[0]
         if at is not None and at - (last_used or 0) >= LAST_USED_STEP_MICROSECONDS:
-            self._database.write("UPDATE tokens SET last_used = ? WHERE hash = ?", (at, wanted))
+            with suppress(Unavailable):  # on a full disk it can still be read who comes
+                self._database.write("UPDATE tokens SET last_used = ? WHERE hash = ?", (at, wanted))
         return _token(name, role, limits, created_at, last_used)
 
     def ensure_admin_token(self, path: Path, *, at: int) -> str:

@@ -41,6 +41,13 @@ INTERRUPT_SECONDS = 0.05
 
 REBUILD = "run `onhook rebuild`, which makes it again from the ledger"
 
+HEADER_BYTES = 3 * 4_096
+"""A whole file begins with three headers; content comes behind them."""
+
+MAGIC = b"DUCK"
+MAGIC_AT = 8
+"""Behind a checksum; by it a file of ours is told from one of others."""
+
 PIPE_NUMBERS = range(960, 1_024)
 """Descriptors for the pipes of exports: high, so that nothing else has one of them, and below the usual limit of 1,024.
 No other path is open to the engine."""
@@ -171,6 +178,7 @@ def _viewing(cursor: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
 
 
 def _opened(path: Path) -> duckdb.DuckDBPyConnection:
+    _remove_stump(path)
     with _opening_explained(path):
         connection = duckdb.connect(
             str(path),
@@ -188,6 +196,15 @@ def _opened(path: Path) -> duckdb.DuckDBPyConnection:
         _prepared(connection, path)
         _shut_in(connection)
         return connection
+
+
+def _remove_stump(path: Path) -> None:
+    """What is left of a file where the disk was full while it was made, before it held anything: it is made anew."""
+    if not path.is_file() or path.stat().st_size >= HEADER_BYTES or path.with_name(path.name + ".wal").exists():
+        return
+    begun = path.read_bytes()
+    if begun[MAGIC_AT : MAGIC_AT + len(MAGIC)] == MAGIC or not any(begun):
+        path.unlink()
 
 
 def _shut_in(connection: duckdb.DuckDBPyConnection) -> None:
