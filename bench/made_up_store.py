@@ -85,5 +85,7 @@ def fill(path: Path, records: int) -> int:
             connection.execute(_LEGS, values)
             connection.execute(_AS_CALLS, values)
         connection.execute(f"INSERT INTO weeks SELECT DISTINCT started_at // {WEEK_SECONDS}, false FROM calls")
+        # Behind its position nothing is read on.
+        connection.execute("UPDATE about SET position = (SELECT max(seq) FROM legs)")
         connection.execute("CHECKPOINT")
         return int(connection.execute("SELECT count(*) FROM legs").fetchall()[0][0])

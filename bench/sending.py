@@ -44,7 +44,7 @@ NOBODY = "http://127.0.0.1:9/calls"
 
 WATCHED_SECONDS = 5
 WATCHED_RATE = 50
-"""Calls a second that end while a healthy and a dead application are served."""
+"""Calls a second that end while a healthy and a dead or hanging application are served."""
 
 
 class Served(NamedTuple):
@@ -117,7 +117,8 @@ async def _ours(directory: Path, url: str, round_number: int) -> float:
 
 
 async def _beside_the_dead(directory: Path, url: str) -> list[Row]:
-    """A healthy application, watched alone and then beside one that is not there and is owed everything."""
+    """A healthy application, watched alone and then beside one that is not there, and one that never answers,
+    which are owed everything."""
     async with _served(directory, "many.duckdb", "dead.db") as served:
         last = (await served.store.extent(Filter())).last_seq or 0
         healthy = _subscribe(served.settings, "healthy", url, after=last)
@@ -128,6 +129,11 @@ async def _beside_the_dead(directory: Path, url: str) -> list[Row]:
         await asyncio.sleep(2)
         beside, last = await _watch(served, healthy, last)
         grown = _memory_bytes() - before
+        served.settings.subscriptions.remove("dead")
+        async with _hanging() as url_of_hanging:
+            _subscribe(served.settings, "hanging", url_of_hanging, after=0)
+            await asyncio.sleep(2)
+            beside_hanging, last = await _watch(served, healthy, last)
         owed = (await served.store.extent(Filter())).count
     return [
         Row(
@@ -139,7 +145,30 @@ async def _beside_the_dead(directory: Path, url: str) -> list[Row]:
             f"{beside / alone:.2f} x alone",
             "1 x",
         ),
+        Row(
+            "and beside one that accepts and never answers",
+            f"{beside_hanging * 1000:.1f} ms, median",
+            f"{beside_hanging / alone:.2f} x alone",
+            "1 x",
+        ),
     ]
+
+
+@contextlib.asynccontextmanager
+async def _hanging() -> AsyncIterator[str]:
+    """An application that takes what it is sent and says nothing."""
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while await reader.read(65_536):
+                pass
+        writer.close()
+
+    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/calls"
+    finally:
+        server.close()
 
 
 async def _watch(served: Served, healthy: int, last: int) -> tuple[float, int]:
