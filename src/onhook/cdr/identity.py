@@ -4,24 +4,32 @@
 """
 
 import hashlib
+import re
 
 from onhook.cdr.details import CallDetails
+
+_ADDRESS = re.compile(r"(?:sips?|tel):([^@;:]+)(?:[@;:].*)?", re.IGNORECASE)
 
 RecordKey = tuple[str, str, str, str]
 """(`sn`, `call_id`, `time_start`, number of `call_to`)."""
 
 
 def number_of(party: str) -> str:
-    """The number in `Name<number>`: the last `<…>` at the end, else the whole trimmed text (PROTOCOL.md 2.6).
+    """The number in `Name<number>`: the last `<…>` at the end, else the whole trimmed text (PROTOCOL.md 2.6); of an
+    address as SIP writes it (RFC 3261, 19.1) the part before the host.
 
     >>> number_of('Bob "B" <1002> '), number_of(" 1002"), number_of("Satisfaction Survey")
     ('1002', '1002', 'Satisfaction Survey')
+    >>> number_of('"Bob" <sip:1002@pbx.example;user=phone>'), number_of("tel:+15550100")
+    ('1002', '+15550100')
     """
     text = party.strip()
-    if not text.endswith(">"):
-        return text
-    opening = text.rfind("<")
-    return text[opening + 1 : -1].strip() if opening >= 0 else text
+    if text.endswith(">"):
+        opening = text.rfind("<")
+        text = text[opening + 1 : -1].strip() if opening >= 0 else text
+    if ":" in text and (found := _ADDRESS.fullmatch(text)):
+        return found[1]
+    return text
 
 
 def name_of(party: str) -> str:
