@@ -91,6 +91,14 @@ class Committer:
             self.note(None)
         except OnhookError as error:
             self.note(error)
+            self._give_up_waiting()
         finally:
             for (_, settle), one in zip(batch, appended, strict=True):
                 settle(one)
+
+    def _give_up_waiting(self) -> None:
+        """What came meanwhile waits for the same lock or disk, and a PBX gives up after 3 seconds (PROTOCOL.md 4)."""
+        waiting, self._waiting = self._waiting, deque()
+        self._waiting_bytes = 0
+        for _, settle in waiting:
+            settle(None)
