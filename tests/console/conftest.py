@@ -152,5 +152,12 @@ async def lasting_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
         yield running
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting_client(lasting_house: House) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of it with the administrator's token."""
+    async with lasting_house.client() as session:
+        yield session
+
+
 asks_only = pytest.mark.asyncio(loop_scope="module")
 """For tests with the `lasting_house`: starting a console takes longer than most questions to it."""

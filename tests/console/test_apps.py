@@ -3,7 +3,7 @@
 import aiohttp
 import pytest
 
-from tests.console.conftest import House
+from tests.console.conftest import House, asks_only
 from tests.make import PBX, SN
 
 
@@ -30,6 +30,7 @@ async def test_an_application_is_let_in_and_out(house: House, client: aiohttp.Cl
     assert house.settings.apps.all() == []
 
 
+@asks_only
 @pytest.mark.parametrize(
     ("given", "status"),
     [
@@ -42,13 +43,13 @@ async def test_an_application_is_let_in_and_out(house: House, client: aiohttp.Cl
     ],
 )
 async def test_what_cannot_be_let_in_is_refused(
-    house: House, client: aiohttp.ClientSession, given: dict[str, object], status: int
+    lasting_house: House, lasting_client: aiohttp.ClientSession, given: dict[str, object], status: int
 ) -> None:
     """With a problem document, and nothing is kept."""
-    async with client.post("/api/v1/apps", json=given) as answer:
+    async with lasting_client.post("/api/v1/apps", json=given) as answer:
         assert answer.status == status
         assert answer.content_type == "application/problem+json"
-    assert house.settings.apps.all() == []
+    assert lasting_house.settings.apps.all() == []
 
 
 async def test_addresses_are_let_in_again(house: House, client: aiohttp.ClientSession) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from onhook.console import health
 from onhook.store.store import Batch
-from tests.console.conftest import House
+from tests.console.conftest import House, asks_only
 from tests.make import details
 
 
@@ -40,10 +40,11 @@ async def test_ahead_is_not_ready(house: House, client: aiohttp.ClientSession) -
     assert "onhook_store_behind_reports -7.0" in await (await client.get("/metrics")).text()
 
 
+@asks_only
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/attention", "/schema", "/schema/openapi.json"])
-async def test_head_is_get_without_a_body(client: aiohttp.ClientSession, path: str) -> None:
+async def test_head_is_get_without_a_body(lasting_client: aiohttp.ClientSession, path: str) -> None:
     """A monitor that only looks at the head gets the same head."""
-    whole, head = await client.get(path), await client.head(path)
+    whole, head = await lasting_client.get(path), await lasting_client.head(path)
     assert (head.status, head.content_type) == (200, whole.content_type)
     assert await head.read() == b""
     assert "default-src 'none'" in head.headers["Content-Security-Policy"]

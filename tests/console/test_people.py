@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from onhook.console.entrance.failures import FAILURES_MAX
-from tests.console.conftest import House
+from tests.console.conftest import House, asks_only
 from tests.make import PBX, SN
 
 PASSWORD = "three short words"
@@ -168,6 +168,7 @@ async def test_tokens_are_made_by_programs(house: House, client: aiohttp.ClientS
         assert (await reader.get("/api/v1/calls")).status == 401
 
 
+@asks_only
 @pytest.mark.parametrize(
     ("given", "status"),
     [
@@ -179,12 +180,15 @@ async def test_tokens_are_made_by_programs(house: House, client: aiohttp.ClientS
     ],
 )
 async def test_who_cannot_be_let_in_is_refused(
-    house: House, client: aiohttp.ClientSession, given: dict[str, object], status: int
+    lasting_house: House, lasting_client: aiohttp.ClientSession, given: dict[str, object], status: int
 ) -> None:
     """Person or token, and nothing is kept."""
     for path in ("/api/v1/people", "/api/v1/tokens"):
-        assert (await client.post(path, json=given)).status == status
-    assert (house.settings.people.all(), [one.name for one in house.settings.tokens()]) == ([], ["admin"])
+        assert (await lasting_client.post(path, json=given)).status == status
+    assert (lasting_house.settings.people.all(), [one.name for one in lasting_house.settings.tokens()]) == (
+        [],
+        ["admin"],
+    )
 
 
 async def test_what_was_changed_is_paged(house: House, client: aiohttp.ClientSession) -> None:

@@ -20,7 +20,7 @@ from onhook.cdr.filter import Filter
 from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.pages.reports.period import Period, before, period_of
 from onhook.errors import UsageError
-from tests.console.conftest import House
+from tests.console.conftest import House, asks_only
 from tests.make import BOB, IVR, QUEUE, details
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -179,12 +179,13 @@ def test_a_period_ends_after_it_begins() -> None:
         period_of(Filter(since=now), BERLIN, now)
 
 
+@asks_only
 @pytest.mark.parametrize(
     "query", ["of=nothing", "by=fortnight", "status=BUSY", "since=2020-01-01&by=hour", "since=now&until=yesterday"]
 )
-async def test_what_cannot_be_meant_is_told(client: aiohttp.ClientSession, query: str) -> None:
+async def test_what_cannot_be_meant_is_told(lasting_client: aiohttp.ClientSession, query: str) -> None:
     """With 400 and one sentence."""
-    answer = await client.get(f"/reports?{query}")
+    answer = await lasting_client.get(f"/reports?{query}")
     assert answer.status == 400
     assert (await answer.json())["detail"]
 

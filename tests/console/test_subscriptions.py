@@ -10,7 +10,7 @@ import pytest
 from onhook.console.pages.sending import LATE_SHOWN
 from onhook.settings.deliveries import Settlement, Trouble, Try
 from onhook.settings.wishes import Wishes
-from tests.console.conftest import House
+from tests.console.conftest import House, asks_only
 from tests.delivery.houses import Application
 from tests.make import SN, details
 
@@ -87,6 +87,7 @@ async def test_one_for_now_owes_nothing_of_the_past(house: House, client: aiohtt
     assert standing["oldest_owed_at"]
 
 
+@asks_only
 @pytest.mark.parametrize(
     ("body", "says"),
     [
@@ -100,9 +101,9 @@ async def test_one_for_now_owes_nothing_of_the_past(house: House, client: aiohtt
         (CRM | {"colour": "red"}, "colour"),
     ],
 )
-async def test_what_cannot_be_meant_is_told(client: aiohttp.ClientSession, body: Any, says: str) -> None:
+async def test_what_cannot_be_meant_is_told(lasting_client: aiohttp.ClientSession, body: Any, says: str) -> None:
     """As a problem document with the reason."""
-    problem = await _json(client, "POST", PATH, body, 400)
+    problem = await _json(lasting_client, "POST", PATH, body, 400)
     assert says in str(problem)
 
 
