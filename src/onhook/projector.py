@@ -164,8 +164,10 @@ class Projector:
             stays = {key for key, legs in calls.items() if not may_go(legs)}
             kept = {said.seq for key in stays for said in understood.said[key]}
             gone = [key for key in understood.said if key not in stays]
-            await self._store.forget(gone, [one.seq for one in understood.quarantined])
-            return Forgotten(gone, [report.seq for report in reports if report.seq not in kept])
+            seqs = [report.seq for report in reports if report.seq not in kept]
+            # All of them: what can be read now may stand in the quarantine from before an upgrade.
+            await self._store.forget(gone, seqs)
+            return Forgotten(gone, seqs)
 
     async def _next_after(self, position: int) -> _Stretch | None:
         """The stretch that was read ahead, if it is this one; else it is read now."""

@@ -10,9 +10,10 @@ import pytest
 from onhook.cdr.filter import Filter
 from onhook.clock import SystemClock
 from onhook.config import Config
+from onhook.errors import Unavailable
 from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
-from onhook.hub.rebuild import LOCK_NAME
+from onhook.hub.rebuild import LOCK_NAME, rebuilt_file
 from onhook.hub.retention import DAY_MICROSECONDS, Forgotten, Retention
 from onhook.hub.running import holding
 from onhook.ledger.ledger import Entry
@@ -205,3 +206,44 @@ async def test_the_last_report_stays(house: House) -> None:
     assert await house.seqs() == [2]
     assert await house.report(3, 0) == 3
     assert await kept_calls(house) == [call_id(2), call_id(3)]
+
+
+async def test_a_round_that_is_cut_short_is_done_by_the_next(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the notes cannot be deleted now, the reports stay: by them the next round finds whose notes have to go."""
+    await house.report(1, 100)
+    await house.report(2, 0)
+    house.settings.notes.write(SN, call_id(1), "calls back", "", who="Alice", at=1)
+
+    def fail(_calls: Sequence[tuple[str, str]]) -> None:
+        raise Unavailable("the disk is full", todo="free disk space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.settings.notes, "forget", fail)
+        with pytest.raises(Unavailable):
+            await house.forget(90)
+    assert await house.seqs() == [1, 2]
+    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert house.settings.notes.history(SN, call_id(1)) == []
+
+
+async def test_a_report_that_can_be_read_by_now_leaves_the_quarantine(house: House) -> None:
+    """What stood there from before an upgrade goes with its report."""
+    leg = details(STARTED_AT, call_id=call_id(1))
+    await house.append(YEASTAR.write(leg, SN, "p-2026"), 100, SN)
+    facts = SettingsFacts(house.settings)
+    await Projector(ledger=house.ledger, store=house.store, dialects={}, facts_of=facts).catch_up()
+    await house.report(2, 0)
+    assert [one.seq for one in await house.store.quarantine(10)] == [1]
+    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert await house.store.quarantine(10) == []
+
+
+async def test_nothing_is_deleted_while_a_store_waits_to_take_its_place(house: House) -> None:
+    """It has the old calls, and would bring them back."""
+    await house.report(1, 100)
+    await house.report(2, 0)
+    config = Config(data=house.directory)
+    await (await open_store(rebuilt_file(config))).close()
+    assert await house.forget(90) == Forgotten()
+    rebuilt_file(config).unlink()
+    assert await house.forget(90) == Forgotten(reports=1, calls=1)

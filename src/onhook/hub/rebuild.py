@@ -52,7 +52,7 @@ async def _rebuild_beside(config: Config, progress: Progress) -> int:
     _remove(part)
     try:
         position = await _project_all(config, part, progress)
-        part.replace(_rebuilt(config))
+        part.replace(rebuilt_file(config))
     finally:
         _remove(part)
     return position
@@ -63,7 +63,7 @@ async def adopt_rebuilt(config: Config, settings: Settings, clock: Clock) -> Non
 
     Raises `Unavailable` where another process has one of them open.
     """
-    rebuilt = _rebuilt(config)
+    rebuilt = rebuilt_file(config)
     if not rebuilt.exists():
         return
     before, after = await _quarantined(config.store_file), await _quarantined(rebuilt)
@@ -90,9 +90,14 @@ def runs_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
     return runs
 
 
+def rebuilt_file(config: Config) -> Path:
+    """Where a store that was made again waits to take its place."""
+    return config.store_file.with_name(config.store_file.name + ".rebuilt")
+
+
 def drop_store(config: Config) -> None:
     """Forget the store, and one that waits to take its place: the next one who opens it makes it from the ledger."""
-    _remove(_rebuilt(config))
+    _remove(rebuilt_file(config))
     _remove(config.store_file)
 
 
@@ -141,10 +146,6 @@ async def _quarantined(path: Path) -> list[int]:
 
 def _part(config: Config) -> Path:
     return config.store_file.with_name(config.store_file.name + ".part")
-
-
-def _rebuilt(config: Config) -> Path:
-    return config.store_file.with_name(config.store_file.name + ".rebuilt")
 
 
 def _log_of(path: Path) -> Path:

@@ -2,7 +2,8 @@
 
 Laws: off unless somebody sets it. A call goes when the newest report that it was read from is too old, and nothing of
 it is owed to a subscription; a report goes when no call that it speaks of stays. So `onhook rebuild` makes the same
-calls before and after. The store forgets first: what is cut short in between is done by the next round.
+calls before and after. The ledger forgets last: what is cut short in between is done by the next round, which finds by
+the reports what else is to go.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from onhook.cdr.record import Record
 from onhook.clock import Clock
 from onhook.config import Config
 from onhook.errors import OnhookError
-from onhook.hub.rebuild import LOCK_NAME
+from onhook.hub.rebuild import LOCK_NAME, rebuilt_file
 from onhook.hub.running import holding
 from onhook.ledger.ledger import Ledger
 from onhook.projector import MayGo, Projector
@@ -49,7 +50,7 @@ class Retention:
         self, *, config: Config, settings: Settings, ledger: Ledger, projector: Projector, clock: Clock
     ) -> None:
         self._days = config.keep_days
-        self._rebuild_lock = config.data / LOCK_NAME
+        self._config = config
         self._settings = settings
         self._ledger = ledger
         self._projector = projector
@@ -67,14 +68,15 @@ class Retention:
             await asyncio.sleep(ROUND_SECONDS)
 
     async def round(self) -> Forgotten:
-        """Forget all that is too old now, noted in the audit log. Not while the store is made again: what is read for
-        that would be back afterwards, with no report behind it."""
+        """Forget all that is too old now, noted in the audit log. Not while the store is made again, or one that
+        was waits to take its place: what was read for that would be back afterwards, with no report behind it."""
         own = self._settings.keeping.all()
         limits = [days for days in (self._days, *own.values()) if days != FOR_EVER]
         if not limits:
             return Forgotten()
-        with holding(self._rebuild_lock) as is_ours:
-            gone = await self._forget_older(own, min(limits)) if is_ours else Forgotten()
+        with holding(self._config.data / LOCK_NAME) as is_ours:
+            may_forget = is_ours and not rebuilt_file(self._config).exists()
+            gone = await self._forget_older(own, min(limits)) if may_forget else Forgotten()
         self._note(gone)
         return gone
 
@@ -91,8 +93,8 @@ class Retention:
             after = read[-1].seq
             old = [one for one in read if one.received_at < _before(now, own.get(one.sn, self._days))]
             gone = await self._projector.forget(old, self._may_go(now, own, end))
-            await self._ledger.forget(gone.seqs)
             self._settings.notes.forget(gone.calls)
+            await self._ledger.forget(gone.seqs)
             reports, calls = reports + len(gone.seqs), calls + len(gone.calls)
         return Forgotten(reports, calls)
 
