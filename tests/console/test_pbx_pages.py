@@ -77,6 +77,13 @@ async def test_the_state_says_what_happened(house: House, client: aiohttp.Client
     assert f'value="{NEW_SN}"' in text
 
 
+async def test_a_stranger_that_was_declared_is_none_any_more(house: House, client: aiohttp.ClientSession) -> None:
+    """The PBX was set up before it was declared: no page goes on calling it unknown, or offers to add it again."""
+    await house.ledger.count({Mark("unknown_sn", SN, ""): 6}, house.clock.microseconds())
+    assert "not declared" not in await text_of(client, "/pbxs")
+    assert "An unknown PBX knocks" not in await text_of(client, "/")
+
+
 async def test_what_the_house_cannot_do_is_told(house: House, client: aiohttp.ClientSession) -> None:
     """Nobody listens at the intake's address; made-up calls never come among real ones; a reader changes nothing."""
     text = await (await client.post(f"/pbxs/{SN}/test")).text()

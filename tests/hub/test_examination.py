@@ -21,6 +21,15 @@ def test_the_store_is_compared_with_its_ledger(behind: int, grade: str) -> None:
         assert "onhook rebuild" in first.todo
 
 
+@pytest.mark.parametrize(("pbx", "grade"), [("", "look"), ("Office", "right")])
+def test_a_stranger_counts_until_it_is_declared(pbx: str, grade: str) -> None:
+    """Whoever set up the PBX first and declared it then has nothing left to do."""
+    tally = {"what": "unknown_sn", "sn": "3631A2124ABC", "pbx": pbx, "count": 6, "last_at": "2026-11-24T17:04:04Z"}
+    *_, last = findings_of_calls(0, has_quarantined=False, tallies=[tally])
+    assert last.grade == grade
+    assert ("pbx add" in last.todo) is (not pbx)
+
+
 def test_how_subscriptions_fare_is_told(tmp_path: Path) -> None:
     """One that is disabled is wrong, with what to do and without the key in its address."""
     anywhere = Address("127.0.0.1", 0)

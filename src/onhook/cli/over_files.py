@@ -82,9 +82,11 @@ class FileReach:
         return {"seq": seq, "is_read": not still, "reason": still[0].reason if still else ""}
 
     async def tallies(self) -> list[Row]:
+        names = {pbx.sn: pbx.name for pbx in self._files.settings.pbxs()}
         return [
             {
                 **msgspec.to_builtins(tally),
+                "pbx": names.get(tally.sn, ""),
                 "first_at": _moment(tally.first_at).isoformat(),
                 "last_at": _moment(tally.last_at).isoformat(),
             }

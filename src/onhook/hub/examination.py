@@ -80,11 +80,16 @@ def findings_of_calls(behind: int, has_quarantined: bool, tallies: Iterable[Mapp
         yield Finding("look", "some reports could not be read", "`onhook quarantine list` says why")
     else:
         yield Finding("right", "every report could be read")
-    refused = [one for one in tallies if one["what"] in _REFUSALS]
+    refused = [one for one in tallies if one["what"] in _REFUSALS and not _is_known_by_now(one)]
     for one in refused[:5]:
         yield _refusal(one)
     if not refused:
         yield Finding("right", "nobody was refused at the door")
+
+
+def _is_known_by_now(tally: Mapping[str, Any]) -> bool:
+    """A stranger that was declared since is none any more."""
+    return tally["what"] == "unknown_sn" and bool(tally["pbx"])
 
 
 def _refusal(tally: Mapping[str, Any]) -> Finding:
@@ -170,7 +175,7 @@ def _pbxs(settings: Settings) -> Finding:
         return Finding("look", "no PBX may report yet", "onhook pbx add NAME --sn SN --secret SECRET")
     if unsigned:
         return Finding("look", f"anybody can report in the name of {', '.join(unsigned)}", "give it a secret")
-    return Finding("right", f"{len(pbxs)} PBXs may report, all signed")
+    return Finding("right", f"{len(pbxs)} PBX{'s' if len(pbxs) > 1 else ''} may report, all signed")
 
 
 def _processes(config: Config) -> Iterator[Finding]:

@@ -52,6 +52,11 @@ class Tallied(msgspec.Struct, frozen=True, kw_only=True):
     first_at: datetime
     last_at: datetime
 
+    @property
+    def is_known_by_now(self) -> bool:
+        """A stranger that was declared since is none any more."""
+        return self.what == "unknown_sn" and bool(self.pbx)
+
 
 class Tallies(msgspec.Struct, frozen=True):
     """All tallies, the latest first."""

@@ -140,6 +140,6 @@ async def _attention(request: AnyRequest, rooms: Rooms, position: int) -> Attent
     total, newest = await rooms.shared.ask((position, "quarantine"), lambda: quarantined(rooms, ATTENTION_MAX))
     tallies = await rooms.shared.ask("tallies", lambda: tallied(rooms))
     fresh = rooms.clock.now() - KNOCKS_FRESH
-    knocks = [one for one in tallies if one.what in STRANGER_WORDS and one.last_at >= fresh]
+    knocks = [one for one in tallies if one.what in STRANGER_WORDS and one.last_at >= fresh and not one.is_known_by_now]
     alarms = [one for one in named_alarms(rooms) if one.ended_at is None]
     return Attention(total, newest, knocks[:ATTENTION_MAX], alarms[:ATTENTION_MAX], plights_now(rooms)[:ATTENTION_MAX])

@@ -288,7 +288,7 @@ async def _all(
     tallies = await tallied(rooms)
     today = parse_moment("today", zone, rooms.clock.now())
     counted = await rooms.store.summary(Filter(since=today), "pbx", zone.key)
-    strangers = [one for one in tallies if one.what == "unknown_sn" and one.sn]
+    strangers = [one for one in tallies if one.what == "unknown_sn" and one.sn and not one.is_known_by_now]
     return page(
         request,
         rooms,
