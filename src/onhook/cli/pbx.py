@@ -260,7 +260,9 @@ def change(
             settings.receiving.keep_silence_minutes(pbx.sn, _silence_minutes(silence))
         changes["plan"] = _changed_plan(pbx.plan, ranges)
         pbx = settings.change_pbx(name, changes)
-    print(f"{pbx.name} ({pbx.sn}) is changed; `onhook rebuild` reads its earlier calls anew.")
+    is_in_calls = ranges or new_name is not None or zone is not None
+    anew = "; `onhook rebuild` reads its earlier calls anew" if is_in_calls else ""
+    print(f"{pbx.name} ({pbx.sn}) is changed{anew}.")
 
 
 def _needed(sn: str | None) -> str:

@@ -70,6 +70,12 @@ _WORDS = tuple(
 )
 """What msgspec says of a value that does not fit, and how we say it."""
 
+_SAYS = {
+    "Not Found": "there is nothing at this address",
+    "Method Not Allowed": "what is at this address cannot be asked for in this way",
+}
+"""What the framework says of an address, which is the title once more, and how we say it."""
+
 
 def on_our_error(request: AnyRequest, error: OnhookError) -> Response[Any]:
     """An error of ours says itself what it is."""
@@ -93,7 +99,7 @@ def on_http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
     problem = Problem(
         title=HTTPStatus(error.status_code).phrase,
         status=error.status_code,
-        detail="; ".join(f"{name}: {text}" for name, text in blamed) or error.detail,
+        detail="; ".join(f"{name}: {text}" for name, text in blamed) or _SAYS.get(error.detail, error.detail),
         parameters=[name for name, _ in blamed] or msgspec.UNSET,
     )
     return answer_problem(request, problem, dict(error.headers or {}))

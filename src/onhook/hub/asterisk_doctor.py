@@ -1,6 +1,9 @@
 """Looking at an Asterisk from outside: one connection of our own, a few questions, and what it keeps of its calls."""
 
 import asyncio
+import errno
+import os
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
@@ -69,7 +72,7 @@ async def look_at(reached: Reached, secret: str, clock: Clock) -> list[Advice]:
             connected = await asyncio.open_connection(reached.host, reached.port, ssl=trusting(reached.tls))
     except (OSError, TimeoutError) as error:
         raise Unavailable(
-            f"no connection to the manager interface: {str(error) or 'no answer'}",
+            f"no connection to the manager interface: {_why(error)}",
             where=f"{reached.host}:{reached.port}",
             todo="is it enabled in manager.conf ([general] enabled = yes), and may this machine reach it?",
         ) from error
@@ -82,6 +85,14 @@ async def look_at(reached: Reached, secret: str, clock: Clock) -> list[Advice]:
     finally:
         writer.close()
     return list(advise(seen))
+
+
+def _why(error: OSError) -> str:
+    """In the system's words: asyncio tells the number of a refusal, and the address once more."""
+    # TLS counts errors of its own.
+    if error.errno is not None and error.errno in errno.errorcode and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)
+    return error.strerror or str(error) or "no answer in time"
 
 
 class _Visit:

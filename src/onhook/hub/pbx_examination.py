@@ -102,7 +102,8 @@ def _reached(api: Api) -> Iterator[Finding]:
     except OSError as error:
         yield Finding("wrong", f"the name {host} has no address: {error.strerror}", "compare it with the PBX's address")
         return
-    yield Finding("right", f"{host} is {', '.join(addresses)}")
+    if addresses != [host]:
+        yield Finding("right", f"{host} is {', '.join(addresses)}")
     try:
         socket.create_connection((host, port), CONNECT_SECONDS_MAX).close()
     except OSError as error:

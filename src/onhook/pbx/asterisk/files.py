@@ -202,7 +202,7 @@ def _no_columns(row: Mapping[str, str]) -> UsageError:
     return UsageError(
         f"the CDRs have no {', '.join(_missing(row))}, without which nobody can tell which of them are one call",
         todo="let Asterisk write it: `newcdrcolumns = yes` in [csv] of cdr.conf, or a column of that name in the table;"
-        " columns in an order of your own are named with --columns",
+        " columns in an order of your own are named with --cdr-columns, or --columns of `onhook backfill`",
     )
 
 
