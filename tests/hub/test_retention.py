@@ -11,6 +11,7 @@ from onhook.cdr.filter import Filter
 from onhook.clock import SystemClock
 from onhook.config import Config
 from onhook.errors import Unavailable
+from onhook.hub import retention
 from onhook.hub.dialects import all_dialects
 from onhook.hub.facts import SettingsFacts
 from onhook.hub.rebuild import LOCK_NAME, rebuilt_file
@@ -19,7 +20,7 @@ from onhook.hub.running import holding
 from onhook.ledger.ledger import Entry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.projector import Projector
-from onhook.settings.deliveries import Trouble
+from onhook.settings.deliveries import OF_CALL_MAX, Trouble
 from onhook.settings.settings import Settings
 from onhook.settings.wishes import Wishes
 from onhook.store.duckdb import DuckDbStore, open_store
@@ -177,6 +178,21 @@ async def test_a_call_that_is_owed_in_part_stays_whole(house: House) -> None:
     assert await kept_calls(house) == [call_id(1), call_id(3)]
 
 
+async def test_what_is_owed_of_a_call_with_many_rows_stays(house: House) -> None:
+    """However many of its events went through before."""
+    await house.report(1, 100)
+    await house.report(2, 0)
+    one, _ = house.settings.subscriptions.add("CRM", Wishes(url="https://crm.example.com"), None, after=9, at=1)
+    for n in range(OF_CALL_MAX + 1):
+        waiting = Trouble(event_id=f"{n}", seq=1, call=(SN, call_id(1)), body=b"{}", due_at=1, owed_at=1)
+        house.settings.deliveries.owe(one.subscription_id, waiting)
+    rows = house.settings._database.rows("SELECT max(delivery_id) FROM deliveries")
+    house.settings._database.write("UPDATE deliveries SET state = 'delivered' WHERE delivery_id < ?", rows[0])
+    assert await house.forget(90) == Forgotten()
+    house.settings._database.write("UPDATE deliveries SET state = 'delivered'")
+    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+
+
 async def test_what_was_not_read_yet_stays(house: House) -> None:
     """The hub was away: what it has to read may belong to an old call."""
     await house.report(1, 100)
@@ -224,6 +240,29 @@ async def test_a_round_that_is_cut_short_is_done_by_the_next(house: House, monke
     assert await house.seqs() == [1, 2]
     assert await house.forget(90) == Forgotten(reports=1, calls=1)
     assert house.settings.notes.history(SN, call_id(1)) == []
+
+
+async def test_what_a_round_deleted_before_it_was_cut_short_is_in_the_audit_log(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted is deleted, however the round ended."""
+    monkeypatch.setattr(retention, "SLICE_REPORTS", 1)
+    for number in range(3):
+        await house.report(number, 100 if number < 2 else 0)
+    forget, times = house.ledger.forget, 0
+
+    async def fail_at_the_second(seqs: Sequence[int]) -> None:
+        nonlocal times
+        times += 1
+        if times == 2:
+            raise Unavailable("the disk is full", todo="free disk space")
+        await forget(seqs)
+
+    monkeypatch.setattr(house.ledger, "forget", fail_at_the_second)
+    with pytest.raises(Unavailable):
+        await house.forget(90)
+    (noted, *_) = house.settings.audit.latest(5)
+    assert noted.what == "deleted what is older than it is kept: calls 1, reports 1"
 
 
 async def test_a_report_that_can_be_read_by_now_leaves_the_quarantine(house: House) -> None:

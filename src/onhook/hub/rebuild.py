@@ -36,7 +36,9 @@ async def rebuild(config: Config, progress: Progress) -> int:
     with holding(config.data / LOCK_NAME) as is_ours:
         if not is_ours:
             raise UsageError(
-                "the store is being made again already", where=str(config.data), todo="wait for that to end"
+                "the store is being made again already, or old calls are being deleted from it",
+                where=str(config.data),
+                todo="wait for that to end",
             )
         position = await _rebuild_beside(config, progress)
     running = read_running(config)

@@ -8,7 +8,7 @@ the reports what else is to go.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
@@ -75,15 +75,21 @@ class Retention:
         if not limits:
             return Forgotten()
         with holding(self._config.data / LOCK_NAME) as is_ours:
-            may_forget = is_ours and not rebuilt_file(self._config).exists()
-            gone = await self._forget_older(own, min(limits)) if may_forget else Forgotten()
-        self._note(gone)
-        return gone
+            if not is_ours or rebuilt_file(self._config).exists():
+                return Forgotten()
+            gone = Forgotten()
+            try:
+                async for some in self._slices(own, min(limits)):
+                    gone = Forgotten(gone.reports + some.reports, gone.calls + some.calls)
+            finally:
+                # Also of a round that was cut short: what is gone is gone.
+                self._note(gone)
+            return gone
 
-    async def _forget_older(self, own: Mapping[str, int], shortest: int) -> Forgotten:
-        """A slice at a time, up to the first that is younger than the shortest rule."""
+    async def _slices(self, own: Mapping[str, int], shortest: int) -> AsyncIterator[Forgotten]:
+        """Forget a slice at a time, up to the first that is younger than the shortest rule."""
         now = self._clock.microseconds()
-        reports = calls = after = 0
+        after = 0
         # The last report stays: from its number the next one is told, and the store's position is compared with it.
         end = min(await self._ledger.last() - 1, self._settled())
         while after < end:
@@ -95,8 +101,7 @@ class Retention:
             gone = await self._projector.forget(old, self._may_go(now, own, end))
             self._settings.notes.forget(gone.calls)
             await self._ledger.forget(gone.seqs)
-            reports, calls = reports + len(gone.seqs), calls + len(gone.calls)
-        return Forgotten(reports, calls)
+            yield Forgotten(len(gone.seqs), len(gone.calls))
 
     def _settled(self) -> int:
         """Up to where nothing is owed to any subscription that reads by number."""
@@ -109,7 +114,7 @@ class Retention:
             before = moment(_before(now, own.get(sn, self._days)))
             if any(leg.received_at >= before or leg.seq > end for leg in legs):
                 return False
-            return all(one.state == "delivered" for one in self._settings.deliveries.of_call(sn, call_id))
+            return not self._settings.deliveries.owes(sn, call_id)
 
         return may_go
 

@@ -7,7 +7,7 @@ guessed. Only what says no call at all is refused, with a reason.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -67,8 +67,12 @@ def _has_fraction(decoded: Any) -> bool:
     """Whether a member is one, or a member of `msg` where that is an object."""
     if not isinstance(decoded, dict):
         return False
-    objects = (decoded, *(value for value in decoded.values() if isinstance(value, dict)))
-    return any(float in map(type, one.values()) for one in objects)
+    kinds = set(map(type, decoded.values()))
+    return float in kinds or (dict in kinds and any(float in map(type, one.values()) for one in _objects(decoded)))
+
+
+def _objects(decoded: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    return (value for value in decoded.values() if isinstance(value, dict))
 
 
 def details_of(members: Mapping[str, Any]) -> CallDetails:

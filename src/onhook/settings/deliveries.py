@@ -269,6 +269,14 @@ class Deliveries:
         )
         return [_delivery(row) for row in rows]
 
+    def owes(self, sn: str, call_id: str) -> bool:
+        """Whether anything of a call waits or is parked, of however many rows."""
+        return bool(
+            self._database.rows(
+                "SELECT 1 FROM deliveries WHERE call_id = ? AND sn = ? AND state <> 'delivered' LIMIT 1", (call_id, sn)
+            )
+        )
+
     def get(self, delivery_id: int) -> Delivery:
         """One row. Raises `NotFound`."""
         rows = self._database.rows(f"SELECT {_DELIVERY} FROM deliveries WHERE delivery_id = ?", (delivery_id,))

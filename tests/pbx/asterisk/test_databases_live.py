@@ -13,7 +13,7 @@ from onhook.pbx.archive import KeptCall
 from onhook.pbx.asterisk.files import COLUMNS, calls_of_rows
 from onhook.settings.sources import checked_source
 from tests.hub.houses import wait_until
-from tests.pbx.asterisk.lab import HERE, build, missing
+from tests.pbx.asterisk.lab import HERE
 from tests.pbx.asterisk.offices import office_in
 from tests.pbx.asterisk.servers import (
     DATABASE,
@@ -122,10 +122,9 @@ def test_what_a_database_refuses_is_told(engine: str, request: pytest.FixtureReq
         list(rows_of_table(table_at(server, "nowhere"), COLUMNS))
 
 
+@pytest.mark.usefixtures("built")
 def test_a_gap_is_filled_by_itself(in_postgresql: Server, tmp_path: Path) -> None:
     """A real Asterisk writes into PostgreSQL while nobody hears it; the server reads it there and says so."""
-    skip_where(missing())
-    build()
     in_postgresql.run("DROP TABLE IF EXISTS calls", POSTGRESQL.replace("TABLE cdr", "TABLE calls"))
     reached = f"hostname=127.0.0.1\nport={in_postgresql.port}\ndbname={DATABASE}\nuser={USER}\npassword={PASSWORD}\n"
     changes = {

@@ -4,7 +4,6 @@ What a subscribed webhook receives of each scenario is what its table says, to a
 every call that Asterisk wrote down is there once afterwards.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,25 +13,14 @@ import pytest
 
 from onhook.cdr.details import CallDetails
 from tests.hub.houses import wait_until
-from tests.pbx.asterisk.lab import build, missing
 from tests.pbx.asterisk.offices import Office, office_in
 from tests.pbx.asterisk.scenarios import SCENARIOS, SECONDS, Scenario, as_rows
 
-pytestmark = [pytest.mark.pbx, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.pbx, pytest.mark.usefixtures("built"), pytest.mark.timeout(900)]
 
 CALLS_AT_ONCE = 200
 SECONDS_OFF_MAX = 1
 """A telephone rings for a second; whether that is one or two on a clock is chance."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def built() -> None:
-    """The root folder; where the machine cannot have one, the tests are skipped, or fail in CI with root."""
-    if why := missing():
-        if os.environ.get("CI") == "true" and os.geteuid() == 0:
-            pytest.fail(why)
-        pytest.skip(why)
-    build()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """What happens around calls at a real Asterisk: we connect in the middle of one, it restarts, it is in another zone."""
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,21 +10,10 @@ import pytest
 
 from tests.hub.houses import wait_until
 from tests.pbx.asterisk.capture import SYDNEY
-from tests.pbx.asterisk.lab import build, missing
 from tests.pbx.asterisk.offices import Office, office_in
 from tests.pbx.asterisk.scenarios import as_rows
 
-pytestmark = [pytest.mark.pbx, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def built() -> None:
-    """As in `test_live.py`."""
-    if why := missing():
-        if os.environ.get("CI") == "true" and os.geteuid() == 0:
-            pytest.fail(why)
-        pytest.skip(why)
-    build()
+pytestmark = [pytest.mark.pbx, pytest.mark.usefixtures("built"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

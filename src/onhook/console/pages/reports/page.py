@@ -83,9 +83,7 @@ async def reports_page(  # noqa: PLR0917 - what the address may say
 ) -> Response[str]:
     """The report, its period compared with the one before, and the way to the others."""
     kind = _kind(of)
-    texts = _texts(request)
-    period = period_of(calls_where, reader_zone, rooms.clock.now())
-    asked = _asked(rooms, calls_where, period, reader_zone, _step(by, kind, period), texts)
+    asked, period = _asked(request, rooms, calls_where, reader_zone, kind, by)
     report = await kind.make(asked)
     return page(
         request,
@@ -102,7 +100,7 @@ async def reports_page(  # noqa: PLR0917 - what the address may say
         heat_max=_heat_max(report),
         compared=await _compared(asked, period),
         asked=asked,
-        texts=texts,
+        texts=_texts(request),
         by=by,
         steps=STEPS,
         periods=usual_periods(reader_zone, rooms.clock.now()),
@@ -125,8 +123,7 @@ async def reports_file(  # noqa: PLR0917 - what the address may say
 ) -> Response[bytes]:
     """The table of the page: seconds whole, shares between 0 and 1, moments with their offset."""
     kind = _kind(of)
-    period = period_of(calls_where, reader_zone, rooms.clock.now())
-    asked = _asked(rooms, calls_where, period, reader_zone, _step(by, kind, period), _texts(request))
+    asked, period = _asked(request, rooms, calls_where, reader_zone, kind, by)
     name = f"{of}-{period.since.astimezone(reader_zone):%Y-%m-%d}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     body = as_csv(await kind.make(asked), reader_zone)
@@ -144,8 +141,7 @@ async def read_call_report(  # noqa: PLR0917 - what the address may say
 ) -> CallReport:
     """The table of the page: seconds whole, shares between 0 and 1. `href` behind `/api/v1` lists the calls."""
     kind = _kind(of)
-    period = period_of(calls_where, reader_zone, rooms.clock.now())
-    asked = _asked(rooms, calls_where, period, reader_zone, _step(by, kind, period), _texts(request))
+    asked, period = _asked(request, rooms, calls_where, reader_zone, kind, by)
     report = await kind.make(asked)
     return CallReport(
         of=of,
@@ -212,22 +208,25 @@ def _texts(request: AnyRequest) -> Mapping[str, str]:
 
 
 def _asked(  # noqa: PLR0917 - each is another thing
-    rooms: Rooms, where: Filter, period: Period, zone: ZoneInfo, by: str, texts: Mapping[str, str]
-) -> Asked:
+    request: AnyRequest, rooms: Rooms, where: Filter, zone: ZoneInfo, kind: ReportKind, by: str
+) -> tuple[Asked, Period]:
+    """What the address asks for, and of which period."""
     if where.status is not None:
         raise UsageError("a report counts every outcome", where="status", todo="leave status out")
+    texts, period = _texts(request), period_of(where, zone, rooms.clock.now())
     ends = {name: at.astimezone(zone).isoformat() for name, at in (("since", period.since), ("until", period.until))}
-    return Asked(
+    asked = Asked(
         store=rooms.store,
         where=msgspec.structs.replace(where, since=period.since, until=period.until),
         since=period.since,
         until=period.until,
         zone=zone,
-        by=by,
+        by=_step(by, kind, period),
         filters=as_query({**texts, **ends}),
         zone_asked=texts.get("zone", ""),
         plans={pbx.name: pbx.plan for pbx in rooms.settings.pbxs()},
     )
+    return asked, period
 
 
 async def _compared(asked: Asked, period: Period) -> Compared:
