@@ -5,7 +5,7 @@ Without `--big` it takes some minutes, with it half an hour and some 15 GB of di
 
 import argparse
 
-from bench import asterisk, backfill, console, exchange, intake, projector, sending, store
+from bench import asterisk, backfill, console, delivery, intake, pbx_api, projector, store
 from bench.table import table
 
 RECORDS = 1_000_000
@@ -23,8 +23,8 @@ def main() -> None:
     big = parser.parse_args().big
     records = RECORDS_BIG if big else RECORDS
     fetched = backfill.run(BACKFILLED_BIG if big else BACKFILLED)
-    rows = [*intake.run(big=big), *projector.run(PROJECTED), *fetched, *asterisk.run(ASTERISK_CALLS), *sending.run()]
-    print(table([*rows, *exchange.run(), *store.run(records), *console.run(records)]))
+    rows = [*intake.run(big=big), *projector.run(PROJECTED), *fetched, *asterisk.run(ASTERISK_CALLS), *delivery.run()]
+    print(table([*rows, *pbx_api.run(), *store.run(records), *console.run(records)]))
 
 
 if __name__ == "__main__":

@@ -13,15 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.table import Row, table
-from onhook.hub.sources import rows_of
+from onhook.appdb.cdr_sources import Source
+from onhook.pbx.asterisk.call_collector import GRACE_SECONDS, Gathering
 from onhook.pbx.asterisk.files import calls_of_rows
-from onhook.pbx.asterisk.gathering import GRACE_SECONDS, Gathering
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.asterisk.session import Event, Login, Session
-from onhook.pbx.link import Window
-from onhook.settings.sources import Source
+from onhook.pbx.client import Window
+from onhook.sync.access import rows_of
+from tests.pbx.asterisk.ami_streams import READING, stream
 from tests.pbx.asterisk.lab import ROOT, Laboratory, laboratory, missing
-from tests.pbx.asterisk.streams import READING, stream
 
 SCENARIOS = ("internal_answered", "inbound_ivr_queue_two_agents", "ring_group", "outbound", "transfer_blind")
 WELCOME = b"Asterisk Call Manager/11.0.0\r\n" + b"".join(

@@ -17,14 +17,15 @@ from pathlib import Path
 import aiohttp
 import uvloop
 
-from bench.row_pbx import BEGUN
+from bench.list_pbx import BEGUN
 from bench.table import Row, table
-from onhook.clock import SystemClock
-from onhook.hub.care import House, cared_for, door_of, wanted_for
+from onhook.appdb.appdb import Settings
+from onhook.appdb.pbx_credentials import checked_api
 from onhook.ledger.sqlite import SqliteLedger
-from onhook.settings.apis import checked_api
-from onhook.settings.settings import Settings
+from onhook.lib.clock import SystemClock
+from onhook.runtime.adapters.ingest import door_of
 from onhook.store.duckdb import open_store
+from onhook.sync.pbx_sync_manager import House, cared_for, wanted_for
 
 RECORDS = 1_000_000
 PAGE_ROWS = 10_000
@@ -95,7 +96,7 @@ async def _filled(directory: Path, port: int, records: int) -> float:
 @contextlib.contextmanager
 def pbx_of(records: int) -> Iterator[int]:
     """A PBX in a process of its own; its port."""
-    command = [sys.executable, "-m", "bench.row_pbx", str(records)]
+    command = [sys.executable, "-m", "bench.list_pbx", str(records)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

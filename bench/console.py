@@ -22,26 +22,26 @@ from pathlib import Path
 import aiohttp
 from playwright.async_api import Browser, async_playwright
 
-from bench.made_up_store import EXTENSION, FIRST_SECOND, SECONDS, fill
+from bench.simulated_store import EXTENSION, FIRST_SECOND, SECONDS, fill
 from bench.table import Row, table
-from onhook.cdr.details import CallDetails
-from onhook.cdr.journey import PbxFacts, Said, assemble
+from onhook.appdb.appdb import Settings
+from onhook.cdr.call_assembly import PbxFacts, Said, assemble
+from onhook.cdr.call_details import CallDetails
 from onhook.cdr.record import Call
 from onhook.config import Address, Config
-from onhook.console.acts import Acts
+from onhook.console.actions import Acts
 from onhook.console.app import console_app
-from onhook.console.feed import Feed
 from onhook.console.pages.reports.kinds import KINDS
-from onhook.console.sending import Sending
-from onhook.console.shared import FRESH_SECONDS
-from onhook.delivery.courier import try_by_name
-from onhook.hub.acting import Acting
-from onhook.hub.serving import serving
-from onhook.hub.sinks import all_sinks
+from onhook.console.queries.destinations import Sending
+from onhook.console.request_coalescing import FRESH_SECONDS
+from onhook.delivery.destinations.registry import all_sinks
+from onhook.delivery.dispatcher import try_by_name
 from onhook.ledger.sqlite import SqliteLedger
-from onhook.settings.settings import Settings
+from onhook.runtime.adapters.actions import Acting
+from onhook.runtime.http_server import serving
+from onhook.store.contract import Batch, Quarantined, Store
 from onhook.store.duckdb import open_store
-from onhook.store.store import Batch, Quarantined, Store
+from onhook.store.position_notifier import Feed
 
 RUNS = 7
 """Of each page, each asked anew: what was shared a second ago is not measured."""

@@ -30,9 +30,9 @@ from bench.intake_load import (
     wrk,
 )
 from bench.table import Row, table
-from onhook.ledger.ledger import Entry
+from onhook.ledger.contract import Entry
 from onhook.ledger.sqlite import SqliteLedger
-from onhook.signing import sign
+from onhook.lib.signing import sign
 
 ROUNDS = 5
 LOAD_SECONDS = 4

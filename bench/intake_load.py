@@ -14,10 +14,10 @@ from typing import cast
 
 import msgspec
 
+from onhook.appdb.appdb import Settings
 from onhook.config import Address, Config
-from onhook.hub.child import command
-from onhook.settings.settings import Settings
-from onhook.signing import sign
+from onhook.lib.signing import sign
+from onhook.runtime.child import command
 
 SN = "3651XXXXXXXX"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
@@ -135,7 +135,7 @@ class Intake:
         config = Config(data=directory, intake=Address("127.0.0.1", 0))
         self.begun_at = time.monotonic()
         self.running = subprocess.Popen(
-            command("onhook.hub.intake_process", config), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            command("onhook.runtime.intake_process", config), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self.running.stdout is not None
         told = msgspec.json.decode(self.running.stdout.readline())

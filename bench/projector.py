@@ -13,15 +13,15 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from bench.made_up_store import fill
+from bench.simulated_store import fill
 from bench.table import Row, table
-from onhook.cdr.journey import PbxFacts
-from onhook.ledger.ledger import Entry
+from onhook.cdr.call_assembly import PbxFacts
+from onhook.ledger.contract import Entry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.projector import Projector
+from onhook.store.contract import Store
 from onhook.store.duckdb import open_store
-from onhook.store.store import Store
 
 SN = "3651XXXXXXXX"
 SIGNATURE = "8wvAMqwj/SABEixDNBjstuq07T+pQggRUErYBKVMpvc="

@@ -19,15 +19,15 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from bench.made_up_store import EXTENSION, FIRST_SECOND, RARE_PBX, SECONDS, fill
+from bench.simulated_store import EXTENSION, FIRST_SECOND, RARE_PBX, SECONDS, fill
 from bench.table import Row, table
-from onhook.cdr.details import CallDetails
-from onhook.cdr.filter import Filter
-from onhook.cdr.journey import PbxFacts, Said, assemble
+from onhook.cdr.call_assembly import PbxFacts, Said, assemble
+from onhook.cdr.call_details import CallDetails
 from onhook.cdr.record import Call
+from onhook.cdr.record_filter import Filter
+from onhook.store.contract import Batch, RecordListing, Store
 from onhook.store.duckdb import open_store
-from onhook.store.store import Batch, RecordListing, Store
-from onhook.store.summaries import MEASURES
+from onhook.store.queries.measures import MEASURES
 
 RUNS = 5
 BATCH_CALLS = 6_000

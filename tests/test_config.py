@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from onhook.config import Address, Config, is_loopback, load, parse_address
-from onhook.errors import UsageError
+from onhook.lib.errors import UsageError
 
 ADDRESSES = {
     "127.0.0.1:8030": Address("127.0.0.1", 8030),

@@ -1,7 +1,7 @@
-"""The floor plan: who may import whom, where each power lives, and how large anything may grow.
+"""The structure of the code base: package ranks, restricted imports, restricted capabilities, size limits.
 
-The table below is the one in ARCHITECTURE.md. A new room is registered here, or the first test fails.
-Each check is a function from the house (all our files) to sentences that say where, what, and what to do.
+The ranks are those of ARCHITECTURE.md. A new package is registered in RANKS, or the first check fails.
+Each check is a function from the code base (all Python files) to messages that say where, what and what to do.
 """
 
 import ast
@@ -15,64 +15,82 @@ from typing import Final
 
 import pytest
 
-# Room: what it may import of ours. `pbx.dialect` means that module and nothing else of the room: its contract.
-MAY_IMPORT: Final = {
-    "errors": "",
-    "clock": "errors",
-    "signing": "errors",
-    "cdr": "errors",
-    "config": "cdr errors",
-    "pbx": "cdr errors",
-    "ledger": "errors",
-    "store": "cdr errors",
-    "settings": "cdr errors",
-    "intake": "pbx.dialect pbx.link pbx.conversation pbx.archive ledger cdr errors clock signing",
-    "projector": "pbx.dialect ledger store cdr errors clock",
-    "sinks": "pbx.dialect cdr errors signing",
-    "delivery": "sinks.sink store.store settings cdr errors clock",
-    "exchange": "pbx store settings cdr errors clock",
-    "console": "store settings ledger delivery.standing delivery.plight delivery.figures cdr errors clock config"
-    " signing",
-    "simulator": "pbx cdr errors clock signing",
-    "hub": "all but cli",
-    "cli": "all",
-}
+# A package imports packages of lower ranks only.
+RANKS: Final = (
+    {"lib"},
+    {"cdr"},
+    {"config", "pbx", "ledger", "store", "appdb"},
+    {"receiver", "projector", "delivery", "pbx_api"},
+    {"sync", "console", "simulator"},
+    {"ops"},
+    {"runtime"},
+    {"cli"},
+)
+RANK_OF: Final = {package: rank for rank, packages in enumerate(RANKS) for package in packages}
 
-# Module: who alone may import it. Everybody else knows the contract beside it.
+# Packages whose modules are private unless listed here; `runtime` and `cli` assemble everything and may import all.
+PUBLIC_MODULES: Final = {
+    "receiver": {"receiver.ingest", "receiver.pbx_registry", "receiver.verdict"},  # for sync and ops
+    "delivery": {"delivery.status", "delivery.metrics", "delivery.issues"},  # for console and ops
+    "pbx_api": {"pbx_api.certificate"},  # for ops
+    "sync": {  # for ops
+        "sync.access",
+        "sync.adapters",
+        "sync.ami_connections",
+        "sync.certificate_pinning",
+        "sync.pbx_session",
+        "sync.pbx_sync",
+        "sync.pbx_sync_manager",
+    },
+    "console": set[str](),
+    "simulator": set[str](),
+}
+ASSEMBLERS: Final = {"runtime", "cli"}
+
+# Narrower than the ranks: an acknowledgement waits for nothing but the ledger.
+FORBIDDEN: Final = {"receiver": {"store", "appdb"}}
+
+# `cdr` is pure: of `lib` it may use only these.
+CDR_MAY_IMPORT: Final = {"lib.errors", "lib.timestamps"}
+
+# Import that breaks the ranks until engines are handed to `ops`.
+TOLERATED: Final = {("onhook.ops.rebuild", "onhook.runtime.engines")}
+
+# Module: the packages that may import it. All others use the contract beside it.
 ENGINES: Final = {
-    "onhook.ledger.sqlite": {"ledger", "hub"},
-    "onhook.store.duckdb": {"store", "hub"},
+    "onhook.ledger.sqlite": {"ledger", "ops", "runtime"},
+    "onhook.store.duckdb": {"store", "ops", "runtime"},
 }
 
-# Power: the rooms that have it.
-POWERS: Final = {
+# Capability: the packages that may use it.
+CAPABILITIES: Final = {
     "os.environ": {"config"},
     "os.getenv": {"config"},
-    "time.time": {"clock"},
-    "time.time_ns": {"clock"},
-    "datetime.datetime.now": {"clock"},
-    "datetime.datetime.utcnow": {"clock"},
-    "datetime.datetime.today": {"clock"},
-    "datetime.date.today": {"clock"},
-    "sqlite3": {"intake", "ledger", "settings", "store"},  # intake reads files in which PBXs keep their CDRs
-    "duckdb": {"ledger", "settings", "store"},
+    "time.time": {"lib"},
+    "time.time_ns": {"lib"},
+    "datetime.datetime.now": {"lib"},
+    "datetime.datetime.utcnow": {"lib"},
+    "datetime.datetime.today": {"lib"},
+    "datetime.date.today": {"lib"},
+    "sqlite3": {"appdb", "ledger", "store", "sync"},  # sync reads SQLite files in which PBXs keep their CDRs
+    "duckdb": {"appdb", "ledger", "store"},
 }
 
-DIALECTS_ROOM: Final = "pbx"  # its folders never meet
-DOOR_PLATE: Final = ("Job:", "May import:", "Never:")
-FILE_LINES_MAX: Final = 500  # past that nobody reads a file in one go
-FUNCTION_LINES_MAX: Final = 70  # a screen
+DIALECTS_PACKAGE: Final = "pbx"  # its subpackages never import each other
+PACKAGE_DOCSTRING: Final = ("Job:", "May import:", "Must not:")
+FILE_LINES_MAX: Final = 500  # longer files are not read in one go
+FUNCTION_LINES_MAX: Final = 70  # one screen
 
 ROOT: Final = Path(__file__).parents[1]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-# ---------------------------------------------------------------- the house
+# ---------------------------------------------------------------- the code base
 
 
 @dataclass(frozen=True)
 class Import:
-    """One module of ours or of others that a file imports, and the line where it does."""
+    """One imported module, and the line of the import."""
 
     name: str
     line: int
@@ -91,7 +109,7 @@ class File:
 
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
-        """All of the tree; walking it is what takes the time, so it is done once for all checks."""
+        """All nodes of the tree; walking takes most of the time, so it is done once for all checks."""
         return tuple(ast.walk(self.tree))
 
     @cached_property
@@ -99,31 +117,31 @@ class File:
         return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
     @property
-    def is_door_plate(self) -> bool:
+    def is_package(self) -> bool:
         return self.path.endswith("/__init__.py")
 
     @property
     def package(self) -> str:
-        return self.module if self.is_door_plate else self.module.rpartition(".")[0]
+        return self.module if self.is_package else self.module.rpartition(".")[0]
 
     @property
-    def room(self) -> str:
-        return room_of(self.module)
+    def top_package(self) -> str:
+        return package_of(self.module)
 
     def at(self, line: int, sentence: str) -> str:
         return f"{self.path}:{line}: {sentence}"
 
 
-class House:
-    """All files, and the modules of ours that they make."""
+class CodeBase:
+    """All files, and the names of our modules."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self.files = [File(path, text) for path, text in sorted(texts.items())]
-        self.rooms = [file for file in self.files if file.path.startswith("onhook/")]
-        self.modules = {file.module for file in self.rooms}
+        self.sources = [file for file in self.files if file.path.startswith("onhook/")]
+        self.modules = {file.module for file in self.sources}
 
     def imports(self, file: File) -> Iterator[Import]:
-        """Every import of `file`, wherever it stands, by the full name of the module that is meant."""
+        """Yield every import of `file`, at any level, with the full module name."""
         for node in file.nodes:
             if isinstance(node, ast.Import):
                 yield from (Import(alias.name, node.lineno) for alias in node.names)
@@ -133,17 +151,17 @@ class House:
                     name = f"{source}.{alias.name}"
                     yield Import(name if name in self.modules else source, node.lineno)
 
-    def imports_of_ours(self, file: File) -> Iterator[Import]:
-        return (found for found in self.imports(file) if found.name.startswith("onhook."))
+    def own_imports(self, file: File) -> Iterator[Import]:
+        return (imported for imported in self.imports(file) if imported.name.startswith("onhook."))
 
 
-def room_of(module: str) -> str:
-    """The room of `onhook.cdr.record` is `cdr`; of `onhook` itself, nothing."""
+def package_of(module: str) -> str:
+    """Return the top package: `cdr` for `onhook.cdr.record`, an empty text for `onhook` itself."""
     return module.split(".")[1] if "." in module else ""
 
 
 def absolute(node: ast.ImportFrom, package: str) -> str:
-    """The module that `from ... import` names, with leading dots resolved."""
+    """Return the module that `from ... import` names, with leading dots resolved."""
     if not node.level:
         return node.module or ""
     above = package.split(".")[: len(package.split(".")) - node.level + 1]
@@ -151,154 +169,164 @@ def absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 @cache
-def house_as_it_stands() -> House:
-    """Read once: the checks change nothing."""
+def current_code_base() -> CodeBase:
+    """Read all files once; the checks change nothing."""
     roots = {ROOT / "src" / "onhook": ROOT / "src", ROOT / "tests": ROOT}
     paths = {path: base for folder, base in roots.items() for path in folder.rglob("*.py")}
-    return House({path.relative_to(base).as_posix(): path.read_text("utf-8") for path, base in paths.items()})
+    return CodeBase({path.relative_to(base).as_posix(): path.read_text("utf-8") for path, base in paths.items()})
 
 
 # ---------------------------------------------------------------- the checks
 
-Check = Callable[[House], Iterator[str]]
+Check = Callable[[CodeBase], Iterator[str]]
 
 
-def rooms_import_what_the_table_says(house: House) -> Iterator[str]:
-    for file in house.rooms:
-        if file.room not in MAY_IMPORT and file.room:
-            yield file.at(
-                1, f"nobody knows the room `{file.room}`: register it in MAY_IMPORT in tests/test_floor_plan.py."
-            )
+def imports_follow_the_ranks(code: CodeBase) -> Iterator[str]:
+    for file in code.sources:
+        if file.top_package not in RANK_OF and file.top_package:
+            yield file.at(1, f"`{file.top_package}` is no known package: add it to RANKS in tests/test_floor_plan.py.")
             continue
-        for found in house.imports_of_ours(file):
-            if room_of(found.name) != file.room and not may_import(file.room, found.name):
+        for imported in code.own_imports(file):
+            if package_of(imported.name) != file.top_package and not may_import(file, imported.name):
                 yield file.at(
-                    found.line,
-                    f"`{file.room}` may not import `{found.name}`, only {MAY_IMPORT.get(file.room) or 'nothing'}: "
-                    "have it handed in by `hub`, or move the rule to the room that owns it.",
+                    imported.line,
+                    f"`{file.top_package}` may not import `{imported.name}`: "
+                    "have it handed in by `runtime`, or move the rule to a package of a lower rank.",
                 )
 
 
-def may_import(room: str, module: str) -> bool:
-    allowed, target = MAY_IMPORT.get(room, ""), room_of(module)
-    if allowed.startswith("all"):
-        return target in MAY_IMPORT and (target != "cli" or allowed == "all")
-    return any(f"{module}.".startswith(f"onhook.{entry}.") for entry in allowed.split())
+def may_import(file: File, module: str) -> bool:
+    package, target = file.top_package, package_of(module)
+    if (file.module, module) in TOLERATED:
+        return True
+    if RANK_OF.get(target, len(RANKS)) >= RANK_OF.get(package, -1):
+        return False
+    if target in FORBIDDEN.get(package, ()):
+        return False
+    name = module.removeprefix("onhook.")
+    if package == "cdr":
+        return name in CDR_MAY_IMPORT
+    return package in ASSEMBLERS or target not in PUBLIC_MODULES or name in PUBLIC_MODULES[target]
 
 
-def engines_are_known_only_at_home(house: House) -> Iterator[str]:
-    for file in house.rooms:
-        for found in house.imports_of_ours(file):
-            if file.room not in ENGINES.get(found.name, {file.room}):
+def engines_are_imported_by_their_owners(code: CodeBase) -> Iterator[str]:
+    for file in code.sources:
+        for imported in code.own_imports(file):
+            if file.top_package not in ENGINES.get(imported.name, {file.top_package}):
                 yield file.at(
-                    found.line,
-                    f"only {listed(ENGINES[found.name])} may know `{found.name}`: use the contract beside it.",
+                    imported.line,
+                    f"only {listed(ENGINES[imported.name])} may import `{imported.name}`: use the contract beside it.",
                 )
 
 
-def dialects_never_meet(house: House) -> Iterator[str]:
-    for file in house.rooms:
-        home = dialect_of(file.module, house)
-        for found in house.imports_of_ours(file):
-            other = dialect_of(found.name, house)
+def dialects_are_independent(code: CodeBase) -> Iterator[str]:
+    for file in code.sources:
+        home = dialect_of(file.module, code)
+        for imported in code.own_imports(file):
+            other = dialect_of(imported.name, code)
             if home and other and home != other:
                 yield file.at(
-                    found.line,
-                    f"`{home}` may not import its sibling `{other}`: what both need belongs to `pbx/` or `cdr`.",
+                    imported.line,
+                    f"`{home}` may not import its sibling `{other}`: move shared code to `pbx/` or `cdr/`.",
                 )
 
 
-def dialect_of(module: str, house: House) -> str:
-    """`onhook.pbx.yeastar.payload` belongs to the dialect `onhook.pbx.yeastar`; a module of `pbx/` itself to none."""
+def dialect_of(module: str, code: CodeBase) -> str:
+    """Return `onhook.pbx.yeastar` for `onhook.pbx.yeastar.payload`, and an empty text for a module of `pbx/` itself."""
     parts = module.split(".")
     folder = ".".join(parts[:3])
-    is_folder = any(name.startswith(f"{folder}.") for name in house.modules)
-    return folder if len(parts) > 2 and parts[1] == DIALECTS_ROOM and is_folder else ""
+    is_folder = any(name.startswith(f"{folder}.") for name in code.modules)
+    return folder if len(parts) > 2 and parts[1] == DIALECTS_PACKAGE and is_folder else ""
 
 
-def imports_make_no_circle(house: House) -> Iterator[str]:
-    graph = {file.module: {found.name for found in house.imports_of_ours(file)} & house.modules for file in house.rooms}
+def imports_have_no_cycles(code: CodeBase) -> Iterator[str]:
+    graph = {
+        file.module: {imported.name for imported in code.own_imports(file)} & code.modules for file in code.sources
+    }
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        circle = list(reversed(error.args[1]))
-        first = next(file for file in house.rooms if file.module == circle[0])
-        line = next(found.line for found in house.imports_of_ours(first) if found.name == circle[1])
-        yield first.at(line, f"imports go in a circle, {' → '.join(circle)}: move what they share to a third module.")
+        cycle = list(reversed(error.args[1]))
+        first = next(file for file in code.sources if file.module == cycle[0])
+        line = next(imported.line for imported in code.own_imports(first) if imported.name == cycle[1])
+        yield first.at(line, f"imports form a cycle, {' → '.join(cycle)}: move the shared part to a third module.")
 
 
-def imports_stand_at_the_top(house: House) -> Iterator[str]:
-    for file in house.rooms:
+def imports_are_at_the_top(code: CodeBase) -> Iterator[str]:
+    for file in code.sources:
         for function in functions(file):
             for node in ast.walk(function):
                 if isinstance(node, ast.Import | ast.ImportFrom):
                     yield file.at(node.lineno, f"`{function.name}` imports inside itself: move the import to the top.")
 
 
-def rooms_have_a_door_plate(house: House) -> Iterator[str]:
-    for package in sorted({file.package for file in house.rooms} - {f.module for f in house.rooms if f.is_door_plate}):
-        yield f"{package.replace('.', '/')}/__init__.py:1: is missing: write the door plate ({', '.join(DOOR_PLATE)})."
-    for file in house.rooms:
-        if file.is_door_plate:
-            yield from wrong_door_plate(file)
+def packages_have_a_docstring(code: CodeBase) -> Iterator[str]:
+    for package in sorted({file.package for file in code.sources} - {f.module for f in code.sources if f.is_package}):
+        path = f"{package.replace('.', '/')}/__init__.py"
+        yield f"{path}:1: is missing: write the package docstring ({', '.join(PACKAGE_DOCSTRING)})."
+    for file in code.sources:
+        if file.is_package:
+            yield from wrong_docstring(file)
 
 
-def wrong_door_plate(file: File) -> Iterator[str]:
+def wrong_docstring(file: File) -> Iterator[str]:
     lines = (ast.get_docstring(file.tree) or "").splitlines()
-    if [word for line in lines for word in DOOR_PLATE if line.startswith(word)] != list(DOOR_PLATE):
-        yield file.at(1, f"the door plate needs three lines that begin with {', '.join(DOOR_PLATE)} in this order.")
+    if [word for line in lines for word in PACKAGE_DOCSTRING if line.startswith(word)] != list(PACKAGE_DOCSTRING):
+        yield file.at(
+            1, f"the package docstring needs three lines that begin with {', '.join(PACKAGE_DOCSTRING)} in this order."
+        )
     for node in file.tree.body[1:]:
-        yield file.at(node.lineno, "a door plate holds no code: move it to a module of the room.")
+        yield file.at(node.lineno, "a package's `__init__.py` holds no code: move it to a module of the package.")
 
 
-def door_plates_agree_with_the_table(house: House) -> Iterator[str]:
-    for file in house.rooms:
-        allowed = MAY_IMPORT.get(file.room, "all")
-        if not file.is_door_plate or file.module.count(".") != 1 or allowed.startswith("all"):
+def package_docstrings_agree_with_the_ranks(code: CodeBase) -> Iterator[str]:
+    for file in code.sources:
+        package = file.top_package
+        if not file.is_package or package not in RANK_OF or package in ASSEMBLERS:
             continue
-        said = plate_line(file, "May import:")
-        expected = {entry.partition(".")[0] for entry in allowed.split()}
-        if set(re.findall(r"\w+", said)) & MAY_IMPORT.keys() != expected:
-            yield file.at(1, f"the door plate says `{said}`, and the table {listed(expected)}: make them agree.")
+        named = set(re.findall(r"\w+", docstring_line(file, "May import:"))) & RANK_OF.keys()
+        too_high = {name for name in named if name != package and RANK_OF[name] >= RANK_OF[package]}
+        if too_high:
+            yield file.at(1, f"the docstring allows imports of {listed(too_high)}, which the ranks forbid: correct it.")
 
 
-def plate_line(file: File, word: str) -> str:
+def docstring_line(file: File, word: str) -> str:
     lines = (ast.get_docstring(file.tree) or "").splitlines()
     return next((line.removeprefix(word).strip() for line in lines if line.startswith(word)), "")
 
 
-def powers_live_in_one_place(house: House) -> Iterator[str]:
-    for file in house.rooms:
+def capabilities_are_restricted(code: CodeBase) -> Iterator[str]:
+    for file in code.sources:
         for used in names_used(file):
-            owners = POWERS.get(used.name, {file.room})
-            if file.room not in owners:
-                yield file.at(used.line, f"`{used.name}` belongs to {listed(owners)}: ask to be handed what it gives.")
+            owners = CAPABILITIES.get(used.name, {file.top_package})
+            if file.top_package not in owners:
+                yield file.at(used.line, f"`{used.name}` belongs to {listed(owners)}: take its result as an argument.")
 
 
 def names_used(file: File) -> Iterator[Import]:
-    """Full dotted names of what a file imports, and of every `a.b.c` whose `a` is imported."""
-    known: dict[str, str] = {}
+    """Yield the full dotted names that a file imports, and of every `a.b.c` whose `a` is imported."""
+    names: dict[str, str] = {}
     for node in file.nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
-                known[alias.asname or alias.name.partition(".")[0]] = (
+                names[alias.asname or alias.name.partition(".")[0]] = (
                     alias.name if alias.asname else alias.name.partition(".")[0]
                 )
                 yield Import(alias.name.partition(".")[0], node.lineno)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield Import(node.module.partition(".")[0], node.lineno)
             for alias in node.names:
-                known[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+                names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
                 yield Import(f"{node.module}.{alias.name}", node.lineno)
     for node in file.nodes:
         if isinstance(node, ast.Attribute):
             first, _, rest = dotted(node).partition(".")
-            if first in known:
-                yield Import(f"{known[first]}.{rest}", node.lineno)
+            if first in names:
+                yield Import(f"{names[first]}.{rest}", node.lineno)
 
 
 def dotted(node: ast.expr) -> str:
-    """`a.b.c` as text, and nothing for what is no such name."""
+    """Return `a.b.c` as text, and an empty text for other expressions."""
     if isinstance(node, ast.Name):
         return node.id
     if not isinstance(node, ast.Attribute):
@@ -307,41 +335,33 @@ def dotted(node: ast.expr) -> str:
     return f"{before}.{node.attr}" if before else ""
 
 
-def files_and_functions_stay_small(house: House) -> Iterator[str]:
-    for file in house.files:
+def files_and_functions_are_small(code: CodeBase) -> Iterator[str]:
+    for file in code.files:
         lines = len(file.text.splitlines())
         if lines > FILE_LINES_MAX:
-            yield file.at(lines, f"{lines} lines, {FILE_LINES_MAX} is the wall: split the file by what it is about.")
+            yield file.at(lines, f"{lines} lines, {FILE_LINES_MAX} is the limit: split the file by topic.")
         for function in functions(file):
             length = (function.end_lineno or function.lineno) - function.lineno + 1
             if length > FUNCTION_LINES_MAX:
                 yield file.at(
                     function.lineno,
-                    f"`{function.name}` has {length} lines, {FUNCTION_LINES_MAX} is the wall: the parent decides, "
-                    "the leaves compute.",
+                    f"`{function.name}` has {length} lines, {FUNCTION_LINES_MAX} is the limit: extract functions.",
                 )
 
 
-def only_the_command_line_prints(house: House) -> Iterator[str]:
-    for file in house.rooms:
-        if file.room == "cli":
+def only_cli_prints(code: CodeBase) -> Iterator[str]:
+    for file in code.sources:
+        if file.top_package == "cli":
             continue
         for node in file.nodes:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
                 yield file.at(node.lineno, "only `cli` prints: return the text, or log it.")
 
 
-def modules_say_what_they_are(house: House) -> Iterator[str]:
-    for file in house.files:
+def modules_have_a_docstring(code: CodeBase) -> Iterator[str]:
+    for file in code.files:
         if not ast.get_docstring(file.tree):
-            yield file.at(1, "a module begins with a docstring that says what it is: write it.")
-
-
-def every_test_states_its_claim(house: House) -> Iterator[str]:
-    for file in house.files:
-        for function in functions(file):
-            if file.path.startswith("tests/") and function.name.startswith("test_") and not ast.get_docstring(function):
-                yield file.at(function.lineno, f"`{function.name}` states no claim: write it as the test's docstring.")
+            yield file.at(1, "a module begins with a docstring that says what it is for: write it.")
 
 
 def functions(file: File) -> Iterator[Function]:
@@ -355,138 +375,126 @@ def listed(names: set[str]) -> str:
 # ---------------------------------------------------------------- the tests
 
 CHECKS: Final[list[Check]] = [
-    rooms_import_what_the_table_says,
-    engines_are_known_only_at_home,
-    dialects_never_meet,
-    imports_make_no_circle,
-    imports_stand_at_the_top,
-    rooms_have_a_door_plate,
-    door_plates_agree_with_the_table,
-    powers_live_in_one_place,
-    files_and_functions_stay_small,
-    only_the_command_line_prints,
-    modules_say_what_they_are,
-    every_test_states_its_claim,
+    imports_follow_the_ranks,
+    engines_are_imported_by_their_owners,
+    dialects_are_independent,
+    imports_have_no_cycles,
+    imports_are_at_the_top,
+    packages_have_a_docstring,
+    package_docstrings_agree_with_the_ranks,
+    capabilities_are_restricted,
+    files_and_functions_are_small,
+    only_cli_prints,
+    modules_have_a_docstring,
 ]
 
-PLATE: Final = '"""Job: a.\n\nMay import: errors.\nNever: b.\n"""\n'
+DOCSTRING: Final = '"""Job: a.\n\nMay import: lib.\nMust not: b.\n"""\n'
 CDR: Final = "onhook/cdr/record.py"
 
-# Check, the smallest house that breaks it, and what it must say.
+# Check, the smallest code base that breaks it, and part of the message.
 BAD: Final[list[tuple[Check, dict[str, str], str]]] = [
-    (rooms_import_what_the_table_says, {"onhook/attic.py": ""}, "onhook/attic.py:1: nobody knows the room `attic`"),
-    (rooms_import_what_the_table_says, {CDR: "\nimport onhook.store.store"}, f"{CDR}:2: `cdr` may not import"),
-    (rooms_import_what_the_table_says, {CDR: "from onhook import clock", "onhook/clock.py": ""}, "`onhook.clock`"),
-    (rooms_import_what_the_table_says, {CDR: "from ..clock import now"}, "`onhook.clock`"),
-    (rooms_import_what_the_table_says, {CDR: "def f():\n import onhook.clock"}, f"{CDR}:2: "),
+    (imports_follow_the_ranks, {"onhook/attic.py": ""}, "onhook/attic.py:1: `attic` is no known package"),
+    (imports_follow_the_ranks, {CDR: "\nimport onhook.store.contract"}, f"{CDR}:2: `cdr` may not import"),
+    (imports_follow_the_ranks, {CDR: "from onhook.lib import clock", "onhook/lib/clock.py": ""}, "`onhook.lib.clock`"),
+    (imports_follow_the_ranks, {CDR: "from ..lib.clock import now"}, "`onhook.lib.clock`"),
+    (imports_follow_the_ranks, {CDR: "def f():\n import onhook.lib.clock"}, f"{CDR}:2: "),
+    (imports_follow_the_ranks, {"onhook/receiver/a.py": "from onhook.appdb.a import S"}, "`onhook.appdb.a`"),
+    (imports_follow_the_ranks, {"onhook/receiver/a.py": "from onhook.store.contract import S"}, "`onhook.store"),
+    (imports_follow_the_ranks, {"onhook/store/a.py": "from onhook.pbx.dialect import p"}, "`onhook.pbx.dialect`"),
+    (imports_follow_the_ranks, {"onhook/console/p.py": "from onhook.runtime.a import s"}, "`onhook.runtime.a`"),
     (
-        rooms_import_what_the_table_says,
-        {"onhook/intake/w.py": "from onhook.settings.s import S"},
-        "`onhook.settings.s`",
+        imports_follow_the_ranks,
+        {"onhook/console/p.py": "from onhook.delivery.worker import w"},
+        "`onhook.delivery.worker`",
     ),
-    (rooms_import_what_the_table_says, {"onhook/intake/w.py": "from onhook.store.store import S"}, "`onhook.store"),
+    (imports_follow_the_ranks, {"onhook/runtime/a.py": "from onhook.cli.main import main"}, "`onhook.cli.main`"),
     (
-        rooms_import_what_the_table_says,
-        {"onhook/intake/w.py": "from onhook.pbx.yeastar.payload import p"},
-        "`onhook.pbx.",
-    ),
-    (rooms_import_what_the_table_says, {"onhook/console/p.py": "from onhook.hub.serve import s"}, "`onhook.hub.serve`"),
-    (
-        rooms_import_what_the_table_says,
-        {"onhook/hub/serve.py": "from onhook.cli.main import main"},
-        "`onhook.cli.main`",
-    ),
-    (
-        engines_are_known_only_at_home,
+        engines_are_imported_by_their_owners,
         {"onhook/cli/calls.py": "import onhook.store.duckdb"},
-        "may know `onhook.store.duckdb`",
+        "may import `onhook.store.duckdb`",
     ),
     (
-        engines_are_known_only_at_home,
-        {"onhook/intake/a.py": "from onhook.ledger.sqlite import A"},
-        "onhook/intake/a.py:1: ",
+        engines_are_imported_by_their_owners,
+        {"onhook/receiver/a.py": "from onhook.ledger.sqlite import A"},
+        "onhook/receiver/a.py:1: ",
     ),
     (
-        dialects_never_meet,
+        dialects_are_independent,
         {"onhook/pbx/asterisk/cdr.py": "", "onhook/pbx/yeastar/payload.py": "from onhook.pbx.asterisk.cdr import x"},
         "`onhook.pbx.yeastar` may not import its sibling `onhook.pbx.asterisk`",
     ),
     (
-        imports_make_no_circle,
+        imports_have_no_cycles,
         {"onhook/cdr/a.py": "import onhook.cdr.b", "onhook/cdr/b.py": "from onhook.cdr import a"},
-        "imports go in a circle, onhook.cdr.",
+        "imports form a cycle, onhook.cdr.",
     ),
-    (imports_stand_at_the_top, {CDR: "async def f():\n    import os"}, f"{CDR}:2: `f` imports inside itself"),
-    (rooms_have_a_door_plate, {CDR: ""}, "onhook/cdr/__init__.py:1: is missing"),
-    (rooms_have_a_door_plate, {"onhook/cdr/__init__.py": '"""Job: a."""'}, "the door plate needs three lines"),
-    (rooms_have_a_door_plate, {"onhook/cdr/__init__.py": PLATE + "A = 1"}, "__init__.py:6: a door plate holds no code"),
+    (imports_are_at_the_top, {CDR: "async def f():\n    import os"}, f"{CDR}:2: `f` imports inside itself"),
+    (packages_have_a_docstring, {CDR: ""}, "onhook/cdr/__init__.py:1: is missing"),
+    (packages_have_a_docstring, {"onhook/cdr/__init__.py": '"""Job: a."""'}, "the package docstring needs three lines"),
     (
-        door_plates_agree_with_the_table,
-        {"onhook/ledger/__init__.py": PLATE.replace("errors", "cdr")},
-        "make them agree",
+        packages_have_a_docstring,
+        {"onhook/cdr/__init__.py": DOCSTRING + "A = 1"},
+        "__init__.py:6: a package's `__init__",
     ),
-    (powers_live_in_one_place, {CDR: "import os\nos.environ['A']"}, f"{CDR}:2: `os.environ` belongs to `config`"),
-    (powers_live_in_one_place, {CDR: "from os import getenv"}, "`os.getenv`"),
-    (powers_live_in_one_place, {CDR: "import time as t\nt.time()"}, f"{CDR}:2: `time.time`"),
-    (powers_live_in_one_place, {CDR: "import time\nf(clock=time.time_ns)"}, "`time.time_ns`"),
     (
-        powers_live_in_one_place,
+        package_docstrings_agree_with_the_ranks,
+        {"onhook/ledger/__init__.py": DOCSTRING.replace("lib", "store")},
+        "which the ranks forbid",
+    ),
+    (capabilities_are_restricted, {CDR: "import os\nos.environ['A']"}, f"{CDR}:2: `os.environ` belongs to `config`"),
+    (capabilities_are_restricted, {CDR: "from os import getenv"}, "`os.getenv`"),
+    (capabilities_are_restricted, {CDR: "import time as t\nt.time()"}, f"{CDR}:2: `time.time`"),
+    (capabilities_are_restricted, {CDR: "import time\nf(clock=time.time_ns)"}, "`time.time_ns`"),
+    (
+        capabilities_are_restricted,
         {CDR: "from datetime import UTC, datetime\ndatetime.now(UTC)"},
         "`datetime.datetime.now`",
     ),
-    (powers_live_in_one_place, {CDR: "import datetime\ndatetime.datetime.utcnow()"}, "`datetime.datetime.utcnow`"),
+    (capabilities_are_restricted, {CDR: "import datetime\ndatetime.datetime.utcnow()"}, "`datetime.datetime.utcnow`"),
     (
-        powers_live_in_one_place,
+        capabilities_are_restricted,
         {"onhook/console/api.py": "import sqlite3"},
-        "`sqlite3` belongs to `intake`, `ledger`",
+        "`sqlite3` belongs to `appdb`, `ledger`",
     ),
-    (powers_live_in_one_place, {"onhook/console/api.py": "from duckdb import connect"}, "`duckdb` belongs to"),
-    (files_and_functions_stay_small, {"tests/test_a.py": "\n" * 501}, "tests/test_a.py:501: 501 lines"),
-    (files_and_functions_stay_small, {CDR: "def f():\n" + " 1\n" * 70}, f"{CDR}:1: `f` has 71 lines"),
-    (only_the_command_line_prints, {CDR: "\nprint(1)"}, f"{CDR}:2: only `cli` prints"),
-    (modules_say_what_they_are, {CDR: "A = 1"}, f"{CDR}:1: a module begins with a docstring"),
-    (
-        every_test_states_its_claim,
-        {"tests/test_a.py": "def test_a(): ..."},
-        "tests/test_a.py:1: `test_a` states no claim",
-    ),
+    (capabilities_are_restricted, {"onhook/console/api.py": "from duckdb import connect"}, "`duckdb` belongs to"),
+    (files_and_functions_are_small, {"tests/test_a.py": "\n" * 501}, "tests/test_a.py:501: 501 lines"),
+    (files_and_functions_are_small, {CDR: "def f():\n" + " 1\n" * 70}, f"{CDR}:1: `f` has 71 lines"),
+    (only_cli_prints, {CDR: "\nprint(1)"}, f"{CDR}:2: only `cli` prints"),
+    (modules_have_a_docstring, {CDR: "A = 1"}, f"{CDR}:1: a module begins with a docstring"),
 ]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_the_house_keeps_its_floor_plan(check: Check) -> None:
-    """Every file of the house passes every check."""
-    broken = list(check(house_as_it_stands()))
-    assert not broken, "\n".join(["", *broken])
+def test_floor_plan_current_code_passes(check: Check) -> None:
+    violations = list(check(current_code_base()))
+    assert not violations, "\n".join(["", *violations])
 
 
-@pytest.mark.parametrize(("check", "texts", "says"), BAD)
-def test_every_check_can_fail(check: Check, texts: dict[str, str], says: str) -> None:
-    """A house with one thing wrong gets one sentence that names the place."""
-    (broken,) = check(House(texts))
-    assert says in broken
+@pytest.mark.parametrize(("check", "texts", "message"), BAD)
+def test_floor_plan_broken_code_is_reported(check: Check, texts: dict[str, str], message: str) -> None:
+    (violation,) = check(CodeBase(texts))
+    assert message in violation
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_a_good_house_passes(check: Check) -> None:
-    """What the plan allows is not reported."""
-    wall = "def f():\n" + " 1\n" * (FUNCTION_LINES_MAX - 1)
-    good = House(
+def test_floor_plan_allowed_code_passes(check: Check) -> None:
+    longest_function = "def f():\n" + " 1\n" * (FUNCTION_LINES_MAX - 1)
+    code = CodeBase(
         {
-            "onhook/__init__.py": PLATE,
-            "onhook/ledger/__init__.py": PLATE,
-            "onhook/ledger/sqlite.py": '"""A."""\nimport sqlite3\nfrom onhook.errors import A',
-            "onhook/errors.py": f'"""A."""\nimport time\ntime.monotonic()\n{wall}',
-            "onhook/clock.py": '"""A."""\nimport time\nfrom datetime import datetime\ntime.time()\ndatetime.now()',
-            "onhook/hub/__init__.py": PLATE,
-            "onhook/hub/serve.py": '"""A."""\nimport onhook.ledger.sqlite',
-            "onhook/cli/__init__.py": PLATE,
-            "onhook/cli/main.py": '"""A."""\nfrom onhook.hub.serve import serve\nprint(serve)',
+            "onhook/__init__.py": DOCSTRING,
+            "onhook/ledger/__init__.py": DOCSTRING,
+            "onhook/ledger/sqlite.py": '"""A."""\nimport sqlite3\nfrom onhook.lib.errors import A',
+            "onhook/lib/__init__.py": DOCSTRING.replace("lib", "nothing"),
+            "onhook/lib/errors.py": f'"""A."""\nimport time\ntime.monotonic()\n{longest_function}',
+            "onhook/lib/clock.py": '"""A."""\nimport time\nfrom datetime import datetime\ntime.time()\ndatetime.now()',
+            "onhook/runtime/__init__.py": DOCSTRING,
+            "onhook/runtime/serve.py": '"""A."""\nimport onhook.ledger.sqlite',
+            "onhook/cli/__init__.py": DOCSTRING,
+            "onhook/cli/main.py": '"""A."""\nfrom onhook.runtime.serve import serve\nprint(serve)',
         }
     )
-    assert list(check(good)) == []
+    assert list(check(code)) == []
 
 
-def test_every_check_has_a_house_that_breaks_it() -> None:
-    """A check that was never seen to fail proves nothing."""
+def test_floor_plan_every_check_has_a_failing_case() -> None:
     assert {check for check, _, _ in BAD} == set(CHECKS)

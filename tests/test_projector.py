@@ -14,17 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onhook.cdr.filter import Filter
-from onhook.cdr.journey import PbxFacts
+from onhook.cdr.call_assembly import PbxFacts
 from onhook.cdr.record import Call
-from onhook.errors import NotFound, Unavailable
-from onhook.ledger.ledger import Entry
+from onhook.cdr.record_filter import Filter
+from onhook.ledger.contract import Entry
 from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.errors import NotFound, Unavailable
 from onhook.pbx.dialect import Dialects
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.projector import Projector
+from onhook.store.contract import Batch, Store
 from onhook.store.duckdb import open_store
-from onhook.store.store import Batch, Store
 
 SN = "3651XXXXXXXX"
 YEASTAR = Yeastar()

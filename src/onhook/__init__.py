@@ -1,6 +1,6 @@
-"""Onhook keeps every call that ends: both ends of the PBX event 30012, "Call End Details Notification".
+"""Job: self-hosted call history, reports and webhooks for business telephone systems. The packages and their ranks
+are in ARCHITECTURE.md.
 
-Job: the house itself; its rooms and who may enter which are drawn in ARCHITECTURE.md.
 May import: nothing.
-Never: holds code.
+Must not: hold code.
 """

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.offset import zone_named
-from onhook.errors import UsageError
+from onhook.cdr.utc_offset import zone_named
+from onhook.lib.errors import UsageError
 
 FILE_NAME = "onhook.toml"
 PREFIX = "ONHOOK_"

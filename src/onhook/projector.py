@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from onhook.cdr.journey import PbxFacts, Said, assemble, said_by
+from onhook.cdr.call_assembly import PbxFacts, Said, assemble, said_by
 from onhook.cdr.record import Call, Record
-from onhook.errors import NotFound, OnhookError, Unavailable
-from onhook.ledger.ledger import Ledger, Report
+from onhook.ledger.contract import Ledger, Report
+from onhook.lib.errors import NotFound, OnhookError, Unavailable
 from onhook.pbx.dialect import Dialects
-from onhook.store.store import Batch, CallKey, Quarantined, Store
+from onhook.store.contract import Batch, CallKey, Quarantined, Store
 
 BATCH_REPORTS_MAX = 10_000
 """Enough to make a transaction worth its price, few enough to stay within some 50 MB."""

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.cells import harmless, read_back
-from onhook.cdr.details import CallDetails, folded
+from onhook.cdr.call_details import CallDetails, folded
+from onhook.cdr.csv_injection import harmless, read_back
 from onhook.cdr.identity import name_of, number_of, record_id, record_key
 
 

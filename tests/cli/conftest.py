@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onhook.cli.main import main
-from tests.hub.houses import House, house_in
+from tests.runtime.harness import House, house_in
 
 Command = Callable[..., tuple[int, str, str]]
 """Words in; exit code, standard output and standard error out."""

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from onhook.settings.settings import Settings
+from onhook.appdb.appdb import Settings
 from tests.cli.conftest import Command
 
 

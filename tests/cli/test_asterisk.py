@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from onhook.appdb.appdb import Settings
 from onhook.cdr.coverage import Stretch
-from onhook.settings.settings import Settings
 from tests.cli.conftest import Command
 from tests.pbx.asterisk.replayed import SECRET, USER, ReplayedAsterisk, replayed_asterisk
 from tests.pbx.asterisk.test_files import COLUMNS, as_csv, rows

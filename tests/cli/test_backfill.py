@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from onhook.settings.settings import Settings
+from onhook.appdb.appdb import Settings
 from tests.cli.conftest import Command
-from tests.hub.houses import House, wait_until
-from tests.intake.pbx_face import CLIENT_ID, CLIENT_SECRET, Face, pbx_in_a_thread
 from tests.pbx.yeastar.lists import SN, row
+from tests.runtime.harness import House, wait_until
+from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, Face, pbx_in_a_thread
 
 
 def declared(face: Face) -> tuple[str, ...]:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from onhook.clock import SystemClock
+from onhook.appdb.appdb import Settings
+from onhook.appdb.sqlite import copy_database
 from onhook.config import Config
-from onhook.errors import OnhookError, Unavailable, UsageError
-from onhook.hub.backup import back_up, restore
-from onhook.hub.running import nobody_receiving, receiving
-from onhook.settings.database import copy_database
-from onhook.settings.settings import Settings
-from tests.hub.houses import House, call_id, call_ids, report, wait_until
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import OnhookError, Unavailable, UsageError
+from onhook.ops.backup import back_up, restore
+from onhook.ops.instance_lock import nobody_receiving, receiving
+from tests.runtime.harness import House, call_id, call_ids, report, wait_until
 
 
 @pytest.mark.slow
@@ -227,4 +227,4 @@ def _fail_at(nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
             raise Unavailable("cannot copy: the disk is full")
         plain(source, target)
 
-    monkeypatch.setattr("onhook.hub.backup.copy_database", copy)
+    monkeypatch.setattr("onhook.ops.backup.copy_database", copy)

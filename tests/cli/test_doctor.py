@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
-from tests.hub.houses import ONHOOK, House, report, wait_until
+from tests.runtime.harness import ONHOOK, House, report, wait_until
 
 
 def _lines(text: str, mark: str) -> str:

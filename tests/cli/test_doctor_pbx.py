@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 
 from tests.cli.conftest import Command
-from tests.intake.pbx_face import CLIENT_ID, CLIENT_SECRET, Face, pbx_in_a_thread, said
 from tests.pbx.yeastar.lists import SN
+from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, Face, pbx_in_a_thread, said
 
 URL = "https://calls.office.example:30012/a-long-path"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"

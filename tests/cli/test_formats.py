@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from onhook.cdr.cells import read_back
+from onhook.cdr.csv_injection import read_back
 from onhook.cli.formats import CALL_COLUMNS, CALL_TABLE, RECORD_COLUMNS, RECORD_TABLE, minutes, show
-from onhook.cli.reach import Row
-from tests.make import record
+from onhook.cli.server_lookup import Row
+from tests.factories import record
 
 HOSTILE = "\x1b[2J=cmd|' /C calc'!A0 [bold]\r\n\u202e<1001>"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from onhook.cdr.details import CallDetails
-from onhook.ledger.ledger import Entry
+from onhook.cdr.call_details import CallDetails
+from onhook.ledger.contract import Entry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx.yeastar.rest import CSV_COLUMNS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
-from tests.hub.houses import ONHOOK, SECRET, SN, House, wait_until
+from tests.runtime.harness import ONHOOK, SECRET, SN, House, wait_until
 
 PBX = ("--sn", "3631A2124ABC", "--secret", "0123456789abcdef")
 

@@ -13,7 +13,7 @@ import pytest
 
 from onhook.config import Address, parse_address
 from tests.cli.conftest import Command
-from tests.hub.houses import ONHOOK, SECRET, House, wait_until
+from tests.runtime.harness import ONHOOK, SECRET, House, wait_until
 
 FEW = ("--count", "2", "--start", "2026-04-01")
 

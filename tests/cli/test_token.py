@@ -4,7 +4,7 @@ import http.client
 
 from onhook.config import parse_address
 from tests.cli.conftest import Command
-from tests.hub.houses import House
+from tests.runtime.harness import House
 
 
 def test_a_token_is_shown_once(onhook: Command) -> None:

@@ -11,27 +11,27 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from onhook.cdr.details import CallDetails
-from onhook.clock import SystemClock
+from onhook.appdb.appdb import Settings
+from onhook.appdb.pbx_facts import SettingsFacts
+from onhook.cdr.call_details import CallDetails
 from onhook.config import Address, Config
-from onhook.console.acts import Acts
+from onhook.console.actions import Acts
 from onhook.console.app import console_app
-from onhook.console.feed import Feed
-from onhook.console.sending import Sending
-from onhook.delivery.courier import try_by_name
-from onhook.delivery.figures import Figures
-from onhook.hub.acting import Acting
-from onhook.hub.dialects import all_dialects
-from onhook.hub.facts import SettingsFacts
-from onhook.hub.rereading import Rereading
-from onhook.hub.serving import serving
-from onhook.hub.sinks import all_sinks
-from onhook.ledger.ledger import Entry
+from onhook.console.queries.destinations import Sending
+from onhook.delivery.destinations.registry import all_sinks
+from onhook.delivery.dispatcher import try_by_name
+from onhook.delivery.metrics import Figures
+from onhook.ledger.contract import Entry
 from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.clock import SystemClock
+from onhook.ops.quarantine_retry import Rereading
+from onhook.pbx.registry import all_dialects
 from onhook.projector import Projector
-from onhook.settings.settings import Settings
+from onhook.runtime.adapters.actions import Acting
+from onhook.runtime.http_server import serving
 from onhook.store.duckdb import DuckDbStore, open_store
-from tests.make import PBX, SN
+from onhook.store.position_notifier import Feed
+from tests.factories import PBX, SN
 
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.console.conftest import House
 from tests.console.test_pages import OUTPUT, some_calls, visiting
-from tests.make import QUEUE, SN, details
+from tests.factories import QUEUE, SN, details
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe.min.js"
 CALL_ID = "1777287876.1"

@@ -9,10 +9,10 @@ import aiohttp
 import msgspec
 import pytest
 
-from onhook.cdr.details import DETAIL_FIELDS
+from onhook.cdr.call_details import DETAIL_FIELDS
 from onhook.cdr.record import Record
 from tests.console.conftest import House, asks_only
-from tests.make import BOB, IVR, QUEUE, SN, details
+from tests.factories import BOB, IVR, QUEUE, SN, details
 
 DERIVED = {
     "sn", "pbx", "record_id", "started_at", "answered_at", "ended_at", "ring_duration", "utc_offset", "offset_from",

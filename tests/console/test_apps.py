@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 
 from tests.console.conftest import House, asks_only
-from tests.make import PBX, SN
+from tests.factories import PBX, SN
 
 
 async def test_an_application_is_let_in_and_out(house: House, client: aiohttp.ClientSession) -> None:

@@ -3,11 +3,11 @@
 import aiohttp
 import msgspec
 
-from onhook.hub.dialects import all_dialects
-from onhook.ledger.ledger import Entry
-from onhook.signing import sign
+from onhook.ledger.contract import Entry
+from onhook.lib.signing import sign
+from onhook.pbx.registry import all_dialects
 from tests.console.conftest import SECRET, House
-from tests.make import SN, details
+from tests.factories import SN, details
 
 OURS = {"Sec-Fetch-Site": "same-origin"}
 

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from onhook.cdr.contact import Contact
+from onhook.appdb.pbx_credentials import checked_api
 from onhook.cdr.coverage import Stretch
-from onhook.settings.apis import checked_api
+from onhook.cdr.sync_types import Contact
 from tests.console.conftest import House
-from tests.make import PBX, SN
+from tests.factories import PBX, SN
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import aiohttp
 import pytest
 
 from onhook.console import health
-from onhook.store.store import Batch
+from onhook.store.contract import Batch
 from tests.console.conftest import House, asks_only
-from tests.make import details
+from tests.factories import details
 
 
 async def test_it_is_ready(house: House, client: aiohttp.ClientSession) -> None:

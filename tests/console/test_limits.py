@@ -7,11 +7,11 @@ import aiohttp
 import pytest
 from litestar.handlers import HTTPRouteHandler
 
-from onhook.cdr.limits import Limits
+from onhook.cdr.access_scope import Limits
 from onhook.console.app import _api, _rest
 from onhook.console.pages.reports.kinds import KINDS
 from tests.console.conftest import House
-from tests.make import ALICE, SN, STARTED_AT, details
+from tests.factories import ALICE, SN, STARTED_AT, details
 
 OTHER_SN = "3699OTHER"
 HIDDEN = "7777777"

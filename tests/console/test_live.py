@@ -12,11 +12,11 @@ import pytest
 
 from onhook.console import streaming
 from onhook.console.api import live
-from onhook.console.feed import Feed
-from onhook.console.tail import BATCH_RECORDS_MAX, Tail
+from onhook.console.live.live_tail import BATCH_RECORDS_MAX, Tail
 from onhook.store.duckdb import DuckDbStore
+from onhook.store.position_notifier import Feed
 from tests.console.conftest import House
-from tests.make import details
+from tests.factories import details
 
 
 class Listener:

@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 
 from tests.console.conftest import House
-from tests.make import SN, STARTED_AT, details
+from tests.factories import SN, STARTED_AT, details
 
 FIRST, SECOND = "1777287876.1", "1777287876.2"
 

@@ -8,7 +8,7 @@ import pytest
 
 from onhook.console.pages.reports import page as report_routes
 from tests.console.conftest import House
-from tests.make import ALICE, SN, details
+from tests.factories import ALICE, SN, details
 
 CURRENT = re.compile(r'<a href="([^"]+)" aria-current="page">\w+</a>')
 CALL_ID = "1777287876.1"

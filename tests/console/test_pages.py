@@ -13,15 +13,15 @@ import msgspec
 import pytest
 from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
-from onhook.cdr.details import DETAIL_FIELDS, NUMBER_FIELDS
+from onhook.cdr.call_details import DETAIL_FIELDS, NUMBER_FIELDS
 from onhook.config import Address
 from onhook.console.addresses import intake_host, intake_port
-from onhook.console.pages import attention
-from onhook.ledger.ledger import Mark
+from onhook.console.pages import issues as attention
+from onhook.ledger.contract import Mark
+from onhook.store.contract import CallPage
 from onhook.store.duckdb import DuckDbStore
-from onhook.store.store import CallPage
 from tests.console.conftest import House
-from tests.make import ALICE, BOB, IVR, QUEUE, SN, call, details, record
+from tests.factories import ALICE, BOB, IVR, QUEUE, SN, call, details, record
 
 OUTPUT = Path(__file__).parents[2] / "test-output"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

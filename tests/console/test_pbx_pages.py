@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 
-from onhook.ledger.ledger import Mark
+from onhook.ledger.contract import Mark
 from tests.console.conftest import SECRET, House
-from tests.make import SN, details
+from tests.factories import SN, details
 
 OURS = {"Sec-Fetch-Site": "same-origin"}
 NEW_SN = "3699NEW"

@@ -5,10 +5,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from onhook.cdr.limits import Limits
+from onhook.cdr.access_scope import Limits
 from onhook.console.api.recordings import file_in
 from tests.console.conftest import House
-from tests.make import SN, STARTED_AT, details
+from tests.factories import SN, STARTED_AT, details
 
 SOUND = bytes(range(256)) * 1024
 CALL_ID = "1777287876.1"

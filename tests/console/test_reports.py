@@ -14,14 +14,14 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
-from onhook.cdr.cells import harmless
-from onhook.cdr.details import CallDetails
-from onhook.cdr.filter import Filter
+from onhook.cdr.call_details import CallDetails
+from onhook.cdr.csv_injection import harmless
+from onhook.cdr.record_filter import Filter
 from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.pages.reports.period import Period, before, period_of
-from onhook.errors import UsageError
+from onhook.lib.errors import UsageError
 from tests.console.conftest import House, asks_only
-from tests.make import BOB, IVR, QUEUE, details
+from tests.factories import BOB, IVR, QUEUE, details
 
 BERLIN = ZoneInfo("Europe/Berlin")
 TALLY = re.compile(r'<a(?: class="good")? href="([^"]+)">\s*([0-9\u202f]+)\s*</a>')

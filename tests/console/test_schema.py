@@ -10,9 +10,9 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from onhook.console.entrance import failures
+from onhook.console.auth import failures
 from tests.console.conftest import House
-from tests.make import QUEUE, SN, details
+from tests.factories import QUEUE, SN, details
 
 EXAMPLES_MAX = 6
 """Per operation and mode: what is found at all is found by these, and the whole stays within half a minute."""

@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
-from onhook.cdr.filter import Filter
+from onhook.cdr.record_filter import Filter
 from onhook.console.search import region_of, with_text
 from tests.console.conftest import House, asks_only
-from tests.make import STARTED_AT, details
+from tests.factories import STARTED_AT, details
 
 
 @asks_only

@@ -3,7 +3,7 @@
 import aiohttp
 
 from tests.console.conftest import House
-from tests.make import details
+from tests.factories import details
 
 
 async def test_a_question_is_answered(house: House, client: aiohttp.ClientSession) -> None:

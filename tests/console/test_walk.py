@@ -10,7 +10,7 @@ from playwright.async_api import Page, expect
 from tests.console.conftest import House
 from tests.console.test_accessible import CALL_ID, PAGES, furnish
 from tests.console.test_pages import OUTPUT, visiting
-from tests.make import SN, details
+from tests.factories import SN, details
 
 A4 = {"width": 794, "height": 1123}
 """In the pixels of CSS, 96 to an inch."""

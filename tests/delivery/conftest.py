@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from onhook.delivery import health, schedule
-from tests.delivery.houses import Application, House, open_house
+from onhook.delivery import endpoint_health, retry_policy
+from tests.delivery.harness import Application, House, open_house
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ async def application() -> AsyncIterator[Application]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan with its nine waits and the probes, each a few hundredths of a second."""
-    monkeypatch.setattr(schedule, "DAYS_SECONDS", (0.02,) * 9)
-    monkeypatch.setattr(schedule, "ORIGINAL_SECONDS", 0.02)
-    monkeypatch.setattr(health, "PROBE_SECONDS_FIRST", 1)
-    monkeypatch.setattr(health, "PROBE_SECONDS_MAX", 1)
-    monkeypatch.setattr(health, "_SECOND", 50_000)
+    monkeypatch.setattr(retry_policy, "DAYS_SECONDS", (0.02,) * 9)
+    monkeypatch.setattr(retry_policy, "ORIGINAL_SECONDS", 0.02)
+    monkeypatch.setattr(endpoint_health, "PROBE_SECONDS_FIRST", 1)
+    monkeypatch.setattr(endpoint_health, "PROBE_SECONDS_MAX", 1)
+    monkeypatch.setattr(endpoint_health, "_SECOND", 50_000)

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import pytest
 
-from tests.delivery.houses import Application, House, some_calls, until
+from tests.delivery.harness import Application, House, some_calls, until
 
 Manner = Literal["hang", "close", "half a status", "half a body", "500", "429", "redirect", "endless", "no TLS"]
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from onhook.ledger.ledger import Entry
+from onhook.ledger.contract import Entry
 
 SN = "3631A2124XXX"
 NOW = 1_777_287_876_000_000

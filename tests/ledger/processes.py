@@ -5,8 +5,8 @@ import resource
 import sys
 from pathlib import Path
 
-from onhook.errors import Unavailable
 from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.errors import Unavailable
 from tests.ledger.entries import entries, entry
 
 

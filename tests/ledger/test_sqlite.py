@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from onhook.errors import Unavailable, UsageError
-from onhook.ledger import sqlite, sqlite_file
-from onhook.ledger.ledger import Mark, Report
+from onhook.ledger import sqlite, sqlite_schema
+from onhook.ledger.contract import Mark, Report
 from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.errors import Unavailable, UsageError
 from tests.ledger.entries import NOW, SN, entries, entry
 
 
@@ -65,10 +65,10 @@ async def test_a_file_that_was_removed_keeps_nothing(tmp_path: Path, name: str) 
 def test_commits_reach_the_disk(tmp_path: Path) -> None:
     """Connections that append are in WAL mode and wait for the disk: FULL is 2."""
     path = tmp_path / "ledger.db"
-    sqlite_file.make_ready(path)
-    uses: tuple[sqlite_file.Use, ...] = ("try", "append")
+    sqlite_schema.make_ready(path)
+    uses: tuple[sqlite_schema.Use, ...] = ("try", "append")
     for use in uses:
-        connection = sqlite_file.connect(path, use)
+        connection = sqlite_schema.connect(path, use)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
         connection.close()
@@ -82,8 +82,8 @@ def test_a_half_made_file_is_made_whole(tmp_path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.close()
     for path in (empty, bare):
-        sqlite_file.make_ready(path)
-        sqlite_file.make_ready(path)
+        sqlite_schema.make_ready(path)
+        sqlite_schema.make_ready(path)
 
 
 def test_what_is_no_ledger_is_left_alone(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_is_no_ledger_is_left_alone(tmp_path: Path) -> None:
     connection.execute("CREATE TABLE calls (call_id TEXT)")
     connection.close()
     text.write_text("call_id,time_start\n" * 100)
-    sqlite_file.make_ready(newer)
+    sqlite_schema.make_ready(newer)
     connection = sqlite3.connect(newer)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
@@ -148,7 +148,7 @@ async def test_a_long_writer_is_waited_for_beside_the_loop(tmp_path: Path) -> No
 
 async def test_a_lock_held_too_long_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the bounded wait the caller is told to try again, and nothing was kept; later it works again."""
-    monkeypatch.setitem(sqlite_file._BUSY_SECONDS, "append", 0.1)
+    monkeypatch.setitem(sqlite_schema._BUSY_SECONDS, "append", 0.1)
     path = tmp_path / "ledger.db"
     ledger = SqliteLedger(path)
     other = sqlite3.connect(path, isolation_level=None)

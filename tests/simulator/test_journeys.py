@@ -7,8 +7,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.simulator.directory import QUEUE, RING_GROUP, SURVEY, directory_of
 from onhook.simulator.journeys import LEGS_MAX, Journey, make_journey
+from onhook.simulator.numbers import QUEUE, RING_GROUP, SURVEY, directory_of
 
 OFFICE = directory_of(1, 12)
 

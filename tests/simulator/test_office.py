@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onhook.cdr.details import CallDetails
+from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import record_key
-from onhook.cdr.offset import call_epoch, offset_from_uid, wall_clock
-from onhook.errors import UsageError
+from onhook.cdr.utc_offset import call_epoch, offset_from_uid, wall_clock
+from onhook.lib.errors import UsageError
 from onhook.pbx.yeastar.payload import PROFILES, Yeastar
 from onhook.simulator.office import CALLS_PER_DAY_MAX, Office, OfficePlan
 

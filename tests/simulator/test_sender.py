@@ -12,14 +12,14 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from onhook.cdr.details import CallDetails
+from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import record_id, record_key
-from onhook.clock import SystemClock
-from onhook.errors import Unavailable
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import Unavailable
+from onhook.lib.signing import SIGNATURE_HEADER, is_signed_by
 from onhook.pbx.yeastar.payload import PROFILES, Yeastar
-from onhook.signing import SIGNATURE_HEADER, is_signed_by
-from onhook.simulator.faults import Faults
-from onhook.simulator.plan import SimulationPlan, SimulationResult
+from onhook.simulator.fault_injection import Faults
+from onhook.simulator.office_plan import SimulationPlan, SimulationResult
 from onhook.simulator.sender import simulate
 
 SN, SECRET = "3631A2124XXX", "0123456789abcdefghijABCDEFGHIJ01"

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onhook.cdr.cells import read_back
-from onhook.cdr.filter import Filter
-from onhook.cdr.journey import PbxFacts, Said, assemble, said_by
+from onhook.cdr.call_assembly import PbxFacts, Said, assemble, said_by
+from onhook.cdr.csv_injection import read_back
 from onhook.cdr.record import Call, Record
-from onhook.errors import UsageError
-from onhook.store.store import (
+from onhook.cdr.record_filter import Filter
+from onhook.lib.errors import UsageError
+from onhook.store.contract import (
     CALL_ORDERS,
     LISTED_MAX,
     PAGE_MAX,
@@ -34,7 +34,7 @@ from onhook.store.store import (
     RecordListing,
     Store,
 )
-from tests.make import SN, STARTED_AT, call, details, record
+from tests.factories import SN, STARTED_AT, call, details, record
 from tests.store import plain
 from tests.store.office import FILTERS, LISTINGS, ZONES, calls_of_an_office
 

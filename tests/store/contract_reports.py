@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.filter import Filter
-from onhook.cdr.limits import Limits
+from onhook.cdr.access_scope import Limits
 from onhook.cdr.record import Call
-from onhook.errors import UsageError
-from onhook.store.store import DURATIONS, PEAK_STEPS, SUMMARY_BY, Store
-from tests.make import STARTED_AT, call, record
+from onhook.cdr.record_filter import Filter
+from onhook.lib.errors import UsageError
+from onhook.store.contract import DURATIONS, PEAK_STEPS, SUMMARY_BY, Store
+from tests.factories import STARTED_AT, call, record
 from tests.store import plain, plain_reports
 from tests.store.contract import Stores, batch, property_test
 from tests.store.office import FILTERS, ZONES, calls_of_an_office

@@ -6,13 +6,13 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
-from onhook.cdr.aspects import Aspects
-from onhook.cdr.details import CallDetails
-from onhook.cdr.filter import Filter
-from onhook.cdr.journey import PbxFacts, Said, assemble
-from onhook.cdr.limits import Limits
+from onhook.cdr.access_scope import Limits
+from onhook.cdr.call_assembly import PbxFacts, Said, assemble
+from onhook.cdr.call_details import CallDetails
+from onhook.cdr.call_filter import Aspects
 from onhook.cdr.record import Call
-from onhook.store.store import CALL_ORDERS, RECORD_ORDERS, CallListing, RecordListing
+from onhook.cdr.record_filter import Filter
+from onhook.store.contract import CALL_ORDERS, RECORD_ORDERS, CallListing, RecordListing
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/St_Johns", "UTC")
 

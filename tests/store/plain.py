@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.details import folded
-from onhook.cdr.filter import Filter
+from onhook.cdr.call_details import folded
 from onhook.cdr.identity import number_of
 from onhook.cdr.record import Call, Record
-from onhook.store.store import CallListing, Listing, RecordListing
+from onhook.cdr.record_filter import Filter
+from onhook.store.contract import CallListing, Listing, RecordListing
 
 SPELLINGS = {
     "NOANSWER": "NO ANSWER",

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.details import folded
-from onhook.cdr.filter import Filter
+from onhook.cdr.call_details import folded
 from onhook.cdr.identity import number_of
 from onhook.cdr.record import Call
-from onhook.store.store import MissedCall, Peak, Spread
+from onhook.cdr.record_filter import Filter
+from onhook.store.contract import MissedCall, Peak, Spread
 
 
 def spread(office: Iterable[Call], where: Filter, of: str, edges: Sequence[int]) -> Spread:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from onhook.store.contract import Store
 from onhook.store.duckdb import open_store
-from onhook.store.store import Store
 from tests.store.contract import StoreContract, Stores
 from tests.store.contract_reports import ReportContract
 

@@ -1,5 +1,5 @@
-"""Job: the record. Call details, identity, time, journey and filter as pure values and rules.
+"""Job: the rules about calls as pure values and functions: call details, identity, time, call assembly, filters.
 
-May import: errors.
-Never: input or output, a clock, a PBX's dialect.
+May import: lib (errors, timestamps).
+Must not: do input or output, read a clock, know a PBX's dialect.
 """

@@ -6,7 +6,7 @@
 import hashlib
 import re
 
-from onhook.cdr.details import CallDetails
+from onhook.cdr.call_details import CallDetails
 
 _ADDRESS = re.compile(r"(?:sips?|tel):([^@;:]+)(?:[@;:].*)?", re.IGNORECASE)
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from onhook.cdr.details import CallDetails
+from onhook.cdr.call_details import CallDetails
 
 OffsetFrom = Literal["ids", "configured", "assumed"]
 

@@ -1,5 +1,5 @@
-"""Job: the command line: one file per group of commands, each a thin shell around a room.
+"""Job: the command line, a module per group of commands.
 
-May import: all rooms.
-Never: a rule; imported by nobody.
+May import: all packages.
+Must not: hold a rule, or be imported by another package.
 """

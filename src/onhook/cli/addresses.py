@@ -3,10 +3,10 @@
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from onhook.cli.hints import hint
+from onhook.appdb.destination_spec import Wishes
+from onhook.cli.filter_hints import hint
 from onhook.config import Config
-from onhook.hub.sinks import guard_of
-from onhook.settings.wishes import Wishes
+from onhook.delivery.destinations.registry import guard_of
 
 
 def hint_at_address(config: Config, wishes: Wishes) -> None:

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 
+from onhook.appdb.api_behaviour import parse_manner
+from onhook.appdb.api_clients import App
 from onhook.cli.formats import UNKNOWN, show_table
+from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption
-from onhook.cli.settings import open_settings
-from onhook.clock import SystemClock
-from onhook.errors import NotFound
-from onhook.settings.apps import App
-from onhook.settings.manners import parse_manner
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import NotFound
 
 app = typer.Typer(
     add_completion=False, help="Say which applications may use the PBX's own API.", epilog="Example: onhook app list"

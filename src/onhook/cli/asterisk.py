@@ -2,13 +2,13 @@
 
 import typer
 
+from onhook.appdb.appdb import Settings
+from onhook.appdb.asterisks import Reached
 from onhook.cli.formats import UNKNOWN, show_table
+from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption
-from onhook.cli.settings import open_settings
-from onhook.clock import SystemClock
-from onhook.hub.asterisks import known_gaps
-from onhook.settings.asterisks import Reached
-from onhook.settings.settings import Settings
+from onhook.lib.clock import SystemClock
+from onhook.sync.asterisk_sync import known_gaps
 
 app = typer.Typer(add_completion=False, help="Asterisks that we connect to.", epilog="Example: onhook asterisk list")
 

@@ -7,16 +7,16 @@ from typing import Annotated
 import msgspec
 import typer
 
-from onhook.cdr.plan import NumberPlan
-from onhook.cli.settings import open_settings
-from onhook.clock import SystemClock
+from onhook.appdb.appdb import Settings
+from onhook.appdb.asterisks import PORT, TLS_OFF, TLS_ON, TLS_PORT, Reached, check
+from onhook.appdb.cdr_sources import Source, checked_source
+from onhook.appdb.pbxs import Pbx
+from onhook.appdb.tokens import new_text
+from onhook.cdr.number_plan import NumberPlan
+from onhook.cli.open_appdb import open_settings
 from onhook.config import parse_address
-from onhook.errors import UsageError
-from onhook.settings.asterisks import PORT, TLS_OFF, TLS_ON, TLS_PORT, Reached, check
-from onhook.settings.pbxs import Pbx
-from onhook.settings.settings import Settings
-from onhook.settings.sources import Source, checked_source
-from onhook.settings.tokens import new_text
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import UsageError
 
 NOWHERE = "none"
 """What `--cdr` is told for a PBX that keeps no CDRs any more."""

@@ -2,33 +2,35 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from onhook.cdr.contact import Outcome, Wish
-from onhook.cdr.offset import zone_named
+from onhook.appdb.appdb import Settings
+from onhook.appdb.cdr_sources import Source
+from onhook.appdb.pbxs import Pbx
+from onhook.cdr.sync_types import Outcome, Wish
+from onhook.cdr.utc_offset import zone_named
+from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption, ZoneOption, configured
 from onhook.cli.pbx_secrets import Name
-from onhook.cli.settings import open_settings
-from onhook.clock import SystemClock
 from onhook.config import Config
 from onhook.console.api.coverage import wish_of
-from onhook.errors import OnhookError, Unavailable
-from onhook.hub.asterisks import known_gaps, shown
-from onhook.hub.by_hand import named_sources, read_by_hand
-from onhook.hub.care import House, WantedArchive, archive_cared_for, cared_for, door_of, wanted_for
-from onhook.hub.files import open_files
-from onhook.hub.running import is_running
-from onhook.intake.backfill import Found
-from onhook.intake.caretaker import Tell
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import OnhookError, Unavailable
+from onhook.ops.instance_lock import is_running
+from onhook.ops.manual_backfill import named_sources, read_by_hand
 from onhook.pbx.asterisk.payload import Asterisk
-from onhook.pbx.link import Window
-from onhook.settings.pbxs import Pbx
-from onhook.settings.settings import Settings
+from onhook.pbx.client import Window
+from onhook.runtime.adapters.ingest import door_of, open_door
+from onhook.runtime.data_files import open_files
+from onhook.sync.api_backfill import Found
+from onhook.sync.asterisk_sync import known_gaps, shown
+from onhook.sync.pbx_sync import Tell
+from onhook.sync.pbx_sync_manager import House, WantedArchive, archive_cared_for, cared_for, wanted_for
 
 app = typer.Typer(add_completion=False)
 
@@ -82,7 +84,7 @@ def backfill(
         with _progress(pbx.name) as show:
             if places:
                 sources, tell = named_sources(places, columns, table), _teller(wish.until, show)
-                outcome = asyncio.run(read_by_hand(config, settings, pbx, sources=sources, wish=wish, tell=tell))
+                outcome = asyncio.run(_read_by_hand(config, settings, pbx, sources=sources, wish=wish, tell=tell))
             else:
                 outcome = _asked_for(config, settings, pbx, wish, show)
         gaps = known_gaps(settings, pbx.sn, SystemClock().now()) if pbx.dialect == Asterisk.name else []
@@ -97,6 +99,13 @@ def _asked_for(config: Config, settings: Settings, pbx: Pbx, wish: Wish, show: S
     if is_running(config):
         return asyncio.run(_followed(settings, config, pbx, wish.asked_at, show))
     return asyncio.run(_done_here(config, pbx, _teller(wish.until, show)))
+
+
+async def _read_by_hand(
+    config: Config, settings: Settings, pbx: Pbx, *, sources: Sequence[Source], wish: Wish, tell: Tell
+) -> Outcome:
+    async with open_door(config) as accept:
+        return await read_by_hand(settings, pbx, accept=accept, sources=sources, wish=wish, tell=tell)
 
 
 async def _followed(settings: Settings, config: Config, pbx: Pbx, asked_at: int, show: Show) -> Outcome:

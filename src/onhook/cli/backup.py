@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from onhook.cli.options import DataOption, configured
-from onhook.clock import SystemClock
-from onhook.hub.backup import back_up
+from onhook.lib.clock import SystemClock
+from onhook.ops.backup import back_up
 
 app = typer.Typer(add_completion=False)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import typer
 
-from onhook.cdr.offset import zone_named
+from onhook.cdr.utc_offset import zone_named
 from onhook.cli.formats import CALL_COLUMNS, CALL_TABLE, show
 from onhook.cli.options import (
     LIMIT_DEFAULT,
@@ -17,7 +17,7 @@ from onhook.cli.options import (
     configured,
     with_filters,
 )
-from onhook.cli.reach import reach
+from onhook.cli.server_lookup import reach
 from onhook.config import Config
 
 app = typer.Typer(add_completion=False)

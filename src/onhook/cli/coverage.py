@@ -8,14 +8,14 @@ import msgspec
 import typer
 
 from onhook.cdr.coverage import Stretch, within
-from onhook.cdr.filter import parse_moment
-from onhook.cdr.offset import zone_named
+from onhook.cdr.record_filter import parse_moment
+from onhook.cdr.utc_offset import zone_named
+from onhook.cli.destination import SubscriptionFormat
 from onhook.cli.formats import UNKNOWN, show_table
+from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption, ZoneOption, configured
-from onhook.cli.settings import open_settings
-from onhook.cli.subscribe import SubscriptionFormat
-from onhook.clock import SystemClock
-from onhook.errors import UsageError
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import UsageError
 
 app = typer.Typer(add_completion=False)
 

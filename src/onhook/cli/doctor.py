@@ -8,16 +8,16 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from onhook.appdb.appdb import Settings
 from onhook.cli.formats import printable
+from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption, configured
-from onhook.cli.reach import reach
-from onhook.cli.settings import open_settings
-from onhook.clock import SystemClock
+from onhook.cli.server_lookup import reach
 from onhook.config import Config
-from onhook.errors import OnhookError
-from onhook.hub.examination import Finding, examine, findings_of_calls
-from onhook.hub.pbx_examination import Declared, declared, examine_pbx
-from onhook.settings.settings import Settings
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import OnhookError
+from onhook.ops.doctor.host import Finding, examine, findings_of_calls
+from onhook.ops.doctor.pbx import Declared, declared, examine_pbx
 
 app = typer.Typer(add_completion=False)
 

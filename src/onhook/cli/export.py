@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from onhook.cli.options import DataOption, ZoneOption, configured, with_filters
-from onhook.cli.reach import reach
+from onhook.cli.server_lookup import reach
 from onhook.config import Config
-from onhook.errors import Unavailable, UsageError
-from onhook.store.store import ExportFormat
+from onhook.lib.errors import Unavailable, UsageError
+from onhook.store.contract import ExportFormat
 
 app = typer.Typer(add_completion=False)
 

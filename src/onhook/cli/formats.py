@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from onhook.cdr.cells import harmless
-from onhook.cdr.details import DETAIL_FIELDS
+from onhook.cdr.call_details import DETAIL_FIELDS
+from onhook.cdr.csv_injection import harmless
 from onhook.cli.options import Format
-from onhook.cli.reach import Row
+from onhook.cli.server_lookup import Row
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, because a value is missing
 

@@ -12,18 +12,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from onhook.appdb.pbxs import Pbx
+from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption, configured
-from onhook.cli.reach import reach
-from onhook.cli.settings import open_settings
+from onhook.cli.server_lookup import reach
 from onhook.config import Config
-from onhook.errors import Unavailable, UsageError
-from onhook.hub.care import open_door
-from onhook.hub.dialects import all_dialects
-from onhook.hub.links import all_links
-from onhook.intake.accept import Accept
-from onhook.intake.door import Declared
-from onhook.intake.importing import IMPORT, Imported, Importer
-from onhook.settings.pbxs import Pbx
+from onhook.lib.errors import Unavailable, UsageError
+from onhook.pbx.registry import all_dialects, all_links
+from onhook.receiver.ingest import Accept
+from onhook.receiver.pbx_registry import Declared
+from onhook.runtime.adapters.ingest import open_door
+from onhook.sync.file_import import IMPORT, Imported, Importer
 
 app = typer.Typer(add_completion=False)
 

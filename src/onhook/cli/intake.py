@@ -8,8 +8,8 @@ import typer
 
 from onhook.cli.options import DataOption, configured
 from onhook.cli.serve import IntakeOption
-from onhook.hub.child import command
-from onhook.hub.running import prepare_directory
+from onhook.ops.instance_lock import prepare_directory
+from onhook.runtime.child import command
 
 app = typer.Typer(add_completion=False)
 
@@ -21,4 +21,4 @@ def intake(data: DataOption = None, intake: IntakeOption = None) -> None:
     config = msgspec.structs.replace(config, data=config.data.absolute())
     prepare_directory(config)
     # In place of this process, which holds a command line that the intake has no use for.
-    os.execv(sys.executable, command("onhook.hub.intake_process", config, is_watched=False))  # noqa: S606 - our own program, no shell
+    os.execv(sys.executable, command("onhook.runtime.intake_process", config, is_watched=False))  # noqa: S606 - our own program, no shell

@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from onhook.config import load
-from onhook.errors import OnhookError, UsageError
+from onhook.lib.errors import OnhookError, UsageError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -31,7 +31,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "calls": "calls",
         "records": "records",
         "export": "export",
-        "subscribe": "subscribe",
+        "subscribe": "destination",
         "backfill": "backfill",
         "import": "import_file",
         "coverage": "coverage",

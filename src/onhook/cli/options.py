@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from onhook.cdr.filter import FILTER_NAMES
-from onhook.cli.hints import hint_at_status
+from onhook.cdr.record_filter import FILTER_NAMES
+from onhook.cli.filter_hints import hint_at_status
 from onhook.config import Config, load
-from onhook.errors import UsageError
-from onhook.hub.running import check_is_directory
+from onhook.lib.errors import UsageError
+from onhook.ops.instance_lock import check_is_directory
 
 DataOption = Annotated[
     str | None, typer.Option("--data", metavar="DIR", help="The data directory.", show_default=False)

@@ -5,7 +5,12 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from onhook.cdr.plan import NumberPlan, parse_plan
+from onhook.appdb.appdb import Settings
+from onhook.appdb.pbxs import DIALECT_DEFAULT, Pbx
+from onhook.appdb.recordings import checked_directory
+from onhook.appdb.retention_overrides import checked_days
+from onhook.appdb.source_match import Place, check_can_be_asked, check_can_be_told, checked_place
+from onhook.cdr.number_plan import NumberPlan, parse_plan
 from onhook.cli import pbx_apis, pbx_secrets
 from onhook.cli.asterisk_pbx import (
     AsteriskOption,
@@ -23,6 +28,7 @@ from onhook.cli.asterisk_pbx import (
     given_source,
 )
 from onhook.cli.formats import UNKNOWN, show_table
+from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption
 from onhook.cli.pbx_apis import (
     ApiOption,
@@ -33,15 +39,9 @@ from onhook.cli.pbx_apis import (
     GivenApi,
 )
 from onhook.cli.pbx_secrets import Name, SecretFileOption, SecretOption, given_text, secret_text
-from onhook.cli.settings import open_settings
-from onhook.clock import SystemClock
-from onhook.errors import UsageError
-from onhook.hub.dialects import all_dialects
-from onhook.settings.keeping import checked_days
-from onhook.settings.pbxs import DIALECT_DEFAULT, Pbx
-from onhook.settings.places import Place, check_can_be_asked, check_can_be_told, checked_place
-from onhook.settings.recordings import checked_directory
-from onhook.settings.settings import Settings
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import UsageError
+from onhook.pbx.registry import all_dialects
 
 app = typer.Typer(add_completion=False, help="Say which PBXs may report.", epilog="Example: onhook pbx list")
 app.add_typer(pbx_secrets.app, name="secret")

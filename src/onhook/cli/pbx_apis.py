@@ -5,12 +5,12 @@ from typing import Annotated
 import msgspec
 import typer
 
+from onhook.appdb.pbx_credentials import CLIENT_CHARACTERS_MAX, Api, checked_api
+from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption
 from onhook.cli.pbx_secrets import Name, text_of_file
-from onhook.cli.settings import open_settings
-from onhook.errors import UsageError
-from onhook.hub.certificates import shown_by, with_colons
-from onhook.settings.apis import CLIENT_CHARACTERS_MAX, Api, checked_api
+from onhook.lib.errors import UsageError
+from onhook.sync.certificate_pinning import shown_by, with_colons
 
 ApiOption = Annotated[
     str | None,

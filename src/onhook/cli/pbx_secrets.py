@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from onhook.appdb.pbxs import SECRET_CHARACTERS_MAX, checked_secret
+from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption
-from onhook.cli.settings import open_settings
-from onhook.clock import SystemClock
-from onhook.errors import UsageError
-from onhook.settings.pbxs import SECRET_CHARACTERS_MAX, checked_secret
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import UsageError
 
 app = typer.Typer(
     add_completion=False,

@@ -7,12 +7,12 @@ from typing import Annotated
 import msgspec
 import typer
 
-from onhook.cdr.offset import zone_named
+from onhook.cdr.utc_offset import zone_named
 from onhook.cli.formats import local, printable, show_table
 from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, configured
-from onhook.cli.reach import reach
+from onhook.cli.server_lookup import reach
 from onhook.config import Config
-from onhook.errors import UsageError
+from onhook.lib.errors import UsageError
 
 app = typer.Typer(
     add_completion=False,

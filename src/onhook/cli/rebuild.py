@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from onhook.cli.options import DataOption, configured
-from onhook.errors import NotFound
-from onhook.hub.rebuild import Progress as Tell
-from onhook.hub.rebuild import rebuild as rebuild_store
-from onhook.hub.running import check_rights
+from onhook.lib.errors import NotFound
+from onhook.ops.instance_lock import check_rights
+from onhook.ops.rebuild import Progress as Tell
+from onhook.ops.rebuild import rebuild as rebuild_store
 
 app = typer.Typer(add_completion=False)
 

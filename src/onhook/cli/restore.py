@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from onhook.cli.options import DataOption, configured
-from onhook.hub.backup import restore as put_back
+from onhook.ops.backup import restore as put_back
 
 app = typer.Typer(add_completion=False)
 

@@ -8,14 +8,14 @@ from typing import Annotated
 import msgspec
 import typer
 
+from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption, configured
-from onhook.cli.settings import open_settings
-from onhook.clock import SystemClock
 from onhook.config import Config, parse_address
-from onhook.hub.demo import reachable
-from onhook.hub.logs import set_up_logs
-from onhook.hub.running import Running
-from onhook.hub.supervisor import supervise
+from onhook.lib.clock import SystemClock
+from onhook.ops.instance_lock import Running
+from onhook.runtime.logging import set_up_logs
+from onhook.runtime.supervisor import supervise
+from onhook.simulator.demo import reachable
 
 app = typer.Typer(add_completion=False)
 

@@ -10,15 +10,15 @@ import msgspec
 import typer
 from rich.console import Console
 
-from onhook.cdr.filter import parse_moment
-from onhook.cdr.offset import zone_named
-from onhook.clock import SystemClock
+from onhook.cdr.record_filter import parse_moment
+from onhook.cdr.utc_offset import zone_named
 from onhook.config import parse_address
-from onhook.errors import NotAllowed, Unavailable, UsageError
-from onhook.hub.made_up import Visit, made_up_exchange
-from onhook.simulator.books import NO_ANSWER
-from onhook.simulator.faults import Faults, parse_faults
-from onhook.simulator.plan import DEMO_REPORTS_PER_SECOND, SimulationPlan, SimulationResult
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import NotAllowed, Unavailable, UsageError
+from onhook.runtime.simulated_pbx import Visit, made_up_exchange
+from onhook.simulator.fault_injection import Faults, parse_faults
+from onhook.simulator.office_plan import DEMO_REPORTS_PER_SECOND, SimulationPlan, SimulationResult
+from onhook.simulator.results import NO_ANSWER
 from onhook.simulator.sender import Progress
 from onhook.simulator.sender import simulate as send
 

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from onhook.cdr.limits import Limits
+from onhook.appdb.scopes import limits_named
+from onhook.appdb.tokens import Role
+from onhook.cdr.access_scope import Limits
 from onhook.cli.formats import UNKNOWN, show_table
+from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption
-from onhook.cli.settings import open_settings
-from onhook.clock import SystemClock
-from onhook.settings.limiting import limits_named
-from onhook.settings.tokens import Role
+from onhook.lib.clock import SystemClock
 
 app = typer.Typer(
     add_completion=False, help="Say who may use the API and the pages.", epilog="Example: onhook token list"

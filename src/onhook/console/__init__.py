@@ -1,5 +1,5 @@
-"""Job: the window: pages, JSON API, live feed, exports, access.
+"""Job: pages, JSON API, live feed, exports and sign-in.
 
-May import: store, settings, ledger (counts), delivery (how it stands), cdr, errors, clock, config, signing.
-Never: a rule about calls, or SQL.
+May import: lib, cdr, config, ledger, store, appdb, delivery.
+Must not: hold a rule about calls, or SQL.
 """

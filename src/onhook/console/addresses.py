@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import msgspec
 
 from onhook.config import Config, parse_address
-from onhook.errors import OnhookError
+from onhook.lib.errors import OnhookError
 
 ELSEWHERE = ("192.0.2.1", 9)
 """An address for documentation (RFC 5737): asking by which way it would be reached sends nothing."""

@@ -4,56 +4,57 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
-from onhook.clock import Clock
+from onhook.appdb.appdb import Settings
 from onhook.config import Config
-from onhook.console import health, parameters, problems
-from onhook.console.acts import Acts
+from onhook.console import health, parameters, problem_documents
+from onhook.console.actions import Acts
 from onhook.console.api import (
     apps,
     audit,
     calls,
     coverage,
     deliveries,
+    destinations,
     export,
     live,
     notes,
     pbxs,
-    people,
     quarantine,
     recordings,
     records,
-    searches,
-    subscriptions,
+    saved_searches,
     summary,
+    users,
 )
-from onhook.console.counters import Counters
-from onhook.console.entrance.access import NEEDS_TOKEN, let_in
-from onhook.console.entrance.failures import Failures
-from onhook.console.entrance.headers import finish_headers
-from onhook.console.entrance.sessions import Sessions
-from onhook.console.exporting import Exporting
-from onhook.console.feed import Feed
-from onhook.console.heads import WithHeads
-from onhook.console.packing import packing
-from onhook.console.pages import assets, attention, now, saved, sign_in
+from onhook.console.auth.access import NEEDS_TOKEN, let_in
+from onhook.console.auth.failures import Failures
+from onhook.console.auth.headers import finish_headers
+from onhook.console.auth.sessions import Sessions
+from onhook.console.compression import packing
+from onhook.console.export_jobs import Exporting
+from onhook.console.head_requests import WithHeads
+from onhook.console.live.live_tail import Tail
+from onhook.console.metrics import Counters
+from onhook.console.pages import assets, dashboard, issues, sign_in
 from onhook.console.pages import call as call_page
 from onhook.console.pages import calls as calls_page
-from onhook.console.pages import keeping as keeping_pages
+from onhook.console.pages import destinations as destination_pages
 from onhook.console.pages import pbxs as pbx_pages
-from onhook.console.pages import people as people_pages
-from onhook.console.pages import sending as sending_pages
+from onhook.console.pages import quarantine as quarantine_pages
+from onhook.console.pages import saved_searches as saved_search_pages
 from onhook.console.pages import sql as sql_page
+from onhook.console.pages import users as user_pages
+from onhook.console.pages.api_page import openapi_config
 from onhook.console.pages.reports import page as report_routes
-from onhook.console.pages.schema import openapi_config
-from onhook.console.places import Places
-from onhook.console.rooms import ReadAgain, Rooms
-from onhook.console.sending import Sending
-from onhook.console.shared import Shared
-from onhook.console.tail import Tail
-from onhook.errors import OnhookError
-from onhook.ledger.ledger import Ledger
-from onhook.settings.settings import Settings
-from onhook.store.store import Store
+from onhook.console.queries.destinations import Sending
+from onhook.console.request_coalescing import Shared
+from onhook.console.semaphores import Places
+from onhook.console.state import ReadAgain, Rooms
+from onhook.ledger.contract import Ledger
+from onhook.lib.clock import Clock
+from onhook.lib.errors import OnhookError
+from onhook.store.contract import Store
+from onhook.store.position_notifier import Feed
 
 BODY_BYTES_MAX = 64 * 1024
 """The largest body is a PBX with its number plan: some kilobytes."""
@@ -99,9 +100,9 @@ def console_app(
         dependencies={"rooms": Provide(lambda: rooms, sync_to_thread=False), **parameters.dependencies()},
         guards=[let_in, parameters.only_known],
         exception_handlers={
-            OnhookError: problems.on_our_error,
-            HTTPException: problems.on_http_error,
-            Exception: problems.on_any_error,
+            OnhookError: problem_documents.on_our_error,
+            HTTPException: problem_documents.on_http_error,
+            Exception: problem_documents.on_any_error,
         },
         before_send=[finish_headers],
         openapi_config=openapi_config(),
@@ -128,9 +129,9 @@ def _api() -> Router:
             live.listen,
             recordings.read_recording,
             *notes.ROUTES,
-            *searches.ROUTES,
+            *saved_searches.ROUTES,
             report_routes.read_call_report,
-            *people.ROUTES,
+            *users.ROUTES,
             audit.list_audit,
             apps.list_apps,
             apps.read_app,
@@ -155,7 +156,7 @@ def _api() -> Router:
             quarantine.read_quarantined,
             quarantine.retry_quarantined,
             quarantine.list_tallies,
-            *subscriptions.ROUTES,
+            *destinations.ROUTES,
             *deliveries.ROUTES,
         ],
     )
@@ -168,25 +169,25 @@ def _rest() -> Router:
             health.healthz,
             health.readyz,
             health.metrics,
-            now.now_page,
+            dashboard.now_page,
             calls_page.calls_page,
             *call_page.ROUTES,
-            *saved.ROUTES,
+            *saved_search_pages.ROUTES,
             export.read_progress,
-            *keeping_pages.ROUTES,
+            *quarantine_pages.ROUTES,
             *sql_page.ROUTES,
             *pbx_pages.ROUTES,
-            attention.attention_page,
-            attention.report_page,
+            issues.attention_page,
+            issues.report_page,
             report_routes.reports_page,
             report_routes.reports_file,
-            *sending_pages.ROUTES,
+            *destination_pages.ROUTES,
             sign_in.sign_in_by_link,
             sign_in.sign_in_by_form,
             sign_in.sign_out,
             sign_in.invited,
             sign_in.accept,
-            *people_pages.ROUTES,
+            *user_pages.ROUTES,
             assets.read_asset,
         ],
     )

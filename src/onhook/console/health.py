@@ -14,10 +14,10 @@ from prometheus_client.registry import Collector
 
 from onhook.console.api.coverage import families_of_coverage
 from onhook.console.api.quarantine import Tallied, tallied
-from onhook.console.entrance.access import NEEDS_TOKEN, OPEN
-from onhook.console.problems import PROBLEMS, RETRY_SECONDS, AnyRequest, Problem, answer_problem
-from onhook.console.rooms import Handed, Rooms
-from onhook.console.sending_metrics import families_of_sending
+from onhook.console.auth.access import NEEDS_TOKEN, OPEN
+from onhook.console.problem_documents import PROBLEMS, RETRY_SECONDS, AnyRequest, Problem, answer_problem
+from onhook.console.queries.metrics import families_of_sending
+from onhook.console.state import Handed, Rooms
 
 BEHIND_REPORTS_MAX = 10_000
 """A hub that is further behind than this is catching up: what it shows is not what was kept."""

@@ -15,14 +15,14 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.params import QueryParameter, SkipValidation
 from litestar.routes import HTTPRoute
 
-from onhook.cdr.aspects import Aspects, parse_aspects
-from onhook.cdr.filter import TEXT_CHARACTERS_MAX, Filter, parse_filter
-from onhook.cdr.offset import zone_named
-from onhook.console.entrance.access import limits_of
-from onhook.console.rooms import Handed, Rooms
+from onhook.cdr.call_filter import Aspects, parse_aspects
+from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, Filter, parse_filter
+from onhook.cdr.utc_offset import zone_named
+from onhook.console.auth.access import limits_of
 from onhook.console.search import with_text
-from onhook.errors import UsageError
-from onhook.store.store import PAGE_MAX
+from onhook.console.state import Handed, Rooms
+from onhook.lib.errors import UsageError
+from onhook.store.contract import PAGE_MAX
 
 PAGE_DEFAULT = 50
 

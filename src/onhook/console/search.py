@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.aspects import Aspects
-from onhook.cdr.filter import Filter
-from onhook.cdr.numbers import numbers_meant
-from onhook.cdr.plan import NumberPlan
-from onhook.settings.pbxs import Pbx
+from onhook.appdb.pbxs import Pbx
+from onhook.cdr.call_filter import Aspects
+from onhook.cdr.number_plan import NumberPlan
+from onhook.cdr.phone_numbers import numbers_meant
+from onhook.cdr.record_filter import Filter
 
 _CALL_ID = re.compile(r"[0-9]{9,11}\.[0-9]+")
 """PROTOCOL.md 2.4."""

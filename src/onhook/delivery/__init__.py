@@ -1,5 +1,5 @@
-"""Job: whether and when to send: what is owed to each subscription, in which order, how often it is tried.
+"""Job: decide whether, when and in which order notifications are sent, and how often they are tried.
 
-May import: sinks (their contract), store (its contract), settings, cdr, errors, clock.
-Never: know how a destination wants it; that is the sink's.
+May import: lib, cdr, config, pbx, store, appdb.
+Must not: know how a kind of destination is spoken to; that is `destinations/`.
 """

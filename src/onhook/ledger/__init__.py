@@ -1,5 +1,5 @@
-"""Job: the memory of what was said. Reports are appended durably, numbered, and read after a number.
+"""Job: append raw events durably, number them, read them after a number (`ledger.db`).
 
-May import: errors.
-Never: understand a report.
+May import: lib.
+Must not: parse a raw event.
 """

@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from onhook.ledger.ledger import Appended, Entry, Mark, Report, Tally
-from onhook.ledger.sqlite_file import Place, Use, as_ours, connect, make_ready
+from onhook.ledger.contract import Appended, Entry, Mark, Report, Tally
+from onhook.ledger.sqlite_schema import Place, Use, as_ours, connect, make_ready
 
 CHECKPOINT_SECONDS = 0.5
 """Pages go home this long after an append: rarely enough to be cheap, often enough to leave a commit little to do."""

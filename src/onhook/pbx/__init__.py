@@ -1,5 +1,6 @@
-"""Job: how each PBX speaks, a folder per dialect, behind the contract in `dialect.py`.
+"""Job: how each PBX speaks, a folder per dialect, behind the contracts `dialect.py`, `client.py`, `connection.py` and
+`cdr_archive.py`.
 
-May import: cdr, errors.
-Never: input or output; one dialect never meets another.
+May import: lib, cdr.
+Must not: do input or output, or import one dialect from another.
 """

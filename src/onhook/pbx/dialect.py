@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from onhook.cdr.details import CallDetails
+from onhook.cdr.call_details import CallDetails
 
 Kind = Literal["details", "other", "test", "unreadable", "rubbish"]
 

@@ -1,5 +1,5 @@
-"""Job: a made-up office: callers, IVR, queues and agents whose calls are reported through `pbx/`.
+"""Job: a simulated office: callers, IVR, queues and agents whose calls are sent as a PBX would send them.
 
-May import: pbx, cdr, errors, clock, signing.
-Never: what the receiving side keeps.
+May import: lib, cdr, config, pbx, appdb, pbx_api.
+Must not: depend on what the receiving side stores.
 """

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from onhook.simulator.directory import (
+from onhook.simulator.numbers import (
     DID_DIRECT,
     DID_MAIN,
     DID_SALES,

@@ -14,12 +14,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.details import CallDetails
-from onhook.errors import UsageError
-from onhook.simulator.directory import directory_of
+from onhook.cdr.call_details import CallDetails
+from onhook.lib.errors import UsageError
 from onhook.simulator.journeys import Journey, make_journey
-from onhook.simulator.rhythm import starts_of_day
+from onhook.simulator.numbers import directory_of
 from onhook.simulator.rows import Ids, rows_of
+from onhook.simulator.traffic_profile import starts_of_day
 
 CALLS_PER_DAY_MAX = 1_000_000
 """Twelve a second around the clock; the starts of one day are held in memory."""

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.details import CallDetails
+from onhook.cdr.call_details import CallDetails
 from onhook.simulator.journeys import Journey, Leg
 
 _STAMP = "%Y%m%d%H%M%S"

@@ -14,16 +14,16 @@ from random import Random
 
 import aiohttp
 
-from onhook.cdr.details import CallDetails
-from onhook.clock import Clock
-from onhook.errors import UsageError
+from onhook.cdr.call_details import CallDetails
+from onhook.lib.clock import Clock
+from onhook.lib.errors import UsageError
+from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.pbx.dialect import Dialect
 from onhook.pbx.yeastar.payload import Yeastar
-from onhook.signing import SIGNATURE_HEADER, sign
-from onhook.simulator.books import NO_ANSWER, Books
-from onhook.simulator.face import Face
-from onhook.simulator.faults import Mischief, Sending, garbled
-from onhook.simulator.plan import DEMO_REPORTS_PER_SECOND, SimulationPlan, SimulationResult, office_of
+from onhook.simulator.fault_injection import Mischief, Sending, garbled
+from onhook.simulator.observer import Face
+from onhook.simulator.office_plan import DEMO_REPORTS_PER_SECOND, SimulationPlan, SimulationResult, office_of
+from onhook.simulator.results import NO_ANSWER, Books
 
 PROGRESS_SECONDS = 0.1
 """How often progress is told: as often as an eye can follow."""

@@ -1,5 +1,5 @@
-"""Job: the calls, for reading: put, search, summarise, export.
+"""Job: records and calls for reading: put, search, summarize, export (`calls.duckdb`).
 
-May import: cdr, errors.
-Never: read a report, or decide what a call is.
+May import: lib, cdr.
+Must not: parse a raw event, or decide what a call is.
 """

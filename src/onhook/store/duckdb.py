@@ -6,12 +6,12 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from onhook.cdr.filter import Filter
 from onhook.cdr.record import Call, Record
-from onhook.store import asking, exports, listings, pages, peaks, returns, spreads, summaries, sums, writing
-from onhook.store.database import Database, quarantined_numbers
-from onhook.store.rows import quarantined_from
-from onhook.store.store import (
+from onhook.cdr.record_filter import Filter
+from onhook.store import rollups
+from onhook.store import writer as writing
+from onhook.store.connections import Database, quarantined_numbers
+from onhook.store.contract import (
     Answered,
     Batch,
     CallKey,
@@ -28,6 +28,10 @@ from onhook.store.store import (
     RecordsListed,
     Spread,
 )
+from onhook.store.export import export as exports
+from onhook.store.queries import adhoc_sql, concurrency, histograms, listings, missed_calls, summaries
+from onhook.store.queries import calls as pages
+from onhook.store.rows import quarantined_from
 
 
 async def open_store(path: Path) -> "DuckDbStore":
@@ -61,7 +65,7 @@ class DuckDbStore:
         await self._database.write(lambda connection: writing.put(connection, batch))
 
     async def sum_up(self) -> bool:
-        return await self._database.write(sums.sum_up)
+        return await self._database.write(rollups.sum_up)
 
     async def forget(self, keys: Sequence[CallKey], quarantined: Sequence[int]) -> None:
         await self._database.write(lambda connection: writing.forget(connection, keys, quarantined))
@@ -100,18 +104,20 @@ class DuckDbStore:
         return await self._database.read(lambda connection: summaries.summary(connection, where, by, zone, top))
 
     async def spread(self, where: Filter, of: str, edges: Sequence[int]) -> Spread:
-        return await self._database.read(lambda connection: spreads.spread(connection, where, of, edges))
+        return await self._database.read(lambda connection: histograms.spread(connection, where, of, edges))
 
     async def peaks(self, where: Filter, by: str, zone: str, *, by_trunk: bool = False) -> list[Peak]:
-        return await self._database.read(lambda connection: peaks.peaks(connection, where, by, zone, by_trunk=by_trunk))
+        return await self._database.read(
+            lambda connection: concurrency.peaks(connection, where, by, zone, by_trunk=by_trunk)
+        )
 
     async def missed(self, where: Filter, limit: int, *, is_returned: bool = False) -> MissedCalls:
         return await self._database.read(
-            lambda connection: returns.missed(connection, where, limit, is_returned=is_returned)
+            lambda connection: missed_calls.missed(connection, where, limit, is_returned=is_returned)
         )
 
     async def ask(self, sql: str) -> Answered:
-        return await self._database.read(lambda connection: asking.ask(connection, sql), can_write=False)
+        return await self._database.read(lambda connection: adhoc_sql.ask(connection, sql), can_write=False)
 
     async def export(self, where: Filter, form: ExportFormat, zone: str) -> AsyncIterator[bytes]:
         async with aclosing(exports.export(self._database, where, form, zone)) as pieces:

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr import details
+from onhook.cdr import call_details
 from onhook.cdr.identity import number_of
 from onhook.cdr.record import Call, Record
 from onhook.store import schema
+from onhook.store.contract import Quarantined
 from onhook.store.schema import RECORD_COLUMNS, call_key
-from onhook.store.store import Quarantined
 
 Row = tuple[Any, ...]
 
@@ -25,7 +25,7 @@ OFFSETS_REMEMBERED_MAX = 256
 LINES_REMEMBERED_MAX = 4_096
 """Most numbers of a batch are of the house."""
 
-folded = lru_cache(maxsize=FOLDED_REMEMBERED_MAX)(details.folded)
+folded = lru_cache(maxsize=FOLDED_REMEMBERED_MAX)(call_details.folded)
 line_of = lru_cache(maxsize=LINES_REMEMBERED_MAX)(schema.line_of)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -10,9 +10,9 @@ none that is longer than a year, and DuckDB's appender takes these five times as
 import re
 import zlib
 
-from onhook.cdr.details import DETAIL_FIELDS
-from onhook.cdr.offset import call_epoch
-from onhook.store.store import LINE_DIGITS
+from onhook.cdr.call_details import DETAIL_FIELDS
+from onhook.cdr.utc_offset import call_epoch
+from onhook.store.contract import LINE_DIGITS
 
 NO_LINE = 1
 """What `line_of` gives for a text without digits."""

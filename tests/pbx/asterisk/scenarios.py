@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from onhook.cdr.details import CallDetails
+from onhook.cdr.call_details import CallDetails
 from tests.pbx.asterisk.lab import Laboratory, wait_until
 
 COLUMNS = ("at", "from", "to", "lasts", "talk", "status", "type", "in", "out", "did", "ring", "more")

@@ -12,7 +12,7 @@ from typing import Any
 import pg8000.dbapi
 import pymysql
 
-from tests.hub.houses import wait_until
+from tests.runtime.harness import wait_until
 
 USER, PASSWORD, DATABASE = "asterisk", "s3cret-of-the-database", "asteriskcdrdb"
 PROGRAMS = Path("/usr/lib/postgresql")

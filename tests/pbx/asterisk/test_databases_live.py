@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from onhook.errors import Unavailable, UsageError
-from onhook.intake.databases import Table, rows_of_table
-from onhook.pbx.archive import KeptCall
+from onhook.appdb.cdr_sources import checked_source
+from onhook.lib.errors import Unavailable, UsageError
 from onhook.pbx.asterisk.files import COLUMNS, calls_of_rows
-from onhook.settings.sources import checked_source
-from tests.hub.houses import wait_until
+from onhook.pbx.cdr_archive import KeptCall
+from onhook.sync.cdr_tables import Table, rows_of_table
+from tests.pbx.asterisk.ami_streams import READING
+from tests.pbx.asterisk.harness import office_in
 from tests.pbx.asterisk.lab import HERE
-from tests.pbx.asterisk.offices import office_in
 from tests.pbx.asterisk.servers import (
     DATABASE,
     PASSWORD,
@@ -25,8 +25,8 @@ from tests.pbx.asterisk.servers import (
     without_mariadb,
     without_postgresql,
 )
-from tests.pbx.asterisk.streams import READING
 from tests.pbx.asterisk.test_files import ASTERISK, TOLD, rows
+from tests.runtime.harness import wait_until
 
 pytestmark = [pytest.mark.pbx, pytest.mark.timeout(600)]
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.offset import wall_clock
-from onhook.errors import UsageError
-from onhook.pbx.archive import KeptCall, Unread
+from onhook.cdr.utc_offset import wall_clock
+from onhook.lib.errors import UsageError
 from onhook.pbx.asterisk.files import APART, began_before, calls_of_rows, row_of, rows_of_lines
 from onhook.pbx.asterisk.payload import Asterisk
+from onhook.pbx.cdr_archive import KeptCall, Unread
+from tests.pbx.asterisk.ami_streams import READING, bodies, events
 from tests.pbx.asterisk.scenarios import SCENARIOS
-from tests.pbx.asterisk.streams import READING, bodies, events
 
 ASTERISK = Asterisk()
 # Column of `cdr_csv`, and the event's name for it.

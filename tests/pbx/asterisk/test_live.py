@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from onhook.cdr.details import CallDetails
-from tests.hub.houses import wait_until
-from tests.pbx.asterisk.offices import Office, office_in
+from onhook.cdr.call_details import CallDetails
+from tests.pbx.asterisk.harness import Office, office_in
 from tests.pbx.asterisk.scenarios import SCENARIOS, SECONDS, Scenario, as_rows
+from tests.runtime.harness import wait_until
 
 pytestmark = [pytest.mark.pbx, pytest.mark.usefixtures("built"), pytest.mark.timeout(900)]
 

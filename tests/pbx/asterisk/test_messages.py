@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onhook.pbx.asterisk.messages import MESSAGE_BYTES_MAX, Message, MessageReader, TooLarge, parse_messages
-from tests.pbx.asterisk.streams import stream
+from tests.pbx.asterisk.ami_streams import stream
 
 QUEUE = stream("inbound_ivr_queue_two_agents")
 

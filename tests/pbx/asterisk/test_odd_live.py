@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub.houses import wait_until
 from tests.pbx.asterisk.capture import SYDNEY
-from tests.pbx.asterisk.offices import Office, office_in
+from tests.pbx.asterisk.harness import Office, office_in
 from tests.pbx.asterisk.scenarios import as_rows
+from tests.runtime.harness import wait_until
 
 pytestmark = [pytest.mark.pbx, pytest.mark.usefixtures("built"), pytest.mark.timeout(600)]
 

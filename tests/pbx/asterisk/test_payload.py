@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.details import CallDetails
+from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import record_key
-from onhook.errors import Unreadable, UsageError
+from onhook.lib.errors import Unreadable, UsageError
 from onhook.pbx.asterisk.call import Header, body_of, linked_id_of
 from onhook.pbx.asterisk.messages import Message, parse_message, parse_messages
 from onhook.pbx.asterisk.payload import PROFILE, Asterisk
 from onhook.pbx.yeastar.payload import Yeastar
+from tests.pbx.asterisk.ami_streams import READING, bodies, events, stream
 from tests.pbx.asterisk.scenarios import SCENARIOS, Scenario, as_rows, table
-from tests.pbx.asterisk.streams import READING, bodies, events, stream
 
 ASTERISK = Asterisk()
 IN_EACH = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)

@@ -20,7 +20,7 @@ from onhook.pbx.asterisk.session import (
     Refused,
     Session,
 )
-from tests.pbx.asterisk.streams import stream
+from tests.pbx.asterisk.ami_streams import stream
 
 SECRET = "correct horse"
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"

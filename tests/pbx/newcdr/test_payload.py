@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.details import CallDetails
-from onhook.errors import Unreadable, UsageError
+from onhook.cdr.call_details import CallDetails
+from onhook.lib.errors import Unreadable, UsageError
 from onhook.pbx.newcdr.payload import PROFILES, NewCdr
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"

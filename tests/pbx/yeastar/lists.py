@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from onhook.pbx.link import Answer, Facts, Listed, Listing, Page, Request, Whose, Window
+from onhook.pbx.client import Answer, Facts, Listed, Listing, Page, Request, Whose, Window
 from onhook.pbx.yeastar.answers import read_answer
 from onhook.pbx.yeastar.listing import Source, displayed, listing
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from onhook.pbx.link import Facts
+from onhook.pbx.client import Facts
 from onhook.pbx.yeastar.answers import read_answer, read_facts
 
 INFORMATION = {

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from onhook.errors import OnhookError, Unavailable
-from onhook.pbx.link import Facts, Request, Window
+from onhook.lib.errors import OnhookError, Unavailable
+from onhook.pbx.client import Facts, Request, Window
 from onhook.pbx.yeastar.payload import Yeastar
 from tests.pbx.yeastar.lists import NOON, ListPbx, read_all, row, said
 

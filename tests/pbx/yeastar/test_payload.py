@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.details import DETAIL_FIELDS, DURATION_SECONDS_MAX, NUMBER_FIELDS, CallDetails
-from onhook.cdr.offset import call_epoch
-from onhook.errors import Unreadable, UsageError
-from onhook.pbx.members import TEXT_CHARACTERS_MAX
+from onhook.cdr.call_details import DETAIL_FIELDS, DURATION_SECONDS_MAX, NUMBER_FIELDS, CallDetails
+from onhook.cdr.utc_offset import call_epoch
+from onhook.lib.errors import Unreadable, UsageError
+from onhook.lib.signing import is_signed_by, sign
+from onhook.pbx.json_fields import TEXT_CHARACTERS_MAX
 from onhook.pbx.yeastar.payload import PROFILES, Yeastar, read_thoroughly
-from onhook.signing import is_signed_by, sign
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
 YEASTAR = Yeastar()

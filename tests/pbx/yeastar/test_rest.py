@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from onhook.cdr.plan import NumberPlan
+from onhook.cdr.number_plan import NumberPlan
 from onhook.pbx.yeastar.display import DisplayFormat
 from onhook.pbx.yeastar.rest import (
     CSV_COLUMNS,
@@ -18,7 +18,7 @@ from onhook.pbx.yeastar.rest import (
     row_of_leg,
     row_of_recording,
 )
-from tests.make import QUEUE, call, record
+from tests.factories import QUEUE, call, record
 
 DISPLAY = DisplayFormat()
 

@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from onhook.cdr.call_assembly import PbxFacts, Said, assemble
 from onhook.cdr.identity import record_key
-from onhook.cdr.journey import PbxFacts, Said, assemble
-from onhook.errors import Unreadable
+from onhook.lib.errors import Unreadable
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx.yeastar.rows import ROW_LABEL, Wrapping, order_of, wrapped
-from tests.make import STARTED_AT
+from tests.factories import STARTED_AT
 
 SN = "3651XXXXXXXX"
 YEASTAR = Yeastar()

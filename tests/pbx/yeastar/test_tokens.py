@@ -5,7 +5,7 @@ from random import Random
 import msgspec
 import pytest
 
-from onhook.pbx.link import Answer, Login, Step
+from onhook.pbx.client import Answer, Login, Step
 from onhook.pbx.yeastar.answers import read_answer
 from onhook.pbx.yeastar.tokens import (
     FULL_WAIT_SECONDS,

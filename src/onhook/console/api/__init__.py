@@ -1,5 +1,5 @@
-"""Job: the JSON API, a file per resource: what programs ask, and what pages ask as programs do.
+"""Job: the JSON API, a module per resource.
 
-May import: store, settings, ledger, delivery (how it stands), cdr, errors, clock, config, signing.
-Never: HTML; that is `pages`.
+May import: lib, cdr, config, ledger, store, appdb, delivery, console.
+Must not: produce HTML; that is `pages/`.
 """

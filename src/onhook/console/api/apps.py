@@ -6,13 +6,13 @@ import msgspec
 from litestar import delete, get, post
 from litestar.params import BodyKwarg, PathParameter
 
-from onhook.console.entrance.access import FOR_ADMINISTRATORS
-from onhook.console.problems import PROBLEMS
-from onhook.console.rooms import Handed
-from onhook.errors import NotFound
-from onhook.settings.apps import NETWORKS_MAX, PBXS_OF_APP_MAX, App, Blocked
-from onhook.settings.manners import Manner, checked_manner
-from onhook.settings.pbxs import NAME_CHARACTERS_MAX
+from onhook.appdb.api_behaviour import Manner, checked_manner
+from onhook.appdb.api_clients import NETWORKS_MAX, PBXS_OF_APP_MAX, App, Blocked
+from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
+from onhook.console.auth.access import FOR_ADMINISTRATORS
+from onhook.console.problem_documents import PROBLEMS
+from onhook.console.state import Handed
+from onhook.lib.errors import NotFound
 
 ADDRESS_CHARACTERS_MAX = 64
 """An IPv6 network has 43 at most."""

@@ -6,12 +6,12 @@ import msgspec
 from litestar import get
 from litestar.params import QueryParameter
 
+from onhook.appdb.audit import AuditLine
 from onhook.console.api.records import SEQ_MAX
-from onhook.console.entrance.access import FOR_ADMINISTRATORS
+from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.parameters import PAGE_DEFAULT, Limit
-from onhook.console.problems import PROBLEMS
-from onhook.console.rooms import Handed
-from onhook.settings.audit import AuditLine
+from onhook.console.problem_documents import PROBLEMS
+from onhook.console.state import Handed
 
 LineCursor = Annotated[
     str, QueryParameter(description="`next` of the page before", pattern=r"^[0-9]{0,18}$", max_length=len(str(SEQ_MAX)))

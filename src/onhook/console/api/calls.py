@@ -5,15 +5,15 @@ from typing import Annotated, Any
 from litestar import Request, get
 from litestar.params import PathParameter
 
-from onhook.cdr.filter import TEXT_CHARACTERS_MAX
-from onhook.cdr.limits import Limits
+from onhook.cdr.access_scope import Limits
 from onhook.cdr.record import Call
-from onhook.console.entrance.access import LIMITED, limits_of
+from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
+from onhook.console.auth.access import LIMITED, limits_of
 from onhook.console.parameters import PAGE_DEFAULT, CallsWhere, Cursor, Limit
-from onhook.console.problems import PROBLEMS
-from onhook.console.rooms import Handed, Rooms
-from onhook.errors import NotFound
-from onhook.store.store import CallPage
+from onhook.console.problem_documents import PROBLEMS
+from onhook.console.state import Handed, Rooms
+from onhook.lib.errors import NotFound
+from onhook.store.contract import CallPage
 
 AnyRequest = Request[Any, Any, Any]
 Sn = Annotated[str, PathParameter(description="Serial number of the PBX", max_length=TEXT_CHARACTERS_MAX)]

@@ -9,15 +9,15 @@ from litestar import get, post
 from litestar.params import BodyKwarg, QueryParameter
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from onhook.cdr.contact import Contact, Outcome, Progress, Wish
+from onhook.appdb.alarms import Alarm
 from onhook.cdr.coverage import Stretch, complete_until, within
-from onhook.cdr.filter import TEXT_CHARACTERS_MAX, parse_moment
+from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, parse_moment
+from onhook.cdr.sync_types import Contact, Outcome, Progress, Wish
 from onhook.console.api.pbxs import Name
 from onhook.console.parameters import ReaderZone
-from onhook.console.problems import PROBLEMS
-from onhook.console.rooms import Handed, Rooms
-from onhook.errors import UsageError
-from onhook.settings.alarms import Alarm
+from onhook.console.problem_documents import PROBLEMS
+from onhook.console.state import Handed, Rooms
+from onhook.lib.errors import UsageError
 
 DAYS_DEFAULT = 7
 """Of coverage, where nobody says since when."""

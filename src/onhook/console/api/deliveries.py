@@ -6,13 +6,13 @@ import msgspec
 from litestar import delete, get, post
 from litestar.params import PathParameter, QueryParameter
 
+from onhook.appdb.deliveries import Attempt, Delivery, DeliveryState
+from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
 from onhook.console.api.quarantine import AfterSeq
 from onhook.console.api.records import SEQ_MAX
 from onhook.console.parameters import PAGE_DEFAULT, Limit
-from onhook.console.problems import PROBLEMS
-from onhook.console.rooms import Handed, Rooms
-from onhook.settings.deliveries import Attempt, Delivery, DeliveryState
-from onhook.settings.pbxs import NAME_CHARACTERS_MAX
+from onhook.console.problem_documents import PROBLEMS
+from onhook.console.state import Handed, Rooms
 
 DeliveryId = Annotated[int, PathParameter(description="Number of the delivery", ge=1, le=SEQ_MAX)]
 Of = Annotated[str, QueryParameter(description="Name of a subscription", max_length=NAME_CHARACTERS_MAX)]

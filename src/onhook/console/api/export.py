@@ -11,16 +11,16 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 
-from onhook.cdr.filter import Filter
-from onhook.console.entrance.access import LIMITED
-from onhook.console.exporting import Exporting, Progress
+from onhook.cdr.record_filter import Filter
+from onhook.console.auth.access import LIMITED
+from onhook.console.export_jobs import Exporting, Progress
 from onhook.console.parameters import CallsWhere, ReaderZone
-from onhook.console.places import Places
-from onhook.console.problems import PROBLEMS
-from onhook.console.rooms import Handed, Rooms
+from onhook.console.problem_documents import PROBLEMS
+from onhook.console.semaphores import Places
+from onhook.console.state import Handed, Rooms
 from onhook.console.streaming import Pieces
-from onhook.errors import Unavailable
-from onhook.store.store import ExportFormat
+from onhook.lib.errors import Unavailable
+from onhook.store.contract import ExportFormat
 
 EXPORTS_MAX = 4
 """At once: each holds a cursor of the store and some memory as long as it is read."""

@@ -13,14 +13,14 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 
-from onhook.cdr.filter import Filter
+from onhook.cdr.record_filter import Filter
 from onhook.console.api.records import SEQ_MAX
-from onhook.console.entrance.access import LIMITED
+from onhook.console.auth.access import LIMITED
 from onhook.console.parameters import Where
-from onhook.console.problems import PROBLEMS
-from onhook.console.rooms import Handed, Rooms
+from onhook.console.problem_documents import PROBLEMS
+from onhook.console.state import Handed, Rooms
 from onhook.console.streaming import Pieces
-from onhook.errors import Unavailable, UsageError
+from onhook.lib.errors import Unavailable, UsageError
 
 LISTENERS_MAX = 64
 """Each keeps a connection open; the server takes 128 requests at once, and half of them are left for reading."""

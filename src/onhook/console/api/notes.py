@@ -6,12 +6,12 @@ import msgspec
 from litestar import get, post
 from litestar.params import BodyKwarg, QueryParameter
 
-from onhook.cdr.filter import TEXT_CHARACTERS_MAX
+from onhook.appdb.notes import NOTE_CHARACTERS_MAX, TAG_CHARACTERS_MAX, TAGS_MAX, Note
+from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
 from onhook.console.api.calls import AnyRequest, find_call
-from onhook.console.entrance.access import LIMITED, limits_of, visitor_of
-from onhook.console.problems import PROBLEMS
-from onhook.console.rooms import Handed, Rooms
-from onhook.settings.notes import NOTE_CHARACTERS_MAX, TAG_CHARACTERS_MAX, TAGS_MAX, Note
+from onhook.console.auth.access import LIMITED, limits_of, visitor_of
+from onhook.console.problem_documents import PROBLEMS
+from onhook.console.state import Handed, Rooms
 
 SnAsked = Annotated[str, QueryParameter(description="Serial number of the PBX", max_length=TEXT_CHARACTERS_MAX)]
 CallIdAsked = Annotated[str, QueryParameter(description="The call's id", max_length=TEXT_CHARACTERS_MAX)]

@@ -6,12 +6,8 @@ import msgspec
 from litestar import delete, get, post
 from litestar.params import BodyKwarg, PathParameter
 
-from onhook.cdr.plan import NumberPlan, parse_plan
-from onhook.console.problems import PROBLEMS
-from onhook.console.rooms import Handed
-from onhook.errors import UsageError
-from onhook.settings.apis import CLIENT_CHARACTERS_MAX, URL_CHARACTERS_MAX, checked_api
-from onhook.settings.pbxs import (
+from onhook.appdb.pbx_credentials import CLIENT_CHARACTERS_MAX, URL_CHARACTERS_MAX, checked_api
+from onhook.appdb.pbxs import (
     NAME_CHARACTERS_MAX,
     SECRET_CHARACTERS_MAX,
     SN_CHARACTERS_MAX,
@@ -19,7 +15,11 @@ from onhook.settings.pbxs import (
     Secret,
     new_secret,
 )
-from onhook.settings.places import PATH_CHARACTERS_MAX, UNSIGNING_DIALECTS, checked_place
+from onhook.appdb.source_match import PATH_CHARACTERS_MAX, UNSIGNING_DIALECTS, checked_place
+from onhook.cdr.number_plan import NumberPlan, parse_plan
+from onhook.console.problem_documents import PROBLEMS
+from onhook.console.state import Handed
+from onhook.lib.errors import UsageError
 
 Name = Annotated[
     str,

@@ -9,10 +9,10 @@ from litestar.params import QueryParameter
 
 from onhook.console.api.records import RawReport, Seq, raw
 from onhook.console.parameters import PAGE_DEFAULT, Limit
-from onhook.console.problems import PROBLEMS
-from onhook.console.rooms import Handed, Rooms
-from onhook.errors import NotFound
-from onhook.store.store import Quarantined
+from onhook.console.problem_documents import PROBLEMS
+from onhook.console.state import Handed, Rooms
+from onhook.lib.errors import NotFound
+from onhook.store.contract import Quarantined
 
 AfterSeq = Annotated[str, QueryParameter(description="`next` of the page before", pattern=r"^[0-9]{0,18}$")]
 

@@ -18,13 +18,13 @@ from litestar.response.base import ASGIResponse
 from onhook.cdr.record import Call
 from onhook.console.api.calls import AnyRequest, find_call
 from onhook.console.api.notes import CallIdAsked, SnAsked
-from onhook.console.entrance.access import LIMITED, limits_of
-from onhook.console.places import Places
-from onhook.console.problems import PROBLEMS
-from onhook.console.ranges import NoSuchStretch, Stretch, stretch_of
-from onhook.console.rooms import Handed, Rooms
+from onhook.console.auth.access import LIMITED, limits_of
+from onhook.console.http_ranges import NoSuchStretch, Stretch, stretch_of
+from onhook.console.problem_documents import PROBLEMS
+from onhook.console.semaphores import Places
+from onhook.console.state import Handed, Rooms
 from onhook.console.streaming import Pieces
-from onhook.errors import NotFound, Unavailable
+from onhook.lib.errors import NotFound, Unavailable
 
 AUDIO_TYPES: Mapping[str, str] = MappingProxyType(
     {

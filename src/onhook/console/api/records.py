@@ -8,13 +8,13 @@ import msgspec
 from litestar import get
 from litestar.params import PathParameter
 
-from onhook.console.entrance.access import LIMITED
+from onhook.console.auth.access import LIMITED
 from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, Where
-from onhook.console.problems import PROBLEMS
-from onhook.console.rooms import Handed
-from onhook.errors import NotFound
-from onhook.ledger.ledger import Report
-from onhook.store.store import RecordPage
+from onhook.console.problem_documents import PROBLEMS
+from onhook.console.state import Handed
+from onhook.ledger.contract import Report
+from onhook.lib.errors import NotFound
+from onhook.store.contract import RecordPage
 
 SEQ_MAX = 2**63 - 1
 """The highest number that a ledger can give."""

@@ -6,12 +6,12 @@ import msgspec
 from litestar import get
 from litestar.params import QueryParameter
 
-from onhook.cdr.filter import TEXT_CHARACTERS_MAX
-from onhook.console.entrance.access import LIMITED
+from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
+from onhook.console.auth.access import LIMITED
 from onhook.console.parameters import CallsWhere, ReaderZone
-from onhook.console.problems import PROBLEMS
-from onhook.console.rooms import Handed
-from onhook.store.store import SUMMARY_BY
+from onhook.console.problem_documents import PROBLEMS
+from onhook.console.state import Handed
+from onhook.store.contract import SUMMARY_BY
 
 By = Annotated[
     str,

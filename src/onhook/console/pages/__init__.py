@@ -1,5 +1,5 @@
-"""Job: what people look at, a file per page, and how values are shown to them.
+"""Job: the pages, a module per page, and how values are formatted on them.
 
-May import: store, settings, ledger, delivery (how it stands), cdr, errors, clock, config, signing.
-Never: a figure that the store did not count.
+May import: lib, cdr, config, ledger, store, appdb, delivery, console.
+Must not: show a figure that the store did not count.
 """

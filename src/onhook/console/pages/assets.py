@@ -11,8 +11,8 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.params import PathParameter
 
-from onhook.console.entrance.access import OPEN
-from onhook.errors import NotFound
+from onhook.console.auth.access import OPEN
+from onhook.lib.errors import NotFound
 
 MEDIA_TYPES: Mapping[str, str] = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 

@@ -14,22 +14,22 @@ from litestar.enums import RequestEncodingType
 from litestar.params import BodyKwarg, QueryParameter
 from litestar.response import Redirect, Response
 
-from onhook.cdr.details import DETAIL_FIELDS
-from onhook.cdr.filter import TEXT_CHARACTERS_MAX
-from onhook.cdr.plan import NumberPlan
+from onhook.appdb.deliveries import Attempt, Delivery
+from onhook.cdr.call_details import DETAIL_FIELDS
+from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call
+from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
 from onhook.console.api.calls import CallId, Sn, find_call
 from onhook.console.api.recordings import heard_here
 from onhook.console.api.records import RawReport, raw
-from onhook.console.entrance.access import LIMITED, limits_of, visitor_of
-from onhook.console.pages.axis import draw
+from onhook.console.auth.access import LIMITED, limits_of, visitor_of
+from onhook.console.pages.call_chart import draw
+from onhook.console.pages.formatting import call_url
 from onhook.console.pages.page import AnyRequest, page
-from onhook.console.pages.shown import call_url
 from onhook.console.parameters import ReaderZone
-from onhook.console.rooms import Handed, Rooms
-from onhook.ledger.ledger import Report
-from onhook.settings.deliveries import Attempt, Delivery
-from onhook.signing import is_signed_by
+from onhook.console.state import Handed, Rooms
+from onhook.ledger.contract import Report
+from onhook.lib.signing import is_signed_by
 
 RAW_REPORTS_MAX = 50
 """Reports shown on a call's page; a call with more legs than that links to the rest."""

@@ -13,16 +13,16 @@ import msgspec
 from litestar import Response, get
 from litestar.params import QueryParameter
 
-from onhook.cdr.aspects import ASPECT_NAMES
-from onhook.cdr.filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, Filter, parse_moment
-from onhook.console.entrance.access import LIMITED
+from onhook.cdr.call_filter import ASPECT_NAMES
+from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, Filter, parse_moment
+from onhook.console.auth.access import LIMITED
+from onhook.console.pages.formatting import url
 from onhook.console.pages.page import AnyRequest, page
-from onhook.console.pages.shown import url
 from onhook.console.pages.totals import add_up
 from onhook.console.parameters import PAGE_DEFAULT, CallsWhere, Cursor, Limit, ReaderZone
-from onhook.console.rooms import Handed, Rooms
-from onhook.errors import UsageError
-from onhook.store.store import LISTED_MAX, CallListing, CallPage
+from onhook.console.state import Handed, Rooms
+from onhook.lib.errors import UsageError
+from onhook.store.contract import LISTED_MAX, CallListing, CallPage
 
 COLUMNS: Mapping[str, str] = MappingProxyType(
     {

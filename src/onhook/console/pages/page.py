@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 from litestar import Request, Response
 
-from onhook.console.entrance.access import visitor_of
+from onhook.console.auth.access import visitor_of
 from onhook.console.pages.rendering import render
-from onhook.console.rooms import Rooms
-from onhook.delivery.plight import Plight, all_plights
+from onhook.console.state import Rooms
+from onhook.delivery.issues import Plight, all_plights
 
 _PLACES = {"/call": "/calls", "/alarms": "/attention", "/quarantine": "/attention", "/audit": "/people"}
 """Pages that stand below one of the menu."""

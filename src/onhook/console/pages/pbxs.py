@@ -14,21 +14,21 @@ from litestar.enums import RequestEncodingType
 from litestar.params import BodyKwarg, PathParameter, QueryParameter
 from litestar.response import Redirect
 
-from onhook.cdr.filter import Filter, parse_moment
-from onhook.cdr.plan import NumberPlan, parse_plan
+from onhook.appdb.pbxs import Pbx, new_secret
+from onhook.cdr.number_plan import NumberPlan, parse_plan
 from onhook.cdr.record import Record
+from onhook.cdr.record_filter import Filter, parse_moment
 from onhook.console.addresses import intake_host, intake_port
 from onhook.console.api.coverage import Covered, backfill_of, coverage_of, wish_of
 from onhook.console.api.pbxs import Name
 from onhook.console.api.quarantine import Tallied, tallied
 from onhook.console.api.records import SEQ_MAX
-from onhook.console.pages.calendar import CalendarDay, calendar, first_shown
+from onhook.console.pages.coverage_calendar import CalendarDay, calendar, first_shown
+from onhook.console.pages.formatting import url
 from onhook.console.pages.page import AnyRequest, page
-from onhook.console.pages.shown import url
 from onhook.console.parameters import ReaderZone
-from onhook.console.rooms import Handed, Rooms
-from onhook.errors import OnhookError, UsageError
-from onhook.settings.pbxs import Pbx, new_secret
+from onhook.console.state import Handed, Rooms
+from onhook.lib.errors import OnhookError, UsageError
 
 TOLD_CHARACTERS_MAX = 500
 """Of what came of a button, handed to the page that follows in its address."""

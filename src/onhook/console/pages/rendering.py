@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from onhook.console.pages import shown
+from onhook.console.pages import formatting as shown
 from onhook.console.pages.assets import asset_path
 
 

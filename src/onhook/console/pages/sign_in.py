@@ -15,15 +15,15 @@ from litestar.exceptions import TooManyRequestsException
 from litestar.params import BodyKwarg, QueryParameter
 from litestar.response import Redirect
 
-from onhook.console.entrance.access import OPEN, address_of, check_token, cookie_name
-from onhook.console.entrance.sessions import SESSION_SECONDS
+from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
+from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX
+from onhook.appdb.users import is_password
+from onhook.console.auth.access import OPEN, address_of, check_token, cookie_name
+from onhook.console.auth.sessions import SESSION_SECONDS
 from onhook.console.pages.rendering import render
-from onhook.console.problems import Problem
-from onhook.console.rooms import Handed, Rooms
-from onhook.errors import NotAllowed, OnhookError, UsageError
-from onhook.settings.pbxs import NAME_CHARACTERS_MAX
-from onhook.settings.people import is_password
-from onhook.settings.tokens import TOKEN_CHARACTERS_MAX
+from onhook.console.problem_documents import Problem
+from onhook.console.state import Handed, Rooms
+from onhook.lib.errors import NotAllowed, OnhookError, UsageError
 
 NEXT_CHARACTERS_MAX = 2_000
 

@@ -11,13 +11,13 @@ from typing import Annotated
 from litestar import Response, get
 from litestar.params import QueryParameter
 
-from onhook.cdr.cells import harmless
+from onhook.cdr.csv_injection import harmless
 from onhook.console.pages.page import AnyRequest, page
 from onhook.console.pages.reports.report import Chart, Series
 from onhook.console.parameters import ReaderZone
-from onhook.console.rooms import Handed, Rooms
-from onhook.errors import OnhookError, Unavailable, UsageError
-from onhook.store.store import SQL_CHARACTERS_MAX, Answered
+from onhook.console.state import Handed, Rooms
+from onhook.lib.errors import OnhookError, Unavailable, UsageError
+from onhook.store.contract import SQL_CHARACTERS_MAX, Answered
 
 ASK_SECONDS_MAX = 10.0
 """How long a question may take: others want to read too."""

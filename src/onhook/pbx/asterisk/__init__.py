@@ -1,5 +1,5 @@
 """Job: how Asterisk speaks: its manager interface (AMI) as a state machine, and its events as call details.
 
-May import: cdr, errors, and `pbx/dialect.py`.
-Never: input or output, a clock, another dialect.
+May import: lib, cdr, and the contracts of `pbx/`.
+Must not: do input or output, read a clock, import another dialect.
 """

@@ -18,9 +18,9 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from onhook.cdr.details import DURATION_SECONDS_MAX
-from onhook.cdr.offset import wall_clock
-from onhook.errors import Unreadable
+from onhook.cdr.call_details import DURATION_SECONDS_MAX
+from onhook.cdr.utc_offset import wall_clock
+from onhook.lib.errors import Unreadable
 from onhook.pbx.asterisk.channels import Channel, channel_named
 from onhook.pbx.asterisk.messages import Message, parse_messages
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.offset import call_epoch, wall_clock
-from onhook.errors import Unreadable, UsageError
-from onhook.pbx.archive import KeptCall, Unread
+from onhook.cdr.utc_offset import call_epoch, wall_clock
+from onhook.lib.errors import Unreadable, UsageError
 from onhook.pbx.asterisk.call import CDRS_MAX, Header, body_of, linked_id_of
+from onhook.pbx.asterisk.call_collector import PbxReading
 from onhook.pbx.asterisk.channels import channel_named
-from onhook.pbx.asterisk.gathering import PbxReading
 from onhook.pbx.asterisk.messages import Message
+from onhook.pbx.cdr_archive import KeptCall, Unread
 
 APART = timedelta(hours=6)
 """CDRs of one call that are written later than this after each other are taken for two reports of it."""

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from onhook.cdr.details import CallDetails
+from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import name_of, number_of
-from onhook.cdr.offset import call_epoch, offset_between
-from onhook.errors import UsageError
+from onhook.cdr.utc_offset import call_epoch, offset_between
+from onhook.lib.errors import UsageError
 from onhook.pbx.asterisk.call import FIRST_LINE, AsteriskCall, Cdr, Header, body_of, cdr_ids, linked_id_of, read_call
+from onhook.pbx.asterisk.cel_correction import corrected
 from onhook.pbx.asterisk.messages import Message, parse_messages
 from onhook.pbx.asterisk.rows import Row, is_trunk, rows_of
-from onhook.pbx.asterisk.truth import corrected
 from onhook.pbx.dialect import Glance
 
 LABEL = "call"

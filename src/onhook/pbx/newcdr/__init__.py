@@ -1,5 +1,5 @@
-"""Job: `NewCdr` of the older generations (S-Series, K2, Cloud PBX): into call details and back.
+"""Job: `NewCdr` of the older Yeastar generations (S-Series, K2, Cloud PBX): parse into call details and format.
 
-May import: cdr, errors, the contract `pbx.dialect`, `pbx.members`.
-Never: input or output, another dialect.
+May import: lib, cdr, and the contracts of `pbx/`.
+Must not: do input or output, import another dialect.
 """

@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.details import CallDetails
-from onhook.errors import UsageError
+from onhook.cdr.call_details import CallDetails
+from onhook.lib.errors import UsageError
 from onhook.pbx.dialect import Glance, Kind
-from onhook.pbx.members import decoded, details_of, key_of, key_of_bytes, text_or_empty, unreadable
+from onhook.pbx.json_fields import decoded, details_of, key_of, key_of_bytes, text_or_empty, unreadable
 
 EVENT = "NewCdr"
 _DISCRIMINATORS = ("action", "event")

@@ -1,5 +1,5 @@
-"""Job: the Yeastar P-Series: event 30012 into call details and back, its API to answer with and to ask.
+"""Job: the Yeastar P-Series: event 30012 as call details and back, and both sides of its web API.
 
-May import: cdr, errors, the contracts `pbx.dialect` and `pbx.link`, `pbx.members`.
-Never: input or output, another dialect.
+May import: lib, cdr, and the contracts of `pbx/`.
+Must not: do input or output, import another dialect.
 """

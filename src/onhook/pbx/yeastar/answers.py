@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.offset import offset_between, wall_clock
-from onhook.errors import Unreadable
-from onhook.pbx.link import Answer, Facts, Request, Trouble, Webhook, Webhooks
+from onhook.cdr.utc_offset import offset_between, wall_clock
+from onhook.lib.errors import Unreadable
+from onhook.pbx.client import Answer, Facts, Request, Trouble, Webhook, Webhooks
 from onhook.pbx.yeastar.rows import order_of
 
 API = "/openapi/v1.0/"

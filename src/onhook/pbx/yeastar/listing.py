@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from onhook.errors import OnhookError, Unavailable
-from onhook.pbx.link import Answer, Facts, Listed, Listing, Page, Request, Said, Whose, Window
+from onhook.lib.errors import OnhookError, Unavailable
+from onhook.pbx.client import Answer, Facts, Listed, Listing, Page, Request, Said, Whose, Window
 from onhook.pbx.yeastar.answers import API, API_2
 from onhook.pbx.yeastar.rows import Wrapping, begun_at, wrapped
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.details import DETAIL_FIELDS, CallDetails
-from onhook.errors import Unreadable, UsageError
+from onhook.cdr.call_details import DETAIL_FIELDS, CallDetails
+from onhook.lib.errors import Unreadable, UsageError
 from onhook.pbx.dialect import Glance, Kind
-from onhook.pbx.members import decoded, details_of, in_our_case, key_of, key_of_bytes, text_or_empty, unreadable
+from onhook.pbx.json_fields import decoded, details_of, in_our_case, key_of, key_of_bytes, text_or_empty, unreadable
+from onhook.pbx.yeastar.fast_path import read_usual
 from onhook.pbx.yeastar.rows import ROW_LABEL, ROW_START, members_to_compare, read_row, start_as_proven
-from onhook.pbx.yeastar.usual import read_usual
 
 EVENT_TYPE = 30012
 MSG_LAYERS_MAX = 3

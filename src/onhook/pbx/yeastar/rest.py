@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from onhook.cdr.identity import name_of, number_of
-from onhook.cdr.plan import NumberPlan
+from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call, Record
 from onhook.pbx.yeastar.display import DisplayFormat
 

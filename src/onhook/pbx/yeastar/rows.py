@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.details import CallDetails
-from onhook.cdr.offset import OFFSET_SECONDS_MAX, call_epoch, offset_between, offset_from_uid, wall_clock
-from onhook.errors import Unreadable
-from onhook.pbx.link import Facts
-from onhook.pbx.members import PARTIES, details_of, unreadable
+from onhook.cdr.call_details import CallDetails
+from onhook.cdr.utc_offset import OFFSET_SECONDS_MAX, call_epoch, offset_between, offset_from_uid, wall_clock
+from onhook.lib.errors import Unreadable
+from onhook.pbx.client import Facts
+from onhook.pbx.json_fields import PARTIES, details_of, unreadable
 
 ROW_START = b'{"type":"row",'
 """How a wrapped row begins; no PBX sends an event so."""

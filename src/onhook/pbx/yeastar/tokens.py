@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from onhook.pbx.link import Answer, Login, Request, Step
+from onhook.pbx.client import Answer, Login, Request, Step
 from onhook.pbx.yeastar.answers import API
 
 LIVE_MAX = 2

@@ -1,5 +1,5 @@
-"""Job: reports: the same calls as a table, a picture and a file, every figure a link to the calls behind it.
+"""Job: the reports: the same figures as a table, a chart and a file, each figure a link to the calls behind it.
 
-May import: store, settings, ledger, cdr, errors, clock, config, signing.
-Never: count what the store can count.
+May import: lib, cdr, config, ledger, store, appdb, console.
+Must not: count what the store can count.
 """

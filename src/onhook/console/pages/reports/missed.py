@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from onhook.console.pages.formatting import call_url
 from onhook.console.pages.reports.recent import recent
 from onhook.console.pages.reports.report import Asked, Cell, Column, Report
-from onhook.console.pages.shown import call_url
-from onhook.store.store import LINE_DIGITS, MissedCall
+from onhook.store.contract import LINE_DIGITS, MissedCall
 
 LISTED_MAX = 500
 """The latest; more in one list nobody calls back."""

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from onhook.console.pages.reports.report import ASR_AND_ACD, Asked, Cell, Chart, Column, Report, Series, mean, share
-from onhook.errors import UsageError
-from onhook.store.stretches import boundaries
+from onhook.lib.errors import UsageError
+from onhook.store.queries.time_buckets import boundaries
 
 STRETCHES_MAX = 2_000
 """Rows of one report along the time: twelve weeks by the hour."""

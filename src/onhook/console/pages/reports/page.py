@@ -11,20 +11,20 @@ import msgspec
 from litestar import Response, get
 from litestar.params import QueryParameter
 
-from onhook.cdr.aspects import ASPECT_NAMES
-from onhook.cdr.cells import harmless
-from onhook.cdr.filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, Filter
-from onhook.console.entrance.access import LIMITED
+from onhook.cdr.call_filter import ASPECT_NAMES
+from onhook.cdr.csv_injection import harmless
+from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, Filter
+from onhook.console.auth.access import LIMITED
 from onhook.console.pages.page import AnyRequest, page
 from onhook.console.pages.reports.kinds import KINDS, ReportKind
 from onhook.console.pages.reports.period import Period, before, period_of, step_for, usual_periods
 from onhook.console.pages.reports.report import Asked, Cell, Column, Report, as_query
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import CallsWhere, ReaderZone
-from onhook.console.problems import PROBLEMS
-from onhook.console.rooms import Handed, Rooms
-from onhook.errors import UsageError
-from onhook.store.store import Spread
+from onhook.console.problem_documents import PROBLEMS
+from onhook.console.state import Handed, Rooms
+from onhook.lib.errors import UsageError
+from onhook.store.contract import Spread
 
 KIND_DEFAULT = "volume"
 STEPS = ("hour", "day", "week", "month")

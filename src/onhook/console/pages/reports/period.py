@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.filter import Filter
-from onhook.errors import UsageError
+from onhook.cdr.record_filter import Filter
+from onhook.lib.errors import UsageError
 
 DAYS_DEFAULT = 7
 """Today and the six days before: a week is the rhythm of an office."""

@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.filter import Filter
-from onhook.cdr.plan import NumberPlan
-from onhook.store.store import Store
+from onhook.cdr.number_plan import NumberPlan
+from onhook.cdr.record_filter import Filter
+from onhook.store.contract import Store
 
 Value = str | int | float | datetime | None
 Kind = Literal["text", "party", "count", "seconds", "share", "moment", "outcome"]

@@ -1,0 +1,242 @@
+"""The figures of sending on: deliveries beside a bare loop of the same client, and what a dead application costs.
+
+`python -m bench.delivery --records 50000` prints the table.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+import aiohttp
+import msgspec
+import uvloop
+
+from bench.accepting_server import taking
+from bench.simulated_store import fill
+from bench.table import Row, table
+from onhook.appdb.appdb import Settings
+from onhook.appdb.destination_spec import Wishes
+from onhook.cdr.record_filter import Filter
+from onhook.config import Config
+from onhook.delivery.destinations.registry import all_sinks
+from onhook.delivery.dispatcher import Courier
+from onhook.delivery.record_reader import Reading
+from onhook.delivery.worker import PLACES, Means
+from onhook.lib.clock import SystemClock
+from onhook.pbx.yeastar.payload import Yeastar
+from onhook.store.contract import Batch
+from onhook.store.duckdb import DuckDbStore, open_store
+from onhook.store.position_notifier import Feed
+
+RECORDS = 20_000
+OWED_TO_THE_DEAD = 1_000_000
+ROUNDS = 3
+SECRET = "0123456789abcdefghijABCDEFGHIJ01"
+NOBODY = "http://127.0.0.1:9/calls"
+"""Where nobody listens."""
+
+WATCHED_SECONDS = 5
+WATCHED_RATE = 50
+"""Calls a second that end while a healthy and a dead or hanging application are served."""
+
+
+class Served(NamedTuple):
+    """A courier at work, and what it works on."""
+
+    store: DuckDbStore
+    settings: Settings
+    feed: Feed
+    courier: Courier
+
+
+def run(records: int = RECORDS, owed: int = OWED_TO_THE_DEAD) -> list[Row]:
+    """Send so many records, then have a million owed to an application that is not there."""
+    with tempfile.TemporaryDirectory(prefix="onhook-bench-") as directory, taking() as url:
+        for name, count in (("some.duckdb", records), ("many.duckdb", owed)):
+            asyncio.run(_made(Path(directory) / name))
+            fill(Path(directory) / name, count)
+        return uvloop.run(_all(Path(directory), url))
+
+
+async def _made(path: Path) -> None:
+    """An empty store."""
+    await (await open_store(path)).close()
+
+
+async def _all(directory: Path, url: str) -> list[Row]:
+    ratios, rates = [], []
+    for round_number in range(ROUNDS):
+        bare = await _bare(directory / "some.duckdb", url)
+        ours = await _ours(directory, url, round_number)
+        ratios.append(ours / bare)
+        rates.append(ours)
+    return [
+        Row(
+            "webhooks delivered",
+            f"{statistics.median(rates):,.0f} events/s",
+            f"{statistics.median(ratios):.2f} x a bare loop of the client",
+            "0.7 x",
+        ),
+        *await _beside_the_dead(directory, url),
+    ]
+
+
+async def _bare(path: Path, url: str) -> float:
+    """The same client and the same number of connections, with bodies that are there already."""
+    store = await open_store(path)
+    records = await store.records_after(0, 10_000_000)
+    await store.close()
+    bodies = iter([Yeastar().write(record, record.sn, "p-2026") for record in records])
+    async with aiohttp.ClientSession() as session:
+        began = time.perf_counter()
+        await asyncio.gather(*(_post_all(session, url, bodies) for _ in range(PLACES)))
+        return len(records) / (time.perf_counter() - began)
+
+
+async def _post_all(session: aiohttp.ClientSession, url: str, bodies: object) -> None:
+    for body in bodies:  # type: ignore[attr-defined] # all of them draw from one iterator
+        async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as answer:
+            await answer.read()
+
+
+async def _ours(directory: Path, url: str, round_number: int) -> float:
+    async with _served(directory, "some.duckdb", f"settings-{round_number}.db") as (store, settings, _, _):
+        total = (await store.counts())["records"]
+        began = time.perf_counter()
+        number = _subscribe(settings, "healthy", url, after=-1)  # the made-up store begins with 0
+        while _delivered(settings, number) < total:  # noqa: ASYNC110 - the figure stands in a file
+            await asyncio.sleep(0.02)
+        return total / (time.perf_counter() - began)
+
+
+async def _beside_the_dead(directory: Path, url: str) -> list[Row]:
+    """A healthy application, watched alone and then beside one that is not there, and one that never answers,
+    which are owed everything."""
+    async with _served(directory, "many.duckdb", "dead.db") as served:
+        last = (await served.store.extent(Filter())).last_seq or 0
+        healthy = _subscribe(served.settings, "healthy", url, after=last)
+        await _watch(served, healthy, last)  # until everything is warm
+        alone, last = await _watch(served, healthy, last + WATCHED_SECONDS * WATCHED_RATE)
+        before = _memory_bytes()
+        _subscribe(served.settings, "dead", NOBODY, after=0)
+        await asyncio.sleep(2)
+        beside, last = await _watch(served, healthy, last)
+        grown = _memory_bytes() - before
+        served.settings.subscriptions.remove("dead")
+        async with _hanging() as url_of_hanging:
+            _subscribe(served.settings, "hanging", url_of_hanging, after=0)
+            await asyncio.sleep(2)
+            beside_hanging, last = await _watch(served, healthy, last)
+        owed = (await served.store.extent(Filter())).count
+    return [
+        Row(
+            f"hub's memory with {owed:,} owed to a dead application", f"{grown / 1e6:+.0f} MB", "", "less than +100 MB"
+        ),
+        Row(
+            "a healthy application's latency beside it",
+            f"{beside * 1000:.1f} ms, median",
+            f"{beside / alone:.2f} x alone",
+            "1 x",
+        ),
+        Row(
+            "and beside one that accepts and never answers",
+            f"{beside_hanging * 1000:.1f} ms, median",
+            f"{beside_hanging / alone:.2f} x alone",
+            "1 x",
+        ),
+    ]
+
+
+@contextlib.asynccontextmanager
+async def _hanging() -> AsyncIterator[str]:
+    """An application that takes what it is sent and says nothing."""
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while await reader.read(65_536):
+                pass
+        writer.close()
+
+    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/calls"
+    finally:
+        server.close()
+
+
+async def _watch(served: Served, healthy: int, last: int) -> tuple[float, int]:
+    """The median time from a call in the store to its acknowledged delivery, at a steady rate."""
+    store, feed, figures = served.store, served.feed, served.courier.figures
+    while healthy not in figures:  # noqa: ASYNC110 - it is served a moment after it was asked for
+        await asyncio.sleep(0.01)
+    (pattern,) = (await store.calls(Filter(), 1)).data
+    took = []
+    for _ in range(WATCHED_SECONDS * WATCHED_RATE):
+        last += 1
+        leg = msgspec.structs.replace(pattern.legs[0], call_id=f"1790000000.{last}", seq=last)
+        call = msgspec.structs.replace(pattern, call_id=leg.call_id, legs=(leg,))
+        await store.put(Batch(calls=[call], quarantined=(), read_again=(), position=last))
+        begun, before = time.perf_counter(), figures[healthy].attempts["taken"]
+        feed.announce(last)
+        while figures[healthy].attempts["taken"] == before:  # noqa: ASYNC110 - a count sets no event
+            await asyncio.sleep(0.0005)
+        took.append(time.perf_counter() - begun)
+        await asyncio.sleep(1 / WATCHED_RATE)
+    return statistics.median(took), last
+
+
+@contextlib.asynccontextmanager
+async def _served(directory: Path, store_name: str, name: str) -> AsyncIterator[Served]:
+    store = await open_store(directory / store_name)
+    settings, sending, feed = Settings(directory / name), Settings(directory / name), Feed()
+    courier = Courier(
+        means=Means(reading=Reading(store, feed), settings=sending, clock=SystemClock()),
+        sinks=all_sinks(Config()),
+        tell_trouble=print,
+        tell_plight=print,
+    )
+    carrying = asyncio.create_task(courier.run())
+    try:
+        yield Served(store, settings, feed, courier)
+    finally:
+        carrying.cancel()
+        await asyncio.wait([carrying])
+        await store.close()
+        settings.close()
+        sending.close()
+
+
+def _subscribe(settings: Settings, name: str, url: str, *, after: int) -> int:
+    wishes = Wishes(url=url, allows_private=True)
+    return settings.subscriptions.add(name, wishes, SECRET, after=after, at=1)[0].subscription_id
+
+
+def _delivered(settings: Settings, number: int) -> int:
+    one = settings.subscriptions.with_id(number)
+    return 0 if one is None else one.delivered
+
+
+def _memory_bytes() -> int:
+    """What this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=RECORDS)
+    parser.add_argument("--owed", type=int, default=OWED_TO_THE_DEAD)
+    given = parser.parse_args()
+    print(table(run(given.records, given.owed)))
+
+
+if __name__ == "__main__":
+    main()

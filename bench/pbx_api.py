@@ -1,0 +1,238 @@
+"""The exchange's figures: 1,000 WebSocket readers at 200 events per second, and readers that take nothing beside them.
+
+`python -m bench.pbx_api` prints the table. The exchange runs in a process of its own, over calls in memory; the
+readers are in this one. An event carries the moment at which it was announced, by the clock that both processes share.
+"""
+
+import asyncio
+import re
+import resource
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import aiohttp
+import msgspec
+import uvloop
+
+from bench.table import Row, table
+from onhook.appdb.api_clients import App
+from onhook.cdr.call_details import CallDetails
+from onhook.lib.clock import SystemClock
+from onhook.pbx_api.certificate import own_certificate, tls_with
+from onhook.pbx_api.connection_limiter import listen
+from onhook.pbx_api.memory import MemoryCalls
+from onhook.pbx_api.server import Exchange
+from onhook.pbx_api.single_app import OneApp
+
+SN = "3651XXXXXXXX"
+CLIENT_ID, CLIENT_SECRET = "bench", "0123456789abcdefghijABCDEFGHIJ01"
+READERS = 1_000
+IDLERS = 10
+EVENTS_PER_SECOND = 200
+SECONDS = 10
+TIMED_READERS = 100
+"""Of the readers: those whose every event is timed; of the others events are counted."""
+
+FIRST_NUMBER = 100_000
+FILES = 4_096
+HEADERS = {"User-Agent": "OpenAPI"}
+
+_ANNOUNCED = re.compile(rb'recording\\":\\"(\d+)')
+_MARK = b'"type":30012'
+
+
+class Told(msgspec.Struct):
+    """What the exchange's process says at its end."""
+
+    cpu_seconds: float
+    wall_seconds: float
+    at_rest_kib: int
+    peak_kib: int
+    sockets: int
+
+
+def run() -> list[Row]:
+    """All figures, without TLS and with it."""
+    with tempfile.TemporaryDirectory(prefix="onhook-bench-") as name:
+        return [*_measured(Path(name), is_plain=True), *_measured(Path(name), is_plain=False)]
+
+
+def _measured(directory: Path, *, is_plain: bool) -> list[Row]:
+    words = [sys.executable, "-m", "bench.pbx_api", "--serve", str(directory), "ws" if is_plain else "wss"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as serving:
+        assert serving.stdin is not None
+        assert serving.stdout is not None
+        port = int(serving.stdout.readline())
+        tls = None if is_plain else ssl.create_default_context(cafile=directory / "exchange.crt")
+        counted, delays = uvloop.run(_read(port, tls, serving))
+        told = msgspec.json.decode(serving.stdout.read(), type=Told)
+    return _rows("ws" if is_plain else "wss", counted, delays, told)
+
+
+def _rows(scheme: str, counted: int, delays: list[float], told: Told) -> list[Row]:
+    share = counted / (READERS * EVENTS_PER_SECOND * SECONDS)
+    median, late = statistics.median(delays), statistics.quantiles(delays, n=100)[98]
+    what = f"{READERS:,} sockets ({scheme}) at {EVENTS_PER_SECOND} events/s"
+    return [
+        Row(f"{what}: delivered", f"{share:.2%}", "", "100 %"),
+        Row("their delay", f"p50 {median * 1000:.0f} ms, p99 {late * 1000:.0f} ms", "", "p99 500 ms"),
+        Row("CPU of the exchange for that", f"{told.cpu_seconds / told.wall_seconds:.0%} of a core", "", "100 %"),
+        Row(
+            "its memory, at most",
+            f"{told.peak_kib / 1024:.0f} MB, {told.at_rest_kib / 1024:.0f} MB before",
+            "",
+            "250 MB",
+        ),
+        Row("readers that take nothing", f"{READERS + IDLERS - told.sockets} of {IDLERS} cut off", "", "all"),
+    ]
+
+
+# ---------------------------------------------------------------- the readers
+
+
+class _Reader(asyncio.Protocol):
+    """A WebSocket without a library: what is measured is the exchange, not a client."""
+
+    def __init__(self, token: str, *, is_timed: bool, is_idle: bool) -> None:
+        self._token = token
+        self._is_timed = is_timed
+        self._is_idle = is_idle
+        self._tail = b""
+        self.counted = 0
+        self.delays: list[float] = []
+        self.subscribed = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        transport.write(  # type: ignore[attr-defined] # a transport of uvloop's
+            b"GET /openapi/v1.0/subscribe?access_token=%s HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            % self._token.encode()
+        )
+        transport.write(_masked(b'{"topic_list":[30012]}'))  # type: ignore[attr-defined]
+
+    def data_received(self, data: bytes) -> None:
+        if not self.subscribed.is_set():
+            if b'"errcode":0' in data:
+                self.subscribed.set()
+                if self._is_idle:
+                    self._transport.pause_reading()  # type: ignore[attr-defined]
+            return
+        data = self._tail + data
+        if self._is_timed:
+            now = time.monotonic_ns()
+            found = list(_ANNOUNCED.finditer(data))
+            self.delays += [(now - int(one[1])) / 1e9 for one in found]
+            self.counted += len(found)
+            cut = found[-1].end() if found else 0
+            self._tail = data[max(cut, len(data) - 64) :]
+        else:
+            self.counted += data.count(_MARK)
+            self._tail = b"" if data.endswith(_MARK) else data[-len(_MARK) + 1 :]
+
+
+async def _read(port: int, tls: ssl.SSLContext | None, serving: subprocess.Popen[bytes]) -> tuple[int, list[float]]:
+    """Connect all, let the events come, count them."""
+    _allow_files()
+    scheme = "http" if tls is None else "https"
+    async with aiohttp.request(
+        "POST",
+        f"{scheme}://127.0.0.1:{port}/openapi/v1.0/get_token",
+        json={"username": CLIENT_ID, "password": CLIENT_SECRET},
+        headers=HEADERS,
+        ssl=tls or True,
+    ) as answer:
+        token = str((await answer.json())["access_token"])
+    readers = [
+        _Reader(token, is_timed=number < TIMED_READERS, is_idle=number >= READERS) for number in range(READERS + IDLERS)
+    ]
+    loop = asyncio.get_running_loop()
+    for reader in readers:
+        await loop.create_connection(lambda reader=reader: reader, "127.0.0.1", port, ssl=tls)
+    await asyncio.gather(*(reader.subscribed.wait() for reader in readers))
+    assert serving.stdin is not None
+    serving.stdin.write(b"go\n")
+    serving.stdin.flush()
+    await asyncio.sleep(SECONDS + 3)
+    serving.stdin.close()
+    awake = readers[:READERS]
+    return sum(reader.counted for reader in awake), [delay for reader in awake for delay in reader.delays]
+
+
+def _masked(payload: bytes) -> bytes:
+    """A short text message as a client sends it; the mask of zeros leaves it as it is."""
+    return b"\x81" + (0x80 | len(payload)).to_bytes(1, "big") + bytes(4) + payload
+
+
+def _allow_files() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if hard == resource.RLIM_INFINITY else min(FILES, hard), hard))
+
+
+# ---------------------------------------------------------------- the exchange
+
+
+async def _serve(directory: Path, *, is_plain: bool) -> None:
+    """Listen, say where, announce events when told to, say what it cost when standard input ends."""
+    clock = SystemClock()
+    calls = MemoryCalls(SN, ZoneInfo("UTC"), clock)
+    app = App(name="bench", client_id=CLIENT_ID, created_at=datetime.now(UTC))
+    exchange = Exchange(calls=calls, applications=OneApp(app, CLIENT_SECRET), clock=clock)
+    certificate, key = directory / "exchange.crt", directory / "exchange.key"
+    own_certificate(certificate, key, "127.0.0.1", clock.now())
+    listening = listen("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    async with exchange.opened(listening, None if is_plain else tls_with(certificate, key)):
+        print(port, flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        at_rest, began, worked = _memory_kib("VmRSS"), time.monotonic(), time.process_time()
+        for number in range(EVENTS_PER_SECOND * SECONDS):
+            await asyncio.sleep(max(0.0, began + number / EVENTS_PER_SECOND - time.monotonic()))
+            calls.announce(_event(number))
+        await asyncio.sleep(1)
+        told = Told(
+            cpu_seconds=time.process_time() - worked,
+            wall_seconds=time.monotonic() - began,
+            at_rest_kib=at_rest,
+            peak_kib=_memory_kib("VmHWM"),
+            sockets=exchange.rooms.sockets.count,
+        )
+        await asyncio.to_thread(sys.stdin.read)
+        print(msgspec.json.encode(told).decode(), flush=True)
+
+
+def _event(number: int) -> CallDetails:
+    return CallDetails(
+        call_id=f"1790197458.{FIRST_NUMBER + number}",
+        time_start="2026-09-24 00:04:18",
+        call_from="5550100",
+        call_to="1002",
+        call_duration=30,
+        talk_duration=20,
+        src_trunk_name="Trunk-A",
+        status="ANSWERED",
+        type="Inbound",
+        recording=f"{time.monotonic_ns():020}",
+        uid="2026092400041852EE8",
+        call_note_id="20260924000418-0FA8E",
+        enb_call_note=4,
+    )
+
+
+def _memory_kib(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+if __name__ == "__main__":
+    if "--serve" in sys.argv:
+        uvloop.run(_serve(Path(sys.argv[2]), is_plain=sys.argv[3] == "ws"))
+    else:
+        print(table(run()))

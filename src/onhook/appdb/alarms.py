@@ -1,0 +1,128 @@
+"""Alarms: what a person should know of a PBX, from when it began until it was over. Each is told once."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from onhook.appdb.deliveries import Deliveries, Trouble
+from onhook.appdb.destinations import Subscriptions
+from onhook.appdb.sqlite import Database
+from onhook.cdr.sync_types import AlarmKind
+from onhook.lib.timestamps import moment
+
+ALARMS_MAX = 1_000
+"""Kept in all; those that were over first make room."""
+
+TEXT_CHARACTERS_MAX = 500
+"""A sentence for a person; some of it was said by a PBX."""
+
+EVENT_TYPE = "alarm"
+"""What an event of ours says in place of a number of the vendor's."""
+
+_COLUMNS = "alarm_id, sn, kind, what, todo, began_at, seen_at, ended_at, times"
+
+
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """One alarm. `seen_at` is when it was last seen, `times` how often; `ended_at` is None while it goes on."""
+
+    alarm_id: int
+    sn: str
+    kind: AlarmKind
+    what: str
+    todo: str
+    began_at: datetime
+    seen_at: datetime
+    ended_at: datetime | None
+    times: int
+
+
+class Alarms:
+    """What is kept of alarms. Moments that go in are microseconds since 1970, UTC."""
+
+    def __init__(self, database: Database, subscriptions: Subscriptions, deliveries: Deliveries) -> None:
+        self._database = database
+        self._subscriptions = subscriptions
+        self._deliveries = deliveries
+
+    def sound(self, sn: str, kind: AlarmKind, what: str, *, todo: str, at: int) -> bool:
+        """Begin an alarm of a PBX, or note that it goes on; whether it is new. New ones are owed to subscriptions."""
+        what, todo = what[:TEXT_CHARACTERS_MAX], todo[:TEXT_CHARACTERS_MAX]
+        with self._database.transaction():
+            if self._database.write(
+                "UPDATE alarms SET what = ?, todo = ?, seen_at = ?, times = times + 1"
+                " WHERE sn = ? AND kind = ? AND ended_at IS NULL",
+                (what, todo, at, sn, kind),
+            ):
+                return False
+            self._make_room()
+            # From a selection, so that a PBX that was removed meanwhile has none.
+            is_new = self._database.write(
+                "INSERT INTO alarms (sn, kind, what, todo, began_at, seen_at, times)"
+                " SELECT sn, ?, ?, ?, ?, ?, 1 FROM pbxs WHERE sn = ?",
+                (kind, what, todo, at, at, sn),
+            )
+            if is_new:
+                self._tell(sn, kind, at)
+            return bool(is_new)
+
+    def end(self, sn: str, kind: AlarmKind, *, at: int) -> bool:
+        """Note that an alarm is over; whether there was one."""
+        # Asked first: mostly there is none, and a write costs a sync of the disk.
+        open_ones = self._database.rows(
+            "SELECT 1 FROM alarms WHERE sn = ? AND kind = ? AND ended_at IS NULL", (sn, kind)
+        )
+        if not open_ones:
+            return False
+        with self._database.transaction():
+            ended = self._database.write(
+                "UPDATE alarms SET ended_at = ? WHERE sn = ? AND kind = ? AND ended_at IS NULL", (at, sn, kind)
+            )
+            if ended:
+                self._tell(sn, kind, at)
+        return bool(ended)
+
+    def all(self, limit: int = ALARMS_MAX) -> list[Alarm]:
+        """Those that go on first, then the latest."""
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM alarms ORDER BY ended_at IS NOT NULL, alarm_id DESC LIMIT ?", (limit,)
+        )
+        return [_alarm(*row) for row in rows]
+
+    def going_on(self) -> list[Alarm]:
+        """Those that are not over, the latest first."""
+        return [one for one in self.all() if one.ended_at is None]
+
+    def _tell(self, sn: str, kind: AlarmKind, at: int) -> None:
+        """Owe the latest alarm of this kind, as it is now, to those who asked for alarms."""
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM alarms WHERE sn = ? AND kind = ? ORDER BY alarm_id DESC LIMIT 1", (sn, kind)
+        )
+        alarm = _alarm(*rows[0])
+        body = msgspec.json.encode({"type": EVENT_TYPE, "sn": sn, "alarm": alarm})
+        state = "began" if alarm.ended_at is None else "ended"
+        owed = Trouble(
+            event_id=f"alarm-{alarm.alarm_id}-{state}",
+            seq=0,
+            call=(sn, f"alarm {alarm.alarm_id}"),
+            body=body,
+            due_at=at,
+            owed_at=at,
+        )
+        for one in self._subscriptions.all():
+            if one.about == "alarms" and one.where.sn in (None, sn):
+                self._deliveries.owe(one.subscription_id, owed)
+
+    def _make_room(self) -> None:
+        self._database.write(
+            "DELETE FROM alarms WHERE alarm_id IN (SELECT alarm_id FROM alarms"
+            " ORDER BY ended_at IS NULL DESC, alarm_id DESC LIMIT -1 OFFSET ?)",
+            (ALARMS_MAX - 1,),
+        )
+
+
+def _alarm(*row: Any) -> Alarm:
+    values = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    for name in ("began_at", "seen_at", "ended_at"):
+        values[name] = None if values[name] is None else moment(values[name])
+    return msgspec.convert(values, Alarm)

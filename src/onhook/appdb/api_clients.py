@@ -1,0 +1,234 @@
+"""Applications that speak to the exchange: their credentials, of which the secret is kept as a hash, and their rights.
+
+Who logged in wrongly too often is kept here too, so that `onhook app unblock` lets it in again at once.
+"""
+
+import hmac
+import ipaddress
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from onhook.appdb.api_behaviour import Manner
+from onhook.appdb.pbxs import checked_name, new_secret
+from onhook.appdb.sqlite import Database
+from onhook.appdb.tokens import hash_of
+from onhook.lib.errors import NotFound, Unavailable, UsageError
+from onhook.lib.timestamps import microseconds, moment
+
+APPS_MAX = 200
+"""In one house: each may have eight tokens and some hundred sockets."""
+
+PBXS_OF_APP_MAX = 1_000
+"""As many as a house has."""
+
+NETWORKS_MAX = 50
+"""An office or two, and a data centre."""
+
+BLOCKED_MAX = 1_000
+"""Addresses kept out at once; past that the one kept out for longest comes in again."""
+
+BLOCKED_MICROSECONDS = 3_600_000_000
+"""An hour: a person who mistyped a secret has found out, and who guesses gets 120 tries a day."""
+
+CREDENTIAL_CHARACTERS_MAX = 200
+"""Nothing longer is hashed: it is none of ours."""
+
+LAST_USED_STEP_MICROSECONDS = 60_000_000
+"""The last use is noted to the minute: an application that asks every second must not write every second."""
+
+_COLUMNS = "name, client_id, secret_hash, pbxs, networks, manner, created_at, last_used"
+
+
+class App(msgspec.Struct, frozen=True, kw_only=True):
+    """An application. `pbxs` are the serial numbers that it may see, none named is all; `networks` are where it may
+    come from, none named is anywhere. `manner` is how the PBX that it sees behaves.
+    """
+
+    name: str
+    client_id: str
+    pbxs: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    manner: Manner = Manner()
+    created_at: datetime
+    last_used: datetime | None = None
+
+    def may_come_from(self, address: str) -> bool:
+        """Whether its requests may come from there."""
+        return not self.networks or any(_is_in(address, network) for network in self.networks)
+
+
+class Blocked(msgspec.Struct, frozen=True):
+    """An address that may not log in for a while."""
+
+    address: str
+    until: datetime
+
+
+class Apps:
+    """What is kept of applications. Moments that go in are microseconds since 1970, UTC."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> list[App]:
+        """All of them, by name."""
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM apps ORDER BY name COLLATE NOCASE")
+        return [_app(row) for row in rows]
+
+    def get(self, name: str) -> App:
+        """The one with this name or client id; the name counts first. Raises `NotFound`."""
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM apps WHERE name = ?1 OR client_id = ?1 ORDER BY name = ?1 DESC", (name,)
+        )
+        if not rows:
+            raise NotFound(f"there is no application {name[:80]!r}", todo="`onhook app list` shows them")
+        return _app(rows[0])
+
+    def with_id(self, client_id: str) -> tuple[App, bytes] | None:
+        """The one with this client id, and the hash of its secret; None where there is none."""
+        if len(client_id) > CREDENTIAL_CHARACTERS_MAX:
+            return None
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM apps WHERE client_id = ?", (client_id,))
+        return (_app(rows[0]), rows[0][2]) if rows else None
+
+    def with_credentials(self, client_id: str, client_secret: str) -> App | None:
+        """The one whose credentials these are, or None."""
+        found = self.with_id(client_id)
+        if found is None or not is_secret(client_secret, found[1]):
+            return None
+        return found[0]
+
+    def add(
+        self,
+        name: str,
+        *,
+        at: int,
+        pbxs: Sequence[str] = (),
+        networks: Sequence[str] = (),
+        manner: Manner | None = None,
+    ) -> tuple[App, str]:
+        """Let an application in; the application, and its secret, told this once and kept nowhere.
+
+        Raises `UsageError`.
+        """
+        name, kept_networks = checked_name(name), checked_networks(networks)
+        if len(pbxs) > PBXS_OF_APP_MAX:
+            raise UsageError(f"more than {PBXS_OF_APP_MAX} PBXs are named", todo="name none: it then sees all")
+        if len(self.all()) >= APPS_MAX:
+            raise UsageError(f"there are {APPS_MAX} applications already", todo="remove one")
+        # Credentials look as a PBX's own: 32 letters and digits.
+        client_id, client_secret = new_secret(), new_secret()
+        shown = manner or Manner()
+        values = (_json(tuple(dict.fromkeys(pbxs))), _json(kept_networks), _json(shown), at)
+        try:
+            self._database.write(
+                f"INSERT INTO apps ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+                (name, client_id, hash_of(client_secret), *values),
+            )
+        except sqlite3.IntegrityError:
+            raise UsageError(f"there is an application {name!r} already", todo="choose another name") from None
+        return self.get(name), client_secret
+
+    def renew(self, name: str) -> tuple[App, str]:
+        """Give it a new secret, told this once; the old one and all tokens made with it count no more.
+
+        Raises `NotFound`.
+        """
+        app, client_secret = self.get(name), new_secret()
+        self._database.write(
+            "UPDATE apps SET secret_hash = ? WHERE client_id = ?", (hash_of(client_secret), app.client_id)
+        )
+        return app, client_secret
+
+    def remove(self, name: str) -> App:
+        """Let it in no more, and forget the webhooks that it has set itself. Raises `NotFound`."""
+        app = self.get(name)
+        with self._database.transaction():
+            self._database.write("DELETE FROM subscriptions WHERE app = ?", (app.client_id,))
+            self._database.write("DELETE FROM apps WHERE client_id = ?", (app.client_id,))
+        return app
+
+    def used(self, app: App, at: int) -> None:
+        """Note that it was here, to the minute."""
+        if app.last_used is None or at - microseconds(app.last_used) >= LAST_USED_STEP_MICROSECONDS:
+            with suppress(Unavailable):  # on a full disk it can still be read who comes
+                self._database.write("UPDATE apps SET last_used = ? WHERE client_id = ?", (at, app.client_id))
+
+    # -- addresses that are kept out
+
+    def blocked(self, at: int) -> list[Blocked]:
+        """Those that may not log in now, by address."""
+        rows = self._database.rows("SELECT address, until FROM blocked WHERE until > ? ORDER BY address", (at,))
+        return [Blocked(address, moment(until)) for address, until in rows]
+
+    def is_blocked(self, address: str, at: int) -> bool:
+        """Whether that address may not log in now."""
+        return bool(self._database.rows("SELECT 1 FROM blocked WHERE address = ? AND until > ?", (address, at)))
+
+    def block(self, address: str, at: int) -> None:
+        """Keep an address out for an hour."""
+        with self._database.transaction():
+            self._database.write("DELETE FROM blocked WHERE until <= ?", (at,))
+            self._database.write("INSERT OR REPLACE INTO blocked VALUES (?, ?)", (address, at + BLOCKED_MICROSECONDS))
+            self._database.write(
+                "DELETE FROM blocked WHERE address NOT IN (SELECT address FROM blocked ORDER BY until DESC LIMIT ?)",
+                (BLOCKED_MAX,),
+            )
+
+    def unblock(self, address: str | None = None) -> int:
+        """Let an address in again, or all of them; how many were kept out."""
+        return self._database.write("DELETE FROM blocked WHERE address = coalesce(?, address)", (address,))
+
+    def version(self) -> tuple[int, int]:
+        """Changes when anybody has written anything; asking costs about 3 microseconds."""
+        return self._database.version()
+
+
+def is_secret(text: str, secret_hash: bytes) -> bool:
+    """Whether this is the secret of which that is the hash; compared in constant time."""
+    return len(text) <= CREDENTIAL_CHARACTERS_MAX and hmac.compare_digest(hash_of(text), secret_hash)
+
+
+def checked_networks(networks: Sequence[str]) -> tuple[str, ...]:
+    """Addresses and networks, each as `192.0.2.0/24` or `192.0.2.7`, in their usual form. Raises `UsageError`."""
+    if len(networks) > NETWORKS_MAX:
+        raise UsageError(f"more than {NETWORKS_MAX} addresses are named", todo="name a network that holds several")
+    return tuple(dict.fromkeys(_network(text) for text in networks))
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text.strip(), strict=False))
+    except ValueError:
+        raise UsageError(
+            f"{text[:80]!r} is no address or network", todo="write it as 192.0.2.7 or 192.0.2.0/24"
+        ) from None
+
+
+def _is_in(address: str, network: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(network)
+    except ValueError:
+        return False
+
+
+def _app(row: tuple[Any, ...]) -> App:
+    name, client_id, _, pbxs, networks, manner, created_at, last_used = row
+    return App(
+        name=name,
+        client_id=client_id,
+        pbxs=msgspec.json.decode(pbxs, type=tuple[str, ...]),
+        networks=msgspec.json.decode(networks, type=tuple[str, ...]),
+        manner=msgspec.json.decode(manner, type=Manner),
+        created_at=moment(created_at),
+        last_used=None if last_used is None else moment(last_used),
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,56 @@
+"""Who changed what: one line for each request that was meant to change something, and for each sign-in."""
+
+from datetime import datetime
+
+import msgspec
+
+from onhook.appdb.sqlite import Database
+from onhook.lib.timestamps import moment
+
+LINES_MAX = 50_000
+"""Years of settings by hand; the oldest go first."""
+
+TEXT_CHARACTERS_MAX = 300
+"""Of a path: names of things are in it, never a secret, which travels in bodies."""
+
+
+class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asked, by which way, from where, for what, and how it was answered."""
+
+    audit_id: int
+    at: datetime
+    who: str
+    by: str
+    address: str
+    what: str
+    status: int
+
+
+class Audit:
+    """The lines, in the settings."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def note(self, *, at: int, who: str, by: str, address: str, what: str, status: int) -> None:
+        """Keep a line; `at` in microseconds since 1970."""
+        with self._database.transaction():
+            self._database.write(
+                "INSERT INTO audit (at, who, by, address, what, status) VALUES (?, ?, ?, ?, ?, ?)",
+                (at, who, by, address, what[:TEXT_CHARACTERS_MAX], status),
+            )
+            self._database.write(
+                "DELETE FROM audit WHERE audit_id <= (SELECT max(audit_id) FROM audit) - ?", (LINES_MAX,)
+            )
+
+    def latest(self, limit: int, before: int | None = None) -> list[AuditLine]:
+        """The latest lines first; those before a number, to page on."""
+        rows = self._database.rows(
+            "SELECT audit_id, at, who, by, address, what, status FROM audit WHERE ?1 IS NULL OR audit_id < ?1"
+            " ORDER BY audit_id DESC LIMIT ?2",
+            (before, limit),
+        )
+        return [
+            AuditLine(audit_id=number, at=moment(at), who=who, by=by, address=address, what=what, status=status)
+            for number, at, who, by, address, what, status in rows
+        ]

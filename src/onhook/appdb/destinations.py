@@ -1,0 +1,368 @@
+"""Who wants which calls: subscriptions, the secrets they are signed with, and how far each has been served.
+
+A subscription is served along streams: the live one, which never ends, and replays, each from one number of the ledger
+to another. `revision` changes with everything that people do to a subscription, and with nothing else.
+"""
+
+import secrets as random_texts
+import sqlite3
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from onhook.appdb.destination_spec import KEY_BYTES_LIMITS, WHSEC, WISH_NAMES, Wishes, checked_key, checked_wishes
+from onhook.appdb.pbxs import Secret, checked_name, checked_secret, new_secret
+from onhook.appdb.sqlite import Database
+from onhook.cdr.record_filter import Filter
+from onhook.lib.errors import NotFound, UsageError
+from onhook.lib.timestamps import moment
+
+State = Literal["active", "paused", "disabled"]
+
+SUBSCRIPTIONS_MAX = 200
+"""In one house: each keeps connections and some hundred events in memory."""
+
+SIGNING_SECRETS_MAX = 5
+"""Of one subscription: an old and a new one, and some air; each signs every event."""
+
+REPLAYS_MAX = 100
+"""Of one subscription, asked for and not yet done."""
+
+_COLUMNS = (
+    "subscription_id, name, wishes, app, state, reason, failing_since, not_before, delivered, failed, revision,"
+    " created_at, (SELECT count(*) FROM signing_secrets WHERE subscription_id = s.subscription_id)"
+)
+_LABEL_DEFAULT = "webhook"
+
+
+class Subscription(Wishes, frozen=True, kw_only=True):
+    """Who wants which calls, and how it fares.
+
+    `state` is `disabled` where we gave up on the application, and `reason` says why. `failing_since` is since when it
+    takes nothing of what is owed to it; `not_before` is until when it asked to be left alone. `delivered` and `failed`
+    count attempts since the beginning. `app` is the client id of the application that manages it itself, or empty.
+    `secrets` counts the secrets it is signed with.
+    """
+
+    subscription_id: int
+    name: str
+    state: State
+    reason: str
+    failing_since: datetime | None
+    not_before: datetime | None
+    delivered: int
+    failed: int
+    app: str
+    created_at: datetime
+    secrets: int
+    revision: int
+
+    def __repr__(self) -> str:
+        return f"Subscription({self.name!r}, {self.state}, revision {self.revision})"
+
+
+class Stream(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of the ledger along which a subscription is served.
+
+    Everything up to the number `cursor` is settled; None is not begun, and where to begin is yet to be looked up.
+    `until` is the last number of a replay, None for the live stream. `where` holds beside the subscription's filter.
+    """
+
+    stream_id: int
+    where: Filter
+    cursor: int | None
+    until: int | None
+
+
+class Subscriptions:
+    """What is kept of subscriptions. Moments that go in are microseconds since 1970, UTC."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # -- subscriptions
+
+    def all(self) -> list[Subscription]:
+        """All of them, by name."""
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM subscriptions s ORDER BY name COLLATE NOCASE")
+        return [_subscription(row) for row in rows]
+
+    def of_app(self, app: str) -> list[Subscription]:
+        """Those that an application manages itself, the oldest first."""
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM subscriptions s WHERE app = ? AND app <> '' ORDER BY subscription_id", (app,)
+        )
+        return [_subscription(row) for row in rows]
+
+    def get(self, name: str) -> Subscription:
+        """The one with this name. Raises `NotFound`."""
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM subscriptions s WHERE name = ?", (name,))
+        if not rows:
+            raise NotFound(f"there is no subscription {name[:80]!r}", todo="`onhook subscribe list` shows them")
+        return _subscription(rows[0])
+
+    def with_id(self, subscription_id: int) -> Subscription | None:
+        """The one with this number, or None."""
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM subscriptions s WHERE subscription_id = ?", (subscription_id,)
+        )
+        return _subscription(rows[0]) if rows else None
+
+    def add(
+        self, name: str, wishes: Wishes, secret: str | None, *, after: int | None, at: int, app: str = ""
+    ) -> tuple[Subscription, str]:
+        """Subscribe; the subscription, and the secret it is signed with: the one given, or a new one.
+
+        It is served from behind the number `after` of the ledger on; None is from the first record that its `since`
+        means. Raises `UsageError`.
+        """
+        name, wishes = checked_name(name), checked_wishes(wishes)
+        text = _checked_signing(new_signing_secret(wishes) if secret is None else secret, wishes)
+        with self._database.transaction():
+            if len(self._database.rows("SELECT 1 FROM subscriptions")) >= SUBSCRIPTIONS_MAX:
+                raise UsageError(f"there are {SUBSCRIPTIONS_MAX} subscriptions already", todo="remove one")
+            try:
+                self._database.write(
+                    "INSERT INTO subscriptions (name, wishes, app, state, reason, delivered, failed, revision,"
+                    " created_at) VALUES (?, ?, ?, 'active', '', 0, 0, 1, ?)",
+                    (name, _text(wishes), app, at),
+                )
+            except sqlite3.IntegrityError:
+                raise _name_taken(name) from None
+            added = self.get(name)
+            if wishes.about == "calls":
+                self._add_stream(added.subscription_id, Filter(), after, None, at)
+            self._add_text(added.subscription_id, text, _LABEL_DEFAULT, at)
+        return self.get(name), text
+
+    def change(self, name: str, changes: Mapping[str, Any]) -> Subscription:
+        """Give it another `name` or other wishes; it goes on where it is. Raises `NotFound`, `UsageError`."""
+        old = self.get(name)
+        if changes.get("about", old.about) != old.about:
+            raise UsageError(f"{old.name} is about {old.about}", todo="add another subscription for the other")
+        values = {wish: getattr(old, wish) for wish in WISH_NAMES}
+        wishes = checked_wishes(Wishes(**(values | {k: v for k, v in changes.items() if k in WISH_NAMES})))
+        if wishes.with_standard_webhooks:
+            for text in self.signing_texts(old.subscription_id):
+                checked_key(text)
+        new_name = checked_name(str(changes.get("name", old.name)))
+        try:
+            self._database.write(
+                "UPDATE subscriptions SET name = ?, wishes = ?, revision = revision + 1,"
+                " not_before = CASE WHEN ? THEN not_before ELSE 0 END WHERE subscription_id = ?",
+                # What one address asked for is nothing to another.
+                (new_name, _text(wishes), wishes.url == old.url, old.subscription_id),
+            )
+        except sqlite3.IntegrityError:
+            raise _name_taken(new_name) from None
+        return self.get(new_name)
+
+    def set_state(self, name: str, state: State) -> Subscription:
+        """Pause it, or let it go on; whoever lets it go on forgives what failed before. Raises `NotFound`."""
+        old = self.get(name)
+        self._database.write(
+            "UPDATE subscriptions SET state = ?1, reason = '', failing_since = NULL, revision = revision + 1,"
+            " not_before = CASE ?1 WHEN 'active' THEN 0 ELSE not_before END WHERE subscription_id = ?2",
+            (state, old.subscription_id),
+        )
+        return self.get(name)
+
+    def disable(self, one: Subscription, reason: str) -> None:
+        """Give up on an application; what is owed stays owed, and a person may resume it. Where a person has changed
+        anything since it may be another application: then nothing is done."""
+        self._database.write(
+            "UPDATE subscriptions SET state = 'disabled', reason = ?, revision = revision + 1"
+            " WHERE subscription_id = ? AND revision = ? AND state = 'active'",
+            (reason, one.subscription_id, one.revision),
+        )
+
+    def remove(self, name: str) -> Subscription:
+        """Forget a subscription and all that is owed to it. Raises `NotFound`."""
+        old = self.get(name)
+        self._database.write("DELETE FROM subscriptions WHERE subscription_id = ?", (old.subscription_id,))
+        return old
+
+    def revisions(self) -> dict[int, tuple[int, State]]:
+        """Revision and state of each, by its number."""
+        rows = self._database.rows("SELECT subscription_id, revision, state FROM subscriptions")
+        return {number: (revision, state) for number, revision, state in rows}
+
+    def newest_streams(self) -> dict[int, int]:
+        """Of each subscription the number of its newest stream that is not held: a new replay is another number."""
+        rows = self._database.rows("SELECT subscription_id, max(stream_id) FROM streams WHERE NOT is_held GROUP BY 1")
+        return dict(rows)
+
+    def version(self) -> tuple[int, int]:
+        """Changes when anybody has written anything; asking costs about 3 microseconds."""
+        return self._database.version()
+
+    # -- secrets
+
+    def secrets(self, name: str) -> list[Secret]:
+        """The secrets it is signed with, the oldest first, without their texts. Raises `NotFound`."""
+        rows = self._database.rows(
+            "SELECT secret_id, label, created_at FROM signing_secrets WHERE subscription_id = ? ORDER BY secret_id",
+            (self.get(name).subscription_id,),
+        )
+        return [Secret(secret_id=number, label=label, created_at=moment(at)) for number, label, at in rows]
+
+    def signing_texts(self, subscription_id: int) -> tuple[str, ...]:
+        """Their texts, the oldest first: for whoever signs, never for a listing."""
+        rows = self._database.rows(
+            "SELECT text FROM signing_secrets WHERE subscription_id = ? ORDER BY secret_id", (subscription_id,)
+        )
+        return tuple(text for (text,) in rows)
+
+    def add_secret(self, name: str, text: str | None, *, at: int, label: str = _LABEL_DEFAULT) -> tuple[Secret, str]:
+        """Have one more secret, and its text: the one given, or a new one. Raises `NotFound`, `UsageError`."""
+        one, label = self.get(name), checked_name(label)
+        text = _checked_signing(new_signing_secret(one) if text is None else text, one)
+        if one.secrets >= SIGNING_SECRETS_MAX:
+            raise UsageError(f"{one.name} has {SIGNING_SECRETS_MAX} secrets already", todo="remove the oldest")
+        try:
+            with self._database.transaction():
+                self._add_text(one.subscription_id, text, label, at)
+                self._touch(one.subscription_id)
+        except sqlite3.IntegrityError:
+            raise UsageError(f"{one.name} has this secret already", todo="nothing, it is in use") from None
+        return self.secrets(name)[-1], text
+
+    def remove_secret(self, name: str, secret_id: int) -> None:
+        """Sign with it no more. Raises `NotFound`, and `UsageError` for the last one."""
+        one = self.get(name)
+        with self._database.transaction():
+            known = [secret.secret_id for secret in self.secrets(name)]
+            if secret_id not in known:
+                raise NotFound(f"{one.name} has no secret {secret_id}", todo="`onhook subscribe show` lists them")
+            if known == [secret_id]:
+                raise UsageError(f"{one.name} has no other secret", todo="add the new one first")
+            self._database.write("DELETE FROM signing_secrets WHERE secret_id = ?", (secret_id,))
+            self._touch(one.subscription_id)
+
+    # -- streams
+
+    def streams(self, subscription_id: int) -> list[Stream]:
+        """The live stream first, then the replays in the order in which they were asked for; none about alarms."""
+        rows = self._database.rows(
+            "SELECT stream_id, filter, cursor, until FROM streams WHERE subscription_id = ? AND NOT is_held"
+            " ORDER BY until IS NOT NULL, stream_id LIMIT ?",
+            (subscription_id, REPLAYS_MAX + 1),
+        )
+        return [
+            Stream(stream_id=number, where=_filter(text), cursor=cursor, until=until)
+            for number, text, cursor, until in rows
+        ]
+
+    def settled_until(self) -> int | None:
+        """The number up to which nothing is owed to anybody, paused ones and replays included; None where nobody is
+        told of calls."""
+        rows = self._database.rows("SELECT min(coalesce(cursor, 0)) FROM streams")
+        return None if rows[0][0] is None else int(rows[0][0])
+
+    def replay(self, name: str, where: Filter, *, after: int, until: int, at: int) -> Subscription:
+        """Send again what matches behind one number up to another. Raises `NotFound`, `UsageError`."""
+        one = self.get(name)
+        if one.about != "calls":
+            raise UsageError(f"{one.name} is about {one.about}, which are told once", todo="replay one about calls")
+        with self._database.transaction():
+            if len(self.streams(one.subscription_id)) > REPLAYS_MAX:
+                raise UsageError(f"{one.name} has {REPLAYS_MAX} replays to do already", todo="wait for them to end")
+            self._add_stream(one.subscription_id, where, after, until, at)
+        return self.get(name)
+
+    def hold_replays(self, runs: Iterable[tuple[int, int]], *, at: int) -> None:
+        """Owe reports that are about to be read late to everybody, for a lane may be ahead of its cursor; held until
+        `let_go`. Who has yet to come to their numbers is told twice at worst. Each run is a first number and a last."""
+        with self._database.transaction():
+            for first, last in runs:
+                self._database.write(
+                    "INSERT INTO streams (subscription_id, filter, cursor, until, is_held, created_at)"
+                    " SELECT subscription_id, ?1, ?2, ?3, 1, ?4 FROM streams s WHERE until IS NULL"
+                    " AND cursor IS NOT NULL AND NOT EXISTS (SELECT 1 FROM streams"
+                    " WHERE subscription_id = s.subscription_id AND is_held AND cursor = ?2 AND until = ?3)",
+                    (_text(Filter()), first - 1, last, at),
+                )
+
+    def let_go(self, seqs: Sequence[int] | None = None) -> None:
+        """Let the replays begin that end with these reports: they can be read now. None is all that were held."""
+        with self._database.transaction():
+            for seq in self._held() if seqs is None else seqs:
+                self._database.write("UPDATE streams SET is_held = 0 WHERE is_held AND until = ?", (seq,))
+
+    def forget_held(self, seqs: Sequence[int]) -> None:
+        """Owe reports no more that could not be read after all."""
+        with self._database.transaction():
+            for seq in seqs:
+                self._database.write("DELETE FROM streams WHERE is_held AND until = ?", (seq,))
+
+    def _held(self) -> list[int]:
+        return [seq for (seq,) in self._database.rows("SELECT DISTINCT until FROM streams WHERE is_held")]
+
+    def _add_stream(self, subscription_id: int, where: Filter, after: int | None, until: int | None, at: int) -> None:
+        self._database.write(
+            "INSERT INTO streams (subscription_id, filter, cursor, until, is_held, created_at)"
+            " VALUES (?, ?, ?, ?, 0, ?)",
+            (subscription_id, _text(where), after, until, at),
+        )
+
+    def _add_text(self, subscription_id: int, text: str, label: str, at: int) -> None:
+        self._database.write(
+            "INSERT INTO signing_secrets (subscription_id, label, text, created_at) VALUES (?, ?, ?, ?)",
+            (subscription_id, label, text, at),
+        )
+
+    def _touch(self, subscription_id: int) -> None:
+        self._database.write(
+            "UPDATE subscriptions SET revision = revision + 1 WHERE subscription_id = ?", (subscription_id,)
+        )
+
+
+def new_signing_secret(wishes: Wishes) -> str:
+    """A random secret, as a PBX makes one, or as Standard Webhooks wants it."""
+    if not wishes.with_standard_webhooks:
+        return new_secret()
+    return WHSEC + b64encode(random_texts.token_bytes(KEY_BYTES_LIMITS[0])).decode()
+
+
+def _checked_signing(text: str, wishes: Wishes) -> str:
+    # The form first: what is wrong in it is more than a length.
+    if wishes.with_standard_webhooks:
+        checked_key(text)
+    return checked_secret(text)
+
+
+def _name_taken(name: str) -> UsageError:
+    return UsageError(f"there is a subscription named {name!r} already", todo="choose another name")
+
+
+def _subscription(row: tuple[Any, ...]) -> Subscription:
+    number, name, wishes, app, state, reason, failing_since, not_before, *counts, created_at, secrets = row
+    delivered, failed, revision = counts
+    return Subscription(
+        **msgspec.structs.asdict(msgspec.json.decode(wishes, type=Wishes)),
+        subscription_id=number,
+        name=name,
+        state=state,
+        reason=reason,
+        failing_since=None if failing_since is None else moment(failing_since),
+        not_before=moment(not_before) if not_before else None,
+        delivered=delivered,
+        failed=failed,
+        app=app,
+        created_at=moment(created_at),
+        secrets=secrets,
+        revision=revision,
+    )
+
+
+def _filter(text: str) -> Filter:
+    return msgspec.json.decode(text, type=Filter)
+
+
+def _text(value: msgspec.Struct) -> str:
+    if isinstance(value, Wishes):
+        value = Wishes(**{name: getattr(value, name) for name in WISH_NAMES})
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,120 @@
+"""What people write about calls: notes and tags, with all that was written before. Nothing is ever overwritten."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from onhook.appdb.sqlite import Database
+from onhook.lib.errors import UsageError
+from onhook.lib.timestamps import moment
+
+NOTE_CHARACTERS_MAX = 4_000
+"""A page; what is longer is a document of its own."""
+
+TAGS_MAX = 20
+TAG_CHARACTERS_MAX = 40
+"""A tag is a word or two."""
+
+VERSIONS_MAX = 1_000
+"""Of one call's note: more is a program that runs wild."""
+
+
+FOUND_MAX = 50_000
+"""Calls that one tag or text may find: nobody has written about more by hand."""
+
+_LATEST = (
+    "SELECT * FROM notes AS n WHERE note_id = (SELECT max(note_id) FROM notes WHERE sn = n.sn AND call_id = n.call_id)"
+)
+"""What counts now of each call."""
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wrote about a call, at some time. The latest counts; an empty one took the note away."""
+
+    text: str
+    tags: tuple[str, ...]
+    who: str
+    at: datetime
+
+
+class Notes:
+    """Notes by call, in the settings."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def write(self, sn: str, call_id: str, text: str, tags: str, *, who: str, at: int) -> None:
+        """Write about a call; `tags` are joined by commas. The same again is not kept twice. Raises `UsageError`."""
+        text, found = _checked_text(text), checked_tags(tags)
+        before = self.history(sn, call_id)
+        if before and (before[0].text, before[0].tags) == (text, found):
+            return
+        if len(before) >= VERSIONS_MAX:
+            raise UsageError(f"this note was changed {VERSIONS_MAX} times already", todo="leave it as it is")
+        if not before and not text and not found:
+            return
+        self._database.write(
+            "INSERT INTO notes (sn, call_id, text, tags, who, at) VALUES (?, ?, ?, ?, ?, ?)",
+            (sn, call_id, text, ",".join(found), who, at),
+        )
+
+    def history(self, sn: str, call_id: str) -> list[Note]:
+        """All that was written about a call, the latest first."""
+        rows = self._database.rows(
+            "SELECT text, tags, who, at FROM notes WHERE sn = ? AND call_id = ? ORDER BY note_id DESC", (sn, call_id)
+        )
+        return [
+            Note(text=text, tags=tuple(tags.split(",")) if tags else (), who=who, at=moment(at))
+            for text, tags, who, at in rows
+        ]
+
+    def calls_with(self, tag: str, text: str) -> list[tuple[str, str]]:
+        """(`sn`, `call_id`) of calls that have this tag now, and this text in their note; an empty one is not asked
+        for. In a text the case of the letters a to z does not count. Raises `UsageError` where there are too many."""
+        rows = self._database.rows(
+            f"SELECT sn, call_id FROM ({_LATEST}) WHERE (?1 = '' OR ',' || tags || ',' LIKE '%,' || ?1 || ',%'"
+            " ESCAPE '\\') AND text LIKE '%' || ?2 || '%' ESCAPE '\\' AND (text <> '' OR tags <> '') LIMIT ?3",
+            (_literally(tag), _literally(text), FOUND_MAX + 1),
+        )
+        if len(rows) > FOUND_MAX:
+            raise UsageError(f"more than {FOUND_MAX} calls have such a note", todo="ask for a rarer tag or text")
+        return [(sn, call_id) for sn, call_id in rows]
+
+    def forget(self, calls: Sequence[tuple[str, str]]) -> None:
+        """Delete what was ever written about calls that are kept no more."""
+        if not calls:
+            return
+        with self._database.transaction():
+            for sn, call_id in calls:
+                self._database.write("DELETE FROM notes WHERE sn = ? AND call_id = ?", (sn, call_id))
+
+    def tags_of(self, calls: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, ...]]:
+        """The tags that these calls have now; calls without one are left out."""
+        found = {one: self.history(*one)[:1] for one in calls}
+        return {one: notes[0].tags for one, notes in found.items() if notes and notes[0].tags}
+
+    def tags(self) -> list[str]:
+        """All tags that calls have now, in order."""
+        rows = self._database.rows(f"SELECT DISTINCT tags FROM ({_LATEST}) WHERE tags <> ''")
+        return sorted({tag for (tags,) in rows for tag in tags.split(",")})
+
+
+def checked_tags(text: str) -> tuple[str, ...]:
+    """Tags as people write them, joined by commas; each once. Raises `UsageError`."""
+    tags = tuple(dict.fromkeys(tag.strip() for tag in text.split(",") if tag.strip()))
+    if len(tags) > TAGS_MAX or any(len(tag) > TAG_CHARACTERS_MAX or not tag.isprintable() for tag in tags):
+        raise UsageError("these tags cannot be meant", todo=f"use up to {TAGS_MAX} of {TAG_CHARACTERS_MAX} characters")
+    return tags
+
+
+def _literally(text: str) -> str:
+    """For LIKE: a percent sign is one."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _checked_text(text: str) -> str:
+    text = text.replace("\r\n", "\n").strip()
+    if len(text) > NOTE_CHARACTERS_MAX:
+        raise UsageError("this note is too long", todo=f"use at most {NOTE_CHARACTERS_MAX} characters")
+    return text

@@ -1,0 +1,46 @@
+"""How long calls and their reports are kept, where a PBX has a rule of its own."""
+
+from collections.abc import Mapping
+
+from onhook.appdb.sqlite import Database
+from onhook.lib.errors import UsageError
+
+DAYS_MAX = 36_500
+"""A hundred years: what is meant to be kept longer is kept for ever."""
+
+FOR_EVER = 0
+"""Days, where nothing is deleted."""
+
+
+class Keeping:
+    """Days by serial number."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> Mapping[str, int]:
+        """Of the PBXs that have a rule of their own."""
+        return dict(self._database.rows("SELECT sn, days FROM keeping"))
+
+    def put(self, sn: str, days: int | None) -> None:
+        """Let this be the rule of a PBX that is declared; None is that of the installation."""
+        if days is None:
+            self._database.write("DELETE FROM keeping WHERE sn = ?", (sn,))
+            return
+        self._database.write(
+            "INSERT INTO keeping VALUES (?, ?) ON CONFLICT DO UPDATE SET days = excluded.days", (sn, days)
+        )
+
+
+def checked_days(text: str) -> int | None:
+    """Days as people write them: a number, `always`, or `auto` for the rule of the installation. Raises `UsageError`.
+
+    >>> checked_days("90"), checked_days("always"), checked_days("auto")
+    (90, 0, None)
+    """
+    words = {"always": FOR_EVER, "auto": None}
+    if text in words:
+        return words[text]
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= DAYS_MAX):
+        raise UsageError(f"{text[:20]!r} is no time to keep calls", todo=f"write 1 to {DAYS_MAX} days, always or auto")
+    return int(text)

@@ -1,0 +1,57 @@
+"""Searches that are kept under a name, for everybody: the name, and the query of the page of calls or reports."""
+
+import sqlite3
+
+import msgspec
+
+from onhook.appdb.pbxs import checked_name
+from onhook.appdb.sqlite import Database
+from onhook.lib.errors import NotFound, UsageError
+
+SEARCHES_MAX = 200
+"""On one list."""
+
+QUERY_CHARACTERS_MAX = 2_000
+
+PAGES = ("/calls", "/reports")
+"""Where a search may lead."""
+
+
+class Search(msgspec.Struct, frozen=True, kw_only=True):
+    """A search: its name, where it leads, and who kept it."""
+
+    search_id: int
+    name: str
+    path: str
+    who: str
+
+
+class Searches:
+    """Those that are kept, in the settings."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> list[Search]:
+        """By name."""
+        rows = self._database.rows("SELECT search_id, name, path, who FROM searches ORDER BY name COLLATE NOCASE")
+        return [Search(search_id=number, name=name, path=path, who=who) for number, name, path, who in rows]
+
+    def keep(self, name: str, path: str, *, who: str) -> Search:
+        """Keep a search; `path` is of one of PAGES, with its query. Raises `UsageError`."""
+        page = path.partition("?")[0]
+        if page not in PAGES or len(path) > QUERY_CHARACTERS_MAX or not path.isprintable() or "\\" in path:
+            raise UsageError("this is no search of ours", where="path", todo=f"keep one of {', '.join(PAGES)}")
+        if len(self.all()) >= SEARCHES_MAX:
+            raise UsageError(f"there are {SEARCHES_MAX} searches already", todo="remove one")
+        name = checked_name(name)
+        try:
+            self._database.write("INSERT INTO searches (name, path, who) VALUES (?, ?, ?)", (name, path, who))
+        except sqlite3.IntegrityError:
+            raise UsageError(f"there is a search named {name[:80]!r} already", todo="choose another name") from None
+        return next(one for one in self.all() if one.name == name)
+
+    def remove(self, search_id: int) -> None:
+        """Raises `NotFound`."""
+        if not self._database.write("DELETE FROM searches WHERE search_id = ?", (search_id,)):
+            raise NotFound("there is no such search", todo="it may have been removed already")

@@ -1,0 +1,126 @@
+"""Where a PBX that cannot sign reports from: the addresses it has, and the secret path it posts to.
+
+Either tells who says a report; where both are set, both must hold. A path is a secret: it is in no listing.
+"""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from onhook.appdb.sqlite import Database
+from onhook.lib.errors import UsageError
+
+UNSIGNING_DIALECTS = frozenset({"newcdr"})
+"""Dialects in which no signature exists (PROTOCOL.md 9)."""
+
+ADDRESSES_MAX = 20
+"""Per PBX: its own, its spare's, and those of the provider through which it goes out."""
+
+PATH_CHARACTERS_MIN = 16
+"""After the slash: what is shorter is soon guessed."""
+
+PATH_CHARACTERS_MAX = 200
+"""PBXs were seen to cut a longer address off when they save it (PROTOCOL.md 12, 35)."""
+
+_PATH = re.compile(r"/[A-Za-z0-9._~/-]+")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """`addresses` are single ones or networks, `192.0.2.7` or `192.0.2.0/24`; `path` is empty where there is none."""
+
+    addresses: tuple[str, ...] = ()
+    path: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.addresses or self.path)
+
+    def __repr__(self) -> str:
+        return f"Place(addresses={self.addresses!r}, {'a' if self.path else 'no'} path)"
+
+
+class Places:
+    """What is kept of places, by serial number."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> dict[str, Place]:
+        """Those of all PBXs that have one."""
+        rows = self._database.rows("SELECT sn, addresses, path FROM places")
+        return {sn: _place(addresses, path) for sn, addresses, path in rows}
+
+    def of(self, sn: str) -> Place:
+        """That of one PBX; an empty one where it has none."""
+        rows = self._database.rows("SELECT addresses, path FROM places WHERE sn = ?", (sn,))
+        return _place(*rows[0]) if rows else Place()
+
+    def put(self, sn: str, place: Place) -> None:
+        """Let this be the place of a PBX that is declared; an empty one takes it away. `place` was checked."""
+        if not place:
+            self._database.write("DELETE FROM places WHERE sn = ?", (sn,))
+            return
+        self._database.write(
+            "INSERT INTO places VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET addresses = excluded.addresses, path = excluded.path",
+            (sn, " ".join(place.addresses), place.path),
+        )
+
+
+def checked_place(addresses: Sequence[str], path: str | None) -> Place:
+    """A place from texts as people write them. Raises `UsageError`, never showing the path."""
+    if len(addresses) > ADDRESSES_MAX:
+        raise UsageError(f"a PBX cannot have more than {ADDRESSES_MAX} addresses", todo="name their networks")
+    return Place(tuple(dict.fromkeys(map(_checked_address, addresses))), _checked_path(path) if path else "")
+
+
+def check_can_be_told(dialect: str, place: Place, *, has_secret: bool, is_unsigned: bool) -> None:
+    """See that whoever reports in a PBX's name can be told from a stranger. Raises `UsageError`."""
+    if dialect in UNSIGNING_DIALECTS:
+        if has_secret or is_unsigned:
+            raise UsageError(f"nothing of a {dialect} PBX is signed", todo="tell it by --from or --path instead")
+        if not place:
+            raise UsageError(
+                f"nothing of a {dialect} PBX is signed, so something else must tell who reports",
+                todo="give its address with --from, or a secret path with --path",
+            )
+    elif place:
+        raise UsageError(f"a {dialect} PBX signs what it sends", todo="give its --secret, not an address or a path")
+    elif not has_secret and not is_unsigned:
+        raise UsageError("a PBX needs a secret", todo="give the one it signs with, or declare it unsigned on purpose")
+
+
+def check_can_be_asked(dialect: str) -> None:
+    """See that PBXs of this dialect have an API that could be asked. Raises `UsageError`."""
+    if dialect in UNSIGNING_DIALECTS:
+        raise UsageError(
+            f"a {dialect} PBX has no API that is spoken here", todo="leave --api and what belongs to it out"
+        )
+
+
+def _checked_address(text: str) -> str:
+    try:
+        network = ipaddress.ip_network(text.strip())
+    except ValueError as error:
+        raise UsageError(
+            f"{text[:80]!r} is neither an address nor a network ({error})", todo="write 192.0.2.7 or 192.0.2.0/24"
+        ) from None
+    if not network.prefixlen:
+        raise UsageError(f"{text[:80]} is everybody", todo="write the addresses of the PBX")
+    return str(network.network_address) if network.num_addresses == 1 else str(network)
+
+
+def _checked_path(path: str) -> str:
+    path = path.strip()
+    characters = len(path) - 1
+    if not _PATH.fullmatch(path) or not PATH_CHARACTERS_MIN <= characters <= PATH_CHARACTERS_MAX:
+        raise UsageError(
+            "that cannot be a secret path",
+            todo=f"write a slash and {PATH_CHARACTERS_MIN} to {PATH_CHARACTERS_MAX} of a-z, A-Z, 0-9, - . _ ~ /",
+        )
+    return path
+
+
+def _place(addresses: str, path: str) -> Place:
+    return Place(tuple(addresses.split()), path)

@@ -1,0 +1,80 @@
+"""Who may read and who may change: access tokens, of which only a hash is kept."""
+
+import hashlib
+import os
+import secrets
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+
+from onhook.cdr.access_scope import Limits
+from onhook.lib.errors import Unavailable, UsageError
+
+Role = Literal["administrator", "reader"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+ADMIN_NAME = "admin"
+"""The token that the first start makes, and whose text stands in `admin.token`."""
+
+TOKEN_BYTES = 32
+"""As long as the hash that is kept of it: nobody guesses it."""
+
+TOKEN_CHARACTERS_MAX = 200
+"""Nothing longer is hashed: it is none of ours."""
+
+TOKENS_MAX = 1_000
+"""Nobody hands out more by hand."""
+
+TOKEN_FILE_MODE = 0o600
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """A token as it is listed: without its text, which nobody knows any more."""
+
+    name: str
+    role: Role
+    limits: Limits | None = None
+    created_at: datetime
+    last_used: datetime | None = None
+
+
+def new_text() -> str:
+    """A new token's text, fit for URLs and headers."""
+    return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def hash_of(text: str) -> bytes:
+    """What is kept of a token. A plain hash does: the text is 32 random bytes, not a word that can be guessed."""
+    return hashlib.sha256(text.encode(errors="replace")).digest()
+
+
+def checked_role(role: str) -> Role:
+    """Raises `UsageError`."""
+    for known in ROLES:
+        if role == known:
+            return known
+    raise UsageError(f"there is no role {role!r}", todo=f"use {' or '.join(ROLES)}")
+
+
+def write_token_file(path: Path, text: str) -> None:
+    """Put a token's text where only the owner reads it, whole or not at all. Raises `Unavailable`."""
+    beside = path.with_name(path.name + ".part")
+    try:
+        beside.unlink(missing_ok=True)
+        with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, TOKEN_FILE_MODE), "w") as written:
+            written.write(text + "\n")
+        beside.replace(path)
+    except OSError as error:
+        raise Unavailable(f"cannot write the administrator's token: {error}", where=str(path)) from error
+
+
+def read_token_file(path: Path) -> str:
+    """A token's text, or empty where there is no such file. Raises `Unavailable` where it may not be read."""
+    try:
+        return path.read_text()[:TOKEN_CHARACTERS_MAX].strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unavailable(f"cannot read the administrator's token: {error}", where=str(path)) from error

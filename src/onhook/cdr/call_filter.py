@@ -1,0 +1,122 @@
+"""What only a whole call can tell, as a filter: who answered, how long one waited, at which hour, what was under way.
+
+A record is asked by the call that it is a leg of.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from onhook.cdr.identity import number_of
+from onhook.cdr.record import Call, Record
+from onhook.lib.errors import UsageError
+
+SECONDS_DIGITS_MAX = 9
+"""Some thirty years: more is a mistake."""
+
+ASPECT_NAMES = (
+    *("answered_by", "min_wait_duration", "max_wait_duration", "min_ring_duration", "max_ring_duration"),
+    *("weekday", "hour_of_day", "under_way_at", "caller", "dialled", "by_trunk", "by_did"),
+)
+TEXT_ASPECTS = frozenset({"answered_by", "caller", "dialled", "by_trunk", "by_did"})
+"""Those that are texts."""
+
+_LIMITS = {"weekday": (1, 7), "hour_of_day": (0, 23)}
+
+
+class Aspects(msgspec.Struct, frozen=True, kw_only=True):
+    """None is no limit. A weekday is 1 (Monday) to 7, an hour of day 0 to 23, both by the clocks of `zone`.
+
+    Durations are whole seconds, both limits included; one that nobody reported matches neither. A call is under way
+    from its first second to the one before its end. `caller` and `dialled` are the numbers of the call itself, as
+    `by_trunk` (the one it came in on, else the one it went out on) and `by_did` are its own, not those of any leg.
+    One of `numbers` is on a side of one of its legs, or `name` is part of what such a side says, in any case. `among`
+    holds (`sn`, `call_id`) of the calls that are meant at all, as those that somebody wrote about.
+    """
+
+    answered_by: str | None = None
+    min_wait_duration: int | None = None
+    max_wait_duration: int | None = None
+    min_ring_duration: int | None = None
+    max_ring_duration: int | None = None
+    weekday: int | None = None
+    hour_of_day: int | None = None
+    under_way_at: datetime | None = None
+    caller: str | None = None
+    dialled: str | None = None
+    by_trunk: str | None = None
+    by_did: str | None = None
+    numbers: tuple[str, ...] | None = None
+    name: str | None = None
+    among: tuple[tuple[str, str], ...] | None = None
+    zone: str = "UTC"
+
+    def match(self, call: Call) -> bool:
+        """Whether this call is meant."""
+        local = call.started_at.astimezone(ZoneInfo(self.zone))
+        return (
+            self._is_of(call)
+            and (self.among is None or (call.sn, call.call_id) in self.among)
+            and _is_between(call.wait_duration, self.min_wait_duration, self.max_wait_duration)
+            and _is_between(call.ring_duration, self.min_ring_duration, self.max_ring_duration)
+            and (self.weekday is None or local.isoweekday() == self.weekday)
+            and (self.hour_of_day is None or local.hour == self.hour_of_day)
+            and (self.under_way_at is None or _is_under_way(call, self.under_way_at))
+            and any(self._is_said_by(leg) for leg in call.legs)
+        )
+
+    def _is_of(self, call: Call) -> bool:
+        """Its numbers, its trunk, its DID."""
+        return (
+            (self.answered_by is None or call.answered_by == number_of(self.answered_by))
+            and (self.caller is None or number_of(call.call_from) == number_of(self.caller))
+            and (self.dialled is None or number_of(call.call_to) == number_of(self.dialled))
+            and (self.by_trunk is None or (call.src_trunk_name or call.dst_trunk_name) == self.by_trunk)
+            and (self.by_did is None or call.did_number == self.by_did)
+        )
+
+    def _is_said_by(self, leg: Record) -> bool:
+        sides = (leg.call_from, leg.call_to)
+        return (self.numbers is None or any(number_of(side) in self.numbers for side in sides)) and (
+            self.name is None or any(self.name.lower() in side.lower() for side in sides)
+        )
+
+
+def parse_aspects(given: Mapping[str, str], zone: ZoneInfo) -> Aspects:
+    """Read aspects as people write them, empty ones are not set. Raises `UsageError`."""
+    texts = {name: text.strip() for name, text in given.items() if text.strip()}
+    at = texts.get("under_way_at")
+    values: dict[str, Any] = {
+        name: text if name in TEXT_ASPECTS else _number(name, text)
+        for name, text in texts.items()
+        if name != "under_way_at"
+    }
+    return Aspects(under_way_at=None if at is None else _moment(at, zone), zone=zone.key, **values)
+
+
+def _number(name: str, text: str) -> int:
+    low, high = _LIMITS.get(name, (0, 10**SECONDS_DIGITS_MAX - 1))
+    if not (text.isascii() and text.isdigit() and len(text) <= SECONDS_DIGITS_MAX and low <= int(text) <= high):
+        raise UsageError(f"{name} cannot be {text[:40]!r}", todo=f"write a whole number from {low} to {high}")
+    return int(text)
+
+
+def _moment(text: str, zone: ZoneInfo) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(f"under_way_at is not a time: {text[:40]!r}", todo="write 2026-04-27T19:04:36+08:00") from None
+
+
+def _is_between(seconds: int | None, least: int | None, most: int | None) -> bool:
+    if least is None and most is None:
+        return True
+    return seconds is not None and (least is None or seconds >= least) and (most is None or seconds <= most)
+
+
+def _is_under_way(call: Call, at: datetime) -> bool:
+    return call.ended_at is not None and call.started_at <= at < call.ended_at

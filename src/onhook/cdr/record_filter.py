@@ -1,0 +1,196 @@
+"""The one set of filters: API, command line, pages, exports, subscriptions (DESIGN.md 3).
+
+A record matches when each filter that is set holds for it. A call matches when `since`, `until`, `pbx`, `sn`,
+`call_id`, `status`, `type`, `min_talk_duration`, `max_talk_duration` hold for the call itself, and each of `number`,
+`call_from`, `call_to`, `trunk`, `did_number` that is set holds for at least one of its legs.
+
+`aspects` are what only a whole call can tell (`cdr/aspects.py`); `within` is what the one who asks may see at all
+(`cdr/limits.py`), and no text that anybody writes sets it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from onhook.cdr.access_scope import Limits
+from onhook.cdr.call_details import folded
+from onhook.cdr.call_filter import Aspects
+from onhook.cdr.identity import number_of
+from onhook.cdr.record import Call, Record
+from onhook.lib.errors import UsageError
+
+_TEXT_FILTERS = ("pbx", "sn", "call_id", "number", "call_from", "call_to", "status", "type", "trunk", "did_number")
+_DURATION_FILTERS = ("min_talk_duration", "max_talk_duration")
+FILTER_NAMES: tuple[str, ...] = ("since", "until", *_TEXT_FILTERS, *_DURATION_FILTERS)
+
+TEXT_CHARACTERS_MAX = 200
+"""No number, name or id is longer; a longer filter is a mistake or an attack."""
+
+SECONDS_DIGITS_MAX = 9
+"""Some thirty years of talk: more is a mistake."""
+
+KNOWN_STATUSES = ("ANSWERED", "NO ANSWER", "BUSY", "FAILED", "VOICEMAIL", "ABANDONED")
+"""What PBXs are known to say (PROTOCOL.md 2.2). Others are legal, and found like these."""
+
+_AGO = re.compile(r"([0-9]{1,4})([mhdw])")
+_AGO_UNIT = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which records or calls are meant; None is no limit.
+
+    `since` is included and `until` is not; both are aware and compared with `started_at`. Numbers are compared as
+    `number_of` sees them, `status` and `type` as `folded` does, other texts exactly. `status` and `type` may name
+    several, joined by commas, and mean all others with a `!` in front: `BUSY,FAILED`, `!ANSWERED`. Talk durations are
+    in whole seconds, both limits included; a talk duration that nobody reported matches neither.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    pbx: str | None = None
+    sn: str | None = None
+    call_id: str | None = None
+    number: str | None = None
+    call_from: str | None = None
+    call_to: str | None = None
+    status: str | None = None
+    type: str | None = None
+    trunk: str | None = None
+    did_number: str | None = None
+    min_talk_duration: int | None = None
+    max_talk_duration: int | None = None
+    aspects: Aspects | None = None
+    within: Limits | None = None
+
+    def matches(self, record: Record) -> bool:
+        """Whether this record is meant. Who asks for aspects has the whole call: see `matches_call`."""
+        assert self.aspects is None
+        return self._holds_for(record) and self._is_about(record) and (self.within is None or self.within.allow(record))
+
+    def matches_call(self, call: Call) -> bool:
+        """Whether this call is meant."""
+        return (
+            self._holds_for(call)
+            and all(
+                any(Filter(**{name: value})._is_about(leg) for leg in call.legs)
+                for name in ("number", "call_from", "call_to", "trunk", "did_number")
+                if (value := getattr(self, name)) is not None
+            )
+            and (self.aspects is None or self.aspects.match(call))
+            and (self.within is None or self.within.allow_call(call))
+        )
+
+    def _holds_for(self, one: Record | Call) -> bool:
+        """The filters that a record and a call answer alike."""
+        return (
+            (self.since is None or one.started_at >= self.since)
+            and (self.until is None or one.started_at < self.until)
+            and (self.pbx is None or one.pbx == self.pbx)
+            and (self.sn is None or one.sn == self.sn)
+            and (self.call_id is None or one.call_id == self.call_id)
+            and (self.status is None or Words.read(self.status).hold_for(one.status))
+            and (self.type is None or Words.read(self.type).hold_for(one.type))
+            and self._lasts_so_long(one.talk_duration)
+        )
+
+    def _lasts_so_long(self, talk: int | None) -> bool:
+        least, most = self.min_talk_duration, self.max_talk_duration
+        if least is None and most is None:
+            return True
+        return talk is not None and (least is None or talk >= least) and (most is None or talk <= most)
+
+    def _is_about(self, leg: Record) -> bool:
+        """The filters that a call answers by any of its legs."""
+        call_from, call_to = number_of(leg.call_from), number_of(leg.call_to)
+        return (
+            (self.number is None or number_of(self.number) in (call_from, call_to))
+            and (self.call_from is None or number_of(self.call_from) == call_from)
+            and (self.call_to is None or number_of(self.call_to) == call_to)
+            and (self.trunk is None or self.trunk in (leg.src_trunk_name, leg.dst_trunk_name))
+            and (self.did_number is None or self.did_number == leg.did_number)
+        )
+
+
+class Words(msgspec.Struct, frozen=True):
+    """What `status` and `type` ask for: one of these words, folded, or none of them."""
+
+    words: tuple[str, ...]
+    is_not: bool
+
+    @classmethod
+    def read(cls, text: str) -> "Words":
+        """As people write it.
+
+        >>> Words.read("! no answer,Busy")
+        Words(words=('NOANSWER', 'BUSY'), is_not=True)
+        """
+        bare = text.strip()
+        is_not = bare.startswith("!")
+        return cls(tuple(folded(word) for word in bare.removeprefix("!").split(",")), is_not)
+
+    def hold_for(self, text: str) -> bool:
+        """Whether a `status` or `type` is what was asked for."""
+        return (folded(text) in self.words) is not self.is_not
+
+
+def parse_filter(given: Mapping[str, str], zone: ZoneInfo, now: datetime) -> Filter:
+    """Read filters as people write them: each value a text, an empty one is not set.
+
+    `since` and `until` take what `parse_moment` takes. Raises `UsageError` naming the filter and what it may be.
+    """
+    unknown = sorted(set(given) - set(FILTER_NAMES))
+    if unknown:
+        raise UsageError(f"there is no filter {unknown[0]!r}", todo=f"use one of {', '.join(FILTER_NAMES)}")
+    texts = {name: value.strip() for name, value in given.items() if value.strip()}
+    for name, value in texts.items():
+        if len(value) > TEXT_CHARACTERS_MAX:
+            raise UsageError(f"{name} is longer than {TEXT_CHARACTERS_MAX} characters", todo="shorten it")
+    values: dict[str, Any] = {name: _READ[name](name, text, zone, now) for name, text in texts.items()}
+    return Filter(**values)
+
+
+def parse_moment(text: str, zone: ZoneInfo, now: datetime, *, name: str = "time") -> datetime:
+    """An ISO 8601 date or time (in `zone` unless it has an offset), `now`, `today`, `yesterday`, or `30m`, `12h`, `7d`,
+    `2w` ago. A date is its first moment in `zone`. The answer is aware, in UTC. Raises `UsageError`.
+    """
+    midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    if text in ("now", "today", "yesterday"):
+        day = midnight if text == "today" else midnight - timedelta(days=1)
+        return now if text == "now" else day.replace(tzinfo=zone).astimezone(UTC)
+    try:
+        if ago := _AGO.fullmatch(text):
+            return now - timedelta(**{_AGO_UNIT[ago[2]]: int(ago[1])})
+        # A plus sign in a URL that was not escaped arrives as a blank.
+        moment = datetime.fromisoformat(re.sub(r" (\d\d:\d\d)$", r"+\1", text) if "T" in text else text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{name} is not a time: {text!r}",
+            todo="write 2026-04-27, 2026-04-27T19:04:36+08:00, today, yesterday or 12h",
+        ) from None
+
+
+def _read_moment(name: str, text: str, zone: ZoneInfo, now: datetime) -> datetime:
+    return parse_moment(text, zone, now, name=name)
+
+
+def _read_seconds(name: str, text: str, _zone: ZoneInfo, _now: datetime) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= SECONDS_DIGITS_MAX):
+        raise UsageError(f"{name} is not a number of seconds: {text!r}", todo="write whole seconds, such as 30")
+    return int(text)
+
+
+def _read_text(_name: str, text: str, _zone: ZoneInfo, _now: datetime) -> str:
+    return text
+
+
+_READ: Mapping[str, Callable[[str, str, ZoneInfo, datetime], Any]] = {
+    **dict.fromkeys(_TEXT_FILTERS, _read_text),
+    **dict.fromkeys(_DURATION_FILTERS, _read_seconds),
+    "since": _read_moment,
+    "until": _read_moment,
+}

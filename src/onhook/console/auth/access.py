@@ -1,0 +1,166 @@
+"""Who may come in: a token in the header, a session by cookie, or anybody on a loopback that was opened on purpose.
+
+Laws: every route asks here before it reads a parameter; only routes marked `open` answer strangers. Who changes
+something is an administrator. A browser changes something only from a page of ours. A reader who is limited to some
+PBXs or numbers is refused by every route that is not marked as showing him no more than that.
+"""
+
+from ipaddress import ip_address
+from typing import Any, Literal, cast
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+from litestar.connection import ASGIConnection
+from litestar.exceptions import HTTPException, PermissionDeniedException, TooManyRequestsException
+from litestar.handlers.base import BaseRouteHandler
+from litestar.types import Scope
+
+from onhook.appdb.tokens import Role, Token
+from onhook.cdr.access_scope import Limits
+from onhook.console.auth.sessions import Session
+from onhook.console.state import Rooms
+from onhook.lib.errors import NotAllowed
+
+OPEN = {"open": True}
+"""The mark of a route that answers strangers: `@get(..., opt=OPEN)`."""
+
+LIMITED = {"limited": True}
+"""The mark of a route that a limited reader may ask: all that it shows goes through `limits_of` or such a filter."""
+
+FOR_ADMINISTRATORS = {"administrator": True}
+"""The mark of a route that a reader's token may not even read."""
+
+NEEDS_TOKEN: list[dict[str, list[str]]] = [{"token": []}]
+"""What the schema says of all the others."""
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_VISITOR = "onhook_visitor"
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+class Visitor(msgspec.Struct, frozen=True):
+    """Who asks, and how we know."""
+
+    name: str
+    role: Role
+    by: Literal["token", "cookie", "open door"]
+    limits: Limits | None = None
+
+
+def let_in(connection: Connection, handler: BaseRouteHandler) -> None:
+    """The guard of every route. Raises `NotAllowed` (401), and 403, 421, 429 as the framework's errors."""
+    rooms: Rooms = connection.app.state.rooms
+    _check_host(connection, rooms)
+    if handler.opt.get("open"):
+        return
+    visitor = _visitor(connection, rooms)
+    connection.scope["state"][_VISITOR] = visitor
+    if visitor.limits is not None and not handler.opt.get("limited"):
+        raise PermissionDeniedException("this token sees some calls only, and this tells of more")
+    if connection.scope.get("method") in SAFE_METHODS:
+        if handler.opt.get("administrator") and visitor.role != "administrator":
+            raise PermissionDeniedException("only an administrator's token may read this")
+        return
+    if visitor.by != "token" and not is_from_our_page(connection):
+        raise PermissionDeniedException("a browser may change something only from a page of this console")
+    if visitor.role != "administrator":
+        raise PermissionDeniedException("this token may read, not change: use an administrator's")
+
+
+def visitor_of(scope: Scope) -> Visitor | None:
+    """Who asks; None where a route is open to strangers."""
+    return cast("Visitor | None", scope["state"].get(_VISITOR))
+
+
+def limits_of(scope: Scope) -> Limits | None:
+    """What the one who asks is limited to; a stranger on an open route is shown nothing."""
+    visitor = visitor_of(scope)
+    return Limits(sns=()) if visitor is None else visitor.limits
+
+
+def cookie_name(rooms: Rooms) -> str:
+    """Browsers share cookies between ports, so that two consoles on one machine need two names."""
+    return f"onhook_session_{rooms.config.console.port}"
+
+
+def check_token(connection: Connection, rooms: Rooms, text: str) -> Token:
+    """The token with this text. Raises `NotAllowed`, or 429 for an address with many wrong ones of late."""
+    at = rooms.clock.microseconds()
+    token = rooms.settings.token_for(text, at=at)
+    if token is not None:
+        return token
+    address = address_of(connection)
+    rooms.failures.note(address, at)
+    if wait := rooms.failures.seconds_to_wait(address, at):
+        raise TooManyRequestsException("too many wrong tokens from this address", headers={"Retry-After": str(wait)})
+    raise NotAllowed("this token does not count", todo="`onhook token list` shows which do")
+
+
+def is_from_our_page(connection: Connection) -> bool:
+    """Whether a browser says that one of our own pages sent this (Fetch Metadata, else `Origin`)."""
+    site = connection.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = _split(connection.headers.get("origin", ""))
+    return bool(origin.netloc) and origin.netloc == connection.headers.get("host", "")
+
+
+def _visitor(connection: Connection, rooms: Rooms) -> Visitor:
+    kind, _, text = connection.headers.get("authorization", "").partition(" ")
+    if kind:
+        if kind.lower() != "bearer":
+            raise NotAllowed("only bearer tokens are known here", todo="send `Authorization: Bearer TOKEN`")
+        token = check_token(connection, rooms, text.strip())
+        return Visitor(token.name, token.role, "token", token.limits)
+    session = rooms.sessions.find(connection.cookies.get(cookie_name(rooms), ""), rooms.clock.microseconds())
+    if session is not None and (known := _signed_in(rooms, session)):
+        return known
+    if rooms.config.console_open:
+        return Visitor("anybody", "reader", "open door")
+    raise NotAllowed("no token was sent", todo="send `Authorization: Bearer TOKEN`, or sign in at /sign-in")
+
+
+def _signed_in(rooms: Rooms, session: Session) -> Visitor | None:
+    """Asked anew each time: a token or person that was removed lets nobody in, whatever sessions began with it."""
+    if session.person:
+        person = rooms.settings.people.find(session.person)
+        if person is None or person.stamp != session.stamp:
+            return None
+        return Visitor(person.name, person.role, "cookie", person.limits)
+    token = rooms.settings.token_for(session.token_text)
+    return None if token is None else Visitor(token.name, token.role, "cookie", token.limits)
+
+
+def address_of(connection: Connection) -> str:
+    """Where the one who asks comes from."""
+    return connection.client.host if connection.client else ""
+
+
+def _check_host(connection: Connection, rooms: Rooms) -> None:
+    """Refuse names that are not ours: a page of another site could have its name point here (DNS rebinding).
+
+    A number cannot be made to point elsewhere, so every address is right.
+    """
+    host = _split(f"//{connection.headers.get('host', '')}").hostname or ""
+    names = {"localhost", rooms.config.console.host.lower(), *rooms.config.console_names.split(",")} - {""}
+    if host in names or host.endswith(".localhost") or _is_number(host):
+        return
+    raise HTTPException(status_code=421, detail="this console has another name: use its address, or set console_names")
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none of what no address can be, such as a bracket that is never closed."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

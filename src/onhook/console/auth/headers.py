@@ -1,0 +1,55 @@
+"""What every answer carries, so that a browser does nothing that we did not mean."""
+
+from typing import Any
+
+from litestar import Litestar
+from litestar.types import Message, Scope
+
+from onhook.console.auth.access import SAFE_METHODS, visitor_of
+from onhook.console.state import Rooms
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "media-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+# Calls and people are in the answers: no proxy and no shared browser keeps them. A route may say otherwise.
+_UNCACHED = (b"cache-control", b"no-store")
+
+
+async def finish_headers(event: Message, scope: Scope) -> None:
+    """Before an answer begins: add what is missing, count it."""
+    if event["type"] != "http.response.start":
+        return
+    headers: list[tuple[bytes, bytes]] = [*event.get("headers", []), *HEADERS]
+    if not any(name.lower() == b"cache-control" for name, _ in headers):
+        headers.append(_UNCACHED)
+    event["headers"] = headers
+    app: Litestar[Any] = scope["litestar_app"]  # type: ignore[type-arg]
+    rooms: Rooms = app.state.rooms
+    rooms.counters.note_answer(event["status"])
+    _note_change(rooms, scope, event["status"])
+
+
+def _note_change(rooms: Rooms, scope: Scope, status: int) -> None:
+    """Keep who changed what: here, where every answer passes, no route can forget it."""
+    visitor = visitor_of(scope)
+    if visitor is None or scope.get("method") in SAFE_METHODS:
+        return
+    client = scope.get("client")
+    rooms.settings.audit.note(
+        at=rooms.clock.microseconds(),
+        who=visitor.name,
+        by=visitor.by,
+        address=client[0] if client else "",
+        what=f"{scope.get('method')} {scope['path']}",
+        status=status,
+    )

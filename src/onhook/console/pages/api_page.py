@@ -1,0 +1,58 @@
+"""`/schema`: the API described in OpenAPI 3.1, as JSON, as YAML, and as a plain page of our own."""
+
+from typing import Any
+
+from litestar import Request
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin, YamlRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from onhook.console.auth.access import visitor_of
+from onhook.console.pages.rendering import render
+
+API_VERSION = "1"
+
+METHODS = ("get", "post", "put", "patch", "delete")
+"""In the order in which the page shows them."""
+
+
+class SchemaPage(OpenAPIRenderPlugin):
+    """The routes as a table."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/")
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """The page, from the schema."""
+        return render(
+            "schema.html",
+            schema=openapi_schema,
+            groups=_by_tag(openapi_schema["paths"]),
+            visitor=visitor_of(request.scope),
+            place=request.url.path,
+        ).encode()
+
+
+def _by_tag(paths: dict[str, Any]) -> dict[str, list[tuple[str, str, Any]]]:
+    """Method, path and what is said of each route, under the first of its tags; the rest under `house`."""
+    groups: dict[str, list[tuple[str, str, Any]]] = {}
+    for path, methods in sorted(paths.items()):
+        for method in METHODS:
+            if method in methods:
+                tag = (methods[method].get("tags") or ["house"])[0]
+                groups.setdefault(tag, []).append((method, path, methods[method]))
+    return dict(sorted(groups.items()))
+
+
+def openapi_config() -> OpenAPIConfig:
+    """Where the schema stands and what it says of access."""
+    scheme = SecurityScheme(type="http", scheme="bearer", description="A token: `onhook token add NAME`")
+    return OpenAPIConfig(
+        title="Onhook",
+        version=API_VERSION,
+        description="Every call that ended, once: records, calls, summaries, exports, live.",
+        path="/schema",
+        components=Components(security_schemes={"token": scheme}),
+        use_handler_docstrings=True,
+        render_plugins=[SchemaPage(), JsonRenderPlugin(), YamlRenderPlugin()],
+    )

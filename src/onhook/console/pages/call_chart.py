@@ -1,0 +1,94 @@
+"""A call's legs as bars on a time axis: where each begins, how long it rang, how long it talked."""
+
+from datetime import datetime
+
+import msgspec
+
+from onhook.cdr.call_assembly import is_answered
+from onhook.cdr.number_plan import PERSONS, LegKind, NumberPlan
+from onhook.cdr.record import Call, Record
+
+TICKS_MAX = 6
+"""More would stand in each other's way on a telephone."""
+
+_STEPS_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400)
+
+_KIND_NAMES = {
+    "extension": "Extension",
+    "external": "Outside number",
+    "ivr": "IVR",
+    "queue": "Queue",
+    "ring_group": "Ring group",
+    "conference": "Conference",
+    "feature": "Feature",
+}
+
+
+class Bar(msgspec.Struct, frozen=True, kw_only=True):
+    """A leg drawn. Places and widths are per cent of the axis; `picked_up_by` is `person` or `machine`."""
+
+    leg: Record
+    kind: str
+    ring_at: str
+    ring_width: str
+    talk_at: str
+    talk_width: str
+    picked_up_by: str
+    is_known: bool
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """A mark on the axis: seconds since the call began."""
+
+    seconds: int
+    at: str
+
+
+class Axis(msgspec.Struct, frozen=True):
+    """The whole picture."""
+
+    seconds: int
+    bars: list[Bar]
+    ticks: list[Tick]
+
+
+def draw(call: Call, plan: NumberPlan) -> Axis:
+    """The journey of a call; a leg whose length nobody reported is a mark at its start."""
+    begin = call.started_at
+    seconds = max(1, *(_end(leg, begin) for leg in call.legs))
+    bars = [_bar(leg, begin, seconds, plan.kind_of(leg.call_to)) for leg in call.legs]
+    return Axis(seconds, bars, _ticks(seconds))
+
+
+def _bar(leg: Record, begin: datetime, seconds: int, kind: LegKind) -> Bar:
+    at = _since(leg.started_at, begin)
+    length = leg.call_duration or 0
+    talk = min(leg.talk_duration or 0, length)
+    person = kind in PERSONS and is_answered(leg)
+    return Bar(
+        leg=leg,
+        kind=_KIND_NAMES[kind],
+        ring_at=_percent(at, seconds),
+        ring_width=_percent(length - talk, seconds),
+        talk_at=_percent(at + length - talk, seconds),
+        talk_width=_percent(talk, seconds),
+        picked_up_by="person" if person else "machine",
+        is_known=leg.call_duration is not None,
+    )
+
+
+def _ticks(seconds: int) -> list[Tick]:
+    step = next((step for step in _STEPS_SECONDS if seconds / step <= TICKS_MAX), seconds)
+    return [Tick(at, _percent(at, seconds)) for at in range(0, seconds + 1, step)]
+
+
+def _end(leg: Record, begin: datetime) -> int:
+    return _since(leg.started_at, begin) + (leg.call_duration or 0)
+
+
+def _since(moment: datetime, begin: datetime) -> int:
+    return max(0, round((moment - begin).total_seconds()))
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.3f}%"

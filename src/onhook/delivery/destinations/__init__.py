@@ -1,0 +1,5 @@
+"""Job: how each kind of destination is sent to, a module per kind behind `contract.py`.
+
+May import: lib, cdr, config, pbx, appdb.
+Must not: decide whether, when or how often to send.
+"""

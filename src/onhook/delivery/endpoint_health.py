@@ -1,0 +1,76 @@
+"""Whether an application is there at all. Pure: what came of attempts in, how many may be made at once out.
+
+Laws: an application that was not found some times in a row, with no answer in between, is down: then it is asked by one
+attempt at a time, ever more rarely up to once a minute, and what is owed to it stays where it is instead of failing
+event by event. The first answer ends this, also one that refuses: whoever answers is there, and what it refuses is that
+event's own trouble. Nobody fails while nothing is owed. Moments are microseconds since 1970, UTC.
+"""
+
+import msgspec
+
+from onhook.delivery.destinations.contract import Answer
+from onhook.delivery.retry_policy import heeded_seconds
+
+DOWN_AFTER_FAILURES = 10
+"""In a row: more than a restart or a lost connection comes to, as a rule."""
+
+PROBE_SECONDS_FIRST = 5
+PROBE_SECONDS_MAX = 60
+"""Between two attempts at an application that is down, doubled each time: it is served again within a minute."""
+
+_SECOND = 1_000_000
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """How an application fares. Nobody asks it before `not_before`; it asked for that itself up to `asked_until`."""
+
+    failures: int = 0
+    failing_since: int | None = None
+    not_before: int = 0
+    asked_until: int = 0
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it seems not to be there."""
+        return self.failures >= DOWN_AFTER_FAILURES
+
+    def places(self, most: int, at: int) -> int:
+        """How many attempts may be under way at once."""
+        if at < self.not_before:
+            return 0
+        return 1 if self.is_down else most
+
+    def after(self, answer: Answer, at: int) -> "Health":
+        """How it fares after one more attempt."""
+        # What was under way beside one that was told to wait ends no wait.
+        asked = self.asked_until if self.asked_until > at else 0
+        if answer.verdict == "taken":
+            return Health(not_before=asked, asked_until=asked)
+        since = at if self.failing_since is None else self.failing_since
+        if answer.verdict == "refused":
+            return Health(failing_since=since, not_before=asked, asked_until=asked)
+        if answer.verdict == "busy":
+            asked = max(asked, at + round(heeded_seconds(answer.retry_after_seconds or 0) * _SECOND))
+            until = max(self.not_before, asked)
+            return Health(failures=self.failures, failing_since=since, not_before=until, asked_until=asked)
+        if at < self.not_before:
+            # It was under way beside the one that began this pause, and tells nothing new.
+            return self
+        failures = self.failures + 1
+        return Health(failures=failures, failing_since=since, not_before=at + _probe_seconds(failures) * _SECOND)
+
+    def at_rest(self) -> "Health":
+        """How it fares when nothing is owed to it: just so, but no longer failing."""
+        return self if self.failing_since is None else msgspec.structs.replace(self, failing_since=None)
+
+
+def health_of(failing_since: int | None, asked_until: int) -> Health:
+    """How an application fares when we begin: one that was failing is asked by one attempt at first, and one that asked
+    for time is given what is left of it."""
+    failures = 0 if failing_since is None else DOWN_AFTER_FAILURES
+    return Health(failures=failures, failing_since=failing_since, not_before=asked_until, asked_until=asked_until)
+
+
+def _probe_seconds(failures: int) -> int:
+    beyond = failures - DOWN_AFTER_FAILURES
+    return 0 if beyond < 0 else min(PROBE_SECONDS_FIRST << min(beyond, 10), PROBE_SECONDS_MAX)

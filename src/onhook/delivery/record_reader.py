@@ -1,0 +1,76 @@
+"""The store, read once for all lanes that are at the same place: most are, at its end.
+
+Laws: a stretch is never cut within one report; `last` is how far it goes, also where nothing came of the last numbers.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from onhook.cdr.record import Record
+from onhook.store.contract import Store
+
+STRETCH_RECORDS = 512
+"""Read at once: some milliseconds of work, half a megabyte."""
+
+STRETCHES_KEPT = 4
+"""Lanes at different places push each other's out; then each reads for itself."""
+
+
+class News(Protocol):
+    """How far the store has come, and a way to wait until it has come further."""
+
+    @property
+    def position(self) -> int:
+        """The last position that was announced; 0 before the first."""
+        ...
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is announced any more; waiting then ends at once."""
+        ...
+
+    async def wait(self, after: int, timeout_seconds: float) -> bool:
+        """Wait until the store is past a number; False when it did not get there in time."""
+        ...
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """Records behind one number up to `last`, in order of number; `is_all` where there are no more for now."""
+
+    records: Sequence[Record]
+    last: int
+    is_all: bool
+
+
+class Reading:
+    """What was read a moment ago, and what is being read."""
+
+    def __init__(self, store: Store, news: News) -> None:
+        self.store = store
+        self.news = news
+        self._read: OrderedDict[tuple[int, int], asyncio.Task[Stretch]] = OrderedDict()
+
+    async def after(self, seq: int) -> Stretch:
+        """The next stretch behind a number. Raises `Unavailable`."""
+        place = (seq, self.news.position)
+        reading = self._read.get(place)
+        if reading is None or (reading.done() and (reading.cancelled() or reading.exception() is not None)):
+            reading = asyncio.create_task(self.look_up(seq))
+            self._read[place] = reading
+            while len(self._read) > STRETCHES_KEPT:
+                self._read.popitem(last=False)
+        # A lane that ends must not take the reading from the others.
+        return await asyncio.shield(reading)
+
+    async def look_up(self, seq: int) -> Stretch:
+        """The same, read now: what is read late comes under a number that others have passed."""
+        # Known before: what comes in between is read the next time. Nobody announces a position before it is there.
+        position = self.news.position if self.news.position > seq else await self.store.position()
+        records = await self.store.records_after(seq, STRETCH_RECORDS)
+        is_all = len(records) < STRETCH_RECORDS
+        last = records[-1].seq if records else seq
+        return Stretch(records, max(last, position) if is_all else last, is_all)

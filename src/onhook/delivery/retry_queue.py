@@ -1,0 +1,67 @@
+"""The rows of one subscription: its events in trouble, as they stand in the settings, and whose turn it is among them.
+
+Law: rows that were taken up are settled, all of them, before others are: so none is sent twice at once.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+from onhook.appdb.deliveries import Backlog, Deliveries, Due, Retried
+from onhook.delivery.per_call_queue import Owed
+
+ROWS_AT_ONCE = 64
+"""Rows that are due, taken up at once."""
+
+
+class Rows:
+    """What waits to be tried again. Nothing is known before the first `look`. Raises `Unavailable`."""
+
+    def __init__(self, deliveries: Deliveries, subscription_id: int) -> None:
+        self.backlog = Backlog()
+        self._deliveries = deliveries
+        self._id = subscription_id
+        self._ready: deque[Owed] = deque()
+        self._retrying: set[int] = set()
+        self._due_at: int | None = None
+
+    def __len__(self) -> int:
+        """How many could be sent now."""
+        return len(self._ready)
+
+    @property
+    def due_at(self) -> int | None:
+        """When there is something to take up; None where nothing waits, or what was taken up is not settled."""
+        return None if self._retrying else self._due_at
+
+    async def look(self, retried: Iterable[Retried] = ()) -> None:
+        """See how they stand, after these were settled."""
+        self._retrying -= {one.delivery_id for one in retried}
+        self.backlog = await asyncio.to_thread(self._deliveries.backlog, self._id)
+        self._due_at = await asyncio.to_thread(self._deliveries.next_due_at, self._id)
+
+    async def take_up(self, at: int) -> None:
+        """Have those ready that are due."""
+        if self.due_at is None or self.due_at > at:
+            return
+        due = await asyncio.to_thread(self._deliveries.due, self._id, at, ROWS_AT_ONCE)
+        self._ready.extend(map(_owed_again, due))
+        self._retrying = {one.delivery_id for one in due}
+        self._due_at = None
+
+    def take(self) -> Owed:
+        """The next one, which is under way from now on."""
+        return self._ready.popleft()
+
+
+def _owed_again(due: Due) -> Owed:
+    return Owed(
+        event_id=due.event_id,
+        seq=due.seq,
+        call=due.call,
+        body=due.body,
+        owed_at=0,
+        delivery_id=due.delivery_id,
+        attempts=due.attempts,
+        busy=due.busy,
+    )

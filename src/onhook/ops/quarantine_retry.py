@@ -1,0 +1,30 @@
+"""Reports of the quarantine read again, and owed to those who are past their numbers.
+
+Law: what is read late is owed before it is read, so that it is sent on whatever happens in between.
+"""
+
+from collections.abc import Sequence
+
+from onhook.appdb.appdb import Settings
+from onhook.lib.clock import Clock
+from onhook.projector import Projector
+from onhook.store.contract import Quarantined
+
+
+class Rereading:
+    """Reads again; the same for the hub and for a command without one."""
+
+    def __init__(self, projector: Projector, settings: Settings, clock: Clock) -> None:
+        self._projector = projector
+        self._settings = settings
+        self._clock = clock
+
+    async def read_again(self, seqs: Sequence[int]) -> Sequence[Quarantined]:
+        """See `Projector.retry`."""
+        subscriptions = self._settings.subscriptions
+        subscriptions.hold_replays([(seq, seq) for seq in seqs], at=self._clock.microseconds())
+        # Where this is cut short they stay held: what was being put may still be put. The next start lets them go.
+        unread = await self._projector.retry(seqs)
+        subscriptions.forget_held([one.seq for one in unread])
+        subscriptions.let_go(seqs)
+        return unread

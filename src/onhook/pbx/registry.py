@@ -1,0 +1,21 @@
+"""All dialects that this house speaks: one line each."""
+
+from collections.abc import Mapping
+
+from onhook.pbx.asterisk.payload import Asterisk
+from onhook.pbx.client import Link
+from onhook.pbx.dialect import Dialect, Dialects
+from onhook.pbx.newcdr.payload import NewCdr
+from onhook.pbx.yeastar.client import YeastarLink
+from onhook.pbx.yeastar.payload import Yeastar
+
+
+def all_dialects() -> Dialects:
+    """By the names under which the ledger keeps their reports."""
+    dialects: tuple[Dialect, ...] = (Yeastar(), NewCdr(), Asterisk())
+    return {dialect.name: dialect for dialect in dialects}
+
+
+def all_links() -> Mapping[str, Link]:
+    """By the names of their dialects."""
+    return {"yeastar": YeastarLink()}

@@ -1,0 +1,167 @@
+"""Calls in memory, with the same answers as the store: for a made-up PBX, and for whoever tests against one.
+
+Laws: what is told of a call is there at once for whoever asks, whatever befalls the event about it. Memory is bounded:
+the calls that came first are forgotten first, as a PBX does with its own.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from onhook.cdr.call_assembly import PbxFacts, Said, assemble
+from onhook.cdr.call_details import CallDetails
+from onhook.cdr.identity import number_of
+from onhook.cdr.number_plan import NumberPlan
+from onhook.cdr.record import Call, Record
+from onhook.lib.clock import Clock
+from onhook.pbx.yeastar.rest import local_time
+from onhook.pbx_api.calls import News
+from onhook.store.contract import (
+    CALL_ORDERS,
+    LISTED_MAX,
+    RECORD_ORDERS,
+    CallListing,
+    CallsListed,
+    Listing,
+    RecordListing,
+    RecordsListed,
+)
+
+CALLS_KEPT_MAX = 50_000
+"""Some 140 MB: most of a year of the made-up office."""
+
+NEWS_KEPT_MAX = 10_000
+"""Who is further behind has lost its connection long ago."""
+
+Leg = TypeVar("Leg", Record, Call)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared as they are
+
+
+class MemoryCalls:
+    """See the contract, `exchange.calls.Calls`. One PBX; `zone` is where it is."""
+
+    def __init__(self, sn: str, zone: ZoneInfo, clock: Clock, *, calls_kept_max: int = CALLS_KEPT_MAX) -> None:
+        self._sn = sn
+        self._facts = PbxFacts(name=sn, zone=zone)
+        self._zone = zone
+        self._clock = clock
+        self._calls_kept_max = calls_kept_max
+        self._said: OrderedDict[str, list[Said]] = OrderedDict()
+        self._calls: dict[str, Call] = {}
+        self._news: deque[News] = deque(maxlen=NEWS_KEPT_MAX)
+        self._told = 0
+        self._announced = 0
+        self._changed = asyncio.Event()
+
+    def tell(self, details: CallDetails) -> None:
+        """Keep a leg: from now on whoever asks finds it."""
+        self._told += 1
+        said = Said(details=details, seq=self._told, via="made up", received_at=self._clock.now())
+        legs = self._said.setdefault(details.call_id, [])
+        legs.append(said)
+        self._calls[details.call_id] = assemble(self._sn, legs, self._facts)
+        while len(self._said) > self._calls_kept_max:
+            gone, _ = self._said.popitem(last=False)
+            self._calls.pop(gone, None)
+
+    def announce(self, details: CallDetails, body: bytes = b"") -> None:
+        """Send the event about a leg to whoever listens; with a body, that instead."""
+        self._announced += 1
+        self._news.append(News(number=self._announced, sn=self._sn, details=details, body=body))
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    # -- the contract
+
+    async def listed_records(self, asked: RecordListing) -> RecordsListed:
+        return await asyncio.to_thread(_records_listed, list(self._calls.values()), asked)
+
+    async def listed_calls(self, asked: CallListing) -> CallsListed:
+        return await asyncio.to_thread(_calls_listed, list(self._calls.values()), asked)
+
+    async def call_with_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
+        found = [call for call in self._calls.values() if any(leg.uid == uid for leg in call.legs)]
+        return max(found, key=lambda call: call.started_at) if found and (not sns or self._sn in sns) else None
+
+    async def newest(self) -> int:
+        return self._announced
+
+    async def news(self, after: int, limit: int) -> Sequence[News]:
+        # Numbers follow each other without a gap, so the place of the next one is known.
+        begin = max(0, after - self._announced + len(self._news))
+        return list(islice(self._news, begin, begin + limit))
+
+    async def wait(self, after: int) -> None:
+        while self._announced <= after:
+            await self._changed.wait()
+
+    def plan_of(self, sn: str) -> NumberPlan:
+        return self._facts.plan
+
+    async def offset_at(self, moment: datetime, sns: Sequence[str]) -> timedelta:
+        return moment.astimezone(self._zone).utcoffset() or timedelta()
+
+
+def _records_listed(calls: Sequence[Call], asked: RecordListing) -> RecordsListed:
+    """In a thread: to look through a hundred thousand legs takes a second."""
+    found = [leg for call in calls for leg in call.legs if _is_record_meant(asked, leg)]
+    return RecordsListed(len(found), _page(found, asked, RECORD_ORDERS))
+
+
+def _calls_listed(calls: Sequence[Call], asked: CallListing) -> CallsListed:
+    found = [call for call in calls if _is_call_meant(asked, call)]
+    return CallsListed(len(found), _page(found, asked, CALL_ORDERS))
+
+
+def _is_record_meant(asked: RecordListing, leg: Record) -> bool:
+    return (
+        asked.where.matches(leg)
+        and _is_of_time(asked, leg)
+        and (asked.pin_code is None or leg.pin_code == asked.pin_code)
+        and (not asked.has_recording or bool(leg.recording))
+        and (not asked.ids or leg.record_id[:16] in asked.ids)
+        and (not asked.dids or any(_is_did(leg, did, trunk) for did, trunk in asked.dids))
+    )
+
+
+def _is_did(leg: Record, did: str, trunk: str) -> bool:
+    return did in (leg.did_number, leg.did_name) and trunk in ("", leg.src_trunk_name)
+
+
+def _is_call_meant(asked: CallListing, call: Call) -> bool:
+    return (
+        asked.where.matches_call(call)
+        and _is_of_time(asked, call.legs[0])
+        and (not asked.queues or any(number_of(leg.call_to) in asked.queues for leg in call.legs))
+    )
+
+
+def _is_of_time(asked: Listing, leg: Record) -> bool:
+    """By the wall clock, and of one of the PBXs that are meant."""
+    shown = int((local_time(leg) - _EPOCH).total_seconds())
+    return (
+        (not asked.sns or leg.sn in asked.sns)
+        and (asked.local_since is None or shown >= asked.local_since)
+        and (asked.local_until is None or shown < asked.local_until)
+    )
+
+
+def _page(found: list[Leg], asked: Listing, known: Sequence[str]) -> list[Leg]:
+    """In order; what nobody reported comes last, whichever way round."""
+    assert asked.order_by in known
+    assert 1 <= asked.limit <= LISTED_MAX
+    told = [one for one in found if getattr(one, asked.order_by) is not None]
+    told.sort(key=lambda one: (getattr(one, asked.order_by), *_ties(one)), reverse=asked.is_descending)
+    untold = [one for one in found if getattr(one, asked.order_by) is None]
+    untold.sort(key=_ties, reverse=asked.is_descending)
+    return (told + untold)[asked.offset : asked.offset + asked.limit]
+
+
+def _ties(one: Record | Call) -> tuple[Any, ...]:
+    """What decides between equals."""
+    seq = one.seq if isinstance(one, Record) else 0
+    return one.started_at, seq, one.sn, one.call_id

@@ -1,0 +1,70 @@
+"""`recording/list|search|download`: which calls were recorded; the audio itself is on the PBX, not here."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from onhook.cdr.record_filter import Filter
+from onhook.pbx.yeastar.rest import row_of_recording
+from onhook.pbx_api.cdr import encoded, within
+from onhook.pbx_api.codes import DATA_NOT_FOUND, Answer, Refused, succeeded, wrong_parameter
+from onhook.pbx_api.request import Asked
+from onhook.pbx_api.state import Rooms
+from onhook.store.contract import RecordListing, RecordsListed
+
+ORDERS: Final[Mapping[str, str]] = {"id": "seq", "time": "started_at"}
+IDS_MAX: Final = 100
+ID_CHARACTERS: Final = 17
+"""Eight and eight hexadecimal digits, and the dash between them."""
+
+
+async def list_recordings(rooms: Rooms, asked: Asked) -> bytes:
+    """All recordings that are known by name."""
+    return await _answered(asked, await rooms.calls.listed_records(_listing(asked, Filter())))
+
+
+async def search_recordings(rooms: Rooms, asked: Asked) -> bytes:
+    """Those that match; `ids` are joined by commas."""
+    where = Filter(call_from=asked.text("caller"), call_to=asked.text("callee"))
+    listing = within(_listing(asked, where), asked.window("start_time", "end_time"))
+    return await _answered(
+        asked, RecordsListed(0, []) if listing is None else await rooms.calls.listed_records(listing)
+    )
+
+
+async def download_recording(_rooms: Rooms, asked: Asked) -> Answer:
+    """Always refused with 60001: of a recording no more than its name is known here. Raises `Refused`."""
+    if asked.text("id") is None and asked.text("file") is None:
+        raise wrong_parameter("id", "id or file is required")
+    raise Refused(DATA_NOT_FOUND)
+
+
+def _listing(asked: Asked, where: Filter) -> RecordListing:
+    offset, limit = asked.page()
+    return RecordListing(
+        where=where,
+        sns=asked.owner.pbxs,
+        has_recording=True,
+        ids=_ids(asked),
+        order_by=asked.one_of("sort_by", ORDERS, "started_at"),
+        is_descending=asked.is_descending(),
+        offset=offset,
+        limit=limit,
+    )
+
+
+def _ids(asked: Asked) -> tuple[str, ...]:
+    """The first digits of `record_id` that are meant. Longer than other texts, so it is read apart."""
+    texts = [text.strip() for text in asked.parameters.get("ids", "").split(",") if text.strip()]
+    if len(texts) > IDS_MAX or any(len(text) != ID_CHARACTERS for text in texts):
+        raise wrong_parameter("ids", f"at most {IDS_MAX} ids as `recording/list` gives them")
+    return tuple(text.replace("-", "").lower() for text in texts)
+
+
+async def _answered(asked: Asked, found: RecordsListed) -> bytes:
+    display = asked.display
+    return await asyncio.to_thread(
+        lambda: encoded(
+            succeeded(total_number=found.total, data=[row_of_recording(one, display) for one in found.data])
+        )
+    )

@@ -1,0 +1,153 @@
+"""One request as its handler gets it: who asks, when, and what; and how parameters are read from it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from onhook.appdb.api_clients import App
+from onhook.pbx.yeastar.display import DisplayFormat
+from onhook.pbx_api.codes import PARAMETER_SYNTAX_ERROR, SHOWN_CHARACTERS_MAX, Refused, wrong_parameter
+from onhook.pbx_api.fault_injection import Spoilt
+from onhook.pbx_api.tokens import Grant
+from onhook.store.contract import LISTED_MAX
+
+PAGE_DIGITS_MAX = 9
+"""No list has a page with a higher number."""
+
+TEXT_CHARACTERS_MAX = 200
+"""No number, name or id is longer."""
+
+SECONDS_DIGITS_MAX = 11
+"""Of Unix seconds: enough for the next 3,000 years."""
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of time: by UTC (`since`, `until`) or by the wall clock of each record's PBX (`local_…`).
+
+    In seconds since 1970; the first is included and the last is not. `is_empty` is one in which nothing is found.
+    """
+
+    since: int | None = None
+    until: int | None = None
+    local_since: int | None = None
+    local_until: int | None = None
+    is_empty: bool = False
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A request. `address` is where it came from, `at` when; `app` and `grant` are whose token it has, if any."""
+
+    version: str
+    parameters: Mapping[str, str]
+    body: bytes
+    address: str
+    at: datetime
+    spoilt: Spoilt
+    app: App | None = None
+    grant: Grant | None = None
+
+    @property
+    def owner(self) -> App:
+        """The application; only asked where a token is needed."""
+        assert self.app is not None
+        return self.app
+
+    @property
+    def display(self) -> DisplayFormat:
+        """How moments are displayed to this application, this time."""
+        if self.spoilt.display is not None:
+            return DisplayFormat(*self.spoilt.display)
+        return DisplayFormat(self.owner.manner.date_format, self.owner.manner.time_format)
+
+    def text(self, name: str) -> str | None:
+        """A parameter, or None where it is not there or blank. Raises `Refused` for one that is too long."""
+        value = self.parameters.get(name, "").strip()
+        if len(value) > TEXT_CHARACTERS_MAX:
+            raise wrong_parameter(name, f"at most {TEXT_CHARACTERS_MAX} characters")
+        return value or None
+
+    def number(self, name: str, default: int, most: int) -> int:
+        """A whole number from 1. Raises `Refused`."""
+        text = self.text(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) <= PAGE_DIGITS_MAX and 1 <= int(text) <= most):
+            raise wrong_parameter(name, f"a whole number from 1 to {most}")
+        return int(text)
+
+    def one_of(self, name: str, known: Mapping[str, str], default: str) -> str:
+        """What a word stands for. Raises `Refused` for an unknown one."""
+        text = self.text(name)
+        if text is None:
+            return default
+        if text not in known:
+            raise wrong_parameter(name, f"one of {', '.join(known)}")
+        return known[text]
+
+    def page(self) -> tuple[int, int]:
+        """How many rows to pass over, and how many to give. Raises `Refused`."""
+        size = self.number("page_size", LISTED_MAX, LISTED_MAX)
+        return (self.number("page", 1, 10**PAGE_DIGITS_MAX - 1) - 1) * size, size
+
+    def is_descending(self) -> bool:
+        """Whether the order is the other way round. Raises `Refused`."""
+        return self.one_of("order_by", {"asc": "", "desc": "desc"}, "") == "desc"
+
+    def without(self, *names: str) -> None:
+        """Refuse what we could not answer truly: filters over what nobody ever told us. Raises `Refused`."""
+        for name in names:
+            if self.text(name) is not None:
+                raise wrong_parameter(name, "is not known here: leave it out")
+
+    def members(self) -> Mapping[str, object]:
+        """The body, a JSON object. Raises `Refused` with 40001 for anything else."""
+        try:
+            members: object = msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            members = None
+        if not isinstance(members, dict):
+            raise Refused(PARAMETER_SYNTAX_ERROR)
+        return members
+
+    def window(self, since: str, until: str) -> Window:
+        """The stretch of time between two parameters, both included, in the forms that the application's PBX takes."""
+        begin, end = self._moment(since), self._moment(until)
+        window = Window(
+            since=begin[0],
+            local_since=begin[1],
+            until=None if end[0] is None else end[0] + 1,
+            local_until=None if end[1] is None else end[1] + 1,
+        )
+        if self._finds_nothing(since) or self._finds_nothing(until):
+            return msgspec.structs.replace(window, is_empty=True)
+        return window
+
+    def _moment(self, name: str) -> tuple[int | None, int | None]:
+        """Seconds in UTC, or by the wall clock; one of the two, or neither. Raises `Refused`."""
+        text = self.text(name)
+        if text is None:
+            return None, None
+        forms = self._forms()
+        if _is_seconds(text) and "seconds" in forms:
+            return int(text), None
+        local = self.display.read(text) if "display" in forms else None
+        if local is None:
+            shown = text[:SHOWN_CHARACTERS_MAX]
+            raise wrong_parameter(name, f"the time format of the PBX is expected, got {shown!r}")
+        return None, int((local - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001 - wall clocks as they are
+
+    def _forms(self) -> frozenset[str]:
+        forms = set(self.owner.manner.time_forms)
+        if "no-rows-for-seconds" in forms:
+            forms.add("seconds")
+        return frozenset(forms - self.spoilt.refused_forms)
+
+    def _finds_nothing(self, name: str) -> bool:
+        text = self.text(name)
+        is_so = self.spoilt.finds_nothing or "no-rows-for-seconds" in self.owner.manner.time_forms
+        return is_so and text is not None and _is_seconds(text)
+
+
+def _is_seconds(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= SECONDS_DIGITS_MAX

@@ -1,0 +1,60 @@
+"""Which paths there are, and who answers them; anything else is answered 10001."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from onhook.pbx_api import cdr, files, login, recordings, system, webhooks
+from onhook.pbx_api.codes import Answer
+from onhook.pbx_api.request import Asked
+from onhook.pbx_api.state import Rooms
+
+Handler = Callable[[Rooms, Asked], Awaitable[Answer | bytes]]
+"""Answers a request, whole or as bytes that are written already. Raises `Refused`."""
+
+SUBSCRIBE: Final = "/openapi/v1.0/subscribe"
+"""The one path that is a socket."""
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A path's method and handler. All but logins need a token."""
+
+    method: str
+    handler: Handler
+    needs_token: bool = True
+
+
+V1: Final[Mapping[str, Route]] = {
+    "get_token": Route("POST", login.get_token, needs_token=False),
+    "refresh_token": Route("POST", login.refresh_token, needs_token=False),
+    "del_token": Route("GET", login.del_token),
+    "system/information": Route("GET", system.read_information),
+    "cdr/list": Route("GET", cdr.list_rows),
+    "cdr/search": Route("GET", cdr.search_rows),
+    "cdr/download": Route("GET", files.make_csv),
+    "recording/list": Route("GET", recordings.list_recordings),
+    "recording/search": Route("GET", recordings.search_recordings),
+    "recording/download": Route("GET", recordings.download_recording),
+    "webhook/query": Route("GET", webhooks.query_webhooks),
+    "webhook/update": Route("POST", webhooks.update_webhooks),
+    "webhook/test": Route("GET", webhooks.test_webhook),
+}
+
+V2: Final[Mapping[str, Route]] = {
+    "cdr/list": Route("GET", cdr.list_calls),
+    "cdr/search": Route("GET", cdr.search_calls),
+    "cdr/detail": Route("GET", cdr.read_detail),
+    "cdr/download": Route("GET", files.make_csv),
+}
+
+VERSIONS: Final[Mapping[str, Mapping[str, Route]]] = {"v1.0": V1, "v2.0": V2}
+
+
+def route_of(method: str, path: str) -> tuple[str, Route] | None:
+    """The version and the route that a request means, or None."""
+    parts = path.split("/", 3)
+    if len(parts) != 4 or parts[1] != "openapi":
+        return None
+    route = VERSIONS.get(parts[2], {}).get(parts[3])
+    return None if route is None or route.method != method else (parts[2], route)

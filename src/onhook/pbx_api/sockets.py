@@ -1,0 +1,267 @@
+"""The WebSocket subscription: who listens, what they are sent, and when they are cut off (PROTOCOL.md 5).
+
+Laws: an event is made into a frame once for all that want the same; the frames of a moment go straight to each
+connection, in one piece. Nothing is queued here: what a reader has not taken waits in its connection, and whoever lets
+too much wait is cut off. There is no replay: a socket gets what is new while it is open.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from onhook.appdb.api_clients import App
+from onhook.lib.clock import Clock
+from onhook.lib.errors import Unavailable
+from onhook.pbx.dialect import Dialect
+from onhook.pbx_api.calls import Calls, News
+from onhook.pbx_api.codes import (
+    MAX_LIMITATION_EXCEEDED,
+    PARAMETER_ERROR,
+    PARAMETER_SYNTAX_ERROR,
+    SUCCESS,
+    TOKEN_EXPIRED,
+    Refused,
+    answer_of,
+)
+from onhook.pbx_api.tokens import Grant, Tokens
+
+CALL_END = 30012
+"""The one event that is ever sent; others may be asked for, and never happen here."""
+
+HEARTBEAT, HEARTBEAT_ANSWER = "heartbeat", "heartbeat response"
+SILENCE_SECONDS_MAX = 60
+SWEEP_SECONDS = 0.5
+"""How often silence and tokens are looked at."""
+
+SOCKETS_MAX = 2_000
+SOCKETS_OF_APP_MAX = 1_200
+"""Each costs some 20 kB, and a microsecond or ten for every moment in which something is new."""
+
+TOPICS_MAX = 100
+"""There are some 40 events."""
+
+HEARD_BYTES_MAX = 4_096
+"""A list of topics has some hundred."""
+
+BEHIND_BYTES_MAX = 256 * 1024
+"""What may wait in a connection, besides what the kernel holds: some 500 events. All sockets together can make 512 MiB
+wait at the very worst, and then only for as long as it takes to write to each once more."""
+
+NEWS_MAX = 500
+"""Sent in one piece at most; the rest follows at once."""
+
+GATHER_SECONDS = 0.05
+"""What is new within this is sent together: encrypting for a thousand readers costs by the piece, not by the byte."""
+
+AGAIN_SECONDS = 1.0
+"""After the calls could not be read."""
+
+SENT_AT_ONCE = 100
+"""Connections written to before others have a turn."""
+
+CLOSE_SECONDS_MAX = 2.0
+"""How long the other side may take to agree that the socket is closed."""
+
+_MICROSECONDS = 1_000_000
+_Audience = tuple[str, tuple[str, ...]]
+
+
+class _Topics(msgspec.Struct, frozen=True):
+    topic_list: list[int]
+
+
+class Listener:
+    """One socket that is open."""
+
+    def __init__(
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport, app: App, grant: Grant, at: int
+    ) -> None:
+        self.client_id = app.client_id
+        self.audience: _Audience = (app.manner.profile, app.pbxs)
+        self.grant = grant
+        self.heard_at = at
+        self.wants_calls = False
+        self.silent_after: int | None = None
+        self.is_closing = False
+        self._socket = socket
+        self._transport = transport
+
+    def send(self, frames: bytes, events: int) -> None:
+        """Write to the connection; cut it off where too much waits there already."""
+        if self.silent_after is not None:
+            self.silent_after -= events
+            if self.silent_after < 0:
+                return
+        if self._transport.get_write_buffer_size() > BEHIND_BYTES_MAX:
+            self.is_closing = True
+            self._transport.abort()
+        elif not self._transport.is_closing():
+            self._transport.write(frames)
+
+    async def close(self, code: WSCloseCode, last_words: bytes = b"") -> None:
+        """Close it, saying why; whoever does not agree in time is cut off."""
+        if last_words and not self._transport.is_closing():
+            self._transport.write(last_words)
+        await self._socket.close(code=code)
+        self._transport.abort()
+
+
+class Sockets:
+    """All sockets, and the two tasks that serve them."""
+
+    def __init__(self, calls: Calls, clock: Clock, tokens: Tokens, dialect: Dialect) -> None:
+        self._calls = calls
+        self._clock = clock
+        self._tokens = tokens
+        self._dialect = dialect
+        self._listeners: set[Listener] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._log = logging.getLogger("exchange")
+
+    @property
+    def count(self) -> int:
+        """How many are open."""
+        return len(self._listeners)
+
+    def check_room(self, client_id: str) -> None:
+        """Raises `Refused` with 60002 where an application, or all together, have too many already."""
+        of_app = sum(one.client_id == client_id for one in self._listeners)
+        if len(self._listeners) >= SOCKETS_MAX or of_app >= SOCKETS_OF_APP_MAX:
+            raise Refused(MAX_LIMITATION_EXCEEDED)
+
+    async def serve(
+        self, request: web.BaseRequest, app: App, grant: Grant, silent_after: int | None
+    ) -> web.WebSocketResponse:
+        """Take a socket, and hear it until it is closed."""
+        socket = web.WebSocketResponse(compress=False, max_msg_size=HEARD_BYTES_MAX, timeout=CLOSE_SECONDS_MAX)
+        await socket.prepare(request)
+        if request.transport is None:
+            return socket
+        listener = Listener(socket, request.transport, app, grant, self._clock.microseconds())
+        listener.silent_after = silent_after
+        self._listeners.add(listener)
+        try:
+            async for heard in socket:
+                await socket.send_str(self._answer(listener, heard.data if heard.type is WSMsgType.TEXT else ""))
+        except ConnectionError:
+            # It was cut off while we answered.
+            return socket
+        finally:
+            self._listeners.discard(listener)
+        return socket
+
+    def _answer(self, listener: Listener, text: str) -> str:
+        """What a message is answered with. What is not understood is no sign of life."""
+        if text == HEARTBEAT:
+            listener.heard_at = self._clock.microseconds()
+            return HEARTBEAT_ANSWER
+        code, topics = read_topics(text)
+        if code == SUCCESS:
+            listener.heard_at = self._clock.microseconds()
+            listener.wants_calls = CALL_END in topics
+        return msgspec.json.encode(answer_of(code)).decode()
+
+    # -- what is new
+
+    async def tell_news(self) -> None:
+        """Send what is new to all who want it, until cancelled."""
+        loop = asyncio.get_running_loop()
+        position = await self._calls.newest()
+        while True:
+            await self._calls.wait(position)
+            began = loop.time()
+            try:
+                newest = await self._calls.newest()
+                if not any(one.wants_calls for one in self._listeners):
+                    position = newest
+                    continue
+                news = await self._calls.news(position, NEWS_MAX)
+            except Unavailable as error:
+                self._log.error("events wait", extra={"error": str(error)})
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            await self._send(news)
+            position = news[-1].number if news else newest
+            await asyncio.sleep(max(0.0, began + GATHER_SECONDS - loop.time()) if len(news) < NEWS_MAX else 0.0)
+
+    async def _send(self, news: Sequence[News]) -> None:
+        frames: dict[_Audience, tuple[bytes, int]] = {}
+        for some in _portions(list(self._listeners)):
+            for listener in some:
+                if not listener.wants_calls or listener.is_closing:
+                    continue
+                if listener.audience not in frames:
+                    frames[listener.audience] = self._frames(news, listener.audience)
+                piece, events = frames[listener.audience]
+                if piece:
+                    listener.send(piece, events)
+            await asyncio.sleep(0)
+
+    def _frames(self, news: Sequence[News], audience: _Audience) -> tuple[bytes, int]:
+        """The frames of all that this audience may see, as one piece, and how many they are."""
+        profile, sns = audience
+        bodies = [
+            one.body or self._dialect.write(one.details, one.sn, profile) for one in news if not sns or one.sn in sns
+        ]
+        return b"".join(map(text_frame, bodies)), len(bodies)
+
+    # -- silence, and tokens that end
+
+    async def sweep(self) -> None:
+        """Close what has been silent for too long or has lost its token, until cancelled."""
+        while True:
+            now = self._clock.microseconds()
+            for listener in list(self._listeners):
+                if listener.is_closing:
+                    continue
+                if not self._tokens.counts(listener.grant):
+                    last_words = text_frame(msgspec.json.encode(answer_of(TOKEN_EXPIRED)))
+                    self._close(listener, WSCloseCode.POLICY_VIOLATION, last_words)
+                elif now - listener.heard_at > SILENCE_SECONDS_MAX * _MICROSECONDS:
+                    self._close(listener, WSCloseCode.OK)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def close(self) -> None:
+        """Let everybody go: the house closes."""
+        for listener in list(self._listeners):
+            if not listener.is_closing:
+                self._close(listener, WSCloseCode.GOING_AWAY)
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _close(self, listener: Listener, code: WSCloseCode, last_words: bytes = b"") -> None:
+        listener.is_closing = True
+        task = asyncio.create_task(listener.close(code, last_words))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+def read_topics(text: str) -> tuple[int, frozenset[int]]:
+    """The topics that a message asks for, and with which code it is answered; any number may be asked for."""
+    try:
+        topics = msgspec.json.decode(text, type=_Topics).topic_list
+    except msgspec.ValidationError:
+        return PARAMETER_ERROR, frozenset()
+    except (msgspec.DecodeError, RecursionError):
+        return PARAMETER_SYNTAX_ERROR, frozenset()
+    return (SUCCESS, frozenset(topics)) if len(topics) <= TOPICS_MAX else (PARAMETER_ERROR, frozenset())
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One whole text message as a server sends it: unmasked (RFC 6455, 5.2)."""
+    length = len(payload)
+    if length < 126:
+        return b"\x81" + length.to_bytes(1, "big") + payload
+    if length < 1 << 16:
+        return b"\x81\x7e" + length.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + length.to_bytes(8, "big") + payload
+
+
+def _portions(listeners: Sequence[Listener]) -> Iterator[Sequence[Listener]]:
+    remaining = iter(listeners)
+    while some := list(islice(remaining, SENT_AT_ONCE)):
+        yield some

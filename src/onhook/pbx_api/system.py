@@ -1,0 +1,35 @@
+"""`system/information`: what kind of PBX an application believes to speak to."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from onhook.pbx_api.codes import Answer, succeeded
+from onhook.pbx_api.request import Asked
+from onhook.pbx_api.state import Rooms
+
+HARDWARE: Final = "V1.00 0000-0000"
+"""Made of software: the vendor's examples show zeros."""
+
+_TIME_FORMATS: Final[Mapping[str, str]] = {"24": "hh:mm:ss", "12": "hh:mm:ss A"}
+_MICROSECONDS = 1_000_000
+
+
+async def read_information(rooms: Rooms, asked: Asked) -> Answer:
+    """Model, firmware, and the time as it is displayed; its difference to `timestamp` is the offset from UTC."""
+    manner, display = asked.owner.manner, asked.display
+    now = asked.at.replace(microsecond=0)
+    offset = await rooms.calls.offset_at(now, asked.owner.pbxs)
+    return succeeded(
+        data={
+            "device_name": asked.owner.name,
+            "model_name": manner.model,
+            "sn": asked.owner.pbxs[0] if len(asked.owner.pbxs) == 1 else "",
+            "hardware_version": HARDWARE,
+            "firmware_version": manner.firmware,
+            "system_time": display.shown(now.replace(tzinfo=None) + offset),
+            "up_time": (rooms.clock.microseconds() - rooms.began_at) // _MICROSECONDS,
+            "system_date_format": display.date_format,
+            "system_time_format": _TIME_FORMATS[display.time_format],
+            "timestamp": int(now.timestamp()),
+        }
+    )

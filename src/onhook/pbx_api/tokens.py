@@ -1,0 +1,154 @@
+"""Access and refresh tokens, in memory: a restart ends them all, as a PBX's reboot does (PROTOCOL.md 6).
+
+Laws: an application has at most eight access tokens that count. A new login ends no older token. A refreshed pair goes
+on to its own end, for a socket may still hang on it; only where all eight places are taken does it make way.
+"""
+
+import secrets
+import string
+from collections import OrderedDict
+from collections.abc import Callable
+
+import msgspec
+
+from onhook.appdb.tokens import hash_of
+from onhook.lib.clock import Clock
+from onhook.pbx_api.codes import MAX_LIMITATION_EXCEEDED, TOKEN_EXPIRED, Refused
+
+ACCESS_SECONDS = 1_800
+REFRESH_SECONDS = 86_400
+
+LIVE_MAX = 8
+"""Access tokens of one application that count at once; the ninth is answered 60002."""
+
+REFRESHABLE_MAX = 400
+"""Pairs of one application that can still be refreshed: eight every half hour for a day are 384."""
+
+TOKEN_CHARACTERS = 32
+"""As long as the original's, of letters and digits: some 190 random bits."""
+
+TOKEN_CHARACTERS_MAX = 200
+"""Nothing longer is hashed: it is none of ours."""
+
+_ALPHABET = string.ascii_letters + string.digits
+_MICROSECONDS = 1_000_000
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pair of tokens stands for. `seal` is the hash of the secret it was made with: a renewed one ends it."""
+
+    client_id: str
+    seal: bytes
+    access: bytes
+    refresh: bytes
+    access_until: int
+    refresh_until: int
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """The texts of a new pair, told this once."""
+
+    access_token: str
+    refresh_token: str
+
+
+class Tokens:
+    """All pairs that count, found by the hashes of their texts."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._by_access: dict[bytes, Grant] = {}
+        self._by_refresh: dict[bytes, Grant] = {}
+        self._of_app: dict[str, OrderedDict[bytes, Grant]] = {}
+
+    def issue(self, client_id: str, seal: bytes, *, access_seconds: float = ACCESS_SECONDS) -> Pair:
+        """A new pair. Raises `Refused` with 60002 where eight count already."""
+        self._forget_ended(client_id)
+        if self.live(client_id) >= LIVE_MAX:
+            raise Refused(MAX_LIMITATION_EXCEEDED)
+        return self._made(client_id, seal, access_seconds)
+
+    def refresh(self, text: str, *, access_seconds: float = ACCESS_SECONDS) -> Pair:
+        """A new pair for an old one's refresh token, which counts no more. Raises `Refused` with 10004, or 60002."""
+        grant = self.refreshable(text)
+        if grant is None:
+            raise Refused(TOKEN_EXPIRED)
+        self._forget_ended(grant.client_id)
+        if self.live(grant.client_id) - self.counts(grant) >= LIVE_MAX:
+            raise Refused(MAX_LIMITATION_EXCEEDED)
+        if self.live(grant.client_id) >= LIVE_MAX:
+            self._end(grant)
+        self._by_refresh.pop(grant.refresh, None)
+        return self._made(grant.client_id, grant.seal, access_seconds)
+
+    def revoke(self, text: str) -> None:
+        """End a pair by its access token."""
+        grant = self.grant(text)
+        if grant is not None:
+            self._end(grant)
+
+    def grant(self, text: str) -> Grant | None:
+        """What an access token stands for, or None where it does not count."""
+        if not text or len(text) > TOKEN_CHARACTERS_MAX:
+            return None
+        grant = self._by_access.get(hash_of(text))
+        return grant if grant is not None and self.counts(grant) else None
+
+    def refreshable(self, text: str) -> Grant | None:
+        """What a refresh token stands for, or None where it does not count."""
+        if not text or len(text) > TOKEN_CHARACTERS_MAX:
+            return None
+        grant = self._by_refresh.get(hash_of(text))
+        return grant if grant is not None and grant.refresh_until > self._clock.microseconds() else None
+
+    def counts(self, grant: Grant) -> bool:
+        """Whether its access token still counts."""
+        return grant.access in self._by_access and grant.access_until > self._clock.microseconds()
+
+    def live(self, client_id: str) -> int:
+        """How many access tokens of an application count."""
+        return sum(self.counts(grant) for grant in self._of_app.get(client_id, {}).values())
+
+    def end_those(self, is_over: Callable[[Grant], bool]) -> None:
+        """End the pairs of which this holds."""
+        for grant in [one for grants in self._of_app.values() for one in grants.values()]:
+            if is_over(grant):
+                self._end(grant)
+
+    def _made(self, client_id: str, seal: bytes, access_seconds: float) -> Pair:
+        pair, now = Pair(_new_text(), _new_text()), self._clock.microseconds()
+        grant = Grant(
+            client_id=client_id,
+            seal=seal,
+            access=hash_of(pair.access_token),
+            refresh=hash_of(pair.refresh_token),
+            access_until=now + round(access_seconds * _MICROSECONDS),
+            refresh_until=now + REFRESH_SECONDS * _MICROSECONDS,
+        )
+        self._by_access[grant.access] = self._by_refresh[grant.refresh] = grant
+        grants = self._of_app.setdefault(client_id, OrderedDict())
+        grants[grant.access] = grant
+        while len(grants) > REFRESHABLE_MAX:
+            self._end(next(iter(grants.values())))
+        return pair
+
+    def _forget_ended(self, client_id: str) -> None:
+        """Access tokens that count no more are forgotten; with them pairs that cannot be refreshed either."""
+        now = self._clock.microseconds()
+        for grant in list(self._of_app.get(client_id, {}).values()):
+            if grant.access_until <= now:
+                self._by_access.pop(grant.access, None)
+                if grant.refresh_until <= now or grant.refresh not in self._by_refresh:
+                    self._end(grant)
+
+    def _end(self, grant: Grant) -> None:
+        self._by_access.pop(grant.access, None)
+        self._by_refresh.pop(grant.refresh, None)
+        grants = self._of_app[grant.client_id]
+        grants.pop(grant.access, None)
+        if not grants:
+            del self._of_app[grant.client_id]
+
+
+def _new_text() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(TOKEN_CHARACTERS))

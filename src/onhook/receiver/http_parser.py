@@ -1,0 +1,174 @@
+"""Bytes to HTTP requests, by llhttp; bounded, and without input or output.
+
+Laws: a request is whole or it is not there; after a refusal nothing more is read, for nobody knows where the next
+request would begin.
+"""
+
+from typing import Final
+
+import httptools
+import msgspec
+
+from onhook.receiver.verdict import Verdict
+
+BODY_BYTES_MAX = 256 * 1024
+"""DESIGN.md 3. A report has some 600 bytes."""
+
+HEADER_BYTES_MAX = 16 * 1024
+"""Request line and headers: twice what common servers and proxies allow."""
+
+HEADER_COUNT_MAX = 100
+"""What a PBX and a chain of proxies send is below 30."""
+
+REQUEST_BYTES_MAX = 2 * 1024 * 1024
+"""All of a request as it came: the largest body in chunks of one byte has six times its size; trailers count too."""
+
+_SIGNATURE: Final = b"x-signature"
+_LENGTH: Final = b"content-length"
+_LENGTH_DIGITS_MAX: Final = 10
+_EXPECT: Final = b"expect"
+_CONTINUE: Final = b"100-continue"
+_KEPT: Final = frozenset({_SIGNATURE, _LENGTH, _EXPECT, b"transfer-encoding"})
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """One whole request. `is_last`: the sender wants the connection closed after the answer."""
+
+    method: bytes
+    path: bytes
+    signature: bytes
+    body: bytes
+    is_last: bool
+
+
+class RequestReader:
+    """Is fed what arrives and returns the requests that are whole.
+
+    `refusal` is what is wrong, once something is; `is_midway` whether a request has begun and is not whole;
+    `is_waiting` whether its sender waits for our leave to send the body (`Expect: 100-continue`).
+    """
+
+    def __init__(self) -> None:
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._whole: list[Request] = []
+        self._is_over = False
+        self._header_bytes = self._header_count = 0
+        self.refusal: Verdict | None = None
+        self._begin()
+        self.is_midway = False
+
+    def feed(self, chunk: bytes) -> list[Request]:
+        """The requests that this chunk makes whole, in order."""
+        if self._is_over or self._parser is None:
+            return []
+        was_midway, was_in_header = self.is_midway, not self._is_in_body
+        self._parse(chunk)
+        if self.is_midway and was_midway:
+            self._weigh(len(chunk), is_header=was_in_header and not self._is_in_body)
+        whole, self._whole = self._whole, []
+        return whole
+
+    def close(self) -> None:
+        """Let go of the parser, which holds us as we hold it."""
+        self._parser = None
+
+    # ------------------------------------------------------------ called by the parser
+
+    def on_message_begin(self) -> None:
+        self._begin()
+
+    def on_url(self, part: bytes) -> None:
+        self._path += part
+        self._header_bytes += len(part)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value)
+        self._header_count += 1
+        name = name.lower()
+        if name not in _KEPT or self._is_in_body:
+            return  # trailers mean nothing here
+        self._head.append((name, value))
+        if name == _SIGNATURE:
+            self._signature = value
+        elif name == _LENGTH:
+            # llhttp has seen to it that these are digits, and that there is one such header.
+            self._is_too_large = len(value) > _LENGTH_DIGITS_MAX or int(value) > BODY_BYTES_MAX
+        elif name == _EXPECT:
+            self.is_waiting = value.lower() == _CONTINUE
+
+    def on_headers_complete(self) -> None:
+        self._is_in_body = True
+        if self._header_bytes > HEADER_BYTES_MAX or self._header_count > HEADER_COUNT_MAX:
+            self._refuse("header_too_large")
+        elif self._is_too_large:
+            self._refuse("too_large")
+
+    def on_body(self, part: bytes) -> None:
+        self._body_bytes += len(part)
+        self.is_waiting = False
+        if self._body_bytes > BODY_BYTES_MAX:
+            self._body.clear()
+            self._refuse("too_large")
+        elif self.refusal is None:
+            self._body.append(part)
+
+    def on_message_complete(self) -> None:
+        assert self._parser is not None
+        if self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT" and not self._is_over:
+            return  # the parser takes the body for something else than HTTP; see _decline()
+        self.is_midway = self.is_waiting = False
+        if self._is_over:
+            return
+        is_last = self._parser.should_upgrade() or not self._parser.should_keep_alive()
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._whole.append(Request(self._parser.get_method(), self._path, self._signature, body, is_last))
+        self._is_over = is_last
+
+    # ------------------------------------------------------------ ours
+
+    def _parse(self, chunk: bytes) -> None:
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(chunk)
+        except httptools.HttpParserCallbackError:
+            raise  # a fault of ours
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline(chunk[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse("bad_request")
+
+    def _decline(self, rest: bytes) -> None:
+        """An upgrade, as of HTTP clients that would rather speak HTTP/2, is ignored (RFC 9110, 7.8): the request is
+        read on without it, `rest` and what follows being its body. The connection ends with it."""
+        if self._is_over or self._parser is None:
+            return
+        first = self._parser.get_method() + b" " + self._path + b" HTTP/1.1\r\n"
+        head = b"".join(b"%s: %s\r\n" % one for one in self._head)
+        self._parser = httptools.HttpRequestParser(self)
+        self._parse(first + head + b"connection: close\r\n\r\n" + rest)
+
+    def _begin(self) -> None:
+        self.is_midway = True
+        self.is_waiting = False
+        self._is_in_body = False
+        self._is_too_large = False
+        self._path = self._signature = b""
+        self._head: list[tuple[bytes, bytes]] = []
+        self._header_bytes = self._header_count = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._fed_bytes = self._fed_header_bytes = 0
+
+    def _weigh(self, chunk_bytes: int, *, is_header: bool) -> None:
+        """A header or a trailer that never ends is seen by nobody else: the parser tells of it when it is whole."""
+        self._fed_bytes += chunk_bytes
+        self._fed_header_bytes += chunk_bytes if is_header else 0
+        if self._fed_header_bytes > HEADER_BYTES_MAX:
+            self._refuse("header_too_large")
+        elif self._fed_bytes > REQUEST_BYTES_MAX:
+            self._refuse("too_large")
+
+    def _refuse(self, verdict: Verdict) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self.refusal = verdict

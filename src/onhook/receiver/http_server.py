@@ -1,0 +1,192 @@
+"""The webhook server: HTTP/1.1 for PBXs, on llhttp and the event loop, no task and no future per request.
+
+Laws: what was taken before `stop` is committed and answered; new connections never push out one that is in the middle
+of a request.
+"""
+
+import asyncio
+import errno
+import resource
+import socket
+import time
+from contextlib import suppress
+from typing import Protocol
+
+from onhook.lib.clock import Clock
+from onhook.lib.errors import UsageError
+from onhook.receiver.http_connection import Connection
+from onhook.receiver.ingest import Accept
+from onhook.receiver.responses import Answers
+
+CONNECTIONS_MAX = 10_000
+"""Open at once; each costs some 5 KiB while it is idle."""
+
+FILES_SPARED = 64
+"""Of the process's open files, those that are not connections: the ledger, the look-up, logs."""
+
+BACKLOG = 1_024
+"""Connections that the kernel holds until we accept them: a burst of a thousand PBXs."""
+
+ROUND_SECONDS = 0.004
+"""Under load, what arrives is read, judged and committed together, so often. One round of forty costs half of forty
+rounds of one: fewer commits, and code that stays in the processor's cache. What arrives after a pause does not wait."""
+
+ROUND_CHUNKS_MAX = 32
+"""A round ends early when so much has arrived: more in one round would gain nothing, and memory stays bounded."""
+
+TICK_SECONDS = 1.0
+"""How often deadlines are looked at and the date of the answers is renewed."""
+
+STOP_SECONDS_MAX = 10.0
+"""How long stopping may take until connections are cut off: a commit that waits for a lock, and slow readers."""
+
+
+class Listen(Protocol):
+    """Where to listen: a host name or address, and a port (0: any free one)."""
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+
+class WebhookServer:
+    """Takes connections and lets `accept` judge what they bring. Use it inside a running event loop."""
+
+    def __init__(self, *, accept: Accept, clock: Clock) -> None:
+        self.accept = accept
+        self.answers = Answers(clock.now())
+        self.time = time.monotonic
+        self._clock = clock
+        self._connections: set[Connection] = set()
+        self._resting: dict[Connection, None] = {}
+        """In the order in which they came to rest, so the first is the idlest."""
+        self._connections_max = CONNECTIONS_MAX
+        self._server: asyncio.Server | None = None
+        self._all_gone: asyncio.Event | None = None
+        self._arrived: list[tuple[Connection, bytes]] = []
+        self._round: asyncio.Handle | None = None
+        self._round_at = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._tick: asyncio.TimerHandle | None = None
+
+    async def start(self, address: Listen) -> int:
+        """Listen; returns the port. Raises `UsageError` where that is not possible."""
+        self._connections_max = min(CONNECTIONS_MAX, _files_max() - FILES_SPARED)
+        try:
+            self._server = await self._listen(address)
+        except OSError as error:
+            raise _cannot_listen(error, address) from error
+        self._every_tick()
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def _listen(self, address: Listen) -> asyncio.Server:
+        if address.host != "::":
+            return await self._loop.create_server(
+                lambda: Connection(self), address.host, address.port, backlog=BACKLOG, reuse_address=True
+            )
+        # It means IPv4 too, as everywhere else; the event loop would take IPv6 alone.
+        both = socket.create_server(
+            (address.host, address.port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
+        )
+        return await self._loop.create_server(lambda: Connection(self), sock=both, backlog=BACKLOG)
+
+    async def stop(self) -> None:
+        """Take no more connections, commit and answer what was taken, close the others."""
+        if self._server is not None:
+            self._server.close()
+        self._end_round()
+        for connection in list(self._connections):
+            connection.finish()
+        if self._connections:
+            self._all_gone = asyncio.Event()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._all_gone.wait(), STOP_SECONDS_MAX)
+        for connection in list(self._connections):
+            connection.abort()
+        if self._tick is not None:
+            self._tick.cancel()
+
+    # ------------------------------------------------------------ called by connections
+
+    def arrived(self, connection: Connection, chunk: bytes) -> None:
+        """Put it with what else arrives; all of it is read at the end of the round."""
+        self._arrived.append((connection, chunk))
+        if len(self._arrived) == 1:
+            pause = self._round_at + ROUND_SECONDS - self.time()
+            self._round = (
+                self._loop.call_later(pause, self._end_round) if pause > 0 else self._loop.call_soon(self._end_round)
+            )
+        elif len(self._arrived) == ROUND_CHUNKS_MAX and self._round is not None:
+            self._round.cancel()
+            self._round = self._loop.call_soon(self._end_round)
+
+    def welcome(self, connection: Connection) -> bool:
+        """Take in a new connection; False when there are too many and none is at rest."""
+        if len(self._connections) >= self._connections_max and not self._spare_one():
+            self._connections.add(connection)
+            return False
+        self._connections.add(connection)
+        self._resting[connection] = None
+        return True
+
+    def rest(self, connection: Connection) -> None:
+        """Note that it waits for a request and could be spared."""
+        self._resting[connection] = None
+
+    def rouse(self, connection: Connection) -> None:
+        """Note that a request has begun."""
+        self._resting.pop(connection, None)
+
+    def part(self, connection: Connection) -> None:
+        """Forget a connection that is gone."""
+        self._connections.discard(connection)
+        self._resting.pop(connection, None)
+        if self._all_gone is not None and not self._connections:
+            self._all_gone.set()
+
+    # ------------------------------------------------------------ ours
+
+    def _end_round(self) -> None:
+        self._round_at = self.time()
+        arrived, self._arrived = self._arrived, []
+        for connection, chunk in arrived:
+            try:
+                connection.take(chunk)
+            except Exception as error:  # noqa: BLE001 - one connection's fault must not disturb the others of its round
+                self._loop.call_exception_handler({"message": "a connection failed", "exception": error})
+                connection.abort()
+
+    def _spare_one(self) -> bool:
+        """Close the connection that has been without a request for longest."""
+        idlest = next(iter(self._resting), None)
+        if idlest is None:
+            return False
+        self.part(idlest)
+        idlest.abort()
+        return True
+
+    def _every_tick(self) -> None:
+        self._tick = self._loop.call_later(TICK_SECONDS, self._every_tick)
+        self.answers.renew(self._clock.now())
+        now = self.time()
+        for connection in [one for one in self._connections if one.deadline < now]:
+            connection.expire()
+
+
+def _files_max() -> int:
+    """How many files this process may open, after having asked for as many as it needs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + FILES_SPARED
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == resource.RLIM_INFINITY else soft
+
+
+def _cannot_listen(error: OSError, address: Listen) -> UsageError:
+    where = f"{address.host}:{address.port}"
+    if error.errno == errno.EADDRINUSE:
+        return UsageError("another program listens there", where=where, todo="stop it, or choose another port")
+    return UsageError(f"cannot listen: {error.strerror or error}", where=where, todo="choose another address")

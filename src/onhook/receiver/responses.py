@@ -1,0 +1,66 @@
+"""The bytes of every answer, made ready once a second, because its `Date` changes then (RFC 9110, 6.6.1)."""
+
+from datetime import datetime
+from email.utils import format_datetime
+from http import HTTPStatus
+
+from onhook.receiver.verdict import MEANINGS, Meaning, Verdict
+
+RETRY_SECONDS = 2
+"""After a 503: what was full or locked may be free again then; PBXs that do not read it try again anyway."""
+
+HEALTHY = Meaning(200, "ok")
+UNHEALTHY = MEANINGS["unavailable"]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_ALSO = {
+    401: "WWW-Authenticate: X-Signature\r\n",
+    405: "Allow: POST\r\n",
+    503: f"Retry-After: {RETRY_SECONDS}\r\n",
+}
+
+
+class Answers:
+    """Look-ups only, so that an answer costs next to nothing."""
+
+    def __init__(self, now: datetime) -> None:
+        self.renew(now)
+
+    def renew(self, now: datetime) -> None:
+        """Make all answers again with this date."""
+        date = format_datetime(now, usegmt=True)
+        self._last, self._others = (
+            {verdict: _written(meaning, date, connection) for verdict, meaning in MEANINGS.items()}
+            for connection in ("close", "keep-alive")
+        )
+        self._health = {
+            (is_healthy, is_last): _written(meaning, date, "close" if is_last else "keep-alive")
+            for is_healthy, meaning in ((True, HEALTHY), (False, UNHEALTHY))
+            for is_last in (True, False)
+        }
+
+    def of(self, verdict: Verdict, *, is_last: bool) -> bytes:
+        """The whole answer, with its text; `is_last`: the connection is closed after it."""
+        return (self._last if is_last else self._others)[verdict]
+
+    def of_health(self, *, is_healthy: bool, is_last: bool) -> bytes:
+        """The answer to `GET /healthz`."""
+        return self._health[is_healthy, is_last]
+
+
+def without_text(answer: bytes) -> bytes:
+    """The same answer to HEAD: `Content-Length` stays, the text goes (RFC 9110, 9.3.2)."""
+    return answer[: answer.index(b"\r\n\r\n") + 4]
+
+
+def _written(meaning: Meaning, date: str, connection: str) -> bytes:
+    text = f"{meaning.text}\n"
+    return (
+        f"HTTP/1.1 {meaning.status} {HTTPStatus(meaning.status).phrase}\r\n"
+        f"Date: {date}\r\n"
+        f"Content-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Length: {len(text.encode())}\r\n"
+        f"Connection: {connection}\r\n"
+        f"{_ALSO.get(meaning.status, '')}\r\n{text}"
+    ).encode()

@@ -1,0 +1,72 @@
+"""Who may report: what intake is handed in place of the settings, read anew when somebody has changed them."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_network
+
+from onhook.appdb.appdb import Settings
+from onhook.lib.errors import OnhookError
+from onhook.receiver.pbx_registry import Declared
+
+TRUSTED_SECONDS = 0.001
+"""How long what was read counts unasked. Asking costs 3 microseconds, which thousands of reports per second would feel;
+whoever declares a PBX needs longer than this to make it send."""
+
+
+class SettingsDoor:
+    """See the contract, `intake.door.Door`.
+
+    Once read, it never fails: when the settings cannot be read now, what was known before counts, so that nothing
+    done to `onhook.db` keeps calls out.
+    """
+
+    def __init__(self, settings: Settings, *, tell_trouble: Callable[[OnhookError], None]) -> None:
+        """Read the settings. Raises `Unavailable` when they cannot be read at all."""
+        self._settings = settings
+        self._tell_trouble = tell_trouble
+        self._version = settings.version()
+        self._declared = _declared_in(settings)
+        self._asked_at = time.monotonic()
+
+    def declared(self, sn: str) -> Declared | None:
+        """The PBX with this serial number; one that seems unknown is looked for in the file."""
+        now = time.monotonic()
+        if now - self._asked_at > TRUSTED_SECONDS or sn not in self._declared:
+            self._read_or_keep(now)
+        return self._declared.get(sn)
+
+    def placed(self, path: str, peer: str) -> Declared | None:
+        """The one PBX whose place this is; a path says more than an address."""
+        self._read_or_keep(time.monotonic())
+        there = [one for one in self._declared.values() if one.is_at(path, peer)]
+        there = [one for one in there if one.path] or there
+        return there[0] if len(there) == 1 else None
+
+    def everybody(self) -> Sequence[Declared]:
+        """All PBXs, as they are now."""
+        self._read_or_keep(time.monotonic())
+        return tuple(self._declared.values())
+
+    def _read_or_keep(self, now: float) -> None:
+        self._asked_at = now
+        try:
+            # Asked before reading: a change in between is then read again, never missed.
+            version = self._settings.version()
+            if version != self._version:
+                self._declared, self._version = _declared_in(self._settings), version
+        except OnhookError as error:
+            self._tell_trouble(error)
+
+
+def _declared_in(settings: Settings) -> Mapping[str, Declared]:
+    return {
+        one.sn: Declared(
+            sn=one.sn,
+            dialect=one.dialect,
+            secrets=one.secrets,
+            is_unsigned=one.is_unsigned,
+            networks=tuple(map(ip_network, one.place.addresses)),
+            path=one.place.path,
+        )
+        for one in settings.credentials()
+    }

@@ -1,0 +1,46 @@
+"""A made-up PBX that posts real signed webhooks to the intake, like any other PBX would."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import msgspec
+
+from onhook.appdb.appdb import Settings
+from onhook.config import Config
+from onhook.lib.clock import Clock
+from onhook.runtime.child import Opened, run_child
+from onhook.simulator.demo import WITH_HISTORY, demo_secret, demo_url
+from onhook.simulator.office_plan import SimulationPlan, demo_plan
+from onhook.simulator.sender import simulate
+
+
+@asynccontextmanager
+async def open_demo(config: Config, clock: Clock, *, with_history: bool) -> AsyncIterator[Opened]:
+    """The made-up PBX, calling; with calls of the past first where asked. `config.intake` is where intake listens."""
+    settings = Settings(config.settings_file)
+    try:
+        sn, secret = demo_secret(settings)
+    finally:
+        settings.close()
+    # Another seed each time, or a second start would send what the first has sent.
+    seed = clock.microseconds() // 1_000_000
+    plan = demo_plan(demo_url(config.intake), sn, secret, seed=seed)
+    if not with_history:
+        plan = msgspec.structs.replace(plan, history_calls=0)
+    calling = asyncio.create_task(_call(plan, clock), name="demo")
+    try:
+        yield Opened("", (calling,))
+    finally:
+        calling.cancel()
+        await asyncio.wait([calling])
+
+
+async def _call(plan: SimulationPlan, clock: Clock) -> None:
+    await simulate(plan, clock)
+
+
+if __name__ == "__main__":
+    sys.exit(run_child("demo", partial(open_demo, with_history=WITH_HISTORY in sys.argv)))

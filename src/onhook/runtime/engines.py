@@ -1,0 +1,38 @@
+"""The store, opened for its owner alone."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from onhook.config import SECRET_FILE_MODE
+from onhook.lib.errors import Unavailable
+from onhook.store.contract import Store
+from onhook.store.duckdb import open_store
+
+LOCKED_SECONDS_MAX = 5.0
+LOCKED_STEP_SECONDS = 0.1
+"""How long to wait for a command that has the store open: most are done in less than a second."""
+
+Answer = TypeVar("Answer")
+
+
+async def store_at(path: Path) -> Store:
+    """Open the store, making it if it is not there; callers' numbers are inside. Raises `OnhookError`."""
+    return await patiently(lambda: _opened(path))
+
+
+async def patiently(use: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Use the store, or wait for whoever has it open. Raises `Unavailable` where that takes too long."""
+    for _ in range(round(LOCKED_SECONDS_MAX / LOCKED_STEP_SECONDS)):
+        try:
+            return await use()
+        except Unavailable:
+            await asyncio.sleep(LOCKED_STEP_SECONDS)
+    return await use()
+
+
+async def _opened(path: Path) -> Store:
+    store = await open_store(path)
+    await asyncio.to_thread(path.chmod, SECRET_FILE_MODE)
+    return store

@@ -1,0 +1,130 @@
+"""The exchange in the hub: open while an application has credentials, and closed while none has.
+
+Law: nothing that befalls the exchange ends the hub: a port that is taken, a certificate that cannot be read are told in
+the log, and tried again.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+
+from onhook.appdb.appdb import Settings
+from onhook.config import Address, Config
+from onhook.lib.clock import Clock
+from onhook.lib.errors import OnhookError
+from onhook.pbx_api.applications import Applications
+from onhook.pbx_api.calls import Calls
+from onhook.pbx_api.certificate import own_certificate, tls_with
+from onhook.pbx_api.connection_limiter import listen
+from onhook.pbx_api.fault_injection import Trouble
+from onhook.pbx_api.pushing import Webhooks
+from onhook.pbx_api.server import Exchange
+from onhook.runtime.child import Tasks, Whereabouts
+
+LOOK_SECONDS = 0.5
+"""How soon the first application finds somebody listening. To look costs microseconds."""
+
+AGAIN_SECONDS = 10.0
+"""After a failure."""
+
+
+class ExchangeKeeper:
+    """Opens and closes the exchange as applications come and go."""
+
+    def __init__(
+        self, config: Config, settings: Settings, calls: Calls, clock: Clock, webhooks: Webhooks | None = None
+    ) -> None:
+        self._config = config
+        self._webhooks = webhooks
+        self._settings = settings
+        self._calls = calls
+        self._clock = clock
+        self._log = logging.getLogger("exchange")
+        self._open = AsyncExitStack()
+        self._tasks: Tasks = ()
+        self.whereabouts = Whereabouts()
+
+    async def begin(self) -> None:
+        """Open it before anybody is told where we listen, if it can be."""
+        try:
+            await self.look()
+        except (OnhookError, OSError) as error:
+            self._tell_trouble(error)
+
+    async def look(self) -> None:
+        """Open it where it is wanted and not open, close it where it is open and not wanted. Raises `OnhookError`."""
+        is_wanted = bool(self._settings.apps.all())
+        if is_wanted and not self.whereabouts.address:
+            address, self._tasks = await self._open.enter_async_context(
+                exchange_on(self._config, self._calls, self._settings.apps, self._clock, webhooks=self._webhooks)
+            )
+            # Should it be closed and opened again, then where it was.
+            self._config = msgspec.structs.replace(self._config, exchange=address)
+            self.whereabouts.is_now(str(address))
+            self._log.info("applications may come", extra={"address": str(address)})
+        elif self.whereabouts.address and not is_wanted:
+            await self.close()
+
+    async def keep(self) -> None:
+        """Look again whenever somebody has changed the settings, until cancelled."""
+        version: tuple[int, int] | None = None
+        while True:
+            pause = LOOK_SECONDS
+            try:
+                if version != (version := self._settings.version()):
+                    await self.look()
+                await self._reopen_broken()
+            except (OnhookError, OSError) as error:
+                self._tell_trouble(error)
+                version, pause = None, AGAIN_SECONDS
+            await asyncio.sleep(pause)
+
+    async def close(self) -> None:
+        """Let everybody go."""
+        await self._open.aclose()
+        self._tasks = ()
+        if self.whereabouts.address:
+            self.whereabouts.is_now("")
+
+    def _tell_trouble(self, error: OnhookError | OSError) -> None:
+        self._log.error("applications cannot come", extra={"error": str(error)})
+
+    async def _reopen_broken(self) -> None:
+        for task in self._tasks:
+            if task.done():
+                error = task.exception()
+                self._log.error("the exchange has stopped and is opened again", extra={"error": repr(error)})
+                await self.close()
+                await self.look()
+                return
+
+
+@asynccontextmanager
+async def exchange_on(
+    config: Config,
+    calls: Calls,
+    applications: Applications,
+    clock: Clock,
+    *,
+    trouble: Trouble | None = None,
+    webhooks: Webhooks | None = None,
+) -> AsyncIterator[tuple[Address, Tasks]]:
+    """The exchange at its configured address; yields where it listens, and what runs. Raises `OnhookError`."""
+    tls = _tls(config, clock)
+    listening = listen(config.exchange.host, config.exchange.port)
+    address = Address(config.exchange.host, int(listening.getsockname()[1]))
+    exchange = Exchange(calls=calls, applications=applications, clock=clock, trouble=trouble, webhooks=webhooks)
+    async with exchange.opened(listening, tls) as tasks:
+        yield address, tasks
+
+
+def _tls(config: Config, clock: Clock) -> ssl.SSLContext | None:
+    if config.exchange_plain:
+        return None
+    if not config.exchange_certificate:
+        own_certificate(config.certificate_file, config.certificate_key_file, config.exchange.host, clock.now())
+    return tls_with(config.certificate_file, config.certificate_key_file)

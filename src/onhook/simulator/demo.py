@@ -1,0 +1,45 @@
+"""The PBX of `onhook serve --demo`: declared like any other."""
+
+from onhook.appdb.appdb import Settings
+from onhook.appdb.tokens import new_text
+from onhook.config import Address, is_loopback
+from onhook.lib.clock import Clock
+from onhook.lib.errors import NotFound
+
+DEMO_NAME = "Demo office"
+DEMO_SN = "3600DEM0ABCD"
+DEMO_ZONE = "Europe/Berlin"
+"""Where the simulator's office is unless it is told otherwise."""
+
+WITH_HISTORY = "with-history"
+"""Said to the demo's process when its PBX is new: it then begins with calls of the past."""
+
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - not bound here: compared with what a person chose
+
+
+def declare_demo(settings: Settings, clock: Clock) -> bool:
+    """Make the demo PBX known, once; whether it is new. Its secret is random, for its port may be open to others."""
+    if settings.pbx_of(DEMO_SN) is not None:
+        return False
+    settings.add_pbx(name=DEMO_NAME, sn=DEMO_SN, secret=new_text(), zone=DEMO_ZONE, at=clock.microseconds())
+    return True
+
+
+def demo_secret(settings: Settings) -> tuple[str, str]:
+    """Serial number and secret of the demo PBX. Raises `NotFound` where somebody removed it."""
+    for one in settings.credentials():
+        if one.sn == DEMO_SN and one.secrets:
+            return one.sn, one.secrets[0]
+    raise NotFound("the demo PBX is not declared", todo="start `onhook serve --demo` again")
+
+
+def demo_url(intake: Address) -> str:
+    """Where the made-up PBX posts to: this machine, however widely the intake listens."""
+    return f"http://{reachable(intake)}/"
+
+
+def reachable(address: Address) -> Address:
+    """An address at which this machine reaches what listens there."""
+    if address.host not in WILDCARDS or is_loopback(address.host):
+        return address
+    return Address("::1" if address.host == "::" else "127.0.0.1", address.port)

@@ -1,0 +1,109 @@
+"""Who works in the made-up office, who calls it, and over which lines. Pure: the same seed, the same office."""
+
+from random import Random
+
+import msgspec
+
+from onhook.lib.errors import UsageError
+
+EXTENSION_FIRST = 1001
+EXTENSIONS_MAX = 999
+"""1001 to 1999: past that the office's extensions would run into other ranges of a number plan."""
+
+CALLERS = 400
+"""People outside who call or are called: few enough that many call again, as in life."""
+
+NAMES = (
+    "Alice", "Bob", "Carol", "Dave", "Erin", "Frank", "Grace", "Heidi", "Ivan", "Judy",
+    "Kim", "Lena", "Mallory", "Niaj", "Olivia", "Peggy", "Quentin", "Rupert", "Sybil", "Trent",
+    "Uma", "Victor", "Wendy", "Xavier", "Yusuf", "Zoë",
+)  # fmt: skip
+
+# Each area code has 555-0100 to 555-0199, which are given to nobody.
+_AREA_CODES = ("202", "303", "415", "512", "617", "718")
+_WITHHELD = "anonymous"
+
+
+class Party(msgspec.Struct, frozen=True):
+    """One end of a leg: a number and a name, either of which may be empty."""
+
+    number: str
+    name: str = ""
+
+    def text(self, with_name: bool) -> str:
+        """As a report says it: the bare number, or `Name<number>`; the name where there is no number.
+
+        >>> Party("1001", "Alice").text(True), Party("1001", "Alice").text(False), Party("", "Play Prompt").text(False)
+        ('Alice<1001>', '1001', 'Play Prompt')
+        """
+        if not self.number:
+            return self.name
+        return f"{self.name}<{self.number}>" if with_name and self.name else self.number
+
+
+class Did(msgspec.Struct, frozen=True):
+    """A number of the office that the world can dial, and the trunk that it comes in on."""
+
+    number: str
+    name: str
+    trunk: str
+
+
+IVRS = (
+    Party("6200", "IVR Welcome"),
+    Party("6201", "IVR Main"),
+    Party("6202", "IVR Service"),
+    Party("6203", "IVR Delivery"),
+)
+QUEUE = Party("6400", "Queue Team")
+RING_GROUP = Party("6300", "Ring Group Sales")
+SURVEY = Party("", "Satisfaction Survey")
+
+TRUNKS = ("Trunk-A", "Trunk-B")
+DID_MAIN = Did("5550000", "Main line", TRUNKS[0])
+DID_SALES = Did("5550001", "Sales", TRUNKS[0])
+DID_DIRECT = Did("5550002", "Direct dialling", TRUNKS[1])
+
+
+class Directory(msgspec.Struct, frozen=True):
+    """The people. `agents` are the extensions that answer queue 6400, `sales` those of ring group 6300."""
+
+    extensions: tuple[Party, ...]
+    agents: tuple[Party, ...]
+    sales: tuple[Party, ...]
+    callers: tuple[Party, ...]
+
+    def a_caller(self, rng: Random) -> Party:
+        """Somebody outside; the first of the list far more often than the last."""
+        return self.callers[int(len(self.callers) * rng.random() ** 2)]
+
+    def two_people(self, rng: Random) -> tuple[Party, Party]:
+        """Two different extensions."""
+        first, second = rng.sample(self.extensions, 2)
+        return first, second
+
+
+def directory_of(seed: int, extensions: int) -> Directory:
+    """The office of this seed with so many extensions, from Alice 1001 on. Raises `UsageError` for too few or many."""
+    if not 2 <= extensions <= EXTENSIONS_MAX:
+        raise UsageError(f"an office cannot have {extensions} extensions", todo=f"ask for 2 to {EXTENSIONS_MAX}")
+    people = tuple(Party(str(EXTENSION_FIRST + n), _name(n)) for n in range(extensions))
+    return Directory(
+        extensions=people,
+        agents=people[: max(2, extensions // 3)],
+        sales=people[-max(2, extensions // 5) :],
+        callers=_callers(Random(f"{seed}/callers")),
+    )
+
+
+def _name(n: int) -> str:
+    again = n // len(NAMES)
+    return NAMES[n % len(NAMES)] + (f" {again + 1}" if again else "")
+
+
+def _callers(rng: Random) -> tuple[Party, ...]:
+    numbers = [f"{area}55501{last:02}" for area in _AREA_CODES for last in range(100)]
+    chosen = rng.sample(numbers, CALLERS - 1)
+    callers = [Party(rng.choice(("", "", "+1", "001")) + number) for number in chosen]
+    callers.insert(CALLERS // 2, Party(_WITHHELD))
+    return tuple(callers)

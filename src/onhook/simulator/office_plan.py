@@ -1,0 +1,146 @@
+"""What to simulate, and what came of it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from onhook.cdr.utc_offset import zone_named
+from onhook.lib.errors import UsageError
+from onhook.pbx.yeastar.payload import PROFILES
+from onhook.simulator.fault_injection import Faults
+from onhook.simulator.office import Office, OfficePlan
+
+TRIES_MAX = 5
+"""What a P-Series can be set to: 1 to 5 tries (PROTOCOL.md 4)."""
+
+CONNECTIONS_MAX = 1000
+"""Open at once; each takes a file descriptor here and one at the receiver."""
+
+DEMO_HISTORY_CALLS: Final = 200
+"""A day's worth, so that the first page is not empty."""
+
+DEMO_REPORTS_PER_SECOND: Final = 0.6
+"""Two reports a call on average: a call every three or four seconds, fast enough to watch, slow enough to read."""
+
+
+class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that can be asked of the simulator; see docs/simulator.md.
+
+    `rate` is reports per second, None is as fast as the receiver answers. `count` is how many reports to make, the
+    last call cut short there; None is no end. With `start` (aware) the calls are history from that moment on, until now
+    if there is no `count`, and then, if it `goes_on`, calls that end when they are sent; without it each call ends when
+    it is sent, after `history_calls` of the past.
+    An empty `url` posts nothing: then somebody else is told, see `simulator.face`.
+    An empty `secret` sends without a signature. `tries`, `timeout_seconds` and `pause_seconds` are how a PBX retries.
+    """
+
+    url: str = ""
+    sn: str
+    secret: str = ""
+    profile: str = "p-2026"
+    seed: int = 1
+    zone: str = "Europe/Berlin"
+    rate: float | None = 1.0
+    count: int | None = None
+    start: datetime | None = None
+    goes_on: bool = False
+    history_calls: int = 0
+    calls_per_day: int = 200
+    with_names: bool = False
+    connections: int = 8
+    tries: int = 3
+    timeout_seconds: float = 5.0
+    pause_seconds: float = 1.0
+    faults: Faults = Faults()
+    truth: Path | None = None
+    """A file for one JSON line per record made: what befell it and all its details, lost ones too."""
+    acked: Path | None = None
+    """A file for one line per record acknowledged for the first time: its `record_id`."""
+
+    def __post_init__(self) -> None:
+        """Raises `UsageError` for what cannot be meant so."""
+        if self.url and not _is_webhook(self.url):
+            raise UsageError(f"{self.url!r} is not a webhook's URL", todo="write one such as http://127.0.0.1:30012/")
+        if not self.sn:
+            raise UsageError("a PBX needs a serial number", todo="give the one that the receiver knows")
+        if self.profile not in PROFILES:
+            raise UsageError(f"there is no profile {self.profile!r}", todo=f"use one of {', '.join(PROFILES)}")
+        if self.start is not None and self.start.tzinfo is None:
+            raise UsageError("the start has no zone", todo="write an offset, such as 2026-04-27T08:00:00+02:00")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        for name, lowest, highest in _LIMITS:
+            value = getattr(self, name)
+            if value is not None and not lowest <= value <= highest:
+                raise UsageError(f"{name} cannot be {value}", todo=f"write {lowest} to {highest}")
+
+
+_LIMITS: Final = (
+    ("rate", 0.001, 1_000_000),
+    ("count", 1, 10**12),
+    ("history_calls", 0, 1_000_000),
+    ("connections", 1, CONNECTIONS_MAX),
+    ("tries", 1, TRIES_MAX),
+    ("timeout_seconds", 0.1, 600),
+    ("pause_seconds", 0, 600),
+)
+
+
+def _is_webhook(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket left open, a port that is no number
+        return False
+
+
+class SimulationResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it, so far or in the end.
+
+    Records: `made` = `lost` on purpose + to be sent; of those `acknowledged` got a 2xx, once or more, and `given_up`
+    got none in all tries. Requests: `sent` is every try, `repeats` the faults' doubles among the reports, `malformed`
+    those acknowledged though no call can be read from them. `answers` counts each answer by its status, and
+    `no answer` where none came. `seconds` is how long it took.
+    """
+
+    made: int = 0
+    lost: int = 0
+    sent: int = 0
+    repeats: int = 0
+    acknowledged: int = 0
+    malformed: int = 0
+    given_up: int = 0
+    answers: Mapping[str, int] = {}
+    seconds: float = 0.0
+
+
+def demo_plan(url: str, sn: str, secret: str, *, seed: int = 1) -> SimulationPlan:
+    """An office that looks alive at once: a day's history, then a call every few seconds, without end."""
+    return SimulationPlan(
+        url=url,
+        sn=sn,
+        secret=secret,
+        seed=seed,
+        with_names=True,
+        history_calls=DEMO_HISTORY_CALLS,
+        rate=DEMO_REPORTS_PER_SECOND,
+    )
+
+
+def office_of(plan: SimulationPlan) -> Office:
+    """The office that a plan speaks of. Raises `UsageError`."""
+    return Office(
+        plan.seed,
+        zone_named(plan.zone),
+        OfficePlan(
+            start=plan.start or datetime.fromtimestamp(0, UTC),
+            calls_per_day=plan.calls_per_day,
+            with_names=plan.with_names,
+            clock_error_seconds=plan.faults.wrong_clock,
+        ),
+    )

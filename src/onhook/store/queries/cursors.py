@@ -1,0 +1,46 @@
+"""Where a page ended, as an opaque text. Pages are in order of (`started_at`, a name that never changes), latest first.
+
+The name is `record_id` for records and the same kind of name for calls; so a cursor is short, and stays right while
+calls arrive.
+"""
+
+import base64
+import binascii
+from typing import Literal
+
+import msgspec
+
+from onhook.lib.errors import UsageError
+
+CURSOR_CHARACTERS_MAX = 200
+"""Ours have some 70."""
+
+NAME = {"records": "record_id", "calls": "call"}
+
+
+class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The last row that was seen of a list of records or calls."""
+
+    of: Literal["records", "calls"]
+    started_at: int
+    name: str
+
+
+def written(cursor: Cursor) -> str:
+    """The cursor as people and programs hand it around."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
+
+
+def read(text: str, of: Literal["records", "calls"]) -> Cursor:
+    """The cursor that was written. Raises `UsageError` for any other text, or one of another list."""
+    try:
+        if len(text) > CURSOR_CHARACTERS_MAX:
+            raise ValueError("too long")
+        cursor = msgspec.json.decode(base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True), type=Cursor)
+    except (ValueError, binascii.Error, msgspec.MsgspecError):
+        cursor = None
+    if cursor is None or cursor.of != of or abs(cursor.started_at) >= 1 << 40:
+        raise UsageError(
+            "this cursor is none of ours", where="cursor", todo="leave it out to begin with the first page"
+        )
+    return cursor

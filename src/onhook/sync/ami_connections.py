@@ -1,0 +1,288 @@
+"""Ways in that we open ourselves: a connection to each PBX that tells of calls over it, kept up for ever.
+
+Laws: what one PBX does touches no other; what was heard is kept before anything more is read, so that a ledger that
+stands still holds up the PBX and not our memory; the moment up to which all is kept is written down, and moves only
+when it is.
+"""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import msgspec
+
+from onhook.lib.clock import Clock
+from onhook.lib.errors import OnhookError
+from onhook.pbx.connection import Conversation, Heard, Now
+from onhook.receiver.ingest import Accept
+from onhook.receiver.pbx_registry import Declared
+
+LOOK_SECONDS = 1.0
+"""How soon a PBX that was declared is connected to, and one that was removed is left."""
+
+TICK_SECONDS = 0.5
+"""How often a conversation is told that time has passed."""
+
+READ_BYTES = 64 * 1024
+
+CONNECT_SECONDS_MAX = 10.0
+CLOSE_SECONDS_MAX = 2.0
+
+PAUSE_SECONDS_FIRST = 0.5
+PAUSE_SECONDS_MAX = 60.0
+"""The wait before the next try doubles up to this: soon enough for a PBX that was restarted."""
+
+REFUSED_SECONDS = 60.0
+"""A PBX that does not want us may lock us out when we insist."""
+
+STEADY_SECONDS = 60.0
+"""A connection that lasted this long was a good one: the next wait is the first again."""
+
+COVER_SECONDS = 5.0
+"""How exact the begin of a gap is after a crash."""
+
+LEDGER_SECONDS = 0.5
+"""The wait after the ledger said 'not now'."""
+
+SURE = frozenset({"kept", "repeat", "unreadable", "other_event", "test"})
+"""Verdicts after which a report is kept, or need not be."""
+
+TRUSTED_ANY, TRUSTED_NONE = "on", "off"
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A PBX to be connected to. `tls` is `off`, `on`, or the certificates that alone are trusted, as PEM.
+
+    `begin` begins a conversation. `mark` is equal as long as nothing of it has changed.
+    """
+
+    declared: Declared
+    name: str
+    host: str
+    port: int
+    tls: str
+    begin: Callable[[], Conversation]
+    mark: Hashable
+
+
+class Book(Protocol):
+    """Where it stands which PBXs there are, and where it is written down how each fares. Moments: microseconds, UTC."""
+
+    def lines(self) -> Sequence[Line]:
+        """Every PBX to be connected to, as it is now. Raises `OnhookError`."""
+        ...
+
+    def opened(self, sn: str, at: int) -> None:
+        """It tells of every call from now on."""
+        ...
+
+    def covered(self, sn: str, until: int) -> None:
+        """All that it told us of up to this moment is kept."""
+        ...
+
+    def closed(self, sn: str, why: str, *, is_refused: bool) -> None:
+        """It is not heard; `is_refused` is that the PBX does not want us."""
+        ...
+
+    def learned(self, sn: str, text: str) -> None:
+        """To be told to the next conversation."""
+        ...
+
+
+class Outgoing:
+    """All connections that we open. Made once per process, inside its event loop."""
+
+    def __init__(self, *, book: Book, accept: Accept, clock: Clock) -> None:
+        self._book = book
+        self._accept = accept
+        self._clock = clock
+        self._log = logging.getLogger("outgoing")
+        self._lines: dict[str, tuple[Hashable, asyncio.Task[None]]] = {}
+
+    async def run(self) -> None:
+        """Keep a connection to every PBX, for ever. Ends by cancellation only."""
+        try:
+            while True:
+                await self._adjust()
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            await self._leave(list(self._lines))
+
+    async def _adjust(self) -> None:
+        """Connect to those that are new or changed, leave those that are gone."""
+        try:
+            wanted = {line.declared.sn: line for line in self._book.lines()}
+        except OnhookError as error:
+            self._log.error("the settings cannot be read: the connections stay", extra={"error": str(error)})
+            return
+        gone = [sn for sn, (mark, _) in self._lines.items() if sn not in wanted or wanted[sn].mark != mark]
+        await self._leave(gone)
+        for sn, line in wanted.items():
+            if sn not in self._lines:
+                task = asyncio.create_task(self._keep_up(line), name=f"outgoing {sn}")
+                self._lines[sn] = line.mark, task
+
+    async def _leave(self, sns: Sequence[str]) -> None:
+        tasks = [self._lines.pop(sn)[1] for sn in sns]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _keep_up(self, line: Line) -> None:
+        """Connect, hear, and when it ends wait and connect again."""
+        pause, told = PAUSE_SECONDS_FIRST, ""
+        while True:
+            began = time.monotonic()
+            why, is_refused = await self._one_connection(line)
+            is_steady = time.monotonic() - began > STEADY_SECONDS
+            pause = PAUSE_SECONDS_FIRST if is_steady else min(2 * pause, PAUSE_SECONDS_MAX)
+            if why != told or is_steady:
+                self._log.warning("a PBX is not heard", extra={"pbx": line.name, "why": why})
+            told = why
+            with suppress(OnhookError):
+                # Where even this cannot be written, the next connection will say that there was a gap.
+                self._book.closed(line.declared.sn, why, is_refused=is_refused)
+            await asyncio.sleep(REFUSED_SECONDS if is_refused else pause)
+
+    async def _one_connection(self, line: Line) -> tuple[str, bool]:
+        """From the first byte to the last; why it ended, and whether the PBX does not want us."""
+        try:
+            return await self._connected(line)
+        except TimeoutError:
+            return f"no answer within {CONNECT_SECONDS_MAX:.0f} seconds", False
+        except OSError as error:
+            return f"no connection: {error.strerror or error}", False
+        except OnhookError as error:
+            return str(error), False
+        except Exception as error:  # noqa: BLE001 - one PBX is no other's affair
+            self._log.exception("a connection failed against all expectation", extra={"pbx": line.name})
+            return f"this should not have happened ({type(error).__name__}: {error})", False
+
+    async def _connected(self, line: Line) -> tuple[str, bool]:
+        async with asyncio.timeout(CONNECT_SECONDS_MAX):
+            context = trusting(line.tls)
+            reader, writer = await asyncio.open_connection(line.host, line.port, ssl=context)
+        talk = _Talk(line=line, book=self._book, accept=self._accept, clock=self._clock, log=self._log)
+        try:
+            return await talk.hear(reader, writer)
+        finally:
+            writer.close()
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS_MAX):
+                    await writer.wait_closed()
+
+
+class _Talk:
+    """One conversation over one connection."""
+
+    def __init__(self, *, line: Line, book: Book, accept: Accept, clock: Clock, log: logging.Logger) -> None:
+        self._line = line
+        self._book = book
+        self._accept = accept
+        self._clock = clock
+        self._log = log
+        self._conversation = line.begin()
+        self._is_open = False
+        self._covered_at = 0.0
+        self._ticked_at = 0.0
+
+    async def hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[str, bool]:
+        """Until it ends. What was heard of calls that are over is kept, however it ends."""
+        heard_at = self._now()
+        try:
+            while True:
+                data = await _read(reader)
+                now = self._now()
+                if data == b"":
+                    return "it has closed the connection", False
+                heard_at = now if data else heard_at
+                for said in self._said(data, now):
+                    await self._take(said, heard_at, now)
+                    if said.ended:
+                        return said.ended, said.is_refused
+                await self._send(writer)
+        finally:
+            await self._keep(self._conversation.cut())
+            self._cover(heard_at, self._now())
+
+    def _said(self, data: bytes | None, now: Now) -> Iterator[Heard]:
+        """What came, and what the time brings, which passes also while more and more comes."""
+        if data:
+            yield self._conversation.received(data, now)
+        if now.running - self._ticked_at >= TICK_SECONDS or not data:
+            self._ticked_at = now.running
+            yield self._conversation.ticked(now)
+
+    async def _take(self, said: Heard, heard_at: Now, now: Now) -> None:
+        if said.is_ready:
+            self._is_open = True
+            self._book.opened(self._line.declared.sn, self._clock.microseconds())
+            self._log.info("a PBX is heard", extra={"pbx": self._line.name})
+        for sentence in said.news:
+            self._log.warning(sentence, extra={"pbx": self._line.name})
+        if said.learned:
+            self._book.learned(self._line.declared.sn, said.learned)
+        await self._keep(said.reports)
+        if now.running - self._covered_at > COVER_SECONDS:
+            self._cover(heard_at, now)
+
+    def _cover(self, heard_at: Now, now: Now) -> None:
+        """Write down up to when all is kept: the last byte, or before the oldest thing that waits."""
+        if not self._is_open:
+            return
+        held_since = self._conversation.held_since()
+        until = heard_at.epoch if held_since is None else now.epoch - (now.running - held_since)
+        with suppress(OnhookError):
+            # What cannot be written now makes the next gap longer, no more.
+            self._book.covered(self._line.declared.sn, int(until * 1_000_000))
+            self._covered_at = now.running
+
+    async def _keep(self, bodies: Sequence[bytes]) -> None:
+        """Return when all of them are kept, however long the ledger takes."""
+        left = list(bodies)
+        while left:
+            verdicts = await asyncio.gather(*(self._kept(body) for body in left))
+            left = [body for body, is_kept in zip(left, verdicts, strict=True) if not is_kept]
+            if left:
+                await asyncio.sleep(LEDGER_SECONDS)
+
+    async def _kept(self, body: bytes) -> bool:
+        peer = f"{self._line.host}:{self._line.port}"
+        return await self._accept.keep(self._line.declared, body, self._conversation.via, peer) in SURE
+
+    async def _send(self, writer: asyncio.StreamWriter) -> None:
+        if sending := self._conversation.to_send():
+            writer.write(sending)
+            async with asyncio.timeout(CONNECT_SECONDS_MAX):
+                await writer.drain()
+
+    def _now(self) -> Now:
+        return Now(running=time.monotonic(), epoch=self._clock.microseconds() / 1_000_000)
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes | None:
+    """The next bytes, none at the end, or None where some time has passed without any."""
+    try:
+        async with asyncio.timeout(TICK_SECONDS):
+            return await reader.read(READ_BYTES)
+    except TimeoutError:
+        return None
+
+
+def trusting(tls: str) -> ssl.SSLContext | None:
+    """What TLS trusts: the system's authorities, or certificates that were given, which then stand for the name too.
+
+    None where no TLS is spoken.
+    """
+    if tls == TRUSTED_NONE:
+        return None
+    if tls == TRUSTED_ANY:
+        return ssl.create_default_context()
+    context = ssl.create_default_context(cadata=tls)
+    context.check_hostname = False
+    return context

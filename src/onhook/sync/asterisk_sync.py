@@ -1,0 +1,150 @@
+"""The Asterisks that are declared, as the ways in want them: what was set, and a conversation with each.
+
+What was heard and what was not is written into the coverage, as of any PBX; what a person should know is an alarm.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from onhook.appdb.appdb import Settings
+from onhook.appdb.asterisks import Asterisks, Reached
+from onhook.cdr.coverage import Stretch, not_heard, painted
+from onhook.cdr.sync_types import AlarmKind
+from onhook.lib.clock import Clock
+from onhook.lib.timestamps import moment
+from onhook.pbx.asterisk.call_collector import PbxReading
+from onhook.pbx.asterisk.connection import AsteriskConversation, reading_of
+from onhook.pbx.asterisk.payload import Asterisk
+from onhook.pbx.asterisk.session import Login
+from onhook.pbx.connection import Conversation
+from onhook.receiver.pbx_registry import Declared
+from onhook.sync.ami_connections import Line
+from onhook.sync.pbx_sync import UNREACHABLE_SECONDS
+
+_OF_CONNECTIONS: Sequence[AlarmKind] = ("unreachable", "credentials")
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+PAINT_STEP = timedelta(minutes=5)
+"""How often the coverage says anew that a PBX was heard: each time is a sync of the disk."""
+
+GAP_SHOWN = timedelta(days=31)
+"""A gap that is older is still in the coverage, and alarms nobody any more."""
+
+GAP_PATIENCE = timedelta(hours=1)
+"""A PBX that keeps its CDRs fills a gap with its next call; where it has none for so long, a person should look."""
+
+
+class AsteriskBook:
+    """See the contract, `intake.outgoing.Book`. `is_heard_again` is told of each PBX that is, after a time that it was
+    not."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock, is_heard_again: Callable[[str], None] = lambda sn: None
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._is_heard_again = is_heard_again
+        self._asterisks: Asterisks = settings.asterisks
+        self._painted_until: dict[str, datetime] = {}
+        self._failing_since: dict[str, float] = {}
+        self.learned: Callable[[str, str], None] = self._asterisks.learned
+
+    def opened(self, sn: str, at: int) -> None:
+        before = self._asterisks.of(sn)
+        self._paint(before)
+        self._asterisks.opened(sn, at)
+        if before.covered_until is not None:
+            why = f"it was not heard: {before.trouble or 'nobody listened'}"
+            known = self._settings.receiving.stretches(sn)
+            self._settings.receiving.keep_stretches(sn, not_heard(known, before.covered_until, moment(at), why))
+        self._failing_since.pop(sn, None)
+        for kind in _OF_CONNECTIONS:
+            self._settings.alarms.end(sn, kind, at=at)
+        self._look_at_gaps(sn)
+        self._is_heard_again(sn)
+
+    def covered(self, sn: str, until: int) -> None:
+        self._asterisks.covered(sn, until)
+        if moment(until) - self._painted_until.get(sn, _LONG_AGO) >= PAINT_STEP:
+            self._paint(self._asterisks.of(sn))
+            self._look_at_gaps(sn)
+
+    def closed(self, sn: str, why: str, *, is_refused: bool) -> None:
+        self._paint(self._asterisks.of(sn))
+        self._asterisks.closed(sn, why)
+        now = self._clock.microseconds()
+        since = self._failing_since.setdefault(sn, now / 1_000_000)
+        if is_refused or now / 1_000_000 - since >= UNREACHABLE_SECONDS:
+            kind: AlarmKind = "credentials" if is_refused else "unreachable"
+            self._settings.alarms.sound(sn, kind, why, todo="`onhook doctor` with its name looks at it", at=now)
+
+    def _paint(self, one: Reached) -> None:
+        """The time in which a PBX was heard since that was said last; what was found out of the time before counts."""
+        if one.connected_at is None or one.covered_until is None:
+            return
+        since = max(one.connected_at, self._painted_until.get(one.sn, _LONG_AGO))
+        if since >= one.covered_until:
+            return
+        self._painted_until[one.sn] = one.covered_until
+        heard = Stretch(since, one.covered_until, "heard", "the connection was alive")
+        known = self._settings.receiving.stretches(one.sn)
+        self._settings.receiving.keep_stretches(one.sn, painted(known, heard))
+
+    def _look_at_gaps(self, sn: str) -> None:
+        """A person is told of a gap that is not filled, or that nothing can fill."""
+        now, source = self._clock.now(), self._settings.sources.of(sn)
+        gaps = known_gaps(self._settings, sn, now)
+        if source is not None:
+            gaps = [one for one in gaps if one.until < now - GAP_PATIENCE]
+        if not gaps:
+            self._settings.alarms.end(sn, "gap", at=self._clock.microseconds())
+            return
+        what = f"calls may be missing from {shown(gaps[0])}: {gaps[0].why}"
+        todo = "`onhook pbx change NAME --cdr FILE` says where it keeps its CDRs"
+        todo = todo if source is None else "`onhook doctor` with its name looks at what it keeps"
+        self._settings.alarms.sound(sn, "gap", what, todo=todo, at=self._clock.microseconds())
+
+    def lines(self) -> Sequence[Line]:
+        names = {pbx.sn: pbx.name for pbx in self._settings.pbxs()}
+        return [self._line(one, names.get(one.sn, one.sn)) for one in self._asterisks.all()]
+
+    def _line(self, one: Reached, name: str) -> Line:
+        secret = self._asterisks.secret(one.sn)
+        told = (one.host, one.port, one.user, one.tls, one.trunks, one.inbound, one.has_pins)
+        return Line(
+            declared=Declared(sn=one.sn, dialect=Asterisk.name),
+            name=name,
+            host=one.host,
+            port=one.port,
+            tls=one.tls,
+            begin=partial(self._begin, one.sn, Login(one.user, secret)),
+            # A hash, so that the secret stands in no more places than it must.
+            mark=hash((*told, secret)),
+        )
+
+    def _begin(self, sn: str, login: Login) -> Conversation:
+        """With what was learned up to now."""
+        one = self._asterisks.of(sn)
+        return AsteriskConversation(login, reading(one), searches=one.trunks is None)
+
+
+def known_gaps(settings: Settings, sn: str, now: datetime) -> list[Stretch]:
+    """The times of the last month in which a PBX was not heard and that are not filled."""
+    known = settings.receiving.stretches(sn)
+    return [one for one in known if one.state == "gap" and one.until > now - GAP_SHOWN]
+
+
+def shown(gap: Stretch) -> str:
+    """`2026-11-24 12:00:05 to 2026-11-24 12:03:17 UTC`."""
+    return f"{gap.since:%Y-%m-%d %H:%M:%S} to {gap.until:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def reading(one: Reached) -> PbxReading:
+    """What is needed to read the CDRs of an Asterisk: as it was set, or as it was learned."""
+    if one.trunks is None:
+        learned = reading_of(one.learned)
+        inbound = tuple(dict.fromkeys([*one.inbound, *learned.inbound]))
+        return PbxReading(trunks=learned.trunks, inbound=inbound, has_pins=one.has_pins)
+    return PbxReading(trunks=one.trunks, inbound=one.inbound, has_pins=one.has_pins)

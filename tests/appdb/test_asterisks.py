@@ -1,0 +1,96 @@
+"""How Asterisks are reached, and how each fares."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onhook.appdb.appdb import Settings
+from onhook.appdb.asterisks import Asterisks, Reached
+from onhook.lib.errors import NotFound, UsageError
+
+SN = "pbx.example.org"
+SECRET = "correct horse"
+MINUTE = 60_000_000
+REACHED = Reached(sn=SN, host="pbx.example.org", port=5038, user="onhook", inbound=("from-trunk",))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    one = Settings(tmp_path / "onhook.db")
+    one.add_pbx(name="Office", sn=SN, secret="nobody-knows-this", dialect="asterisk", at=1)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def asterisks(settings: Settings) -> Asterisks:
+    settings.asterisks.add(REACHED, SECRET)
+    return settings.asterisks
+
+
+def test_what_was_set_is_read_back(asterisks: Asterisks) -> None:
+    """The secret by whoever asks for it, and in no listing."""
+    assert asterisks.all() == [REACHED]
+    assert asterisks.of(SN) == REACHED
+    assert asterisks.secret(SN) == SECRET
+    assert SECRET not in repr(asterisks.all())
+
+
+def test_no_trunks_are_something_else_than_trunks_to_be_read(settings: Settings) -> None:
+    """An empty list was said on purpose."""
+    settings.asterisks.add(Reached(sn=SN, host="a", port=1, user="u", trunks=()), "s")
+    assert settings.asterisks.of(SN).trunks == ()
+
+
+@pytest.mark.parametrize(
+    ("reached", "secret", "says"),
+    [
+        (Reached(sn=SN, host="", port=5038, user="u"), "s", "the host"),
+        (Reached(sn=SN, host="a", port=0, user="u"), "s", "port 0"),
+        (Reached(sn=SN, host="a", port=5038, user="two\nlines"), "s", "the user"),
+        (Reached(sn=SN, host="a", port=5038, user="u"), "", "the secret"),
+        (Reached(sn=SN, host="a", port=5038, user="u", trunks=("t" * 81,)), "s", "a trunk"),
+        (Reached(sn=SN, host="a", port=5038, user="u", trunks=("t",) * 201), "s", "more than 200"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(settings: Settings, reached: Reached, secret: str, says: str) -> None:
+    """In one sentence, and nothing is kept."""
+    with pytest.raises(UsageError, match=says):
+        settings.asterisks.add(reached, secret)
+    assert settings.asterisks.all() == []
+
+
+def test_what_is_no_asterisk_is_told_so(asterisks: Asterisks) -> None:
+    """With the command that would make it one."""
+    with pytest.raises(NotFound, match="onhook pbx add"):
+        asterisks.of("another")
+
+
+def test_the_moment_until_which_all_is_kept_only_grows(asterisks: Asterisks) -> None:
+    """And how it fares is told beside it."""
+    asterisks.opened(SN, 10 * MINUTE)
+    asterisks.covered(SN, 20 * MINUTE)
+    asterisks.covered(SN, 19 * MINUTE)
+    asterisks.closed(SN, "it has closed the connection")
+    one = asterisks.of(SN)
+    assert one.covered_until is not None
+    assert (one.covered_until.timestamp(), one.is_connected) == (20 * 60, False)
+    assert one.trouble == "it has closed the connection"
+    asterisks.opened(SN, 30 * MINUTE)
+    assert (asterisks.of(SN).is_connected, asterisks.of(SN).trouble) == (True, "")
+
+
+def test_a_new_process_hears_nobody_yet(asterisks: Asterisks) -> None:
+    """What a crashed one left behind does not count as heard."""
+    asterisks.opened(SN, 10 * MINUTE)
+    asterisks.begin()
+    assert not asterisks.of(SN).is_connected
+
+
+def test_a_pbx_that_is_removed_is_forgotten(settings: Settings, asterisks: Asterisks) -> None:
+    """Its secret first of all."""
+    asterisks.opened(SN, 1)
+    asterisks.opened(SN, 2)
+    settings.remove_pbx(SN)
+    assert asterisks.all() == []

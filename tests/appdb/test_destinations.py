@@ -1,0 +1,239 @@
+"""Subscriptions, their secrets, and the streams along which they are served."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from onhook.appdb.appdb import Settings
+from onhook.appdb.destination_spec import Profile, Wishes, checked_key
+from onhook.appdb.destinations import REPLAYS_MAX, SIGNING_SECRETS_MAX, Subscriptions
+from onhook.cdr.record_filter import Filter
+from onhook.lib.errors import NotFound, UsageError
+from onhook.pbx.yeastar.payload import PROFILES
+
+URL = "https://crm.example.com/calls"
+SECRET = "0123456789abcdefghijABCDEFGHIJ01"
+NOW = 1_777_000_000_000_000
+
+
+@pytest.fixture
+def subscriptions(tmp_path: Path) -> Iterator[Subscriptions]:
+    settings = Settings(tmp_path / "onhook.db")
+    yield settings.subscriptions
+    settings.close()
+
+
+def _add(subscriptions: Subscriptions, name: str = "crm", **wishes: Any) -> str:
+    _, text = subscriptions.add(name, Wishes(**({"url": URL} | wishes)), SECRET, after=7, at=NOW)
+    return text
+
+
+def test_a_subscription_is_kept_with_all_its_wishes(subscriptions: Subscriptions) -> None:
+    """What was asked for comes back, the secret is nowhere in it, and it begins behind the number that was told."""
+    where = Filter(status="!ANSWERED", number="1001")
+    _add(subscriptions, where=where, profile="doc", per="call", headers={"X-Key": "k"}, plan="original", tries=2)
+    one = subscriptions.get("CRM")
+    assert (one.where, one.profile, one.per, one.headers, one.tries) == (where, "doc", "call", {"X-Key": "k"}, 2)
+    assert (one.state, one.secrets, one.delivered, one.failing_since) == ("active", 1, 0, None)
+    assert SECRET not in repr(one)
+    assert [(stream.cursor, stream.until) for stream in subscriptions.streams(one.subscription_id)] == [(7, None)]
+    assert subscriptions.signing_texts(one.subscription_id) == (SECRET,)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "says"),
+    [
+        ({"url": "ftp://crm.example.com/"}, "not a webhook's URL"),
+        ({"url": "https://crm.example.com/ calls"}, "not a webhook's URL"),
+        ({"url": "https://[::1/"}, "not a webhook's URL"),
+        ({"url": "https://crm.example.com:99999/"}, "not a webhook's URL"),
+        ({"url": "https://u:geheim@crm.example.com/"}, "a password does not belong"),
+        ({"url": "https://" + "a" * 2_000}, "not a webhook's URL"),
+        ({"profile": "p-1999"}, "profile cannot be 'p-1999'"),
+        ({"method": "PUT"}, "method cannot be 'PUT'"),
+        ({"timeout_seconds": 0.5}, "timeout_seconds cannot be 0.5"),
+        ({"tries": 6}, "tries cannot be 6"),
+        ({"headers": {"X-Signature": "x"}}, "'X-Signature' cannot be a header of yours"),
+        ({"headers": {"A b": "x"}}, "'A b' cannot be a header of yours"),
+        ({"headers": {"X-A": "a\r\nb"}}, "value that cannot be sent"),
+        ({"headers": {f"X-{n}": "a" for n in range(21)}}, "there are 21 headers"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(subscriptions: Subscriptions, wishes: Any, says: str) -> None:
+    """With one sentence, which never shows a password, and nothing is kept."""
+    with pytest.raises(UsageError, match=says) as refused:
+        _add(subscriptions, **wishes)
+    assert "geheim" not in str(refused.value)
+    assert subscriptions.all() == []
+
+
+def test_profiles_are_those_that_the_dialect_writes() -> None:
+    """One list, in two rooms that may not know each other."""
+    assert set(get_args(Profile)) == set(PROFILES)
+
+
+def test_names_are_unique_and_missing_ones_are_told(subscriptions: Subscriptions) -> None:
+    """Also when one is renamed, and whatever the case."""
+    _add(subscriptions)
+    _add(subscriptions, "billing")
+    with pytest.raises(UsageError, match="named 'CRM' already"):
+        _add(subscriptions, "CRM")
+    with pytest.raises(UsageError, match="named 'crm' already"):
+        subscriptions.change("billing", {"name": "crm"})
+    with pytest.raises(NotFound, match="no subscription 'ghost'"):
+        subscriptions.get("ghost")
+
+
+def test_everything_people_do_is_another_revision(subscriptions: Subscriptions) -> None:
+    """So that who serves a subscription knows that it must look again."""
+    _add(subscriptions)
+    number = subscriptions.get("crm").subscription_id
+    seen = [subscriptions.revisions()[number][0]]
+    added, _ = subscriptions.add_secret("crm", None, at=NOW)
+    for act in (
+        lambda: subscriptions.change("crm", {"url": URL + "2"}),
+        lambda: subscriptions.set_state("crm", "paused"),
+        lambda: subscriptions.set_state("crm", "active"),
+        lambda: subscriptions.remove_secret("crm", added.secret_id),
+        lambda: subscriptions.disable(subscriptions.get("crm"), "gone"),
+    ):
+        act()
+        seen.append(subscriptions.revisions()[number][0])
+    assert seen == sorted(set(seen))
+    assert (subscriptions.get("crm").state, subscriptions.get("crm").reason) == ("disabled", "gone")
+
+
+def test_resuming_forgives(subscriptions: Subscriptions) -> None:
+    """A subscription that goes on has no reason and is not failing."""
+    _add(subscriptions)
+    subscriptions.disable(subscriptions.get("crm"), "410")
+    one = subscriptions.set_state("crm", "active")
+    assert (one.state, one.reason, one.failing_since) == ("active", "", None)
+
+
+def test_secrets_change_without_a_gap(subscriptions: Subscriptions) -> None:
+    """A new one comes beside the old, the old one may go, the last one may not, and there is an end to them."""
+    _add(subscriptions)
+    number = subscriptions.get("crm").subscription_id
+    added, text = subscriptions.add_secret("crm", None, at=NOW, label="new")
+    assert subscriptions.signing_texts(number) == (SECRET, text)
+    assert (len(text), text.isalnum()) == (32, True)
+    with pytest.raises(UsageError, match="has this secret already"):
+        subscriptions.add_secret("crm", text, at=NOW)
+    subscriptions.remove_secret("crm", subscriptions.secrets("crm")[0].secret_id)
+    with pytest.raises(UsageError, match="no other secret"):
+        subscriptions.remove_secret("crm", added.secret_id)
+    for _ in range(SIGNING_SECRETS_MAX - 1):
+        subscriptions.add_secret("crm", None, at=NOW)
+    with pytest.raises(UsageError, match="secrets already"):
+        subscriptions.add_secret("crm", None, at=NOW)
+
+
+def test_standard_webhooks_wants_a_secret_of_its_own_form(subscriptions: Subscriptions) -> None:
+    """One is made so, and no other is taken, neither at first nor later."""
+    with pytest.raises(UsageError, match="no secret for Standard Webhooks"):
+        _add(subscriptions, with_standard_webhooks=True)
+    with pytest.raises(UsageError, match="no secret for Standard Webhooks"):
+        subscriptions.add("std", Wishes(url=URL, with_standard_webhooks=True), "short", after=0, at=NOW)
+    _, text = subscriptions.add("std", Wishes(url=URL, with_standard_webhooks=True), None, after=0, at=NOW)
+    assert len(checked_key(text)) == 24
+    _add(subscriptions)
+    with pytest.raises(UsageError, match="no secret for Standard Webhooks"):
+        subscriptions.change("crm", {"with_standard_webhooks": True})
+
+
+def test_replays_wait_in_a_row_and_are_bounded(subscriptions: Subscriptions) -> None:
+    """Behind the live stream, in the order in which they were asked for."""
+    _add(subscriptions)
+    for number in range(REPLAYS_MAX):
+        subscriptions.replay("crm", Filter(number=str(number)), after=number, until=number + 5, at=NOW)
+    with pytest.raises(UsageError, match="replays to do already"):
+        subscriptions.replay("crm", Filter(), after=0, until=1, at=NOW)
+    streams = subscriptions.streams(subscriptions.get("crm").subscription_id)
+    assert [stream.until for stream in streams] == [None, *(n + 5 for n in range(REPLAYS_MAX))]
+    assert streams[3].where == Filter(number="2")
+
+
+def test_late_reports_are_owed_to_everybody(subscriptions: Subscriptions) -> None:
+    """Held until they can be read, each by itself; forgotten where they cannot; nobody who serves begins anew."""
+    _add(subscriptions)
+    number = subscriptions.get("crm").subscription_id
+    before = subscriptions.revisions(), subscriptions.newest_streams()
+    subscriptions.hold_replays([(5, 5), (6, 6), (9, 9)], at=NOW)
+    assert len(subscriptions.streams(number)) == 1
+    subscriptions.let_go([5])
+    subscriptions.forget_held([6])
+    assert [(s.cursor, s.until) for s in subscriptions.streams(number)] == [(7, None), (4, 5)]
+    subscriptions.let_go()
+    assert [s.until for s in subscriptions.streams(number)] == [None, 5, 9]
+    assert subscriptions.revisions() == before[0]
+    assert subscriptions.newest_streams()[number] > before[1][number]
+
+
+def test_what_is_removed_leaves_nothing_behind(subscriptions: Subscriptions) -> None:
+    """Neither its secrets nor its streams."""
+    _add(subscriptions)
+    number = subscriptions.get("crm").subscription_id
+    subscriptions.remove("crm")
+    assert subscriptions.signing_texts(number) == ()
+    assert subscriptions.streams(number) == []
+    assert subscriptions.with_id(number) is None
+
+
+def test_alarms_are_owed_when_they_begin_and_when_they_are_over(tmp_path: Path) -> None:
+    """Once each, to those who asked for alarms, of the PBX that they asked for; never to those who want calls."""
+    settings = Settings(tmp_path / "onhook.db")
+    for sn in ("PBX1", "PBX2"):
+        settings.add_pbx(name=sn, sn=sn, secret=SECRET, at=NOW)
+    _add(settings.subscriptions)
+    _add(settings.subscriptions, "pager", about="alarms")
+    _add(settings.subscriptions, "of two", about="alarms", where=Filter(sn="PBX2"))
+    for _ in range(3):
+        settings.alarms.sound("PBX1", "silence", "nothing came", todo="look", at=NOW)
+    assert settings.alarms.end("PBX1", "silence", at=NOW + 1)
+    assert not settings.alarms.end("PBX1", "silence", at=NOW + 2)
+    number = settings.subscriptions.get("pager").subscription_id
+    bodies = [settings.deliveries.body(row.delivery_id) for row in settings.deliveries.page(number, "waiting", 9)]
+    said = [json.loads(body) for body in bodies]
+    assert [(one["type"], one["sn"], one["alarm"]["kind"]) for one in said] == [("alarm", "PBX1", "silence")] * 2
+    assert [one["alarm"]["ended_at"] is None for one in said] == [True, False]
+    for name in ("crm", "of two"):
+        other = settings.subscriptions.get(name).subscription_id
+        assert settings.deliveries.page(other, None, 9) == []
+    with pytest.raises(UsageError, match="told once"):
+        settings.subscriptions.replay("pager", Filter(), after=0, until=1, at=NOW)
+    with pytest.raises(UsageError, match="by sn alone"):
+        _add(settings.subscriptions, "odd", about="alarms", where=Filter(status="BUSY"))
+    with pytest.raises(UsageError, match="is about alarms"):
+        settings.subscriptions.change("pager", {"about": "calls"})
+    settings.close()
+
+
+def test_one_that_was_mended_is_not_disabled(subscriptions: Subscriptions) -> None:
+    """410 from the old address says nothing of the new one."""
+    _add(subscriptions)
+    served = subscriptions.get("crm")
+    subscriptions.change("crm", {"url": URL + "2"})
+    subscriptions.disable(served, "410")
+    assert subscriptions.get("crm").state == "active"
+
+
+def test_no_key_stands_in_what_is_printed(subscriptions: Subscriptions) -> None:
+    """Neither the value of a header nor one in the address."""
+    wishes = Wishes(url=URL + "?key=hush1", headers={"Authorization": "hush2"})
+    one, secret = subscriptions.add("keys", wishes, None, after=0, at=NOW)
+    for text in (repr(wishes), repr(one), f"{one}"):
+        assert not {word for word in ("hush1", "hush2", secret) if word in text}
+
+
+def test_what_is_held_is_held_once(subscriptions: Subscriptions) -> None:
+    """However often it is begun again."""
+    _add(subscriptions)
+    for _ in range(2):
+        subscriptions.hold_replays([(3, 4)], at=NOW)
+    subscriptions.let_go()
+    number = subscriptions.get("crm").subscription_id
+    assert [(one.cursor, one.until) for one in subscriptions.streams(number)[1:]] == [(2, 4)]

@@ -1,0 +1,82 @@
+"""How the APIs of PBXs are reached."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onhook.appdb.appdb import Settings
+from onhook.appdb.pbx_credentials import Api, checked_api, checked_fingerprint
+from onhook.lib.errors import NotFound, UsageError
+
+SN = "3631A2124ABC"
+API = checked_api("https://pbx.office.example:8088", "our-client", "our-client-secret")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    settings = Settings(tmp_path / "onhook.db")
+    settings.add_pbx(name="Office", sn=SN, secret=None, api=API, at=1)
+    yield settings
+    settings.close()
+
+
+def test_an_api_is_kept_pinned_and_goes_with_its_pbx(settings: Settings) -> None:
+    """All or nothing is kept of it."""
+    assert settings.apis.needed(SN, "Office") == API
+    settings.apis.pin(SN, "AB:" * 31 + "CD")
+    assert settings.apis.all()[SN].fingerprint == "ab" * 31 + "cd"
+    settings.remove_pbx("Office")
+    assert settings.apis.all() == {}
+    with pytest.raises(NotFound, match="--client-id"):
+        settings.apis.needed(SN, "Office")
+
+
+def test_tokens_are_kept_until_the_api_is_changed(settings: Settings) -> None:
+    """A person who changed something wants it tried anew."""
+    settings.apis.keep_tokens(SN, API, '{"halted":"","current":1}')
+    settings.apis.put(SN, API)
+    assert settings.apis.tokens(SN, API) == '{"halted":"","current":1}', "nothing is different"
+    settings.apis.keep_tokens(SN, API, '{"halted":"blocked"}')
+    settings.apis.put(SN, API)
+    assert settings.apis.tokens(SN, API) == "", "a person has acted"
+    other = checked_api("https://pbx.office.example:8089", "our-client", "our-client-secret")
+    settings.apis.keep_tokens(SN, API, '{"halted":"","current":1}')
+    settings.apis.put(SN, other)
+    settings.apis.keep_tokens(SN, API, '{"halted":"","current":2}')
+    assert settings.apis.tokens(SN, API) is None
+    assert settings.apis.tokens(SN, other) == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://192.0.2.7:8088/", "https://192.0.2.7:8088"),
+        ("https://office.example", "https://office.example:443"),
+        ("http://127.0.0.1:8088", "http://127.0.0.1:8088"),
+        ("https://[2001:db8::7]:8088", "https://[2001:db8::7]:8088"),
+    ],
+)
+def test_an_address_is_kept_with_its_port(url: str, kept: str) -> None:
+    """Plain HTTP only to this machine."""
+    assert checked_api(url, "a", "b").url == kept
+
+
+@pytest.mark.parametrize("url", ["", "ftp://a", "https://", "https://a/openapi", "http://192.0.2.7", "https://a:99999"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    """In one sentence."""
+    with pytest.raises(UsageError):
+        checked_api(url, "a", "b")
+
+
+def test_a_fingerprint_is_64_digits_however_written() -> None:
+    """As browsers, PBXs and openssl show it."""
+    assert checked_fingerprint("AB:" * 31 + "CD") == checked_fingerprint("ab" * 31 + "cd")
+    with pytest.raises(UsageError, match="no SHA-256"):
+        checked_fingerprint("ab" * 20)
+
+
+def test_no_secret_is_shown() -> None:
+    """Not in a log that prints values."""
+    assert "our-client-secret" not in repr(API)
+    assert isinstance(API, Api)

@@ -1,0 +1,30 @@
+"""How long calls of a PBX are kept."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from onhook.appdb.appdb import Settings
+from onhook.appdb.retention_overrides import DAYS_MAX, checked_days
+from onhook.lib.errors import UsageError
+
+
+def test_a_rule_is_kept_and_taken_away(tmp_path: Path) -> None:
+    """For ever is a rule too; it goes with its PBX."""
+    with closing(Settings(tmp_path / "onhook.db")) as settings:
+        for name in ("office", "branch"):
+            settings.add_pbx(name=name, sn=name, secret="0123456789", at=1)
+            settings.keeping.put(name, 90)
+        settings.keeping.put("office", 0)
+        assert settings.keeping.all() == {"office": 0, "branch": 90}
+        settings.keeping.put("office", None)
+        settings.remove_pbx("branch")
+        assert settings.keeping.all() == {}
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "soon", str(DAYS_MAX + 1), "9" * 5_000, "000090000", "٣"])
+def test_what_is_no_time_is_told(text: str) -> None:
+    """With one sentence."""
+    with pytest.raises(UsageError, match="no time to keep"):
+        checked_days(text)

@@ -1,0 +1,81 @@
+"""Where PBXs that cannot sign report from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onhook.appdb.appdb import Settings
+from onhook.appdb.pbx_credentials import checked_api
+from onhook.appdb.source_match import ADDRESSES_MAX, Place, checked_place
+from onhook.lib.errors import UsageError
+
+PATH = "/3kFz0qLrB7xN9sVe"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    settings = Settings(tmp_path / "onhook.db")
+    yield settings
+    settings.close()
+
+
+def add(settings: Settings, place: Place, *, secret: str | None = None) -> None:
+    settings.add_pbx(name="Old office", sn="369451090405", secret=secret, dialect="newcdr", place=place, at=1)
+
+
+def test_a_place_is_kept_changed_and_goes_with_its_pbx(settings: Settings) -> None:
+    """Intake is told it with the credentials."""
+    add(settings, checked_place(["192.0.2.7", "198.51.100.0/24"], PATH))
+    (credentials,) = settings.credentials()
+    assert credentials.place == settings.places.of("369451090405")
+    assert credentials.place == Place(("192.0.2.7", "198.51.100.0/24"), PATH)
+    settings.places.put("369451090405", Place(("192.0.2.8",)))
+    assert settings.places.all() == {"369451090405": Place(("192.0.2.8",))}
+    settings.places.put("369451090405", Place())
+    assert not settings.places.of("369451090405")
+    settings.places.put("369451090405", Place(("192.0.2.8",)))
+    settings.remove_pbx("Old office")
+    assert settings.places.all() == {}
+
+
+def test_one_that_cannot_sign_needs_a_place_and_nothing_else(settings: Settings) -> None:
+    """Without one anybody could report; a secret would promise what it cannot hold."""
+    with pytest.raises(UsageError, match="something else must tell"):
+        add(settings, Place())
+    with pytest.raises(UsageError, match="nothing of a newcdr PBX is signed"):
+        add(settings, Place(("192.0.2.7",)), secret="a-secret-of-its-own")
+    with pytest.raises(UsageError, match="signs what it sends"):
+        settings.add_pbx(name="Office", sn="3631A2124ABC", secret="first-secret", place=Place((), PATH), at=1)
+
+
+def test_one_that_cannot_be_asked_has_no_api(settings: Settings) -> None:
+    """It would be waited for in vain."""
+    api = checked_api("https://192.0.2.7:8088", "us", "our-client-secret")
+    with pytest.raises(UsageError, match="no API that is spoken here"):
+        settings.add_pbx(name="Old", sn="1", secret=None, dialect="newcdr", api=api, at=1)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "path"),
+    [
+        (["192.0.2.7/24"], None),
+        (["office.example.com"], None),
+        (["0.0.0.0/0"], None),
+        (["192.0.2.7"] * (ADDRESSES_MAX + 1), None),
+        ([], "/short"),
+        ([], "3kFz0qLrB7xN9sVe3kFz"),
+        ([], "/3kFz0qLrB7x?9sVe3k"),
+        ([], "/" + "a" * 201),
+    ],
+)
+def test_what_cannot_be_a_place_is_refused(addresses: list[str], path: str | None) -> None:
+    """In one sentence that does not show the path."""
+    with pytest.raises(UsageError) as refused:
+        checked_place(addresses, path)
+    assert path is None or path not in str(refused.value)
+
+
+def test_a_path_is_never_shown() -> None:
+    """Not even to a log that prints values."""
+    assert PATH not in repr(Place(("192.0.2.7",), PATH))

@@ -1,0 +1,162 @@
+"""What the PBX's wall clock is worth in UTC."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onhook.cdr.utc_offset import (
+    call_epoch,
+    canonical_wall_clock,
+    in_utc,
+    offset_between,
+    offset_from_uid,
+    offset_of_call,
+    offset_text,
+    wall_clock,
+)
+from onhook.lib.errors import Unreadable
+
+# PROTOCOL.md 2.3, each line a call that was documented or captured: call id, wall clock, hours from UTC.
+SAMPLES = [
+    ("1651057476.362", "2022-04-27 19:04:36", 8),
+    ("1702285525.16", "2023-12-11 11:05:25", 2),
+    ("1777304494.97", "2026-04-27 18:41:34", 3),
+    ("1782844637.854", "2026-06-30 21:37:17", 3),
+    ("1790197458.5215", "2026-09-24 00:04:18", 3),
+    ("1505352615.274", "2017-09-14 09:30:15", 8),
+    ("1495779310.371", "2017-05-25 22:15:10", -8),
+    ("1547391782.318", "2019-01-13 23:03:02", 8),
+    ("1571897930.5", "2019-10-23 22:18:50", -8),
+]
+
+
+@pytest.mark.parametrize(("call_id", "time_start", "hours"), SAMPLES)
+def test_the_offset_is_exact_for_every_known_sample(call_id: str, time_start: str, hours: int) -> None:
+    """Each sample of PROTOCOL.md 2.3 gives its offset, from the call id and the first leg's time alone."""
+    offset, offset_from = offset_of_call([wall_clock(time_start)], [""], call_epoch(call_id), None)
+    assert (offset, offset_from) == (timedelta(hours=hours), "ids")
+    assert in_utc(wall_clock(time_start), offset).timestamp() == call_epoch(call_id)
+
+
+@given(
+    epoch=st.integers(1_000_000_000, 4_000_000_000),
+    quarter_hours=st.integers(-14 * 4, 14 * 4),
+    drift=st.integers(0, 4 * 3600),
+)
+def test_a_uid_gives_the_offset_for_every_leg(epoch: int, quarter_hours: int, drift: int) -> None:
+    """However late a leg begins, `uid` names the wall clock of the call's first second, so the offset is exact."""
+    offset = timedelta(minutes=15 * quarter_hours)
+    first = datetime.fromtimestamp(epoch, UTC).replace(tzinfo=None) + offset
+    uid = f"{first:%Y%m%d%H%M%S}0A1B2"
+    assert offset_from_uid(uid, epoch) == offset
+    later = first + timedelta(seconds=drift)
+    assert offset_of_call([later], [uid], epoch, None) == (offset, "ids")
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"])
+def test_both_hours_of_an_autumn_night_are_told_apart(zone: str) -> None:
+    """An hour that comes twice has two offsets, and the ids tell which; the zone's name alone could not."""
+    start = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
+    for epoch in range(start, start + 366 * 86_400, 900):
+        moment = datetime.fromtimestamp(epoch, ZoneInfo(zone))
+        assert offset_between(moment.replace(tzinfo=None), epoch) == moment.utcoffset()
+
+
+@pytest.mark.parametrize(
+    ("local", "epoch"),
+    [
+        ("2022-04-27 19:06:30", 1651057476),  # 114 seconds from any quarter of an hour
+        ("2022-04-28 02:19:36", 1651057476),  # more than 14 hours
+        ("2022-04-27 19:04:36", 0),  # an id that does not tell
+    ],
+)
+def test_an_offset_that_cannot_be_is_not_taken(local: str, epoch: int) -> None:
+    """More than a minute from a quarter of an hour, or more than 14 hours, is no offset."""
+    assert offset_between(wall_clock(local), epoch) is None
+
+
+def test_without_ids_the_configured_zone_serves_and_without_one_utc_is_assumed() -> None:
+    """The order of PROTOCOL.md 2.3: ids, zone, UTC; and it is said which."""
+    summer, winter = wall_clock("2026-07-01 12:00:00"), wall_clock("2026-01-01 12:00:00")
+    berlin = ZoneInfo("Europe/Berlin")
+    assert offset_of_call([summer], [""], 0, berlin) == (timedelta(hours=2), "configured")
+    assert offset_of_call([winter], [""], 0, berlin) == (timedelta(hours=1), "configured")
+    assert offset_of_call([winter], [""], 0, None) == (timedelta(), "assumed")
+
+
+def test_an_older_uid_that_belongs_to_another_moment_is_not_believed() -> None:
+    """The vendor's own example has a `uid` of another year than its `call_id`: then the start decides."""
+    start = wall_clock("2022-04-27 19:04:36")
+    assert offset_of_call([start], ["2024111913594421D77"], 1651057476, None) == (timedelta(hours=8), "ids")
+
+
+def test_the_earliest_leg_decides_because_later_ones_drift() -> None:
+    """A later leg that begins a quarter of an hour after its call does not move the call by a quarter of an hour."""
+    first, later = wall_clock("2026-04-27 18:41:35"), wall_clock("2026-04-27 18:56:35")
+    assert offset_of_call([later, first], ["", ""], 1777304494, None) == (timedelta(hours=3), "ids")
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("2026-09-24 00:04:18", "2026-09-24 00:04:18"),
+        ("2026-09-24T00:04:18", "2026-09-24 00:04:18"),
+        ("2026-09-24 00:04:18.250", "2026-09-24 00:04:18"),
+        ("2025/12/19 10:40:07", "2025-12-19 10:40:07"),
+        ("2026/10/16 03:04:09 PM", "2026-10-16 15:04:09"),
+        ("2026/10/16 12:04:09 am", "2026-10-16 00:04:09"),
+        (" 2026-09-24 00:04:18 ", "2026-09-24 00:04:18"),
+    ],
+)
+def test_year_first_forms_are_read(text: str, canonical: str) -> None:
+    """ISO with a blank or `T`, and year-first slashes, with or without AM and PM (PROTOCOL.md 2.3)."""
+    assert canonical_wall_clock(text) == canonical
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-02-30 10:00:00",
+        "04/05/2026 10:00:00",
+        "2026-09-24T00:04:18Z",
+        "2026-09-24",
+        "2026/10/16 13:04:09 PM",
+        "0001-01-01 00:00:00",
+        "9999-12-31 23:59:59",
+        "yesterday",
+    ],
+)
+def test_a_date_that_is_none_or_could_be_two_is_refused(text: str) -> None:
+    """Day and month are never guessed, and a day that no calendar has is no time."""
+    with pytest.raises(Unreadable, match="time_start"):
+        wall_clock(text)
+
+
+@pytest.mark.parametrize(
+    ("call_id", "epoch"),
+    [
+        ("1790197458.5215", 1790197458),
+        ("1702287660.000012", 1702287660),
+        ("office-1651057476.362", 1651057476),
+        ("head-office-1651057476.362", 1651057476),
+        ("165105747.362", 0),
+        ("16510574767.362", 0),
+        ("1651057476", 0),
+        ("1651057476.x", 0),
+        ("٣٦٥١٠٥٧٤٧٦.1", 0),
+        ("", 0),
+    ],
+)
+def test_the_second_in_a_call_id(call_id: str, epoch: int) -> None:
+    """`<unix seconds>.<sequence>`, with or without a system's name before it; anything else tells nothing."""
+    assert call_epoch(call_id) == epoch
+
+
+@given(st.integers(-14 * 60, 14 * 60))
+def test_an_offset_is_written_as_iso_8601_does(minutes: int) -> None:
+    """The text, read by the standard library, is the offset again."""
+    offset = timedelta(minutes=minutes)
+    assert datetime.fromisoformat("2026-01-01T00:00:00" + offset_text(offset)).utcoffset() == offset

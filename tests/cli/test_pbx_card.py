@@ -1,0 +1,48 @@
+"""One subscription, as a person would tell of it."""
+
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from onhook.appdb.pbxs import Secret
+from onhook.cdr.record_filter import Filter
+from onhook.cli.pbx_card import card
+from onhook.delivery.status import Owing, ShownSubscription
+from tests.delivery.factories import subscription
+from tests.factories import STARTED_AT
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+OWING = Owing(
+    owed=7, waiting=2, parked=1, oldest_owed_at=STARTED_AT.replace(microsecond=123_456), replays=0, position=None,
+    is_full=False,
+)  # fmt: skip
+
+
+def _card(**changes: object) -> dict[str, str]:
+    shown = ShownSubscription(subscription=subscription(**changes), standing=OWING, plights=())
+    secrets = [Secret(secret_id=3, label="from May on", created_at=STARTED_AT)]
+    return dict(card(msgspec.json.decode(msgspec.json.encode(shown)), secrets, SHANGHAI))
+
+
+def test_it_is_told_in_words() -> None:
+    """Moments to the second in the reader's zone, a plan as what it means, and what nobody set as nothing."""
+    told = _card(where=Filter(status="!ANSWERED", number="1002"))
+    assert told["told of"] == "each leg, where number=1002, status=!ANSWERED"
+    assert told["tried"] == "ten times in three days, up to 5 s each"
+    assert told["oldest owed"] == "2026-04-27 19:04:36+08:00"
+    assert told["owed"] == "7, 2 of them wait to be tried again"
+    assert told["signed with"] == "3 from May on"
+    assert [told[name] for name in ("further headers", "failing since", "settled up to report")] == ["–"] * 3  # noqa: RUF001 - a dash, because a value is missing
+
+
+def test_what_is_special_is_told_too() -> None:
+    """Why it is disabled, one try, whole calls, headers by their names alone."""
+    told = _card(
+        state="disabled", reason="the application answered 410 Gone", plan="original", tries=1, per="call",
+        headers={"X-Key": "hush"}, with_standard_webhooks=True,
+    )  # fmt: skip
+    assert told["state"] == "disabled: the application answered 410 Gone"
+    assert told["tried"].startswith("once, as the original")
+    assert told["told of"] == "each call"
+    assert told["further headers"] == "X-Key"
+    assert told["signed with"] == "3 from May on, also as Standard Webhooks"

@@ -1,0 +1,84 @@
+"""One seam: the same answers from the API of a running server and from the files."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.runtime.harness import SECRET, SN, House, wait_until
+
+QUESTIONS: list[tuple[str, ...]] = [
+    ("calls", "--limit", "7"),
+    ("calls", "--since", "2026-04-02", "--until", "2026-04-03", "--zone", "Asia/Kathmandu", "--number", "1001"),
+    ("records", "--limit", "1100", "--type", "inbound"),
+    ("records", "--pbx", "Office", "--call-to", "6400", "--min-talk-duration", "60", "--status", "Answered"),
+    ("records", "--sn", "nobody"),
+]
+
+
+def _simulated(house: House) -> None:
+    """Some days of a made-up office, unreadable ones among them."""
+    house.start()
+    to = f"http://{house.address('intake')}/"
+    made_up = ("--start", "2026-04-01", "--count", "1200", "--malformed", "0.01", "--connections", "32")
+    house.onhook("simulate", "--to", to, "--sn", SN, "--secret", SECRET, *made_up)
+    wait_until(lambda: "is 0 reports behind" in house.onhook("doctor", code=None))
+
+
+def _answers(house: House, directory: Path) -> dict[str, Any]:
+    """What a person sees of it all; quarantine and exports too."""
+    answers: dict[str, Any] = {}
+    for question in QUESTIONS:
+        answers[" ".join(question)] = json.loads(house.onhook(*question, "--format", "json"))
+    answers["csv"] = house.onhook("records", "--limit", "100000", "--format", "csv", "--zone", "Asia/Kathmandu")
+    answers["csv of calls"] = house.onhook("calls", "--limit", "100000", "--format", "csv")
+    answers["table"] = house.onhook("calls", "--zone", "Asia/Kathmandu")
+    answers["quarantine"] = house.onhook("quarantine", "list", "--limit", "1000")
+    number = answers["quarantine"].splitlines()[1].split()[0]
+    answers["quarantined"] = [
+        line for line in house.onhook("quarantine", "show", number).splitlines() if not line.startswith("received_at")
+    ]
+    answers["retried"] = house.onhook("quarantine", "retry", number, code=1)
+    for form in ("csv", "jsonl"):
+        file = directory / f"calls.{form}"
+        house.onhook("export", str(file), "--zone", "Asia/Kathmandu")
+        answers[f"export {form}"] = file.read_bytes()
+    return answers
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.slow
+def test_the_answers_are_the_same_with_the_server_and_without(house: House, tmp_path: Path) -> None:
+    """Every form of every question; and what is told as CSV is what the export writes, the latest first."""
+    _simulated(house)
+    while_it_runs = _answers(house, tmp_path)
+    house.stop()
+    assert _answers(house, tmp_path) == while_it_runs
+    assert [len(while_it_runs[" ".join(question)]) for question in QUESTIONS[::4]] == [7, 0]
+    shown = list(csv.reader(io.StringIO(while_it_runs["csv"], newline="")))
+    exported = list(csv.reader(io.StringIO(while_it_runs["export csv"].decode(), newline="")))
+    assert shown[0] == exported[0]
+    assert sorted(shown) == sorted(exported)
+    assert len(shown) > 1100
+    _check_calls(list(csv.DictReader(io.StringIO(while_it_runs["csv of calls"], newline=""))))
+    _check_forms(house, tmp_path)
+
+
+def _check_calls(rows: list[dict[str, str]]) -> None:
+    """Several legs and recordings are among them, and nothing is written as Python would."""
+    assert max(int(row["legs"]) for row in rows) > 1
+    assert any(row["recordings"] for row in rows)
+    assert not any(row["recordings"].startswith(("(", "[")) for row in rows)
+
+
+def _check_forms(house: House, directory: Path) -> None:
+    """A file of each form appears whole under its name, and nothing else does."""
+    before = set(directory.iterdir())
+    for form in ("parquet", "xlsx"):
+        house.onhook("export", str(directory / f"calls.{form}"))
+    assert (directory / "calls.parquet").read_bytes()[:4] == b"PAR1"
+    assert (directory / "calls.xlsx").read_bytes()[:2] == b"PK"
+    assert {path.name for path in set(directory.iterdir()) - before} == {"calls.parquet", "calls.xlsx"}

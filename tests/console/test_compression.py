@@ -1,0 +1,58 @@
+"""What is sent, and how long it is."""
+
+import re
+from datetime import timedelta
+
+import aiohttp
+
+from tests.console.conftest import House
+from tests.factories import STARTED_AT, details
+
+FIRST_BYTES_MAX, AFTER_BYTES_MAX = 700_000, 60_000
+"""Transferred for a page the first time, and after that."""
+
+GZIP = {"Accept-Encoding": "gzip"}
+
+
+async def test_pages_are_short_the_first_time_and_after_that(house: House) -> None:
+    """A page of calls and a report with all their files; what never changes is not asked for again."""
+    await house.report(details(STARTED_AT + timedelta(minutes=number)) for number in range(60))
+    async with house.client(auto_decompress=False) as client:
+        for path in ("/calls", "/reports?since=2026-04-01&until=2026-05-01&by=hour"):
+            async with house.client() as reader:
+                text = await (await reader.get(path)).text()
+            files = set(re.findall(r'"(/static/[^"]+)"', text))
+            page = await _sent(client, path)
+            first = page + sum([await _sent(client, file, "immutable") for file in files])
+            assert files
+            assert first < FIRST_BYTES_MAX
+            assert page < min(AFTER_BYTES_MAX, len(text) / 4), path
+
+
+async def _sent(client: aiohttp.ClientSession, path: str, caching: str = "") -> int:
+    async with client.get(path, headers=GZIP) as answer:
+        assert answer.status == 200
+        assert caching in answer.headers["Cache-Control"]
+        assert answer.headers.get("Content-Encoding") == "gzip" or path.endswith(".svg")
+        return len(await answer.read())
+
+
+async def test_a_file_of_another_version_is_not_given_under_its_name(house: House) -> None:
+    """A browser would keep it for a year."""
+    async with house.client() as client:
+        assert (await client.get("/static/style.0123456789abcdef.css")).status == 404
+        async with client.get("/static/style.css") as answer:
+            assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-cache")
+            etag = answer.headers["ETag"]
+        assert (await client.get("/static/style.css", headers={"If-None-Match": etag})).status == 304
+
+
+async def test_what_is_live_or_was_posted_is_not_packed(house: House) -> None:
+    """Events are not held back; and an answer that may show a secret has no length that tells of it."""
+    async with house.client() as client:
+        async with client.get("/api/v1/live", headers=GZIP) as answer:
+            assert "Content-Encoding" not in answer.headers
+        new = {"name": "shop", "sn": "3631A2124YYY", "secret": "s" * 32}
+        async with client.post("/api/v1/pbxs", json=new, headers=GZIP) as answer:
+            assert answer.status == 201, await answer.text()
+            assert "Content-Encoding" not in answer.headers

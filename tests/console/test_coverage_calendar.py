@@ -1,0 +1,54 @@
+"""The coverage calendar: each hour says what is known of it, also on days of 23 and 25 hours."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import aiohttp
+
+from onhook.appdb.pbx_credentials import checked_api
+from onhook.cdr.coverage import Stretch
+from onhook.console.pages.coverage_calendar import DAYS_SHOWN, calendar, first_shown
+from tests.console.conftest import House
+from tests.factories import SN
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def test_each_hour_says_what_is_known() -> None:
+    """Complete, heard, a gap, partly, and not yet; the day of 25 hours has 25."""
+    now = datetime(2026, 10, 25, 12, 30, tzinfo=UTC)
+    begin = first_shown(BERLIN, now)
+    noon = datetime(2026, 10, 25, 8, 30, tzinfo=UTC)
+    known = [
+        Stretch(begin, noon, "complete", "compared"),
+        Stretch(noon, noon + timedelta(hours=2), "gap", "the line was cut"),
+        Stretch(noon + timedelta(hours=2), now, "heard", "alive"),
+    ]
+    days = calendar(known, BERLIN, now)
+    assert len(days) == DAYS_SHOWN
+    assert [len(day.hours) for day in days] == [25, *[24] * (DAYS_SHOWN - 1)]
+    states = [hour.state for hour in days[0].hours]
+    assert states == ["complete"] * 10 + ["mixed", "gap", "mixed", "heard", "heard"] + ["future"] * 10
+    assert days[0].hours[11].why == "the line was cut"
+    assert {hour.state for day in days[1:] for hour in day.hours} == {"complete"}
+
+
+async def test_the_page_shows_it(house: House, client: aiohttp.ClientSession) -> None:
+    """Gaps where nothing was compared yet; no calendar and no button where nobody can say, and asking is refused."""
+    text = await (await client.get(f"/pbxs/{SN}")).text()
+    assert "nobody can say" in text
+    assert "calendar" not in text
+    assert "/fetch" not in text
+    assert 'role="alert"' in await (await client.post(f"/pbxs/{SN}/fetch", data={"since": "1d"})).text()
+    house.settings.apis.put(SN, checked_api("https://192.0.2.1:8088", client_id="x", client_secret="y"))
+    text = await (await client.get(f"/pbxs/{SN}")).text()
+    assert text.count('class="gap"') > 300
+    assert "/fetch" in text
+
+
+async def test_alarms_are_listed(house: House, client: aiohttp.ClientSession) -> None:
+    """Those that go on stand on Now too; those that are over stay on the page of alarms."""
+    at = house.clock.microseconds()
+    house.settings.alarms.sound(SN, "silence", "<b>nothing came</b> for an hour", todo="look at it", at=at)
+    for path in ("/", "/alarms", "/attention"):
+        assert "&lt;b&gt;nothing came" in await (await client.get(path)).text(), path

@@ -1,0 +1,259 @@
+"""Subscriptions and deliveries through the API and on their pages."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from onhook.appdb.deliveries import Settlement, Trouble, Try
+from onhook.appdb.destination_spec import Wishes
+from onhook.console.pages.destinations import LATE_SHOWN
+from tests.console.conftest import House, asks_only
+from tests.delivery.harness import Application
+from tests.factories import SN, details
+
+PATH = "/api/v1/subscriptions"
+CRM = {"name": "CRM", "url": "http://127.0.0.1:9/calls", "allows_private": True}
+FORM = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture
+async def application() -> AsyncIterator[Application]:
+    async with Application().listening() as listening:
+        yield listening
+
+
+@pytest.fixture
+async def browser(house: House) -> AsyncIterator[aiohttp.ClientSession]:
+    """A person, signed in."""
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with house.client("", cookie_jar=jar, headers=FORM) as session:
+        async with session.post("/sign-in", data={"token": house.admin}) as answer:
+            assert answer.status == 200
+        yield session
+
+
+async def _json(client: aiohttp.ClientSession, method: str, path: str, body: Any = None, status: int = 200) -> Any:
+    async with client.request(method, path, json=body) as answer:
+        assert answer.status == status, await answer.text()
+        return await answer.json() if answer.status != 204 else None
+
+
+async def _trouble(house: House, seq: int, state: Any = "parked") -> int:
+    """A delivery in trouble; its number."""
+    one = house.settings.subscriptions.get("CRM")
+    tried = Try(at=1_777_000_000_000_000, milliseconds=7, status=500, said="answered 500", body=b"<script>no</script>")
+    trouble = Trouble(
+        event_id=f"e{seq}", seq=seq, call=(SN, f"1777287876.{seq}"), body=b'{"type":30012}', due_at=tried.at,
+        owed_at=tried.at, state=state, attempt=tried,
+    )  # fmt: skip
+    house.settings.deliveries.settle(
+        Settlement(
+            subscription_id=one.subscription_id, revision=1, cursors={}, ended=(), troubles=[trouble], retried=(),
+            delivered=3, failed=1, failing_since=None, not_before=0, hastens=False, at=tried.at,
+        )
+    )  # fmt: skip
+    return house.settings.deliveries.page(one.subscription_id, None, 99)[-1].delivery_id
+
+
+async def test_a_subscription_from_its_beginning_to_its_end(house: House, client: aiohttp.ClientSession) -> None:
+    """Added with a secret told once, read with what is owed, changed, paused, resumed, removed."""
+    await house.report([details(), details(call_id="1777287876.9", status="BUSY")])
+    added = await _json(client, "POST", PATH, CRM | {"where": {"status": "busy", "since": "2026-01-01"}}, 201)
+    assert len(added["secret"]) == 32
+    (one,) = (await _json(client, "GET", PATH))["data"]
+    assert one["standing"]["owed"] == 1
+    assert one["subscription"]["where"]["status"] == "busy"
+    assert added["secret"] not in str(one)
+    changed = await _json(client, "PATCH", f"{PATH}/CRM", {"name": "Help desk", "where": {}, "per": "call"})
+    assert (changed["name"], changed["per"], changed["where"]["status"]) == ("Help desk", "call", None)
+    assert (await _json(client, "POST", f"{PATH}/Help desk/pause"))["state"] == "paused"
+    assert (await _json(client, "POST", f"{PATH}/Help desk/resume"))["state"] == "active"
+    await _json(client, "DELETE", f"{PATH}/Help desk", status=204)
+    assert (await _json(client, "GET", PATH))["data"] == []
+
+
+async def test_one_for_now_owes_nothing_of_the_past(house: House, client: aiohttp.ClientSession) -> None:
+    """It begins behind the last report that was kept."""
+    await house.report([details()])
+    await _json(client, "POST", PATH, CRM, 201)
+    standing = (await _json(client, "GET", f"{PATH}/CRM"))["standing"]
+    assert (standing["owed"], standing["position"], standing["oldest_owed_at"]) == (0, 1, None)
+    await house.report([details(call_id="1777287876.9")])
+    standing = (await _json(client, "GET", f"{PATH}/CRM"))["standing"]
+    assert standing["owed"] == 1
+    assert standing["oldest_owed_at"]
+
+
+@asks_only
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"name": "CRM", "url": "ftp://x/"}, "webhook's URL"),
+        (CRM | {"profile": "p-1999"}, "p-1999"),
+        (CRM | {"where": {"colour": "red"}}, "no filter 'colour'"),
+        (CRM | {"where": {"since": "soon"}}, "since is not a time"),
+        (CRM | {"timeout_seconds": 900}, "timeout_seconds"),
+        (CRM | {"with_standard_webhooks": True, "secret": "0123456789"}, "Standard Webhooks"),
+        (CRM | {"headers": {"Host": "x"}}, "'Host' cannot be a header"),
+        (CRM | {"colour": "red"}, "colour"),
+    ],
+)
+async def test_what_cannot_be_meant_is_told(lasting_client: aiohttp.ClientSession, body: Any, says: str) -> None:
+    """As a problem document with the reason."""
+    problem = await _json(lasting_client, "POST", PATH, body, 400)
+    assert says in str(problem)
+
+
+async def test_keys_in_headers_are_not_shown(house: House, client: aiohttp.ClientSession) -> None:
+    """Only that there are such headers."""
+    body = CRM | {"headers": {"Authorization": "Bearer geheim"}}
+    answers = [await _json(client, "POST", PATH, body, 201), await _json(client, "GET", PATH)]
+    answers.append(await _json(client, "PATCH", f"{PATH}/CRM", {"per": "call"}))
+    assert "geheim" not in str(answers)
+    assert "Authorization" in str(answers)
+    assert house.settings.subscriptions.get("CRM").headers == {"Authorization": "Bearer geheim"}
+
+
+async def test_a_test_is_sent_and_its_answer_shown(client: aiohttp.ClientSession, application: Application) -> None:
+    """Signed, and taken by whoever takes the original's; a failure is an answer too."""
+    await _json(client, "POST", PATH, CRM | {"url": application.url}, 201)
+    tried = await _json(client, "POST", f"{PATH}/CRM/test")
+    assert (tried["is_taken"], tried["status"], tried["body"]) == (True, 200, "so it is")
+    assert application.bodies == [b'{"event":"test"}']
+    assert "X-Signature" in application.headers[0]
+    await _json(client, "PATCH", f"{PATH}/CRM", {"url": "http://127.0.0.1:9/"})
+    assert (await _json(client, "POST", f"{PATH}/CRM/test"))["is_taken"] is False
+
+
+async def test_a_replay_needs_a_beginning(house: House, client: aiohttp.ClientSession) -> None:
+    """And tells how many records it sends again."""
+    await house.report([details(), details(call_id="1777287876.9", status="BUSY")])
+    await _json(client, "POST", PATH, CRM, 201)
+    await _json(client, "POST", f"{PATH}/CRM/replay", {"where": {}}, 400)
+    body = {"where": {"since": "2026-01-01", "status": "busy"}}
+    assert await _json(client, "POST", f"{PATH}/CRM/replay", body, 200) == {"records": 1}
+    assert (await _json(client, "GET", f"{PATH}/CRM"))["standing"]["replays"] == 1
+
+
+async def test_secrets_are_told_once(client: aiohttp.ClientSession) -> None:
+    """And change without a gap."""
+    await _json(client, "POST", PATH, CRM, 201)
+    added = await _json(client, "POST", f"{PATH}/CRM/secrets", {"label": "new"}, 201)
+    listed = (await _json(client, "GET", f"{PATH}/CRM/secrets"))["data"]
+    assert [one["label"] for one in listed] == ["webhook", "new"]
+    assert added["secret"] not in str(listed)
+    await _json(client, "DELETE", f"{PATH}/CRM/secrets/{listed[0]['secret_id']}", status=204)
+    await _json(client, "DELETE", f"{PATH}/CRM/secrets/{added['secret_id']}", status=400)
+
+
+async def test_deliveries_in_trouble_are_seen_and_acted_on(house: House, client: aiohttp.ClientSession) -> None:
+    """Listed by state, shown with their attempts, tried again, dropped."""
+    await _json(client, "POST", PATH, CRM, 201)
+    parked, waiting = await _trouble(house, 1), await _trouble(house, 2, "waiting")
+    path = "/api/v1/deliveries"
+    found = (await _json(client, "GET", f"{path}?subscription=CRM&state=parked"))["data"]
+    assert [one["delivery_id"] for one in found] == [parked]
+    shown = await _json(client, "GET", f"{path}/{parked}")
+    assert (shown["attempts"][0]["status"], shown["event"]) == (500, '{"type":30012}')
+    assert (await _json(client, "POST", f"{path}/{parked}/retry"))["state"] == "waiting"
+    await _json(client, "DELETE", f"{path}/{waiting}", status=204)
+    await _json(client, "GET", f"{path}/{waiting}", status=404)
+    assert await _json(client, "POST", f"{PATH}/CRM/retry") == {"events": 1}
+
+
+async def test_metrics_tell_of_each_subscription(house: House, client: aiohttp.ClientSession) -> None:
+    """What is owed, parked, delivered and failed."""
+    await _json(client, "POST", PATH, CRM, 201)
+    await _trouble(house, 1)
+    async with client.get("/metrics") as answer:
+        text = await answer.text()
+    for line in (
+        'onhook_sending_owed{subscription="CRM"} 0.0',
+        'onhook_sending_parked{subscription="CRM"} 1.0',
+        'onhook_sending_delivered_total{subscription="CRM"} 3.0',
+        'onhook_sending_failed_total{subscription="CRM"} 1.0',
+        'onhook_sending_active{subscription="CRM"} 1.0',
+    ):
+        assert line in text
+
+
+async def test_readers_change_nothing(house: House) -> None:
+    """Whoever may read sees subscriptions; only an administrator touches them."""
+    reader = house.settings.add_token("wallboard", "reader", at=1)
+    async with house.client(reader) as client:
+        await _json(client, "GET", PATH)
+        await _json(client, "POST", PATH, CRM, 403)
+
+
+async def test_a_person_does_it_all_on_the_pages(
+    house: House, browser: aiohttp.ClientSession, application: Application
+) -> None:
+    """Add, test, pause, go on, replay, look at what is parked, try it again, remove; hostile texts stay texts."""
+    form = {"name": "CRM <b>", "url": application.url, "allows_private": "yes", "status": "busy"}
+    async with browser.post("/sending", data=form) as answer:
+        page = await answer.text()
+    assert "is told from now on" in page
+    assert "CRM &lt;b&gt;" in page
+    one = house.settings.subscriptions.get("CRM <b>")
+    assert house.settings.subscriptions.signing_texts(one.subscription_id)[0] in page
+    path = f"/sending/{one.subscription_id}"
+    for verb, says in (("test", "The test was taken"), ("pause", "It is paused"), ("resume", "It goes on")):
+        async with browser.post(f"{path}/{verb}") as answer:
+            assert says in await answer.text()
+    async with browser.post(f"{path}/replay", data={"since": "2026-01-01"}) as answer:
+        assert "0 records are sent again" in await answer.text()
+    house.settings.subscriptions.change("CRM <b>", {"name": "CRM"})
+    number = await _trouble(house, 1)
+    async with browser.get(f"/sending/deliveries/{number}") as answer:
+        page = await answer.text()
+    assert "&lt;script&gt;no&lt;/script&gt;" in page
+    async with browser.post(f"/sending/deliveries/{number}/retry") as answer:
+        assert "is tried again now" in await answer.text()
+    async with browser.post(f"{path}/remove") as answer:
+        assert "CRM is removed" in await answer.text()
+
+
+async def test_who_does_not_fare_well_is_told_on_every_page(house: House, browser: aiohttp.ClientSession) -> None:
+    """With what to do on the page Attention; nothing where all fare well, and no key in an address anywhere."""
+    wishes = Wishes(url="https://crm.example.com/?key=hush")
+    house.settings.subscriptions.add("CRM", wishes, None, after=0, at=1)
+    for is_well in (True, False):
+        for path in ("/", "/calls", "/attention", "/sending", "/sending/1"):
+            async with browser.get(path) as answer:
+                page = await answer.text()
+            assert ("1 event is parked for CRM" in page) is not is_well, path
+            assert "hush" not in page
+        await _trouble(house, 1)
+    async with browser.get("/attention") as answer:
+        assert "<code>onhook subscribe retry CRM</code>" in await answer.text()
+
+
+async def test_what_went_through_in_the_end_is_told_in_short(house: House, browser: aiohttp.ClientSession) -> None:
+    """The newest of it, with a link to all."""
+    house.settings.subscriptions.add("CRM", Wishes(url="https://crm.example.com/"), None, after=0, at=1)
+    numbers = [await _trouble(house, seq, "delivered") for seq in range(1, LATE_SHOWN + 3)]
+    for path, shown in (("/sending/1", numbers[:1:-1]), ("/sending/1?every=true", numbers[::-1])):
+        async with browser.get(path) as answer:
+            page = await answer.text()
+        assert [int(number) for number in re.findall(r'"/sending/deliveries/(\d+)[^/]*?"', page)] == shown
+        assert ("every=true" in page) is (path == "/sending/1")
+
+
+async def test_a_mistake_in_the_form_is_told_and_kept(house: House, browser: aiohttp.ClientSession) -> None:
+    """What was typed stands there still."""
+    async with browser.post("/sending", data={"name": "CRM", "url": "ftp://crm.example.com/"}) as answer:
+        page = await answer.text()
+    assert "this is not a webhook&#39;s URL" in page
+    assert 'value="ftp://crm.example.com/"' in page
+    assert house.settings.subscriptions.all() == []
+
+
+async def test_another_site_presses_no_button(house: House, browser: aiohttp.ClientSession) -> None:
+    """A form on a stranger's page changes nothing."""
+    house.settings.subscriptions.add("CRM", Wishes(url="http://a.example/"), None, after=0, at=1)
+    async with browser.post("/sending/1/remove", headers={"Sec-Fetch-Site": "cross-site"}) as answer:
+        assert answer.status == 403
+    assert len(house.settings.subscriptions.all()) == 1

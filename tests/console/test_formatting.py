@@ -1,0 +1,98 @@
+"""How values are shown: what is unknown is a dash, and links lead where they say."""
+
+import doctest
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onhook.cdr.number_plan import NumberPlan
+from onhook.console.pages import formatting as shown
+from onhook.console.pages.call_chart import draw
+from onhook.console.pages.totals import add_up
+from tests.factories import BOB, IVR, QUEUE, STARTED_AT, call, record
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def test_examples_hold() -> None:
+    """What the docstrings show is what happens."""
+    result = doctest.testmod(shown)
+    assert result.attempted >= 3
+    assert not result.failed
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_a_call_is_found_by_its_link(sn: str, call_id: str) -> None:
+    """Whatever the ids are made of, a browser that follows the link asks for exactly them."""
+    parts = urlsplit(shown.call_url(sn, call_id))
+    if parts.path == "/call":
+        query = parse_qs(parts.query, encoding="utf-8", errors="strict", keep_blank_values=True)
+        assert (query["sn"], query["call_id"]) == ([sn], [call_id])
+    else:
+        assert [unquote(part) for part in parts.path.split("/")[2:]] == [sn, call_id]
+        assert not {"..", "."} & set(parts.path.split("/"))
+
+
+@pytest.mark.parametrize(
+    ("moment", "day"),
+    [
+        (datetime(2026, 10, 24, 22, 0, tzinfo=UTC), "Today"),
+        (datetime(2026, 10, 24, 21, 59, tzinfo=UTC), "Yesterday"),
+        (datetime(2026, 10, 23, 21, 59, tzinfo=UTC), "Fri 23 Oct 2026"),
+    ],
+)
+def test_days_are_the_readers(moment: datetime, day: str) -> None:
+    """A day begins at midnight where the reader is, also on the day of 25 hours."""
+    assert shown.day(moment, BERLIN, now=datetime(2026, 10, 25, 22, 30, tzinfo=UTC)) == day
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "tone"),
+    [("ANSWERD", "Answered", "good"), ("no_answer", "No answer", "bad"), ("TELEPORTED", "TELEPORTED", "plain")],
+)
+def test_statuses(status: str, text: str, tone: str) -> None:
+    """Known ones in our spelling, whatever theirs is; unknown ones as they came."""
+    assert (shown.outcome(status), shown.tone(status)) == (text, tone)
+    assert shown.outcome("") == shown.UNKNOWN
+
+
+def test_legs_stand_on_the_axis() -> None:
+    """Bars begin and end where their legs do; the person's talk is told from the machine's."""
+    answered: dict[str, Any] = {"call_id": "1777287876.5", "call_duration": 40, "talk_duration": 30}
+    legs = (
+        record(call_to=IVR, **(answered | {"call_duration": 10, "talk_duration": 10})),
+        record(STARTED_AT + timedelta(seconds=10), call_to=QUEUE, **answered),
+        record(STARTED_AT + timedelta(seconds=10), call_to=BOB, **answered),
+    )
+    axis = draw(call(*legs), NumberPlan())
+    assert axis.seconds == 50
+    assert [(bar.kind, bar.picked_up_by) for bar in axis.bars] == [
+        ("IVR", "machine"),
+        ("Queue", "machine"),
+        ("Extension", "person"),
+    ]
+    assert [(bar.ring_at, bar.ring_width, bar.talk_at, bar.talk_width) for bar in axis.bars[1:]] == [
+        ("20.000%", "20.000%", "40.000%", "60.000%")
+    ] * 2
+    assert axis.ticks[-1].at == "100.000%"
+
+
+def test_an_unknown_length_is_a_mark() -> None:
+    """A leg of which nobody said how long it was is drawn as a point, and nothing is divided by zero."""
+    axis = draw(call(record(call_duration=None, talk_duration=None)), NumberPlan())
+    assert not axis.bars[0].is_known
+    assert axis.bars[0].ring_at == "0.000%"
+
+
+def test_totals_keep_unknown_apart_from_zero() -> None:
+    """Sums of nothing known are unknown; what is missed for no reason of ours is the rest."""
+    row: dict[str, Any] = dict.fromkeys(("voicemail", "busy", "no_answer", "abandoned", "failed"), 1)
+    row |= {"calls": 9, "answered": 3, "missed": 6, "talk_duration": None, "wait_duration": 4}
+    totals = add_up([row, row | {"wait_duration": None}])
+    assert (totals.calls, totals.other, totals.talk_duration, totals.wait_duration) == (18, 2, None, 4)
+    assert add_up([]).calls == 0

@@ -1,0 +1,35 @@
+"""The header `Range`, as players and others write it."""
+
+import pytest
+
+from onhook.console.http_ranges import NoSuchStretch, Stretch, stretch_of
+
+
+@pytest.mark.parametrize(
+    ("header", "meant"),
+    [
+        ("bytes=0-", (0, 1000)),
+        ("bytes=0-0", (0, 1)),
+        ("bytes=999-", (999, 1000)),
+        ("bytes=500-9999", (500, 1000)),
+        ("bytes=-1", (999, 1000)),
+        ("bytes=-5000", (0, 1000)),
+        ("", None),
+        ("bytes=-", None),
+        ("bytes=5-2", None),
+        ("bytes=0-1,4-5", None),
+        ("bytes=a-b", None),
+        ("lines=0-1", None),
+        ("bytes=" + "9" * 40 + "-", None),
+    ],
+)
+def test_what_is_asked_for(header: str, meant: tuple[int, int] | None) -> None:
+    """One range is read; whatever else there is means the whole (RFC 9110, 14.2)."""
+    assert stretch_of(header, 1000) == (None if meant is None else Stretch(*meant))
+
+
+@pytest.mark.parametrize(("header", "size"), [("bytes=1000-", 1000), ("bytes=-0", 1000), ("bytes=0-", 0)])
+def test_what_is_past_the_end(header: str, size: int) -> None:
+    """There is nothing there."""
+    with pytest.raises(NoSuchStretch):
+        stretch_of(header, size)

@@ -1,0 +1,32 @@
+"""The quarantine is read again from its page, and About tells what runs and what is kept."""
+
+import aiohttp
+
+from tests.console.conftest import House
+from tests.factories import SN, details
+
+
+async def test_the_quarantine_is_read_again(house: House, client: aiohttp.ClientSession) -> None:
+    """One by one or the first of them; what still cannot be read says why."""
+    assert "every report could be read" in await (await client.get("/quarantine")).text()
+    await house.report_bodies([b'{"type":30012,"sn":"%s","n":%d}' % (SN.encode(), n) for n in range(3)])
+    text = await (await client.get("/quarantine")).text()
+    assert "3 in all" in text
+    assert text.count("/retry") == 4
+    assert "Report 2 still cannot be read" in await (await client.post("/quarantine/2/retry")).text()
+    assert "0 of 3 could be read" in await (await client.post("/quarantine/retry")).text()
+    assert (await client.post("/quarantine/9/retry")).status == 404
+
+
+async def test_about_tells_what_is_kept(house: House, client: aiohttp.ClientSession) -> None:
+    """Versions, counts, files with their sizes; no secret and no token."""
+    await house.report([details()])
+    text = await (await client.get("/about")).text()
+    for word in ("ledger.db", "onhook.db", "calls.duckdb", "litestar", "KiB", "Apache ECharts"):
+        assert word in text
+    assert house.admin not in text
+    assert "Nothing is deleted by itself" in text
+    house.settings.keeping.put(SN, 90)
+    text = await (await client.get("/about")).text()
+    assert "Nothing is deleted by itself" not in text
+    assert "after 90 days" in text

@@ -1,0 +1,261 @@
+"""The webhook, against real applications: well-behaved ones, and others."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from standardwebhooks.webhooks import Webhook as Reference
+
+from onhook.delivery.destinations.contract import Answer, Destination, Parcel, Sink
+from onhook.delivery.destinations.webhook import ANSWER_BYTES_KEPT, Webhook
+from onhook.delivery.ssrf_guard import Guard
+from onhook.pbx.yeastar.payload import Yeastar
+from tests.delivery.destinations.contract import Opened, SinkContract
+from tests.delivery.harness import Application
+from tests.factories import record
+
+PAYLOADS = Path(__file__).parents[2] / "payloads"
+SECRET = "0123456789abcdefghijABCDEFGHIJ01"
+WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWpBQkNE"
+
+
+def open_webhook(destination: Destination) -> Sink:
+    return Webhook(destination, Yeastar(), Guard(destination.allows_private))
+
+
+class TestWebhook(SinkContract):
+    """The contract, held by the webhook."""
+
+    @pytest.fixture
+    def opened(self) -> Opened:
+        return open_webhook
+
+
+@pytest.fixture
+async def application() -> AsyncIterator[Application]:
+    async with Application().listening() as listening:
+        yield listening
+
+
+async def _send(url: str, body: bytes = b"{}", **wishes: object) -> Answer:
+    values = {"url": url, "allows_private": True, "secrets": (SECRET,), "timeout_seconds": 0.5} | wishes
+    sink = open_webhook(Destination(**values))  # type: ignore[arg-type]
+    try:
+        return await sink.send(Parcel("abc-1", body, time.time_ns() // 1000))
+    finally:
+        await sink.close()
+
+
+async def test_the_signature_is_that_of_the_original(application: Application) -> None:
+    """The vector of a real event and its documented rule."""
+    body = (PAYLOADS / "p2026_inbound_voicemail.json").read_bytes()
+    await _send(application.url, body)
+    assert application.headers[0]["X-Signature"] == "8wvAMqwj/SABEixDNBjstuq07T+pQggRUErYBKVMpvc="
+    assert application.bodies == [body]
+    assert "webhook-id" not in application.headers[0]
+
+
+async def test_standard_webhooks_are_sent_on_request(application: Application) -> None:
+    """Beside the original's own signature; the reference library takes what came."""
+    await _send(application.url, b'{"a":1}', secrets=(WHSEC,), with_standard_webhooks=True)
+    assert Reference(WHSEC).verify(application.bodies[0], application.headers[0]) == {"a": 1}
+    assert application.headers[0]["webhook-id"] == "abc-1"
+    assert "X-Signature" in application.headers[0]
+
+
+async def test_the_oldest_secret_signs(application: Application) -> None:
+    """Who is being given a new one still knows the old."""
+    await _send(application.url, secrets=(SECRET, "another secret"))
+    await _send(application.url, secrets=(SECRET,))
+    assert application.headers[0]["X-Signature"] == application.headers[1]["X-Signature"]
+
+
+async def test_get_carries_the_event_too(application: Application) -> None:
+    """As its body, signed alike; further headers are sent as they were asked for."""
+    await _send(application.url, b'{"call_id":"1.1"}', method="GET", headers={"X-Key": "k"})
+    assert application.bodies == [b'{"call_id":"1.1"}']
+    assert application.headers[0]["X-Key"] == "k"
+
+
+@pytest.mark.parametrize("profile", ["p-2023", "p-2025", "p-2026", "doc", "object"])
+async def test_every_generation_is_written(application: Application, profile: str) -> None:
+    """And read again as the same call."""
+    one = record()
+    sink = open_webhook(Destination(url=application.url, profile=profile))
+    (read,) = Yeastar().read(sink.pack(one))
+    assert (read.call_id, read.call_to, read.talk_duration) == (one.call_id, one.call_to, one.talk_duration)
+    assert json.loads(sink.pack(one))["sn"] == one.sn
+    await sink.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "verdict", "wait"),
+    [
+        (200, {}, "taken", None),
+        (204, {}, "taken", None),
+        (299, {"Retry-After": "5"}, "taken", None),
+        (301, {"Location": "/"}, "refused", None),
+        (307, {"Location": "/"}, "refused", None),
+        (400, {}, "refused", None),
+        (401, {}, "refused", None),
+        (404, {}, "refused", None),
+        (410, {}, "gone", None),
+        (429, {}, "busy", 30.0),
+        (429, {"Retry-After": "7"}, "busy", 7.0),
+        (503, {"Retry-After": "120"}, "busy", 120.0),
+        (503, {"Retry-After": "soon"}, "failed", None),
+        (500, {}, "refused", None),
+    ],
+)
+async def test_what_a_status_means(
+    application: Application, status: int, headers: dict[str, str], verdict: str, wait: float | None
+) -> None:
+    """Any 2xx is success and nothing else; redirects are not followed; who asks for time gets it."""
+
+    async def reply(_: web.Request, __: bytes) -> web.Response:
+        return web.Response(status=status, headers=headers, text=None if status == 204 else "because")
+
+    application.reply = reply
+    answer = await _send(application.url)
+    assert (answer.verdict, answer.status, answer.retry_after_seconds) == (verdict, status, wait)
+    assert len(application.came) == 1
+    assert answer.body == (b"" if status == 204 else b"because")
+
+
+async def test_a_date_in_retry_after_is_understood(application: Application) -> None:
+    """In seconds from now; one that is past means at once."""
+
+    async def reply(_: web.Request, __: bytes) -> web.Response:
+        return web.Response(status=503, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"})
+
+    application.reply = reply
+    answer = await _send(application.url)
+    assert (answer.verdict, answer.retry_after_seconds) == ("busy", 0.0)
+
+
+async def test_an_endless_answer_is_cut_off(application: Application) -> None:
+    """After its first kibibyte, though the other side would send a gigabyte; a 200 is a 200."""
+    sent = 0
+
+    async def reply(request: web.Request, _: bytes) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            for _mebibyte in range(1024):
+                await response.write(bytes(1024 * 1024))
+                sent += 1
+        return response
+
+    application.reply = reply
+    answer = await _send(application.url, timeout_seconds=5.0)
+    assert (answer.verdict, len(answer.body)) == ("taken", ANSWER_BYTES_KEPT)
+    assert sent < 100
+
+
+async def test_who_does_not_answer_in_time_has_failed(application: Application) -> None:
+    """With the time that was waited."""
+
+    async def reply(_: web.Request, __: bytes) -> int:
+        await asyncio.sleep(5)
+        return 200
+
+    application.reply = reply
+    answer = await _send(application.url, timeout_seconds=0.2)
+    assert (answer.verdict, answer.said) == ("failed", "no answer within 0.2 seconds")
+
+
+Manner = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def _slow_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+    await writer.drain()
+    await reader.read()
+
+
+async def _silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+async def _reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.transport.abort()
+
+
+async def _rubbish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.write(b"\x00\xff hello \r\n\r\n")
+
+
+async def _endless_header(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.write(b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 1_000_000 + b"\r\n\r\n")
+    await writer.drain()
+
+
+@asynccontextmanager
+async def _behaving(manner: Manner) -> AsyncIterator[int]:
+    """The port of a server of that manner; all of its connections are over in the end."""
+    connections: set[asyncio.Task[None]] = set()
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await manner(reader, writer)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(asyncio.create_task(behave(reader, writer)))
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
+    async with server:
+        yield int(server.sockets[0].getsockname()[1])
+    if connections:
+        await asyncio.wait(connections)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("manner", [_silent, _reset, _rubbish, _endless_header])
+async def test_bad_manners_are_failures(scheme: str, manner: Manner) -> None:
+    """Whatever an application does on the line, also where TLS should begin: an answer in words, in time."""
+    async with _behaving(manner) as port:
+        answer = await _send(f"{scheme}://127.0.0.1:{port}/?key=hush", timeout_seconds=0.4)
+    assert (answer.verdict, answer.status) == ("failed", None)
+    assert answer.said
+    assert "hush" not in answer.said
+
+
+async def test_a_status_is_an_answer_though_its_body_never_comes() -> None:
+    """200 was said: to send it again would be for nothing."""
+    async with _behaving(_slow_body) as port:
+        answer = await _send(f"http://127.0.0.1:{port}/", timeout_seconds=0.3)
+    assert (answer.verdict, answer.status, answer.body) == ("taken", 200, b"")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:1/", "http://[::1]:1/", "http://127.1:1/", "http://2130706433:1/", "http://0x7f000001:1/",
+        "http://[::ffff:127.0.0.1]:1/", "http://169.254.169.254/latest/meta-data", "http://0.0.0.0:1/",
+    ],
+)  # fmt: skip
+async def test_no_spelling_leads_into_our_own_network(url: str) -> None:
+    """By name or by number: it is refused before anything is connected."""
+    answer = await _send(url, allows_private=False)
+    assert answer.verdict == "failed"
+    assert any(words in answer.said for words in ("private network", "canonical", "Domain name not found"))
+
+
+async def test_a_name_that_nobody_has_is_told() -> None:
+    """And is tried again later, as names may come back."""
+    answer = await _send("http://nobody.invalid/")
+    assert (answer.verdict, answer.status) == ("failed", None)

@@ -1,0 +1,55 @@
+"""Made-up records and calls: Alice 1001 calls Bob 1002, unless told otherwise."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from onhook.cdr.call_assembly import PbxFacts, Said, assemble, said_by
+from onhook.cdr.call_details import CallDetails
+from onhook.cdr.record import Call, Record
+
+SN = "3631A2124XXX"
+PBX = "office"
+STARTED_AT = datetime(2026, 4, 27, 11, 4, 36, tzinfo=UTC)
+OFFSET = timedelta(hours=8)
+ALICE = "Alice<1001>"
+BOB = "Bob<1002>"
+QUEUE = "Queue Team<6400>"
+IVR = "IVR Welcome<6200>"
+
+_SEQUENCE = count(1)
+
+
+def details(started_at: datetime = STARTED_AT, **changes: Any) -> CallDetails:
+    """Call details as a PBX eight hours ahead of UTC reports them; ids agree with `started_at`."""
+    local = started_at + OFFSET
+    values: dict[str, Any] = {
+        "call_id": f"{int(started_at.timestamp())}.{next(_SEQUENCE)}",
+        "time_start": f"{local:%Y-%m-%d %H:%M:%S}",
+        "call_from": ALICE,
+        "call_to": BOB,
+        "call_duration": 20,
+        "talk_duration": 14,
+        "status": "ANSWERED",
+        "type": "Internal",
+        "agent_ring_time": 0,
+    }
+    return CallDetails(**(values | changes))
+
+
+def record(started_at: datetime = STARTED_AT, **changes: Any) -> Record:
+    """A record, whole; `changes` are fields of call details, or of the record itself."""
+    of_details = {name: value for name, value in changes.items() if name in CallDetails.__struct_fields__}
+    of_record = {name: value for name, value in changes.items() if name not in of_details}
+    said = Said(details=details(started_at, **of_details), seq=1, via="webhook", received_at=STARTED_AT)
+    facts = PbxFacts(name=of_record.pop("pbx", PBX))
+    made = assemble(of_record.pop("sn", SN), [said], facts).legs[0]
+    return msgspec.structs.replace(made, **of_record)
+
+
+def call(*legs: Record) -> Call:
+    """The call that these records make; without any, Alice calls Bob and they talk."""
+    legs = legs or (record(),)
+    return assemble(legs[0].sn, [said_by(leg) for leg in legs], PbxFacts(name=legs[0].pbx))

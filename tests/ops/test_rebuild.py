@@ -1,0 +1,78 @@
+"""A store made again: what it can read, and the one before could not, is owed to those who are past it."""
+
+from pathlib import Path
+
+import pytest
+
+from onhook.appdb.appdb import Settings
+from onhook.appdb.destination_spec import Wishes
+from onhook.config import Config
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.clock import SystemClock
+from onhook.ops.rebuild import adopt_rebuilt, rebuild
+from onhook.store.contract import Batch, Quarantined
+from onhook.store.duckdb import open_store, quarantined_at
+from tests.factories import STARTED_AT
+from tests.test_projector import entry, event
+
+
+@pytest.fixture
+async def config(tmp_path: Path) -> Config:
+    """Four reports, all of which an earlier Onhook could not read; the last one says nothing to this one either."""
+    config = Config(data=tmp_path)
+    ledger = SqliteLedger(config.ledger_file)
+    await ledger.append([entry(event(number, "Bob<1002>")) for number in (1, 2, 3)])
+    await ledger.append([entry(b'{"type":30012,"sn":"3651XXXXXXXX","msg":"{\\"call_id\\":1}"}')])
+    await ledger.close()
+    store = await open_store(config.store_file)
+    unread = [Quarantined(seq=seq, sn="SN", via="webhook", received_at=STARTED_AT, reason="odd") for seq in (1, 2, 4)]
+    await store.put(Batch(calls=[], quarantined=unread, read_again=(), position=4))
+    await store.close()
+    settings = Settings(config.settings_file)
+    settings.subscriptions.add("crm", Wishes(url="http://a.example/"), None, after=4, at=1)
+    settings.close()
+    return config
+
+
+def _replays(config: Config) -> list[tuple[int | None, int | None]]:
+    settings = Settings(config.settings_file)
+    try:
+        return [(one.cursor, one.until) for one in settings.subscriptions.streams(1)[1:]]
+    finally:
+        settings.close()
+
+
+async def test_what_is_read_at_last_is_owed(config: Config) -> None:
+    """In runs of neighbours; what cannot be read still is owed to nobody."""
+    assert await rebuild(config, lambda *_: None) == 4
+    assert await quarantined_at(config.store_file) == [4]
+    assert _replays(config) == [(0, 2)]
+
+
+async def test_a_crash_before_the_exchange_loses_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are held by then, are not held twice, and are let go when the next one adopts the new store."""
+    replace = Path.replace
+
+    def crash(path: Path, target: Path) -> Path:
+        if target == config.store_file:
+            raise OSError("the power fails")
+        return replace(path, target)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "replace", crash)
+        with pytest.raises(OSError, match="power"):
+            await rebuild(config, lambda *_: None)
+    assert _replays(config) == []
+    settings = Settings(config.settings_file)
+    await adopt_rebuilt(config, settings, SystemClock())
+    settings.subscriptions.let_go()  # as a hub does that starts
+    settings.close()
+    assert _replays(config) == [(0, 2)]
+
+
+async def test_a_damaged_store_is_replaced_all_the_same(config: Config) -> None:
+    """What it could not read is then not known."""
+    config.store_file.write_bytes(b"\xff" * 4096)
+    assert await rebuild(config, lambda *_: None) == 4
+    assert await quarantined_at(config.store_file) == [4]
+    assert _replays(config) == []

@@ -1,0 +1,288 @@
+"""Old calls are forgotten whole, with their reports and notes: never what is owed, never more than was asked for."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from onhook.appdb.appdb import Settings
+from onhook.appdb.deliveries import OF_CALL_MAX, Trouble
+from onhook.appdb.destination_spec import Wishes
+from onhook.appdb.pbx_facts import SettingsFacts
+from onhook.cdr.record_filter import Filter
+from onhook.config import Config
+from onhook.ledger.contract import Entry
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import Unavailable
+from onhook.ops import retention
+from onhook.ops.instance_lock import holding
+from onhook.ops.rebuild import LOCK_NAME, rebuilt_file
+from onhook.ops.retention import DAY_MICROSECONDS, Forgotten, Retention
+from onhook.pbx.registry import all_dialects
+from onhook.projector import Projector
+from onhook.store.duckdb import DuckDbStore, open_store
+from tests.factories import BOB, QUEUE, SN, STARTED_AT, details
+
+OTHER_SN = "3699OTHER"
+YEASTAR = all_dialects()["yeastar"]
+
+
+class House:
+    """A ledger, a store, settings, and what goes between them; ages are in days before now."""
+
+    def __init__(self, directory: Path, ledger: SqliteLedger, settings: Settings, store: DuckDbStore) -> None:
+        self.directory = directory
+        self.ledger = ledger
+        self.store = store
+        self.settings = settings
+        self.projector = self.projector_into(store)
+        self.clock = SystemClock()
+        self.keys = 0
+
+    def projector_into(self, store: DuckDbStore) -> Projector:
+        facts = SettingsFacts(self.settings)
+        return Projector(ledger=self.ledger, store=store, dialects=all_dialects(), facts_of=facts)
+
+    async def report(self, call: int, age: int, *, sn: str = SN, call_to: str = BOB, status: str = "ANSWERED") -> int:
+        """One leg of a call by its number, received so many days ago; the number of the report."""
+        leg = details(STARTED_AT + timedelta(minutes=call), call_id=call_id(call), call_to=call_to, status=status)
+        return await self.keep(YEASTAR.write(leg, sn, "p-2026"), age, sn)
+
+    async def keep(self, body: bytes, age: int, sn: str = SN) -> int:
+        seq = await self.append(body, age, sn)
+        await self.projector.catch_up()
+        return seq
+
+    async def append(self, body: bytes, age: int, sn: str) -> int:
+        self.keys += 1
+        entry = Entry(
+            sn=sn, dialect="yeastar", via="webhook", key=self.keys.to_bytes(16, "big"), body=body,
+            received_at=self.clock.microseconds() - age * DAY_MICROSECONDS - 1,
+        )  # fmt: skip
+        (appended,) = await self.ledger.append([entry])
+        return appended.seq
+
+    async def forget(self, keep_days: int = 0) -> Forgotten:
+        config = Config(data=self.directory, keep_days=keep_days)
+        return await Retention(
+            config=config, settings=self.settings, ledger=self.ledger, projector=self.projector, clock=self.clock
+        ).round()
+
+    async def seqs(self) -> list[int]:
+        return [one.seq for one in await self.ledger.read(0, 1_000)]
+
+
+def call_id(number: int) -> str:
+    return f"{int(STARTED_AT.timestamp()) + 60 * number}.{number}"
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    ledger, store = SqliteLedger(tmp_path / "ledger.db"), await open_store(tmp_path / "calls.duckdb")
+    with closing(Settings(tmp_path / "onhook.db")) as settings:
+        for name, sn in (("office", SN), ("branch", OTHER_SN)):
+            settings.add_pbx(name=name, sn=sn, secret="0123456789", at=1)
+        yield House(tmp_path, ledger, settings, store)
+    await store.close()
+    await ledger.close()
+
+
+async def kept_calls(house: House) -> Sequence[str]:
+    """The ids of the calls that are kept: the same in a store that is made anew from the ledger."""
+    again = await open_store(house.directory / f"again-{house.keys}.duckdb")
+    await house.projector_into(again).catch_up()
+    found = [(await store.calls(Filter(), 1_000)).data for store in (house.store, again)]
+    await again.close()
+    assert found[0] == found[1]
+    return sorted(one.call_id for one in found[0])
+
+
+async def test_nothing_is_deleted_unless_somebody_says_so(house: House) -> None:
+    """However old it is."""
+    await house.report(1, 5_000)
+    await house.report(2, 0)
+    assert await house.forget() == Forgotten()
+    assert await house.seqs() == [1, 2]
+    assert house.settings.audit.latest(10) == []
+
+
+async def test_old_calls_go_whole(house: House) -> None:
+    """With all legs, versions, notes, and what could not be read; younger ones stay; once more changes nothing."""
+    await house.report(1, 100, call_to=QUEUE)
+    await house.report(1, 100)
+    await house.report(1, 95, status="BUSY")
+    await house.keep(b'{"type":30012,"sn":"%s"}' % SN.encode(), 100)
+    await house.report(2, 89)
+    await house.report(3, 0)
+    house.settings.notes.write(SN, call_id(1), "calls back", "", who="Alice", at=1)
+    house.settings.notes.write(SN, call_id(2), "stays", "", who="Alice", at=1)
+    assert await house.forget(90) == Forgotten(reports=4, calls=1)
+    assert await house.seqs() == [5, 6]
+    assert await kept_calls(house) == [call_id(2), call_id(3)]
+    assert house.settings.notes.history(SN, call_id(1)) == []
+    assert house.settings.notes.history(SN, call_id(2)) != []
+    (line,) = house.settings.audit.latest(10)
+    assert (line.who, line.what) == ("onhook", "deleted what is older than it is kept: calls 1, reports 4")
+    assert await house.forget(90) == Forgotten()
+
+
+async def test_a_correction_keeps_its_call_whole(house: House) -> None:
+    """A call of which something was said of late stays, with its old legs, and is the same when it is made again."""
+    await house.report(1, 100, call_to=QUEUE)
+    await house.report(1, 100)
+    await house.report(1, 10, status="BUSY")
+    await house.report(2, 0)
+    assert await house.forget(90) == Forgotten()
+    assert await house.seqs() == [1, 2, 3, 4]
+    assert await kept_calls(house) == [call_id(1), call_id(2)]
+
+
+async def test_a_pbx_can_have_a_rule_of_its_own(house: House) -> None:
+    """Shorter or longer than that of the installation, or for ever."""
+    for number, (age, sn) in enumerate(((100, SN), (100, OTHER_SN), (40, SN), (40, OTHER_SN), (0, SN))):
+        await house.report(number, age, sn=sn)
+    house.settings.keeping.put(SN, 30)
+    assert await house.forget(0) == Forgotten(reports=2, calls=2)
+    assert await house.seqs() == [2, 4, 5]
+    house.settings.keeping.put(OTHER_SN, 0)
+    assert await house.forget(30) == Forgotten()
+    house.settings.keeping.put(OTHER_SN, None)
+    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert await house.seqs() == [4, 5]
+
+
+async def test_what_is_owed_stays(house: House) -> None:
+    """What a subscription has yet to read, paused or not; and an event that waits, until it is taken."""
+    for number in range(4):
+        await house.report(number, 100)
+    one, _ = house.settings.subscriptions.add("CRM", Wishes(url="https://crm.example.com"), None, after=2, at=1)
+    waiting = Trouble(event_id="x", seq=1, call=(SN, call_id(0)), body=b"{}", due_at=1, owed_at=1)
+    house.settings.deliveries.owe(one.subscription_id, waiting)
+    house.settings.subscriptions.set_state("CRM", "paused")
+    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert await house.seqs() == [1, 3, 4]
+    house.settings.subscriptions.remove("CRM")
+    assert await house.forget(90) == Forgotten(reports=2, calls=2)
+
+
+async def test_a_call_that_is_owed_in_part_stays_whole(house: House) -> None:
+    """One of its legs is yet to be read by a subscription."""
+    for call, call_to in ((1, QUEUE), (2, BOB), (1, BOB), (3, BOB)):
+        await house.report(call, 100, call_to=call_to)
+    house.settings.subscriptions.add("CRM", Wishes(url="https://crm.example.com"), None, after=2, at=1)
+    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert await house.seqs() == [1, 3, 4]
+    assert await kept_calls(house) == [call_id(1), call_id(3)]
+
+
+async def test_what_is_owed_of_a_call_with_many_rows_stays(house: House) -> None:
+    """However many of its events went through before."""
+    await house.report(1, 100)
+    await house.report(2, 0)
+    one, _ = house.settings.subscriptions.add("CRM", Wishes(url="https://crm.example.com"), None, after=9, at=1)
+    for n in range(OF_CALL_MAX + 1):
+        waiting = Trouble(event_id=f"{n}", seq=1, call=(SN, call_id(1)), body=b"{}", due_at=1, owed_at=1)
+        house.settings.deliveries.owe(one.subscription_id, waiting)
+    rows = house.settings._database.rows("SELECT max(delivery_id) FROM deliveries")
+    house.settings._database.write("UPDATE deliveries SET state = 'delivered' WHERE delivery_id < ?", rows[0])
+    assert await house.forget(90) == Forgotten()
+    house.settings._database.write("UPDATE deliveries SET state = 'delivered'")
+    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+
+
+async def test_what_was_not_read_yet_stays(house: House) -> None:
+    """The hub was away: what it has to read may belong to an old call."""
+    await house.report(1, 100)
+    await house.report(2, 100)
+    read_until = await house.store.position()
+    await house.append(YEASTAR.write(details(STARTED_AT, call_id=call_id(3)), SN, "p-2026"), 100, SN)
+    await house.append(YEASTAR.write(details(STARTED_AT, call_id=call_id(4)), SN, "p-2026"), 0, SN)
+    assert await house.forget(90) == Forgotten(reports=2, calls=2)
+    assert await house.store.position() == read_until
+    assert await house.seqs() == [3, 4]
+
+
+async def test_nothing_goes_while_the_store_is_made_again(house: House) -> None:
+    """What was read for the new one would stand in it with no report behind it."""
+    await house.report(1, 100)
+    await house.report(2, 0)
+    with holding(house.directory / LOCK_NAME):
+        assert await house.forget(90) == Forgotten()
+    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+
+
+async def test_the_last_report_stays(house: House) -> None:
+    """However old: the numbers go on from there, and the store is not ahead of the ledger."""
+    await house.report(1, 500)
+    await house.report(2, 500)
+    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert await house.seqs() == [2]
+    assert await house.report(3, 0) == 3
+    assert await kept_calls(house) == [call_id(2), call_id(3)]
+
+
+async def test_a_round_that_is_cut_short_is_done_by_the_next(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the notes cannot be deleted now, the reports stay: by them the next round finds whose notes have to go."""
+    await house.report(1, 100)
+    await house.report(2, 0)
+    house.settings.notes.write(SN, call_id(1), "calls back", "", who="Alice", at=1)
+
+    def fail(_calls: Sequence[tuple[str, str]]) -> None:
+        raise Unavailable("the disk is full", todo="free disk space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.settings.notes, "forget", fail)
+        with pytest.raises(Unavailable):
+            await house.forget(90)
+    assert await house.seqs() == [1, 2]
+    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert house.settings.notes.history(SN, call_id(1)) == []
+
+
+async def test_what_a_round_deleted_before_it_was_cut_short_is_in_the_audit_log(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted is deleted, however the round ended."""
+    monkeypatch.setattr(retention, "SLICE_REPORTS", 1)
+    for number in range(3):
+        await house.report(number, 100 if number < 2 else 0)
+    forget, times = house.ledger.forget, 0
+
+    async def fail_at_the_second(seqs: Sequence[int]) -> None:
+        nonlocal times
+        times += 1
+        if times == 2:
+            raise Unavailable("the disk is full", todo="free disk space")
+        await forget(seqs)
+
+    monkeypatch.setattr(house.ledger, "forget", fail_at_the_second)
+    with pytest.raises(Unavailable):
+        await house.forget(90)
+    (noted, *_) = house.settings.audit.latest(5)
+    assert noted.what == "deleted what is older than it is kept: calls 1, reports 1"
+
+
+async def test_a_report_that_can_be_read_by_now_leaves_the_quarantine(house: House) -> None:
+    """What stood there from before an upgrade goes with its report."""
+    leg = details(STARTED_AT, call_id=call_id(1))
+    await house.append(YEASTAR.write(leg, SN, "p-2026"), 100, SN)
+    facts = SettingsFacts(house.settings)
+    await Projector(ledger=house.ledger, store=house.store, dialects={}, facts_of=facts).catch_up()
+    await house.report(2, 0)
+    assert [one.seq for one in await house.store.quarantine(10)] == [1]
+    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert await house.store.quarantine(10) == []
+
+
+async def test_nothing_is_deleted_while_a_store_waits_to_take_its_place(house: House) -> None:
+    """It has the old calls, and would bring them back."""
+    await house.report(1, 100)
+    await house.report(2, 0)
+    config = Config(data=house.directory)
+    await (await open_store(rebuilt_file(config))).close()
+    assert await house.forget(90) == Forgotten()
+    rebuilt_file(config).unlink()
+    assert await house.forget(90) == Forgotten(reports=1, calls=1)

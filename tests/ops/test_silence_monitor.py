@@ -1,0 +1,63 @@
+"""A PBX that falls silent is told of, by its own rhythm or by a number that a person set."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from onhook.appdb.appdb import Settings
+from onhook.ops.silence_monitor import SilenceWatch
+from onhook.store.contract import Batch
+from onhook.store.duckdb import DuckDbStore, open_store
+from tests.factories import SN, call, record
+
+MONDAY = datetime(2026, 4, 27, 9, tzinfo=UTC)
+
+
+class Stopped:
+    """A clock that a test sets."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+    def microseconds(self) -> int:
+        return round(self.at.timestamp() * 1_000_000)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[DuckDbStore]:
+    """Five weeks of an office: twelve calls in each hour from 8 to 18 on workdays, the last at 9 on Monday."""
+    store = await open_store(tmp_path / "calls.duckdb")
+    calls = []
+    for number in range(5 * 7 * 24 + 9):
+        hour = MONDAY - timedelta(weeks=5, hours=9) + timedelta(hours=number)
+        if 8 <= hour.hour < 18 and hour.weekday() < 5:
+            times = [hour + timedelta(minutes=5 * part) for part in range(12)]
+            calls += [call(record(at, received_at=at)) for at in times]
+    await store.put(Batch(calls=calls, quarantined=[], read_again=[], position=1))
+    yield store
+    await store.close()
+
+
+async def test_a_silent_hour_at_noon_is_an_alarm_and_ends_by_itself(tmp_path: Path, store: DuckDbStore) -> None:
+    """With nothing set; a person may set a number, or want none."""
+    settings, clock = Settings(tmp_path / "onhook.db"), Stopped(MONDAY + timedelta(minutes=20))
+    settings.add_pbx(name="Office", sn=SN, secret="first-secret", at=1)
+    watch = SilenceWatch(settings=settings, store=store, clock=clock)
+    await watch.look()
+    assert settings.alarms.going_on() == []
+    clock.at = MONDAY + timedelta(hours=2)
+    await watch.look()
+    (alarm,) = settings.alarms.going_on()
+    assert (alarm.kind, "since 2026-04-27 08:55" in alarm.what) == ("silence", True)
+    settings.receiving.keep_silence_minutes(SN, 0)
+    await watch.look()
+    assert settings.alarms.going_on() == []
+    settings.receiving.keep_silence_minutes(SN, 30)
+    await watch.look()
+    assert len(settings.alarms.going_on()) == 1
+    settings.close()

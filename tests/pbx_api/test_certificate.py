@@ -1,0 +1,56 @@
+"""The exchange's own certificate: what it is for, who may read its key, and what is told when it cannot be used."""
+
+import stat
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from onhook.lib.errors import UsageError
+from onhook.pbx_api.certificate import fingerprint_of, own_certificate, tls_with
+from tests.pbx_api.harness import NOW
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    return tmp_path / "exchange.crt", tmp_path / "exchange.key"
+
+
+def test_it_is_made_for_this_machine(files: tuple[Path, Path]) -> None:
+    """For its name, the loopback, and the address that is listened on; for ten years; the key for its owner alone."""
+    own_certificate(*files, "192.0.2.7", NOW)
+    made = x509.load_pem_x509_certificate(files[0].read_bytes())
+    names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert "localhost" in names.get_values_for_type(x509.DNSName)
+    addresses = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
+    assert {"127.0.0.1", "::1", "192.0.2.7"} <= addresses
+    assert made.not_valid_before_utc < NOW
+    assert made.not_valid_after_utc > NOW + timedelta(days=3_649)
+    assert stat.S_IMODE(files[1].stat().st_mode) == 0o600
+    assert len(fingerprint_of(files[0]).split(":")) == 32
+
+
+def test_it_is_made_once(files: tuple[Path, Path]) -> None:
+    """Applications pin it."""
+    own_certificate(*files, "127.0.0.1", NOW)
+    first = files[0].read_bytes()
+    own_certificate(*files, "127.0.0.1", NOW)
+    assert files[0].read_bytes() == first
+    tls_with(*files)
+
+
+def test_half_of_it_is_not_made_whole(files: tuple[Path, Path]) -> None:
+    """A key without its certificate is a mistake, and neither is written over."""
+    files[1].write_text("a key")
+    with pytest.raises(UsageError, match=r"exchange\.crt is missing"):
+        own_certificate(*files, "127.0.0.1", NOW)
+    assert files[1].read_text() == "a key"
+
+
+def test_what_is_no_certificate_is_told(files: tuple[Path, Path]) -> None:
+    """With the files' names."""
+    for file in files:
+        file.write_text("rubbish")
+    with pytest.raises(UsageError, match="the certificate cannot be used"):
+        tls_with(*files)

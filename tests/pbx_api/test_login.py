@@ -1,0 +1,174 @@
+"""Tokens as applications get, refresh and lose them: tables of request and answer, against the running exchange."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+
+from onhook.pbx_api.server import ANSWERS_MAX
+from onhook.pbx_api.tokens import LIVE_MAX
+from tests.pbx_api.harness import CLIENT_ID, CLIENT_SECRET, House, running_house
+
+GOOD = {"username": CLIENT_ID, "password": CLIENT_SECRET}
+
+
+async def test_a_login_is_answered_as_documented(house: House) -> None:
+    """Six members; tokens of 32 characters, for half an hour and for a day (PROTOCOL.md 6)."""
+    answer = await house.login()
+    assert list(answer) == [
+        *("errcode", "errmsg", "access_token_expire_time", "access_token", "refresh_token_expire_time"),
+        "refresh_token",
+    ]
+    assert (answer["errcode"], answer["errmsg"]) == (0, "SUCCESS")
+    assert (answer["access_token_expire_time"], answer["refresh_token_expire_time"]) == (1800, 86400)
+    assert len(answer["access_token"]) == len(answer["refresh_token"]) == 32
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "given", "code", "blamed"),
+    [
+        ("POST", "v1.0/get_token", {"json": GOOD | {"password": "wrong"}}, 10005, None),
+        ("POST", "v1.0/get_token", {"json": GOOD | {"username": "nobody"}}, 10005, None),
+        ("POST", "v1.0/get_token", {"json": {"username": CLIENT_ID}}, 40002, "password"),
+        ("POST", "v1.0/get_token", {"json": GOOD | {"username": 7}}, 40002, "username"),
+        ("POST", "v1.0/get_token", {"data": "user"}, 40001, None),
+        ("POST", "v1.0/get_token", {"data": "[" * 5000}, 40001, None),
+        ("POST", "v1.0/get_token", {"json": []}, 40001, None),
+        ("POST", "v1.0/get_token", {"data": b"x" * 100_000}, 40004, None),
+        ("POST", "v1.0/get_token", {"json": GOOD, "headers": {"User-Agent": "curl/8"}}, 40002, "User-Agent"),
+        ("GET", "v1.0/get_token", {}, 10001, None),
+        ("POST", "v2.0/get_token", {"json": GOOD}, 10001, None),
+        ("POST", "v1.0/refresh_token", {"json": {"refresh_token": "x" * 32}}, 10004, None),
+        ("POST", "v1.0/refresh_token", {"json": {}}, 40002, "refresh_token"),
+        ("GET", "v1.0/del_token", {}, 10004, None),
+        ("GET", "v1.0/cdr/list", {}, 10004, None),
+        ("GET", "v1.0/cdr/list", {"params": {"access_token": "x" * 32}}, 10004, None),
+        ("GET", "v1.0/cdr/list", {"params": {"access_token": "x" * 1_000}}, 10004, None),
+        ("GET", "v1.0/cdr/list", {"params": [("a", "b")] * 60}, 40001, None),
+        ("GET", "v1.0/extension/list", {}, 10001, None),
+        ("GET", "v1.0/webhook", {}, 10001, None),
+        ("GET", "v3.0/cdr/list", {}, 10001, None),
+        ("GET", "../api/anything", {}, 10001, None),
+        ("DELETE", "v1.0/cdr/list", {}, 10001, None),
+    ],
+)
+async def test_what_cannot_be_is_answered_with_its_code(  # noqa: PLR0917 - the columns of the table
+    house: House, method: str, path: str, given: dict[str, Any], code: int, blamed: str | None
+) -> None:
+    """HTTP 200 and the code of the table; a wrong parameter is named (PROTOCOL.md 6.1)."""
+    answer = await house.request(method, path, **given)
+    assert answer["errcode"] == code
+    assert [one["field"] for one in answer.get("invalid_param_list", [])] == ([blamed] if blamed else [])
+
+
+async def test_a_token_counts_in_the_query_alone(house: House) -> None:
+    """As `Authorization: Bearer` it is answered 10004."""
+    token = await house.token()
+    bearer = await house.request("GET", "v1.0/cdr/list", headers={"Authorization": f"Bearer {token}"})
+    assert bearer["errcode"] == 10004
+    assert (await house.ask("v1.0/cdr/list", token))["errcode"] == 0
+
+
+async def test_a_token_ends_after_half_an_hour(house: House) -> None:
+    """To the second."""
+    token = await house.token()
+    house.clock.move(seconds=1799)
+    assert (await house.ask("v1.0/cdr/list", token))["errcode"] == 0
+    house.clock.move(seconds=1)
+    assert (await house.ask("v1.0/cdr/list", token))["errcode"] == 10004
+
+
+async def test_a_pair_is_refreshed_once_within_a_day(house: House) -> None:
+    """A new pair, and the old refresh token counts no more; the old access token goes on to its own end."""
+    first = await house.login()
+    refreshing = {"json": {"refresh_token": first["refresh_token"]}}
+    second = await house.request("POST", "v1.0/refresh_token", **refreshing)
+    assert second["errcode"] == 0
+    assert second["access_token"] != first["access_token"]
+    assert (await house.request("POST", "v1.0/refresh_token", **refreshing))["errcode"] == 10004
+    for token in (first["access_token"], second["access_token"]):
+        assert (await house.ask("v1.0/cdr/list", token))["errcode"] == 0
+    house.clock.move(hours=24)
+    late = await house.request("POST", "v1.0/refresh_token", json={"refresh_token": second["refresh_token"]})
+    assert late["errcode"] == 10004
+
+
+async def test_a_token_that_is_deleted_ends_with_its_pair(house: House) -> None:
+    """And so does the refresh token beside it."""
+    pair = await house.login()
+    assert (await house.ask("v1.0/del_token", pair["access_token"]))["errcode"] == 0
+    assert (await house.ask("v1.0/cdr/list", pair["access_token"]))["errcode"] == 10004
+    again = await house.request("POST", "v1.0/refresh_token", json={"refresh_token": pair["refresh_token"]})
+    assert again["errcode"] == 10004
+
+
+async def test_the_ninth_token_is_refused_until_one_is_gone(house: House) -> None:
+    """60002; a place is free again when a token is deleted, and all are when their time is up."""
+    tokens = [await house.token() for _ in range(LIVE_MAX)]
+    assert (await house.login())["errcode"] == 60002
+    await house.ask("v1.0/del_token", tokens[0])
+    assert (await house.login())["errcode"] == 0
+    assert (await house.login())["errcode"] == 60002
+    house.clock.move(minutes=30)
+    assert (await house.login())["errcode"] == 0
+
+
+async def test_refreshing_is_never_locked_out_by_the_limit(house: House) -> None:
+    """With eight tokens alive the refreshed one makes way, however often."""
+    pair = await house.login()
+    for _ in range(LIVE_MAX - 1):
+        await house.token()
+    for _ in range(3):
+        renewed = await house.request("POST", "v1.0/refresh_token", json={"refresh_token": pair["refresh_token"]})
+        assert renewed["errcode"] == 0
+        assert (await house.ask("v1.0/cdr/list", pair["access_token"]))["errcode"] == 10004
+        pair = renewed
+
+
+async def test_five_failed_logins_keep_an_address_out(house: House) -> None:
+    """70004 for all that comes from there, the right secret too, for an hour."""
+    token = await house.token()
+    codes = [(await house.login(password="wrong"))["errcode"] for _ in range(5)]
+    assert codes == [10005, 10005, 10005, 10005, 70004]
+    assert (await house.login())["errcode"] == 70004
+    assert (await house.ask("v1.0/cdr/list", token))["errcode"] == 70004
+    house.clock.move(minutes=61)
+    assert (await house.login())["errcode"] == 0
+
+
+async def test_a_good_login_forgets_the_failed_ones(house: House) -> None:
+    """Four mistakes, a good login, four mistakes: nobody is kept out."""
+    for _ in range(2):
+        for _ in range(4):
+            await house.login(password="wrong")
+        assert (await house.login())["errcode"] == 0
+        await house.ask("v1.0/del_token", await house.token())
+
+
+async def test_an_application_comes_only_from_its_addresses() -> None:
+    """70087 from elsewhere, with the right secret; 0 from a network that is named."""
+    async with running_house(networks=("192.0.2.0/24",)) as house:
+        assert (await house.login())["errcode"] == 70087
+    async with running_house(networks=("192.0.2.0/24", "127.0.0.0/8")) as house:
+        assert (await house.login())["errcode"] == 0
+
+
+async def test_who_sends_slowly_holds_up_nobody(house: House) -> None:
+    """More bodies that never end than answers are made at once: a login beside them is answered."""
+    host, port = house.address.split(":")
+    slow = [await asyncio.open_connection(host, int(port)) for _ in range(2 * ANSWERS_MAX)]
+    for _, writer in slow:
+        writer.write(b"POST /openapi/v1.0/get_token HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
+        await writer.drain()
+    assert (await house.login())["errcode"] == 0
+    for _, writer in slow:
+        writer.close()
+
+
+async def test_what_is_no_request_is_answered_400(house: House) -> None:
+    """The one time that the status is another."""
+    async with aiohttp.request("GET", f"http://{house.address}/openapi/v1.0/subscribe") as answer:
+        assert answer.status == 400
+    async with aiohttp.request("GET", f"{house.url}{'x' * 20_000}") as answer:
+        assert answer.status == 400

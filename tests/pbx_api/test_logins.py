@@ -1,0 +1,40 @@
+"""Who is counted as one, and that counting is bounded."""
+
+import pytest
+
+from onhook.pbx_api.logins import COUNTED_MAX, FORGOTTEN_MICROSECONDS, Failures, source_of
+
+
+@pytest.mark.parametrize(
+    ("address", "source"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8::7", "2001:db8::/64"),
+        ("2001:db8::1:7", "2001:db8::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_counted_as_its_owner(address: str, source: str) -> None:
+    """Whoever has one IPv6 address has all of its network."""
+    assert source_of(address) == source
+
+
+def test_five_in_a_row_are_too_many() -> None:
+    """Not four, not four and one of another address, not four and one of an hour later."""
+    failures = Failures()
+    assert [failures.failed("a", 0) for _ in range(4)] == [False] * 4
+    assert not failures.failed("b", 0)
+    assert not failures.failed("a", FORGOTTEN_MICROSECONDS)
+    assert [failures.failed("a", FORGOTTEN_MICROSECONDS) for _ in range(4)] == [False, False, False, True]
+
+
+def test_the_count_is_bounded() -> None:
+    """A crowd of addresses lets the earliest be forgotten, and nothing more."""
+    failures = Failures()
+    for _ in range(4):
+        failures.failed("early", 0)
+    for number in range(COUNTED_MAX):
+        failures.failed(str(number), 0)
+    assert not failures.failed("early", 0)

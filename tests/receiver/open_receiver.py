@@ -1,0 +1,28 @@
+"""An intake as a process of its own: `python -m tests.receiver.open_receiver FILE PORT` says `open` and goes on."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from onhook.config import Address
+from tests.receiver.harness import OpenDoor
+
+
+async def serve(path: Path, port: int) -> None:
+    door = OpenDoor(path)
+    await door.server.start(Address("127.0.0.1", port))
+    sys.stdout.write("open\n")
+    sys.stdout.flush()
+    is_over = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, is_over.set)
+    await is_over.wait()
+    await door.server.stop()
+    await door.accept.close()
+    await door.ledger.close()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(Path(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,47 @@
+"""Group commit: everybody is answered, and nobody waits for a lock longer than one commit does."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+from onhook.ledger.contract import Appended
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.errors import OnhookError
+from onhook.receiver.group_commit import Committer
+from tests.ledger.entries import entry
+
+
+async def test_who_comes_while_the_ledger_is_locked_does_not_wait_anew(tmp_path: Path) -> None:
+    """When a commit fails, all that came meanwhile is answered with it; afterwards everything is kept again."""
+    path = tmp_path / "ledger.db"
+    ledger = SqliteLedger(path)
+    troubles: list[OnhookError | None] = []
+    committer = Committer(ledger=ledger, tell_trouble=troubles.append)
+    settled: dict[int, Appended | None] = {}
+    together: list[set[int]] = []
+
+    def put(number: int) -> None:
+        def settle(appended: Appended | None) -> None:
+            settled[number] = appended
+            if number == 1:
+                together.append(set(settled))
+
+        assert committer.put(entry(number), settle)
+
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    put(1)
+    await asyncio.sleep(0)
+    assert not committer._waiting, "the first is on its way"
+    put(2)
+    put(3)
+    await committer.drained()
+    assert together == [{1, 2, 3}]
+    assert set(settled.values()) == {None}
+    other.execute("ROLLBACK")
+    put(4)
+    await committer.drained()
+    assert settled[4] is not None
+    assert [trouble is None for trouble in troubles] == [False, True]
+    other.close()
+    await ledger.close()

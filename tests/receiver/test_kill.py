@@ -1,0 +1,89 @@
+"""`kill -9` of an intake under load: what was acknowledged is in the ledger, once."""
+
+import asyncio
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from onhook.ledger.sqlite import SqliteLedger
+from tests.receiver.harness import post, report
+
+SENDERS = 8
+
+
+def send_until(port: int, is_over: threading.Event, first: int, acknowledged: list[int]) -> None:
+    """One report after the other, a connection each; a sender that is not answered tries the same one again."""
+    number = first
+    while not is_over.is_set():
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                connection.sendall(post(report(number)))
+                answer = connection.recv(1_000)
+        except OSError:
+            time.sleep(0.01)
+            continue
+        if answer.startswith(b"HTTP/1.1 200 "):
+            acknowledged.append(number)
+            number += SENDERS
+
+
+def start(path: Path, port: int) -> subprocess.Popen[str]:
+    """A process of its own that listens; returns when it does."""
+    command = [sys.executable, "-m", "tests.receiver.open_receiver", str(path), str(port)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    assert running.stdout.readline() == "open\n"
+    return running
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+def test_sudden_death_under_load(tmp_path: Path, rounds: int) -> None:
+    """Killed and started again and again at random moments, it has every acknowledged report exactly once."""
+    chance = random.Random(rounds)
+    port, is_over = free_port(), threading.Event()
+    acknowledged: list[list[int]] = [[] for _ in range(SENDERS)]
+    senders = [
+        threading.Thread(target=send_until, args=(port, is_over, first, acknowledged[first]))
+        for first in range(SENDERS)
+    ]
+    running = start(tmp_path / "ledger.db", port)
+    for sender in senders:
+        sender.start()
+    for _ in range(rounds):
+        time.sleep(chance.uniform(0, 0.4))
+        running.kill()
+        running.communicate()
+        running = start(tmp_path / "ledger.db", port)
+    time.sleep(0.3)
+    is_over.set()
+    for sender in senders:
+        sender.join()
+    running.terminate()
+    running.communicate()
+    bodies = asyncio.run(kept(tmp_path / "ledger.db"))
+    told = [number for numbers in acknowledged for number in numbers]
+    assert len(told) > rounds * 10
+    assert {report(number) for number in told} <= set(bodies)
+    assert len(bodies) == len(set(bodies))
+
+
+async def kept(path: Path) -> list[bytes]:
+    ledger = SqliteLedger(path)
+    bodies: list[bytes] = []
+    after = 0
+    while page := await ledger.read(after, 10_000):
+        bodies += [one.body for one in page]
+        after = page[-1].seq
+    await ledger.close()
+    return bodies

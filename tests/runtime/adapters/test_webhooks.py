@@ -1,0 +1,238 @@
+"""Webhooks that applications manage through the exchange: subscriptions that are really there, and really sent."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from onhook.appdb.appdb import Settings
+from onhook.config import Config
+from onhook.delivery.destinations.registry import all_sinks
+from onhook.lib.clock import SystemClock
+from onhook.lib.signing import SIGNATURE_HEADER, is_signed_by
+from onhook.pbx_api.connection_limiter import listen
+from onhook.pbx_api.memory import MemoryCalls
+from onhook.pbx_api.pushing import Push, Webhook
+from onhook.pbx_api.server import Exchange
+from onhook.runtime.adapters.webhooks import AppWebhooks
+from tests.delivery.harness import Application, open_house, some_calls, until
+from tests.factories import details
+from tests.pbx_api.harness import ATHENS, SN
+
+URL = "https://crm.example.com/calls"
+SECRET = "0123456789abcdefghijABCDEFGHIJ01"
+
+
+class Pbx:
+    """An exchange over real settings, and one application that is logged in."""
+
+    def __init__(self, settings: Settings, address: str, client_id: str, client_secret: str) -> None:
+        self.settings = settings
+        self.calls = MemoryCalls(SN, ATHENS, SystemClock())
+        self.client_id = client_id
+        self._url = f"http://{address}/openapi/v1.0/"
+        self._credentials = {"username": client_id, "password": client_secret}
+        self._token = ""
+
+    async def ask(self, method: str, path: str, body: Any = None, **parameters: str) -> Any:
+        url, query = self._url + path, {"access_token": self._token, **parameters}
+        headers = {"User-Agent": "OpenAPI"}
+        async with aiohttp.request(method, url, json=body, headers=headers, params=query) as answer:
+            return await answer.json()
+
+    async def login(self) -> None:
+        self._token = (await self.ask("POST", "get_token", self._credentials))["access_token"]
+
+    async def update(self, *entries: dict[str, Any], **members: Any) -> Any:
+        return await self.ask("POST", "webhook/update", {"webhook_event_push_list": entries, **members})
+
+    async def query(self) -> Any:
+        return (await self.ask("GET", "webhook/query"))["data"]
+
+
+@asynccontextmanager
+async def running_pbx(directory: Path, *, pbxs: tuple[str, ...] = (), private: str = "") -> AsyncIterator[Pbx]:
+    settings, clock = Settings(directory / "onhook.db"), SystemClock()
+    app, client_secret = settings.apps.add("crm", at=clock.microseconds(), pbxs=pbxs)
+    listening = listen("127.0.0.1", 0)
+    pbx = Pbx(settings, f"127.0.0.1:{listening.getsockname()[1]}", app.client_id, client_secret)
+    webhooks = AppWebhooks(settings, all_sinks(Config(private_networks=private)), clock)
+    exchange = Exchange(calls=pbx.calls, applications=settings.apps, clock=clock, webhooks=webhooks)
+    async with exchange.opened(listening, None):
+        await pbx.login()
+        yield pbx
+    settings.close()
+
+
+@pytest.fixture
+async def pbx(tmp_path: Path) -> AsyncIterator[Pbx]:
+    async with running_pbx(tmp_path) as running:
+        yield running
+
+
+def entry(url: str = URL, **changes: Any) -> dict[str, Any]:
+    return {"url": url, "secret": SECRET, "request_method": "POST", "event_ids": [30012], **changes}
+
+
+async def test_what_is_set_is_told(pbx: Pbx) -> None:
+    """As the original has it: 0 is all events, of which one happens here; the secret too, for it is theirs."""
+    assert await pbx.query() == {
+        "enb_webhook_event_push": 1,
+        "webhook_event_push_list": [],
+        "webhook_event_push_timeout": 5,
+        "webhook_event_push_retry_count": 5,
+        "webhook_event_ids": [30012],
+    }
+    answer = await pbx.update(
+        entry(event_ids=[0]),
+        entry("https://crm.example.com/second", request_method="get", event_ids=[30011, 30012]),
+        enb_webhook_event_push=1,
+        webhook_event_push_timeout=7,
+        webhook_event_push_retry_count=3,
+    )
+    assert answer == {"errcode": 0, "errmsg": "SUCCESS"}
+    told = await pbx.query()
+    assert told["webhook_event_push_list"] == [
+        entry(),
+        entry("https://crm.example.com/second", request_method="GET"),
+    ]
+    assert (told["webhook_event_push_timeout"], told["webhook_event_push_retry_count"]) == (7, 3)
+
+
+async def test_they_are_subscriptions_of_that_application(pbx: Pbx) -> None:
+    """From now on, with the house's plan of days unless tries were asked for, and never into a private network."""
+    pbx.calls.announce(details())
+    await pbx.update(entry())
+    (one,) = pbx.settings.subscriptions.of_app(pbx.client_id)
+    assert (one.name, one.url, one.plan, one.allows_private) == ("crm webhook 1", URL, "days", False)
+    assert [stream.cursor for stream in pbx.settings.subscriptions.streams(one.subscription_id)] == [1]
+    await pbx.update(entry(), webhook_event_push_retry_count=2)
+    (one,) = pbx.settings.subscriptions.of_app(pbx.client_id)
+    assert (one.plan, one.tries) == ("original", 2)
+
+
+async def test_one_that_stays_goes_on_where_it_is(pbx: Pbx) -> None:
+    """With its new secret alone, and with what a person allowed it; another that is named no more is gone."""
+    await pbx.update(entry(), entry("https://crm.example.com/gone"))
+    (one, _) = pbx.settings.subscriptions.of_app(pbx.client_id)
+    pbx.settings.subscriptions.change(one.name, {"allows_private": True})
+    await pbx.update(entry(secret="n" * 32))
+    (kept,) = pbx.settings.subscriptions.of_app(pbx.client_id)
+    assert (kept.subscription_id, kept.allows_private) == (one.subscription_id, True)
+    assert pbx.settings.subscriptions.signing_texts(kept.subscription_id) == ("n" * 32,)
+
+
+async def test_they_are_switched_off_and_on(pbx: Pbx) -> None:
+    """All of them; what is owed meanwhile is kept."""
+    await pbx.update(entry(), enb_webhook_event_push=0)
+    assert [one.state for one in pbx.settings.subscriptions.of_app(pbx.client_id)] == ["paused"]
+    assert (await pbx.query())["enb_webhook_event_push"] == 0
+    await pbx.update(entry(), enb_webhook_event_push=1)
+    assert [one.state for one in pbx.settings.subscriptions.of_app(pbx.client_id)] == ["active"]
+
+
+async def test_an_application_of_some_pbxs_gets_those_alone(tmp_path: Path) -> None:
+    """To it they are one webhook."""
+    async with running_pbx(tmp_path, pbxs=("A", "B")) as pbx:
+        await pbx.update(entry())
+        assert [one.where.sn for one in pbx.settings.subscriptions.of_app(pbx.client_id)] == ["A", "B"]
+        assert (await pbx.query())["webhook_event_push_list"] == [entry()]
+        await pbx.update()
+        assert pbx.settings.subscriptions.all() == []
+
+
+async def test_nobody_touches_what_is_not_theirs(pbx: Pbx) -> None:
+    """A person's own subscriptions are neither told nor removed; a removed application's own are."""
+    other, _ = pbx.settings.apps.add("other", at=1)
+    await pbx.update(entry())
+    (one,) = pbx.settings.subscriptions.of_app(pbx.client_id)
+    pbx.settings.subscriptions.add("mine", one, SECRET, after=0, at=1)
+    pbx.settings.subscriptions.add("theirs", one, SECRET, after=0, at=1, app=other.client_id)
+    await pbx.update()
+    assert [one.name for one in pbx.settings.subscriptions.all()] == ["mine", "theirs"]
+    pbx.settings.apps.remove("other")
+    assert [one.name for one in pbx.settings.subscriptions.all()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("body", "blamed"),
+    [
+        ({"webhook_event_push_list": [{"url": URL}]}, "webhook_event_push_list"),
+        ({"webhook_event_push_list": "x"}, "webhook_event_push_list"),
+        ({"webhook_event_push_list": [entry()] * 6}, "webhook_event_push_list"),
+        ({"webhook_event_push_list": [entry(event_ids=[30011])]}, "event_ids"),
+        ({"webhook_event_push_list": [entry(event_ids=[])]}, "event_ids"),
+        ({"webhook_event_push_list": [entry(request_method="PUT")]}, "request_method"),
+        ({"webhook_event_push_list": [entry("ftp://x/")]}, "parameters"),
+        ({"webhook_event_push_list": [entry("https://me:pw@x/")]}, "parameters"),
+        ({"webhook_event_push_list": [entry(), entry(URL + "2", secret="short")]}, "parameters"),
+        ({"webhook_event_push_timeout": 2}, "webhook_event_push_timeout"),
+        ({"webhook_event_push_retry_count": 6}, "webhook_event_push_retry_count"),
+    ],
+)
+async def test_what_cannot_be_set_changes_nothing(pbx: Pbx, body: Any, blamed: str) -> None:
+    """40002 with the parameter to blame, no secret shown, and what was set before stands."""
+    await pbx.update(entry("https://crm.example.com/before"))
+    answer = await pbx.ask("POST", "webhook/update", body)
+    assert answer["errcode"] == 40002
+    assert answer["invalid_param_list"][0]["field"] == blamed
+    assert SECRET not in str(answer)
+    assert [one["url"] for one in (await pbx.query())["webhook_event_push_list"]] == ["https://crm.example.com/before"]
+
+
+async def test_a_test_is_signed_and_sent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """SUCCESS where it is taken, FAILURE where not, and why in the log; into a private network only where a person
+    allows it, for all or for that webhook."""
+    got: list[tuple[str, bytes, str]] = []
+
+    async def take(request: aiohttp.web.BaseRequest) -> aiohttp.web.Response:
+        got.append((request.method, await request.read(), request.headers[SIGNATURE_HEADER]))
+        return aiohttp.web.Response(status=200 if request.path == "/good" else 500)
+
+    server = aiohttp.web.Server(take, access_log=None)
+    receiver = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    base = f"http://127.0.0.1:{receiver.sockets[0].getsockname()[1]}"
+    given = {"secret": SECRET, "request_method": "POST"}
+    async with running_pbx(tmp_path, private="127.0.0.0/8") as pbx:
+        assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **given))["errcode"] == 0
+        assert (await pbx.ask("GET", "webhook/test", url=f"{base}/bad", **given))["errcode"] == -1
+        assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good"))["errcode"] == 40002
+    assert [method for method, _, _ in got] == ["POST", "POST"]
+    assert all(is_signed_by([SECRET], body, signature) for _, body, signature in got)
+    (tmp_path / "guarded").mkdir()
+    async with running_pbx(tmp_path / "guarded") as pbx:
+        assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **given))["errcode"] == -1
+        assert len(got) == 2
+        assert "an address in a private network" in caplog.records[-1].__dict__["said"]
+        await pbx.update(entry(f"{base}/good"))
+        (one,) = pbx.settings.subscriptions.of_app(pbx.client_id)
+        pbx.settings.subscriptions.change(one.name, {"allows_private": True})
+        assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **given))["errcode"] == 0
+    receiver.close()
+    await server.shutdown(1)
+
+
+async def test_what_an_application_sets_is_sent(tmp_path: Path) -> None:
+    """From `webhook/update` to its own door, signed with its own secret, as soon as a person allowed where that is."""
+    async with Application().listening() as application, open_house(tmp_path) as house, running_pbx(tmp_path) as pbx:
+        house.carry()
+        assert (await pbx.update(entry(application.url)))["errcode"] == 0
+        (one,) = pbx.settings.subscriptions.of_app(pbx.client_id)
+        pbx.settings.subscriptions.change(one.name, {"allows_private": True})
+        said = await house.say(*some_calls(3))
+        await until(lambda: len(application.taken) == 3)
+        assert sorted(application.seen()) == sorted(said)
+        for body, headers in zip(application.bodies, application.headers, strict=True):
+            assert is_signed_by([SECRET], body, headers[SIGNATURE_HEADER])
+
+
+def test_a_secret_is_not_shown_by_accident() -> None:
+    """Not in a log's `repr` either."""
+    webhook = msgspec.convert(entry(), Webhook)
+    assert SECRET not in repr(webhook)
+    assert SECRET not in repr(Push(webhooks=(webhook,)))

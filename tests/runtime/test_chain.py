@@ -1,0 +1,94 @@
+"""Two houses, one sending on to the other: the second ends with exactly the first one's records."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.runtime.harness import ONHOOK, SECRET, SN, House, house_in, wait_until
+from tests.runtime.links import Link
+
+LINK_SECRET = "abcdefghijABCDEFGHIJ0123456789xy"
+OWN_TO_A_HOUSE = frozenset({"seq", "via", "received_at", "pbx"})
+"""What two houses may say differently of the same record."""
+
+
+@contextmanager
+def chain(directory: Path) -> Iterator[tuple[House, House, Link]]:
+    """A, which receives and sends on; B, which receives from A; and the line between them."""
+    with house_in(directory / "a") as a, house_in(directory / "b") as b:
+        b.onhook("pbx", "add", "Office", "--sn", SN, "--secret", LINK_SECRET)
+        b.start(waits_for="intake")
+        link = Link(b.address("intake") or "")
+        a.add_pbx()
+        a.onhook("subscribe", "add", "B", "--url", link.url, "--secret", LINK_SECRET, "--allow-private")
+        a.start()
+        try:
+            yield a, b, link
+        finally:
+            link.close()
+
+
+@contextmanager
+def simulated(a: House, count: int, rate: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A made-up PBX that reports to A until it has reported so many records."""
+    to = f"http://{a.address('intake')}/"
+    words = ["--to", to, "--sn", SN, "--secret", SECRET, "--count", str(count), "--rate", str(rate), "--start", "30d"]
+    with subprocess.Popen([str(ONHOOK), "simulate", *words], stdout=subprocess.DEVNULL, stderr=sys.stderr) as made_up:
+        yield made_up
+
+
+def records(house: House) -> list[dict[str, Any]]:
+    """All records, as far as two houses must agree on them."""
+    rows = json.loads(house.onhook("records", "--format", "json", "--limit", "100000"))
+    shared = [{name: value for name, value in row.items() if name not in OWN_TO_A_HOUSE} for row in rows]
+    return sorted(shared, key=lambda row: str(row["record_id"]))
+
+
+def is_served(a: House) -> bool:
+    (one,) = json.loads(a.onhook("subscribe", "list", "--format", "json"))
+    return bool(one["standing"]["owed"] == 0 and one["standing"]["parked"] == 0)
+
+
+def disturb(a: House, b: House, link: Link, rounds: int, chance: random.Random) -> None:
+    """Kill a part of either house, or cut the line for a moment, as chance wants."""
+    for _ in range(rounds):
+        time.sleep(chance.uniform(0.1, 0.8))
+        what = chance.choice(["a hub", "a intake", "b hub", "b intake", "link"])
+        if what == "link":
+            link.cut()
+            time.sleep(chance.uniform(0.1, 1.0))
+            link.mend()
+        else:
+            house = a if what[0] == "a" else b
+            part = what.partition(" ")[2]
+            house.kill(part)
+            wait_until(lambda house=house, part=part: house.part(part) is not None)  # type: ignore[misc]
+
+
+def survive(directory: Path, *, rounds: int, count: int, rate: int, seed: int) -> None:
+    with chain(directory) as (a, b, link):
+        with simulated(a, count, rate):
+            disturb(a, b, link, rounds, random.Random(seed))
+        # What waits in rows is tried again within minutes; a person would not wait either.
+        a.onhook("subscribe", "retry", "B")
+        wait_until(lambda: is_served(a), seconds=120)
+        wait_until(lambda: "is 0 reports behind" in b.onhook("doctor", code=None), seconds=30)
+        of_a, of_b = records(a), records(b)
+        assert len(of_a) > count // 2
+        assert of_b == of_a
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("rounds", "count", "rate"), [(3, 300, 120), (40, 6_000, 100)])
+def test_b_ends_with_what_a_has(tmp_path: Path, rounds: int, count: int, rate: int) -> None:
+    """While A, B and the line between them are killed and cut at random, a few times and many."""
+    survive(tmp_path, rounds=rounds, count=count, rate=rate, seed=rounds)

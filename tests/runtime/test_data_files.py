@@ -1,0 +1,39 @@
+"""The files opened by commands, several at once."""
+
+import asyncio
+import json
+import subprocess
+
+from tests.runtime.harness import ONHOOK, House, report
+
+
+def test_commands_wait_for_each_other(house: House) -> None:
+    """DuckDB lets one process in; four commands at once are all answered."""
+    house.start()
+    assert house.post(report(1)) == 200
+    house.stop()
+    asking = [
+        subprocess.Popen(
+            [str(ONHOOK), "calls", "--format", "json", "--data", str(house.directory)], stdout=subprocess.PIPE
+        )
+        for _ in range(4)
+    ]
+    answers = [one.communicate(timeout=30)[0] for one in asking]
+    assert [len(json.loads(answer)) for answer in answers] == [1, 1, 1, 1]
+
+
+def test_one_rebuild_at_a_time(house: House) -> None:
+    """Two would write the same new file: the second is told so, or comes after the first."""
+    (house.directory / "ledger.db").touch()
+
+    async def both() -> list[int]:
+        started = [
+            await asyncio.create_subprocess_exec(
+                str(ONHOOK), "rebuild", "--data", str(house.directory), stderr=subprocess.DEVNULL
+            )
+            for _ in range(2)
+        ]
+        return [await one.wait() for one in started]
+
+    assert sorted(asyncio.run(both())) in ([0, 0], [0, 2])
+    assert house.calls() == []

@@ -1,0 +1,26 @@
+"""What each process loads."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from onhook.config import Config
+from onhook.runtime.child import command
+
+HEAVY = ("duckdb", "pyarrow", "litestar", "typer", "rich", "aiohttp", "structlog", "jinja2")
+
+
+@pytest.mark.parametrize("module", ["onhook.runtime.intake_process", "onhook.runtime.supervisor"])
+def test_what_must_be_small_and_fast_loads_nothing_heavy(module: str) -> None:
+    """The intake and the supervisor import no library that only reading needs."""
+    script = f"import sys, {module}; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.split() == []
+
+
+def test_a_file_beside_the_caller_is_not_taken_for_a_library(tmp_path: Path) -> None:
+    """The server may be started in any directory; what lies there is nobody's code but its owner's."""
+    (tmp_path / "msgspec.py").write_text("raise ImportError('not ours')")
+    subprocess.run(command("onhook.runtime.child", Config()), cwd=tmp_path, check=True, timeout=30)

@@ -1,0 +1,278 @@
+"""The made-up PBX's own API: it knows every call, whatever befalls the reports, and misbehaves as asked for."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+import websockets
+
+from onhook.appdb.api_behaviour import Manner
+from onhook.cdr.identity import record_id, record_key
+from onhook.config import Address
+from onhook.lib.errors import Unreadable, UsageError
+from onhook.pbx.yeastar.payload import Yeastar
+from onhook.pbx_api.sockets import GATHER_SECONDS
+from onhook.runtime.simulated_pbx import MadeUp, Visit, made_up_exchange
+from onhook.simulator.fault_injection import Faults
+from onhook.simulator.office_plan import SimulationPlan
+from onhook.simulator.sender import simulate
+from tests.pbx_api.harness import CLIENT_ID, CLIENT_SECRET, SN, MovedClock
+
+PLAN = SimulationPlan(sn=SN, rate=None, count=60, start=datetime(2026, 6, 1, 6, tzinfo=UTC))
+VISIT = Visit(address=Address("127.0.0.1", 0), client_id=CLIENT_ID, client_secret=CLIENT_SECRET, is_plain=True)
+
+
+class Application:
+    """A program outside."""
+
+    def __init__(self, made_up: MadeUp) -> None:
+        self._address = str(made_up.address)
+
+    async def text(self, path: str, body: Any = None, **parameters: str) -> str:
+        url = f"http://{self._address}/openapi/{path}"
+        method = "GET" if body is None else "POST"
+        given = {"headers": {"User-Agent": "OpenAPI"}, "params": parameters, "json": body}
+        async with aiohttp.request(method, url, **given) as answer:
+            return await answer.text()
+
+    async def ask(self, path: str, **parameters: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(await self.text(path, **parameters))
+        return answer
+
+    async def login(self) -> dict[str, Any]:
+        given = {"username": CLIENT_ID, "password": CLIENT_SECRET}
+        answer: dict[str, Any] = json.loads(await self.text("v1.0/get_token", given))
+        return answer
+
+    async def token(self) -> str:
+        return str((await self.login())["access_token"])
+
+    @asynccontextmanager
+    async def listening(self, token: str) -> AsyncIterator[websockets.ClientConnection]:
+        url = f"ws://{self._address}/openapi/v1.0/subscribe?access_token={token}"
+        async with websockets.connect(url, max_queue=None) as socket:
+            await socket.send('{"topic_list":[30012]}')
+            await socket.recv()
+            yield socket
+
+
+@asynccontextmanager
+async def pbx(faults: Faults = Faults(), **changes: Any) -> AsyncIterator[tuple[SimulationPlan, MadeUp, Application]]:  # noqa: B008 - frozen
+    plan = msgspec.structs.replace(PLAN, faults=faults, **changes)
+    async with made_up_exchange(plan, VISIT, MovedClock()) as made_up:
+        yield plan, made_up, Application(made_up)
+
+
+async def everything(application: Application, token: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = (await application.ask("v1.0/cdr/list", access_token=token))["data"]
+    return rows
+
+
+async def test_the_api_knows_all_and_the_socket_what_befell(tmp_path: Path) -> None:
+    """Late, doubled, lost and reordered reports: the API has each record once, the socket just what was sent."""
+    truth = tmp_path / "truth.jsonl"
+    faults = Faults(late=0.1, doubled=0.3, lost=0.2, reordered=5)
+    async with pbx(faults, truth=truth) as (plan, made_up, application):
+        token = await application.token()
+        async with application.listening(token) as socket:
+            result = await simulate(plan, MovedClock(), face=made_up.face)
+            sent = result.made - result.lost + result.repeats
+            events = [str(await socket.recv()).encode() for _ in range(sent)]
+        rows = await everything(application, token)
+    lines = [json.loads(line) for line in truth.read_text().splitlines()]
+    assert (result.made, result.sent, len(lines), len(rows)) == (60, 0, 60, 60)
+    assert result.lost > 0
+    assert result.repeats > 0
+    ids = {line["record_id"][:16] for line in lines}
+    assert {row["new_id"].replace("-", "").lower() for row in rows} == ids
+    got = Counter(record_id(record_key(SN, Yeastar().read(event)[0])) for event in events)
+    assert got.keys() == {line["record_id"] for line in lines if "lost" not in line["faults"]}
+    assert got.total() == sent
+
+
+async def test_webhook_and_socket_get_the_same() -> None:
+    """In the same order, doubles and all."""
+    posted: list[bytes] = []
+
+    async def take(request: aiohttp.web.BaseRequest) -> aiohttp.web.Response:
+        posted.append(await request.read())
+        return aiohttp.web.Response()
+
+    server = aiohttp.web.Server(take, access_log=None)
+    receiver = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{receiver.sockets[0].getsockname()[1]}/"
+    async with (
+        pbx(Faults(doubled=0.5, reordered=9), url=url, connections=1) as (plan, made_up, application),
+        application.listening(await application.token()) as socket,
+    ):
+        await simulate(plan, MovedClock(), face=made_up.face)
+        assert len(posted) > 60
+        assert [str(await socket.recv()).encode() for _ in posted] == posted
+    receiver.close()
+    await server.shutdown(1)
+
+
+async def test_what_is_malformed_is_malformed_on_the_socket_too() -> None:
+    """And whole in the API."""
+    async with pbx(Faults(malformed=1), count=5) as (plan, made_up, application):
+        token = await application.token()
+        async with application.listening(token) as socket:
+            await simulate(plan, MovedClock(), face=made_up.face)
+            events = [str(await socket.recv()).encode() for _ in range(5)]
+        assert len(await everything(application, token)) == 5
+    for event in events:
+        with pytest.raises(Unreadable):
+            Yeastar().read(event)
+
+
+async def test_a_night_in_which_clocks_are_put_back() -> None:
+    """Berlin on 2026-10-25: rows of the hour that comes twice show one wall clock and two moments."""
+    start = datetime(2026, 10, 24, 22, tzinfo=UTC)
+    async with pbx(start=start, count=400, calls_per_day=5_000) as (plan, made_up, application):
+        await simulate(plan, MovedClock(), face=made_up.face)
+        token = await application.token()
+        rows = await everything(application, token)
+        offsets = {row["new_id"]: offset_of(row) for row in rows}
+        change = int(datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp())
+        assert {offsets[row["new_id"]] for row in rows if row["timestamp"] < change} == {7_200}
+        assert {offsets[row["new_id"]] for row in rows if row["timestamp"] >= change} == {3_600}
+        twice = {"start_time": "2026/10/25 02:00:00", "end_time": "2026/10/25 02:59:59"}
+        found = (await application.ask("v1.0/cdr/search", access_token=token, **twice))["data"]
+    assert {offsets[row["new_id"]] for row in found} == {3_600, 7_200}
+
+
+def offset_of(row: dict[str, Any]) -> int:
+    """Seconds between what a row shows and when it was."""
+    shown = datetime.strptime(row["time"], "%Y/%m/%d %H:%M:%S").replace(tzinfo=UTC)
+    return int(shown.timestamp()) - int(row["timestamp"])
+
+
+@pytest.mark.parametrize(
+    ("faults", "start_time", "expected"),
+    [
+        (Faults(), "1780290000", (0, 3)),
+        (Faults(refused_seconds=1), "1780290000", (40002, None)),
+        (Faults(refused_seconds=1), "2026/06/01 07:00:00", (0, 3)),
+        (Faults(refused_display=1), "2026/06/01 07:00:00", (40002, None)),
+        (Faults(refused_display=1), "1780290000", (0, 3)),
+        (Faults(zero_rows=1), "1780290000", (0, 0)),
+        (Faults(zero_rows=1), "2026/06/01 07:00:00", (0, 3)),
+    ],
+)
+async def test_forms_of_time_are_refused_or_find_nothing(
+    faults: Faults, start_time: str, expected: tuple[int, int | None]
+) -> None:
+    """As the firmware of that day has it; the list finds all the same."""
+    async with pbx(faults, count=3) as (plan, made_up, application):
+        await simulate(plan, MovedClock(), face=made_up.face)
+        token = await application.token()
+        answer = await application.ask("v1.0/cdr/search", access_token=token, start_time=start_time)
+        assert (answer["errcode"], answer.get("total_number")) == expected
+        assert len(await everything(application, token)) == 3
+
+
+async def test_logins_fail_and_then_the_address_is_kept_out() -> None:
+    """With the right credentials: 10005, and 70004 from the fifth on."""
+    async with pbx(Faults(failing_login=1)) as (_, _, application):
+        assert [(await application.login())["errcode"] for _ in range(6)] == [10005] * 4 + [70004] * 2
+
+
+async def test_tokens_end_earlier_than_promised() -> None:
+    """After a minute, though half an hour was said."""
+    clock = MovedClock()
+    plan = msgspec.structs.replace(PLAN, faults=Faults(expired_token=60))
+    async with made_up_exchange(plan, VISIT, clock) as made_up:
+        application = Application(made_up)
+        login = await application.login()
+        assert login["access_token_expire_time"] == 1800
+        clock.move(seconds=59)
+        assert (await application.ask("v1.0/cdr/list", access_token=login["access_token"]))["errcode"] == 0
+        clock.move(seconds=1)
+        assert (await application.ask("v1.0/cdr/list", access_token=login["access_token"]))["errcode"] == 10004
+
+
+async def test_a_socket_falls_silent_and_seems_alive() -> None:
+    """It gets no more events, and its heartbeats are answered."""
+    async with pbx(Faults(silent_socket=1)) as (plan, made_up, application):
+        token = await application.token()
+        async with application.listening(token) as socket:
+            await simulate(plan, MovedClock(), face=made_up.face)
+            # Whoever listens without that fault would have had all sixty by then.
+            assert await made_up.face.calls.newest() == 60
+            await asyncio.sleep(2 * GATHER_SECONDS)
+            await socket.send("heartbeat")
+            said = []
+            while (text := await socket.recv()) != "heartbeat response":
+                said.append(text)
+    assert len(said) <= 20
+
+
+async def test_answers_come_as_garbage() -> None:
+    """Cut off in the middle: no JSON."""
+    async with pbx(Faults(garbage_answer=1)) as (_, _, application):
+        with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
+            await application.login()
+
+
+async def test_the_clock_of_the_pbx_is_wrong() -> None:
+    """By an hour and a half, in ids, rows and `system/information` alike."""
+    async with pbx(Faults(wrong_clock=5_400), count=3) as (plan, made_up, application):
+        await simulate(plan, MovedClock(), face=made_up.face)
+        token = await application.token()
+        told = (await application.ask("v1.0/system/information", access_token=token))["data"]
+        assert told["timestamp"] == int((MovedClock().now() + timedelta(seconds=5_400)).timestamp())
+        wrong = await everything(application, token)
+    async with pbx(count=3) as (plan, made_up, application):
+        await simulate(plan, MovedClock(), face=made_up.face)
+        right = await everything(application, await application.token())
+    assert [row["timestamp"] - 5_400 for row in wrong] == [row["timestamp"] for row in right]
+
+
+async def test_the_display_format_changes() -> None:
+    """What `system/information` says is what rows show, until it is another: here after every third answer."""
+    async with pbx(Faults(changing_display=3), count=1) as (plan, made_up, application):
+        await simulate(plan, MovedClock(), face=made_up.face)
+        token = await application.token()
+        shown = []
+        for _ in range(3):
+            told = (await application.ask("v1.0/system/information", access_token=token))["data"]
+            (row,) = await everything(application, token)
+            shown.append((told["system_date_format"], row["time"], row["timestamp"]))
+    assert len({timestamp for _, _, timestamp in shown}) == 1
+    at = datetime.fromtimestamp(shown[0][2] + 7_200, UTC)
+    assert [one[:2] for one in shown] == [
+        ("YYYY/MM/DD", f"{at:%Y/%m/%d %H:%M:%S}"),
+        ("DD/MM/YYYY", f"{at:%d/%m/%Y %I:%M:%S %p}"),
+        ("DD/MM/YYYY", f"{at:%m/%d/%Y %H:%M:%S}"),  # changed between the two
+    ]
+
+
+async def test_a_manner_can_be_chosen() -> None:
+    """As for an application of the real exchange."""
+    visit = msgspec.structs.replace(VISIT, manner=Manner(time_forms=("display",), versions=("v1.0",)))
+    async with made_up_exchange(PLAN, visit, MovedClock()) as made_up:
+        application = Application(made_up)
+        token = await application.token()
+        assert (await application.ask("v2.0/cdr/list", access_token=token))["errcode"] == 10001
+        answer = await application.ask("v1.0/cdr/search", access_token=token, start_time="1780290000")
+        assert answer["errcode"] == 40002
+
+
+async def test_somebody_must_be_told() -> None:
+    """A simulation without a receiver and without a face is a mistake."""
+    with pytest.raises(UsageError, match="nobody is told"):
+        await simulate(PLAN, MovedClock())
+
+
+def test_credentials_are_needed() -> None:
+    """And are never shown."""
+    with pytest.raises(UsageError, match="a client secret cannot have 0 characters"):
+        Visit(address=Address("127.0.0.1", 0), client_id=CLIENT_ID, client_secret="")

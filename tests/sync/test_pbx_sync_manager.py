@@ -1,0 +1,126 @@
+"""PBXs that can be asked are looked after side by side."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from onhook.appdb.appdb import Settings
+from onhook.appdb.asterisks import Reached
+from onhook.appdb.cdr_sources import checked_source
+from onhook.appdb.pbx_credentials import checked_api
+from onhook.cdr.sync_types import Wish
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.clock import SystemClock
+from onhook.runtime.adapters.ingest import door_of
+from onhook.store.duckdb import open_store
+from onhook.sync.pbx_sync_manager import Care, House
+from tests.pbx.asterisk.test_files import rows as cdr_rows
+from tests.receiver.harness import report
+from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, Face, holds, made_up_pbx
+
+OFFICE, BRANCH = "3631A2124ABC", "3651XXXXXXXX"
+
+
+class Hall:
+    """What looking after PBXs takes."""
+
+    def __init__(self, settings: Settings, ledger: SqliteLedger) -> None:
+        self.settings = settings
+        self.ledger = ledger
+
+    def add(self, name: str, sn: str, face: Face) -> None:
+        api = checked_api(f"http://127.0.0.1:{face.port}", CLIENT_ID, CLIENT_SECRET)
+        self.settings.add_pbx(name=name, sn=sn, secret=None, api=api, at=SystemClock().microseconds())
+
+    async def kept(self, sn: str) -> int:
+        return sum(one.sn == sn for one in await self.ledger.read(0, 1000))
+
+
+@asynccontextmanager
+async def caring(folder: Path) -> AsyncIterator[Hall]:
+    settings, ledger = Settings(folder / "onhook.db"), SqliteLedger(folder / "ledger.db")
+    store, clock = await open_store(folder / "calls.duckdb"), SystemClock()
+    accept = door_of(settings=settings, ledger=ledger, clock=clock)
+    care = Care(House(data=folder, settings=settings, store=store, clock=clock, accept=accept))
+    running = asyncio.create_task(care.run())
+    try:
+        yield Hall(settings, ledger)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+        await accept.close()
+        await store.close()
+        await ledger.close()
+        settings.close()
+
+
+async def garbage(_: web.Request) -> web.StreamResponse | None:
+    return web.Response(body=b"<html>" * 1000)
+
+
+async def slow(_: web.Request) -> web.StreamResponse | None:
+    await asyncio.sleep(5)
+    return web.Response(status=500)
+
+
+async def test_one_pbx_never_disturbs_another(tmp_path: Path) -> None:
+    """One answers slowly, one with garbage; what the third pushes is kept all the while."""
+    async with made_up_pbx() as face, made_up_pbx() as sick, made_up_pbx() as stuck, caring(tmp_path) as hall:
+        sick.disturb, stuck.disturb = garbage, slow
+        hall.add("Sick", "S-SICK", sick)
+        hall.add("Stuck", "S-STUCK", stuck)
+        hall.add("Branch", BRANCH, face)
+        await holds(lambda: bool(face.subscribed) and bool(sick.asked) and bool(stuck.asked))
+        for number in range(50):
+            await face.say(report(number))
+        async with asyncio.timeout(3):
+            while await hall.kept(BRANCH) < 50:  # noqa: ASYNC110 - a ledger tells nobody
+                await asyncio.sleep(0.01)
+        assert sick.tokens == stuck.tokens == set()
+
+
+async def test_what_people_set_counts_at_once(tmp_path: Path) -> None:
+    """A PBX that is removed is left, its token given back; one that is reached otherwise is reached so."""
+    async with made_up_pbx() as first, made_up_pbx() as second, caring(tmp_path) as hall:
+        hall.add("Branch", BRANCH, first)
+        await holds(lambda: bool(first.subscribed))
+        hall.settings.apis.put(BRANCH, checked_api(f"http://127.0.0.1:{second.port}", CLIENT_ID, CLIENT_SECRET))
+        await holds(lambda: bool(second.subscribed) and not first.subscribed and not first.tokens)
+        hall.settings.remove_pbx("Branch")
+        await holds(lambda: not second.subscribed and not second.tokens)
+
+
+async def test_a_name_that_changes_disturbs_no_channel(tmp_path: Path) -> None:
+    """Only how it is reached does."""
+    async with made_up_pbx() as face, caring(tmp_path) as hall:
+        hall.add("Branch", BRANCH, face)
+        await holds(lambda: bool(face.subscribed))
+        hall.settings.change_pbx("Branch", {"name": "Harbour"})
+        hall.settings.alarms.sound(BRANCH, "silence", "what", todo="todo", at=1)
+        await asyncio.sleep(1.2)
+        assert (face.logins, face.asked.count("subscribe")) == (1, 1)
+
+
+async def test_what_an_asterisk_keeps_is_read_by_itself(tmp_path: Path) -> None:
+    """As soon as somebody says where that is, and again when a person asks for it; nothing of it twice."""
+    begun = SystemClock().microseconds() // 1_000_000 - 3600
+    row = cdr_rows()[0] | {"linkedid": f"{begun}.1", "uniqueid": f"{begun}.1"}
+    (tmp_path / "custom.json").write_text(json.dumps(row) + "\n")
+    async with caring(tmp_path) as hall:
+        hall.settings.add_pbx(name="Lab", sn="lab", secret="nobody-knows-this", dialect="asterisk", at=1)
+        hall.settings.asterisks.add(Reached(sn="lab", host="127.0.0.1", port=1, user="onhook"), "correct horse")
+        hall.settings.sources.put("lab", checked_source(str(tmp_path / "custom.json")))
+        await holds(lambda: hall.settings.receiving.contact("lab") is not None)
+        async with asyncio.timeout(5):
+            while await hall.kept("lab") < 1:  # noqa: ASYNC110 - a ledger tells nobody
+                await asyncio.sleep(0.01)
+        hall.settings.receiving.keep_wish("lab", Wish(since=begun - 7200, until=None, asked_at=7))
+        await holds(lambda: hall.settings.receiving.outcome("lab") is not None)
+        outcome = hall.settings.receiving.outcome("lab")
+        assert outcome is not None
+        assert (outcome.rows, outcome.new, outcome.same, outcome.error) == (1, 0, 1, "")
+        assert await hall.kept("lab") == 1
