@@ -1,0 +1,92 @@
+"""Data directories of earlier commits: this version opens them, with the same calls, destinations and users.
+
+Each archive in `tests/data_directories` was made by running the commit that it is named after; `COMMIT.expected.tar.xz`
+has what that version answered about it.
+"""
+
+import json
+import sqlite3
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onhook.appdb.appdb import Settings
+from onhook.cdr.record_filter import Filter
+from onhook.config import Config
+from onhook.ops.rebuild import rebuild
+from onhook.runtime.data_files import open_files
+from onhook.store.contract import PAGE_MAX
+
+DIRECTORIES = Path(__file__).parent / "data_directories"
+COMMITS = ("9ed7d20", "7a0f07c", "fac98bd")
+
+
+class OldDirectory:
+    """An unpacked data directory, and the answers of the version that made it."""
+
+    def __init__(self, commit: str, folder: Path) -> None:
+        for name in (f"{commit}.tar.xz", f"{commit}.expected.tar.xz"):
+            with tarfile.open(DIRECTORIES / name) as archive:
+                archive.extractall(folder, filter="data")
+        self.config = Config(data=folder / "onhook-data")
+        self._folder = folder
+
+    def expected(self, name: str) -> Any:
+        path = self._folder / f"{name}.json"
+        return json.loads(path.read_text()) if path.exists() else []
+
+    def expected_records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self._folder / "export.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(params=COMMITS)
+def old_directory(request: pytest.FixtureRequest, tmp_path: Path) -> OldDirectory:
+    return OldDirectory(request.param, tmp_path)
+
+
+def names(rows: list[dict[str, Any]]) -> list[str]:
+    return sorted(row["name"] for row in rows)
+
+
+def test_upgrade_old_appdb_keeps_destinations_and_users(old_directory: OldDirectory) -> None:
+    settings = Settings(old_directory.config.settings_file)
+    try:
+        destinations = [item["subscription"] for item in old_directory.expected("subscriptions")]
+        assert [(one.name, one.state) for one in settings.subscriptions.all()] == sorted(
+            ((item["name"], item["state"]) for item in destinations), key=lambda pair: pair[0].lower()
+        )
+        assert names([{"name": one.name} for one in settings.people.all()]) == names(
+            old_directory.expected("settings_people")
+        )
+        assert sorted(one.sn for one in settings.pbxs()) == sorted(one["sn"] for one in old_directory.expected("pbxs"))
+    finally:
+        settings.close()
+
+
+def test_upgrade_old_appdb_keeps_deliveries_of_each_state(old_directory: OldDirectory) -> None:
+    rows = old_directory.expected("onhook_db_rows")
+    expected = sorted(row["state"] for row in rows.get("deliveries", ()))
+    Settings(old_directory.config.settings_file).close()
+    database = sqlite3.connect(old_directory.config.settings_file)
+    try:
+        states = [state for (state,) in database.execute("SELECT state FROM deliveries ORDER BY state")]
+    finally:
+        database.close()
+    assert states == expected
+
+
+async def test_upgrade_rebuilt_store_has_the_same_records(old_directory: OldDirectory) -> None:
+    await rebuild(old_directory.config, lambda _position, _last: None)
+    expected = {(record["sn"], record["call_id"], record["record_id"]) for record in old_directory.expected_records()}
+    async with open_files(old_directory.config) as files:
+        records = set()
+        cursor = None
+        while True:
+            page = await files.store.records(Filter(), PAGE_MAX, cursor)
+            records |= {(record.sn, record.call_id, record.record_id) for record in page.data}
+            cursor = page.next
+            if cursor is None:
+                break
+    assert records == expected
