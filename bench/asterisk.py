@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.table import Row, table
-from onhook.appdb.cdr_sources import Source
+from onhook.appdb.cdr_sources import CdrSource
 from onhook.pbx.asterisk.call_collector import GRACE_SECONDS, Gathering
 from onhook.pbx.asterisk.files import calls_of_rows
 from onhook.pbx.asterisk.payload import Asterisk
@@ -56,7 +56,7 @@ def _from_file(calls: int) -> list[Row]:
         path = Path(folder) / "Master.csv"
         with path.open("w") as file:
             file.writelines(_line(number) for number in range(count))
-        source = Source(place=str(path))
+        source = CdrSource(place=str(path))
         end = BEGIN + 10 * count
         whole, hour = Window(since=0, until=end), Window(since=end - 3600, until=end)
         read = _seconds(lambda: list(calls_of_rows(rows_of(source, whole), READING)))

@@ -19,8 +19,8 @@ import uvloop
 
 from bench.list_pbx import BEGUN
 from bench.table import Row, table
-from onhook.appdb.appdb import Settings
-from onhook.appdb.pbx_credentials import checked_api
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.runtime.adapters.ingest import door_of
@@ -69,9 +69,9 @@ async def _paged(port: int, records: int) -> float:
 
 
 async def _filled(directory: Path, port: int, records: int) -> float:
-    settings, ledger = Settings(directory / "onhook.db"), SqliteLedger(directory / "ledger.db")
+    settings, ledger = AppDb(directory / "onhook.db"), SqliteLedger(directory / "ledger.db")
     store, clock = await open_store(directory / "calls.duckdb"), SystemClock()
-    api = checked_api(f"http://127.0.0.1:{port}", "us", "our-client-secret")
+    api = parse_pbx_credentials(f"http://127.0.0.1:{port}", "us", "our-client-secret")
     pbx = settings.add_pbx(name="Office", sn=SN, secret=None, api=api, at=clock.microseconds())
     accept = door_of(settings=settings, ledger=ledger, clock=clock)
     house = House(data=directory, settings=settings, store=store, clock=clock, accept=accept)

@@ -24,24 +24,24 @@ from playwright.async_api import Browser, async_playwright
 
 from bench.simulated_store import EXTENSION, FIRST_SECOND, SECONDS, fill
 from bench.table import Row, table
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.cdr.call_assembly import PbxFacts, Said, assemble
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.record import Call
 from onhook.config import Address, Config
-from onhook.console.actions import Acts
+from onhook.console.actions import ConsoleActions
 from onhook.console.app import console_app
 from onhook.console.pages.reports.kinds import KINDS
-from onhook.console.queries.destinations import Sending
-from onhook.console.request_coalescing import FRESH_SECONDS
+from onhook.console.queries.destinations import DeliveryActions
+from onhook.console.request_coalescing import MAX_AGE_SECONDS
 from onhook.delivery.destinations.registry import all_sinks
-from onhook.delivery.dispatcher import try_by_name
+from onhook.delivery.dispatcher import send_test_by_name
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.runtime.adapters.actions import Acting
 from onhook.runtime.http_server import serving
 from onhook.store.contract import Batch, Quarantined, Store
 from onhook.store.duckdb import open_store
-from onhook.store.position_notifier import Feed
+from onhook.store.position_notifier import PositionNotifier
 
 RUNS = 7
 """Of each page, each asked anew: what was shared a second ago is not measured."""
@@ -154,8 +154,8 @@ def _call(at: datetime, number: int, seq: int, facts: PbxFacts) -> Call:
 
 @contextlib.asynccontextmanager
 async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict[str, str]]]:
-    clock, feed = StandingClock(), Feed()
-    settings, ledger = Settings(config.settings_file), SqliteLedger(config.ledger_file)
+    clock, feed = StandingClock(), PositionNotifier()
+    settings, ledger = AppDb(config.settings_file), SqliteLedger(config.ledger_file)
     for name, sn in (("PBX-A", "3691"), ("PBX-B", "3692"), ("PBX-C", "3693")):
         settings.add_pbx(name=name, sn=sn, secret="s" * 32, at=1)
     acting = Acting(config, settings, clock)
@@ -171,8 +171,8 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
         config=config,
         feed=feed,
         read_again=nothing,
-        sending=Sending(try_out=partial(try_by_name, settings, all_sinks(config), clock), figures=dict),
-        acts=Acts(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
+        sending=DeliveryActions(try_out=partial(send_test_by_name, settings, all_sinks(config), clock), figures=dict),
+        acts=ConsoleActions(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
     )
     try:
         async with serving(app, config.console) as served:
@@ -194,7 +194,7 @@ async def _page(client: aiohttp.ClientSession, name: str, path: str) -> Row:
         took.append((time.perf_counter() - begun) * 1_000)
         assert answer.status == 200, (path, await answer.text())
         if run_number < RUNS - 1 and not path.startswith("/reports"):
-            await asyncio.sleep(FRESH_SECONDS)
+            await asyncio.sleep(MAX_AGE_SECONDS)
     worst = max(took)
     return Row(
         name, f"{statistics.median(took):.0f} ms, worst of {RUNS} {worst:.0f} ms", "", f"{BOUND_MILLISECONDS} ms"
@@ -241,7 +241,7 @@ async def _paint(browser: Browser, url: str, token: dict[str, str], name: str, p
         await page.goto(url + path)
         took.append(await page.evaluate(FIRST_PAINT))
         await context.close()
-        await asyncio.sleep(FRESH_SECONDS)
+        await asyncio.sleep(MAX_AGE_SECONDS)
     return Row(
         f"first paint of {name}",
         f"{statistics.median(took):.0f} ms, worst of {PAINTS} {max(took):.0f} ms",

@@ -21,19 +21,19 @@ import uvloop
 from bench.accepting_server import taking
 from bench.simulated_store import fill
 from bench.table import Row, table
-from onhook.appdb.appdb import Settings
-from onhook.appdb.destination_spec import Wishes
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record_filter import Filter
 from onhook.config import Config
 from onhook.delivery.destinations.registry import all_sinks
-from onhook.delivery.dispatcher import Courier
-from onhook.delivery.record_reader import Reading
-from onhook.delivery.worker import PLACES, Means
+from onhook.delivery.dispatcher import DeliveryDispatcher
+from onhook.delivery.record_reader import RecordReader
+from onhook.delivery.worker import CONCURRENT_ATTEMPTS_MAX, DeliveryDeps
 from onhook.lib.clock import SystemClock
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.store.contract import Batch
 from onhook.store.duckdb import DuckDbStore, open_store
-from onhook.store.position_notifier import Feed
+from onhook.store.position_notifier import PositionNotifier
 
 RECORDS = 20_000
 OWED_TO_THE_DEAD = 1_000_000
@@ -51,9 +51,9 @@ class Served(NamedTuple):
     """A courier at work, and what it works on."""
 
     store: DuckDbStore
-    settings: Settings
-    feed: Feed
-    courier: Courier
+    settings: AppDb
+    feed: PositionNotifier
+    courier: DeliveryDispatcher
 
 
 def run(records: int = RECORDS, owed: int = OWED_TO_THE_DEAD) -> list[Row]:
@@ -96,7 +96,7 @@ async def _bare(path: Path, url: str) -> float:
     bodies = iter([Yeastar().write(record, record.sn, "p-2026") for record in records])
     async with aiohttp.ClientSession() as session:
         began = time.perf_counter()
-        await asyncio.gather(*(_post_all(session, url, bodies) for _ in range(PLACES)))
+        await asyncio.gather(*(_post_all(session, url, bodies) for _ in range(CONCURRENT_ATTEMPTS_MAX)))
         return len(records) / (time.perf_counter() - began)
 
 
@@ -195,9 +195,9 @@ async def _watch(served: Served, healthy: int, last: int) -> tuple[float, int]:
 @contextlib.asynccontextmanager
 async def _served(directory: Path, store_name: str, name: str) -> AsyncIterator[Served]:
     store = await open_store(directory / store_name)
-    settings, sending, feed = Settings(directory / name), Settings(directory / name), Feed()
-    courier = Courier(
-        means=Means(reading=Reading(store, feed), settings=sending, clock=SystemClock()),
+    settings, sending, feed = AppDb(directory / name), AppDb(directory / name), PositionNotifier()
+    courier = DeliveryDispatcher(
+        means=DeliveryDeps(reading=RecordReader(store, feed), settings=sending, clock=SystemClock()),
         sinks=all_sinks(Config()),
         tell_trouble=print,
         tell_plight=print,
@@ -213,12 +213,12 @@ async def _served(directory: Path, store_name: str, name: str) -> AsyncIterator[
         sending.close()
 
 
-def _subscribe(settings: Settings, name: str, url: str, *, after: int) -> int:
-    wishes = Wishes(url=url, allows_private=True)
+def _subscribe(settings: AppDb, name: str, url: str, *, after: int) -> int:
+    wishes = DestinationSpec(url=url, allows_private=True)
     return settings.subscriptions.add(name, wishes, SECRET, after=after, at=1)[0].subscription_id
 
 
-def _delivered(settings: Settings, number: int) -> int:
+def _delivered(settings: AppDb, number: int) -> int:
     one = settings.subscriptions.with_id(number)
     return 0 if one is None else one.delivered
 

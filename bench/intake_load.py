@@ -14,7 +14,7 @@ from typing import cast
 
 import msgspec
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.config import Address, Config
 from onhook.lib.signing import sign
 from onhook.runtime.child import command
@@ -154,7 +154,7 @@ def intake(directory: Path) -> Iterator[Intake]:
     """An intake whose data directory this is; it is made, with three PBXs in it, if there is none."""
     if not directory.exists():
         directory.mkdir(parents=True)
-        settings = Settings(directory / "onhook.db")
+        settings = AppDb(directory / "onhook.db")
         for sn in (SN, "3631A2124XXX", "365XXXXXXXXXXUUG"):
             settings.add_pbx(name=sn, sn=sn, secret=SECRET, at=0)
         settings.close()

@@ -25,11 +25,11 @@ from bench.table import Row, table
 from onhook.appdb.api_clients import App
 from onhook.cdr.call_details import CallDetails
 from onhook.lib.clock import SystemClock
-from onhook.pbx_api.certificate import own_certificate, tls_with
+from onhook.pbx_api.certificate import create_tls_context, ensure_certificate
 from onhook.pbx_api.connection_limiter import listen
 from onhook.pbx_api.memory import MemoryCalls
-from onhook.pbx_api.server import Exchange
-from onhook.pbx_api.single_app import OneApp
+from onhook.pbx_api.server import PbxApiServer
+from onhook.pbx_api.single_app import SingleApp
 
 SN = "3651XXXXXXXX"
 CLIENT_ID, CLIENT_SECRET = "bench", "0123456789abcdefghijABCDEFGHIJ01"
@@ -184,12 +184,12 @@ async def _serve(directory: Path, *, is_plain: bool) -> None:
     clock = SystemClock()
     calls = MemoryCalls(SN, ZoneInfo("UTC"), clock)
     app = App(name="bench", client_id=CLIENT_ID, created_at=datetime.now(UTC))
-    exchange = Exchange(calls=calls, applications=OneApp(app, CLIENT_SECRET), clock=clock)
+    exchange = PbxApiServer(calls=calls, applications=SingleApp(app, CLIENT_SECRET), clock=clock)
     certificate, key = directory / "exchange.crt", directory / "exchange.key"
-    own_certificate(certificate, key, "127.0.0.1", clock.now())
+    ensure_certificate(certificate, key, "127.0.0.1", clock.now())
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    async with exchange.opened(listening, None if is_plain else tls_with(certificate, key)):
+    async with exchange.opened(listening, None if is_plain else create_tls_context(certificate, key)):
         print(port, flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         at_rest, began, worked = _memory_kib("VmRSS"), time.monotonic(), time.process_time()

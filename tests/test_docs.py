@@ -12,7 +12,7 @@ from litestar.routes import HTTPRoute
 
 from onhook.cli.main import COMMANDS, app
 from onhook.config import PREFIX, Config
-from onhook.console.app import _api, _rest
+from onhook.console.app import _api_router, _page_router
 
 DOCS = Path(__file__).parents[1] / "docs"
 UNDOCUMENTED = frozenset({"--help"})
@@ -74,7 +74,7 @@ def test_every_setting_is_documented(name: str) -> None:
 
 def _routes() -> Iterator[str]:
     """Those that programs use: pages and their pictures are found by clicking."""
-    for router in (_api(), _rest()):
+    for router in (_api_router(), _page_router()):
         for route in router.routes:
             if isinstance(route, HTTPRoute) and any(one.include_in_schema is not False for one in route.route_handlers):
                 yield re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path).removeprefix("/api/v1")

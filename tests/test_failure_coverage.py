@@ -21,7 +21,7 @@ from onhook.cdr.record import Call
 from onhook.lib.errors import Unreadable
 from onhook.lib.signing import is_signed_by
 from onhook.pbx.yeastar.payload import Yeastar
-from onhook.receiver.verdict import MEANINGS
+from onhook.receiver.verdict import RESPONSES_BY_VERDICT
 from tests.factories import STARTED_AT, details
 from tests.receiver.harness import REPORT, SECRET, SN, OpenDoor, open_door, post, statuses
 
@@ -177,8 +177,8 @@ def test_trouble_33_an_unknown_status_is_kept_and_not_counted_as_served() -> Non
 
 def test_trouble_34_what_could_not_be_kept_is_not_answered_200() -> None:
     """So that the PBX tries again."""
-    assert {MEANINGS[word].status for word in ("unavailable", "too_many")} == {503}
-    assert all(MEANINGS[word].status != 200 for word in ("unknown_sn", "no_signature", "wrong_signature"))
+    assert {RESPONSES_BY_VERDICT[word].status for word in ("unavailable", "too_many")} == {503}
+    assert all(RESPONSES_BY_VERDICT[word].status != 200 for word in ("unknown_sn", "no_signature", "wrong_signature"))
 
 
 async def test_trouble_36_a_forged_call_is_refused(tmp_path: Path) -> None:

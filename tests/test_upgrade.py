@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.cdr.record_filter import Filter
 from onhook.config import Config
 from onhook.ops.rebuild import rebuild
@@ -51,7 +51,7 @@ def names(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def test_upgrade_old_appdb_keeps_destinations_and_users(old_directory: OldDirectory) -> None:
-    settings = Settings(old_directory.config.settings_file)
+    settings = AppDb(old_directory.config.settings_file)
     try:
         destinations = [item["subscription"] for item in old_directory.expected("subscriptions")]
         assert [(one.name, one.state) for one in settings.subscriptions.all()] == sorted(
@@ -68,7 +68,7 @@ def test_upgrade_old_appdb_keeps_destinations_and_users(old_directory: OldDirect
 def test_upgrade_old_appdb_keeps_deliveries_of_each_state(old_directory: OldDirectory) -> None:
     rows = old_directory.expected("onhook_db_rows")
     expected = sorted(row["state"] for row in rows.get("deliveries", ()))
-    Settings(old_directory.config.settings_file).close()
+    AppDb(old_directory.config.settings_file).close()
     database = sqlite3.connect(old_directory.config.settings_file)
     try:
         states = [state for (state,) in database.execute("SELECT state FROM deliveries ORDER BY state")]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbxs import SECRETS_MAX
 from onhook.cdr.number_plan import parse_plan
 from onhook.lib.errors import NotFound, OnhookError, UsageError
@@ -21,21 +21,21 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def settings(path: Path) -> Iterator[Settings]:
-    opened = Settings(path)
+def settings(path: Path) -> Iterator[AppDb]:
+    opened = AppDb(path)
     yield opened
     opened.close()
 
 
-def _add(settings: Settings, **changes: Any) -> None:
+def _add(settings: AppDb, **changes: Any) -> None:
     settings.add_pbx(**{"name": "Office", "sn": SN, "secret": "first-secret", "at": 1, **changes})
 
 
-def test_a_pbx_is_found_as_it_was_declared(settings: Settings, path: Path) -> None:
+def test_a_pbx_is_found_as_it_was_declared(settings: AppDb, path: Path) -> None:
     """By name, whatever its case, and by serial number; also after the file was closed and opened again."""
     plan = parse_plan({"queue": "7000-7099"})
     _add(settings, zone="Europe/Berlin", plan=plan)
-    again = Settings(path)
+    again = AppDb(path)
     pbx = again.pbx("office")
     assert pbx == again.pbx(SN) == again.pbx_of(SN)
     assert (pbx.name, pbx.zone, pbx.plan, pbx.secrets, pbx.is_unsigned) == ("Office", "Europe/Berlin", plan, 1, False)
@@ -61,7 +61,7 @@ WRONG: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("changes", WRONG.values(), ids=WRONG.keys())
-def test_what_cannot_be_meant_is_refused_whole(settings: Settings, changes: dict[str, Any]) -> None:
+def test_what_cannot_be_meant_is_refused_whole(settings: AppDb, changes: dict[str, Any]) -> None:
     """A usage error, which never shows the secret, and nothing of it is kept."""
     if "same" in str(changes) or changes.get("name") in ("OFFICE", "Other"):
         _add(settings)
@@ -72,7 +72,7 @@ def test_what_cannot_be_meant_is_refused_whole(settings: Settings, changes: dict
     assert not changes.get("secret") or changes["secret"] not in str(refused.value)
 
 
-def test_a_secret_is_changed_without_a_gap(settings: Settings) -> None:
+def test_a_secret_is_changed_without_a_gap(settings: AppDb) -> None:
     """Old and new count side by side; the last one of a PBX that must sign stays; texts are in no listing."""
     _add(settings)
     second = settings.add_secret("Office", "second-secret", at=2, label="rotated")
@@ -86,7 +86,7 @@ def test_a_secret_is_changed_without_a_gap(settings: Settings) -> None:
     assert "second-secret" not in shown
 
 
-def test_secrets_are_bounded_and_different(settings: Settings) -> None:
+def test_secrets_are_bounded_and_different(settings: AppDb) -> None:
     """Each costs a try per report."""
     _add(settings, secret="secret-0")
     for number in range(1, SECRETS_MAX):
@@ -96,7 +96,7 @@ def test_secrets_are_bounded_and_different(settings: Settings) -> None:
             settings.add_secret("Office", text, at=3)
 
 
-def test_a_change_changes_what_was_said_and_nothing_else(settings: Settings) -> None:
+def test_a_change_changes_what_was_said_and_nothing_else(settings: AppDb) -> None:
     """A name, a zone, a plan; the secrets stay."""
     _add(settings, zone="Europe/Berlin")
     changed = settings.change_pbx("Office", {"name": "Head office", "zone": None})
@@ -106,7 +106,7 @@ def test_a_change_changes_what_was_said_and_nothing_else(settings: Settings) -> 
         settings.change_pbx("Branch", {"name": "head OFFICE"})
 
 
-def test_a_removed_pbx_takes_its_secrets_along(settings: Settings) -> None:
+def test_a_removed_pbx_takes_its_secrets_along(settings: AppDb) -> None:
     """And one that was never there is not found."""
     _add(settings)
     settings.remove_pbx("Office")
@@ -117,7 +117,7 @@ def test_a_removed_pbx_takes_its_secrets_along(settings: Settings) -> None:
     assert [one.secrets for one in settings.credentials()] == [("another-secret",)]
 
 
-def test_a_token_opens_and_only_its_hash_is_kept(settings: Settings, path: Path) -> None:
+def test_a_token_opens_and_only_its_hash_is_kept(settings: AppDb, path: Path) -> None:
     """The text is nowhere in the file; a wrong, an empty and a removed one open nothing."""
     text = settings.add_token("wallboard", "reader", at=1)
     token = settings.token_for(text)
@@ -131,7 +131,7 @@ def test_a_token_opens_and_only_its_hash_is_kept(settings: Settings, path: Path)
     assert settings.token_for(text) is None
 
 
-def test_the_last_use_is_noted_to_the_minute(settings: Settings) -> None:
+def test_the_last_use_is_noted_to_the_minute(settings: AppDb) -> None:
     """So that a page that asks every second does not write every second."""
     text = settings.add_token("wallboard", "reader", at=1)
     used: list[int | None] = []
@@ -142,7 +142,7 @@ def test_the_last_use_is_noted_to_the_minute(settings: Settings) -> None:
     assert used == [60_000_001, 60_000_001, 130_000_000]
 
 
-def test_on_a_full_disk_who_comes_is_still_known(settings: Settings) -> None:
+def test_on_a_full_disk_who_comes_is_still_known(settings: AppDb) -> None:
     """That the last use cannot be noted keeps nobody from reading."""
     text = settings.add_token("wallboard", "reader", at=1)
     settings._database._connection.execute("PRAGMA query_only = ON")
@@ -151,7 +151,7 @@ def test_on_a_full_disk_who_comes_is_still_known(settings: Settings) -> None:
     assert settings.token_for(text, at=60_000_001) is not None
 
 
-def test_the_administrators_file_always_opens(settings: Settings, tmp_path: Path) -> None:
+def test_the_administrators_file_always_opens(settings: AppDb, tmp_path: Path) -> None:
     """It is written once, kept while it is true, and written anew when it is missing or wrong."""
     file = tmp_path / "admin.token"
     first = settings.ensure_admin_token(file, at=1)
@@ -166,7 +166,7 @@ def test_the_administrators_file_always_opens(settings: Settings, tmp_path: Path
     assert [(one.name, one.role) for one in settings.tokens()] == [("admin", "administrator")]
 
 
-REFUSED: dict[str, Callable[[Settings], object]] = {
+REFUSED: dict[str, Callable[[AppDb], object]] = {
     "a role that is none": lambda settings: settings.add_token("x", "king", at=1),
     "a name that is taken": lambda settings: settings.add_token("admin", "reader", at=1),
     "removing one that is not there": lambda settings: settings.remove_token("nobody"),
@@ -174,25 +174,25 @@ REFUSED: dict[str, Callable[[Settings], object]] = {
 
 
 @pytest.mark.parametrize("act", REFUSED.values(), ids=REFUSED.keys())
-def test_tokens_that_cannot_be_meant_are_refused(settings: Settings, act: Callable[[Settings], object]) -> None:
+def test_tokens_that_cannot_be_meant_are_refused(settings: AppDb, act: Callable[[AppDb], object]) -> None:
     """With a sentence."""
     settings.add_token("admin", "administrator", at=1)
     with pytest.raises(OnhookError):
         act(settings)
 
 
-def test_a_file_of_a_newer_version_is_left_alone(settings: Settings, path: Path) -> None:
+def test_a_file_of_a_newer_version_is_left_alone(settings: AppDb, path: Path) -> None:
     """What we do not know we do not touch."""
     settings.close()
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(OnhookError, match="newer Onhook"):
-        Settings(path)
+        AppDb(path)
 
 
 def test_a_file_that_is_no_database_is_named(path: Path) -> None:
     """With what to do."""
     path.write_bytes(b"this is no database at all" * 400)
     with pytest.raises(OnhookError, match="onhook restore"):
-        Settings(path)
+        AppDb(path)

@@ -5,26 +5,26 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.asterisks import Asterisks, Reached
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.asterisks import AsteriskPbx, Asterisks
 from onhook.lib.errors import NotFound, UsageError
 
 SN = "pbx.example.org"
 SECRET = "correct horse"
 MINUTE = 60_000_000
-REACHED = Reached(sn=SN, host="pbx.example.org", port=5038, user="onhook", inbound=("from-trunk",))
+REACHED = AsteriskPbx(sn=SN, host="pbx.example.org", port=5038, user="onhook", inbound=("from-trunk",))
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Settings]:
-    one = Settings(tmp_path / "onhook.db")
+def settings(tmp_path: Path) -> Iterator[AppDb]:
+    one = AppDb(tmp_path / "onhook.db")
     one.add_pbx(name="Office", sn=SN, secret="nobody-knows-this", dialect="asterisk", at=1)
     yield one
     one.close()
 
 
 @pytest.fixture
-def asterisks(settings: Settings) -> Asterisks:
+def asterisks(settings: AppDb) -> Asterisks:
     settings.asterisks.add(REACHED, SECRET)
     return settings.asterisks
 
@@ -37,24 +37,24 @@ def test_what_was_set_is_read_back(asterisks: Asterisks) -> None:
     assert SECRET not in repr(asterisks.all())
 
 
-def test_no_trunks_are_something_else_than_trunks_to_be_read(settings: Settings) -> None:
+def test_no_trunks_are_something_else_than_trunks_to_be_read(settings: AppDb) -> None:
     """An empty list was said on purpose."""
-    settings.asterisks.add(Reached(sn=SN, host="a", port=1, user="u", trunks=()), "s")
+    settings.asterisks.add(AsteriskPbx(sn=SN, host="a", port=1, user="u", trunks=()), "s")
     assert settings.asterisks.of(SN).trunks == ()
 
 
 @pytest.mark.parametrize(
     ("reached", "secret", "says"),
     [
-        (Reached(sn=SN, host="", port=5038, user="u"), "s", "the host"),
-        (Reached(sn=SN, host="a", port=0, user="u"), "s", "port 0"),
-        (Reached(sn=SN, host="a", port=5038, user="two\nlines"), "s", "the user"),
-        (Reached(sn=SN, host="a", port=5038, user="u"), "", "the secret"),
-        (Reached(sn=SN, host="a", port=5038, user="u", trunks=("t" * 81,)), "s", "a trunk"),
-        (Reached(sn=SN, host="a", port=5038, user="u", trunks=("t",) * 201), "s", "more than 200"),
+        (AsteriskPbx(sn=SN, host="", port=5038, user="u"), "s", "the host"),
+        (AsteriskPbx(sn=SN, host="a", port=0, user="u"), "s", "port 0"),
+        (AsteriskPbx(sn=SN, host="a", port=5038, user="two\nlines"), "s", "the user"),
+        (AsteriskPbx(sn=SN, host="a", port=5038, user="u"), "", "the secret"),
+        (AsteriskPbx(sn=SN, host="a", port=5038, user="u", trunks=("t" * 81,)), "s", "a trunk"),
+        (AsteriskPbx(sn=SN, host="a", port=5038, user="u", trunks=("t",) * 201), "s", "more than 200"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(settings: Settings, reached: Reached, secret: str, says: str) -> None:
+def test_what_cannot_be_meant_is_refused(settings: AppDb, reached: AsteriskPbx, secret: str, says: str) -> None:
     """In one sentence, and nothing is kept."""
     with pytest.raises(UsageError, match=says):
         settings.asterisks.add(reached, secret)
@@ -88,7 +88,7 @@ def test_a_new_process_hears_nobody_yet(asterisks: Asterisks) -> None:
     assert not asterisks.of(SN).is_connected
 
 
-def test_a_pbx_that_is_removed_is_forgotten(settings: Settings, asterisks: Asterisks) -> None:
+def test_a_pbx_that_is_removed_is_forgotten(settings: AppDb, asterisks: Asterisks) -> None:
     """Its secret first of all."""
     asterisks.opened(SN, 1)
     asterisks.opened(SN, 2)

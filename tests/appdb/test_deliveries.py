@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.appdb.deliveries import (
-    AT_ITS_TURN,
-    ATTEMPTS_KEPT,
-    DELIVERED_KEPT,
+    ATTEMPT_ROWS_MAX,
+    DELIVERED_ROWS_MAX,
+    DUE_AFTER_PREDECESSOR,
     Backlog,
     Deliveries,
-    Retried,
-    Settlement,
-    Trouble,
-    Try,
+    DeliveryCommit,
+    DeliveryUpdate,
+    NewAttempt,
+    NewDelivery,
 )
-from onhook.appdb.destination_spec import Wishes
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record_filter import Filter
 from onhook.lib.errors import NotFound, UsageError
 
@@ -27,19 +27,19 @@ ALICE_CALL, BOB_CALL = ("SN", "1.1"), ("SN", "1.2")
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Settings]:
-    opened = Settings(tmp_path / "onhook.db")
-    opened.subscriptions.add("crm", Wishes(url="http://a.example/"), None, after=0, at=NOW)
+def settings(tmp_path: Path) -> Iterator[AppDb]:
+    opened = AppDb(tmp_path / "onhook.db")
+    opened.subscriptions.add("crm", DestinationSpec(url="http://a.example/"), None, after=0, at=NOW)
     yield opened
     opened.close()
 
 
-def _try(at: int = NOW) -> Try:
-    return Try(at=at, milliseconds=12, status=500, said="answered 500", body=b"oh \xff")
+def _try(at: int = NOW) -> NewAttempt:
+    return NewAttempt(at=at, milliseconds=12, status=500, said="answered 500", body=b"oh \xff")
 
 
-def _trouble(seq: int, call: tuple[str, str], due_at: int = 0, attempt: Try | None = None) -> Trouble:
-    return Trouble(
+def _trouble(seq: int, call: tuple[str, str], due_at: int = 0, attempt: NewAttempt | None = None) -> NewDelivery:
+    return NewDelivery(
         event_id=f"e{seq}", seq=seq, call=call, body=b"{%d}" % seq, due_at=due_at, owed_at=NOW, attempt=attempt
     )
 
@@ -49,13 +49,13 @@ def _settle(deliveries: Deliveries, **changes: Any) -> set[tuple[str, str]]:
         "subscription_id": 1, "revision": 1, "cursors": {}, "ended": (), "troubles": (), "retried": (), "delivered": 0,
         "failed": 0, "failing_since": None, "not_before": 0, "hastens": False, "at": NOW,
     }  # fmt: skip
-    return deliveries.settle(Settlement(**(values | changes)))
+    return deliveries.settle(DeliveryCommit(**(values | changes)))
 
 
 def _retried(
     number: int, state: Any = "delivered", call: tuple[str, str] = ALICE_CALL, attempts_before: int = 1
-) -> Retried:
-    return Retried(
+) -> DeliveryUpdate:
+    return DeliveryUpdate(
         delivery_id=number,
         call=call,
         state=state,
@@ -66,14 +66,14 @@ def _retried(
     )
 
 
-def test_of_each_call_only_the_first_has_its_turn(settings: Settings) -> None:
+def test_of_each_call_only_the_first_has_its_turn(settings: AppDb) -> None:
     """The second one of a call follows when the first went through, or was parked."""
     deliveries = settings.deliveries
     _settle(
         deliveries,
         troubles=[
             _trouble(1, ALICE_CALL, NOW + 5, _try()),
-            _trouble(2, ALICE_CALL, AT_ITS_TURN),
+            _trouble(2, ALICE_CALL, DUE_AFTER_PREDECESSOR),
             _trouble(3, BOB_CALL, NOW + 1, _try()),
         ],
     )
@@ -87,7 +87,7 @@ def test_of_each_call_only_the_first_has_its_turn(settings: Settings) -> None:
     assert deliveries.backlog(1) == Backlog(waiting=1, parked=1, oldest_at=NOW)
 
 
-def test_settling_moves_cursors_and_counts(settings: Settings) -> None:
+def test_settling_moves_cursors_and_counts(settings: AppDb) -> None:
     """A replay that has ended is gone, the live stream never is."""
     settings.subscriptions.replay("crm", Filter(), after=0, until=5, at=NOW)
     live, replay = settings.subscriptions.streams(1)
@@ -106,14 +106,14 @@ def test_settling_moves_cursors_and_counts(settings: Settings) -> None:
     assert one.revision == 1
 
 
-def test_what_waits_can_be_hastened(settings: Settings) -> None:
+def test_what_waits_can_be_hastened(settings: AppDb) -> None:
     """When an application is there again nothing waits out its pause."""
     _settle(settings.deliveries, troubles=[_trouble(1, ALICE_CALL, NOW + 3_600_000_000, _try())])
     _settle(settings.deliveries, hastens=True)
     assert [one.seq for one in settings.deliveries.due(1, NOW, 9)] == [1]
 
 
-def test_people_retry_and_drop(settings: Settings) -> None:
+def test_people_retry_and_drop(settings: AppDb) -> None:
     """One, or all; each is another revision, and what is not there is told."""
     deliveries = settings.deliveries
     _settle(deliveries, troubles=[_trouble(n, ("SN", str(n)), NOW + 9, _try()) for n in range(1, 5)])
@@ -133,12 +133,12 @@ def test_people_retry_and_drop(settings: Settings) -> None:
             act(2)
 
 
-def test_attempts_are_shown_and_bounded(settings: Settings) -> None:
+def test_attempts_are_shown_and_bounded(settings: AppDb) -> None:
     """The newest are kept, whatever bytes an application answered."""
     deliveries = settings.deliveries
     _settle(deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try(NOW))])
-    for n in range(ATTEMPTS_KEPT + 5):
-        retried = Retried(
+    for n in range(ATTEMPT_ROWS_MAX + 5):
+        retried = DeliveryUpdate(
             delivery_id=1,
             call=ALICE_CALL,
             state="waiting",
@@ -149,23 +149,23 @@ def test_attempts_are_shown_and_bounded(settings: Settings) -> None:
         )
         _settle(deliveries, retried=[retried])
     attempts = deliveries.attempts(1)
-    assert len(attempts) == ATTEMPTS_KEPT
+    assert len(attempts) == ATTEMPT_ROWS_MAX
     assert attempts[-1].at > attempts[0].at
     assert (attempts[0].status, attempts[0].said, attempts[0].body) == (500, "answered 500", "oh \ufffd")
 
 
-def test_what_went_through_is_remembered_for_a_while(settings: Settings) -> None:
+def test_what_went_through_is_remembered_for_a_while(settings: AppDb) -> None:
     """The newest of them, and neither waits nor is parked."""
-    count = DELIVERED_KEPT + 3
+    count = DELIVERED_ROWS_MAX + 3
     _settle(settings.deliveries, troubles=[_trouble(n, ("SN", str(n)), NOW, _try()) for n in range(1, count + 1)])
     _settle(settings.deliveries, retried=[_retried(n) for n in range(1, count + 1)])
     kept = settings.deliveries.page(1, "delivered", 1_000)
-    assert [kept[0].delivery_id, len(kept)] == [4, DELIVERED_KEPT]
+    assert [kept[0].delivery_id, len(kept)] == [4, DELIVERED_ROWS_MAX]
     assert [one.delivery_id for one in settings.deliveries.newest(1, "delivered", 2)] == [count, count - 1]
     assert settings.deliveries.backlog(1) == Backlog()
 
 
-def test_settling_what_was_dropped_meanwhile_is_no_error(settings: Settings) -> None:
+def test_settling_what_was_dropped_meanwhile_is_no_error(settings: AppDb) -> None:
     """A person is faster than an attempt under way."""
     _settle(settings.deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try())])
     settings.deliveries.drop(1, at=NOW)
@@ -173,7 +173,7 @@ def test_settling_what_was_dropped_meanwhile_is_no_error(settings: Settings) -> 
     assert settings.deliveries.page(1, None, 9) == []
 
 
-def test_an_event_waits_in_one_row(settings: Settings) -> None:
+def test_an_event_waits_in_one_row(settings: AppDb) -> None:
     """One that is read again after a crash is no second row; one that is parked waits again."""
     deliveries = settings.deliveries
     _settle(deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try())])
@@ -187,7 +187,7 @@ def test_an_event_waits_in_one_row(settings: Settings) -> None:
     assert deliveries.event_ids_behind(1, 1) == set()
 
 
-def test_a_delivered_event_can_be_owed_once_more(settings: Settings) -> None:
+def test_a_delivered_event_can_be_owed_once_more(settings: AppDb) -> None:
     """By a replay; then it cannot be retried beside that."""
     deliveries = settings.deliveries
     _settle(deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try())])
@@ -198,10 +198,10 @@ def test_a_delivered_event_can_be_owed_once_more(settings: Settings) -> None:
         deliveries.retry(1, at=NOW)
 
 
-def test_who_is_out_of_the_way_lets_the_next_have_its_turn(settings: Settings) -> None:
+def test_who_is_out_of_the_way_lets_the_next_have_its_turn(settings: AppDb) -> None:
     """A row that is dropped, or retried ahead of another one of its call."""
     deliveries = settings.deliveries
-    held = [_trouble(n, ALICE_CALL, AT_ITS_TURN) for n in (2, 3)]
+    held = [_trouble(n, ALICE_CALL, DUE_AFTER_PREDECESSOR) for n in (2, 3)]
     _settle(deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try()), *held])
     deliveries.drop(1, at=NOW)
     assert [one.seq for one in deliveries.due(1, NOW, 9)] == [2]
@@ -213,7 +213,7 @@ def test_who_is_out_of_the_way_lets_the_next_have_its_turn(settings: Settings) -
     assert [one.seq for one in deliveries.due(1, NOW + 1, 9)] == [2]
 
 
-def test_a_failure_does_not_undo_what_a_person_did_meanwhile(settings: Settings) -> None:
+def test_a_failure_does_not_undo_what_a_person_did_meanwhile(settings: AppDb) -> None:
     """An attempt that was under way parks nothing that a person has retried, but what was taken is taken."""
     deliveries = settings.deliveries
     _settle(deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try())])
@@ -225,7 +225,7 @@ def test_a_failure_does_not_undo_what_a_person_did_meanwhile(settings: Settings)
     assert [one.state for one in deliveries.page(1, None, 9)] == ["delivered"]
 
 
-def test_what_was_thought_of_an_application_ends_with_its_revision(settings: Settings) -> None:
+def test_what_was_thought_of_an_application_ends_with_its_revision(settings: AppDb) -> None:
     """A lane that ends after a person's resume neither has it fail nor wait; what it counted counts."""
     subscriptions = settings.subscriptions
     _settle(settings.deliveries, failing_since=NOW, not_before=NOW + 5, failed=1)
@@ -237,7 +237,7 @@ def test_what_was_thought_of_an_application_ends_with_its_revision(settings: Set
     assert (one.failing_since, one.not_before, one.failed) == (None, None, 2)
 
 
-def test_a_wait_outlives_a_change_but_not_another_address(settings: Settings) -> None:
+def test_a_wait_outlives_a_change_but_not_another_address(settings: AppDb) -> None:
     """Until a person says `now`, or the application is another one."""
     _settle(settings.deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try())])
     for act, is_kept in (

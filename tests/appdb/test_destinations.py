@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.destination_spec import Profile, Wishes, checked_key
-from onhook.appdb.destinations import REPLAYS_MAX, SIGNING_SECRETS_MAX, Subscriptions
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.destination_spec import DestinationSpec, PayloadFormat, parse_standard_webhooks_key
+from onhook.appdb.destinations import REPLAYS_MAX, SIGNING_SECRETS_MAX, Destinations
 from onhook.cdr.record_filter import Filter
 from onhook.lib.errors import NotFound, UsageError
 from onhook.pbx.yeastar.payload import PROFILES
@@ -20,18 +20,18 @@ NOW = 1_777_000_000_000_000
 
 
 @pytest.fixture
-def subscriptions(tmp_path: Path) -> Iterator[Subscriptions]:
-    settings = Settings(tmp_path / "onhook.db")
+def subscriptions(tmp_path: Path) -> Iterator[Destinations]:
+    settings = AppDb(tmp_path / "onhook.db")
     yield settings.subscriptions
     settings.close()
 
 
-def _add(subscriptions: Subscriptions, name: str = "crm", **wishes: Any) -> str:
-    _, text = subscriptions.add(name, Wishes(**({"url": URL} | wishes)), SECRET, after=7, at=NOW)
+def _add(subscriptions: Destinations, name: str = "crm", **wishes: Any) -> str:
+    _, text = subscriptions.add(name, DestinationSpec(**({"url": URL} | wishes)), SECRET, after=7, at=NOW)
     return text
 
 
-def test_a_subscription_is_kept_with_all_its_wishes(subscriptions: Subscriptions) -> None:
+def test_a_subscription_is_kept_with_all_its_wishes(subscriptions: Destinations) -> None:
     """What was asked for comes back, the secret is nowhere in it, and it begins behind the number that was told."""
     where = Filter(status="!ANSWERED", number="1001")
     _add(subscriptions, where=where, profile="doc", per="call", headers={"X-Key": "k"}, plan="original", tries=2)
@@ -62,7 +62,7 @@ def test_a_subscription_is_kept_with_all_its_wishes(subscriptions: Subscriptions
         ({"headers": {f"X-{n}": "a" for n in range(21)}}, "there are 21 headers"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(subscriptions: Subscriptions, wishes: Any, says: str) -> None:
+def test_what_cannot_be_meant_is_refused(subscriptions: Destinations, wishes: Any, says: str) -> None:
     """With one sentence, which never shows a password, and nothing is kept."""
     with pytest.raises(UsageError, match=says) as refused:
         _add(subscriptions, **wishes)
@@ -72,10 +72,10 @@ def test_what_cannot_be_meant_is_refused(subscriptions: Subscriptions, wishes: A
 
 def test_profiles_are_those_that_the_dialect_writes() -> None:
     """One list, in two rooms that may not know each other."""
-    assert set(get_args(Profile)) == set(PROFILES)
+    assert set(get_args(PayloadFormat)) == set(PROFILES)
 
 
-def test_names_are_unique_and_missing_ones_are_told(subscriptions: Subscriptions) -> None:
+def test_names_are_unique_and_missing_ones_are_told(subscriptions: Destinations) -> None:
     """Also when one is renamed, and whatever the case."""
     _add(subscriptions)
     _add(subscriptions, "billing")
@@ -87,7 +87,7 @@ def test_names_are_unique_and_missing_ones_are_told(subscriptions: Subscriptions
         subscriptions.get("ghost")
 
 
-def test_everything_people_do_is_another_revision(subscriptions: Subscriptions) -> None:
+def test_everything_people_do_is_another_revision(subscriptions: Destinations) -> None:
     """So that who serves a subscription knows that it must look again."""
     _add(subscriptions)
     number = subscriptions.get("crm").subscription_id
@@ -106,7 +106,7 @@ def test_everything_people_do_is_another_revision(subscriptions: Subscriptions) 
     assert (subscriptions.get("crm").state, subscriptions.get("crm").reason) == ("disabled", "gone")
 
 
-def test_resuming_forgives(subscriptions: Subscriptions) -> None:
+def test_resuming_forgives(subscriptions: Destinations) -> None:
     """A subscription that goes on has no reason and is not failing."""
     _add(subscriptions)
     subscriptions.disable(subscriptions.get("crm"), "410")
@@ -114,7 +114,7 @@ def test_resuming_forgives(subscriptions: Subscriptions) -> None:
     assert (one.state, one.reason, one.failing_since) == ("active", "", None)
 
 
-def test_secrets_change_without_a_gap(subscriptions: Subscriptions) -> None:
+def test_secrets_change_without_a_gap(subscriptions: Destinations) -> None:
     """A new one comes beside the old, the old one may go, the last one may not, and there is an end to them."""
     _add(subscriptions)
     number = subscriptions.get("crm").subscription_id
@@ -132,20 +132,20 @@ def test_secrets_change_without_a_gap(subscriptions: Subscriptions) -> None:
         subscriptions.add_secret("crm", None, at=NOW)
 
 
-def test_standard_webhooks_wants_a_secret_of_its_own_form(subscriptions: Subscriptions) -> None:
+def test_standard_webhooks_wants_a_secret_of_its_own_form(subscriptions: Destinations) -> None:
     """One is made so, and no other is taken, neither at first nor later."""
     with pytest.raises(UsageError, match="no secret for Standard Webhooks"):
         _add(subscriptions, with_standard_webhooks=True)
     with pytest.raises(UsageError, match="no secret for Standard Webhooks"):
-        subscriptions.add("std", Wishes(url=URL, with_standard_webhooks=True), "short", after=0, at=NOW)
-    _, text = subscriptions.add("std", Wishes(url=URL, with_standard_webhooks=True), None, after=0, at=NOW)
-    assert len(checked_key(text)) == 24
+        subscriptions.add("std", DestinationSpec(url=URL, with_standard_webhooks=True), "short", after=0, at=NOW)
+    _, text = subscriptions.add("std", DestinationSpec(url=URL, with_standard_webhooks=True), None, after=0, at=NOW)
+    assert len(parse_standard_webhooks_key(text)) == 24
     _add(subscriptions)
     with pytest.raises(UsageError, match="no secret for Standard Webhooks"):
         subscriptions.change("crm", {"with_standard_webhooks": True})
 
 
-def test_replays_wait_in_a_row_and_are_bounded(subscriptions: Subscriptions) -> None:
+def test_replays_wait_in_a_row_and_are_bounded(subscriptions: Destinations) -> None:
     """Behind the live stream, in the order in which they were asked for."""
     _add(subscriptions)
     for number in range(REPLAYS_MAX):
@@ -157,7 +157,7 @@ def test_replays_wait_in_a_row_and_are_bounded(subscriptions: Subscriptions) -> 
     assert streams[3].where == Filter(number="2")
 
 
-def test_late_reports_are_owed_to_everybody(subscriptions: Subscriptions) -> None:
+def test_late_reports_are_owed_to_everybody(subscriptions: Destinations) -> None:
     """Held until they can be read, each by itself; forgotten where they cannot; nobody who serves begins anew."""
     _add(subscriptions)
     number = subscriptions.get("crm").subscription_id
@@ -173,7 +173,7 @@ def test_late_reports_are_owed_to_everybody(subscriptions: Subscriptions) -> Non
     assert subscriptions.newest_streams()[number] > before[1][number]
 
 
-def test_what_is_removed_leaves_nothing_behind(subscriptions: Subscriptions) -> None:
+def test_what_is_removed_leaves_nothing_behind(subscriptions: Destinations) -> None:
     """Neither its secrets nor its streams."""
     _add(subscriptions)
     number = subscriptions.get("crm").subscription_id
@@ -185,7 +185,7 @@ def test_what_is_removed_leaves_nothing_behind(subscriptions: Subscriptions) -> 
 
 def test_alarms_are_owed_when_they_begin_and_when_they_are_over(tmp_path: Path) -> None:
     """Once each, to those who asked for alarms, of the PBX that they asked for; never to those who want calls."""
-    settings = Settings(tmp_path / "onhook.db")
+    settings = AppDb(tmp_path / "onhook.db")
     for sn in ("PBX1", "PBX2"):
         settings.add_pbx(name=sn, sn=sn, secret=SECRET, at=NOW)
     _add(settings.subscriptions)
@@ -212,7 +212,7 @@ def test_alarms_are_owed_when_they_begin_and_when_they_are_over(tmp_path: Path) 
     settings.close()
 
 
-def test_one_that_was_mended_is_not_disabled(subscriptions: Subscriptions) -> None:
+def test_one_that_was_mended_is_not_disabled(subscriptions: Destinations) -> None:
     """410 from the old address says nothing of the new one."""
     _add(subscriptions)
     served = subscriptions.get("crm")
@@ -221,15 +221,15 @@ def test_one_that_was_mended_is_not_disabled(subscriptions: Subscriptions) -> No
     assert subscriptions.get("crm").state == "active"
 
 
-def test_no_key_stands_in_what_is_printed(subscriptions: Subscriptions) -> None:
+def test_no_key_stands_in_what_is_printed(subscriptions: Destinations) -> None:
     """Neither the value of a header nor one in the address."""
-    wishes = Wishes(url=URL + "?key=hush1", headers={"Authorization": "hush2"})
+    wishes = DestinationSpec(url=URL + "?key=hush1", headers={"Authorization": "hush2"})
     one, secret = subscriptions.add("keys", wishes, None, after=0, at=NOW)
     for text in (repr(wishes), repr(one), f"{one}"):
         assert not {word for word in ("hush1", "hush2", secret) if word in text}
 
 
-def test_what_is_held_is_held_once(subscriptions: Subscriptions) -> None:
+def test_what_is_held_is_held_once(subscriptions: Destinations) -> None:
     """However often it is begun again."""
     _add(subscriptions)
     for _ in range(2):

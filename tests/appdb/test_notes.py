@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.lib.errors import NotFound, UsageError
 from tests.factories import SN
 
@@ -13,13 +13,13 @@ CALL = (SN, "1777287876.1")
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Settings]:
-    opened = Settings(tmp_path / "onhook.db")
+def settings(tmp_path: Path) -> Iterator[AppDb]:
+    opened = AppDb(tmp_path / "onhook.db")
     yield opened
     opened.close()
 
 
-def test_nothing_is_overwritten(settings: Settings) -> None:
+def test_nothing_is_overwritten(settings: AppDb) -> None:
     """The latest counts and stands first; the same again is not kept twice; an empty one takes the note away."""
     notes = settings.notes
     notes.write(*CALL, "", "", who="Alice", at=1)
@@ -36,7 +36,7 @@ def test_nothing_is_overwritten(settings: Settings) -> None:
     assert notes.tags() == []
 
 
-def test_calls_are_found_by_their_tags(settings: Settings) -> None:
+def test_calls_are_found_by_their_tags(settings: AppDb) -> None:
     """By those that they have now, whole tags only, whatever signs are in them."""
     for number, tags in enumerate(("sales", "sales 100%,x", "after sales", "x")):
         settings.notes.write(SN, f"1777287876.{number}", "", tags, who="Alice", at=number)
@@ -49,14 +49,14 @@ def test_calls_are_found_by_their_tags(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(("text", "tags"), [("x" * 4_001, ""), ("", ",".join(map(str, range(21)))), ("", "t" * 41)])
-def test_notes_are_bounded(settings: Settings, text: str, tags: str) -> None:
+def test_notes_are_bounded(settings: AppDb, text: str, tags: str) -> None:
     """With one sentence, and nothing is kept."""
     with pytest.raises(UsageError):
         settings.notes.write(*CALL, text, tags, who="Alice", at=1)
     assert settings.notes.history(*CALL) == []
 
 
-def test_a_search_is_kept_and_removed(settings: Settings) -> None:
+def test_a_search_is_kept_and_removed(settings: AppDb) -> None:
     """Under one name once; only addresses of searches."""
     settings.searches.keep("missed", "/calls?status=%21ANSWERED", who="Alice")
     (kept,) = settings.searches.all()

@@ -5,23 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.pbx_credentials import Api, checked_api, checked_fingerprint
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.pbx_credentials import PbxCredentials, parse_fingerprint, parse_pbx_credentials
 from onhook.lib.errors import NotFound, UsageError
 
 SN = "3631A2124ABC"
-API = checked_api("https://pbx.office.example:8088", "our-client", "our-client-secret")
+API = parse_pbx_credentials("https://pbx.office.example:8088", "our-client", "our-client-secret")
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Settings]:
-    settings = Settings(tmp_path / "onhook.db")
+def settings(tmp_path: Path) -> Iterator[AppDb]:
+    settings = AppDb(tmp_path / "onhook.db")
     settings.add_pbx(name="Office", sn=SN, secret=None, api=API, at=1)
     yield settings
     settings.close()
 
 
-def test_an_api_is_kept_pinned_and_goes_with_its_pbx(settings: Settings) -> None:
+def test_an_api_is_kept_pinned_and_goes_with_its_pbx(settings: AppDb) -> None:
     """All or nothing is kept of it."""
     assert settings.apis.needed(SN, "Office") == API
     settings.apis.pin(SN, "AB:" * 31 + "CD")
@@ -32,7 +32,7 @@ def test_an_api_is_kept_pinned_and_goes_with_its_pbx(settings: Settings) -> None
         settings.apis.needed(SN, "Office")
 
 
-def test_tokens_are_kept_until_the_api_is_changed(settings: Settings) -> None:
+def test_tokens_are_kept_until_the_api_is_changed(settings: AppDb) -> None:
     """A person who changed something wants it tried anew."""
     settings.apis.keep_tokens(SN, API, '{"halted":"","current":1}')
     settings.apis.put(SN, API)
@@ -40,7 +40,7 @@ def test_tokens_are_kept_until_the_api_is_changed(settings: Settings) -> None:
     settings.apis.keep_tokens(SN, API, '{"halted":"blocked"}')
     settings.apis.put(SN, API)
     assert settings.apis.tokens(SN, API) == "", "a person has acted"
-    other = checked_api("https://pbx.office.example:8089", "our-client", "our-client-secret")
+    other = parse_pbx_credentials("https://pbx.office.example:8089", "our-client", "our-client-secret")
     settings.apis.keep_tokens(SN, API, '{"halted":"","current":1}')
     settings.apis.put(SN, other)
     settings.apis.keep_tokens(SN, API, '{"halted":"","current":2}')
@@ -59,24 +59,24 @@ def test_tokens_are_kept_until_the_api_is_changed(settings: Settings) -> None:
 )
 def test_an_address_is_kept_with_its_port(url: str, kept: str) -> None:
     """Plain HTTP only to this machine."""
-    assert checked_api(url, "a", "b").url == kept
+    assert parse_pbx_credentials(url, "a", "b").url == kept
 
 
 @pytest.mark.parametrize("url", ["", "ftp://a", "https://", "https://a/openapi", "http://192.0.2.7", "https://a:99999"])
 def test_what_is_no_address_is_refused(url: str) -> None:
     """In one sentence."""
     with pytest.raises(UsageError):
-        checked_api(url, "a", "b")
+        parse_pbx_credentials(url, "a", "b")
 
 
 def test_a_fingerprint_is_64_digits_however_written() -> None:
     """As browsers, PBXs and openssl show it."""
-    assert checked_fingerprint("AB:" * 31 + "CD") == checked_fingerprint("ab" * 31 + "cd")
+    assert parse_fingerprint("AB:" * 31 + "CD") == parse_fingerprint("ab" * 31 + "cd")
     with pytest.raises(UsageError, match="no SHA-256"):
-        checked_fingerprint("ab" * 20)
+        parse_fingerprint("ab" * 20)
 
 
 def test_no_secret_is_shown() -> None:
     """Not in a log that prints values."""
     assert "our-client-secret" not in repr(API)
-    assert isinstance(API, Api)
+    assert isinstance(API, PbxCredentials)

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.recordings import checked_directory
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.recordings import parse_directory
 from onhook.lib.errors import UsageError
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Settings]:
-    with closing(Settings(tmp_path / "onhook.db")) as opened:
+def settings(tmp_path: Path) -> Iterator[AppDb]:
+    with closing(AppDb(tmp_path / "onhook.db")) as opened:
         yield opened
 
 
-def test_a_directory_is_kept_and_taken_away(settings: Settings, tmp_path: Path) -> None:
+def test_a_directory_is_kept_and_taken_away(settings: AppDb, tmp_path: Path) -> None:
     """Of each PBX its own; it goes with its PBX."""
     settings.add_pbx(name="office", sn="SN1", secret="0123456789", at=1)
     settings.recordings.put("SN1", tmp_path)
@@ -35,8 +35,8 @@ def test_only_a_directory_can_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sound").mkdir()
     (tmp_path / "file").write_text("")
-    assert checked_directory("sound") == tmp_path / "sound"
-    assert checked_directory("") is None
+    assert parse_directory("sound") == tmp_path / "sound"
+    assert parse_directory("") is None
     for wrong in ("file", "nowhere", "x" * 5_000):
         with pytest.raises(UsageError):
-            checked_directory(wrong)
+            parse_directory(wrong)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.retention_overrides import DAYS_MAX, checked_days
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.retention_overrides import DAYS_MAX, parse_retention_days
 from onhook.lib.errors import UsageError
 
 
 def test_a_rule_is_kept_and_taken_away(tmp_path: Path) -> None:
     """For ever is a rule too; it goes with its PBX."""
-    with closing(Settings(tmp_path / "onhook.db")) as settings:
+    with closing(AppDb(tmp_path / "onhook.db")) as settings:
         for name in ("office", "branch"):
             settings.add_pbx(name=name, sn=name, secret="0123456789", at=1)
             settings.keeping.put(name, 90)
@@ -27,4 +27,4 @@ def test_a_rule_is_kept_and_taken_away(tmp_path: Path) -> None:
 def test_what_is_no_time_is_told(text: str) -> None:
     """With one sentence."""
     with pytest.raises(UsageError, match="no time to keep"):
-        checked_days(text)
+        parse_retention_days(text)

@@ -5,53 +5,53 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.pbx_credentials import checked_api
-from onhook.appdb.source_match import ADDRESSES_MAX, Place, checked_place
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.pbx_credentials import parse_pbx_credentials
+from onhook.appdb.source_match import ADDRESSES_MAX, SourceMatch, parse_source_match
 from onhook.lib.errors import UsageError
 
 PATH = "/3kFz0qLrB7xN9sVe"
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Settings]:
-    settings = Settings(tmp_path / "onhook.db")
+def settings(tmp_path: Path) -> Iterator[AppDb]:
+    settings = AppDb(tmp_path / "onhook.db")
     yield settings
     settings.close()
 
 
-def add(settings: Settings, place: Place, *, secret: str | None = None) -> None:
+def add(settings: AppDb, place: SourceMatch, *, secret: str | None = None) -> None:
     settings.add_pbx(name="Old office", sn="369451090405", secret=secret, dialect="newcdr", place=place, at=1)
 
 
-def test_a_place_is_kept_changed_and_goes_with_its_pbx(settings: Settings) -> None:
+def test_a_place_is_kept_changed_and_goes_with_its_pbx(settings: AppDb) -> None:
     """Intake is told it with the credentials."""
-    add(settings, checked_place(["192.0.2.7", "198.51.100.0/24"], PATH))
+    add(settings, parse_source_match(["192.0.2.7", "198.51.100.0/24"], PATH))
     (credentials,) = settings.credentials()
     assert credentials.place == settings.places.of("369451090405")
-    assert credentials.place == Place(("192.0.2.7", "198.51.100.0/24"), PATH)
-    settings.places.put("369451090405", Place(("192.0.2.8",)))
-    assert settings.places.all() == {"369451090405": Place(("192.0.2.8",))}
-    settings.places.put("369451090405", Place())
+    assert credentials.place == SourceMatch(("192.0.2.7", "198.51.100.0/24"), PATH)
+    settings.places.put("369451090405", SourceMatch(("192.0.2.8",)))
+    assert settings.places.all() == {"369451090405": SourceMatch(("192.0.2.8",))}
+    settings.places.put("369451090405", SourceMatch())
     assert not settings.places.of("369451090405")
-    settings.places.put("369451090405", Place(("192.0.2.8",)))
+    settings.places.put("369451090405", SourceMatch(("192.0.2.8",)))
     settings.remove_pbx("Old office")
     assert settings.places.all() == {}
 
 
-def test_one_that_cannot_sign_needs_a_place_and_nothing_else(settings: Settings) -> None:
+def test_one_that_cannot_sign_needs_a_place_and_nothing_else(settings: AppDb) -> None:
     """Without one anybody could report; a secret would promise what it cannot hold."""
     with pytest.raises(UsageError, match="something else must tell"):
-        add(settings, Place())
+        add(settings, SourceMatch())
     with pytest.raises(UsageError, match="nothing of a newcdr PBX is signed"):
-        add(settings, Place(("192.0.2.7",)), secret="a-secret-of-its-own")
+        add(settings, SourceMatch(("192.0.2.7",)), secret="a-secret-of-its-own")
     with pytest.raises(UsageError, match="signs what it sends"):
-        settings.add_pbx(name="Office", sn="3631A2124ABC", secret="first-secret", place=Place((), PATH), at=1)
+        settings.add_pbx(name="Office", sn="3631A2124ABC", secret="first-secret", place=SourceMatch((), PATH), at=1)
 
 
-def test_one_that_cannot_be_asked_has_no_api(settings: Settings) -> None:
+def test_one_that_cannot_be_asked_has_no_api(settings: AppDb) -> None:
     """It would be waited for in vain."""
-    api = checked_api("https://192.0.2.7:8088", "us", "our-client-secret")
+    api = parse_pbx_credentials("https://192.0.2.7:8088", "us", "our-client-secret")
     with pytest.raises(UsageError, match="no API that is spoken here"):
         settings.add_pbx(name="Old", sn="1", secret=None, dialect="newcdr", api=api, at=1)
 
@@ -72,10 +72,10 @@ def test_one_that_cannot_be_asked_has_no_api(settings: Settings) -> None:
 def test_what_cannot_be_a_place_is_refused(addresses: list[str], path: str | None) -> None:
     """In one sentence that does not show the path."""
     with pytest.raises(UsageError) as refused:
-        checked_place(addresses, path)
+        parse_source_match(addresses, path)
     assert path is None or path not in str(refused.value)
 
 
 def test_a_path_is_never_shown() -> None:
     """Not even to a log that prints values."""
-    assert PATH not in repr(Place(("192.0.2.7",), PATH))
+    assert PATH not in repr(SourceMatch(("192.0.2.7",), PATH))

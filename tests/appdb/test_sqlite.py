@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.sqlite import APPLICATION_ID, Database, copy_database, what_ails
+from onhook.appdb.sqlite import APPLICATION_ID, SqliteDatabase, check_integrity, copy_database
 from onhook.lib.errors import Unavailable, UsageError
 
 
 def test_a_transaction_counts_whole_or_not_at_all(tmp_path: Path) -> None:
     """What was written before an error is gone."""
-    database = Database(tmp_path / "onhook.db")
+    database = SqliteDatabase(tmp_path / "onhook.db")
     with pytest.raises(ZeroDivisionError):
         _write_and_fail(database)
     assert database.rows("SELECT * FROM tokens") == []
@@ -20,7 +20,7 @@ def test_a_transaction_counts_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_the_version_tells_of_every_writer(tmp_path: Path) -> None:
     """It changes when we write and when others do, and at no other time."""
-    ours, theirs = Database(tmp_path / "onhook.db"), Database(tmp_path / "onhook.db")
+    ours, theirs = SqliteDatabase(tmp_path / "onhook.db"), SqliteDatabase(tmp_path / "onhook.db")
     versions = [ours.version(), ours.version()]
     theirs.write("INSERT INTO tokens VALUES ('a', x'00', 'reader', 1, NULL, NULL)")
     versions += [ours.version(), ours.version()]
@@ -45,7 +45,7 @@ def test_a_copy_is_of_one_moment_while_others_write(tmp_path: Path) -> None:
     assert copied.execute("SELECT number FROM numbers").fetchall() == [(1,)]
     copied.close()
     writer.close()
-    assert what_ails(target) == ""
+    assert check_integrity(target) == ""
     assert target.stat().st_mode & 0o777 == 0o600
     assert not target.with_name("b.db-wal").exists()
 
@@ -53,11 +53,11 @@ def test_a_copy_is_of_one_moment_while_others_write(tmp_path: Path) -> None:
 def test_a_damaged_file_is_told_from_a_sound_one(tmp_path: Path) -> None:
     """By SQLite's own check."""
     path = tmp_path / "onhook.db"
-    Database(path).close()
-    assert what_ails(path) == ""
+    SqliteDatabase(path).close()
+    assert check_integrity(path) == ""
     path.write_bytes(b"\xff" * path.stat().st_size)
-    assert "not a database" in what_ails(path)
-    assert what_ails(tmp_path / "missing.db")
+    assert "not a database" in check_integrity(path)
+    assert check_integrity(tmp_path / "missing.db")
 
 
 FOREIGN = {
@@ -77,7 +77,7 @@ def test_the_database_of_another_program_is_left_alone(tmp_path: Path, statement
     connection.close()
     before = path.read_bytes()
     with pytest.raises(UsageError, match="not our settings"):
-        Database(path)
+        SqliteDatabase(path)
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == ["onhook.db"]
 
@@ -86,8 +86,8 @@ def test_a_new_file_is_known_as_ours(tmp_path: Path) -> None:
     """An empty one becomes ours, and is opened again."""
     path = tmp_path / "onhook.db"
     path.touch()
-    Database(path).close()
-    database = Database(path)
+    SqliteDatabase(path).close()
+    database = SqliteDatabase(path)
     assert database.rows("PRAGMA application_id") == [(APPLICATION_ID,)]
     database.close()
 
@@ -101,7 +101,7 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def _write_and_fail(database: Database) -> None:
+def _write_and_fail(database: SqliteDatabase) -> None:
     with database.transaction():
         database.write("INSERT INTO tokens VALUES ('a', x'00', 'reader', 1, NULL, NULL)")
         _ = 1 / 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onhook.appdb.alarms import ALARMS_MAX
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.cdr.coverage import Stretch
 from onhook.cdr.sync_types import Contact, Outcome, Progress, Wish
 
@@ -16,14 +16,14 @@ MONDAY = datetime(2026, 4, 27, tzinfo=UTC)
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Settings]:
-    settings = Settings(tmp_path / "onhook.db")
+def settings(tmp_path: Path) -> Iterator[AppDb]:
+    settings = AppDb(tmp_path / "onhook.db")
     settings.add_pbx(name="Office", sn=SN, secret="first-secret", at=1)
     yield settings
     settings.close()
 
 
-def test_all_that_is_known_is_kept(settings: Settings) -> None:
+def test_all_that_is_known_is_kept(settings: AppDb) -> None:
     """Each by itself, and nothing at first."""
     kept = settings.receiving
     assert (kept.stretches(SN), kept.contact(SN), kept.progress(SN), kept.wish(SN), kept.outcome(SN)) == (
@@ -51,7 +51,7 @@ def test_all_that_is_known_is_kept(settings: Settings) -> None:
     assert (kept.progress(SN), kept.wish(SN), kept.silence_minutes(SN)) == (None, None, None)
 
 
-def test_nothing_is_kept_of_a_pbx_that_was_removed(settings: Settings) -> None:
+def test_nothing_is_kept_of_a_pbx_that_was_removed(settings: AppDb) -> None:
     """Not even when somebody still looks after it."""
     settings.receiving.keep_stretches(SN, [])
     settings.alarms.sound(SN, "silence", "what", todo="todo", at=1)
@@ -61,7 +61,7 @@ def test_nothing_is_kept_of_a_pbx_that_was_removed(settings: Settings) -> None:
     assert (settings.receiving.stretches(SN), settings.alarms.all()) == ([], [])
 
 
-def test_an_alarm_is_told_once_until_it_is_over(settings: Settings) -> None:
+def test_an_alarm_is_told_once_until_it_is_over(settings: AppDb) -> None:
     """And begins anew after that."""
     assert settings.alarms.sound(SN, "silence", "since 12:00", todo="look", at=1_000_000)
     assert not settings.alarms.sound(SN, "silence", "since 12:30", todo="look", at=2_000_000)
@@ -74,7 +74,7 @@ def test_an_alarm_is_told_once_until_it_is_over(settings: Settings) -> None:
     assert [one.what for one in settings.alarms.all()] == ["again", "since 12:30"]
 
 
-def test_alarms_are_bounded(settings: Settings) -> None:
+def test_alarms_are_bounded(settings: AppDb) -> None:
     """Those that were over first make room; those that go on stay."""
     settings.alarms.sound(SN, "clock", "goes on", todo="look", at=0)
     for number in range(ALARMS_MAX + 5):

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from tests.cli.conftest import Command
 
 
@@ -47,7 +47,7 @@ def test_what_cannot_be_is_told(onhook: Command) -> None:
 def test_addresses_are_let_in_again(onhook: Command) -> None:
     """One by name, all without."""
     onhook("app", "add", "crm")
-    settings = Settings(Path("onhook-data/onhook.db"))
+    settings = AppDb(Path("onhook-data/onhook.db"))
     for address in ("192.0.2.7", "192.0.2.8", "2001:db8::/64"):
         settings.apps.block(address, 4_000_000_000_000_000)
     settings.close()

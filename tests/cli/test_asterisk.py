@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.cdr.coverage import Stretch
 from tests.cli.conftest import Command
 from tests.pbx.asterisk.replayed import SECRET, USER, ReplayedAsterisk, replayed_asterisk
@@ -44,8 +44,8 @@ def asterisk() -> Iterator[ReplayedAsterisk]:
     thread.join()
 
 
-def settings() -> Settings:
-    return Settings(Path("onhook-data/onhook.db"))
+def settings() -> AppDb:
+    return AppDb(Path("onhook-data/onhook.db"))
 
 
 def test_an_asterisk_is_declared_without_a_serial_number(onhook: Command) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from tests.cli.conftest import Command
 from tests.pbx.yeastar.lists import SN, row
 from tests.runtime.harness import House, wait_until
@@ -78,7 +78,7 @@ def test_a_running_server_connects_fills_and_goes_on(house: House, tmp_path: Pat
         assert (face.live_max, face.logins) == (1, 1)
         house.stop()
         wait_until(lambda: face.tokens == set())
-    settings = Settings(tmp_path / "house" / "onhook.db")
+    settings = AppDb(tmp_path / "house" / "onhook.db")
     try:
         assert settings.receiving.stretches(SN)[0].state == "complete"
     finally:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.appdb.sqlite import copy_database
 from onhook.config import Config
 from onhook.lib.clock import SystemClock
@@ -85,7 +85,7 @@ def config(tmp_path: Path) -> Config:
     """A data directory with settings and a ledger of one row, which no server has."""
     made = Config(data=tmp_path / "onhook-data")
     made.data.mkdir()
-    Settings(made.settings_file).close()
+    AppDb(made.settings_file).close()
     _write(made, "first")
     return made
 

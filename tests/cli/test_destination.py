@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.deliveries import Settlement, Trouble
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.deliveries import DeliveryCommit, NewDelivery
 from tests.cli.conftest import Command
 
 ADD = ("subscribe", "add", "CRM", "--url", "https://crm.example.com/calls")
@@ -36,7 +36,7 @@ def test_what_people_do_to_it(onhook: Command, tmp_path: Path) -> None:
         code, out, error = onhook("subscribe", *words)
         assert (code, error) == (0, "")
         assert says in out
-    settings = Settings(tmp_path / "onhook-data" / "onhook.db")
+    settings = AppDb(tmp_path / "onhook-data" / "onhook.db")
     one = settings.subscriptions.get("crm")
     settings.close()
     assert (one.timeout_seconds, one.headers, one.secrets) == (10.0, {"X-Key": "k"}, 1)
@@ -68,13 +68,13 @@ def test_a_delivery_is_acted_on_by_its_own_subscription_alone(onhook: Command, t
     """A number of another one's is not found there, and stays."""
     onhook(*ADD)
     onhook("subscribe", "add", "BI", "--url", "https://bi.example.com/")
-    settings = Settings(tmp_path / "onhook-data" / "onhook.db")
+    settings = AppDb(tmp_path / "onhook-data" / "onhook.db")
     number = settings.subscriptions.get("BI").subscription_id
-    trouble = Trouble(
+    trouble = NewDelivery(
         event_id="e", seq=1, call=("SN", "1.1"), body=b'{"type":30012}', due_at=1, owed_at=1, state="parked"
     )
     settings.deliveries.settle(
-        Settlement(
+        DeliveryCommit(
             subscription_id=number, revision=1, cursors={}, ended=(), troubles=[trouble], retried=(), delivered=0,
             failed=0, failing_since=None, not_before=0, hastens=False, at=1,
         )

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from onhook.appdb.destination_spec import WISH_NAMES
+from onhook.appdb.destination_spec import SPEC_FIELDS
 from onhook.cli.destination import app
 from onhook.cli.destination_options import with_changed_wishes, with_wishes
 
@@ -36,7 +36,7 @@ def test_what_was_given_is_handed_on_by_the_names_of_wishes() -> None:
         "headers": {"X-Key": "a:b", "X-Team": "1"},
         "allows_private": True,
     }
-    assert set(wishes) <= set(WISH_NAMES)
+    assert set(wishes) <= set(SPEC_FIELDS)
 
 
 def test_a_header_needs_a_value() -> None:

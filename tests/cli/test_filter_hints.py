@@ -2,7 +2,7 @@
 
 import pytest
 
-from onhook.appdb.destination_spec import Wishes
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cli.addresses import hint_at_address
 from onhook.cli.filter_hints import hint_at_status
 from onhook.config import Config
@@ -39,7 +39,7 @@ def test_an_address_that_is_not_allowed_is_told_at_once(
     url: str, allows: bool, networks: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With what allows it; a name is looked up when it is connected to."""
-    hint_at_address(Config(private_networks=networks), Wishes(url=url, allows_private=allows))
+    hint_at_address(Config(private_networks=networks), DestinationSpec(url=url, allows_private=allows))
     error = capsys.readouterr().err
     assert says in error
     assert bool(error) is bool(says)

@@ -7,19 +7,19 @@ import msgspec
 from onhook.appdb.pbxs import Secret
 from onhook.cdr.record_filter import Filter
 from onhook.cli.pbx_card import card
-from onhook.delivery.status import Owing, ShownSubscription
+from onhook.delivery.status import DestinationStatus, DestinationView
 from tests.delivery.factories import subscription
 from tests.factories import STARTED_AT
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
-OWING = Owing(
+OWING = DestinationStatus(
     owed=7, waiting=2, parked=1, oldest_owed_at=STARTED_AT.replace(microsecond=123_456), replays=0, position=None,
     is_full=False,
 )  # fmt: skip
 
 
 def _card(**changes: object) -> dict[str, str]:
-    shown = ShownSubscription(subscription=subscription(**changes), standing=OWING, plights=())
+    shown = DestinationView(subscription=subscription(**changes), standing=OWING, plights=())
     secrets = [Secret(secret_id=3, label="from May on", created_at=STARTED_AT)]
     return dict(card(msgspec.json.decode(msgspec.json.encode(shown)), secrets, SHANGHAI))
 

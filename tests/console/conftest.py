@@ -11,16 +11,16 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import SettingsFacts
 from onhook.cdr.call_details import CallDetails
 from onhook.config import Address, Config
-from onhook.console.actions import Acts
+from onhook.console.actions import ConsoleActions
 from onhook.console.app import console_app
-from onhook.console.queries.destinations import Sending
+from onhook.console.queries.destinations import DeliveryActions
 from onhook.delivery.destinations.registry import all_sinks
-from onhook.delivery.dispatcher import try_by_name
-from onhook.delivery.metrics import Figures
+from onhook.delivery.dispatcher import send_test_by_name
+from onhook.delivery.metrics import AttemptMetrics
 from onhook.ledger.contract import Entry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
@@ -30,7 +30,7 @@ from onhook.projector import Projector
 from onhook.runtime.adapters.actions import Acting
 from onhook.runtime.http_server import serving
 from onhook.store.duckdb import DuckDbStore, open_store
-from onhook.store.position_notifier import Feed
+from onhook.store.position_notifier import PositionNotifier
 from tests.factories import PBX, SN
 
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
@@ -40,7 +40,7 @@ class House:
     """The rooms around a running console, and a client that is let in."""
 
     def __init__(
-        self, config: Config, ledger: SqliteLedger, settings: Settings, store: DuckDbStore, projector: Projector
+        self, config: Config, ledger: SqliteLedger, settings: AppDb, store: DuckDbStore, projector: Projector
     ) -> None:
         self.config = config
         self.ledger = ledger
@@ -48,10 +48,10 @@ class House:
         self.store = store
         self.projector = projector
         self.clock = SystemClock()
-        self.feed = Feed()
+        self.feed = PositionNotifier()
         self.admin = settings.ensure_admin_token(config.admin_token_file, at=self.clock.microseconds())
         self.url = ""
-        self.figures: dict[int, Figures] = {}
+        self.figures: dict[int, AttemptMetrics] = {}
         self._keys = count(1)
 
     async def report(self, details: Iterable[CallDetails], sn: str = SN) -> None:
@@ -98,7 +98,7 @@ async def running_house(directory: Path, *, console_open: bool = False) -> Async
         console_open=console_open,
         console_names="calls.example.com",
     )
-    settings, ledger = Settings(config.settings_file), SqliteLedger(config.ledger_file)
+    settings, ledger = AppDb(config.settings_file), SqliteLedger(config.ledger_file)
     store = await open_store(config.store_file)
     projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=SettingsFacts(settings))
     house = House(config, ledger, settings, store, projector)
@@ -112,10 +112,10 @@ async def running_house(directory: Path, *, console_open: bool = False) -> Async
         config=config,
         feed=house.feed,
         read_again=Rereading(projector, settings, house.clock).read_again,
-        sending=Sending(
-            try_out=partial(try_by_name, settings, all_sinks(config), house.clock), figures=lambda: house.figures
+        sending=DeliveryActions(
+            try_out=partial(send_test_by_name, settings, all_sinks(config), house.clock), figures=lambda: house.figures
         ),
-        acts=Acts(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
+        acts=ConsoleActions(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
     )
     try:
         async with serving(app, config.console) as served:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from onhook.appdb.pbx_credentials import checked_api
+from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.cdr.coverage import Stretch
 from onhook.cdr.sync_types import Contact
 from tests.console.conftest import House
@@ -54,7 +54,7 @@ async def test_a_back_fill_can_be_asked_for(known: House) -> None:
     async with known.client() as client:
         path = f"/api/v1/pbxs/{PBX}/backfill"
         assert (await client.post(path, json={"since": "2d"})).status == 404
-        known.settings.apis.put(SN, checked_api("https://pbx.office.example:8088", "a", "b"))
+        known.settings.apis.put(SN, parse_pbx_credentials("https://pbx.office.example:8088", "a", "b"))
         answer = await client.post(path, json={"since": "2026-04-01", "until": "2026-04-02"})
         assert answer.status == 201
         wish = (await (await client.get(path)).json())["wish"]
@@ -75,6 +75,6 @@ async def test_a_pbx_that_is_asked_or_cannot_sign_is_declared(house: House) -> N
         assert (await client.post("/api/v1/pbxs", json=old | {"name": "A", "sn": "A", "path": ""})).status == 400
         assert (await client.post("/api/v1/pbxs", json=old | {"dialect": "3cx"})).status == 400
         listed = await (await client.get("/api/v1/pbxs")).text()
-    assert house.settings.apis.of("S-BRANCH") == checked_api(**api)
+    assert house.settings.apis.of("S-BRANCH") == parse_pbx_credentials(**api)
     assert "3kFz0qLrB7xN9sVe" not in listed
     assert "our-client-secret" not in listed

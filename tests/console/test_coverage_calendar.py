@@ -5,9 +5,9 @@ from zoneinfo import ZoneInfo
 
 import aiohttp
 
-from onhook.appdb.pbx_credentials import checked_api
+from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.cdr.coverage import Stretch
-from onhook.console.pages.coverage_calendar import DAYS_SHOWN, calendar, first_shown
+from onhook.console.pages.coverage_calendar import DAYS_SHOWN, build_calendar, calendar_start
 from tests.console.conftest import House
 from tests.factories import SN
 
@@ -17,14 +17,14 @@ BERLIN = ZoneInfo("Europe/Berlin")
 def test_each_hour_says_what_is_known() -> None:
     """Complete, heard, a gap, partly, and not yet; the day of 25 hours has 25."""
     now = datetime(2026, 10, 25, 12, 30, tzinfo=UTC)
-    begin = first_shown(BERLIN, now)
+    begin = calendar_start(BERLIN, now)
     noon = datetime(2026, 10, 25, 8, 30, tzinfo=UTC)
     known = [
         Stretch(begin, noon, "complete", "compared"),
         Stretch(noon, noon + timedelta(hours=2), "gap", "the line was cut"),
         Stretch(noon + timedelta(hours=2), now, "heard", "alive"),
     ]
-    days = calendar(known, BERLIN, now)
+    days = build_calendar(known, BERLIN, now)
     assert len(days) == DAYS_SHOWN
     assert [len(day.hours) for day in days] == [25, *[24] * (DAYS_SHOWN - 1)]
     states = [hour.state for hour in days[0].hours]
@@ -40,7 +40,7 @@ async def test_the_page_shows_it(house: House, client: aiohttp.ClientSession) ->
     assert "calendar" not in text
     assert "/fetch" not in text
     assert 'role="alert"' in await (await client.post(f"/pbxs/{SN}/fetch", data={"since": "1d"})).text()
-    house.settings.apis.put(SN, checked_api("https://192.0.2.1:8088", client_id="x", client_secret="y"))
+    house.settings.apis.put(SN, parse_pbx_credentials("https://192.0.2.1:8088", client_id="x", client_secret="y"))
     text = await (await client.get(f"/pbxs/{SN}")).text()
     assert text.count('class="gap"') > 300
     assert "/fetch" in text

@@ -7,9 +7,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from onhook.appdb.deliveries import Settlement, Trouble, Try
-from onhook.appdb.destination_spec import Wishes
-from onhook.console.pages.destinations import LATE_SHOWN
+from onhook.appdb.deliveries import DeliveryCommit, NewAttempt, NewDelivery
+from onhook.appdb.destination_spec import DestinationSpec
+from onhook.console.pages.destinations import DELIVERED_SHOWN_MAX
 from tests.console.conftest import House, asks_only
 from tests.delivery.harness import Application
 from tests.factories import SN, details
@@ -44,13 +44,15 @@ async def _json(client: aiohttp.ClientSession, method: str, path: str, body: Any
 async def _trouble(house: House, seq: int, state: Any = "parked") -> int:
     """A delivery in trouble; its number."""
     one = house.settings.subscriptions.get("CRM")
-    tried = Try(at=1_777_000_000_000_000, milliseconds=7, status=500, said="answered 500", body=b"<script>no</script>")
-    trouble = Trouble(
+    tried = NewAttempt(
+        at=1_777_000_000_000_000, milliseconds=7, status=500, said="answered 500", body=b"<script>no</script>"
+    )
+    trouble = NewDelivery(
         event_id=f"e{seq}", seq=seq, call=(SN, f"1777287876.{seq}"), body=b'{"type":30012}', due_at=tried.at,
         owed_at=tried.at, state=state, attempt=tried,
     )  # fmt: skip
     house.settings.deliveries.settle(
-        Settlement(
+        DeliveryCommit(
             subscription_id=one.subscription_id, revision=1, cursors={}, ended=(), troubles=[trouble], retried=(),
             delivered=3, failed=1, failing_since=None, not_before=0, hastens=False, at=tried.at,
         )
@@ -218,7 +220,7 @@ async def test_a_person_does_it_all_on_the_pages(
 
 async def test_who_does_not_fare_well_is_told_on_every_page(house: House, browser: aiohttp.ClientSession) -> None:
     """With what to do on the page Attention; nothing where all fare well, and no key in an address anywhere."""
-    wishes = Wishes(url="https://crm.example.com/?key=hush")
+    wishes = DestinationSpec(url="https://crm.example.com/?key=hush")
     house.settings.subscriptions.add("CRM", wishes, None, after=0, at=1)
     for is_well in (True, False):
         for path in ("/", "/calls", "/attention", "/sending", "/sending/1"):
@@ -233,8 +235,8 @@ async def test_who_does_not_fare_well_is_told_on_every_page(house: House, browse
 
 async def test_what_went_through_in_the_end_is_told_in_short(house: House, browser: aiohttp.ClientSession) -> None:
     """The newest of it, with a link to all."""
-    house.settings.subscriptions.add("CRM", Wishes(url="https://crm.example.com/"), None, after=0, at=1)
-    numbers = [await _trouble(house, seq, "delivered") for seq in range(1, LATE_SHOWN + 3)]
+    house.settings.subscriptions.add("CRM", DestinationSpec(url="https://crm.example.com/"), None, after=0, at=1)
+    numbers = [await _trouble(house, seq, "delivered") for seq in range(1, DELIVERED_SHOWN_MAX + 3)]
     for path, shown in (("/sending/1", numbers[:1:-1]), ("/sending/1?every=true", numbers[::-1])):
         async with browser.get(path) as answer:
             page = await answer.text()
@@ -253,7 +255,7 @@ async def test_a_mistake_in_the_form_is_told_and_kept(house: House, browser: aio
 
 async def test_another_site_presses_no_button(house: House, browser: aiohttp.ClientSession) -> None:
     """A form on a stranger's page changes nothing."""
-    house.settings.subscriptions.add("CRM", Wishes(url="http://a.example/"), None, after=0, at=1)
+    house.settings.subscriptions.add("CRM", DestinationSpec(url="http://a.example/"), None, after=0, at=1)
     async with browser.post("/sending/1/remove", headers={"Sec-Fetch-Site": "cross-site"}) as answer:
         assert answer.status == 403
     assert len(house.settings.subscriptions.all()) == 1

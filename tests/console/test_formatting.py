@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from onhook.cdr.number_plan import NumberPlan
 from onhook.console.pages import formatting as shown
-from onhook.console.pages.call_chart import draw
+from onhook.console.pages.call_chart import draw_call_chart
 from onhook.console.pages.totals import add_up
 from tests.factories import BOB, IVR, QUEUE, STARTED_AT, call, record
 
@@ -69,7 +69,7 @@ def test_legs_stand_on_the_axis() -> None:
         record(STARTED_AT + timedelta(seconds=10), call_to=QUEUE, **answered),
         record(STARTED_AT + timedelta(seconds=10), call_to=BOB, **answered),
     )
-    axis = draw(call(*legs), NumberPlan())
+    axis = draw_call_chart(call(*legs), NumberPlan())
     assert axis.seconds == 50
     assert [(bar.kind, bar.picked_up_by) for bar in axis.bars] == [
         ("IVR", "machine"),
@@ -84,7 +84,7 @@ def test_legs_stand_on_the_axis() -> None:
 
 def test_an_unknown_length_is_a_mark() -> None:
     """A leg of which nobody said how long it was is drawn as a point, and nothing is divided by zero."""
-    axis = draw(call(record(call_duration=None, talk_duration=None)), NumberPlan())
+    axis = draw_call_chart(call(record(call_duration=None, talk_duration=None)), NumberPlan())
     assert not axis.bars[0].is_known
     assert axis.bars[0].ring_at == "0.000%"
 

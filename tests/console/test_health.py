@@ -20,7 +20,7 @@ async def test_far_behind_is_not_ready(
     house: House, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store has yet to read too much: 503, and by how much stands in the problem as it does in the good answer."""
-    monkeypatch.setattr(health, "BEHIND_REPORTS_MAX", 1)
+    monkeypatch.setattr(health, "LAG_MAX", 1)
     await house.keep([b"1", b"2"])
     answer = await client.get("/readyz")
     assert (answer.status, answer.content_type) == (503, "application/problem+json")

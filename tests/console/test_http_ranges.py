@@ -2,7 +2,7 @@
 
 import pytest
 
-from onhook.console.http_ranges import NoSuchStretch, Stretch, stretch_of
+from onhook.console.http_ranges import ByteRange, RangeNotSatisfiable, parse_byte_range
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,11 @@ from onhook.console.http_ranges import NoSuchStretch, Stretch, stretch_of
 )
 def test_what_is_asked_for(header: str, meant: tuple[int, int] | None) -> None:
     """One range is read; whatever else there is means the whole (RFC 9110, 14.2)."""
-    assert stretch_of(header, 1000) == (None if meant is None else Stretch(*meant))
+    assert parse_byte_range(header, 1000) == (None if meant is None else ByteRange(*meant))
 
 
 @pytest.mark.parametrize(("header", "size"), [("bytes=1000-", 1000), ("bytes=-0", 1000), ("bytes=0-", 0)])
 def test_what_is_past_the_end(header: str, size: int) -> None:
     """There is nothing there."""
-    with pytest.raises(NoSuchStretch):
-        stretch_of(header, size)
+    with pytest.raises(RangeNotSatisfiable):
+        parse_byte_range(header, size)

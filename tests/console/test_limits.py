@@ -8,7 +8,7 @@ import pytest
 from litestar.handlers import HTTPRouteHandler
 
 from onhook.cdr.access_scope import Limits
-from onhook.console.app import _api, _rest
+from onhook.console.app import _api_router, _page_router
 from onhook.console.pages.reports.kinds import KINDS
 from tests.console.conftest import House
 from tests.factories import ALICE, SN, STARTED_AT, details
@@ -29,7 +29,7 @@ LIMITED_ROUTES = {
 
 
 def handlers() -> Iterator[tuple[str, HTTPRouteHandler]]:
-    for router in (_api(), _rest()):
+    for router in (_api_router(), _page_router()):
         for route in router.routes:
             for handler in getattr(route, "route_handlers", ()):
                 yield route.path, handler

@@ -12,9 +12,9 @@ import pytest
 
 from onhook.console import streaming
 from onhook.console.api import live
-from onhook.console.live.live_tail import BATCH_RECORDS_MAX, Tail
+from onhook.console.live.live_tail import BATCH_RECORDS_MAX, LiveTail
 from onhook.store.duckdb import DuckDbStore
-from onhook.store.position_notifier import Feed
+from onhook.store.position_notifier import PositionNotifier
 from tests.console.conftest import House
 from tests.factories import details
 
@@ -162,7 +162,7 @@ async def test_listeners_at_one_place_share_a_reading(house: House, monkeypatch:
 
     monkeypatch.setattr(DuckDbStore, "records_after", counted)
     await house.report([details()])
-    tail = Tail(store, Feed())
+    tail = LiveTail(store, PositionNotifier())
     answers = await asyncio.gather(*(tail.after(0) for _ in range(20)))
     assert readings == 1
     assert all(len(answer) == 1 for answer in answers)

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from onhook.cdr.access_scope import Limits
-from onhook.console.api.recordings import file_in
+from onhook.console.api.recordings import find_recording_file
 from tests.console.conftest import House
 from tests.factories import SN, STARTED_AT, details
 
@@ -98,5 +98,5 @@ def test_nothing_else_is_reached(tmp_path: Path, name: str) -> None:
     (directory / "directory").symlink_to(tmp_path)
     (directory / "2026" / "right.WAV").write_bytes(b"sound")
     (directory / "pipe.wav").mkdir()
-    assert file_in(directory, name.format(here=tmp_path)) is None
-    assert file_in(directory, "2026/right.WAV") == directory.resolve() / "2026" / "right.WAV"
+    assert find_recording_file(directory, name.format(here=tmp_path)) is None
+    assert find_recording_file(directory, "2026/right.WAV") == directory.resolve() / "2026" / "right.WAV"

@@ -18,7 +18,7 @@ from onhook.cdr.call_details import CallDetails
 from onhook.cdr.csv_injection import harmless
 from onhook.cdr.record_filter import Filter
 from onhook.console.pages.reports.kinds import KINDS
-from onhook.console.pages.reports.period import Period, before, period_of
+from onhook.console.pages.reports.period import Period, get_period, previous_period
 from onhook.lib.errors import UsageError
 from tests.console.conftest import House, asks_only
 from tests.factories import BOB, IVR, QUEUE, details
@@ -166,17 +166,17 @@ def test_a_period_is_compared_with_the_one_before() -> None:
     def berlin(day: int, hour: int = 0) -> datetime:
         return datetime(2026, 10, day, hour, tzinfo=BERLIN).astimezone(UTC)
 
-    assert before(Period(berlin(19), berlin(26)), BERLIN) == Period(berlin(12), berlin(19))
-    assert before(Period(berlin(25), berlin(26)), BERLIN) == Period(berlin(24), berlin(25))
-    assert before(Period(berlin(19), berlin(25, 15)), BERLIN) == Period(berlin(12), berlin(18, 15))
+    assert previous_period(Period(berlin(19), berlin(26)), BERLIN) == Period(berlin(12), berlin(19))
+    assert previous_period(Period(berlin(25), berlin(26)), BERLIN) == Period(berlin(24), berlin(25))
+    assert previous_period(Period(berlin(19), berlin(25, 15)), BERLIN) == Period(berlin(12), berlin(18, 15))
 
 
 def test_a_period_ends_after_it_begins() -> None:
     """Else one sentence; without a beginning it is the last seven days."""
     now = datetime(2026, 11, 24, 12, 0, 5, 7, tzinfo=UTC)
-    assert period_of(Filter(), BERLIN, now).since == datetime(2026, 11, 17, 23, tzinfo=UTC)
+    assert get_period(Filter(), BERLIN, now).since == datetime(2026, 11, 17, 23, tzinfo=UTC)
     with pytest.raises(UsageError, match="ends before"):
-        period_of(Filter(since=now), BERLIN, now)
+        get_period(Filter(since=now), BERLIN, now)
 
 
 @asks_only

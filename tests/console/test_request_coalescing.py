@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from onhook.console.request_coalescing import ANSWERS_MAX, Shared
+from onhook.console.request_coalescing import ENTRIES_MAX, RequestCoalescer
 
 
 class Asked:
@@ -24,7 +24,7 @@ class Asked:
 
 async def test_many_ask_once() -> None:
     """At the same moment, and a moment later; another question is looked up for itself."""
-    answers, asked = Shared(), Asked()
+    answers, asked = RequestCoalescer(), Asked()
     assert await asyncio.gather(*(answers.ask((7, "calls"), asked.look_up) for _ in range(20))) == [1] * 20
     assert await answers.ask((7, "calls"), asked.look_up) == 1
     assert await answers.ask((8, "calls"), asked.look_up) == 2
@@ -32,13 +32,13 @@ async def test_many_ask_once() -> None:
 
 async def test_answers_grow_old() -> None:
     """Past its second an answer is looked up anew."""
-    answers, asked = Shared(), Asked()
+    answers, asked = RequestCoalescer(), Asked()
     assert [await answers.ask("tallies", asked.look_up, fresh_seconds=0.0) for _ in range(2)] == [1, 2]
 
 
 async def test_trouble_is_not_kept() -> None:
     """Who asks after it went wrong has it looked up again; who goes away takes nothing from the others."""
-    answers, asked = Shared(), Asked(fails=True)
+    answers, asked = RequestCoalescer(), Asked(fails=True)
     with pytest.raises(ValueError, match="not now"):
         await answers.ask("calls", asked.look_up)
     asked.fails = False
@@ -51,7 +51,7 @@ async def test_trouble_is_not_kept() -> None:
 
 async def test_few_are_kept() -> None:
     """However many questions there are, so many answers are remembered."""
-    answers = Shared()
-    for n in range(3 * ANSWERS_MAX):
+    answers = RequestCoalescer()
+    for n in range(3 * ENTRIES_MAX):
         await answers.ask(n, Asked().look_up)
-    assert len(answers._asked) == ANSWERS_MAX
+    assert len(answers._asked) == ENTRIES_MAX

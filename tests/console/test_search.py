@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from onhook.cdr.record_filter import Filter
-from onhook.console.search import region_of, with_text
+from onhook.console.search import apply_search_text, get_zone_region
 from tests.console.conftest import House, asks_only
 from tests.factories import STARTED_AT, details
 
@@ -46,8 +46,12 @@ async def test_what_a_person_means_is_found(lasting_house: House, text: str, fou
 
 def test_regions_come_from_zones() -> None:
     """A number without a country's prefix is read as in the country of the zone; a zone of none gives none."""
-    assert (region_of("Europe/Berlin"), region_of("America/New_York"), region_of("UTC")) == ("DE", "US", "")
-    assert with_text(Filter(), "  ", [], ZoneInfo("UTC")) == Filter()
+    assert (get_zone_region("Europe/Berlin"), get_zone_region("America/New_York"), get_zone_region("UTC")) == (
+        "DE",
+        "US",
+        "",
+    )
+    assert apply_search_text(Filter(), "  ", [], ZoneInfo("UTC")) == Filter()
 
 
 async def test_columns_and_order_are_in_the_address(house: House, client: aiohttp.ClientSession) -> None:

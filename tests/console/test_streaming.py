@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from onhook.console import streaming
-from onhook.console.streaming import Pieces
+from onhook.console.streaming import ChunkedResponse
 
 
 async def sent_to(reader_seconds: float, pieces: int, piece: bytes) -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ async def sent_to(reader_seconds: float, pieces: int, piece: bytes) -> list[dict
         await asyncio.Event().wait()
 
     async with asyncio.timeout(20):
-        await Pieces(made(), media_type="text/csv").send_body(send, receive)
+        await ChunkedResponse(made(), media_type="text/csv").send_body(send, receive)
     return got
 
 

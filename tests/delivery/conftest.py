@@ -24,8 +24,8 @@ async def application() -> AsyncIterator[Application]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan with its nine waits and the probes, each a few hundredths of a second."""
-    monkeypatch.setattr(retry_policy, "DAYS_SECONDS", (0.02,) * 9)
-    monkeypatch.setattr(retry_policy, "ORIGINAL_SECONDS", 0.02)
+    monkeypatch.setattr(retry_policy, "DAYS_DELAYS_SECONDS", (0.02,) * 9)
+    monkeypatch.setattr(retry_policy, "ORIGINAL_DELAY_SECONDS", 0.02)
     monkeypatch.setattr(endpoint_health, "PROBE_SECONDS_FIRST", 1)
     monkeypatch.setattr(endpoint_health, "PROBE_SECONDS_MAX", 1)
     monkeypatch.setattr(endpoint_health, "_SECOND", 50_000)

@@ -11,19 +11,19 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.destination_spec import Wishes
-from onhook.appdb.destinations import Subscription
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.destinations import Destination
 from onhook.cdr.record import Call
 from onhook.config import Config
 from onhook.delivery.destinations.registry import all_sinks
-from onhook.delivery.dispatcher import Courier
-from onhook.delivery.record_reader import Reading
-from onhook.delivery.worker import Means
+from onhook.delivery.dispatcher import DeliveryDispatcher
+from onhook.delivery.record_reader import RecordReader
+from onhook.delivery.worker import DeliveryDeps
 from onhook.lib.clock import SystemClock
 from onhook.store.contract import Batch
 from onhook.store.duckdb import DuckDbStore, open_store
-from onhook.store.position_notifier import Feed
+from onhook.store.position_notifier import PositionNotifier
 from tests.factories import call, record
 
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
@@ -85,19 +85,19 @@ class House:
     def __init__(self, directory: Path, store: DuckDbStore) -> None:
         self.directory = directory
         self.store = store
-        self.settings = Settings(directory / "onhook.db")
-        self.feed = Feed()
+        self.settings = AppDb(directory / "onhook.db")
+        self.feed = PositionNotifier()
         self.position = 0
         self.troubles: list[tuple[str, Exception | None]] = []
         self.plights: list[tuple[str, bool]] = []
         self.courier = self._courier()
         self._carrying: asyncio.Task[None] | None = None
 
-    def _courier(self) -> Courier:
-        return Courier(
-            means=Means(
-                reading=Reading(self.store, self.feed),
-                settings=Settings(self.directory / "onhook.db"),
+    def _courier(self) -> DeliveryDispatcher:
+        return DeliveryDispatcher(
+            means=DeliveryDeps(
+                reading=RecordReader(self.store, self.feed),
+                settings=AppDb(self.directory / "onhook.db"),
                 clock=SystemClock(),
             ),
             sinks=all_sinks(Config()),
@@ -105,9 +105,9 @@ class House:
             tell_plight=lambda plight, has_begun: self.plights.append((plight.kind, has_begun)),
         )
 
-    def subscribe(self, name: str, url: str, after: int | None = 0, **wishes: Any) -> Subscription:
+    def subscribe(self, name: str, url: str, after: int | None = 0, **wishes: Any) -> Destination:
         values: dict[str, Any] = {"url": url, "allows_private": True} | wishes
-        one, _ = self.settings.subscriptions.add(name, Wishes(**values), SECRET, after=after, at=1)
+        one, _ = self.settings.subscriptions.add(name, DestinationSpec(**values), SECRET, after=after, at=1)
         return one
 
     async def say(self, *calls: Call) -> list[str]:

@@ -5,12 +5,12 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.delivery.ack_window import Window
+from onhook.delivery.ack_window import AckWindow
 
 
 def test_nothing_under_way_is_settled_as_far_as_it_was_read() -> None:
     """Also past numbers of which nothing was wanted."""
-    window = Window(7)
+    window = AckWindow(7)
     assert (window.settled_to, len(window)) == (7, 0)
     window.read_to = 12
     assert window.settled_to == 12
@@ -18,7 +18,7 @@ def test_nothing_under_way_is_settled_as_far_as_it_was_read() -> None:
 
 def test_a_report_of_two_records_ends_with_the_second() -> None:
     """Its number counts as under way until then."""
-    window = Window(0)
+    window = AckWindow(0)
     window.begin(3)
     window.begin(3)
     window.read_to = 5
@@ -31,7 +31,7 @@ def test_a_report_of_two_records_ends_with_the_second() -> None:
 @given(st.sets(st.integers(1, 40)), st.randoms())
 def test_it_never_passes_what_is_under_way(seqs: set[int], chance: Random) -> None:
     """However the ends come."""
-    window = Window(0)
+    window = AckWindow(0)
     for seq in sorted(seqs):
         window.begin(seq)
     window.read_to = 40

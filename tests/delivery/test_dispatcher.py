@@ -6,7 +6,7 @@ import pytest
 
 from onhook.config import Config
 from onhook.delivery.destinations.registry import all_sinks
-from onhook.delivery.dispatcher import end_all, open_sink
+from onhook.delivery.dispatcher import open_destination, wait_or_cancel
 from onhook.lib.errors import UsageError
 from tests.delivery.factories import subscription
 
@@ -16,9 +16,9 @@ async def test_lanes_end_side_by_side() -> None:
     told = asyncio.Event()
     ends, hangs = asyncio.create_task(_wait(told)), asyncio.create_task(_wait(asyncio.Event()))
     told.set()
-    await end_all([hangs, ends], 0.01)
+    await wait_or_cancel([hangs, ends], 0.01)
     assert (ends.cancelled(), hangs.cancelled()) == (False, True)
-    await end_all([], 0.01)
+    await wait_or_cancel([], 0.01)
 
 
 async def _wait(event: asyncio.Event) -> None:
@@ -28,5 +28,5 @@ async def _wait(event: asyncio.Event) -> None:
 def test_an_unknown_kind_of_destination_is_one_clear_error() -> None:
     """As after a step back to an older Onhook; it names what is known."""
     with pytest.raises(UsageError, match=r"CRM is to be told by 'pigeon', which this Onhook cannot") as told:
-        open_sink(all_sinks(Config()), subscription(sink="pigeon"), ())
+        open_destination(all_sinks(Config()), subscription(sink="pigeon"), ())
     assert "webhook" in str(told.value)

@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from onhook.appdb.deliveries import TROUBLED_MAX, Backlog
-from onhook.delivery.issues import FAILING_TOLD_AFTER, PlightLog, all_plights, plights_of
+from onhook.appdb.deliveries import UNDELIVERED_MAX, Backlog
+from onhook.delivery.issues import FAILING_ISSUE_AFTER, IssueTracker, find_all_issues, find_issues
 from tests.delivery.factories import subscription
 
 NOW = datetime(2026, 4, 27, 11, 4, 36, tzinfo=UTC)
-FULL = Backlog(waiting=TROUBLED_MAX - 1, parked=1)
+FULL = Backlog(waiting=UNDELIVERED_MAX - 1, parked=1)
 
 
 @pytest.mark.parametrize(
@@ -20,20 +20,20 @@ FULL = Backlog(waiting=TROUBLED_MAX - 1, parked=1)
         ({}, FULL, ["full", "parked"]),
         ({"state": "disabled", "reason": "the application answered 410 Gone"}, Backlog(), ["disabled"]),
         ({"state": "paused"}, FULL, ["parked"]),
-        ({"failing_since": NOW - FAILING_TOLD_AFTER}, Backlog(), ["failing"]),
-        ({"failing_since": NOW - FAILING_TOLD_AFTER + timedelta(seconds=1)}, Backlog(), []),
-        ({"failing_since": NOW - FAILING_TOLD_AFTER, "state": "paused"}, Backlog(), []),
+        ({"failing_since": NOW - FAILING_ISSUE_AFTER}, Backlog(), ["failing"]),
+        ({"failing_since": NOW - FAILING_ISSUE_AFTER + timedelta(seconds=1)}, Backlog(), []),
+        ({"failing_since": NOW - FAILING_ISSUE_AFTER, "state": "paused"}, Backlog(), []),
     ],
 )
 def test_what_a_person_should_know(changes: dict[str, object], backlog: Backlog, kinds: list[str]) -> None:
     """The gravest first; what passes by itself, and what a person wanted so, is not told."""
-    assert [one.kind for one in plights_of(subscription(**changes), backlog, NOW)] == kinds
+    assert [one.kind for one in find_issues(subscription(**changes), backlog, NOW)] == kinds
 
 
 def test_each_says_what_and_what_to_do_and_no_key() -> None:
     """By the name of the subscription, and never by its address."""
     one = subscription(state="disabled", reason="the application answered 410 Gone", headers={"X-Key": "hush"})
-    disabled, parked = all_plights([one], {1: Backlog(parked=2)}, NOW)
+    disabled, parked = find_all_issues([one], {1: Backlog(parked=2)}, NOW)
     assert disabled.what == "CRM is disabled: the application answered 410 Gone"
     assert "onhook subscribe resume CRM" in disabled.todo
     assert parked.what == "2 events are parked for CRM"
@@ -43,6 +43,6 @@ def test_each_says_what_and_what_to_do_and_no_key() -> None:
 
 def test_each_is_told_once_when_it_begins_and_once_when_it_is_over() -> None:
     """Also where its sentence changes meanwhile."""
-    log = PlightLog()
-    two, three = (plights_of(subscription(), Backlog(parked=count), NOW) for count in (2, 3))
+    log = IssueTracker()
+    two, three = (find_issues(subscription(), Backlog(parked=count), NOW) for count in (2, 3))
     assert [log.news(seen) for seen in (two, three, [])] == [(two, []), ([], []), ([], three)]

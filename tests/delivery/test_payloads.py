@@ -5,8 +5,8 @@ from datetime import timedelta
 import msgspec
 
 from onhook.cdr.record_filter import Filter
-from onhook.delivery.payloads import event_id, matching, quiet_part, whole_calls
-from onhook.delivery.record_reader import Stretch
+from onhook.delivery.payloads import calls_as_records, filter_records, make_notification_id, truncate_before
+from onhook.delivery.record_reader import RecordBatch
 from tests.factories import STARTED_AT, call, record
 
 LATE = STARTED_AT + timedelta(minutes=1)
@@ -15,15 +15,15 @@ LATE = STARTED_AT + timedelta(minutes=1)
 def test_a_leg_is_meant_by_all_filters() -> None:
     """That of the subscription and that of a replay."""
     legs = [record(status="BUSY"), record(status="BUSY", call_to="Carol<1003>"), record()]
-    assert matching(legs, [Filter(status="BUSY"), Filter(number="1003")]) == legs[1:2]
+    assert filter_records(legs, [Filter(status="BUSY"), Filter(number="1003")]) == legs[1:2]
 
 
 def test_what_came_a_moment_ago_is_not_read_yet() -> None:
     """Nor what stands behind it; what was read goes up to there."""
     old, young, older = record(seq=1), record(seq=3, received_at=LATE), record(seq=4)
-    assert quiet_part(Stretch([old, young, older], 5, False), LATE) == Stretch([old], 2, True)
-    quiet = Stretch([old], 5, False)
-    assert quiet_part(quiet, LATE) is quiet
+    assert truncate_before(RecordBatch([old, young, older], 5, False), LATE) == RecordBatch([old], 2, True)
+    quiet = RecordBatch([old], 5, False)
+    assert truncate_before(quiet, LATE) is quiet
 
 
 def test_a_call_is_told_with_its_last_report() -> None:
@@ -33,14 +33,14 @@ def test_a_call_is_told_with_its_last_report() -> None:
     both = call(first, second)
     numbered = [leg.seq for leg in both.legs]
     assert numbered == [4, 6]
-    assert whole_calls(Stretch([first], 5, True), [both], [Filter()], None) == []
-    assert [one.seq for one in whole_calls(Stretch([second], 6, True), [both], [Filter()], None)] == [6]
-    assert [one.seq for one in whole_calls(Stretch([first], 5, True), [both], [Filter()], 5)] == [4]
-    assert whole_calls(Stretch([second], 6, True), [both], [Filter(status="BUSY")], None) == []
+    assert calls_as_records(RecordBatch([first], 5, True), [both], [Filter()], None) == []
+    assert [one.seq for one in calls_as_records(RecordBatch([second], 6, True), [both], [Filter()], None)] == [6]
+    assert [one.seq for one in calls_as_records(RecordBatch([first], 5, True), [both], [Filter()], 5)] == [4]
+    assert calls_as_records(RecordBatch([second], 6, True), [both], [Filter(status="BUSY")], None) == []
 
 
 def test_a_corrected_report_is_another_event() -> None:
     """The same one has the same id each time."""
     one = record(seq=4)
-    assert event_id(one) == event_id(msgspec.structs.replace(one, talk_duration=1))
-    assert event_id(one) != event_id(msgspec.structs.replace(one, seq=5))
+    assert make_notification_id(one) == make_notification_id(msgspec.structs.replace(one, talk_duration=1))
+    assert make_notification_id(one) != make_notification_id(msgspec.structs.replace(one, seq=5))

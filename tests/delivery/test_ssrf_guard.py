@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from onhook.delivery.ssrf_guard import Guard
+from onhook.delivery.ssrf_guard import SsrfGuard
 
 PUBLIC = ("93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", "64:ff9b::5db8:d822")
 PRIVATE = (
@@ -22,28 +22,28 @@ NEVER = (
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses_are_open(address: str) -> None:
     """To everybody, in whatever way they are written."""
-    assert Guard(False).allows(address)
+    assert SsrfGuard(False).allows(address)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_private_addresses_must_be_allowed(address: str) -> None:
     """By the subscription, or by a network in the configuration; an IPv4 address inside another one counts."""
-    assert not Guard(False).allows(address)
-    assert Guard(True).allows(address)
+    assert not SsrfGuard(False).allows(address)
+    assert SsrfGuard(True).allows(address)
     every = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-    assert Guard(False, every).allows(address)
+    assert SsrfGuard(False, every).allows(address)
 
 
 @pytest.mark.parametrize("address", NEVER)
 def test_some_addresses_must_be_named(address: str) -> None:
     """Link-local and metadata addresses, multicast and none at all: allowing private ones does not open them."""
-    assert not Guard(False).allows(address)
-    assert not Guard(True).allows(address)
+    assert not SsrfGuard(False).allows(address)
+    assert not SsrfGuard(True).allows(address)
 
 
 def test_a_named_network_opens_itself_alone() -> None:
     """And not its neighbour."""
-    guard = Guard(False, (ip_network("169.254.169.254/32"),))
+    guard = SsrfGuard(False, (ip_network("169.254.169.254/32"),))
     assert guard.allows("169.254.169.254")
     assert not guard.allows("169.254.169.253")
 
@@ -52,7 +52,7 @@ def test_a_socket_is_made_for_what_is_allowed_alone() -> None:
     """The check stands where the connection is made."""
     info = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80))
     with pytest.raises(PermissionError, match=r"127\.0\.0\.1 is an address .*: --allow-private allows it"):
-        Guard(False).socket_for(info)
-    made = Guard(True).socket_for(info)
+        SsrfGuard(False).socket_for(info)
+    made = SsrfGuard(True).socket_for(info)
     assert made.getblocking() is False
     made.close()

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from onhook.cdr.record_filter import Filter
-from onhook.delivery.status import owing_of, replay, shown
+from onhook.delivery.status import load_status, replay, view_destination
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from tests.delivery.harness import House, some_calls
@@ -19,11 +19,11 @@ async def test_what_is_owed_is_what_was_not_sent(house: House) -> None:
     """Of the calls that are wanted, since the oldest of them came; replays are counted beside it."""
     one = house.subscribe("crm", "http://127.0.0.1:1/", where=Filter(status="BUSY"))
     await house.say(*some_calls(2, status="BUSY"), *some_calls(3))
-    owing = await owing_of(one, house.settings, house.store)
+    owing = await load_status(one, house.settings, house.store)
     assert (owing.owed, owing.waiting, owing.replays, owing.position) == (2, 0, 0, 0)
     assert owing.oldest_owed_at == STARTED_AT
     assert await replay(house.settings, house.store, "crm", Filter(since=STARTED_AT), SystemClock()) == 2
-    assert (await owing_of(one, house.settings, house.store)).replays == 1
+    assert (await load_status(one, house.settings, house.store)).replays == 1
 
 
 async def test_a_replay_needs_a_beginning(house: House) -> None:
@@ -36,6 +36,6 @@ async def test_a_replay_needs_a_beginning(house: House) -> None:
 async def test_no_key_is_shown(house: House) -> None:
     """Neither the values of headers nor those in the query of its address."""
     one = house.subscribe("crm", "http://127.0.0.1:1/?key=hush", headers={"X-Key": "hush"})
-    said = await shown(one, house.settings, house.store, NOW)
+    said = await view_destination(one, house.settings, house.store, NOW)
     assert (said.subscription.url, said.subscription.headers) == ("http://127.0.0.1:1/?key=…", {"X-Key": "…"})
     assert b"hush" not in msgspec.json.encode(said)

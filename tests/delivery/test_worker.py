@@ -108,7 +108,7 @@ async def test_an_application_that_is_down_costs_no_rows(
     house: House, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After some failures it is asked one event at a time, what is owed stays where it is, and all of it arrives."""
-    monkeypatch.setattr(retry_policy, "DAYS_SECONDS", (0.1,) * 1_000)
+    monkeypatch.setattr(retry_policy, "DAYS_DELAYS_SECONDS", (0.1,) * 1_000)
     is_up = False
 
     async def reply(_: web.Request, __: bytes) -> int:
@@ -237,7 +237,7 @@ async def test_gone_is_gone(house: House, application: Application, monkeypatch:
     await house.say(*some_calls(3))
     await until(lambda: house.settings.subscriptions.get("crm").state == "disabled")
     assert "answered 410 Gone" in house.settings.subscriptions.get("crm").reason
-    monkeypatch.setattr(dispatcher, "PLIGHTS_SECONDS", 0.1)
+    monkeypatch.setattr(dispatcher, "ISSUE_CHECK_SECONDS", 0.1)
     await until(lambda: house.plights == [("disabled", True)])
     application.reply = None
     house.settings.subscriptions.set_state("crm", "active")
@@ -254,7 +254,7 @@ async def test_who_took_nothing_for_days_is_given_up(
     async def reply(_: web.Request, __: bytes) -> int:
         return 503
 
-    monkeypatch.setattr("onhook.delivery.worker.DEAD_SECONDS", 0.3)
+    monkeypatch.setattr("onhook.delivery.worker.DISABLE_AFTER_SECONDS", 0.3)
     application.reply = reply
     house.subscribe("crm", application.url)
     house.carry()
@@ -352,7 +352,7 @@ async def test_what_is_read_late_is_told(
     house: House, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though the lane is ahead of its cursor, and was asked for the same number in vain a moment before."""
-    monkeypatch.setattr(worker, "IDLE_SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr(worker, "IDLE_COMMIT_SECONDS", 0.1)
     house.subscribe("crm", application.url)
     house.carry()
     await house.say(*some_calls(3))
@@ -411,6 +411,6 @@ async def test_it_stops_when_the_news_has_ended(house: House, application: Appli
 
 def test_the_plan_of_three_days_ends_in_time() -> None:
     """Nine waits, longer each time, in all some three days: before an application is given up."""
-    waits = [retry_policy.wait_seconds("days", 1, attempts, 0.5) for attempts in range(1, 11)]
+    waits = [retry_policy.retry_delay_seconds("days", 1, attempts, 0.5) for attempts in range(1, 11)]
     assert waits == [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400, None]
-    assert sum(wait or 0 for wait in waits) * (1 + retry_policy.JITTER) < retry_policy.DEAD_SECONDS
+    assert sum(wait or 0 for wait in waits) * (1 + retry_policy.JITTER) < retry_policy.DISABLE_AFTER_SECONDS

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.destination_spec import Wishes
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable
 from onhook.ops.quarantine_retry import Rereading
@@ -14,7 +14,7 @@ from onhook.ops.quarantine_retry import Rereading
 class Projector:
     """Reads, and is looked at meanwhile."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AppDb) -> None:
         self.settings = settings
         self.fails = False
         self.seen: list[int] = []
@@ -28,8 +28,8 @@ class Projector:
 
 async def test_it_is_owed_before_it_is_read(tmp_path: Path) -> None:
     """But not sent before; where reading fails it stays held, for what was begun may still come to its end."""
-    settings = Settings(tmp_path / "onhook.db")
-    settings.subscriptions.add("crm", Wishes(url="http://a.example/"), None, after=9, at=1)
+    settings = AppDb(tmp_path / "onhook.db")
+    settings.subscriptions.add("crm", DestinationSpec(url="http://a.example/"), None, after=9, at=1)
     projector = Projector(settings)
     rereading = Rereading(projector, settings, SystemClock())  # type: ignore[arg-type] # it has the one method
     await rereading.read_again([5])

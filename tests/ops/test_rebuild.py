@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.destination_spec import Wishes
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.config import Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
@@ -28,14 +28,14 @@ async def config(tmp_path: Path) -> Config:
     unread = [Quarantined(seq=seq, sn="SN", via="webhook", received_at=STARTED_AT, reason="odd") for seq in (1, 2, 4)]
     await store.put(Batch(calls=[], quarantined=unread, read_again=(), position=4))
     await store.close()
-    settings = Settings(config.settings_file)
-    settings.subscriptions.add("crm", Wishes(url="http://a.example/"), None, after=4, at=1)
+    settings = AppDb(config.settings_file)
+    settings.subscriptions.add("crm", DestinationSpec(url="http://a.example/"), None, after=4, at=1)
     settings.close()
     return config
 
 
 def _replays(config: Config) -> list[tuple[int | None, int | None]]:
-    settings = Settings(config.settings_file)
+    settings = AppDb(config.settings_file)
     try:
         return [(one.cursor, one.until) for one in settings.subscriptions.streams(1)[1:]]
     finally:
@@ -63,7 +63,7 @@ async def test_a_crash_before_the_exchange_loses_nothing(config: Config, monkeyp
         with pytest.raises(OSError, match="power"):
             await rebuild(config, lambda *_: None)
     assert _replays(config) == []
-    settings = Settings(config.settings_file)
+    settings = AppDb(config.settings_file)
     await adopt_rebuilt(config, settings, SystemClock())
     settings.subscriptions.let_go()  # as a hub does that starts
     settings.close()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.deliveries import OF_CALL_MAX, Trouble
-from onhook.appdb.destination_spec import Wishes
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.deliveries import CALL_DELIVERIES_MAX, NewDelivery
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.pbx_facts import SettingsFacts
 from onhook.cdr.record_filter import Filter
 from onhook.config import Config
@@ -33,7 +33,7 @@ YEASTAR = all_dialects()["yeastar"]
 class House:
     """A ledger, a store, settings, and what goes between them; ages are in days before now."""
 
-    def __init__(self, directory: Path, ledger: SqliteLedger, settings: Settings, store: DuckDbStore) -> None:
+    def __init__(self, directory: Path, ledger: SqliteLedger, settings: AppDb, store: DuckDbStore) -> None:
         self.directory = directory
         self.ledger = ledger
         self.store = store
@@ -82,7 +82,7 @@ def call_id(number: int) -> str:
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     ledger, store = SqliteLedger(tmp_path / "ledger.db"), await open_store(tmp_path / "calls.duckdb")
-    with closing(Settings(tmp_path / "onhook.db")) as settings:
+    with closing(AppDb(tmp_path / "onhook.db")) as settings:
         for name, sn in (("office", SN), ("branch", OTHER_SN)):
             settings.add_pbx(name=name, sn=sn, secret="0123456789", at=1)
         yield House(tmp_path, ledger, settings, store)
@@ -158,8 +158,10 @@ async def test_what_is_owed_stays(house: House) -> None:
     """What a subscription has yet to read, paused or not; and an event that waits, until it is taken."""
     for number in range(4):
         await house.report(number, 100)
-    one, _ = house.settings.subscriptions.add("CRM", Wishes(url="https://crm.example.com"), None, after=2, at=1)
-    waiting = Trouble(event_id="x", seq=1, call=(SN, call_id(0)), body=b"{}", due_at=1, owed_at=1)
+    one, _ = house.settings.subscriptions.add(
+        "CRM", DestinationSpec(url="https://crm.example.com"), None, after=2, at=1
+    )
+    waiting = NewDelivery(event_id="x", seq=1, call=(SN, call_id(0)), body=b"{}", due_at=1, owed_at=1)
     house.settings.deliveries.owe(one.subscription_id, waiting)
     house.settings.subscriptions.set_state("CRM", "paused")
     assert await house.forget(90) == Forgotten(reports=1, calls=1)
@@ -172,7 +174,7 @@ async def test_a_call_that_is_owed_in_part_stays_whole(house: House) -> None:
     """One of its legs is yet to be read by a subscription."""
     for call, call_to in ((1, QUEUE), (2, BOB), (1, BOB), (3, BOB)):
         await house.report(call, 100, call_to=call_to)
-    house.settings.subscriptions.add("CRM", Wishes(url="https://crm.example.com"), None, after=2, at=1)
+    house.settings.subscriptions.add("CRM", DestinationSpec(url="https://crm.example.com"), None, after=2, at=1)
     assert await house.forget(90) == Forgotten(reports=1, calls=1)
     assert await house.seqs() == [1, 3, 4]
     assert await kept_calls(house) == [call_id(1), call_id(3)]
@@ -182,9 +184,11 @@ async def test_what_is_owed_of_a_call_with_many_rows_stays(house: House) -> None
     """However many of its events went through before."""
     await house.report(1, 100)
     await house.report(2, 0)
-    one, _ = house.settings.subscriptions.add("CRM", Wishes(url="https://crm.example.com"), None, after=9, at=1)
-    for n in range(OF_CALL_MAX + 1):
-        waiting = Trouble(event_id=f"{n}", seq=1, call=(SN, call_id(1)), body=b"{}", due_at=1, owed_at=1)
+    one, _ = house.settings.subscriptions.add(
+        "CRM", DestinationSpec(url="https://crm.example.com"), None, after=9, at=1
+    )
+    for n in range(CALL_DELIVERIES_MAX + 1):
+        waiting = NewDelivery(event_id=f"{n}", seq=1, call=(SN, call_id(1)), body=b"{}", due_at=1, owed_at=1)
         house.settings.deliveries.owe(one.subscription_id, waiting)
     rows = house.settings._database.rows("SELECT max(delivery_id) FROM deliveries")
     house.settings._database.write("UPDATE deliveries SET state = 'delivered' WHERE delivery_id < ?", rows[0])

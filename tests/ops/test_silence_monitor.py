@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.ops.silence_monitor import SilenceWatch
 from onhook.store.contract import Batch
 from onhook.store.duckdb import DuckDbStore, open_store
@@ -45,7 +45,7 @@ async def store(tmp_path: Path) -> AsyncIterator[DuckDbStore]:
 
 async def test_a_silent_hour_at_noon_is_an_alarm_and_ends_by_itself(tmp_path: Path, store: DuckDbStore) -> None:
     """With nothing set; a person may set a number, or want none."""
-    settings, clock = Settings(tmp_path / "onhook.db"), Stopped(MONDAY + timedelta(minutes=20))
+    settings, clock = AppDb(tmp_path / "onhook.db"), Stopped(MONDAY + timedelta(minutes=20))
     settings.add_pbx(name="Office", sn=SN, secret="first-secret", at=1)
     watch = SilenceWatch(settings=settings, store=store, clock=clock)
     await watch.look()

@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import websockets
 
-from onhook.appdb.api_behaviour import Manner
+from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.appdb.api_clients import App
 from onhook.cdr.call_details import CallDetails
 from onhook.pbx_api.connection_limiter import listen
-from onhook.pbx_api.fault_injection import Trouble
+from onhook.pbx_api.fault_injection import FaultPolicy
 from onhook.pbx_api.memory import MemoryCalls
-from onhook.pbx_api.server import Exchange
-from onhook.pbx_api.single_app import OneApp
+from onhook.pbx_api.server import PbxApiServer
+from onhook.pbx_api.single_app import SingleApp
 
 SN = "3631A2124ABC"
 CLIENT_ID = "UEnH9Dmv6uBJEXsYcag1trNfQThYXXXX"
@@ -45,7 +45,7 @@ class MovedClock:
 class House:
     """The exchange, and an application outside of it."""
 
-    def __init__(self, calls: MemoryCalls, clock: MovedClock, exchange: Exchange, address: str) -> None:
+    def __init__(self, calls: MemoryCalls, clock: MovedClock, exchange: PbxApiServer, address: str) -> None:
         self.calls = calls
         self.clock = clock
         self.exchange = exchange
@@ -89,8 +89,8 @@ class House:
 @asynccontextmanager
 async def running_house(
     *,
-    manner: Manner = Manner(),  # noqa: B008 - frozen
-    trouble: Trouble | None = None,
+    manner: ApiBehaviour = ApiBehaviour(),  # noqa: B008 - frozen
+    trouble: FaultPolicy | None = None,
     networks: tuple[str, ...] = (),
     pbxs: tuple[str, ...] = (),
 ) -> AsyncIterator[House]:
@@ -98,7 +98,7 @@ async def running_house(
     clock = MovedClock()
     app = App(name="crm", client_id=CLIENT_ID, pbxs=pbxs, networks=networks, manner=manner, created_at=clock.now())
     calls = MemoryCalls(SN, ATHENS, clock)
-    exchange = Exchange(calls=calls, applications=OneApp(app, CLIENT_SECRET), clock=clock, trouble=trouble)
+    exchange = PbxApiServer(calls=calls, applications=SingleApp(app, CLIENT_SECRET), clock=clock, trouble=trouble)
     listening = listen("127.0.0.1", 0)
     address = f"127.0.0.1:{listening.getsockname()[1]}"
     async with exchange.opened(listening, None):

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from onhook.appdb.api_behaviour import Manner
+from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.cdr.call_details import CallDetails
 from onhook.pbx_api import server
 from tests.pbx_api.harness import House, running_house
@@ -61,7 +61,7 @@ def alice(n: int, **changes: Any) -> CallDetails:
 
 async def test_six_legs_are_the_six_rows_of_the_captured_answer() -> None:
     """Member by member, in the display format of that PBX; only `new_id` is of our own making."""
-    manner = Manner(date_format="DD/MM/YYYY", time_format="12", time_forms=("seconds",))
+    manner = ApiBehaviour(date_format="DD/MM/YYYY", time_format="12", time_forms=("seconds",))
     async with running_house(manner=manner) as house:
         house.happen(six_legs())
         answer = await house.ask("v1.0/cdr/search", await house.token(), start_time="1782844637")
@@ -176,7 +176,7 @@ async def test_forms_of_time_differ_from_firmware_to_firmware(
     forms: Any, start_time: str, code: int, total: int | None
 ) -> None:
     """Taken, refused with 40002, or taken and nothing found (PROTOCOL.md 7.2)."""
-    async with running_house(manner=Manner(time_forms=forms)) as house:
+    async with running_house(manner=ApiBehaviour(time_forms=forms)) as house:
         house.happen([alice(1), alice(2)])
         token = await house.token()
         answer = await house.ask("v1.0/cdr/search", token, start_time=start_time)
@@ -216,7 +216,7 @@ async def test_v2_has_a_row_per_call(house: House) -> None:
 
 async def test_a_pbx_without_v2_has_none() -> None:
     """10001, as firmware before it says."""
-    async with running_house(manner=Manner(versions=("v1.0",))) as house:
+    async with running_house(manner=ApiBehaviour(versions=("v1.0",))) as house:
         token = await house.token()
         assert (await house.ask("v2.0/cdr/list", token))["errcode"] == 10001
         assert (await house.ask("v1.0/cdr/list", token))["errcode"] == 0
@@ -266,7 +266,7 @@ async def test_only_so_much_waits_to_be_taken(house: House, monkeypatch: pytest.
     """Past that an answer is 70082: come again; a small one still goes out."""
     house.happen([alice(n) for n in range(20)])
     token = await house.token()
-    monkeypatch.setattr(server, "WAITING_BYTES_MAX", 2_000)
+    monkeypatch.setattr(server, "UNSENT_BYTES_MAX", 2_000)
     assert (await house.ask("v1.0/cdr/list", token))["errcode"] == 70082
     assert (await house.ask("v1.0/cdr/list", token, page_size="1"))["errcode"] == 0
 

@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 
 from onhook.lib.errors import UsageError
-from onhook.pbx_api.certificate import fingerprint_of, own_certificate, tls_with
+from onhook.pbx_api.certificate import create_tls_context, ensure_certificate, read_fingerprint
 from tests.pbx_api.harness import NOW
 
 
@@ -19,7 +19,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_it_is_made_for_this_machine(files: tuple[Path, Path]) -> None:
     """For its name, the loopback, and the address that is listened on; for ten years; the key for its owner alone."""
-    own_certificate(*files, "192.0.2.7", NOW)
+    ensure_certificate(*files, "192.0.2.7", NOW)
     made = x509.load_pem_x509_certificate(files[0].read_bytes())
     names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert "localhost" in names.get_values_for_type(x509.DNSName)
@@ -28,23 +28,23 @@ def test_it_is_made_for_this_machine(files: tuple[Path, Path]) -> None:
     assert made.not_valid_before_utc < NOW
     assert made.not_valid_after_utc > NOW + timedelta(days=3_649)
     assert stat.S_IMODE(files[1].stat().st_mode) == 0o600
-    assert len(fingerprint_of(files[0]).split(":")) == 32
+    assert len(read_fingerprint(files[0]).split(":")) == 32
 
 
 def test_it_is_made_once(files: tuple[Path, Path]) -> None:
     """Applications pin it."""
-    own_certificate(*files, "127.0.0.1", NOW)
+    ensure_certificate(*files, "127.0.0.1", NOW)
     first = files[0].read_bytes()
-    own_certificate(*files, "127.0.0.1", NOW)
+    ensure_certificate(*files, "127.0.0.1", NOW)
     assert files[0].read_bytes() == first
-    tls_with(*files)
+    create_tls_context(*files)
 
 
 def test_half_of_it_is_not_made_whole(files: tuple[Path, Path]) -> None:
     """A key without its certificate is a mistake, and neither is written over."""
     files[1].write_text("a key")
     with pytest.raises(UsageError, match=r"exchange\.crt is missing"):
-        own_certificate(*files, "127.0.0.1", NOW)
+        ensure_certificate(*files, "127.0.0.1", NOW)
     assert files[1].read_text() == "a key"
 
 
@@ -53,4 +53,4 @@ def test_what_is_no_certificate_is_told(files: tuple[Path, Path]) -> None:
     for file in files:
         file.write_text("rubbish")
     with pytest.raises(UsageError, match="the certificate cannot be used"):
-        tls_with(*files)
+        create_tls_context(*files)

@@ -12,8 +12,8 @@ import pytest
 
 from onhook.lib.errors import UsageError
 from onhook.pbx_api import connection_limiter
-from onhook.pbx_api.certificate import own_certificate, tls_with
-from onhook.pbx_api.connection_limiter import Door, listen
+from onhook.pbx_api.certificate import create_tls_context, ensure_certificate
+from onhook.pbx_api.connection_limiter import ConnectionLimiter, listen
 from tests.pbx_api.harness import NOW
 
 
@@ -29,8 +29,8 @@ class Echo(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def open_door(tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[Door, int]]:
-    door = Door(Echo, tls)
+async def open_door(tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[ConnectionLimiter, int]]:
+    door = ConnectionLimiter(Echo, tls)
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
     letting_in = asyncio.create_task(door.let_in(listening))
@@ -41,7 +41,7 @@ async def open_door(tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[Do
         await asyncio.wait([letting_in])
 
 
-async def counted_out(door: Door, *, to: int = 0) -> None:
+async def counted_out(door: ConnectionLimiter, *, to: int = 0) -> None:
     """Until so many are inside."""
     async with asyncio.timeout(30):
         while door.count > to:  # noqa: ASYNC110 - the door tells nobody who leaves
@@ -85,7 +85,7 @@ async def test_too_many_connections_are_not_let_in(monkeypatch: pytest.MonkeyPat
 
 async def test_who_never_asks_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many bytes come, one by one."""
-    monkeypatch.setattr(connection_limiter, "ASKING_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(connection_limiter, "REQUEST_SECONDS_MAX", 0.2)
     async with open_door() as (door, port):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /openapi/v1.0/")
@@ -98,8 +98,8 @@ async def test_half_a_handshake_is_cut_off(monkeypatch: pytest.MonkeyPatch, tmp_
     """It counts as a connection while it lasts; rubbish instead of TLS ends at once; a good one goes on."""
     monkeypatch.setattr(connection_limiter, "HANDSHAKE_SECONDS_MAX", 0.3)
     certificate, key = tmp_path / "exchange.crt", tmp_path / "exchange.key"
-    own_certificate(certificate, key, "127.0.0.1", NOW)
-    async with open_door(tls_with(certificate, key)) as (door, port):
+    ensure_certificate(certificate, key, "127.0.0.1", NOW)
+    async with open_door(create_tls_context(certificate, key)) as (door, port):
         _, silent = await asyncio.open_connection("127.0.0.1", port)
         _, rubbish = await asyncio.open_connection("127.0.0.1", port)
         rubbish.write(b"GET / HTTP/1.1\r\n\r\n")
@@ -127,7 +127,7 @@ async def test_a_door_lets_requests_in() -> None:
     server = aiohttp.web.Server(_hello, access_log=None)
     listening = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    letting_in = asyncio.create_task(Door(server, None).let_in(listening))
+    letting_in = asyncio.create_task(ConnectionLimiter(server, None).let_in(listening))
     async with aiohttp.request("GET", url) as answer:
         assert await answer.text() == "hello"
     letting_in.cancel()

@@ -6,8 +6,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from onhook.pbx_api.server import ANSWERS_MAX
-from onhook.pbx_api.tokens import LIVE_MAX
+from onhook.pbx_api.server import CONCURRENT_RESPONSES_MAX
+from onhook.pbx_api.tokens import VALID_TOKENS_MAX
 from tests.pbx_api.harness import CLIENT_ID, CLIENT_SECRET, House, running_house
 
 GOOD = {"username": CLIENT_ID, "password": CLIENT_SECRET}
@@ -105,7 +105,7 @@ async def test_a_token_that_is_deleted_ends_with_its_pair(house: House) -> None:
 
 async def test_the_ninth_token_is_refused_until_one_is_gone(house: House) -> None:
     """60002; a place is free again when a token is deleted, and all are when their time is up."""
-    tokens = [await house.token() for _ in range(LIVE_MAX)]
+    tokens = [await house.token() for _ in range(VALID_TOKENS_MAX)]
     assert (await house.login())["errcode"] == 60002
     await house.ask("v1.0/del_token", tokens[0])
     assert (await house.login())["errcode"] == 0
@@ -117,7 +117,7 @@ async def test_the_ninth_token_is_refused_until_one_is_gone(house: House) -> Non
 async def test_refreshing_is_never_locked_out_by_the_limit(house: House) -> None:
     """With eight tokens alive the refreshed one makes way, however often."""
     pair = await house.login()
-    for _ in range(LIVE_MAX - 1):
+    for _ in range(VALID_TOKENS_MAX - 1):
         await house.token()
     for _ in range(3):
         renewed = await house.request("POST", "v1.0/refresh_token", json={"refresh_token": pair["refresh_token"]})
@@ -157,7 +157,7 @@ async def test_an_application_comes_only_from_its_addresses() -> None:
 async def test_who_sends_slowly_holds_up_nobody(house: House) -> None:
     """More bodies that never end than answers are made at once: a login beside them is answered."""
     host, port = house.address.split(":")
-    slow = [await asyncio.open_connection(host, int(port)) for _ in range(2 * ANSWERS_MAX)]
+    slow = [await asyncio.open_connection(host, int(port)) for _ in range(2 * CONCURRENT_RESPONSES_MAX)]
     for _, writer in slow:
         writer.write(b"POST /openapi/v1.0/get_token HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
         await writer.drain()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from onhook.pbx_api.logins import COUNTED_MAX, FORGOTTEN_MICROSECONDS, Failures, source_of
+from onhook.pbx_api.logins import ADDRESSES_MAX, EXPIRY_MICROSECONDS, LoginFailures, throttle_key
 
 
 @pytest.mark.parametrize(
@@ -18,23 +18,23 @@ from onhook.pbx_api.logins import COUNTED_MAX, FORGOTTEN_MICROSECONDS, Failures,
 )
 def test_an_address_is_counted_as_its_owner(address: str, source: str) -> None:
     """Whoever has one IPv6 address has all of its network."""
-    assert source_of(address) == source
+    assert throttle_key(address) == source
 
 
 def test_five_in_a_row_are_too_many() -> None:
     """Not four, not four and one of another address, not four and one of an hour later."""
-    failures = Failures()
+    failures = LoginFailures()
     assert [failures.failed("a", 0) for _ in range(4)] == [False] * 4
     assert not failures.failed("b", 0)
-    assert not failures.failed("a", FORGOTTEN_MICROSECONDS)
-    assert [failures.failed("a", FORGOTTEN_MICROSECONDS) for _ in range(4)] == [False, False, False, True]
+    assert not failures.failed("a", EXPIRY_MICROSECONDS)
+    assert [failures.failed("a", EXPIRY_MICROSECONDS) for _ in range(4)] == [False, False, False, True]
 
 
 def test_the_count_is_bounded() -> None:
     """A crowd of addresses lets the earliest be forgotten, and nothing more."""
-    failures = Failures()
+    failures = LoginFailures()
     for _ in range(4):
         failures.failed("early", 0)
-    for number in range(COUNTED_MAX):
+    for number in range(ADDRESSES_MAX):
         failures.failed(str(number), 0)
     assert not failures.failed("early", 0)

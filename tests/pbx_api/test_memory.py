@@ -9,7 +9,7 @@ import pytest
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import Filter
 from onhook.lib.clock import SystemClock
-from onhook.pbx_api.calls import Calls
+from onhook.pbx_api.calls import CallSource
 from onhook.pbx_api.memory import MemoryCalls
 from onhook.simulator.office import Office, OfficePlan
 from onhook.store.contract import CALL_ORDERS, RECORD_ORDERS, CallListing, RecordListing
@@ -31,7 +31,7 @@ def calls() -> MemoryCalls:
     return kept
 
 
-async def everything(calls: Calls) -> list[Call]:
+async def everything(calls: CallSource) -> list[Call]:
     return list((await calls.listed_calls(CallListing())).data)
 
 

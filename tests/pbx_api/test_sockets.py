@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import websockets
 
-from onhook.appdb.api_behaviour import Manner
+from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.lib.errors import Unavailable
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx_api import sockets
@@ -115,7 +115,7 @@ async def test_a_bad_token_gets_no_socket(house: House, token: str) -> None:
 
 async def test_each_application_gets_its_own_generation() -> None:
     """The profile and the PBXs of the application decide."""
-    async with running_house(manner=Manner(profile="p-2023")) as house:
+    async with running_house(manner=ApiBehaviour(profile="p-2023")) as house:
         one = details()
         async with house.socket(await house.token()) as socket:
             await subscribed(socket, 30012)
@@ -181,7 +181,7 @@ async def test_an_application_has_only_so_many_sockets(house: House, monkeypatch
 
 async def test_events_wait_for_a_store_that_cannot_be_read(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come when it can be read again, and the socket stays."""
-    monkeypatch.setattr(sockets, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(sockets, "RETRY_SECONDS", 0.01)
     failures = iter([Unavailable("the disk is away"), Unavailable("the disk is away")])
     read = house.calls.news
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from onhook.pbx_api.codes import Refused
-from onhook.pbx_api.tokens import LIVE_MAX, REFRESHABLE_MAX, Tokens
+from onhook.pbx_api.codes import ApiRequestError
+from onhook.pbx_api.tokens import REFRESHABLE_MAX, VALID_TOKENS_MAX, AppTokens
 from tests.pbx_api.harness import MovedClock
 
 SEAL = b"seal"
@@ -12,7 +12,7 @@ SEAL = b"seal"
 def test_pairs_of_an_application_are_bounded() -> None:
     """However often an application logs in and lets its tokens run out, the oldest pairs are forgotten."""
     clock = MovedClock()
-    tokens = Tokens(clock)
+    tokens = AppTokens(clock)
     first = tokens.issue("crm", SEAL, access_seconds=1)
     pairs = [first]
     for _ in range(REFRESHABLE_MAX):
@@ -25,11 +25,11 @@ def test_pairs_of_an_application_are_bounded() -> None:
 def test_a_refused_refresh_loses_nothing() -> None:
     """Eight others alive: 60002, and the same refresh token is good when one of them is gone."""
     clock = MovedClock()
-    tokens = Tokens(clock)
+    tokens = AppTokens(clock)
     pair = tokens.issue("crm", SEAL, access_seconds=1)
     clock.move(seconds=1)
-    others = [tokens.issue("crm", SEAL) for _ in range(LIVE_MAX)]
-    with pytest.raises(Refused, match="MAX LIMITATION"):
+    others = [tokens.issue("crm", SEAL) for _ in range(VALID_TOKENS_MAX)]
+    with pytest.raises(ApiRequestError, match="MAX LIMITATION"):
         tokens.refresh(pair.refresh_token)
     tokens.revoke(others[0].access_token)
     assert tokens.grant(tokens.refresh(pair.refresh_token).access_token) is not None
@@ -37,15 +37,15 @@ def test_a_refused_refresh_loses_nothing() -> None:
 
 def test_the_limit_is_each_applications_own() -> None:
     """What one application uses up is nothing to another."""
-    tokens = Tokens(MovedClock())
-    for _ in range(LIVE_MAX):
+    tokens = AppTokens(MovedClock())
+    for _ in range(VALID_TOKENS_MAX):
         tokens.issue("crm", SEAL)
     assert tokens.grant(tokens.issue("wallboard", SEAL).access_token) is not None
 
 
 def test_those_of_which_something_holds_are_ended() -> None:
     """And no others."""
-    tokens = Tokens(MovedClock())
+    tokens = AppTokens(MovedClock())
     gone, stays = tokens.issue("crm", b"old"), tokens.issue("crm", b"new")
     tokens.end_those(lambda grant: grant.seal == b"old")
     assert tokens.grant(gone.access_token) is None
@@ -56,6 +56,6 @@ def test_those_of_which_something_holds_are_ended() -> None:
 @pytest.mark.parametrize("text", ["", "x", "x" * 1_000, "é" * 32])
 def test_what_is_no_token_stands_for_nothing(text: str) -> None:
     """Whatever it is."""
-    tokens = Tokens(MovedClock())
+    tokens = AppTokens(MovedClock())
     assert tokens.grant(text) is None
     assert tokens.refreshable(text) is None

@@ -17,8 +17,8 @@ from onhook.lib.signing import sign
 from onhook.pbx.dialect import Dialect
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.receiver.http_server import WebhookServer
-from onhook.receiver.ingest import Accept
-from onhook.receiver.pbx_registry import Declared
+from onhook.receiver.ingest import Ingestor
+from onhook.receiver.pbx_registry import RegisteredPbx
 
 SN = "3651XXXXXXXX"
 UNSIGNED_SN = "3631A2124XXX"
@@ -29,8 +29,8 @@ REPORT = (PAYLOADS / "p2026_inbound_voicemail.json").read_bytes()
 REPORT_SIGNATURE = "8wvAMqwj/SABEixDNBjstuq07T+pQggRUErYBKVMpvc="  # PROTOCOL.md 3.1
 
 DECLARED = (
-    Declared(sn=SN, dialect="yeastar", secrets=(SECRET, NEXT_SECRET)),
-    Declared(sn=UNSIGNED_SN, dialect="yeastar", is_unsigned=True),
+    RegisteredPbx(sn=SN, dialect="yeastar", secrets=(SECRET, NEXT_SECRET)),
+    RegisteredPbx(sn=UNSIGNED_SN, dialect="yeastar", is_unsigned=True),
 )
 DIALECTS: Mapping[str, Dialect] = {"yeastar": Yeastar()}
 ANSWER_SECONDS_MAX = 20.0
@@ -40,17 +40,17 @@ ANSWER_SECONDS_MAX = 20.0
 class ListedDoor:
     """A look-up in a list."""
 
-    def __init__(self, declared: Sequence[Declared]) -> None:
+    def __init__(self, declared: Sequence[RegisteredPbx]) -> None:
         self._by_sn = {one.sn: one for one in declared}
 
-    def declared(self, sn: str) -> Declared | None:
+    def declared(self, sn: str) -> RegisteredPbx | None:
         return self._by_sn.get(sn)
 
-    def placed(self, path: str, peer: str) -> Declared | None:
+    def placed(self, path: str, peer: str) -> RegisteredPbx | None:
         there = [one for one in self._by_sn.values() if one.is_at(path, peer)]
         return there[0] if len(there) == 1 else None
 
-    def everybody(self) -> Sequence[Declared]:
+    def everybody(self) -> Sequence[RegisteredPbx]:
         return list(self._by_sn.values())
 
 
@@ -61,7 +61,7 @@ class OpenDoor:
         self.troubles: list[OnhookError | None] = []
         self.ledger = SqliteLedger(path)
         clock = SystemClock()
-        self.accept = Accept(
+        self.accept = Ingestor(
             ledger=self.ledger,
             door=ListedDoor(DECLARED),
             dialects=DIALECTS,

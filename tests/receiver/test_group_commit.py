@@ -7,7 +7,7 @@ from pathlib import Path
 from onhook.ledger.contract import Appended
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import OnhookError
-from onhook.receiver.group_commit import Committer
+from onhook.receiver.group_commit import GroupCommitter
 from tests.ledger.entries import entry
 
 
@@ -16,7 +16,7 @@ async def test_who_comes_while_the_ledger_is_locked_does_not_wait_anew(tmp_path:
     path = tmp_path / "ledger.db"
     ledger = SqliteLedger(path)
     troubles: list[OnhookError | None] = []
-    committer = Committer(ledger=ledger, tell_trouble=troubles.append)
+    committer = GroupCommitter(ledger=ledger, tell_trouble=troubles.append)
     settled: dict[int, Appended | None] = {}
     together: list[set[int]] = []
 

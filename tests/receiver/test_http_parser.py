@@ -2,7 +2,7 @@
 
 import pytest
 
-from onhook.receiver.http_parser import Request, RequestReader
+from onhook.receiver.http_parser import HttpRequest, RequestParser
 
 BODY = b'{"event":"test"}'
 ASKS_FOR_HTTP_2 = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
@@ -10,9 +10,9 @@ BY_LENGTH = b"Content-Length: 16\r\n\r\n" + BODY
 IN_CHUNKS = b"Transfer-Encoding: chunked\r\n\r\n7\r\n" + BODY[:7] + b"\r\n9\r\n" + BODY[7:] + b"\r\n0\r\n\r\n"
 
 
-def read(request: bytes, piece: int) -> tuple[list[Request], RequestReader]:
+def read(request: bytes, piece: int) -> tuple[list[HttpRequest], RequestParser]:
     """Fed in pieces of this size."""
-    reader = RequestReader()
+    reader = RequestParser()
     return [one for at in range(0, len(request), piece) for one in reader.feed(request[at : at + piece])], reader
 
 
@@ -22,14 +22,14 @@ def read(request: bytes, piece: int) -> tuple[list[Request], RequestReader]:
 def test_a_request_is_whole_however_it_arrives(framing: bytes, piece: int, upgrade: bytes) -> None:
     """Byte by byte or at once, by length or in chunks; and a wish for HTTP/2 costs nobody the body (RFC 9110, 7.8)."""
     requests, reader = read(b"POST /a?b HTTP/1.1\r\nHost: x\r\nX-Signature: s=\r\n" + upgrade + framing, piece)
-    assert requests == [Request(b"POST", b"/a?b", b"s=", BODY, bool(upgrade))]
+    assert requests == [HttpRequest(b"POST", b"/a?b", b"s=", BODY, bool(upgrade))]
     assert (reader.refusal, reader.is_midway) == (None, False)
 
 
 def test_a_wish_for_http_2_without_a_body_is_a_request_too() -> None:
     """Such as a browser's or a health check's."""
     requests, reader = read(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + ASKS_FOR_HTTP_2 + b"\r\n", 4096)
-    assert requests == [Request(b"GET", b"/healthz", b"", b"", is_last=True)]
+    assert requests == [HttpRequest(b"GET", b"/healthz", b"", b"", is_last=True)]
     assert reader.refusal is None
 
 

@@ -224,7 +224,7 @@ async def test_a_silent_connection_is_ended(door: OpenDoor, monkeypatch: pytest.
 
 async def test_a_sender_that_does_not_read_is_cut_off(door: OpenDoor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers that nobody reads do not pile up: reading stops, and then the connection ends."""
-    monkeypatch.setattr(http_connection, "UNREAD_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(http_connection, "WRITE_BLOCKED_SECONDS_MAX", 0.1)
     reader, writer = await asyncio.open_connection("127.0.0.1", door.port, limit=1)
     request = b"GET / HTTP/1.1\r\n\r\n" * 10_000
 
@@ -241,7 +241,7 @@ async def test_a_sender_that_does_not_read_is_cut_off(door: OpenDoor, monkeypatc
 
 async def test_two_thousand_open_connections_are_borne(door: OpenDoor) -> None:
     """Each of 2,000 connections in the middle of its request is answered in the end, and so is one beside them."""
-    http_server._files_max()
+    http_server._raise_file_limit()
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     number = min(2_000, soft // 2 - 100)
     requests = [post(report(one)) for one in range(number)]

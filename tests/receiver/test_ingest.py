@@ -15,8 +15,8 @@ from onhook.pbx.dialect import Glance
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.receiver import ingest
 from onhook.receiver.counters import FLUSH_SECONDS
-from onhook.receiver.ingest import Accept
-from onhook.receiver.pbx_registry import Declared
+from onhook.receiver.ingest import Ingestor
+from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.receiver.verdict import Verdict
 from tests.receiver.harness import DECLARED, REPORT, SECRET, SN, ListedDoor, OpenDoor, event, post, report, statuses
 
@@ -37,7 +37,7 @@ class Other:
     write = read
 
 
-async def judged(accept: Accept, *bodies: bytes, secret: str = SECRET) -> list[Verdict]:
+async def judged(accept: Ingestor, *bodies: bytes, secret: str = SECRET) -> list[Verdict]:
     """The verdicts on bodies that come by webhook at once, in order."""
     verdicts: dict[int, Verdict] = {}
     for number, body in enumerate(bodies):
@@ -80,7 +80,9 @@ async def test_a_dialect_that_fails_costs_no_report(door: OpenDoor) -> None:
         def glance(self, body: bytes) -> Glance:
             raise ZeroDivisionError
 
-    accept = Accept(ledger=door.ledger, door=ListedDoor(DECLARED), dialects={"yeastar": Failing()}, clock=SystemClock())
+    accept = Ingestor(
+        ledger=door.ledger, door=ListedDoor(DECLARED), dialects={"yeastar": Failing()}, clock=SystemClock()
+    )
     assert await judged(accept, REPORT) == ["unreadable"]
     assert await judged(accept, REPORT, secret="nobody's") == ["wrong_signature"]
     assert [one.body for one in await reports(door)] == [REPORT]
@@ -107,11 +109,11 @@ async def test_a_body_without_sender_belongs_to_whose_secret_signs_it(door: Open
 
 async def test_searching_for_a_sender_is_bounded(tmp_path: Path) -> None:
     """A large body without sender is tried with as many secrets as cost some milliseconds, a common one with all."""
-    pbxs = [Declared(sn=f"PBX{n}", dialect="yeastar", secrets=(f"secret {n}",)) for n in range(1_000)]
+    pbxs = [RegisteredPbx(sn=f"PBX{n}", dialect="yeastar", secrets=(f"secret {n}",)) for n in range(1_000)]
     ledger = SqliteLedger(tmp_path / "ledger.db")
-    accept = Accept(ledger=ledger, door=ListedDoor(pbxs), dialects={"yeastar": Yeastar()}, clock=SystemClock())
+    accept = Ingestor(ledger=ledger, door=ListedDoor(pbxs), dialects={"yeastar": Yeastar()}, clock=SystemClock())
     large = event(type=30012, filler="x" * 255 * 1024)
-    assert len(large) * 30 < ingest.GUESSED_BYTES_MAX < len(large) * 40
+    assert len(large) * 30 < ingest.SENDER_SEARCH_BYTES_MAX < len(large) * 40
     assert await judged(accept, large, secret="secret 30") == ["unreadable"]
     assert await judged(accept, large, secret="secret 40") == ["wrong_signature"]
     assert await judged(accept, event(event="test"), secret="secret 999") == ["test"]
@@ -122,12 +124,12 @@ async def test_searching_for_a_sender_is_bounded(tmp_path: Path) -> None:
 async def test_each_sender_is_read_in_its_own_dialect(tmp_path: Path) -> None:
     """A body is kept under the sender's dialect, whichever dialect knew it first; the key is that dialect's."""
     pbxs = [
-        Declared(sn="A", dialect="yeastar", secrets=(SECRET,)),
-        Declared(sn="B", dialect="other", secrets=(SECRET,)),
+        RegisteredPbx(sn="A", dialect="yeastar", secrets=(SECRET,)),
+        RegisteredPbx(sn="B", dialect="other", secrets=(SECRET,)),
     ]
     ledger = SqliteLedger(tmp_path / "ledger.db")
     dialects = {"yeastar": Yeastar(), "other": Other()}
-    accept = Accept(ledger=ledger, door=ListedDoor(pbxs), dialects=dialects, clock=SystemClock())  # type: ignore[arg-type] # it reads nothing
+    accept = Ingestor(ledger=ledger, door=ListedDoor(pbxs), dialects=dialects, clock=SystemClock())  # type: ignore[arg-type] # it reads nothing
     assert await judged(accept, b"other B 1", report(1, "A"), report(1, "B")) == ["kept", "kept", "unreadable"]
     kept = await ledger.read(0, 10)
     assert [(one.sn, one.dialect) for one in kept] == [("B", "other"), ("A", "yeastar"), ("B", "other")]
@@ -140,7 +142,7 @@ async def test_a_secret_added_while_it_runs_counts_at_once(tmp_path: Path) -> No
     """The look-up is asked for every report, so a PBX declared between two of them is known to the second."""
     listed = ListedDoor([])
     ledger = SqliteLedger(tmp_path / "ledger.db")
-    accept = Accept(ledger=ledger, door=listed, dialects={"yeastar": Yeastar()}, clock=SystemClock())
+    accept = Ingestor(ledger=ledger, door=listed, dialects={"yeastar": Yeastar()}, clock=SystemClock())
     assert await judged(accept, REPORT) == ["unknown_sn"]
     listed._by_sn[SN] = DECLARED[0]
     assert await judged(accept, REPORT) == ["kept"]

@@ -14,8 +14,8 @@ from onhook.lib.clock import SystemClock
 from onhook.pbx.newcdr.payload import NewCdr
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.receiver.http_server import WebhookServer
-from onhook.receiver.ingest import Accept
-from onhook.receiver.pbx_registry import Declared
+from onhook.receiver.ingest import Ingestor
+from onhook.receiver.pbx_registry import RegisteredPbx
 from tests.receiver.harness import PAYLOADS, ListedDoor, say, statuses
 
 CLOUD_SN = "369451090405"
@@ -25,19 +25,19 @@ NEWCDR = (PAYLOADS / "newcdr_cloud_v2.json").read_bytes()
 WITHOUT_SN = json.dumps({key: value for key, value in json.loads(NEWCDR).items() if key != "sn"}).encode()
 
 
-def placed(sn: str, *, network: str = "", path: str = "") -> Declared:
+def placed(sn: str, *, network: str = "", path: str = "") -> RegisteredPbx:
     networks = (ip_network(network),) if network else ()
-    return Declared(sn=sn, dialect="newcdr", networks=networks, path=path)
+    return RegisteredPbx(sn=sn, dialect="newcdr", networks=networks, path=path)
 
 
 async def posted(
-    folder: Path, declared: Sequence[Declared], body: bytes, path: str = "/"
+    folder: Path, declared: Sequence[RegisteredPbx], body: bytes, path: str = "/"
 ) -> tuple[list[int], list[Report]]:
     """What is answered to a report from this machine, and what was kept of it."""
     ledger = SqliteLedger(folder / "ledger.db")
     clock = SystemClock()
     dialects = {one.name: one for one in (Yeastar(), NewCdr())}
-    accept = Accept(ledger=ledger, door=ListedDoor(declared), dialects=dialects, clock=clock)
+    accept = Ingestor(ledger=ledger, door=ListedDoor(declared), dialects=dialects, clock=clock)
     server = WebhookServer(accept=accept, clock=clock)
     port = await server.start(Address("127.0.0.1", 0))
     try:
@@ -86,4 +86,4 @@ def test_an_address_is_compared_as_an_address() -> None:
     assert there.is_at("/", "::ffff:192.0.2.9")
     assert not there.is_at("/", "192.0.3.9")
     assert not there.is_at("/", "")
-    assert not Declared(sn="S", dialect="yeastar").is_at("/", "192.0.2.9")
+    assert not RegisteredPbx(sn="S", dialect="yeastar").is_at("/", "192.0.2.9")

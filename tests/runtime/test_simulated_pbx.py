@@ -14,12 +14,12 @@ import msgspec
 import pytest
 import websockets
 
-from onhook.appdb.api_behaviour import Manner
+from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.cdr.identity import record_id, record_key
 from onhook.config import Address
 from onhook.lib.errors import Unreadable, UsageError
 from onhook.pbx.yeastar.payload import Yeastar
-from onhook.pbx_api.sockets import GATHER_SECONDS
+from onhook.pbx_api.sockets import BATCH_SECONDS
 from onhook.runtime.simulated_pbx import MadeUp, Visit, made_up_exchange
 from onhook.simulator.fault_injection import Faults
 from onhook.simulator.office_plan import SimulationPlan
@@ -207,7 +207,7 @@ async def test_a_socket_falls_silent_and_seems_alive() -> None:
             await simulate(plan, MovedClock(), face=made_up.face)
             # Whoever listens without that fault would have had all sixty by then.
             assert await made_up.face.calls.newest() == 60
-            await asyncio.sleep(2 * GATHER_SECONDS)
+            await asyncio.sleep(2 * BATCH_SECONDS)
             await socket.send("heartbeat")
             said = []
             while (text := await socket.recv()) != "heartbeat response":
@@ -257,7 +257,7 @@ async def test_the_display_format_changes() -> None:
 
 async def test_a_manner_can_be_chosen() -> None:
     """As for an application of the real exchange."""
-    visit = msgspec.structs.replace(VISIT, manner=Manner(time_forms=("display",), versions=("v1.0",)))
+    visit = msgspec.structs.replace(VISIT, manner=ApiBehaviour(time_forms=("display",), versions=("v1.0",)))
     async with made_up_exchange(PLAN, visit, MovedClock()) as made_up:
         application = Application(made_up)
         token = await application.token()

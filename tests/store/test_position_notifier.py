@@ -2,14 +2,14 @@
 
 import asyncio
 
-from onhook.store.position_notifier import Feed
+from onhook.store.position_notifier import PositionNotifier
 
 SOON = 5.0
 
 
 async def test_who_waits_is_woken() -> None:
     """All that wait for more than there was go on when there is more."""
-    feed = Feed()
+    feed = PositionNotifier()
     waiting = [asyncio.create_task(feed.wait(3, SOON)) for _ in range(3)]
     await asyncio.sleep(0)
     feed.announce(3)
@@ -21,7 +21,7 @@ async def test_who_waits_is_woken() -> None:
 
 async def test_what_was_announced_is_not_waited_for() -> None:
     """Who comes late goes on at once, and a smaller number that comes late changes nothing."""
-    feed = Feed()
+    feed = PositionNotifier()
     feed.announce(7)
     feed.announce(2)
     assert feed.position == 7
@@ -30,7 +30,7 @@ async def test_what_was_announced_is_not_waited_for() -> None:
 
 async def test_waiting_ends() -> None:
     """By its time, and by closing."""
-    feed = Feed()
+    feed = PositionNotifier()
     assert not await feed.wait(0, 0.01)
     waiting = asyncio.create_task(feed.wait(0, SOON))
     await asyncio.sleep(0)

@@ -17,12 +17,12 @@ from onhook.lib.errors import Unreadable
 from onhook.pbx.client import Login, Window
 from onhook.pbx.yeastar.client import YeastarLink
 from onhook.pbx.yeastar.payload import Yeastar
-from onhook.receiver.ingest import Accept
-from onhook.receiver.pbx_registry import Declared
-from onhook.sync.api_backfill import Filler
-from onhook.sync.pbx_session import Account, Reached
-from onhook.sync.pbx_sync import Caretaker
-from onhook.sync.push_channel import PushIntake
+from onhook.receiver.ingest import Ingestor
+from onhook.receiver.pbx_registry import RegisteredPbx
+from onhook.sync.api_backfill import ApiBackfill
+from onhook.sync.pbx_session import PbxEndpoint, PbxSession
+from onhook.sync.pbx_sync import PbxSync
+from onhook.sync.push_channel import PushReceiver
 from tests.pbx.yeastar.lists import NOON, SN
 from tests.receiver.harness import ListedDoor
 from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, Face
@@ -145,18 +145,18 @@ class Receiver:
         self.memory = Memory()
         self.ledger = SqliteLedger(folder / "ledger.db")
         self.known = LedgerKnown(self.ledger)
-        self.sender = Declared(sn=SN, dialect="yeastar")
+        self.sender = RegisteredPbx(sn=SN, dialect="yeastar")
         dialects = {"yeastar": Yeastar()}
-        self.accept = Accept(ledger=self.ledger, door=ListedDoor([self.sender]), dialects=dialects, clock=self.clock)
-        reached = Reached(
+        self.accept = Ingestor(ledger=self.ledger, door=ListedDoor([self.sender]), dialects=dialects, clock=self.clock)
+        reached = PbxEndpoint(
             url=url or f"http://127.0.0.1:{face.port}",
             login=Login(CLIENT_ID, CLIENT_SECRET),
             fingerprint=fingerprint,
         )
-        self.account = Account(
+        self.account = PbxSession(
             link=YeastarLink(), reached=reached, keeping=self.memory, clock=self.clock, chance=lambda: 0.0
         )
-        self.filler = Filler(
+        self.filler = ApiBackfill(
             account=self.account,
             accept=self.accept,
             sender=self.sender,
@@ -164,10 +164,10 @@ class Receiver:
             known=self.known,
             rows_max=rows_max,
         )
-        self.caretaker = Caretaker(
+        self.caretaker = PbxSync(
             account=self.account, filler=self.filler, notes=self.memory, declared_at=NOON, chance=lambda: 0.0
         )
-        self.push = PushIntake(
+        self.push = PushReceiver(
             account=self.account, accept=self.accept, sender=self.sender, watch=self.caretaker, chance=lambda: 0.0
         )
 

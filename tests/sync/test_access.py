@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.asterisks import Reached
-from onhook.appdb.cdr_sources import Source, checked_source
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.asterisks import AsteriskPbx
+from onhook.appdb.cdr_sources import CdrSource, parse_cdr_source
 from onhook.cdr.coverage import Stretch, not_heard, painted
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import NotFound, OnhookError
-from onhook.receiver.ingest import Accept
-from onhook.receiver.pbx_registry import Declared
+from onhook.receiver.ingest import Ingestor
+from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.runtime.adapters.ingest import door_of
 from onhook.sync.access import caretaker_of_archive, with_rotated
 from onhook.sync.adapters import NothingKnown, SettingsNotes
-from onhook.sync.api_backfill import Found
-from onhook.sync.pbx_sync import Caretaker
+from onhook.sync.api_backfill import BackfillTotals
+from onhook.sync.pbx_sync import PbxSync
 from tests.pbx.asterisk.ami_streams import bodies, events
 from tests.pbx.asterisk.scenarios import SCENARIOS
 from tests.pbx.asterisk.test_files import COLUMNS, as_csv, rows
@@ -38,19 +38,19 @@ class Filling:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "Master.csv"
-        self.settings = Settings(folder / "onhook.db")
+        self.settings = AppDb(folder / "onhook.db")
         self.settings.add_pbx(name="Office", sn=SN, secret="nobody-knows-this", dialect="asterisk", at=1)
         self.settings.asterisks.add(
-            Reached(sn=SN, host="a", port=1, user="u", trunks=("trunk-a",), inbound=("from-trunk",)), "s"
+            AsteriskPbx(sn=SN, host="a", port=1, user="u", trunks=("trunk-a",), inbound=("from-trunk",)), "s"
         )
         self.ledger = SqliteLedger(folder / "ledger.db")
         self.clock = Stopped()
         self.clock.at = LAST + 10 * MINUTE
-        self.accept: Accept = door_of(settings=self.settings, ledger=self.ledger, clock=self.clock)
-        self.source = Source(place=str(self.path))
+        self.accept: Ingestor = door_of(settings=self.settings, ledger=self.ledger, clock=self.clock)
+        self.source = CdrSource(place=str(self.path))
         self.notes = SettingsNotes(settings=self.settings, store=None, clock=self.clock, sn=SN)
 
-    def caretaker(self) -> Caretaker:
+    def caretaker(self) -> PbxSync:
         return caretaker_of_archive(
             SN,
             lambda: with_rotated(self.source),
@@ -63,7 +63,7 @@ class Filling:
             chance=lambda: 0.5,
         )
 
-    async def fill(self, until: datetime | None = None) -> Found:
+    async def fill(self, until: datetime | None = None) -> BackfillTotals:
         return await self.caretaker().fill(FIRST - 2 * DAY, until, compares_days=False)
 
     def not_heard(self, since: datetime, until: datetime) -> None:
@@ -83,7 +83,7 @@ class Filling:
 
     async def hear_all(self) -> None:
         """As if everything had come over the connection."""
-        declared = Declared(sn=SN, dialect="asterisk")
+        declared = RegisteredPbx(sn=SN, dialect="asterisk")
         for scenario in SCENARIOS:
             for body in bodies(events(scenario.name)):
                 assert await self.accept.keep(declared, body, "ami") == "kept"
@@ -200,7 +200,7 @@ async def test_a_table_says_the_same(filling: Filling, tmp_path: Path) -> None:
         marks, columns = ", ".join("?" * len(names)), ", ".join(names.values())
         values = [[row[name] for name in names] for row in rows()]
         database.executemany(f"INSERT INTO cdr ({columns}) VALUES ({marks})", values)  # noqa: S608 - names of a test
-    filling.source = checked_source(str(tmp_path / "master.db"))
+    filling.source = parse_cdr_source(str(tmp_path / "master.db"))
     await filling.hear_all()
     found = await filling.fill()
     assert (found.new, found.same) == (0, found.rows)

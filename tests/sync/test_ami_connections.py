@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.asterisks import Reached
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.asterisks import AsteriskPbx
 from onhook.ledger.contract import Appended, Entry, Report
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.pbx.asterisk.payload import Asterisk
-from onhook.receiver.ingest import Accept
-from onhook.sync.ami_connections import Outgoing
+from onhook.receiver.ingest import Ingestor
+from onhook.sync.ami_connections import ConnectionManager
 from onhook.sync.asterisk_sync import AsteriskBook
 from tests.pbx.asterisk.ami_streams import stream
 from tests.pbx.asterisk.replayed import SECRET, USER, ReplayedAsterisk, replayed_asterisk
@@ -42,18 +42,18 @@ class Ways:
     """Settings, a ledger, and the connections that they ask for, as the hub has them."""
 
     def __init__(self, directory: Path) -> None:
-        self.settings = Settings(directory / "onhook.db")
+        self.settings = AppDb(directory / "onhook.db")
         self.ledger = StandingLedger(directory / "ledger.db")
         clock = SystemClock()
-        accept = Accept(ledger=self.ledger, door=ListedDoor([]), dialects={"asterisk": Asterisk()}, clock=clock)
-        self.outgoing = Outgoing(book=AsteriskBook(self.settings, clock), accept=accept, clock=clock)
+        accept = Ingestor(ledger=self.ledger, door=ListedDoor([]), dialects={"asterisk": Asterisk()}, clock=clock)
+        self.outgoing = ConnectionManager(book=AsteriskBook(self.settings, clock), accept=accept, clock=clock)
         self.accept = accept
 
     def declare(self, port: int, name: str = "Office", tls: str = "off") -> str:
         """Declare an Asterisk on the loopback; its serial number."""
         sn = f"{name}.example.org"
         self.settings.add_pbx(name=name, sn=sn, secret="nobody-knows-this", dialect="asterisk", at=1)
-        reached = Reached(sn=sn, host="127.0.0.1", port=port, user=USER, tls=tls)
+        reached = AsteriskPbx(sn=sn, host="127.0.0.1", port=port, user=USER, tls=tls)
         self.settings.asterisks.add(reached, SECRET)
         return sn
 
@@ -253,9 +253,9 @@ async def test_stopping_keeps_what_was_heard(tmp_path: Path, asterisk: ReplayedA
 
 def test_the_book_is_read_by_a_hash(tmp_path: Path) -> None:
     """A line that shows up in a log shows no secret."""
-    ways = Settings(tmp_path / "onhook.db")
+    ways = AppDb(tmp_path / "onhook.db")
     ways.add_pbx(name="Office", sn="a", secret="nobody-knows-this", dialect="asterisk", at=1)
-    ways.asterisks.add(Reached(sn="a", host="127.0.0.1", port=5038, user=USER), SECRET)
+    ways.asterisks.add(AsteriskPbx(sn="a", host="127.0.0.1", port=5038, user=USER), SECRET)
     (line,) = AsteriskBook(ways, SystemClock()).lines()
     assert SECRET not in repr(line)
     with pytest.raises(OnhookError):

@@ -184,7 +184,7 @@ async def test_a_back_fill_that_was_killed_goes_on_where_it_was(tmp_path: Path) 
 
 async def test_a_pbx_that_fails_in_between_claims_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was kept until then is kept; the stretch is still a gap."""
-    monkeypatch.setattr(pbx_session, "TRY_SECONDS", 0.01)
+    monkeypatch.setattr(pbx_session, "RETRY_SECONDS", 0.01)
     async with made_up_pbx() as face, receiving(tmp_path, face, rows_max=10) as receiver:
         calls(face, 100)
 
@@ -207,9 +207,9 @@ async def test_a_pbx_that_answers_wrongly_ends_its_own_round(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """In bounded time and memory, with an error that says what it was."""
-    monkeypatch.setattr(pbx_session, "TRY_SECONDS", 0.01)
-    monkeypatch.setattr(pbx_session, "ANSWER_SECONDS_MAX", 0.2)
-    monkeypatch.setattr(pbx_session, "ANSWER_BYTES_MAX", 100_000)
+    monkeypatch.setattr(pbx_session, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(pbx_session, "RESPONSE_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(pbx_session, "RESPONSE_BYTES_MAX", 100_000)
     async with made_up_pbx() as face:
 
         async def answer(request: web.Request) -> web.StreamResponse | None:

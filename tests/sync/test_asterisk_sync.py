@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.asterisks import Reached
-from onhook.appdb.cdr_sources import Source
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.asterisks import AsteriskPbx
+from onhook.appdb.cdr_sources import CdrSource
 from onhook.cdr.coverage import Stretch, painted, unheard
 from onhook.sync.asterisk_sync import GAP_PATIENCE, GAP_SHOWN, PAINT_STEP, AsteriskBook
 from onhook.sync.pbx_sync import UNREACHABLE_SECONDS
@@ -34,7 +34,7 @@ class Stopped:
 class Hearing:
     """A book whose PBX a test connects and cuts; `heard` are those that were said to be heard again."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AppDb) -> None:
         self.settings = settings
         self.clock = Stopped()
         self.heard: list[str] = []
@@ -71,9 +71,9 @@ def _minutes(at: datetime) -> int:
 
 @pytest.fixture
 def hearing(tmp_path: Path) -> Iterator[Hearing]:
-    settings = Settings(tmp_path / "onhook.db")
+    settings = AppDb(tmp_path / "onhook.db")
     settings.add_pbx(name="Office", sn=SN, secret="nobody-knows-this", dialect="asterisk", at=1)
-    settings.asterisks.add(Reached(sn=SN, host="pbx.example.org", port=5038, user="onhook"), "correct horse")
+    settings.asterisks.add(AsteriskPbx(sn=SN, host="pbx.example.org", port=5038, user="onhook"), "correct horse")
     yield Hearing(settings)
     settings.close()
 
@@ -165,7 +165,7 @@ def test_a_gap_that_nothing_fills_alarms(hearing: Hearing) -> None:
 
 def test_a_gap_has_some_time_to_be_filled(hearing: Hearing) -> None:
     """By the next call at the PBX; an alarm that is a month old tells nobody anything."""
-    hearing.settings.sources.put(SN, Source(place="/var/log/asterisk/cdr-csv/Master.csv"))
+    hearing.settings.sources.put(SN, CdrSource(place="/var/log/asterisk/cdr-csv/Master.csv"))
     hearing.open()
     hearing.close("no connection")
     hearing.open()

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from onhook.lib.errors import Unavailable, UsageError
-from onhook.sync.cdr_tables import Table, rows_of_table
+from onhook.sync.cdr_tables import CdrTable, read_table_rows
 
 COLUMNS = frozenset({"calldate", "uniqueid", "linkedid", "sequence", "channel"})
 ROWS = [(f"2026-11-24 10:00:{second:02}", f"1.{second}", part) for second in range(10) for part in range(3)]
 
 
-def table_of(folder: Path, rows: Sequence[tuple[str, str, int]] = ROWS, *, more: str = "sequence INTEGER") -> Table:
+def table_of(folder: Path, rows: Sequence[tuple[str, str, int]] = ROWS, *, more: str = "sequence INTEGER") -> CdrTable:
     """A SQLite table with a row for each moment, id and sequence, in no order."""
     with closing(sqlite3.connect(folder / "master.db")) as database, database:
         database.execute(f"CREATE TABLE cdr (CallDate TEXT, uniqueid TEXT, channel TEXT, {more})")
@@ -23,11 +23,11 @@ def table_of(folder: Path, rows: Sequence[tuple[str, str, int]] = ROWS, *, more:
             "INSERT INTO cdr VALUES (?, ?, ?, ?)",
             [(at, name, f"PJSIP/{part}", part) for at, name, part in shuffled],
         )
-    return Table(place=str(folder / "master.db"), name="cdr")
+    return CdrTable(place=str(folder / "master.db"), name="cdr")
 
 
-def read(table: Table, page_rows: int = 4, **bounds: str) -> list[tuple[str, str, str]]:
-    found = rows_of_table(table, COLUMNS, page_rows=page_rows, **bounds)
+def read(table: CdrTable, page_rows: int = 4, **bounds: str) -> list[tuple[str, str, str]]:
+    found = read_table_rows(table, COLUMNS, page_rows=page_rows, **bounds)
     return [(row["calldate"], row["uniqueid"], row["channel"].removeprefix("PJSIP/")) for row in found]
 
 
@@ -52,7 +52,7 @@ def test_rows_without_an_id_are_read_too(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "master.db")) as database, database:
         database.execute("CREATE TABLE cdr (calldate TEXT, uniqueid TEXT)")
         database.executemany("INSERT INTO cdr VALUES (?, ?)", [("2026-11-24 10:00:00", None), (ROWS[0][0], "1.1")] * 4)
-    rows = list(rows_of_table(Table(place=str(tmp_path / "master.db"), name="cdr"), COLUMNS, page_rows=20))
+    rows = list(read_table_rows(CdrTable(place=str(tmp_path / "master.db"), name="cdr"), COLUMNS, page_rows=20))
     assert len(rows) == 8
 
 
@@ -69,15 +69,15 @@ def test_what_a_table_lacks_is_told(tmp_path: Path, columns: str, name: str, say
     with closing(sqlite3.connect(tmp_path / "master.db")) as database, database:
         database.execute(f"CREATE TABLE cdr ({columns})")
     with pytest.raises(UsageError, match=says):
-        list(rows_of_table(Table(place=str(tmp_path / "master.db"), name=name), COLUMNS))
+        list(read_table_rows(CdrTable(place=str(tmp_path / "master.db"), name=name), COLUMNS))
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])
 def test_a_database_that_is_not_there_is_told_without_its_password(engine: str) -> None:
     """Another try may help; the address is said."""
-    table = Table(place=f"{engine}://asterisk@127.0.0.1:1/asteriskcdrdb", name="cdr", password="correct-horse")
+    table = CdrTable(place=f"{engine}://asterisk@127.0.0.1:1/asteriskcdrdb", name="cdr", password="correct-horse")
     with pytest.raises(Unavailable, match="cannot read what the PBX keeps") as told:
-        list(rows_of_table(table, COLUMNS))
+        list(read_table_rows(table, COLUMNS))
     assert "correct-horse" not in f"{told.value} {table!r}"
 
 

@@ -74,7 +74,7 @@ def moment(seconds: float) -> datetime:
 @pytest.mark.parametrize("seed", range(8))
 async def test_no_claim_is_false_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """After every step of six days, in which the PBX's clock is set twice."""
-    monkeypatch.setattr(account, "TRIES_MAX", 1)
+    monkeypatch.setattr(account, "ATTEMPTS_MAX", 1)
     async with made_up_pbx() as face, receiving(tmp_path, face, rows_max=20) as receiver:
         world = World(seed, face, receiver)
         face.disturb = world.fail_now_and_then

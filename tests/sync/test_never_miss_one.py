@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.pbx_credentials import checked_api
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.appdb.pbx_facts import SettingsFacts
 from onhook.cdr.call_details import DETAIL_FIELDS, NUMBER_FIELDS, folded
 from onhook.cdr.identity import number_of
@@ -64,7 +64,7 @@ class StandingClock:
 class Receiving:
     """One PBX looked after, with files of its own."""
 
-    def __init__(self, settings: Settings, store: DuckDbStore, projector: Projector, cared: Cared) -> None:
+    def __init__(self, settings: AppDb, store: DuckDbStore, projector: Projector, cared: Cared) -> None:
         self.settings = settings
         self.store = store
         self.projector = projector
@@ -97,9 +97,9 @@ class Receiving:
 
 @asynccontextmanager
 async def receiving(folder: Path, address: str, clock: StandingClock) -> AsyncIterator[Receiving]:
-    settings, ledger = Settings(folder / "onhook.db"), SqliteLedger(folder / "ledger.db")
+    settings, ledger = AppDb(folder / "onhook.db"), SqliteLedger(folder / "ledger.db")
     store = await open_store(folder / "calls.duckdb")
-    api = checked_api(f"http://{address}", VISIT.client_id, VISIT.client_secret)
+    api = parse_pbx_credentials(f"http://{address}", VISIT.client_id, VISIT.client_secret)
     pbx = settings.add_pbx(name="Office", sn=SN, secret=None, api=api, at=1)
     facts = SettingsFacts(settings)
     projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=facts)
@@ -161,8 +161,8 @@ async def test_after_back_fill_the_store_is_the_pbxs_truth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: str, start: datetime
 ) -> None:
     """Record by record, whatever went wrong on the way; and no more than the truth."""
-    monkeypatch.setattr(account, "TRY_SECONDS", 0.01)
-    monkeypatch.setattr(websocket, "AGAIN_SECONDS_FIRST", 0.05)
+    monkeypatch.setattr(account, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(websocket, "RETRY_SECONDS_FIRST", 0.05)
     file = tmp_path / "truth.jsonl"
     plan = SimulationPlan(sn=SN, rate=None, count=300, start=start, faults=parse_faults(faults), truth=file)
     clock = StandingClock(start + timedelta(days=4))

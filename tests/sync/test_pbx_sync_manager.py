@@ -8,10 +8,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.asterisks import Reached
-from onhook.appdb.cdr_sources import checked_source
-from onhook.appdb.pbx_credentials import checked_api
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.asterisks import AsteriskPbx
+from onhook.appdb.cdr_sources import parse_cdr_source
+from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.cdr.sync_types import Wish
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
@@ -28,12 +28,12 @@ OFFICE, BRANCH = "3631A2124ABC", "3651XXXXXXXX"
 class Hall:
     """What looking after PBXs takes."""
 
-    def __init__(self, settings: Settings, ledger: SqliteLedger) -> None:
+    def __init__(self, settings: AppDb, ledger: SqliteLedger) -> None:
         self.settings = settings
         self.ledger = ledger
 
     def add(self, name: str, sn: str, face: Face) -> None:
-        api = checked_api(f"http://127.0.0.1:{face.port}", CLIENT_ID, CLIENT_SECRET)
+        api = parse_pbx_credentials(f"http://127.0.0.1:{face.port}", CLIENT_ID, CLIENT_SECRET)
         self.settings.add_pbx(name=name, sn=sn, secret=None, api=api, at=SystemClock().microseconds())
 
     async def kept(self, sn: str) -> int:
@@ -42,7 +42,7 @@ class Hall:
 
 @asynccontextmanager
 async def caring(folder: Path) -> AsyncIterator[Hall]:
-    settings, ledger = Settings(folder / "onhook.db"), SqliteLedger(folder / "ledger.db")
+    settings, ledger = AppDb(folder / "onhook.db"), SqliteLedger(folder / "ledger.db")
     store, clock = await open_store(folder / "calls.duckdb"), SystemClock()
     accept = door_of(settings=settings, ledger=ledger, clock=clock)
     care = Care(House(data=folder, settings=settings, store=store, clock=clock, accept=accept))
@@ -88,7 +88,9 @@ async def test_what_people_set_counts_at_once(tmp_path: Path) -> None:
     async with made_up_pbx() as first, made_up_pbx() as second, caring(tmp_path) as hall:
         hall.add("Branch", BRANCH, first)
         await holds(lambda: bool(first.subscribed))
-        hall.settings.apis.put(BRANCH, checked_api(f"http://127.0.0.1:{second.port}", CLIENT_ID, CLIENT_SECRET))
+        hall.settings.apis.put(
+            BRANCH, parse_pbx_credentials(f"http://127.0.0.1:{second.port}", CLIENT_ID, CLIENT_SECRET)
+        )
         await holds(lambda: bool(second.subscribed) and not first.subscribed and not first.tokens)
         hall.settings.remove_pbx("Branch")
         await holds(lambda: not second.subscribed and not second.tokens)
@@ -112,8 +114,8 @@ async def test_what_an_asterisk_keeps_is_read_by_itself(tmp_path: Path) -> None:
     (tmp_path / "custom.json").write_text(json.dumps(row) + "\n")
     async with caring(tmp_path) as hall:
         hall.settings.add_pbx(name="Lab", sn="lab", secret="nobody-knows-this", dialect="asterisk", at=1)
-        hall.settings.asterisks.add(Reached(sn="lab", host="127.0.0.1", port=1, user="onhook"), "correct horse")
-        hall.settings.sources.put("lab", checked_source(str(tmp_path / "custom.json")))
+        hall.settings.asterisks.add(AsteriskPbx(sn="lab", host="127.0.0.1", port=1, user="onhook"), "correct horse")
+        hall.settings.sources.put("lab", parse_cdr_source(str(tmp_path / "custom.json")))
         await holds(lambda: hall.settings.receiving.contact("lab") is not None)
         async with asyncio.timeout(5):
             while await hall.kept("lab") < 1:  # noqa: ASYNC110 - a ledger tells nobody

@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 
-from onhook.appdb.deliveries import Deliveries, Trouble
-from onhook.appdb.destinations import Subscriptions
-from onhook.appdb.sqlite import Database
+from onhook.appdb.deliveries import Deliveries, NewDelivery
+from onhook.appdb.destinations import Destinations
+from onhook.appdb.sqlite import SqliteDatabase
 from onhook.cdr.sync_types import AlarmKind
-from onhook.lib.timestamps import moment
+from onhook.lib.timestamps import to_datetime
 
 ALARMS_MAX = 1_000
 """Kept in all; those that were over first make room."""
@@ -40,7 +40,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 class Alarms:
     """What is kept of alarms. Moments that go in are microseconds since 1970, UTC."""
 
-    def __init__(self, database: Database, subscriptions: Subscriptions, deliveries: Deliveries) -> None:
+    def __init__(self, database: SqliteDatabase, subscriptions: Destinations, deliveries: Deliveries) -> None:
         self._database = database
         self._subscriptions = subscriptions
         self._deliveries = deliveries
@@ -69,18 +69,18 @@ class Alarms:
     def end(self, sn: str, kind: AlarmKind, *, at: int) -> bool:
         """Note that an alarm is over; whether there was one."""
         # Asked first: mostly there is none, and a write costs a sync of the disk.
-        open_ones = self._database.rows(
+        open_rows = self._database.rows(
             "SELECT 1 FROM alarms WHERE sn = ? AND kind = ? AND ended_at IS NULL", (sn, kind)
         )
-        if not open_ones:
+        if not open_rows:
             return False
         with self._database.transaction():
-            ended = self._database.write(
+            ended_count = self._database.write(
                 "UPDATE alarms SET ended_at = ? WHERE sn = ? AND kind = ? AND ended_at IS NULL", (at, sn, kind)
             )
-            if ended:
+            if ended_count:
                 self._tell(sn, kind, at)
-        return bool(ended)
+        return bool(ended_count)
 
     def all(self, limit: int = ALARMS_MAX) -> list[Alarm]:
         """Those that go on first, then the latest."""
@@ -91,7 +91,7 @@ class Alarms:
 
     def going_on(self) -> list[Alarm]:
         """Those that are not over, the latest first."""
-        return [one for one in self.all() if one.ended_at is None]
+        return [alarm for alarm in self.all() if alarm.ended_at is None]
 
     def _tell(self, sn: str, kind: AlarmKind, at: int) -> None:
         """Owe the latest alarm of this kind, as it is now, to those who asked for alarms."""
@@ -101,7 +101,7 @@ class Alarms:
         alarm = _alarm(*rows[0])
         body = msgspec.json.encode({"type": EVENT_TYPE, "sn": sn, "alarm": alarm})
         state = "began" if alarm.ended_at is None else "ended"
-        owed = Trouble(
+        new_delivery = NewDelivery(
             event_id=f"alarm-{alarm.alarm_id}-{state}",
             seq=0,
             call=(sn, f"alarm {alarm.alarm_id}"),
@@ -109,9 +109,9 @@ class Alarms:
             due_at=at,
             owed_at=at,
         )
-        for one in self._subscriptions.all():
-            if one.about == "alarms" and one.where.sn in (None, sn):
-                self._deliveries.owe(one.subscription_id, owed)
+        for destination in self._subscriptions.all():
+            if destination.about == "alarms" and destination.where.sn in (None, sn):
+                self._deliveries.owe(destination.subscription_id, new_delivery)
 
     def _make_room(self) -> None:
         self._database.write(
@@ -124,5 +124,5 @@ class Alarms:
 def _alarm(*row: Any) -> Alarm:
     values = dict(zip(_COLUMNS.split(", "), row, strict=True))
     for name in ("began_at", "seen_at", "ended_at"):
-        values[name] = None if values[name] is None else moment(values[name])
+        values[name] = None if values[name] is None else to_datetime(values[name])
     return msgspec.convert(values, Alarm)

@@ -6,29 +6,29 @@ from typing import Literal, TypeVar, get_args
 
 import msgspec
 
-from onhook.appdb.destination_spec import Profile
+from onhook.appdb.destination_spec import PayloadFormat
 from onhook.lib.errors import UsageError
 
 DateFormat = Literal["YYYY/MM/DD", "MM/DD/YYYY", "DD/MM/YYYY"]
 TimeFormat = Literal["24", "12"]
 TimeForm = Literal["seconds", "display", "no-rows-for-seconds"]
-Version = Literal["v1.0", "v2.0"]
+ApiVersion = Literal["v1.0", "v2.0"]
 
 DATE_FORMATS: tuple[DateFormat, ...] = get_args(DateFormat)
 TIME_FORMATS: tuple[TimeFormat, ...] = get_args(TimeFormat)
 TIME_FORMS: tuple[TimeForm, ...] = get_args(TimeForm)
-VERSIONS: tuple[Version, ...] = get_args(Version)
-EVENT_PROFILES: tuple[Profile, ...] = get_args(Profile)
+API_VERSIONS: tuple[ApiVersion, ...] = get_args(ApiVersion)
+PAYLOAD_FORMATS: tuple[PayloadFormat, ...] = get_args(PayloadFormat)
 
 LABEL_CHARACTERS_MAX = 40
 """Of a firmware or a model: the longest that was seen has 12."""
 
-Word = TypeVar("Word", bound=str)
+ChoiceT = TypeVar("ChoiceT", bound=str)
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 
 
-class Manner(msgspec.Struct, frozen=True, kw_only=True):
+class ApiBehaviour(msgspec.Struct, frozen=True, kw_only=True):
     """What a PBX's own pages set, and what depends on its firmware (PROTOCOL.md 7.1 and 7.2).
 
     `time_forms` are the forms of `start_time` and `end_time` that are understood: Unix seconds, the display format;
@@ -39,13 +39,13 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
     date_format: DateFormat = "YYYY/MM/DD"
     time_format: TimeFormat = "24"
     time_forms: tuple[TimeForm, ...] = ("seconds", "display")
-    versions: tuple[Version, ...] = ("v1.0", "v2.0")
+    versions: tuple[ApiVersion, ...] = ("v1.0", "v2.0")
     firmware: str = "37.23.0.123"
     model: str = "P570"
-    profile: Profile = "p-2026"
+    profile: PayloadFormat = "p-2026"
 
 
-def parse_manner(
+def parse_behaviour(
     *,
     date_format: str | None = None,
     time_format: str | None = None,
@@ -54,45 +54,49 @@ def parse_manner(
     firmware: str | None = None,
     model: str | None = None,
     profile: str | None = None,
-) -> Manner:
+) -> ApiBehaviour:
     """A manner from texts as people write them, lists joined by commas; what is None stays as it usually is.
 
     Raises `UsageError` naming what cannot be meant so.
     """
-    usual = Manner()
-    return Manner(
-        date_format=usual.date_format if date_format is None else _one_of("date_format", date_format, DATE_FORMATS),
-        time_format=usual.time_format if time_format is None else _one_of("time_format", time_format, TIME_FORMATS),
-        time_forms=usual.time_forms if time_forms is None else _some_of("time_forms", time_forms, TIME_FORMS),
-        versions=usual.versions if versions is None else _some_of("versions", versions, VERSIONS),
-        firmware=usual.firmware if firmware is None else _label("firmware", firmware),
-        model=usual.model if model is None else _label("model", model),
-        profile=usual.profile if profile is None else _one_of("profile", profile, EVENT_PROFILES),
+    defaults = ApiBehaviour()
+    return ApiBehaviour(
+        date_format=defaults.date_format
+        if date_format is None
+        else _parse_choice("date_format", date_format, DATE_FORMATS),
+        time_format=defaults.time_format
+        if time_format is None
+        else _parse_choice("time_format", time_format, TIME_FORMATS),
+        time_forms=defaults.time_forms if time_forms is None else _parse_choices("time_forms", time_forms, TIME_FORMS),
+        versions=defaults.versions if versions is None else _parse_choices("versions", versions, API_VERSIONS),
+        firmware=defaults.firmware if firmware is None else _validate_label("firmware", firmware),
+        model=defaults.model if model is None else _validate_label("model", model),
+        profile=defaults.profile if profile is None else _parse_choice("profile", profile, PAYLOAD_FORMATS),
     )
 
 
-def checked_manner(manner: Manner) -> Manner:
+def validate_behaviour(manner: ApiBehaviour) -> ApiBehaviour:
     """The same, where its labels can be shown and it takes a form of time and a version. Raises `UsageError`."""
-    _label("firmware", manner.firmware)
-    _label("model", manner.model)
+    _validate_label("firmware", manner.firmware)
+    _validate_label("model", manner.model)
     if not manner.time_forms or not manner.versions:
         raise UsageError("a PBX takes a form of time and has a version", todo="name at least one of each")
     return manner
 
 
-def _one_of(name: str, text: str, known: Sequence[Word]) -> Word:
-    for word in known:
-        if text.strip().lower() == word.lower():
-            return word
+def _parse_choice(name: str, text: str, known: Sequence[ChoiceT]) -> ChoiceT:
+    for choice in known:
+        if text.strip().lower() == choice.lower():
+            return choice
     raise UsageError(f"{name} cannot be {text[:80]!r}", todo=f"use one of {', '.join(known)}")
 
 
-def _some_of(name: str, text: str, known: Sequence[Word]) -> tuple[Word, ...]:
-    found = {_one_of(name, part, known) for part in text.split(",")}
-    return tuple(word for word in known if word in found)
+def _parse_choices(name: str, text: str, known: Sequence[ChoiceT]) -> tuple[ChoiceT, ...]:
+    selection = {_parse_choice(name, part, known) for part in text.split(",")}
+    return tuple(choice for choice in known if choice in selection)
 
 
-def _label(name: str, text: str) -> str:
+def _validate_label(name: str, text: str) -> str:
     if len(text) > LABEL_CHARACTERS_MAX or not _LABEL.fullmatch(text):
         raise UsageError(
             f"{name} cannot be {text[:80]!r}",

@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 
-from onhook.appdb.api_behaviour import Manner
-from onhook.appdb.pbxs import checked_name, new_secret
-from onhook.appdb.sqlite import Database
-from onhook.appdb.tokens import hash_of
+from onhook.appdb.api_behaviour import ApiBehaviour
+from onhook.appdb.pbxs import new_secret, validate_name
+from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.tokens import hash_secret
 from onhook.lib.errors import NotFound, Unavailable, UsageError
-from onhook.lib.timestamps import microseconds, moment
+from onhook.lib.timestamps import to_datetime, to_microseconds
 
 APPS_MAX = 200
 """In one house: each may have eight tokens and some hundred sockets."""
@@ -53,7 +53,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     client_id: str
     pbxs: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
-    manner: Manner = Manner()
+    manner: ApiBehaviour = ApiBehaviour()
     created_at: datetime
     last_used: datetime | None = None
 
@@ -62,7 +62,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
         return not self.networks or any(_is_in(address, network) for network in self.networks)
 
 
-class Blocked(msgspec.Struct, frozen=True):
+class BlockedAddress(msgspec.Struct, frozen=True):
     """An address that may not log in for a while."""
 
     address: str
@@ -72,7 +72,7 @@ class Blocked(msgspec.Struct, frozen=True):
 class Apps:
     """What is kept of applications. Moments that go in are microseconds since 1970, UTC."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def all(self) -> list[App]:
@@ -98,10 +98,10 @@ class Apps:
 
     def with_credentials(self, client_id: str, client_secret: str) -> App | None:
         """The one whose credentials these are, or None."""
-        found = self.with_id(client_id)
-        if found is None or not is_secret(client_secret, found[1]):
+        match = self.with_id(client_id)
+        if match is None or not verify_secret(client_secret, match[1]):
             return None
-        return found[0]
+        return match[0]
 
     def add(
         self,
@@ -110,25 +110,25 @@ class Apps:
         at: int,
         pbxs: Sequence[str] = (),
         networks: Sequence[str] = (),
-        manner: Manner | None = None,
+        manner: ApiBehaviour | None = None,
     ) -> tuple[App, str]:
         """Let an application in; the application, and its secret, told this once and kept nowhere.
 
         Raises `UsageError`.
         """
-        name, kept_networks = checked_name(name), checked_networks(networks)
+        name, parsed_networks = validate_name(name), parse_networks(networks)
         if len(pbxs) > PBXS_OF_APP_MAX:
             raise UsageError(f"more than {PBXS_OF_APP_MAX} PBXs are named", todo="name none: it then sees all")
         if len(self.all()) >= APPS_MAX:
             raise UsageError(f"there are {APPS_MAX} applications already", todo="remove one")
         # Credentials look as a PBX's own: 32 letters and digits.
         client_id, client_secret = new_secret(), new_secret()
-        shown = manner or Manner()
-        values = (_json(tuple(dict.fromkeys(pbxs))), _json(kept_networks), _json(shown), at)
+        effective_behaviour = manner or ApiBehaviour()
+        values = (_json(tuple(dict.fromkeys(pbxs))), _json(parsed_networks), _json(effective_behaviour), at)
         try:
             self._database.write(
                 f"INSERT INTO apps ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-                (name, client_id, hash_of(client_secret), *values),
+                (name, client_id, hash_secret(client_secret), *values),
             )
         except sqlite3.IntegrityError:
             raise UsageError(f"there is an application {name!r} already", todo="choose another name") from None
@@ -141,7 +141,7 @@ class Apps:
         """
         app, client_secret = self.get(name), new_secret()
         self._database.write(
-            "UPDATE apps SET secret_hash = ? WHERE client_id = ?", (hash_of(client_secret), app.client_id)
+            "UPDATE apps SET secret_hash = ? WHERE client_id = ?", (hash_secret(client_secret), app.client_id)
         )
         return app, client_secret
 
@@ -155,16 +155,16 @@ class Apps:
 
     def used(self, app: App, at: int) -> None:
         """Note that it was here, to the minute."""
-        if app.last_used is None or at - microseconds(app.last_used) >= LAST_USED_STEP_MICROSECONDS:
+        if app.last_used is None or at - to_microseconds(app.last_used) >= LAST_USED_STEP_MICROSECONDS:
             with suppress(Unavailable):  # on a full disk it can still be read who comes
                 self._database.write("UPDATE apps SET last_used = ? WHERE client_id = ?", (at, app.client_id))
 
     # -- addresses that are kept out
 
-    def blocked(self, at: int) -> list[Blocked]:
+    def blocked(self, at: int) -> list[BlockedAddress]:
         """Those that may not log in now, by address."""
         rows = self._database.rows("SELECT address, until FROM blocked WHERE until > ? ORDER BY address", (at,))
-        return [Blocked(address, moment(until)) for address, until in rows]
+        return [BlockedAddress(address, to_datetime(until)) for address, until in rows]
 
     def is_blocked(self, address: str, at: int) -> bool:
         """Whether that address may not log in now."""
@@ -189,19 +189,19 @@ class Apps:
         return self._database.version()
 
 
-def is_secret(text: str, secret_hash: bytes) -> bool:
+def verify_secret(text: str, secret_hash: bytes) -> bool:
     """Whether this is the secret of which that is the hash; compared in constant time."""
-    return len(text) <= CREDENTIAL_CHARACTERS_MAX and hmac.compare_digest(hash_of(text), secret_hash)
+    return len(text) <= CREDENTIAL_CHARACTERS_MAX and hmac.compare_digest(hash_secret(text), secret_hash)
 
 
-def checked_networks(networks: Sequence[str]) -> tuple[str, ...]:
+def parse_networks(networks: Sequence[str]) -> tuple[str, ...]:
     """Addresses and networks, each as `192.0.2.0/24` or `192.0.2.7`, in their usual form. Raises `UsageError`."""
     if len(networks) > NETWORKS_MAX:
         raise UsageError(f"more than {NETWORKS_MAX} addresses are named", todo="name a network that holds several")
-    return tuple(dict.fromkeys(_network(text) for text in networks))
+    return tuple(dict.fromkeys(_parse_network(text) for text in networks))
 
 
-def _network(text: str) -> str:
+def _parse_network(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text.strip(), strict=False))
     except ValueError:
@@ -218,15 +218,15 @@ def _is_in(address: str, network: str) -> bool:
 
 
 def _app(row: tuple[Any, ...]) -> App:
-    name, client_id, _, pbxs, networks, manner, created_at, last_used = row
+    name, client_id, _, pbxs, networks, behaviour, created_at, last_used_at = row
     return App(
         name=name,
         client_id=client_id,
         pbxs=msgspec.json.decode(pbxs, type=tuple[str, ...]),
         networks=msgspec.json.decode(networks, type=tuple[str, ...]),
-        manner=msgspec.json.decode(manner, type=Manner),
-        created_at=moment(created_at),
-        last_used=None if last_used is None else moment(last_used),
+        manner=msgspec.json.decode(behaviour, type=ApiBehaviour),
+        created_at=to_datetime(created_at),
+        last_used=None if last_used_at is None else to_datetime(last_used_at),
     )
 
 

@@ -16,76 +16,76 @@ from onhook.appdb.alarms import Alarms
 from onhook.appdb.api_clients import Apps
 from onhook.appdb.asterisks import Asterisks
 from onhook.appdb.audit import Audit
-from onhook.appdb.cdr_sources import Sources
+from onhook.appdb.cdr_sources import CdrSources
 from onhook.appdb.deliveries import Deliveries
-from onhook.appdb.destinations import Subscriptions
+from onhook.appdb.destinations import Destinations
 from onhook.appdb.notes import Notes
-from onhook.appdb.pbx_credentials import Api, Apis
+from onhook.appdb.pbx_credentials import PbxCredentials, PbxCredentialsRepository
 from onhook.appdb.pbxs import (
     DIALECT_DEFAULT,
     PBXS_MAX,
     SECRETS_MAX,
-    Credentials,
     Pbx,
     Secret,
-    checked_name,
-    checked_secret,
-    checked_sn,
-    checked_zone,
+    WebhookCredentials,
+    validate_name,
+    validate_secret,
+    validate_sn,
+    validate_zone,
 )
 from onhook.appdb.recordings import Recordings
-from onhook.appdb.retention_overrides import Keeping
-from onhook.appdb.saved_searches import Searches
-from onhook.appdb.source_match import Place, Places, check_can_be_asked, check_can_be_told
-from onhook.appdb.sqlite import Database
-from onhook.appdb.sync_state import Receiving
+from onhook.appdb.retention_overrides import RetentionOverrides
+from onhook.appdb.saved_searches import SavedSearches
+from onhook.appdb.source_match import SourceMatch, SourceMatches, validate_has_api, validate_sender_identification
+from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.sync_state import SyncStates
 from onhook.appdb.tokens import (
     ADMIN_NAME,
     TOKEN_CHARACTERS_MAX,
     TOKENS_MAX,
     Role,
     Token,
-    checked_role,
-    hash_of,
-    new_text,
+    generate_token,
+    hash_secret,
     read_token_file,
+    validate_role,
     write_token_file,
 )
-from onhook.appdb.users import People, checked_limits, limits_from, limits_text
+from onhook.appdb.users import Users, decode_scope, encode_scope, validate_scope
 from onhook.cdr.access_scope import Limits
 from onhook.cdr.number_plan import NumberPlan
 from onhook.lib.errors import NotFound, Unavailable, UsageError
-from onhook.lib.timestamps import moment
+from onhook.lib.timestamps import to_datetime
 
 LAST_USED_STEP_MICROSECONDS = 60_000_000
 """The last use of a token is noted to the minute: a page that asks every second must not write every second."""
 
 _PBX_COLUMNS = "name, sn, dialect, zone, is_unsigned, plan, created_at, (SELECT count(*) FROM secrets WHERE sn = p.sn)"
 _LABEL_DEFAULT = "webhook"
-_ADD_ACCESS = "INSERT INTO tokens (name, hash, role, created_at, limits) VALUES (?, ?, ?, ?, ?)"
+_INSERT_TOKEN = "INSERT INTO tokens (name, hash, role, created_at, limits) VALUES (?, ?, ?, ?, ?)"  # noqa: S105 - SQL
 
 
-class Settings:
+class AppDb:
     """What people set. Moments that go in are microseconds since 1970, UTC."""
 
     def __init__(self, path: Path) -> None:
         """Open the file, making it if it is not there. Raises `Unavailable`, or `OnhookError` for a damaged one."""
-        self._database = Database(path)
-        self.subscriptions = Subscriptions(self._database)
+        self._database = SqliteDatabase(path)
+        self.subscriptions = Destinations(self._database)
         self.deliveries = Deliveries(self._database)
-        self.places = Places(self._database)
-        self.apis = Apis(self._database)
-        self.receiving = Receiving(self._database)
+        self.places = SourceMatches(self._database)
+        self.apis = PbxCredentialsRepository(self._database)
+        self.receiving = SyncStates(self._database)
         self.recordings = Recordings(self._database)
-        self.keeping = Keeping(self._database)
+        self.keeping = RetentionOverrides(self._database)
         self.alarms = Alarms(self._database, self.subscriptions, self.deliveries)
         self.asterisks = Asterisks(self._database)
-        self.sources = Sources(self._database)
+        self.sources = CdrSources(self._database)
         self.apps = Apps(self._database)
-        self.people = People(self._database)
+        self.people = Users(self._database)
         self.audit = Audit(self._database)
         self.notes = Notes(self._database)
-        self.searches = Searches(self._database)
+        self.searches = SavedSearches(self._database)
 
     # -- PBXs
 
@@ -119,22 +119,22 @@ class Settings:
         zone: str | None = None,
         is_unsigned: bool = False,
         plan: NumberPlan | None = None,
-        place: Place = Place(),  # noqa: B008 - frozen
-        api: Api | None = None,
+        place: SourceMatch = SourceMatch(),  # noqa: B008 - frozen
+        api: PbxCredentials | None = None,
     ) -> Pbx:
         """Declare a PBX. Without a secret it must be declared unsigned, on purpose, be told by its place, or be
         asked through its API.
 
         Raises `UsageError`.
         """
-        name, sn, zone = checked_name(name), checked_sn(sn), checked_zone(zone)
+        name, sn, zone = validate_name(name), validate_sn(sn), validate_zone(zone)
         if api is not None:
-            check_can_be_asked(dialect)
+            validate_has_api(dialect)
         else:
-            check_can_be_told(dialect, place, has_secret=secret is not None, is_unsigned=is_unsigned)
+            validate_sender_identification(dialect, place, has_secret=secret is not None, is_unsigned=is_unsigned)
         if secret is not None:
-            checked_secret(secret)
-        values = (sn, name, dialect, zone, is_unsigned, _plan_text(plan or NumberPlan()), at)
+            validate_secret(secret)
+        values = (sn, name, dialect, zone, is_unsigned, _encode_number_plan(plan or NumberPlan()), at)
         with self._database.transaction():
             if len(self._database.rows("SELECT 1 FROM pbxs")) >= PBXS_MAX:
                 raise UsageError(f"there are {PBXS_MAX} PBXs already", todo="remove one")
@@ -162,7 +162,13 @@ class Settings:
         try:
             self._database.write(
                 "UPDATE pbxs SET name = ?, zone = ?, is_unsigned = ?, plan = ? WHERE sn = ?",
-                (checked_name(new.name), checked_zone(new.zone), new.is_unsigned, _plan_text(new.plan), old.sn),
+                (
+                    validate_name(new.name),
+                    validate_zone(new.zone),
+                    new.is_unsigned,
+                    _encode_number_plan(new.plan),
+                    old.sn,
+                ),
             )
         except sqlite3.IntegrityError:
             raise UsageError(f"there is a PBX named {new.name!r} already", todo="choose another name") from None
@@ -178,7 +184,7 @@ class Settings:
         """See that the PBX can be asked for calls that it still knows. Raises `NotFound`."""
         if self.sources.of(pbx.sn) is not None:
             return
-        if any(one.sn == pbx.sn for one in self.asterisks.all()):
+        if any(asterisk.sn == pbx.sn for asterisk in self.asterisks.all()):
             raise NotFound(
                 f"nobody said where {pbx.name} keeps its CDRs",
                 todo="onhook pbx change NAME --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE",
@@ -192,11 +198,14 @@ class Settings:
         rows = self._database.rows(
             "SELECT secret_id, label, created_at FROM secrets WHERE sn = ? ORDER BY secret_id", (self.pbx(name).sn,)
         )
-        return [Secret(secret_id=number, label=label, created_at=moment(at)) for number, label, at in rows]
+        return [
+            Secret(secret_id=secret_id, label=label, created_at=to_datetime(created_at))
+            for secret_id, label, created_at in rows
+        ]
 
     def add_secret(self, name: str, text: str, *, at: int, label: str = _LABEL_DEFAULT) -> Secret:
         """Accept reports signed with this one too, from now on. Raises `NotFound`, `UsageError`."""
-        pbx, text, label = self.pbx(name), checked_secret(text), checked_name(label)
+        pbx, text, label = self.pbx(name), validate_secret(text), validate_name(label)
         if pbx.secrets >= SECRETS_MAX:
             raise UsageError(
                 f"{pbx.name} has {SECRETS_MAX} secrets already", todo="remove one that is no longer in use"
@@ -213,30 +222,30 @@ class Settings:
         """Stop accepting a secret. Raises `NotFound`, and `UsageError` for the last one of a PBX that must sign."""
         pbx = self.pbx(name)
         with self._database.transaction():
-            known = [secret.secret_id for secret in self.secrets(pbx.sn)]
-            if secret_id not in known:
+            secret_ids = [secret.secret_id for secret in self.secrets(pbx.sn)]
+            if secret_id not in secret_ids:
                 raise NotFound(f"{pbx.name} has no secret {secret_id}", todo="`onhook pbx list` shows them")
-            if known == [secret_id] and not pbx.is_unsigned:
+            if secret_ids == [secret_id] and not pbx.is_unsigned:
                 raise UsageError(f"{pbx.name} has no other secret", todo="add the new one first")
             self._database.write("DELETE FROM secrets WHERE secret_id = ?", (secret_id,))
 
-    def credentials(self) -> list[Credentials]:
+    def credentials(self) -> list[WebhookCredentials]:
         """What verifying takes, for every PBX: for intake alone, never for a listing."""
-        texts: dict[str, list[str]] = {}
+        secret_texts: dict[str, list[str]] = {}
         with self._database.transaction("BEGIN"):
             for sn, text in self._database.rows("SELECT sn, text FROM secrets ORDER BY secret_id DESC"):
-                texts.setdefault(sn, []).append(text)
+                secret_texts.setdefault(sn, []).append(text)
             rows = self._database.rows("SELECT sn, dialect, is_unsigned FROM pbxs ORDER BY sn")
-            places = self.places.all()
+            source_matches = self.places.all()
         return [
-            Credentials(
+            WebhookCredentials(
                 sn=sn,
                 dialect=dialect,
-                is_unsigned=bool(unsigned),
-                secrets=tuple(texts.get(sn, ())),
-                place=places.get(sn, Place()),
+                is_unsigned=bool(is_unsigned),
+                secrets=tuple(secret_texts.get(sn, ())),
+                place=source_matches.get(sn, SourceMatch()),
             )
-            for sn, dialect, unsigned in rows
+            for sn, dialect, is_unsigned in rows
         ]
 
     # -- tokens
@@ -248,13 +257,13 @@ class Settings:
 
     def add_token(self, name: str, role: str, *, at: int, limits: Limits | None = None) -> str:
         """A new token's text, told this once and kept nowhere. Raises `UsageError`."""
-        text = new_text()
-        checked_limits(checked_role(role), limits)
+        text = generate_token()
+        validate_scope(validate_role(role), limits)
         if len(self.tokens()) >= TOKENS_MAX:
             raise UsageError(f"there are {TOKENS_MAX} tokens already", todo="remove those that are no longer in use")
         try:
             self._database.write(
-                _ADD_ACCESS, (checked_name(name), hash_of(text), checked_role(role), at, limits_text(limits))
+                _INSERT_TOKEN, (validate_name(name), hash_secret(text), validate_role(role), at, encode_scope(limits))
             )
         except sqlite3.IntegrityError:
             raise UsageError(
@@ -274,17 +283,17 @@ class Settings:
         """
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
-        wanted = hash_of(text)
+        token_hash = hash_secret(text)
         rows = self._database.rows(
-            "SELECT hash, name, role, limits, created_at, last_used FROM tokens WHERE hash = ?", (wanted,)
+            "SELECT hash, name, role, limits, created_at, last_used FROM tokens WHERE hash = ?", (token_hash,)
         )
-        if not rows or not hmac.compare_digest(rows[0][0], wanted):
+        if not rows or not hmac.compare_digest(rows[0][0], token_hash):
             return None
-        _, name, role, limits, created_at, last_used = rows[0]
-        if at is not None and at - (last_used or 0) >= LAST_USED_STEP_MICROSECONDS:
+        _, name, role, scope, created_at, last_used_at = rows[0]
+        if at is not None and at - (last_used_at or 0) >= LAST_USED_STEP_MICROSECONDS:
             with suppress(Unavailable):  # on a full disk it can still be read who comes
-                self._database.write("UPDATE tokens SET last_used = ? WHERE hash = ?", (at, wanted))
-        return _token(name, role, limits, created_at, last_used)
+                self._database.write("UPDATE tokens SET last_used = ? WHERE hash = ?", (at, token_hash))
+        return _token(name, role, scope, created_at, last_used_at)
 
     def ensure_admin_token(self, path: Path, *, at: int) -> str:
         """The text of the administrator's token, which always stands in that file after this call.
@@ -295,11 +304,11 @@ class Settings:
         token = self.token_for(text)
         if token is not None and token.role == "administrator":
             return text
-        text = new_text()
+        text = generate_token()
         with self._database.transaction():
             self._database.write("DELETE FROM tokens WHERE name = ?", (ADMIN_NAME,))
             role: Role = "administrator"
-            self._database.write(_ADD_ACCESS, (ADMIN_NAME, hash_of(text), role, at, None))
+            self._database.write(_INSERT_TOKEN, (ADMIN_NAME, hash_secret(text), role, at, None))
             write_token_file(path, text)
         return text
 
@@ -324,15 +333,17 @@ def _pbx(  # noqa: PLR0917 - the columns of the table, in their order
         zone=zone,
         is_unsigned=bool(is_unsigned),
         plan=msgspec.json.decode(plan, type=NumberPlan),
-        created_at=moment(created_at),
+        created_at=to_datetime(created_at),
         secrets=secrets,
     )
 
 
 def _token(name: str, role: Role, limits: str | None, created_at: int, last_used: int | None) -> Token:
-    used = None if last_used is None else moment(last_used)
-    return Token(name=name, role=role, limits=limits_from(limits), created_at=moment(created_at), last_used=used)
+    last_use = None if last_used is None else to_datetime(last_used)
+    return Token(
+        name=name, role=role, limits=decode_scope(limits), created_at=to_datetime(created_at), last_used=last_use
+    )
 
 
-def _plan_text(plan: NumberPlan) -> str:
+def _encode_number_plan(plan: NumberPlan) -> str:
     return msgspec.json.encode(plan).decode()

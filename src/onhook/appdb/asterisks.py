@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from onhook.appdb.sqlite import Database
+from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import NotFound, UsageError
-from onhook.lib.timestamps import moment
+from onhook.lib.timestamps import to_datetime
 
 PORT, TLS_PORT = 5038, 5039
 """Those of Asterisk itself."""
@@ -28,7 +28,7 @@ _COLUMNS = (
 )
 
 
-class Reached(msgspec.Struct, frozen=True, kw_only=True):
+class AsteriskPbx(msgspec.Struct, frozen=True, kw_only=True):
     """How an Asterisk is reached, and how it fares; the secret is told to whoever connects, and to nobody else.
 
     `trunks` and `inbound` are None where they are read from the PBX; `learned` is what was read. `covered_until` is the
@@ -53,15 +53,15 @@ class Reached(msgspec.Struct, frozen=True, kw_only=True):
 class Asterisks:
     """What is kept of them. Moments that go in are microseconds since 1970, UTC."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
-    def add(self, reached: Reached, secret: str) -> None:
+    def add(self, reached: AsteriskPbx, secret: str) -> None:
         """Say how a PBX that is declared is reached. Raises `UsageError`."""
-        check(reached, secret)
+        validate_asterisk(reached, secret)
         values = (
             *(reached.sn, reached.host, reached.port, reached.user, secret, reached.tls),
-            *(_joined(reached.trunks), _joined(reached.inbound), reached.has_pins),
+            *(_join_names(reached.trunks), _join_names(reached.inbound), reached.has_pins),
         )
         self._database.write(
             "INSERT INTO asterisks (sn, host, port, user, secret, tls, trunks, inbound, has_pins)"
@@ -69,11 +69,11 @@ class Asterisks:
             values,
         )
 
-    def all(self) -> list[Reached]:
+    def all(self) -> list[AsteriskPbx]:
         """Every one, by serial number."""
-        return [_reached(*row) for row in self._database.rows(f"SELECT {_COLUMNS} FROM asterisks ORDER BY sn")]
+        return [_asterisk(*row) for row in self._database.rows(f"SELECT {_COLUMNS} FROM asterisks ORDER BY sn")]
 
-    def of(self, sn: str) -> Reached:
+    def of(self, sn: str) -> AsteriskPbx:
         """How a PBX is reached. Raises `NotFound` for one that is no Asterisk."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM asterisks WHERE sn = ?", (sn,))
         if not rows:
@@ -81,7 +81,7 @@ class Asterisks:
                 f"{sn[:80]!r} is no Asterisk that we connect to",
                 todo="onhook pbx add NAME --asterisk HOST --user USER --secret SECRET",
             )
-        return _reached(*rows[0])
+        return _asterisk(*rows[0])
 
     def secret(self, sn: str) -> str:
         """What proves us to it: for whoever connects. Raises `NotFound`."""
@@ -119,39 +119,39 @@ class Asterisks:
         self._database.write("UPDATE asterisks SET learned = ? WHERE sn = ?", (text, sn))
 
 
-def check(reached: Reached, secret: str) -> None:
+def validate_asterisk(reached: AsteriskPbx, secret: str) -> None:
     """Raises `UsageError` for what cannot be meant so; the secret is never shown."""
-    _checked_text("the secret", secret, SECRET_CHARACTERS_MAX)
-    _checked_text("the host", reached.host, HOST_CHARACTERS_MAX)
-    _checked_text("the user", reached.user, USER_CHARACTERS_MAX)
+    _validate_text("the secret", secret, SECRET_CHARACTERS_MAX)
+    _validate_text("the host", reached.host, HOST_CHARACTERS_MAX)
+    _validate_text("the user", reached.user, USER_CHARACTERS_MAX)
     if not 0 < reached.port < 65_536:
         raise UsageError(f"there is no port {reached.port}", todo="use 1 to 65535; Asterisk's is 5038")
     for name in (*(reached.trunks or ()), *reached.inbound):
-        _checked_text("a trunk or context", name, USER_CHARACTERS_MAX)
+        _validate_text("a trunk or context", name, USER_CHARACTERS_MAX)
     if len(reached.trunks or ()) > NAMES_MAX or len(reached.inbound) > NAMES_MAX:
         raise UsageError(f"there are more than {NAMES_MAX} trunks or contexts", todo="name those that are in use")
 
 
-def _checked_text(what: str, text: str, characters_max: int) -> None:
+def _validate_text(what: str, text: str, characters_max: int) -> None:
     """Never shown: it may be the secret."""
     if not 1 <= len(text) <= characters_max or not text.isprintable() or text != text.strip():
         raise UsageError(f"{what} cannot be that", todo=f"use 1 to {characters_max} printable characters")
 
 
-def _joined(names: tuple[str, ...] | None) -> str | None:
+def _join_names(names: tuple[str, ...] | None) -> str | None:
     return None if names is None else ",".join(names)
 
 
-def _names(text: str | None) -> tuple[str, ...]:
+def _split_names(text: str | None) -> tuple[str, ...]:
     return tuple(name for name in (text or "").split(",") if name)
 
 
-def _reached(*row: Any) -> Reached:
+def _asterisk(*row: Any) -> AsteriskPbx:
     values = dict(zip((name.strip() for name in _COLUMNS.split(",")), row, strict=True))
-    values["trunks"] = None if values["trunks"] is None else _names(values["trunks"])
-    values["inbound"] = _names(values["inbound"])
+    values["trunks"] = None if values["trunks"] is None else _split_names(values["trunks"])
+    values["inbound"] = _split_names(values["inbound"])
     for name in ("has_pins", "is_connected"):
         values[name] = bool(values[name])
     for name in ("connected_at", "covered_until"):
-        values[name] = None if values[name] is None else moment(values[name])
-    return Reached(**values)
+        values[name] = None if values[name] is None else to_datetime(values[name])
+    return AsteriskPbx(**values)

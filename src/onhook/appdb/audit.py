@@ -4,17 +4,17 @@ from datetime import datetime
 
 import msgspec
 
-from onhook.appdb.sqlite import Database
-from onhook.lib.timestamps import moment
+from onhook.appdb.sqlite import SqliteDatabase
+from onhook.lib.timestamps import to_datetime
 
-LINES_MAX = 50_000
+ENTRIES_MAX = 50_000
 """Years of settings by hand; the oldest go first."""
 
 TEXT_CHARACTERS_MAX = 300
 """Of a path: names of things are in it, never a secret, which travels in bodies."""
 
 
-class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Who asked, by which way, from where, for what, and how it was answered."""
 
     audit_id: int
@@ -29,7 +29,7 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
 class Audit:
     """The lines, in the settings."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def note(self, *, at: int, who: str, by: str, address: str, what: str, status: int) -> None:
@@ -40,10 +40,10 @@ class Audit:
                 (at, who, by, address, what[:TEXT_CHARACTERS_MAX], status),
             )
             self._database.write(
-                "DELETE FROM audit WHERE audit_id <= (SELECT max(audit_id) FROM audit) - ?", (LINES_MAX,)
+                "DELETE FROM audit WHERE audit_id <= (SELECT max(audit_id) FROM audit) - ?", (ENTRIES_MAX,)
             )
 
-    def latest(self, limit: int, before: int | None = None) -> list[AuditLine]:
+    def latest(self, limit: int, before: int | None = None) -> list[AuditEntry]:
         """The latest lines first; those before a number, to page on."""
         rows = self._database.rows(
             "SELECT audit_id, at, who, by, address, what, status FROM audit WHERE ?1 IS NULL OR audit_id < ?1"
@@ -51,6 +51,14 @@ class Audit:
             (before, limit),
         )
         return [
-            AuditLine(audit_id=number, at=moment(at), who=who, by=by, address=address, what=what, status=status)
-            for number, at, who, by, address, what, status in rows
+            AuditEntry(
+                audit_id=audit_id,
+                at=to_datetime(created_at),
+                who=user,
+                by=credential,
+                address=address,
+                what=action,
+                status=status,
+            )
+            for audit_id, created_at, user, credential, address, action, status in rows
         ]

@@ -8,13 +8,13 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import msgspec
 
-from onhook.appdb.sqlite import Database
+from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import UsageError
 
 ENGINES = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mariadb": 3306}
 """How an address begins, and the port where it names none."""
 
-PLACE_CHARACTERS_MAX = 2_000
+LOCATION_CHARACTERS_MAX = 2_000
 """No path is longer; an address has some hundred."""
 
 COLUMNS_MAX = 200
@@ -23,7 +23,7 @@ TABLE_DEFAULT = "cdr"
 _EXAMPLE = "write /PATH/TO/FILE, or postgresql://USER:PASSWORD@HOST/DATABASE/TABLE, or mysql://..."
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class CdrSource(msgspec.Struct, frozen=True, kw_only=True):
     """`place` is a path, or `ENGINE://USER@HOST:PORT/DATABASE`, with `?tls=on` where it is spoken. `columns` are those
     of a CSV file of one's own order; `table` is that of a database or SQLite file."""
 
@@ -41,22 +41,22 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         return f"Source({self.place!r}, {self.table!r})"
 
 
-class Sources:
+class CdrSources:
     """What is kept of them, by serial number."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
-    def all(self) -> dict[str, Source]:
+    def all(self) -> dict[str, CdrSource]:
         """Those of all PBXs that have one."""
         rows = self._database.rows("SELECT sn, place, cdr_table, columns, password FROM sources")
-        return {str(sn): _source(*row) for sn, *row in rows}
+        return {str(sn): _cdr_source(*row) for sn, *row in rows}
 
-    def of(self, sn: str) -> Source | None:
+    def of(self, sn: str) -> CdrSource | None:
         """That of one PBX, or None."""
         return self.all().get(sn)
 
-    def put(self, sn: str, source: Source | None) -> None:
+    def put(self, sn: str, source: CdrSource | None) -> None:
         """Let this be where a PBX keeps its CDRs; None is nowhere. `source` was checked."""
         if source is None:
             self._database.write("DELETE FROM sources WHERE sn = ?", (sn,))
@@ -68,49 +68,49 @@ class Sources:
         )
 
 
-def checked_source(text: str, *, table: str | None = None, columns: str | None = None) -> Source:
+def parse_cdr_source(text: str, *, table: str | None = None, columns: str | None = None) -> CdrSource:
     """A source from texts as people write them. Raises `UsageError`, never showing the password."""
-    if not 1 <= len(text) <= PLACE_CHARACTERS_MAX or not text.isprintable():
+    if not 1 <= len(text) <= LOCATION_CHARACTERS_MAX or not text.isprintable():
         raise UsageError("that cannot be where CDRs are kept", todo=_EXAMPLE)
-    named = tuple(name.strip().lower() for name in columns.split(",") if name.strip()) if columns else ()
-    if len(named) > COLUMNS_MAX:
+    column_names = tuple(name.strip().lower() for name in columns.split(",") if name.strip()) if columns else ()
+    if len(column_names) > COLUMNS_MAX:
         raise UsageError(f"there are more than {COLUMNS_MAX} columns", todo="name those that the file has")
     if "://" not in text:
-        return Source(place=str(Path(text).absolute()), table=table or TABLE_DEFAULT, columns=named)
-    if named:
+        return CdrSource(place=str(Path(text).absolute()), table=table or TABLE_DEFAULT, columns=column_names)
+    if column_names:
         raise UsageError("a database tells its columns itself", todo="leave --columns out")
-    return _of_database(text, table)
+    return _parse_database_url(text, table)
 
 
-def _of_database(text: str, table: str | None) -> Source:
+def _parse_database_url(text: str, table: str | None) -> CdrSource:
     try:
         parts = urlsplit(text)
         port = parts.port or ENGINES[parts.scheme]
     except (KeyError, ValueError):
         raise UsageError("CDRs cannot be read there", todo=_EXAMPLE) from None
-    database, _, named = unquote(parts.path.strip("/")).partition("/")
-    tls = _tls(parts)
-    if not parts.hostname or not parts.username or not database or "/" in named:
+    database, _, table_name = unquote(parts.path.strip("/")).partition("/")
+    tls = _parse_tls(parts)
+    if not parts.hostname or not parts.username or not database or "/" in table_name:
         raise UsageError("the address lacks a user, a host or a database", todo=_EXAMPLE)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return Source(
+    return CdrSource(
         place=f"{parts.scheme}://{parts.username}@{host}:{port}/{parts.path.strip('/').partition('/')[0]}{tls}",
-        table=table or named or TABLE_DEFAULT,
+        table=table or table_name or TABLE_DEFAULT,
         password=unquote(parts.password or ""),
     )
 
 
-def _tls(parts: SplitResult) -> str:
+def _parse_tls(parts: SplitResult) -> str:
     """`?tls=on`, or nothing. Raises `UsageError`."""
-    asked = parse_qs(parts.query, keep_blank_values=True)
-    if not asked or asked == {"tls": ["off"]}:
+    options = parse_qs(parts.query, keep_blank_values=True)
+    if not options or options == {"tls": ["off"]}:
         return ""
-    if asked != {"tls": ["on"]}:
+    if options != {"tls": ["on"]}:
         raise UsageError("the address asks for something unknown", todo="?tls=on is all that can be asked for")
     return "?tls=on"
 
 
-def _source(place: str, table: str, columns: str, password: str) -> Source:
-    return Source(
+def _cdr_source(place: str, table: str, columns: str, password: str) -> CdrSource:
+    return CdrSource(
         place=place, table=table, columns=tuple(name for name in columns.split(",") if name), password=password
     )

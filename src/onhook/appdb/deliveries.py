@@ -12,32 +12,32 @@ from typing import Any, Literal
 
 import msgspec
 
-from onhook.appdb.sqlite import Database
+from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import NotFound, UsageError
-from onhook.lib.timestamps import moment
+from onhook.lib.timestamps import to_datetime
 
 DeliveryState = Literal["waiting", "parked", "delivered"]
 CallKey = tuple[str, str]
 """(`sn`, `call_id`)."""
 
-TROUBLED_MAX = 50_000
+UNDELIVERED_MAX = 50_000
 """Rows that wait or are parked of one subscription. Measured: 56 MB where an application answers little, 120 MB where
 it answered a kibibyte once, 741 MB where it did so ten times. Beyond it nothing new is tried, and stays owed."""
 
-DELIVERED_KEPT = 200
+DELIVERED_ROWS_MAX = 200
 """Of those that went through after some attempts: so that a person sees how the trouble of this morning ended."""
 
-ATTEMPTS_KEPT = 20
+ATTEMPT_ROWS_MAX = 20
 """Of each: the plan has ten, and a person may try again."""
 
-AT_ITS_TURN = 2**62
+DUE_AFTER_PREDECESSOR = 2**62
 """When an event that waits behind another one of its call is due: never, until that one is out of its way."""
 
-_DELIVERY = "delivery_id, subscription_id, state, event_id, seq, sn, call_id, attempts, due_at, owed_at"
+_COLUMNS = "delivery_id, subscription_id, state, event_id, seq, sn, call_id, attempts, due_at, owed_at"
 
-_OF_CALL = "subscription_id = ? AND state = 'waiting' AND sn = ? AND call_id = ?"
+_WHERE_RETRYING_CALL = "subscription_id = ? AND state = 'waiting' AND sn = ? AND call_id = ?"
 
-OF_CALL_MAX = 200
+CALL_DELIVERIES_MAX = 200
 """Rows of one call that are looked at: each of some legs owed to each of some applications."""
 
 
@@ -66,7 +66,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     body: str
 
 
-class Due(msgspec.Struct, frozen=True, kw_only=True):
+class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """A row whose turn it is, with all that sending it takes."""
 
     delivery_id: int
@@ -78,7 +78,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     busy: int
 
 
-class Try(msgspec.Struct, frozen=True, kw_only=True):
+class NewAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one attempt, as it is noted; `at` in microseconds since 1970."""
 
     at: int
@@ -88,7 +88,7 @@ class Try(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """A new row: an event that failed, with its `attempt`, or one that waits behind such a one, without."""
 
     event_id: str
@@ -98,10 +98,10 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     due_at: int
     owed_at: int
     state: DeliveryState = "waiting"
-    attempt: Try | None = None
+    attempt: NewAttempt | None = None
 
 
-class Retried(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """A row that was tried again: what is to become of it.
 
     `attempts_before` is how many it had when it was taken up: other than that where a person has retried it meanwhile.
@@ -114,11 +114,11 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
     due_at: int
     attempts: int
     attempts_before: int
-    attempt: Try
+    attempt: NewAttempt
     busy: int = 0
 
 
-class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryCommit(msgspec.Struct, frozen=True, kw_only=True):
     """All that came of some work for one subscription, as it was in one `revision`. `ended` are replays that are done;
     `not_before` is until when the application asked to be left alone, 0 where it did not."""
 
@@ -126,8 +126,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     cursors: Mapping[int, int]
     ended: Sequence[int]
-    troubles: Sequence[Trouble]
-    retried: Sequence[Retried]
+    troubles: Sequence[NewDelivery]
+    retried: Sequence[DeliveryUpdate]
     delivered: int
     failed: int
     failing_since: int | None
@@ -147,18 +147,18 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_full(self) -> bool:
         """Whether they are so many that nothing new is tried."""
-        return self.waiting + self.parked >= TROUBLED_MAX
+        return self.waiting + self.parked >= UNDELIVERED_MAX
 
 
 class Deliveries:
     """What is kept of deliveries. Moments that go in are microseconds since 1970, UTC."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     # -- for the one who sends
 
-    def due(self, subscription_id: int, at: int, limit: int) -> list[Due]:
+    def due(self, subscription_id: int, at: int, limit: int) -> list[DueDelivery]:
         """Rows whose turn it is, the longest due first: of each call its first."""
         rows = self._database.rows(
             "SELECT delivery_id, event_id, seq, sn, call_id, body, attempts, busy FROM deliveries"
@@ -166,16 +166,16 @@ class Deliveries:
             (subscription_id, at, limit),
         )
         return [
-            Due(
-                delivery_id=number,
-                event_id=event_id,
+            DueDelivery(
+                delivery_id=delivery_id,
+                event_id=notification_id,
                 seq=seq,
                 call=(sn, call_id),
                 body=body,
                 attempts=attempts,
-                busy=busy,
+                busy=busy_count,
             )
-            for number, event_id, seq, sn, call_id, body, attempts, busy in rows
+            for delivery_id, notification_id, seq, sn, call_id, body, attempts, busy_count in rows
         ]
 
     def next_due_at(self, subscription_id: int) -> int | None:
@@ -183,15 +183,15 @@ class Deliveries:
         rows = self._database.rows(
             "SELECT min(due_at) FROM deliveries WHERE subscription_id = ? AND state = 'waiting'", (subscription_id,)
         )
-        at: int | None = rows[0][0]
-        return at
+        due_at: int | None = rows[0][0]
+        return due_at
 
     def event_ids_behind(self, subscription_id: int, seq: int) -> set[str]:
         """The events behind a number that are rows already: who reads on from there must not owe them again."""
         rows = self._database.rows(
             "SELECT event_id FROM deliveries WHERE subscription_id = ? AND seq > ?", (subscription_id, seq)
         )
-        return {event_id for (event_id,) in rows}
+        return {notification_id for (notification_id,) in rows}
 
     def waiting_calls(self, subscription_id: int) -> set[CallKey]:
         """The calls of which something waits: their later events must wait too."""
@@ -209,7 +209,7 @@ class Deliveries:
         """The same of every subscription that has any, by its number."""
         return self._backlogs("", ())
 
-    def settle(self, one: Settlement) -> set[CallKey]:
+    def settle(self, one: DeliveryCommit) -> set[CallKey]:
         """Note all of it, durably, or nothing; calls that were retried and of which nothing waits any more.
 
         Raises `Unavailable`.
@@ -217,10 +217,10 @@ class Deliveries:
         with self._database.transaction():
             if not self._database.rows("SELECT 1 FROM subscriptions WHERE subscription_id = ?", (one.subscription_id,)):
                 return set()  # removed meanwhile: nothing is owed to it
-            for trouble in one.troubles:
-                self._add(one.subscription_id, trouble)
-            for retried in one.retried:
-                self._note(retried)
+            for new_delivery in one.troubles:
+                self._add(one.subscription_id, new_delivery)
+            for update in one.retried:
+                self._note(update)
             for stream_id, cursor in one.cursors.items():
                 self._database.write("UPDATE streams SET cursor = ? WHERE stream_id = ?", (cursor, stream_id))
             for stream_id in one.ended:
@@ -230,12 +230,12 @@ class Deliveries:
                 self._hasten(one.subscription_id, one.at)
             if one.retried:
                 self._forget_delivered(one.subscription_id)
-            retried_calls = {retried.call for retried in one.retried}
-            calls = retried_calls | {trouble.call for trouble in one.troubles}
-            waiting = {call for call in calls if self._line_up(one.subscription_id, call, one.at)}
-            return retried_calls - waiting
+            updated_calls = {update.call for update in one.retried}
+            calls = updated_calls | {new_delivery.call for new_delivery in one.troubles}
+            still_retrying = {call for call in calls if self._line_up(one.subscription_id, call, one.at)}
+            return updated_calls - still_retrying
 
-    def owe(self, subscription_id: int, one: Trouble) -> None:
+    def owe(self, subscription_id: int, one: NewDelivery) -> None:
         """Owe an event that stands on no stream; within a transaction of the one who calls."""
         self._add(subscription_id, one)
         self._line_up(subscription_id, one.call, one.due_at)
@@ -246,7 +246,7 @@ class Deliveries:
     def page(self, subscription_id: int, state: DeliveryState | None, limit: int, after: int = 0) -> list[Delivery]:
         """Rows of one subscription after a number, in order of number."""
         rows = self._database.rows(
-            f"SELECT {_DELIVERY} FROM deliveries WHERE subscription_id = ?1 AND delivery_id > ?2"
+            f"SELECT {_COLUMNS} FROM deliveries WHERE subscription_id = ?1 AND delivery_id > ?2"
             " AND (?3 IS NULL OR state = ?3) ORDER BY delivery_id LIMIT ?4",
             (subscription_id, after, state, limit),
         )
@@ -255,7 +255,7 @@ class Deliveries:
     def newest(self, subscription_id: int, state: DeliveryState, limit: int) -> list[Delivery]:
         """Rows of one subscription in one state, the newest first."""
         rows = self._database.rows(
-            f"SELECT {_DELIVERY} FROM deliveries WHERE subscription_id = ? AND state = ?"
+            f"SELECT {_COLUMNS} FROM deliveries WHERE subscription_id = ? AND state = ?"
             " ORDER BY delivery_id DESC LIMIT ?",
             (subscription_id, state, limit),
         )
@@ -264,8 +264,8 @@ class Deliveries:
     def of_call(self, sn: str, call_id: str) -> list[Delivery]:
         """Rows of one call, in order of number: those that did not go through at once."""
         rows = self._database.rows(
-            f"SELECT {_DELIVERY} FROM deliveries WHERE call_id = ? AND sn = ? ORDER BY delivery_id LIMIT ?",
-            (call_id, sn, OF_CALL_MAX),
+            f"SELECT {_COLUMNS} FROM deliveries WHERE call_id = ? AND sn = ? ORDER BY delivery_id LIMIT ?",
+            (call_id, sn, CALL_DELIVERIES_MAX),
         )
         return [_delivery(row) for row in rows]
 
@@ -279,7 +279,7 @@ class Deliveries:
 
     def get(self, delivery_id: int) -> Delivery:
         """One row. Raises `NotFound`."""
-        rows = self._database.rows(f"SELECT {_DELIVERY} FROM deliveries WHERE delivery_id = ?", (delivery_id,))
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM deliveries WHERE delivery_id = ?", (delivery_id,))
         if not rows:
             raise NotFound(
                 f"there is no delivery {delivery_id}", todo="`onhook subscribe deliveries` lists them: it may be done"
@@ -299,22 +299,28 @@ class Deliveries:
             (delivery_id,),
         )
         return [
-            Attempt(at=moment(at), milliseconds=took, status=status, said=said, body=body.decode(errors="replace"))
-            for at, took, status, said, body in rows
+            Attempt(
+                at=to_datetime(attempted_at),
+                milliseconds=duration_ms,
+                status=status,
+                said=detail,
+                body=body.decode(errors="replace"),
+            )
+            for attempted_at, duration_ms, status, detail, body in rows
         ]
 
     def retry(self, delivery_id: int, *, at: int) -> None:
         """Try one again, now, with all attempts of the plan before it. Raises `NotFound`, and `UsageError` for one that
         went through and waits once more as another delivery."""
-        one = self.get(delivery_id)
+        delivery = self.get(delivery_id)
         try:
             with self._database.transaction():
                 self._database.write(
                     "UPDATE deliveries SET state = 'waiting', attempts = 0, busy = 0, due_at = ? WHERE delivery_id = ?",
                     (at, delivery_id),
                 )
-                self._line_up(one.subscription_id, (one.sn, one.call_id), at)
-                self._have_tried(one.subscription_id)
+                self._line_up(delivery.subscription_id, (delivery.sn, delivery.call_id), at)
+                self._have_tried(delivery.subscription_id)
         except sqlite3.IntegrityError:
             raise UsageError(
                 f"the event of delivery {delivery_id} is owed once more already", todo="retry that delivery"
@@ -322,11 +328,11 @@ class Deliveries:
 
     def drop(self, delivery_id: int, *, at: int) -> None:
         """Owe one no more; what waits behind it has its turn. Raises `NotFound`."""
-        one = self.get(delivery_id)
+        delivery = self.get(delivery_id)
         with self._database.transaction():
             self._database.write("DELETE FROM deliveries WHERE delivery_id = ?", (delivery_id,))
-            self._line_up(one.subscription_id, (one.sn, one.call_id), at)
-            self._touch(one.subscription_id)
+            self._line_up(delivery.subscription_id, (delivery.sn, delivery.call_id), at)
+            self._touch(delivery.subscription_id)
 
     def retry_all(self, subscription_id: int, *, at: int) -> int:
         """Try all that wait or are parked, now; how many they are."""
@@ -334,7 +340,7 @@ class Deliveries:
             count = self._database.write(
                 "UPDATE deliveries SET state = 'waiting', attempts = 0, busy = 0, due_at = ? WHERE subscription_id = ?"
                 " AND state <> 'delivered'",
-                (AT_ITS_TURN, subscription_id),
+                (DUE_AFTER_PREDECESSOR, subscription_id),
             )
             self._database.write(
                 "UPDATE deliveries SET due_at = ? WHERE delivery_id IN (SELECT min(delivery_id) FROM deliveries"
@@ -361,16 +367,19 @@ class Deliveries:
             values,
         )
         counts: dict[int, dict[str, int]] = {}
-        for number, state, count in rows:
-            counts.setdefault(number, {})[state] = count
-        return {number: Backlog(**one, oldest_at=self._oldest_at(number)) for number, one in counts.items()}
+        for destination_id, state, count in rows:
+            counts.setdefault(destination_id, {})[state] = count
+        return {
+            destination_id: Backlog(**state_counts, oldest_at=self._oldest_at(destination_id))
+            for destination_id, state_counts in counts.items()
+        }
 
     def _oldest_at(self, subscription_id: int) -> int | None:
         rows = self._database.rows(
             "SELECT min(owed_at) FROM deliveries WHERE subscription_id = ? AND state = 'waiting'", (subscription_id,)
         )
-        at: int | None = rows[0][0]
-        return at
+        pending_since: int | None = rows[0][0]
+        return pending_since
 
     def _have_tried(self, subscription_id: int) -> None:
         """A person means now, whatever time the application asked for."""
@@ -382,7 +391,7 @@ class Deliveries:
             "UPDATE subscriptions SET revision = revision + 1 WHERE subscription_id = ?", (subscription_id,)
         )
 
-    def _add(self, subscription_id: int, one: Trouble) -> None:
+    def _add(self, subscription_id: int, one: NewDelivery) -> None:
         """A row of its own; where its event waits already that one stays, and one that is parked waits again."""
         rows = self._database.rows(
             "INSERT INTO deliveries (subscription_id, state, event_id, seq, sn, call_id, body, attempts, due_at,"
@@ -395,7 +404,7 @@ class Deliveries:
         if rows and one.attempt is not None:
             self._add_attempt(rows[0][0], one.attempt)
 
-    def _note(self, one: Retried) -> None:
+    def _note(self, one: DeliveryUpdate) -> None:
         # That it was taken counts whatever a person did meanwhile; that it failed, only where nobody has retried it.
         self._database.write(
             "UPDATE deliveries SET state = ?1, due_at = ?2, attempts = ?3, busy = ?4 WHERE delivery_id = ?5"
@@ -405,7 +414,7 @@ class Deliveries:
         if self._database.rows("SELECT 1 FROM deliveries WHERE delivery_id = ?", (one.delivery_id,)):
             self._add_attempt(one.delivery_id, one.attempt)
 
-    def _note_health(self, one: Settlement) -> None:
+    def _note_health(self, one: DeliveryCommit) -> None:
         """What was counted counts; what was thought of the application does not, where a person has changed something
         since."""
         self._database.write(
@@ -415,7 +424,7 @@ class Deliveries:
             (one.delivered, one.failed, one.failing_since, one.not_before, one.revision, one.subscription_id),
         )
 
-    def _add_attempt(self, delivery_id: int, one: Try) -> None:
+    def _add_attempt(self, delivery_id: int, one: NewAttempt) -> None:
         self._database.write(
             "INSERT INTO attempts (delivery_id, at, milliseconds, status, said, body) VALUES (?, ?, ?, ?, ?, ?)",
             (delivery_id, one.at, one.milliseconds, one.status, one.said, one.body),
@@ -423,22 +432,22 @@ class Deliveries:
         self._database.write(
             "DELETE FROM attempts WHERE delivery_id = ?1 AND attempt_id <="
             " (SELECT attempt_id FROM attempts WHERE delivery_id = ?1 ORDER BY attempt_id DESC LIMIT 1 OFFSET ?2)",
-            (delivery_id, ATTEMPTS_KEPT),
+            (delivery_id, ATTEMPT_ROWS_MAX),
         )
 
     def _line_up(self, subscription_id: int, call: CallKey, at: int) -> bool:
         """Give the first of a call that waits its turn, and have the others wait behind it; whether any waits."""
         values = (subscription_id, *call)
-        rows = self._database.rows(f"SELECT min(delivery_id) FROM deliveries WHERE {_OF_CALL}", values)
+        rows = self._database.rows(f"SELECT min(delivery_id) FROM deliveries WHERE {_WHERE_RETRYING_CALL}", values)
         (first,) = rows[0]
         if first is None:
             return False
         self._database.write(
-            "UPDATE deliveries SET due_at = ? WHERE delivery_id = ? AND due_at = ?", (at, first, AT_ITS_TURN)
+            "UPDATE deliveries SET due_at = ? WHERE delivery_id = ? AND due_at = ?", (at, first, DUE_AFTER_PREDECESSOR)
         )
         self._database.write(
-            f"UPDATE deliveries SET due_at = ? WHERE {_OF_CALL} AND delivery_id > ? AND due_at < ?",
-            (AT_ITS_TURN, *values, first, AT_ITS_TURN),
+            f"UPDATE deliveries SET due_at = ? WHERE {_WHERE_RETRYING_CALL} AND delivery_id > ? AND due_at < ?",
+            (DUE_AFTER_PREDECESSOR, *values, first, DUE_AFTER_PREDECESSOR),
         )
         return True
 
@@ -446,7 +455,7 @@ class Deliveries:
         self._database.write(
             "UPDATE deliveries SET due_at = ?1 WHERE subscription_id = ?2 AND state = 'waiting' AND due_at > ?1"
             " AND due_at < ?3",
-            (at, subscription_id, AT_ITS_TURN),
+            (at, subscription_id, DUE_AFTER_PREDECESSOR),
         )
 
     def _forget_delivered(self, subscription_id: int) -> None:
@@ -454,22 +463,22 @@ class Deliveries:
             "DELETE FROM deliveries WHERE subscription_id = ?1 AND state = 'delivered' AND delivery_id <="
             " (SELECT delivery_id FROM deliveries WHERE subscription_id = ?1 AND state = 'delivered'"
             " ORDER BY delivery_id DESC LIMIT 1 OFFSET ?2)",
-            (subscription_id, DELIVERED_KEPT),
+            (subscription_id, DELIVERED_ROWS_MAX),
         )
 
 
 def _delivery(row: tuple[Any, ...]) -> Delivery:
-    number, subscription_id, state, event_id, seq, sn, call_id, attempts, due_at, owed_at = row
-    has_time = state == "waiting" and due_at != AT_ITS_TURN
+    delivery_id, destination_id, state, notification_id, seq, sn, call_id, attempts, due_at, pending_since = row
+    has_time = state == "waiting" and due_at != DUE_AFTER_PREDECESSOR
     return Delivery(
-        delivery_id=number,
-        subscription_id=subscription_id,
+        delivery_id=delivery_id,
+        subscription_id=destination_id,
         state=state,
-        event_id=event_id,
+        event_id=notification_id,
         seq=seq,
         sn=sn,
         call_id=call_id,
         attempts=attempts,
-        due_at=moment(due_at) if has_time else None,
-        owed_at=moment(owed_at),
+        due_at=to_datetime(due_at) if has_time else None,
+        owed_at=to_datetime(pending_since),
     )

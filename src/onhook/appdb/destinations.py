@@ -13,16 +13,23 @@ from typing import Any, Literal
 
 import msgspec
 
-from onhook.appdb.destination_spec import KEY_BYTES_LIMITS, WHSEC, WISH_NAMES, Wishes, checked_key, checked_wishes
-from onhook.appdb.pbxs import Secret, checked_name, checked_secret, new_secret
-from onhook.appdb.sqlite import Database
+from onhook.appdb.destination_spec import (
+    KEY_BYTES_LIMITS,
+    SPEC_FIELDS,
+    WHSEC_PREFIX,
+    DestinationSpec,
+    parse_standard_webhooks_key,
+    validate_spec,
+)
+from onhook.appdb.pbxs import Secret, new_secret, validate_name, validate_secret
+from onhook.appdb.sqlite import SqliteDatabase
 from onhook.cdr.record_filter import Filter
 from onhook.lib.errors import NotFound, UsageError
-from onhook.lib.timestamps import moment
+from onhook.lib.timestamps import to_datetime
 
-State = Literal["active", "paused", "disabled"]
+DestinationState = Literal["active", "paused", "disabled"]
 
-SUBSCRIPTIONS_MAX = 200
+DESTINATIONS_MAX = 200
 """In one house: each keeps connections and some hundred events in memory."""
 
 SIGNING_SECRETS_MAX = 5
@@ -38,7 +45,7 @@ _COLUMNS = (
 _LABEL_DEFAULT = "webhook"
 
 
-class Subscription(Wishes, frozen=True, kw_only=True):
+class Destination(DestinationSpec, frozen=True, kw_only=True):
     """Who wants which calls, and how it fares.
 
     `state` is `disabled` where we gave up on the application, and `reason` says why. `failing_since` is since when it
@@ -49,7 +56,7 @@ class Subscription(Wishes, frozen=True, kw_only=True):
 
     subscription_id: int
     name: str
-    state: State
+    state: DestinationState
     reason: str
     failing_since: datetime | None
     not_before: datetime | None
@@ -77,90 +84,90 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     until: int | None
 
 
-class Subscriptions:
+class Destinations:
     """What is kept of subscriptions. Moments that go in are microseconds since 1970, UTC."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     # -- subscriptions
 
-    def all(self) -> list[Subscription]:
+    def all(self) -> list[Destination]:
         """All of them, by name."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM subscriptions s ORDER BY name COLLATE NOCASE")
-        return [_subscription(row) for row in rows]
+        return [_destination(row) for row in rows]
 
-    def of_app(self, app: str) -> list[Subscription]:
+    def of_app(self, app: str) -> list[Destination]:
         """Those that an application manages itself, the oldest first."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM subscriptions s WHERE app = ? AND app <> '' ORDER BY subscription_id", (app,)
         )
-        return [_subscription(row) for row in rows]
+        return [_destination(row) for row in rows]
 
-    def get(self, name: str) -> Subscription:
+    def get(self, name: str) -> Destination:
         """The one with this name. Raises `NotFound`."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM subscriptions s WHERE name = ?", (name,))
         if not rows:
             raise NotFound(f"there is no subscription {name[:80]!r}", todo="`onhook subscribe list` shows them")
-        return _subscription(rows[0])
+        return _destination(rows[0])
 
-    def with_id(self, subscription_id: int) -> Subscription | None:
+    def with_id(self, subscription_id: int) -> Destination | None:
         """The one with this number, or None."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM subscriptions s WHERE subscription_id = ?", (subscription_id,)
         )
-        return _subscription(rows[0]) if rows else None
+        return _destination(rows[0]) if rows else None
 
     def add(
-        self, name: str, wishes: Wishes, secret: str | None, *, after: int | None, at: int, app: str = ""
-    ) -> tuple[Subscription, str]:
+        self, name: str, wishes: DestinationSpec, secret: str | None, *, after: int | None, at: int, app: str = ""
+    ) -> tuple[Destination, str]:
         """Subscribe; the subscription, and the secret it is signed with: the one given, or a new one.
 
         It is served from behind the number `after` of the ledger on; None is from the first record that its `since`
         means. Raises `UsageError`.
         """
-        name, wishes = checked_name(name), checked_wishes(wishes)
-        text = _checked_signing(new_signing_secret(wishes) if secret is None else secret, wishes)
+        name, wishes = validate_name(name), validate_spec(wishes)
+        text = _validate_signing_secret(new_signing_secret(wishes) if secret is None else secret, wishes)
         with self._database.transaction():
-            if len(self._database.rows("SELECT 1 FROM subscriptions")) >= SUBSCRIPTIONS_MAX:
-                raise UsageError(f"there are {SUBSCRIPTIONS_MAX} subscriptions already", todo="remove one")
+            if len(self._database.rows("SELECT 1 FROM subscriptions")) >= DESTINATIONS_MAX:
+                raise UsageError(f"there are {DESTINATIONS_MAX} subscriptions already", todo="remove one")
             try:
                 self._database.write(
                     "INSERT INTO subscriptions (name, wishes, app, state, reason, delivered, failed, revision,"
                     " created_at) VALUES (?, ?, ?, 'active', '', 0, 0, 1, ?)",
-                    (name, _text(wishes), app, at),
+                    (name, _encode(wishes), app, at),
                 )
             except sqlite3.IntegrityError:
-                raise _name_taken(name) from None
-            added = self.get(name)
+                raise _duplicate_name_error(name) from None
+            destination = self.get(name)
             if wishes.about == "calls":
-                self._add_stream(added.subscription_id, Filter(), after, None, at)
-            self._add_text(added.subscription_id, text, _LABEL_DEFAULT, at)
+                self._add_stream(destination.subscription_id, Filter(), after, None, at)
+            self._add_text(destination.subscription_id, text, _LABEL_DEFAULT, at)
         return self.get(name), text
 
-    def change(self, name: str, changes: Mapping[str, Any]) -> Subscription:
+    def change(self, name: str, changes: Mapping[str, Any]) -> Destination:
         """Give it another `name` or other wishes; it goes on where it is. Raises `NotFound`, `UsageError`."""
         old = self.get(name)
         if changes.get("about", old.about) != old.about:
             raise UsageError(f"{old.name} is about {old.about}", todo="add another subscription for the other")
-        values = {wish: getattr(old, wish) for wish in WISH_NAMES}
-        wishes = checked_wishes(Wishes(**(values | {k: v for k, v in changes.items() if k in WISH_NAMES})))
-        if wishes.with_standard_webhooks:
+        values = {field: getattr(old, field) for field in SPEC_FIELDS}
+        spec = validate_spec(DestinationSpec(**(values | {k: v for k, v in changes.items() if k in SPEC_FIELDS})))
+        if spec.with_standard_webhooks:
             for text in self.signing_texts(old.subscription_id):
-                checked_key(text)
-        new_name = checked_name(str(changes.get("name", old.name)))
+                parse_standard_webhooks_key(text)
+        new_name = validate_name(str(changes.get("name", old.name)))
         try:
             self._database.write(
                 "UPDATE subscriptions SET name = ?, wishes = ?, revision = revision + 1,"
                 " not_before = CASE WHEN ? THEN not_before ELSE 0 END WHERE subscription_id = ?",
                 # What one address asked for is nothing to another.
-                (new_name, _text(wishes), wishes.url == old.url, old.subscription_id),
+                (new_name, _encode(spec), spec.url == old.url, old.subscription_id),
             )
         except sqlite3.IntegrityError:
-            raise _name_taken(new_name) from None
+            raise _duplicate_name_error(new_name) from None
         return self.get(new_name)
 
-    def set_state(self, name: str, state: State) -> Subscription:
+    def set_state(self, name: str, state: DestinationState) -> Destination:
         """Pause it, or let it go on; whoever lets it go on forgives what failed before. Raises `NotFound`."""
         old = self.get(name)
         self._database.write(
@@ -170,7 +177,7 @@ class Subscriptions:
         )
         return self.get(name)
 
-    def disable(self, one: Subscription, reason: str) -> None:
+    def disable(self, one: Destination, reason: str) -> None:
         """Give up on an application; what is owed stays owed, and a person may resume it. Where a person has changed
         anything since it may be another application: then nothing is done."""
         self._database.write(
@@ -179,16 +186,16 @@ class Subscriptions:
             (reason, one.subscription_id, one.revision),
         )
 
-    def remove(self, name: str) -> Subscription:
+    def remove(self, name: str) -> Destination:
         """Forget a subscription and all that is owed to it. Raises `NotFound`."""
         old = self.get(name)
         self._database.write("DELETE FROM subscriptions WHERE subscription_id = ?", (old.subscription_id,))
         return old
 
-    def revisions(self) -> dict[int, tuple[int, State]]:
+    def revisions(self) -> dict[int, tuple[int, DestinationState]]:
         """Revision and state of each, by its number."""
         rows = self._database.rows("SELECT subscription_id, revision, state FROM subscriptions")
-        return {number: (revision, state) for number, revision, state in rows}
+        return {destination_id: (revision, state) for destination_id, revision, state in rows}
 
     def newest_streams(self) -> dict[int, int]:
         """Of each subscription the number of its newest stream that is not held: a new replay is another number."""
@@ -207,7 +214,10 @@ class Subscriptions:
             "SELECT secret_id, label, created_at FROM signing_secrets WHERE subscription_id = ? ORDER BY secret_id",
             (self.get(name).subscription_id,),
         )
-        return [Secret(secret_id=number, label=label, created_at=moment(at)) for number, label, at in rows]
+        return [
+            Secret(secret_id=secret_id, label=label, created_at=to_datetime(created_at))
+            for secret_id, label, created_at in rows
+        ]
 
     def signing_texts(self, subscription_id: int) -> tuple[str, ...]:
         """Their texts, the oldest first: for whoever signs, never for a listing."""
@@ -218,29 +228,31 @@ class Subscriptions:
 
     def add_secret(self, name: str, text: str | None, *, at: int, label: str = _LABEL_DEFAULT) -> tuple[Secret, str]:
         """Have one more secret, and its text: the one given, or a new one. Raises `NotFound`, `UsageError`."""
-        one, label = self.get(name), checked_name(label)
-        text = _checked_signing(new_signing_secret(one) if text is None else text, one)
-        if one.secrets >= SIGNING_SECRETS_MAX:
-            raise UsageError(f"{one.name} has {SIGNING_SECRETS_MAX} secrets already", todo="remove the oldest")
+        destination, label = self.get(name), validate_name(label)
+        text = _validate_signing_secret(new_signing_secret(destination) if text is None else text, destination)
+        if destination.secrets >= SIGNING_SECRETS_MAX:
+            raise UsageError(f"{destination.name} has {SIGNING_SECRETS_MAX} secrets already", todo="remove the oldest")
         try:
             with self._database.transaction():
-                self._add_text(one.subscription_id, text, label, at)
-                self._touch(one.subscription_id)
+                self._add_text(destination.subscription_id, text, label, at)
+                self._touch(destination.subscription_id)
         except sqlite3.IntegrityError:
-            raise UsageError(f"{one.name} has this secret already", todo="nothing, it is in use") from None
+            raise UsageError(f"{destination.name} has this secret already", todo="nothing, it is in use") from None
         return self.secrets(name)[-1], text
 
     def remove_secret(self, name: str, secret_id: int) -> None:
         """Sign with it no more. Raises `NotFound`, and `UsageError` for the last one."""
-        one = self.get(name)
+        destination = self.get(name)
         with self._database.transaction():
-            known = [secret.secret_id for secret in self.secrets(name)]
-            if secret_id not in known:
-                raise NotFound(f"{one.name} has no secret {secret_id}", todo="`onhook subscribe show` lists them")
-            if known == [secret_id]:
-                raise UsageError(f"{one.name} has no other secret", todo="add the new one first")
+            secret_ids = [secret.secret_id for secret in self.secrets(name)]
+            if secret_id not in secret_ids:
+                raise NotFound(
+                    f"{destination.name} has no secret {secret_id}", todo="`onhook subscribe show` lists them"
+                )
+            if secret_ids == [secret_id]:
+                raise UsageError(f"{destination.name} has no other secret", todo="add the new one first")
             self._database.write("DELETE FROM signing_secrets WHERE secret_id = ?", (secret_id,))
-            self._touch(one.subscription_id)
+            self._touch(destination.subscription_id)
 
     # -- streams
 
@@ -252,8 +264,8 @@ class Subscriptions:
             (subscription_id, REPLAYS_MAX + 1),
         )
         return [
-            Stream(stream_id=number, where=_filter(text), cursor=cursor, until=until)
-            for number, text, cursor, until in rows
+            Stream(stream_id=stream_id, where=_decode_filter(text), cursor=cursor, until=until)
+            for stream_id, text, cursor, until in rows
         ]
 
     def settled_until(self) -> int | None:
@@ -262,15 +274,19 @@ class Subscriptions:
         rows = self._database.rows("SELECT min(coalesce(cursor, 0)) FROM streams")
         return None if rows[0][0] is None else int(rows[0][0])
 
-    def replay(self, name: str, where: Filter, *, after: int, until: int, at: int) -> Subscription:
+    def replay(self, name: str, where: Filter, *, after: int, until: int, at: int) -> Destination:
         """Send again what matches behind one number up to another. Raises `NotFound`, `UsageError`."""
-        one = self.get(name)
-        if one.about != "calls":
-            raise UsageError(f"{one.name} is about {one.about}, which are told once", todo="replay one about calls")
+        destination = self.get(name)
+        if destination.about != "calls":
+            raise UsageError(
+                f"{destination.name} is about {destination.about}, which are told once", todo="replay one about calls"
+            )
         with self._database.transaction():
-            if len(self.streams(one.subscription_id)) > REPLAYS_MAX:
-                raise UsageError(f"{one.name} has {REPLAYS_MAX} replays to do already", todo="wait for them to end")
-            self._add_stream(one.subscription_id, where, after, until, at)
+            if len(self.streams(destination.subscription_id)) > REPLAYS_MAX:
+                raise UsageError(
+                    f"{destination.name} has {REPLAYS_MAX} replays to do already", todo="wait for them to end"
+                )
+            self._add_stream(destination.subscription_id, where, after, until, at)
         return self.get(name)
 
     def hold_replays(self, runs: Iterable[tuple[int, int]], *, at: int) -> None:
@@ -283,7 +299,7 @@ class Subscriptions:
                     " SELECT subscription_id, ?1, ?2, ?3, 1, ?4 FROM streams s WHERE until IS NULL"
                     " AND cursor IS NOT NULL AND NOT EXISTS (SELECT 1 FROM streams"
                     " WHERE subscription_id = s.subscription_id AND is_held AND cursor = ?2 AND until = ?3)",
-                    (_text(Filter()), first - 1, last, at),
+                    (_encode(Filter()), first - 1, last, at),
                 )
 
     def let_go(self, seqs: Sequence[int] | None = None) -> None:
@@ -305,7 +321,7 @@ class Subscriptions:
         self._database.write(
             "INSERT INTO streams (subscription_id, filter, cursor, until, is_held, created_at)"
             " VALUES (?, ?, ?, ?, 0, ?)",
-            (subscription_id, _text(where), after, until, at),
+            (subscription_id, _encode(where), after, until, at),
         )
 
     def _add_text(self, subscription_id: int, text: str, label: str, at: int) -> None:
@@ -320,49 +336,49 @@ class Subscriptions:
         )
 
 
-def new_signing_secret(wishes: Wishes) -> str:
+def new_signing_secret(wishes: DestinationSpec) -> str:
     """A random secret, as a PBX makes one, or as Standard Webhooks wants it."""
     if not wishes.with_standard_webhooks:
         return new_secret()
-    return WHSEC + b64encode(random_texts.token_bytes(KEY_BYTES_LIMITS[0])).decode()
+    return WHSEC_PREFIX + b64encode(random_texts.token_bytes(KEY_BYTES_LIMITS[0])).decode()
 
 
-def _checked_signing(text: str, wishes: Wishes) -> str:
+def _validate_signing_secret(text: str, wishes: DestinationSpec) -> str:
     # The form first: what is wrong in it is more than a length.
     if wishes.with_standard_webhooks:
-        checked_key(text)
-    return checked_secret(text)
+        parse_standard_webhooks_key(text)
+    return validate_secret(text)
 
 
-def _name_taken(name: str) -> UsageError:
+def _duplicate_name_error(name: str) -> UsageError:
     return UsageError(f"there is a subscription named {name!r} already", todo="choose another name")
 
 
-def _subscription(row: tuple[Any, ...]) -> Subscription:
-    number, name, wishes, app, state, reason, failing_since, not_before, *counts, created_at, secrets = row
-    delivered, failed, revision = counts
-    return Subscription(
-        **msgspec.structs.asdict(msgspec.json.decode(wishes, type=Wishes)),
-        subscription_id=number,
+def _destination(row: tuple[Any, ...]) -> Destination:
+    destination_id, name, spec, app, state, reason, failing_since, retry_after, *counts, created_at, secrets = row
+    attempts_succeeded, attempts_failed, revision = counts
+    return Destination(
+        **msgspec.structs.asdict(msgspec.json.decode(spec, type=DestinationSpec)),
+        subscription_id=destination_id,
         name=name,
         state=state,
         reason=reason,
-        failing_since=None if failing_since is None else moment(failing_since),
-        not_before=moment(not_before) if not_before else None,
-        delivered=delivered,
-        failed=failed,
+        failing_since=None if failing_since is None else to_datetime(failing_since),
+        not_before=to_datetime(retry_after) if retry_after else None,
+        delivered=attempts_succeeded,
+        failed=attempts_failed,
         app=app,
-        created_at=moment(created_at),
+        created_at=to_datetime(created_at),
         secrets=secrets,
         revision=revision,
     )
 
 
-def _filter(text: str) -> Filter:
+def _decode_filter(text: str) -> Filter:
     return msgspec.json.decode(text, type=Filter)
 
 
-def _text(value: msgspec.Struct) -> str:
-    if isinstance(value, Wishes):
-        value = Wishes(**{name: getattr(value, name) for name in WISH_NAMES})
+def _encode(value: msgspec.Struct) -> str:
+    if isinstance(value, DestinationSpec):
+        value = DestinationSpec(**{name: getattr(value, name) for name in SPEC_FIELDS})
     return msgspec.json.encode(value).decode()

@@ -5,9 +5,9 @@ from datetime import datetime
 
 import msgspec
 
-from onhook.appdb.sqlite import Database
+from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import UsageError
-from onhook.lib.timestamps import moment
+from onhook.lib.timestamps import to_datetime
 
 NOTE_CHARACTERS_MAX = 4_000
 """A page; what is longer is a document of its own."""
@@ -20,7 +20,7 @@ VERSIONS_MAX = 1_000
 """Of one call's note: more is a program that runs wild."""
 
 
-FOUND_MAX = 50_000
+MATCHES_MAX = 50_000
 """Calls that one tag or text may find: nobody has written about more by hand."""
 
 _LATEST = (
@@ -41,22 +41,22 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 class Notes:
     """Notes by call, in the settings."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def write(self, sn: str, call_id: str, text: str, tags: str, *, who: str, at: int) -> None:
         """Write about a call; `tags` are joined by commas. The same again is not kept twice. Raises `UsageError`."""
-        text, found = _checked_text(text), checked_tags(tags)
-        before = self.history(sn, call_id)
-        if before and (before[0].text, before[0].tags) == (text, found):
+        text, parsed_tags = _validate_text(text), parse_tags(tags)
+        versions = self.history(sn, call_id)
+        if versions and (versions[0].text, versions[0].tags) == (text, parsed_tags):
             return
-        if len(before) >= VERSIONS_MAX:
+        if len(versions) >= VERSIONS_MAX:
             raise UsageError(f"this note was changed {VERSIONS_MAX} times already", todo="leave it as it is")
-        if not before and not text and not found:
+        if not versions and not text and not parsed_tags:
             return
         self._database.write(
             "INSERT INTO notes (sn, call_id, text, tags, who, at) VALUES (?, ?, ?, ?, ?, ?)",
-            (sn, call_id, text, ",".join(found), who, at),
+            (sn, call_id, text, ",".join(parsed_tags), who, at),
         )
 
     def history(self, sn: str, call_id: str) -> list[Note]:
@@ -65,8 +65,8 @@ class Notes:
             "SELECT text, tags, who, at FROM notes WHERE sn = ? AND call_id = ? ORDER BY note_id DESC", (sn, call_id)
         )
         return [
-            Note(text=text, tags=tuple(tags.split(",")) if tags else (), who=who, at=moment(at))
-            for text, tags, who, at in rows
+            Note(text=text, tags=tuple(tags.split(",")) if tags else (), who=author, at=to_datetime(created_at))
+            for text, tags, author, created_at in rows
         ]
 
     def calls_with(self, tag: str, text: str) -> list[tuple[str, str]]:
@@ -75,10 +75,10 @@ class Notes:
         rows = self._database.rows(
             f"SELECT sn, call_id FROM ({_LATEST}) WHERE (?1 = '' OR ',' || tags || ',' LIKE '%,' || ?1 || ',%'"
             " ESCAPE '\\') AND text LIKE '%' || ?2 || '%' ESCAPE '\\' AND (text <> '' OR tags <> '') LIMIT ?3",
-            (_literally(tag), _literally(text), FOUND_MAX + 1),
+            (_escape_like(tag), _escape_like(text), MATCHES_MAX + 1),
         )
-        if len(rows) > FOUND_MAX:
-            raise UsageError(f"more than {FOUND_MAX} calls have such a note", todo="ask for a rarer tag or text")
+        if len(rows) > MATCHES_MAX:
+            raise UsageError(f"more than {MATCHES_MAX} calls have such a note", todo="ask for a rarer tag or text")
         return [(sn, call_id) for sn, call_id in rows]
 
     def forget(self, calls: Sequence[tuple[str, str]]) -> None:
@@ -91,8 +91,8 @@ class Notes:
 
     def tags_of(self, calls: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, ...]]:
         """The tags that these calls have now; calls without one are left out."""
-        found = {one: self.history(*one)[:1] for one in calls}
-        return {one: notes[0].tags for one, notes in found.items() if notes and notes[0].tags}
+        latest_notes = {call: self.history(*call)[:1] for call in calls}
+        return {call: notes[0].tags for call, notes in latest_notes.items() if notes and notes[0].tags}
 
     def tags(self) -> list[str]:
         """All tags that calls have now, in order."""
@@ -100,7 +100,7 @@ class Notes:
         return sorted({tag for (tags,) in rows for tag in tags.split(",")})
 
 
-def checked_tags(text: str) -> tuple[str, ...]:
+def parse_tags(text: str) -> tuple[str, ...]:
     """Tags as people write them, joined by commas; each once. Raises `UsageError`."""
     tags = tuple(dict.fromkeys(tag.strip() for tag in text.split(",") if tag.strip()))
     if len(tags) > TAGS_MAX or any(len(tag) > TAG_CHARACTERS_MAX or not tag.isprintable() for tag in tags):
@@ -108,12 +108,12 @@ def checked_tags(text: str) -> tuple[str, ...]:
     return tags
 
 
-def _literally(text: str) -> str:
+def _escape_like(text: str) -> str:
     """For LIKE: a percent sign is one."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _checked_text(text: str) -> str:
+def _validate_text(text: str) -> str:
     text = text.replace("\r\n", "\n").strip()
     if len(text) > NOTE_CHARACTERS_MAX:
         raise UsageError("this note is too long", todo=f"use at most {NOTE_CHARACTERS_MAX} characters")

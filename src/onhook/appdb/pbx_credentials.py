@@ -9,20 +9,20 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from onhook.appdb.sqlite import Database
+from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import NotFound, UsageError
 
 URL_CHARACTERS_MAX = 253 + 16
 """A host name of full length (RFC 1035, 2.3.4), a scheme and a port."""
 
-CLIENT_CHARACTERS_MAX = 256
+CREDENTIAL_CHARACTERS_MAX = 256
 """Of client id and secret; a PBX makes 32."""
 
 _HEX = re.compile(r"[0-9a-f]{64}")
-_FILLING = re.compile(r"[:\s-]")
+_SEPARATORS = re.compile(r"[:\s-]")
 
 
-class Api(msgspec.Struct, frozen=True, kw_only=True):
+class PbxCredentials(msgspec.Struct, frozen=True, kw_only=True):
     """How a PBX's API is reached. `url` is `https://HOST:PORT`; `fingerprint` is the SHA-256 of its certificate in
     hexadecimal digits, or empty where an authority's word is asked for."""
 
@@ -35,33 +35,33 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
         return f"Api(url={self.url!r})"
 
 
-class Apis:
+class PbxCredentialsRepository:
     """What is kept of APIs, by serial number."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
-    def all(self) -> dict[str, Api]:
+    def all(self) -> dict[str, PbxCredentials]:
         """Those of all PBXs that have one."""
         rows = self._database.rows("SELECT sn, url, client_id, client_secret, fingerprint FROM apis ORDER BY sn")
-        return {sn: _api(*rest) for sn, *rest in rows}
+        return {sn: _credentials(*columns) for sn, *columns in rows}
 
-    def of(self, sn: str) -> Api | None:
+    def of(self, sn: str) -> PbxCredentials | None:
         """That of one PBX, or None."""
         rows = self._database.rows("SELECT url, client_id, client_secret, fingerprint FROM apis WHERE sn = ?", (sn,))
-        return _api(*rows[0]) if rows else None
+        return _credentials(*rows[0]) if rows else None
 
-    def needed(self, sn: str, name: str) -> Api:
+    def needed(self, sn: str, name: str) -> PbxCredentials:
         """The same. Raises `NotFound` where it has none."""
-        api = self.of(sn)
-        if api is None:
+        credentials = self.of(sn)
+        if credentials is None:
             raise NotFound(
                 f"nobody said how the API of {name} is reached",
                 todo="onhook pbx change NAME --api https://HOST:PORT --client-id ID --client-secret SECRET",
             )
-        return api
+        return credentials
 
-    def put(self, sn: str, api: Api) -> None:
+    def put(self, sn: str, api: PbxCredentials) -> None:
         """Let this be how a declared PBX is reached. `api` was checked.
 
         What is known of tokens is forgotten where anything is different, and where it says that a person must act.
@@ -76,40 +76,44 @@ class Apis:
 
     def pin(self, sn: str, fingerprint: str) -> None:
         """Trust this certificate from now on, and no other."""
-        self._database.write("UPDATE apis SET fingerprint = ? WHERE sn = ?", (checked_fingerprint(fingerprint), sn))
+        self._database.write("UPDATE apis SET fingerprint = ? WHERE sn = ?", (parse_fingerprint(fingerprint), sn))
 
-    def tokens(self, sn: str, api: Api) -> str | None:
+    def tokens(self, sn: str, api: PbxCredentials) -> str | None:
         """What was kept of a PBX's tokens, empty at first; None where it is reached otherwise now."""
-        rows = self._database.rows(f"SELECT tokens FROM apis WHERE {_IS_SAME}", (sn, *msgspec.structs.astuple(api)))
+        rows = self._database.rows(
+            f"SELECT tokens FROM apis WHERE {_WHERE_UNCHANGED}", (sn, *msgspec.structs.astuple(api))
+        )
         return str(rows[0][0]) if rows else None
 
-    def keep_tokens(self, sn: str, api: Api, text: str) -> None:
+    def keep_tokens(self, sn: str, api: PbxCredentials, text: str) -> None:
         """Keep what is known of a PBX's tokens, so that whoever comes next need not log in."""
-        self._database.write(f"UPDATE apis SET tokens = ?6 WHERE {_IS_SAME}", (sn, *msgspec.structs.astuple(api), text))
+        self._database.write(
+            f"UPDATE apis SET tokens = ?6 WHERE {_WHERE_UNCHANGED}", (sn, *msgspec.structs.astuple(api), text)
+        )
 
 
-_IS_SAME = "sn = ?1 AND url = ?2 AND client_id = ?3 AND client_secret = ?4 AND fingerprint = ?5"
+_WHERE_UNCHANGED = "sn = ?1 AND url = ?2 AND client_id = ?3 AND client_secret = ?4 AND fingerprint = ?5"
 
 
-def checked_api(url: str, client_id: str, client_secret: str, fingerprint: str = "") -> Api:
+def parse_pbx_credentials(url: str, client_id: str, client_secret: str, fingerprint: str = "") -> PbxCredentials:
     """An API from texts as people write them. Raises `UsageError`, never showing the secret."""
-    for what, text in (("client id", client_id), ("client secret", client_secret)):
-        if not 0 < len(text) <= CLIENT_CHARACTERS_MAX or not text.isprintable():
+    for field, text in (("client id", client_id), ("client secret", client_secret)):
+        if not 0 < len(text) <= CREDENTIAL_CHARACTERS_MAX or not text.isprintable():
             raise UsageError(
-                f"that cannot be a {what}",
+                f"that cannot be a {field}",
                 todo="give the one that the PBX shows under Integrations > API, with --client-id and --client-secret",
             )
-    return Api(
-        url=_checked_url(url),
+    return PbxCredentials(
+        url=_parse_url(url),
         client_id=client_id,
         client_secret=client_secret,
-        fingerprint=checked_fingerprint(fingerprint) if fingerprint else "",
+        fingerprint=parse_fingerprint(fingerprint) if fingerprint else "",
     )
 
 
-def checked_fingerprint(text: str) -> str:
+def parse_fingerprint(text: str) -> str:
     """64 hexadecimal digits, written with or without colons. Raises `UsageError`."""
-    digits = _FILLING.sub("", text).lower()
+    digits = _SEPARATORS.sub("", text).lower()
     if not _HEX.fullmatch(digits):
         raise UsageError(
             f"{text[:80]!r} is no SHA-256 of a certificate",
@@ -119,7 +123,7 @@ def checked_fingerprint(text: str) -> str:
     return digits
 
 
-def _checked_url(url: str) -> str:
+def _parse_url(url: str) -> str:
     """`https://HOST:PORT`; plain HTTP only to this machine, for tokens go over it. Raises `UsageError`."""
     url = url.strip().rstrip("/")
     try:
@@ -147,15 +151,15 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def _api(url: str, client_id: str, client_secret: str, fingerprint: str) -> Api:
-    return Api(url=url, client_id=client_id, client_secret=client_secret, fingerprint=fingerprint)
+def _credentials(url: str, client_id: str, client_secret: str, fingerprint: str) -> PbxCredentials:
+    return PbxCredentials(url=url, client_id=client_id, client_secret=client_secret, fingerprint=fingerprint)
 
 
-class _Halted(msgspec.Struct):
+class _TokenState(msgspec.Struct):
     """Of what is kept of tokens, all that is read here."""
 
     halted: str = ""
 
 
 def _is_halted(tokens: str) -> bool:
-    return bool(tokens) and bool(msgspec.json.decode(tokens, type=_Halted).halted)
+    return bool(tokens) and bool(msgspec.json.decode(tokens, type=_TokenState).halted)

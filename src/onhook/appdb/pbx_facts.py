@@ -1,13 +1,13 @@
 """What the projector is told of a PBX: from the settings, read anew when somebody has changed them."""
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.cdr.call_assembly import PbxFacts
 
 
 class SettingsFacts:
     """The facts of each PBX by its serial number; the defaults for one that nobody declared, or no longer."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AppDb) -> None:
         self._settings = settings
         self._version: tuple[int, int] | None = None
         self._facts: dict[str, PbxFacts] = {}

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.appdb.source_match import Place
+from onhook.appdb.source_match import SourceMatch
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.utc_offset import zone_named
 from onhook.lib.errors import UsageError
@@ -25,7 +25,7 @@ SECRET_CHARACTERS_MIN = 8
 SECRET_CHARACTERS_MAX = 256
 """A PBX makes 32 (PROTOCOL.md 4); more than 64 bytes add nothing to HMAC-SHA256."""
 
-SECRET_CHARACTERS_NEW = 32
+GENERATED_SECRET_CHARACTERS = 32
 """As many as a PBX makes itself."""
 
 SECRETS_MAX = 20
@@ -68,20 +68,20 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
-class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+class WebhookCredentials(msgspec.Struct, frozen=True, kw_only=True):
     """What verifying a report of one PBX takes: secret, and never shown."""
 
     sn: str
     dialect: str
     is_unsigned: bool
     secrets: tuple[str, ...]
-    place: Place = Place()
+    place: SourceMatch = SourceMatch()
 
     def __repr__(self) -> str:
         return f"Credentials(sn={self.sn!r}, {len(self.secrets)} secrets)"
 
 
-def checked_name(name: str) -> str:
+def validate_name(name: str) -> str:
     """The name, trimmed. Raises `UsageError`."""
     name = name.strip()
     if not name or len(name) > NAME_CHARACTERS_MAX or not name.isprintable():
@@ -89,7 +89,7 @@ def checked_name(name: str) -> str:
     return name
 
 
-def checked_sn(sn: str) -> str:
+def validate_sn(sn: str) -> str:
     """The serial number, trimmed. Raises `UsageError`."""
     sn = sn.strip()
     if len(sn) > SN_CHARACTERS_MAX or not _SN.fullmatch(sn):
@@ -100,7 +100,7 @@ def checked_sn(sn: str) -> str:
     return sn
 
 
-def checked_secret(text: str) -> str:
+def validate_secret(text: str) -> str:
     """The secret as it is: even a blank at its end is part of the key. Raises `UsageError`, never showing the text."""
     if not SECRET_CHARACTERS_MIN <= len(text) <= SECRET_CHARACTERS_MAX:
         raise UsageError(
@@ -112,11 +112,11 @@ def checked_secret(text: str) -> str:
     return text
 
 
-def checked_zone(zone: str | None) -> str | None:
+def validate_zone(zone: str | None) -> str | None:
     """An IANA name, or None. Raises `UsageError`."""
     return None if zone is None else str(zone_named(zone).key)
 
 
 def new_secret() -> str:
     """A random secret, of letters and digits, as long as a PBX's own."""
-    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(SECRET_CHARACTERS_NEW))
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(GENERATED_SECRET_CHARACTERS))

@@ -6,14 +6,14 @@ Only the command line sets it: whoever could name a directory through a page cou
 import os
 from pathlib import Path
 
-from onhook.appdb.sqlite import Database
+from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import UsageError
 
 
 class Recordings:
     """The directories, by serial number."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def of(self, sn: str) -> Path | None:
@@ -32,7 +32,7 @@ class Recordings:
         )
 
 
-def checked_directory(text: str) -> Path | None:
+def parse_directory(text: str) -> Path | None:
     """The whole path of a directory that can be read; None for an empty text. Raises `UsageError`."""
     if not text:
         return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from onhook.appdb.sqlite import Database
+from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import UsageError
 
 DAYS_MAX = 36_500
@@ -12,10 +12,10 @@ FOR_EVER = 0
 """Days, where nothing is deleted."""
 
 
-class Keeping:
+class RetentionOverrides:
     """Days by serial number."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def all(self) -> Mapping[str, int]:
@@ -32,10 +32,10 @@ class Keeping:
         )
 
 
-def checked_days(text: str) -> int | None:
+def parse_retention_days(text: str) -> int | None:
     """Days as people write them: a number, `always`, or `auto` for the rule of the installation. Raises `UsageError`.
 
-    >>> checked_days("90"), checked_days("always"), checked_days("auto")
+    >>> parse_retention_days("90"), parse_retention_days("always"), parse_retention_days("auto")
     (90, 0, None)
     """
     words = {"always": FOR_EVER, "auto": None}

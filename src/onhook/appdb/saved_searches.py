@@ -4,8 +4,8 @@ import sqlite3
 
 import msgspec
 
-from onhook.appdb.pbxs import checked_name
-from onhook.appdb.sqlite import Database
+from onhook.appdb.pbxs import validate_name
+from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import NotFound, UsageError
 
 SEARCHES_MAX = 200
@@ -17,7 +17,7 @@ PAGES = ("/calls", "/reports")
 """Where a search may lead."""
 
 
-class Search(msgspec.Struct, frozen=True, kw_only=True):
+class SavedSearch(msgspec.Struct, frozen=True, kw_only=True):
     """A search: its name, where it leads, and who kept it."""
 
     search_id: int
@@ -26,30 +26,32 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     who: str
 
 
-class Searches:
+class SavedSearches:
     """Those that are kept, in the settings."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
-    def all(self) -> list[Search]:
+    def all(self) -> list[SavedSearch]:
         """By name."""
         rows = self._database.rows("SELECT search_id, name, path, who FROM searches ORDER BY name COLLATE NOCASE")
-        return [Search(search_id=number, name=name, path=path, who=who) for number, name, path, who in rows]
+        return [
+            SavedSearch(search_id=search_id, name=name, path=path, who=author) for search_id, name, path, author in rows
+        ]
 
-    def keep(self, name: str, path: str, *, who: str) -> Search:
+    def keep(self, name: str, path: str, *, who: str) -> SavedSearch:
         """Keep a search; `path` is of one of PAGES, with its query. Raises `UsageError`."""
         page = path.partition("?")[0]
         if page not in PAGES or len(path) > QUERY_CHARACTERS_MAX or not path.isprintable() or "\\" in path:
             raise UsageError("this is no search of ours", where="path", todo=f"keep one of {', '.join(PAGES)}")
         if len(self.all()) >= SEARCHES_MAX:
             raise UsageError(f"there are {SEARCHES_MAX} searches already", todo="remove one")
-        name = checked_name(name)
+        name = validate_name(name)
         try:
             self._database.write("INSERT INTO searches (name, path, who) VALUES (?, ?, ?)", (name, path, who))
         except sqlite3.IntegrityError:
             raise UsageError(f"there is a search named {name[:80]!r} already", todo="choose another name") from None
-        return next(one for one in self.all() if one.name == name)
+        return next(search for search in self.all() if search.name == name)
 
     def remove(self, search_id: int) -> None:
         """Raises `NotFound`."""

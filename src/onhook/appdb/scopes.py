@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.cdr.access_scope import Limits
 from onhook.lib.errors import UsageError
 
@@ -10,15 +10,15 @@ NUMBER_CHARACTERS_MAX = 40
 """Of an extension: no PBX dials more."""
 
 
-def limits_named(settings: Settings, pbxs: Iterable[str], numbers: Iterable[str]) -> Limits | None:
+def parse_scope(settings: AppDb, pbxs: Iterable[str], numbers: Iterable[str]) -> Limits | None:
     """The limits that these set; None where they name nothing. Raises `UsageError`, `NotFound` for an unknown PBX."""
-    sns = dict.fromkeys(settings.pbx(name).sn for name in _words(pbxs))
-    extensions = _words(numbers)
+    sns = dict.fromkeys(settings.pbx(name).sn for name in _split_words(pbxs))
+    extensions = _split_words(numbers)
     if any(not number.isprintable() or len(number) > NUMBER_CHARACTERS_MAX for number in extensions):
         raise UsageError("these numbers cannot be meant", todo="write extensions, joined by commas")
     return Limits(tuple(sns) or None, extensions or None) if sns or extensions else None
 
 
-def _words(texts: Iterable[str]) -> tuple[str, ...]:
+def _split_words(texts: Iterable[str]) -> tuple[str, ...]:
     """Each once; one text may hold several, joined by commas."""
     return tuple(dict.fromkeys(word.strip() for text in texts for word in text.split(",") if word.strip()))

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from onhook.appdb.sqlite import Database
+from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import UsageError
 
-UNSIGNING_DIALECTS = frozenset({"newcdr"})
+UNSIGNED_DIALECTS = frozenset({"newcdr"})
 """Dialects in which no signature exists (PROTOCOL.md 9)."""
 
 ADDRESSES_MAX = 20
@@ -27,7 +27,7 @@ PATH_CHARACTERS_MAX = 200
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]+")
 
 
-class Place(msgspec.Struct, frozen=True):
+class SourceMatch(msgspec.Struct, frozen=True):
     """`addresses` are single ones or networks, `192.0.2.7` or `192.0.2.0/24`; `path` is empty where there is none."""
 
     addresses: tuple[str, ...] = ()
@@ -40,23 +40,23 @@ class Place(msgspec.Struct, frozen=True):
         return f"Place(addresses={self.addresses!r}, {'a' if self.path else 'no'} path)"
 
 
-class Places:
+class SourceMatches:
     """What is kept of places, by serial number."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
-    def all(self) -> dict[str, Place]:
+    def all(self) -> dict[str, SourceMatch]:
         """Those of all PBXs that have one."""
         rows = self._database.rows("SELECT sn, addresses, path FROM places")
-        return {sn: _place(addresses, path) for sn, addresses, path in rows}
+        return {sn: _source_match(addresses, path) for sn, addresses, path in rows}
 
-    def of(self, sn: str) -> Place:
+    def of(self, sn: str) -> SourceMatch:
         """That of one PBX; an empty one where it has none."""
         rows = self._database.rows("SELECT addresses, path FROM places WHERE sn = ?", (sn,))
-        return _place(*rows[0]) if rows else Place()
+        return _source_match(*rows[0]) if rows else SourceMatch()
 
-    def put(self, sn: str, place: Place) -> None:
+    def put(self, sn: str, place: SourceMatch) -> None:
         """Let this be the place of a PBX that is declared; an empty one takes it away. `place` was checked."""
         if not place:
             self._database.write("DELETE FROM places WHERE sn = ?", (sn,))
@@ -68,16 +68,16 @@ class Places:
         )
 
 
-def checked_place(addresses: Sequence[str], path: str | None) -> Place:
+def parse_source_match(addresses: Sequence[str], path: str | None) -> SourceMatch:
     """A place from texts as people write them. Raises `UsageError`, never showing the path."""
     if len(addresses) > ADDRESSES_MAX:
         raise UsageError(f"a PBX cannot have more than {ADDRESSES_MAX} addresses", todo="name their networks")
-    return Place(tuple(dict.fromkeys(map(_checked_address, addresses))), _checked_path(path) if path else "")
+    return SourceMatch(tuple(dict.fromkeys(map(_parse_address, addresses))), _parse_path(path) if path else "")
 
 
-def check_can_be_told(dialect: str, place: Place, *, has_secret: bool, is_unsigned: bool) -> None:
+def validate_sender_identification(dialect: str, place: SourceMatch, *, has_secret: bool, is_unsigned: bool) -> None:
     """See that whoever reports in a PBX's name can be told from a stranger. Raises `UsageError`."""
-    if dialect in UNSIGNING_DIALECTS:
+    if dialect in UNSIGNED_DIALECTS:
         if has_secret or is_unsigned:
             raise UsageError(f"nothing of a {dialect} PBX is signed", todo="tell it by --from or --path instead")
         if not place:
@@ -91,15 +91,15 @@ def check_can_be_told(dialect: str, place: Place, *, has_secret: bool, is_unsign
         raise UsageError("a PBX needs a secret", todo="give the one it signs with, or declare it unsigned on purpose")
 
 
-def check_can_be_asked(dialect: str) -> None:
+def validate_has_api(dialect: str) -> None:
     """See that PBXs of this dialect have an API that could be asked. Raises `UsageError`."""
-    if dialect in UNSIGNING_DIALECTS:
+    if dialect in UNSIGNED_DIALECTS:
         raise UsageError(
             f"a {dialect} PBX has no API that is spoken here", todo="leave --api and what belongs to it out"
         )
 
 
-def _checked_address(text: str) -> str:
+def _parse_address(text: str) -> str:
     try:
         network = ipaddress.ip_network(text.strip())
     except ValueError as error:
@@ -111,7 +111,7 @@ def _checked_address(text: str) -> str:
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
-def _checked_path(path: str) -> str:
+def _parse_path(path: str) -> str:
     path = path.strip()
     characters = len(path) - 1
     if not _PATH.fullmatch(path) or not PATH_CHARACTERS_MIN <= characters <= PATH_CHARACTERS_MAX:
@@ -122,5 +122,5 @@ def _checked_path(path: str) -> str:
     return path
 
 
-def _place(addresses: str, path: str) -> Place:
-    return Place(tuple(addresses.split()), path)
+def _source_match(addresses: str, path: str) -> SourceMatch:
+    return SourceMatch(tuple(addresses.split()), path)

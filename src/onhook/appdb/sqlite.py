@@ -268,7 +268,7 @@ APPLICATION_ID = 0x4F6E6873
 """`Onhs`: what `file onhook.db` shows, and how we know our own."""
 
 
-class Database:
+class SqliteDatabase:
     """One connection, shared by the threads of one process; other processes have their own."""
 
     def __init__(self, path: Path) -> None:
@@ -291,18 +291,18 @@ class Database:
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query. Raises `Unavailable`."""
-        with self._lock, _translated():
+        with self._lock, _translate_errors():
             return self._connection.execute(sql, values).fetchall()
 
     def write(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Run one statement durably; how many rows it changed. Raises `Unavailable`, `sqlite3.IntegrityError`."""
-        with self._lock, _translated():
+        with self._lock, _translate_errors():
             return self._connection.execute(sql, values).rowcount
 
     @contextmanager
     def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
         """Everything written inside counts, or nothing; with a plain `BEGIN`, everything read is of one moment."""
-        with self._lock, _translated():
+        with self._lock, _translate_errors():
             self._connection.execute(begin)
             try:
                 yield
@@ -313,7 +313,7 @@ class Database:
 
     def version(self) -> tuple[int, int]:
         """Changes when anybody has written: `PRAGMA data_version` tells of others. It costs about 3 microseconds."""
-        with self._lock, _translated():
+        with self._lock, _translate_errors():
             return self._connection.execute("PRAGMA data_version").fetchone()[0], self._connection.total_changes
 
     def close(self) -> None:
@@ -322,7 +322,7 @@ class Database:
             self._connection.close()
 
     def _prepare(self, path: Path) -> None:
-        with _translated():
+        with _translate_errors():
             # Before the first pragma that writes: what is not ours is left as it is.
             self._check_ours(path)
             self._connection.execute("PRAGMA journal_mode = WAL")
@@ -339,13 +339,13 @@ class Database:
         with self.transaction():
             # Asked again inside: another process may have been first.
             self._check_ours(path)
-            done = self._form()
-            if done > len(MIGRATIONS):
+            current_version = self._form()
+            if current_version > len(MIGRATIONS):
                 raise OnhookError(
                     "the settings were written by a newer Onhook", where=str(path), todo="install that version again"
                 )
             self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            for step, script in enumerate(MIGRATIONS[done:], done + 1):
+            for step, script in enumerate(MIGRATIONS[current_version:], current_version + 1):
                 for statement in script.split(";"):
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {step}")
@@ -353,11 +353,11 @@ class Database:
     def _check_ours(self, path: Path) -> None:
         """An empty file is a new one of ours. Raises `UsageError` for a database of another program."""
         # One statement, so one snapshot: another process may create the schema between two of them.
-        form, application, tables = self._connection.execute(
+        form, application_id, table_count = self._connection.execute(
             "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema)"
             " FROM pragma_user_version, pragma_application_id"
         ).fetchone()
-        if application != APPLICATION_ID and (application or tables or form):
+        if application_id != APPLICATION_ID and (application_id or table_count or form):
             raise UsageError(
                 "this is a database, but not our settings", where=str(path), todo="name another data directory"
             )
@@ -371,60 +371,60 @@ def copy_database(source: Path, target: Path) -> None:
 
     The copy appears under its name whole or not at all. Raises `Unavailable`.
     """
-    beside = target.with_name(target.name + ".part")
+    partial_path = target.with_name(target.name + ".part")
     try:
-        beside.unlink(missing_ok=True)
-        os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE))
+        partial_path.unlink(missing_ok=True)
+        os.close(os.open(partial_path, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE))
         try:
-            _copy_pages(source, beside)
-            _make_durable(beside)
-            beside.replace(target)
+            _copy_pages(source, partial_path)
+            _fsync_file(partial_path)
+            partial_path.replace(target)
         finally:
-            beside.unlink(missing_ok=True)
+            partial_path.unlink(missing_ok=True)
     except (OSError, sqlite3.Error) as error:
         raise Unavailable(
             f"cannot copy {source.name}: {error}", where=str(target), todo="look at the rights and the space there"
         ) from error
 
 
-def what_ails(path: Path) -> str:
+def check_integrity(path: Path) -> str:
     """What SQLite finds wrong with a file's structure; empty where nothing is."""
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
     except sqlite3.Error as error:
         return str(error)
     try:
-        answer = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        result = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.Error as error:
         return str(error)
     finally:
         connection.close()
-    return "" if answer == "ok" else answer
+    return "" if result == "ok" else result
 
 
 def _copy_pages(source: Path, target: Path) -> None:
-    reading = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
+    source_connection = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
     try:
-        writing = sqlite3.connect(target, isolation_level=None)
+        target_connection = sqlite3.connect(target, isolation_level=None)
         try:
             # One step for all pages: in WAL mode a reader holds up no writer, and a copy in
             # several steps would begin again whenever another process has written.
-            reading.backup(writing)
+            source_connection.backup(target_connection)
             # The copy is one file: whoever carries it away cannot forget a -wal beside it.
-            writing.execute("PRAGMA journal_mode = DELETE")
+            target_connection.execute("PRAGMA journal_mode = DELETE")
         finally:
-            writing.close()
+            target_connection.close()
     finally:
-        reading.close()
+        source_connection.close()
 
 
-def _make_durable(path: Path) -> None:
-    with path.open("rb") as written:
-        os.fsync(written.fileno())
+def _fsync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """What SQLite says, in our words: only a lock, a full disk and the like are worth another try."""
     try:
         yield

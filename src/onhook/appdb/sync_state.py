@@ -5,17 +5,17 @@ from typing import TypeVar
 
 import msgspec
 
-from onhook.appdb.sqlite import Database
+from onhook.appdb.sqlite import SqliteDatabase
 from onhook.cdr.coverage import Stretch
 from onhook.cdr.sync_types import Contact, Outcome, Progress, Wish
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class Receiving:
+class SyncStates:
     """What is kept of it, by serial number; nothing of a PBX that is not declared."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def stretches(self, sn: str) -> list[Stretch]:

@@ -40,32 +40,32 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     last_used: datetime | None = None
 
 
-def new_text() -> str:
+def generate_token() -> str:
     """A new token's text, fit for URLs and headers."""
     return secrets.token_urlsafe(TOKEN_BYTES)
 
 
-def hash_of(text: str) -> bytes:
+def hash_secret(text: str) -> bytes:
     """What is kept of a token. A plain hash does: the text is 32 random bytes, not a word that can be guessed."""
     return hashlib.sha256(text.encode(errors="replace")).digest()
 
 
-def checked_role(role: str) -> Role:
+def validate_role(role: str) -> Role:
     """Raises `UsageError`."""
-    for known in ROLES:
-        if role == known:
-            return known
+    for valid_role in ROLES:
+        if role == valid_role:
+            return valid_role
     raise UsageError(f"there is no role {role!r}", todo=f"use {' or '.join(ROLES)}")
 
 
 def write_token_file(path: Path, text: str) -> None:
     """Put a token's text where only the owner reads it, whole or not at all. Raises `Unavailable`."""
-    beside = path.with_name(path.name + ".part")
+    partial_path = path.with_name(path.name + ".part")
     try:
-        beside.unlink(missing_ok=True)
-        with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, TOKEN_FILE_MODE), "w") as written:
-            written.write(text + "\n")
-        beside.replace(path)
+        partial_path.unlink(missing_ok=True)
+        with os.fdopen(os.open(partial_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, TOKEN_FILE_MODE), "w") as file:
+            file.write(text + "\n")
+        partial_path.replace(path)
     except OSError as error:
         raise Unavailable(f"cannot write the administrator's token: {error}", where=str(path)) from error
 

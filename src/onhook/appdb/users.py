@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-from onhook.appdb.pbxs import checked_name
-from onhook.appdb.sqlite import Database
-from onhook.appdb.tokens import Role, checked_role, hash_of, new_text
+from onhook.appdb.pbxs import validate_name
+from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.tokens import Role, generate_token, hash_secret, validate_role
 from onhook.cdr.access_scope import Limits
 from onhook.lib.errors import NotAllowed, NotFound, UsageError
-from onhook.lib.timestamps import moment
+from onhook.lib.timestamps import to_datetime
 
-PEOPLE_MAX = 1_000
+USERS_MAX = 1_000
 """In one house; more come by another door."""
 
 PASSWORD_CHARACTERS_MIN = 12
@@ -35,11 +35,11 @@ SALT_BYTES = 16
 SCRYPT: dict[str, Any] = {"n": 2**15, "r": 8, "p": 1, "maxmem": 64 * 1024 * 1024, "dklen": 32}
 """32 MiB and some 80 ms a try: a thief of the file tries few, a person waits little."""
 
-NUMBERS_MAX = 200
+SCOPE_NUMBERS_MAX = 200
 """Extensions that one reader may be limited to."""
 
 
-class Person(msgspec.Struct, frozen=True, kw_only=True):
+class User(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody who may sign in. `stamp` changes with the password: sessions begun before it count no more."""
 
     name: str
@@ -51,40 +51,40 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     last_seen: datetime | None
 
 
-class People:
+class Users:
     """Those who may sign in, in the settings. Moments that go in are microseconds since 1970, UTC."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
-    def all(self) -> list[Person]:
+    def all(self) -> list[User]:
         """By name."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM people ORDER BY name COLLATE NOCASE")
-        return [_person(*row) for row in rows]
+        return [_user(*row) for row in rows]
 
-    def get(self, name: str) -> Person:
+    def get(self, name: str) -> User:
         """Raises `NotFound`."""
-        person = self.find(name)
-        if person is None:
+        user = self.find(name)
+        if user is None:
             raise NotFound(f"there is nobody named {name[:80]!r}", todo="the page of people lists them")
-        return person
+        return user
 
-    def find(self, name: str) -> Person | None:
+    def find(self, name: str) -> User | None:
         """The one with this name, or None."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM people WHERE name = ?", (name,))
-        return _person(*rows[0]) if rows else None
+        return _user(*rows[0]) if rows else None
 
     def add(self, name: str, role: str, limits: Limits | None, *, at: int) -> str:
         """Somebody new; the text of the invitation, told this once. Raises `UsageError`."""
-        name, role = checked_name(name), checked_role(role)
-        checked_limits(role, limits)
+        name, role = validate_name(name), validate_role(role)
+        validate_scope(role, limits)
         with self._database.transaction():
-            if len(self.all()) >= PEOPLE_MAX:
-                raise UsageError(f"there are {PEOPLE_MAX} people already", todo="remove those who have left")
+            if len(self.all()) >= USERS_MAX:
+                raise UsageError(f"there are {USERS_MAX} people already", todo="remove those who have left")
             try:
                 self._database.write(
                     "INSERT INTO people (name, role, limits, password, stamp, created_at) VALUES (?, ?, ?, NULL, ?, ?)",
-                    (name, role, limits_text(limits), at, at),
+                    (name, role, encode_scope(limits), at, at),
                 )
             except sqlite3.IntegrityError:
                 raise UsageError(f"there is somebody named {name!r} already", todo="choose another name") from None
@@ -92,36 +92,38 @@ class People:
 
     def invite(self, name: str, *, at: int) -> str:
         """A new invitation, with which a password is chosen; earlier ones count no more. Raises `NotFound`."""
-        person = self.get(name)
+        user = self.get(name)
         with self._database.transaction():
-            return self._invite(person.name, at)
+            return self._invite(user.name, at)
 
     def _invite(self, name: str, at: int) -> str:
-        text = new_text()
+        text = generate_token()
         self._database.write("DELETE FROM invitations WHERE name = ? OR expires_at <= ?", (name, at))
         self._database.write(
-            "INSERT INTO invitations VALUES (?, ?, ?)", (hash_of(text), name, at + INVITATION_MICROSECONDS)
+            "INSERT INTO invitations VALUES (?, ?, ?)", (hash_secret(text), name, at + INVITATION_MICROSECONDS)
         )
         return text
 
-    def invited(self, text: str, *, at: int) -> Person:
+    def invited(self, text: str, *, at: int) -> User:
         """Who may choose a password with this invitation. Raises `NotAllowed`."""
         rows = self._database.rows(
             "SELECT name FROM invitations WHERE hash = ? AND expires_at > ?",
-            (hash_of(text[:PASSWORD_CHARACTERS_MAX]), at),
+            (hash_secret(text[:PASSWORD_CHARACTERS_MAX]), at),
         )
         if not rows:
             raise NotAllowed("this invitation does not count, or no longer", todo="ask an administrator for another")
         return self.get(rows[0][0])
 
-    def accept(self, text: str, password: str, *, at: int) -> Person:
+    def accept(self, text: str, password: str, *, at: int) -> User:
         """Choose a password; the invitation is used up, older sessions end. Raises `NotAllowed`, `UsageError`."""
-        kept = scrambled(checked_password(password))
+        password_hash = hash_password(validate_password(password))
         with self._database.transaction():
-            person = self.invited(text, at=at)
-            self._database.write("DELETE FROM invitations WHERE name = ?", (person.name,))
-            self._database.write("UPDATE people SET password = ?, stamp = ? WHERE name = ?", (kept, at, person.name))
-        return self.get(person.name)
+            user = self.invited(text, at=at)
+            self._database.write("DELETE FROM invitations WHERE name = ?", (user.name,))
+            self._database.write(
+                "UPDATE people SET password = ?, stamp = ? WHERE name = ?", (password_hash, at, user.name)
+            )
+        return self.get(user.name)
 
     def password_of(self, name: str) -> bytes | None:
         """What is kept of a password, for `is_password`; None for nobody, and for who has chosen none."""
@@ -140,21 +142,21 @@ class People:
 _COLUMNS = "name, role, limits, password IS NOT NULL, stamp, created_at, last_seen"
 
 
-def _person(  # noqa: PLR0917 - the columns of the table, in their order
+def _user(  # noqa: PLR0917 - the columns of the table, in their order
     name: str, role: Role, limits: str | None, has_password: int, stamp: int, created_at: int, last_seen: int | None
-) -> Person:
-    return Person(
+) -> User:
+    return User(
         name=name,
         role=role,
-        limits=limits_from(limits),
+        limits=decode_scope(limits),
         has_password=bool(has_password),
         stamp=stamp,
-        created_at=moment(created_at),
-        last_seen=None if last_seen is None else moment(last_seen),
+        created_at=to_datetime(created_at),
+        last_seen=None if last_seen is None else to_datetime(last_seen),
     )
 
 
-def checked_password(password: str) -> str:
+def validate_password(password: str) -> str:
     """The same. Raises `UsageError`, never showing it."""
     if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
         raise UsageError(
@@ -164,34 +166,34 @@ def checked_password(password: str) -> str:
     return password
 
 
-def checked_limits(role: Role, limits: Limits | None) -> None:
+def validate_scope(role: Role, limits: Limits | None) -> None:
     """Raises `UsageError`: an administrator sees everything, for he could lift any limit."""
     if limits is not None and role == "administrator":
         raise UsageError("an administrator cannot be limited", todo="choose the role of a reader")
-    if limits is not None and len(limits.numbers or ()) > NUMBERS_MAX:
-        raise UsageError(f"these are more than {NUMBERS_MAX} numbers", todo="limit the reader to a PBX instead")
+    if limits is not None and len(limits.numbers or ()) > SCOPE_NUMBERS_MAX:
+        raise UsageError(f"these are more than {SCOPE_NUMBERS_MAX} numbers", todo="limit the reader to a PBX instead")
 
 
-def scrambled(password: str) -> bytes:
+def hash_password(password: str) -> bytes:
     """What is kept of a password: salt and scrypt. It takes some 80 ms: call it in a thread."""
     salt = secrets.token_bytes(SALT_BYTES)
     return salt + hashlib.scrypt(password.encode(errors="replace"), salt=salt, **SCRYPT)
 
 
-def is_password(password: str, kept: bytes | None) -> bool:
+def verify_password(password: str, kept: bytes | None) -> bool:
     """Whether this is the password; for nobody it takes as long. Call it in a thread."""
     kept = kept or bytes(SALT_BYTES)
-    tried = hashlib.scrypt(
+    computed_hash = hashlib.scrypt(
         password[:PASSWORD_CHARACTERS_MAX].encode(errors="replace"), salt=kept[:SALT_BYTES], **SCRYPT
     )
-    return hmac.compare_digest(tried, kept[SALT_BYTES:])
+    return hmac.compare_digest(computed_hash, kept[SALT_BYTES:])
 
 
-def limits_text(limits: Limits | None) -> str | None:
+def encode_scope(limits: Limits | None) -> str | None:
     """Limits as the file has them."""
     return None if limits is None else msgspec.json.encode(limits).decode()
 
 
-def limits_from(text: str | None) -> Limits | None:
+def decode_scope(text: str | None) -> Limits | None:
     """Limits from the file."""
     return None if text is None else msgspec.json.decode(text, type=Limits)

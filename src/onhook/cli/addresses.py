@@ -3,13 +3,13 @@
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from onhook.appdb.destination_spec import Wishes
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cli.filter_hints import hint
 from onhook.config import Config
 from onhook.delivery.destinations.registry import guard_of
 
 
-def hint_at_address(config: Config, wishes: Wishes) -> None:
+def hint_at_address(config: Config, wishes: DestinationSpec) -> None:
     """Say that an address is not allowed; what a name leads to is only known when it is connected to."""
     host = urlsplit(wishes.url).hostname or ""
     try:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 
-from onhook.appdb.api_behaviour import parse_manner
+from onhook.appdb.api_behaviour import parse_behaviour
 from onhook.appdb.api_clients import App
 from onhook.cli.formats import UNKNOWN, show_table
 from onhook.cli.open_appdb import open_settings
@@ -70,7 +70,7 @@ def add(
     data: DataOption = None,
 ) -> None:
     """Give an application credentials and show them: this once, for of the secret only a hash is kept."""
-    manner = parse_manner(
+    manner = parse_behaviour(
         date_format=date_format,
         time_format=time_format,
         time_forms=time_forms,

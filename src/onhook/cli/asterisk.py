@@ -2,8 +2,8 @@
 
 import typer
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.asterisks import Reached
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.asterisks import AsteriskPbx
 from onhook.cli.formats import UNKNOWN, show_table
 from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption
@@ -27,7 +27,7 @@ def list_asterisks(data: DataOption = None) -> None:
     show_table(rows, ("name", "at", "heard", "all kept until (UTC)", "keeps CDRs in", "gaps"))
 
 
-def _row(settings: Settings, one: Reached, name: str) -> list[str]:
+def _row(settings: AppDb, one: AsteriskPbx, name: str) -> list[str]:
     source = settings.sources.of(one.sn)
     return [
         name,

@@ -7,11 +7,11 @@ from typing import Annotated
 import msgspec
 import typer
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.asterisks import PORT, TLS_OFF, TLS_ON, TLS_PORT, Reached, check
-from onhook.appdb.cdr_sources import Source, checked_source
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.asterisks import PORT, TLS_OFF, TLS_ON, TLS_PORT, AsteriskPbx, validate_asterisk
+from onhook.appdb.cdr_sources import CdrSource, parse_cdr_source
 from onhook.appdb.pbxs import Pbx
-from onhook.appdb.tokens import new_text
+from onhook.appdb.tokens import generate_token
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cli.open_appdb import open_settings
 from onhook.config import parse_address
@@ -73,20 +73,20 @@ class Wanted(msgspec.Struct, frozen=True):
     inbound: str | None
     has_pins: bool
     zone: str | None
-    source: Source | None
+    source: CdrSource | None
 
 
-def given_source(cdr: str | None, table: str | None, columns: str | None) -> Source | None:
+def given_source(cdr: str | None, table: str | None, columns: str | None) -> CdrSource | None:
     """Where CDRs are kept, as a person said it; None where nobody said it. Raises `UsageError`."""
     if cdr is None and (table or columns):
         raise UsageError("a table or columns, and not of what", todo="say with --cdr where the CDRs are kept")
-    return None if cdr is None else checked_source(cdr, table=table, columns=columns)
+    return None if cdr is None else parse_cdr_source(cdr, table=table, columns=columns)
 
 
-def change_source(settings: Settings, pbx: Pbx, source: Source) -> None:
+def change_source(settings: AppDb, pbx: Pbx, source: CdrSource) -> None:
     """Let this be where a PBX keeps its CDRs. Raises `NotFound` for one that we do not connect to."""
     settings.asterisks.of(pbx.sn)
-    settings.sources.put(pbx.sn, None if source == checked_source(NOWHERE) else source)
+    settings.sources.put(pbx.sn, None if source == parse_cdr_source(NOWHERE) else source)
 
 
 def add_asterisk(wanted: Wanted, plan: NumberPlan, secret: str | None, data: str | None) -> str:
@@ -97,12 +97,12 @@ def add_asterisk(wanted: Wanted, plan: NumberPlan, secret: str | None, data: str
     reached = _reached(wanted)
     if secret is None:
         raise UsageError("no secret is given", todo="give that of the manager's user, with --secret or --secret-file")
-    check(reached, secret)
+    validate_asterisk(reached, secret)
     with open_settings(data, makes=True) as settings:
         pbx = settings.add_pbx(
             name=wanted.name,
             sn=reached.sn,
-            secret=new_text(),
+            secret=generate_token(),
             dialect="asterisk",
             zone=wanted.zone,
             plan=plan,
@@ -113,13 +113,13 @@ def add_asterisk(wanted: Wanted, plan: NumberPlan, secret: str | None, data: str
     return f"{pbx.name} ({pbx.sn}) is connected to while the server runs; `onhook doctor {pbx.name}` looks at it."
 
 
-def _reached(wanted: Wanted) -> Reached:
+def _reached(wanted: Wanted) -> AsteriskPbx:
     if not wanted.user:
         raise UsageError("no user is given", todo="give the manager's user in manager.conf, with --user")
     default = PORT if wanted.tls == TLS_OFF else TLS_PORT
     has_port = wanted.at.rpartition(":")[2].isdigit() and not wanted.at.endswith("]")
     address = parse_address(wanted.at if has_port else f"{wanted.at}:{default}", "--asterisk")
-    return Reached(
+    return AsteriskPbx(
         sn=wanted.sn or (address.host if address.port == default else str(address)),
         host=address.host,
         port=address.port,

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.cdr_sources import Source
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.cdr_sources import CdrSource
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.sync_types import Outcome, Wish
 from onhook.cdr.utc_offset import zone_named
@@ -18,7 +18,7 @@ from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption, ZoneOption, configured
 from onhook.cli.pbx_secrets import Name
 from onhook.config import Config
-from onhook.console.api.coverage import wish_of
+from onhook.console.api.coverage import parse_backfill_request
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.ops.instance_lock import is_running
@@ -27,9 +27,9 @@ from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.client import Window
 from onhook.runtime.adapters.ingest import door_of, open_door
 from onhook.runtime.data_files import open_files
-from onhook.sync.api_backfill import Found
+from onhook.sync.api_backfill import BackfillTotals
 from onhook.sync.asterisk_sync import known_gaps, shown
-from onhook.sync.pbx_sync import Tell
+from onhook.sync.pbx_sync import SyncProgressCallback
 from onhook.sync.pbx_sync_manager import House, WantedArchive, archive_cared_for, cared_for, wanted_for
 
 app = typer.Typer(add_completion=False)
@@ -80,7 +80,7 @@ def backfill(
     config = configured(data=data, zone=zone)
     with open_settings(data) as settings:
         pbx = settings.pbx(name)
-        wish = wish_of(since, until, zone_named(config.zone), SystemClock().now())
+        wish = parse_backfill_request(since, until, zone_named(config.zone), SystemClock().now())
         with _progress(pbx.name) as show:
             if places:
                 sources, tell = named_sources(places, columns, table), _teller(wish.until, show)
@@ -93,7 +93,7 @@ def backfill(
         print(f"calls may still be missing from {shown(gap)}: {gap.why}")
 
 
-def _asked_for(config: Config, settings: Settings, pbx: Pbx, wish: Wish, show: Show) -> Outcome:
+def _asked_for(config: Config, settings: AppDb, pbx: Pbx, wish: Wish, show: Show) -> Outcome:
     settings.check_can_be_asked(pbx)
     settings.receiving.keep_wish(pbx.sn, wish)
     if is_running(config):
@@ -102,13 +102,13 @@ def _asked_for(config: Config, settings: Settings, pbx: Pbx, wish: Wish, show: S
 
 
 async def _read_by_hand(
-    config: Config, settings: Settings, pbx: Pbx, *, sources: Sequence[Source], wish: Wish, tell: Tell
+    config: Config, settings: AppDb, pbx: Pbx, *, sources: Sequence[CdrSource], wish: Wish, tell: SyncProgressCallback
 ) -> Outcome:
     async with open_door(config) as accept:
         return await read_by_hand(settings, pbx, accept=accept, sources=sources, wish=wish, tell=tell)
 
 
-async def _followed(settings: Settings, config: Config, pbx: Pbx, asked_at: int, show: Show) -> Outcome:
+async def _followed(settings: AppDb, config: Config, pbx: Pbx, asked_at: int, show: Show) -> Outcome:
     """The server does it; we look how far it has come."""
     while True:
         outcome = settings.receiving.outcome(pbx.sn)
@@ -122,7 +122,7 @@ async def _followed(settings: Settings, config: Config, pbx: Pbx, asked_at: int,
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _done_here(config: Config, pbx: Pbx, tell: Tell) -> Outcome:
+async def _done_here(config: Config, pbx: Pbx, tell: SyncProgressCallback) -> Outcome:
     """No server runs, so we do it, and put the calls into the store."""
     clock = SystemClock()
     async with open_files(config, makes=True) as files:
@@ -140,7 +140,7 @@ async def _done_here(config: Config, pbx: Pbx, tell: Tell) -> Outcome:
     return outcome
 
 
-async def _asked(house: House, pbx: Pbx, tell: Tell) -> Outcome | None:
+async def _asked(house: House, pbx: Pbx, tell: SyncProgressCallback) -> Outcome | None:
     api = house.settings.apis.needed(pbx.sn, pbx.name)
     async with cared_for(house, wanted_for(pbx, api)) as cared:
         try:
@@ -149,11 +149,11 @@ async def _asked(house: House, pbx: Pbx, tell: Tell) -> Outcome | None:
             await cared.account.farewell()
 
 
-def _teller(until: int | None, show: Show) -> Tell:
+def _teller(until: int | None, show: Show) -> SyncProgressCallback:
     """Shows how far it has come of what was asked for."""
     now = round(SystemClock().now().timestamp())
 
-    def tell(found: Found, window: Window) -> None:
+    def tell(found: BackfillTotals, window: Window) -> None:
         length = max(1, min(window.until, until or now) - window.since)
         show((found.done_until - window.since) / length, f"{found.new} new")
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.appdb.deliveries import DeliveryState
-from onhook.appdb.destination_spec import About, Wishes
-from onhook.appdb.destinations import Subscription
+from onhook.appdb.destination_spec import DestinationSpec, NotifiesOf
+from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import Filter, parse_filter
 from onhook.cdr.utc_offset import zone_named
 from onhook.cli.addresses import hint_at_address
@@ -24,9 +24,9 @@ from onhook.cli.pbx_secrets import SecretFileOption, SecretOption, secret_text
 from onhook.cli.server_lookup import Row, reach
 from onhook.config import Config
 from onhook.delivery.destinations.registry import all_sinks
-from onhook.delivery.dispatcher import try_by_name
-from onhook.delivery.issues import counted
-from onhook.delivery.status import Tried
+from onhook.delivery.dispatcher import send_test_by_name
+from onhook.delivery.issues import count_phrase
+from onhook.delivery.status import DestinationTestResult
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound, UsageError
 from onhook.runtime.data_files import last_number
@@ -60,7 +60,7 @@ def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
     *,
     url: Annotated[str, typer.Option("--url", metavar="URL", help="Its webhook.")],
-    about: Annotated[About, typer.Option("--about", help="What it is told of.")] = "calls",
+    about: Annotated[NotifiesOf, typer.Option("--about", help="What it is told of.")] = "calls",
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
     zone: ZoneOption = None,
@@ -69,7 +69,7 @@ def add(
     """Tell an application when a call ends: from now on, or from the first call that --since means."""
     config = configured(data=data, zone=zone)
     text = secret_text(secret, secret_file)
-    wished = Wishes(url=url, about=about, where=_filters(config, where), **wishes)
+    wished = DestinationSpec(url=url, about=about, where=_filters(config, where), **wishes)
     with open_settings(data, makes=True) as settings:
         after = None if "since" in where else asyncio.run(last_number(config))
         one, signed_with = settings.subscriptions.add(name, wished, text, after=after, at=SystemClock().microseconds())
@@ -170,7 +170,7 @@ def send_test(name: Name, data: DataOption = None) -> None:
     """Send a signed test now, and show what was answered. Fails when it was not taken."""
     config = configured(data=data)
     with open_settings(data) as settings:
-        tried: Tried = asyncio.run(try_by_name(settings, all_sinks(config), SystemClock(), name))
+        tried: DestinationTestResult = asyncio.run(send_test_by_name(settings, all_sinks(config), SystemClock(), name))
     print(f"{name} {printable(tried.said)} after {tried.milliseconds} ms.")
     if tried.body:
         print(printable(tried.body))
@@ -182,7 +182,7 @@ def send_test(name: Name, data: DataOption = None) -> None:
 def replay(where: Mapping[str, str], name: Name, *, zone: ZoneOption = None, data: DataOption = None) -> None:
     """Send again what matches, beside what is new. --since is needed."""
     config = configured(data=data, zone=zone)
-    print(f"{counted(asyncio.run(_replay(config, name, where)), 'record')} sent again to {name}.")
+    print(f"{count_phrase(asyncio.run(_replay(config, name, where)), 'record')} sent again to {name}.")
     asyncio.run(follow(config, name))
 
 
@@ -199,7 +199,9 @@ def retry(
     with open_settings(data) as settings:
         one, at = settings.subscriptions.get(name), SystemClock().microseconds()
         if delivery is None:
-            print(f"{counted(settings.deliveries.retry_all(one.subscription_id, at=at), 'event')} tried again now.")
+            print(
+                f"{count_phrase(settings.deliveries.retry_all(one.subscription_id, at=at), 'event')} tried again now."
+            )
         else:
             settings.deliveries.retry(_of(one, settings, delivery), at=at)
             print(f"Delivery {delivery} is tried again now.")
@@ -263,7 +265,7 @@ def drop(
     with open_settings(data) as settings:
         one = settings.subscriptions.get(name)
         if delivery is None:
-            print(f"{counted(settings.deliveries.drop_parked(one.subscription_id), 'parked event')} owed no more.")
+            print(f"{count_phrase(settings.deliveries.drop_parked(one.subscription_id), 'parked event')} owed no more.")
         else:
             settings.deliveries.drop(_of(one, settings, delivery), at=SystemClock().microseconds())
             print(f"Delivery {delivery} is owed no more.")
@@ -299,7 +301,7 @@ def remove_secret(
     print(f"Secret {secret_id} signs no more.")
 
 
-def _of(one: Subscription, settings: Settings, delivery: int) -> int:
+def _of(one: Destination, settings: AppDb, delivery: int) -> int:
     """The delivery, if it is of this subscription. Raises `NotFound`."""
     if settings.deliveries.get(delivery).subscription_id != one.subscription_id:
         raise NotFound(f"{one.name} has no delivery {delivery}", todo="`onhook subscribe deliveries` lists them")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onhook.appdb.destination_spec import Method, Per, Plan, Profile
+from onhook.appdb.destination_spec import Method, PayloadFormat, Per, RetryPolicy
 from onhook.cli.options import optional, with_options
 from onhook.lib.errors import UsageError
 
@@ -22,7 +22,7 @@ _OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
         "method": Annotated[Method | None, typer.Option("--method", help="How it is asked.", show_default="POST")],
         "profile": Annotated[
-            Profile | None,
+            PayloadFormat | None,
             typer.Option("--profile", help="The generation of PBX it is written as.", show_default="p-2026"),
         ],
         "per": Annotated[Per | None, typer.Option("--per", help="One event per leg, or per call.", show_default="leg")],
@@ -30,7 +30,7 @@ _OPTIONS: Mapping[str, Any] = MappingProxyType(
             float | None, typer.Option("--timeout", metavar="SECONDS", help="For an answer.", show_default="5")
         ],
         "plan": Annotated[
-            Plan | None,
+            RetryPolicy | None,
             typer.Option("--plan", help="Ten attempts in three days, or as the original.", show_default="days"),
         ],
         "tries": Annotated[

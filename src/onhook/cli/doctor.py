@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.cli.formats import printable
 from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption, configured
@@ -65,7 +65,7 @@ def _draw(console: Console, finding: Finding) -> None:
         console.print(Text(f"       {printable(line)}"), soft_wrap=True)
 
 
-async def _examined(config: Config, settings: Settings, one: Declared) -> list[Finding]:
+async def _examined(config: Config, settings: AppDb, one: Declared) -> list[Finding]:
     return [finding async for finding in examine_pbx(config, settings, SystemClock(), one)]
 
 

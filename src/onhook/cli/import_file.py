@@ -19,10 +19,10 @@ from onhook.cli.server_lookup import reach
 from onhook.config import Config
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.pbx.registry import all_dialects, all_links
-from onhook.receiver.ingest import Accept
-from onhook.receiver.pbx_registry import Declared
+from onhook.receiver.ingest import Ingestor
+from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.runtime.adapters.ingest import open_door
-from onhook.sync.file_import import IMPORT, Imported, Importer
+from onhook.sync.file_import import IMPORT, FileImporter, ImportTotals
 
 app = typer.Typer(add_completion=False)
 
@@ -59,13 +59,13 @@ def import_file(
     _tell(imported)
 
 
-async def _import(config: Config, pbx: Pbx, file: TextIO, date_format: str, show: Show) -> Imported:
-    sender = Declared(sn=pbx.sn, dialect=pbx.dialect)
+async def _import(config: Config, pbx: Pbx, file: TextIO, date_format: str, show: Show) -> ImportTotals:
+    sender = RegisteredPbx(sn=pbx.sn, dialect=pbx.dialect)
 
     async def ids(uids: Sequence[str]) -> Mapping[str, str]:
         return await _ids(config, pbx.sn, uids)
 
-    importer = Importer(
+    importer = FileImporter(
         link=all_links()[pbx.dialect],
         dialect=all_dialects()[pbx.dialect],
         sender=sender,
@@ -76,7 +76,7 @@ async def _import(config: Config, pbx: Pbx, file: TextIO, date_format: str, show
         return await importer.take(file, partial(_kept, accept, sender), lambda done: show(done.lines))
 
 
-async def _kept(accept: Accept, sender: Declared, bodies: Sequence[bytes]) -> Sequence[str]:
+async def _kept(accept: Ingestor, sender: RegisteredPbx, bodies: Sequence[bytes]) -> Sequence[str]:
     verdicts = await asyncio.gather(*(accept.keep(sender, body, IMPORT) for body in bodies))
     if "unavailable" in verdicts or "too_many" in verdicts:
         raise Unavailable("the ledger cannot be written now", todo="give the command again: it goes on where it was")
@@ -100,7 +100,7 @@ async def _ids(config: Config, sn: str, uids: Sequence[str]) -> Mapping[str, str
     return {row["uid"]: row["call_id"] for row in rows if row["uid"] in wanted and row["call_id"] != row["uid"]}
 
 
-def _tell(done: Imported) -> None:
+def _tell(done: ImportTotals) -> None:
     print(f"{done.lines} lines: {done.new} kept, {done.here} here already, {done.unreadable} that could not be read.")
     for example in done.examples:
         print(f"  {example}")

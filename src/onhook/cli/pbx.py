@@ -5,11 +5,11 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbxs import DIALECT_DEFAULT, Pbx
-from onhook.appdb.recordings import checked_directory
-from onhook.appdb.retention_overrides import checked_days
-from onhook.appdb.source_match import Place, check_can_be_asked, check_can_be_told, checked_place
+from onhook.appdb.recordings import parse_directory
+from onhook.appdb.retention_overrides import parse_retention_days
+from onhook.appdb.source_match import SourceMatch, parse_source_match, validate_has_api, validate_sender_identification
 from onhook.cdr.number_plan import NumberPlan, parse_plan
 from onhook.cli import pbx_apis, pbx_secrets
 from onhook.cli.asterisk_pbx import (
@@ -155,7 +155,7 @@ def add(
         raise UsageError("a PBX is unsigned or has a secret", todo="leave one of the two out")
     _check_dialect(dialect)
     reached = GivenApi(api, client_id, client_secret, client_secret_file, fingerprint).over(None)
-    place = checked_place(addresses or (), path)
+    place = parse_source_match(addresses or (), path)
     with open_settings(data, makes=True) as settings:
         pbx = settings.add_pbx(
             name=name,
@@ -234,7 +234,7 @@ def change(
     changes: dict[str, Any] = _given(name=new_name, zone=zone)
     if signed is not None:
         changes["is_unsigned"] = not signed
-    place = checked_place(addresses or (), path)
+    place = parse_source_match(addresses or (), path)
     given_api = GivenApi(api, client_id, client_secret, client_secret_file, fingerprint)
     source = given_source(cdr, cdr_table, cdr_columns)
     is_set_beside = place or silence or keep or source or recordings is not None
@@ -248,12 +248,12 @@ def change(
             _change_place(settings, pbx, place)
         reached = given_api.over(settings.apis.of(pbx.sn))
         if reached is not None:
-            check_can_be_asked(pbx.dialect)
+            validate_has_api(pbx.dialect)
             settings.apis.put(pbx.sn, reached)
         if recordings is not None:
-            settings.recordings.put(pbx.sn, checked_directory(recordings))
+            settings.recordings.put(pbx.sn, parse_directory(recordings))
         if keep is not None:
-            settings.keeping.put(pbx.sn, checked_days(keep))
+            settings.keeping.put(pbx.sn, parse_retention_days(keep))
         if source is not None:
             change_source(settings, pbx, source)
         if silence is not None:
@@ -291,18 +291,18 @@ def _silence_minutes(text: str) -> int | None:
     return int(text)
 
 
-def _told_by(pbx: Pbx, place: Place) -> str:
+def _told_by(pbx: Pbx, place: SourceMatch) -> str:
     """By what one knows that a report is its own; the path is a secret."""
     if not place:
         return "nothing" if pbx.is_unsigned else "signature" if pbx.secrets else UNKNOWN
     return ", ".join([*place.addresses, *(["a secret path"] if place.path else [])])
 
 
-def _change_place(settings: Settings, pbx: Pbx, new: Place) -> None:
+def _change_place(settings: AppDb, pbx: Pbx, new: SourceMatch) -> None:
     """What is given takes the place of what was; the rest stays."""
     old = settings.places.of(pbx.sn)
-    place = Place(new.addresses or old.addresses, new.path or old.path)
-    check_can_be_told(pbx.dialect, place, has_secret=bool(pbx.secrets), is_unsigned=pbx.is_unsigned)
+    place = SourceMatch(new.addresses or old.addresses, new.path or old.path)
+    validate_sender_identification(pbx.dialect, place, has_secret=bool(pbx.secrets), is_unsigned=pbx.is_unsigned)
     settings.places.put(pbx.sn, place)
 
 

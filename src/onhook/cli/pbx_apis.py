@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from onhook.appdb.pbx_credentials import CLIENT_CHARACTERS_MAX, Api, checked_api
+from onhook.appdb.pbx_credentials import CREDENTIAL_CHARACTERS_MAX, PbxCredentials, parse_pbx_credentials
 from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption
 from onhook.cli.pbx_secrets import Name, text_of_file
@@ -53,7 +53,7 @@ class GivenApi(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return "GivenApi()"
 
-    def over(self, old: Api | None) -> Api | None:
+    def over(self, old: PbxCredentials | None) -> PbxCredentials | None:
         """The API that is meant: what is given, over what is kept; None where nothing is given. Raises `UsageError`."""
         secret = self._secret()
         if not any((self.url, self.client_id, secret, self.fingerprint)):
@@ -67,14 +67,14 @@ class GivenApi(msgspec.Struct, frozen=True):
                 ("fingerprint", self.fingerprint),
             )
         )
-        return checked_api(url, client_id, client_secret, fingerprint)
+        return parse_pbx_credentials(url, client_id, client_secret, fingerprint)
 
     def _secret(self) -> str | None:
         if self.client_secret_file is None:
             return self.client_secret
         if self.client_secret is not None:
             raise UsageError("the client secret is given twice", todo="leave one of the two out")
-        return text_of_file(self.client_secret_file, CLIENT_CHARACTERS_MAX)
+        return text_of_file(self.client_secret_file, CREDENTIAL_CHARACTERS_MAX)
 
 
 def trust(name: Name, data: DataOption = None) -> None:

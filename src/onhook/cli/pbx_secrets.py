@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from onhook.appdb.pbxs import SECRET_CHARACTERS_MAX, checked_secret
+from onhook.appdb.pbxs import SECRET_CHARACTERS_MAX, validate_secret
 from onhook.cli.open_appdb import open_settings
 from onhook.cli.options import DataOption
 from onhook.lib.clock import SystemClock
@@ -64,7 +64,7 @@ def remove_secret(
 def secret_text(secret: str | None, file: str | None) -> str | None:
     """The secret from the option that was given, or None. Raises `UsageError`."""
     text = given_text(secret, file)
-    return None if text is None else checked_secret(text)
+    return None if text is None else validate_secret(text)
 
 
 def given_text(secret: str | None, file: str | None) -> str | None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from onhook.appdb.scopes import limits_named
+from onhook.appdb.scopes import parse_scope
 from onhook.appdb.tokens import Role
 from onhook.cdr.access_scope import Limits
 from onhook.cli.formats import UNKNOWN, show_table
@@ -37,7 +37,7 @@ def add(
 ) -> None:
     """Make a token and show it: this once, for only its hash is kept."""
     with open_settings(data, makes=True) as settings:
-        limits = limits_named(settings, pbx or [], number or [])
+        limits = parse_scope(settings, pbx or [], number or [])
         print(settings.add_token(name, role, at=SystemClock().microseconds(), limits=limits))
 
 

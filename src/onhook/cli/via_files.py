@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from onhook.appdb.destinations import Subscription
+from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import Filter, parse_filter
 from onhook.cdr.utc_offset import zone_named
 from onhook.cli.server_lookup import Reach, Row, Where, not_quarantined
 from onhook.config import Config
-from onhook.delivery.status import replay, shown
+from onhook.delivery.status import replay, view_destination
 from onhook.ledger.contract import Report
 from onhook.lib.clock import SystemClock
 from onhook.runtime.data_files import Files, open_files
@@ -103,8 +103,10 @@ class FileReach:
         clock = SystemClock()
         return await replay(self._files.settings, self._files.store, name, self._filter(where), clock)
 
-    async def _subscription(self, one: Subscription) -> Row:
-        row: Row = msgspec.to_builtins(await shown(one, self._files.settings, self._files.store, SystemClock().now()))
+    async def _subscription(self, one: Destination) -> Row:
+        row: Row = msgspec.to_builtins(
+            await view_destination(one, self._files.settings, self._files.store, SystemClock().now())
+        )
         return row
 
     async def behind(self) -> int:

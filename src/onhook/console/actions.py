@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 import msgspec
 
 
-class Finding(Protocol):
+class CheckResult(Protocol):
     """One thing that was looked at: `wrong` keeps something from working, `look` is for a person to judge."""
 
     @property
@@ -17,11 +17,11 @@ class Finding(Protocol):
     def todo(self) -> str: ...
 
 
-class Acts(msgspec.Struct, frozen=True, kw_only=True):
+class ConsoleActions(msgspec.Struct, frozen=True, kw_only=True):
     """`try_intake` posts a signed test as the PBX with that serial number would, and answers with what came of it, in a
     sentence. `examine` looks at that PBX as `onhook doctor` does. `show_made_up` lets a made-up PBX call, for a
     while. All raise `OnhookError` where they cannot."""
 
     try_intake: Callable[[str], Awaitable[str]]
-    examine: Callable[[str], Awaitable[Sequence[Finding]]]
+    examine: Callable[[str], Awaitable[Sequence[CheckResult]]]
     show_made_up: Callable[[], Awaitable[None]]

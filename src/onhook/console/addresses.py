@@ -8,16 +8,16 @@ import msgspec
 from onhook.config import Config, parse_address
 from onhook.lib.errors import OnhookError
 
-ELSEWHERE = ("192.0.2.1", 9)
+PROBE_ADDRESS = ("192.0.2.1", 9)
 """An address for documentation (RFC 5737): asking by which way it would be reached sends nothing."""
 
 
-class _Part(msgspec.Struct, frozen=True):
+class _ProcessAddress(msgspec.Struct, frozen=True):
     address: str
 
 
-class _Running(msgspec.Struct, frozen=True):
-    intake: _Part | None = None
+class _RunningFile(msgspec.Struct, frozen=True):
+    intake: _ProcessAddress | None = None
 
 
 def intake_host(config: Config, asked_host: str) -> tuple[str, bool]:
@@ -26,13 +26,13 @@ def intake_host(config: Config, asked_host: str) -> tuple[str, bool]:
     Where one address was set, that; else the name by which the person who asks knows this machine; else the address by
     which this machine reaches others.
     """
-    if not _is_everywhere(config.intake.host):
-        return _in_address(config.intake.host), False
+    if not _is_unspecified(config.intake.host):
+        return _format_host(config.intake.host), False
     if asked_host != "localhost" and not _is_loopback(asked_host):
-        return _in_address(asked_host), False
+        return _format_host(asked_host), False
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect(ELSEWHERE)
+            probe.connect(PROBE_ADDRESS)
             return str(probe.getsockname()[0]), True
     except OSError:
         return "THIS-MACHINE", True
@@ -43,13 +43,13 @@ def intake_port(config: Config) -> int:
     if config.intake.port:
         return config.intake.port
     try:
-        running = msgspec.json.decode(config.running_file.read_bytes(), type=_Running)
+        running = msgspec.json.decode(config.running_file.read_bytes(), type=_RunningFile)
         return parse_address(running.intake.address, "running.json").port if running.intake else 0
     except (OSError, msgspec.DecodeError, OnhookError):
         return 0
 
 
-def _is_everywhere(host: str) -> bool:
+def _is_unspecified(host: str) -> bool:
     return host in ("0.0.0.0", "::", "")  # noqa: S104 - asked, not listened at
 
 
@@ -60,5 +60,5 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _in_address(host: str) -> str:
+def _format_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host

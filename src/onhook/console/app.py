@@ -4,10 +4,10 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.console import health, parameters, problem_documents
-from onhook.console.actions import Acts
+from onhook.console.actions import ConsoleActions
 from onhook.console.api import (
     apps,
     audit,
@@ -26,15 +26,15 @@ from onhook.console.api import (
     summary,
     users,
 )
-from onhook.console.auth.access import NEEDS_TOKEN, let_in
-from onhook.console.auth.failures import Failures
-from onhook.console.auth.headers import finish_headers
-from onhook.console.auth.sessions import Sessions
-from onhook.console.compression import packing
-from onhook.console.export_jobs import Exporting
-from onhook.console.head_requests import WithHeads
-from onhook.console.live.live_tail import Tail
-from onhook.console.metrics import Counters
+from onhook.console.auth.access import NEEDS_TOKEN, authorize
+from onhook.console.auth.failures import FailedLogins
+from onhook.console.auth.headers import add_response_headers
+from onhook.console.auth.sessions import SessionStore
+from onhook.console.compression import compression_config
+from onhook.console.export_jobs import ExportJobs
+from onhook.console.head_requests import HeadRequestLitestar
+from onhook.console.live.live_tail import LiveTail
+from onhook.console.metrics import ResponseCounters
 from onhook.console.pages import assets, dashboard, issues, sign_in
 from onhook.console.pages import call as call_page
 from onhook.console.pages import calls as calls_page
@@ -46,15 +46,15 @@ from onhook.console.pages import sql as sql_page
 from onhook.console.pages import users as user_pages
 from onhook.console.pages.api_page import openapi_config
 from onhook.console.pages.reports import page as report_routes
-from onhook.console.queries.destinations import Sending
-from onhook.console.request_coalescing import Shared
-from onhook.console.semaphores import Places
-from onhook.console.state import ReadAgain, Rooms
+from onhook.console.queries.destinations import DeliveryActions
+from onhook.console.request_coalescing import RequestCoalescer
+from onhook.console.semaphores import ConcurrencyLimiter
+from onhook.console.state import AppState, RetryParsing
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.store.contract import Store
-from onhook.store.position_notifier import Feed
+from onhook.store.position_notifier import PositionNotifier
 
 BODY_BYTES_MAX = 64 * 1024
 """The largest body is a PBX with its number plan: some kilobytes."""
@@ -64,16 +64,16 @@ def console_app(
     *,
     store: Store,
     ledger: Ledger,
-    settings: Settings,
+    settings: AppDb,
     clock: Clock,
     config: Config,
-    feed: Feed,
-    read_again: ReadAgain,
-    sending: Sending,
-    acts: Acts,
+    feed: PositionNotifier,
+    read_again: RetryParsing,
+    sending: DeliveryActions,
+    acts: ConsoleActions,
 ) -> Litestar:
     """The console as an ASGI application. The hub tells `feed` of each new position and closes it before the server."""
-    rooms = Rooms(
+    app_state = AppState(
         store=store,
         ledger=ledger,
         settings=settings,
@@ -83,45 +83,45 @@ def console_app(
         read_again=read_again,
         sending=sending,
         acts=acts,
-        tail=Tail(store, feed),
-        listeners=Places(live.LISTENERS_MAX),
-        exports=Places(export.EXPORTS_MAX),
-        players=Places(recordings.PLAYERS_MAX),
-        exporting=Exporting(),
-        scrambling=Places(sign_in.SCRAMBLING_MAX),
-        asking=Places(sql_page.ASKING_MAX),
-        sessions=Sessions(),
-        failures=Failures(),
-        counters=Counters(),
-        shared=Shared(),
+        tail=LiveTail(store, feed),
+        listeners=ConcurrencyLimiter(live.LISTENERS_MAX),
+        exports=ConcurrencyLimiter(export.EXPORTS_MAX),
+        players=ConcurrencyLimiter(recordings.PLAYERS_MAX),
+        exporting=ExportJobs(),
+        scrambling=ConcurrencyLimiter(sign_in.PASSWORD_CHECKS_MAX),
+        asking=ConcurrencyLimiter(sql_page.QUERIES_MAX),
+        sessions=SessionStore(),
+        failures=FailedLogins(),
+        counters=ResponseCounters(),
+        shared=RequestCoalescer(),
     )
-    app = WithHeads(
-        route_handlers=[_api(), _rest()],
-        dependencies={"rooms": Provide(lambda: rooms, sync_to_thread=False), **parameters.dependencies()},
-        guards=[let_in, parameters.only_known],
+    app = HeadRequestLitestar(
+        route_handlers=[_api_router(), _page_router()],
+        dependencies={"rooms": Provide(lambda: app_state, sync_to_thread=False), **parameters.dependencies()},
+        guards=[authorize, parameters.reject_unknown_parameters],
         exception_handlers={
-            OnhookError: problem_documents.on_our_error,
-            HTTPException: problem_documents.on_http_error,
-            Exception: problem_documents.on_any_error,
+            OnhookError: problem_documents.handle_onhook_error,
+            HTTPException: problem_documents.handle_http_error,
+            Exception: problem_documents.handle_unexpected_error,
         },
-        before_send=[finish_headers],
+        before_send=[add_response_headers],
         openapi_config=openapi_config(),
-        compression_config=packing(),
+        compression_config=compression_config(),
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
     )
-    app.state.rooms = rooms
+    app.state.rooms = app_state
     app.state.known_parameters = parameters.known_parameters(app)
     return app
 
 
-def _api() -> Router:
+def _api_router() -> Router:
     return Router(
         path="/api/v1",
         security=NEEDS_TOKEN,
         route_handlers=[
             records.list_records,
-            records.read_report,
+            records.read_raw_event,
             calls.list_calls,
             calls.read_call,
             summary.summarise,
@@ -137,39 +137,39 @@ def _api() -> Router:
             apps.read_app,
             apps.add_app,
             apps.remove_app,
-            apps.renew_app,
-            apps.list_blocked,
-            apps.unblock_all,
+            apps.renew_app_secret,
+            apps.list_blocked_addresses,
+            apps.unblock_addresses,
             pbxs.list_pbxs,
             pbxs.read_pbx,
             pbxs.add_pbx,
             pbxs.remove_pbx,
-            pbxs.examine,
+            pbxs.run_pbx_checks,
             pbxs.list_secrets,
             pbxs.add_secret,
             pbxs.remove_secret,
             coverage.read_coverage,
             coverage.list_alarms,
-            coverage.ask_for_backfill,
+            coverage.request_backfill,
             coverage.read_backfill,
             quarantine.list_quarantine,
             quarantine.read_quarantined,
             quarantine.retry_quarantined,
-            quarantine.list_tallies,
+            quarantine.list_rejections,
             *destinations.ROUTES,
             *deliveries.ROUTES,
         ],
     )
 
 
-def _rest() -> Router:
+def _page_router() -> Router:
     return Router(
         path="/",
         route_handlers=[
             health.healthz,
             health.readyz,
             health.metrics,
-            dashboard.now_page,
+            dashboard.dashboard_page,
             calls_page.calls_page,
             *call_page.ROUTES,
             *saved_search_pages.ROUTES,
@@ -177,16 +177,16 @@ def _rest() -> Router:
             *quarantine_pages.ROUTES,
             *sql_page.ROUTES,
             *pbx_pages.ROUTES,
-            issues.attention_page,
-            issues.report_page,
+            issues.issues_page,
+            issues.raw_event_page,
             report_routes.reports_page,
             report_routes.reports_file,
             *destination_pages.ROUTES,
             sign_in.sign_in_by_link,
             sign_in.sign_in_by_form,
             sign_in.sign_out,
-            sign_in.invited,
-            sign_in.accept,
+            sign_in.invitation_page,
+            sign_in.accept_invitation,
             *user_pages.ROUTES,
             assets.read_asset,
         ],

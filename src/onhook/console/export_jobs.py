@@ -8,7 +8,7 @@ TICKETS_MAX = 64
 """Remembered at once; far more than exports that are made. The oldest goes."""
 
 
-class Progress(msgspec.Struct, frozen=True):
+class ExportProgress(msgspec.Struct, frozen=True):
     """How much was handed over, and whether that was all; `is_broken` where it ended before its end. It has not begun
     where nobody came with the ticket yet."""
 
@@ -18,13 +18,13 @@ class Progress(msgspec.Struct, frozen=True):
     is_broken: bool = False
 
 
-class Exporting:
+class ExportJobs:
     """Progress by ticket."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, Progress] = OrderedDict()
+        self._known: OrderedDict[str, ExportProgress] = OrderedDict()
 
-    def note(self, ticket: str, progress: Progress) -> None:
+    def note(self, ticket: str, progress: ExportProgress) -> None:
         """Keep how far an export has come; without a ticket nobody asks."""
         if not ticket:
             return
@@ -32,6 +32,6 @@ class Exporting:
         while len(self._known) > TICKETS_MAX:
             self._known.popitem(last=False)
 
-    def of(self, ticket: str) -> Progress:
+    def of(self, ticket: str) -> ExportProgress:
         """How far it has come."""
-        return self._known.get(ticket) or Progress(has_begun=False)
+        return self._known.get(ticket) or ExportProgress(has_begun=False)

@@ -6,11 +6,11 @@ from litestar import Litestar
 from litestar.enums import HttpMethod, ScopeType
 from litestar.types import HTTPScope, LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
 
-API = "/api/"
+API_PREFIX = "/api/"
 """Answers there may be endless or take minutes to make: who wants none of it asks nothing."""
 
 
-class WithHeads(Litestar):
+class HeadRequestLitestar(Litestar):
     """An application whose routes for GET outside the API answer HEAD too."""
 
     async def __call__(
@@ -18,10 +18,10 @@ class WithHeads(Litestar):
     ) -> None:
         """See ASGI."""
         if scope["type"] == ScopeType.HTTP:
-            asked = cast("HTTPScope", scope)
-            if asked["method"] == HttpMethod.HEAD and not asked["path"].startswith(API):
+            http_scope = cast("HTTPScope", scope)
+            if http_scope["method"] == HttpMethod.HEAD and not http_scope["path"].startswith(API_PREFIX):
                 # Below this the question is a GET: whoever may not read a page may not know its head.
-                asked["method"] = HttpMethod.GET
+                http_scope["method"] = HttpMethod.GET
                 send = _without_body(cast("Send", send))
         await super().__call__(scope, receive, send)
 

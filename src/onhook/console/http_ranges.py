@@ -4,34 +4,36 @@ import re
 
 import msgspec
 
-_ONE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+_SINGLE_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
-class Stretch(msgspec.Struct, frozen=True):
+class ByteRange(msgspec.Struct, frozen=True):
     """Bytes of a file, from `begin` to before `end`."""
 
     begin: int
     end: int
 
 
-class NoSuchStretch(Exception):
+class RangeNotSatisfiable(Exception):
     """The file ends before the bytes that were asked for: 416."""
 
 
-def stretch_of(header: str, size: int) -> Stretch | None:
+def parse_byte_range(header: str, size: int) -> ByteRange | None:
     """What one range asks for of so many bytes; None for the whole: without a range, and for one that we may leave
     unread, such as several at once. Raises `NoSuchStretch`.
 
-    >>> stretch_of("bytes=-100", 1000), stretch_of("bytes=0-", 1000), stretch_of("bytes=1-2,5-6", 1000)
-    (Stretch(begin=900, end=1000), Stretch(begin=0, end=1000), None)
+    >>> parse_byte_range("bytes=-100", 1000), parse_byte_range("bytes=0-", 1000)
+    (ByteRange(begin=900, end=1000), ByteRange(begin=0, end=1000))
+    >>> parse_byte_range("bytes=1-2,5-6", 1000) is None
+    True
     """
-    found = _ONE.fullmatch(header.strip())
-    if not found or not (found[1] or found[2]) or (found[1] and found[2] and int(found[2]) < int(found[1])):
+    match = _SINGLE_RANGE.fullmatch(header.strip())
+    if not match or not (match[1] or match[2]) or (match[1] and match[2] and int(match[2]) < int(match[1])):
         return None
-    if not found[1]:
-        begin, end = max(0, size - int(found[2])), size
+    if not match[1]:
+        begin, end = max(0, size - int(match[2])), size
     else:
-        begin, end = int(found[1]), min(size, int(found[2]) + 1) if found[2] else size
+        begin, end = int(match[1]), min(size, int(match[2]) + 1) if match[2] else size
     if begin >= end:
-        raise NoSuchStretch
-    return Stretch(begin, end)
+        raise RangeNotSatisfiable
+    return ByteRange(begin, end)

@@ -1,7 +1,7 @@
 """What the console counts of itself, for `/metrics`."""
 
 
-class Counters:
+class ResponseCounters:
     """Answers by status; bounded, because there are few statuses."""
 
     def __init__(self) -> None:

@@ -55,7 +55,7 @@ PROBLEMS: dict[int, ResponseSpec] = {
 """How every route may answer besides its own answer, for the schema."""
 
 
-_WORDS = tuple(
+_VALIDATION_MESSAGES = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
         (r"Expected `int(?: \| null)?`, got `str`", "write a whole number"),
@@ -70,14 +70,14 @@ _WORDS = tuple(
 )
 """What msgspec says of a value that does not fit, and how we say it."""
 
-_SAYS = {
+_HTTP_ERROR_DETAILS = {
     "Not Found": "there is nothing at this address",
     "Method Not Allowed": "what is at this address cannot be asked for in this way",
 }
 """What the framework says of an address, which is the title once more, and how we say it."""
 
 
-def on_our_error(request: AnyRequest, error: OnhookError) -> Response[Any]:
+def handle_onhook_error(request: AnyRequest, error: OnhookError) -> Response[Any]:
     """An error of ours says itself what it is."""
     problem = Problem(
         title=HTTPStatus(error.http_status).phrase,
@@ -90,22 +90,23 @@ def on_our_error(request: AnyRequest, error: OnhookError) -> Response[Any]:
         headers["WWW-Authenticate"] = 'Bearer realm="onhook"'
     if not error.permanent:
         headers["Retry-After"] = str(RETRY_SECONDS)
-    return answer_problem(request, problem, headers)
+    return problem_response(request, problem, headers)
 
 
-def on_http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
+def handle_http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
     """An error of the framework: no such route, a parameter that does not fit."""
-    blamed = _blamed(error)
+    parameter_errors = _parameter_errors(error)
     problem = Problem(
         title=HTTPStatus(error.status_code).phrase,
         status=error.status_code,
-        detail="; ".join(f"{name}: {text}" for name, text in blamed) or _SAYS.get(error.detail, error.detail),
-        parameters=[name for name, _ in blamed] or msgspec.UNSET,
+        detail="; ".join(f"{name}: {text}" for name, text in parameter_errors)
+        or _HTTP_ERROR_DETAILS.get(error.detail, error.detail),
+        parameters=[name for name, _ in parameter_errors] or msgspec.UNSET,
     )
-    return answer_problem(request, problem, dict(error.headers or {}))
+    return problem_response(request, problem, dict(error.headers or {}))
 
 
-def on_any_error(request: AnyRequest, error: Exception) -> Response[Any]:
+def handle_unexpected_error(request: AnyRequest, error: Exception) -> Response[Any]:
     """A fault of ours: told in the log, not to the caller. The query stays out of the log, it may hold a token."""
     # As text: a renderer that shows local variables would show tokens.
     trace = "".join(format_exception(error))
@@ -116,41 +117,47 @@ def on_any_error(request: AnyRequest, error: Exception) -> Response[Any]:
         detail="a fault of ours",
         todo="see the log of the hub for what it was",
     )
-    return answer_problem(request, problem, {})
+    return problem_response(request, problem, {})
 
 
-def answer_problem(request: AnyRequest, problem: Problem, headers: dict[str, str]) -> Response[Any]:
+def problem_response(request: AnyRequest, problem: Problem, headers: dict[str, str]) -> Response[Any]:
     """The problem as a program or a person reads it; a person without a token is led to the sign-in page."""
-    if not wants_page(request):
+    if not accepts_html(request):
         return Response(problem, status_code=problem.status, headers=headers, media_type=PROBLEM_TYPE)
     if problem.status == 401 and request.method == "GET":
-        return Redirect("/sign-in?next=" + quote(_asked_for(request), safe=""), status_code=303)
+        return Redirect("/sign-in?next=" + quote(_path_and_query(request), safe=""), status_code=303)
     page = render("problem.html", problem=problem)
     return Response(page, status_code=problem.status, headers=headers, media_type="text/html")
 
 
-def wants_page(request: AnyRequest) -> bool:
+def accepts_html(request: AnyRequest) -> bool:
     """Whether a person looks: a browser asks for HTML, and never at the API's address."""
     return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/")
 
 
-def _asked_for(request: AnyRequest) -> str:
+def _path_and_query(request: AnyRequest) -> str:
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
-def _blamed(error: HTTPException) -> list[tuple[str, str]]:
+def _parameter_errors(error: HTTPException) -> list[tuple[str, str]]:
     """The parameters and what is wrong with each: as the framework tells it, in words of ours."""
     extra = error.extra if isinstance(error.extra, list) else []
-    return [(str(one.get("key", "")), _in_words(str(one.get("message", "")))) for one in extra if isinstance(one, dict)]
+    return [
+        (str(item.get("key", "")), _translate_validation_message(str(item.get("message", ""))))
+        for item in extra
+        if isinstance(item, dict)
+    ]
 
 
-def _in_words(text: str) -> str:
+def _translate_validation_message(text: str) -> str:
     """What the decoder expected, as a person says it; what it says of other things is well said.
 
-    >>> _in_words("Expected `int`, got `str`"), _in_words("Expected `int` <= 1000")
-    ('write a whole number', 'write a whole number, at most 1000')
+    >>> _translate_validation_message("Expected `int`, got `str`")
+    'write a whole number'
+    >>> _translate_validation_message("Expected `int` <= 1000")
+    'write a whole number, at most 1000'
     """
-    for pattern, words in _WORDS:
-        if found := pattern.fullmatch(text):
-            return found.expand(words)
+    for pattern, message in _VALIDATION_MESSAGES:
+        if match := pattern.fullmatch(text):
+            return match.expand(message)
     return text

@@ -8,40 +8,40 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeVar, cast
 
-ANSWERS_MAX = 16
+ENTRIES_MAX = 16
 """Remembered at once; the one that was asked for first goes. A page of calls at its longest is some megabytes."""
 
-FRESH_SECONDS = 1.0
+MAX_AGE_SECONDS = 1.0
 """What changes without a new report, such as a knock at the door, is seen a second late."""
 
-Answer = TypeVar("Answer")
+ResultT = TypeVar("ResultT")
 
 
-class Shared:
+class RequestCoalescer:
     """Answers of a moment ago, and those that are being looked up now."""
 
     def __init__(self) -> None:
         self._asked: OrderedDict[Hashable, tuple[float, asyncio.Task[Any]]] = OrderedDict()
 
     async def ask(
-        self, question: Hashable, look_up: Callable[[], Awaitable[Answer]], fresh_seconds: float = FRESH_SECONDS
-    ) -> Answer:
+        self, question: Hashable, look_up: Callable[[], Awaitable[ResultT]], fresh_seconds: float = MAX_AGE_SECONDS
+    ) -> ResultT:
         """The answer to this question; looked up where nobody asked the same within so many seconds."""
         now = asyncio.get_running_loop().time()
-        asked_at, looking = self._asked.get(question, (0.0, None))
-        if looking is None or now - asked_at >= fresh_seconds or _is_broken(looking):
-            looking = asyncio.ensure_future(_awaited(look_up))
+        started_at, task = self._asked.get(question, (0.0, None))
+        if task is None or now - started_at >= fresh_seconds or _has_failed(task):
+            task = asyncio.ensure_future(_run(look_up))
             self._asked.pop(question, None)
-            self._asked[question] = now, looking
-            while len(self._asked) > ANSWERS_MAX:
+            self._asked[question] = now, task
+            while len(self._asked) > ENTRIES_MAX:
                 self._asked.popitem(last=False)
         # Who goes away must not take the answer from the others.
-        return cast("Answer", await asyncio.shield(looking))
+        return cast("ResultT", await asyncio.shield(task))
 
 
-async def _awaited(look_up: Callable[[], Awaitable[Answer]]) -> Answer:
+async def _run(look_up: Callable[[], Awaitable[ResultT]]) -> ResultT:
     return await look_up()
 
 
-def _is_broken(looking: asyncio.Task[Any]) -> bool:
+def _has_failed(looking: asyncio.Task[Any]) -> bool:
     return looking.done() and (looking.cancelled() or looking.exception() is not None)

@@ -20,7 +20,7 @@ _CALL_ID = re.compile(r"[0-9]{9,11}\.[0-9]+")
 _REGION = re.compile(r"[A-Z]{2}")
 
 
-def with_text(where: Filter, text: str, pbxs: list[Pbx], zone: ZoneInfo) -> Filter:
+def apply_search_text(where: Filter, text: str, pbxs: list[Pbx], zone: ZoneInfo) -> Filter:
     """The filter that asks for what the text means as well."""
     text = text.strip()
     if not text:
@@ -29,25 +29,25 @@ def with_text(where: Filter, text: str, pbxs: list[Pbx], zone: ZoneInfo) -> Filt
         return msgspec.structs.replace(where, call_id=text)
     aspects = where.aspects or Aspects()
     zones = dict.fromkeys([*(pbx.zone for pbx in pbxs if pbx.zone), zone.key])
-    regions = dict.fromkeys(region for name in zones if (region := region_of(name)))
+    regions = dict.fromkeys(region for name in zones if (region := get_zone_region(name)))
     numbers = numbers_meant(text, [pbx.plan for pbx in pbxs] or [NumberPlan()], regions)
-    meant = (
+    new_aspects = (
         msgspec.structs.replace(aspects, numbers=numbers) if numbers else msgspec.structs.replace(aspects, name=text)
     )
-    return msgspec.structs.replace(where, aspects=meant)
+    return msgspec.structs.replace(where, aspects=new_aspects)
 
 
-def region_of(zone_name: str) -> str:
+def get_zone_region(zone_name: str) -> str:
     """The country of a zone, as ISO 3166 writes it; empty where a zone is of none, such as UTC."""
-    return _regions().get(zone_name, "")
+    return _load_zone_regions().get(zone_name, "")
 
 
 @lru_cache(maxsize=1)
-def _regions() -> Mapping[str, str]:
+def _load_zone_regions() -> Mapping[str, str]:
     """Read at the first use from the list that comes with the zones."""
-    found = {}
+    regions = {}
     for line in files("tzdata").joinpath("zoneinfo", "zone.tab").read_text().splitlines():
         parts = line.split("\t")
         if len(parts) > 2 and _REGION.fullmatch(parts[0]):
-            found[parts[2]] = parts[0]
-    return found
+            regions[parts[2]] = parts[0]
+    return regions

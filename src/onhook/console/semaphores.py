@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Places:
+class ConcurrencyLimiter:
     """So many at once, no more. Asking whether one is free and taking it are two steps: ask before the answer begins,
     take it in the answer; a few that asked at the same moment may all be let in."""
 

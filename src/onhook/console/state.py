@@ -6,50 +6,50 @@ import msgspec
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.config import Config
-from onhook.console.actions import Acts
-from onhook.console.auth.failures import Failures
-from onhook.console.auth.sessions import Sessions
-from onhook.console.export_jobs import Exporting
-from onhook.console.live.live_tail import Tail
-from onhook.console.metrics import Counters
-from onhook.console.queries.destinations import Sending
-from onhook.console.request_coalescing import Shared
-from onhook.console.semaphores import Places
+from onhook.console.actions import ConsoleActions
+from onhook.console.auth.failures import FailedLogins
+from onhook.console.auth.sessions import SessionStore
+from onhook.console.export_jobs import ExportJobs
+from onhook.console.live.live_tail import LiveTail
+from onhook.console.metrics import ResponseCounters
+from onhook.console.queries.destinations import DeliveryActions
+from onhook.console.request_coalescing import RequestCoalescer
+from onhook.console.semaphores import ConcurrencyLimiter
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.store.contract import Quarantined, Store
-from onhook.store.position_notifier import Feed
+from onhook.store.position_notifier import PositionNotifier
 
-ReadAgain = Callable[[Sequence[int]], Awaitable[Sequence[Quarantined]]]
+RetryParsing = Callable[[Sequence[int]], Awaitable[Sequence[Quarantined]]]
 """Reads reports of the quarantine anew; answers with those that still cannot be read."""
 
 
-class Rooms(msgspec.Struct, frozen=True, kw_only=True):
+class AppState(msgspec.Struct, frozen=True, kw_only=True):
     """All that a route may touch."""
 
     store: Store
     ledger: Ledger
-    settings: Settings
+    settings: AppDb
     clock: Clock
     config: Config
-    feed: Feed
-    listeners: Places
-    exports: Places
-    players: Places
-    exporting: Exporting
-    scrambling: Places
-    asking: Places
-    tail: Tail
-    read_again: ReadAgain
-    sending: Sending
-    acts: Acts
-    sessions: Sessions
-    failures: Failures
-    counters: Counters
-    shared: Shared
+    feed: PositionNotifier
+    listeners: ConcurrencyLimiter
+    exports: ConcurrencyLimiter
+    players: ConcurrencyLimiter
+    exporting: ExportJobs
+    scrambling: ConcurrencyLimiter
+    asking: ConcurrencyLimiter
+    tail: LiveTail
+    read_again: RetryParsing
+    sending: DeliveryActions
+    acts: ConsoleActions
+    sessions: SessionStore
+    failures: FailedLogins
+    counters: ResponseCounters
+    shared: RequestCoalescer
 
 
-Handed = NamedDependency[SkipValidation[Rooms]]
+AppStateDep = NamedDependency[SkipValidation[AppState]]
 """How a route asks for the rooms."""

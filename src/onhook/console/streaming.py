@@ -18,7 +18,7 @@ SENT_BYTES_MAX = 128 * 1024
 """Sent at once; a piece may be far larger, and a slow but honest reader would seem to take nothing of it."""
 
 
-class Pieces(ASGIResponse):
+class ChunkedResponse(ASGIResponse):
     """A body in pieces. The generator is always closed, also when the reader goes away."""
 
     __slots__ = ("first", "pieces")
@@ -40,32 +40,32 @@ class Pieces(ASGIResponse):
 
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Write until the end, or until the reader has left or takes nothing any more."""
-        writing = asyncio.create_task(self._write(send))
-        leaving = asyncio.create_task(_left(receive))
+        write_task = asyncio.create_task(self._write(send))
+        disconnect_task = asyncio.create_task(_wait_for_disconnect(receive))
         try:
-            await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({write_task, disconnect_task}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (writing, leaving):
+            for task in (write_task, disconnect_task):
                 task.cancel()
             # What the writing raised is raised below; a cancelled task has nothing to say.
-            await asyncio.gather(writing, leaving, return_exceptions=True)
+            await asyncio.gather(write_task, disconnect_task, return_exceptions=True)
             await self.pieces.aclose()
-        if not writing.cancelled():
-            writing.result()
+        if not write_task.cancelled():
+            write_task.result()
 
     async def _write(self, send: Send) -> None:
-        patience = _Patience()
+        slow_reader_timeout = _SlowReaderTimeout()
         try:
-            await patience.send(send, self.first)
-            async for piece in self.pieces:
-                await patience.send(send, piece)
+            await slow_reader_timeout.send(send, self.first)
+            async for chunk in self.pieces:
+                await slow_reader_timeout.send(send, chunk)
         except TimeoutError:
             # The body is left without its end, so that nobody takes what was read for the whole.
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class _Patience:
+class _SlowReaderTimeout:
     """How long we still wait for a reader: waiting uses it up, what is taken earns it again, up to where it began."""
 
     def __init__(self) -> None:
@@ -78,13 +78,13 @@ class _Patience:
 
     async def _send(self, send: Send, part: bytes) -> None:
         now = asyncio.get_running_loop().time
-        begun_at = now()
+        started_at = now()
         async with asyncio.timeout(self._seconds):
             await send({"type": "http.response.body", "body": part, "more_body": True})
-        left = self._seconds - (now() - begun_at) + len(part) / RATE_BYTES_MIN
-        self._seconds = min(SLOW_READER_SECONDS, left)
+        remaining_seconds = self._seconds - (now() - started_at) + len(part) / RATE_BYTES_MIN
+        self._seconds = min(SLOW_READER_SECONDS, remaining_seconds)
 
 
-async def _left(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

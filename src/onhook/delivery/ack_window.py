@@ -4,7 +4,7 @@ Law: `settled_to` never passes a number of which anything is under way, however 
 """
 
 
-class Window:
+class AckWindow:
     """Numbers of the ledger between what is settled and what is read."""
 
     def __init__(self, cursor: int) -> None:
@@ -22,9 +22,9 @@ class Window:
 
     def end(self, seq: int) -> None:
         """One thing of this number has ended: it was taken, or it is a row of its own."""
-        left = self._under_way[seq] - 1
-        if left:
-            self._under_way[seq] = left
+        remaining = self._under_way[seq] - 1
+        if remaining:
+            self._under_way[seq] = remaining
         else:
             del self._under_way[seq]
 

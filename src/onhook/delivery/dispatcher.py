@@ -7,53 +7,60 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.destinations import Subscription
-from onhook.delivery.destinations.contract import Destination, Sink, Sinks
-from onhook.delivery.issues import Plight, PlightLog, all_plights
-from onhook.delivery.metrics import Figures
-from onhook.delivery.status import Tried, try_out
-from onhook.delivery.worker import Lane, Means
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.destinations import Destination
+from onhook.delivery.destinations.contract import DestinationClient, DestinationConfig, DestinationKinds
+from onhook.delivery.issues import Issue, IssueTracker, find_all_issues
+from onhook.delivery.metrics import AttemptMetrics
+from onhook.delivery.status import DestinationTestResult, send_test
+from onhook.delivery.worker import DeliveryDeps, DestinationWorker
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, UsageError
 
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 """How often we look whether the settings have changed; a look costs microseconds."""
 
-AGAIN_SECONDS = 5.0
+WORKER_RESTART_SECONDS = 5.0
 """The wait before a lane that failed begins again."""
 
-END_SECONDS_MAX = 5.0
+STOP_SECONDS_MAX = 5.0
 """What lanes are given to come to an end, all together: to break off attempts and commit takes milliseconds, and the
 process as a whole is given 15 seconds."""
 
-PLIGHTS_SECONDS = 5.0
+ISSUE_CHECK_SECONDS = 5.0
 """How often we look how subscriptions fare; a look at full ones costs milliseconds."""
 
-TellTrouble = Callable[[str, Exception | None], None]
+DeliveryErrorCallback = Callable[[str, Exception | None], None]
 """Is told who cannot be served now and why, or None when that is over; each once."""
 
-TellPlight = Callable[[Plight, bool], None]
+IssueCallback = Callable[[Issue, bool], None]
 """Is told what is wrong with a subscription, and whether that has just begun or is over; each once."""
 
 
-class Courier:
+class DeliveryDispatcher:
     """Made once per process, inside its event loop."""
 
-    def __init__(self, *, means: Means, sinks: Sinks, tell_trouble: TellTrouble, tell_plight: TellPlight) -> None:
+    def __init__(
+        self,
+        *,
+        means: DeliveryDeps,
+        sinks: DestinationKinds,
+        tell_trouble: DeliveryErrorCallback,
+        tell_plight: IssueCallback,
+    ) -> None:
         self._means = means
         self._sinks = sinks
         self._tell_trouble = tell_trouble
         self._tell_plight = tell_plight
-        self._plights = PlightLog()
+        self._plights = IssueTracker()
         self._looked_at = 0.0
         self._is_blind = False
-        self._served: dict[int, _Served] = {}
-        self._figures: dict[int, Figures] = {}
+        self._served: dict[int, _WorkerSupervisor] = {}
+        self._figures: dict[int, AttemptMetrics] = {}
         self._seen: tuple[int, int] | None = None
 
     @property
-    def figures(self) -> Mapping[int, Figures]:
+    def figures(self) -> Mapping[int, AttemptMetrics]:
         """What was counted since the start, by subscription."""
         return self._figures
 
@@ -68,7 +75,7 @@ class Courier:
                     self._tell_blindness(error)
                 else:
                     self._tell_blindness(None)
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
         finally:
             await self._stop(list(self._served))
 
@@ -77,32 +84,42 @@ class Courier:
         version = await asyncio.to_thread(self._means.settings.version)
         if version == self._seen:
             return
-        wanted = await asyncio.to_thread(self._wanted)
-        streams = await asyncio.to_thread(self._means.settings.subscriptions.newest_streams)
-        await self._stop([number for number, one in self._served.items() if wanted.get(number) != one.revision])
-        for number, revision in wanted.items():
-            if number in self._served:
-                self._served[number].note_stream(streams.get(number, 0))
+        active_revisions = await asyncio.to_thread(self._wanted)
+        newest_stream_ids = await asyncio.to_thread(self._means.settings.subscriptions.newest_streams)
+        await self._stop(
+            [
+                destination_id
+                for destination_id, supervisor in self._served.items()
+                if active_revisions.get(destination_id) != supervisor.revision
+            ]
+        )
+        for destination_id, revision in active_revisions.items():
+            if destination_id in self._served:
+                self._served[destination_id].note_stream(newest_stream_ids.get(destination_id, 0))
             else:
-                figures = self._figures.setdefault(number, Figures())
-                self._served[number] = _Served(number, revision, figures, self._means, self._sinks, self._tell_trouble)
+                metrics = self._figures.setdefault(destination_id, AttemptMetrics())
+                self._served[destination_id] = _WorkerSupervisor(
+                    destination_id, revision, metrics, self._means, self._sinks, self._tell_trouble
+                )
         # Last, so that what could not be read now is looked at again.
         self._seen = version
 
     async def _look_at_plights(self) -> None:
         """Tell how subscriptions fare, where that has changed. Raises `Unavailable`."""
         now = asyncio.get_running_loop().time()
-        if now - self._looked_at < PLIGHTS_SECONDS:
+        if now - self._looked_at < ISSUE_CHECK_SECONDS:
             return
         self._looked_at = now
-        settings = self._means.settings
-        subscriptions = await asyncio.to_thread(settings.subscriptions.all)
-        backlogs = await asyncio.to_thread(settings.deliveries.backlogs)
-        begun, over = self._plights.news(all_plights(subscriptions, backlogs, self._means.clock.now()))
-        for plight in begun:
-            self._tell_plight(plight, True)
-        for plight in over:
-            self._tell_plight(plight, False)
+        appdb = self._means.settings
+        destinations = await asyncio.to_thread(appdb.subscriptions.all)
+        backlogs = await asyncio.to_thread(appdb.deliveries.backlogs)
+        new_issues, resolved_issues = self._plights.news(
+            find_all_issues(destinations, backlogs, self._means.clock.now())
+        )
+        for issue in new_issues:
+            self._tell_plight(issue, True)
+        for issue in resolved_issues:
+            self._tell_plight(issue, False)
 
     def _tell_blindness(self, error: OnhookError | None) -> None:
         """The settings cannot be read, or can be read again."""
@@ -113,35 +130,43 @@ class Courier:
     def _wanted(self) -> dict[int, int]:
         """Revisions of those to serve."""
         revisions = self._means.settings.subscriptions.revisions()
-        return {number: revision for number, (revision, state) in revisions.items() if state == "active"}
+        return {
+            destination_id: revision for destination_id, (revision, state) in revisions.items() if state == "active"
+        }
 
     async def _stop(self, numbers: Sequence[int]) -> None:
         """End those lanes, side by side, after each has noted what it did."""
-        ending = [self._served[number] for number in numbers]
-        for one in ending:
-            one.stop()
-        await end_all([one.task for one in ending], END_SECONDS_MAX)
-        for number in numbers:
+        supervisors = [self._served[destination_id] for destination_id in numbers]
+        for supervisor in supervisors:
+            supervisor.stop()
+        await wait_or_cancel([supervisor.task for supervisor in supervisors], STOP_SECONDS_MAX)
+        for destination_id in numbers:
             # Forgotten last, so that they are still known here when this is itself cut short.
-            del self._served[number]
+            del self._served[destination_id]
 
 
-async def end_all(tasks: Collection[asyncio.Task[None]], seconds_max: float) -> None:
+async def wait_or_cancel(tasks: Collection[asyncio.Task[None]], seconds_max: float) -> None:
     """Wait until all have come to an end by themselves; those that do not in time are broken off."""
     if not tasks:
         return
-    _, late = await asyncio.wait(tasks, timeout=seconds_max)
-    for task in late:
+    _, overdue_tasks = await asyncio.wait(tasks, timeout=seconds_max)
+    for task in overdue_tasks:
         task.cancel()
-    if late:
-        await asyncio.wait(late)
+    if overdue_tasks:
+        await asyncio.wait(overdue_tasks)
 
 
-class _Served:
+class _WorkerSupervisor:
     """One subscription in one revision: its lane, and the next lane when that one failed."""
 
     def __init__(  # noqa: PLR0917 - handed on as they came
-        self, number: int, revision: int, figures: Figures, means: Means, sinks: Sinks, tell_trouble: TellTrouble
+        self,
+        number: int,
+        revision: int,
+        figures: AttemptMetrics,
+        means: DeliveryDeps,
+        sinks: DestinationKinds,
+        tell_trouble: DeliveryErrorCallback,
     ) -> None:
         self.revision = revision
         self._number = number
@@ -150,7 +175,7 @@ class _Served:
         self._sinks = sinks
         self._tell_trouble = tell_trouble
         self._stopping = asyncio.Event()
-        self._lane: Lane | None = None
+        self._lane: DestinationWorker | None = None
         self._newest_stream = 0
         self._is_in_trouble = False
         self.task = asyncio.create_task(self._serve_on())
@@ -186,30 +211,32 @@ class _Served:
         self._is_in_trouble = error is not None
 
     async def _serve(self) -> None:
-        subscriptions = self._means.settings.subscriptions
-        one = await asyncio.to_thread(subscriptions.with_id, self._number)
-        secrets = await asyncio.to_thread(subscriptions.signing_texts, self._number)
-        if one is None or self._stopping.is_set():
+        destinations = self._means.settings.subscriptions
+        destination = await asyncio.to_thread(destinations.with_id, self._number)
+        secrets = await asyncio.to_thread(destinations.signing_texts, self._number)
+        if destination is None or self._stopping.is_set():
             return
-        self._lane = Lane(one, open_sink(self._sinks, one, secrets), self._means, self._figures)
+        self._lane = DestinationWorker(
+            destination, open_destination(self._sinks, destination, secrets), self._means, self._figures
+        )
         await self._lane.run(lambda: self._tell(None))
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(AGAIN_SECONDS):
+            async with asyncio.timeout(WORKER_RESTART_SECONDS):
                 await self._stopping.wait()
 
 
-def open_sink(sinks: Sinks, one: Subscription, secrets: tuple[str, ...]) -> Sink:
+def open_destination(sinks: DestinationKinds, one: Destination, secrets: tuple[str, ...]) -> DestinationClient:
     """The destination of a subscription. Raises `UsageError` for a kind that is not known."""
-    open_one = sinks.get(one.sink)
-    if open_one is None:
+    open_client = sinks.get(one.sink)
+    if open_client is None:
         raise UsageError(
             f"{one.name} is to be told by {one.sink[:80]!r}, which this Onhook cannot",
             todo=f"upgrade, or remove it; what is known: {', '.join(sorted(sinks))}",
         )
-    return open_one(
-        Destination(
+    return open_client(
+        DestinationConfig(
             url=one.url,
             method=one.method,
             profile=one.profile,
@@ -222,7 +249,9 @@ def open_sink(sinks: Sinks, one: Subscription, secrets: tuple[str, ...]) -> Sink
     )
 
 
-async def try_by_name(settings: Settings, sinks: Sinks, clock: Clock, name: str) -> Tried:
+async def send_test_by_name(settings: AppDb, sinks: DestinationKinds, clock: Clock, name: str) -> DestinationTestResult:
     """Send a test to the subscription of that name. Raises `NotFound`."""
-    one = settings.subscriptions.get(name)
-    return await try_out(open_sink(sinks, one, settings.subscriptions.signing_texts(one.subscription_id)), clock)
+    destination = settings.subscriptions.get(name)
+    return await send_test(
+        open_destination(sinks, destination, settings.subscriptions.signing_texts(destination.subscription_id)), clock
+    )

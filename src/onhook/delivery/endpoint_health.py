@@ -8,8 +8,8 @@ event's own trouble. Nobody fails while nothing is owed. Moments are microsecond
 
 import msgspec
 
-from onhook.delivery.destinations.contract import Answer
-from onhook.delivery.retry_policy import heeded_seconds
+from onhook.delivery.destinations.contract import DeliveryResult
+from onhook.delivery.retry_policy import clamp_retry_after
 
 DOWN_AFTER_FAILURES = 10
 """In a row: more than a restart or a lost connection comes to, as a rule."""
@@ -21,7 +21,7 @@ PROBE_SECONDS_MAX = 60
 _SECOND = 1_000_000
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
+class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True):
     """How an application fares. Nobody asks it before `not_before`; it asked for that itself up to `asked_until`."""
 
     failures: int = 0
@@ -40,37 +40,48 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
             return 0
         return 1 if self.is_down else most
 
-    def after(self, answer: Answer, at: int) -> "Health":
+    def after(self, answer: DeliveryResult, at: int) -> "EndpointHealth":
         """How it fares after one more attempt."""
         # What was under way beside one that was told to wait ends no wait.
-        asked = self.asked_until if self.asked_until > at else 0
+        throttled_until = self.asked_until if self.asked_until > at else 0
         if answer.verdict == "taken":
-            return Health(not_before=asked, asked_until=asked)
-        since = at if self.failing_since is None else self.failing_since
+            return EndpointHealth(not_before=throttled_until, asked_until=throttled_until)
+        failing_since = at if self.failing_since is None else self.failing_since
         if answer.verdict == "refused":
-            return Health(failing_since=since, not_before=asked, asked_until=asked)
+            return EndpointHealth(failing_since=failing_since, not_before=throttled_until, asked_until=throttled_until)
         if answer.verdict == "busy":
-            asked = max(asked, at + round(heeded_seconds(answer.retry_after_seconds or 0) * _SECOND))
-            until = max(self.not_before, asked)
-            return Health(failures=self.failures, failing_since=since, not_before=until, asked_until=asked)
+            throttled_until = max(
+                throttled_until, at + round(clamp_retry_after(answer.retry_after_seconds or 0) * _SECOND)
+            )
+            next_attempt_at = max(self.not_before, throttled_until)
+            return EndpointHealth(
+                failures=self.failures,
+                failing_since=failing_since,
+                not_before=next_attempt_at,
+                asked_until=throttled_until,
+            )
         if at < self.not_before:
             # It was under way beside the one that began this pause, and tells nothing new.
             return self
         failures = self.failures + 1
-        return Health(failures=failures, failing_since=since, not_before=at + _probe_seconds(failures) * _SECOND)
+        return EndpointHealth(
+            failures=failures, failing_since=failing_since, not_before=at + _probe_seconds(failures) * _SECOND
+        )
 
-    def at_rest(self) -> "Health":
+    def at_rest(self) -> "EndpointHealth":
         """How it fares when nothing is owed to it: just so, but no longer failing."""
         return self if self.failing_since is None else msgspec.structs.replace(self, failing_since=None)
 
 
-def health_of(failing_since: int | None, asked_until: int) -> Health:
+def initial_health(failing_since: int | None, asked_until: int) -> EndpointHealth:
     """How an application fares when we begin: one that was failing is asked by one attempt at first, and one that asked
     for time is given what is left of it."""
     failures = 0 if failing_since is None else DOWN_AFTER_FAILURES
-    return Health(failures=failures, failing_since=failing_since, not_before=asked_until, asked_until=asked_until)
+    return EndpointHealth(
+        failures=failures, failing_since=failing_since, not_before=asked_until, asked_until=asked_until
+    )
 
 
 def _probe_seconds(failures: int) -> int:
-    beyond = failures - DOWN_AFTER_FAILURES
-    return 0 if beyond < 0 else min(PROBE_SECONDS_FIRST << min(beyond, 10), PROBE_SECONDS_MAX)
+    extra_failures = failures - DOWN_AFTER_FAILURES
+    return 0 if extra_failures < 0 else min(PROBE_SECONDS_FIRST << min(extra_failures, 10), PROBE_SECONDS_MAX)

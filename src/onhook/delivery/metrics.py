@@ -3,30 +3,30 @@
 from bisect import bisect_left
 from collections import Counter
 
-from onhook.delivery.destinations.contract import Verdict
+from onhook.delivery.destinations.contract import Outcome
 
-LATENCY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """The upper ends of the buckets, as Prometheus has them by default."""
 
 
-class Figures:
+class AttemptMetrics:
     """Attempts of one subscription: by what came of them, and how long they took."""
 
     def __init__(self) -> None:
-        self.attempts: Counter[Verdict] = Counter()
+        self.attempts: Counter[Outcome] = Counter()
         self.seconds = 0.0
-        self._buckets = [0] * (len(LATENCY_SECONDS) + 1)
+        self._buckets = [0] * (len(LATENCY_BUCKETS_SECONDS) + 1)
 
-    def note(self, verdict: Verdict, seconds: float) -> None:
+    def note(self, verdict: Outcome, seconds: float) -> None:
         """Count one attempt."""
         self.attempts[verdict] += 1
         self.seconds += seconds
-        self._buckets[bisect_left(LATENCY_SECONDS, seconds)] += 1
+        self._buckets[bisect_left(LATENCY_BUCKETS_SECONDS, seconds)] += 1
 
     def buckets(self) -> list[tuple[str, int]]:
         """How many took at most so long, by Prometheus' `le`."""
-        counted, total = [], 0
-        for upper, count in zip((*map(str, LATENCY_SECONDS), "+Inf"), self._buckets, strict=True):
+        cumulative_counts, total = [], 0
+        for upper, count in zip((*map(str, LATENCY_BUCKETS_SECONDS), "+Inf"), self._buckets, strict=True):
             total += count
-            counted.append((upper, total))
-        return counted
+            cumulative_counts.append((upper, total))
+        return cumulative_counts

@@ -12,39 +12,43 @@ import msgspec
 from onhook.cdr.call_as_record import as_one
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import Filter
-from onhook.delivery.record_reader import Stretch
+from onhook.delivery.record_reader import RecordBatch
 
-CALL_QUIET = timedelta(seconds=10)
+CALL_IDLE_TIME = timedelta(seconds=10)
 """How long nothing must have been heard of a call before it is told as one: a PBX reports all legs at a call's end."""
 
 
-def matching(records: Iterable[Record], filters: Sequence[Filter]) -> list[Record]:
+def filter_records(records: Iterable[Record], filters: Sequence[Filter]) -> list[Record]:
     """Legs that all filters mean."""
-    return [record for record in records if all(one.matches(record) for one in filters)]
+    return [record for record in records if all(record_filter.matches(record) for record_filter in filters)]
 
 
-def quiet_part(stretch: Stretch, before: datetime) -> Stretch:
+def truncate_before(stretch: RecordBatch, before: datetime) -> RecordBatch:
     """The part of a stretch that came before a moment; what came later may still be going on."""
-    young = next((record.seq for record in stretch.records if record.received_at >= before), None)
-    if young is None:
+    first_excluded_seq = next((record.seq for record in stretch.records if record.received_at >= before), None)
+    if first_excluded_seq is None:
         return stretch
-    return Stretch([record for record in stretch.records if record.seq < young], young - 1, True)
+    return RecordBatch(
+        [record for record in stretch.records if record.seq < first_excluded_seq], first_excluded_seq - 1, True
+    )
 
 
-def whole_calls(stretch: Stretch, calls: Iterable[Call], filters: Sequence[Filter], until: int | None) -> list[Record]:
+def calls_as_records(
+    stretch: RecordBatch, calls: Iterable[Call], filters: Sequence[Filter], until: int | None
+) -> list[Record]:
     """Calls that all filters mean, each as one record, where their last report is in this stretch.
 
     Within a replay, which ends at the number `until`, their last report up to there counts; the record has its number.
     """
     seqs = {record.seq for record in stretch.records}
-    wanted = []
+    call_records = []
     for call in calls:
-        last = max((leg.seq for leg in call.legs if until is None or leg.seq <= until), default=0)
-        if last in seqs and all(one.matches_call(call) for one in filters):
-            wanted.append(msgspec.structs.replace(as_one(call), seq=last))
-    return sorted(wanted, key=lambda whole: whole.seq)
+        last_seq = max((leg.seq for leg in call.legs if until is None or leg.seq <= until), default=0)
+        if last_seq in seqs and all(record_filter.matches_call(call) for record_filter in filters):
+            call_records.append(msgspec.structs.replace(as_one(call), seq=last_seq))
+    return sorted(call_records, key=lambda call_record: call_record.seq)
 
 
-def event_id(record: Record) -> str:
+def make_notification_id(record: Record) -> str:
     """What a receiver knows repeats by: the same in all attempts and replays, another one for a corrected report."""
     return f"{record.record_id}-{record.seq}"

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 import msgspec
 
 from onhook.appdb.deliveries import CallKey
-from onhook.delivery.ack_window import Window
+from onhook.delivery.ack_window import AckWindow
 
 
-class Owed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class PendingNotification(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One event that is to be sent. `window` is that of its stream, None for a row, whose number is `delivery_id`.
 
     `owed_at` is since when, in microseconds since 1970; `attempts` is how many failed before, `busy` how often in a row
@@ -25,7 +25,7 @@ class Owed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     call: CallKey
     body: bytes
     owed_at: int
-    window: Window | None = None
+    window: AckWindow | None = None
     delivery_id: int | None = None
     attempts: int = 0
     busy: int = 0
@@ -33,21 +33,21 @@ class Owed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Whether it is news; a replay has time."""
 
 
-class Turns:
+class PerCallQueue:
     """Events that are ready, and those behind one of their own call."""
 
     def __init__(self, troubled: Iterable[CallKey]) -> None:
         self.troubled = set(troubled)
-        self._ready: deque[Owed] = deque()
-        self._later: deque[Owed] = deque()
-        self._behind: dict[CallKey, deque[Owed]] = {}
+        self._ready: deque[PendingNotification] = deque()
+        self._later: deque[PendingNotification] = deque()
+        self._behind: dict[CallKey, deque[PendingNotification]] = {}
 
     @property
     def ready(self) -> int:
         """How many could be sent now."""
         return len(self._ready) + len(self._later)
 
-    def offer(self, owed: Owed) -> bool:
+    def offer(self, owed: PendingNotification) -> bool:
         """Take an event in; False where it must be held back in a row."""
         if owed.call in self.troubled:
             return False
@@ -58,26 +58,26 @@ class Turns:
             self._queue_of(owed).append(owed)
         return True
 
-    def take(self) -> Owed | None:
+    def take(self) -> PendingNotification | None:
         """The next one, news before replays, which is under way from now on."""
         queue = self._ready or self._later
         return queue.popleft() if queue else None
 
-    def put_back(self, owed: Owed) -> None:
+    def put_back(self, owed: PendingNotification) -> None:
         """It was not its fault: it is the next one again."""
         self._queue_of(owed).appendleft(owed)
 
-    def went_through(self, owed: Owed) -> None:
+    def went_through(self, owed: PendingNotification) -> None:
         """The next one of its call has its turn."""
-        behind = self._behind[owed.call]
-        if behind:
-            self._queue_of(behind[0]).append(behind.popleft())
+        followers = self._behind[owed.call]
+        if followers:
+            self._queue_of(followers[0]).append(followers.popleft())
         else:
             del self._behind[owed.call]
 
-    def failed(self, owed: Owed) -> list[Owed]:
+    def failed(self, owed: PendingNotification) -> list[PendingNotification]:
         """It will be a row, and so will all those behind it, which are given back in order."""
         return list(self._behind.pop(owed.call))
 
-    def _queue_of(self, owed: Owed) -> deque[Owed]:
+    def _queue_of(self, owed: PendingNotification) -> deque[PendingNotification]:
         return self._ready if owed.is_live else self._later

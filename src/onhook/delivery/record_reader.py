@@ -13,14 +13,14 @@ import msgspec
 from onhook.cdr.record import Record
 from onhook.store.contract import Store
 
-STRETCH_RECORDS = 512
+BATCH_RECORDS = 512
 """Read at once: some milliseconds of work, half a megabyte."""
 
-STRETCHES_KEPT = 4
+CACHED_BATCHES_MAX = 4
 """Lanes at different places push each other's out; then each reads for itself."""
 
 
-class News(Protocol):
+class PositionSource(Protocol):
     """How far the store has come, and a way to wait until it has come further."""
 
     @property
@@ -38,7 +38,7 @@ class News(Protocol):
         ...
 
 
-class Stretch(msgspec.Struct, frozen=True):
+class RecordBatch(msgspec.Struct, frozen=True):
     """Records behind one number up to `last`, in order of number; `is_all` where there are no more for now."""
 
     records: Sequence[Record]
@@ -46,31 +46,31 @@ class Stretch(msgspec.Struct, frozen=True):
     is_all: bool
 
 
-class Reading:
+class RecordReader:
     """What was read a moment ago, and what is being read."""
 
-    def __init__(self, store: Store, news: News) -> None:
+    def __init__(self, store: Store, news: PositionSource) -> None:
         self.store = store
         self.news = news
-        self._read: OrderedDict[tuple[int, int], asyncio.Task[Stretch]] = OrderedDict()
+        self._read: OrderedDict[tuple[int, int], asyncio.Task[RecordBatch]] = OrderedDict()
 
-    async def after(self, seq: int) -> Stretch:
+    async def after(self, seq: int) -> RecordBatch:
         """The next stretch behind a number. Raises `Unavailable`."""
-        place = (seq, self.news.position)
-        reading = self._read.get(place)
-        if reading is None or (reading.done() and (reading.cancelled() or reading.exception() is not None)):
-            reading = asyncio.create_task(self.look_up(seq))
-            self._read[place] = reading
-            while len(self._read) > STRETCHES_KEPT:
+        cache_key = (seq, self.news.position)
+        read_task = self._read.get(cache_key)
+        if read_task is None or (read_task.done() and (read_task.cancelled() or read_task.exception() is not None)):
+            read_task = asyncio.create_task(self.look_up(seq))
+            self._read[cache_key] = read_task
+            while len(self._read) > CACHED_BATCHES_MAX:
                 self._read.popitem(last=False)
         # A lane that ends must not take the reading from the others.
-        return await asyncio.shield(reading)
+        return await asyncio.shield(read_task)
 
-    async def look_up(self, seq: int) -> Stretch:
+    async def look_up(self, seq: int) -> RecordBatch:
         """The same, read now: what is read late comes under a number that others have passed."""
         # Known before: what comes in between is read the next time. Nobody announces a position before it is there.
         position = self.news.position if self.news.position > seq else await self.store.position()
-        records = await self.store.records_after(seq, STRETCH_RECORDS)
-        is_all = len(records) < STRETCH_RECORDS
-        last = records[-1].seq if records else seq
-        return Stretch(records, max(last, position) if is_all else last, is_all)
+        records = await self.store.records_after(seq, BATCH_RECORDS)
+        is_at_end = len(records) < BATCH_RECORDS
+        last_seq = records[-1].seq if records else seq
+        return RecordBatch(records, max(last_seq, position) if is_at_end else last_seq, is_at_end)

@@ -4,14 +4,14 @@ The plan `days` waits longer each time, three days in all, after which a person 
 PBX does: one to five tries, soon after each other (PROTOCOL.md 4; how soon is not documented).
 """
 
-from onhook.appdb.destination_spec import Plan
+from onhook.appdb.destination_spec import RetryPolicy
 
 _MINUTE, _HOUR = 60, 3_600
 
-DAYS_SECONDS = (5, 5 * _MINUTE, 30 * _MINUTE, *(hours * _HOUR for hours in (2, 5, 10, 14, 20, 24)))
+DAYS_DELAYS_SECONDS = (5, 5 * _MINUTE, 30 * _MINUTE, *(hours * _HOUR for hours in (2, 5, 10, 14, 20, 24)))
 """The waits of the plan `days`: as Standard Webhooks advises."""
 
-ORIGINAL_SECONDS = 5
+ORIGINAL_DELAY_SECONDS = 5
 """The wait of the plan `original`: as long as its usual time-out."""
 
 JITTER = 0.1
@@ -20,33 +20,33 @@ JITTER = 0.1
 RETRY_AFTER_SECONDS_MAX = 24 * _HOUR
 """An application that asks for more is asked again after a day."""
 
-BUSY_SECONDS_MIN = 1.0
+THROTTLE_SECONDS_MIN = 1.0
 """One that asks to be asked again at once is given a moment: else it would be asked thousands of times."""
 
-BUSY_MAX = 20
+THROTTLES_MAX = 20
 """Times in a row that an application may ask for time instead of taking one event. Then it counts as a failed attempt,
 so that the event waits in a row: one that is never taken holds up no others."""
 
-DEAD_SECONDS = 5 * 24 * _HOUR
+DISABLE_AFTER_SECONDS = 5 * 24 * _HOUR
 """An application that took nothing for so long of what was owed to it is given up."""
 
 
-def wait_seconds(plan: Plan, tries: int, attempts: int, chance: float) -> float | None:
+def retry_delay_seconds(plan: RetryPolicy, tries: int, attempts: int, chance: float) -> float | None:
     """The wait after so many attempts, or None when no further one is due. `tries` counts for `original` alone.
 
     `chance` is from 0 to 1.
 
-    >>> [wait_seconds("days", 0, attempts, 0.5) for attempts in (1, 2, 9, 10)]
+    >>> [retry_delay_seconds("days", 0, attempts, 0.5) for attempts in (1, 2, 9, 10)]
     [5.0, 300.0, 86400.0, None]
-    >>> [wait_seconds("original", 2, attempts, 0.5) for attempts in (1, 2)]
+    >>> [retry_delay_seconds("original", 2, attempts, 0.5) for attempts in (1, 2)]
     [5.0, None]
     """
-    waits = DAYS_SECONDS if plan == "days" else (ORIGINAL_SECONDS,) * (tries - 1)
-    if attempts > len(waits):
+    delays = DAYS_DELAYS_SECONDS if plan == "days" else (ORIGINAL_DELAY_SECONDS,) * (tries - 1)
+    if attempts > len(delays):
         return None
-    return waits[attempts - 1] * (1 + JITTER * (2 * chance - 1))
+    return delays[attempts - 1] * (1 + JITTER * (2 * chance - 1))
 
 
-def heeded_seconds(asked: float) -> float:
+def clamp_retry_after(asked: float) -> float:
     """How long we stay away from an application that asked for so long."""
-    return min(max(asked, BUSY_SECONDS_MIN), RETRY_AFTER_SECONDS_MAX)
+    return min(max(asked, THROTTLE_SECONDS_MIN), RETRY_AFTER_SECONDS_MAX)

@@ -7,21 +7,21 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
-from onhook.appdb.deliveries import Backlog, Deliveries, Due, Retried
-from onhook.delivery.per_call_queue import Owed
+from onhook.appdb.deliveries import Backlog, Deliveries, DeliveryUpdate, DueDelivery
+from onhook.delivery.per_call_queue import PendingNotification
 
-ROWS_AT_ONCE = 64
+DUE_DELIVERIES_MAX = 64
 """Rows that are due, taken up at once."""
 
 
-class Rows:
+class RetryQueue:
     """What waits to be tried again. Nothing is known before the first `look`. Raises `Unavailable`."""
 
     def __init__(self, deliveries: Deliveries, subscription_id: int) -> None:
         self.backlog = Backlog()
         self._deliveries = deliveries
         self._id = subscription_id
-        self._ready: deque[Owed] = deque()
+        self._ready: deque[PendingNotification] = deque()
         self._retrying: set[int] = set()
         self._due_at: int | None = None
 
@@ -34,9 +34,9 @@ class Rows:
         """When there is something to take up; None where nothing waits, or what was taken up is not settled."""
         return None if self._retrying else self._due_at
 
-    async def look(self, retried: Iterable[Retried] = ()) -> None:
+    async def look(self, retried: Iterable[DeliveryUpdate] = ()) -> None:
         """See how they stand, after these were settled."""
-        self._retrying -= {one.delivery_id for one in retried}
+        self._retrying -= {update.delivery_id for update in retried}
         self.backlog = await asyncio.to_thread(self._deliveries.backlog, self._id)
         self._due_at = await asyncio.to_thread(self._deliveries.next_due_at, self._id)
 
@@ -44,18 +44,18 @@ class Rows:
         """Have those ready that are due."""
         if self.due_at is None or self.due_at > at:
             return
-        due = await asyncio.to_thread(self._deliveries.due, self._id, at, ROWS_AT_ONCE)
-        self._ready.extend(map(_owed_again, due))
-        self._retrying = {one.delivery_id for one in due}
+        due_deliveries = await asyncio.to_thread(self._deliveries.due, self._id, at, DUE_DELIVERIES_MAX)
+        self._ready.extend(map(_pending_notification, due_deliveries))
+        self._retrying = {due_delivery.delivery_id for due_delivery in due_deliveries}
         self._due_at = None
 
-    def take(self) -> Owed:
+    def take(self) -> PendingNotification:
         """The next one, which is under way from now on."""
         return self._ready.popleft()
 
 
-def _owed_again(due: Due) -> Owed:
-    return Owed(
+def _pending_notification(due: DueDelivery) -> PendingNotification:
+    return PendingNotification(
         event_id=due.event_id,
         seq=due.seq,
         call=due.call,

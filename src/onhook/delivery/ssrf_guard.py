@@ -15,7 +15,7 @@ import msgspec
 Network = IPv4Network | IPv6Network
 AnyAddress = IPv4Address | IPv6Address
 
-METADATA = frozenset(
+METADATA_ADDRESSES = frozenset(
     map(
         ip_address,
         ("169.254.169.254", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
@@ -23,7 +23,7 @@ METADATA = frozenset(
 )
 """Where clouds tell a machine its own secrets."""
 
-ODD = tuple(map(IPv6Network, ("fec0::/10", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
+INTERNAL_IPV6_NETWORKS = tuple(map(IPv6Network, ("fec0::/10", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
 """Site-local addresses and forms of IPv4 that lead inside, which not every Python knows for what they are."""
 
 _SETTING = "the setting private_networks"
@@ -34,7 +34,7 @@ SocketFactory = Callable[[tuple[Any, ...]], socket.socket]
 """Makes the socket for an address as `getaddrinfo` gives it."""
 
 
-class Guard(msgspec.Struct, frozen=True):
+class SsrfGuard(msgspec.Struct, frozen=True):
     """`allows_private` opens private networks and this machine, but neither link-local nor metadata addresses; those
     and all others can be named in `networks`."""
 
@@ -44,15 +44,17 @@ class Guard(msgspec.Struct, frozen=True):
     def allows(self, text: str) -> bool:
         """Whether this address may be connected to.
 
-        >>> Guard(False).allows("93.184.216.34"), Guard(False).allows("::ffff:10.0.0.1"), Guard(True).allows("10.0.0.1")
-        (True, False, True)
+        >>> SsrfGuard(False).allows("93.184.216.34"), SsrfGuard(False).allows("::ffff:10.0.0.1")
+        (True, False)
+        >>> SsrfGuard(True).allows("10.0.0.1")
+        True
         """
-        address = _meant(ip_address(text.partition("%")[0]))
+        address = _unwrap_ipv4(ip_address(text.partition("%")[0]))
         if any(address in network for network in self.networks):
             return True
-        if address.version == 6 and any(address in network for network in ODD):
+        if address.version == 6 and any(address in network for network in INTERNAL_IPV6_NETWORKS):
             return self.allows_private and address.is_loopback
-        if address in METADATA or address.is_link_local or address.is_multicast or address.is_unspecified:
+        if address in METADATA_ADDRESSES or address.is_link_local or address.is_multicast or address.is_unspecified:
             return False
         return address.is_global or self.allows_private
 
@@ -60,20 +62,20 @@ class Guard(msgspec.Struct, frozen=True):
         """A socket for an address that is allowed. Raises `PermissionError` for another."""
         family, kind, protocol, _, (host, *_) = info
         if not self.allows(host):
-            todo = "--allow-private" if msgspec.structs.replace(self, allows_private=True).allows(host) else _SETTING
+            hint = "--allow-private" if msgspec.structs.replace(self, allows_private=True).allows(host) else _SETTING
             raise PermissionError(
-                errno.EACCES, f"{host} is an address in a private network, which is not allowed: {todo} allows it"
+                errno.EACCES, f"{host} is an address in a private network, which is not allowed: {hint} allows it"
             )
-        made = socket.socket(family, kind, protocol)
-        made.setblocking(False)
-        return made
+        new_socket = socket.socket(family, kind, protocol)
+        new_socket.setblocking(False)
+        return new_socket
 
 
-def _meant(address: AnyAddress) -> AnyAddress:
+def _unwrap_ipv4(address: AnyAddress) -> AnyAddress:
     """The IPv4 address inside an IPv6 one that only leads there."""
     if isinstance(address, IPv4Address):
         return address
-    inner = address.ipv4_mapped or address.sixtofour
-    if inner is None and address in _NAT64:
-        inner = IPv4Address(int(address) & 0xFFFFFFFF)
-    return inner or address
+    ipv4_address = address.ipv4_mapped or address.sixtofour
+    if ipv4_address is None and address in _NAT64:
+        ipv4_address = IPv4Address(int(address) & 0xFFFFFFFF)
+    return ipv4_address or address

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from onhook.appdb.sqlite import copy_database, what_ails
+from onhook.appdb.sqlite import check_integrity, copy_database
 from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound, OnhookError, Unavailable, UsageError
@@ -166,7 +166,7 @@ def _read_label(config: Config, source: Path) -> Label:
 
 
 def _check_sound(path: Path) -> None:
-    ailment = what_ails(path)
+    ailment = check_integrity(path)
     if ailment:
         raise OnhookError(f"the backup is damaged: {ailment}", where=str(path), todo="use another one")
 

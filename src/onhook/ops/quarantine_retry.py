@@ -5,7 +5,7 @@ Law: what is read late is owed before it is read, so that it is sent on whatever
 
 from collections.abc import Sequence
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.lib.clock import Clock
 from onhook.projector import Projector
 from onhook.store.contract import Quarantined
@@ -14,7 +14,7 @@ from onhook.store.contract import Quarantined
 class Rereading:
     """Reads again; the same for the hub and for a command without one."""
 
-    def __init__(self, projector: Projector, settings: Settings, clock: Clock) -> None:
+    def __init__(self, projector: Projector, settings: AppDb, clock: Clock) -> None:
         self._projector = projector
         self._settings = settings
         self._clock = clock

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import SettingsFacts
 from onhook.config import Config
 from onhook.ledger.sqlite import SqliteLedger
@@ -60,7 +60,7 @@ async def _rebuild_beside(config: Config, progress: Progress) -> int:
     return position
 
 
-async def adopt_rebuilt(config: Config, settings: Settings, clock: Clock) -> None:
+async def adopt_rebuilt(config: Config, settings: AppDb, clock: Clock) -> None:
     """Put a store that was made again in the place of the old one; called by whoever is about to open the store.
 
     Raises `Unavailable` where another process has one of them open.
@@ -104,7 +104,7 @@ def drop_store(config: Config) -> None:
 
 
 async def _project_all(config: Config, path: Path, progress: Progress) -> int:
-    settings = Settings(config.settings_file)
+    settings = AppDb(config.settings_file)
     ledger = SqliteLedger(config.ledger_file)
     store = await store_at(path)
     try:
@@ -124,7 +124,7 @@ async def _project_all(config: Config, path: Path, progress: Progress) -> int:
 
 
 async def _adopt_alone(config: Config) -> None:
-    settings = Settings(config.settings_file)
+    settings = AppDb(config.settings_file)
     try:
         await adopt_rebuilt(config, settings, SystemClock())
     finally:

@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.appdb.retention_overrides import FOR_EVER
 from onhook.cdr.record import Record
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
-from onhook.lib.timestamps import moment
+from onhook.lib.timestamps import to_datetime
 from onhook.ops.instance_lock import holding
 from onhook.ops.rebuild import LOCK_NAME, rebuilt_file
 from onhook.projector import MayGo, Projector
@@ -46,9 +46,7 @@ class Forgotten(msgspec.Struct, frozen=True):
 class Retention:
     """Made once per process."""
 
-    def __init__(
-        self, *, config: Config, settings: Settings, ledger: Ledger, projector: Projector, clock: Clock
-    ) -> None:
+    def __init__(self, *, config: Config, settings: AppDb, ledger: Ledger, projector: Projector, clock: Clock) -> None:
         self._days = config.keep_days
         self._config = config
         self._settings = settings
@@ -111,7 +109,7 @@ class Retention:
     def _may_go(self, now: int, own: Mapping[str, int], end: int) -> MayGo:
         def may_go(legs: Sequence[Record]) -> bool:
             sn, call_id = legs[0].sn, legs[0].call_id
-            before = moment(_before(now, own.get(sn, self._days)))
+            before = to_datetime(_before(now, own.get(sn, self._days)))
             if any(leg.received_at >= before or leg.seq > end for leg in legs):
                 return False
             return not self._settings.deliveries.owes(sn, call_id)

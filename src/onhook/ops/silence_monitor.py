@@ -4,7 +4,7 @@ import asyncio
 import logging
 from datetime import datetime, timedelta
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.merge import ROW_WAYS
 from onhook.cdr.record_filter import Filter
@@ -28,7 +28,7 @@ ADVICE = "look whether the PBX reaches the intake, and whether its webhook is on
 class SilenceWatch:
     """Made once per process. It only tells; it never asks a PBX."""
 
-    def __init__(self, *, settings: Settings, store: Store, clock: Clock) -> None:
+    def __init__(self, *, settings: AppDb, store: Store, clock: Clock) -> None:
         self._settings = settings
         self._store = store
         self._clock = clock

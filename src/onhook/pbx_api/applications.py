@@ -8,7 +8,7 @@ from typing import Protocol
 from onhook.appdb.api_clients import App
 
 
-class Applications(Protocol):
+class AppRegistry(Protocol):
     """Asked at every request: what a person changes counts at once."""
 
     def with_id(self, client_id: str) -> tuple[App, bytes] | None:

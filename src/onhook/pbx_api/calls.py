@@ -12,7 +12,7 @@ from onhook.cdr.record import Call
 from onhook.store.contract import CallListing, CallsListed, RecordListing, RecordsListed
 
 
-class News(msgspec.Struct, frozen=True, kw_only=True):
+class NewRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A record that is new, to be sent to whoever listens. `number` grows with each.
 
     With a `body` that is sent as it is, whatever was asked for: so a made-up PBX sends what cannot be read.
@@ -24,7 +24,7 @@ class News(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
 
 
-class Calls(Protocol):
+class CallSource(Protocol):
     """Asked by the exchange, and never told anything."""
 
     async def listed_records(self, asked: RecordListing) -> RecordsListed:
@@ -43,7 +43,7 @@ class Calls(Protocol):
         """The number of the latest news."""
         ...
 
-    async def news(self, after: int, limit: int) -> Sequence[News]:
+    async def news(self, after: int, limit: int) -> Sequence[NewRecord]:
         """About so many of the news after a number, in order; whole numbers only."""
         ...
 

@@ -10,9 +10,9 @@ import msgspec
 from onhook.cdr.call_details import folded
 from onhook.cdr.record_filter import Filter
 from onhook.pbx.yeastar.rest import detail_of_call, row_of_call, row_of_leg
-from onhook.pbx_api.codes import DATA_NOT_FOUND, Answer, Refused, succeeded, wrong_parameter
-from onhook.pbx_api.request import Asked, Window
-from onhook.pbx_api.state import Rooms
+from onhook.pbx_api.codes import DATA_NOT_FOUND, ApiRequestError, ApiResponse, parameter_error, success_response
+from onhook.pbx_api.request import ApiRequest, QueryWindow
+from onhook.pbx_api.state import ApiState
 from onhook.store.contract import CallListing, CallsListed, Listing, RecordListing, RecordsListed
 
 LIST_ORDERS: Final[Mapping[str, str]] = {
@@ -46,18 +46,18 @@ CALL_LIST_ORDERS: Final[Mapping[str, str]] = {
 STATUSES: Final = ("ANSWERED", "NO ANSWER", "BUSY", "FAILED", "VOICEMAIL")
 CALL_STATUSES: Final = (*STATUSES, "ABANDONED")
 
-NAMED_MAX: Final = 50
+LIST_ITEMS_MAX: Final = 50
 """DIDs or queues in one question."""
 
-_UNKNOWN_HERE: Final = ("extension_group", "disposition_code_list", "call_note_remark")
+_UNSUPPORTED_PARAMETERS: Final = ("extension_group", "disposition_code_list", "call_note_remark")
 
-AnyListing = TypeVar("AnyListing", bound=Listing)
+ListingT = TypeVar("ListingT", bound=Listing)
 
 
-async def list_rows(rooms: Rooms, asked: Asked) -> bytes:
+async def list_rows(rooms: ApiState, asked: ApiRequest) -> bytes:
     """`cdr/list` of v1.0: all rows, sorted as asked for."""
     partition = asked.one_of("from", {"new": "new", "legacy": "legacy"}, "new")
-    asked.without(*_UNKNOWN_HERE)
+    asked.without(*_UNSUPPORTED_PARAMETERS)
     offset, limit = asked.page()
     listing = RecordListing(
         sns=asked.owner.pbxs,
@@ -68,27 +68,31 @@ async def list_rows(rooms: Rooms, asked: Asked) -> bytes:
         limit=limit,
     )
     # What firmware before the rework of the CDR module wrote is in a partition of its own; here is none of it.
-    return await rows_answered(asked, await rooms.calls.listed_records(listing) if partition == "new" else _NO_RECORDS)
+    return await encode_record_rows(
+        asked, await rooms.calls.listed_records(listing) if partition == "new" else _NO_RECORDS
+    )
 
 
-async def search_rows(rooms: Rooms, asked: Asked) -> bytes:
+async def search_rows(rooms: ApiState, asked: ApiRequest) -> bytes:
     """`cdr/search` of v1.0: rows that match, the earliest first."""
-    listing = searched_records(asked)
-    return await rows_answered(asked, _NO_RECORDS if listing is None else await rooms.calls.listed_records(listing))
+    listing = parse_record_search(asked)
+    return await encode_record_rows(
+        asked, _NO_RECORDS if listing is None else await rooms.calls.listed_records(listing)
+    )
 
 
-def searched_records(asked: Asked) -> RecordListing | None:
+def parse_record_search(asked: ApiRequest) -> RecordListing | None:
     """What `cdr/search` asks for; None where nothing can be found. Raises `Refused`."""
-    asked.without(*_UNKNOWN_HERE)
+    asked.without(*_UNSUPPORTED_PARAMETERS)
     window = asked.window("start_time", "end_time")
     offset, limit = asked.page()
-    where = Filter(
+    record_filter = Filter(
         call_from=asked.text("call_from"),
         call_to=asked.text("call_to"),
         status=_status(asked, "status", STATUSES),
     )
     listing = RecordListing(
-        where=where,
+        where=record_filter,
         sns=asked.owner.pbxs,
         pin_code=asked.text("pin_code"),
         dids=_dids(asked),
@@ -97,73 +101,78 @@ def searched_records(asked: Asked) -> RecordListing | None:
         offset=offset,
         limit=limit,
     )
-    return within(listing, window)
+    return restrict_to_window(listing, window)
 
 
-async def list_calls(rooms: Rooms, asked: Asked) -> bytes:
+async def list_calls(rooms: ApiState, asked: ApiRequest) -> bytes:
     """`cdr/list` of v2.0: a row per call."""
-    return await calls_answered(rooms, asked, await rooms.calls.listed_calls(_call_listing(asked, Filter())))
+    return await encode_call_rows(rooms, asked, await rooms.calls.listed_calls(_call_listing(asked, Filter())))
 
 
-async def search_calls(rooms: Rooms, asked: Asked) -> bytes:
+async def search_calls(rooms: ApiState, asked: ApiRequest) -> bytes:
     """`cdr/search` of v2.0."""
-    where = Filter(status=_status(asked, "last_status", CALL_STATUSES))
-    listing = within(_call_listing(asked, where), asked.window("time_begin", "time_end"))
-    return await calls_answered(rooms, asked, _NO_CALLS if listing is None else await rooms.calls.listed_calls(listing))
-
-
-async def read_detail(rooms: Rooms, asked: Asked) -> Answer:
-    """`cdr/detail` of v2.0: one call with its legs."""
-    uid = asked.text("uid")
-    if uid is None:
-        raise wrong_parameter("uid", "is required")
-    call = await rooms.calls.call_with_uid(uid, asked.owner.pbxs)
-    if call is None:
-        raise Refused(DATA_NOT_FOUND)
-    return succeeded(data=detail_of_call(call, asked.display, rooms.calls.plan_of(call.sn)))
-
-
-async def rows_answered(asked: Asked, found: RecordsListed) -> bytes:
-    """The rows as an answer; written in a thread, for ten thousand of them take a tenth of a second."""
-    display = asked.display
-    return await asyncio.to_thread(
-        lambda: encoded(succeeded(total_number=found.total, data=[row_of_leg(one, display) for one in found.data]))
+    record_filter = Filter(status=_status(asked, "last_status", CALL_STATUSES))
+    listing = restrict_to_window(_call_listing(asked, record_filter), asked.window("time_begin", "time_end"))
+    return await encode_call_rows(
+        rooms, asked, _NO_CALLS if listing is None else await rooms.calls.listed_calls(listing)
     )
 
 
-async def calls_answered(rooms: Rooms, asked: Asked, found: CallsListed) -> bytes:
+async def read_detail(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
+    """`cdr/detail` of v2.0: one call with its legs."""
+    uid = asked.text("uid")
+    if uid is None:
+        raise parameter_error("uid", "is required")
+    call = await rooms.calls.call_with_uid(uid, asked.owner.pbxs)
+    if call is None:
+        raise ApiRequestError(DATA_NOT_FOUND)
+    return success_response(data=detail_of_call(call, asked.display, rooms.calls.plan_of(call.sn)))
+
+
+async def encode_record_rows(asked: ApiRequest, found: RecordsListed) -> bytes:
+    """The rows as an answer; written in a thread, for ten thousand of them take a tenth of a second."""
+    display = asked.display
+    return await asyncio.to_thread(
+        lambda: encode(
+            success_response(total_number=found.total, data=[row_of_leg(record, display) for record in found.data])
+        )
+    )
+
+
+async def encode_call_rows(rooms: ApiState, asked: ApiRequest, found: CallsListed) -> bytes:
     """The same for calls."""
     display = asked.display
-    plans = {sn: rooms.calls.plan_of(sn) for sn in {call.sn for call in found.data}}
+    number_plans = {sn: rooms.calls.plan_of(sn) for sn in {call.sn for call in found.data}}
     return await asyncio.to_thread(
-        lambda: encoded(
-            succeeded(
-                total_number=found.total, data=[row_of_call(call, display, plans[call.sn]) for call in found.data]
+        lambda: encode(
+            success_response(
+                total_number=found.total,
+                data=[row_of_call(call, display, number_plans[call.sn]) for call in found.data],
             )
         )
     )
 
 
-def encoded(answer: Answer) -> bytes:
+def encode(answer: ApiResponse) -> bytes:
     """An answer as it is sent."""
     return msgspec.json.encode(answer)
 
 
-def within(listing: AnyListing, window: Window) -> AnyListing | None:
+def restrict_to_window(listing: ListingT, window: QueryWindow) -> ListingT | None:
     """What is asked for, of that stretch of time; None where that is empty."""
     if window.is_empty:
         return None
-    where = msgspec.structs.replace(listing.where, since=_utc(window.since), until=_utc(window.until))
+    record_filter = msgspec.structs.replace(listing.where, since=_utc(window.since), until=_utc(window.until))
     changes: dict[str, Any] = {"local_since": window.local_since, "local_until": window.local_until}
-    return msgspec.structs.replace(listing, where=where, **changes)
+    return msgspec.structs.replace(listing, where=record_filter, **changes)
 
 
-def _call_listing(asked: Asked, where: Filter) -> CallListing:
+def _call_listing(asked: ApiRequest, where: Filter) -> CallListing:
     offset, limit = asked.page()
     return CallListing(
         where=where,
         sns=asked.owner.pbxs,
-        queues=_named(asked, "queue_list"),
+        queues=_list_items(asked, "queue_list"),
         order_by=asked.one_of("sort_by", CALL_LIST_ORDERS, "started_at"),
         is_descending=asked.is_descending(),
         offset=offset,
@@ -171,25 +180,25 @@ def _call_listing(asked: Asked, where: Filter) -> CallListing:
     )
 
 
-def _status(asked: Asked, name: str, known: tuple[str, ...]) -> str | None:
+def _status(asked: ApiRequest, name: str, known: tuple[str, ...]) -> str | None:
     """One status or several, as filters have them; so that a `!` means nothing here. Raises `Refused`."""
-    words = _named(asked, name)
+    words = _list_items(asked, name)
     for word in words:
-        if folded(word) not in {folded(one) for one in known}:
-            raise wrong_parameter(name, f"one of {', '.join(known)}")
+        if folded(word) not in {folded(choice) for choice in known}:
+            raise parameter_error(name, f"one of {', '.join(known)}")
     return ",".join(words) or None
 
 
-def _dids(asked: Asked) -> tuple[tuple[str, str], ...]:
+def _dids(asked: ApiRequest) -> tuple[tuple[str, str], ...]:
     """`{number or name}:{trunk}` of each DID; a name may hold a colon, a trunk not."""
-    pairs = (did.rpartition(":") if ":" in did else (did, "", "") for did in _named(asked, "did"))
+    pairs = (did.rpartition(":") if ":" in did else (did, "", "") for did in _list_items(asked, "did"))
     return tuple((did.strip(), trunk.strip()) for did, _, trunk in pairs)
 
 
-def _named(asked: Asked, name: str) -> tuple[str, ...]:
+def _list_items(asked: ApiRequest, name: str) -> tuple[str, ...]:
     words = tuple(word.strip() for word in (asked.text(name) or "").split(",") if word.strip())
-    if len(words) > NAMED_MAX:
-        raise wrong_parameter(name, f"at most {NAMED_MAX} at once")
+    if len(words) > LIST_ITEMS_MAX:
+        raise parameter_error(name, f"at most {LIST_ITEMS_MAX} at once")
     return words
 
 

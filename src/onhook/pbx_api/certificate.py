@@ -20,7 +20,7 @@ from onhook.lib.errors import OnhookError, Unavailable, UsageError
 VALID_DAYS = 3_650
 """Ten years: applications pin it, and whoever pins does not want to do so again."""
 
-EARLY = timedelta(days=1)
+CLOCK_TOLERANCE = timedelta(days=1)
 """Valid from a day before it was made: clocks differ."""
 
 KEY_MODE = 0o600
@@ -28,7 +28,7 @@ CERTIFICATE_MODE = 0o644
 COMMON_NAME_CHARACTERS_MAX = 64
 
 
-def own_certificate(certificate: Path, key: Path, host: str, now: datetime) -> None:
+def ensure_certificate(certificate: Path, key: Path, host: str, now: datetime) -> None:
     """See that both files are there: made, where neither is. Raises `UsageError` where one of them is missing."""
     if certificate.exists() and key.exists():
         return
@@ -36,15 +36,15 @@ def own_certificate(certificate: Path, key: Path, host: str, now: datetime) -> N
         missing = key if certificate.exists() else certificate
         raise UsageError(f"{missing.name} is missing", where=str(missing.parent), todo="bring it back, or remove both")
     private_key = ec.generate_private_key(ec.SECP256R1())
-    signed = _signed(private_key, _names(host), now)
+    signed_certificate = _self_sign(private_key, _alternative_names(host), now)
     plain_key = private_key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     _write(key, plain_key, KEY_MODE)
-    _write(certificate, signed.public_bytes(serialization.Encoding.PEM), CERTIFICATE_MODE)
+    _write(certificate, signed_certificate.public_bytes(serialization.Encoding.PEM), CERTIFICATE_MODE)
 
 
-def tls_with(certificate: Path, key: Path) -> ssl.SSLContext:
+def create_tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """TLS 1.2 or later with this certificate. Raises `UsageError` where it cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -59,20 +59,20 @@ def tls_with(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-def fingerprint_of(certificate: Path) -> str:
+def read_fingerprint(certificate: Path) -> str:
     """The SHA-256 fingerprint by which a certificate is pinned, in pairs of digits. Raises `OnhookError`."""
     try:
-        parsed = x509.load_pem_x509_certificate(certificate.read_bytes())
+        parsed_certificate = x509.load_pem_x509_certificate(certificate.read_bytes())
     except (OSError, ValueError) as error:
         raise OnhookError(f"this is no certificate: {error}", where=str(certificate), todo="name another") from error
-    return parsed.fingerprint(hashes.SHA256()).hex(":").upper()
+    return parsed_certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
-def _names(host: str) -> list[x509.GeneralName]:
+def _alternative_names(host: str) -> list[x509.GeneralName]:
     """The machine's name, `localhost`, the loopback, and the address that is listened on."""
     hosts = dict.fromkeys([socket.gethostname(), "localhost", "127.0.0.1", "::1", host])
-    named = (_general_name(one) for one in hosts if one not in ("", "0.0.0.0", "::"))  # noqa: S104 - compared
-    return [name for name in named if name is not None]
+    general_names = (_general_name(host_name) for host_name in hosts if host_name not in ("", "0.0.0.0", "::"))  # noqa: S104 - compared
+    return [name for name in general_names if name is not None]
 
 
 def _general_name(host: str) -> x509.GeneralName | None:
@@ -90,7 +90,7 @@ def _dns_name(host: str) -> x509.DNSName | None:
         return None
 
 
-def _signed(key: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName], now: datetime) -> x509.Certificate:
+def _self_sign(key: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName], now: datetime) -> x509.Certificate:
     name = x509.Name(
         [x509.NameAttribute(NameOID.COMMON_NAME, (socket.gethostname() or "onhook")[:COMMON_NAME_CHARACTERS_MAX])]
     )
@@ -100,7 +100,7 @@ def _signed(key: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName], now:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - EARLY)
+        .not_valid_before(now - CLOCK_TOLERANCE)
         .not_valid_after(now + timedelta(days=VALID_DAYS))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -110,11 +110,11 @@ def _signed(key: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName], now:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    beside = path.with_name(path.name + ".part")
+    partial_path = path.with_name(path.name + ".part")
     try:
-        beside.unlink(missing_ok=True)
-        with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as written:
-            written.write(content)
-        beside.replace(path)
+        partial_path.unlink(missing_ok=True)
+        with os.fdopen(os.open(partial_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as file:
+            file.write(content)
+        partial_path.replace(path)
     except OSError as error:
         raise Unavailable(f"cannot write {path.name}: {error}", where=str(path), todo="make room there") from error

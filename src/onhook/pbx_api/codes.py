@@ -24,7 +24,7 @@ ACCOUNT_IP_BLOCKED: Final = 70004
 OVERLOAD_TASK_RUNNING: Final = 70082
 IP_FORBIDDEN: Final = 70087
 
-TEXTS: Final[Mapping[int, str]] = {
+MESSAGES: Final[Mapping[int, str]] = {
     INTERNAL_SERVER_ERROR: "INTERNAL SERVER ERROR",
     FAILURE: "FAILURE",
     SUCCESS: "SUCCESS",
@@ -41,39 +41,42 @@ TEXTS: Final[Mapping[int, str]] = {
     IP_FORBIDDEN: "IP FORBIDDEN",
 }
 
-SHOWN_CHARACTERS_MAX: Final = 80
+QUOTED_CHARACTERS_MAX: Final = 80
 """Of a value that is refused: enough to know it again."""
 
-Answer = Mapping[str, Any]
+ApiResponse = Mapping[str, Any]
 """The members of an answer, in the order in which they are written."""
 
 
-class Refused(UsageError):
+class ApiRequestError(UsageError):
     """What was asked is answered with one of the codes; `faults` are the parameters to blame and why."""
 
     def __init__(self, code: int, faults: Sequence[tuple[str, str]] = ()) -> None:
-        super().__init__(TEXTS[code], where=", ".join(name for name, _ in faults))
+        super().__init__(MESSAGES[code], where=", ".join(name for name, _ in faults))
         self.code = code
         self.faults = tuple(faults)
 
-    def answer(self) -> Answer:
+    def answer(self) -> ApiResponse:
         """What is answered."""
-        answer = answer_of(self.code)
+        response = response_with_code(self.code)
         if not self.faults:
-            return answer
-        return {**answer, "invalid_param_list": [{"field": name, "valid_msg": why} for name, why in self.faults]}
+            return response
+        return {
+            **response,
+            "invalid_param_list": [{"field": name, "valid_msg": reason} for name, reason in self.faults],
+        }
 
 
-def answer_of(code: int) -> Answer:
+def response_with_code(code: int) -> ApiResponse:
     """An answer that says no more than a code and its text."""
-    return {"errcode": code, "errmsg": TEXTS[code]}
+    return {"errcode": code, "errmsg": MESSAGES[code]}
 
 
-def succeeded(**members: Any) -> Answer:
+def success_response(**members: Any) -> ApiResponse:
     """A good answer."""
-    return {**answer_of(SUCCESS), **members}
+    return {**response_with_code(SUCCESS), **members}
 
 
-def wrong_parameter(name: str, why: str) -> Refused:
+def parameter_error(name: str, why: str) -> ApiRequestError:
     """A parameter that cannot be meant so."""
-    return Refused(PARAMETER_ERROR, [(name, why)])
+    return ApiRequestError(PARAMETER_ERROR, [(name, why)])

@@ -22,13 +22,13 @@ CONNECTIONS_OF_ADDRESS_MAX = 1_500
 """One application with all its sockets; so that one address cannot keep all others out."""
 
 HANDSHAKE_SECONDS_MAX = 10.0
-ASKING_SECONDS_MAX = 15.0
+REQUEST_SECONDS_MAX = 15.0
 """To send a whole request."""
 
-TAKING_SECONDS_MAX = 120.0
+RESPONSE_SECONDS_MAX = 120.0
 """To have it answered and to take the answer: ten thousand rows are some 5 MB."""
 
-ACCEPT_AGAIN_SECONDS = 0.05
+ACCEPT_RETRY_SECONDS = 0.05
 """After a connection could not be taken."""
 
 SEND_BUFFER_BYTES = 128 * 1024
@@ -38,16 +38,16 @@ reader that takes nothing would be noticed that much later."""
 BACKLOG = 512
 """Connections that the kernel holds until they are accepted."""
 
-FILES_SPARE = 512
+OTHER_FILES_MAX = 512
 """What the rest of the process may have open besides connections."""
 
-NewProtocol = Callable[[], asyncio.Protocol]
+ProtocolFactory = Callable[[], asyncio.Protocol]
 
 
-class Door:
+class ConnectionLimiter:
     """Lets connections in, to protocols that somebody else makes."""
 
-    def __init__(self, new_protocol: NewProtocol, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, new_protocol: ProtocolFactory, tls: ssl.SSLContext | None) -> None:
         self._new_protocol = new_protocol
         self._tls = tls
         self._visits: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
@@ -64,7 +64,7 @@ class Door:
                     connection, peer = await loop.sock_accept(listening)
                 except OSError:
                     # It has gone again, or there are too many files open: the others go on.
-                    await asyncio.sleep(ACCEPT_AGAIN_SECONDS)
+                    await asyncio.sleep(ACCEPT_RETRY_SECONDS)
                     continue
                 self._admit(connection, str(peer[0]))
         finally:
@@ -73,7 +73,7 @@ class Door:
     def asked(self, transport: asyncio.BaseTransport) -> None:
         """The whole request is there: from now on the time to take the answer counts."""
         if transport in self._visits:
-            self.limit(transport, TAKING_SECONDS_MAX)
+            self.limit(transport, RESPONSE_SECONDS_MAX)
 
     def stay(self, transport: asyncio.BaseTransport) -> None:
         """Let a connection stay for as long as it likes: it has become a socket."""
@@ -100,13 +100,13 @@ class Door:
 
     async def _welcome(self, connection: socket.socket, address: str) -> None:
         """See a connection through TLS to its protocol, and count it out when it is gone."""
-        visitor = _Visitor(self, self._new_protocol())
+        protocol = _LimitedProtocol(self, self._new_protocol())
         seconds = None if self._tls is None else HANDSHAKE_SECONDS_MAX
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: visitor, connection, ssl=self._tls, ssl_handshake_timeout=seconds
+                lambda: protocol, connection, ssl=self._tls, ssl_handshake_timeout=seconds
             )
-            await visitor.gone.wait()
+            await protocol.gone.wait()
         except (OSError, TimeoutError):
             # No TLS, or none in time: nothing that a stranger does to his own connection is a fault of ours.
             connection.close()
@@ -117,10 +117,10 @@ class Door:
                 del self._of_address[address]
 
 
-class _Visitor(asyncio.Protocol):
+class _LimitedProtocol(asyncio.Protocol):
     """Hands all on to the protocol that was made for the connection, and tells when it is over."""
 
-    def __init__(self, door: Door, inner: asyncio.Protocol) -> None:
+    def __init__(self, door: ConnectionLimiter, inner: asyncio.Protocol) -> None:
         self._door = door
         self._inner = inner
         self._transport: asyncio.BaseTransport | None = None
@@ -128,7 +128,7 @@ class _Visitor(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._door.limit(transport, ASKING_SECONDS_MAX)
+        self._door.limit(transport, REQUEST_SECONDS_MAX)
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -155,25 +155,27 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         # `[::]` means IPv4 too, as everywhere else.
-        listening = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::")
+        server_socket = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::")
     except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
+        is_in_use = error.errno == errno.EADDRINUSE
         raise UsageError(
-            f"cannot listen on {host}:{port}: {'another program does' if taken else error.strerror or error}",
+            f"cannot listen on {host}:{port}: {'another program does' if is_in_use else error.strerror or error}",
             where="exchange",
-            todo="stop that program, or choose another address with --exchange" if taken else "choose another address",
+            todo="stop that program, or choose another address with --exchange"
+            if is_in_use
+            else "choose another address",
         ) from error
-    listening.setblocking(False)
-    return listening
+    server_socket.setblocking(False)
+    return server_socket
 
 
-def make_room_for_connections() -> None:
+def raise_file_limit() -> None:
     """Let this process have as many files open as there may be connections, where the system lets it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS_MAX + FILES_SPARE
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    needed = CONNECTIONS_MAX + OTHER_FILES_MAX
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        new_soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (new_soft, hard))
 
 
 def _abort(transport: asyncio.BaseTransport) -> None:

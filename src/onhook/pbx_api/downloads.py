@@ -19,8 +19,8 @@ from onhook.pbx.yeastar.display import DisplayFormat
 from onhook.pbx.yeastar.rest import CSV_COLUMNS, csv_row
 
 PATH = "/api/download/"
-KEPT_MICROSECONDS = 1_800 * 1_000_000
-KEPT_MAX = 16
+EXPIRY_MICROSECONDS = 1_800 * 1_000_000
+FILES_MAX = 16
 """In all; at their longest they are some 30 MB together."""
 
 ROWS_MAX = 10_000
@@ -29,7 +29,7 @@ ROWS_MAX = 10_000
 NAME_BYTES = 16
 
 
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
+class DownloadFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file that waits to be fetched by an application, until a moment (microseconds)."""
 
     name: str
@@ -42,33 +42,33 @@ class Downloads:
     """The files that wait."""
 
     def __init__(self) -> None:
-        self._files: OrderedDict[str, Ready] = OrderedDict()
+        self._files: OrderedDict[str, DownloadFile] = OrderedDict()
 
-    def keep(self, client_id: str, prefix: str, content: bytes, at: int) -> Ready:
+    def keep(self, client_id: str, prefix: str, content: bytes, at: int) -> DownloadFile:
         """Keep a file; its name is not to be guessed."""
         name = f"{prefix}-{secrets.token_hex(NAME_BYTES)}.csv"
-        ready = Ready(name=name, client_id=client_id, content=content, until=at + KEPT_MICROSECONDS)
-        self._files[name] = ready
-        while len(self._files) > KEPT_MAX:
+        file = DownloadFile(name=name, client_id=client_id, content=content, until=at + EXPIRY_MICROSECONDS)
+        self._files[name] = file
+        while len(self._files) > FILES_MAX:
             self._files.popitem(last=False)
-        return ready
+        return file
 
-    def get(self, name: str, client_id: str, at: int) -> Ready | None:
+    def get(self, name: str, client_id: str, at: int) -> DownloadFile | None:
         """The file of that name, where it is there for this application and its time is not up."""
-        for late in [one.name for one in self._files.values() if one.until <= at]:
-            del self._files[late]
-        ready = self._files.get(name)
-        return ready if ready is not None and ready.client_id == client_id else None
+        for expired_name in [candidate.name for candidate in self._files.values() if candidate.until <= at]:
+            del self._files[expired_name]
+        file = self._files.get(name)
+        return file if file is not None and file.client_id == client_id else None
 
 
-async def csv_of(records: Sequence[Record], display: DisplayFormat) -> bytes:
+async def format_csv(records: Sequence[Record], display: DisplayFormat) -> bytes:
     """Rows as CSV (RFC 4180) under the names of the API; written in a thread, for it takes a while."""
-    return await asyncio.to_thread(_csv_of, records, display)
+    return await asyncio.to_thread(_format_csv, records, display)
 
 
-def _csv_of(records: Sequence[Record], display: DisplayFormat) -> bytes:
-    written = io.StringIO(newline="")
-    writer = csv.writer(written)
+def _format_csv(records: Sequence[Record], display: DisplayFormat) -> bytes:
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
     writer.writerow(CSV_COLUMNS)
     writer.writerows([harmless(cell) for cell in csv_row(record, display)] for record in records)
-    return written.getvalue().encode()
+    return buffer.getvalue().encode()

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 
-class Spoilt(msgspec.Struct, frozen=True):
+class InjectedFault(msgspec.Struct, frozen=True):
     """What befalls one answer: it comes so much later, and may be no answer at all.
 
     `refused_forms` are the forms of time (`seconds`, `display`) that are refused; with `finds_nothing` Unix seconds
@@ -22,7 +22,7 @@ class Spoilt(msgspec.Struct, frozen=True):
     display: tuple[str, str] | None = None
 
 
-class Trouble(Protocol):
+class FaultPolicy(Protocol):
     """Asked once for each thing that could go wrong."""
 
     def token_seconds(self) -> float | None:
@@ -33,7 +33,7 @@ class Trouble(Protocol):
         """Whether a good login is refused this time."""
         ...
 
-    def answer(self) -> Spoilt:
+    def answer(self) -> InjectedFault:
         """What befalls the next answer."""
         ...
 
@@ -42,7 +42,7 @@ class Trouble(Protocol):
         ...
 
 
-class NoTrouble:
+class NoFaults:
     """Everything goes well."""
 
     def token_seconds(self) -> float | None:
@@ -51,8 +51,8 @@ class NoTrouble:
     def fails_login(self) -> bool:
         return False
 
-    def answer(self) -> Spoilt:
-        return Spoilt()
+    def answer(self) -> InjectedFault:
+        return InjectedFault()
 
     def silent_after(self) -> int | None:
         return None

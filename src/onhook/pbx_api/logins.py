@@ -8,16 +8,16 @@ from collections import OrderedDict
 
 FAILURES_MAX = 5
 
-COUNTED_MAX = 10_000
+ADDRESSES_MAX = 10_000
 """Addresses whose failures are counted at once; the one that failed first is forgotten first."""
 
-FORGOTTEN_MICROSECONDS = 3_600_000_000
+EXPIRY_MICROSECONDS = 3_600_000_000
 """Failures of an hour ago are forgotten: a person mistypes now and then."""
 
 IPV6_PREFIX = 64
 
 
-class Failures:
+class LoginFailures:
     """Failed logins in a row, by address."""
 
     def __init__(self) -> None:
@@ -25,12 +25,12 @@ class Failures:
 
     def failed(self, source: str, at: int) -> bool:
         """Count one more; whether that was one too many, and the count begins anew."""
-        count, last = self._counts.pop(source, (0, at))
-        count = 1 if at - last >= FORGOTTEN_MICROSECONDS else count + 1
+        count, last_failed_at = self._counts.pop(source, (0, at))
+        count = 1 if at - last_failed_at >= EXPIRY_MICROSECONDS else count + 1
         if count >= FAILURES_MAX:
             return True
         self._counts[source] = count, at
-        while len(self._counts) > COUNTED_MAX:
+        while len(self._counts) > ADDRESSES_MAX:
             self._counts.popitem(last=False)
         return False
 
@@ -39,18 +39,18 @@ class Failures:
         self._counts.pop(source, None)
 
 
-def source_of(address: str) -> str:
+def throttle_key(address: str) -> str:
     """The address that is counted and kept out.
 
-    >>> source_of("192.0.2.7"), source_of("2001:db8::7"), source_of("::ffff:192.0.2.7")
+    >>> throttle_key("192.0.2.7"), throttle_key("2001:db8::7"), throttle_key("::ffff:192.0.2.7")
     ('192.0.2.7', '2001:db8::/64', '192.0.2.7')
     """
     try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
+        ip_address = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))
-    return str(parsed)
+    if isinstance(ip_address, ipaddress.IPv6Address):
+        if ip_address.ipv4_mapped is not None:
+            return str(ip_address.ipv4_mapped)
+        return str(ipaddress.ip_network((ip_address, IPV6_PREFIX), strict=False))
+    return str(ip_address)

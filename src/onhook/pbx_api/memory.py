@@ -19,7 +19,7 @@ from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call, Record
 from onhook.lib.clock import Clock
 from onhook.pbx.yeastar.rest import local_time
-from onhook.pbx_api.calls import News
+from onhook.pbx_api.calls import NewRecord
 from onhook.store.contract import (
     CALL_ORDERS,
     LISTED_MAX,
@@ -31,20 +31,20 @@ from onhook.store.contract import (
     RecordsListed,
 )
 
-CALLS_KEPT_MAX = 50_000
+CALLS_MAX = 50_000
 """Some 140 MB: most of a year of the made-up office."""
 
-NEWS_KEPT_MAX = 10_000
+NEW_RECORDS_MAX = 10_000
 """Who is further behind has lost its connection long ago."""
 
-Leg = TypeVar("Leg", Record, Call)
+RecordOrCall = TypeVar("RecordOrCall", Record, Call)
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared as they are
 
 
 class MemoryCalls:
     """See the contract, `exchange.calls.Calls`. One PBX; `zone` is where it is."""
 
-    def __init__(self, sn: str, zone: ZoneInfo, clock: Clock, *, calls_kept_max: int = CALLS_KEPT_MAX) -> None:
+    def __init__(self, sn: str, zone: ZoneInfo, clock: Clock, *, calls_kept_max: int = CALLS_MAX) -> None:
         self._sn = sn
         self._facts = PbxFacts(name=sn, zone=zone)
         self._zone = zone
@@ -52,7 +52,7 @@ class MemoryCalls:
         self._calls_kept_max = calls_kept_max
         self._said: OrderedDict[str, list[Said]] = OrderedDict()
         self._calls: dict[str, Call] = {}
-        self._news: deque[News] = deque(maxlen=NEWS_KEPT_MAX)
+        self._news: deque[NewRecord] = deque(maxlen=NEW_RECORDS_MAX)
         self._told = 0
         self._announced = 0
         self._changed = asyncio.Event()
@@ -60,37 +60,37 @@ class MemoryCalls:
     def tell(self, details: CallDetails) -> None:
         """Keep a leg: from now on whoever asks finds it."""
         self._told += 1
-        said = Said(details=details, seq=self._told, via="made up", received_at=self._clock.now())
+        reported_leg = Said(details=details, seq=self._told, via="made up", received_at=self._clock.now())
         legs = self._said.setdefault(details.call_id, [])
-        legs.append(said)
+        legs.append(reported_leg)
         self._calls[details.call_id] = assemble(self._sn, legs, self._facts)
         while len(self._said) > self._calls_kept_max:
-            gone, _ = self._said.popitem(last=False)
-            self._calls.pop(gone, None)
+            call_id, _ = self._said.popitem(last=False)
+            self._calls.pop(call_id, None)
 
     def announce(self, details: CallDetails, body: bytes = b"") -> None:
         """Send the event about a leg to whoever listens; with a body, that instead."""
         self._announced += 1
-        self._news.append(News(number=self._announced, sn=self._sn, details=details, body=body))
+        self._news.append(NewRecord(number=self._announced, sn=self._sn, details=details, body=body))
         self._changed.set()
         self._changed = asyncio.Event()
 
     # -- the contract
 
     async def listed_records(self, asked: RecordListing) -> RecordsListed:
-        return await asyncio.to_thread(_records_listed, list(self._calls.values()), asked)
+        return await asyncio.to_thread(_list_records, list(self._calls.values()), asked)
 
     async def listed_calls(self, asked: CallListing) -> CallsListed:
-        return await asyncio.to_thread(_calls_listed, list(self._calls.values()), asked)
+        return await asyncio.to_thread(_list_calls, list(self._calls.values()), asked)
 
     async def call_with_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
-        found = [call for call in self._calls.values() if any(leg.uid == uid for leg in call.legs)]
-        return max(found, key=lambda call: call.started_at) if found and (not sns or self._sn in sns) else None
+        matches = [call for call in self._calls.values() if any(leg.uid == uid for leg in call.legs)]
+        return max(matches, key=lambda call: call.started_at) if matches and (not sns or self._sn in sns) else None
 
     async def newest(self) -> int:
         return self._announced
 
-    async def news(self, after: int, limit: int) -> Sequence[News]:
+    async def news(self, after: int, limit: int) -> Sequence[NewRecord]:
         # Numbers follow each other without a gap, so the place of the next one is known.
         begin = max(0, after - self._announced + len(self._news))
         return list(islice(self._news, begin, begin + limit))
@@ -106,62 +106,62 @@ class MemoryCalls:
         return moment.astimezone(self._zone).utcoffset() or timedelta()
 
 
-def _records_listed(calls: Sequence[Call], asked: RecordListing) -> RecordsListed:
+def _list_records(calls: Sequence[Call], asked: RecordListing) -> RecordsListed:
     """In a thread: to look through a hundred thousand legs takes a second."""
-    found = [leg for call in calls for leg in call.legs if _is_record_meant(asked, leg)]
-    return RecordsListed(len(found), _page(found, asked, RECORD_ORDERS))
+    matches = [leg for call in calls for leg in call.legs if _matches_record(asked, leg)]
+    return RecordsListed(len(matches), _page(matches, asked, RECORD_ORDERS))
 
 
-def _calls_listed(calls: Sequence[Call], asked: CallListing) -> CallsListed:
-    found = [call for call in calls if _is_call_meant(asked, call)]
-    return CallsListed(len(found), _page(found, asked, CALL_ORDERS))
+def _list_calls(calls: Sequence[Call], asked: CallListing) -> CallsListed:
+    matches = [call for call in calls if _matches_call(asked, call)]
+    return CallsListed(len(matches), _page(matches, asked, CALL_ORDERS))
 
 
-def _is_record_meant(asked: RecordListing, leg: Record) -> bool:
+def _matches_record(asked: RecordListing, leg: Record) -> bool:
     return (
         asked.where.matches(leg)
-        and _is_of_time(asked, leg)
+        and _matches_time(asked, leg)
         and (asked.pin_code is None or leg.pin_code == asked.pin_code)
         and (not asked.has_recording or bool(leg.recording))
         and (not asked.ids or leg.record_id[:16] in asked.ids)
-        and (not asked.dids or any(_is_did(leg, did, trunk) for did, trunk in asked.dids))
+        and (not asked.dids or any(_matches_did(leg, did, trunk) for did, trunk in asked.dids))
     )
 
 
-def _is_did(leg: Record, did: str, trunk: str) -> bool:
+def _matches_did(leg: Record, did: str, trunk: str) -> bool:
     return did in (leg.did_number, leg.did_name) and trunk in ("", leg.src_trunk_name)
 
 
-def _is_call_meant(asked: CallListing, call: Call) -> bool:
+def _matches_call(asked: CallListing, call: Call) -> bool:
     return (
         asked.where.matches_call(call)
-        and _is_of_time(asked, call.legs[0])
+        and _matches_time(asked, call.legs[0])
         and (not asked.queues or any(number_of(leg.call_to) in asked.queues for leg in call.legs))
     )
 
 
-def _is_of_time(asked: Listing, leg: Record) -> bool:
+def _matches_time(asked: Listing, leg: Record) -> bool:
     """By the wall clock, and of one of the PBXs that are meant."""
-    shown = int((local_time(leg) - _EPOCH).total_seconds())
+    local_seconds = int((local_time(leg) - _EPOCH).total_seconds())
     return (
         (not asked.sns or leg.sn in asked.sns)
-        and (asked.local_since is None or shown >= asked.local_since)
-        and (asked.local_until is None or shown < asked.local_until)
+        and (asked.local_since is None or local_seconds >= asked.local_since)
+        and (asked.local_until is None or local_seconds < asked.local_until)
     )
 
 
-def _page(found: list[Leg], asked: Listing, known: Sequence[str]) -> list[Leg]:
+def _page(found: list[RecordOrCall], asked: Listing, known: Sequence[str]) -> list[RecordOrCall]:
     """In order; what nobody reported comes last, whichever way round."""
     assert asked.order_by in known
     assert 1 <= asked.limit <= LISTED_MAX
-    told = [one for one in found if getattr(one, asked.order_by) is not None]
-    told.sort(key=lambda one: (getattr(one, asked.order_by), *_ties(one)), reverse=asked.is_descending)
-    untold = [one for one in found if getattr(one, asked.order_by) is None]
-    untold.sort(key=_ties, reverse=asked.is_descending)
-    return (told + untold)[asked.offset : asked.offset + asked.limit]
+    with_value = [row for row in found if getattr(row, asked.order_by) is not None]
+    with_value.sort(key=lambda row: (getattr(row, asked.order_by), *_tie_breaker(row)), reverse=asked.is_descending)
+    without_value = [row for row in found if getattr(row, asked.order_by) is None]
+    without_value.sort(key=_tie_breaker, reverse=asked.is_descending)
+    return (with_value + without_value)[asked.offset : asked.offset + asked.limit]
 
 
-def _ties(one: Record | Call) -> tuple[Any, ...]:
+def _tie_breaker(one: Record | Call) -> tuple[Any, ...]:
     """What decides between equals."""
     seq = one.seq if isinstance(one, Record) else 0
     return one.started_at, seq, one.sn, one.call_id

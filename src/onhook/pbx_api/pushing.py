@@ -6,12 +6,12 @@ import msgspec
 
 from onhook.appdb.api_clients import App
 
-TIMEOUT_SECONDS: Final = (3, 10)
-TRIES: Final = (1, 5)
+TIMEOUT_SECONDS_LIMITS: Final = (3, 10)
+MAX_ATTEMPTS_LIMITS: Final = (1, 5)
 """What a PBX can be set to, from and to (PROTOCOL.md 4)."""
 
 
-class Webhook(msgspec.Struct, frozen=True, kw_only=True):
+class AppWebhook(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of `webhook_event_push_list`."""
 
     url: str
@@ -23,27 +23,27 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
         return f"Webhook({self.request_method} {self.url})"
 
 
-class Push(msgspec.Struct, frozen=True, kw_only=True):
+class AppWebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
     """All that an application has set. A `tries` of None is the house's own plan, which goes on for days."""
 
     is_on: bool = True
-    webhooks: tuple[Webhook, ...] = ()
+    webhooks: tuple[AppWebhook, ...] = ()
     timeout_seconds: int = 5
     tries: int | None = None
 
 
-class Webhooks(Protocol):
+class AppWebhookStore(Protocol):
     """Where webhooks are kept and sent from."""
 
-    def of(self, app: App) -> Push:
+    def of(self, app: App) -> AppWebhookSettings:
         """What an application has set."""
         ...
 
-    def change(self, app: App, push: Push, *, after: int, at: int) -> None:
+    def change(self, app: App, push: AppWebhookSettings, *, after: int, at: int) -> None:
         """Have that instead; new ones begin behind a number of the ledger. Raises `UsageError`."""
         ...
 
-    async def try_out(self, app: App, webhook: Webhook) -> bool:
+    async def try_out(self, app: App, webhook: AppWebhook) -> bool:
         """Send a signed test, as what the application has set there would be sent; whether it was taken. Why not is
         told in the log. Raises `UsageError`."""
         ...

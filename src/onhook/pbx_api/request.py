@@ -7,9 +7,9 @@ import msgspec
 
 from onhook.appdb.api_clients import App
 from onhook.pbx.yeastar.display import DisplayFormat
-from onhook.pbx_api.codes import PARAMETER_SYNTAX_ERROR, SHOWN_CHARACTERS_MAX, Refused, wrong_parameter
-from onhook.pbx_api.fault_injection import Spoilt
-from onhook.pbx_api.tokens import Grant
+from onhook.pbx_api.codes import PARAMETER_SYNTAX_ERROR, QUOTED_CHARACTERS_MAX, ApiRequestError, parameter_error
+from onhook.pbx_api.fault_injection import InjectedFault
+from onhook.pbx_api.tokens import TokenGrant
 from onhook.store.contract import LISTED_MAX
 
 PAGE_DIGITS_MAX = 9
@@ -22,7 +22,7 @@ SECONDS_DIGITS_MAX = 11
 """Of Unix seconds: enough for the next 3,000 years."""
 
 
-class Window(msgspec.Struct, frozen=True, kw_only=True):
+class QueryWindow(msgspec.Struct, frozen=True, kw_only=True):
     """A stretch of time: by UTC (`since`, `until`) or by the wall clock of each record's PBX (`local_…`).
 
     In seconds since 1970; the first is included and the last is not. `is_empty` is one in which nothing is found.
@@ -35,7 +35,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     is_empty: bool = False
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request. `address` is where it came from, `at` when; `app` and `grant` are whose token it has, if any."""
 
     version: str
@@ -43,9 +43,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     address: str
     at: datetime
-    spoilt: Spoilt
+    spoilt: InjectedFault
     app: App | None = None
-    grant: Grant | None = None
+    grant: TokenGrant | None = None
 
     @property
     def owner(self) -> App:
@@ -64,7 +64,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         """A parameter, or None where it is not there or blank. Raises `Refused` for one that is too long."""
         value = self.parameters.get(name, "").strip()
         if len(value) > TEXT_CHARACTERS_MAX:
-            raise wrong_parameter(name, f"at most {TEXT_CHARACTERS_MAX} characters")
+            raise parameter_error(name, f"at most {TEXT_CHARACTERS_MAX} characters")
         return value or None
 
     def number(self, name: str, default: int, most: int) -> int:
@@ -73,7 +73,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         if text is None:
             return default
         if not (text.isascii() and text.isdigit() and len(text) <= PAGE_DIGITS_MAX and 1 <= int(text) <= most):
-            raise wrong_parameter(name, f"a whole number from 1 to {most}")
+            raise parameter_error(name, f"a whole number from 1 to {most}")
         return int(text)
 
     def one_of(self, name: str, known: Mapping[str, str], default: str) -> str:
@@ -82,7 +82,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         if text is None:
             return default
         if text not in known:
-            raise wrong_parameter(name, f"one of {', '.join(known)}")
+            raise parameter_error(name, f"one of {', '.join(known)}")
         return known[text]
 
     def page(self) -> tuple[int, int]:
@@ -98,7 +98,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         """Refuse what we could not answer truly: filters over what nobody ever told us. Raises `Refused`."""
         for name in names:
             if self.text(name) is not None:
-                raise wrong_parameter(name, "is not known here: leave it out")
+                raise parameter_error(name, "is not known here: leave it out")
 
     def members(self) -> Mapping[str, object]:
         """The body, a JSON object. Raises `Refused` with 40001 for anything else."""
@@ -107,13 +107,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             members = None
         if not isinstance(members, dict):
-            raise Refused(PARAMETER_SYNTAX_ERROR)
+            raise ApiRequestError(PARAMETER_SYNTAX_ERROR)
         return members
 
-    def window(self, since: str, until: str) -> Window:
+    def window(self, since: str, until: str) -> QueryWindow:
         """The stretch of time between two parameters, both included, in the forms that the application's PBX takes."""
         begin, end = self._moment(since), self._moment(until)
-        window = Window(
+        window = QueryWindow(
             since=begin[0],
             local_since=begin[1],
             until=None if end[0] is None else end[0] + 1,
@@ -133,8 +133,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
             return int(text), None
         local = self.display.read(text) if "display" in forms else None
         if local is None:
-            shown = text[:SHOWN_CHARACTERS_MAX]
-            raise wrong_parameter(name, f"the time format of the PBX is expected, got {shown!r}")
+            quoted_text = text[:QUOTED_CHARACTERS_MAX]
+            raise parameter_error(name, f"the time format of the PBX is expected, got {quoted_text!r}")
         return None, int((local - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001 - wall clocks as they are
 
     def _forms(self) -> frozenset[str]:
@@ -145,8 +145,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     def _finds_nothing(self, name: str) -> bool:
         text = self.text(name)
-        is_so = self.spoilt.finds_nothing or "no-rows-for-seconds" in self.owner.manner.time_forms
-        return is_so and text is not None and _is_seconds(text)
+        has_no_rows_for_seconds = self.spoilt.finds_nothing or "no-rows-for-seconds" in self.owner.manner.time_forms
+        return has_no_rows_for_seconds and text is not None and _is_seconds(text)
 
 
 def _is_seconds(text: str) -> bool:

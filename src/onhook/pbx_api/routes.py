@@ -6,14 +6,14 @@ from typing import Final
 import msgspec
 
 from onhook.pbx_api import cdr, files, login, recordings, system, webhooks
-from onhook.pbx_api.codes import Answer
-from onhook.pbx_api.request import Asked
-from onhook.pbx_api.state import Rooms
+from onhook.pbx_api.codes import ApiResponse
+from onhook.pbx_api.request import ApiRequest
+from onhook.pbx_api.state import ApiState
 
-Handler = Callable[[Rooms, Asked], Awaitable[Answer | bytes]]
+Handler = Callable[[ApiState, ApiRequest], Awaitable[ApiResponse | bytes]]
 """Answers a request, whole or as bytes that are written already. Raises `Refused`."""
 
-SUBSCRIBE: Final = "/openapi/v1.0/subscribe"
+SUBSCRIBE_PATH: Final = "/openapi/v1.0/subscribe"
 """The one path that is a socket."""
 
 
@@ -25,7 +25,7 @@ class Route(msgspec.Struct, frozen=True):
     needs_token: bool = True
 
 
-V1: Final[Mapping[str, Route]] = {
+V1_ROUTES: Final[Mapping[str, Route]] = {
     "get_token": Route("POST", login.get_token, needs_token=False),
     "refresh_token": Route("POST", login.refresh_token, needs_token=False),
     "del_token": Route("GET", login.del_token),
@@ -41,20 +41,20 @@ V1: Final[Mapping[str, Route]] = {
     "webhook/test": Route("GET", webhooks.test_webhook),
 }
 
-V2: Final[Mapping[str, Route]] = {
+V2_ROUTES: Final[Mapping[str, Route]] = {
     "cdr/list": Route("GET", cdr.list_calls),
     "cdr/search": Route("GET", cdr.search_calls),
     "cdr/detail": Route("GET", cdr.read_detail),
     "cdr/download": Route("GET", files.make_csv),
 }
 
-VERSIONS: Final[Mapping[str, Mapping[str, Route]]] = {"v1.0": V1, "v2.0": V2}
+ROUTES_BY_VERSION: Final[Mapping[str, Mapping[str, Route]]] = {"v1.0": V1_ROUTES, "v2.0": V2_ROUTES}
 
 
-def route_of(method: str, path: str) -> tuple[str, Route] | None:
+def find_route(method: str, path: str) -> tuple[str, Route] | None:
     """The version and the route that a request means, or None."""
     parts = path.split("/", 3)
     if len(parts) != 4 or parts[1] != "openapi":
         return None
-    route = VERSIONS.get(parts[2], {}).get(parts[3])
+    route = ROUTES_BY_VERSION.get(parts[2], {}).get(parts[3])
     return None if route is None or route.method != method else (parts[2], route)

@@ -19,29 +19,29 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx_api import downloads
-from onhook.pbx_api.applications import Applications
-from onhook.pbx_api.calls import Calls
+from onhook.pbx_api.applications import AppRegistry
+from onhook.pbx_api.calls import CallSource
 from onhook.pbx_api.codes import (
     FILE_SIZE_EXCEEDED,
     INTERFACE_NOT_EXISTED,
     INTERNAL_SERVER_ERROR,
     OVERLOAD_TASK_RUNNING,
     PARAMETER_SYNTAX_ERROR,
-    Answer,
-    Refused,
-    answer_of,
-    wrong_parameter,
+    ApiRequestError,
+    ApiResponse,
+    parameter_error,
+    response_with_code,
 )
-from onhook.pbx_api.connection_limiter import Door, make_room_for_connections
-from onhook.pbx_api.fault_injection import NoTrouble, Spoilt, Trouble
-from onhook.pbx_api.login import check_not_blocked, with_owner
-from onhook.pbx_api.logins import Failures
-from onhook.pbx_api.pushing import Webhooks
-from onhook.pbx_api.request import Asked
-from onhook.pbx_api.routes import SUBSCRIBE, route_of
+from onhook.pbx_api.connection_limiter import ConnectionLimiter, raise_file_limit
+from onhook.pbx_api.fault_injection import FaultPolicy, InjectedFault, NoFaults
+from onhook.pbx_api.login import authenticate, check_not_blocked
+from onhook.pbx_api.logins import LoginFailures
+from onhook.pbx_api.pushing import AppWebhookStore
+from onhook.pbx_api.request import ApiRequest
+from onhook.pbx_api.routes import SUBSCRIBE_PATH, find_route
 from onhook.pbx_api.sockets import Sockets
-from onhook.pbx_api.state import Rooms
-from onhook.pbx_api.tokens import Grant, Tokens
+from onhook.pbx_api.state import ApiState
+from onhook.pbx_api.tokens import AppTokens, TokenGrant
 
 USER_AGENT = "OpenAPI"
 """What the PBX wants to be called with (PROTOCOL.md 6)."""
@@ -55,62 +55,62 @@ LINE_BYTES_MAX = 8 * 1024
 PARAMETERS_MAX = 50
 """Twice as many as any call knows."""
 
-ANSWERS_MAX = 8
+CONCURRENT_RESPONSES_MAX = 8
 """Made at once; more wait. Ten thousand rows are some 20 MB while they are made."""
 
-WAITING_BYTES_MAX = 64 * 1024 * 1024
+UNSENT_BYTES_MAX = 64 * 1024 * 1024
 """Of answers that are made and not yet taken, all together: a dozen of the largest."""
 
-PIECE_BYTES = 64 * 1024
+CHUNK_BYTES = 64 * 1024
 """Written before it is seen whether the other side takes it."""
 
-ANSWER_SECONDS_MAX = 30.0
+HANDLER_SECONDS_MAX = 30.0
 """So long an answer may take to be made, waiting included; then it is `OVERLOAD_TASK_RUNNING`."""
 
-LOOK_SECONDS = 1.0
+TOKEN_CHECK_SECONDS = 1.0
 """How soon a removed application's sockets end."""
 
 STOP_SECONDS_MAX = 5.0
-AS_JSON = {"Content-Type": "application/json"}
-AS_CSV = {"Content-Type": "text/csv; charset=utf-8"}
+JSON_HEADERS = {"Content-Type": "application/json"}
+CSV_HEADERS = {"Content-Type": "text/csv; charset=utf-8"}
 
 
-class Exchange:
+class PbxApiServer:
     """Answers requests; `opened` lets them in."""
 
     def __init__(
         self,
         *,
-        calls: Calls,
-        applications: Applications,
+        calls: CallSource,
+        applications: AppRegistry,
         clock: Clock,
-        trouble: Trouble | None = None,
-        webhooks: Webhooks | None = None,
+        trouble: FaultPolicy | None = None,
+        webhooks: AppWebhookStore | None = None,
     ) -> None:
-        tokens = Tokens(clock)
-        self.rooms = Rooms(
+        tokens = AppTokens(clock)
+        self.rooms = ApiState(
             calls=calls,
             applications=applications,
             clock=clock,
-            trouble=trouble or NoTrouble(),
+            trouble=trouble or NoFaults(),
             tokens=tokens,
-            failures=Failures(),
+            failures=LoginFailures(),
             sockets=Sockets(calls, clock, tokens, Yeastar()),
             downloads=downloads.Downloads(),
             webhooks=webhooks,
             began_at=clock.microseconds(),
         )
-        self._answers = asyncio.Semaphore(ANSWERS_MAX)
+        self._answers = asyncio.Semaphore(CONCURRENT_RESPONSES_MAX)
         self._waiting_bytes = 0
         self._log = logging.getLogger("exchange")
-        self._door: Door | None = None
+        self._door: ConnectionLimiter | None = None
 
     @asynccontextmanager
     async def opened(
         self, listening: sockets_of_system.socket, tls: ssl.SSLContext | None
     ) -> AsyncIterator[tuple[asyncio.Task[None], ...]]:
         """Let requests in; yields the tasks that run until the end. Closed, it lets everybody go."""
-        make_room_for_connections()
+        raise_file_limit()
         server = web.Server(
             self.answer,
             access_log=None,
@@ -119,7 +119,7 @@ class Exchange:
             max_field_size=LINE_BYTES_MAX,
             read_bufsize=BODY_BYTES_MAX,
         )
-        self._door = Door(server, tls)
+        self._door = ConnectionLimiter(server, tls)
         sockets = self.rooms.sockets
         tasks = (
             asyncio.create_task(self._door.let_in(listening), name="exchange door"),
@@ -138,108 +138,110 @@ class Exchange:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        if request.path == SUBSCRIBE and request.method == "GET":
+        if request.path == SUBSCRIBE_PATH and request.method == "GET":
             return await self._subscribed(request)
         if request.path.startswith(downloads.PATH) and request.method == "GET":
             return await self._fetched(request)
-        spoilt = self.rooms.trouble.answer()
+        fault = self.rooms.trouble.answer()
         try:
             # Read before a place among the answers is taken: who sends slowly holds up nobody.
-            body = await _body_of(request)
+            body = await _read_body(request)
             self._has_asked(request)
-            async with asyncio.timeout(ANSWER_SECONDS_MAX), self._answers:
-                answer = await self._made(request, body, spoilt)
+            async with asyncio.timeout(HANDLER_SECONDS_MAX), self._answers:
+                response = await self._made(request, body, fault)
         except Exception as error:  # noqa: BLE001 - whatever it was, it is answered
-            answer = self._told(request, error)
-        written = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
-        if spoilt.delay_seconds:
-            await asyncio.sleep(spoilt.delay_seconds)
-        return await self._taken(request, written[: len(written) // 2] if spoilt.is_garbage else written)
+            response = self._told(request, error)
+        encoded = response if isinstance(response, bytes) else msgspec.json.encode(response)
+        if fault.delay_seconds:
+            await asyncio.sleep(fault.delay_seconds)
+        return await self._taken(request, encoded[: len(encoded) // 2] if fault.is_garbage else encoded)
 
-    def _told(self, request: web.BaseRequest, error: Exception) -> Answer:
+    def _told(self, request: web.BaseRequest, error: Exception) -> ApiResponse:
         """An error as an answer. A fault of ours is told in the log, and not to a stranger."""
-        if isinstance(error, Refused):
+        if isinstance(error, ApiRequestError):
             return error.answer()
         if isinstance(error, TimeoutError):
-            return answer_of(OVERLOAD_TASK_RUNNING)
+            return response_with_code(OVERLOAD_TASK_RUNNING)
         if isinstance(error, ConnectionError):
-            return answer_of(PARAMETER_SYNTAX_ERROR)
+            return response_with_code(PARAMETER_SYNTAX_ERROR)
         if isinstance(error, OnhookError) and error.permanent:
-            return wrong_parameter(error.where or "parameters", error.what).answer()
+            return parameter_error(error.where or "parameters", error.what).answer()
         self._log.error("cannot answer", exc_info=error, extra={"path": request.path})
-        return answer_of(INTERNAL_SERVER_ERROR)
+        return response_with_code(INTERNAL_SERVER_ERROR)
 
     async def _taken(
-        self, request: web.BaseRequest, body: bytes, headers: Mapping[str, str] = AS_JSON
+        self, request: web.BaseRequest, body: bytes, headers: Mapping[str, str] = JSON_HEADERS
     ) -> web.StreamResponse:
         """The answer, written as fast as it is taken; so many bytes may wait for all who take them."""
-        if self._waiting_bytes + len(body) > WAITING_BYTES_MAX:
-            body, headers = msgspec.json.encode(answer_of(OVERLOAD_TASK_RUNNING)), AS_JSON
+        if self._waiting_bytes + len(body) > UNSENT_BYTES_MAX:
+            body, headers = msgspec.json.encode(response_with_code(OVERLOAD_TASK_RUNNING)), JSON_HEADERS
         response = web.StreamResponse(headers={**headers, "Content-Length": str(len(body))})
         # As the original does: every answer closes its connection.
         response.force_close()
         self._waiting_bytes += len(body)
         try:
             await response.prepare(request)
-            for begin in range(0, len(body), PIECE_BYTES):
-                await response.write(body[begin : begin + PIECE_BYTES])
+            for offset in range(0, len(body), CHUNK_BYTES):
+                await response.write(body[offset : offset + CHUNK_BYTES])
             await response.write_eof()
         finally:
             self._waiting_bytes -= len(body)
         return response
 
-    async def _made(self, request: web.BaseRequest, body: bytes, spoilt: Spoilt) -> Answer | bytes:
+    async def _made(self, request: web.BaseRequest, body: bytes, spoilt: InjectedFault) -> ApiResponse | bytes:
         """The answer. Raises `Refused`; the order of the questions is the order of the refusals."""
-        found = route_of(request.method, request.path)
-        if found is None:
-            raise Refused(INTERFACE_NOT_EXISTED)
-        version, route = found
-        asked = self._asked(request, version, body, spoilt)
-        check_not_blocked(self.rooms, asked.address)
+        match = find_route(request.method, request.path)
+        if match is None:
+            raise ApiRequestError(INTERFACE_NOT_EXISTED)
+        version, route = match
+        api_request = self._asked(request, version, body, spoilt)
+        check_not_blocked(self.rooms, api_request.address)
         if not request.headers.get("User-Agent", "").startswith(USER_AGENT):
-            raise wrong_parameter("User-Agent", f"{USER_AGENT} is expected")
+            raise parameter_error("User-Agent", f"{USER_AGENT} is expected")
         if route.needs_token:
-            asked = with_owner(self.rooms, asked)
-            if version not in asked.owner.manner.versions:
-                raise Refused(INTERFACE_NOT_EXISTED)
-        return await route.handler(self.rooms, asked)
+            api_request = authenticate(self.rooms, api_request)
+            if version not in api_request.owner.manner.versions:
+                raise ApiRequestError(INTERFACE_NOT_EXISTED)
+        return await route.handler(self.rooms, api_request)
 
     async def _subscribed(self, request: web.BaseRequest) -> web.StreamResponse:
         """A socket; a token that does not count is refused before there is one, with 10004 as its answer."""
         if not web.WebSocketResponse().can_prepare(request):
             return web.Response(status=400, text="this is a WebSocket", headers={"Connection": "close"})
         try:
-            asked = self._asked(request, "v1.0", b"", Spoilt())
-            check_not_blocked(self.rooms, asked.address)
-            asked = with_owner(self.rooms, asked)
-            self.rooms.sockets.check_room(asked.owner.client_id)
+            api_request = self._asked(request, "v1.0", b"", InjectedFault())
+            check_not_blocked(self.rooms, api_request.address)
+            api_request = authenticate(self.rooms, api_request)
+            self.rooms.sockets.check_room(api_request.owner.client_id)
         except OnhookError as error:
             return await self._taken(request, msgspec.json.encode(self._told(request, error)))
         if self._door is not None and request.transport is not None:
             self._door.stay(request.transport)
-        assert asked.grant is not None
-        return await self.rooms.sockets.serve(request, asked.owner, asked.grant, self.rooms.trouble.silent_after())
+        assert api_request.grant is not None
+        return await self.rooms.sockets.serve(
+            request, api_request.owner, api_request.grant, self.rooms.trouble.silent_after()
+        )
 
     async def _fetched(self, request: web.BaseRequest) -> web.StreamResponse:
         """A file that was made ready; a browser may fetch it, so nobody asks for its name."""
         self._has_asked(request)
         try:
-            asked = self._asked(request, "v1.0", b"", Spoilt())
-            check_not_blocked(self.rooms, asked.address)
-            owner = with_owner(self.rooms, asked).owner
+            api_request = self._asked(request, "v1.0", b"", InjectedFault())
+            check_not_blocked(self.rooms, api_request.address)
+            app = authenticate(self.rooms, api_request).owner
             name = request.path.removeprefix(downloads.PATH)
-            ready = self.rooms.downloads.get(name, owner.client_id, self.rooms.clock.microseconds())
-            if ready is None:
-                raise Refused(INTERFACE_NOT_EXISTED)
+            file = self.rooms.downloads.get(name, app.client_id, self.rooms.clock.microseconds())
+            if file is None:
+                raise ApiRequestError(INTERFACE_NOT_EXISTED)
         except OnhookError as error:
             return await self._taken(request, msgspec.json.encode(self._told(request, error)))
-        disposition = f'attachment; filename="{ready.name}"'
-        return await self._taken(request, ready.content, AS_CSV | {"Content-Disposition": disposition})
+        disposition = f'attachment; filename="{file.name}"'
+        return await self._taken(request, file.content, CSV_HEADERS | {"Content-Disposition": disposition})
 
-    def _asked(self, request: web.BaseRequest, version: str, body: bytes, spoilt: Spoilt) -> Asked:
-        return Asked(
+    def _asked(self, request: web.BaseRequest, version: str, body: bytes, spoilt: InjectedFault) -> ApiRequest:
+        return ApiRequest(
             version=version,
-            parameters=_parameters_of(request),
+            parameters=_parse_parameters(request),
             body=body,
             address=request.remote or "",
             at=self.rooms.clock.now(),
@@ -256,32 +258,32 @@ class Exchange:
         while True:
             try:
                 if version != (version := self.rooms.applications.version()):
-                    self.rooms.tokens.end_those(lambda grant: not _stands(self.rooms.applications, grant))
+                    self.rooms.tokens.end_those(lambda grant: not _is_grant_valid(self.rooms.applications, grant))
             except OnhookError as error:
                 self._log.error("cannot see who may come", extra={"error": str(error)})
                 version = None
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(TOKEN_CHECK_SECONDS)
 
 
-def _stands(applications: Applications, grant: Grant) -> bool:
+def _is_grant_valid(applications: AppRegistry, grant: TokenGrant) -> bool:
     """Whether the application is still there, and its secret still the one that the token was made with."""
-    found = applications.with_id(grant.client_id)
-    return found is not None and found[1] == grant.seal
+    match = applications.with_id(grant.client_id)
+    return match is not None and match[1] == grant.seal
 
 
-def _parameters_of(request: web.BaseRequest) -> Mapping[str, str]:
+def _parse_parameters(request: web.BaseRequest) -> Mapping[str, str]:
     """The query's parameters; of one that is there twice the last counts. Raises `Refused`."""
     try:
         return dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True, max_num_fields=PARAMETERS_MAX))
     except ValueError:
-        raise Refused(PARAMETER_SYNTAX_ERROR) from None
+        raise ApiRequestError(PARAMETER_SYNTAX_ERROR) from None
 
 
-async def _body_of(request: web.BaseRequest) -> bytes:
+async def _read_body(request: web.BaseRequest) -> bytes:
     """The whole body. Raises `Refused` for one that is too large; the rest of it is not read."""
     body = b""
-    while piece := await request.content.readany():
-        body += piece
+    while chunk := await request.content.readany():
+        body += chunk
         if len(body) > BODY_BYTES_MAX:
-            raise Refused(FILE_SIZE_EXCEEDED)
+            raise ApiRequestError(FILE_SIZE_EXCEEDED)
     return body

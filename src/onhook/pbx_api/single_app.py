@@ -1,22 +1,22 @@
 """One application in memory: whom a made-up PBX knows."""
 
-from onhook.appdb.api_clients import BLOCKED_MAX, BLOCKED_MICROSECONDS, App, is_secret
-from onhook.appdb.tokens import hash_of
+from onhook.appdb.api_clients import BLOCKED_MAX, BLOCKED_MICROSECONDS, App, verify_secret
+from onhook.appdb.tokens import hash_secret
 
 
-class OneApp:
+class SingleApp:
     """See the contract, `exchange.applications.Applications`."""
 
     def __init__(self, app: App, client_secret: str) -> None:
         self._app = app
-        self._secret_hash = hash_of(client_secret)
+        self._secret_hash = hash_secret(client_secret)
         self._blocked: dict[str, int] = {}
 
     def with_id(self, client_id: str) -> tuple[App, bytes] | None:
         return (self._app, self._secret_hash) if client_id == self._app.client_id else None
 
     def with_credentials(self, client_id: str, client_secret: str) -> App | None:
-        is_known = client_id == self._app.client_id and is_secret(client_secret, self._secret_hash)
+        is_known = client_id == self._app.client_id and verify_secret(client_secret, self._secret_hash)
         return self._app if is_known else None
 
     def used(self, app: App, at: int) -> None:
@@ -26,8 +26,8 @@ class OneApp:
         return self._blocked.get(address, 0) > at
 
     def block(self, address: str, at: int) -> None:
-        still = [(source, until) for source, until in self._blocked.items() if until > at]
-        self._blocked = dict(still[-BLOCKED_MAX + 1 :])
+        active_blocks = [(source, until) for source, until in self._blocked.items() if until > at]
+        self._blocked = dict(active_blocks[-BLOCKED_MAX + 1 :])
         self._blocked[address] = at + BLOCKED_MICROSECONDS
 
     def version(self) -> tuple[int, int]:

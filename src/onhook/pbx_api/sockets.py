@@ -17,17 +17,17 @@ from onhook.appdb.api_clients import App
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
 from onhook.pbx.dialect import Dialect
-from onhook.pbx_api.calls import Calls, News
+from onhook.pbx_api.calls import CallSource, NewRecord
 from onhook.pbx_api.codes import (
     MAX_LIMITATION_EXCEEDED,
     PARAMETER_ERROR,
     PARAMETER_SYNTAX_ERROR,
     SUCCESS,
     TOKEN_EXPIRED,
-    Refused,
-    answer_of,
+    ApiRequestError,
+    response_with_code,
 )
-from onhook.pbx_api.tokens import Grant, Tokens
+from onhook.pbx_api.tokens import AppTokens, TokenGrant
 
 CALL_END = 30012
 """The one event that is ever sent; others may be asked for, and never happen here."""
@@ -44,30 +44,30 @@ SOCKETS_OF_APP_MAX = 1_200
 TOPICS_MAX = 100
 """There are some 40 events."""
 
-HEARD_BYTES_MAX = 4_096
+MESSAGE_BYTES_MAX = 4_096
 """A list of topics has some hundred."""
 
-BEHIND_BYTES_MAX = 256 * 1024
+WRITE_BUFFER_BYTES_MAX = 256 * 1024
 """What may wait in a connection, besides what the kernel holds: some 500 events. All sockets together can make 512 MiB
 wait at the very worst, and then only for as long as it takes to write to each once more."""
 
-NEWS_MAX = 500
+NEW_RECORDS_MAX = 500
 """Sent in one piece at most; the rest follows at once."""
 
-GATHER_SECONDS = 0.05
+BATCH_SECONDS = 0.05
 """What is new within this is sent together: encrypting for a thousand readers costs by the piece, not by the byte."""
 
-AGAIN_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 """After the calls could not be read."""
 
-SENT_AT_ONCE = 100
+LISTENERS_PER_BATCH = 100
 """Connections written to before others have a turn."""
 
 CLOSE_SECONDS_MAX = 2.0
 """How long the other side may take to agree that the socket is closed."""
 
 _MICROSECONDS = 1_000_000
-_Audience = tuple[str, tuple[str, ...]]
+_FrameKey = tuple[str, tuple[str, ...]]
 
 
 class _Topics(msgspec.Struct, frozen=True):
@@ -78,10 +78,10 @@ class Listener:
     """One socket that is open."""
 
     def __init__(
-        self, socket: web.WebSocketResponse, transport: asyncio.Transport, app: App, grant: Grant, at: int
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport, app: App, grant: TokenGrant, at: int
     ) -> None:
         self.client_id = app.client_id
-        self.audience: _Audience = (app.manner.profile, app.pbxs)
+        self.audience: _FrameKey = (app.manner.profile, app.pbxs)
         self.grant = grant
         self.heard_at = at
         self.wants_calls = False
@@ -96,7 +96,7 @@ class Listener:
             self.silent_after -= events
             if self.silent_after < 0:
                 return
-        if self._transport.get_write_buffer_size() > BEHIND_BYTES_MAX:
+        if self._transport.get_write_buffer_size() > WRITE_BUFFER_BYTES_MAX:
             self.is_closing = True
             self._transport.abort()
         elif not self._transport.is_closing():
@@ -113,7 +113,7 @@ class Listener:
 class Sockets:
     """All sockets, and the two tasks that serve them."""
 
-    def __init__(self, calls: Calls, clock: Clock, tokens: Tokens, dialect: Dialect) -> None:
+    def __init__(self, calls: CallSource, clock: Clock, tokens: AppTokens, dialect: Dialect) -> None:
         self._calls = calls
         self._clock = clock
         self._tokens = tokens
@@ -129,15 +129,15 @@ class Sockets:
 
     def check_room(self, client_id: str) -> None:
         """Raises `Refused` with 60002 where an application, or all together, have too many already."""
-        of_app = sum(one.client_id == client_id for one in self._listeners)
-        if len(self._listeners) >= SOCKETS_MAX or of_app >= SOCKETS_OF_APP_MAX:
-            raise Refused(MAX_LIMITATION_EXCEEDED)
+        app_count = sum(listener.client_id == client_id for listener in self._listeners)
+        if len(self._listeners) >= SOCKETS_MAX or app_count >= SOCKETS_OF_APP_MAX:
+            raise ApiRequestError(MAX_LIMITATION_EXCEEDED)
 
     async def serve(
-        self, request: web.BaseRequest, app: App, grant: Grant, silent_after: int | None
+        self, request: web.BaseRequest, app: App, grant: TokenGrant, silent_after: int | None
     ) -> web.WebSocketResponse:
         """Take a socket, and hear it until it is closed."""
-        socket = web.WebSocketResponse(compress=False, max_msg_size=HEARD_BYTES_MAX, timeout=CLOSE_SECONDS_MAX)
+        socket = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_BYTES_MAX, timeout=CLOSE_SECONDS_MAX)
         await socket.prepare(request)
         if request.transport is None:
             return socket
@@ -145,8 +145,8 @@ class Sockets:
         listener.silent_after = silent_after
         self._listeners.add(listener)
         try:
-            async for heard in socket:
-                await socket.send_str(self._answer(listener, heard.data if heard.type is WSMsgType.TEXT else ""))
+            async for message in socket:
+                await socket.send_str(self._answer(listener, message.data if message.type is WSMsgType.TEXT else ""))
         except ConnectionError:
             # It was cut off while we answered.
             return socket
@@ -159,11 +159,11 @@ class Sockets:
         if text == HEARTBEAT:
             listener.heard_at = self._clock.microseconds()
             return HEARTBEAT_ANSWER
-        code, topics = read_topics(text)
+        code, topics = parse_topics(text)
         if code == SUCCESS:
             listener.heard_at = self._clock.microseconds()
             listener.wants_calls = CALL_END in topics
-        return msgspec.json.encode(answer_of(code)).decode()
+        return msgspec.json.encode(response_with_code(code)).decode()
 
     # -- what is new
 
@@ -173,39 +173,43 @@ class Sockets:
         position = await self._calls.newest()
         while True:
             await self._calls.wait(position)
-            began = loop.time()
+            started_at = loop.time()
             try:
-                newest = await self._calls.newest()
-                if not any(one.wants_calls for one in self._listeners):
-                    position = newest
+                latest = await self._calls.newest()
+                if not any(listener.wants_calls for listener in self._listeners):
+                    position = latest
                     continue
-                news = await self._calls.news(position, NEWS_MAX)
+                new_records = await self._calls.news(position, NEW_RECORDS_MAX)
             except Unavailable as error:
                 self._log.error("events wait", extra={"error": str(error)})
-                await asyncio.sleep(AGAIN_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
                 continue
-            await self._send(news)
-            position = news[-1].number if news else newest
-            await asyncio.sleep(max(0.0, began + GATHER_SECONDS - loop.time()) if len(news) < NEWS_MAX else 0.0)
+            await self._send(new_records)
+            position = new_records[-1].number if new_records else latest
+            await asyncio.sleep(
+                max(0.0, started_at + BATCH_SECONDS - loop.time()) if len(new_records) < NEW_RECORDS_MAX else 0.0
+            )
 
-    async def _send(self, news: Sequence[News]) -> None:
-        frames: dict[_Audience, tuple[bytes, int]] = {}
-        for some in _portions(list(self._listeners)):
-            for listener in some:
+    async def _send(self, news: Sequence[NewRecord]) -> None:
+        frames: dict[_FrameKey, tuple[bytes, int]] = {}
+        for batch in _batches(list(self._listeners)):
+            for listener in batch:
                 if not listener.wants_calls or listener.is_closing:
                     continue
                 if listener.audience not in frames:
                     frames[listener.audience] = self._frames(news, listener.audience)
-                piece, events = frames[listener.audience]
-                if piece:
-                    listener.send(piece, events)
+                frame_bytes, events = frames[listener.audience]
+                if frame_bytes:
+                    listener.send(frame_bytes, events)
             await asyncio.sleep(0)
 
-    def _frames(self, news: Sequence[News], audience: _Audience) -> tuple[bytes, int]:
+    def _frames(self, news: Sequence[NewRecord], audience: _FrameKey) -> tuple[bytes, int]:
         """The frames of all that this audience may see, as one piece, and how many they are."""
-        profile, sns = audience
+        payload_format, sns = audience
         bodies = [
-            one.body or self._dialect.write(one.details, one.sn, profile) for one in news if not sns or one.sn in sns
+            new_record.body or self._dialect.write(new_record.details, new_record.sn, payload_format)
+            for new_record in news
+            if not sns or new_record.sn in sns
         ]
         return b"".join(map(text_frame, bodies)), len(bodies)
 
@@ -219,8 +223,8 @@ class Sockets:
                 if listener.is_closing:
                     continue
                 if not self._tokens.counts(listener.grant):
-                    last_words = text_frame(msgspec.json.encode(answer_of(TOKEN_EXPIRED)))
-                    self._close(listener, WSCloseCode.POLICY_VIOLATION, last_words)
+                    final_frame = text_frame(msgspec.json.encode(response_with_code(TOKEN_EXPIRED)))
+                    self._close(listener, WSCloseCode.POLICY_VIOLATION, final_frame)
                 elif now - listener.heard_at > SILENCE_SECONDS_MAX * _MICROSECONDS:
                     self._close(listener, WSCloseCode.OK)
             await asyncio.sleep(SWEEP_SECONDS)
@@ -240,7 +244,7 @@ class Sockets:
         task.add_done_callback(self._closing.discard)
 
 
-def read_topics(text: str) -> tuple[int, frozenset[int]]:
+def parse_topics(text: str) -> tuple[int, frozenset[int]]:
     """The topics that a message asks for, and with which code it is answered; any number may be asked for."""
     try:
         topics = msgspec.json.decode(text, type=_Topics).topic_list
@@ -261,7 +265,7 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + length.to_bytes(8, "big") + payload
 
 
-def _portions(listeners: Sequence[Listener]) -> Iterator[Sequence[Listener]]:
+def _batches(listeners: Sequence[Listener]) -> Iterator[Sequence[Listener]]:
     remaining = iter(listeners)
-    while some := list(islice(remaining, SENT_AT_ONCE)):
-        yield some
+    while batch := list(islice(remaining, LISTENERS_PER_BATCH)):
+        yield batch

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Final
 
-from onhook.pbx_api.codes import Answer, succeeded
-from onhook.pbx_api.request import Asked
-from onhook.pbx_api.state import Rooms
+from onhook.pbx_api.codes import ApiResponse, success_response
+from onhook.pbx_api.request import ApiRequest
+from onhook.pbx_api.state import ApiState
 
 HARDWARE: Final = "V1.00 0000-0000"
 """Made of software: the vendor's examples show zeros."""
@@ -14,18 +14,18 @@ _TIME_FORMATS: Final[Mapping[str, str]] = {"24": "hh:mm:ss", "12": "hh:mm:ss A"}
 _MICROSECONDS = 1_000_000
 
 
-async def read_information(rooms: Rooms, asked: Asked) -> Answer:
+async def read_information(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
     """Model, firmware, and the time as it is displayed; its difference to `timestamp` is the offset from UTC."""
-    manner, display = asked.owner.manner, asked.display
+    behaviour, display = asked.owner.manner, asked.display
     now = asked.at.replace(microsecond=0)
     offset = await rooms.calls.offset_at(now, asked.owner.pbxs)
-    return succeeded(
+    return success_response(
         data={
             "device_name": asked.owner.name,
-            "model_name": manner.model,
+            "model_name": behaviour.model,
             "sn": asked.owner.pbxs[0] if len(asked.owner.pbxs) == 1 else "",
             "hardware_version": HARDWARE,
-            "firmware_version": manner.firmware,
+            "firmware_version": behaviour.firmware,
             "system_time": display.shown(now.replace(tzinfo=None) + offset),
             "up_time": (rooms.clock.microseconds() - rooms.began_at) // _MICROSECONDS,
             "system_date_format": display.date_format,

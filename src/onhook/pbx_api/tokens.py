@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 import msgspec
 
-from onhook.appdb.tokens import hash_of
+from onhook.appdb.tokens import hash_secret
 from onhook.lib.clock import Clock
-from onhook.pbx_api.codes import MAX_LIMITATION_EXCEEDED, TOKEN_EXPIRED, Refused
+from onhook.pbx_api.codes import MAX_LIMITATION_EXCEEDED, TOKEN_EXPIRED, ApiRequestError
 
 ACCESS_SECONDS = 1_800
 REFRESH_SECONDS = 86_400
 
-LIVE_MAX = 8
+VALID_TOKENS_MAX = 8
 """Access tokens of one application that count at once; the ninth is answered 60002."""
 
 REFRESHABLE_MAX = 400
@@ -34,7 +34,7 @@ _ALPHABET = string.ascii_letters + string.digits
 _MICROSECONDS = 1_000_000
 
 
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
+class TokenGrant(msgspec.Struct, frozen=True, kw_only=True):
     """What a pair of tokens stands for. `seal` is the hash of the secret it was made with: a renewed one ends it."""
 
     client_id: str
@@ -45,38 +45,38 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     refresh_until: int
 
 
-class Pair(msgspec.Struct, frozen=True):
+class TokenPair(msgspec.Struct, frozen=True):
     """The texts of a new pair, told this once."""
 
     access_token: str
     refresh_token: str
 
 
-class Tokens:
+class AppTokens:
     """All pairs that count, found by the hashes of their texts."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._by_access: dict[bytes, Grant] = {}
-        self._by_refresh: dict[bytes, Grant] = {}
-        self._of_app: dict[str, OrderedDict[bytes, Grant]] = {}
+        self._by_access: dict[bytes, TokenGrant] = {}
+        self._by_refresh: dict[bytes, TokenGrant] = {}
+        self._of_app: dict[str, OrderedDict[bytes, TokenGrant]] = {}
 
-    def issue(self, client_id: str, seal: bytes, *, access_seconds: float = ACCESS_SECONDS) -> Pair:
+    def issue(self, client_id: str, seal: bytes, *, access_seconds: float = ACCESS_SECONDS) -> TokenPair:
         """A new pair. Raises `Refused` with 60002 where eight count already."""
         self._forget_ended(client_id)
-        if self.live(client_id) >= LIVE_MAX:
-            raise Refused(MAX_LIMITATION_EXCEEDED)
+        if self.live(client_id) >= VALID_TOKENS_MAX:
+            raise ApiRequestError(MAX_LIMITATION_EXCEEDED)
         return self._made(client_id, seal, access_seconds)
 
-    def refresh(self, text: str, *, access_seconds: float = ACCESS_SECONDS) -> Pair:
+    def refresh(self, text: str, *, access_seconds: float = ACCESS_SECONDS) -> TokenPair:
         """A new pair for an old one's refresh token, which counts no more. Raises `Refused` with 10004, or 60002."""
         grant = self.refreshable(text)
         if grant is None:
-            raise Refused(TOKEN_EXPIRED)
+            raise ApiRequestError(TOKEN_EXPIRED)
         self._forget_ended(grant.client_id)
-        if self.live(grant.client_id) - self.counts(grant) >= LIVE_MAX:
-            raise Refused(MAX_LIMITATION_EXCEEDED)
-        if self.live(grant.client_id) >= LIVE_MAX:
+        if self.live(grant.client_id) - self.counts(grant) >= VALID_TOKENS_MAX:
+            raise ApiRequestError(MAX_LIMITATION_EXCEEDED)
+        if self.live(grant.client_id) >= VALID_TOKENS_MAX:
             self._end(grant)
         self._by_refresh.pop(grant.refresh, None)
         return self._made(grant.client_id, grant.seal, access_seconds)
@@ -87,21 +87,21 @@ class Tokens:
         if grant is not None:
             self._end(grant)
 
-    def grant(self, text: str) -> Grant | None:
+    def grant(self, text: str) -> TokenGrant | None:
         """What an access token stands for, or None where it does not count."""
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
-        grant = self._by_access.get(hash_of(text))
+        grant = self._by_access.get(hash_secret(text))
         return grant if grant is not None and self.counts(grant) else None
 
-    def refreshable(self, text: str) -> Grant | None:
+    def refreshable(self, text: str) -> TokenGrant | None:
         """What a refresh token stands for, or None where it does not count."""
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
-        grant = self._by_refresh.get(hash_of(text))
+        grant = self._by_refresh.get(hash_secret(text))
         return grant if grant is not None and grant.refresh_until > self._clock.microseconds() else None
 
-    def counts(self, grant: Grant) -> bool:
+    def counts(self, grant: TokenGrant) -> bool:
         """Whether its access token still counts."""
         return grant.access in self._by_access and grant.access_until > self._clock.microseconds()
 
@@ -109,19 +109,19 @@ class Tokens:
         """How many access tokens of an application count."""
         return sum(self.counts(grant) for grant in self._of_app.get(client_id, {}).values())
 
-    def end_those(self, is_over: Callable[[Grant], bool]) -> None:
+    def end_those(self, is_over: Callable[[TokenGrant], bool]) -> None:
         """End the pairs of which this holds."""
-        for grant in [one for grants in self._of_app.values() for one in grants.values()]:
+        for grant in [candidate for grants in self._of_app.values() for candidate in grants.values()]:
             if is_over(grant):
                 self._end(grant)
 
-    def _made(self, client_id: str, seal: bytes, access_seconds: float) -> Pair:
-        pair, now = Pair(_new_text(), _new_text()), self._clock.microseconds()
-        grant = Grant(
+    def _made(self, client_id: str, seal: bytes, access_seconds: float) -> TokenPair:
+        pair, now = TokenPair(_generate_token(), _generate_token()), self._clock.microseconds()
+        grant = TokenGrant(
             client_id=client_id,
             seal=seal,
-            access=hash_of(pair.access_token),
-            refresh=hash_of(pair.refresh_token),
+            access=hash_secret(pair.access_token),
+            refresh=hash_secret(pair.refresh_token),
             access_until=now + round(access_seconds * _MICROSECONDS),
             refresh_until=now + REFRESH_SECONDS * _MICROSECONDS,
         )
@@ -141,7 +141,7 @@ class Tokens:
                 if grant.refresh_until <= now or grant.refresh not in self._by_refresh:
                     self._end(grant)
 
-    def _end(self, grant: Grant) -> None:
+    def _end(self, grant: TokenGrant) -> None:
         self._by_access.pop(grant.access, None)
         self._by_refresh.pop(grant.refresh, None)
         grants = self._of_app[grant.client_id]
@@ -150,5 +150,5 @@ class Tokens:
             del self._of_app[grant.client_id]
 
 
-def _new_text() -> str:
+def _generate_token() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(TOKEN_CHARACTERS))

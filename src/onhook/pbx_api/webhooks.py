@@ -8,11 +8,25 @@ from typing import Final
 
 import msgspec
 
-from onhook.pbx_api.codes import FAILURE, INTERFACE_NOT_EXISTED, Answer, Refused, answer_of, succeeded, wrong_parameter
-from onhook.pbx_api.pushing import TIMEOUT_SECONDS, TRIES, Push, Webhook, Webhooks
-from onhook.pbx_api.request import Asked
+from onhook.pbx_api.codes import (
+    FAILURE,
+    INTERFACE_NOT_EXISTED,
+    ApiRequestError,
+    ApiResponse,
+    parameter_error,
+    response_with_code,
+    success_response,
+)
+from onhook.pbx_api.pushing import (
+    MAX_ATTEMPTS_LIMITS,
+    TIMEOUT_SECONDS_LIMITS,
+    AppWebhook,
+    AppWebhookSettings,
+    AppWebhookStore,
+)
+from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.sockets import CALL_END
-from onhook.pbx_api.state import Rooms
+from onhook.pbx_api.state import ApiState
 
 WEBHOOKS_MAX: Final = 5
 """As many as a PBX has (PROTOCOL.md 4)."""
@@ -25,75 +39,79 @@ EVENT_IDS_MAX: Final = 100
 
 class _Update(msgspec.Struct, frozen=True):
     enb_webhook_event_push: int = 1
-    webhook_event_push_list: list[Webhook] = []
+    webhook_event_push_list: list[AppWebhook] = []
     webhook_event_push_timeout: int = 5
     webhook_event_push_retry_count: int | None = None
 
 
-async def query_webhooks(rooms: Rooms, asked: Asked) -> Answer:
+async def query_webhooks(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
     """What the application has set."""
-    push = _kept(rooms).of(asked.owner)
-    return succeeded(
+    webhook_settings = _get_webhook_store(rooms).of(asked.owner)
+    return success_response(
         data={
-            "enb_webhook_event_push": int(push.is_on),
-            "webhook_event_push_list": push.webhooks,
-            "webhook_event_push_timeout": push.timeout_seconds,
-            "webhook_event_push_retry_count": push.tries or TRIES[1],
+            "enb_webhook_event_push": int(webhook_settings.is_on),
+            "webhook_event_push_list": webhook_settings.webhooks,
+            "webhook_event_push_timeout": webhook_settings.timeout_seconds,
+            "webhook_event_push_retry_count": webhook_settings.tries or MAX_ATTEMPTS_LIMITS[1],
             "webhook_event_ids": [CALL_END],
         }
     )
 
 
-async def update_webhooks(rooms: Rooms, asked: Asked) -> Answer:
+async def update_webhooks(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
     """Have these instead of those before; one that stays goes on where it is. Raises `Refused`."""
-    webhooks = _kept(rooms)
+    webhook_store = _get_webhook_store(rooms)
     try:
         update = msgspec.convert(asked.members(), _Update)
     except msgspec.ValidationError as error:
-        raise wrong_parameter("webhook_event_push_list", str(error)) from None
-    push = Push(
+        raise parameter_error("webhook_event_push_list", str(error)) from None
+    webhook_settings = AppWebhookSettings(
         is_on=bool(update.enb_webhook_event_push),
-        webhooks=tuple(_checked(webhook) for webhook in update.webhook_event_push_list),
-        timeout_seconds=_within("webhook_event_push_timeout", update.webhook_event_push_timeout, TIMEOUT_SECONDS),
+        webhooks=tuple(_validate_webhook(webhook) for webhook in update.webhook_event_push_list),
+        timeout_seconds=_validate_range(
+            "webhook_event_push_timeout", update.webhook_event_push_timeout, TIMEOUT_SECONDS_LIMITS
+        ),
         tries=None
         if update.webhook_event_push_retry_count is None
-        else _within("webhook_event_push_retry_count", update.webhook_event_push_retry_count, TRIES),
+        else _validate_range(
+            "webhook_event_push_retry_count", update.webhook_event_push_retry_count, MAX_ATTEMPTS_LIMITS
+        ),
     )
-    if len(push.webhooks) > WEBHOOKS_MAX:
-        raise wrong_parameter("webhook_event_push_list", f"at most {WEBHOOKS_MAX}")
-    webhooks.change(asked.owner, push, after=await rooms.calls.newest(), at=rooms.clock.microseconds())
-    return answer_of(0)
+    if len(webhook_settings.webhooks) > WEBHOOKS_MAX:
+        raise parameter_error("webhook_event_push_list", f"at most {WEBHOOKS_MAX}")
+    webhook_store.change(asked.owner, webhook_settings, after=await rooms.calls.newest(), at=rooms.clock.microseconds())
+    return response_with_code(0)
 
 
-async def test_webhook(rooms: Rooms, asked: Asked) -> Answer:
+async def test_webhook(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
     """Send a test there; `FAILURE` where it is not taken."""
-    given = {name: asked.parameters.get(name, "") for name in ("url", "secret", "request_method")}
-    for name, text in given.items():
+    values = {name: asked.parameters.get(name, "") for name in ("url", "secret", "request_method")}
+    for name, text in values.items():
         if not text:
-            raise wrong_parameter(name, "is required")
-    webhook = _checked(Webhook(**given, event_ids=[CALL_END]))
-    return answer_of(0 if await _kept(rooms).try_out(asked.owner, webhook) else FAILURE)
+            raise parameter_error(name, "is required")
+    webhook = _validate_webhook(AppWebhook(**values, event_ids=[CALL_END]))
+    return response_with_code(0 if await _get_webhook_store(rooms).try_out(asked.owner, webhook) else FAILURE)
 
 
-def _kept(rooms: Rooms) -> Webhooks:
+def _get_webhook_store(rooms: ApiState) -> AppWebhookStore:
     """A made-up PBX has none, as firmware of before 37.20 (PROTOCOL.md 4.1). Raises `Refused` with 10001."""
     if rooms.webhooks is None:
-        raise Refused(INTERFACE_NOT_EXISTED)
+        raise ApiRequestError(INTERFACE_NOT_EXISTED)
     return rooms.webhooks
 
 
-def _checked(webhook: Webhook) -> Webhook:
+def _validate_webhook(webhook: AppWebhook) -> AppWebhook:
     """The same, its method in capitals. Raises `Refused`."""
     method = webhook.request_method.upper()
     if method not in ("POST", "GET"):
-        raise wrong_parameter("request_method", "POST or GET")
+        raise parameter_error("request_method", "POST or GET")
     if len(webhook.event_ids) > EVENT_IDS_MAX or not {ALL_EVENTS, CALL_END} & set(webhook.event_ids):
-        raise wrong_parameter("event_ids", f"{CALL_END} is the one event that happens here; {ALL_EVENTS} is all")
-    return Webhook(url=webhook.url, secret=webhook.secret, request_method=method, event_ids=[CALL_END])
+        raise parameter_error("event_ids", f"{CALL_END} is the one event that happens here; {ALL_EVENTS} is all")
+    return AppWebhook(url=webhook.url, secret=webhook.secret, request_method=method, event_ids=[CALL_END])
 
 
-def _within(name: str, value: int, limits: tuple[int, int]) -> int:
-    least, most = limits
-    if not least <= value <= most:
-        raise wrong_parameter(name, f"a whole number from {least} to {most}")
+def _validate_range(name: str, value: int, limits: tuple[int, int]) -> int:
+    minimum, maximum = limits
+    if not minimum <= value <= maximum:
+        raise parameter_error(name, f"a whole number from {minimum} to {maximum}")
     return value

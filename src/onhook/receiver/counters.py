@@ -11,17 +11,17 @@ from onhook.receiver.verdict import Verdict
 FLUSH_SECONDS = 1.0
 """A page that shows the counts is never older than this, and a crash loses no more."""
 
-DIFFERENT_MAX = 1_000
+DISTINCT_COUNTERS_MAX = 1_000
 """Different marks between two flushes: a stranger with many serial numbers must not fill the memory."""
 
-OTHERS = "others"
+OVERFLOW_LABEL = "others"
 """The label of marks beyond that."""
 
 SN_CHARACTERS_MAX = 64
 """A real serial number has 12 to 16 (PROTOCOL.md 1)."""
 
 
-class Marks:
+class EventCounters:
     """Counts, held for a second, then added to the ledger's tallies; kept and tried again when the ledger fails."""
 
     def __init__(self, *, ledger: Ledger, clock: Clock, note: Callable[[OnhookError | None], None]) -> None:
@@ -38,9 +38,9 @@ class Marks:
         if key in self._counts:
             self._counts[key] += 1
             return
-        key = (what, harmless(sn), harmless(label))
-        if len(self._counts) >= DIFFERENT_MAX:
-            key = (what, "", OTHERS)
+        key = (what, strip_control_characters(sn), strip_control_characters(label))
+        if len(self._counts) >= DISTINCT_COUNTERS_MAX:
+            key = (what, "", OVERFLOW_LABEL)
         self._counts[key] = self._counts.get(key, 0) + 1
         self._plan()
 
@@ -63,7 +63,7 @@ class Marks:
     async def _flush(self) -> None:
         counts, self._counts = self._counts, {}
         try:
-            await self._ledger.count({Mark(*key): times for key, times in counts.items()}, self._clock.microseconds())
+            await self._ledger.count({Mark(*key): count for key, count in counts.items()}, self._clock.microseconds())
             self._note(None)
         except OnhookError as error:
             self._note(error)
@@ -71,13 +71,13 @@ class Marks:
             self._plan()
 
     def _take_back(self, counts: dict[tuple[Verdict, str, str], int]) -> None:
-        for (what, sn, label), times in counts.items():
-            key = (what, sn, label) if len(self._counts) < DIFFERENT_MAX else (what, "", OTHERS)
-            self._counts[key] = self._counts.get(key, 0) + times
+        for (verdict, sn, label), count in counts.items():
+            key = (verdict, sn, label) if len(self._counts) < DISTINCT_COUNTERS_MAX else (verdict, "", OVERFLOW_LABEL)
+            self._counts[key] = self._counts.get(key, 0) + count
 
 
-def harmless(text: str) -> str:
+def strip_control_characters(text: str) -> str:
     """A stranger's text, fit for a log, a terminal and a database: short, and without control characters."""
     if text.isascii() and text.isprintable() and len(text) <= SN_CHARACTERS_MAX:
         return text
-    return "".join(one if one.isprintable() else "\ufffd" for one in text[:SN_CHARACTERS_MAX])
+    return "".join(character if character.isprintable() else "\ufffd" for character in text[:SN_CHARACTERS_MAX])

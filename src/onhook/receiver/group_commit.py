@@ -17,17 +17,17 @@ BATCH_ROWS_MAX = 512
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 """Bytes of bodies in one commit: as long as a slow disk takes for them, everybody waits."""
 
-WAITING_ROWS_MAX = 10_000
+QUEUE_ROWS_MAX = 10_000
 """Reports that wait for a commit; at some thousands per second this is what a PBX's time-out of 3 seconds can bear."""
 
-WAITING_BYTES_MAX = 32 * 1024 * 1024
+QUEUE_BYTES_MAX = 32 * 1024 * 1024
 """Their bodies: intake's memory stays bounded when the disk stands still."""
 
-Settle = Callable[[Appended | None], None]
+CommitCallback = Callable[[Appended | None], None]
 """Is told how an entry ended: its number, or None when it could not be kept. Must not raise."""
 
 
-class Committer:
+class GroupCommitter:
     """Hands entries to the ledger in batches, one batch at a time, in the order in which they came.
 
     `tell_trouble` is told the error when the ledger begins to fail, and None when it works again.
@@ -36,14 +36,14 @@ class Committer:
     def __init__(self, *, ledger: Ledger, tell_trouble: Callable[[OnhookError | None], None]) -> None:
         self._ledger = ledger
         self._tell_trouble = tell_trouble
-        self._waiting: deque[tuple[Entry, Settle]] = deque()
+        self._waiting: deque[tuple[Entry, CommitCallback]] = deque()
         self._waiting_bytes = 0
         self._running: asyncio.Task[None] | None = None
         self.is_working = True
 
-    def put(self, entry: Entry, settle: Settle) -> bool:
+    def put(self, entry: Entry, settle: CommitCallback) -> bool:
         """Queue an entry; False, and `settle` is never called, when too many wait already."""
-        if len(self._waiting) >= WAITING_ROWS_MAX or self._waiting_bytes >= WAITING_BYTES_MAX:
+        if len(self._waiting) >= QUEUE_ROWS_MAX or self._waiting_bytes >= QUEUE_BYTES_MAX:
             return False
         self._waiting.append((entry, settle))
         self._waiting_bytes += len(entry.body)
@@ -75,8 +75,8 @@ class Committer:
             # Only an error that nobody foresaw leaves some waiting; it must not leave them waiting for good.
             self._running = self._start() if self._waiting else None
 
-    def _next_batch(self) -> list[tuple[Entry, Settle]]:
-        batch: list[tuple[Entry, Settle]] = []
+    def _next_batch(self) -> list[tuple[Entry, CommitCallback]]:
+        batch: list[tuple[Entry, CommitCallback]] = []
         batch_bytes = 0
         while self._waiting and len(batch) < BATCH_ROWS_MAX and batch_bytes < BATCH_BYTES_MAX:
             batch.append(self._waiting.popleft())
@@ -84,21 +84,21 @@ class Committer:
         self._waiting_bytes -= batch_bytes
         return batch
 
-    async def _commit(self, batch: list[tuple[Entry, Settle]]) -> None:
-        appended: list[Appended] | list[None] = [None] * len(batch)
+    async def _commit(self, batch: list[tuple[Entry, CommitCallback]]) -> None:
+        results: list[Appended] | list[None] = [None] * len(batch)
         try:
-            appended = await self._ledger.append([entry for entry, _ in batch])
+            results = await self._ledger.append([entry for entry, _ in batch])
             self.note(None)
         except OnhookError as error:
             self.note(error)
             self._give_up_waiting()
         finally:
-            for (_, settle), one in zip(batch, appended, strict=True):
-                settle(one)
+            for (_, on_committed), result in zip(batch, results, strict=True):
+                on_committed(result)
 
     def _give_up_waiting(self) -> None:
         """What came meanwhile waits for the same lock or disk, and a PBX gives up after 3 seconds (PROTOCOL.md 4)."""
-        waiting, self._waiting = self._waiting, deque()
+        queue, self._waiting = self._waiting, deque()
         self._waiting_bytes = 0
-        for _, settle in waiting:
-            settle(None)
+        for _, on_committed in queue:
+            on_committed(None)

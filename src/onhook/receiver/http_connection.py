@@ -9,9 +9,9 @@ from collections import deque
 from functools import partial
 from typing import Final, Protocol, cast
 
-from onhook.receiver.http_parser import Request, RequestReader
-from onhook.receiver.ingest import Accept
-from onhook.receiver.responses import CONTINUE, Answers, without_text
+from onhook.receiver.http_parser import HttpRequest, RequestParser
+from onhook.receiver.ingest import Ingestor
+from onhook.receiver.responses import CONTINUE, Responses, strip_body
 from onhook.receiver.verdict import Verdict
 
 REQUEST_SECONDS_MAX = 10.0
@@ -29,7 +29,7 @@ LINGER_BYTES_MAX = 1024 * 1024
 PIPELINED_MAX = 64
 """Requests of one connection that wait for answers; more are left unread until these are answered."""
 
-UNREAD_SECONDS_MAX = 10.0
+WRITE_BLOCKED_SECONDS_MAX = 10.0
 """How long a sender may leave our answers unread before it is cut off."""
 
 HEALTH_PATH = b"/healthz"
@@ -37,38 +37,38 @@ HEALTH_PATH = b"/healthz"
 _NEVER: Final = float("inf")
 
 
-class Reception(Protocol):
+class ConnectionServer(Protocol):
     """What a connection needs of its server."""
 
-    accept: Accept
-    answers: Answers
+    accept: Ingestor
+    answers: Responses
 
     def time(self) -> float:
         """Seconds, by a clock that never goes back."""
         ...
 
-    def arrived(self, connection: "Connection", chunk: bytes) -> None:
+    def arrived(self, connection: "HttpConnection", chunk: bytes) -> None:
         """Note what has arrived; `Connection.take` is called with it in a moment."""
         ...
 
-    def welcome(self, connection: "Connection") -> bool:
+    def welcome(self, connection: "HttpConnection") -> bool:
         """Take in a new connection; False when there are too many."""
         ...
 
-    def rest(self, connection: "Connection") -> None:
+    def rest(self, connection: "HttpConnection") -> None:
         """Note that it waits for a request and could be spared."""
         ...
 
-    def rouse(self, connection: "Connection") -> None:
+    def rouse(self, connection: "HttpConnection") -> None:
         """Note that a request has begun."""
         ...
 
-    def part(self, connection: "Connection") -> None:
+    def part(self, connection: "HttpConnection") -> None:
         """Forget a connection that is gone."""
         ...
 
 
-class _Turn:
+class _PendingResponse:
     """One request, and the answer once there is one."""
 
     __slots__ = ("answer", "is_head")
@@ -78,16 +78,16 @@ class _Turn:
         self.answer: bytes | None = None
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """Called by the event loop for what happens to the socket. `deadline` is for the server, which looks at it."""
 
-    def __init__(self, reception: Reception) -> None:
+    def __init__(self, reception: ConnectionServer) -> None:
         self.deadline = _NEVER
         self._reception = reception
-        self._reader = RequestReader()
+        self._reader = RequestParser()
         self._transport: asyncio.Transport | None = None
         self._peer: str | None = None
-        self._turns: deque[_Turn] = deque()
+        self._turns: deque[_PendingResponse] = deque()
         self._has_begun = False
         self._untaken = 0
         self._is_ended = False
@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._is_unread = True
-        self._wait(UNREAD_SECONDS_MAX)
+        self._wait(WRITE_BLOCKED_SECONDS_MAX)
         self._read_on_or_not()
 
     def resume_writing(self) -> None:
@@ -169,36 +169,41 @@ class Connection(asyncio.Protocol):
 
     # ------------------------------------------------------------ requests
 
-    def _answer(self, request: Request) -> None:
+    def _answer(self, request: HttpRequest) -> None:
         """Have a request judged; the answer may come now or later."""
         self._reception.rouse(self)
         self._has_begun = False
         self._is_last = request.is_last
         self.deadline = _NEVER  # commits have their own limit
-        turn = _Turn(is_head=request.method == b"HEAD")
-        self._turns.append(turn)
-        accept = self._reception.accept
+        pending_response = _PendingResponse(is_head=request.method == b"HEAD")
+        self._turns.append(pending_response)
+        ingestor = self._reception.accept
         if request.method == b"POST":
             signature = request.signature.decode("latin-1")
             path = request.path.decode("latin-1")
-            accept.accept(request.body, signature, self._peer_name(), partial(self._settle, turn), path=path)
+            ingestor.accept(
+                request.body, signature, self._peer_name(), partial(self._settle, pending_response), path=path
+            )
         elif request.method == b"GET" and request.path.partition(b"?")[0] == HEALTH_PATH:
-            self._send(turn, self._reception.answers.of_health(is_healthy=accept.is_working, is_last=self._is_last))
+            self._send(
+                pending_response,
+                self._reception.answers.of_health(is_healthy=ingestor.is_working, is_last=self._is_last),
+            )
         else:
-            accept.mark("wrong_method")
-            self._settle(turn, "wrong_method")
+            ingestor.mark("wrong_method")
+            self._settle(pending_response, "wrong_method")
 
     def _look_at_the_rest(self) -> None:
         """After the whole requests: is there part of one, or something wrong?"""
-        reader = self._reader
-        if reader.refusal is not None:
-            self._refuse(reader.refusal)
-        elif reader.is_midway and not self._has_begun:
+        request_parser = self._reader
+        if request_parser.refusal is not None:
+            self._refuse(request_parser.refusal)
+        elif request_parser.is_midway and not self._has_begun:
             self._has_begun = True
             self._reception.rouse(self)
             self._wait(REQUEST_SECONDS_MAX)
-        if reader.is_waiting and not self._turns and self._transport is not None:
-            reader.is_waiting = False
+        if request_parser.is_waiting and not self._turns and self._transport is not None:
+            request_parser.is_waiting = False
             self._transport.write(CONTINUE)
         if len(self._turns) >= PIPELINED_MAX:
             self._read_on_or_not()
@@ -208,32 +213,32 @@ class Connection(asyncio.Protocol):
         self._is_last = True
         self._lingers = lingers
         self._reception.accept.mark(verdict)
-        turn = _Turn(is_head=False)
-        self._turns.append(turn)
-        self._settle(turn, verdict)
+        pending_response = _PendingResponse(is_head=False)
+        self._turns.append(pending_response)
+        self._settle(pending_response, verdict)
 
     def _peer_name(self) -> str:
         """The address that spoke; what a proxy says of others is not trusted."""
         if self._peer is None and self._transport is not None:
-            name = self._transport.get_extra_info("peername")
-            self._peer = str(name[0]) if name else ""
+            address = self._transport.get_extra_info("peername")
+            self._peer = str(address[0]) if address else ""
         return self._peer or ""
 
     # ------------------------------------------------------------ answers
 
-    def _settle(self, turn: _Turn, verdict: Verdict) -> None:
+    def _settle(self, turn: _PendingResponse, verdict: Verdict) -> None:
         if self._transport is None:
             return  # the sender is gone; it will send again, and hear that we have it
         is_last = self._is_last and turn is self._turns[-1]
-        answer = self._reception.answers.of(verdict, is_last=is_last)
-        self._send(turn, without_text(answer) if turn.is_head else answer)
+        response = self._reception.answers.of(verdict, is_last=is_last)
+        self._send(turn, strip_body(response) if turn.is_head else response)
 
-    def _send(self, turn: _Turn, answer: bytes) -> None:
+    def _send(self, turn: _PendingResponse, answer: bytes) -> None:
         """Write what is ready, in turn."""
         turn.answer = answer
-        while self._turns and (ready := self._turns[0].answer) is not None and self._transport is not None:
+        while self._turns and (next_response := self._turns[0].answer) is not None and self._transport is not None:
             self._turns.popleft()
-            self._transport.write(ready)
+            self._transport.write(next_response)
         if self._is_paused:
             self._read_on_or_not()
         if self._turns:

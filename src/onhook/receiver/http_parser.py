@@ -28,10 +28,10 @@ _LENGTH: Final = b"content-length"
 _LENGTH_DIGITS_MAX: Final = 10
 _EXPECT: Final = b"expect"
 _CONTINUE: Final = b"100-continue"
-_KEPT: Final = frozenset({_SIGNATURE, _LENGTH, _EXPECT, b"transfer-encoding"})
+_RELEVANT_HEADERS: Final = frozenset({_SIGNATURE, _LENGTH, _EXPECT, b"transfer-encoding"})
 
 
-class Request(msgspec.Struct, frozen=True, gc=False):
+class HttpRequest(msgspec.Struct, frozen=True, gc=False):
     """One whole request. `is_last`: the sender wants the connection closed after the answer."""
 
     method: bytes
@@ -41,7 +41,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     is_last: bool
 
 
-class RequestReader:
+class RequestParser:
     """Is fed what arrives and returns the requests that are whole.
 
     `refusal` is what is wrong, once something is; `is_midway` whether a request has begun and is not whole;
@@ -50,23 +50,23 @@ class RequestReader:
 
     def __init__(self) -> None:
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
-        self._whole: list[Request] = []
+        self._whole: list[HttpRequest] = []
         self._is_over = False
         self._header_bytes = self._header_count = 0
         self.refusal: Verdict | None = None
         self._begin()
         self.is_midway = False
 
-    def feed(self, chunk: bytes) -> list[Request]:
+    def feed(self, chunk: bytes) -> list[HttpRequest]:
         """The requests that this chunk makes whole, in order."""
         if self._is_over or self._parser is None:
             return []
-        was_midway, was_in_header = self.is_midway, not self._is_in_body
+        had_partial_request, was_in_header = self.is_midway, not self._is_in_body
         self._parse(chunk)
-        if self.is_midway and was_midway:
+        if self.is_midway and had_partial_request:
             self._weigh(len(chunk), is_header=was_in_header and not self._is_in_body)
-        whole, self._whole = self._whole, []
-        return whole
+        requests, self._whole = self._whole, []
+        return requests
 
     def close(self) -> None:
         """Let go of the parser, which holds us as we hold it."""
@@ -85,7 +85,7 @@ class RequestReader:
         self._header_bytes += len(name) + len(value)
         self._header_count += 1
         name = name.lower()
-        if name not in _KEPT or self._is_in_body:
+        if name not in _RELEVANT_HEADERS or self._is_in_body:
             return  # trailers mean nothing here
         self._head.append((name, value))
         if name == _SIGNATURE:
@@ -121,7 +121,7 @@ class RequestReader:
             return
         is_last = self._parser.should_upgrade() or not self._parser.should_keep_alive()
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._whole.append(Request(self._parser.get_method(), self._path, self._signature, body, is_last))
+        self._whole.append(HttpRequest(self._parser.get_method(), self._path, self._signature, body, is_last))
         self._is_over = is_last
 
     # ------------------------------------------------------------ ours
@@ -142,10 +142,10 @@ class RequestReader:
         read on without it, `rest` and what follows being its body. The connection ends with it."""
         if self._is_over or self._parser is None:
             return
-        first = self._parser.get_method() + b" " + self._path + b" HTTP/1.1\r\n"
-        head = b"".join(b"%s: %s\r\n" % one for one in self._head)
+        request_line = self._parser.get_method() + b" " + self._path + b" HTTP/1.1\r\n"
+        head = b"".join(b"%s: %s\r\n" % header for header in self._head)
         self._parser = httptools.HttpRequestParser(self)
-        self._parse(first + head + b"connection: close\r\n\r\n" + rest)
+        self._parse(request_line + head + b"connection: close\r\n\r\n" + rest)
 
     def _begin(self) -> None:
         self.is_midway = True

@@ -14,24 +14,24 @@ from typing import Protocol
 
 from onhook.lib.clock import Clock
 from onhook.lib.errors import UsageError
-from onhook.receiver.http_connection import Connection
-from onhook.receiver.ingest import Accept
-from onhook.receiver.responses import Answers
+from onhook.receiver.http_connection import HttpConnection
+from onhook.receiver.ingest import Ingestor
+from onhook.receiver.responses import Responses
 
 CONNECTIONS_MAX = 10_000
 """Open at once; each costs some 5 KiB while it is idle."""
 
-FILES_SPARED = 64
+FILES_RESERVED = 64
 """Of the process's open files, those that are not connections: the ledger, the look-up, logs."""
 
 BACKLOG = 1_024
 """Connections that the kernel holds until we accept them: a burst of a thousand PBXs."""
 
-ROUND_SECONDS = 0.004
+BATCH_SECONDS = 0.004
 """Under load, what arrives is read, judged and committed together, so often. One round of forty costs half of forty
 rounds of one: fewer commits, and code that stays in the processor's cache. What arrives after a pause does not wait."""
 
-ROUND_CHUNKS_MAX = 32
+BATCH_CHUNKS_MAX = 32
 """A round ends early when so much has arrived: more in one round would gain nothing, and memory stays bounded."""
 
 TICK_SECONDS = 1.0
@@ -41,7 +41,7 @@ STOP_SECONDS_MAX = 10.0
 """How long stopping may take until connections are cut off: a commit that waits for a lock, and slow readers."""
 
 
-class Listen(Protocol):
+class ListenAddress(Protocol):
     """Where to listen: a host name or address, and a port (0: any free one)."""
 
     @property
@@ -54,43 +54,43 @@ class Listen(Protocol):
 class WebhookServer:
     """Takes connections and lets `accept` judge what they bring. Use it inside a running event loop."""
 
-    def __init__(self, *, accept: Accept, clock: Clock) -> None:
+    def __init__(self, *, accept: Ingestor, clock: Clock) -> None:
         self.accept = accept
-        self.answers = Answers(clock.now())
+        self.answers = Responses(clock.now())
         self.time = time.monotonic
         self._clock = clock
-        self._connections: set[Connection] = set()
-        self._resting: dict[Connection, None] = {}
+        self._connections: set[HttpConnection] = set()
+        self._resting: dict[HttpConnection, None] = {}
         """In the order in which they came to rest, so the first is the idlest."""
         self._connections_max = CONNECTIONS_MAX
         self._server: asyncio.Server | None = None
         self._all_gone: asyncio.Event | None = None
-        self._arrived: list[tuple[Connection, bytes]] = []
+        self._arrived: list[tuple[HttpConnection, bytes]] = []
         self._round: asyncio.Handle | None = None
         self._round_at = 0.0
         self._loop = asyncio.get_running_loop()
         self._tick: asyncio.TimerHandle | None = None
 
-    async def start(self, address: Listen) -> int:
+    async def start(self, address: ListenAddress) -> int:
         """Listen; returns the port. Raises `UsageError` where that is not possible."""
-        self._connections_max = min(CONNECTIONS_MAX, _files_max() - FILES_SPARED)
+        self._connections_max = min(CONNECTIONS_MAX, _raise_file_limit() - FILES_RESERVED)
         try:
             self._server = await self._listen(address)
         except OSError as error:
-            raise _cannot_listen(error, address) from error
+            raise _listen_error(error, address) from error
         self._every_tick()
         return int(self._server.sockets[0].getsockname()[1])
 
-    async def _listen(self, address: Listen) -> asyncio.Server:
+    async def _listen(self, address: ListenAddress) -> asyncio.Server:
         if address.host != "::":
             return await self._loop.create_server(
-                lambda: Connection(self), address.host, address.port, backlog=BACKLOG, reuse_address=True
+                lambda: HttpConnection(self), address.host, address.port, backlog=BACKLOG, reuse_address=True
             )
         # It means IPv4 too, as everywhere else; the event loop would take IPv6 alone.
-        both = socket.create_server(
+        dual_stack_socket = socket.create_server(
             (address.host, address.port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
         )
-        return await self._loop.create_server(lambda: Connection(self), sock=both, backlog=BACKLOG)
+        return await self._loop.create_server(lambda: HttpConnection(self), sock=dual_stack_socket, backlog=BACKLOG)
 
     async def stop(self) -> None:
         """Take no more connections, commit and answer what was taken, close the others."""
@@ -110,19 +110,21 @@ class WebhookServer:
 
     # ------------------------------------------------------------ called by connections
 
-    def arrived(self, connection: Connection, chunk: bytes) -> None:
+    def arrived(self, connection: HttpConnection, chunk: bytes) -> None:
         """Put it with what else arrives; all of it is read at the end of the round."""
         self._arrived.append((connection, chunk))
         if len(self._arrived) == 1:
-            pause = self._round_at + ROUND_SECONDS - self.time()
+            delay_seconds = self._round_at + BATCH_SECONDS - self.time()
             self._round = (
-                self._loop.call_later(pause, self._end_round) if pause > 0 else self._loop.call_soon(self._end_round)
+                self._loop.call_later(delay_seconds, self._end_round)
+                if delay_seconds > 0
+                else self._loop.call_soon(self._end_round)
             )
-        elif len(self._arrived) == ROUND_CHUNKS_MAX and self._round is not None:
+        elif len(self._arrived) == BATCH_CHUNKS_MAX and self._round is not None:
             self._round.cancel()
             self._round = self._loop.call_soon(self._end_round)
 
-    def welcome(self, connection: Connection) -> bool:
+    def welcome(self, connection: HttpConnection) -> bool:
         """Take in a new connection; False when there are too many and none is at rest."""
         if len(self._connections) >= self._connections_max and not self._spare_one():
             self._connections.add(connection)
@@ -131,15 +133,15 @@ class WebhookServer:
         self._resting[connection] = None
         return True
 
-    def rest(self, connection: Connection) -> None:
+    def rest(self, connection: HttpConnection) -> None:
         """Note that it waits for a request and could be spared."""
         self._resting[connection] = None
 
-    def rouse(self, connection: Connection) -> None:
+    def rouse(self, connection: HttpConnection) -> None:
         """Note that a request has begun."""
         self._resting.pop(connection, None)
 
-    def part(self, connection: Connection) -> None:
+    def part(self, connection: HttpConnection) -> None:
         """Forget a connection that is gone."""
         self._connections.discard(connection)
         self._resting.pop(connection, None)
@@ -150,8 +152,8 @@ class WebhookServer:
 
     def _end_round(self) -> None:
         self._round_at = self.time()
-        arrived, self._arrived = self._arrived, []
-        for connection, chunk in arrived:
+        chunks, self._arrived = self._arrived, []
+        for connection, chunk in chunks:
             try:
                 connection.take(chunk)
             except Exception as error:  # noqa: BLE001 - one connection's fault must not disturb the others of its round
@@ -160,33 +162,33 @@ class WebhookServer:
 
     def _spare_one(self) -> bool:
         """Close the connection that has been without a request for longest."""
-        idlest = next(iter(self._resting), None)
-        if idlest is None:
+        longest_idle = next(iter(self._resting), None)
+        if longest_idle is None:
             return False
-        self.part(idlest)
-        idlest.abort()
+        self.part(longest_idle)
+        longest_idle.abort()
         return True
 
     def _every_tick(self) -> None:
         self._tick = self._loop.call_later(TICK_SECONDS, self._every_tick)
         self.answers.renew(self._clock.now())
         now = self.time()
-        for connection in [one for one in self._connections if one.deadline < now]:
+        for connection in [candidate for candidate in self._connections if candidate.deadline < now]:
             connection.expire()
 
 
-def _files_max() -> int:
+def _raise_file_limit() -> int:
     """How many files this process may open, after having asked for as many as it needs."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS_MAX + FILES_SPARED
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    needed = CONNECTIONS_MAX + FILES_RESERVED
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return wanted if soft == resource.RLIM_INFINITY else soft
+    return needed if soft == resource.RLIM_INFINITY else soft
 
 
-def _cannot_listen(error: OSError, address: Listen) -> UsageError:
-    where = f"{address.host}:{address.port}"
+def _listen_error(error: OSError, address: ListenAddress) -> UsageError:
+    location = f"{address.host}:{address.port}"
     if error.errno == errno.EADDRINUSE:
-        return UsageError("another program listens there", where=where, todo="stop it, or choose another port")
-    return UsageError(f"cannot listen: {error.strerror or error}", where=where, todo="choose another address")
+        return UsageError("another program listens there", where=location, todo="stop it, or choose another port")
+    return UsageError(f"cannot listen: {error.strerror or error}", where=location, todo="choose another address")

@@ -13,12 +13,12 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.signing import is_signed_by
 from onhook.pbx.dialect import Dialect, Dialects, Glance
-from onhook.receiver.counters import Marks
-from onhook.receiver.group_commit import Committer
-from onhook.receiver.pbx_registry import Declared, Door
+from onhook.receiver.counters import EventCounters
+from onhook.receiver.group_commit import GroupCommitter
+from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
 from onhook.receiver.verdict import Verdict
 
-GUESSED_BYTES_MAX = 8 * 1024 * 1024
+SENDER_SEARCH_BYTES_MAX = 8 * 1024 * 1024
 """Bytes to hash in search of the sender of a body that names none: some 10 ms, so that a stranger cannot make everybody
 wait. A common event of 600 bytes is tried with 12,000 secrets, the largest body with 32."""
 
@@ -28,11 +28,11 @@ SIGNATURE_CHARACTERS = 44
 WEBHOOK = "webhook"
 """What the ledger calls this way in."""
 
-Answer = Callable[[Verdict], None]
+VerdictCallback = Callable[[Verdict], None]
 """Is told the verdict, exactly once. Must not raise."""
 
 
-class Accept:
+class Ingestor:
     """Judges and keeps. Made once per process, inside its event loop.
 
     `tell_trouble` is told the error when the ledger begins to fail, and None when it works again.
@@ -42,7 +42,7 @@ class Accept:
         self,
         *,
         ledger: Ledger,
-        door: Door,
+        door: PbxRegistry,
         dialects: Dialects,
         clock: Clock,
         tell_trouble: Callable[[OnhookError | None], None] = lambda _: None,
@@ -50,37 +50,37 @@ class Accept:
         self._door = door
         self._dialects = dialects
         self._clock = clock
-        self._committer = Committer(ledger=ledger, tell_trouble=tell_trouble)
-        self._marks = Marks(ledger=ledger, clock=clock, note=self._committer.note)
+        self._committer = GroupCommitter(ledger=ledger, tell_trouble=tell_trouble)
+        self._marks = EventCounters(ledger=ledger, clock=clock, note=self._committer.note)
 
     @property
     def is_working(self) -> bool:
         """Whether the last attempt to write to the ledger went well."""
         return self._committer.is_working
 
-    def accept(self, body: bytes, signature: str, peer: str, answer: Answer, *, path: str = "/") -> None:
+    def accept(self, body: bytes, signature: str, peer: str, answer: VerdictCallback, *, path: str = "/") -> None:
         """Judge what came by webhook: `signature` is the header as it came or empty, `peer` the address that spoke,
         `path` what it asked for."""
-        dialect, glance = self._glance(body)
-        sender = self._sender(glance, body, signature, path, peer)
-        if isinstance(sender, Declared):
-            glance = self._reread(sender, dialect, glance, body)
-            self._keep(sender, glance, body, answer, via=WEBHOOK, signature=signature, peer=peer)
+        dialect, envelope = self._glance(body)
+        sender = self._sender(envelope, body, signature, path, peer)
+        if isinstance(sender, RegisteredPbx):
+            envelope = self._reread(sender, dialect, envelope, body)
+            self._keep(sender, envelope, body, answer, via=WEBHOOK, signature=signature, peer=peer)
             return
-        refusal: Verdict = "not_a_report" if glance.kind == "rubbish" else sender
-        self.mark(refusal, sn=glance.sn)
-        answer(refusal)
+        rejection: Verdict = "not_a_report" if envelope.kind == "rubbish" else sender
+        self.mark(rejection, sn=envelope.sn)
+        answer(rejection)
 
-    def accept_from(self, sender: Declared, body: bytes, via: str, peer: str, answer: Answer) -> None:
+    def accept_from(self, sender: RegisteredPbx, body: bytes, via: str, peer: str, answer: VerdictCallback) -> None:
         """Keep what came over a connection that we opened ourselves, so that the sender is known."""
         dialect = self._dialects[sender.dialect]
-        self._keep(sender, _glance(dialect, body), body, answer, via=via, signature="", peer=peer)
+        self._keep(sender, _peek(dialect, body), body, answer, via=via, signature="", peer=peer)
 
-    async def keep(self, sender: Declared, body: bytes, via: str, peer: str = "") -> Verdict:
+    async def keep(self, sender: RegisteredPbx, body: bytes, via: str, peer: str = "") -> Verdict:
         """The same for callers that can wait."""
-        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        self.accept_from(sender, body, via, peer, lambda one: None if verdict.done() else verdict.set_result(one))
-        return await verdict
+        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self.accept_from(sender, body, via, peer, lambda verdict: None if future.done() else future.set_result(verdict))
+        return await future
 
     def mark(self, what: Verdict, sn: str = "", label: str = "") -> None:
         """Count what happened before a body could be judged, such as a body too large."""
@@ -99,22 +99,22 @@ class Accept:
         """By the first dialect to which the body means anything, else by the last."""
         dialects = iter(self._dialects.values())
         dialect = next(dialects)
-        glance = _glance(dialect, body)
-        for other in dialects:
-            if glance.kind != "rubbish":
+        envelope = _peek(dialect, body)
+        for next_dialect in dialects:
+            if envelope.kind != "rubbish":
                 break
-            dialect, glance = other, _glance(other, body)
-        return dialect, glance
+            dialect, envelope = next_dialect, _peek(next_dialect, body)
+        return dialect, envelope
 
-    def _reread(self, sender: Declared, dialect: Dialect, glance: Glance, body: bytes) -> Glance:
+    def _reread(self, sender: RegisteredPbx, dialect: Dialect, glance: Glance, body: bytes) -> Glance:
         """By the sender's own dialect, once it is known who that is."""
-        return glance if dialect.name == sender.dialect else _glance(self._dialects[sender.dialect], body)
+        return glance if dialect.name == sender.dialect else _peek(self._dialects[sender.dialect], body)
 
-    def _sender(self, glance: Glance, body: bytes, signature: str, path: str, peer: str) -> Declared | Verdict:
+    def _sender(self, glance: Glance, body: bytes, signature: str, path: str, peer: str) -> RegisteredPbx | Verdict:
         """Who surely sent this, or why nobody did."""
         if not glance.sn:
-            placed = None if signature else self._door.placed(path, peer)
-            return placed or self._guessed_sender(glance, body, signature)
+            source_pbx = None if signature else self._door.placed(path, peer)
+            return source_pbx or self._guessed_sender(glance, body, signature)
         sender = self._door.declared(glance.sn)
         if sender is None:
             return "unknown_sn"
@@ -124,16 +124,24 @@ class Accept:
             return sender if sender.is_at(path, peer) else "wrong_place"
         return "wrong_signature" if signature else "no_signature"
 
-    def _guessed_sender(self, glance: Glance, body: bytes, signature: str) -> Declared | Verdict:
+    def _guessed_sender(self, glance: Glance, body: bytes, signature: str) -> RegisteredPbx | Verdict:
         """A test and some events name no sender (PROTOCOL.md 1): it is the one whose secret signs the body."""
         if len(signature.strip()) == SIGNATURE_CHARACTERS:
-            for sender in _affordable(self._door.everybody(), len(body)):
+            for sender in _limit_hashed_bytes(self._door.everybody(), len(body)):
                 if is_signed_by(sender.secrets, body, signature):
                     return sender
         return "wrong_signature" if signature else "no_signature"
 
     def _keep(
-        self, sender: Declared, glance: Glance, body: bytes, answer: Answer, *, via: str, signature: str, peer: str
+        self,
+        sender: RegisteredPbx,
+        glance: Glance,
+        body: bytes,
+        answer: VerdictCallback,
+        *,
+        via: str,
+        signature: str,
+        peer: str,
     ) -> None:
         if glance.kind in ("other", "test"):
             verdict: Verdict = "test" if glance.kind == "test" else "other_event"
@@ -151,17 +159,17 @@ class Accept:
             peer=peer,
         )
 
-        def settle(appended: Appended | None) -> None:
-            verdict = _verdict(appended, glance)
+        def on_committed(appended: Appended | None) -> None:
+            verdict = _verdict_for(appended, glance)
             self._marks.add(verdict, sender.sn, glance.label)
             answer(verdict)
 
-        if not self._committer.put(entry, settle):
+        if not self._committer.put(entry, on_committed):
             self.mark("too_many", sender.sn)
             answer("too_many")
 
 
-def _glance(dialect: Dialect, body: bytes) -> Glance:
+def _peek(dialect: Dialect, body: bytes) -> Glance:
     """What a dialect takes a body for; unreadable where it fails against its contract, for what was signed is kept."""
     try:
         return dialect.glance(body)
@@ -169,7 +177,7 @@ def _glance(dialect: Dialect, body: bytes) -> Glance:
         return Glance("unreadable", "", "unknown", bytes(4) + hashlib.sha256(body).digest()[:12])
 
 
-def _verdict(appended: Appended | None, glance: Glance) -> Verdict:
+def _verdict_for(appended: Appended | None, glance: Glance) -> Verdict:
     if appended is None:
         return "unavailable"
     if not appended.is_new:
@@ -177,11 +185,11 @@ def _verdict(appended: Appended | None, glance: Glance) -> Verdict:
     return "kept" if glance.kind == "details" else "unreadable"
 
 
-def _affordable(everybody: Iterable[Declared], body_bytes: int) -> Iterable[Declared]:
+def _limit_hashed_bytes(everybody: Iterable[RegisteredPbx], body_bytes: int) -> Iterable[RegisteredPbx]:
     """As many PBXs as their secrets may be tried on a body of this size."""
-    left = GUESSED_BYTES_MAX
+    bytes_left = SENDER_SEARCH_BYTES_MAX
     for sender in everybody:
-        left -= len(sender.secrets) * body_bytes
-        if left < 0:
+        bytes_left -= len(sender.secrets) * body_bytes
+        if bytes_left < 0:
             return
         yield sender

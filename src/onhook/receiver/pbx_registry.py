@@ -10,7 +10,7 @@ import msgspec
 Network = IPv4Network | IPv6Network
 
 
-class Declared(msgspec.Struct, frozen=True, kw_only=True):
+class RegisteredPbx(msgspec.Struct, frozen=True, kw_only=True):
     """One PBX that a person has declared. `secrets` are all that count now; `is_unsigned` was declared on purpose.
 
     One that cannot sign is told by its place: the `networks` it reports from, the secret `path` it posts to, or both.
@@ -30,9 +30,9 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_at(self, path: str, peer: str) -> bool:
         """Whether a request to this path from this address comes from its place, all of which must hold."""
-        asked = path.partition("?")[0].encode()
-        is_there = not self.path or hmac.compare_digest(self.path.encode(), asked)
-        return self.is_placed and is_there and (not self.networks or self._has(peer))
+        request_path = path.partition("?")[0].encode()
+        is_path_equal = not self.path or hmac.compare_digest(self.path.encode(), request_path)
+        return self.is_placed and is_path_equal and (not self.networks or self._has(peer))
 
     def _has(self, peer: str) -> bool:
         try:
@@ -44,17 +44,17 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
         return any(address in network for network in self.networks)
 
 
-class Door(Protocol):
+class PbxRegistry(Protocol):
     """Asked for every request, so an answer takes a microsecond; what was declared a moment ago counts at once."""
 
-    def declared(self, sn: str) -> Declared | None:
+    def declared(self, sn: str) -> RegisteredPbx | None:
         """The PBX with this serial number, or None."""
         ...
 
-    def placed(self, path: str, peer: str) -> Declared | None:
+    def placed(self, path: str, peer: str) -> RegisteredPbx | None:
         """The one PBX whose place this is; None where there is none, or more than one."""
         ...
 
-    def everybody(self) -> Sequence[Declared]:
+    def everybody(self) -> Sequence[RegisteredPbx]:
         """All PBXs, for reports that do not name their sender."""
         ...

@@ -4,24 +4,24 @@ from datetime import datetime
 from email.utils import format_datetime
 from http import HTTPStatus
 
-from onhook.receiver.verdict import MEANINGS, Meaning, Verdict
+from onhook.receiver.verdict import RESPONSES_BY_VERDICT, ResponseContent, Verdict
 
-RETRY_SECONDS = 2
+RETRY_AFTER_SECONDS = 2
 """After a 503: what was full or locked may be free again then; PBXs that do not read it try again anyway."""
 
-HEALTHY = Meaning(200, "ok")
-UNHEALTHY = MEANINGS["unavailable"]
+HEALTHY = ResponseContent(200, "ok")
+UNHEALTHY = RESPONSES_BY_VERDICT["unavailable"]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-_ALSO = {
+_EXTRA_HEADERS = {
     401: "WWW-Authenticate: X-Signature\r\n",
     405: "Allow: POST\r\n",
-    503: f"Retry-After: {RETRY_SECONDS}\r\n",
+    503: f"Retry-After: {RETRY_AFTER_SECONDS}\r\n",
 }
 
 
-class Answers:
+class Responses:
     """Look-ups only, so that an answer costs next to nothing."""
 
     def __init__(self, now: datetime) -> None:
@@ -31,12 +31,12 @@ class Answers:
         """Make all answers again with this date."""
         date = format_datetime(now, usegmt=True)
         self._last, self._others = (
-            {verdict: _written(meaning, date, connection) for verdict, meaning in MEANINGS.items()}
+            {verdict: _format_response(content, date, connection) for verdict, content in RESPONSES_BY_VERDICT.items()}
             for connection in ("close", "keep-alive")
         )
         self._health = {
-            (is_healthy, is_last): _written(meaning, date, "close" if is_last else "keep-alive")
-            for is_healthy, meaning in ((True, HEALTHY), (False, UNHEALTHY))
+            (is_healthy, is_last): _format_response(content, date, "close" if is_last else "keep-alive")
+            for is_healthy, content in ((True, HEALTHY), (False, UNHEALTHY))
             for is_last in (True, False)
         }
 
@@ -49,12 +49,12 @@ class Answers:
         return self._health[is_healthy, is_last]
 
 
-def without_text(answer: bytes) -> bytes:
+def strip_body(answer: bytes) -> bytes:
     """The same answer to HEAD: `Content-Length` stays, the text goes (RFC 9110, 9.3.2)."""
     return answer[: answer.index(b"\r\n\r\n") + 4]
 
 
-def _written(meaning: Meaning, date: str, connection: str) -> bytes:
+def _format_response(meaning: ResponseContent, date: str, connection: str) -> bytes:
     text = f"{meaning.text}\n"
     return (
         f"HTTP/1.1 {meaning.status} {HTTPStatus(meaning.status).phrase}\r\n"
@@ -62,5 +62,5 @@ def _written(meaning: Meaning, date: str, connection: str) -> bytes:
         f"Content-Type: text/plain; charset=utf-8\r\n"
         f"Content-Length: {len(text.encode())}\r\n"
         f"Connection: {connection}\r\n"
-        f"{_ALSO.get(meaning.status, '')}\r\n{text}"
+        f"{_EXTRA_HEADERS.get(meaning.status, '')}\r\n{text}"
     ).encode()

@@ -29,7 +29,7 @@ Verdict = Literal[
 ]
 
 
-class Meaning(msgspec.Struct, frozen=True):
+class ResponseContent(msgspec.Struct, frozen=True):
     """The HTTP status of a verdict and the line of text that goes with it."""
 
     status: int
@@ -37,29 +37,29 @@ class Meaning(msgspec.Struct, frozen=True):
 
 
 # One text for all four: a stranger must not learn which serial numbers are declared.
-_NOT_KNOWN = Meaning(401, "not signed by a PBX that is declared here")
+_UNAUTHORIZED = ResponseContent(401, "not signed by a PBX that is declared here")
 
-MEANINGS: Mapping[Verdict, Meaning] = {
+RESPONSES_BY_VERDICT: Mapping[Verdict, ResponseContent] = {
     # Signed by a declared PBX, and on disk.
-    "kept": Meaning(200, "kept"),
-    "repeat": Meaning(200, "kept already"),
-    "unreadable": Meaning(200, "kept, though it cannot be read yet"),
+    "kept": ResponseContent(200, "kept"),
+    "repeat": ResponseContent(200, "kept already"),
+    "unreadable": ResponseContent(200, "kept, though it cannot be read yet"),
     # Signed by a declared PBX, but no report of a call: counted by event type.
-    "other_event": Meaning(200, "not kept: no end of a call"),
-    "test": Meaning(200, "the test arrived"),
+    "other_event": ResponseContent(200, "not kept: no end of a call"),
+    "test": ResponseContent(200, "the test arrived"),
     # Signed by nobody whom we know.
-    "unknown_sn": _NOT_KNOWN,
-    "no_signature": _NOT_KNOWN,
-    "wrong_signature": _NOT_KNOWN,
-    "wrong_place": _NOT_KNOWN,
-    "not_a_report": Meaning(400, "this is no report of a call"),
+    "unknown_sn": _UNAUTHORIZED,
+    "no_signature": _UNAUTHORIZED,
+    "wrong_signature": _UNAUTHORIZED,
+    "wrong_place": _UNAUTHORIZED,
+    "not_a_report": ResponseContent(400, "this is no report of a call"),
     # No request that could say anything.
-    "too_large": Meaning(413, "the body is larger than 256 KiB"),
-    "header_too_large": Meaning(431, "the header is too large"),
-    "bad_request": Meaning(400, "this is not HTTP"),
-    "too_slow": Meaning(408, "the request took too long to arrive"),
-    "wrong_method": Meaning(405, "send reports by POST"),
+    "too_large": ResponseContent(413, "the body is larger than 256 KiB"),
+    "header_too_large": ResponseContent(431, "the header is too large"),
+    "bad_request": ResponseContent(400, "this is not HTTP"),
+    "too_slow": ResponseContent(408, "the request took too long to arrive"),
+    "wrong_method": ResponseContent(405, "send reports by POST"),
     # Not now: the PBX tries again.
-    "too_many": Meaning(503, "too many connections or reports at once, try again"),
-    "unavailable": Meaning(503, "the ledger cannot be written now, try again"),
+    "too_many": ResponseContent(503, "too many connections or reports at once, try again"),
+    "unavailable": ResponseContent(503, "the ledger cannot be written now, try again"),
 }

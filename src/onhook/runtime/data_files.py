@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import SettingsFacts
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
@@ -23,7 +23,7 @@ from onhook.store.contract import Store
 class Files(msgspec.Struct, frozen=True, kw_only=True):
     """All three files of a data directory, open, and the store caught up with the ledger."""
 
-    settings: Settings
+    settings: AppDb
     ledger: Ledger
     store: Store
     rereading: Rereading
@@ -36,7 +36,7 @@ async def open_files(config: Config, *, makes: bool = False) -> AsyncIterator[Fi
     check_rights(config)
     if not makes and not config.ledger_file.exists():
         raise nothing_kept(config)
-    settings = Settings(config.settings_file)
+    settings = AppDb(config.settings_file)
     ledger = SqliteLedger(config.ledger_file)
     try:
         await adopt_rebuilt(config, settings, SystemClock())

@@ -8,7 +8,7 @@ from functools import partial
 
 import msgspec
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.lib.clock import Clock
 from onhook.runtime.child import Opened, run_child
@@ -20,7 +20,7 @@ from onhook.simulator.sender import simulate
 @asynccontextmanager
 async def open_demo(config: Config, clock: Clock, *, with_history: bool) -> AsyncIterator[Opened]:
     """The made-up PBX, calling; with calls of the past first where asked. `config.intake` is where intake listens."""
-    settings = Settings(config.settings_file)
+    settings = AppDb(config.settings_file)
     try:
         sn, secret = demo_secret(settings)
     finally:

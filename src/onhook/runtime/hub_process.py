@@ -9,17 +9,17 @@ from functools import partial
 
 import structlog
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import SettingsFacts
 from onhook.config import Address, Config
-from onhook.console.actions import Acts
+from onhook.console.actions import ConsoleActions
 from onhook.console.app import console_app
-from onhook.console.queries.destinations import Sending
+from onhook.console.queries.destinations import DeliveryActions
 from onhook.delivery.destinations.registry import all_sinks
-from onhook.delivery.dispatcher import Courier, try_by_name
-from onhook.delivery.issues import Plight
-from onhook.delivery.record_reader import Reading
-from onhook.delivery.worker import Means
+from onhook.delivery.dispatcher import DeliveryDispatcher, send_test_by_name
+from onhook.delivery.issues import Issue
+from onhook.delivery.record_reader import RecordReader
+from onhook.delivery.worker import DeliveryDeps
 from onhook.ledger.contract import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
@@ -40,8 +40,8 @@ from onhook.runtime.engines import store_at
 from onhook.runtime.http_server import serving
 from onhook.runtime.pbx_api_service import ExchangeKeeper
 from onhook.store.contract import Store
-from onhook.store.position_notifier import Feed
-from onhook.sync.ami_connections import Outgoing
+from onhook.store.position_notifier import PositionNotifier
+from onhook.sync.ami_connections import ConnectionManager
 from onhook.sync.asterisk_sync import AsteriskBook
 from onhook.sync.pbx_sync_manager import Care, House
 
@@ -49,24 +49,24 @@ from onhook.sync.pbx_sync_manager import Care, House
 @asynccontextmanager
 async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
     """The hub, at work. Raises `OnhookError` where it cannot."""
-    settings = Settings(config.settings_file)
+    settings = AppDb(config.settings_file)
     ledger = SqliteLedger(config.ledger_file)
     await adopt_rebuilt(config, settings, clock)
     # What a hub that died was about to read late.
     settings.subscriptions.let_go()
     store = await store_at(config.store_file)
     projector = _projector(ledger, store, settings)
-    feed = Feed()
-    sending = Settings(config.settings_file)
-    courier = _courier(config, Means(reading=Reading(store, feed), settings=sending, clock=clock))
+    feed = PositionNotifier()
+    sending = AppDb(config.settings_file)
+    courier = _courier(config, DeliveryDeps(reading=RecordReader(store, feed), settings=sending, clock=clock))
     acting = Acting(config, settings, clock)
-    caring = Settings(config.settings_file)
+    caring = AppDb(config.settings_file)
     accept = door_of(settings=caring, ledger=ledger, clock=clock)
     silence = SilenceWatch(settings=caring, store=store, clock=clock)
     settings.asterisks.begin()
     retention = Retention(config=config, settings=caring, ledger=ledger, projector=projector, clock=clock)
     care = Care(House(data=config.data, settings=caring, store=store, clock=clock, accept=accept))
-    outgoing = Outgoing(book=AsteriskBook(caring, clock, care.is_heard_again), accept=accept, clock=clock)
+    outgoing = ConnectionManager(book=AsteriskBook(caring, clock, care.is_heard_again), accept=accept, clock=clock)
     app = console_app(
         store=store,
         ledger=ledger,
@@ -75,10 +75,10 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         config=config,
         feed=feed,
         read_again=Rereading(projector, settings, clock).read_again,
-        sending=Sending(
-            try_out=partial(try_by_name, settings, all_sinks(config), clock), figures=lambda: courier.figures
+        sending=DeliveryActions(
+            try_out=partial(send_test_by_name, settings, all_sinks(config), clock), figures=lambda: courier.figures
         ),
-        acts=Acts(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
+        acts=ConsoleActions(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
     )
     try:
         async with serving(app, config.console) as served:
@@ -113,11 +113,13 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
         settings.close()
 
 
-def _courier(config: Config, means: Means) -> Courier:
-    return Courier(means=means, sinks=all_sinks(config), tell_trouble=_tell_sending_trouble, tell_plight=_tell_plight)
+def _courier(config: Config, means: DeliveryDeps) -> DeliveryDispatcher:
+    return DeliveryDispatcher(
+        means=means, sinks=all_sinks(config), tell_trouble=_tell_sending_trouble, tell_plight=_tell_plight
+    )
 
 
-def _projector(ledger: Ledger, store: Store, settings: Settings) -> Projector:
+def _projector(ledger: Ledger, store: Store, settings: AppDb) -> Projector:
     return Projector(
         ledger=ledger,
         store=store,
@@ -127,7 +129,7 @@ def _projector(ledger: Ledger, store: Store, settings: Settings) -> Projector:
     )
 
 
-def _exchange(config: Config, settings: Settings, store: Store, feed: Feed, clock: Clock) -> ExchangeKeeper:
+def _exchange(config: Config, settings: AppDb, store: Store, feed: PositionNotifier, clock: Clock) -> ExchangeKeeper:
     calls, webhooks = StoreCalls(store, feed, settings, config), AppWebhooks(settings, all_sinks(config), clock)
     return ExchangeKeeper(config, settings, calls, clock, webhooks)
 
@@ -148,7 +150,7 @@ def _tell_sending_trouble(name: str, error: Exception | None) -> None:
         log.error("a subscription cannot be served now", extra={"subscription": name, "error": str(error)})
 
 
-def _tell_plight(plight: Plight, has_begun: bool) -> None:
+def _tell_plight(plight: Issue, has_begun: bool) -> None:
     log = logging.getLogger("courier")
     told = {"subscription": plight.name, "kind": plight.kind}
     if has_begun:

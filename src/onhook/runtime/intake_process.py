@@ -5,7 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.config import Address, Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
@@ -13,7 +13,7 @@ from onhook.lib.errors import OnhookError
 from onhook.ops.instance_lock import receiving
 from onhook.pbx.registry import all_dialects
 from onhook.receiver.http_server import WebhookServer
-from onhook.receiver.ingest import Accept
+from onhook.receiver.ingest import Ingestor
 from onhook.runtime.adapters.registry import SettingsDoor
 from onhook.runtime.child import Opened, run_child
 
@@ -28,12 +28,12 @@ async def open_intake(config: Config, clock: Clock) -> AsyncIterator[Opened]:
 
 @asynccontextmanager
 async def _open_intake(config: Config, clock: Clock) -> AsyncIterator[Opened]:
-    settings = Settings(config.settings_file)
+    settings = AppDb(config.settings_file)
     try:
         ledger = SqliteLedger(config.ledger_file)
         try:
             door = SettingsDoor(settings, tell_trouble=_tell_settings_trouble)
-            accept = Accept(
+            accept = Ingestor(
                 ledger=ledger, door=door, dialects=all_dialects(), clock=clock, tell_trouble=_tell_ledger_trouble
             )
             server = WebhookServer(accept=accept, clock=clock)

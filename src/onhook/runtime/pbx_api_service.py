@@ -12,17 +12,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.config import Address, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
-from onhook.pbx_api.applications import Applications
-from onhook.pbx_api.calls import Calls
-from onhook.pbx_api.certificate import own_certificate, tls_with
+from onhook.pbx_api.applications import AppRegistry
+from onhook.pbx_api.calls import CallSource
+from onhook.pbx_api.certificate import create_tls_context, ensure_certificate
 from onhook.pbx_api.connection_limiter import listen
-from onhook.pbx_api.fault_injection import Trouble
-from onhook.pbx_api.pushing import Webhooks
-from onhook.pbx_api.server import Exchange
+from onhook.pbx_api.fault_injection import FaultPolicy
+from onhook.pbx_api.pushing import AppWebhookStore
+from onhook.pbx_api.server import PbxApiServer
 from onhook.runtime.child import Tasks, Whereabouts
 
 LOOK_SECONDS = 0.5
@@ -36,7 +36,7 @@ class ExchangeKeeper:
     """Opens and closes the exchange as applications come and go."""
 
     def __init__(
-        self, config: Config, settings: Settings, calls: Calls, clock: Clock, webhooks: Webhooks | None = None
+        self, config: Config, settings: AppDb, calls: CallSource, clock: Clock, webhooks: AppWebhookStore | None = None
     ) -> None:
         self._config = config
         self._webhooks = webhooks
@@ -106,18 +106,18 @@ class ExchangeKeeper:
 @asynccontextmanager
 async def exchange_on(
     config: Config,
-    calls: Calls,
-    applications: Applications,
+    calls: CallSource,
+    applications: AppRegistry,
     clock: Clock,
     *,
-    trouble: Trouble | None = None,
-    webhooks: Webhooks | None = None,
+    trouble: FaultPolicy | None = None,
+    webhooks: AppWebhookStore | None = None,
 ) -> AsyncIterator[tuple[Address, Tasks]]:
     """The exchange at its configured address; yields where it listens, and what runs. Raises `OnhookError`."""
     tls = _tls(config, clock)
     listening = listen(config.exchange.host, config.exchange.port)
     address = Address(config.exchange.host, int(listening.getsockname()[1]))
-    exchange = Exchange(calls=calls, applications=applications, clock=clock, trouble=trouble, webhooks=webhooks)
+    exchange = PbxApiServer(calls=calls, applications=applications, clock=clock, trouble=trouble, webhooks=webhooks)
     async with exchange.opened(listening, tls) as tasks:
         yield address, tasks
 
@@ -126,5 +126,5 @@ def _tls(config: Config, clock: Clock) -> ssl.SSLContext | None:
     if config.exchange_plain:
         return None
     if not config.exchange_certificate:
-        own_certificate(config.certificate_file, config.certificate_key_file, config.exchange.host, clock.now())
-    return tls_with(config.certificate_file, config.certificate_key_file)
+        ensure_certificate(config.certificate_file, config.certificate_key_file, config.exchange.host, clock.now())
+    return create_tls_context(config.certificate_file, config.certificate_key_file)

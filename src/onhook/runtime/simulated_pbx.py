@@ -13,17 +13,17 @@ from pathlib import Path
 
 import msgspec
 
-from onhook.appdb.api_behaviour import Manner
+from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.appdb.api_clients import CREDENTIAL_CHARACTERS_MAX, App
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.utc_offset import zone_named
 from onhook.config import Address, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import UsageError
-from onhook.pbx_api.certificate import own_certificate
-from onhook.pbx_api.fault_injection import Spoilt
+from onhook.pbx_api.certificate import ensure_certificate
+from onhook.pbx_api.fault_injection import InjectedFault
 from onhook.pbx_api.memory import MemoryCalls
-from onhook.pbx_api.single_app import OneApp
+from onhook.pbx_api.single_app import SingleApp
 from onhook.runtime.child import Tasks
 from onhook.runtime.pbx_api_service import exchange_on
 from onhook.simulator.fault_injection import FaceMischief
@@ -42,7 +42,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     is_plain: bool = False
     certificate: Path = Path("exchange.crt")
     key: Path = Path("exchange.key")
-    manner: Manner = Manner()
+    manner: ApiBehaviour = ApiBehaviour()
 
     def __post_init__(self) -> None:
         """Raises `UsageError`, never showing the secret."""
@@ -86,9 +86,9 @@ class FaceTrouble:
     def fails_login(self) -> bool:
         return self._mischief.fails_login()
 
-    def answer(self) -> Spoilt:
+    def answer(self) -> InjectedFault:
         answer = self._mischief.answer()
-        return Spoilt(
+        return InjectedFault(
             delay_seconds=answer.delay_seconds,
             is_garbage=answer.is_garbage,
             refused_forms=answer.refused_forms,
@@ -127,8 +127,8 @@ async def made_up_exchange(plan: SimulationPlan, visit: Visit, clock: Clock) -> 
         exchange_key=str(visit.key),
     )
     if not visit.is_plain:
-        own_certificate(visit.certificate, visit.key, visit.address.host, clock.now())
-    applications = OneApp(app, visit.client_secret)
+        ensure_certificate(visit.certificate, visit.key, visit.address.host, clock.now())
+    applications = SingleApp(app, visit.client_secret)
     trouble = FaceTrouble(FaceMischief(plan.faults, plan.seed))
     async with exchange_on(config, calls, applications, shown, trouble=trouble) as (address, tasks):
         yield MadeUp(KnownCalls(calls), address, tasks)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.config import Config, parse_address
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, UsageError
@@ -207,7 +207,7 @@ async def supervise(config: Config, clock: Clock, announce: Announce, *, with_de
     """Run the house until told to stop. Raises `OnhookError` where it cannot be started as asked."""
     prepare_directory(config)
     with only_server(config):
-        settings = Settings(config.settings_file)
+        settings = AppDb(config.settings_file)
         try:
             is_new_demo = with_demo and declare_demo(settings, clock)
             token = settings.ensure_admin_token(config.admin_token_file, at=clock.microseconds())

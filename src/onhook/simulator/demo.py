@@ -1,7 +1,7 @@
 """The PBX of `onhook serve --demo`: declared like any other."""
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.tokens import new_text
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.tokens import generate_token
 from onhook.config import Address, is_loopback
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound
@@ -17,15 +17,15 @@ WITH_HISTORY = "with-history"
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - not bound here: compared with what a person chose
 
 
-def declare_demo(settings: Settings, clock: Clock) -> bool:
+def declare_demo(settings: AppDb, clock: Clock) -> bool:
     """Make the demo PBX known, once; whether it is new. Its secret is random, for its port may be open to others."""
     if settings.pbx_of(DEMO_SN) is not None:
         return False
-    settings.add_pbx(name=DEMO_NAME, sn=DEMO_SN, secret=new_text(), zone=DEMO_ZONE, at=clock.microseconds())
+    settings.add_pbx(name=DEMO_NAME, sn=DEMO_SN, secret=generate_token(), zone=DEMO_ZONE, at=clock.microseconds())
     return True
 
 
-def demo_secret(settings: Settings) -> tuple[str, str]:
+def demo_secret(settings: AppDb) -> tuple[str, str]:
     """Serial number and secret of the demo PBX. Raises `NotFound` where somebody removed it."""
     for one in settings.credentials():
         if one.sn == DEMO_SN and one.secrets:

@@ -7,7 +7,7 @@ It belongs to one event loop, the hub's.
 import asyncio
 
 
-class Feed:
+class PositionNotifier:
     """How far the store has come, and a way to wait until it has come further."""
 
     def __init__(self) -> None:

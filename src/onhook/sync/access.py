@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.cdr_sources import Source
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.cdr_sources import CdrSource
 from onhook.cdr.coverage import Stretch
 from onhook.lib.clock import Clock
 from onhook.pbx.asterisk.files import COLUMNS, began_before, calls_of_rows, rows_of_lines
@@ -14,15 +14,15 @@ from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.cdr_archive import Archive, KeptCall, Unread
 from onhook.pbx.client import Window
 from onhook.pbx.registry import all_dialects
-from onhook.receiver.ingest import Accept
-from onhook.receiver.pbx_registry import Declared
+from onhook.receiver.ingest import Ingestor
+from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.sync.adapters import SettingsNotes
-from onhook.sync.api_backfill import Known
+from onhook.sync.api_backfill import CallLookup
 from onhook.sync.asterisk_sync import reading
-from onhook.sync.cdr_backfill import ArchiveAccess, ArchiveFiller
-from onhook.sync.cdr_files import is_table_file, lines_of, rotated
-from onhook.sync.cdr_tables import Table, rows_of_table
-from onhook.sync.pbx_sync import Caretaker
+from onhook.sync.cdr_backfill import CdrBackfill, CdrSourceAccess
+from onhook.sync.cdr_files import is_sqlite_file, list_rotated_files, read_lines
+from onhook.sync.cdr_tables import CdrTable, read_table_rows
+from onhook.sync.pbx_sync import PbxSync
 
 ZONE = timedelta(days=1)
 """No wall clock is farther from UTC."""
@@ -35,30 +35,30 @@ Rows = Iterator[Mapping[str, str] | Unread]
 
 def caretaker_of_archive(
     sn: str,
-    sources: Callable[[], Sequence[Source]],
+    sources: Callable[[], Sequence[CdrSource]],
     *,
-    settings: Settings,
+    settings: AppDb,
     notes: SettingsNotes,
     heard: Callable[[], Sequence[Stretch]],
-    known: Known,
-    accept: Accept,
+    known: CallLookup,
+    accept: Ingestor,
     clock: Clock,
     chance: Callable[[], float],
-) -> Caretaker:
+) -> PbxSync:
     """Whoever fills the gaps of a PBX from what it keeps itself. `heard` tells when a call should have been heard."""
-    filler = ArchiveFiller(
+    filler = CdrBackfill(
         archive=archive_of(sn, sources, settings),
         accept=accept,
-        sender=Declared(sn=sn, dialect=Asterisk.name),
+        sender=RegisteredPbx(sn=sn, dialect=Asterisk.name),
         dialect=all_dialects()[Asterisk.name],
         known=known,
         stretches=heard,
         clock=clock,
     )
-    return Caretaker(account=ArchiveAccess(clock), filler=filler, notes=notes, declared_at=0.0, chance=chance)
+    return PbxSync(account=CdrSourceAccess(clock), filler=filler, notes=notes, declared_at=0.0, chance=chance)
 
 
-def archive_of(sn: str, sources: Callable[[], Sequence[Source]], settings: Settings) -> Archive:
+def archive_of(sn: str, sources: Callable[[], Sequence[CdrSource]], settings: AppDb) -> Archive:
     """All sources as if they were one: a PBX may begin a new file in the middle of a call."""
 
     def calls(window: Window) -> Iterator[KeptCall | Unread]:
@@ -68,22 +68,22 @@ def archive_of(sn: str, sources: Callable[[], Sequence[Source]], settings: Setti
     return calls
 
 
-def with_rotated(source: Source) -> list[Source]:
+def with_rotated(source: CdrSource) -> list[CdrSource]:
     """A file with those that a rotation has left of it; anything else as it is. Raises `OnhookError`."""
     path = Path(source.place)
-    if source.is_database or is_table_file(path):
+    if source.is_database or is_sqlite_file(path):
         return [source]
-    return [Source(place=str(one), columns=source.columns) for one in rotated(path)]
+    return [CdrSource(place=str(one), columns=source.columns) for one in list_rotated_files(path)]
 
 
-def rows_of(source: Source, window: Window) -> Rows:
+def rows_of(source: CdrSource, window: Window) -> Rows:
     """The rows of the calls that began in a window, and some around it. Raises `OnhookError`."""
     since = datetime.fromtimestamp(window.since, UTC).replace(tzinfo=None) - ZONE
     until = datetime.fromtimestamp(window.until, UTC).replace(tzinfo=None) + ZONE + CALL
     path = Path(source.place)
-    if source.is_database or is_table_file(path):
-        table = Table(place=source.place, name=source.table, password=source.password)
-        return rows_of_table(table, COLUMNS, since=str(since), until=str(until))
+    if source.is_database or is_sqlite_file(path):
+        table = CdrTable(place=source.place, name=source.table, password=source.password)
+        return read_table_rows(table, COLUMNS, since=str(since), until=str(until))
     # A file is in the order in which calls ended.
     is_before = partial(began_before, columns=source.columns, moment=since - CALL)
-    return rows_of_lines(lines_of(path, is_before), source.columns)
+    return rows_of_lines(read_lines(path, is_before), source.columns)

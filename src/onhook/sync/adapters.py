@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.pbx_credentials import Api
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.cdr.coverage import Stretch
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import Filter
@@ -31,7 +31,7 @@ UID_MARGIN = timedelta(days=1)
 class SettingsNotes:
     """See the contract, `intake.caretaker.Notes`. Whoever compares days with the PBX hands in the store."""
 
-    def __init__(self, *, settings: Settings, store: Store | None, clock: Clock, sn: str) -> None:
+    def __init__(self, *, settings: AppDb, store: Store | None, clock: Clock, sn: str) -> None:
         self._settings = settings
         self._store = store
         self._clock = clock
@@ -94,7 +94,7 @@ class NotesByHand(SettingsNotes):
 class SettingsKeeping:
     """See the contract, `intake.account.Keeping`: the tokens in `onhook.db`, a lock in the data directory."""
 
-    def __init__(self, *, settings: Settings, data: Path, sn: str, api: Api) -> None:
+    def __init__(self, *, settings: AppDb, data: Path, sn: str, api: PbxCredentials) -> None:
         self._settings = settings
         self._sn = sn
         self._api = api

@@ -18,10 +18,10 @@ import msgspec
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.pbx.connection import Conversation, Heard, Now
-from onhook.receiver.ingest import Accept
-from onhook.receiver.pbx_registry import Declared
+from onhook.receiver.ingest import Ingestor
+from onhook.receiver.pbx_registry import RegisteredPbx
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 """How soon a PBX that was declared is connected to, and one that was removed is left."""
 
 TICK_SECONDS = 0.5
@@ -32,35 +32,35 @@ READ_BYTES = 64 * 1024
 CONNECT_SECONDS_MAX = 10.0
 CLOSE_SECONDS_MAX = 2.0
 
-PAUSE_SECONDS_FIRST = 0.5
-PAUSE_SECONDS_MAX = 60.0
+RETRY_SECONDS_FIRST = 0.5
+RETRY_SECONDS_MAX = 60.0
 """The wait before the next try doubles up to this: soon enough for a PBX that was restarted."""
 
-REFUSED_SECONDS = 60.0
+REFUSED_RETRY_SECONDS = 60.0
 """A PBX that does not want us may lock us out when we insist."""
 
 STEADY_SECONDS = 60.0
 """A connection that lasted this long was a good one: the next wait is the first again."""
 
-COVER_SECONDS = 5.0
+COVERAGE_SAVE_SECONDS = 5.0
 """How exact the begin of a gap is after a crash."""
 
-LEDGER_SECONDS = 0.5
+LEDGER_RETRY_SECONDS = 0.5
 """The wait after the ledger said 'not now'."""
 
-SURE = frozenset({"kept", "repeat", "unreadable", "other_event", "test"})
+FINAL_VERDICTS = frozenset({"kept", "repeat", "unreadable", "other_event", "test"})
 """Verdicts after which a report is kept, or need not be."""
 
-TRUSTED_ANY, TRUSTED_NONE = "on", "off"
+TLS_ON, TLS_OFF = "on", "off"
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class ConnectionSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A PBX to be connected to. `tls` is `off`, `on`, or the certificates that alone are trusted, as PEM.
 
     `begin` begins a conversation. `mark` is equal as long as nothing of it has changed.
     """
 
-    declared: Declared
+    declared: RegisteredPbx
     name: str
     host: str
     port: int
@@ -69,10 +69,10 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     mark: Hashable
 
 
-class Book(Protocol):
+class ConnectionState(Protocol):
     """Where it stands which PBXs there are, and where it is written down how each fares. Moments: microseconds, UTC."""
 
-    def lines(self) -> Sequence[Line]:
+    def lines(self) -> Sequence[ConnectionSpec]:
         """Every PBX to be connected to, as it is now. Raises `OnhookError`."""
         ...
 
@@ -93,10 +93,10 @@ class Book(Protocol):
         ...
 
 
-class Outgoing:
+class ConnectionManager:
     """All connections that we open. Made once per process, inside its event loop."""
 
-    def __init__(self, *, book: Book, accept: Accept, clock: Clock) -> None:
+    def __init__(self, *, book: ConnectionState, accept: Ingestor, clock: Clock) -> None:
         self._book = book
         self._accept = accept
         self._clock = clock
@@ -108,23 +108,25 @@ class Outgoing:
         try:
             while True:
                 await self._adjust()
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
         finally:
             await self._leave(list(self._lines))
 
     async def _adjust(self) -> None:
         """Connect to those that are new or changed, leave those that are gone."""
         try:
-            wanted = {line.declared.sn: line for line in self._book.lines()}
+            specs = {spec.declared.sn: spec for spec in self._book.lines()}
         except OnhookError as error:
             self._log.error("the settings cannot be read: the connections stay", extra={"error": str(error)})
             return
-        gone = [sn for sn, (mark, _) in self._lines.items() if sn not in wanted or wanted[sn].mark != mark]
-        await self._leave(gone)
-        for sn, line in wanted.items():
+        removed_sns = [
+            sn for sn, (config_hash, _) in self._lines.items() if sn not in specs or specs[sn].mark != config_hash
+        ]
+        await self._leave(removed_sns)
+        for sn, spec in specs.items():
             if sn not in self._lines:
-                task = asyncio.create_task(self._keep_up(line), name=f"outgoing {sn}")
-                self._lines[sn] = line.mark, task
+                task = asyncio.create_task(self._keep_up(spec), name=f"outgoing {sn}")
+                self._lines[sn] = spec.mark, task
 
     async def _leave(self, sns: Sequence[str]) -> None:
         tasks = [self._lines.pop(sn)[1] for sn in sns]
@@ -133,23 +135,23 @@ class Outgoing:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _keep_up(self, line: Line) -> None:
+    async def _keep_up(self, line: ConnectionSpec) -> None:
         """Connect, hear, and when it ends wait and connect again."""
-        pause, told = PAUSE_SECONDS_FIRST, ""
+        delay_seconds, last_reason = RETRY_SECONDS_FIRST, ""
         while True:
-            began = time.monotonic()
-            why, is_refused = await self._one_connection(line)
-            is_steady = time.monotonic() - began > STEADY_SECONDS
-            pause = PAUSE_SECONDS_FIRST if is_steady else min(2 * pause, PAUSE_SECONDS_MAX)
-            if why != told or is_steady:
-                self._log.warning("a PBX is not heard", extra={"pbx": line.name, "why": why})
-            told = why
+            started_at = time.monotonic()
+            reason, is_refused = await self._one_connection(line)
+            is_steady = time.monotonic() - started_at > STEADY_SECONDS
+            delay_seconds = RETRY_SECONDS_FIRST if is_steady else min(2 * delay_seconds, RETRY_SECONDS_MAX)
+            if reason != last_reason or is_steady:
+                self._log.warning("a PBX is not heard", extra={"pbx": line.name, "why": reason})
+            last_reason = reason
             with suppress(OnhookError):
                 # Where even this cannot be written, the next connection will say that there was a gap.
-                self._book.closed(line.declared.sn, why, is_refused=is_refused)
-            await asyncio.sleep(REFUSED_SECONDS if is_refused else pause)
+                self._book.closed(line.declared.sn, reason, is_refused=is_refused)
+            await asyncio.sleep(REFUSED_RETRY_SECONDS if is_refused else delay_seconds)
 
-    async def _one_connection(self, line: Line) -> tuple[str, bool]:
+    async def _one_connection(self, line: ConnectionSpec) -> tuple[str, bool]:
         """From the first byte to the last; why it ended, and whether the PBX does not want us."""
         try:
             return await self._connected(line)
@@ -163,13 +165,13 @@ class Outgoing:
             self._log.exception("a connection failed against all expectation", extra={"pbx": line.name})
             return f"this should not have happened ({type(error).__name__}: {error})", False
 
-    async def _connected(self, line: Line) -> tuple[str, bool]:
+    async def _connected(self, line: ConnectionSpec) -> tuple[str, bool]:
         async with asyncio.timeout(CONNECT_SECONDS_MAX):
-            context = trusting(line.tls)
+            context = create_tls_context(line.tls)
             reader, writer = await asyncio.open_connection(line.host, line.port, ssl=context)
-        talk = _Talk(line=line, book=self._book, accept=self._accept, clock=self._clock, log=self._log)
+        connection = _Connection(line=line, book=self._book, accept=self._accept, clock=self._clock, log=self._log)
         try:
-            return await talk.hear(reader, writer)
+            return await connection.hear(reader, writer)
         finally:
             writer.close()
             with suppress(OSError, TimeoutError):
@@ -177,10 +179,12 @@ class Outgoing:
                     await writer.wait_closed()
 
 
-class _Talk:
+class _Connection:
     """One conversation over one connection."""
 
-    def __init__(self, *, line: Line, book: Book, accept: Accept, clock: Clock, log: logging.Logger) -> None:
+    def __init__(
+        self, *, line: ConnectionSpec, book: ConnectionState, accept: Ingestor, clock: Clock, log: logging.Logger
+    ) -> None:
         self._line = line
         self._book = book
         self._accept = accept
@@ -193,22 +197,22 @@ class _Talk:
 
     async def hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[str, bool]:
         """Until it ends. What was heard of calls that are over is kept, however it ends."""
-        heard_at = self._now()
+        received_at = self._now()
         try:
             while True:
-                data = await _read(reader)
+                data = await _read_chunk(reader)
                 now = self._now()
                 if data == b"":
                     return "it has closed the connection", False
-                heard_at = now if data else heard_at
-                for said in self._said(data, now):
-                    await self._take(said, heard_at, now)
-                    if said.ended:
-                        return said.ended, said.is_refused
+                received_at = now if data else received_at
+                for update in self._said(data, now):
+                    await self._take(update, received_at, now)
+                    if update.ended:
+                        return update.ended, update.is_refused
                 await self._send(writer)
         finally:
             await self._keep(self._conversation.cut())
-            self._cover(heard_at, self._now())
+            self._cover(received_at, self._now())
 
     def _said(self, data: bytes | None, now: Now) -> Iterator[Heard]:
         """What came, and what the time brings, which passes also while more and more comes."""
@@ -223,12 +227,12 @@ class _Talk:
             self._is_open = True
             self._book.opened(self._line.declared.sn, self._clock.microseconds())
             self._log.info("a PBX is heard", extra={"pbx": self._line.name})
-        for sentence in said.news:
-            self._log.warning(sentence, extra={"pbx": self._line.name})
+        for message in said.news:
+            self._log.warning(message, extra={"pbx": self._line.name})
         if said.learned:
             self._book.learned(self._line.declared.sn, said.learned)
         await self._keep(said.reports)
-        if now.running - self._covered_at > COVER_SECONDS:
+        if now.running - self._covered_at > COVERAGE_SAVE_SECONDS:
             self._cover(heard_at, now)
 
     def _cover(self, heard_at: Now, now: Now) -> None:
@@ -244,20 +248,20 @@ class _Talk:
 
     async def _keep(self, bodies: Sequence[bytes]) -> None:
         """Return when all of them are kept, however long the ledger takes."""
-        left = list(bodies)
-        while left:
-            verdicts = await asyncio.gather(*(self._kept(body) for body in left))
-            left = [body for body, is_kept in zip(left, verdicts, strict=True) if not is_kept]
-            if left:
-                await asyncio.sleep(LEDGER_SECONDS)
+        remaining = list(bodies)
+        while remaining:
+            verdicts = await asyncio.gather(*(self._kept(body) for body in remaining))
+            remaining = [body for body, is_final in zip(remaining, verdicts, strict=True) if not is_final]
+            if remaining:
+                await asyncio.sleep(LEDGER_RETRY_SECONDS)
 
     async def _kept(self, body: bytes) -> bool:
         peer = f"{self._line.host}:{self._line.port}"
-        return await self._accept.keep(self._line.declared, body, self._conversation.via, peer) in SURE
+        return await self._accept.keep(self._line.declared, body, self._conversation.via, peer) in FINAL_VERDICTS
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
-        if sending := self._conversation.to_send():
-            writer.write(sending)
+        if data := self._conversation.to_send():
+            writer.write(data)
             async with asyncio.timeout(CONNECT_SECONDS_MAX):
                 await writer.drain()
 
@@ -265,7 +269,7 @@ class _Talk:
         return Now(running=time.monotonic(), epoch=self._clock.microseconds() / 1_000_000)
 
 
-async def _read(reader: asyncio.StreamReader) -> bytes | None:
+async def _read_chunk(reader: asyncio.StreamReader) -> bytes | None:
     """The next bytes, none at the end, or None where some time has passed without any."""
     try:
         async with asyncio.timeout(TICK_SECONDS):
@@ -274,14 +278,14 @@ async def _read(reader: asyncio.StreamReader) -> bytes | None:
         return None
 
 
-def trusting(tls: str) -> ssl.SSLContext | None:
+def create_tls_context(tls: str) -> ssl.SSLContext | None:
     """What TLS trusts: the system's authorities, or certificates that were given, which then stand for the name too.
 
     None where no TLS is spoken.
     """
-    if tls == TRUSTED_NONE:
+    if tls == TLS_OFF:
         return None
-    if tls == TRUSTED_ANY:
+    if tls == TLS_ON:
         return ssl.create_default_context()
     context = ssl.create_default_context(cadata=tls)
     context.check_hostname = False

@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.asterisks import Asterisks, Reached
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.asterisks import AsteriskPbx, Asterisks
 from onhook.cdr.coverage import Stretch, not_heard, painted
 from onhook.cdr.sync_types import AlarmKind
 from onhook.lib.clock import Clock
-from onhook.lib.timestamps import moment
+from onhook.lib.timestamps import to_datetime
 from onhook.pbx.asterisk.call_collector import PbxReading
 from onhook.pbx.asterisk.connection import AsteriskConversation, reading_of
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.asterisk.session import Login
 from onhook.pbx.connection import Conversation
-from onhook.receiver.pbx_registry import Declared
-from onhook.sync.ami_connections import Line
+from onhook.receiver.pbx_registry import RegisteredPbx
+from onhook.sync.ami_connections import ConnectionSpec
 from onhook.sync.pbx_sync import UNREACHABLE_SECONDS
 
 _OF_CONNECTIONS: Sequence[AlarmKind] = ("unreachable", "credentials")
@@ -40,9 +40,7 @@ class AsteriskBook:
     """See the contract, `intake.outgoing.Book`. `is_heard_again` is told of each PBX that is, after a time that it was
     not."""
 
-    def __init__(
-        self, settings: Settings, clock: Clock, is_heard_again: Callable[[str], None] = lambda sn: None
-    ) -> None:
+    def __init__(self, settings: AppDb, clock: Clock, is_heard_again: Callable[[str], None] = lambda sn: None) -> None:
         self._settings = settings
         self._clock = clock
         self._is_heard_again = is_heard_again
@@ -58,7 +56,7 @@ class AsteriskBook:
         if before.covered_until is not None:
             why = f"it was not heard: {before.trouble or 'nobody listened'}"
             known = self._settings.receiving.stretches(sn)
-            self._settings.receiving.keep_stretches(sn, not_heard(known, before.covered_until, moment(at), why))
+            self._settings.receiving.keep_stretches(sn, not_heard(known, before.covered_until, to_datetime(at), why))
         self._failing_since.pop(sn, None)
         for kind in _OF_CONNECTIONS:
             self._settings.alarms.end(sn, kind, at=at)
@@ -67,7 +65,7 @@ class AsteriskBook:
 
     def covered(self, sn: str, until: int) -> None:
         self._asterisks.covered(sn, until)
-        if moment(until) - self._painted_until.get(sn, _LONG_AGO) >= PAINT_STEP:
+        if to_datetime(until) - self._painted_until.get(sn, _LONG_AGO) >= PAINT_STEP:
             self._paint(self._asterisks.of(sn))
             self._look_at_gaps(sn)
 
@@ -80,7 +78,7 @@ class AsteriskBook:
             kind: AlarmKind = "credentials" if is_refused else "unreachable"
             self._settings.alarms.sound(sn, kind, why, todo="`onhook doctor` with its name looks at it", at=now)
 
-    def _paint(self, one: Reached) -> None:
+    def _paint(self, one: AsteriskPbx) -> None:
         """The time in which a PBX was heard since that was said last; what was found out of the time before counts."""
         if one.connected_at is None or one.covered_until is None:
             return
@@ -106,15 +104,15 @@ class AsteriskBook:
         todo = todo if source is None else "`onhook doctor` with its name looks at what it keeps"
         self._settings.alarms.sound(sn, "gap", what, todo=todo, at=self._clock.microseconds())
 
-    def lines(self) -> Sequence[Line]:
+    def lines(self) -> Sequence[ConnectionSpec]:
         names = {pbx.sn: pbx.name for pbx in self._settings.pbxs()}
         return [self._line(one, names.get(one.sn, one.sn)) for one in self._asterisks.all()]
 
-    def _line(self, one: Reached, name: str) -> Line:
+    def _line(self, one: AsteriskPbx, name: str) -> ConnectionSpec:
         secret = self._asterisks.secret(one.sn)
         told = (one.host, one.port, one.user, one.tls, one.trunks, one.inbound, one.has_pins)
-        return Line(
-            declared=Declared(sn=one.sn, dialect=Asterisk.name),
+        return ConnectionSpec(
+            declared=RegisteredPbx(sn=one.sn, dialect=Asterisk.name),
             name=name,
             host=one.host,
             port=one.port,
@@ -130,7 +128,7 @@ class AsteriskBook:
         return AsteriskConversation(login, reading(one), searches=one.trunks is None)
 
 
-def known_gaps(settings: Settings, sn: str, now: datetime) -> list[Stretch]:
+def known_gaps(settings: AppDb, sn: str, now: datetime) -> list[Stretch]:
     """The times of the last month in which a PBX was not heard and that are not filled."""
     known = settings.receiving.stretches(sn)
     return [one for one in known if one.state == "gap" and one.until > now - GAP_SHOWN]
@@ -141,7 +139,7 @@ def shown(gap: Stretch) -> str:
     return f"{gap.since:%Y-%m-%d %H:%M:%S} to {gap.until:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def reading(one: Reached) -> PbxReading:
+def reading(one: AsteriskPbx) -> PbxReading:
     """What is needed to read the CDRs of an Asterisk: as it was set, or as it was learned."""
     if one.trunks is None:
         learned = reading_of(one.learned)

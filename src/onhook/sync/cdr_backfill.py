@@ -20,32 +20,32 @@ from onhook.lib.errors import Unavailable, Unreadable
 from onhook.pbx.cdr_archive import Archive, KeptCall, Unread
 from onhook.pbx.client import Facts, Window
 from onhook.pbx.dialect import Dialect
-from onhook.receiver.ingest import Accept
-from onhook.receiver.pbx_registry import Declared
+from onhook.receiver.ingest import Ingestor
+from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.receiver.verdict import Verdict
 from onhook.sync.api_backfill import (
     BACKFILL,
-    KEEP_AGAIN_SECONDS,
-    KEEP_TRIES_MAX,
-    KEPT_AT_ONCE,
-    NOT_NOW,
-    Found,
-    Known,
-    Tell,
+    INGEST_ATTEMPTS_MAX,
+    INGEST_BATCH_SIZE,
+    INGEST_RETRY_SECONDS,
+    RETRYABLE_VERDICTS,
+    BackfillProgressCallback,
+    BackfillTotals,
+    CallLookup,
 )
 
-SETTLED_SECONDS = 15
+CDR_DELAY_SECONDS = 15
 """A call that ended less than this ago may have a CDR that is not written yet; it is left to the next time."""
 
-KINDS: Sequence[AlarmKind] = ("source",)
+ALARM_KINDS: Sequence[AlarmKind] = ("source",)
 
-Kept = KeptCall | Unread
+CdrEntry = KeptCall | Unread
 
 
-class ArchiveAccess:
+class CdrSourceAccess:
     """See the contract, `caretaker.Asked`: an archive is always asked the same way."""
 
-    kinds = KINDS
+    kinds = ALARM_KINDS
     trouble: AlarmKind = "source"
 
     def __init__(self, clock: Clock) -> None:
@@ -55,17 +55,17 @@ class ArchiveAccess:
         return self._clock.microseconds() / 1_000_000
 
 
-class ArchiveFiller:
+class CdrBackfill:
     """See the module; holds nothing between two times. `stretches` tells what is known of the coverage."""
 
     def __init__(
         self,
         *,
         archive: Archive,
-        accept: Accept,
-        sender: Declared,
+        accept: Ingestor,
+        sender: RegisteredPbx,
         dialect: Dialect,
-        known: Known,
+        known: CallLookup,
         stretches: Callable[[], Sequence[Stretch]],
         clock: Clock,
     ) -> None:
@@ -83,44 +83,48 @@ class ArchiveFiller:
     async def count(self, window: Window, facts: Facts) -> int | None:
         return None
 
-    async def fill(self, window: Window, facts: Facts, *, missed: Window, tell: Tell) -> Found:
+    async def fill(
+        self, window: Window, facts: Facts, *, missed: Window, tell: BackfillProgressCallback
+    ) -> BackfillTotals:
         """Missed is what ended while the PBX was heard; `missed` itself is about push channels that tell less."""
-        found, heard = Found(done_until=window.since), self._stretches()
-        reading = _batches(self._archive(window))
+        totals, intervals = BackfillTotals(done_until=window.since), self._stretches()
+        batches = _batches(self._archive(window))
         try:
-            while batch := await asyncio.to_thread(next, reading, ()):
-                found = await self._taken(found, batch, window, heard)
-                tell(found)
+            while batch := await asyncio.to_thread(next, batches, ()):
+                totals = await self._taken(totals, batch, window, intervals)
+                tell(totals)
         finally:
             with suppress(ValueError):  # where we are stopped, a thread still reads, and closes it when it is done
-                reading.close()
-        return _reaching(found, window)
+                batches.close()
+        return _empty_reach_without_calls(totals, window)
 
-    async def _taken(self, found: Found, batch: Sequence[Kept], window: Window, heard: Sequence[Stretch]) -> Found:
-        calls = [one for one in batch if isinstance(one, KeptCall)]
-        settled_at = self._clock.microseconds() / 1_000_000 - SETTLED_SECONDS
-        wanted = [one for one in calls if _is_wanted(one, window, settled_at)]
-        lines = [one.line.encode() for one in batch if isinstance(one, Unread) and one.line]
+    async def _taken(
+        self, found: BackfillTotals, batch: Sequence[CdrEntry], window: Window, heard: Sequence[Stretch]
+    ) -> BackfillTotals:
+        calls = [entry for entry in batch if isinstance(entry, KeptCall)]
+        latest_end = self._clock.microseconds() / 1_000_000 - CDR_DELAY_SECONDS
+        calls_in_window = [entry for entry in calls if _is_in_window(entry, window, latest_end)]
+        lines = [entry.line.encode() for entry in batch if isinstance(entry, Unread) and entry.line]
         await self._keep(lines)
-        return await self._kept(_seen(found, batch), wanted, heard)
+        return await self._kept(_add_reach(found, batch), calls_in_window, heard)
 
-    async def _kept(self, found: Found, calls: Sequence[KeptCall], heard: Sequence[Stretch]) -> Found:
+    async def _kept(self, found: BackfillTotals, calls: Sequence[KeptCall], heard: Sequence[Stretch]) -> BackfillTotals:
         """Keep those that are not here; what the door knows already is the same."""
-        read = await asyncio.to_thread(lambda: [_read(self._dialect, one.body) for one in calls])
-        here = {(leg.sn, leg.call_id) for leg in await self._known.legs(sorted(self._keys(read)))}
-        verdicts = await self._keep([one.body for one in calls])
+        details_by_call = await asyncio.to_thread(lambda: [_parse(self._dialect, entry.body) for entry in calls])
+        known_calls = {(leg.sn, leg.call_id) for leg in await self._known.legs(sorted(self._keys(details_by_call)))}
+        verdicts = await self._keep([entry.body for entry in calls])
         new = changed = same = missed = 0
-        for call, details, verdict in zip(calls, read, verdicts, strict=True):
+        for call, details, verdict in zip(calls, details_by_call, verdicts, strict=True):
             if verdict == "repeat":
                 same += len(details)
-            elif self._keys([details]) & here:
+            elif self._keys([details]) & known_calls:
                 changed += len(details)
             else:
                 new += len(details)
-                missed += len(details) if _was_heard(call, heard) else 0
+                missed += len(details) if _ended_while_connected(call, heard) else 0
         return msgspec.structs.replace(
             found,
-            rows=found.rows + sum(map(len, read)),
+            rows=found.rows + sum(map(len, details_by_call)),
             new=found.new + new,
             changed=found.changed + changed,
             same=found.same + same,
@@ -128,26 +132,26 @@ class ArchiveFiller:
         )
 
     def _keys(self, read: Sequence[Sequence[CallDetails]]) -> set[tuple[str, str]]:
-        return {(self._sender.sn, one.call_id) for details in read for one in details}
+        return {(self._sender.sn, leg.call_id) for details in read for leg in details}
 
     async def _keep(self, bodies: Sequence[bytes]) -> list[Verdict]:
         """Through the door, some at once; again where it is shut for now. Raises `Unavailable`."""
         verdicts: list[Verdict] = []
-        for begin in range(0, len(bodies), KEPT_AT_ONCE):
-            verdicts += await self._keep_some(bodies[begin : begin + KEPT_AT_ONCE])
+        for start in range(0, len(bodies), INGEST_BATCH_SIZE):
+            verdicts += await self._keep_some(bodies[start : start + INGEST_BATCH_SIZE])
         return verdicts
 
     async def _keep_some(self, bodies: Sequence[bytes]) -> list[Verdict]:
-        for _ in range(KEEP_TRIES_MAX):
-            verdicts = list(await asyncio.gather(*(self._accept.keep(self._sender, one, BACKFILL) for one in bodies)))
-            if not any(one in NOT_NOW for one in verdicts):
+        for _ in range(INGEST_ATTEMPTS_MAX):
+            verdicts = list(await asyncio.gather(*(self._accept.keep(self._sender, body, BACKFILL) for body in bodies)))
+            if not any(body in RETRYABLE_VERDICTS for body in verdicts):
                 return verdicts
             # Those that were kept are repeats the next time: counted too low, never too high.
-            await asyncio.sleep(KEEP_AGAIN_SECONDS)
+            await asyncio.sleep(INGEST_RETRY_SECONDS)
         raise Unavailable("the ledger cannot be written", todo="the back-fill goes on when it can")
 
 
-def _read(dialect: Dialect, body: bytes) -> Sequence[CallDetails]:
+def _parse(dialect: Dialect, body: bytes) -> Sequence[CallDetails]:
     """Nothing where it cannot be read: it is kept all the same, and the projector says why."""
     try:
         return dialect.read(body)
@@ -155,41 +159,45 @@ def _read(dialect: Dialect, body: bytes) -> Sequence[CallDetails]:
         return ()
 
 
-def _batches(kept: Iterator[Kept]) -> Generator[Sequence[Kept], None, None]:
-    while batch := tuple(islice(kept, KEPT_AT_ONCE)):
+def _batches(kept: Iterator[CdrEntry]) -> Generator[Sequence[CdrEntry], None, None]:
+    while batch := tuple(islice(kept, INGEST_BATCH_SIZE)):
         yield batch
 
 
-def _is_wanted(call: KeptCall, window: Window, settled_at: float) -> bool:
+def _is_in_window(call: KeptCall, window: Window, settled_at: float) -> bool:
     """One whose id tells no time is kept once, whatever was asked for."""
     if call.began is None or call.ended is None:
         return True
     return window.since <= call.began.timestamp() < window.until and call.ended.timestamp() <= settled_at
 
 
-def _was_heard(call: KeptCall, heard: Sequence[Stretch]) -> bool:
+def _ended_while_connected(call: KeptCall, heard: Sequence[Stretch]) -> bool:
     """Whether it ended while the PBX was heard, or in a time that was taken for complete."""
-    ended = call.ended
-    return ended is not None and any(one.since <= ended < one.until for one in heard if one.state != "gap")
-
-
-def _seen(found: Found, batch: Sequence[Kept]) -> Found:
-    """With how far it reaches, in calls that tell, and how many lines could not be read."""
-    told = [one for one in batch if isinstance(one, KeptCall) and one.began is not None and one.ended is not None]
-    unread = sum(isinstance(one, Unread) for one in batch)
-    began = [round(one.began.timestamp()) for one in told if one.began is not None]
-    ended = [round(one.ended.timestamp()) for one in told if one.ended is not None]
-    since, until = found.reach_since, found.reach_until
-    return msgspec.structs.replace(
-        found,
-        unreadable=found.unreadable + unread,
-        reach_since=min(began, default=since) if since is None else min([since, *began]),
-        reach_until=max(ended, default=until) if until is None else max([until, *ended]),
-        done_until=max([found.done_until, *(one - CALL_SECONDS_MAX for one in began)]),
+    ended_at = call.ended
+    return ended_at is not None and any(
+        interval.since <= ended_at < interval.until for interval in heard if interval.state != "gap"
     )
 
 
-def _reaching(found: Found, window: Window) -> Found:
+def _add_reach(found: BackfillTotals, batch: Sequence[CdrEntry]) -> BackfillTotals:
+    """With how far it reaches, in calls that tell, and how many lines could not be read."""
+    timed_calls = [
+        entry for entry in batch if isinstance(entry, KeptCall) and entry.began is not None and entry.ended is not None
+    ]
+    unparsed_count = sum(isinstance(entry, Unread) for entry in batch)
+    start_times = [round(entry.began.timestamp()) for entry in timed_calls if entry.began is not None]
+    end_times = [round(entry.ended.timestamp()) for entry in timed_calls if entry.ended is not None]
+    since, until = found.reach_since, found.reach_until
+    return msgspec.structs.replace(
+        found,
+        unreadable=found.unreadable + unparsed_count,
+        reach_since=min(start_times, default=since) if since is None else min([since, *start_times]),
+        reach_until=max(end_times, default=until) if until is None else max([until, *end_times]),
+        done_until=max([found.done_until, *(entry - CALL_SECONDS_MAX for entry in start_times)]),
+    )
+
+
+def _empty_reach_without_calls(found: BackfillTotals, window: Window) -> BackfillTotals:
     """An archive without a call proves nothing."""
     if found.reach_until is None:
         return msgspec.structs.replace(found, reach_since=window.since, reach_until=window.since)

@@ -17,24 +17,24 @@ import pg8000.dbapi
 import pymysql
 
 from onhook.lib.errors import UsageError
-from onhook.sync.cdr_files import unreadable
+from onhook.sync.cdr_files import read_error
 
 PAGE_ROWS = 5_000
 """Some 3 MB."""
 
 CONNECT_SECONDS_MAX = 10
-QUESTION_SECONDS_MAX = 60
+QUERY_SECONDS_MAX = 60
 """A table of ten million rows without an index is sorted in less."""
 
-PROGRAM = "onhook"
+APPLICATION_NAME = "onhook"
 """What the database is told of us."""
 
-_STARTS = ("calldate", "start")
+_START_COLUMNS = ("calldate", "start")
 """In this order: where a table has both, it is `calldate` that always says something."""
 _ERRORS = (OSError, sqlite3.Error, pg8000.dbapi.Error, pymysql.Error, EOFError)
 
 
-class Table(msgspec.Struct, frozen=True, kw_only=True):
+class CdrTable(msgspec.Struct, frozen=True, kw_only=True):
     """Which one: `place` is a path or `ENGINE://USER@HOST:PORT/DATABASE`; the password is not shown."""
 
     place: str
@@ -45,7 +45,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         return f"Table({self.place!r}, {self.name!r})"
 
 
-class _Speech(msgspec.Struct, frozen=True, kw_only=True):
+class _SqlSyntax(msgspec.Struct, frozen=True, kw_only=True):
     """How an engine writes a name, a text, a moment, and the mark of a value."""
 
     quote: str = '"'
@@ -54,16 +54,16 @@ class _Speech(msgspec.Struct, frozen=True, kw_only=True):
     mark: str = "%s"
 
 
-_SPEECHES: Mapping[str, _Speech] = {
-    "": _Speech(mark="?"),
-    "postgresql": _Speech(moment="CAST({} AS timestamp)"),
-    "mysql": _Speech(quote="`", text="CAST({} AS char)"),
+_SYNTAXES: Mapping[str, _SqlSyntax] = {
+    "": _SqlSyntax(mark="?"),
+    "postgresql": _SqlSyntax(moment="CAST({} AS timestamp)"),
+    "mysql": _SqlSyntax(quote="`", text="CAST({} AS char)"),
 }
-_KINDS = {"": "", "postgresql": "postgresql", "postgres": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
+_ENGINES = {"": "", "postgresql": "postgresql", "postgres": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 
 
-def rows_of_table(
-    table: Table, columns: frozenset[str], *, since: str = "", until: str = "", page_rows: int = PAGE_ROWS
+def read_table_rows(
+    table: CdrTable, columns: frozenset[str], *, since: str = "", until: str = "", page_rows: int = PAGE_ROWS
 ) -> Iterator[Mapping[str, str]]:
     """The rows that begin in a stretch of the PBX's wall clock, in order, and before them the first of the table.
 
@@ -71,59 +71,63 @@ def rows_of_table(
     `UsageError`, `Unavailable`.
     """
     try:
-        with closing(_connected(table)) as connection:
-            yield from _Reader(connection, table, columns, page_rows).read(since, until)
+        with closing(_connect(table)) as connection:
+            yield from _TableReader(connection, table, columns, page_rows).read(since, until)
     except _ERRORS as error:
-        raise unreadable(table.place, _why(error)) from error
+        raise read_error(table.place, _describe_error(error)) from error
 
 
-class _Reader:
+class _TableReader:
     """One reading, over one connection."""
 
-    def __init__(self, connection: Any, table: Table, columns: frozenset[str], page_rows: int) -> None:
+    def __init__(self, connection: Any, table: CdrTable, columns: frozenset[str], page_rows: int) -> None:
         self._connection = connection
-        self._speech = _SPEECHES[_kind(table.place)]
+        self._speech = _SYNTAXES[_engine(table.place)]
         self._table = self._quoted(table.name)
         self._page_rows = page_rows
         names = self._names(table)
         self._columns = [name for name in names if name.lower() in columns]
-        self._start = self._one_of(names, _STARTS, table)
+        self._start = self._one_of(names, _START_COLUMNS, table)
         self._id = self._one_of(names, ("uniqueid", "linkedid"), table)
-        ordered = [self._moment(self._start), self._id_text(), *(self._texts(names, "sequence"))]
-        self._order = ", ".join(ordered)
+        order_columns = [self._moment(self._start), self._id_text(), *(self._texts(names, "sequence"))]
+        self._order = ", ".join(order_columns)
 
     def read(self, since: str, until: str) -> Iterator[Mapping[str, str]]:
-        first = self._page([], 1)
-        if first and since and self._start_of(first[0]) < since:
-            yield first[0]
+        first_rows = self._page([], 1)
+        if first_rows and since and self._start_of(first_rows[0]) < since:
+            yield first_rows[0]
         bounds = [(">=", since)] if since else []
         bounds += [("<", until)] if until else []
-        before: list[Mapping[str, str]] = []
-        while page := self._page(bounds, self._page_rows, before[-1] if before else None):
-            new = [row for row in page if row not in before]
-            yield from new
+        previous_rows: list[Mapping[str, str]] = []
+        while page := self._page(bounds, self._page_rows, previous_rows[-1] if previous_rows else None):
+            new_rows = [row for row in page if row not in previous_rows]
+            yield from new_rows
             if len(page) < self._page_rows:
                 return
-            if not new:
+            if not new_rows:
                 raise UsageError("too many CDRs have one moment and one id", todo="look at the table: are they real?")
-            last = page[-1]
-            before = [row for row in page if self._key(row) == self._key(last)]
+            last_row = page[-1]
+            previous_rows = [row for row in page if self._key(row) == self._key(last_row)]
 
     def _page(
         self, bounds: Sequence[tuple[str, str]], rows_max: int, after: Mapping[str, str] | None = None
     ) -> list[Mapping[str, str]]:
-        start, mark = self._moment(self._start), self._moment_mark()
-        wheres, values = [f"{start} {sign} {mark}" for sign, _ in bounds], [value for _, value in bounds]
+        start_expression, start_placeholder = self._moment(self._start), self._moment_mark()
+        conditions, values = (
+            [f"{start_expression} {operator} {start_placeholder}" for operator, _ in bounds],
+            [value for _, value in bounds],
+        )
         if after is not None:
-            moment, name = self._key(after)
-            wheres.append(f"({start} > {mark} OR ({start} = {mark} AND {self._id_text()} >= {self._speech.mark}))")
-            values += [moment, moment, name]
-        where = f" WHERE {' AND '.join(wheres)}" if wheres else ""
-        chosen = ", ".join(self._shown(name) for name in self._columns)
+            start_time, column = self._key(after)
+            is_same_start = f"{start_expression} = {start_placeholder} AND {self._id_text()} >= {self._speech.mark}"
+            conditions.append(f"({start_expression} > {start_placeholder} OR ({is_same_start}))")
+            values += [start_time, start_time, column]
+        where_clause = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        select_list = ", ".join(self._shown(column) for column in self._columns)
         # Names are those that the table itself has told; values are bound.
-        asked = f"SELECT {chosen} FROM {self._table}{where} ORDER BY {self._order} LIMIT {rows_max}"  # noqa: S608
-        names = [name.lower() for name in self._columns]
-        return [dict(zip(names, map(_text, row), strict=True)) for row in self._asked(asked, values)]
+        query = f"SELECT {select_list} FROM {self._table}{where_clause} ORDER BY {self._order} LIMIT {rows_max}"  # noqa: S608
+        names = [column.lower() for column in self._columns]
+        return [dict(zip(names, map(_to_text, row), strict=True)) for row in self._asked(query, values)]
 
     def _asked(self, question: str, values: Sequence[str]) -> Sequence[Sequence[Any]]:
         with closing(self._connection.cursor()) as cursor:
@@ -131,27 +135,27 @@ class _Reader:
             rows: Sequence[Sequence[Any]] = cursor.fetchall()
             return rows
 
-    def _names(self, table: Table) -> list[str]:
+    def _names(self, table: CdrTable) -> list[str]:
         try:
             with closing(self._connection.cursor()) as cursor:
                 cursor.execute(f"SELECT * FROM {self._table} LIMIT 0")  # noqa: S608 - a name, quoted
                 return [str(column[0]) for column in cursor.description]
         except (sqlite3.OperationalError, pg8000.dbapi.DatabaseError, pymysql.err.ProgrammingError) as error:
             raise UsageError(
-                f"the table {table.name!r} cannot be read: {_why(error)}",
+                f"the table {table.name!r} cannot be read: {_describe_error(error)}",
                 where=table.place,
                 todo="name the table with --table, or at the end of the address",
             ) from error
 
-    def _one_of(self, names: Sequence[str], wanted: Sequence[str], table: Table) -> str:
-        found = next((name for one in wanted for name in names if name.lower() == one), None)
-        if found is None:
+    def _one_of(self, names: Sequence[str], wanted: Sequence[str], table: CdrTable) -> str:
+        column = next((name for candidate in wanted for name in names if name.lower() == candidate), None)
+        if column is None:
             raise UsageError(
                 f"the table {table.name!r} has no column {' or '.join(wanted)}",
                 where=table.place,
                 todo="let the PBX write it, and add it to the table",
             )
-        return found
+        return column
 
     def _texts(self, names: Sequence[str], wanted: str) -> list[str]:
         return [self._speech.text.format(self._quoted(name)) for name in names if name.lower() == wanted]
@@ -161,7 +165,7 @@ class _Reader:
         quoted = self._quoted(name)
         if name == self._start:
             quoted = self._moment(name)
-        elif name.lower() in (*_STARTS, "answer", "end"):
+        elif name.lower() in (*_START_COLUMNS, "answer", "end"):
             quoted = self._speech.moment.format(f"NULLIF({self._speech.text.format(quoted)}, '')")
         return self._speech.text.format(quoted)
 
@@ -185,55 +189,55 @@ class _Reader:
         return quote + name.replace(quote, 2 * quote) + quote
 
 
-def _connected(table: Table) -> Any:
-    kind, parts = _kind(table.place), urlsplit(table.place)
-    if not kind:
+def _connect(table: CdrTable) -> Any:
+    engine, parts = _engine(table.place), urlsplit(table.place)
+    if not engine:
         # Read by several threads, one after the other.
-        place = f"{Path(table.place).absolute().as_uri()}?mode=ro"
-        return sqlite3.connect(place, timeout=CONNECT_SECONDS_MAX, uri=True, check_same_thread=False)
-    reached: dict[str, Any] = {
+        uri = f"{Path(table.place).absolute().as_uri()}?mode=ro"
+        return sqlite3.connect(uri, timeout=CONNECT_SECONDS_MAX, uri=True, check_same_thread=False)
+    address: dict[str, Any] = {
         "user": unquote(parts.username or ""),
         "host": parts.hostname or "",
         "port": parts.port,
         "database": unquote(parts.path.strip("/")),
         "password": table.password,
     }
-    context = ssl.create_default_context() if parts.query == "tls=on" else None
-    if kind == "postgresql":
+    tls_context = ssl.create_default_context() if parts.query == "tls=on" else None
+    if engine == "postgresql":
         # Its time-out is of the socket, of each wait alone; the server's own ends a question.
-        limits = {"statement_timeout": str(QUESTION_SECONDS_MAX * 1000), "default_transaction_read_only": "on"}
+        limits = {"statement_timeout": str(QUERY_SECONDS_MAX * 1000), "default_transaction_read_only": "on"}
         return pg8000.dbapi.connect(
-            **reached,
-            ssl_context=context,
-            timeout=QUESTION_SECONDS_MAX,
-            application_name=PROGRAM,
+            **address,
+            ssl_context=tls_context,
+            timeout=QUERY_SECONDS_MAX,
+            application_name=APPLICATION_NAME,
             startup_params=limits,
         )
     return pymysql.connect(
-        **reached,
-        ssl=context,
+        **address,
+        ssl=tls_context,
         connect_timeout=CONNECT_SECONDS_MAX,
-        read_timeout=QUESTION_SECONDS_MAX,
-        write_timeout=QUESTION_SECONDS_MAX,
+        read_timeout=QUERY_SECONDS_MAX,
+        write_timeout=QUERY_SECONDS_MAX,
         charset="utf8mb4",
         init_command="SET SESSION TRANSACTION READ ONLY",
-        program_name=PROGRAM,
+        program_name=APPLICATION_NAME,
     )
 
 
-def _kind(place: str) -> str:
-    scheme, mark, _ = place.partition("://")
-    return _KINDS[scheme] if mark else ""
+def _engine(place: str) -> str:
+    scheme, separator, _ = place.partition("://")
+    return _ENGINES[scheme] if separator else ""
 
 
-def _text(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if value is None:
         return ""
     return value.decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else str(value)
 
 
-def _why(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     """What the database says, in one line."""
-    said = error.args[-1] if error.args else error
-    said = said.get("M", said) if isinstance(said, dict) else said
-    return " ".join(str(said).split())[:300]
+    detail = error.args[-1] if error.args else error
+    detail = detail.get("M", detail) if isinstance(detail, dict) else detail
+    return " ".join(str(detail).split())[:300]

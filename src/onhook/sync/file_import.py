@@ -14,12 +14,12 @@ import msgspec
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.pbx.client import Link
 from onhook.pbx.dialect import Dialect
-from onhook.receiver.pbx_registry import Declared
+from onhook.receiver.pbx_registry import RegisteredPbx
 
 IMPORT = "import"
 """What the ledger calls this way in."""
 
-LINES_AT_ONCE = 500
+LINE_BATCH_SIZE = 500
 """As many as one commit takes."""
 
 CELL_CHARACTERS_MAX = 64 * 1024
@@ -28,20 +28,20 @@ CELL_CHARACTERS_MAX = 64 * 1024
 EXAMPLES_MAX = 5
 """Of lines that cannot be read: enough to see what is wrong with the file."""
 
-MORE = "more"
+OVERFLOW_COLUMN = "more"
 """The name of cells beyond the last heading."""
 
 _DELIMITERS = ",;\t"
 
-Line = Mapping[str, str]
-Ids = Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
+FileRow = Mapping[str, str]
+CallIdLookup = Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
 """Under which `call_id` the calls with these `uid`s are known, as far as they are."""
 
-KeepAll = Callable[[Sequence[bytes]], Awaitable[Sequence[str]]]
+IngestAll = Callable[[Sequence[bytes]], Awaitable[Sequence[str]]]
 """Through the door; the verdict on each."""
 
 
-class Imported(msgspec.Struct, frozen=True, kw_only=True):
+class ImportTotals(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a file so far. `examples` are lines that cannot be read, each with its number and why."""
 
     lines: int = 0
@@ -52,45 +52,47 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
     examples: tuple[str, ...] = ()
 
 
-class Importer:
+class FileImporter:
     """Reads one file of one PBX. `date_format` is that of the PBX's display, or empty where nobody said."""
 
-    def __init__(self, *, link: Link, dialect: Dialect, sender: Declared, ids: Ids, date_format: str) -> None:
+    def __init__(
+        self, *, link: Link, dialect: Dialect, sender: RegisteredPbx, ids: CallIdLookup, date_format: str
+    ) -> None:
         self._link = link
         self._dialect = dialect
         self._sender = sender
         self._ids = ids
         self._date_format = date_format
 
-    async def take(self, file: TextIO, keep: KeepAll, tell: Callable[[Imported], None]) -> Imported:
+    async def take(self, file: TextIO, keep: IngestAll, tell: Callable[[ImportTotals], None]) -> ImportTotals:
         """All lines of a file. Raises `UsageError` for one that is none of the PBX's."""
-        lines = lines_of(file, self._link)
-        done = Imported()
-        while some := list(islice(lines, LINES_AT_ONCE)):
-            bodies = await self._bodies(some)
-            done = self._counted(done, bodies, await keep(bodies))
-            tell(done)
-        return done
+        lines = read_rows(file, self._link)
+        totals = ImportTotals()
+        while batch := list(islice(lines, LINE_BATCH_SIZE)):
+            bodies = await self._bodies(batch)
+            totals = self._counted(totals, bodies, await keep(bodies))
+            tell(totals)
+        return totals
 
-    async def _bodies(self, lines: Sequence[Line]) -> list[bytes]:
+    async def _bodies(self, lines: Sequence[FileRow]) -> list[bytes]:
         uids = [self._link.uid_of_file(line) for line in lines]
-        wanted = [uid for uid in uids if uid]
-        ids = await self._ids(wanted) if wanted else {}
+        known_uids = [uid for uid in uids if uid]
+        call_ids = await self._ids(known_uids) if known_uids else {}
         return [
-            self._link.row_of_file(self._sender.sn, line, self._date_format, ids.get(uid, ""))
+            self._link.row_of_file(self._sender.sn, line, self._date_format, call_ids.get(uid, ""))
             for line, uid in zip(lines, uids, strict=True)
         ]
 
-    def _counted(self, done: Imported, bodies: Sequence[bytes], verdicts: Sequence[str]) -> Imported:
+    def _counted(self, done: ImportTotals, bodies: Sequence[bytes], verdicts: Sequence[str]) -> ImportTotals:
         reasons = [(number, self._reason(body)) for number, body in enumerate(bodies, done.lines + 2)]
-        wrong = tuple(f"line {number}: {reason}" for number, reason in reasons if reason)
-        return Imported(
+        parse_errors = tuple(f"line {number}: {reason}" for number, reason in reasons if reason)
+        return ImportTotals(
             lines=done.lines + len(bodies),
             new=done.new + verdicts.count("kept"),
             here=done.here + verdicts.count("repeat"),
-            unreadable=done.unreadable + len(wrong),
-            refused=done.refused + sum(one not in ("kept", "repeat", "unreadable") for one in verdicts),
-            examples=(*done.examples, *wrong)[:EXAMPLES_MAX],
+            unreadable=done.unreadable + len(parse_errors),
+            refused=done.refused + sum(verdict not in ("kept", "repeat", "unreadable") for verdict in verdicts),
+            examples=(*done.examples, *parse_errors)[:EXAMPLES_MAX],
         )
 
     def _reason(self, body: bytes) -> str:
@@ -102,30 +104,30 @@ class Importer:
         return ""
 
 
-def lines_of(file: TextIO, link: Link) -> Iterator[Line]:
+def read_rows(file: TextIO, link: Link) -> Iterator[FileRow]:
     """The lines of a file, each by its headings. Raises `UsageError` for one that is none of the PBX's."""
     csv.field_size_limit(CELL_CHARACTERS_MAX)
-    number = 0
+    row_number = 0
     try:
-        first = file.readline()
-        delimiter = max(_DELIMITERS, key=first.count)
-        names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+        first_line = file.readline()
+        delimiter = max(_DELIMITERS, key=first_line.count)
+        names = [name.strip() for name in next(csv.reader([first_line], delimiter=delimiter), [])]
         if not link.knows_headings(names):
             raise UsageError(
                 "the file's first line does not head columns of calls",
                 todo="download the calls as CSV from the PBX, with the columns ID, Time, Call From and Call To",
             )
-        for number, cells in enumerate(csv.reader(file, delimiter=delimiter), 2):  # noqa: B007 - told where it breaks
+        for row_number, cells in enumerate(csv.reader(file, delimiter=delimiter), 2):  # noqa: B007 - told where it breaks
             if any(cells):
-                yield _line(names, cells)
+                yield _build_row(names, cells)
     except (csv.Error, UnicodeDecodeError) as error:
         raise UsageError(
-            f"the file is no CSV in UTF-8: {error}", where=f"behind row {number}", todo="save it as that"
+            f"the file is no CSV in UTF-8: {error}", where=f"behind row {row_number}", todo="save it as that"
         ) from error
 
 
-def _line(names: Sequence[str], cells: Sequence[str]) -> Line:
+def _build_row(names: Sequence[str], cells: Sequence[str]) -> FileRow:
     """Cells by their headings; blanks say nothing, and cells without a heading are kept too."""
     line = {name: cell.strip() for name, cell in zip(names, cells, strict=False) if cell.strip()}
-    more = [cell for cell in cells[len(names) :] if cell.strip()]
-    return line | ({MORE: ",".join(more)} if more else {})
+    overflow_cells = [cell for cell in cells[len(names) :] if cell.strip()]
+    return line | ({OVERFLOW_COLUMN: ",".join(overflow_cells)} if overflow_cells else {})

@@ -21,11 +21,11 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError, Unavailable
 from onhook.pbx.client import Answer, Link, Login, Request, Step
 
-ANSWER_BYTES_MAX = 32 * 1024 * 1024
+RESPONSE_BYTES_MAX = 32 * 1024 * 1024
 """A page of 10,000 rows has some 7 MB."""
 
 CONNECT_SECONDS_MAX = 10.0
-ANSWER_SECONDS_MAX = 60.0
+RESPONSE_SECONDS_MAX = 60.0
 """A PBX needs seconds for a large page; one that needs longer is asked again."""
 
 PUSH_BYTES_MAX = 1024 * 1024
@@ -34,24 +34,24 @@ PUSH_BYTES_MAX = 1024 * 1024
 CONNECTIONS_MAX = 4
 """To one PBX at once: two push channels while one takes over from the other, and requests one after the other."""
 
-STEPS_MAX = 6
+TOKEN_STEPS_MAX = 6
 """For one token: revoke, refresh, log in, and air; more would be a circle."""
 
-TRIES_MAX = 3
-TRY_SECONDS = 2.0
+ATTEMPTS_MAX = 3
+RETRY_SECONDS = 2.0
 """Between tries of one request that failed for now; it grows with each."""
 
-FARE_WELL_SECONDS_MAX = 5.0
+REVOKE_SECONDS_MAX = 5.0
 """Stopping does not wait longer for a PBX to take its tokens back."""
 
 USER_AGENT = "OpenAPI"
 """Without it a PBX refuses everything (PROTOCOL.md 6)."""
 
-TroubleKind = Literal["", "unreachable", "credentials", "certificate"]
-KINDS: Sequence[AlarmKind] = ("unreachable", "credentials", "certificate")
+ConnectionErrorKind = Literal["", "unreachable", "credentials", "certificate"]
+ALARM_KINDS: Sequence[AlarmKind] = ("unreachable", "credentials", "certificate")
 
 
-class Reached(msgspec.Struct, frozen=True, kw_only=True):
+class PbxEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Where a PBX's API is and who we are there; `fingerprint` in hexadecimal digits, or empty."""
 
     url: str
@@ -59,7 +59,7 @@ class Reached(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str = ""
 
 
-class Keeping(Protocol):
+class TokenStore(Protocol):
     """Where what is known of the tokens is kept, for all processes."""
 
     def turn(self) -> AbstractAsyncContextManager[None]:
@@ -75,16 +75,16 @@ class Keeping(Protocol):
         ...
 
 
-class Account:
+class PbxSession:
     """Use it as a context, inside the event loop. `trouble` says what is wrong with the PBX, if anything is."""
 
     def __init__(
-        self, *, link: Link, reached: Reached, keeping: Keeping, clock: Clock, chance: Callable[[], float]
+        self, *, link: Link, reached: PbxEndpoint, keeping: TokenStore, clock: Clock, chance: Callable[[], float]
     ) -> None:
         self.link = link
         self.host = reached.url.partition("://")[2]
-        self.kinds = KINDS
-        self.trouble: TroubleKind = ""
+        self.kinds = ALARM_KINDS
+        self.trouble: ConnectionErrorKind = ""
         self._reached = reached
         self._keeping = keeping
         self._clock = clock
@@ -96,8 +96,8 @@ class Account:
         """Of the tokens: what is kept goes when a person removes the PBX or changes how it is reached."""
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, ssl=_trust(self._reached.fingerprint))
-        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS_MAX, sock_connect=CONNECT_SECONDS_MAX)
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, ssl=_tls_trust(self._reached.fingerprint))
+        timeout = aiohttp.ClientTimeout(total=RESPONSE_SECONDS_MAX, sock_connect=CONNECT_SECONDS_MAX)
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=timeout,
@@ -119,7 +119,7 @@ class Account:
     async def token(self) -> Step:
         """A token to use, and until when. Raises `NotAllowed` where only a person can help, else `Unavailable`."""
         async with self._turn, self._keeping.turn():
-            for _ in range(STEPS_MAX):
+            for _ in range(TOKEN_STEPS_MAX):
                 step = self.link.next_step(self._keeping.tokens(), self._reached.login, self.now())
                 if step.act == "use":
                     self._last_known = self._keeping.tokens()
@@ -132,7 +132,7 @@ class Account:
                         todo="mend it in the PBX, then `onhook pbx change NAME --client-id ID`",
                     )
                 if step.act == "wait":
-                    raise self._not_now(f"{step.why}; not before {_minute(step.until)}")
+                    raise self._not_now(f"{step.why}; not before {_format_minute(step.until)}")
                 await self._take(step, self._keeping.tokens())
         raise self._not_now("it gives no token")
 
@@ -140,7 +140,7 @@ class Account:
         """Send a request with a token; what the PBX says to it at last, whatever that is. Raises as `token` does."""
         async with self._asking:
             answer = Answer(errcode=0, trouble="later")
-            for number in range(1, TRIES_MAX + 1):
+            for attempt in range(1, ATTEMPTS_MAX + 1):
                 step = await self.token()
                 answer = await self._send(request, step.token)
                 if answer.trouble == "token":
@@ -149,8 +149,8 @@ class Account:
                     )
                 elif answer.trouble not in ("later", "garbage"):
                     break
-                elif number < TRIES_MAX:
-                    await asyncio.sleep(TRY_SECONDS * number * (0.5 + self._chance()))
+                elif attempt < ATTEMPTS_MAX:
+                    await asyncio.sleep(RETRY_SECONDS * attempt * (0.5 + self._chance()))
             return answer
 
     async def open_push(self, token: str) -> aiohttp.ClientWebSocketResponse:
@@ -165,21 +165,21 @@ class Account:
                     autoping=True,
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self.trouble = _kind(error)
-            raise self._not_now(f"the push channel cannot be opened: {_said(error)}") from error
+            self.trouble = _classify_error(error)
+            raise self._not_now(f"the push channel cannot be opened: {_describe_error(error)}") from error
 
     async def release(self) -> None:
         """Revoke the token that another one has taken over from."""
         async with self._turn, self._keeping.turn():
-            kept = self._keeping.tokens()
-            step = self.link.to_release(kept)
+            tokens = self._keeping.tokens()
+            step = self.link.to_release(tokens)
             if step is not None:
-                await self._take(step, kept)
+                await self._take(step, tokens)
 
     async def farewell(self) -> None:
         """Revoke all tokens, as far as the PBX answers in time; those that it does not take back end by themselves."""
         try:
-            async with asyncio.timeout(FARE_WELL_SECONDS_MAX), self._turn, self._keeping.turn():
+            async with asyncio.timeout(REVOKE_SECONDS_MAX), self._turn, self._keeping.turn():
                 for step in self.link.farewell(self._last_known, self.now()):
                     await self._take(step, self._last_known)
         except TimeoutError:
@@ -209,11 +209,13 @@ class Account:
                 headers=headers,
                 allow_redirects=False,
             ) as response:
-                body = await _read(response)
+                body = await _read_body(response)
                 answer = await asyncio.to_thread(self.link.read_answer, response.status, body)
-        except (aiohttp.ClientError, TimeoutError, OSError, _TooLong) as error:
-            self.trouble = _kind(error)
-            return Answer(errcode=-1, trouble="later" if _never_arrived(error) else "garbage", text=_said(error))
+        except (aiohttp.ClientError, TimeoutError, OSError, _ResponseTooLarge) as error:
+            self.trouble = _classify_error(error)
+            return Answer(
+                errcode=-1, trouble="later" if _was_never_sent(error) else "garbage", text=_describe_error(error)
+            )
         self.trouble = ""
         return answer
 
@@ -221,42 +223,42 @@ class Account:
         return Unavailable(f"the PBX cannot be asked now: {why}", where=self.host, todo="it is tried again")
 
 
-def _minute(moment: float) -> str:
+def _format_minute(moment: float) -> str:
     """
-    >>> _minute(1_777_287_876)
+    >>> _format_minute(1_777_287_876)
     '2026-04-27 11:04 UTC'
     """
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-class _TooLong(Exception):
+class _ResponseTooLarge(Exception):
     """An answer beyond all bounds."""
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_chunked(64 * 1024):
         body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
-            raise _TooLong
+        if len(body) > RESPONSE_BYTES_MAX:
+            raise _ResponseTooLarge
     return bytes(body)
 
 
-def _trust(fingerprint: str) -> aiohttp.Fingerprint | ssl.SSLContext:
+def _tls_trust(fingerprint: str) -> aiohttp.Fingerprint | ssl.SSLContext:
     return aiohttp.Fingerprint(bytes.fromhex(fingerprint)) if fingerprint else ssl.create_default_context()
 
 
-def _never_arrived(error: Exception) -> bool:
+def _was_never_sent(error: Exception) -> bool:
     """Whether the PBX surely never saw the request."""
     return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch)
 
 
-def _kind(error: Exception) -> TroubleKind:
+def _classify_error(error: Exception) -> ConnectionErrorKind:
     is_untrusted = isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ServerFingerprintMismatch)
     return "certificate" if is_untrusted else "unreachable"
 
 
-def _said(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """What went wrong, without addresses that hold a token."""
     if isinstance(error, aiohttp.ServerFingerprintMismatch):
         return "it shows another certificate than the one that is trusted"
@@ -268,4 +270,4 @@ def _said(error: Exception) -> str:
         return f"HTTP status {error.status}"
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return "an answer beyond all bounds" if isinstance(error, _TooLong) else type(error).__name__
+    return "an answer beyond all bounds" if isinstance(error, _ResponseTooLarge) else type(error).__name__

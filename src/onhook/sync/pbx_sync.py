@@ -24,36 +24,36 @@ from onhook.cdr.coverage import (
 from onhook.cdr.sync_types import AlarmKind, Contact, Outcome, Progress, Wish
 from onhook.lib.errors import NotAllowed, OnhookError
 from onhook.pbx.client import Facts, Window
-from onhook.sync.api_backfill import Found
-from onhook.sync.api_backfill import Tell as TellFound
-from onhook.sync.sync_schedule import DAYS_FIRST, DAYS_USUAL, pause_seconds
+from onhook.sync.api_backfill import BackfillProgressCallback as TellFound
+from onhook.sync.api_backfill import BackfillTotals
+from onhook.sync.sync_schedule import FIRST_SYNC_DAYS, SYNC_DAYS, pause_seconds
 
-HEARD_STEP_SECONDS = 300.0
+CONNECTED_SAVE_SECONDS = 300.0
 """How often what the channel has proven is written down: each time is a sync of the disk, for each PBX."""
 
 UNREACHABLE_SECONDS = 300.0
 """A PBX that cannot be reached for so long is more than a restart or an upgrade of it."""
 
-CLOCK_SECONDS_MAX = 60
+CLOCK_SKEW_SECONDS_MAX = 60
 """How far a PBX's clock may be from ours before a person should know: its ids bear as much (PROTOCOL.md 2.3)."""
 
-SUMMER_SECONDS = 3600
+DST_SHIFT_SECONDS = 3600
 """A wall clock that moved by this has begun or ended summer time."""
 
-AHEAD_SECONDS = 86_400
+WINDOW_AHEAD_SECONDS = 86_400
 """Windows reach so far into the future: nothing ends there, and a clock that is ahead hides nothing."""
 
-DAYS_COMPARED_MAX = 62
+COMPARED_DAYS_MAX = 62
 """In one go: one question each."""
 
 _DAY = timedelta(days=1)
 
 
-Tell = Callable[[Found, Window], None]
+SyncProgressCallback = Callable[[BackfillTotals, Window], None]
 """Is told what was found so far, in which window."""
 
 
-class Asked(Protocol):
+class PbxAccess(Protocol):
     """What a PBX is asked through: an account at its API, or what it keeps itself."""
 
     kinds: Sequence[AlarmKind]
@@ -69,14 +69,14 @@ class Asked(Protocol):
         ...
 
 
-class Filling(Protocol):
+class BackfillSource(Protocol):
     """What fills gaps: `backfill.Filler` asks a PBX, `archived.ArchiveFiller` reads an archive."""
 
     async def facts(self) -> Facts:
         """What the PBX tells of itself. Raises `OnhookError`."""
         ...
 
-    async def fill(self, window: Window, facts: Facts, *, missed: Window, tell: TellFound) -> Found:
+    async def fill(self, window: Window, facts: Facts, *, missed: Window, tell: TellFound) -> BackfillTotals:
         """Keep the calls that began in a window and are not here. Raises `OnhookError`."""
         ...
 
@@ -85,7 +85,7 @@ class Filling(Protocol):
         ...
 
 
-class Notes(Protocol):
+class SyncState(Protocol):
     """What is kept of one PBX, and whoever is told of it."""
 
     def stretches(self) -> list[Stretch]: ...
@@ -125,15 +125,15 @@ class Notes(Protocol):
         ...
 
 
-class Caretaker:
+class PbxSync:
     """One PBX's rounds. `declared_at` (Unix seconds) is since when its push channel should tell us everything."""
 
     def __init__(
         self,
         *,
-        account: Asked,
-        filler: Filling,
-        notes: Notes,
+        account: PbxAccess,
+        filler: BackfillSource,
+        notes: SyncState,
         declared_at: float,
         chance: Callable[[], float],
     ) -> None:
@@ -159,9 +159,9 @@ class Caretaker:
                 is_nightly = now >= nightly_at
                 try:
                     await self.grant_wish()
-                    found = await self.make_round(is_nightly=is_nightly)
+                    totals = await self.make_round(is_nightly=is_nightly)
                     nightly_at = now + pause_seconds(now, is_nightly=True) if is_nightly else nightly_at
-                    failures = failures + 1 if self.waits_for_more(found) else 0
+                    failures = failures + 1 if self.waits_for_more(totals) else 0
                     self._is_well()
                 except OnhookError as error:
                     self.has_failed(error)
@@ -176,28 +176,28 @@ class Caretaker:
         if self._notes.wish() is not None:
             self._wanted.set()
 
-    async def grant_wish(self, tell: Tell = lambda found, window: None) -> Outcome | None:
+    async def grant_wish(self, tell: SyncProgressCallback = lambda found, window: None) -> Outcome | None:
         """Do the back-fill that a person asked for, if one did; how it ended is kept too."""
-        wish = self._notes.wish()
-        if wish is None:
+        request = self._notes.wish()
+        if request is None:
             return None
         try:
-            until = None if wish.until is None else _moment(wish.until)
-            found = await self.fill(_moment(wish.since), until, compares_days=True, tell=tell)
+            until = None if request.until is None else _to_datetime(request.until)
+            totals = await self.fill(_to_datetime(request.since), until, compares_days=True, tell=tell)
         except OnhookError as error:
-            outcome = Outcome(asked_at=wish.asked_at, error=str(error))
+            result = Outcome(asked_at=request.asked_at, error=str(error))
         else:
-            outcome = outcome_of(wish, found)
-        self._notes.end_wish(outcome)
-        return outcome
+            result = build_backfill_result(request, totals)
+        self._notes.end_wish(result)
+        return result
 
-    async def make_round(self, *, is_nightly: bool) -> Found:
+    async def make_round(self, *, is_nightly: bool) -> BackfillTotals:
         """Fill what is open of the last days, and compare. Raises `OnhookError`; what was done until then is kept."""
         now = self._now()
-        stretches = self._notes.stretches()
-        days = DAYS_FIRST if complete_until(stretches) is None else DAYS_USUAL
+        intervals = self._notes.stretches()
+        days = FIRST_SYNC_DAYS if complete_until(intervals) is None else SYNC_DAYS
         horizon = now - days * _DAY
-        since = horizon - timedelta(seconds=CALL_SECONDS_MAX) if is_nightly else to_ask_from(stretches, horizon, now)
+        since = horizon - timedelta(seconds=CALL_SECONDS_MAX) if is_nightly else to_ask_from(intervals, horizon, now)
         return await self.fill(since, compares_days=is_nightly)
 
     async def fill(
@@ -206,43 +206,48 @@ class Caretaker:
         until: datetime | None = None,
         *,
         compares_days: bool,
-        tell: Tell = lambda found, window: None,
-    ) -> Found:
+        tell: SyncProgressCallback = lambda found, window: None,
+    ) -> BackfillTotals:
         """Read the PBX's list of calls that began from `since` on, up to `until` or now. Raises `OnhookError`.
 
         One that was begun before and asks for as much is gone on with. `tell` is told how far it has come.
         """
         async with self._turn:
             facts = await self._filler.facts()
-            before = self._notes.contact()
+            previous_status = self._notes.contact()
             self._meet(facts)
-            begun = self._to_go_on_with(since, until)
-            progress = begun or self._new_progress(since, until, facts, before)
+            resumed_progress = self._to_go_on_with(since, until)
+            progress = resumed_progress or self._new_progress(since, until, facts, previous_status)
             self._notes.keep_progress(progress)
             window = Window(since=progress.done_until, until=progress.until)
 
-            def kept(found: Found) -> None:
+            def save_progress(found: BackfillTotals) -> None:
                 self._notes.keep_progress(msgspec.structs.replace(progress, done_until=found.done_until))
                 tell(found, window)
 
-            behind = min(0, self._skew())
-            missed = Window(since=round(self._declared_at), until=progress.asked_at + behind - CLOCK_SECONDS_MAX)
-            found = await self._filler.fill(window, facts, missed=missed, tell=kept)
+            negative_skew = min(0, self._skew())
+            missed_window = Window(
+                since=round(self._declared_at), until=progress.asked_at + negative_skew - CLOCK_SKEW_SECONDS_MAX
+            )
+            totals = await self._filler.fill(window, facts, missed=missed_window, tell=save_progress)
             self._notes.keep_progress(None)
-            self._conclude(progress, found)
+            self._conclude(progress, totals)
             if compares_days:
                 await self._compare_days(progress, facts)
-            if begun is not None:
+            if resumed_progress is not None:
                 self._wanted.set()  # what ended since it was begun is still to be asked for
-            return found
+            return totals
 
-    def waits_for_more(self, found: Found) -> bool:
+    def waits_for_more(self, found: BackfillTotals) -> bool:
         """Whether an archive has not come to the end of a known gap yet: its next call closes it."""
         if found.reach_until is None:
             return False
-        stretches = self._notes.stretches()
-        compared = complete_until(stretches)
-        return any(one.state == "gap" and (compared is None or one.until > compared) for one in stretches)
+        intervals = self._notes.stretches()
+        compared_until = complete_until(intervals)
+        return any(
+            interval.state == "gap" and (compared_until is None or interval.until > compared_until)
+            for interval in intervals
+        )
 
     # ------------------------------------------------------------ called by the push channel
 
@@ -252,7 +257,7 @@ class Caretaker:
         if not is_same:
             self._keep_heard()
         self._heard = (since, until)
-        if self._account.now() - self._heard_kept_at >= HEARD_STEP_SECONDS:
+        if self._account.now() - self._heard_kept_at >= CONNECTED_SAVE_SECONDS:
             self._keep_heard()
 
     def has_connected(self) -> None:
@@ -288,15 +293,15 @@ class Caretaker:
             return
 
     def _now(self) -> datetime:
-        return _moment(self._account.now())
+        return _to_datetime(self._account.now())
 
     def _keep_heard(self) -> None:
         """Write down what the channel has proven since it was last written down."""
         if self._heard is None or self._heard[0] >= self._heard[1]:
             return
-        since, until = map(_moment, self._heard)
-        new = Stretch(since, until, "heard", "the push channel was alive")
-        self._notes.keep_stretches(painted(self._notes.stretches(), new))
+        since, until = map(_to_datetime, self._heard)
+        interval = Stretch(since, until, "heard", "the push channel was alive")
+        self._notes.keep_stretches(painted(self._notes.stretches(), interval))
         self._heard_kept_at = self._account.now()
 
     def _to_go_on_with(self, since: datetime, until: datetime | None) -> Progress | None:
@@ -304,38 +309,38 @@ class Caretaker:
         progress = self._notes.progress()
         if progress is None or progress.from_us > since.timestamp():
             return None
-        is_as_long = progress.to_us is None or (until is not None and until.timestamp() <= progress.to_us)
-        return progress if is_as_long else None
+        covers_request = progress.to_us is None or (until is not None and until.timestamp() <= progress.to_us)
+        return progress if covers_request else None
 
     def _new_progress(self, since: datetime, until: datetime | None, facts: Facts, before: Contact | None) -> Progress:
         """By the PBX's clock, and where that has moved, by both."""
         now = round(self._account.now())
         skews = [0, 0 if facts.clock is None else facts.clock - now]
         skews += [before.skew_seconds] if before is not None and before.skew_seconds is not None else []
-        begin, end = round(since.timestamp()), now + AHEAD_SECONDS if until is None else round(until.timestamp())
+        start, end = round(since.timestamp()), now + WINDOW_AHEAD_SECONDS if until is None else round(until.timestamp())
         return Progress(
-            since=begin + min(skews),
+            since=start + min(skews),
             until=end + max(skews),
-            done_until=begin + min(skews),
+            done_until=start + min(skews),
             asked_at=now,
-            from_us=begin,
+            from_us=start,
             to_us=None if until is None else end,
         )
 
     def _skew(self) -> int:
-        contact = self._notes.contact()
-        return 0 if contact is None or contact.skew_seconds is None else contact.skew_seconds
+        pbx_status = self._notes.contact()
+        return 0 if pbx_status is None or pbx_status.skew_seconds is None else pbx_status.skew_seconds
 
-    def _conclude(self, progress: Progress, found: Found) -> None:
+    def _conclude(self, progress: Progress, found: BackfillTotals) -> None:
         """Claim what was compared, and tell what was found out."""
-        stretches = self._notes.stretches()
+        intervals = self._notes.stretches()
         if found.missed:
             self._notes.sound(
                 "missed",
                 f"the PBX's list had {found.missed} records of ended calls that the push channel had not told of",
                 "they are here now; look whether the PBX can reach the intake, and `onhook coverage` for when",
             )
-            stretches = unheard(stretches, "the push channel was alive, and lost calls")
+            intervals = unheard(intervals, "the push channel was alive, and lost calls")
         else:
             self._notes.end("missed")
         if found.unreadable:
@@ -346,24 +351,24 @@ class Caretaker:
             )
         else:
             self._notes.end("unreadable")
-        stretch = proven(_comparison(progress, found))
-        self._notes.keep_stretches(stretches if stretch is None else painted(stretches, stretch))
+        proven_interval = proven(_build_comparison(progress, found))
+        self._notes.keep_stretches(intervals if proven_interval is None else painted(intervals, proven_interval))
 
     async def _compare_days(self, progress: Progress, facts: Facts) -> None:
         """Of each whole day that was read, what the PBX counts and what is here."""
-        first = _moment(progress.from_us).replace(hour=0, minute=0, second=0, microsecond=0) + _DAY
-        last = progress.asked_at if progress.to_us is None else min(progress.asked_at, progress.to_us)
-        today = _moment(last).replace(hour=0, minute=0, second=0, microsecond=0)
-        days = [first + number * _DAY for number in range((today - first).days)][-DAYS_COMPARED_MAX:]
+        first_day = _to_datetime(progress.from_us).replace(hour=0, minute=0, second=0, microsecond=0) + _DAY
+        last_second = progress.asked_at if progress.to_us is None else min(progress.asked_at, progress.to_us)
+        today = _to_datetime(last_second).replace(hour=0, minute=0, second=0, microsecond=0)
+        days = [first_day + day_number * _DAY for day_number in range((today - first_day).days)][-COMPARED_DAYS_MAX:]
         differences = 0
         for day in days:
             window = Window(since=round(day.timestamp()), until=round((day + _DAY).timestamp()) - 1)
-            theirs, ours = await self._filler.count(window, facts), await self._notes.count(day, day + _DAY)
-            if theirs is not None and theirs > ours:
+            pbx_count, local_count = await self._filler.count(window, facts), await self._notes.count(day, day + _DAY)
+            if pbx_count is not None and pbx_count > local_count:
                 differences += 1
-                why = f"the PBX counts {theirs} records that began on {day:%Y-%m-%d} UTC, here are {ours}"
-                self._notes.keep_stretches(painted(self._notes.stretches(), Stretch(day, day + _DAY, "gap", why)))
-                self._notes.sound("difference", why, "`onhook backfill` with its name asks for them again")
+                reason = f"the PBX counts {pbx_count} records that began on {day:%Y-%m-%d} UTC, here are {local_count}"
+                self._notes.keep_stretches(painted(self._notes.stretches(), Stretch(day, day + _DAY, "gap", reason)))
+                self._notes.sound("difference", reason, "`onhook backfill` with its name asks for them again")
         if not differences:
             self._notes.end("difference")
 
@@ -371,16 +376,16 @@ class Caretaker:
         """Note what the PBX tells of itself; tell of a clock that is wrong and of a zone that is another."""
         now = round(self._account.now())
         skew = None if facts.clock is None else facts.clock - now
-        before = self._notes.contact()
+        previous_status = self._notes.contact()
         self._look_at_clock(skew)
-        self._look_at_zone(facts.offset_seconds, None if before is None else before.offset_seconds)
-        contact = Contact(at=now, firmware=facts.firmware, skew_seconds=skew, offset_seconds=facts.offset_seconds)
-        self._notes.keep_contact(contact)
+        self._look_at_zone(facts.offset_seconds, None if previous_status is None else previous_status.offset_seconds)
+        pbx_status = Contact(at=now, firmware=facts.firmware, skew_seconds=skew, offset_seconds=facts.offset_seconds)
+        self._notes.keep_contact(pbx_status)
 
     def _look_at_clock(self, skew: int | None) -> None:
         if skew is None:
             return
-        if abs(skew) <= CLOCK_SECONDS_MAX:
+        if abs(skew) <= CLOCK_SKEW_SECONDS_MAX:
             self._notes.end("clock")
             return
         side = "ahead of" if skew > 0 else "behind"
@@ -395,16 +400,19 @@ class Caretaker:
         if offset is None:
             return
         if expected is not None and offset != expected:
-            what = f"the PBX's wall clock is {_hours(offset)} from UTC, and its zone here says {_hours(expected)}"
-        elif expected is None and before is not None and abs(offset - before) not in (0, SUMMER_SECONDS):
-            what = f"the PBX's wall clock moved from {_hours(before)} to {_hours(offset)} from UTC"
+            detail = (
+                f"the PBX's wall clock is {_format_offset(offset)} from UTC,"
+                f" and its zone here says {_format_offset(expected)}"
+            )
+        elif expected is None and before is not None and abs(offset - before) not in (0, DST_SHIFT_SECONDS):
+            detail = f"the PBX's wall clock moved from {_format_offset(before)} to {_format_offset(offset)} from UTC"
         else:
             self._notes.end("zone")
             return
-        self._notes.sound("zone", what, "set the zone of the PBX, or `onhook pbx change NAME --zone ZONE`")
+        self._notes.sound("zone", detail, "set the zone of the PBX, or `onhook pbx change NAME --zone ZONE`")
 
 
-def outcome_of(wish: Wish, found: Found) -> Outcome:
+def build_backfill_result(wish: Wish, found: BackfillTotals) -> Outcome:
     """How the back-fill ended that a person asked for."""
     return Outcome(
         asked_at=wish.asked_at,
@@ -417,29 +425,29 @@ def outcome_of(wish: Wish, found: Found) -> Outcome:
     )
 
 
-def _comparison(progress: Progress, found: Found) -> Comparison:
+def _build_comparison(progress: Progress, found: BackfillTotals) -> Comparison:
     """What was wanted, as far as what was read reaches."""
     since = progress.from_us
     if found.reach_since is not None:
         since = max(since, found.reach_since - CALL_SECONDS_MAX)
     ends = [end for end in (progress.to_us, found.reach_until) if end is not None]
     return Comparison(
-        since=_moment(since),
-        asked_at=_moment(progress.asked_at),
-        until=_moment(min(ends)) if ends else None,
+        since=_to_datetime(since),
+        asked_at=_to_datetime(progress.asked_at),
+        until=_to_datetime(min(ends)) if ends else None,
         trouble=found.trouble,
     )
 
 
-def _hours(seconds: int) -> str:
+def _format_offset(seconds: int) -> str:
     """An offset as people write it.
 
-    >>> _hours(10800), _hours(-12600)
+    >>> _format_offset(10800), _format_offset(-12600)
     ('+3:00', '-3:30')
     """
-    hours, rest = divmod(abs(seconds), 3600)
-    return f"{'-' if seconds < 0 else '+'}{hours}:{rest // 60:02}"
+    hours, remainder = divmod(abs(seconds), 3600)
+    return f"{'-' if seconds < 0 else '+'}{hours}:{remainder // 60:02}"
 
 
-def _moment(seconds: float) -> datetime:
+def _to_datetime(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)

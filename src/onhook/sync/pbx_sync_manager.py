@@ -12,23 +12,23 @@ from pathlib import Path
 
 import msgspec
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.cdr_sources import Source
-from onhook.appdb.pbx_credentials import Api
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.cdr_sources import CdrSource
+from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.pbx.client import Login
 from onhook.pbx.registry import all_dialects, all_links
-from onhook.receiver.ingest import Accept
-from onhook.receiver.pbx_registry import Declared
+from onhook.receiver.ingest import Ingestor
+from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.store.contract import Store
 from onhook.sync.access import caretaker_of_archive, with_rotated
 from onhook.sync.adapters import SettingsKeeping, SettingsNotes, StoreKnown
-from onhook.sync.api_backfill import Filler
-from onhook.sync.pbx_session import Account, Reached
-from onhook.sync.pbx_sync import Caretaker
-from onhook.sync.push_channel import PushIntake
+from onhook.sync.api_backfill import ApiBackfill
+from onhook.sync.pbx_session import PbxEndpoint, PbxSession
+from onhook.sync.pbx_sync import PbxSync
+from onhook.sync.push_channel import PushReceiver
 
 LOOK_SECONDS = 0.5
 """How often we look whether the settings have changed; a look costs microseconds."""
@@ -36,7 +36,7 @@ LOOK_SECONDS = 0.5
 AGAIN_SECONDS = 10.0
 """The wait before a PBX whose care failed by a fault of ours is looked after again."""
 
-Wanted = tuple[str, str, float, Api]
+Wanted = tuple[str, str, float, PbxCredentials]
 """Serial number, dialect, when it was declared (Unix seconds), and how it is reached: another one is a new care."""
 
 
@@ -44,35 +44,35 @@ class WantedArchive(msgspec.Struct, frozen=True):
     """A PBX that we connect to, and where it keeps its CDRs."""
 
     sn: str
-    source: Source
+    source: CdrSource
 
 
 class House(msgspec.Struct, frozen=True, kw_only=True):
     """What looking after a PBX takes."""
 
     data: Path
-    settings: Settings
+    settings: AppDb
     store: Store
     clock: Clock
-    accept: Accept
+    accept: Ingestor
     chance: Callable[[], float] = random.SystemRandom().random
 
 
 class Cared(msgspec.Struct, frozen=True, kw_only=True):
     """One PBX that is looked after."""
 
-    account: Account
-    filler: Filler
-    caretaker: Caretaker
-    push: PushIntake
+    account: PbxSession
+    filler: ApiBackfill
+    caretaker: PbxSync
+    push: PushReceiver
 
 
-def account_at(wanted: Wanted, *, settings: Settings, data: Path, clock: Clock, chance: Callable[[], float]) -> Account:
+def account_at(wanted: Wanted, *, settings: AppDb, data: Path, clock: Clock, chance: Callable[[], float]) -> PbxSession:
     """What we are at one PBX; its tokens are shared with all others who ask it."""
     sn, dialect, _, api = wanted
-    return Account(
+    return PbxSession(
         link=all_links()[dialect],
-        reached=Reached(url=api.url, login=Login(api.client_id, api.client_secret), fingerprint=api.fingerprint),
+        reached=PbxEndpoint(url=api.url, login=Login(api.client_id, api.client_secret), fingerprint=api.fingerprint),
         keeping=SettingsKeeping(settings=settings, data=data, sn=sn, api=api),
         clock=clock,
         chance=chance,
@@ -83,9 +83,9 @@ def account_at(wanted: Wanted, *, settings: Settings, data: Path, clock: Clock, 
 async def cared_for(house: House, wanted: Wanted) -> AsyncIterator[Cared]:
     """Everything for one PBX, ready to be used."""
     sn, dialect, declared_at, _ = wanted
-    sender = Declared(sn=sn, dialect=dialect)
+    sender = RegisteredPbx(sn=sn, dialect=dialect)
     account = account_at(wanted, settings=house.settings, data=house.data, clock=house.clock, chance=house.chance)
-    filler = Filler(
+    filler = ApiBackfill(
         account=account,
         accept=house.accept,
         sender=sender,
@@ -93,13 +93,13 @@ async def cared_for(house: House, wanted: Wanted) -> AsyncIterator[Cared]:
         known=StoreKnown(house.store),
     )
     notes = SettingsNotes(settings=house.settings, store=house.store, clock=house.clock, sn=sn)
-    caretaker = Caretaker(account=account, filler=filler, notes=notes, declared_at=declared_at, chance=house.chance)
-    push = PushIntake(account=account, accept=house.accept, sender=sender, watch=caretaker, chance=house.chance)
+    caretaker = PbxSync(account=account, filler=filler, notes=notes, declared_at=declared_at, chance=house.chance)
+    push = PushReceiver(account=account, accept=house.accept, sender=sender, watch=caretaker, chance=house.chance)
     async with account:
         yield Cared(account=account, filler=filler, caretaker=caretaker, push=push)
 
 
-def archive_cared_for(house: House, wanted: WantedArchive) -> Caretaker:
+def archive_cared_for(house: House, wanted: WantedArchive) -> PbxSync:
     """Whoever fills the gaps of one PBX from where it keeps its CDRs."""
     notes = SettingsNotes(settings=house.settings, store=house.store, clock=house.clock, sn=wanted.sn)
     return caretaker_of_archive(
@@ -115,7 +115,7 @@ def archive_cared_for(house: House, wanted: WantedArchive) -> Caretaker:
     )
 
 
-def wanted_for(pbx: Pbx, api: Api) -> Wanted:
+def wanted_for(pbx: Pbx, api: PbxCredentials) -> Wanted:
     """What care of a PBX depends on: its name and number plan do not count."""
     return pbx.sn, pbx.dialect, pbx.created_at.timestamp(), api
 
@@ -127,7 +127,7 @@ class Care:
         self._house = house
         self._seen: tuple[int, int] | None = None
         self._tasks: dict[str, tuple[Wanted | WantedArchive, asyncio.Task[None]]] = {}
-        self._caretakers: dict[str, Caretaker] = {}
+        self._caretakers: dict[str, PbxSync] = {}
 
     async def run(self) -> None:
         """Look after all of them for ever. Ends by cancellation only, and then takes leave of each."""
@@ -195,7 +195,7 @@ class Care:
             finally:
                 await cared.account.farewell()
 
-    async def _run(self, sn: str, caretaker: Caretaker) -> None:
+    async def _run(self, sn: str, caretaker: PbxSync) -> None:
         self._caretakers[sn] = caretaker
         try:
             await caretaker.run()

@@ -14,15 +14,15 @@ import aiohttp
 
 from onhook.lib.errors import NotAllowed, OnhookError
 from onhook.pbx.client import Push, Step
-from onhook.receiver.ingest import Accept
-from onhook.receiver.pbx_registry import Declared
-from onhook.sync.pbx_session import Account
+from onhook.receiver.ingest import Ingestor
+from onhook.receiver.pbx_registry import RegisteredPbx
+from onhook.sync.pbx_session import PbxSession
 
 WEBSOCKET = "websocket"
 """What the ledger calls this way in."""
 
-AGAIN_SECONDS_FIRST = 1.0
-AGAIN_SECONDS_MAX = 120.0
+RETRY_SECONDS_FIRST = 1.0
+RETRY_SECONDS_MAX = 120.0
 """Between two tries to open a socket: doubling up to this, spread over half of it."""
 
 STEADY_SECONDS = 60.0
@@ -34,14 +34,14 @@ DRAIN_SECONDS = 3.0
 TAKE_OVER_SECONDS_MAX = 30.0
 """A new socket that does not stand by then is given up; the old one lives on until its token ends."""
 
-HALTED_SECONDS = 60.0
+HALTED_RETRY_SECONDS = 60.0
 """How often we look whether a person has acted, where only a person can help. It costs no request."""
 
-KEEP_AGAIN_SECONDS = 0.5
+INGEST_RETRY_SECONDS = 0.5
 """An event that could not be kept is tried again so soon."""
 
 
-class Watch(Protocol):
+class ChannelObserver(Protocol):
     """Is told how the channel fares."""
 
     def is_heard(self, since: float, until: float) -> None:
@@ -57,11 +57,17 @@ class Watch(Protocol):
         ...
 
 
-class PushIntake:
+class PushReceiver:
     """Keeps one channel open for ever."""
 
     def __init__(
-        self, *, account: Account, accept: Accept, sender: Declared, watch: Watch, chance: Callable[[], float]
+        self,
+        *,
+        account: PbxSession,
+        accept: Ingestor,
+        sender: RegisteredPbx,
+        watch: ChannelObserver,
+        chance: Callable[[], float],
     ) -> None:
         self._account = account
         self._accept = accept
@@ -71,20 +77,20 @@ class PushIntake:
 
     async def run(self) -> None:
         """Receive for ever. Ends by cancellation only, and then closes its sockets."""
-        pause = AGAIN_SECONDS_FIRST
+        delay_seconds = RETRY_SECONDS_FIRST
         while True:
-            began_at = self._account.now()
+            started_at = self._account.now()
             try:
                 await self._connected()
             except NotAllowed as error:
                 self._watch.has_failed(error)
-                await asyncio.sleep(HALTED_SECONDS)
+                await asyncio.sleep(HALTED_RETRY_SECONDS)
                 continue
             except OnhookError as error:
                 self._watch.has_failed(error)
-            pause = AGAIN_SECONDS_FIRST if self._account.now() - began_at > STEADY_SECONDS else pause
-            await asyncio.sleep(pause * (0.5 + self._chance() / 2))
-            pause = min(2 * pause, AGAIN_SECONDS_MAX)
+            delay_seconds = RETRY_SECONDS_FIRST if self._account.now() - started_at > STEADY_SECONDS else delay_seconds
+            await asyncio.sleep(delay_seconds * (0.5 + self._chance() / 2))
+            delay_seconds = min(2 * delay_seconds, RETRY_SECONDS_MAX)
 
     async def _connected(self) -> None:
         """One channel after the other, each standing before the one before it goes; raises why the last was lost."""
@@ -102,34 +108,36 @@ class PushIntake:
         finally:
             await current.close()
 
-    async def _taken_over(self, old: "_Socket", step: Step) -> "_Socket":
+    async def _taken_over(self, old: "_PushSocket", step: Step) -> "_PushSocket":
         """A new channel with a new token, or the old one where that does not stand."""
         try:
-            new = await self._opened(step)
+            new_socket = await self._opened(step)
         except OnhookError as error:
             self._watch.has_failed(error)
             return old
         await asyncio.wait({old.task}, timeout=DRAIN_SECONDS)
         await old.close()
         await self._account.release()
-        return new
+        return new_socket
 
-    async def _opened(self, step: Step) -> "_Socket":
+    async def _opened(self, step: Step) -> "_PushSocket":
         """A channel that the PBX has said it will deliver over. Raises `Unavailable`."""
-        socket = _Socket(await self._account.open_push(step.token), step.token, self)
-        stands = asyncio.create_task(socket.stands.wait())
-        await asyncio.wait({stands, socket.task}, timeout=TAKE_OVER_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED)
-        stands.cancel()
-        if socket.stands.is_set() and not socket.task.done():
-            return socket
-        await socket.close()
-        raise socket.trouble()
+        push_socket = _PushSocket(await self._account.open_push(step.token), step.token, self)
+        ready_task = asyncio.create_task(push_socket.stands.wait())
+        await asyncio.wait(
+            {ready_task, push_socket.task}, timeout=TAKE_OVER_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
+        )
+        ready_task.cancel()
+        if push_socket.stands.is_set() and not push_socket.task.done():
+            return push_socket
+        await push_socket.close()
+        raise push_socket.trouble()
 
     async def keep(self, event: bytes) -> None:
         """Through the door; held until the ledger can be written."""
-        keep = self._accept.keep
-        while await keep(self._sender, event, WEBSOCKET, self._account.host) in _NOT_NOW:  # noqa: ASYNC110 - of a disk no event tells
-            await asyncio.sleep(KEEP_AGAIN_SECONDS)
+        ingest = self._accept.keep
+        while await ingest(self._sender, event, WEBSOCKET, self._account.host) in _RETRYABLE_VERDICTS:  # noqa: ASYNC110 - of a disk no event tells
+            await asyncio.sleep(INGEST_RETRY_SECONDS)
 
     def new_push(self) -> Push:
         """A machine for one socket."""
@@ -149,13 +157,13 @@ class PushIntake:
         return OnhookError(f"the push channel is lost: {why}", where=self._account.host, todo="it is opened again")
 
 
-_NOT_NOW = ("unavailable", "too_many")
+_RETRYABLE_VERDICTS = ("unavailable", "too_many")
 
 
-class _Socket:
+class _PushSocket:
     """One socket, and the task that reads it until it is no good any more."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, token: str, house: PushIntake) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, token: str, house: PushReceiver) -> None:
         self.token = token
         self.stands = asyncio.Event()
         self._socket = socket
@@ -176,21 +184,21 @@ class _Socket:
                 await self._socket.close()
 
     async def _serve(self) -> None:
-        push, reading = self._push, asyncio.create_task(self._socket.receive())
+        push, receive_task = self._push, asyncio.create_task(self._socket.receive())
         try:
             await self._say(push.opened(self._house.now()))
             while not push.trouble:
-                await asyncio.wait({reading}, timeout=max(0.0, push.deadline - self._house.now()))
-                if not reading.done():
+                await asyncio.wait({receive_task}, timeout=max(0.0, push.deadline - self._house.now()))
+                if not receive_task.done():
                     await self._say(push.tick(self._house.now()))
                     continue
-                await self._hear(reading.result())
-                reading = asyncio.create_task(self._socket.receive())
+                await self._hear(receive_task.result())
+                receive_task = asyncio.create_task(self._socket.receive())
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             push.trouble = push.trouble or type(error).__name__  # its text may hold the address, and so the token
         finally:
-            reading.cancel()
-            await asyncio.wait({reading})
+            receive_task.cancel()
+            await asyncio.wait({receive_task})
 
     async def _say(self, texts: Sequence[str]) -> None:
         for text in texts:

@@ -1,19 +1,19 @@
 """When a PBX is asked for the calls that may be missing: a rule about time alone."""
 
-DAYS_FIRST = 31
+FIRST_SYNC_DAYS = 31
 """The first time the PBX is asked for the last month; for more, a person asks."""
 
-DAYS_USUAL = 3
+SYNC_DAYS = 3
 """How far back gaps are filled by themselves."""
 
 HOUR_SECONDS = 3600
 DAY_SECONDS = 86_400
 
-NIGHT_SECONDS = 2 * 3600 + 30 * 60
+NIGHTLY_OFFSET_SECONDS = 2 * 3600 + 30 * 60
 """After midnight UTC: whole days are then over nearly everywhere, and few people call."""
 
-AGAIN_SECONDS_FIRST = 30.0
-AGAIN_SECONDS_MAX = 1800.0
+RETRY_SECONDS_FIRST = 30.0
+RETRY_SECONDS_MAX = 1800.0
 """After a round that failed: doubling up to this. The push channel has its own waits."""
 
 
@@ -24,7 +24,7 @@ def pause_seconds(now: float, *, is_nightly: bool = False, failures: int = 0) ->
     (3600.0, 60.0, 5400.0)
     """
     if is_nightly:
-        return (NIGHT_SECONDS - now) % DAY_SECONDS or DAY_SECONDS
+        return (NIGHTLY_OFFSET_SECONDS - now) % DAY_SECONDS or DAY_SECONDS
     if failures:
-        return min(AGAIN_SECONDS_MAX, AGAIN_SECONDS_FIRST * 2.0 ** (failures - 1))
+        return min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2.0 ** (failures - 1))
     return float(HOUR_SECONDS)

@@ -1,12 +1,12 @@
 """Sessions and wrong tokens are remembered as long as they count, and no more of them than may be."""
 
-from onhook.console.auth.failures import ADDRESSES_MAX, FAILURES_MAX, WINDOW_MICROSECONDS, Failures
-from onhook.console.auth.sessions import SESSION_SECONDS, SESSIONS_MAX, Sessions
+from onhook.console.auth.failures import ADDRESSES_MAX, FAILURES_MAX, WINDOW_MICROSECONDS, FailedLogins
+from onhook.console.auth.sessions import SESSION_SECONDS, SESSIONS_MAX, SessionStore
 
 
 def test_a_session_ends() -> None:
     """After its time, and when it is ended; another id opens nothing."""
-    sessions = Sessions()
+    sessions = SessionStore()
     first, second = (sessions.begin(0, token_text="token") for _ in range(2))
     assert first != second
     found = sessions.find(first, at=SESSION_SECONDS * 1_000_000 - 1)
@@ -20,7 +20,7 @@ def test_a_session_ends() -> None:
 
 def test_a_session_can_be_ended_by_its_number() -> None:
     """As an administrator does who sees the list; the others stay."""
-    sessions = Sessions()
+    sessions = SessionStore()
     first, second = (sessions.begin(0, person=name) for name in ("Alice", "Bob"))
     sessions.end_number(sessions.all(0)[1].number)
     assert sessions.find(first, at=0) is None
@@ -30,7 +30,7 @@ def test_a_session_can_be_ended_by_its_number() -> None:
 
 def test_the_oldest_session_goes() -> None:
     """When there are too many, those that began first end."""
-    sessions = Sessions()
+    sessions = SessionStore()
     ids = [sessions.begin(n, token_text="token") for n in range(SESSIONS_MAX + 1)]
     assert sessions.find(ids[0], at=0) is None
     assert all(sessions.find(one, at=0) for one in ids[1:])
@@ -38,14 +38,14 @@ def test_the_oldest_session_goes() -> None:
 
 def test_a_session_shows_no_token() -> None:
     """Not even where it is written into a log by mistake."""
-    sessions = Sessions()
+    sessions = SessionStore()
     sessions.begin(0, token_text="the-secret-token")
     assert "the-secret-token" not in repr(vars(sessions))
 
 
 def test_wrong_tokens_are_forgiven() -> None:
     """Past the limit an address waits for the rest of its minute; others do not, and then it begins anew."""
-    failures = Failures()
+    failures = FailedLogins()
     for _ in range(FAILURES_MAX):
         failures.note("10.0.0.1", at=0)
     assert failures.seconds_to_wait("10.0.0.1", at=0) == 0
@@ -59,7 +59,7 @@ def test_wrong_tokens_are_forgiven() -> None:
 
 def test_addresses_are_forgotten() -> None:
     """However many come, so many are remembered."""
-    failures = Failures()
+    failures = FailedLogins()
     for n in range(ADDRESSES_MAX + 500):
         failures.note(f"10.0.{n // 256}.{n % 256}", at=n)
     assert len(failures._seen) == ADDRESSES_MAX

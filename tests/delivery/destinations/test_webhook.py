@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook as Reference
 
-from onhook.delivery.destinations.contract import Answer, Destination, Parcel, Sink
-from onhook.delivery.destinations.webhook import ANSWER_BYTES_KEPT, Webhook
-from onhook.delivery.ssrf_guard import Guard
+from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient, DestinationConfig, Notification
+from onhook.delivery.destinations.webhook import RESPONSE_BYTES_MAX, WebhookClient
+from onhook.delivery.ssrf_guard import SsrfGuard
 from onhook.pbx.yeastar.payload import Yeastar
 from tests.delivery.destinations.contract import Opened, SinkContract
 from tests.delivery.harness import Application
@@ -25,8 +25,8 @@ SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWpBQkNE"
 
 
-def open_webhook(destination: Destination) -> Sink:
-    return Webhook(destination, Yeastar(), Guard(destination.allows_private))
+def open_webhook(destination: DestinationConfig) -> DestinationClient:
+    return WebhookClient(destination, Yeastar(), SsrfGuard(destination.allows_private))
 
 
 class TestWebhook(SinkContract):
@@ -43,11 +43,11 @@ async def application() -> AsyncIterator[Application]:
         yield listening
 
 
-async def _send(url: str, body: bytes = b"{}", **wishes: object) -> Answer:
+async def _send(url: str, body: bytes = b"{}", **wishes: object) -> DeliveryResult:
     values = {"url": url, "allows_private": True, "secrets": (SECRET,), "timeout_seconds": 0.5} | wishes
-    sink = open_webhook(Destination(**values))  # type: ignore[arg-type]
+    sink = open_webhook(DestinationConfig(**values))  # type: ignore[arg-type]
     try:
-        return await sink.send(Parcel("abc-1", body, time.time_ns() // 1000))
+        return await sink.send(Notification("abc-1", body, time.time_ns() // 1000))
     finally:
         await sink.close()
 
@@ -87,7 +87,7 @@ async def test_get_carries_the_event_too(application: Application) -> None:
 async def test_every_generation_is_written(application: Application, profile: str) -> None:
     """And read again as the same call."""
     one = record()
-    sink = open_webhook(Destination(url=application.url, profile=profile))
+    sink = open_webhook(DestinationConfig(url=application.url, profile=profile))
     (read,) = Yeastar().read(sink.pack(one))
     assert (read.call_id, read.call_to, read.talk_duration) == (one.call_id, one.call_to, one.talk_duration)
     assert json.loads(sink.pack(one))["sn"] == one.sn
@@ -155,7 +155,7 @@ async def test_an_endless_answer_is_cut_off(application: Application) -> None:
 
     application.reply = reply
     answer = await _send(application.url, timeout_seconds=5.0)
-    assert (answer.verdict, len(answer.body)) == ("taken", ANSWER_BYTES_KEPT)
+    assert (answer.verdict, len(answer.body)) == ("taken", RESPONSE_BYTES_MAX)
     assert sent < 100
 
 

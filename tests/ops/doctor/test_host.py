@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.destination_spec import Wishes
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.config import Address, Config
 from onhook.lib.clock import SystemClock
 from onhook.ops.doctor.host import examine, findings_of_calls
@@ -34,8 +34,8 @@ def test_how_subscriptions_fare_is_told(tmp_path: Path) -> None:
     """One that is disabled is wrong, with what to do and without the key in its address."""
     anywhere = Address("127.0.0.1", 0)
     config = Config(data=tmp_path, intake=anywhere, console=anywhere, exchange=anywhere)
-    settings = Settings(config.settings_file)
-    one, _ = settings.subscriptions.add("CRM", Wishes(url="http://a.example/?key=hush"), None, after=0, at=1)
+    settings = AppDb(config.settings_file)
+    one, _ = settings.subscriptions.add("CRM", DestinationSpec(url="http://a.example/?key=hush"), None, after=0, at=1)
     found = list(examine(config, SystemClock()))
     assert ("right", "1 subscription fares well") in [(finding.grade, finding.what) for finding in found]
     settings.subscriptions.disable(one, "the application answered 410 Gone")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.cdr_sources import checked_source
+from onhook.appdb.cdr_sources import parse_cdr_source
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.pbx.asterisk.files import COLUMNS, calls_of_rows
 from onhook.pbx.cdr_archive import KeptCall
-from onhook.sync.cdr_tables import Table, rows_of_table
+from onhook.sync.cdr_tables import CdrTable, read_table_rows
 from tests.pbx.asterisk.ami_streams import READING
 from tests.pbx.asterisk.harness import office_in
 from tests.pbx.asterisk.lab import HERE
@@ -77,14 +77,14 @@ def in_mariadb() -> Iterator[Server]:
         yield server
 
 
-def table_at(server: Server, name: str = "cdr") -> Table:
-    source = checked_source(f"{server.url}/{name}")
-    return Table(place=source.place, name=source.table, password=source.password)
+def table_at(server: Server, name: str = "cdr") -> CdrTable:
+    source = parse_cdr_source(f"{server.url}/{name}")
+    return CdrTable(place=source.place, name=source.table, password=source.password)
 
 
 def keys_at(server: Server, name: str = "cdr", page_rows: int = 7) -> set[bytes]:
     """The keys of the calls that a table has."""
-    found = rows_of_table(table_at(server, name), COLUMNS, since="2020-01-01 00:00:00", page_rows=page_rows)
+    found = read_table_rows(table_at(server, name), COLUMNS, since="2020-01-01 00:00:00", page_rows=page_rows)
     return {ASTERISK.glance(one.body).key for one in calls_of_rows(found, READING) if isinstance(one, KeptCall)}
 
 
@@ -114,12 +114,12 @@ def test_mariadb_says_the_calls_that_were_told(in_mariadb: Server) -> None:
 def test_what_a_database_refuses_is_told(engine: str, request: pytest.FixtureRequest) -> None:
     """A wrong password, a table that is not there: one sentence without the password; and nothing can be written."""
     server: Server = request.getfixturevalue(f"in_{engine}")
-    wrong = Table(place=table_at(server).place, name="cdr", password="wrong-password")
+    wrong = CdrTable(place=table_at(server).place, name="cdr", password="wrong-password")
     with pytest.raises(Unavailable, match="cannot read what the PBX keeps") as told:
-        list(rows_of_table(wrong, COLUMNS))
+        list(read_table_rows(wrong, COLUMNS))
     assert "wrong-password" not in str(told.value)
     with pytest.raises(UsageError, match="'nowhere' cannot be read"):
-        list(rows_of_table(table_at(server, "nowhere"), COLUMNS))
+        list(read_table_rows(table_at(server, "nowhere"), COLUMNS))
 
 
 @pytest.mark.usefixtures("built")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.asterisks import Reached
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.asterisks import AsteriskPbx
 from onhook.config import Address, Config
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound, Unavailable
@@ -19,7 +19,7 @@ from tests.receiver.harness import SECRET, SN, open_door
 async def test_the_way_in_is_tried(tmp_path: Path) -> None:
     """Signed as the PBX signs, the intake says that the test arrived; with another secret it refuses it."""
     async with open_door(tmp_path / "ledger.db") as door:
-        settings = Settings(tmp_path / "onhook.db")
+        settings = AppDb(tmp_path / "onhook.db")
         settings.add_pbx(name="office", sn=SN, secret=SECRET, at=1)
         settings.add_pbx(name="wrong", sn="WRONG", secret="another secret", at=1)
         acting = Acting(Config(data=tmp_path, intake=Address("127.0.0.1", door.port)), settings, SystemClock())
@@ -33,7 +33,7 @@ async def test_the_way_in_is_tried(tmp_path: Path) -> None:
 
 async def test_a_made_up_pbx_calls_until_the_house_closes(tmp_path: Path) -> None:
     """It is declared like any other, posts to the intake, and stops; without an intake it is not begun."""
-    settings = Settings(tmp_path / "onhook.db")
+    settings = AppDb(tmp_path / "onhook.db")
     nowhere = Acting(Config(data=tmp_path, intake=Address("127.0.0.1", 0)), settings, SystemClock())
     with pytest.raises(Unavailable):
         await nowhere.show_made_up()
@@ -51,10 +51,10 @@ async def test_a_made_up_pbx_calls_until_the_house_closes(tmp_path: Path) -> Non
 
 async def test_a_pbx_is_examined(tmp_path: Path) -> None:
     """As its doctor does, whatever its dialect; one visit at a time; what cannot be reached is told, not raised."""
-    with closing(Settings(tmp_path / "onhook.db")) as settings:
+    with closing(AppDb(tmp_path / "onhook.db")) as settings:
         settings.add_pbx(name="office", sn=SN, secret=SECRET, at=1)
         settings.add_pbx(name="shop", sn="SHOP", secret=None, dialect="asterisk", is_unsigned=True, at=1)
-        settings.asterisks.add(Reached(sn="SHOP", host="127.0.0.1", port=1, user="onhook"), SECRET)
+        settings.asterisks.add(AsteriskPbx(sn="SHOP", host="127.0.0.1", port=1, user="onhook"), SECRET)
         acting = Acting(Config(data=tmp_path), settings, SystemClock())
         assert "cannot be asked" in (await acting.examine(SN))[-1].what
         first = asyncio.create_task(acting.examine("SHOP"))

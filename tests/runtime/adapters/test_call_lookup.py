@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.cdr.number_plan import NumberPlan
 from onhook.config import Config
 from onhook.runtime.adapters.call_lookup import StoreCalls
 from onhook.store.contract import Batch, CallListing, RecordListing, Store
 from onhook.store.duckdb import open_store
-from onhook.store.position_notifier import Feed
+from onhook.store.position_notifier import PositionNotifier
 from tests.factories import SN, call, record
 
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
@@ -22,10 +22,10 @@ JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 class Rooms:
     """The store, the feed and the settings around the calls."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: AppDb) -> None:
         self.store = store
         self.settings = settings
-        self.feed = Feed()
+        self.feed = PositionNotifier()
         self.calls = StoreCalls(store, self.feed, settings, Config(zone="Asia/Kathmandu"))
 
     async def put(self, *seqs: int) -> None:
@@ -36,7 +36,7 @@ class Rooms:
 
 @pytest.fixture
 async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
-    store, settings = await open_store(tmp_path / "calls.duckdb"), Settings(tmp_path / "onhook.db")
+    store, settings = await open_store(tmp_path / "calls.duckdb"), AppDb(tmp_path / "onhook.db")
     yield Rooms(store, settings)
     await store.close()
     settings.close()

@@ -10,15 +10,15 @@ import aiohttp
 import msgspec
 import pytest
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.delivery.destinations.registry import all_sinks
 from onhook.lib.clock import SystemClock
 from onhook.lib.signing import SIGNATURE_HEADER, is_signed_by
 from onhook.pbx_api.connection_limiter import listen
 from onhook.pbx_api.memory import MemoryCalls
-from onhook.pbx_api.pushing import Push, Webhook
-from onhook.pbx_api.server import Exchange
+from onhook.pbx_api.pushing import AppWebhook, AppWebhookSettings
+from onhook.pbx_api.server import PbxApiServer
 from onhook.runtime.adapters.webhooks import AppWebhooks
 from tests.delivery.harness import Application, open_house, some_calls, until
 from tests.factories import details
@@ -31,7 +31,7 @@ SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 class Pbx:
     """An exchange over real settings, and one application that is logged in."""
 
-    def __init__(self, settings: Settings, address: str, client_id: str, client_secret: str) -> None:
+    def __init__(self, settings: AppDb, address: str, client_id: str, client_secret: str) -> None:
         self.settings = settings
         self.calls = MemoryCalls(SN, ATHENS, SystemClock())
         self.client_id = client_id
@@ -57,12 +57,12 @@ class Pbx:
 
 @asynccontextmanager
 async def running_pbx(directory: Path, *, pbxs: tuple[str, ...] = (), private: str = "") -> AsyncIterator[Pbx]:
-    settings, clock = Settings(directory / "onhook.db"), SystemClock()
+    settings, clock = AppDb(directory / "onhook.db"), SystemClock()
     app, client_secret = settings.apps.add("crm", at=clock.microseconds(), pbxs=pbxs)
     listening = listen("127.0.0.1", 0)
     pbx = Pbx(settings, f"127.0.0.1:{listening.getsockname()[1]}", app.client_id, client_secret)
     webhooks = AppWebhooks(settings, all_sinks(Config(private_networks=private)), clock)
-    exchange = Exchange(calls=pbx.calls, applications=settings.apps, clock=clock, webhooks=webhooks)
+    exchange = PbxApiServer(calls=pbx.calls, applications=settings.apps, clock=clock, webhooks=webhooks)
     async with exchange.opened(listening, None):
         await pbx.login()
         yield pbx
@@ -233,6 +233,6 @@ async def test_what_an_application_sets_is_sent(tmp_path: Path) -> None:
 
 def test_a_secret_is_not_shown_by_accident() -> None:
     """Not in a log's `repr` either."""
-    webhook = msgspec.convert(entry(), Webhook)
+    webhook = msgspec.convert(entry(), AppWebhook)
     assert SECRET not in repr(webhook)
-    assert SECRET not in repr(Push(webhooks=(webhook,)))
+    assert SECRET not in repr(AppWebhookSettings(webhooks=(webhook,)))

@@ -6,12 +6,12 @@ import msgspec
 from litestar import delete, get, post
 from litestar.params import BodyKwarg, PathParameter
 
-from onhook.appdb.api_behaviour import Manner, checked_manner
-from onhook.appdb.api_clients import NETWORKS_MAX, PBXS_OF_APP_MAX, App, Blocked
+from onhook.appdb.api_behaviour import ApiBehaviour, validate_behaviour
+from onhook.appdb.api_clients import NETWORKS_MAX, PBXS_OF_APP_MAX, App, BlockedAddress
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
 from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.state import Handed
+from onhook.console.state import AppStateDep
 from onhook.lib.errors import NotFound
 
 ADDRESS_CHARACTERS_MAX = 64
@@ -33,7 +33,7 @@ class NewApp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: Label
     pbxs: PbxNames = []
     networks: Networks = []
-    manner: Manner = Manner()
+    manner: ApiBehaviour = ApiBehaviour()
 
 
 class AppWithSecret(msgspec.Struct, frozen=True):
@@ -43,17 +43,17 @@ class AppWithSecret(msgspec.Struct, frozen=True):
     client_secret: str
 
 
-class Apps(msgspec.Struct, frozen=True):
+class AppList(msgspec.Struct, frozen=True):
     """All applications, by name, without their secrets."""
 
     data: list[App]
     next: None = None
 
 
-class BlockedAddresses(msgspec.Struct, frozen=True):
+class BlockedAddressList(msgspec.Struct, frozen=True):
     """The addresses that are kept out after five failed logins, and until when."""
 
-    data: list[Blocked]
+    data: list[BlockedAddress]
     next: None = None
 
 
@@ -64,38 +64,38 @@ class BlockedAddresses(msgspec.Struct, frozen=True):
     tags=["apps"],
     responses=PROBLEMS,
 )
-async def list_apps(rooms: Handed) -> Apps:
+async def list_apps(rooms: AppStateDep) -> AppList:
     """Without their secrets."""
-    return Apps(rooms.settings.apps.all())
+    return AppList(rooms.settings.apps.all())
 
 
 @get("/apps/{name:str}", opt=FOR_ADMINISTRATORS, summary="One application", tags=["apps"], responses=PROBLEMS)
-async def read_app(rooms: Handed, name: Name) -> App:
+async def read_app(rooms: AppStateDep, name: Name) -> App:
     """By its name or client id."""
     return rooms.settings.apps.get(name)
 
 
 @post("/apps", summary="Let an application in", tags=["apps"], responses=PROBLEMS)
-async def add_app(rooms: Handed, data: Annotated[NewApp, BodyKwarg()]) -> AppWithSecret:
+async def add_app(rooms: AppStateDep, data: Annotated[NewApp, BodyKwarg()]) -> AppWithSecret:
     """It may come from now on; the exchange begins to listen with the first."""
     app, client_secret = rooms.settings.apps.add(
         data.name,
         at=rooms.clock.microseconds(),
-        pbxs=[rooms.settings.pbx(one).sn for one in data.pbxs],
+        pbxs=[rooms.settings.pbx(pbx_name).sn for pbx_name in data.pbxs],
         networks=data.networks,
-        manner=checked_manner(data.manner),
+        manner=validate_behaviour(data.manner),
     )
     return AppWithSecret(app, client_secret)
 
 
 @delete("/apps/{name:str}", summary="Let an application in no more", tags=["apps"], responses=PROBLEMS)
-async def remove_app(rooms: Handed, name: Name) -> None:
+async def remove_app(rooms: AppStateDep, name: Name) -> None:
     """Its credentials, tokens and sockets end."""
     rooms.settings.apps.remove(name)
 
 
 @post("/apps/{name:str}/secret", summary="Give an application a new secret", tags=["apps"], responses=PROBLEMS)
-async def renew_app(rooms: Handed, name: Name) -> AppWithSecret:
+async def renew_app_secret(rooms: AppStateDep, name: Name) -> AppWithSecret:
     """The old one counts no more, nor do the tokens that were made with it."""
     app, client_secret = rooms.settings.apps.renew(name)
     return AppWithSecret(app, client_secret)
@@ -108,13 +108,13 @@ async def renew_app(rooms: Handed, name: Name) -> AppWithSecret:
     tags=["apps"],
     responses=PROBLEMS,
 )
-async def list_blocked(rooms: Handed) -> BlockedAddresses:
+async def list_blocked_addresses(rooms: AppStateDep) -> BlockedAddressList:
     """For an hour each, unless they are let in before."""
-    return BlockedAddresses(rooms.settings.apps.blocked(rooms.clock.microseconds()))
+    return BlockedAddressList(rooms.settings.apps.blocked(rooms.clock.microseconds()))
 
 
 @delete("/blocked", summary="Let all addresses in again", tags=["apps"], responses=PROBLEMS)
-async def unblock_all(rooms: Handed) -> None:
+async def unblock_addresses(rooms: AppStateDep) -> None:
     """404 where none is kept out."""
     if not rooms.settings.apps.unblock():
         raise NotFound("no address is kept out", todo="nothing")

@@ -6,27 +6,27 @@ import msgspec
 from litestar import get
 from litestar.params import QueryParameter
 
-from onhook.appdb.audit import AuditLine
+from onhook.appdb.audit import AuditEntry
 from onhook.console.api.records import SEQ_MAX
 from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.parameters import PAGE_DEFAULT, Limit
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.state import Handed
+from onhook.console.state import AppStateDep
 
-LineCursor = Annotated[
+AuditCursor = Annotated[
     str, QueryParameter(description="`next` of the page before", pattern=r"^[0-9]{0,18}$", max_length=len(str(SEQ_MAX)))
 ]
 
 
-class AuditPage(msgspec.Struct, frozen=True):
+class AuditEntryPage(msgspec.Struct, frozen=True):
     """Lines, the latest first."""
 
-    data: list[AuditLine]
+    data: list[AuditEntry]
     next: str | None
 
 
 @get("/audit", opt=FOR_ADMINISTRATORS, summary="Who changed what", tags=["access"], responses=PROBLEMS)
-async def list_audit(rooms: Handed, limit: Limit = PAGE_DEFAULT, cursor: LineCursor = "") -> AuditPage:
+async def list_audit(rooms: AppStateDep, limit: Limit = PAGE_DEFAULT, cursor: AuditCursor = "") -> AuditEntryPage:
     """A line for each request that was meant to change something and for each sign-in, the latest first."""
-    lines = rooms.settings.audit.latest(limit, int(cursor) if cursor else None)
-    return AuditPage(lines, str(lines[-1].audit_id) if len(lines) == limit else None)
+    entries = rooms.settings.audit.latest(limit, int(cursor) if cursor else None)
+    return AuditEntryPage(entries, str(entries[-1].audit_id) if len(entries) == limit else None)

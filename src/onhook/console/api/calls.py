@@ -8,10 +8,10 @@ from litestar.params import PathParameter
 from onhook.cdr.access_scope import Limits
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
-from onhook.console.auth.access import LIMITED, limits_of
-from onhook.console.parameters import PAGE_DEFAULT, CallsWhere, Cursor, Limit
+from onhook.console.auth.access import SCOPED, get_access_scope
+from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.state import Handed, Rooms
+from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import NotFound
 from onhook.store.contract import CallPage
 
@@ -20,9 +20,9 @@ Sn = Annotated[str, PathParameter(description="Serial number of the PBX", max_le
 CallId = Annotated[str, PathParameter(description="The call's id", max_length=TEXT_CHARACTERS_MAX)]
 
 
-@get("/calls", opt=LIMITED, summary="Calls that match, whole, the latest first", tags=["calls"], responses=PROBLEMS)
+@get("/calls", opt=SCOPED, summary="Calls that match, whole, the latest first", tags=["calls"], responses=PROBLEMS)
 async def list_calls(
-    rooms: Handed, calls_where: CallsWhere, limit: Limit = PAGE_DEFAULT, cursor: Cursor = ""
+    rooms: AppStateDep, calls_where: SearchFilterDep, limit: Limit = PAGE_DEFAULT, cursor: Cursor = ""
 ) -> CallPage:
     """A call is counted once, however many legs it has."""
     return await rooms.store.calls(calls_where, limit, cursor or None)
@@ -30,17 +30,17 @@ async def list_calls(
 
 @get(
     "/calls/{sn:str}/{call_id:str}",
-    opt=LIMITED,
+    opt=SCOPED,
     summary="One call, its legs in order",
     tags=["calls"],
     responses=PROBLEMS,
 )
-async def read_call(request: AnyRequest, rooms: Handed, sn: Sn, call_id: CallId) -> Call:
+async def read_call(request: AnyRequest, rooms: AppStateDep, sn: Sn, call_id: CallId) -> Call:
     """A call whose id cannot stand in a path is found by `GET /calls?sn=…&call_id=…`."""
-    return await find_call(rooms, sn, call_id, limits_of(request.scope))
+    return await find_call(rooms, sn, call_id, get_access_scope(request.scope))
 
 
-async def find_call(rooms: Rooms, sn: str, call_id: str, within: Limits | None) -> Call:
+async def find_call(rooms: AppState, sn: str, call_id: str, within: Limits | None) -> Call:
     """The call, or `NotFound`: the same for one that is not there and one that may not be seen."""
     call = await rooms.store.call(sn, call_id)
     if call is None or (within is not None and not within.allow_call(call)):

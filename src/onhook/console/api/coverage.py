@@ -16,18 +16,18 @@ from onhook.cdr.sync_types import Contact, Outcome, Progress, Wish
 from onhook.console.api.pbxs import Name
 from onhook.console.parameters import ReaderZone
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.state import Handed, Rooms
+from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import UsageError
 
 DAYS_DEFAULT = 7
 """Of coverage, where nobody says since when."""
 
-Moment = Annotated[str, QueryParameter(description="As `since` of the filters", max_length=TEXT_CHARACTERS_MAX)]
+TimeQuery = Annotated[str, QueryParameter(description="As `since` of the filters", max_length=TEXT_CHARACTERS_MAX)]
 PbxName = Annotated[str, QueryParameter(description="Name or serial number of one PBX", max_length=TEXT_CHARACTERS_MAX)]
-MomentText = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS_MAX)]
+TimeText = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS_MAX)]
 
 
-class Covered(msgspec.Struct, frozen=True, kw_only=True):
+class PbxCoverage(msgspec.Struct, frozen=True, kw_only=True):
     """One PBX: `stretches` are all of the time that was asked for, by when calls ended; `complete_until` is null where
     nothing was compared yet; `is_asked` whether its list can be read at all."""
 
@@ -39,10 +39,10 @@ class Covered(msgspec.Struct, frozen=True, kw_only=True):
     stretches: list[Stretch]
 
 
-class CoverageAnswer(msgspec.Struct, frozen=True):
+class CoverageList(msgspec.Struct, frozen=True):
     """All PBXs, by name."""
 
-    data: list[Covered]
+    data: list[PbxCoverage]
     next: None = None
 
 
@@ -52,7 +52,7 @@ class NamedAlarm(Alarm, frozen=True, kw_only=True):
     pbx: str
 
 
-class AlarmsAnswer(msgspec.Struct, frozen=True):
+class AlarmList(msgspec.Struct, frozen=True):
     """Those that go on first, then the latest."""
 
     data: list[NamedAlarm]
@@ -62,8 +62,8 @@ class AlarmsAnswer(msgspec.Struct, frozen=True):
 class NewBackfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which calls to ask the PBX for, by when they began; moments as in the filters, and `until` empty is up to now."""
 
-    since: MomentText
-    until: MomentText = ""
+    since: TimeText
+    until: TimeText = ""
 
 
 class Backfill(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,41 +76,43 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/coverage", summary="Which stretches are surely complete", tags=["coverage"], responses=PROBLEMS)
 async def read_coverage(
-    rooms: Handed, reader_zone: ReaderZone, pbx: PbxName = "", since: Moment = "", until: Moment = ""
-) -> CoverageAnswer:
+    rooms: AppStateDep, reader_zone: ReaderZone, pbx: PbxName = "", since: TimeQuery = "", until: TimeQuery = ""
+) -> CoverageList:
     """By when calls ended: `complete` was compared with the PBX, `heard` is that its channel was alive, else `gap`."""
     now = rooms.clock.now()
     begin = parse_moment(since, reader_zone, now, name="since") if since else now - timedelta(days=DAYS_DEFAULT)
     end = parse_moment(until, reader_zone, now, name="until") if until else now
     if begin >= end:
         raise UsageError("since is not before until", todo="turn them round")
-    return CoverageAnswer(coverage_of(rooms, begin, end, pbx))
+    return CoverageList(list_coverage(rooms, begin, end, pbx))
 
 
 @get("/alarms", summary="What a person should know of PBXs", tags=["coverage"], responses=PROBLEMS)
-async def list_alarms(rooms: Handed) -> AlarmsAnswer:
+async def list_alarms(rooms: AppStateDep) -> AlarmList:
     """`ended_at` is null while an alarm goes on."""
-    return AlarmsAnswer(named_alarms(rooms))
+    return AlarmList(list_named_alarms(rooms))
 
 
 @post("/pbxs/{name:str}/backfill", summary="Ask a PBX for calls again", tags=["coverage"], responses=PROBLEMS)
-async def ask_for_backfill(
-    rooms: Handed, reader_zone: ReaderZone, name: Name, data: Annotated[NewBackfill, BodyKwarg()]
+async def request_backfill(
+    rooms: AppStateDep, reader_zone: ReaderZone, name: Name, data: Annotated[NewBackfill, BodyKwarg()]
 ) -> Backfill:
     """It begins within a second, in place of one that was asked for before and has not begun."""
     pbx = rooms.settings.pbx(name)
     rooms.settings.check_can_be_asked(pbx)
-    rooms.settings.receiving.keep_wish(pbx.sn, wish_of(data.since, data.until, reader_zone, rooms.clock.now()))
-    return backfill_of(rooms, pbx.sn)
+    rooms.settings.receiving.keep_wish(
+        pbx.sn, parse_backfill_request(data.since, data.until, reader_zone, rooms.clock.now())
+    )
+    return get_backfill(rooms, pbx.sn)
 
 
 @get("/pbxs/{name:str}/backfill", summary="How a back-fill fares", tags=["coverage"], responses=PROBLEMS)
-async def read_backfill(rooms: Handed, name: Name) -> Backfill:
+async def read_backfill(rooms: AppStateDep, name: Name) -> Backfill:
     """What is asked for, what is running, and how the last one ended."""
-    return backfill_of(rooms, rooms.settings.pbx(name).sn)
+    return get_backfill(rooms, rooms.settings.pbx(name).sn)
 
 
-def wish_of(since: str, until: str, zone: ZoneInfo, now: datetime) -> Wish:
+def parse_backfill_request(since: str, until: str, zone: ZoneInfo, now: datetime) -> Wish:
     """A wish from texts as people write moments. Raises `UsageError`."""
     begin = parse_moment(since, zone, now, name="since")
     end = parse_moment(until, zone, now, name="until") if until else None
@@ -123,52 +125,55 @@ def wish_of(since: str, until: str, zone: ZoneInfo, now: datetime) -> Wish:
     )
 
 
-def coverage_of(rooms: Rooms, since: datetime, until: datetime, name: str = "") -> list[Covered]:
+def list_coverage(rooms: AppState, since: datetime, until: datetime, name: str = "") -> list[PbxCoverage]:
     """That of all PBXs, or of one."""
-    settings = rooms.settings
-    asked = settings.apis.all().keys() | settings.sources.all().keys()
-    covered = []
-    for pbx in [settings.pbx(name)] if name else settings.pbxs():
-        known = settings.receiving.stretches(pbx.sn)
-        covered.append(
-            Covered(
+    appdb = rooms.settings
+    backfill_sns = appdb.apis.all().keys() | appdb.sources.all().keys()
+    coverages = []
+    for pbx in [appdb.pbx(name)] if name else appdb.pbxs():
+        intervals = appdb.receiving.stretches(pbx.sn)
+        coverages.append(
+            PbxCoverage(
                 sn=pbx.sn,
                 pbx=pbx.name,
-                is_asked=pbx.sn in asked,
-                complete_until=complete_until(known),
-                contact=settings.receiving.contact(pbx.sn),
-                stretches=within(known, since, until),
+                is_asked=pbx.sn in backfill_sns,
+                complete_until=complete_until(intervals),
+                contact=appdb.receiving.contact(pbx.sn),
+                stretches=within(intervals, since, until),
             )
         )
-    return covered
+    return coverages
 
 
-def named_alarms(rooms: Rooms) -> list[NamedAlarm]:
+def list_named_alarms(rooms: AppState) -> list[NamedAlarm]:
     """All alarms, with the names of their PBXs."""
     names = {pbx.sn: pbx.name for pbx in rooms.settings.pbxs()}
-    return [NamedAlarm(**msgspec.structs.asdict(one), pbx=names.get(one.sn, "")) for one in rooms.settings.alarms.all()]
+    return [
+        NamedAlarm(**msgspec.structs.asdict(alarm), pbx=names.get(alarm.sn, ""))
+        for alarm in rooms.settings.alarms.all()
+    ]
 
 
-def families_of_coverage(rooms: Rooms) -> list[Metric]:
+def coverage_metrics(rooms: AppState) -> list[Metric]:
     """Alarms that go on, how far each PBX is complete, and its clock."""
-    alarms = GaugeMetricFamily("onhook_alarms", "Alarms that go on", labels=["pbx", "kind"])
-    for alarm in named_alarms(rooms):
+    alarm_gauge = GaugeMetricFamily("onhook_alarms", "Alarms that go on", labels=["pbx", "kind"])
+    for alarm in list_named_alarms(rooms):
         if alarm.ended_at is None:
-            alarms.add_metric([alarm.pbx, alarm.kind], 1)
-    complete = GaugeMetricFamily(
+            alarm_gauge.add_metric([alarm.pbx, alarm.kind], 1)
+    complete_gauge = GaugeMetricFamily(
         "onhook_complete_until_seconds", "Until when calls are surely complete, Unix seconds", labels=["pbx"]
     )
-    skew = GaugeMetricFamily("onhook_pbx_clock_skew_seconds", "The PBX's clock against ours", labels=["pbx"])
+    skew_gauge = GaugeMetricFamily("onhook_pbx_clock_skew_seconds", "The PBX's clock against ours", labels=["pbx"])
     now = rooms.clock.now()
-    for one in coverage_of(rooms, now - timedelta(days=1), now):
-        if one.complete_until is not None:
-            complete.add_metric([one.pbx], one.complete_until.timestamp())
-        if one.contact is not None and one.contact.skew_seconds is not None:
-            skew.add_metric([one.pbx], one.contact.skew_seconds)
-    return [alarms, complete, skew]
+    for coverage in list_coverage(rooms, now - timedelta(days=1), now):
+        if coverage.complete_until is not None:
+            complete_gauge.add_metric([coverage.pbx], coverage.complete_until.timestamp())
+        if coverage.contact is not None and coverage.contact.skew_seconds is not None:
+            skew_gauge.add_metric([coverage.pbx], coverage.contact.skew_seconds)
+    return [alarm_gauge, complete_gauge, skew_gauge]
 
 
-def backfill_of(rooms: Rooms, sn: str) -> Backfill:
+def get_backfill(rooms: AppState, sn: str) -> Backfill:
     """What is asked for, running, and done last."""
-    kept = rooms.settings.receiving
-    return Backfill(wish=kept.wish(sn), progress=kept.progress(sn), outcome=kept.outcome(sn))
+    sync_states = rooms.settings.receiving
+    return Backfill(wish=sync_states.wish(sn), progress=sync_states.progress(sn), outcome=sync_states.outcome(sn))

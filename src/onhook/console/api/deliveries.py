@@ -12,11 +12,13 @@ from onhook.console.api.quarantine import AfterSeq
 from onhook.console.api.records import SEQ_MAX
 from onhook.console.parameters import PAGE_DEFAULT, Limit
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.state import Handed, Rooms
+from onhook.console.state import AppState, AppStateDep
 
 DeliveryId = Annotated[int, PathParameter(description="Number of the delivery", ge=1, le=SEQ_MAX)]
-Of = Annotated[str, QueryParameter(description="Name of a subscription", max_length=NAME_CHARACTERS_MAX)]
-State = Annotated[DeliveryState | None, QueryParameter(name="state", description="Only those in this state")]
+DestinationName = Annotated[str, QueryParameter(description="Name of a subscription", max_length=NAME_CHARACTERS_MAX)]
+DeliveryStateQuery = Annotated[
+    DeliveryState | None, QueryParameter(name="state", description="Only those in this state")
+]
 
 
 class DeliveryPage(msgspec.Struct, frozen=True):
@@ -26,7 +28,7 @@ class DeliveryPage(msgspec.Struct, frozen=True):
     next: str | None
 
 
-class ShownDelivery(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryDetails(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery, its attempts from the first on, and the event as it is sent."""
 
     delivery: Delivery
@@ -36,43 +38,47 @@ class ShownDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/deliveries", summary="Events that did not go through at once", tags=["sending"], responses=PROBLEMS)
 async def list_deliveries(
-    rooms: Handed, subscription: Of, in_state: State = None, limit: Limit = PAGE_DEFAULT, cursor: AfterSeq = ""
+    rooms: AppStateDep,
+    subscription: DestinationName,
+    in_state: DeliveryStateQuery = None,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: AfterSeq = "",
 ) -> DeliveryPage:
     """Of one subscription: those that wait, are parked, or went through in the end."""
-    number = rooms.settings.subscriptions.get(subscription).subscription_id
-    found = rooms.settings.deliveries.page(number, in_state, limit, int(cursor or 0))
-    return DeliveryPage(found, str(found[-1].delivery_id) if len(found) == limit else None)
+    destination_id = rooms.settings.subscriptions.get(subscription).subscription_id
+    deliveries = rooms.settings.deliveries.page(destination_id, in_state, limit, int(cursor or 0))
+    return DeliveryPage(deliveries, str(deliveries[-1].delivery_id) if len(deliveries) == limit else None)
 
 
 @get("/deliveries/{delivery_id:int}", summary="One of them, with its attempts", tags=["sending"], responses=PROBLEMS)
-async def read_delivery(rooms: Handed, delivery_id: DeliveryId) -> ShownDelivery:
+async def read_delivery(rooms: AppStateDep, delivery_id: DeliveryId) -> DeliveryDetails:
     """When it was tried, how long that took, and how the answer began."""
-    return shown_delivery(rooms, delivery_id)
+    return get_delivery_details(rooms, delivery_id)
 
 
 @post(
     "/deliveries/{delivery_id:int}/retry", summary="Try it again, now", tags=["sending"], responses=PROBLEMS,
     status_code=200,
 )  # fmt: skip
-async def retry_delivery(rooms: Handed, delivery_id: DeliveryId) -> Delivery:
+async def retry_delivery(rooms: AppStateDep, delivery_id: DeliveryId) -> Delivery:
     """With all attempts of the plan before it."""
     rooms.settings.deliveries.retry(delivery_id, at=rooms.clock.microseconds())
     return rooms.settings.deliveries.get(delivery_id)
 
 
 @delete("/deliveries/{delivery_id:int}", summary="Owe it no more", tags=["sending"], responses=PROBLEMS)
-async def drop_delivery(rooms: Handed, delivery_id: DeliveryId) -> None:
+async def discard_delivery(rooms: AppStateDep, delivery_id: DeliveryId) -> None:
     """The call stays; only this application is not told of it."""
     rooms.settings.deliveries.drop(delivery_id, at=rooms.clock.microseconds())
 
 
-ROUTES = (list_deliveries, read_delivery, retry_delivery, drop_delivery)
+ROUTES = (list_deliveries, read_delivery, retry_delivery, discard_delivery)
 
 
-def shown_delivery(rooms: Rooms, delivery_id: int) -> ShownDelivery:
+def get_delivery_details(rooms: AppState, delivery_id: int) -> DeliveryDetails:
     """One of them whole. Raises `NotFound`."""
     deliveries = rooms.settings.deliveries
-    return ShownDelivery(
+    return DeliveryDetails(
         delivery=deliveries.get(delivery_id),
         attempts=deliveries.attempts(delivery_id),
         event=deliveries.body(delivery_id).decode(errors="replace"),

@@ -12,13 +12,13 @@ from litestar.params import PathParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 
 from onhook.cdr.record_filter import Filter
-from onhook.console.auth.access import LIMITED
-from onhook.console.export_jobs import Exporting, Progress
-from onhook.console.parameters import CallsWhere, ReaderZone
+from onhook.console.auth.access import SCOPED
+from onhook.console.export_jobs import ExportJobs, ExportProgress
+from onhook.console.parameters import ReaderZone, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.semaphores import Places
-from onhook.console.state import Handed, Rooms
-from onhook.console.streaming import Pieces
+from onhook.console.semaphores import ConcurrencyLimiter
+from onhook.console.state import AppState, AppStateDep
+from onhook.console.streaming import ChunkedResponse
 from onhook.lib.errors import Unavailable
 from onhook.store.contract import ExportFormat
 
@@ -32,7 +32,7 @@ MEDIA_TYPES: Mapping[ExportFormat, str] = {
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 
-CELLS: Mapping[ExportFormat, str] = {
+FORMAT_NOTES: Mapping[ExportFormat, str] = {
     "csv": "Times in `zone`, with offset. What a spreadsheet would take for a formula begins with an apostrophe.",
     "jsonl": "A record per line, as `/records` gives it, times in UTC; `zone` is for the filters only.",
     "parquet": "Values as they are, times as instants in UTC; `zone` is for the filters only.",
@@ -45,19 +45,21 @@ Ticket = Annotated[str, QueryParameter(description="A word by which a page asks 
 TicketInPath = Annotated[str, PathParameter(max_length=64)]
 
 
-async def export(rooms: Rooms, where: Filter, zone: ZoneInfo, form: ExportFormat, ticket: str = "") -> ASGIResponse:
+async def export(rooms: AppState, where: Filter, zone: ZoneInfo, form: ExportFormat, ticket: str = "") -> ASGIResponse:
     """The answer with the file. Raises `Unavailable` while too many are being made."""
     if rooms.exports.is_full:
         raise Unavailable(f"{EXPORTS_MAX} exports are being made already", todo="try again when one is done")
-    pieces = _told(rooms.exporting, ticket, _counted(rooms.exports, rooms.store.export(where, form, zone.key)))
+    chunks = _track_progress(
+        rooms.exporting, ticket, _limit_concurrency(rooms.exports, rooms.store.export(where, form, zone.key))
+    )
     # The first piece is made before the answer begins: what cannot be exported is still a problem document.
-    first = await anext(pieces, b"")
-    name = f"calls-{rooms.clock.now().astimezone(zone):%Y-%m-%d}.{form}"
-    return Pieces(
-        pieces,
-        first=first,
+    first_chunk = await anext(chunks, b"")
+    file_name = f"calls-{rooms.clock.now().astimezone(zone):%Y-%m-%d}.{form}"
+    return ChunkedResponse(
+        chunks,
+        first=first_chunk,
         media_type=MEDIA_TYPES[form],
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        headers={"Content-Disposition": f'attachment; filename="{file_name}"'},
     )
 
 
@@ -66,49 +68,51 @@ def _route(form: ExportFormat) -> HTTPRouteHandler:
 
     @get(
         f"/export.{form}",
-        opt=LIMITED,
+        opt=SCOPED,
         summary=f"All records that match, as one {form.upper()} file",
-        description=f"The earliest first. {CELLS[form]}",
+        description=f"The earliest first. {FORMAT_NOTES[form]}",
         tags=["calls"],
         responses={**PROBLEMS, 200: spec},
     )
-    async def answer(
-        rooms: Handed, calls_where: CallsWhere, reader_zone: ReaderZone, ticket: Ticket = ""
+    async def handler(
+        rooms: AppStateDep, calls_where: SearchFilterDep, reader_zone: ReaderZone, ticket: Ticket = ""
     ) -> ASGIResponse:
         return await export(rooms, calls_where, reader_zone, form, ticket)
 
-    return answer
+    return handler
 
 
 ROUTES = tuple(_route(form) for form in MEDIA_TYPES)
 """One for each form, because each answers with another kind of file."""
 
 
-@get("/exports/{ticket:str}", opt=LIMITED, include_in_schema=False)
-async def read_progress(rooms: Handed, ticket: TicketInPath) -> Progress:
+@get("/exports/{ticket:str}", opt=SCOPED, include_in_schema=False)
+async def read_progress(rooms: AppStateDep, ticket: TicketInPath) -> ExportProgress:
     """How far the download with this ticket has come."""
     return rooms.exporting.of(ticket)
 
 
-async def _told(exporting: Exporting, ticket: str, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _track_progress(
+    exporting: ExportJobs, ticket: str, pieces: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
     """The pieces; meanwhile whoever has the ticket can ask how far they have come."""
-    sent, is_done = 0, False
-    exporting.note(ticket, Progress())
+    sent_bytes, is_done = 0, False
+    exporting.note(ticket, ExportProgress())
     try:
         async with aclosing(pieces):
-            async for piece in pieces:
-                sent += len(piece)
-                exporting.note(ticket, Progress(sent))
-                yield piece
+            async for chunk in pieces:
+                sent_bytes += len(chunk)
+                exporting.note(ticket, ExportProgress(sent_bytes))
+                yield chunk
         is_done = True
     finally:
-        exporting.note(ticket, Progress(sent, is_done=is_done, is_broken=not is_done))
+        exporting.note(ticket, ExportProgress(sent_bytes, is_done=is_done, is_broken=not is_done))
 
 
-async def _counted(places: Places, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+async def _limit_concurrency(places: ConcurrencyLimiter, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """The pieces, with a place held as long as they are read."""
     # A store's pieces are made by a generator; closing it lets go of its cursor at once when the reader leaves.
     with places.taking_one():
-        async with aclosing(cast("AsyncGenerator[bytes, None]", pieces)) as made:
-            async for piece in made:
-                yield piece
+        async with aclosing(cast("AsyncGenerator[bytes, None]", pieces)) as closing_chunks:
+            async for chunk in closing_chunks:
+                yield chunk

@@ -15,11 +15,11 @@ from litestar.response.base import ASGIResponse
 
 from onhook.cdr.record_filter import Filter
 from onhook.console.api.records import SEQ_MAX
-from onhook.console.auth.access import LIMITED
-from onhook.console.parameters import Where
+from onhook.console.auth.access import SCOPED
+from onhook.console.parameters import RecordFilterDep
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.state import Handed, Rooms
-from onhook.console.streaming import Pieces
+from onhook.console.state import AppState, AppStateDep
+from onhook.console.streaming import ChunkedResponse
 from onhook.lib.errors import Unavailable, UsageError
 
 LISTENERS_MAX = 64
@@ -28,7 +28,7 @@ LISTENERS_MAX = 64
 HEARTBEAT_SECONDS = 15
 """Proxies close what is silent for a minute, and a reader that left without a word is noticed by writing to it."""
 
-LISTENING_SECONDS_MAX = 3600
+CONNECTION_SECONDS_MAX = 3600
 """Then the stream ends and the reader comes again, so that access is checked anew."""
 
 RETRY_MILLISECONDS = 2_000
@@ -39,12 +39,12 @@ SEQ_DIGITS_MAX = 18
 
 EVENT_STREAM = "text/event-stream"
 
-After = Annotated[int | None, QueryParameter(description="Send what came after this number", ge=0, le=SEQ_MAX)]
+StartAfter = Annotated[int | None, QueryParameter(description="Send what came after this number", ge=0, le=SEQ_MAX)]
 LastEventId = Annotated[
     str | None, HeaderParameter(name="Last-Event-ID", description="The same, as browsers say it; it counts first")
 ]
 
-_SPEC = ResponseSpec(
+_EVENT_STREAM_SPEC = ResponseSpec(
     data_container=str,
     description="Events: `id` is the record's `seq`, `event` is `record`, `data` the record in JSON",
     media_type=EVENT_STREAM,
@@ -54,42 +54,44 @@ _SPEC = ResponseSpec(
 
 @get(
     "/live",
-    opt=LIMITED,
+    opt=SCOPED,
     summary="Records as they come, as server-sent events",
     tags=["calls"],
-    responses={**PROBLEMS, 200: _SPEC},
+    responses={**PROBLEMS, 200: _EVENT_STREAM_SPEC},
 )
-async def listen(rooms: Handed, where: Where, after: After = None, last_event_id: LastEventId = None) -> ASGIResponse:
+async def listen(
+    rooms: AppStateDep, where: RecordFilterDep, after: StartAfter = None, last_event_id: LastEventId = None
+) -> ASGIResponse:
     """Without a number it begins with what comes next. A comment every 15 seconds says that the line is open."""
-    begin = after if last_event_id is None else _number(last_event_id)
+    start_after = after if last_event_id is None else _parse_event_id(last_event_id)
     if rooms.listeners.is_full:
         raise Unavailable(f"{rooms.listeners.places_max} listen already", todo="try again later")
-    position = await rooms.store.position() if begin is None else begin
-    return Pieces(
-        events(rooms, where, position),
+    position = await rooms.store.position() if start_after is None else start_after
+    return ChunkedResponse(
+        stream_events(rooms, where, position),
         media_type=EVENT_STREAM,
         # Without this nginx would keep the events until a buffer is full.
         headers={"X-Accel-Buffering": "no"},
     )
 
 
-async def events(rooms: Rooms, where: Filter, seq: int) -> AsyncGenerator[bytes, None]:
+async def stream_events(rooms: AppState, where: Filter, seq: int) -> AsyncGenerator[bytes, None]:
     """Events after a number, for ever, with heartbeats; ends when the feed is closed or the time is up."""
     with rooms.listeners.taking_one():
         yield b"retry: %d\n: listening after %d\n\n" % (RETRY_MILLISECONDS, seq)
-        ends_at = asyncio.get_running_loop().time() + LISTENING_SECONDS_MAX
-        while not rooms.feed.is_closed and asyncio.get_running_loop().time() < ends_at:
+        deadline = asyncio.get_running_loop().time() + CONNECTION_SECONDS_MAX
+        while not rooms.feed.is_closed and asyncio.get_running_loop().time() < deadline:
             position = rooms.feed.position
-            news = await rooms.tail.after(seq)
-            if news:
-                seq = news[-1][0].seq
-                if found := b"".join(event for record, event in news if where.matches(record)):
-                    yield found
+            batch = await rooms.tail.after(seq)
+            if batch:
+                seq = batch[-1][0].seq
+                if chunk := b"".join(event for record, event in batch if where.matches(record)):
+                    yield chunk
             elif not await rooms.feed.wait(max(seq, position), HEARTBEAT_SECONDS) and not rooms.feed.is_closed:
                 yield b":\n\n"
 
 
-def _number(text: str) -> int:
+def _parse_event_id(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= SEQ_DIGITS_MAX):
         raise UsageError(f"Last-Event-ID is not a number of ours: {text[:40]!r}", todo="send the `id` of an event")
     return int(text)

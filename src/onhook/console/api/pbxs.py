@@ -6,7 +6,7 @@ import msgspec
 from litestar import delete, get, post
 from litestar.params import BodyKwarg, PathParameter
 
-from onhook.appdb.pbx_credentials import CLIENT_CHARACTERS_MAX, URL_CHARACTERS_MAX, checked_api
+from onhook.appdb.pbx_credentials import CREDENTIAL_CHARACTERS_MAX, URL_CHARACTERS_MAX, parse_pbx_credentials
 from onhook.appdb.pbxs import (
     NAME_CHARACTERS_MAX,
     SECRET_CHARACTERS_MAX,
@@ -15,10 +15,10 @@ from onhook.appdb.pbxs import (
     Secret,
     new_secret,
 )
-from onhook.appdb.source_match import PATH_CHARACTERS_MAX, UNSIGNING_DIALECTS, checked_place
+from onhook.appdb.source_match import PATH_CHARACTERS_MAX, UNSIGNED_DIALECTS, parse_source_match
 from onhook.cdr.number_plan import NumberPlan, parse_plan
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.state import Handed
+from onhook.console.state import AppStateDep
 from onhook.lib.errors import UsageError
 
 Name = Annotated[
@@ -32,13 +32,13 @@ Label = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX
 SecretText = Annotated[str, msgspec.Meta(min_length=1, max_length=SECRET_CHARACTERS_MAX)]
 
 
-class NewApi(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NewPbxCredentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a PBX's web API is reached: `url` is `https://HOST:PORT`, `fingerprint` the SHA-256 of its certificate."""
 
     url: Annotated[str, msgspec.Meta(min_length=1, max_length=URL_CHARACTERS_MAX)]
-    client_id: Annotated[str, msgspec.Meta(min_length=1, max_length=CLIENT_CHARACTERS_MAX)]
-    client_secret: Annotated[str, msgspec.Meta(min_length=1, max_length=CLIENT_CHARACTERS_MAX)]
-    fingerprint: Annotated[str, msgspec.Meta(max_length=CLIENT_CHARACTERS_MAX)] = ""
+    client_id: Annotated[str, msgspec.Meta(min_length=1, max_length=CREDENTIAL_CHARACTERS_MAX)]
+    client_secret: Annotated[str, msgspec.Meta(min_length=1, max_length=CREDENTIAL_CHARACTERS_MAX)]
+    fingerprint: Annotated[str, msgspec.Meta(max_length=CREDENTIAL_CHARACTERS_MAX)] = ""
 
 
 class NewPbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,7 +54,7 @@ class NewPbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     dialect: Literal["yeastar", "newcdr"] = "yeastar"
     addresses: list[Annotated[str, msgspec.Meta(max_length=NAME_CHARACTERS_MAX)]] = []
     path: Annotated[str, msgspec.Meta(max_length=PATH_CHARACTERS_MAX + 1)] = ""
-    api: NewApi | None = None
+    api: NewPbxCredentials | None = None
 
 
 class AddedPbx(msgspec.Struct, frozen=True):
@@ -79,7 +79,7 @@ class AddedSecret(msgspec.Struct, frozen=True):
     secret: str
 
 
-class Finding(msgspec.Struct, frozen=True):
+class PbxCheck(msgspec.Struct, frozen=True):
     """`wrong` keeps something from working, `look` is for a person to judge; `todo` says what to do about it."""
 
     grade: Literal["right", "look", "wrong"]
@@ -87,21 +87,21 @@ class Finding(msgspec.Struct, frozen=True):
     todo: str
 
 
-class Examined(msgspec.Struct, frozen=True):
+class PbxCheckList(msgspec.Struct, frozen=True):
     """What was found, in the order in which it was looked at."""
 
-    data: list[Finding]
+    data: list[PbxCheck]
     next: None = None
 
 
-class Pbxs(msgspec.Struct, frozen=True):
+class PbxList(msgspec.Struct, frozen=True):
     """All PBXs, by name; `secrets` counts those of each."""
 
     data: list[Pbx]
     next: None = None
 
 
-class Secrets(msgspec.Struct, frozen=True):
+class SecretList(msgspec.Struct, frozen=True):
     """The secrets of a PBX, the oldest first, without their texts."""
 
     data: list[Secret]
@@ -109,24 +109,24 @@ class Secrets(msgspec.Struct, frozen=True):
 
 
 @get("/pbxs", summary="The PBXs that may report", tags=["pbxs"], responses=PROBLEMS)
-async def list_pbxs(rooms: Handed) -> Pbxs:
+async def list_pbxs(rooms: AppStateDep) -> PbxList:
     """Without their secrets."""
-    return Pbxs(rooms.settings.pbxs())
+    return PbxList(rooms.settings.pbxs())
 
 
 @get("/pbxs/{name:str}", summary="One PBX", tags=["pbxs"], responses=PROBLEMS)
-async def read_pbx(rooms: Handed, name: Name) -> Pbx:
+async def read_pbx(rooms: AppStateDep, name: Name) -> Pbx:
     """By its name or serial number."""
     return rooms.settings.pbx(name)
 
 
 @post("/pbxs", summary="Declare a PBX", tags=["pbxs"], responses=PROBLEMS)
-async def add_pbx(rooms: Handed, data: Annotated[NewPbx, BodyKwarg()]) -> AddedPbx:
+async def add_pbx(rooms: AppStateDep, data: Annotated[NewPbx, BodyKwarg()]) -> AddedPbx:
     """It may report from now on."""
     if data.secret is not None and data.is_unsigned:
         raise UsageError("a PBX that is_unsigned needs no secret", todo="leave one of the two out")
-    place = checked_place(data.addresses, data.path)
-    needs_secret = not data.is_unsigned and data.dialect not in UNSIGNING_DIALECTS
+    source_match = parse_source_match(data.addresses, data.path)
+    needs_secret = not data.is_unsigned and data.dialect not in UNSIGNED_DIALECTS
     secret = data.secret or (new_secret() if needs_secret else None)
     pbx = rooms.settings.add_pbx(
         name=data.name,
@@ -137,42 +137,42 @@ async def add_pbx(rooms: Handed, data: Annotated[NewPbx, BodyKwarg()]) -> AddedP
         is_unsigned=data.is_unsigned,
         plan=parse_plan(data.plan) if data.plan else NumberPlan(),
         dialect=data.dialect,
-        place=place,
-        api=None if data.api is None else checked_api(**msgspec.structs.asdict(data.api)),
+        place=source_match,
+        api=None if data.api is None else parse_pbx_credentials(**msgspec.structs.asdict(data.api)),
     )
     return AddedPbx(pbx, secret)
 
 
 @delete("/pbxs/{name:str}", summary="Forget a PBX; its calls stay", tags=["pbxs"], responses=PROBLEMS)
-async def remove_pbx(rooms: Handed, name: Name) -> None:
+async def remove_pbx(rooms: AppStateDep, name: Name) -> None:
     """What it reports from now on is refused."""
     rooms.settings.remove_pbx(name)
 
 
 @post("/pbxs/{name:str}/examine", summary="Look at a PBX, as a doctor", tags=["pbxs"], responses=PROBLEMS)
-async def examine(rooms: Handed, name: Name) -> Examined:
+async def run_pbx_checks(rooms: AppStateDep, name: Name) -> PbxCheckList:
     """What `onhook doctor` with this PBX's name tells; it may take a minute."""
-    found = await rooms.acts.examine(rooms.settings.pbx(name).sn)
-    return Examined([Finding(one.grade, one.what, one.todo) for one in found])
+    checks = await rooms.acts.examine(rooms.settings.pbx(name).sn)
+    return PbxCheckList([PbxCheck(check.grade, check.what, check.todo) for check in checks])
 
 
 @get("/pbxs/{name:str}/secrets", summary="The secrets of a PBX, without their texts", tags=["pbxs"], responses=PROBLEMS)
-async def list_secrets(rooms: Handed, name: Name) -> Secrets:
+async def list_secrets(rooms: AppStateDep, name: Name) -> SecretList:
     """The oldest first."""
-    return Secrets(rooms.settings.secrets(name))
+    return SecretList(rooms.settings.secrets(name))
 
 
 @post("/pbxs/{name:str}/secrets", summary="Accept another secret of a PBX", tags=["pbxs"], responses=PROBLEMS)
-async def add_secret(rooms: Handed, name: Name, data: Annotated[NewSecret, BodyKwarg()]) -> AddedSecret:
+async def add_secret(rooms: AppStateDep, name: Name, data: Annotated[NewSecret, BodyKwarg()]) -> AddedSecret:
     """Beside those it has: so a secret is changed without losing a report."""
     text = data.secret or new_secret()
-    added = rooms.settings.add_secret(name, text, at=rooms.clock.microseconds(), label=data.label)
-    return AddedSecret(added.secret_id, added.label, text)
+    stored_secret = rooms.settings.add_secret(name, text, at=rooms.clock.microseconds(), label=data.label)
+    return AddedSecret(stored_secret.secret_id, stored_secret.label, text)
 
 
 @delete(
     "/pbxs/{name:str}/secrets/{secret_id:int}", summary="Refuse a secret from now on", tags=["pbxs"], responses=PROBLEMS
 )
-async def remove_secret(rooms: Handed, name: Name, secret_id: SecretId) -> None:
+async def remove_secret(rooms: AppStateDep, name: Name, secret_id: SecretId) -> None:
     """The last one of a PBX that must sign stays."""
     rooms.settings.remove_secret(name, secret_id)

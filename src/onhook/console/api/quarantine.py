@@ -7,10 +7,10 @@ import msgspec
 from litestar import get, post
 from litestar.params import QueryParameter
 
-from onhook.console.api.records import RawReport, Seq, raw
+from onhook.console.api.records import RawEventDetails, Seq, raw_event_details
 from onhook.console.parameters import PAGE_DEFAULT, Limit
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.state import Handed, Rooms
+from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import NotFound
 from onhook.store.contract import Quarantined
 
@@ -26,14 +26,14 @@ class QuarantinePage(msgspec.Struct, frozen=True):
     next: str | None
 
 
-class QuarantinedReport(msgspec.Struct, frozen=True):
+class QuarantinedRawEvent(msgspec.Struct, frozen=True):
     """Why a report could not be read, and the report."""
 
     reason: str
-    report: RawReport
+    report: RawEventDetails
 
 
-class Retried(msgspec.Struct, frozen=True):
+class QuarantineRetryResult(msgspec.Struct, frozen=True):
     """What came of reading a report again; `reason` is empty where it could be read."""
 
     seq: int
@@ -41,7 +41,7 @@ class Retried(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Tallied(msgspec.Struct, frozen=True, kw_only=True):
+class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
     """How often something happened at the door; `pbx` is empty for a stranger's serial number."""
 
     what: str
@@ -58,62 +58,62 @@ class Tallied(msgspec.Struct, frozen=True, kw_only=True):
         return self.what == "unknown_sn" and bool(self.pbx)
 
 
-class Tallies(msgspec.Struct, frozen=True):
+class NamedCounterList(msgspec.Struct, frozen=True):
     """All tallies, the latest first."""
 
-    data: list[Tallied]
+    data: list[NamedCounter]
     next: None = None
 
 
 @get("/quarantine", summary="Reports that could not be read", tags=["quarantine"], responses=PROBLEMS)
-async def list_quarantine(rooms: Handed, limit: Limit = PAGE_DEFAULT, cursor: AfterSeq = "") -> QuarantinePage:
+async def list_quarantine(rooms: AppStateDep, limit: Limit = PAGE_DEFAULT, cursor: AfterSeq = "") -> QuarantinePage:
     """In order of their number, each with the reason."""
-    found = list(await rooms.store.quarantine(limit, int(cursor or 0)))
-    return QuarantinePage(found, str(found[-1].seq) if len(found) == limit else None)
+    entries = list(await rooms.store.quarantine(limit, int(cursor or 0)))
+    return QuarantinePage(entries, str(entries[-1].seq) if len(entries) == limit else None)
 
 
 @get("/quarantine/{seq:int}", summary="One of them, with its bytes", tags=["quarantine"], responses=PROBLEMS)
-async def read_quarantined(rooms: Handed, seq: Seq) -> QuarantinedReport:
+async def read_quarantined(rooms: AppStateDep, seq: Seq) -> QuarantinedRawEvent:
     """What the PBX said, as it came, and why it could not be read."""
     quarantined = await find_quarantined(rooms, seq)
-    (report,) = await rooms.ledger.get([seq])
-    return QuarantinedReport(quarantined.reason, raw(report))
+    (raw_event,) = await rooms.ledger.get([seq])
+    return QuarantinedRawEvent(quarantined.reason, raw_event_details(raw_event))
 
 
 @post("/quarantine/{seq:int}/retry", summary="Read it again", tags=["quarantine"], responses=PROBLEMS, status_code=200)
-async def retry_quarantined(rooms: Handed, seq: Seq) -> Retried:
+async def retry_quarantined(rooms: AppStateDep, seq: Seq) -> QuarantineRetryResult:
     """As after an upgrade."""
     await find_quarantined(rooms, seq)
-    still = {one.seq: one.reason for one in await rooms.read_again([seq])}
-    return Retried(seq=seq, is_read=seq not in still, reason=still.get(seq, ""))
+    reasons = {entry.seq: entry.reason for entry in await rooms.read_again([seq])}
+    return QuarantineRetryResult(seq=seq, is_read=seq not in reasons, reason=reasons.get(seq, ""))
 
 
 @get("/tallies", summary="What happened at the door, counted", tags=["pbxs"], responses=PROBLEMS)
-async def list_tallies(rooms: Handed) -> Tallies:
+async def list_rejections(rooms: AppStateDep) -> NamedCounterList:
     """Reports kept and repeated, strangers, wrong signatures, other events; at most 1,000, the latest first."""
-    return Tallies(await tallied(rooms))
+    return NamedCounterList(await list_counters(rooms))
 
 
-async def tallied(rooms: Rooms) -> list[Tallied]:
+async def list_counters(rooms: AppState) -> list[NamedCounter]:
     """The ledger's tallies, with the names of the PBXs that we know."""
     names = {pbx.sn: pbx.name for pbx in rooms.settings.pbxs()}
     return [
-        Tallied(
-            what=one.what,
-            sn=one.sn,
-            pbx=names.get(one.sn, ""),
-            label=one.label,
-            count=one.count,
-            first_at=_EPOCH + timedelta(microseconds=one.first_at),
-            last_at=_EPOCH + timedelta(microseconds=one.last_at),
+        NamedCounter(
+            what=counter.what,
+            sn=counter.sn,
+            pbx=names.get(counter.sn, ""),
+            label=counter.label,
+            count=counter.count,
+            first_at=_EPOCH + timedelta(microseconds=counter.first_at),
+            last_at=_EPOCH + timedelta(microseconds=counter.last_at),
         )
-        for one in await rooms.ledger.tallies()
+        for counter in await rooms.ledger.tallies()
     ]
 
 
-async def find_quarantined(rooms: Rooms, seq: int) -> Quarantined:
+async def find_quarantined(rooms: AppState, seq: int) -> Quarantined:
     """The one with this number. Raises `NotFound`."""
-    for one in await rooms.store.quarantine(1, seq - 1):
-        if one.seq == seq:
-            return one
+    for entry in await rooms.store.quarantine(1, seq - 1):
+        if entry.seq == seq:
+            return entry
     raise NotFound(f"report {seq} is not in the quarantine", todo="list them first: it may have been read by now")

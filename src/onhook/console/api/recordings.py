@@ -17,13 +17,13 @@ from litestar.response.base import ASGIResponse
 
 from onhook.cdr.record import Call
 from onhook.console.api.calls import AnyRequest, find_call
-from onhook.console.api.notes import CallIdAsked, SnAsked
-from onhook.console.auth.access import LIMITED, limits_of
-from onhook.console.http_ranges import NoSuchStretch, Stretch, stretch_of
+from onhook.console.api.notes import CallIdQuery, SnQuery
+from onhook.console.auth.access import SCOPED, get_access_scope
+from onhook.console.http_ranges import ByteRange, RangeNotSatisfiable, parse_byte_range
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.semaphores import Places
-from onhook.console.state import Handed, Rooms
-from onhook.console.streaming import Pieces
+from onhook.console.semaphores import ConcurrencyLimiter
+from onhook.console.state import AppState, AppStateDep
+from onhook.console.streaming import ChunkedResponse
 from onhook.lib.errors import NotFound, Unavailable
 
 AUDIO_TYPES: Mapping[str, str] = MappingProxyType(
@@ -41,53 +41,55 @@ AUDIO_TYPES: Mapping[str, str] = MappingProxyType(
 PLAYERS_MAX = 32
 """At once; each holds a file and waits for somebody who listens."""
 
-PIECE_BYTES = 64 * 1024
+CHUNK_BYTES = 64 * 1024
 
 RECORDINGS_MAX = 1_000
 """Of one call: no call has so many legs."""
 
-Number = Annotated[int, QueryParameter(description="Which of the call's `recordings`", ge=1, le=RECORDINGS_MAX)]
+RecordingNumber = Annotated[
+    int, QueryParameter(description="Which of the call's `recordings`", ge=1, le=RECORDINGS_MAX)
+]
 
-_SOUND = ResponseSpec(
+_AUDIO_SPEC = ResponseSpec(
     bytes, description="The sound, or the range of it", media_type="audio/wav", generate_examples=False
 )
 
 
-_NOTHING = ResponseSpec(None, description="The file ends before that range", generate_examples=False)
+_RANGE_ERROR_SPEC = ResponseSpec(None, description="The file ends before that range", generate_examples=False)
 
 
 @get(
     "/recording",
-    opt=LIMITED,
+    opt=SCOPED,
     summary="A recording of a call, where it is here",
     tags=["calls"],
-    responses={**PROBLEMS, 200: _SOUND, 206: _SOUND, 416: _NOTHING},
+    responses={**PROBLEMS, 200: _AUDIO_SPEC, 206: _AUDIO_SPEC, 416: _RANGE_ERROR_SPEC},
 )
 async def read_recording(
-    request: AnyRequest, rooms: Handed, sn: SnAsked, call_id: CallIdAsked, number: Number = 1
+    request: AnyRequest, rooms: AppStateDep, sn: SnQuery, call_id: CallIdQuery, number: RecordingNumber = 1
 ) -> ASGIResponse:
     """Sound, as the PBX wrote it; `Range` is understood. 404 where the recording is not on this machine."""
-    call = await find_call(rooms, sn, call_id, limits_of(request.scope))
-    path = await asyncio.to_thread(_file_of, rooms, call, number)
+    call = await find_call(rooms, sn, call_id, get_access_scope(request.scope))
+    path = await asyncio.to_thread(_recording_path, rooms, call, number)
     if path is None:
         raise NotFound("this recording is not here", todo="it may be in the PBX still")
     if rooms.players.is_full:
         raise Unavailable(f"{PLAYERS_MAX} recordings are being heard already", todo="try again when one is over")
     size = (await asyncio.to_thread(path.stat)).st_size
     try:
-        stretch = stretch_of(request.headers.get("range", ""), size)
-    except NoSuchStretch:
+        byte_range = parse_byte_range(request.headers.get("range", ""), size)
+    except RangeNotSatisfiable:
         return ASGIResponse(status_code=416, headers={"Content-Range": f"bytes */{size}"})
-    return _answer(rooms.players, path, stretch, size)
+    return _audio_response(rooms.players, path, byte_range, size)
 
 
-def heard_here(rooms: Rooms, call: Call) -> list[bool]:
+def local_recording_flags(rooms: AppState, call: Call) -> list[bool]:
     """Of each recording of a call, whether it is here."""
     directory = rooms.settings.recordings.of(call.sn)
-    return [directory is not None and file_in(directory, name) is not None for name in call.recordings]
+    return [directory is not None and find_recording_file(directory, name) is not None for name in call.recordings]
 
 
-def file_in(directory: Path, name: str) -> Path | None:
+def find_recording_file(directory: Path, name: str) -> Path | None:
     """The recording of that name, whatever else the name means: None for what is no sound, and for what lies elsewhere,
     by dots, by a whole path or by a link."""
     if PurePath(name).suffix.lower() not in AUDIO_TYPES:
@@ -100,31 +102,31 @@ def file_in(directory: Path, name: str) -> Path | None:
         return None
 
 
-def _file_of(rooms: Rooms, call: Call, number: int) -> Path | None:
+def _recording_path(rooms: AppState, call: Call, number: int) -> Path | None:
     directory = rooms.settings.recordings.of(call.sn)
     if directory is None or number > len(call.recordings):
         return None
-    return file_in(directory, call.recordings[number - 1])
+    return find_recording_file(directory, call.recordings[number - 1])
 
 
-def _answer(places: Places, path: Path, stretch: Stretch | None, size: int) -> Pieces:
-    sent = stretch or Stretch(0, size)
-    headers = {"Accept-Ranges": "bytes", "Content-Length": str(sent.end - sent.begin)}
+def _audio_response(places: ConcurrencyLimiter, path: Path, stretch: ByteRange | None, size: int) -> ChunkedResponse:
+    sent_range = stretch or ByteRange(0, size)
+    headers = {"Accept-Ranges": "bytes", "Content-Length": str(sent_range.end - sent_range.begin)}
     if stretch is not None:
-        headers["Content-Range"] = f"bytes {sent.begin}-{sent.end - 1}/{size}"
-    return Pieces(
-        _read(places, path, sent),
+        headers["Content-Range"] = f"bytes {sent_range.begin}-{sent_range.end - 1}/{size}"
+    return ChunkedResponse(
+        _read_chunks(places, path, sent_range),
         media_type=AUDIO_TYPES[path.suffix.lower()],
         headers=headers,
         status_code=200 if stretch is None else 206,
     )
 
 
-async def _read(places: Places, path: Path, sent: Stretch) -> AsyncGenerator[bytes, None]:
+async def _read_chunks(places: ConcurrencyLimiter, path: Path, sent: ByteRange) -> AsyncGenerator[bytes, None]:
     """The bytes of the stretch, with a place held as long as somebody listens."""
-    left = sent.end - sent.begin
-    with places.taking_one(), await asyncio.to_thread(path.open, "rb") as opened:
-        await asyncio.to_thread(opened.seek, sent.begin)
-        while left and (piece := await asyncio.to_thread(opened.read, min(left, PIECE_BYTES))):
-            left -= len(piece)
-            yield piece
+    remaining_bytes = sent.end - sent.begin
+    with places.taking_one(), await asyncio.to_thread(path.open, "rb") as file:
+        await asyncio.to_thread(file.seek, sent.begin)
+        while remaining_bytes and (chunk := await asyncio.to_thread(file.read, min(remaining_bytes, CHUNK_BYTES))):
+            remaining_bytes -= len(chunk)
+            yield chunk

@@ -8,10 +8,10 @@ import msgspec
 from litestar import get
 from litestar.params import PathParameter
 
-from onhook.console.auth.access import LIMITED
-from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, Where
+from onhook.console.auth.access import SCOPED
+from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, RecordFilterDep
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.state import Handed
+from onhook.console.state import AppStateDep
 from onhook.ledger.contract import Report
 from onhook.lib.errors import NotFound
 from onhook.store.contract import RecordPage
@@ -24,7 +24,7 @@ Seq = Annotated[int, PathParameter(description="Number in the ledger", ge=1, le=
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class RawReport(msgspec.Struct, frozen=True, kw_only=True):
+class RawEventDetails(msgspec.Struct, frozen=True, kw_only=True):
     """A report as it came. `text` where the body is UTF-8; `body_base64` always has its bytes."""
 
     seq: int
@@ -38,24 +38,26 @@ class RawReport(msgspec.Struct, frozen=True, kw_only=True):
     body_base64: str
 
 
-@get("/records", opt=LIMITED, summary="Records that match, the latest first", tags=["calls"], responses=PROBLEMS)
-async def list_records(rooms: Handed, where: Where, limit: Limit = PAGE_DEFAULT, cursor: Cursor = "") -> RecordPage:
+@get("/records", opt=SCOPED, summary="Records that match, the latest first", tags=["calls"], responses=PROBLEMS)
+async def list_records(
+    rooms: AppStateDep, where: RecordFilterDep, limit: Limit = PAGE_DEFAULT, cursor: Cursor = ""
+) -> RecordPage:
     """A record is one leg of a call: the 18 fields of event 30012, and what follows from them."""
     return await rooms.store.records(where, limit, cursor or None)
 
 
 @get("/reports/{seq:int}", summary="A report, as its bytes came", tags=["calls"], responses=PROBLEMS)
-async def read_report(rooms: Handed, seq: Seq) -> RawReport:
+async def read_raw_event(rooms: AppStateDep, seq: Seq) -> RawEventDetails:
     """Every record names in `seq` the report that said it."""
-    reports = await rooms.ledger.get([seq])
-    if not reports:
+    raw_events = await rooms.ledger.get([seq])
+    if not raw_events:
         raise NotFound(f"the ledger has no report {seq}", todo="see `seq` of a record")
-    return raw(reports[0])
+    return raw_event_details(raw_events[0])
 
 
-def raw(report: Report) -> RawReport:
+def raw_event_details(report: Report) -> RawEventDetails:
     """A report as it is shown: whether it was signed, but not the signature."""
-    return RawReport(
+    return RawEventDetails(
         seq=report.seq,
         sn=report.sn,
         dialect=report.dialect,
@@ -63,12 +65,12 @@ def raw(report: Report) -> RawReport:
         received_at=_EPOCH + timedelta(microseconds=report.received_at),
         peer=report.peer,
         is_signed=bool(report.signature),
-        text=_text(report.body),
+        text=_decode_utf8(report.body),
         body_base64=base64.b64encode(report.body).decode(),
     )
 
 
-def _text(body: bytes) -> str | None:
+def _decode_utf8(body: bytes) -> str | None:
     try:
         return body.decode()
     except UnicodeDecodeError:

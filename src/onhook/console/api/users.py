@@ -11,24 +11,24 @@ from litestar import delete, get, post
 from litestar.params import BodyKwarg, PathParameter
 
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, PBXS_MAX
-from onhook.appdb.scopes import NUMBER_CHARACTERS_MAX, limits_named
+from onhook.appdb.scopes import NUMBER_CHARACTERS_MAX, parse_scope
 from onhook.appdb.tokens import Role, Token
-from onhook.appdb.users import NUMBERS_MAX, Person
+from onhook.appdb.users import SCOPE_NUMBERS_MAX, User
 from onhook.cdr.access_scope import Limits
 from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.state import Handed, Rooms
+from onhook.console.state import AppState, AppStateDep
 
 Name = Annotated[str, PathParameter(description="The name of one", max_length=NAME_CHARACTERS_MAX)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 PbxNames = Annotated[list[Label], msgspec.Meta(max_length=PBXS_MAX)]
 Extensions = Annotated[
     list[Annotated[str, msgspec.Meta(min_length=1, max_length=NUMBER_CHARACTERS_MAX)]],
-    msgspec.Meta(max_length=NUMBERS_MAX),
+    msgspec.Meta(max_length=SCOPE_NUMBERS_MAX),
 ]
 
 
-class Newcomer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NewUserOrToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who is to be let in. A reader can be limited to `pbxs` (names or serial numbers) and to `numbers`."""
 
     name: Label
@@ -37,7 +37,7 @@ class Newcomer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     numbers: Extensions = []
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True):
+class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody who may sign in: what each sees is all, or what `limits` names."""
 
     name: str
@@ -48,28 +48,28 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     last_seen: datetime | None
 
 
-class Invited(msgspec.Struct, frozen=True):
+class InvitedUser(msgspec.Struct, frozen=True):
     """Somebody, and the `path` behind the console's address where a password is chosen; told this once."""
 
-    person: Known
+    person: UserInfo
     path: str
 
 
-class NewToken(msgspec.Struct, frozen=True):
+class AddedToken(msgspec.Struct, frozen=True):
     """A token, and its text, told this once."""
 
     token: Token
     text: str
 
 
-class People(msgspec.Struct, frozen=True):
+class UserList(msgspec.Struct, frozen=True):
     """All people, by name."""
 
-    data: list[Known]
+    data: list[UserInfo]
     next: None = None
 
 
-class Tokens(msgspec.Struct, frozen=True):
+class TokenList(msgspec.Struct, frozen=True):
     """All tokens, by name, without their texts."""
 
     data: list[Token]
@@ -77,58 +77,58 @@ class Tokens(msgspec.Struct, frozen=True):
 
 
 @get("/people", opt=FOR_ADMINISTRATORS, summary="The people who may sign in", tags=["access"], responses=PROBLEMS)
-async def list_people(rooms: Handed) -> People:
+async def list_users(rooms: AppStateDep) -> UserList:
     """By name; of a password only whether one was chosen."""
-    return People([_known(one) for one in rooms.settings.people.all()])
+    return UserList([_user_info(user) for user in rooms.settings.people.all()])
 
 
 @post("/people", summary="Let somebody in", tags=["access"], responses=PROBLEMS)
-async def add_person(rooms: Handed, data: Annotated[Newcomer, BodyKwarg()]) -> Invited:
+async def add_user(rooms: AppStateDep, data: Annotated[NewUserOrToken, BodyKwarg()]) -> InvitedUser:
     """By an invitation, which counts once and for three days."""
-    limits = limits_named(rooms.settings, data.pbxs, data.numbers)
-    invitation = rooms.settings.people.add(data.name, data.role, limits, at=rooms.clock.microseconds())
-    return _invited(rooms, data.name.strip(), invitation)
+    scope = parse_scope(rooms.settings, data.pbxs, data.numbers)
+    invitation = rooms.settings.people.add(data.name, data.role, scope, at=rooms.clock.microseconds())
+    return _invited_user(rooms, data.name.strip(), invitation)
 
 
 @post("/people/{name:str}/invitation", summary="Invite somebody again", tags=["access"], responses=PROBLEMS)
-async def invite_again(rooms: Handed, name: Name) -> Invited:
+async def renew_invitation(rooms: AppStateDep, name: Name) -> InvitedUser:
     """As for a password that was forgotten; earlier invitations count no more."""
-    return _invited(rooms, name, rooms.settings.people.invite(name, at=rooms.clock.microseconds()))
+    return _invited_user(rooms, name, rooms.settings.people.invite(name, at=rooms.clock.microseconds()))
 
 
 @delete("/people/{name:str}", summary="Let somebody in no more", tags=["access"], responses=PROBLEMS)
-async def remove_person(rooms: Handed, name: Name) -> None:
+async def remove_user(rooms: AppStateDep, name: Name) -> None:
     """Sessions end with it."""
     rooms.settings.people.remove(name)
 
 
 @get("/tokens", opt=FOR_ADMINISTRATORS, summary="The tokens of programs", tags=["access"], responses=PROBLEMS)
-async def list_tokens(rooms: Handed) -> Tokens:
+async def list_tokens(rooms: AppStateDep) -> TokenList:
     """Without their texts, which nobody knows any more."""
-    return Tokens(rooms.settings.tokens())
+    return TokenList(rooms.settings.tokens())
 
 
 @post("/tokens", summary="Make a token", tags=["access"], responses=PROBLEMS)
-async def add_token(rooms: Handed, data: Annotated[Newcomer, BodyKwarg()]) -> NewToken:
+async def add_token(rooms: AppStateDep, data: Annotated[NewUserOrToken, BodyKwarg()]) -> AddedToken:
     """For a program; its text is told this once."""
-    limits = limits_named(rooms.settings, data.pbxs, data.numbers)
-    text = rooms.settings.add_token(data.name, data.role, at=rooms.clock.microseconds(), limits=limits)
-    added = next(one for one in rooms.settings.tokens() if one.name == data.name.strip())
-    return NewToken(added, text)
+    scope = parse_scope(rooms.settings, data.pbxs, data.numbers)
+    text = rooms.settings.add_token(data.name, data.role, at=rooms.clock.microseconds(), limits=scope)
+    token = next(candidate for candidate in rooms.settings.tokens() if candidate.name == data.name.strip())
+    return AddedToken(token, text)
 
 
 @delete("/tokens/{name:str}", summary="Let a token count no more", tags=["access"], responses=PROBLEMS)
-async def remove_token(rooms: Handed, name: Name) -> None:
+async def remove_token(rooms: AppStateDep, name: Name) -> None:
     """Sessions that began with it end too."""
     rooms.settings.remove_token(name)
 
 
-ROUTES = (list_people, add_person, invite_again, remove_person, list_tokens, add_token, remove_token)
+ROUTES = (list_users, add_user, renew_invitation, remove_user, list_tokens, add_token, remove_token)
 
 
-def _known(person: Person) -> Known:
+def _user_info(person: User) -> UserInfo:
     """Without the stamp, which is between us and the session."""
-    return Known(
+    return UserInfo(
         name=person.name,
         role=person.role,
         limits=person.limits,
@@ -138,5 +138,5 @@ def _known(person: Person) -> Known:
     )
 
 
-def _invited(rooms: Rooms, name: str, invitation: str) -> Invited:
-    return Invited(_known(rooms.settings.people.get(name)), f"/invited?invitation={invitation}")
+def _invited_user(rooms: AppState, name: str, invitation: str) -> InvitedUser:
+    return InvitedUser(_user_info(rooms.settings.people.get(name)), f"/invited?invitation={invitation}")

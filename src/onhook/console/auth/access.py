@@ -17,14 +17,14 @@ from litestar.types import Scope
 
 from onhook.appdb.tokens import Role, Token
 from onhook.cdr.access_scope import Limits
-from onhook.console.auth.sessions import Session
-from onhook.console.state import Rooms
+from onhook.console.auth.sessions import BrowserSession
+from onhook.console.state import AppState
 from onhook.lib.errors import NotAllowed
 
 OPEN = {"open": True}
 """The mark of a route that answers strangers: `@get(..., opt=OPEN)`."""
 
-LIMITED = {"limited": True}
+SCOPED = {"limited": True}
 """The mark of a route that a limited reader may ask: all that it shows goes through `limits_of` or such a filter."""
 
 FOR_ADMINISTRATORS = {"administrator": True}
@@ -35,12 +35,12 @@ NEEDS_TOKEN: list[dict[str, list[str]]] = [{"token": []}]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-_VISITOR = "onhook_visitor"
+_PRINCIPAL = "onhook_visitor"
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-class Visitor(msgspec.Struct, frozen=True):
+class Principal(msgspec.Struct, frozen=True):
     """Who asks, and how we know."""
 
     name: str
@@ -49,108 +49,110 @@ class Visitor(msgspec.Struct, frozen=True):
     limits: Limits | None = None
 
 
-def let_in(connection: Connection, handler: BaseRouteHandler) -> None:
+def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     """The guard of every route. Raises `NotAllowed` (401), and 403, 421, 429 as the framework's errors."""
-    rooms: Rooms = connection.app.state.rooms
-    _check_host(connection, rooms)
+    app_state: AppState = connection.app.state.rooms
+    _check_host(connection, app_state)
     if handler.opt.get("open"):
         return
-    visitor = _visitor(connection, rooms)
-    connection.scope["state"][_VISITOR] = visitor
-    if visitor.limits is not None and not handler.opt.get("limited"):
+    principal = _authenticate(connection, app_state)
+    connection.scope["state"][_PRINCIPAL] = principal
+    if principal.limits is not None and not handler.opt.get("limited"):
         raise PermissionDeniedException("this token sees some calls only, and this tells of more")
     if connection.scope.get("method") in SAFE_METHODS:
-        if handler.opt.get("administrator") and visitor.role != "administrator":
+        if handler.opt.get("administrator") and principal.role != "administrator":
             raise PermissionDeniedException("only an administrator's token may read this")
         return
-    if visitor.by != "token" and not is_from_our_page(connection):
+    if principal.by != "token" and not is_same_origin(connection):
         raise PermissionDeniedException("a browser may change something only from a page of this console")
-    if visitor.role != "administrator":
+    if principal.role != "administrator":
         raise PermissionDeniedException("this token may read, not change: use an administrator's")
 
 
-def visitor_of(scope: Scope) -> Visitor | None:
+def get_principal(scope: Scope) -> Principal | None:
     """Who asks; None where a route is open to strangers."""
-    return cast("Visitor | None", scope["state"].get(_VISITOR))
+    return cast("Principal | None", scope["state"].get(_PRINCIPAL))
 
 
-def limits_of(scope: Scope) -> Limits | None:
+def get_access_scope(scope: Scope) -> Limits | None:
     """What the one who asks is limited to; a stranger on an open route is shown nothing."""
-    visitor = visitor_of(scope)
-    return Limits(sns=()) if visitor is None else visitor.limits
+    principal = get_principal(scope)
+    return Limits(sns=()) if principal is None else principal.limits
 
 
-def cookie_name(rooms: Rooms) -> str:
+def cookie_name(rooms: AppState) -> str:
     """Browsers share cookies between ports, so that two consoles on one machine need two names."""
     return f"onhook_session_{rooms.config.console.port}"
 
 
-def check_token(connection: Connection, rooms: Rooms, text: str) -> Token:
+def check_token(connection: Connection, rooms: AppState, text: str) -> Token:
     """The token with this text. Raises `NotAllowed`, or 429 for an address with many wrong ones of late."""
-    at = rooms.clock.microseconds()
-    token = rooms.settings.token_for(text, at=at)
+    now_us = rooms.clock.microseconds()
+    token = rooms.settings.token_for(text, at=now_us)
     if token is not None:
         return token
-    address = address_of(connection)
-    rooms.failures.note(address, at)
-    if wait := rooms.failures.seconds_to_wait(address, at):
-        raise TooManyRequestsException("too many wrong tokens from this address", headers={"Retry-After": str(wait)})
+    address = client_address(connection)
+    rooms.failures.note(address, now_us)
+    if wait_seconds := rooms.failures.seconds_to_wait(address, now_us):
+        raise TooManyRequestsException(
+            "too many wrong tokens from this address", headers={"Retry-After": str(wait_seconds)}
+        )
     raise NotAllowed("this token does not count", todo="`onhook token list` shows which do")
 
 
-def is_from_our_page(connection: Connection) -> bool:
+def is_same_origin(connection: Connection) -> bool:
     """Whether a browser says that one of our own pages sent this (Fetch Metadata, else `Origin`)."""
     site = connection.headers.get("sec-fetch-site")
     if site is not None:
         return site in ("same-origin", "none")
-    origin = _split(connection.headers.get("origin", ""))
+    origin = _split_url(connection.headers.get("origin", ""))
     return bool(origin.netloc) and origin.netloc == connection.headers.get("host", "")
 
 
-def _visitor(connection: Connection, rooms: Rooms) -> Visitor:
+def _authenticate(connection: Connection, rooms: AppState) -> Principal:
     kind, _, text = connection.headers.get("authorization", "").partition(" ")
     if kind:
         if kind.lower() != "bearer":
             raise NotAllowed("only bearer tokens are known here", todo="send `Authorization: Bearer TOKEN`")
         token = check_token(connection, rooms, text.strip())
-        return Visitor(token.name, token.role, "token", token.limits)
+        return Principal(token.name, token.role, "token", token.limits)
     session = rooms.sessions.find(connection.cookies.get(cookie_name(rooms), ""), rooms.clock.microseconds())
-    if session is not None and (known := _signed_in(rooms, session)):
-        return known
+    if session is not None and (principal := _session_principal(rooms, session)):
+        return principal
     if rooms.config.console_open:
-        return Visitor("anybody", "reader", "open door")
+        return Principal("anybody", "reader", "open door")
     raise NotAllowed("no token was sent", todo="send `Authorization: Bearer TOKEN`, or sign in at /sign-in")
 
 
-def _signed_in(rooms: Rooms, session: Session) -> Visitor | None:
+def _session_principal(rooms: AppState, session: BrowserSession) -> Principal | None:
     """Asked anew each time: a token or person that was removed lets nobody in, whatever sessions began with it."""
     if session.person:
-        person = rooms.settings.people.find(session.person)
-        if person is None or person.stamp != session.stamp:
+        user = rooms.settings.people.find(session.person)
+        if user is None or user.stamp != session.stamp:
             return None
-        return Visitor(person.name, person.role, "cookie", person.limits)
+        return Principal(user.name, user.role, "cookie", user.limits)
     token = rooms.settings.token_for(session.token_text)
-    return None if token is None else Visitor(token.name, token.role, "cookie", token.limits)
+    return None if token is None else Principal(token.name, token.role, "cookie", token.limits)
 
 
-def address_of(connection: Connection) -> str:
+def client_address(connection: Connection) -> str:
     """Where the one who asks comes from."""
     return connection.client.host if connection.client else ""
 
 
-def _check_host(connection: Connection, rooms: Rooms) -> None:
+def _check_host(connection: Connection, rooms: AppState) -> None:
     """Refuse names that are not ours: a page of another site could have its name point here (DNS rebinding).
 
     A number cannot be made to point elsewhere, so every address is right.
     """
-    host = _split(f"//{connection.headers.get('host', '')}").hostname or ""
+    host = _split_url(f"//{connection.headers.get('host', '')}").hostname or ""
     names = {"localhost", rooms.config.console.host.lower(), *rooms.config.console_names.split(",")} - {""}
-    if host in names or host.endswith(".localhost") or _is_number(host):
+    if host in names or host.endswith(".localhost") or _is_ip_address(host):
         return
     raise HTTPException(status_code=421, detail="this console has another name: use its address, or set console_names")
 
 
-def _split(address: str) -> SplitResult:
+def _split_url(address: str) -> SplitResult:
     """The parts of an address; none of what no address can be, such as a bracket that is never closed."""
     try:
         return urlsplit(address)
@@ -158,7 +160,7 @@ def _split(address: str) -> SplitResult:
         return urlsplit("")
 
 
-def _is_number(host: str) -> bool:
+def _is_ip_address(host: str) -> bool:
     try:
         ip_address(host)
     except ValueError:

@@ -15,7 +15,7 @@ ADDRESSES_MAX = 1_000
 """Remembered at once; the one that failed longest ago is forgotten first."""
 
 
-class Failures:
+class FailedLogins:
     """Wrong tokens of late, by address."""
 
     def __init__(self) -> None:
@@ -23,15 +23,15 @@ class Failures:
 
     def note(self, address: str, at: int) -> None:
         """Count one wrong token; `at` in microseconds since 1970."""
-        begun_at, count = self._seen.pop(address, (at, 0))
-        if at - begun_at >= WINDOW_MICROSECONDS:
-            begun_at, count = at, 0
-        self._seen[address] = (begun_at, count + 1)
+        window_start, count = self._seen.pop(address, (at, 0))
+        if at - window_start >= WINDOW_MICROSECONDS:
+            window_start, count = at, 0
+        self._seen[address] = (window_start, count + 1)
         while len(self._seen) > ADDRESSES_MAX:
             self._seen.popitem(last=False)
 
     def seconds_to_wait(self, address: str, at: int) -> int:
         """How long this address should wait before the next try; 0 when it need not."""
-        begun_at, count = self._seen.get(address, (at, 0))
-        left = begun_at + WINDOW_MICROSECONDS - at
-        return -(-left // 1_000_000) if count > FAILURES_MAX and left > 0 else 0
+        window_start, count = self._seen.get(address, (at, 0))
+        remaining_us = window_start + WINDOW_MICROSECONDS - at
+        return -(-remaining_us // 1_000_000) if count > FAILURES_MAX and remaining_us > 0 else 0

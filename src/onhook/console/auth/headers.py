@@ -5,8 +5,8 @@ from typing import Any
 from litestar import Litestar
 from litestar.types import Message, Scope
 
-from onhook.console.auth.access import SAFE_METHODS, visitor_of
-from onhook.console.state import Rooms
+from onhook.console.auth.access import SAFE_METHODS, get_principal
+from onhook.console.state import AppState
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -22,33 +22,33 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 
 # Calls and people are in the answers: no proxy and no shared browser keeps them. A route may say otherwise.
-_UNCACHED = (b"cache-control", b"no-store")
+_NO_STORE = (b"cache-control", b"no-store")
 
 
-async def finish_headers(event: Message, scope: Scope) -> None:
+async def add_response_headers(event: Message, scope: Scope) -> None:
     """Before an answer begins: add what is missing, count it."""
     if event["type"] != "http.response.start":
         return
     headers: list[tuple[bytes, bytes]] = [*event.get("headers", []), *HEADERS]
     if not any(name.lower() == b"cache-control" for name, _ in headers):
-        headers.append(_UNCACHED)
+        headers.append(_NO_STORE)
     event["headers"] = headers
     app: Litestar[Any] = scope["litestar_app"]  # type: ignore[type-arg]
-    rooms: Rooms = app.state.rooms
-    rooms.counters.note_answer(event["status"])
-    _note_change(rooms, scope, event["status"])
+    app_state: AppState = app.state.rooms
+    app_state.counters.note_answer(event["status"])
+    _record_audit_entry(app_state, scope, event["status"])
 
 
-def _note_change(rooms: Rooms, scope: Scope, status: int) -> None:
+def _record_audit_entry(rooms: AppState, scope: Scope, status: int) -> None:
     """Keep who changed what: here, where every answer passes, no route can forget it."""
-    visitor = visitor_of(scope)
-    if visitor is None or scope.get("method") in SAFE_METHODS:
+    principal = get_principal(scope)
+    if principal is None or scope.get("method") in SAFE_METHODS:
         return
     client = scope.get("client")
     rooms.settings.audit.note(
         at=rooms.clock.microseconds(),
-        who=visitor.name,
-        by=visitor.by,
+        who=principal.name,
+        by=principal.by,
         address=client[0] if client else "",
         what=f"{scope.get('method')} {scope['path']}",
         status=status,

@@ -21,7 +21,7 @@ ID_BYTES = 32
 _MICROSECONDS = 1_000_000
 
 
-class Session(msgspec.Struct, frozen=True, kw_only=True):
+class BrowserSession(msgspec.Struct, frozen=True, kw_only=True):
     """What a browser signed in with: a token's text, or a person and the stamp of the password.
 
     `number` is for lists: it opens nothing. Moments are microseconds since 1970.
@@ -39,18 +39,18 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return f"Session(number={self.number})"
 
 
-class Sessions:
+class SessionStore:
     """Sessions by the hash of their id: what a dump of memory shows opens no page."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[bytes, Session] = OrderedDict()
+        self._open: OrderedDict[bytes, BrowserSession] = OrderedDict()
         self._numbers = 0
 
     def begin(self, at: int, *, address: str = "", token_text: str = "", person: str = "", stamp: int = 0) -> str:
         """Begin a session; its id, for the cookie."""
-        text = secrets.token_urlsafe(ID_BYTES)
+        session_id = secrets.token_urlsafe(ID_BYTES)
         self._numbers += 1
-        self._open[_name(text)] = Session(
+        self._open[_hash_session_id(session_id)] = BrowserSession(
             number=self._numbers,
             begun_at=at,
             ends_at=at + SESSION_SECONDS * _MICROSECONDS,
@@ -61,30 +61,30 @@ class Sessions:
         )
         while len(self._open) > SESSIONS_MAX:
             self._open.popitem(last=False)
-        return text
+        return session_id
 
-    def find(self, session_id: str, at: int) -> Session | None:
+    def find(self, session_id: str, at: int) -> BrowserSession | None:
         """The session with this id, or None where there is none any more."""
-        session = self._open.get(_name(session_id))
+        session = self._open.get(_hash_session_id(session_id))
         if session is not None and session.ends_at <= at:
-            del self._open[_name(session_id)]
+            del self._open[_hash_session_id(session_id)]
             return None
         return session
 
-    def all(self, at: int) -> list[Session]:
+    def all(self, at: int) -> list[BrowserSession]:
         """Those that are open, the latest first."""
         return [session for session in reversed(self._open.values()) if session.ends_at > at]
 
     def end_number(self, number: int) -> None:
         """End the session with this number, if there is one."""
-        for name, session in list(self._open.items()):
+        for id_hash, session in list(self._open.items()):
             if session.number == number:
-                del self._open[name]
+                del self._open[id_hash]
 
     def end(self, session_id: str) -> None:
         """End a session, if there is one."""
-        self._open.pop(_name(session_id), None)
+        self._open.pop(_hash_session_id(session_id), None)
 
 
-def _name(session_id: str) -> bytes:
+def _hash_session_id(session_id: str) -> bytes:
     return hashlib.sha256(session_id.encode(errors="replace")).digest()

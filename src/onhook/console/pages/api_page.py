@@ -7,7 +7,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
-from onhook.console.auth.access import visitor_of
+from onhook.console.auth.access import get_principal
 from onhook.console.pages.rendering import render
 
 API_VERSION = "1"
@@ -27,13 +27,13 @@ class SchemaPage(OpenAPIRenderPlugin):
         return render(
             "schema.html",
             schema=openapi_schema,
-            groups=_by_tag(openapi_schema["paths"]),
-            visitor=visitor_of(request.scope),
+            groups=_group_by_tag(openapi_schema["paths"]),
+            visitor=get_principal(request.scope),
             place=request.url.path,
         ).encode()
 
 
-def _by_tag(paths: dict[str, Any]) -> dict[str, list[tuple[str, str, Any]]]:
+def _group_by_tag(paths: dict[str, Any]) -> dict[str, list[tuple[str, str, Any]]]:
     """Method, path and what is said of each route, under the first of its tags; the rest under `house`."""
     groups: dict[str, list[tuple[str, str, Any]]] = {}
     for path, methods in sorted(paths.items()):

@@ -16,7 +16,7 @@ from onhook.lib.errors import NotFound
 
 MEDIA_TYPES: Mapping[str, str] = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
-FOR_EVER = "public, max-age=31536000, immutable"
+CACHE_FOREVER = "public, max-age=31536000, immutable"
 """A year is what HTTP understands by that (RFC 9111)."""
 
 FileName = Annotated[str, PathParameter(max_length=100)]
@@ -35,9 +35,13 @@ class Asset(msgspec.Struct, frozen=True):
 async def read_asset(request: Request[Any, Any, Any], name: FileName) -> Response[bytes]:
     """Under the name with its stamp (see `asset_path`) a file never changes and is never asked for again; under its own
     name it is asked for each time and answered 304. Open, because the sign-in page needs it."""
-    asset, is_stamped = _found(name)
+    asset, has_content_hash = _find_asset(name)
     etag = f'"{asset.stamp}"'
-    headers = {"ETag": etag, "Cache-Control": FOR_EVER if is_stamped else "no-cache", "Vary": "Accept-Encoding"}
+    headers = {
+        "ETag": etag,
+        "Cache-Control": CACHE_FOREVER if has_content_hash else "no-cache",
+        "Vary": "Accept-Encoding",
+    }
     if request.headers.get("if-none-match") == etag:
         return Response(b"", status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):
@@ -47,32 +51,32 @@ async def read_asset(request: Request[Any, Any, Any], name: FileName) -> Respons
 
 def asset_path(name: str) -> str:
     """Where pages find a file: an upgrade that changes it changes its name, so that it shows at once."""
-    stem, _, ending = name.rpartition(".")
-    return f"/static/{stem}.{_assets()[name].stamp}.{ending}"
+    stem, _, extension = name.rpartition(".")
+    return f"/static/{stem}.{_load_assets()[name].stamp}.{extension}"
 
 
-def _found(name: str) -> tuple[Asset, bool]:
+def _find_asset(name: str) -> tuple[Asset, bool]:
     """The file, and whether it was asked for with its stamp; another stamp is that of another version."""
-    stem, _, ending = name.rpartition(".")
-    plain, _, stamp = stem.rpartition(".")
-    stamped = _assets().get(f"{plain}.{ending}")
-    if stamped is not None and stamped.stamp == stamp:
-        return stamped, True
-    asset = _assets().get(name)
+    stem, _, extension = name.rpartition(".")
+    base_name, _, content_hash = stem.rpartition(".")
+    hashed_asset = _load_assets().get(f"{base_name}.{extension}")
+    if hashed_asset is not None and hashed_asset.stamp == content_hash:
+        return hashed_asset, True
+    asset = _load_assets().get(name)
     if asset is None:
         raise NotFound("there is no such file")
     return asset, False
 
 
 @lru_cache(maxsize=1)
-def _assets() -> Mapping[str, Asset]:
+def _load_assets() -> Mapping[str, Asset]:
     """Read whole at the first use: a megabyte at most, and no name from outside ever becomes a path."""
-    ours = files("onhook.console").joinpath("static")
-    found = {}
-    for file in (*ours.iterdir(), *ours.joinpath("vendor").iterdir()):
+    static_directory = files("onhook.console").joinpath("static")
+    assets = {}
+    for file in (*static_directory.iterdir(), *static_directory.joinpath("vendor").iterdir()):
         media_type = MEDIA_TYPES.get("." + file.name.rpartition(".")[2])
         if media_type:
             body = file.read_bytes()
-            stamp = hashlib.sha256(body).hexdigest()[:16]
-            found[file.name] = Asset(body, gzip.compress(body), media_type, stamp)
-    return found
+            content_hash = hashlib.sha256(body).hexdigest()[:16]
+            assets[file.name] = Asset(body, gzip.compress(body), media_type, content_hash)
+    return assets

@@ -24,7 +24,7 @@ _KIND_NAMES = {
 }
 
 
-class Bar(msgspec.Struct, frozen=True, kw_only=True):
+class LegBar(msgspec.Struct, frozen=True, kw_only=True):
     """A leg drawn. Places and widths are per cent of the axis; `picked_up_by` is `person` or `machine`."""
 
     leg: Record
@@ -37,56 +37,56 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     is_known: bool
 
 
-class Tick(msgspec.Struct, frozen=True):
+class AxisTick(msgspec.Struct, frozen=True):
     """A mark on the axis: seconds since the call began."""
 
     seconds: int
     at: str
 
 
-class Axis(msgspec.Struct, frozen=True):
+class CallChart(msgspec.Struct, frozen=True):
     """The whole picture."""
 
     seconds: int
-    bars: list[Bar]
-    ticks: list[Tick]
+    bars: list[LegBar]
+    ticks: list[AxisTick]
 
 
-def draw(call: Call, plan: NumberPlan) -> Axis:
+def draw_call_chart(call: Call, plan: NumberPlan) -> CallChart:
     """The journey of a call; a leg whose length nobody reported is a mark at its start."""
     begin = call.started_at
-    seconds = max(1, *(_end(leg, begin) for leg in call.legs))
-    bars = [_bar(leg, begin, seconds, plan.kind_of(leg.call_to)) for leg in call.legs]
-    return Axis(seconds, bars, _ticks(seconds))
+    seconds = max(1, *(_end_seconds(leg, begin) for leg in call.legs))
+    bars = [_draw_bar(leg, begin, seconds, plan.kind_of(leg.call_to)) for leg in call.legs]
+    return CallChart(seconds, bars, _draw_ticks(seconds))
 
 
-def _bar(leg: Record, begin: datetime, seconds: int, kind: LegKind) -> Bar:
-    at = _since(leg.started_at, begin)
+def _draw_bar(leg: Record, begin: datetime, seconds: int, kind: LegKind) -> LegBar:
+    start_seconds = _seconds_since(leg.started_at, begin)
     length = leg.call_duration or 0
     talk = min(leg.talk_duration or 0, length)
-    person = kind in PERSONS and is_answered(leg)
-    return Bar(
+    is_person = kind in PERSONS and is_answered(leg)
+    return LegBar(
         leg=leg,
         kind=_KIND_NAMES[kind],
-        ring_at=_percent(at, seconds),
+        ring_at=_percent(start_seconds, seconds),
         ring_width=_percent(length - talk, seconds),
-        talk_at=_percent(at + length - talk, seconds),
+        talk_at=_percent(start_seconds + length - talk, seconds),
         talk_width=_percent(talk, seconds),
-        picked_up_by="person" if person else "machine",
+        picked_up_by="person" if is_person else "machine",
         is_known=leg.call_duration is not None,
     )
 
 
-def _ticks(seconds: int) -> list[Tick]:
+def _draw_ticks(seconds: int) -> list[AxisTick]:
     step = next((step for step in _STEPS_SECONDS if seconds / step <= TICKS_MAX), seconds)
-    return [Tick(at, _percent(at, seconds)) for at in range(0, seconds + 1, step)]
+    return [AxisTick(second, _percent(second, seconds)) for second in range(0, seconds + 1, step)]
 
 
-def _end(leg: Record, begin: datetime) -> int:
-    return _since(leg.started_at, begin) + (leg.call_duration or 0)
+def _end_seconds(leg: Record, begin: datetime) -> int:
+    return _seconds_since(leg.started_at, begin) + (leg.call_duration or 0)
 
 
-def _since(moment: datetime, begin: datetime) -> int:
+def _seconds_since(moment: datetime, begin: datetime) -> int:
     return max(0, round((moment - begin).total_seconds()))
 
 

@@ -13,14 +13,15 @@ import msgspec
 from litestar import Response, get
 from litestar.params import QueryParameter
 
+from onhook.appdb.pbxs import Pbx
 from onhook.cdr.call_filter import ASPECT_NAMES
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, Filter, parse_moment
-from onhook.console.auth.access import LIMITED
+from onhook.console.auth.access import SCOPED
 from onhook.console.pages.formatting import url
-from onhook.console.pages.page import AnyRequest, page
+from onhook.console.pages.page import AnyRequest, render_page
 from onhook.console.pages.totals import add_up
-from onhook.console.parameters import PAGE_DEFAULT, CallsWhere, Cursor, Limit, ReaderZone
-from onhook.console.state import Handed, Rooms
+from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, ReaderZone, SearchFilterDep
+from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.store.contract import LISTED_MAX, CallListing, CallPage
 
@@ -52,18 +53,18 @@ FORM_FILTERS = frozenset(
 )
 """Those with a field of their own in the form; others appear in it when they are set."""
 
-ALWAYS_SHOWN = frozenset({"q", "since", "status"})
+FIRST_ROW_FILTERS = frozenset({"q", "since", "status"})
 """Filters that stand in the first row of the form; the others fold away."""
 
-TAGS_FRESH_SECONDS = 60.0
+TAGS_MAX_AGE_SECONDS = 60.0
 """So long a new tag may be missing from those to choose from; it can be written all the same."""
 
 ALL_FILTERS = (*FILTER_NAMES, *ASPECT_NAMES, "tag", "note", "q")
 
-NAMED_RECENTLY = timedelta(days=31)
+NAME_SEARCH_PERIOD = timedelta(days=31)
 """Where nobody says when, a name is looked for in a month: it may be part of any text of any leg."""
 
-EVER = "1990-01-01"
+EARLIEST_DATE = "1990-01-01"
 """Before any call."""
 
 Columns = Annotated[str, QueryParameter(description="Columns, joined by commas", max_length=TEXT_CHARACTERS_MAX)]
@@ -72,11 +73,11 @@ Sort = Annotated[
 ]
 
 
-@get("/calls", opt=LIMITED, include_in_schema=False)
+@get("/calls", opt=SCOPED, include_in_schema=False)
 async def calls_page(  # noqa: PLR0917 - what the address may say
     request: AnyRequest,
-    rooms: Handed,
-    calls_where: CallsWhere,
+    rooms: AppStateDep,
+    calls_where: SearchFilterDep,
     reader_zone: ReaderZone,
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = "",
@@ -85,91 +86,103 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
 ) -> Response[str]:
     """Calls that match, one line each, with their totals. A sorted list is paged by numbers of rows."""
     now = rooms.clock.now()
-    asked = {name: request.query_params.get(name, "") for name in ALL_FILTERS}
-    is_recent = _is_about_a_name(calls_where)
-    if is_recent:
-        asked["since"] = f"{now.astimezone(reader_zone) - NAMED_RECENTLY:%Y-%m-%d}"
-        calls_where = msgspec.structs.replace(calls_where, since=parse_moment(asked["since"], reader_zone, now))
+    filter_texts = {name: request.query_params.get(name, "") for name in ALL_FILTERS}
+    is_name_search = _is_name_search(calls_where)
+    if is_name_search:
+        filter_texts["since"] = f"{now.astimezone(reader_zone) - NAME_SEARCH_PERIOD:%Y-%m-%d}"
+        calls_where = msgspec.structs.replace(calls_where, since=parse_moment(filter_texts["since"], reader_zone, now))
     # Asked before the page is read: what comes in between is told twice rather than never.
     position = await rooms.store.position()
-    shown = await _shown(rooms, position, calls_where, limit, cursor, sort)
+    call_page = await _load_page(rooms, position, calls_where, limit, cursor, sort)
     is_today = calls_where.since is None and calls_where.until is None and calls_where.aspects is None
-    counted = calls_where
+    totals_filter = calls_where
     if is_today:
-        counted = msgspec.structs.replace(calls_where, since=parse_moment("today", reader_zone, now))
+        totals_filter = msgspec.structs.replace(calls_where, since=parse_moment("today", reader_zone, now))
     by_pbx = await rooms.shared.ask(
-        (position, "summary", counted, reader_zone.key), lambda: rooms.store.summary(counted, "pbx", reader_zone.key)
+        (position, "summary", totals_filter, reader_zone.key),
+        lambda: rooms.store.summary(totals_filter, "pbx", reader_zone.key),
     )
-    zone_asked = request.query_params.get("zone", "")
-    chosen = _chosen(columns)
-    here = {**asked, "zone": zone_asked, "columns": columns, "limit": limit if limit != PAGE_DEFAULT else ""}
-    return page(
+    zone_param = request.query_params.get("zone", "")
+    selected_columns = _parse_columns(columns)
+    current_query = {
+        **filter_texts,
+        "zone": zone_param,
+        "columns": columns,
+        "limit": limit if limit != PAGE_DEFAULT else "",
+    }
+    return render_page(
         request,
         rooms,
         reader_zone,
         "calls.html",
-        page=shown,
+        page=call_page,
         totals=add_up(by_pbx),
         by_pbx=by_pbx,
         is_today=is_today,
-        asked=asked,
-        is_filtered=any(asked.values()),
-        is_narrow=any(value for name, value in asked.items() if name not in ALWAYS_SHOWN),
+        asked=filter_texts,
+        is_filtered=any(filter_texts.values()),
+        is_narrow=any(value for name, value in filter_texts.items() if name not in FIRST_ROW_FILTERS),
         more_filters=[name for name in ALL_FILTERS if name not in FORM_FILTERS],
-        all_the_time=url("/calls", **{**here, "since": EVER}) if is_recent else "",
-        meant=_meant(asked["q"], calls_where),
-        limit_asked=here["limit"],
+        all_the_time=url("/calls", **{**current_query, "since": EARLIEST_DATE}) if is_name_search else "",
+        meant=_describe_search_text(filter_texts["q"], calls_where),
+        limit_asked=current_query["limit"],
         is_newest=not cursor and not sort,
         position=position,
-        pbxs=[
-            one for one in rooms.settings.pbxs() if calls_where.within is None or calls_where.within.is_of_pbx(one.sn)
-        ],
+        pbxs=_visible_pbxs(rooms, calls_where),
         searches=rooms.settings.searches.all(),
-        path_here=url("/calls", **{**here, "sort": sort, "limit": ""}),
-        columns=chosen,
-        tags_of=rooms.settings.notes.tags_of((one.sn, one.call_id) for one in shown.data) if "tags" in chosen else {},
-        known_tags=await _known_tags(rooms) if calls_where.within is None else [],
+        path_here=url("/calls", **{**current_query, "sort": sort, "limit": ""}),
+        columns=selected_columns,
+        tags_of=rooms.settings.notes.tags_of((item.sn, item.call_id) for item in call_page.data)
+        if "tags" in selected_columns
+        else {},
+        known_tags=await _load_tags(rooms) if calls_where.within is None else [],
         columns_asked=columns,
         all_columns=COLUMNS,
-        toggled={name: _toggled(chosen, name) for name in COLUMNS},
+        toggled={name: _toggle_column(selected_columns, name) for name in COLUMNS},
         sort=sort,
-        sort_links={name: url("/calls", **{**here, "sort": _turned(sort, name)}) for name in SORTABLE},
+        sort_links={name: url("/calls", **{**current_query, "sort": _next_sort(sort, name)}) for name in SORTABLE},
     )
 
 
-async def _known_tags(rooms: Rooms) -> list[str]:
+def _visible_pbxs(rooms: AppState, search_filter: Filter) -> list[Pbx]:
+    """Return the PBXs that the reader may filter by."""
+    scope = search_filter.within
+    return [pbx for pbx in rooms.settings.pbxs() if scope is None or scope.is_of_pbx(pbx.sn)]
+
+
+async def _load_tags(rooms: AppState) -> list[str]:
     """To choose from; a new one is seen a little late, because all notes are looked through for them."""
-    return await rooms.shared.ask("tags", lambda: asyncio.to_thread(rooms.settings.notes.tags), TAGS_FRESH_SECONDS)
+    return await rooms.shared.ask("tags", lambda: asyncio.to_thread(rooms.settings.notes.tags), TAGS_MAX_AGE_SECONDS)
 
 
-async def _shown(  # noqa: PLR0917 - each is another thing
-    rooms: Rooms, position: int, where: Filter, limit: int, cursor: str, sort: str
+async def _load_page(  # noqa: PLR0917 - each is another thing
+    rooms: AppState, position: int, where: Filter, limit: int, cursor: str, sort: str
 ) -> CallPage:
     if not sort:
         return await rooms.shared.ask(
             (position, "calls", where, limit, cursor), lambda: rooms.store.calls(where, limit, cursor or None)
         )
     offset = int(cursor) if cursor.isdigit() else 0
-    asked = CallListing(
+    listing = CallListing(
         where=where, order_by=sort.removeprefix("-"), is_descending=sort.startswith("-"), offset=offset,
         limit=min(limit, LISTED_MAX),
     )  # fmt: skip
-    listed = await rooms.store.listed_calls(asked)
-    end = offset + len(listed.data)
-    return CallPage(listed.data, str(end) if end < listed.total else None)
+    result = await rooms.store.listed_calls(listing)
+    end = offset + len(result.data)
+    return CallPage(result.data, str(end) if end < result.total else None)
 
 
-def _is_about_a_name(where: Filter) -> bool:
+def _is_name_search(where: Filter) -> bool:
     """Whether a name is looked for, at no time in particular."""
     return where.aspects is not None and bool(where.aspects.name) and where.since is None
 
 
-def _turned(sort: str, name: str) -> str:
+def _next_sort(sort: str, name: str) -> str:
     """What a click on a head asks for: the longest first, then the shortest, then as usual."""
     return {"-" + name: name, name: ""}.get(sort, "-" + name)
 
 
-def _chosen(columns: str) -> tuple[str, ...]:
+def _parse_columns(columns: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in columns.split(",") if name.strip()) or COLUMNS_DEFAULT
     for name in names:
         if name not in COLUMNS:
@@ -179,13 +192,17 @@ def _chosen(columns: str) -> tuple[str, ...]:
     return names
 
 
-def _toggled(chosen: tuple[str, ...], name: str) -> str:
+def _toggle_column(chosen: tuple[str, ...], name: str) -> str:
     """The columns with this one, or without it; at least one is left, because none means the usual ones."""
-    others = [one for one in COLUMNS if one in chosen and one != name]
-    return ",".join([one for one in COLUMNS if one in {*chosen, name}] if name not in chosen else others or [name])
+    remaining_columns = [column for column in COLUMNS if column in chosen and column != name]
+    return ",".join(
+        [column for column in COLUMNS if column in {*chosen, name}]
+        if name not in chosen
+        else remaining_columns or [name]
+    )
 
 
-def _meant(text: str, where: Filter) -> str:
+def _describe_search_text(text: str, where: Filter) -> str:
     """What the free text was taken for, said to the person who wrote it."""
     if not text:
         return ""

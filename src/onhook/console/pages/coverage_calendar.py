@@ -15,7 +15,7 @@ DAYS_SHOWN = 14
 HourState = Literal["complete", "heard", "gap", "mixed", "future"]
 
 
-class Hour(msgspec.Struct, frozen=True):
+class CalendarHour(msgspec.Struct, frozen=True):
     """An hour by the wall clock, and what is known of it; `why` is of the first stretch that is not complete."""
 
     begins_at: datetime
@@ -28,36 +28,38 @@ class CalendarDay(msgspec.Struct, frozen=True):
     """A day of 23, 24 or 25 hours."""
 
     day: date
-    hours: Sequence[Hour]
+    hours: Sequence[CalendarHour]
 
 
-def first_shown(zone: ZoneInfo, now: datetime) -> datetime:
+def calendar_start(zone: ZoneInfo, now: datetime) -> datetime:
     """The first moment of the calendar."""
     day = now.astimezone(zone).date() - timedelta(days=DAYS_SHOWN - 1)
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
-def calendar(stretches: Sequence[Stretch], zone: ZoneInfo, now: datetime) -> list[CalendarDay]:
+def build_calendar(stretches: Sequence[Stretch], zone: ZoneInfo, now: datetime) -> list[CalendarDay]:
     """The last days, the latest first. `stretches` are all of the time from `first_shown` to now, in order."""
     today = now.astimezone(zone).date()
-    return [_day(today - timedelta(days=back), stretches, zone, now) for back in range(DAYS_SHOWN)]
+    return [_build_day(today - timedelta(days=days_back), stretches, zone, now) for days_back in range(DAYS_SHOWN)]
 
 
-def _day(day: date, stretches: Sequence[Stretch], zone: ZoneInfo, now: datetime) -> CalendarDay:
+def _build_day(day: date, stretches: Sequence[Stretch], zone: ZoneInfo, now: datetime) -> CalendarDay:
     begin = datetime.combine(day, time(), zone).astimezone(UTC)
     end = datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC)
     count = round((end - begin) / timedelta(hours=1))
-    return CalendarDay(day, [_hour(begin + timedelta(hours=number), stretches, zone, now) for number in range(count)])
+    return CalendarDay(
+        day, [_build_hour(begin + timedelta(hours=hour_index), stretches, zone, now) for hour_index in range(count)]
+    )
 
 
-def _hour(begin: datetime, stretches: Sequence[Stretch], zone: ZoneInfo, now: datetime) -> Hour:
+def _build_hour(begin: datetime, stretches: Sequence[Stretch], zone: ZoneInfo, now: datetime) -> CalendarHour:
     end = min(begin + timedelta(hours=1), now)
     label = f"{begin.astimezone(zone):%H:%M}"
     if begin >= now:
-        return Hour(begin, label, "future", "")
-    here = [one for one in stretches if one.since < end and one.until > begin]
-    states = {one.state for one in here}
-    wrong = next((one.why for one in here if one.state != "complete"), "")
+        return CalendarHour(begin, label, "future", "")
+    hour_intervals = [interval for interval in stretches if interval.since < end and interval.until > begin]
+    states = {interval.state for interval in hour_intervals}
+    reason = next((interval.why for interval in hour_intervals if interval.state != "complete"), "")
     if len(states) > 1:
-        return Hour(begin, label, "mixed", wrong)
-    return Hour(begin, label, next(iter(states), "gap"), wrong)
+        return CalendarHour(begin, label, "mixed", reason)
+    return CalendarHour(begin, label, next(iter(states), "gap"), reason)

@@ -13,42 +13,42 @@ from litestar import Response, get
 
 from onhook.cdr.record_filter import Filter, parse_moment
 from onhook.console.addresses import intake_host, intake_port
-from onhook.console.api.coverage import NamedAlarm, named_alarms
-from onhook.console.api.quarantine import Tallied, tallied
-from onhook.console.auth.access import LIMITED, limits_of, visitor_of
+from onhook.console.api.coverage import NamedAlarm, list_named_alarms
+from onhook.console.api.quarantine import NamedCounter, list_counters
+from onhook.console.auth.access import SCOPED, get_access_scope, get_principal
 from onhook.console.pages.calls import COLUMNS_DEFAULT
-from onhook.console.pages.issues import quarantined
-from onhook.console.pages.page import AnyRequest, page, plights_now
+from onhook.console.pages.issues import load_quarantine
+from onhook.console.pages.page import AnyRequest, list_issues, render_page
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import ReaderZone
-from onhook.console.state import Handed, Rooms
-from onhook.delivery.issues import Plight
+from onhook.console.state import AppState, AppStateDep
+from onhook.delivery.issues import Issue
 from onhook.store.contract import Quarantined, Spread
 
-CALLS_SHOWN = 25
+CALLS_SHOWN_MAX = 25
 """A screen; the rest is on the page of calls."""
 
-ATTENTION_MAX = 5
+ISSUES_SHOWN_MAX = 5
 """Lines in the box at the top; the rest is on a page of its own."""
 
-STRANGER_WORDS = frozenset({"unknown_sn", "wrong_signature", "no_signature", "wrong_place"})
+REJECTION_KINDS = frozenset({"unknown_sn", "wrong_signature", "no_signature", "wrong_place"})
 """The intake's words for knocks that a person should look at: a wrong secret, or a PBX that nobody declared."""
 
-KNOCKS_FRESH = timedelta(days=1)
+REJECTION_MAX_AGE = timedelta(days=1)
 """A knock that was not repeated for a day needs no one's attention any more; it stays in the list at the door."""
 
-BESIDE = timedelta(days=7)
+COMPARISON_OFFSET = timedelta(days=7)
 """Today is held beside the same weekday: offices live by the week."""
 
 
-class Attention(msgspec.Struct, frozen=True):
+class IssueSummary(msgspec.Struct, frozen=True):
     """What a person should look at."""
 
     quarantined: int = 0
     newest_quarantined: Sequence[Quarantined] = ()
-    knocks: Sequence[Tallied] = ()
+    knocks: Sequence[NamedCounter] = ()
     alarms: Sequence[NamedAlarm] = ()
-    plights: Sequence[Plight] = ()
+    plights: Sequence[Issue] = ()
 
     @property
     def is_needed(self) -> bool:
@@ -56,7 +56,7 @@ class Attention(msgspec.Struct, frozen=True):
         return bool(self.quarantined or self.knocks or self.alarms or self.plights)
 
 
-class Day(msgspec.Struct, frozen=True):
+class DaySummary(msgspec.Struct, frozen=True):
     """A day so far, counted."""
 
     by_pbx: Sequence[Mapping[str, Any]]
@@ -75,71 +75,79 @@ class Day(msgspec.Struct, frozen=True):
         )
 
 
-@get("/", opt=LIMITED, include_in_schema=False)
-async def now_page(request: AnyRequest, rooms: Handed, reader_zone: ReaderZone) -> Response[str]:
+@get("/", opt=SCOPED, include_in_schema=False)
+async def dashboard_page(request: AnyRequest, rooms: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
     """The day so far and the latest calls; or, where there are none yet, how to get the first."""
     now = rooms.clock.now()
-    within = limits_of(request.scope)
+    scope = get_access_scope(request.scope)
     # Asked before the page is read: what comes in between is told twice rather than never.
     position = await rooms.store.position()
-    latest = Filter(within=within)
-    shown = await rooms.shared.ask((position, "latest", latest), lambda: rooms.store.calls(latest, CALLS_SHOWN))
-    today = parse_moment("today", reader_zone, now)
-    then_since, then_until = (_a_week_before(at, reader_zone) for at in (today, now))
-    day = await _day(rooms, position, Filter(since=today, within=within), reader_zone)
-    then = await _day(
-        rooms, position, Filter(since=then_since, until=then_until.replace(second=0), within=within), reader_zone
+    latest_filter = Filter(within=scope)
+    call_page = await rooms.shared.ask(
+        (position, "latest", latest_filter), lambda: rooms.store.calls(latest_filter, CALLS_SHOWN_MAX)
     )
-    is_empty = not shown.data
-    return page(
+    today = parse_moment("today", reader_zone, now)
+    earlier_since, earlier_until = (_same_time_last_week(time, reader_zone) for time in (today, now))
+    day = await _load_day(rooms, position, Filter(since=today, within=scope), reader_zone)
+    earlier_day = await _load_day(
+        rooms, position, Filter(since=earlier_since, until=earlier_until.replace(second=0), within=scope), reader_zone
+    )
+    is_empty = not call_page.data
+    return render_page(
         request,
         rooms,
         reader_zone,
         "now.html",
-        page=shown,
+        page=call_page,
         columns=COLUMNS_DEFAULT,
         totals=day.totals,
         by_pbx=day.by_pbx,
         answer=day.answer,
         longest_wait=day.longest_wait,
-        then=then.totals,
-        then_since=then_since,
-        then_until=then_until.replace(second=0),
+        then=earlier_day.totals,
+        then_since=earlier_since,
+        then_until=earlier_until.replace(second=0),
         is_today=True,
         is_filtered=False,
         position=position,
-        attention=await _attention(request, rooms, position),
-        pbxs=rooms.settings.pbxs() if within is None else [],
+        attention=await _load_issues(request, rooms, position),
+        pbxs=rooms.settings.pbxs() if scope is None else [],
         intake_port=intake_port(rooms.config) if is_empty else 0,
         intake_host=intake_host(rooms.config, request.url.hostname or "")[0] if is_empty else "",
         is_empty=is_empty,
     )
 
 
-async def _day(rooms: Rooms, position: int, where: Filter, zone: ZoneInfo) -> Day:
+async def _load_day(rooms: AppState, position: int, where: Filter, zone: ZoneInfo) -> DaySummary:
     by_pbx = await rooms.shared.ask(
         (position, "summary", where, zone.key), lambda: rooms.store.summary(where, "pbx", zone.key)
     )
-    answered = msgspec.structs.replace(where, status="ANSWERED")
-    answer = await rooms.shared.ask(
-        (position, "answer", answered), lambda: rooms.store.spread(answered, "wait_duration", [0])
+    answered_filter = msgspec.structs.replace(where, status="ANSWERED")
+    answer_times = await rooms.shared.ask(
+        (position, "answer", answered_filter), lambda: rooms.store.spread(answered_filter, "wait_duration", [0])
     )
-    return Day(by_pbx, answer)
+    return DaySummary(by_pbx, answer_times)
 
 
-def _a_week_before(at: datetime, zone: ZoneInfo) -> datetime:
+def _same_time_last_week(at: datetime, zone: ZoneInfo) -> datetime:
     """The same time of the same weekday, by the wall clock."""
     local = at.astimezone(zone).replace(tzinfo=None, microsecond=0)
-    return (local - BESIDE).replace(tzinfo=zone).astimezone(UTC)
+    return (local - COMPARISON_OFFSET).replace(tzinfo=zone).astimezone(UTC)
 
 
-async def _attention(request: AnyRequest, rooms: Rooms, position: int) -> Attention:
-    visitor = visitor_of(request.scope)
-    if visitor is None or visitor.limits is not None:
-        return Attention()
-    total, newest = await rooms.shared.ask((position, "quarantine"), lambda: quarantined(rooms, ATTENTION_MAX))
-    tallies = await rooms.shared.ask("tallies", lambda: tallied(rooms))
-    fresh = rooms.clock.now() - KNOCKS_FRESH
-    knocks = [one for one in tallies if one.what in STRANGER_WORDS and one.last_at >= fresh and not one.is_known_by_now]
-    alarms = [one for one in named_alarms(rooms) if one.ended_at is None]
-    return Attention(total, newest, knocks[:ATTENTION_MAX], alarms[:ATTENTION_MAX], plights_now(rooms)[:ATTENTION_MAX])
+async def _load_issues(request: AnyRequest, rooms: AppState, position: int) -> IssueSummary:
+    principal = get_principal(request.scope)
+    if principal is None or principal.limits is not None:
+        return IssueSummary()
+    total, newest = await rooms.shared.ask((position, "quarantine"), lambda: load_quarantine(rooms, ISSUES_SHOWN_MAX))
+    counters = await rooms.shared.ask("tallies", lambda: list_counters(rooms))
+    earliest_time = rooms.clock.now() - REJECTION_MAX_AGE
+    rejections = [
+        item
+        for item in counters
+        if item.what in REJECTION_KINDS and item.last_at >= earliest_time and not item.is_known_by_now
+    ]
+    alarms = [item for item in list_named_alarms(rooms) if item.ended_at is None]
+    return IssueSummary(
+        total, newest, rejections[:ISSUES_SHOWN_MAX], alarms[:ISSUES_SHOWN_MAX], list_issues(rooms)[:ISSUES_SHOWN_MAX]
+    )

@@ -21,21 +21,21 @@ HEAT_STEPS = 5
 FOR_TEMPLATES = (
     "UNKNOWN",
     "as_json",
-    "bytes_of",
+    "format_bytes",
     "call_url",
     "clock_time",
-    "coded",
+    "format_code",
     "count",
     "day",
-    "field_of",
+    "get_field",
     "heat_step",
-    "filters_of",
+    "list_filters",
     "hours",
     "local_minute",
     "local_second",
     "local_time",
     "minutes",
-    "moment_of",
+    "from_epoch_seconds",
     "outcome",
     "party",
     "percent",
@@ -57,7 +57,7 @@ _OUTCOMES: Mapping[str, tuple[str, str]] = {
 }
 """Folded status: how it is shown, and its colour's meaning."""
 
-_PLAIN = re.compile(r"[A-Za-z0-9_@:+-]+(?:\.[A-Za-z0-9_@:+-]+)*")
+_PATH_SAFE = re.compile(r"[A-Za-z0-9_@:+-]+(?:\.[A-Za-z0-9_@:+-]+)*")
 """Texts that stand in a path as they are; browsers make something else of `..` and `/`."""
 
 
@@ -118,19 +118,20 @@ def short_day(moment: datetime, zone: ZoneInfo) -> str:
     return f"{local:%a} {local.day} {local:%b}"
 
 
-def coded(text: str) -> Markup:
+def format_code(text: str) -> Markup:
     """A text of ours with what stands between backticks as code; all else is escaped.
 
-    >>> coded("`next` of <it>")
+    >>> format_code("`next` of <it>")
     Markup('<code>next</code> of &lt;it&gt;')
     """
     parts = [
-        Markup("<code>{}</code>").format(part) if n % 2 else escape(part) for n, part in enumerate(text.split("`"))
+        Markup("<code>{}</code>").format(part) if index % 2 else escape(part)
+        for index, part in enumerate(text.split("`"))
     ]
     return Markup("").join(parts)
 
 
-def moment_of(seconds: int) -> datetime:
+def from_epoch_seconds(seconds: int) -> datetime:
     """The moment so many seconds after 1970."""
     return datetime.fromtimestamp(seconds, UTC)
 
@@ -153,10 +154,10 @@ def local_second(moment: datetime | None, zone: ZoneInfo) -> str:
     return f"{local:%a} {local.day} {local:%b %Y} {local:%H:%M:%S}"
 
 
-def bytes_of(number: int) -> str:
+def format_bytes(number: int) -> str:
     """A size.
 
-    >>> bytes_of(700), bytes_of(1536), bytes_of(5 * 1024**3)
+    >>> format_bytes(700), format_bytes(1536), format_bytes(5 * 1024**3)
     ('700 B', '1.5 KiB', '5.0 GiB')
     """
     size, unit = float(number), "B"
@@ -204,12 +205,12 @@ def party(text: str) -> tuple[str, str]:
     return name_of(text), number_of(text)
 
 
-def field_of(record: Record, name: str) -> object:
+def get_field(record: Record, name: str) -> object:
     """A field by its name."""
     return getattr(record, name)
 
 
-def filters_of(where: Filter) -> list[tuple[str, object]]:
+def list_filters(where: Filter) -> list[tuple[str, object]]:
     """Those filters that are set, by name."""
     return [(name, value) for name in FILTER_NAMES if (value := getattr(where, name)) is not None]
 
@@ -226,12 +227,12 @@ def tone(status: str) -> str:
 
 def url(path: str, **query: object) -> str:
     """A path with those query parameters that are set."""
-    given = {name: value for name, value in query.items() if value not in (None, "")}
-    return f"{path}?{urlencode(given)}" if given else path
+    parameters = {name: value for name, value in query.items() if value not in (None, "")}
+    return f"{path}?{urlencode(parameters)}" if parameters else path
 
 
 def call_url(sn: str, call_id: str, zone: str = "", **query: object) -> str:
     """Where a call's page is; ids that cannot stand in a path stand in the query."""
-    if _PLAIN.fullmatch(sn) and _PLAIN.fullmatch(call_id):
+    if _PATH_SAFE.fullmatch(sn) and _PATH_SAFE.fullmatch(call_id):
         return url(f"/calls/{quote(sn)}/{quote(call_id)}", zone=zone, **query)
     return url("/call", sn=sn, call_id=call_id, zone=zone, **query)

@@ -7,32 +7,32 @@ from zoneinfo import ZoneInfo
 
 from litestar import Request, Response
 
-from onhook.console.auth.access import visitor_of
+from onhook.console.auth.access import get_principal
 from onhook.console.pages.rendering import render
-from onhook.console.state import Rooms
-from onhook.delivery.issues import Plight, all_plights
+from onhook.console.state import AppState
+from onhook.delivery.issues import Issue, find_all_issues
 
-_PLACES = {"/call": "/calls", "/alarms": "/attention", "/quarantine": "/attention", "/audit": "/people"}
+_MENU_PAGES = {"/call": "/calls", "/alarms": "/attention", "/quarantine": "/attention", "/audit": "/people"}
 """Pages that stand below one of the menu."""
 
-_REPORT = re.compile(r"/reports/[0-9]+")
+_RAW_EVENT_PATH = re.compile(r"/reports/[0-9]+")
 """As a PBX sent it: not a report over calls."""
 
 AnyRequest = Request[Any, Any, Any]
 
 
-def page(request: AnyRequest, rooms: Rooms, zone: ZoneInfo, template: str, /, **values: Any) -> Response[str]:
+def render_page(request: AnyRequest, rooms: AppState, zone: ZoneInfo, template: str, /, **values: Any) -> Response[str]:
     """The page that a template makes of these values, for the one who asks."""
-    return page_of(template, **zone_and_time(rooms, request, zone, rooms.clock.now()), **values)
+    return html_page(template, **common_values(rooms, request, zone, rooms.clock.now()), **values)
 
 
-def zone_and_time(rooms: Rooms, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
+def common_values(rooms: AppState, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
     """What every page is told of the one who asks, of his zone, and of now."""
-    visitor = visitor_of(request.scope)
+    principal = get_principal(request.scope)
     return {
-        "place": place_of(request.url.path),
-        "visitor": visitor,
-        "plights": plights_now(rooms) if visitor is not None and visitor.limits is None else (),
+        "place": menu_page(request.url.path),
+        "visitor": principal,
+        "plights": list_issues(rooms) if principal is not None and principal.limits is None else (),
         "zone": zone,
         "zone_asked": request.query_params.get("zone", ""),
         "now": now,
@@ -40,22 +40,22 @@ def zone_and_time(rooms: Rooms, request: AnyRequest, zone: ZoneInfo, now: dateti
     }
 
 
-def place_of(path: str) -> str:
+def menu_page(path: str) -> str:
     """The page of the menu that a page belongs to.
 
-    >>> place_of("/calls/3631A2124XXX/1777287876.1"), place_of("/alarms"), place_of("/about")
+    >>> menu_page("/calls/3631A2124XXX/1777287876.1"), menu_page("/alarms"), menu_page("/about")
     ('/calls', '/attention', '/about')
     """
     first = "/" + path.split("/")[1]
-    return _PLACES.get(first, first) if not _REPORT.fullmatch(path) else "/attention"
+    return _MENU_PAGES.get(first, first) if not _RAW_EVENT_PATH.fullmatch(path) else "/attention"
 
 
-def plights_now(rooms: Rooms) -> list[Plight]:
+def list_issues(rooms: AppState) -> list[Issue]:
     """What a person should know of subscriptions; for those who may see all of them."""
-    settings = rooms.settings
-    return all_plights(settings.subscriptions.all(), settings.deliveries.backlogs(), rooms.clock.now())
+    appdb = rooms.settings
+    return find_all_issues(appdb.subscriptions.all(), appdb.deliveries.backlogs(), rooms.clock.now())
 
 
-def page_of(template: str, **values: Any) -> Response[str]:
+def html_page(template: str, **values: Any) -> Response[str]:
     """The page that a template makes of these values."""
     return Response(render(template, **values), media_type="text/html")

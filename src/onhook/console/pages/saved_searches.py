@@ -8,39 +8,39 @@ from litestar.enums import RequestEncodingType
 from litestar.params import BodyKwarg
 from litestar.response import Redirect
 
-from onhook.console.auth.access import visitor_of
+from onhook.console.auth.access import get_principal
 from onhook.console.pages.page import AnyRequest
-from onhook.console.state import Handed
+from onhook.console.state import AppStateDep
 
-FormOf = BodyKwarg(media_type=RequestEncodingType.URL_ENCODED)
+FORM_BODY = BodyKwarg(media_type=RequestEncodingType.URL_ENCODED)
 
 
-class Keeping(msgspec.Struct, frozen=True):
+class SaveSearchForm(msgspec.Struct, frozen=True):
     """What the form sends: a name, and the address of the search, page and query."""
 
     name: str = ""
     path: str = ""
 
 
-class Dropping(msgspec.Struct, frozen=True):
+class RemoveSearchForm(msgspec.Struct, frozen=True):
     """What the button sends."""
 
     search_id: int = 0
 
 
 @post("/searches", include_in_schema=False, status_code=200)
-async def keep_search(request: AnyRequest, rooms: Handed, data: Annotated[Keeping, FormOf]) -> Redirect:
+async def save_search(request: AnyRequest, rooms: AppStateDep, data: Annotated[SaveSearchForm, FORM_BODY]) -> Redirect:
     """Keep it, and go back to it."""
-    visitor = visitor_of(request.scope)
-    rooms.settings.searches.keep(data.name, data.path, who=visitor.name if visitor else "")
+    principal = get_principal(request.scope)
+    rooms.settings.searches.keep(data.name, data.path, who=principal.name if principal else "")
     return Redirect(data.path, status_code=303)
 
 
 @post("/searches/remove", include_in_schema=False, status_code=200)
-async def remove_search(rooms: Handed, data: Annotated[Dropping, FormOf]) -> Redirect:
+async def remove_saved_search(rooms: AppStateDep, data: Annotated[RemoveSearchForm, FORM_BODY]) -> Redirect:
     """Keep it no more."""
     rooms.settings.searches.remove(data.search_id)
     return Redirect("/calls", status_code=303)
 
 
-ROUTES = (keep_search, remove_search)
+ROUTES = (save_search, remove_saved_search)

@@ -12,17 +12,17 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 
 from onhook.cdr.csv_injection import harmless
-from onhook.console.pages.page import AnyRequest, page
+from onhook.console.pages.page import AnyRequest, render_page
 from onhook.console.pages.reports.report import Chart, Series
 from onhook.console.parameters import ReaderZone
-from onhook.console.state import Handed, Rooms
+from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.store.contract import SQL_CHARACTERS_MAX, Answered
 
-ASK_SECONDS_MAX = 10.0
+QUERY_SECONDS_MAX = 10.0
 """How long a question may take: others want to read too."""
 
-ASKING_MAX = 2
+QUERIES_MAX = 2
 """At once: each may use all of the store's memory."""
 
 BARS_MAX = 60
@@ -56,35 +56,35 @@ Sql = Annotated[str, QueryParameter(description="One SELECT", max_length=SQL_CHA
 
 
 @get("/sql", include_in_schema=False)
-async def sql_page(request: AnyRequest, rooms: Handed, reader_zone: ReaderZone, sql: Sql = "") -> Response[str]:
+async def sql_page(request: AnyRequest, rooms: AppStateDep, reader_zone: ReaderZone, sql: Sql = "") -> Response[str]:
     """The question, its answer, and what may be asked."""
-    answered, wrong = None, ""
+    result, error_text = None, ""
     try:
-        answered = await _asked(rooms, sql) if sql.strip() else None
+        result = await _run_query(rooms, sql) if sql.strip() else None
     except OnhookError as error:
-        wrong = str(error)
-    return page(
+        error_text = str(error)
+    return render_page(
         request,
         rooms,
         reader_zone,
         "sql.html",
         sql=sql,
-        answered=answered,
-        chart=None if answered is None else picture(answered),
-        wrong=wrong,
+        answered=result,
+        chart=None if result is None else build_chart(result),
+        wrong=error_text,
         examples=EXAMPLES,
-        seconds_max=round(ASK_SECONDS_MAX),
+        seconds_max=round(QUERY_SECONDS_MAX),
     )
 
 
 @get("/sql.csv", include_in_schema=False)
-async def sql_file(rooms: Handed, sql: Sql) -> Response[bytes]:
+async def sql_file(rooms: AppStateDep, sql: Sql) -> Response[bytes]:
     """The answer as CSV (RFC 4180, UTF-8); what a spreadsheet would take for a formula is made harmless."""
-    answered = await _asked(rooms, sql)
+    result = await _run_query(rooms, sql)
     text = io.StringIO(newline="")
-    written = csv.writer(text, lineterminator="\r\n")
-    written.writerow([harmless(name) for name in answered.columns])
-    written.writerows(["" if cell is None else harmless(str(cell)) for cell in row] for row in answered.rows)
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow([harmless(name) for name in result.columns])
+    writer.writerows(["" if cell is None else harmless(str(cell)) for cell in row] for row in result.rows)
     return Response(
         text.getvalue().encode(),
         media_type="text/csv; charset=utf-8; header=present",
@@ -95,33 +95,33 @@ async def sql_file(rooms: Handed, sql: Sql) -> Response[bytes]:
 ROUTES = (sql_page, sql_file)
 
 
-def picture(answered: Answered) -> Chart | None:
+def build_chart(answered: Answered) -> Chart | None:
     """Bars, where the first column names and another counts; else a table says it better."""
     rows = answered.rows[:BARS_MAX]
     numbers = [
-        place
-        for place in range(1, len(answered.columns))
-        if all(isinstance(row[place], int | float) and not isinstance(row[place], bool) for row in rows)
+        index
+        for index in range(1, len(answered.columns))
+        if all(isinstance(row[index], int | float) and not isinstance(row[index], bool) for row in rows)
     ]
     if len(rows) < 2 or not numbers:
         return None
-    series = [Series(answered.columns[numbers[0]], [_number(row[numbers[0]]) for row in rows])]
+    series = [Series(answered.columns[numbers[0]], [_to_number(row[numbers[0]]) for row in rows])]
     return Chart(shape="bar", labels=[str(row[0]) for row in rows], series=series)
 
 
-def _number(cell: object) -> int | float | None:
+def _to_number(cell: object) -> int | float | None:
     return cell if isinstance(cell, int | float) else None
 
 
-async def _asked(rooms: Rooms, sql: str) -> Answered:
+async def _run_query(rooms: AppState, sql: str) -> Answered:
     if rooms.asking.is_full:
-        raise Unavailable(f"{ASKING_MAX} questions are being answered already", todo="try again in a moment")
+        raise Unavailable(f"{QUERIES_MAX} questions are being answered already", todo="try again in a moment")
     with rooms.asking.taking_one():
         try:
-            async with asyncio.timeout(ASK_SECONDS_MAX):
+            async with asyncio.timeout(QUERY_SECONDS_MAX):
                 return await rooms.store.ask(sql)
         except TimeoutError:
             raise UsageError(
-                f"the question took longer than {ASK_SECONDS_MAX:.0f} seconds and was given up",
+                f"the question took longer than {QUERY_SECONDS_MAX:.0f} seconds and was given up",
                 todo="ask for less time, or for fewer columns",
             ) from None

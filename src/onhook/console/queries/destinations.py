@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
-from onhook.delivery.metrics import Figures
-from onhook.delivery.status import Tried
+from onhook.delivery.metrics import AttemptMetrics
+from onhook.delivery.status import DestinationTestResult
 
 
-class Sending(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryActions(msgspec.Struct, frozen=True, kw_only=True):
     """`try_out` sends a test to the subscription of that name; `figures` are by the number of a subscription."""
 
-    try_out: Callable[[str], Awaitable[Tried]]
-    figures: Callable[[], Mapping[int, Figures]]
+    try_out: Callable[[str], Awaitable[DestinationTestResult]]
+    figures: Callable[[], Mapping[int, AttemptMetrics]]

@@ -2,17 +2,17 @@
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from onhook.appdb.destinations import Subscription
-from onhook.console.state import Rooms
-from onhook.delivery.status import Owing, owing_of
+from onhook.appdb.destinations import Destination
+from onhook.console.state import AppState
+from onhook.delivery.status import DestinationStatus, load_status
 
 _LABELS = ["subscription"]
 
-FRESH_SECONDS = 5.0
+STATUS_MAX_AGE_SECONDS = 5.0
 """To count what is owed looks through the store, per subscription and replay: not anew for each who scrapes."""
 
 
-async def families_of_sending(rooms: Rooms) -> list[Metric]:
+async def destination_metrics(rooms: AppState) -> list[Metric]:
     """One series per subscription; there are at most some hundred."""
     gauges = {
         "owed": GaugeMetricFamily("onhook_sending_owed", "Records and events not yet delivered", labels=_LABELS),
@@ -22,35 +22,37 @@ async def families_of_sending(rooms: Rooms) -> list[Metric]:
         ),
         "active": GaugeMetricFamily("onhook_sending_active", "1 while it is served, 0 else", labels=_LABELS),
     }
-    delivered = CounterMetricFamily("onhook_sending_delivered", "Events taken, ever", labels=_LABELS)
-    failed = CounterMetricFamily("onhook_sending_failed", "Attempts that failed, ever", labels=_LABELS)
+    succeeded_counter = CounterMetricFamily("onhook_sending_delivered", "Events taken, ever", labels=_LABELS)
+    failed_counter = CounterMetricFamily("onhook_sending_failed", "Attempts that failed, ever", labels=_LABELS)
     now = rooms.clock.now()
-    for one, owing in await rooms.shared.ask("owing", lambda: _owing(rooms), FRESH_SECONDS):
-        oldest = owing.oldest_owed_at
-        gauges["owed"].add_metric([one.name], owing.owed)
-        gauges["parked"].add_metric([one.name], owing.parked)
-        gauges["oldest"].add_metric([one.name], (now - oldest).total_seconds() if oldest else 0)
-        gauges["active"].add_metric([one.name], one.state == "active")
-        delivered.add_metric([one.name], one.delivered)
-        failed.add_metric([one.name], one.failed)
-    return [*gauges.values(), delivered, failed, *_attempts(rooms)]
+    for destination, status in await rooms.shared.ask(
+        "owing", lambda: _destination_statuses(rooms), STATUS_MAX_AGE_SECONDS
+    ):
+        oldest = status.oldest_owed_at
+        gauges["owed"].add_metric([destination.name], status.owed)
+        gauges["parked"].add_metric([destination.name], status.parked)
+        gauges["oldest"].add_metric([destination.name], (now - oldest).total_seconds() if oldest else 0)
+        gauges["active"].add_metric([destination.name], destination.state == "active")
+        succeeded_counter.add_metric([destination.name], destination.delivered)
+        failed_counter.add_metric([destination.name], destination.failed)
+    return [*gauges.values(), succeeded_counter, failed_counter, *_attempt_metrics(rooms)]
 
 
-async def _owing(rooms: Rooms) -> list[tuple[Subscription, Owing]]:
-    subscriptions = rooms.settings.subscriptions.all()
-    return [(one, await owing_of(one, rooms.settings, rooms.store)) for one in subscriptions]
+async def _destination_statuses(rooms: AppState) -> list[tuple[Destination, DestinationStatus]]:
+    destinations = rooms.settings.subscriptions.all()
+    return [(destination, await load_status(destination, rooms.settings, rooms.store)) for destination in destinations]
 
 
-def _attempts(rooms: Rooms) -> list[Metric]:
+def _attempt_metrics(rooms: AppState) -> list[Metric]:
     """Since the start of this hub."""
     attempts = CounterMetricFamily(
         "onhook_sending_attempts", "Attempts since the start, by what came of them", labels=[*_LABELS, "verdict"]
     )
     latency = HistogramMetricFamily("onhook_sending_seconds", "How long attempts took", labels=_LABELS)
-    names = {one.subscription_id: one.name for one in rooms.settings.subscriptions.all()}
-    for number, figures in rooms.sending.figures().items():
-        if number in names:
-            latency.add_metric([names[number]], figures.buckets(), figures.seconds)
-            for verdict, count in sorted(figures.attempts.items()):
-                attempts.add_metric([names[number], verdict], count)
+    names = {destination.subscription_id: destination.name for destination in rooms.settings.subscriptions.all()}
+    for destination_id, metrics in rooms.sending.figures().items():
+        if destination_id in names:
+            latency.add_metric([names[destination_id]], metrics.buckets(), metrics.seconds)
+            for outcome, count in sorted(metrics.attempts.items()):
+                attempts.add_metric([names[destination_id], outcome], count)
     return [attempts, latency]

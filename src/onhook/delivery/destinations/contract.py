@@ -11,12 +11,12 @@ import msgspec
 
 from onhook.cdr.record import Record
 
-Verdict = Literal["taken", "refused", "failed", "busy", "gone"]
+Outcome = Literal["taken", "refused", "failed", "busy", "gone"]
 """`refused` was answered, but not taken: this event fails, and the application is there. `failed` found nobody there.
 `busy` asks us to come again later, which is no failure of this event; `gone` asks us never to come again."""
 
 
-class Destination(msgspec.Struct, frozen=True, kw_only=True):
+class DestinationConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where to, and all that a person said about how. `secrets` sign, the oldest first; never shown."""
 
     url: str
@@ -32,7 +32,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
         return f"Destination({self.method} {self.url}, {len(self.secrets)} secrets)"
 
 
-class Parcel(msgspec.Struct, frozen=True):
+class Notification(msgspec.Struct, frozen=True):
     """One event on its way. `event_id` is the same in all attempts; `at` is now, in microseconds since 1970."""
 
     event_id: str
@@ -40,21 +40,21 @@ class Parcel(msgspec.Struct, frozen=True):
     at: int
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of an attempt.
 
     `said` tells a person in words. `status` is None where no answer came. `body` is how the answer begins, for a person
     to look at. `retry_after_seconds` is what the other side asked for, or None.
     """
 
-    verdict: Verdict
+    verdict: Outcome
     said: str
     status: int | None = None
     body: bytes = b""
     retry_after_seconds: float | None = None
 
 
-class Sink(Protocol):
+class DestinationClient(Protocol):
     """One destination, open."""
 
     def pack(self, record: Record) -> bytes:
@@ -65,7 +65,7 @@ class Sink(Protocol):
         """The body of a test, which says no call."""
         ...
 
-    async def send(self, parcel: Parcel) -> Answer:
+    async def send(self, parcel: Notification) -> DeliveryResult:
         """Make one attempt."""
         ...
 
@@ -74,8 +74,8 @@ class Sink(Protocol):
         ...
 
 
-OpenSink = Callable[[Destination], Sink]
+OpenDestination = Callable[[DestinationConfig], DestinationClient]
 """Opens a destination of one kind. Raises `UsageError` for one that cannot be meant so."""
 
-Sinks = Mapping[str, OpenSink]
+DestinationKinds = Mapping[str, OpenDestination]
 """By the name of their kind."""

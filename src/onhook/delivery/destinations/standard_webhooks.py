@@ -8,21 +8,21 @@ import base64
 import hmac
 from collections.abc import Iterable
 
-PREFIX = "whsec_"
+SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of every secret
 MICROSECONDS = 1_000_000
 
 
 def standard_headers(event_id: str, at: int, body: bytes, secrets: Iterable[str]) -> dict[str, str]:
     """The three headers. `at` is in microseconds since 1970; every secret is `whsec_` and Base64."""
     timestamp = str(at // MICROSECONDS)
-    signed = b".".join((event_id.encode(), timestamp.encode(), body))
+    signed_content = b".".join((event_id.encode(), timestamp.encode(), body))
     return {
         "webhook-id": event_id,
         "webhook-timestamp": timestamp,
-        "webhook-signature": " ".join(f"v1,{_signature(secret, signed)}" for secret in secrets),
+        "webhook-signature": " ".join(f"v1,{_signature(secret, signed_content)}" for secret in secrets),
     }
 
 
 def _signature(secret: str, signed: bytes) -> str:
-    key = base64.b64decode(secret.removeprefix(PREFIX))
+    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
     return base64.b64encode(hmac.digest(key, signed, "sha256")).decode()

@@ -12,28 +12,28 @@ import aiohttp
 from yarl import URL
 
 from onhook.cdr.record import Record
-from onhook.delivery.destinations.contract import Answer, Destination, Parcel, Verdict
+from onhook.delivery.destinations.contract import DeliveryResult, DestinationConfig, Notification, Outcome
 from onhook.delivery.destinations.standard_webhooks import standard_headers
-from onhook.delivery.ssrf_guard import Guard
+from onhook.delivery.ssrf_guard import SsrfGuard
 from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.pbx.dialect import Dialect
 
 CONNECTIONS_MAX = 16
 """To one destination: twice the attempts at once, so that one that is being closed holds up none."""
 
-ANSWER_BYTES_KEPT = 1024
+RESPONSE_BYTES_MAX = 1024
 """Enough to see what an application says when it refuses."""
 
-BUSY_SECONDS_DEFAULT = 30.0
+THROTTLE_SECONDS_DEFAULT = 30.0
 """After a 429 that does not say how long."""
 
-NOBODY_THERE = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+UNREACHABLE_STATUSES = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 """What a gateway answers in the place of an application that is away."""
 
 HEADER_BYTES_MAX = 16 * 1024
 """Of one header of an answer, and of its first line."""
 
-SAID_CHARACTERS_MAX = 300
+DETAIL_CHARACTERS_MAX = 300
 """Of what we tell a person."""
 
 TEST_BODY = b'{"event":"test"}'
@@ -42,10 +42,10 @@ TEST_BODY = b'{"event":"test"}'
 USER_AGENT = "Onhook"
 
 
-class Webhook:
+class WebhookClient:
     """See `sink.Sink`."""
 
-    def __init__(self, destination: Destination, dialect: Dialect, guard: Guard) -> None:
+    def __init__(self, destination: DestinationConfig, dialect: Dialect, guard: SsrfGuard) -> None:
         self._to = destination
         self._url = URL(destination.url)
         self._dialect = dialect
@@ -70,7 +70,7 @@ class Webhook:
     def pack_test(self) -> bytes:
         return TEST_BODY
 
-    async def send(self, parcel: Parcel) -> Answer:
+    async def send(self, parcel: Notification) -> DeliveryResult:
         try:
             async with self._session.request(
                 self._to.method,
@@ -78,20 +78,20 @@ class Webhook:
                 data=parcel.body,
                 headers=self._signed(parcel),
                 allow_redirects=False,
-            ) as answer:
-                body = await _beginning(answer)
-                return _judged(answer, body, parcel.at)
+            ) as response:
+                body = await _read_body_start(response)
+                return _build_result(response, body, parcel.at)
         except TimeoutError:
-            return Answer(verdict="failed", said=f"no answer within {self._to.timeout_seconds:g} seconds")
+            return DeliveryResult(verdict="failed", said=f"no answer within {self._to.timeout_seconds:g} seconds")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError is what a name that cannot be encoded, or a URL that only looks like one, makes of itself.
-            return Answer(verdict="failed", said=_in_words(error))
+            return DeliveryResult(verdict="failed", said=_describe_error(error))
 
     async def close(self) -> None:
         await self._session.close()
         await self._names.close()
 
-    def _signed(self, parcel: Parcel) -> dict[str, str]:
+    def _signed(self, parcel: Notification) -> dict[str, str]:
         """The original has one signature: by the oldest secret, so that who is given a new one still knows the old."""
         headers = {SIGNATURE_HEADER: sign(self._to.secrets[0], parcel.body)} if self._to.secrets else {}
         if self._to.with_standard_webhooks:
@@ -99,10 +99,10 @@ class Webhook:
         return headers
 
 
-async def _beginning(answer: aiohttp.ClientResponse) -> bytes:
+async def _read_body_start(answer: aiohttp.ClientResponse) -> bytes:
     """The first bytes of an answer; whatever is longer is cut off together with its connection."""
     try:
-        body = await answer.content.read(ANSWER_BYTES_KEPT)
+        body = await answer.content.read(RESPONSE_BYTES_MAX)
     except (aiohttp.ClientError, TimeoutError):
         # Its status has come, and that is the answer; the rest is for people to look at.
         body = b""
@@ -111,43 +111,49 @@ async def _beginning(answer: aiohttp.ClientResponse) -> bytes:
     return body
 
 
-def _judged(answer: aiohttp.ClientResponse, body: bytes, at: int) -> Answer:
+def _build_result(answer: aiohttp.ClientResponse, body: bytes, at: int) -> DeliveryResult:
     """What a status means to us."""
     status = answer.status
-    said = f"answered {status} {answer.reason or ''}".rstrip()[:SAID_CHARACTERS_MAX]
+    detail = f"answered {status} {answer.reason or ''}".rstrip()[:DETAIL_CHARACTERS_MAX]
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return Answer(verdict="taken", said=said, status=status, body=body)
+        return DeliveryResult(verdict="taken", said=detail, status=status, body=body)
     if status == HTTPStatus.GONE:
-        return Answer(verdict="gone", said=said, status=status, body=body)
-    wait = _retry_after(answer.headers.get("Retry-After", ""), at)
-    if status == HTTPStatus.TOO_MANY_REQUESTS and wait is None:
-        wait = BUSY_SECONDS_DEFAULT
-    verdict: Verdict = "busy" if wait is not None else "failed" if status in NOBODY_THERE else "refused"
-    return Answer(verdict=verdict, said=said, status=status, body=body, retry_after_seconds=wait)
+        return DeliveryResult(verdict="gone", said=detail, status=status, body=body)
+    retry_after_seconds = _parse_retry_after(answer.headers.get("Retry-After", ""), at)
+    if status == HTTPStatus.TOO_MANY_REQUESTS and retry_after_seconds is None:
+        retry_after_seconds = THROTTLE_SECONDS_DEFAULT
+    outcome: Outcome = (
+        "busy" if retry_after_seconds is not None else "failed" if status in UNREACHABLE_STATUSES else "refused"
+    )
+    return DeliveryResult(
+        verdict=outcome, said=detail, status=status, body=body, retry_after_seconds=retry_after_seconds
+    )
 
 
-def _retry_after(text: str, at: int) -> float | None:
+def _parse_retry_after(text: str, at: int) -> float | None:
     """RFC 9110, 10.2.3: seconds, or a date; None for anything else."""
     text = text.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:
-        moment = email.utils.parsedate_to_datetime(text)
+        retry_at = email.utils.parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (aware - datetime.fromtimestamp(at / 1_000_000, UTC)).total_seconds())
+    retry_at_utc = retry_at if retry_at.tzinfo else retry_at.replace(tzinfo=UTC)
+    return max(0.0, (retry_at_utc - datetime.fromtimestamp(at / 1_000_000, UTC)).total_seconds())
 
 
-def _in_words(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """What went wrong on the way, in one line, without the URL, which may hold a key."""
-    said = str(error) or type(error).__name__
+    detail = str(error) or type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, PermissionError):
-        said = f"was not asked: {error.os_error.strerror}"
+        detail = f"was not asked: {error.os_error.strerror}"
     elif isinstance(error, aiohttp.ClientConnectorError):
-        said = f"cannot be connected to at {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+        detail = f"cannot be connected to at {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
     elif isinstance(error, aiohttp.ClientResponseError):
-        said = f"what it answers is not HTTP: {error.message}"
+        detail = f"what it answers is not HTTP: {error.message}"
     elif isinstance(error, aiohttp.InvalidURL):
-        said = f"its URL cannot be asked: {error.description or 'compare it with the documentation of the application'}"
-    return " ".join(said.split())[:SAID_CHARACTERS_MAX]
+        detail = (
+            f"its URL cannot be asked: {error.description or 'compare it with the documentation of the application'}"
+        )
+    return " ".join(detail.split())[:DETAIL_CHARACTERS_MAX]

@@ -7,9 +7,9 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.asterisks import Reached
-from onhook.appdb.cdr_sources import Source
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.asterisks import AsteriskPbx
+from onhook.appdb.cdr_sources import CdrSource
 from onhook.appdb.pbxs import Pbx
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError, Unavailable
@@ -20,7 +20,7 @@ from onhook.pbx.asterisk.trunks import Trunks, TrunkSearch
 from onhook.pbx.cdr_archive import KeptCall
 from onhook.pbx.client import Window
 from onhook.sync.access import archive_of, with_rotated
-from onhook.sync.ami_connections import CONNECT_SECONDS_MAX, READ_BYTES, trusting
+from onhook.sync.ami_connections import CONNECT_SECONDS_MAX, READ_BYTES, create_tls_context
 
 ANSWER_SECONDS_MAX = 10.0
 """For all questions together; an Asterisk answers in milliseconds."""
@@ -30,7 +30,7 @@ RECENT = timedelta(days=7)
 """An Asterisk that is used has a call in a week."""
 
 
-async def examine_asterisk(settings: Settings, clock: Clock, pbx: Pbx) -> AsyncIterator[Finding]:
+async def examine_asterisk(settings: AppDb, clock: Clock, pbx: Pbx) -> AsyncIterator[Finding]:
     """What is right with an Asterisk and with what it keeps, and what is not."""
     reached = settings.asterisks.of(pbx.sn)
     try:
@@ -49,7 +49,7 @@ async def examine_asterisk(settings: Settings, clock: Clock, pbx: Pbx) -> AsyncI
         yield await asyncio.to_thread(_read, settings, clock, pbx.sn, source)
 
 
-def _read(settings: Settings, clock: Clock, sn: str, source: Source) -> Finding:
+def _read(settings: AppDb, clock: Clock, sn: str, source: CdrSource) -> Finding:
     """Whether its CDRs can be read, by those of the last days."""
     now = clock.now()
     window = Window(since=round((now - RECENT).timestamp()), until=round(now.timestamp()))
@@ -65,11 +65,11 @@ def _read(settings: Settings, clock: Clock, sn: str, source: Source) -> Finding:
     )
 
 
-async def look_at(reached: Reached, secret: str, clock: Clock) -> list[Advice]:
+async def look_at(reached: AsteriskPbx, secret: str, clock: Clock) -> list[Advice]:
     """What is right with an Asterisk, and what is not. Raises `Unavailable`, `NotAllowed` where it cannot be asked."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS_MAX):
-            connected = await asyncio.open_connection(reached.host, reached.port, ssl=trusting(reached.tls))
+            connected = await asyncio.open_connection(reached.host, reached.port, ssl=create_tls_context(reached.tls))
     except (OSError, TimeoutError) as error:
         raise Unavailable(
             f"no connection to the manager interface: {_why(error)}",
@@ -99,7 +99,12 @@ class _Visit:
     """One connection, from the login to the last answer."""
 
     def __init__(
-        self, reached: Reached, secret: str, clock: Clock, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        reached: AsteriskPbx,
+        secret: str,
+        clock: Clock,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         self._reached = reached
         self._session = Session(Login(reached.user, secret))

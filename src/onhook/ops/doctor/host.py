@@ -12,14 +12,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.sqlite import what_ails
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.sqlite import check_integrity
 from onhook.config import Address, Config
-from onhook.delivery.issues import all_plights
+from onhook.delivery.issues import find_all_issues
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.ops.instance_lock import Part, check_rights, is_running, read_running
-from onhook.pbx_api.certificate import fingerprint_of
+from onhook.pbx_api.certificate import read_fingerprint
 
 FREE_BYTES_MIN = 1024**3
 """A million reports and their calls: at a thousand a day, that is years; at a hundred a second, some hours."""
@@ -141,12 +141,12 @@ def _files(config: Config, clock: Clock) -> Iterator[Finding]:
     if not config.settings_file.exists():
         yield Finding("look", "nobody has set anything yet", "`onhook pbx add` declares a PBX")
         return
-    ailment = what_ails(config.settings_file)
+    ailment = check_integrity(config.settings_file)
     if ailment:
         yield Finding("wrong", f"onhook.db is damaged: {ailment}", "`onhook restore` brings back a copy")
         return
     try:
-        settings = Settings(config.settings_file)
+        settings = AppDb(config.settings_file)
     except OnhookError as error:
         yield Finding("wrong", str(error))
         return
@@ -157,10 +157,10 @@ def _files(config: Config, clock: Clock) -> Iterator[Finding]:
         settings.close()
 
 
-def _sending(settings: Settings, clock: Clock) -> Iterator[Finding]:
+def _sending(settings: AppDb, clock: Clock) -> Iterator[Finding]:
     """What a person should know of applications that are told of calls."""
     subscriptions = settings.subscriptions.all()
-    plights = all_plights(subscriptions, settings.deliveries.backlogs(), clock.now())
+    plights = find_all_issues(subscriptions, settings.deliveries.backlogs(), clock.now())
     for one in plights:
         yield Finding("wrong" if one.kind in ("disabled", "full") else "look", one.what, one.todo)
     if subscriptions and not plights:
@@ -168,7 +168,7 @@ def _sending(settings: Settings, clock: Clock) -> Iterator[Finding]:
         yield Finding("right", f"{fare} well")
 
 
-def _pbxs(settings: Settings) -> Finding:
+def _pbxs(settings: AppDb) -> Finding:
     pbxs = settings.pbxs()
     unsigned = [pbx.name for pbx in pbxs if pbx.is_unsigned]
     if not pbxs:
@@ -213,7 +213,7 @@ def _exchange(part: Part | None) -> Finding:
 def _certificate(path: Path) -> Finding:
     """What applications pin."""
     try:
-        return Finding("right", f"its certificate {path.name} has the SHA-256 fingerprint {fingerprint_of(path)}")
+        return Finding("right", f"its certificate {path.name} has the SHA-256 fingerprint {read_fingerprint(path)}")
     except OnhookError as error:
         return Finding("wrong", error.what, error.todo)
 
@@ -223,7 +223,7 @@ def _has_apps(config: Config) -> bool:
     if not config.settings_file.exists():
         return False
     try:
-        settings = Settings(config.settings_file)
+        settings = AppDb(config.settings_file)
     except OnhookError:
         return False
     try:

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from onhook.appdb.appdb import Settings
-from onhook.appdb.pbx_credentials import Api
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.coverage import complete_until
 from onhook.config import Config
@@ -22,8 +22,8 @@ from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.client import Answer, Facts, Webhook, Webhooks
 from onhook.pbx.registry import all_links
 from onhook.sync.certificate_pinning import shown_by, with_colons
-from onhook.sync.pbx_session import Account
-from onhook.sync.pbx_sync import CLOCK_SECONDS_MAX
+from onhook.sync.pbx_session import PbxSession
+from onhook.sync.pbx_sync import CLOCK_SKEW_SECONDS_MAX
 from onhook.sync.pbx_sync_manager import account_at, wanted_for
 
 CONNECT_SECONDS_MAX = 5.0
@@ -36,19 +36,19 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     """A PBX with all that is known of it. `webhook` is the address that should stand in the PBX, or empty."""
 
     pbx: Pbx
-    api: Api | None
+    api: PbxCredentials | None
     secrets: Sequence[str]
     webhook: str = ""
 
 
-def declared(settings: Settings, name: str, webhook: str) -> Declared:
+def declared(settings: AppDb, name: str, webhook: str) -> Declared:
     """The PBX with this name. Raises `NotFound`."""
     pbx = settings.pbx(name)
     secrets = next((one.secrets for one in settings.credentials() if one.sn == pbx.sn), ())
     return Declared(pbx=pbx, api=settings.apis.of(pbx.sn), secrets=secrets, webhook=webhook)
 
 
-async def examine_pbx(config: Config, settings: Settings, clock: Clock, one: Declared) -> AsyncIterator[Finding]:
+async def examine_pbx(config: Config, settings: AppDb, clock: Clock, one: Declared) -> AsyncIterator[Finding]:
     """All that can be found out; what cannot be reached ends it, because the rest would follow from that."""
     for finding in _known(settings, one.pbx, clock.now()):
         yield finding
@@ -73,7 +73,7 @@ async def examine_pbx(config: Config, settings: Settings, clock: Clock, one: Dec
             yield finding
 
 
-def _known(settings: Settings, pbx: Pbx, now: datetime) -> Iterator[Finding]:
+def _known(settings: AppDb, pbx: Pbx, now: datetime) -> Iterator[Finding]:
     """What was found out before."""
     for alarm in settings.alarms.going_on():
         if alarm.sn == pbx.sn:
@@ -89,11 +89,11 @@ def _known(settings: Settings, pbx: Pbx, now: datetime) -> Iterator[Finding]:
         yield Finding("right", f"calls are surely complete until {until:%Y-%m-%d %H:%M} UTC")
 
 
-def _all_reached(api: Api) -> list[Finding]:
+def _all_reached(api: PbxCredentials) -> list[Finding]:
     return list(_reached(api))
 
 
-def _reached(api: Api) -> Iterator[Finding]:
+def _reached(api: PbxCredentials) -> Iterator[Finding]:
     """Name, port and certificate."""
     parts = urlsplit(api.url)
     host, port = parts.hostname or "", parts.port or 443
@@ -117,7 +117,7 @@ def _reached(api: Api) -> Iterator[Finding]:
         yield _certificate(api)
 
 
-def _certificate(api: Api) -> Finding:
+def _certificate(api: PbxCredentials) -> Finding:
     try:
         shown = shown_by(api.url)
     except OnhookError as error:
@@ -133,7 +133,9 @@ def _certificate(api: Api) -> Finding:
     return Finding("right", "its certificate is vouched for by an authority")
 
 
-async def _asked(config: Config, settings: Settings, clock: Clock, one: Declared, api: Api) -> AsyncIterator[Finding]:
+async def _asked(
+    config: Config, settings: AppDb, clock: Clock, one: Declared, api: PbxCredentials
+) -> AsyncIterator[Finding]:
     """Credentials, and what only the PBX can tell."""
     chance = random.SystemRandom().random
     wanted = wanted_for(one.pbx, api)
@@ -149,7 +151,7 @@ async def _asked(config: Config, settings: Settings, clock: Clock, one: Declared
             yield Finding("wrong", error.what, error.todo)
 
 
-async def _told(account: Account, clock: Clock, one: Declared) -> AsyncIterator[Finding]:
+async def _told(account: PbxSession, clock: Clock, one: Declared) -> AsyncIterator[Finding]:
     answer = await account.ask(account.link.ask_facts())
     if answer.trouble is not None:
         yield _untold("of itself", answer, "an older firmware, or our client has no right to it")
@@ -186,7 +188,7 @@ def _facts(facts: Facts, now: datetime, pbx: Pbx) -> Iterator[Finding]:
         return
     skew = facts.clock - round(now.timestamp())
     shown = f"{datetime.fromtimestamp(facts.clock, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    if abs(skew) > CLOCK_SECONDS_MAX:
+    if abs(skew) > CLOCK_SKEW_SECONDS_MAX:
         yield Finding("wrong", f"its clock says {shown}, {abs(skew)} seconds from ours", "set it, best by NTP")
     else:
         yield Finding("right", f"its clock says {shown}")

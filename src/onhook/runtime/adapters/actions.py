@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.config import Address, Config
 from onhook.console.addresses import intake_port
 from onhook.lib.clock import Clock
@@ -35,7 +35,7 @@ SHOWN_SECONDS = 1_800.0
 class Acting:
     """See `console.acts.Acts`."""
 
-    def __init__(self, config: Config, settings: Settings, clock: Clock) -> None:
+    def __init__(self, config: Config, settings: AppDb, clock: Clock) -> None:
         self._config = config
         self._settings = settings
         self._clock = clock
@@ -106,7 +106,7 @@ class Acting:
         return Address(self._config.intake.host, port)
 
 
-async def _findings(config: Config, settings: Settings, clock: Clock, sn: str) -> AsyncIterator[Finding]:
+async def _findings(config: Config, settings: AppDb, clock: Clock, sn: str) -> AsyncIterator[Finding]:
     """As the doctor of its dialect tells them."""
     pbx = settings.pbx(sn)
     if pbx.dialect != Asterisk.name:

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call
 from onhook.cdr.utc_offset import zone_named
 from onhook.config import Config
 from onhook.pbx.yeastar.rest import offset_of
-from onhook.pbx_api.calls import News
+from onhook.pbx_api.calls import NewRecord
 from onhook.store.contract import CallListing, CallsListed, RecordListing, RecordsListed, Store
-from onhook.store.position_notifier import Feed
+from onhook.store.position_notifier import PositionNotifier
 
 WAIT_SECONDS = 3_600.0
 """Asked for again then: nobody waits for ever on one question."""
@@ -21,7 +21,7 @@ WAIT_SECONDS = 3_600.0
 class StoreCalls:
     """See the contract, `exchange.calls.Calls`. News are numbered as the ledger numbers their reports."""
 
-    def __init__(self, store: Store, feed: Feed, settings: Settings, config: Config) -> None:
+    def __init__(self, store: Store, feed: PositionNotifier, settings: AppDb, config: Config) -> None:
         self._store = store
         self._feed = feed
         self._settings = settings
@@ -39,9 +39,9 @@ class StoreCalls:
     async def newest(self) -> int:
         return self._feed.position or await self._store.position()
 
-    async def news(self, after: int, limit: int) -> Sequence[News]:
+    async def news(self, after: int, limit: int) -> Sequence[NewRecord]:
         records = await self._store.records_after(after, limit)
-        return [News(number=one.seq, sn=one.sn, details=one) for one in records]
+        return [NewRecord(number=one.seq, sn=one.sn, details=one) for one in records]
 
     async def wait(self, after: int) -> None:
         while not await self._feed.wait(after, WAIT_SECONDS):

@@ -4,27 +4,27 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError
 from onhook.pbx.registry import all_dialects
-from onhook.receiver.ingest import Accept
+from onhook.receiver.ingest import Ingestor
 from onhook.runtime.adapters.registry import SettingsDoor
 
 
-def door_of(*, settings: Settings, ledger: Ledger, clock: Clock) -> Accept:
+def door_of(*, settings: AppDb, ledger: Ledger, clock: Clock) -> Ingestor:
     """The door for what we fetch ourselves."""
     door = SettingsDoor(settings, tell_trouble=_tell_settings_trouble)
-    return Accept(ledger=ledger, door=door, dialects=all_dialects(), clock=clock)
+    return Ingestor(ledger=ledger, door=door, dialects=all_dialects(), clock=clock)
 
 
 @asynccontextmanager
-async def open_door(config: Config) -> AsyncIterator[Accept]:
+async def open_door(config: Config) -> AsyncIterator[Ingestor]:
     """The door to the ledger, for a command that brings reports itself, also while a server runs."""
-    settings = Settings(config.settings_file)
+    settings = AppDb(config.settings_file)
     try:
         ledger = SqliteLedger(config.ledger_file)
         accept = door_of(settings=settings, ledger=ledger, clock=SystemClock())

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_network
 
-from onhook.appdb.appdb import Settings
+from onhook.appdb.appdb import AppDb
 from onhook.lib.errors import OnhookError
-from onhook.receiver.pbx_registry import Declared
+from onhook.receiver.pbx_registry import RegisteredPbx
 
 TRUSTED_SECONDS = 0.001
 """How long what was read counts unasked. Asking costs 3 microseconds, which thousands of reports per second would feel;
@@ -20,7 +20,7 @@ class SettingsDoor:
     done to `onhook.db` keeps calls out.
     """
 
-    def __init__(self, settings: Settings, *, tell_trouble: Callable[[OnhookError], None]) -> None:
+    def __init__(self, settings: AppDb, *, tell_trouble: Callable[[OnhookError], None]) -> None:
         """Read the settings. Raises `Unavailable` when they cannot be read at all."""
         self._settings = settings
         self._tell_trouble = tell_trouble
@@ -28,21 +28,21 @@ class SettingsDoor:
         self._declared = _declared_in(settings)
         self._asked_at = time.monotonic()
 
-    def declared(self, sn: str) -> Declared | None:
+    def declared(self, sn: str) -> RegisteredPbx | None:
         """The PBX with this serial number; one that seems unknown is looked for in the file."""
         now = time.monotonic()
         if now - self._asked_at > TRUSTED_SECONDS or sn not in self._declared:
             self._read_or_keep(now)
         return self._declared.get(sn)
 
-    def placed(self, path: str, peer: str) -> Declared | None:
+    def placed(self, path: str, peer: str) -> RegisteredPbx | None:
         """The one PBX whose place this is; a path says more than an address."""
         self._read_or_keep(time.monotonic())
         there = [one for one in self._declared.values() if one.is_at(path, peer)]
         there = [one for one in there if one.path] or there
         return there[0] if len(there) == 1 else None
 
-    def everybody(self) -> Sequence[Declared]:
+    def everybody(self) -> Sequence[RegisteredPbx]:
         """All PBXs, as they are now."""
         self._read_or_keep(time.monotonic())
         return tuple(self._declared.values())
@@ -58,9 +58,9 @@ class SettingsDoor:
             self._tell_trouble(error)
 
 
-def _declared_in(settings: Settings) -> Mapping[str, Declared]:
+def _declared_in(settings: AppDb) -> Mapping[str, RegisteredPbx]:
     return {
-        one.sn: Declared(
+        one.sn: RegisteredPbx(
             sn=one.sn,
             dialect=one.dialect,
             secrets=one.secrets,

@@ -10,15 +10,15 @@ from itertools import count
 from typing import Any, Literal
 
 from onhook.appdb.api_clients import App
-from onhook.appdb.appdb import Settings
-from onhook.appdb.destination_spec import Wishes, checked_wishes
-from onhook.appdb.destinations import Subscription
-from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, checked_secret
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.destination_spec import DestinationSpec, validate_spec
+from onhook.appdb.destinations import Destination
+from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, validate_secret
 from onhook.cdr.record_filter import Filter
-from onhook.delivery.destinations.contract import Destination, Sinks
-from onhook.delivery.status import try_out
+from onhook.delivery.destinations.contract import DestinationConfig, DestinationKinds
+from onhook.delivery.status import send_test
 from onhook.lib.clock import Clock
-from onhook.pbx_api.pushing import TRIES, Push, Webhook
+from onhook.pbx_api.pushing import MAX_ATTEMPTS_LIMITS, AppWebhook, AppWebhookSettings
 
 SUFFIX_CHARACTERS = 14
 """Of a subscription's name, behind that of its application."""
@@ -30,30 +30,30 @@ _Key = tuple[str, str]
 class AppWebhooks:
     """See the contract, `exchange.webhooks.Webhooks`."""
 
-    def __init__(self, settings: Settings, sinks: Sinks, clock: Clock) -> None:
+    def __init__(self, settings: AppDb, sinks: DestinationKinds, clock: Clock) -> None:
         self._settings = settings
         self._sinks = sinks
         self._clock = clock
         self._log = logging.getLogger("exchange")
 
-    def of(self, app: App) -> Push:
+    def of(self, app: App) -> AppWebhookSettings:
         kept = self._settings.subscriptions.of_app(app.client_id)
         webhooks = {one.url: self._webhook(one) for one in kept}
         if not kept:
-            return Push()
-        return Push(
+            return AppWebhookSettings()
+        return AppWebhookSettings(
             is_on=any(one.state != "paused" for one in kept),
             webhooks=tuple(webhooks.values()),
             timeout_seconds=round(kept[0].timeout_seconds),
             tries=kept[0].tries if kept[0].plan == "original" else None,
         )
 
-    def change(self, app: App, push: Push, *, after: int, at: int) -> None:
+    def change(self, app: App, push: AppWebhookSettings, *, after: int, at: int) -> None:
         wanted = {(one.url, sn): one for one in push.webhooks for sn in app.pbxs or ("",)}
         # Before the first is changed, so that a mistake changes nothing.
         for webhook in push.webhooks:
-            checked_secret(webhook.secret)
-            checked_wishes(_wishes(app, push, webhook, ""))
+            validate_secret(webhook.secret)
+            validate_spec(_wishes(app, push, webhook, ""))
         kept = {_key_of(one): one for one in self._settings.subscriptions.of_app(app.client_id)}
         for key, one in kept.items():
             if key not in wanted:
@@ -66,31 +66,31 @@ class AppWebhooks:
                 name = self._added(app, webhook, wishes, after, at)
             self._settings.subscriptions.set_state(name, "active" if push.is_on else "paused")
 
-    async def try_out(self, app: App, webhook: Webhook) -> bool:
-        checked_wishes(Wishes(url=webhook.url))
+    async def try_out(self, app: App, webhook: AppWebhook) -> bool:
+        validate_spec(DestinationSpec(url=webhook.url))
         kept = self._settings.subscriptions.of_app(app.client_id)
-        destination = Destination(
+        destination = DestinationConfig(
             url=webhook.url,
             method=webhook.request_method,
-            secrets=(checked_secret(webhook.secret),),
+            secrets=(validate_secret(webhook.secret),),
             allows_private=any(one.allows_private for one in kept if one.url == webhook.url),
         )
-        tried = await try_out(self._sinks["webhook"](destination), self._clock)
+        tried = await send_test(self._sinks["webhook"](destination), self._clock)
         if not tried.is_taken:
             self._log.warning("a test was not taken", extra={"application": app.name, "said": tried.said})
         return tried.is_taken
 
-    def _webhook(self, one: Subscription) -> Webhook:
+    def _webhook(self, one: Destination) -> AppWebhook:
         (secret, *_) = self._settings.subscriptions.signing_texts(one.subscription_id)
-        return Webhook(url=one.url, secret=secret, request_method=one.method, event_ids=[30012])
+        return AppWebhook(url=one.url, secret=secret, request_method=one.method, event_ids=[30012])
 
-    def _added(self, app: App, webhook: Webhook, wishes: Wishes, after: int, at: int) -> str:
+    def _added(self, app: App, webhook: AppWebhook, wishes: DestinationSpec, after: int, at: int) -> str:
         taken = {one.name.casefold() for one in self._settings.subscriptions.all()}
         name = next(name for name in _names(app) if name.casefold() not in taken)
         added, _ = self._settings.subscriptions.add(name, wishes, webhook.secret, after=after, at=at, app=app.client_id)
         return added.name
 
-    def _kept(self, one: Subscription, webhook: Webhook, wishes: Wishes, at: int) -> str:
+    def _kept(self, one: Destination, webhook: AppWebhook, wishes: DestinationSpec, at: int) -> str:
         """Changed where it is different; that it may reach into a private network is a person's choice, and stays."""
         subscriptions = self._settings.subscriptions
         changes: Mapping[str, Any] = {
@@ -103,7 +103,7 @@ class AppWebhooks:
         self._sign_with(one, webhook.secret, at)
         return one.name
 
-    def _sign_with(self, one: Subscription, secret: str, at: int) -> None:
+    def _sign_with(self, one: Destination, secret: str, at: int) -> None:
         """Have that secret and no other: the oldest signs, so an old one must go."""
         subscriptions = self._settings.subscriptions
         texts = subscriptions.signing_texts(one.subscription_id)
@@ -115,21 +115,21 @@ class AppWebhooks:
                 subscriptions.remove_secret(one.name, old.secret_id)
 
 
-def _wishes(app: App, push: Push, webhook: Webhook, sn: str) -> Wishes:
+def _wishes(app: App, push: AppWebhookSettings, webhook: AppWebhook, sn: str) -> DestinationSpec:
     """What is asked for, of all PBXs or of one. Without a number of tries the house's own plan goes on for days."""
     method: Literal["POST", "GET"] = "GET" if webhook.request_method == "GET" else "POST"
-    return Wishes(
+    return DestinationSpec(
         url=webhook.url,
         method=method,
         where=Filter(sn=sn or None),
         profile=app.manner.profile,
         timeout_seconds=push.timeout_seconds,
         plan="days" if push.tries is None else "original",
-        tries=push.tries or TRIES[1],
+        tries=push.tries or MAX_ATTEMPTS_LIMITS[1],
     )
 
 
-def _key_of(one: Subscription) -> _Key:
+def _key_of(one: Destination) -> _Key:
     return one.url, one.where.sn or ""
 
 

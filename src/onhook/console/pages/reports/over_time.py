@@ -7,22 +7,32 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.console.pages.reports.report import ASR_AND_ACD, Asked, Cell, Chart, Column, Report, Series, mean, share
+from onhook.console.pages.reports.report import (
+    ASR_AND_ACD,
+    Cell,
+    Chart,
+    Column,
+    Report,
+    ReportQuery,
+    Series,
+    mean,
+    share,
+)
 from onhook.lib.errors import UsageError
 from onhook.store.queries.time_buckets import boundaries
 
-STRETCHES_MAX = 2_000
+STEPS_MAX = 2_000
 """Rows of one report along the time: twelve weeks by the hour."""
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
-_NONE: Mapping[str, Any] = {
+_NO_CALLS: Mapping[str, Any] = {
     **dict.fromkeys(("calls", "answered", "missed", "voicemail", "busy", "no_answer", "abandoned", "failed"), 0),
     **dict.fromkeys(("talk_duration", "wait_duration"), None),
 }
 
 
-class Stretch(msgspec.Struct, frozen=True):
+class ReportStep(msgspec.Struct, frozen=True):
     """An hour, day, week or month of the period, cut where the period begins and ends; what was counted in it."""
 
     since: datetime
@@ -31,54 +41,57 @@ class Stretch(msgspec.Struct, frozen=True):
     counts: Mapping[str, Any]
 
 
-async def volume(asked: Asked) -> Report:
+async def volume(asked: ReportQuery) -> Report:
     """Calls by hour, day, week or month, by how they ended."""
-    rows, stretches = [], await _stretches(asked)
-    for one in stretches:
-        period = _period(one, asked)
-        ended = {"ANSWERED": "answered", "NO ANSWER": "no_answer", "BUSY": "busy", "VOICEMAIL": "voicemail"}
+    rows, steps = [], await _list_steps(asked)
+    for step in steps:
+        period = _period_filters(step, asked)
+        names_by_status = {"ANSWERED": "answered", "NO ANSWER": "no_answer", "BUSY": "busy", "VOICEMAIL": "voicemail"}
         rows.append(
             (
-                Cell(one.label, asked.to_calls(**period)),
-                asked.counted(one.counts["calls"], **period),
-                asked.counted(one.counts["answered"], **period, status="ANSWERED"),
-                asked.counted(one.counts["missed"], **period, status="!ANSWERED"),
-                *(asked.counted(one.counts[name], **period, status=word) for word, name in list(ended.items())[1:]),
-                Cell(one.counts["talk_duration"], asked.to_calls(**period, status="ANSWERED")),
+                Cell(step.label, asked.to_calls(**period)),
+                asked.counted(step.counts["calls"], **period),
+                asked.counted(step.counts["answered"], **period, status="ANSWERED"),
+                asked.counted(step.counts["missed"], **period, status="!ANSWERED"),
+                *(
+                    asked.counted(step.counts[name], **period, status=status)
+                    for status, name in list(names_by_status.items())[1:]
+                ),
+                Cell(step.counts["talk_duration"], asked.to_calls(**period, status="ANSWERED")),
             )
         )
     titles = ("Calls", "Answered", "Missed", "No answer", "Busy", "Voicemail")
     chart = Chart(
         shape="stack",
-        labels=[one.label for one in stretches],
+        labels=[step.label for step in steps],
         series=[
-            Series("Answered", [one.counts["answered"] for one in stretches], "good"),
-            Series("Missed", [one.counts["missed"] for one in stretches], "bad"),
+            Series("Answered", [step.counts["answered"] for step in steps], "good"),
+            Series("Missed", [step.counts["missed"] for step in steps], "bad"),
         ],
-        links=[asked.to_calls(**_period(one, asked)) for one in stretches],
+        links=[asked.to_calls(**_period_filters(step, asked)) for step in steps],
     )
     columns = [Column(asked.by.capitalize(), "text"), *map(Column, titles), Column("Talk", "seconds")]
     return Report(columns=columns, rows=rows, chart=chart)
 
 
-async def quality(asked: Asked) -> Report:
+async def quality(asked: ReportQuery) -> Report:
     """ASR and ACD along the time."""
-    stretches = await _stretches(asked)
+    steps = await _list_steps(asked)
     rows = [
         (
-            Cell(one.label, asked.to_calls(**_period(one, asked))),
-            asked.counted(one.counts["calls"], **_period(one, asked)),
-            asked.counted(one.counts["answered"], **_period(one, asked), status="ANSWERED"),
-            Cell(share(one.counts["answered"], one.counts["calls"])),
-            Cell(mean(one.counts["talk_duration"], one.counts["answered"])),
+            Cell(step.label, asked.to_calls(**_period_filters(step, asked))),
+            asked.counted(step.counts["calls"], **_period_filters(step, asked)),
+            asked.counted(step.counts["answered"], **_period_filters(step, asked), status="ANSWERED"),
+            Cell(share(step.counts["answered"], step.counts["calls"])),
+            Cell(mean(step.counts["talk_duration"], step.counts["answered"])),
         )
-        for one in stretches
+        for step in steps
     ]
     chart = Chart(
         shape="line",
-        labels=[one.label for one in stretches],
-        series=[Series("ASR", [share(one.counts["answered"], one.counts["calls"]) for one in stretches])],
-        links=[asked.to_calls(**_period(one, asked)) for one in stretches],
+        labels=[step.label for step in steps],
+        series=[Series("ASR", [share(step.counts["answered"], step.counts["calls"]) for step in steps])],
+        links=[asked.to_calls(**_period_filters(step, asked)) for step in steps],
         unit="share",
     )
     return Report(
@@ -92,19 +105,22 @@ async def quality(asked: Asked) -> Report:
     )
 
 
-async def concurrent(asked: Asked) -> Report:
+async def concurrent_calls(asked: ReportQuery) -> Report:
     """The most calls that were under way at once, along the time: what lines are paid for."""
     by = "day" if asked.by == "week" else asked.by
     peaks = await asked.store.peaks(asked.where, by, asked.zone.key)
-    labels = [label(by, peak.begins_at, asked) for peak in peaks]
-    links = [_at_once(asked, peak.reached_at) for peak in peaks]
+    labels = [step_label(by, peak.begins_at, asked) for peak in peaks]
+    links = [_concurrent_calls_url(asked, peak.reached_at) for peak in peaks]
     rows = [
         (
-            Cell(text, asked.to_calls(since=peak.begins_at.isoformat(), until=_after(peaks, place, asked).isoformat())),
+            Cell(
+                title,
+                asked.to_calls(since=peak.begins_at.isoformat(), until=_next_start(peaks, index, asked).isoformat()),
+            ),
             Cell(peak.calls, link if peak.calls else ""),
             Cell(peak.reached_at if peak.calls else None),
         )
-        for place, (text, peak, link) in enumerate(zip(labels, peaks, links, strict=True))
+        for index, (title, peak, link) in enumerate(zip(labels, peaks, links, strict=True))
     ]
     chart = Chart(
         shape="bar",
@@ -120,10 +136,10 @@ async def concurrent(asked: Asked) -> Report:
     )
 
 
-async def week(asked: Asked) -> Report:
+async def busy_hours(asked: ReportQuery) -> Report:
     """The week as a map: weekdays down, hours across."""
-    found = await asked.store.summary(asked.where, "weekday,hour_of_day", asked.zone.key)
-    calls = {(row["weekday"], row["hour_of_day"]): row["calls"] for row in found}
+    summary = await asked.store.summary(asked.where, "weekday,hour_of_day", asked.zone.key)
+    calls = {(row["weekday"], row["hour_of_day"]): row["calls"] for row in summary}
     rows = [
         (
             Cell(name, asked.to_calls(weekday=day)),
@@ -135,7 +151,7 @@ async def week(asked: Asked) -> Report:
     return Report(columns=columns, rows=rows, is_heat=True)
 
 
-def label(by: str, begin: datetime, asked: Asked) -> str:
+def step_label(by: str, begin: datetime, asked: ReportQuery) -> str:
     """How a stretch is called. An hour that comes twice has its offset."""
     local = begin.astimezone(asked.zone)
     day = f"{local:%a} {local.day} {local:%b}"
@@ -152,26 +168,31 @@ def label(by: str, begin: datetime, asked: Asked) -> str:
     return f"{day} {local.year}"
 
 
-async def _stretches(asked: Asked) -> list[Stretch]:
+async def _list_steps(asked: ReportQuery) -> list[ReportStep]:
     """Each stretch of the period, those without a call too."""
-    found = await asked.store.summary(asked.where, asked.by, asked.zone.key)
-    counts = {row[asked.by]: row for row in found}
+    summary = await asked.store.summary(asked.where, asked.by, asked.zone.key)
+    counts = {row[asked.by]: row for row in summary}
     begins = [asked.since]
     for second in boundaries(asked.by, asked.zone, int(asked.since.timestamp()), int(asked.until.timestamp())):
         begin = datetime.fromtimestamp(second, UTC)
         if asked.since < begin < asked.until:
             begins.append(begin)
-        if len(begins) > STRETCHES_MAX:
+        if len(begins) > STEPS_MAX:
             raise UsageError(
-                f"there are more than {STRETCHES_MAX} {asked.by}s", todo="ask for less time, or for longer steps"
+                f"there are more than {STEPS_MAX} {asked.by}s", todo="ask for less time, or for longer steps"
             )
     return [
-        Stretch(begin, end, label(asked.by, begin, asked), counts.get(_named(asked.by, begin, asked.zone), _NONE))
+        ReportStep(
+            begin,
+            end,
+            step_label(asked.by, begin, asked),
+            counts.get(_step_key(asked.by, begin, asked.zone), _NO_CALLS),
+        )
         for begin, end in zip(begins, [*begins[1:], asked.until], strict=True)
     ]
 
 
-def _named(by: str, at: datetime, zone: ZoneInfo) -> str:
+def _step_key(by: str, at: datetime, zone: ZoneInfo) -> str:
     """The first moment of the hour, day, week or month in which this moment is, as a summary writes it."""
     local = at.astimezone(zone)
     if by == "hour":
@@ -184,14 +205,17 @@ def _named(by: str, at: datetime, zone: ZoneInfo) -> str:
     return datetime.combine(day, time(), zone).astimezone(UTC).astimezone(zone).isoformat()
 
 
-def _period(one: Stretch, asked: Asked) -> dict[str, str]:
-    return {name: at.astimezone(asked.zone).isoformat() for name, at in (("since", one.since), ("until", one.until))}
+def _period_filters(one: ReportStep, asked: ReportQuery) -> dict[str, str]:
+    return {
+        name: boundary.astimezone(asked.zone).isoformat()
+        for name, boundary in (("since", one.since), ("until", one.until))
+    }
 
 
-def _at_once(asked: Asked, at: datetime) -> str:
+def _concurrent_calls_url(asked: ReportQuery, at: datetime) -> str:
     """The calls that were under way then; those that began before the period too."""
     return asked.to_calls(under_way_at=at.astimezone(asked.zone).isoformat(), since="")
 
 
-def _after(peaks: Sequence[Any], place: int, asked: Asked) -> datetime:
+def _next_start(peaks: Sequence[Any], place: int, asked: ReportQuery) -> datetime:
     return peaks[place + 1].begins_at if place + 1 < len(peaks) else asked.until

@@ -3,15 +3,15 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from onhook.console.pages.reports.recent import recent
+from onhook.console.pages.reports.recent import cut_to_recent
 from onhook.console.pages.reports.report import (
     ASR_AND_ACD,
-    Asked,
     Cell,
     Chart,
     Column,
+    LazyRows,
     Report,
-    Rows,
+    ReportQuery,
     Series,
     mean,
     share,
@@ -26,8 +26,8 @@ TOP_MAX = 100
 RECENT_DAYS = 31
 """Of the numbers seen most, where there are many calls."""
 
-ENDINGS = ("answered", "no_answer", "busy", "voicemail", "abandoned", "failed")
-_ENDING_WORDS = {
+OUTCOME_NAMES = ("answered", "no_answer", "busy", "voicemail", "abandoned", "failed")
+_OUTCOME_TITLES = {
     "answered": ("Answered", "ANSWERED"),
     "no_answer": ("No answer", "NO ANSWER"),
     "busy": ("Busy", "BUSY"),
@@ -36,83 +36,98 @@ _ENDING_WORDS = {
     "failed": ("Failed", "FAILED"),
 }
 
-Row = Mapping[str, Any]
-Made = Callable[[Asked], Awaitable[Report]]
+SummaryRow = Mapping[str, Any]
+ReportBuilder = Callable[[ReportQuery], Awaitable[Report]]
 
 
-async def outcomes(asked: Asked) -> Report:
+async def outcomes(asked: ReportQuery) -> Report:
     """How calls ended."""
-    found = await asked.store.summary(asked.where, "status", asked.zone.key)
-    whole = sum(row["calls"] for row in found)
-    counted = [
-        (*_ENDING_WORDS[name], sum(row[name] for row in found)) for name in ENDINGS if any(row[name] for row in found)
+    summary = await asked.store.summary(asked.where, "status", asked.zone.key)
+    total = sum(row["calls"] for row in summary)
+    outcome_counts = [
+        (*_OUTCOME_TITLES[name], sum(row[name] for row in summary))
+        for name in OUTCOME_NAMES
+        if any(row[name] for row in summary)
     ]
-    known = sum(number for _, _, number in counted)
+    known_total = sum(number for _, _, number in outcome_counts)
     rows = [
-        (Cell(title), asked.counted(number, status=word), Cell(share(number, whole)))
-        for title, word, number in sorted(counted, key=lambda one: -one[2])
+        (Cell(title), asked.counted(number, status=status), Cell(share(number, total)))
+        for title, status, number in sorted(outcome_counts, key=lambda item: -item[2])
     ]
-    if whole > known:
-        others = "!" + ",".join(word for _, word in _ENDING_WORDS.values())
-        rows.append((Cell("Other"), asked.counted(whole - known, status=others), Cell(share(whole - known, whole))))
+    if total > known_total:
+        other_statuses = "!" + ",".join(status for _, status in _OUTCOME_TITLES.values())
+        rows.append(
+            (
+                Cell("Other"),
+                asked.counted(total - known_total, status=other_statuses),
+                Cell(share(total - known_total, total)),
+            )
+        )
     return Report(
         columns=[Column("Outcome", "text"), Column("Calls"), Column("Share", "share")],
         rows=rows,
-        chart=_bars(rows, "Calls"),
+        chart=_bar_chart(rows, "Calls"),
     )
 
 
-def counted_by(by: str, title: str, narrows: str, *, is_top: bool = False) -> Made:
+def report_by(by: str, title: str, narrows: str, *, is_top: bool = False) -> ReportBuilder:
     """The kind of report that counts calls by one thing; `narrows` is the filter that finds the calls of a row."""
 
-    async def made(asked: Asked) -> Report:
-        asked, said = await recent(asked, RECENT_DAYS) if is_top else (asked, "")
+    async def build(asked: ReportQuery) -> Report:
+        asked, cut_note = await cut_to_recent(asked, RECENT_DAYS) if is_top else (asked, "")
         # Those with the empty name, such as internal calls without a trunk, are asked for too and left out below.
-        found = await asked.store.summary(asked.where, by, asked.zone.key, TOP_MAX + 1 if is_top else None)
-        named = [row for row in found if row[by]][: TOP_MAX if is_top else None]
-        rows = [_counts(asked, row, row[by], {narrows: row[by]}) for row in sorted(named, key=_most_calls)]
-        note = (f"The {TOP_MAX} with the most calls." if is_top and len(found) > TOP_MAX else "") + said
-        return Report(columns=[Column(title, "party"), *_COUNTED], rows=rows, chart=_bars(rows, "Calls"), note=note)
+        summary = await asked.store.summary(asked.where, by, asked.zone.key, TOP_MAX + 1 if is_top else None)
+        named_rows = [row for row in summary if row[by]][: TOP_MAX if is_top else None]
+        rows = [
+            _count_cells(asked, row, row[by], {narrows: row[by]}) for row in sorted(named_rows, key=_descending_calls)
+        ]
+        note = (f"The {TOP_MAX} with the most calls." if is_top and len(summary) > TOP_MAX else "") + cut_note
+        return Report(
+            columns=[Column(title, "party"), *_COUNT_COLUMNS], rows=rows, chart=_bar_chart(rows, "Calls"), note=note
+        )
 
-    return made
+    return build
 
 
-async def trunks(asked: Asked) -> Report:
+async def trunks(asked: ReportQuery) -> Report:
     """Each trunk's calls, ASR and ACD, and the most calls that were on it at once."""
-    found = await asked.store.summary(asked.where, "trunk", asked.zone.key)
-    peaks = {one.trunk: one for one in await asked.store.peaks(asked.where, "all", asked.zone.key, by_trunk=True)}
+    summary = await asked.store.summary(asked.where, "trunk", asked.zone.key)
+    peaks = {
+        trunk_peak.trunk: trunk_peak
+        for trunk_peak in await asked.store.peaks(asked.where, "all", asked.zone.key, by_trunk=True)
+    }
     rows = []
-    for row in sorted((row for row in found if row["trunk"]), key=_most_calls):
+    for row in sorted((row for row in summary if row["trunk"]), key=_descending_calls):
         peak = peaks.get(row["trunk"])
-        at_once = Cell(None)
+        peak_cell = Cell(None)
         if peak is not None:
-            moment = peak.reached_at.astimezone(asked.zone).isoformat()
-            at_once = Cell(peak.calls, asked.to_calls(trunk=row["trunk"], under_way_at=moment, since=""))
-        rows.append((*_counts(asked, row, row["trunk"], {"by_trunk": row["trunk"]}), at_once))
+            peak_time = peak.reached_at.astimezone(asked.zone).isoformat()
+            peak_cell = Cell(peak.calls, asked.to_calls(trunk=row["trunk"], under_way_at=peak_time, since=""))
+        rows.append((*_count_cells(asked, row, row["trunk"], {"by_trunk": row["trunk"]}), peak_cell))
     return Report(
-        columns=[Column("Trunk", "text"), *_COUNTED, Column("At once, at most")],
+        columns=[Column("Trunk", "text"), *_COUNT_COLUMNS, Column("At once, at most")],
         rows=rows,
-        chart=_bars(rows, "Calls"),
+        chart=_bar_chart(rows, "Calls"),
         note=ASR_AND_ACD,
     )
 
 
-async def extensions(asked: Asked) -> Report:
+async def extensions(asked: ReportQuery) -> Report:
     """What went to each extension, what it answered, and what it called."""
-    by_number: dict[tuple[str, str], dict[str, Row]] = {}
+    by_number: dict[tuple[str, str], dict[str, SummaryRow]] = {}
     for by in ("went_to", "answered_by", "made_by"):
         for row in await asked.store.summary(asked.where, f"pbx,{by}", asked.zone.key):
             if row[by] and asked.kind_of(row["pbx"], row[by]) == "extension":
                 by_number.setdefault((row["pbx"], row[by]), {})[by] = row
-    busiest = sorted(by_number, key=lambda one: (-_own_calls(by_number[one]), one[1], one[0]))
-    rows = Rows(busiest, lambda one: _extension(asked, *one, by_number[one]))
+    busiest = sorted(by_number, key=lambda key: (-_own_calls(by_number[key]), key[1], key[0]))
+    rows = LazyRows(busiest, lambda key: _extension_cells(asked, *key, by_number[key]))
     top = rows[:BARS_MAX]
     chart = Chart(
         shape="stack",
         labels=[str(row[0].value) for row in top],
         series=[
-            Series("Answered", [_number(row[3]) for row in top], "good"),
-            Series("Made", [_number(row[4]) for row in top], "plain"),
+            Series("Answered", [_cell_number(row[3]) for row in top], "good"),
+            Series("Made", [_cell_number(row[4]) for row in top], "plain"),
         ],
         links=[row[0].href for row in top],
         is_sideways=True,
@@ -129,51 +144,51 @@ async def extensions(asked: Asked) -> Report:
     )
 
 
-async def queues(asked: Asked) -> Report:
+async def queues(asked: ReportQuery) -> Report:
     """What went to each queue and ring group."""
     rows = []
-    for row in sorted(await asked.store.summary(asked.where, "pbx,went_to", asked.zone.key), key=_most_calls):
+    for row in sorted(await asked.store.summary(asked.where, "pbx,went_to", asked.zone.key), key=_descending_calls):
         if asked.kind_of(row["pbx"], row["went_to"]) in {"queue", "ring_group"}:
-            here = {"pbx": row["pbx"], "call_to": row["went_to"]}
-            cells = _counts(asked, row, row["went_to"], here)
+            filters = {"pbx": row["pbx"], "call_to": row["went_to"]}
+            cells = _count_cells(asked, row, row["went_to"], filters)
             waits = (Cell(mean(row["wait_duration"], row["calls"])), Cell(row["wait_duration_max"]))
             rows.append((cells[0], Cell(row["pbx"]), *cells[1:], *waits))
     return Report(
         columns=[
-            *(Column("Queue", "text"), Column("PBX", "text"), *_COUNTED),
+            *(Column("Queue", "text"), Column("PBX", "text"), *_COUNT_COLUMNS),
             *(Column("Wait, on average", "seconds"), Column("Longest wait", "seconds")),
         ],
         rows=rows,
-        chart=_bars([(row[0], *row[2:]) for row in rows], "Calls"),
+        chart=_bar_chart([(row[0], *row[2:]) for row in rows], "Calls"),
         note="Queues and ring groups by the number plan of their PBX. The wait is from the call's start to a person.",
     )
 
 
-async def agents(asked: Asked) -> Report:
+async def agents(asked: ReportQuery) -> Report:
     """Who answered what went to a queue."""
-    found = [
+    queue_rows = [
         row
         for row in await asked.store.summary(asked.where, "pbx,went_to,answered_by", asked.zone.key)
         if row["answered_by"] and asked.kind_of(row["pbx"], row["went_to"]) in {"queue", "ring_group"}
     ]
-    rows = Rows(sorted(found, key=_most_calls), lambda row: _agent(asked, row))
+    rows = LazyRows(sorted(queue_rows, key=_descending_calls), lambda row: _agent_cells(asked, row))
     return Report(
         columns=[
             *(Column("Agent", "text"), Column("Answered"), Column("Queue", "text"), Column("PBX", "text")),
             *(Column("Talk", "seconds"), Column("On average", "seconds"), Column("Wait before", "seconds")),
         ],
         rows=rows,
-        chart=_bars(rows, "Answered"),
+        chart=_bar_chart(rows, "Answered"),
     )
 
 
-_COUNTED = (
+_COUNT_COLUMNS = (
     *(Column("Calls"), Column("Answered"), Column("Missed"), Column("ASR", "share")),
     *(Column("Talk", "seconds"), Column("ACD", "seconds")),
 )
 
 
-def _counts(asked: Asked, row: Row, name: str, here: Mapping[str, str]) -> tuple[Cell, ...]:
+def _count_cells(asked: ReportQuery, row: SummaryRow, name: str, here: Mapping[str, str]) -> tuple[Cell, ...]:
     """Name, calls, answered, missed, ASR, talk, ACD."""
     return (
         Cell(name, asked.to_calls(**here)),
@@ -186,52 +201,52 @@ def _counts(asked: Asked, row: Row, name: str, here: Mapping[str, str]) -> tuple
     )
 
 
-def _own_calls(seen: Mapping[str, Row]) -> int:
+def _own_calls(seen: Mapping[str, SummaryRow]) -> int:
     """What an extension answered and made."""
     return sum(seen[by]["calls"] for by in ("answered_by", "made_by") if by in seen)
 
 
-def _agent(asked: Asked, row: Row) -> tuple[Cell, ...]:
-    here = {"pbx": row["pbx"], "call_to": row["went_to"], "answered_by": row["answered_by"]}
+def _agent_cells(asked: ReportQuery, row: SummaryRow) -> tuple[Cell, ...]:
+    filters = {"pbx": row["pbx"], "call_to": row["went_to"], "answered_by": row["answered_by"]}
     return (
-        Cell(row["answered_by"], asked.to_calls(**here)),
-        asked.counted(row["calls"], **here),
+        Cell(row["answered_by"], asked.to_calls(**filters)),
+        asked.counted(row["calls"], **filters),
         *(Cell(row["went_to"]), Cell(row["pbx"])),
-        Cell(row["talk_duration"], asked.to_calls(**here)),
+        Cell(row["talk_duration"], asked.to_calls(**filters)),
         *(Cell(mean(row["talk_duration"], row["calls"])), Cell(mean(row["wait_duration"], row["calls"]))),
     )
 
 
-def _extension(asked: Asked, pbx: str, number: str, seen: Mapping[str, Row]) -> tuple[Cell, ...]:
-    of = {"pbx": pbx}
+def _extension_cells(asked: ReportQuery, pbx: str, number: str, seen: Mapping[str, SummaryRow]) -> tuple[Cell, ...]:
+    pbx_filter = {"pbx": pbx}
     answered = seen.get("answered_by", {})
     talk = answered.get("talk_duration")
     return (
-        Cell(number, asked.to_calls(**of, number=number)),
+        Cell(number, asked.to_calls(**pbx_filter, number=number)),
         Cell(pbx),
-        asked.counted(seen.get("went_to", {}).get("calls", 0), **of, call_to=number),
-        asked.counted(answered.get("calls", 0), **of, answered_by=number),
-        asked.counted(seen.get("made_by", {}).get("calls", 0), **of, caller=number),
-        Cell(talk, asked.to_calls(**of, answered_by=number) if answered else ""),
+        asked.counted(seen.get("went_to", {}).get("calls", 0), **pbx_filter, call_to=number),
+        asked.counted(answered.get("calls", 0), **pbx_filter, answered_by=number),
+        asked.counted(seen.get("made_by", {}).get("calls", 0), **pbx_filter, caller=number),
+        Cell(talk, asked.to_calls(**pbx_filter, answered_by=number) if answered else ""),
         Cell(mean(talk, answered.get("calls", 0))),
     )
 
 
-def _bars(rows: Sequence[Sequence[Cell]], name: str) -> Chart:
+def _bar_chart(rows: Sequence[Sequence[Cell]], name: str) -> Chart:
     """The first rows as bars: the first cell is the name, the second the number."""
     top = rows[:BARS_MAX]
     return Chart(
         shape="bar",
         labels=[str(row[0].value) for row in top],
-        series=[Series(name, [_number(row[1]) for row in top])],
+        series=[Series(name, [_cell_number(row[1]) for row in top])],
         links=[row[1].href for row in top],
         is_sideways=True,
     )
 
 
-def _most_calls(row: Row) -> int:
+def _descending_calls(row: SummaryRow) -> int:
     return -int(row["calls"])
 
 
-def _number(cell: Cell) -> int:
+def _cell_number(cell: Cell) -> int:
     return cell.value if isinstance(cell.value, int) else 0

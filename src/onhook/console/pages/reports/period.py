@@ -23,33 +23,33 @@ class Period(msgspec.Struct, frozen=True):
     until: datetime
 
 
-def period_of(where: Filter, zone: ZoneInfo, now: datetime) -> Period:
+def get_period(where: Filter, zone: ZoneInfo, now: datetime) -> Period:
     """What the filter says; without a beginning the last week, without an end until now. Raises `UsageError`."""
     until = where.until or now
-    since = where.since or _first_moment(until.astimezone(zone).date() - timedelta(days=DAYS_DEFAULT - 1), zone)
+    since = where.since or _start_of_day(until.astimezone(zone).date() - timedelta(days=DAYS_DEFAULT - 1), zone)
     since, until = since.replace(microsecond=0), until.replace(microsecond=0)
     if since >= until:
         raise UsageError("the period ends before it begins", where="until", todo="choose a later end")
     return Period(since, until)
 
 
-def before(period: Period, zone: ZoneInfo) -> Period:
+def previous_period(period: Period, zone: ZoneInfo) -> Period:
     """The period of the same length just before, by the wall clock: a day of 23 hours is compared with a whole day."""
-    since, until = (at.astimezone(zone).replace(tzinfo=None) for at in (period.since, period.until))
+    since, until = (boundary.astimezone(zone).replace(tzinfo=None) for boundary in (period.since, period.until))
     length = until - since
     if since.time() == time() and until.time() != time():
         # A period that is still going on: the same weekday and hour, as many whole days before as it has begun.
         length = timedelta(days=length.days + 1)
-    return Period(*((at - length).replace(tzinfo=zone).astimezone(UTC) for at in (since, until)))
+    return Period(*((boundary - length).replace(tzinfo=zone).astimezone(UTC) for boundary in (since, until)))
 
 
-def step_for(period: Period) -> str:
+def choose_step(period: Period) -> str:
     """Hours for a day, days for a month, weeks for a year."""
     length = period.until - period.since
-    return next((step for longest, step in _STEPS if length <= longest), "month")
+    return next((step for length_max, step in _STEPS if length <= length_max), "month")
 
 
-def usual_periods(zone: ZoneInfo, now: datetime) -> Mapping[str, tuple[str, str]]:
+def common_periods(zone: ZoneInfo, now: datetime) -> Mapping[str, tuple[str, str]]:
     """Often asked for: name, and `since` and `until` as dates."""
     today = now.astimezone(zone).date()
     month = today.replace(day=1)
@@ -70,5 +70,5 @@ def _dates(since: date, until: date | None) -> tuple[str, str]:
     return since.isoformat(), "" if until is None else until.isoformat()
 
 
-def _first_moment(day: date, zone: ZoneInfo) -> datetime:
+def _start_of_day(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, time(), zone).astimezone(UTC)

@@ -16,11 +16,11 @@ from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record_filter import Filter
 from onhook.store.contract import Store
 
-Value = str | int | float | datetime | None
-Kind = Literal["text", "party", "count", "seconds", "share", "moment", "outcome"]
+CellValue = str | int | float | datetime | None
+ColumnKind = Literal["text", "party", "count", "seconds", "share", "moment", "outcome"]
 """A share is between 0 and 1; a party may be `Name<number>`."""
 
-Key = TypeVar("Key")
+KeyT = TypeVar("KeyT")
 
 CALLS_PAGE = "/calls"
 
@@ -30,7 +30,7 @@ ASR_AND_ACD = "ASR: calls answered by a person, of all calls. ACD: their talk wi
 class Cell(msgspec.Struct, frozen=True):
     """A value, and where it leads; None is one that nobody knows."""
 
-    value: Value
+    value: CellValue
     href: str = ""
 
 
@@ -38,7 +38,7 @@ class Column(msgspec.Struct, frozen=True):
     """What the cells of a column are."""
 
     title: str
-    kind: Kind = "count"
+    kind: ColumnKind = "count"
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -70,10 +70,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     is_heat: bool = False
 
 
-class Rows(Sequence[Sequence[Cell]], Generic[Key]):
+class LazyRows(Sequence[Sequence[Cell]], Generic[KeyT]):
     """The rows of many extensions, each made when it is looked at: a page shows few of them."""
 
-    def __init__(self, keys: Sequence[Key], make: Callable[[Key], Sequence[Cell]]) -> None:
+    def __init__(self, keys: Sequence[KeyT], make: Callable[[KeyT], Sequence[Cell]]) -> None:
         self._keys = keys
         self._make = make
 
@@ -90,7 +90,7 @@ class Rows(Sequence[Sequence[Cell]], Generic[Key]):
         return self._make(self._keys[place])
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     """What is reported on: `where` has both ends of the period; `filters` are its parts of a query, for links:
     written once, because a table of thousands of extensions has many thousands of links."""
 
@@ -106,7 +106,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_calls(self, **narrower: object) -> str:
         """Where the calls behind a figure are listed."""
-        texts = {**self.filters, **as_query({name: str(value) for name, value in narrower.items()})}
+        texts = {**self.filters, **query_parts({name: str(value) for name, value in narrower.items()})}
         return f"{CALLS_PAGE}?{'&'.join(filter(None, texts.values()))}"
 
     def counted(self, number: int, **narrower: object) -> Cell:
@@ -118,10 +118,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return self.plans.get(pbx, NumberPlan()).kind_of(number)
 
 
-def as_query(filters: Mapping[str, str]) -> dict[str, str]:
+def query_parts(filters: Mapping[str, str]) -> dict[str, str]:
     """Each filter as a part of a query; an empty one as none.
 
-    >>> as_query({"call_from": "Bob & Co", "since": ""})
+    >>> query_parts({"call_from": "Bob & Co", "since": ""})
     {'call_from': 'call_from=Bob+%26+Co', 'since': ''}
     """
     return {name: f"{name}={quote_plus(text)}" if text else "" for name, text in filters.items()}

@@ -4,58 +4,62 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from onhook.console.pages.reports.report import Asked, Cell, Chart, Column, Report, Series, share
+from onhook.console.pages.reports.report import Cell, Chart, Column, Report, ReportQuery, Series, share
 
-WAITS = (0, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600)
-TALKS = (0, 10, 30, 60, 120, 180, 300, 600, 900, 1_800, 3_600)
+WAIT_EDGES = (0, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600)
+TALK_EDGES = (0, 10, 30, 60, 120, 180, 300, 600, 900, 1_800, 3_600)
 """Edges in seconds: fine where most calls are."""
 
-_NOTE = "Half of the calls took no longer than {median}, 9 of 10 no longer than {p90}; the longest took {longest}."
+_NOTE_TEMPLATE = (
+    "Half of the calls took no longer than {median}, 9 of 10 no longer than {p90}; the longest took {longest}."
+)
 
 
-def spread_of(of: str, edges: Sequence[int], status: str = "") -> Callable[[Asked], Awaitable[Report]]:
+def duration_report(of: str, edges: Sequence[int], status: str = "") -> Callable[[ReportQuery], Awaitable[Report]]:
     """The kind of report that spreads one duration, of all calls or of those with one status."""
 
-    async def made(asked: Asked) -> Report:
-        where = msgspec.structs.replace(asked.where, status=status) if status else asked.where
-        found = await asked.store.spread(where, of, edges)
-        whole = sum(found.counts)
-        steps = list(zip(edges, [*edges[1:], None], strict=True))
-        links = [asked.to_calls(**_between(of, low, high), **_status(status)) for low, high in steps]
-        labels = [_label(low, high) for low, high in steps]
+    async def build(asked: ReportQuery) -> Report:
+        search_filter = msgspec.structs.replace(asked.where, status=status) if status else asked.where
+        histogram = await asked.store.spread(search_filter, of, edges)
+        total = sum(histogram.counts)
+        ranges = list(zip(edges, [*edges[1:], None], strict=True))
+        links = [asked.to_calls(**_range_filters(of, low, high), **_status_filter(status)) for low, high in ranges]
+        labels = [_range_label(low, high) for low, high in ranges]
         rows = [
-            (Cell(label), Cell(count, link if count else ""), Cell(share(count, whole)))
-            for label, count, link in zip(labels, found.counts, links, strict=True)
+            (Cell(label), Cell(count, link if count else ""), Cell(share(count, total)))
+            for label, count, link in zip(labels, histogram.counts, links, strict=True)
         ]
         return Report(
             columns=[Column("Seconds", "text"), Column("Calls"), Column("Share", "share")],
             rows=rows,
-            chart=Chart(shape="bar", labels=labels, series=[Series("Calls", list(found.counts))], links=links),
-            note=_said(found.median, found.p90, found.longest, found.unknown),
+            chart=Chart(shape="bar", labels=labels, series=[Series("Calls", list(histogram.counts))], links=links),
+            note=_describe_durations(histogram.median, histogram.p90, histogram.longest, histogram.unknown),
         )
 
-    return made
+    return build
 
 
-def _between(of: str, low: int, high: int | None) -> dict[str, int]:
-    until = {} if high is None else {f"max_{of}": high - 1}
-    return {f"min_{of}": low} | until
+def _range_filters(of: str, low: int, high: int | None) -> dict[str, int]:
+    upper_filter = {} if high is None else {f"max_{of}": high - 1}
+    return {f"min_{of}": low} | upper_filter
 
 
-def _status(status: str) -> dict[str, str]:
+def _status_filter(status: str) -> dict[str, str]:
     return {"status": status} if status else {}
 
 
-def _label(low: int, high: int | None) -> str:
+def _range_label(low: int, high: int | None) -> str:
     return f"{low} and more" if high is None else f"{low} to {high - 1}"
 
 
-def _said(median: int | None, p90: int | None, longest: int | None, unknown: int) -> str:
+def _describe_durations(median: int | None, p90: int | None, longest: int | None, unknown: int) -> str:
     if median is None:
         return "Nobody reported such a duration in this period."
-    said = _NOTE.format(median=_seconds(median), p90=_seconds(p90), longest=_seconds(longest))
-    return f"{said} Of {unknown} more nobody reported it." if unknown else said
+    text = _NOTE_TEMPLATE.format(
+        median=_format_seconds(median), p90=_format_seconds(p90), longest=_format_seconds(longest)
+    )
+    return f"{text} Of {unknown} more nobody reported it." if unknown else text
 
 
-def _seconds(number: int | None) -> str:
+def _format_seconds(number: int | None) -> str:
     return f"{number} s" if number is None or number < 120 else f"{number // 60} min {number % 60} s"
