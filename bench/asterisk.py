@@ -19,7 +19,7 @@ from onhook.pbx.asterisk.files import calls_of_rows
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.asterisk.session import Event, Login, Session
 from onhook.pbx.client import Window
-from onhook.sync.access import rows_of
+from onhook.sync.access import read_cdr_rows
 from tests.pbx.asterisk.ami_streams import READING, stream
 from tests.pbx.asterisk.lab import ROOT, Laboratory, laboratory, missing
 
@@ -59,9 +59,9 @@ def _from_file(calls: int) -> list[Row]:
         source = CdrSource(place=str(path))
         end = BEGIN + 10 * count
         whole, hour = Window(since=0, until=end), Window(since=end - 3600, until=end)
-        read = _seconds(lambda: list(calls_of_rows(rows_of(source, whole), READING)))
+        read = _seconds(lambda: list(calls_of_rows(read_cdr_rows(source, whole), READING)))
         bare = _seconds(lambda: [len(row) for row in csv.reader(path.open())])
-        last = _seconds(lambda: list(calls_of_rows(rows_of(source, hour), READING)))
+        last = _seconds(lambda: list(calls_of_rows(read_cdr_rows(source, hour), READING)))
     return [
         Row("asterisk, CDRs of a file read into reports", f"{count / read:,.0f} CDRs/s", f"{bare / read:.2f} x csv"),
         Row(f"asterisk, the last hour of a file with {count:,} CDRs", f"{last:.2f} s", f"{last / read:.2f} x whole"),

@@ -23,9 +23,9 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
-from onhook.runtime.adapters.ingest import door_of
+from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.store.duckdb import open_store
-from onhook.sync.pbx_sync_manager import House, cared_for, wanted_for
+from onhook.sync.pbx_sync_manager import SyncDeps, build_api_sync_spec, open_pbx_sync
 
 RECORDS = 1_000_000
 PAGE_ROWS = 10_000
@@ -73,11 +73,11 @@ async def _filled(directory: Path, port: int, records: int) -> float:
     store, clock = await open_store(directory / "calls.duckdb"), SystemClock()
     api = parse_pbx_credentials(f"http://127.0.0.1:{port}", "us", "our-client-secret")
     pbx = settings.add_pbx(name="Office", sn=SN, secret=None, api=api, at=clock.microseconds())
-    accept = door_of(settings=settings, ledger=ledger, clock=clock)
-    house = House(data=directory, settings=settings, store=store, clock=clock, accept=accept)
+    accept = create_ingestor(settings=settings, ledger=ledger, clock=clock)
+    house = SyncDeps(data=directory, settings=settings, store=store, clock=clock, accept=accept)
     since = datetime.fromtimestamp(BEGUN, UTC) - timedelta(seconds=1)
     try:
-        async with cared_for(house, wanted_for(pbx, api)) as cared:
+        async with open_pbx_sync(house, build_api_sync_spec(pbx, api)) as cared:
             began = time.perf_counter()
             found = await cared.caretaker.fill(since, since + timedelta(seconds=records + 2), compares_days=False)
             seconds = time.perf_counter() - began

@@ -34,11 +34,11 @@ from onhook.console.app import console_app
 from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.queries.destinations import DeliveryActions
 from onhook.console.request_coalescing import MAX_AGE_SECONDS
-from onhook.delivery.destinations.registry import all_sinks
+from onhook.delivery.destinations.registry import destination_kinds
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.ledger.sqlite import SqliteLedger
-from onhook.runtime.adapters.actions import Acting
-from onhook.runtime.http_server import serving
+from onhook.runtime.adapters.actions import ConsoleActionRunner
+from onhook.runtime.http_server import run_server
 from onhook.store.contract import Batch, Quarantined, Store
 from onhook.store.duckdb import open_store
 from onhook.store.position_notifier import PositionNotifier
@@ -158,7 +158,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
     settings, ledger = AppDb(config.settings_file), SqliteLedger(config.ledger_file)
     for name, sn in (("PBX-A", "3691"), ("PBX-B", "3692"), ("PBX-C", "3693")):
         settings.add_pbx(name=name, sn=sn, secret="s" * 32, at=1)
-    acting = Acting(config, settings, clock)
+    acting = ConsoleActionRunner(config, settings, clock)
 
     async def nothing(_seqs: object) -> list[Quarantined]:
         return []
@@ -171,11 +171,13 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
         config=config,
         feed=feed,
         read_again=nothing,
-        sending=DeliveryActions(try_out=partial(send_test_by_name, settings, all_sinks(config), clock), figures=dict),
+        sending=DeliveryActions(
+            try_out=partial(send_test_by_name, settings, destination_kinds(config), clock), figures=dict
+        ),
         acts=ConsoleActions(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
     )
     try:
-        async with serving(app, config.console) as served:
+        async with run_server(app, config.console) as served:
             token = settings.add_token("bench", "administrator", at=1)
             yield f"http://127.0.0.1:{served.port}", {"Authorization": f"Bearer {token}"}
             feed.close()

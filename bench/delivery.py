@@ -25,7 +25,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record_filter import Filter
 from onhook.config import Config
-from onhook.delivery.destinations.registry import all_sinks
+from onhook.delivery.destinations.registry import destination_kinds
 from onhook.delivery.dispatcher import DeliveryDispatcher
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import CONCURRENT_ATTEMPTS_MAX, DeliveryDeps
@@ -198,7 +198,7 @@ async def _served(directory: Path, store_name: str, name: str) -> AsyncIterator[
     settings, sending, feed = AppDb(directory / name), AppDb(directory / name), PositionNotifier()
     courier = DeliveryDispatcher(
         means=DeliveryDeps(reading=RecordReader(store, feed), settings=sending, clock=SystemClock()),
-        sinks=all_sinks(Config()),
+        sinks=destination_kinds(Config()),
         tell_trouble=print,
         tell_plight=print,
     )

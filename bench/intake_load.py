@@ -17,7 +17,7 @@ import msgspec
 from onhook.appdb.appdb import AppDb
 from onhook.config import Address, Config
 from onhook.lib.signing import sign
-from onhook.runtime.child import command
+from onhook.runtime.child import build_command
 
 SN = "3651XXXXXXXX"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
@@ -135,7 +135,7 @@ class Intake:
         config = Config(data=directory, intake=Address("127.0.0.1", 0))
         self.begun_at = time.monotonic()
         self.running = subprocess.Popen(
-            command("onhook.runtime.intake_process", config), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            build_command("onhook.runtime.intake_process", config), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self.running.stdout is not None
         told = msgspec.json.decode(self.running.stdout.readline())

@@ -10,8 +10,8 @@ from onhook.appdb.sqlite import copy_database
 from onhook.config import Config
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
-from onhook.ops.backup import back_up, restore
-from onhook.ops.instance_lock import nobody_receiving, receiving
+from onhook.ops.backup import create_backup, restore
+from onhook.ops.instance_lock import exclusive_intake_lock, shared_intake_lock
 from tests.runtime.harness import House, call_id, call_ids, report, wait_until
 
 
@@ -58,11 +58,11 @@ def test_nothing_is_replaced_under_a_lone_intake(house: House, tmp_path: Path) -
     house.onhook("backup", str(copy))
     house.stop()
     config = Config(data=house.directory)
-    with receiving(config), receiving(config):
+    with shared_intake_lock(config), shared_intake_lock(config):
         refused = house.run("restore", str(copy), "--replace")
         assert (refused.returncode, "an intake is already running" in refused.stderr) == (2, True)
     house.onhook("restore", str(copy), "--replace")
-    with nobody_receiving(config), pytest.raises(Unavailable, match="being restored"), receiving(config):
+    with exclusive_intake_lock(config), pytest.raises(Unavailable, match="being restored"), shared_intake_lock(config):
         pass
 
 
@@ -128,12 +128,12 @@ def test_a_backup_goes_only_where_nothing_is(config: Config, tmp_path: Path, nam
     copy.mkdir()
     (copy / name).write_text("mine")
     with pytest.raises(UsageError, match="choose another directory"):
-        back_up(config, copy, SystemClock())
+        create_backup(config, copy, SystemClock())
     assert [path.read_text() for path in copy.iterdir()] == ["mine"]
     with pytest.raises(UsageError, match="choose another directory"):
-        back_up(config, copy / name, SystemClock())
+        create_backup(config, copy / name, SystemClock())
     (copy / name).unlink()
-    assert back_up(config, copy, SystemClock()).files == ("onhook.db", "ledger.db")
+    assert create_backup(config, copy, SystemClock()).files == ("onhook.db", "ledger.db")
 
 
 @pytest.mark.parametrize("nth", [1, 2])
@@ -143,7 +143,7 @@ def test_a_backup_that_fails_leaves_nothing(
     """Whichever copy fails: no file that looks like a backup."""
     _fail_at(nth, monkeypatch)
     with pytest.raises(Unavailable):
-        back_up(config, tmp_path / "copy", SystemClock())
+        create_backup(config, tmp_path / "copy", SystemClock())
     assert not (tmp_path / "copy").exists()
     assert _said(config) == ["first"]
 
@@ -153,7 +153,7 @@ def test_a_restore_that_fails_changes_nothing(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
     """Whichever copy fails, as on a full disk: the old files stay, the store too, and nothing lies beside them."""
-    back_up(config, tmp_path / "copy", SystemClock())
+    create_backup(config, tmp_path / "copy", SystemClock())
     _write(config, "second")
     config.store_file.write_text("the store")
     before = {path.name: path.read_bytes() for path in config.data.iterdir()}
@@ -170,7 +170,7 @@ def test_a_restore_that_fails_changes_nothing(
 
 def test_a_rename_that_fails_is_taken_back(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However far the change had come."""
-    back_up(config, tmp_path / "copy", SystemClock())
+    create_backup(config, tmp_path / "copy", SystemClock())
     _write(config, "second")
     plain, done = Path.replace, False
     for nth in range(1, 20):

@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from onhook.appdb.destination_spec import SPEC_FIELDS
 from onhook.cli.destination import app
-from onhook.cli.destination_options import with_changed_wishes, with_wishes
+from onhook.cli.destination_options import with_destination_change_options, with_destination_options
 
 
-def _said(*words: str, has: Callable[..., Any] = with_wishes) -> Any:
+def _said(*words: str, has: Callable[..., Any] = with_destination_options) -> Any:
     made, handed = typer.Typer(), []
 
     @made.command()
@@ -47,8 +47,11 @@ def test_a_header_needs_a_value() -> None:
 def test_what_was_allowed_is_taken_back_by_a_change_alone() -> None:
     """A new subscription is allowed nothing yet."""
     words = ("--no-private", "--no-standard")
-    assert _said(*words, has=with_changed_wishes) == {"allows_private": False, "with_standard_webhooks": False}
-    assert _said("--allow-private", has=with_changed_wishes) == {"allows_private": True}
+    assert _said(*words, has=with_destination_change_options) == {
+        "allows_private": False,
+        "with_standard_webhooks": False,
+    }
+    assert _said("--allow-private", has=with_destination_change_options) == {"allows_private": True}
     assert isinstance(_said(*words), SystemExit)
 
 

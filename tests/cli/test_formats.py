@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from onhook.cdr.csv_injection import read_back
-from onhook.cli.formats import CALL_COLUMNS, CALL_TABLE, RECORD_COLUMNS, RECORD_TABLE, minutes, show
+from onhook.cli.formats import CALL_COLUMNS, CALL_TABLE, RECORD_COLUMNS, RECORD_TABLE, format_duration, print_rows
 from onhook.cli.server_lookup import Row
 from tests.factories import record
 
@@ -28,7 +28,7 @@ def _hostile() -> Row:
 
 async def test_a_name_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
     """A table shows what is printable of it, on one line, and takes nothing for markup."""
-    await show(_rows(_hostile()), "table", ZoneInfo("UTC"), RECORD_COLUMNS, RECORD_TABLE)
+    await print_rows(_rows(_hostile()), "table", ZoneInfo("UTC"), RECORD_COLUMNS, RECORD_TABLE)
     out = capsys.readouterr().out
     assert out.count("\n") == 2
     assert "\x1b" not in out
@@ -38,7 +38,7 @@ async def test_a_name_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str])
 
 async def test_csv_survives_a_round_trip(capsys: pytest.CaptureFixture[str]) -> None:
     """Every text can be read back, a number with a plus stays as it is, an unknown value is empty."""
-    await show(_rows(_hostile()), "csv", ZoneInfo("Asia/Kathmandu"), RECORD_COLUMNS, RECORD_TABLE)
+    await print_rows(_rows(_hostile()), "csv", ZoneInfo("Asia/Kathmandu"), RECORD_COLUMNS, RECORD_TABLE)
     heads, cells = csv.reader(io.StringIO(capsys.readouterr().out, newline=""))
     row = dict(zip(heads, cells, strict=True))
     assert read_back(row["call_from"]) == HOSTILE
@@ -52,7 +52,7 @@ async def test_a_call_is_one_line_of_csv(capsys: pytest.CaptureFixture[str], seq
     """Its legs a number and its recordings their names, as lists from the API and as tuples from the files."""
     unknown = dict.fromkeys(CALL_COLUMNS)
     call = {**unknown, "recordings": sequence(("one.wav", "two.wav")), "legs": sequence(({"sn": "1"}, {"sn": "2"}))}
-    await show(_rows(call), "csv", ZoneInfo("UTC"), CALL_COLUMNS, CALL_TABLE)
+    await print_rows(_rows(call), "csv", ZoneInfo("UTC"), CALL_COLUMNS, CALL_TABLE)
     heads, cells = csv.reader(io.StringIO(capsys.readouterr().out, newline=""))
     row = dict(zip(heads, cells, strict=True))
     assert (row["recordings"], row["legs"]) == ("one.wav;two.wav", "2")
@@ -61,13 +61,13 @@ async def test_a_call_is_one_line_of_csv(capsys: pytest.CaptureFixture[str], seq
 async def test_json_is_one_array(capsys: pytest.CaptureFixture[str]) -> None:
     """However many rows there are."""
     for rows in ([], [_hostile()], [_hostile(), _hostile()]):
-        await show(_rows(*rows), "json", ZoneInfo("UTC"), RECORD_COLUMNS, RECORD_TABLE)
+        await print_rows(_rows(*rows), "json", ZoneInfo("UTC"), RECORD_COLUMNS, RECORD_TABLE)
         assert len(msgspec.json.decode(capsys.readouterr().out)) == len(rows)
 
 
 def test_durations_are_minutes_and_seconds() -> None:
     """From an hour on with hours."""
-    assert [minutes(seconds) for seconds in (0, 59, 74, 3600, 36_610)] == [
+    assert [format_duration(seconds) for seconds in (0, 59, 74, 3600, 36_610)] == [
         "0:00",
         "0:59",
         "1:14",

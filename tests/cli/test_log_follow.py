@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from onhook.cli.log_follow import follow
+from onhook.cli.log_follow import follow_pending
 from onhook.config import Config
 
 
 async def test_nothing_is_shown_in_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody waits there."""
-    await follow(Config(data=tmp_path), "crm")
+    await follow_pending(Config(data=tmp_path), "crm")
     assert capsys.readouterr() == ("", "")
 
 
@@ -19,5 +19,5 @@ async def test_a_person_is_told_when_nothing_runs(
 ) -> None:
     """What is owed is sent when the server runs; there is no progress until then."""
     monkeypatch.setenv("FORCE_COLOR", "1")
-    await follow(Config(data=tmp_path), "crm")
+    await follow_pending(Config(data=tmp_path), "crm")
     assert "It is sent when `onhook serve` runs." in capsys.readouterr().err

@@ -6,7 +6,7 @@ import msgspec
 
 from onhook.appdb.pbxs import Secret
 from onhook.cdr.record_filter import Filter
-from onhook.cli.pbx_card import card
+from onhook.cli.pbx_card import describe_destination
 from onhook.delivery.status import DestinationStatus, DestinationView
 from tests.delivery.factories import subscription
 from tests.factories import STARTED_AT
@@ -21,7 +21,7 @@ OWING = DestinationStatus(
 def _card(**changes: object) -> dict[str, str]:
     shown = DestinationView(subscription=subscription(**changes), standing=OWING, plights=())
     secrets = [Secret(secret_id=3, label="from May on", created_at=STARTED_AT)]
-    return dict(card(msgspec.json.decode(msgspec.json.encode(shown)), secrets, SHANGHAI))
+    return dict(describe_destination(msgspec.json.decode(msgspec.json.encode(shown)), secrets, SHANGHAI))
 
 
 def test_it_is_told_in_words() -> None:

@@ -6,7 +6,7 @@ import io
 import msgspec
 import pytest
 
-from onhook.cli.via_server import ApiReach
+from onhook.cli.via_server import ApiDataClient
 from onhook.config import Config
 from onhook.lib.errors import Unavailable
 
@@ -23,7 +23,7 @@ class _Socket:
         return io.BytesIO(self._text)
 
 
-def _reach(monkeypatch: pytest.MonkeyPatch, told: object) -> ApiReach:
+def _reach(monkeypatch: pytest.MonkeyPatch, told: object) -> ApiDataClient:
     """The way to a server that answers 503 with this."""
     body = msgspec.json.encode(told)
 
@@ -32,8 +32,8 @@ def _reach(monkeypatch: pytest.MonkeyPatch, told: object) -> ApiReach:
         made.begin()
         return made
 
-    monkeypatch.setattr(ApiReach, "_send", answer)
-    return ApiReach(Config(), "127.0.0.1:1", "token")
+    monkeypatch.setattr(ApiDataClient, "_send", answer)
+    return ApiDataClient(Config(), "127.0.0.1:1", "token")
 
 
 @pytest.mark.parametrize("behind", [12_000, -3])

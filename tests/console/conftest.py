@@ -12,23 +12,23 @@ import pytest
 import pytest_asyncio
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.pbx_facts import SettingsFacts
+from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.cdr.call_details import CallDetails
 from onhook.config import Address, Config
 from onhook.console.actions import ConsoleActions
 from onhook.console.app import console_app
 from onhook.console.queries.destinations import DeliveryActions
-from onhook.delivery.destinations.registry import all_sinks
+from onhook.delivery.destinations.registry import destination_kinds
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.ledger.contract import Entry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
-from onhook.ops.quarantine_retry import Rereading
-from onhook.pbx.registry import all_dialects
+from onhook.ops.quarantine_retry import QuarantineRetrier
+from onhook.pbx.registry import dialects
 from onhook.projector import Projector
-from onhook.runtime.adapters.actions import Acting
-from onhook.runtime.http_server import serving
+from onhook.runtime.adapters.actions import ConsoleActionRunner
+from onhook.runtime.http_server import run_server
 from onhook.store.duckdb import DuckDbStore, open_store
 from onhook.store.position_notifier import PositionNotifier
 from tests.factories import PBX, SN
@@ -56,7 +56,7 @@ class House:
 
     async def report(self, details: Iterable[CallDetails], sn: str = SN) -> None:
         """A PBX reports these; they are in the store and announced when this returns."""
-        dialect = all_dialects()["yeastar"]
+        dialect = dialects()["yeastar"]
         await self.report_bodies([dialect.write(one, sn, "p-2026") for one in details], sn)
 
     async def report_bodies(self, bodies: Iterable[bytes], sn: str = SN) -> None:
@@ -100,10 +100,10 @@ async def running_house(directory: Path, *, console_open: bool = False) -> Async
     )
     settings, ledger = AppDb(config.settings_file), SqliteLedger(config.ledger_file)
     store = await open_store(config.store_file)
-    projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=SettingsFacts(settings))
+    projector = Projector(ledger=ledger, store=store, dialects=dialects(), facts_of=AppDbPbxFacts(settings))
     house = House(config, ledger, settings, store, projector)
     settings.add_pbx(name=PBX, sn=SN, secret=SECRET, at=house.clock.microseconds())
-    acting = Acting(config, settings, house.clock)
+    acting = ConsoleActionRunner(config, settings, house.clock)
     app = console_app(
         store=store,
         ledger=ledger,
@@ -111,14 +111,15 @@ async def running_house(directory: Path, *, console_open: bool = False) -> Async
         clock=house.clock,
         config=config,
         feed=house.feed,
-        read_again=Rereading(projector, settings, house.clock).read_again,
+        read_again=QuarantineRetrier(projector, settings, house.clock).read_again,
         sending=DeliveryActions(
-            try_out=partial(send_test_by_name, settings, all_sinks(config), house.clock), figures=lambda: house.figures
+            try_out=partial(send_test_by_name, settings, destination_kinds(config), house.clock),
+            figures=lambda: house.figures,
         ),
         acts=ConsoleActions(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
     )
     try:
-        async with serving(app, config.console) as served:
+        async with run_server(app, config.console) as served:
             house.url = f"http://127.0.0.1:{served.port}"
             try:
                 yield house

@@ -16,7 +16,7 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.destinations import Destination
 from onhook.cdr.record import Call
 from onhook.config import Config
-from onhook.delivery.destinations.registry import all_sinks
+from onhook.delivery.destinations.registry import destination_kinds
 from onhook.delivery.dispatcher import DeliveryDispatcher
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
@@ -100,7 +100,7 @@ class House:
                 settings=AppDb(self.directory / "onhook.db"),
                 clock=SystemClock(),
             ),
-            sinks=all_sinks(Config()),
+            sinks=destination_kinds(Config()),
             tell_trouble=lambda name, error: self.troubles.append((name, error)),
             tell_plight=lambda plight, has_begun: self.plights.append((plight.kind, has_begun)),
         )

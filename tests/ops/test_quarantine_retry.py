@@ -8,7 +8,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable
-from onhook.ops.quarantine_retry import Rereading
+from onhook.ops.quarantine_retry import QuarantineRetrier
 
 
 class Projector:
@@ -31,7 +31,7 @@ async def test_it_is_owed_before_it_is_read(tmp_path: Path) -> None:
     settings = AppDb(tmp_path / "onhook.db")
     settings.subscriptions.add("crm", DestinationSpec(url="http://a.example/"), None, after=9, at=1)
     projector = Projector(settings)
-    rereading = Rereading(projector, settings, SystemClock())  # type: ignore[arg-type] # it has the one method
+    rereading = QuarantineRetrier(projector, settings, SystemClock())  # type: ignore[arg-type] # it has the one method
     await rereading.read_again([5])
     projector.fails = True
     with pytest.raises(Unavailable):

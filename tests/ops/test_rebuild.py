@@ -9,7 +9,7 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.config import Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
-from onhook.ops.rebuild import adopt_rebuilt, rebuild
+from onhook.ops.rebuild import install_rebuilt_store, rebuild
 from onhook.store.contract import Batch, Quarantined
 from onhook.store.duckdb import open_store, quarantined_at
 from tests.factories import STARTED_AT
@@ -64,7 +64,7 @@ async def test_a_crash_before_the_exchange_loses_nothing(config: Config, monkeyp
             await rebuild(config, lambda *_: None)
     assert _replays(config) == []
     settings = AppDb(config.settings_file)
-    await adopt_rebuilt(config, settings, SystemClock())
+    await install_rebuilt_store(config, settings, SystemClock())
     settings.subscriptions.let_go()  # as a hub does that starts
     settings.close()
     assert _replays(config) == [(0, 2)]

@@ -10,7 +10,7 @@ import pytest
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.deliveries import CALL_DELIVERIES_MAX, NewDelivery
 from onhook.appdb.destination_spec import DestinationSpec
-from onhook.appdb.pbx_facts import SettingsFacts
+from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.cdr.record_filter import Filter
 from onhook.config import Config
 from onhook.ledger.contract import Entry
@@ -18,16 +18,16 @@ from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable
 from onhook.ops import retention
-from onhook.ops.instance_lock import holding
-from onhook.ops.rebuild import LOCK_NAME, rebuilt_file
-from onhook.ops.retention import DAY_MICROSECONDS, Forgotten, Retention
-from onhook.pbx.registry import all_dialects
+from onhook.ops.instance_lock import file_lock
+from onhook.ops.rebuild import LOCK_NAME, rebuilt_store_path
+from onhook.ops.retention import DAY_MICROSECONDS, Retention, RetentionTotals
+from onhook.pbx.registry import dialects
 from onhook.projector import Projector
 from onhook.store.duckdb import DuckDbStore, open_store
 from tests.factories import BOB, QUEUE, SN, STARTED_AT, details
 
 OTHER_SN = "3699OTHER"
-YEASTAR = all_dialects()["yeastar"]
+YEASTAR = dialects()["yeastar"]
 
 
 class House:
@@ -43,8 +43,8 @@ class House:
         self.keys = 0
 
     def projector_into(self, store: DuckDbStore) -> Projector:
-        facts = SettingsFacts(self.settings)
-        return Projector(ledger=self.ledger, store=store, dialects=all_dialects(), facts_of=facts)
+        facts = AppDbPbxFacts(self.settings)
+        return Projector(ledger=self.ledger, store=store, dialects=dialects(), facts_of=facts)
 
     async def report(self, call: int, age: int, *, sn: str = SN, call_to: str = BOB, status: str = "ANSWERED") -> int:
         """One leg of a call by its number, received so many days ago; the number of the report."""
@@ -65,7 +65,7 @@ class House:
         (appended,) = await self.ledger.append([entry])
         return appended.seq
 
-    async def forget(self, keep_days: int = 0) -> Forgotten:
+    async def forget(self, keep_days: int = 0) -> RetentionTotals:
         config = Config(data=self.directory, keep_days=keep_days)
         return await Retention(
             config=config, settings=self.settings, ledger=self.ledger, projector=self.projector, clock=self.clock
@@ -104,7 +104,7 @@ async def test_nothing_is_deleted_unless_somebody_says_so(house: House) -> None:
     """However old it is."""
     await house.report(1, 5_000)
     await house.report(2, 0)
-    assert await house.forget() == Forgotten()
+    assert await house.forget() == RetentionTotals()
     assert await house.seqs() == [1, 2]
     assert house.settings.audit.latest(10) == []
 
@@ -119,14 +119,14 @@ async def test_old_calls_go_whole(house: House) -> None:
     await house.report(3, 0)
     house.settings.notes.write(SN, call_id(1), "calls back", "", who="Alice", at=1)
     house.settings.notes.write(SN, call_id(2), "stays", "", who="Alice", at=1)
-    assert await house.forget(90) == Forgotten(reports=4, calls=1)
+    assert await house.forget(90) == RetentionTotals(reports=4, calls=1)
     assert await house.seqs() == [5, 6]
     assert await kept_calls(house) == [call_id(2), call_id(3)]
     assert house.settings.notes.history(SN, call_id(1)) == []
     assert house.settings.notes.history(SN, call_id(2)) != []
     (line,) = house.settings.audit.latest(10)
     assert (line.who, line.what) == ("onhook", "deleted what is older than it is kept: calls 1, reports 4")
-    assert await house.forget(90) == Forgotten()
+    assert await house.forget(90) == RetentionTotals()
 
 
 async def test_a_correction_keeps_its_call_whole(house: House) -> None:
@@ -135,7 +135,7 @@ async def test_a_correction_keeps_its_call_whole(house: House) -> None:
     await house.report(1, 100)
     await house.report(1, 10, status="BUSY")
     await house.report(2, 0)
-    assert await house.forget(90) == Forgotten()
+    assert await house.forget(90) == RetentionTotals()
     assert await house.seqs() == [1, 2, 3, 4]
     assert await kept_calls(house) == [call_id(1), call_id(2)]
 
@@ -145,12 +145,12 @@ async def test_a_pbx_can_have_a_rule_of_its_own(house: House) -> None:
     for number, (age, sn) in enumerate(((100, SN), (100, OTHER_SN), (40, SN), (40, OTHER_SN), (0, SN))):
         await house.report(number, age, sn=sn)
     house.settings.keeping.put(SN, 30)
-    assert await house.forget(0) == Forgotten(reports=2, calls=2)
+    assert await house.forget(0) == RetentionTotals(reports=2, calls=2)
     assert await house.seqs() == [2, 4, 5]
     house.settings.keeping.put(OTHER_SN, 0)
-    assert await house.forget(30) == Forgotten()
+    assert await house.forget(30) == RetentionTotals()
     house.settings.keeping.put(OTHER_SN, None)
-    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
     assert await house.seqs() == [4, 5]
 
 
@@ -164,10 +164,10 @@ async def test_what_is_owed_stays(house: House) -> None:
     waiting = NewDelivery(event_id="x", seq=1, call=(SN, call_id(0)), body=b"{}", due_at=1, owed_at=1)
     house.settings.deliveries.owe(one.subscription_id, waiting)
     house.settings.subscriptions.set_state("CRM", "paused")
-    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
     assert await house.seqs() == [1, 3, 4]
     house.settings.subscriptions.remove("CRM")
-    assert await house.forget(90) == Forgotten(reports=2, calls=2)
+    assert await house.forget(90) == RetentionTotals(reports=2, calls=2)
 
 
 async def test_a_call_that_is_owed_in_part_stays_whole(house: House) -> None:
@@ -175,7 +175,7 @@ async def test_a_call_that_is_owed_in_part_stays_whole(house: House) -> None:
     for call, call_to in ((1, QUEUE), (2, BOB), (1, BOB), (3, BOB)):
         await house.report(call, 100, call_to=call_to)
     house.settings.subscriptions.add("CRM", DestinationSpec(url="https://crm.example.com"), None, after=2, at=1)
-    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
     assert await house.seqs() == [1, 3, 4]
     assert await kept_calls(house) == [call_id(1), call_id(3)]
 
@@ -192,9 +192,9 @@ async def test_what_is_owed_of_a_call_with_many_rows_stays(house: House) -> None
         house.settings.deliveries.owe(one.subscription_id, waiting)
     rows = house.settings._database.rows("SELECT max(delivery_id) FROM deliveries")
     house.settings._database.write("UPDATE deliveries SET state = 'delivered' WHERE delivery_id < ?", rows[0])
-    assert await house.forget(90) == Forgotten()
+    assert await house.forget(90) == RetentionTotals()
     house.settings._database.write("UPDATE deliveries SET state = 'delivered'")
-    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
 
 
 async def test_what_was_not_read_yet_stays(house: House) -> None:
@@ -204,7 +204,7 @@ async def test_what_was_not_read_yet_stays(house: House) -> None:
     read_until = await house.store.position()
     await house.append(YEASTAR.write(details(STARTED_AT, call_id=call_id(3)), SN, "p-2026"), 100, SN)
     await house.append(YEASTAR.write(details(STARTED_AT, call_id=call_id(4)), SN, "p-2026"), 0, SN)
-    assert await house.forget(90) == Forgotten(reports=2, calls=2)
+    assert await house.forget(90) == RetentionTotals(reports=2, calls=2)
     assert await house.store.position() == read_until
     assert await house.seqs() == [3, 4]
 
@@ -213,16 +213,16 @@ async def test_nothing_goes_while_the_store_is_made_again(house: House) -> None:
     """What was read for the new one would stand in it with no report behind it."""
     await house.report(1, 100)
     await house.report(2, 0)
-    with holding(house.directory / LOCK_NAME):
-        assert await house.forget(90) == Forgotten()
-    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    with file_lock(house.directory / LOCK_NAME):
+        assert await house.forget(90) == RetentionTotals()
+    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
 
 
 async def test_the_last_report_stays(house: House) -> None:
     """However old: the numbers go on from there, and the store is not ahead of the ledger."""
     await house.report(1, 500)
     await house.report(2, 500)
-    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
     assert await house.seqs() == [2]
     assert await house.report(3, 0) == 3
     assert await kept_calls(house) == [call_id(2), call_id(3)]
@@ -242,7 +242,7 @@ async def test_a_round_that_is_cut_short_is_done_by_the_next(house: House, monke
         with pytest.raises(Unavailable):
             await house.forget(90)
     assert await house.seqs() == [1, 2]
-    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
     assert house.settings.notes.history(SN, call_id(1)) == []
 
 
@@ -250,7 +250,7 @@ async def test_what_a_round_deleted_before_it_was_cut_short_is_in_the_audit_log(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Deleted is deleted, however the round ended."""
-    monkeypatch.setattr(retention, "SLICE_REPORTS", 1)
+    monkeypatch.setattr(retention, "SLICE_RAW_EVENTS", 1)
     for number in range(3):
         await house.report(number, 100 if number < 2 else 0)
     forget, times = house.ledger.forget, 0
@@ -273,11 +273,11 @@ async def test_a_report_that_can_be_read_by_now_leaves_the_quarantine(house: Hou
     """What stood there from before an upgrade goes with its report."""
     leg = details(STARTED_AT, call_id=call_id(1))
     await house.append(YEASTAR.write(leg, SN, "p-2026"), 100, SN)
-    facts = SettingsFacts(house.settings)
+    facts = AppDbPbxFacts(house.settings)
     await Projector(ledger=house.ledger, store=house.store, dialects={}, facts_of=facts).catch_up()
     await house.report(2, 0)
     assert [one.seq for one in await house.store.quarantine(10)] == [1]
-    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
     assert await house.store.quarantine(10) == []
 
 
@@ -286,7 +286,7 @@ async def test_nothing_is_deleted_while_a_store_waits_to_take_its_place(house: H
     await house.report(1, 100)
     await house.report(2, 0)
     config = Config(data=house.directory)
-    await (await open_store(rebuilt_file(config))).close()
-    assert await house.forget(90) == Forgotten()
-    rebuilt_file(config).unlink()
-    assert await house.forget(90) == Forgotten(reports=1, calls=1)
+    await (await open_store(rebuilt_store_path(config))).close()
+    assert await house.forget(90) == RetentionTotals()
+    rebuilt_store_path(config).unlink()
+    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onhook.appdb.appdb import AppDb
-from onhook.ops.silence_monitor import SilenceWatch
+from onhook.ops.silence_monitor import SilenceMonitor
 from onhook.store.contract import Batch
 from onhook.store.duckdb import DuckDbStore, open_store
 from tests.factories import SN, call, record
@@ -47,7 +47,7 @@ async def test_a_silent_hour_at_noon_is_an_alarm_and_ends_by_itself(tmp_path: Pa
     """With nothing set; a person may set a number, or want none."""
     settings, clock = AppDb(tmp_path / "onhook.db"), Stopped(MONDAY + timedelta(minutes=20))
     settings.add_pbx(name="Office", sn=SN, secret="first-secret", at=1)
-    watch = SilenceWatch(settings=settings, store=store, clock=clock)
+    watch = SilenceMonitor(settings=settings, store=store, clock=clock)
     await watch.look()
     assert settings.alarms.going_on() == []
     clock.at = MONDAY + timedelta(hours=2)

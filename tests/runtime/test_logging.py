@@ -4,7 +4,7 @@ import json
 import logging
 
 from onhook.lib.clock import SystemClock
-from onhook.runtime.logging import Lines
+from onhook.runtime.logging import LogFormatter
 
 
 def _record(text: str, **values: object) -> logging.LogRecord:
@@ -13,7 +13,7 @@ def _record(text: str, **values: object) -> logging.LogRecord:
 
 def test_a_line_for_a_program_is_json() -> None:
     """Time, level, part, event and the values given; on one line whatever the text."""
-    lines = Lines(SystemClock(), "intake", is_terminal=False, shows_traces=False)
+    lines = LogFormatter(SystemClock(), "intake", is_terminal=False, shows_traces=False)
     line = lines.format(_record("a\nb", sn="3631A2124ABC"))
     said = json.loads(line)
     assert "\n" not in line
@@ -22,7 +22,7 @@ def test_a_line_for_a_program_is_json() -> None:
 
 def test_a_line_for_a_person_moves_no_cursor() -> None:
     """What a stranger wrote reaches a terminal without its control characters."""
-    lines = Lines(SystemClock(), "intake", is_terminal=True, shows_traces=False)
+    lines = LogFormatter(SystemClock(), "intake", is_terminal=True, shows_traces=False)
     line = lines.format(_record("knocked", sn="\x1b[2Jevil\n"))
     assert "\x1b" not in line
     assert "\n" not in line

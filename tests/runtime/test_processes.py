@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onhook.config import Config
-from onhook.runtime.child import command
+from onhook.runtime.child import build_command
 
 HEAVY = ("duckdb", "pyarrow", "litestar", "typer", "rich", "aiohttp", "structlog", "jinja2")
 
@@ -23,4 +23,4 @@ def test_what_must_be_small_and_fast_loads_nothing_heavy(module: str) -> None:
 def test_a_file_beside_the_caller_is_not_taken_for_a_library(tmp_path: Path) -> None:
     """The server may be started in any directory; what lies there is nobody's code but its owner's."""
     (tmp_path / "msgspec.py").write_text("raise ImportError('not ours')")
-    subprocess.run(command("onhook.runtime.child", Config()), cwd=tmp_path, check=True, timeout=30)
+    subprocess.run(build_command("onhook.runtime.child", Config()), cwd=tmp_path, check=True, timeout=30)

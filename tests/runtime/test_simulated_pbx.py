@@ -20,20 +20,22 @@ from onhook.config import Address
 from onhook.lib.errors import Unreadable, UsageError
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx_api.sockets import BATCH_SECONDS
-from onhook.runtime.simulated_pbx import MadeUp, Visit, made_up_exchange
+from onhook.runtime.simulated_pbx import SimulatedApiConfig, SimulatedPbx, open_simulated_pbx
 from onhook.simulator.fault_injection import Faults
 from onhook.simulator.office_plan import SimulationPlan
 from onhook.simulator.sender import simulate
 from tests.pbx_api.harness import CLIENT_ID, CLIENT_SECRET, SN, MovedClock
 
 PLAN = SimulationPlan(sn=SN, rate=None, count=60, start=datetime(2026, 6, 1, 6, tzinfo=UTC))
-VISIT = Visit(address=Address("127.0.0.1", 0), client_id=CLIENT_ID, client_secret=CLIENT_SECRET, is_plain=True)
+VISIT = SimulatedApiConfig(
+    address=Address("127.0.0.1", 0), client_id=CLIENT_ID, client_secret=CLIENT_SECRET, is_plain=True
+)
 
 
 class Application:
     """A program outside."""
 
-    def __init__(self, made_up: MadeUp) -> None:
+    def __init__(self, made_up: SimulatedPbx) -> None:
         self._address = str(made_up.address)
 
     async def text(self, path: str, body: Any = None, **parameters: str) -> str:
@@ -65,9 +67,12 @@ class Application:
 
 
 @asynccontextmanager
-async def pbx(faults: Faults = Faults(), **changes: Any) -> AsyncIterator[tuple[SimulationPlan, MadeUp, Application]]:  # noqa: B008 - frozen
+async def pbx(
+    faults: Faults = Faults(),  # noqa: B008 - frozen
+    **changes: Any,
+) -> AsyncIterator[tuple[SimulationPlan, SimulatedPbx, Application]]:
     plan = msgspec.structs.replace(PLAN, faults=faults, **changes)
-    async with made_up_exchange(plan, VISIT, MovedClock()) as made_up:
+    async with open_simulated_pbx(plan, VISIT, MovedClock()) as made_up:
         yield plan, made_up, Application(made_up)
 
 
@@ -189,7 +194,7 @@ async def test_tokens_end_earlier_than_promised() -> None:
     """After a minute, though half an hour was said."""
     clock = MovedClock()
     plan = msgspec.structs.replace(PLAN, faults=Faults(expired_token=60))
-    async with made_up_exchange(plan, VISIT, clock) as made_up:
+    async with open_simulated_pbx(plan, VISIT, clock) as made_up:
         application = Application(made_up)
         login = await application.login()
         assert login["access_token_expire_time"] == 1800
@@ -258,7 +263,7 @@ async def test_the_display_format_changes() -> None:
 async def test_a_manner_can_be_chosen() -> None:
     """As for an application of the real exchange."""
     visit = msgspec.structs.replace(VISIT, manner=ApiBehaviour(time_forms=("display",), versions=("v1.0",)))
-    async with made_up_exchange(PLAN, visit, MovedClock()) as made_up:
+    async with open_simulated_pbx(PLAN, visit, MovedClock()) as made_up:
         application = Application(made_up)
         token = await application.token()
         assert (await application.ask("v2.0/cdr/list", access_token=token))["errcode"] == 10001
@@ -275,4 +280,4 @@ async def test_somebody_must_be_told() -> None:
 def test_credentials_are_needed() -> None:
     """And are never shown."""
     with pytest.raises(UsageError, match="a client secret cannot have 0 characters"):
-        Visit(address=Address("127.0.0.1", 0), client_id=CLIENT_ID, client_secret="")
+        SimulatedApiConfig(address=Address("127.0.0.1", 0), client_id=CLIENT_ID, client_secret="")

@@ -16,9 +16,9 @@ from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import NotFound, OnhookError
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
-from onhook.runtime.adapters.ingest import door_of
-from onhook.sync.access import caretaker_of_archive, with_rotated
-from onhook.sync.adapters import NothingKnown, SettingsNotes
+from onhook.runtime.adapters.ingest import create_ingestor
+from onhook.sync.access import create_cdr_sync, expand_rotated_files
+from onhook.sync.adapters import AppDbSyncState, EmptyCallLookup
 from onhook.sync.api_backfill import BackfillTotals
 from onhook.sync.pbx_sync import PbxSync
 from tests.pbx.asterisk.ami_streams import bodies, events
@@ -46,18 +46,18 @@ class Filling:
         self.ledger = SqliteLedger(folder / "ledger.db")
         self.clock = Stopped()
         self.clock.at = LAST + 10 * MINUTE
-        self.accept: Ingestor = door_of(settings=self.settings, ledger=self.ledger, clock=self.clock)
+        self.accept: Ingestor = create_ingestor(settings=self.settings, ledger=self.ledger, clock=self.clock)
         self.source = CdrSource(place=str(self.path))
-        self.notes = SettingsNotes(settings=self.settings, store=None, clock=self.clock, sn=SN)
+        self.notes = AppDbSyncState(settings=self.settings, store=None, clock=self.clock, sn=SN)
 
     def caretaker(self) -> PbxSync:
-        return caretaker_of_archive(
+        return create_cdr_sync(
             SN,
-            lambda: with_rotated(self.source),
+            lambda: expand_rotated_files(self.source),
             settings=self.settings,
             notes=self.notes,
             heard=self.notes.stretches,
-            known=NothingKnown(),
+            known=EmptyCallLookup(),
             accept=self.accept,
             clock=self.clock,
             chance=lambda: 0.5,

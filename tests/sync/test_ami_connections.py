@@ -18,7 +18,7 @@ from onhook.lib.errors import OnhookError, Unavailable
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.receiver.ingest import Ingestor
 from onhook.sync.ami_connections import ConnectionManager
-from onhook.sync.asterisk_sync import AsteriskBook
+from onhook.sync.asterisk_sync import AsteriskConnectionState
 from tests.pbx.asterisk.ami_streams import stream
 from tests.pbx.asterisk.replayed import SECRET, USER, ReplayedAsterisk, replayed_asterisk
 from tests.receiver.harness import ListedDoor
@@ -46,7 +46,9 @@ class Ways:
         self.ledger = StandingLedger(directory / "ledger.db")
         clock = SystemClock()
         accept = Ingestor(ledger=self.ledger, door=ListedDoor([]), dialects={"asterisk": Asterisk()}, clock=clock)
-        self.outgoing = ConnectionManager(book=AsteriskBook(self.settings, clock), accept=accept, clock=clock)
+        self.outgoing = ConnectionManager(
+            book=AsteriskConnectionState(self.settings, clock), accept=accept, clock=clock
+        )
         self.accept = accept
 
     def declare(self, port: int, name: str = "Office", tls: str = "off") -> str:
@@ -256,7 +258,7 @@ def test_the_book_is_read_by_a_hash(tmp_path: Path) -> None:
     ways = AppDb(tmp_path / "onhook.db")
     ways.add_pbx(name="Office", sn="a", secret="nobody-knows-this", dialect="asterisk", at=1)
     ways.asterisks.add(AsteriskPbx(sn="a", host="127.0.0.1", port=5038, user=USER), SECRET)
-    (line,) = AsteriskBook(ways, SystemClock()).lines()
+    (line,) = AsteriskConnectionState(ways, SystemClock()).lines()
     assert SECRET not in repr(line)
     with pytest.raises(OnhookError):
         ways.asterisks.of("b")

@@ -10,7 +10,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
 from onhook.appdb.cdr_sources import CdrSource
 from onhook.cdr.coverage import Stretch, painted, unheard
-from onhook.sync.asterisk_sync import GAP_PATIENCE, GAP_SHOWN, PAINT_STEP, AsteriskBook
+from onhook.sync.asterisk_sync import COVERAGE_SAVE_INTERVAL, GAP_AGE_MAX, GAP_FILL_GRACE, AsteriskConnectionState
 from onhook.sync.pbx_sync import UNREACHABLE_SECONDS
 
 SN = "pbx.example.org"
@@ -38,7 +38,7 @@ class Hearing:
         self.settings = settings
         self.clock = Stopped()
         self.heard: list[str] = []
-        self.book = AsteriskBook(settings, self.clock, self.heard.append)
+        self.book = AsteriskConnectionState(settings, self.clock, self.heard.append)
 
     def after(self, passed: timedelta) -> int:
         self.clock.at += passed
@@ -131,7 +131,7 @@ def test_a_line_that_comes_and_goes_makes_one_gap(hearing: Hearing) -> None:
 def test_heard_is_written_now_and_then(hearing: Hearing) -> None:
     """Each time is a sync of the disk."""
     hearing.open()
-    step = PAINT_STEP / 4
+    step = COVERAGE_SAVE_INTERVAL / 4
     hearing.cover(step)
     first = hearing.states()
     hearing.cover(step)
@@ -170,9 +170,9 @@ def test_a_gap_has_some_time_to_be_filled(hearing: Hearing) -> None:
     hearing.close("no connection")
     hearing.open()
     assert hearing.alarms() == {}
-    hearing.cover(GAP_PATIENCE + MINUTE)
+    hearing.cover(GAP_FILL_GRACE + MINUTE)
     assert list(hearing.alarms()) == ["gap"]
-    hearing.cover(GAP_SHOWN)
+    hearing.cover(GAP_AGE_MAX)
     assert hearing.alarms() == {}
 
 

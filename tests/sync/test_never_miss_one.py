@@ -17,7 +17,7 @@ import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_credentials import parse_pbx_credentials
-from onhook.appdb.pbx_facts import SettingsFacts
+from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.cdr.call_details import DETAIL_FIELDS, NUMBER_FIELDS, folded
 from onhook.cdr.identity import number_of
 from onhook.cdr.record import Record
@@ -25,10 +25,10 @@ from onhook.cdr.record_filter import Filter
 from onhook.config import Address
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import OnhookError
-from onhook.pbx.registry import all_dialects
+from onhook.pbx.registry import dialects
 from onhook.projector import Projector
-from onhook.runtime.adapters.ingest import door_of
-from onhook.runtime.simulated_pbx import Visit, made_up_exchange
+from onhook.runtime.adapters.ingest import create_ingestor
+from onhook.runtime.simulated_pbx import SimulatedApiConfig, open_simulated_pbx
 from onhook.simulator.fault_injection import parse_faults
 from onhook.simulator.office_plan import SimulationPlan
 from onhook.simulator.sender import simulate
@@ -36,10 +36,12 @@ from onhook.store.contract import PAGE_MAX
 from onhook.store.duckdb import DuckDbStore, open_store
 from onhook.sync import pbx_session as account
 from onhook.sync import push_channel as websocket
-from onhook.sync.pbx_sync_manager import Cared, House, cared_for, wanted_for
+from onhook.sync.pbx_sync_manager import PbxSyncTasks, SyncDeps, build_api_sync_spec, open_pbx_sync
 
 SN = "3631A2124ABC"
-VISIT = Visit(address=Address("127.0.0.1", 0), client_id="us", client_secret="0123456789abcdef", is_plain=True)
+VISIT = SimulatedApiConfig(
+    address=Address("127.0.0.1", 0), client_id="us", client_secret="0123456789abcdef", is_plain=True
+)
 SUMMER = datetime(2026, 6, 1, 6, tzinfo=UTC)
 AUTUMN = datetime(2026, 10, 23, 20, tzinfo=UTC)
 """Two days before the night in which clocks are put back in Berlin."""
@@ -64,7 +66,7 @@ class StandingClock:
 class Receiving:
     """One PBX looked after, with files of its own."""
 
-    def __init__(self, settings: AppDb, store: DuckDbStore, projector: Projector, cared: Cared) -> None:
+    def __init__(self, settings: AppDb, store: DuckDbStore, projector: Projector, cared: PbxSyncTasks) -> None:
         self.settings = settings
         self.store = store
         self.projector = projector
@@ -101,12 +103,12 @@ async def receiving(folder: Path, address: str, clock: StandingClock) -> AsyncIt
     store = await open_store(folder / "calls.duckdb")
     api = parse_pbx_credentials(f"http://{address}", VISIT.client_id, VISIT.client_secret)
     pbx = settings.add_pbx(name="Office", sn=SN, secret=None, api=api, at=1)
-    facts = SettingsFacts(settings)
-    projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=facts)
-    accept = door_of(settings=settings, ledger=ledger, clock=clock)
-    house = House(data=folder, settings=settings, store=store, clock=clock, accept=accept)
+    facts = AppDbPbxFacts(settings)
+    projector = Projector(ledger=ledger, store=store, dialects=dialects(), facts_of=facts)
+    accept = create_ingestor(settings=settings, ledger=ledger, clock=clock)
+    house = SyncDeps(data=folder, settings=settings, store=store, clock=clock, accept=accept)
     try:
-        async with cared_for(house, wanted_for(pbx, api)) as cared:
+        async with open_pbx_sync(house, build_api_sync_spec(pbx, api)) as cared:
             yield Receiving(settings, store, projector, cared)
     finally:
         await accept.close()
@@ -167,7 +169,7 @@ async def test_after_back_fill_the_store_is_the_pbxs_truth(
     plan = SimulationPlan(sn=SN, rate=None, count=300, start=start, faults=parse_faults(faults), truth=file)
     clock = StandingClock(start + timedelta(days=4))
     async with (
-        made_up_exchange(plan, VISIT, clock) as made_up,
+        open_simulated_pbx(plan, VISIT, clock) as made_up,
         receiving(tmp_path, str(made_up.address), clock) as house,
     ):
         push = asyncio.create_task(house.cared.push.run())
@@ -190,7 +192,7 @@ async def test_three_ways_make_one_record(tmp_path: Path) -> None:
     plan = SimulationPlan(sn=SN, rate=None, count=80, start=SUMMER, faults=faults, truth=file)
     clock = StandingClock(SUMMER + timedelta(days=2))
     async with (
-        made_up_exchange(plan, VISIT, clock) as made_up,
+        open_simulated_pbx(plan, VISIT, clock) as made_up,
         receiving(tmp_path, str(made_up.address), clock) as house,
     ):
         push = asyncio.create_task(house.cared.push.run())

@@ -15,9 +15,9 @@ from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.cdr.sync_types import Wish
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
-from onhook.runtime.adapters.ingest import door_of
+from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.store.duckdb import open_store
-from onhook.sync.pbx_sync_manager import Care, House
+from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps
 from tests.pbx.asterisk.test_files import rows as cdr_rows
 from tests.receiver.harness import report
 from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, Face, holds, made_up_pbx
@@ -44,8 +44,8 @@ class Hall:
 async def caring(folder: Path) -> AsyncIterator[Hall]:
     settings, ledger = AppDb(folder / "onhook.db"), SqliteLedger(folder / "ledger.db")
     store, clock = await open_store(folder / "calls.duckdb"), SystemClock()
-    accept = door_of(settings=settings, ledger=ledger, clock=clock)
-    care = Care(House(data=folder, settings=settings, store=store, clock=clock, accept=accept))
+    accept = create_ingestor(settings=settings, ledger=ledger, clock=clock)
+    care = PbxSyncManager(SyncDeps(data=folder, settings=settings, store=store, clock=clock, accept=accept))
     running = asyncio.create_task(care.run())
     try:
         yield Hall(settings, ledger)

@@ -4,7 +4,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.cdr.call_assembly import PbxFacts
 
 
-class SettingsFacts:
+class AppDbPbxFacts:
     """The facts of each PBX by its serial number; the defaults for one that nobody declared, or no longer."""
 
     def __init__(self, settings: AppDb) -> None:

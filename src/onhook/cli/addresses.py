@@ -4,20 +4,20 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from onhook.appdb.destination_spec import DestinationSpec
-from onhook.cli.filter_hints import hint
+from onhook.cli.filter_hints import print_note
 from onhook.config import Config
-from onhook.delivery.destinations.registry import guard_of
+from onhook.delivery.destinations.registry import create_ssrf_guard
 
 
-def hint_at_address(config: Config, wishes: DestinationSpec) -> None:
+def warn_about_private_address(config: Config, wishes: DestinationSpec) -> None:
     """Say that an address is not allowed; what a name leads to is only known when it is connected to."""
     host = urlsplit(wishes.url).hostname or ""
     try:
         address = str(ip_address("127.0.0.1" if host == "localhost" else host))
     except ValueError:
         return
-    if guard_of(config, allows_private=wishes.allows_private).allows(address):
+    if create_ssrf_guard(config, allows_private=wishes.allows_private).allows(address):
         return
-    can_be_allowed = guard_of(config, allows_private=True).allows(address)
-    todo = "--allow-private allows it" if can_be_allowed else "only the setting private_networks allows it"
-    hint(f"nothing is sent to {host}, which is not a public address: {todo}")
+    can_be_allowed = create_ssrf_guard(config, allows_private=True).allows(address)
+    advice = "--allow-private allows it" if can_be_allowed else "only the setting private_networks allows it"
+    print_note(f"nothing is sent to {host}, which is not a public address: {advice}")

@@ -7,8 +7,8 @@ import typer
 
 from onhook.appdb.api_behaviour import parse_behaviour
 from onhook.appdb.api_clients import App
-from onhook.cli.formats import UNKNOWN, show_table
-from onhook.cli.open_appdb import open_settings
+from onhook.cli.formats import UNKNOWN, print_table
+from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound
@@ -17,11 +17,11 @@ app = typer.Typer(
     add_completion=False, help="Say which applications may use the PBX's own API.", epilog="Example: onhook app list"
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or client id of the application.")]
+AppName = Annotated[str, typer.Argument(metavar="NAME", help="Name or client id of the application.")]
 FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="How to show it.")]
 
 
-class Shown(msgspec.Struct, frozen=True):
+class AppCredentials(msgspec.Struct, frozen=True):
     """Credentials as `--format json` shows them."""
 
     name: str
@@ -70,7 +70,7 @@ def add(
     data: DataOption = None,
 ) -> None:
     """Give an application credentials and show them: this once, for of the secret only a hash is kept."""
-    manner = parse_behaviour(
+    behaviour = parse_behaviour(
         date_format=date_format,
         time_format=time_format,
         time_forms=time_forms,
@@ -79,50 +79,50 @@ def add(
         model=model,
         profile=profile,
     )
-    with open_settings(data, makes=True) as settings:
-        added, client_secret = settings.apps.add(
+    with open_appdb(data, makes=True) as appdb:
+        new_app, client_secret = appdb.apps.add(
             name,
             at=SystemClock().microseconds(),
-            pbxs=[settings.pbx(one).sn for one in pbx or ()],
+            pbxs=[appdb.pbx(pbx_name).sn for pbx_name in pbx or ()],
             networks=address or (),
-            manner=manner,
+            manner=behaviour,
         )
-    _show(added, client_secret, form)
+    _print_credentials(new_app, client_secret, form)
 
 
 @app.command("list", epilog="Example: onhook app list")
 def list_apps(data: DataOption = None) -> None:
     """Show the applications, without their secrets."""
-    with open_settings(data) as settings:
-        names = {pbx.sn: pbx.name for pbx in settings.pbxs()}
+    with open_appdb(data) as appdb:
+        names = {pbx.sn: pbx.name for pbx in appdb.pbxs()}
         rows = [
             [
-                one.name,
-                one.client_id,
-                ", ".join(names.get(sn, sn) for sn in one.pbxs) or "all",
-                ", ".join(one.networks) or "any",
-                f"{one.created_at:%Y-%m-%d}",
-                UNKNOWN if one.last_used is None else f"{one.last_used:%Y-%m-%d %H:%M} UTC",
+                api_app.name,
+                api_app.client_id,
+                ", ".join(names.get(sn, sn) for sn in api_app.pbxs) or "all",
+                ", ".join(api_app.networks) or "any",
+                f"{api_app.created_at:%Y-%m-%d}",
+                UNKNOWN if api_app.last_used is None else f"{api_app.last_used:%Y-%m-%d %H:%M} UTC",
             ]
-            for one in settings.apps.all()
+            for api_app in appdb.apps.all()
         ]
-    show_table(rows, ("name", "client id", "pbxs", "addresses", "since", "last used"))
+    print_table(rows, ("name", "client id", "pbxs", "addresses", "since", "last used"))
 
 
 @app.command("renew", epilog="Example: onhook app renew crm --format json")
-def renew(name: Name, *, form: FormatOption = "text", data: DataOption = None) -> None:
+def renew(name: AppName, *, form: FormatOption = "text", data: DataOption = None) -> None:
     """Give an application a new secret and show it, this once; the old one and its tokens count no more."""
-    with open_settings(data) as settings:
-        renewed, client_secret = settings.apps.renew(name)
-    _show(renewed, client_secret, form)
+    with open_appdb(data) as appdb:
+        renewed_app, client_secret = appdb.apps.renew(name)
+    _print_credentials(renewed_app, client_secret, form)
 
 
 @app.command("remove", epilog="Example: onhook app remove crm")
-def remove(name: Name, data: DataOption = None) -> None:
+def remove(name: AppName, data: DataOption = None) -> None:
     """Let an application in no more: its credentials, tokens and sockets end."""
-    with open_settings(data) as settings:
-        removed = settings.apps.remove(name)
-    print(f"{removed.name} may come no more.")
+    with open_appdb(data) as appdb:
+        removed_app = appdb.apps.remove(name)
+    print(f"{removed_app.name} may come no more.")
 
 
 @app.command("unblock", epilog="Example: onhook app unblock 192.0.2.7")
@@ -134,17 +134,17 @@ def unblock(
     data: DataOption = None,
 ) -> None:
     """Let an address in again that logged in wrongly five times; by itself that takes an hour."""
-    with open_settings(data) as settings:
-        blocked = settings.apps.blocked(SystemClock().microseconds())
-        count = settings.apps.unblock(address)
+    with open_appdb(data) as appdb:
+        blocked_addresses = appdb.apps.blocked(SystemClock().microseconds())
+        count = appdb.apps.unblock(address)
     if address is not None and not count:
-        known = ", ".join(one.address for one in blocked) or "none is"
-        raise NotFound(f"{address[:80]!r} is not kept out", todo=f"name one that is: {known}")
+        address_list = ", ".join(blocked_address.address for blocked_address in blocked_addresses) or "none is"
+        raise NotFound(f"{address[:80]!r} is not kept out", todo=f"name one that is: {address_list}")
     print(f"{count} addresses may come again.")
 
 
-def _show(one: App, client_secret: str, form: str) -> None:
+def _print_credentials(one: App, client_secret: str, form: str) -> None:
     if form == "json":
-        print(msgspec.json.encode(Shown(one.name, one.client_id, client_secret)).decode())
+        print(msgspec.json.encode(AppCredentials(one.name, one.client_id, client_secret)).decode())
         return
     print(f"client_id      {one.client_id}\nclient_secret  {client_secret}")

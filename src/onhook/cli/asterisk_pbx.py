@@ -13,12 +13,12 @@ from onhook.appdb.cdr_sources import CdrSource, parse_cdr_source
 from onhook.appdb.pbxs import Pbx
 from onhook.appdb.tokens import generate_token
 from onhook.cdr.number_plan import NumberPlan
-from onhook.cli.open_appdb import open_settings
+from onhook.cli.open_appdb import open_appdb
 from onhook.config import parse_address
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 
-NOWHERE = "none"
+NO_SOURCE = "none"
 """What `--cdr` is told for a PBX that keeps no CDRs any more."""
 
 PEM_BYTES_MAX = 64 * 1024
@@ -61,7 +61,7 @@ CdrColumnsOption = Annotated[
 PinsOption = Annotated[bool, typer.Option("--pins", help="Its account code is the PIN that was dialled.")]
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class NewAsterisk(msgspec.Struct, frozen=True):
     """What a person said of an Asterisk."""
 
     name: str
@@ -76,7 +76,7 @@ class Wanted(msgspec.Struct, frozen=True):
     source: CdrSource | None
 
 
-def given_source(cdr: str | None, table: str | None, columns: str | None) -> CdrSource | None:
+def parse_source_options(cdr: str | None, table: str | None, columns: str | None) -> CdrSource | None:
     """Where CDRs are kept, as a person said it; None where nobody said it. Raises `UsageError`."""
     if cdr is None and (table or columns):
         raise UsageError("a table or columns, and not of what", todo="say with --cdr where the CDRs are kept")
@@ -86,52 +86,52 @@ def given_source(cdr: str | None, table: str | None, columns: str | None) -> Cdr
 def change_source(settings: AppDb, pbx: Pbx, source: CdrSource) -> None:
     """Let this be where a PBX keeps its CDRs. Raises `NotFound` for one that we do not connect to."""
     settings.asterisks.of(pbx.sn)
-    settings.sources.put(pbx.sn, None if source == parse_cdr_source(NOWHERE) else source)
+    settings.sources.put(pbx.sn, None if source == parse_cdr_source(NO_SOURCE) else source)
 
 
-def add_asterisk(wanted: Wanted, plan: NumberPlan, secret: str | None, data: str | None) -> str:
+def add_asterisk(wanted: NewAsterisk, plan: NumberPlan, secret: str | None, data: str | None) -> str:
     """Declare it; the sentence to be printed. Raises `UsageError`.
 
     It signs nothing, so it gets a secret for webhooks that nobody knows: none can report in its name from outside.
     """
-    reached = _reached(wanted)
+    asterisk = _build_asterisk(wanted)
     if secret is None:
         raise UsageError("no secret is given", todo="give that of the manager's user, with --secret or --secret-file")
-    validate_asterisk(reached, secret)
-    with open_settings(data, makes=True) as settings:
-        pbx = settings.add_pbx(
+    validate_asterisk(asterisk, secret)
+    with open_appdb(data, makes=True) as appdb:
+        pbx = appdb.add_pbx(
             name=wanted.name,
-            sn=reached.sn,
+            sn=asterisk.sn,
             secret=generate_token(),
             dialect="asterisk",
             zone=wanted.zone,
             plan=plan,
             at=SystemClock().microseconds(),
         )
-        settings.asterisks.add(reached, secret)
-        settings.sources.put(pbx.sn, wanted.source)
+        appdb.asterisks.add(asterisk, secret)
+        appdb.sources.put(pbx.sn, wanted.source)
     return f"{pbx.name} ({pbx.sn}) is connected to while the server runs; `onhook doctor {pbx.name}` looks at it."
 
 
-def _reached(wanted: Wanted) -> AsteriskPbx:
+def _build_asterisk(wanted: NewAsterisk) -> AsteriskPbx:
     if not wanted.user:
         raise UsageError("no user is given", todo="give the manager's user in manager.conf, with --user")
-    default = PORT if wanted.tls == TLS_OFF else TLS_PORT
+    default_port = PORT if wanted.tls == TLS_OFF else TLS_PORT
     has_port = wanted.at.rpartition(":")[2].isdigit() and not wanted.at.endswith("]")
-    address = parse_address(wanted.at if has_port else f"{wanted.at}:{default}", "--asterisk")
+    address = parse_address(wanted.at if has_port else f"{wanted.at}:{default_port}", "--asterisk")
     return AsteriskPbx(
-        sn=wanted.sn or (address.host if address.port == default else str(address)),
+        sn=wanted.sn or (address.host if address.port == default_port else str(address)),
         host=address.host,
         port=address.port,
         user=wanted.user,
-        tls=_trusted(wanted.tls),
-        trunks=None if wanted.trunks is None else _names(wanted.trunks),
-        inbound=_names(wanted.inbound or ""),
+        tls=_read_tls_option(wanted.tls),
+        trunks=None if wanted.trunks is None else _split_names(wanted.trunks),
+        inbound=_split_names(wanted.inbound or ""),
         has_pins=wanted.has_pins,
     )
 
 
-def _trusted(tls: str) -> str:
+def _read_tls_option(tls: str) -> str:
     """`off`, `on`, or the certificates in a file. Raises `UsageError`."""
     if tls in (TLS_OFF, TLS_ON):
         return tls
@@ -148,5 +148,5 @@ def _trusted(tls: str) -> str:
     return pem
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _split_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())

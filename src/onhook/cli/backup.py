@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from onhook.cli.options import DataOption, configured
+from onhook.cli.options import DataOption, load_config
 from onhook.lib.clock import SystemClock
-from onhook.ops.backup import back_up
+from onhook.ops.backup import create_backup
 
 app = typer.Typer(add_completion=False)
 
@@ -18,5 +18,5 @@ def backup(
     data: DataOption = None,
 ) -> None:
     """Copy the ledger and the settings, secrets included, to a directory. The store is made again from the ledger."""
-    label = back_up(configured(data=data), directory, SystemClock())
-    print(f"Backed up {' and '.join(label.files)} to {directory}.")
+    manifest = create_backup(load_config(data=data), directory, SystemClock())
+    print(f"Backed up {' and '.join(manifest.files)} to {directory}.")

@@ -10,10 +10,10 @@ import typer
 from onhook.cdr.coverage import Stretch, within
 from onhook.cdr.record_filter import parse_moment
 from onhook.cdr.utc_offset import zone_named
-from onhook.cli.destination import SubscriptionFormat
-from onhook.cli.formats import UNKNOWN, show_table
-from onhook.cli.open_appdb import open_settings
-from onhook.cli.options import DataOption, ZoneOption, configured
+from onhook.cli.destination import TableOrJsonFormat
+from onhook.cli.formats import UNKNOWN, print_table
+from onhook.cli.open_appdb import open_appdb
+from onhook.cli.options import DataOption, ZoneOption, load_config
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 
@@ -31,33 +31,49 @@ def coverage(
     pbx: Annotated[str | None, typer.Option("--pbx", metavar="NAME", help="One PBX alone.", show_default="all")] = None,
     since: SinceOption = "7d",
     until: UntilOption = "now",
-    form: SubscriptionFormat = "table",
+    form: TableOrJsonFormat = "table",
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
     """Show which stretches are surely complete and why, and the gaps."""
-    reader = zone_named(configured(data=data, zone=zone).zone)
+    reader_zone = zone_named(load_config(data=data, zone=zone).zone)
     now = SystemClock().now()
-    begin, end = (parse_moment(text, reader, now, name=name) for name, text in (("--since", since), ("--until", until)))
-    if begin >= end:
+    start, end = (
+        parse_moment(text, reader_zone, now, name=name) for name, text in (("--since", since), ("--until", until))
+    )
+    if start >= end:
         raise UsageError("--since is not before --until", todo="turn them round")
-    with open_settings(data) as settings:
-        pbxs = [settings.pbx(pbx)] if pbx else settings.pbxs()
-        known = [(one, within(settings.receiving.stretches(one.sn), begin, end)) for one in pbxs]
+    with open_appdb(data) as appdb:
+        pbxs = [appdb.pbx(pbx)] if pbx else appdb.pbxs()
+        pbx_intervals = [
+            (listed_pbx, within(appdb.receiving.stretches(listed_pbx.sn), start, end)) for listed_pbx in pbxs
+        ]
     if form == "json":
-        rows = [{"pbx": one.name, "sn": one.sn, "stretches": stretches} for one, stretches in known]
+        rows = [
+            {"pbx": listed_pbx.name, "sn": listed_pbx.sn, "stretches": intervals}
+            for listed_pbx, intervals in pbx_intervals
+        ]
         print(msgspec.json.encode(rows).decode())
         return
-    show_table(
-        [[one.name, *_cells(stretch, reader)] for one, stretches in known for stretch in stretches],
+    print_table(
+        [
+            [listed_pbx.name, *_format_cells(interval, reader_zone)]
+            for listed_pbx, intervals in pbx_intervals
+            for interval in intervals
+        ],
         ("pbx", "from", "until", "state", "why"),
     )
 
 
-def _cells(stretch: Stretch, zone: ZoneInfo) -> list[str]:
-    return [_local(stretch.since, zone), _local(stretch.until, zone), stretch.state, stretch.why or UNKNOWN]
+def _format_cells(stretch: Stretch, zone: ZoneInfo) -> list[str]:
+    return [
+        _format_minute(stretch.since, zone),
+        _format_minute(stretch.until, zone),
+        stretch.state,
+        stretch.why or UNKNOWN,
+    ]
 
 
-def _local(moment: datetime, zone: ZoneInfo) -> str:
+def _format_minute(moment: datetime, zone: ZoneInfo) -> str:
     """To the minute: coverage is not about seconds."""
     return moment.astimezone(zone).isoformat(sep=" ", timespec="minutes")

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from onhook.appdb.destination_spec import Method, PayloadFormat, Per, RetryPolicy
-from onhook.cli.options import optional, with_options
+from onhook.cli.options import optional_parameter, with_options
 from onhook.lib.errors import UsageError
 
-_STANDARD = "Send the headers of Standard Webhooks too."
-_PRIVATE = "It may be in a private network."
+_STANDARD_WEBHOOKS_HELP = "Send the headers of Standard Webhooks too."
+_ALLOW_PRIVATE_HELP = "It may be in a private network."
 
 
-def _switch(flags: str, says: str) -> Any:
+def _flag_option(flags: str, says: str) -> Any:
     return Annotated[bool | None, typer.Option(flags, metavar="", help=says, show_default="no")]
 
 
@@ -41,41 +41,41 @@ _OPTIONS: Mapping[str, Any] = MappingProxyType(
             list[str] | None,
             typer.Option("--header", metavar="NAME:VALUE", help="A further header; repeatable.", show_default=False),
         ],
-        "with_standard_webhooks": _switch("--standard-webhooks", _STANDARD),
-        "allows_private": _switch("--allow-private", _PRIVATE),
+        "with_standard_webhooks": _flag_option("--standard-webhooks", _STANDARD_WEBHOOKS_HELP),
+        "allows_private": _flag_option("--allow-private", _ALLOW_PRIVATE_HELP),
     }
 )
-_TAKING_BACK: Mapping[str, Any] = MappingProxyType(
+_RESET_OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
-        "no_standard": _switch("--no-standard", "Send them no more."),
-        "no_private": _switch("--no-private", "It may not be there."),
+        "no_standard": _flag_option("--no-standard", "Send them no more."),
+        "no_private": _flag_option("--no-private", "It may not be there."),
     }
 )
 # Flags of their own: as the other halves of two they would have a column, and at 80 columns names would be cut.
-_TAKES_BACK: Mapping[str, str] = MappingProxyType(
+_RESET_FIELDS: Mapping[str, str] = MappingProxyType(
     {"no_standard": "with_standard_webhooks", "no_private": "allows_private"}
 )
 
 
-def with_wishes(command: Callable[..., None]) -> Callable[..., None]:
+def with_destination_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command these options; it is handed those that were given, by the names of the wishes, in `wishes`."""
-    return with_options(command, "wishes", [optional(*one) for one in _OPTIONS.items()], _read)
+    return with_options(command, "wishes", [optional_parameter(*item) for item in _OPTIONS.items()], _parse_options)
 
 
-def with_changed_wishes(command: Callable[..., None]) -> Callable[..., None]:
+def with_destination_change_options(command: Callable[..., None]) -> Callable[..., None]:
     """The same, for one that has wishes already: what is allowed can be taken back."""
-    options = {**_OPTIONS, **_TAKING_BACK}
-    return with_options(command, "wishes", [optional(*one) for one in options.items()], _read)
+    options = {**_OPTIONS, **_RESET_OPTIONS}
+    return with_options(command, "wishes", [optional_parameter(*item) for item in options.items()], _parse_options)
 
 
-def _read(given: dict[str, Any]) -> Mapping[str, Any]:
+def _parse_options(given: dict[str, Any]) -> Mapping[str, Any]:
     """Typer gives an empty list where no header was given. What is taken back is not allowed, whatever else is said."""
-    wishes = {name: value for name, value in given.items() if name not in _TAKES_BACK and name != "headers"}
-    headers = {"headers": dict(map(_header, texts))} if (texts := given.get("headers")) else {}
-    return wishes | headers | {wish: False for name, wish in _TAKES_BACK.items() if given.get(name)}
+    fields = {name: value for name, value in given.items() if name not in _RESET_FIELDS and name != "headers"}
+    headers = {"headers": dict(map(_parse_header, header_texts))} if (header_texts := given.get("headers")) else {}
+    return fields | headers | {field: False for name, field in _RESET_FIELDS.items() if given.get(name)}
 
 
-def _header(text: str) -> tuple[str, str]:
+def _parse_header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon:
         raise UsageError("a header has no value", todo="write --header 'Name: value'")

@@ -9,19 +9,19 @@ from rich.console import Console
 from rich.text import Text
 
 from onhook.appdb.appdb import AppDb
-from onhook.cli.formats import printable
-from onhook.cli.open_appdb import open_settings
-from onhook.cli.options import DataOption, configured
-from onhook.cli.server_lookup import reach
+from onhook.cli.formats import replace_control_characters
+from onhook.cli.open_appdb import open_appdb
+from onhook.cli.options import DataOption, load_config
+from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError
-from onhook.ops.doctor.host import Finding, examine, findings_of_calls
-from onhook.ops.doctor.pbx import Declared, declared, examine_pbx
+from onhook.ops.doctor.host import Check, check_data, check_installation
+from onhook.ops.doctor.pbx import PbxCheckTarget, check_pbx, load_check_target
 
 app = typer.Typer(add_completion=False)
 
-_MARKS = {"right": ("ok  ", "green"), "look": ("look", "yellow"), "wrong": ("BAD ", "bold red")}
+_STATUS_LABELS = {"right": ("ok  ", "green"), "look": ("look", "yellow"), "wrong": ("BAD ", "bold red")}
 
 
 @app.command(epilog="Example: onhook doctor --data /var/lib/onhook")
@@ -38,43 +38,45 @@ def doctor(
 ) -> None:
     """Look at the house, or at one PBX: name, port, certificate, credentials, firmware, webhooks, clock; how an
     Asterisk is set, and its CDRs. Fails when something is wrong."""
-    config = configured(data=data)
+    config = load_config(data=data)
     console = Console()
     if name is None:
-        findings = list(examine(config, SystemClock()))
+        checks = list(check_installation(config, SystemClock()))
         if os.access(config.ledger_file, os.R_OK | os.W_OK):
-            findings += asyncio.run(_ask(config))
+            checks += asyncio.run(_run_data_checks(config))
     else:
-        with open_settings(data) as settings:
-            one = declared(settings, name, webhook)
-            findings = asyncio.run(_examined(config, settings, one))
-    with console.capture() as drawn:
-        for finding in findings:
-            _draw(console, finding)
-    print(drawn.get(), end="")
-    raise typer.Exit(any(finding.grade == "wrong" for finding in findings))
+        with open_appdb(data) as appdb:
+            target = load_check_target(appdb, name, webhook)
+            checks = asyncio.run(_run_pbx_checks(config, appdb, target))
+    with console.capture() as captured_output:
+        for check in checks:
+            _print_check(console, check)
+    print(captured_output.get(), end="")
+    raise typer.Exit(any(check.grade == "wrong" for check in checks))
 
 
-def _draw(console: Console, finding: Finding) -> None:
-    mark, style = _MARKS[finding.grade]
-    advice = f": {finding.todo}" if finding.todo else ""
-    console.print(Text(f"{mark} ", style=style) + Text(printable(f"{finding.what}{advice}")), soft_wrap=True)
+def _print_check(console: Console, finding: Check) -> None:
+    label, style = _STATUS_LABELS[finding.grade]
+    hint_text = f": {finding.todo}" if finding.todo else ""
+    console.print(
+        Text(f"{label} ", style=style) + Text(replace_control_characters(f"{finding.what}{hint_text}")), soft_wrap=True
+    )
     if finding.lines:
         console.print(Text(f"     in {finding.file}:"), soft_wrap=True)
     for line in finding.lines:
-        console.print(Text(f"       {printable(line)}"), soft_wrap=True)
+        console.print(Text(f"       {replace_control_characters(line)}"), soft_wrap=True)
 
 
-async def _examined(config: Config, settings: AppDb, one: Declared) -> list[Finding]:
-    return [finding async for finding in examine_pbx(config, settings, SystemClock(), one)]
+async def _run_pbx_checks(config: Config, settings: AppDb, one: PbxCheckTarget) -> list[Check]:
+    return [check async for check in check_pbx(config, settings, SystemClock(), one)]
 
 
-async def _ask(config: Config) -> list[Finding]:
+async def _run_data_checks(config: Config) -> list[Check]:
     """What only the calls themselves can tell."""
     try:
-        async with await reach(config) as way:
-            behind = await way.behind()
-            quarantined = [row async for row in way.quarantine(1)]
-            return list(findings_of_calls(behind, bool(quarantined), await way.tallies()))
+        async with await open_data_client(config) as client:
+            lag = await client.behind()
+            quarantined_rows = [row async for row in client.quarantine(1)]
+            return list(check_data(lag, bool(quarantined_rows), await client.tallies()))
     except OnhookError as error:
-        return [Finding("wrong", f"the calls cannot be read: {error.what}", error.todo)]
+        return [Check("wrong", f"the calls cannot be read: {error.what}", error.todo)]

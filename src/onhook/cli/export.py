@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from onhook.cli.options import DataOption, ZoneOption, configured, with_filters
-from onhook.cli.server_lookup import reach
+from onhook.cli.options import DataOption, ZoneOption, load_config, with_filters
+from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.store.contract import ExportFormat
@@ -28,13 +28,13 @@ def export(
     data: DataOption = None,
 ) -> None:
     """Write all records that match to a file, the earliest first. The file appears when it is whole."""
-    form = _form(file)
-    asyncio.run(_export(configured(data=data, zone=zone), where, form, file))
+    export_format = _parse_export_format(file)
+    asyncio.run(_export(load_config(data=data, zone=zone), where, export_format, file))
 
 
-def _form(file: Path) -> ExportFormat:
-    form = file.suffix.removeprefix(".").lower()
-    if form not in get_args(ExportFormat):
+def _parse_export_format(file: Path) -> ExportFormat:
+    export_format = file.suffix.removeprefix(".").lower()
+    if export_format not in get_args(ExportFormat):
         raise UsageError(
             f"no form of file is called {file.suffix!r}",
             where=str(file),
@@ -42,24 +42,24 @@ def _form(file: Path) -> ExportFormat:
         )
     if not file.parent.is_dir():
         raise UsageError("there is no such directory", where=str(file.parent), todo="make it first")
-    return cast(ExportFormat, form)
+    return cast(ExportFormat, export_format)
 
 
 async def _export(config: Config, where: Mapping[str, str], form: ExportFormat, file: Path) -> None:
-    part = file.with_name(file.name + ".part")
+    partial_path = file.with_name(file.name + ".part")
     try:
-        async with await reach(config) as way:
-            with part.open("wb") as written, _progress(file.name) as (progress, task):
-                async for piece in way.export(where, form):
-                    written.write(piece)
-                    progress.advance(task, len(piece))
-        part.replace(file)
+        async with await open_data_client(config) as client:
+            with partial_path.open("wb") as output, _progress(file.name) as (progress, task):
+                async for chunk in client.export(where, form):
+                    output.write(chunk)
+                    progress.advance(task, len(chunk))
+        partial_path.replace(file)
     except OSError as error:
         raise Unavailable(
             f"cannot write: {error.strerror or error}", where=str(file), todo="choose another place"
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        partial_path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

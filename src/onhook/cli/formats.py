@@ -19,7 +19,7 @@ from onhook.cli.server_lookup import Row
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, because a value is missing
 
-WIDE_CHARACTERS = 1_000
+PIPE_WIDTH_CHARACTERS = 1_000
 """In a pipe nothing is cut: whoever reads on wants the whole."""
 
 RECORD_COLUMNS: tuple[str, ...] = (
@@ -70,90 +70,92 @@ CALL_TABLE = (
 )  # fmt: skip
 """What fits on a terminal; the other forms have all."""
 
-COUNTS = frozenset({"legs", "seq"})
+COUNT_COLUMNS = frozenset({"legs", "seq"})
 """Columns of numbers beside the durations."""
 
 
-async def show(
+async def print_rows(
     rows: AsyncIterator[Row], form: Format, zone: ZoneInfo, columns: Sequence[str], table: Sequence[str]
 ) -> None:
     """Print rows: `columns` are those of the CSV, `table` those of the table."""
     if form == "json":
-        await _show_json(rows)
+        await _print_json(rows)
     elif form == "csv":
-        await _show_csv(rows, zone, columns)
+        await _print_csv(rows, zone, columns)
     else:
-        show_table([[_cell(row, name, zone) for name in table] async for row in rows], table)
+        print_table([[_format_cell(row, name, zone) for name in table] async for row in rows], table)
 
 
-async def _show_json(rows: AsyncIterator[Row]) -> None:
+async def _print_json(rows: AsyncIterator[Row]) -> None:
     """One array, an element a line, so that it can be read as it comes."""
-    before = "[\n"
+    separator = "[\n"
     async for row in rows:
-        print(before + msgspec.json.encode(row).decode(), end="")
-        before = ",\n"
-    print("[]" if before == "[\n" else "\n]")
+        print(separator + msgspec.json.encode(row).decode(), end="")
+        separator = ",\n"
+    print("[]" if separator == "[\n" else "\n]")
 
 
-async def _show_csv(rows: AsyncIterator[Row], zone: ZoneInfo, columns: Sequence[str]) -> None:
+async def _print_csv(rows: AsyncIterator[Row], zone: ZoneInfo, columns: Sequence[str]) -> None:
     """RFC 4180: lines end with CR LF, also here where the terminal would do without."""
     writer = csv.writer(sys.stdout, lineterminator="\r\n")
     writer.writerow(columns)
     async for row in rows:
-        writer.writerow([_csv_cell(row[name], name, zone) for name in columns])
+        writer.writerow([_format_csv_cell(row[name], name, zone) for name in columns])
 
 
-def show_table(rows: Sequence[Sequence[str]], heads: Sequence[str]) -> None:
+def print_table(rows: Sequence[Sequence[str]], heads: Sequence[str]) -> None:
     """Print a table; in a pipe without colours and cut at no width."""
     is_terminal = sys.stdout.isatty()
-    console = Console(width=None if is_terminal else WIDE_CHARACTERS)
+    console = Console(width=None if is_terminal else PIPE_WIDTH_CHARACTERS)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in heads:
-        justify: Literal["left", "right"] = "right" if head.endswith("_duration") or head in COUNTS else "left"
-        table.add_column(head.replace("_", " "), justify=justify, no_wrap=True, overflow="ellipsis")
+    for heading in heads:
+        justify: Literal["left", "right"] = (
+            "right" if heading.endswith("_duration") or heading in COUNT_COLUMNS else "left"
+        )
+        table.add_column(heading.replace("_", " "), justify=justify, no_wrap=True, overflow="ellipsis")
     for row in rows:
-        table.add_row(*[Text(printable(cell)) for cell in row])
-    with console.capture() as drawn:
+        table.add_row(*[Text(replace_control_characters(cell)) for cell in row])
+    with console.capture() as captured_output:
         console.print(table)
         if not rows and is_terminal:
             console.print("Nothing matches.", style="dim")
     # Printed by us: rich calls it a failure when the reader has gone.
-    print(drawn.get(), end="")
+    print(captured_output.get(), end="")
 
 
-def printable(text: str) -> str:
+def replace_control_characters(text: str) -> str:
     """What others wrote, without what would move the cursor of a terminal."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def local(text: str, zone: ZoneInfo) -> str:
+def format_local_time(text: str, zone: ZoneInfo) -> str:
     """A moment of the API, in the reader's zone, to the second."""
     return datetime.fromisoformat(text).astimezone(zone).isoformat(sep=" ", timespec="seconds")
 
 
-def minutes(seconds: int) -> str:
+def format_duration(seconds: int) -> str:
     """A duration as `m:ss`, from an hour on as `h:mm:ss`.
 
-    >>> minutes(74), minutes(3661)
+    >>> format_duration(74), format_duration(3661)
     ('1:14', '1:01:01')
     """
-    rest, second = divmod(seconds, 60)
-    hour, minute = divmod(rest, 60)
+    total_minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(total_minutes, 60)
     return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
 
 
-def _cell(row: Row, name: str, zone: ZoneInfo) -> str:
+def _format_cell(row: Row, name: str, zone: ZoneInfo) -> str:
     value = row[name]
     if value is None:
         return UNKNOWN
     if name.endswith("_at"):
-        return local(value, zone)
+        return format_local_time(value, zone)
     if name.endswith("_duration"):
-        return minutes(value)
+        return format_duration(value)
     return str(len(value)) if name == "legs" else str(value)
 
 
-def _csv_cell(value: object, name: str, zone: ZoneInfo) -> str:
+def _format_csv_cell(value: object, name: str, zone: ZoneInfo) -> str:
     """As `Store.export` writes it: an unknown value is empty, a moment ISO 8601 with the offset of the zone.
 
     Rows of the API have lists where those of the files have tuples.

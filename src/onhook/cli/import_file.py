@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from onhook.appdb.pbxs import Pbx
-from onhook.cli.open_appdb import open_settings
-from onhook.cli.options import DataOption, configured
-from onhook.cli.server_lookup import reach
+from onhook.cli.open_appdb import open_appdb
+from onhook.cli.options import DataOption, load_config
+from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.errors import Unavailable, UsageError
-from onhook.pbx.registry import all_dialects, all_links
+from onhook.pbx.registry import dialects, pbx_clients
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
-from onhook.runtime.adapters.ingest import open_door
+from onhook.runtime.adapters.ingest import open_ingestor
 from onhook.sync.file_import import IMPORT, FileImporter, ImportTotals
 
 app = typer.Typer(add_completion=False)
@@ -29,7 +29,7 @@ app = typer.Typer(add_completion=False)
 UID_RECORDS_MAX = 100_000
 """Records that are looked through for the ids of the calls of some lines: those of a few days."""
 
-Show = Callable[[int], None]
+ShowLineCount = Callable[[int], None]
 
 
 @app.command(epilog="Example: onhook import cdr-2026-04.csv --pbx Office --date-format DD/MM/YYYY")
@@ -46,61 +46,63 @@ def import_file(
     data: DataOption = None,
 ) -> None:
     """Keep the calls of a file that was downloaded from a PBX; those that are here already are recognised."""
-    config = configured(data=data)
-    with open_settings(data) as settings:
-        one = settings.pbx(pbx)
-        if one.dialect not in all_links():
-            raise UsageError(f"files of a {one.dialect} PBX cannot be read", todo="import those of a P-Series")
+    config = load_config(data=data)
+    with open_appdb(data) as appdb:
+        registered_pbx = appdb.pbx(pbx)
+        if registered_pbx.dialect not in pbx_clients():
+            raise UsageError(
+                f"files of a {registered_pbx.dialect} PBX cannot be read", todo="import those of a P-Series"
+            )
         try:
-            with file.open(encoding="utf-8-sig", newline="") as lines, _progress(file) as show:
-                imported = asyncio.run(_import(config, one, lines, date_format, show))
+            with file.open(encoding="utf-8-sig", newline="") as lines, _progress(file) as show_line_count:
+                totals = asyncio.run(_import(config, registered_pbx, lines, date_format, show_line_count))
         except OSError as error:
             raise UsageError(f"cannot read the file: {error.strerror or error}", where=str(file)) from error
-    _tell(imported)
+    _print_totals(totals)
 
 
-async def _import(config: Config, pbx: Pbx, file: TextIO, date_format: str, show: Show) -> ImportTotals:
+async def _import(config: Config, pbx: Pbx, file: TextIO, date_format: str, show: ShowLineCount) -> ImportTotals:
     sender = RegisteredPbx(sn=pbx.sn, dialect=pbx.dialect)
 
-    async def ids(uids: Sequence[str]) -> Mapping[str, str]:
-        return await _ids(config, pbx.sn, uids)
+    async def find_call_ids(uids: Sequence[str]) -> Mapping[str, str]:
+        return await _find_call_ids(config, pbx.sn, uids)
 
     importer = FileImporter(
-        link=all_links()[pbx.dialect],
-        dialect=all_dialects()[pbx.dialect],
+        link=pbx_clients()[pbx.dialect],
+        dialect=dialects()[pbx.dialect],
         sender=sender,
-        ids=ids,
+        ids=find_call_ids,
         date_format=date_format,
     )
-    async with open_door(config) as accept:
-        return await importer.take(file, partial(_kept, accept, sender), lambda done: show(done.lines))
+    async with open_ingestor(config) as ingestor:
+        return await importer.take(file, partial(_ingest_all, ingestor, sender), lambda totals: show(totals.lines))
 
 
-async def _kept(accept: Ingestor, sender: RegisteredPbx, bodies: Sequence[bytes]) -> Sequence[str]:
+async def _ingest_all(accept: Ingestor, sender: RegisteredPbx, bodies: Sequence[bytes]) -> Sequence[str]:
     verdicts = await asyncio.gather(*(accept.keep(sender, body, IMPORT) for body in bodies))
     if "unavailable" in verdicts or "too_many" in verdicts:
         raise Unavailable("the ledger cannot be written now", todo="give the command again: it goes on where it was")
     return verdicts
 
 
-async def _ids(config: Config, sn: str, uids: Sequence[str]) -> Mapping[str, str]:
+async def _find_call_ids(config: Config, sn: str, uids: Sequence[str]) -> Mapping[str, str]:
     """By the records of the days in the stamps of the uids: no zone is farther than a day from UTC."""
     days = [datetime.strptime(uid[:8], "%Y%m%d") for uid in uids if uid[:8].isdecimal()]  # noqa: DTZ007 - a margin follows
     if not days:
         return {}
-    where = {
+    filters = {
         "sn": sn,
         "since": f"{min(days) - timedelta(days=1):%Y-%m-%d}",
         "until": f"{max(days) + timedelta(days=3):%Y-%m-%d}",
     }
-    wanted = set(uids)
-    async with await reach(config) as way:
-        rows = [row async for row in way.records(where, UID_RECORDS_MAX)]
+    requested_uids = set(uids)
+    async with await open_data_client(config) as client:
+        rows = [row async for row in client.records(filters, UID_RECORDS_MAX)]
     # A row that was itself imported without an id has its uid for one.
-    return {row["uid"]: row["call_id"] for row in rows if row["uid"] in wanted and row["call_id"] != row["uid"]}
+    return {row["uid"]: row["call_id"] for row in rows if row["uid"] in requested_uids and row["call_id"] != row["uid"]}
 
 
-def _tell(done: ImportTotals) -> None:
+def _print_totals(done: ImportTotals) -> None:
     print(f"{done.lines} lines: {done.new} kept, {done.here} here already, {done.unreadable} that could not be read.")
     for example in done.examples:
         print(f"  {example}")
@@ -109,7 +111,7 @@ def _tell(done: ImportTotals) -> None:
 
 
 @contextlib.contextmanager
-def _progress(file: Path) -> Iterator[Show]:
+def _progress(file: Path) -> Iterator[ShowLineCount]:
     """How many lines were read, on a terminal; nothing in a pipe."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
@@ -120,6 +122,6 @@ def _progress(file: Path) -> Iterator[Show]:
 
 
 def _chunks(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as read:
-        while chunk := read.read(1024 * 1024):
+    with file.open("rb") as binary_file:
+        while chunk := binary_file.read(1024 * 1024):
             yield chunk

@@ -6,10 +6,10 @@ import sys
 import msgspec
 import typer
 
-from onhook.cli.options import DataOption, configured
+from onhook.cli.options import DataOption, load_config
 from onhook.cli.serve import IntakeOption
 from onhook.ops.instance_lock import prepare_directory
-from onhook.runtime.child import command
+from onhook.runtime.child import build_command
 
 app = typer.Typer(add_completion=False)
 
@@ -17,8 +17,8 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog="Example: onhook intake --data /var/lib/onhook --intake 0.0.0.0:30012")
 def intake(data: DataOption = None, intake: IntakeOption = None) -> None:
     """Receive and keep reports, and nothing else; a server on the same data directory shows them."""
-    config = configured(data=data, intake=intake)
+    config = load_config(data=data, intake=intake)
     config = msgspec.structs.replace(config, data=config.data.absolute())
     prepare_directory(config)
     # In place of this process, which holds a command line that the intake has no use for.
-    os.execv(sys.executable, command("onhook.runtime.intake_process", config, is_watched=False))  # noqa: S606 - our own program, no shell
+    os.execv(sys.executable, build_command("onhook.runtime.intake_process", config, is_watched=False))  # noqa: S606 - our own program, no shell

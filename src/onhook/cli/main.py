@@ -47,7 +47,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 )
 """Each command and its module in this room, which is imported when the command is used: `serve` needs no store."""
 
-_WORDS = (
+_VALUE_ERROR_TEXTS = (
     (r"valid integer", "a whole number"),
     (r"valid number", "a number"),
     (r"greater than or equal to (\S+)", r"\1 or more"),
@@ -57,12 +57,12 @@ _WORDS = (
 """What Typer says of a value that does not fit, and how we say it."""
 
 UNEXPECTED_EXIT_CODE = 1
-STDERR = 2
+STDERR_FD = 2
 INTERRUPTED_EXIT_CODE = 130
 """128 and the number of SIGINT, as shells count."""
 
 
-class Commands(TyperGroup):
+class LazyCommandGroup(TyperGroup):
     """The commands of the table, each loaded when it is asked for (Click's documented way to load lazily)."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -87,7 +87,7 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(
-    cls=Commands,
+    cls=LazyCommandGroup,
     help="Keeps every call that ends: receives a PBX's call details, keeps them, lets people and programs read them.",
     epilog="Example: onhook serve --demo",
 )
@@ -102,17 +102,17 @@ def main() -> int:
     """Run the command line; the exit code."""
     try:
         _prepare_streams()
-        code = _run(_checked_words(sys.argv[1:]))
+        code = _run(_validate_arguments(sys.argv[1:]))
     except TyperException as error:
-        code = _tell(_usage_sentence(error), error.exit_code)
+        code = _print_error(_usage_sentence(error), error.exit_code)
     except OnhookError as error:
-        code = _tell(str(error), error.exit_code)
+        code = _print_error(str(error), error.exit_code)
     except KeyboardInterrupt:
         code = INTERRUPTED_EXIT_CODE
     except OSError as error:
-        code = _tell(_system_sentence(error), UNEXPECTED_EXIT_CODE, error)
+        code = _print_error(_system_sentence(error), UNEXPECTED_EXIT_CODE, error)
     except Exception as error:  # noqa: BLE001 - the last one who can tell a person
-        code = _tell(_unexpected_sentence(error), UNEXPECTED_EXIT_CODE, error)
+        code = _print_error(_unexpected_sentence(error), UNEXPECTED_EXIT_CODE, error)
     return _finish_output(code)
 
 
@@ -125,7 +125,7 @@ def _prepare_streams() -> None:
     """What a terminal cannot show is replaced. Raises `UsageError` where there is no output at all."""
     has_output = sys.stdout is not None
     # The next file opened would get the number of a stream that is closed, and be written into as if it were that.
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR_FD:
         pass
     os.close(descriptor)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -137,11 +137,11 @@ def _prepare_streams() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-def _checked_words(words: list[str]) -> list[str]:
+def _validate_arguments(words: list[str]) -> list[str]:
     """Never shown: one may be a secret."""
-    for number, word in enumerate(words, 1):
-        if any("\ud800" <= character <= "\udfff" for character in word):
-            raise UsageError(f"word {number} of the command line is not UTF-8", todo="write it in UTF-8")
+    for position, argument in enumerate(words, 1):
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            raise UsageError(f"word {position} of the command line is not UTF-8", todo="write it in UTF-8")
     return words
 
 
@@ -152,7 +152,7 @@ def _finish_output(code: int) -> int:
     except OSError as error:
         _drop_output()
         if code == 0 and not isinstance(error, BrokenPipeError):
-            code = _tell(f"cannot write the output: {error.strerror}: make room", UNEXPECTED_EXIT_CODE)
+            code = _print_error(f"cannot write the output: {error.strerror}: make room", UNEXPECTED_EXIT_CODE)
     return code
 
 
@@ -161,7 +161,7 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _tell(sentence: str, exit_code: int, unexpected: BaseException | None = None) -> int:
+def _print_error(sentence: str, exit_code: int, unexpected: BaseException | None = None) -> int:
     if unexpected is not None and _shows_traces():
         traceback.print_exception(unexpected)
     printable = "".join(character if character.isprintable() else " " for character in sentence)
@@ -182,25 +182,25 @@ def _usage_sentence(error: TyperException) -> str:
 def _value_sentence(error: TyperException) -> str:
     """Of a value that does not fit, in our words; empty for any other mistake."""
     # Of pydantic, which Typer loads only when it reads a value, and we not at all.
-    errors_of = getattr(error.__cause__, "errors", None)
-    if not isinstance(error, typer.BadParameter) or errors_of is None:
+    get_errors = getattr(error.__cause__, "errors", None)
+    if not isinstance(error, typer.BadParameter) or get_errors is None:
         return ""
-    wrong = errors_of()[0]
-    for pattern, words in _WORDS:
-        if found := re.search(pattern, wrong["msg"]):
+    first_error = get_errors()[0]
+    for pattern, replacement in _VALUE_ERROR_TEXTS:
+        if match := re.search(pattern, first_error["msg"]):
             name = str(error.param.get_error_hint()).strip("'") if error.param else "the value"
-            return f"{name} cannot be {str(wrong['input'])!r}: write {_listed(found.expand(words))}"
+            return f"{name} cannot be {str(first_error['input'])!r}: write {_join_choices(match.expand(replacement))}"
     return ""
 
 
-def _listed(words: str) -> str:
+def _join_choices(words: str) -> str:
     """`'a', 'b', 'c'` as `a, b or c`."""
     return " or ".join(words.replace("'", "").rsplit(", ", 1))
 
 
 def _system_sentence(error: OSError) -> str:
-    place = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
-    return f"the system refuses: {error.strerror or error}{place}: look at the rights and the space there"
+    location = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+    return f"the system refuses: {error.strerror or error}{location}: look at the rights and the space there"
 
 
 def _unexpected_sentence(error: Exception) -> str:

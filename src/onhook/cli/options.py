@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from onhook.cdr.record_filter import FILTER_NAMES
-from onhook.cli.filter_hints import hint_at_status
+from onhook.cli.filter_hints import warn_about_unknown_status
 from onhook.config import Config, load
 from onhook.lib.errors import UsageError
 from onhook.ops.instance_lock import check_is_directory
@@ -29,10 +29,10 @@ LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="H
 LIMIT_DEFAULT = 50
 """A screen or two."""
 
-_MOMENT = "2026-04-27, 2026-04-27T19:04, today, yesterday, or 30m, 12h, 7d, 2w ago"
+_TIME_FORMATS = "2026-04-27, 2026-04-27T19:04, today, yesterday, or 30m, 12h, 7d, 2w ago"
 FILTER_HELP: Mapping[str, str] = MappingProxyType(
     {
-        "since": f"Started at or after: {_MOMENT}.",
+        "since": f"Started at or after: {_TIME_FORMATS}.",
         "until": "Started before.",
         "pbx": "Name of the PBX.",
         "sn": "Serial number of the PBX.",
@@ -50,7 +50,7 @@ FILTER_HELP: Mapping[str, str] = MappingProxyType(
 )
 
 
-def configured(**flags: str | None) -> Config:
+def load_config(**flags: str | None) -> Config:
     """The configuration with these flags. Raises `UsageError`."""
     config = load(flags, Path.cwd())
     check_is_directory(config)
@@ -59,7 +59,7 @@ def configured(**flags: str | None) -> Config:
 
 def with_filters(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option for each filter; it is handed those that were given, as texts, in `where`."""
-    return with_options(command, "where", [_filter_option(name) for name in FILTER_NAMES], _checked_filters)
+    return with_options(command, "where", [_filter_option(name) for name in FILTER_NAMES], _validate_filters)
 
 
 def with_options(
@@ -69,32 +69,32 @@ def with_options(
     read: Callable[[dict[str, Any]], Mapping[str, Any]],
 ) -> Callable[..., None]:
     """Give a command these options; it is handed those that were given, as they were `read`, in one parameter."""
-    own = inspect.signature(command)
+    signature = inspect.signature(command)
 
     @functools.wraps(command)
-    def with_them(**given: Any) -> None:
-        values = {one.name: value for one in options if (value := given.pop(one.name)) is not None}
+    def wrapper(**given: Any) -> None:
+        values = {option.name: value for option in options if (value := given.pop(option.name)) is not None}
         command(**{handed: read(values)}, **given)
 
-    parameters = [*(one for one in own.parameters.values() if one.name != handed), *options]
-    with_them.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined] # as functools does
-    with_them.__annotations__ = {one.name: one.annotation for one in parameters}
-    return with_them
+    parameters = [*(parameter for parameter in signature.parameters.values() if parameter.name != handed), *options]
+    wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined] # as functools does
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper
 
 
-def optional(name: str, annotation: Any) -> inspect.Parameter:
+def optional_parameter(name: str, annotation: Any) -> inspect.Parameter:
     """An option that need not be given."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _checked_filters(where: dict[str, Any]) -> Mapping[str, Any]:
+def _validate_filters(where: dict[str, Any]) -> Mapping[str, Any]:
     for name, value in where.items():
         if not value.strip():
             raise UsageError(
                 "an empty filter finds everything", where=f"--{name.replace('_', '-')}", todo="leave it out"
             )
     if "status" in where:
-        hint_at_status(where["status"])
+        warn_about_unknown_status(where["status"])
     return where
 
 
@@ -102,4 +102,4 @@ def _filter_option(name: str) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
     metavar = "TIME" if name in ("since", "until") else "SECONDS" if name.endswith("_duration") else "TEXT"
     option = typer.Option(flag, metavar=metavar, help=FILTER_HELP[name], show_default=False, rich_help_panel="Filters")
-    return optional(name, Annotated[str | None, option])
+    return optional_parameter(name, Annotated[str | None, option])

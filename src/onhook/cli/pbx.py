@@ -18,30 +18,30 @@ from onhook.cli.asterisk_pbx import (
     CdrOption,
     CdrTableOption,
     InboundOption,
+    NewAsterisk,
     PinsOption,
     TlsOption,
     TrunksOption,
     UserOption,
-    Wanted,
     add_asterisk,
     change_source,
-    given_source,
+    parse_source_options,
 )
-from onhook.cli.formats import UNKNOWN, show_table
-from onhook.cli.open_appdb import open_settings
+from onhook.cli.formats import UNKNOWN, print_table
+from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.cli.pbx_apis import (
     ApiOption,
     ClientIdOption,
     ClientSecretFileOption,
     ClientSecretOption,
+    CredentialOptions,
     FingerprintOption,
-    GivenApi,
 )
-from onhook.cli.pbx_secrets import Name, SecretFileOption, SecretOption, given_text, secret_text
+from onhook.cli.pbx_secrets import PbxName, SecretFileOption, SecretOption, read_secret_option, read_webhook_secret
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
-from onhook.pbx.registry import all_dialects
+from onhook.pbx.registry import dialects
 
 app = typer.Typer(add_completion=False, help="Say which PBXs may report.", epilog="Example: onhook pbx list")
 app.add_typer(pbx_secrets.app, name="secret")
@@ -72,7 +72,7 @@ SILENCE_MINUTES_MAX = 7 * 24 * 60
 """A week: a PBX that is silent for longer has nothing to be learned from."""
 
 
-def _ranges(kind: str, default: str) -> Any:
+def _ranges_option(kind: str, default: str) -> Any:
     return typer.Option(
         f"--{kind}", metavar="RANGES", help="Its numbers, such as 6200-6299,7000.", show_default=default
     )
@@ -99,10 +99,10 @@ KeepOption = Annotated[
         "--keep", metavar="DAYS", help="Keep its calls so long: a number, always, or auto.", show_default=False
     ),
 ]
-IvrOption = Annotated[str | None, _ranges("ivr", "6200-6299")]
-QueueOption = Annotated[str | None, _ranges("queue", "6400-6499")]
-RingGroupOption = Annotated[str | None, _ranges("ring-group", "6300-6399")]
-ConferenceOption = Annotated[str | None, _ranges("conference", "6500-6599")]
+IvrOption = Annotated[str | None, _ranges_option("ivr", "6200-6299")]
+QueueOption = Annotated[str | None, _ranges_option("queue", "6400-6499")]
+RingGroupOption = Annotated[str | None, _ranges_option("ring-group", "6300-6399")]
+ConferenceOption = Annotated[str | None, _ranges_option("conference", "6500-6599")]
 
 
 @app.command("add", epilog="Example: onhook pbx add Office --sn 3631A2124ABC --secret 0123456789abcdef0123456789abcdef")
@@ -142,31 +142,31 @@ def add(
     data: DataOption = None,
 ) -> None:
     """Declare a PBX: from now on its reports are kept. With --asterisk, connect to it and hear its calls."""
-    plan = parse_plan(_given(ivr=ivr, queue=queue, ring_group=ring_group, conference=conference))
-    source = given_source(cdr, cdr_table, cdr_columns)
+    number_plan = parse_plan(_drop_missing(ivr=ivr, queue=queue, ring_group=ring_group, conference=conference))
+    source = parse_source_options(cdr, cdr_table, cdr_columns)
     if asterisk is not None:
-        wanted = Wanted(name, sn, asterisk, user, tls, trunks, inbound, pins, zone, source)
-        print(add_asterisk(wanted, plan, given_text(secret, secret_file), data))
+        new_asterisk = NewAsterisk(name, sn, asterisk, user, tls, trunks, inbound, pins, zone, source)
+        print(add_asterisk(new_asterisk, number_plan, read_secret_option(secret, secret_file), data))
         return
-    number, text = _needed(sn), secret_text(secret, secret_file)
+    serial_number, secret_value = _require_sn(sn), read_webhook_secret(secret, secret_file)
     if source is not None:
         raise UsageError("only an Asterisk keeps CDRs that are read so", todo="give --asterisk too, or leave --cdr out")
-    if unsigned and text is not None:
+    if unsigned and secret_value is not None:
         raise UsageError("a PBX is unsigned or has a secret", todo="leave one of the two out")
     _check_dialect(dialect)
-    reached = GivenApi(api, client_id, client_secret, client_secret_file, fingerprint).over(None)
-    place = parse_source_match(addresses or (), path)
-    with open_settings(data, makes=True) as settings:
-        pbx = settings.add_pbx(
+    credentials = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint).over(None)
+    source_match = parse_source_match(addresses or (), path)
+    with open_appdb(data, makes=True) as appdb:
+        pbx = appdb.add_pbx(
             name=name,
-            sn=number,
-            secret=text,
+            sn=serial_number,
+            secret=secret_value,
             zone=zone,
             dialect=dialect,
             is_unsigned=unsigned,
-            plan=plan,
-            place=place,
-            api=reached,
+            plan=number_plan,
+            place=source_match,
+            api=credentials,
             at=SystemClock().microseconds(),
         )
     print(f"{pbx.name} ({pbx.sn}) may report now.")
@@ -175,33 +175,34 @@ def add(
 @app.command("list", epilog="Example: onhook pbx list")
 def list_pbxs(data: DataOption = None) -> None:
     """Show the PBXs that may report, and their secrets by number, never the texts."""
-    with open_settings(data) as settings:
+    with open_appdb(data) as appdb:
         rows = [
             [
                 pbx.name,
                 pbx.sn,
-                _told_by(pbx, settings.places.of(pbx.sn)),
-                api.url if (api := settings.apis.of(pbx.sn)) else UNKNOWN,
+                _describe_authentication(pbx, appdb.places.of(pbx.sn)),
+                credentials.url if (credentials := appdb.apis.of(pbx.sn)) else UNKNOWN,
                 pbx.zone or UNKNOWN,
-                ", ".join(f"{one.secret_id} {one.label}" for one in settings.secrets(pbx.sn)) or UNKNOWN,
+                ", ".join(f"{pbx_secret.secret_id} {pbx_secret.label}" for pbx_secret in appdb.secrets(pbx.sn))
+                or UNKNOWN,
                 f"{pbx.created_at:%Y-%m-%d}",
             ]
-            for pbx in settings.pbxs()
+            for pbx in appdb.pbxs()
         ]
-    show_table(rows, ("name", "sn", "told by", "api", "zone", "secrets", "since"))
+    print_table(rows, ("name", "sn", "told by", "api", "zone", "secrets", "since"))
 
 
 @app.command("remove", epilog="Example: onhook pbx remove Office")
-def remove(name: Name, data: DataOption = None) -> None:
+def remove(name: PbxName, data: DataOption = None) -> None:
     """Forget a PBX: from now on its reports are refused; its calls stay."""
-    with open_settings(data) as settings:
-        pbx = settings.remove_pbx(name)
+    with open_appdb(data) as appdb:
+        pbx = appdb.remove_pbx(name)
     print(f"{pbx.name} ({pbx.sn}) may report no more; its calls stay.")
 
 
 @app.command("change", epilog="Example: onhook pbx change Office --zone Europe/Berlin --queue 6400-6499,7000")
 def change(
-    name: Name,
+    name: PbxName,
     *,
     new_name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Another name.", show_default=False)
@@ -230,58 +231,60 @@ def change(
     data: DataOption = None,
 ) -> None:
     """Give a PBX another name, zone or number plan. Calls that are already kept change with `onhook rebuild`."""
-    ranges = _given(ivr=ivr, queue=queue, ring_group=ring_group, conference=conference)
-    changes: dict[str, Any] = _given(name=new_name, zone=zone)
+    ranges = _drop_missing(ivr=ivr, queue=queue, ring_group=ring_group, conference=conference)
+    changes: dict[str, Any] = _drop_missing(name=new_name, zone=zone)
     if signed is not None:
         changes["is_unsigned"] = not signed
-    place = parse_source_match(addresses or (), path)
-    given_api = GivenApi(api, client_id, client_secret, client_secret_file, fingerprint)
-    source = given_source(cdr, cdr_table, cdr_columns)
-    is_set_beside = place or silence or keep or source or recordings is not None
-    if not (changes or ranges or is_set_beside) and not any(msgspec.structs.astuple(given_api)):
+    source_match = parse_source_match(addresses or (), path)
+    credential_options = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint)
+    source = parse_source_options(cdr, cdr_table, cdr_columns)
+    has_other_changes = source_match or silence or keep or source or recordings is not None
+    if not (changes or ranges or has_other_changes) and not any(msgspec.structs.astuple(credential_options)):
         raise UsageError("nothing is to be changed", todo="give a new name, zone, place, API or range of numbers")
-    with open_settings(data) as settings:
-        pbx = settings.pbx(name)
+    with open_appdb(data) as appdb:
+        pbx = appdb.pbx(name)
         if signed and not pbx.secrets:
             raise UsageError(f"{pbx.name} has no secret to sign with", todo="`onhook pbx secret add` adds one")
-        if place:
-            _change_place(settings, pbx, place)
-        reached = given_api.over(settings.apis.of(pbx.sn))
-        if reached is not None:
+        if source_match:
+            _change_source_match(appdb, pbx, source_match)
+        credentials = credential_options.over(appdb.apis.of(pbx.sn))
+        if credentials is not None:
             validate_has_api(pbx.dialect)
-            settings.apis.put(pbx.sn, reached)
+            appdb.apis.put(pbx.sn, credentials)
         if recordings is not None:
-            settings.recordings.put(pbx.sn, parse_directory(recordings))
+            appdb.recordings.put(pbx.sn, parse_directory(recordings))
         if keep is not None:
-            settings.keeping.put(pbx.sn, parse_retention_days(keep))
+            appdb.keeping.put(pbx.sn, parse_retention_days(keep))
         if source is not None:
-            change_source(settings, pbx, source)
+            change_source(appdb, pbx, source)
         if silence is not None:
-            settings.receiving.keep_silence_minutes(pbx.sn, _silence_minutes(silence))
-        changes["plan"] = _changed_plan(pbx.plan, ranges)
-        pbx = settings.change_pbx(name, changes)
-    is_in_calls = ranges or new_name is not None or zone is not None
-    anew = "; `onhook rebuild` reads its earlier calls anew" if is_in_calls else ""
-    print(f"{pbx.name} ({pbx.sn}) is changed{anew}.")
+            appdb.receiving.keep_silence_minutes(pbx.sn, _silence_minutes(silence))
+        changes["plan"] = _merge_number_plan(pbx.plan, ranges)
+        pbx = appdb.change_pbx(name, changes)
+    affects_stored_calls = ranges or new_name is not None or zone is not None
+    rebuild_note = "; `onhook rebuild` reads its earlier calls anew" if affects_stored_calls else ""
+    print(f"{pbx.name} ({pbx.sn}) is changed{rebuild_note}.")
 
 
-def _needed(sn: str | None) -> str:
+def _require_sn(sn: str | None) -> str:
     if sn is None:
         raise UsageError("no serial number is given", todo="give the one that the PBX reports, with --sn")
     return sn
 
 
 def _check_dialect(dialect: str) -> None:
-    dialects = all_dialects()
-    if dialect not in dialects:
-        raise UsageError(f"no PBX speaks {dialect!r}", where="--dialect", todo=f"use one of {', '.join(dialects)}")
+    known_dialects = dialects()
+    if dialect not in known_dialects:
+        raise UsageError(
+            f"no PBX speaks {dialect!r}", where="--dialect", todo=f"use one of {', '.join(known_dialects)}"
+        )
 
 
 def _silence_minutes(text: str) -> int | None:
     """0 is never, None what the PBX's own traffic says."""
-    words = {"never": 0, "auto": None}
-    if text in words:
-        return words[text]
+    special_values = {"never": 0, "auto": None}
+    if text in special_values:
+        return special_values[text]
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= SILENCE_MINUTES_MAX):
         raise UsageError(
             f"{text[:20]!r} is no silence",
@@ -291,25 +294,25 @@ def _silence_minutes(text: str) -> int | None:
     return int(text)
 
 
-def _told_by(pbx: Pbx, place: SourceMatch) -> str:
+def _describe_authentication(pbx: Pbx, place: SourceMatch) -> str:
     """By what one knows that a report is its own; the path is a secret."""
     if not place:
         return "nothing" if pbx.is_unsigned else "signature" if pbx.secrets else UNKNOWN
     return ", ".join([*place.addresses, *(["a secret path"] if place.path else [])])
 
 
-def _change_place(settings: AppDb, pbx: Pbx, new: SourceMatch) -> None:
+def _change_source_match(settings: AppDb, pbx: Pbx, new: SourceMatch) -> None:
     """What is given takes the place of what was; the rest stays."""
-    old = settings.places.of(pbx.sn)
-    place = SourceMatch(new.addresses or old.addresses, new.path or old.path)
-    validate_sender_identification(pbx.dialect, place, has_secret=bool(pbx.secrets), is_unsigned=pbx.is_unsigned)
-    settings.places.put(pbx.sn, place)
+    old_match = settings.places.of(pbx.sn)
+    source_match = SourceMatch(new.addresses or old_match.addresses, new.path or old_match.path)
+    validate_sender_identification(pbx.dialect, source_match, has_secret=bool(pbx.secrets), is_unsigned=pbx.is_unsigned)
+    settings.places.put(pbx.sn, source_match)
 
 
-def _given(**texts: str | None) -> dict[str, str]:
+def _drop_missing(**texts: str | None) -> dict[str, str]:
     return {name: text for name, text in texts.items() if text is not None}
 
 
-def _changed_plan(plan: NumberPlan, ranges: dict[str, str]) -> NumberPlan:
-    changed = parse_plan(ranges)
-    return msgspec.structs.replace(plan, **{kind: getattr(changed, kind) for kind in ranges})
+def _merge_number_plan(plan: NumberPlan, ranges: dict[str, str]) -> NumberPlan:
+    parsed_plan = parse_plan(ranges)
+    return msgspec.structs.replace(plan, **{kind: getattr(parsed_plan, kind) for kind in ranges})

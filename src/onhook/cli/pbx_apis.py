@@ -6,11 +6,11 @@ import msgspec
 import typer
 
 from onhook.appdb.pbx_credentials import CREDENTIAL_CHARACTERS_MAX, PbxCredentials, parse_pbx_credentials
-from onhook.cli.open_appdb import open_settings
+from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
-from onhook.cli.pbx_secrets import Name, text_of_file
+from onhook.cli.pbx_secrets import PbxName, read_secret_file
 from onhook.lib.errors import UsageError
-from onhook.sync.certificate_pinning import shown_by, with_colons
+from onhook.sync.certificate_pinning import fetch_certificate, format_fingerprint
 
 ApiOption = Annotated[
     str | None,
@@ -41,7 +41,7 @@ FingerprintOption = Annotated[
 ]
 
 
-class GivenApi(msgspec.Struct, frozen=True):
+class CredentialOptions(msgspec.Struct, frozen=True):
     """The options as they were given."""
 
     url: str | None
@@ -59,8 +59,8 @@ class GivenApi(msgspec.Struct, frozen=True):
         if not any((self.url, self.client_id, secret, self.fingerprint)):
             return None
         url, client_id, client_secret, fingerprint = (
-            given or (getattr(old, name) if old else "")
-            for name, given in (
+            value or (getattr(old, name) if old else "")
+            for name, value in (
                 ("url", self.url),
                 ("client_id", self.client_id),
                 ("client_secret", secret),
@@ -74,18 +74,25 @@ class GivenApi(msgspec.Struct, frozen=True):
             return self.client_secret
         if self.client_secret is not None:
             raise UsageError("the client secret is given twice", todo="leave one of the two out")
-        return text_of_file(self.client_secret_file, CREDENTIAL_CHARACTERS_MAX)
+        return read_secret_file(self.client_secret_file, CREDENTIAL_CHARACTERS_MAX)
 
 
-def trust(name: Name, data: DataOption = None) -> None:
+def trust(name: PbxName, data: DataOption = None) -> None:
     """Show the fingerprint of a PBX's certificate, and trust that certificate alone from now on."""
-    with open_settings(data) as settings:
-        pbx = settings.pbx(name)
-        api = settings.apis.needed(pbx.sn, pbx.name)
-        shown = shown_by(api.url)
-        settings.apis.pin(pbx.sn, shown.fingerprint)
-    print(with_colons(shown.fingerprint))
-    vouched = f"no authority vouches for it: {shown.trouble}" if shown.trouble else "an authority vouches for it"
-    was = "another one was trusted before; " if api.fingerprint not in ("", shown.fingerprint) else ""
-    print(f"{pbx.name} ({api.url}) shows this certificate ({vouched}). {was.capitalize()}It is trusted now.")
+    with open_appdb(data) as appdb:
+        pbx = appdb.pbx(name)
+        credentials = appdb.apis.needed(pbx.sn, pbx.name)
+        certificate = fetch_certificate(credentials.url)
+        appdb.apis.pin(pbx.sn, certificate.fingerprint)
+    print(format_fingerprint(certificate.fingerprint))
+    trust_text = (
+        f"no authority vouches for it: {certificate.trouble}" if certificate.trouble else "an authority vouches for it"
+    )
+    previous_text = (
+        "another one was trusted before; " if credentials.fingerprint not in ("", certificate.fingerprint) else ""
+    )
+    print(
+        f"{pbx.name} ({credentials.url}) shows this certificate ({trust_text})."
+        f" {previous_text.capitalize()}It is trusted now."
+    )
     print("Compare it with what the PBX shows under Security > Certificate.")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from onhook.appdb.pbxs import SECRET_CHARACTERS_MAX, validate_secret
-from onhook.cli.open_appdb import open_settings
+from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 STDIN = "-"
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or serial number of the PBX.")]
+PbxName = Annotated[str, typer.Argument(metavar="NAME", help="Name or serial number of the PBX.")]
 SecretOption = Annotated[
     str | None, typer.Option("--secret", metavar="SECRET", help="What it signs with.", show_default=False)
 ]
@@ -33,7 +33,7 @@ SecretFileOption = Annotated[
 
 @app.command("add", epilog="Example: onhook pbx secret add Office --secret-file - < secret.txt")
 def add_secret(
-    name: Name,
+    name: PbxName,
     *,
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
@@ -41,42 +41,42 @@ def add_secret(
     data: DataOption = None,
 ) -> None:
     """Accept one more secret of a PBX, beside those it has: so that one can be changed without losing a call."""
-    text = secret_text(secret, secret_file)
+    text = read_webhook_secret(secret, secret_file)
     if text is None:
         raise UsageError("no secret is given", todo="give it with --secret or --secret-file")
-    with open_settings(data) as settings:
-        added = settings.add_secret(name, text, label=label, at=SystemClock().microseconds())
-    print(f"Secret {added.secret_id} ({added.label}) counts now.")
+    with open_appdb(data) as appdb:
+        new_secret = appdb.add_secret(name, text, label=label, at=SystemClock().microseconds())
+    print(f"Secret {new_secret.secret_id} ({new_secret.label}) counts now.")
 
 
 @app.command("remove", epilog="Example: onhook pbx secret remove Office 1")
 def remove_secret(
-    name: Name,
+    name: PbxName,
     secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help="As `onhook pbx list` shows it.")],
     data: DataOption = None,
 ) -> None:
     """Refuse what is signed with a secret from now on."""
-    with open_settings(data) as settings:
-        settings.remove_secret(name, secret_id)
+    with open_appdb(data) as appdb:
+        appdb.remove_secret(name, secret_id)
     print(f"Secret {secret_id} counts no more.")
 
 
-def secret_text(secret: str | None, file: str | None) -> str | None:
+def read_webhook_secret(secret: str | None, file: str | None) -> str | None:
     """The secret from the option that was given, or None. Raises `UsageError`."""
-    text = given_text(secret, file)
+    text = read_secret_option(secret, file)
     return None if text is None else validate_secret(text)
 
 
-def given_text(secret: str | None, file: str | None) -> str | None:
+def read_secret_option(secret: str | None, file: str | None) -> str | None:
     """The same for a secret that others have rules for."""
     if file is None:
         return secret
     if secret is not None:
         raise UsageError("the secret is given twice", todo="leave one of --secret and --secret-file out")
-    return text_of_file(file, SECRET_CHARACTERS_MAX)
+    return read_secret_file(file, SECRET_CHARACTERS_MAX)
 
 
-def text_of_file(file: str, characters_max: int) -> str:
+def read_secret_file(file: str, characters_max: int) -> str:
     """A secret from a file, or from standard input. Raises `UsageError`."""
     try:
         with sys.stdin if file == STDIN else Path(file).open() as source:

@@ -8,9 +8,9 @@ import msgspec
 import typer
 
 from onhook.cdr.utc_offset import zone_named
-from onhook.cli.formats import local, printable, show_table
-from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, configured
-from onhook.cli.server_lookup import reach
+from onhook.cli.formats import format_local_time, print_table, replace_control_characters
+from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, load_config
+from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.errors import UsageError
 
@@ -20,28 +20,28 @@ app = typer.Typer(
     epilog="Example: onhook quarantine list",
 )
 
-RETRIED_MAX = 100_000
+RETRY_ALL_MAX = 100_000
 """With --all; more than that is a case for `onhook rebuild`."""
 
 SEQ_MAX = 2**63 - 1
 """No ledger counts further."""
 
-HEADS = ("seq", "sn", "via", "received", "reason")
+HEADINGS = ("seq", "sn", "via", "received", "reason")
 
-Seq = Annotated[int, typer.Argument(metavar="SEQ", min=1, max=SEQ_MAX, help="Number of the report.")]
+RawEventSeq = Annotated[int, typer.Argument(metavar="SEQ", min=1, max=SEQ_MAX, help="Number of the report.")]
 LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many at most, the earliest first.")]
 
 
 @app.command("list", epilog="Example: onhook quarantine list --limit 10")
 def list_quarantine(limit: LimitOption = LIMIT_DEFAULT, zone: ZoneOption = None, data: DataOption = None) -> None:
     """Show what could not be read, and why."""
-    asyncio.run(_list(configured(data=data, zone=zone), limit))
+    asyncio.run(_list(load_config(data=data, zone=zone), limit))
 
 
 @app.command("show", epilog="Example: onhook quarantine show 17")
-def show(seq: Seq, data: DataOption = None) -> None:
+def show(seq: RawEventSeq, data: DataOption = None) -> None:
     """Show one of them, as its bytes came."""
-    asyncio.run(_show(configured(data=data), seq))
+    asyncio.run(_show(load_config(data=data), seq))
 
 
 @app.command("retry", epilog="Example: onhook quarantine retry --all")
@@ -58,45 +58,47 @@ def retry(
         raise UsageError("no report is named", todo="give the numbers of reports, or --all")
     if seqs and everything:
         raise UsageError("some reports are named, and all", todo="leave one of the two out")
-    unread = asyncio.run(_retry(configured(data=data), seqs or []))
-    raise typer.Exit(1 if unread else 0)
+    unparsed_count = asyncio.run(_retry(load_config(data=data), seqs or []))
+    raise typer.Exit(1 if unparsed_count else 0)
 
 
 async def _list(config: Config, limit: int) -> None:
     zone = zone_named(config.zone)
-    async with await reach(config) as way:
+    async with await open_data_client(config) as client:
         rows = [
-            [str(row["seq"]), row["sn"], row["via"], local(row["received_at"], zone), row["reason"]]
-            async for row in way.quarantine(limit)
+            [str(row["seq"]), row["sn"], row["via"], format_local_time(row["received_at"], zone), row["reason"]]
+            async for row in client.quarantine(limit)
         ]
-    show_table(rows, HEADS)
+    print_table(rows, HEADINGS)
 
 
 async def _show(config: Config, seq: int) -> None:
-    async with await reach(config) as way:
-        quarantined = await way.quarantined(seq)
-    report = quarantined["report"]
+    async with await open_data_client(config) as client:
+        details = await client.quarantined(seq)
+    raw_event = details["report"]
     for name in ("seq", "sn", "dialect", "via", "received_at", "peer", "is_signed"):
-        print(f"{name:12}{printable(str(report[name]))}")
-    print(f"{'reason':12}{printable(quarantined['reason'])}\n")
-    print(_readable(base64.b64decode(report["body_base64"])))
+        print(f"{name:12}{replace_control_characters(str(raw_event[name]))}")
+    print(f"{'reason':12}{replace_control_characters(details['reason'])}\n")
+    print(_format_body(base64.b64decode(raw_event["body_base64"])))
 
 
 async def _retry(config: Config, seqs: list[int]) -> int:
-    unread = 0
-    async with await reach(config) as way:
-        chosen = seqs or [int(row["seq"]) async for row in way.quarantine(RETRIED_MAX)]
-        for seq in chosen:
-            row = await way.retry(seq)
-            unread += not row["is_read"]
-            print(f"{seq}  {'read' if row['is_read'] else printable(row['reason'])}")
-    return unread
+    unparsed_count = 0
+    async with await open_data_client(config) as client:
+        selected_seqs = seqs or [int(row["seq"]) async for row in client.quarantine(RETRY_ALL_MAX)]
+        for seq in selected_seqs:
+            row = await client.retry(seq)
+            unparsed_count += not row["is_read"]
+            print(f"{seq}  {'read' if row['is_read'] else replace_control_characters(row['reason'])}")
+    return unparsed_count
 
 
-def _readable(body: bytes) -> str:
+def _format_body(body: bytes) -> str:
     """The body as text where it is one, indented where it is JSON; what a terminal must not see is escaped."""
     try:
         text = msgspec.json.format(body.decode(), indent=2)
     except (UnicodeDecodeError, msgspec.DecodeError):
         text = body.decode(errors="backslashreplace")
-    return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
+    return "".join(
+        character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text
+    )

@@ -8,10 +8,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from onhook.cli.options import DataOption, configured
+from onhook.cli.options import DataOption, load_config
 from onhook.lib.errors import NotFound
-from onhook.ops.instance_lock import check_rights
-from onhook.ops.rebuild import Progress as Tell
+from onhook.ops.instance_lock import check_data_directory
+from onhook.ops.rebuild import RebuildProgressCallback as Tell
 from onhook.ops.rebuild import rebuild as rebuild_store
 
 app = typer.Typer(add_completion=False)
@@ -23,12 +23,12 @@ def rebuild(data: DataOption = None) -> None:
 
     A running server shows the old store meanwhile, and changes over to the new one within a second or two.
     """
-    config = configured(data=data)
-    check_rights(config)
+    config = load_config(data=data)
+    check_data_directory(config)
     if not config.ledger_file.exists():
         raise NotFound("there is no ledger to read", where=str(config.data), todo="name the data directory with --data")
-    with _progress() as tell:
-        position = asyncio.run(rebuild_store(config, tell))
+    with _progress() as on_progress:
+        position = asyncio.run(rebuild_store(config, on_progress))
     print(f"The store stands for all {position} reports of the ledger.")
 
 
@@ -39,4 +39,4 @@ def _progress() -> Iterator[Tell]:
     columns = (TextColumn("reports"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("reports", total=None)
-        yield lambda done, all_reports: progress.update(task, completed=done, total=all_reports)
+        yield lambda completed, total: progress.update(task, completed=completed, total=total)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import typer
 
 from onhook.cdr.utc_offset import zone_named
-from onhook.cli.formats import RECORD_COLUMNS, RECORD_TABLE, show
+from onhook.cli.formats import RECORD_COLUMNS, RECORD_TABLE, print_rows
 from onhook.cli.options import (
     LIMIT_DEFAULT,
     DataOption,
@@ -14,10 +14,10 @@ from onhook.cli.options import (
     FormatOption,
     LimitOption,
     ZoneOption,
-    configured,
+    load_config,
     with_filters,
 )
-from onhook.cli.server_lookup import reach
+from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 
 app = typer.Typer(add_completion=False)
@@ -33,9 +33,9 @@ def records(
     data: DataOption = None,
 ) -> None:
     """Show records that match: one for each leg of a call, with all that its report said."""
-    asyncio.run(_show(configured(data=data, zone=zone), where, limit, form))
+    asyncio.run(_print_records(load_config(data=data, zone=zone), where, limit, form))
 
 
-async def _show(config: Config, where: Mapping[str, str], limit: int, form: Format) -> None:
-    async with await reach(config) as way:
-        await show(way.records(where, limit), form, zone_named(config.zone), RECORD_COLUMNS, RECORD_TABLE)
+async def _print_records(config: Config, where: Mapping[str, str], limit: int, form: Format) -> None:
+    async with await open_data_client(config) as client:
+        await print_rows(client.records(where, limit), form, zone_named(config.zone), RECORD_COLUMNS, RECORD_TABLE)

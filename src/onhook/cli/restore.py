@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from onhook.cli.options import DataOption, configured
+from onhook.cli.options import DataOption, load_config
 from onhook.ops.backup import restore as put_back
 
 app = typer.Typer(add_completion=False)
@@ -19,6 +19,6 @@ def restore(
     data: DataOption = None,
 ) -> None:
     """Put a backup into the data directory, while no server and no intake runs. The store is made again later."""
-    config = configured(data=data)
-    label = put_back(config, directory, replace=replace)
-    print(f"Restored {' and '.join(label.files)} of {label.made_at:%Y-%m-%d %H:%M} UTC to {config.data}.")
+    config = load_config(data=data)
+    manifest = put_back(config, directory, replace=replace)
+    print(f"Restored {' and '.join(manifest.files)} of {manifest.made_at:%Y-%m-%d %H:%M} UTC to {config.data}.")

@@ -8,32 +8,37 @@ from typing import Annotated
 import msgspec
 import typer
 
-from onhook.cli.open_appdb import open_settings
-from onhook.cli.options import DataOption, configured
+from onhook.cli.open_appdb import open_appdb
+from onhook.cli.options import DataOption, load_config
 from onhook.config import Config, parse_address
 from onhook.lib.clock import SystemClock
-from onhook.ops.instance_lock import Running
-from onhook.runtime.logging import set_up_logs
+from onhook.ops.instance_lock import ServerInfo
+from onhook.runtime.logging import configure_logging
 from onhook.runtime.supervisor import supervise
-from onhook.simulator.demo import reachable
+from onhook.simulator.demo import local_address
 
 app = typer.Typer(add_completion=False)
 
-_ADDRESS = "HOST:PORT"
+_ADDRESS_METAVAR = "HOST:PORT"
 IntakeOption = Annotated[
-    str | None, typer.Option("--intake", metavar=_ADDRESS, help="Where PBXs report.", show_default="0.0.0.0:30012")
+    str | None,
+    typer.Option("--intake", metavar=_ADDRESS_METAVAR, help="Where PBXs report.", show_default="0.0.0.0:30012"),
 ]
 ConsoleOption = Annotated[
-    str | None, typer.Option("--console", metavar=_ADDRESS, help="Pages and API.", show_default="127.0.0.1:8030")
+    str | None,
+    typer.Option("--console", metavar=_ADDRESS_METAVAR, help="Pages and API.", show_default="127.0.0.1:8030"),
 ]
-ExchangeOption = Annotated[
+PbxApiOption = Annotated[
     str | None,
     typer.Option(
-        "--exchange", metavar=_ADDRESS, help="The PBX's own API, for applications.", show_default="127.0.0.1:8088"
+        "--exchange",
+        metavar=_ADDRESS_METAVAR,
+        help="The PBX's own API, for applications.",
+        show_default="127.0.0.1:8088",
     ),
 ]
 DemoOption = Annotated[bool, typer.Option("--demo", help="Let a made-up PBX call, with real signed webhooks.")]
-OpenOption = Annotated[bool, typer.Option("--console-open", help="Pages without sign-in, on the loopback only.")]
+ConsoleOpenOption = Annotated[bool, typer.Option("--console-open", help="Pages without sign-in, on the loopback only.")]
 ServeZoneOption = Annotated[
     str | None, typer.Option("--zone", metavar="ZONE", help="The zone in which people read.", show_default="UTC")
 ]
@@ -45,13 +50,13 @@ def serve(
     data: DataOption = None,
     intake: IntakeOption = None,
     console: ConsoleOption = None,
-    exchange: ExchangeOption = None,
+    exchange: PbxApiOption = None,
     zone: ServeZoneOption = None,
-    console_open: OpenOption = False,
+    console_open: ConsoleOpenOption = False,
     demo: DemoOption = False,
 ) -> None:
     """Receive, keep and show calls, until stopped by Ctrl-C or SIGTERM."""
-    config = configured(
+    config = load_config(
         data=data,
         intake=intake,
         console=console,
@@ -61,15 +66,17 @@ def serve(
     )
     config = msgspec.structs.replace(config, data=config.data.absolute())
     clock = SystemClock()
-    set_up_logs(config, clock, "serve")
+    configure_logging(config, clock, "serve")
     asyncio.run(
-        supervise(config, clock, lambda running, token: _announce(config, running, token, demo=demo), with_demo=demo)
+        supervise(
+            config, clock, lambda server, token: _print_addresses(config, server, token, demo=demo), with_demo=demo
+        )
     )
 
 
-def _announce(config: Config, running: Running, token: str, *, demo: bool) -> None:
+def _print_addresses(config: Config, running: ServerInfo, token: str, *, demo: bool) -> None:
     """Say where everything is, and what to do next. The token is for a person's eyes: not where output is kept."""
-    console = f"http://{reachable(parse_address(running.hub.address, 'hub'))}/" if running.hub else ""
+    console = f"http://{local_address(parse_address(running.hub.address, 'hub'))}/" if running.hub else ""
     if console and not config.console_open and sys.stdout.isatty():
         console += f"sign-in?token={token}"
     intake = running.intake.address if running.intake else str(config.intake)
@@ -78,8 +85,8 @@ def _announce(config: Config, running: Running, token: str, *, demo: bool) -> No
         "Onhook keeps every call that ends.",
         "",
         f"  Console  {console or 'not up yet: the log says why'}",
-        f"  Intake   http://{reachable(parse_address(intake, 'intake'))}/",
-        *_exchange_line(config, running),
+        f"  Intake   http://{local_address(parse_address(intake, 'intake'))}/",
+        *_pbx_api_lines(config, running),
         f"  Data     {config.data}  (the console's token is in {Path(config.admin_token_file).name})",
         "",
         _next_step(config, port, demo=demo),
@@ -91,19 +98,19 @@ def _announce(config: Config, running: Running, token: str, *, demo: bool) -> No
 def _next_step(config: Config, port: str, *, demo: bool) -> str:
     if demo:
         return "  A made-up PBX is calling: open the console and watch."
-    with open_settings(str(config.data)) as settings:
-        declared = len(settings.pbxs())
-    if declared:
-        return f"  PBXs that are declared: {declared}. `onhook pbx list` shows them, `onhook doctor` how they fare."
+    with open_appdb(str(config.data)) as appdb:
+        pbx_count = len(appdb.pbxs())
+    if pbx_count:
+        return f"  PBXs that are declared: {pbx_count}. `onhook pbx list` shows them, `onhook doctor` how they fare."
     return (
         "  Next: onhook pbx add Office --sn SERIAL --secret SECRET, and in the PBX, under Integrations > API >\n"
         f"  Webhook Event Push, event 30012 to http://THIS-MACHINE:{port}/ with the same secret."
     )
 
 
-def _exchange_line(config: Config, running: Running) -> list[str]:
+def _pbx_api_lines(config: Config, running: ServerInfo) -> list[str]:
     """Where applications find the PBX's own API; nothing while none has credentials."""
     if running.exchange is None:
         return []
     scheme = "http" if config.exchange_plain else "https"
-    return [f"  Exchange {scheme}://{reachable(parse_address(running.exchange.address, 'exchange'))}/openapi/v1.0/"]
+    return [f"  Exchange {scheme}://{local_address(parse_address(running.exchange.address, 'exchange'))}/openapi/v1.0/"]

@@ -11,32 +11,32 @@ from typing import Any, Protocol
 
 from onhook.config import Config
 from onhook.lib.errors import NotFound, Unavailable
-from onhook.ops.instance_lock import is_running, read_running
+from onhook.ops.instance_lock import is_server_running, read_server_info
 from onhook.store.contract import ExportFormat
 
 Row = Mapping[str, Any]
 """What the API answers for one record, call or report: moments are texts, ISO 8601 in UTC."""
 
-Where = Mapping[str, str]
+FilterValues = Mapping[str, str]
 """Filters as people write them."""
 
 WAIT_SECONDS_MAX = 10.0
-WAIT_STEP_SECONDS = 0.1
+WAIT_POLL_SECONDS = 0.1
 """How long a command waits for a hub that is being started: as long as opening the store takes."""
 
 
-class Reach(Protocol):
+class DataClient(Protocol):
     """What commands ask of the calls; see the API of the same names. Errors are those of `onhook.lib.errors`."""
 
-    def records(self, where: Where, limit: int) -> AsyncIterator[Row]:
+    def records(self, where: FilterValues, limit: int) -> AsyncIterator[Row]:
         """Records that match, the latest first."""
         ...
 
-    def calls(self, where: Where, limit: int) -> AsyncIterator[Row]:
+    def calls(self, where: FilterValues, limit: int) -> AsyncIterator[Row]:
         """Calls that match, with their legs, the latest first."""
         ...
 
-    def export(self, where: Where, form: ExportFormat) -> AsyncIterator[bytes]:
+    def export(self, where: FilterValues, form: ExportFormat) -> AsyncIterator[bytes]:
         """All records that match as one file, in pieces."""
         ...
 
@@ -64,7 +64,7 @@ class Reach(Protocol):
         """The one with this name, the same. Raises `NotFound`."""
         ...
 
-    async def replay(self, name: str, where: Where) -> int:
+    async def replay(self, name: str, where: FilterValues) -> int:
         """Have what matches sent again to a subscription; how many records."""
         ...
 
@@ -73,17 +73,17 @@ class Reach(Protocol):
         ...
 
 
-async def reach(config: Config) -> AbstractAsyncContextManager[Reach]:
+async def open_data_client(config: Config) -> AbstractAsyncContextManager[DataClient]:
     """The way that is open now. Raises `Unavailable` when a server has the files and does not answer."""
-    if not is_running(config):
-        return _opener("via_files")(config)
-    for _ in range(round(WAIT_SECONDS_MAX / WAIT_STEP_SECONDS)):
-        running = read_running(config)
-        if running is not None and running.hub is not None:
-            return _opener("via_server")(config, running.hub.address)
-        await asyncio.sleep(WAIT_STEP_SECONDS)
-        if not is_running(config):
-            return _opener("via_files")(config)
+    if not is_server_running(config):
+        return _load_opener("via_files")(config)
+    for _ in range(round(WAIT_SECONDS_MAX / WAIT_POLL_SECONDS)):
+        server = read_server_info(config)
+        if server is not None and server.hub is not None:
+            return _load_opener("via_server")(config, server.hub.address)
+        await asyncio.sleep(WAIT_POLL_SECONDS)
+        if not is_server_running(config):
+            return _load_opener("via_files")(config)
     raise Unavailable(
         "the server runs, but its hub does not answer",
         where=str(config.data),
@@ -91,14 +91,14 @@ async def reach(config: Config) -> AbstractAsyncContextManager[Reach]:
     )
 
 
-def not_quarantined(seq: int) -> NotFound:
+def not_quarantined_error(seq: int) -> NotFound:
     """What both ways say of a number that is not there."""
     return NotFound(f"report {seq} is not in the quarantine", todo="`onhook quarantine list` shows what is")
 
 
-def _opener(module: str) -> Callable[..., AbstractAsyncContextManager[Reach]]:
+def _load_opener(module: str) -> Callable[..., AbstractAsyncContextManager[DataClient]]:
     """Of the two ways only the one that is taken is imported: the store costs a quarter of a second."""
-    opener: Callable[..., AbstractAsyncContextManager[Reach]] = importlib.import_module(
+    opener: Callable[..., AbstractAsyncContextManager[DataClient]] = importlib.import_module(
         f"onhook.cli.{module}"
-    ).open_reach
+    ).open_client
     return opener

@@ -15,7 +15,7 @@ from onhook.cdr.utc_offset import zone_named
 from onhook.config import parse_address
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotAllowed, Unavailable, UsageError
-from onhook.runtime.simulated_pbx import Visit, made_up_exchange
+from onhook.runtime.simulated_pbx import SimulatedApiConfig, open_simulated_pbx
 from onhook.simulator.fault_injection import Faults, parse_faults
 from onhook.simulator.office_plan import DEMO_REPORTS_PER_SECOND, SimulationPlan, SimulationResult
 from onhook.simulator.results import NO_ANSWER
@@ -24,7 +24,7 @@ from onhook.simulator.sender import simulate as send
 
 app = typer.Typer(add_completion=False)
 
-ToOption = Annotated[
+ReceiverUrlOption = Annotated[
     str, typer.Option("--to", metavar="URL", help="The receiver's webhook.", show_default="none, with --exchange")
 ]
 SnOption = Annotated[str, typer.Option("--sn", metavar="SN", help="Serial number of the made-up PBX.")]
@@ -38,7 +38,7 @@ CountOption = Annotated[
     int | None, typer.Option("--count", metavar="N", help="Reports to make.", show_default="no end")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="The same seed makes the same calls.")]
-ProfileOption = Annotated[
+PayloadFormatOption = Annotated[
     str, typer.Option("--profile", help="The generation of PBX: p-2023, p-2025, p-2026, doc, object.")
 ]
 OfficeZoneOption = Annotated[str, typer.Option("--zone", metavar="ZONE", help="Where the office is.")]
@@ -66,7 +66,7 @@ AckedOption = Annotated[
 TruthOption = Annotated[
     Path | None, typer.Option("--truth", metavar="FILE", help="Write a line per record made.", show_default=False)
 ]
-ExchangeOption = Annotated[
+PbxApiOption = Annotated[
     str | None,
     typer.Option("--exchange", metavar="HOST:PORT", help="Where its own API listens.", show_default="nowhere"),
 ]
@@ -94,13 +94,13 @@ UNAUTHORIZED = "401"
 )
 def simulate(
     *,
-    to: ToOption = "",
+    to: ReceiverUrlOption = "",
     sn: SnOption,
     secret: SecretOption = "",
     rate: RateOption = None,
     count: CountOption = None,
     seed: SeedOption = 1,
-    profile: ProfileOption = "p-2026",
+    profile: PayloadFormatOption = "p-2026",
     zone: OfficeZoneOption = "Europe/Berlin",
     start: StartOption = None,
     calls_per_day: CallsPerDayOption = 200,
@@ -111,7 +111,7 @@ def simulate(
     malformed: MalformedOption = None,
     acked: AckedOption = None,
     truth: TruthOption = None,
-    exchange: ExchangeOption = None,
+    exchange: PbxApiOption = None,
     client_id: ClientIdOption = "",
     client_secret: ClientSecretOption = "",
     exchange_plain: PlainOption = False,
@@ -123,7 +123,7 @@ def simulate(
     With --exchange the PBX has its own API too, until stopped.
     """
     clock = SystemClock()
-    visit = _visit(exchange, client_id, client_secret, exchange_plain, certificate, key, truth)
+    api_config = _build_api_config(exchange, client_id, client_secret, exchange_plain, certificate, key, truth)
     plan = SimulationPlan(
         url=to,
         sn=sn,
@@ -135,45 +135,46 @@ def simulate(
         rate=rate if rate is not None or to or start else DEMO_REPORTS_PER_SECOND,
         count=count,
         start=parse_moment(start, zone_named(zone), clock.now(), name="start") if start else None,
-        goes_on=visit is not None,
+        goes_on=api_config is not None,
         calls_per_day=calls_per_day,
         connections=connections,
         faults=_faults(faults, duplicates, reorder, malformed),
         acked=acked,
         truth=truth,
     )
-    told = _Told()
-    with _progress(told) as tell, contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_run(plan, visit, clock, tell))
-    _summarise(told.latest, plan)
-    _check_was_heard(told.latest, plan)
-    raise typer.Exit(1 if told.latest.given_up else 0)
+    latest = _LatestResult()
+    with _progress(latest) as on_progress, contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_run(plan, api_config, clock, on_progress))
+    _print_summary(latest.latest, plan)
+    _check_acknowledged(latest.latest, plan)
+    raise typer.Exit(1 if latest.latest.given_up else 0)
 
 
-class _Told:
+class _LatestResult:
     """What came of it so far."""
 
     def __init__(self) -> None:
         self.latest = SimulationResult()
 
 
-async def _run(plan: SimulationPlan, visit: Visit | None, clock: SystemClock, tell: Progress) -> None:
+async def _run(plan: SimulationPlan, visit: SimulatedApiConfig | None, clock: SystemClock, tell: Progress) -> None:
     """Send all; then, where applications may come, go on answering them until stopped."""
     if visit is None:
         await send(plan, clock, tell)
         return
-    async with made_up_exchange(plan, visit, clock) as made_up:
+    async with open_simulated_pbx(plan, visit, clock) as simulated_pbx:
         scheme = "http" if visit.is_plain else "https"
         print(
-            f"The PBX's own API is at {scheme}://{made_up.address}/openapi/v1.0/ until stopped by Ctrl-C.", flush=True
+            f"The PBX's own API is at {scheme}://{simulated_pbx.address}/openapi/v1.0/ until stopped by Ctrl-C.",
+            flush=True,
         )
-        await send(plan, clock, tell, made_up.face)
-        ended, _ = await asyncio.wait(made_up.tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in ended:
+        await send(plan, clock, tell, simulated_pbx.face)
+        finished_tasks, _ = await asyncio.wait(simulated_pbx.tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in finished_tasks:
             task.result()
 
 
-def _visit(  # noqa: PLR0917 - the options, in their order
+def _build_api_config(  # noqa: PLR0917 - the options, in their order
     exchange: str | None,
     client_id: str,
     client_secret: str,
@@ -181,49 +182,49 @@ def _visit(  # noqa: PLR0917 - the options, in their order
     certificate: Path | None,
     key: Path | None,
     truth: Path | None,
-) -> Visit | None:
+) -> SimulatedApiConfig | None:
     """How applications come; None where they do not. The certificate stands beside the truth unless it is named."""
     if exchange is None:
         return None
     if (certificate is None) != (key is None):
         raise UsageError("a certificate and its key are given together", todo="give both, or neither")
-    beside = truth.parent if truth else Path()
-    return Visit(
+    directory = truth.parent if truth else Path()
+    return SimulatedApiConfig(
         address=parse_address(exchange, "--exchange"),
         client_id=client_id,
         client_secret=client_secret,
         is_plain=is_plain,
-        certificate=certificate or beside / "exchange.crt",
-        key=key or beside / "exchange.key",
+        certificate=certificate or directory / "exchange.crt",
+        key=key or directory / "exchange.key",
     )
 
 
 def _faults(text: str, duplicates: float | None, reorder: int | None, malformed: float | None) -> Faults:
     """The short options say more than the long text."""
-    given = {"doubled": duplicates, "reordered": reorder, "malformed": malformed}
+    overrides = {"doubled": duplicates, "reordered": reorder, "malformed": malformed}
     return msgspec.structs.replace(
-        parse_faults(text), **{name: value for name, value in given.items() if value is not None}
+        parse_faults(text), **{name: value for name, value in overrides.items() if value is not None}
     )
 
 
 @contextlib.contextmanager
-def _progress(told: _Told) -> Iterator[Progress]:
+def _progress(told: _LatestResult) -> Iterator[Progress]:
     """The figures so far, on a terminal; nothing in a pipe."""
     console = Console(stderr=True)
 
-    def tell(result: SimulationResult) -> None:
+    def on_progress(result: SimulationResult) -> None:
         told.latest = result
         if console.is_terminal:
             console.print(
                 f"{result.made} made, {result.acknowledged} acknowledged, {result.given_up} given up", end="\r"
             )
 
-    yield tell
+    yield on_progress
     if console.is_terminal:
         console.print(" " * 80, end="\r")
 
 
-def _check_was_heard(result: SimulationResult, plan: SimulationPlan) -> None:
+def _check_acknowledged(result: SimulationResult, plan: SimulationPlan) -> None:
     """Raises what a person should do, where every answer was the same refusal."""
     if set(result.answers) == {NO_ANSWER}:
         raise Unavailable("nobody answers", where=plan.url, todo="start `onhook serve`, or give its address with --to")
@@ -235,12 +236,12 @@ def _check_was_heard(result: SimulationResult, plan: SimulationPlan) -> None:
         )
 
 
-def _summarise(result: SimulationResult, plan: SimulationPlan) -> None:
+def _print_summary(result: SimulationResult, plan: SimulationPlan) -> None:
     print(f"records    {result.made} made, {result.lost} lost on purpose, {result.malformed} malformed")
     if not plan.url:
         return
-    answers = ", ".join(f"{count} x {status}" for status, count in sorted(result.answers.items())) or "none"
+    responses = ", ".join(f"{count} x {status}" for status, count in sorted(result.answers.items())) or "none"
     per_second = result.acknowledged / result.seconds if result.seconds else 0
-    print(f"answers    {answers}")
+    print(f"answers    {responses}")
     print(f"outcome    {result.acknowledged} acknowledged, {result.given_up} given up, {result.repeats} repeats")
     print(f"time       {result.seconds:.1f} s, {per_second:.0f} acknowledged per second")

@@ -9,8 +9,8 @@ import typer
 from onhook.appdb.scopes import parse_scope
 from onhook.appdb.tokens import Role
 from onhook.cdr.access_scope import Limits
-from onhook.cli.formats import UNKNOWN, show_table
-from onhook.cli.open_appdb import open_settings
+from onhook.cli.formats import UNKNOWN, print_table
+from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.lib.clock import SystemClock
 
@@ -18,12 +18,12 @@ app = typer.Typer(
     add_completion=False, help="Say who may use the API and the pages.", epilog="Example: onhook token list"
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Who or what it is for.")]
+TokenName = Annotated[str, typer.Argument(metavar="NAME", help="Who or what it is for.")]
 
 
 @app.command("add", epilog="Example: onhook token add wallboard --number 1001 --number 1002")
 def add(
-    name: Name,
+    name: TokenName,
     role: Annotated[Role, typer.Option("--role", help="A reader reads; an administrator changes too.")] = "reader",
     pbx: Annotated[
         list[str] | None,
@@ -36,32 +36,38 @@ def add(
     data: DataOption = None,
 ) -> None:
     """Make a token and show it: this once, for only its hash is kept."""
-    with open_settings(data, makes=True) as settings:
-        limits = parse_scope(settings, pbx or [], number or [])
-        print(settings.add_token(name, role, at=SystemClock().microseconds(), limits=limits))
+    with open_appdb(data, makes=True) as appdb:
+        scope = parse_scope(appdb, pbx or [], number or [])
+        print(appdb.add_token(name, role, at=SystemClock().microseconds(), limits=scope))
 
 
 @app.command("list", epilog="Example: onhook token list")
 def list_tokens(data: DataOption = None) -> None:
     """Show the tokens by name, never their texts."""
-    with open_settings(data) as settings:
-        names = {pbx.sn: pbx.name for pbx in settings.pbxs()}
+    with open_appdb(data) as appdb:
+        names = {pbx.sn: pbx.name for pbx in appdb.pbxs()}
         rows = [
-            [one.name, one.role, _sees(one.limits, names), _day(one.created_at), _day(one.last_used)]
-            for one in settings.tokens()
+            [
+                token.name,
+                token.role,
+                _describe_scope(token.limits, names),
+                _format_time(token.created_at),
+                _format_time(token.last_used),
+            ]
+            for token in appdb.tokens()
         ]
-    show_table(rows, ("name", "role", "sees", "since", "last used"))
+    print_table(rows, ("name", "role", "sees", "since", "last used"))
 
 
 @app.command("remove", epilog="Example: onhook token remove wallboard")
-def remove(name: Name, data: DataOption = None) -> None:
+def remove(name: TokenName, data: DataOption = None) -> None:
     """Let nobody in with this token any more."""
-    with open_settings(data) as settings:
-        settings.remove_token(name)
+    with open_appdb(data) as appdb:
+        appdb.remove_token(name)
     print(f"The token {name} counts no more.")
 
 
-def _sees(limits: Limits | None, names: Mapping[str, str]) -> str:
+def _describe_scope(limits: Limits | None, names: Mapping[str, str]) -> str:
     """What a token shows: of a PBX that is gone, its serial number."""
     if limits is None:
         return "everything"
@@ -70,5 +76,5 @@ def _sees(limits: Limits | None, names: Mapping[str, str]) -> str:
     return "; ".join(text for text in (pbxs, numbers) if text) or "nothing"
 
 
-def _day(moment: datetime | None) -> str:
+def _format_time(moment: datetime | None) -> str:
     return UNKNOWN if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"

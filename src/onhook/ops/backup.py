@@ -12,50 +12,50 @@ from onhook.appdb.sqlite import check_integrity, copy_database
 from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound, OnhookError, Unavailable, UsageError
-from onhook.ops.instance_lock import check_rights, nobody_receiving, only_server, prepare_directory
-from onhook.ops.rebuild import drop_store
+from onhook.ops.instance_lock import check_data_directory, exclusive_intake_lock, instance_lock, prepare_directory
+from onhook.ops.rebuild import delete_store
 
-LABEL_NAME = "backup.json"
+MANIFEST_NAME = "backup.json"
 """Written last: a directory without it is no whole backup."""
 
 
-class Label(msgspec.Struct, frozen=True, kw_only=True):
+class BackupManifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a backup says of itself."""
 
     made_at: datetime
     files: tuple[str, ...]
 
 
-def back_up(config: Config, target: Path, clock: Clock) -> Label:
+def create_backup(config: Config, target: Path, clock: Clock) -> BackupManifest:
     """Copy the files to a new directory, each as of one moment, also while a server runs; secrets are inside.
 
     The settings first: whatever the ledger then has of a PBX, the PBX is in the settings, or was removed.
     Raises `UsageError` for a directory that is in use or inside the data directory, and else `OnhookError`; then
     nothing of the backup is left.
     """
-    check_rights(config)
+    check_data_directory(config)
     _check_target(config, target)
     if not config.ledger_file.exists():
         raise NotFound(
             "there is nothing to back up", where=str(config.data), todo="name the data directory with --data"
         )
-    sources = [path for path in _precious(config) if path.exists()]
-    label = Label(made_at=clock.now(), files=tuple(path.name for path in sources))
+    sources = [path for path in _backed_up_files(config) if path.exists()]
+    manifest = BackupManifest(made_at=clock.now(), files=tuple(path.name for path in sources))
     is_new = not target.exists()
     try:
         target.mkdir(mode=DATA_DIRECTORY_MODE, parents=True, exist_ok=True)
         for path in sources:
             copy_database(path, target / path.name)
-        _write_label(target, label)
+        _write_manifest(target, manifest)
     except BaseException as error:
-        _undo(target, label, is_new=is_new)
+        _remove_partial_backup(target, manifest, is_new=is_new)
         if isinstance(error, OSError):
             raise Unavailable(f"cannot write the backup: {error.strerror or error}", where=str(target)) from error
         raise
-    return label
+    return manifest
 
 
-def restore(config: Config, source: Path, *, replace: bool) -> Label:
+def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
     """Put a backup's files into the data directory; the store is then made again from the ledger when it is opened.
 
     What is there is replaced only when all that shall take its place lies beside it, whole. Raises `UsageError` where
@@ -63,36 +63,40 @@ def restore(config: Config, source: Path, *, replace: bool) -> Label:
     copied.
     """
     _check_source(config, source)
-    label = _read_label(config, source)
+    manifest = _read_manifest(config, source)
     prepare_directory(config)
-    with only_server(config), nobody_receiving(config):
-        there = [path.name for path in _precious(config) if path.exists()]
-        if there and not replace:
+    with instance_lock(config), exclusive_intake_lock(config):
+        existing_files = [path.name for path in _backed_up_files(config) if path.exists()]
+        if existing_files and not replace:
             raise UsageError(
-                f"there is {' and '.join(there)} already",
+                f"there is {' and '.join(existing_files)} already",
                 where=str(config.data),
                 todo="choose another directory with --data, or say --replace",
             )
-        copies = {path.name: _beside(path, ".restored") for path in _precious(config) if path.name in label.files}
+        copies = {
+            path.name: _with_suffix(path, ".restored")
+            for path in _backed_up_files(config)
+            if path.name in manifest.files
+        }
         try:
             for name, copy in copies.items():
                 copy_database(source / name, copy)
-                _check_sound(copy)
+                _check_integrity(copy)
             # The store first: one that stands for another ledger must never be read with this one.
-            drop_store(config)
-            _change_over(config, tuple(copies.values()))
+            delete_store(config)
+            _swap_files(config, tuple(copies.values()))
         except OSError as error:
             raise Unavailable(f"cannot restore: {error.strerror or error}", where=str(config.data)) from error
         finally:
             for copy in copies.values():
                 copy.unlink(missing_ok=True)
-    return label
+    return manifest
 
 
 def _check_target(config: Config, target: Path) -> None:
     """A backup goes where nothing is, and never among the live files."""
-    data, wanted = _resolved(config.data), _resolved(target)
-    if wanted == data or data in wanted.parents:
+    data, target_path = _resolve(config.data), _resolve(target)
+    if target_path == data or data in target_path.parents:
         raise UsageError(
             "a backup does not go into the data directory itself", where=str(target), todo="choose another directory"
         )
@@ -105,14 +109,14 @@ def _check_target(config: Config, target: Path) -> None:
             f"cannot use that directory: {error.strerror}", where=str(target), todo="choose another directory"
         ) from error
     if not is_free:
-        what = "there is a backup already" if (target / LABEL_NAME).exists() else "the directory is not empty"
-        raise UsageError(what, where=str(target), todo="choose another directory")
+        message = "there is a backup already" if (target / MANIFEST_NAME).exists() else "the directory is not empty"
+        raise UsageError(message, where=str(target), todo="choose another directory")
 
 
 def _check_source(config: Config, source: Path) -> None:
     """What is restored must not be what is replaced."""
-    places = [(source, config.data), *((source / path.name, path) for path in _precious(config))]
-    if any(_resolved(one) == _resolved(other) for one, other in places):
+    path_pairs = [(source, config.data), *((source / path.name, path) for path in _backed_up_files(config))]
+    if any(_resolve(source_path) == _resolve(live_path) for source_path, live_path in path_pairs):
         raise UsageError(
             "the data directory cannot be restored from itself",
             where=str(source),
@@ -120,26 +124,26 @@ def _check_source(config: Config, source: Path) -> None:
         )
 
 
-def _resolved(path: Path) -> Path:
+def _resolve(path: Path) -> Path:
     try:
         return path.resolve()
     except (OSError, RuntimeError) as error:  # a link that leads to itself
         raise UsageError(f"cannot follow that path: {error}", where=str(path), todo="choose another") from error
 
 
-def _write_label(target: Path, label: Label) -> None:
-    part = _beside(target / LABEL_NAME, ".part")
-    part.touch(SECRET_FILE_MODE)
-    with part.open("wb") as written:
-        written.write(msgspec.json.encode(label) + b"\n")
-        written.flush()
-        os.fsync(written.fileno())
-    part.replace(target / LABEL_NAME)
+def _write_manifest(target: Path, label: BackupManifest) -> None:
+    partial_path = _with_suffix(target / MANIFEST_NAME, ".part")
+    partial_path.touch(SECRET_FILE_MODE)
+    with partial_path.open("wb") as file:
+        file.write(msgspec.json.encode(label) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial_path.replace(target / MANIFEST_NAME)
 
 
-def _undo(target: Path, label: Label, *, is_new: bool) -> None:
+def _remove_partial_backup(target: Path, label: BackupManifest, *, is_new: bool) -> None:
     """Take away what was begun: the directory was empty, so all of these names are ours."""
-    for name in (LABEL_NAME, f"{LABEL_NAME}.part", *label.files):
+    for name in (MANIFEST_NAME, f"{MANIFEST_NAME}.part", *label.files):
         with contextlib.suppress(OSError):
             (target / name).unlink(missing_ok=True)
     if is_new:
@@ -147,56 +151,56 @@ def _undo(target: Path, label: Label, *, is_new: bool) -> None:
             target.rmdir()
 
 
-def _precious(config: Config) -> tuple[Path, Path]:
+def _backed_up_files(config: Config) -> tuple[Path, Path]:
     return config.settings_file, config.ledger_file
 
 
-def _read_label(config: Config, source: Path) -> Label:
+def _read_manifest(config: Config, source: Path) -> BackupManifest:
     try:
-        label = msgspec.json.decode((source / LABEL_NAME).read_bytes(), type=Label)
+        manifest = msgspec.json.decode((source / MANIFEST_NAME).read_bytes(), type=BackupManifest)
     except (OSError, msgspec.DecodeError) as error:
         raise NotFound(
             "there is no whole backup", where=str(source), todo="name a directory that `onhook backup` made"
         ) from error
-    if config.ledger_file.name not in label.files:
+    if config.ledger_file.name not in manifest.files:
         raise NotFound("there is no ledger in that backup", where=str(source), todo="use another one")
-    for name in label.files:
-        _check_sound(source / name)
-    return label
+    for name in manifest.files:
+        _check_integrity(source / name)
+    return manifest
 
 
-def _check_sound(path: Path) -> None:
-    ailment = check_integrity(path)
-    if ailment:
-        raise OnhookError(f"the backup is damaged: {ailment}", where=str(path), todo="use another one")
+def _check_integrity(path: Path) -> None:
+    damage = check_integrity(path)
+    if damage:
+        raise OnhookError(f"the backup is damaged: {damage}", where=str(path), todo="use another one")
 
 
-def _change_over(config: Config, copies: Sequence[Path]) -> None:
+def _swap_files(config: Config, copies: Sequence[Path]) -> None:
     """Put the copies in the place of what is there; only renames, which are taken back when one fails.
 
     The log of an old file goes with it: it must never be read as that of the new one.
     """
-    old = [_beside(path, ending) for path in _precious(config) for ending in ("", "-wal", "-shm")]
-    put_aside: list[Path] = []
-    placed: list[Path] = []
+    old_paths = [_with_suffix(path, suffix) for path in _backed_up_files(config) for suffix in ("", "-wal", "-shm")]
+    moved_paths: list[Path] = []
+    installed_paths: list[Path] = []
     try:
-        for path in old:
+        for path in old_paths:
             if path.exists():
-                path.replace(_beside(path, ".replaced"))
-                put_aside.append(path)
+                path.replace(_with_suffix(path, ".replaced"))
+                moved_paths.append(path)
         for copy in copies:
             path = copy.with_name(copy.name.removesuffix(".restored"))
             copy.replace(path)
-            placed.append(path)
+            installed_paths.append(path)
     except BaseException:
-        for path in placed:
+        for path in installed_paths:
             path.unlink(missing_ok=True)
-        for path in put_aside:
-            _beside(path, ".replaced").replace(path)
+        for path in moved_paths:
+            _with_suffix(path, ".replaced").replace(path)
         raise
-    for path in put_aside:
-        _beside(path, ".replaced").unlink(missing_ok=True)
+    for path in moved_paths:
+        _with_suffix(path, ".replaced").unlink(missing_ok=True)
 
 
-def _beside(path: Path, ending: str) -> Path:
+def _with_suffix(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)

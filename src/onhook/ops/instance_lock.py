@@ -19,50 +19,50 @@ LOCK_NAME = "serve.lock"
 INTAKE_LOCK_NAME = "intake.lock"
 """Shared by intakes, one of which may run alone beside a server; whoever replaces the ledger has it for itself."""
 
-LOCK_TRIES = 10
-LOCK_PAUSE_SECONDS = 0.02
+LOCK_ATTEMPTS_MAX = 10
+LOCK_RETRY_SECONDS = 0.02
 """Together a fifth of a second: a look takes microseconds, a person does not notice."""
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 """Between two looks whether the files are there; the ledger looks at each commit, before anybody is told of it."""
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One of the server's processes: its id, and where it listens (`HOST:PORT`, or empty)."""
 
     pid: int
     address: str
 
 
-class Running(msgspec.Struct, frozen=True, kw_only=True):
+class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A running server. A part that is missing is being started again."""
 
     pid: int
-    intake: Part | None = None
-    hub: Part | None = None
-    demo: Part | None = None
-    exchange: Part | None = None
+    intake: ProcessInfo | None = None
+    hub: ProcessInfo | None = None
+    demo: ProcessInfo | None = None
+    exchange: ProcessInfo | None = None
     """The hub's way for applications; not there while no application has credentials."""
 
 
 def prepare_directory(config: Config) -> None:
     """Make the data directory, for its owner alone. Raises `UsageError` where it cannot be used."""
-    check_rights(config)
+    check_data_directory(config)
     try:
         config.data.mkdir(mode=DATA_DIRECTORY_MODE, parents=True, exist_ok=True)
     except OSError as error:
-        raise _unusable(config, error.strerror or str(error)) from error
+        raise _unusable_error(config, error.strerror or str(error)) from error
 
 
-def check_rights(config: Config) -> None:
+def check_data_directory(config: Config) -> None:
     """See that the data directory may be used, if it is there. Raises `UsageError`."""
     check_is_directory(config)
     try:
         is_usable = not config.data.exists() or os.access(config.data, os.R_OK | os.W_OK | os.X_OK)
     except OSError as error:
-        raise _unusable(config, error.strerror or str(error)) from error
+        raise _unusable_error(config, error.strerror or str(error)) from error
     if not is_usable:
-        raise _unusable(config, "you may not read and write there")
+        raise _unusable_error(config, "you may not read and write there")
 
 
 def check_is_directory(config: Config) -> None:
@@ -78,7 +78,7 @@ def check_is_directory(config: Config) -> None:
         raise UsageError("the data directory is no directory", where=str(config.data), todo="name another with --data")
 
 
-def nothing_kept(config: Config) -> NotFound:
+def no_data_error(config: Config) -> NotFound:
     """What commands say that only read, where nothing is to be read."""
     return NotFound(
         "nothing has been kept here yet",
@@ -87,7 +87,7 @@ def nothing_kept(config: Config) -> NotFound:
     )
 
 
-def _unusable(config: Config, why: str) -> UsageError:
+def _unusable_error(config: Config, why: str) -> UsageError:
     return UsageError(
         f"cannot use the data directory: {why}",
         where=str(config.data),
@@ -96,17 +96,17 @@ def _unusable(config: Config, why: str) -> UsageError:
 
 
 @contextmanager
-def only_server(config: Config) -> Iterator[None]:
+def instance_lock(config: Config) -> Iterator[None]:
     """Be the one server of this data directory. The lock falls with the process, however it ends.
 
     Raises `UsageError` where another one runs.
     """
-    with holding(config.data / LOCK_NAME) as is_ours:
-        if not is_ours:
-            running = read_running(config)
-            who = f" (process {running.pid})" if running else ""
+    with file_lock(config.data / LOCK_NAME) as has_lock:
+        if not has_lock:
+            server = read_server_info(config)
+            process_text = f" (process {server.pid})" if server else ""
             raise UsageError(
-                f"a server is already running on this data directory{who}",
+                f"a server is already running on this data directory{process_text}",
                 where=str(config.data),
                 todo="stop it, or choose another directory with --data",
             )
@@ -116,14 +116,14 @@ def only_server(config: Config) -> Iterator[None]:
             config.running_file.unlink(missing_ok=True)
 
 
-async def removed(config: Config) -> None:
+async def wait_until_removed(config: Config) -> None:
     """Return when what the server keeps is no longer where it was: removed, or replaced behind its back."""
-    begun_with = {path: path.stat() for path in (config.data / LOCK_NAME, config.ledger_file, config.settings_file)}
-    while not any(_is_gone(path, status) for path, status in begun_with.items()):  # noqa: ASYNC110 - no event tells of it
-        await asyncio.sleep(LOOK_SECONDS)
+    initial_status = {path: path.stat() for path in (config.data / LOCK_NAME, config.ledger_file, config.settings_file)}
+    while not any(_is_removed(path, status) for path, status in initial_status.items()):  # noqa: ASYNC110 - no event tells of it
+        await asyncio.sleep(POLL_SECONDS)
 
 
-def _is_gone(path: Path, status: os.stat_result) -> bool:
+def _is_removed(path: Path, status: os.stat_result) -> bool:
     try:
         return not os.path.samestat(path.stat(), status)
     except FileNotFoundError:
@@ -134,19 +134,19 @@ def _is_gone(path: Path, status: os.stat_result) -> bool:
 
 
 @contextmanager
-def receiving(config: Config) -> Iterator[None]:
+def shared_intake_lock(config: Config) -> Iterator[None]:
     """Be an intake of this data directory, maybe beside others. Raises `Unavailable` while its files are replaced."""
-    with holding(config.data / INTAKE_LOCK_NAME, is_shared=True) as is_ours:
-        if not is_ours:
+    with file_lock(config.data / INTAKE_LOCK_NAME, is_shared=True) as has_lock:
+        if not has_lock:
             raise Unavailable("a backup is being restored here", where=str(config.data), todo="wait for that to end")
         yield
 
 
 @contextmanager
-def nobody_receiving(config: Config) -> Iterator[None]:
+def exclusive_intake_lock(config: Config) -> Iterator[None]:
     """Keep intakes away from this data directory. Raises `UsageError` where one runs."""
-    with holding(config.data / INTAKE_LOCK_NAME) as is_ours:
-        if not is_ours:
+    with file_lock(config.data / INTAKE_LOCK_NAME) as has_lock:
+        if not has_lock:
             raise UsageError(
                 "an intake is already running on this data directory",
                 where=str(config.data),
@@ -156,16 +156,16 @@ def nobody_receiving(config: Config) -> Iterator[None]:
 
 
 @contextmanager
-def holding(path: Path, *, is_shared: bool = False) -> Iterator[bool]:
+def file_lock(path: Path, *, is_shared: bool = False) -> Iterator[bool]:
     """Hold the lock of that name, or find that another process has it. It falls with the process, however it ends."""
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, SECRET_FILE_MODE)
     try:
-        yield _locked(descriptor, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
+        yield _try_lock(descriptor, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
     finally:
         os.close(descriptor)
 
 
-def is_running(config: Config) -> bool:
+def is_server_running(config: Config) -> bool:
     """Whether a server has this data directory now."""
     try:
         descriptor = os.open(config.data / LOCK_NAME, os.O_RDWR)
@@ -185,32 +185,32 @@ def is_running(config: Config) -> bool:
         os.close(descriptor)
 
 
-def read_running(config: Config) -> Running | None:
+def read_server_info(config: Config) -> ServerInfo | None:
     """What the running server says of itself, or None where none runs or it is only just starting."""
-    if not is_running(config):
+    if not is_server_running(config):
         return None
     try:
-        return msgspec.json.decode(config.running_file.read_bytes(), type=Running)
+        return msgspec.json.decode(config.running_file.read_bytes(), type=ServerInfo)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
 
 
-def _locked(descriptor: int, kind: int) -> bool:
+def _try_lock(descriptor: int, kind: int) -> bool:
     """Take the lock; tried a few times, for whoever only looks holds it for a moment."""
-    for _ in range(LOCK_TRIES):
+    for _ in range(LOCK_ATTEMPTS_MAX):
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
-            time.sleep(LOCK_PAUSE_SECONDS)
+            time.sleep(LOCK_RETRY_SECONDS)
         else:
             return True
     return False
 
 
-def write_running(path: Path, running: Running) -> None:
+def write_server_info(path: Path, running: ServerInfo) -> None:
     """Say it, whole at every moment. Where the directory is gone there is nobody to be told."""
-    beside = path.with_name(path.name + ".part")
+    partial_path = path.with_name(path.name + ".part")
     with suppress(FileNotFoundError):
-        beside.touch(SECRET_FILE_MODE)
-        beside.write_bytes(msgspec.json.encode(running))
-        beside.replace(path)
+        partial_path.touch(SECRET_FILE_MODE)
+        partial_path.write_bytes(msgspec.json.encode(running))
+        partial_path.replace(path)

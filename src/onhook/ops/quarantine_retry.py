@@ -11,7 +11,7 @@ from onhook.projector import Projector
 from onhook.store.contract import Quarantined
 
 
-class Rereading:
+class QuarantineRetrier:
     """Reads again; the same for the hub and for a command without one."""
 
     def __init__(self, projector: Projector, settings: AppDb, clock: Clock) -> None:
@@ -21,10 +21,10 @@ class Rereading:
 
     async def read_again(self, seqs: Sequence[int]) -> Sequence[Quarantined]:
         """See `Projector.retry`."""
-        subscriptions = self._settings.subscriptions
-        subscriptions.hold_replays([(seq, seq) for seq in seqs], at=self._clock.microseconds())
+        destinations = self._settings.subscriptions
+        destinations.hold_replays([(seq, seq) for seq in seqs], at=self._clock.microseconds())
         # Where this is cut short they stay held: what was being put may still be put. The next start lets them go.
-        unread = await self._projector.retry(seqs)
-        subscriptions.forget_held([one.seq for one in unread])
-        subscriptions.let_go(seqs)
-        return unread
+        unparsed = await self._projector.retry(seqs)
+        destinations.forget_held([entry.seq for entry in unparsed])
+        destinations.let_go(seqs)
+        return unparsed

@@ -11,76 +11,79 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.pbx_facts import SettingsFacts
+from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.config import Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
-from onhook.ops.instance_lock import holding, read_running
-from onhook.pbx.registry import all_dialects
+from onhook.ops.instance_lock import file_lock, read_server_info
+from onhook.pbx.registry import dialects
 from onhook.projector import Projector
-from onhook.runtime.engines import patiently, store_at
+from onhook.runtime.engines import open_store_file, retry_while_locked
 from onhook.store.duckdb import quarantined_at
 
 LOCK_NAME = "rebuild.lock"
 
-Progress = Callable[[int, int], None]
+RebuildProgressCallback = Callable[[int, int], None]
 """Is told how far it is: the number of the last report read, and that of the last there is."""
 
 
-async def rebuild(config: Config, progress: Progress) -> int:
+async def rebuild(config: Config, progress: RebuildProgressCallback) -> int:
     """Make the store again; how many reports it stands for. A running hub changes over to it within a second.
 
     Raises `OnhookError`; then the old store stays in its place.
     """
-    with holding(config.data / LOCK_NAME) as is_ours:
-        if not is_ours:
+    with file_lock(config.data / LOCK_NAME) as has_lock:
+        if not has_lock:
             raise UsageError(
                 "the store is being made again already, or old calls are being deleted from it",
                 where=str(config.data),
                 todo="wait for that to end",
             )
-        position = await _rebuild_beside(config, progress)
-    running = read_running(config)
-    if running is None:
-        await _adopt_alone(config)
+        position = await _build_new_store(config, progress)
+    server = read_server_info(config)
+    if server is None:
+        await _install_offline(config)
     else:
-        os.kill(running.pid, signal.SIGUSR1)
+        os.kill(server.pid, signal.SIGUSR1)
     return position
 
 
-async def _rebuild_beside(config: Config, progress: Progress) -> int:
-    part = _part(config)
-    _remove(part)
+async def _build_new_store(config: Config, progress: RebuildProgressCallback) -> int:
+    partial_path = _partial_path(config)
+    _delete_database(partial_path)
     try:
-        position = await _project_all(config, part, progress)
-        part.replace(rebuilt_file(config))
+        position = await _project_ledger(config, partial_path, progress)
+        partial_path.replace(rebuilt_store_path(config))
     finally:
-        _remove(part)
+        _delete_database(partial_path)
     return position
 
 
-async def adopt_rebuilt(config: Config, settings: AppDb, clock: Clock) -> None:
+async def install_rebuilt_store(config: Config, settings: AppDb, clock: Clock) -> None:
     """Put a store that was made again in the place of the old one; called by whoever is about to open the store.
 
     Raises `Unavailable` where another process has one of them open.
     """
-    rebuilt = rebuilt_file(config)
-    if not rebuilt.exists():
+    rebuilt_path = rebuilt_store_path(config)
+    if not rebuilt_path.exists():
         return
-    before, after = await _quarantined(config.store_file), await _quarantined(rebuilt)
-    runs = runs_of(sorted(set(before) - set(after)))
+    old_quarantine, new_quarantine = (
+        await _read_quarantined_seqs(config.store_file),
+        await _read_quarantined_seqs(rebuilt_path),
+    )
+    runs = group_consecutive(sorted(set(old_quarantine) - set(new_quarantine)))
     # Where this is cut short they stay held, and are not held twice. The next start lets them go.
     settings.subscriptions.hold_replays(runs, at=clock.microseconds())
-    _remove(config.store_file)
-    rebuilt.replace(config.store_file)
-    settings.subscriptions.let_go([last for _, last in runs])
+    _delete_database(config.store_file)
+    rebuilt_path.replace(config.store_file)
+    settings.subscriptions.let_go([last_seq for _, last_seq in runs])
 
 
-def runs_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
+def group_consecutive(numbers: Iterable[int]) -> list[tuple[int, int]]:
     """Ascending numbers as runs of neighbours, each with its first and last.
 
-    >>> runs_of([3, 4, 5, 9])
+    >>> group_consecutive([3, 4, 5, 9])
     [(3, 5), (9, 9)]
     """
     runs: list[tuple[int, int]] = []
@@ -92,49 +95,49 @@ def runs_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def rebuilt_file(config: Config) -> Path:
+def rebuilt_store_path(config: Config) -> Path:
     """Where a store that was made again waits to take its place."""
     return config.store_file.with_name(config.store_file.name + ".rebuilt")
 
 
-def drop_store(config: Config) -> None:
+def delete_store(config: Config) -> None:
     """Forget the store, and one that waits to take its place: the next one who opens it makes it from the ledger."""
-    _remove(rebuilt_file(config))
-    _remove(config.store_file)
+    _delete_database(rebuilt_store_path(config))
+    _delete_database(config.store_file)
 
 
-async def _project_all(config: Config, path: Path, progress: Progress) -> int:
-    settings = AppDb(config.settings_file)
+async def _project_ledger(config: Config, path: Path, progress: RebuildProgressCallback) -> int:
+    appdb = AppDb(config.settings_file)
     ledger = SqliteLedger(config.ledger_file)
-    store = await store_at(path)
+    store = await open_store_file(path)
     try:
-        last = await ledger.last()
-        facts_of = SettingsFacts(settings)
-        projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=facts_of)
-        position = await projector.catch_up(lambda position: progress(position, max(position, last)))
+        last_seq = await ledger.last()
+        pbx_facts = AppDbPbxFacts(appdb)
+        projector = Projector(ledger=ledger, store=store, dialects=dialects(), facts_of=pbx_facts)
+        position = await projector.catch_up(lambda position: progress(position, max(position, last_seq)))
         while await store.sum_up():
             pass
     finally:
         await store.close()
         await ledger.close()
-        settings.close()
-    if _log_of(path).exists():
+        appdb.close()
+    if _wal_path(path).exists():
         raise Unavailable("the new store could not be finished", where=str(path), todo="free disk space and try again")
     return position
 
 
-async def _adopt_alone(config: Config) -> None:
-    settings = AppDb(config.settings_file)
+async def _install_offline(config: Config) -> None:
+    appdb = AppDb(config.settings_file)
     try:
-        await adopt_rebuilt(config, settings, SystemClock())
+        await install_rebuilt_store(config, appdb, SystemClock())
     finally:
-        settings.close()
+        appdb.close()
 
 
-async def _quarantined(path: Path) -> list[int]:
+async def _read_quarantined_seqs(path: Path) -> list[int]:
     """What could not be read; nothing where there is no store, or one that is too damaged to tell."""
     try:
-        return await patiently(lambda: quarantined_at(path))
+        return await retry_while_locked(lambda: quarantined_at(path))
     except Unavailable:
         raise
     except OnhookError as error:
@@ -146,15 +149,15 @@ async def _quarantined(path: Path) -> list[int]:
         return []
 
 
-def _part(config: Config) -> Path:
+def _partial_path(config: Config) -> Path:
     return config.store_file.with_name(config.store_file.name + ".part")
 
 
-def _log_of(path: Path) -> Path:
+def _wal_path(path: Path) -> Path:
     """Where DuckDB keeps what is committed and not yet in the file; the log of another file must never be read."""
     return path.with_name(path.name + ".wal")
 
 
-def _remove(path: Path) -> None:
+def _delete_database(path: Path) -> None:
     path.unlink(missing_ok=True)
-    _log_of(path).unlink(missing_ok=True)
+    _wal_path(path).unlink(missing_ok=True)

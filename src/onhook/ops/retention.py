@@ -20,23 +20,23 @@ from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.timestamps import to_datetime
-from onhook.ops.instance_lock import holding
-from onhook.ops.rebuild import LOCK_NAME, rebuilt_file
+from onhook.ops.instance_lock import file_lock
+from onhook.ops.rebuild import LOCK_NAME, rebuilt_store_path
 from onhook.projector import MayGo, Projector
 
-ROUND_SECONDS = 6 * 3600.0
+CYCLE_SECONDS = 6 * 3600.0
 """Days are what is counted, so hours of delay do not matter; a round reads all reports that are older than the rule."""
 
-FIRST_SECONDS = 60.0
+INITIAL_DELAY_SECONDS = 60.0
 """After a start there are more urgent things."""
 
-SLICE_REPORTS = 500
+SLICE_RAW_EVENTS = 500
 """At once: the intake waits for a slice to be deleted, which takes some milliseconds."""
 
 DAY_MICROSECONDS = 86_400 * 1_000_000
 
 
-class Forgotten(msgspec.Struct, frozen=True):
+class RetentionTotals(msgspec.Struct, frozen=True):
     """What one round has deleted."""
 
     reports: int = 0
@@ -56,67 +56,73 @@ class Retention:
 
     async def run(self) -> None:
         """A round now and then, for ever. Ends by cancellation only."""
-        await asyncio.sleep(FIRST_SECONDS)
+        await asyncio.sleep(INITIAL_DELAY_SECONDS)
         while True:
             try:
                 await self.round()
             except OnhookError as error:
                 log = logging.getLogger("retention")
                 log.error("old calls cannot be deleted now: they stay", extra={"error": str(error)})
-            await asyncio.sleep(ROUND_SECONDS)
+            await asyncio.sleep(CYCLE_SECONDS)
 
-    async def round(self) -> Forgotten:
+    async def round(self) -> RetentionTotals:
         """Forget all that is too old now, noted in the audit log. Not while the store is made again, or one that
         was waits to take its place: what was read for that would be back afterwards, with no report behind it."""
-        own = self._settings.keeping.all()
-        limits = [days for days in (self._days, *own.values()) if days != FOR_EVER]
+        overrides = self._settings.keeping.all()
+        limits = [days for days in (self._days, *overrides.values()) if days != FOR_EVER]
         if not limits:
-            return Forgotten()
-        with holding(self._config.data / LOCK_NAME) as is_ours:
-            if not is_ours or rebuilt_file(self._config).exists():
-                return Forgotten()
-            gone = Forgotten()
+            return RetentionTotals()
+        with file_lock(self._config.data / LOCK_NAME) as has_lock:
+            if not has_lock or rebuilt_store_path(self._config).exists():
+                return RetentionTotals()
+            totals = RetentionTotals()
             try:
-                async for some in self._slices(own, min(limits)):
-                    gone = Forgotten(gone.reports + some.reports, gone.calls + some.calls)
+                async for slice_totals in self._slices(overrides, min(limits)):
+                    totals = RetentionTotals(totals.reports + slice_totals.reports, totals.calls + slice_totals.calls)
             finally:
                 # Also of a round that was cut short: what is gone is gone.
-                self._note(gone)
-            return gone
+                self._note(totals)
+            return totals
 
-    async def _slices(self, own: Mapping[str, int], shortest: int) -> AsyncIterator[Forgotten]:
+    async def _slices(self, own: Mapping[str, int], shortest: int) -> AsyncIterator[RetentionTotals]:
         """Forget a slice at a time, up to the first that is younger than the shortest rule."""
-        now = self._clock.microseconds()
+        now_us = self._clock.microseconds()
         after = 0
         # The last report stays: from its number the next one is told, and the store's position is compared with it.
         end = min(await self._ledger.last() - 1, self._settled())
         while after < end:
-            read = [one for one in await self._ledger.read(after, SLICE_REPORTS) if one.seq <= end]
-            if not read or read[0].received_at >= _before(now, shortest):
+            raw_events = [
+                raw_event for raw_event in await self._ledger.read(after, SLICE_RAW_EVENTS) if raw_event.seq <= end
+            ]
+            if not raw_events or raw_events[0].received_at >= _cutoff_us(now_us, shortest):
                 break
-            after = read[-1].seq
-            old = [one for one in read if one.received_at < _before(now, own.get(one.sn, self._days))]
-            gone = await self._projector.forget(old, self._may_go(now, own, end))
-            self._settings.notes.forget(gone.calls)
-            await self._ledger.forget(gone.seqs)
-            yield Forgotten(len(gone.seqs), len(gone.calls))
+            after = raw_events[-1].seq
+            expired = [
+                raw_event
+                for raw_event in raw_events
+                if raw_event.received_at < _cutoff_us(now_us, own.get(raw_event.sn, self._days))
+            ]
+            deleted = await self._projector.forget(expired, self._may_go(now_us, own, end))
+            self._settings.notes.forget(deleted.calls)
+            await self._ledger.forget(deleted.seqs)
+            yield RetentionTotals(len(deleted.seqs), len(deleted.calls))
 
     def _settled(self) -> int:
         """Up to where nothing is owed to any subscription that reads by number."""
-        settled = self._settings.subscriptions.settled_until()
-        return 2**63 - 1 if settled is None else settled
+        min_cursor = self._settings.subscriptions.settled_until()
+        return 2**63 - 1 if min_cursor is None else min_cursor
 
     def _may_go(self, now: int, own: Mapping[str, int], end: int) -> MayGo:
-        def may_go(legs: Sequence[Record]) -> bool:
+        def may_delete(legs: Sequence[Record]) -> bool:
             sn, call_id = legs[0].sn, legs[0].call_id
-            before = to_datetime(_before(now, own.get(sn, self._days)))
-            if any(leg.received_at >= before or leg.seq > end for leg in legs):
+            cutoff = to_datetime(_cutoff_us(now, own.get(sn, self._days)))
+            if any(leg.received_at >= cutoff or leg.seq > end for leg in legs):
                 return False
             return not self._settings.deliveries.owes(sn, call_id)
 
-        return may_go
+        return may_delete
 
-    def _note(self, gone: Forgotten) -> None:
+    def _note(self, gone: RetentionTotals) -> None:
         if gone.reports:
             self._settings.audit.note(
                 at=self._clock.microseconds(),
@@ -128,6 +134,6 @@ class Retention:
             )
 
 
-def _before(now: int, days: int) -> int:
+def _cutoff_us(now: int, days: int) -> int:
     """What was received before this moment is too old; with FOR_EVER nothing is."""
     return now - days * DAY_MICROSECONDS if days != FOR_EVER else -1

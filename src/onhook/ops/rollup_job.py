@@ -12,16 +12,16 @@ IDLE_SECONDS = 5.0
 """How long a week that is over, or that a late report changed, may wait to be summed up; until then it is counted."""
 
 
-async def sum_up_for_ever(store: Store) -> None:
+async def run_summary_job(store: Store) -> None:
     """Sum up week after week. Ends by cancellation only."""
-    now = asyncio.get_running_loop().time
+    loop_time = asyncio.get_running_loop().time
     while True:
-        begun_at = now()
-        is_done = not await _sum_up_one(store)
-        await asyncio.sleep(IDLE_SECONDS if is_done else (now() - begun_at) * REST_FACTOR)
+        started_at = loop_time()
+        is_idle = not await _sum_up_week(store)
+        await asyncio.sleep(IDLE_SECONDS if is_idle else (loop_time() - started_at) * REST_FACTOR)
 
 
-async def _sum_up_one(store: Store) -> bool:
+async def _sum_up_week(store: Store) -> bool:
     try:
         return await store.sum_up()
     except Unavailable:

@@ -13,19 +13,19 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.store.contract import Store
 
-LOOK_SECONDS = 300.0
+CHECK_SECONDS = 300.0
 """How often all PBXs are looked at; each look reads four weeks of one PBX by the hour."""
 
-USUAL_SILENCE = timedelta(minutes=10)
+SILENCE_MIN = timedelta(minutes=10)
 """Not strange for any PBX that is not busier than a telephone exchange, and not worth a look at its weeks."""
 
-NEWEST_MAX = 200
+RECENT_RECORDS_MAX = 200
 """Among so many records, one that was pushed is looked for: all the others were fetched."""
 
-ADVICE = "look whether the PBX reaches the intake, and whether its webhook is on; `onhook doctor` with its name helps"
+HINT = "look whether the PBX reaches the intake, and whether its webhook is on; `onhook doctor` with its name helps"
 
 
-class SilenceWatch:
+class SilenceMonitor:
     """Made once per process. It only tells; it never asks a PBX."""
 
     def __init__(self, *, settings: AppDb, store: Store, clock: Clock) -> None:
@@ -40,7 +40,7 @@ class SilenceWatch:
                 await self.look()
             except OnhookError as error:
                 logging.getLogger("silence").error("PBXs cannot be looked at now", extra={"error": str(error)})
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
 
     async def look(self) -> None:
         """Begin and end the alarms of silence."""
@@ -48,26 +48,26 @@ class SilenceWatch:
         for pbx in self._settings.pbxs():
             last_at = await self._last_pushed_at(pbx)
             if last_at is not None and await self._is_too_long(pbx, last_at, now):
-                what = f"no ended call was told since {last_at:%Y-%m-%d %H:%M} UTC"
-                self._settings.alarms.sound(pbx.sn, "silence", what, todo=ADVICE, at=self._clock.microseconds())
+                detail = f"no ended call was told since {last_at:%Y-%m-%d %H:%M} UTC"
+                self._settings.alarms.sound(pbx.sn, "silence", detail, todo=HINT, at=self._clock.microseconds())
             else:
                 self._settings.alarms.end(pbx.sn, "silence", at=self._clock.microseconds())
 
     async def _last_pushed_at(self, pbx: Pbx) -> datetime | None:
         """When the PBX last told of a call by itself; None where it never did."""
-        newest = await self._store.records(Filter(sn=pbx.sn), NEWEST_MAX)
-        return max((one.received_at for one in newest.data if one.via not in ROW_WAYS), default=None)
+        page = await self._store.records(Filter(sn=pbx.sn), RECENT_RECORDS_MAX)
+        return max((record.received_at for record in page.data if record.via not in ROW_WAYS), default=None)
 
     async def _is_too_long(self, pbx: Pbx, last_at: datetime, now: datetime) -> bool:
         minutes = self._settings.receiving.silence_minutes(pbx.sn)
         if minutes is not None:
             return 0 < minutes <= (now - last_at).total_seconds() / 60
-        if now - last_at < USUAL_SILENCE:
+        if now - last_at < SILENCE_MIN:
             return False
         since = now - timedelta(weeks=WEEKS + 1)
         rows = await self._store.summary(Filter(sn=pbx.sn, since=since), "hour", "UTC")
-        return is_strange({_hour(row["hour"]): row["calls"] for row in rows}, last_at, now)
+        return is_strange({_parse_hour(row["hour"]): row["calls"] for row in rows}, last_at, now)
 
 
-def _hour(told: str | datetime) -> datetime:
+def _parse_hour(told: str | datetime) -> datetime:
     return told if isinstance(told, datetime) else datetime.fromisoformat(told)

@@ -10,12 +10,12 @@ from onhook.pbx.yeastar.client import YeastarLink
 from onhook.pbx.yeastar.payload import Yeastar
 
 
-def all_dialects() -> Dialects:
+def dialects() -> Dialects:
     """By the names under which the ledger keeps their reports."""
-    dialects: tuple[Dialect, ...] = (Yeastar(), NewCdr(), Asterisk())
-    return {dialect.name: dialect for dialect in dialects}
+    instances: tuple[Dialect, ...] = (Yeastar(), NewCdr(), Asterisk())
+    return {dialect.name: dialect for dialect in instances}
 
 
-def all_links() -> Mapping[str, Link]:
+def pbx_clients() -> Mapping[str, Link]:
     """By the names of their dialects."""
     return {"yeastar": YeastarLink()}

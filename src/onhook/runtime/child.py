@@ -19,7 +19,7 @@ import uvloop
 from onhook.config import Config, load
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError
-from onhook.runtime.logging import set_up_logs
+from onhook.runtime.logging import configure_logging
 
 STDIN, STDOUT = 0, 1
 
@@ -27,7 +27,7 @@ Tasks = Sequence[asyncio.Task[None]]
 """What runs until the end: where one ends by itself, the process cannot go on."""
 
 
-class Whereabouts:
+class ObservableAddress:
     """Where something listens that may begin and end while the process runs (`HOST:PORT`, or empty)."""
 
     def __init__(self) -> None:
@@ -45,15 +45,15 @@ class Whereabouts:
         self._tell = tell
 
 
-class Opened(msgspec.Struct, frozen=True):
+class RunningService(msgspec.Struct, frozen=True):
     """A part of the house, open: where it listens (`HOST:PORT`, or empty), and what runs in it."""
 
     address: str
     tasks: Tasks = ()
-    exchange: Whereabouts | None = None
+    exchange: ObservableAddress | None = None
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True):
+class StatusMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A line on standard output. `exchange` is where that listens, which only the hub says."""
 
     address: str = ""
@@ -63,113 +63,121 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     is_permanent: bool = False
 
 
-class Start(msgspec.Struct, frozen=True, kw_only=True):
+class ChildArguments(msgspec.Struct, frozen=True, kw_only=True):
     """The first argument: the configuration as texts, and whether somebody watches over this process."""
 
     settings: Mapping[str, str]
     is_watched: bool = True
 
 
-Open = Callable[[Config, Clock], AbstractAsyncContextManager[Opened]]
+ServiceFactory = Callable[[Config, Clock], AbstractAsyncContextManager[RunningService]]
 
 
-def command(module: str, config: Config, *words: str, is_watched: bool = True) -> list[str]:
+def build_command(module: str, config: Config, *words: str, is_watched: bool = True) -> list[str]:
     """The command line that starts a module of the hall with this configuration. It holds no secret.
 
     `words` are for the module itself, which finds them in `sys.argv` behind the configuration. The directory that the
     server was started in is no place to import from (`-P`): an `http.py` there would be taken for Python's own.
     """
-    texts = {name: str(getattr(config, name)) for name in Config.__struct_fields__}
-    start = Start(settings=texts, is_watched=is_watched)
-    return [sys.executable, "-P", "-m", module, msgspec.json.encode(start).decode(), *words]
+    config_values = {name: str(getattr(config, name)) for name in Config.__struct_fields__}
+    child_arguments = ChildArguments(settings=config_values, is_watched=is_watched)
+    return [sys.executable, "-P", "-m", module, msgspec.json.encode(child_arguments).decode(), *words]
 
 
-def run_child(part: str, open_part: Open) -> int:
+def run_child(part: str, open_part: ServiceFactory) -> int:
     """Open a part of the house, stay until told to stop, close it; the exit code."""
-    start = msgspec.json.decode(sys.argv[1], type=Start)
+    child_arguments = msgspec.json.decode(sys.argv[1], type=ChildArguments)
     clock = SystemClock()
     # Logs that the engines make beside their files are for the owner alone too.
     os.umask(0o077)
     try:
-        config = load(start.settings, directory=Path.cwd(), environ={})
-        set_up_logs(config, clock, part)
-        uvloop.run(_stay(open_part, config, clock, is_watched=start.is_watched))
+        config = load(child_arguments.settings, directory=Path.cwd(), environ={})
+        configure_logging(config, clock, part)
+        uvloop.run(_run_until_stopped(open_part, config, clock, is_watched=child_arguments.is_watched))
     except OnhookError as error:
-        return _failed(start, Said(error=str(error), exit_code=error.exit_code, is_permanent=error.permanent))
+        return _report_failure(
+            child_arguments, StatusMessage(error=str(error), exit_code=error.exit_code, is_permanent=error.permanent)
+        )
     except Exception as error:
         logging.getLogger(part).exception("stopped by an unexpected error")
-        return _failed(start, Said(error=f"{part} failed: {type(error).__name__}: {error}", exit_code=1))
+        return _report_failure(
+            child_arguments, StatusMessage(error=f"{part} failed: {type(error).__name__}: {error}", exit_code=1)
+        )
     return 0
 
 
-async def _stay(open_part: Open, config: Config, clock: Clock, *, is_watched: bool) -> None:
-    told = asyncio.Event()
+async def _run_until_stopped(open_part: ServiceFactory, config: Config, clock: Clock, *, is_watched: bool) -> None:
+    stop_event = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop_event.set)
     if is_watched:
-        _stop_when_alone(loop, told)
-    async with open_part(config, clock) as opened:
+        _stop_on_stdin_eof(loop, stop_event)
+    async with open_part(config, clock) as service:
         if is_watched:
-            _say_where(opened)
+            _report_addresses(service)
         else:
-            logging.getLogger("onhook").info("listening", extra={"address": opened.address})
-        await _told_or_failed(told, opened.tasks)
+            logging.getLogger("onhook").info("listening", extra={"address": service.address})
+        await _wait_for_stop_or_failure(stop_event, service.tasks)
 
 
-async def _told_or_failed(told: asyncio.Event, tasks: Tasks) -> None:
+async def _wait_for_stop_or_failure(told: asyncio.Event, tasks: Tasks) -> None:
     """Wait for the word to stop; a task that ends before raises what ended it."""
-    waiting = asyncio.create_task(_wait(told))
-    done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    for task in done - {waiting}:
+    stop_task = asyncio.create_task(_wait_for_event(told))
+    finished_tasks, _ = await asyncio.wait([stop_task, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    stop_task.cancel()
+    for task in finished_tasks - {stop_task}:
         task.result()
         raise OnhookError("a part that should run for ever has ended", todo="look at the log")
 
 
-async def _wait(told: asyncio.Event) -> None:
+async def _wait_for_event(told: asyncio.Event) -> None:
     await told.wait()
 
 
-def _stop_when_alone(loop: asyncio.AbstractEventLoop, told: asyncio.Event) -> None:
+def _stop_on_stdin_eof(loop: asyncio.AbstractEventLoop, told: asyncio.Event) -> None:
     """Nobody writes to our standard input: when it can be read, it has ended."""
 
-    def look() -> None:
+    def on_readable() -> None:
         if not os.read(STDIN, 1):
             loop.remove_reader(STDIN)
             told.set()
 
-    loop.add_reader(STDIN, look)
+    loop.add_reader(STDIN, on_readable)
 
 
-def _say_where(opened: Opened) -> None:
+def _report_addresses(opened: RunningService) -> None:
     """Say where we listen, and again whenever the exchange begins or ends to."""
-    ears = os.dup(STDOUT)
+    status_fd = os.dup(STDOUT)
     if opened.exchange is None:
-        _say(Said(address=opened.address))
-        os.close(ears)
+        _send_status(StatusMessage(address=opened.address))
+        os.close(status_fd)
         return
-    _say(Said(address=opened.address, exchange=opened.exchange.address))
-    opened.exchange.tell(lambda exchange: _write(ears, Said(address=opened.address, exchange=exchange)))
+    _send_status(StatusMessage(address=opened.address, exchange=opened.exchange.address))
+    opened.exchange.tell(
+        lambda pbx_api_address: _write_status(
+            status_fd, StatusMessage(address=opened.address, exchange=pbx_api_address)
+        )
+    )
 
 
-def _say(said: Said) -> None:
-    _write(STDOUT, said)
+def _send_status(said: StatusMessage) -> None:
+    _write_status(STDOUT, said)
     # What a library prints must not be taken for ours, nor fill the pipe and make us wait.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, STDOUT)
-    os.close(nowhere)
+    devnull_fd = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull_fd, STDOUT)
+    os.close(devnull_fd)
 
 
-def _write(descriptor: int, said: Said) -> None:
+def _write_status(descriptor: int, said: StatusMessage) -> None:
     # Whoever wanted to know may be gone; the end of standard input says so too, and stops us.
     with suppress(BrokenPipeError):
         os.write(descriptor, msgspec.json.encode(said) + b"\n")
 
 
-def _failed(start: Start, said: Said) -> int:
+def _report_failure(start: ChildArguments, said: StatusMessage) -> int:
     if start.is_watched:
-        _say(said)
+        _send_status(said)
     else:
         sys.stderr.write(f"onhook: {said.error}\n")
     return said.exit_code

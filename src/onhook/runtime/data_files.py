@@ -6,55 +6,55 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.pbx_facts import SettingsFacts
+from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
-from onhook.ops.instance_lock import check_rights, nothing_kept
-from onhook.ops.quarantine_retry import Rereading
-from onhook.ops.rebuild import adopt_rebuilt
-from onhook.pbx.registry import all_dialects
+from onhook.ops.instance_lock import check_data_directory, no_data_error
+from onhook.ops.quarantine_retry import QuarantineRetrier
+from onhook.ops.rebuild import install_rebuilt_store
+from onhook.pbx.registry import dialects
 from onhook.projector import Projector
-from onhook.runtime.engines import store_at
+from onhook.runtime.engines import open_store_file
 from onhook.store.contract import Store
 
 
-class Files(msgspec.Struct, frozen=True, kw_only=True):
+class OpenDataFiles(msgspec.Struct, frozen=True, kw_only=True):
     """All three files of a data directory, open, and the store caught up with the ledger."""
 
     settings: AppDb
     ledger: Ledger
     store: Store
-    rereading: Rereading
+    rereading: QuarantineRetrier
 
 
 @asynccontextmanager
-async def open_files(config: Config, *, makes: bool = False) -> AsyncIterator[Files]:
+async def open_files(config: Config, *, makes: bool = False) -> AsyncIterator[OpenDataFiles]:
     """Open what is there. Raises `NotFound` for a directory without a ledger, unless it `makes` one, and `OnhookError`
     where it cannot."""
-    check_rights(config)
+    check_data_directory(config)
     if not makes and not config.ledger_file.exists():
-        raise nothing_kept(config)
-    settings = AppDb(config.settings_file)
+        raise no_data_error(config)
+    appdb = AppDb(config.settings_file)
     ledger = SqliteLedger(config.ledger_file)
     try:
-        await adopt_rebuilt(config, settings, SystemClock())
-        store = await store_at(config.store_file)
+        await install_rebuilt_store(config, appdb, SystemClock())
+        store = await open_store_file(config.store_file)
         try:
-            facts_of = SettingsFacts(settings)
-            projector = Projector(ledger=ledger, store=store, dialects=all_dialects(), facts_of=facts_of)
+            pbx_facts = AppDbPbxFacts(appdb)
+            projector = Projector(ledger=ledger, store=store, dialects=dialects(), facts_of=pbx_facts)
             await projector.catch_up()
-            rereading = Rereading(projector, settings, SystemClock())
-            yield Files(settings=settings, ledger=ledger, store=store, rereading=rereading)
+            quarantine_retrier = QuarantineRetrier(projector, appdb, SystemClock())
+            yield OpenDataFiles(settings=appdb, ledger=ledger, store=store, rereading=quarantine_retrier)
         finally:
             await store.close()
     finally:
         await ledger.close()
-        settings.close()
+        appdb.close()
 
 
-async def last_number(config: Config) -> int:
+async def read_last_seq(config: Config) -> int:
     """The number of the last report that was kept; 0 where none was."""
     if not config.ledger_file.exists():
         return 0

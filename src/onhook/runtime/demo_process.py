@@ -11,34 +11,34 @@ import msgspec
 from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.lib.clock import Clock
-from onhook.runtime.child import Opened, run_child
-from onhook.simulator.demo import WITH_HISTORY, demo_secret, demo_url
+from onhook.runtime.child import RunningService, run_child
+from onhook.simulator.demo import WITH_HISTORY, get_demo_credentials, intake_url
 from onhook.simulator.office_plan import SimulationPlan, demo_plan
 from onhook.simulator.sender import simulate
 
 
 @asynccontextmanager
-async def open_demo(config: Config, clock: Clock, *, with_history: bool) -> AsyncIterator[Opened]:
+async def open_demo(config: Config, clock: Clock, *, with_history: bool) -> AsyncIterator[RunningService]:
     """The made-up PBX, calling; with calls of the past first where asked. `config.intake` is where intake listens."""
-    settings = AppDb(config.settings_file)
+    appdb = AppDb(config.settings_file)
     try:
-        sn, secret = demo_secret(settings)
+        sn, secret = get_demo_credentials(appdb)
     finally:
-        settings.close()
+        appdb.close()
     # Another seed each time, or a second start would send what the first has sent.
     seed = clock.microseconds() // 1_000_000
-    plan = demo_plan(demo_url(config.intake), sn, secret, seed=seed)
+    plan = demo_plan(intake_url(config.intake), sn, secret, seed=seed)
     if not with_history:
         plan = msgspec.structs.replace(plan, history_calls=0)
-    calling = asyncio.create_task(_call(plan, clock), name="demo")
+    simulation_task = asyncio.create_task(_run_simulation(plan, clock), name="demo")
     try:
-        yield Opened("", (calling,))
+        yield RunningService("", (simulation_task,))
     finally:
-        calling.cancel()
-        await asyncio.wait([calling])
+        simulation_task.cancel()
+        await asyncio.wait([simulation_task])
 
 
-async def _call(plan: SimulationPlan, clock: Clock) -> None:
+async def _run_simulation(plan: SimulationPlan, clock: Clock) -> None:
     await simulate(plan, clock)
 
 

@@ -11,28 +11,28 @@ from onhook.store.contract import Store
 from onhook.store.duckdb import open_store
 
 LOCKED_SECONDS_MAX = 5.0
-LOCKED_STEP_SECONDS = 0.1
+LOCKED_RETRY_SECONDS = 0.1
 """How long to wait for a command that has the store open: most are done in less than a second."""
 
-Answer = TypeVar("Answer")
+ResultT = TypeVar("ResultT")
 
 
-async def store_at(path: Path) -> Store:
+async def open_store_file(path: Path) -> Store:
     """Open the store, making it if it is not there; callers' numbers are inside. Raises `OnhookError`."""
-    return await patiently(lambda: _opened(path))
+    return await retry_while_locked(lambda: _open_private(path))
 
 
-async def patiently(use: Callable[[], Awaitable[Answer]]) -> Answer:
+async def retry_while_locked(use: Callable[[], Awaitable[ResultT]]) -> ResultT:
     """Use the store, or wait for whoever has it open. Raises `Unavailable` where that takes too long."""
-    for _ in range(round(LOCKED_SECONDS_MAX / LOCKED_STEP_SECONDS)):
+    for _ in range(round(LOCKED_SECONDS_MAX / LOCKED_RETRY_SECONDS)):
         try:
             return await use()
         except Unavailable:
-            await asyncio.sleep(LOCKED_STEP_SECONDS)
+            await asyncio.sleep(LOCKED_RETRY_SECONDS)
     return await use()
 
 
-async def _opened(path: Path) -> Store:
+async def _open_private(path: Path) -> Store:
     store = await open_store(path)
     await asyncio.to_thread(path.chmod, SECRET_FILE_MODE)
     return store

@@ -23,14 +23,14 @@ STOP_SECONDS_MAX = 5.0
 """Open answers, such as an export, are waited for so long; then they are cut off."""
 
 
-class Serving(msgspec.Struct, frozen=True):
+class RunningHttpServer(msgspec.Struct, frozen=True):
     """A web server that runs: its port, and the task in which it runs."""
 
     port: int
     task: asyncio.Task[None]
 
 
-class _OnOurSocket(Server):
+class _OwnSocketServer(Server):
     """Granian opens its socket with SO_REUSEPORT, so that two servers would silently share a port, and does not tell
     which port it got for 0. With a socket of ours a taken port is an error, and the port is known."""
 
@@ -40,42 +40,44 @@ class _OnOurSocket(Server):
 
     def _init_shared_socket(self) -> None:
         # Granian closes the descriptor that it is given.
-        held: Any = SocketHolder
-        self._shd = held(self._listening.detach(), False, BACKLOG)
+        socket_holder: Any = SocketHolder
+        self._shd = socket_holder(self._listening.detach(), False, BACKLOG)
         self._ssp = None
 
 
 @asynccontextmanager
-async def serving(app: Any, address: Address) -> AsyncIterator[Serving]:
+async def run_server(app: Any, address: Address) -> AsyncIterator[RunningHttpServer]:
     """Serve an ASGI application. Raises `UsageError` where the address cannot be listened on."""
-    listening = _listen(address)
-    port = int(listening.getsockname()[1])
-    server = _OnOurSocket(app, listening)
+    server_socket = _create_server_socket(address)
+    port = int(server_socket.getsockname()[1])
+    server = _OwnSocketServer(app, server_socket)
     task = asyncio.create_task(server.serve(), name="console")
     try:
-        yield Serving(port, task)
+        yield RunningHttpServer(port, task)
     finally:
         server.stop()  # type: ignore[no-untyped-call] # as granian writes it
-        _, late = await asyncio.wait([task], timeout=STOP_SECONDS_MAX)
-        for one in late:
+        _, unfinished_tasks = await asyncio.wait([task], timeout=STOP_SECONDS_MAX)
+        for unfinished_task in unfinished_tasks:
             logging.getLogger("console").warning("answers that took too long were cut off")
-            one.cancel()
+            unfinished_task.cancel()
 
 
-def _listen(address: Address) -> socket.socket:
+def _create_server_socket(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
         # `[::]` means IPv4 too, as everywhere else.
-        both = address.host == "::"
-        listening = socket.create_server(
-            (address.host, address.port), family=family, backlog=BACKLOG, dualstack_ipv6=both
+        is_dual_stack = address.host == "::"
+        server_socket = socket.create_server(
+            (address.host, address.port), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual_stack
         )
     except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
+        is_in_use = error.errno == errno.EADDRINUSE
         raise UsageError(
-            f"cannot listen on {address}: {'another program does' if taken else error.strerror or error}",
+            f"cannot listen on {address}: {'another program does' if is_in_use else error.strerror or error}",
             where="console",
-            todo="stop that program, or choose another address with --console" if taken else "choose another address",
+            todo="stop that program, or choose another address with --console"
+            if is_in_use
+            else "choose another address",
         ) from error
-    listening.setblocking(False)
-    return listening
+    server_socket.setblocking(False)
+    return server_socket

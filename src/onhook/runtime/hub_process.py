@@ -10,12 +10,12 @@ from functools import partial
 import structlog
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.pbx_facts import SettingsFacts
+from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.config import Address, Config
 from onhook.console.actions import ConsoleActions
 from onhook.console.app import console_app
 from onhook.console.queries.destinations import DeliveryActions
-from onhook.delivery.destinations.registry import all_sinks
+from onhook.delivery.destinations.registry import destination_kinds
 from onhook.delivery.dispatcher import DeliveryDispatcher, send_test_by_name
 from onhook.delivery.issues import Issue
 from onhook.delivery.record_reader import RecordReader
@@ -24,117 +24,131 @@ from onhook.ledger.contract import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
-from onhook.ops.quarantine_retry import Rereading
-from onhook.ops.rebuild import adopt_rebuilt
+from onhook.ops.quarantine_retry import QuarantineRetrier
+from onhook.ops.rebuild import install_rebuilt_store
 from onhook.ops.retention import Retention
-from onhook.ops.rollup_job import sum_up_for_ever
-from onhook.ops.silence_monitor import SilenceWatch
-from onhook.pbx.registry import all_dialects
+from onhook.ops.rollup_job import run_summary_job
+from onhook.ops.silence_monitor import SilenceMonitor
+from onhook.pbx.registry import dialects
 from onhook.projector import Projector
-from onhook.runtime.adapters.actions import Acting
-from onhook.runtime.adapters.call_lookup import StoreCalls
-from onhook.runtime.adapters.ingest import door_of
-from onhook.runtime.adapters.webhooks import AppWebhooks
-from onhook.runtime.child import Opened, run_child
-from onhook.runtime.engines import store_at
-from onhook.runtime.http_server import serving
-from onhook.runtime.pbx_api_service import ExchangeKeeper
+from onhook.runtime.adapters.actions import ConsoleActionRunner
+from onhook.runtime.adapters.call_lookup import StoreCallSource
+from onhook.runtime.adapters.ingest import create_ingestor
+from onhook.runtime.adapters.webhooks import DestinationWebhookStore
+from onhook.runtime.child import RunningService, run_child
+from onhook.runtime.engines import open_store_file
+from onhook.runtime.http_server import run_server
+from onhook.runtime.pbx_api_service import PbxApiManager
 from onhook.store.contract import Store
 from onhook.store.position_notifier import PositionNotifier
 from onhook.sync.ami_connections import ConnectionManager
-from onhook.sync.asterisk_sync import AsteriskBook
-from onhook.sync.pbx_sync_manager import Care, House
+from onhook.sync.asterisk_sync import AsteriskConnectionState
+from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps
 
 
 @asynccontextmanager
-async def open_hub(config: Config, clock: Clock) -> AsyncIterator[Opened]:
+async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService]:
     """The hub, at work. Raises `OnhookError` where it cannot."""
-    settings = AppDb(config.settings_file)
+    appdb = AppDb(config.settings_file)
     ledger = SqliteLedger(config.ledger_file)
-    await adopt_rebuilt(config, settings, clock)
+    await install_rebuilt_store(config, appdb, clock)
     # What a hub that died was about to read late.
-    settings.subscriptions.let_go()
-    store = await store_at(config.store_file)
-    projector = _projector(ledger, store, settings)
-    feed = PositionNotifier()
-    sending = AppDb(config.settings_file)
-    courier = _courier(config, DeliveryDeps(reading=RecordReader(store, feed), settings=sending, clock=clock))
-    acting = Acting(config, settings, clock)
-    caring = AppDb(config.settings_file)
-    accept = door_of(settings=caring, ledger=ledger, clock=clock)
-    silence = SilenceWatch(settings=caring, store=store, clock=clock)
-    settings.asterisks.begin()
-    retention = Retention(config=config, settings=caring, ledger=ledger, projector=projector, clock=clock)
-    care = Care(House(data=config.data, settings=caring, store=store, clock=clock, accept=accept))
-    outgoing = ConnectionManager(book=AsteriskBook(caring, clock, care.is_heard_again), accept=accept, clock=clock)
+    appdb.subscriptions.let_go()
+    store = await open_store_file(config.store_file)
+    projector = _create_projector(ledger, store, appdb)
+    position_notifier = PositionNotifier()
+    delivery_appdb = AppDb(config.settings_file)
+    dispatcher = _create_dispatcher(
+        config, DeliveryDeps(reading=RecordReader(store, position_notifier), settings=delivery_appdb, clock=clock)
+    )
+    actions = ConsoleActionRunner(config, appdb, clock)
+    sync_appdb = AppDb(config.settings_file)
+    ingestor = create_ingestor(settings=sync_appdb, ledger=ledger, clock=clock)
+    silence_monitor = SilenceMonitor(settings=sync_appdb, store=store, clock=clock)
+    appdb.asterisks.begin()
+    retention = Retention(config=config, settings=sync_appdb, ledger=ledger, projector=projector, clock=clock)
+    sync_manager = PbxSyncManager(
+        SyncDeps(data=config.data, settings=sync_appdb, store=store, clock=clock, accept=ingestor)
+    )
+    connection_manager = ConnectionManager(
+        book=AsteriskConnectionState(sync_appdb, clock, sync_manager.is_heard_again), accept=ingestor, clock=clock
+    )
     app = console_app(
         store=store,
         ledger=ledger,
-        settings=settings,
+        settings=appdb,
         clock=clock,
         config=config,
-        feed=feed,
-        read_again=Rereading(projector, settings, clock).read_again,
+        feed=position_notifier,
+        read_again=QuarantineRetrier(projector, appdb, clock).read_again,
         sending=DeliveryActions(
-            try_out=partial(send_test_by_name, settings, all_sinks(config), clock), figures=lambda: courier.figures
+            try_out=partial(send_test_by_name, appdb, destination_kinds(config), clock),
+            figures=lambda: dispatcher.figures,
         ),
-        acts=ConsoleActions(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
+        acts=ConsoleActions(try_intake=actions.try_intake, examine=actions.examine, show_made_up=actions.show_made_up),
     )
     try:
-        async with serving(app, config.console) as served:
-            projecting = asyncio.create_task(projector.run(feed.announce), name="projector")
-            summing = asyncio.create_task(sum_up_for_ever(store), name="summing")
-            carrying = asyncio.create_task(courier.run(), name="courier")
-            looking_after = asyncio.create_task(care.run(), name="care")
-            listening = asyncio.create_task(silence.run(), name="silence")
-            hearing = asyncio.create_task(outgoing.run(), name="outgoing")
-            forgetting = asyncio.create_task(retention.run(), name="retention")
-            exchange = _exchange(config, settings, store, feed, clock)
-            await exchange.begin()
-            keeping = asyncio.create_task(exchange.keep(), name="exchange")
-            running = [forgetting, hearing, keeping, looking_after, listening, projecting, summing, carrying]
+        async with run_server(app, config.console) as http_server:
+            pbx_api = _create_pbx_api(config, appdb, store, position_notifier, clock)
+            await pbx_api.begin()
+            services = {
+                "projector": projector.run(position_notifier.announce),
+                "summing": run_summary_job(store),
+                "courier": dispatcher.run(),
+                "care": sync_manager.run(),
+                "silence": silence_monitor.run(),
+                "outgoing": connection_manager.run(),
+                "retention": retention.run(),
+                "exchange": pbx_api.keep(),
+            }
+            tasks = [asyncio.create_task(service, name=name) for name, service in services.items()]
             try:
-                yield Opened(
-                    str(Address(config.console.host, served.port)), (*running, served.task), exchange.whereabouts
+                yield RunningService(
+                    str(Address(config.console.host, http_server.port)), (*tasks, http_server.task), pbx_api.whereabouts
                 )
             finally:
-                feed.close()
-                for task in running:
+                position_notifier.close()
+                for task in tasks:
                     task.cancel()
-                await asyncio.wait(running)
-                await exchange.close()
-                await accept.close()
+                await asyncio.wait(tasks)
+                await pbx_api.close()
+                await ingestor.close()
     finally:
-        await acting.close()
-        caring.close()
-        sending.close()
+        await actions.close()
+        sync_appdb.close()
+        delivery_appdb.close()
         await store.close()
         await ledger.close()
-        settings.close()
+        appdb.close()
 
 
-def _courier(config: Config, means: DeliveryDeps) -> DeliveryDispatcher:
+def _create_dispatcher(config: Config, means: DeliveryDeps) -> DeliveryDispatcher:
     return DeliveryDispatcher(
-        means=means, sinks=all_sinks(config), tell_trouble=_tell_sending_trouble, tell_plight=_tell_plight
+        means=means, sinks=destination_kinds(config), tell_trouble=_log_delivery_error, tell_plight=_log_issue
     )
 
 
-def _projector(ledger: Ledger, store: Store, settings: AppDb) -> Projector:
+def _create_projector(ledger: Ledger, store: Store, settings: AppDb) -> Projector:
     return Projector(
         ledger=ledger,
         store=store,
-        dialects=all_dialects(),
-        facts_of=SettingsFacts(settings),
-        tell_trouble=_tell_trouble,
+        dialects=dialects(),
+        facts_of=AppDbPbxFacts(settings),
+        tell_trouble=_log_projector_error,
     )
 
 
-def _exchange(config: Config, settings: AppDb, store: Store, feed: PositionNotifier, clock: Clock) -> ExchangeKeeper:
-    calls, webhooks = StoreCalls(store, feed, settings, config), AppWebhooks(settings, all_sinks(config), clock)
-    return ExchangeKeeper(config, settings, calls, clock, webhooks)
+def _create_pbx_api(
+    config: Config, settings: AppDb, store: Store, feed: PositionNotifier, clock: Clock
+) -> PbxApiManager:
+    calls, webhooks = (
+        StoreCallSource(store, feed, settings, config),
+        DestinationWebhookStore(settings, destination_kinds(config), clock),
+    )
+    return PbxApiManager(config, settings, calls, clock, webhooks)
 
 
-def _tell_trouble(error: OnhookError | None) -> None:
+def _log_projector_error(error: OnhookError | None) -> None:
     log = logging.getLogger("projector")
     if error is None:
         log.info("calls are being put into the store again")
@@ -142,7 +156,7 @@ def _tell_trouble(error: OnhookError | None) -> None:
         log.error("calls cannot be put into the store now: they wait in the ledger", extra={"error": str(error)})
 
 
-def _tell_sending_trouble(name: str, error: Exception | None) -> None:
+def _log_delivery_error(name: str, error: Exception | None) -> None:
     log = logging.getLogger("courier")
     if error is None:
         log.info("a subscription is served again", extra={"subscription": name})
@@ -150,13 +164,13 @@ def _tell_sending_trouble(name: str, error: Exception | None) -> None:
         log.error("a subscription cannot be served now", extra={"subscription": name, "error": str(error)})
 
 
-def _tell_plight(plight: Issue, has_begun: bool) -> None:
+def _log_issue(plight: Issue, has_begun: bool) -> None:
     log = logging.getLogger("courier")
-    told = {"subscription": plight.name, "kind": plight.kind}
+    extra = {"subscription": plight.name, "kind": plight.kind}
     if has_begun:
-        log.warning("a subscription needs a person", extra={**told, "what": plight.what, "todo": plight.todo})
+        log.warning("a subscription needs a person", extra={**extra, "what": plight.what, "todo": plight.todo})
     else:
-        log.info("a subscription is out of its plight", extra=told)
+        log.info("a subscription is out of its plight", extra=extra)
 
 
 if __name__ == "__main__":

@@ -10,46 +10,46 @@ from onhook.config import Address, Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
-from onhook.ops.instance_lock import receiving
-from onhook.pbx.registry import all_dialects
+from onhook.ops.instance_lock import shared_intake_lock
+from onhook.pbx.registry import dialects
 from onhook.receiver.http_server import WebhookServer
 from onhook.receiver.ingest import Ingestor
-from onhook.runtime.adapters.registry import SettingsDoor
-from onhook.runtime.child import Opened, run_child
+from onhook.runtime.adapters.registry import AppDbPbxRegistry
+from onhook.runtime.child import RunningService, run_child
 
 
 @asynccontextmanager
-async def open_intake(config: Config, clock: Clock) -> AsyncIterator[Opened]:
+async def open_intake(config: Config, clock: Clock) -> AsyncIterator[RunningService]:
     """The intake, listening. Raises `OnhookError` where it cannot."""
-    with receiving(config):
-        async with _open_intake(config, clock) as opened:
-            yield opened
+    with shared_intake_lock(config):
+        async with _open_unlocked_intake(config, clock) as service:
+            yield service
 
 
 @asynccontextmanager
-async def _open_intake(config: Config, clock: Clock) -> AsyncIterator[Opened]:
-    settings = AppDb(config.settings_file)
+async def _open_unlocked_intake(config: Config, clock: Clock) -> AsyncIterator[RunningService]:
+    appdb = AppDb(config.settings_file)
     try:
         ledger = SqliteLedger(config.ledger_file)
         try:
-            door = SettingsDoor(settings, tell_trouble=_tell_settings_trouble)
-            accept = Ingestor(
-                ledger=ledger, door=door, dialects=all_dialects(), clock=clock, tell_trouble=_tell_ledger_trouble
+            registry = AppDbPbxRegistry(appdb, tell_trouble=_log_appdb_error)
+            ingestor = Ingestor(
+                ledger=ledger, door=registry, dialects=dialects(), clock=clock, tell_trouble=_log_ledger_error
             )
-            server = WebhookServer(accept=accept, clock=clock)
+            server = WebhookServer(accept=ingestor, clock=clock)
             port = await server.start(config.intake)
             try:
-                yield Opened(str(Address(config.intake.host, port)))
+                yield RunningService(str(Address(config.intake.host, port)))
             finally:
                 await server.stop()
-                await accept.close()
+                await ingestor.close()
         finally:
             await ledger.close()
     finally:
-        settings.close()
+        appdb.close()
 
 
-def _tell_ledger_trouble(error: OnhookError | None) -> None:
+def _log_ledger_error(error: OnhookError | None) -> None:
     log = logging.getLogger("ledger")
     if error is None:
         log.info("the ledger can be written again")
@@ -57,7 +57,7 @@ def _tell_ledger_trouble(error: OnhookError | None) -> None:
         log.error("the ledger cannot be written: reports are answered 503", extra={"error": str(error)})
 
 
-def _tell_settings_trouble(error: OnhookError) -> None:
+def _log_appdb_error(error: OnhookError) -> None:
     logging.getLogger("settings").error(
         "the settings cannot be read: what was known counts", extra={"error": str(error)}
     )

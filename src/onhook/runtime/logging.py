@@ -16,21 +16,21 @@ from onhook.lib.clock import Clock
 TEXT_CHARACTERS_MAX = 4_000
 """Of one line: a traceback fits, a body of a report does not."""
 
-_PLAIN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_STANDARD_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
-def set_up_logs(config: Config, clock: Clock, part: str, stream: TextIO | None = None) -> None:
+def configure_logging(config: Config, clock: Clock, part: str, stream: TextIO | None = None) -> None:
     """Send what is logged to stderr, named by the part of the house that says it."""
     stream = sys.stderr if stream is None else stream
-    lines = logging.StreamHandler(stream)
-    lines.setFormatter(Lines(clock, part, is_terminal=stream.isatty(), shows_traces=config.trace))
-    logging.basicConfig(level=logging.INFO, handlers=[lines], force=True)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(LogFormatter(clock, part, is_terminal=stream.isatty(), shows_traces=config.trace))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # What a library tells of every connection is no news.
-    for chatty in ("asyncio", "granian", "_granian", "aiohttp"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
+    for logger_name in ("asyncio", "granian", "_granian", "aiohttp"):
+        logging.getLogger(logger_name).setLevel(logging.ERROR)
 
 
-class Lines(logging.Formatter):
+class LogFormatter(logging.Formatter):
     """One line per event: when, how grave, which part, what, and the values given in `extra`."""
 
     def __init__(self, clock: Clock, part: str, *, is_terminal: bool, shows_traces: bool) -> None:
@@ -42,21 +42,22 @@ class Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end. Never a secret: nobody logs one, and bodies are not logged at all."""
-        at = self._clock.now().isoformat(timespec="milliseconds")
-        values = {name: value for name, value in vars(record).items() if name not in _PLAIN}
+        timestamp = self._clock.now().isoformat(timespec="milliseconds")
+        values = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
         text = record.getMessage()[:TEXT_CHARACTERS_MAX]
         if record.exc_info and record.exc_info[1] is not None:
             values["error"] = f"{type(record.exc_info[1]).__name__}: {record.exc_info[1]}"[:TEXT_CHARACTERS_MAX]
             if self._shows_traces:
                 values["trace"] = self.formatException(record.exc_info)[-TEXT_CHARACTERS_MAX:]
         if not self._is_terminal:
-            line = {"at": at, "level": record.levelname.lower(), "part": self._part, "event": text, **values}
-            return msgspec.json.encode(line, enc_hook=str).decode()
-        told = " ".join(f"{name}={value}" for name, value in values.items() if name != "trace")
+            entry = {"at": timestamp, "level": record.levelname.lower(), "part": self._part, "event": text, **values}
+            return msgspec.json.encode(entry, enc_hook=str).decode()
+        pairs = " ".join(f"{name}={value}" for name, value in values.items() if name != "trace")
         trace = f"\n{values['trace']}" if "trace" in values else ""
-        return f"{at[11:19]} {record.levelname.lower():7} {self._part}: {_printable(f'{text} {told}'.rstrip())}{trace}"
+        message = _replace_control_characters(f"{text} {pairs}".rstrip())
+        return f"{timestamp[11:19]} {record.levelname.lower():7} {self._part}: {message}{trace}"
 
 
-def _printable(text: str) -> str:
+def _replace_control_characters(text: str) -> str:
     """A stranger's serial number must not move the cursor of a terminal."""
     return "".join(character if character.isprintable() else " " for character in text)

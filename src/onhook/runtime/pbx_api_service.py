@@ -23,16 +23,16 @@ from onhook.pbx_api.connection_limiter import listen
 from onhook.pbx_api.fault_injection import FaultPolicy
 from onhook.pbx_api.pushing import AppWebhookStore
 from onhook.pbx_api.server import PbxApiServer
-from onhook.runtime.child import Tasks, Whereabouts
+from onhook.runtime.child import ObservableAddress, Tasks
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 """How soon the first application finds somebody listening. To look costs microseconds."""
 
-AGAIN_SECONDS = 10.0
+RESTART_SECONDS = 10.0
 """After a failure."""
 
 
-class ExchangeKeeper:
+class PbxApiManager:
     """Opens and closes the exchange as applications come and go."""
 
     def __init__(
@@ -46,7 +46,7 @@ class ExchangeKeeper:
         self._log = logging.getLogger("exchange")
         self._open = AsyncExitStack()
         self._tasks: Tasks = ()
-        self.whereabouts = Whereabouts()
+        self.whereabouts = ObservableAddress()
 
     async def begin(self) -> None:
         """Open it before anybody is told where we listen, if it can be."""
@@ -60,7 +60,7 @@ class ExchangeKeeper:
         is_wanted = bool(self._settings.apps.all())
         if is_wanted and not self.whereabouts.address:
             address, self._tasks = await self._open.enter_async_context(
-                exchange_on(self._config, self._calls, self._settings.apps, self._clock, webhooks=self._webhooks)
+                open_pbx_api(self._config, self._calls, self._settings.apps, self._clock, webhooks=self._webhooks)
             )
             # Should it be closed and opened again, then where it was.
             self._config = msgspec.structs.replace(self._config, exchange=address)
@@ -73,15 +73,15 @@ class ExchangeKeeper:
         """Look again whenever somebody has changed the settings, until cancelled."""
         version: tuple[int, int] | None = None
         while True:
-            pause = LOOK_SECONDS
+            delay_seconds = POLL_SECONDS
             try:
                 if version != (version := self._settings.version()):
                     await self.look()
                 await self._reopen_broken()
             except (OnhookError, OSError) as error:
                 self._tell_trouble(error)
-                version, pause = None, AGAIN_SECONDS
-            await asyncio.sleep(pause)
+                version, delay_seconds = None, RESTART_SECONDS
+            await asyncio.sleep(delay_seconds)
 
     async def close(self) -> None:
         """Let everybody go."""
@@ -104,7 +104,7 @@ class ExchangeKeeper:
 
 
 @asynccontextmanager
-async def exchange_on(
+async def open_pbx_api(
     config: Config,
     calls: CallSource,
     applications: AppRegistry,
@@ -114,15 +114,15 @@ async def exchange_on(
     webhooks: AppWebhookStore | None = None,
 ) -> AsyncIterator[tuple[Address, Tasks]]:
     """The exchange at its configured address; yields where it listens, and what runs. Raises `OnhookError`."""
-    tls = _tls(config, clock)
-    listening = listen(config.exchange.host, config.exchange.port)
-    address = Address(config.exchange.host, int(listening.getsockname()[1]))
-    exchange = PbxApiServer(calls=calls, applications=applications, clock=clock, trouble=trouble, webhooks=webhooks)
-    async with exchange.opened(listening, tls) as tasks:
+    tls = _create_tls_context(config, clock)
+    server_socket = listen(config.exchange.host, config.exchange.port)
+    address = Address(config.exchange.host, int(server_socket.getsockname()[1]))
+    server = PbxApiServer(calls=calls, applications=applications, clock=clock, trouble=trouble, webhooks=webhooks)
+    async with server.opened(server_socket, tls) as tasks:
         yield address, tasks
 
 
-def _tls(config: Config, clock: Clock) -> ssl.SSLContext | None:
+def _create_tls_context(config: Config, clock: Clock) -> ssl.SSLContext | None:
     if config.exchange_plain:
         return None
     if not config.exchange_certificate:

@@ -25,12 +25,12 @@ from onhook.pbx_api.fault_injection import InjectedFault
 from onhook.pbx_api.memory import MemoryCalls
 from onhook.pbx_api.single_app import SingleApp
 from onhook.runtime.child import Tasks
-from onhook.runtime.pbx_api_service import exchange_on
+from onhook.runtime.pbx_api_service import open_pbx_api
 from onhook.simulator.fault_injection import FaceMischief
 from onhook.simulator.office_plan import SimulationPlan
 
 
-class Visit(msgspec.Struct, frozen=True, kw_only=True):
+class SimulatedApiConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How an application comes to the made-up PBX: where it listens, and the credentials that it takes.
 
     Without `is_plain` it has TLS, with this certificate; where neither of the two files is there they are made.
@@ -53,15 +53,15 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
-class MadeUp(msgspec.Struct, frozen=True):
+class SimulatedPbx(msgspec.Struct, frozen=True):
     """It listens: what the simulator tells of its calls, where it is, and what runs for it."""
 
-    face: "KnownCalls"
+    face: "MemoryCallsObserver"
     address: Address
     tasks: Tasks
 
 
-class KnownCalls:
+class MemoryCallsObserver:
     """What the simulator makes, known to the exchange; see the contract, `simulator.face.Face`."""
 
     def __init__(self, calls: MemoryCalls) -> None:
@@ -74,7 +74,7 @@ class KnownCalls:
         self.calls.announce(details, body)
 
 
-class FaceTrouble:
+class SimulatedFaultPolicy:
     """The simulator's faults, where the exchange lets them bite; see the contract, `exchange.trouble.Trouble`."""
 
     def __init__(self, mischief: FaceMischief) -> None:
@@ -87,20 +87,20 @@ class FaceTrouble:
         return self._mischief.fails_login()
 
     def answer(self) -> InjectedFault:
-        answer = self._mischief.answer()
+        fault = self._mischief.answer()
         return InjectedFault(
-            delay_seconds=answer.delay_seconds,
-            is_garbage=answer.is_garbage,
-            refused_forms=answer.refused_forms,
-            finds_nothing=answer.finds_nothing,
-            display=answer.display,
+            delay_seconds=fault.delay_seconds,
+            is_garbage=fault.is_garbage,
+            refused_forms=fault.refused_forms,
+            finds_nothing=fault.finds_nothing,
+            display=fault.display,
         )
 
     def silent_after(self) -> int | None:
         return self._mischief.silent_after()
 
 
-class AheadClock:
+class SkewedClock:
     """A clock that is wrong by so many seconds, as the made-up PBX's own may be."""
 
     def __init__(self, clock: Clock, seconds: int) -> None:
@@ -115,10 +115,12 @@ class AheadClock:
 
 
 @asynccontextmanager
-async def made_up_exchange(plan: SimulationPlan, visit: Visit, clock: Clock) -> AsyncIterator[MadeUp]:
+async def open_simulated_pbx(
+    plan: SimulationPlan, visit: SimulatedApiConfig, clock: Clock
+) -> AsyncIterator[SimulatedPbx]:
     """The exchange over the calls of a simulation. Raises `OnhookError` where it cannot listen."""
-    shown = AheadClock(clock, plan.faults.wrong_clock)
-    calls = MemoryCalls(plan.sn, zone_named(plan.zone), shown)
+    pbx_clock = SkewedClock(clock, plan.faults.wrong_clock)
+    calls = MemoryCalls(plan.sn, zone_named(plan.zone), pbx_clock)
     app = App(name="made up", client_id=visit.client_id, pbxs=(plan.sn,), manner=visit.manner, created_at=clock.now())
     config = Config(
         exchange=visit.address,
@@ -128,7 +130,7 @@ async def made_up_exchange(plan: SimulationPlan, visit: Visit, clock: Clock) -> 
     )
     if not visit.is_plain:
         ensure_certificate(visit.certificate, visit.key, visit.address.host, clock.now())
-    applications = SingleApp(app, visit.client_secret)
-    trouble = FaceTrouble(FaceMischief(plan.faults, plan.seed))
-    async with exchange_on(config, calls, applications, shown, trouble=trouble) as (address, tasks):
-        yield MadeUp(KnownCalls(calls), address, tasks)
+    app_registry = SingleApp(app, visit.client_secret)
+    fault_policy = SimulatedFaultPolicy(FaceMischief(plan.faults, plan.seed))
+    async with open_pbx_api(config, calls, app_registry, pbx_clock, trouble=fault_policy) as (address, tasks):
+        yield SimulatedPbx(MemoryCallsObserver(calls), address, tasks)

@@ -16,9 +16,16 @@ from onhook.appdb.appdb import AppDb
 from onhook.config import Config, parse_address
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, UsageError
-from onhook.ops.instance_lock import Part, Running, only_server, prepare_directory, removed, write_running
-from onhook.runtime.child import Said, command
-from onhook.simulator.demo import WITH_HISTORY, declare_demo
+from onhook.ops.instance_lock import (
+    ProcessInfo,
+    ServerInfo,
+    instance_lock,
+    prepare_directory,
+    wait_until_removed,
+    write_server_info,
+)
+from onhook.runtime.child import StatusMessage, build_command
+from onhook.simulator.demo import WITH_HISTORY, register_demo_pbx
 
 READY_SECONDS_MAX = 60.0
 """How long a process may take to be ready: opening a large store after a crash reads its log."""
@@ -26,25 +33,25 @@ READY_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 15.0
 """How long a process may take to stop: the intake gives its last commit and slow readers 10 seconds."""
 
-AGAIN_SECONDS_FIRST = 0.2
-AGAIN_SECONDS_MAX = 10.0
+RESTART_SECONDS_FIRST = 0.2
+RESTART_SECONDS_MAX = 10.0
 """The wait before a process is started again doubles up to this: soon enough to be there when the reason is gone."""
 
-FIRST_TRIES_MAX = 4
+FIRST_START_ATTEMPTS_MAX = 4
 """How often the intake's first start is tried, in a second or two: enough for a lock that passes; then a person, or
 whoever started us, should know."""
 
 STEADY_SECONDS = 30.0
 """Who ran this long had a good start: the next wait is the first again."""
 
-Announce = Callable[[Running, str], None]
+ReadyCallback = Callable[[ServerInfo, str], None]
 """Is told once, when all parts have been started: their addresses and the administrator's token."""
 
 
-class Watched:
+class SupervisedProcess:
     """One process, and how it is kept alive."""
 
-    def __init__(self, name: str, told: Callable[[str, Part | None], None], *first_words: str) -> None:
+    def __init__(self, name: str, told: Callable[[str, ProcessInfo | None], None], *first_words: str) -> None:
         """`first_words` are said to the process when it is first started, and never again."""
         self.name = name
         self._words = first_words
@@ -67,30 +74,30 @@ class Watched:
 
     async def start_surely(self, config: Config) -> str:
         """Start it; its address. Raises `OnhookError` where it does not stand after some tries, or never can."""
-        pause = AGAIN_SECONDS_FIRST
-        said = await self._spawn(config)
-        for _ in range(FIRST_TRIES_MAX - 1):
-            if not said.error or said.is_permanent or self._stopping.is_set():
+        delay_seconds = RESTART_SECONDS_FIRST
+        status = await self._spawn(config)
+        for _ in range(FIRST_START_ATTEMPTS_MAX - 1):
+            if not status.error or status.is_permanent or self._stopping.is_set():
                 break
-            self._tell_trouble(said)
-            await asyncio.sleep(pause)
-            pause *= 2
-            said = await self._spawn(config)
-        if said.error:
-            raise _error_of(said)
-        return self._keep_on(config, said)
+            self._tell_trouble(status)
+            await asyncio.sleep(delay_seconds)
+            delay_seconds *= 2
+            status = await self._spawn(config)
+        if status.error:
+            raise _to_error(status)
+        return self._keep_on(config, status)
 
-    def _keep_on(self, config: Config, said: Said) -> str:
+    def _keep_on(self, config: Config, said: StatusMessage) -> str:
         if said.exit_code == UsageError.exit_code:
-            raise _error_of(said)
+            raise _to_error(said)
         self._tell_trouble(said)
-        self._keeping = asyncio.create_task(self._keep(_at(config, self.name, said.address)))
+        self._keeping = asyncio.create_task(self._keep(_with_address(config, self.name, said.address)))
         return said.address
 
-    def _tell(self, child: asyncio.subprocess.Process, said: Said) -> None:
-        self._told(self.name, Part(pid=child.pid, address=said.address))
+    def _tell(self, child: asyncio.subprocess.Process, said: StatusMessage) -> None:
+        self._told(self.name, ProcessInfo(pid=child.pid, address=said.address))
         if said.exchange or self._has_exchange:
-            self._told("exchange", Part(pid=child.pid, address=said.exchange) if said.exchange else None)
+            self._told("exchange", ProcessInfo(pid=child.pid, address=said.exchange) if said.exchange else None)
         self._has_exchange = bool(said.exchange)
         # Remembered, so that applications find it at the same port when the process is started again.
         self._exchange = said.exchange or self._exchange
@@ -110,21 +117,25 @@ class Watched:
             await self._keeping
 
     async def _keep(self, config: Config) -> None:
-        pause = AGAIN_SECONDS_FIRST
+        delay_seconds = RESTART_SECONDS_FIRST
         while True:
             assert self._child is not None
             loop = asyncio.get_running_loop()
-            began = loop.time()
-            code = await self._child.wait()
-            config = _at(config, "exchange", self._exchange)
+            started_at = loop.time()
+            exit_code = await self._child.wait()
+            config = _with_address(config, "exchange", self._exchange)
             self._tell_gone()
             if self._stopping.is_set():
                 return
-            pause = AGAIN_SECONDS_FIRST if loop.time() - began > STEADY_SECONDS else min(2 * pause, AGAIN_SECONDS_MAX)
+            delay_seconds = (
+                RESTART_SECONDS_FIRST
+                if loop.time() - started_at > STEADY_SECONDS
+                else min(2 * delay_seconds, RESTART_SECONDS_MAX)
+            )
             if not self._wake.is_set():
-                news = f"the {self.name} has ended and is started again"
-                self._log.warning(news, extra={"code": code, "pause": pause})
-            await self._pause(pause)
+                message = f"the {self.name} has ended and is started again"
+                self._log.warning(message, extra={"code": exit_code, "pause": delay_seconds})
+            await self._pause(delay_seconds)
             if self._stopping.is_set():
                 return
             self._tell_trouble(await self._spawn(config))
@@ -141,10 +152,10 @@ class Watched:
             return
         self._wake.clear()
 
-    async def _spawn(self, config: Config) -> Said:
+    async def _spawn(self, config: Config) -> StatusMessage:
         """Start the process and wait for the one line that it says. Its standard input ends when we do."""
         self._child = await asyncio.create_subprocess_exec(
-            *command(f"onhook.runtime.{self.name}_process", config, *self._words),
+            *build_command(f"onhook.runtime.{self.name}_process", config, *self._words),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             process_group=0,  # Ctrl-C is for us alone; we stop the others in order
@@ -152,20 +163,20 @@ class Watched:
         self._words = ()
         try:
             async with asyncio.timeout(READY_SECONDS_MAX):
-                said = await self._hear(self._child)
+                status = await self._hear(self._child)
         except TimeoutError:
             self._child.kill()
-            return Said(error=f"{self.name} was not ready after {READY_SECONDS_MAX:.0f} seconds", exit_code=1)
-        if not said.error:
-            self._tell(self._child, said)
+            return StatusMessage(error=f"{self.name} was not ready after {READY_SECONDS_MAX:.0f} seconds", exit_code=1)
+        if not status.error:
+            self._tell(self._child, status)
             self._hearing = asyncio.create_task(self._hear_on(self._child))
-        return said
+        return status
 
     async def _hear_on(self, child: asyncio.subprocess.Process) -> None:
         """What it says later: where the exchange listens now."""
         assert child.stdout is not None
         while line := await child.stdout.readline():
-            self._tell(child, msgspec.json.decode(line, type=Said))
+            self._tell(child, msgspec.json.decode(line, type=StatusMessage))
 
     def _tell_gone(self) -> None:
         if self._hearing is not None:
@@ -175,12 +186,14 @@ class Watched:
             self._told("exchange", None)
         self._has_exchange = False
 
-    async def _hear(self, child: asyncio.subprocess.Process) -> Said:
+    async def _hear(self, child: asyncio.subprocess.Process) -> StatusMessage:
         assert child.stdout is not None
         line = await child.stdout.readline()
         if not line:
-            return Said(error=f"{self.name} ended with code {await child.wait()} before it was ready", exit_code=1)
-        return msgspec.json.decode(line, type=Said)
+            return StatusMessage(
+                error=f"{self.name} ended with code {await child.wait()} before it was ready", exit_code=1
+            )
+        return msgspec.json.decode(line, type=StatusMessage)
 
     async def _end(self) -> None:
         if self._child is None or self._child.returncode is not None:
@@ -194,63 +207,66 @@ class Watched:
             self._child.kill()
             await self._child.wait()
 
-    def _tell_trouble(self, said: Said) -> None:
+    def _tell_trouble(self, said: StatusMessage) -> None:
         if said.error:
             self._log.error(said.error)
 
 
-def _error_of(said: Said) -> OnhookError:
+def _to_error(said: StatusMessage) -> OnhookError:
     return UsageError(said.error) if said.exit_code == UsageError.exit_code else OnhookError(said.error)
 
 
-async def supervise(config: Config, clock: Clock, announce: Announce, *, with_demo: bool = False) -> None:
+async def supervise(config: Config, clock: Clock, announce: ReadyCallback, *, with_demo: bool = False) -> None:
     """Run the house until told to stop. Raises `OnhookError` where it cannot be started as asked."""
     prepare_directory(config)
-    with only_server(config):
-        settings = AppDb(config.settings_file)
+    with instance_lock(config):
+        appdb = AppDb(config.settings_file)
         try:
-            is_new_demo = with_demo and declare_demo(settings, clock)
-            token = settings.ensure_admin_token(config.admin_token_file, at=clock.microseconds())
+            is_new_demo = with_demo and register_demo_pbx(appdb, clock)
+            token = appdb.ensure_admin_token(config.admin_token_file, at=clock.microseconds())
         finally:
-            settings.close()
-        house = _House(config)
+            appdb.close()
+        supervisor = _Supervisor(config)
         try:
-            await house.open(with_demo=with_demo, is_new_demo=is_new_demo)
-            announce(house.running, token)
-            await house.told_to_stop()
+            await supervisor.open(with_demo=with_demo, is_new_demo=is_new_demo)
+            announce(supervisor.running, token)
+            await supervisor.told_to_stop()
         finally:
-            await house.close()
+            await supervisor.close()
 
 
-class _House:
+class _Supervisor:
     """The processes that run, in the order in which they were started."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._watched: list[Watched] = []
+        self._watched: list[SupervisedProcess] = []
         self._stop = asyncio.Event()
-        self.running = Running(pid=os.getpid())
+        self.running = ServerInfo(pid=os.getpid())
 
     async def open(self, *, with_demo: bool, is_new_demo: bool) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, self._stop.set)
+        for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(signal_number, self._stop.set)
         intake = await self._watched_as("intake").start_surely(self._config)
         hub = self._watched_as("hub")
         loop.add_signal_handler(signal.SIGUSR1, hub.restart)
         await hub.start(self._config)
         if with_demo:
             demo = self._watched_as("demo", *([WITH_HISTORY] if is_new_demo else []))
-            await demo.start(_at(self._config, "intake", intake))
+            await demo.start(_with_address(self._config, "intake", intake))
 
     async def told_to_stop(self) -> None:
         """Return when told so. Raises `OnhookError` when there is nothing left to serve."""
-        stopped, gone = asyncio.create_task(self._stop.wait()), asyncio.create_task(removed(self._config))
+        stop_task, removed_task = (
+            asyncio.create_task(self._stop.wait()),
+            asyncio.create_task(wait_until_removed(self._config)),
+        )
         try:
-            await asyncio.wait([stopped, gone], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([stop_task, removed_task], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stopped.cancel()
-            gone.cancel()
+            stop_task.cancel()
+            removed_task.cancel()
         if not self._stop.is_set():
             raise OnhookError(
                 "the data directory, or a file in it, was removed while the server ran, which has stopped",
@@ -259,25 +275,25 @@ class _House:
             )
 
     async def close(self) -> None:
-        for watched in reversed(self._watched):
-            await watched.stop()
+        for process in reversed(self._watched):
+            await process.stop()
 
-    def _watched_as(self, name: str, *first_words: str) -> Watched:
-        watched = Watched(name, self._told, *first_words)
-        self._watched.append(watched)
-        return watched
+    def _watched_as(self, name: str, *first_words: str) -> SupervisedProcess:
+        process = SupervisedProcess(name, self._told, *first_words)
+        self._watched.append(process)
+        return process
 
-    def _told(self, name: str, part: Part | None) -> None:
+    def _told(self, name: str, part: ProcessInfo | None) -> None:
         self.running = msgspec.structs.replace(self.running, **{name: part})
         try:
-            write_running(self._config.running_file, self.running)
+            write_server_info(self._config.running_file, self.running)
         except OSError as error:
             # As on a full disk: a part that has ended is started again all the same.
-            told = {"error": error.strerror, "file": self._config.running_file.name}
-            logging.getLogger("serve").error("commands cannot be told what runs", extra=told)
+            extra = {"error": error.strerror, "file": self._config.running_file.name}
+            logging.getLogger("serve").error("commands cannot be told what runs", extra=extra)
 
 
-def _at(config: Config, name: str, address: str) -> Config:
+def _with_address(config: Config, name: str, address: str) -> Config:
     """The configuration with the port that a process was given: one that is started again must be found again."""
     field = {"intake": "intake", "hub": "console", "exchange": "exchange"}.get(name)
     if field is None or not address:

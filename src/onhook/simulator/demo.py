@@ -14,10 +14,10 @@ DEMO_ZONE = "Europe/Berlin"
 WITH_HISTORY = "with-history"
 """Said to the demo's process when its PBX is new: it then begins with calls of the past."""
 
-WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - not bound here: compared with what a person chose
+WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - not bound here: compared with what a person chose
 
 
-def declare_demo(settings: AppDb, clock: Clock) -> bool:
+def register_demo_pbx(settings: AppDb, clock: Clock) -> bool:
     """Make the demo PBX known, once; whether it is new. Its secret is random, for its port may be open to others."""
     if settings.pbx_of(DEMO_SN) is not None:
         return False
@@ -25,21 +25,21 @@ def declare_demo(settings: AppDb, clock: Clock) -> bool:
     return True
 
 
-def demo_secret(settings: AppDb) -> tuple[str, str]:
+def get_demo_credentials(settings: AppDb) -> tuple[str, str]:
     """Serial number and secret of the demo PBX. Raises `NotFound` where somebody removed it."""
-    for one in settings.credentials():
-        if one.sn == DEMO_SN and one.secrets:
-            return one.sn, one.secrets[0]
+    for credentials in settings.credentials():
+        if credentials.sn == DEMO_SN and credentials.secrets:
+            return credentials.sn, credentials.secrets[0]
     raise NotFound("the demo PBX is not declared", todo="start `onhook serve --demo` again")
 
 
-def demo_url(intake: Address) -> str:
+def intake_url(intake: Address) -> str:
     """Where the made-up PBX posts to: this machine, however widely the intake listens."""
-    return f"http://{reachable(intake)}/"
+    return f"http://{local_address(intake)}/"
 
 
-def reachable(address: Address) -> Address:
+def local_address(address: Address) -> Address:
     """An address at which this machine reaches what listens there."""
-    if address.host not in WILDCARDS or is_loopback(address.host):
+    if address.host not in WILDCARD_HOSTS or is_loopback(address.host):
         return address
     return Address("::1" if address.host == "::" else "127.0.0.1", address.port)

@@ -21,14 +21,14 @@ from onhook.lib.errors import Unavailable
 from onhook.pbx.client import Window
 from onhook.store.contract import PAGE_MAX, Store
 
-LOCK_STEP_SECONDS = 0.05
+LOCK_POLL_SECONDS = 0.05
 """How often we look whether another process still asks for a token: that takes as long as the PBX takes."""
 
 UID_MARGIN = timedelta(days=1)
 """A call is looked for by its `uid` in the stretch that was asked for and around it: no zone is farther from UTC."""
 
 
-class SettingsNotes:
+class AppDbSyncState:
     """See the contract, `intake.caretaker.Notes`. Whoever compares days with the PBX hands in the store."""
 
     def __init__(self, *, settings: AppDb, store: Store | None, clock: Clock, sn: str) -> None:
@@ -60,8 +60,8 @@ class SettingsNotes:
 
     def end_wish(self, outcome: Outcome) -> None:
         self._settings.receiving.keep_outcome(self._sn, outcome)
-        wish = self.wish()
-        if wish is not None and wish.asked_at == outcome.asked_at:
+        request = self.wish()
+        if request is not None and request.asked_at == outcome.asked_at:
             self._settings.receiving.keep_wish(self._sn, None)
 
     def sound(self, kind: AlarmKind, what: str, todo: str) -> None:
@@ -81,7 +81,7 @@ class SettingsNotes:
         return (await self._store.extent(Filter(sn=self._sn, since=since, until=until))).count
 
 
-class NotesByHand(SettingsNotes):
+class ManualSyncState(AppDbSyncState):
     """Of a back-fill by hand, beside a server that may run: it is no affair of the server's how far it has come."""
 
     def progress(self) -> Progress | None:
@@ -91,7 +91,7 @@ class NotesByHand(SettingsNotes):
         return
 
 
-class SettingsKeeping:
+class AppDbTokenStore:
     """See the contract, `intake.account.Keeping`: the tokens in `onhook.db`, a lock in the data directory."""
 
     def __init__(self, *, settings: AppDb, data: Path, sn: str, api: PbxCredentials) -> None:
@@ -106,8 +106,8 @@ class SettingsKeeping:
         """Wait until no other process has the lock; it falls with the process, however it ends."""
         descriptor = os.open(self._lock, os.O_CREAT | os.O_RDWR, SECRET_FILE_MODE)
         try:
-            while not _locked(descriptor):  # noqa: ASYNC110 - another process cannot set an event here
-                await asyncio.sleep(LOCK_STEP_SECONDS)
+            while not _try_lock(descriptor):  # noqa: ASYNC110 - another process cannot set an event here
+                await asyncio.sleep(LOCK_POLL_SECONDS)
             yield
         finally:
             os.close(descriptor)
@@ -122,7 +122,7 @@ class SettingsKeeping:
         self._settings.apis.keep_tokens(self._sn, self._api, text)
 
 
-class StoreKnown:
+class StoreCallLookup:
     """See the contract, `intake.backfill.Known`."""
 
     def __init__(self, store: Store) -> None:
@@ -132,19 +132,21 @@ class StoreKnown:
         return await self._store.legs(keys)
 
     async def call_ids(self, sn: str, uids: Sequence[str], window: Window) -> Mapping[str, str]:
-        since, until = (datetime.fromtimestamp(at, UTC) for at in (window.since, window.until))
-        where = Filter(sn=sn, since=since - UID_MARGIN, until=until + UID_MARGIN)
-        wanted, known, cursor = set(uids), dict[str, str](), None
-        while wanted - known.keys():
-            page = await self._store.records(where, PAGE_MAX, cursor)
-            known |= {record.uid: record.call_id for record in page.data if _tells_id(record, wanted)}
+        since, until = (datetime.fromtimestamp(seconds, UTC) for seconds in (window.since, window.until))
+        record_filter = Filter(sn=sn, since=since - UID_MARGIN, until=until + UID_MARGIN)
+        requested_uids, call_id_by_uid, cursor = set(uids), dict[str, str](), None
+        while requested_uids - call_id_by_uid.keys():
+            page = await self._store.records(record_filter, PAGE_MAX, cursor)
+            call_id_by_uid |= {
+                record.uid: record.call_id for record in page.data if _has_call_id(record, requested_uids)
+            }
             cursor = page.next
             if cursor is None:
                 break
-        return known
+        return call_id_by_uid
 
 
-class NothingKnown:
+class EmptyCallLookup:
     """See the contract, `intake.backfill.Known`: where a server has the store, the ledger alone says what is new."""
 
     async def legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
@@ -154,12 +156,12 @@ class NothingKnown:
         return {}
 
 
-def _tells_id(record: Record, uids: set[str]) -> bool:
+def _has_call_id(record: Record, uids: set[str]) -> bool:
     """Whether a record tells the id of one of these calls: one that was itself fetched without has its uid for one."""
     return record.uid in uids and record.call_id != record.uid
 
 
-def _locked(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

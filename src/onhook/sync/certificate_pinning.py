@@ -13,49 +13,51 @@ CONNECT_SECONDS_MAX = 10.0
 """A PBX in the same country answers within one."""
 
 
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
+class PeerCertificate(msgspec.Struct, frozen=True, kw_only=True):
     """`fingerprint` is the SHA-256 of the certificate; `trouble` why no authority vouches for it, or empty."""
 
     fingerprint: str
     trouble: str
 
 
-def shown_by(url: str) -> Shown:
+def fetch_certificate(url: str) -> PeerCertificate:
     """What stands behind `https://HOST:PORT`. Raises `Unavailable`, and `UsageError` for plain HTTP."""
     parts = urlsplit(url)
     if parts.scheme != "https" or parts.hostname is None:
         raise UsageError("there is no certificate without TLS", where=url, todo="reach it by https://")
     address = (parts.hostname, parts.port or 443)
-    certificate = _fetched(address)
-    return Shown(fingerprint=hashlib.sha256(certificate).hexdigest(), trouble=_trouble(address))
+    certificate = _download_certificate(address)
+    return PeerCertificate(
+        fingerprint=hashlib.sha256(certificate).hexdigest(), trouble=_find_verification_error(address)
+    )
 
 
-def with_colons(fingerprint: str) -> str:
+def format_fingerprint(fingerprint: str) -> str:
     """As browsers show it.
 
-    >>> with_colons("0aff")
+    >>> format_fingerprint("0aff")
     '0A:FF'
     """
-    return ":".join(fingerprint[at : at + 2] for at in range(0, len(fingerprint), 2)).upper()
+    return ":".join(fingerprint[offset : offset + 2] for offset in range(0, len(fingerprint), 2)).upper()
 
 
-def _fetched(address: tuple[str, int]) -> bytes:
+def _download_certificate(address: tuple[str, int]) -> bytes:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # nothing is sent over it: the certificate is all that is wanted
     try:
         with (
             socket.create_connection(address, CONNECT_SECONDS_MAX) as connection,
-            context.wrap_socket(connection, server_hostname=address[0]) as secured,
+            context.wrap_socket(connection, server_hostname=address[0]) as tls_connection,
         ):
-            certificate = secured.getpeercert(binary_form=True)
+            certificate = tls_connection.getpeercert(binary_form=True)
     except OSError as error:
-        raise _unreachable(address, error) from error
+        raise _unreachable_error(address, error) from error
     assert certificate is not None
     return certificate
 
 
-def _trouble(address: tuple[str, int]) -> str:
+def _find_verification_error(address: tuple[str, int]) -> str:
     """What the system's authorities say of it."""
     try:
         with (
@@ -66,10 +68,10 @@ def _trouble(address: tuple[str, int]) -> str:
     except ssl.SSLCertVerificationError as error:
         return error.verify_message or str(error)
     except OSError as error:
-        raise _unreachable(address, error) from error
+        raise _unreachable_error(address, error) from error
 
 
-def _unreachable(address: tuple[str, int], error: OSError) -> Unavailable:
+def _unreachable_error(address: tuple[str, int], error: OSError) -> Unavailable:
     return Unavailable(
         f"cannot speak TLS there: {error.strerror or error}",
         where=f"{address[0]}:{address[1]}",

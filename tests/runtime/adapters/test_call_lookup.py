@@ -10,7 +10,7 @@ import pytest
 from onhook.appdb.appdb import AppDb
 from onhook.cdr.number_plan import NumberPlan
 from onhook.config import Config
-from onhook.runtime.adapters.call_lookup import StoreCalls
+from onhook.runtime.adapters.call_lookup import StoreCallSource
 from onhook.store.contract import Batch, CallListing, RecordListing, Store
 from onhook.store.duckdb import open_store
 from onhook.store.position_notifier import PositionNotifier
@@ -26,7 +26,7 @@ class Rooms:
         self.store = store
         self.settings = settings
         self.feed = PositionNotifier()
-        self.calls = StoreCalls(store, self.feed, settings, Config(zone="Asia/Kathmandu"))
+        self.calls = StoreCallSource(store, self.feed, settings, Config(zone="Asia/Kathmandu"))
 
     async def put(self, *seqs: int) -> None:
         calls = [call(record(seq=seq)) for seq in seqs]

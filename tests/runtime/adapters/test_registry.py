@@ -6,7 +6,7 @@ import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.lib.errors import OnhookError
-from onhook.runtime.adapters.registry import SettingsDoor
+from onhook.runtime.adapters.registry import AppDbPbxRegistry
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def path(tmp_path: Path) -> Path:
 def test_what_another_process_declares_counts_at_once(path: Path) -> None:
     """The very next question finds a PBX that was declared through another connection, and its removal soon after."""
     theirs, ours = AppDb(path), AppDb(path)
-    door = SettingsDoor(ours, tell_trouble=_fail)
+    door = AppDbPbxRegistry(ours, tell_trouble=_fail)
     assert door.declared("3631A2124ABC") is None
     theirs.add_pbx(name="Office", sn="3631A2124ABC", secret="first-secret", at=1)
     found = door.declared("3631A2124ABC")
@@ -35,7 +35,7 @@ def test_settings_that_cannot_be_read_keep_no_call_out(path: Path) -> None:
     settings = AppDb(path)
     settings.add_pbx(name="Office", sn="3631A2124ABC", secret="first-secret", at=1)
     troubles: list[OnhookError] = []
-    door = SettingsDoor(settings, tell_trouble=troubles.append)
+    door = AppDbPbxRegistry(settings, tell_trouble=troubles.append)
     AppDb(path).add_secret("Office", "second-secret", at=2)
     with Path(path).open("r+b") as damaged:
         damaged.write(b"\0" * 4096)

@@ -12,14 +12,14 @@ import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.config import Config
-from onhook.delivery.destinations.registry import all_sinks
+from onhook.delivery.destinations.registry import destination_kinds
 from onhook.lib.clock import SystemClock
 from onhook.lib.signing import SIGNATURE_HEADER, is_signed_by
 from onhook.pbx_api.connection_limiter import listen
 from onhook.pbx_api.memory import MemoryCalls
 from onhook.pbx_api.pushing import AppWebhook, AppWebhookSettings
 from onhook.pbx_api.server import PbxApiServer
-from onhook.runtime.adapters.webhooks import AppWebhooks
+from onhook.runtime.adapters.webhooks import DestinationWebhookStore
 from tests.delivery.harness import Application, open_house, some_calls, until
 from tests.factories import details
 from tests.pbx_api.harness import ATHENS, SN
@@ -61,7 +61,7 @@ async def running_pbx(directory: Path, *, pbxs: tuple[str, ...] = (), private: s
     app, client_secret = settings.apps.add("crm", at=clock.microseconds(), pbxs=pbxs)
     listening = listen("127.0.0.1", 0)
     pbx = Pbx(settings, f"127.0.0.1:{listening.getsockname()[1]}", app.client_id, client_secret)
-    webhooks = AppWebhooks(settings, all_sinks(Config(private_networks=private)), clock)
+    webhooks = DestinationWebhookStore(settings, destination_kinds(Config(private_networks=private)), clock)
     exchange = PbxApiServer(calls=pbx.calls, applications=settings.apps, clock=clock, webhooks=webhooks)
     async with exchange.opened(listening, None):
         await pbx.login()

@@ -11,16 +11,16 @@ from onhook.delivery.ssrf_guard import SsrfGuard
 from onhook.pbx.yeastar.payload import Yeastar
 
 
-def all_sinks(config: Config) -> Mapping[str, OpenDestination]:
+def destination_kinds(config: Config) -> Mapping[str, OpenDestination]:
     """By the names under which subscriptions ask for them."""
     return {"webhook": partial(_open_webhook, config)}
 
 
-def guard_of(config: Config, *, allows_private: bool) -> SsrfGuard:
+def create_ssrf_guard(config: Config, *, allows_private: bool) -> SsrfGuard:
     """Which addresses a subscription may have sent to."""
     networks = tuple(ip_network(text) for text in config.private_networks.split(",") if text)
     return SsrfGuard(allows_private, networks)
 
 
 def _open_webhook(config: Config, destination: DestinationConfig) -> DestinationClient:
-    return WebhookClient(destination, Yeastar(), guard_of(config, allows_private=destination.allows_private))
+    return WebhookClient(destination, Yeastar(), create_ssrf_guard(config, allows_private=destination.allows_private))

@@ -18,7 +18,7 @@ WAIT_SECONDS = 3_600.0
 """Asked for again then: nobody waits for ever on one question."""
 
 
-class StoreCalls:
+class StoreCallSource:
     """See the contract, `exchange.calls.Calls`. News are numbered as the ledger numbers their reports."""
 
     def __init__(self, store: Store, feed: PositionNotifier, settings: AppDb, config: Config) -> None:
@@ -41,7 +41,7 @@ class StoreCalls:
 
     async def news(self, after: int, limit: int) -> Sequence[NewRecord]:
         records = await self._store.records_after(after, limit)
-        return [NewRecord(number=one.seq, sn=one.sn, details=one) for one in records]
+        return [NewRecord(number=record.seq, sn=record.sn, details=record) for record in records]
 
     async def wait(self, after: int) -> None:
         while not await self._feed.wait(after, WAIT_SECONDS):

@@ -10,24 +10,24 @@ from onhook.ledger.contract import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError
-from onhook.pbx.registry import all_dialects
+from onhook.pbx.registry import dialects
 from onhook.receiver.ingest import Ingestor
-from onhook.runtime.adapters.registry import SettingsDoor
+from onhook.runtime.adapters.registry import AppDbPbxRegistry
 
 
-def door_of(*, settings: AppDb, ledger: Ledger, clock: Clock) -> Ingestor:
+def create_ingestor(*, settings: AppDb, ledger: Ledger, clock: Clock) -> Ingestor:
     """The door for what we fetch ourselves."""
-    door = SettingsDoor(settings, tell_trouble=_tell_settings_trouble)
-    return Ingestor(ledger=ledger, door=door, dialects=all_dialects(), clock=clock)
+    door = AppDbPbxRegistry(settings, tell_trouble=_tell_settings_trouble)
+    return Ingestor(ledger=ledger, door=door, dialects=dialects(), clock=clock)
 
 
 @asynccontextmanager
-async def open_door(config: Config) -> AsyncIterator[Ingestor]:
+async def open_ingestor(config: Config) -> AsyncIterator[Ingestor]:
     """The door to the ledger, for a command that brings reports itself, also while a server runs."""
     settings = AppDb(config.settings_file)
     try:
         ledger = SqliteLedger(config.ledger_file)
-        accept = door_of(settings=settings, ledger=ledger, clock=SystemClock())
+        accept = create_ingestor(settings=settings, ledger=ledger, clock=SystemClock())
         try:
             yield accept
         finally:

@@ -8,12 +8,12 @@ from onhook.appdb.appdb import AppDb
 from onhook.lib.errors import OnhookError
 from onhook.receiver.pbx_registry import RegisteredPbx
 
-TRUSTED_SECONDS = 0.001
+CACHE_SECONDS = 0.001
 """How long what was read counts unasked. Asking costs 3 microseconds, which thousands of reports per second would feel;
 whoever declares a PBX needs longer than this to make it send."""
 
 
-class SettingsDoor:
+class AppDbPbxRegistry:
     """See the contract, `intake.door.Door`.
 
     Once read, it never fails: when the settings cannot be read now, what was known before counts, so that nothing
@@ -25,22 +25,22 @@ class SettingsDoor:
         self._settings = settings
         self._tell_trouble = tell_trouble
         self._version = settings.version()
-        self._declared = _declared_in(settings)
+        self._declared = _load_pbxs(settings)
         self._asked_at = time.monotonic()
 
     def declared(self, sn: str) -> RegisteredPbx | None:
         """The PBX with this serial number; one that seems unknown is looked for in the file."""
         now = time.monotonic()
-        if now - self._asked_at > TRUSTED_SECONDS or sn not in self._declared:
+        if now - self._asked_at > CACHE_SECONDS or sn not in self._declared:
             self._read_or_keep(now)
         return self._declared.get(sn)
 
     def placed(self, path: str, peer: str) -> RegisteredPbx | None:
         """The one PBX whose place this is; a path says more than an address."""
         self._read_or_keep(time.monotonic())
-        there = [one for one in self._declared.values() if one.is_at(path, peer)]
-        there = [one for one in there if one.path] or there
-        return there[0] if len(there) == 1 else None
+        matches = [pbx for pbx in self._declared.values() if pbx.is_at(path, peer)]
+        matches = [pbx for pbx in matches if pbx.path] or matches
+        return matches[0] if len(matches) == 1 else None
 
     def everybody(self) -> Sequence[RegisteredPbx]:
         """All PBXs, as they are now."""
@@ -53,20 +53,20 @@ class SettingsDoor:
             # Asked before reading: a change in between is then read again, never missed.
             version = self._settings.version()
             if version != self._version:
-                self._declared, self._version = _declared_in(self._settings), version
+                self._declared, self._version = _load_pbxs(self._settings), version
         except OnhookError as error:
             self._tell_trouble(error)
 
 
-def _declared_in(settings: AppDb) -> Mapping[str, RegisteredPbx]:
+def _load_pbxs(settings: AppDb) -> Mapping[str, RegisteredPbx]:
     return {
-        one.sn: RegisteredPbx(
-            sn=one.sn,
-            dialect=one.dialect,
-            secrets=one.secrets,
-            is_unsigned=one.is_unsigned,
-            networks=tuple(map(ip_network, one.place.addresses)),
-            path=one.place.path,
+        credentials.sn: RegisteredPbx(
+            sn=credentials.sn,
+            dialect=credentials.dialect,
+            secrets=credentials.secrets,
+            is_unsigned=credentials.is_unsigned,
+            networks=tuple(map(ip_network, credentials.place.addresses)),
+            path=credentials.place.path,
         )
-        for one in settings.credentials()
+        for credentials in settings.credentials()
     }
