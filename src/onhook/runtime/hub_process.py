@@ -58,18 +58,16 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
     projector = _create_projector(ledger, store, appdb)
     position_notifier = PositionNotifier()
     delivery_appdb = AppDb(config.settings_file)
-    dispatcher = _create_dispatcher(
-        config, DeliveryDeps(reading=RecordReader(store, position_notifier), settings=delivery_appdb, clock=clock)
-    )
+    delivery_deps = DeliveryDeps(reading=RecordReader(store, position_notifier), settings=delivery_appdb, clock=clock)
+    dispatcher = _create_dispatcher(config, delivery_deps)
     actions = ConsoleActionRunner(config, appdb, clock)
     sync_appdb = AppDb(config.settings_file)
     ingestor = create_ingestor(settings=sync_appdb, ledger=ledger, clock=clock)
     silence_monitor = SilenceMonitor(settings=sync_appdb, store=store, clock=clock)
     appdb.asterisks.begin()
     retention = Retention(config=config, settings=sync_appdb, ledger=ledger, projector=projector, clock=clock)
-    sync_manager = PbxSyncManager(
-        SyncDeps(data=config.data, settings=sync_appdb, store=store, clock=clock, accept=ingestor)
-    )
+    sync_deps = SyncDeps(data=config.data, settings=sync_appdb, store=store, clock=clock, accept=ingestor)
+    sync_manager = PbxSyncManager(sync_deps)
     connection_manager = ConnectionManager(
         book=AsteriskConnectionState(sync_appdb, clock, sync_manager.is_heard_again), accept=ingestor, clock=clock
     )
@@ -81,10 +79,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
         config=config,
         feed=position_notifier,
         read_again=QuarantineRetrier(projector, appdb, clock).read_again,
-        sending=DeliveryActions(
-            try_out=partial(send_test_by_name, appdb, destination_kinds(config), clock),
-            figures=lambda: dispatcher.figures,
-        ),
+        sending=_create_delivery_actions(config, appdb, dispatcher, clock),
         acts=ConsoleActions(try_intake=actions.try_intake, examine=actions.examine, show_made_up=actions.show_made_up),
     )
     try:
@@ -120,6 +115,15 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
         await store.close()
         await ledger.close()
         appdb.close()
+
+
+def _create_delivery_actions(
+    config: Config, appdb: AppDb, dispatcher: DeliveryDispatcher, clock: Clock
+) -> DeliveryActions:
+    return DeliveryActions(
+        try_out=partial(send_test_by_name, appdb, destination_kinds(config), clock),
+        figures=lambda: dispatcher.figures,
+    )
 
 
 def _create_dispatcher(config: Config, means: DeliveryDeps) -> DeliveryDispatcher:
