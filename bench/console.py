@@ -25,7 +25,7 @@ from playwright.async_api import Browser, async_playwright
 from bench.simulated_store import EXTENSION, FIRST_SECOND, SECONDS, fill
 from bench.table import Row, table
 from onhook.appdb.appdb import AppDb
-from onhook.cdr.call_assembly import PbxFacts, Said, assemble
+from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.record import Call
 from onhook.config import Address, Config
@@ -39,7 +39,7 @@ from onhook.delivery.dispatcher import send_test_by_name
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.runtime.adapters.actions import ConsoleActionRunner
 from onhook.runtime.http_server import run_server
-from onhook.store.contract import Batch, Quarantined, Store
+from onhook.store.contract import QuarantineEntry, Store, StoreBatch
 from onhook.store.duckdb import open_store
 from onhook.store.position_notifier import PositionNotifier
 
@@ -134,7 +134,7 @@ async def _put_for_ever(store: Store) -> None:
     for turn in count(1):
         at = datetime.fromtimestamp(FIRST_SECOND + SECONDS - 3_600, UTC)
         calls = [_call(at, turn * RATE + number, position + turn, facts) for number in range(RATE // PUTS_A_SECOND)]
-        await store.put(Batch(calls=calls, quarantined=(), read_again=(), position=position + turn))
+        await store.put(StoreBatch(calls=calls, quarantined=(), read_again=(), position=position + turn))
         await asyncio.sleep(max(0, begun_at + turn / PUTS_A_SECOND - now()))
 
 
@@ -149,7 +149,7 @@ def _call(at: datetime, number: int, seq: int, facts: PbxFacts) -> Call:
         status="ANSWERED",
         type="Inbound",
     )
-    return assemble("3691", [Said(details=details, seq=seq, via="webhook", received_at=at)], facts)
+    return assemble_call("3691", [ReportedLeg(details=details, seq=seq, via="webhook", received_at=at)], facts)
 
 
 @contextlib.asynccontextmanager
@@ -160,7 +160,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
         settings.add_pbx(name=name, sn=sn, secret="s" * 32, at=1)
     acting = ConsoleActionRunner(config, settings, clock)
 
-    async def nothing(_seqs: object) -> list[Quarantined]:
+    async def nothing(_seqs: object) -> list[QuarantineEntry]:
         return []
 
     app = console_app(

@@ -23,7 +23,7 @@ from bench.simulated_store import fill
 from bench.table import Row, table
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
 from onhook.delivery.destinations.registry import destination_kinds
 from onhook.delivery.dispatcher import DeliveryDispatcher
@@ -31,7 +31,7 @@ from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import CONCURRENT_ATTEMPTS_MAX, DeliveryDeps
 from onhook.lib.clock import SystemClock
 from onhook.pbx.yeastar.payload import Yeastar
-from onhook.store.contract import Batch
+from onhook.store.contract import StoreBatch
 from onhook.store.duckdb import DuckDbStore, open_store
 from onhook.store.position_notifier import PositionNotifier
 
@@ -120,7 +120,7 @@ async def _beside_the_dead(directory: Path, url: str) -> list[Row]:
     """A healthy application, watched alone and then beside one that is not there, and one that never answers,
     which are owed everything."""
     async with _served(directory, "many.duckdb", "dead.db") as served:
-        last = (await served.store.extent(Filter())).last_seq or 0
+        last = (await served.store.extent(RecordFilter())).last_seq or 0
         healthy = _subscribe(served.settings, "healthy", url, after=last)
         await _watch(served, healthy, last)  # until everything is warm
         alone, last = await _watch(served, healthy, last + WATCHED_SECONDS * WATCHED_RATE)
@@ -134,7 +134,7 @@ async def _beside_the_dead(directory: Path, url: str) -> list[Row]:
             _subscribe(served.settings, "hanging", url_of_hanging, after=0)
             await asyncio.sleep(2)
             beside_hanging, last = await _watch(served, healthy, last)
-        owed = (await served.store.extent(Filter())).count
+        owed = (await served.store.extent(RecordFilter())).count
     return [
         Row(
             f"hub's memory with {owed:,} owed to a dead application", f"{grown / 1e6:+.0f} MB", "", "less than +100 MB"
@@ -176,13 +176,13 @@ async def _watch(served: Served, healthy: int, last: int) -> tuple[float, int]:
     store, feed, figures = served.store, served.feed, served.courier.figures
     while healthy not in figures:  # noqa: ASYNC110 - it is served a moment after it was asked for
         await asyncio.sleep(0.01)
-    (pattern,) = (await store.calls(Filter(), 1)).data
+    (pattern,) = (await store.calls(RecordFilter(), 1)).data
     took = []
     for _ in range(WATCHED_SECONDS * WATCHED_RATE):
         last += 1
         leg = msgspec.structs.replace(pattern.legs[0], call_id=f"1790000000.{last}", seq=last)
         call = msgspec.structs.replace(pattern, call_id=leg.call_id, legs=(leg,))
-        await store.put(Batch(calls=[call], quarantined=(), read_again=(), position=last))
+        await store.put(StoreBatch(calls=[call], quarantined=(), read_again=(), position=last))
         begun, before = time.perf_counter(), figures[healthy].attempts["taken"]
         feed.announce(last)
         while figures[healthy].attempts["taken"] == before:  # noqa: ASYNC110 - a count sets no event

@@ -30,7 +30,7 @@ from bench.intake_load import (
     wrk,
 )
 from bench.table import Row, table
-from onhook.ledger.contract import Entry
+from onhook.ledger.contract import LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.signing import sign
 
@@ -151,8 +151,8 @@ async def _fill(path: Path) -> None:
     await ledger.close()
 
 
-def _entry(second: int, chance: random.Random, content: bytes) -> Entry:
-    return Entry(
+def _entry(second: int, chance: random.Random, content: bytes) -> LedgerEntry:
+    return LedgerEntry(
         sn=SN,
         dialect="yeastar",
         via="webhook",

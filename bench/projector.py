@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.simulated_store import fill
 from bench.table import Row, table
 from onhook.cdr.call_assembly import PbxFacts
-from onhook.ledger.contract import Entry
+from onhook.ledger.contract import LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.projector import Projector
@@ -66,7 +66,7 @@ async def _all(directory: Path, records: int) -> list[Row]:
     ]
 
 
-def _entries() -> Iterator[Entry]:
+def _entries() -> Iterator[LedgerEntry]:
     """One event after the other, as a busy office of three legs in two calls sends them."""
     second, sequence = 1_767_225_600, 0
     while True:
@@ -74,7 +74,7 @@ def _entries() -> Iterator[Entry]:
         second += sequence % 3
         for leg, call_to in enumerate(("6200", "6400", "1002")[: 1 + sequence % 2 + sequence % 3 % 2]):
             body = _body(second, sequence, leg, call_to)
-            yield Entry(
+            yield LedgerEntry(
                 sn=SN,
                 dialect=YEASTAR.name,
                 via="webhook",
@@ -103,7 +103,7 @@ def _body(second: int, sequence: int, leg: int, call_to: str) -> bytes:
     return f'{{"sn":"{SN}","type":30012,"msg":"{{{escaped}}}"}}'.encode()
 
 
-async def _sustained(directory: Path, entries: list[Entry], stored: int) -> float:
+async def _sustained(directory: Path, entries: list[LedgerEntry], stored: int) -> float:
     """Records a second, all of them waiting in the ledger."""
     ledger = SqliteLedger(directory / "ledger.db")
     for begin in range(0, len(entries), APPEND_ROWS):
@@ -120,7 +120,7 @@ async def _sustained(directory: Path, entries: list[Entry], stored: int) -> floa
     return len(entries) / took
 
 
-async def _lag(directory: Path, entries: list[Entry]) -> float:
+async def _lag(directory: Path, entries: list[LedgerEntry]) -> float:
     """The 95th percentile of how long a report took to be seen, at a steady rate."""
     ledger, store = SqliteLedger(directory / "ledger.db"), await open_store(directory / "calls.duckdb")
     appended_at: dict[int, float] = {}

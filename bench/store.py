@@ -21,11 +21,11 @@ import msgspec
 
 from bench.simulated_store import EXTENSION, FIRST_SECOND, RARE_PBX, SECONDS, fill
 from bench.table import Row, table
-from onhook.cdr.call_assembly import PbxFacts, Said, assemble
+from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.record import Call
-from onhook.cdr.record_filter import Filter
-from onhook.store.contract import Batch, RecordListing, Store
+from onhook.cdr.record_filter import RecordFilter
+from onhook.store.contract import RecordListing, Store, StoreBatch
 from onhook.store.duckdb import open_store
 from onhook.store.queries.measures import MEASURES
 
@@ -87,18 +87,20 @@ def _reading(path: Path) -> list[Row]:
 
 async def _asked(path: Path) -> dict[str, float]:
     store = await open_store(path)
-    one = (await store.calls(Filter(until=_MONTH[0]), 1)).data[0]
-    outside = next(leg.call_from for leg in (await store.records(Filter(type="inbound", until=_MONTH[0]), 1)).data)
+    one = (await store.calls(RecordFilter(until=_MONTH[0]), 1)).data[0]
+    outside = next(
+        leg.call_from for leg in (await store.records(RecordFilter(type="inbound", until=_MONTH[0]), 1)).data
+    )
     filters = {
-        "by time": Filter(),
-        "by time, a year ago": Filter(until=_MONTH[0]),
-        "by PBX": Filter(pbx="PBX-A"),
-        "by a quiet PBX": Filter(pbx=RARE_PBX),
-        "by extension": Filter(number=EXTENSION),
-        "by status": Filter(status="failed"),
-        "by a rare number": Filter(number=outside),
-        "by a number nobody has (rare)": Filter(number="+999"),
-        "by call id": Filter(call_id=one.call_id),
+        "by time": RecordFilter(),
+        "by time, a year ago": RecordFilter(until=_MONTH[0]),
+        "by PBX": RecordFilter(pbx="PBX-A"),
+        "by a quiet PBX": RecordFilter(pbx=RARE_PBX),
+        "by extension": RecordFilter(number=EXTENSION),
+        "by status": RecordFilter(status="failed"),
+        "by a rare number": RecordFilter(number=outside),
+        "by a number nobody has (rare)": RecordFilter(number="+999"),
+        "by call id": RecordFilter(call_id=one.call_id),
     }
     try:
         took: dict[str, float] = {}
@@ -106,8 +108,10 @@ async def _asked(path: Path) -> dict[str, float]:
             took[f"records {what}"] = await _median(lambda where=where: store.records(where, PAGE_ROWS))  # type: ignore[misc]
             took[f"calls {what}"] = await _median(lambda where=where: store.calls(where, PAGE_ROWS))  # type: ignore[misc]
         since, until = _MONTH
-        took["month"] = await _median(lambda: store.summary(Filter(since=since, until=until), "hour,status", ZONE))
-        took["all"] = await _median(lambda: store.summary(Filter(), "day", ZONE))
+        took["month"] = await _median(
+            lambda: store.summary(RecordFilter(since=since, until=until), "hour,status", ZONE)
+        )
+        took["all"] = await _median(lambda: store.summary(RecordFilter(), "day", ZONE))
         return took
     finally:
         await store.close()
@@ -195,10 +199,10 @@ def _exporting(path: Path, records: int) -> list[Row]:
 
 async def _export(path: Path) -> _Export:
     store = await open_store(path)
-    await store.calls(Filter(), PAGE_ROWS)
+    await store.calls(RecordFilter(), PAGE_ROWS)
     at_rest = _memory_kib("VmRSS")
     began, worked = time.perf_counter(), time.process_time()
-    async for _ in store.export(Filter(), "csv", ZONE):
+    async for _ in store.export(RecordFilter(), "csv", ZONE):
         pass
     took, worked = time.perf_counter() - began, time.process_time() - worked
     await store.close()
@@ -235,7 +239,7 @@ async def _put_once(store: Store, number: int) -> float:
     calls = _calls(_END + timedelta(hours=number))
     began = time.perf_counter()
     await store.legs([(call.sn, call.call_id) for call in calls])
-    await store.put(Batch(calls=calls, quarantined=[], read_again=[], position=number))
+    await store.put(StoreBatch(calls=calls, quarantined=[], read_again=[], position=number))
     return (time.perf_counter() - began) * 1_000_000 / sum(len(call.legs) for call in calls)
 
 
@@ -264,8 +268,8 @@ def _call(begun: datetime, number: int) -> Call:
         )
         for leg in range(1 + (number % 20 >= 9) + (number % 20 >= 17))
     ]
-    said = [Said(details=one, seq=number, via="webhook", received_at=begun) for one in details]
-    return assemble("3691", said, PbxFacts(name="PBX-A"))
+    said = [ReportedLeg(details=one, seq=number, via="webhook", received_at=begun) for one in details]
+    return assemble_call("3691", said, PbxFacts(name="PBX-A"))
 
 
 if __name__ == "__main__":

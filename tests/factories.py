@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.call_assembly import PbxFacts, Said, assemble, said_by
+from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.record import Call, Record
 
@@ -43,13 +43,13 @@ def record(started_at: datetime = STARTED_AT, **changes: Any) -> Record:
     """A record, whole; `changes` are fields of call details, or of the record itself."""
     of_details = {name: value for name, value in changes.items() if name in CallDetails.__struct_fields__}
     of_record = {name: value for name, value in changes.items() if name not in of_details}
-    said = Said(details=details(started_at, **of_details), seq=1, via="webhook", received_at=STARTED_AT)
+    said = ReportedLeg(details=details(started_at, **of_details), seq=1, via="webhook", received_at=STARTED_AT)
     facts = PbxFacts(name=of_record.pop("pbx", PBX))
-    made = assemble(of_record.pop("sn", SN), [said], facts).legs[0]
+    made = assemble_call(of_record.pop("sn", SN), [said], facts).legs[0]
     return msgspec.structs.replace(made, **of_record)
 
 
 def call(*legs: Record) -> Call:
     """The call that these records make; without any, Alice calls Bob and they talk."""
     legs = legs or (record(),)
-    return assemble(legs[0].sn, [said_by(leg) for leg in legs], PbxFacts(name=legs[0].pbx))
+    return assemble_call(legs[0].sn, [to_reported_leg(leg) for leg in legs], PbxFacts(name=legs[0].pbx))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from onhook.config import Address, Config, is_loopback, load, parse_address
+from onhook.config import Address, Config, is_loopback, parse_address, read_config
 from onhook.lib.errors import UsageError
 
 ADDRESSES = {
@@ -96,7 +96,7 @@ def test_a_file_that_cannot_be_meant_so_is_refused(tmp_path: Path, text: str) ->
     """In one short sentence that names the file."""
     (tmp_path / "onhook.toml").write_text(text)
     with pytest.raises(UsageError, match=r"onhook\.toml") as refused:
-        load({}, tmp_path, {})
+        read_config({}, tmp_path, {})
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 300
 
@@ -106,15 +106,15 @@ def test_a_file_that_is_none_is_not_waited_for(tmp_path: Path) -> None:
     file = tmp_path / "onhook.toml"
     os.mkfifo(file)
     with pytest.raises(UsageError, match=r"onhook\.toml"):
-        load({}, tmp_path, {})
+        read_config({}, tmp_path, {})
     file.unlink()
     file.mkdir()
     with pytest.raises(UsageError, match=r"onhook\.toml"):
-        load({}, tmp_path, {})
+        read_config({}, tmp_path, {})
     file.rmdir()
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match=r"onhook\.toml"):
-        load({}, tmp_path, {})
+        read_config({}, tmp_path, {})
 
 
 ENVIRONMENTS = [
@@ -135,14 +135,16 @@ ENVIRONMENTS = [
 def test_a_variable_that_cannot_be_meant_so_is_refused(tmp_path: Path, name: str, value: str) -> None:
     """In one short sentence that names it; one in small letters is none, and is not passed over in silence."""
     with pytest.raises(UsageError, match=name) as refused:
-        load({}, tmp_path, {name: value})
+        read_config({}, tmp_path, {name: value})
     assert len(str(refused.value)) < 400
 
 
 def test_a_flag_counts_before_a_variable_and_that_before_the_file(tmp_path: Path) -> None:
     """And the default last."""
     (tmp_path / "onhook.toml").write_text('data = "a"\nzone = "Europe/Berlin"\ntrace = true\nintake = "[::1]:1"\n')
-    config = load({"data": "c", "console": None}, tmp_path, {"ONHOOK_DATA": "b", "ONHOOK_ZONE": "Asia/Kathmandu"})
+    config = read_config(
+        {"data": "c", "console": None}, tmp_path, {"ONHOOK_DATA": "b", "ONHOOK_ZONE": "Asia/Kathmandu"}
+    )
     assert (config.data, config.zone, config.trace) == (Path("c"), "Asia/Kathmandu", True)
     assert (config.intake, config.console) == (Address("::1", 1), Config().console)
 
@@ -156,21 +158,21 @@ def test_only_the_loopback_is_the_loopback() -> None:
 def test_a_certificate_has_its_key(tmp_path: Path) -> None:
     """Both or neither; as whole paths, so that each process finds them; without them one of the exchange's own."""
     given = {"exchange_certificate": "a.crt", "exchange_key": "~/a.key"}
-    config = load(given, tmp_path, {})
+    config = read_config(given, tmp_path, {})
     assert config.certificate_file == Path.cwd() / "a.crt"
     assert config.certificate_key_file == Path.home() / "a.key"
-    own = load({"data": "/var/lib/onhook", "exchange_certificate": ""}, tmp_path, {})
+    own = read_config({"data": "/var/lib/onhook", "exchange_certificate": ""}, tmp_path, {})
     assert own.certificate_file == Path("/var/lib/onhook/exchange.crt")
     for name, path in given.items():
         with pytest.raises(UsageError, match="given together"):
-            load({name: path}, tmp_path, {})
+            read_config({name: path}, tmp_path, {})
 
 
 def test_days_are_a_whole_number(tmp_path: Path) -> None:
     """As a number in the file, as a text in the environment; nothing else."""
     (tmp_path / "onhook.toml").write_text("keep_days = 90")
-    assert load({}, tmp_path, {}).keep_days == 90
-    assert load({}, tmp_path, {"ONHOOK_KEEP_DAYS": "0"}).keep_days == 0
+    assert read_config({}, tmp_path, {}).keep_days == 90
+    assert read_config({}, tmp_path, {"ONHOOK_KEEP_DAYS": "0"}).keep_days == 0
     for wrong in ("-1", "1.5", "soon", "999999", ""):
         with pytest.raises(UsageError, match="number of days"):
-            load({}, tmp_path, {"ONHOOK_KEEP_DAYS": wrong})
+            read_config({}, tmp_path, {"ONHOOK_KEEP_DAYS": wrong})

@@ -11,7 +11,7 @@ import typer
 from litestar.routes import HTTPRoute
 
 from onhook.cli.main import COMMANDS, app
-from onhook.config import PREFIX, Config
+from onhook.config import ENVIRONMENT_PREFIX, Config
 from onhook.console.app import _api_router, _page_router
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -69,7 +69,7 @@ def test_every_setting_is_documented(name: str) -> None:
     """By its name and its variable."""
     text = (DOCS / "configuration.md").read_text()
     assert f"| `{name}` |" in text
-    assert f"`{PREFIX}{name.upper()}`" in text
+    assert f"`{ENVIRONMENT_PREFIX}{name.upper()}`" in text
 
 
 def _routes() -> Iterator[str]:

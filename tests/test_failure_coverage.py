@@ -14,11 +14,11 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from onhook.cdr.call_assembly import PbxFacts, Said, assemble
+from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import record_key
 from onhook.cdr.record import Call
-from onhook.lib.errors import Unreadable
+from onhook.lib.errors import ParseError
 from onhook.lib.signing import is_signed_by
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.receiver.verdict import RESPONSES_BY_VERDICT
@@ -51,8 +51,8 @@ def read(body: bytes) -> CallDetails:
 
 
 def call(*legs: CallDetails) -> Call:
-    said = [Said(details=leg, seq=seq, via="webhook", received_at=STARTED_AT) for seq, leg in enumerate(legs, 1)]
-    return assemble(SN, said, PbxFacts())
+    said = [ReportedLeg(details=leg, seq=seq, via="webhook", received_at=STARTED_AT) for seq, leg in enumerate(legs, 1)]
+    return assemble_call(SN, said, PbxFacts())
 
 
 def legs_of_one_call(*changes: Mapping[str, Any]) -> list[CallDetails]:
@@ -112,7 +112,7 @@ def test_trouble_31_the_zone_of_this_machine_does_not_matter(monkeypatch: pytest
 
 def test_trouble_8_day_and_month_are_never_guessed() -> None:
     """A report in a display format waits in the quarantine; the event never has one (PROTOCOL.md 2.3)."""
-    with pytest.raises(Unreadable, match="must not be guessed"):
+    with pytest.raises(ParseError, match="must not be guessed"):
         YEASTAR.read(event(time_start="04/05/2026 10:00:00"))
 
 

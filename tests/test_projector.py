@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from onhook.cdr.call_assembly import PbxFacts
 from onhook.cdr.record import Call
-from onhook.cdr.record_filter import Filter
-from onhook.ledger.contract import Entry
+from onhook.cdr.record_filter import RecordFilter
+from onhook.ledger.contract import LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import NotFound, Unavailable
 from onhook.pbx.dialect import Dialects
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.projector import Projector
-from onhook.store.contract import Batch, Store
+from onhook.store.contract import Store, StoreBatch
 from onhook.store.duckdb import open_store
 
 SN = "3651XXXXXXXX"
@@ -47,9 +47,9 @@ def event(number: int, call_to: str, **changes: Any) -> bytes:
     return json.dumps({"type": 30012, "sn": SN, "msg": json.dumps(members | changes)}).encode()
 
 
-def entry(body: bytes) -> Entry:
+def entry(body: bytes) -> LedgerEntry:
     """A body as intake would have kept it."""
-    return Entry(
+    return LedgerEntry(
         sn=SN, dialect="yeastar", via="webhook", received_at=RECEIVED_AT, key=YEASTAR.glance(body).key, body=body
     )
 
@@ -76,7 +76,7 @@ class House:
 
     async def calls(self) -> list[Call]:
         """All calls, the latest first."""
-        return list((await self.store.calls(Filter(), 1_000)).data)
+        return list((await self.store.calls(RecordFilter(), 1_000)).data)
 
 
 @asynccontextmanager
@@ -166,7 +166,7 @@ class Failing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def put(self, batch: Batch) -> None:
+    async def put(self, batch: StoreBatch) -> None:
         """Fail as planned."""
         failure = self._failures.pop(0) if self._failures else ""
         if failure == "before":

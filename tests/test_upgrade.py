@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from onhook.appdb.appdb import AppDb
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
 from onhook.ops.rebuild import rebuild
 from onhook.runtime.data_files import open_files
@@ -84,7 +84,7 @@ async def test_upgrade_rebuilt_store_has_the_same_records(old_directory: OldDire
         records = set()
         cursor = None
         while True:
-            page = await files.store.records(Filter(), PAGE_MAX, cursor)
+            page = await files.store.records(RecordFilter(), PAGE_MAX, cursor)
             records |= {(record.sn, record.call_id, record.record_id) for record in page.data}
             cursor = page.next
             if cursor is None:

@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.utc_offset import zone_named
+from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
 
-FILE_NAME = "onhook.toml"
-PREFIX = "ONHOOK_"
+CONFIG_FILE_NAME = "onhook.toml"
+ENVIRONMENT_PREFIX = "ONHOOK_"
 PORT_MAX = 65_535
 DATA_DIRECTORY_MODE = 0o700
 SECRET_FILE_MODE = 0o600
@@ -29,7 +29,7 @@ FILE_BYTES_MAX = 64 * 1024
 DAYS_DIGITS_MAX = 5
 """Of the days that calls are kept: some 270 years."""
 
-SHOWN_CHARACTERS_MAX = 80
+QUOTED_CHARACTERS_MAX = 80
 """Of a value that is refused: enough to know it again."""
 
 HOST_CHARACTERS_MAX = 253
@@ -108,23 +108,23 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.data / "running.json"
 
 
-def load(flags: Mapping[str, str | None], directory: Path, environ: Mapping[str, str] | None = None) -> Config:
+def read_config(flags: Mapping[str, str | None], directory: Path, environ: Mapping[str, str] | None = None) -> Config:
     """Put a configuration together; `flags` of None are not given. Raises `UsageError`, one sentence."""
     environ = os.environ if environ is None else environ
-    given: dict[str, tuple[Any, str]] = {
-        **_from_file(directory / FILE_NAME),
+    raw_values: dict[str, tuple[Any, str]] = {
+        **_from_file(directory / CONFIG_FILE_NAME),
         **_from_environment(environ),
         **{k: (v, f"--{k}") for k, v in flags.items() if v is not None},
     }
-    unknown = sorted(set(given) - set(Config.__struct_fields__))
-    if unknown:
-        where = given[unknown[0]][1]
+    unknown_names = sorted(set(raw_values) - set(Config.__struct_fields__))
+    if unknown_names:
+        location = raw_values[unknown_names[0]][1]
         raise UsageError(
-            f"there is no setting {_shown(unknown[0])}",
-            where=where,
+            f"there is no setting {_quote(unknown_names[0])}",
+            where=location,
             todo=f"use one of {', '.join(Config.__struct_fields__)}",
         )
-    values: dict[str, Any] = {name: _READ[name](value, where) for name, (value, where) in given.items()}
+    values: dict[str, Any] = {name: _PARSERS[name](value, location) for name, (value, location) in raw_values.items()}
     config = Config(**values)
     if config.console_open and not is_loopback(config.console.host):
         raise UsageError(
@@ -151,11 +151,11 @@ def is_loopback(host: str) -> bool:
 
 def parse_address(text: Any, where: str) -> Address:
     """`HOST:PORT` or `[::1]:PORT`. Raises `UsageError`."""
-    host, _, port = _text(text, where).rpartition(":")
+    host, _, port = _parse_text(text, where).rpartition(":")
     is_port = port.isascii() and port.isdigit() and len(port) <= len(str(PORT_MAX)) and int(port) <= PORT_MAX
     if not is_port or not (_is_name(host) or _is_bracketed(host)):
         raise UsageError(
-            f"{_shown(text)} is not an address", where=where, todo="write HOST:PORT, such as 127.0.0.1:8030 or [::1]:80"
+            f"{_quote(text)} is not an address", where=where, todo="write HOST:PORT, such as 127.0.0.1:8030 or [::1]:80"
         )
     return Address(host.strip("[]"), int(port))
 
@@ -174,21 +174,21 @@ def _is_bracketed(host: str) -> bool:
 
 def parse_names(value: Any, where: str) -> str:
     """Names of hosts, separated by commas; the same in small letters, without blanks. Raises `UsageError`."""
-    names = [name.strip().lower() for name in _text(value, where).split(",") if name.strip()]
+    names = [name.strip().lower() for name in _parse_text(value, where).split(",") if name.strip()]
     for name in names:
         if not _HOST_NAME.fullmatch(name):
-            raise UsageError(f"{_shown(name)} is not the name of a host", where=where, todo="write calls.example.com")
+            raise UsageError(f"{_quote(name)} is not the name of a host", where=where, todo="write calls.example.com")
     return ",".join(names)
 
 
 def parse_networks(value: Any, where: str) -> str:
     """Networks or single addresses, separated by commas; the same, written as networks. Raises `UsageError`."""
     networks = []
-    for text in (text.strip() for text in _text(value, where).split(",")):
+    for text in (text.strip() for text in _parse_text(value, where).split(",")):
         try:
             networks += [str(ipaddress.ip_network(text))] if text else []
         except ValueError as error:
-            raise UsageError(f"{_shown(text)} is not a network", where=where, todo="write 10.0.0.0/8") from error
+            raise UsageError(f"{_quote(text)} is not a network", where=where, todo="write 10.0.0.0/8") from error
     return ",".join(networks)
 
 
@@ -196,7 +196,7 @@ def parse_flag(value: Any, where: str) -> bool:
     """`true`, `yes`, `on`, `1` and their opposites. Raises `UsageError`."""
     words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
     if not isinstance(value, bool | str) or str(value).lower() not in words:
-        raise UsageError(f"{_shown(value)} is neither true nor false", where=where, todo="write true or false")
+        raise UsageError(f"{_quote(value)} is neither true nor false", where=where, todo="write true or false")
     return words[str(value).lower()]
 
 
@@ -204,40 +204,40 @@ def parse_days(value: Any, where: str) -> int:
     """A number of days, 0 for ever. Raises `UsageError`."""
     text = str(value)
     if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) <= DAYS_DIGITS_MAX):
-        raise UsageError(f"{_shown(value)} is no number of days", where=where, todo="write 90, or 0 for ever")
+        raise UsageError(f"{_quote(value)} is no number of days", where=where, todo="write 90, or 0 for ever")
     return int(text)
 
 
 def parse_path(value: Any, where: str) -> Path:
     """A folder; `~` is the home of whoever runs this. Raises `UsageError`."""
-    text = _text(value, where)
+    text = _parse_text(value, where)
     if not text:
         raise UsageError("the data directory has no name", where=where, todo="write a folder, such as ./onhook-data")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise UsageError(f"{_shown(text)}: {error}", where=where, todo="write the whole path") from error
+        raise UsageError(f"{_quote(text)}: {error}", where=where, todo="write the whole path") from error
 
 
 def parse_file(value: Any, where: str) -> str:
     """The path of a file, or an empty text for none; `~` is the home of whoever runs this. Raises `UsageError`."""
-    return str(parse_path(value, where).absolute()) if _text(value, where) else ""
+    return str(parse_path(value, where).absolute()) if _parse_text(value, where) else ""
 
 
 def parse_zone(value: Any, where: str) -> str:
     """An IANA name of a time zone. Raises `UsageError`."""
-    text = _text(value, where)
-    if len(text) > SHOWN_CHARACTERS_MAX:
-        raise UsageError(f"there is no zone {_shown(text)}", where=where, todo="write a name such as Europe/Berlin")
-    return str(zone_named(text, where).key)
+    text = _parse_text(value, where)
+    if len(text) > QUOTED_CHARACTERS_MAX:
+        raise UsageError(f"there is no zone {_quote(text)}", where=where, todo="write a name such as Europe/Berlin")
+    return str(get_zone(text, where).key)
 
 
-def _text(value: Any, where: str) -> str:
+def _parse_text(value: Any, where: str) -> str:
     """A text that can be handed to the system and to other processes."""
     if not isinstance(value, str):
-        raise UsageError(f"{_shown(value)} is not a text", where=where, todo='write it as "text"')
+        raise UsageError(f"{_quote(value)} is not a text", where=where, todo='write it as "text"')
     if "\0" in value or not _is_utf8(value):
-        raise UsageError(f"{_shown(value)} cannot be a setting", where=where, todo="write it in UTF-8, without NUL")
+        raise UsageError(f"{_quote(value)} cannot be a setting", where=where, todo="write it in UTF-8, without NUL")
     return value
 
 
@@ -249,19 +249,19 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= SHOWN_CHARACTERS_MAX else f"{shown[:SHOWN_CHARACTERS_MAX]}…"
+def _quote(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= QUOTED_CHARACTERS_MAX else f"{text[:QUOTED_CHARACTERS_MAX]}…"
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
-    given: dict[str, tuple[Any, str]] = {}
+    values: dict[str, tuple[Any, str]] = {}
     for variable, value in environ.items():
-        if variable.startswith(PREFIX):
+        if variable.startswith(ENVIRONMENT_PREFIX):
             if variable != variable.upper():
                 raise UsageError(f"there is no variable {variable}", todo=f"write it in capitals, {variable.upper()}")
-            given[variable.removeprefix(PREFIX).lower()] = (value, variable)
-    return given
+            values[variable.removeprefix(ENVIRONMENT_PREFIX).lower()] = (value, variable)
+    return values
 
 
 def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
@@ -289,7 +289,7 @@ def _read_file(path: Path) -> str:
     return path.read_text()
 
 
-_READ: Mapping[str, Callable[[Any, str], Any]] = {
+_PARSERS: Mapping[str, Callable[[Any, str], Any]] = {
     "data": parse_path,
     "intake": parse_address,
     "console": parse_address,

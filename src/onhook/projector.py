@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from onhook.cdr.call_assembly import PbxFacts, Said, assemble, said_by
+from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
 from onhook.cdr.record import Call, Record
-from onhook.ledger.contract import Ledger, Report
+from onhook.ledger.contract import Ledger, RawEvent
 from onhook.lib.errors import NotFound, OnhookError, Unavailable
 from onhook.pbx.dialect import Dialects
-from onhook.store.contract import Batch, CallKey, Quarantined, Store
+from onhook.store.contract import CallKey, QuarantineEntry, Store, StoreBatch
 
-BATCH_REPORTS_MAX = 10_000
+BATCH_RAW_EVENTS_MAX = 10_000
 """Enough to make a transaction worth its price, few enough to stay within some 50 MB."""
 
 POLL_SECONDS = 0.05
@@ -29,33 +29,33 @@ RETRY_SECONDS = 1.0
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-MayGo = Callable[[Sequence[Record]], bool]
+DeletionCheck = Callable[[Sequence[Record]], bool]
 """Whether the call with these legs may be forgotten."""
 
-FactsOf = Callable[[str], PbxFacts]
+FactsLookup = Callable[[str], PbxFacts]
 """What we were told of the PBX with a serial number; the defaults for one that nobody declared."""
 
 
-class _Understood(msgspec.Struct, frozen=True):
+class _ParsedEvents(msgspec.Struct, frozen=True):
     """What a stretch of the ledger says, call by call, and what of it could not be read."""
 
-    said: dict[CallKey, list[Said]]
-    quarantined: list[Quarantined]
+    said: dict[CallKey, list[ReportedLeg]]
+    quarantined: list[QuarantineEntry]
 
 
-class Forgotten(msgspec.Struct, frozen=True):
+class DeletionResult(msgspec.Struct, frozen=True):
     """Calls that the store has no more, and the reports that speak of no call that stays."""
 
     calls: Sequence[CallKey]
     seqs: Sequence[int]
 
 
-class _Stretch(msgspec.Struct, frozen=True):
+class _ParsedRange(msgspec.Struct, frozen=True):
     """Reports after a number up to another, understood."""
 
     after: int
     last: int
-    understood: _Understood
+    understood: _ParsedEvents
 
 
 class Projector:
@@ -70,7 +70,7 @@ class Projector:
         ledger: Ledger,
         store: Store,
         dialects: Dialects,
-        facts_of: FactsOf,
+        facts_of: FactsLookup,
         tell_trouble: Callable[[Unavailable | None], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
@@ -78,7 +78,7 @@ class Projector:
         self._dialects = dialects
         self._facts_of = facts_of
         self._turn = asyncio.Lock()
-        self._ahead: asyncio.Task[_Stretch | None] | None = None
+        self._ahead: asyncio.Task[_ParsedRange | None] | None = None
         self._tell_trouble = tell_trouble
         self._is_in_trouble = False
 
@@ -127,112 +127,114 @@ class Projector:
         While the store keeps one stretch, the next one is being read.
         """
         async with self._turn:
-            stretch = await self._next_after(await self._store.position())
-            if stretch is None:
+            parsed_range = await self._next_after(await self._store.position())
+            if parsed_range is None:
                 return None
-            self._ahead = asyncio.create_task(self._read(stretch.last))
-            await self._put(stretch.understood, stretch.last, read_again=())
-            return stretch.last
+            self._ahead = asyncio.create_task(self._read(parsed_range.last))
+            await self._put(parsed_range.understood, parsed_range.last, read_again=())
+            return parsed_range.last
 
-    async def retry(self, seqs: Sequence[int]) -> list[Quarantined]:
+    async def retry(self, seqs: Sequence[int]) -> list[QuarantineEntry]:
         """Read reports of the quarantine again, as after an upgrade; returns those that still cannot be read.
 
         Raises `NotFound` when the ledger has none of these numbers.
         """
         async with self._turn:
-            reports = await self._ledger.get(seqs)
-            if not reports:
+            raw_events = await self._ledger.get(seqs)
+            if not raw_events:
                 raise NotFound("the ledger has no report with these numbers", todo="see `onhook quarantine list`")
-            understood = await asyncio.to_thread(self._understand, reports)
-            unread = {one.seq for one in understood.quarantined}
-            read_again = [report.seq for report in reports if report.seq not in unread]
-            await self._put(understood, await self._store.position(), read_again)
-            return understood.quarantined
+            parsed_events = await asyncio.to_thread(self._understand, raw_events)
+            unparsed_seqs = {entry.seq for entry in parsed_events.quarantined}
+            reparsed_seqs = [raw_event.seq for raw_event in raw_events if raw_event.seq not in unparsed_seqs]
+            await self._put(parsed_events, await self._store.position(), reparsed_seqs)
+            return parsed_events.quarantined
 
-    async def forget(self, reports: Sequence[Report], may_go: MayGo) -> Forgotten:
+    async def forget(self, reports: Sequence[RawEvent], may_go: DeletionCheck) -> DeletionResult:
         """Take from the store the calls that these reports speak of and that may go; what could not be read goes too.
 
         The reports themselves are the caller's to delete, afterwards; what the store does not stand for yet is left.
         """
         async with self._turn:
             position = await self._store.position()
-            reports = [report for report in reports if report.seq <= position]
-            understood = await asyncio.to_thread(self._understand, reports)
+            reports = [raw_event for raw_event in reports if raw_event.seq <= position]
+            parsed_events = await asyncio.to_thread(self._understand, reports)
             calls: dict[CallKey, list[Record]] = {}
-            for leg in await self._store.legs(list(understood.said)):
+            for leg in await self._store.legs(list(parsed_events.said)):
                 calls.setdefault((leg.sn, leg.call_id), []).append(leg)
-            stays = {key for key, legs in calls.items() if not may_go(legs)}
-            kept = {said.seq for key in stays for said in understood.said[key]}
-            gone = [key for key in understood.said if key not in stays]
-            seqs = [report.seq for report in reports if report.seq not in kept]
+            remaining_keys = {key for key, legs in calls.items() if not may_go(legs)}
+            remaining_seqs = {reported_leg.seq for key in remaining_keys for reported_leg in parsed_events.said[key]}
+            deleted_keys = [key for key in parsed_events.said if key not in remaining_keys]
+            seqs = [raw_event.seq for raw_event in reports if raw_event.seq not in remaining_seqs]
             # All of them: what can be read now may stand in the quarantine from before an upgrade.
-            await self._store.forget(gone, seqs)
-            return Forgotten(gone, seqs)
+            await self._store.forget(deleted_keys, seqs)
+            return DeletionResult(deleted_keys, seqs)
 
-    async def _next_after(self, position: int) -> _Stretch | None:
+    async def _next_after(self, position: int) -> _ParsedRange | None:
         """The stretch that was read ahead, if it is this one; else it is read now."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            await asyncio.wait([ahead])
-            stretch = ahead.result()
-            if stretch is not None and stretch.after == position:
-                return stretch
+        read_ahead, self._ahead = self._ahead, None
+        if read_ahead is not None:
+            await asyncio.wait([read_ahead])
+            parsed_range = read_ahead.result()
+            if parsed_range is not None and parsed_range.after == position:
+                return parsed_range
         return await self._read(position)
 
-    async def _read(self, after: int) -> _Stretch | None:
-        reports = await self._ledger.read(after, BATCH_REPORTS_MAX)
-        if not reports:
+    async def _read(self, after: int) -> _ParsedRange | None:
+        raw_events = await self._ledger.read(after, BATCH_RAW_EVENTS_MAX)
+        if not raw_events:
             await self._check_end(after)
             return None
-        return _Stretch(after, reports[-1].seq, await asyncio.to_thread(self._understand, reports))
+        return _ParsedRange(after, raw_events[-1].seq, await asyncio.to_thread(self._understand, raw_events))
 
     async def _check_end(self, position: int) -> None:
         """A store that stands for more than the ledger has would skip the next reports: it thinks it knows them."""
-        last = await self._ledger.last()
-        if last < position:
+        last_seq = await self._ledger.last()
+        if last_seq < position:
             raise Unavailable(
-                f"the store is ahead of the ledger ({position} against {last}), as after an older ledger was put back",
+                f"the store ({position}) is ahead of the ledger ({last_seq}), as after an older ledger was put back",
                 todo="keep a copy of calls.duckdb if it has calls that the ledger lacks, then `onhook rebuild`",
             )
 
-    def _understand(self, reports: Iterable[Report]) -> _Understood:
-        understood = _Understood({}, [])
-        for report in reports:
+    def _understand(self, reports: Iterable[RawEvent]) -> _ParsedEvents:
+        parsed_events = _ParsedEvents({}, [])
+        for raw_event in reports:
             try:
-                details = self._dialects[report.dialect].read(report.body)
+                details = self._dialects[raw_event.dialect].read(raw_event.body)
             except Exception as error:  # noqa: BLE001 - whatever a body does to its reader, the next one is read
-                understood.quarantined.append(_quarantined(report, error))
+                parsed_events.quarantined.append(_to_quarantine_entry(raw_event, error))
                 continue
-            received_at = _EPOCH + timedelta(microseconds=report.received_at)
-            for one in details:
-                said = Said(details=one, seq=report.seq, via=report.via, received_at=received_at)
-                understood.said.setdefault((report.sn, one.call_id), []).append(said)
-        return understood
+            received_at = _EPOCH + timedelta(microseconds=raw_event.received_at)
+            for leg_details in details:
+                reported_leg = ReportedLeg(
+                    details=leg_details, seq=raw_event.seq, via=raw_event.via, received_at=received_at
+                )
+                parsed_events.said.setdefault((raw_event.sn, leg_details.call_id), []).append(reported_leg)
+        return parsed_events
 
-    async def _put(self, understood: _Understood, position: int, read_again: Sequence[int]) -> None:
+    async def _put(self, understood: _ParsedEvents, position: int, read_again: Sequence[int]) -> None:
         """Put together the calls that were spoken of with what was known of them before, and keep them."""
-        before = await self._store.legs(list(understood.said))
+        stored_legs = await self._store.legs(list(understood.said))
         facts = {sn: self._facts_of(sn) for sn in {sn for sn, _ in understood.said}}
-        calls = await asyncio.to_thread(_assembled, understood, before, facts)
+        calls = await asyncio.to_thread(_assemble_calls, understood, stored_legs, facts)
         await self._store.put(
-            Batch(calls=calls, quarantined=understood.quarantined, read_again=read_again, position=position)
+            StoreBatch(calls=calls, quarantined=understood.quarantined, read_again=read_again, position=position)
         )
 
 
-def _assembled(understood: _Understood, before: Sequence[Record], facts: Mapping[str, PbxFacts]) -> list[Call]:
+def _assemble_calls(understood: _ParsedEvents, before: Sequence[Record], facts: Mapping[str, PbxFacts]) -> list[Call]:
     for record in before:
-        understood.said[record.sn, record.call_id].append(said_by(record))
-    return [assemble(sn, said, facts[sn]) for (sn, _), said in understood.said.items()]
+        understood.said[record.sn, record.call_id].append(to_reported_leg(record))
+    return [assemble_call(sn, reported_legs, facts[sn]) for (sn, _), reported_legs in understood.said.items()]
 
 
-def _quarantined(report: Report, error: Exception) -> Quarantined:
+def _to_quarantine_entry(report: RawEvent, error: Exception) -> QuarantineEntry:
     if isinstance(error, OnhookError):
         reason = str(error)
     elif isinstance(error, KeyError) and error.args == (report.dialect,):
         reason = f"no dialect here is called {report.dialect!r}: upgrade, or look at how it came here"
     else:
         reason = f"reading it failed ({type(error).__name__}: {error}): keep it and report this"
-    return Quarantined(
+    return QuarantineEntry(
         seq=report.seq,
         sn=report.sn,
         via=report.via,

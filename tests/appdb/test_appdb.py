@@ -9,7 +9,7 @@ import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbxs import SECRETS_MAX
-from onhook.cdr.number_plan import parse_plan
+from onhook.cdr.number_plan import parse_number_plan
 from onhook.lib.errors import NotFound, OnhookError, UsageError
 
 SN = "3631A2124ABC"
@@ -33,7 +33,7 @@ def _add(settings: AppDb, **changes: Any) -> None:
 
 def test_a_pbx_is_found_as_it_was_declared(settings: AppDb, path: Path) -> None:
     """By name, whatever its case, and by serial number; also after the file was closed and opened again."""
-    plan = parse_plan({"queue": "7000-7099"})
+    plan = parse_number_plan({"queue": "7000-7099"})
     _add(settings, zone="Europe/Berlin", plan=plan)
     again = AppDb(path)
     pbx = again.pbx("office")

@@ -19,7 +19,7 @@ from onhook.appdb.deliveries import (
     NewDelivery,
 )
 from onhook.appdb.destination_spec import DestinationSpec
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import NotFound, UsageError
 
 NOW = 1_777_000_000_000_000
@@ -89,7 +89,7 @@ def test_of_each_call_only_the_first_has_its_turn(settings: AppDb) -> None:
 
 def test_settling_moves_cursors_and_counts(settings: AppDb) -> None:
     """A replay that has ended is gone, the live stream never is."""
-    settings.subscriptions.replay("crm", Filter(), after=0, until=5, at=NOW)
+    settings.subscriptions.replay("crm", RecordFilter(), after=0, until=5, at=NOW)
     live, replay = settings.subscriptions.streams(1)
     _settle(
         settings.deliveries,

@@ -10,7 +10,7 @@ import pytest
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec, PayloadFormat, parse_standard_webhooks_key
 from onhook.appdb.destinations import REPLAYS_MAX, SIGNING_SECRETS_MAX, Destinations
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import NotFound, UsageError
 from onhook.pbx.yeastar.payload import PROFILES
 
@@ -33,7 +33,7 @@ def _add(subscriptions: Destinations, name: str = "crm", **wishes: Any) -> str:
 
 def test_a_subscription_is_kept_with_all_its_wishes(subscriptions: Destinations) -> None:
     """What was asked for comes back, the secret is nowhere in it, and it begins behind the number that was told."""
-    where = Filter(status="!ANSWERED", number="1001")
+    where = RecordFilter(status="!ANSWERED", number="1001")
     _add(subscriptions, where=where, profile="doc", per="call", headers={"X-Key": "k"}, plan="original", tries=2)
     one = subscriptions.get("CRM")
     assert (one.where, one.profile, one.per, one.headers, one.tries) == (where, "doc", "call", {"X-Key": "k"}, 2)
@@ -149,12 +149,12 @@ def test_replays_wait_in_a_row_and_are_bounded(subscriptions: Destinations) -> N
     """Behind the live stream, in the order in which they were asked for."""
     _add(subscriptions)
     for number in range(REPLAYS_MAX):
-        subscriptions.replay("crm", Filter(number=str(number)), after=number, until=number + 5, at=NOW)
+        subscriptions.replay("crm", RecordFilter(number=str(number)), after=number, until=number + 5, at=NOW)
     with pytest.raises(UsageError, match="replays to do already"):
-        subscriptions.replay("crm", Filter(), after=0, until=1, at=NOW)
+        subscriptions.replay("crm", RecordFilter(), after=0, until=1, at=NOW)
     streams = subscriptions.streams(subscriptions.get("crm").subscription_id)
     assert [stream.until for stream in streams] == [None, *(n + 5 for n in range(REPLAYS_MAX))]
-    assert streams[3].where == Filter(number="2")
+    assert streams[3].where == RecordFilter(number="2")
 
 
 def test_late_reports_are_owed_to_everybody(subscriptions: Destinations) -> None:
@@ -190,7 +190,7 @@ def test_alarms_are_owed_when_they_begin_and_when_they_are_over(tmp_path: Path) 
         settings.add_pbx(name=sn, sn=sn, secret=SECRET, at=NOW)
     _add(settings.subscriptions)
     _add(settings.subscriptions, "pager", about="alarms")
-    _add(settings.subscriptions, "of two", about="alarms", where=Filter(sn="PBX2"))
+    _add(settings.subscriptions, "of two", about="alarms", where=RecordFilter(sn="PBX2"))
     for _ in range(3):
         settings.alarms.sound("PBX1", "silence", "nothing came", todo="look", at=NOW)
     assert settings.alarms.end("PBX1", "silence", at=NOW + 1)
@@ -204,9 +204,9 @@ def test_alarms_are_owed_when_they_begin_and_when_they_are_over(tmp_path: Path) 
         other = settings.subscriptions.get(name).subscription_id
         assert settings.deliveries.page(other, None, 9) == []
     with pytest.raises(UsageError, match="told once"):
-        settings.subscriptions.replay("pager", Filter(), after=0, until=1, at=NOW)
+        settings.subscriptions.replay("pager", RecordFilter(), after=0, until=1, at=NOW)
     with pytest.raises(UsageError, match="by sn alone"):
-        _add(settings.subscriptions, "odd", about="alarms", where=Filter(status="BUSY"))
+        _add(settings.subscriptions, "odd", about="alarms", where=RecordFilter(status="BUSY"))
     with pytest.raises(UsageError, match="is about alarms"):
         settings.subscriptions.change("pager", {"about": "calls"})
     settings.close()

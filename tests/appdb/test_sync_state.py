@@ -8,8 +8,8 @@ import pytest
 
 from onhook.appdb.alarms import ALARMS_MAX
 from onhook.appdb.appdb import AppDb
-from onhook.cdr.coverage import Stretch
-from onhook.cdr.sync_types import Contact, Outcome, Progress, Wish
+from onhook.cdr.coverage import Interval
+from onhook.cdr.sync_types import BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
 
 SN = "3631A2124ABC"
 MONDAY = datetime(2026, 4, 27, tzinfo=UTC)
@@ -33,10 +33,10 @@ def test_all_that_is_known_is_kept(settings: AppDb) -> None:
         None,
         None,
     )
-    stretches = [Stretch(MONDAY, MONDAY, "complete", "why")]
-    contact = Contact(at=1, skew_seconds=-3, offset_seconds=7200)
-    progress = Progress(since=1, until=9, done_until=4, asked_at=5, from_us=1)
-    wish, outcome = Wish(since=1, until=None, asked_at=7), Outcome(asked_at=7, new=3)
+    stretches = [Interval(MONDAY, MONDAY, "complete", "why")]
+    contact = PbxStatus(at=1, skew_seconds=-3, offset_seconds=7200)
+    progress = BackfillProgress(since=1, until=9, done_until=4, asked_at=5, from_us=1)
+    wish, outcome = BackfillRequest(since=1, until=None, asked_at=7), BackfillResult(asked_at=7, new=3)
     kept.keep_stretches(SN, stretches)
     kept.keep_contact(SN, contact)
     kept.keep_progress(SN, progress)
@@ -56,7 +56,7 @@ def test_nothing_is_kept_of_a_pbx_that_was_removed(settings: AppDb) -> None:
     settings.receiving.keep_stretches(SN, [])
     settings.alarms.sound(SN, "silence", "what", todo="todo", at=1)
     settings.remove_pbx("Office")
-    settings.receiving.keep_stretches(SN, [Stretch(MONDAY, MONDAY, "gap", "why")])
+    settings.receiving.keep_stretches(SN, [Interval(MONDAY, MONDAY, "gap", "why")])
     assert not settings.alarms.sound(SN, "silence", "what", todo="todo", at=1)
     assert (settings.receiving.stretches(SN), settings.alarms.all()) == ([], [])
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.call_assembly import PbxFacts, Said, assemble, said_by
+from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.record import Call
 
@@ -22,9 +22,9 @@ SIX_LEGS = Path(__file__).parents[1] / "payloads" / "rest_six_legs.json"
 def said(*legs: CallDetails, facts: PbxFacts | None = None, first: int = 1) -> Call:
     """These legs, reported one after the other, as one call."""
     reports = [
-        Said(details=leg, seq=seq, via="webhook", received_at=RECEIVED_AT) for seq, leg in enumerate(legs, first)
+        ReportedLeg(details=leg, seq=seq, via="webhook", received_at=RECEIVED_AT) for seq, leg in enumerate(legs, first)
     ]
-    return assemble("3651XXXXXXXX", reports, facts or PbxFacts(name="office"))
+    return assemble_call("3651XXXXXXXX", reports, facts or PbxFacts(name="office"))
 
 
 def leg(call_to: str, status: str, times: str, **changes: Any) -> CallDetails:
@@ -84,12 +84,12 @@ def test_six_legs_are_one_call(repeats: Sequence[CallDetails], legs: Sequence[Ca
 def test_legs_that_come_later_give_the_same_call(legs: Sequence[CallDetails], known: int) -> None:
     """A call put together from what is stored and what is new is the call put together at once."""
     earlier = said(*legs[:known])
-    reports = [*map(said_by, earlier.legs)]
+    reports = [*map(to_reported_leg, earlier.legs)]
     reports += [
-        Said(details=one, seq=seq, via="webhook", received_at=RECEIVED_AT)
+        ReportedLeg(details=one, seq=seq, via="webhook", received_at=RECEIVED_AT)
         for seq, one in enumerate(legs[known:], known + 1)
     ]
-    assert assemble("3651XXXXXXXX", reports, PbxFacts(name="office")) == said(*legs)
+    assert assemble_call("3651XXXXXXXX", reports, PbxFacts(name="office")) == said(*legs)
 
 
 ANSWERED_BY_ALICE = [leg("6200", "ANSWERED", "0 10 10"), leg("1001", "ANSWERED", "10 40 30")]
@@ -290,11 +290,12 @@ def test_a_leg_that_is_told_anew_with_another_begin_is_one() -> None:
     call = said(first, second, whole, agent)
     assert [(one.call_to, one.call_duration) for one in call.legs] == [("6400", 11), ("4006", 6)]
     early = said(first, second)
-    again = [said_by(one) for one in early.legs]
+    again = [to_reported_leg(one) for one in early.legs]
     later = [
-        Said(details=one, seq=seq, via="backfill", received_at=RECEIVED_AT) for seq, one in ((3, whole), (4, agent))
+        ReportedLeg(details=one, seq=seq, via="backfill", received_at=RECEIVED_AT)
+        for seq, one in ((3, whole), (4, agent))
     ]
-    assert assemble("3651XXXXXXXX", [*again, *later], PbxFacts()).legs[0].call_duration == 11
+    assert assemble_call("3651XXXXXXXX", [*again, *later], PbxFacts()).legs[0].call_duration == 11
 
 
 def test_legs_of_one_report_and_legs_apart_stay() -> None:
@@ -303,7 +304,7 @@ def test_legs_of_one_report_and_legs_apart_stay() -> None:
     noon = half_heard("1002", "+4 4 4", ("PJSIP/1001-1", "PJSIP/1002-2"))
     assert len(said(morning, noon).legs) == 2
     overlapping = half_heard("1002", "+3 4 4", ("PJSIP/1001-1", "PJSIP/1002-2"))
-    one_report = [Said(details=one, seq=1, via="ami", received_at=RECEIVED_AT) for one in (morning, overlapping)]
-    assert len(assemble("3651XXXXXXXX", one_report, PbxFacts()).legs) == 2
+    one_report = [ReportedLeg(details=one, seq=1, via="ami", received_at=RECEIVED_AT) for one in (morning, overlapping)]
+    assert len(assemble_call("3651XXXXXXXX", one_report, PbxFacts()).legs) == 2
     other_channel = half_heard("1002", "+3 4 4", ("PJSIP/1001-1", "PJSIP/1002-9"))
     assert len(said(morning, other_channel).legs) == 2

@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 
 from onhook.cdr.coverage import (
     CALL_SECONDS_MAX,
-    NEVER_ASKED,
+    INTERVALS_MAX,
+    NEVER_COMPARED,
     SETTLE_SECONDS,
-    STRETCHES_MAX,
-    Comparison,
-    State,
-    Stretch,
+    CdrComparison,
+    CoverageState,
+    Interval,
+    add_interval,
     complete_until,
-    painted,
-    proven,
-    to_ask_from,
-    unheard,
-    withdrawn,
-    within,
+    fill_gaps,
+    interval_from_comparison,
+    invalidate_connected,
+    invalidate_range,
+    query_start,
 )
 
 MONDAY = datetime(2026, 4, 27, tzinfo=UTC)
@@ -34,13 +34,13 @@ def at(hours: float) -> datetime:
     return MONDAY + timedelta(hours=hours)
 
 
-def stretch(since: float, until: float, state: State = "complete", why: str = "w") -> Stretch:
-    return Stretch(at(since), at(until), state, why)
+def stretch(since: float, until: float, state: CoverageState = "complete", why: str = "w") -> Interval:
+    return Interval(at(since), at(until), state, why)
 
 
 def test_a_whole_reading_proves_all_but_its_edges() -> None:
     """Calls that ended soon after the window's start may have begun before it; the newest may not be listed yet."""
-    found = proven(Comparison(since=at(0), asked_at=at(30)))
+    found = interval_from_comparison(CdrComparison(since=at(0), asked_at=at(30)))
     assert found is not None
     assert found.since == at(0) + timedelta(seconds=CALL_SECONDS_MAX)
     assert found.until == at(30) - timedelta(seconds=SETTLE_SECONDS)
@@ -49,59 +49,65 @@ def test_a_whole_reading_proves_all_but_its_edges() -> None:
 
 def test_a_reading_that_was_not_whole_is_a_gap_with_its_name() -> None:
     """Never a proof."""
-    found = proven(Comparison(since=at(0), asked_at=at(30), trouble="the PBX counts 12 and listed 11"))
+    found = interval_from_comparison(
+        CdrComparison(since=at(0), asked_at=at(30), trouble="the PBX counts 12 and listed 11")
+    )
     assert found is not None
     assert (found.state, found.why) == ("gap", "the PBX counts 12 and listed 11")
 
 
 def test_a_window_shorter_than_a_call_proves_nothing() -> None:
     """All that ended in it may have begun before it."""
-    assert proven(Comparison(since=at(10), asked_at=at(30))) is None
+    assert interval_from_comparison(CdrComparison(since=at(10), asked_at=at(30))) is None
 
 
 def test_what_was_heard_never_hides_a_comparison() -> None:
     """And a comparison counts more than what was heard, before or after it."""
-    known = painted(painted([], stretch(2, 4)), stretch(0, 6, "heard", "alive"))
+    known = add_interval(add_interval([], stretch(2, 4)), stretch(0, 6, "heard", "alive"))
     assert known == [stretch(0, 2, "heard", "alive"), stretch(2, 4), stretch(4, 6, "heard", "alive")]
-    assert painted(known, stretch(0, 6)) == [stretch(0, 6)]
+    assert add_interval(known, stretch(0, 6)) == [stretch(0, 6)]
 
 
 def test_a_difference_that_is_found_later_takes_the_claim_away() -> None:
     """Only where it was found."""
-    known = painted([stretch(0, 9)], stretch(3, 4, "gap", "the PBX counts more"))
+    known = add_interval([stretch(0, 9)], stretch(3, 4, "gap", "the PBX counts more"))
     assert [one.state for one in known] == ["complete", "gap", "complete"]
 
 
 def test_time_that_nobody_asked_about_is_a_gap() -> None:
     """Coverage is of all the time that was asked for, without holes."""
-    seen = within([stretch(2, 4), stretch(6, 8, "heard")], at(1), at(7))
+    seen = fill_gaps([stretch(2, 4), stretch(6, 8, "heard")], at(1), at(7))
     assert [(one.since, one.state) for one in seen] == [
         (at(1), "gap"),
         (at(2), "complete"),
         (at(4), "gap"),
         (at(6), "heard"),
     ]
-    assert (seen[0].why, seen[-1].until) == (NEVER_ASKED, at(7))
+    assert (seen[0].why, seen[-1].until) == (NEVER_COMPARED, at(7))
 
 
 def test_the_next_reading_begins_a_call_before_the_first_gap() -> None:
     """So that the gap can be closed; with no gap, it still looks at the newest."""
     known = [stretch(0, 50), stretch(60, 70)]
     day = timedelta(seconds=CALL_SECONDS_MAX)
-    assert to_ask_from(known, at(0), at(70)) == at(50) - day
-    assert to_ask_from(known, at(0), at(50)) == at(50) - timedelta(seconds=SETTLE_SECONDS) - day
-    assert to_ask_from([], at(0), at(70)) == at(0) - day
+    assert query_start(known, at(0), at(70)) == at(50) - day
+    assert query_start(known, at(0), at(50)) == at(50) - timedelta(seconds=SETTLE_SECONDS) - day
+    assert query_start([], at(0), at(70)) == at(0) - day
 
 
 def test_a_clock_that_moved_withdraws_claims() -> None:
     """What ended meanwhile may stand under another time."""
-    assert [one.state for one in withdrawn([stretch(0, 9)], at(5), at(6), "moved")] == ["complete", "gap", "complete"]
-    assert withdrawn([stretch(0, 9)], at(6), at(5), "moved") == [stretch(0, 9)]
+    assert [one.state for one in invalidate_range([stretch(0, 9)], at(5), at(6), "moved")] == [
+        "complete",
+        "gap",
+        "complete",
+    ]
+    assert invalidate_range([stretch(0, 9)], at(6), at(5), "moved") == [stretch(0, 9)]
 
 
 def test_a_channel_that_lost_events_is_not_believed() -> None:
     """What it heard is a gap; what was compared stays."""
-    known = unheard([stretch(0, 2), stretch(2, 3, "heard")], "lossy")
+    known = invalidate_connected([stretch(0, 2), stretch(2, 3, "heard")], "lossy")
     assert known == [stretch(0, 2), stretch(2, 3, "gap", "lossy")]
     assert complete_until(known) == at(2)
     assert complete_until(known[1:]) is None
@@ -109,10 +115,10 @@ def test_a_channel_that_lost_events_is_not_believed() -> None:
 
 def test_what_is_known_is_bounded() -> None:
     """The oldest is forgotten, which claims less, never more."""
-    known: list[Stretch] = []
-    for number in range(STRETCHES_MAX + 5):
-        known = painted(known, stretch(2 * number, 2 * number + 1))
-    assert len(known) == STRETCHES_MAX
+    known: list[Interval] = []
+    for number in range(INTERVALS_MAX + 5):
+        known = add_interval(known, stretch(2 * number, 2 * number + 1))
+    assert len(known) == INTERVALS_MAX
     assert known[0].since == at(10)
 
 
@@ -125,15 +131,15 @@ STRETCHES = st.builds(
 
 
 @given(st.lists(STRETCHES, max_size=12))
-def test_each_moment_is_what_the_last_word_about_it_says(news: list[Stretch]) -> None:
+def test_each_moment_is_what_the_last_word_about_it_says(news: list[Interval]) -> None:
     """Painting is the same as asking, moment by moment, what was said last; and nothing overlaps."""
-    known: list[Stretch] = []
+    known: list[Interval] = []
     for new in news:
-        known = painted(known, new)
+        known = add_interval(known, new)
     assert all(one.until <= other.since for one, other in pairwise(known))
     for hour in range(31):
         moment = at(hour + 0.5)
-        state: State | None = None
+        state: CoverageState | None = None
         for new in news:
             if new.since <= moment < new.until and not (state == "complete" and new.state == "heard"):
                 state = new.state
@@ -163,20 +169,22 @@ def test_no_claim_is_false_at_any_moment(seed: int) -> None:
     hours = 24 * 6
     calls = world(random, hours)
     here: set[Ended] = set()
-    known: list[Stretch] = []
+    known: list[Interval] = []
     claimed = 0
     for now in range(1, hours):
         is_up = random.random() < 0.7
         here |= {one for one in calls if now - 1 <= one.ended < now and is_up and random.random() > 0.3}
         if is_up:
-            known = painted(known, stretch(now - 1, now, "heard", "alive"))
+            known = add_interval(known, stretch(now - 1, now, "heard", "alive"))
         if random.random() < 0.3:
-            since = to_ask_from(known, at(max(0, now - 72)), at(now)) if random.random() < 0.8 else at(now - 26)
+            since = query_start(known, at(max(0, now - 72)), at(now)) if random.random() < 0.8 else at(now - 26)
             listed = [one for one in calls if at(one.began) >= since and one.ended <= now]
             is_whole = random.random() < 0.7
             here |= set(listed if is_whole else listed[: len(listed) // 2])
-            found = proven(Comparison(since=since, asked_at=at(now), trouble="" if is_whole else "broke off"))
-            known = known if found is None else painted(known, found)
+            found = interval_from_comparison(
+                CdrComparison(since=since, asked_at=at(now), trouble="" if is_whole else "broke off")
+            )
+            known = known if found is None else add_interval(known, found)
         for one in known:
             if one.state == "complete":
                 missing = [call for call in calls if one.since <= at(call.ended) < one.until and call not in here]

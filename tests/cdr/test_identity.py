@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.call_details import CallDetails, folded
-from onhook.cdr.csv_injection import harmless, read_back
-from onhook.cdr.identity import name_of, number_of, record_id, record_key
+from onhook.cdr.call_details import CallDetails, fold_word
+from onhook.cdr.csv_injection import escape_formula, unescape_formula
+from onhook.cdr.identity import extract_name, extract_number, record_id, record_key
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from onhook.cdr.identity import name_of, number_of, record_id, record_key
 )
 def test_a_party_is_a_name_and_a_number(party: str, name: str, number: str) -> None:
     """The last `<…>` at the end is the number; what precedes it is the name (PROTOCOL.md 2.6)."""
-    assert (name_of(party), number_of(party)) == (name, number)
+    assert (extract_name(party), extract_number(party)) == (name, number)
 
 
 def test_the_name_of_a_party_does_not_make_another_record() -> None:
@@ -39,12 +39,12 @@ def test_the_name_of_a_party_does_not_make_another_record() -> None:
 @given(st.text(alphabet="=+-@'\t\r1a: ", max_size=8))
 def test_a_cell_is_harmless_and_can_be_read_back(text: str) -> None:
     """No cell begins as a formula does, and every text survives the way there and back."""
-    cell = harmless(text)
-    assert read_back(cell) == text
+    cell = escape_formula(text)
+    assert unescape_formula(cell) == text
     assert not cell.startswith(("=", "@", "\t", "\r"))
     assert not cell.startswith(("+", "-")) or cell[1:].replace(":", "").isdigit()
 
 
 def test_statuses_are_compared_without_case_spaces_and_underscores() -> None:
     """All spellings of one outcome are one."""
-    assert len({folded(text) for text in ("NO ANSWER", "no_answer", "NoAnswer", "NO  ANSWER ")}) == 1
+    assert len({fold_word(text) for text in ("NO ANSWER", "no_answer", "NoAnswer", "NO  ANSWER ")}) == 1

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.call_assembly import PbxFacts, Said, assemble, said_by
+from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
 from onhook.cdr.call_details import CallDetails
-from onhook.cdr.merge import said_together
+from onhook.cdr.merge import merge_details
 from onhook.cdr.record import Call
 from tests.factories import SN, details
 
@@ -36,12 +36,12 @@ ROW = msgspec.structs.replace(
 )
 
 
-def said(one: CallDetails, seq: int, via: str) -> Said:
-    return Said(details=one, seq=seq, via=via, received_at=RECEIVED_AT)
+def said(one: CallDetails, seq: int, via: str) -> ReportedLeg:
+    return ReportedLeg(details=one, seq=seq, via=via, received_at=RECEIVED_AT)
 
 
-def the_record(*reports: Said) -> Call:
-    return assemble(SN, reports, PbxFacts())
+def the_record(*reports: ReportedLeg) -> Call:
+    return assemble_call(SN, reports, PbxFacts())
 
 
 def test_a_row_with_the_same_content_changes_nothing() -> None:
@@ -76,7 +76,7 @@ def test_what_old_firmware_leaves_out_is_filled_from_the_row(order: tuple[int, .
 def test_a_later_event_replaces_the_earlier_one() -> None:
     """As before: only rows say less than they know."""
     bare = msgspec.structs.replace(EVENT, did_number="", status="BUSY")
-    assert said_together(EVENT, "webhook", bare, "websocket") == bare
+    assert merge_details(EVENT, "webhook", bare, "websocket") == bare
 
 
 @given(
@@ -94,5 +94,5 @@ def test_reading_in_pieces_gives_the_same_as_reading_at_once(reports: list[tuple
     at_once = the_record(*all_said)
     piecemeal = the_record(all_said[0])
     for one in all_said[1:]:
-        piecemeal = the_record(*map(said_by, piecemeal.legs), one)
+        piecemeal = the_record(*map(to_reported_leg, piecemeal.legs), one)
     assert piecemeal == at_once

@@ -2,7 +2,7 @@
 
 import pytest
 
-from onhook.cdr.number_plan import NumberPlan, parse_plan
+from onhook.cdr.number_plan import NumberPlan, parse_number_plan
 from onhook.lib.errors import UsageError
 
 
@@ -32,7 +32,7 @@ def test_the_default_plan_knows_the_vendors_ranges(party: str, kind: str) -> Non
 
 def test_a_plan_of_ones_own_replaces_only_what_it_names() -> None:
     """A queue moved to 7000 leaves IVR where it was, and 6400 becomes an extension."""
-    plan = parse_plan({"queue": "7000-7009, 7100"})
+    plan = parse_number_plan({"queue": "7000-7009, 7100"})
     assert [plan.kind_of(number) for number in ("7009", "7100", "6400", "6200")] == [
         "queue",
         "queue",
@@ -45,4 +45,4 @@ def test_a_plan_of_ones_own_replaces_only_what_it_names() -> None:
 def test_a_plan_that_cannot_be_meant_is_refused(given: dict[str, str]) -> None:
     """Unknown kinds and ranges that are none are named."""
     with pytest.raises(UsageError):
-        parse_plan(given)
+        parse_number_plan(given)

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from onhook.cdr.record_filter import Filter, parse_filter, parse_moment
+from onhook.cdr.record_filter import RecordFilter, parse_filter, parse_time
 from onhook.lib.errors import UsageError
 from tests.factories import record
 
@@ -31,20 +31,20 @@ BERLIN = ZoneInfo("Europe/Berlin")
 )
 def test_moments_as_people_write_them(text: str, moment: str) -> None:
     """Dates and times in the reader's zone, also on the day on which summer time ends; an offset is obeyed."""
-    assert parse_moment(text, BERLIN, NOW) == datetime.fromisoformat(moment)
+    assert parse_time(text, BERLIN, NOW) == datetime.fromisoformat(moment)
 
 
 @pytest.mark.parametrize("text", ["2026-02-30", "tomorrow", "12", "99999w", "-1d", ""])
 def test_what_is_no_moment_is_named(text: str) -> None:
     """One sentence says which filter, what was written and what may be."""
     with pytest.raises(UsageError, match="since is not a time"):
-        parse_moment(text, BERLIN, NOW, name="since")
+        parse_time(text, BERLIN, NOW, name="since")
 
 
 def test_filters_are_read_from_texts_and_empty_ones_are_not_set() -> None:
     """A form's empty fields set nothing."""
     read = parse_filter({"status": " no_answer ", "min_talk_duration": "30", "pbx": ""}, BERLIN, NOW)
-    assert read == Filter(status="no_answer", min_talk_duration=30)
+    assert read == RecordFilter(status="no_answer", min_talk_duration=30)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_filters_are_read_from_texts_and_empty_ones_are_not_set() -> None:
 )
 def test_a_status_may_be_one_of_several_or_none_of_them(asked: str, status: str, is_meant: bool) -> None:
     """Commas join, a `!` in front negates all; spelling is folded."""
-    assert Filter(status=asked).matches(record(status=status)) is is_meant
-    assert Filter(type=asked).matches(record(type=status)) is is_meant
+    assert RecordFilter(status=asked).matches(record(status=status)) is is_meant
+    assert RecordFilter(type=asked).matches(record(type=status)) is is_meant
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from onhook.appdb.appdb import AppDb
-from onhook.cdr.coverage import Stretch
+from onhook.cdr.coverage import Interval
 from tests.cli.conftest import Command
 from tests.pbx.asterisk.replayed import SECRET, USER, ReplayedAsterisk, replayed_asterisk
 from tests.pbx.asterisk.test_files import COLUMNS, as_csv, rows
@@ -155,7 +155,7 @@ def test_calls_are_read_by_hand(onhook: Command) -> None:
     assert onhook(*ADD)[0] == 0
     one = settings()
     since, until = datetime.fromtimestamp(FIRST - 60, UTC), datetime.fromtimestamp(LAST + 3600, UTC)
-    one.receiving.keep_stretches("pbx.example.org", [Stretch(since, until, "gap", "it was not heard: no connection")])
+    one.receiving.keep_stretches("pbx.example.org", [Interval(since, until, "gap", "it was not heard: no connection")])
     one.close()
     lines = as_csv(list(COLUMNS))
     Path("old.csv").write_text("".join(lines[:9]))

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from onhook.cdr.csv_injection import read_back
+from onhook.cdr.csv_injection import unescape_formula
 from onhook.cli.formats import CALL_COLUMNS, CALL_TABLE, RECORD_COLUMNS, RECORD_TABLE, format_duration, print_rows
 from onhook.cli.server_lookup import Row
 from tests.factories import record
@@ -41,7 +41,7 @@ async def test_csv_survives_a_round_trip(capsys: pytest.CaptureFixture[str]) -> 
     await print_rows(_rows(_hostile()), "csv", ZoneInfo("Asia/Kathmandu"), RECORD_COLUMNS, RECORD_TABLE)
     heads, cells = csv.reader(io.StringIO(capsys.readouterr().out, newline=""))
     row = dict(zip(heads, cells, strict=True))
-    assert read_back(row["call_from"]) == HOSTILE
+    assert unescape_formula(row["call_from"]) == HOSTILE
     assert row["call_to"] == "+15550100"
     assert row["talk_duration"] == ""
     assert row["started_at"].endswith("+05:45")

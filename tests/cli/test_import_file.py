@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from onhook.cdr.call_details import CallDetails
-from onhook.ledger.contract import Entry
+from onhook.ledger.contract import LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx.yeastar.rest import CSV_COLUMNS
@@ -68,7 +68,7 @@ def test_a_file_of_the_web_page_is_six_legs_of_one_call(office: Command, tmp_pat
 async def _kept(folder: Path, body: bytes) -> None:
     ledger = SqliteLedger(folder / "onhook-data" / "ledger.db")
     key = Yeastar().glance(body).key
-    entry = Entry(sn=SN, dialect="yeastar", via="webhook", received_at=1_782_844_700_000_000, key=key, body=body)
+    entry = LedgerEntry(sn=SN, dialect="yeastar", via="webhook", received_at=1_782_844_700_000_000, key=key, body=body)
     await ledger.append([entry])
     await ledger.close()
 

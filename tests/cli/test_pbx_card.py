@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from onhook.appdb.pbxs import Secret
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.cli.pbx_card import describe_destination
 from onhook.delivery.status import DestinationStatus, DestinationView
 from tests.delivery.factories import subscription
@@ -26,7 +26,7 @@ def _card(**changes: object) -> dict[str, str]:
 
 def test_it_is_told_in_words() -> None:
     """Moments to the second in the reader's zone, a plan as what it means, and what nobody set as nothing."""
-    told = _card(where=Filter(status="!ANSWERED", number="1002"))
+    told = _card(where=RecordFilter(status="!ANSWERED", number="1002"))
     assert told["told of"] == "each leg, where number=1002, status=!ANSWERED"
     assert told["tried"] == "ten times in three days, up to 5 s each"
     assert told["oldest owed"] == "2026-04-27 19:04:36+08:00"

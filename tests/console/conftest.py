@@ -21,7 +21,7 @@ from onhook.console.queries.destinations import DeliveryActions
 from onhook.delivery.destinations.registry import destination_kinds
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.delivery.metrics import AttemptMetrics
-from onhook.ledger.contract import Entry
+from onhook.ledger.contract import LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.ops.quarantine_retry import QuarantineRetrier
@@ -67,7 +67,7 @@ class House:
     async def keep(self, bodies: Iterable[bytes], sn: str = SN) -> None:
         """A PBX reports these; they are in the ledger alone."""
         entries = [
-            Entry(
+            LedgerEntry(
                 sn=sn,
                 dialect="yeastar",
                 via="webhook",

@@ -3,7 +3,7 @@
 import aiohttp
 import msgspec
 
-from onhook.ledger.contract import Entry
+from onhook.ledger.contract import LedgerEntry
 from onhook.lib.signing import sign
 from onhook.pbx.registry import dialects
 from tests.console.conftest import SECRET, House
@@ -18,7 +18,7 @@ async def test_a_signature_is_checked_anew(house: House, client: aiohttp.ClientS
     for n, said in enumerate(("right", "wrong", "none")):
         body = dialect.write(details(call_id=f"1777287876.{n}"), SN, "p-2026")
         signature = {"right": sign(SECRET, body), "wrong": sign("another secret", body), "none": ""}[said]
-        entry = Entry(sn=SN, dialect="yeastar", via="webhook", received_at=1, key=bytes([n]) * 16, body=body)
+        entry = LedgerEntry(sn=SN, dialect="yeastar", via="webhook", received_at=1, key=bytes([n]) * 16, body=body)
         await house.ledger.append([msgspec.structs.replace(entry, signature=signature)])
     await house.projector.catch_up()
     shown = [await (await client.get(f"/calls/{SN}/1777287876.{n}")).text() for n in range(3)]

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from onhook.appdb.pbx_credentials import parse_pbx_credentials
-from onhook.cdr.coverage import Stretch
-from onhook.cdr.sync_types import Contact
+from onhook.cdr.coverage import Interval
+from onhook.cdr.sync_types import PbxStatus
 from tests.console.conftest import House
 from tests.factories import PBX, SN
 
@@ -16,9 +16,9 @@ def known(house: House) -> House:
     """A PBX that was compared until an hour ago, whose clock is wrong."""
     now = datetime.now(UTC).replace(microsecond=0)
     day = timedelta(days=1)
-    stretch = Stretch(now - 9 * day, now - day, "complete", "compared with the PBX")
+    stretch = Interval(now - 9 * day, now - day, "complete", "compared with the PBX")
     house.settings.receiving.keep_stretches(SN, [stretch])
-    house.settings.receiving.keep_contact(SN, Contact(at=1, skew_seconds=-90))
+    house.settings.receiving.keep_contact(SN, PbxStatus(at=1, skew_seconds=-90))
     house.settings.alarms.sound(SN, "clock", "the clock is <wrong>", todo="set it with `ntp`", at=1)
     return house
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 
 from onhook.appdb.pbx_credentials import parse_pbx_credentials
-from onhook.cdr.coverage import Stretch
+from onhook.cdr.coverage import Interval
 from onhook.console.pages.coverage_calendar import DAYS_SHOWN, build_calendar, calendar_start
 from tests.console.conftest import House
 from tests.factories import SN
@@ -20,9 +20,9 @@ def test_each_hour_says_what_is_known() -> None:
     begin = calendar_start(BERLIN, now)
     noon = datetime(2026, 10, 25, 8, 30, tzinfo=UTC)
     known = [
-        Stretch(begin, noon, "complete", "compared"),
-        Stretch(noon, noon + timedelta(hours=2), "gap", "the line was cut"),
-        Stretch(noon + timedelta(hours=2), now, "heard", "alive"),
+        Interval(begin, noon, "complete", "compared"),
+        Interval(noon, noon + timedelta(hours=2), "gap", "the line was cut"),
+        Interval(noon + timedelta(hours=2), now, "heard", "alive"),
     ]
     days = build_calendar(known, BERLIN, now)
     assert len(days) == DAYS_SHOWN

@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 
 from onhook.console import health
-from onhook.store.contract import Batch
+from onhook.store.contract import StoreBatch
 from tests.console.conftest import House, asks_only
 from tests.factories import details
 
@@ -30,7 +30,7 @@ async def test_far_behind_is_not_ready(
 
 async def test_ahead_is_not_ready(house: House, client: aiohttp.ClientSession) -> None:
     """A store that knows reports which the ledger never had is another ledger's: said so, with what to do."""
-    await house.store.put(Batch(calls=[], quarantined=[], read_again=[], position=7))
+    await house.store.put(StoreBatch(calls=[], quarantined=[], read_again=[], position=7))
     answer = await client.get("/readyz")
     assert (answer.status, answer.content_type) == (503, "application/problem+json")
     problem = await answer.json()

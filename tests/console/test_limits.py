@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from litestar.handlers import HTTPRouteHandler
 
-from onhook.cdr.access_scope import Limits
+from onhook.cdr.access_scope import AccessScope
 from onhook.console.app import _api_router, _page_router
 from onhook.console.pages.reports.kinds import KINDS
 from tests.console.conftest import House
@@ -54,9 +54,9 @@ async def tokens(house: House) -> dict[str, str]:
         OTHER_SN,
     )
     limits = {
-        "extension": Limits(numbers=("1002", "1001")),
-        "both": Limits(sns=(SN,), numbers=("1001",)),
-        "nothing": Limits(sns=()),
+        "extension": AccessScope(numbers=("1002", "1001")),
+        "both": AccessScope(sns=(SN,), numbers=("1001",)),
+        "nothing": AccessScope(sns=()),
     }
     at = house.clock.microseconds()
     return {name: house.settings.add_token(name, "reader", at=at, limits=one) for name, one in limits.items()}

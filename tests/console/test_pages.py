@@ -17,7 +17,7 @@ from onhook.cdr.call_details import DETAIL_FIELDS, NUMBER_FIELDS
 from onhook.config import Address
 from onhook.console.addresses import intake_host, intake_port
 from onhook.console.pages import issues as attention
-from onhook.ledger.contract import Mark
+from onhook.ledger.contract import CounterKey
 from onhook.store.contract import CallPage
 from onhook.store.duckdb import DuckDbStore
 from tests.console.conftest import House
@@ -140,7 +140,7 @@ async def test_hostile_names_are_text(house: House, chromium_path: str) -> None:
     house.settings.alarms.sound(SN, "silence", HOSTILE[0], todo=HOSTILE[1], at=house.clock.microseconds())
     house.settings.searches.keep(HOSTILE[0][:60], "/calls?q=x", who=HOSTILE[1])
     await house.ledger.count(
-        {Mark("unknown_sn", evil[:60], evil[:60]): 1 for evil in HOSTILE}, house.clock.microseconds()
+        {CounterKey("unknown_sn", evil[:60], evil[:60]): 1 for evil in HOSTILE}, house.clock.microseconds()
     )
     async with visiting(house, chromium_path) as visit:
         page = visit.page

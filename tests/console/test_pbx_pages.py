@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 
-from onhook.ledger.contract import Mark
+from onhook.ledger.contract import CounterKey
 from tests.console.conftest import SECRET, House
 from tests.factories import SN, details
 
@@ -28,7 +28,7 @@ async def test_a_new_pbx_is_led_to_its_first_call(house: House, client: aiohttp.
     waiting = await text_of(client, f"/pbxs/{NEW_SN}?wait=yes")
     assert 'http-equiv="refresh"' in waiting
     assert "Nothing yet" in waiting
-    await house.ledger.count({Mark("test", NEW_SN, "test"): 1}, house.clock.microseconds())
+    await house.ledger.count({CounterKey("test", NEW_SN, "test"): 1}, house.clock.microseconds())
     arrived = await text_of(client, f"/pbxs/{NEW_SN}?wait=yes")
     assert "The test has arrived" in arrived
     assert 'http-equiv="refresh"' not in arrived
@@ -71,7 +71,7 @@ async def test_the_state_says_what_happened(house: House, client: aiohttp.Client
     assert "clock?" in text
     assert "The ids of its calls say UTC+08:00" in text
     later = house.clock.microseconds() + 1_000_000
-    await house.ledger.count({Mark("wrong_signature", SN, ""): 3, Mark("unknown_sn", NEW_SN, ""): 2}, later)
+    await house.ledger.count({CounterKey("wrong_signature", SN, ""): 3, CounterKey("unknown_sn", NEW_SN, ""): 2}, later)
     text = await text_of(client, "/pbxs")
     assert ">refused<" in text
     assert f'value="{NEW_SN}"' in text
@@ -79,7 +79,7 @@ async def test_the_state_says_what_happened(house: House, client: aiohttp.Client
 
 async def test_a_stranger_that_was_declared_is_none_any_more(house: House, client: aiohttp.ClientSession) -> None:
     """The PBX was set up before it was declared: no page goes on calling it unknown, or offers to add it again."""
-    await house.ledger.count({Mark("unknown_sn", SN, ""): 6}, house.clock.microseconds())
+    await house.ledger.count({CounterKey("unknown_sn", SN, ""): 6}, house.clock.microseconds())
     assert "not declared" not in await text_of(client, "/pbxs")
     assert "An unknown PBX knocks" not in await text_of(client, "/")
 

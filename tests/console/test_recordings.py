@@ -5,7 +5,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from onhook.cdr.access_scope import Limits
+from onhook.cdr.access_scope import AccessScope
 from onhook.console.api.recordings import find_recording_file
 from tests.console.conftest import House
 from tests.factories import SN, STARTED_AT, details
@@ -62,7 +62,7 @@ async def test_only_those_who_may_see_the_call(house: House) -> None:
     """A stranger, and a reader who is limited to others, hear nothing; one who may see the call hears it."""
     at = house.clock.microseconds()
     for numbers, status in ((("1001",), 200), (("1009",), 404)):
-        token = house.settings.add_token(numbers[0], "reader", at=at, limits=Limits(numbers=numbers))
+        token = house.settings.add_token(numbers[0], "reader", at=at, limits=AccessScope(numbers=numbers))
         async with house.client(token) as reader, reader.get("/api/v1/recording", params=asked()) as answer:
             assert answer.status == status
     async with house.client("") as stranger:

@@ -15,8 +15,8 @@ import aiohttp
 import pytest
 
 from onhook.cdr.call_details import CallDetails
-from onhook.cdr.csv_injection import harmless
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.csv_injection import escape_formula
+from onhook.cdr.record_filter import RecordFilter
 from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.pages.reports.period import Period, get_period, previous_period
 from onhook.lib.errors import UsageError
@@ -107,7 +107,7 @@ async def test_page_picture_and_file_say_the_same(house: House, client: aiohttp.
 def as_filed(value: str | float | None) -> str:
     """A value of the API as the file has it."""
     if isinstance(value, str):
-        return harmless(value)
+        return escape_formula(value)
     return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
@@ -174,9 +174,9 @@ def test_a_period_is_compared_with_the_one_before() -> None:
 def test_a_period_ends_after_it_begins() -> None:
     """Else one sentence; without a beginning it is the last seven days."""
     now = datetime(2026, 11, 24, 12, 0, 5, 7, tzinfo=UTC)
-    assert get_period(Filter(), BERLIN, now).since == datetime(2026, 11, 17, 23, tzinfo=UTC)
+    assert get_period(RecordFilter(), BERLIN, now).since == datetime(2026, 11, 17, 23, tzinfo=UTC)
     with pytest.raises(UsageError, match="ends before"):
-        get_period(Filter(since=now), BERLIN, now)
+        get_period(RecordFilter(since=now), BERLIN, now)
 
 
 @asks_only

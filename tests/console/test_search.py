@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.console.search import apply_search_text, get_zone_region
 from tests.console.conftest import House, asks_only
 from tests.factories import STARTED_AT, details
@@ -51,7 +51,7 @@ def test_regions_come_from_zones() -> None:
         "US",
         "",
     )
-    assert apply_search_text(Filter(), "  ", [], ZoneInfo("UTC")) == Filter()
+    assert apply_search_text(RecordFilter(), "  ", [], ZoneInfo("UTC")) == RecordFilter()
 
 
 async def test_columns_and_order_are_in_the_address(house: House, client: aiohttp.ClientSession) -> None:

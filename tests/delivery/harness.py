@@ -21,7 +21,7 @@ from onhook.delivery.dispatcher import DeliveryDispatcher
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
 from onhook.lib.clock import SystemClock
-from onhook.store.contract import Batch
+from onhook.store.contract import StoreBatch
 from onhook.store.duckdb import DuckDbStore, open_store
 from onhook.store.position_notifier import PositionNotifier
 from tests.factories import call, record
@@ -113,7 +113,7 @@ class House:
     async def say(self, *calls: Call) -> list[str]:
         """Put calls into the store, each leg with a new number of its own; the ids of the calls."""
         numbered = [self._numbered(one) for one in calls]
-        batch = Batch(calls=numbered, quarantined=(), read_again=(), position=self.position)
+        batch = StoreBatch(calls=numbered, quarantined=(), read_again=(), position=self.position)
         await self.store.put(batch)
         self.feed.announce(self.position)
         return [one.call_id for one in numbered]

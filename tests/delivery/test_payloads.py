@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import msgspec
 
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.payloads import calls_as_records, filter_records, make_notification_id, truncate_before
 from onhook.delivery.record_reader import RecordBatch
 from tests.factories import STARTED_AT, call, record
@@ -15,7 +15,7 @@ LATE = STARTED_AT + timedelta(minutes=1)
 def test_a_leg_is_meant_by_all_filters() -> None:
     """That of the subscription and that of a replay."""
     legs = [record(status="BUSY"), record(status="BUSY", call_to="Carol<1003>"), record()]
-    assert filter_records(legs, [Filter(status="BUSY"), Filter(number="1003")]) == legs[1:2]
+    assert filter_records(legs, [RecordFilter(status="BUSY"), RecordFilter(number="1003")]) == legs[1:2]
 
 
 def test_what_came_a_moment_ago_is_not_read_yet() -> None:
@@ -33,10 +33,10 @@ def test_a_call_is_told_with_its_last_report() -> None:
     both = call(first, second)
     numbered = [leg.seq for leg in both.legs]
     assert numbered == [4, 6]
-    assert calls_as_records(RecordBatch([first], 5, True), [both], [Filter()], None) == []
-    assert [one.seq for one in calls_as_records(RecordBatch([second], 6, True), [both], [Filter()], None)] == [6]
-    assert [one.seq for one in calls_as_records(RecordBatch([first], 5, True), [both], [Filter()], 5)] == [4]
-    assert calls_as_records(RecordBatch([second], 6, True), [both], [Filter(status="BUSY")], None) == []
+    assert calls_as_records(RecordBatch([first], 5, True), [both], [RecordFilter()], None) == []
+    assert [one.seq for one in calls_as_records(RecordBatch([second], 6, True), [both], [RecordFilter()], None)] == [6]
+    assert [one.seq for one in calls_as_records(RecordBatch([first], 5, True), [both], [RecordFilter()], 5)] == [4]
+    assert calls_as_records(RecordBatch([second], 6, True), [both], [RecordFilter(status="BUSY")], None) == []
 
 
 def test_a_corrected_report_is_another_event() -> None:

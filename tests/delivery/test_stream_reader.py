@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from onhook.appdb.destinations import Stream
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.stream_reader import StreamReader
 from tests.delivery.factories import subscription
@@ -13,14 +13,14 @@ from tests.factories import STARTED_AT, call, record
 LATER = STARTED_AT + timedelta(hours=1)
 
 
-def _stream(until: int | None = None, where: Filter | None = None) -> Stream:
-    return Stream(stream_id=7, where=where or Filter(), cursor=0, until=until)
+def _stream(until: int | None = None, where: RecordFilter | None = None) -> Stream:
+    return Stream(stream_id=7, where=where or RecordFilter(), cursor=0, until=until)
 
 
 async def test_a_replay_ends_at_its_number(house: House) -> None:
     """It reads nothing behind it, is done when all of it is settled, and has a filter of its own."""
     await house.say(*some_calls(1, status="BUSY"), *some_calls(3))
-    track = StreamReader(_stream(until=3, where=Filter(status="ANSWERED")), 0, subscription())
+    track = StreamReader(_stream(until=3, where=RecordFilter(status="ANSWERED")), 0, subscription())
     stretch = await track.read(RecordReader(house.store, house.feed), LATER)
     assert ([one.seq for one in stretch.records], stretch.last) == ([2, 3], 3)
     assert (track.is_live, track.is_read_up, track.has_ended) == (False, True, False)

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery import dispatcher, endpoint_health, retry_policy, worker
 from onhook.lib.clock import SystemClock
-from onhook.store.contract import Batch
+from onhook.store.contract import StoreBatch
 from tests.delivery.harness import SECRET, Application, House, some_calls, until
 from tests.factories import STARTED_AT, call, record
 
@@ -37,7 +37,7 @@ async def test_what_ends_is_told(house: House, application: Application) -> None
 
 async def test_only_what_was_asked_for_is_told(house: House, application: Application) -> None:
     """By the one set of filters; the cursor passes the rest too."""
-    house.subscribe("crm", application.url, where=Filter(status="BUSY"))
+    house.subscribe("crm", application.url, where=RecordFilter(status="BUSY"))
     house.carry()
     wanted = await house.say(*some_calls(3, status="BUSY"), *some_calls(3))
     await until(lambda: house.cursor("crm") == 6)
@@ -47,7 +47,7 @@ async def test_only_what_was_asked_for_is_told(house: House, application: Applic
 async def test_a_subscription_for_the_past_begins_there(house: House, application: Application) -> None:
     """With the first record that its `since` means; one for now begins behind the number that it was given."""
     said = await house.say(*some_calls(5), call(record(STARTED_AT.replace(year=2027))))
-    house.subscribe("past", application.url, after=None, where=Filter(since=STARTED_AT.replace(year=2027)))
+    house.subscribe("past", application.url, after=None, where=RecordFilter(since=STARTED_AT.replace(year=2027)))
     house.carry()
     await until(lambda: house.cursor("past") == 6)
     assert application.seen() == said[5:]
@@ -288,7 +288,7 @@ async def test_a_replay_sends_again_what_it_names(house: House, application: App
     house.carry()
     said = await house.say(*some_calls(4), *some_calls(2, status="BUSY"))
     await until(lambda: house.cursor("crm") == 6)
-    house.settings.subscriptions.replay("crm", Filter(status="BUSY"), after=1, until=6, at=1)
+    house.settings.subscriptions.replay("crm", RecordFilter(status="BUSY"), after=1, until=6, at=1)
     live = await house.say(*some_calls(1))
     await until(lambda: len(application.taken) == 9)
     number = house.settings.subscriptions.get("crm").subscription_id
@@ -366,7 +366,7 @@ async def test_what_is_read_late_is_told(
         if is_there:
             leg = record(seq=late)
             one = msgspec.structs.replace(call(leg), legs=(leg,))
-            await house.store.put(Batch(calls=[one], quarantined=(), read_again=[late], position=house.position))
+            await house.store.put(StoreBatch(calls=[one], quarantined=(), read_again=[late], position=house.position))
         subscriptions.let_go([late])
         await until(lambda: len(subscriptions.streams(1)) == 1)
     await until(lambda: len(application.taken) == 7)
@@ -377,7 +377,7 @@ async def test_news_do_not_wait_for_a_replay(house: House, application: Applicat
     await house.say(*some_calls(1_500))
     house.subscribe("crm", application.url, after=1_500)
     house.carry()
-    house.settings.subscriptions.replay("crm", Filter(), after=0, until=1_500, at=1)
+    house.settings.subscriptions.replay("crm", RecordFilter(), after=0, until=1_500, at=1)
     await until(lambda: len(application.taken) > 20)
     (news,) = await house.say(*some_calls(1))
     await until(lambda: news in application.seen())

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from onhook.ledger.contract import Entry
+from onhook.ledger.contract import LedgerEntry
 
 SN = "3631A2124XXX"
 NOW = 1_777_287_876_000_000
 """2026-04-27 11:04:36, UTC."""
 
 
-def entry(number: int, **changes: Any) -> Entry:
+def entry(number: int, **changes: Any) -> LedgerEntry:
     """The report with this number; equal numbers are exact repeats."""
     values: dict[str, Any] = {
         "sn": SN,
@@ -21,9 +21,9 @@ def entry(number: int, **changes: Any) -> Entry:
         "signature": "8wvAMqwj/SABEixDNBjstuq07T+pQggRUErYBKVMpvc=",
         "peer": "192.0.2.1",
     }
-    return Entry(**(values | changes))
+    return LedgerEntry(**(values | changes))
 
 
-def entries(first: int, last: int) -> list[Entry]:
+def entries(first: int, last: int) -> list[LedgerEntry]:
     """The reports from `first` to `last`, both included."""
     return [entry(number) for number in range(first, last + 1)]

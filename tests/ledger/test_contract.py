@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onhook.ledger.contract import Appended, Entry, Ledger, Mark, Tally
+from onhook.ledger.contract import AppendResult, Counter, CounterKey, Ledger, LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
 from tests.ledger.entries import NOW, SN, entries, entry
 
@@ -72,13 +72,13 @@ async def test_a_repeat_has_the_number_of_the_first(ledger: Ledger) -> None:
     second = await ledger.append([entry(3), entry(2), entry(3), entry(4), entry(1)])
     one, two = first[0].seq, first[1].seq
     three, four = second[0].seq, second[3].seq
-    assert first == [Appended(one, True), Appended(two, True), Appended(one, False)]
+    assert first == [AppendResult(one, True), AppendResult(two, True), AppendResult(one, False)]
     assert second == [
-        Appended(three, True),
-        Appended(two, False),
-        Appended(three, False),
-        Appended(four, True),
-        Appended(one, False),
+        AppendResult(three, True),
+        AppendResult(two, False),
+        AppendResult(three, False),
+        AppendResult(four, True),
+        AppendResult(one, False),
     ]
     assert [report.key for report in await ledger.read(0, 10)] == [entry(number).key for number in (1, 2, 3, 4)]
 
@@ -137,21 +137,21 @@ async def test_appends_at_once_are_all_kept(ledger: Ledger) -> None:
 
 async def test_marks_are_added_up(ledger: Ledger) -> None:
     """Each different mark has one tally, which remembers the first and the last time; the latest comes first."""
-    wrong, kept = Mark("wrong_signature", SN, ""), Mark("kept", SN, "30012")
+    wrong, kept = CounterKey("wrong_signature", SN, ""), CounterKey("kept", SN, "30012")
     await ledger.count({wrong: 2, kept: 5}, NOW)
     await ledger.count({}, NOW + 1)
     await ledger.count({wrong: 1}, NOW + 7)
     assert await ledger.tallies() == [
-        Tally("wrong_signature", SN, "", 3, NOW, NOW + 7),
-        Tally("kept", SN, "30012", 5, NOW, NOW),
+        Counter("wrong_signature", SN, "", 3, NOW, NOW + 7),
+        Counter("kept", SN, "30012", 5, NOW, NOW),
     ]
 
 
 async def test_strangers_cannot_fill_the_ledger(ledger: Ledger) -> None:
     """However many serial numbers knock, their tallies are bounded, the newest are shown, and none is forgotten."""
     for first in range(0, 3_000, 500):
-        await ledger.count({Mark("unknown_sn", f"S{n}", ""): 1 for n in range(first, first + 500)}, NOW + first)
-    await ledger.count({Mark("kept", SN, "30012"): 1}, NOW - 1)
+        await ledger.count({CounterKey("unknown_sn", f"S{n}", ""): 1 for n in range(first, first + 500)}, NOW + first)
+    await ledger.count({CounterKey("kept", SN, "30012"): 1}, NOW - 1)
     tallies = await ledger.tallies()
     strangers = [tally for tally in tallies if tally.what == "unknown_sn"]
     assert len(tallies) <= 1_000
@@ -160,5 +160,5 @@ async def test_strangers_cannot_fill_the_ledger(ledger: Ledger) -> None:
     assert ("", "others") in {(tally.sn, tally.label) for tally in strangers}
 
 
-def _as_entry(report: Entry) -> Entry:
-    return Entry(**{name: getattr(report, name) for name in Entry.__struct_fields__})
+def _as_entry(report: LedgerEntry) -> LedgerEntry:
+    return LedgerEntry(**{name: getattr(report, name) for name in LedgerEntry.__struct_fields__})

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from onhook.ledger import sqlite, sqlite_schema
-from onhook.ledger.contract import Mark, Report
+from onhook.ledger.contract import CounterKey, RawEvent
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import Unavailable, UsageError
 from tests.ledger.entries import NOW, SN, entries, entry
@@ -35,7 +35,7 @@ async def test_it_survives_being_opened_again(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = SqliteLedger(path)
     (first,) = await ledger.append([entry(1)])
-    await ledger.count({Mark("kept", SN, ""): 1}, NOW)
+    await ledger.count({CounterKey("kept", SN, ""): 1}, NOW)
     await ledger.close()
     ledger = SqliteLedger(path)
     (second,) = await ledger.append([entry(2)])
@@ -65,8 +65,8 @@ async def test_a_file_that_was_removed_keeps_nothing(tmp_path: Path, name: str) 
 def test_commits_reach_the_disk(tmp_path: Path) -> None:
     """Connections that append are in WAL mode and wait for the disk: FULL is 2."""
     path = tmp_path / "ledger.db"
-    sqlite_schema.make_ready(path)
-    uses: tuple[sqlite_schema.Use, ...] = ("try", "append")
+    sqlite_schema.prepare_file(path)
+    uses: tuple[sqlite_schema.ConnectionUse, ...] = ("try", "append")
     for use in uses:
         connection = sqlite_schema.connect(path, use)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -82,8 +82,8 @@ def test_a_half_made_file_is_made_whole(tmp_path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.close()
     for path in (empty, bare):
-        sqlite_schema.make_ready(path)
-        sqlite_schema.make_ready(path)
+        sqlite_schema.prepare_file(path)
+        sqlite_schema.prepare_file(path)
 
 
 def test_what_is_no_ledger_is_left_alone(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_is_no_ledger_is_left_alone(tmp_path: Path) -> None:
     connection.execute("CREATE TABLE calls (call_id TEXT)")
     connection.close()
     text.write_text("call_id,time_start\n" * 100)
-    sqlite_schema.make_ready(newer)
+    sqlite_schema.prepare_file(newer)
     connection = sqlite3.connect(newer)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
@@ -116,7 +116,7 @@ async def test_three_processes_append_at_once(tmp_path: Path) -> None:
     spans = ((1, 150), (101, 250), (1, 150))
     running = [_start("append", path, *span) for span in spans]
     ledger: SqliteLedger | None = None
-    read: list[Report] = []
+    read: list[RawEvent] = []
     while ledger is None or any(one.poll() is None for one in running):
         ledger = ledger or (SqliteLedger(path) if path.exists() else None)
         # A reader that follows never finds a lower number behind it.
@@ -148,7 +148,7 @@ async def test_a_long_writer_is_waited_for_beside_the_loop(tmp_path: Path) -> No
 
 async def test_a_lock_held_too_long_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the bounded wait the caller is told to try again, and nothing was kept; later it works again."""
-    monkeypatch.setitem(sqlite_schema._BUSY_SECONDS, "append", 0.1)
+    monkeypatch.setitem(sqlite_schema._BUSY_SECONDS_BY_USE, "append", 0.1)
     path = tmp_path / "ledger.db"
     ledger = SqliteLedger(path)
     other = sqlite3.connect(path, isolation_level=None)
@@ -161,13 +161,15 @@ async def test_a_lock_held_too_long_is_unavailable(tmp_path: Path, monkeypatch: 
     await ledger.close()
 
 
-@pytest.mark.parametrize("swift_seconds", [sqlite.SWIFT_SECONDS, -1.0], ids=["in the loop", "beside the loop"])
+@pytest.mark.parametrize(
+    "swift_seconds", [sqlite.FAST_COMMIT_SECONDS_MAX, -1.0], ids=["in the loop", "beside the loop"]
+)
 async def test_a_failed_append_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swift_seconds: float
 ) -> None:
     """When the file may not grow, all entries of the append are refused or none is, and space makes it work again."""
-    monkeypatch.setattr(sqlite, "SWIFT_SECONDS", swift_seconds)
-    monkeypatch.setattr(sqlite, "SLOW_FACTOR", 1e9)
+    monkeypatch.setattr(sqlite, "FAST_COMMIT_SECONDS_MAX", swift_seconds)
+    monkeypatch.setattr(sqlite, "SLOW_COMMIT_FACTOR", 1e9)
     path = tmp_path / "ledger.db"
     ledger = SqliteLedger(path)
     await ledger.append([entry(0)])
@@ -287,9 +289,9 @@ def _start(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-async def _read_all(path: Path) -> list[Report]:
+async def _read_all(path: Path) -> list[RawEvent]:
     ledger = SqliteLedger(path)
-    reports: list[Report] = []
+    reports: list[RawEvent] = []
     while more := await ledger.read(reports[-1].seq if reports else 0, 10_000):
         reports += more
     await ledger.close()

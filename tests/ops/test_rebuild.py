@@ -10,8 +10,8 @@ from onhook.config import Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.ops.rebuild import install_rebuilt_store, rebuild
-from onhook.store.contract import Batch, Quarantined
-from onhook.store.duckdb import open_store, quarantined_at
+from onhook.store.contract import QuarantineEntry, StoreBatch
+from onhook.store.duckdb import list_quarantined_seqs, open_store
 from tests.factories import STARTED_AT
 from tests.test_projector import entry, event
 
@@ -25,8 +25,10 @@ async def config(tmp_path: Path) -> Config:
     await ledger.append([entry(b'{"type":30012,"sn":"3651XXXXXXXX","msg":"{\\"call_id\\":1}"}')])
     await ledger.close()
     store = await open_store(config.store_file)
-    unread = [Quarantined(seq=seq, sn="SN", via="webhook", received_at=STARTED_AT, reason="odd") for seq in (1, 2, 4)]
-    await store.put(Batch(calls=[], quarantined=unread, read_again=(), position=4))
+    unread = [
+        QuarantineEntry(seq=seq, sn="SN", via="webhook", received_at=STARTED_AT, reason="odd") for seq in (1, 2, 4)
+    ]
+    await store.put(StoreBatch(calls=[], quarantined=unread, read_again=(), position=4))
     await store.close()
     settings = AppDb(config.settings_file)
     settings.subscriptions.add("crm", DestinationSpec(url="http://a.example/"), None, after=4, at=1)
@@ -45,7 +47,7 @@ def _replays(config: Config) -> list[tuple[int | None, int | None]]:
 async def test_what_is_read_at_last_is_owed(config: Config) -> None:
     """In runs of neighbours; what cannot be read still is owed to nobody."""
     assert await rebuild(config, lambda *_: None) == 4
-    assert await quarantined_at(config.store_file) == [4]
+    assert await list_quarantined_seqs(config.store_file) == [4]
     assert _replays(config) == [(0, 2)]
 
 
@@ -74,5 +76,5 @@ async def test_a_damaged_store_is_replaced_all_the_same(config: Config) -> None:
     """What it could not read is then not known."""
     config.store_file.write_bytes(b"\xff" * 4096)
     assert await rebuild(config, lambda *_: None) == 4
-    assert await quarantined_at(config.store_file) == [4]
+    assert await list_quarantined_seqs(config.store_file) == [4]
     assert _replays(config) == []

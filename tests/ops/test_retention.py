@@ -11,9 +11,9 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.deliveries import CALL_DELIVERIES_MAX, NewDelivery
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.pbx_facts import AppDbPbxFacts
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
-from onhook.ledger.contract import Entry
+from onhook.ledger.contract import LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable
@@ -58,7 +58,7 @@ class House:
 
     async def append(self, body: bytes, age: int, sn: str) -> int:
         self.keys += 1
-        entry = Entry(
+        entry = LedgerEntry(
             sn=sn, dialect="yeastar", via="webhook", key=self.keys.to_bytes(16, "big"), body=body,
             received_at=self.clock.microseconds() - age * DAY_MICROSECONDS - 1,
         )  # fmt: skip
@@ -94,7 +94,7 @@ async def kept_calls(house: House) -> Sequence[str]:
     """The ids of the calls that are kept: the same in a store that is made anew from the ledger."""
     again = await open_store(house.directory / f"again-{house.keys}.duckdb")
     await house.projector_into(again).catch_up()
-    found = [(await store.calls(Filter(), 1_000)).data for store in (house.store, again)]
+    found = [(await store.calls(RecordFilter(), 1_000)).data for store in (house.store, again)]
     await again.close()
     assert found[0] == found[1]
     return sorted(one.call_id for one in found[0])

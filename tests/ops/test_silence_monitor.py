@@ -8,7 +8,7 @@ import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.ops.silence_monitor import SilenceMonitor
-from onhook.store.contract import Batch
+from onhook.store.contract import StoreBatch
 from onhook.store.duckdb import DuckDbStore, open_store
 from tests.factories import SN, call, record
 
@@ -38,7 +38,7 @@ async def store(tmp_path: Path) -> AsyncIterator[DuckDbStore]:
         if 8 <= hour.hour < 18 and hour.weekday() < 5:
             times = [hour + timedelta(minutes=5 * part) for part in range(12)]
             calls += [call(record(at, received_at=at)) for at in times]
-    await store.put(Batch(calls=calls, quarantined=[], read_again=[], position=1))
+    await store.put(StoreBatch(calls=calls, quarantined=[], read_again=[], position=1))
     yield store
     await store.close()
 

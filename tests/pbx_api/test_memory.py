@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from onhook.cdr.record import Call
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.clock import SystemClock
 from onhook.pbx_api.calls import CallSource
 from onhook.pbx_api.memory import MemoryCalls
@@ -40,7 +40,7 @@ async def test_records_are_listed_as_a_plain_loop_lists_them(calls: MemoryCalls,
     """In every order, filtered and paged."""
     office = await everything(calls)
     for order_by in RECORD_ORDERS:
-        for where in (Filter(), Filter(status="BUSY,NOANSWER"), Filter(call_to="6400")):
+        for where in (RecordFilter(), RecordFilter(status="BUSY,NOANSWER"), RecordFilter(call_to="6400")):
             asked = RecordListing(where=where, order_by=order_by, is_descending=is_descending, local_since=LOCAL_NOON)
             found, expected = await calls.listed_records(asked), plain.listed_records(office, asked)
             assert found.total == len(expected) > 0

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
-from onhook.ledger.contract import Appended
+from onhook.ledger.contract import AppendResult
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import OnhookError
 from onhook.receiver.group_commit import GroupCommitter
@@ -17,11 +17,11 @@ async def test_who_comes_while_the_ledger_is_locked_does_not_wait_anew(tmp_path:
     ledger = SqliteLedger(path)
     troubles: list[OnhookError | None] = []
     committer = GroupCommitter(ledger=ledger, tell_trouble=troubles.append)
-    settled: dict[int, Appended | None] = {}
+    settled: dict[int, AppendResult | None] = {}
     together: list[set[int]] = []
 
     def put(number: int) -> None:
-        def settle(appended: Appended | None) -> None:
+        def settle(appended: AppendResult | None) -> None:
             settled[number] = appended
             if number == 1:
                 together.append(set(settled))

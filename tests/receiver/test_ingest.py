@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from onhook.ledger.contract import Report
+from onhook.ledger.contract import RawEvent
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.signing import sign
@@ -46,7 +46,7 @@ async def judged(accept: Ingestor, *bodies: bytes, secret: str = SECRET) -> list
     return [verdicts[number] for number in range(len(bodies))]
 
 
-async def reports(door: OpenDoor) -> list[Report]:
+async def reports(door: OpenDoor) -> list[RawEvent]:
     return await door.ledger.read(0, 1_000)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from onhook.config import Address
-from onhook.ledger.contract import Report
+from onhook.ledger.contract import RawEvent
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.pbx.newcdr.payload import NewCdr
@@ -32,7 +32,7 @@ def placed(sn: str, *, network: str = "", path: str = "") -> RegisteredPbx:
 
 async def posted(
     folder: Path, declared: Sequence[RegisteredPbx], body: bytes, path: str = "/"
-) -> tuple[list[int], list[Report]]:
+) -> tuple[list[int], list[RawEvent]]:
     """What is answered to a report from this machine, and what was kept of it."""
     ledger = SqliteLedger(folder / "ledger.db")
     clock = SystemClock()

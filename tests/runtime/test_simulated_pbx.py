@@ -17,7 +17,7 @@ import websockets
 from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.cdr.identity import record_id, record_key
 from onhook.config import Address
-from onhook.lib.errors import Unreadable, UsageError
+from onhook.lib.errors import ParseError, UsageError
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx_api.sockets import BATCH_SECONDS
 from onhook.runtime.simulated_pbx import SimulatedApiConfig, SimulatedPbx, open_simulated_pbx
@@ -134,7 +134,7 @@ async def test_what_is_malformed_is_malformed_on_the_socket_too() -> None:
             events = [str(await socket.recv()).encode() for _ in range(5)]
         assert len(await everything(application, token)) == 5
     for event in events:
-        with pytest.raises(Unreadable):
+        with pytest.raises(ParseError):
             Yeastar().read(event)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onhook.cdr.call_details import CallDetails
-from onhook.lib.errors import Unreadable, UsageError
+from onhook.lib.errors import ParseError, UsageError
 from onhook.pbx.yeastar.payload import PROFILES, Yeastar
 from onhook.simulator.fault_injection import (
     DISPLAYS,
@@ -91,7 +91,7 @@ def test_a_malformed_report_says_whose_it_is_and_no_call(profile: str) -> None:
     for body in bodies:
         glance = Yeastar().glance(body)
         assert (glance.sn, glance.kind in ("details", "unreadable")) == (SN, True)
-        with pytest.raises(Unreadable):
+        with pytest.raises(ParseError):
             Yeastar().read(body)
     assert len(set(bodies)) == len(bodies)
 

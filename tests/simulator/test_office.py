@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import record_key
-from onhook.cdr.utc_offset import call_epoch, offset_from_uid, wall_clock
+from onhook.cdr.utc_offset import call_epoch, offset_from_uid, parse_wall_clock
 from onhook.lib.errors import UsageError
 from onhook.pbx.yeastar.payload import PROFILES, Yeastar
 from onhook.simulator.office import CALLS_PER_DAY_MAX, Office, OfficePlan
@@ -49,7 +49,7 @@ def assert_ids_tell_the_offset(legs: list[CallDetails], zone: str) -> timedelta 
     epoch = call_epoch(legs[0].call_id)
     began = datetime.fromtimestamp(epoch, ZoneInfo(zone))
     assert {offset_from_uid(leg.uid, epoch) for leg in legs} == {began.utcoffset()}
-    assert wall_clock(legs[0].time_start) == began.replace(tzinfo=None)
+    assert parse_wall_clock(legs[0].time_start) == began.replace(tzinfo=None)
     return began.utcoffset()
 
 
@@ -103,7 +103,9 @@ def test_a_recording_is_named_as_a_pbx_names_it() -> None:
     calls = office(with_names=True).calls()
     queue, agent = next(pair for legs in calls for pair in pairwise(legs) if _is_answered_queue(pair[0]))
     stamp, call_id, caller, called, direction = queue.recording.split("-")
-    answered = wall_clock(queue.time_start) + timedelta(seconds=(queue.call_duration or 0) - (queue.talk_duration or 0))
+    answered = parse_wall_clock(queue.time_start) + timedelta(
+        seconds=(queue.call_duration or 0) - (queue.talk_duration or 0)
+    )
     assert stamp == answered.strftime("%Y%m%d%H%M%S")
     assert (call_id, caller, direction) == (queue.call_id, queue.call_from, "Inbound.wav")
     assert agent.call_to.endswith(f"<{called}>")
@@ -149,7 +151,7 @@ def test_a_wrong_clock_moves_what_the_pbx_says_and_not_the_call() -> None:
     right, wrong = (next(office(clock_error_seconds=error).calls_since(start)) for error in (0, 3600))
     assert right.ended_at == wrong.ended_at
     assert call_epoch(wrong.legs[0].call_id) == call_epoch(right.legs[0].call_id) + 3600
-    assert wall_clock(wrong.legs[0].time_start) == wall_clock(right.legs[0].time_start) + timedelta(hours=1)
+    assert parse_wall_clock(wrong.legs[0].time_start) == parse_wall_clock(right.legs[0].time_start) + timedelta(hours=1)
 
 
 @pytest.mark.parametrize("calls_per_day", [0, CALLS_PER_DAY_MAX + 1])

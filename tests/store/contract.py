@@ -15,24 +15,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onhook.cdr.call_assembly import PbxFacts, Said, assemble, said_by
-from onhook.cdr.csv_injection import read_back
+from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
+from onhook.cdr.csv_injection import unescape_formula
 from onhook.cdr.record import Call, Record
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
 from onhook.store.contract import (
     CALL_ORDERS,
-    LISTED_MAX,
+    LISTING_ROWS_MAX,
     PAGE_MAX,
     RECORD_ORDERS,
-    SUMMARY_BY,
-    Batch,
+    SUMMARY_DIMENSIONS,
     CallListing,
     ExportFormat,
-    Extent,
-    Quarantined,
+    QuarantineEntry,
+    RecordExtent,
     RecordListing,
     Store,
+    StoreBatch,
 )
 from tests.factories import SN, STARTED_AT, call, details, record
 from tests.store import plain
@@ -55,26 +55,26 @@ property_test = settings(
 def batch(
     *calls: Call,
     position: int | None = None,
-    quarantined: Sequence[Quarantined] = (),
+    quarantined: Sequence[QuarantineEntry] = (),
     read_again: Sequence[int] = (),
-) -> Batch:
+) -> StoreBatch:
     """Unless told otherwise it stands for what its legs came from."""
     last = max((leg.seq for call in calls for leg in call.legs), default=1) if position is None else position
-    return Batch(calls=calls, quarantined=quarantined, read_again=read_again, position=last)
+    return StoreBatch(calls=calls, quarantined=quarantined, read_again=read_again, position=last)
 
 
-def unread(seq: int, reason: str = "it says no call") -> Quarantined:
-    return Quarantined(seq=seq, sn="3631A2124XXX", via="webhook", received_at=STARTED_AT, reason=reason)
+def unread(seq: int, reason: str = "it says no call") -> QuarantineEntry:
+    return QuarantineEntry(seq=seq, sn="3631A2124XXX", via="webhook", received_at=STARTED_AT, reason=reason)
 
 
 def later(call: Call, **changes: Any) -> Call:
     """The call after another report of its last leg, with other content."""
-    said = [said_by(leg) for leg in call.legs]
+    said = [to_reported_leg(leg) for leg in call.legs]
     said.append(msgspec.structs.replace(said[-1], details=msgspec.structs.replace(said[-1].details, **changes), seq=99))
-    return assemble(call.sn, said, PbxFacts(name=call.pbx))
+    return assemble_call(call.sn, said, PbxFacts(name=call.pbx))
 
 
-async def all_records(store: Store, where: Filter, limit: int = PAGE_MAX) -> list[Record]:
+async def all_records(store: Store, where: RecordFilter, limit: int = PAGE_MAX) -> list[Record]:
     page = await store.records(where, limit)
     found = list(page.data)
     while page.next:
@@ -83,7 +83,7 @@ async def all_records(store: Store, where: Filter, limit: int = PAGE_MAX) -> lis
     return found
 
 
-async def all_calls(store: Store, where: Filter, limit: int = PAGE_MAX) -> list[Call]:
+async def all_calls(store: Store, where: RecordFilter, limit: int = PAGE_MAX) -> list[Call]:
     page = await store.calls(where, limit)
     found = list(page.data)
     while page.next:
@@ -92,7 +92,7 @@ async def all_calls(store: Store, where: Filter, limit: int = PAGE_MAX) -> list[
     return found
 
 
-async def exported(store: Store, form: ExportFormat, where: Filter = Filter(), zone: str = "UTC") -> bytes:  # noqa: B008 - frozen
+async def exported(store: Store, form: ExportFormat, where: RecordFilter = RecordFilter(), zone: str = "UTC") -> bytes:  # noqa: B008 - frozen
     return b"".join([piece async for piece in store.export(where, form, zone)])
 
 
@@ -123,8 +123,8 @@ class StoreContract:
         await store.put(batch(first, second, position=7, quarantined=[unread(5), unread(6)]))
         for _ in range(2):
             await store.forget([(SN, "1777287876.1"), (SN, "nobody"), ("nobody", "1777287876.2")], [5, 9])
-            assert await all_calls(store, Filter()) == [second]
-            assert [leg.call_id for leg in await all_records(store, Filter())] == ["1777287876.2"]
+            assert await all_calls(store, RecordFilter()) == [second]
+            assert [leg.call_id for leg in await all_records(store, RecordFilter())] == ["1777287876.2"]
             assert [one.seq for one in await store.quarantine(10)] == [6]
             assert await store.position() == 7
 
@@ -132,11 +132,11 @@ class StoreContract:
         """Position 0, empty lists, no groups, a CSV of names alone."""
         assert await store.position() == 0
         assert await store.counts() == {"records": 0, "calls": 0, "quarantined": 0, "position": 0}
-        assert (await store.records(Filter(), 10)).data == []
-        assert (await store.calls(Filter(), 10)).data == []
+        assert (await store.records(RecordFilter(), 10)).data == []
+        assert (await store.calls(RecordFilter(), 10)).data == []
         assert await store.call("x", "1.1") is None
         assert await store.legs([]) == []
-        assert await store.summary(Filter(), "day", "UTC") == []
+        assert await store.summary(RecordFilter(), "day", "UTC") == []
         assert await exported(store, "csv") == (RECORD_COLUMNS + "\r\n").encode()
         assert await exported(store, "jsonl") == b""
 
@@ -150,8 +150,8 @@ class StoreContract:
                 assert await store.call(one.sn, one.call_id) == one
             records = [leg for one in office for leg in one.legs]
             assert by_name(await store.legs([(one.sn, one.call_id) for one in office])) == by_name(records)
-            assert by_name(await all_records(store, Filter())) == by_name(records)
-            assert await all_calls(store, Filter()) == plain.calls(office, Filter())
+            assert by_name(await all_records(store, RecordFilter())) == by_name(records)
+            assert await all_calls(store, RecordFilter()) == plain.calls(office, RecordFilter())
 
     @property_test
     @given(office=calls_of_an_office())
@@ -166,7 +166,7 @@ class StoreContract:
                 "quarantined": 1,
                 "position": 7,
             }
-            assert await all_calls(store, Filter()) == plain.calls(office, Filter())
+            assert await all_calls(store, RecordFilter()) == plain.calls(office, RecordFilter())
 
     async def test_a_call_replaces_what_stood_under_its_key(self, store: Store) -> None:
         """Also with fewer legs; a call of another PBX with the same id stays."""
@@ -187,7 +187,7 @@ class StoreContract:
         assert (await store.counts())["calls"] == len(ids)
         for one in calls:
             assert await store.call(one.sn, one.call_id) == one
-            assert (await store.records(Filter(call_id=one.call_id), 10)).data == list(one.legs)
+            assert (await store.records(RecordFilter(call_id=one.call_id), 10)).data == list(one.legs)
 
     async def test_the_position_never_goes_back(self, store: Store) -> None:
         """An older batch put again leaves it where it was."""
@@ -208,7 +208,7 @@ class StoreContract:
     @property_test
     @given(office=calls_of_an_office(), filters=st.lists(FILTERS, min_size=3, max_size=8))
     async def test_filters_find_exactly_what_a_plain_loop_finds(
-        self, stores: Stores, office: list[Call], filters: list[Filter]
+        self, stores: Stores, office: list[Call], filters: list[RecordFilter]
     ) -> None:
         """Records by `Filter.matches`, calls by `Filter.matches_call`; the latest first."""
         async with stores() as store:
@@ -220,7 +220,7 @@ class StoreContract:
     @property_test
     @given(office=calls_of_an_office(), limit=st.integers(1, 4), where=FILTERS)
     async def test_pages_give_each_row_once_while_calls_arrive(
-        self, stores: Stores, office: list[Call], limit: int, where: Filter
+        self, stores: Stores, office: list[Call], limit: int, where: RecordFilter
     ) -> None:
         """Half of the calls are there; the others arrive between the pages: the first half is seen once, in order."""
         here, arriving = office[::2], office[1::2]
@@ -246,8 +246,8 @@ class StoreContract:
         """A second in which more calls began than a page holds ends nothing."""
         calls = [call(record()) for _ in range(23)]
         await store.put(batch(*calls))
-        assert await all_records(store, Filter(), limit=5) == plain.records(calls, Filter())
-        assert await all_calls(store, Filter(), limit=5) == plain.calls(calls, Filter())
+        assert await all_records(store, RecordFilter(), limit=5) == plain.records(calls, RecordFilter())
+        assert await all_calls(store, RecordFilter(), limit=5) == plain.calls(calls, RecordFilter())
 
     async def test_a_rare_call_far_back_is_found(self, store: Store) -> None:
         """One call of long ago behind thousands of others, and one of the far future before them."""
@@ -255,32 +255,35 @@ class StoreContract:
         many = [call(record(STARTED_AT + timedelta(minutes=i), call_from="3")) for i in range(2_000)]
         await store.put(batch(old, far, *many))
         for number in ("1001", "1002"):
-            assert (await store.records(Filter(number=number, call_from="1001"), 5)).data == [*far.legs, *old.legs]
-            assert (await store.calls(Filter(number=number, call_from="1001"), 5)).data == [far, old]
+            assert (await store.records(RecordFilter(number=number, call_from="1001"), 5)).data == [
+                *far.legs,
+                *old.legs,
+            ]
+            assert (await store.calls(RecordFilter(number=number, call_from="1001"), 5)).data == [far, old]
 
     @pytest.mark.parametrize("cursor", ["", "x", "é", "bnVsbA", "WzEsMl0", "A" * 5000])
     async def test_a_cursor_that_is_none_of_ours_is_refused(self, store: Store, cursor: str) -> None:
         """With one sentence; only an empty one means the first page."""
         await store.put(batch(call()))
         if not cursor:
-            assert (await store.records(Filter(), 5, cursor)).data
+            assert (await store.records(RecordFilter(), 5, cursor)).data
             return
         for ask in (store.records, store.calls):
             with pytest.raises(UsageError, match="none of ours"):
-                await ask(Filter(), 5, cursor)
+                await ask(RecordFilter(), 5, cursor)
 
     async def test_a_cursor_of_records_is_none_of_calls(self, store: Store) -> None:
         """Each list has cursors of its own."""
         await store.put(batch(call(), call()))
-        cursor = (await store.records(Filter(), 1)).next
+        cursor = (await store.records(RecordFilter(), 1)).next
         with pytest.raises(UsageError, match="none of ours"):
-            await store.calls(Filter(), 1, cursor)
+            await store.calls(RecordFilter(), 1, cursor)
 
     @pytest.mark.parametrize("limit", [0, -1, PAGE_MAX + 1])
     async def test_pages_are_bounded(self, store: Store, limit: int) -> None:
         """A page of no row, or of a million, is a mistake."""
         with pytest.raises(UsageError, match="a page has"):
-            await store.records(Filter(), limit)
+            await store.records(RecordFilter(), limit)
 
     async def test_a_live_feed_resumes_after_a_number(self, store: Store) -> None:
         """In the order of the reports; what one report said is never cut in two."""
@@ -313,12 +316,14 @@ class StoreContract:
         later = STARTED_AT + timedelta(hours=1)
         legs = [record(seq=5, received_at=later), record(seq=2, status="BUSY"), record(seq=9, status="BUSY")]
         await store.put(batch(*map(call, legs)))
-        assert await store.extent(Filter()) == Extent(count=3, first_seq=2, last_seq=9, first_received_at=STARTED_AT)
-        assert await store.extent(Filter(), after=2, until=8) == Extent(
+        assert await store.extent(RecordFilter()) == RecordExtent(
+            count=3, first_seq=2, last_seq=9, first_received_at=STARTED_AT
+        )
+        assert await store.extent(RecordFilter(), after=2, until=8) == RecordExtent(
             count=1, first_seq=5, last_seq=5, first_received_at=later
         )
-        assert (await store.extent(Filter(status="busy"), after=2)).first_seq == 9
-        assert await store.extent(Filter(number="ghost")) == Extent(
+        assert (await store.extent(RecordFilter(status="busy"), after=2)).first_seq == 9
+        assert await store.extent(RecordFilter(number="ghost")) == RecordExtent(
             count=0, first_seq=None, last_seq=None, first_received_at=None
         )
 
@@ -351,7 +356,11 @@ class StoreContract:
             assert (await store.listed_records(RecordListing(order_by=order))).total == 3
         for order in CALL_ORDERS:
             assert (await store.listed_calls(CallListing(order_by=order, is_descending=True))).total == 3
-        for bad in (RecordListing(order_by="colour"), RecordListing(limit=0), RecordListing(limit=LISTED_MAX + 1)):
+        for bad in (
+            RecordListing(order_by="colour"),
+            RecordListing(limit=0),
+            RecordListing(limit=LISTING_ROWS_MAX + 1),
+        ):
             with pytest.raises(UsageError):
                 await store.listed_records(bad)
 
@@ -371,30 +380,30 @@ class StoreContract:
     @given(
         office=calls_of_an_office(),
         zone=st.sampled_from(ZONES),
-        by=st.lists(st.sampled_from(SUMMARY_BY), min_size=1, max_size=3, unique=True),
+        by=st.lists(st.sampled_from(SUMMARY_DIMENSIONS), min_size=1, max_size=3, unique=True),
         where=FILTERS,
     )
     async def test_summaries_equal_a_plain_count(
-        self, stores: Stores, office: list[Call], zone: str, by: list[str], where: Filter
+        self, stores: Stores, office: list[Call], zone: str, by: list[str], where: RecordFilter
     ) -> None:
         """By anything and any two or three things, in any zone, also where clocks are changed."""
         async with stores() as store:
             await store.put(batch(*office))
-            for filters in (Filter(), where):
+            for filters in (RecordFilter(), where):
                 assert await store.summary(filters, ",".join(by), zone) == plain.summary(office, filters, by, zone)
 
     async def test_the_hour_that_comes_twice_is_two_rows(self, store: Store) -> None:
         """Berlin on 2026-10-25: 02:30 is first +02:00, an hour later +01:00; the day has 25 hours and is one row."""
         first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
         await store.put(batch(*(call(record(first + timedelta(hours=hours))) for hours in (-1, 0, 1, 2))))
-        hours = await store.summary(Filter(), "hour", "Europe/Berlin")
+        hours = await store.summary(RecordFilter(), "hour", "Europe/Berlin")
         assert [row["hour"] for row in hours] == [
             "2026-10-25T01:00:00+02:00",
             "2026-10-25T02:00:00+02:00",
             "2026-10-25T02:00:00+01:00",
             "2026-10-25T03:00:00+01:00",
         ]
-        (day,) = await store.summary(Filter(), "day", "Europe/Berlin")
+        (day,) = await store.summary(RecordFilter(), "day", "Europe/Berlin")
         assert (day["day"], day["calls"]) == ("2026-10-25T00:00:00+02:00", 4)
 
     @pytest.mark.parametrize(
@@ -403,13 +412,15 @@ class StoreContract:
     async def test_a_summary_that_cannot_be_meant_is_refused(self, store: Store, by: str, zone: str) -> None:
         """With one sentence that says what may be."""
         with pytest.raises(UsageError):
-            await store.summary(Filter(), by, zone)
+            await store.summary(RecordFilter(), by, zone)
 
     # ---------------------------------------------------------------- exporting
 
     @property_test
     @given(office=calls_of_an_office(), zone=st.sampled_from(ZONES), where=FILTERS)
-    async def test_csv_can_be_read_back(self, stores: Stores, office: list[Call], zone: str, where: Filter) -> None:
+    async def test_csv_can_be_read_back(
+        self, stores: Stores, office: list[Call], zone: str, where: RecordFilter
+    ) -> None:
         """Every cell, with moments in the zone asked for; in the order in which the calls began."""
         async with stores() as store:
             await store.put(batch(*office))
@@ -421,14 +432,14 @@ class StoreContract:
         ]
         for row in rows:
             one = expected.pop(row["record_id"])
-            assert {name: read_back(cell) for name, cell in row.items()} == {
+            assert {name: unescape_formula(cell) for name, cell in row.items()} == {
                 name: plain.cell(one, name, zone) for name in RECORD_COLUMNS.split(",")
             }
         assert not expected
 
     @property_test
     @given(office=calls_of_an_office(), where=FILTERS)
-    async def test_json_lines_are_records(self, stores: Stores, office: list[Call], where: Filter) -> None:
+    async def test_json_lines_are_records(self, stores: Stores, office: list[Call], where: RecordFilter) -> None:
         """One per line, just as the API gives them, the earliest first."""
         async with stores() as store:
             await store.put(batch(*office))
@@ -441,7 +452,7 @@ class StoreContract:
     async def test_an_export_sees_one_state(self, store: Store) -> None:
         """What arrives after the first piece was taken is not in it, however long it takes."""
         await store.put(batch(*(call() for _ in range(3))))
-        pieces = store.export(Filter(), "csv", "UTC")
+        pieces = store.export(RecordFilter(), "csv", "UTC")
         head = await anext(pieces)
         await store.put(batch(*(call() for _ in range(3))))
         rest = b"".join([piece async for piece in pieces])
@@ -453,7 +464,7 @@ class StoreContract:
     ) -> None:
         """The store goes on, and closes."""
         await store.put(batch(*(call() for _ in range(300))))
-        pieces = store.export(Filter(), form, "UTC")
+        pieces = store.export(RecordFilter(), form, "UTC")
         assert await anext(pieces)
         await pieces.aclose()  # type: ignore[attr-defined] # ours are generators
         await store.put(batch(call(), position=2))
@@ -480,5 +491,5 @@ class StoreContract:
 
 def call_of(leg: Record) -> Call:
     """A call of one leg, whose report has this leg's number."""
-    said = Said(details=details(call_id=leg.call_id), seq=leg.seq, via=leg.via, received_at=leg.received_at)
-    return assemble(leg.sn, [said], PbxFacts(name=leg.pbx))
+    said = ReportedLeg(details=details(call_id=leg.call_id), seq=leg.seq, via=leg.via, received_at=leg.received_at)
+    return assemble_call(leg.sn, [said], PbxFacts(name=leg.pbx))

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.access_scope import Limits
+from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.record import Call
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
-from onhook.store.contract import DURATIONS, PEAK_STEPS, SUMMARY_BY, Store
+from onhook.store.contract import DURATION_FIELDS, PEAK_STEPS, SUMMARY_DIMENSIONS, Store
 from tests.factories import STARTED_AT, call, record
 from tests.store import plain, plain_reports
 from tests.store.contract import Stores, batch, property_test
@@ -25,9 +25,9 @@ class ReportContract:
     """The claims, beside those of `StoreContract`."""
 
     @property_test
-    @given(office=calls_of_an_office(), by=st.sampled_from(SUMMARY_BY), top=st.integers(1, 3), where=FILTERS)
+    @given(office=calls_of_an_office(), by=st.sampled_from(SUMMARY_DIMENSIONS), top=st.integers(1, 3), where=FILTERS)
     async def test_the_top_of_a_summary_has_the_most_calls(
-        self, stores: Stores, office: list[Call], by: str, top: int, where: Filter
+        self, stores: Stores, office: list[Call], by: str, top: int, where: RecordFilter
     ) -> None:
         """The same rows, ordered by their calls, cut."""
         async with stores() as store:
@@ -50,9 +50,9 @@ class ReportContract:
         late = call(record(STARTED_AT + timedelta(days=21), call_to="6400"))
         await store.put(batch(*changed, late))
         await store.forget([(office[-1].sn, office[-1].call_id)], [])
-        where = Filter(until=LONG_AFTER)
+        where = RecordFilter(until=LONG_AFTER)
         for _ in range(2):
-            for by in SUMMARY_BY:
+            for by in SUMMARY_DIMENSIONS:
                 expected = plain.summary([*changed, *office[2:-1], late], where, [by], "Asia/Kathmandu")
                 assert await store.summary(where, by, "Asia/Kathmandu") == expected, by
             again = 0
@@ -67,16 +67,16 @@ class ReportContract:
         first=calls_of_an_office(),
         then=calls_of_an_office(),
         zone=st.sampled_from(ZONES),
-        names=st.lists(st.sampled_from(SUMMARY_BY), min_size=3, max_size=3, unique=True),
+        names=st.lists(st.sampled_from(SUMMARY_DIMENSIONS), min_size=3, max_size=3, unique=True),
         where=FILTERS,
     )
     async def test_what_was_summed_up_is_what_would_be_counted(
-        self, *, stores: Stores, first: list[Call], then: list[Call], zone: str, names: list[str], where: Filter
+        self, *, stores: Stores, first: list[Call], then: list[Call], zone: str, names: list[str], where: RecordFilter
     ) -> None:
         """After calls that came late, again, or in the place of others, before and after their weeks were summed up."""
         last = call(record(LONG_AFTER, call_to="6400"))
         office = list({(one.sn, one.call_id): one for one in (*first, *then, last)}.values())
-        period = Filter(since=where.since, until=where.until)
+        period = RecordFilter(since=where.since, until=where.until)
         asked = (period, msgspec.structs.replace(period, pbx="office", type=where.type), where)
         async with stores() as store:
             await store.put(batch(*first, last))
@@ -94,14 +94,14 @@ class ReportContract:
                     pass
 
     @property_test
-    @given(office=calls_of_an_office(), of=st.sampled_from(DURATIONS), where=FILTERS)
+    @given(office=calls_of_an_office(), of=st.sampled_from(DURATION_FIELDS), where=FILTERS)
     async def test_spreads_equal_a_plain_count(
-        self, stores: Stores, office: list[Call], of: str, where: Filter
+        self, stores: Stores, office: list[Call], of: str, where: RecordFilter
     ) -> None:
         """Each bar, the median, the 90th percentile, the longest, and those of which nobody knows."""
         async with stores() as store:
             await store.put(batch(*office))
-            for filters in (Filter(), where):
+            for filters in (RecordFilter(), where):
                 for edges in ([0], [0, 1, 14, 15, 60]):
                     assert await store.spread(filters, of, edges) == plain_reports.spread(office, filters, of, edges)
 
@@ -109,7 +109,7 @@ class ReportContract:
     async def test_a_spread_that_cannot_be_meant_is_refused(self, store: Store, of: str, edges: list[int]) -> None:
         """With one sentence."""
         with pytest.raises(UsageError):
-            await store.spread(Filter(), of, edges)
+            await store.spread(RecordFilter(), of, edges)
 
     @property_test
     @given(
@@ -137,7 +137,7 @@ class ReportContract:
             for at, lasts, trunk in calls
         ]
         since, until = (None if at is None else change + timedelta(seconds=at) for at in asked)
-        where = Filter(since=since, until=until)
+        where = RecordFilter(since=since, until=until)
         async with stores() as store:
             await store.put(batch(*office))
             for by_trunk in (False, True):
@@ -177,7 +177,7 @@ class ReportContract:
             for at, lasts, trunk in calls
         ]
         since, until = (None if days is None else begin + timedelta(days=days) for days in asked[:2])
-        where = Filter(since=since, until=until, pbx=asked[2])
+        where = RecordFilter(since=since, until=until, pbx=asked[2])
         async with stores() as store:
             await store.put(
                 batch(*(_lasting(one, 900_000) for one in office), call(record(LONG_AFTER, call_duration=0)))
@@ -195,17 +195,17 @@ class ReportContract:
         await store.put(batch(call(record(datetime(1999, 1, 1, tzinfo=UTC))), call(record())))
         for by in ("colour", "hour"):
             with pytest.raises(UsageError):
-                await store.peaks(Filter(), by, "UTC")
+                await store.peaks(RecordFilter(), by, "UTC")
 
     @property_test
     @given(office=calls_of_an_office(), where=FILTERS, is_returned=st.booleans())
     async def test_missed_calls_equal_a_look_at_each_pair(
-        self, stores: Stores, office: list[Call], where: Filter, is_returned: bool
+        self, stores: Stores, office: list[Call], where: RecordFilter, is_returned: bool
     ) -> None:
         """Which were returned, by which call, and which were not."""
         async with stores() as store:
             await store.put(batch(*office))
-            for filters in (Filter(), where):
+            for filters in (RecordFilter(), where):
                 found = await store.missed(filters, 100, is_returned=is_returned)
                 missed, returned, listed = plain_reports.missed(office, filters, is_returned=is_returned)
                 assert (found.missed, found.returned, list(found.data)) == (missed, returned, listed)
@@ -216,9 +216,9 @@ class ReportContract:
         missed = call(record(call_from="+49301234567", status="NO ANSWER", talk_duration=0, type="Inbound"))
         back = call(record(STARTED_AT + timedelta(hours=1), call_to="00301234567", type="Outbound"))
         await store.put(batch(missed, back))
-        found = await store.missed(Filter(type="inbound"), 10, is_returned=True)
+        found = await store.missed(RecordFilter(type="inbound"), 10, is_returned=True)
         assert [one.returned_by for one in found.data] == [(back.sn, back.call_id)]
-        hidden = Filter(type="inbound", within=Limits(numbers=("+49301234567",)))
+        hidden = RecordFilter(type="inbound", within=AccessScope(numbers=("+49301234567",)))
         assert (await store.missed(hidden, 10)).unreturned == 1
 
 

@@ -6,12 +6,12 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
-from onhook.cdr.access_scope import Limits
-from onhook.cdr.call_assembly import PbxFacts, Said, assemble
+from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
 from onhook.cdr.call_details import CallDetails
-from onhook.cdr.call_filter import Aspects
+from onhook.cdr.call_filter import CallFilter
 from onhook.cdr.record import Call
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.store.contract import CALL_ORDERS, RECORD_ORDERS, CallListing, RecordListing
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/St_Johns", "UTC")
@@ -55,10 +55,10 @@ def _call(draw: st.DrawFn, number: int) -> Call:
     )
     call_id = draw(st.sampled_from((f"{int(begun.timestamp())}.{number}", f"opaque-{number}")))
     said = [_said(draw, call_id, begun) for _ in range(draw(st.integers(1, 3)))]
-    return assemble(sn, said, _PBXS[sn])
+    return assemble_call(sn, said, _PBXS[sn])
 
 
-def _said(draw: st.DrawFn, call_id: str, begun: datetime) -> Said:
+def _said(draw: st.DrawFn, call_id: str, begun: datetime) -> ReportedLeg:
     local = begun + timedelta(hours=draw(st.sampled_from((0, 2))), seconds=draw(st.integers(0, 40)))
     values: dict[str, Any] = {
         name: draw(_TEXTS)
@@ -78,7 +78,7 @@ def _said(draw: st.DrawFn, call_id: str, begun: datetime) -> Said:
         ),
         **values,
     )
-    return Said(
+    return ReportedLeg(
         details=details,
         seq=draw(st.integers(1, 50)),
         via="webhook",
@@ -98,7 +98,7 @@ _CALLS = tuple(
     (sn, call_id) for sn in ("other,1", "3631A2124XXX") for call_id in ("opaque-0", "opaque-1", "1774746000.0")
 )
 ASPECTS = st.builds(
-    Aspects,
+    CallFilter,
     answered_by=st.none() | st.sampled_from(("1002", "Alice<1001>", "6400")),
     min_wait_duration=_SOME_SECONDS,
     max_wait_duration=_SOME_SECONDS,
@@ -118,13 +118,13 @@ ASPECTS = st.builds(
 )
 
 LIMITS = st.builds(
-    Limits,
+    AccessScope,
     st.none() | st.lists(st.sampled_from(("other,1", "x", "3631A2124XXX")), max_size=2).map(tuple),
     st.none() | st.lists(st.sampled_from(("1001", "1002", "6400", "ghost")), max_size=2).map(tuple),
 )
 
 FILTERS = st.builds(
-    Filter,
+    RecordFilter,
     since=st.none() | _MOMENTS,
     until=st.none() | _MOMENTS,
     pbx=st.none() | st.sampled_from(("office", 'shop "B"', "nowhere")),
@@ -154,7 +154,7 @@ _SNS = st.sampled_from(((), ("other,1",), ("3631A2124XXX", "other,1"), ("x",)))
 @st.composite
 def _listings(draw: st.DrawFn) -> tuple[RecordListing, CallListing]:
     shared: dict[str, Any] = {
-        "where": draw(st.just(Filter()) | FILTERS),
+        "where": draw(st.just(RecordFilter()) | FILTERS),
         "sns": draw(_SNS),
         "local_since": draw(_WALL_CLOCKS),
         "local_until": draw(_WALL_CLOCKS),

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.call_details import folded
-from onhook.cdr.identity import number_of
+from onhook.cdr.call_details import fold_word
+from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call, Record
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.store.contract import CallListing, Listing, RecordListing
 
 SPELLINGS = {
@@ -25,14 +25,14 @@ SPELLINGS = {
 DURATIONS = ("talk_duration", "call_duration", "ring_duration", "wait_duration")
 
 
-def records(office: Iterable[Call], where: Filter) -> list[Record]:
+def records(office: Iterable[Call], where: RecordFilter) -> list[Record]:
     of_leg = msgspec.structs.replace(where, aspects=None)
     meant = [call for call in office if where.aspects is None or where.aspects.match(call)]
     found = [leg for call in meant for leg in call.legs if of_leg.matches(leg)]
     return sorted(found, key=lambda one: (one.started_at, one.record_id), reverse=True)
 
 
-def calls(office: Iterable[Call], where: Filter) -> list[Call]:
+def calls(office: Iterable[Call], where: RecordFilter) -> list[Call]:
     def key(call: Call) -> tuple[datetime, str]:
         return call.started_at, hashlib.md5(f"{call.sn}\x1f{call.call_id}".encode()).hexdigest()  # noqa: S324 - a name
 
@@ -63,7 +63,7 @@ def listed_calls(office: Iterable[Call], asked: CallListing) -> list[Call]:
     """The same for calls."""
     found = [call for call in office if asked.where.matches_call(call) and _is_listed(call.legs[0], asked)]
     if asked.queues:
-        found = [call for call in found if any(number_of(leg.call_to) in asked.queues for leg in call.legs)]
+        found = [call for call in found if any(extract_number(leg.call_to) in asked.queues for leg in call.legs)]
     return _in_order(found, asked)
 
 
@@ -86,13 +86,13 @@ def _in_order(found: list[Any], asked: Listing) -> list[Any]:
     return told + [one for one in first if getattr(one, asked.order_by) is None]
 
 
-def summary(office: Iterable[Call], where: Filter, by: Sequence[str], zone: str) -> list[dict[str, Any]]:
+def summary(office: Iterable[Call], where: RecordFilter, by: Sequence[str], zone: str) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], list[Call]] = {}
     shown: dict[tuple[Any, ...], dict[str, Any]] = {}
     for call in office:
         if not where.matches_call(call):
             continue
-        for went_to in sorted({number_of(leg.call_to) for leg in call.legs}) if "went_to" in by else [""]:
+        for went_to in sorted({extract_number(leg.call_to) for leg in call.legs}) if "went_to" in by else [""]:
             if "went_to" in by and not re.fullmatch("[0-9]{1,7}", went_to):
                 continue
             key = tuple(went_to if name == "went_to" else _order(call, name, zone) for name in by)
@@ -129,7 +129,7 @@ def _order(call: Call, name: str, zone: str) -> Any:
         case "hour_of_day" | "weekday":
             return _shown(call, name, zone)
         case "status" | "type":
-            return folded(getattr(call, name))
+            return fold_word(getattr(call, name))
     return _shown(call, name, zone)
 
 
@@ -145,7 +145,7 @@ def _shown(call: Call, name: str, zone: str) -> Any:
         case "weekday":
             return local.isoweekday()
         case "status" | "type":
-            text = folded(getattr(call, name))
+            text = fold_word(getattr(call, name))
             return SPELLINGS.get(text, text)
     return _party(call, name)
 
@@ -153,9 +153,9 @@ def _shown(call: Call, name: str, zone: str) -> Any:
 def _party(call: Call, name: str) -> Any:
     match name:
         case "call_from" | "call_to":
-            return number_of(getattr(call, name))
+            return extract_number(getattr(call, name))
         case "made_by":
-            return number if re.fullmatch("[0-9]{1,7}", number := number_of(call.call_from)) else ""
+            return number if re.fullmatch("[0-9]{1,7}", number := extract_number(call.call_from)) else ""
         case "trunk":
             return call.src_trunk_name or call.dst_trunk_name
     return getattr(call, name)
@@ -172,7 +172,7 @@ def _first_moment(call: Call, name: str, zone: str) -> str:
 
 
 def _measures(group: Sequence[Call]) -> dict[str, Any]:
-    statuses = [folded(call.status) for call in group]
+    statuses = [fold_word(call.status) for call in group]
     answered = sum(status == "ANSWERED" for status in statuses)
     sums: dict[str, int | None] = {}
     for name in DURATIONS:

@@ -8,21 +8,21 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.call_details import folded
-from onhook.cdr.identity import number_of
+from onhook.cdr.call_details import fold_word
+from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call
-from onhook.cdr.record_filter import Filter
-from onhook.store.contract import MissedCall, Peak, Spread
+from onhook.cdr.record_filter import RecordFilter
+from onhook.store.contract import ConcurrencyPeak, DurationHistogram, MissedCall
 
 
-def spread(office: Iterable[Call], where: Filter, of: str, edges: Sequence[int]) -> Spread:
+def spread(office: Iterable[Call], where: RecordFilter, of: str, edges: Sequence[int]) -> DurationHistogram:
     values = [getattr(call, of) for call in office if where.matches_call(call)]
     known = sorted(value for value in values if value is not None)
 
     def no_longer(share: float) -> int | None:
         return known[max(0, math.ceil(share * len(known)) - 1)] if known else None
 
-    return Spread(
+    return DurationHistogram(
         counts=[sum(low <= value < high for value in known) for low, high in zip(edges, [*edges[1:], math.inf])],  # noqa: B905 - one edge more
         unknown=len(values) - len(known),
         median=no_longer(0.5),
@@ -31,7 +31,7 @@ def spread(office: Iterable[Call], where: Filter, of: str, edges: Sequence[int])
     )
 
 
-def peaks(office: Iterable[Call], where: Filter, by: str, zone: str, *, by_trunk: bool) -> list[Peak]:
+def peaks(office: Iterable[Call], where: RecordFilter, by: str, zone: str, *, by_trunk: bool) -> list[ConcurrencyPeak]:
     """Every second that begins a stretch or at which a call begins or ends is looked at by itself."""
     open_ended = msgspec.structs.replace(where, since=None)
     calls = [
@@ -55,33 +55,33 @@ def peaks(office: Iterable[Call], where: Filter, by: str, zone: str, *, by_trunk
                 ((_level(here, second), second) for second in stretch), key=lambda one: (one[0], -one[1].timestamp())
             )
             if level or not by_trunk:
-                found.append(Peak(begins_at=stretch[0], trunk=trunk, calls=level, reached_at=at))
+                found.append(ConcurrencyPeak(begins_at=stretch[0], trunk=trunk, calls=level, reached_at=at))
     return found
 
 
-def missed(office: Sequence[Call], where: Filter, *, is_returned: bool) -> tuple[int, int, list[MissedCall]]:
+def missed(office: Sequence[Call], where: RecordFilter, *, is_returned: bool) -> tuple[int, int, list[MissedCall]]:
     """How many were missed and returned, and those that are asked for, the latest first."""
     all_missed = [call for call in office if where.matches_call(call) and not _is_answered(call)]
     pairs = [(call, _returning(office, where, call)) for call in all_missed]
     listed = [
         _missed_call(call, by)
         for call, by in pairs
-        if (by is not None) is is_returned and _line(number_of(call.call_from))
+        if (by is not None) is is_returned and _line(extract_number(call.call_from))
     ]
     listed.sort(key=lambda one: (-one.started_at.timestamp(), one.sn, one.call_id))
     return len(all_missed), sum(by is not None for _, by in pairs), listed
 
 
-def _returning(office: Iterable[Call], where: Filter, call: Call) -> Call | None:
-    line = _line(number_of(call.call_from))
+def _returning(office: Iterable[Call], where: RecordFilter, call: Call) -> Call | None:
+    line = _line(extract_number(call.call_from))
     spoken = [
         other
         for other in office
-        if Filter(within=where.within).matches_call(other)
+        if RecordFilter(within=where.within).matches_call(other)
         and _is_answered(other)
         and other.started_at > call.started_at
         and line
-        and line in (_line(number_of(other.call_from)), _line(number_of(other.call_to)))
+        and line in (_line(extract_number(other.call_from)), _line(extract_number(other.call_to)))
     ]
     return min(spoken, key=lambda other: (other.started_at, other.sn, other.call_id), default=None)
 
@@ -96,7 +96,7 @@ def _missed_call(call: Call, by: Call | None) -> MissedCall:
 
 
 def _is_answered(call: Call) -> bool:
-    return folded(call.status) in ("ANSWERED", "ANSWERD")
+    return fold_word(call.status) in ("ANSWERED", "ANSWERD")
 
 
 def _line(number: str) -> str:

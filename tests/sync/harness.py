@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from onhook.cdr.call_assembly import PbxFacts, Said, assemble, said_by
+from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
 from onhook.cdr.call_details import CallDetails
-from onhook.cdr.coverage import Stretch
+from onhook.cdr.coverage import Interval
 from onhook.cdr.identity import RecordKey, record_key
 from onhook.cdr.record import Record
-from onhook.cdr.sync_types import AlarmKind, Contact, Outcome, Progress, Wish
+from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
 from onhook.ledger.sqlite import SqliteLedger
-from onhook.lib.errors import Unreadable
+from onhook.lib.errors import ParseError
 from onhook.pbx.client import Login, Window
 from onhook.pbx.yeastar.client import YeastarLink
 from onhook.pbx.yeastar.payload import Yeastar
@@ -47,13 +47,13 @@ class Memory:
 
     def __init__(self) -> None:
         self.text = ""
-        self.known: list[Stretch] = []
-        self.last_contact: Contact | None = None
-        self.begun: Progress | None = None
+        self.known: list[Interval] = []
+        self.last_contact: PbxStatus | None = None
+        self.begun: BackfillProgress | None = None
         self.alarms: dict[AlarmKind, str] = {}
         self.offset: int | None = None
-        self.wished: Wish | None = None
-        self.outcome: Outcome | None = None
+        self.wished: BackfillRequest | None = None
+        self.outcome: BackfillResult | None = None
         self.counts: dict[datetime, int] = {}
 
     @asynccontextmanager
@@ -66,28 +66,28 @@ class Memory:
     def keep_tokens(self, text: str) -> None:
         self.text = text
 
-    def stretches(self) -> list[Stretch]:
+    def stretches(self) -> list[Interval]:
         return self.known
 
-    def keep_stretches(self, stretches: Sequence[Stretch]) -> None:
+    def keep_stretches(self, stretches: Sequence[Interval]) -> None:
         self.known = list(stretches)
 
-    def contact(self) -> Contact | None:
+    def contact(self) -> PbxStatus | None:
         return self.last_contact
 
-    def keep_contact(self, contact: Contact) -> None:
+    def keep_contact(self, contact: PbxStatus) -> None:
         self.last_contact = contact
 
-    def progress(self) -> Progress | None:
+    def progress(self) -> BackfillProgress | None:
         return self.begun
 
-    def keep_progress(self, progress: Progress | None) -> None:
+    def keep_progress(self, progress: BackfillProgress | None) -> None:
         self.begun = progress
 
-    def wish(self) -> Wish | None:
+    def wish(self) -> BackfillRequest | None:
         return self.wished
 
-    def end_wish(self, outcome: Outcome) -> None:
+    def end_wish(self, outcome: BackfillResult) -> None:
         self.wished, self.outcome = None, outcome
 
     def sound(self, kind: AlarmKind, what: str, todo: str) -> None:
@@ -112,15 +112,15 @@ class LedgerKnown:
 
     async def records(self) -> dict[RecordKey, Record]:
         """All records, as the projector makes them."""
-        calls: dict[tuple[str, str], list[Said]] = {}
+        calls: dict[tuple[str, str], list[ReportedLeg]] = {}
         dialect = Yeastar()
         for report in await self._ledger.read(0, 1_000_000):
             at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=report.received_at)
             for one in _read(dialect, report.body):
-                said = Said(details=one, seq=report.seq, via=report.via, received_at=at)
+                said = ReportedLeg(details=one, seq=report.seq, via=report.via, received_at=at)
                 calls.setdefault((report.sn, one.call_id), []).append(said)
-        made = [leg for (sn, _), said in calls.items() for leg in assemble(sn, said, PbxFacts()).legs]
-        assert all(said_by(leg) for leg in made)
+        made = [leg for (sn, _), said in calls.items() for leg in assemble_call(sn, said, PbxFacts()).legs]
+        assert all(to_reported_leg(leg) for leg in made)
         return {record_key(leg.sn, leg): leg for leg in made}
 
     async def legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
@@ -133,7 +133,7 @@ class LedgerKnown:
 def _read(dialect: Yeastar, body: bytes) -> Sequence[CallDetails]:
     try:
         return dialect.read(body)
-    except Unreadable:
+    except ParseError:
         return []
 
 

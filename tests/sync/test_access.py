@@ -11,7 +11,7 @@ import pytest
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
 from onhook.appdb.cdr_sources import CdrSource, parse_cdr_source
-from onhook.cdr.coverage import Stretch, not_heard, painted
+from onhook.cdr.coverage import Interval, add_disconnection, add_interval
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import NotFound, OnhookError
 from onhook.receiver.ingest import Ingestor
@@ -67,12 +67,12 @@ class Filling:
         return await self.caretaker().fill(FIRST - 2 * DAY, until, compares_days=False)
 
     def not_heard(self, since: datetime, until: datetime) -> None:
-        self.notes.keep_stretches(not_heard(self.notes.stretches(), since, until, WHY))
+        self.notes.keep_stretches(add_disconnection(self.notes.stretches(), since, until, WHY))
 
     def heard(self, since: datetime, until: datetime) -> None:
-        self.notes.keep_stretches(painted(self.notes.stretches(), Stretch(since, until, "heard", "alive")))
+        self.notes.keep_stretches(add_interval(self.notes.stretches(), Interval(since, until, "heard", "alive")))
 
-    def gaps(self) -> list[Stretch]:
+    def gaps(self) -> list[Interval]:
         return [one for one in self.notes.stretches() if one.state == "gap"]
 
     def alarms(self) -> set[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
-from onhook.ledger.contract import Appended, Entry, Report
+from onhook.ledger.contract import AppendResult, LedgerEntry, RawEvent
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable
@@ -32,7 +32,7 @@ class StandingLedger(SqliteLedger):
 
     stands_still = False
 
-    async def append(self, entries: Sequence[Entry]) -> list[Appended]:
+    async def append(self, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
         if self.stands_still:
             raise Unavailable("the disk is full")
         return await super().append(entries)
@@ -59,7 +59,7 @@ class Ways:
         self.settings.asterisks.add(reached, SECRET)
         return sn
 
-    async def kept(self, count: int) -> list[Report]:
+    async def kept(self, count: int) -> list[RawEvent]:
         """All reports, when there are so many."""
         async with asyncio.timeout(HEARD_SECONDS_MAX):
             while len(reports := await self.ledger.read(0, 1000)) < count:  # noqa: ASYNC110 - a ledger tells nobody

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from onhook.cdr.coverage import Stretch, within
+from onhook.cdr.coverage import Interval, fill_gaps
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx.yeastar.rows import Wrapping, wrapped
@@ -91,7 +91,7 @@ async def test_a_stretch_that_was_compared_is_complete_and_nothing_else_is(tmp_p
         now = datetime.fromtimestamp(NOON, UTC)
         assert (stretch.state, now - stretch.until < timedelta(minutes=2)) == ("complete", True)
         assert timedelta(days=30) <= stretch.until - stretch.since <= timedelta(days=32)
-        states = [one.state for one in within(receiver.memory.known, now - 2 * DAY, now + DAY)]
+        states = [one.state for one in fill_gaps(receiver.memory.known, now - 2 * DAY, now + DAY)]
         assert states == ["complete", "gap"]
 
 
@@ -250,7 +250,7 @@ async def test_what_is_heard_is_written_down_and_is_no_promise(tmp_path: Path) -
         receiver.caretaker.is_heard(NOON, NOON + 60)
         receiver.caretaker._keep_heard()
         assert receiver.memory.known == [
-            Stretch(
+            Interval(
                 datetime.fromtimestamp(NOON, UTC),
                 datetime.fromtimestamp(NOON + 60, UTC),
                 "heard",

@@ -9,7 +9,7 @@ import pytest
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
 from onhook.appdb.cdr_sources import CdrSource
-from onhook.cdr.coverage import Stretch, painted, unheard
+from onhook.cdr.coverage import Interval, add_interval, invalidate_connected
 from onhook.sync.asterisk_sync import COVERAGE_SAVE_INTERVAL, GAP_AGE_MAX, GAP_FILL_GRACE, AsteriskConnectionState
 from onhook.sync.pbx_sync import UNREACHABLE_SECONDS
 
@@ -58,7 +58,7 @@ class Hearing:
         """Begin and end of each stretch as minutes from noon, and what it is."""
         return [(f"{_minutes(one.since)}-{_minutes(one.until)}", one.state, one.why) for one in self.stretches()]
 
-    def stretches(self) -> list[Stretch]:
+    def stretches(self) -> list[Interval]:
         return self.settings.receiving.stretches(SN)
 
     def alarms(self) -> dict[str, str]:
@@ -112,8 +112,8 @@ def test_what_was_read_meanwhile_is_no_gap(hearing: Hearing) -> None:
     hearing.open()
     hearing.cover(9 * MINUTE)
     hearing.close("no connection")
-    read = Stretch(NOON, NOON + 12 * MINUTE, "complete", "compared")
-    hearing.settings.receiving.keep_stretches(SN, painted(hearing.stretches(), read))
+    read = Interval(NOON, NOON + 12 * MINUTE, "complete", "compared")
+    hearing.settings.receiving.keep_stretches(SN, add_interval(hearing.stretches(), read))
     hearing.open(9 * MINUTE)
     assert hearing.states() == [("0-12", "complete", "compared"), ("12-20", "gap", "it was not heard: no connection")]
 
@@ -144,7 +144,7 @@ def test_what_was_found_out_meanwhile_stays(hearing: Hearing) -> None:
     """Where the connection was alive and lost calls, no later look calls that time heard again."""
     hearing.open()
     hearing.cover(9 * MINUTE)
-    hearing.settings.receiving.keep_stretches(SN, unheard(hearing.stretches(), "it lost calls"))
+    hearing.settings.receiving.keep_stretches(SN, invalidate_connected(hearing.stretches(), "it lost calls"))
     hearing.cover(10 * MINUTE)
     assert [one[:2] for one in hearing.states()] == [("1-10", "gap"), ("10-20", "heard")]
 
@@ -157,8 +157,8 @@ def test_a_gap_that_nothing_fills_alarms(hearing: Hearing) -> None:
     assert "calls may be missing from 2026-11-24 12:01:00" in hearing.alarms()["gap"]
     (alarm,) = hearing.settings.alarms.going_on()
     assert "--cdr" in alarm.todo
-    filled = Stretch(NOON, NOON + 4 * MINUTE, "complete", "compared")
-    hearing.settings.receiving.keep_stretches(SN, painted(hearing.stretches(), filled))
+    filled = Interval(NOON, NOON + 4 * MINUTE, "complete", "compared")
+    hearing.settings.receiving.keep_stretches(SN, add_interval(hearing.stretches(), filled))
     hearing.cover(10 * MINUTE)
     assert hearing.alarms() == {}
 

@@ -18,10 +18,10 @@ import pytest
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.appdb.pbx_facts import AppDbPbxFacts
-from onhook.cdr.call_details import DETAIL_FIELDS, NUMBER_FIELDS, folded
-from onhook.cdr.identity import number_of
+from onhook.cdr.call_details import DETAIL_FIELDS, NUMBER_FIELDS, fold_word
+from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Record
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Address
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import OnhookError
@@ -90,7 +90,7 @@ class Receiving:
         records: dict[str, Record] = {}
         cursor = None
         while True:
-            page = await self.store.records(Filter(sn=SN), PAGE_MAX, cursor)
+            page = await self.store.records(RecordFilter(sn=SN), PAGE_MAX, cursor)
             records |= {one.record_id: one for one in page.data}
             cursor = page.next
             if cursor is None:
@@ -126,9 +126,9 @@ def is_same(record: Record, truth: dict[str, Any]) -> bool:
         if name in NUMBER_FIELDS:
             same = (said or 0) == (true or 0)  # the list leaves zeros out (PROTOCOL.md 2.9)
         elif name in ("call_from", "call_to"):
-            same = number_of(said) == number_of(true)
+            same = extract_number(said) == extract_number(true)
         else:
-            same = folded(said) == folded(true)
+            same = fold_word(said) == fold_word(true)
         if not same:
             return False
     return True

@@ -12,7 +12,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
 from onhook.appdb.cdr_sources import parse_cdr_source
 from onhook.appdb.pbx_credentials import parse_pbx_credentials
-from onhook.cdr.sync_types import Wish
+from onhook.cdr.sync_types import BackfillRequest
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.runtime.adapters.ingest import create_ingestor
@@ -120,7 +120,7 @@ async def test_what_an_asterisk_keeps_is_read_by_itself(tmp_path: Path) -> None:
         async with asyncio.timeout(5):
             while await hall.kept("lab") < 1:  # noqa: ASYNC110 - a ledger tells nobody
                 await asyncio.sleep(0.01)
-        hall.settings.receiving.keep_wish("lab", Wish(since=begun - 7200, until=None, asked_at=7))
+        hall.settings.receiving.keep_wish("lab", BackfillRequest(since=begun - 7200, until=None, asked_at=7))
         await holds(lambda: hall.settings.receiving.outcome("lab") is not None)
         outcome = hall.settings.receiving.outcome("lab")
         assert outcome is not None

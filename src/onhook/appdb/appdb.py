@@ -52,7 +52,7 @@ from onhook.appdb.tokens import (
     write_token_file,
 )
 from onhook.appdb.users import Users, decode_scope, encode_scope, validate_scope
-from onhook.cdr.access_scope import Limits
+from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.number_plan import NumberPlan
 from onhook.lib.errors import NotFound, Unavailable, UsageError
 from onhook.lib.timestamps import to_datetime
@@ -255,7 +255,7 @@ class AppDb:
         rows = self._database.rows("SELECT name, role, limits, created_at, last_used FROM tokens ORDER BY name")
         return [_token(*row) for row in rows]
 
-    def add_token(self, name: str, role: str, *, at: int, limits: Limits | None = None) -> str:
+    def add_token(self, name: str, role: str, *, at: int, limits: AccessScope | None = None) -> str:
         """A new token's text, told this once and kept nowhere. Raises `UsageError`."""
         text = generate_token()
         validate_scope(validate_role(role), limits)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
 
 Method = Literal["POST", "GET"]
@@ -61,7 +61,7 @@ class DestinationSpec(msgspec.Struct, frozen=True, kw_only=True):
     about: NotifiesOf = "calls"
     sink: str = "webhook"
     method: Method = "POST"
-    where: Filter = Filter()
+    where: RecordFilter = RecordFilter()
     profile: PayloadFormat = "p-2026"
     per: Per = "leg"
     timeout_seconds: float = 5.0
@@ -85,7 +85,7 @@ def validate_spec(wishes: DestinationSpec) -> DestinationSpec:
     _check_choice("method", wishes.method, get_args(Method))
     _check_choice("per", wishes.per, get_args(Per))
     _check_choice("about", wishes.about, get_args(NotifiesOf))
-    if wishes.about == "alarms" and wishes.where != Filter(sn=wishes.where.sn):
+    if wishes.about == "alarms" and wishes.where != RecordFilter(sn=wishes.where.sn):
         raise UsageError("alarms have no calls to be filtered by", todo="choose them by sn alone, or not at all")
     _check_choice("plan", wishes.plan, get_args(RetryPolicy))
     _check_range("timeout_seconds", wishes.timeout_seconds, TIMEOUT_SECONDS_LIMITS)

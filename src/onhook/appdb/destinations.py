@@ -23,7 +23,7 @@ from onhook.appdb.destination_spec import (
 )
 from onhook.appdb.pbxs import Secret, new_secret, validate_name, validate_secret
 from onhook.appdb.sqlite import SqliteDatabase
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.timestamps import to_datetime
 
@@ -79,7 +79,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     stream_id: int
-    where: Filter
+    where: RecordFilter
     cursor: int | None
     until: int | None
 
@@ -141,7 +141,7 @@ class Destinations:
                 raise _duplicate_name_error(name) from None
             destination = self.get(name)
             if wishes.about == "calls":
-                self._add_stream(destination.subscription_id, Filter(), after, None, at)
+                self._add_stream(destination.subscription_id, RecordFilter(), after, None, at)
             self._add_text(destination.subscription_id, text, _LABEL_DEFAULT, at)
         return self.get(name), text
 
@@ -274,7 +274,7 @@ class Destinations:
         rows = self._database.rows("SELECT min(coalesce(cursor, 0)) FROM streams")
         return None if rows[0][0] is None else int(rows[0][0])
 
-    def replay(self, name: str, where: Filter, *, after: int, until: int, at: int) -> Destination:
+    def replay(self, name: str, where: RecordFilter, *, after: int, until: int, at: int) -> Destination:
         """Send again what matches behind one number up to another. Raises `NotFound`, `UsageError`."""
         destination = self.get(name)
         if destination.about != "calls":
@@ -299,7 +299,7 @@ class Destinations:
                     " SELECT subscription_id, ?1, ?2, ?3, 1, ?4 FROM streams s WHERE until IS NULL"
                     " AND cursor IS NOT NULL AND NOT EXISTS (SELECT 1 FROM streams"
                     " WHERE subscription_id = s.subscription_id AND is_held AND cursor = ?2 AND until = ?3)",
-                    (_encode(Filter()), first - 1, last, at),
+                    (_encode(RecordFilter()), first - 1, last, at),
                 )
 
     def let_go(self, seqs: Sequence[int] | None = None) -> None:
@@ -317,7 +317,9 @@ class Destinations:
     def _held(self) -> list[int]:
         return [seq for (seq,) in self._database.rows("SELECT DISTINCT until FROM streams WHERE is_held")]
 
-    def _add_stream(self, subscription_id: int, where: Filter, after: int | None, until: int | None, at: int) -> None:
+    def _add_stream(
+        self, subscription_id: int, where: RecordFilter, after: int | None, until: int | None, at: int
+    ) -> None:
         self._database.write(
             "INSERT INTO streams (subscription_id, filter, cursor, until, is_held, created_at)"
             " VALUES (?, ?, ?, ?, 0, ?)",
@@ -374,8 +376,8 @@ def _destination(row: tuple[Any, ...]) -> Destination:
     )
 
 
-def _decode_filter(text: str) -> Filter:
-    return msgspec.json.decode(text, type=Filter)
+def _decode_filter(text: str) -> RecordFilter:
+    return msgspec.json.decode(text, type=RecordFilter)
 
 
 def _encode(value: msgspec.Struct) -> str:

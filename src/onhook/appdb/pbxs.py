@@ -10,7 +10,7 @@ import msgspec
 
 from onhook.appdb.source_match import SourceMatch
 from onhook.cdr.number_plan import NumberPlan
-from onhook.cdr.utc_offset import zone_named
+from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
 
 NAME_CHARACTERS_MAX = 64
@@ -57,7 +57,7 @@ class Pbx(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def zone_info(self) -> ZoneInfo | None:
         """The zone itself. It was checked when it was set."""
-        return None if self.zone is None else zone_named(self.zone)
+        return None if self.zone is None else get_zone(self.zone)
 
 
 class Secret(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +114,7 @@ def validate_secret(text: str) -> str:
 
 def validate_zone(zone: str | None) -> str | None:
     """An IANA name, or None. Raises `UsageError`."""
-    return None if zone is None else str(zone_named(zone).key)
+    return None if zone is None else str(get_zone(zone).key)
 
 
 def new_secret() -> str:

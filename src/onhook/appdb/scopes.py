@@ -3,20 +3,20 @@
 from collections.abc import Iterable
 
 from onhook.appdb.appdb import AppDb
-from onhook.cdr.access_scope import Limits
+from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import UsageError
 
 NUMBER_CHARACTERS_MAX = 40
 """Of an extension: no PBX dials more."""
 
 
-def parse_scope(settings: AppDb, pbxs: Iterable[str], numbers: Iterable[str]) -> Limits | None:
+def parse_scope(settings: AppDb, pbxs: Iterable[str], numbers: Iterable[str]) -> AccessScope | None:
     """The limits that these set; None where they name nothing. Raises `UsageError`, `NotFound` for an unknown PBX."""
     sns = dict.fromkeys(settings.pbx(name).sn for name in _split_words(pbxs))
     extensions = _split_words(numbers)
     if any(not number.isprintable() or len(number) > NUMBER_CHARACTERS_MAX for number in extensions):
         raise UsageError("these numbers cannot be meant", todo="write extensions, joined by commas")
-    return Limits(tuple(sns) or None, extensions or None) if sns or extensions else None
+    return AccessScope(tuple(sns) or None, extensions or None) if sns or extensions else None
 
 
 def _split_words(texts: Iterable[str]) -> tuple[str, ...]:

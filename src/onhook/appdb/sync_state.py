@@ -6,8 +6,8 @@ from typing import TypeVar
 import msgspec
 
 from onhook.appdb.sqlite import SqliteDatabase
-from onhook.cdr.coverage import Stretch
-from onhook.cdr.sync_types import Contact, Outcome, Progress, Wish
+from onhook.cdr.coverage import Interval
+from onhook.cdr.sync_types import BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -18,44 +18,44 @@ class SyncStates:
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
-    def stretches(self, sn: str) -> list[Stretch]:
+    def stretches(self, sn: str) -> list[Interval]:
         """What is known of a PBX's coverage, in order."""
         text = self._text(sn, "stretches")
-        return msgspec.json.decode(text, type=list[Stretch]) if text else []
+        return msgspec.json.decode(text, type=list[Interval]) if text else []
 
-    def keep_stretches(self, sn: str, stretches: Sequence[Stretch]) -> None:
+    def keep_stretches(self, sn: str, stretches: Sequence[Interval]) -> None:
         """Know this from now on."""
         self._keep(sn, "stretches", msgspec.json.encode(stretches).decode())
 
-    def contact(self, sn: str) -> Contact | None:
+    def contact(self, sn: str) -> PbxStatus | None:
         """The last contact, or None."""
-        return self._read(sn, "contact", Contact)
+        return self._read(sn, "contact", PbxStatus)
 
-    def keep_contact(self, sn: str, contact: Contact) -> None:
+    def keep_contact(self, sn: str, contact: PbxStatus) -> None:
         """Know this from now on."""
         self._keep(sn, "contact", msgspec.json.encode(contact).decode())
 
-    def progress(self, sn: str) -> Progress | None:
+    def progress(self, sn: str) -> BackfillProgress | None:
         """The back-fill that was begun and not ended, or None."""
-        return self._read(sn, "progress", Progress)
+        return self._read(sn, "progress", BackfillProgress)
 
-    def keep_progress(self, sn: str, progress: Progress | None) -> None:
+    def keep_progress(self, sn: str, progress: BackfillProgress | None) -> None:
         """Know this from now on; None when it has ended."""
         self._keep(sn, "progress", "" if progress is None else msgspec.json.encode(progress).decode())
 
-    def wish(self, sn: str) -> Wish | None:
+    def wish(self, sn: str) -> BackfillRequest | None:
         """The back-fill that a person asked for and that is not done, or None."""
-        return self._read(sn, "wish", Wish)
+        return self._read(sn, "wish", BackfillRequest)
 
-    def keep_wish(self, sn: str, wish: Wish | None) -> None:
+    def keep_wish(self, sn: str, wish: BackfillRequest | None) -> None:
         """Ask for this, in place of what was asked for before."""
         self._keep(sn, "wish", "" if wish is None else msgspec.json.encode(wish).decode())
 
-    def outcome(self, sn: str) -> Outcome | None:
+    def outcome(self, sn: str) -> BackfillResult | None:
         """How the last back-fill ended that was asked for, or None."""
-        return self._read(sn, "outcome", Outcome)
+        return self._read(sn, "outcome", BackfillResult)
 
-    def keep_outcome(self, sn: str, outcome: Outcome) -> None:
+    def keep_outcome(self, sn: str, outcome: BackfillResult) -> None:
         """Know this from now on."""
         self._keep(sn, "outcome", msgspec.json.encode(outcome).decode())
 

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from onhook.cdr.access_scope import Limits
+from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import Unavailable, UsageError
 
 Role = Literal["administrator", "reader"]
@@ -35,7 +35,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     role: Role
-    limits: Limits | None = None
+    limits: AccessScope | None = None
     created_at: datetime
     last_used: datetime | None = None
 

@@ -15,7 +15,7 @@ import msgspec
 from onhook.appdb.pbxs import validate_name
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.appdb.tokens import Role, generate_token, hash_secret, validate_role
-from onhook.cdr.access_scope import Limits
+from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import NotAllowed, NotFound, UsageError
 from onhook.lib.timestamps import to_datetime
 
@@ -44,7 +44,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     role: Role
-    limits: Limits | None
+    limits: AccessScope | None
     has_password: bool
     stamp: int
     created_at: datetime
@@ -74,7 +74,7 @@ class Users:
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM people WHERE name = ?", (name,))
         return _user(*rows[0]) if rows else None
 
-    def add(self, name: str, role: str, limits: Limits | None, *, at: int) -> str:
+    def add(self, name: str, role: str, limits: AccessScope | None, *, at: int) -> str:
         """Somebody new; the text of the invitation, told this once. Raises `UsageError`."""
         name, role = validate_name(name), validate_role(role)
         validate_scope(role, limits)
@@ -166,7 +166,7 @@ def validate_password(password: str) -> str:
     return password
 
 
-def validate_scope(role: Role, limits: Limits | None) -> None:
+def validate_scope(role: Role, limits: AccessScope | None) -> None:
     """Raises `UsageError`: an administrator sees everything, for he could lift any limit."""
     if limits is not None and role == "administrator":
         raise UsageError("an administrator cannot be limited", todo="choose the role of a reader")
@@ -189,11 +189,11 @@ def verify_password(password: str, kept: bytes | None) -> bool:
     return hmac.compare_digest(computed_hash, kept[SALT_BYTES:])
 
 
-def encode_scope(limits: Limits | None) -> str | None:
+def encode_scope(limits: AccessScope | None) -> str | None:
     """Limits as the file has them."""
     return None if limits is None else msgspec.json.encode(limits).decode()
 
 
-def decode_scope(text: str | None) -> Limits | None:
+def decode_scope(text: str | None) -> AccessScope | None:
     """Limits from the file."""
-    return None if text is None else msgspec.json.decode(text, type=Limits)
+    return None if text is None else msgspec.json.decode(text, type=AccessScope)

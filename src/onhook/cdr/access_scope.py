@@ -6,11 +6,11 @@ such a PBX and one of its legs has such a number.
 
 import msgspec
 
-from onhook.cdr.identity import number_of
+from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call, Record
 
 
-class Limits(msgspec.Struct, frozen=True):
+class AccessScope(msgspec.Struct, frozen=True):
     """Serial numbers of PBXs, and numbers; None where there is no limit of that kind, and nothing where it is empty."""
 
     sns: tuple[str, ...] | None = None
@@ -31,4 +31,4 @@ class Limits(msgspec.Struct, frozen=True):
     def _has_number(self, leg: Record) -> bool:
         if self.numbers is None:
             return True
-        return number_of(leg.call_from) in self.numbers or number_of(leg.call_to) in self.numbers
+        return extract_number(leg.call_from) in self.numbers or extract_number(leg.call_to) in self.numbers

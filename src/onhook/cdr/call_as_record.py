@@ -6,17 +6,17 @@ leg makes another event of the same call (DESIGN.md 4, rule 4; PROTOCOL.md 2.5).
 
 import msgspec
 
-from onhook.cdr.identity import number_of, record_id, record_key
+from onhook.cdr.identity import extract_number, record_id, record_key
 from onhook.cdr.record import Call, Record
 
 
-def as_one(call: Call) -> Record:
+def call_as_record(call: Call) -> Record:
     """The call as one record, its talk counted once."""
-    first, last = call.legs[0], max(call.legs, key=lambda leg: leg.seq)
-    answering = [leg for leg in call.legs if call.answered_by and number_of(leg.call_to) == call.answered_by]
-    whole = msgspec.structs.replace(
-        first,
-        call_to=answering[0].call_to if answering else call.call_to,
+    first_leg, last_leg = call.legs[0], max(call.legs, key=lambda leg: leg.seq)
+    answered_legs = [leg for leg in call.legs if call.answered_by and extract_number(leg.call_to) == call.answered_by]
+    record = msgspec.structs.replace(
+        first_leg,
+        call_to=answered_legs[0].call_to if answered_legs else call.call_to,
         call_duration=call.call_duration,
         talk_duration=call.talk_duration,
         ring_duration=call.ring_duration,
@@ -27,10 +27,10 @@ def as_one(call: Call) -> Record:
         src_trunk_name=call.src_trunk_name,
         dst_trunk_name=call.dst_trunk_name,
         agent_ring_time=max((leg.agent_ring_time or 0 for leg in call.legs), default=None),
-        answered_at=answering[0].answered_at if answering else None,
+        answered_at=answered_legs[0].answered_at if answered_legs else None,
         ended_at=call.ended_at,
-        received_at=last.received_at,
-        seq=last.seq,
+        received_at=last_leg.received_at,
+        seq=last_leg.seq,
     )
     # Named as a record with this `call_to` is named, because that is what a receiver will call it.
-    return msgspec.structs.replace(whole, record_id=record_id(record_key(call.sn, whole)))
+    return msgspec.structs.replace(record, record_id=record_id(record_key(call.sn, record)))

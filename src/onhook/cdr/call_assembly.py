@@ -10,18 +10,18 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.call_details import CallDetails, folded
-from onhook.cdr.identity import RecordKey, channels_of, number_of, record_id, record_key
-from onhook.cdr.merge import ROW_WAYS, said_together
-from onhook.cdr.number_plan import PERSONS, LegKind, NumberPlan
+from onhook.cdr.call_details import CallDetails, fold_word
+from onhook.cdr.identity import RecordKey, extract_number, leg_channels, record_id, record_key
+from onhook.cdr.merge import ROW_CHANNELS, merge_details
+from onhook.cdr.number_plan import PERSON_KINDS, LegKind, NumberPlan
 from onhook.cdr.record import Call, OffsetFrom, Record
 from onhook.cdr.utc_offset import (
     OFFSET_REMAINDER_SECONDS_MAX,
     call_epoch,
-    in_utc,
-    offset_of_call,
-    offset_text,
-    wall_clock,
+    determine_call_offset,
+    format_offset,
+    parse_wall_clock,
+    to_utc,
 )
 
 ANSWERED = "ANSWERED"
@@ -32,7 +32,7 @@ ABANDONED = "ABANDONED"
 ANSWERED_SPELLINGS = frozenset({"ANSWERED", "ANSWERD"})
 """Folded; the vendor's documentation spells it both ways."""
 
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_EARLIEST_TIME = datetime.min.replace(tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 _HOUR = timedelta(hours=1)
 _HALF_AN_HOUR = timedelta(minutes=30)
@@ -45,11 +45,11 @@ _LORD_HOWE_SUMMER = timedelta(hours=11)
 """Also that of Sydney, which puts its clocks back by an hour."""
 
 _TOLERANCE = timedelta(seconds=OFFSET_REMAINDER_SECONDS_MAX)
-_CHANGE_HOUR_MAX = 4
+_DST_CHANGE_HOUR_MAX = 4
 """Clocks are put forward at night: the first hour after the change is never later than this."""
 
 # Of two legs that begin in the same second, the one that sends the caller on comes first.
-_ORDER: Mapping[LegKind, int] = {
+_LEG_KIND_ORDER: Mapping[LegKind, int] = {
     "ivr": 0,
     "queue": 1,
     "ring_group": 2,
@@ -69,7 +69,7 @@ class PbxFacts(msgspec.Struct, frozen=True, kw_only=True):
     plan: NumberPlan = NumberPlan()
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class ReportedLeg(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Call details and where they came from."""
 
     details: CallDetails
@@ -78,30 +78,30 @@ class Said(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     received_at: datetime
 
 
-def assemble(sn: str, said: Sequence[Said], facts: PbxFacts) -> Call:
+def assemble_call(sn: str, said: Sequence[ReportedLeg], facts: PbxFacts) -> Call:
     """All that was ever said of one call, made that call. `said` is not empty and of one (`sn`, `call_id`)."""
-    legs = _legs(sn, _latest(sn, said), facts)
+    legs = _build_legs(sn, _latest_legs(sn, said), facts)
     if len(legs) > 1:
-        legs.sort(key=lambda leg: (leg.started_at, _ORDER[facts.plan.kind_of(leg.call_to)], leg.record_id))
-    by_persons = [leg for leg in legs if is_answered(leg) and facts.plan.kind_of(leg.call_to) in PERSONS]
-    by_persons.sort(key=_picked_up_at)
-    first = legs[0]
+        legs.sort(key=lambda leg: (leg.started_at, _LEG_KIND_ORDER[facts.plan.kind_of(leg.call_to)], leg.record_id))
+    person_legs = [leg for leg in legs if is_answered(leg) and facts.plan.kind_of(leg.call_to) in PERSON_KINDS]
+    person_legs.sort(key=_answer_time)
+    first_leg = legs[0]
     ended_at = max((leg.ended_at for leg in legs if leg.ended_at), default=None)
     return Call(
         sn=sn,
         pbx=facts.name,
-        call_id=first.call_id,
-        started_at=first.started_at,
+        call_id=first_leg.call_id,
+        started_at=first_leg.started_at,
         ended_at=ended_at,
         type=_first_text(legs, "type"),
-        status=_status(legs, is_answered_by_person=bool(by_persons)),
-        call_from=first.call_from,
-        call_to=first.call_to,
-        answered_by=number_of(by_persons[0].call_to) if by_persons else "",
-        wait_duration=_wait(first.started_at, by_persons, ended_at),
-        ring_duration=_ring(legs, by_persons),
-        talk_duration=_talk(legs, by_persons),
-        call_duration=_seconds(first.started_at, ended_at),
+        status=_call_status(legs, is_answered_by_person=bool(person_legs)),
+        call_from=first_leg.call_from,
+        call_to=first_leg.call_to,
+        answered_by=extract_number(person_legs[0].call_to) if person_legs else "",
+        wait_duration=_call_wait_duration(first_leg.started_at, person_legs, ended_at),
+        ring_duration=_call_ring_duration(legs, person_legs),
+        talk_duration=_call_talk_duration(legs, person_legs),
+        call_duration=_seconds_between(first_leg.started_at, ended_at),
         did_number=_first_text(legs, "did_number"),
         src_trunk_name=_first_text(legs, "src_trunk_name"),
         dst_trunk_name=_first_text(legs, "dst_trunk_name"),
@@ -110,80 +110,91 @@ def assemble(sn: str, said: Sequence[Said], facts: PbxFacts) -> Call:
     )
 
 
-def said_by(record: Record) -> Said:
+def to_reported_leg(record: Record) -> ReportedLeg:
     """What a record says, without what followed from it: to be put together anew with other legs."""
     details = CallDetails(**{name: getattr(record, name) for name in CallDetails.__struct_fields__})
-    return Said(details=details, seq=record.seq, via=record.via, received_at=record.received_at)
+    return ReportedLeg(details=details, seq=record.seq, via=record.via, received_at=record.received_at)
 
 
 def is_answered(leg: CallDetails) -> bool:
     """Whether somebody or something picked up."""
-    return folded(leg.status) in ANSWERED_SPELLINGS
+    return fold_word(leg.status) in ANSWERED_SPELLINGS
 
 
-def _latest(sn: str, said: Sequence[Said]) -> list[Said]:
+def _latest_legs(sn: str, said: Sequence[ReportedLeg]) -> list[ReportedLeg]:
     """One for each record: a later report with other content replaces, an exact repeat does not (rule 2)."""
     if len(said) == 1:
         return list(said)
-    latest: dict[RecordKey, Said] = {}
-    for one in sorted(said, key=lambda one: one.seq):
-        key = record_key(sn, one.details)
-        if channels_of(one.details):
-            latest = {known: old for known, old in latest.items() if known == key or not _is_retold(old, one)}
-        latest[key] = _said_again(latest[key], one) if key in latest else one
+    latest: dict[RecordKey, ReportedLeg] = {}
+    for reported_leg in sorted(said, key=lambda reported_leg: reported_leg.seq):
+        key = record_key(sn, reported_leg.details)
+        if leg_channels(reported_leg.details):
+            latest = {
+                other_key: other_leg
+                for other_key, other_leg in latest.items()
+                if other_key == key or not _is_retimed(other_leg, reported_leg)
+            }
+        latest[key] = _merge_reported_legs(latest[key], reported_leg) if key in latest else reported_leg
     return list(latest.values())
 
 
-def _is_retold(old: Said, new: Said) -> bool:
+def _is_retimed(old: ReportedLeg, new: ReportedLeg) -> bool:
     """Whether a later report tells the same leg and times it otherwise, as a PBX does that was heard in two halves."""
-    if old.seq == new.seq or channels_of(old.details) != channels_of(new.details):
+    if old.seq == new.seq or leg_channels(old.details) != leg_channels(new.details):
         return False
     (begin, end), (new_begin, new_end) = _span(old.details), _span(new.details)
     return begin == new_begin or (begin < new_end and new_begin < end)
 
 
 def _span(details: CallDetails) -> tuple[datetime, datetime]:
-    begin = wall_clock(details.time_start)
+    begin = parse_wall_clock(details.time_start)
     return begin, begin + timedelta(seconds=details.call_duration or 0)
 
 
-def _said_again(before: Said, new: Said) -> Said:
-    details = said_together(before.details, before.via, new.details, new.via)
-    is_event_at_last = before.via in ROW_WAYS and new.via not in ROW_WAYS
-    return msgspec.structs.replace(new, details=details) if details != before.details or is_event_at_last else before
+def _merge_reported_legs(before: ReportedLeg, new: ReportedLeg) -> ReportedLeg:
+    details = merge_details(before.details, before.via, new.details, new.via)
+    is_first_event = before.via in ROW_CHANNELS and new.via not in ROW_CHANNELS
+    return msgspec.structs.replace(new, details=details) if details != before.details or is_first_event else before
 
 
-def _legs(sn: str, said: Sequence[Said], facts: PbxFacts) -> list[Record]:
+def _build_legs(sn: str, said: Sequence[ReportedLeg], facts: PbxFacts) -> list[Record]:
     """Each leg with its moments in UTC: the call's offset, moved where the clock was put forward or back meanwhile."""
-    starts = [wall_clock(one.details.time_start) for one in said]
+    starts = [parse_wall_clock(reported_leg.details.time_start) for reported_leg in said]
     epoch = call_epoch(said[0].details.call_id)
-    offset, offset_from = offset_of_call(starts, [one.details.uid for one in said], epoch, facts.zone)
+    offset, offset_from = determine_call_offset(
+        starts, [reported_leg.details.uid for reported_leg in said], epoch, facts.zone
+    )
     if len(said) == 1 or offset_from != "ids":
         return [
-            _record(sn, facts.name, one, local, (offset, offset_from)) for one, local in zip(said, starts, strict=True)
+            _build_record(sn, facts.name, reported_leg, local, (offset, offset_from))
+            for reported_leg, local in zip(said, starts, strict=True)
         ]
-    begun = datetime.fromtimestamp(epoch, UTC)
+    call_started_at = datetime.fromtimestamp(epoch, UTC)
     legs: list[Record] = []
-    busy_until = begun
-    in_order = sorted(
+    busy_until = call_started_at
+    ordered_legs = sorted(
         zip(starts, said, strict=True),
-        key=lambda leg: (_chronological(leg[0], offset, begun), leg[0], number_of(leg[1].details.call_to)),
+        key=lambda leg: (
+            _ordering_time(leg[0], offset, call_started_at),
+            leg[0],
+            extract_number(leg[1].details.call_to),
+        ),
     )
-    for local, one in in_order:
-        leg_offset = _offset_of_leg(local, offset, (begun, busy_until), legs)
-        leg = _record(sn, facts.name, one, local, (leg_offset, offset_from))
+    for local, reported_leg in ordered_legs:
+        leg_offset = _leg_offset(local, offset, (call_started_at, busy_until), legs)
+        leg = _build_record(sn, facts.name, reported_leg, local, (leg_offset, offset_from))
         busy_until = max(busy_until, leg.ended_at or busy_until)
         legs.append(leg)
     return legs
 
 
-def _chronological(local: datetime, offset: timedelta, begun: datetime) -> datetime:
+def _ordering_time(local: datetime, offset: timedelta, begun: datetime) -> datetime:
     """When a leg began; after the clock was put back it shows an earlier time than the call's own start."""
-    started_at = in_utc(local, offset)
+    started_at = to_utc(local, offset)
     return started_at + _HOUR if started_at < begun - _TOLERANCE else started_at
 
 
-def _offset_of_leg(
+def _leg_offset(
     local: datetime, offset: timedelta, busy: tuple[datetime, datetime], before: Sequence[Record]
 ) -> timedelta:
     """The call's offset; an hour less where the leg would begin before its call (autumn); an hour more where it would
@@ -191,45 +202,47 @@ def _offset_of_leg(
 
     `busy` is from when until when the legs `before` it are known to last.
     """
-    begun, busy_until = busy
-    started_at = in_utc(local, offset)
-    if begun - _HOUR - _TOLERANCE <= started_at < begun - _TOLERANCE:
-        return offset - _put_back_by(offset, started_at, before)
-    forward = _HALF_AN_HOUR if offset == _LORD_HOWE_STANDARD else _HOUR
-    would_leave_a_hole = started_at > busy_until + _TOLERANCE
+    call_started_at, busy_until = busy
+    started_at = to_utc(local, offset)
+    if call_started_at - _HOUR - _TOLERANCE <= started_at < call_started_at - _TOLERANCE:
+        return offset - _backward_shift(offset, started_at, before)
+    forward_shift = _HALF_AN_HOUR if offset == _LORD_HOWE_STANDARD else _HOUR
+    leaves_gap = started_at > busy_until + _TOLERANCE
     if (
-        would_leave_a_hole
-        and local.hour <= _CHANGE_HOUR_MAX
-        and begun <= started_at - forward <= busy_until + _TOLERANCE
+        leaves_gap
+        and local.hour <= _DST_CHANGE_HOUR_MAX
+        and call_started_at <= started_at - forward_shift <= busy_until + _TOLERANCE
     ):
-        return offset + forward
+        return offset + forward_shift
     return offset
 
 
-def _put_back_by(offset: timedelta, shown_at: datetime, before: Sequence[Record]) -> timedelta:
+def _backward_shift(offset: timedelta, shown_at: datetime, before: Sequence[Record]) -> timedelta:
     """An hour; half of one where the leg then begins when another one began or ended."""
-    joints = (moment for leg in before for moment in (leg.started_at, leg.ended_at) if moment)
-    is_half = offset == _LORD_HOWE_SUMMER and any(abs(one - shown_at - _HALF_AN_HOUR) <= _TOLERANCE for one in joints)
-    return _HALF_AN_HOUR if is_half else _HOUR
+    boundaries = (time for leg in before for time in (leg.started_at, leg.ended_at) if time)
+    is_half_hour = offset == _LORD_HOWE_SUMMER and any(
+        abs(boundary - shown_at - _HALF_AN_HOUR) <= _TOLERANCE for boundary in boundaries
+    )
+    return _HALF_AN_HOUR if is_half_hour else _HOUR
 
 
-def _record(sn: str, pbx: str, said: Said, local: datetime, known: tuple[timedelta, OffsetFrom]) -> Record:
+def _build_record(sn: str, pbx: str, said: ReportedLeg, local: datetime, known: tuple[timedelta, OffsetFrom]) -> Record:
     """A record complete: what was said, and what follows from it (PROTOCOL.md 2.10)."""
     offset, offset_from = known
     details = said.details
-    started_at = in_utc(local, offset)
+    started_at = to_utc(local, offset)
     ended_at = None if details.call_duration is None else started_at + timedelta(seconds=details.call_duration)
-    talk = details.talk_duration
+    talk_duration = details.talk_duration
     return Record(
         **msgspec.structs.asdict(details),
         sn=sn,
         pbx=pbx,
         record_id=record_id(record_key(sn, details)),
         started_at=started_at,
-        answered_at=ended_at - timedelta(seconds=talk) if ended_at and talk else None,
+        answered_at=ended_at - timedelta(seconds=talk_duration) if ended_at and talk_duration else None,
         ended_at=ended_at,
-        ring_duration=_rang(details),
-        utc_offset=offset_text(offset),
+        ring_duration=_leg_ring_duration(details),
+        utc_offset=format_offset(offset),
         offset_from=offset_from,
         via=said.via,
         received_at=said.received_at,
@@ -237,48 +250,48 @@ def _record(sn: str, pbx: str, said: Said, local: datetime, known: tuple[timedel
     )
 
 
-def _rang(details: CallDetails) -> int | None:
+def _leg_ring_duration(details: CallDetails) -> int | None:
     if details.call_duration is None or details.talk_duration is None:
         return None
     return max(0, details.call_duration - details.talk_duration)
 
 
-def _picked_up_at(leg: Record) -> datetime:
+def _answer_time(leg: Record) -> datetime:
     """When a leg that was answered was answered; at its start where nobody said how long it lasted."""
     return leg.ended_at - timedelta(seconds=leg.talk_duration or 0) if leg.ended_at else leg.started_at
 
 
-def _status(legs: Sequence[Record], is_answered_by_person: bool) -> str:
+def _call_status(legs: Sequence[Record], is_answered_by_person: bool) -> str:
     """How the call ended for the caller: a person answered; a message was left; else what the last try came to."""
     if is_answered_by_person:
         return ANSWERED
-    tried = [leg.status for leg in legs if leg.status and not is_answered(leg)]
-    messages = [status for status in tried if folded(status) == VOICEMAIL]
-    if messages or tried:
-        return (messages or tried)[-1]
+    unanswered_statuses = [leg.status for leg in legs if leg.status and not is_answered(leg)]
+    voicemail_statuses = [status for status in unanswered_statuses if fold_word(status) == VOICEMAIL]
+    if voicemail_statuses or unanswered_statuses:
+        return (voicemail_statuses or unanswered_statuses)[-1]
     return ABANDONED if any(leg.status for leg in legs) else ""
 
 
-def _wait(started_at: datetime, by_persons: Sequence[Record], ended_at: datetime | None) -> int | None:
+def _call_wait_duration(started_at: datetime, by_persons: Sequence[Record], ended_at: datetime | None) -> int | None:
     """From the start to a person's answer, or to the end."""
-    return _seconds(started_at, _picked_up_at(by_persons[0]) if by_persons else ended_at)
+    return _seconds_between(started_at, _answer_time(by_persons[0]) if by_persons else ended_at)
 
 
-def _ring(legs: Sequence[Record], by_persons: Sequence[Record]) -> int | None:
+def _call_ring_duration(legs: Sequence[Record], by_persons: Sequence[Record]) -> int | None:
     """Of the leg that answered, or the longest."""
     if by_persons:
         return by_persons[0].ring_duration
     return max((leg.ring_duration for leg in legs if leg.ring_duration is not None), default=None)
 
 
-def _talk(legs: Sequence[Record], by_persons: Sequence[Record]) -> int | None:
+def _call_talk_duration(legs: Sequence[Record], by_persons: Sequence[Record]) -> int | None:
     """Seconds with at least one person; None where nobody said how long it was, or whether it was a person at all."""
     if not by_persons:
         return None if any(not leg.status and leg.talk_duration != 0 for leg in legs) else 0
     if len(by_persons) == 1:
         return by_persons[0].talk_duration
-    spans = [(_picked_up_at(leg), leg.ended_at) for leg in by_persons if leg.ended_at and leg.talk_duration is not None]
-    covered_until = _LONG_AGO
+    spans = [(_answer_time(leg), leg.ended_at) for leg in by_persons if leg.ended_at and leg.talk_duration is not None]
+    covered_until = _EARLIEST_TIME
     total = timedelta()
     for begin, end in sorted(spans):
         total += max(timedelta(), end - max(begin, covered_until))
@@ -286,7 +299,7 @@ def _talk(legs: Sequence[Record], by_persons: Sequence[Record]) -> int | None:
     return round(total.total_seconds()) if spans else None
 
 
-def _seconds(begin: datetime, end: datetime | None) -> int | None:
+def _seconds_between(begin: datetime, end: datetime | None) -> int | None:
     return None if end is None else max(0, (end - begin) // _SECOND)
 
 

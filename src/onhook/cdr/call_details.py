@@ -13,10 +13,10 @@ import msgspec
 # A call longer than a year is a misreading, not a call: such a value is kept in `extra`, not summed.
 DURATION_SECONDS_MAX = 366 * 86_400
 
-FOLDED_REMEMBERED_MAX = 1_024
+FOLD_CACHE_SIZE = 1_024
 """Nearly all calls share the same few words; folding each anew would be most of the work of comparing them."""
 
-_FOLDED = re.compile(r"[\s_]+")
+_IGNORED_CHARACTERS = re.compile(r"[\s_]+")
 
 
 class CallDetails(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -53,11 +53,11 @@ NUMBER_FIELDS = frozenset({"call_duration", "talk_duration", "agent_ring_time", 
 """Those of the 18 that are whole numbers; the others are text."""
 
 
-@lru_cache(maxsize=FOLDED_REMEMBERED_MAX)
-def folded(text: str) -> str:
+@lru_cache(maxsize=FOLD_CACHE_SIZE)
+def fold_word(text: str) -> str:
     """`status` and `type` for comparison: case, spaces and underscores do not count (PROTOCOL.md 2.2).
 
-    >>> folded("No_Answer") == folded("NO ANSWER") == folded("NOANSWER")
+    >>> fold_word("No_Answer") == fold_word("NO ANSWER") == fold_word("NOANSWER")
     True
     """
-    return _FOLDED.sub("", text).upper()
+    return _IGNORED_CHARACTERS.sub("", text).upper()

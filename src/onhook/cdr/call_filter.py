@@ -10,24 +10,24 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.identity import number_of
+from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call, Record
 from onhook.lib.errors import UsageError
 
-SECONDS_DIGITS_MAX = 9
+DURATION_DIGITS_MAX = 9
 """Some thirty years: more is a mistake."""
 
-ASPECT_NAMES = (
+CALL_FILTER_NAMES = (
     *("answered_by", "min_wait_duration", "max_wait_duration", "min_ring_duration", "max_ring_duration"),
     *("weekday", "hour_of_day", "under_way_at", "caller", "dialled", "by_trunk", "by_did"),
 )
-TEXT_ASPECTS = frozenset({"answered_by", "caller", "dialled", "by_trunk", "by_did"})
+TEXT_CALL_FILTERS = frozenset({"answered_by", "caller", "dialled", "by_trunk", "by_did"})
 """Those that are texts."""
 
-_LIMITS = {"weekday": (1, 7), "hour_of_day": (0, 23)}
+_NUMBER_RANGES = {"weekday": (1, 7), "hour_of_day": (0, 23)}
 
 
-class Aspects(msgspec.Struct, frozen=True, kw_only=True):
+class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
     """None is no limit. A weekday is 1 (Monday) to 7, an hour of day 0 to 23, both by the clocks of `zone`.
 
     Durations are whole seconds, both limits included; one that nobody reported matches neither. A call is under way
@@ -71,43 +71,45 @@ class Aspects(msgspec.Struct, frozen=True, kw_only=True):
     def _is_of(self, call: Call) -> bool:
         """Its numbers, its trunk, its DID."""
         return (
-            (self.answered_by is None or call.answered_by == number_of(self.answered_by))
-            and (self.caller is None or number_of(call.call_from) == number_of(self.caller))
-            and (self.dialled is None or number_of(call.call_to) == number_of(self.dialled))
+            (self.answered_by is None or call.answered_by == extract_number(self.answered_by))
+            and (self.caller is None or extract_number(call.call_from) == extract_number(self.caller))
+            and (self.dialled is None or extract_number(call.call_to) == extract_number(self.dialled))
             and (self.by_trunk is None or (call.src_trunk_name or call.dst_trunk_name) == self.by_trunk)
             and (self.by_did is None or call.did_number == self.by_did)
         )
 
     def _is_said_by(self, leg: Record) -> bool:
         sides = (leg.call_from, leg.call_to)
-        return (self.numbers is None or any(number_of(side) in self.numbers for side in sides)) and (
+        return (self.numbers is None or any(extract_number(side) in self.numbers for side in sides)) and (
             self.name is None or any(self.name.lower() in side.lower() for side in sides)
         )
 
 
-def parse_aspects(given: Mapping[str, str], zone: ZoneInfo) -> Aspects:
+def parse_call_filter(given: Mapping[str, str], zone: ZoneInfo) -> CallFilter:
     """Read aspects as people write them, empty ones are not set. Raises `UsageError`."""
     texts = {name: text.strip() for name, text in given.items() if text.strip()}
-    at = texts.get("under_way_at")
+    under_way_at = texts.get("under_way_at")
     values: dict[str, Any] = {
-        name: text if name in TEXT_ASPECTS else _number(name, text)
+        name: text if name in TEXT_CALL_FILTERS else _parse_number(name, text)
         for name, text in texts.items()
         if name != "under_way_at"
     }
-    return Aspects(under_way_at=None if at is None else _moment(at, zone), zone=zone.key, **values)
+    return CallFilter(
+        under_way_at=None if under_way_at is None else _parse_time(under_way_at, zone), zone=zone.key, **values
+    )
 
 
-def _number(name: str, text: str) -> int:
-    low, high = _LIMITS.get(name, (0, 10**SECONDS_DIGITS_MAX - 1))
-    if not (text.isascii() and text.isdigit() and len(text) <= SECONDS_DIGITS_MAX and low <= int(text) <= high):
+def _parse_number(name: str, text: str) -> int:
+    low, high = _NUMBER_RANGES.get(name, (0, 10**DURATION_DIGITS_MAX - 1))
+    if not (text.isascii() and text.isdigit() and len(text) <= DURATION_DIGITS_MAX and low <= int(text) <= high):
         raise UsageError(f"{name} cannot be {text[:40]!r}", todo=f"write a whole number from {low} to {high}")
     return int(text)
 
 
-def _moment(text: str, zone: ZoneInfo) -> datetime:
+def _parse_time(text: str, zone: ZoneInfo) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(f"under_way_at is not a time: {text[:40]!r}", todo="write 2026-04-27T19:04:36+08:00") from None
 

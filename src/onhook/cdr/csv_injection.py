@@ -8,18 +8,18 @@ number is no formula, and an offset from UTC neither: `+15550100` and `-03:30` s
 import re
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_NO_FORMULA = re.compile(r"\+[0-9]+|[+-][0-9]{2}:[0-9]{2}")
+_NOT_A_FORMULA = re.compile(r"\+[0-9]+|[+-][0-9]{2}:[0-9]{2}")
 
 
-def harmless(text: str) -> str:
+def escape_formula(text: str) -> str:
     """The text as a cell.
 
-    >>> harmless("=1+1"), harmless("+15550100"), harmless("+08:00"), harmless("'tis")
+    >>> escape_formula("=1+1"), escape_formula("+15550100"), escape_formula("+08:00"), escape_formula("'tis")
     ("'=1+1", '+15550100', '+08:00', "'tis")
     """
-    return "'" + text if _FORMULA.match(text) and not _NO_FORMULA.fullmatch(text) else text
+    return "'" + text if _FORMULA.match(text) and not _NOT_A_FORMULA.fullmatch(text) else text
 
 
-def read_back(cell: str) -> str:
+def unescape_formula(cell: str) -> str:
     """The text that was made a cell: `read_back(harmless(text)) == text` for every text."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

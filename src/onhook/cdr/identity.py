@@ -8,34 +8,34 @@ import re
 
 from onhook.cdr.call_details import CallDetails
 
-_ADDRESS = re.compile(r"(?:sips?|tel):([^@;:]+)(?:[@;:].*)?", re.IGNORECASE)
+_SIP_ADDRESS = re.compile(r"(?:sips?|tel):([^@;:]+)(?:[@;:].*)?", re.IGNORECASE)
 
 RecordKey = tuple[str, str, str, str]
 """(`sn`, `call_id`, `time_start`, number of `call_to`)."""
 
 
-def number_of(party: str) -> str:
+def extract_number(party: str) -> str:
     """The number in `Name<number>`: the last `<…>` at the end, else the whole trimmed text (PROTOCOL.md 2.6); of an
     address as SIP writes it (RFC 3261, 19.1) the part before the host.
 
-    >>> number_of('Bob "B" <1002> '), number_of(" 1002"), number_of("Satisfaction Survey")
+    >>> extract_number('Bob "B" <1002> '), extract_number(" 1002"), extract_number("Satisfaction Survey")
     ('1002', '1002', 'Satisfaction Survey')
-    >>> number_of('"Bob" <sip:1002@pbx.example;user=phone>'), number_of("tel:+15550100")
+    >>> extract_number('"Bob" <sip:1002@pbx.example;user=phone>'), extract_number("tel:+15550100")
     ('1002', '+15550100')
     """
     text = party.strip()
     if text.endswith(">"):
         opening = text.rfind("<")
         text = text[opening + 1 : -1].strip() if opening >= 0 else text
-    if ":" in text and (found := _ADDRESS.fullmatch(text)):
-        return found[1]
+    if ":" in text and (match := _SIP_ADDRESS.fullmatch(text)):
+        return match[1]
     return text
 
 
-def name_of(party: str) -> str:
+def extract_name(party: str) -> str:
     """The name in `Name<number>`, or empty where there is only a number.
 
-    >>> name_of("Queue Team<6400>"), name_of("1002")
+    >>> extract_name("Queue Team<6400>"), extract_name("1002")
     ('Queue Team', '')
     """
     text = party.strip()
@@ -45,20 +45,20 @@ def name_of(party: str) -> str:
 
 def record_key(sn: str, details: CallDetails) -> RecordKey:
     """What makes a record this one and no other."""
-    return (sn, details.call_id, details.time_start, number_of(details.call_to))
+    return (sn, details.call_id, details.time_start, extract_number(details.call_to))
 
 
-def channels_of(details: CallDetails) -> tuple[str, ...]:
+def leg_channels(details: CallDetails) -> tuple[str, ...]:
     """By which channels of the PBX a leg ran, as far as `extra` says so; of a leg that has but one, with the number.
 
     Two reports that time a leg otherwise mean the same one where these are equal.
 
     >>> caller = {"call_id": "1.1", "time_start": "", "call_from": "1001", "extra": {"channel": "PJSIP/1001-00000001"}}
-    >>> channels_of(CallDetails(call_to="Team<6400>", **caller))
+    >>> leg_channels(CallDetails(call_to="Team<6400>", **caller))
     ('PJSIP/1001-00000001', '6400')
     """
-    caller, called = details.extra.get("channel", ""), details.extra.get("dst_channel", "")
-    return (str(caller), str(called) or number_of(details.call_to)) if caller else ()
+    caller, callee = details.extra.get("channel", ""), details.extra.get("dst_channel", "")
+    return (str(caller), str(callee) or extract_number(details.call_to)) if caller else ()
 
 
 def record_id(key: RecordKey) -> str:

@@ -6,51 +6,51 @@ empty, and the same content changes nothing. What rows filled stays when the eve
 
 import msgspec
 
-from onhook.cdr.call_details import DETAIL_FIELDS, CallDetails, folded
-from onhook.cdr.identity import number_of
+from onhook.cdr.call_details import DETAIL_FIELDS, CallDetails, fold_word
+from onhook.cdr.identity import extract_number
 
-ROW_WAYS = frozenset({"backfill", "import"})
+ROW_CHANNELS = frozenset({"backfill", "import"})
 """Ways in by which not the event comes but a row of the PBX's list (PROTOCOL.md 7.4)."""
 
-_SAID_BEST_BY_EVENTS = frozenset({"agent_ring_time", "enb_call_note"})
+_EVENT_ONLY_FIELDS = frozenset({"agent_ring_time", "enb_call_note"})
 """The list has no such field, or was seen to have another value in it."""
 
-_WORDS = frozenset({"status", "type"})
-_WITH_NAMES = frozenset({"call_from", "call_to", "did_number"})
-_NOTHING = (None, "")
+_WORD_FIELDS = frozenset({"status", "type"})
+_PARTY_FIELDS = frozenset({"call_from", "call_to", "did_number"})
+_EMPTY_VALUES = (None, "")
 
 
-def said_together(before: CallDetails, before_via: str, new: CallDetails, new_via: str) -> CallDetails:
+def merge_details(before: CallDetails, before_via: str, new: CallDetails, new_via: str) -> CallDetails:
     """The details of a record that was known and is reported again; each `via` is the way by which one came."""
-    if new_via in ROW_WAYS:
-        return _corrected(before, new)
-    return _filled(new, before) if before_via in ROW_WAYS else new
+    if new_via in ROW_CHANNELS:
+        return _apply_row(before, new)
+    return _fill_missing(new, before) if before_via in ROW_CHANNELS else new
 
 
-def _corrected(known: CallDetails, row: CallDetails) -> CallDetails:
+def _apply_row(known: CallDetails, row: CallDetails) -> CallDetails:
     changes = {
         name: getattr(row, name)
         for name in DETAIL_FIELDS
-        if getattr(row, name) not in _NOTHING and _is_otherwise(name, getattr(known, name), getattr(row, name))
+        if getattr(row, name) not in _EMPTY_VALUES and _differs(name, getattr(known, name), getattr(row, name))
     }
     return msgspec.structs.replace(known, **changes) if changes else known
 
 
-def _is_otherwise(name: str, known: str | int | None, said: str | int) -> bool:
+def _differs(name: str, known: str | int | None, said: str | int) -> bool:
     """Whether a row says something else of this field; how a word or a party is written does not count."""
-    if known in _NOTHING:
+    if known in _EMPTY_VALUES:
         return True
-    if name in _SAID_BEST_BY_EVENTS:
+    if name in _EVENT_ONLY_FIELDS:
         return False
-    if name in _WORDS:
-        return folded(str(known)) != folded(str(said))
-    return number_of(str(known)) != number_of(str(said)) if name in _WITH_NAMES else known != said
+    if name in _WORD_FIELDS:
+        return fold_word(str(known)) != fold_word(str(said))
+    return extract_number(str(known)) != extract_number(str(said)) if name in _PARTY_FIELDS else known != said
 
 
-def _filled(event: CallDetails, known: CallDetails) -> CallDetails:
+def _fill_missing(event: CallDetails, known: CallDetails) -> CallDetails:
     changes = {
         name: getattr(known, name)
         for name in DETAIL_FIELDS
-        if getattr(event, name) in _NOTHING and getattr(known, name) not in _NOTHING
+        if getattr(event, name) in _EMPTY_VALUES and getattr(known, name) not in _EMPTY_VALUES
     }
     return msgspec.structs.replace(event, **changes) if changes else event

@@ -10,23 +10,23 @@ from typing import Any, Literal
 
 import msgspec
 
-from onhook.cdr.identity import number_of
+from onhook.cdr.identity import extract_number
 from onhook.lib.errors import UsageError
 
 LegKind = Literal["extension", "external", "ivr", "queue", "ring_group", "conference", "feature"]
 
-PERSONS: frozenset[LegKind] = frozenset({"extension", "external", "conference"})
+PERSON_KINDS: frozenset[LegKind] = frozenset({"extension", "external", "conference"})
 """Whose answer is a person's; in a conference people speak with people."""
 
 RANGES_MAX = 100
 """Ranges per kind: no real plan comes near it."""
 
-KINDS_REMEMBERED_MAX = 4096
+KIND_CACHE_SIZE = 4096
 """Most calls go to the same few numbers; asking the plan once for each makes reading twice as fast."""
 
 _RANGE = re.compile(r"([0-9]{1,12})(?:-([0-9]{1,12}))?")
-_RANGED: tuple[LegKind, ...] = ("ivr", "queue", "ring_group", "conference")
-_DIALLED = re.compile(r"[+*#]?[0-9][0-9*#]*")
+_RANGE_KINDS: tuple[LegKind, ...] = ("ivr", "queue", "ring_group", "conference")
+_DIALABLE = re.compile(r"[+*#]?[0-9][0-9*#]*")
 
 
 class NumberPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,28 +49,28 @@ class NumberPlan(msgspec.Struct, frozen=True, kw_only=True):
         >>> [plan.kind_of(party) for party in ("Queue Team<6400>", "1002", "+15550100", "Play Prompt")]
         ['queue', 'extension', 'external', 'feature']
         """
-        return _kind_of(self, number_of(party))
+        return _kind_of(self, extract_number(party))
 
 
-@lru_cache(maxsize=KINDS_REMEMBERED_MAX)
+@lru_cache(maxsize=KIND_CACHE_SIZE)
 def _kind_of(plan: NumberPlan, number: str) -> LegKind:
-    for kind in _RANGED:
-        if any(_is_in(number, one) for one in getattr(plan, kind)):
+    for kind in _RANGE_KINDS:
+        if any(_is_in_range(number, number_range) for number_range in getattr(plan, kind)):
             return kind
-    if not _DIALLED.fullmatch(number):
+    if not _DIALABLE.fullmatch(number):
         # A name alone ("Alice") could be a person, but no PBX was seen to send one for a person.
         return "feature"
     return "extension" if number.isdigit() and len(number) <= plan.extension_digits_max else "external"
 
 
-def parse_plan(given: Mapping[str, str]) -> NumberPlan:
+def parse_number_plan(given: Mapping[str, str]) -> NumberPlan:
     """A plan from texts such as `{"queue": "6400-6499,7000"}`; a kind that is not given keeps its default.
 
     Raises `UsageError` for an unknown kind or a range that is none.
     """
-    unknown = sorted(set(given) - set(_RANGED))
-    if unknown:
-        raise UsageError(f"a number plan has no {unknown[0]!r}", todo=f"use one of {', '.join(_RANGED)}")
+    unknown_kinds = sorted(set(given) - set(_RANGE_KINDS))
+    if unknown_kinds:
+        raise UsageError(f"a number plan has no {unknown_kinds[0]!r}", todo=f"use one of {', '.join(_RANGE_KINDS)}")
     ranges: dict[str, Any] = {kind: _parse_ranges(kind, text) for kind, text in given.items()}
     return NumberPlan(**ranges)
 
@@ -79,14 +79,14 @@ def _parse_ranges(kind: str, text: str) -> tuple[str, ...]:
     ranges = tuple(part.strip() for part in text.split(",") if part.strip())
     if len(ranges) > RANGES_MAX:
         raise UsageError(f"{kind} has more than {RANGES_MAX} ranges", todo="join neighbouring ones")
-    for one in ranges:
-        found = _RANGE.fullmatch(one)
-        if not found or (found[2] and (len(found[1]) != len(found[2]) or found[1] > found[2])):
-            raise UsageError(f"{kind} has no range {one!r}", todo="write it as 6400-6499 or 6400")
+    for number_range in ranges:
+        match = _RANGE.fullmatch(number_range)
+        if not match or (match[2] and (len(match[1]) != len(match[2]) or match[1] > match[2])):
+            raise UsageError(f"{kind} has no range {number_range!r}", todo="write it as 6400-6499 or 6400")
     return ranges
 
 
-def _is_in(number: str, one: str) -> bool:
+def _is_in_range(number: str, one: str) -> bool:
     """Compared as texts of one length, so that `06400` is not `6400`."""
     low, _, high = one.partition("-")
     return len(number) == len(low) and low <= number <= (high or low) and number.isdigit()

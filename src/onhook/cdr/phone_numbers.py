@@ -7,7 +7,7 @@ import phonenumbers
 
 from onhook.cdr.number_plan import NumberPlan
 
-NOTATION = re.compile(r"[-+0-9()./\s*#]+")
+NUMBER_NOTATION = re.compile(r"[-+0-9()./\s*#]+")
 """How people write numbers."""
 
 REGIONS_MAX = 8
@@ -16,30 +16,30 @@ REGIONS_MAX = 8
 _SEPARATORS = re.compile(r"[-()./\s]")
 
 
-def numbers_meant(text: str, plans: Iterable[NumberPlan], regions: Iterable[str]) -> tuple[str, ...]:
+def number_variants(text: str, plans: Iterable[NumberPlan], regions: Iterable[str]) -> tuple[str, ...]:
     """The ways in which a PBX may have written the number that a person means; none where the text is no number.
 
     An extension, queue or other number of the house is meant as it is. `regions` are ISO 3166 codes.
 
-    >>> numbers_meant("10-01", [NumberPlan()], ["DE"])
+    >>> number_variants("10-01", [NumberPlan()], ["DE"])
     ('1001',)
-    >>> numbers_meant("(030) 901820", [NumberPlan()], ["DE"])
+    >>> number_variants("(030) 901820", [NumberPlan()], ["DE"])
     ('030901820', '+4930901820', '004930901820', '4930901820')
-    >>> numbers_meant("Alice", [NumberPlan()], ["DE"])
+    >>> number_variants("Alice", [NumberPlan()], ["DE"])
     ()
     """
-    if not NOTATION.fullmatch(text) or not any(sign.isdigit() for sign in text):
+    if not NUMBER_NOTATION.fullmatch(text) or not any(character.isdigit() for character in text):
         return ()
-    bare = _SEPARATORS.sub("", text)
-    if any(plan.kind_of(bare) != "external" for plan in plans):
-        return (bare,)
-    found = [bare]
+    compact = _SEPARATORS.sub("", text)
+    if any(plan.kind_of(compact) != "external" for plan in plans):
+        return (compact,)
+    variants = [compact]
     for region in [None, *list(regions)[:REGIONS_MAX]]:
-        found += _notations(text, region)
-    return tuple(dict.fromkeys(found))
+        variants += _region_variants(text, region)
+    return tuple(dict.fromkeys(variants))
 
 
-def _notations(text: str, region: str | None) -> list[str]:
+def _region_variants(text: str, region: str | None) -> list[str]:
     try:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:

@@ -16,10 +16,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.access_scope import Limits
-from onhook.cdr.call_details import folded
-from onhook.cdr.call_filter import Aspects
-from onhook.cdr.identity import number_of
+from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.call_details import fold_word
+from onhook.cdr.call_filter import CallFilter
+from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call, Record
 from onhook.lib.errors import UsageError
 
@@ -30,17 +30,17 @@ FILTER_NAMES: tuple[str, ...] = ("since", "until", *_TEXT_FILTERS, *_DURATION_FI
 TEXT_CHARACTERS_MAX = 200
 """No number, name or id is longer; a longer filter is a mistake or an attack."""
 
-SECONDS_DIGITS_MAX = 9
+DURATION_DIGITS_MAX = 9
 """Some thirty years of talk: more is a mistake."""
 
 KNOWN_STATUSES = ("ANSWERED", "NO ANSWER", "BUSY", "FAILED", "VOICEMAIL", "ABANDONED")
 """What PBXs are known to say (PROTOCOL.md 2.2). Others are legal, and found like these."""
 
-_AGO = re.compile(r"([0-9]{1,4})([mhdw])")
-_AGO_UNIT = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_RELATIVE_TIME = re.compile(r"([0-9]{1,4})([mhdw])")
+_RELATIVE_TIME_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Filter(msgspec.Struct, frozen=True, kw_only=True):
+class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which records or calls are meant; None is no limit.
 
     `since` is included and `until` is not; both are aware and compared with `started_at`. Numbers are compared as
@@ -63,8 +63,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     did_number: str | None = None
     min_talk_duration: int | None = None
     max_talk_duration: int | None = None
-    aspects: Aspects | None = None
-    within: Limits | None = None
+    aspects: CallFilter | None = None
+    within: AccessScope | None = None
 
     def matches(self, record: Record) -> bool:
         """Whether this record is meant. Who asks for aspects has the whole call: see `matches_call`."""
@@ -76,7 +76,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
         return (
             self._holds_for(call)
             and all(
-                any(Filter(**{name: value})._is_about(leg) for leg in call.legs)
+                any(RecordFilter(**{name: value})._is_about(leg) for leg in call.legs)
                 for name in ("number", "call_from", "call_to", "trunk", "did_number")
                 if (value := getattr(self, name)) is not None
             )
@@ -92,68 +92,68 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.pbx is None or one.pbx == self.pbx)
             and (self.sn is None or one.sn == self.sn)
             and (self.call_id is None or one.call_id == self.call_id)
-            and (self.status is None or Words.read(self.status).hold_for(one.status))
-            and (self.type is None or Words.read(self.type).hold_for(one.type))
+            and (self.status is None or WordFilter.read(self.status).hold_for(one.status))
+            and (self.type is None or WordFilter.read(self.type).hold_for(one.type))
             and self._lasts_so_long(one.talk_duration)
         )
 
     def _lasts_so_long(self, talk: int | None) -> bool:
-        least, most = self.min_talk_duration, self.max_talk_duration
-        if least is None and most is None:
+        minimum, maximum = self.min_talk_duration, self.max_talk_duration
+        if minimum is None and maximum is None:
             return True
-        return talk is not None and (least is None or talk >= least) and (most is None or talk <= most)
+        return talk is not None and (minimum is None or talk >= minimum) and (maximum is None or talk <= maximum)
 
     def _is_about(self, leg: Record) -> bool:
         """The filters that a call answers by any of its legs."""
-        call_from, call_to = number_of(leg.call_from), number_of(leg.call_to)
+        call_from, call_to = extract_number(leg.call_from), extract_number(leg.call_to)
         return (
-            (self.number is None or number_of(self.number) in (call_from, call_to))
-            and (self.call_from is None or number_of(self.call_from) == call_from)
-            and (self.call_to is None or number_of(self.call_to) == call_to)
+            (self.number is None or extract_number(self.number) in (call_from, call_to))
+            and (self.call_from is None or extract_number(self.call_from) == call_from)
+            and (self.call_to is None or extract_number(self.call_to) == call_to)
             and (self.trunk is None or self.trunk in (leg.src_trunk_name, leg.dst_trunk_name))
             and (self.did_number is None or self.did_number == leg.did_number)
         )
 
 
-class Words(msgspec.Struct, frozen=True):
+class WordFilter(msgspec.Struct, frozen=True):
     """What `status` and `type` ask for: one of these words, folded, or none of them."""
 
     words: tuple[str, ...]
     is_not: bool
 
     @classmethod
-    def read(cls, text: str) -> "Words":
+    def read(cls, text: str) -> "WordFilter":
         """As people write it.
 
-        >>> Words.read("! no answer,Busy")
-        Words(words=('NOANSWER', 'BUSY'), is_not=True)
+        >>> WordFilter.read("! no answer,Busy")
+        WordFilter(words=('NOANSWER', 'BUSY'), is_not=True)
         """
-        bare = text.strip()
-        is_not = bare.startswith("!")
-        return cls(tuple(folded(word) for word in bare.removeprefix("!").split(",")), is_not)
+        stripped = text.strip()
+        is_negated = stripped.startswith("!")
+        return cls(tuple(fold_word(word) for word in stripped.removeprefix("!").split(",")), is_negated)
 
     def hold_for(self, text: str) -> bool:
         """Whether a `status` or `type` is what was asked for."""
-        return (folded(text) in self.words) is not self.is_not
+        return (fold_word(text) in self.words) is not self.is_not
 
 
-def parse_filter(given: Mapping[str, str], zone: ZoneInfo, now: datetime) -> Filter:
+def parse_filter(given: Mapping[str, str], zone: ZoneInfo, now: datetime) -> RecordFilter:
     """Read filters as people write them: each value a text, an empty one is not set.
 
     `since` and `until` take what `parse_moment` takes. Raises `UsageError` naming the filter and what it may be.
     """
-    unknown = sorted(set(given) - set(FILTER_NAMES))
-    if unknown:
-        raise UsageError(f"there is no filter {unknown[0]!r}", todo=f"use one of {', '.join(FILTER_NAMES)}")
+    unknown_names = sorted(set(given) - set(FILTER_NAMES))
+    if unknown_names:
+        raise UsageError(f"there is no filter {unknown_names[0]!r}", todo=f"use one of {', '.join(FILTER_NAMES)}")
     texts = {name: value.strip() for name, value in given.items() if value.strip()}
     for name, value in texts.items():
         if len(value) > TEXT_CHARACTERS_MAX:
             raise UsageError(f"{name} is longer than {TEXT_CHARACTERS_MAX} characters", todo="shorten it")
-    values: dict[str, Any] = {name: _READ[name](name, text, zone, now) for name, text in texts.items()}
-    return Filter(**values)
+    values: dict[str, Any] = {name: _PARSERS[name](name, text, zone, now) for name, text in texts.items()}
+    return RecordFilter(**values)
 
 
-def parse_moment(text: str, zone: ZoneInfo, now: datetime, *, name: str = "time") -> datetime:
+def parse_time(text: str, zone: ZoneInfo, now: datetime, *, name: str = "time") -> datetime:
     """An ISO 8601 date or time (in `zone` unless it has an offset), `now`, `today`, `yesterday`, or `30m`, `12h`, `7d`,
     `2w` ago. A date is its first moment in `zone`. The answer is aware, in UTC. Raises `UsageError`.
     """
@@ -162,11 +162,11 @@ def parse_moment(text: str, zone: ZoneInfo, now: datetime, *, name: str = "time"
         day = midnight if text == "today" else midnight - timedelta(days=1)
         return now if text == "now" else day.replace(tzinfo=zone).astimezone(UTC)
     try:
-        if ago := _AGO.fullmatch(text):
-            return now - timedelta(**{_AGO_UNIT[ago[2]]: int(ago[1])})
+        if relative := _RELATIVE_TIME.fullmatch(text):
+            return now - timedelta(**{_RELATIVE_TIME_UNITS[relative[2]]: int(relative[1])})
         # A plus sign in a URL that was not escaped arrives as a blank.
-        moment = datetime.fromisoformat(re.sub(r" (\d\d:\d\d)$", r"+\1", text) if "T" in text else text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+        time = datetime.fromisoformat(re.sub(r" (\d\d:\d\d)$", r"+\1", text) if "T" in text else text)
+        return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(
             f"{name} is not a time: {text!r}",
@@ -174,23 +174,23 @@ def parse_moment(text: str, zone: ZoneInfo, now: datetime, *, name: str = "time"
         ) from None
 
 
-def _read_moment(name: str, text: str, zone: ZoneInfo, now: datetime) -> datetime:
-    return parse_moment(text, zone, now, name=name)
+def _parse_time(name: str, text: str, zone: ZoneInfo, now: datetime) -> datetime:
+    return parse_time(text, zone, now, name=name)
 
 
-def _read_seconds(name: str, text: str, _zone: ZoneInfo, _now: datetime) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= SECONDS_DIGITS_MAX):
+def _parse_seconds(name: str, text: str, _zone: ZoneInfo, _now: datetime) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= DURATION_DIGITS_MAX):
         raise UsageError(f"{name} is not a number of seconds: {text!r}", todo="write whole seconds, such as 30")
     return int(text)
 
 
-def _read_text(_name: str, text: str, _zone: ZoneInfo, _now: datetime) -> str:
+def _parse_text(_name: str, text: str, _zone: ZoneInfo, _now: datetime) -> str:
     return text
 
 
-_READ: Mapping[str, Callable[[str, str, ZoneInfo, datetime], Any]] = {
-    **dict.fromkeys(_TEXT_FILTERS, _read_text),
-    **dict.fromkeys(_DURATION_FILTERS, _read_seconds),
-    "since": _read_moment,
-    "until": _read_moment,
+_PARSERS: Mapping[str, Callable[[str, str, ZoneInfo, datetime], Any]] = {
+    **dict.fromkeys(_TEXT_FILTERS, _parse_text),
+    **dict.fromkeys(_DURATION_FILTERS, _parse_seconds),
+    "since": _parse_time,
+    "until": _parse_time,
 }

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from statistics import median_low
 
-WEEKS = 4
+WEEKS_COMPARED = 4
 """Looked at: enough to know a Tuesday, few enough to follow a change."""
 
 WEEKS_MIN = 2
 """Of traffic that must be known before silence means anything."""
 
-EXPECTED_MIN = 9.0
+EXPECTED_CALLS_MIN = 9.0
 """Calls that should have ended. None of nine is one chance in eight thousand: about once a year by mistake where it is
 looked at every hour."""
 
@@ -28,19 +28,19 @@ def expected_calls(by_hour: Mapping[datetime, int], since: datetime, until: date
     Of the same hour in several weeks the lower middle one counts, so that one busy day raises nothing. 0 where too few
     weeks are known.
     """
-    first = min(by_hour, default=until)
-    weeks = [number for number in range(1, WEEKS + 1) if since - number * _WEEK >= first]
+    first_hour = min(by_hour, default=until)
+    weeks = [weeks_ago for weeks_ago in range(1, WEEKS_COMPARED + 1) if since - weeks_ago * _WEEK >= first_hour]
     if len(weeks) < WEEKS_MIN:
         return 0.0
-    expected, hour = 0.0, since.replace(minute=0, second=0, microsecond=0)
+    total, hour = 0.0, since.replace(minute=0, second=0, microsecond=0)
     while hour < until:
         share = (min(until, hour + _HOUR) - max(since, hour)) / _HOUR
-        expected += share * median_low([by_hour.get(hour - number * _WEEK, 0) for number in weeks])
+        total += share * median_low([by_hour.get(hour - weeks_ago * _WEEK, 0) for weeks_ago in weeks])
         hour += _HOUR
-    return expected
+    return total
 
 
-def is_strange(by_hour: Mapping[datetime, int], last_at: datetime, now: datetime) -> bool:
+def is_suspicious_silence(by_hour: Mapping[datetime, int], last_at: datetime, now: datetime) -> bool:
     """Whether a silence since `last_at` is longer than this PBX's traffic makes likely."""
     since = max(last_at, now - _WEEK)
-    return expected_calls(by_hour, since, now) >= EXPECTED_MIN
+    return expected_calls(by_hour, since, now) >= EXPECTED_CALLS_MIN

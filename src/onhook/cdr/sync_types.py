@@ -12,7 +12,7 @@ AlarmKind = Literal[
 time in which it was not heard is not filled."""
 
 
-class Contact(msgspec.Struct, frozen=True, kw_only=True):
+class PbxStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The last time a PBX told of itself. `skew_seconds` is its clock against ours, `offset_seconds` its wall clock
     against UTC; either is None where it did not tell. `at` is in Unix seconds, as we saw it."""
 
@@ -22,7 +22,7 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     offset_seconds: int | None = None
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
+class BackfillProgress(msgspec.Struct, frozen=True, kw_only=True):
     """A back-fill that was begun: which calls, by when they began, and how far it has come. Unix seconds.
 
     `since` and `until` are by the PBX's clock, with room for what it may be wrong; `from_us` and `to_us` are what was
@@ -37,7 +37,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     to_us: int | None = None
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
+class BackfillRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A back-fill that a person asked for: calls that began from `since` on, before `until` or up to now. Unix seconds.
 
     `asked_at` tells one wish from the next.
@@ -48,7 +48,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     asked_at: int
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class BackfillResult(msgspec.Struct, frozen=True, kw_only=True):
     """How the back-fill ended that was wished for at `asked_at`, in records. `error` is empty where it was whole."""
 
     asked_at: int

@@ -13,7 +13,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from onhook.cdr.record import OffsetFrom
-from onhook.lib.errors import Unreadable, UsageError
+from onhook.lib.errors import ParseError, UsageError
 
 OFFSET_STEP_SECONDS = 15 * 60
 """All zones in use are whole quarters of an hour from UTC."""
@@ -24,14 +24,14 @@ OFFSET_REMAINDER_SECONDS_MAX = 60
 YEAR_MIN, YEAR_MAX = 1990, 2100
 """Outside of these a clock was never set; and arithmetic with zones stays within what a calendar has."""
 
-OFFSETS_REMEMBERED_MAX = 128
+OFFSET_CACHE_SIZE = 128
 """There are 113 quarters of an hour within the limits."""
 
 EPOCH_DIGITS = 10
 UID_CHARACTERS = 19
 """14 digits of the wall clock and 5 hexadecimal ones (PROTOCOL.md 2.4)."""
 
-SAME_MOMENT_SECONDS_MAX = 2
+FIRST_LEG_DRIFT_SECONDS_MAX = 2
 """A first leg begins within this of its call; a later leg hardly ever seems to."""
 
 _WALL_CLOCK = re.compile(
@@ -41,7 +41,7 @@ _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared as they are
 
 
-def zone_named(name: str, where: str = "zone") -> ZoneInfo:
+def get_zone(name: str, where: str = "zone") -> ZoneInfo:
     """The zone of an IANA name. Raises `UsageError`."""
     try:
         return ZoneInfo(name)
@@ -51,47 +51,47 @@ def zone_named(name: str, where: str = "zone") -> ZoneInfo:
         ) from None
 
 
-def wall_clock(text: str) -> datetime:
+def parse_wall_clock(text: str) -> datetime:
     """A wall clock's text as a naive datetime: ISO with a blank or `T`, or year-first slashes, `AM`/`PM` optional.
 
     Raises `Unreadable` for anything else: whether day or month comes first in `04/05/2026` must not be guessed.
     """
     try:
-        is_usual = len(text) == 19 and text[4] == "-" and text[10] == " "
-        local = datetime.fromisoformat(text) if is_usual else _unusual_wall_clock(text)
+        is_iso_format = len(text) == 19 and text[4] == "-" and text[10] == " "
+        local = datetime.fromisoformat(text) if is_iso_format else _parse_other_wall_clock(text)
         if not YEAR_MIN <= local.year <= YEAR_MAX:
             raise ValueError(f"a year from {YEAR_MIN} to {YEAR_MAX} is expected")
         return local
     except ValueError as error:
-        raise Unreadable(
+        raise ParseError(
             f"time_start is not a date and time that exists: {text[:40]!r} ({error})",
             todo="look at the report; it stays here until a version can read it",
         ) from None
 
 
-def _unusual_wall_clock(text: str) -> datetime:
-    found = _WALL_CLOCK.fullmatch(text.strip())
-    if found is None:
+def _parse_other_wall_clock(text: str) -> datetime:
+    match = _WALL_CLOCK.fullmatch(text.strip())
+    if match is None:
         raise ValueError("write the year first, and no zone: which is day and which is month must not be guessed")
-    year, _, month, day, hour, minute, second, half = found.groups()
+    year, _, month, day, hour, minute, second, meridiem = match.groups()
     return datetime(  # noqa: DTZ001 - a wall clock has no zone
-        int(year), int(month), int(day), _hour_of_24(int(hour), half), int(minute), int(second)
+        int(year), int(month), int(day), _hour_of_24(int(hour), meridiem), int(minute), int(second)
     )
 
 
-def canonical_wall_clock(text: str) -> str:
+def normalize_wall_clock(text: str) -> str:
     """The same wall clock as `YYYY-MM-DD HH:MM:SS`, whatever form it came in. Raises `Unreadable`."""
-    local = str(wall_clock(text))
+    local = str(parse_wall_clock(text))
     return text if text == local else local
 
 
 def offset_from_uid(uid: str, epoch: int) -> timedelta | None:
     """The offset that `uid` and the second in `call_id` agree on, or None. Exact for every leg, through summer time."""
-    stamp = uid[:14]
-    if len(uid) != UID_CHARACTERS or not stamp.isdecimal():
+    timestamp = uid[:14]
+    if len(uid) != UID_CHARACTERS or not timestamp.isdecimal():
         return None
     try:
-        return offset_between(datetime.fromisoformat(f"{stamp[:8]}T{stamp[8:]}"), epoch)
+        return offset_between(datetime.fromisoformat(f"{timestamp[:8]}T{timestamp[8:]}"), epoch)
     except ValueError:
         return None
 
@@ -100,7 +100,7 @@ def offset_between(local: datetime, epoch: int) -> timedelta | None:
     """A wall clock against the same second in UTC, in whole quarters of an hour; None where they cannot be the same."""
     if not epoch:
         return None
-    difference = _seconds_on(local) - epoch
+    difference = _local_epoch_seconds(local) - epoch
     offset = round(difference / OFFSET_STEP_SECONDS) * OFFSET_STEP_SECONDS
     if abs(difference - offset) > OFFSET_REMAINDER_SECONDS_MAX or abs(offset) > OFFSET_SECONDS_MAX:
         return None
@@ -125,18 +125,18 @@ def offset_in_zone(local: datetime, zone: ZoneInfo) -> timedelta:
     return local.replace(tzinfo=zone).utcoffset() or timedelta()
 
 
-@lru_cache(maxsize=OFFSETS_REMEMBERED_MAX)
-def offset_text(offset: timedelta) -> str:
+@lru_cache(maxsize=OFFSET_CACHE_SIZE)
+def format_offset(offset: timedelta) -> str:
     """As ISO 8601 writes it.
 
-    >>> offset_text(timedelta(hours=-3, minutes=-30)), offset_text(timedelta())
+    >>> format_offset(timedelta(hours=-3, minutes=-30)), format_offset(timedelta())
     ('-03:30', '+00:00')
     """
     minutes = (offset.days * 86_400 + offset.seconds) // 60
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
-def offset_of_call(
+def determine_call_offset(
     starts: Sequence[datetime], uids: Sequence[str], epoch: int, zone: ZoneInfo | None
 ) -> tuple[timedelta, OffsetFrom]:
     """The offset when a call began: from any of its `uid`s, else from its earliest leg, else the zone, else UTC.
@@ -147,26 +147,26 @@ def offset_of_call(
         offset = offset_from_uid(uid, epoch)
         if offset is not None:
             return offset, "ids"
-    first = min(starts, key=lambda local: (_drift_seconds(local, epoch) > SAME_MOMENT_SECONDS_MAX, local))
-    offset = offset_between(first, epoch)
+    first_start = min(starts, key=lambda local: (_drift_seconds(local, epoch) > FIRST_LEG_DRIFT_SECONDS_MAX, local))
+    offset = offset_between(first_start, epoch)
     if offset is not None:
         return offset, "ids"
-    return (timedelta(), "assumed") if zone is None else (offset_in_zone(first, zone), "configured")
+    return (timedelta(), "assumed") if zone is None else (offset_in_zone(first_start, zone), "configured")
 
 
 def _drift_seconds(local: datetime, epoch: int) -> int:
     """How far a leg began from a whole offset after its call: next to nothing for the first leg."""
-    drift = (_seconds_on(local) - epoch) % OFFSET_STEP_SECONDS
+    drift = (_local_epoch_seconds(local) - epoch) % OFFSET_STEP_SECONDS
     return min(drift, OFFSET_STEP_SECONDS - drift)
 
 
-def _seconds_on(local: datetime) -> int:
+def _local_epoch_seconds(local: datetime) -> int:
     """A wall clock as if it were in UTC, in seconds since 1970."""
-    passed = local - _EPOCH
-    return passed.days * 86_400 + passed.seconds
+    elapsed = local - _EPOCH
+    return elapsed.days * 86_400 + elapsed.seconds
 
 
-def in_utc(local: datetime, offset: timedelta) -> datetime:
+def to_utc(local: datetime, offset: timedelta) -> datetime:
     """The moment that a wall clock with this offset shows as `local`."""
     return _EPOCH_UTC + (local - _EPOCH - offset)  # four times as fast as setting the zone
 

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.cdr_sources import CdrSource
 from onhook.appdb.pbxs import Pbx
-from onhook.cdr.sync_types import Outcome, Wish
-from onhook.cdr.utc_offset import zone_named
+from onhook.cdr.sync_types import BackfillRequest, BackfillResult
+from onhook.cdr.utc_offset import get_zone
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config
 from onhook.cli.pbx_secrets import PbxName
@@ -86,7 +86,7 @@ def backfill(
     config = load_config(data=data, zone=zone)
     with open_appdb(data) as appdb:
         pbx = appdb.pbx(name)
-        request = parse_backfill_request(since, until, zone_named(config.zone), SystemClock().now())
+        request = parse_backfill_request(since, until, get_zone(config.zone), SystemClock().now())
         with _progress(pbx.name) as show_progress:
             if places:
                 sources, on_progress = (
@@ -102,7 +102,9 @@ def backfill(
         print(f"calls may still be missing from {format_gap(gap)}: {gap.why}")
 
 
-def _run_requested_backfill(config: Config, settings: AppDb, pbx: Pbx, wish: Wish, show: ShowProgress) -> Outcome:
+def _run_requested_backfill(
+    config: Config, settings: AppDb, pbx: Pbx, wish: BackfillRequest, show: ShowProgress
+) -> BackfillResult:
     settings.check_can_be_asked(pbx)
     settings.receiving.keep_wish(pbx.sn, wish)
     if is_server_running(config):
@@ -111,13 +113,21 @@ def _run_requested_backfill(config: Config, settings: AppDb, pbx: Pbx, wish: Wis
 
 
 async def _read_by_hand(
-    config: Config, settings: AppDb, pbx: Pbx, *, sources: Sequence[CdrSource], wish: Wish, tell: SyncProgressCallback
-) -> Outcome:
+    config: Config,
+    settings: AppDb,
+    pbx: Pbx,
+    *,
+    sources: Sequence[CdrSource],
+    wish: BackfillRequest,
+    tell: SyncProgressCallback,
+) -> BackfillResult:
     async with open_ingestor(config) as accept:
         return await run_manual_backfill(settings, pbx, ingestor=accept, sources=sources, wish=wish, tell=tell)
 
 
-async def _follow_server(settings: AppDb, config: Config, pbx: Pbx, asked_at: int, show: ShowProgress) -> Outcome:
+async def _follow_server(
+    settings: AppDb, config: Config, pbx: Pbx, asked_at: int, show: ShowProgress
+) -> BackfillResult:
     """The server does it; we look how far it has come."""
     while True:
         result = settings.receiving.outcome(pbx.sn)
@@ -131,7 +141,7 @@ async def _follow_server(settings: AppDb, config: Config, pbx: Pbx, asked_at: in
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _run_offline(config: Config, pbx: Pbx, tell: SyncProgressCallback) -> Outcome:
+async def _run_offline(config: Config, pbx: Pbx, tell: SyncProgressCallback) -> BackfillResult:
     """No server runs, so we do it, and put the calls into the store."""
     clock = SystemClock()
     async with open_files(config, makes=True) as files:
@@ -149,7 +159,7 @@ async def _run_offline(config: Config, pbx: Pbx, tell: SyncProgressCallback) -> 
     return result
 
 
-async def _backfill_from_api(house: SyncDeps, pbx: Pbx, tell: SyncProgressCallback) -> Outcome | None:
+async def _backfill_from_api(house: SyncDeps, pbx: Pbx, tell: SyncProgressCallback) -> BackfillResult | None:
     credentials = house.settings.apis.needed(pbx.sn, pbx.name)
     async with open_pbx_sync(house, build_api_sync_spec(pbx, credentials)) as sync_tasks:
         try:
@@ -169,7 +179,7 @@ def _progress_callback(until: int | None, show: ShowProgress) -> SyncProgressCal
     return on_progress
 
 
-def _print_result(pbx: Pbx, outcome: Outcome) -> None:
+def _print_result(pbx: Pbx, outcome: BackfillResult) -> None:
     if outcome.error:
         raise OnhookError(outcome.error)
     print(

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 import typer
 
-from onhook.cdr.coverage import Stretch, within
-from onhook.cdr.record_filter import parse_moment
-from onhook.cdr.utc_offset import zone_named
+from onhook.cdr.coverage import Interval, fill_gaps
+from onhook.cdr.record_filter import parse_time
+from onhook.cdr.utc_offset import get_zone
 from onhook.cli.destination import TableOrJsonFormat
 from onhook.cli.formats import UNKNOWN, print_table
 from onhook.cli.open_appdb import open_appdb
@@ -36,17 +36,17 @@ def coverage(
     data: DataOption = None,
 ) -> None:
     """Show which stretches are surely complete and why, and the gaps."""
-    reader_zone = zone_named(load_config(data=data, zone=zone).zone)
+    reader_zone = get_zone(load_config(data=data, zone=zone).zone)
     now = SystemClock().now()
     start, end = (
-        parse_moment(text, reader_zone, now, name=name) for name, text in (("--since", since), ("--until", until))
+        parse_time(text, reader_zone, now, name=name) for name, text in (("--since", since), ("--until", until))
     )
     if start >= end:
         raise UsageError("--since is not before --until", todo="turn them round")
     with open_appdb(data) as appdb:
         pbxs = [appdb.pbx(pbx)] if pbx else appdb.pbxs()
         pbx_intervals = [
-            (listed_pbx, within(appdb.receiving.stretches(listed_pbx.sn), start, end)) for listed_pbx in pbxs
+            (listed_pbx, fill_gaps(appdb.receiving.stretches(listed_pbx.sn), start, end)) for listed_pbx in pbxs
         ]
     if form == "json":
         rows = [
@@ -65,7 +65,7 @@ def coverage(
     )
 
 
-def _format_cells(stretch: Stretch, zone: ZoneInfo) -> list[str]:
+def _format_cells(stretch: Interval, zone: ZoneInfo) -> list[str]:
     return [
         _format_minute(stretch.since, zone),
         _format_minute(stretch.until, zone),

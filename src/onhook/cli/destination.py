@@ -11,8 +11,8 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.deliveries import DeliveryState
 from onhook.appdb.destination_spec import DestinationSpec, NotifiesOf
 from onhook.appdb.destinations import Destination
-from onhook.cdr.record_filter import Filter, parse_filter
-from onhook.cdr.utc_offset import zone_named
+from onhook.cdr.record_filter import RecordFilter, parse_filter
+from onhook.cdr.utc_offset import get_zone
 from onhook.cli.addresses import warn_about_private_address
 from onhook.cli.destination_options import with_destination_change_options, with_destination_options
 from onhook.cli.formats import UNKNOWN, format_local_time, print_table, replace_control_characters
@@ -115,7 +115,7 @@ def show(
     if form == "json":
         print(msgspec.json.format(msgspec.json.encode(row), indent=2).decode())
         return
-    for key, value in describe_destination(row, secrets, zone_named(config.zone)):
+    for key, value in describe_destination(row, secrets, get_zone(config.zone)):
         print(f"{key:24}{replace_control_characters(value)}")
 
 
@@ -230,7 +230,7 @@ def deliveries(
     data: DataOption = None,
 ) -> None:
     """Show events that did not go through at once: those that wait, are parked, or went through in the end."""
-    reader_zone = zone_named(load_config(data=data, zone=zone).zone)
+    reader_zone = get_zone(load_config(data=data, zone=zone).zone)
     with open_appdb(data) as appdb:
         page = appdb.deliveries.page(appdb.subscriptions.get(name).subscription_id, in_state, limit)
     rows = [
@@ -251,7 +251,7 @@ def deliveries(
 @app.command("delivery", epilog="Example: onhook subscribe delivery 17")
 def delivery(number: DeliveryNumber, zone: ZoneOption = None, data: DataOption = None) -> None:
     """Show the attempts of one of them, and the event as it is sent."""
-    reader_zone = zone_named(load_config(data=data, zone=zone).zone)
+    reader_zone = get_zone(load_config(data=data, zone=zone).zone)
     with open_appdb(data) as appdb:
         stored_delivery, body = appdb.deliveries.get(number), appdb.deliveries.body(number)
         attempts = appdb.deliveries.attempts(number)
@@ -336,9 +336,9 @@ def _require_own_delivery(one: Destination, settings: AppDb, delivery: int) -> i
     return delivery
 
 
-def _parse_filters(config: Config, where: Mapping[str, str]) -> Filter:
+def _parse_filters(config: Config, where: Mapping[str, str]) -> RecordFilter:
     """Read now, so that `7d` stays the moment that it is today."""
-    return parse_filter(where, zone_named(config.zone), SystemClock().now())
+    return parse_filter(where, get_zone(config.zone), SystemClock().now())
 
 
 async def _read_destinations(config: Config) -> list[Row]:
@@ -366,6 +366,6 @@ def _format_row(row: Row, config: Config) -> list[str]:
         destination["name"],
         state,
         *counts,
-        format_local_time(oldest, zone_named(config.zone)) if oldest else UNKNOWN,
+        format_local_time(oldest, get_zone(config.zone)) if oldest else UNKNOWN,
         destination["url"],
     ]

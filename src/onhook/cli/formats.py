@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onhook.cdr.call_details import DETAIL_FIELDS
-from onhook.cdr.csv_injection import harmless
+from onhook.cdr.csv_injection import escape_formula
 from onhook.cli.options import Format
 from onhook.cli.server_lookup import Row
 
@@ -167,7 +167,7 @@ def _format_csv_cell(value: object, name: str, zone: ZoneInfo) -> str:
     if name == "legs" and isinstance(value, list | tuple):
         return str(len(value))
     if name == "recordings" and isinstance(value, list | tuple):
-        return harmless(";".join(value))
+        return escape_formula(";".join(value))
     if isinstance(value, dict):
-        return harmless(msgspec.json.encode(value).decode())
-    return harmless(value) if isinstance(value, str) else str(value)
+        return escape_formula(msgspec.json.encode(value).decode())
+    return escape_formula(value) if isinstance(value, str) else str(value)

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from onhook.config import load
+from onhook.config import read_config
 from onhook.lib.errors import OnhookError, UsageError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
@@ -209,6 +209,6 @@ def _unexpected_sentence(error: Exception) -> str:
 
 def _shows_traces() -> bool:
     try:
-        return load({}, Path.cwd()).trace
+        return read_config({}, Path.cwd()).trace
     except Exception:  # noqa: BLE001 - whoever is told of one error must not get another
         return False

@@ -11,7 +11,7 @@ import typer
 
 from onhook.cdr.record_filter import FILTER_NAMES
 from onhook.cli.filter_hints import warn_about_unknown_status
-from onhook.config import Config, load
+from onhook.config import Config, read_config
 from onhook.lib.errors import UsageError
 from onhook.ops.instance_lock import check_is_directory
 
@@ -52,7 +52,7 @@ FILTER_HELP: Mapping[str, str] = MappingProxyType(
 
 def load_config(**flags: str | None) -> Config:
     """The configuration with these flags. Raises `UsageError`."""
-    config = load(flags, Path.cwd())
+    config = read_config(flags, Path.cwd())
     check_is_directory(config)
     return config
 

@@ -10,7 +10,7 @@ from onhook.appdb.pbxs import DIALECT_DEFAULT, Pbx
 from onhook.appdb.recordings import parse_directory
 from onhook.appdb.retention_overrides import parse_retention_days
 from onhook.appdb.source_match import SourceMatch, parse_source_match, validate_has_api, validate_sender_identification
-from onhook.cdr.number_plan import NumberPlan, parse_plan
+from onhook.cdr.number_plan import NumberPlan, parse_number_plan
 from onhook.cli import pbx_apis, pbx_secrets
 from onhook.cli.asterisk_pbx import (
     AsteriskOption,
@@ -142,7 +142,7 @@ def add(
     data: DataOption = None,
 ) -> None:
     """Declare a PBX: from now on its reports are kept. With --asterisk, connect to it and hear its calls."""
-    number_plan = parse_plan(_drop_missing(ivr=ivr, queue=queue, ring_group=ring_group, conference=conference))
+    number_plan = parse_number_plan(_drop_missing(ivr=ivr, queue=queue, ring_group=ring_group, conference=conference))
     source = parse_source_options(cdr, cdr_table, cdr_columns)
     if asterisk is not None:
         new_asterisk = NewAsterisk(name, sn, asterisk, user, tls, trunks, inbound, pins, zone, source)
@@ -314,5 +314,5 @@ def _drop_missing(**texts: str | None) -> dict[str, str]:
 
 
 def _merge_number_plan(plan: NumberPlan, ranges: dict[str, str]) -> NumberPlan:
-    parsed_plan = parse_plan(ranges)
+    parsed_plan = parse_number_plan(ranges)
     return msgspec.structs.replace(plan, **{kind: getattr(parsed_plan, kind) for kind in ranges})

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from onhook.cdr.utc_offset import zone_named
+from onhook.cdr.utc_offset import get_zone
 from onhook.cli.formats import format_local_time, print_table, replace_control_characters
 from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, load_config
 from onhook.cli.server_lookup import open_data_client
@@ -63,7 +63,7 @@ def retry(
 
 
 async def _list(config: Config, limit: int) -> None:
-    zone = zone_named(config.zone)
+    zone = get_zone(config.zone)
     async with await open_data_client(config) as client:
         rows = [
             [str(row["seq"]), row["sn"], row["via"], format_local_time(row["received_at"], zone), row["reason"]]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import typer
 
-from onhook.cdr.utc_offset import zone_named
+from onhook.cdr.utc_offset import get_zone
 from onhook.cli.formats import RECORD_COLUMNS, RECORD_TABLE, print_rows
 from onhook.cli.options import (
     LIMIT_DEFAULT,
@@ -38,4 +38,4 @@ def records(
 
 async def _print_records(config: Config, where: Mapping[str, str], limit: int, form: Format) -> None:
     async with await open_data_client(config) as client:
-        await print_rows(client.records(where, limit), form, zone_named(config.zone), RECORD_COLUMNS, RECORD_TABLE)
+        await print_rows(client.records(where, limit), form, get_zone(config.zone), RECORD_COLUMNS, RECORD_TABLE)

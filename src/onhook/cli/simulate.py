@@ -10,8 +10,8 @@ import msgspec
 import typer
 from rich.console import Console
 
-from onhook.cdr.record_filter import parse_moment
-from onhook.cdr.utc_offset import zone_named
+from onhook.cdr.record_filter import parse_time
+from onhook.cdr.utc_offset import get_zone
 from onhook.config import parse_address
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotAllowed, Unavailable, UsageError
@@ -134,7 +134,7 @@ def simulate(
         # Nobody holds up what nobody takes: without a receiver calls come as they do in the demo.
         rate=rate if rate is not None or to or start else DEMO_REPORTS_PER_SECOND,
         count=count,
-        start=parse_moment(start, zone_named(zone), clock.now(), name="start") if start else None,
+        start=parse_time(start, get_zone(zone), clock.now(), name="start") if start else None,
         goes_on=api_config is not None,
         calls_per_day=calls_per_day,
         connections=connections,

@@ -8,7 +8,7 @@ import typer
 
 from onhook.appdb.scopes import parse_scope
 from onhook.appdb.tokens import Role
-from onhook.cdr.access_scope import Limits
+from onhook.cdr.access_scope import AccessScope
 from onhook.cli.formats import UNKNOWN, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
@@ -67,7 +67,7 @@ def remove(name: TokenName, data: DataOption = None) -> None:
     print(f"The token {name} counts no more.")
 
 
-def _describe_scope(limits: Limits | None, names: Mapping[str, str]) -> str:
+def _describe_scope(limits: AccessScope | None, names: Mapping[str, str]) -> str:
     """What a token shows: of a PBX that is gone, its serial number."""
     if limits is None:
         return "everything"

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from onhook.appdb.destinations import Destination
-from onhook.cdr.record_filter import Filter, parse_filter
-from onhook.cdr.utc_offset import zone_named
+from onhook.cdr.record_filter import RecordFilter, parse_filter
+from onhook.cdr.utc_offset import get_zone
 from onhook.cli.server_lookup import DataClient, FilterValues, Row, not_quarantined_error
 from onhook.config import Config
 from onhook.delivery.status import replay, view_destination
-from onhook.ledger.contract import Report
+from onhook.ledger.contract import RawEvent
 from onhook.lib.clock import SystemClock
 from onhook.runtime.data_files import OpenDataFiles, open_files
 from onhook.store.contract import PAGE_MAX, ExportFormat
@@ -112,8 +112,8 @@ class FileDataClient:
     async def behind(self) -> int:
         return await self._files.ledger.last() - await self._files.store.position()
 
-    def _filter(self, where: FilterValues) -> Filter:
-        return parse_filter(where, zone_named(self._zone), SystemClock().now())
+    def _filter(self, where: FilterValues) -> RecordFilter:
+        return parse_filter(where, get_zone(self._zone), SystemClock().now())
 
     async def _reason(self, seq: int) -> str:
         for entry in await self._files.store.quarantine(1, seq - 1):
@@ -122,7 +122,7 @@ class FileDataClient:
         raise not_quarantined_error(seq)
 
 
-def _raw_event_row(report: Report) -> Row:
+def _raw_event_row(report: RawEvent) -> Row:
     return {
         "seq": report.seq,
         "sn": report.sn,

@@ -15,9 +15,9 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.params import QueryParameter, SkipValidation
 from litestar.routes import HTTPRoute
 
-from onhook.cdr.call_filter import Aspects, parse_aspects
-from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, Filter, parse_filter
-from onhook.cdr.utc_offset import zone_named
+from onhook.cdr.call_filter import CallFilter, parse_call_filter
+from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, RecordFilter, parse_filter
+from onhook.cdr.utc_offset import get_zone
 from onhook.console.auth.access import get_access_scope
 from onhook.console.search import apply_search_text
 from onhook.console.state import AppState, AppStateDep
@@ -50,8 +50,8 @@ _WAIT_SECONDS = QueryParameter(description="Whole seconds; the limit is included
 
 Text = str
 ReaderZone = NamedDependency[SkipValidation[ZoneInfo]]
-RecordFilterDep = NamedDependency[SkipValidation[Filter]]
-SearchFilterDep = NamedDependency[SkipValidation[Filter]]
+RecordFilterDep = NamedDependency[SkipValidation[RecordFilter]]
+SearchFilterDep = NamedDependency[SkipValidation[RecordFilter]]
 Limit = Annotated[int, QueryParameter(description="Rows on one page", ge=1, le=PAGE_MAX)]
 Cursor = Annotated[str, QueryParameter(description="`next` of the page before", max_length=CURSOR_CHARACTERS_MAX)]
 
@@ -61,7 +61,7 @@ def reader_zone(
     zone: Annotated[Text, _text_parameter("IANA name of the zone in which times are read and cut")] = "",
 ) -> ZoneInfo:
     """The zone that the reader asks for, else the configured one. Raises `UsageError`."""
-    return zone_named(zone or rooms.config.zone)
+    return get_zone(zone or rooms.config.zone)
 
 
 def record_filter(  # noqa: PLR0917 - one for each filter
@@ -84,7 +84,7 @@ def record_filter(  # noqa: PLR0917 - one for each filter
     did_number: Annotated[Text, _text_parameter("DID number that was dialled")] = "",
     min_talk_duration: Annotated[Text, _TALK_SECONDS] = "",
     max_talk_duration: Annotated[Text, _TALK_SECONDS] = "",
-) -> Filter:
+) -> RecordFilter:
     """The filters that are set. Raises `UsageError`."""
     texts = {
         "since": since, "until": until, "pbx": pbx, "sn": sn, "call_id": call_id, "number": number,
@@ -120,7 +120,7 @@ def search_filter(  # noqa: PLR0917 - one for each aspect
     q: Annotated[
         Text, _text_parameter("Free text: a number in any notation, an extension, a call's id, or part of a name")
     ] = "",
-) -> Filter:
+) -> RecordFilter:
     """The same for whole calls, with what only they can tell. Raises `UsageError`."""
     texts = {
         "answered_by": answered_by, "min_wait_duration": min_wait_duration, "max_wait_duration": max_wait_duration,
@@ -128,7 +128,7 @@ def search_filter(  # noqa: PLR0917 - one for each aspect
         "hour_of_day": hour_of_day, "under_way_at": under_way_at, "caller": caller, "dialled": dialled,
         "by_trunk": by_trunk, "by_did": by_did,
     }  # fmt: skip
-    aspects = parse_aspects(texts, reader_zone) if any(texts.values()) else None
+    aspects = parse_call_filter(texts, reader_zone) if any(texts.values()) else None
     combined_filter = apply_search_text(
         msgspec.structs.replace(where, aspects=aspects), q, rooms.settings.pbxs(), reader_zone
     )
@@ -139,10 +139,12 @@ def search_filter(  # noqa: PLR0917 - one for each aspect
     )
 
 
-def _restrict_to_noted_calls(rooms: AppState, where: Filter, tag: str, note: str) -> Filter:
+def _restrict_to_noted_calls(rooms: AppState, where: RecordFilter, tag: str, note: str) -> RecordFilter:
     """Those alone that somebody wrote about."""
     call_keys = tuple(rooms.settings.notes.calls_with(tag, note))
-    return msgspec.structs.replace(where, aspects=msgspec.structs.replace(where.aspects or Aspects(), among=call_keys))
+    return msgspec.structs.replace(
+        where, aspects=msgspec.structs.replace(where.aspects or CallFilter(), among=call_keys)
+    )
 
 
 def dependencies() -> dict[str, Provide]:

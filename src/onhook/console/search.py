@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from onhook.appdb.pbxs import Pbx
-from onhook.cdr.call_filter import Aspects
+from onhook.cdr.call_filter import CallFilter
 from onhook.cdr.number_plan import NumberPlan
-from onhook.cdr.phone_numbers import numbers_meant
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.phone_numbers import number_variants
+from onhook.cdr.record_filter import RecordFilter
 
 _CALL_ID = re.compile(r"[0-9]{9,11}\.[0-9]+")
 """PROTOCOL.md 2.4."""
@@ -20,17 +20,17 @@ _CALL_ID = re.compile(r"[0-9]{9,11}\.[0-9]+")
 _REGION = re.compile(r"[A-Z]{2}")
 
 
-def apply_search_text(where: Filter, text: str, pbxs: list[Pbx], zone: ZoneInfo) -> Filter:
+def apply_search_text(where: RecordFilter, text: str, pbxs: list[Pbx], zone: ZoneInfo) -> RecordFilter:
     """The filter that asks for what the text means as well."""
     text = text.strip()
     if not text:
         return where
     if _CALL_ID.fullmatch(text):
         return msgspec.structs.replace(where, call_id=text)
-    aspects = where.aspects or Aspects()
+    aspects = where.aspects or CallFilter()
     zones = dict.fromkeys([*(pbx.zone for pbx in pbxs if pbx.zone), zone.key])
     regions = dict.fromkeys(region for name in zones if (region := get_zone_region(name)))
-    numbers = numbers_meant(text, [pbx.plan for pbx in pbxs] or [NumberPlan()], regions)
+    numbers = number_variants(text, [pbx.plan for pbx in pbxs] or [NumberPlan()], regions)
     new_aspects = (
         msgspec.structs.replace(aspects, numbers=numbers) if numbers else msgspec.structs.replace(aspects, name=text)
     )

@@ -19,10 +19,10 @@ from onhook.console.request_coalescing import RequestCoalescer
 from onhook.console.semaphores import ConcurrencyLimiter
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
-from onhook.store.contract import Quarantined, Store
+from onhook.store.contract import QuarantineEntry, Store
 from onhook.store.position_notifier import PositionNotifier
 
-RetryParsing = Callable[[Sequence[int]], Awaitable[Sequence[Quarantined]]]
+RetryParsing = Callable[[Sequence[int]], Awaitable[Sequence[QuarantineEntry]]]
 """Reads reports of the quarantine anew; answers with those that still cannot be read."""
 
 

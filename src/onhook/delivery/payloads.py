@@ -9,16 +9,16 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from onhook.cdr.call_as_record import as_one
+from onhook.cdr.call_as_record import call_as_record
 from onhook.cdr.record import Call, Record
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.record_reader import RecordBatch
 
 CALL_IDLE_TIME = timedelta(seconds=10)
 """How long nothing must have been heard of a call before it is told as one: a PBX reports all legs at a call's end."""
 
 
-def filter_records(records: Iterable[Record], filters: Sequence[Filter]) -> list[Record]:
+def filter_records(records: Iterable[Record], filters: Sequence[RecordFilter]) -> list[Record]:
     """Legs that all filters mean."""
     return [record for record in records if all(record_filter.matches(record) for record_filter in filters)]
 
@@ -34,7 +34,7 @@ def truncate_before(stretch: RecordBatch, before: datetime) -> RecordBatch:
 
 
 def calls_as_records(
-    stretch: RecordBatch, calls: Iterable[Call], filters: Sequence[Filter], until: int | None
+    stretch: RecordBatch, calls: Iterable[Call], filters: Sequence[RecordFilter], until: int | None
 ) -> list[Record]:
     """Calls that all filters mean, each as one record, where their last report is in this stretch.
 
@@ -45,7 +45,7 @@ def calls_as_records(
     for call in calls:
         last_seq = max((leg.seq for leg in call.legs if until is None or leg.seq <= until), default=0)
         if last_seq in seqs and all(record_filter.matches_call(call) for record_filter in filters):
-            call_records.append(msgspec.structs.replace(as_one(call), seq=last_seq))
+            call_records.append(msgspec.structs.replace(call_as_record(call), seq=last_seq))
     return sorted(call_records, key=lambda call_record: call_record.seq)
 
 

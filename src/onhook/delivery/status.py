@@ -8,7 +8,7 @@ import msgspec
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import mask_url
 from onhook.appdb.destinations import Destination
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.destinations.contract import DestinationClient, Notification
 from onhook.delivery.issues import Issue, find_issues
 from onhook.lib.clock import Clock
@@ -95,7 +95,7 @@ def mask_secrets(one: Destination) -> Destination:
     return msgspec.structs.replace(one, headers=dict.fromkeys(one.headers, "…"), url=mask_url(one.url))
 
 
-async def replay(settings: AppDb, store: Store, name: str, where: Filter, clock: Clock) -> int:
+async def replay(settings: AppDb, store: Store, name: str, where: RecordFilter, clock: Clock) -> int:
     """Have what matches sent again; how many records match. Raises `UsageError` where it would be everything ever."""
     if where.since is None:
         raise UsageError(
@@ -104,7 +104,7 @@ async def replay(settings: AppDb, store: Store, name: str, where: Filter, clock:
         )
     destination = settings.subscriptions.get(name)
     # By the beginning alone: filters may be true of whole calls, and calls may go on behind their first legs.
-    first_seq = (await store.extent(Filter(since=where.since))).first_seq
+    first_seq = (await store.extent(RecordFilter(since=where.since))).first_seq
     matching_count = (await store.extent(_combine_filters(destination.where, where))).count
     if first_seq is not None:
         until = await store.position()
@@ -112,9 +112,9 @@ async def replay(settings: AppDb, store: Store, name: str, where: Filter, clock:
     return matching_count
 
 
-def _combine_filters(one: Filter, other: Filter) -> Filter:
+def _combine_filters(one: RecordFilter, other: RecordFilter) -> RecordFilter:
     """What both mean, as far as one filter can say that: where they want different texts, what the other means."""
-    unset_fields = (field for field in Filter.__struct_fields__ if getattr(other, field) is None)
+    unset_fields = (field for field in RecordFilter.__struct_fields__ if getattr(other, field) is None)
     since = max(time for time in (one.since, other.since) if time) if one.since or other.since else None
     return msgspec.structs.replace(other, **{field: getattr(one, field) for field in unset_fields} | {"since": since})
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from onhook.appdb.destinations import Destination, Stream
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.ack_window import AckWindow
 from onhook.delivery.payloads import CALL_IDLE_TIME, calls_as_records, filter_records, truncate_before
 from onhook.delivery.record_reader import RecordBatch, RecordReader
@@ -20,7 +20,7 @@ class StreamReader:
         """Whether there was nothing more when it was last read."""
         self._until = stream.until
         self._is_per_call = subscription.per == "call"
-        self._filters: Sequence[Filter] = (subscription.where, stream.where)
+        self._filters: Sequence[RecordFilter] = (subscription.where, stream.where)
 
     @property
     def is_live(self) -> bool:

@@ -17,7 +17,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.deliveries import UNDELIVERED_MAX, DeliveryCommit, NewAttempt
 from onhook.appdb.destinations import Destination
 from onhook.cdr.record import Record
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.commit_batch import CommitBatch
 from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient, Notification
 from onhook.delivery.endpoint_health import initial_health
@@ -166,7 +166,7 @@ class DestinationWorker:
         store = self._means.reading.store
         position = await store.position()
         # By the beginning alone: what else is asked for may be true of whole calls, and of none of their legs.
-        extent = await store.extent(Filter(since=self._subscription.where.since))
+        extent = await store.extent(RecordFilter(since=self._subscription.where.since))
         return position if extent.first_seq is None else extent.first_seq - 1
 
     def _tracks_in_turn(self) -> list[StreamReader]:

@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     """What a PBX said, as its bytes came.
 
     `received_at` is in microseconds since 1970, UTC. `dialect` says who can read the body. `key` is equal for exact
@@ -23,20 +23,20 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     peer: str = ""
 
 
-class Report(Entry, frozen=True, kw_only=True):
+class RawEvent(LedgerEntry, frozen=True, kw_only=True):
     """An entry with its number. Numbers grow; a number once given is never given again."""
 
     seq: int
 
 
-class Appended(msgspec.Struct, frozen=True):
+class AppendResult(msgspec.Struct, frozen=True):
     """Under which number an entry stands, and whether it is new: an exact repeat has the number of the first."""
 
     seq: int
     is_new: bool
 
 
-class Mark(msgspec.Struct, frozen=True):
+class CounterKey(msgspec.Struct, frozen=True):
     """Something that happened at the door and was not kept: `what` is one of the words of `intake`, `label` the event
     type or the reason; `sn` may be that of a stranger."""
 
@@ -45,7 +45,7 @@ class Mark(msgspec.Struct, frozen=True):
     label: str
 
 
-class Tally(Mark, frozen=True):
+class Counter(CounterKey, frozen=True):
     """How often a mark was made, and when first and last (microseconds since 1970, UTC)."""
 
     count: int
@@ -56,18 +56,18 @@ class Tally(Mark, frozen=True):
 class Ledger(Protocol):
     """Durable and numbered. Many may append and read at once, from many processes."""
 
-    async def append(self, entries: Sequence[Entry]) -> list[Appended]:
+    async def append(self, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
         """Keep all of them in this order, durably, or none: on return they survive a power cut.
 
         Raises `Unavailable` when they cannot be kept now (disk full, locked for too long).
         """
         ...
 
-    async def read(self, after: int, limit: int) -> list[Report]:
+    async def read(self, after: int, limit: int) -> list[RawEvent]:
         """The next reports after a number, in order, at most `limit`, fewer where bodies are large; none at the end."""
         ...
 
-    async def get(self, seqs: Sequence[int]) -> list[Report]:
+    async def get(self, seqs: Sequence[int]) -> list[RawEvent]:
         """The reports with these numbers, in order of number; unknown numbers are left out."""
         ...
 
@@ -80,7 +80,7 @@ class Ledger(Protocol):
         """The highest number so far; 0 when empty."""
         ...
 
-    async def count(self, marks: Mapping[Mark, int], at: int) -> None:
+    async def count(self, marks: Mapping[CounterKey, int], at: int) -> None:
         """Add to the tallies how often each mark was made (`at` in microseconds since 1970, UTC).
 
         Less than durable: a crash may lose the latest. Under one `what` at most 1,000 are kept apart; the longest
@@ -88,7 +88,7 @@ class Ledger(Protocol):
         """
         ...
 
-    async def tallies(self) -> list[Tally]:
+    async def tallies(self) -> list[Counter]:
         """All tallies, the latest first, at most 1,000."""
         ...
 

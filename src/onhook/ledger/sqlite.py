@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from onhook.ledger.contract import Appended, Entry, Mark, Report, Tally
-from onhook.ledger.sqlite_schema import Place, Use, as_ours, connect, make_ready
+from onhook.ledger.contract import AppendResult, Counter, CounterKey, LedgerEntry, RawEvent
+from onhook.ledger.sqlite_schema import ConnectionUse, FileIdentity, connect, prepare_file, translate_error
 
 CHECKPOINT_SECONDS = 0.5
 """Pages go home this long after an append: rarely enough to be cheap, often enough to leave a commit little to do."""
@@ -26,25 +26,25 @@ CHECKPOINT_SECONDS = 0.5
 WAL_PAGES_MAX = 8_000
 """32 MiB. Beyond it, writers are held up while the last pages go home, after which the WAL begins anew."""
 
-SWIFT_SECONDS = 0.02
+FAST_COMMIT_SECONDS_MAX = 0.02
 """A commit that takes longer than this is not swift: the event loop must not wait for many like it."""
 
-SLOW_FACTOR = 20
+SLOW_COMMIT_FACTOR = 20
 """After such a commit the next ones are made beside the event loop, for this many times as long as it took: whatever
 the disk does, the loop waits for it a twentieth of the time at most."""
 
 READ_BYTES_MAX = 32 * 1024 * 1024
 """Bodies in one answer of `read`: 1,000 reports of the largest size would be 256 MiB."""
 
-TALLIES_MAX = 1_000
+COUNTERS_MAX = 1_000
 """Different tallies under each word, and in one answer: made-up serial numbers of strangers must not fill the disk."""
 
-OTHERS = "others"
+OTHER_LABEL = "others"
 """The label under which tallies are added up that had to make room."""
 
 _COLUMNS = ("received_at", "key", "sn", "dialect", "via", "signature", "peer", "body")
-_REPORT_FIELDS = ("seq", *_COLUMNS)
-_READ = f"SELECT {', '.join(_REPORT_FIELDS)} FROM reports"
+_RAW_EVENT_FIELDS = ("seq", *_COLUMNS)
+_SELECT_RAW_EVENTS = f"SELECT {', '.join(_RAW_EVENT_FIELDS)} FROM reports"
 
 # One statement for many rows: between two rows SQLite would give up and ask back the interpreter's lock, and beside a
 # busy event loop each of these takes up to a thread switch (5 ms). Powers of two, so that few statements are prepared.
@@ -69,58 +69,58 @@ class SqliteLedger:
     """
 
     def __init__(self, path: Path) -> None:
-        make_ready(path)
+        prepare_file(path)
         self._path = path
-        self._place = Place(path)
+        self._place = FileIdentity(path)
         self._here = connect(path, "try")
         self._slow_until = 0.0
         self._writing_beside = 0
-        self._appending = _Lane(path, "append")
-        self._reading = _Lane(path, "read")
-        self._aside = _Lane(path, "aside")
+        self._appending = _ConnectionThread(path, "append")
+        self._reading = _ConnectionThread(path, "read")
+        self._aside = _ConnectionThread(path, "aside")
         self._checkpoint_planned: asyncio.TimerHandle | None = None
 
-    async def append(self, entries: Sequence[Entry]) -> list[Appended]:
+    async def append(self, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
         if not entries:
             return []
-        appended = await self._write(_append, entries)
+        results = await self._write(_append, entries)
         self._place.check()
         if self._checkpoint_planned is None:
             self._checkpoint_planned = asyncio.get_running_loop().call_later(CHECKPOINT_SECONDS, self._checkpoint)
-        return appended
+        return results
 
-    async def read(self, after: int, limit: int) -> list[Report]:
+    async def read(self, after: int, limit: int) -> list[RawEvent]:
         return await self._reading.run(_read, after, limit)
 
-    async def get(self, seqs: Sequence[int]) -> list[Report]:
+    async def get(self, seqs: Sequence[int]) -> list[RawEvent]:
         return await self._reading.run(_get, seqs)
 
     async def forget(self, seqs: Sequence[int]) -> None:
         if seqs:
-            await self._write(_forget, seqs)
+            await self._write(_delete_raw_events, seqs)
 
     async def last(self) -> int:
-        return await self._reading.run(_last)
+        return await self._reading.run(_last_seq)
 
-    async def count(self, marks: Mapping[Mark, int], at: int) -> None:
+    async def count(self, marks: Mapping[CounterKey, int], at: int) -> None:
         if marks:
-            await self._write(_count, marks, at)
+            await self._write(_add_counts, marks, at)
 
-    async def tallies(self) -> list[Tally]:
-        return await self._reading.run(_tallies)
+    async def tallies(self) -> list[Counter]:
+        return await self._reading.run(_select_counters)
 
     async def close(self) -> None:
         if self._checkpoint_planned is not None:
             self._checkpoint_planned.cancel()
-        for lane in (self._aside, self._reading, self._appending):
-            await lane.close()
+        for thread in (self._aside, self._reading, self._appending):
+            await thread.close()
         self._here.close()
 
     async def _write(self, work: Callable[..., T], *given: object) -> T:
         """In this thread where that is swift, else in the one beside it; never in two at once, which would have one
         wait for a lock that the other, waiting for the interpreter, holds."""
         if time.monotonic() >= self._slow_until and not self._writing_beside:
-            with suppress(_Busy):
+            with suppress(_BusyError):
                 return self._write_here(work, *given)
         self._writing_beside += 1
         try:
@@ -130,31 +130,31 @@ class SqliteLedger:
 
     def _write_here(self, work: Callable[..., T], *given: object) -> T:
         """Raises `_Busy` when another process is writing."""
-        begun_at = time.monotonic()
+        started_at = time.monotonic()
         try:
             return work(self._here, *given)
         except sqlite3.Error as error:
             if _is_busy(error):
-                raise _Busy from error
-            raise as_ours(error, self._path) from error
+                raise _BusyError from error
+            raise translate_error(error, self._path) from error
         finally:
             ended_at = time.monotonic()
-            if ended_at - begun_at > SWIFT_SECONDS:
-                self._slow_until = ended_at + SLOW_FACTOR * (ended_at - begun_at)
+            if ended_at - started_at > FAST_COMMIT_SECONDS_MAX:
+                self._slow_until = ended_at + SLOW_COMMIT_FACTOR * (ended_at - started_at)
 
     def _checkpoint(self) -> None:
         self._checkpoint_planned = None
-        self._aside.start(_checkpoint_or_leave_it)
+        self._aside.start(_try_checkpoint)
 
 
-class _Busy(Exception):
+class _BusyError(Exception):
     """Another process is writing."""
 
 
-class _Lane:
+class _ConnectionThread:
     """A connection and the one thread that uses it; the thread starts with the first use."""
 
-    def __init__(self, path: Path, use: Use) -> None:
+    def __init__(self, path: Path, use: ConnectionUse) -> None:
         self._path = path
         self._connection = connect(path, use)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"ledger-{use}")
@@ -164,7 +164,7 @@ class _Lane:
         try:
             return await loop.run_in_executor(self._thread, work, self._connection, *given)
         except sqlite3.Error as error:
-            raise as_ours(error, self._path) from error
+            raise translate_error(error, self._path) from error
 
     def start(self, work: Callable[[sqlite3.Connection], None]) -> None:
         self._thread.submit(work, self._connection)
@@ -179,7 +179,7 @@ def _is_busy(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _append(connection: sqlite3.Connection, entries: Sequence[Entry]) -> list[Appended]:
+def _append(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
     return _in_transaction(connection, _insert_all, entries)
 
 
@@ -196,129 +196,131 @@ def _in_transaction(connection: sqlite3.Connection, work: Callable[..., T], *giv
     return result
 
 
-def _insert_all(connection: sqlite3.Connection, entries: Sequence[Entry]) -> list[Appended]:
-    appended: list[Appended] = []
-    while len(appended) < len(entries):
-        left = len(entries) - len(appended)
-        size = next(size for size in _INSERT_SIZES if size <= left)
-        appended += _insert(connection, entries[len(appended) : len(appended) + size])
-    return appended
+def _insert_all(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
+    results: list[AppendResult] = []
+    while len(results) < len(entries):
+        remaining = len(entries) - len(results)
+        size = next(size for size in _INSERT_SIZES if size <= remaining)
+        results += _insert(connection, entries[len(results) : len(results) + size])
+    return results
 
 
-def _insert(connection: sqlite3.Connection, entries: Sequence[Entry]) -> list[Appended]:
+def _insert(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
     """Insert as many entries as one of the prepared statements takes."""
     cursor = connection.execute(_INSERTS[len(entries)], [value for entry in entries for value in _values(entry)])
     if cursor.rowcount == len(entries):
         # Within one statement, and under the write lock, numbers are given without gaps unless a row was left out.
-        last = cursor.lastrowid
-        assert last is not None
-        return [Appended(seq, True) for seq in range(last - len(entries) + 1, last + 1)]
-    return _found(connection, entries, cursor.rowcount)
+        last_seq = cursor.lastrowid
+        assert last_seq is not None
+        return [AppendResult(seq, True) for seq in range(last_seq - len(entries) + 1, last_seq + 1)]
+    return _resolve_existing(connection, entries, cursor.rowcount)
 
 
-def _values(entry: Entry) -> tuple[object, ...]:
+def _values(entry: LedgerEntry) -> tuple[object, ...]:
     return (
         entry.received_at, entry.key, entry.sn, entry.dialect, entry.via, entry.signature, entry.peer, entry.body
     )  # fmt: skip
 
 
-def _found(connection: sqlite3.Connection, entries: Sequence[Entry], new: int) -> list[Appended]:
+def _resolve_existing(connection: sqlite3.Connection, entries: Sequence[LedgerEntry], new: int) -> list[AppendResult]:
     """Where some were there before: the numbers of all. New ones have the highest, and are new only once."""
-    seqs = [_seq_of(connection, entry) for entry in entries]
-    unseen = set(sorted(set(seqs))[-new:]) if new else set()
-    appended = []
+    seqs = [_find_seq(connection, entry) for entry in entries]
+    new_seqs = set(sorted(set(seqs))[-new:]) if new else set()
+    results = []
     for seq in seqs:
-        appended.append(Appended(seq, seq in unseen))
-        unseen.discard(seq)
-    return appended
+        results.append(AppendResult(seq, seq in new_seqs))
+        new_seqs.discard(seq)
+    return results
 
 
-def _seq_of(connection: sqlite3.Connection, entry: Entry) -> int:
+def _find_seq(connection: sqlite3.Connection, entry: LedgerEntry) -> int:
     (seq,) = connection.execute("SELECT seq FROM reports WHERE key = ? AND sn = ?", (entry.key, entry.sn)).fetchone()
     return int(seq)
 
 
-def _read(connection: sqlite3.Connection, after: int, limit: int) -> list[Report]:
-    rows = connection.execute(f"{_READ} WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
-    reports: list[Report] = []
+def _read(connection: sqlite3.Connection, after: int, limit: int) -> list[RawEvent]:
+    rows = connection.execute(f"{_SELECT_RAW_EVENTS} WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
+    raw_events: list[RawEvent] = []
     body_bytes = 0
-    for report in map(_report, rows):
-        reports.append(report)
-        body_bytes += len(report.body)
+    for raw_event in map(_to_raw_event, rows):
+        raw_events.append(raw_event)
+        body_bytes += len(raw_event.body)
         if body_bytes > READ_BYTES_MAX:
             break
-    return reports
+    return raw_events
 
 
-def _get(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[Report]:
-    wanted = sorted(set(seqs))
-    reports: list[Report] = []
-    for start in range(0, len(wanted), _GET_SIZE):
-        some = wanted[start : start + _GET_SIZE]
-        rows = connection.execute(f"{_READ} WHERE seq IN ({', '.join('?' * len(some))}) ORDER BY seq", some)
-        reports.extend(map(_report, rows))
-    return reports
+def _get(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[RawEvent]:
+    unique_seqs = sorted(set(seqs))
+    raw_events: list[RawEvent] = []
+    for start in range(0, len(unique_seqs), _GET_SIZE):
+        chunk = unique_seqs[start : start + _GET_SIZE]
+        rows = connection.execute(
+            f"{_SELECT_RAW_EVENTS} WHERE seq IN ({', '.join('?' * len(chunk))}) ORDER BY seq", chunk
+        )
+        raw_events.extend(map(_to_raw_event, rows))
+    return raw_events
 
 
-def _forget(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
-    _in_transaction(connection, _delete, seqs)
+def _delete_raw_events(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+    _in_transaction(connection, _delete_rows, seqs)
 
 
-def _delete(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+def _delete_rows(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
     # The last one stays, whoever asks: the store's position is compared with its number.
     connection.executemany(
         "DELETE FROM reports WHERE seq = ? AND seq < (SELECT max(seq) FROM reports)", [(seq,) for seq in seqs]
     )
 
 
-def _report(row: tuple[Any, ...]) -> Report:
-    return Report(**dict(zip(_REPORT_FIELDS, row, strict=True)))
+def _to_raw_event(row: tuple[Any, ...]) -> RawEvent:
+    return RawEvent(**dict(zip(_RAW_EVENT_FIELDS, row, strict=True)))
 
 
-def _last(connection: sqlite3.Connection) -> int:
-    (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM reports").fetchone()
-    return int(last)
+def _last_seq(connection: sqlite3.Connection) -> int:
+    (last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM reports").fetchone()
+    return int(last_seq)
 
 
-def _count(connection: sqlite3.Connection, marks: Mapping[Mark, int], at: int) -> None:
-    _in_transaction(connection, _add, marks, at)
+def _add_counts(connection: sqlite3.Connection, marks: Mapping[CounterKey, int], at: int) -> None:
+    _in_transaction(connection, _upsert_counts, marks, at)
 
 
-def _add(connection: sqlite3.Connection, marks: Mapping[Mark, int], at: int) -> None:
-    rows = [(mark.what, mark.sn, mark.label, times, at, at) for mark, times in marks.items()]
-    connection.executemany(_ADD, rows)
-    for what in {mark.what for mark in marks}:
-        _make_room(connection, what)
+def _upsert_counts(connection: sqlite3.Connection, marks: Mapping[CounterKey, int], at: int) -> None:
+    rows = [(key.what, key.sn, key.label, count, at, at) for key, count in marks.items()]
+    connection.executemany(_UPSERT_COUNTER, rows)
+    for kind in {key.what for key in marks}:
+        _merge_oldest_counters(connection, kind)
 
 
-_SELECT_TALLIES = "SELECT what, sn, label, count, first_at, last_at FROM tallies"
+_SELECT_COUNTERS = "SELECT what, sn, label, count, first_at, last_at FROM tallies"
 
-_ADD = """INSERT INTO tallies (what, sn, label, count, first_at, last_at) VALUES (?, ?, ?, ?, ?, ?)
+_UPSERT_COUNTER = """INSERT INTO tallies (what, sn, label, count, first_at, last_at) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET count = count + excluded.count,
         first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at)"""
 
 
-def _make_room(connection: sqlite3.Connection, what: str) -> None:
+def _merge_oldest_counters(connection: sqlite3.Connection, what: str) -> None:
     """Add the longest silent tallies of a word up to one, so that the newest stranger can always be seen."""
-    (held,) = connection.execute("SELECT count(*) FROM tallies WHERE what = ?", (what,)).fetchone()
-    if held <= TALLIES_MAX:
+    (total,) = connection.execute("SELECT count(*) FROM tallies WHERE what = ?", (what,)).fetchone()
+    if total <= COUNTERS_MAX:
         return
     oldest = connection.execute(
-        f"{_SELECT_TALLIES} WHERE what = ? AND label <> ? ORDER BY last_at LIMIT ?",
-        (what, OTHERS, held - TALLIES_MAX + 1),
+        f"{_SELECT_COUNTERS} WHERE what = ? AND label <> ? ORDER BY last_at LIMIT ?",
+        (what, OTHER_LABEL, total - COUNTERS_MAX + 1),
     ).fetchall()
     connection.executemany("DELETE FROM tallies WHERE what = ? AND sn = ? AND label = ?", [row[:3] for row in oldest])
-    connection.executemany(_ADD, [(what, "", OTHERS, *row[3:]) for row in oldest])
+    connection.executemany(_UPSERT_COUNTER, [(what, "", OTHER_LABEL, *row[3:]) for row in oldest])
 
 
-def _tallies(connection: sqlite3.Connection) -> list[Tally]:
+def _select_counters(connection: sqlite3.Connection) -> list[Counter]:
     rows: Iterable[tuple[str, str, str, int, int, int]] = connection.execute(
-        f"{_SELECT_TALLIES} ORDER BY last_at DESC, what, sn, label LIMIT ?", (TALLIES_MAX,)
+        f"{_SELECT_COUNTERS} ORDER BY last_at DESC, what, sn, label LIMIT ?", (COUNTERS_MAX,)
     )
-    return [Tally(*row) for row in rows]
+    return [Counter(*row) for row in rows]
 
 
-def _checkpoint_or_leave_it(connection: sqlite3.Connection) -> None:
+def _try_checkpoint(connection: sqlite3.Connection) -> None:
     """Carry pages home as far as no reader stands in the way; nothing is lost when it fails, it is done later."""
     try:
         _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

@@ -27,10 +27,10 @@ BUSY_SECONDS = 1.0
 """How long a writer waits for one of another process. A commit takes milliseconds, and a PBX gives up after 3 seconds
 at the earliest (PROTOCOL.md 4): one wait for the commit before ours and one for ours must fit in."""
 
-OPENING_SECONDS_MAX = 5.0
+OPEN_SECONDS_MAX = 5.0
 """How long processes that start at once may stand in each other's way while the file is made."""
 
-WAL_BYTES_KEPT = 64 * 1024 * 1024
+WAL_SIZE_LIMIT_BYTES = 64 * 1024 * 1024
 """A WAL that grew beyond this, behind a long reader, is cut when it begins anew."""
 
 CACHE_KIBIBYTES = 8_192
@@ -64,40 +64,45 @@ SCHEMA = (
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 
-Use = Literal["try", "append", "read", "aside"]
+ConnectionUse = Literal["try", "append", "read", "aside"]
 """`try` appends unless another one is writing, `append` waits; `aside` counts and carries the WAL's pages home."""
 
-_BUSY_SECONDS: Mapping[Use, float] = {"try": 0.0, "append": BUSY_SECONDS, "read": BUSY_SECONDS, "aside": 0.2}
+_BUSY_SECONDS_BY_USE: Mapping[ConnectionUse, float] = {
+    "try": 0.0,
+    "append": BUSY_SECONDS,
+    "read": BUSY_SECONDS,
+    "aside": 0.2,
+}
 
 
-def make_ready(path: Path) -> None:
+def prepare_file(path: Path) -> None:
     """Create the file where there is none, and see that it is a ledger that we know.
 
     Raises `UsageError` for a file that is none of ours or newer than we are, `Unavailable` when it cannot be opened.
     """
     try:
         is_new = not path.exists()
-        _own_alone(path)
-        _make_schema(path)
+        _restrict_permissions(path)
+        _create_schema(path)
         if is_new:
             _sync_directory(path.parent)
     except (OSError, sqlite3.Error) as error:
-        raise as_ours(error, path) from error
+        raise translate_error(error, path) from error
 
 
-def connect(path: Path, use: Use) -> sqlite3.Connection:
+def connect(path: Path, use: ConnectionUse) -> sqlite3.Connection:
     """A connection that one thread at a time may use. A commit returns after the fsync."""
-    connection = _connect(path, _BUSY_SECONDS[use])
+    connection = _connect(path, _BUSY_SECONDS_BY_USE[use])
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")  # on macOS a plain fsync stops at the drive's cache
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
     connection.execute("PRAGMA wal_autocheckpoint = 0")  # no commit shall wait for one
-    connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_LIMIT_BYTES}")
     connection.execute(f"PRAGMA query_only = {'ON' if use == 'read' else 'OFF'}")
     return connection
 
 
-class Place:
+class FileIdentity:
     """Whether the files that we write are still those that others would find under their names.
 
     A file that is removed, or has another put in its place, goes on to take what is written, and is gone with the last
@@ -111,12 +116,12 @@ class Place:
     def check(self) -> None:
         """Raises `Unavailable` where they are not. To be called after each commit; the first call remembers them."""
         try:
-            found = [path.stat() for path in self._paths]
+            stats = [path.stat() for path in self._paths]
         except OSError as error:
             raise self._gone() from error
         if not self._seen:
-            self._seen = found
-        if not all(map(os.path.samestat, found, self._seen)):
+            self._seen = stats
+        if not all(map(os.path.samestat, stats, self._seen)):
             raise self._gone()
 
     def _gone(self) -> Unavailable:
@@ -127,7 +132,7 @@ class Place:
         )
 
 
-def as_ours(error: OSError | sqlite3.Error, path: Path) -> OnhookError:
+def translate_error(error: OSError | sqlite3.Error, path: Path) -> OnhookError:
     """What the disk or SQLite says, as an error of ours: `Unavailable` where another try can help."""
     if isinstance(error, OSError):
         return Unavailable(f"the ledger cannot be opened: {error.strerror}", where=str(path), todo="check its place")
@@ -138,7 +143,7 @@ def as_ours(error: OSError | sqlite3.Error, path: Path) -> OnhookError:
     return OnhookError(f"the ledger fails: {error}", where=str(path))
 
 
-def _own_alone(path: Path) -> None:
+def _restrict_permissions(path: Path) -> None:
     """Create the file, empty, or take from others what they may do with it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     try:
@@ -148,7 +153,7 @@ def _own_alone(path: Path) -> None:
         os.close(descriptor)
 
 
-def _make_schema(path: Path) -> None:
+def _create_schema(path: Path) -> None:
     connection = _connect(path, BUSY_SECONDS)
     try:
         if _version(connection, path) == 0:
@@ -183,7 +188,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
     """WAL stays switched on in the file. The switch needs the file for itself, and SQLite does not wait for that."""
-    deadline = time.monotonic() + OPENING_SECONDS_MAX
+    deadline = time.monotonic() + OPEN_SECONDS_MAX
     while True:
         try:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()

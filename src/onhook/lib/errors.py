@@ -27,9 +27,9 @@ class OnhookError(Exception):
         self.todo = todo
 
     def __str__(self) -> str:
-        place = f" ({self.where})" if self.where else ""
-        advice = f": {self.todo}" if self.todo else ""
-        return f"{self.what}{place}{advice}"
+        location = f" ({self.where})" if self.where else ""
+        hint = f": {self.todo}" if self.todo else ""
+        return f"{self.what}{location}{hint}"
 
 
 class UsageError(OnhookError):
@@ -45,7 +45,7 @@ class NotFound(OnhookError):
     http_status = 404
 
 
-class Unreadable(OnhookError):
+class ParseError(OnhookError):
     """A report from which no call can be read; a later version may be able to."""
 
     http_status = 422

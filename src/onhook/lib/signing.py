@@ -14,5 +14,5 @@ def sign(secret: str, body: bytes) -> str:
 
 def is_signed_by(secrets: Iterable[str], body: bytes, signature: str) -> bool:
     """Whether any of the secrets signs this body so; compared in constant time, surrounding blanks ignored."""
-    given = signature.strip().encode(errors="replace")
-    return any(hmac.compare_digest(sign(secret, body).encode(), given) for secret in secrets)
+    signature_bytes = signature.strip().encode(errors="replace")
+    return any(hmac.compare_digest(sign(secret, body).encode(), signature_bytes) for secret in secrets)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.cdr_sources import CdrSource, parse_cdr_source
 from onhook.appdb.pbxs import Pbx
-from onhook.cdr.sync_types import Outcome, Wish
+from onhook.cdr.sync_types import BackfillRequest, BackfillResult
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from onhook.receiver.ingest import Ingestor
@@ -31,9 +31,9 @@ async def run_manual_backfill(
     *,
     ingestor: Ingestor,
     sources: Sequence[CdrSource],
-    wish: Wish,
+    wish: BackfillRequest,
     tell: SyncProgressCallback,
-) -> Outcome:
+) -> BackfillResult:
     """Keep the calls of these sources, as they were wished for. Raises `OnhookError`."""
     settings.asterisks.of(pbx.sn)
     clock = SystemClock()

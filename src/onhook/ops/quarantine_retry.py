@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from onhook.appdb.appdb import AppDb
 from onhook.lib.clock import Clock
 from onhook.projector import Projector
-from onhook.store.contract import Quarantined
+from onhook.store.contract import QuarantineEntry
 
 
 class QuarantineRetrier:
@@ -19,7 +19,7 @@ class QuarantineRetrier:
         self._settings = settings
         self._clock = clock
 
-    async def read_again(self, seqs: Sequence[int]) -> Sequence[Quarantined]:
+    async def read_again(self, seqs: Sequence[int]) -> Sequence[QuarantineEntry]:
         """See `Projector.retry`."""
         destinations = self._settings.subscriptions
         destinations.hold_replays([(seq, seq) for seq in seqs], at=self._clock.microseconds())

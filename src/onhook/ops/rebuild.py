@@ -20,7 +20,7 @@ from onhook.ops.instance_lock import file_lock, read_server_info
 from onhook.pbx.registry import dialects
 from onhook.projector import Projector
 from onhook.runtime.engines import open_store_file, retry_while_locked
-from onhook.store.duckdb import quarantined_at
+from onhook.store.duckdb import list_quarantined_seqs
 
 LOCK_NAME = "rebuild.lock"
 
@@ -137,7 +137,7 @@ async def _install_offline(config: Config) -> None:
 async def _read_quarantined_seqs(path: Path) -> list[int]:
     """What could not be read; nothing where there is no store, or one that is too damaged to tell."""
     try:
-        return await retry_while_locked(lambda: quarantined_at(path))
+        return await retry_while_locked(lambda: list_quarantined_seqs(path))
     except Unavailable:
         raise
     except OnhookError as error:

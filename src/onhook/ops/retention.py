@@ -22,7 +22,7 @@ from onhook.lib.errors import OnhookError
 from onhook.lib.timestamps import to_datetime
 from onhook.ops.instance_lock import file_lock
 from onhook.ops.rebuild import LOCK_NAME, rebuilt_store_path
-from onhook.projector import MayGo, Projector
+from onhook.projector import DeletionCheck, Projector
 
 CYCLE_SECONDS = 6 * 3600.0
 """Days are what is counted, so hours of delay do not matter; a round reads all reports that are older than the rule."""
@@ -112,7 +112,7 @@ class Retention:
         min_cursor = self._settings.subscriptions.settled_until()
         return 2**63 - 1 if min_cursor is None else min_cursor
 
-    def _may_go(self, now: int, own: Mapping[str, int], end: int) -> MayGo:
+    def _may_go(self, now: int, own: Mapping[str, int], end: int) -> DeletionCheck:
         def may_delete(legs: Sequence[Record]) -> bool:
             sn, call_id = legs[0].sn, legs[0].call_id
             cutoff = to_datetime(_cutoff_us(now, own.get(sn, self._days)))

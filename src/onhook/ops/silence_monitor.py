@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbxs import Pbx
-from onhook.cdr.merge import ROW_WAYS
-from onhook.cdr.record_filter import Filter
-from onhook.cdr.silence_detection import WEEKS, is_strange
+from onhook.cdr.merge import ROW_CHANNELS
+from onhook.cdr.record_filter import RecordFilter
+from onhook.cdr.silence_detection import WEEKS_COMPARED, is_suspicious_silence
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.store.contract import Store
@@ -55,8 +55,8 @@ class SilenceMonitor:
 
     async def _last_pushed_at(self, pbx: Pbx) -> datetime | None:
         """When the PBX last told of a call by itself; None where it never did."""
-        page = await self._store.records(Filter(sn=pbx.sn), RECENT_RECORDS_MAX)
-        return max((record.received_at for record in page.data if record.via not in ROW_WAYS), default=None)
+        page = await self._store.records(RecordFilter(sn=pbx.sn), RECENT_RECORDS_MAX)
+        return max((record.received_at for record in page.data if record.via not in ROW_CHANNELS), default=None)
 
     async def _is_too_long(self, pbx: Pbx, last_at: datetime, now: datetime) -> bool:
         minutes = self._settings.receiving.silence_minutes(pbx.sn)
@@ -64,9 +64,9 @@ class SilenceMonitor:
             return 0 < minutes <= (now - last_at).total_seconds() / 60
         if now - last_at < SILENCE_MIN:
             return False
-        since = now - timedelta(weeks=WEEKS + 1)
-        rows = await self._store.summary(Filter(sn=pbx.sn, since=since), "hour", "UTC")
-        return is_strange({_parse_hour(row["hour"]): row["calls"] for row in rows}, last_at, now)
+        since = now - timedelta(weeks=WEEKS_COMPARED + 1)
+        rows = await self._store.summary(RecordFilter(sn=pbx.sn, since=since), "hour", "UTC")
+        return is_suspicious_silence({_parse_hour(row["hour"]): row["calls"] for row in rows}, last_at, now)
 
 
 def _parse_hour(told: str | datetime) -> datetime:

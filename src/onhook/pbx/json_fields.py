@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from onhook.cdr.call_details import DETAIL_FIELDS, DURATION_SECONDS_MAX, NUMBER_FIELDS, CallDetails
-from onhook.cdr.utc_offset import call_epoch, canonical_wall_clock
-from onhook.lib.errors import Unreadable
+from onhook.cdr.utc_offset import call_epoch, normalize_wall_clock
+from onhook.lib.errors import ParseError
 
 REQUIRED = ("call_id", "time_start", "call_from", "call_to")
 PARTIES = frozenset({"call_from", "call_to"})
@@ -99,7 +99,7 @@ def details_of(members: Mapping[str, Any]) -> CallDetails:
         fields.setdefault(name, "")
     if len(fields["call_id"]) > CALL_ID_CHARACTERS_MAX:
         raise unreadable(f"its call_id is longer than {CALL_ID_CHARACTERS_MAX} characters")
-    fields["time_start"] = canonical_wall_clock(fields["time_start"])
+    fields["time_start"] = normalize_wall_clock(fields["time_start"])
     return CallDetails(**fields, extra=extra)
 
 
@@ -176,8 +176,8 @@ def text_or_empty(value: Any) -> str:
     return _clean(value)[:SN_CHARACTERS_MAX] if isinstance(value, str) else _digits(value) or ""
 
 
-def unreadable(why: str) -> Unreadable:
+def unreadable(why: str) -> ParseError:
     """The error that says why no call can be read."""
-    return Unreadable(
+    return ParseError(
         f"the report says no call: {why}", todo="look at its body; it is kept until a version can read it"
     )

@@ -9,7 +9,7 @@ import msgspec
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call
-from onhook.store.contract import CallListing, CallsListed, RecordListing, RecordsListed
+from onhook.store.contract import CallListing, CallListResult, RecordListing, RecordListResult
 
 
 class NewRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,11 +27,11 @@ class NewRecord(msgspec.Struct, frozen=True, kw_only=True):
 class CallSource(Protocol):
     """Asked by the exchange, and never told anything."""
 
-    async def listed_records(self, asked: RecordListing) -> RecordsListed:
+    async def listed_records(self, asked: RecordListing) -> RecordListResult:
         """A page of records, and how many there are in all."""
         ...
 
-    async def listed_calls(self, asked: CallListing) -> CallsListed:
+    async def listed_calls(self, asked: CallListing) -> CallListResult:
         """A page of calls, and how many there are in all."""
         ...
 

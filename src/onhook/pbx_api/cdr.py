@@ -7,13 +7,13 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from onhook.cdr.call_details import folded
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.call_details import fold_word
+from onhook.cdr.record_filter import RecordFilter
 from onhook.pbx.yeastar.rest import detail_of_call, row_of_call, row_of_leg
 from onhook.pbx_api.codes import DATA_NOT_FOUND, ApiRequestError, ApiResponse, parameter_error, success_response
 from onhook.pbx_api.request import ApiRequest, QueryWindow
 from onhook.pbx_api.state import ApiState
-from onhook.store.contract import CallListing, CallsListed, Listing, RecordListing, RecordsListed
+from onhook.store.contract import CallListing, CallListResult, Listing, RecordListing, RecordListResult
 
 LIST_ORDERS: Final[Mapping[str, str]] = {
     "id": "seq",
@@ -86,7 +86,7 @@ def parse_record_search(asked: ApiRequest) -> RecordListing | None:
     asked.without(*_UNSUPPORTED_PARAMETERS)
     window = asked.window("start_time", "end_time")
     offset, limit = asked.page()
-    record_filter = Filter(
+    record_filter = RecordFilter(
         call_from=asked.text("call_from"),
         call_to=asked.text("call_to"),
         status=_status(asked, "status", STATUSES),
@@ -106,12 +106,12 @@ def parse_record_search(asked: ApiRequest) -> RecordListing | None:
 
 async def list_calls(rooms: ApiState, asked: ApiRequest) -> bytes:
     """`cdr/list` of v2.0: a row per call."""
-    return await encode_call_rows(rooms, asked, await rooms.calls.listed_calls(_call_listing(asked, Filter())))
+    return await encode_call_rows(rooms, asked, await rooms.calls.listed_calls(_call_listing(asked, RecordFilter())))
 
 
 async def search_calls(rooms: ApiState, asked: ApiRequest) -> bytes:
     """`cdr/search` of v2.0."""
-    record_filter = Filter(status=_status(asked, "last_status", CALL_STATUSES))
+    record_filter = RecordFilter(status=_status(asked, "last_status", CALL_STATUSES))
     listing = restrict_to_window(_call_listing(asked, record_filter), asked.window("time_begin", "time_end"))
     return await encode_call_rows(
         rooms, asked, _NO_CALLS if listing is None else await rooms.calls.listed_calls(listing)
@@ -129,7 +129,7 @@ async def read_detail(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
     return success_response(data=detail_of_call(call, asked.display, rooms.calls.plan_of(call.sn)))
 
 
-async def encode_record_rows(asked: ApiRequest, found: RecordsListed) -> bytes:
+async def encode_record_rows(asked: ApiRequest, found: RecordListResult) -> bytes:
     """The rows as an answer; written in a thread, for ten thousand of them take a tenth of a second."""
     display = asked.display
     return await asyncio.to_thread(
@@ -139,7 +139,7 @@ async def encode_record_rows(asked: ApiRequest, found: RecordsListed) -> bytes:
     )
 
 
-async def encode_call_rows(rooms: ApiState, asked: ApiRequest, found: CallsListed) -> bytes:
+async def encode_call_rows(rooms: ApiState, asked: ApiRequest, found: CallListResult) -> bytes:
     """The same for calls."""
     display = asked.display
     number_plans = {sn: rooms.calls.plan_of(sn) for sn in {call.sn for call in found.data}}
@@ -167,7 +167,7 @@ def restrict_to_window(listing: ListingT, window: QueryWindow) -> ListingT | Non
     return msgspec.structs.replace(listing, where=record_filter, **changes)
 
 
-def _call_listing(asked: ApiRequest, where: Filter) -> CallListing:
+def _call_listing(asked: ApiRequest, where: RecordFilter) -> CallListing:
     offset, limit = asked.page()
     return CallListing(
         where=where,
@@ -184,7 +184,7 @@ def _status(asked: ApiRequest, name: str, known: tuple[str, ...]) -> str | None:
     """One status or several, as filters have them; so that a `!` means nothing here. Raises `Refused`."""
     words = _list_items(asked, name)
     for word in words:
-        if folded(word) not in {folded(choice) for choice in known}:
+        if fold_word(word) not in {fold_word(choice) for choice in known}:
             raise parameter_error(name, f"one of {', '.join(known)}")
     return ",".join(words) or None
 
@@ -206,5 +206,5 @@ def _utc(seconds: int | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-_NO_RECORDS: Final = RecordsListed(0, [])
-_NO_CALLS: Final = CallsListed(0, [])
+_NO_RECORDS: Final = RecordListResult(0, [])
+_NO_CALLS: Final = CallListResult(0, [])

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from onhook.cdr.csv_injection import harmless
+from onhook.cdr.csv_injection import escape_formula
 from onhook.cdr.record import Record
 from onhook.pbx.yeastar.display import DisplayFormat
 from onhook.pbx.yeastar.rest import CSV_COLUMNS, csv_row
@@ -70,5 +70,5 @@ def _format_csv(records: Sequence[Record], display: DisplayFormat) -> bytes:
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
     writer.writerow(CSV_COLUMNS)
-    writer.writerows([harmless(cell) for cell in csv_row(record, display)] for record in records)
+    writer.writerows([escape_formula(cell) for cell in csv_row(record, display)] for record in records)
     return buffer.getvalue().encode()

@@ -7,7 +7,7 @@ from onhook.pbx_api.codes import ApiResponse, success_response
 from onhook.pbx_api.downloads import PATH, format_csv
 from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.state import ApiState
-from onhook.store.contract import RecordsListed
+from onhook.store.contract import RecordListResult
 
 PREFIX: Final = "cdr"
 
@@ -15,7 +15,7 @@ PREFIX: Final = "cdr"
 async def make_csv(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
     """Make the file ready; it is fetched under its `download_resource_url` with a token of the same application."""
     listing = parse_record_search(asked)
-    result = RecordsListed(0, []) if listing is None else await rooms.calls.listed_records(listing)
+    result = RecordListResult(0, []) if listing is None else await rooms.calls.listed_records(listing)
     content = await format_csv(result.data, asked.display)
     file = rooms.downloads.keep(asked.owner.client_id, PREFIX, content, rooms.clock.microseconds())
     return success_response(file=file.name, download_resource_url=f"{PATH}{file.name}")

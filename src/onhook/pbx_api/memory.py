@@ -12,9 +12,9 @@ from itertools import islice
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from onhook.cdr.call_assembly import PbxFacts, Said, assemble
+from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
 from onhook.cdr.call_details import CallDetails
-from onhook.cdr.identity import number_of
+from onhook.cdr.identity import extract_number
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call, Record
 from onhook.lib.clock import Clock
@@ -22,13 +22,13 @@ from onhook.pbx.yeastar.rest import local_time
 from onhook.pbx_api.calls import NewRecord
 from onhook.store.contract import (
     CALL_ORDERS,
-    LISTED_MAX,
+    LISTING_ROWS_MAX,
     RECORD_ORDERS,
     CallListing,
-    CallsListed,
+    CallListResult,
     Listing,
     RecordListing,
-    RecordsListed,
+    RecordListResult,
 )
 
 CALLS_MAX = 50_000
@@ -50,7 +50,7 @@ class MemoryCalls:
         self._zone = zone
         self._clock = clock
         self._calls_kept_max = calls_kept_max
-        self._said: OrderedDict[str, list[Said]] = OrderedDict()
+        self._said: OrderedDict[str, list[ReportedLeg]] = OrderedDict()
         self._calls: dict[str, Call] = {}
         self._news: deque[NewRecord] = deque(maxlen=NEW_RECORDS_MAX)
         self._told = 0
@@ -60,10 +60,10 @@ class MemoryCalls:
     def tell(self, details: CallDetails) -> None:
         """Keep a leg: from now on whoever asks finds it."""
         self._told += 1
-        reported_leg = Said(details=details, seq=self._told, via="made up", received_at=self._clock.now())
+        reported_leg = ReportedLeg(details=details, seq=self._told, via="made up", received_at=self._clock.now())
         legs = self._said.setdefault(details.call_id, [])
         legs.append(reported_leg)
-        self._calls[details.call_id] = assemble(self._sn, legs, self._facts)
+        self._calls[details.call_id] = assemble_call(self._sn, legs, self._facts)
         while len(self._said) > self._calls_kept_max:
             call_id, _ = self._said.popitem(last=False)
             self._calls.pop(call_id, None)
@@ -77,10 +77,10 @@ class MemoryCalls:
 
     # -- the contract
 
-    async def listed_records(self, asked: RecordListing) -> RecordsListed:
+    async def listed_records(self, asked: RecordListing) -> RecordListResult:
         return await asyncio.to_thread(_list_records, list(self._calls.values()), asked)
 
-    async def listed_calls(self, asked: CallListing) -> CallsListed:
+    async def listed_calls(self, asked: CallListing) -> CallListResult:
         return await asyncio.to_thread(_list_calls, list(self._calls.values()), asked)
 
     async def call_with_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
@@ -106,15 +106,15 @@ class MemoryCalls:
         return moment.astimezone(self._zone).utcoffset() or timedelta()
 
 
-def _list_records(calls: Sequence[Call], asked: RecordListing) -> RecordsListed:
+def _list_records(calls: Sequence[Call], asked: RecordListing) -> RecordListResult:
     """In a thread: to look through a hundred thousand legs takes a second."""
     matches = [leg for call in calls for leg in call.legs if _matches_record(asked, leg)]
-    return RecordsListed(len(matches), _page(matches, asked, RECORD_ORDERS))
+    return RecordListResult(len(matches), _page(matches, asked, RECORD_ORDERS))
 
 
-def _list_calls(calls: Sequence[Call], asked: CallListing) -> CallsListed:
+def _list_calls(calls: Sequence[Call], asked: CallListing) -> CallListResult:
     matches = [call for call in calls if _matches_call(asked, call)]
-    return CallsListed(len(matches), _page(matches, asked, CALL_ORDERS))
+    return CallListResult(len(matches), _page(matches, asked, CALL_ORDERS))
 
 
 def _matches_record(asked: RecordListing, leg: Record) -> bool:
@@ -136,7 +136,7 @@ def _matches_call(asked: CallListing, call: Call) -> bool:
     return (
         asked.where.matches_call(call)
         and _matches_time(asked, call.legs[0])
-        and (not asked.queues or any(number_of(leg.call_to) in asked.queues for leg in call.legs))
+        and (not asked.queues or any(extract_number(leg.call_to) in asked.queues for leg in call.legs))
     )
 
 
@@ -153,7 +153,7 @@ def _matches_time(asked: Listing, leg: Record) -> bool:
 def _page(found: list[RecordOrCall], asked: Listing, known: Sequence[str]) -> list[RecordOrCall]:
     """In order; what nobody reported comes last, whichever way round."""
     assert asked.order_by in known
-    assert 1 <= asked.limit <= LISTED_MAX
+    assert 1 <= asked.limit <= LISTING_ROWS_MAX
     with_value = [row for row in found if getattr(row, asked.order_by) is not None]
     with_value.sort(key=lambda row: (getattr(row, asked.order_by), *_tie_breaker(row)), reverse=asked.is_descending)
     without_value = [row for row in found if getattr(row, asked.order_by) is None]

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.pbx.yeastar.rest import row_of_recording
 from onhook.pbx_api.cdr import encode, restrict_to_window
 from onhook.pbx_api.codes import DATA_NOT_FOUND, ApiRequestError, ApiResponse, parameter_error, success_response
 from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.state import ApiState
-from onhook.store.contract import RecordListing, RecordsListed
+from onhook.store.contract import RecordListing, RecordListResult
 
 ORDERS: Final[Mapping[str, str]] = {"id": "seq", "time": "started_at"}
 IDS_MAX: Final = 100
@@ -20,15 +20,15 @@ ID_CHARACTERS: Final = 17
 
 async def list_recordings(rooms: ApiState, asked: ApiRequest) -> bytes:
     """All recordings that are known by name."""
-    return await _encode_recordings(asked, await rooms.calls.listed_records(_listing(asked, Filter())))
+    return await _encode_recordings(asked, await rooms.calls.listed_records(_listing(asked, RecordFilter())))
 
 
 async def search_recordings(rooms: ApiState, asked: ApiRequest) -> bytes:
     """Those that match; `ids` are joined by commas."""
-    record_filter = Filter(call_from=asked.text("caller"), call_to=asked.text("callee"))
+    record_filter = RecordFilter(call_from=asked.text("caller"), call_to=asked.text("callee"))
     listing = restrict_to_window(_listing(asked, record_filter), asked.window("start_time", "end_time"))
     return await _encode_recordings(
-        asked, RecordsListed(0, []) if listing is None else await rooms.calls.listed_records(listing)
+        asked, RecordListResult(0, []) if listing is None else await rooms.calls.listed_records(listing)
     )
 
 
@@ -39,7 +39,7 @@ async def download_recording(_rooms: ApiState, asked: ApiRequest) -> ApiResponse
     raise ApiRequestError(DATA_NOT_FOUND)
 
 
-def _listing(asked: ApiRequest, where: Filter) -> RecordListing:
+def _listing(asked: ApiRequest, where: RecordFilter) -> RecordListing:
     offset, limit = asked.page()
     return RecordListing(
         where=where,
@@ -61,7 +61,7 @@ def _ids(asked: ApiRequest) -> tuple[str, ...]:
     return tuple(text.replace("-", "").lower() for text in texts)
 
 
-async def _encode_recordings(asked: ApiRequest, found: RecordsListed) -> bytes:
+async def _encode_recordings(asked: ApiRequest, found: RecordListResult) -> bytes:
     display = asked.display
     return await asyncio.to_thread(
         lambda: encode(

@@ -10,7 +10,7 @@ from onhook.pbx.yeastar.display import DisplayFormat
 from onhook.pbx_api.codes import PARAMETER_SYNTAX_ERROR, QUOTED_CHARACTERS_MAX, ApiRequestError, parameter_error
 from onhook.pbx_api.fault_injection import InjectedFault
 from onhook.pbx_api.tokens import TokenGrant
-from onhook.store.contract import LISTED_MAX
+from onhook.store.contract import LISTING_ROWS_MAX
 
 PAGE_DIGITS_MAX = 9
 """No list has a page with a higher number."""
@@ -87,7 +87,7 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def page(self) -> tuple[int, int]:
         """How many rows to pass over, and how many to give. Raises `Refused`."""
-        size = self.number("page_size", LISTED_MAX, LISTED_MAX)
+        size = self.number("page_size", LISTING_ROWS_MAX, LISTING_ROWS_MAX)
         return (self.number("page", 1, 10**PAGE_DIGITS_MAX - 1) - 1) * size, size
 
     def is_descending(self) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from onhook.ledger.contract import Ledger, Mark
+from onhook.ledger.contract import CounterKey, Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.receiver.verdict import Verdict
@@ -63,7 +63,9 @@ class EventCounters:
     async def _flush(self) -> None:
         counts, self._counts = self._counts, {}
         try:
-            await self._ledger.count({Mark(*key): count for key, count in counts.items()}, self._clock.microseconds())
+            await self._ledger.count(
+                {CounterKey(*key): count for key, count in counts.items()}, self._clock.microseconds()
+            )
             self._note(None)
         except OnhookError as error:
             self._note(error)

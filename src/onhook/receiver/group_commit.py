@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from onhook.ledger.contract import Appended, Entry, Ledger
+from onhook.ledger.contract import AppendResult, Ledger, LedgerEntry
 from onhook.lib.errors import OnhookError
 
 BATCH_ROWS_MAX = 512
@@ -23,7 +23,7 @@ QUEUE_ROWS_MAX = 10_000
 QUEUE_BYTES_MAX = 32 * 1024 * 1024
 """Their bodies: intake's memory stays bounded when the disk stands still."""
 
-CommitCallback = Callable[[Appended | None], None]
+CommitCallback = Callable[[AppendResult | None], None]
 """Is told how an entry ended: its number, or None when it could not be kept. Must not raise."""
 
 
@@ -36,12 +36,12 @@ class GroupCommitter:
     def __init__(self, *, ledger: Ledger, tell_trouble: Callable[[OnhookError | None], None]) -> None:
         self._ledger = ledger
         self._tell_trouble = tell_trouble
-        self._waiting: deque[tuple[Entry, CommitCallback]] = deque()
+        self._waiting: deque[tuple[LedgerEntry, CommitCallback]] = deque()
         self._waiting_bytes = 0
         self._running: asyncio.Task[None] | None = None
         self.is_working = True
 
-    def put(self, entry: Entry, settle: CommitCallback) -> bool:
+    def put(self, entry: LedgerEntry, settle: CommitCallback) -> bool:
         """Queue an entry; False, and `settle` is never called, when too many wait already."""
         if len(self._waiting) >= QUEUE_ROWS_MAX or self._waiting_bytes >= QUEUE_BYTES_MAX:
             return False
@@ -75,8 +75,8 @@ class GroupCommitter:
             # Only an error that nobody foresaw leaves some waiting; it must not leave them waiting for good.
             self._running = self._start() if self._waiting else None
 
-    def _next_batch(self) -> list[tuple[Entry, CommitCallback]]:
-        batch: list[tuple[Entry, CommitCallback]] = []
+    def _next_batch(self) -> list[tuple[LedgerEntry, CommitCallback]]:
+        batch: list[tuple[LedgerEntry, CommitCallback]] = []
         batch_bytes = 0
         while self._waiting and len(batch) < BATCH_ROWS_MAX and batch_bytes < BATCH_BYTES_MAX:
             batch.append(self._waiting.popleft())
@@ -84,8 +84,8 @@ class GroupCommitter:
         self._waiting_bytes -= batch_bytes
         return batch
 
-    async def _commit(self, batch: list[tuple[Entry, CommitCallback]]) -> None:
-        results: list[Appended] | list[None] = [None] * len(batch)
+    async def _commit(self, batch: list[tuple[LedgerEntry, CommitCallback]]) -> None:
+        results: list[AppendResult] | list[None] = [None] * len(batch)
         try:
             results = await self._ledger.append([entry for entry, _ in batch])
             self.note(None)

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable
 
-from onhook.ledger.contract import Appended, Entry, Ledger
+from onhook.ledger.contract import AppendResult, Ledger, LedgerEntry
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.signing import is_signed_by
@@ -148,7 +148,7 @@ class Ingestor:
             self.mark(verdict, sender.sn, glance.label)
             answer(verdict)
             return
-        entry = Entry(
+        entry = LedgerEntry(
             sn=sender.sn,
             dialect=sender.dialect,
             via=via,
@@ -159,7 +159,7 @@ class Ingestor:
             peer=peer,
         )
 
-        def on_committed(appended: Appended | None) -> None:
+        def on_committed(appended: AppendResult | None) -> None:
             verdict = _verdict_for(appended, glance)
             self._marks.add(verdict, sender.sn, glance.label)
             answer(verdict)
@@ -177,7 +177,7 @@ def _peek(dialect: Dialect, body: bytes) -> Glance:
         return Glance("unreadable", "", "unknown", bytes(4) + hashlib.sha256(body).digest()[:12])
 
 
-def _verdict_for(appended: Appended | None, glance: Glance) -> Verdict:
+def _verdict_for(appended: AppendResult | None, glance: Glance) -> Verdict:
     if appended is None:
         return "unavailable"
     if not appended.is_new:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from onhook.config import Config, load
+from onhook.config import Config, read_config
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError
 from onhook.runtime.logging import configure_logging
@@ -91,7 +91,7 @@ def run_child(part: str, open_part: ServiceFactory) -> int:
     # Logs that the engines make beside their files are for the owner alone too.
     os.umask(0o077)
     try:
-        config = load(child_arguments.settings, directory=Path.cwd(), environ={})
+        config = read_config(child_arguments.settings, directory=Path.cwd(), environ={})
         configure_logging(config, clock, part)
         uvloop.run(_run_until_stopped(open_part, config, clock, is_watched=child_arguments.is_watched))
     except OnhookError as error:

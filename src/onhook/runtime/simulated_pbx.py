@@ -16,7 +16,7 @@ import msgspec
 from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.appdb.api_clients import CREDENTIAL_CHARACTERS_MAX, App
 from onhook.cdr.call_details import CallDetails
-from onhook.cdr.utc_offset import zone_named
+from onhook.cdr.utc_offset import get_zone
 from onhook.config import Address, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import UsageError
@@ -120,7 +120,7 @@ async def open_simulated_pbx(
 ) -> AsyncIterator[SimulatedPbx]:
     """The exchange over the calls of a simulation. Raises `OnhookError` where it cannot listen."""
     pbx_clock = SkewedClock(clock, plan.faults.wrong_clock)
-    calls = MemoryCalls(plan.sn, zone_named(plan.zone), pbx_clock)
+    calls = MemoryCalls(plan.sn, get_zone(plan.zone), pbx_clock)
     app = App(name="made up", client_id=visit.client_id, pbxs=(plan.sn,), manner=visit.manner, created_at=clock.now())
     config = Config(
         exchange=visit.address,

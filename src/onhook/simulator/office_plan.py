@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from onhook.cdr.utc_offset import zone_named
+from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
 from onhook.pbx.yeastar.payload import PROFILES
 from onhook.simulator.fault_injection import Faults
@@ -136,7 +136,7 @@ def office_of(plan: SimulationPlan) -> Office:
     """The office that a plan speaks of. Raises `UsageError`."""
     return Office(
         plan.seed,
-        zone_named(plan.zone),
+        get_zone(plan.zone),
         OfficePlan(
             start=plan.start or datetime.fromtimestamp(0, UTC),
             calls_per_day=plan.calls_per_day,

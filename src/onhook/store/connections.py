@@ -15,7 +15,7 @@ import duckdb
 
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.store.queries.adhoc_sql import VIEWS
-from onhook.store.schema import SCHEMA_VERSION, creation
+from onhook.store.schema import SCHEMA_VERSION, creation_statements
 
 READERS_MAX = 4
 """Questions answered at once; more wait their turn. Each may use all of DuckDB's threads."""
@@ -32,56 +32,56 @@ MEMORY_MAX = "192MiB"
 TEMPORARY_FILES_MAX = "20GiB"
 """A Parquet file of 10 million records sorts some 3 GB on disk."""
 
-CHECKPOINT_AT = "64MiB"
+CHECKPOINT_THRESHOLD = "64MiB"
 """How long the write-ahead log grows before it is made part of the file: some 150,000 records. Smaller makes the last
 rows compress again and again; larger makes a start after a crash longer than a second."""
 
 INTERRUPT_SECONDS = 0.05
 """Work that had not come to its next question when it was interrupted is interrupted again."""
 
-REBUILD = "run `onhook rebuild`, which makes it again from the ledger"
+REBUILD_HINT = "run `onhook rebuild`, which makes it again from the ledger"
 
 HEADER_BYTES = 3 * 4_096
 """A whole file begins with three headers; content comes behind them."""
 
 MAGIC = b"DUCK"
-MAGIC_AT = 8
+MAGIC_OFFSET = 8
 """Behind a checksum; by it a file of ours is told from one of others."""
 
-PIPE_NUMBERS = range(960, 1_024)
+PIPE_DESCRIPTORS = range(960, 1_024)
 """Descriptors for the pipes of exports: high, so that nothing else has one of them, and below the usual limit of 1,024.
 No other path is open to the engine."""
 
-Answer = TypeVar("Answer")
-Work = Callable[[duckdb.DuckDBPyConnection], Answer]
+ResultT = TypeVar("ResultT")
+Work = Callable[[duckdb.DuckDBPyConnection], ResultT]
 
 
-class Database:
+class DuckDbDatabase:
     """One file, opened. Only this process may have it open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._connection = _opened(path)
+        self._connection = _open_connection(path)
         self._readers = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="store-reader")
         self._exporters = ThreadPoolExecutor(EXPORTERS_MAX, thread_name_prefix="store-exporter")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._commit = threading.Lock()
         self._is_broken = False
 
-    async def read(self, work: Work[Answer], *, can_write: bool = True) -> Answer:
+    async def read(self, work: Work[ResultT], *, can_write: bool = True) -> ResultT:
         """Run this with one unchanging view of the store; stopped when the one who waits for it is.
 
         Our own readers write nothing, so only what others have written need be kept from it with `can_write`.
         """
         cursor = self._connection.cursor()
-        seen = self._seen if can_write else self._seen_only
+        run = self._seen if can_write else self._seen_only
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._readers, seen, work, cursor)
+            return await asyncio.get_running_loop().run_in_executor(self._readers, run, work, cursor)
         except asyncio.CancelledError:
             cursor.interrupt()
             raise
 
-    async def write(self, work: Work[Answer]) -> Answer:
+    async def write(self, work: Work[ResultT]) -> ResultT:
         """Run this as one transaction: all of it is kept, on disk, or nothing. Raises `Unavailable`."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._kept, work)
 
@@ -89,17 +89,17 @@ class Database:
         """Connections that all see the same state of the store until they are closed; for work in several threads."""
         return await asyncio.get_running_loop().run_in_executor(self._exporters, self._views, count)
 
-    async def in_thread(self, work: Callable[[], Answer], view: duckdb.DuckDBPyConnection) -> Answer:
+    async def in_thread(self, work: Callable[[], ResultT], view: duckdb.DuckDBPyConnection) -> ResultT:
         """Run this, which uses a view, in an exporter's thread; whoever gives it up waits until it has ended."""
-        running = asyncio.get_running_loop().run_in_executor(self._exporters, self._explained, work)
+        future = asyncio.get_running_loop().run_in_executor(self._exporters, self._explained, work)
         try:
-            return await asyncio.shield(running)
+            return await asyncio.shield(future)
         except asyncio.CancelledError:
-            while not running.done():
+            while not future.done():
                 view.interrupt()
                 with suppress(asyncio.CancelledError):  # given up twice is given up
-                    await asyncio.wait([running], timeout=INTERRUPT_SECONDS)
-            running.exception()  # of what was given up nobody wants to hear
+                    await asyncio.wait([future], timeout=INTERRUPT_SECONDS)
+            future.exception()  # of what was given up nobody wants to hear
             raise
 
     async def close(self) -> None:
@@ -107,38 +107,38 @@ class Database:
         await asyncio.to_thread(self._close)
 
     def _views(self, count: int) -> list[duckdb.DuckDBPyConnection]:
-        with self._commit, errors_explained(self._path):
-            return [_viewing(self._connection.cursor()) for _ in range(count)]
+        with self._commit, translate_errors(self._path):
+            return [_begin_snapshot(self._connection.cursor()) for _ in range(count)]
 
-    def _explained(self, work: Callable[[], Answer]) -> Answer:
-        with errors_explained(self._path):
+    def _explained(self, work: Callable[[], ResultT]) -> ResultT:
+        with translate_errors(self._path):
             return work()
 
-    def _seen(self, work: Work[Answer], cursor: duckdb.DuckDBPyConnection) -> Answer:
-        with errors_explained(self._path), cursor:
-            return work(_viewing(cursor))
+    def _seen(self, work: Work[ResultT], cursor: duckdb.DuckDBPyConnection) -> ResultT:
+        with translate_errors(self._path), cursor:
+            return work(_begin_snapshot(cursor))
 
-    def _seen_only(self, work: Work[Answer], cursor: duckdb.DuckDBPyConnection) -> Answer:
-        with errors_explained(self._path), cursor:
+    def _seen_only(self, work: Work[ResultT], cursor: duckdb.DuckDBPyConnection) -> ResultT:
+        with translate_errors(self._path), cursor:
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             return work(cursor)
 
-    def _kept(self, work: Work[Answer]) -> Answer:
+    def _kept(self, work: Work[ResultT]) -> ResultT:
         if self._is_broken:
             self._connection.close()
-            self._connection = _opened(self._path)
+            self._connection = _open_connection(self._path)
             self._is_broken = False
-        with errors_explained(self._path), self._connection.cursor() as cursor:
+        with translate_errors(self._path), self._connection.cursor() as cursor:
             try:
                 cursor.begin()
-                answer = work(cursor)
+                result = work(cursor)
                 with self._commit:
                     cursor.commit()
             except (duckdb.FatalException, duckdb.InternalException):
                 # DuckDB refuses all work after such an error, as when the disk was full; what the file holds is whole.
                 self._is_broken = True
                 raise
-            return answer
+            return result
 
     def _close(self) -> None:
         self._writer.shutdown()
@@ -148,7 +148,7 @@ class Database:
 
 
 @contextmanager
-def errors_explained(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """Turn DuckDB's errors into ours. What is our own mistake stays as it is."""
     try:
         yield
@@ -164,27 +164,27 @@ def errors_explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def quarantined_numbers(path: Path) -> list[int]:
+def read_quarantined_seqs(path: Path) -> list[int]:
     """See `duckdb.quarantined_at`."""
-    with _opening_explained(path), duckdb.connect(str(path), read_only=True) as connection:
+    with _translate_open_errors(path), duckdb.connect(str(path), read_only=True) as connection:
         return [seq for (seq,) in connection.execute("SELECT seq FROM quarantine ORDER BY seq").fetchall()]
 
 
-def _viewing(cursor: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+def _begin_snapshot(cursor: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """Begin a transaction, and read something: a view begins with the first reading."""
     cursor.begin()
     cursor.execute("SELECT position FROM about").fetchall()
     return cursor
 
 
-def _opened(path: Path) -> duckdb.DuckDBPyConnection:
-    _remove_stump(path)
-    with _opening_explained(path):
+def _open_connection(path: Path) -> duckdb.DuckDBPyConnection:
+    _remove_incomplete_file(path)
+    with _translate_open_errors(path):
         connection = duckdb.connect(
             str(path),
             config={
                 "memory_limit": MEMORY_MAX,
-                "checkpoint_threshold": CHECKPOINT_AT,
+                "checkpoint_threshold": CHECKPOINT_THRESHOLD,
                 "max_temp_directory_size": TEMPORARY_FILES_MAX,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
@@ -193,26 +193,26 @@ def _opened(path: Path) -> duckdb.DuckDBPyConnection:
         threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
         connection.execute(f"SET threads = {min(THREADS_MAX, threads)}")
         connection.execute("SET TimeZone = 'UTC'")
-        _prepared(connection, path)
-        _shut_in(connection)
+        _prepare_schema(connection, path)
+        _restrict_access(connection)
         return connection
 
 
-def _remove_stump(path: Path) -> None:
+def _remove_incomplete_file(path: Path) -> None:
     """What is left of a file where the disk was full while it was made, before it held anything: it is made anew."""
     if not path.is_file() or path.stat().st_size >= HEADER_BYTES or path.with_name(path.name + ".wal").exists():
         return
-    begun = path.read_bytes()
-    if begun[MAGIC_AT : MAGIC_AT + len(MAGIC)] == MAGIC or not any(begun):
+    header = path.read_bytes()
+    if header[MAGIC_OFFSET : MAGIC_OFFSET + len(MAGIC)] == MAGIC or not any(header):
         path.unlink()
 
 
-def _shut_in(connection: duckdb.DuckDBPyConnection) -> None:
+def _restrict_access(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the views for questions in SQL; then no file is read or written any more but our own and the pipes of
     exports, and nobody can change that, whatever is asked."""
     for name, selection in VIEWS.items():
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {selection}")
-    paths = ", ".join(f"'{pipe_path(number)}'" for number in PIPE_NUMBERS)
+    paths = ", ".join(f"'{pipe_path(number)}'" for number in PIPE_DESCRIPTORS)
     connection.execute(f"SET allowed_paths = [{paths}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
@@ -223,35 +223,35 @@ def pipe_path(number: int) -> str:
     return f"/dev/fd/{number}"
 
 
-def _prepared(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+def _prepare_schema(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Make the tables in a new file; refuse a file of another version."""
     if not connection.execute("SELECT 1 FROM duckdb_tables()").fetchall():
         connection.begin()
-        for statement in creation():
+        for statement in creation_statements():
             connection.execute(statement)
         connection.commit()
         return
     versions = connection.execute("SELECT version FROM about").fetchall()
     if versions != [(SCHEMA_VERSION,)]:
         connection.close()
-        raise OnhookError("the store was made by another version of Onhook", where=str(path), todo=REBUILD)
+        raise OnhookError("the store was made by another version of Onhook", where=str(path), todo=REBUILD_HINT)
 
 
 @contextmanager
-def _opening_explained(path: Path) -> Iterator[None]:
+def _translate_open_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        said = _first_line(error)
-        if "lock" in said:
+        message = _first_line(error)
+        if "lock" in message:
             raise Unavailable(
                 "another process has the store open", where=str(path), todo="ask the server that runs, or stop it"
             ) from error
-        if "ermission" in said or "No such file" in said or "No space" in said or "Is a directory" in said:
+        if "ermission" in message or "No such file" in message or "No space" in message or "Is a directory" in message:
             raise Unavailable(
-                f"the store cannot be opened: {said}", where=str(path), todo="look at the disk"
+                f"the store cannot be opened: {message}", where=str(path), todo="look at the disk"
             ) from error
-        raise OnhookError(f"the store is damaged or no store: {said}", where=str(path), todo=REBUILD) from error
+        raise OnhookError(f"the store is damaged or no store: {message}", where=str(path), todo=REBUILD_HINT) from error
 
 
 def _first_line(error: duckdb.Error) -> str:

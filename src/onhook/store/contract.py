@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from onhook.cdr.record import Call, Record
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 
 CallKey = tuple[str, str]
 """(`sn`, `call_id`)."""
@@ -18,7 +18,7 @@ PAGE_MAX = 1_000
 """Rows on one page at most: a page is for reading; a whole search is an export."""
 
 
-class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+class QuarantineEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A report that could not be read, and why."""
 
     seq: int
@@ -28,7 +28,7 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
+class StoreBatch(msgspec.Struct, frozen=True, kw_only=True):
     """What the projector made of a stretch of the ledger.
 
     Each call is complete: all of its legs, old and new; it replaces whatever stood under its (`sn`, `call_id`).
@@ -37,7 +37,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     calls: Sequence[Call]
-    quarantined: Sequence[Quarantined]
+    quarantined: Sequence[QuarantineEntry]
     read_again: Sequence[int]
     position: int
 
@@ -56,7 +56,7 @@ class CallPage(msgspec.Struct, frozen=True):
     next: str | None
 
 
-class Extent(msgspec.Struct, frozen=True, kw_only=True):
+class RecordExtent(msgspec.Struct, frozen=True, kw_only=True):
     """Which numbers records have that match: how many records, the lowest and the highest number, and when the report
     with the lowest one came. All but the count are None where there are none."""
 
@@ -66,7 +66,7 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
     first_received_at: datetime | None
 
 
-LISTED_MAX = 10_000
+LISTING_ROWS_MAX = 10_000
 """Rows on one page by number at most: what the web API of a PBX gives (PROTOCOL.md 7.2)."""
 
 RECORD_ORDERS = (
@@ -86,14 +86,14 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     1970 as the wall clock of each record's own PBX shows them.
     """
 
-    where: Filter = Filter()
+    where: RecordFilter = RecordFilter()
     sns: tuple[str, ...] = ()
     local_since: int | None = None
     local_until: int | None = None
     order_by: str = "started_at"
     is_descending: bool = False
     offset: int = 0
-    limit: int = LISTED_MAX
+    limit: int = LISTING_ROWS_MAX
 
 
 class RecordListing(Listing, frozen=True, kw_only=True):
@@ -113,21 +113,21 @@ class CallListing(Listing, frozen=True, kw_only=True):
     queues: tuple[str, ...] = ()
 
 
-class RecordsListed(msgspec.Struct, frozen=True):
+class RecordListResult(msgspec.Struct, frozen=True):
     """How many there are in all, and those on the page."""
 
     total: int
     data: Sequence[Record]
 
 
-class CallsListed(msgspec.Struct, frozen=True):
+class CallListResult(msgspec.Struct, frozen=True):
     """How many there are in all, and those on the page, whole."""
 
     total: int
     data: Sequence[Call]
 
 
-SUMMARY_BY = (
+SUMMARY_DIMENSIONS = (
     "hour", "day", "week", "month", "hour_of_day", "weekday",
     "status", "type", "pbx", "answered_by", "call_from", "call_to", "did_number", "trunk", "went_to",
     "made_by",
@@ -137,21 +137,21 @@ SUMMARY_BY = (
 `went_to` are the numbers inside that legs of a call went to: an extension, a queue, an IVR. A call stands under each of
 them once, so that these rows do not add up to all calls. `made_by` is the number inside that began a call, or empty."""
 
-INSIDE_DIGITS_MAX = 7
+INTERNAL_DIGITS_MAX = 7
 """A number of no more digits is one of the house (`cdr.plan`)."""
 
-DURATIONS = ("talk_duration", "wait_duration", "ring_duration", "call_duration")
+DURATION_FIELDS = ("talk_duration", "wait_duration", "ring_duration", "call_duration")
 """What a spread can be of."""
 
 PEAK_STEPS = ("hour", "day", "month", "all")
 """What peaks can be by."""
 
-LINE_DIGITS = 8
+NUMBER_SUFFIX_DIGITS = 8
 """A caller is called back under a number that ends in as many digits of his own: prefixes for the line, the country and
 the town are written in many ways. A number of fewer digits must be the same."""
 
 
-class Spread(msgspec.Struct, frozen=True, kw_only=True):
+class DurationHistogram(msgspec.Struct, frozen=True, kw_only=True):
     """How a duration is spread. `counts[i]` are the calls from `edges[i]` seconds up to the next edge, the last without
     an end. `median`, `p90` and `longest` are None where nobody reported any; `unknown` are those calls."""
 
@@ -162,7 +162,7 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
     longest: int | None
 
 
-class Peak(msgspec.Struct, frozen=True, kw_only=True):
+class ConcurrencyPeak(msgspec.Struct, frozen=True, kw_only=True):
     """How many calls were under way at once, at most, in the stretch that begins so; when that was first reached.
 
     `trunk` is empty where peaks are not by trunk.
@@ -200,14 +200,14 @@ class MissedCalls(msgspec.Struct, frozen=True, kw_only=True):
     data: Sequence[MissedCall]
 
 
-ASKED_ROWS_MAX = 10_000
+SQL_ROWS_MAX = 10_000
 """Of an answer to a question in SQL: more is an export."""
 
 SQL_CHARACTERS_MAX = 20_000
 """A question that a person writes is shorter."""
 
 
-class Answered(msgspec.Struct, frozen=True, kw_only=True):
+class SqlResult(msgspec.Struct, frozen=True, kw_only=True):
     """A table: texts, numbers, truth values or None in its cells. `is_cut` where there were more rows."""
 
     columns: Sequence[str]
@@ -225,7 +225,7 @@ class Store(Protocol):
         """The number of the last report that has been put here; 0 when empty."""
         ...
 
-    async def put(self, batch: Batch) -> None:
+    async def put(self, batch: StoreBatch) -> None:
         """Keep a batch whole, with its position, or nothing of it. The same batch again changes nothing.
 
         Raises `Unavailable` when it cannot be kept now.
@@ -250,12 +250,12 @@ class Store(Protocol):
         """All records of these calls, in no particular order."""
         ...
 
-    async def records(self, where: Filter, limit: int, cursor: str | None = None) -> RecordPage:
+    async def records(self, where: RecordFilter, limit: int, cursor: str | None = None) -> RecordPage:
         """Records that match, the latest first. The cursor stays right while calls arrive: nothing twice, nothing
         skipped. Raises `UsageError` for a cursor that is none of ours."""
         ...
 
-    async def calls(self, where: Filter, limit: int, cursor: str | None = None) -> CallPage:
+    async def calls(self, where: RecordFilter, limit: int, cursor: str | None = None) -> CallPage:
         """Calls that match, whole, the latest first; the cursor as for `records`."""
         ...
 
@@ -263,11 +263,11 @@ class Store(Protocol):
         """One call with its legs in order."""
         ...
 
-    async def listed_records(self, asked: RecordListing) -> RecordsListed:
+    async def listed_records(self, asked: RecordListing) -> RecordListResult:
         """A page of records by number, and the total. Raises `UsageError` for an order or a page that cannot be."""
         ...
 
-    async def listed_calls(self, asked: CallListing) -> CallsListed:
+    async def listed_calls(self, asked: CallListing) -> CallListResult:
         """A page of calls by number, and the total; as `listed_records`."""
         ...
 
@@ -286,11 +286,11 @@ class Store(Protocol):
         """
         ...
 
-    async def extent(self, where: Filter, after: int = 0, until: int | None = None) -> Extent:
+    async def extent(self, where: RecordFilter, after: int = 0, until: int | None = None) -> RecordExtent:
         """Which numbers matching records have, behind one number and up to another."""
         ...
 
-    async def summary(self, where: Filter, by: str, zone: str, top: int | None = None) -> list[dict[str, Any]]:
+    async def summary(self, where: RecordFilter, by: str, zone: str, top: int | None = None) -> list[dict[str, Any]]:
         """Calls that match, counted: one row per value of `by` (see SUMMARY_BY), in its order; with `top` only so many
         rows, those with the most calls, the most first.
 
@@ -302,12 +302,12 @@ class Store(Protocol):
         """
         ...
 
-    async def spread(self, where: Filter, of: str, edges: Sequence[int]) -> Spread:
+    async def spread(self, where: RecordFilter, of: str, edges: Sequence[int]) -> DurationHistogram:
         """How a duration (see DURATIONS) of matching calls is spread; edges grow, and the first is 0. Of `median` and
         `p90` 50 and 90 per cent of the calls are no longer. Raises `UsageError`."""
         ...
 
-    async def peaks(self, where: Filter, by: str, zone: str, *, by_trunk: bool = False) -> list[Peak]:
+    async def peaks(self, where: RecordFilter, by: str, zone: str, *, by_trunk: bool = False) -> list[ConcurrencyPeak]:
         """Calls under way at once, at most, by hour, day, month or in all (see PEAK_STEPS), in order.
 
         A call that began before `since` counts as long as it goes on after it; one whose end nobody reported does not.
@@ -316,7 +316,7 @@ class Store(Protocol):
         """
         ...
 
-    async def missed(self, where: Filter, limit: int, *, is_returned: bool = False) -> MissedCalls:
+    async def missed(self, where: RecordFilter, limit: int, *, is_returned: bool = False) -> MissedCalls:
         """Matching calls that nobody answered, counted; and the latest that were returned or were not.
 
         A call is returned by the first later one that somebody answered and in which the number of the caller (see
@@ -324,12 +324,12 @@ class Store(Protocol):
         """
         ...
 
-    async def ask(self, sql: str) -> Answered:
+    async def ask(self, sql: str) -> SqlResult:
         """The answer to one SELECT in the engine's own SQL, over the views `all_records` and `all_calls`; it changes
         nothing and sees nothing else. Given up when whoever waits for it gives up. Raises `UsageError`."""
         ...
 
-    def export(self, where: Filter, form: ExportFormat, zone: str) -> AsyncIterator[bytes]:
+    def export(self, where: RecordFilter, form: ExportFormat, zone: str) -> AsyncIterator[bytes]:
         """All records that match as one file, in pieces, the earliest first; memory does not grow with the file.
 
         CSV is UTF-8, RFC 4180, moments ISO 8601 with offset in `zone`; see `cdr/cells.py` for what spreadsheets would
@@ -337,7 +337,7 @@ class Store(Protocol):
         """
         ...
 
-    async def quarantine(self, limit: int, after: int = 0, *, newest: bool = False) -> list[Quarantined]:
+    async def quarantine(self, limit: int, after: int = 0, *, newest: bool = False) -> list[QuarantineEntry]:
         """What could not be read, in order of number, after a number; with `newest` from the highest number down."""
         ...
 

@@ -7,31 +7,31 @@ from pathlib import Path
 from typing import Any
 
 from onhook.cdr.record import Call, Record
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.store import rollups
 from onhook.store import writer as writing
-from onhook.store.connections import Database, quarantined_numbers
+from onhook.store.connections import DuckDbDatabase, read_quarantined_seqs
 from onhook.store.contract import (
-    Answered,
-    Batch,
     CallKey,
     CallListing,
+    CallListResult,
     CallPage,
-    CallsListed,
+    ConcurrencyPeak,
+    DurationHistogram,
     ExportFormat,
-    Extent,
     MissedCalls,
-    Peak,
-    Quarantined,
+    QuarantineEntry,
+    RecordExtent,
     RecordListing,
+    RecordListResult,
     RecordPage,
-    RecordsListed,
-    Spread,
+    SqlResult,
+    StoreBatch,
 )
 from onhook.store.export import export as exports
 from onhook.store.queries import adhoc_sql, concurrency, histograms, listings, missed_calls, summaries
 from onhook.store.queries import calls as pages
-from onhook.store.rows import quarantined_from
+from onhook.store.rows import quarantine_entry_from_row
 
 
 async def open_store(path: Path) -> "DuckDbStore":
@@ -40,91 +40,91 @@ async def open_store(path: Path) -> "DuckDbStore":
     Raises `Unavailable` where another process has it open, and `OnhookError` for a file that is damaged or of another
     version: `onhook rebuild` makes it again.
     """
-    return DuckDbStore(await asyncio.to_thread(Database, path))
+    return DuckDbStore(await asyncio.to_thread(DuckDbDatabase, path))
 
 
-async def quarantined_at(path: Path) -> list[int]:
+async def list_quarantined_seqs(path: Path) -> list[int]:
     """The reports in the quarantine of a store that nobody has open, in order; also where another version made it.
 
     Raises `Unavailable` where somebody has it open, and `OnhookError` where nothing can be read there.
     """
-    return await asyncio.to_thread(quarantined_numbers, path) if await asyncio.to_thread(path.exists) else []
+    return await asyncio.to_thread(read_quarantined_seqs, path) if await asyncio.to_thread(path.exists) else []
 
 
 class DuckDbStore:
     """See `store.Store`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: DuckDbDatabase) -> None:
         self._database = database
 
     async def position(self) -> int:
-        rows = await self._database.read(lambda seen: seen.execute("SELECT position FROM about").fetchall())
+        rows = await self._database.read(lambda connection: connection.execute("SELECT position FROM about").fetchall())
         return int(rows[0][0])
 
-    async def put(self, batch: Batch) -> None:
+    async def put(self, batch: StoreBatch) -> None:
         await self._database.write(lambda connection: writing.put(connection, batch))
 
     async def sum_up(self) -> bool:
-        return await self._database.write(rollups.sum_up)
+        return await self._database.write(rollups.roll_up_week)
 
     async def forget(self, keys: Sequence[CallKey], quarantined: Sequence[int]) -> None:
-        await self._database.write(lambda connection: writing.forget(connection, keys, quarantined))
+        await self._database.write(lambda connection: writing.delete(connection, keys, quarantined))
 
     async def legs(self, keys: Sequence[CallKey]) -> list[Record]:
         return await self._database.read(lambda connection: pages.legs(connection, keys))
 
-    async def records(self, where: Filter, limit: int, cursor: str | None = None) -> RecordPage:
+    async def records(self, where: RecordFilter, limit: int, cursor: str | None = None) -> RecordPage:
         return await self._database.read(lambda connection: pages.records(connection, where, limit, cursor))
 
-    async def calls(self, where: Filter, limit: int, cursor: str | None = None) -> CallPage:
+    async def calls(self, where: RecordFilter, limit: int, cursor: str | None = None) -> CallPage:
         return await self._database.read(lambda connection: pages.calls(connection, where, limit, cursor))
 
     async def call(self, sn: str, call_id: str) -> Call | None:
         return await self._database.read(lambda connection: pages.call(connection, sn, call_id))
 
-    async def listed_records(self, asked: RecordListing) -> RecordsListed:
-        return await self._database.read(lambda connection: listings.listed_records(connection, asked))
+    async def listed_records(self, asked: RecordListing) -> RecordListResult:
+        return await self._database.read(lambda connection: listings.list_records(connection, asked))
 
-    async def listed_calls(self, asked: CallListing) -> CallsListed:
-        return await self._database.read(lambda connection: listings.listed_calls(connection, asked))
+    async def listed_calls(self, asked: CallListing) -> CallListResult:
+        return await self._database.read(lambda connection: listings.list_calls(connection, asked))
 
     async def call_with_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
-        return await self._database.read(lambda connection: listings.call_with_uid(connection, uid, sns))
+        return await self._database.read(lambda connection: listings.find_call_by_uid(connection, uid, sns))
 
     async def calls_of(self, keys: Sequence[CallKey]) -> list[Call]:
-        return await self._database.read(lambda connection: pages.calls_of(connection, keys))
+        return await self._database.read(lambda connection: pages.calls_by_keys(connection, keys))
 
-    async def extent(self, where: Filter, after: int = 0, until: int | None = None) -> Extent:
+    async def extent(self, where: RecordFilter, after: int = 0, until: int | None = None) -> RecordExtent:
         return await self._database.read(lambda connection: pages.extent(connection, where, after, until))
 
     async def records_after(self, seq: int, limit: int) -> list[Record]:
         return await self._database.read(lambda connection: pages.records_after(connection, seq, limit))
 
-    async def summary(self, where: Filter, by: str, zone: str, top: int | None = None) -> list[dict[str, Any]]:
+    async def summary(self, where: RecordFilter, by: str, zone: str, top: int | None = None) -> list[dict[str, Any]]:
         return await self._database.read(lambda connection: summaries.summary(connection, where, by, zone, top))
 
-    async def spread(self, where: Filter, of: str, edges: Sequence[int]) -> Spread:
-        return await self._database.read(lambda connection: histograms.spread(connection, where, of, edges))
+    async def spread(self, where: RecordFilter, of: str, edges: Sequence[int]) -> DurationHistogram:
+        return await self._database.read(lambda connection: histograms.histogram(connection, where, of, edges))
 
-    async def peaks(self, where: Filter, by: str, zone: str, *, by_trunk: bool = False) -> list[Peak]:
+    async def peaks(self, where: RecordFilter, by: str, zone: str, *, by_trunk: bool = False) -> list[ConcurrencyPeak]:
         return await self._database.read(
             lambda connection: concurrency.peaks(connection, where, by, zone, by_trunk=by_trunk)
         )
 
-    async def missed(self, where: Filter, limit: int, *, is_returned: bool = False) -> MissedCalls:
+    async def missed(self, where: RecordFilter, limit: int, *, is_returned: bool = False) -> MissedCalls:
         return await self._database.read(
-            lambda connection: missed_calls.missed(connection, where, limit, is_returned=is_returned)
+            lambda connection: missed_calls.missed_calls(connection, where, limit, is_returned=is_returned)
         )
 
-    async def ask(self, sql: str) -> Answered:
-        return await self._database.read(lambda connection: adhoc_sql.ask(connection, sql), can_write=False)
+    async def ask(self, sql: str) -> SqlResult:
+        return await self._database.read(lambda connection: adhoc_sql.run_sql(connection, sql), can_write=False)
 
-    async def export(self, where: Filter, form: ExportFormat, zone: str) -> AsyncIterator[bytes]:
-        async with aclosing(exports.export(self._database, where, form, zone)) as pieces:
-            async for piece in pieces:
-                yield piece
+    async def export(self, where: RecordFilter, form: ExportFormat, zone: str) -> AsyncIterator[bytes]:
+        async with aclosing(exports.export(self._database, where, form, zone)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
-    async def quarantine(self, limit: int, after: int = 0, *, newest: bool = False) -> list[Quarantined]:
+    async def quarantine(self, limit: int, after: int = 0, *, newest: bool = False) -> list[QuarantineEntry]:
         rows = await self._database.read(
             lambda connection: connection.execute(
                 "SELECT seq, sn, via, received_at, reason FROM quarantine WHERE seq > $1"
@@ -132,7 +132,7 @@ class DuckDbStore:
                 [after, limit],
             ).fetchall()
         )
-        return [quarantined_from(row) for row in rows]
+        return [quarantine_entry_from_row(row) for row in rows]
 
     async def counts(self) -> dict[str, int]:
         rows = await self._database.read(

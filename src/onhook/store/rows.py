@@ -8,36 +8,36 @@ from typing import Any
 import msgspec
 
 from onhook.cdr import call_details
-from onhook.cdr.identity import number_of
+from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call, Record
 from onhook.store import schema
-from onhook.store.contract import Quarantined
+from onhook.store.contract import QuarantineEntry
 from onhook.store.schema import RECORD_COLUMNS, call_key
 
 Row = tuple[Any, ...]
 
-FOLDED_REMEMBERED_MAX = 1_024
+FOLD_CACHE_SIZE = 1_024
 """Nearly all calls share the same few `status` and `type`; folding each anew would cost more than storing it."""
 
-OFFSETS_REMEMBERED_MAX = 256
+OFFSET_CACHE_SIZE = 256
 """More than there are."""
 
-LINES_REMEMBERED_MAX = 4_096
+SUFFIX_CACHE_SIZE = 4_096
 """Most numbers of a batch are of the house."""
 
-folded = lru_cache(maxsize=FOLDED_REMEMBERED_MAX)(call_details.folded)
-line_of = lru_cache(maxsize=LINES_REMEMBERED_MAX)(schema.line_of)
+fold_word = lru_cache(maxsize=FOLD_CACHE_SIZE)(call_details.fold_word)
+number_suffix = lru_cache(maxsize=SUFFIX_CACHE_SIZE)(schema.number_suffix)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCAL_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared as they are
-_PLACE = {name: place for place, name in enumerate(RECORD_COLUMNS)}
-_MOMENTS = tuple(_PLACE[name] for name in ("started_at", "answered_at", "ended_at"))
+_COLUMN_INDEX = {name: place for place, name in enumerate(RECORD_COLUMNS)}
+_TIME_INDEXES = tuple(_COLUMN_INDEX[name] for name in ("started_at", "answered_at", "ended_at"))
 
 
 def leg_rows(call: Call) -> list[Row]:
     """The rows of `legs` of a call, in the order of `schema.LEGS`, those of BIGINT as floats: see `writing`."""
-    key, call_started_at = float(call_key(call.call_id)), float(seconds(call.started_at))
-    return [_leg_row(key, place, call_started_at, leg) for place, leg in enumerate(call.legs)]
+    key, call_started_at = float(call_key(call.call_id)), float(epoch_seconds(call.started_at))
+    return [_leg_row(key, leg_index, call_started_at, leg) for leg_index, leg in enumerate(call.legs)]
 
 
 def call_row(call: Call) -> Row:
@@ -47,16 +47,16 @@ def call_row(call: Call) -> Row:
         call.sn,
         call.call_id,
         call.pbx,
-        seconds(call.started_at),
-        None if call.ended_at is None else seconds(call.ended_at),
+        epoch_seconds(call.started_at),
+        None if call.ended_at is None else epoch_seconds(call.ended_at),
         call.type,
-        folded(call.type),
+        fold_word(call.type),
         call.status,
-        folded(call.status),
-        from_number := number_of(call.call_from),
-        to_number := number_of(call.call_to),
-        line_of(from_number),
-        line_of(to_number),
+        fold_word(call.status),
+        from_number := extract_number(call.call_from),
+        to_number := extract_number(call.call_to),
+        number_suffix(from_number),
+        number_suffix(to_number),
         call.answered_by,
         call.wait_duration,
         call.ring_duration,
@@ -68,23 +68,23 @@ def call_row(call: Call) -> Row:
     )
 
 
-def record_from(row: Sequence[Any]) -> Record:
+def record_from_row(row: Sequence[Any]) -> Record:
     """The record that `schema.record_selection` gave."""
     values = list(row)
-    for place in _MOMENTS:
-        if values[place] is not None:
-            values[place] = datetime.fromtimestamp(values[place], UTC)
-    values[_PLACE["received_at"]] = moment(values[_PLACE["received_at"]])
-    extra = values[_PLACE["extra"]]
-    values[_PLACE["extra"]] = {} if extra == "{}" else msgspec.json.decode(extra)
+    for index in _TIME_INDEXES:
+        if values[index] is not None:
+            values[index] = datetime.fromtimestamp(values[index], UTC)
+    values[_COLUMN_INDEX["received_at"]] = to_datetime(values[_COLUMN_INDEX["received_at"]])
+    extra = values[_COLUMN_INDEX["extra"]]
+    values[_COLUMN_INDEX["extra"]] = {} if extra == "{}" else msgspec.json.decode(extra)
     return Record(**dict(zip(RECORD_COLUMNS, values, strict=True)))
 
 
-def call_from(row: dict[str, Any], legs: Sequence[Record]) -> Call:
+def call_from_row(row: dict[str, Any], legs: Sequence[Record]) -> Call:
     """A call from its row of `calls`, by name, and its legs in order."""
     ended_at = row["ended_at"]
     return Call(
-        **{name: row[name] for name in _CALL_AS_STORED},
+        **{name: row[name] for name in _STORED_CALL_FIELDS},
         started_at=datetime.fromtimestamp(row["started_at"], UTC),
         ended_at=None if ended_at is None else datetime.fromtimestamp(ended_at, UTC),
         call_from=legs[0].call_from,
@@ -94,43 +94,45 @@ def call_from(row: dict[str, Any], legs: Sequence[Record]) -> Call:
     )
 
 
-_CALL_AS_STORED = (
+_STORED_CALL_FIELDS = (
     *("sn", "pbx", "call_id", "type", "status", "answered_by", "did_number", "src_trunk_name", "dst_trunk_name"),
     *("wait_duration", "ring_duration", "talk_duration", "call_duration"),
 )
 
 
-def quarantine_rows(quarantined: Iterable[Quarantined]) -> list[Row]:
+def quarantine_rows(quarantined: Iterable[QuarantineEntry]) -> list[Row]:
     """The rows of `quarantine`."""
-    return [(one.seq, one.sn, one.via, microseconds(one.received_at), one.reason) for one in quarantined]
+    return [
+        (entry.seq, entry.sn, entry.via, epoch_microseconds(entry.received_at), entry.reason) for entry in quarantined
+    ]
 
 
-def quarantined_from(row: Sequence[Any]) -> Quarantined:
+def quarantine_entry_from_row(row: Sequence[Any]) -> QuarantineEntry:
     """What a row of `quarantine` says."""
     seq, sn, via, received_at, reason = row
-    return Quarantined(seq=seq, sn=sn, via=via, received_at=moment(received_at), reason=reason)
+    return QuarantineEntry(seq=seq, sn=sn, via=via, received_at=to_datetime(received_at), reason=reason)
 
 
-def seconds(at: datetime) -> int:
+def epoch_seconds(at: datetime) -> int:
     """Whole seconds since 1970."""
-    passed = at - _EPOCH
-    return passed.days * 86_400 + passed.seconds
+    elapsed = at - _EPOCH
+    return elapsed.days * 86_400 + elapsed.seconds
 
 
-def microseconds(at: datetime) -> int:
+def epoch_microseconds(at: datetime) -> int:
     """Microseconds since 1970."""
-    passed = at - _EPOCH
-    return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
+    elapsed = at - _EPOCH
+    return (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
 
 
-def moment(since_1970: int) -> datetime:
+def to_datetime(since_1970: int) -> datetime:
     """The moment so many microseconds after 1970."""
     return _EPOCH + timedelta(microseconds=since_1970)
 
 
 def _leg_row(key: float, place: int, call_started_at: float, leg: Record) -> Row:
-    started_at, offset_minutes = seconds(leg.started_at), _minutes(leg.utc_offset)
-    from_number, to_number = number_of(leg.call_from), number_of(leg.call_to)
+    started_at, offset_minutes = epoch_seconds(leg.started_at), _offset_minutes(leg.utc_offset)
+    from_number, to_number = extract_number(leg.call_from), extract_number(leg.call_to)
     return (
         key,
         leg.sn,
@@ -144,17 +146,17 @@ def _leg_row(key: float, place: int, call_started_at: float, leg: Record) -> Row
         None if leg.call_from == from_number else leg.call_from,
         to_number,
         None if leg.call_to == to_number else leg.call_to,
-        line_of(from_number),
-        line_of(to_number),
+        number_suffix(from_number),
+        number_suffix(to_number),
         leg.call_duration,
         leg.talk_duration,
         leg.src_trunk_name,
         leg.dst_trunk_name,
         leg.pin_code,
         leg.status,
-        folded(leg.status),
+        fold_word(leg.status),
         leg.type,
-        folded(leg.type),
+        fold_word(leg.type),
         leg.recording,
         leg.did_number,
         leg.did_name,
@@ -166,13 +168,13 @@ def _leg_row(key: float, place: int, call_started_at: float, leg: Record) -> Row
         leg.pbx,
         leg.offset_from,
         leg.via,
-        float(microseconds(leg.received_at)),
+        float(epoch_microseconds(leg.received_at)),
         float(leg.seq),
     )
 
 
-@lru_cache(maxsize=OFFSETS_REMEMBERED_MAX)
-def _minutes(utc_offset: str) -> int:
+@lru_cache(maxsize=OFFSET_CACHE_SIZE)
+def _offset_minutes(utc_offset: str) -> int:
     """`+08:00` in minutes."""
     minutes = int(utc_offset[1:3]) * 60 + int(utc_offset[4:6])
     return -minutes if utc_offset[0] == "-" else minutes
@@ -183,7 +185,7 @@ def _is_derived(time_start: str, local: int) -> bool:
     if len(time_start) != 19 or time_start[4] != "-" or time_start[10] != " ":
         return False
     try:
-        passed = datetime.fromisoformat(time_start) - _LOCAL_EPOCH
+        elapsed = datetime.fromisoformat(time_start) - _LOCAL_EPOCH
     except ValueError:
         return False
-    return passed.days * 86_400 + passed.seconds == local
+    return elapsed.days * 86_400 + elapsed.seconds == local

@@ -12,12 +12,12 @@ import zlib
 
 from onhook.cdr.call_details import DETAIL_FIELDS
 from onhook.cdr.utc_offset import call_epoch
-from onhook.store.contract import LINE_DIGITS
+from onhook.store.contract import NUMBER_SUFFIX_DIGITS
 
-NO_LINE = 1
+NO_SUFFIX = 1
 """What `line_of` gives for a text without digits."""
 
-_NO_DIGITS = re.compile("[^0-9]")
+_NON_DIGITS = re.compile("[^0-9]")
 
 SCHEMA_VERSION = 3
 """A file of another version is made again by `onhook rebuild`, never altered."""
@@ -91,21 +91,21 @@ CALLS = {
 }
 """One row per call: what filters, order and summaries ask; the rest is read from its legs."""
 
-SUMS = {
+ROLLUP_COLUMNS = {
     **dict.fromkeys(("calls", "answered", "missed", "voicemail", "busy", "no_answer", "abandoned", "failed"), "BIGINT"),
     **dict.fromkeys(("talk_duration", "call_duration", "ring_duration", "wait_duration"), "BIGINT"),
     "wait_duration_max": "INTEGER",
 }
 """What is summed up, as `summaries.MEASURES` counts it."""
 
-SUM_TABLES = {
+ROLLUP_TABLES = {
     "sums_by_time": {
         "week": "BIGINT",
         "started_at": "BIGINT",  # the first second of a quarter of an hour
         "sn": "VARCHAR",
         "pbx": "VARCHAR",
         "type_folded": "VARCHAR",
-        **SUMS,
+        **ROLLUP_COLUMNS,
     },
     "sums_by_party": {
         "week": "BIGINT",
@@ -114,7 +114,7 @@ SUM_TABLES = {
         "pbx": "VARCHAR",
         "party": "VARCHAR",
         "answered_by": "VARCHAR",  # NULL: not told apart
-        **SUMS,
+        **ROLLUP_COLUMNS,
     },
     "sums_of_levels": {
         "week": "BIGINT",
@@ -128,7 +128,7 @@ SUM_TABLES = {
 """What was counted in weeks that are over: see `sums.py`."""
 
 TABLES = {
-    **SUM_TABLES,
+    **ROLLUP_TABLES,
     "weeks": {"week": "BIGINT", "is_summed": "BOOLEAN"},
     "about": {"version": "BIGINT", "position": "BIGINT"},
     "legs": {**LEGS, **LEGS_DERIVED},
@@ -143,10 +143,10 @@ TABLES = {
 }
 
 
-def creation() -> list[str]:
+def creation_statements() -> list[str]:
     """The statements that make an empty store."""
     tables = [
-        f"CREATE TABLE {table} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
+        f"CREATE TABLE {table} ({', '.join(f'{name} {column_type}' for name, column_type in columns.items())})"
         for table, columns in TABLES.items()
     ]
     return [*tables, f"INSERT INTO about VALUES ({SCHEMA_VERSION}, 0)"]
@@ -160,18 +160,18 @@ def call_key(call_id: str) -> int:
     return call_epoch(call_id) or -1 - zlib.crc32(call_id.encode())
 
 
-def line_of(number: str) -> int:
+def number_suffix(number: str) -> int:
     """A 1 and the last digits of a number (see LINE_DIGITS): equal for two ways of writing it, and much quicker to look
     for than the text; 1 for a text without digits.
 
-    >>> line_of("+49 30 1234567"), line_of("1001"), line_of("anonymous")
+    >>> number_suffix("+49 30 1234567"), number_suffix("1001"), number_suffix("anonymous")
     (101234567, 11001, 1)
     """
-    return int("1" + _NO_DIGITS.sub("", number)[-LINE_DIGITS:])
+    return int("1" + _NON_DIGITS.sub("", number)[-NUMBER_SUFFIX_DIGITS:])
 
 
 _TIME_START = "coalesce(time_start, CAST(make_timestamp((started_at + offset_minutes * 60) * 1000000) AS VARCHAR))"
-_MINUTES = "lpad(CAST(abs(offset_minutes) {} 60 AS VARCHAR), 2, '0')"
+_OFFSET_PART = "lpad(CAST(abs(offset_minutes) {} 60 AS VARCHAR), 2, '0')"
 
 DERIVED = {
     "time_start": _TIME_START,
@@ -184,7 +184,7 @@ DERIVED = {
     "ring_duration": "CASE WHEN talk_duration < call_duration THEN call_duration - talk_duration"
     " WHEN talk_duration >= call_duration THEN 0 END",
     "utc_offset": "(CASE WHEN offset_minutes < 0 THEN '-' ELSE '+' END"
-    f" || {_MINUTES.format('//')} || ':' || {_MINUTES.format('%')})",
+    f" || {_OFFSET_PART.format('//')} || ':' || {_OFFSET_PART.format('%')})",
 }
 """What a column of a record is made of where it is not stored as it is. Moments are seconds since 1970."""
 
@@ -196,11 +196,11 @@ RECORD_COLUMNS = (
 """The columns of a record, in the order of every list and file."""
 
 
-def expression(column: str) -> str:
+def column_expression(column: str) -> str:
     """The SQL that gives a column of a record from a row of `legs`."""
     return DERIVED.get(column, column)
 
 
 def record_selection() -> str:
     """The columns of a record as `rows.record_from` takes them."""
-    return ", ".join(f"{expression(column)} AS {column}_" for column in RECORD_COLUMNS)
+    return ", ".join(f"{column_expression(column)} AS {column}_" for column in RECORD_COLUMNS)

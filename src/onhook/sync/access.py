@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.cdr_sources import CdrSource
-from onhook.cdr.coverage import Stretch
+from onhook.cdr.coverage import Interval
 from onhook.lib.clock import Clock
 from onhook.pbx.asterisk.files import COLUMNS, began_before, calls_of_rows, rows_of_lines
 from onhook.pbx.asterisk.payload import Asterisk
@@ -39,7 +39,7 @@ def create_cdr_sync(
     *,
     settings: AppDb,
     notes: AppDbSyncState,
-    heard: Callable[[], Sequence[Stretch]],
+    heard: Callable[[], Sequence[Interval]],
     known: CallLookup,
     accept: Ingestor,
     clock: Clock,

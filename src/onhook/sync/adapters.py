@@ -11,10 +11,10 @@ from pathlib import Path
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_credentials import PbxCredentials
-from onhook.cdr.coverage import Stretch
+from onhook.cdr.coverage import Interval
 from onhook.cdr.record import Record
-from onhook.cdr.record_filter import Filter
-from onhook.cdr.sync_types import AlarmKind, Contact, Outcome, Progress, Wish
+from onhook.cdr.record_filter import RecordFilter
+from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
 from onhook.config import SECRET_FILE_MODE
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
@@ -37,28 +37,28 @@ class AppDbSyncState:
         self._clock = clock
         self._sn = sn
 
-    def stretches(self) -> list[Stretch]:
+    def stretches(self) -> list[Interval]:
         return self._settings.receiving.stretches(self._sn)
 
-    def keep_stretches(self, stretches: Sequence[Stretch]) -> None:
+    def keep_stretches(self, stretches: Sequence[Interval]) -> None:
         self._settings.receiving.keep_stretches(self._sn, stretches)
 
-    def contact(self) -> Contact | None:
+    def contact(self) -> PbxStatus | None:
         return self._settings.receiving.contact(self._sn)
 
-    def keep_contact(self, contact: Contact) -> None:
+    def keep_contact(self, contact: PbxStatus) -> None:
         self._settings.receiving.keep_contact(self._sn, contact)
 
-    def progress(self) -> Progress | None:
+    def progress(self) -> BackfillProgress | None:
         return self._settings.receiving.progress(self._sn)
 
-    def keep_progress(self, progress: Progress | None) -> None:
+    def keep_progress(self, progress: BackfillProgress | None) -> None:
         self._settings.receiving.keep_progress(self._sn, progress)
 
-    def wish(self) -> Wish | None:
+    def wish(self) -> BackfillRequest | None:
         return self._settings.receiving.wish(self._sn)
 
-    def end_wish(self, outcome: Outcome) -> None:
+    def end_wish(self, outcome: BackfillResult) -> None:
         self._settings.receiving.keep_outcome(self._sn, outcome)
         request = self.wish()
         if request is not None and request.asked_at == outcome.asked_at:
@@ -78,16 +78,16 @@ class AppDbSyncState:
 
     async def count(self, since: datetime, until: datetime) -> int:
         assert self._store is not None, "whoever compares days has a store"
-        return (await self._store.extent(Filter(sn=self._sn, since=since, until=until))).count
+        return (await self._store.extent(RecordFilter(sn=self._sn, since=since, until=until))).count
 
 
 class ManualSyncState(AppDbSyncState):
     """Of a back-fill by hand, beside a server that may run: it is no affair of the server's how far it has come."""
 
-    def progress(self) -> Progress | None:
+    def progress(self) -> BackfillProgress | None:
         return None
 
-    def keep_progress(self, progress: Progress | None) -> None:
+    def keep_progress(self, progress: BackfillProgress | None) -> None:
         return
 
 
@@ -133,7 +133,7 @@ class StoreCallLookup:
 
     async def call_ids(self, sn: str, uids: Sequence[str], window: Window) -> Mapping[str, str]:
         since, until = (datetime.fromtimestamp(seconds, UTC) for seconds in (window.since, window.until))
-        record_filter = Filter(sn=sn, since=since - UID_MARGIN, until=until + UID_MARGIN)
+        record_filter = RecordFilter(sn=sn, since=since - UID_MARGIN, until=until + UID_MARGIN)
         requested_uids, call_id_by_uid, cursor = set(uids), dict[str, str](), None
         while requested_uids - call_id_by_uid.keys():
             page = await self._store.records(record_filter, PAGE_MAX, cursor)

@@ -12,7 +12,7 @@ import msgspec
 
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import RecordKey, record_key
-from onhook.cdr.merge import said_together
+from onhook.cdr.merge import merge_details
 from onhook.cdr.record import Record
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.pbx.client import Answer, Facts, Listed, Listing, Page, Request, Said, Whose, Window
@@ -195,7 +195,7 @@ def _compare_row(
         if record is None:
             new += 1
             missed_count += _has_ended_within(leg, missed)
-        elif said_together(record, record.via, leg, BACKFILL) == record:
+        elif merge_details(record, record.via, leg, BACKFILL) == record:
             same += 1
         else:
             changed += 1

@@ -9,7 +9,7 @@ from functools import partial
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx, Asterisks
-from onhook.cdr.coverage import Stretch, not_heard, painted
+from onhook.cdr.coverage import Interval, add_disconnection, add_interval
 from onhook.cdr.sync_types import AlarmKind
 from onhook.lib.clock import Clock
 from onhook.lib.timestamps import to_datetime
@@ -57,7 +57,7 @@ class AsteriskConnectionState:
             reason = f"it was not heard: {previous_state.trouble or 'nobody listened'}"
             intervals = self._settings.receiving.stretches(sn)
             self._settings.receiving.keep_stretches(
-                sn, not_heard(intervals, previous_state.covered_until, to_datetime(at), reason)
+                sn, add_disconnection(intervals, previous_state.covered_until, to_datetime(at), reason)
             )
         self._failing_since.pop(sn, None)
         for kind in _CONNECTION_ALARM_KINDS:
@@ -88,9 +88,9 @@ class AsteriskConnectionState:
         if since >= one.covered_until:
             return
         self._painted_until[one.sn] = one.covered_until
-        connected_interval = Stretch(since, one.covered_until, "heard", "the connection was alive")
+        connected_interval = Interval(since, one.covered_until, "heard", "the connection was alive")
         intervals = self._settings.receiving.stretches(one.sn)
-        self._settings.receiving.keep_stretches(one.sn, painted(intervals, connected_interval))
+        self._settings.receiving.keep_stretches(one.sn, add_interval(intervals, connected_interval))
 
     def _look_at_gaps(self, sn: str) -> None:
         """A person is told of a gap that is not filled, or that nothing can fill."""
@@ -130,13 +130,13 @@ class AsteriskConnectionState:
         return AsteriskConversation(login, build_parser_config(asterisk), searches=asterisk.trunks is None)
 
 
-def find_open_gaps(settings: AppDb, sn: str, now: datetime) -> list[Stretch]:
+def find_open_gaps(settings: AppDb, sn: str, now: datetime) -> list[Interval]:
     """The times of the last month in which a PBX was not heard and that are not filled."""
     intervals = settings.receiving.stretches(sn)
     return [interval for interval in intervals if interval.state == "gap" and interval.until > now - GAP_AGE_MAX]
 
 
-def format_gap(gap: Stretch) -> str:
+def format_gap(gap: Interval) -> str:
     """`2026-11-24 12:00:05 to 2026-11-24 12:03:17 UTC`."""
     return f"{gap.since:%Y-%m-%d %H:%M:%S} to {gap.until:%Y-%m-%d %H:%M:%S} UTC"
 

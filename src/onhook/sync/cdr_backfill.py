@@ -13,10 +13,10 @@ from itertools import islice
 import msgspec
 
 from onhook.cdr.call_details import CallDetails
-from onhook.cdr.coverage import CALL_SECONDS_MAX, Stretch
+from onhook.cdr.coverage import CALL_SECONDS_MAX, Interval
 from onhook.cdr.sync_types import AlarmKind
 from onhook.lib.clock import Clock
-from onhook.lib.errors import Unavailable, Unreadable
+from onhook.lib.errors import ParseError, Unavailable
 from onhook.pbx.cdr_archive import Archive, KeptCall, Unread
 from onhook.pbx.client import Facts, Window
 from onhook.pbx.dialect import Dialect
@@ -66,7 +66,7 @@ class CdrBackfill:
         sender: RegisteredPbx,
         dialect: Dialect,
         known: CallLookup,
-        stretches: Callable[[], Sequence[Stretch]],
+        stretches: Callable[[], Sequence[Interval]],
         clock: Clock,
     ) -> None:
         self._archive = archive
@@ -99,7 +99,7 @@ class CdrBackfill:
         return _empty_reach_without_calls(totals, window)
 
     async def _taken(
-        self, found: BackfillTotals, batch: Sequence[CdrEntry], window: Window, heard: Sequence[Stretch]
+        self, found: BackfillTotals, batch: Sequence[CdrEntry], window: Window, heard: Sequence[Interval]
     ) -> BackfillTotals:
         calls = [entry for entry in batch if isinstance(entry, KeptCall)]
         latest_end = self._clock.microseconds() / 1_000_000 - CDR_DELAY_SECONDS
@@ -108,7 +108,9 @@ class CdrBackfill:
         await self._keep(lines)
         return await self._kept(_add_reach(found, batch), calls_in_window, heard)
 
-    async def _kept(self, found: BackfillTotals, calls: Sequence[KeptCall], heard: Sequence[Stretch]) -> BackfillTotals:
+    async def _kept(
+        self, found: BackfillTotals, calls: Sequence[KeptCall], heard: Sequence[Interval]
+    ) -> BackfillTotals:
         """Keep those that are not here; what the door knows already is the same."""
         details_by_call = await asyncio.to_thread(lambda: [_parse(self._dialect, entry.body) for entry in calls])
         known_calls = {(leg.sn, leg.call_id) for leg in await self._known.legs(sorted(self._keys(details_by_call)))}
@@ -155,7 +157,7 @@ def _parse(dialect: Dialect, body: bytes) -> Sequence[CallDetails]:
     """Nothing where it cannot be read: it is kept all the same, and the projector says why."""
     try:
         return dialect.read(body)
-    except Unreadable:
+    except ParseError:
         return ()
 
 
@@ -171,7 +173,7 @@ def _is_in_window(call: KeptCall, window: Window, settled_at: float) -> bool:
     return window.since <= call.began.timestamp() < window.until and call.ended.timestamp() <= settled_at
 
 
-def _ended_while_connected(call: KeptCall, heard: Sequence[Stretch]) -> bool:
+def _ended_while_connected(call: KeptCall, heard: Sequence[Interval]) -> bool:
     """Whether it ended while the PBX was heard, or in a time that was taken for complete."""
     ended_at = call.ended
     return ended_at is not None and any(

@@ -13,15 +13,15 @@ import msgspec
 
 from onhook.cdr.coverage import (
     CALL_SECONDS_MAX,
-    Comparison,
-    Stretch,
+    CdrComparison,
+    Interval,
+    add_interval,
     complete_until,
-    painted,
-    proven,
-    to_ask_from,
-    unheard,
+    interval_from_comparison,
+    invalidate_connected,
+    query_start,
 )
-from onhook.cdr.sync_types import AlarmKind, Contact, Outcome, Progress, Wish
+from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
 from onhook.lib.errors import NotAllowed, OnhookError
 from onhook.pbx.client import Facts, Window
 from onhook.sync.api_backfill import BackfillProgressCallback as TellFound
@@ -88,23 +88,23 @@ class BackfillSource(Protocol):
 class SyncState(Protocol):
     """What is kept of one PBX, and whoever is told of it."""
 
-    def stretches(self) -> list[Stretch]: ...
+    def stretches(self) -> list[Interval]: ...
 
-    def keep_stretches(self, stretches: Sequence[Stretch]) -> None: ...
+    def keep_stretches(self, stretches: Sequence[Interval]) -> None: ...
 
-    def contact(self) -> Contact | None: ...
+    def contact(self) -> PbxStatus | None: ...
 
-    def keep_contact(self, contact: Contact) -> None: ...
+    def keep_contact(self, contact: PbxStatus) -> None: ...
 
-    def progress(self) -> Progress | None: ...
+    def progress(self) -> BackfillProgress | None: ...
 
-    def keep_progress(self, progress: Progress | None) -> None: ...
+    def keep_progress(self, progress: BackfillProgress | None) -> None: ...
 
-    def wish(self) -> Wish | None:
+    def wish(self) -> BackfillRequest | None:
         """The back-fill that a person asked for and that is not done, or None."""
         ...
 
-    def end_wish(self, outcome: Outcome) -> None:
+    def end_wish(self, outcome: BackfillResult) -> None:
         """It is done, and this is how."""
         ...
 
@@ -176,7 +176,7 @@ class PbxSync:
         if self._notes.wish() is not None:
             self._wanted.set()
 
-    async def grant_wish(self, tell: SyncProgressCallback = lambda found, window: None) -> Outcome | None:
+    async def grant_wish(self, tell: SyncProgressCallback = lambda found, window: None) -> BackfillResult | None:
         """Do the back-fill that a person asked for, if one did; how it ended is kept too."""
         request = self._notes.wish()
         if request is None:
@@ -185,7 +185,7 @@ class PbxSync:
             until = None if request.until is None else _to_datetime(request.until)
             totals = await self.fill(_to_datetime(request.since), until, compares_days=True, tell=tell)
         except OnhookError as error:
-            result = Outcome(asked_at=request.asked_at, error=str(error))
+            result = BackfillResult(asked_at=request.asked_at, error=str(error))
         else:
             result = build_backfill_result(request, totals)
         self._notes.end_wish(result)
@@ -197,7 +197,7 @@ class PbxSync:
         intervals = self._notes.stretches()
         days = FIRST_SYNC_DAYS if complete_until(intervals) is None else SYNC_DAYS
         horizon = now - days * _DAY
-        since = horizon - timedelta(seconds=CALL_SECONDS_MAX) if is_nightly else to_ask_from(intervals, horizon, now)
+        since = horizon - timedelta(seconds=CALL_SECONDS_MAX) if is_nightly else query_start(intervals, horizon, now)
         return await self.fill(since, compares_days=is_nightly)
 
     async def fill(
@@ -300,11 +300,11 @@ class PbxSync:
         if self._heard is None or self._heard[0] >= self._heard[1]:
             return
         since, until = map(_to_datetime, self._heard)
-        interval = Stretch(since, until, "heard", "the push channel was alive")
-        self._notes.keep_stretches(painted(self._notes.stretches(), interval))
+        interval = Interval(since, until, "heard", "the push channel was alive")
+        self._notes.keep_stretches(add_interval(self._notes.stretches(), interval))
         self._heard_kept_at = self._account.now()
 
-    def _to_go_on_with(self, since: datetime, until: datetime | None) -> Progress | None:
+    def _to_go_on_with(self, since: datetime, until: datetime | None) -> BackfillProgress | None:
         """A back-fill that was begun and not ended, where it asks for as much."""
         progress = self._notes.progress()
         if progress is None or progress.from_us > since.timestamp():
@@ -312,13 +312,15 @@ class PbxSync:
         covers_request = progress.to_us is None or (until is not None and until.timestamp() <= progress.to_us)
         return progress if covers_request else None
 
-    def _new_progress(self, since: datetime, until: datetime | None, facts: Facts, before: Contact | None) -> Progress:
+    def _new_progress(
+        self, since: datetime, until: datetime | None, facts: Facts, before: PbxStatus | None
+    ) -> BackfillProgress:
         """By the PBX's clock, and where that has moved, by both."""
         now = round(self._account.now())
         skews = [0, 0 if facts.clock is None else facts.clock - now]
         skews += [before.skew_seconds] if before is not None and before.skew_seconds is not None else []
         start, end = round(since.timestamp()), now + WINDOW_AHEAD_SECONDS if until is None else round(until.timestamp())
-        return Progress(
+        return BackfillProgress(
             since=start + min(skews),
             until=end + max(skews),
             done_until=start + min(skews),
@@ -331,7 +333,7 @@ class PbxSync:
         pbx_status = self._notes.contact()
         return 0 if pbx_status is None or pbx_status.skew_seconds is None else pbx_status.skew_seconds
 
-    def _conclude(self, progress: Progress, found: BackfillTotals) -> None:
+    def _conclude(self, progress: BackfillProgress, found: BackfillTotals) -> None:
         """Claim what was compared, and tell what was found out."""
         intervals = self._notes.stretches()
         if found.missed:
@@ -340,7 +342,7 @@ class PbxSync:
                 f"the PBX's list had {found.missed} records of ended calls that the push channel had not told of",
                 "they are here now; look whether the PBX can reach the intake, and `onhook coverage` for when",
             )
-            intervals = unheard(intervals, "the push channel was alive, and lost calls")
+            intervals = invalidate_connected(intervals, "the push channel was alive, and lost calls")
         else:
             self._notes.end("missed")
         if found.unreadable:
@@ -351,10 +353,10 @@ class PbxSync:
             )
         else:
             self._notes.end("unreadable")
-        proven_interval = proven(_build_comparison(progress, found))
-        self._notes.keep_stretches(intervals if proven_interval is None else painted(intervals, proven_interval))
+        proven_interval = interval_from_comparison(_build_comparison(progress, found))
+        self._notes.keep_stretches(intervals if proven_interval is None else add_interval(intervals, proven_interval))
 
-    async def _compare_days(self, progress: Progress, facts: Facts) -> None:
+    async def _compare_days(self, progress: BackfillProgress, facts: Facts) -> None:
         """Of each whole day that was read, what the PBX counts and what is here."""
         first_day = _to_datetime(progress.from_us).replace(hour=0, minute=0, second=0, microsecond=0) + _DAY
         last_second = progress.asked_at if progress.to_us is None else min(progress.asked_at, progress.to_us)
@@ -367,7 +369,9 @@ class PbxSync:
             if pbx_count is not None and pbx_count > local_count:
                 differences += 1
                 reason = f"the PBX counts {pbx_count} records that began on {day:%Y-%m-%d} UTC, here are {local_count}"
-                self._notes.keep_stretches(painted(self._notes.stretches(), Stretch(day, day + _DAY, "gap", reason)))
+                self._notes.keep_stretches(
+                    add_interval(self._notes.stretches(), Interval(day, day + _DAY, "gap", reason))
+                )
                 self._notes.sound("difference", reason, "`onhook backfill` with its name asks for them again")
         if not differences:
             self._notes.end("difference")
@@ -379,7 +383,7 @@ class PbxSync:
         previous_status = self._notes.contact()
         self._look_at_clock(skew)
         self._look_at_zone(facts.offset_seconds, None if previous_status is None else previous_status.offset_seconds)
-        pbx_status = Contact(at=now, firmware=facts.firmware, skew_seconds=skew, offset_seconds=facts.offset_seconds)
+        pbx_status = PbxStatus(at=now, firmware=facts.firmware, skew_seconds=skew, offset_seconds=facts.offset_seconds)
         self._notes.keep_contact(pbx_status)
 
     def _look_at_clock(self, skew: int | None) -> None:
@@ -412,9 +416,9 @@ class PbxSync:
         self._notes.sound("zone", detail, "set the zone of the PBX, or `onhook pbx change NAME --zone ZONE`")
 
 
-def build_backfill_result(wish: Wish, found: BackfillTotals) -> Outcome:
+def build_backfill_result(wish: BackfillRequest, found: BackfillTotals) -> BackfillResult:
     """How the back-fill ended that a person asked for."""
-    return Outcome(
+    return BackfillResult(
         asked_at=wish.asked_at,
         rows=found.rows,
         new=found.new,
@@ -425,13 +429,13 @@ def build_backfill_result(wish: Wish, found: BackfillTotals) -> Outcome:
     )
 
 
-def _build_comparison(progress: Progress, found: BackfillTotals) -> Comparison:
+def _build_comparison(progress: BackfillProgress, found: BackfillTotals) -> CdrComparison:
     """What was wanted, as far as what was read reaches."""
     since = progress.from_us
     if found.reach_since is not None:
         since = max(since, found.reach_since - CALL_SECONDS_MAX)
     ends = [end for end in (progress.to_us, found.reach_until) if end is not None]
-    return Comparison(
+    return CdrComparison(
         since=_to_datetime(since),
         asked_at=_to_datetime(progress.asked_at),
         until=_to_datetime(min(ends)) if ends else None,

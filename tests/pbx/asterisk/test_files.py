@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.utc_offset import wall_clock
+from onhook.cdr.utc_offset import parse_wall_clock
 from onhook.lib.errors import UsageError
 from onhook.pbx.asterisk.files import APART, began_before, calls_of_rows, row_of, rows_of_lines
 from onhook.pbx.asterisk.payload import Asterisk
@@ -144,7 +144,7 @@ def test_a_file_that_was_begun_without_linkedid_is_read_from_where_it_has_it() -
 def test_whether_a_line_is_too_old_is_told_by_its_begin() -> None:
     """In either form; a line that tells no begin is never too old."""
     line = as_csv(WHOLE)[0]
-    begin = wall_clock(rows()[0]["start"])
+    begin = parse_wall_clock(rows()[0]["start"])
     for text in (line, json.dumps(rows()[0])):
         assert began_before(text, (), begin + timedelta(seconds=1))
         assert not began_before(text, (), begin)

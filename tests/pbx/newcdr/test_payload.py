@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onhook.cdr.call_details import CallDetails
-from onhook.lib.errors import Unreadable, UsageError
+from onhook.lib.errors import ParseError, UsageError
 from onhook.pbx.newcdr.payload import PROFILES, NewCdr
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
@@ -81,7 +81,7 @@ def test_what_is_no_call_is_told_apart(body: bytes, kind: str, label: str) -> No
     """Other events are counted by name, and read as no call."""
     glance = NEWCDR.glance(body)
     assert (glance.kind, glance.label) == (kind, label)
-    with pytest.raises(Unreadable):
+    with pytest.raises(ParseError):
         NEWCDR.read(body)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from onhook.cdr.call_assembly import PbxFacts, Said, assemble
+from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
 from onhook.cdr.identity import record_key
-from onhook.lib.errors import Unreadable
+from onhook.lib.errors import ParseError
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx.yeastar.rows import ROW_LABEL, Wrapping, order_of, wrapped
 from tests.factories import STARTED_AT
@@ -37,8 +37,10 @@ def test_six_rows_are_six_legs_of_one_call() -> None:
     assert len({record_key(SN, one) for one in read}) == 6
     assert record_key(SN, read[0]) == (SN, "1782844637.854", "2026-06-30 21:37:17", "6200")
     assert read[5].call_to == "Satisfaction Survey"
-    said = [Said(details=one, seq=seq, via="backfill", received_at=STARTED_AT) for seq, one in enumerate(read, 1)]
-    call = assemble(SN, said, PbxFacts())
+    said = [
+        ReportedLeg(details=one, seq=seq, via="backfill", received_at=STARTED_AT) for seq, one in enumerate(read, 1)
+    ]
+    call = assemble_call(SN, said, PbxFacts())
     assert [leg.call_to for leg in call.legs] == [row["call_to"] for row in SIX_LEGS]
     assert (call.answered_by, call.talk_duration, call.legs[0].utc_offset) == ("4005", 74, "+03:00")
 
@@ -104,7 +106,7 @@ def test_seconds_alone_are_read_with_the_offset_in_the_ids() -> None:
 def test_a_moment_is_never_guessed(shown: str, date_format: str, why: str) -> None:
     """Such a row waits in the quarantine, with the reason."""
     row = without(IVR, "timestamp", "uid") | {"time": shown}
-    with pytest.raises(Unreadable, match=why):
+    with pytest.raises(ParseError, match=why):
         YEASTAR.read(body_of(row, date_format=date_format))
 
 
@@ -180,7 +182,7 @@ def test_a_caller_who_withholds_the_number_is_a_caller(withheld: dict[str, Any])
     nobody = without(SIX_LEGS[4], "call_from", "call_from_number", "call_from_name")
     (leg,) = YEASTAR.read(body_of(nobody | withheld))
     assert (leg.call_from, leg.call_duration) == ("", 85)
-    with pytest.raises(Unreadable, match="call_from"):
+    with pytest.raises(ParseError, match="call_from"):
         YEASTAR.read(body_of(nobody))
 
 
@@ -212,7 +214,7 @@ def test_a_repeat_of_a_row_has_the_same_key_however_it_was_wrapped() -> None:
 @pytest.mark.parametrize("row", [b"[]", b"null", b'"text"', b"{}", b'{"call_id": "1782844637.854"}', b"{broken"])
 def test_a_row_that_says_no_call_is_unreadable(row: bytes) -> None:
     """With a reason; it is kept all the same."""
-    with pytest.raises(Unreadable):
+    with pytest.raises(ParseError):
         YEASTAR.read(wrapped(row, Wrapping(sn=SN)))
     assert len(YEASTAR.glance(wrapped(row, Wrapping(sn=SN))).key) == 16
 

@@ -11,7 +11,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.cdr.number_plan import NumberPlan
 from onhook.config import Config
 from onhook.runtime.adapters.call_lookup import StoreCallSource
-from onhook.store.contract import Batch, CallListing, RecordListing, Store
+from onhook.store.contract import CallListing, RecordListing, Store, StoreBatch
 from onhook.store.duckdb import open_store
 from onhook.store.position_notifier import PositionNotifier
 from tests.factories import SN, call, record
@@ -30,7 +30,7 @@ class Rooms:
 
     async def put(self, *seqs: int) -> None:
         calls = [call(record(seq=seq)) for seq in seqs]
-        await self.store.put(Batch(calls=calls, quarantined=[], read_again=[], position=max(seqs)))
+        await self.store.put(StoreBatch(calls=calls, quarantined=[], read_again=[], position=max(seqs)))
         self.feed.announce(max(seqs))
 
 

@@ -8,9 +8,9 @@ import duckdb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.csv_injection import harmless
+from onhook.cdr.csv_injection import escape_formula
 from onhook.store.export import csv as csv_lines
-from onhook.store.queries.zones import Offset
+from onhook.store.queries.zones import ZoneOffset
 from onhook.store.schema import TABLES
 
 TEXT = "unnest($texts) AS text"
@@ -20,9 +20,9 @@ TEXTS = st.text(st.sampled_from("'=+-@\t\r\n\",;aZ0 9é🎧\x1f"), max_size=8)
 @given(st.lists(TEXTS, min_size=1, max_size=50))
 def test_cells_are_what_the_rule_says(texts: list[str]) -> None:
     """For every text: harmless, and quoted so that a reader of RFC 4180 sees exactly that."""
-    cells = _made(csv_lines.text_cell("text"), TEXT, texts=texts)
+    cells = _made(csv_lines.cell_expression("text"), TEXT, texts=texts)
     for text, cell in zip(texts, cells, strict=True):
-        assert next(csv.reader(io.StringIO(cell, newline=""), strict=True), [""]) == [harmless(text)]
+        assert next(csv.reader(io.StringIO(cell, newline=""), strict=True), [""]) == [escape_formula(text)]
 
 
 @given(st.lists(st.lists(TEXTS, min_size=3, max_size=3), min_size=1, max_size=20))
@@ -31,7 +31,7 @@ def test_no_odd_text_is_taken_for_plain(rows: list[list[str]]) -> None:
     joined = ["\x1f".join(row) for row in rows]
     odd = _made("regexp_matches(text, $odd)::VARCHAR", TEXT, texts=joined, odd=_ODD)
     for row, seen in zip(rows, odd, strict=True):
-        if any(harmless(text) != text or re.search('[",\r\n]', text) for text in row):
+        if any(escape_formula(text) != text or re.search('[",\r\n]', text) for text in row):
             assert seen == "true", row
 
 
@@ -44,13 +44,13 @@ def test_a_telephone_number_is_plain() -> None:
 def test_every_column_is_a_column() -> None:
     """The line can be made of the table as it is, with and without changes of the clock."""
     columns = ", ".join(f"NULL::{kind} AS {name}" for name, kind in TABLES["legs"].items())
-    for known in ([Offset(0, 0)], [Offset(0, 3600), Offset(5, -12_600)]):
+    for known in ([ZoneOffset(0, 0)], [ZoneOffset(0, 3600), ZoneOffset(5, -12_600)]):
         with duckdb.connect() as connection:
-            ((line,),) = connection.execute(csv_lines.lines(known, f"(SELECT {columns})")).fetchall()
-        assert line.count(b",") == csv_lines.HEAD.count(b",")
+            ((line,),) = connection.execute(csv_lines.csv_line_query(known, f"(SELECT {columns})")).fetchall()
+        assert line.count(b",") == csv_lines.HEADER_LINE.count(b",")
 
 
-_ODD = csv_lines.ODD.replace("''", "'")
+_ODD = csv_lines.NEEDS_ESCAPING_PATTERN.replace("''", "'")
 
 
 def _made(expression: str, columns: str, **values: object) -> list[str]:

@@ -15,9 +15,9 @@ import duckdb
 import pytest
 
 from onhook.cdr.record import Call, Record
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
-from onhook.store.contract import Batch, ExportFormat, Store
+from onhook.store.contract import ExportFormat, Store, StoreBatch
 from onhook.store.duckdb import open_store
 from onhook.store.export import export as exports
 from onhook.store.export import xlsx as sheets
@@ -30,7 +30,7 @@ CELL = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 async def store_of(path: Path, *calls: Call) -> AsyncIterator[Store]:
     store = await open_store(path / "calls.duckdb")
     try:
-        await store.put(Batch(calls=calls, quarantined=[], read_again=[], position=1))
+        await store.put(StoreBatch(calls=calls, quarantined=[], read_again=[], position=1))
         yield store
     finally:
         await store.close()
@@ -38,7 +38,7 @@ async def store_of(path: Path, *calls: Call) -> AsyncIterator[Store]:
 
 async def exported(store: Store, form: ExportFormat, path: Path) -> Path:
     file = path / f"export.{form}"
-    file.write_bytes(b"".join([piece async for piece in store.export(Filter(), form, "Europe/Berlin")]))
+    file.write_bytes(b"".join([piece async for piece in store.export(RecordFilter(), form, "Europe/Berlin")]))
     return file
 
 
@@ -103,7 +103,7 @@ async def test_a_full_sheet_is_followed_by_another(tmp_path: Path, monkeypatch: 
     async with store_of(tmp_path, *many(7)) as store:
         file = await exported(store, "xlsx", tmp_path)
         assert [len(sheet_of(file, number)) for number in (1, 2, 3)] == [3, 3, 1]
-        await store.put(Batch(calls=many(10), quarantined=[], read_again=[], position=2))
+        await store.put(StoreBatch(calls=many(10), quarantined=[], read_again=[], position=2))
         with pytest.raises(UsageError, match="a workbook holds 9 records"):
             await exported(store, "xlsx", tmp_path)
 
@@ -112,7 +112,7 @@ async def test_a_full_sheet_is_followed_by_another(tmp_path: Path, monkeypatch: 
 async def test_pieces_join_to_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_rows: int) -> None:
     """However it is cut, nothing is lost, nothing twice, in order: also where most rows begin in one second."""
     crowd = [call(record(STARTED_AT + timedelta(hours=3))) for _ in range(40)]
-    monkeypatch.setattr(exports, "PIECE_ROWS", piece_rows)
+    monkeypatch.setattr(exports, "CHUNK_ROWS", piece_rows)
     async with store_of(tmp_path, *many(60), *crowd) as store:
         lines = (await exported(store, "jsonl", tmp_path)).read_bytes().splitlines()
         expected = await store.counts()
@@ -125,7 +125,7 @@ async def test_readers_who_take_nothing_stop_nobody_else(tmp_path: Path) -> None
     """Files that nobody takes away wait by themselves: questions are answered meanwhile."""
     calls = [call(record(extra={"noise": random.Random(number).randbytes(1_500).hex()})) for number in range(400)]
     async with store_of(tmp_path, *calls) as store:
-        exports_begun = [store.export(Filter(), "parquet", "UTC") for _ in range(6)]
+        exports_begun = [store.export(RecordFilter(), "parquet", "UTC") for _ in range(6)]
         assert all([await anext(pieces) for pieces in exports_begun])
         assert await asyncio.wait_for(store.position(), timeout=30) == 1
         for pieces in exports_begun:

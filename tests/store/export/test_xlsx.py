@@ -5,10 +5,10 @@ from pathlib import Path
 
 import openpyxl
 
-from onhook.cdr.record_filter import Filter
-from onhook.store.contract import Batch
+from onhook.cdr.record_filter import RecordFilter
+from onhook.store.contract import StoreBatch
 from onhook.store.duckdb import open_store
-from onhook.store.export.xlsx import CELL_CHARACTERS_MAX, CUT
+from onhook.store.export.xlsx import CELL_CHARACTERS_MAX, TRUNCATION_NOTE
 from tests.factories import call, record
 
 
@@ -16,11 +16,11 @@ async def test_a_cell_that_cannot_hold_its_text_says_so(tmp_path: Path) -> None:
     """A member of 40,000 characters ends in the middle, with a note; one that just fits is whole."""
     store = await open_store(tmp_path / "calls.duckdb")
     calls = [call(record(extra={"x": "y" * length})) for length in (40_000, CELL_CHARACTERS_MAX - len('{"x":""}'))]
-    await store.put(Batch(calls=calls, quarantined=(), read_again=(), position=1))
-    book = b"".join([piece async for piece in store.export(Filter(), "xlsx", "UTC")])
+    await store.put(StoreBatch(calls=calls, quarantined=(), read_again=(), position=1))
+    book = b"".join([piece async for piece in store.export(RecordFilter(), "xlsx", "UTC")])
     await store.close()
     sheet = openpyxl.load_workbook(io.BytesIO(book)).worksheets[0]
     names = [cell.value for cell in sheet[1]]
     texts = sorted(str(row[names.index("extra")].value) for row in sheet.iter_rows(min_row=2))
     assert [len(text) for text in texts] == [CELL_CHARACTERS_MAX] * 2
-    assert sorted(text.endswith(CUT) for text in texts) == [False, True]
+    assert sorted(text.endswith(TRUNCATION_NOTE) for text in texts) == [False, True]

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from onhook.lib.errors import OnhookError, UsageError
-from onhook.store.contract import ASKED_ROWS_MAX
+from onhook.store.contract import SQL_ROWS_MAX
 from onhook.store.duckdb import DuckDbStore, open_store
 from tests.factories import call, record
 from tests.store.contract import batch
@@ -124,7 +124,7 @@ def run(sql: str, connection: duckdb.DuckDBPyConnection) -> list[object]:
 async def test_an_answer_is_bounded(store: DuckDbStore) -> None:
     """So many rows, so long a cell; a question that whoever asked gives up is stopped, and the store goes on."""
     answered = await store.ask("SELECT range FROM range(1000000)")
-    assert (len(answered.rows), answered.is_cut) == (ASKED_ROWS_MAX, True)
+    assert (len(answered.rows), answered.is_cut) == (SQL_ROWS_MAX, True)
     (cell,) = (await store.ask("SELECT repeat('x', 1000000)")).rows[0]
     assert len(str(cell)) == 10_000
     with pytest.raises(TimeoutError):

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.store.queries.weekly import PIECES_MAX, WEEK_SECONDS, cut, week_of, weeks_between
+from onhook.store.queries.weekly import PARTS_MAX, WEEK_SECONDS, split_period, week_of, weeks_between
 
 SECONDS = st.integers(0, 60 * WEEK_SECONDS)
 
@@ -11,8 +11,8 @@ SECONDS = st.integers(0, 60 * WEEK_SECONDS)
 @given(since=SECONDS, until=SECONDS, summed=st.sets(st.integers(0, 60)))
 def test_pieces_cover_a_period_once(since: int, until: int, summed: set[int]) -> None:
     """In order, without a gap; summed pieces are whole weeks that have sums; there are not too many."""
-    pieces = cut(since, until, summed)
-    assert len(pieces) <= PIECES_MAX + 1
+    pieces = split_period(since, until, summed)
+    assert len(pieces) <= PARTS_MAX + 1
     at = since
     for piece in pieces:
         assert piece.since == at < piece.until
@@ -27,6 +27,6 @@ def test_pieces_cover_a_period_once(since: int, until: int, summed: set[int]) ->
 def test_weeks_that_follow_each_other_are_one_piece(since: int, weeks: int) -> None:
     """A year of sums is one question."""
     first = week_of(since) + 1
-    pieces = cut(since, (first + weeks) * WEEK_SECONDS + 1, range(200))
+    pieces = split_period(since, (first + weeks) * WEEK_SECONDS + 1, range(200))
     assert [piece.is_summed for piece in pieces].count(True) == 1
     assert max(piece.until - piece.since for piece in pieces) >= weeks * WEEK_SECONDS

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.store.queries.zones import as_sql, offset_at, offsets
+from onhook.store.queries.zones import list_offsets, offset_at, offset_sql
 from tests.store.office import ZONES
 
 SECONDS = st.integers(631_152_000, 2_145_916_800)  # 1990 to 2037
@@ -17,8 +17,8 @@ SECONDS = st.integers(631_152_000, 2_145_916_800)  # 1990 to 2037
 @given(zone=st.sampled_from(ZONES), moments=st.lists(SECONDS, min_size=1, max_size=50))
 def test_sql_knows_the_offset_of_every_moment(zone: str, moments: list[int]) -> None:
     """Between the first and the last moment that were named, whatever changes are between them."""
-    known = offsets(ZoneInfo(zone), min(moments), max(moments))
-    question = f"SELECT {as_sql('moment', known)} FROM (SELECT unnest($moments) AS moment)"  # noqa: S608 - ours
+    known = list_offsets(ZoneInfo(zone), min(moments), max(moments))
+    question = f"SELECT {offset_sql('moment', known)} FROM (SELECT unnest($moments) AS moment)"  # noqa: S608 - ours
     with duckdb.connect() as connection:
         found = [row[0] for row in connection.execute(question, {"moments": moments}).fetchall()]
     assert found == [offset_at(ZoneInfo(zone), moment) for moment in moments]
@@ -36,5 +36,5 @@ def test_sql_knows_the_offset_of_every_moment(zone: str, moments: list[int]) -> 
 def test_changes_are_found_to_the_second(zone: str, changes: list[str]) -> None:
     """Those of the year 2026, in UTC."""
     first, last = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (2026, 2027))
-    found = offsets(ZoneInfo(zone), first, last)[1:]
+    found = list_offsets(ZoneInfo(zone), first, last)[1:]
     assert [datetime.fromtimestamp(change.since, UTC).replace(tzinfo=None).isoformat() for change in found] == changes

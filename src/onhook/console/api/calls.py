@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from litestar import Request, get
 from litestar.params import PathParameter
 
-from onhook.cdr.access_scope import Limits
+from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
 from onhook.console.auth.access import SCOPED, get_access_scope
@@ -40,7 +40,7 @@ async def read_call(request: AnyRequest, rooms: AppStateDep, sn: Sn, call_id: Ca
     return await find_call(rooms, sn, call_id, get_access_scope(request.scope))
 
 
-async def find_call(rooms: AppState, sn: str, call_id: str, within: Limits | None) -> Call:
+async def find_call(rooms: AppState, sn: str, call_id: str, within: AccessScope | None) -> Call:
     """The call, or `NotFound`: the same for one that is not there and one that may not be seen."""
     call = await rooms.store.call(sn, call_id)
     if call is None or (within is not None and not within.allow_call(call)):

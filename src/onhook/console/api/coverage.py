@@ -10,9 +10,9 @@ from litestar.params import BodyKwarg, QueryParameter
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from onhook.appdb.alarms import Alarm
-from onhook.cdr.coverage import Stretch, complete_until, within
-from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, parse_moment
-from onhook.cdr.sync_types import Contact, Outcome, Progress, Wish
+from onhook.cdr.coverage import Interval, complete_until, fill_gaps
+from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, parse_time
+from onhook.cdr.sync_types import BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
 from onhook.console.api.pbxs import Name
 from onhook.console.parameters import ReaderZone
 from onhook.console.problem_documents import PROBLEMS
@@ -35,8 +35,8 @@ class PbxCoverage(msgspec.Struct, frozen=True, kw_only=True):
     pbx: str
     is_asked: bool
     complete_until: datetime | None
-    contact: Contact | None
-    stretches: list[Stretch]
+    contact: PbxStatus | None
+    stretches: list[Interval]
 
 
 class CoverageList(msgspec.Struct, frozen=True):
@@ -69,9 +69,9 @@ class NewBackfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Backfill(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for and not done, how far the running one has come, and how the last one ended."""
 
-    wish: Wish | None
-    progress: Progress | None
-    outcome: Outcome | None
+    wish: BackfillRequest | None
+    progress: BackfillProgress | None
+    outcome: BackfillResult | None
 
 
 @get("/coverage", summary="Which stretches are surely complete", tags=["coverage"], responses=PROBLEMS)
@@ -80,8 +80,8 @@ async def read_coverage(
 ) -> CoverageList:
     """By when calls ended: `complete` was compared with the PBX, `heard` is that its channel was alive, else `gap`."""
     now = rooms.clock.now()
-    begin = parse_moment(since, reader_zone, now, name="since") if since else now - timedelta(days=DAYS_DEFAULT)
-    end = parse_moment(until, reader_zone, now, name="until") if until else now
+    begin = parse_time(since, reader_zone, now, name="since") if since else now - timedelta(days=DAYS_DEFAULT)
+    end = parse_time(until, reader_zone, now, name="until") if until else now
     if begin >= end:
         raise UsageError("since is not before until", todo="turn them round")
     return CoverageList(list_coverage(rooms, begin, end, pbx))
@@ -112,13 +112,13 @@ async def read_backfill(rooms: AppStateDep, name: Name) -> Backfill:
     return get_backfill(rooms, rooms.settings.pbx(name).sn)
 
 
-def parse_backfill_request(since: str, until: str, zone: ZoneInfo, now: datetime) -> Wish:
+def parse_backfill_request(since: str, until: str, zone: ZoneInfo, now: datetime) -> BackfillRequest:
     """A wish from texts as people write moments. Raises `UsageError`."""
-    begin = parse_moment(since, zone, now, name="since")
-    end = parse_moment(until, zone, now, name="until") if until else None
+    begin = parse_time(since, zone, now, name="since")
+    end = parse_time(until, zone, now, name="until") if until else None
     if begin >= (end or now):
         raise UsageError("since is not before until", todo="turn them round")
-    return Wish(
+    return BackfillRequest(
         since=round(begin.timestamp()),
         until=None if end is None else round(end.timestamp()),
         asked_at=round(now.timestamp()),
@@ -139,7 +139,7 @@ def list_coverage(rooms: AppState, since: datetime, until: datetime, name: str =
                 is_asked=pbx.sn in backfill_sns,
                 complete_until=complete_until(intervals),
                 contact=appdb.receiving.contact(pbx.sn),
-                stretches=within(intervals, since, until),
+                stretches=fill_gaps(intervals, since, until),
             )
         )
     return coverages

@@ -21,7 +21,7 @@ from onhook.appdb.destination_spec import (
 )
 from onhook.appdb.destinations import Destination
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
-from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, Filter, parse_filter
+from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter, parse_filter
 from onhook.console.api.pbxs import Label, SecretId, SecretList, SecretText
 from onhook.console.parameters import ReaderZone
 from onhook.console.problem_documents import PROBLEMS
@@ -267,6 +267,6 @@ async def describe_destination(rooms: AppState, one: Destination) -> Destination
     return await view_destination(one, rooms.settings, rooms.store, rooms.clock.now())
 
 
-def parse_destination_filter(rooms: AppState, given: dict[str, str], zone: ZoneInfo) -> Filter:
+def parse_destination_filter(rooms: AppState, given: dict[str, str], zone: ZoneInfo) -> RecordFilter:
     """Filters as people write them; `7d` means seven days before now, and stays that moment. Raises `UsageError`."""
     return parse_filter(given, zone, rooms.clock.now())

@@ -11,7 +11,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.console.auth.access import SCOPED
 from onhook.console.export_jobs import ExportJobs, ExportProgress
 from onhook.console.parameters import ReaderZone, SearchFilterDep
@@ -45,7 +45,9 @@ Ticket = Annotated[str, QueryParameter(description="A word by which a page asks 
 TicketInPath = Annotated[str, PathParameter(max_length=64)]
 
 
-async def export(rooms: AppState, where: Filter, zone: ZoneInfo, form: ExportFormat, ticket: str = "") -> ASGIResponse:
+async def export(
+    rooms: AppState, where: RecordFilter, zone: ZoneInfo, form: ExportFormat, ticket: str = ""
+) -> ASGIResponse:
     """The answer with the file. Raises `Unavailable` while too many are being made."""
     if rooms.exports.is_full:
         raise Unavailable(f"{EXPORTS_MAX} exports are being made already", todo="try again when one is done")

@@ -13,7 +13,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.console.api.records import SEQ_MAX
 from onhook.console.auth.access import SCOPED
 from onhook.console.parameters import RecordFilterDep
@@ -75,7 +75,7 @@ async def listen(
     )
 
 
-async def stream_events(rooms: AppState, where: Filter, seq: int) -> AsyncGenerator[bytes, None]:
+async def stream_events(rooms: AppState, where: RecordFilter, seq: int) -> AsyncGenerator[bytes, None]:
     """Events after a number, for ever, with heartbeats; ends when the feed is closed or the time is up."""
     with rooms.listeners.taking_one():
         yield b"retry: %d\n: listening after %d\n\n" % (RETRY_MILLISECONDS, seq)

@@ -16,7 +16,7 @@ from onhook.appdb.pbxs import (
     new_secret,
 )
 from onhook.appdb.source_match import PATH_CHARACTERS_MAX, UNSIGNED_DIALECTS, parse_source_match
-from onhook.cdr.number_plan import NumberPlan, parse_plan
+from onhook.cdr.number_plan import NumberPlan, parse_number_plan
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppStateDep
 from onhook.lib.errors import UsageError
@@ -135,7 +135,7 @@ async def add_pbx(rooms: AppStateDep, data: Annotated[NewPbx, BodyKwarg()]) -> A
         at=rooms.clock.microseconds(),
         zone=data.zone,
         is_unsigned=data.is_unsigned,
-        plan=parse_plan(data.plan) if data.plan else NumberPlan(),
+        plan=parse_number_plan(data.plan) if data.plan else NumberPlan(),
         dialect=data.dialect,
         place=source_match,
         api=None if data.api is None else parse_pbx_credentials(**msgspec.structs.asdict(data.api)),

@@ -12,7 +12,7 @@ from onhook.console.parameters import PAGE_DEFAULT, Limit
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import NotFound
-from onhook.store.contract import Quarantined
+from onhook.store.contract import QuarantineEntry
 
 AfterSeq = Annotated[str, QueryParameter(description="`next` of the page before", pattern=r"^[0-9]{0,18}$")]
 
@@ -22,7 +22,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class QuarantinePage(msgspec.Struct, frozen=True):
     """Some of the quarantine, in order of number."""
 
-    data: list[Quarantined]
+    data: list[QuarantineEntry]
     next: str | None
 
 
@@ -111,7 +111,7 @@ async def list_counters(rooms: AppState) -> list[NamedCounter]:
     ]
 
 
-async def find_quarantined(rooms: AppState, seq: int) -> Quarantined:
+async def find_quarantined(rooms: AppState, seq: int) -> QuarantineEntry:
     """The one with this number. Raises `NotFound`."""
     for entry in await rooms.store.quarantine(1, seq - 1):
         if entry.seq == seq:

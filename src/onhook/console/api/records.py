@@ -12,7 +12,7 @@ from onhook.console.auth.access import SCOPED
 from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, RecordFilterDep
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppStateDep
-from onhook.ledger.contract import Report
+from onhook.ledger.contract import RawEvent
 from onhook.lib.errors import NotFound
 from onhook.store.contract import RecordPage
 
@@ -55,7 +55,7 @@ async def read_raw_event(rooms: AppStateDep, seq: Seq) -> RawEventDetails:
     return raw_event_details(raw_events[0])
 
 
-def raw_event_details(report: Report) -> RawEventDetails:
+def raw_event_details(report: RawEvent) -> RawEventDetails:
     """A report as it is shown: whether it was signed, but not the signature."""
     return RawEventDetails(
         seq=report.seq,

@@ -11,12 +11,12 @@ from onhook.console.auth.access import SCOPED
 from onhook.console.parameters import ReaderZone, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppStateDep
-from onhook.store.contract import SUMMARY_BY
+from onhook.store.contract import SUMMARY_DIMENSIONS
 
 SummaryDimensions = Annotated[
     str,
     QueryParameter(
-        description=f"What to count by: {', '.join(SUMMARY_BY)}; several joined by a comma",
+        description=f"What to count by: {', '.join(SUMMARY_DIMENSIONS)}; several joined by a comma",
         max_length=TEXT_CHARACTERS_MAX,
     ),
 ]

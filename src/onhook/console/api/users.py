@@ -14,7 +14,7 @@ from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, PBXS_MAX
 from onhook.appdb.scopes import NUMBER_CHARACTERS_MAX, parse_scope
 from onhook.appdb.tokens import Role, Token
 from onhook.appdb.users import SCOPE_NUMBERS_MAX, User
-from onhook.cdr.access_scope import Limits
+from onhook.cdr.access_scope import AccessScope
 from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
@@ -42,7 +42,7 @@ class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     role: Role
-    limits: Limits | None
+    limits: AccessScope | None
     has_password: bool
     created_at: datetime
     last_seen: datetime | None

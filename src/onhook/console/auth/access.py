@@ -16,7 +16,7 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Scope
 
 from onhook.appdb.tokens import Role, Token
-from onhook.cdr.access_scope import Limits
+from onhook.cdr.access_scope import AccessScope
 from onhook.console.auth.sessions import BrowserSession
 from onhook.console.state import AppState
 from onhook.lib.errors import NotAllowed
@@ -46,7 +46,7 @@ class Principal(msgspec.Struct, frozen=True):
     name: str
     role: Role
     by: Literal["token", "cookie", "open door"]
-    limits: Limits | None = None
+    limits: AccessScope | None = None
 
 
 def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
@@ -74,10 +74,10 @@ def get_principal(scope: Scope) -> Principal | None:
     return cast("Principal | None", scope["state"].get(_PRINCIPAL))
 
 
-def get_access_scope(scope: Scope) -> Limits | None:
+def get_access_scope(scope: Scope) -> AccessScope | None:
     """What the one who asks is limited to; a stranger on an open route is shown nothing."""
     principal = get_principal(scope)
-    return Limits(sns=()) if principal is None else principal.limits
+    return AccessScope(sns=()) if principal is None else principal.limits
 
 
 def cookie_name(rooms: AppState) -> str:

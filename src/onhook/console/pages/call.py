@@ -28,7 +28,7 @@ from onhook.console.pages.formatting import call_url
 from onhook.console.pages.page import AnyRequest, render_page
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AppState, AppStateDep
-from onhook.ledger.contract import Report
+from onhook.ledger.contract import RawEvent
 from onhook.lib.signing import is_signed_by
 
 RAW_EVENTS_MAX = 50
@@ -146,11 +146,11 @@ async def _render_call(
     )
 
 
-def _verify_signatures(rooms: AppState, sn: str, reports: Sequence[Report]) -> list[VerifiedRawEvent]:
+def _verify_signatures(rooms: AppState, sn: str, reports: Sequence[RawEvent]) -> list[VerifiedRawEvent]:
     credentials = next((candidate for candidate in rooms.settings.credentials() if candidate.sn == sn), None)
     secrets = credentials.secrets if credentials else ()
 
-    def signature_state(report: Report) -> SignatureState:
+    def signature_state(report: RawEvent) -> SignatureState:
         if not report.signature:
             return "unsigned" if credentials is not None and credentials.is_unsigned else "none"
         return "right" if is_signed_by(secrets, report.body, report.signature) else "wrong"
@@ -160,7 +160,7 @@ def _verify_signatures(rooms: AppState, sn: str, reports: Sequence[Report]) -> l
 
 async def _find_earlier(rooms: AppState, call: Call, seqs: Sequence[int]) -> list[VerifiedRawEvent]:
     """Other reports that name the call: earlier versions of a leg, and what led to none."""
-    matches: list[Report] = []
+    matches: list[RawEvent] = []
     call_id_bytes, last_seq = call.call_id.encode(), max(seqs)
     after_seq = max(0, min(seqs) - EARLIER_SEARCH_MAX)
     while after_seq < last_seq:

@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from onhook.cdr.call_assembly import is_answered
-from onhook.cdr.number_plan import PERSONS, LegKind, NumberPlan
+from onhook.cdr.number_plan import PERSON_KINDS, LegKind, NumberPlan
 from onhook.cdr.record import Call, Record
 
 TICKS_MAX = 6
@@ -64,7 +64,7 @@ def _draw_bar(leg: Record, begin: datetime, seconds: int, kind: LegKind) -> LegB
     start_seconds = _seconds_since(leg.started_at, begin)
     length = leg.call_duration or 0
     talk = min(leg.talk_duration or 0, length)
-    is_person = kind in PERSONS and is_answered(leg)
+    is_person = kind in PERSON_KINDS and is_answered(leg)
     return LegBar(
         leg=leg,
         kind=_KIND_NAMES[kind],

@@ -14,8 +14,8 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 
 from onhook.appdb.pbxs import Pbx
-from onhook.cdr.call_filter import ASPECT_NAMES
-from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, Filter, parse_moment
+from onhook.cdr.call_filter import CALL_FILTER_NAMES
+from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter, parse_time
 from onhook.console.auth.access import SCOPED
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import AnyRequest, render_page
@@ -23,7 +23,7 @@ from onhook.console.pages.totals import add_up
 from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, ReaderZone, SearchFilterDep
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import UsageError
-from onhook.store.contract import LISTED_MAX, CallListing, CallPage
+from onhook.store.contract import LISTING_ROWS_MAX, CallListing, CallPage
 
 COLUMNS: Mapping[str, str] = MappingProxyType(
     {
@@ -59,7 +59,7 @@ FIRST_ROW_FILTERS = frozenset({"q", "since", "status"})
 TAGS_MAX_AGE_SECONDS = 60.0
 """So long a new tag may be missing from those to choose from; it can be written all the same."""
 
-ALL_FILTERS = (*FILTER_NAMES, *ASPECT_NAMES, "tag", "note", "q")
+ALL_FILTERS = (*FILTER_NAMES, *CALL_FILTER_NAMES, "tag", "note", "q")
 
 NAME_SEARCH_PERIOD = timedelta(days=31)
 """Where nobody says when, a name is looked for in a month: it may be part of any text of any leg."""
@@ -90,14 +90,14 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
     is_name_search = _is_name_search(calls_where)
     if is_name_search:
         filter_texts["since"] = f"{now.astimezone(reader_zone) - NAME_SEARCH_PERIOD:%Y-%m-%d}"
-        calls_where = msgspec.structs.replace(calls_where, since=parse_moment(filter_texts["since"], reader_zone, now))
+        calls_where = msgspec.structs.replace(calls_where, since=parse_time(filter_texts["since"], reader_zone, now))
     # Asked before the page is read: what comes in between is told twice rather than never.
     position = await rooms.store.position()
     call_page = await _load_page(rooms, position, calls_where, limit, cursor, sort)
     is_today = calls_where.since is None and calls_where.until is None and calls_where.aspects is None
     totals_filter = calls_where
     if is_today:
-        totals_filter = msgspec.structs.replace(calls_where, since=parse_moment("today", reader_zone, now))
+        totals_filter = msgspec.structs.replace(calls_where, since=parse_time("today", reader_zone, now))
     by_pbx = await rooms.shared.ask(
         (position, "summary", totals_filter, reader_zone.key),
         lambda: rooms.store.summary(totals_filter, "pbx", reader_zone.key),
@@ -144,7 +144,7 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
     )
 
 
-def _visible_pbxs(rooms: AppState, search_filter: Filter) -> list[Pbx]:
+def _visible_pbxs(rooms: AppState, search_filter: RecordFilter) -> list[Pbx]:
     """Return the PBXs that the reader may filter by."""
     scope = search_filter.within
     return [pbx for pbx in rooms.settings.pbxs() if scope is None or scope.is_of_pbx(pbx.sn)]
@@ -156,7 +156,7 @@ async def _load_tags(rooms: AppState) -> list[str]:
 
 
 async def _load_page(  # noqa: PLR0917 - each is another thing
-    rooms: AppState, position: int, where: Filter, limit: int, cursor: str, sort: str
+    rooms: AppState, position: int, where: RecordFilter, limit: int, cursor: str, sort: str
 ) -> CallPage:
     if not sort:
         return await rooms.shared.ask(
@@ -165,14 +165,14 @@ async def _load_page(  # noqa: PLR0917 - each is another thing
     offset = int(cursor) if cursor.isdigit() else 0
     listing = CallListing(
         where=where, order_by=sort.removeprefix("-"), is_descending=sort.startswith("-"), offset=offset,
-        limit=min(limit, LISTED_MAX),
+        limit=min(limit, LISTING_ROWS_MAX),
     )  # fmt: skip
     result = await rooms.store.listed_calls(listing)
     end = offset + len(result.data)
     return CallPage(result.data, str(end) if end < result.total else None)
 
 
-def _is_name_search(where: Filter) -> bool:
+def _is_name_search(where: RecordFilter) -> bool:
     """Whether a name is looked for, at no time in particular."""
     return where.aspects is not None and bool(where.aspects.name) and where.since is None
 
@@ -202,7 +202,7 @@ def _toggle_column(chosen: tuple[str, ...], name: str) -> str:
     )
 
 
-def _describe_search_text(text: str, where: Filter) -> str:
+def _describe_search_text(text: str, where: RecordFilter) -> str:
     """What the free text was taken for, said to the person who wrote it."""
     if not text:
         return ""

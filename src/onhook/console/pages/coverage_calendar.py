@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.coverage import Stretch
+from onhook.cdr.coverage import Interval
 
 DAYS_SHOWN = 14
 """Two weeks: what a person still remembers."""
@@ -37,13 +37,13 @@ def calendar_start(zone: ZoneInfo, now: datetime) -> datetime:
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
-def build_calendar(stretches: Sequence[Stretch], zone: ZoneInfo, now: datetime) -> list[CalendarDay]:
+def build_calendar(stretches: Sequence[Interval], zone: ZoneInfo, now: datetime) -> list[CalendarDay]:
     """The last days, the latest first. `stretches` are all of the time from `first_shown` to now, in order."""
     today = now.astimezone(zone).date()
     return [_build_day(today - timedelta(days=days_back), stretches, zone, now) for days_back in range(DAYS_SHOWN)]
 
 
-def _build_day(day: date, stretches: Sequence[Stretch], zone: ZoneInfo, now: datetime) -> CalendarDay:
+def _build_day(day: date, stretches: Sequence[Interval], zone: ZoneInfo, now: datetime) -> CalendarDay:
     begin = datetime.combine(day, time(), zone).astimezone(UTC)
     end = datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC)
     count = round((end - begin) / timedelta(hours=1))
@@ -52,7 +52,7 @@ def _build_day(day: date, stretches: Sequence[Stretch], zone: ZoneInfo, now: dat
     )
 
 
-def _build_hour(begin: datetime, stretches: Sequence[Stretch], zone: ZoneInfo, now: datetime) -> CalendarHour:
+def _build_hour(begin: datetime, stretches: Sequence[Interval], zone: ZoneInfo, now: datetime) -> CalendarHour:
     end = min(begin + timedelta(hours=1), now)
     label = f"{begin.astimezone(zone):%H:%M}"
     if begin >= now:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from litestar import Response, get
 
-from onhook.cdr.record_filter import Filter, parse_moment
+from onhook.cdr.record_filter import RecordFilter, parse_time
 from onhook.console.addresses import intake_host, intake_port
 from onhook.console.api.coverage import NamedAlarm, list_named_alarms
 from onhook.console.api.quarantine import NamedCounter, list_counters
@@ -23,7 +23,7 @@ from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AppState, AppStateDep
 from onhook.delivery.issues import Issue
-from onhook.store.contract import Quarantined, Spread
+from onhook.store.contract import DurationHistogram, QuarantineEntry
 
 CALLS_SHOWN_MAX = 25
 """A screen; the rest is on the page of calls."""
@@ -45,7 +45,7 @@ class IssueSummary(msgspec.Struct, frozen=True):
     """What a person should look at."""
 
     quarantined: int = 0
-    newest_quarantined: Sequence[Quarantined] = ()
+    newest_quarantined: Sequence[QuarantineEntry] = ()
     knocks: Sequence[NamedCounter] = ()
     alarms: Sequence[NamedAlarm] = ()
     plights: Sequence[Issue] = ()
@@ -60,7 +60,7 @@ class DaySummary(msgspec.Struct, frozen=True):
     """A day so far, counted."""
 
     by_pbx: Sequence[Mapping[str, Any]]
-    answer: Spread
+    answer: DurationHistogram
 
     @property
     def totals(self) -> Totals:
@@ -82,15 +82,18 @@ async def dashboard_page(request: AnyRequest, rooms: AppStateDep, reader_zone: R
     scope = get_access_scope(request.scope)
     # Asked before the page is read: what comes in between is told twice rather than never.
     position = await rooms.store.position()
-    latest_filter = Filter(within=scope)
+    latest_filter = RecordFilter(within=scope)
     call_page = await rooms.shared.ask(
         (position, "latest", latest_filter), lambda: rooms.store.calls(latest_filter, CALLS_SHOWN_MAX)
     )
-    today = parse_moment("today", reader_zone, now)
+    today = parse_time("today", reader_zone, now)
     earlier_since, earlier_until = (_same_time_last_week(time, reader_zone) for time in (today, now))
-    day = await _load_day(rooms, position, Filter(since=today, within=scope), reader_zone)
+    day = await _load_day(rooms, position, RecordFilter(since=today, within=scope), reader_zone)
     earlier_day = await _load_day(
-        rooms, position, Filter(since=earlier_since, until=earlier_until.replace(second=0), within=scope), reader_zone
+        rooms,
+        position,
+        RecordFilter(since=earlier_since, until=earlier_until.replace(second=0), within=scope),
+        reader_zone,
     )
     is_empty = not call_page.data
     return render_page(
@@ -118,7 +121,7 @@ async def dashboard_page(request: AnyRequest, rooms: AppStateDep, reader_zone: R
     )
 
 
-async def _load_day(rooms: AppState, position: int, where: Filter, zone: ZoneInfo) -> DaySummary:
+async def _load_day(rooms: AppState, position: int, where: RecordFilter, zone: ZoneInfo) -> DaySummary:
     by_pbx = await rooms.shared.ask(
         (position, "summary", where, zone.key), lambda: rooms.store.summary(where, "pbx", zone.key)
     )

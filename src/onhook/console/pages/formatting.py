@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 from markupsafe import Markup, escape
 
-from onhook.cdr.call_details import folded
-from onhook.cdr.identity import name_of, number_of
+from onhook.cdr.call_details import fold_word
+from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.record import Record
-from onhook.cdr.record_filter import FILTER_NAMES, Filter
+from onhook.cdr.record_filter import FILTER_NAMES, RecordFilter
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, because a value is missing
 
@@ -202,7 +202,7 @@ def as_json(value: object) -> str:
 
 def party(text: str) -> tuple[str, str]:
     """Name and number of a side of a call; either may be empty."""
-    return name_of(text), number_of(text)
+    return extract_name(text), extract_number(text)
 
 
 def get_field(record: Record, name: str) -> object:
@@ -210,19 +210,19 @@ def get_field(record: Record, name: str) -> object:
     return getattr(record, name)
 
 
-def list_filters(where: Filter) -> list[tuple[str, object]]:
+def list_filters(where: RecordFilter) -> list[tuple[str, object]]:
     """Those filters that are set, by name."""
     return [(name, value) for name in FILTER_NAMES if (value := getattr(where, name)) is not None]
 
 
 def outcome(status: str) -> str:
     """A status in our spelling; an unknown one as the PBX wrote it."""
-    return _OUTCOMES.get(folded(status), (status or UNKNOWN, ""))[0]
+    return _OUTCOMES.get(fold_word(status), (status or UNKNOWN, ""))[0]
 
 
 def tone(status: str) -> str:
     """What a status means for the colour: `good`, `bad`, `soft` or `plain`."""
-    return _OUTCOMES.get(folded(status), ("", "plain"))[1]
+    return _OUTCOMES.get(fold_word(status), ("", "plain"))[1]
 
 
 def url(path: str, **query: object) -> str:

@@ -11,7 +11,7 @@ from onhook.console.pages.page import AnyRequest, render_page
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import NotFound
-from onhook.store.contract import Quarantined
+from onhook.store.contract import QuarantineEntry
 
 QUARANTINE_SHOWN_MAX = 200
 
@@ -52,7 +52,7 @@ async def raw_event_page(request: AnyRequest, rooms: AppStateDep, seq: Seq, read
     )
 
 
-async def load_quarantine(rooms: AppState, limit: int) -> tuple[int, Sequence[Quarantined]]:
+async def load_quarantine(rooms: AppState, limit: int) -> tuple[int, Sequence[QuarantineEntry]]:
     """How many could not be read, and the newest of them."""
     newest = await rooms.store.quarantine(limit, newest=True)
     # Counting looks through everything, so it is left out where the list itself says how many there are.

@@ -15,9 +15,9 @@ from litestar.params import BodyKwarg, PathParameter, QueryParameter
 from litestar.response import Redirect
 
 from onhook.appdb.pbxs import Pbx, new_secret
-from onhook.cdr.number_plan import NumberPlan, parse_plan
+from onhook.cdr.number_plan import NumberPlan, parse_number_plan
 from onhook.cdr.record import Record
-from onhook.cdr.record_filter import Filter, parse_moment
+from onhook.cdr.record_filter import RecordFilter, parse_time
 from onhook.console.addresses import intake_host, intake_port
 from onhook.console.api.coverage import PbxCoverage, get_backfill, list_coverage, parse_backfill_request
 from onhook.console.api.pbxs import Name
@@ -263,13 +263,13 @@ ROUTES = (
 def _build_number_plan(rooms: AppState, name: str, ranges: Mapping[str, str]) -> NumberPlan:
     """The plan with these ranges; a kind that is left empty has its default again."""
     current_plan = rooms.settings.pbx(name).plan
-    return msgspec.structs.replace(parse_plan(ranges), extension_digits_max=current_plan.extension_digits_max)
+    return msgspec.structs.replace(parse_number_plan(ranges), extension_digits_max=current_plan.extension_digits_max)
 
 
 async def load_pbx_overview(rooms: AppState, pbx: Pbx, tallies: list[NamedCounter]) -> PbxOverview:
     """How one PBX stands."""
     pbx_counters = [counter for counter in tallies if counter.sn == pbx.sn]
-    latest_page = await rooms.store.records(Filter(sn=pbx.sn), 1)
+    latest_page = await rooms.store.records(RecordFilter(sn=pbx.sn), 1)
     return PbxOverview(
         pbx=pbx,
         last_at=_latest_time(counter for counter in pbx_counters if counter.what in STORED_KINDS)
@@ -291,8 +291,8 @@ async def _render_pbxs(
     request: AnyRequest, rooms: AppState, zone: ReaderZone, *, wrong: str = "", asked: AddPbxForm | None = None
 ) -> Response[str]:
     counters = await list_counters(rooms)
-    today = parse_moment("today", zone, rooms.clock.now())
-    summary = await rooms.store.summary(Filter(since=today), "pbx", zone.key)
+    today = parse_time("today", zone, rooms.clock.now())
+    summary = await rooms.store.summary(RecordFilter(since=today), "pbx", zone.key)
     unknown_pbxs = [
         counter for counter in counters if counter.what == "unknown_sn" and counter.sn and not counter.is_known_by_now
     ]

@@ -11,13 +11,13 @@ from typing import Annotated
 from litestar import Response, get
 from litestar.params import QueryParameter
 
-from onhook.cdr.csv_injection import harmless
+from onhook.cdr.csv_injection import escape_formula
 from onhook.console.pages.page import AnyRequest, render_page
 from onhook.console.pages.reports.report import Chart, Series
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
-from onhook.store.contract import SQL_CHARACTERS_MAX, Answered
+from onhook.store.contract import SQL_CHARACTERS_MAX, SqlResult
 
 QUERY_SECONDS_MAX = 10.0
 """How long a question may take: others want to read too."""
@@ -83,8 +83,8 @@ async def sql_file(rooms: AppStateDep, sql: Sql) -> Response[bytes]:
     result = await _run_query(rooms, sql)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([harmless(name) for name in result.columns])
-    writer.writerows(["" if cell is None else harmless(str(cell)) for cell in row] for row in result.rows)
+    writer.writerow([escape_formula(name) for name in result.columns])
+    writer.writerows(["" if cell is None else escape_formula(str(cell)) for cell in row] for row in result.rows)
     return Response(
         text.getvalue().encode(),
         media_type="text/csv; charset=utf-8; header=present",
@@ -95,7 +95,7 @@ async def sql_file(rooms: AppStateDep, sql: Sql) -> Response[bytes]:
 ROUTES = (sql_page, sql_file)
 
 
-def build_chart(answered: Answered) -> Chart | None:
+def build_chart(answered: SqlResult) -> Chart | None:
     """Bars, where the first column names and another counts; else a table says it better."""
     rows = answered.rows[:BARS_MAX]
     numbers = [
@@ -113,7 +113,7 @@ def _to_number(cell: object) -> int | float | None:
     return cell if isinstance(cell, int | float) else None
 
 
-async def _run_query(rooms: AppState, sql: str) -> Answered:
+async def _run_query(rooms: AppState, sql: str) -> SqlResult:
     if rooms.asking.is_full:
         raise Unavailable(f"{QUERIES_MAX} questions are being answered already", todo="try again in a moment")
     with rooms.asking.taking_one():

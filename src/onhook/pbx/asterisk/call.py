@@ -19,8 +19,8 @@ from datetime import datetime, timedelta
 import msgspec
 
 from onhook.cdr.call_details import DURATION_SECONDS_MAX
-from onhook.cdr.utc_offset import wall_clock
-from onhook.lib.errors import Unreadable
+from onhook.cdr.utc_offset import parse_wall_clock
+from onhook.lib.errors import ParseError
 from onhook.pbx.asterisk.channels import Channel, channel_named
 from onhook.pbx.asterisk.messages import Message, parse_messages
 
@@ -177,14 +177,14 @@ def _cdr(fields: Mapping[str, str]) -> Cdr:
     if not linked_id or not start:
         raise _unreadable(f"a CDR has no {'start' if linked_id else 'linkedid and no uniqueid'}")
     duration = _seconds(fields.get("duration", ""))
-    began = wall_clock(start)
+    began = parse_wall_clock(start)
     answer, end = fields.get("answertime", ""), fields.get("endtime", "")
     return Cdr(
         linked_id=linked_id,
         unique_id=fields.get("uniqueid", ""),
         start=began,
-        answer=wall_clock(answer) if answer else None,
-        end=wall_clock(end) if end else began + timedelta(seconds=duration),
+        answer=parse_wall_clock(answer) if answer else None,
+        end=parse_wall_clock(end) if end else began + timedelta(seconds=duration),
         source=fields.get("source", ""),
         caller_id=fields.get("callerid", ""),
         destination=fields.get("destination", ""),
@@ -205,8 +205,8 @@ def _cdr(fields: Mapping[str, str]) -> Cdr:
 
 def _cel(fields: Mapping[str, str]) -> Cel | None:
     try:
-        at = wall_clock(fields.get("eventtime", ""))
-    except Unreadable:
+        at = parse_wall_clock(fields.get("eventtime", ""))
+    except ParseError:
         return None
     return Cel(
         name=fields.get("eventname", ""),
@@ -262,7 +262,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.split(",") if name)
 
 
-def _unreadable(why: str) -> Unreadable:
-    return Unreadable(
+def _unreadable(why: str) -> ParseError:
+    return ParseError(
         f"the report says no call: {why}", todo="look at its body; it is kept until a version can read it"
     )

@@ -5,8 +5,8 @@ See the contract, `pbx/conversation.py`. The rule by which an endpoint is a trun
 
 import msgspec
 
-from onhook.cdr.utc_offset import offset_between, wall_clock
-from onhook.lib.errors import Unreadable
+from onhook.cdr.utc_offset import offset_between, parse_wall_clock
+from onhook.lib.errors import ParseError
 from onhook.pbx.asterisk.call_collector import Gathered, Gathering, PbxReading
 from onhook.pbx.asterisk.messages import Message, TooLarge
 from onhook.pbx.asterisk.session import Answer, Event, Happening, Login, Ready, Refused, Session
@@ -133,8 +133,8 @@ def _offset_seconds(message: Message, now: Now) -> int | None:
     if message.get("Event") != "Cdr":
         return None
     try:
-        offset = offset_between(wall_clock(message.get("EndTime")), int(now.epoch))
-    except Unreadable:
+        offset = offset_between(parse_wall_clock(message.get("EndTime")), int(now.epoch))
+    except ParseError:
         return None
     return None if offset is None else int(offset.total_seconds())
 

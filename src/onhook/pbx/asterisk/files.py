@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.utc_offset import call_epoch, wall_clock
-from onhook.lib.errors import Unreadable, UsageError
+from onhook.cdr.utc_offset import call_epoch, parse_wall_clock
+from onhook.lib.errors import ParseError, UsageError
 from onhook.pbx.asterisk.call import CDRS_MAX, Header, body_of, linked_id_of
 from onhook.pbx.asterisk.call_collector import PbxReading
 from onhook.pbx.asterisk.channels import channel_named
@@ -135,8 +135,8 @@ def began_before(line: str, columns: Sequence[str], moment: datetime) -> bool:
     if isinstance(row, Unread):
         return False
     try:
-        return wall_clock(row.get("start") or row.get("calldate", "")) < moment
-    except Unreadable:
+        return parse_wall_clock(row.get("start") or row.get("calldate", "")) < moment
+    except ParseError:
         return False
 
 
@@ -219,9 +219,9 @@ def _cdr(row: Mapping[str, str]) -> Message | Unread | None:
     if not linked_id_of(cdr.fields):
         return Unread(start or "a row", "it names no call", _shown(row))
     try:
-        wall_clock(start)
+        parse_wall_clock(start)
         _ended(cdr)
-    except Unreadable as error:
+    except ParseError as error:
         return Unread(start or "a row", error.what, _shown(row))
     return cdr
 
@@ -243,14 +243,14 @@ def _ended(cdr: Message) -> datetime:
     """By the PBX's clock."""
     end = cdr.get("EndTime")
     if end:
-        return wall_clock(end)
+        return parse_wall_clock(end)
     seconds = cdr.get("Duration").partition(".")[0]
-    return wall_clock(cdr.get("StartTime")) + timedelta(seconds=int(seconds) if seconds.isdecimal() else 0)
+    return parse_wall_clock(cdr.get("StartTime")) + timedelta(seconds=int(seconds) if seconds.isdecimal() else 0)
 
 
 def _calls(cdrs: Sequence[Message], reading: PbxReading) -> Iterator[KeptCall]:
     """One body, or several where there are very many CDRs."""
-    starts = [wall_clock(cdr.get("StartTime")) for cdr in cdrs]
+    starts = [parse_wall_clock(cdr.get("StartTime")) for cdr in cdrs]
     epoch = call_epoch(linked_id_of(cdrs[0].fields))
     began = datetime.fromtimestamp(epoch, UTC) if epoch else None
     ended = None if began is None else began + (max(map(_ended, cdrs)) - min(starts))

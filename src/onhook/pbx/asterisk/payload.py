@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from onhook.cdr.call_details import CallDetails
-from onhook.cdr.identity import name_of, number_of
+from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.utc_offset import call_epoch, offset_between
 from onhook.lib.errors import UsageError
 from onhook.pbx.asterisk.call import FIRST_LINE, AsteriskCall, Cdr, Header, body_of, cdr_ids, linked_id_of, read_call
@@ -121,8 +121,8 @@ def _direction(src_trunk: str, dst_trunk: str) -> str:
 def _caller(cdr: Cdr) -> str:
     """`Name<number>`, as far as both are known."""
     said = cdr.caller_id.replace('"', "")
-    number = cdr.source or number_of(said)
-    return _party(name_of(said), number) or ANONYMOUS
+    number = cdr.source or extract_number(said)
+    return _party(extract_name(said), number) or ANONYMOUS
 
 
 def _party(name: str, number: str) -> str:
@@ -153,19 +153,19 @@ def _written(details: CallDetails) -> Message:
     begin = datetime.fromisoformat(details.time_start)
     end = begin + timedelta(seconds=details.call_duration or 0)
     talk = details.talk_duration or 0
-    number, name = number_of(details.call_from), name_of(details.call_from)
+    number, name = extract_number(details.call_from), extract_name(details.call_from)
     is_message = details.status == "VOICEMAIL"
     caller = details.src_trunk_name or number
     lines = {
         "Event": "Cdr",
         "AccountCode": details.pin_code,
         "Source": number,
-        "Destination": number_of(details.call_to),
+        "Destination": extract_number(details.call_to),
         "CallerID": f'"{name}" <{number}>' if name else number,
         "Channel": f"PJSIP/{caller}-00000001",
         "DestinationChannel": ""
         if is_message
-        else f"PJSIP/{details.dst_trunk_name or number_of(details.call_to)}-00000002",
+        else f"PJSIP/{details.dst_trunk_name or extract_number(details.call_to)}-00000002",
         "LastApplication": "VoiceMail" if is_message else "Dial",
         "StartTime": details.time_start,
         "AnswerTime": str(end - timedelta(seconds=talk)) if talk else "",

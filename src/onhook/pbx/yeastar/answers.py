@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.utc_offset import offset_between, wall_clock
-from onhook.lib.errors import Unreadable
+from onhook.cdr.utc_offset import offset_between, parse_wall_clock
+from onhook.lib.errors import ParseError
 from onhook.pbx.client import Answer, Facts, Request, Trouble, Webhook, Webhooks
 from onhook.pbx.yeastar.rows import order_of
 
@@ -125,8 +125,8 @@ def _local(shown: str, order: str) -> datetime | None:
         month = parts[order.index("m")]
         day = f"{parts[2]}-{month}-{parts[order.index('d')]}"
     try:
-        return wall_clock(f"{day} {clock}")
-    except Unreadable:
+        return parse_wall_clock(f"{day} {clock}")
+    except ParseError:
         return None
 
 

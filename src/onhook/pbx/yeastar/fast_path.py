@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from onhook.cdr.call_details import DURATION_SECONDS_MAX, CallDetails
-from onhook.cdr.utc_offset import canonical_wall_clock
+from onhook.cdr.utc_offset import normalize_wall_clock
 
 USUAL_BYTES_MAX = 4096
 """So no text in it can be too long."""
@@ -68,7 +68,7 @@ def read_usual(body: bytes) -> CallDetails | None:
         extra["realclidnum"] = msg.realclidnum
     return CallDetails(
         call_id=msg.call_id,
-        time_start=canonical_wall_clock(msg.time_start),
+        time_start=normalize_wall_clock(msg.time_start),
         call_from=msg.call_from,
         call_to=msg.call_to,
         call_duration=msg.call_duration,

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from onhook.cdr.call_details import DETAIL_FIELDS, CallDetails
-from onhook.lib.errors import Unreadable, UsageError
+from onhook.lib.errors import ParseError, UsageError
 from onhook.pbx.dialect import Glance, Kind
 from onhook.pbx.json_fields import decoded, details_of, in_our_case, key_of, key_of_bytes, text_or_empty, unreadable
 from onhook.pbx.yeastar.fast_path import read_usual
@@ -159,7 +159,7 @@ def _glance_at_text(body: bytes) -> Glance:
     sn = found[1].decode() if found else ""
     try:
         members = _members(_decoded_as_printed(body))
-    except Unreadable:
+    except ParseError:
         members = None
     if members is not None:
         return Glance("details", sn, str(EVENT_TYPE), key_of(sn, members))

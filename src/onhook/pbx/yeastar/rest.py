@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from onhook.cdr.identity import name_of, number_of
+from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call, Record
 from onhook.pbx.yeastar.display import DisplayFormat
@@ -42,8 +42,8 @@ def row_of_leg(record: Record, display: DisplayFormat) -> Row:
         "did_number": record.did_number or None,
         "did_name": record.did_name or None,
         "call_from": record.call_from,
-        "call_from_number": number_of(record.call_from),
-        "call_from_name": name_of(record.call_from),
+        "call_from_number": extract_number(record.call_from),
+        "call_from_name": extract_name(record.call_from),
         "pin_code": record.pin_code,
         "new_id": row_id(record),
         "time": display.shown(local_time(record)),
@@ -69,10 +69,10 @@ def row_of_call(call: Call, display: DisplayFormat, plan: NumberPlan) -> Row:
         "id": row_id(first),
         "uid": first.uid,
         "time": display.shown(local_time(first)),
-        "call_from_number": number_of(call.call_from),
-        "call_from_name": name_of(call.call_from),
-        "call_to_number": number_of(call.call_to),
-        "call_to_name": name_of(call.call_to),
+        "call_from_number": extract_number(call.call_from),
+        "call_from_name": extract_name(call.call_from),
+        "call_to_number": extract_number(call.call_to),
+        "call_to_name": extract_name(call.call_to),
         "call_type": call.type,
         "last_status": call.status,
         "call_duration": call.call_duration,
@@ -103,10 +103,10 @@ def row_of_recording(record: Record, display: DisplayFormat) -> Row:
         "duration": record.talk_duration or 0,
         "call_type": record.type,
         "file": record.recording,
-        "call_from_number": number_of(record.call_from),
-        "call_from_name": name_of(record.call_from),
-        "call_to_number": number_of(record.call_to),
-        "call_to_name": name_of(record.call_to),
+        "call_from_number": extract_number(record.call_from),
+        "call_from_name": extract_name(record.call_from),
+        "call_to_number": extract_number(record.call_to),
+        "call_to_name": extract_name(record.call_to),
     }
 
 
@@ -139,14 +139,14 @@ def offset_of(text: str) -> timedelta:
 
 def _called(party: str) -> Row:
     """Name and number of who was called; neither for a feature such as a survey."""
-    number = number_of(party)
+    number = extract_number(party)
     if not _DIALLED.fullmatch(number):
         return {}
-    return {"call_to_name": name_of(party), "call_to_number": number}
+    return {"call_to_name": extract_name(party), "call_to_number": number}
 
 
 def _queue(party: str) -> Row:
-    return {"number": number_of(party), "name": name_of(party)}
+    return {"number": extract_number(party), "name": extract_name(party)}
 
 
 def _stage(number: int, leg: Record, display: DisplayFormat) -> Row:

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from onhook.cdr.call_details import CallDetails
-from onhook.cdr.utc_offset import OFFSET_SECONDS_MAX, call_epoch, offset_between, offset_from_uid, wall_clock
-from onhook.lib.errors import Unreadable
+from onhook.cdr.utc_offset import OFFSET_SECONDS_MAX, call_epoch, offset_between, offset_from_uid, parse_wall_clock
+from onhook.lib.errors import ParseError
 from onhook.pbx.client import Facts
 from onhook.pbx.json_fields import PARTIES, details_of, unreadable
 
@@ -239,17 +239,17 @@ def _why_not(shown: str, order: str, *, is_readable: bool) -> str:
 def _readings(shown: str) -> Iterator[tuple[str, datetime]]:
     """All that a displayed moment could mean, by the order of day, month and year."""
     try:
-        yield "ymd", wall_clock(shown)
+        yield "ymd", parse_wall_clock(shown)
         return
-    except Unreadable:
+    except ParseError:
         found = _SLASHED.fullmatch(shown)
     if found is None:
         return
     one, other, year, clock = found.groups()
     for order, (day, month) in (("dmy", (one, other)), ("mdy", (other, one))):
         try:
-            yield order, wall_clock(f"{year}-{month}-{day} {clock}")
-        except Unreadable:
+            yield order, parse_wall_clock(f"{year}-{month}-{day} {clock}")
+        except ParseError:
             continue
 
 

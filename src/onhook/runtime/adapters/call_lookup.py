@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from onhook.appdb.appdb import AppDb
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call
-from onhook.cdr.utc_offset import zone_named
+from onhook.cdr.utc_offset import get_zone
 from onhook.config import Config
 from onhook.pbx.yeastar.rest import offset_of
 from onhook.pbx_api.calls import NewRecord
-from onhook.store.contract import CallListing, CallsListed, RecordListing, RecordsListed, Store
+from onhook.store.contract import CallListing, CallListResult, RecordListing, RecordListResult, Store
 from onhook.store.position_notifier import PositionNotifier
 
 WAIT_SECONDS = 3_600.0
@@ -25,12 +25,12 @@ class StoreCallSource:
         self._store = store
         self._feed = feed
         self._settings = settings
-        self._zone = zone_named(config.zone)
+        self._zone = get_zone(config.zone)
 
-    async def listed_records(self, asked: RecordListing) -> RecordsListed:
+    async def listed_records(self, asked: RecordListing) -> RecordListResult:
         return await self._store.listed_records(asked)
 
-    async def listed_calls(self, asked: CallListing) -> CallsListed:
+    async def listed_calls(self, asked: CallListing) -> CallListResult:
         return await self._store.listed_calls(asked)
 
     async def call_with_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:

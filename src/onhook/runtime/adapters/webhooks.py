@@ -14,7 +14,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec, validate_spec
 from onhook.appdb.destinations import Destination
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, validate_secret
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.destinations.contract import DestinationConfig, DestinationKinds
 from onhook.delivery.status import send_test
 from onhook.lib.clock import Clock
@@ -130,7 +130,7 @@ def _build_spec(app: App, push: AppWebhookSettings, webhook: AppWebhook, sn: str
     return DestinationSpec(
         url=webhook.url,
         method=method,
-        where=Filter(sn=sn or None),
+        where=RecordFilter(sn=sn or None),
         profile=app.manner.profile,
         timeout_seconds=push.timeout_seconds,
         plan="days" if push.tries is None else "original",

@@ -15,165 +15,179 @@ from zoneinfo import ZoneInfo
 import duckdb
 import msgspec
 
-from onhook.cdr.record_filter import Filter
-from onhook.cdr.utc_offset import zone_named
-from onhook.store.connections import Database
+from onhook.cdr.record_filter import RecordFilter
+from onhook.cdr.utc_offset import get_zone
+from onhook.store.connections import DuckDbDatabase
 from onhook.store.contract import ExportFormat
 from onhook.store.export import csv, parquet, xlsx
-from onhook.store.queries.conditions import Condition, for_legs
-from onhook.store.queries.zones import Offset, offsets
-from onhook.store.rows import record_from
+from onhook.store.queries.conditions import SqlCondition, leg_condition
+from onhook.store.queries.zones import ZoneOffset, list_offsets
+from onhook.store.rows import record_from_row
 from onhook.store.schema import record_selection
 
-PIECE_ROWS = 50_000
+CHUNK_ROWS = 50_000
 """About 20 MB of CSV: large enough to make a question for each worth its price, small enough to hold several."""
 
-VIEWS = 2
+CONCURRENT_CHUNKS = 2
 """Pieces made at once."""
 
 BUCKETS_MAX = 4_000
 """Stretches of time that are counted to find out which of them make a piece."""
 
-Stretch = tuple[int, int]
+TimeRange = tuple[int, int]
 """Seconds since 1970: from the first on, before the second."""
 
-Piece = Callable[[duckdb.DuckDBPyConnection, Condition], bytes]
+ChunkBuilder = Callable[[duckdb.DuckDBPyConnection, SqlCondition], bytes]
 
-ORDER = "started_at, sn, call_id, place"
+ROW_ORDER = "started_at, sn, call_id, place"
 
 
-async def export(database: Database, where: Filter, form: ExportFormat, zone_name: str) -> AsyncGenerator[bytes, None]:
+async def export(
+    database: DuckDbDatabase, where: RecordFilter, form: ExportFormat, zone_name: str
+) -> AsyncGenerator[bytes, None]:
     """See `Store.export`."""
-    zone = zone_named(zone_name)
-    condition = for_legs(where)
-    async with _views(database, VIEWS) as views:
+    zone = get_zone(zone_name)
+    condition = leg_condition(where)
+    async with _open_snapshots(database, CONCURRENT_CHUNKS) as snapshots:
         if form == "parquet":
-            pieces = parquet.pieces(database, views[0], condition)
+            chunks = parquet.parquet_chunks(database, snapshots[0], condition)
         else:
-            stretches = await database.in_thread(partial(_stretches, views[0], condition), views[0])
-            conditions = [_within(condition, stretch) for stretch in stretches]
+            time_ranges = await database.in_thread(partial(_time_ranges, snapshots[0], condition), snapshots[0])
+            conditions = [_in_range(condition, time_range) for time_range in time_ranges]
             if form == "xlsx":
-                await database.in_thread(partial(xlsx.check, views[0], condition), views[0])
-                known = await database.in_thread(partial(_offsets, views[0], condition, zone), views[0])
-                pieces = xlsx.pieces(database, views[0], conditions, known)
+                await database.in_thread(partial(xlsx.check_size, snapshots[0], condition), snapshots[0])
+                zone_offsets = await database.in_thread(
+                    partial(_load_zone_offsets, snapshots[0], condition, zone), snapshots[0]
+                )
+                chunks = xlsx.workbook_chunks(database, snapshots[0], conditions, zone_offsets)
             else:
-                lines = _csv(zone) if form == "csv" else _json()
-                pieces = _in_order(database, views, conditions, lines)
-        async with aclosing(pieces):
-            async for piece in pieces:
-                yield piece
+                line_format = _csv_format(zone) if form == "csv" else _json_format()
+                chunks = _build_in_order(database, snapshots, conditions, line_format)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
 
 
-async def _in_order(
-    database: Database,
+async def _build_in_order(
+    database: DuckDbDatabase,
     views: Sequence[duckdb.DuckDBPyConnection],
-    conditions: Sequence[Condition],
-    lines: "_Lines",
+    conditions: Sequence[SqlCondition],
+    lines: "_LineFormat",
 ) -> AsyncGenerator[bytes, None]:
     """Each stretch of time as its piece, as many at once as there are views."""
     if lines.head:
         yield lines.head
-    under_way: deque[asyncio.Task[bytes]] = deque()
+    tasks: deque[asyncio.Task[bytes]] = deque()
     try:
-        for number, condition in enumerate(conditions):
-            if len(under_way) == len(views):
-                yield await under_way.popleft()
-            view = views[number % len(views)]
-            make = partial(lines.piece, view, condition)
-            under_way.append(asyncio.create_task(database.in_thread(make, view)))
-        while under_way:
-            yield await under_way.popleft()
+        for index, condition in enumerate(conditions):
+            if len(tasks) == len(views):
+                yield await tasks.popleft()
+            snapshot = views[index % len(views)]
+            build = partial(lines.piece, snapshot, condition)
+            tasks.append(asyncio.create_task(database.in_thread(build, snapshot)))
+        while tasks:
+            yield await tasks.popleft()
     finally:
-        for task in under_way:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager
-async def _views(database: Database, count: int) -> AsyncIterator[list[duckdb.DuckDBPyConnection]]:
-    views = await database.views(count)
+async def _open_snapshots(database: DuckDbDatabase, count: int) -> AsyncIterator[list[duckdb.DuckDBPyConnection]]:
+    snapshots = await database.views(count)
     try:
-        yield views
+        yield snapshots
     finally:
-        for view in views:
-            view.close()
+        for snapshot in snapshots:
+            snapshot.close()
 
 
-class _Lines(msgspec.Struct, frozen=True):
+class _LineFormat(msgspec.Struct, frozen=True):
     """A format that is made of lines: its first ones, and how a stretch of time becomes lines."""
 
     head: bytes
-    piece: Piece
+    piece: ChunkBuilder
 
 
-def _csv(zone: ZoneInfo) -> _Lines:
-    def piece(view: duckdb.DuckDBPyConnection, condition: Condition) -> bytes:
-        lines = csv.lines(_offsets(view, condition, zone), f"legs WHERE {condition.sql}")
-        rows = view.execute(f"{lines} ORDER BY {ORDER}", condition.values).fetchall()
+def _csv_format(zone: ZoneInfo) -> _LineFormat:
+    def build_chunk(view: duckdb.DuckDBPyConnection, condition: SqlCondition) -> bytes:
+        query = csv.csv_line_query(_load_zone_offsets(view, condition, zone), f"legs WHERE {condition.sql}")
+        rows = view.execute(f"{query} ORDER BY {ROW_ORDER}", condition.values).fetchall()
         return b"".join(chain.from_iterable(rows))
 
-    return _Lines(csv.HEAD, piece)
+    return _LineFormat(csv.HEADER_LINE, build_chunk)
 
 
-def _json() -> _Lines:
+def _json_format() -> _LineFormat:
     """Records as the API gives them, in UTC."""
     encoder = msgspec.json.Encoder()
 
-    def piece(view: duckdb.DuckDBPyConnection, condition: Condition) -> bytes:
+    def build_chunk(view: duckdb.DuckDBPyConnection, condition: SqlCondition) -> bytes:
         rows = view.execute(
-            f"SELECT {record_selection()} FROM legs WHERE {condition.sql} ORDER BY {ORDER}", condition.values
+            f"SELECT {record_selection()} FROM legs WHERE {condition.sql} ORDER BY {ROW_ORDER}", condition.values
         ).fetchall()
-        return encoder.encode_lines([record_from(row) for row in rows])
+        return encoder.encode_lines([record_from_row(row) for row in rows])
 
-    return _Lines(b"", piece)
+    return _LineFormat(b"", build_chunk)
 
 
-def _offsets(view: duckdb.DuckDBPyConnection, condition: Condition, zone: ZoneInfo) -> list[Offset]:
+def _load_zone_offsets(view: duckdb.DuckDBPyConnection, condition: SqlCondition, zone: ZoneInfo) -> list[ZoneOffset]:
     """The zone's offsets while these calls lasted, and until the last of them was received: as a rule, one."""
-    first, last = view.execute(
+    first_second, last_second = view.execute(
         "SELECT min(least(started_at, received_at // 1000000)),"
         " max(greatest(started_at + coalesce(call_duration, 0), received_at // 1000000)) FROM legs"
         f" WHERE {condition.sql}",
         condition.values,
     ).fetchall()[0]
-    return offsets(zone, first or 0, last or 0)
+    return list_offsets(zone, first_second or 0, last_second or 0)
 
 
-def _stretches(view: duckdb.DuckDBPyConnection, condition: Condition) -> list[Stretch]:
+def _time_ranges(view: duckdb.DuckDBPyConnection, condition: SqlCondition) -> list[TimeRange]:
     """Stretches of time with about PIECE_ROWS rows each, from the earliest to the latest."""
-    first, last, rows = view.execute(
+    first_second, last_second, rows = view.execute(
         f"SELECT min(started_at), max(started_at), count(*) FROM legs WHERE {condition.sql}", condition.values
     ).fetchall()[0]
-    return [] if not rows else _cut(view, condition, first, last + 1, rows)
+    return [] if not rows else _split_range(view, condition, first_second, last_second + 1, rows)
 
 
-def _cut(view: duckdb.DuckDBPyConnection, condition: Condition, since: int, until: int, rows: int) -> list[Stretch]:
+def _split_range(
+    view: duckdb.DuckDBPyConnection, condition: SqlCondition, since: int, until: int, rows: int
+) -> list[TimeRange]:
     """Cut where the rows are; again where most of them are in one short time."""
-    if rows <= PIECE_ROWS or until - since == 1:
+    if rows <= CHUNK_ROWS or until - since == 1:
         return [(since, until)]
-    width = -(-(until - since) // min(BUCKETS_MAX, 4 * rows // PIECE_ROWS))
-    within = _within(condition, (since, until))
-    counted = view.execute(
-        f"SELECT (started_at - {since}) // {width} AS bucket, count(*) FROM legs WHERE {within.sql}"
+    width = -(-(until - since) // min(BUCKETS_MAX, 4 * rows // CHUNK_ROWS))
+    range_condition = _in_range(condition, (since, until))
+    bucket_counts = view.execute(
+        f"SELECT (started_at - {since}) // {width} AS bucket, count(*) FROM legs WHERE {range_condition.sql}"
         " GROUP BY bucket ORDER BY bucket",
-        within.values,
+        range_condition.values,
     ).fetchall()
-    edges, held, crowded = [since], 0, {}
-    for bucket, count in counted:
+    edges, chunk_rows, crowded_ranges = [since], 0, {}
+    for bucket, count in bucket_counts:
         begin = since + bucket * width
-        if held + count > PIECE_ROWS and begin > edges[-1]:
+        if chunk_rows + count > CHUNK_ROWS and begin > edges[-1]:
             edges.append(begin)
-            held = 0
-        held += count
-        if count > 2 * PIECE_ROWS and width > 1:
-            crowded[begin] = count
+            chunk_rows = 0
+        chunk_rows += count
+        if count > 2 * CHUNK_ROWS and width > 1:
+            crowded_ranges[begin] = count
             edges.append(min(begin + width, until))
-            held = 0
+            chunk_rows = 0
     if edges[-1] < until:
         edges.append(until)
     pairs = pairwise(edges)
-    return [part for a, b in pairs for part in (_cut(view, condition, a, b, crowded[a]) if a in crowded else [(a, b)])]
+    return [
+        time_range
+        for start, end in pairs
+        for time_range in (
+            _split_range(view, condition, start, end, crowded_ranges[start])
+            if start in crowded_ranges
+            else [(start, end)]
+        )
+    ]
 
 
-def _within(condition: Condition, stretch: Stretch) -> Condition:
+def _in_range(condition: SqlCondition, stretch: TimeRange) -> SqlCondition:
     return condition.also(f"started_at >= {stretch[0]} AND started_at < {stretch[1]}")

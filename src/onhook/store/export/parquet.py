@@ -9,62 +9,62 @@ from typing import IO
 
 import duckdb
 
-from onhook.store.connections import PIPE_NUMBERS, Database, pipe_path
-from onhook.store.queries.conditions import Condition
-from onhook.store.schema import RECORD_COLUMNS, expression
+from onhook.store.connections import PIPE_DESCRIPTORS, DuckDbDatabase, pipe_path
+from onhook.store.queries.conditions import SqlCondition
+from onhook.store.schema import RECORD_COLUMNS, column_expression
 
 ROW_GROUP_ROWS = 30_720
 """What is held until it is written; a multiple of DuckDB's 2,048."""
 
-PIECE_BYTES_MAX = 256 * 1024
+CHUNK_BYTES_MAX = 256 * 1024
 
-ORDER = "legs.started_at, legs.sn, legs.call_id, legs.place"
+ROW_ORDER = "legs.started_at, legs.sn, legs.call_id, legs.place"
 
-_MOMENTS = ("started_at", "answered_at", "ended_at")
+_TIME_COLUMNS = ("started_at", "answered_at", "ended_at")
 
 
-async def pieces(
-    database: Database, view: duckdb.DuckDBPyConnection, condition: Condition
+async def parquet_chunks(
+    database: DuckDbDatabase, view: duckdb.DuckDBPyConnection, condition: SqlCondition
 ) -> AsyncGenerator[bytes, None]:
     """The file; moments as UTC timestamps, texts and numbers under their own names."""
-    reading, writing = _pipe()
-    copied = asyncio.create_task(database.in_thread(partial(_copy, view, condition, writing), view))
+    read_end, write_end = _open_pipe()
+    copy_task = asyncio.create_task(database.in_thread(partial(_copy, view, condition, write_end), view))
     reader = asyncio.StreamReader()
     transport: asyncio.ReadTransport | None = None
     try:
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), reading
+            lambda: asyncio.StreamReaderProtocol(reader), read_end
         )
-        while piece := await reader.read(PIECE_BYTES_MAX):
-            yield piece
-        await copied
+        while chunk := await reader.read(CHUNK_BYTES_MAX):
+            yield chunk
+        await copy_task
     finally:
         # Whoever still writes into the pipe learns that nobody reads any more.
-        (reading if transport is None else transport).close()
-        copied.cancel()
-        await asyncio.gather(copied, return_exceptions=True)
-        writing.close()
+        (read_end if transport is None else transport).close()
+        copy_task.cancel()
+        await asyncio.gather(copy_task, return_exceptions=True)
+        write_end.close()
 
 
-def _pipe() -> tuple[IO[bytes], IO[bytes]]:
+def _open_pipe() -> tuple[IO[bytes], IO[bytes]]:
     """Both ends; the one that is written has a number that the engine may write to."""
-    reading, writing = os.pipe()
-    numbered = fcntl.fcntl(writing, fcntl.F_DUPFD_CLOEXEC, PIPE_NUMBERS.start)
-    os.close(writing)
-    return os.fdopen(reading, "rb", 0), os.fdopen(numbered, "wb", 0)
+    read_descriptor, write_descriptor = os.pipe()
+    allowed_descriptor = fcntl.fcntl(write_descriptor, fcntl.F_DUPFD_CLOEXEC, PIPE_DESCRIPTORS.start)
+    os.close(write_descriptor)
+    return os.fdopen(read_descriptor, "rb", 0), os.fdopen(allowed_descriptor, "wb", 0)
 
 
-def _copy(view: duckdb.DuckDBPyConnection, condition: Condition, pipe: IO[bytes]) -> None:
-    columns = ", ".join(f"{_typed(name)} AS {name}" for name in RECORD_COLUMNS)
+def _copy(view: duckdb.DuckDBPyConnection, condition: SqlCondition, pipe: IO[bytes]) -> None:
+    columns = ", ".join(f"{_typed_expression(name)} AS {name}" for name in RECORD_COLUMNS)
     with pipe:
         view.execute(
-            f"COPY (SELECT {columns} FROM legs WHERE {condition.sql} ORDER BY {ORDER})"
+            f"COPY (SELECT {columns} FROM legs WHERE {condition.sql} ORDER BY {ROW_ORDER})"
             f" TO '{pipe_path(pipe.fileno())}' (FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP_ROWS})",
             condition.values,
         )
 
 
-def _typed(column: str) -> str:
-    if column in _MOMENTS:
-        return f"to_timestamp({expression(column)})"
-    return "make_timestamp(received_at) AT TIME ZONE 'UTC'" if column == "received_at" else expression(column)
+def _typed_expression(column: str) -> str:
+    if column in _TIME_COLUMNS:
+        return f"to_timestamp({column_expression(column)})"
+    return "make_timestamp(received_at) AT TIME ZONE 'UTC'" if column == "received_at" else column_expression(column)

@@ -14,126 +14,130 @@ from typing import Any
 import duckdb
 
 from onhook.lib.errors import UsageError
-from onhook.store.contract import ASKED_ROWS_MAX, SQL_CHARACTERS_MAX, Answered
-from onhook.store.schema import CALLS, RECORD_COLUMNS, expression
+from onhook.store.contract import SQL_CHARACTERS_MAX, SQL_ROWS_MAX, SqlResult
+from onhook.store.schema import CALLS, RECORD_COLUMNS, column_expression
 
 CELL_CHARACTERS_MAX = 10_000
 """Of one cell: a text that was glued together of all rows would be no answer but a load."""
 
-_MOMENTS = ("started_at", "answered_at", "ended_at")
-_RECORDS = ", ".join(
-    f"make_timestamp({expression(name)} * 1000000) AS {name}"
-    if name in _MOMENTS
+_TIME_COLUMNS = ("started_at", "answered_at", "ended_at")
+_RECORD_SELECTION = ", ".join(
+    f"make_timestamp({column_expression(name)} * 1000000) AS {name}"
+    if name in _TIME_COLUMNS
     else f"make_timestamp(received_at) AS {name}"
     if name == "received_at"
-    else f"{expression(name)} AS {name}"
+    else f"{column_expression(name)} AS {name}"
     for name in RECORD_COLUMNS
 )
-_CALLS = ", ".join(
-    f"make_timestamp({name} * 1000000) AS {name}" if name in _MOMENTS else name
+_CALL_SELECTION = ", ".join(
+    f"make_timestamp({name} * 1000000) AS {name}" if name in _TIME_COLUMNS else name
     for name in CALLS
     if name not in ("call_key", "type_folded", "from_line", "to_line")
 )
 VIEWS = {
-    "all_records": f"SELECT {_RECORDS} FROM main.legs",
-    "all_calls": f"SELECT {_CALLS} FROM main.calls",
+    "all_records": f"SELECT {_RECORD_SELECTION} FROM main.legs",
+    "all_calls": f"SELECT {_CALL_SELECTION} FROM main.calls",
 }
 """What may be asked: records with the columns of every list and file, and calls. Moments are in UTC."""
 
 TABLE_FUNCTIONS = frozenset({"range", "generate_series", "unnest"})
 """Those that read nothing."""
 
-REFUSED_FUNCTIONS = frozenset(
+FORBIDDEN_FUNCTIONS = frozenset(
     {"nextval", "currval", "pg_sleep", "sleep_ms", "write_log", "getvariable", "current_setting", "current_query"}
     | {"query", "query_table", "getenv", "parse_duckdb_log_message"}
 )
 """Functions that wait, tell of the engine, or run another text."""
 
-_SOURCES = frozenset({"BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "CTE"})
-_PLACES_OF_SOURCES = ("from_table", "left", "right", "source")
+_SOURCE_TYPES = frozenset({"BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "CTE"})
+_SOURCE_KEYS = ("from_table", "left", "right", "source")
 
-_ALLOWED = f"select from {' and '.join(VIEWS)}"
+_SELECT_HINT = f"select from {' and '.join(VIEWS)}"
 
 
-def ask(connection: duckdb.DuckDBPyConnection, sql: str) -> Answered:
+def run_sql(connection: duckdb.DuckDBPyConnection, sql: str) -> SqlResult:
     """See `Store.ask`. The connection is in a transaction that cannot write."""
-    checked(connection, sql)
+    validate_sql(connection, sql)
     try:
         connection.execute(sql)
         columns = tuple(str(column[0]) for column in connection.description or ())
-        rows = connection.fetchmany(ASKED_ROWS_MAX + 1)
+        rows = connection.fetchmany(SQL_ROWS_MAX + 1)
     except (duckdb.InterruptException, duckdb.OutOfMemoryException):
         raise
     except duckdb.Error as error:
-        raise UsageError(f"the database says: {_said(error)}", where="sql", todo="change the question") from error
-    return Answered(
+        raise UsageError(
+            f"the database says: {_error_message(error)}", where="sql", todo="change the question"
+        ) from error
+    return SqlResult(
         columns=columns,
-        rows=[[_cell(value) for value in row] for row in rows[:ASKED_ROWS_MAX]],
-        is_cut=len(rows) > ASKED_ROWS_MAX,
+        rows=[[_to_cell(value) for value in row] for row in rows[:SQL_ROWS_MAX]],
+        is_cut=len(rows) > SQL_ROWS_MAX,
     )
 
 
-def checked(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+def validate_sql(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """See that a question is one harmless SELECT. Raises `UsageError`."""
     if not sql.strip() or len(sql) > SQL_CHARACTERS_MAX:
         raise UsageError("this is no question", where="sql", todo=f"write a SELECT of up to {SQL_CHARACTERS_MAX} signs")
     try:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as error:
-        raise UsageError(f"the database says: {_said(error)}", where="sql", todo="change the question") from error
+        raise UsageError(
+            f"the database says: {_error_message(error)}", where="sql", todo="change the question"
+        ) from error
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise UsageError("only one SELECT is run here", where="sql", todo=_ALLOWED)
-    taken_apart = json.loads(connection.execute("SELECT json_serialize_sql($1)", [sql]).fetchall()[0][0])
-    if taken_apart.get("error"):
-        raise UsageError("only one SELECT is run here", where="sql", todo=_ALLOWED)
-    known = {*VIEWS, *_names_of_parts(taken_apart)}
-    for node in _nodes(taken_apart):
-        _check_node(node, known)
+        raise UsageError("only one SELECT is run here", where="sql", todo=_SELECT_HINT)
+    syntax_tree = json.loads(connection.execute("SELECT json_serialize_sql($1)", [sql]).fetchall()[0][0])
+    if syntax_tree.get("error"):
+        raise UsageError("only one SELECT is run here", where="sql", todo=_SELECT_HINT)
+    table_names = {*VIEWS, *_cte_names(syntax_tree)}
+    for node in _walk_nodes(syntax_tree):
+        _check_node(node, table_names)
 
 
 def _check_node(node: dict[str, Any], known: set[str]) -> None:
-    for place in _PLACES_OF_SOURCES:
-        source = node.get(place)
+    for key in _SOURCE_KEYS:
+        source = node.get(key)
         # An expression has left and right sides too; those have a class, and sources have none.
-        if isinstance(source, dict) and "class" not in source and source.get("type") not in _SOURCES:
-            raise UsageError(f"this cannot be selected from: {source.get('type')}", where="sql", todo=_ALLOWED)
+        if isinstance(source, dict) and "class" not in source and source.get("type") not in _SOURCE_TYPES:
+            raise UsageError(f"this cannot be selected from: {source.get('type')}", where="sql", todo=_SELECT_HINT)
     if node.get("type") == "BASE_TABLE":
         name = str(node.get("table_name", ""))
         if node.get("schema_name") or node.get("catalog_name") or name.lower() not in known:
-            raise UsageError(f"there is no {name[:80]!r} to ask", where="sql", todo=_ALLOWED)
+            raise UsageError(f"there is no {name[:80]!r} to ask", where="sql", todo=_SELECT_HINT)
     if node.get("type") == "TABLE_FUNCTION":
         function = node.get("function")
         name = str(function.get("function_name", "")) if isinstance(function, dict) else ""
         if name.lower() not in TABLE_FUNCTIONS:
-            raise UsageError(f"{name[:80]!r} cannot be used here", where="sql", todo=_ALLOWED)
+            raise UsageError(f"{name[:80]!r} cannot be used here", where="sql", todo=_SELECT_HINT)
     name = str(node.get("function_name", "")).lower()
-    if name in REFUSED_FUNCTIONS or name.startswith("__"):
+    if name in FORBIDDEN_FUNCTIONS or name.startswith("__"):
         raise UsageError(f"{name[:80]!r} cannot be used here", where="sql", todo="leave it out")
 
 
-def _names_of_parts(taken_apart: Any) -> set[str]:
+def _cte_names(taken_apart: Any) -> set[str]:
     """The names that the question gives its own parts: `WITH name AS (...)`."""
     return {
         str(entry.get("key", "")).lower()
-        for node in _nodes(taken_apart)
-        if isinstance(parts := node.get("cte_map"), dict)
-        for entry in parts.get("map", [])
+        for node in _walk_nodes(taken_apart)
+        if isinstance(ctes := node.get("cte_map"), dict)
+        for entry in ctes.get("map", [])
         if isinstance(entry, dict)
     }
 
 
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
+def _walk_nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    stack = [tree]
+    while stack:
+        node = stack.pop()
         if isinstance(node, dict):
             yield node
-            waiting.extend(node.values())
+            stack.extend(node.values())
         elif isinstance(node, list):
-            waiting.extend(node)
+            stack.extend(node)
 
 
-def _cell(value: Any) -> str | int | float | bool | None:
+def _to_cell(value: Any) -> str | int | float | bool | None:
     """A value as JSON, a file and a page can have it."""
     match value:
         case None | bool() | int():
@@ -149,5 +153,5 @@ def _cell(value: Any) -> str | int | float | bool | None:
     return str(value)[:CELL_CHARACTERS_MAX]
 
 
-def _said(error: duckdb.Error) -> str:
+def _error_message(error: duckdb.Error) -> str:
     return str(error).partition("\n")[0][:300]

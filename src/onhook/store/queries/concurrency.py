@@ -9,106 +9,110 @@ from zoneinfo import ZoneInfo
 import duckdb
 import msgspec
 
-from onhook.cdr.record_filter import Filter
-from onhook.cdr.utc_offset import zone_named
+from onhook.cdr.record_filter import RecordFilter
+from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
-from onhook.store.contract import PEAK_STEPS, Peak
-from onhook.store.queries.concurrency_sql import LEVELS, spans
-from onhook.store.queries.conditions import Condition, for_calls
+from onhook.store.contract import PEAK_STEPS, ConcurrencyPeak
+from onhook.store.queries.concurrency_sql import CONCURRENCY_QUERY, concurrency_source
+from onhook.store.queries.conditions import SqlCondition, call_condition
 from onhook.store.queries.time_buckets import boundaries
-from onhook.store.queries.weekly import QUARTER_SECONDS, Piece, cut, weeks_between
-from onhook.store.rollups import summed_weeks
-from onhook.store.rows import Row, moment, seconds
+from onhook.store.queries.weekly import QUARTER_HOUR_SECONDS, PeriodPart, split_period, weeks_between
+from onhook.store.rollups import list_rollup_weeks
+from onhook.store.rows import Row, epoch_seconds, to_datetime
 
-STRETCHES_MAX = 20_000
+BUCKETS_MAX = 20_000
 """Two years by the hour: more is no picture."""
 
 
 def peaks(
-    connection: duckdb.DuckDBPyConnection, where: Filter, by: str, zone_name: str, *, by_trunk: bool
-) -> list[Peak]:
+    connection: duckdb.DuckDBPyConnection, where: RecordFilter, by: str, zone_name: str, *, by_trunk: bool
+) -> list[ConcurrencyPeak]:
     """See `Store.peaks`."""
     if by not in PEAK_STEPS:
         raise UsageError(f"peaks are not by {by[:40]!r}", where="by", todo=f"use one of {', '.join(PEAK_STEPS)}")
-    zone = zone_named(zone_name)
-    condition = _going_on(where)
-    first, last = connection.execute(
+    zone = get_zone(zone_name)
+    condition = _ongoing_condition(where)
+    first_start, last_end = connection.execute(
         f"SELECT min(started_at), max(ended_at) FROM calls WHERE {condition.sql} AND ended_at > started_at",
         condition.values,
     ).fetchall()[0]
-    if first is None:
+    if first_start is None:
         return []
-    since = first if where.since is None else seconds(where.since)
-    until = max(since + 1, last if where.until is None else min(last, seconds(where.until)))
-    begins = _stretches(by, zone, since, until)
-    highest = {} if by_trunk else {(begin, ""): (0, -begin) for begin in begins}
-    for begun, trunk, calls, reached in _levels(connection, where, until, begins, by_trunk):
-        stretch = begins[bisect_right(begins, begun) - 1]
-        highest[stretch, trunk] = max(highest.get((stretch, trunk), (0, 0)), (calls, -reached))
+    since = first_start if where.since is None else epoch_seconds(where.since)
+    until = max(since + 1, last_end if where.until is None else min(last_end, epoch_seconds(where.until)))
+    starts = _bucket_starts(by, zone, since, until)
+    highest_levels = {} if by_trunk else {(start, ""): (0, -start) for start in starts}
+    for level_start, trunk, calls, peak_second in _load_levels(connection, where, until, starts, by_trunk):
+        bucket_start = starts[bisect_right(starts, level_start) - 1]
+        highest_levels[bucket_start, trunk] = max(
+            highest_levels.get((bucket_start, trunk), (0, 0)), (calls, -peak_second)
+        )
     return [
-        Peak(begins_at=_moment(begin), trunk=trunk, calls=calls, reached_at=_moment(-reached))
-        for (begin, trunk), (calls, reached) in sorted(highest.items())
+        ConcurrencyPeak(begins_at=_to_datetime(start), trunk=trunk, calls=calls, reached_at=_to_datetime(-peak_second))
+        for (start, trunk), (calls, peak_second) in sorted(highest_levels.items())
         if calls or not by_trunk
     ]
 
 
-def _levels(
-    connection: duckdb.DuckDBPyConnection, where: Filter, until: int, begins: Sequence[int], by_trunk: bool
+def _load_levels(
+    connection: duckdb.DuckDBPyConnection, where: RecordFilter, until: int, begins: Sequence[int], by_trunk: bool
 ) -> Iterator[Row]:
     """The highest levels of stretches no longer than those that begin so: begin, trunk, calls, when reached."""
-    summed = summed_weeks(connection) if _are_summed(where, begins, by_trunk) else ()
-    for piece in cut(begins[0], until, summed):
-        if piece.is_summed:
-            question, values = _sums_of(where, piece, by_trunk)
+    rollup_weeks = list_rollup_weeks(connection) if _can_use_rollups(where, begins, by_trunk) else ()
+    for part in split_period(begins[0], until, rollup_weeks):
+        if part.is_summed:
+            query, values = _rollup_query(where, part, by_trunk)
         else:
-            question, values = _count_of(where, piece, begins, by_trunk)
-        yield from connection.execute(question, values).fetchall()
+            query, values = _count_query(where, part, begins, by_trunk)
+        yield from connection.execute(query, values).fetchall()
 
 
-def _are_summed(where: Filter, begins: Sequence[int], by_trunk: bool) -> bool:
+def _can_use_rollups(where: RecordFilter, begins: Sequence[int], by_trunk: bool) -> bool:
     """Whether weeks that are over need not be counted: sums are kept by PBX, by trunk for whole weeks only."""
-    narrowed = {name for name in where.__struct_fields__ if getattr(where, name) is not None}
-    is_cut_finer = len(begins) > 1 if by_trunk else any(begin % QUARTER_SECONDS for begin in begins[1:])
-    return narrowed <= {"since", "until", "pbx"} and not is_cut_finer
+    filter_names = {name for name in where.__struct_fields__ if getattr(where, name) is not None}
+    is_finer = len(begins) > 1 if by_trunk else any(start % QUARTER_HOUR_SECONDS for start in begins[1:])
+    return filter_names <= {"since", "until", "pbx"} and not is_finer
 
 
-def _sums_of(where: Filter, piece: Piece, by_trunk: bool) -> tuple[str, dict[str, Any]]:
+def _rollup_query(where: RecordFilter, piece: PeriodPart, by_trunk: bool) -> tuple[str, dict[str, Any]]:
     weeks = weeks_between(piece.since, piece.until - 1)
-    question = (
+    query = (
         f"SELECT begins, coalesce(trunk, ''), calls, reached FROM sums_of_levels WHERE week BETWEEN {weeks.start}"
         f" AND {weeks.stop - 1} AND trunk IS {'NOT NULL' if by_trunk else 'NULL'} AND pbx IS NOT DISTINCT FROM $pbx"
     )
-    return question, {"pbx": where.pbx}
+    return query, {"pbx": where.pbx}
 
 
-def _count_of(where: Filter, piece: Piece, begins: Sequence[int], by_trunk: bool) -> tuple[str, dict[str, Any]]:
-    condition = _going_on(where).also(f"started_at < {piece.until} AND ended_at > {piece.since}")
-    question = LEVELS.format(**spans(condition.sql, by_trunk=by_trunk), until=piece.until)
-    inside = [begin for begin in begins if piece.since < begin < piece.until]
-    return question, {**condition.values, "stretches": [piece.since, *inside]}
+def _count_query(
+    where: RecordFilter, piece: PeriodPart, begins: Sequence[int], by_trunk: bool
+) -> tuple[str, dict[str, Any]]:
+    condition = _ongoing_condition(where).also(f"started_at < {piece.until} AND ended_at > {piece.since}")
+    query = CONCURRENCY_QUERY.format(**concurrency_source(condition.sql, by_trunk=by_trunk), until=piece.until)
+    inner_starts = [start for start in begins if piece.since < start < piece.until]
+    return query, {**condition.values, "stretches": [piece.since, *inner_starts]}
 
 
-def _going_on(where: Filter) -> Condition:
+def _ongoing_condition(where: RecordFilter) -> SqlCondition:
     """Matching calls, and those that began before but still go on."""
     if where.since is None:
-        return for_calls(where)
-    return for_calls(msgspec.structs.replace(where, since=None)).also(f"ended_at > {seconds(where.since)}")
+        return call_condition(where)
+    return call_condition(msgspec.structs.replace(where, since=None)).also(f"ended_at > {epoch_seconds(where.since)}")
 
 
-def _stretches(by: str, zone: ZoneInfo, since: int, until: int) -> list[int]:
+def _bucket_starts(by: str, zone: ZoneInfo, since: int, until: int) -> list[int]:
     """The first second of each stretch; the first one begins with what was asked for."""
-    begins = [since]
-    for begin in boundaries(by, zone, since, until):
-        if since < begin < until:
-            begins.append(begin)
-        if len(begins) > STRETCHES_MAX:
+    starts = [since]
+    for start in boundaries(by, zone, since, until):
+        if since < start < until:
+            starts.append(start)
+        if len(starts) > BUCKETS_MAX:
             raise UsageError(
-                f"there are more than {STRETCHES_MAX} {by}s",
+                f"there are more than {BUCKETS_MAX} {by}s",
                 where="by",
                 todo="ask for less time, or by something longer",
             )
-    return begins
+    return starts
 
 
-def _moment(second: int) -> datetime:
-    return moment(second * 1_000_000)
+def _to_datetime(second: int) -> datetime:
+    return to_datetime(second * 1_000_000)

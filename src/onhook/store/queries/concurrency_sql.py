@@ -3,14 +3,14 @@
 Each stretch of time begins with a step of nothing, so that what goes on from the stretch before counts in it too.
 """
 
-_SPANS = "SELECT {trunk} AS trunk, started_at AS begun, ended_at AS ended FROM calls WHERE {{test}} AND {known}"
-_WHOLE = _SPANS.format(trunk="''", known="ended_at > started_at")
-_BY_TRUNK = " UNION ALL ".join(
-    _SPANS.format(trunk=name, known=f"ended_at > started_at AND {name} <> ''{unless}")
+_CALL_SPANS = "SELECT {trunk} AS trunk, started_at AS begun, ended_at AS ended FROM calls WHERE {{test}} AND {known}"
+_ALL_SPANS = _CALL_SPANS.format(trunk="''", known="ended_at > started_at")
+_TRUNK_SPANS = " UNION ALL ".join(
+    _CALL_SPANS.format(trunk=name, known=f"ended_at > started_at AND {name} <> ''{unless}")
     for name, unless in (("src_trunk_name", ""), ("dst_trunk_name", " AND dst_trunk_name <> src_trunk_name"))
 )
 
-LEVELS = """
+CONCURRENCY_QUERY = """
 WITH spans AS ({spans}),
 stretches AS (SELECT unnest($stretches) AS begins),
 steps AS (
@@ -28,7 +28,7 @@ WHERE instant < {until} GROUP BY begins, trunk ORDER BY begins, trunk
 """Per stretch that begins at one of `$stretches`, and per trunk: the highest level, and when it was first reached."""
 
 
-def spans(test: str, *, by_trunk: bool) -> dict[str, str]:
+def concurrency_source(test: str, *, by_trunk: bool) -> dict[str, str]:
     """What `LEVELS` is made for: the calls that pass a test, all together or on each trunk by itself."""
-    chosen = (_BY_TRUNK if by_trunk else _WHOLE).format(test=test)
-    return {"spans": chosen, "trunks": "spans" if by_trunk else "(SELECT '' AS trunk)"}
+    spans_sql = (_TRUNK_SPANS if by_trunk else _ALL_SPANS).format(test=test)
+    return {"spans": spans_sql, "trunks": "spans" if by_trunk else "(SELECT '' AS trunk)"}

@@ -7,14 +7,14 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.access_scope import Limits
-from onhook.cdr.call_filter import Aspects
-from onhook.cdr.identity import number_of
-from onhook.cdr.record_filter import FILTER_NAMES, Filter, Words
-from onhook.cdr.utc_offset import zone_named
-from onhook.store.queries.zones import CHANGES_FROM, CHANGES_UNTIL, as_sql, offsets
-from onhook.store.rows import seconds
-from onhook.store.schema import call_key, line_of
+from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.call_filter import CallFilter
+from onhook.cdr.identity import extract_number
+from onhook.cdr.record_filter import FILTER_NAMES, RecordFilter, WordFilter
+from onhook.cdr.utc_offset import get_zone
+from onhook.store.queries.zones import TRANSITIONS_FROM, TRANSITIONS_UNTIL, list_offsets, offset_sql
+from onhook.store.rows import epoch_seconds
+from onhook.store.schema import call_key, number_suffix
 
 _LEG_FILTERS = {
     "number": "(from_number = $number OR to_number = $number)",
@@ -25,10 +25,10 @@ _LEG_FILTERS = {
 }
 """What a call answers by any of its legs."""
 
-ITS_LEG = "legs.call_key = calls.call_key AND legs.sn = calls.sn AND legs.call_id = calls.call_id"
+LEG_OF_CALL = "legs.call_key = calls.call_key AND legs.sn = calls.sn AND legs.call_id = calls.call_id"
 """For a question about the legs of a call."""
 
-_NUMBERS = ("number", "call_from", "call_to")
+_NUMBER_FILTERS = ("number", "call_from", "call_to")
 
 _ROW_FILTERS = {
     "since": "started_at >= $since",
@@ -41,7 +41,7 @@ _ROW_FILTERS = {
 }
 """What a record and a call answer alike."""
 
-_ASPECTS = {
+_CALL_FILTERS = {
     "answered_by": "answered_by = $answered_by",
     "min_wait_duration": "wait_duration >= $min_wait_duration",
     "max_wait_duration": "wait_duration BETWEEN 0 AND $max_wait_duration",
@@ -53,9 +53,10 @@ _ASPECTS = {
     "dialled": "to_number = $dialled",
     "by_trunk": "CASE WHEN src_trunk_name <> '' THEN src_trunk_name ELSE dst_trunk_name END = $by_trunk",
     "by_did": "did_number = $by_did",
-    "numbers": f"EXISTS (SELECT 1 FROM {{of_lines}} AS legs WHERE {ITS_LEG} AND (list_contains($numbers, from_number)"
-    " OR list_contains($numbers, to_number)))",
-    "name": f"EXISTS (SELECT 1 FROM legs WHERE {ITS_LEG} AND (contains(lower(coalesce(call_from, from_number)), $name)"
+    "numbers": f"EXISTS (SELECT 1 FROM {{of_lines}} AS legs WHERE {LEG_OF_CALL}"
+    " AND (list_contains($numbers, from_number) OR list_contains($numbers, to_number)))",
+    "name": f"EXISTS (SELECT 1 FROM legs WHERE {LEG_OF_CALL}"
+    " AND (contains(lower(coalesce(call_from, from_number)), $name)"
     " OR contains(lower(coalesce(call_to, to_number)), $name)))",
     "among": "call_key IN (SELECT unnest($among_keys::BIGINT[]))"
     " AND sn || chr(31) || call_id IN (SELECT unnest($among::VARCHAR[]))",
@@ -64,79 +65,84 @@ _ASPECTS = {
 """What only a call answers. `{local}` is its start by the clocks of the zone asked for; `{of_lines}`: see there."""
 
 
-class Condition(msgspec.Struct, frozen=True):
+class SqlCondition(msgspec.Struct, frozen=True):
     """Text for behind WHERE, and the values that it names."""
 
     sql: str
     values: dict[str, Any]
 
-    def also(self, sql: str) -> "Condition":
+    def also(self, sql: str) -> "SqlCondition":
         """This and that; `sql` holds nothing but our own words and numbers."""
-        return Condition(f"{self.sql} AND {sql}", self.values)
+        return SqlCondition(f"{self.sql} AND {sql}", self.values)
 
 
-def for_legs(where: Filter) -> Condition:
+def leg_condition(where: RecordFilter) -> SqlCondition:
     """For rows of `legs`."""
-    asked = _asked(where)
-    tests = {**_ROW_FILTERS, **_LEG_FILTERS, **_word_filters(asked)}
-    seen = _pbx_limit(where.within) + _number_limit(where.within)
-    whole = [f"EXISTS (SELECT 1 FROM calls WHERE {ITS_LEG} AND {test})" for test in _aspect_tests(where)]
-    return Condition(
-        " AND ".join(["true", *(tests[name] for name in asked), *seen, *whole, *_corner(where)]),
-        _values(asked) | _more_values(where),
+    filters = _filter_values(where)
+    tests = {**_ROW_FILTERS, **_LEG_FILTERS, **_word_filters(filters)}
+    scope_tests = _pbx_scope(where.within) + _number_scope(where.within)
+    call_tests = [f"EXISTS (SELECT 1 FROM calls WHERE {LEG_OF_CALL} AND {test})" for test in _call_filter_tests(where)]
+    return SqlCondition(
+        " AND ".join(["true", *(tests[name] for name in filters), *scope_tests, *call_tests, *_call_key_test(where)]),
+        _values(filters) | _scope_values(where),
     )
 
 
-def for_calls(where: Filter, since: int | None = None, until: int | None = None) -> Condition:
+def call_condition(where: RecordFilter, since: int | None = None, until: int | None = None) -> SqlCondition:
     """For rows of `calls`, and only those that began in a stretch of time: `since` and `until`, in seconds."""
-    asked = _asked(where)
-    stretch = _stretch("call_started_at", _later(asked.get("since"), since), _earlier(asked.get("until"), until))
-    narrow = "".join(f" AND {test}" for test in (*stretch, *_corner(where)))
-    rows = {**_ROW_FILTERS, **_word_filters(asked)}
+    filters = _filter_values(where)
+    time_range = _time_range(
+        "call_started_at", _latest_bound(filters.get("since"), since), _earliest_bound(filters.get("until"), until)
+    )
+    range_sql = "".join(f" AND {test}" for test in (*time_range, *_call_key_test(where)))
+    row_filters = {**_ROW_FILTERS, **_word_filters(filters)}
     tests = [
-        f"EXISTS (SELECT 1 FROM {_legs_for(name, asked[name])} WHERE {ITS_LEG} AND {_LEG_FILTERS[name]}{narrow})"
+        f"EXISTS (SELECT 1 FROM {_legs_source(name, filters[name])}"
+        f" WHERE {LEG_OF_CALL} AND {_LEG_FILTERS[name]}{range_sql})"
         if name in _LEG_FILTERS
-        else rows[name]
-        for name in asked
+        else row_filters[name]
+        for name in filters
     ]
-    tests += [f"EXISTS (SELECT 1 FROM legs WHERE {ITS_LEG} AND {test}{narrow})" for test in _number_limit(where.within)]
-    tests += [*_pbx_limit(where.within), *_aspect_tests(where)]
-    tests += [*_stretch("started_at", since, until), *_corner(where)]
-    return Condition(" AND ".join(["true", *tests]), _values(asked) | _more_values(where))
+    tests += [
+        f"EXISTS (SELECT 1 FROM legs WHERE {LEG_OF_CALL} AND {test}{range_sql})" for test in _number_scope(where.within)
+    ]
+    tests += [*_pbx_scope(where.within), *_call_filter_tests(where)]
+    tests += [*_time_range("started_at", since, until), *_call_key_test(where)]
+    return SqlCondition(" AND ".join(["true", *tests]), _values(filters) | _scope_values(where))
 
 
-def for_pbxs(where: Filter) -> Condition:
+def pbx_condition(where: RecordFilter) -> SqlCondition:
     """For rows that have a PBX and a type and stand for many calls: no other filter is looked at."""
-    asked = {name: value for name, value in _asked(where).items() if name in ("pbx", "sn", "type")}
-    tests = {**_ROW_FILTERS, **_word_filters(asked)}
-    sql = " AND ".join(["true", *(tests[name] for name in asked), *_pbx_limit(where.within)])
-    return Condition(sql, named_in(sql, _values(asked) | _more_values(where)))
+    filters = {name: value for name, value in _filter_values(where).items() if name in ("pbx", "sn", "type")}
+    tests = {**_ROW_FILTERS, **_word_filters(filters)}
+    sql = " AND ".join(["true", *(tests[name] for name in filters), *_pbx_scope(where.within)])
+    return SqlCondition(sql, used_values(sql, _values(filters) | _scope_values(where)))
 
 
-def named_in(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def used_values(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the values that a question names: the engine refuses others."""
-    named = set(re.findall(r"\$(\w+)", sql))
-    return {name: value for name, value in values.items() if name in named}
+    used_names = set(re.findall(r"\$(\w+)", sql))
+    return {name: value for name, value in values.items() if name in used_names}
 
 
-def _asked(where: Filter) -> dict[str, Any]:
+def _filter_values(where: RecordFilter) -> dict[str, Any]:
     return {name: value for name in FILTER_NAMES if (value := getattr(where, name)) is not None} | {
-        name: whole_seconds(value) for name in ("since", "until") if isinstance(value := getattr(where, name), datetime)
+        name: ceil_seconds(value) for name in ("since", "until") if isinstance(value := getattr(where, name), datetime)
     }
 
 
 def _word_filters(asked: dict[str, Any]) -> dict[str, str]:
     """`status` and `type` may be one of several words, or none of them; each is a value of its own, `$status_0`."""
-    filters: dict[str, str] = {}
+    tests: dict[str, str] = {}
     for name in ("status", "type"):
         if name in asked:
-            words = Words.read(asked[name])
-            places = ", ".join(f"${place}" for place in _places(name, words))
-            filters[name] = f"{name}_folded {'NOT IN' if words.is_not else 'IN'} ({places})"
-    return filters
+            words = WordFilter.read(asked[name])
+            placeholders = ", ".join(f"${placeholder}" for placeholder in _word_values(name, words))
+            tests[name] = f"{name}_folded {'NOT IN' if words.is_not else 'IN'} ({placeholders})"
+    return tests
 
 
-def _places(name: str, words: Words) -> dict[str, str]:
+def _word_values(name: str, words: WordFilter) -> dict[str, str]:
     return {f"{name}_{number}": word for number, word in enumerate(words.words)}
 
 
@@ -144,54 +150,61 @@ def _values(asked: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, value in asked.items():
         if name in ("status", "type"):
-            values |= _places(name, Words.read(value))
+            values |= _word_values(name, WordFilter.read(value))
         else:
-            values[name] = number_of(value) if name in _NUMBERS else value
+            values[name] = extract_number(value) if name in _NUMBER_FILTERS else value
     return values
 
 
-def _pbx_limit(within: Limits | None) -> list[str]:
+def _pbx_scope(within: AccessScope | None) -> list[str]:
     return [] if within is None or within.sns is None else ["list_contains($within_sns, sn)"]
 
 
-def _number_limit(within: Limits | None) -> list[str]:
+def _number_scope(within: AccessScope | None) -> list[str]:
     if within is None or within.numbers is None:
         return []
     return ["(list_contains($within_numbers, from_number) OR list_contains($within_numbers, to_number))"]
 
 
-def _aspect_tests(where: Filter) -> list[str]:
+def _call_filter_tests(where: RecordFilter) -> list[str]:
     """For rows of `calls`."""
     if where.aspects is None:
         return []
-    asked = where.aspects
-    local = f"(started_at + ({_offset(where, asked)}))" if asked.weekday or asked.hour_of_day is not None else ""
-    of_lines = _of_lines(asked.numbers or ())
+    call_filter = where.aspects
+    local_start = (
+        f"(started_at + ({_zone_offset_sql(where, call_filter)}))"
+        if call_filter.weekday or call_filter.hour_of_day is not None
+        else ""
+    )
+    legs_source = _legs_with_suffix(call_filter.numbers or ())
     return [
-        test.format(local=local, of_lines=of_lines)
-        for name, test in _ASPECTS.items()
-        if getattr(asked, name) is not None
+        test.format(local=local_start, of_lines=legs_source)
+        for name, test in _CALL_FILTERS.items()
+        if getattr(call_filter, name) is not None
     ]
 
 
-def _legs_for(name: str, value: str) -> str:
-    return f"{_of_lines([number_of(value)])} AS legs" if name in _NUMBERS else "legs"
+def _legs_source(name: str, value: str) -> str:
+    return f"{_legs_with_suffix([extract_number(value)])} AS legs" if name in _NUMBER_FILTERS else "legs"
 
 
-def _of_lines(numbers: Sequence[str]) -> str:
+def _legs_with_suffix(numbers: Sequence[str]) -> str:
     """The legs with one of these lines on a side, some of them twice. Each side by itself, so that the engine looks
     through whole numbers only, and not through the texts."""
-    lines = ", ".join(str(line) for line in sorted({line_of(number) for number in numbers})) or "NULL"
-    return f"(SELECT * FROM legs WHERE from_line IN ({lines}) UNION ALL SELECT * FROM legs WHERE to_line IN ({lines}))"
+    suffixes = ", ".join(str(suffix) for suffix in sorted({number_suffix(number) for number in numbers})) or "NULL"
+    return (
+        f"(SELECT * FROM legs WHERE from_line IN ({suffixes})"
+        f" UNION ALL SELECT * FROM legs WHERE to_line IN ({suffixes}))"
+    )
 
 
-def _offset(where: Filter, asked: Aspects) -> str:
-    first = CHANGES_FROM if where.since is None else seconds(where.since)
-    last = CHANGES_UNTIL if where.until is None else seconds(where.until)
-    return as_sql("started_at", offsets(zone_named(asked.zone), first, last))
+def _zone_offset_sql(where: RecordFilter, asked: CallFilter) -> str:
+    first_second = TRANSITIONS_FROM if where.since is None else epoch_seconds(where.since)
+    last_second = TRANSITIONS_UNTIL if where.until is None else epoch_seconds(where.until)
+    return offset_sql("started_at", list_offsets(get_zone(asked.zone), first_second, last_second))
 
 
-def _more_values(where: Filter) -> dict[str, Any]:
+def _scope_values(where: RecordFilter) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if where.within is not None and where.within.sns is not None:
         values["within_sns"] = list(where.within.sns)
@@ -199,35 +212,35 @@ def _more_values(where: Filter) -> dict[str, Any]:
         values["within_numbers"] = list(where.within.numbers)
     if where.aspects is None:
         return values
-    for name in _ASPECTS:
+    for name in _CALL_FILTERS:
         if (value := getattr(where.aspects, name)) is not None:
-            values[name] = seconds(value.astimezone(UTC)) if isinstance(value, datetime) else value
-    values |= {name: number_of(values[name]) for name in ("answered_by", "caller", "dialled") if name in values}
+            values[name] = epoch_seconds(value.astimezone(UTC)) if isinstance(value, datetime) else value
+    values |= {name: extract_number(values[name]) for name in ("answered_by", "caller", "dialled") if name in values}
     values |= {name: list(values[name]) for name in ("numbers",) if name in values}
     if where.aspects.among is not None:
-        values["among"] = ["\x1f".join(one) for one in where.aspects.among]
+        values["among"] = ["\x1f".join(key) for key in where.aspects.among]
         values["among_keys"] = sorted({call_key(call_id) for _, call_id in where.aspects.among})
     return values | {name: values[name].lower() for name in ("name",) if name in values}
 
 
-def _corner(where: Filter) -> list[str]:
+def _call_key_test(where: RecordFilter) -> list[str]:
     """A call's id says in which corner of the file its rows are."""
     return [] if where.call_id is None else [f"call_key = {call_key(where.call_id)}"]
 
 
-def _stretch(column: str, since: int | None, until: int | None) -> list[str]:
+def _time_range(column: str, since: int | None, until: int | None) -> list[str]:
     bounds = [] if since is None else [f"{column} >= {since}"]
     return bounds if until is None else [*bounds, f"{column} < {until}"]
 
 
-def _later(one: int | None, other: int | None) -> int | None:
+def _latest_bound(one: int | None, other: int | None) -> int | None:
     return max((bound for bound in (one, other) if bound is not None), default=None)
 
 
-def _earlier(one: int | None, other: int | None) -> int | None:
+def _earliest_bound(one: int | None, other: int | None) -> int | None:
     return min((bound for bound in (one, other) if bound is not None), default=None)
 
 
-def whole_seconds(at: datetime) -> int:
+def ceil_seconds(at: datetime) -> int:
     """Calls begin at whole seconds: from 3.2 s on means from 4 s on, and before 3.2 s means before 4 s."""
-    return seconds(at.astimezone(UTC)) + (at.microsecond > 0)
+    return epoch_seconds(at.astimezone(UTC)) + (at.microsecond > 0)

@@ -15,7 +15,7 @@ from onhook.lib.errors import UsageError
 CURSOR_CHARACTERS_MAX = 200
 """Ours have some 70."""
 
-NAME = {"records": "record_id", "calls": "call"}
+NAME_COLUMNS = {"records": "record_id", "calls": "call"}
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -26,12 +26,12 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     name: str
 
 
-def written(cursor: Cursor) -> str:
+def encode_cursor(cursor: Cursor) -> str:
     """The cursor as people and programs hand it around."""
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
 
 
-def read(text: str, of: Literal["records", "calls"]) -> Cursor:
+def decode_cursor(text: str, of: Literal["records", "calls"]) -> Cursor:
     """The cursor that was written. Raises `UsageError` for any other text, or one of another list."""
     try:
         if len(text) > CURSOR_CHARACTERS_MAX:

@@ -11,131 +11,137 @@ from onhook.cdr.record import Call
 from onhook.lib.errors import UsageError
 from onhook.store.contract import (
     CALL_ORDERS,
-    LISTED_MAX,
+    LISTING_ROWS_MAX,
     RECORD_ORDERS,
     CallListing,
-    CallsListed,
+    CallListResult,
     Listing,
     RecordListing,
-    RecordsListed,
+    RecordListResult,
 )
-from onhook.store.queries.calls import calls_of, whole
-from onhook.store.queries.conditions import ITS_LEG, Condition, for_calls, for_legs
-from onhook.store.rows import record_from
+from onhook.store.queries.calls import build_calls, calls_by_keys
+from onhook.store.queries.conditions import LEG_OF_CALL, SqlCondition, call_condition, leg_condition
+from onhook.store.rows import record_from_row
 from onhook.store.schema import CALLS, DERIVED, record_selection
 
 OFFSET_SECONDS_MAX = 14 * 3600
 """No wall clock is further from UTC: what is asked for by the wall clock lies within this of it (`cdr/offset.py`)."""
 
-_LOCAL = "started_at + offset_minutes * 60"
-_EXPRESSIONS: Mapping[str, str] = {"ring_duration": DERIVED["ring_duration"]}
+_LOCAL_START = "started_at + offset_minutes * 60"
+_ORDER_EXPRESSIONS: Mapping[str, str] = {"ring_duration": DERIVED["ring_duration"]}
 
 
-def listed_records(connection: duckdb.DuckDBPyConnection, asked: RecordListing) -> RecordsListed:
+def list_records(connection: duckdb.DuckDBPyConnection, asked: RecordListing) -> RecordListResult:
     """See `Store.listed_records`."""
-    condition = _records_meant(asked)
-    order = _order(asked, RECORD_ORDERS, ("started_at", "seq", "sn", "call_id", "place"))
-    total, numbers = _numbers(connection, "legs", condition, order, asked)
-    rows = _rows(connection, f"SELECT rowid, {record_selection()} FROM legs", numbers)
-    return RecordsListed(total, [record_from(rows[number]) for number in numbers])
+    condition = _record_condition(asked)
+    order = _order_by(asked, RECORD_ORDERS, ("started_at", "seq", "sn", "call_id", "place"))
+    total, row_ids = _find_row_ids(connection, "legs", condition, order, asked)
+    rows = _read_rows(connection, f"SELECT rowid, {record_selection()} FROM legs", row_ids)
+    return RecordListResult(total, [record_from_row(rows[row_id]) for row_id in row_ids])
 
 
-def listed_calls(connection: duckdb.DuckDBPyConnection, asked: CallListing) -> CallsListed:
+def list_calls(connection: duckdb.DuckDBPyConnection, asked: CallListing) -> CallListResult:
     """See `Store.listed_calls`."""
-    condition = _calls_meant(asked)
-    order = _order(asked, CALL_ORDERS, ("started_at", "sn", "call_id"))
-    total, numbers = _numbers(connection, "calls", condition, order, asked)
-    rows = _rows(connection, f"SELECT rowid, {', '.join(CALLS)} FROM calls", numbers)
-    return CallsListed(total, whole(connection, [dict(zip(CALLS, rows[number], strict=True)) for number in numbers]))
+    condition = _call_condition(asked)
+    order = _order_by(asked, CALL_ORDERS, ("started_at", "sn", "call_id"))
+    total, row_ids = _find_row_ids(connection, "calls", condition, order, asked)
+    rows = _read_rows(connection, f"SELECT rowid, {', '.join(CALLS)} FROM calls", row_ids)
+    return CallListResult(
+        total, build_calls(connection, [dict(zip(CALLS, rows[row_id], strict=True)) for row_id in row_ids])
+    )
 
 
-def call_with_uid(connection: duckdb.DuckDBPyConnection, uid: str, sns: Sequence[str]) -> Call | None:
+def find_call_by_uid(connection: duckdb.DuckDBPyConnection, uid: str, sns: Sequence[str]) -> Call | None:
     """See `Store.call_with_uid`."""
-    condition = _of_pbxs(Condition("uid = $uid", {"uid": uid}), sns)
-    found = connection.execute(
+    condition = _in_pbxs(SqlCondition("uid = $uid", {"uid": uid}), sns)
+    keys = connection.execute(
         f"SELECT sn, call_id FROM legs WHERE {condition.sql} ORDER BY started_at DESC, sn, call_id LIMIT 1",
         condition.values,
     ).fetchall()
-    return calls_of(connection, found)[0] if found else None
+    return calls_by_keys(connection, keys)[0] if keys else None
 
 
-def _records_meant(asked: RecordListing) -> Condition:
-    condition = _of_pbxs(for_legs(asked.where), asked.sns)
-    condition = _between(condition, asked, f"{_LOCAL} >= $local_since", f"{_LOCAL} < $local_until")
+def _record_condition(asked: RecordListing) -> SqlCondition:
+    condition = _in_pbxs(leg_condition(asked.where), asked.sns)
+    condition = _in_local_time(condition, asked, f"{_LOCAL_START} >= $local_since", f"{_LOCAL_START} < $local_until")
     if asked.pin_code is not None:
-        condition = _with(condition, "pin_code = $pin_code", pin_code=asked.pin_code)
+        condition = _and_where(condition, "pin_code = $pin_code", pin_code=asked.pin_code)
     if asked.has_recording:
         condition = condition.also("recording <> ''")
     if asked.ids:
-        condition = _with(condition, f"left({DERIVED['record_id']}, 16) IN (SELECT unnest($ids))", ids=list(asked.ids))
+        condition = _and_where(
+            condition, f"left({DERIVED['record_id']}, 16) IN (SELECT unnest($ids))", ids=list(asked.ids)
+        )
     if asked.dids:
-        condition = _of_dids(condition, asked)
+        condition = _did_condition(condition, asked)
     return condition
 
 
-def _of_dids(condition: Condition, asked: RecordListing) -> Condition:
+def _did_condition(condition: SqlCondition, asked: RecordListing) -> SqlCondition:
     """One of the DIDs, by number or name, and its trunk where that is named."""
-    named = "((did_number = $did_{0} OR did_name = $did_{0}) AND ($trunk_{0} = '' OR src_trunk_name = $trunk_{0}))"
-    tests = " OR ".join(named.format(number) for number in range(len(asked.dids)))
-    values = {f"did_{number}": did for number, (did, _) in enumerate(asked.dids)}
-    values |= {f"trunk_{number}": trunk for number, (_, trunk) in enumerate(asked.dids)}
-    return _with(condition, f"({tests})", **values)
+    template = "((did_number = $did_{0} OR did_name = $did_{0}) AND ($trunk_{0} = '' OR src_trunk_name = $trunk_{0}))"
+    tests = " OR ".join(template.format(index) for index in range(len(asked.dids)))
+    values = {f"did_{index}": did for index, (did, _) in enumerate(asked.dids)}
+    values |= {f"trunk_{index}": trunk for index, (_, trunk) in enumerate(asked.dids)}
+    return _and_where(condition, f"({tests})", **values)
 
 
-def _calls_meant(asked: CallListing) -> Condition:
-    condition = _of_pbxs(for_calls(asked.where), asked.sns)
-    first = f"EXISTS (SELECT 1 FROM legs WHERE {ITS_LEG} AND place = 0 AND legs.{_LOCAL} {{}})"
-    condition = _between(condition, asked, first.format(">= $local_since"), first.format("< $local_until"))
+def _call_condition(asked: CallListing) -> SqlCondition:
+    condition = _in_pbxs(call_condition(asked.where), asked.sns)
+    first_leg_test = f"EXISTS (SELECT 1 FROM legs WHERE {LEG_OF_CALL} AND place = 0 AND legs.{_LOCAL_START} {{}})"
+    condition = _in_local_time(
+        condition, asked, first_leg_test.format(">= $local_since"), first_leg_test.format("< $local_until")
+    )
     if asked.queues:
-        leg = f"EXISTS (SELECT 1 FROM legs WHERE {ITS_LEG} AND to_number IN (SELECT unnest($queues)))"
-        condition = _with(condition, leg, queues=list(asked.queues))
+        queue_test = f"EXISTS (SELECT 1 FROM legs WHERE {LEG_OF_CALL} AND to_number IN (SELECT unnest($queues)))"
+        condition = _and_where(condition, queue_test, queues=list(asked.queues))
     return condition
 
 
-def _between(condition: Condition, asked: Listing, since: str, until: str) -> Condition:
+def _in_local_time(condition: SqlCondition, asked: Listing, since: str, until: str) -> SqlCondition:
     """Within the wall clock's limits; those in UTC beside them let most rows be passed over unread."""
     if asked.local_since is not None:
-        narrow = f"started_at >= {asked.local_since - OFFSET_SECONDS_MAX}"
-        condition = _with(condition, f"{narrow} AND {since}", local_since=asked.local_since)
+        utc_bound = f"started_at >= {asked.local_since - OFFSET_SECONDS_MAX}"
+        condition = _and_where(condition, f"{utc_bound} AND {since}", local_since=asked.local_since)
     if asked.local_until is not None:
-        narrow = f"started_at < {asked.local_until + OFFSET_SECONDS_MAX}"
-        condition = _with(condition, f"{narrow} AND {until}", local_until=asked.local_until)
+        utc_bound = f"started_at < {asked.local_until + OFFSET_SECONDS_MAX}"
+        condition = _and_where(condition, f"{utc_bound} AND {until}", local_until=asked.local_until)
     return condition
 
 
-def _of_pbxs(condition: Condition, sns: Sequence[str]) -> Condition:
-    return _with(condition, "sn IN (SELECT unnest($sns))", sns=list(sns)) if sns else condition
+def _in_pbxs(condition: SqlCondition, sns: Sequence[str]) -> SqlCondition:
+    return _and_where(condition, "sn IN (SELECT unnest($sns))", sns=list(sns)) if sns else condition
 
 
-def _with(condition: Condition, sql: str, **values: object) -> Condition:
-    return Condition(condition.also(sql).sql, {**condition.values, **values})
+def _and_where(condition: SqlCondition, sql: str, **values: object) -> SqlCondition:
+    return SqlCondition(condition.also(sql).sql, {**condition.values, **values})
 
 
-def _order(asked: Listing, known: Sequence[str], ties: Sequence[str]) -> str:
+def _order_by(asked: Listing, known: Sequence[str], ties: Sequence[str]) -> str:
     if asked.order_by not in known:
         raise UsageError(
             f"there is no order by {asked.order_by[:80]!r}", where="order_by", todo=f"use one of {', '.join(known)}"
         )
     direction = "DESC" if asked.is_descending else "ASC"
-    columns = dict.fromkeys((_EXPRESSIONS.get(asked.order_by, asked.order_by), *ties))
+    columns = dict.fromkeys((_ORDER_EXPRESSIONS.get(asked.order_by, asked.order_by), *ties))
     return ", ".join(f"{column} {direction} NULLS LAST" for column in columns)
 
 
-def _numbers(
-    connection: duckdb.DuckDBPyConnection, table: str, condition: Condition, order: str, asked: Listing
+def _find_row_ids(
+    connection: duckdb.DuckDBPyConnection, table: str, condition: SqlCondition, order: str, asked: Listing
 ) -> tuple[int, list[int]]:
     """How many rows there are in all, and the numbers of those on the page, in their order."""
-    if not 1 <= asked.limit <= LISTED_MAX or asked.offset < 0:
-        raise UsageError(f"a page has 1 to {LISTED_MAX} rows", where="limit", todo="take pages one by one")
-    meant = f"FROM {table} WHERE {condition.sql}"
-    total = int(connection.execute(f"SELECT count(*) {meant}", condition.values).fetchall()[0][0])
+    if not 1 <= asked.limit <= LISTING_ROWS_MAX or asked.offset < 0:
+        raise UsageError(f"a page has 1 to {LISTING_ROWS_MAX} rows", where="limit", todo="take pages one by one")
+    from_clause = f"FROM {table} WHERE {condition.sql}"
+    total = int(connection.execute(f"SELECT count(*) {from_clause}", condition.values).fetchall()[0][0])
     if asked.offset >= total:
         return total, []
-    page = f"SELECT rowid {meant} ORDER BY {order} LIMIT {asked.limit} OFFSET {asked.offset}"
-    return total, [number for (number,) in connection.execute(page, condition.values).fetchall()]
+    page_query = f"SELECT rowid {from_clause} ORDER BY {order} LIMIT {asked.limit} OFFSET {asked.offset}"
+    return total, [row_id for (row_id,) in connection.execute(page_query, condition.values).fetchall()]
 
 
-def _rows(
+def _read_rows(
     connection: duckdb.DuckDBPyConnection, selection: str, numbers: Sequence[int]
 ) -> dict[int, tuple[object, ...]]:
     """These rows by their numbers."""

@@ -13,14 +13,14 @@ import msgspec
 from onhook.store.contract import CallKey
 from onhook.store.schema import call_key
 
-CORNERS_MAX = 12
+KEY_RANGES_MAX = 12
 """Each is a question of its own; a batch of calls of more times than this looks for some of them together."""
 
-CORNER_SECONDS = 86_400
+KEY_RANGE_GAP_SECONDS = 86_400
 """Calls that began within this of the next are in one corner; DuckDB reads some 120,000 rows at once anyway."""
 
 
-class Corner(msgspec.Struct, frozen=True):
+class KeyRange(msgspec.Struct, frozen=True):
     """Some calls whose rows are near each other."""
 
     keys: Sequence[CallKey]
@@ -40,35 +40,35 @@ class Corner(msgspec.Struct, frozen=True):
         return f"{table}.call_key BETWEEN {self.call_keys[0]} AND {self.call_keys[-1]}"
 
 
-OF_KEYS = "(SELECT unnest($call_key) AS call_key, unnest($sn) AS sn, unnest($call_id) AS call_id)"
+KEYS_TABLE = "(SELECT unnest($call_key) AS call_key, unnest($sn) AS sn, unnest($call_id) AS call_id)"
 """The keys of a corner as a table, to be joined by all three columns."""
 
 
-def corners(keys: Sequence[CallKey]) -> Iterator[Corner]:
+def key_ranges(keys: Sequence[CallKey]) -> Iterator[KeyRange]:
     """The keys, corner by corner."""
-    placed = sorted((call_key(key[1]), key) for key in set(keys))
-    for begin, end in _cut([place for place, _ in placed]):
-        yield Corner([key for _, key in placed[begin:end]], [place for place, _ in placed[begin:end]])
+    sorted_keys = sorted((call_key(key[1]), key) for key in set(keys))
+    for begin, end in _split_at_gaps([number for number, _ in sorted_keys]):
+        yield KeyRange([key for _, key in sorted_keys[begin:end]], [number for number, _ in sorted_keys[begin:end]])
 
 
-def stored(connection: duckdb.DuckDBPyConnection, corner: Corner) -> list[CallKey]:
+def existing_keys(connection: duckdb.DuckDBPyConnection, corner: KeyRange) -> list[CallKey]:
     """Those of the keys under which there is a call."""
     # New calls come at the end of the file, where few others are: to read those is faster than to hand in all keys.
-    near: list[CallKey] = connection.execute(
+    nearby_keys: list[CallKey] = connection.execute(
         f"SELECT sn, call_id FROM calls WHERE {corner.within('calls')} LIMIT {len(corner.keys) + 1}"
     ).fetchall()
-    if len(near) <= len(corner.keys):
-        return list(set(near).intersection(corner.keys))
+    if len(nearby_keys) <= len(corner.keys):
+        return list(set(nearby_keys).intersection(corner.keys))
     return connection.execute(
-        f"SELECT sn, call_id FROM calls JOIN {OF_KEYS} AS wanted USING (call_key, sn, call_id)"
+        f"SELECT sn, call_id FROM calls JOIN {KEYS_TABLE} AS wanted USING (call_key, sn, call_id)"
         f" WHERE {corner.within('calls')}",
         corner.values,
     ).fetchall()
 
 
-def _cut(places: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _split_at_gaps(places: Sequence[int]) -> Iterator[tuple[int, int]]:
     """From where to where in an ascending list the corners go: cut at the widest gaps."""
-    gaps = [(after - before, number) for number, (before, after) in enumerate(pairwise(places), 1)]
-    wide = sorted(gap for gap in gaps if gap[0] > CORNER_SECONDS)[-CORNERS_MAX + 1 :]
-    cuts = [0, *sorted(number for _, number in wide), len(places)]
+    gaps = [(following - previous, index) for index, (previous, following) in enumerate(pairwise(places), 1)]
+    widest_gaps = sorted(gap for gap in gaps if gap[0] > KEY_RANGE_GAP_SECONDS)[-KEY_RANGES_MAX + 1 :]
+    cuts = [0, *sorted(index for _, index in widest_gaps), len(places)]
     return ((begin, end) for begin, end in pairwise(cuts) if end > begin)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from onhook.cdr.call_assembly import ANSWERED_SPELLINGS
-from onhook.store.contract import INSIDE_DIGITS_MAX
+from onhook.store.contract import INTERNAL_DIGITS_MAX
 
-_PARTS = {
+_MISSED_STATUSES = {
     "voicemail": "VOICEMAIL",
     "busy": "BUSY",
     "no_answer": "NOANSWER",
@@ -21,21 +21,21 @@ MEASURES = {
     "calls": "count(*)",
     "answered": f"count(*) FILTER ({IS_ANSWERED})",
     "missed": f"count(*) - count(*) FILTER ({IS_ANSWERED})",
-    **{name: f"count(*) FILTER (status_folded = '{status}')" for name, status in _PARTS.items()},
+    **{name: f"count(*) FILTER (status_folded = '{status}')" for name, status in _MISSED_STATUSES.items()},
     **{name: f"sum({name})::BIGINT" for name in ("talk_duration", "call_duration", "ring_duration", "wait_duration")},
     "wait_duration_max": "max(wait_duration)",
 }
 """What is counted."""
 
-COUNTED = ", ".join(f"{sql} AS {name}" for name, sql in MEASURES.items())
-ADDED_UP = ", ".join(
+COUNT_EXPRESSIONS = ", ".join(f"{sql} AS {name}" for name, sql in MEASURES.items())
+SUM_EXPRESSIONS = ", ".join(
     f"max({name}) AS {name}" if name == "wait_duration_max" else f"sum({name})::BIGINT AS {name}" for name in MEASURES
 )
 """The measures of calls, and those of rows that have them already."""
 
-IS_INSIDE = f"(length({{number}}) <= {INSIDE_DIGITS_MAX} AND regexp_full_match({{number}}, '[0-9]+'))"
+IS_INTERNAL = f"(length({{number}}) <= {INTERNAL_DIGITS_MAX} AND regexp_full_match({{number}}, '[0-9]+'))"
 
-COLUMNS = {
+DIMENSION_COLUMNS = {
     "status": "status_folded",
     "type": "type_folded",
     "pbx": "pbx",
@@ -44,19 +44,19 @@ COLUMNS = {
     "call_to": "to_number",
     "did_number": "did_number",
     "trunk": "CASE WHEN src_trunk_name <> '' THEN src_trunk_name ELSE dst_trunk_name END",
-    "made_by": f"CASE WHEN {IS_INSIDE.format(number='from_number')} THEN from_number ELSE '' END",
+    "made_by": f"CASE WHEN {IS_INTERNAL.format(number='from_number')} THEN from_number ELSE '' END",
     "went_to": "went_to",
 }
 """What calls can be counted by, besides times."""
 
 
-def source(names: Sequence[str], narrow: str = "") -> str:
+def calls_source(names: Sequence[str], narrow: str = "") -> str:
     """The calls; by `went_to` each as often as it went to another number. `narrow` holds for the legs looked at."""
     if "went_to" not in names:
         return "calls"
     # Told apart by the numbers of the call first, so that the legs of other calls need not be grouped.
     return (
         "(SELECT calls.*, visits.went_to FROM calls JOIN (SELECT DISTINCT call_key, sn, call_id, to_number AS went_to"
-        f" FROM legs WHERE {IS_INSIDE.format(number='to_number')}{narrow}) AS visits USING (call_key, sn, call_id))"
+        f" FROM legs WHERE {IS_INTERNAL.format(number='to_number')}{narrow}) AS visits USING (call_key, sn, call_id))"
         " AS calls"
     )

@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 
 import duckdb
 
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
 from onhook.store.contract import PAGE_MAX, CallKey, MissedCall, MissedCalls
-from onhook.store.queries.conditions import Condition, for_calls
-from onhook.store.queries.locality import OF_KEYS, corners
+from onhook.store.queries.conditions import SqlCondition, call_condition
+from onhook.store.queries.locality import KEYS_TABLE, key_ranges
 from onhook.store.queries.measures import IS_ANSWERED
-from onhook.store.rows import Row, moment
-from onhook.store.schema import NO_LINE
+from onhook.store.rows import Row, to_datetime
+from onhook.store.schema import NO_SUFFIX
 
 _MISSED_COLUMNS = "sn, pbx, call_id, started_at, status, wait_duration, did_number"
 
-_QUESTION = f"""
+_MISSED_QUERY = f"""
 WITH missed AS (
     SELECT {_MISSED_COLUMNS}, from_line AS line FROM calls WHERE {{test}} AND NOT {IS_ANSWERED}
 ),
@@ -27,11 +27,11 @@ judged AS MATERIALIZED (
     SELECT missed.*, spoken.sn AS by_sn, spoken.call_id AS by_call_id, spoken.started_at AS returned_at
     FROM missed ASOF LEFT JOIN (
         SELECT line, started_at, min(ROW(sn, call_id)) AS first_call, first_call[1] AS sn, first_call[2] AS call_id
-        FROM spoken WHERE line <> {NO_LINE} AND line IN (SELECT line FROM missed) GROUP BY line, started_at
+        FROM spoken WHERE line <> {NO_SUFFIX} AND line IN (SELECT line FROM missed) GROUP BY line, started_at
     ) AS spoken ON missed.line = spoken.line AND missed.started_at < spoken.started_at
 )
 SELECT counts.*, listed.*
-FROM (SELECT count(*), count(by_sn), count(*) FILTER (line = {NO_LINE}) FROM judged) AS counts
+FROM (SELECT count(*), count(by_sn), count(*) FILTER (line = {NO_SUFFIX}) FROM judged) AS counts
 LEFT JOIN (
     SELECT {_MISSED_COLUMNS}, by_sn, by_call_id, returned_at FROM judged
     WHERE {{kind}} ORDER BY started_at DESC, sn, call_id LIMIT {{limit}}
@@ -39,41 +39,43 @@ LEFT JOIN (
 """
 
 
-def missed(connection: duckdb.DuckDBPyConnection, where: Filter, limit: int, *, is_returned: bool) -> MissedCalls:
+def missed_calls(
+    connection: duckdb.DuckDBPyConnection, where: RecordFilter, limit: int, *, is_returned: bool
+) -> MissedCalls:
     """See `Store.missed`."""
     if not 1 <= limit <= PAGE_MAX:
         raise UsageError(f"a page has 1 to {PAGE_MAX} rows, not {limit}", where="limit", todo="ask for fewer")
-    condition = for_calls(where)
-    kind = "by_sn IS NOT NULL" if is_returned else f"by_sn IS NULL AND line <> {NO_LINE}"
-    question = _QUESTION.format(test=condition.sql, seen=_seen(where).sql, kind=kind, limit=limit)
-    rows = connection.execute(question, condition.values).fetchall()
+    condition = call_condition(where)
+    kind = "by_sn IS NOT NULL" if is_returned else f"by_sn IS NULL AND line <> {NO_SUFFIX}"
+    query = _MISSED_QUERY.format(test=condition.sql, seen=_returning_condition(where).sql, kind=kind, limit=limit)
+    rows = connection.execute(query, condition.values).fetchall()
     # There is a row of counts also where nothing is listed beside them.
-    everything, returned, anonymous = rows[0][:3]
-    listed = [row[3:] for row in rows if row[3] is not None]
-    callers = _callers(connection, [(sn, call_id) for sn, _, call_id, *_ in listed])
+    total, returned, anonymous = rows[0][:3]
+    listed_rows = [row[3:] for row in rows if row[3] is not None]
+    callers = _callers(connection, [(sn, call_id) for sn, _, call_id, *_ in listed_rows])
     return MissedCalls(
-        missed=everything,
+        missed=total,
         returned=returned,
-        unreturned=everything - returned - anonymous,
+        unreturned=total - returned - anonymous,
         anonymous=anonymous,
-        data=[_missed_call(row, callers) for row in listed],
+        data=[_missed_call(row, callers) for row in listed_rows],
     )
 
 
-def _seen(where: Filter) -> Condition:
+def _returning_condition(where: RecordFilter) -> SqlCondition:
     """What may return a call: all that the one who asks may see, from the first missed one on."""
-    return for_calls(Filter(since=where.since, within=where.within))
+    return call_condition(RecordFilter(since=where.since, within=where.within))
 
 
 def _callers(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> dict[CallKey, str]:
     """Who called, as the first leg says it."""
     rows = [
         row
-        for corner in corners(keys)
+        for key_range in key_ranges(keys)
         for row in connection.execute(
-            f"SELECT sn, call_id, coalesce(call_from, from_number) FROM legs JOIN {OF_KEYS} AS wanted"
-            f" USING (call_key, sn, call_id) WHERE {corner.within('legs')} AND place = 0",
-            corner.values,
+            f"SELECT sn, call_id, coalesce(call_from, from_number) FROM legs JOIN {KEYS_TABLE} AS wanted"
+            f" USING (call_key, sn, call_id) WHERE {key_range.within('legs')} AND place = 0",
+            key_range.values,
         ).fetchall()
     ]
     return {(sn, call_id): call_from for sn, call_id, call_from in rows}
@@ -85,11 +87,11 @@ def _missed_call(row: Row, callers: Mapping[CallKey, str]) -> MissedCall:
         sn=sn,
         pbx=pbx,
         call_id=call_id,
-        started_at=moment(started_at * 1_000_000),
+        started_at=to_datetime(started_at * 1_000_000),
         call_from=callers[sn, call_id],
         status=status,
         wait_duration=wait_duration,
         did_number=did_number,
         returned_by=None if by_sn is None else (by_sn, by_call_id),
-        returned_at=None if returned_at is None else moment(returned_at * 1_000_000),
+        returned_at=None if returned_at is None else to_datetime(returned_at * 1_000_000),
     )

@@ -7,24 +7,24 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 
-from onhook.cdr.record_filter import Filter
-from onhook.cdr.utc_offset import zone_named
+from onhook.cdr.record_filter import RecordFilter
+from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
-from onhook.store.contract import SUMMARY_BY
-from onhook.store.queries.conditions import Condition, for_calls, named_in, whole_seconds
-from onhook.store.queries.measures import ADDED_UP, COLUMNS, COUNTED, MEASURES, source
-from onhook.store.queries.weekly import QUARTER_SECONDS, Piece, cut, week_of
-from onhook.store.queries.zones import Offset, as_sql, offsets
-from onhook.store.rollups import bounds, in_piece, summed_weeks, table_for
+from onhook.store.contract import SUMMARY_DIMENSIONS
+from onhook.store.queries.conditions import SqlCondition, call_condition, ceil_seconds, used_values
+from onhook.store.queries.measures import COUNT_EXPRESSIONS, DIMENSION_COLUMNS, MEASURES, SUM_EXPRESSIONS, calls_source
+from onhook.store.queries.weekly import QUARTER_HOUR_SECONDS, PeriodPart, split_period, week_of
+from onhook.store.queries.zones import ZoneOffset, list_offsets, offset_sql
+from onhook.store.rollups import bounds, find_rollup_table, list_rollup_weeks, part_condition
 from onhook.store.rows import Row
 
 SUMMARY_ROWS_MAX = 100_000
 """Eleven years by the hour. Nobody reads more, and an answer has to fit into memory."""
 
-BY_MAX = 3
+DIMENSIONS_MAX = 3
 """Joined; more gives nearly a row per call."""
 
-_SPELLINGS = {
+_DISPLAY_SPELLINGS = {
     "NOANSWER": "NO ANSWER",
     "INTERNAL": "Internal",
     "INBOUND": "Inbound",
@@ -32,13 +32,13 @@ _SPELLINGS = {
 }
 """As PBXs write them (PROTOCOL.md 2.2), where that differs from the folded text."""
 
-_OFFSETS = 1 << 18
+_OFFSET_RANGE = 1 << 18
 """More than twice the seconds of any offset."""
 
 _DAY = "({local}) // 86400"
-_TIMES = {
+_TIME_EXPRESSIONS = {
     # An hour is its first second, in UTC, and the offset then in force: two hours of one name stay two.
-    "hour": f"(started_at - ({{local}}) % 3600) * {_OFFSETS} + ({{local}}) - started_at + {_OFFSETS // 2}",
+    "hour": f"(started_at - ({{local}}) % 3600) * {_OFFSET_RANGE} + ({{local}}) - started_at + {_OFFSET_RANGE // 2}",
     "day": _DAY,
     "week": f"({_DAY} + 3) // 7",  # weeks begin on Monday, and 1970 began on a Thursday
     "month": f"(year(DATE '1970-01-01' + ({_DAY})::INTEGER) * 12 + month(DATE '1970-01-01' + ({_DAY})::INTEGER) - 1)",
@@ -49,136 +49,157 @@ _TIMES = {
 
 
 def summary(
-    connection: duckdb.DuckDBPyConnection, where: Filter, by: str, zone_name: str, top: int | None = None
+    connection: duckdb.DuckDBPyConnection, where: RecordFilter, by: str, zone_name: str, top: int | None = None
 ) -> list[dict[str, Any]]:
     """See `Store.summary`. A weekday is 1 (Monday) to 7; numbers are without names; a week is named by its Monday;
     `status` and `type` are in the one spelling that PBXs use most, unknown ones in capitals."""
-    names, zone = _names(by), zone_named(zone_name)
-    keys = ", ".join(f"by_{name}" for name in names)
+    dimensions, zone = _parse_dimensions(by), get_zone(zone_name)
+    keys = ", ".join(f"by_{dimension}" for dimension in dimensions)
     order, limit = (keys, SUMMARY_ROWS_MAX + 1) if top is None else (f"calls DESC, {keys}", min(top, SUMMARY_ROWS_MAX))
-    counted = _counted(connection, where, names, zone)
-    rows = connection.execute(f"{counted.sql} ORDER BY {order} LIMIT {limit}", counted.values).fetchall()
+    query = _build_query(connection, where, dimensions, zone)
+    rows = connection.execute(f"{query.sql} ORDER BY {order} LIMIT {limit}", query.values).fetchall()
     if len(rows) > SUMMARY_ROWS_MAX:
         raise UsageError(
             f"the summary has more than {SUMMARY_ROWS_MAX} rows",
             where=by,
             todo="ask for less time, or by something longer",
         )
-    return _readable(rows, names, zone)
+    return _format_rows(rows, dimensions, zone)
 
 
-def _names(by: str) -> list[str]:
-    names = [name.strip() for name in by.split(",")]
-    for name in names:
-        if name not in SUMMARY_BY:
-            raise UsageError(f"a summary is not by {name!r}", where="by", todo=f"use one of {', '.join(SUMMARY_BY)}")
-    if len(names) > BY_MAX or len(set(names)) < len(names):
-        raise UsageError(f"a summary is by {BY_MAX} different things at most", where="by", todo="name fewer")
-    return names
+def _parse_dimensions(by: str) -> list[str]:
+    dimensions = [dimension.strip() for dimension in by.split(",")]
+    for dimension in dimensions:
+        if dimension not in SUMMARY_DIMENSIONS:
+            raise UsageError(
+                f"a summary is not by {dimension!r}", where="by", todo=f"use one of {', '.join(SUMMARY_DIMENSIONS)}"
+            )
+    if len(dimensions) > DIMENSIONS_MAX or len(set(dimensions)) < len(dimensions):
+        raise UsageError(f"a summary is by {DIMENSIONS_MAX} different things at most", where="by", todo="name fewer")
+    return dimensions
 
 
-def _counted(connection: duckdb.DuckDBPyConnection, where: Filter, names: Sequence[str], zone: ZoneInfo) -> Condition:
+def _build_query(
+    connection: duckdb.DuckDBPyConnection, where: RecordFilter, names: Sequence[str], zone: ZoneInfo
+) -> SqlCondition:
     """The question: calls are counted where they must be, and sums are added where there are any."""
-    first, last = bounds(connection)
-    since = first if where.since is None else max(first, whole_seconds(where.since))
-    until = last if where.until is None else min(last, whole_seconds(where.until))
-    known = offsets(zone, since, until)
-    columns = table_for(names, where)
+    first_start, end = bounds(connection)
+    since = first_start if where.since is None else max(first_start, ceil_seconds(where.since))
+    until = end if where.until is None else min(end, ceil_seconds(where.until))
+    zone_offsets = list_offsets(zone, since, until)
+    columns = find_rollup_table(names, where)
     # A zone that was ever changed amid a quarter of an hour is counted there.
-    odd = {week_of(one.since) for one in known[1:] if one.since % QUARTER_SECONDS}
-    is_even = all(one.seconds % QUARTER_SECONDS == 0 for one in known)
-    summed = {*summed_weeks(connection)} - odd if columns and is_even else ()
-    pieces = cut(since, until, summed) or [Piece(since, until, is_summed=False)]
+    irregular_weeks = {
+        week_of(zone_offset.since) for zone_offset in zone_offsets[1:] if zone_offset.since % QUARTER_HOUR_SECONDS
+    }
+    is_aligned = all(zone_offset.seconds % QUARTER_HOUR_SECONDS == 0 for zone_offset in zone_offsets)
+    rollup_weeks = {*list_rollup_weeks(connection)} - irregular_weeks if columns and is_aligned else ()
+    period_parts = split_period(since, until, rollup_weeks) or [PeriodPart(since, until, is_summed=False)]
     parts = [
-        _sums_of(names, known, where, piece, columns)
-        if columns and piece.is_summed
-        else _count_of(names, known, where, None if len(pieces) == 1 else piece)
-        for piece in pieces
+        _rollup_query(names, zone_offsets, where, period_part, columns)
+        if columns and period_part.is_summed
+        else _count_query(names, zone_offsets, where, None if len(period_parts) == 1 else period_part)
+        for period_part in period_parts
     ]
     if len(parts) == 1:
         return parts[0]
     keys = ", ".join(f"by_{name}" for name in names)
-    sql = f"SELECT {keys}, {ADDED_UP} FROM ({' UNION ALL '.join(part.sql for part in parts)}) GROUP BY {keys}"
-    return Condition(sql, {name: value for part in parts for name, value in part.values.items()})
+    sql = f"SELECT {keys}, {SUM_EXPRESSIONS} FROM ({' UNION ALL '.join(part.sql for part in parts)}) GROUP BY {keys}"
+    return SqlCondition(sql, {name: value for part in parts for name, value in part.values.items()})
 
 
-def _count_of(names: Sequence[str], known: Sequence[Offset], where: Filter, piece: Piece | None) -> Condition:
+def _count_query(
+    names: Sequence[str], known: Sequence[ZoneOffset], where: RecordFilter, piece: PeriodPart | None
+) -> SqlCondition:
     """Calls, of the whole period or of a piece of it."""
-    condition = for_calls(where) if piece is None else for_calls(where, piece.since, piece.until)
-    return _grouped(names, known, COLUMNS, source(names, _of_legs(where, piece)), condition, COUNTED)
+    condition = call_condition(where) if piece is None else call_condition(where, piece.since, piece.until)
+    return _group_query(
+        names,
+        known,
+        DIMENSION_COLUMNS,
+        calls_source(names, _leg_time_range(where, piece)),
+        condition,
+        COUNT_EXPRESSIONS,
+    )
 
 
-def _sums_of(
-    names: Sequence[str], known: Sequence[Offset], where: Filter, piece: Piece, columns: Mapping[str, str]
-) -> Condition:
-    return _grouped(names, known, {"pbx": "pbx", **columns}, columns[""], in_piece(where, piece, columns), ADDED_UP)
-
-
-def _grouped(  # noqa: PLR0917 - the parts of a question
+def _rollup_query(
     names: Sequence[str],
-    known: Sequence[Offset],
+    known: Sequence[ZoneOffset],
+    where: RecordFilter,
+    piece: PeriodPart,
+    columns: Mapping[str, str],
+) -> SqlCondition:
+    return _group_query(
+        names, known, {"pbx": "pbx", **columns}, columns[""], part_condition(where, piece, columns), SUM_EXPRESSIONS
+    )
+
+
+def _group_query(  # noqa: PLR0917 - the parts of a question
+    names: Sequence[str],
+    known: Sequence[ZoneOffset],
     columns: Mapping[str, str],
     source_sql: str,
-    condition: Condition,
+    condition: SqlCondition,
     measures: str,
-) -> Condition:
-    local = f"started_at + ({as_sql('started_at', known)})"
-    groups = [f"{columns.get(name) or _TIMES[name].format(local=local)} AS by_{name}" for name in names]
+) -> SqlCondition:
+    local = f"started_at + ({offset_sql('started_at', known)})"
+    groups = [f"{columns.get(name) or _TIME_EXPRESSIONS[name].format(local=local)} AS by_{name}" for name in names]
     keys = ", ".join(f"by_{name}" for name in names)
     sql = f"SELECT {', '.join(groups)}, {measures} FROM {source_sql} WHERE {condition.sql} GROUP BY {keys}"
-    return Condition(sql, named_in(sql, condition.values))
+    return SqlCondition(sql, used_values(sql, condition.values))
 
 
-def _of_legs(where: Filter, piece: Piece | None) -> str:
+def _leg_time_range(where: RecordFilter, piece: PeriodPart | None) -> str:
     """The same stretch of time for the legs of the calls."""
-    since = piece.since if piece else None if where.since is None else whole_seconds(where.since)
-    until = piece.until if piece else None if where.until is None else whole_seconds(where.until)
-    narrow = "" if since is None else f" AND call_started_at >= {since}"
-    return narrow if until is None else f"{narrow} AND call_started_at < {until}"
+    since = piece.since if piece else None if where.since is None else ceil_seconds(where.since)
+    until = piece.until if piece else None if where.until is None else ceil_seconds(where.until)
+    range_sql = "" if since is None else f" AND call_started_at >= {since}"
+    return range_sql if until is None else f"{range_sql} AND call_started_at < {until}"
 
 
-def _readable(rows: Sequence[Row], names: Sequence[str], zone: ZoneInfo) -> list[dict[str, Any]]:
+def _format_rows(rows: Sequence[Row], names: Sequence[str], zone: ZoneInfo) -> list[dict[str, Any]]:
     """Rows under their own names. There may be many rows, but few things that they are by: each is written once."""
     columns = list(zip(*rows, strict=True))
-    for place, name in enumerate(names if rows else ()):
-        if name in _WRITTEN:
-            written = {value: _WRITTEN[name](value, zone) for value in set(columns[place])}
-            columns[place] = tuple(map(written.__getitem__, columns[place]))
+    for index, dimension in enumerate(names if rows else ()):
+        if dimension in _FORMATTERS:
+            texts = {value: _FORMATTERS[dimension](value, zone) for value in set(columns[index])}
+            columns[index] = tuple(map(texts.__getitem__, columns[index]))
     keys = (*names, *MEASURES)
     return [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _hour(value: int, _zone: ZoneInfo) -> str:
-    since, ahead = divmod(value, _OFFSETS)
-    return datetime.fromtimestamp(since, timezone(timedelta(seconds=ahead - _OFFSETS // 2))).isoformat()
+def _format_hour(value: int, _zone: ZoneInfo) -> str:
+    since, offset_code = divmod(value, _OFFSET_RANGE)
+    return datetime.fromtimestamp(since, timezone(timedelta(seconds=offset_code - _OFFSET_RANGE // 2))).isoformat()
 
 
-def _spelled(value: str, _zone: ZoneInfo) -> str:
-    return _SPELLINGS.get(value, value)
+def _format_word(value: str, _zone: ZoneInfo) -> str:
+    return _DISPLAY_SPELLINGS.get(value, value)
 
 
-def _day(value: int, zone: ZoneInfo) -> str:
-    return _first_moment(date(1970, 1, 1) + timedelta(days=value), zone)
+def _format_day(value: int, zone: ZoneInfo) -> str:
+    return _day_start(date(1970, 1, 1) + timedelta(days=value), zone)
 
 
-def _week(value: int, zone: ZoneInfo) -> str:
-    return _first_moment(date(1970, 1, 1) + timedelta(days=value * 7 - 3), zone)
+def _format_week(value: int, zone: ZoneInfo) -> str:
+    return _day_start(date(1970, 1, 1) + timedelta(days=value * 7 - 3), zone)
 
 
-def _month(value: int, zone: ZoneInfo) -> str:
-    return _first_moment(date(value // 12, value % 12 + 1, 1), zone)
+def _format_month(value: int, zone: ZoneInfo) -> str:
+    return _day_start(date(value // 12, value % 12 + 1, 1), zone)
 
 
-_WRITTEN: Mapping[str, Callable[[Any, ZoneInfo], str]] = {
-    "hour": _hour,
-    "day": _day,
-    "week": _week,
-    "month": _month,
-    "status": _spelled,
-    "type": _spelled,
+_FORMATTERS: Mapping[str, Callable[[Any, ZoneInfo], str]] = {
+    "hour": _format_hour,
+    "day": _format_day,
+    "week": _format_week,
+    "month": _format_month,
+    "status": _format_word,
+    "type": _format_word,
 }
 
 
-def _first_moment(day: date, zone: ZoneInfo) -> str:
+def _day_start(day: date, zone: ZoneInfo) -> str:
     """Of a day in a zone: midnight, or later where the clock was put forward at midnight."""
     return datetime.combine(day, time(), zone).astimezone(UTC).astimezone(zone).isoformat()

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from onhook.store.queries.zones import Offset, offsets
-from onhook.store.rows import seconds
+from onhook.store.queries.zones import ZoneOffset, list_offsets
+from onhook.store.rows import epoch_seconds
 
 
 def boundaries(by: str, zone: ZoneInfo, since: int, until: int) -> Iterator[int]:
@@ -14,34 +14,34 @@ def boundaries(by: str, zone: ZoneInfo, since: int, until: int) -> Iterator[int]
     `all` has none. Weeks begin on Monday.
     """
     if by == "hour":
-        yield from _hours(offsets(zone, since, until), until)
+        yield from _hour_starts(list_offsets(zone, since, until), until)
     elif by != "all":
-        yield from _days(by, zone, since, until)
+        yield from _day_starts(by, zone, since, until)
 
 
-def _hours(known: list[Offset], until: int) -> Iterator[int]:
+def _hour_starts(known: list[ZoneOffset], until: int) -> Iterator[int]:
     """Full hours by the wall clock. A clock that is changed by half an hour begins an hour of its own."""
-    for place, offset in enumerate(known):
-        end = known[place + 1].since if place + 1 < len(known) else until
-        at = offset.since
-        while at < end:
-            yield at
-            at += 3600 - (at + offset.seconds) % 3600
+    for index, offset in enumerate(known):
+        end = known[index + 1].since if index + 1 < len(known) else until
+        second = offset.since
+        while second < end:
+            yield second
+            second += 3600 - (second + offset.seconds) % 3600
 
 
-def _days(by: str, zone: ZoneInfo, since: int, until: int) -> Iterator[int]:
-    day = _local(zone, since)
-    last = _local(zone, until)
-    while day < last:
-        day = _next(by, day)
-        yield seconds(datetime.combine(day, time(), zone).astimezone(UTC))
+def _day_starts(by: str, zone: ZoneInfo, since: int, until: int) -> Iterator[int]:
+    day = _local_date(zone, since)
+    last_day = _local_date(zone, until)
+    while day < last_day:
+        day = _next_start(by, day)
+        yield epoch_seconds(datetime.combine(day, time(), zone).astimezone(UTC))
 
 
-def _next(by: str, day: date) -> date:
+def _next_start(by: str, day: date) -> date:
     if by == "month":
         return date(day.year + day.month // 12, day.month % 12 + 1, 1)
     return day + timedelta(days=7 - day.weekday() if by == "week" else 1)
 
 
-def _local(zone: ZoneInfo, at: int) -> date:
+def _local_date(zone: ZoneInfo, at: int) -> date:
     return datetime.fromtimestamp(at, UTC).astimezone(zone).date()

@@ -9,14 +9,14 @@ import msgspec
 
 WEEK_SECONDS = 7 * 86_400
 
-QUARTER_SECONDS = 900
+QUARTER_HOUR_SECONDS = 900
 """The finest that sums are kept by: no zone is ahead of UTC by anything else since `zones.CHANGES_FROM`."""
 
-PIECES_MAX = 16
+PARTS_MAX = 16
 """Each is a part of the question. Late reports leave holes among the weeks; short runs between them are counted too."""
 
 
-class Piece(msgspec.Struct, frozen=True):
+class PeriodPart(msgspec.Struct, frozen=True):
     """From one second on, before the other; whole weeks where it was summed up."""
 
     since: int
@@ -34,19 +34,21 @@ def weeks_between(since: int, until: int) -> range:
     return range(week_of(since), week_of(until) + 1)
 
 
-def cut(since: int, until: int, summed: Collection[int]) -> list[Piece]:
+def split_period(since: int, until: int, summed: Collection[int]) -> list[PeriodPart]:
     """The pieces of a period in order. They cover it, and no second is in two."""
     if since >= until:
         return []
-    whole = [week for week in sorted(summed) if since <= week * WEEK_SECONDS and (week + 1) * WEEK_SECONDS <= until]
-    runs = sorted(sorted(_runs(whole), key=len, reverse=True)[: PIECES_MAX // 2], key=lambda run: run.start)
-    pieces, at = [], since
+    covered_weeks = [
+        week for week in sorted(summed) if since <= week * WEEK_SECONDS and (week + 1) * WEEK_SECONDS <= until
+    ]
+    runs = sorted(sorted(_runs(covered_weeks), key=len, reverse=True)[: PARTS_MAX // 2], key=lambda run: run.start)
+    parts, position = [], since
     for run in runs:
-        begin, end = run.start * WEEK_SECONDS, run.stop * WEEK_SECONDS
-        pieces += [Piece(at, begin, is_summed=False)] if at < begin else []
-        pieces.append(Piece(begin, end, is_summed=True))
-        at = end
-    return [*pieces, Piece(at, until, is_summed=False)] if at < until else pieces
+        start, end = run.start * WEEK_SECONDS, run.stop * WEEK_SECONDS
+        parts += [PeriodPart(position, start, is_summed=False)] if position < start else []
+        parts.append(PeriodPart(start, end, is_summed=True))
+        position = end
+    return [*parts, PeriodPart(position, until, is_summed=False)] if position < until else parts
 
 
 def _runs(weeks: Iterable[int]) -> Iterator[range]:

@@ -12,47 +12,47 @@ from zoneinfo import ZoneInfo
 STEP_SECONDS = 7 * 86_400
 """No zone was changed twice within a week since 1990; 19 days were seen."""
 
-CHANGES_FROM, CHANGES_UNTIL = 631_152_000, 4_133_980_800
+TRANSITIONS_FROM, TRANSITIONS_UNTIL = 631_152_000, 4_133_980_800
 """1990 to 2101: no call is outside of `cdr.offset.YEAR_MIN` and `YEAR_MAX`."""
 
 
-class Offset(NamedTuple):
+class ZoneOffset(NamedTuple):
     """From this second since 1970 on, the zone is so many seconds ahead of UTC."""
 
     since: int
     seconds: int
 
 
-def offsets(zone: ZoneInfo, first: int, last: int) -> list[Offset]:
+def list_offsets(zone: ZoneInfo, first: int, last: int) -> list[ZoneOffset]:
     """The zone's offsets from the first to the last of these seconds; the first one holds for all before, too."""
-    at = max(first, CHANGES_FROM)
-    found = [Offset(at, offset_at(zone, at))]
-    while at < min(last, CHANGES_UNTIL):
-        after = at + STEP_SECONDS
-        if offset_at(zone, after) != found[-1].seconds:
-            change = _change(zone, at, after)
-            found.append(Offset(change, offset_at(zone, change)))
-        at = after
-    return found
+    second = max(first, TRANSITIONS_FROM)
+    result = [ZoneOffset(second, offset_at(zone, second))]
+    while second < min(last, TRANSITIONS_UNTIL):
+        next_second = second + STEP_SECONDS
+        if offset_at(zone, next_second) != result[-1].seconds:
+            transition = _find_transition(zone, second, next_second)
+            result.append(ZoneOffset(transition, offset_at(zone, transition)))
+        second = next_second
+    return result
 
 
 def offset_at(zone: ZoneInfo, at: int) -> int:
     """How many seconds a zone is ahead of UTC at a second since 1970."""
-    ahead = datetime.fromtimestamp(at, UTC).astimezone(zone).utcoffset()
-    assert ahead is not None
-    return ahead.days * 86_400 + ahead.seconds
+    offset = datetime.fromtimestamp(at, UTC).astimezone(zone).utcoffset()
+    assert offset is not None
+    return offset.days * 86_400 + offset.seconds
 
 
-def as_sql(moment: str, known: Sequence[Offset], written: Callable[[int], str] = str) -> str:
+def offset_sql(moment: str, known: Sequence[ZoneOffset], written: Callable[[int], str] = str) -> str:
     """An expression for the offset at `moment`, an expression in seconds since 1970, as a balanced tree of CASE."""
     if len(known) == 1:
         return written(known[0].seconds)
     middle = len(known) // 2
-    before, after = (as_sql(moment, half, written) for half in (known[:middle], known[middle:]))
-    return f"CASE WHEN {moment} < {known[middle].since} THEN {before} ELSE {after} END"
+    before_sql, after_sql = (offset_sql(moment, part, written) for part in (known[:middle], known[middle:]))
+    return f"CASE WHEN {moment} < {known[middle].since} THEN {before_sql} ELSE {after_sql} END"
 
 
-def _change(zone: ZoneInfo, before: int, after: int) -> int:
+def _find_transition(zone: ZoneInfo, before: int, after: int) -> int:
     """The first second with another offset."""
     offset = offset_at(zone, before)
     while after - before > 1:

@@ -7,7 +7,7 @@ import msgspec
 from onhook.console.pages.formatting import call_url
 from onhook.console.pages.reports.recent import cut_to_recent
 from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery
-from onhook.store.contract import LINE_DIGITS, MissedCall
+from onhook.store.contract import NUMBER_SUFFIX_DIGITS, MissedCall
 
 LISTED_MAX = 500
 """The latest; more in one list nobody calls back."""
@@ -33,7 +33,7 @@ def missed_calls(*, is_returned: bool) -> Callable[[ReportQuery], Awaitable[Repo
             rows=rows,
             note=f"{result.missed} calls came in and were missed: {result.returned} returned, {result.unreturned} not,"
             f" {result.anonymous} without a number. Returned means: somebody spoke with that number later; numbers are"
-            f" compared by their last {LINE_DIGITS} digits."
+            f" compared by their last {NUMBER_SUFFIX_DIGITS} digits."
             + (f" The latest {LISTED_MAX} are listed." if len(rows) == LISTED_MAX else "")
             + cut_note,
         )

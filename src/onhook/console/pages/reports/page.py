@@ -11,9 +11,9 @@ import msgspec
 from litestar import Response, get
 from litestar.params import QueryParameter
 
-from onhook.cdr.call_filter import ASPECT_NAMES
-from onhook.cdr.csv_injection import harmless
-from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, Filter
+from onhook.cdr.call_filter import CALL_FILTER_NAMES
+from onhook.cdr.csv_injection import escape_formula
+from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter
 from onhook.console.auth.access import SCOPED
 from onhook.console.pages.page import AnyRequest, render_page
 from onhook.console.pages.reports.kinds import KINDS, ReportKind
@@ -24,7 +24,7 @@ from onhook.console.parameters import ReaderZone, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import UsageError
-from onhook.store.contract import Spread
+from onhook.store.contract import DurationHistogram
 
 KIND_DEFAULT = "volume"
 STEPS = ("hour", "day", "week", "month")
@@ -44,7 +44,7 @@ class PeriodComparison(msgspec.Struct, frozen=True, kw_only=True):
 
     now: Totals
     then: Totals
-    answer: Spread
+    answer: DurationHistogram
     then_since: datetime
     then_until: datetime
     then_to_calls: str
@@ -176,7 +176,7 @@ def _csv_text(cell: Cell, zone: ZoneInfo) -> str:
         case float() as share:
             return f"{share:.4f}"
         case value:
-            return harmless(str(value))
+            return escape_formula(str(value))
 
 
 def _report_cell(cell: Cell, zone: ZoneInfo) -> ReportCell:
@@ -205,12 +205,12 @@ def _choose_step(by: str, kind: ReportKind, period: Period) -> str:
 
 def _filter_texts(request: AnyRequest) -> Mapping[str, str]:
     """The filters as they were asked for."""
-    names = (*FILTER_NAMES, *ASPECT_NAMES, "tag", "note", "q", "zone")
+    names = (*FILTER_NAMES, *CALL_FILTER_NAMES, "tag", "note", "q", "zone")
     return {name: text for name in names if (text := request.query_params.get(name, ""))}
 
 
 def _parse_query(  # noqa: PLR0917 - each is another thing
-    request: AnyRequest, rooms: AppState, where: Filter, zone: ZoneInfo, kind: ReportKind, by: str
+    request: AnyRequest, rooms: AppState, where: RecordFilter, zone: ZoneInfo, kind: ReportKind, by: str
 ) -> tuple[ReportQuery, Period]:
     """What the address asks for, and of which period."""
     if where.status is not None:

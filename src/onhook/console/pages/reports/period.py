@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
 
 DAYS_DEFAULT = 7
@@ -23,7 +23,7 @@ class Period(msgspec.Struct, frozen=True):
     until: datetime
 
 
-def get_period(where: Filter, zone: ZoneInfo, now: datetime) -> Period:
+def get_period(where: RecordFilter, zone: ZoneInfo, now: datetime) -> Period:
     """What the filter says; without a beginning the last week, without an end until now. Raises `UsageError`."""
     until = where.until or now
     since = where.since or _start_of_day(until.astimezone(zone).date() - timedelta(days=DAYS_DEFAULT - 1), zone)

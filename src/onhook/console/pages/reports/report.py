@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from onhook.cdr.number_plan import NumberPlan
-from onhook.cdr.record_filter import Filter
+from onhook.cdr.record_filter import RecordFilter
 from onhook.store.contract import Store
 
 CellValue = str | int | float | datetime | None
@@ -95,7 +95,7 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     written once, because a table of thousands of extensions has many thousands of links."""
 
     store: Store
-    where: Filter
+    where: RecordFilter
     since: datetime
     until: datetime
     zone: ZoneInfo
