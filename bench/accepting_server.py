@@ -16,7 +16,7 @@ import uvloop
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-class Taker(asyncio.Protocol):
+class AcceptingProtocol(asyncio.Protocol):
     """Reads requests, forgets them, says ok."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -31,7 +31,7 @@ class Taker(asyncio.Protocol):
 
 
 @contextlib.contextmanager
-def taking() -> Iterator[str]:
+def run_accepting_server() -> Iterator[str]:
     """The URL of one that runs."""
     with subprocess.Popen(
         [sys.executable, "-m", "bench.accepting_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -46,7 +46,7 @@ def taking() -> Iterator[str]:
 
 async def _serve() -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Taker, "127.0.0.1", 0)
+    server = await loop.create_server(AcceptingProtocol, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()

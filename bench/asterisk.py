@@ -14,14 +14,14 @@ from pathlib import Path
 
 from bench.table import Row, table
 from onhook.appdb.cdr_sources import CdrSource
-from onhook.pbx.asterisk.call_collector import GRACE_SECONDS, Gathering
-from onhook.pbx.asterisk.files import calls_of_rows
+from onhook.pbx.asterisk.call_collector import GRACE_SECONDS, CallCollector
+from onhook.pbx.asterisk.files import collect_calls
 from onhook.pbx.asterisk.payload import Asterisk
-from onhook.pbx.asterisk.session import Event, Login, Session
-from onhook.pbx.client import Window
+from onhook.pbx.asterisk.session import AmiCredentials, AmiEvent, AmiSession
+from onhook.pbx.client import TimeWindow
 from onhook.sync.access import read_cdr_rows
-from tests.pbx.asterisk.ami_streams import READING, stream
-from tests.pbx.asterisk.lab import ROOT, Laboratory, laboratory, missing
+from tests.pbx.asterisk.ami_streams import PARSE_OPTIONS, stream
+from tests.pbx.asterisk.lab import CHROOT, AsteriskLab, missing_requirement, open_asterisk_lab
 
 SCENARIOS = ("internal_answered", "inbound_ivr_queue_two_agents", "ring_group", "outbound", "transfer_blind")
 WELCOME = b"Asterisk Call Manager/11.0.0\r\n" + b"".join(
@@ -56,12 +56,12 @@ def _from_file(calls: int) -> list[Row]:
         path = Path(folder) / "Master.csv"
         with path.open("w") as file:
             file.writelines(_line(number) for number in range(count))
-        source = CdrSource(place=str(path))
+        source = CdrSource(location=str(path))
         end = BEGIN + 10 * count
-        whole, hour = Window(since=0, until=end), Window(since=end - 3600, until=end)
-        read = _seconds(lambda: list(calls_of_rows(read_cdr_rows(source, whole), READING)))
+        whole, hour = TimeWindow(since=0, until=end), TimeWindow(since=end - 3600, until=end)
+        read = _seconds(lambda: list(collect_calls(read_cdr_rows(source, whole), PARSE_OPTIONS)))
         bare = _seconds(lambda: [len(row) for row in csv.reader(path.open())])
-        last = _seconds(lambda: list(calls_of_rows(read_cdr_rows(source, hour), READING)))
+        last = _seconds(lambda: list(collect_calls(read_cdr_rows(source, hour), PARSE_OPTIONS)))
     return [
         Row("asterisk, CDRs of a file read into reports", f"{count / read:,.0f} CDRs/s", f"{bare / read:.2f} x csv"),
         Row(f"asterisk, the last hour of a file with {count:,} CDRs", f"{last:.2f} s", f"{last / read:.2f} x whole"),
@@ -98,21 +98,21 @@ def _parse_bare(data: bytes) -> int:
 
 
 def _hear(data: bytes) -> list[bytes]:
-    session, gathering = Session(Login("onhook", "secret")), Gathering(READING)
-    session.received(WELCOME)
+    session, gathering = AmiSession(AmiCredentials("onhook", "secret")), CallCollector(PARSE_OPTIONS)
+    session.receive_data(WELCOME)
     bodies: list[bytes] = []
     for begin in range(0, len(data), PIECE_BYTES):
         now = float(begin)
-        for happening in session.received(data[begin : begin + PIECE_BYTES]):
-            if isinstance(happening, Event):
-                bodies += [one.body for one in gathering.heard(happening.message, now)]
-        bodies += [one.body for one in gathering.due(now)]
-    return bodies + [one.body for one in gathering.due(len(data) + GRACE_SECONDS)]
+        for happening in session.receive_data(data[begin : begin + PIECE_BYTES]):
+            if isinstance(happening, AmiEvent):
+                bodies += [one.body for one in gathering.add_event(happening.message, now)]
+        bodies += [one.body for one in gathering.pop_completed(now)]
+    return bodies + [one.body for one in gathering.pop_completed(len(data) + GRACE_SECONDS)]
 
 
 def _into_records(data: bytes) -> int:
     dialect = Asterisk()
-    return sum(len(dialect.read(body)) for body in _hear(data))
+    return sum(len(dialect.parse(body)) for body in _hear(data))
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -124,23 +124,23 @@ def _seconds(work: Callable[[], object]) -> float:
 def _load() -> Row:
     """Processor time of Asterisk for the same calls, with and without somebody who hears all that Onhook hears."""
     what = f"asterisk, its own processor time for {CALLS_AT_ONCE} calls, heard"
-    if missing() or not (ROOT / "usr/sbin/asterisk").exists():
+    if missing_requirement() or not (CHROOT / "usr/sbin/asterisk").exists():
         return Row(what, "not measured", bound="this machine has no laboratory: make test-pbx")
-    with laboratory("bench") as lab:
+    with open_asterisk_lab("bench") as lab:
         _calls_cost(lab)
         alone = min(_calls_cost(lab) for _ in range(LOAD_ROUNDS))
-        with lab.listening() as listener:
+        with lab.open_listener() as listener:
             heard = min(_calls_cost(lab) for _ in range(LOAD_ROUNDS))
-            listener.said()
+            listener.read_until_idle()
     return Row(what, f"{heard:.2f} s", f"{heard / alone:.2f} x unheard")
 
 
-def _calls_cost(lab: Laboratory) -> float:
+def _calls_cost(lab: AsteriskLab) -> float:
     """Seconds of processor time for one round of calls."""
     assert lab.asterisk is not None
     before = _processor_seconds(lab.asterisk.pid)
-    lab.call("1002", talks=2, calls=CALLS_AT_ONCE).wait(120)
-    lab.until_silent()
+    lab.call("1002", talk_seconds=2, call_count=CALLS_AT_ONCE).wait(120)
+    lab.wait_until_idle()
     return _processor_seconds(lab.asterisk.pid) - before
 
 

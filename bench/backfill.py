@@ -69,28 +69,30 @@ async def _paged(port: int, records: int) -> float:
 
 
 async def _filled(directory: Path, port: int, records: int) -> float:
-    settings, ledger = AppDb(directory / "onhook.db"), SqliteLedger(directory / "ledger.db")
+    appdb, ledger = AppDb(directory / "onhook.db"), SqliteLedger(directory / "ledger.db")
     store, clock = await open_store(directory / "calls.duckdb"), SystemClock()
     api = parse_pbx_credentials(f"http://127.0.0.1:{port}", "us", "our-client-secret")
-    pbx = settings.add_pbx(name="Office", sn=SN, secret=None, api=api, at=clock.microseconds())
-    accept = create_ingestor(settings=settings, ledger=ledger, clock=clock)
-    house = SyncDeps(data=directory, settings=settings, store=store, clock=clock, accept=accept)
+    pbx = appdb.add_pbx(name="Office", sn=SN, secret=None, credentials=api, now_us=clock.microseconds())
+    ingestor = create_ingestor(appdb=appdb, ledger=ledger, clock=clock)
+    deps = SyncDeps(data=directory, appdb=appdb, store=store, clock=clock, ingestor=ingestor)
     since = datetime.fromtimestamp(BEGUN, UTC) - timedelta(seconds=1)
     try:
-        async with open_pbx_sync(house, build_api_sync_spec(pbx, api)) as cared:
+        async with open_pbx_sync(deps, build_api_sync_spec(pbx, api)) as sync_tasks:
             began = time.perf_counter()
-            found = await cared.caretaker.fill(since, since + timedelta(seconds=records + 2), compares_days=False)
+            totals = await sync_tasks.pbx_sync.backfill(
+                since, since + timedelta(seconds=records + 2), compares_days=False
+            )
             seconds = time.perf_counter() - began
-        assert found.new >= records, found
-        await accept.close()
-        kept = sum(tally.count for tally in await ledger.tallies() if tally.what == "kept")
-        assert kept == records, f"each is kept, and once: {kept} of {found}"
+        assert totals.new >= records, totals
+        await ingestor.close()
+        stored = sum(counter.count for counter in await ledger.counters() if counter.kind == "stored")
+        assert stored == records, f"each is stored, and once: {stored} of {totals}"
         return records / seconds
     finally:
-        await accept.close()
+        await ingestor.close()
         await store.close()
         await ledger.close()
-        settings.close()
+        appdb.close()
 
 
 @contextlib.contextmanager

@@ -71,10 +71,10 @@ PAGES = {
     "Calls, part of a name": "/calls?q=zzz",
     "Calls of a month, the longest talk first": f"/calls?since=2025-12-01&{ZONE}&sort=-talk_duration",
     "PBXs": "/pbxs",
-    "Attention": "/attention",
+    "Attention": "/issues",
     "About": "/about",
     **{
-        f"{kind.title}, {period}": f"/reports?of={name}&{asked}"
+        f"{kind.title}, {period}": f"/reports?report={name}&{asked}"
         for name, kind in KINDS.items()
         for period, asked in PERIODS.items()
     },
@@ -104,7 +104,7 @@ async def _measured(directory: Path, kept: Path, records: int) -> list[Row]:
         await (await open_store(file)).close()
         fill(file, records)
     store = await open_store(file)
-    while await store.sum_up():
+    while await store.roll_up():
         pass
     async with _served(config, store) as (url, token), aiohttp.ClientSession(url, headers=token) as client:
         rows = [Row("records in the store", f"{(await store.counts())['records']:,}")]
@@ -134,7 +134,7 @@ async def _put_for_ever(store: Store) -> None:
     for turn in count(1):
         at = datetime.fromtimestamp(FIRST_SECOND + SECONDS - 3_600, UTC)
         calls = [_call(at, turn * RATE + number, position + turn, facts) for number in range(RATE // PUTS_A_SECOND)]
-        await store.put(StoreBatch(calls=calls, quarantined=(), read_again=(), position=position + turn))
+        await store.put(StoreBatch(calls=calls, quarantined=(), reparsed_seqs=(), position=position + turn))
         await asyncio.sleep(max(0, begun_at + turn / PUTS_A_SECOND - now()))
 
 
@@ -155,10 +155,10 @@ def _call(at: datetime, number: int, seq: int, facts: PbxFacts) -> Call:
 @contextlib.asynccontextmanager
 async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict[str, str]]]:
     clock, feed = StandingClock(), PositionNotifier()
-    settings, ledger = AppDb(config.settings_file), SqliteLedger(config.ledger_file)
+    appdb, ledger = AppDb(config.appdb_file), SqliteLedger(config.ledger_file)
     for name, sn in (("PBX-A", "3691"), ("PBX-B", "3692"), ("PBX-C", "3693")):
-        settings.add_pbx(name=name, sn=sn, secret="s" * 32, at=1)
-    acting = ConsoleActionRunner(config, settings, clock)
+        appdb.add_pbx(name=name, sn=sn, secret="s" * 32, now_us=1)
+    acting = ConsoleActionRunner(config, appdb, clock)
 
     async def nothing(_seqs: object) -> list[QuarantineEntry]:
         return []
@@ -166,25 +166,29 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
     app = console_app(
         store=store,
         ledger=ledger,
-        settings=settings,
+        appdb=appdb,
         clock=clock,
         config=config,
-        feed=feed,
-        read_again=nothing,
-        sending=DeliveryActions(
-            try_out=partial(send_test_by_name, settings, destination_kinds(config), clock), figures=dict
+        position_notifier=feed,
+        retry_parsing=nothing,
+        delivery_actions=DeliveryActions(
+            send_test=partial(send_test_by_name, appdb, destination_kinds(config), clock), delivery_metrics=dict
         ),
-        acts=ConsoleActions(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
+        actions=ConsoleActions(
+            send_test_event=acting.send_test_event,
+            run_pbx_checks=acting.run_pbx_checks,
+            start_simulated_pbx=acting.start_simulated_pbx,
+        ),
     )
     try:
         async with run_server(app, config.console) as served:
-            token = settings.add_token("bench", "administrator", at=1)
+            token = appdb.add_token("bench", "administrator", now_us=1)
             yield f"http://127.0.0.1:{served.port}", {"Authorization": f"Bearer {token}"}
             feed.close()
     finally:
         await store.close()
         await ledger.close()
-        settings.close()
+        appdb.close()
 
 
 async def _page(client: aiohttp.ClientSession, name: str, path: str) -> Row:

@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 import uvloop
 
-from bench.accepting_server import taking
+from bench.accepting_server import run_accepting_server
 from bench.simulated_store import fill
 from bench.table import Row, table
 from onhook.appdb.appdb import AppDb
@@ -36,7 +36,7 @@ from onhook.store.duckdb import DuckDbStore, open_store
 from onhook.store.position_notifier import PositionNotifier
 
 RECORDS = 20_000
-OWED_TO_THE_DEAD = 1_000_000
+PENDING_FOR_DEAD = 1_000_000
 ROUNDS = 3
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 NOBODY = "http://127.0.0.1:9/calls"
@@ -48,18 +48,18 @@ WATCHED_RATE = 50
 
 
 class Served(NamedTuple):
-    """A courier at work, and what it works on."""
+    """A dispatcher at work, and what it works on."""
 
     store: DuckDbStore
-    settings: AppDb
-    feed: PositionNotifier
-    courier: DeliveryDispatcher
+    appdb: AppDb
+    position_notifier: PositionNotifier
+    dispatcher: DeliveryDispatcher
 
 
-def run(records: int = RECORDS, owed: int = OWED_TO_THE_DEAD) -> list[Row]:
-    """Send so many records, then have a million owed to an application that is not there."""
-    with tempfile.TemporaryDirectory(prefix="onhook-bench-") as directory, taking() as url:
-        for name, count in (("some.duckdb", records), ("many.duckdb", owed)):
+def run(records: int = RECORDS, pending: int = PENDING_FOR_DEAD) -> list[Row]:
+    """Send so many records, then have a million pending for an application that is not there."""
+    with tempfile.TemporaryDirectory(prefix="onhook-bench-") as directory, run_accepting_server() as url:
+        for name, count in (("some.duckdb", records), ("many.duckdb", pending)):
             asyncio.run(_made(Path(directory) / name))
             fill(Path(directory) / name, count)
         return uvloop.run(_all(Path(directory), url))
@@ -93,7 +93,7 @@ async def _bare(path: Path, url: str) -> float:
     store = await open_store(path)
     records = await store.records_after(0, 10_000_000)
     await store.close()
-    bodies = iter([Yeastar().write(record, record.sn, "p-2026") for record in records])
+    bodies = iter([Yeastar().format(record, record.sn, "p-2026") for record in records])
     async with aiohttp.ClientSession() as session:
         began = time.perf_counter()
         await asyncio.gather(*(_post_all(session, url, bodies) for _ in range(CONCURRENT_ATTEMPTS_MAX)))
@@ -107,37 +107,40 @@ async def _post_all(session: aiohttp.ClientSession, url: str, bodies: object) ->
 
 
 async def _ours(directory: Path, url: str, round_number: int) -> float:
-    async with _served(directory, "some.duckdb", f"settings-{round_number}.db") as (store, settings, _, _):
+    async with _served(directory, "some.duckdb", f"appdb-{round_number}.db") as (store, appdb, _, _):
         total = (await store.counts())["records"]
         began = time.perf_counter()
-        number = _subscribe(settings, "healthy", url, after=-1)  # the made-up store begins with 0
-        while _delivered(settings, number) < total:  # noqa: ASYNC110 - the figure stands in a file
+        number = _add_destination(appdb, "healthy", url, after=-1)  # the made-up store begins with 0
+        while _delivered(appdb, number) < total:  # noqa: ASYNC110 - the figure stands in a file
             await asyncio.sleep(0.02)
         return total / (time.perf_counter() - began)
 
 
 async def _beside_the_dead(directory: Path, url: str) -> list[Row]:
     """A healthy application, watched alone and then beside one that is not there, and one that never answers,
-    which are owed everything."""
+    for which everything is pending."""
     async with _served(directory, "many.duckdb", "dead.db") as served:
         last = (await served.store.extent(RecordFilter())).last_seq or 0
-        healthy = _subscribe(served.settings, "healthy", url, after=last)
+        healthy = _add_destination(served.appdb, "healthy", url, after=last)
         await _watch(served, healthy, last)  # until everything is warm
         alone, last = await _watch(served, healthy, last + WATCHED_SECONDS * WATCHED_RATE)
         before = _memory_bytes()
-        _subscribe(served.settings, "dead", NOBODY, after=0)
+        _add_destination(served.appdb, "dead", NOBODY, after=0)
         await asyncio.sleep(2)
         beside, last = await _watch(served, healthy, last)
         grown = _memory_bytes() - before
-        served.settings.subscriptions.remove("dead")
+        served.appdb.destinations.remove("dead")
         async with _hanging() as url_of_hanging:
-            _subscribe(served.settings, "hanging", url_of_hanging, after=0)
+            _add_destination(served.appdb, "hanging", url_of_hanging, after=0)
             await asyncio.sleep(2)
             beside_hanging, last = await _watch(served, healthy, last)
-        owed = (await served.store.extent(RecordFilter())).count
+        pending = (await served.store.extent(RecordFilter())).count
     return [
         Row(
-            f"hub's memory with {owed:,} owed to a dead application", f"{grown / 1e6:+.0f} MB", "", "less than +100 MB"
+            f"hub's memory with {pending:,} pending for a dead application",
+            f"{grown / 1e6:+.0f} MB",
+            "",
+            "less than +100 MB",
         ),
         Row(
             "a healthy application's latency beside it",
@@ -158,13 +161,13 @@ async def _beside_the_dead(directory: Path, url: str) -> list[Row]:
 async def _hanging() -> AsyncIterator[str]:
     """An application that takes what it is sent and says nothing."""
 
-    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while await reader.read(65_536):
                 pass
         writer.close()
 
-    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/calls"
     finally:
@@ -173,7 +176,7 @@ async def _hanging() -> AsyncIterator[str]:
 
 async def _watch(served: Served, healthy: int, last: int) -> tuple[float, int]:
     """The median time from a call in the store to its acknowledged delivery, at a steady rate."""
-    store, feed, figures = served.store, served.feed, served.courier.figures
+    store, position_notifier, figures = served.store, served.position_notifier, served.dispatcher.metrics
     while healthy not in figures:  # noqa: ASYNC110 - it is served a moment after it was asked for
         await asyncio.sleep(0.01)
     (pattern,) = (await store.calls(RecordFilter(), 1)).data
@@ -182,10 +185,10 @@ async def _watch(served: Served, healthy: int, last: int) -> tuple[float, int]:
         last += 1
         leg = msgspec.structs.replace(pattern.legs[0], call_id=f"1790000000.{last}", seq=last)
         call = msgspec.structs.replace(pattern, call_id=leg.call_id, legs=(leg,))
-        await store.put(StoreBatch(calls=[call], quarantined=(), read_again=(), position=last))
-        begun, before = time.perf_counter(), figures[healthy].attempts["taken"]
-        feed.announce(last)
-        while figures[healthy].attempts["taken"] == before:  # noqa: ASYNC110 - a count sets no event
+        await store.put(StoreBatch(calls=[call], quarantined=(), reparsed_seqs=(), position=last))
+        begun, before = time.perf_counter(), figures[healthy].attempts["accepted"]
+        position_notifier.announce(last)
+        while figures[healthy].attempts["accepted"] == before:  # noqa: ASYNC110 - a count sets no event
             await asyncio.sleep(0.0005)
         took.append(time.perf_counter() - begun)
         await asyncio.sleep(1 / WATCHED_RATE)
@@ -195,32 +198,34 @@ async def _watch(served: Served, healthy: int, last: int) -> tuple[float, int]:
 @contextlib.asynccontextmanager
 async def _served(directory: Path, store_name: str, name: str) -> AsyncIterator[Served]:
     store = await open_store(directory / store_name)
-    settings, sending, feed = AppDb(directory / name), AppDb(directory / name), PositionNotifier()
-    courier = DeliveryDispatcher(
-        means=DeliveryDeps(reading=RecordReader(store, feed), settings=sending, clock=SystemClock()),
-        sinks=destination_kinds(Config()),
-        tell_trouble=print,
-        tell_plight=print,
+    appdb, delivery_appdb, position_notifier = AppDb(directory / name), AppDb(directory / name), PositionNotifier()
+    dispatcher = DeliveryDispatcher(
+        deps=DeliveryDeps(
+            record_reader=RecordReader(store, position_notifier), appdb=delivery_appdb, clock=SystemClock()
+        ),
+        destination_kinds=destination_kinds(Config()),
+        on_error=print,
+        on_issue=print,
     )
-    carrying = asyncio.create_task(courier.run())
+    dispatcher_task = asyncio.create_task(dispatcher.run())
     try:
-        yield Served(store, settings, feed, courier)
+        yield Served(store, appdb, position_notifier, dispatcher)
     finally:
-        carrying.cancel()
-        await asyncio.wait([carrying])
+        dispatcher_task.cancel()
+        await asyncio.wait([dispatcher_task])
         await store.close()
-        settings.close()
-        sending.close()
+        appdb.close()
+        delivery_appdb.close()
 
 
-def _subscribe(settings: AppDb, name: str, url: str, *, after: int) -> int:
-    wishes = DestinationSpec(url=url, allows_private=True)
-    return settings.subscriptions.add(name, wishes, SECRET, after=after, at=1)[0].subscription_id
+def _add_destination(appdb: AppDb, name: str, url: str, *, after: int) -> int:
+    spec = DestinationSpec(url=url, allow_private=True)
+    return appdb.destinations.add(name, spec, SECRET, after=after, now_us=1)[0].destination_id
 
 
-def _delivered(settings: AppDb, number: int) -> int:
-    one = settings.subscriptions.with_id(number)
-    return 0 if one is None else one.delivered
+def _delivered(appdb: AppDb, number: int) -> int:
+    one = appdb.destinations.find_by_id(number)
+    return 0 if one is None else one.attempts_succeeded
 
 
 def _memory_bytes() -> int:
@@ -233,9 +238,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=RECORDS)
-    parser.add_argument("--owed", type=int, default=OWED_TO_THE_DEAD)
+    parser.add_argument("--pending", type=int, default=PENDING_FOR_DEAD)
     given = parser.parse_args()
-    print(table(run(given.records, given.owed)))
+    print(table(run(given.records, given.pending)))
 
 
 if __name__ == "__main__":

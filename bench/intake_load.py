@@ -154,10 +154,10 @@ def intake(directory: Path) -> Iterator[Intake]:
     """An intake whose data directory this is; it is made, with three PBXs in it, if there is none."""
     if not directory.exists():
         directory.mkdir(parents=True)
-        settings = AppDb(directory / "onhook.db")
+        appdb = AppDb(directory / "onhook.db")
         for sn in (SN, "3631A2124XXX", "365XXXXXXXXXXUUG"):
-            settings.add_pbx(name=sn, sn=sn, secret=SECRET, at=0)
-        settings.close()
+            appdb.add_pbx(name=sn, sn=sn, secret=SECRET, now_us=0)
+        appdb.close()
     one = Intake(directory)
     try:
         yield one

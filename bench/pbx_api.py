@@ -70,7 +70,7 @@ def _measured(directory: Path, *, is_plain: bool) -> list[Row]:
         assert serving.stdin is not None
         assert serving.stdout is not None
         port = int(serving.stdout.readline())
-        tls = None if is_plain else ssl.create_default_context(cafile=directory / "exchange.crt")
+        tls = None if is_plain else ssl.create_default_context(cafile=directory / "pbx_api.crt")
         counted, delays = uvloop.run(_read(port, tls, serving))
         told = msgspec.json.decode(serving.stdout.read(), type=Told)
     return _rows("ws" if is_plain else "wss", counted, delays, told)
@@ -184,25 +184,25 @@ async def _serve(directory: Path, *, is_plain: bool) -> None:
     clock = SystemClock()
     calls = MemoryCalls(SN, ZoneInfo("UTC"), clock)
     app = App(name="bench", client_id=CLIENT_ID, created_at=datetime.now(UTC))
-    exchange = PbxApiServer(calls=calls, applications=SingleApp(app, CLIENT_SECRET), clock=clock)
-    certificate, key = directory / "exchange.crt", directory / "exchange.key"
+    pbx_api = PbxApiServer(calls=calls, apps=SingleApp(app, CLIENT_SECRET), clock=clock)
+    certificate, key = directory / "pbx_api.crt", directory / "pbx_api.key"
     ensure_certificate(certificate, key, "127.0.0.1", clock.now())
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    async with exchange.opened(listening, None if is_plain else create_tls_context(certificate, key)):
+    async with pbx_api.serve(listening, None if is_plain else create_tls_context(certificate, key)):
         print(port, flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         at_rest, began, worked = _memory_kib("VmRSS"), time.monotonic(), time.process_time()
         for number in range(EVENTS_PER_SECOND * SECONDS):
             await asyncio.sleep(max(0.0, began + number / EVENTS_PER_SECOND - time.monotonic()))
-            calls.announce(_event(number))
+            calls.publish(_event(number))
         await asyncio.sleep(1)
         told = Told(
             cpu_seconds=time.process_time() - worked,
             wall_seconds=time.monotonic() - began,
             at_rest_kib=at_rest,
             peak_kib=_memory_kib("VmHWM"),
-            sockets=exchange.rooms.sockets.count,
+            sockets=pbx_api.state.sockets.count,
         )
         await asyncio.to_thread(sys.stdin.read)
         print(msgspec.json.encode(told).decode(), flush=True)

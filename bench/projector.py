@@ -79,7 +79,7 @@ def _entries() -> Iterator[LedgerEntry]:
                 dialect=YEASTAR.name,
                 via="webhook",
                 received_at=second * 1_000_000,
-                key=YEASTAR.glance(body).key,
+                key=YEASTAR.peek(body).key,
                 body=body,
                 signature=SIGNATURE,
                 peer="192.0.2.1",
@@ -154,7 +154,7 @@ def _projector(ledger: SqliteLedger, store: Store) -> Projector:
         ledger=ledger,
         store=store,
         dialects={YEASTAR.name: YEASTAR},
-        facts_of=lambda sn: facts,
+        get_facts=lambda sn: facts,
     )
 
 

@@ -132,7 +132,7 @@ async def _listed(path: Path, records: int) -> list[Row]:
         return [
             Row(
                 f"page of records by number: {what}",
-                f"{await _median(partial(store.listed_records, one)) * 1000:.0f} ms",
+                f"{await _median(partial(store.list_records, one)) * 1000:.0f} ms",
             )
             for what, one in asked.items()
         ]
@@ -239,7 +239,7 @@ async def _put_once(store: Store, number: int) -> float:
     calls = _calls(_END + timedelta(hours=number))
     began = time.perf_counter()
     await store.legs([(call.sn, call.call_id) for call in calls])
-    await store.put(StoreBatch(calls=calls, quarantined=[], read_again=[], position=number))
+    await store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=number))
     return (time.perf_counter() - began) * 1_000_000 / sum(len(call.legs) for call in calls)
 
 

@@ -41,12 +41,14 @@ def details(started_at: datetime = STARTED_AT, **changes: Any) -> CallDetails:
 
 def record(started_at: datetime = STARTED_AT, **changes: Any) -> Record:
     """A record, whole; `changes` are fields of call details, or of the record itself."""
-    of_details = {name: value for name, value in changes.items() if name in CallDetails.__struct_fields__}
-    of_record = {name: value for name, value in changes.items() if name not in of_details}
-    said = ReportedLeg(details=details(started_at, **of_details), seq=1, via="webhook", received_at=STARTED_AT)
-    facts = PbxFacts(name=of_record.pop("pbx", PBX))
-    made = assemble_call(of_record.pop("sn", SN), [said], facts).legs[0]
-    return msgspec.structs.replace(made, **of_record)
+    details_changes = {name: value for name, value in changes.items() if name in CallDetails.__struct_fields__}
+    record_changes = {name: value for name, value in changes.items() if name not in details_changes}
+    reported_leg = ReportedLeg(
+        details=details(started_at, **details_changes), seq=1, via="webhook", received_at=STARTED_AT
+    )
+    facts = PbxFacts(name=record_changes.pop("pbx", PBX))
+    assembled = assemble_call(record_changes.pop("sn", SN), [reported_leg], facts).legs[0]
+    return msgspec.structs.replace(assembled, **record_changes)
 
 
 def call(*legs: Record) -> Call:

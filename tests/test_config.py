@@ -156,13 +156,13 @@ def test_only_the_loopback_is_the_loopback() -> None:
 
 
 def test_a_certificate_has_its_key(tmp_path: Path) -> None:
-    """Both or neither; as whole paths, so that each process finds them; without them one of the exchange's own."""
-    given = {"exchange_certificate": "a.crt", "exchange_key": "~/a.key"}
+    """Both or neither; as whole paths, so that each process finds them; without them one of the PBX API's own."""
+    given = {"pbx_api_certificate": "a.crt", "pbx_api_key": "~/a.key"}
     config = read_config(given, tmp_path, {})
-    assert config.certificate_file == Path.cwd() / "a.crt"
-    assert config.certificate_key_file == Path.home() / "a.key"
-    own = read_config({"data": "/var/lib/onhook", "exchange_certificate": ""}, tmp_path, {})
-    assert own.certificate_file == Path("/var/lib/onhook/exchange.crt")
+    assert config.pbx_api_certificate_file == Path.cwd() / "a.crt"
+    assert config.pbx_api_key_file == Path.home() / "a.key"
+    own = read_config({"data": "/var/lib/onhook", "pbx_api_certificate": ""}, tmp_path, {})
+    assert own.pbx_api_certificate_file == Path("/var/lib/onhook/pbx_api.crt")
     for name, path in given.items():
         with pytest.raises(UsageError, match="given together"):
             read_config({name: path}, tmp_path, {})

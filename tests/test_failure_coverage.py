@@ -1,4 +1,4 @@
-"""The 37 troubles of PROTOCOL.md 12: each that can touch a receiver has a test that is named after it.
+"""The 37 troubles of yeastar-p-series.md 12: each that can touch a receiver has a test that is named after it.
 
 Those of sessions, back-fill and `onhook doctor` stand with their rooms; here is what the record itself must bear, and
 the list that says of all the others why they cannot touch us.
@@ -23,7 +23,7 @@ from onhook.lib.signing import is_signed_by
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.receiver.verdict import RESPONSES_BY_VERDICT
 from tests.factories import STARTED_AT, details
-from tests.receiver.harness import REPORT, SECRET, SN, OpenDoor, open_door, post, statuses
+from tests.receiver.harness import RAW_EVENT, SECRET, SN, ReceiverHarness, make_request, open_receiver, statuses
 
 YEASTAR = Yeastar()
 TESTS = Path(__file__).parent
@@ -41,12 +41,12 @@ NOT_OURS: Final[Mapping[int, str]] = {
 
 def event(**changes: Any) -> bytes:
     """The live report of 2026, with other members of `msg`."""
-    envelope = json.loads(REPORT)
+    envelope = json.loads(RAW_EVENT)
     return msgspec.json.encode(envelope | {"msg": json.dumps(json.loads(envelope["msg"]) | changes)})
 
 
 def read(body: bytes) -> CallDetails:
-    (one,) = YEASTAR.read(body)
+    (one,) = YEASTAR.parse(body)
     return one
 
 
@@ -72,25 +72,25 @@ def test_every_trouble_has_a_test_or_a_reason() -> None:
 
 def test_trouble_1_msg_is_text() -> None:
     """Schemas expected an object; both are read, as the same call."""
-    envelope = json.loads(REPORT)
+    envelope = json.loads(RAW_EVENT)
     as_object = msgspec.json.encode(envelope | {"msg": json.loads(envelope["msg"])})
-    assert read(REPORT) == read(as_object)
+    assert read(RAW_EVENT) == read(as_object)
 
 
-async def _answers(door: OpenDoor, *bodies: bytes, secret: str | None = SECRET) -> list[int]:
-    return [status for body in bodies for status in statuses(await door.say(post(body, secret)))]
+async def _answers(door: ReceiverHarness, *bodies: bytes, secret: str | None = SECRET) -> list[int]:
+    return [status for body in bodies for status in statuses(await door.send(make_request(body, secret)))]
 
 
 async def test_trouble_6_the_pbxs_own_retry_is_taken(tmp_path: Path) -> None:
     """A replay guard refused it; here it is answered 200 and kept once."""
-    async with open_door(tmp_path / "ledger.db") as door:
-        assert await _answers(door, REPORT, REPORT, REPORT) == [200, 200, 200]
-        assert await door.kept() == 1
+    async with open_receiver(tmp_path / "ledger.db") as door:
+        assert await _answers(door, RAW_EVENT, RAW_EVENT, RAW_EVENT) == [200, 200, 200]
+        assert await door.count_raw_events() == 1
 
 
 def test_trouble_7_no_zone_is_guessed() -> None:
     """The wall clock is not taken for UTC: its offset is in the ids."""
-    leg = call(read(REPORT)).legs[0]
+    leg = call(read(RAW_EVENT)).legs[0]
     assert (leg.utc_offset, leg.offset_from, leg.started_at.isoformat()) == (
         "+03:00",
         "ids",
@@ -100,20 +100,20 @@ def test_trouble_7_no_zone_is_guessed() -> None:
 
 def test_trouble_31_the_zone_of_this_machine_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same report is the same moment wherever it is read."""
-    before = call(read(REPORT)).legs[0].started_at
+    before = call(read(RAW_EVENT)).legs[0].started_at
     monkeypatch.setenv("TZ", "Pacific/Auckland")
     time.tzset()
     try:
-        assert call(read(REPORT)).legs[0].started_at == before
+        assert call(read(RAW_EVENT)).legs[0].started_at == before
     finally:
         monkeypatch.undo()
         time.tzset()
 
 
 def test_trouble_8_day_and_month_are_never_guessed() -> None:
-    """A report in a display format waits in the quarantine; the event never has one (PROTOCOL.md 2.3)."""
+    """A report in a display format waits in the quarantine; the event never has one (yeastar-p-series.md 2.3)."""
     with pytest.raises(ParseError, match="must not be guessed"):
-        YEASTAR.read(event(time_start="04/05/2026 10:00:00"))
+        YEASTAR.parse(event(time_start="04/05/2026 10:00:00"))
 
 
 def test_trouble_9_legs_that_share_a_uid_are_not_lost() -> None:
@@ -147,7 +147,7 @@ def test_trouble_17_a_name_with_quotes_and_backslashes_is_read() -> None:
 
 def test_trouble_18_raw_line_breaks_inside_texts_are_borne() -> None:
     """They are not JSON, and still one call."""
-    assert read(REPORT.replace(b"Trunk-A", b"Trunk\nA")).src_trunk_name == "Trunk\nA"
+    assert read(RAW_EVENT.replace(b"Trunk-A", b"Trunk\nA")).src_trunk_name == "Trunk\nA"
 
 
 def test_trouble_21_the_second_id_of_a_call_placed_by_api_is_another_call() -> None:
@@ -178,14 +178,16 @@ def test_trouble_33_an_unknown_status_is_kept_and_not_counted_as_served() -> Non
 def test_trouble_34_what_could_not_be_kept_is_not_answered_200() -> None:
     """So that the PBX tries again."""
     assert {RESPONSES_BY_VERDICT[word].status for word in ("unavailable", "too_many")} == {503}
-    assert all(RESPONSES_BY_VERDICT[word].status != 200 for word in ("unknown_sn", "no_signature", "wrong_signature"))
+    assert all(
+        RESPONSES_BY_VERDICT[word].status != 200 for word in ("unknown_pbx", "missing_signature", "invalid_signature")
+    )
 
 
 async def test_trouble_36_a_forged_call_is_refused(tmp_path: Path) -> None:
     """Without a signature, with a wrong one, and with a header that somebody invented."""
-    async with open_door(tmp_path / "ledger.db") as door:
-        assert await _answers(door, REPORT, secret=None) == [401]
-        assert await _answers(door, REPORT, secret="another-secret-of-another-PBX-00") == [401]
-        invented = statuses(await door.say(post(REPORT, None, X_Yeastar_Secret=SECRET)))
-        assert (invented, await door.kept()) == ([401], 0)
-        assert not is_signed_by([SECRET], REPORT, SECRET)
+    async with open_receiver(tmp_path / "ledger.db") as door:
+        assert await _answers(door, RAW_EVENT, secret=None) == [401]
+        assert await _answers(door, RAW_EVENT, secret="another-secret-of-another-PBX-00") == [401]
+        invented = statuses(await door.send(make_request(RAW_EVENT, None, X_Yeastar_Secret=SECRET)))
+        assert (invented, await door.count_raw_events()) == ([401], 0)
+        assert not is_signed_by([SECRET], RAW_EVENT, SECRET)

@@ -50,7 +50,7 @@ def event(number: int, call_to: str, **changes: Any) -> bytes:
 def entry(body: bytes) -> LedgerEntry:
     """A body as intake would have kept it."""
     return LedgerEntry(
-        sn=SN, dialect="yeastar", via="webhook", received_at=RECEIVED_AT, key=YEASTAR.glance(body).key, body=body
+        sn=SN, dialect="yeastar", via="webhook", received_at=RECEIVED_AT, key=YEASTAR.peek(body).key, body=body
     )
 
 
@@ -66,7 +66,7 @@ class House:
         self.ledger = ledger
         self.store = store
         self.projector = Projector(
-            ledger=ledger, store=store, dialects=dialects, facts_of=lambda sn: PbxFacts(name="office")
+            ledger=ledger, store=store, dialects=dialects, get_facts=lambda sn: PbxFacts(name="office")
         )
 
     async def told(self, *bodies: bytes) -> None:
@@ -137,10 +137,10 @@ async def test_a_reader_that_fails_on_one_report_goes_on_with_the_next(tmp_path:
     class Faulty(Yeastar):
         """Fails on Bob."""
 
-        def read(self, body: bytes) -> Any:
+        def parse(self, body: bytes) -> Any:
             if b"1002" in body:
                 raise ZeroDivisionError("at Bob")
-            return super().read(body)
+            return super().parse(body)
 
     async with house_in(tmp_path) as house:
         await House(house.ledger, house.store, {"yeastar": Faulty()}).told(event(0, "1002"), event(1, "1001"))
@@ -180,7 +180,7 @@ class Failing:
 async def test_a_put_that_fails_before_or_after_is_repeated_without_harm(house: House, failures: list[str]) -> None:
     """Whether or not the store had kept it, trying again gives each call once."""
     failing: Any = Failing(house.store, failures)
-    projector = Projector(ledger=house.ledger, store=failing, dialects=DIALECTS, facts_of=lambda sn: PbxFacts())
+    projector = Projector(ledger=house.ledger, store=failing, dialects=DIALECTS, get_facts=lambda sn: PbxFacts())
     for number in range(len(failures)):
         await house.ledger.append([entry(event(number, "1001"))])
         with pytest.raises(Unavailable):
@@ -201,8 +201,8 @@ async def test_trouble_is_told_once_when_it_begins_and_once_when_it_ends(
         ledger=house.ledger,
         store=failing,
         dialects=DIALECTS,
-        facts_of=lambda sn: PbxFacts(),
-        tell_trouble=lambda error: told.append(str(error)),
+        get_facts=lambda sn: PbxFacts(),
+        on_error=lambda error: told.append(str(error)),
     )
     await house.ledger.append([entry(event(0, "1001"))])
     announced: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -263,7 +263,7 @@ async def test_a_zone_that_was_configured_is_used(tmp_path: Path) -> None:
     async with house_in(tmp_path) as house:
         facts = PbxFacts(name="berlin", zone=ZoneInfo("Europe/Berlin"))
         house.projector = Projector(
-            ledger=house.ledger, store=house.store, dialects=DIALECTS, facts_of=lambda sn: facts
+            ledger=house.ledger, store=house.store, dialects=DIALECTS, get_facts=lambda sn: facts
         )
         await house.told(event(0, "1001", call_id="opaque"))
         (call,) = await house.calls()

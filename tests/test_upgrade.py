@@ -20,6 +20,7 @@ from onhook.runtime.data_files import open_files
 from onhook.store.contract import PAGE_MAX
 
 DIRECTORIES = Path(__file__).parent / "data_directories"
+STATES = {"waiting": "retrying", "parked": "failed", "delivered": "delivered"}
 COMMITS = ("9ed7d20", "7a0f07c", "fac98bd")
 
 
@@ -51,13 +52,13 @@ def names(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def test_upgrade_old_appdb_keeps_destinations_and_users(old_directory: OldDirectory) -> None:
-    settings = AppDb(old_directory.config.settings_file)
+    settings = AppDb(old_directory.config.appdb_file)
     try:
         destinations = [item["subscription"] for item in old_directory.expected("subscriptions")]
-        assert [(one.name, one.state) for one in settings.subscriptions.all()] == sorted(
+        assert [(one.name, one.state) for one in settings.destinations.all()] == sorted(
             ((item["name"], item["state"]) for item in destinations), key=lambda pair: pair[0].lower()
         )
-        assert names([{"name": one.name} for one in settings.people.all()]) == names(
+        assert names([{"name": one.name} for one in settings.users.all()]) == names(
             old_directory.expected("settings_people")
         )
         assert sorted(one.sn for one in settings.pbxs()) == sorted(one["sn"] for one in old_directory.expected("pbxs"))
@@ -67,9 +68,9 @@ def test_upgrade_old_appdb_keeps_destinations_and_users(old_directory: OldDirect
 
 def test_upgrade_old_appdb_keeps_deliveries_of_each_state(old_directory: OldDirectory) -> None:
     rows = old_directory.expected("onhook_db_rows")
-    expected = sorted(row["state"] for row in rows.get("deliveries", ()))
-    AppDb(old_directory.config.settings_file).close()
-    database = sqlite3.connect(old_directory.config.settings_file)
+    expected = sorted(STATES[row["state"]] for row in rows.get("deliveries", ()))
+    AppDb(old_directory.config.appdb_file).close()
+    database = sqlite3.connect(old_directory.config.appdb_file)
     try:
         states = [state for (state,) in database.execute("SELECT state FROM deliveries ORDER BY state")]
     finally:

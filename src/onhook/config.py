@@ -56,23 +56,23 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     data: Path = Path("onhook-data")
     intake: Address = Address("0.0.0.0", 30012)  # noqa: S104 - PBXs are outside: this is the port they need
     console: Address = Address("127.0.0.1", 8030)
-    exchange: Address = Address("127.0.0.1", 8088)
-    exchange_certificate: str = ""
-    """The exchange's certificate and those that sign it (PEM); empty: one of its own, made in the data directory."""
-    exchange_key: str = ""
+    pbx_api: Address = Address("127.0.0.1", 8088)
+    pbx_api_certificate: str = ""
+    """The PBX API's certificate and those that sign it (PEM); empty: one of its own, made in the data directory."""
+    pbx_api_key: str = ""
     """The certificate's private key (PEM, not encrypted)."""
-    exchange_plain: bool = False
-    """The exchange without TLS, as behind a proxy that has it."""
+    pbx_api_plain: bool = False
+    """The PBX API without TLS, as behind a proxy that has it."""
     zone: str = "UTC"
     """The zone in which people read, an IANA name, where they ask for no other."""
     keep_days: int = 0
-    """How long calls and their reports are kept, in days since the last report; 0: for ever."""
+    """How long calls and their raw events are kept, in days since the last raw event; 0: for ever."""
     console_open: bool = False
     """Pages without sign-in; only allowed while the console listens on the loopback."""
     console_names: str = ""
     """Further names under which the console may be asked for, as behind a proxy; separated by commas."""
     private_networks: str = ""
-    """Networks inside our own that subscriptions may send to, as `10.0.0.0/8`; separated by commas."""
+    """Networks inside our own that destinations may send to, as `10.0.0.0/8`; separated by commas."""
     trace: bool = False
     """Show where in the code an unexpected error came from."""
 
@@ -85,7 +85,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.data / "calls.duckdb"
 
     @property
-    def settings_file(self) -> Path:
+    def appdb_file(self) -> Path:
         return self.data / "onhook.db"
 
     @property
@@ -93,14 +93,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.data / "admin.token"
 
     @property
-    def certificate_file(self) -> Path:
-        """The exchange's certificate: the given one, or its own."""
-        return Path(self.exchange_certificate) if self.exchange_certificate else self.data / "exchange.crt"
+    def pbx_api_certificate_file(self) -> Path:
+        """The PBX API's certificate: the given one, or its own."""
+        return Path(self.pbx_api_certificate) if self.pbx_api_certificate else self.data / "pbx_api.crt"
 
     @property
-    def certificate_key_file(self) -> Path:
+    def pbx_api_key_file(self) -> Path:
         """The private key to it."""
-        return Path(self.exchange_key) if self.exchange_key else self.data / "exchange.key"
+        return Path(self.pbx_api_key) if self.pbx_api_key else self.data / "pbx_api.key"
 
     @property
     def running_file(self) -> Path:
@@ -121,22 +121,22 @@ def read_config(flags: Mapping[str, str | None], directory: Path, environ: Mappi
         location = raw_values[unknown_names[0]][1]
         raise UsageError(
             f"there is no setting {_quote(unknown_names[0])}",
-            where=location,
-            todo=f"use one of {', '.join(Config.__struct_fields__)}",
+            location=location,
+            hint=f"use one of {', '.join(Config.__struct_fields__)}",
         )
     values: dict[str, Any] = {name: _PARSERS[name](value, location) for name, (value, location) in raw_values.items()}
     config = Config(**values)
     if config.console_open and not is_loopback(config.console.host):
         raise UsageError(
             "pages without sign-in are only for the loopback",
-            where="console_open",
-            todo="bind the console to 127.0.0.1",
+            location="console_open",
+            hint="bind the console to 127.0.0.1",
         )
-    if bool(config.exchange_certificate) != bool(config.exchange_key):
+    if bool(config.pbx_api_certificate) != bool(config.pbx_api_key):
         raise UsageError(
             "a certificate and its key are given together",
-            where="exchange_certificate, exchange_key",
-            todo="give both, or neither: then one is made",
+            location="pbx_api_certificate, pbx_api_key",
+            hint="give both, or neither: then one is made",
         )
     return config
 
@@ -149,13 +149,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def parse_address(text: Any, where: str) -> Address:
+def parse_address(text: Any, location: str) -> Address:
     """`HOST:PORT` or `[::1]:PORT`. Raises `UsageError`."""
-    host, _, port = _parse_text(text, where).rpartition(":")
+    host, _, port = _parse_text(text, location).rpartition(":")
     is_port = port.isascii() and port.isdigit() and len(port) <= len(str(PORT_MAX)) and int(port) <= PORT_MAX
     if not is_port or not (_is_name(host) or _is_bracketed(host)):
         raise UsageError(
-            f"{_quote(text)} is not an address", where=where, todo="write HOST:PORT, such as 127.0.0.1:8030 or [::1]:80"
+            f"{_quote(text)} is not an address",
+            location=location,
+            hint="write HOST:PORT, such as 127.0.0.1:8030 or [::1]:80",
         )
     return Address(host.strip("[]"), int(port))
 
@@ -172,72 +174,80 @@ def _is_bracketed(host: str) -> bool:
     return host[0] == "[" and host[-1] == "]"
 
 
-def parse_names(value: Any, where: str) -> str:
+def parse_names(value: Any, location: str) -> str:
     """Names of hosts, separated by commas; the same in small letters, without blanks. Raises `UsageError`."""
-    names = [name.strip().lower() for name in _parse_text(value, where).split(",") if name.strip()]
+    names = [name.strip().lower() for name in _parse_text(value, location).split(",") if name.strip()]
     for name in names:
         if not _HOST_NAME.fullmatch(name):
-            raise UsageError(f"{_quote(name)} is not the name of a host", where=where, todo="write calls.example.com")
+            raise UsageError(
+                f"{_quote(name)} is not the name of a host", location=location, hint="write calls.example.com"
+            )
     return ",".join(names)
 
 
-def parse_networks(value: Any, where: str) -> str:
+def parse_networks(value: Any, location: str) -> str:
     """Networks or single addresses, separated by commas; the same, written as networks. Raises `UsageError`."""
     networks = []
-    for text in (text.strip() for text in _parse_text(value, where).split(",")):
+    for text in (text.strip() for text in _parse_text(value, location).split(",")):
         try:
             networks += [str(ipaddress.ip_network(text))] if text else []
         except ValueError as error:
-            raise UsageError(f"{_quote(text)} is not a network", where=where, todo="write 10.0.0.0/8") from error
+            raise UsageError(f"{_quote(text)} is not a network", location=location, hint="write 10.0.0.0/8") from error
     return ",".join(networks)
 
 
-def parse_flag(value: Any, where: str) -> bool:
+def parse_flag(value: Any, location: str) -> bool:
     """`true`, `yes`, `on`, `1` and their opposites. Raises `UsageError`."""
     words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
     if not isinstance(value, bool | str) or str(value).lower() not in words:
-        raise UsageError(f"{_quote(value)} is neither true nor false", where=where, todo="write true or false")
+        raise UsageError(f"{_quote(value)} is neither true nor false", location=location, hint="write true or false")
     return words[str(value).lower()]
 
 
-def parse_days(value: Any, where: str) -> int:
+def parse_days(value: Any, location: str) -> int:
     """A number of days, 0 for ever. Raises `UsageError`."""
     text = str(value)
     if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) <= DAYS_DIGITS_MAX):
-        raise UsageError(f"{_quote(value)} is no number of days", where=where, todo="write 90, or 0 for ever")
+        raise UsageError(f"{_quote(value)} is no number of days", location=location, hint="write 90, or 0 for ever")
     return int(text)
 
 
-def parse_path(value: Any, where: str) -> Path:
+def parse_path(value: Any, location: str) -> Path:
     """A folder; `~` is the home of whoever runs this. Raises `UsageError`."""
-    text = _parse_text(value, where)
+    text = _parse_text(value, location)
     if not text:
-        raise UsageError("the data directory has no name", where=where, todo="write a folder, such as ./onhook-data")
+        raise UsageError(
+            "the data directory has no name", location=location, hint="write a folder, such as ./onhook-data"
+        )
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise UsageError(f"{_quote(text)}: {error}", where=where, todo="write the whole path") from error
+        raise UsageError(f"{_quote(text)}: {error}", location=location, hint="write the whole path") from error
 
 
-def parse_file(value: Any, where: str) -> str:
+def parse_file(value: Any, location: str) -> str:
     """The path of a file, or an empty text for none; `~` is the home of whoever runs this. Raises `UsageError`."""
-    return str(parse_path(value, where).absolute()) if _parse_text(value, where) else ""
+    return str(parse_path(value, location).absolute()) if _parse_text(value, location) else ""
 
 
-def parse_zone(value: Any, where: str) -> str:
+def parse_zone(value: Any, location: str) -> str:
     """An IANA name of a time zone. Raises `UsageError`."""
-    text = _parse_text(value, where)
+    text = _parse_text(value, location)
     if len(text) > QUOTED_CHARACTERS_MAX:
-        raise UsageError(f"there is no zone {_quote(text)}", where=where, todo="write a name such as Europe/Berlin")
-    return str(get_zone(text, where).key)
+        raise UsageError(
+            f"there is no zone {_quote(text)}", location=location, hint="write a name such as Europe/Berlin"
+        )
+    return str(get_zone(text, location).key)
 
 
-def _parse_text(value: Any, where: str) -> str:
+def _parse_text(value: Any, location: str) -> str:
     """A text that can be handed to the system and to other processes."""
     if not isinstance(value, str):
-        raise UsageError(f"{_quote(value)} is not a text", where=where, todo='write it as "text"')
+        raise UsageError(f"{_quote(value)} is not a text", location=location, hint='write it as "text"')
     if "\0" in value or not _is_utf8(value):
-        raise UsageError(f"{_quote(value)} cannot be a setting", where=where, todo="write it in UTF-8, without NUL")
+        raise UsageError(
+            f"{_quote(value)} cannot be a setting", location=location, hint="write it in UTF-8, without NUL"
+        )
     return value
 
 
@@ -259,7 +269,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
     for variable, value in environ.items():
         if variable.startswith(ENVIRONMENT_PREFIX):
             if variable != variable.upper():
-                raise UsageError(f"there is no variable {variable}", todo=f"write it in capitals, {variable.upper()}")
+                raise UsageError(f"there is no variable {variable}", hint=f"write it in capitals, {variable.upper()}")
             values[variable.removeprefix(ENVIRONMENT_PREFIX).lower()] = (value, variable)
     return values
 
@@ -270,22 +280,22 @@ def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path.name}: {error}", todo="mend or remove the file") from error
+        raise UsageError(f"cannot read {path.name}: {error}", hint="mend or remove the file") from error
     try:
         return {name: (value, path.name) for name, value in tomllib.loads(text).items()}
     except RecursionError as error:
-        raise UsageError(f"{path.name} is nested too deep", todo="a setting is a single value") from error
+        raise UsageError(f"{path.name} is nested too deep", hint="a setting is a single value") from error
     except ValueError as error:  # a number of thousands of digits is one that is no TOMLDecodeError
-        raise UsageError(f"{path.name} is not TOML: {error}", todo="mend that line") from error
+        raise UsageError(f"{path.name} is not TOML: {error}", hint="mend that line") from error
 
 
 def _read_file(path: Path) -> str:
     """The text of a file; a pipe is not waited for."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise UsageError(f"{path.name} is not a file", todo="remove it, or write a file in its place")
+        raise UsageError(f"{path.name} is not a file", hint="remove it, or write a file in its place")
     if status.st_size > FILE_BYTES_MAX:
-        raise UsageError(f"{path.name} is larger than {FILE_BYTES_MAX // 1024} KiB", todo="write only settings in it")
+        raise UsageError(f"{path.name} is larger than {FILE_BYTES_MAX // 1024} KiB", hint="write only settings in it")
     return path.read_text()
 
 
@@ -293,10 +303,10 @@ _PARSERS: Mapping[str, Callable[[Any, str], Any]] = {
     "data": parse_path,
     "intake": parse_address,
     "console": parse_address,
-    "exchange": parse_address,
-    "exchange_certificate": parse_file,
-    "exchange_key": parse_file,
-    "exchange_plain": parse_flag,
+    "pbx_api": parse_address,
+    "pbx_api_certificate": parse_file,
+    "pbx_api_key": parse_file,
+    "pbx_api_plain": parse_flag,
     "zone": parse_zone,
     "keep_days": parse_days,
     "console_open": parse_flag,

@@ -13,109 +13,111 @@ AT = 1_782_844_637_000_000
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> AppDb:
+def appdb(tmp_path: Path) -> AppDb:
     return AppDb(tmp_path / "onhook.db")
 
 
-def test_credentials_are_told_once(settings: AppDb, tmp_path: Path) -> None:
+def test_credentials_are_told_once(appdb: AppDb, tmp_path: Path) -> None:
     """32 letters and digits each; what is kept is a hash, and nothing that is listed shows the secret."""
-    app, secret = settings.apps.add("crm", at=AT)
+    app, secret = appdb.apps.add("crm", now_us=AT)
     assert len(app.client_id) == len(secret) == 32
     assert (app.client_id + secret).isalnum()
-    assert settings.apps.with_credentials(app.client_id, secret) == app
-    assert settings.apps.with_credentials(app.client_id, "wrong") is None
-    assert settings.apps.with_credentials("nobody", secret) is None
-    assert secret not in repr(settings.apps.all())
-    settings.close()
+    assert appdb.apps.find_by_credentials(app.client_id, secret) == app
+    assert appdb.apps.find_by_credentials(app.client_id, "wrong") is None
+    assert appdb.apps.find_by_credentials("nobody", secret) is None
+    assert secret not in repr(appdb.apps.all())
+    appdb.close()
     assert secret.encode() not in (tmp_path / "onhook.db").read_bytes()
 
 
-def test_an_application_keeps_what_it_was_given(settings: AppDb) -> None:
+def test_an_application_keeps_what_it_was_given(appdb: AppDb) -> None:
     """PBXs, networks in their usual form, and the manner of its PBX; found by name, in any case, and by id."""
     manner = parse_behaviour(date_format="dd/mm/yyyy", time_format="12", time_forms="display, no-rows-for-seconds")
-    app, _ = settings.apps.add("CRM", at=AT, pbxs=["A", "B", "A"], networks=["192.0.2.7", "10.1.2.3/8"], manner=manner)
+    app, _ = appdb.apps.add(
+        "CRM", now_us=AT, pbxs=["A", "B", "A"], networks=["192.0.2.7", "10.1.2.3/8"], behaviour=manner
+    )
     assert app.pbxs == ("A", "B")
     assert app.networks == ("192.0.2.7/32", "10.0.0.0/8")
-    assert app.manner == ApiBehaviour(
+    assert app.behaviour == ApiBehaviour(
         date_format="DD/MM/YYYY", time_format="12", time_forms=("display", "no-rows-for-seconds")
     )
-    assert settings.apps.get("crm") == settings.apps.get(app.client_id) == app
-    assert [app.may_come_from(address) for address in ("10.9.9.9", "192.0.2.8", "::1", "x")] == [True] + [False] * 3
+    assert appdb.apps.get("crm") == appdb.apps.get(app.client_id) == app
+    assert [app.allows_address(address) for address in ("10.9.9.9", "192.0.2.8", "::1", "x")] == [True] + [False] * 3
 
 
-def test_a_renewed_secret_replaces_the_old_one(settings: AppDb) -> None:
+def test_a_renewed_secret_replaces_the_old_one(appdb: AppDb) -> None:
     """The client id stays."""
-    app, old = settings.apps.add("crm", at=AT)
-    renewed, new = settings.apps.renew("crm")
+    app, old = appdb.apps.add("crm", now_us=AT)
+    renewed, new = appdb.apps.renew_secret("crm")
     assert renewed.client_id == app.client_id
-    assert settings.apps.with_credentials(app.client_id, old) is None
-    assert settings.apps.with_credentials(app.client_id, new) is not None
+    assert appdb.apps.find_by_credentials(app.client_id, old) is None
+    assert appdb.apps.find_by_credentials(app.client_id, new) is not None
 
 
-def test_a_removed_application_is_unknown(settings: AppDb) -> None:
+def test_a_removed_application_is_unknown(appdb: AppDb) -> None:
     """By its name, its id and its credentials."""
-    app, secret = settings.apps.add("crm", at=AT)
-    settings.apps.remove("crm")
-    assert settings.apps.with_credentials(app.client_id, secret) is None
+    app, secret = appdb.apps.add("crm", now_us=AT)
+    appdb.apps.remove("crm")
+    assert appdb.apps.find_by_credentials(app.client_id, secret) is None
     with pytest.raises(NotFound, match="there is no application 'crm'"):
-        settings.apps.get("crm")
+        appdb.apps.get("crm")
 
 
-def test_the_last_use_is_noted_to_the_minute(settings: AppDb) -> None:
+def test_the_last_use_is_noted_to_the_minute(appdb: AppDb) -> None:
     """Not at every request: the file would be written every time."""
-    app, _ = settings.apps.add("crm", at=AT)
-    settings.apps.used(app, AT)
-    version = settings.version()
-    settings.apps.used(settings.apps.get("crm"), AT + 59_000_000)
-    assert settings.version() == version
-    settings.apps.used(settings.apps.get("crm"), AT + 61_000_000)
-    last_used = settings.apps.get("crm").last_used
+    app, _ = appdb.apps.add("crm", now_us=AT)
+    appdb.apps.record_use(app, AT)
+    version = appdb.version()
+    appdb.apps.record_use(appdb.apps.get("crm"), AT + 59_000_000)
+    assert appdb.version() == version
+    appdb.apps.record_use(appdb.apps.get("crm"), AT + 61_000_000)
+    last_used = appdb.apps.get("crm").last_used_at
     assert last_used is not None
     assert round(last_used.timestamp() * 1_000_000) == AT + 61_000_000
 
 
-def test_an_address_is_kept_out_for_an_hour(settings: AppDb) -> None:
+def test_an_address_is_kept_out_for_an_hour(appdb: AppDb) -> None:
     """Or until somebody lets it in; one or all."""
     for address in ("192.0.2.7", "192.0.2.8"):
-        settings.apps.block(address, AT)
-    assert [one.address for one in settings.apps.blocked(AT)] == ["192.0.2.7", "192.0.2.8"]
-    assert settings.apps.is_blocked("192.0.2.7", AT + BLOCKED_MICROSECONDS - 1)
-    assert not settings.apps.is_blocked("192.0.2.7", AT + BLOCKED_MICROSECONDS)
-    assert settings.apps.unblock("192.0.2.7") == 1
-    assert settings.apps.unblock("192.0.2.7") == 0
-    assert not settings.apps.is_blocked("192.0.2.7", AT)
-    assert settings.apps.unblock() == 1
+        appdb.apps.block(address, AT)
+    assert [one.address for one in appdb.apps.blocked_addresses(AT)] == ["192.0.2.7", "192.0.2.8"]
+    assert appdb.apps.is_blocked("192.0.2.7", AT + BLOCKED_MICROSECONDS - 1)
+    assert not appdb.apps.is_blocked("192.0.2.7", AT + BLOCKED_MICROSECONDS)
+    assert appdb.apps.unblock("192.0.2.7") == 1
+    assert appdb.apps.unblock("192.0.2.7") == 0
+    assert not appdb.apps.is_blocked("192.0.2.7", AT)
+    assert appdb.apps.unblock() == 1
 
 
-def test_only_so_many_addresses_are_kept_out(settings: AppDb) -> None:
+def test_only_so_many_addresses_are_kept_out(appdb: AppDb) -> None:
     """The one that was there for longest comes in again."""
     for number in range(BLOCKED_MAX + 2):
-        settings.apps.block(f"192.0.2.{number}", AT + number)
-    blocked = settings.apps.blocked(AT + BLOCKED_MAX)
+        appdb.apps.block(f"192.0.2.{number}", AT + number)
+    blocked = appdb.apps.blocked_addresses(AT + BLOCKED_MAX)
     assert len(blocked) == BLOCKED_MAX
-    assert not settings.apps.is_blocked("192.0.2.0", AT)
+    assert not appdb.apps.is_blocked("192.0.2.0", AT)
 
 
-def test_what_cannot_be_meant_is_refused(settings: AppDb) -> None:
+def test_what_cannot_be_meant_is_refused(appdb: AppDb) -> None:
     """With one sentence, and nothing is kept."""
-    settings.apps.add("crm", at=AT)
+    appdb.apps.add("crm", now_us=AT)
     with pytest.raises(UsageError, match="there is an application 'CRM' already"):
-        settings.apps.add("CRM", at=AT)
+        appdb.apps.add("CRM", now_us=AT)
     with pytest.raises(UsageError, match="'office' is no address"):
-        settings.apps.add("other", at=AT, networks=["office"])
+        appdb.apps.add("other", now_us=AT, networks=["office"])
     with pytest.raises(UsageError, match="more than 50 addresses"):
-        settings.apps.add("other", at=AT, networks=["::1"] * (NETWORKS_MAX + 1))
+        appdb.apps.add("other", now_us=AT, networks=["::1"] * (NETWORKS_MAX + 1))
     with pytest.raises(UsageError, match="cannot be a name"):
-        settings.apps.add("\n", at=AT)
-    assert len(settings.apps.all()) == 1
+        appdb.apps.add("\n", now_us=AT)
+    assert len(appdb.apps.all()) == 1
 
 
-def test_a_house_has_so_many_applications(settings: AppDb) -> None:
+def test_a_house_has_so_many_applications(appdb: AppDb) -> None:
     """And no more."""
     for number in range(APPS_MAX):
-        settings.apps.add(f"app {number}", at=AT)
+        appdb.apps.add(f"app {number}", now_us=AT)
     with pytest.raises(UsageError, match="200 applications already"):
-        settings.apps.add("one more", at=AT)
+        appdb.apps.add("one more", now_us=AT)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,7 @@ def test_a_house_has_so_many_applications(settings: AppDb) -> None:
         ("versions", "v3.0"),
         ("firmware", ""),
         ("model", "x" * 41),
-        ("profile", "p-1999"),
+        ("payload_format", "p-1999"),
     ],
 )
 def test_a_manner_that_no_pbx_has_is_refused(name: str, text: str) -> None:

@@ -16,31 +16,31 @@ REACHED = AsteriskPbx(sn=SN, host="pbx.example.org", port=5038, user="onhook", i
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[AppDb]:
+def appdb(tmp_path: Path) -> Iterator[AppDb]:
     one = AppDb(tmp_path / "onhook.db")
-    one.add_pbx(name="Office", sn=SN, secret="nobody-knows-this", dialect="asterisk", at=1)
+    one.add_pbx(name="Office", sn=SN, secret="nobody-knows-this", dialect="asterisk", now_us=1)
     yield one
     one.close()
 
 
 @pytest.fixture
-def asterisks(settings: AppDb) -> Asterisks:
-    settings.asterisks.add(REACHED, SECRET)
-    return settings.asterisks
+def asterisks(appdb: AppDb) -> Asterisks:
+    appdb.asterisks.add(REACHED, SECRET)
+    return appdb.asterisks
 
 
 def test_what_was_set_is_read_back(asterisks: Asterisks) -> None:
     """The secret by whoever asks for it, and in no listing."""
     assert asterisks.all() == [REACHED]
-    assert asterisks.of(SN) == REACHED
-    assert asterisks.secret(SN) == SECRET
+    assert asterisks.get(SN) == REACHED
+    assert asterisks.get_secret(SN) == SECRET
     assert SECRET not in repr(asterisks.all())
 
 
-def test_no_trunks_are_something_else_than_trunks_to_be_read(settings: AppDb) -> None:
+def test_no_trunks_are_something_else_than_trunks_to_be_read(appdb: AppDb) -> None:
     """An empty list was said on purpose."""
-    settings.asterisks.add(AsteriskPbx(sn=SN, host="a", port=1, user="u", trunks=()), "s")
-    assert settings.asterisks.of(SN).trunks == ()
+    appdb.asterisks.add(AsteriskPbx(sn=SN, host="a", port=1, user="u", trunks=()), "s")
+    assert appdb.asterisks.get(SN).trunks == ()
 
 
 @pytest.mark.parametrize(
@@ -54,43 +54,43 @@ def test_no_trunks_are_something_else_than_trunks_to_be_read(settings: AppDb) ->
         (AsteriskPbx(sn=SN, host="a", port=5038, user="u", trunks=("t",) * 201), "s", "more than 200"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(settings: AppDb, reached: AsteriskPbx, secret: str, says: str) -> None:
+def test_what_cannot_be_meant_is_refused(appdb: AppDb, reached: AsteriskPbx, secret: str, says: str) -> None:
     """In one sentence, and nothing is kept."""
     with pytest.raises(UsageError, match=says):
-        settings.asterisks.add(reached, secret)
-    assert settings.asterisks.all() == []
+        appdb.asterisks.add(reached, secret)
+    assert appdb.asterisks.all() == []
 
 
 def test_what_is_no_asterisk_is_told_so(asterisks: Asterisks) -> None:
     """With the command that would make it one."""
     with pytest.raises(NotFound, match="onhook pbx add"):
-        asterisks.of("another")
+        asterisks.get("another")
 
 
 def test_the_moment_until_which_all_is_kept_only_grows(asterisks: Asterisks) -> None:
     """And how it fares is told beside it."""
-    asterisks.opened(SN, 10 * MINUTE)
-    asterisks.covered(SN, 20 * MINUTE)
-    asterisks.covered(SN, 19 * MINUTE)
-    asterisks.closed(SN, "it has closed the connection")
-    one = asterisks.of(SN)
+    asterisks.set_connected(SN, 10 * MINUTE)
+    asterisks.set_covered_until(SN, 20 * MINUTE)
+    asterisks.set_covered_until(SN, 19 * MINUTE)
+    asterisks.set_disconnected(SN, "it has closed the connection")
+    one = asterisks.get(SN)
     assert one.covered_until is not None
     assert (one.covered_until.timestamp(), one.is_connected) == (20 * 60, False)
-    assert one.trouble == "it has closed the connection"
-    asterisks.opened(SN, 30 * MINUTE)
-    assert (asterisks.of(SN).is_connected, asterisks.of(SN).trouble) == (True, "")
+    assert one.error == "it has closed the connection"
+    asterisks.set_connected(SN, 30 * MINUTE)
+    assert (asterisks.get(SN).is_connected, asterisks.get(SN).error) == (True, "")
 
 
 def test_a_new_process_hears_nobody_yet(asterisks: Asterisks) -> None:
     """What a crashed one left behind does not count as heard."""
-    asterisks.opened(SN, 10 * MINUTE)
-    asterisks.begin()
-    assert not asterisks.of(SN).is_connected
+    asterisks.set_connected(SN, 10 * MINUTE)
+    asterisks.reset_connections()
+    assert not asterisks.get(SN).is_connected
 
 
-def test_a_pbx_that_is_removed_is_forgotten(settings: AppDb, asterisks: Asterisks) -> None:
+def test_a_pbx_that_is_removed_is_forgotten(appdb: AppDb, asterisks: Asterisks) -> None:
     """Its secret first of all."""
-    asterisks.opened(SN, 1)
-    asterisks.opened(SN, 2)
-    settings.remove_pbx(SN)
+    asterisks.set_connected(SN, 1)
+    asterisks.set_connected(SN, 2)
+    appdb.remove_pbx(SN)
     assert asterisks.all() == []

@@ -27,29 +27,36 @@ ALICE_CALL, BOB_CALL = ("SN", "1.1"), ("SN", "1.2")
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[AppDb]:
+def appdb(tmp_path: Path) -> Iterator[AppDb]:
     opened = AppDb(tmp_path / "onhook.db")
-    opened.subscriptions.add("crm", DestinationSpec(url="http://a.example/"), None, after=0, at=NOW)
+    opened.destinations.add("crm", DestinationSpec(url="http://a.example/"), None, after=0, now_us=NOW)
     yield opened
     opened.close()
 
 
 def _try(at: int = NOW) -> NewAttempt:
-    return NewAttempt(at=at, milliseconds=12, status=500, said="answered 500", body=b"oh \xff")
+    return NewAttempt(attempted_at=at, duration_ms=12, status=500, detail="answered 500", body=b"oh \xff")
 
 
 def _trouble(seq: int, call: tuple[str, str], due_at: int = 0, attempt: NewAttempt | None = None) -> NewDelivery:
     return NewDelivery(
-        event_id=f"e{seq}", seq=seq, call=call, body=b"{%d}" % seq, due_at=due_at, owed_at=NOW, attempt=attempt
+        notification_id=f"e{seq}",
+        seq=seq,
+        call=call,
+        body=b"{%d}" % seq,
+        due_at=due_at,
+        pending_since=NOW,
+        attempt=attempt,
     )
 
 
 def _settle(deliveries: Deliveries, **changes: Any) -> set[tuple[str, str]]:
     values: dict[str, Any] = {
-        "subscription_id": 1, "revision": 1, "cursors": {}, "ended": (), "troubles": (), "retried": (), "delivered": 0,
-        "failed": 0, "failing_since": None, "not_before": 0, "hastens": False, "at": NOW,
+        "destination_id": 1, "revision": 1, "cursors": {}, "finished_replays": (), "new_deliveries": (), "updates": (),
+        "attempts_succeeded": 0, "attempts_failed": 0, "failing_since": None, "retry_after": 0,
+        "retry_all_now": False, "now_us": NOW,
     }  # fmt: skip
-    return deliveries.settle(DeliveryCommit(**(values | changes)))
+    return deliveries.commit(DeliveryCommit(**(values | changes)))
 
 
 def _retried(
@@ -66,186 +73,186 @@ def _retried(
     )
 
 
-def test_of_each_call_only_the_first_has_its_turn(settings: AppDb) -> None:
+def test_of_each_call_only_the_first_has_its_turn(appdb: AppDb) -> None:
     """The second one of a call follows when the first went through, or was parked."""
-    deliveries = settings.deliveries
+    deliveries = appdb.deliveries
     _settle(
         deliveries,
-        troubles=[
+        new_deliveries=[
             _trouble(1, ALICE_CALL, NOW + 5, _try()),
             _trouble(2, ALICE_CALL, DUE_AFTER_PREDECESSOR),
             _trouble(3, BOB_CALL, NOW + 1, _try()),
         ],
     )
-    assert [one.seq for one in deliveries.due(1, NOW, 9)] == []
+    assert [one.seq for one in deliveries.list_due(1, NOW, 9)] == []
     assert deliveries.next_due_at(1) == NOW + 1
-    assert [one.seq for one in deliveries.due(1, NOW + 5, 9)] == [3, 1]
-    assert _settle(deliveries, retried=[_retried(1, "parked"), _retried(3, call=BOB_CALL)]) == {BOB_CALL}
-    (due,) = deliveries.due(1, NOW, 9)
+    assert [one.seq for one in deliveries.list_due(1, NOW + 5, 9)] == [3, 1]
+    assert _settle(deliveries, updates=[_retried(1, "failed"), _retried(3, call=BOB_CALL)]) == {BOB_CALL}
+    (due,) = deliveries.list_due(1, NOW, 9)
     assert (due.seq, due.body, due.attempts, due.call) == (2, b"{2}", 0, ALICE_CALL)
-    assert deliveries.waiting_calls(1) == {ALICE_CALL}
-    assert deliveries.backlog(1) == Backlog(waiting=1, parked=1, oldest_at=NOW)
+    assert deliveries.retrying_calls(1) == {ALICE_CALL}
+    assert deliveries.backlog(1) == Backlog(retrying=1, failed=1, oldest_pending_at=NOW)
 
 
-def test_settling_moves_cursors_and_counts(settings: AppDb) -> None:
+def test_settling_moves_cursors_and_counts(appdb: AppDb) -> None:
     """A replay that has ended is gone, the live stream never is."""
-    settings.subscriptions.replay("crm", RecordFilter(), after=0, until=5, at=NOW)
-    live, replay = settings.subscriptions.streams(1)
+    appdb.destinations.replay("crm", RecordFilter(), after=0, until=5, now_us=NOW)
+    live, replay = appdb.destinations.streams(1)
     _settle(
-        settings.deliveries,
+        appdb.deliveries,
         cursors={live.stream_id: 42},
-        ended=[live.stream_id, replay.stream_id],
-        delivered=40,
-        failed=2,
+        finished_replays=[live.stream_id, replay.stream_id],
+        attempts_succeeded=40,
+        attempts_failed=2,
         failing_since=NOW,
     )
-    (left,) = settings.subscriptions.streams(1)
-    one = settings.subscriptions.get("crm")
-    assert (left.cursor, one.delivered, one.failed) == (42, 40, 2)
+    (left,) = appdb.destinations.streams(1)
+    one = appdb.destinations.get("crm")
+    assert (left.cursor, one.attempts_succeeded, one.attempts_failed) == (42, 40, 2)
     assert one.failing_since is not None
     assert one.revision == 1
 
 
-def test_what_waits_can_be_hastened(settings: AppDb) -> None:
+def test_what_waits_can_be_hastened(appdb: AppDb) -> None:
     """When an application is there again nothing waits out its pause."""
-    _settle(settings.deliveries, troubles=[_trouble(1, ALICE_CALL, NOW + 3_600_000_000, _try())])
-    _settle(settings.deliveries, hastens=True)
-    assert [one.seq for one in settings.deliveries.due(1, NOW, 9)] == [1]
+    _settle(appdb.deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW + 3_600_000_000, _try())])
+    _settle(appdb.deliveries, retry_all_now=True)
+    assert [one.seq for one in appdb.deliveries.list_due(1, NOW, 9)] == [1]
 
 
-def test_people_retry_and_drop(settings: AppDb) -> None:
+def test_people_retry_and_drop(appdb: AppDb) -> None:
     """One, or all; each is another revision, and what is not there is told."""
-    deliveries = settings.deliveries
-    _settle(deliveries, troubles=[_trouble(n, ("SN", str(n)), NOW + 9, _try()) for n in range(1, 5)])
-    _settle(deliveries, retried=[_retried(n, "parked") for n in range(1, 4)])
-    before = settings.subscriptions.revisions()[1]
-    deliveries.retry(1, at=NOW)
-    assert [(one.delivery_id, one.state, one.attempts) for one in deliveries.page(1, "waiting", 9)] == [
-        (1, "waiting", 0),
-        (4, "waiting", 1),
+    deliveries = appdb.deliveries
+    _settle(deliveries, new_deliveries=[_trouble(n, ("SN", str(n)), NOW + 9, _try()) for n in range(1, 5)])
+    _settle(deliveries, updates=[_retried(n, "failed") for n in range(1, 4)])
+    before = appdb.destinations.revisions()[1]
+    deliveries.retry(1, now_us=NOW)
+    assert [(one.delivery_id, one.state, one.attempts) for one in deliveries.page(1, "retrying", 9)] == [
+        (1, "retrying", 0),
+        (4, "retrying", 1),
     ]
-    deliveries.drop(2, at=NOW)
-    assert deliveries.drop_parked(1) == 1
-    assert deliveries.retry_all(1, at=NOW) == 2
-    assert settings.subscriptions.revisions()[1] > before
-    for act in (deliveries.get, lambda number: deliveries.drop(number, at=NOW), deliveries.body):
+    deliveries.discard(2, now_us=NOW)
+    assert deliveries.discard_failed(1) == 1
+    assert deliveries.retry_all(1, now_us=NOW) == 2
+    assert appdb.destinations.revisions()[1] > before
+    for act in (deliveries.get, lambda number: deliveries.discard(number, now_us=NOW), deliveries.body):
         with pytest.raises(NotFound, match="no delivery 2"):
             act(2)
 
 
-def test_attempts_are_shown_and_bounded(settings: AppDb) -> None:
+def test_attempts_are_shown_and_bounded(appdb: AppDb) -> None:
     """The newest are kept, whatever bytes an application answered."""
-    deliveries = settings.deliveries
-    _settle(deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try(NOW))])
+    deliveries = appdb.deliveries
+    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try(NOW))])
     for n in range(ATTEMPT_ROWS_MAX + 5):
         retried = DeliveryUpdate(
             delivery_id=1,
             call=ALICE_CALL,
-            state="waiting",
+            state="retrying",
             due_at=NOW,
             attempts=n + 2,
             attempts_before=n + 1,
             attempt=_try(NOW + n + 1),
         )
-        _settle(deliveries, retried=[retried])
+        _settle(deliveries, updates=[retried])
     attempts = deliveries.attempts(1)
     assert len(attempts) == ATTEMPT_ROWS_MAX
-    assert attempts[-1].at > attempts[0].at
-    assert (attempts[0].status, attempts[0].said, attempts[0].body) == (500, "answered 500", "oh \ufffd")
+    assert attempts[-1].attempted_at > attempts[0].attempted_at
+    assert (attempts[0].status, attempts[0].detail, attempts[0].body) == (500, "answered 500", "oh \ufffd")
 
 
-def test_what_went_through_is_remembered_for_a_while(settings: AppDb) -> None:
+def test_what_went_through_is_remembered_for_a_while(appdb: AppDb) -> None:
     """The newest of them, and neither waits nor is parked."""
     count = DELIVERED_ROWS_MAX + 3
-    _settle(settings.deliveries, troubles=[_trouble(n, ("SN", str(n)), NOW, _try()) for n in range(1, count + 1)])
-    _settle(settings.deliveries, retried=[_retried(n) for n in range(1, count + 1)])
-    kept = settings.deliveries.page(1, "delivered", 1_000)
+    _settle(appdb.deliveries, new_deliveries=[_trouble(n, ("SN", str(n)), NOW, _try()) for n in range(1, count + 1)])
+    _settle(appdb.deliveries, updates=[_retried(n) for n in range(1, count + 1)])
+    kept = appdb.deliveries.page(1, "delivered", 1_000)
     assert [kept[0].delivery_id, len(kept)] == [4, DELIVERED_ROWS_MAX]
-    assert [one.delivery_id for one in settings.deliveries.newest(1, "delivered", 2)] == [count, count - 1]
-    assert settings.deliveries.backlog(1) == Backlog()
+    assert [one.delivery_id for one in appdb.deliveries.newest(1, "delivered", 2)] == [count, count - 1]
+    assert appdb.deliveries.backlog(1) == Backlog()
 
 
-def test_settling_what_was_dropped_meanwhile_is_no_error(settings: AppDb) -> None:
+def test_settling_what_was_dropped_meanwhile_is_no_error(appdb: AppDb) -> None:
     """A person is faster than an attempt under way."""
-    _settle(settings.deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try())])
-    settings.deliveries.drop(1, at=NOW)
-    _settle(settings.deliveries, retried=[_retried(1)])
-    assert settings.deliveries.page(1, None, 9) == []
+    _settle(appdb.deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
+    appdb.deliveries.discard(1, now_us=NOW)
+    _settle(appdb.deliveries, updates=[_retried(1)])
+    assert appdb.deliveries.page(1, None, 9) == []
 
 
-def test_an_event_waits_in_one_row(settings: AppDb) -> None:
+def test_an_event_waits_in_one_row(appdb: AppDb) -> None:
     """One that is read again after a crash is no second row; one that is parked waits again."""
-    deliveries = settings.deliveries
-    _settle(deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try())])
-    _settle(deliveries, troubles=[_trouble(1, ALICE_CALL, NOW + 9, _try())])
-    assert [(one.delivery_id, one.state) for one in deliveries.page(1, None, 9)] == [(1, "waiting")]
-    _settle(deliveries, retried=[_retried(1, "parked")])
-    _settle(deliveries, troubles=[_trouble(1, ALICE_CALL, NOW + 9, _try())])
-    assert [(one.delivery_id, one.state) for one in deliveries.page(1, None, 9)] == [(1, "waiting")]
+    deliveries = appdb.deliveries
+    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
+    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW + 9, _try())])
+    assert [(one.delivery_id, one.state) for one in deliveries.page(1, None, 9)] == [(1, "retrying")]
+    _settle(deliveries, updates=[_retried(1, "failed")])
+    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW + 9, _try())])
+    assert [(one.delivery_id, one.state) for one in deliveries.page(1, None, 9)] == [(1, "retrying")]
     assert len(deliveries.attempts(1)) == 3
-    assert deliveries.event_ids_behind(1, 0) == {"e1"}
-    assert deliveries.event_ids_behind(1, 1) == set()
+    assert deliveries.notification_ids_after(1, 0) == {"e1"}
+    assert deliveries.notification_ids_after(1, 1) == set()
 
 
-def test_a_delivered_event_can_be_owed_once_more(settings: AppDb) -> None:
+def test_a_delivered_event_can_be_owed_once_more(appdb: AppDb) -> None:
     """By a replay; then it cannot be retried beside that."""
-    deliveries = settings.deliveries
-    _settle(deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try())])
-    _settle(deliveries, retried=[_retried(1)])
-    _settle(deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try())])
-    assert [one.state for one in deliveries.page(1, None, 9)] == ["delivered", "waiting"]
+    deliveries = appdb.deliveries
+    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
+    _settle(deliveries, updates=[_retried(1)])
+    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
+    assert [one.state for one in deliveries.page(1, None, 9)] == ["delivered", "retrying"]
     with pytest.raises(UsageError, match="owed once more already"):
-        deliveries.retry(1, at=NOW)
+        deliveries.retry(1, now_us=NOW)
 
 
-def test_who_is_out_of_the_way_lets_the_next_have_its_turn(settings: AppDb) -> None:
+def test_who_is_out_of_the_way_lets_the_next_have_its_turn(appdb: AppDb) -> None:
     """A row that is dropped, or retried ahead of another one of its call."""
-    deliveries = settings.deliveries
+    deliveries = appdb.deliveries
     held = [_trouble(n, ALICE_CALL, DUE_AFTER_PREDECESSOR) for n in (2, 3)]
-    _settle(deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try()), *held])
-    deliveries.drop(1, at=NOW)
-    assert [one.seq for one in deliveries.due(1, NOW, 9)] == [2]
-    _settle(deliveries, retried=[_retried(2, "parked", attempts_before=0)])
-    assert [one.seq for one in deliveries.due(1, NOW, 9)] == [3]
-    deliveries.retry(2, at=NOW)
-    assert [one.seq for one in deliveries.due(1, NOW, 9)] == [2]
-    deliveries.retry_all(1, at=NOW + 1)
-    assert [one.seq for one in deliveries.due(1, NOW + 1, 9)] == [2]
+    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try()), *held])
+    deliveries.discard(1, now_us=NOW)
+    assert [one.seq for one in deliveries.list_due(1, NOW, 9)] == [2]
+    _settle(deliveries, updates=[_retried(2, "failed", attempts_before=0)])
+    assert [one.seq for one in deliveries.list_due(1, NOW, 9)] == [3]
+    deliveries.retry(2, now_us=NOW)
+    assert [one.seq for one in deliveries.list_due(1, NOW, 9)] == [2]
+    deliveries.retry_all(1, now_us=NOW + 1)
+    assert [one.seq for one in deliveries.list_due(1, NOW + 1, 9)] == [2]
 
 
-def test_a_failure_does_not_undo_what_a_person_did_meanwhile(settings: AppDb) -> None:
+def test_a_failure_does_not_undo_what_a_person_did_meanwhile(appdb: AppDb) -> None:
     """An attempt that was under way parks nothing that a person has retried, but what was taken is taken."""
-    deliveries = settings.deliveries
-    _settle(deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try())])
-    deliveries.retry(1, at=NOW)
-    _settle(deliveries, retried=[_retried(1, "parked")])
-    assert [(one.state, one.attempts) for one in deliveries.page(1, None, 9)] == [("waiting", 0)]
+    deliveries = appdb.deliveries
+    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
+    deliveries.retry(1, now_us=NOW)
+    _settle(deliveries, updates=[_retried(1, "failed")])
+    assert [(one.state, one.attempts) for one in deliveries.page(1, None, 9)] == [("retrying", 0)]
     assert len(deliveries.attempts(1)) == 2
-    _settle(deliveries, retried=[_retried(1)])
+    _settle(deliveries, updates=[_retried(1)])
     assert [one.state for one in deliveries.page(1, None, 9)] == ["delivered"]
 
 
-def test_what_was_thought_of_an_application_ends_with_its_revision(settings: AppDb) -> None:
+def test_what_was_thought_of_an_application_ends_with_its_revision(appdb: AppDb) -> None:
     """A lane that ends after a person's resume neither has it fail nor wait; what it counted counts."""
-    subscriptions = settings.subscriptions
-    _settle(settings.deliveries, failing_since=NOW, not_before=NOW + 5, failed=1)
+    subscriptions = appdb.destinations
+    _settle(appdb.deliveries, failing_since=NOW, retry_after=NOW + 5, attempts_failed=1)
     one = subscriptions.get("crm")
-    assert (one.failing_since is None, one.not_before is None) == (False, False)
+    assert (one.failing_since is None, one.retry_after is None) == (False, False)
     subscriptions.set_state("crm", "active")
-    _settle(settings.deliveries, failing_since=NOW, not_before=NOW + 5, failed=1)
+    _settle(appdb.deliveries, failing_since=NOW, retry_after=NOW + 5, attempts_failed=1)
     one = subscriptions.get("crm")
-    assert (one.failing_since, one.not_before, one.failed) == (None, None, 2)
+    assert (one.failing_since, one.retry_after, one.attempts_failed) == (None, None, 2)
 
 
-def test_a_wait_outlives_a_change_but_not_another_address(settings: AppDb) -> None:
+def test_a_wait_outlives_a_change_but_not_another_address(appdb: AppDb) -> None:
     """Until a person says `now`, or the application is another one."""
-    _settle(settings.deliveries, troubles=[_trouble(1, ALICE_CALL, NOW, _try())])
+    _settle(appdb.deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
     for act, is_kept in (
-        (lambda: settings.subscriptions.change("crm", {"headers": {"X-Key": "1"}}), True),
-        (lambda: settings.subscriptions.change("crm", {"url": "http://b.example/"}), False),
-        (lambda: settings.deliveries.retry(1, at=NOW), False),
-        (lambda: settings.deliveries.retry_all(1, at=NOW), False),
+        (lambda: appdb.destinations.change("crm", {"headers": {"X-Key": "1"}}), True),
+        (lambda: appdb.destinations.change("crm", {"url": "http://b.example/"}), False),
+        (lambda: appdb.deliveries.retry(1, now_us=NOW), False),
+        (lambda: appdb.deliveries.retry_all(1, now_us=NOW), False),
     ):
-        _settle(settings.deliveries, not_before=NOW + 5, revision=settings.subscriptions.get("crm").revision)
+        _settle(appdb.deliveries, retry_after=NOW + 5, revision=appdb.destinations.get("crm").revision)
         act()
-        assert (settings.subscriptions.get("crm").not_before is not None) is is_kept
+        assert (appdb.destinations.get("crm").retry_after is not None) is is_kept

@@ -13,21 +13,21 @@ CALL = (SN, "1777287876.1")
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[AppDb]:
+def appdb(tmp_path: Path) -> Iterator[AppDb]:
     opened = AppDb(tmp_path / "onhook.db")
     yield opened
     opened.close()
 
 
-def test_nothing_is_overwritten(settings: AppDb) -> None:
+def test_nothing_is_overwritten(appdb: AppDb) -> None:
     """The latest counts and stands first; the same again is not kept twice; an empty one takes the note away."""
-    notes = settings.notes
-    notes.write(*CALL, "", "", who="Alice", at=1)
+    notes = appdb.notes
+    notes.write(*CALL, "", "", author="Alice", now_us=1)
     assert notes.history(*CALL) == []
     for at, (text, tags) in enumerate(
         [("calls back", "sales, VIP"), ("calls back", "sales,VIP"), ("done", ""), ("", "")]
     ):
-        notes.write(*CALL, text, tags, who="Alice", at=at)
+        notes.write(*CALL, text, tags, author="Alice", now_us=at)
     assert [(one.text, one.tags) for one in notes.history(*CALL)] == [
         ("", ()),
         ("done", ()),
@@ -36,31 +36,31 @@ def test_nothing_is_overwritten(settings: AppDb) -> None:
     assert notes.tags() == []
 
 
-def test_calls_are_found_by_their_tags(settings: AppDb) -> None:
+def test_calls_are_found_by_their_tags(appdb: AppDb) -> None:
     """By those that they have now, whole tags only, whatever signs are in them."""
     for number, tags in enumerate(("sales", "sales 100%,x", "after sales", "x")):
-        settings.notes.write(SN, f"1777287876.{number}", "", tags, who="Alice", at=number)
-    settings.notes.write(SN, "1777287876.3", "", "y", who="Bob", at=9)
-    assert settings.notes.calls_with("sales", "") == [(SN, "1777287876.0")]
-    assert settings.notes.calls_with("sales 100%", "") == [(SN, "1777287876.1")]
-    assert settings.notes.calls_with("x", "") == [(SN, "1777287876.1")]
-    assert settings.notes.calls_with("%", "") == []
-    assert settings.notes.tags() == ["after sales", "sales", "sales 100%", "x", "y"]
+        appdb.notes.write(SN, f"1777287876.{number}", "", tags, author="Alice", now_us=number)
+    appdb.notes.write(SN, "1777287876.3", "", "y", author="Bob", now_us=9)
+    assert appdb.notes.find_calls("sales", "") == [(SN, "1777287876.0")]
+    assert appdb.notes.find_calls("sales 100%", "") == [(SN, "1777287876.1")]
+    assert appdb.notes.find_calls("x", "") == [(SN, "1777287876.1")]
+    assert appdb.notes.find_calls("%", "") == []
+    assert appdb.notes.tags() == ["after sales", "sales", "sales 100%", "x", "y"]
 
 
 @pytest.mark.parametrize(("text", "tags"), [("x" * 4_001, ""), ("", ",".join(map(str, range(21)))), ("", "t" * 41)])
-def test_notes_are_bounded(settings: AppDb, text: str, tags: str) -> None:
+def test_notes_are_bounded(appdb: AppDb, text: str, tags: str) -> None:
     """With one sentence, and nothing is kept."""
     with pytest.raises(UsageError):
-        settings.notes.write(*CALL, text, tags, who="Alice", at=1)
-    assert settings.notes.history(*CALL) == []
+        appdb.notes.write(*CALL, text, tags, author="Alice", now_us=1)
+    assert appdb.notes.history(*CALL) == []
 
 
-def test_a_search_is_kept_and_removed(settings: AppDb) -> None:
+def test_a_search_is_kept_and_removed(appdb: AppDb) -> None:
     """Under one name once; only addresses of searches."""
-    settings.searches.keep("missed", "/calls?status=%21ANSWERED", who="Alice")
-    (kept,) = settings.searches.all()
-    assert (kept.name, kept.path, kept.who) == ("missed", "/calls?status=%21ANSWERED", "Alice")
+    appdb.saved_searches.add("missed", "/calls?status=%21ANSWERED", author="Alice")
+    (kept,) = appdb.saved_searches.all()
+    assert (kept.name, kept.path, kept.author) == ("missed", "/calls?status=%21ANSWERED", "Alice")
     for name, path in (
         ("Missed", "/calls"),
         ("x", "//evil.example"),
@@ -69,7 +69,7 @@ def test_a_search_is_kept_and_removed(settings: AppDb) -> None:
         ("", "/calls"),
     ):
         with pytest.raises(UsageError):
-            settings.searches.keep(name, path, who="Alice")
-    settings.searches.remove(kept.search_id)
+            appdb.saved_searches.add(name, path, author="Alice")
+    appdb.saved_searches.remove(kept.search_id)
     with pytest.raises(NotFound):
-        settings.searches.remove(kept.search_id)
+        appdb.saved_searches.remove(kept.search_id)

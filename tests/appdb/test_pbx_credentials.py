@@ -14,38 +14,38 @@ API = parse_pbx_credentials("https://pbx.office.example:8088", "our-client", "ou
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[AppDb]:
-    settings = AppDb(tmp_path / "onhook.db")
-    settings.add_pbx(name="Office", sn=SN, secret=None, api=API, at=1)
-    yield settings
-    settings.close()
+def appdb(tmp_path: Path) -> Iterator[AppDb]:
+    appdb = AppDb(tmp_path / "onhook.db")
+    appdb.add_pbx(name="Office", sn=SN, secret=None, credentials=API, now_us=1)
+    yield appdb
+    appdb.close()
 
 
-def test_an_api_is_kept_pinned_and_goes_with_its_pbx(settings: AppDb) -> None:
+def test_an_api_is_kept_pinned_and_goes_with_its_pbx(appdb: AppDb) -> None:
     """All or nothing is kept of it."""
-    assert settings.apis.needed(SN, "Office") == API
-    settings.apis.pin(SN, "AB:" * 31 + "CD")
-    assert settings.apis.all()[SN].fingerprint == "ab" * 31 + "cd"
-    settings.remove_pbx("Office")
-    assert settings.apis.all() == {}
+    assert appdb.pbx_credentials.require(SN, "Office") == API
+    appdb.pbx_credentials.pin(SN, "AB:" * 31 + "CD")
+    assert appdb.pbx_credentials.all()[SN].fingerprint == "ab" * 31 + "cd"
+    appdb.remove_pbx("Office")
+    assert appdb.pbx_credentials.all() == {}
     with pytest.raises(NotFound, match="--client-id"):
-        settings.apis.needed(SN, "Office")
+        appdb.pbx_credentials.require(SN, "Office")
 
 
-def test_tokens_are_kept_until_the_api_is_changed(settings: AppDb) -> None:
+def test_tokens_are_kept_until_the_api_is_changed(appdb: AppDb) -> None:
     """A person who changed something wants it tried anew."""
-    settings.apis.keep_tokens(SN, API, '{"halted":"","current":1}')
-    settings.apis.put(SN, API)
-    assert settings.apis.tokens(SN, API) == '{"halted":"","current":1}', "nothing is different"
-    settings.apis.keep_tokens(SN, API, '{"halted":"blocked"}')
-    settings.apis.put(SN, API)
-    assert settings.apis.tokens(SN, API) == "", "a person has acted"
+    appdb.pbx_credentials.save_tokens(SN, API, '{"halt_reason":"","current":1}')
+    appdb.pbx_credentials.put(SN, API)
+    assert appdb.pbx_credentials.tokens(SN, API) == '{"halt_reason":"","current":1}', "nothing is different"
+    appdb.pbx_credentials.save_tokens(SN, API, '{"halt_reason":"blocked"}')
+    appdb.pbx_credentials.put(SN, API)
+    assert appdb.pbx_credentials.tokens(SN, API) == "", "a person has acted"
     other = parse_pbx_credentials("https://pbx.office.example:8089", "our-client", "our-client-secret")
-    settings.apis.keep_tokens(SN, API, '{"halted":"","current":1}')
-    settings.apis.put(SN, other)
-    settings.apis.keep_tokens(SN, API, '{"halted":"","current":2}')
-    assert settings.apis.tokens(SN, API) is None
-    assert settings.apis.tokens(SN, other) == ""
+    appdb.pbx_credentials.save_tokens(SN, API, '{"halt_reason":"","current":1}')
+    appdb.pbx_credentials.put(SN, other)
+    appdb.pbx_credentials.save_tokens(SN, API, '{"halt_reason":"","current":2}')
+    assert appdb.pbx_credentials.tokens(SN, API) is None
+    assert appdb.pbx_credentials.tokens(SN, other) == ""
 
 
 @pytest.mark.parametrize(

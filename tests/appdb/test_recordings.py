@@ -12,22 +12,22 @@ from onhook.lib.errors import UsageError
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[AppDb]:
+def appdb(tmp_path: Path) -> Iterator[AppDb]:
     with closing(AppDb(tmp_path / "onhook.db")) as opened:
         yield opened
 
 
-def test_a_directory_is_kept_and_taken_away(settings: AppDb, tmp_path: Path) -> None:
+def test_a_directory_is_kept_and_taken_away(appdb: AppDb, tmp_path: Path) -> None:
     """Of each PBX its own; it goes with its PBX."""
-    settings.add_pbx(name="office", sn="SN1", secret="0123456789", at=1)
-    settings.recordings.put("SN1", tmp_path)
-    assert settings.recordings.of("SN1") == tmp_path
-    assert settings.recordings.of("SN2") is None
-    settings.recordings.put("SN1", None)
-    assert settings.recordings.of("SN1") is None
-    settings.recordings.put("SN1", tmp_path)
-    settings.remove_pbx("office")
-    assert settings.recordings.of("SN1") is None
+    appdb.add_pbx(name="office", sn="SN1", secret="0123456789", now_us=1)
+    appdb.recordings.put("SN1", tmp_path)
+    assert appdb.recordings.get("SN1") == tmp_path
+    assert appdb.recordings.get("SN2") is None
+    appdb.recordings.put("SN1", None)
+    assert appdb.recordings.get("SN1") is None
+    appdb.recordings.put("SN1", tmp_path)
+    appdb.remove_pbx("office")
+    assert appdb.recordings.get("SN1") is None
 
 
 def test_only_a_directory_can_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

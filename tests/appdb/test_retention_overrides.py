@@ -12,15 +12,15 @@ from onhook.lib.errors import UsageError
 
 def test_a_rule_is_kept_and_taken_away(tmp_path: Path) -> None:
     """For ever is a rule too; it goes with its PBX."""
-    with closing(AppDb(tmp_path / "onhook.db")) as settings:
+    with closing(AppDb(tmp_path / "onhook.db")) as appdb:
         for name in ("office", "branch"):
-            settings.add_pbx(name=name, sn=name, secret="0123456789", at=1)
-            settings.keeping.put(name, 90)
-        settings.keeping.put("office", 0)
-        assert settings.keeping.all() == {"office": 0, "branch": 90}
-        settings.keeping.put("office", None)
-        settings.remove_pbx("branch")
-        assert settings.keeping.all() == {}
+            appdb.add_pbx(name=name, sn=name, secret="0123456789", now_us=1)
+            appdb.retention_overrides.put(name, 90)
+        appdb.retention_overrides.put("office", 0)
+        assert appdb.retention_overrides.all() == {"office": 0, "branch": 90}
+        appdb.retention_overrides.put("office", None)
+        appdb.remove_pbx("branch")
+        assert appdb.retention_overrides.all() == {}
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "soon", str(DAYS_MAX + 1), "9" * 5_000, "000090000", "٣"])

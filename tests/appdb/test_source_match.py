@@ -14,46 +14,48 @@ PATH = "/3kFz0qLrB7xN9sVe"
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[AppDb]:
-    settings = AppDb(tmp_path / "onhook.db")
-    yield settings
-    settings.close()
+def appdb(tmp_path: Path) -> Iterator[AppDb]:
+    appdb = AppDb(tmp_path / "onhook.db")
+    yield appdb
+    appdb.close()
 
 
-def add(settings: AppDb, place: SourceMatch, *, secret: str | None = None) -> None:
-    settings.add_pbx(name="Old office", sn="369451090405", secret=secret, dialect="newcdr", place=place, at=1)
+def add(appdb: AppDb, place: SourceMatch, *, secret: str | None = None) -> None:
+    appdb.add_pbx(name="Old office", sn="369451090405", secret=secret, dialect="newcdr", source_match=place, now_us=1)
 
 
-def test_a_place_is_kept_changed_and_goes_with_its_pbx(settings: AppDb) -> None:
+def test_a_place_is_kept_changed_and_goes_with_its_pbx(appdb: AppDb) -> None:
     """Intake is told it with the credentials."""
-    add(settings, parse_source_match(["192.0.2.7", "198.51.100.0/24"], PATH))
-    (credentials,) = settings.credentials()
-    assert credentials.place == settings.places.of("369451090405")
-    assert credentials.place == SourceMatch(("192.0.2.7", "198.51.100.0/24"), PATH)
-    settings.places.put("369451090405", SourceMatch(("192.0.2.8",)))
-    assert settings.places.all() == {"369451090405": SourceMatch(("192.0.2.8",))}
-    settings.places.put("369451090405", SourceMatch())
-    assert not settings.places.of("369451090405")
-    settings.places.put("369451090405", SourceMatch(("192.0.2.8",)))
-    settings.remove_pbx("Old office")
-    assert settings.places.all() == {}
+    add(appdb, parse_source_match(["192.0.2.7", "198.51.100.0/24"], PATH))
+    (credentials,) = appdb.webhook_credentials()
+    assert credentials.source_match == appdb.source_matches.get("369451090405")
+    assert credentials.source_match == SourceMatch(("192.0.2.7", "198.51.100.0/24"), PATH)
+    appdb.source_matches.put("369451090405", SourceMatch(("192.0.2.8",)))
+    assert appdb.source_matches.all() == {"369451090405": SourceMatch(("192.0.2.8",))}
+    appdb.source_matches.put("369451090405", SourceMatch())
+    assert not appdb.source_matches.get("369451090405")
+    appdb.source_matches.put("369451090405", SourceMatch(("192.0.2.8",)))
+    appdb.remove_pbx("Old office")
+    assert appdb.source_matches.all() == {}
 
 
-def test_one_that_cannot_sign_needs_a_place_and_nothing_else(settings: AppDb) -> None:
+def test_one_that_cannot_sign_needs_a_place_and_nothing_else(appdb: AppDb) -> None:
     """Without one anybody could report; a secret would promise what it cannot hold."""
     with pytest.raises(UsageError, match="something else must tell"):
-        add(settings, SourceMatch())
+        add(appdb, SourceMatch())
     with pytest.raises(UsageError, match="nothing of a newcdr PBX is signed"):
-        add(settings, SourceMatch(("192.0.2.7",)), secret="a-secret-of-its-own")
+        add(appdb, SourceMatch(("192.0.2.7",)), secret="a-secret-of-its-own")
     with pytest.raises(UsageError, match="signs what it sends"):
-        settings.add_pbx(name="Office", sn="3631A2124ABC", secret="first-secret", place=SourceMatch((), PATH), at=1)
+        appdb.add_pbx(
+            name="Office", sn="3631A2124ABC", secret="first-secret", source_match=SourceMatch((), PATH), now_us=1
+        )
 
 
-def test_one_that_cannot_be_asked_has_no_api(settings: AppDb) -> None:
+def test_one_that_cannot_be_asked_has_no_api(appdb: AppDb) -> None:
     """It would be waited for in vain."""
     api = parse_pbx_credentials("https://192.0.2.7:8088", "us", "our-client-secret")
     with pytest.raises(UsageError, match="no API that is spoken here"):
-        settings.add_pbx(name="Old", sn="1", secret=None, dialect="newcdr", api=api, at=1)
+        appdb.add_pbx(name="Old", sn="1", secret=None, dialect="newcdr", credentials=api, now_us=1)
 
 
 @pytest.mark.parametrize(

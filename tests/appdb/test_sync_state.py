@@ -16,17 +16,23 @@ MONDAY = datetime(2026, 4, 27, tzinfo=UTC)
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[AppDb]:
-    settings = AppDb(tmp_path / "onhook.db")
-    settings.add_pbx(name="Office", sn=SN, secret="first-secret", at=1)
-    yield settings
-    settings.close()
+def appdb(tmp_path: Path) -> Iterator[AppDb]:
+    appdb = AppDb(tmp_path / "onhook.db")
+    appdb.add_pbx(name="Office", sn=SN, secret="first-secret", now_us=1)
+    yield appdb
+    appdb.close()
 
 
-def test_all_that_is_known_is_kept(settings: AppDb) -> None:
+def test_all_that_is_known_is_kept(appdb: AppDb) -> None:
     """Each by itself, and nothing at first."""
-    kept = settings.receiving
-    assert (kept.stretches(SN), kept.contact(SN), kept.progress(SN), kept.wish(SN), kept.outcome(SN)) == (
+    kept = appdb.sync_states
+    assert (
+        kept.intervals(SN),
+        kept.pbx_status(SN),
+        kept.backfill_progress(SN),
+        kept.backfill_request(SN),
+        kept.backfill_result(SN),
+    ) == (
         [],
         None,
         None,
@@ -34,52 +40,57 @@ def test_all_that_is_known_is_kept(settings: AppDb) -> None:
         None,
     )
     stretches = [Interval(MONDAY, MONDAY, "complete", "why")]
-    contact = PbxStatus(at=1, skew_seconds=-3, offset_seconds=7200)
-    progress = BackfillProgress(since=1, until=9, done_until=4, asked_at=5, from_us=1)
-    wish, outcome = BackfillRequest(since=1, until=None, asked_at=7), BackfillResult(asked_at=7, new=3)
-    kept.keep_stretches(SN, stretches)
-    kept.keep_contact(SN, contact)
-    kept.keep_progress(SN, progress)
-    kept.keep_wish(SN, wish)
-    kept.keep_outcome(SN, outcome)
-    kept.keep_silence_minutes(SN, 30)
-    assert (kept.stretches(SN), kept.contact(SN), kept.progress(SN)) == (stretches, contact, progress)
-    assert (kept.wish(SN), kept.outcome(SN), kept.silence_minutes(SN)) == (wish, outcome, 30)
-    kept.keep_progress(SN, None)
-    kept.keep_wish(SN, None)
-    kept.keep_silence_minutes(SN, None)
-    assert (kept.progress(SN), kept.wish(SN), kept.silence_minutes(SN)) == (None, None, None)
+    contact = PbxStatus(checked_at=1, skew_seconds=-3, offset_seconds=7200)
+    progress = BackfillProgress(since=1, until=9, done_until=4, started_at=5, requested_since=1)
+    wish, outcome = BackfillRequest(since=1, until=None, requested_at=7), BackfillResult(requested_at=7, new=3)
+    kept.save_intervals(SN, stretches)
+    kept.save_pbx_status(SN, contact)
+    kept.save_backfill_progress(SN, progress)
+    kept.save_backfill_request(SN, wish)
+    kept.save_backfill_result(SN, outcome)
+    kept.save_silence_minutes(SN, 30)
+    assert (kept.intervals(SN), kept.pbx_status(SN), kept.backfill_progress(SN)) == (stretches, contact, progress)
+    assert (kept.backfill_request(SN), kept.backfill_result(SN), kept.silence_minutes(SN)) == (wish, outcome, 30)
+    kept.save_backfill_progress(SN, None)
+    kept.save_backfill_request(SN, None)
+    kept.save_silence_minutes(SN, None)
+    assert (kept.backfill_progress(SN), kept.backfill_request(SN), kept.silence_minutes(SN)) == (None, None, None)
 
 
-def test_nothing_is_kept_of_a_pbx_that_was_removed(settings: AppDb) -> None:
+def test_nothing_is_kept_of_a_pbx_that_was_removed(appdb: AppDb) -> None:
     """Not even when somebody still looks after it."""
-    settings.receiving.keep_stretches(SN, [])
-    settings.alarms.sound(SN, "silence", "what", todo="todo", at=1)
-    settings.remove_pbx("Office")
-    settings.receiving.keep_stretches(SN, [Interval(MONDAY, MONDAY, "gap", "why")])
-    assert not settings.alarms.sound(SN, "silence", "what", todo="todo", at=1)
-    assert (settings.receiving.stretches(SN), settings.alarms.all()) == ([], [])
+    appdb.sync_states.save_intervals(SN, [])
+    appdb.alarms.raise_alarm(SN, "silence", "what", hint="todo", now_us=1)
+    appdb.remove_pbx("Office")
+    appdb.sync_states.save_intervals(SN, [Interval(MONDAY, MONDAY, "gap", "why")])
+    assert not appdb.alarms.raise_alarm(SN, "silence", "what", hint="todo", now_us=1)
+    assert (appdb.sync_states.intervals(SN), appdb.alarms.all()) == ([], [])
 
 
-def test_an_alarm_is_told_once_until_it_is_over(settings: AppDb) -> None:
+def test_an_alarm_is_told_once_until_it_is_over(appdb: AppDb) -> None:
     """And begins anew after that."""
-    assert settings.alarms.sound(SN, "silence", "since 12:00", todo="look", at=1_000_000)
-    assert not settings.alarms.sound(SN, "silence", "since 12:30", todo="look", at=2_000_000)
-    (alarm,) = settings.alarms.going_on()
-    assert (alarm.what, alarm.times, alarm.began_at.timestamp(), alarm.seen_at.timestamp()) == ("since 12:30", 2, 1, 2)
-    assert settings.alarms.end(SN, "silence", at=3_000_000)
-    assert not settings.alarms.end(SN, "silence", at=4_000_000)
-    assert settings.alarms.going_on() == []
-    assert settings.alarms.sound(SN, "silence", "again", todo="look", at=5_000_000)
-    assert [one.what for one in settings.alarms.all()] == ["again", "since 12:30"]
+    assert appdb.alarms.raise_alarm(SN, "silence", "since 12:00", hint="look", now_us=1_000_000)
+    assert not appdb.alarms.raise_alarm(SN, "silence", "since 12:30", hint="look", now_us=2_000_000)
+    (alarm,) = appdb.alarms.open_alarms()
+    assert (alarm.detail, alarm.occurrences, alarm.began_at.timestamp(), alarm.last_seen_at.timestamp()) == (
+        "since 12:30",
+        2,
+        1,
+        2,
+    )
+    assert appdb.alarms.end(SN, "silence", now_us=3_000_000)
+    assert not appdb.alarms.end(SN, "silence", now_us=4_000_000)
+    assert appdb.alarms.open_alarms() == []
+    assert appdb.alarms.raise_alarm(SN, "silence", "again", hint="look", now_us=5_000_000)
+    assert [one.detail for one in appdb.alarms.all()] == ["again", "since 12:30"]
 
 
-def test_alarms_are_bounded(settings: AppDb) -> None:
+def test_alarms_are_bounded(appdb: AppDb) -> None:
     """Those that were over first make room; those that go on stay."""
-    settings.alarms.sound(SN, "clock", "goes on", todo="look", at=0)
+    appdb.alarms.raise_alarm(SN, "clock", "goes on", hint="look", now_us=0)
     for number in range(ALARMS_MAX + 5):
-        settings.alarms.sound(SN, "silence", str(number), todo="look", at=number)
-        settings.alarms.end(SN, "silence", at=number)
-    alarms = settings.alarms.all(ALARMS_MAX + 10)
+        appdb.alarms.raise_alarm(SN, "silence", str(number), hint="look", now_us=number)
+        appdb.alarms.end(SN, "silence", now_us=number)
+    alarms = appdb.alarms.all(ALARMS_MAX + 10)
     assert len(alarms) == ALARMS_MAX
-    assert (alarms[0].what, alarms[1].what) == ("goes on", str(ALARMS_MAX + 4))
+    assert (alarms[0].detail, alarms[1].detail) == ("goes on", str(ALARMS_MAX + 4))

@@ -45,7 +45,7 @@ def leg(call_to: str, status: str, times: str, **changes: Any) -> CallDetails:
 
 
 def six_legs() -> list[CallDetails]:
-    """The live call of PROTOCOL.md 2.5, as the six events of it would say it."""
+    """The live call of yeastar-p-series.md 2.5, as the six events of it would say it."""
     rows = json.loads(SIX_LEGS.read_text())["data"]
     return [
         CallDetails(

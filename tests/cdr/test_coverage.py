@@ -40,7 +40,7 @@ def stretch(since: float, until: float, state: CoverageState = "complete", why: 
 
 def test_a_whole_reading_proves_all_but_its_edges() -> None:
     """Calls that ended soon after the window's start may have begun before it; the newest may not be listed yet."""
-    found = interval_from_comparison(CdrComparison(since=at(0), asked_at=at(30)))
+    found = interval_from_comparison(CdrComparison(since=at(0), started_at=at(30)))
     assert found is not None
     assert found.since == at(0) + timedelta(seconds=CALL_SECONDS_MAX)
     assert found.until == at(30) - timedelta(seconds=SETTLE_SECONDS)
@@ -50,21 +50,21 @@ def test_a_whole_reading_proves_all_but_its_edges() -> None:
 def test_a_reading_that_was_not_whole_is_a_gap_with_its_name() -> None:
     """Never a proof."""
     found = interval_from_comparison(
-        CdrComparison(since=at(0), asked_at=at(30), trouble="the PBX counts 12 and listed 11")
+        CdrComparison(since=at(0), started_at=at(30), incomplete_reason="the PBX counts 12 and listed 11")
     )
     assert found is not None
-    assert (found.state, found.why) == ("gap", "the PBX counts 12 and listed 11")
+    assert (found.state, found.reason) == ("gap", "the PBX counts 12 and listed 11")
 
 
 def test_a_window_shorter_than_a_call_proves_nothing() -> None:
     """All that ended in it may have begun before it."""
-    assert interval_from_comparison(CdrComparison(since=at(10), asked_at=at(30))) is None
+    assert interval_from_comparison(CdrComparison(since=at(10), started_at=at(30))) is None
 
 
 def test_what_was_heard_never_hides_a_comparison() -> None:
     """And a comparison counts more than what was heard, before or after it."""
-    known = add_interval(add_interval([], stretch(2, 4)), stretch(0, 6, "heard", "alive"))
-    assert known == [stretch(0, 2, "heard", "alive"), stretch(2, 4), stretch(4, 6, "heard", "alive")]
+    known = add_interval(add_interval([], stretch(2, 4)), stretch(0, 6, "connected", "alive"))
+    assert known == [stretch(0, 2, "connected", "alive"), stretch(2, 4), stretch(4, 6, "connected", "alive")]
     assert add_interval(known, stretch(0, 6)) == [stretch(0, 6)]
 
 
@@ -76,14 +76,14 @@ def test_a_difference_that_is_found_later_takes_the_claim_away() -> None:
 
 def test_time_that_nobody_asked_about_is_a_gap() -> None:
     """Coverage is of all the time that was asked for, without holes."""
-    seen = fill_gaps([stretch(2, 4), stretch(6, 8, "heard")], at(1), at(7))
+    seen = fill_gaps([stretch(2, 4), stretch(6, 8, "connected")], at(1), at(7))
     assert [(one.since, one.state) for one in seen] == [
         (at(1), "gap"),
         (at(2), "complete"),
         (at(4), "gap"),
-        (at(6), "heard"),
+        (at(6), "connected"),
     ]
-    assert (seen[0].why, seen[-1].until) == (NEVER_COMPARED, at(7))
+    assert (seen[0].reason, seen[-1].until) == (NEVER_COMPARED, at(7))
 
 
 def test_the_next_reading_begins_a_call_before_the_first_gap() -> None:
@@ -107,7 +107,7 @@ def test_a_clock_that_moved_withdraws_claims() -> None:
 
 def test_a_channel_that_lost_events_is_not_believed() -> None:
     """What it heard is a gap; what was compared stays."""
-    known = invalidate_connected([stretch(0, 2), stretch(2, 3, "heard")], "lossy")
+    known = invalidate_connected([stretch(0, 2), stretch(2, 3, "connected")], "lossy")
     assert known == [stretch(0, 2), stretch(2, 3, "gap", "lossy")]
     assert complete_until(known) == at(2)
     assert complete_until(known[1:]) is None
@@ -126,7 +126,7 @@ STRETCHES = st.builds(
     lambda since, hours, state: stretch(since, since + hours, state, state),
     st.integers(0, 20),
     st.integers(1, 10),
-    st.sampled_from(["complete", "heard", "gap"]),
+    st.sampled_from(["complete", "connected", "gap"]),
 )
 
 
@@ -141,7 +141,7 @@ def test_each_moment_is_what_the_last_word_about_it_says(news: list[Interval]) -
         moment = at(hour + 0.5)
         state: CoverageState | None = None
         for new in news:
-            if new.since <= moment < new.until and not (state == "complete" and new.state == "heard"):
+            if new.since <= moment < new.until and not (state == "complete" and new.state == "connected"):
                 state = new.state
         assert next((one.state for one in known if one.since <= moment < one.until), None) == state
 
@@ -175,14 +175,14 @@ def test_no_claim_is_false_at_any_moment(seed: int) -> None:
         is_up = random.random() < 0.7
         here |= {one for one in calls if now - 1 <= one.ended < now and is_up and random.random() > 0.3}
         if is_up:
-            known = add_interval(known, stretch(now - 1, now, "heard", "alive"))
+            known = add_interval(known, stretch(now - 1, now, "connected", "alive"))
         if random.random() < 0.3:
             since = query_start(known, at(max(0, now - 72)), at(now)) if random.random() < 0.8 else at(now - 26)
             listed = [one for one in calls if at(one.began) >= since and one.ended <= now]
             is_whole = random.random() < 0.7
             here |= set(listed if is_whole else listed[: len(listed) // 2])
             found = interval_from_comparison(
-                CdrComparison(since=since, asked_at=at(now), trouble="" if is_whole else "broke off")
+                CdrComparison(since=since, started_at=at(now), incomplete_reason="" if is_whole else "broke off")
             )
             known = known if found is None else add_interval(known, found)
         for one in known:

@@ -24,7 +24,7 @@ from onhook.cdr.identity import extract_name, extract_number, record_id, record_
     ],
 )
 def test_a_party_is_a_name_and_a_number(party: str, name: str, number: str) -> None:
-    """The last `<…>` at the end is the number; what precedes it is the name (PROTOCOL.md 2.6)."""
+    """The last `<…>` at the end is the number; what precedes it is the name (yeastar-p-series.md 2.6)."""
     assert (extract_name(party), extract_number(party)) == (name, number)
 
 

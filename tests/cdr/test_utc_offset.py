@@ -19,7 +19,7 @@ from onhook.cdr.utc_offset import (
 )
 from onhook.lib.errors import ParseError
 
-# PROTOCOL.md 2.3, each line a call that was documented or captured: call id, wall clock, hours from UTC.
+# yeastar-p-series.md 2.3, each line a call that was documented or captured: call id, wall clock, hours from UTC.
 SAMPLES = [
     ("1651057476.362", "2022-04-27 19:04:36", 8),
     ("1702285525.16", "2023-12-11 11:05:25", 2),
@@ -35,7 +35,7 @@ SAMPLES = [
 
 @pytest.mark.parametrize(("call_id", "time_start", "hours"), SAMPLES)
 def test_the_offset_is_exact_for_every_known_sample(call_id: str, time_start: str, hours: int) -> None:
-    """Each sample of PROTOCOL.md 2.3 gives its offset, from the call id and the first leg's time alone."""
+    """Each sample of yeastar-p-series.md 2.3 gives its offset, from the call id and the first leg's time alone."""
     offset, offset_from = determine_call_offset([parse_wall_clock(time_start)], [""], call_epoch(call_id), None)
     assert (offset, offset_from) == (timedelta(hours=hours), "ids")
     assert to_utc(parse_wall_clock(time_start), offset).timestamp() == call_epoch(call_id)
@@ -79,7 +79,7 @@ def test_an_offset_that_cannot_be_is_not_taken(local: str, epoch: int) -> None:
 
 
 def test_without_ids_the_configured_zone_serves_and_without_one_utc_is_assumed() -> None:
-    """The order of PROTOCOL.md 2.3: ids, zone, UTC; and it is said which."""
+    """The order of yeastar-p-series.md 2.3: ids, zone, UTC; and it is said which."""
     summer, winter = parse_wall_clock("2026-07-01 12:00:00"), parse_wall_clock("2026-01-01 12:00:00")
     berlin = ZoneInfo("Europe/Berlin")
     assert determine_call_offset([summer], [""], 0, berlin) == (timedelta(hours=2), "configured")
@@ -112,7 +112,7 @@ def test_the_earliest_leg_decides_because_later_ones_drift() -> None:
     ],
 )
 def test_year_first_forms_are_read(text: str, canonical: str) -> None:
-    """ISO with a blank or `T`, and year-first slashes, with or without AM and PM (PROTOCOL.md 2.3)."""
+    """ISO with a blank or `T`, and year-first slashes, with or without AM and PM (yeastar-p-series.md 2.3)."""
     assert normalize_wall_clock(text) == canonical
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onhook.cli.main import main
-from tests.runtime.harness import House, house_in
+from tests.runtime.harness import Server, create_server
 
 Command = Callable[..., tuple[int, str, str]]
 """Words in; exit code, standard output and standard error out."""
@@ -18,18 +18,18 @@ def onhook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     """The command line in an empty directory, with its data directory in `onhook-data`."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["onhook", *words])
-        code = main()
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["onhook", *arguments])
+        exit_code = main()
         captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        return exit_code, captured.out, captured.err
 
     return run
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def house(tmp_path: Path) -> Iterator[Server]:
     """A house in which a PBX is declared; not started."""
-    with house_in(tmp_path / "house") as one:
-        one.add_pbx()
-        yield one
+    with create_server(tmp_path / "house") as new_server:
+        new_server.add_pbx()
+        yield new_server

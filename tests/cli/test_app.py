@@ -47,9 +47,9 @@ def test_what_cannot_be_is_told(onhook: Command) -> None:
 def test_addresses_are_let_in_again(onhook: Command) -> None:
     """One by name, all without."""
     onhook("app", "add", "crm")
-    settings = AppDb(Path("onhook-data/onhook.db"))
+    appdb = AppDb(Path("onhook-data/onhook.db"))
     for address in ("192.0.2.7", "192.0.2.8", "2001:db8::/64"):
-        settings.apps.block(address, 4_000_000_000_000_000)
-    settings.close()
+        appdb.apps.block(address, 4_000_000_000_000_000)
+    appdb.close()
     assert onhook("app", "unblock", "192.0.2.7")[1] == "1 addresses may come again.\n"
     assert onhook("app", "unblock")[1] == "2 addresses may come again.\n"

@@ -15,7 +15,7 @@ import pytest
 from onhook.appdb.appdb import AppDb
 from onhook.cdr.coverage import Interval
 from tests.cli.conftest import Command
-from tests.pbx.asterisk.replayed import SECRET, USER, ReplayedAsterisk, replayed_asterisk
+from tests.pbx.asterisk.replayed import SECRET, USER, FakeAsterisk, open_fake_asterisk
 from tests.pbx.asterisk.test_files import COLUMNS, as_csv, rows
 
 ADD = ("pbx", "add", "Office", "--asterisk", "pbx.example.org", "--user", USER, "--secret", SECRET)
@@ -24,13 +24,13 @@ FIRST, LAST = (f(int(row["linkedid"].partition(".")[0]) for row in rows()) for f
 
 
 @pytest.fixture
-def asterisk() -> Iterator[ReplayedAsterisk]:
+def asterisk() -> Iterator[FakeAsterisk]:
     """One that runs beside the test, in a thread of its own."""
     begun, ended = threading.Event(), asyncio.Event()
-    found: list[tuple[ReplayedAsterisk, asyncio.AbstractEventLoop]] = []
+    found: list[tuple[FakeAsterisk, asyncio.AbstractEventLoop]] = []
 
     async def run() -> None:
-        async with replayed_asterisk() as one:
+        async with open_fake_asterisk() as one:
             found.append((one, asyncio.get_running_loop()))
             begun.set()
             await ended.wait()
@@ -44,7 +44,7 @@ def asterisk() -> Iterator[ReplayedAsterisk]:
     thread.join()
 
 
-def settings() -> AppDb:
+def open_appdb() -> AppDb:
     return AppDb(Path("onhook-data/onhook.db"))
 
 
@@ -56,10 +56,10 @@ def test_an_asterisk_is_declared_without_a_serial_number(onhook: Command) -> Non
         _, out, _ = onhook(*words)
         assert "Office" in out
         assert SECRET not in out
-    one = settings()
+    one = open_appdb()
     assert not one.pbx("Office").is_unsigned
-    assert SECRET not in one.credentials()[0].secrets
-    assert one.asterisks.of("pbx.example.org").port == 5038
+    assert SECRET not in one.webhook_credentials()[0].secrets
+    assert one.asterisks.get("pbx.example.org").port == 5038
     one.close()
 
 
@@ -67,8 +67,8 @@ def test_what_is_said_of_an_asterisk_is_kept(onhook: Command) -> None:
     """Port, trunks, contexts and PINs; a serial number of one's own; TLS has its own port."""
     words = ("--trunks", "trunk-a, trunk-b", "--inbound-context", "from-trunk", "--pins", "--sn", "A1", "--tls", "on")
     assert onhook(*ADD, *words)[0] == 0
-    one = settings()
-    reached = one.asterisks.of("A1")
+    one = open_appdb()
+    reached = one.asterisks.get("A1")
     assert (reached.port, reached.tls, reached.trunks) == (5039, "on", ("trunk-a", "trunk-b"))
     assert (reached.inbound, reached.has_pins) == (("from-trunk",), True)
     one.close()
@@ -92,7 +92,7 @@ def test_what_cannot_be_meant_is_told(onhook: Command, words: tuple[str, ...], s
     assert SECRET not in error
 
 
-def test_the_doctor_prints_the_lines_that_are_missing(onhook: Command, asterisk: ReplayedAsterisk) -> None:
+def test_the_doctor_prints_the_lines_that_are_missing(onhook: Command, asterisk: FakeAsterisk) -> None:
     """It asks the Asterisk itself, and fails where something is wrong."""
     at = f"127.0.0.1:{asterisk.port}"
     assert onhook("pbx", "add", "Office", "--asterisk", at, "--user", USER, "--secret", SECRET)[0] == 0
@@ -104,9 +104,9 @@ def test_the_doctor_prints_the_lines_that_are_missing(onhook: Command, asterisk:
     assert SECRET not in out
 
 
-def test_the_doctor_says_why_it_cannot_look(onhook: Command, asterisk: ReplayedAsterisk) -> None:
+def test_the_doctor_says_why_it_cannot_look(onhook: Command, asterisk: FakeAsterisk) -> None:
     """Refused, or nobody there; what else is known is told all the same."""
-    asterisk.refuses = True
+    asterisk.rejects_login = True
     at = f"127.0.0.1:{asterisk.port}"
     assert onhook("pbx", "add", "Office", "--asterisk", at, "--user", USER, "--secret", SECRET)[0] == 0
     code, out, _ = onhook("doctor", "Office")
@@ -121,15 +121,15 @@ def test_the_doctor_looks_at_what_is_kept(onhook: Command) -> None:
     """Whether it can be read, has a call of the last days, and has what makes a call."""
     at = ("--asterisk", "127.0.0.1:1", "--user", USER, "--secret", SECRET, "--cdr", "Master.csv")
     assert onhook("pbx", "add", "Office", *at)[0] == 0
-    assert "BAD  there is no such file" in onhook("doctor", "Office")[1]
+    assert "ERROR   no such file" in onhook("doctor", "Office")[1]
     Path("Master.csv").write_text("".join(as_csv(list(COLUMNS))).replace("2026-", "2020-").replace('"179', '"158'))
-    assert "look no call of the last week" in onhook("doctor", "Office")[1]
+    assert "WARNING no call of the last week" in onhook("doctor", "Office")[1]
     Path("Master.csv").write_text("".join(as_csv([name for name in COLUMNS if name != "linkedid"][:17])))
-    assert "BAD  the CDRs have no linkedid" in onhook("doctor", "Office")[1]
+    assert "ERROR   the CDRs have no linkedid" in onhook("doctor", "Office")[1]
     now = int(time.time()) - 3600
     row = rows()[0] | {"linkedid": f"{now}.1", "uniqueid": f"{now}.1"}
     Path("Master.csv").write_text(json.dumps(row) + "\n")
-    assert "ok   its CDRs can be read" in onhook("doctor", "Office")[1]
+    assert "OK      its CDRs can be read" in onhook("doctor", "Office")[1]
 
 
 def test_where_cdrs_are_kept_is_changed(onhook: Command) -> None:
@@ -140,8 +140,8 @@ def test_where_cdrs_are_kept_is_changed(onhook: Command) -> None:
     for words in (("pbx", "list"), ("asterisk", "list"), ("doctor", "Office")):
         assert "s3cret-of-the-database" not in "".join(map(str, onhook(*words)))
     assert "mysql://freepbx@db.example.org:3306" in onhook("asterisk", "list")[1]
-    one = settings()
-    assert one.sources.all()["pbx.example.org"].table == "calls"
+    one = open_appdb()
+    assert one.cdr_sources.all()["pbx.example.org"].table == "calls"
     one.close()
     assert onhook("pbx", "change", "Office", "--cdr", "none")[0] == 0
     assert "nobody said where Office keeps its CDRs" in onhook("backfill", "Office")[2]
@@ -153,9 +153,11 @@ def test_where_cdrs_are_kept_is_changed(onhook: Command) -> None:
 def test_calls_are_read_by_hand(onhook: Command) -> None:
     """From several files, as a rotation leaves them; a second time nothing is new; what is left open is told."""
     assert onhook(*ADD)[0] == 0
-    one = settings()
+    one = open_appdb()
     since, until = datetime.fromtimestamp(FIRST - 60, UTC), datetime.fromtimestamp(LAST + 3600, UTC)
-    one.receiving.keep_stretches("pbx.example.org", [Interval(since, until, "gap", "it was not heard: no connection")])
+    one.sync_states.save_intervals(
+        "pbx.example.org", [Interval(since, until, "gap", "it was not heard: no connection")]
+    )
     one.close()
     lines = as_csv(list(COLUMNS))
     Path("old.csv").write_text("".join(lines[:9]))
@@ -174,8 +176,8 @@ def test_calls_are_read_where_they_are_kept(onhook: Command) -> None:
     Path("Master.csv").write_text("".join(as_csv(list(COLUMNS))))
     code, out, _ = onhook("backfill", "Office", "--since", "2020-01-01")
     assert (code, " 0 changed, 0 here already" in out) == (0, True)
-    one = settings()
-    outcome = one.receiving.outcome("pbx.example.org")
+    one = open_appdb()
+    outcome = one.sync_states.backfill_result("pbx.example.org")
     one.close()
     assert outcome is not None
     assert outcome.new == outcome.rows > CALLS

@@ -9,11 +9,11 @@ import pytest
 from onhook.appdb.appdb import AppDb
 from tests.cli.conftest import Command
 from tests.pbx.yeastar.lists import SN, row
-from tests.runtime.harness import House, wait_until
-from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, Face, pbx_in_a_thread
+from tests.runtime.harness import Server, wait_until
+from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, PbxResponder, pbx_responder_in_thread
 
 
-def declared(face: Face) -> tuple[str, ...]:
+def declared(face: PbxResponder) -> tuple[str, ...]:
     url = f"http://127.0.0.1:{face.port}"
     api = ("--api", url, "--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET)
     return ("pbx", "add", "Branch", "--sn", SN, *api)
@@ -25,7 +25,7 @@ def calls_of_today(count: int) -> list[dict[str, object]]:
 
 def test_a_back_fill_brings_what_the_pbx_still_knows(onhook: Command) -> None:
     """Without a server; the second time there is nothing new, and the token was given back."""
-    with pbx_in_a_thread() as face:
+    with pbx_responder_in_thread() as face:
         assert onhook(*declared(face))[0] == 0
         face.calls.rows = calls_of_today(5)
         code, out, error = onhook("backfill", "Branch", "--since", "3d")
@@ -37,16 +37,16 @@ def test_a_back_fill_brings_what_the_pbx_still_knows(onhook: Command) -> None:
         assert {one["legs"][0]["via"] for one in rows} == {"backfill"}
         assert len(rows) == 5
         code, out, _ = onhook("coverage", "--since", "2d", "--format", "json")
-        states = [one["state"] for one in json.loads(out)[0]["stretches"]]
+        states = [one["state"] for one in json.loads(out)[0]["intervals"]]
         assert states == ["complete", "gap"]
         assert "compared with the PBX" in onhook("coverage", "--pbx", "Branch")[1]
 
 
 def test_a_pbx_that_refuses_us_is_one_sentence(onhook: Command) -> None:
     """With its code, and the exit code of a failure; no secret in it."""
-    with pbx_in_a_thread() as face:
+    with pbx_responder_in_thread() as face:
         assert onhook(*declared(face))[0] == 0
-        face.refuses_login = 70087
+        face.login_error_code = 70087
         code, _, error = onhook("backfill", "Branch")
     assert code == 1
     assert "70087" in error
@@ -59,27 +59,27 @@ def test_what_cannot_be_meant_is_refused(onhook: Command) -> None:
     code, _, error = onhook("backfill", "Office")
     assert (code, "--client-id" in error) == (1, True)
     assert onhook("coverage", "--since", "today", "--until", "yesterday")[0] == 2
-    with pbx_in_a_thread() as face:
+    with pbx_responder_in_thread() as face:
         assert onhook(*declared(face))[0] == 0
         assert onhook("backfill", "Branch", "--since", "1h", "--until", "2h")[0] == 2
 
 
 @pytest.mark.slow
-def test_a_running_server_connects_fills_and_goes_on(house: House, tmp_path: Path) -> None:
+def test_a_running_server_connects_fills_and_goes_on(house: Server, tmp_path: Path) -> None:
     """A PBX added while it runs is connected to at once; what a person asks for is done by the server."""
-    with pbx_in_a_thread() as face:
+    with pbx_responder_in_thread() as face:
         face.calls.rows = calls_of_today(3)
         house.start()
-        house.onhook(*declared(face))
+        house.run_command(*declared(face))
         wait_until(lambda: len(face.subscribed) == 1)
         wait_until(lambda: len(house.calls()) == 3)
         face.calls.rows = calls_of_today(4)
-        assert "new" in house.onhook("backfill", "Branch", "--since", "2d")
-        assert (face.live_max, face.logins) == (1, 1)
+        assert "new" in house.run_command("backfill", "Branch", "--since", "2d")
+        assert (face.token_count_max, face.login_count) == (1, 1)
         house.stop()
         wait_until(lambda: face.tokens == set())
-    settings = AppDb(tmp_path / "house" / "onhook.db")
+    appdb = AppDb(tmp_path / "house" / "onhook.db")
     try:
-        assert settings.receiving.stretches(SN)[0].state == "complete"
+        assert appdb.sync_states.intervals(SN)[0].state == "complete"
     finally:
-        settings.close()
+        appdb.close()

@@ -1,6 +1,7 @@
 """`onhook backup` and `onhook restore`."""
 
 import sqlite3
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -12,72 +13,89 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.ops.backup import create_backup, restore
 from onhook.ops.instance_lock import exclusive_intake_lock, shared_intake_lock
-from tests.runtime.harness import House, call_id, call_ids, report, wait_until
+from tests.runtime.harness import Server, call_id, call_ids, wait_until, webhook_body
 
 
 @pytest.mark.slow
-def test_a_backup_made_while_it_runs_can_be_restored(house: House, tmp_path: Path) -> None:
+def test_a_backup_made_while_it_runs_can_be_restored(house: Server, tmp_path: Path) -> None:
     """What was kept until then is there, PBXs and secrets too; what came later is not."""
     house.start()
-    assert house.post(report(1)) == 200
+    assert house.post(webhook_body(1)) == 200
     copy = tmp_path / "copy"
-    house.onhook("backup", str(copy))
-    assert house.post(report(2)) == 200
+    house.run_command("backup", str(copy))
+    assert house.post(webhook_body(2)) == 200
     assert copy.stat().st_mode & 0o777 == 0o700
     assert {path.name for path in copy.iterdir()} == {"backup.json", "ledger.db", "onhook.db"}
     house.stop()
-    other = House(tmp_path / "other")
-    other.onhook("restore", str(copy))
+    other = Server(tmp_path / "other")
+    other.run_command("restore", str(copy))
     assert call_ids(other.calls()) == [call_id(1)]
-    assert "Office" in other.onhook("pbx", "list")
-    house.onhook("restore", str(copy), "--replace")
+    assert "Office" in other.run_command("pbx", "list")
+    house.run_command("restore", str(copy), "--replace")
     assert call_ids(house.calls()) == [call_id(1)]
     house.start()
-    assert house.post(report(3)) == 200
+    assert house.post(webhook_body(3)) == 200
     wait_until(lambda: call_ids(house.calls()) == [call_id(1), call_id(3)])
 
 
-def test_nothing_is_lost_that_nobody_said_to_replace(house: House, tmp_path: Path) -> None:
+def test_nothing_is_lost_that_nobody_said_to_replace(house: Server, tmp_path: Path) -> None:
     """Neither what is in the data directory, nor an earlier backup, nor anything under a running server."""
     house.start()
-    assert house.post(report(1)) == 200
+    assert house.post(webhook_body(1)) == 200
     copy = tmp_path / "copy"
-    house.onhook("backup", str(copy))
-    assert "already" in house.run("backup", str(copy)).stderr
-    assert "already running" in house.run("restore", str(copy), "--replace").stderr
+    house.run_command("backup", str(copy))
+    assert "already" in house.execute("backup", str(copy)).stderr
+    assert "already running" in house.execute("restore", str(copy), "--replace").stderr
     house.stop()
-    assert "--replace" in house.run("restore", str(copy)).stderr
+    assert "--replace" in house.execute("restore", str(copy)).stderr
     assert call_ids(house.calls()) == [call_id(1)]
 
 
-def test_nothing_is_replaced_under_a_lone_intake(house: House, tmp_path: Path) -> None:
+def test_nothing_is_replaced_under_a_lone_intake(house: Server, tmp_path: Path) -> None:
     """It would go on writing into a ledger that is no more; when it has stopped, it goes."""
     house.start()
-    assert house.post(report(1)) == 200
+    assert house.post(webhook_body(1)) == 200
     copy = tmp_path / "copy"
-    house.onhook("backup", str(copy))
+    house.run_command("backup", str(copy))
     house.stop()
     config = Config(data=house.directory)
     with shared_intake_lock(config), shared_intake_lock(config):
-        refused = house.run("restore", str(copy), "--replace")
+        refused = house.execute("restore", str(copy), "--replace")
         assert (refused.returncode, "an intake is already running" in refused.stderr) == (2, True)
-    house.onhook("restore", str(copy), "--replace")
+    house.run_command("restore", str(copy), "--replace")
     with exclusive_intake_lock(config), pytest.raises(Unavailable, match="being restored"), shared_intake_lock(config):
         pass
 
 
-def test_a_damaged_backup_is_refused(house: House, tmp_path: Path) -> None:
+def test_a_damaged_backup_is_refused(house: Server, tmp_path: Path) -> None:
     """Before anything is replaced."""
     house.start()
-    assert house.post(report(1)) == 200
+    assert house.post(webhook_body(1)) == 200
     copy = tmp_path / "copy"
-    house.onhook("backup", str(copy))
+    house.run_command("backup", str(copy))
     house.stop()
     (copy / "ledger.db").write_bytes(b"\xff" * 8192)
-    assert "damaged" in house.run("restore", str(copy), "--replace").stderr
+    assert "damaged" in house.execute("restore", str(copy), "--replace").stderr
     (copy / "backup.json").unlink()
-    assert "no whole backup" in house.run("restore", str(copy), "--replace").stderr
+    assert "no whole backup" in house.execute("restore", str(copy), "--replace").stderr
     assert call_ids(house.calls()) == [call_id(1)]
+
+
+@pytest.mark.parametrize("commit", ["9ed7d20", "7a0f07c", "fac98bd"])
+def test_restore_backup_of_an_older_version_is_upgraded(tmp_path: Path, commit: str) -> None:
+    with tarfile.open(Path(__file__).parents[1] / "data_directories" / f"{commit}.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("ledger.db", "onhook.db"):
+        copy_database(tmp_path / "onhook-data" / name, copy / name)
+    manifest = '{"made_at":"2026-04-27T11:04:36.123456Z","files":["onhook.db","ledger.db"]}'
+    (copy / "backup.json").write_text(manifest)
+    server = Server(tmp_path / "restored")
+    assert "2026-04-27 11:04 UTC" in server.run_command("restore", str(copy))
+    assert server.calls() != []
+    assert len(server.run_command("pbx", "list").splitlines()) > 1
+    server.run_command("destination", "list")
 
 
 @pytest.fixture
@@ -85,7 +103,7 @@ def config(tmp_path: Path) -> Config:
     """A data directory with settings and a ledger of one row, which no server has."""
     made = Config(data=tmp_path / "onhook-data")
     made.data.mkdir()
-    AppDb(made.settings_file).close()
+    AppDb(made.appdb_file).close()
     _write(made, "first")
     return made
 
@@ -105,17 +123,17 @@ def _said(config: Config) -> list[str]:
     return rows
 
 
-def test_a_backup_never_goes_among_the_live_files(house: House, tmp_path: Path) -> None:
+def test_a_backup_never_goes_among_the_live_files(house: Server, tmp_path: Path) -> None:
     """Neither into the data directory nor below it, by whatever name; what was acknowledged since stays."""
     house.start()
-    assert house.post(report(1)) == 200
+    assert house.post(webhook_body(1)) == 200
     link = tmp_path / "link"
     link.symlink_to(house.directory)
     for target in (house.directory, house.directory / "copy", link, link / "copy", tmp_path / "x" / ".." / "house"):
-        done = house.run("backup", str(target))
+        done = house.execute("backup", str(target))
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert "choose another directory" in done.stderr
-        assert house.post(report(2)) == 200
+        assert house.post(webhook_body(2)) == 200
     assert not (house.directory / "copy").exists()
     house.stop()
     assert call_ids(house.calls()) == [call_id(1), call_id(2)]

@@ -17,8 +17,8 @@ def _said(*words: str, has: Callable[..., Any] = with_destination_options) -> An
 
     @made.command()
     @has
-    def say(wishes: dict[str, Any]) -> None:
-        handed.append(wishes)
+    def say(spec_values: dict[str, Any]) -> None:
+        handed.append(spec_values)
 
     result = CliRunner().invoke(made, words)
     return handed[0] if handed else result.exception
@@ -27,16 +27,24 @@ def _said(*words: str, has: Callable[..., Any] = with_destination_options) -> An
 def test_what_was_given_is_handed_on_by_the_names_of_wishes() -> None:
     """And nothing else is, so that a change changes only that."""
     assert _said() == {}
-    wishes = _said(
-        "--timeout", "9", "--per", "call", "--header", "X-Key: a:b", "--header", "X-Team:1", "--allow-private"
+    spec_values = _said(
+        "--timeout",
+        "9",
+        "--retry-policy",
+        "original",
+        "--header",
+        "X-Key: a:b",
+        "--header",
+        "X-Team:1",
+        "--allow-private",
     )
-    assert wishes == {
+    assert spec_values == {
         "timeout_seconds": 9.0,
-        "per": "call",
+        "retry_policy": "original",
         "headers": {"X-Key": "a:b", "X-Team": "1"},
-        "allows_private": True,
+        "allow_private": True,
     }
-    assert set(wishes) <= set(SPEC_FIELDS)
+    assert set(spec_values) <= set(SPEC_FIELDS)
 
 
 def test_a_header_needs_a_value() -> None:
@@ -45,13 +53,13 @@ def test_a_header_needs_a_value() -> None:
 
 
 def test_what_was_allowed_is_taken_back_by_a_change_alone() -> None:
-    """A new subscription is allowed nothing yet."""
+    """A new destination is allowed nothing yet."""
     words = ("--no-private", "--no-standard")
     assert _said(*words, has=with_destination_change_options) == {
-        "allows_private": False,
+        "allow_private": False,
         "with_standard_webhooks": False,
     }
-    assert _said("--allow-private", has=with_destination_change_options) == {"allows_private": True}
+    assert _said("--allow-private", has=with_destination_change_options) == {"allow_private": True}
     assert isinstance(_said(*words), SystemExit)
 
 

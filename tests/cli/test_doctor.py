@@ -8,40 +8,42 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
-from tests.runtime.harness import ONHOOK, House, report, wait_until
+from tests.runtime.harness import ONHOOK, Server, wait_until, webhook_body
 
 
 def _lines(text: str, mark: str) -> str:
     return "\n".join(line for line in text.splitlines() if line.startswith(mark))
 
 
-def test_a_sound_house_has_nothing_wrong(house: House) -> None:
+def test_a_sound_house_has_nothing_wrong(house: Server) -> None:
     """Every line of a running server is right."""
     house.start()
-    assert house.post(report(1)) == 200
-    out = house.onhook("doctor")
-    assert (_lines(out, "BAD"), _lines(out, "look")) == ("", "")
+    assert house.post(webhook_body(1)) == 200
+    out = house.run_command("doctor")
+    assert (_lines(out, "ERROR"), _lines(out, "WARNING")) == ("", "")
     assert all(
         word in out for word in ("the intake runs", "the hub runs", "every report could be read", "disk are free")
     )
 
 
-def test_what_is_not_right_is_told_with_what_to_do(house: House) -> None:
+def test_what_is_not_right_is_told_with_what_to_do(house: Server) -> None:
     """A stranger, a wrong signature, an unreadable report, rights that are too wide."""
     house.start()
-    house.post(report(1, sn="3699STRANGER"))
-    house.post(report(1), secret="wrong")
+    house.post(webhook_body(1, sn="3699STRANGER"))
+    house.post(webhook_body(1), secret="wrong")
     assert house.post(b'{"type":30012,"sn":"3631A2124ABC","msg":"{\\"call_id\\":1}"}') == 200
     (house.directory / "ledger.db").chmod(0o644)
-    wait_until(lambda: "3699STRANGER" in house.onhook("doctor") and "could not be read" in house.onhook("doctor"))
-    looked = _lines(house.onhook("doctor"), "look")
+    wait_until(
+        lambda: "3699STRANGER" in house.run_command("doctor") and "could not be read" in house.run_command("doctor")
+    )
+    looked = _lines(house.run_command("doctor"), "WARNING")
     assert "onhook pbx add NAME --sn 3699STRANGER" in looked
     assert "a wrong signature" in looked
     assert "onhook quarantine list" in looked
     assert "chmod go=" in looked
 
 
-def test_what_keeps_it_from_working_fails(onhook: Command, house: House) -> None:
+def test_what_keeps_it_from_working_fails(onhook: Command, house: Server) -> None:
     """A port in use, damaged settings."""
     house.start()
     Path("onhook.toml").write_text(f'intake = "{house.address("intake")}"\nconsole = "127.0.0.1:0"\n')
@@ -52,13 +54,13 @@ def test_what_keeps_it_from_working_fails(onhook: Command, house: House) -> None
     (Path("empty") / "onhook.db").write_bytes(b"\xff" * 4096)
     code, out, _ = onhook("doctor", "--data", "empty")
     assert code == 1
-    assert "could not listen" in _lines(out, "BAD")
-    assert "onhook restore" in _lines(out, "BAD")
+    assert "could not listen" in _lines(out, "ERROR")
+    assert "onhook restore" in _lines(out, "ERROR")
 
 
 @pytest.mark.parametrize("words", ["doctor", "calls", "rebuild", "backup copy", "restore copy", "pbx list"])
 @pytest.mark.parametrize("closed", ["house", "house/ledger.db", "."])
-def test_what_one_may_not_use_gets_a_sentence(house: House, tmp_path: Path, words: str, closed: str) -> None:
+def test_what_one_may_not_use_gets_a_sentence(house: Server, tmp_path: Path, words: str, closed: str) -> None:
     """The data directory, the ledger, the directory above: never an error that should not have happened."""
     directory = tmp_path / "above" / "house"
     shutil.copytree(house.directory, directory)
@@ -77,7 +79,7 @@ def test_what_one_may_not_use_gets_a_sentence(house: House, tmp_path: Path, word
     path.chmod(0o700)
     if words == "doctor":
         assert (done.returncode, done.stderr) == (1, "")
-        assert _lines(done.stdout, "BAD")
+        assert _lines(done.stdout, "ERROR")
     elif (words, closed) == ("pbx list", "house/ledger.db"):
         assert (done.returncode, done.stderr) == (0, "")
     else:

@@ -9,25 +9,27 @@ from aiohttp import web
 
 from tests.cli.conftest import Command
 from tests.pbx.yeastar.lists import SN
-from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, Face, pbx_in_a_thread, said
+from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, PbxResponder, json_response, pbx_responder_in_thread
 
 URL = "https://calls.office.example:30012/a-long-path"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 GOOD = {"url": URL, "secret": SECRET, "request_method": "POST", "event_ids": [30012]}
 
 
-def healthy(face: Face) -> None:
+def healthy(face: PbxResponder) -> None:
     face.information |= {"timestamp": int(time.time())}
     webhooks(face, GOOD)
 
 
-def webhooks(face: Face, *entries: dict[str, Any], is_on: int = 1) -> None:
+def webhooks(face: PbxResponder, *entries: dict[str, Any], is_on: int = 1) -> None:
     async def answer(request: web.Request) -> web.StreamResponse | None:
         if not request.path.endswith("webhook/query"):
             return None
-        return said(errcode=0, data={"enb_webhook_event_push": is_on, "webhook_event_push_list": list(entries)})
+        return json_response(
+            errcode=0, data={"enb_webhook_event_push": is_on, "webhook_event_push_list": list(entries)}
+        )
 
-    face.disturb = answer
+    face.override_response = answer
 
 
 def declared(onhook: Command, port: int, scheme: str = "http") -> None:
@@ -37,7 +39,7 @@ def declared(onhook: Command, port: int, scheme: str = "http") -> None:
 
 def test_a_pbx_with_nothing_wrong(onhook: Command) -> None:
     """Each thing that is right has its line; no secret is in any."""
-    with pbx_in_a_thread() as face:
+    with pbx_responder_in_thread() as face:
         healthy(face)
         declared(onhook, face.port)
         code, out, _ = onhook("doctor", "Branch", "--webhook", URL)
@@ -67,8 +69,8 @@ def test_a_pbx_with_nothing_wrong(onhook: Command) -> None:
     ],
 )
 def test_trouble_35_a_webhook_that_is_set_wrongly(onhook: Command, entry: dict[str, Any], line: str) -> None:
-    """PROTOCOL.md 12, 35: an address that was cut off, a wrong list of events, another secret."""
-    with pbx_in_a_thread() as face:
+    """yeastar-p-series.md 12, 35: an address that was cut off, a wrong list of events, another secret."""
+    with pbx_responder_in_thread() as face:
         healthy(face)
         webhooks(face, entry)
         declared(onhook, face.port)
@@ -78,13 +80,13 @@ def test_trouble_35_a_webhook_that_is_set_wrongly(onhook: Command, entry: dict[s
 
 
 def test_trouble_24_a_firmware_without_webhooks_in_its_api(onhook: Command) -> None:
-    """PROTOCOL.md 12, 24: 10001; and no webhook at all."""
-    with pbx_in_a_thread() as face:
+    """yeastar-p-series.md 12, 24: 10001; and no webhook at all."""
+    with pbx_responder_in_thread() as face:
 
         async def missing(request: web.Request) -> web.StreamResponse | None:
-            return said(errcode=10001, errmsg="INTERFACE NOT EXISTED") if "webhook" in request.path else None
+            return json_response(errcode=10001, errmsg="INTERFACE NOT EXISTED") if "webhook" in request.path else None
 
-        face.disturb = missing
+        face.override_response = missing
         declared(onhook, face.port)
         assert "knows no webhooks" in onhook("doctor", "Branch")[1]
         webhooks(face, is_on=0)
@@ -99,13 +101,13 @@ def test_what_keeps_a_pbx_from_being_asked(onhook: Command) -> None:
     code, out, _ = onhook("doctor", "Branch")
     assert (code, f"port {port} cannot be reached" in out) == (1, True)
     assert onhook("pbx", "remove", "Branch")[0] == 0
-    with pbx_in_a_thread() as face:
+    with pbx_responder_in_thread() as face:
         healthy(face)
         face.information |= {"sn": "3631A2124XXX", "timestamp": int(time.time()) - 600}
         declared(onhook, face.port)
         code, out, _ = onhook("doctor", "Branch")
         assert (code, "another PBX answers there" in out, "seconds from ours" in out) == (1, True, True)
-        face.refuses_login = 70004
+        face.login_error_code = 70004
         assert onhook("pbx", "change", "Branch", "--client-id", "another")[0] == 0
         code, out, _ = onhook("doctor", "Branch")
         assert (code, "70004" in out) == (1, True)
@@ -113,18 +115,18 @@ def test_what_keeps_a_pbx_from_being_asked(onhook: Command) -> None:
 
 def test_a_pbx_whose_tokens_end_early(onhook: Command) -> None:
     """Another try is what helps, not another right; and who must wait is told until when."""
-    with pbx_in_a_thread() as face:
+    with pbx_responder_in_thread() as face:
         healthy(face)
 
         async def ended(request: web.Request) -> web.StreamResponse | None:
-            return said(errcode=10004, errmsg="TOKEN EXPIRED") if "webhook" in request.path else None
+            return json_response(errcode=10004, errmsg="TOKEN EXPIRED") if "webhook" in request.path else None
 
-        face.disturb = ended
+        face.override_response = ended
         declared(onhook, face.port)
         _, out, _ = onhook("doctor", "Branch")
         assert "the right to read" not in out
         assert "a new token is refused at once; not before 20" in out or "ask again in some minutes" in out
-        face.refuses_login = 60002
+        face.login_error_code = 60002
         assert onhook("pbx", "change", "Branch", "--client-id", "another")[0] == 0
         _, out, _ = onhook("doctor", "Branch")
         assert "too many tokens live: 60002 REFUSED; not before 20" in out

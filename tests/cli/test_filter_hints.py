@@ -39,7 +39,7 @@ def test_an_address_that_is_not_allowed_is_told_at_once(
     url: str, allows: bool, networks: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With what allows it; a name is looked up when it is connected to."""
-    warn_about_private_address(Config(private_networks=networks), DestinationSpec(url=url, allows_private=allows))
+    warn_about_private_address(Config(private_networks=networks), DestinationSpec(url=url, allow_private=allows))
     error = capsys.readouterr().err
     assert says in error
     assert bool(error) is bool(says)

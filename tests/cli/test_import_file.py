@@ -67,7 +67,7 @@ def test_a_file_of_the_web_page_is_six_legs_of_one_call(office: Command, tmp_pat
 
 async def _kept(folder: Path, body: bytes) -> None:
     ledger = SqliteLedger(folder / "onhook-data" / "ledger.db")
-    key = Yeastar().glance(body).key
+    key = Yeastar().peek(body).key
     entry = LedgerEntry(sn=SN, dialect="yeastar", via="webhook", received_at=1_782_844_700_000_000, key=key, body=body)
     await ledger.append([entry])
     await ledger.close()
@@ -89,7 +89,7 @@ def test_a_line_of_the_web_page_joins_the_call_that_was_heard(office: Command, t
         agent_ring_time=0,
         uid="20260630213717AB3D1",
     )
-    asyncio.run(_kept(tmp_path, Yeastar().write(event, SN, "p-2025")))
+    asyncio.run(_kept(tmp_path, Yeastar().format(event, SN, "p-2025")))
     file = written(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
     assert office("import", str(file), "--pbx", "Office")[0] == 0
     (call,) = calls(office)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
-from tests.runtime.harness import ONHOOK, SECRET, SN, House, wait_until
+from tests.runtime.harness import ONHOOK, SECRET, SN, Server, wait_until
 
 PBX = ("--sn", "3631A2124ABC", "--secret", "0123456789abcdef")
 
@@ -64,7 +64,7 @@ MISTAKES: list[tuple[str, ...]] = [
     ("quarantine", "retry", "1", "--all"),
     ("simulate",),
     ("simulate", "--to", "nowhere", "--sn", "1"),
-    ("simulate", "--to", "http://127.0.0.1:1/", "--sn", "1", "--profile", "p-1999"),
+    ("simulate", "--to", "http://127.0.0.1:1/", "--sn", "1", "--payload-format", "p-1999"),
     ("simulate", "--to", "http://127.0.0.1:1/", "--sn", "1", "--faults", "nonsense=1"),
     ("simulate", "--to", "http://127.0.0.1:1/", "--sn", "1", "--duplicates", "2"),
     ("simulate", "--to", "http://127.0.0.1:1/", "--sn", "1", "--rate", "-1"),
@@ -165,6 +165,13 @@ def test_help_stands_without_a_command(onhook: Command) -> None:
     assert all(word in out for word in ("serve", "pbx", "records", "doctor", "Example: onhook serve --demo"))
 
 
+def test_version_command_and_option_print_the_same(onhook: Command) -> None:
+    code, text, error = onhook("--version")
+    assert (code, error) == (0, "")
+    assert text.startswith("onhook ")
+    assert onhook("version") == (0, text, "")
+
+
 def test_serving_loads_no_store() -> None:
     """The commands are loaded by name: what one does not need is not imported."""
     script = (
@@ -175,7 +182,7 @@ def test_serving_loads_no_store() -> None:
 
 
 @pytest.mark.parametrize("words", ["token list", "pbx list", "records --format json", "records --format csv", "calls"])
-def test_a_reader_who_has_gone_is_no_failure(house: House, words: str) -> None:
+def test_a_reader_who_has_gone_is_no_failure(house: Server, words: str) -> None:
     """`onhook records | true` ends without a word."""
     (house.directory / "ledger.db").touch()
     done = subprocess.run(
@@ -188,17 +195,17 @@ def test_a_reader_who_has_gone_is_no_failure(house: House, words: str) -> None:
     assert done.stderr.split() == ["0"]
 
 
-def test_control_c_stops_the_server_cleanly(house: House) -> None:
+def test_control_c_stops_the_server_cleanly(house: Server) -> None:
     """Exit code 0, and no traceback."""
     house.start()
-    assert house.serving is not None
-    house.serving.send_signal(signal.SIGINT)
-    assert house.serving.wait(30) == 0
-    house.serving = None
-    assert "Traceback" not in house.text_of_log()
+    assert house.process is not None
+    house.process.send_signal(signal.SIGINT)
+    assert house.process.wait(30) == 0
+    house.process = None
+    assert "Traceback" not in house.log_text()
 
 
-def test_control_c_stops_a_simulation_and_tells_what_came_of_it(house: House) -> None:
+def test_control_c_stops_a_simulation_and_tells_what_came_of_it(house: Server) -> None:
     """A simulation without end is ended so; what was acknowledged is summed up."""
     house.start()
     words = ["simulate", "--to", f"http://{house.address('intake')}/", "--sn", SN, "--secret", SECRET, "--rate", "50"]
@@ -212,7 +219,7 @@ def test_control_c_stops_a_simulation_and_tells_what_came_of_it(house: House) ->
     assert (simulating.returncode, error) == (0, "")
 
 
-def test_control_c_ends_a_command_with_130(house: House, tmp_path: Path) -> None:
+def test_control_c_ends_a_command_with_130(house: Server, tmp_path: Path) -> None:
     """Without a word; here one that waits for a secret from a pipe."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -266,7 +273,7 @@ STREAMS: list[tuple[str, int]] = [
 
 
 @pytest.mark.parametrize(("words", "code"), STREAMS, ids=str)
-def test_an_output_that_cannot_be_written_gets_one_sentence(house: House, words: str, code: int) -> None:
+def test_an_output_that_cannot_be_written_gets_one_sentence(house: Server, words: str, code: int) -> None:
     """A full disk, a closed stream, words that are no text."""
     (house.directory / "ledger.db").touch()
     done = _shell(house, words)
@@ -275,24 +282,24 @@ def test_an_output_that_cannot_be_written_gets_one_sentence(house: House, words:
     assert "should not have happened" not in done.stderr
 
 
-def test_a_terminal_for_ascii_sees_what_it_can(house: House) -> None:
+def test_a_terminal_for_ascii_sees_what_it_can(house: Server) -> None:
     """The rest is replaced."""
-    house.onhook("pbx", "add", "Zürich", "--sn", "3631A2124DEF", "--unsigned")
+    house.run_command("pbx", "add", "Zürich", "--sn", "3631A2124DEF", "--unsigned")
     done = _shell(house, "pbx list", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Z?rich" in done.stdout
 
 
-def test_advice_is_a_command(house: House) -> None:
+def test_advice_is_a_command(house: Server) -> None:
     """With the server as without."""
     house.start()
-    while_it_runs = house.run("quarantine", "retry", "999999").stderr
+    while_it_runs = house.execute("quarantine", "retry", "999999").stderr
     house.stop()
-    assert house.run("quarantine", "retry", "999999").stderr == while_it_runs
+    assert house.execute("quarantine", "retry", "999999").stderr == while_it_runs
     assert "`onhook quarantine list`" in while_it_runs
 
 
-def _shell(house: House, words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def _shell(house: Server, words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "-c", f"{ONHOOK} {words}"],
         env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(house.directory), **environ},
@@ -303,7 +310,7 @@ def _shell(house: House, words: str, **environ: str) -> subprocess.CompletedProc
     )
 
 
-def test_the_sign_in_link_is_for_a_terminal_alone(house: House) -> None:
+def test_the_sign_in_link_is_for_a_terminal_alone(house: Server) -> None:
     """The token stands in the link that a person sees, and not in output that is kept."""
     terminal, screen = pty.openpty()
     words = [
@@ -316,7 +323,7 @@ def test_the_sign_in_link_is_for_a_terminal_alone(house: House) -> None:
         "--data",
         str(house.directory),
     ]
-    house.serving = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=screen, stderr=screen)
+    house.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=screen, stderr=screen)
     wait_until(lambda: house.address("hub") is not None)
     seen = b""
     while b"PBXs that are declared: 1" not in seen:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.harness import SECRET, SN, House, wait_until
+from tests.runtime.harness import SECRET, SN, Server, wait_until
 
 QUESTIONS: list[tuple[str, ...]] = [
     ("calls", "--limit", "7"),
@@ -19,39 +19,41 @@ QUESTIONS: list[tuple[str, ...]] = [
 ]
 
 
-def _simulated(house: House) -> None:
+def _simulated(house: Server) -> None:
     """Some days of a made-up office, unreadable ones among them."""
     house.start()
     to = f"http://{house.address('intake')}/"
     made_up = ("--start", "2026-04-01", "--count", "1200", "--malformed", "0.01", "--connections", "32")
-    house.onhook("simulate", "--to", to, "--sn", SN, "--secret", SECRET, *made_up)
-    wait_until(lambda: "is 0 reports behind" in house.onhook("doctor", code=None))
+    house.run_command("simulate", "--to", to, "--sn", SN, "--secret", SECRET, *made_up)
+    wait_until(lambda: "is 0 reports behind" in house.run_command("doctor", exit_code=None))
 
 
-def _answers(house: House, directory: Path) -> dict[str, Any]:
+def _answers(house: Server, directory: Path) -> dict[str, Any]:
     """What a person sees of it all; quarantine and exports too."""
     answers: dict[str, Any] = {}
     for question in QUESTIONS:
-        answers[" ".join(question)] = json.loads(house.onhook(*question, "--format", "json"))
-    answers["csv"] = house.onhook("records", "--limit", "100000", "--format", "csv", "--zone", "Asia/Kathmandu")
-    answers["csv of calls"] = house.onhook("calls", "--limit", "100000", "--format", "csv")
-    answers["table"] = house.onhook("calls", "--zone", "Asia/Kathmandu")
-    answers["quarantine"] = house.onhook("quarantine", "list", "--limit", "1000")
+        answers[" ".join(question)] = json.loads(house.run_command(*question, "--format", "json"))
+    answers["csv"] = house.run_command("records", "--limit", "100000", "--format", "csv", "--zone", "Asia/Kathmandu")
+    answers["csv of calls"] = house.run_command("calls", "--limit", "100000", "--format", "csv")
+    answers["table"] = house.run_command("calls", "--zone", "Asia/Kathmandu")
+    answers["quarantine"] = house.run_command("quarantine", "list", "--limit", "1000")
     number = answers["quarantine"].splitlines()[1].split()[0]
     answers["quarantined"] = [
-        line for line in house.onhook("quarantine", "show", number).splitlines() if not line.startswith("received_at")
+        line
+        for line in house.run_command("quarantine", "show", number).splitlines()
+        if not line.startswith("received_at")
     ]
-    answers["retried"] = house.onhook("quarantine", "retry", number, code=1)
+    answers["retried"] = house.run_command("quarantine", "retry", number, exit_code=1)
     for form in ("csv", "jsonl"):
         file = directory / f"calls.{form}"
-        house.onhook("export", str(file), "--zone", "Asia/Kathmandu")
+        house.run_command("export", str(file), "--zone", "Asia/Kathmandu")
         answers[f"export {form}"] = file.read_bytes()
     return answers
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.slow
-def test_the_answers_are_the_same_with_the_server_and_without(house: House, tmp_path: Path) -> None:
+def test_the_answers_are_the_same_with_the_server_and_without(house: Server, tmp_path: Path) -> None:
     """Every form of every question; and what is told as CSV is what the export writes, the latest first."""
     _simulated(house)
     while_it_runs = _answers(house, tmp_path)
@@ -74,11 +76,11 @@ def _check_calls(rows: list[dict[str, str]]) -> None:
     assert not any(row["recordings"].startswith(("(", "[")) for row in rows)
 
 
-def _check_forms(house: House, directory: Path) -> None:
+def _check_forms(house: Server, directory: Path) -> None:
     """A file of each form appears whole under its name, and nothing else does."""
     before = set(directory.iterdir())
     for form in ("parquet", "xlsx"):
-        house.onhook("export", str(directory / f"calls.{form}"))
+        house.run_command("export", str(directory / f"calls.{form}"))
     assert (directory / "calls.parquet").read_bytes()[:4] == b"PAR1"
     assert (directory / "calls.xlsx").read_bytes()[:2] == b"PK"
     assert {path.name for path in set(directory.iterdir()) - before} == {"calls.parquet", "calls.xlsx"}

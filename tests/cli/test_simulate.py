@@ -13,16 +13,16 @@ import pytest
 
 from onhook.config import Address, parse_address
 from tests.cli.conftest import Command
-from tests.runtime.harness import ONHOOK, SECRET, House, wait_until
+from tests.runtime.harness import ONHOOK, SECRET, Server, wait_until
 
 FEW = ("--count", "2", "--start", "2026-04-01")
 
 
-def test_a_pbx_that_nobody_knows_is_told_what_to_do(house: House) -> None:
+def test_a_pbx_that_nobody_knows_is_told_what_to_do(house: Server) -> None:
     """Where every answer is 401: the figures, and a sentence."""
     house.start()
     to = f"http://{house.address('intake')}/"
-    done = house.run("simulate", "--to", to, "--sn", "3699STRANGER", "--secret", SECRET, *FEW)
+    done = house.execute("simulate", "--to", to, "--sn", "3699STRANGER", "--secret", SECRET, *FEW)
     assert done.returncode == 1
     assert "answers    6 x 401" in done.stdout
     assert done.stderr.count("\n") == 1
@@ -30,23 +30,23 @@ def test_a_pbx_that_nobody_knows_is_told_what_to_do(house: House) -> None:
     assert SECRET not in done.stderr
 
 
-def test_a_receiver_that_does_not_answer_is_told(house: House) -> None:
+def test_a_receiver_that_does_not_answer_is_told(house: Server) -> None:
     """Where nobody listens: the figures, and a sentence."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         to = f"http://127.0.0.1:{taken.getsockname()[1]}/"
-    done = house.run("simulate", "--to", to, "--sn", "3631A2124ABC", *FEW)
+    done = house.execute("simulate", "--to", to, "--sn", "3631A2124ABC", *FEW)
     assert done.returncode == 1
-    assert "answers    6 x no answer" in done.stdout
+    assert "answers    6 x no response" in done.stdout
     assert done.stderr == f"onhook: nobody answers ({to}): start `onhook serve`, or give its address with --to\n"
 
 
 @pytest.mark.parametrize("is_plain", [True, False])
-def test_a_made_up_pbx_answers_applications(house: House, is_plain: bool) -> None:
+def test_a_made_up_pbx_answers_applications(house: Server, is_plain: bool) -> None:
     """Over its own truth, with TLS unless told otherwise, until it is stopped; then it tells the figures."""
     directory = house.directory.parent
     words = ["--sn", "3631A2124ABC", "--client-id", "me", "--client-secret", "s" * 32, "--truth", "truth.jsonl", *FEW]
     with subprocess.Popen(
-        [str(ONHOOK), "simulate", "--exchange", "127.0.0.1:0", *words, *(["--exchange-plain"] if is_plain else [])],
+        [str(ONHOOK), "simulate", "--pbx-api", "127.0.0.1:0", *words, *(["--pbx-api-plain"] if is_plain else [])],
         cwd=directory,
         stdout=subprocess.PIPE,
         text=True,
@@ -54,7 +54,7 @@ def test_a_made_up_pbx_answers_applications(house: House, is_plain: bool) -> Non
         assert running.stdout is not None
         said = running.stdout.readline()
         address = parse_address(said.split("://")[1].split("/")[0], "stdout")
-        tls = None if is_plain else ssl.create_default_context(cafile=directory / "exchange.crt")
+        tls = None if is_plain else ssl.create_default_context(cafile=directory / "pbx_api.crt")
         connected = partial(connection_to, address, tls)
         token = asked(connected(), "get_token", {"username": "me", "password": "s" * 32})["access_token"]
         wait_until(lambda: asked(connected(), f"cdr/list?access_token={token}")["total_number"] == 2)
@@ -84,11 +84,11 @@ def asked(connection: http.client.HTTPConnection, path: str, body: Any = None) -
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--exchange", "nowhere"], "'nowhere' is not an address"),
-        (["--exchange", "127.0.0.1:0"], "a client id cannot have 0 characters"),
-        (["--exchange", "127.0.0.1:0", "--client-id", "me"], "a client secret cannot have 0 characters"),
-        (["--exchange", "127.0.0.1:0", "--certificate", "a.crt"], "a certificate and its key are given together"),
-        ([], "nobody is told of the calls"),
+        (["--pbx-api", "nowhere"], "'nowhere' is not an address"),
+        (["--pbx-api", "127.0.0.1:0"], "a client id cannot have 0 characters"),
+        (["--pbx-api", "127.0.0.1:0", "--client-id", "me"], "a client secret cannot have 0 characters"),
+        (["--pbx-api", "127.0.0.1:0", "--certificate", "a.crt"], "a certificate and its key are given together"),
+        ([], "the simulated calls have no receiver"),
     ],
 )
 def test_a_face_that_cannot_be_is_told(onhook: Command, words: list[str], says: str) -> None:

@@ -4,7 +4,7 @@ import http.client
 
 from onhook.config import parse_address
 from tests.cli.conftest import Command
-from tests.runtime.harness import House
+from tests.runtime.harness import Server
 
 
 def test_a_token_is_shown_once(onhook: Command) -> None:
@@ -30,16 +30,16 @@ def test_a_token_can_be_limited(onhook: Command) -> None:
     assert "lost" not in onhook("token", "list")[1]
 
 
-def test_a_token_counts_at_once_in_a_running_server(house: House) -> None:
+def test_a_token_counts_at_once_in_a_running_server(house: Server) -> None:
     """As soon as it is made, and no longer than until it is removed."""
     house.start()
-    text = house.onhook("token", "add", "wallboard").strip()
+    text = house.run_command("token", "add", "wallboard").strip()
     assert _status(house, text) == 200
-    house.onhook("token", "remove", "wallboard")
+    house.run_command("token", "remove", "wallboard")
     assert _status(house, text) == 401
 
 
-def _status(house: House, token: str) -> int:
+def _status(house: Server, token: str) -> int:
     address = parse_address(house.address("hub"), "running.json")
     connection = http.client.HTTPConnection(address.host, address.port, timeout=10)
     connection.request("GET", "/api/v1/records", headers={"Authorization": f"Bearer {token}"})

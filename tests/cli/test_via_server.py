@@ -39,13 +39,13 @@ def _reach(monkeypatch: pytest.MonkeyPatch, told: object) -> ApiDataClient:
 @pytest.mark.parametrize("behind", [12_000, -3])
 async def test_a_server_that_is_not_ready_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch, behind: int) -> None:
     """Far behind, or ahead."""
-    assert await _reach(monkeypatch, {"detail": "far", "behind_reports": behind}).behind() == behind
+    assert await _reach(monkeypatch, {"detail": "far", "lag": behind}).lag() == behind
 
 
 async def test_a_server_that_has_no_number_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """The problem's sentence, and what to do; another server's answer too is no surprise."""
     with pytest.raises(Unavailable, match="the store cannot be read: restart") as refused:
-        await _reach(monkeypatch, {"detail": "the store cannot be read", "todo": "restart"}).behind()
+        await _reach(monkeypatch, {"detail": "the store cannot be read", "hint": "restart"}).lag()
     assert refused.value.exit_code == 1
     with pytest.raises(Unavailable, match="Service Unavailable"):
-        await _reach(monkeypatch, "closed for lunch").behind()
+        await _reach(monkeypatch, "closed for lunch").lag()

@@ -36,35 +36,35 @@ from tests.factories import PBX, SN
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 
 
-class House:
+class ConsoleHarness:
     """The rooms around a running console, and a client that is let in."""
 
     def __init__(
-        self, config: Config, ledger: SqliteLedger, settings: AppDb, store: DuckDbStore, projector: Projector
+        self, config: Config, ledger: SqliteLedger, appdb: AppDb, store: DuckDbStore, projector: Projector
     ) -> None:
         self.config = config
         self.ledger = ledger
-        self.settings = settings
+        self.appdb = appdb
         self.store = store
         self.projector = projector
         self.clock = SystemClock()
         self.feed = PositionNotifier()
-        self.admin = settings.ensure_admin_token(config.admin_token_file, at=self.clock.microseconds())
+        self.admin_token = appdb.ensure_admin_token(config.admin_token_file, now_us=self.clock.microseconds())
         self.url = ""
-        self.figures: dict[int, AttemptMetrics] = {}
+        self.delivery_metrics: dict[int, AttemptMetrics] = {}
         self._keys = count(1)
 
-    async def report(self, details: Iterable[CallDetails], sn: str = SN) -> None:
+    async def ingest_details(self, details: Iterable[CallDetails], sn: str = SN) -> None:
         """A PBX reports these; they are in the store and announced when this returns."""
         dialect = dialects()["yeastar"]
-        await self.report_bodies([dialect.write(one, sn, "p-2026") for one in details], sn)
+        await self.ingest_bodies([dialect.format(item, sn, "p-2026") for item in details], sn)
 
-    async def report_bodies(self, bodies: Iterable[bytes], sn: str = SN) -> None:
+    async def ingest_bodies(self, bodies: Iterable[bytes], sn: str = SN) -> None:
         """The same for any bytes."""
-        await self.keep(bodies, sn)
+        await self.append_to_ledger(bodies, sn)
         self.feed.announce(await self.projector.catch_up())
 
-    async def keep(self, bodies: Iterable[bytes], sn: str = SN) -> None:
+    async def append_to_ledger(self, bodies: Iterable[bytes], sn: str = SN) -> None:
         """A PBX reports these; they are in the ledger alone."""
         entries = [
             LedgerEntry(
@@ -81,15 +81,15 @@ class House:
         ]
         await self.ledger.append(entries)
 
-    def client(self, token: str | None = None, **given: Any) -> aiohttp.ClientSession:
+    def client(self, token: str | None = None, **options: Any) -> aiohttp.ClientSession:
         """A client with the administrator's token, or another; the empty one sends none."""
-        text = self.admin if token is None else token
-        headers = {"Authorization": f"Bearer {text}"} if text else {}
-        return aiohttp.ClientSession(self.url, headers=headers | given.pop("headers", {}), **given)
+        token_text = self.admin_token if token is None else token
+        headers = {"Authorization": f"Bearer {token_text}"} if token_text else {}
+        return aiohttp.ClientSession(self.url, headers=headers | options.pop("headers", {}), **options)
 
 
 @asynccontextmanager
-async def running_house(directory: Path, *, console_open: bool = False) -> AsyncIterator[House]:
+async def open_console_harness(directory: Path, *, console_open: bool = False) -> AsyncIterator[ConsoleHarness]:
     """Everything open, the console listening; closed in reverse."""
     config = Config(
         data=directory,
@@ -98,67 +98,71 @@ async def running_house(directory: Path, *, console_open: bool = False) -> Async
         console_open=console_open,
         console_names="calls.example.com",
     )
-    settings, ledger = AppDb(config.settings_file), SqliteLedger(config.ledger_file)
+    appdb, ledger = AppDb(config.appdb_file), SqliteLedger(config.ledger_file)
     store = await open_store(config.store_file)
-    projector = Projector(ledger=ledger, store=store, dialects=dialects(), facts_of=AppDbPbxFacts(settings))
-    house = House(config, ledger, settings, store, projector)
-    settings.add_pbx(name=PBX, sn=SN, secret=SECRET, at=house.clock.microseconds())
-    acting = ConsoleActionRunner(config, settings, house.clock)
+    projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=AppDbPbxFacts(appdb))
+    harness = ConsoleHarness(config, ledger, appdb, store, projector)
+    appdb.add_pbx(name=PBX, sn=SN, secret=SECRET, now_us=harness.clock.microseconds())
+    action_runner = ConsoleActionRunner(config, appdb, harness.clock)
     app = console_app(
         store=store,
         ledger=ledger,
-        settings=settings,
-        clock=house.clock,
+        appdb=appdb,
+        clock=harness.clock,
         config=config,
-        feed=house.feed,
-        read_again=QuarantineRetrier(projector, settings, house.clock).read_again,
-        sending=DeliveryActions(
-            try_out=partial(send_test_by_name, settings, destination_kinds(config), house.clock),
-            figures=lambda: house.figures,
+        position_notifier=harness.feed,
+        retry_parsing=QuarantineRetrier(projector, appdb, harness.clock).retry,
+        delivery_actions=DeliveryActions(
+            send_test=partial(send_test_by_name, appdb, destination_kinds(config), harness.clock),
+            delivery_metrics=lambda: harness.delivery_metrics,
         ),
-        acts=ConsoleActions(try_intake=acting.try_intake, examine=acting.examine, show_made_up=acting.show_made_up),
+        actions=ConsoleActions(
+            send_test_event=action_runner.send_test_event,
+            run_pbx_checks=action_runner.run_pbx_checks,
+            start_simulated_pbx=action_runner.start_simulated_pbx,
+        ),
     )
     try:
-        async with run_server(app, config.console) as served:
-            house.url = f"http://127.0.0.1:{served.port}"
+        async with run_server(app, config.console) as server:
+            harness.url = f"http://127.0.0.1:{server.port}"
             try:
-                yield house
+                yield harness
             finally:
-                house.feed.close()
+                harness.feed.close()
     finally:
-        await acting.close()
+        await action_runner.close()
         await store.close()
         await ledger.close()
-        settings.close()
+        appdb.close()
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def house(tmp_path: Path) -> AsyncIterator[ConsoleHarness]:
     """A running console without a call."""
-    async with running_house(tmp_path) as running:
-        yield running
+    async with open_console_harness(tmp_path) as opened_harness:
+        yield opened_harness
 
 
 @pytest.fixture
-async def client(house: House) -> AsyncIterator[aiohttp.ClientSession]:
+async def client(house: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
     """A client with the administrator's token."""
     async with house.client() as session:
         yield session
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lasting_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+async def lasting_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ConsoleHarness]:
     """One running console for the tests of a module that leave nothing behind; they are marked `asks_only`."""
-    async with running_house(tmp_path_factory.mktemp("house")) as running:
-        yield running
+    async with open_console_harness(tmp_path_factory.mktemp("house")) as opened_harness:
+        yield opened_harness
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lasting_client(lasting_house: House) -> AsyncIterator[aiohttp.ClientSession]:
+async def lasting_client(lasting_house: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of it with the administrator's token."""
     async with lasting_house.client() as session:
         yield session
 
 
-asks_only = pytest.mark.asyncio(loop_scope="module")
+module_loop = pytest.mark.asyncio(loop_scope="module")
 """For tests with the `lasting_house`: starting a console takes longer than most questions to it."""

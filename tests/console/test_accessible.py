@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.console.conftest import House
+from tests.console.conftest import ConsoleHarness
 from tests.console.test_pages import OUTPUT, some_calls, visiting
 from tests.factories import QUEUE, SN, details
 
@@ -16,20 +16,20 @@ AXE = Path(__file__).parents[1] / "vendor" / "axe.min.js"
 CALL_ID = "1777287876.1"
 PAGES = {
     "now": "/",
-    "calls": "/calls?columns=by,wait,talk,whole,type,trunk,did,recording,legs,pbx",
+    "calls": "/calls?columns=answered_by,wait,talk,duration,type,trunk,did,recording,legs,pbx",
     "call": f"/calls/{SN}/{CALL_ID}?earlier=yes",
     "reports": "/reports",
-    "week": "/reports?of=week",
-    "extensions": "/reports?of=extensions",
-    "unreturned": "/reports?of=unreturned",
+    "week": "/reports?report=week",
+    "extensions": "/reports?report=extensions",
+    "unreturned": "/reports?report=unreturned",
     "pbxs": "/pbxs",
     "pbx": f"/pbxs/{SN}?wait=yes",
-    "sending": "/sending",
-    "people": "/people",
+    "destinations": "/destinations",
+    "users": "/users",
     "audit": "/audit",
     "sql": "/sql?sql=SELECT+status,count(*)+FROM+all_calls+GROUP+BY+ALL",
     "quarantine": "/quarantine",
-    "attention": "/attention",
+    "issues": "/issues",
     "alarms": "/alarms",
     "about": "/about",
     "schema": "/schema",
@@ -37,23 +37,23 @@ PAGES = {
 SERIOUS = {"serious", "critical"}
 
 
-async def furnish(house: House) -> None:
+async def furnish(house: ConsoleHarness) -> None:
     """Calls of today, one with notes; a report that could not be read."""
     moments = some_calls()
-    await house.report(
+    await house.ingest_details(
         [details(at, call_to=QUEUE if n % 2 else "1002", type="Inbound") for n, at in enumerate(moments)]
     )
-    await house.report(
+    await house.ingest_details(
         [details(moments[0] - timedelta(seconds=7), call_id=CALL_ID, status="NO ANSWER", talk_duration=0)]
     )
-    await house.report_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
-    house.settings.notes.write(SN, CALL_ID, "calls back", "sales", who="Alice", at=house.clock.microseconds())
+    await house.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
+    house.appdb.notes.write(SN, CALL_ID, "calls back", "sales", author="Alice", now_us=house.clock.microseconds())
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_serious(house: House, chromium_path: str, scheme: str) -> None:
+async def test_axe_finds_nothing_serious(house: ConsoleHarness, chromium_path: str, scheme: str) -> None:
     """Every page, furnished, with its scripts run; a picture of each is kept for people to look at."""
     await furnish(house)
     script = await asyncio.to_thread(AXE.read_text)

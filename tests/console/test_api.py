@@ -11,7 +11,7 @@ import pytest
 
 from onhook.cdr.call_details import DETAIL_FIELDS
 from onhook.cdr.record import Record
-from tests.console.conftest import House, asks_only
+from tests.console.conftest import ConsoleHarness, module_loop
 from tests.factories import BOB, IVR, QUEUE, SN, details
 
 DERIVED = {
@@ -20,9 +20,9 @@ DERIVED = {
 }  # fmt: skip
 
 
-async def test_a_record_has_all_its_fields(house: House, client: aiohttp.ClientSession) -> None:
+async def test_a_record_has_all_its_fields(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The 18 fields under their own names, what follows from them, and null for a number nobody sent."""
-    await house.report([details(call_duration=None, talk_duration=None)])
+    await house.ingest_details([details(call_duration=None, talk_duration=None)])
     answer = await client.get("/api/v1/records")
     (record,) = (await answer.json())["data"]
     assert set(record) == {*DETAIL_FIELDS, *DERIVED}
@@ -33,19 +33,19 @@ async def test_a_record_has_all_its_fields(house: House, client: aiohttp.ClientS
     assert msgspec.convert(record, Record).sn == SN
 
 
-async def test_a_call_is_whole(house: House, client: aiohttp.ClientSession) -> None:
+async def test_a_call_is_whole(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Legs of one call are one call, found by its id, with its legs in order."""
     legs = [details(call_id="1777287876.1", call_to=party) for party in (QUEUE, IVR, BOB)]
-    await house.report(legs)
+    await house.ingest_details(legs)
     (call,) = (await (await client.get("/api/v1/calls")).json())["data"]
     assert [leg["call_to"] for leg in call["legs"]] == [IVR, QUEUE, BOB]
     assert (call["status"], call["answered_by"], call["talk_duration"]) == ("ANSWERED", "1002", 14)
     assert await (await client.get(f"/api/v1/calls/{SN}/1777287876.1")).json() == call
 
 
-async def test_pages_follow_each_other(house: House, client: aiohttp.ClientSession) -> None:
+async def test_pages_follow_each_other(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Cursors lead through all records once, also while calls arrive, and end with null."""
-    await house.report([details() for _ in range(7)])
+    await house.ingest_details([details() for _ in range(7)])
     seen: list[str] = []
     cursor: str | None = ""
     while cursor is not None:
@@ -53,11 +53,11 @@ async def test_pages_follow_each_other(house: House, client: aiohttp.ClientSessi
         seen += [record["record_id"] for record in page["data"]]
         cursor = page["next"]
         if len(seen) == 3:
-            await house.report([details()])
+            await house.ingest_details([details()])
     assert len(seen) == len(set(seen)) >= 7
 
 
-@asks_only
+@module_loop
 @pytest.mark.parametrize(
     ("query", "found"),
     [
@@ -75,10 +75,12 @@ async def test_pages_follow_each_other(house: House, client: aiohttp.ClientSessi
         ("status=&number=", 3),
     ],
 )
-async def test_filters(lasting_house: House, lasting_client: aiohttp.ClientSession, query: str, found: int) -> None:
+async def test_filters(
+    lasting_house: ConsoleHarness, lasting_client: aiohttp.ClientSession, query: str, found: int
+) -> None:
     """The filters of DESIGN.md, times in the zone that is asked for; an empty one is not set."""
     unanswered: dict[str, Any] = {"status": "NO ANSWER", "talk_duration": 0}
-    await lasting_house.report(
+    await lasting_house.ingest_details(
         [
             details(call_id="1777287876.1"),
             details(call_id="1777287876.2", call_from="1003", call_to="1001", **unanswered),
@@ -90,9 +92,9 @@ async def test_filters(lasting_house: House, lasting_client: aiohttp.ClientSessi
     assert len((await answer.json())["data"]) == found
 
 
-async def test_summary_counts_calls(house: House, client: aiohttp.ClientSession) -> None:
+async def test_summary_counts_calls(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """By day in the reader's zone, each call once."""
-    await house.report([details(), details(status="BUSY", call_duration=0, talk_duration=0)])
+    await house.ingest_details([details(), details(status="BUSY", call_duration=0, talk_duration=0)])
     answer = await client.get("/api/v1/summary?by=day&zone=Asia/Kathmandu")
     (row,) = (await answer.json())["data"]
     assert row["day"].startswith("2026-04-27")
@@ -100,9 +102,9 @@ async def test_summary_counts_calls(house: House, client: aiohttp.ClientSession)
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "xlsx"])
-async def test_exports_are_files(house: House, client: aiohttp.ClientSession, form: str) -> None:
+async def test_exports_are_files(house: ConsoleHarness, client: aiohttp.ClientSession, form: str) -> None:
     """Each form is answered whole, under a file name, and with what begins such a file."""
-    await house.report([details(call_from="=1+1<1001>")])
+    await house.ingest_details([details(call_from="=1+1<1001>")])
     answer = await client.get(f"/api/v1/export.{form}?zone=Europe/Berlin")
     body = await answer.read()
     assert answer.headers["Content-Disposition"].endswith(f'.{form}"')
@@ -116,23 +118,23 @@ async def test_exports_are_files(house: House, client: aiohttp.ClientSession, fo
         assert body.startswith({"parquet": b"PAR1", "xlsx": b"PK"}[form])
 
 
-async def test_reports_are_shown_as_they_came(house: House, client: aiohttp.ClientSession) -> None:
+async def test_reports_are_shown_as_they_came(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A record's `seq` leads to the bytes that said it, also where they are no text."""
-    await house.report([details()])
+    await house.ingest_details([details()])
     (record,) = (await (await client.get("/api/v1/records")).json())["data"]
-    report = await (await client.get(f"/api/v1/reports/{record['seq']}")).json()
+    report = await (await client.get(f"/api/v1/events/{record['seq']}")).json()
     assert record["call_id"] in report["text"]
     assert "signature" not in report
     assert report["is_signed"]
-    await house.report_bodies([b'{"type":30012,\xff'])
-    report = await (await client.get(f"/api/v1/reports/{record['seq'] + 1}")).json()
+    await house.ingest_bodies([b'{"type":30012,\xff'])
+    report = await (await client.get(f"/api/v1/events/{record['seq'] + 1}")).json()
     assert report["text"] is None
     assert report["body_base64"]
 
 
-async def test_quarantine(house: House, client: aiohttp.ClientSession) -> None:
+async def test_quarantine(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """What could not be read is listed with a reason, shown with its bytes, and read again when asked."""
-    await house.report_bodies([b'{"type":30012,"sn":"%s","msg":"{}"}' % SN.encode(), b'{"type":30012}'])
+    await house.ingest_bodies([b'{"type":30012,"sn":"%s","msg":"{}"}' % SN.encode(), b'{"type":30012}'])
     page = await (await client.get("/api/v1/quarantine?limit=1")).json()
     assert (len(page["data"]), page["next"]) == (1, str(page["data"][0]["seq"]))
     rest = await (await client.get("/api/v1/quarantine", params={"cursor": page["next"]})).json()
@@ -140,20 +142,20 @@ async def test_quarantine(house: House, client: aiohttp.ClientSession) -> None:
     seq = page["data"][0]["seq"]
     one = await (await client.get(f"/api/v1/quarantine/{seq}")).json()
     assert one["reason"] == page["data"][0]["reason"]
-    assert one["report"]["seq"] == seq
+    assert one["raw_event"]["seq"] == seq
     retried = await (await client.post(f"/api/v1/quarantine/{seq}/retry")).json()
-    assert retried == {"seq": seq, "is_read": False, "reason": one["reason"]}
+    assert retried == {"seq": seq, "is_parsed": False, "reason": one["reason"]}
     assert (await client.post("/api/v1/quarantine/99/retry")).status == 404
 
 
-async def test_a_secret_is_shown_once(house: House, client: aiohttp.ClientSession) -> None:
+async def test_a_secret_is_shown_once(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A PBX is declared with a secret of ours or its own; afterwards nobody is told it again."""
-    new = {"name": "branch", "sn": "3631B2124XXX", "zone": "Asia/Dubai", "plan": {"queue": "7000-7099"}}
+    new = {"name": "branch", "sn": "3631B2124XXX", "zone": "Asia/Dubai", "number_plan": {"queue": "7000-7099"}}
     answer = await client.post("/api/v1/pbxs", json=new)
     assert answer.status == 201
     added = await answer.json()
     assert len(added["secret"]) == 32
-    assert added["pbx"]["plan"]["queue"] == ["7000-7099"]
+    assert added["pbx"]["number_plan"]["queue"] == ["7000-7099"]
     added = {"label": "new", "secret": "abcdefgh"}
     second = await (await client.post("/api/v1/pbxs/branch/secrets", json=added)).json()
     assert (second["label"], second["secret"]) == ("new", "abcdefgh")
@@ -163,4 +165,4 @@ async def test_a_secret_is_shown_once(house: House, client: aiohttp.ClientSessio
     assert (await client.delete(f"/api/v1/pbxs/branch/secrets/{second['secret_id']}")).status == 204
     assert (await client.delete("/api/v1/pbxs/branch")).status == 204
     assert (await client.get("/api/v1/pbxs/branch")).status == 404
-    assert [pbx.name for pbx in house.settings.pbxs()] == ["office"]
+    assert [pbx.name for pbx in house.appdb.pbxs()] == ["office"]

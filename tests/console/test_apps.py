@@ -1,21 +1,21 @@
-"""`/api/v1/apps` and `/api/v1/blocked`: for administrators alone."""
+"""`/api/v1/apps` and `/api/v1/blocked-addresses`: for administrators alone."""
 
 import aiohttp
 import pytest
 
-from tests.console.conftest import House, asks_only
+from tests.console.conftest import ConsoleHarness, module_loop
 from tests.factories import PBX, SN
 
 
-async def test_an_application_is_let_in_and_out(house: House, client: aiohttp.ClientSession) -> None:
+async def test_an_application_is_let_in_and_out(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Its secret is told once; PBXs may be named by name; it is found by name or client id."""
-    given = {"name": "crm", "pbxs": [PBX], "networks": ["192.0.2.1"], "manner": {"time_format": "12"}}
+    given = {"name": "crm", "pbxs": [PBX], "networks": ["192.0.2.1"], "behaviour": {"time_format": "12"}}
     async with client.post("/api/v1/apps", json=given) as answer:
         assert answer.status == 201
         added = await answer.json()
     app, secret = added["app"], added["client_secret"]
-    assert (app["pbxs"], app["networks"], app["manner"]["time_format"]) == ([SN], ["192.0.2.1/32"], "12")
-    assert house.settings.apps.with_credentials(app["client_id"], secret) is not None
+    assert (app["pbxs"], app["networks"], app["behaviour"]["time_format"]) == ([SN], ["192.0.2.1/32"], "12")
+    assert house.appdb.apps.find_by_credentials(app["client_id"], secret) is not None
     for name in ("crm", app["client_id"]):
         async with client.get(f"/api/v1/apps/{name}") as answer:
             assert await answer.json() == app
@@ -23,42 +23,42 @@ async def test_an_application_is_let_in_and_out(house: House, client: aiohttp.Cl
         assert secret not in await answer.text()
     async with client.post("/api/v1/apps/crm/secret") as answer:
         renewed = (await answer.json())["client_secret"]
-    assert house.settings.apps.with_credentials(app["client_id"], secret) is None
-    assert house.settings.apps.with_credentials(app["client_id"], renewed) is not None
+    assert house.appdb.apps.find_by_credentials(app["client_id"], secret) is None
+    assert house.appdb.apps.find_by_credentials(app["client_id"], renewed) is not None
     async with client.delete("/api/v1/apps/crm") as answer:
         assert answer.status == 204
-    assert house.settings.apps.all() == []
+    assert house.appdb.apps.all() == []
 
 
-@asks_only
+@module_loop
 @pytest.mark.parametrize(
     ("given", "status"),
     [
         ({"name": ""}, 400),
         ({"name": "crm", "pbxs": ["nobody"]}, 404),
         ({"name": "crm", "networks": ["office"]}, 400),
-        ({"name": "crm", "manner": {"time_forms": []}}, 400),
-        ({"name": "crm", "manner": {"date_format": "YY"}}, 400),
+        ({"name": "crm", "behaviour": {"time_forms": []}}, 400),
+        ({"name": "crm", "behaviour": {"date_format": "YY"}}, 400),
         ({"name": "crm", "colour": "red"}, 400),
     ],
 )
 async def test_what_cannot_be_let_in_is_refused(
-    lasting_house: House, lasting_client: aiohttp.ClientSession, given: dict[str, object], status: int
+    lasting_house: ConsoleHarness, lasting_client: aiohttp.ClientSession, given: dict[str, object], status: int
 ) -> None:
     """With a problem document, and nothing is kept."""
     async with lasting_client.post("/api/v1/apps", json=given) as answer:
         assert answer.status == status
         assert answer.content_type == "application/problem+json"
-    assert lasting_house.settings.apps.all() == []
+    assert lasting_house.appdb.apps.all() == []
 
 
-async def test_addresses_are_let_in_again(house: House, client: aiohttp.ClientSession) -> None:
+async def test_addresses_are_let_in_again(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """All of them; there must be one."""
-    house.settings.apps.block("192.0.2.7", house.clock.microseconds())
-    async with client.get("/api/v1/blocked") as answer:
+    house.appdb.apps.block("192.0.2.7", house.clock.microseconds())
+    async with client.get("/api/v1/blocked-addresses") as answer:
         assert [one["address"] for one in (await answer.json())["data"]] == ["192.0.2.7"]
     for status in (204, 404):
-        async with client.delete("/api/v1/blocked") as answer:
+        async with client.delete("/api/v1/blocked-addresses") as answer:
             assert answer.status == status
 
 
@@ -67,14 +67,14 @@ async def test_addresses_are_let_in_again(house: House, client: aiohttp.ClientSe
     [
         ("GET", "/api/v1/apps"),
         ("GET", "/api/v1/apps/crm"),
-        ("GET", "/api/v1/blocked"),
+        ("GET", "/api/v1/blocked-addresses"),
         ("POST", "/api/v1/apps/crm/secret"),
         ("DELETE", "/api/v1/apps/crm"),
-        ("DELETE", "/api/v1/blocked"),
+        ("DELETE", "/api/v1/blocked-addresses"),
     ],
 )
-async def test_a_reader_sees_none_of_it(house: House, method: str, path: str) -> None:
+async def test_a_reader_sees_none_of_it(house: ConsoleHarness, method: str, path: str) -> None:
     """403, whatever is there."""
-    token = house.settings.add_token("wallboard", "reader", at=house.clock.microseconds())
+    token = house.appdb.add_token("wallboard", "reader", now_us=house.clock.microseconds())
     async with house.client(token) as reader, reader.request(method, path) as answer:
         assert answer.status == 403

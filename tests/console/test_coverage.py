@@ -7,67 +7,67 @@ import pytest
 from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.cdr.coverage import Interval
 from onhook.cdr.sync_types import PbxStatus
-from tests.console.conftest import House
+from tests.console.conftest import ConsoleHarness
 from tests.factories import PBX, SN
 
 
 @pytest.fixture
-def known(house: House) -> House:
+def known(house: ConsoleHarness) -> ConsoleHarness:
     """A PBX that was compared until an hour ago, whose clock is wrong."""
     now = datetime.now(UTC).replace(microsecond=0)
     day = timedelta(days=1)
     stretch = Interval(now - 9 * day, now - day, "complete", "compared with the PBX")
-    house.settings.receiving.keep_stretches(SN, [stretch])
-    house.settings.receiving.keep_contact(SN, PbxStatus(at=1, skew_seconds=-90))
-    house.settings.alarms.sound(SN, "clock", "the clock is <wrong>", todo="set it with `ntp`", at=1)
+    house.appdb.sync_states.save_intervals(SN, [stretch])
+    house.appdb.sync_states.save_pbx_status(SN, PbxStatus(checked_at=1, skew_seconds=-90))
+    house.appdb.alarms.raise_alarm(SN, "clock", "the clock is <wrong>", hint="set it with `ntp`", now_us=1)
     return house
 
 
-async def test_coverage_tells_what_is_complete_and_what_is_not(known: House) -> None:
+async def test_coverage_tells_what_is_complete_and_what_is_not(known: ConsoleHarness) -> None:
     """Of all the time that was asked for."""
     async with known.client() as client:
         answer = await (await client.get("/api/v1/coverage?since=3d")).json()
         (one,) = answer["data"]
-        assert (one["pbx"], one["is_asked"], one["contact"]["skew_seconds"]) == (PBX, False, -90)
-        assert [stretch["state"] for stretch in one["stretches"]] == ["complete", "gap"]
-        assert one["complete_until"] == one["stretches"][0]["until"]
+        assert (one["pbx"], one["has_backfill_source"], one["pbx_status"]["skew_seconds"]) == (PBX, False, -90)
+        assert [stretch["state"] for stretch in one["intervals"]] == ["complete", "gap"]
+        assert one["complete_until"] == one["intervals"][0]["until"]
         assert (await client.get("/api/v1/coverage?pbx=nobody")).status == 404
         assert (await client.get("/api/v1/coverage?since=today&until=yesterday")).status == 400
 
 
-async def test_alarms_are_told_everywhere(known: House) -> None:
+async def test_alarms_are_told_everywhere(known: ConsoleHarness) -> None:
     """By the API, on the page (escaped), and as figures."""
     async with known.client() as client:
         (alarm,) = (await (await client.get("/api/v1/alarms")).json())["data"]
         assert (alarm["pbx"], alarm["kind"], alarm["ended_at"]) == (PBX, "clock", None)
-        page = await (await client.get("/attention", headers={"Accept": "text/html"})).text()
+        page = await (await client.get("/issues", headers={"Accept": "text/html"})).text()
         assert "the clock is &lt;wrong&gt;" in page
         assert "<code>ntp</code>" in page
         metrics = await (await client.get("/metrics")).text()
         assert f'onhook_alarms{{kind="clock",pbx="{PBX}"}} 1.0' in metrics
         assert f'onhook_pbx_clock_skew_seconds{{pbx="{PBX}"}} -90.0' in metrics
-        assert "onhook_complete_until_seconds{" in metrics
+        assert "onhook_pbx_complete_until_seconds{" in metrics
 
 
-async def test_a_back_fill_can_be_asked_for(known: House) -> None:
+async def test_a_back_fill_can_be_asked_for(known: ConsoleHarness) -> None:
     """Of a PBX that can be asked; how it fares is told beside it."""
     async with known.client() as client:
         path = f"/api/v1/pbxs/{PBX}/backfill"
         assert (await client.post(path, json={"since": "2d"})).status == 404
-        known.settings.apis.put(SN, parse_pbx_credentials("https://pbx.office.example:8088", "a", "b"))
+        known.appdb.pbx_credentials.put(SN, parse_pbx_credentials("https://pbx.office.example:8088", "a", "b"))
         answer = await client.post(path, json={"since": "2026-04-01", "until": "2026-04-02"})
         assert answer.status == 201
-        wish = (await (await client.get(path)).json())["wish"]
+        wish = (await (await client.get(path)).json())["request"]
         assert wish["until"] - wish["since"] == 86_400
-        assert known.settings.receiving.wish(SN) is not None
+        assert known.appdb.sync_states.backfill_request(SN) is not None
         assert (await client.post(path, json={"since": "2026-04-03", "until": "2026-04-02"})).status == 400
 
 
-async def test_a_pbx_that_is_asked_or_cannot_sign_is_declared(house: House) -> None:
+async def test_a_pbx_that_is_asked_or_cannot_sign_is_declared(house: ConsoleHarness) -> None:
     """By one request; no secret of it is ever told again."""
     api = {"url": "https://192.0.2.7:8088", "client_id": "us", "client_secret": "our-client-secret"}
     async with house.client() as client:
-        answer = await client.post("/api/v1/pbxs", json={"name": "Branch", "sn": "S-BRANCH", "api": api})
+        answer = await client.post("/api/v1/pbxs", json={"name": "Branch", "sn": "S-BRANCH", "credentials": api})
         assert answer.status == 201
         old = {"name": "Old", "sn": "S-OLD", "dialect": "newcdr", "path": "/3kFz0qLrB7xN9sVe"}
         added = await (await client.post("/api/v1/pbxs", json=old)).json()
@@ -75,6 +75,6 @@ async def test_a_pbx_that_is_asked_or_cannot_sign_is_declared(house: House) -> N
         assert (await client.post("/api/v1/pbxs", json=old | {"name": "A", "sn": "A", "path": ""})).status == 400
         assert (await client.post("/api/v1/pbxs", json=old | {"dialect": "3cx"})).status == 400
         listed = await (await client.get("/api/v1/pbxs")).text()
-    assert house.settings.apis.of("S-BRANCH") == parse_pbx_credentials(**api)
+    assert house.appdb.pbx_credentials.get("S-BRANCH") == parse_pbx_credentials(**api)
     assert "3kFz0qLrB7xN9sVe" not in listed
     assert "our-client-secret" not in listed

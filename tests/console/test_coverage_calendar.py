@@ -8,7 +8,7 @@ import aiohttp
 from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.cdr.coverage import Interval
 from onhook.console.pages.coverage_calendar import DAYS_SHOWN, build_calendar, calendar_start
-from tests.console.conftest import House
+from tests.console.conftest import ConsoleHarness
 from tests.factories import SN
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -22,33 +22,35 @@ def test_each_hour_says_what_is_known() -> None:
     known = [
         Interval(begin, noon, "complete", "compared"),
         Interval(noon, noon + timedelta(hours=2), "gap", "the line was cut"),
-        Interval(noon + timedelta(hours=2), now, "heard", "alive"),
+        Interval(noon + timedelta(hours=2), now, "connected", "alive"),
     ]
     days = build_calendar(known, BERLIN, now)
     assert len(days) == DAYS_SHOWN
     assert [len(day.hours) for day in days] == [25, *[24] * (DAYS_SHOWN - 1)]
     states = [hour.state for hour in days[0].hours]
-    assert states == ["complete"] * 10 + ["mixed", "gap", "mixed", "heard", "heard"] + ["future"] * 10
-    assert days[0].hours[11].why == "the line was cut"
+    assert states == ["complete"] * 10 + ["mixed", "gap", "mixed", "connected", "connected"] + ["future"] * 10
+    assert days[0].hours[11].reason == "the line was cut"
     assert {hour.state for day in days[1:] for hour in day.hours} == {"complete"}
 
 
-async def test_the_page_shows_it(house: House, client: aiohttp.ClientSession) -> None:
+async def test_the_page_shows_it(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Gaps where nothing was compared yet; no calendar and no button where nobody can say, and asking is refused."""
     text = await (await client.get(f"/pbxs/{SN}")).text()
     assert "nobody can say" in text
     assert "calendar" not in text
-    assert "/fetch" not in text
-    assert 'role="alert"' in await (await client.post(f"/pbxs/{SN}/fetch", data={"since": "1d"})).text()
-    house.settings.apis.put(SN, parse_pbx_credentials("https://192.0.2.1:8088", client_id="x", client_secret="y"))
+    assert "/backfill" not in text
+    assert 'role="alert"' in await (await client.post(f"/pbxs/{SN}/backfill", data={"since": "1d"})).text()
+    house.appdb.pbx_credentials.put(
+        SN, parse_pbx_credentials("https://192.0.2.1:8088", client_id="x", client_secret="y")
+    )
     text = await (await client.get(f"/pbxs/{SN}")).text()
     assert text.count('class="gap"') > 300
-    assert "/fetch" in text
+    assert "/backfill" in text
 
 
-async def test_alarms_are_listed(house: House, client: aiohttp.ClientSession) -> None:
+async def test_alarms_are_listed(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Those that go on stand on Now too; those that are over stay on the page of alarms."""
     at = house.clock.microseconds()
-    house.settings.alarms.sound(SN, "silence", "<b>nothing came</b> for an hour", todo="look at it", at=at)
-    for path in ("/", "/alarms", "/attention"):
+    house.appdb.alarms.raise_alarm(SN, "silence", "<b>nothing came</b> for an hour", hint="look at it", now_us=at)
+    for path in ("/", "/alarms", "/issues"):
         assert "&lt;b&gt;nothing came" in await (await client.get(path)).text(), path

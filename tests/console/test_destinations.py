@@ -1,4 +1,4 @@
-"""Subscriptions and deliveries through the API and on their pages."""
+"""Destinations and deliveries through the API and on their pages."""
 
 import re
 from collections.abc import AsyncIterator
@@ -10,27 +10,27 @@ import pytest
 from onhook.appdb.deliveries import DeliveryCommit, NewAttempt, NewDelivery
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.console.pages.destinations import DELIVERED_SHOWN_MAX
-from tests.console.conftest import House, asks_only
-from tests.delivery.harness import Application
+from tests.console.conftest import ConsoleHarness, module_loop
+from tests.delivery.harness import WebhookReceiver
 from tests.factories import SN, details
 
-PATH = "/api/v1/subscriptions"
-CRM = {"name": "CRM", "url": "http://127.0.0.1:9/calls", "allows_private": True}
+PATH = "/api/v1/destinations"
+CRM = {"name": "CRM", "url": "http://127.0.0.1:9/calls", "allow_private": True}
 FORM = {"Sec-Fetch-Site": "same-origin"}
 
 
 @pytest.fixture
-async def application() -> AsyncIterator[Application]:
-    async with Application().listening() as listening:
+async def application() -> AsyncIterator[WebhookReceiver]:
+    async with WebhookReceiver().listen() as listening:
         yield listening
 
 
 @pytest.fixture
-async def browser(house: House) -> AsyncIterator[aiohttp.ClientSession]:
+async def browser(house: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
     """A person, signed in."""
     jar = aiohttp.CookieJar(unsafe=True)
     async with house.client("", cookie_jar=jar, headers=FORM) as session:
-        async with session.post("/sign-in", data={"token": house.admin}) as answer:
+        async with session.post("/sign-in", data={"token": house.admin_token}) as answer:
             assert answer.status == 200
         yield session
 
@@ -41,62 +41,69 @@ async def _json(client: aiohttp.ClientSession, method: str, path: str, body: Any
         return await answer.json() if answer.status != 204 else None
 
 
-async def _trouble(house: House, seq: int, state: Any = "parked") -> int:
+async def _trouble(house: ConsoleHarness, seq: int, state: Any = "failed") -> int:
     """A delivery in trouble; its number."""
-    one = house.settings.subscriptions.get("CRM")
+    one = house.appdb.destinations.get("CRM")
     tried = NewAttempt(
-        at=1_777_000_000_000_000, milliseconds=7, status=500, said="answered 500", body=b"<script>no</script>"
+        attempted_at=1_777_000_000_000_000,
+        duration_ms=7,
+        status=500,
+        detail="answered 500",
+        body=b"<script>no</script>",
     )
     trouble = NewDelivery(
-        event_id=f"e{seq}", seq=seq, call=(SN, f"1777287876.{seq}"), body=b'{"type":30012}', due_at=tried.at,
-        owed_at=tried.at, state=state, attempt=tried,
+        notification_id=f"e{seq}", seq=seq, call=(SN, f"1777287876.{seq}"), body=b'{"type":30012}',
+        due_at=tried.attempted_at, pending_since=tried.attempted_at, state=state, attempt=tried,
     )  # fmt: skip
-    house.settings.deliveries.settle(
+    house.appdb.deliveries.commit(
         DeliveryCommit(
-            subscription_id=one.subscription_id, revision=1, cursors={}, ended=(), troubles=[trouble], retried=(),
-            delivered=3, failed=1, failing_since=None, not_before=0, hastens=False, at=tried.at,
+            destination_id=one.destination_id, revision=1, cursors={}, finished_replays=(), new_deliveries=[trouble],
+            updates=(), attempts_succeeded=3, attempts_failed=1, failing_since=None, retry_after=0, retry_all_now=False,
+            now_us=tried.attempted_at,
         )
     )  # fmt: skip
-    return house.settings.deliveries.page(one.subscription_id, None, 99)[-1].delivery_id
+    return house.appdb.deliveries.page(one.destination_id, None, 99)[-1].delivery_id
 
 
-async def test_a_subscription_from_its_beginning_to_its_end(house: House, client: aiohttp.ClientSession) -> None:
+async def test_a_subscription_from_its_beginning_to_its_end(
+    house: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
     """Added with a secret told once, read with what is owed, changed, paused, resumed, removed."""
-    await house.report([details(), details(call_id="1777287876.9", status="BUSY")])
-    added = await _json(client, "POST", PATH, CRM | {"where": {"status": "busy", "since": "2026-01-01"}}, 201)
+    await house.ingest_details([details(), details(call_id="1777287876.9", status="BUSY")])
+    added = await _json(client, "POST", PATH, CRM | {"filter": {"status": "busy", "since": "2026-01-01"}}, 201)
     assert len(added["secret"]) == 32
     (one,) = (await _json(client, "GET", PATH))["data"]
-    assert one["standing"]["owed"] == 1
-    assert one["subscription"]["where"]["status"] == "busy"
+    assert one["pending"] == 1
+    assert one["filter"]["status"] == "busy"
     assert added["secret"] not in str(one)
-    changed = await _json(client, "PATCH", f"{PATH}/CRM", {"name": "Help desk", "where": {}, "per": "call"})
-    assert (changed["name"], changed["per"], changed["where"]["status"]) == ("Help desk", "call", None)
+    changed = await _json(client, "PATCH", f"{PATH}/CRM", {"name": "Help desk", "filter": {}, "notifies_of": "calls"})
+    assert (changed["name"], changed["notifies_of"], changed["filter"]["status"]) == ("Help desk", "calls", None)
     assert (await _json(client, "POST", f"{PATH}/Help desk/pause"))["state"] == "paused"
     assert (await _json(client, "POST", f"{PATH}/Help desk/resume"))["state"] == "active"
     await _json(client, "DELETE", f"{PATH}/Help desk", status=204)
     assert (await _json(client, "GET", PATH))["data"] == []
 
 
-async def test_one_for_now_owes_nothing_of_the_past(house: House, client: aiohttp.ClientSession) -> None:
+async def test_one_for_now_owes_nothing_of_the_past(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """It begins behind the last report that was kept."""
-    await house.report([details()])
+    await house.ingest_details([details()])
     await _json(client, "POST", PATH, CRM, 201)
-    standing = (await _json(client, "GET", f"{PATH}/CRM"))["standing"]
-    assert (standing["owed"], standing["position"], standing["oldest_owed_at"]) == (0, 1, None)
-    await house.report([details(call_id="1777287876.9")])
-    standing = (await _json(client, "GET", f"{PATH}/CRM"))["standing"]
-    assert standing["owed"] == 1
-    assert standing["oldest_owed_at"]
+    status = await _json(client, "GET", f"{PATH}/CRM")
+    assert (status["pending"], status["position"], status["oldest_pending_at"]) == (0, 1, None)
+    await house.ingest_details([details(call_id="1777287876.9")])
+    status = await _json(client, "GET", f"{PATH}/CRM")
+    assert status["pending"] == 1
+    assert status["oldest_pending_at"]
 
 
-@asks_only
+@module_loop
 @pytest.mark.parametrize(
     ("body", "says"),
     [
         ({"name": "CRM", "url": "ftp://x/"}, "webhook's URL"),
-        (CRM | {"profile": "p-1999"}, "p-1999"),
-        (CRM | {"where": {"colour": "red"}}, "no filter 'colour'"),
-        (CRM | {"where": {"since": "soon"}}, "since is not a time"),
+        (CRM | {"payload_format": "p-1999"}, "p-1999"),
+        (CRM | {"filter": {"colour": "red"}}, "no filter 'colour'"),
+        (CRM | {"filter": {"since": "soon"}}, "since is not a time"),
         (CRM | {"timeout_seconds": 900}, "timeout_seconds"),
         (CRM | {"with_standard_webhooks": True, "secret": "0123456789"}, "Standard Webhooks"),
         (CRM | {"headers": {"Host": "x"}}, "'Host' cannot be a header"),
@@ -109,35 +116,35 @@ async def test_what_cannot_be_meant_is_told(lasting_client: aiohttp.ClientSessio
     assert says in str(problem)
 
 
-async def test_keys_in_headers_are_not_shown(house: House, client: aiohttp.ClientSession) -> None:
+async def test_keys_in_headers_are_not_shown(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Only that there are such headers."""
     body = CRM | {"headers": {"Authorization": "Bearer geheim"}}
     answers = [await _json(client, "POST", PATH, body, 201), await _json(client, "GET", PATH)]
-    answers.append(await _json(client, "PATCH", f"{PATH}/CRM", {"per": "call"}))
+    answers.append(await _json(client, "PATCH", f"{PATH}/CRM", {"notifies_of": "calls"}))
     assert "geheim" not in str(answers)
     assert "Authorization" in str(answers)
-    assert house.settings.subscriptions.get("CRM").headers == {"Authorization": "Bearer geheim"}
+    assert house.appdb.destinations.get("CRM").headers == {"Authorization": "Bearer geheim"}
 
 
-async def test_a_test_is_sent_and_its_answer_shown(client: aiohttp.ClientSession, application: Application) -> None:
+async def test_a_test_is_sent_and_its_answer_shown(client: aiohttp.ClientSession, application: WebhookReceiver) -> None:
     """Signed, and taken by whoever takes the original's; a failure is an answer too."""
     await _json(client, "POST", PATH, CRM | {"url": application.url}, 201)
     tried = await _json(client, "POST", f"{PATH}/CRM/test")
-    assert (tried["is_taken"], tried["status"], tried["body"]) == (True, 200, "so it is")
+    assert (tried["accepted"], tried["status"], tried["body"]) == (True, 200, "so it is")
     assert application.bodies == [b'{"event":"test"}']
     assert "X-Signature" in application.headers[0]
     await _json(client, "PATCH", f"{PATH}/CRM", {"url": "http://127.0.0.1:9/"})
-    assert (await _json(client, "POST", f"{PATH}/CRM/test"))["is_taken"] is False
+    assert (await _json(client, "POST", f"{PATH}/CRM/test"))["accepted"] is False
 
 
-async def test_a_replay_needs_a_beginning(house: House, client: aiohttp.ClientSession) -> None:
+async def test_a_replay_needs_a_beginning(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """And tells how many records it sends again."""
-    await house.report([details(), details(call_id="1777287876.9", status="BUSY")])
+    await house.ingest_details([details(), details(call_id="1777287876.9", status="BUSY")])
     await _json(client, "POST", PATH, CRM, 201)
-    await _json(client, "POST", f"{PATH}/CRM/replay", {"where": {}}, 400)
-    body = {"where": {"since": "2026-01-01", "status": "busy"}}
+    await _json(client, "POST", f"{PATH}/CRM/replay", {"filter": {}}, 400)
+    body = {"filter": {"since": "2026-01-01", "status": "busy"}}
     assert await _json(client, "POST", f"{PATH}/CRM/replay", body, 200) == {"records": 1}
-    assert (await _json(client, "GET", f"{PATH}/CRM"))["standing"]["replays"] == 1
+    assert (await _json(client, "GET", f"{PATH}/CRM"))["replays"] == 1
 
 
 async def test_secrets_are_told_once(client: aiohttp.ClientSession) -> None:
@@ -151,111 +158,117 @@ async def test_secrets_are_told_once(client: aiohttp.ClientSession) -> None:
     await _json(client, "DELETE", f"{PATH}/CRM/secrets/{added['secret_id']}", status=400)
 
 
-async def test_deliveries_in_trouble_are_seen_and_acted_on(house: House, client: aiohttp.ClientSession) -> None:
+async def test_deliveries_in_trouble_are_seen_and_acted_on(
+    house: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
     """Listed by state, shown with their attempts, tried again, dropped."""
     await _json(client, "POST", PATH, CRM, 201)
-    parked, waiting = await _trouble(house, 1), await _trouble(house, 2, "waiting")
+    failed, retrying = await _trouble(house, 1), await _trouble(house, 2, "retrying")
     path = "/api/v1/deliveries"
-    found = (await _json(client, "GET", f"{path}?subscription=CRM&state=parked"))["data"]
-    assert [one["delivery_id"] for one in found] == [parked]
-    shown = await _json(client, "GET", f"{path}/{parked}")
-    assert (shown["attempts"][0]["status"], shown["event"]) == (500, '{"type":30012}')
-    assert (await _json(client, "POST", f"{path}/{parked}/retry"))["state"] == "waiting"
-    await _json(client, "DELETE", f"{path}/{waiting}", status=204)
-    await _json(client, "GET", f"{path}/{waiting}", status=404)
-    assert await _json(client, "POST", f"{PATH}/CRM/retry") == {"events": 1}
+    found = (await _json(client, "GET", f"{path}?destination=CRM&state=failed"))["data"]
+    assert [one["delivery_id"] for one in found] == [failed]
+    shown = await _json(client, "GET", f"{path}/{failed}")
+    assert (shown["attempts"][0]["status"], shown["notification"]) == (500, '{"type":30012}')
+    assert (await _json(client, "POST", f"{path}/{failed}/retry"))["state"] == "retrying"
+    await _json(client, "DELETE", f"{path}/{retrying}", status=204)
+    await _json(client, "GET", f"{path}/{retrying}", status=404)
+    assert await _json(client, "POST", f"{PATH}/CRM/retry") == {"notifications": 1}
 
 
-async def test_metrics_tell_of_each_subscription(house: House, client: aiohttp.ClientSession) -> None:
+async def test_metrics_tell_of_each_subscription(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """What is owed, parked, delivered and failed."""
     await _json(client, "POST", PATH, CRM, 201)
     await _trouble(house, 1)
     async with client.get("/metrics") as answer:
         text = await answer.text()
     for line in (
-        'onhook_sending_owed{subscription="CRM"} 0.0',
-        'onhook_sending_parked{subscription="CRM"} 1.0',
-        'onhook_sending_delivered_total{subscription="CRM"} 3.0',
-        'onhook_sending_failed_total{subscription="CRM"} 1.0',
-        'onhook_sending_active{subscription="CRM"} 1.0',
+        'onhook_destination_pending{destination="CRM"} 0.0',
+        'onhook_destination_failed{destination="CRM"} 1.0',
+        'onhook_destination_attempts_succeeded_total{destination="CRM"} 3.0',
+        'onhook_destination_attempts_failed_total{destination="CRM"} 1.0',
+        'onhook_destination_active{destination="CRM"} 1.0',
     ):
         assert line in text
 
 
-async def test_readers_change_nothing(house: House) -> None:
-    """Whoever may read sees subscriptions; only an administrator touches them."""
-    reader = house.settings.add_token("wallboard", "reader", at=1)
+async def test_readers_change_nothing(house: ConsoleHarness) -> None:
+    """Whoever may read sees destinations; only an administrator touches them."""
+    reader = house.appdb.add_token("wallboard", "reader", now_us=1)
     async with house.client(reader) as client:
         await _json(client, "GET", PATH)
         await _json(client, "POST", PATH, CRM, 403)
 
 
 async def test_a_person_does_it_all_on_the_pages(
-    house: House, browser: aiohttp.ClientSession, application: Application
+    house: ConsoleHarness, browser: aiohttp.ClientSession, application: WebhookReceiver
 ) -> None:
     """Add, test, pause, go on, replay, look at what is parked, try it again, remove; hostile texts stay texts."""
-    form = {"name": "CRM <b>", "url": application.url, "allows_private": "yes", "status": "busy"}
-    async with browser.post("/sending", data=form) as answer:
+    form = {"name": "CRM <b>", "url": application.url, "allow_private": "yes", "status": "busy"}
+    async with browser.post("/destinations", data=form) as answer:
         page = await answer.text()
     assert "is told from now on" in page
     assert "CRM &lt;b&gt;" in page
-    one = house.settings.subscriptions.get("CRM <b>")
-    assert house.settings.subscriptions.signing_texts(one.subscription_id)[0] in page
-    path = f"/sending/{one.subscription_id}"
+    one = house.appdb.destinations.get("CRM <b>")
+    assert house.appdb.destinations.secret_texts(one.destination_id)[0] in page
+    path = f"/destinations/{one.destination_id}"
     for verb, says in (("test", "The test was taken"), ("pause", "It is paused"), ("resume", "It goes on")):
         async with browser.post(f"{path}/{verb}") as answer:
             assert says in await answer.text()
     async with browser.post(f"{path}/replay", data={"since": "2026-01-01"}) as answer:
         assert "0 records are sent again" in await answer.text()
-    house.settings.subscriptions.change("CRM <b>", {"name": "CRM"})
+    house.appdb.destinations.change("CRM <b>", {"name": "CRM"})
     number = await _trouble(house, 1)
-    async with browser.get(f"/sending/deliveries/{number}") as answer:
+    async with browser.get(f"/destinations/deliveries/{number}") as answer:
         page = await answer.text()
     assert "&lt;script&gt;no&lt;/script&gt;" in page
-    async with browser.post(f"/sending/deliveries/{number}/retry") as answer:
+    async with browser.post(f"/destinations/deliveries/{number}/retry") as answer:
         assert "is tried again now" in await answer.text()
     async with browser.post(f"{path}/remove") as answer:
         assert "CRM is removed" in await answer.text()
 
 
-async def test_who_does_not_fare_well_is_told_on_every_page(house: House, browser: aiohttp.ClientSession) -> None:
+async def test_who_does_not_fare_well_is_told_on_every_page(
+    house: ConsoleHarness, browser: aiohttp.ClientSession
+) -> None:
     """With what to do on the page Attention; nothing where all fare well, and no key in an address anywhere."""
     wishes = DestinationSpec(url="https://crm.example.com/?key=hush")
-    house.settings.subscriptions.add("CRM", wishes, None, after=0, at=1)
+    house.appdb.destinations.add("CRM", wishes, None, after=0, now_us=1)
     for is_well in (True, False):
-        for path in ("/", "/calls", "/attention", "/sending", "/sending/1"):
+        for path in ("/", "/calls", "/issues", "/destinations", "/destinations/1"):
             async with browser.get(path) as answer:
                 page = await answer.text()
-            assert ("1 event is parked for CRM" in page) is not is_well, path
+            assert ("1 failed notification for CRM" in page) is not is_well, path
             assert "hush" not in page
         await _trouble(house, 1)
-    async with browser.get("/attention") as answer:
-        assert "<code>onhook subscribe retry CRM</code>" in await answer.text()
+    async with browser.get("/issues") as answer:
+        assert "<code>onhook destination retry CRM</code>" in await answer.text()
 
 
-async def test_what_went_through_in_the_end_is_told_in_short(house: House, browser: aiohttp.ClientSession) -> None:
+async def test_what_went_through_in_the_end_is_told_in_short(
+    house: ConsoleHarness, browser: aiohttp.ClientSession
+) -> None:
     """The newest of it, with a link to all."""
-    house.settings.subscriptions.add("CRM", DestinationSpec(url="https://crm.example.com/"), None, after=0, at=1)
+    house.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com/"), None, after=0, now_us=1)
     numbers = [await _trouble(house, seq, "delivered") for seq in range(1, DELIVERED_SHOWN_MAX + 3)]
-    for path, shown in (("/sending/1", numbers[:1:-1]), ("/sending/1?every=true", numbers[::-1])):
+    for path, shown in (("/destinations/1", numbers[:1:-1]), ("/destinations/1?show_all=true", numbers[::-1])):
         async with browser.get(path) as answer:
             page = await answer.text()
-        assert [int(number) for number in re.findall(r'"/sending/deliveries/(\d+)[^/]*?"', page)] == shown
-        assert ("every=true" in page) is (path == "/sending/1")
+        assert [int(number) for number in re.findall(r'"/destinations/deliveries/(\d+)[^/]*?"', page)] == shown
+        assert ("show_all=true" in page) is (path == "/destinations/1")
 
 
-async def test_a_mistake_in_the_form_is_told_and_kept(house: House, browser: aiohttp.ClientSession) -> None:
+async def test_a_mistake_in_the_form_is_told_and_kept(house: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     """What was typed stands there still."""
-    async with browser.post("/sending", data={"name": "CRM", "url": "ftp://crm.example.com/"}) as answer:
+    async with browser.post("/destinations", data={"name": "CRM", "url": "ftp://crm.example.com/"}) as answer:
         page = await answer.text()
     assert "this is not a webhook&#39;s URL" in page
     assert 'value="ftp://crm.example.com/"' in page
-    assert house.settings.subscriptions.all() == []
+    assert house.appdb.destinations.all() == []
 
 
-async def test_another_site_presses_no_button(house: House, browser: aiohttp.ClientSession) -> None:
+async def test_another_site_presses_no_button(house: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     """A form on a stranger's page changes nothing."""
-    house.settings.subscriptions.add("CRM", DestinationSpec(url="http://a.example/"), None, after=0, at=1)
-    async with browser.post("/sending/1/remove", headers={"Sec-Fetch-Site": "cross-site"}) as answer:
+    house.appdb.destinations.add("CRM", DestinationSpec(url="http://a.example/"), None, after=0, now_us=1)
+    async with browser.post("/destinations/1/remove", headers={"Sec-Fetch-Site": "cross-site"}) as answer:
         assert answer.status == 403
-    assert len(house.settings.subscriptions.all()) == 1
+    assert len(house.appdb.destinations.all()) == 1

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onhook.cdr.number_plan import NumberPlan
-from onhook.console.pages import formatting as shown
+from onhook.console.pages import formatting
 from onhook.console.pages.call_chart import draw_call_chart
 from onhook.console.pages.totals import add_up
 from tests.factories import BOB, IVR, QUEUE, STARTED_AT, call, record
@@ -21,7 +21,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 def test_examples_hold() -> None:
     """What the docstrings show is what happens."""
-    result = doctest.testmod(shown)
+    result = doctest.testmod(formatting)
     assert result.attempted >= 3
     assert not result.failed
 
@@ -29,7 +29,7 @@ def test_examples_hold() -> None:
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_a_call_is_found_by_its_link(sn: str, call_id: str) -> None:
     """Whatever the ids are made of, a browser that follows the link asks for exactly them."""
-    parts = urlsplit(shown.call_url(sn, call_id))
+    parts = urlsplit(formatting.call_url(sn, call_id))
     if parts.path == "/call":
         query = parse_qs(parts.query, encoding="utf-8", errors="strict", keep_blank_values=True)
         assert (query["sn"], query["call_id"]) == ([sn], [call_id])
@@ -48,7 +48,7 @@ def test_a_call_is_found_by_its_link(sn: str, call_id: str) -> None:
 )
 def test_days_are_the_readers(moment: datetime, day: str) -> None:
     """A day begins at midnight where the reader is, also on the day of 25 hours."""
-    assert shown.day(moment, BERLIN, now=datetime(2026, 10, 25, 22, 30, tzinfo=UTC)) == day
+    assert formatting.day(moment, BERLIN, now=datetime(2026, 10, 25, 22, 30, tzinfo=UTC)) == day
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_days_are_the_readers(moment: datetime, day: str) -> None:
 )
 def test_statuses(status: str, text: str, tone: str) -> None:
     """Known ones in our spelling, whatever theirs is; unknown ones as they came."""
-    assert (shown.outcome(status), shown.tone(status)) == (text, tone)
-    assert shown.outcome("") == shown.UNKNOWN
+    assert (formatting.outcome(status), formatting.tone(status)) == (text, tone)
+    assert formatting.outcome("") == formatting.UNKNOWN
 
 
 def test_legs_stand_on_the_axis() -> None:
@@ -71,22 +71,22 @@ def test_legs_stand_on_the_axis() -> None:
     )
     axis = draw_call_chart(call(*legs), NumberPlan())
     assert axis.seconds == 50
-    assert [(bar.kind, bar.picked_up_by) for bar in axis.bars] == [
+    assert [(bar.kind, bar.talk_kind) for bar in axis.bars] == [
         ("IVR", "machine"),
         ("Queue", "machine"),
         ("Extension", "person"),
     ]
-    assert [(bar.ring_at, bar.ring_width, bar.talk_at, bar.talk_width) for bar in axis.bars[1:]] == [
+    assert [(bar.ring_x, bar.ring_width, bar.talk_x, bar.talk_width) for bar in axis.bars[1:]] == [
         ("20.000%", "20.000%", "40.000%", "60.000%")
     ] * 2
-    assert axis.ticks[-1].at == "100.000%"
+    assert axis.ticks[-1].x == "100.000%"
 
 
 def test_an_unknown_length_is_a_mark() -> None:
     """A leg of which nobody said how long it was is drawn as a point, and nothing is divided by zero."""
     axis = draw_call_chart(call(record(call_duration=None, talk_duration=None)), NumberPlan())
-    assert not axis.bars[0].is_known
-    assert axis.bars[0].ring_at == "0.000%"
+    assert not axis.bars[0].has_duration
+    assert axis.bars[0].ring_x == "0.000%"
 
 
 def test_totals_keep_unknown_apart_from_zero() -> None:

@@ -5,43 +5,43 @@ import pytest
 
 from onhook.console import health
 from onhook.store.contract import StoreBatch
-from tests.console.conftest import House, asks_only
+from tests.console.conftest import ConsoleHarness, module_loop
 from tests.factories import details
 
 
-async def test_it_is_ready(house: House, client: aiohttp.ClientSession) -> None:
+async def test_it_is_ready(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """With all that was kept in the store, and with none."""
-    assert await (await client.get("/readyz")).json() == {"behind_reports": 0}
-    await house.report([details()])
-    assert await (await client.get("/readyz")).json() == {"behind_reports": 0}
+    assert await (await client.get("/readyz")).json() == {"lag": 0}
+    await house.ingest_details([details()])
+    assert await (await client.get("/readyz")).json() == {"lag": 0}
 
 
 async def test_far_behind_is_not_ready(
-    house: House, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    house: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store has yet to read too much: 503, and by how much stands in the problem as it does in the good answer."""
     monkeypatch.setattr(health, "LAG_MAX", 1)
-    await house.keep([b"1", b"2"])
+    await house.append_to_ledger([b"1", b"2"])
     answer = await client.get("/readyz")
     assert (answer.status, answer.content_type) == (503, "application/problem+json")
     assert int(answer.headers["Retry-After"]) > 0
-    assert (await answer.json())["behind_reports"] == 2
+    assert (await answer.json())["lag"] == 2
 
 
-async def test_ahead_is_not_ready(house: House, client: aiohttp.ClientSession) -> None:
+async def test_ahead_is_not_ready(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A store that knows reports which the ledger never had is another ledger's: said so, with what to do."""
-    await house.store.put(StoreBatch(calls=[], quarantined=[], read_again=[], position=7))
+    await house.store.put(StoreBatch(calls=[], quarantined=[], reparsed_seqs=[], position=7))
     answer = await client.get("/readyz")
     assert (answer.status, answer.content_type) == (503, "application/problem+json")
     problem = await answer.json()
-    assert problem["behind_reports"] == -7
+    assert problem["lag"] == -7
     assert "7 reports ahead of the ledger" in problem["detail"]
-    assert "onhook rebuild" in problem["todo"]
-    assert "onhook_store_behind_reports -7.0" in await (await client.get("/metrics")).text()
+    assert "onhook rebuild" in problem["hint"]
+    assert "onhook_store_lag -7.0" in await (await client.get("/metrics")).text()
 
 
-@asks_only
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/attention", "/schema", "/schema/openapi.json"])
+@module_loop
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/issues", "/schema", "/schema/openapi.json"])
 async def test_head_is_get_without_a_body(lasting_client: aiohttp.ClientSession, path: str) -> None:
     """A monitor that only looks at the head gets the same head."""
     whole, head = await lasting_client.get(path), await lasting_client.head(path)
@@ -50,7 +50,7 @@ async def test_head_is_get_without_a_body(lasting_client: aiohttp.ClientSession,
     assert "default-src 'none'" in head.headers["Content-Security-Policy"]
 
 
-async def test_head_opens_nothing(house: House, client: aiohttp.ClientSession) -> None:
+async def test_head_opens_nothing(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A stranger's HEAD is refused like his GET; the API, where answers may be endless, keeps to GET."""
     async with house.client("") as stranger:
         assert (await stranger.head("/")).status == 401

@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from onhook.cdr.access_scope import AccessScope
 from onhook.console.app import _api_router, _page_router
 from onhook.console.pages.reports.kinds import KINDS
-from tests.console.conftest import House
+from tests.console.conftest import ConsoleHarness
 from tests.factories import ALICE, SN, STARTED_AT, details
 
 OTHER_SN = "3699OTHER"
@@ -21,7 +21,7 @@ SHOWN_ID, HIDDEN_ID, ELSEWHERE_ID = "1777287876.1", "1777287876.2", "1777287876.
 
 LIMITED_ROUTES = {
     *("/exports/{ticket:str}", "/", "/calls", "/calls/{sn:str}/{call_id:str}", "/call", "/reports", "/reports.csv"),
-    *("/api/v1/notes", "/api/v1/recording", "/api/v1/searches", "/api/v1/reports"),
+    *("/api/v1/notes", "/api/v1/recording", "/api/v1/saved-searches", "/api/v1/reports"),
     *("/api/v1/records", "/api/v1/calls", "/api/v1/calls/{sn:str}/{call_id:str}", "/api/v1/summary", "/api/v1/live"),
     *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
 }
@@ -37,19 +37,21 @@ def handlers() -> Iterator[tuple[str, HTTPRouteHandler]]:
 
 def test_no_route_is_open_to_limited_readers_by_chance() -> None:
     """Those that are marked are the ones listed here; all others refuse."""
-    assert {path for path, handler in handlers() if handler.opt.get("limited")} == LIMITED_ROUTES
-    assert not any(handler.opt.get("limited") and handler.http_methods != {"GET"} for _, handler in handlers())
+    assert {path for path, handler in handlers() if handler.opt.get("scoped")} == LIMITED_ROUTES
+    assert not any(handler.opt.get("scoped") and handler.http_methods != {"GET"} for _, handler in handlers())
 
 
 @pytest.fixture
-async def tokens(house: House) -> dict[str, str]:
+async def tokens(house: ConsoleHarness) -> dict[str, str]:
     """Three calls, and readers limited by extension, by PBX, and to a PBX that does not exist."""
-    house.settings.add_pbx(name="branch", sn=OTHER_SN, secret="s" * 32, at=1)
+    house.appdb.add_pbx(name="branch", sn=OTHER_SN, secret="s" * 32, now_us=1)
     shown = {"call_from": ALICE, "call_to": "1002", "recording": "shown.wav"}
-    await house.report([details(STARTED_AT, call_id=SHOWN_ID, **shown)])
+    await house.ingest_details([details(STARTED_AT, call_id=SHOWN_ID, **shown)])
     hidden = {"call_from": f"Hidden<{HIDDEN}>", "call_to": "1003", "recording": f"{HIDDEN}.wav", "type": "Inbound"}
-    await house.report([details(STARTED_AT, call_id=HIDDEN_ID, src_trunk_name=HIDDEN, did_number=HIDDEN, **hidden)])
-    await house.report(
+    await house.ingest_details(
+        [details(STARTED_AT, call_id=HIDDEN_ID, src_trunk_name=HIDDEN, did_number=HIDDEN, **hidden)]
+    )
+    await house.ingest_details(
         [details(STARTED_AT, call_id=ELSEWHERE_ID, call_from=f"Hidden<{HIDDEN}>", call_to="1009", status="BUSY")],
         OTHER_SN,
     )
@@ -59,15 +61,15 @@ async def tokens(house: House) -> dict[str, str]:
         "nothing": AccessScope(sns=()),
     }
     at = house.clock.microseconds()
-    return {name: house.settings.add_token(name, "reader", at=at, limits=one) for name, one in limits.items()}
+    return {name: house.appdb.add_token(name, "reader", now_us=at, scope=one) for name, one in limits.items()}
 
 
-async def test_what_is_not_marked_refuses(house: House, tokens: dict[str, str]) -> None:
+async def test_what_is_not_marked_refuses(house: ConsoleHarness, tokens: dict[str, str]) -> None:
     """Every other route that is not open to strangers answers 403, whatever it is."""
     async with house.client(tokens["extension"]) as reader:
         asked = 0
         for path, handler in handlers():
-            if handler.opt.get("limited") or handler.opt.get("open"):
+            if handler.opt.get("scoped") or handler.opt.get("open"):
                 continue
             filled = re.sub(r"\{\w+:int\}", "1", re.sub(r"\{\w+:str\}", "office", path))
             for method in handler.http_methods:
@@ -79,13 +81,13 @@ async def test_what_is_not_marked_refuses(house: House, tokens: dict[str, str]) 
 
 
 @pytest.mark.parametrize("name", ["extension", "both", "nothing"])
-async def test_nothing_leaks(house: House, tokens: dict[str, str], name: str) -> None:
+async def test_nothing_leaks(house: ConsoleHarness, tokens: dict[str, str], name: str) -> None:
     """No list, count, report, export or page has the number, or counts the calls, that the reader may not see."""
     seen = 0 if name == "nothing" else 1
     async with house.client(tokens[name]) as reader:
         for of in KINDS:
             for form in ("/reports", "/reports.csv", "/api/v1/reports"):
-                text = await body(reader, f"{form}?of={of}&since=2026-04-01&until=2026-05-01")
+                text = await body(reader, f"{form}?report={of}&since=2026-04-01&until=2026-05-01")
                 assert HIDDEN not in text, of
         for path in ("/", "/calls", "/calls?sort=-talk_duration", f"/api/v1/calls?q={HIDDEN}", "/api/v1/records"):
             assert f"<{HIDDEN}>" not in await body(reader, path), path
@@ -104,7 +106,7 @@ async def test_nothing_leaks(house: House, tokens: dict[str, str], name: str) ->
             assert HIDDEN.encode() not in await answer.read()
 
 
-async def test_a_call_that_may_not_be_seen_is_not_there(house: House, tokens: dict[str, str]) -> None:
+async def test_a_call_that_may_not_be_seen_is_not_there(house: ConsoleHarness, tokens: dict[str, str]) -> None:
     """The same 404 as for one that never was, by either address, in the API too; its report is refused."""
     async with house.client(tokens["extension"]) as reader:
         for sn, call_id, status in ((SN, SHOWN_ID, 200), (SN, HIDDEN_ID, 404), (OTHER_SN, ELSEWHERE_ID, 404)):
@@ -114,15 +116,17 @@ async def test_a_call_that_may_not_be_seen_is_not_there(house: House, tokens: di
                 assert HIDDEN not in await answer.text()
             notes = await reader.get("/api/v1/notes", params={"sn": sn, "call_id": call_id})
             assert notes.status == status
-        assert (await reader.get("/api/v1/reports/2")).status == 403
-        assert (await reader.get("/reports/2")).status == 403
+        assert (await reader.get("/api/v1/events/2")).status == 403
+        assert (await reader.get("/events/2")).status == 403
 
 
-async def test_the_live_feed_is_limited(house: House, tokens: dict[str, str]) -> None:
+async def test_the_live_feed_is_limited(house: ConsoleHarness, tokens: dict[str, str]) -> None:
     """Calls that end are told to those who may see them; others get nothing of them."""
     async with house.client(tokens["extension"]) as reader:
         answer = await reader.get("/api/v1/live?after=0")
-        await house.report([details(call_from="1005", call_to=HIDDEN), details(call_from="1001", call_to="1005")])
+        await house.ingest_details(
+            [details(call_from="1005", call_to=HIDDEN), details(call_from="1001", call_to="1005")]
+        )
         found = b""
         while found.count(b"event: record") < 2:
             found += await answer.content.readany()
@@ -130,12 +134,12 @@ async def test_the_live_feed_is_limited(house: House, tokens: dict[str, str]) ->
         answer.close()
 
 
-async def test_an_empty_limit_is_no_way_in(house: House, tokens: dict[str, str]) -> None:
+async def test_an_empty_limit_is_no_way_in(house: ConsoleHarness, tokens: dict[str, str]) -> None:
     """Limited to nothing one sees nothing; and no parameter widens what one sees."""
     async with house.client(tokens["nothing"]) as reader:
         for query in ("", "?sn=" + SN, "?pbx=branch", "?status=!x", "?q=Hidden"):
             assert (await (await reader.get(f"/api/v1/calls{query}")).json())["data"] == []
-        assert (await reader.get("/api/v1/calls?within=all")).status == 400
+        assert (await reader.get("/api/v1/calls?scope=all")).status == 400
         assert (await reader.get("/api/v1/calls?numbers=1001")).status == 400
 
 
@@ -145,7 +149,7 @@ async def body(reader: aiohttp.ClientSession, path: str) -> str:
     return await answer.text()
 
 
-async def test_no_name_of_a_pbx_leaks(house: House, tokens: dict[str, str]) -> None:
+async def test_no_name_of_a_pbx_leaks(house: ConsoleHarness, tokens: dict[str, str]) -> None:
     """Not by the list to choose from, nor by a saved zone: only PBXs whose calls may be seen are named."""
     for name, known in (("extension", True), ("both", False), ("nothing", False)):
         async with house.client(tokens[name]) as reader:
@@ -154,9 +158,9 @@ async def test_no_name_of_a_pbx_leaks(house: House, tokens: dict[str, str]) -> N
                 assert ("branch" in await answer.text()) <= known, (name, path)
 
 
-async def test_no_other_site_changes_anything(house: House) -> None:
+async def test_no_other_site_changes_anything(house: ConsoleHarness) -> None:
     """Whatever route: an administrator's cookie alone does nothing, a stranger does nothing, a reader does nothing."""
-    reader = house.settings.add_token("reader", "reader", at=house.clock.microseconds())
+    reader = house.appdb.add_token("reader", "reader", now_us=house.clock.microseconds())
     jar = aiohttp.CookieJar(unsafe=True)
     asked = 0
     async with (
@@ -164,8 +168,8 @@ async def test_no_other_site_changes_anything(house: House) -> None:
         house.client("") as stranger,
         house.client(reader) as other,
     ):
-        await forged.get(f"/sign-in?token={house.admin}")
-        assert (await forged.get("/people")).status == 200
+        await forged.get(f"/sign-in?token={house.admin_token}")
+        assert (await forged.get("/users")).status == 200
         for path, handler in handlers():
             filled = re.sub(r"\{\w+:int\}", "1", re.sub(r"\{\w+:str\}", "office", path))
             for method in handler.http_methods - {"GET", "OPTIONS"}:
@@ -174,4 +178,4 @@ async def test_no_other_site_changes_anything(house: House) -> None:
                     assert statuses == [403, 401, 403], (method, path)
                     asked += 1
     assert asked > 40
-    assert [one.sn for one in house.settings.pbxs()] == [SN]
+    assert [one.sn for one in house.appdb.pbxs()] == [SN]

@@ -3,15 +3,15 @@
 import aiohttp
 import pytest
 
-from tests.console.conftest import House
+from tests.console.conftest import ConsoleHarness
 from tests.factories import SN, STARTED_AT, details
 
 FIRST, SECOND = "1777287876.1", "1777287876.2"
 
 
 @pytest.fixture
-async def two_calls(house: House) -> None:
-    await house.report([details(STARTED_AT, call_id=FIRST), details(STARTED_AT, call_id=SECOND)])
+async def two_calls(house: ConsoleHarness) -> None:
+    await house.ingest_details([details(STARTED_AT, call_id=FIRST), details(STARTED_AT, call_id=SECOND)])
 
 
 async def write(client: aiohttp.ClientSession, call_id: str, **given: object) -> list[dict[str, object]]:
@@ -27,7 +27,7 @@ async def test_a_note_keeps_its_history(client: aiohttp.ClientSession) -> None:
     await write(client, FIRST, text="calls back", tags=["sales", "VIP"])
     await write(client, FIRST, text="calls back", tags=["sales", "VIP"])
     history = await write(client, FIRST, text="done", tags=["VIP"])
-    assert [(one["text"], one["tags"], one["who"]) for one in history] == [
+    assert [(one["text"], one["tags"], one["author"]) for one in history] == [
         ("done", ["VIP"], "admin"),
         ("calls back", ["sales", "VIP"], "admin"),
     ]
@@ -67,11 +67,11 @@ async def test_calls_are_found_by_what_was_written(client: aiohttp.ClientSession
 async def test_a_search_is_kept_by_programs(client: aiohttp.ClientSession) -> None:
     """Under a name of its own, for the pages of calls and reports alone."""
     given = {"name": "missed", "path": "/calls?status=%21ANSWERED"}
-    kept = await (await client.post("/api/v1/searches", json=given)).json()
-    assert (kept["name"], kept["path"], kept["who"]) == (*given.values(), "admin")
-    assert (await (await client.get("/api/v1/searches")).json())["data"] == [kept]
+    kept = await (await client.post("/api/v1/saved-searches", json=given)).json()
+    assert (kept["name"], kept["path"], kept["author"]) == (*given.values(), "admin")
+    assert (await (await client.get("/api/v1/saved-searches")).json())["data"] == [kept]
     assert 'href="/calls?status=%21ANSWERED"' in await (await client.get("/calls")).text()
-    for wrong in (given, {"name": "x", "path": "//evil.example"}, {"name": "x", "path": "/people"}):
-        assert (await client.post("/api/v1/searches", json=wrong)).status == 400
-    path = f"/api/v1/searches/{kept['search_id']}"
+    for wrong in (given, {"name": "x", "path": "//evil.example"}, {"name": "x", "path": "/users"}):
+        assert (await client.post("/api/v1/saved-searches", json=wrong)).status == 400
+    path = f"/api/v1/saved-searches/{kept['search_id']}"
     assert [(await client.delete(path)).status for _ in range(2)] == [204, 404]

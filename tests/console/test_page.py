@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from onhook.console.pages.reports import page as report_routes
-from tests.console.conftest import House
+from tests.console.conftest import ConsoleHarness
 from tests.factories import ALICE, SN, details
 
 CURRENT = re.compile(r'<a href="([^"]+)" aria-current="page">\w+</a>')
@@ -19,23 +19,23 @@ MARKED = {
     "/calls": ["/calls"],
     f"/calls/{SN}/{CALL_ID}": ["/calls"],
     f"/pbxs/{SN}": ["/pbxs"],
-    "/sending": ["/sending"],
-    "/quarantine": ["/attention"],
-    "/reports/1": ["/attention"],
-    "/audit": ["/people"],
+    "/destinations": ["/destinations"],
+    "/quarantine": ["/issues"],
+    "/events/1": ["/issues"],
+    "/audit": ["/users"],
     "/about": [],
     "/schema": [],
 }
 
 
-async def test_the_menu_marks_the_page(house: House, client: aiohttp.ClientSession) -> None:
+async def test_the_menu_marks_the_page(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """One place at most; pages that stand in no menu mark none."""
-    await house.report([details(call_id=CALL_ID)])
+    await house.ingest_details([details(call_id=CALL_ID)])
     for path, marked in MARKED.items():
         text = await (await client.get(path)).text()
         menu = text[text.index('aria-label="Pages"') : text.index("</nav>")]
         assert CURRENT.findall(menu) == marked, path
-        assert 'href="/people"' in menu
+        assert 'href="/users"' in menu
 
 
 async def test_the_schema_page_has_every_route(client: aiohttp.ClientSession) -> None:
@@ -49,13 +49,13 @@ async def test_the_schema_page_has_every_route(client: aiohttp.ClientSession) ->
 
 
 async def test_a_long_report_is_read_in_parts(
-    house: House, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    house: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A table of very many rows is paged; its file has them all."""
     monkeypatch.setattr(report_routes, "ROWS_MAX", 2)
     at = datetime(2026, 10, 25, 11, tzinfo=UTC)
-    await house.report([details(at, call_from=ALICE, call_to=f"100{n}") for n in range(1, 6)])
-    query = "of=dialled&since=2026-10-25&until=2026-10-26"
+    await house.ingest_details([details(at, call_from=ALICE, call_to=f"100{n}") for n in range(1, 6)])
+    query = "report=dialled&since=2026-10-25&until=2026-10-26"
     seen, path, text = 0, f"/reports?{query}", ""
     while path:
         text = await (await client.get(path)).text()

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from onhook.console import problem_documents as problems
-from tests.console.conftest import House, asks_only
+from tests.console.conftest import ConsoleHarness, module_loop
 from tests.factories import SN
 
 MISTAKES = [
@@ -27,8 +27,8 @@ MISTAKES = [
     ("GET", "/api/v1/live?after=-1", 400, "after"),
     ("GET", "/api/v1/nothing", 404, "nothing at this address"),
     ("GET", f"/api/v1/calls/{SN}/1.1", 404, "1.1"),
-    ("GET", "/api/v1/reports/1", 404, "1"),
-    ("GET", "/api/v1/reports/99999999999999999999", 400, "seq"),
+    ("GET", "/api/v1/events/1", 404, "1"),
+    ("GET", "/api/v1/events/99999999999999999999", 400, "seq"),
     ("GET", "/api/v1/quarantine/1", 404, "1"),
     ("POST", "/api/v1/records", 405, "asked for in this way"),
     ("DELETE", "/api/v1/pbxs/nobody", 404, "nobody"),
@@ -37,9 +37,9 @@ MISTAKES = [
 ]
 
 
-@asks_only
+@module_loop
 @pytest.mark.parametrize(("method", "path", "status", "names"), MISTAKES)
-async def test_mistakes(lasting_house: House, method: str, path: str, status: int, names: str) -> None:
+async def test_mistakes(lasting_house: ConsoleHarness, method: str, path: str, status: int, names: str) -> None:
     """Each mistake has its status, a problem document, and the name of what is wrong."""
     async with lasting_house.client() as client:
         answer = await client.request(method, path)
@@ -50,7 +50,7 @@ async def test_mistakes(lasting_house: House, method: str, path: str, status: in
         assert names in problem["detail"] + " ".join(problem.get("parameters", ()))
 
 
-@asks_only
+@module_loop
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
@@ -64,15 +64,15 @@ async def test_mistakes(lasting_house: House, method: str, path: str, status: in
         ("/api/v1/quarantine/7", "report 7 is not in the quarantine"),
     ],
 )
-async def test_mistakes_are_told_in_our_words(lasting_house: House, path: str, sentence: str) -> None:
+async def test_mistakes_are_told_in_our_words(lasting_house: ConsoleHarness, path: str, sentence: str) -> None:
     """Not in those of a library, nor with the name of a type."""
     async with lasting_house.client() as client:
         problem = await (await client.get(path)).json()
         assert problem["detail"] == sentence
-        assert "GET" not in problem.get("todo", ""), "people ask by the command line too"
+        assert "GET" not in problem.get("hint", ""), "people ask by the command line too"
 
 
-@asks_only
+@module_loop
 @pytest.mark.parametrize(
     ("body", "names"),
     [
@@ -83,11 +83,11 @@ async def test_mistakes_are_told_in_our_words(lasting_house: House, path: str, s
         (b'{"name":"branch","sn":"X1","colour":"red"}', "colour"),
         (b'{"name":"office","sn":"X1"}', "office"),
         (b'{"name":"branch","sn":"X1","zone":"Nowhere"}', "Nowhere"),
-        (b'{"name":"branch","sn":"X1","plan":{"queue":"9-1"}}', "queue"),
+        (b'{"name":"branch","sn":"X1","number_plan":{"queue":"9-1"}}', "queue"),
         (b'{"name":"branch","sn":"X1","secret":"abcdefgh","is_unsigned":true}', "is_unsigned"),
     ],
 )
-async def test_a_body_that_cannot_be_meant_so(lasting_house: House, body: bytes, names: str) -> None:
+async def test_a_body_that_cannot_be_meant_so(lasting_house: ConsoleHarness, body: bytes, names: str) -> None:
     """A PBX that cannot be declared is refused with 400 and a reason, and nothing is kept of it."""
     async with lasting_house.client() as client:
         answer = await client.post("/api/v1/pbxs", data=body, headers={"Content-Type": "application/json"})
@@ -110,7 +110,7 @@ async def test_a_large_body_is_refused(client: aiohttp.ClientSession) -> None:
     assert (answer.status, answer.content_type) == (413, "application/problem+json")
 
 
-async def test_a_person_gets_a_page(house: House, client: aiohttp.ClientSession) -> None:
+async def test_a_person_gets_a_page(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A browser is told in HTML, escaped; a program at the same address in JSON."""
     answer = await client.get("/calls?since=<b>soon", headers={"Accept": "text/html"})
     assert (answer.status, answer.content_type) == (400, "text/html")

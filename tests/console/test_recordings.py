@@ -7,7 +7,7 @@ import pytest
 
 from onhook.cdr.access_scope import AccessScope
 from onhook.console.api.recordings import find_recording_file
-from tests.console.conftest import House
+from tests.console.conftest import ConsoleHarness
 from tests.factories import SN, STARTED_AT, details
 
 SOUND = bytes(range(256)) * 1024
@@ -16,14 +16,14 @@ NAME = "20260427190445-1777287876.1-1001-1002-Internal.wav"
 
 
 @pytest.fixture
-async def kept(house: House, tmp_path: Path) -> Path:
+async def kept(house: ConsoleHarness, tmp_path: Path) -> Path:
     """The directory of the PBX, with the recording of a call in it; a secret lies beside."""
     directory = tmp_path / "recordings"
     (directory / "2026").mkdir(parents=True)
     (directory / NAME).write_bytes(SOUND)
     (tmp_path / "secret.wav").write_bytes(b"secret")
-    house.settings.recordings.put(SN, directory)
-    await house.report([details(STARTED_AT, call_id=CALL_ID, recording=NAME)])
+    house.appdb.recordings.put(SN, directory)
+    await house.ingest_details([details(STARTED_AT, call_id=CALL_ID, recording=NAME)])
     return directory
 
 
@@ -45,7 +45,9 @@ async def test_it_is_heard_whole_and_in_part(client: aiohttp.ClientSession) -> N
     assert (await client.get("/api/v1/recording", params=asked(number=2))).status == 404
 
 
-async def test_the_page_has_a_player_where_it_can_play(house: House, client: aiohttp.ClientSession, kept: Path) -> None:
+async def test_the_page_has_a_player_where_it_can_play(
+    house: ConsoleHarness, client: aiohttp.ClientSession, kept: Path
+) -> None:
     """Else the name, and where it is."""
     page = f"/calls/{SN}/{CALL_ID}"
     assert "<audio" in await (await client.get(page)).text()
@@ -53,16 +55,16 @@ async def test_the_page_has_a_player_where_it_can_play(house: House, client: aio
     text = await (await client.get(page)).text()
     assert "<audio" not in text
     assert "kept in the PBX" in text
-    house.settings.recordings.put(SN, None)
+    house.appdb.recordings.put(SN, None)
     assert (await client.get("/api/v1/recording", params=asked())).status == 404
 
 
 @pytest.mark.usefixtures("kept")
-async def test_only_those_who_may_see_the_call(house: House) -> None:
+async def test_only_those_who_may_see_the_call(house: ConsoleHarness) -> None:
     """A stranger, and a reader who is limited to others, hear nothing; one who may see the call hears it."""
     at = house.clock.microseconds()
     for numbers, status in ((("1001",), 200), (("1009",), 404)):
-        token = house.settings.add_token(numbers[0], "reader", at=at, limits=AccessScope(numbers=numbers))
+        token = house.appdb.add_token(numbers[0], "reader", now_us=at, scope=AccessScope(numbers=numbers))
         async with house.client(token) as reader, reader.get("/api/v1/recording", params=asked()) as answer:
             assert answer.status == status
     async with house.client("") as stranger:

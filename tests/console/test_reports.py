@@ -20,7 +20,7 @@ from onhook.cdr.record_filter import RecordFilter
 from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.pages.reports.period import Period, get_period, previous_period
 from onhook.lib.errors import UsageError
-from tests.console.conftest import House, asks_only
+from tests.console.conftest import ConsoleHarness, module_loop
 from tests.factories import BOB, IVR, QUEUE, details
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -73,23 +73,25 @@ async def calls_behind(client: aiohttp.ClientSession, link: str) -> int:
     return len((await answer.json())["data"])
 
 
-async def test_every_figure_leads_to_the_calls_that_it_counts(house: House, client: aiohttp.ClientSession) -> None:
+async def test_every_figure_leads_to_the_calls_that_it_counts(
+    house: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
     """Each number of calls on the page of each report, on days of 24 and 25 hours, equals the length of its list."""
-    await house.report(some_calls(AUTUMN))
+    await house.ingest_details(some_calls(AUTUMN))
     links: dict[str, int] = {}
     for of in KINDS:
-        text = await (await client.get(f"/reports?of={of}&since=2026-10-25&until=2026-10-27")).text()
+        text = await (await client.get(f"/reports?report={of}&since=2026-10-25&until=2026-10-27")).text()
         assert "<table" in text, of
         links |= {link: int(number.replace("\u202f", "")) for link, number in TALLY.findall(text) if "/calls?" in link}
     assert len(links) > 100
     assert {link: await calls_behind(client, link) for link in links} == links
 
 
-async def test_page_picture_and_file_say_the_same(house: House, client: aiohttp.ClientSession) -> None:
+async def test_page_picture_and_file_say_the_same(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The file has the rows of the table; the picture's values are those of a column."""
-    await house.report(some_calls(AUTUMN))
+    await house.ingest_details(some_calls(AUTUMN))
     for of in KINDS:
-        query = f"of={of}&since=2026-10-25&until=2026-10-27"
+        query = f"report={of}&since=2026-10-25&until=2026-10-27"
         text = await (await client.get(f"/reports?{query}")).text()
         answer = await client.get(f"/reports.csv?{query}")
         assert answer.headers["Content-Disposition"] == f'attachment; filename="{of}-2026-10-25.csv"'
@@ -111,10 +113,10 @@ def as_filed(value: str | float | None) -> str:
     return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-async def test_links_keep_the_whole_search(house: House, client: aiohttp.ClientSession) -> None:
+async def test_links_keep_the_whole_search(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """What was asked for by free text or tag narrows the calls behind a figure too."""
-    await house.report(some_calls(AUTUMN))
-    query = "of=callers&since=2026-10-25&until=2026-10-27&q=Bob&tag=x"
+    await house.ingest_details(some_calls(AUTUMN))
+    query = "report=callers&since=2026-10-25&until=2026-10-27&q=Bob&tag=x"
     assert (await (await client.get(f"/api/v1/reports?{query}")).json())["data"] == []
     told = await (await client.get(f"/api/v1/reports?{query.removesuffix('&tag=x')}")).json()
     links = {cell["href"]: cell["value"] for row in told["data"] for cell in row[1:2]}
@@ -132,11 +134,13 @@ def pictured(text: str) -> list[list[str]]:
     ]
 
 
-async def test_days_of_23_and_25_hours_equal_a_plain_count(house: House, client: aiohttp.ClientSession) -> None:
+async def test_days_of_23_and_25_hours_equal_a_plain_count(
+    house: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
     """By the hour and by the day, in the zone of the reader, over both changes of the clocks."""
     spring = datetime(2026, 3, 28, 22, tzinfo=UTC)
     made = [details(begin + timedelta(minutes=37 * n)) for begin in (spring, AUTUMN) for n in range(60)]
-    await house.report(made)
+    await house.ingest_details(made)
     moments = [begin + timedelta(minutes=37 * n) for begin in (spring, AUTUMN) for n in range(60)]
     for day, hours in (("2026-03-29", 23), ("2026-10-25", 25)):
         here = [at for at in moments if str(at.astimezone(BERLIN).date()) == day]
@@ -151,9 +155,9 @@ async def test_days_of_23_and_25_hours_equal_a_plain_count(house: House, client:
         assert int(row["Calls"]) == len(here)
 
 
-async def test_another_zone_cuts_otherwise(house: House, client: aiohttp.ClientSession) -> None:
+async def test_another_zone_cuts_otherwise(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The same calls, counted by the days of Kathmandu."""
-    await house.report([details(AUTUMN + timedelta(hours=hour)) for hour in range(48)])
+    await house.ingest_details([details(AUTUMN + timedelta(hours=hour)) for hour in range(48)])
     answer = await client.get("/reports.csv?since=2026-10-24&until=2026-10-28&by=day&zone=Asia/Kathmandu")
     rows = list(csv.DictReader(io.StringIO(await answer.text(), newline="")))
     days = Counter((AUTUMN + timedelta(hours=hour)).astimezone(ZoneInfo("Asia/Kathmandu")).day for hour in range(48))
@@ -179,9 +183,9 @@ def test_a_period_ends_after_it_begins() -> None:
         get_period(RecordFilter(since=now), BERLIN, now)
 
 
-@asks_only
+@module_loop
 @pytest.mark.parametrize(
-    "query", ["of=nothing", "by=fortnight", "status=BUSY", "since=2020-01-01&by=hour", "since=now&until=yesterday"]
+    "query", ["report=nothing", "by=fortnight", "status=BUSY", "since=2020-01-01&by=hour", "since=now&until=yesterday"]
 )
 async def test_what_cannot_be_meant_is_told(lasting_client: aiohttp.ClientSession, query: str) -> None:
     """With 400 and one sentence."""
@@ -192,6 +196,6 @@ async def test_what_cannot_be_meant_is_told(lasting_client: aiohttp.ClientSessio
 
 async def test_an_empty_period_says_so(client: aiohttp.ClientSession) -> None:
     """No picture and no table of nothing, but a way on."""
-    text = await (await client.get("/reports?of=callers")).text()
+    text = await (await client.get("/reports?report=callers")).text()
     assert "No call in this period" in text
     assert "data-chart" not in text

@@ -25,25 +25,25 @@ class Asked:
 async def test_many_ask_once() -> None:
     """At the same moment, and a moment later; another question is looked up for itself."""
     answers, asked = RequestCoalescer(), Asked()
-    assert await asyncio.gather(*(answers.ask((7, "calls"), asked.look_up) for _ in range(20))) == [1] * 20
-    assert await answers.ask((7, "calls"), asked.look_up) == 1
-    assert await answers.ask((8, "calls"), asked.look_up) == 2
+    assert await asyncio.gather(*(answers.get((7, "calls"), asked.look_up) for _ in range(20))) == [1] * 20
+    assert await answers.get((7, "calls"), asked.look_up) == 1
+    assert await answers.get((8, "calls"), asked.look_up) == 2
 
 
 async def test_answers_grow_old() -> None:
     """Past its second an answer is looked up anew."""
     answers, asked = RequestCoalescer(), Asked()
-    assert [await answers.ask("tallies", asked.look_up, fresh_seconds=0.0) for _ in range(2)] == [1, 2]
+    assert [await answers.get("counters", asked.look_up, max_age_seconds=0.0) for _ in range(2)] == [1, 2]
 
 
 async def test_trouble_is_not_kept() -> None:
     """Who asks after it went wrong has it looked up again; who goes away takes nothing from the others."""
     answers, asked = RequestCoalescer(), Asked(fails=True)
     with pytest.raises(ValueError, match="not now"):
-        await answers.ask("calls", asked.look_up)
+        await answers.get("calls", asked.look_up)
     asked.fails = False
-    leaving = asyncio.create_task(answers.ask("calls", asked.look_up))
-    staying = asyncio.create_task(answers.ask("calls", asked.look_up))
+    leaving = asyncio.create_task(answers.get("calls", asked.look_up))
+    staying = asyncio.create_task(answers.get("calls", asked.look_up))
     await asyncio.sleep(0)
     leaving.cancel()
     assert await staying == 2
@@ -53,5 +53,5 @@ async def test_few_are_kept() -> None:
     """However many questions there are, so many answers are remembered."""
     answers = RequestCoalescer()
     for n in range(3 * ENTRIES_MAX):
-        await answers.ask(n, Asked().look_up)
-    assert len(answers._asked) == ENTRIES_MAX
+        await answers.get(n, Asked().look_up)
+    assert len(answers._entries) == ENTRIES_MAX

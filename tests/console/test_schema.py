@@ -11,7 +11,7 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from onhook.console.auth import failures
-from tests.console.conftest import House
+from tests.console.conftest import ConsoleHarness
 from tests.factories import QUEUE, SN, details
 
 EXAMPLES_MAX = 6
@@ -25,20 +25,22 @@ WHAT_A_SCHEMA_CANNOT_SAY = [positive_data_acceptance, negative_data_rejection]
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-async def test_the_api_keeps_its_schema(house: House, mode: GenerationMode, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_api_keeps_its_schema(
+    house: ConsoleHarness, mode: GenerationMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever is asked, the answer is one that the schema describes, never a 5xx; without a token it is 401."""
     # Each operation is also asked with wrong tokens, from one address; that limit has its own test.
     monkeypatch.setattr(failures, "FAILURES_MAX", 1_000_000)
-    await house.report([details(), details(call_id="1777287876.9", call_to=QUEUE), details(status="BUSY")])
-    await house.report_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
+    await house.ingest_details([details(), details(call_id="1777287876.9", call_to=QUEUE), details(status="BUSY")])
+    await house.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
     asked = await asyncio.to_thread(ask_everything, house, mode)
     assert "POST /api/v1/pbxs" in asked
     assert len(asked) >= 17
 
 
-def ask_everything(house: House, mode: GenerationMode) -> set[str]:
+def ask_everything(house: ConsoleHarness, mode: GenerationMode) -> set[str]:
     """Every operation of the schema with made-up parameters; which were asked."""
-    headers = {"Authorization": f"Bearer {house.admin}"}
+    headers = {"Authorization": f"Bearer {house.admin_token}"}
     schema = schemathesis.openapi.from_url(f"{house.url}/schema/openapi.json", headers=headers)
     asked = set()
     for result in schema.get_all_operations():

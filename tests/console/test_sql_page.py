@@ -2,13 +2,13 @@
 
 import aiohttp
 
-from tests.console.conftest import House
+from tests.console.conftest import ConsoleHarness
 from tests.factories import details
 
 
-async def test_a_question_is_answered(house: House, client: aiohttp.ClientSession) -> None:
+async def test_a_question_is_answered(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """As a table, as a picture where the columns allow one, and as a file that no spreadsheet takes for formulas."""
-    await house.report([details(call_from="=1+1<1001>"), details(call_from="1003"), details(call_from="1003")])
+    await house.ingest_details([details(call_from="=1+1<1001>"), details(call_from="1003"), details(call_from="1003")])
     sql = "SELECT call_from, count(*) AS calls FROM all_records GROUP BY ALL ORDER BY calls DESC"
     text = await (await client.get("/sql", params={"sql": sql})).text()
     assert "data-chart" in text
@@ -25,8 +25,8 @@ async def test_what_cannot_be_asked_is_told(client: aiohttp.ClientSession) -> No
     assert (await client.get("/sql.csv", params={"sql": "SELECT * FROM read_text('/etc/passwd')"})).status == 400
 
 
-async def test_an_administrators_eyes_are_not_needed(house: House) -> None:
+async def test_an_administrators_eyes_are_not_needed(house: ConsoleHarness) -> None:
     """A reader may ask, for he may read everything; a limited one may not."""
-    reader = house.settings.add_token("reader", "reader", at=house.clock.microseconds())
+    reader = house.appdb.add_token("reader", "reader", now_us=house.clock.microseconds())
     async with house.client(reader) as other:
         assert (await other.get("/sql", params={"sql": "SELECT 1"})).status == 200

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.console.conftest import House
+from tests.console.conftest import ConsoleHarness
 from tests.console.test_accessible import CALL_ID, PAGES, furnish
 from tests.console.test_pages import OUTPUT, visiting
 from tests.factories import SN, details
@@ -26,7 +26,7 @@ async def press(page: Page, role: str, name: str) -> None:
     await page.keyboard.press("Enter")
 
 
-async def test_everything_works_without_scripts(house: House, chromium_path: str) -> None:
+async def test_everything_works_without_scripts(house: ConsoleHarness, chromium_path: str) -> None:
     """Each page is whole, and what it is for can be done: to search, choose columns, report, note, set up."""
     await furnish(house)
     async with visiting(house, chromium_path, java_script_enabled=False) as visit:
@@ -61,7 +61,7 @@ async def test_everything_works_without_scripts(house: House, chromium_path: str
         await expect(page.get_by_text("Nothing yet")).to_be_visible()
 
 
-async def test_every_task_is_done_by_keyboard(house: House, chromium_path: str) -> None:
+async def test_every_task_is_done_by_keyboard(house: ConsoleHarness, chromium_path: str) -> None:
     """What each page is for, with no pointer: each control can be focused and pressed."""
     await furnish(house)
     async with visiting(house, chromium_path) as visit:
@@ -99,13 +99,13 @@ async def test_every_task_is_done_by_keyboard(house: House, chromium_path: str) 
         await expect(page.get_by_text("CRM").first).to_be_visible()
 
 
-async def test_a_recording_plays(house: House, chromium_path: str, tmp_path: Path) -> None:
+async def test_a_recording_plays(house: ConsoleHarness, chromium_path: str, tmp_path: Path) -> None:
     """In the player of the call's page, by range requests, with nothing refused by the policy of the page."""
     with wave.open(str(tmp_path / "heard.wav"), "wb") as written:
         written.setparams((1, 2, 8_000, 0, "NONE", ""))
         written.writeframes(bytes(2 * 8_000 * 60))
-    house.settings.recordings.put(SN, tmp_path)
-    await house.report([details(call_id=CALL_ID, recording="heard.wav")])
+    house.appdb.recordings.put(SN, tmp_path)
+    await house.ingest_details([details(call_id=CALL_ID, recording="heard.wav")])
     async with visiting(house, chromium_path) as visit:
         page = visit.page
         await page.goto(f"{house.url}/calls/{SN}/{CALL_ID}")
@@ -118,12 +118,12 @@ async def test_a_recording_plays(house: House, chromium_path: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("of", ["volume", "week", "extensions", "outcomes"])
-async def test_a_report_prints_well(house: House, chromium_path: str, of: str) -> None:
+async def test_a_report_prints_well(house: ConsoleHarness, chromium_path: str, of: str) -> None:
     """On paper there is the report alone, as wide as the page; the file is kept for people to look at."""
     await furnish(house)
     async with visiting(house, chromium_path, color_scheme="dark", viewport=A4) as visit:
         page = visit.page
-        await page.goto(f"{house.url}/reports?of={of}")
+        await page.goto(f"{house.url}/reports?report={of}")
         await page.emulate_media(media="print")
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "wider than the paper"
         for hidden in ("nav", "form.search", ".bottom", ".files"):

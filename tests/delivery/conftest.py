@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 
 from onhook.delivery import endpoint_health, retry_policy
-from tests.delivery.harness import Application, House, open_house
+from tests.delivery.harness import DeliveryHarness, WebhookReceiver, open_delivery_harness
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with open_house(tmp_path) as opened:
-        yield opened
+async def house(tmp_path: Path) -> AsyncIterator[DeliveryHarness]:
+    async with open_delivery_harness(tmp_path) as harness:
+        yield harness
 
 
 @pytest.fixture
-async def application() -> AsyncIterator[Application]:
-    async with Application().listening() as listening:
-        yield listening
+async def application() -> AsyncIterator[WebhookReceiver]:
+    async with WebhookReceiver().listen() as receiver:
+        yield receiver
 
 
 @pytest.fixture

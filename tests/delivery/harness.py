@@ -1,4 +1,4 @@
-"""A store, settings and a courier, and real applications for it to send to."""
+"""A store, an application database and a dispatcher, and real applications for it to send to."""
 
 import asyncio
 import json
@@ -27,27 +27,27 @@ from onhook.store.position_notifier import PositionNotifier
 from tests.factories import call, record
 
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
-PATIENCE_SECONDS = 20.0
+WAIT_SECONDS_MAX = 20.0
 
-Reply = Callable[[web.Request, bytes], Awaitable[web.StreamResponse | int]]
+ReplyCallback = Callable[[web.Request, bytes], Awaitable[web.StreamResponse | int]]
 """What an application answers: a response, or its status."""
 
 
-class Application:
+class WebhookReceiver:
     """A real receiver: it remembers all that came, and answers as it is told."""
 
-    def __init__(self, reply: Reply | None = None) -> None:
+    def __init__(self, reply: ReplyCallback | None = None) -> None:
         self.reply = reply
-        self.came: list[dict[str, Any]] = []
+        self.payloads: list[dict[str, Any]] = []
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
-        self.taken: list[dict[str, Any]] = []
+        self.accepted: list[dict[str, Any]] = []
         self.url = ""
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator["Application"]:
+    async def listen(self) -> AsyncIterator["WebhookReceiver"]:
         app = web.Application()
-        app.router.add_route("*", "/{tail:.*}", self._hear)
+        app.router.add_route("*", "/{tail:.*}", self._receive)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -58,111 +58,111 @@ class Application:
         finally:
             await runner.cleanup()
 
-    async def _hear(self, request: web.Request) -> web.StreamResponse:
+    async def _receive(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        said = json.loads(body)
-        details = json.loads(said["msg"]) if isinstance(said.get("msg"), str) else said
-        self.came.append(details)
+        payload = json.loads(body)
+        details = json.loads(payload["msg"]) if isinstance(payload.get("msg"), str) else payload
+        self.payloads.append(details)
         self.bodies.append(body)
         self.headers.append(dict(request.headers))
-        answer = await self.reply(request, body) if self.reply else 200
-        response = answer if isinstance(answer, web.StreamResponse) else web.Response(status=answer, text="so it is")
+        reply = await self.reply(request, body) if self.reply else 200
+        response = reply if isinstance(reply, web.StreamResponse) else web.Response(status=reply, text="so it is")
         if 200 <= response.status < 300:
-            self.taken.append(details)
+            self.accepted.append(details)
         return response
 
-    def seen(self) -> list[str]:
+    def accepted_call_ids(self) -> list[str]:
         """The ids of the calls that were taken, in order."""
-        return [details["call_id"] for details in self.taken]
+        return [details["call_id"] for details in self.accepted]
 
-    def times(self) -> Counter[str]:
-        return Counter(self.seen())
+    def accepted_counts(self) -> Counter[str]:
+        return Counter(self.accepted_call_ids())
 
 
-class House:
-    """What the courier works on. Calls come into the store by `say`."""
+class DeliveryHarness:
+    """What the dispatcher works on. Calls come into the store by `put_calls`."""
 
     def __init__(self, directory: Path, store: DuckDbStore) -> None:
         self.directory = directory
         self.store = store
-        self.settings = AppDb(directory / "onhook.db")
-        self.feed = PositionNotifier()
+        self.appdb = AppDb(directory / "onhook.db")
+        self.position_notifier = PositionNotifier()
         self.position = 0
-        self.troubles: list[tuple[str, Exception | None]] = []
-        self.plights: list[tuple[str, bool]] = []
-        self.courier = self._courier()
-        self._carrying: asyncio.Task[None] | None = None
+        self.errors: list[tuple[str, Exception | None]] = []
+        self.issues: list[tuple[str, bool]] = []
+        self.dispatcher = self._create_dispatcher()
+        self._dispatcher_task: asyncio.Task[None] | None = None
 
-    def _courier(self) -> DeliveryDispatcher:
+    def _create_dispatcher(self) -> DeliveryDispatcher:
         return DeliveryDispatcher(
-            means=DeliveryDeps(
-                reading=RecordReader(self.store, self.feed),
-                settings=AppDb(self.directory / "onhook.db"),
+            deps=DeliveryDeps(
+                record_reader=RecordReader(self.store, self.position_notifier),
+                appdb=AppDb(self.directory / "onhook.db"),
                 clock=SystemClock(),
             ),
-            sinks=destination_kinds(Config()),
-            tell_trouble=lambda name, error: self.troubles.append((name, error)),
-            tell_plight=lambda plight, has_begun: self.plights.append((plight.kind, has_begun)),
+            destination_kinds=destination_kinds(Config()),
+            on_error=lambda name, error: self.errors.append((name, error)),
+            on_issue=lambda issue, has_begun: self.issues.append((issue.kind, has_begun)),
         )
 
-    def subscribe(self, name: str, url: str, after: int | None = 0, **wishes: Any) -> Destination:
-        values: dict[str, Any] = {"url": url, "allows_private": True} | wishes
-        one, _ = self.settings.subscriptions.add(name, DestinationSpec(**values), SECRET, after=after, at=1)
-        return one
+    def add_destination(self, name: str, url: str, after: int | None = 0, **spec_fields: Any) -> Destination:
+        values: dict[str, Any] = {"url": url, "allow_private": True} | spec_fields
+        destination, _ = self.appdb.destinations.add(name, DestinationSpec(**values), SECRET, after=after, now_us=1)
+        return destination
 
-    async def say(self, *calls: Call) -> list[str]:
+    async def put_calls(self, *calls: Call) -> list[str]:
         """Put calls into the store, each leg with a new number of its own; the ids of the calls."""
-        numbered = [self._numbered(one) for one in calls]
-        batch = StoreBatch(calls=numbered, quarantined=(), read_again=(), position=self.position)
+        numbered_calls = [self._assign_seqs(numbered_call) for numbered_call in calls]
+        batch = StoreBatch(calls=numbered_calls, quarantined=(), reparsed_seqs=(), position=self.position)
         await self.store.put(batch)
-        self.feed.announce(self.position)
-        return [one.call_id for one in numbered]
+        self.position_notifier.announce(self.position)
+        return [numbered_call.call_id for numbered_call in numbered_calls]
 
-    def _numbered(self, one: Call) -> Call:
+    def _assign_seqs(self, original: Call) -> Call:
         legs = []
-        for leg in one.legs:
+        for leg in original.legs:
             self.position += 1
             legs.append(msgspec.structs.replace(leg, seq=self.position))
-        return msgspec.structs.replace(one, legs=tuple(legs))
+        return msgspec.structs.replace(original, legs=tuple(legs))
 
-    def carry(self) -> None:
-        """Let the courier begin; after `stop` another one, as after a restart."""
-        self._carrying = asyncio.create_task(self.courier.run())
+    def start(self) -> None:
+        """Let the dispatcher begin; after `stop` another one, as after a restart."""
+        self._dispatcher_task = asyncio.create_task(self.dispatcher.run())
 
     async def stop(self) -> None:
-        if self._carrying is not None:
-            self._carrying.cancel()
-            await asyncio.wait([self._carrying])
-            self._carrying = None
-            self.courier = self._courier()
+        if self._dispatcher_task is not None:
+            self._dispatcher_task.cancel()
+            await asyncio.wait([self._dispatcher_task])
+            self._dispatcher_task = None
+            self.dispatcher = self._create_dispatcher()
 
     def cursor(self, name: str) -> int | None:
-        one = self.settings.subscriptions.get(name)
-        return self.settings.subscriptions.streams(one.subscription_id)[0].cursor
+        destination = self.appdb.destinations.get(name)
+        return self.appdb.destinations.streams(destination.destination_id)[0].cursor
 
     def rows(self, name: str, state: Any = None) -> list[Any]:
-        one = self.settings.subscriptions.get(name)
-        return self.settings.deliveries.page(one.subscription_id, state, 10_000)
+        destination = self.appdb.destinations.get(name)
+        return self.appdb.deliveries.page(destination.destination_id, state, 10_000)
 
 
 @asynccontextmanager
-async def open_house(directory: Path) -> AsyncIterator[House]:
+async def open_delivery_harness(directory: Path) -> AsyncIterator[DeliveryHarness]:
     store = await open_store(directory / "calls.duckdb")
-    house = House(directory, store)
+    harness = DeliveryHarness(directory, store)
     try:
-        yield house
+        yield harness
     finally:
-        await house.stop()
+        await harness.stop()
         await store.close()
-        house.settings.close()
+        harness.appdb.close()
 
 
-def some_calls(count: int, **changes: Any) -> Sequence[Call]:
+def make_calls(count: int, **changes: Any) -> Sequence[Call]:
     return [call(record(**changes)) for _ in range(count)]
 
 
-async def until(is_so: Callable[[], bool]) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     """Wait until something is so; fails when it takes too long."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not is_so():  # noqa: ASYNC110 - what is waited for is in files and other tasks, which set no event
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
+        while not condition():  # noqa: ASYNC110 - what is waited for is in files and other tasks, which set no event
             await asyncio.sleep(0.01)

@@ -8,7 +8,7 @@ from onhook.config import Config
 from onhook.delivery.destinations.registry import destination_kinds
 from onhook.delivery.dispatcher import open_destination, wait_or_cancel
 from onhook.lib.errors import UsageError
-from tests.delivery.factories import subscription
+from tests.delivery.factories import destination
 
 
 async def test_lanes_end_side_by_side() -> None:
@@ -27,6 +27,6 @@ async def _wait(event: asyncio.Event) -> None:
 
 def test_an_unknown_kind_of_destination_is_one_clear_error() -> None:
     """As after a step back to an older Onhook; it names what is known."""
-    with pytest.raises(UsageError, match=r"CRM is to be told by 'pigeon', which this Onhook cannot") as told:
-        open_destination(destination_kinds(Config()), subscription(sink="pigeon"), ())
+    with pytest.raises(UsageError, match=r"CRM has the unknown destination kind 'pigeon'") as told:
+        open_destination(destination_kinds(Config()), destination(kind="pigeon"), ())
     assert "webhook" in str(told.value)

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import pytest
 
-from tests.delivery.harness import Application, House, some_calls, until
+from tests.delivery.harness import DeliveryHarness, WebhookReceiver, make_calls, wait_until
 
 Manner = Literal["hang", "close", "half a status", "half a body", "500", "429", "redirect", "endless", "no TLS"]
 
@@ -86,25 +86,27 @@ class Misbehaving:
 @pytest.mark.parametrize("manner", get_args(Manner))
 @pytest.mark.usefixtures("impatient")
 async def test_who_misbehaves_delays_nobody_and_gets_everything(
-    house: House, application: Application, manner: Manner
+    house: DeliveryHarness, application: WebhookReceiver, manner: Manner
 ) -> None:
     """The other has all while this one has nothing; in the end it has all too, nothing lost, nothing parked."""
     async with Misbehaving(manner).listening() as bad:
         scheme = "https" if manner == "no TLS" else "http"
-        house.subscribe(
+        house.add_destination(
             "bad", f"{scheme}://127.0.0.1:{bad.port}/calls", timeout_seconds=1.0 if manner == "hang" else 10.0
         )
-        house.subscribe("good", application.url)
-        house.carry()
-        said = set(await house.say(*some_calls(CALLS)))
-        await until(lambda: len(application.taken) == CALLS)
+        house.add_destination("good", application.url)
+        house.start()
+        said = set(await house.put_calls(*make_calls(CALLS)))
+        await wait_until(lambda: len(application.accepted) == CALLS)
         assert bad.taken == set()
         bad.may_take.set()
         if manner == "no TLS":
-            await until(lambda: bad.wrong == ATTEMPTS)
-            house.settings.subscriptions.change("bad", {"url": f"http://127.0.0.1:{bad.port}/calls"})
-        await until(lambda: bad.taken == said and house.cursor("bad") == CALLS and not house.rows("bad", "waiting"))
+            await wait_until(lambda: bad.wrong == ATTEMPTS)
+            house.appdb.destinations.change("bad", {"url": f"http://127.0.0.1:{bad.port}/calls"})
+        await wait_until(
+            lambda: bad.taken == said and house.cursor("bad") == CALLS and not house.rows("bad", "retrying")
+        )
         assert bad.wrong == ATTEMPTS
         assert bad.paths == {"/calls"}
-        assert house.rows("bad", "parked") == []
-        assert house.settings.subscriptions.get("good").failed == 0
+        assert house.rows("bad", "failed") == []
+        assert house.appdb.destinations.get("good").attempts_failed == 0

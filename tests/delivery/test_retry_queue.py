@@ -3,29 +3,29 @@
 from onhook.delivery.commit_batch import CommitBatch
 from onhook.delivery.endpoint_health import EndpointHealth
 from onhook.delivery.retry_queue import RetryQueue
-from tests.delivery.factories import BOB_CALL, NOW, attempt, owed
-from tests.delivery.harness import House
+from tests.delivery.factories import BOB_CALL, NOW, new_attempt, pending_notification
+from tests.delivery.harness import DeliveryHarness
 
 
-async def test_rows_taken_up_are_settled_before_others_are(house: House) -> None:
+async def test_rows_taken_up_are_settled_before_others_are(house: DeliveryHarness) -> None:
     """So that none is sent twice at once; each knows how often it was tried."""
-    one = house.subscribe("crm", "http://127.0.0.1:1/")
-    rows, outcomes = RetryQueue(house.settings.deliveries, one.subscription_id), CommitBatch(one)
-    outcomes.failed(owed(1), "waiting", NOW + 5, attempt())
-    outcomes.failed(owed(2, BOB_CALL), "waiting", NOW + 9, attempt())
-    house.settings.deliveries.settle(outcomes.settlement({}, (), EndpointHealth(), NOW))
-    await rows.look()
-    assert (len(rows), rows.due_at, rows.backlog.waiting) == (0, NOW + 5, 2)
-    await rows.take_up(NOW + 4)
+    one = house.add_destination("crm", "http://127.0.0.1:1/")
+    rows, outcomes = RetryQueue(house.appdb.deliveries, one.destination_id), CommitBatch(one)
+    outcomes.add_failed(pending_notification(1), "retrying", NOW + 5, new_attempt())
+    outcomes.add_failed(pending_notification(2, BOB_CALL), "retrying", NOW + 9, new_attempt())
+    house.appdb.deliveries.commit(outcomes.build_commit({}, (), EndpointHealth(), NOW))
+    await rows.refresh()
+    assert (len(rows), rows.due_at, rows.backlog.retrying) == (0, NOW + 5, 2)
+    await rows.load_due(NOW + 4)
     assert len(rows) == 0
-    await rows.take_up(NOW + 5)
+    await rows.load_due(NOW + 5)
     assert (len(rows), rows.due_at) == (1, None)
-    await rows.take_up(NOW + 9)
+    await rows.load_due(NOW + 9)
     assert len(rows) == 1
-    taken, again = rows.take(), CommitBatch(one)
-    assert (taken.event_id, taken.attempts, taken.window) == ("e1", 1, None)
-    again.taken(taken, attempt())
-    settlement = again.settlement({}, (), EndpointHealth(), NOW)
-    house.settings.deliveries.settle(settlement)
-    await rows.look(settlement.retried)
-    assert (rows.due_at, rows.backlog.waiting) == (NOW + 9, 1)
+    taken, again = rows.pop(), CommitBatch(one)
+    assert (taken.notification_id, taken.attempts, taken.ack_window) == ("e1", 1, None)
+    again.add_accepted(taken, new_attempt())
+    settlement = again.build_commit({}, (), EndpointHealth(), NOW)
+    house.appdb.deliveries.commit(settlement)
+    await rows.refresh(settlement.updates)
+    assert (rows.due_at, rows.backlog.retrying) == (NOW + 9, 1)

@@ -51,8 +51,8 @@ def test_a_named_network_opens_itself_alone() -> None:
 def test_a_socket_is_made_for_what_is_allowed_alone() -> None:
     """The check stands where the connection is made."""
     info = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80))
-    with pytest.raises(PermissionError, match=r"127\.0\.0\.1 is an address .*: --allow-private allows it"):
-        SsrfGuard(False).socket_for(info)
-    made = SsrfGuard(True).socket_for(info)
+    with pytest.raises(PermissionError, match=r"127\.0\.0\.1 is a private address: --allow-private allows it"):
+        SsrfGuard(False).create_socket(info)
+    made = SsrfGuard(True).create_socket(info)
     assert made.getblocking() is False
     made.close()

@@ -15,46 +15,46 @@ from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery import dispatcher, endpoint_health, retry_policy, worker
 from onhook.lib.clock import SystemClock
 from onhook.store.contract import StoreBatch
-from tests.delivery.harness import SECRET, Application, House, some_calls, until
+from tests.delivery.harness import SECRET, DeliveryHarness, WebhookReceiver, make_calls, wait_until
 from tests.factories import STARTED_AT, call, record
 
 
-async def test_what_ends_is_told(house: House, application: Application) -> None:
+async def test_what_ends_is_told(house: DeliveryHarness, application: WebhookReceiver) -> None:
     """Each leg as one signed event under the PBX's own serial number, and the cursor follows."""
-    house.subscribe("crm", application.url)
-    house.carry()
-    said = await house.say(*some_calls(40))
-    await until(lambda: len(application.taken) == 40 and house.cursor("crm") == 40)
-    assert sorted(application.seen()) == sorted(said)
+    house.add_destination("crm", application.url)
+    house.start()
+    said = await house.put_calls(*make_calls(40))
+    await wait_until(lambda: len(application.accepted) == 40 and house.cursor("crm") == 40)
+    assert sorted(application.accepted_call_ids()) == sorted(said)
     body, headers = application.bodies[0], application.headers[0]
     expected = base64.b64encode(hmac.digest(SECRET.encode(), body, hashlib.sha256)).decode()
     assert headers["X-Signature"] == expected
     assert headers["Content-Type"] == "application/json"
     assert json.loads(body)["type"] == 30012
-    one = house.settings.subscriptions.get("crm")
-    assert (one.delivered, one.failed, house.rows("crm")) == (40, 0, [])
+    one = house.appdb.destinations.get("crm")
+    assert (one.attempts_succeeded, one.attempts_failed, house.rows("crm")) == (40, 0, [])
 
 
-async def test_only_what_was_asked_for_is_told(house: House, application: Application) -> None:
+async def test_only_what_was_asked_for_is_told(house: DeliveryHarness, application: WebhookReceiver) -> None:
     """By the one set of filters; the cursor passes the rest too."""
-    house.subscribe("crm", application.url, where=RecordFilter(status="BUSY"))
-    house.carry()
-    wanted = await house.say(*some_calls(3, status="BUSY"), *some_calls(3))
-    await until(lambda: house.cursor("crm") == 6)
-    assert application.seen() == wanted[:3]
+    house.add_destination("crm", application.url, filter=RecordFilter(status="BUSY"))
+    house.start()
+    wanted = await house.put_calls(*make_calls(3, status="BUSY"), *make_calls(3))
+    await wait_until(lambda: house.cursor("crm") == 6)
+    assert application.accepted_call_ids() == wanted[:3]
 
 
-async def test_a_subscription_for_the_past_begins_there(house: House, application: Application) -> None:
+async def test_a_subscription_for_the_past_begins_there(house: DeliveryHarness, application: WebhookReceiver) -> None:
     """With the first record that its `since` means; one for now begins behind the number that it was given."""
-    said = await house.say(*some_calls(5), call(record(STARTED_AT.replace(year=2027))))
-    house.subscribe("past", application.url, after=None, where=RecordFilter(since=STARTED_AT.replace(year=2027)))
-    house.carry()
-    await until(lambda: house.cursor("past") == 6)
-    assert application.seen() == said[5:]
+    said = await house.put_calls(*make_calls(5), call(record(STARTED_AT.replace(year=2027))))
+    house.add_destination("past", application.url, after=None, filter=RecordFilter(since=STARTED_AT.replace(year=2027)))
+    house.start()
+    await wait_until(lambda: house.cursor("past") == 6)
+    assert application.accepted_call_ids() == said[5:]
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_one_that_fails_waits_alone(house: House, application: Application) -> None:
+async def test_one_that_fails_waits_alone(house: DeliveryHarness, application: WebhookReceiver) -> None:
     """Others go on; what follows it in its own call waits behind it, and all arrive in the order of the call."""
     refusals = {"first": 3}
 
@@ -65,24 +65,24 @@ async def test_one_that_fails_waits_alone(house: House, application: Application
         return 200
 
     application.reply = reply
-    house.subscribe("crm", application.url)
+    house.add_destination("crm", application.url)
     first = record(call_to="6400")
     second = record(STARTED_AT + timedelta(seconds=1), call_id=first.call_id, call_to="4005")
     third = record(STARTED_AT + timedelta(seconds=2), call_id=first.call_id, call_to="4006")
-    house.carry()
-    others = await house.say(call(first, second, third), *some_calls(20))
-    await until(lambda: len(application.taken) == 23 and not house.rows("crm", "waiting"))
-    of_call = [one["call_to"] for one in application.taken if one["call_id"] == first.call_id]
+    house.start()
+    others = await house.put_calls(call(first, second, third), *make_calls(20))
+    await wait_until(lambda: len(application.accepted) == 23 and not house.rows("crm", "retrying"))
+    of_call = [one["call_to"] for one in application.accepted if one["call_id"] == first.call_id]
     assert of_call == ["6400", "4005", "4006"]
-    assert set(application.seen()) == set(others)
-    attempts = house.settings.deliveries.attempts(house.rows("crm", "delivered")[0].delivery_id)
+    assert set(application.accepted_call_ids()) == set(others)
+    attempts = house.appdb.deliveries.attempts(house.rows("crm", "delivered")[0].delivery_id)
     assert [one.status for one in attempts] == [500, 500, 500, 200]
     assert attempts[0].body == "so it is"
-    assert attempts[0].said == "answered 500 Internal Server Error"
+    assert attempts[0].detail == "answered 500 Internal Server Error"
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_what_never_goes_through_is_parked(house: House, application: Application) -> None:
+async def test_what_never_goes_through_is_parked(house: DeliveryHarness, application: WebhookReceiver) -> None:
     """After all attempts of its plan; the rest of its call follows, and a person may retry it."""
     is_mended = False
 
@@ -90,22 +90,22 @@ async def test_what_never_goes_through_is_parked(house: House, application: Appl
         return 500 if b"6400" in body and not is_mended else 200
 
     application.reply = reply
-    house.subscribe("crm", application.url, plan="original", tries=2)
+    house.add_destination("crm", application.url, retry_policy="original", max_attempts=2)
     first = record(call_to="6400")
-    house.carry()
-    await house.say(call(first, record(call_id=first.call_id, call_to="4005")))
-    await until(lambda: len(application.taken) == 1 and len(house.rows("crm", "parked")) == 1)
-    assert application.taken[0]["call_to"] == "4005"
-    (parked,) = house.rows("crm", "parked")
-    assert len(house.settings.deliveries.attempts(parked.delivery_id)) == 2
+    house.start()
+    await house.put_calls(call(first, record(call_id=first.call_id, call_to="4005")))
+    await wait_until(lambda: len(application.accepted) == 1 and len(house.rows("crm", "failed")) == 1)
+    assert application.accepted[0]["call_to"] == "4005"
+    (failed,) = house.rows("crm", "failed")
+    assert len(house.appdb.deliveries.attempts(failed.delivery_id)) == 2
     is_mended = True
-    house.settings.deliveries.retry(parked.delivery_id, at=SystemClock().microseconds())
-    await until(lambda: len(application.taken) == 2)
+    house.appdb.deliveries.retry(failed.delivery_id, now_us=SystemClock().microseconds())
+    await wait_until(lambda: len(application.accepted) == 2)
 
 
 @pytest.mark.usefixtures("impatient")
 async def test_an_application_that_is_down_costs_no_rows(
-    house: House, application: Application, monkeypatch: pytest.MonkeyPatch
+    house: DeliveryHarness, application: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After some failures it is asked one event at a time, what is owed stays where it is, and all of it arrives."""
     monkeypatch.setattr(retry_policy, "DAYS_DELAYS_SECONDS", (0.1,) * 1_000)
@@ -115,93 +115,97 @@ async def test_an_application_that_is_down_costs_no_rows(
         return 200 if is_up else 503
 
     application.reply = reply
-    house.subscribe("crm", application.url)
-    house.carry()
-    said = await house.say(*some_calls(900))
-    await until(lambda: len(application.came) > endpoint_health.DOWN_AFTER_FAILURES + 15)
+    house.add_destination("crm", application.url)
+    house.start()
+    said = await house.put_calls(*make_calls(900))
+    await wait_until(lambda: len(application.payloads) > endpoint_health.DOWN_AFTER_FAILURES + 15)
     assert 0 < len(house.rows("crm")) < endpoint_health.DOWN_AFTER_FAILURES + 8
     assert (house.cursor("crm") or 0) < 100
-    assert house.settings.subscriptions.get("crm").failing_since is not None
+    assert house.appdb.destinations.get("crm").failing_since is not None
     is_up = True
-    await until(lambda: len(set(application.seen())) == 900 and house.cursor("crm") == 900)
-    await until(lambda: not house.rows("crm", "waiting"))
-    assert set(application.seen()) == set(said)
-    assert house.settings.subscriptions.get("crm").failing_since is None
+    await wait_until(lambda: len(set(application.accepted_call_ids())) == 900 and house.cursor("crm") == 900)
+    await wait_until(lambda: not house.rows("crm", "retrying"))
+    assert set(application.accepted_call_ids()) == set(said)
+    assert house.appdb.destinations.get("crm").failing_since is None
 
 
 @pytest.mark.parametrize("header", ["1", "Fri, 01 Jan 2038 00:00:00 GMT"])
-async def test_busy_is_no_failure(house: House, application: Application, header: str) -> None:
+async def test_busy_is_no_failure(house: DeliveryHarness, application: WebhookReceiver, header: str) -> None:
     """After 429 nobody knocks before the time that was asked for, and no event is held to have failed."""
 
     async def reply(_: web.Request, __: bytes) -> web.Response:
         return web.Response(status=429, headers={"Retry-After": header})
 
     application.reply = reply
-    house.subscribe("crm", application.url)
-    house.carry()
-    await house.say(*some_calls(1))
-    await until(lambda: len(application.came) == 1)
+    house.add_destination("crm", application.url)
+    house.start()
+    await house.put_calls(*make_calls(1))
+    await wait_until(lambda: len(application.payloads) == 1)
     await asyncio.sleep(0.5)
-    assert len(application.came) == 1
+    assert len(application.payloads) == 1
     assert house.rows("crm") == []
     application.reply = None
     if header == "1":
-        await until(lambda: len(application.taken) == 1)
+        await wait_until(lambda: len(application.accepted) == 1)
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_who_is_always_busy_with_one_event_gets_the_others(house: House, application: Application) -> None:
+async def test_who_is_always_busy_with_one_event_gets_the_others(
+    house: DeliveryHarness, application: WebhookReceiver
+) -> None:
     """After some times it is a failure, and the event waits in a row."""
 
     async def reply(_: web.Request, body: bytes) -> web.StreamResponse | int:
         return web.Response(status=429, headers={"Retry-After": "0"}) if b"6400" in body else 200
 
     application.reply = reply
-    house.subscribe("crm", application.url, plan="original", tries=1)
-    house.carry()
-    await house.say(*some_calls(1, call_to="6400"), *some_calls(3))
-    await until(lambda: len(application.taken) == 3 and len(house.rows("crm", "parked")) == 1)
+    house.add_destination("crm", application.url, retry_policy="original", max_attempts=1)
+    house.start()
+    await house.put_calls(*make_calls(1, call_to="6400"), *make_calls(3))
+    await wait_until(lambda: len(application.accepted) == 3 and len(house.rows("crm", "failed")) == 1)
 
 
-async def test_a_wait_that_was_asked_for_outlives_a_restart(house: House, application: Application) -> None:
+async def test_a_wait_that_was_asked_for_outlives_a_restart(
+    house: DeliveryHarness, application: WebhookReceiver
+) -> None:
     """Nobody knocks before; a person who says `now` means it."""
 
     async def reply(_: web.Request, __: bytes) -> web.Response:
         return web.Response(status=429, headers={"Retry-After": "3600"})
 
     application.reply = reply
-    house.subscribe("crm", application.url)
-    house.carry()
-    await house.say(*some_calls(1))
-    await until(lambda: house.settings.subscriptions.get("crm").not_before is not None)
+    house.add_destination("crm", application.url)
+    house.start()
+    await house.put_calls(*make_calls(1))
+    await wait_until(lambda: house.appdb.destinations.get("crm").retry_after is not None)
     await house.stop()
     application.reply = None
-    house.carry()
-    house.settings.subscriptions.change("crm", {"headers": {"X-Key": "1"}})
+    house.start()
+    house.appdb.destinations.change("crm", {"headers": {"X-Key": "1"}})
     await asyncio.sleep(0.6)
-    assert len(application.came) == 1
-    house.settings.deliveries.retry_all(1, at=SystemClock().microseconds())
-    await until(lambda: len(application.taken) == 1)
+    assert len(application.payloads) == 1
+    house.appdb.deliveries.retry_all(1, now_us=SystemClock().microseconds())
+    await wait_until(lambda: len(application.accepted) == 1)
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_nobody_fails_while_nothing_is_owed(house: House, application: Application) -> None:
+async def test_nobody_fails_while_nothing_is_owed(house: DeliveryHarness, application: WebhookReceiver) -> None:
     """What was parked long ago does not count towards the days after which an application is given up."""
 
     async def reply(_: web.Request, __: bytes) -> int:
         return 500
 
     application.reply = reply
-    house.subscribe("crm", application.url, plan="original", tries=1)
-    house.carry()
-    await house.say(*some_calls(1))
-    await until(lambda: len(house.rows("crm", "parked")) == 1)
-    await until(lambda: house.settings.subscriptions.get("crm").failing_since is None)
+    house.add_destination("crm", application.url, retry_policy="original", max_attempts=1)
+    house.start()
+    await house.put_calls(*make_calls(1))
+    await wait_until(lambda: len(house.rows("crm", "failed")) == 1)
+    await wait_until(lambda: house.appdb.destinations.get("crm").failing_since is None)
 
 
 @pytest.mark.usefixtures("impatient")
 async def test_what_failed_ahead_of_a_slow_one_is_one_row_after_a_restart(
-    house: House, application: Application
+    house: DeliveryHarness, application: WebhookReceiver
 ) -> None:
     """The cursor stands behind both; the one that failed is neither sent nor owed twice."""
     is_slow = True
@@ -212,42 +216,44 @@ async def test_what_failed_ahead_of_a_slow_one_is_one_row_after_a_restart(
         return 500 if b"6400" in body else 200
 
     application.reply = reply
-    house.subscribe("crm", application.url, plan="original", tries=1, timeout_seconds=60.0)
-    house.carry()
-    await house.say(call(record(call_to="6200")), call(record(call_to="6400")))
-    await until(lambda: len(house.rows("crm", "parked")) == 1)
+    house.add_destination("crm", application.url, retry_policy="original", max_attempts=1, timeout_seconds=60.0)
+    house.start()
+    await house.put_calls(call(record(call_to="6200")), call(record(call_to="6400")))
+    await wait_until(lambda: len(house.rows("crm", "failed")) == 1)
     await house.stop()
     assert house.cursor("crm") == 0
     is_slow = False
-    house.carry()
-    await until(lambda: house.cursor("crm") == 2)
+    house.start()
+    await wait_until(lambda: house.cursor("crm") == 2)
     assert len(house.rows("crm")) == 1
-    assert [one["call_to"] for one in application.came].count("6400") == 1
+    assert [one["call_to"] for one in application.payloads].count("6400") == 1
 
 
-async def test_gone_is_gone(house: House, application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_gone_is_gone(
+    house: DeliveryHarness, application: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """410 disables a subscription, and says so; what was owed is owed still when a person lets it go on."""
 
     async def reply(_: web.Request, __: bytes) -> int:
         return 410
 
     application.reply = reply
-    house.subscribe("crm", application.url)
-    house.carry()
-    await house.say(*some_calls(3))
-    await until(lambda: house.settings.subscriptions.get("crm").state == "disabled")
-    assert "answered 410 Gone" in house.settings.subscriptions.get("crm").reason
+    house.add_destination("crm", application.url)
+    house.start()
+    await house.put_calls(*make_calls(3))
+    await wait_until(lambda: house.appdb.destinations.get("crm").state == "disabled")
+    assert "answered 410 Gone" in house.appdb.destinations.get("crm").reason
     monkeypatch.setattr(dispatcher, "ISSUE_CHECK_SECONDS", 0.1)
-    await until(lambda: house.plights == [("disabled", True)])
+    await wait_until(lambda: house.issues == [("disabled", True)])
     application.reply = None
-    house.settings.subscriptions.set_state("crm", "active")
-    await until(lambda: len(application.taken) == 3)
-    await until(lambda: house.plights == [("disabled", True), ("disabled", False)])
+    house.appdb.destinations.set_state("crm", "active")
+    await wait_until(lambda: len(application.accepted) == 3)
+    await wait_until(lambda: house.issues == [("disabled", True), ("disabled", False)])
 
 
 @pytest.mark.usefixtures("impatient")
 async def test_who_took_nothing_for_days_is_given_up(
-    house: House, application: Application, monkeypatch: pytest.MonkeyPatch
+    house: DeliveryHarness, application: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the reason, and with all that is owed kept."""
 
@@ -256,61 +262,61 @@ async def test_who_took_nothing_for_days_is_given_up(
 
     monkeypatch.setattr("onhook.delivery.worker.DISABLE_AFTER_SECONDS", 0.3)
     application.reply = reply
-    house.subscribe("crm", application.url)
-    house.carry()
-    await house.say(*some_calls(40))
-    await until(lambda: house.settings.subscriptions.get("crm").state == "disabled")
-    assert "took nothing for" in house.settings.subscriptions.get("crm").reason
+    house.add_destination("crm", application.url)
+    house.start()
+    await house.put_calls(*make_calls(40))
+    await wait_until(lambda: house.appdb.destinations.get("crm").state == "disabled")
+    assert "accepted nothing for" in house.appdb.destinations.get("crm").reason
     assert (house.cursor("crm") or 0) < 40
 
 
-async def test_what_people_do_counts_at_once(house: House, application: Application) -> None:
+async def test_what_people_do_counts_at_once(house: DeliveryHarness, application: WebhookReceiver) -> None:
     """A pause, another URL, and going on: nothing is lost and nothing is sent while it is paused."""
-    async with Application().listening() as other:
-        house.subscribe("crm", application.url)
-        house.carry()
-        await house.say(*some_calls(2))
-        await until(lambda: house.cursor("crm") == 2)
-        house.settings.subscriptions.set_state("crm", "paused")
+    async with WebhookReceiver().listen() as other:
+        house.add_destination("crm", application.url)
+        house.start()
+        await house.put_calls(*make_calls(2))
+        await wait_until(lambda: house.cursor("crm") == 2)
+        house.appdb.destinations.set_state("crm", "paused")
         await asyncio.sleep(0.5)
-        await house.say(*some_calls(2))
+        await house.put_calls(*make_calls(2))
         await asyncio.sleep(0.3)
-        assert len(application.taken) == 2
-        house.settings.subscriptions.change("crm", {"url": other.url})
-        house.settings.subscriptions.set_state("crm", "active")
-        await until(lambda: len(other.taken) == 2)
-    assert len(application.taken) == 2
+        assert len(application.accepted) == 2
+        house.appdb.destinations.change("crm", {"url": other.url})
+        house.appdb.destinations.set_state("crm", "active")
+        await wait_until(lambda: len(other.accepted) == 2)
+    assert len(application.accepted) == 2
 
 
-async def test_a_replay_sends_again_what_it_names(house: House, application: Application) -> None:
+async def test_a_replay_sends_again_what_it_names(house: DeliveryHarness, application: WebhookReceiver) -> None:
     """And nothing else; the same event has the same id, and the live stream goes on beside it."""
-    house.subscribe("crm", application.url, with_standard_webhooks=False)
-    house.carry()
-    said = await house.say(*some_calls(4), *some_calls(2, status="BUSY"))
-    await until(lambda: house.cursor("crm") == 6)
-    house.settings.subscriptions.replay("crm", RecordFilter(status="BUSY"), after=1, until=6, at=1)
-    live = await house.say(*some_calls(1))
-    await until(lambda: len(application.taken) == 9)
-    number = house.settings.subscriptions.get("crm").subscription_id
-    await until(lambda: len(house.settings.subscriptions.streams(number)) == 1)
-    assert application.times() == {one: 2 if one in said[4:] else 1 for one in (*said, *live)}
+    house.add_destination("crm", application.url, with_standard_webhooks=False)
+    house.start()
+    said = await house.put_calls(*make_calls(4), *make_calls(2, status="BUSY"))
+    await wait_until(lambda: house.cursor("crm") == 6)
+    house.appdb.destinations.replay("crm", RecordFilter(status="BUSY"), after=1, until=6, now_us=1)
+    live = await house.put_calls(*make_calls(1))
+    await wait_until(lambda: len(application.accepted) == 9)
+    number = house.appdb.destinations.get("crm").destination_id
+    await wait_until(lambda: len(house.appdb.destinations.streams(number)) == 1)
+    assert application.accepted_counts() == {one: 2 if one in said[4:] else 1 for one in (*said, *live)}
 
 
-async def test_a_call_can_be_told_as_one(house: House, application: Application) -> None:
+async def test_a_call_can_be_told_as_one(house: DeliveryHarness, application: WebhookReceiver) -> None:
     """When all of its legs are there: who answered, and talk counted once."""
     queue = record(call_to="Queue Team<6400>", call_duration=85, talk_duration=74, type="Inbound")
     agent = record(call_id=queue.call_id, call_to="Bob<1002>", call_duration=85, talk_duration=74, type="Inbound")
-    house.subscribe("crm", application.url, per="call")
-    house.carry()
-    await house.say(call(queue, agent), *some_calls(2))
-    await until(lambda: len(application.taken) == 3)
-    assert application.times()[queue.call_id] == 1
-    (told,) = [one for one in application.taken if one["call_id"] == queue.call_id]
+    house.add_destination("crm", application.url, notifies_of="calls")
+    house.start()
+    await house.put_calls(call(queue, agent), *make_calls(2))
+    await wait_until(lambda: len(application.accepted) == 3)
+    assert application.accepted_counts()[queue.call_id] == 1
+    (told,) = [one for one in application.accepted if one["call_id"] == queue.call_id]
     assert (told["call_to"], told["talk_duration"], told["status"]) == ("Bob<1002>", 74, "ANSWERED")
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_restart_forgets_nothing(house: House, application: Application) -> None:
+async def test_a_restart_forgets_nothing(house: DeliveryHarness, application: WebhookReceiver) -> None:
     """What waits in rows, what is behind the cursor and what is parked is there for the next dispatcher."""
     is_up = False
 
@@ -318,93 +324,97 @@ async def test_a_restart_forgets_nothing(house: House, application: Application)
         return 200 if is_up else 503
 
     application.reply = reply
-    house.subscribe("crm", application.url)
+    house.add_destination("crm", application.url)
     for _ in range(3):
-        house.carry()
-        await house.say(*some_calls(30))
-        await until(lambda: len(application.came) > 12)
+        house.start()
+        await house.put_calls(*make_calls(30))
+        await wait_until(lambda: len(application.payloads) > 12)
         await house.stop()
     is_up = True
-    house.carry()
-    await until(lambda: len(set(application.seen())) == 90 and not house.rows("crm", "waiting"))
-    await until(lambda: house.cursor("crm") == 90)
+    house.start()
+    await wait_until(lambda: len(set(application.accepted_call_ids())) == 90 and not house.rows("crm", "retrying"))
+    await wait_until(lambda: house.cursor("crm") == 90)
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_one_that_refuses_much_is_still_told_the_rest(house: House, application: Application) -> None:
+async def test_one_that_refuses_much_is_still_told_the_rest(
+    house: DeliveryHarness, application: WebhookReceiver
+) -> None:
     """Whoever answers is there: what it refuses becomes rows; neither many of them nor a restart hold up the others."""
 
     async def reply(_: web.Request, body: bytes) -> int:
         return 400 if b"6400" in body else 200
 
     application.reply = reply
-    house.subscribe("crm", application.url)
-    house.carry()
-    await house.say(*some_calls(60, call_to="6400"), *some_calls(5))
-    await until(lambda: len(application.taken) == 5)
+    house.add_destination("crm", application.url)
+    house.start()
+    await house.put_calls(*make_calls(60, call_to="6400"), *make_calls(5))
+    await wait_until(lambda: len(application.accepted) == 5)
     await house.stop()
-    house.carry()
-    await house.say(*some_calls(60, call_to="6400"), *some_calls(5))
-    await until(lambda: len(application.taken) == 10)
+    house.start()
+    await house.put_calls(*make_calls(60, call_to="6400"), *make_calls(5))
+    await wait_until(lambda: len(application.accepted) == 10)
 
 
 async def test_what_is_read_late_is_told(
-    house: House, application: Application, monkeypatch: pytest.MonkeyPatch
+    house: DeliveryHarness, application: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though the lane is ahead of its cursor, and was asked for the same number in vain a moment before."""
     monkeypatch.setattr(worker, "IDLE_COMMIT_SECONDS", 0.1)
-    house.subscribe("crm", application.url)
-    house.carry()
-    await house.say(*some_calls(3))
+    house.add_destination("crm", application.url)
+    house.start()
+    await house.put_calls(*make_calls(3))
     house.position += 1
     late = house.position
-    await house.say(*some_calls(3))
-    await until(lambda: house.cursor("crm") == 7)
-    subscriptions = house.settings.subscriptions
+    await house.put_calls(*make_calls(3))
+    await wait_until(lambda: house.cursor("crm") == 7)
+    destinations = house.appdb.destinations
     for is_there in (False, True):
-        subscriptions.hold_replays([(late, late)], at=1)
+        destinations.hold_replays([(late, late)], now_us=1)
         if is_there:
             leg = record(seq=late)
             one = msgspec.structs.replace(call(leg), legs=(leg,))
-            await house.store.put(StoreBatch(calls=[one], quarantined=(), read_again=[late], position=house.position))
-        subscriptions.let_go([late])
-        await until(lambda: len(subscriptions.streams(1)) == 1)
-    await until(lambda: len(application.taken) == 7)
+            await house.store.put(
+                StoreBatch(calls=[one], quarantined=(), reparsed_seqs=[late], position=house.position)
+            )
+        destinations.release_replays([late])
+        await wait_until(lambda: len(destinations.streams(1)) == 1)
+    await wait_until(lambda: len(application.accepted) == 7)
 
 
-async def test_news_do_not_wait_for_a_replay(house: House, application: Application) -> None:
+async def test_news_do_not_wait_for_a_replay(house: DeliveryHarness, application: WebhookReceiver) -> None:
     """They are sent before the rest of it."""
-    await house.say(*some_calls(1_500))
-    house.subscribe("crm", application.url, after=1_500)
-    house.carry()
-    house.settings.subscriptions.replay("crm", RecordFilter(), after=0, until=1_500, at=1)
-    await until(lambda: len(application.taken) > 20)
-    (news,) = await house.say(*some_calls(1))
-    await until(lambda: news in application.seen())
-    assert len(application.taken) < 1_400
-    await until(lambda: len(application.taken) == 1_501)
+    await house.put_calls(*make_calls(1_500))
+    house.add_destination("crm", application.url, after=1_500)
+    house.start()
+    house.appdb.destinations.replay("crm", RecordFilter(), after=0, until=1_500, now_us=1)
+    await wait_until(lambda: len(application.accepted) > 20)
+    (news,) = await house.put_calls(*make_calls(1))
+    await wait_until(lambda: news in application.accepted_call_ids())
+    assert len(application.accepted) < 1_400
+    await wait_until(lambda: len(application.accepted) == 1_501)
 
 
-async def test_alarms_are_told_too(house: House, application: Application) -> None:
+async def test_alarms_are_told_too(house: DeliveryHarness, application: WebhookReceiver) -> None:
     """As events of their own kind, in order, beside no calls at all."""
-    house.settings.add_pbx(name="office", sn="PBX1", secret=SECRET, at=1)
-    house.subscribe("pager", application.url, about="alarms")
-    house.carry()
-    await house.say(*some_calls(2))
-    house.settings.alarms.sound("PBX1", "silence", "nothing came", todo="look", at=SystemClock().microseconds())
-    house.settings.alarms.end("PBX1", "silence", at=SystemClock().microseconds())
-    await until(lambda: len(application.taken) == 2)
-    assert [one["alarm"]["ended_at"] is None for one in application.taken] == [True, False]
-    assert application.taken[0]["type"] == "alarm"
+    house.appdb.add_pbx(name="office", sn="PBX1", secret=SECRET, now_us=1)
+    house.add_destination("pager", application.url, notifies_of="alarms")
+    house.start()
+    await house.put_calls(*make_calls(2))
+    house.appdb.alarms.raise_alarm("PBX1", "silence", "nothing came", hint="look", now_us=SystemClock().microseconds())
+    house.appdb.alarms.end("PBX1", "silence", now_us=SystemClock().microseconds())
+    await wait_until(lambda: len(application.accepted) == 2)
+    assert [one["alarm"]["ended_at"] is None for one in application.accepted] == [True, False]
+    assert application.accepted[0]["type"] == "alarm"
 
 
-async def test_it_stops_when_the_news_has_ended(house: House, application: Application) -> None:
+async def test_it_stops_when_the_news_has_ended(house: DeliveryHarness, application: WebhookReceiver) -> None:
     """A house that closes tells nobody anything any more, and waiting for news then ends at once."""
-    house.subscribe("crm", application.url)
-    house.carry()
-    await house.say(*some_calls(2))
-    await until(lambda: house.cursor("crm") == 2)
-    house.feed.close()
+    house.add_destination("crm", application.url)
+    house.start()
+    await house.put_calls(*make_calls(2))
+    await wait_until(lambda: house.cursor("crm") == 2)
+    house.position_notifier.close()
     await asyncio.sleep(0.05)
     await house.stop()
 

@@ -23,25 +23,27 @@ async def append(path: Path, first: int, last: int) -> None:
 async def fill(path: Path, file_bytes_max: int) -> None:
     """Append until no file may grow any more, then lift the limit and append again; tells what was durable."""
     ledger = SqliteLedger(path)
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes_max, hard))
-    number, refused = 0, 0
-    while refused < 20:
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes_max, hard_limit))
+    number, refused_count = 0, 0
+    while refused_count < 20:
         try:
             await ledger.append(entries(number, number + 9))
             sys.stdout.write("".join(f"{n}\n" for n in range(number, number + 10)))
         except Unavailable:
-            refused += 1
+            refused_count += 1
         number += 10
-    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard_limit, hard_limit))
     await ledger.append([entry(number)])
     sys.stdout.write(f"{number}\n")
     await ledger.close()
 
 
 if __name__ == "__main__":
-    what, path, *numbers = sys.argv[1:]
+    action, path, *numbers = sys.argv[1:]
     program = (
-        append(Path(path), int(numbers[0]), int(numbers[1])) if what == "append" else fill(Path(path), int(numbers[0]))
+        append(Path(path), int(numbers[0]), int(numbers[1]))
+        if action == "append"
+        else fill(Path(path), int(numbers[0]))
     )
     asyncio.run(program)

@@ -24,8 +24,8 @@ async def test_an_empty_ledger_says_so(ledger: Ledger) -> None:
     assert await ledger.append([]) == []
     assert await ledger.read(0, 10) == []
     assert await ledger.get([1, 2]) == []
-    assert await ledger.last() == 0
-    assert await ledger.tallies() == []
+    assert await ledger.last_seq() == 0
+    assert await ledger.counters() == []
 
 
 async def test_what_was_appended_is_read_as_it_was(ledger: Ledger) -> None:
@@ -45,11 +45,11 @@ async def test_what_is_forgotten_is_gone(ledger: Ledger) -> None:
     """Those alone that are named, but never the last; a number is never given again, and a repeat is new."""
     appended = await ledger.append(entries(1, 4))
     first, second, third, last = (one.seq for one in appended)
-    await ledger.forget([])
-    await ledger.forget([first, third, last, last + 100])
+    await ledger.delete([])
+    await ledger.delete([first, third, last, last + 100])
     assert [report.seq for report in await ledger.read(0, 10)] == [second, last]
     assert await ledger.get([first, second]) == await ledger.read(0, 1)
-    assert await ledger.last() == last
+    assert await ledger.last_seq() == last
     (again,) = await ledger.append([entry(1)])
     assert again.is_new
     assert again.seq > last
@@ -63,7 +63,7 @@ async def test_numbers_grow_in_the_order_given(ledger: Ledger) -> None:
     assert seqs == sorted(set(seqs))
     assert all(one.is_new for one in appended)
     assert [report.body for report in await ledger.read(0, 1_000)] == [one.body for one in given]
-    assert await ledger.last() == seqs[-1]
+    assert await ledger.last_seq() == seqs[-1]
 
 
 async def test_a_repeat_has_the_number_of_the_first(ledger: Ledger) -> None:
@@ -137,23 +137,25 @@ async def test_appends_at_once_are_all_kept(ledger: Ledger) -> None:
 
 async def test_marks_are_added_up(ledger: Ledger) -> None:
     """Each different mark has one tally, which remembers the first and the last time; the latest comes first."""
-    wrong, kept = CounterKey("wrong_signature", SN, ""), CounterKey("kept", SN, "30012")
-    await ledger.count({wrong: 2, kept: 5}, NOW)
-    await ledger.count({}, NOW + 1)
-    await ledger.count({wrong: 1}, NOW + 7)
-    assert await ledger.tallies() == [
-        Counter("wrong_signature", SN, "", 3, NOW, NOW + 7),
-        Counter("kept", SN, "30012", 5, NOW, NOW),
+    wrong, kept = CounterKey("invalid_signature", SN, ""), CounterKey("stored", SN, "30012")
+    await ledger.add_counts({wrong: 2, kept: 5}, NOW)
+    await ledger.add_counts({}, NOW + 1)
+    await ledger.add_counts({wrong: 1}, NOW + 7)
+    assert await ledger.counters() == [
+        Counter("invalid_signature", SN, "", 3, NOW, NOW + 7),
+        Counter("stored", SN, "30012", 5, NOW, NOW),
     ]
 
 
 async def test_strangers_cannot_fill_the_ledger(ledger: Ledger) -> None:
     """However many serial numbers knock, their tallies are bounded, the newest are shown, and none is forgotten."""
     for first in range(0, 3_000, 500):
-        await ledger.count({CounterKey("unknown_sn", f"S{n}", ""): 1 for n in range(first, first + 500)}, NOW + first)
-    await ledger.count({CounterKey("kept", SN, "30012"): 1}, NOW - 1)
-    tallies = await ledger.tallies()
-    strangers = [tally for tally in tallies if tally.what == "unknown_sn"]
+        await ledger.add_counts(
+            {CounterKey("unknown_pbx", f"S{n}", ""): 1 for n in range(first, first + 500)}, NOW + first
+        )
+    await ledger.add_counts({CounterKey("stored", SN, "30012"): 1}, NOW - 1)
+    tallies = await ledger.counters()
+    strangers = [tally for tally in tallies if tally.kind == "unknown_pbx"]
     assert len(tallies) <= 1_000
     assert sum(tally.count for tally in strangers) == 3_000
     assert {"S2999", "S2500"} <= {tally.sn for tally in strangers}

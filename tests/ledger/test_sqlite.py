@@ -35,13 +35,13 @@ async def test_it_survives_being_opened_again(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = SqliteLedger(path)
     (first,) = await ledger.append([entry(1)])
-    await ledger.count({CounterKey("kept", SN, ""): 1}, NOW)
+    await ledger.add_counts({CounterKey("stored", SN, ""): 1}, NOW)
     await ledger.close()
     ledger = SqliteLedger(path)
     (second,) = await ledger.append([entry(2)])
     assert second.seq > first.seq
     assert len(await ledger.read(0, 10)) == 2
-    assert len(await ledger.tallies()) == 1
+    assert len(await ledger.counters()) == 1
     await ledger.close()
 
 
@@ -66,7 +66,7 @@ def test_commits_reach_the_disk(tmp_path: Path) -> None:
     """Connections that append are in WAL mode and wait for the disk: FULL is 2."""
     path = tmp_path / "ledger.db"
     sqlite_schema.prepare_file(path)
-    uses: tuple[sqlite_schema.ConnectionUse, ...] = ("try", "append")
+    uses: tuple[sqlite_schema.ConnectionUse, ...] = ("try_append", "append")
     for use in uses:
         connection = sqlite_schema.connect(path, use)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -173,7 +173,7 @@ async def test_a_failed_append_leaves_nothing(
     path = tmp_path / "ledger.db"
     ledger = SqliteLedger(path)
     await ledger.append([entry(0)])
-    for lane in (ledger._here, ledger._appending._connection):
+    for lane in (ledger._loop_connection, ledger._append_thread._connection):
         lane.execute("PRAGMA max_page_count = 40")
     kept = 1
 
@@ -186,7 +186,7 @@ async def test_a_failed_append_leaves_nothing(
     with pytest.raises(Unavailable, match="full"):
         await append_without_end()
     assert len(await ledger.read(0, 1_000)) == kept
-    for lane in (ledger._here, ledger._appending._connection):
+    for lane in (ledger._loop_connection, ledger._append_thread._connection):
         lane.execute("PRAGMA max_page_count = 1000000")
     assert len(await ledger.append(entries(5_000, 5_009))) == 10
     assert len(await ledger.read(0, 1_000)) == kept + 10

@@ -28,20 +28,20 @@ async def config(tmp_path: Path) -> Config:
     unread = [
         QuarantineEntry(seq=seq, sn="SN", via="webhook", received_at=STARTED_AT, reason="odd") for seq in (1, 2, 4)
     ]
-    await store.put(StoreBatch(calls=[], quarantined=unread, read_again=(), position=4))
+    await store.put(StoreBatch(calls=[], quarantined=unread, reparsed_seqs=(), position=4))
     await store.close()
-    settings = AppDb(config.settings_file)
-    settings.subscriptions.add("crm", DestinationSpec(url="http://a.example/"), None, after=4, at=1)
-    settings.close()
+    appdb = AppDb(config.appdb_file)
+    appdb.destinations.add("crm", DestinationSpec(url="http://a.example/"), None, after=4, now_us=1)
+    appdb.close()
     return config
 
 
 def _replays(config: Config) -> list[tuple[int | None, int | None]]:
-    settings = AppDb(config.settings_file)
+    appdb = AppDb(config.appdb_file)
     try:
-        return [(one.cursor, one.until) for one in settings.subscriptions.streams(1)[1:]]
+        return [(one.cursor, one.until) for one in appdb.destinations.streams(1)[1:]]
     finally:
-        settings.close()
+        appdb.close()
 
 
 async def test_what_is_read_at_last_is_owed(config: Config) -> None:
@@ -65,10 +65,10 @@ async def test_a_crash_before_the_exchange_loses_nothing(config: Config, monkeyp
         with pytest.raises(OSError, match="power"):
             await rebuild(config, lambda *_: None)
     assert _replays(config) == []
-    settings = AppDb(config.settings_file)
-    await install_rebuilt_store(config, settings, SystemClock())
-    settings.subscriptions.let_go()  # as a hub does that starts
-    settings.close()
+    appdb = AppDb(config.appdb_file)
+    await install_rebuilt_store(config, appdb, SystemClock())
+    appdb.destinations.release_replays()  # as a hub does that starts
+    appdb.close()
     assert _replays(config) == [(0, 2)]
 
 

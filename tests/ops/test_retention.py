@@ -33,23 +33,23 @@ YEASTAR = dialects()["yeastar"]
 class House:
     """A ledger, a store, settings, and what goes between them; ages are in days before now."""
 
-    def __init__(self, directory: Path, ledger: SqliteLedger, settings: AppDb, store: DuckDbStore) -> None:
+    def __init__(self, directory: Path, ledger: SqliteLedger, appdb: AppDb, store: DuckDbStore) -> None:
         self.directory = directory
         self.ledger = ledger
         self.store = store
-        self.settings = settings
+        self.appdb = appdb
         self.projector = self.projector_into(store)
         self.clock = SystemClock()
         self.keys = 0
 
     def projector_into(self, store: DuckDbStore) -> Projector:
-        facts = AppDbPbxFacts(self.settings)
-        return Projector(ledger=self.ledger, store=store, dialects=dialects(), facts_of=facts)
+        facts = AppDbPbxFacts(self.appdb)
+        return Projector(ledger=self.ledger, store=store, dialects=dialects(), get_facts=facts)
 
     async def report(self, call: int, age: int, *, sn: str = SN, call_to: str = BOB, status: str = "ANSWERED") -> int:
         """One leg of a call by its number, received so many days ago; the number of the report."""
         leg = details(STARTED_AT + timedelta(minutes=call), call_id=call_id(call), call_to=call_to, status=status)
-        return await self.keep(YEASTAR.write(leg, sn, "p-2026"), age, sn)
+        return await self.keep(YEASTAR.format(leg, sn, "p-2026"), age, sn)
 
     async def keep(self, body: bytes, age: int, sn: str = SN) -> int:
         seq = await self.append(body, age, sn)
@@ -68,8 +68,8 @@ class House:
     async def forget(self, keep_days: int = 0) -> RetentionTotals:
         config = Config(data=self.directory, keep_days=keep_days)
         return await Retention(
-            config=config, settings=self.settings, ledger=self.ledger, projector=self.projector, clock=self.clock
-        ).round()
+            config=config, appdb=self.appdb, ledger=self.ledger, projector=self.projector, clock=self.clock
+        ).run_cycle()
 
     async def seqs(self) -> list[int]:
         return [one.seq for one in await self.ledger.read(0, 1_000)]
@@ -82,10 +82,10 @@ def call_id(number: int) -> str:
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     ledger, store = SqliteLedger(tmp_path / "ledger.db"), await open_store(tmp_path / "calls.duckdb")
-    with closing(AppDb(tmp_path / "onhook.db")) as settings:
+    with closing(AppDb(tmp_path / "onhook.db")) as appdb:
         for name, sn in (("office", SN), ("branch", OTHER_SN)):
-            settings.add_pbx(name=name, sn=sn, secret="0123456789", at=1)
-        yield House(tmp_path, ledger, settings, store)
+            appdb.add_pbx(name=name, sn=sn, secret="0123456789", now_us=1)
+        yield House(tmp_path, ledger, appdb, store)
     await store.close()
     await ledger.close()
 
@@ -106,7 +106,7 @@ async def test_nothing_is_deleted_unless_somebody_says_so(house: House) -> None:
     await house.report(2, 0)
     assert await house.forget() == RetentionTotals()
     assert await house.seqs() == [1, 2]
-    assert house.settings.audit.latest(10) == []
+    assert house.appdb.audit.latest(10) == []
 
 
 async def test_old_calls_go_whole(house: House) -> None:
@@ -117,15 +117,15 @@ async def test_old_calls_go_whole(house: House) -> None:
     await house.keep(b'{"type":30012,"sn":"%s"}' % SN.encode(), 100)
     await house.report(2, 89)
     await house.report(3, 0)
-    house.settings.notes.write(SN, call_id(1), "calls back", "", who="Alice", at=1)
-    house.settings.notes.write(SN, call_id(2), "stays", "", who="Alice", at=1)
-    assert await house.forget(90) == RetentionTotals(reports=4, calls=1)
+    house.appdb.notes.write(SN, call_id(1), "calls back", "", author="Alice", now_us=1)
+    house.appdb.notes.write(SN, call_id(2), "stays", "", author="Alice", now_us=1)
+    assert await house.forget(90) == RetentionTotals(raw_events=4, calls=1)
     assert await house.seqs() == [5, 6]
     assert await kept_calls(house) == [call_id(2), call_id(3)]
-    assert house.settings.notes.history(SN, call_id(1)) == []
-    assert house.settings.notes.history(SN, call_id(2)) != []
-    (line,) = house.settings.audit.latest(10)
-    assert (line.who, line.what) == ("onhook", "deleted what is older than it is kept: calls 1, reports 4")
+    assert house.appdb.notes.history(SN, call_id(1)) == []
+    assert house.appdb.notes.history(SN, call_id(2)) != []
+    (line,) = house.appdb.audit.latest(10)
+    assert (line.actor, line.action) == ("onhook", "deleted expired calls: 1, raw events: 4")
     assert await house.forget(90) == RetentionTotals()
 
 
@@ -144,13 +144,13 @@ async def test_a_pbx_can_have_a_rule_of_its_own(house: House) -> None:
     """Shorter or longer than that of the installation, or for ever."""
     for number, (age, sn) in enumerate(((100, SN), (100, OTHER_SN), (40, SN), (40, OTHER_SN), (0, SN))):
         await house.report(number, age, sn=sn)
-    house.settings.keeping.put(SN, 30)
-    assert await house.forget(0) == RetentionTotals(reports=2, calls=2)
+    house.appdb.retention_overrides.put(SN, 30)
+    assert await house.forget(0) == RetentionTotals(raw_events=2, calls=2)
     assert await house.seqs() == [2, 4, 5]
-    house.settings.keeping.put(OTHER_SN, 0)
+    house.appdb.retention_overrides.put(OTHER_SN, 0)
     assert await house.forget(30) == RetentionTotals()
-    house.settings.keeping.put(OTHER_SN, None)
-    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
+    house.appdb.retention_overrides.put(OTHER_SN, None)
+    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
     assert await house.seqs() == [4, 5]
 
 
@@ -158,24 +158,24 @@ async def test_what_is_owed_stays(house: House) -> None:
     """What a subscription has yet to read, paused or not; and an event that waits, until it is taken."""
     for number in range(4):
         await house.report(number, 100)
-    one, _ = house.settings.subscriptions.add(
-        "CRM", DestinationSpec(url="https://crm.example.com"), None, after=2, at=1
+    one, _ = house.appdb.destinations.add(
+        "CRM", DestinationSpec(url="https://crm.example.com"), None, after=2, now_us=1
     )
-    waiting = NewDelivery(event_id="x", seq=1, call=(SN, call_id(0)), body=b"{}", due_at=1, owed_at=1)
-    house.settings.deliveries.owe(one.subscription_id, waiting)
-    house.settings.subscriptions.set_state("CRM", "paused")
-    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
+    waiting = NewDelivery(notification_id="x", seq=1, call=(SN, call_id(0)), body=b"{}", due_at=1, pending_since=1)
+    house.appdb.deliveries.add(one.destination_id, waiting)
+    house.appdb.destinations.set_state("CRM", "paused")
+    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
     assert await house.seqs() == [1, 3, 4]
-    house.settings.subscriptions.remove("CRM")
-    assert await house.forget(90) == RetentionTotals(reports=2, calls=2)
+    house.appdb.destinations.remove("CRM")
+    assert await house.forget(90) == RetentionTotals(raw_events=2, calls=2)
 
 
 async def test_a_call_that_is_owed_in_part_stays_whole(house: House) -> None:
     """One of its legs is yet to be read by a subscription."""
     for call, call_to in ((1, QUEUE), (2, BOB), (1, BOB), (3, BOB)):
         await house.report(call, 100, call_to=call_to)
-    house.settings.subscriptions.add("CRM", DestinationSpec(url="https://crm.example.com"), None, after=2, at=1)
-    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
+    house.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com"), None, after=2, now_us=1)
+    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
     assert await house.seqs() == [1, 3, 4]
     assert await kept_calls(house) == [call_id(1), call_id(3)]
 
@@ -184,17 +184,19 @@ async def test_what_is_owed_of_a_call_with_many_rows_stays(house: House) -> None
     """However many of its events went through before."""
     await house.report(1, 100)
     await house.report(2, 0)
-    one, _ = house.settings.subscriptions.add(
-        "CRM", DestinationSpec(url="https://crm.example.com"), None, after=9, at=1
+    one, _ = house.appdb.destinations.add(
+        "CRM", DestinationSpec(url="https://crm.example.com"), None, after=9, now_us=1
     )
     for n in range(CALL_DELIVERIES_MAX + 1):
-        waiting = NewDelivery(event_id=f"{n}", seq=1, call=(SN, call_id(1)), body=b"{}", due_at=1, owed_at=1)
-        house.settings.deliveries.owe(one.subscription_id, waiting)
-    rows = house.settings._database.rows("SELECT max(delivery_id) FROM deliveries")
-    house.settings._database.write("UPDATE deliveries SET state = 'delivered' WHERE delivery_id < ?", rows[0])
+        waiting = NewDelivery(
+            notification_id=f"{n}", seq=1, call=(SN, call_id(1)), body=b"{}", due_at=1, pending_since=1
+        )
+        house.appdb.deliveries.add(one.destination_id, waiting)
+    rows = house.appdb._database.rows("SELECT max(delivery_id) FROM deliveries")
+    house.appdb._database.write("UPDATE deliveries SET state = 'delivered' WHERE delivery_id < ?", rows[0])
     assert await house.forget(90) == RetentionTotals()
-    house.settings._database.write("UPDATE deliveries SET state = 'delivered'")
-    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
+    house.appdb._database.write("UPDATE deliveries SET state = 'delivered'")
+    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
 
 
 async def test_what_was_not_read_yet_stays(house: House) -> None:
@@ -202,9 +204,9 @@ async def test_what_was_not_read_yet_stays(house: House) -> None:
     await house.report(1, 100)
     await house.report(2, 100)
     read_until = await house.store.position()
-    await house.append(YEASTAR.write(details(STARTED_AT, call_id=call_id(3)), SN, "p-2026"), 100, SN)
-    await house.append(YEASTAR.write(details(STARTED_AT, call_id=call_id(4)), SN, "p-2026"), 0, SN)
-    assert await house.forget(90) == RetentionTotals(reports=2, calls=2)
+    await house.append(YEASTAR.format(details(STARTED_AT, call_id=call_id(3)), SN, "p-2026"), 100, SN)
+    await house.append(YEASTAR.format(details(STARTED_AT, call_id=call_id(4)), SN, "p-2026"), 0, SN)
+    assert await house.forget(90) == RetentionTotals(raw_events=2, calls=2)
     assert await house.store.position() == read_until
     assert await house.seqs() == [3, 4]
 
@@ -215,14 +217,14 @@ async def test_nothing_goes_while_the_store_is_made_again(house: House) -> None:
     await house.report(2, 0)
     with file_lock(house.directory / LOCK_NAME):
         assert await house.forget(90) == RetentionTotals()
-    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
+    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
 
 
 async def test_the_last_report_stays(house: House) -> None:
     """However old: the numbers go on from there, and the store is not ahead of the ledger."""
     await house.report(1, 500)
     await house.report(2, 500)
-    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
+    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
     assert await house.seqs() == [2]
     assert await house.report(3, 0) == 3
     assert await kept_calls(house) == [call_id(2), call_id(3)]
@@ -232,18 +234,18 @@ async def test_a_round_that_is_cut_short_is_done_by_the_next(house: House, monke
     """Where the notes cannot be deleted now, the reports stay: by them the next round finds whose notes have to go."""
     await house.report(1, 100)
     await house.report(2, 0)
-    house.settings.notes.write(SN, call_id(1), "calls back", "", who="Alice", at=1)
+    house.appdb.notes.write(SN, call_id(1), "calls back", "", author="Alice", now_us=1)
 
     def fail(_calls: Sequence[tuple[str, str]]) -> None:
-        raise Unavailable("the disk is full", todo="free disk space")
+        raise Unavailable("the disk is full", hint="free disk space")
 
     with monkeypatch.context() as patched:
-        patched.setattr(house.settings.notes, "forget", fail)
+        patched.setattr(house.appdb.notes, "delete_for_calls", fail)
         with pytest.raises(Unavailable):
             await house.forget(90)
     assert await house.seqs() == [1, 2]
-    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
-    assert house.settings.notes.history(SN, call_id(1)) == []
+    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
+    assert house.appdb.notes.history(SN, call_id(1)) == []
 
 
 async def test_what_a_round_deleted_before_it_was_cut_short_is_in_the_audit_log(
@@ -253,31 +255,31 @@ async def test_what_a_round_deleted_before_it_was_cut_short_is_in_the_audit_log(
     monkeypatch.setattr(retention, "SLICE_RAW_EVENTS", 1)
     for number in range(3):
         await house.report(number, 100 if number < 2 else 0)
-    forget, times = house.ledger.forget, 0
+    forget, times = house.ledger.delete, 0
 
     async def fail_at_the_second(seqs: Sequence[int]) -> None:
         nonlocal times
         times += 1
         if times == 2:
-            raise Unavailable("the disk is full", todo="free disk space")
+            raise Unavailable("the disk is full", hint="free disk space")
         await forget(seqs)
 
-    monkeypatch.setattr(house.ledger, "forget", fail_at_the_second)
+    monkeypatch.setattr(house.ledger, "delete", fail_at_the_second)
     with pytest.raises(Unavailable):
         await house.forget(90)
-    (noted, *_) = house.settings.audit.latest(5)
-    assert noted.what == "deleted what is older than it is kept: calls 1, reports 1"
+    (noted, *_) = house.appdb.audit.latest(5)
+    assert noted.action == "deleted expired calls: 1, raw events: 1"
 
 
 async def test_a_report_that_can_be_read_by_now_leaves_the_quarantine(house: House) -> None:
     """What stood there from before an upgrade goes with its report."""
     leg = details(STARTED_AT, call_id=call_id(1))
-    await house.append(YEASTAR.write(leg, SN, "p-2026"), 100, SN)
-    facts = AppDbPbxFacts(house.settings)
-    await Projector(ledger=house.ledger, store=house.store, dialects={}, facts_of=facts).catch_up()
+    await house.append(YEASTAR.format(leg, SN, "p-2026"), 100, SN)
+    facts = AppDbPbxFacts(house.appdb)
+    await Projector(ledger=house.ledger, store=house.store, dialects={}, get_facts=facts).catch_up()
     await house.report(2, 0)
     assert [one.seq for one in await house.store.quarantine(10)] == [1]
-    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
+    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
     assert await house.store.quarantine(10) == []
 
 
@@ -289,4 +291,4 @@ async def test_nothing_is_deleted_while_a_store_waits_to_take_its_place(house: H
     await (await open_store(rebuilt_store_path(config))).close()
     assert await house.forget(90) == RetentionTotals()
     rebuilt_store_path(config).unlink()
-    assert await house.forget(90) == RetentionTotals(reports=1, calls=1)
+    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)

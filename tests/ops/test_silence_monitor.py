@@ -38,26 +38,26 @@ async def store(tmp_path: Path) -> AsyncIterator[DuckDbStore]:
         if 8 <= hour.hour < 18 and hour.weekday() < 5:
             times = [hour + timedelta(minutes=5 * part) for part in range(12)]
             calls += [call(record(at, received_at=at)) for at in times]
-    await store.put(StoreBatch(calls=calls, quarantined=[], read_again=[], position=1))
+    await store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=1))
     yield store
     await store.close()
 
 
 async def test_a_silent_hour_at_noon_is_an_alarm_and_ends_by_itself(tmp_path: Path, store: DuckDbStore) -> None:
     """With nothing set; a person may set a number, or want none."""
-    settings, clock = AppDb(tmp_path / "onhook.db"), Stopped(MONDAY + timedelta(minutes=20))
-    settings.add_pbx(name="Office", sn=SN, secret="first-secret", at=1)
-    watch = SilenceMonitor(settings=settings, store=store, clock=clock)
-    await watch.look()
-    assert settings.alarms.going_on() == []
+    appdb, clock = AppDb(tmp_path / "onhook.db"), Stopped(MONDAY + timedelta(minutes=20))
+    appdb.add_pbx(name="Office", sn=SN, secret="first-secret", now_us=1)
+    watch = SilenceMonitor(appdb=appdb, store=store, clock=clock)
+    await watch.check_all()
+    assert appdb.alarms.open_alarms() == []
     clock.at = MONDAY + timedelta(hours=2)
-    await watch.look()
-    (alarm,) = settings.alarms.going_on()
-    assert (alarm.kind, "since 2026-04-27 08:55" in alarm.what) == ("silence", True)
-    settings.receiving.keep_silence_minutes(SN, 0)
-    await watch.look()
-    assert settings.alarms.going_on() == []
-    settings.receiving.keep_silence_minutes(SN, 30)
-    await watch.look()
-    assert len(settings.alarms.going_on()) == 1
-    settings.close()
+    await watch.check_all()
+    (alarm,) = appdb.alarms.open_alarms()
+    assert (alarm.kind, "since 2026-04-27 08:55" in alarm.detail) == ("silence", True)
+    appdb.sync_states.save_silence_minutes(SN, 0)
+    await watch.check_all()
+    assert appdb.alarms.open_alarms() == []
+    appdb.sync_states.save_silence_minutes(SN, 30)
+    await watch.check_all()
+    assert len(appdb.alarms.open_alarms()) == 1
+    appdb.close()

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.pbx_api.harness import House, running_house
+from tests.pbx_api.harness import PbxApiHarness, open_pbx_api_harness
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
+async def harness() -> AsyncIterator[PbxApiHarness]:
     """A running exchange without a call."""
-    async with running_house() as running:
-        yield running
+    async with open_pbx_api_harness() as opened_harness:
+        yield opened_harness

@@ -26,7 +26,7 @@ NOW = datetime(2026, 6, 30, 20, 0, tzinfo=UTC)
 Json = dict[str, Any]
 
 
-class MovedClock:
+class ManualClock:
     """A clock that a test moves."""
 
     def __init__(self, now: datetime = NOW) -> None:
@@ -38,68 +38,70 @@ class MovedClock:
     def now(self) -> datetime:
         return self._now
 
-    def move(self, **by: float) -> None:
-        self._now += timedelta(**by)
+    def advance(self, **delta: float) -> None:
+        self._now += timedelta(**delta)
 
 
-class House:
+class PbxApiHarness:
     """The exchange, and an application outside of it."""
 
-    def __init__(self, calls: MemoryCalls, clock: MovedClock, exchange: PbxApiServer, address: str) -> None:
+    def __init__(self, calls: MemoryCalls, clock: ManualClock, pbx_api: PbxApiServer, address: str) -> None:
         self.calls = calls
         self.clock = clock
-        self.exchange = exchange
+        self.pbx_api = pbx_api
         self.address = address
         self.url = f"http://{address}/openapi/"
 
-    async def ask(self, path: str, token: str | None = None, **parameters: str) -> Json:
+    async def get(self, path: str, token: str | None = None, **parameters: str) -> Json:
         """A GET as applications send it: `v1.0/cdr/list`."""
-        given = parameters if token is None else {"access_token": token, **parameters}
-        answer: Json = await self.request("GET", path, params=given)
-        return answer
+        query = parameters if token is None else {"access_token": token, **parameters}
+        response: Json = await self.request("GET", path, params=query)
+        return response
 
-    async def request(self, method: str, path: str, **given: Any) -> Any:
+    async def request(self, method: str, path: str, **options: Any) -> Any:
         """Any request; always HTTP 200, and the connection is closed."""
-        headers = {"User-Agent": "OpenAPI", **given.pop("headers", {})}
-        async with aiohttp.request(method, self.url + path, headers=headers, **given) as answer:
-            assert answer.status == 200
-            assert answer.headers["Connection"] == "close"
-            return await answer.json()
+        headers = {"User-Agent": "OpenAPI", **options.pop("headers", {})}
+        async with aiohttp.request(method, self.url + path, headers=headers, **options) as response:
+            assert response.status == 200
+            assert response.headers["Connection"] == "close"
+            return await response.json()
 
     async def login(self, username: str = CLIENT_ID, password: str = CLIENT_SECRET) -> Json:
-        answer: Json = await self.request("POST", "v1.0/get_token", json={"username": username, "password": password})
-        return answer
+        response: Json = await self.request("POST", "v1.0/get_token", json={"username": username, "password": password})
+        return response
 
     async def token(self) -> str:
         return str((await self.login())["access_token"])
 
-    def socket(self, token: str) -> websockets.connect:
+    def connect_socket(self, token: str) -> websockets.connect:
         """A socket by the ordinary client, which is opened with `async with`."""
         return websockets.connect(
             f"ws://{self.address}/openapi/v1.0/subscribe?access_token={token}", user_agent_header="OpenAPI"
         )
 
-    def happen(self, details: Sequence[CallDetails]) -> None:
+    def add_records(self, details: Sequence[CallDetails]) -> None:
         """Calls end: they can be asked for, and are announced."""
-        for one in details:
-            self.calls.tell(one)
-            self.calls.announce(one)
+        for record_details in details:
+            self.calls.add(record_details)
+            self.calls.publish(record_details)
 
 
 @asynccontextmanager
-async def running_house(
+async def open_pbx_api_harness(
     *,
-    manner: ApiBehaviour = ApiBehaviour(),  # noqa: B008 - frozen
-    trouble: FaultPolicy | None = None,
+    behaviour: ApiBehaviour = ApiBehaviour(),  # noqa: B008 - frozen
+    fault_policy: FaultPolicy | None = None,
     networks: tuple[str, ...] = (),
     pbxs: tuple[str, ...] = (),
-) -> AsyncIterator[House]:
+) -> AsyncIterator[PbxApiHarness]:
     """An exchange on a free port, without TLS."""
-    clock = MovedClock()
-    app = App(name="crm", client_id=CLIENT_ID, pbxs=pbxs, networks=networks, manner=manner, created_at=clock.now())
+    clock = ManualClock()
+    app = App(
+        name="crm", client_id=CLIENT_ID, pbxs=pbxs, networks=networks, behaviour=behaviour, created_at=clock.now()
+    )
     calls = MemoryCalls(SN, ATHENS, clock)
-    exchange = PbxApiServer(calls=calls, applications=SingleApp(app, CLIENT_SECRET), clock=clock, trouble=trouble)
-    listening = listen("127.0.0.1", 0)
-    address = f"127.0.0.1:{listening.getsockname()[1]}"
-    async with exchange.opened(listening, None):
-        yield House(calls, clock, exchange, address)
+    pbx_api = PbxApiServer(calls=calls, apps=SingleApp(app, CLIENT_SECRET), clock=clock, faults=fault_policy)
+    listener = listen("127.0.0.1", 0)
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+    async with pbx_api.serve(listener, None):
+        yield PbxApiHarness(calls, clock, pbx_api, address)

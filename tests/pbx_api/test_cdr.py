@@ -1,4 +1,5 @@
-"""Rows as applications ask for them: tables of request and answer, against the running exchange (PROTOCOL.md 7)."""
+"""Rows as applications ask for them: tables of request and answer, against the running exchange (yeastar-p-series.md
+7)."""
 
 import csv
 import io
@@ -12,7 +13,7 @@ import pytest
 from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.cdr.call_details import CallDetails
 from onhook.pbx_api import server
-from tests.pbx_api.harness import House, running_house
+from tests.pbx_api.harness import PbxApiHarness, open_pbx_api_harness
 
 SIX_LEGS = json.loads((Path(__file__).parents[1] / "payloads" / "rest_six_legs.json").read_text())
 UID = "20260630213717AB3D1"
@@ -62,9 +63,9 @@ def alice(n: int, **changes: Any) -> CallDetails:
 async def test_six_legs_are_the_six_rows_of_the_captured_answer() -> None:
     """Member by member, in the display format of that PBX; only `new_id` is of our own making."""
     manner = ApiBehaviour(date_format="DD/MM/YYYY", time_format="12", time_forms=("seconds",))
-    async with running_house(manner=manner) as house:
-        house.happen(six_legs())
-        answer = await house.ask("v1.0/cdr/search", await house.token(), start_time="1782844637")
+    async with open_pbx_api_harness(behaviour=manner) as harness:
+        harness.add_records(six_legs())
+        answer = await harness.get("v1.0/cdr/search", await harness.token(), start_time="1782844637")
     assert {**answer, "data": [without_id(row) for row in answer["data"]]} == {
         **SIX_LEGS,
         "data": [without_id(row) for row in SIX_LEGS["data"]],
@@ -99,7 +100,9 @@ def without_id(row: Row) -> Row:
         ({"page_size": "3", "page": "9"}, []),
     ],
 )
-async def test_a_search_finds_what_its_parameters_say(house: House, asked: dict[str, str], found: list[int]) -> None:
+async def test_a_search_finds_what_its_parameters_say(
+    harness: PbxApiHarness, asked: dict[str, str], found: list[int]
+) -> None:
     """By every parameter that is known here, both forms of time, and page by page; the earliest first."""
     busy = alice(
         4,
@@ -110,8 +113,8 @@ async def test_a_search_finds_what_its_parameters_say(house: House, asked: dict[
         did_name="Main line",
         src_trunk_name="Trunk-A",
     )
-    house.happen([alice(1), alice(2), alice(3), busy])
-    answer = await house.ask("v1.0/cdr/search", await house.token(), **asked)
+    harness.add_records([alice(1), alice(2), alice(3), busy])
+    answer = await harness.get("v1.0/cdr/search", await harness.token(), **asked)
     assert [int(row["time"][14:16]) for row in answer["data"]] == found
     if "page_size" in asked:
         assert answer["total_number"] == 4
@@ -121,10 +124,12 @@ async def test_a_search_finds_what_its_parameters_say(house: House, asked: dict[
     ("sort_by", "order_by", "first"),
     [("time", "asc", 1), ("time", "desc", 3), ("duration", "desc", 3), ("talk_duration", "asc", 1), ("id", "desc", 3)],
 )
-async def test_a_list_is_sorted_as_asked_for(house: House, sort_by: str, order_by: str, first: int) -> None:
+async def test_a_list_is_sorted_as_asked_for(harness: PbxApiHarness, sort_by: str, order_by: str, first: int) -> None:
     """By what the PBX can sort by, both ways."""
-    house.happen([alice(n) for n in (1, 2, 3)])
-    answer = await house.ask("v1.0/cdr/list", await house.token(), sort_by=sort_by, order_by=order_by, page_size="1")
+    harness.add_records([alice(n) for n in (1, 2, 3)])
+    answer = await harness.get(
+        "v1.0/cdr/list", await harness.token(), sort_by=sort_by, order_by=order_by, page_size="1"
+    )
     assert (answer["total_number"], len(answer["data"])) == (3, 1)
     assert int(answer["data"][0]["time"][14:16]) == first
 
@@ -154,9 +159,11 @@ async def test_a_list_is_sorted_as_asked_for(house: House, sort_by: str, order_b
         ("v1.0/recording/download", {}, "id"),
     ],
 )
-async def test_a_parameter_that_cannot_be_is_named(house: House, path: str, asked: dict[str, str], blamed: str) -> None:
+async def test_a_parameter_that_cannot_be_is_named(
+    harness: PbxApiHarness, path: str, asked: dict[str, str], blamed: str
+) -> None:
     """40002, and which one; nothing is guessed."""
-    answer = await house.ask(path, await house.token(), **asked)
+    answer = await harness.get(path, await harness.token(), **asked)
     assert answer["errcode"] == 40002
     assert answer["invalid_param_list"][0]["field"] == blamed
 
@@ -175,68 +182,68 @@ async def test_a_parameter_that_cannot_be_is_named(house: House, path: str, aske
 async def test_forms_of_time_differ_from_firmware_to_firmware(
     forms: Any, start_time: str, code: int, total: int | None
 ) -> None:
-    """Taken, refused with 40002, or taken and nothing found (PROTOCOL.md 7.2)."""
-    async with running_house(manner=ApiBehaviour(time_forms=forms)) as house:
-        house.happen([alice(1), alice(2)])
-        token = await house.token()
-        answer = await house.ask("v1.0/cdr/search", token, start_time=start_time)
+    """Taken, refused with 40002, or taken and nothing found (yeastar-p-series.md 7.2)."""
+    async with open_pbx_api_harness(behaviour=ApiBehaviour(time_forms=forms)) as harness:
+        harness.add_records([alice(1), alice(2)])
+        token = await harness.token()
+        answer = await harness.get("v1.0/cdr/search", token, start_time=start_time)
         assert (answer["errcode"], answer.get("total_number")) == (code, total)
-        assert (await house.ask("v1.0/cdr/list", token))["total_number"] == 2
+        assert (await harness.get("v1.0/cdr/list", token))["total_number"] == 2
 
 
-async def test_the_legacy_partition_is_empty(house: House) -> None:
+async def test_the_legacy_partition_is_empty(harness: PbxApiHarness) -> None:
     """All rows here are of the reworked module."""
-    house.happen([alice(1)])
-    token = await house.token()
-    assert (await house.ask("v1.0/cdr/list", token, **{"from": "legacy"}))["total_number"] == 0
-    assert (await house.ask("v1.0/cdr/list", token, **{"from": "new"}))["total_number"] == 1
+    harness.add_records([alice(1)])
+    token = await harness.token()
+    assert (await harness.get("v1.0/cdr/list", token, **{"from": "legacy"}))["total_number"] == 0
+    assert (await harness.get("v1.0/cdr/list", token, **{"from": "new"}))["total_number"] == 1
 
 
-async def test_v2_has_a_row_per_call(house: House) -> None:
+async def test_v2_has_a_row_per_call(harness: PbxApiHarness) -> None:
     """Six legs are one row, with its queue; its detail has the legs in order."""
-    house.happen([*six_legs(), alice(1)])
-    token = await house.token()
-    answer = await house.ask("v2.0/cdr/list", token, sort_by="time", order_by="desc")
+    harness.add_records([*six_legs(), alice(1)])
+    token = await harness.token()
+    answer = await harness.get("v2.0/cdr/list", token, sort_by="time", order_by="desc")
     assert answer["total_number"] == 2
     row = answer["data"][0]
     assert (row["uid"], row["last_status"], row["call_type"]) == (UID, "ANSWERED", "Inbound")
     assert (row["call_from_number"], row["call_to_number"]) == ("5550199", "6200")
     assert row["queues"] == [{"number": "6400", "name": "Queue Team"}]
     assert row["time"] == "2026/06/30 21:37:17"
-    found = await house.ask("v2.0/cdr/search", token, queue_list="6400,6401", time_begin="2026/06/30 21:00:00")
+    found = await harness.get("v2.0/cdr/search", token, queue_list="6400,6401", time_begin="2026/06/30 21:00:00")
     assert found["data"] == [row]
-    assert (await house.ask("v2.0/cdr/search", token, last_status="ABANDONED"))["total_number"] == 0
-    detail = (await house.ask("v2.0/cdr/detail", token, uid=UID))["data"]
+    assert (await harness.get("v2.0/cdr/search", token, last_status="ABANDONED"))["total_number"] == 0
+    detail = (await harness.get("v2.0/cdr/detail", token, uid=UID))["data"]
     assert detail["basic"] == row
     assert [(stage["leg"], stage["call_to"]) for stage in detail["timeline"]] == [
         (number, leg["call_to"]) for number, leg in enumerate(SIX_LEGS["data"], 1)
     ]
-    assert (await house.ask("v2.0/cdr/detail", token, uid="unknown"))["errcode"] == 60001
+    assert (await harness.get("v2.0/cdr/detail", token, uid="unknown"))["errcode"] == 60001
 
 
 async def test_a_pbx_without_v2_has_none() -> None:
     """10001, as firmware before it says."""
-    async with running_house(manner=ApiBehaviour(versions=("v1.0",))) as house:
-        token = await house.token()
-        assert (await house.ask("v2.0/cdr/list", token))["errcode"] == 10001
-        assert (await house.ask("v1.0/cdr/list", token))["errcode"] == 0
+    async with open_pbx_api_harness(behaviour=ApiBehaviour(versions=("v1.0",))) as harness:
+        token = await harness.token()
+        assert (await harness.get("v2.0/cdr/list", token))["errcode"] == 10001
+        assert (await harness.get("v1.0/cdr/list", token))["errcode"] == 0
 
 
-async def test_information_tells_firmware_and_time(house: House) -> None:
+async def test_information_tells_firmware_and_time(harness: PbxApiHarness) -> None:
     """`system_time` as displayed against `timestamp` gives the offset; Athens is three hours ahead in June."""
-    answer = await house.ask("v1.0/system/information", await house.token())
+    answer = await harness.get("v1.0/system/information", await harness.token())
     told = answer["data"]
     assert (told["model_name"], told["firmware_version"]) == ("P570", "37.23.0.123")
     assert (told["system_date_format"], told["system_time_format"]) == ("YYYY/MM/DD", "hh:mm:ss")
     assert (told["system_time"], told["timestamp"]) == ("2026/06/30 23:00:00", 1782849600)
 
 
-async def test_rows_are_fetched_as_a_file(house: House) -> None:
+async def test_rows_are_fetched_as_a_file(harness: PbxApiHarness) -> None:
     """Made ready, fetched within half an hour, by the application that asked for it and nobody else."""
-    house.happen([alice(1, call_from="=1+1<1001>"), alice(2)])
-    token = await house.token()
-    ready = await house.ask("v1.0/cdr/download", token, start_time="2026/06/30 09:01:00")
-    url = f"http://{house.address}{ready['download_resource_url']}"
+    harness.add_records([alice(1, call_from="=1+1<1001>"), alice(2)])
+    token = await harness.token()
+    ready = await harness.get("v1.0/cdr/download", token, start_time="2026/06/30 09:01:00")
+    url = f"http://{harness.address}{ready['download_resource_url']}"
     async with aiohttp.request("GET", url, params={"access_token": token}) as answer:
         assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
         rows = list(csv.DictReader(io.StringIO(await answer.text(), newline="")))
@@ -247,40 +254,42 @@ async def test_rows_are_fetched_as_a_file(house: House) -> None:
     assert "record_file" in rows[0]
     async with aiohttp.request("GET", url) as answer:
         assert (await answer.json())["errcode"] == 10004
-    house.clock.move(minutes=29)
+    harness.clock.advance(minutes=29)
     async with aiohttp.request("GET", url, params={"access_token": token}) as answer:
         assert answer.content_type == "text/csv"
-    house.clock.move(minutes=2)
-    async with aiohttp.request("GET", url, params={"access_token": await house.token()}) as answer:
+    harness.clock.advance(minutes=2)
+    async with aiohttp.request("GET", url, params={"access_token": await harness.token()}) as answer:
         assert (await answer.json())["errcode"] == 10001
 
 
-async def test_a_large_answer_is_whole(house: House) -> None:
+async def test_a_large_answer_is_whole(harness: PbxApiHarness) -> None:
     """In pieces, as fast as it is taken."""
-    house.happen([alice(1, call_id=f"{1782799200 + n}.{n}", call_to=f"5550{n:04}") for n in range(3_000)])
-    answer = await house.ask("v1.0/cdr/list", await house.token())
+    harness.add_records([alice(1, call_id=f"{1782799200 + n}.{n}", call_to=f"5550{n:04}") for n in range(3_000)])
+    answer = await harness.get("v1.0/cdr/list", await harness.token())
     assert len({row["call_to"] for row in answer["data"]}) == answer["total_number"] == 3_000
 
 
-async def test_only_so_much_waits_to_be_taken(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_so_much_waits_to_be_taken(harness: PbxApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past that an answer is 70082: come again; a small one still goes out."""
-    house.happen([alice(n) for n in range(20)])
-    token = await house.token()
+    harness.add_records([alice(n) for n in range(20)])
+    token = await harness.token()
     monkeypatch.setattr(server, "UNSENT_BYTES_MAX", 2_000)
-    assert (await house.ask("v1.0/cdr/list", token))["errcode"] == 70082
-    assert (await house.ask("v1.0/cdr/list", token, page_size="1"))["errcode"] == 0
+    assert (await harness.get("v1.0/cdr/list", token))["errcode"] == 70082
+    assert (await harness.get("v1.0/cdr/list", token, page_size="1"))["errcode"] == 0
 
 
-async def test_recordings_are_known_by_name_alone(house: House) -> None:
+async def test_recordings_are_known_by_name_alone(harness: PbxApiHarness) -> None:
     """Listed and searched; the audio is not here, and the documented error says so."""
-    house.happen([*six_legs(), alice(1)])
-    token = await house.token()
-    listed = await house.ask("v1.0/recording/list", token, sort_by="time", order_by="desc")
+    harness.add_records([*six_legs(), alice(1)])
+    token = await harness.token()
+    listed = await harness.get("v1.0/recording/list", token, sort_by="time", order_by="desc")
     assert listed["total_number"] == 2
     row = listed["data"][0]
     assert row["file"] == "20260630213820-1782844637.854-5550199-4005-Inbound.wav"
-    searched = await house.ask("v1.0/recording/search", token, ids=row["id"], caller="5550199", start_time="1782844689")
+    searched = await harness.get(
+        "v1.0/recording/search", token, ids=row["id"], caller="5550199", start_time="1782844689"
+    )
     assert searched["data"] == [row]
-    assert (await house.ask("v1.0/recording/search", token, callee="1001"))["total_number"] == 0
+    assert (await harness.get("v1.0/recording/search", token, callee="1001"))["total_number"] == 0
     for asked in ({"id": row["id"]}, {"file": row["file"]}):
-        assert (await house.ask("v1.0/recording/download", token, **asked))["errcode"] == 60001
+        assert (await harness.get("v1.0/recording/download", token, **asked))["errcode"] == 60001

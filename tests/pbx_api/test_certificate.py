@@ -14,7 +14,7 @@ from tests.pbx_api.harness import NOW
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
-    return tmp_path / "exchange.crt", tmp_path / "exchange.key"
+    return tmp_path / "pbx_api.crt", tmp_path / "pbx_api.key"
 
 
 def test_it_is_made_for_this_machine(files: tuple[Path, Path]) -> None:
@@ -43,7 +43,7 @@ def test_it_is_made_once(files: tuple[Path, Path]) -> None:
 def test_half_of_it_is_not_made_whole(files: tuple[Path, Path]) -> None:
     """A key without its certificate is a mistake, and neither is written over."""
     files[1].write_text("a key")
-    with pytest.raises(UsageError, match=r"exchange\.crt is missing"):
+    with pytest.raises(UsageError, match=r"pbx_api\.crt is missing"):
         ensure_certificate(*files, "127.0.0.1", NOW)
     assert files[1].read_text() == "a key"
 

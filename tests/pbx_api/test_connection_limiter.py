@@ -33,7 +33,7 @@ async def open_door(tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[Co
     door = ConnectionLimiter(Echo, tls)
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    letting_in = asyncio.create_task(door.let_in(listening))
+    letting_in = asyncio.create_task(door.accept_connections(listening))
     try:
         yield door, port
     finally:
@@ -97,7 +97,7 @@ async def test_who_never_asks_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_half_a_handshake_is_cut_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It counts as a connection while it lasts; rubbish instead of TLS ends at once; a good one goes on."""
     monkeypatch.setattr(connection_limiter, "HANDSHAKE_SECONDS_MAX", 0.3)
-    certificate, key = tmp_path / "exchange.crt", tmp_path / "exchange.key"
+    certificate, key = tmp_path / "pbx_api.crt", tmp_path / "pbx_api.key"
     ensure_certificate(certificate, key, "127.0.0.1", NOW)
     async with open_door(create_tls_context(certificate, key)) as (door, port):
         _, silent = await asyncio.open_connection("127.0.0.1", port)
@@ -118,7 +118,7 @@ async def test_half_a_handshake_is_cut_off(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_a_taken_address_is_told() -> None:
     """With one sentence that says what to do."""
-    with listen("127.0.0.1", 0) as taken, pytest.raises(UsageError, match="another program does"):
+    with listen("127.0.0.1", 0) as taken, pytest.raises(UsageError, match="the port is in use"):
         listen("127.0.0.1", taken.getsockname()[1])
 
 
@@ -127,7 +127,7 @@ async def test_a_door_lets_requests_in() -> None:
     server = aiohttp.web.Server(_hello, access_log=None)
     listening = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    letting_in = asyncio.create_task(ConnectionLimiter(server, None).let_in(listening))
+    letting_in = asyncio.create_task(ConnectionLimiter(server, None).accept_connections(listening))
     async with aiohttp.request("GET", url) as answer:
         assert await answer.text() == "hello"
     letting_in.cancel()

@@ -8,14 +8,14 @@ import pytest
 
 from onhook.pbx_api.server import CONCURRENT_RESPONSES_MAX
 from onhook.pbx_api.tokens import VALID_TOKENS_MAX
-from tests.pbx_api.harness import CLIENT_ID, CLIENT_SECRET, House, running_house
+from tests.pbx_api.harness import CLIENT_ID, CLIENT_SECRET, PbxApiHarness, open_pbx_api_harness
 
 GOOD = {"username": CLIENT_ID, "password": CLIENT_SECRET}
 
 
-async def test_a_login_is_answered_as_documented(house: House) -> None:
-    """Six members; tokens of 32 characters, for half an hour and for a day (PROTOCOL.md 6)."""
-    answer = await house.login()
+async def test_a_login_is_answered_as_documented(harness: PbxApiHarness) -> None:
+    """Six members; tokens of 32 characters, for half an hour and for a day (yeastar-p-series.md 6)."""
+    answer = await harness.login()
     assert list(answer) == [
         *("errcode", "errmsg", "access_token_expire_time", "access_token", "refresh_token_expire_time"),
         "refresh_token",
@@ -54,121 +54,121 @@ async def test_a_login_is_answered_as_documented(house: House) -> None:
     ],
 )
 async def test_what_cannot_be_is_answered_with_its_code(  # noqa: PLR0917 - the columns of the table
-    house: House, method: str, path: str, given: dict[str, Any], code: int, blamed: str | None
+    harness: PbxApiHarness, method: str, path: str, given: dict[str, Any], code: int, blamed: str | None
 ) -> None:
-    """HTTP 200 and the code of the table; a wrong parameter is named (PROTOCOL.md 6.1)."""
-    answer = await house.request(method, path, **given)
+    """HTTP 200 and the code of the table; a wrong parameter is named (yeastar-p-series.md 6.1)."""
+    answer = await harness.request(method, path, **given)
     assert answer["errcode"] == code
     assert [one["field"] for one in answer.get("invalid_param_list", [])] == ([blamed] if blamed else [])
 
 
-async def test_a_token_counts_in_the_query_alone(house: House) -> None:
+async def test_a_token_counts_in_the_query_alone(harness: PbxApiHarness) -> None:
     """As `Authorization: Bearer` it is answered 10004."""
-    token = await house.token()
-    bearer = await house.request("GET", "v1.0/cdr/list", headers={"Authorization": f"Bearer {token}"})
+    token = await harness.token()
+    bearer = await harness.request("GET", "v1.0/cdr/list", headers={"Authorization": f"Bearer {token}"})
     assert bearer["errcode"] == 10004
-    assert (await house.ask("v1.0/cdr/list", token))["errcode"] == 0
+    assert (await harness.get("v1.0/cdr/list", token))["errcode"] == 0
 
 
-async def test_a_token_ends_after_half_an_hour(house: House) -> None:
+async def test_a_token_ends_after_half_an_hour(harness: PbxApiHarness) -> None:
     """To the second."""
-    token = await house.token()
-    house.clock.move(seconds=1799)
-    assert (await house.ask("v1.0/cdr/list", token))["errcode"] == 0
-    house.clock.move(seconds=1)
-    assert (await house.ask("v1.0/cdr/list", token))["errcode"] == 10004
+    token = await harness.token()
+    harness.clock.advance(seconds=1799)
+    assert (await harness.get("v1.0/cdr/list", token))["errcode"] == 0
+    harness.clock.advance(seconds=1)
+    assert (await harness.get("v1.0/cdr/list", token))["errcode"] == 10004
 
 
-async def test_a_pair_is_refreshed_once_within_a_day(house: House) -> None:
+async def test_a_pair_is_refreshed_once_within_a_day(harness: PbxApiHarness) -> None:
     """A new pair, and the old refresh token counts no more; the old access token goes on to its own end."""
-    first = await house.login()
+    first = await harness.login()
     refreshing = {"json": {"refresh_token": first["refresh_token"]}}
-    second = await house.request("POST", "v1.0/refresh_token", **refreshing)
+    second = await harness.request("POST", "v1.0/refresh_token", **refreshing)
     assert second["errcode"] == 0
     assert second["access_token"] != first["access_token"]
-    assert (await house.request("POST", "v1.0/refresh_token", **refreshing))["errcode"] == 10004
+    assert (await harness.request("POST", "v1.0/refresh_token", **refreshing))["errcode"] == 10004
     for token in (first["access_token"], second["access_token"]):
-        assert (await house.ask("v1.0/cdr/list", token))["errcode"] == 0
-    house.clock.move(hours=24)
-    late = await house.request("POST", "v1.0/refresh_token", json={"refresh_token": second["refresh_token"]})
+        assert (await harness.get("v1.0/cdr/list", token))["errcode"] == 0
+    harness.clock.advance(hours=24)
+    late = await harness.request("POST", "v1.0/refresh_token", json={"refresh_token": second["refresh_token"]})
     assert late["errcode"] == 10004
 
 
-async def test_a_token_that_is_deleted_ends_with_its_pair(house: House) -> None:
+async def test_a_token_that_is_deleted_ends_with_its_pair(harness: PbxApiHarness) -> None:
     """And so does the refresh token beside it."""
-    pair = await house.login()
-    assert (await house.ask("v1.0/del_token", pair["access_token"]))["errcode"] == 0
-    assert (await house.ask("v1.0/cdr/list", pair["access_token"]))["errcode"] == 10004
-    again = await house.request("POST", "v1.0/refresh_token", json={"refresh_token": pair["refresh_token"]})
+    pair = await harness.login()
+    assert (await harness.get("v1.0/del_token", pair["access_token"]))["errcode"] == 0
+    assert (await harness.get("v1.0/cdr/list", pair["access_token"]))["errcode"] == 10004
+    again = await harness.request("POST", "v1.0/refresh_token", json={"refresh_token": pair["refresh_token"]})
     assert again["errcode"] == 10004
 
 
-async def test_the_ninth_token_is_refused_until_one_is_gone(house: House) -> None:
+async def test_the_ninth_token_is_refused_until_one_is_gone(harness: PbxApiHarness) -> None:
     """60002; a place is free again when a token is deleted, and all are when their time is up."""
-    tokens = [await house.token() for _ in range(VALID_TOKENS_MAX)]
-    assert (await house.login())["errcode"] == 60002
-    await house.ask("v1.0/del_token", tokens[0])
-    assert (await house.login())["errcode"] == 0
-    assert (await house.login())["errcode"] == 60002
-    house.clock.move(minutes=30)
-    assert (await house.login())["errcode"] == 0
+    tokens = [await harness.token() for _ in range(VALID_TOKENS_MAX)]
+    assert (await harness.login())["errcode"] == 60002
+    await harness.get("v1.0/del_token", tokens[0])
+    assert (await harness.login())["errcode"] == 0
+    assert (await harness.login())["errcode"] == 60002
+    harness.clock.advance(minutes=30)
+    assert (await harness.login())["errcode"] == 0
 
 
-async def test_refreshing_is_never_locked_out_by_the_limit(house: House) -> None:
+async def test_refreshing_is_never_locked_out_by_the_limit(harness: PbxApiHarness) -> None:
     """With eight tokens alive the refreshed one makes way, however often."""
-    pair = await house.login()
+    pair = await harness.login()
     for _ in range(VALID_TOKENS_MAX - 1):
-        await house.token()
+        await harness.token()
     for _ in range(3):
-        renewed = await house.request("POST", "v1.0/refresh_token", json={"refresh_token": pair["refresh_token"]})
+        renewed = await harness.request("POST", "v1.0/refresh_token", json={"refresh_token": pair["refresh_token"]})
         assert renewed["errcode"] == 0
-        assert (await house.ask("v1.0/cdr/list", pair["access_token"]))["errcode"] == 10004
+        assert (await harness.get("v1.0/cdr/list", pair["access_token"]))["errcode"] == 10004
         pair = renewed
 
 
-async def test_five_failed_logins_keep_an_address_out(house: House) -> None:
+async def test_five_failed_logins_keep_an_address_out(harness: PbxApiHarness) -> None:
     """70004 for all that comes from there, the right secret too, for an hour."""
-    token = await house.token()
-    codes = [(await house.login(password="wrong"))["errcode"] for _ in range(5)]
+    token = await harness.token()
+    codes = [(await harness.login(password="wrong"))["errcode"] for _ in range(5)]
     assert codes == [10005, 10005, 10005, 10005, 70004]
-    assert (await house.login())["errcode"] == 70004
-    assert (await house.ask("v1.0/cdr/list", token))["errcode"] == 70004
-    house.clock.move(minutes=61)
-    assert (await house.login())["errcode"] == 0
+    assert (await harness.login())["errcode"] == 70004
+    assert (await harness.get("v1.0/cdr/list", token))["errcode"] == 70004
+    harness.clock.advance(minutes=61)
+    assert (await harness.login())["errcode"] == 0
 
 
-async def test_a_good_login_forgets_the_failed_ones(house: House) -> None:
+async def test_a_good_login_forgets_the_failed_ones(harness: PbxApiHarness) -> None:
     """Four mistakes, a good login, four mistakes: nobody is kept out."""
     for _ in range(2):
         for _ in range(4):
-            await house.login(password="wrong")
-        assert (await house.login())["errcode"] == 0
-        await house.ask("v1.0/del_token", await house.token())
+            await harness.login(password="wrong")
+        assert (await harness.login())["errcode"] == 0
+        await harness.get("v1.0/del_token", await harness.token())
 
 
 async def test_an_application_comes_only_from_its_addresses() -> None:
     """70087 from elsewhere, with the right secret; 0 from a network that is named."""
-    async with running_house(networks=("192.0.2.0/24",)) as house:
-        assert (await house.login())["errcode"] == 70087
-    async with running_house(networks=("192.0.2.0/24", "127.0.0.0/8")) as house:
-        assert (await house.login())["errcode"] == 0
+    async with open_pbx_api_harness(networks=("192.0.2.0/24",)) as harness:
+        assert (await harness.login())["errcode"] == 70087
+    async with open_pbx_api_harness(networks=("192.0.2.0/24", "127.0.0.0/8")) as harness:
+        assert (await harness.login())["errcode"] == 0
 
 
-async def test_who_sends_slowly_holds_up_nobody(house: House) -> None:
+async def test_who_sends_slowly_holds_up_nobody(harness: PbxApiHarness) -> None:
     """More bodies that never end than answers are made at once: a login beside them is answered."""
-    host, port = house.address.split(":")
+    host, port = harness.address.split(":")
     slow = [await asyncio.open_connection(host, int(port)) for _ in range(2 * CONCURRENT_RESPONSES_MAX)]
     for _, writer in slow:
         writer.write(b"POST /openapi/v1.0/get_token HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
         await writer.drain()
-    assert (await house.login())["errcode"] == 0
+    assert (await harness.login())["errcode"] == 0
     for _, writer in slow:
         writer.close()
 
 
-async def test_what_is_no_request_is_answered_400(house: House) -> None:
+async def test_what_is_no_request_is_answered_400(harness: PbxApiHarness) -> None:
     """The one time that the status is another."""
-    async with aiohttp.request("GET", f"http://{house.address}/openapi/v1.0/subscribe") as answer:
+    async with aiohttp.request("GET", f"http://{harness.address}/openapi/v1.0/subscribe") as answer:
         assert answer.status == 400
-    async with aiohttp.request("GET", f"{house.url}{'x' * 20_000}") as answer:
+    async with aiohttp.request("GET", f"{harness.url}{'x' * 20_000}") as answer:
         assert answer.status == 400

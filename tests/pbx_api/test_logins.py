@@ -24,17 +24,17 @@ def test_an_address_is_counted_as_its_owner(address: str, source: str) -> None:
 def test_five_in_a_row_are_too_many() -> None:
     """Not four, not four and one of another address, not four and one of an hour later."""
     failures = LoginFailures()
-    assert [failures.failed("a", 0) for _ in range(4)] == [False] * 4
-    assert not failures.failed("b", 0)
-    assert not failures.failed("a", EXPIRY_MICROSECONDS)
-    assert [failures.failed("a", EXPIRY_MICROSECONDS) for _ in range(4)] == [False, False, False, True]
+    assert [failures.record_failure("a", 0) for _ in range(4)] == [False] * 4
+    assert not failures.record_failure("b", 0)
+    assert not failures.record_failure("a", EXPIRY_MICROSECONDS)
+    assert [failures.record_failure("a", EXPIRY_MICROSECONDS) for _ in range(4)] == [False, False, False, True]
 
 
 def test_the_count_is_bounded() -> None:
     """A crowd of addresses lets the earliest be forgotten, and nothing more."""
     failures = LoginFailures()
     for _ in range(4):
-        failures.failed("early", 0)
+        failures.record_failure("early", 0)
     for number in range(ADDRESSES_MAX):
-        failures.failed(str(number), 0)
-    assert not failures.failed("early", 0)
+        failures.record_failure(str(number), 0)
+    assert not failures.record_failure("early", 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from tests.receiver.harness import OpenDoor, open_door
+from tests.receiver.harness import ReceiverHarness, open_receiver
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -15,7 +15,7 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 
 @pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[OpenDoor]:
+async def door(tmp_path: Path) -> AsyncIterator[ReceiverHarness]:
     """An intake on the loopback, its ledger on disk."""
-    async with open_door(tmp_path / "ledger.db") as one:
-        yield one
+    async with open_receiver(tmp_path / "ledger.db") as opened_receiver:
+        yield opened_receiver

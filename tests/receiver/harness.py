@@ -25,84 +25,84 @@ UNSIGNED_SN = "3631A2124XXX"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 NEXT_SECRET = "another-secret-of-the-same-PBX-0"
 PAYLOADS = Path(__file__).parents[1] / "payloads"
-REPORT = (PAYLOADS / "p2026_inbound_voicemail.json").read_bytes()
-REPORT_SIGNATURE = "8wvAMqwj/SABEixDNBjstuq07T+pQggRUErYBKVMpvc="  # PROTOCOL.md 3.1
+RAW_EVENT = (PAYLOADS / "p2026_inbound_voicemail.json").read_bytes()
+RAW_EVENT_SIGNATURE = "8wvAMqwj/SABEixDNBjstuq07T+pQggRUErYBKVMpvc="  # yeastar-p-series.md 3.1
 
-DECLARED = (
+REGISTERED_PBXS = (
     RegisteredPbx(sn=SN, dialect="yeastar", secrets=(SECRET, NEXT_SECRET)),
     RegisteredPbx(sn=UNSIGNED_SN, dialect="yeastar", is_unsigned=True),
 )
 DIALECTS: Mapping[str, Dialect] = {"yeastar": Yeastar()}
-ANSWER_SECONDS_MAX = 20.0
+RESPONSE_SECONDS_MAX = 20.0
 """Longer than anything that is asked for here takes."""
 
 
-class ListedDoor:
+class MemoryPbxRegistry:
     """A look-up in a list."""
 
-    def __init__(self, declared: Sequence[RegisteredPbx]) -> None:
-        self._by_sn = {one.sn: one for one in declared}
+    def __init__(self, pbxs: Sequence[RegisteredPbx]) -> None:
+        self._by_sn = {pbx.sn: pbx for pbx in pbxs}
 
-    def declared(self, sn: str) -> RegisteredPbx | None:
+    def find_by_sn(self, sn: str) -> RegisteredPbx | None:
         return self._by_sn.get(sn)
 
-    def placed(self, path: str, peer: str) -> RegisteredPbx | None:
-        there = [one for one in self._by_sn.values() if one.is_at(path, peer)]
+    def find_by_source(self, path: str, peer: str) -> RegisteredPbx | None:
+        there = [one for one in self._by_sn.values() if one.matches_source(path, peer)]
         return there[0] if len(there) == 1 else None
 
-    def everybody(self) -> Sequence[RegisteredPbx]:
+    def list_all(self) -> Sequence[RegisteredPbx]:
         return list(self._by_sn.values())
 
 
-class OpenDoor:
+class ReceiverHarness:
     """An intake that listens on `port`; `troubles` is what it told of its ledger."""
 
     def __init__(self, path: Path) -> None:
-        self.troubles: list[OnhookError | None] = []
+        self.ledger_errors: list[OnhookError | None] = []
         self.ledger = SqliteLedger(path)
         clock = SystemClock()
-        self.accept = Ingestor(
+        self.ingestor = Ingestor(
             ledger=self.ledger,
-            door=ListedDoor(DECLARED),
+            registry=MemoryPbxRegistry(REGISTERED_PBXS),
             dialects=DIALECTS,
             clock=clock,
-            tell_trouble=self.troubles.append,
+            on_ledger_error=self.ledger_errors.append,
         )
-        self.server = WebhookServer(accept=self.accept, clock=clock)
+        self.server = WebhookServer(ingestor=self.ingestor, clock=clock)
         self.port = 0
 
-    async def say(self, *parts: bytes) -> bytes:
+    async def send(self, *parts: bytes) -> bytes:
         """All that is answered until the connection is closed; parts are sent one after the other."""
-        return await say(self.port, *parts)
+        return await send_raw(self.port, *parts)
 
-    async def kept(self) -> int:
+    async def count_raw_events(self) -> int:
         return len(await self.ledger.read(0, 1_000_000))
 
-    async def counts(self) -> dict[str, int]:
+    async def count_verdicts(self) -> dict[str, int]:
         """How often each word of `intake/verdict.py` was counted so far."""
-        await self.accept.close()
+        await self.ingestor.close()
         counts: dict[str, int] = {}
-        for tally in await self.ledger.tallies():
-            counts[tally.what] = counts.get(tally.what, 0) + tally.count
+        for counter in await self.ledger.counters():
+            counts[counter.kind] = counts.get(counter.kind, 0) + counter.count
         return counts
 
 
 @asynccontextmanager
-async def open_door(path: Path) -> AsyncIterator[OpenDoor]:
-    door = OpenDoor(path)
-    door.port = await door.server.start(Address("127.0.0.1", 0))
+async def open_receiver(path: Path) -> AsyncIterator[ReceiverHarness]:
+    receiver = ReceiverHarness(path)
+    receiver.port = await receiver.server.start(Address("127.0.0.1", 0))
     try:
-        yield door
+        yield receiver
     finally:
-        await door.server.stop()
-        await door.accept.close()
-        await door.ledger.close()
+        await receiver.server.stop()
+        await receiver.ingestor.close()
+        await receiver.ledger.close()
 
 
-async def say(port: int, *parts: bytes) -> bytes:
+async def send_raw(port: int, *parts: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+        async with asyncio.timeout(RESPONSE_SECONDS_MAX):
             for part in parts:
                 writer.write(part)
                 await writer.drain()
@@ -112,14 +112,14 @@ async def say(port: int, *parts: bytes) -> bytes:
         writer.close()
 
 
-def report(number: int, sn: str = SN) -> bytes:
+def make_raw_event(number: int, sn: str = SN) -> bytes:
     """The live report of 2026, made distinct by a number."""
-    return REPORT.replace(b"1790197458.5215", b"%d.%d" % (1790197458 + number, number)).replace(
+    return RAW_EVENT.replace(b"1790197458.5215", b"%d.%d" % (1790197458 + number, number)).replace(
         SN.encode(), sn.encode()
     )
 
 
-def post(body: bytes, secret: str | None = SECRET, **headers: str) -> bytes:
+def make_request(body: bytes, secret: str | None = SECRET, **headers: str) -> bytes:
     """A whole request; signed unless `secret` is None. A header name is written with `_` for `-`."""
     lines = {"Host": "onhook", "Content-Length": str(len(body)), "Connection": "close"}
     if secret is not None:
@@ -129,10 +129,10 @@ def post(body: bytes, secret: str | None = SECRET, **headers: str) -> bytes:
     return f"POST / HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
-def event(**members: Any) -> bytes:
+def make_event_body(**members: Any) -> bytes:
     return msgspec.json.encode(members)
 
 
-def statuses(answers: bytes) -> list[int]:
+def statuses(responses: bytes) -> list[int]:
     """The status of each answer, in order."""
-    return [int(found) for found in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", responses)]

@@ -8,20 +8,20 @@ from pathlib import Path
 import uvloop
 
 from onhook.config import Address
-from tests.receiver.harness import OpenDoor
+from tests.receiver.harness import ReceiverHarness
 
 
 async def serve(path: Path, port: int) -> None:
-    door = OpenDoor(path)
-    await door.server.start(Address("127.0.0.1", port))
+    receiver = ReceiverHarness(path)
+    await receiver.server.start(Address("127.0.0.1", port))
     sys.stdout.write("open\n")
     sys.stdout.flush()
-    is_over = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, is_over.set)
-    await is_over.wait()
-    await door.server.stop()
-    await door.accept.close()
-    await door.ledger.close()
+    stop_event = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop_event.set)
+    await stop_event.wait()
+    await receiver.server.stop()
+    await receiver.ingestor.close()
+    await receiver.ledger.close()
 
 
 if __name__ == "__main__":

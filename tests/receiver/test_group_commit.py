@@ -16,7 +16,7 @@ async def test_who_comes_while_the_ledger_is_locked_does_not_wait_anew(tmp_path:
     path = tmp_path / "ledger.db"
     ledger = SqliteLedger(path)
     troubles: list[OnhookError | None] = []
-    committer = GroupCommitter(ledger=ledger, tell_trouble=troubles.append)
+    committer = GroupCommitter(ledger=ledger, on_ledger_error=troubles.append)
     settled: dict[int, AppendResult | None] = {}
     together: list[set[int]] = []
 
@@ -32,15 +32,15 @@ async def test_who_comes_while_the_ledger_is_locked_does_not_wait_anew(tmp_path:
     other.execute("BEGIN IMMEDIATE")
     put(1)
     await asyncio.sleep(0)
-    assert not committer._waiting, "the first is on its way"
+    assert not committer._queue, "the first is on its way"
     put(2)
     put(3)
-    await committer.drained()
+    await committer.drain()
     assert together == [{1, 2, 3}]
     assert set(settled.values()) == {None}
     other.execute("ROLLBACK")
     put(4)
-    await committer.drained()
+    await committer.drain()
     assert settled[4] is not None
     assert [trouble is None for trouble in troubles] == [False, True]
     other.close()

@@ -23,14 +23,14 @@ def test_a_request_is_whole_however_it_arrives(framing: bytes, piece: int, upgra
     """Byte by byte or at once, by length or in chunks; and a wish for HTTP/2 costs nobody the body (RFC 9110, 7.8)."""
     requests, reader = read(b"POST /a?b HTTP/1.1\r\nHost: x\r\nX-Signature: s=\r\n" + upgrade + framing, piece)
     assert requests == [HttpRequest(b"POST", b"/a?b", b"s=", BODY, bool(upgrade))]
-    assert (reader.refusal, reader.is_midway) == (None, False)
+    assert (reader.rejection, reader.has_partial_request) == (None, False)
 
 
 def test_a_wish_for_http_2_without_a_body_is_a_request_too() -> None:
     """Such as a browser's or a health check's."""
     requests, reader = read(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + ASKS_FOR_HTTP_2 + b"\r\n", 4096)
     assert requests == [HttpRequest(b"GET", b"/healthz", b"", b"", is_last=True)]
-    assert reader.refusal is None
+    assert reader.rejection is None
 
 
 def test_requests_before_a_wish_for_http_2_are_answered_once() -> None:
@@ -44,7 +44,7 @@ def test_an_upgrade_does_not_carry_a_body_past_the_limit() -> None:
     """The limits are those of any request."""
     head = b"POST / HTTP/1.1\r\nHost: x\r\n" + ASKS_FOR_HTTP_2
     requests, reader = read(head + b"Content-Length: 262145\r\n\r\n", 4096)
-    assert (requests, reader.refusal) == ([], "too_large")
+    assert (requests, reader.rejection) == ([], "too_large")
     chunks = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     requests, reader = read(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks * 5, 4096)
-    assert (requests, reader.refusal) == ([], "too_large")
+    assert (requests, reader.rejection) == ([], "too_large")

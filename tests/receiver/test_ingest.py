@@ -11,14 +11,25 @@ from onhook.ledger.contract import RawEvent
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.signing import sign
-from onhook.pbx.dialect import Glance
+from onhook.pbx.dialect import Envelope
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.receiver import ingest
 from onhook.receiver.counters import FLUSH_SECONDS
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.receiver.verdict import Verdict
-from tests.receiver.harness import DECLARED, REPORT, SECRET, SN, ListedDoor, OpenDoor, event, post, report, statuses
+from tests.receiver.harness import (
+    RAW_EVENT,
+    REGISTERED_PBXS,
+    SECRET,
+    SN,
+    MemoryPbxRegistry,
+    ReceiverHarness,
+    make_event_body,
+    make_raw_event,
+    make_request,
+    statuses,
+)
 
 
 class Other:
@@ -26,84 +37,93 @@ class Other:
 
     name = "other"
 
-    def glance(self, body: bytes) -> Glance:
-        kind = "details" if body.startswith(b"other") else "rubbish"
+    def peek(self, body: bytes) -> Envelope:
+        kind = "details" if body.startswith(b"other") else "not_json"
         sn = body.split(b" ")[1].decode() if kind == "details" else ""
-        return Glance(kind, sn, "call", body[:16].ljust(16))  # type: ignore[arg-type] # one of the kinds
+        return Envelope(kind, sn, "call", body[:16].ljust(16))  # type: ignore[arg-type] # one of the kinds
 
-    def read(self, body: bytes) -> Sequence[object]:
+    def parse(self, body: bytes) -> Sequence[object]:
         raise AssertionError("nobody reads here")
 
-    write = read
+    format = parse
 
 
 async def judged(accept: Ingestor, *bodies: bytes, secret: str = SECRET) -> list[Verdict]:
     """The verdicts on bodies that come by webhook at once, in order."""
     verdicts: dict[int, Verdict] = {}
     for number, body in enumerate(bodies):
-        accept.accept(body, sign(secret, body), "192.0.2.1", partial(verdicts.__setitem__, number))
-    await accept.drained()
+        accept.submit_request(body, sign(secret, body), "192.0.2.1", partial(verdicts.__setitem__, number))
+    await accept.drain()
     return [verdicts[number] for number in range(len(bodies))]
 
 
-async def reports(door: OpenDoor) -> list[RawEvent]:
+async def reports(door: ReceiverHarness) -> list[RawEvent]:
     return await door.ledger.read(0, 1_000)
 
 
-async def test_a_report_is_kept_as_it_came(door: OpenDoor) -> None:
+async def test_a_report_is_kept_as_it_came(door: ReceiverHarness) -> None:
     """Body, signature, sender, way and address are in the ledger, and when it came."""
     before = SystemClock().microseconds()
-    await door.say(post(REPORT))
+    await door.send(make_request(RAW_EVENT))
     (kept,) = await reports(door)
-    assert kept.body == REPORT
+    assert kept.body == RAW_EVENT
     assert (kept.sn, kept.dialect, kept.via, kept.peer) == (SN, "yeastar", "webhook", "127.0.0.1")
-    assert kept.signature == sign(SECRET, REPORT)
+    assert kept.signature == sign(SECRET, RAW_EVENT)
     assert before <= kept.received_at <= SystemClock().microseconds()
 
 
-async def test_a_repeat_is_kept_once(door: OpenDoor) -> None:
+async def test_a_repeat_is_kept_once(door: ReceiverHarness) -> None:
     """Repeats at once, later, with members in another order and under another signature are all answered, once kept."""
-    envelope = msgspec.json.decode(REPORT)
+    envelope = msgspec.json.decode(RAW_EVENT)
     turned = msgspec.json.encode(dict(reversed(envelope.items())))
-    assert await judged(door.accept, REPORT, REPORT, turned) == ["kept", "repeat", "repeat"]
-    assert await judged(door.accept, turned, secret=DECLARED[0].secrets[1]) == ["repeat"]
+    assert await judged(door.ingestor, RAW_EVENT, RAW_EVENT, turned) == ["stored", "duplicate", "duplicate"]
+    assert await judged(door.ingestor, turned, secret=REGISTERED_PBXS[0].secrets[1]) == ["duplicate"]
     assert len(await reports(door)) == 1
-    assert await door.counts() == {"kept": 1, "repeat": 3}
+    assert await door.count_verdicts() == {"stored": 1, "duplicate": 3}
 
 
-async def test_a_dialect_that_fails_costs_no_report(door: OpenDoor) -> None:
+async def test_a_dialect_that_fails_costs_no_report(door: ReceiverHarness) -> None:
     """What was signed is kept as unreadable; what was not is refused."""
 
     class Failing(Yeastar):
         """Breaks its contract."""
 
-        def glance(self, body: bytes) -> Glance:
+        def peek(self, body: bytes) -> Envelope:
             raise ZeroDivisionError
 
     accept = Ingestor(
-        ledger=door.ledger, door=ListedDoor(DECLARED), dialects={"yeastar": Failing()}, clock=SystemClock()
+        ledger=door.ledger,
+        registry=MemoryPbxRegistry(REGISTERED_PBXS),
+        dialects={"yeastar": Failing()},
+        clock=SystemClock(),
     )
-    assert await judged(accept, REPORT) == ["unreadable"]
-    assert await judged(accept, REPORT, secret="nobody's") == ["wrong_signature"]
-    assert [one.body for one in await reports(door)] == [REPORT]
+    assert await judged(accept, RAW_EVENT) == ["unparsable"]
+    assert await judged(accept, RAW_EVENT, secret="nobody's") == ["invalid_signature"]
+    assert [one.body for one in await reports(door)] == [RAW_EVENT]
 
 
-async def test_both_ways_in_share_repeats(door: OpenDoor) -> None:
+async def test_both_ways_in_share_repeats(door: ReceiverHarness) -> None:
     """What came by webhook and comes again over a connection of ours is a repeat."""
-    assert await judged(door.accept, REPORT) == ["kept"]
-    assert await door.accept.keep(DECLARED[0], REPORT, "websocket") == "repeat"
-    assert await door.accept.keep(DECLARED[0], event(type=30012, msg="?"), "websocket", "192.0.2.7") == "unreadable"
-    assert await door.accept.keep(DECLARED[0], event(type=30011, msg="{}"), "websocket") == "other_event"
+    assert await judged(door.ingestor, RAW_EVENT) == ["stored"]
+    assert await door.ingestor.ingest(REGISTERED_PBXS[0], RAW_EVENT, "websocket") == "duplicate"
+    assert (
+        await door.ingestor.ingest(REGISTERED_PBXS[0], make_event_body(type=30012, msg="?"), "websocket", "192.0.2.7")
+        == "unparsable"
+    )
+    assert (
+        await door.ingestor.ingest(REGISTERED_PBXS[0], make_event_body(type=30011, msg="{}"), "websocket")
+        == "other_event"
+    )
     assert [(one.via, one.peer) for one in await reports(door)] == [
         ("webhook", "192.0.2.1"),
         ("websocket", "192.0.2.7"),
     ]
 
 
-async def test_a_body_without_sender_belongs_to_whose_secret_signs_it(door: OpenDoor) -> None:
+async def test_a_body_without_sender_belongs_to_whose_secret_signs_it(door: ReceiverHarness) -> None:
     """Among many PBXs the right one is found, and the report is kept under its serial number."""
-    (nameless,) = {event(type=30012, msg='{"call_id":"1.1"}')}
-    assert await judged(door.accept, nameless) == ["kept"]
+    (nameless,) = {make_event_body(type=30012, msg='{"call_id":"1.1"}')}
+    assert await judged(door.ingestor, nameless) == ["stored"]
     assert [one.sn for one in await reports(door)] == [SN]
 
 
@@ -111,12 +131,14 @@ async def test_searching_for_a_sender_is_bounded(tmp_path: Path) -> None:
     """A large body without sender is tried with as many secrets as cost some milliseconds, a common one with all."""
     pbxs = [RegisteredPbx(sn=f"PBX{n}", dialect="yeastar", secrets=(f"secret {n}",)) for n in range(1_000)]
     ledger = SqliteLedger(tmp_path / "ledger.db")
-    accept = Ingestor(ledger=ledger, door=ListedDoor(pbxs), dialects={"yeastar": Yeastar()}, clock=SystemClock())
-    large = event(type=30012, filler="x" * 255 * 1024)
+    accept = Ingestor(
+        ledger=ledger, registry=MemoryPbxRegistry(pbxs), dialects={"yeastar": Yeastar()}, clock=SystemClock()
+    )
+    large = make_event_body(type=30012, filler="x" * 255 * 1024)
     assert len(large) * 30 < ingest.SENDER_SEARCH_BYTES_MAX < len(large) * 40
-    assert await judged(accept, large, secret="secret 30") == ["unreadable"]
-    assert await judged(accept, large, secret="secret 40") == ["wrong_signature"]
-    assert await judged(accept, event(event="test"), secret="secret 999") == ["test"]
+    assert await judged(accept, large, secret="secret 30") == ["unparsable"]
+    assert await judged(accept, large, secret="secret 40") == ["invalid_signature"]
+    assert await judged(accept, make_event_body(event="test"), secret="secret 999") == ["test_message"]
     await accept.close()
     await ledger.close()
 
@@ -129,75 +151,83 @@ async def test_each_sender_is_read_in_its_own_dialect(tmp_path: Path) -> None:
     ]
     ledger = SqliteLedger(tmp_path / "ledger.db")
     dialects = {"yeastar": Yeastar(), "other": Other()}
-    accept = Ingestor(ledger=ledger, door=ListedDoor(pbxs), dialects=dialects, clock=SystemClock())  # type: ignore[arg-type] # it reads nothing
-    assert await judged(accept, b"other B 1", report(1, "A"), report(1, "B")) == ["kept", "kept", "unreadable"]
+    accept = Ingestor(ledger=ledger, registry=MemoryPbxRegistry(pbxs), dialects=dialects, clock=SystemClock())  # type: ignore[arg-type] # it reads nothing
+    assert await judged(accept, b"other B 1", make_raw_event(1, "A"), make_raw_event(1, "B")) == [
+        "stored",
+        "stored",
+        "unparsable",
+    ]
     kept = await ledger.read(0, 10)
     assert [(one.sn, one.dialect) for one in kept] == [("B", "other"), ("A", "yeastar"), ("B", "other")]
-    assert kept[2].key == Other().glance(report(1, "B")).key
+    assert kept[2].key == Other().peek(make_raw_event(1, "B")).key
     await accept.close()
     await ledger.close()
 
 
 async def test_a_secret_added_while_it_runs_counts_at_once(tmp_path: Path) -> None:
     """The look-up is asked for every report, so a PBX declared between two of them is known to the second."""
-    listed = ListedDoor([])
+    listed = MemoryPbxRegistry([])
     ledger = SqliteLedger(tmp_path / "ledger.db")
-    accept = Ingestor(ledger=ledger, door=listed, dialects={"yeastar": Yeastar()}, clock=SystemClock())
-    assert await judged(accept, REPORT) == ["unknown_sn"]
-    listed._by_sn[SN] = DECLARED[0]
-    assert await judged(accept, REPORT) == ["kept"]
+    accept = Ingestor(ledger=ledger, registry=listed, dialects={"yeastar": Yeastar()}, clock=SystemClock())
+    assert await judged(accept, RAW_EVENT) == ["unknown_pbx"]
+    listed._by_sn[SN] = REGISTERED_PBXS[0]
+    assert await judged(accept, RAW_EVENT) == ["stored"]
     await accept.close()
     await ledger.close()
 
 
-async def test_too_many_waiting_reports_are_sent_away(door: OpenDoor) -> None:
+async def test_too_many_waiting_reports_are_sent_away(door: ReceiverHarness) -> None:
     """What waits for a commit is bounded; the rest is answered 503 and counted, and nobody is left without answer."""
-    bodies = [report(number) for number in range(10_050)]
-    verdicts = await judged(door.accept, *bodies)
-    assert verdicts == ["kept"] * 10_000 + ["too_many"] * 50
-    assert await door.counts() == {"kept": 10_000, "too_many": 50}
+    bodies = [make_raw_event(number) for number in range(10_050)]
+    verdicts = await judged(door.ingestor, *bodies)
+    assert verdicts == ["stored"] * 10_000 + ["too_many"] * 50
+    assert await door.count_verdicts() == {"stored": 10_000, "too_many": 50}
 
 
-async def test_strangers_names_are_made_harmless(door: OpenDoor) -> None:
+async def test_strangers_names_are_made_harmless(door: ReceiverHarness) -> None:
     """What a stranger calls itself is shown without control characters, and cut."""
-    await door.say(post(event(sn="evil\x1b[31m\r\nname", type=30012)))
-    await door.say(post(event(sn="x" * 1_000, type=30012)))
-    await door.accept.close()
-    named = {tally.sn for tally in await door.ledger.tallies()}
+    await door.send(make_request(make_event_body(sn="evil\x1b[31m\r\nname", type=30012)))
+    await door.send(make_request(make_event_body(sn="x" * 1_000, type=30012)))
+    await door.ingestor.close()
+    named = {tally.sn for tally in await door.ledger.counters()}
     assert named == {"evil\ufffd[31m\ufffd\ufffdname", "x" * 64}
 
 
-async def test_many_strangers_cost_little(door: OpenDoor) -> None:
+async def test_many_strangers_cost_little(door: ReceiverHarness) -> None:
     """Thousands of serial numbers in one second share one tally once there are too many to tell apart."""
-    await judged(door.accept, *[report(number, f"STRANGER{number}") for number in range(3_000)])
-    assert (await door.counts()) == {"unknown_sn": 3_000}
-    assert len(await door.ledger.tallies()) <= 1_000
+    await judged(door.ingestor, *[make_raw_event(number, f"STRANGER{number}") for number in range(3_000)])
+    assert (await door.count_verdicts()) == {"unknown_pbx": 3_000}
+    assert len(await door.ledger.counters()) <= 1_000
 
 
-async def test_counts_reach_the_ledger_by_themselves(door: OpenDoor) -> None:
+async def test_counts_reach_the_ledger_by_themselves(door: ReceiverHarness) -> None:
     """Within a second or so, without anybody closing anything."""
-    await door.say(post(REPORT))
+    await door.send(make_request(RAW_EVENT))
     await asyncio.sleep(FLUSH_SECONDS * 1.5)
-    tallies = await door.ledger.tallies()
-    assert [(tally.what, tally.sn, tally.label, tally.count) for tally in tallies] == [("kept", SN, "30012", 1)]
+    tallies = await door.ledger.counters()
+    assert [(tally.kind, tally.sn, tally.label, tally.count) for tally in tallies] == [("stored", SN, "30012", 1)]
 
 
-async def test_a_full_disk_is_answered_503_until_there_is_space(door: OpenDoor) -> None:
+async def test_a_full_disk_is_answered_503_until_there_is_space(door: ReceiverHarness) -> None:
     """503 with `Retry-After`, nothing kept, health told; then it works again by itself, and trouble is told once."""
-    lanes = (door.ledger._here, door.ledger._appending._connection, door.ledger._aside._connection)
+    lanes = (
+        door.ledger._loop_connection,
+        door.ledger._append_thread._connection,
+        door.ledger._checkpoint_thread._connection,
+    )
     for lane in lanes:
         lane.execute("PRAGMA max_page_count = 1")
-    large = event(sn=SN, type=30012, msg="x" * 200_000)
-    answer = await door.say(post(large))
+    large = make_event_body(sn=SN, type=30012, msg="x" * 200_000)
+    answer = await door.send(make_request(large))
     assert statuses(answer) == [503]
     assert b"\r\nRetry-After: " in answer
     health = b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"
-    assert statuses(await door.say(health)) == [503]
+    assert statuses(await door.send(health)) == [503]
     for lane in lanes:
         lane.execute("PRAGMA max_page_count = 1000000")
     await asyncio.sleep(FLUSH_SECONDS * 1.5)
-    assert statuses(await door.say(health)) == [200]
-    assert statuses(await door.say(post(large))) == [200]
+    assert statuses(await door.send(health)) == [200]
+    assert statuses(await door.send(make_request(large))) == [200]
     assert len(await reports(door)) == 1
-    assert [trouble is None for trouble in door.troubles] == [False, True]
-    assert await door.counts() == {"unavailable": 1, "unreadable": 1}
+    assert [trouble is None for trouble in door.ledger_errors] == [False, True]
+    assert await door.count_verdicts() == {"unavailable": 1, "unparsable": 1}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from onhook.ledger.sqlite import SqliteLedger
-from tests.receiver.harness import post, report
+from tests.receiver.harness import make_raw_event, make_request
 
 SENDERS = 8
 
@@ -23,7 +23,7 @@ def send_until(port: int, is_over: threading.Event, first: int, acknowledged: li
     while not is_over.is_set():
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-                connection.sendall(post(report(number)))
+                connection.sendall(make_request(make_raw_event(number)))
                 answer = connection.recv(1_000)
         except OSError:
             time.sleep(0.01)
@@ -74,7 +74,7 @@ def test_sudden_death_under_load(tmp_path: Path, rounds: int) -> None:
     bodies = asyncio.run(kept(tmp_path / "ledger.db"))
     told = [number for numbers in acknowledged for number in numbers]
     assert len(told) > rounds * 10
-    assert {report(number) for number in told} <= set(bodies)
+    assert {make_raw_event(number) for number in told} <= set(bodies)
     assert len(bodies) == len(set(bodies))
 
 

@@ -16,7 +16,7 @@ from onhook.pbx.yeastar.payload import Yeastar
 from onhook.receiver.http_server import WebhookServer
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
-from tests.receiver.harness import PAYLOADS, ListedDoor, say, statuses
+from tests.receiver.harness import PAYLOADS, MemoryPbxRegistry, send_raw, statuses
 
 CLOUD_SN = "369451090405"
 PATH = "/3kFz0qLrB7xN9sVe"
@@ -37,12 +37,12 @@ async def posted(
     ledger = SqliteLedger(folder / "ledger.db")
     clock = SystemClock()
     dialects = {one.name: one for one in (Yeastar(), NewCdr())}
-    accept = Ingestor(ledger=ledger, door=ListedDoor(declared), dialects=dialects, clock=clock)
-    server = WebhookServer(accept=accept, clock=clock)
+    accept = Ingestor(ledger=ledger, registry=MemoryPbxRegistry(declared), dialects=dialects, clock=clock)
+    server = WebhookServer(ingestor=accept, clock=clock)
     port = await server.start(Address("127.0.0.1", 0))
     try:
         head = f"POST {path} HTTP/1.1\r\nHost: onhook\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        return statuses(await say(port, head.encode() + body)), await ledger.read(0, 10)
+        return statuses(await send_raw(port, head.encode() + body)), await ledger.read(0, 10)
     finally:
         await server.stop()
         await accept.close()
@@ -82,8 +82,8 @@ async def test_two_pbxs_at_one_address_cannot_be_told_apart(tmp_path: Path) -> N
 def test_an_address_is_compared_as_an_address() -> None:
     """IPv4 may come over a socket for both families; what is no address is nobody's."""
     there = placed(CLOUD_SN, network="192.0.2.0/24")
-    assert there.is_at("/", "192.0.2.9")
-    assert there.is_at("/", "::ffff:192.0.2.9")
-    assert not there.is_at("/", "192.0.3.9")
-    assert not there.is_at("/", "")
-    assert not RegisteredPbx(sn="S", dialect="yeastar").is_at("/", "192.0.2.9")
+    assert there.matches_source("/", "192.0.2.9")
+    assert there.matches_source("/", "::ffff:192.0.2.9")
+    assert not there.matches_source("/", "192.0.3.9")
+    assert not there.matches_source("/", "")
+    assert not RegisteredPbx(sn="S", dialect="yeastar").matches_source("/", "192.0.2.9")

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.harness import House, house_in
+from tests.runtime.harness import Server, create_server
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def house(tmp_path: Path) -> Iterator[Server]:
     """A house in which a PBX is declared; not started."""
-    with house_in(tmp_path / "house") as one:
-        one.add_pbx()
-        yield one
+    with create_server(tmp_path / "house") as new_server:
+        new_server.add_pbx()
+        yield new_server

@@ -20,79 +20,79 @@ from onhook.pbx.yeastar.payload import Yeastar
 SN = "3631A2124ABC"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 ONHOOK = Path(sys.executable).with_name("onhook")
-PATIENCE_SECONDS = 30.0
+WAIT_SECONDS_MAX = 30.0
 
 
-class House:
+class Server:
     """`onhook serve` on a data directory, and the commands that a person would give."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.log = directory.parent / f"{directory.name}.log"
-        self.serving: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
-    def onhook(self, *words: str, code: int | None = 0) -> str:
+    def run_command(self, *arguments: str, exit_code: int | None = 0) -> str:
         """Run a command; what it prints. `code` is the exit code it must have, None for any."""
-        done = self.run(*words)
-        assert code is None or done.returncode == code, done.stderr
-        return done.stdout
+        completed = self.execute(*arguments)
+        assert exit_code is None or completed.returncode == exit_code, completed.stderr
+        return completed.stdout
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def execute(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(ONHOOK), *words],
+            [str(ONHOOK), *arguments],
             cwd=self.directory.parent,
             env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(self.directory)},
             capture_output=True,
             text=True,
-            timeout=PATIENCE_SECONDS,
+            timeout=WAIT_SECONDS_MAX,
             check=False,
         )
 
     def add_pbx(self) -> None:
-        self.onhook("pbx", "add", "Office", "--sn", SN, "--secret", SECRET)
+        self.run_command("pbx", "add", "Office", "--sn", SN, "--secret", SECRET)
 
-    def start(self, *words: str, waits_for: str = "hub") -> None:
+    def start(self, *arguments: str, ready_process: str = "hub") -> None:
         """Start it and wait until a part of it is up."""
         with self.log.open("ab") as log:
-            self.serving = subprocess.Popen(
-                [str(ONHOOK), "serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0", *words],
+            self.process = subprocess.Popen(
+                [str(ONHOOK), "serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0", *arguments],
                 cwd=self.directory.parent,
                 env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(self.directory)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        wait_until(lambda: self.address(waits_for) is not None and self.address("intake") is not None)
+        wait_until(lambda: self.address(ready_process) is not None and self.address("intake") is not None)
 
     def stop(self) -> int:
         """Stop it kindly; its exit code."""
-        assert self.serving is not None
-        self.serving.terminate()
-        code = self.serving.wait(PATIENCE_SECONDS)
-        self.serving = None
-        return code
+        assert self.process is not None
+        self.process.terminate()
+        exit_code = self.process.wait(WAIT_SECONDS_MAX)
+        self.process = None
+        return exit_code
 
-    def part(self, name: str) -> dict[str, Any] | None:
+    def process_info(self, name: str) -> dict[str, Any] | None:
         """What `running.json` says of a part."""
         with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-            part: dict[str, Any] | None = json.loads((self.directory / "running.json").read_bytes())[name]
-            return part
+            info: dict[str, Any] | None = json.loads((self.directory / "running.json").read_bytes())[name]
+            return info
         return None
 
     def address(self, name: str) -> str | None:
-        part = self.part(name)
-        return None if part is None else str(part["address"])
+        info = self.process_info(name)
+        return None if info is None else str(info["address"])
 
     def kill(self, name: str) -> None:
         """End a process as a crash would."""
-        part = self.part(name)
-        if part is not None:
+        info = self.process_info(name)
+        if info is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(part["pid"], signal.SIGKILL)
+                os.kill(info["pid"], signal.SIGKILL)
 
-    def post(self, body: bytes, secret: str = SECRET, at: str | None = None) -> int:
+    def post(self, body: bytes, secret: str = SECRET, address_text: str | None = None) -> int:
         """Post a report as a PBX does; the status of the answer. Raises `OSError` when there is none."""
-        address = parse_address(at or self.address("intake"), "running.json")
+        address = parse_address(address_text or self.address("intake"), "running.json")
         connection = http.client.HTTPConnection(address.host, address.port, timeout=10)
         try:
             connection.request("POST", "/", body, {SIGNATURE_HEADER: sign(secret, body), "Connection": "close"})
@@ -102,26 +102,26 @@ class House:
 
     def calls(self) -> list[dict[str, Any]]:
         """All calls, as a person sees them."""
-        rows: list[dict[str, Any]] = json.loads(self.onhook("calls", "--format", "json", "--limit", "100000"))
+        rows: list[dict[str, Any]] = json.loads(self.run_command("calls", "--format", "json", "--limit", "100000"))
         return rows
 
-    def text_of_log(self) -> str:
+    def log_text(self) -> str:
         return self.log.read_text()
 
 
 @contextlib.contextmanager
-def house_in(directory: Path) -> Iterator[House]:
+def create_server(directory: Path) -> Iterator[Server]:
     """A house that is surely stopped afterwards."""
-    house = House(directory)
+    server = Server(directory)
     try:
-        yield house
+        yield server
     finally:
-        if house.serving is not None:
-            house.serving.terminate()
-            house.serving.wait(PATIENCE_SECONDS)
+        if server.process is not None:
+            server.process.terminate()
+            server.process.wait(WAIT_SECONDS_MAX)
 
 
-def report(number: int, sn: str = SN) -> bytes:
+def webhook_body(number: int, sn: str = SN) -> bytes:
     """A report of a call from Alice to Bob, different for each number."""
     details = CallDetails(
         call_id=f"1777{number:06}.{number}",
@@ -133,7 +133,7 @@ def report(number: int, sn: str = SN) -> bytes:
         status="ANSWERED",
         type="Internal",
     )
-    return Yeastar().write(details, sn, "p-2026")
+    return Yeastar().format(details, sn, "p-2026")
 
 
 def call_ids(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -144,9 +144,9 @@ def call_id(number: int) -> str:
     return f"1777{number:06}.{number}"
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = WAIT_SECONDS_MAX) -> None:
     """Return when it holds. Fails when it does not in time."""
     deadline = time.monotonic() + seconds
-    while not holds():
+    while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)

@@ -6,70 +6,70 @@ import threading
 
 from onhook.config import Address, parse_address
 
-PIECE_BYTES = 65_536
+CHUNK_BYTES = 65_536
 
 
-class Link:
+class TcpProxy:
     """Listens on a port of its own, and passes each connection on to wherever the other end is just now."""
 
     def __init__(self, target: str) -> None:
         self.target: Address = parse_address(target, "link")
-        self.is_cut = False
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self._open: set[socket.socket] = set()
+        self.is_disconnected = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open_sockets: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listening.getsockname()[1]}/"
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
 
-    def cut(self) -> None:
+    def disconnect(self) -> None:
         """Break all that is open, in the middle of whatever it was, and refuse what comes."""
-        self.is_cut = True
-        for one in list(self._open):
+        self.is_disconnected = True
+        for open_socket in list(self._open_sockets):
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                open_socket.shutdown(socket.SHUT_RDWR)
 
-    def mend(self) -> None:
-        self.is_cut = False
+    def reconnect(self) -> None:
+        self.is_disconnected = False
 
     def close(self) -> None:
-        self.cut()
+        self.disconnect()
         with contextlib.suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
 
     def _accept(self) -> None:
         while True:
             try:
-                near, _ = self._listening.accept()
+                client_socket, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._join, args=(near,), daemon=True).start()
+            threading.Thread(target=self._forward, args=(client_socket,), daemon=True).start()
 
-    def _join(self, near: socket.socket) -> None:
+    def _forward(self, client_socket: socket.socket) -> None:
         try:
-            if self.is_cut:
+            if self.is_disconnected:
                 return
-            far = socket.create_connection((self.target.host, self.target.port), timeout=5)
+            target_socket = socket.create_connection((self.target.host, self.target.port), timeout=5)
         except OSError:
             return
         else:
-            far.settimeout(None)
-            self._open |= {near, far}
-            back = threading.Thread(target=self._pass, args=(far, near), daemon=True)
-            back.start()
-            self._pass(near, far)
-            back.join()
-            far.close()
+            target_socket.settimeout(None)
+            self._open_sockets |= {client_socket, target_socket}
+            return_thread = threading.Thread(target=self._copy, args=(target_socket, client_socket), daemon=True)
+            return_thread.start()
+            self._copy(client_socket, target_socket)
+            return_thread.join()
+            target_socket.close()
         finally:
-            near.close()
-            self._open -= {near}
+            client_socket.close()
+            self._open_sockets -= {client_socket}
 
-    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while piece := source.recv(PIECE_BYTES):
-                target.sendall(piece)
+            while chunk := source.recv(CHUNK_BYTES):
+                target.sendall(chunk)
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)
-        self._open -= {source}
+        self._open_sockets -= {source}

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.harness import ONHOOK, SECRET, SN, House, house_in, wait_until
-from tests.runtime.links import Link
+from tests.runtime.harness import ONHOOK, SECRET, SN, Server, create_server, wait_until
+from tests.runtime.links import TcpProxy
 
 LINK_SECRET = "abcdefghijABCDEFGHIJ0123456789xy"
 OWN_TO_A_HOUSE = frozenset({"seq", "via", "received_at", "pbx"})
@@ -21,14 +21,14 @@ OWN_TO_A_HOUSE = frozenset({"seq", "via", "received_at", "pbx"})
 
 
 @contextmanager
-def chain(directory: Path) -> Iterator[tuple[House, House, Link]]:
+def chain(directory: Path) -> Iterator[tuple[Server, Server, TcpProxy]]:
     """A, which receives and sends on; B, which receives from A; and the line between them."""
-    with house_in(directory / "a") as a, house_in(directory / "b") as b:
-        b.onhook("pbx", "add", "Office", "--sn", SN, "--secret", LINK_SECRET)
-        b.start(waits_for="intake")
-        link = Link(b.address("intake") or "")
+    with create_server(directory / "a") as a, create_server(directory / "b") as b:
+        b.run_command("pbx", "add", "Office", "--sn", SN, "--secret", LINK_SECRET)
+        b.start(ready_process="intake")
+        link = TcpProxy(b.address("intake") or "")
         a.add_pbx()
-        a.onhook("subscribe", "add", "B", "--url", link.url, "--secret", LINK_SECRET, "--allow-private")
+        a.run_command("destination", "add", "B", "--url", link.url, "--secret", LINK_SECRET, "--allow-private")
         a.start()
         try:
             yield a, b, link
@@ -37,7 +37,7 @@ def chain(directory: Path) -> Iterator[tuple[House, House, Link]]:
 
 
 @contextmanager
-def simulated(a: House, count: int, rate: int) -> Iterator[subprocess.Popen[bytes]]:
+def simulated(a: Server, count: int, rate: int) -> Iterator[subprocess.Popen[bytes]]:
     """A made-up PBX that reports to A until it has reported so many records."""
     to = f"http://{a.address('intake')}/"
     words = ["--to", to, "--sn", SN, "--secret", SECRET, "--count", str(count), "--rate", str(rate), "--start", "30d"]
@@ -45,32 +45,32 @@ def simulated(a: House, count: int, rate: int) -> Iterator[subprocess.Popen[byte
         yield made_up
 
 
-def records(house: House) -> list[dict[str, Any]]:
+def records(house: Server) -> list[dict[str, Any]]:
     """All records, as far as two houses must agree on them."""
-    rows = json.loads(house.onhook("records", "--format", "json", "--limit", "100000"))
+    rows = json.loads(house.run_command("records", "--format", "json", "--limit", "100000"))
     shared = [{name: value for name, value in row.items() if name not in OWN_TO_A_HOUSE} for row in rows]
     return sorted(shared, key=lambda row: str(row["record_id"]))
 
 
-def is_served(a: House) -> bool:
-    (one,) = json.loads(a.onhook("subscribe", "list", "--format", "json"))
-    return bool(one["standing"]["owed"] == 0 and one["standing"]["parked"] == 0)
+def is_served(a: Server) -> bool:
+    (one,) = json.loads(a.run_command("destination", "list", "--format", "json"))
+    return bool(one["pending"] == 0 and one["failed"] == 0)
 
 
-def disturb(a: House, b: House, link: Link, rounds: int, chance: random.Random) -> None:
+def disturb(a: Server, b: Server, link: TcpProxy, rounds: int, chance: random.Random) -> None:
     """Kill a part of either house, or cut the line for a moment, as chance wants."""
     for _ in range(rounds):
         time.sleep(chance.uniform(0.1, 0.8))
         what = chance.choice(["a hub", "a intake", "b hub", "b intake", "link"])
         if what == "link":
-            link.cut()
+            link.disconnect()
             time.sleep(chance.uniform(0.1, 1.0))
-            link.mend()
+            link.reconnect()
         else:
             house = a if what[0] == "a" else b
             part = what.partition(" ")[2]
             house.kill(part)
-            wait_until(lambda house=house, part=part: house.part(part) is not None)  # type: ignore[misc]
+            wait_until(lambda house=house, part=part: house.process_info(part) is not None)  # type: ignore[misc]
 
 
 def survive(directory: Path, *, rounds: int, count: int, rate: int, seed: int) -> None:
@@ -78,9 +78,9 @@ def survive(directory: Path, *, rounds: int, count: int, rate: int, seed: int) -
         with simulated(a, count, rate):
             disturb(a, b, link, rounds, random.Random(seed))
         # What waits in rows is tried again within minutes; a person would not wait either.
-        a.onhook("subscribe", "retry", "B")
+        a.run_command("destination", "retry", "B")
         wait_until(lambda: is_served(a), seconds=120)
-        wait_until(lambda: "is 0 reports behind" in b.onhook("doctor", code=None), seconds=30)
+        wait_until(lambda: "is 0 reports behind" in b.run_command("doctor", exit_code=None), seconds=30)
         of_a, of_b = records(a), records(b)
         assert len(of_a) > count // 2
         assert of_b == of_a

@@ -4,13 +4,13 @@ import asyncio
 import json
 import subprocess
 
-from tests.runtime.harness import ONHOOK, House, report
+from tests.runtime.harness import ONHOOK, Server, webhook_body
 
 
-def test_commands_wait_for_each_other(house: House) -> None:
+def test_commands_wait_for_each_other(house: Server) -> None:
     """DuckDB lets one process in; four commands at once are all answered."""
     house.start()
-    assert house.post(report(1)) == 200
+    assert house.post(webhook_body(1)) == 200
     house.stop()
     asking = [
         subprocess.Popen(
@@ -22,7 +22,7 @@ def test_commands_wait_for_each_other(house: House) -> None:
     assert [len(json.loads(answer)) for answer in answers] == [1, 1, 1, 1]
 
 
-def test_one_rebuild_at_a_time(house: House) -> None:
+def test_one_rebuild_at_a_time(house: Server) -> None:
     """Two would write the same new file: the second is told so, or comes after the first."""
     (house.directory / "ledger.db").touch()
 

@@ -7,7 +7,7 @@ from typing import Self
 
 import pytest
 
-from tests.runtime.harness import House, call_id, call_ids, report, wait_until
+from tests.runtime.harness import Server, call_id, call_ids, wait_until, webhook_body
 
 SENDERS = 4
 PAUSE_SECONDS_MAX = 0.6
@@ -16,7 +16,7 @@ PAUSE_SECONDS_MAX = 0.6
 class Load:
     """PBXs that report without end; each report is tried until it is answered 200, as by a very stubborn PBX."""
 
-    def __init__(self, house: House, address: str) -> None:
+    def __init__(self, house: Server, address: str) -> None:
         self.acknowledged: set[int] = set()
         self._house = house
         self._address = address
@@ -41,13 +41,13 @@ class Load:
 
     def _is_acknowledged(self, number: int) -> bool:
         try:
-            return self._house.post(report(number), at=self._address) == 200
+            return self._house.post(webhook_body(number), address_text=self._address) == 200
         except OSError:
             time.sleep(0.02)
             return False
 
 
-def survive(house: House, rounds: int, seed: int) -> None:
+def survive(house: Server, rounds: int, seed: int) -> None:
     """Kill what chance wants, when it wants, and count."""
     chance = random.Random(seed)
     house.start()
@@ -57,10 +57,10 @@ def survive(house: House, rounds: int, seed: int) -> None:
             victims = chance.choice([("intake",), ("hub",), ("intake", "hub")])
             for victim in victims:
                 house.kill(victim)
-            wait_until(lambda: all(house.part(name) is not None for name in ("intake", "hub")))
+            wait_until(lambda: all(house.process_info(name) is not None for name in ("intake", "hub")))
     expected = sorted(call_id(number) for number in load.acknowledged)
     assert len(expected) > rounds
-    wait_until(lambda: house.onhook("doctor", code=None).count("is 0 reports behind") == 1)
+    wait_until(lambda: house.run_command("doctor", exit_code=None).count("is 0 reports behind") == 1)
     rows = house.calls()
     assert len(call_ids(rows)) == len(set(call_ids(rows)))
     # A report whose answer the crash has swallowed may be there too; one that was acknowledged must be.
@@ -68,13 +68,13 @@ def survive(house: House, rounds: int, seed: int) -> None:
     assert all(len(row["legs"]) == 1 for row in rows)
 
 
-def test_what_was_acknowledged_survives_three_crashes(house: House) -> None:
+def test_what_was_acknowledged_survives_three_crashes(house: Server) -> None:
     """Every acknowledged record is there exactly once after kills of intake, hub, or both."""
     survive(house, rounds=3, seed=1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_what_was_acknowledged_survives_fifty_crashes(house: House) -> None:
+def test_what_was_acknowledged_survives_fifty_crashes(house: Server) -> None:
     """The same, fifty times over on one data directory."""
     survive(house, rounds=50, seed=2)

@@ -17,7 +17,7 @@ def test_a_line_for_a_program_is_json() -> None:
     line = lines.format(_record("a\nb", sn="3631A2124ABC"))
     said = json.loads(line)
     assert "\n" not in line
-    assert (said["level"], said["part"], said["event"], said["sn"]) == ("warning", "intake", "a\nb", "3631A2124ABC")
+    assert (said["level"], said["process"], said["event"], said["sn"]) == ("warning", "intake", "a\nb", "3631A2124ABC")
 
 
 def test_a_line_for_a_person_moves_no_cursor() -> None:

@@ -24,7 +24,7 @@ from onhook.runtime.simulated_pbx import SimulatedApiConfig, SimulatedPbx, open_
 from onhook.simulator.fault_injection import Faults
 from onhook.simulator.office_plan import SimulationPlan
 from onhook.simulator.sender import simulate
-from tests.pbx_api.harness import CLIENT_ID, CLIENT_SECRET, SN, MovedClock
+from tests.pbx_api.harness import CLIENT_ID, CLIENT_SECRET, SN, ManualClock
 
 PLAN = SimulationPlan(sn=SN, rate=None, count=60, start=datetime(2026, 6, 1, 6, tzinfo=UTC))
 VISIT = SimulatedApiConfig(
@@ -72,7 +72,7 @@ async def pbx(
     **changes: Any,
 ) -> AsyncIterator[tuple[SimulationPlan, SimulatedPbx, Application]]:
     plan = msgspec.structs.replace(PLAN, faults=faults, **changes)
-    async with open_simulated_pbx(plan, VISIT, MovedClock()) as made_up:
+    async with open_simulated_pbx(plan, VISIT, ManualClock()) as made_up:
         yield plan, made_up, Application(made_up)
 
 
@@ -84,21 +84,21 @@ async def everything(application: Application, token: str) -> list[dict[str, Any
 async def test_the_api_knows_all_and_the_socket_what_befell(tmp_path: Path) -> None:
     """Late, doubled, lost and reordered reports: the API has each record once, the socket just what was sent."""
     truth = tmp_path / "truth.jsonl"
-    faults = Faults(late=0.1, doubled=0.3, lost=0.2, reordered=5)
-    async with pbx(faults, truth=truth) as (plan, made_up, application):
+    faults = Faults(late=0.1, duplicated=0.3, lost=0.2, reordered=5)
+    async with pbx(faults, truth_path=truth) as (plan, made_up, application):
         token = await application.token()
         async with application.listening(token) as socket:
-            result = await simulate(plan, MovedClock(), face=made_up.face)
-            sent = result.made - result.lost + result.repeats
+            result = await simulate(plan, ManualClock(), observer=made_up.observer)
+            sent = result.records - result.lost + result.repeats
             events = [str(await socket.recv()).encode() for _ in range(sent)]
         rows = await everything(application, token)
     lines = [json.loads(line) for line in truth.read_text().splitlines()]
-    assert (result.made, result.sent, len(lines), len(rows)) == (60, 0, 60, 60)
+    assert (result.records, result.requests, len(lines), len(rows)) == (60, 0, 60, 60)
     assert result.lost > 0
     assert result.repeats > 0
     ids = {line["record_id"][:16] for line in lines}
     assert {row["new_id"].replace("-", "").lower() for row in rows} == ids
-    got = Counter(record_id(record_key(SN, Yeastar().read(event)[0])) for event in events)
+    got = Counter(record_id(record_key(SN, Yeastar().parse(event)[0])) for event in events)
     assert got.keys() == {line["record_id"] for line in lines if "lost" not in line["faults"]}
     assert got.total() == sent
 
@@ -115,10 +115,10 @@ async def test_webhook_and_socket_get_the_same() -> None:
     receiver = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{receiver.sockets[0].getsockname()[1]}/"
     async with (
-        pbx(Faults(doubled=0.5, reordered=9), url=url, connections=1) as (plan, made_up, application),
+        pbx(Faults(duplicated=0.5, reordered=9), url=url, connections=1) as (plan, made_up, application),
         application.listening(await application.token()) as socket,
     ):
-        await simulate(plan, MovedClock(), face=made_up.face)
+        await simulate(plan, ManualClock(), observer=made_up.observer)
         assert len(posted) > 60
         assert [str(await socket.recv()).encode() for _ in posted] == posted
     receiver.close()
@@ -130,19 +130,19 @@ async def test_what_is_malformed_is_malformed_on_the_socket_too() -> None:
     async with pbx(Faults(malformed=1), count=5) as (plan, made_up, application):
         token = await application.token()
         async with application.listening(token) as socket:
-            await simulate(plan, MovedClock(), face=made_up.face)
+            await simulate(plan, ManualClock(), observer=made_up.observer)
             events = [str(await socket.recv()).encode() for _ in range(5)]
         assert len(await everything(application, token)) == 5
     for event in events:
         with pytest.raises(ParseError):
-            Yeastar().read(event)
+            Yeastar().parse(event)
 
 
 async def test_a_night_in_which_clocks_are_put_back() -> None:
     """Berlin on 2026-10-25: rows of the hour that comes twice show one wall clock and two moments."""
     start = datetime(2026, 10, 24, 22, tzinfo=UTC)
     async with pbx(start=start, count=400, calls_per_day=5_000) as (plan, made_up, application):
-        await simulate(plan, MovedClock(), face=made_up.face)
+        await simulate(plan, ManualClock(), observer=made_up.observer)
         token = await application.token()
         rows = await everything(application, token)
         offsets = {row["new_id"]: offset_of(row) for row in rows}
@@ -177,7 +177,7 @@ async def test_forms_of_time_are_refused_or_find_nothing(
 ) -> None:
     """As the firmware of that day has it; the list finds all the same."""
     async with pbx(faults, count=3) as (plan, made_up, application):
-        await simulate(plan, MovedClock(), face=made_up.face)
+        await simulate(plan, ManualClock(), observer=made_up.observer)
         token = await application.token()
         answer = await application.ask("v1.0/cdr/search", access_token=token, start_time=start_time)
         assert (answer["errcode"], answer.get("total_number")) == expected
@@ -192,15 +192,15 @@ async def test_logins_fail_and_then_the_address_is_kept_out() -> None:
 
 async def test_tokens_end_earlier_than_promised() -> None:
     """After a minute, though half an hour was said."""
-    clock = MovedClock()
+    clock = ManualClock()
     plan = msgspec.structs.replace(PLAN, faults=Faults(expired_token=60))
     async with open_simulated_pbx(plan, VISIT, clock) as made_up:
         application = Application(made_up)
         login = await application.login()
         assert login["access_token_expire_time"] == 1800
-        clock.move(seconds=59)
+        clock.advance(seconds=59)
         assert (await application.ask("v1.0/cdr/list", access_token=login["access_token"]))["errcode"] == 0
-        clock.move(seconds=1)
+        clock.advance(seconds=1)
         assert (await application.ask("v1.0/cdr/list", access_token=login["access_token"]))["errcode"] == 10004
 
 
@@ -209,9 +209,9 @@ async def test_a_socket_falls_silent_and_seems_alive() -> None:
     async with pbx(Faults(silent_socket=1)) as (plan, made_up, application):
         token = await application.token()
         async with application.listening(token) as socket:
-            await simulate(plan, MovedClock(), face=made_up.face)
+            await simulate(plan, ManualClock(), observer=made_up.observer)
             # Whoever listens without that fault would have had all sixty by then.
-            assert await made_up.face.calls.newest() == 60
+            assert await made_up.observer.calls.latest_sequence() == 60
             await asyncio.sleep(2 * BATCH_SECONDS)
             await socket.send("heartbeat")
             said = []
@@ -222,7 +222,7 @@ async def test_a_socket_falls_silent_and_seems_alive() -> None:
 
 async def test_answers_come_as_garbage() -> None:
     """Cut off in the middle: no JSON."""
-    async with pbx(Faults(garbage_answer=1)) as (_, _, application):
+    async with pbx(Faults(garbage_response=1)) as (_, _, application):
         with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
             await application.login()
 
@@ -230,13 +230,13 @@ async def test_answers_come_as_garbage() -> None:
 async def test_the_clock_of_the_pbx_is_wrong() -> None:
     """By an hour and a half, in ids, rows and `system/information` alike."""
     async with pbx(Faults(wrong_clock=5_400), count=3) as (plan, made_up, application):
-        await simulate(plan, MovedClock(), face=made_up.face)
+        await simulate(plan, ManualClock(), observer=made_up.observer)
         token = await application.token()
         told = (await application.ask("v1.0/system/information", access_token=token))["data"]
-        assert told["timestamp"] == int((MovedClock().now() + timedelta(seconds=5_400)).timestamp())
+        assert told["timestamp"] == int((ManualClock().now() + timedelta(seconds=5_400)).timestamp())
         wrong = await everything(application, token)
     async with pbx(count=3) as (plan, made_up, application):
-        await simulate(plan, MovedClock(), face=made_up.face)
+        await simulate(plan, ManualClock(), observer=made_up.observer)
         right = await everything(application, await application.token())
     assert [row["timestamp"] - 5_400 for row in wrong] == [row["timestamp"] for row in right]
 
@@ -244,7 +244,7 @@ async def test_the_clock_of_the_pbx_is_wrong() -> None:
 async def test_the_display_format_changes() -> None:
     """What `system/information` says is what rows show, until it is another: here after every third answer."""
     async with pbx(Faults(changing_display=3), count=1) as (plan, made_up, application):
-        await simulate(plan, MovedClock(), face=made_up.face)
+        await simulate(plan, ManualClock(), observer=made_up.observer)
         token = await application.token()
         shown = []
         for _ in range(3):
@@ -262,8 +262,8 @@ async def test_the_display_format_changes() -> None:
 
 async def test_a_manner_can_be_chosen() -> None:
     """As for an application of the real exchange."""
-    visit = msgspec.structs.replace(VISIT, manner=ApiBehaviour(time_forms=("display",), versions=("v1.0",)))
-    async with open_simulated_pbx(PLAN, visit, MovedClock()) as made_up:
+    visit = msgspec.structs.replace(VISIT, behaviour=ApiBehaviour(time_forms=("display",), versions=("v1.0",)))
+    async with open_simulated_pbx(PLAN, visit, ManualClock()) as made_up:
         application = Application(made_up)
         token = await application.token()
         assert (await application.ask("v2.0/cdr/list", access_token=token))["errcode"] == 10001
@@ -273,8 +273,8 @@ async def test_a_manner_can_be_chosen() -> None:
 
 async def test_somebody_must_be_told() -> None:
     """A simulation without a receiver and without a face is a mistake."""
-    with pytest.raises(UsageError, match="nobody is told"):
-        await simulate(PLAN, MovedClock())
+    with pytest.raises(UsageError, match="the simulated calls have no receiver"):
+        await simulate(PLAN, ManualClock())
 
 
 def test_credentials_are_needed() -> None:

@@ -7,21 +7,21 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.simulator.journeys import LEGS_MAX, Journey, make_journey
-from onhook.simulator.numbers import QUEUE, RING_GROUP, SURVEY, directory_of
+from onhook.simulator.journeys import LEGS_MAX, Journey, generate_journey
+from onhook.simulator.numbers import QUEUE, RING_GROUP, SURVEY, create_directory
 
-OFFICE = directory_of(1, 12)
+OFFICE = create_directory(1, 12)
 
 
 def journeys(count: int) -> list[Journey]:
     rng = Random(1)
-    return [make_journey(rng, OFFICE) for _ in range(count)]
+    return [generate_journey(rng, OFFICE) for _ in range(count)]
 
 
 @given(st.integers())
 def test_every_leg_can_be(seed: int) -> None:
     """Talk fits into the call, a busy or failed leg lasts no time, an unanswered one has no talk, a voice mail has."""
-    journey = make_journey(Random(seed), OFFICE)
+    journey = generate_journey(Random(seed), OFFICE)
     assert 1 <= len(journey.legs) <= LEGS_MAX
     for leg in journey.legs:
         assert 0 <= leg.talk_duration <= leg.call_duration
@@ -32,12 +32,12 @@ def test_every_leg_can_be(seed: int) -> None:
 @given(st.integers())
 def test_a_group_and_its_person_show_one_conversation(seed: int) -> None:
     """The leg after an answered queue or ring group is the person's: same talk, same end, same recording."""
-    legs = make_journey(Random(seed), OFFICE).legs
+    legs = generate_journey(Random(seed), OFFICE).legs
     for group, person in pairwise(legs):
         if group.call_to in (QUEUE, RING_GROUP) and group.status == "ANSWERED":
             assert person.talk_duration == group.talk_duration
             assert person.ends_after == group.ends_after
-            assert person.recorded == group.recorded == person.call_to.number
+            assert person.recorded_number == group.recorded_number == person.call_to.number
 
 
 def test_every_kind_of_call_happens() -> None:

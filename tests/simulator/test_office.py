@@ -13,7 +13,7 @@ from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import record_key
 from onhook.cdr.utc_offset import call_epoch, offset_from_uid, parse_wall_clock
 from onhook.lib.errors import UsageError
-from onhook.pbx.yeastar.payload import PROFILES, Yeastar
+from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS, Yeastar
 from onhook.simulator.office import CALLS_PER_DAY_MAX, Office, OfficePlan
 
 ZONES = ("Europe/Berlin", "America/St_Johns", "Asia/Singapore", "Australia/Lord_Howe", "Pacific/Auckland", "UTC")
@@ -84,22 +84,23 @@ def test_legs_of_a_call_share_its_ids_and_no_two_are_one_record(seed: int, zone:
     assert len({legs[0].call_id for legs in calls}) == len(calls)
 
 
-@pytest.mark.parametrize("profile", sorted(PROFILES))
+@pytest.mark.parametrize("profile", sorted(PAYLOAD_FORMATS))
 @given(seed=st.integers(), with_names=st.booleans())
 @settings(max_examples=10)
 def test_what_a_profile_writes_is_read_back(profile: str, seed: int, with_names: bool) -> None:
     """For each generation of PBX: the same details, but for the members which that generation does not have."""
-    left_out = PROFILES[profile].left_out
+    left_out = PAYLOAD_FORMATS[profile].omitted_members
     blank = CallDetails(call_id="", time_start="", call_from="", call_to="")
     for leg in (leg for call in some_calls(office(seed, with_names=with_names)) for leg in call):
-        (read,) = Yeastar().read(Yeastar().write(leg, SN, profile))
+        (read,) = Yeastar().parse(Yeastar().format(leg, SN, profile))
         assert set(read.extra) <= {"is_display", "realclidnum"}
         for name in set(CallDetails.__struct_fields__) - {"extra"}:
             assert getattr(read, name) == getattr(blank if name in left_out else leg, name)
 
 
 def test_a_recording_is_named_as_a_pbx_names_it() -> None:
-    """Stamp of the answer, `call_id`, both numbers, direction; a queue's row names the agent (PROTOCOL.md 2.7)."""
+    """Stamp of the answer, `call_id`, both numbers, direction; a queue's row names the agent (yeastar-p-series.md
+    2.7)."""
     calls = office(with_names=True).calls()
     queue, agent = next(pair for legs in calls for pair in pairwise(legs) if _is_answered_queue(pair[0]))
     stamp, call_id, caller, called, direction = queue.recording.split("-")
@@ -139,7 +140,7 @@ def test_a_live_call_ends_at_its_moment() -> None:
             asked.append(datetime(2026, 6, 3, 10, 30, second, 999_999, tzinfo=UTC))
             yield asked[-1]
 
-    for number, call in enumerate(office().calls_ending(moments())):
+    for number, call in enumerate(office().live_calls(moments())):
         assert len(asked) == number + 1
         assert call.ended_at == asked[-1].replace(microsecond=0)
         assert call.started_at.timestamp() == call_epoch(call.legs[0].call_id)

@@ -7,7 +7,7 @@ import pytest
 
 from onhook.lib.errors import UsageError
 from onhook.simulator.fault_injection import Faults
-from onhook.simulator.office_plan import SimulationPlan, demo_plan, office_of
+from onhook.simulator.office_plan import SimulationPlan, create_office, demo_plan
 
 URL, SN = "http://127.0.0.1:30012/", "3631A2124XXX"
 
@@ -20,13 +20,13 @@ URL, SN = "http://127.0.0.1:30012/", "3631A2124XXX"
         ({"url": "http://[::1"}, "is not a webhook's URL"),
         ({"url": "http://pbx:70000/"}, "is not a webhook's URL"),
         ({"sn": ""}, "a PBX needs a serial number"),
-        ({"profile": "p-1999"}, "use one of p-2023, p-2025, p-2026, doc, object"),
+        ({"payload_format": "p-1999"}, "use one of p-2023, p-2025, p-2026, doc, object"),
         ({"start": datetime(2026, 1, 1)}, "the start has no zone"),  # noqa: DTZ001 - that is what is wrong with it
         ({"rate": 0.0}, "rate cannot be 0.0"),
         ({"rate": float("nan")}, "rate cannot be nan"),
         ({"count": 0}, "count cannot be 0"),
         ({"connections": 0}, "connections cannot be 0: write 1 to 1000"),
-        ({"tries": 6}, "tries cannot be 6: write 1 to 5"),
+        ({"max_attempts": 6}, "max_attempts cannot be 6: write 1 to 5"),
         ({"timeout_seconds": 0.0}, "timeout_seconds cannot be"),
     ],
 )
@@ -39,14 +39,14 @@ def test_a_plan_that_cannot_be_meant_so_is_refused(wrong: dict[str, Any], says: 
 def test_an_unknown_zone_is_refused() -> None:
     """The office's zone is an IANA name."""
     with pytest.raises(UsageError, match="Berlin/Europe"):
-        office_of(SimulationPlan(url=URL, sn=SN, zone="Berlin/Europe"))
+        create_office(SimulationPlan(url=URL, sn=SN, zone="Berlin/Europe"))
 
 
 def test_the_office_is_the_plans() -> None:
     """Start, names and clock error of the plan are those of the office that it makes."""
     start = datetime(2026, 6, 1, tzinfo=UTC)
     plan = SimulationPlan(url=URL, sn=SN, start=start, with_names=True, faults=Faults(wrong_clock=7200))
-    call = next(office_of(plan).calls_since(start))
+    call = next(create_office(plan).calls_since(start))
     assert call.started_at >= start
     assert float(call.legs[0].call_id.partition(".")[0]) == call.started_at.timestamp() + 7200
     assert "<" in call.legs[0].call_to

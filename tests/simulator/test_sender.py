@@ -17,7 +17,7 @@ from onhook.cdr.identity import record_id, record_key
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable
 from onhook.lib.signing import SIGNATURE_HEADER, is_signed_by
-from onhook.pbx.yeastar.payload import PROFILES, Yeastar
+from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS, Yeastar
 from onhook.simulator.fault_injection import Faults
 from onhook.simulator.office_plan import SimulationPlan, SimulationResult
 from onhook.simulator.sender import simulate
@@ -61,7 +61,7 @@ class Receiver:
         return web.Response(status=self.answer(len(self.bodies)))
 
     def details(self) -> list[CallDetails]:
-        return [Yeastar().read(body)[0] for body in self.bodies]
+        return [Yeastar().parse(body)[0] for body in self.bodies]
 
     def names(self) -> list[str]:
         return [record_id(record_key(SN, details)) for details in self.details()]
@@ -83,20 +83,20 @@ async def receiver(answer: Answer = lambda _: 200) -> AsyncIterator[Receiver]:
 
 def plan(url: str, **more: Any) -> SimulationPlan:
     return SimulationPlan(
-        **{"url": url, "sn": SN, "secret": SECRET, "rate": None, "count": 40, "pause_seconds": 0, **more}
+        **{"url": url, "sn": SN, "secret": SECRET, "rate": None, "count": 40, "retry_seconds": 0, **more}
     )
 
 
-@pytest.mark.parametrize("profile", sorted(PROFILES))
+@pytest.mark.parametrize("profile", sorted(PAYLOAD_FORMATS))
 async def test_every_report_is_signed_and_can_be_read(profile: str) -> None:
     """The receiver finds each body signed with the PBX's secret, and a call of that PBX in it, for every profile."""
     async with receiver() as it:
-        result = await simulate(plan(it.url, profile=profile), Stopped())
-    assert (result.made, result.sent, result.acknowledged, result.given_up) == (40, 40, 40, 0)
+        result = await simulate(plan(it.url, payload_format=profile), Stopped())
+    assert (result.records, result.requests, result.acknowledged, result.failed) == (40, 40, 40, 0)
     pairs = zip(it.bodies, it.signatures, strict=True)
     assert all(is_signed_by([SECRET], body, signature) for body, signature in pairs)
     assert len(set(it.names())) == 40
-    assert {Yeastar().glance(body).sn for body in it.bodies} == {SN}
+    assert {Yeastar().peek(body).sn for body in it.bodies} == {SN}
 
 
 async def test_without_a_secret_nothing_is_signed() -> None:
@@ -117,26 +117,26 @@ async def test_each_report_has_a_connection_of_its_own_and_not_too_many_at_once(
 async def test_a_report_is_tried_again_with_the_same_bytes() -> None:
     """Any answer but 2xx is followed by the same body, until the tries are used up or the receiver has it."""
     async with receiver(lambda n: 200 if n % 3 == 0 else 503) as it:
-        result = await simulate(plan(it.url, count=5, tries=3, connections=1), Stopped())
+        result = await simulate(plan(it.url, count=5, max_attempts=3, connections=1), Stopped())
     assert sorted(Counter(it.bodies).values()) == [3] * 5
-    assert (result.acknowledged, result.answers) == (5, {"200": 5, "503": 10})
+    assert (result.acknowledged, result.responses) == (5, {"200": 5, "503": 10})
 
 
 @pytest.mark.parametrize("status", [400, 401, 302, 500])
 async def test_after_the_last_try_a_report_is_given_up(status: int) -> None:
     """Errors and redirects alike: two tries, then the next report."""
     async with receiver(lambda _: status) as it:
-        result = await simulate(plan(it.url, count=3, tries=2), Stopped())
-    assert (result.sent, result.acknowledged, result.given_up) == (6, 0, 3)
-    assert result.answers == {str(status): 6}
+        result = await simulate(plan(it.url, count=3, max_attempts=2), Stopped())
+    assert (result.requests, result.acknowledged, result.failed) == (6, 0, 3)
+    assert result.responses == {str(status): 6}
 
 
 async def test_nobody_there_is_no_answer() -> None:
     """A refused connection is counted like any other failed try."""
     async with receiver() as it:
         url = it.url
-    result = await simulate(plan(url, count=2, tries=2), Stopped())
-    assert (result.answers, result.given_up) == ({"no answer": 4}, 2)
+    result = await simulate(plan(url, count=2, max_attempts=2), Stopped())
+    assert (result.responses, result.failed) == ({"no response": 4}, 2)
 
 
 async def test_an_answer_that_comes_too_late_is_none() -> None:
@@ -150,26 +150,28 @@ async def test_an_answer_that_comes_too_late_is_none() -> None:
 
     async with await asyncio.start_server(never, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        result = await simulate(plan(url, count=1, tries=1, timeout_seconds=0.1), Stopped())
+        result = await simulate(plan(url, count=1, max_attempts=1, timeout_seconds=0.1), Stopped())
         await hung_up.wait()
-    assert (result.answers, result.given_up) == ({"no answer": 1}, 1)
+    assert (result.responses, result.failed) == ({"no response": 1}, 1)
 
 
 async def test_the_files_prove_what_was_made_and_what_was_acknowledged(tmp_path: Path) -> None:
     """Truth minus lost, malformed and given up is exactly what is noted as acknowledged, and what the receiver took."""
     truth, acked = tmp_path / "truth.jsonl", tmp_path / "acked"
-    faults = Faults(late=0.1, doubled=0.3, lost=0.2, malformed=0.1, reordered=5)
+    faults = Faults(late=0.1, duplicated=0.3, lost=0.2, malformed=0.1, reordered=5)
     async with receiver(lambda n: 503 if n % 7 == 0 else 200) as it:
-        result = await simulate(plan(it.url, count=300, tries=1, faults=faults, truth=truth, acked=acked), Stopped())
+        result = await simulate(
+            plan(it.url, count=300, max_attempts=1, faults=faults, truth_path=truth, acked_path=acked), Stopped()
+        )
     made = [msgspec.json.decode(line) for line in truth.read_bytes().splitlines()]
     names = acked.read_text().splitlines()
-    assert len(made) == len({one["record_id"] for one in made}) == result.made == 300
+    assert len(made) == len({one["record_id"] for one in made}) == result.records == 300
     assert len(names) == len(set(names)) == result.acknowledged
     assert set(names) < {one["record_id"] for one in made if not {"lost", "malformed"} & set(one["faults"])}
     assert result.lost == sum("lost" in one["faults"] for one in made) > 0
-    assert result.made == result.lost + result.acknowledged + result.malformed + result.given_up
-    assert result.sent == len(it.bodies) == result.made - result.lost + result.repeats
-    assert min(result.malformed, result.given_up, result.repeats) > 0
+    assert result.records == result.lost + result.acknowledged + result.malformed + result.failed
+    assert result.requests == len(it.bodies) == result.records - result.lost + result.repeats
+    assert min(result.malformed, result.failed, result.repeats) > 0
 
 
 async def test_live_calls_end_now_and_the_past_comes_first() -> None:
@@ -193,14 +195,14 @@ async def test_history_without_a_count_ends_now() -> None:
         result = await simulate(plan(it.url, start=NOW - timedelta(days=1), count=None), Stopped())
     calls = {details.call_id for details in it.details()}
     assert 100 < len(calls) < 400
-    assert result.acknowledged == result.made
+    assert result.acknowledged == result.records
     assert all((NOW - timedelta(days=1)).timestamp() <= float(call_id) <= NOW.timestamp() for call_id in calls)
 
 
 async def test_history_that_goes_on_comes_to_the_present() -> None:
     """After the past, calls end when they are sent."""
     async with receiver() as it:
-        asked = plan(it.url, start=NOW - timedelta(hours=1), count=None, goes_on=True, rate=2_000.0)
+        asked = plan(it.url, start=NOW - timedelta(hours=1), count=None, continues_live=True, rate=2_000.0)
         running = asyncio.create_task(simulate(asked, Stopped()))
         while not it.bodies or _ended_at(it.details()[-1]) < NOW.timestamp():
             assert not running.done()
@@ -224,7 +226,7 @@ async def test_progress_is_told_and_the_last_word_is_the_result() -> None:
     async with receiver() as it:
         result = await simulate(plan(it.url, count=60, rate=150.0), SystemClock(), heard.append)
     assert heard[-1].acknowledged == result.acknowledged == 60
-    assert [one.sent for one in heard] == sorted(one.sent for one in heard)
+    assert [one.requests for one in heard] == sorted(one.requests for one in heard)
 
 
 async def test_a_simulation_without_end_stops_when_it_is_cancelled(tmp_path: Path) -> None:
@@ -239,7 +241,7 @@ async def test_a_simulation_without_end_stops_when_it_is_cancelled(tmp_path: Pat
         return 200
 
     async with receiver(enough) as it:
-        task = asyncio.create_task(simulate(plan(it.url, count=None, acked=acked), SystemClock(), heard.append))
+        task = asyncio.create_task(simulate(plan(it.url, count=None, acked_path=acked), SystemClock(), heard.append))
         await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -252,7 +254,7 @@ async def test_a_truth_that_cannot_be_written_stops_it() -> None:
     """With a full disk nothing more is sent, and the error is the sentence itself, not a group of errors."""
     async with receiver() as it:
         with pytest.raises(Unavailable, match="No space left"):
-            await simulate(plan(it.url, truth=Path("/dev/full")), Stopped())
+            await simulate(plan(it.url, truth_path=Path("/dev/full")), Stopped())
     assert it.bodies == []
 
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from onhook.simulator.traffic_profile import starts_of_day
+from onhook.simulator.traffic_profile import generate_call_starts
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MONDAY = date(2026, 6, 1)
@@ -15,14 +15,14 @@ MONDAY = date(2026, 6, 1)
 
 def test_a_working_day_is_busy_in_the_morning_and_quiet_at_night() -> None:
     """Ten o'clock by the wall clock has many times the calls of three o'clock at night, and noon fewer than ten."""
-    hours = Counter(start.astimezone(BERLIN).hour for start in starts_of_day(Random(1), MONDAY, BERLIN, 5000))
+    hours = Counter(start.astimezone(BERLIN).hour for start in generate_call_starts(Random(1), MONDAY, BERLIN, 5000))
     assert hours[10] > hours[12] > hours[20] > hours[3] > 0
 
 
 def test_a_weekend_is_quieter_than_a_working_day() -> None:
     """Saturday has fewer calls than Monday, and Sunday fewer than Saturday."""
     monday, saturday, sunday = (
-        len(starts_of_day(Random(1), MONDAY + timedelta(days=days), BERLIN, 1000)) for days in (0, 5, 6)
+        len(generate_call_starts(Random(1), MONDAY + timedelta(days=days), BERLIN, 1000)) for days in (0, 5, 6)
     )
     assert monday > saturday > sunday > 0
 
@@ -38,7 +38,7 @@ def test_a_weekend_is_quieter_than_a_working_day() -> None:
 )
 def test_a_day_has_its_true_length(day: date, zone: str, hours: float) -> None:
     """Calls fill the day from its first moment to its last, however long it is, and are in order."""
-    starts = starts_of_day(Random(1), day, ZoneInfo(zone), 100_000)
+    starts = generate_call_starts(Random(1), day, ZoneInfo(zone), 100_000)
     assert {start.astimezone(ZoneInfo(zone)).date() for start in starts} == {day}
     assert timedelta(hours=hours - 0.2) < starts[-1] - starts[0] < timedelta(hours=hours)
     assert starts == sorted(starts)

@@ -1,10 +1,5 @@
 """What every store must hold: a suite that each engine runs, by giving it a fixture `stores` that opens empty ones."""
 
-import asyncio
-import contextlib
-import csv
-import io
-import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -16,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
-from onhook.cdr.csv_injection import unescape_formula
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
@@ -36,9 +30,9 @@ from onhook.store.contract import (
 )
 from tests.factories import SN, STARTED_AT, call, details, record
 from tests.store import plain
-from tests.store.office import FILTERS, LISTINGS, ZONES, calls_of_an_office
+from tests.store.office import FILTERS, LISTINGS, ZONES, office_calls
 
-Stores = Callable[[], AbstractAsyncContextManager[Store]]
+OpenStoreFixture = Callable[[], AbstractAsyncContextManager[Store]]
 
 RECORD_COLUMNS = (
     "call_id,time_start,call_from,call_to,call_duration,talk_duration,src_trunk_name,dst_trunk_name,pin_code,status,"
@@ -60,58 +54,67 @@ def batch(
 ) -> StoreBatch:
     """Unless told otherwise it stands for what its legs came from."""
     last = max((leg.seq for call in calls for leg in call.legs), default=1) if position is None else position
-    return StoreBatch(calls=calls, quarantined=quarantined, read_again=read_again, position=last)
+    return StoreBatch(calls=calls, quarantined=quarantined, reparsed_seqs=read_again, position=last)
 
 
-def unread(seq: int, reason: str = "it says no call") -> QuarantineEntry:
+def quarantine_entry(seq: int, reason: str = "it says no call") -> QuarantineEntry:
     return QuarantineEntry(seq=seq, sn="3631A2124XXX", via="webhook", received_at=STARTED_AT, reason=reason)
 
 
-def later(call: Call, **changes: Any) -> Call:
+def with_changed_last_leg(call: Call, **changes: Any) -> Call:
     """The call after another report of its last leg, with other content."""
-    said = [to_reported_leg(leg) for leg in call.legs]
-    said.append(msgspec.structs.replace(said[-1], details=msgspec.structs.replace(said[-1].details, **changes), seq=99))
-    return assemble_call(call.sn, said, PbxFacts(name=call.pbx))
+    reported_legs = [to_reported_leg(leg) for leg in call.legs]
+    reported_legs.append(
+        msgspec.structs.replace(
+            reported_legs[-1], details=msgspec.structs.replace(reported_legs[-1].details, **changes), seq=99
+        )
+    )
+    return assemble_call(call.sn, reported_legs, PbxFacts(name=call.pbx))
 
 
-async def all_records(store: Store, where: RecordFilter, limit: int = PAGE_MAX) -> list[Record]:
-    page = await store.records(where, limit)
-    found = list(page.data)
+async def all_records(store: Store, record_filter: RecordFilter, limit: int = PAGE_MAX) -> list[Record]:
+    page = await store.records(record_filter, limit)
+    matches = list(page.data)
     while page.next:
-        page = await store.records(where, limit, page.next)
-        found += page.data
-    return found
+        page = await store.records(record_filter, limit, page.next)
+        matches += page.data
+    return matches
 
 
-async def all_calls(store: Store, where: RecordFilter, limit: int = PAGE_MAX) -> list[Call]:
-    page = await store.calls(where, limit)
-    found = list(page.data)
+async def all_calls(store: Store, record_filter: RecordFilter, limit: int = PAGE_MAX) -> list[Call]:
+    page = await store.calls(record_filter, limit)
+    matches = list(page.data)
     while page.next:
-        page = await store.calls(where, limit, page.next)
-        found += page.data
-    return found
+        page = await store.calls(record_filter, limit, page.next)
+        matches += page.data
+    return matches
 
 
-async def exported(store: Store, form: ExportFormat, where: RecordFilter = RecordFilter(), zone: str = "UTC") -> bytes:  # noqa: B008 - frozen
-    return b"".join([piece async for piece in store.export(where, form, zone)])
+async def export_bytes(
+    store: Store,
+    export_format: ExportFormat,
+    record_filter: RecordFilter = RecordFilter(),  # noqa: B008 - frozen
+    zone: str = "UTC",
+) -> bytes:
+    return b"".join([chunk async for chunk in store.export(record_filter, export_format, zone)])
 
 
-def by_name(records: Sequence[Record]) -> list[Record]:
-    return sorted(records, key=lambda one: one.record_id)
+def sort_by_record_id(records: Sequence[Record]) -> list[Record]:
+    return sorted(records, key=lambda item: item.record_id)
 
 
-def assert_same_order(found: Sequence[Any], expected: Sequence[Any], order_by: str) -> None:
+def assert_same_order(actual: Sequence[Any], expected: Sequence[Any], order_by: str) -> None:
     """The same rows; equal by what they are ordered by, place for place. Which of equals is first is not said."""
-    assert [getattr(one, order_by) for one in found] == [getattr(one, order_by) for one in expected]
-    assert [one.started_at for one in found] == [one.started_at for one in expected]
-    assert all(one in expected for one in found)
+    assert [getattr(row, order_by) for row in actual] == [getattr(row, order_by) for row in expected]
+    assert [row.started_at for row in actual] == [row.started_at for row in expected]
+    assert all(row in expected for row in actual)
 
 
 class StoreContract:
     """The claims."""
 
     @pytest.fixture
-    async def store(self, stores: Stores) -> AsyncIterator[Store]:
+    async def store(self, stores: OpenStoreFixture) -> AsyncIterator[Store]:
         async with stores() as store:
             yield store
 
@@ -120,12 +123,12 @@ class StoreContract:
     async def test_what_is_forgotten_is_gone(self, store: Store) -> None:
         """Calls by their keys, with all legs, and reports of the quarantine; the rest and the position stay."""
         first, second = call(record(call_id="1777287876.1")), call(record(call_id="1777287876.2"))
-        await store.put(batch(first, second, position=7, quarantined=[unread(5), unread(6)]))
+        await store.put(batch(first, second, position=7, quarantined=[quarantine_entry(5), quarantine_entry(6)]))
         for _ in range(2):
-            await store.forget([(SN, "1777287876.1"), (SN, "nobody"), ("nobody", "1777287876.2")], [5, 9])
+            await store.delete([(SN, "1777287876.1"), (SN, "nobody"), ("nobody", "1777287876.2")], [5, 9])
             assert await all_calls(store, RecordFilter()) == [second]
             assert [leg.call_id for leg in await all_records(store, RecordFilter())] == ["1777287876.2"]
-            assert [one.seq for one in await store.quarantine(10)] == [6]
+            assert [entry.seq for entry in await store.quarantine(10)] == [6]
             assert await store.position() == 7
 
     async def test_an_empty_store_answers(self, store: Store) -> None:
@@ -137,31 +140,33 @@ class StoreContract:
         assert await store.call("x", "1.1") is None
         assert await store.legs([]) == []
         assert await store.summary(RecordFilter(), "day", "UTC") == []
-        assert await exported(store, "csv") == (RECORD_COLUMNS + "\r\n").encode()
-        assert await exported(store, "jsonl") == b""
+        assert await export_bytes(store, "csv") == (RECORD_COLUMNS + "\r\n").encode()
+        assert await export_bytes(store, "jsonl") == b""
 
     @property_test
-    @given(office=calls_of_an_office())
-    async def test_what_is_put_is_read_as_it_was(self, stores: Stores, office: list[Call]) -> None:
+    @given(office=office_calls())
+    async def test_what_is_put_is_read_as_it_was(self, stores: OpenStoreFixture, office: list[Call]) -> None:
         """Each call, with each of its legs, comes back equal in every field, by each way of asking."""
         async with stores() as store:
             await store.put(batch(*office))
-            for one in office:
-                assert await store.call(one.sn, one.call_id) == one
-            records = [leg for one in office for leg in one.legs]
-            assert by_name(await store.legs([(one.sn, one.call_id) for one in office])) == by_name(records)
-            assert by_name(await all_records(store, RecordFilter())) == by_name(records)
+            for expected_call in office:
+                assert await store.call(expected_call.sn, expected_call.call_id) == expected_call
+            records = [leg for expected_call in office for leg in expected_call.legs]
+            assert sort_by_record_id(
+                await store.legs([(expected_call.sn, expected_call.call_id) for expected_call in office])
+            ) == sort_by_record_id(records)
+            assert sort_by_record_id(await all_records(store, RecordFilter())) == sort_by_record_id(records)
             assert await all_calls(store, RecordFilter()) == plain.calls(office, RecordFilter())
 
     @property_test
-    @given(office=calls_of_an_office())
-    async def test_the_same_batch_again_changes_nothing(self, stores: Stores, office: list[Call]) -> None:
+    @given(office=office_calls())
+    async def test_the_same_batch_again_changes_nothing(self, stores: OpenStoreFixture, office: list[Call]) -> None:
         """A projector that died before it knew may put a batch twice."""
         async with stores() as store:
             for _ in range(2):
-                await store.put(batch(*office, position=7, quarantined=[unread(3)]))
+                await store.put(batch(*office, position=7, quarantined=[quarantine_entry(3)]))
             assert await store.counts() == {
-                "records": sum(len(one.legs) for one in office),
+                "records": sum(len(expected_call.legs) for expected_call in office),
                 "calls": len(office),
                 "quarantined": 1,
                 "position": 7,
@@ -170,12 +175,15 @@ class StoreContract:
 
     async def test_a_call_replaces_what_stood_under_its_key(self, store: Store) -> None:
         """Also with fewer legs; a call of another PBX with the same id stays."""
-        one, other = call(record(call_id="1777287876.1")), call(record(call_id="1777287876.1", sn="other"))
-        await store.put(batch(one, other, position=1))
-        changed = later(one, status="BUSY", talk_duration=0)
-        await store.put(batch(changed, position=2))
-        assert await store.call(one.sn, one.call_id) == changed
-        assert await store.call("other", one.call_id) == other
+        first_call, other_pbx_call = (
+            call(record(call_id="1777287876.1")),
+            call(record(call_id="1777287876.1", sn="other")),
+        )
+        await store.put(batch(first_call, other_pbx_call, position=1))
+        changed_call = with_changed_last_leg(first_call, status="BUSY", talk_duration=0)
+        await store.put(batch(changed_call, position=2))
+        assert await store.call(first_call.sn, first_call.call_id) == changed_call
+        assert await store.call("other", first_call.call_id) == other_pbx_call
         assert (await store.counts())["records"] == 2
 
     async def test_calls_whose_ids_tell_no_time_are_found_and_replaced(self, store: Store) -> None:
@@ -185,9 +193,11 @@ class StoreContract:
         for _ in range(2):
             await store.put(batch(*calls))
         assert (await store.counts())["calls"] == len(ids)
-        for one in calls:
-            assert await store.call(one.sn, one.call_id) == one
-            assert (await store.records(RecordFilter(call_id=one.call_id), 10)).data == list(one.legs)
+        for expected_call in calls:
+            assert await store.call(expected_call.sn, expected_call.call_id) == expected_call
+            assert (await store.records(RecordFilter(call_id=expected_call.call_id), 10)).data == list(
+                expected_call.legs
+            )
 
     async def test_the_position_never_goes_back(self, store: Store) -> None:
         """An older batch put again leaves it where it was."""
@@ -197,50 +207,50 @@ class StoreContract:
 
     async def test_the_quarantine_is_kept_in_order_and_emptied(self, store: Store) -> None:
         """Read again, a report leaves it; unreadable again, it has its new reason."""
-        await store.put(batch(position=5, quarantined=[unread(5), unread(2), unread(3)]))
-        assert await store.quarantine(10) == [unread(2), unread(3), unread(5)]
-        assert await store.quarantine(1, after=2) == [unread(3)]
-        await store.put(batch(position=5, quarantined=[unread(5, "still not")], read_again=[2, 3]))
-        assert await store.quarantine(10) == [unread(5, "still not")]
+        await store.put(batch(position=5, quarantined=[quarantine_entry(5), quarantine_entry(2), quarantine_entry(3)]))
+        assert await store.quarantine(10) == [quarantine_entry(2), quarantine_entry(3), quarantine_entry(5)]
+        assert await store.quarantine(1, after_seq=2) == [quarantine_entry(3)]
+        await store.put(batch(position=5, quarantined=[quarantine_entry(5, "still not")], read_again=[2, 3]))
+        assert await store.quarantine(10) == [quarantine_entry(5, "still not")]
 
     # ---------------------------------------------------------------- searching
 
     @property_test
-    @given(office=calls_of_an_office(), filters=st.lists(FILTERS, min_size=3, max_size=8))
+    @given(office=office_calls(), filters=st.lists(FILTERS, min_size=3, max_size=8))
     async def test_filters_find_exactly_what_a_plain_loop_finds(
-        self, stores: Stores, office: list[Call], filters: list[RecordFilter]
+        self, stores: OpenStoreFixture, office: list[Call], filters: list[RecordFilter]
     ) -> None:
         """Records by `Filter.matches`, calls by `Filter.matches_call`; the latest first."""
         async with stores() as store:
             await store.put(batch(*office))
-            for where in filters:
-                assert await all_records(store, where) == plain.records(office, where)
-                assert await all_calls(store, where) == plain.calls(office, where)
+            for record_filter in filters:
+                assert await all_records(store, record_filter) == plain.records(office, record_filter)
+                assert await all_calls(store, record_filter) == plain.calls(office, record_filter)
 
     @property_test
-    @given(office=calls_of_an_office(), limit=st.integers(1, 4), where=FILTERS)
+    @given(office=office_calls(), limit=st.integers(1, 4), where=FILTERS)
     async def test_pages_give_each_row_once_while_calls_arrive(
-        self, stores: Stores, office: list[Call], limit: int, where: RecordFilter
+        self, stores: OpenStoreFixture, office: list[Call], limit: int, where: RecordFilter
     ) -> None:
         """Half of the calls are there; the others arrive between the pages: the first half is seen once, in order."""
-        here, arriving = office[::2], office[1::2]
+        stored_calls, later_calls = office[::2], office[1::2]
         async with stores() as store:
-            await store.put(batch(*here))
+            await store.put(batch(*stored_calls))
             records, calls = await store.records(where, limit), await store.calls(where, limit)
-            seen_records, seen_calls = list(records.data), list(calls.data)
+            paged_records, paged_calls = list(records.data), list(calls.data)
             while records.next or calls.next:
-                if arriving:
-                    await store.put(batch(arriving.pop()))
+                if later_calls:
+                    await store.put(batch(later_calls.pop()))
                 if records.next:
                     records = await store.records(where, limit, records.next)
-                    seen_records += records.data
+                    paged_records += records.data
                 if calls.next:
                     calls = await store.calls(where, limit, calls.next)
-                    seen_calls += calls.data
-        keys = {(one.sn, one.call_id) for one in here}
-        assert [one for one in seen_records if (one.sn, one.call_id) in keys] == plain.records(here, where)
-        assert [one for one in seen_calls if (one.sn, one.call_id) in keys] == plain.calls(here, where)
-        assert len({one.record_id for one in seen_records}) == len(seen_records)
+                    paged_calls += calls.data
+        keys = {(row.sn, row.call_id) for row in stored_calls}
+        assert [row for row in paged_records if (row.sn, row.call_id) in keys] == plain.records(stored_calls, where)
+        assert [row for row in paged_calls if (row.sn, row.call_id) in keys] == plain.calls(stored_calls, where)
+        assert len({row.record_id for row in paged_records}) == len(paged_records)
 
     async def test_many_records_of_one_second_are_paged(self, store: Store) -> None:
         """A second in which more calls began than a page holds ends nothing."""
@@ -268,9 +278,9 @@ class StoreContract:
         if not cursor:
             assert (await store.records(RecordFilter(), 5, cursor)).data
             return
-        for ask in (store.records, store.calls):
+        for list_page in (store.records, store.calls):
             with pytest.raises(UsageError, match="none of ours"):
-                await ask(RecordFilter(), 5, cursor)
+                await list_page(RecordFilter(), 5, cursor)
 
     async def test_a_cursor_of_records_is_none_of_calls(self, store: Store) -> None:
         """Each list has cursors of its own."""
@@ -288,41 +298,43 @@ class StoreContract:
     async def test_a_live_feed_resumes_after_a_number(self, store: Store) -> None:
         """In the order of the reports; what one report said is never cut in two."""
         legs = [record(seq=seq) for seq in (4, 2, 2, 2, 9)]
-        await store.put(batch(*(call_of(leg) for leg in legs)))
-        seqs = [one.seq for one in await store.records_after(0, 2)]
+        await store.put(batch(*(call_with_seq(leg) for leg in legs)))
+        seqs = [leg_record.seq for leg_record in await store.records_after(0, 2)]
         assert seqs == [2, 2, 2]
-        assert [one.seq for one in await store.records_after(2, 1)] == [4]
-        assert [one.seq for one in await store.records_after(4, 10)] == [9]
+        assert [leg_record.seq for leg_record in await store.records_after(2, 1)] == [4]
+        assert [leg_record.seq for leg_record in await store.records_after(4, 10)] == [9]
         assert await store.records_after(9, 10) == []
 
     async def test_records_after_are_found_across_wide_holes(self, store: Store) -> None:
         """Numbers of reports that were no calls lie between them; who asks gets as many as there are."""
         await store.put(batch(*(call(record(seq=seq)) for seq in (1, 5_000, 900_000)), position=1_000_000))
-        assert [one.seq for one in await store.records_after(0, 2)] == [1, 5_000]
-        assert [one.seq for one in await store.records_after(1, 10)] == [5_000, 900_000]
+        assert [leg_record.seq for leg_record in await store.records_after(0, 2)] == [1, 5_000]
+        assert [leg_record.seq for leg_record in await store.records_after(1, 10)] == [5_000, 900_000]
 
     async def test_calls_are_found_by_their_keys(self, store: Store) -> None:
         """Whole, with their legs; keys of no call are passed over."""
         first = record()
-        one, other = call(first, record(call_id=first.call_id, call_to="1003")), call(record())
-        await store.put(batch(one, other))
-        keys = [(one.sn, one.call_id), (other.sn, other.call_id), (SN, "1.1")]
-        found = await store.calls_of(keys)
-        assert sorted(found, key=lambda call: call.call_id) == sorted((one, other), key=lambda call: call.call_id)
-        assert await store.calls_of([]) == []
+        two_leg_call, single_leg_call = call(first, record(call_id=first.call_id, call_to="1003")), call(record())
+        await store.put(batch(two_leg_call, single_leg_call))
+        keys = [(two_leg_call.sn, two_leg_call.call_id), (single_leg_call.sn, single_leg_call.call_id), (SN, "1.1")]
+        actual = await store.calls_by_keys(keys)
+        assert sorted(actual, key=lambda call: call.call_id) == sorted(
+            (two_leg_call, single_leg_call), key=lambda call: call.call_id
+        )
+        assert await store.calls_by_keys([]) == []
 
     async def test_the_extent_of_what_matches(self, store: Store) -> None:
         """How many, from which number to which, and when the first came; nothing where there are none."""
-        later = STARTED_AT + timedelta(hours=1)
-        legs = [record(seq=5, received_at=later), record(seq=2, status="BUSY"), record(seq=9, status="BUSY")]
+        later_time = STARTED_AT + timedelta(hours=1)
+        legs = [record(seq=5, received_at=later_time), record(seq=2, status="BUSY"), record(seq=9, status="BUSY")]
         await store.put(batch(*map(call, legs)))
         assert await store.extent(RecordFilter()) == RecordExtent(
             count=3, first_seq=2, last_seq=9, first_received_at=STARTED_AT
         )
-        assert await store.extent(RecordFilter(), after=2, until=8) == RecordExtent(
-            count=1, first_seq=5, last_seq=5, first_received_at=later
+        assert await store.extent(RecordFilter(), after_seq=2, until_seq=8) == RecordExtent(
+            count=1, first_seq=5, last_seq=5, first_received_at=later_time
         )
-        assert (await store.extent(RecordFilter(status="busy"), after=2)).first_seq == 9
+        assert (await store.extent(RecordFilter(status="busy"), after_seq=2)).first_seq == 9
         assert await store.extent(RecordFilter(number="ghost")) == RecordExtent(
             count=0, first_seq=None, last_seq=None, first_received_at=None
         )
@@ -330,61 +342,69 @@ class StoreContract:
     # ---------------------------------------------------------------- pages by number
 
     @property_test
-    @given(office=calls_of_an_office(), asked=st.lists(LISTINGS, min_size=3, max_size=6))
+    @given(office=office_calls(), asked=st.lists(LISTINGS, min_size=3, max_size=6))
     async def test_listings_hold_what_a_plain_loop_finds(
-        self, stores: Stores, office: list[Call], asked: list[tuple[RecordListing, CallListing]]
+        self, stores: OpenStoreFixture, office: list[Call], asked: list[tuple[RecordListing, CallListing]]
     ) -> None:
         """The right total, the right rows, in an order that fits what was asked for; pages join without a gap."""
         async with stores() as store:
             await store.put(batch(*office))
-            for of_records, of_calls in asked:
-                records, calls = plain.listed_records(office, of_records), plain.listed_calls(office, of_calls)
-                found, found_calls = await store.listed_records(of_records), await store.listed_calls(of_calls)
-                assert (found.total, found_calls.total) == (len(records), len(calls))
-                assert_same_order(found.data, records, of_records.order_by)
-                assert_same_order(found_calls.data, calls, of_calls.order_by)
+            for record_listing, call_listing in asked:
+                records, calls = plain.list_records(office, record_listing), plain.list_calls(office, call_listing)
+                record_result, call_result = (
+                    await store.list_records(record_listing),
+                    await store.list_calls(call_listing),
+                )
+                assert (record_result.total, call_result.total) == (len(records), len(calls))
+                assert_same_order(record_result.data, records, record_listing.order_by)
+                assert_same_order(call_result.data, calls, call_listing.order_by)
                 pages = [
-                    await store.listed_records(msgspec.structs.replace(of_records, offset=offset, limit=2))
+                    await store.list_records(msgspec.structs.replace(record_listing, offset=offset, limit=2))
                     for offset in range(0, len(records) + 1, 2)
                 ]
-                assert [one for page in pages for one in page.data] == list(found.data)
+                assert [row for page in pages for row in page.data] == list(record_result.data)
 
     async def test_a_listing_in_any_order_there_is(self, store: Store) -> None:
         """Both ways; another order, a page of none or of too many are refused with one sentence."""
         await store.put(batch(*(call() for _ in range(3))))
         for order in RECORD_ORDERS:
-            assert (await store.listed_records(RecordListing(order_by=order))).total == 3
+            assert (await store.list_records(RecordListing(order_by=order))).total == 3
         for order in CALL_ORDERS:
-            assert (await store.listed_calls(CallListing(order_by=order, is_descending=True))).total == 3
-        for bad in (
+            assert (await store.list_calls(CallListing(order_by=order, is_descending=True))).total == 3
+        for invalid_listing in (
             RecordListing(order_by="colour"),
             RecordListing(limit=0),
             RecordListing(limit=LISTING_ROWS_MAX + 1),
         ):
             with pytest.raises(UsageError):
-                await store.listed_records(bad)
+                await store.list_records(invalid_listing)
 
     async def test_a_call_is_found_by_its_uid(self, store: Store) -> None:
         """Whole; of the PBXs that may be seen, and the latest of several."""
-        legs = [record(call_id="1777287876.1", uid="20260427190436AB3D1", call_to=to) for to in ("6400", "1002")]
-        one, other = call(*legs), call(record(call_id="1777287876.2", sn="other", uid="20260427190436AB3D2"))
-        await store.put(batch(one, other))
-        assert await store.call_with_uid("20260427190436AB3D1") == one
-        assert await store.call_with_uid("20260427190436AB3D1", ["other"]) is None
-        assert await store.call_with_uid("20260427190436AB3D2", ["other"]) == other
-        assert await store.call_with_uid("20260427190436AB3D3") is None
+        legs = [
+            record(call_id="1777287876.1", uid="20260427190436AB3D1", call_to=call_to) for call_to in ("6400", "1002")
+        ]
+        two_leg_call, other_pbx_call = (
+            call(*legs),
+            call(record(call_id="1777287876.2", sn="other", uid="20260427190436AB3D2")),
+        )
+        await store.put(batch(two_leg_call, other_pbx_call))
+        assert await store.find_call_by_uid("20260427190436AB3D1") == two_leg_call
+        assert await store.find_call_by_uid("20260427190436AB3D1", ["other"]) is None
+        assert await store.find_call_by_uid("20260427190436AB3D2", ["other"]) == other_pbx_call
+        assert await store.find_call_by_uid("20260427190436AB3D3") is None
 
     # ---------------------------------------------------------------- counting
 
     @property_test
     @given(
-        office=calls_of_an_office(),
+        office=office_calls(),
         zone=st.sampled_from(ZONES),
         by=st.lists(st.sampled_from(SUMMARY_DIMENSIONS), min_size=1, max_size=3, unique=True),
         where=FILTERS,
     )
     async def test_summaries_equal_a_plain_count(
-        self, stores: Stores, office: list[Call], zone: str, by: list[str], where: RecordFilter
+        self, stores: OpenStoreFixture, office: list[Call], zone: str, by: list[str], where: RecordFilter
     ) -> None:
         """By anything and any two or three things, in any zone, also where clocks are changed."""
         async with stores() as store:
@@ -414,82 +434,10 @@ class StoreContract:
         with pytest.raises(UsageError):
             await store.summary(RecordFilter(), by, zone)
 
-    # ---------------------------------------------------------------- exporting
 
-    @property_test
-    @given(office=calls_of_an_office(), zone=st.sampled_from(ZONES), where=FILTERS)
-    async def test_csv_can_be_read_back(
-        self, stores: Stores, office: list[Call], zone: str, where: RecordFilter
-    ) -> None:
-        """Every cell, with moments in the zone asked for; in the order in which the calls began."""
-        async with stores() as store:
-            await store.put(batch(*office))
-            text = (await exported(store, "csv", where, zone)).decode()
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
-        expected = {one.record_id: one for one in plain.records(office, where)}
-        assert [row["started_at"] for row in rows] == [
-            plain.cell(one, "started_at", zone) for one in sorted(expected.values(), key=lambda one: one.started_at)
-        ]
-        for row in rows:
-            one = expected.pop(row["record_id"])
-            assert {name: unescape_formula(cell) for name, cell in row.items()} == {
-                name: plain.cell(one, name, zone) for name in RECORD_COLUMNS.split(",")
-            }
-        assert not expected
-
-    @property_test
-    @given(office=calls_of_an_office(), where=FILTERS)
-    async def test_json_lines_are_records(self, stores: Stores, office: list[Call], where: RecordFilter) -> None:
-        """One per line, just as the API gives them, the earliest first."""
-        async with stores() as store:
-            await store.put(batch(*office))
-            lines = (await exported(store, "jsonl", where)).splitlines()
-        found = [msgspec.json.decode(line, type=Record) for line in lines]
-        assert by_name(found) == by_name(plain.records(office, where))
-        assert [one.started_at for one in found] == sorted(one.started_at for one in found)
-        assert all(json.loads(line)["extra"] == one.extra for line, one in zip(lines, found, strict=True))
-
-    async def test_an_export_sees_one_state(self, store: Store) -> None:
-        """What arrives after the first piece was taken is not in it, however long it takes."""
-        await store.put(batch(*(call() for _ in range(3))))
-        pieces = store.export(RecordFilter(), "csv", "UTC")
-        head = await anext(pieces)
-        await store.put(batch(*(call() for _ in range(3))))
-        rest = b"".join([piece async for piece in pieces])
-        assert (head + rest).count(b"\r\n") == 4
-
-    @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "xlsx"])
-    async def test_an_export_that_nobody_reads_to_its_end_leaves_nothing_behind(
-        self, store: Store, form: ExportFormat
-    ) -> None:
-        """The store goes on, and closes."""
-        await store.put(batch(*(call() for _ in range(300))))
-        pieces = store.export(RecordFilter(), form, "UTC")
-        assert await anext(pieces)
-        await pieces.aclose()  # type: ignore[attr-defined] # ours are generators
-        await store.put(batch(call(), position=2))
-        assert (await store.counts())["calls"] == 301
-
-    @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "xlsx"])
-    async def test_an_export_can_be_given_up_at_any_moment(self, store: Store, form: ExportFormat) -> None:
-        """Cancelled while it works, it leaves no thread, no file and no view behind."""
-        await store.put(batch(*(call() for _ in range(300))))
-        for turns in range(12):
-            task = asyncio.create_task(exported(store, form))
-            for _ in range(turns):
-                await asyncio.sleep(0.002)
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        assert (await exported(store, "csv")).count(b"\r\n") == 301
-
-    async def test_an_unknown_zone_is_refused(self, store: Store) -> None:
-        """Before the first byte."""
-        with pytest.raises(UsageError, match="Mars"):
-            await exported(store, "csv", zone="Mars/Base")
-
-
-def call_of(leg: Record) -> Call:
+def call_with_seq(leg: Record) -> Call:
     """A call of one leg, whose report has this leg's number."""
-    said = ReportedLeg(details=details(call_id=leg.call_id), seq=leg.seq, via=leg.via, received_at=leg.received_at)
-    return assemble_call(leg.sn, [said], PbxFacts(name=leg.pbx))
+    reported_leg = ReportedLeg(
+        details=details(call_id=leg.call_id), seq=leg.seq, via=leg.via, received_at=leg.received_at
+    )
+    return assemble_call(leg.sn, [reported_leg], PbxFacts(name=leg.pbx))

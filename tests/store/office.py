@@ -16,7 +16,7 @@ from onhook.store.contract import CALL_ORDERS, RECORD_ORDERS, CallListing, Recor
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/St_Johns", "UTC")
 
-_CHANGES = (
+_DST_CHANGES = (
     datetime(2026, 3, 29, 1, tzinfo=UTC),  # Berlin, to summer time
     datetime(2026, 10, 25, 1, tzinfo=UTC),  # and back
     datetime(2026, 3, 8, 7, tzinfo=UTC),  # New York
@@ -27,7 +27,10 @@ _CHANGES = (
     datetime(2026, 12, 31, 23, tzinfo=UTC),
 )
 
-_PBXS = {"3631A2124XXX": PbxFacts(name="office", zone=ZoneInfo("Europe/Berlin")), "other,1": PbxFacts(name='shop "B"')}
+_PBX_FACTS = {
+    "3631A2124XXX": PbxFacts(name="office", zone=ZoneInfo("Europe/Berlin")),
+    "other,1": PbxFacts(name='shop "B"'),
+}
 _TEXTS = st.sampled_from(
     ("", "trunk-1", "trunk,2", '="x"', "-1", "+4930555", "@a", "'=1", 'a"b', "two\r\nlines", "Ünï 🎧")
 )
@@ -39,35 +42,37 @@ _PARTIES = st.sampled_from(
 )
 _STATUSES = ("ANSWERED", "Answerd", "NO ANSWER", "no_answer", "BUSY", "VOICEMAIL", "FAILED", "ABANDONED", "", "strange")
 _TYPES = ("Inbound", "inbound", "Internal", "Out_bound", "")
-_SECONDS = st.none() | st.sampled_from((0, 1, 14, 20, 3_700))
+_DURATIONS = st.none() | st.sampled_from((0, 1, 14, 20, 3_700))
 
 
 @st.composite
-def calls_of_an_office(draw: st.DrawFn) -> list[Call]:
+def office_calls(draw: st.DrawFn) -> list[Call]:
     """Up to ten calls of one to three legs, with and without ids that tell the time."""
     return [_call(draw, number) for number in range(draw(st.integers(0, 10)))]
 
 
 def _call(draw: st.DrawFn, number: int) -> Call:
-    sn = draw(st.sampled_from(sorted(_PBXS)))
-    begun = draw(st.sampled_from(_CHANGES)) + timedelta(
+    sn = draw(st.sampled_from(sorted(_PBX_FACTS)))
+    started_at = draw(st.sampled_from(_DST_CHANGES)) + timedelta(
         minutes=draw(st.integers(-180, 180)), seconds=draw(st.integers(0, 59))
     )
-    call_id = draw(st.sampled_from((f"{int(begun.timestamp())}.{number}", f"opaque-{number}")))
-    said = [_said(draw, call_id, begun) for _ in range(draw(st.integers(1, 3)))]
-    return assemble_call(sn, said, _PBXS[sn])
+    call_id = draw(st.sampled_from((f"{int(started_at.timestamp())}.{number}", f"opaque-{number}")))
+    reported_legs = [_reported_leg(draw, call_id, started_at) for _ in range(draw(st.integers(1, 3)))]
+    return assemble_call(sn, reported_legs, _PBX_FACTS[sn])
 
 
-def _said(draw: st.DrawFn, call_id: str, begun: datetime) -> ReportedLeg:
-    local = begun + timedelta(hours=draw(st.sampled_from((0, 2))), seconds=draw(st.integers(0, 40)))
+def _reported_leg(draw: st.DrawFn, call_id: str, started_at: datetime) -> ReportedLeg:
+    local_start = started_at + timedelta(hours=draw(st.sampled_from((0, 2))), seconds=draw(st.integers(0, 40)))
     values: dict[str, Any] = {
         name: draw(_TEXTS)
         for name in ("src_trunk_name", "dst_trunk_name", "pin_code", "recording", "did_number", "did_name", "uid")
     }
-    values |= {name: draw(_SECONDS) for name in ("call_duration", "talk_duration", "agent_ring_time", "enb_call_note")}
+    values |= {
+        name: draw(_DURATIONS) for name in ("call_duration", "talk_duration", "agent_ring_time", "enb_call_note")
+    }
     details = CallDetails(
         call_id=call_id,
-        time_start=f"{local:%Y-%m-%d %H:%M:%S}",
+        time_start=f"{local_start:%Y-%m-%d %H:%M:%S}",
         call_from=draw(_PARTIES),
         call_to=draw(_PARTIES),
         status=draw(st.sampled_from(_STATUSES)),
@@ -82,42 +87,42 @@ def _said(draw: st.DrawFn, call_id: str, begun: datetime) -> ReportedLeg:
         details=details,
         seq=draw(st.integers(1, 50)),
         via="webhook",
-        received_at=begun + timedelta(seconds=60, microseconds=draw(st.sampled_from((0, 1, 999_999)))),
+        received_at=started_at + timedelta(seconds=60, microseconds=draw(st.sampled_from((0, 1, 999_999)))),
     )
 
 
-_MOMENTS = st.builds(
+_TIMES = st.builds(
     lambda change, seconds: change + timedelta(seconds=seconds),
-    st.sampled_from(_CHANGES),
+    st.sampled_from(_DST_CHANGES),
     st.floats(-12_000, 12_000, allow_nan=False),
 )
 
-_SOME_SECONDS = st.none() | st.integers(0, 30)
+_DURATION_LIMITS = st.none() | st.integers(0, 30)
 
-_CALLS = tuple(
+_CALL_KEYS = tuple(
     (sn, call_id) for sn in ("other,1", "3631A2124XXX") for call_id in ("opaque-0", "opaque-1", "1774746000.0")
 )
-ASPECTS = st.builds(
+CALL_FILTERS = st.builds(
     CallFilter,
     answered_by=st.none() | st.sampled_from(("1002", "Alice<1001>", "6400")),
-    min_wait_duration=_SOME_SECONDS,
-    max_wait_duration=_SOME_SECONDS,
-    min_ring_duration=_SOME_SECONDS,
-    max_ring_duration=_SOME_SECONDS,
+    min_wait_duration=_DURATION_LIMITS,
+    max_wait_duration=_DURATION_LIMITS,
+    min_ring_duration=_DURATION_LIMITS,
+    max_ring_duration=_DURATION_LIMITS,
     weekday=st.none() | st.integers(1, 7),
     hour_of_day=st.none() | st.integers(0, 23),
-    under_way_at=st.none() | _MOMENTS,
+    under_way_at=st.none() | _TIMES,
     caller=st.none() | st.none() | _PARTIES,
     dialled=st.none() | st.none() | _PARTIES,
     by_trunk=st.none() | st.none() | _TEXTS,
     by_did=st.none() | st.none() | _TEXTS,
     numbers=st.none() | st.none() | st.lists(st.sampled_from(("1001", "6400", "+4930555")), max_size=2).map(tuple),
-    among=st.none() | st.none() | st.lists(st.sampled_from(_CALLS), max_size=3).map(tuple),
+    call_keys=st.none() | st.none() | st.lists(st.sampled_from(_CALL_KEYS), max_size=3).map(tuple),
     name=st.none() | st.none() | st.sampled_from(("ALICE", "bob b", "6", "ghost")),
     zone=st.sampled_from(ZONES),
 )
 
-LIMITS = st.builds(
+SCOPES = st.builds(
     AccessScope,
     st.none() | st.lists(st.sampled_from(("other,1", "x", "3631A2124XXX")), max_size=2).map(tuple),
     st.none() | st.lists(st.sampled_from(("1001", "1002", "6400", "ghost")), max_size=2).map(tuple),
@@ -125,8 +130,8 @@ LIMITS = st.builds(
 
 FILTERS = st.builds(
     RecordFilter,
-    since=st.none() | _MOMENTS,
-    until=st.none() | _MOMENTS,
+    since=st.none() | _TIMES,
+    until=st.none() | _TIMES,
     pbx=st.none() | st.sampled_from(("office", 'shop "B"', "nowhere")),
     sn=st.none() | st.sampled_from(("other,1", "x")),
     call_id=st.none() | st.sampled_from(("opaque-0", "opaque-1", "1774746000.0")),
@@ -139,14 +144,16 @@ FILTERS = st.builds(
     did_number=st.none() | _TEXTS,
     min_talk_duration=st.none() | st.integers(0, 20),
     max_talk_duration=st.none() | st.integers(0, 20),
-    aspects=st.none() | st.none() | st.none() | ASPECTS,
-    within=st.none() | st.none() | st.none() | LIMITS,
+    call_filter=st.none() | st.none() | st.none() | CALL_FILTERS,
+    scope=st.none() | st.none() | st.none() | SCOPES,
 )
 """Mostly unset, as people ask."""
 
 
 _WALL_CLOCKS = st.none() | st.builds(
-    lambda change, seconds: int(change.timestamp()) + seconds, st.sampled_from(_CHANGES), st.integers(-12_000, 12_000)
+    lambda change, seconds: int(change.timestamp()) + seconds,
+    st.sampled_from(_DST_CHANGES),
+    st.integers(-12_000, 12_000),
 )
 _SNS = st.sampled_from(((), ("other,1",), ("3631A2124XXX", "other,1"), ("x",)))
 
@@ -154,7 +161,7 @@ _SNS = st.sampled_from(((), ("other,1",), ("3631A2124XXX", "other,1"), ("x",)))
 @st.composite
 def _listings(draw: st.DrawFn) -> tuple[RecordListing, CallListing]:
     shared: dict[str, Any] = {
-        "where": draw(st.just(RecordFilter()) | FILTERS),
+        "filter": draw(st.just(RecordFilter()) | FILTERS),
         "sns": draw(_SNS),
         "local_since": draw(_WALL_CLOCKS),
         "local_until": draw(_WALL_CLOCKS),

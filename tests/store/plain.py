@@ -25,85 +25,88 @@ SPELLINGS = {
 DURATIONS = ("talk_duration", "call_duration", "ring_duration", "wait_duration")
 
 
-def records(office: Iterable[Call], where: RecordFilter) -> list[Record]:
-    of_leg = msgspec.structs.replace(where, aspects=None)
-    meant = [call for call in office if where.aspects is None or where.aspects.match(call)]
-    found = [leg for call in meant for leg in call.legs if of_leg.matches(leg)]
-    return sorted(found, key=lambda one: (one.started_at, one.record_id), reverse=True)
+def records(office: Iterable[Call], record_filter: RecordFilter) -> list[Record]:
+    leg_filter = msgspec.structs.replace(record_filter, call_filter=None)
+    matching_calls = [
+        call for call in office if record_filter.call_filter is None or record_filter.call_filter.matches(call)
+    ]
+    matches = [leg for call in matching_calls for leg in call.legs if leg_filter.matches(leg)]
+    return sorted(matches, key=lambda leg_record: (leg_record.started_at, leg_record.record_id), reverse=True)
 
 
-def calls(office: Iterable[Call], where: RecordFilter) -> list[Call]:
+def calls(office: Iterable[Call], record_filter: RecordFilter) -> list[Call]:
     def key(call: Call) -> tuple[datetime, str]:
         return call.started_at, hashlib.md5(f"{call.sn}\x1f{call.call_id}".encode()).hexdigest()  # noqa: S324 - a name
 
-    return sorted((call for call in office if where.matches_call(call)), key=key, reverse=True)
+    return sorted((call for call in office if record_filter.matches_call(call)), key=key, reverse=True)
 
 
-def listed_records(office: Iterable[Call], asked: RecordListing) -> list[Record]:
+def list_records(office: Iterable[Call], listing: RecordListing) -> list[Record]:
     """All that match, in order; the page is the caller's."""
-    found = [leg for leg in records(office, asked.where) if _is_listed(leg, asked)]
-    if asked.pin_code is not None:
-        found = [leg for leg in found if leg.pin_code == asked.pin_code]
-    if asked.has_recording:
-        found = [leg for leg in found if leg.recording]
-    if asked.ids:
-        found = [leg for leg in found if leg.record_id[:16] in asked.ids]
-    if asked.dids:
-        found = [
+    matches = [leg for leg in records(office, listing.filter) if _matches_listing(leg, listing)]
+    if listing.pin_code is not None:
+        matches = [leg for leg in matches if leg.pin_code == listing.pin_code]
+    if listing.has_recording:
+        matches = [leg for leg in matches if leg.recording]
+    if listing.ids:
+        matches = [leg for leg in matches if leg.record_id[:16] in listing.ids]
+    if listing.dids:
+        matches = [
             leg
-            for leg in found
+            for leg in matches
             if any(
-                did in (leg.did_number, leg.did_name) and trunk in ("", leg.src_trunk_name) for did, trunk in asked.dids
+                did in (leg.did_number, leg.did_name) and trunk in ("", leg.src_trunk_name)
+                for did, trunk in listing.dids
             )
         ]
-    return _in_order(found, asked)
+    return _sort_rows(matches, listing)
 
 
-def listed_calls(office: Iterable[Call], asked: CallListing) -> list[Call]:
+def list_calls(office: Iterable[Call], listing: CallListing) -> list[Call]:
     """The same for calls."""
-    found = [call for call in office if asked.where.matches_call(call) and _is_listed(call.legs[0], asked)]
-    if asked.queues:
-        found = [call for call in found if any(extract_number(leg.call_to) in asked.queues for leg in call.legs)]
-    return _in_order(found, asked)
+    matches = [call for call in office if listing.filter.matches_call(call) and _matches_listing(call.legs[0], listing)]
+    if listing.queues:
+        matches = [call for call in matches if any(extract_number(leg.call_to) in listing.queues for leg in call.legs)]
+    return _sort_rows(matches, listing)
 
 
-def _is_listed(leg: Record, asked: Listing) -> bool:
+def _matches_listing(leg: Record, listing: Listing) -> bool:
     sign = -1 if leg.utc_offset[0] == "-" else 1
     offset = sign * (int(leg.utc_offset[1:3]) * 3600 + int(leg.utc_offset[4:]) * 60)
-    shown = int(leg.started_at.timestamp()) + offset
+    local_seconds = int(leg.started_at.timestamp()) + offset
     return (
-        (not asked.sns or leg.sn in asked.sns)
-        and (asked.local_since is None or shown >= asked.local_since)
-        and (asked.local_until is None or shown < asked.local_until)
+        (not listing.sns or leg.sn in listing.sns)
+        and (listing.local_since is None or local_seconds >= listing.local_since)
+        and (listing.local_until is None or local_seconds < listing.local_until)
     )
 
 
-def _in_order(found: list[Any], asked: Listing) -> list[Any]:
+def _sort_rows(rows: list[Any], listing: Listing) -> list[Any]:
     """By what is asked for, then as they began; what nobody reported last."""
-    first = sorted(found, key=lambda one: one.started_at, reverse=asked.is_descending)
-    told = [one for one in first if getattr(one, asked.order_by) is not None]
-    told.sort(key=lambda one: getattr(one, asked.order_by), reverse=asked.is_descending)
-    return told + [one for one in first if getattr(one, asked.order_by) is None]
+    by_start = sorted(rows, key=lambda row: row.started_at, reverse=listing.is_descending)
+    with_value = [row for row in by_start if getattr(row, listing.order_by) is not None]
+    with_value.sort(key=lambda row: getattr(row, listing.order_by), reverse=listing.is_descending)
+    return with_value + [row for row in by_start if getattr(row, listing.order_by) is None]
 
 
-def summary(office: Iterable[Call], where: RecordFilter, by: Sequence[str], zone: str) -> list[dict[str, Any]]:
+def summary(office: Iterable[Call], record_filter: RecordFilter, by: Sequence[str], zone: str) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], list[Call]] = {}
-    shown: dict[tuple[Any, ...], dict[str, Any]] = {}
+    group_values: dict[tuple[Any, ...], dict[str, Any]] = {}
     for call in office:
-        if not where.matches_call(call):
+        if not record_filter.matches_call(call):
             continue
         for went_to in sorted({extract_number(leg.call_to) for leg in call.legs}) if "went_to" in by else [""]:
             if "went_to" in by and not re.fullmatch("[0-9]{1,7}", went_to):
                 continue
-            key = tuple(went_to if name == "went_to" else _order(call, name, zone) for name in by)
+            key = tuple(went_to if name == "went_to" else _group_key(call, name, zone) for name in by)
             groups.setdefault(key, []).append(call)
-            shown[key] = {name: went_to if name == "went_to" else _shown(call, name, zone) for name in by}
-    return [shown[key] | _measures(group) for key, group in sorted(groups.items(), key=lambda group: group[0])]
+            group_values[key] = {name: went_to if name == "went_to" else _group_value(call, name, zone) for name in by}
+    return [group_values[key] | _measures(group) for key, group in sorted(groups.items(), key=lambda group: group[0])]
 
 
-def cell(one: Record, name: str, zone: str) -> str:
+def cell(leg_record: Record, name: str, zone: str) -> str:
     """A column of a record as the text of a cell, before it is made harmless."""
-    value = getattr(one, name)
+    value = getattr(leg_record, name)
     if value is None:
         return ""
     if isinstance(value, datetime):
@@ -113,13 +116,13 @@ def cell(one: Record, name: str, zone: str) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if isinstance(value, dict) else str(value)
 
 
-def _order(call: Call, name: str, zone: str) -> Any:
+def _group_key(call: Call, name: str, zone: str) -> Any:
     """Equal within a group, and in the order of the groups."""
     local = call.started_at.astimezone(ZoneInfo(zone))
     match name:
         case "hour":
-            ahead = local.utcoffset() or timedelta()
-            return local.replace(minute=0, second=0, tzinfo=None) - ahead, ahead
+            utc_offset = local.utcoffset() or timedelta()
+            return local.replace(minute=0, second=0, tzinfo=None) - utc_offset, utc_offset
         case "day":
             return local.date()
         case "week":
@@ -127,19 +130,19 @@ def _order(call: Call, name: str, zone: str) -> Any:
         case "month":
             return (local.year, local.month)
         case "hour_of_day" | "weekday":
-            return _shown(call, name, zone)
+            return _group_value(call, name, zone)
         case "status" | "type":
             return fold_word(getattr(call, name))
-    return _shown(call, name, zone)
+    return _group_value(call, name, zone)
 
 
-def _shown(call: Call, name: str, zone: str) -> Any:
+def _group_value(call: Call, name: str, zone: str) -> Any:
     local = call.started_at.astimezone(ZoneInfo(zone))
     match name:
         case "hour":
             return local.replace(minute=0, second=0).strftime("%Y-%m-%dT%H:00:00") + local.isoformat()[19:]
         case "day" | "week" | "month":
-            return _first_moment(call, name, zone)
+            return _period_start(call, name, zone)
         case "hour_of_day":
             return local.hour
         case "weekday":
@@ -147,10 +150,10 @@ def _shown(call: Call, name: str, zone: str) -> Any:
         case "status" | "type":
             text = fold_word(getattr(call, name))
             return SPELLINGS.get(text, text)
-    return _party(call, name)
+    return _party_value(call, name)
 
 
-def _party(call: Call, name: str) -> Any:
+def _party_value(call: Call, name: str) -> Any:
     match name:
         case "call_from" | "call_to":
             return extract_number(getattr(call, name))
@@ -161,14 +164,14 @@ def _party(call: Call, name: str) -> Any:
     return getattr(call, name)
 
 
-def _first_moment(call: Call, name: str, zone: str) -> str:
+def _period_start(call: Call, name: str, zone: str) -> str:
     day = call.started_at.astimezone(ZoneInfo(zone)).date()
     if name == "week":
         day = day.fromisocalendar(*day.isocalendar()[:2], 1)
     if name == "month":
         day = day.replace(day=1)
-    first = datetime.combine(day, time(), ZoneInfo(zone))
-    return first.isoformat()
+    period_start = datetime.combine(day, time(), ZoneInfo(zone))
+    return period_start.isoformat()
 
 
 def _measures(group: Sequence[Call]) -> dict[str, Any]:
@@ -176,8 +179,8 @@ def _measures(group: Sequence[Call]) -> dict[str, Any]:
     answered = sum(status == "ANSWERED" for status in statuses)
     sums: dict[str, int | None] = {}
     for name in DURATIONS:
-        known = [value for call in group if (value := getattr(call, name)) is not None]
-        sums[name] = sum(known) if known else None
+        known_values = [value for call in group if (value := getattr(call, name)) is not None]
+        sums[name] = sum(known_values) if known_values else None
     return {
         "calls": len(group),
         "answered": answered,

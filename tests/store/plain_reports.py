@@ -15,83 +15,95 @@ from onhook.cdr.record_filter import RecordFilter
 from onhook.store.contract import ConcurrencyPeak, DurationHistogram, MissedCall
 
 
-def spread(office: Iterable[Call], where: RecordFilter, of: str, edges: Sequence[int]) -> DurationHistogram:
-    values = [getattr(call, of) for call in office if where.matches_call(call)]
-    known = sorted(value for value in values if value is not None)
+def histogram(
+    office: Iterable[Call], record_filter: RecordFilter, duration_name: str, edges: Sequence[int]
+) -> DurationHistogram:
+    values = [getattr(call, duration_name) for call in office if record_filter.matches_call(call)]
+    known_values = sorted(value for value in values if value is not None)
 
-    def no_longer(share: float) -> int | None:
-        return known[max(0, math.ceil(share * len(known)) - 1)] if known else None
+    def percentile(share: float) -> int | None:
+        return known_values[max(0, math.ceil(share * len(known_values)) - 1)] if known_values else None
 
     return DurationHistogram(
-        counts=[sum(low <= value < high for value in known) for low, high in zip(edges, [*edges[1:], math.inf])],  # noqa: B905 - one edge more
-        unknown=len(values) - len(known),
-        median=no_longer(0.5),
-        p90=no_longer(0.9),
-        longest=max(known, default=None),
+        counts=[sum(low <= value < high for value in known_values) for low, high in zip(edges, [*edges[1:], math.inf])],  # noqa: B905 - one edge more
+        unknown=len(values) - len(known_values),
+        median=percentile(0.5),
+        p90=percentile(0.9),
+        longest=max(known_values, default=None),
     )
 
 
-def peaks(office: Iterable[Call], where: RecordFilter, by: str, zone: str, *, by_trunk: bool) -> list[ConcurrencyPeak]:
+def peaks(
+    office: Iterable[Call], record_filter: RecordFilter, by: str, zone: str, *, by_trunk: bool
+) -> list[ConcurrencyPeak]:
     """Every second that begins a stretch or at which a call begins or ends is looked at by itself."""
-    open_ended = msgspec.structs.replace(where, since=None)
+    filter_without_since = msgspec.structs.replace(record_filter, since=None)
     calls = [
         call
         for call in office
-        if open_ended.matches_call(call)
+        if filter_without_since.matches_call(call)
         and call.ended_at is not None
-        and call.ended_at > max(call.started_at, _floor(where.since or call.started_at))
+        and call.ended_at > max(call.started_at, _floor(record_filter.since or call.started_at))
     ]
     if not calls:
         return []
-    begin = _floor(where.since) if where.since else min(call.started_at for call in calls)
+    begin = _floor(record_filter.since) if record_filter.since else min(call.started_at for call in calls)
     end = max(call.ended_at for call in calls if call.ended_at)
-    end = max(min(end, _floor(where.until)) if where.until else end, begin + timedelta(seconds=1))
+    end = max(min(end, _floor(record_filter.until)) if record_filter.until else end, begin + timedelta(seconds=1))
     trunks = sorted({name for call in calls for name in _trunks(call)}) if by_trunk else [""]
-    found = []
-    for stretch in _stretches(by, zone, begin, end):
+    concurrency_peaks = []
+    for interval in _intervals(by, zone, begin, end):
         for trunk in trunks:
-            here = [call for call in calls if not by_trunk or trunk in _trunks(call)]
-            level, at = max(
-                ((_level(here, second), second) for second in stretch), key=lambda one: (one[0], -one[1].timestamp())
+            trunk_calls = [call for call in calls if not by_trunk or trunk in _trunks(call)]
+            concurrent_calls, peak_at = max(
+                ((_concurrent_calls(trunk_calls, second), second) for second in interval),
+                key=lambda level_and_time: (level_and_time[0], -level_and_time[1].timestamp()),
             )
-            if level or not by_trunk:
-                found.append(ConcurrencyPeak(begins_at=stretch[0], trunk=trunk, calls=level, reached_at=at))
-    return found
+            if concurrent_calls or not by_trunk:
+                concurrency_peaks.append(
+                    ConcurrencyPeak(interval_start=interval[0], trunk=trunk, calls=concurrent_calls, peak_at=peak_at)
+                )
+    return concurrency_peaks
 
 
-def missed(office: Sequence[Call], where: RecordFilter, *, is_returned: bool) -> tuple[int, int, list[MissedCall]]:
+def missed_calls(
+    office: Sequence[Call], record_filter: RecordFilter, *, is_returned: bool
+) -> tuple[int, int, list[MissedCall]]:
     """How many were missed and returned, and those that are asked for, the latest first."""
-    all_missed = [call for call in office if where.matches_call(call) and not _is_answered(call)]
-    pairs = [(call, _returning(office, where, call)) for call in all_missed]
-    listed = [
-        _missed_call(call, by)
-        for call, by in pairs
-        if (by is not None) is is_returned and _line(extract_number(call.call_from))
+    all_missed = [call for call in office if record_filter.matches_call(call) and not _is_answered(call)]
+    pairs = [(call, _find_return_call(office, record_filter, call)) for call in all_missed]
+    rows = [
+        _missed_call(call, return_call)
+        for call, return_call in pairs
+        if (return_call is not None) is is_returned and _number_suffix(extract_number(call.call_from))
     ]
-    listed.sort(key=lambda one: (-one.started_at.timestamp(), one.sn, one.call_id))
-    return len(all_missed), sum(by is not None for _, by in pairs), listed
+    rows.sort(key=lambda row: (-row.started_at.timestamp(), row.sn, row.call_id))
+    return len(all_missed), sum(return_call is not None for _, return_call in pairs), rows
 
 
-def _returning(office: Iterable[Call], where: RecordFilter, call: Call) -> Call | None:
-    line = _line(extract_number(call.call_from))
-    spoken = [
-        other
-        for other in office
-        if RecordFilter(within=where.within).matches_call(other)
-        and _is_answered(other)
-        and other.started_at > call.started_at
-        and line
-        and line in (_line(extract_number(other.call_from)), _line(extract_number(other.call_to)))
+def _find_return_call(office: Iterable[Call], record_filter: RecordFilter, call: Call) -> Call | None:
+    suffix = _number_suffix(extract_number(call.call_from))
+    conversations = [
+        candidate
+        for candidate in office
+        if RecordFilter(scope=record_filter.scope).matches_call(candidate)
+        and _is_answered(candidate)
+        and candidate.started_at > call.started_at
+        and suffix
+        and suffix
+        in (_number_suffix(extract_number(candidate.call_from)), _number_suffix(extract_number(candidate.call_to)))
     ]
-    return min(spoken, key=lambda other: (other.started_at, other.sn, other.call_id), default=None)
+    return min(
+        conversations, key=lambda candidate: (candidate.started_at, candidate.sn, candidate.call_id), default=None
+    )
 
 
-def _missed_call(call: Call, by: Call | None) -> MissedCall:
+def _missed_call(call: Call, return_call: Call | None) -> MissedCall:
     names: dict[str, Any] = {name: getattr(call, name) for name in MissedCall.__struct_fields__ if hasattr(call, name)}
     return MissedCall(
         **names,
-        returned_by=None if by is None else (by.sn, by.call_id),
-        returned_at=None if by is None else by.started_at,
+        returned_by=None if return_call is None else (return_call.sn, return_call.call_id),
+        returned_at=None if return_call is None else return_call.started_at,
     )
 
 
@@ -99,34 +111,34 @@ def _is_answered(call: Call) -> bool:
     return fold_word(call.status) in ("ANSWERED", "ANSWERD")
 
 
-def _line(number: str) -> str:
+def _number_suffix(number: str) -> str:
     return "".join(digit for digit in number if digit in "0123456789")[-8:]
 
 
-def _level(calls: Iterable[Call], at: datetime) -> int:
-    return sum(call.ended_at is not None and call.started_at <= at < call.ended_at for call in calls)
+def _concurrent_calls(calls: Iterable[Call], time: datetime) -> int:
+    return sum(call.ended_at is not None and call.started_at <= time < call.ended_at for call in calls)
 
 
 def _trunks(call: Call) -> set[str]:
     return {call.src_trunk_name, call.dst_trunk_name} - {""}
 
 
-def _stretches(by: str, zone: str, begin: datetime, end: datetime) -> list[list[datetime]]:
+def _intervals(by: str, zone: str, begin: datetime, end: datetime) -> list[list[datetime]]:
     """The seconds of each stretch, in order."""
-    found: dict[Any, list[datetime]] = {}
-    at = begin
-    while at < end:
-        local = at.astimezone(ZoneInfo(zone))
+    intervals: dict[Any, list[datetime]] = {}
+    time = begin
+    while time < end:
+        local = time.astimezone(ZoneInfo(zone))
         keys: dict[str, Any] = {
             "hour": (local.replace(minute=0, second=0, tzinfo=None), local.utcoffset()),
             "day": local.date(),
             "month": (local.year, local.month),
             "all": None,
         }
-        found.setdefault(keys[by], []).append(at)
-        at += timedelta(seconds=1)
-    return list(found.values())
+        intervals.setdefault(keys[by], []).append(time)
+        time += timedelta(seconds=1)
+    return list(intervals.values())
 
 
-def _floor(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(microsecond=0)
+def _floor(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(microsecond=0)

@@ -33,7 +33,7 @@ async def write(path):
     while True:
         position += 1
         calls = [call() for _ in range({CALLS_PER_BATCH})]
-        await store.put(StoreBatch(calls=calls, quarantined=[], read_again=[], position=position))
+        await store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=position))
         print(position, flush=True)
 
 asyncio.run(write(Path(sys.argv[1])))
@@ -105,7 +105,7 @@ async def test_what_was_put_is_there_when_it_is_opened_again(tmp_path: Path) -> 
     """Closed and opened, it answers as before."""
     path, one = tmp_path / "calls.duckdb", call()
     async with opened(path) as store:
-        await store.put(StoreBatch(calls=[one], quarantined=[], read_again=[], position=3))
+        await store.put(StoreBatch(calls=[one], quarantined=[], reparsed_seqs=[], position=3))
     async with opened(path) as store:
         assert (await store.calls(RecordFilter(), 5)).data == [one]
         assert await store.position() == 3
@@ -135,7 +135,7 @@ async def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
     """Cut off, or with its head overwritten."""
     path = tmp_path / "calls.duckdb"
     async with opened(path) as store:
-        await store.put(StoreBatch(calls=[call() for _ in range(500)], quarantined=[], read_again=[], position=3))
+        await store.put(StoreBatch(calls=[call() for _ in range(500)], quarantined=[], reparsed_seqs=[], position=3))
     whole = path.read_bytes()
     for damaged in (whole[:20_000], bytes(8_192) + whole[8_192:]):
         path.write_bytes(damaged)
@@ -143,7 +143,7 @@ async def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
             await open_store(path)
 
 
-@pytest.mark.parametrize("change", ["UPDATE about SET version = 99", "DROP TABLE about", "DELETE FROM about"])
+@pytest.mark.parametrize("change", ["UPDATE metadata SET version = 99", "DROP TABLE metadata", "DELETE FROM metadata"])
 async def test_a_store_of_another_version_is_refused(tmp_path: Path, change: str) -> None:
     """And so is a database of somebody else."""
     path = tmp_path / "calls.duckdb"
@@ -164,7 +164,7 @@ async def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
 async def put_until_refused(store: Store, calls: list[Call]) -> int:
     for position in range(1_000):
         try:
-            await store.put(StoreBatch(calls=calls, quarantined=[], read_again=[], position=position + 1))
+            await store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=position + 1))
         except Unavailable:
             return position
     pytest.fail("there is no end of this disk")
@@ -182,7 +182,7 @@ async def test_a_full_disk_is_no_end(tmp_path: Path) -> None:
             assert await store.position() == position > 0
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-        await store.put(StoreBatch(calls=batch_of, quarantined=[], read_again=[], position=position + 1))
+        await store.put(StoreBatch(calls=batch_of, quarantined=[], reparsed_seqs=[], position=position + 1))
         assert (await store.counts())["calls"] == len(batch_of)
     async with opened(path) as store:
         assert await store.position() == position + 1

@@ -9,15 +9,16 @@ import pytest
 
 from onhook.store.contract import Store
 from onhook.store.duckdb import open_store
-from tests.store.contract import StoreContract, Stores
+from tests.store.contract import OpenStoreFixture, StoreContract
+from tests.store.contract_exports import ExportContract
 from tests.store.contract_reports import ReportContract
 
 
-class TestDuckDbStore(StoreContract, ReportContract):
+class TestDuckDbStore(StoreContract, ExportContract, ReportContract):
     """Every claim of the contract."""
 
     @pytest.fixture
-    def stores(self, tmp_path: Path) -> Stores:
+    def stores(self, tmp_path: Path) -> OpenStoreFixture:
         numbers = count()
 
         @asynccontextmanager

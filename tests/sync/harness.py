@@ -14,8 +14,8 @@ from onhook.cdr.record import Record
 from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import ParseError
-from onhook.pbx.client import Login, Window
-from onhook.pbx.yeastar.client import YeastarLink
+from onhook.pbx.client import ClientCredentials, TimeWindow
+from onhook.pbx.yeastar.client import YeastarClient
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
@@ -24,87 +24,87 @@ from onhook.sync.pbx_session import PbxEndpoint, PbxSession
 from onhook.sync.pbx_sync import PbxSync
 from onhook.sync.push_channel import PushReceiver
 from tests.pbx.yeastar.lists import NOON, SN
-from tests.receiver.harness import ListedDoor
-from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, Face
+from tests.receiver.harness import MemoryPbxRegistry
+from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, PbxResponder
 
 
-class MovedClock:
+class AdvancingClock:
     """Stands at noon until a test moves it; runs on with the machine's own monotonic time."""
 
     def __init__(self) -> None:
-        self.moved = 0.0
-        self._began = asyncio.get_running_loop().time()
+        self.offset_seconds = 0.0
+        self._started_at = asyncio.get_running_loop().time()
 
     def microseconds(self) -> int:
-        return round((NOON + self.moved + asyncio.get_running_loop().time() - self._began) * 1_000_000)
+        return round((NOON + self.offset_seconds + asyncio.get_running_loop().time() - self._started_at) * 1_000_000)
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.microseconds() / 1_000_000, UTC)
 
 
-class Memory:
+class MemorySyncState:
     """Tokens and notes in memory; `alarms` are those that go on."""
 
     def __init__(self) -> None:
-        self.text = ""
-        self.known: list[Interval] = []
-        self.last_contact: PbxStatus | None = None
-        self.begun: BackfillProgress | None = None
+        self.token_text = ""
+        self.saved_intervals: list[Interval] = []
+        self.saved_pbx_status: PbxStatus | None = None
+        self.saved_progress: BackfillProgress | None = None
         self.alarms: dict[AlarmKind, str] = {}
         self.offset: int | None = None
-        self.wished: BackfillRequest | None = None
-        self.outcome: BackfillResult | None = None
+        self.pending_request: BackfillRequest | None = None
+        self.backfill_result: BackfillResult | None = None
         self.counts: dict[datetime, int] = {}
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def lock(self) -> AsyncIterator[None]:
         yield
 
-    def tokens(self) -> str:
-        return self.text
+    def load_tokens(self) -> str:
+        return self.token_text
 
-    def keep_tokens(self, text: str) -> None:
-        self.text = text
+    def save_tokens(self, text: str) -> None:
+        self.token_text = text
 
-    def stretches(self) -> list[Interval]:
-        return self.known
+    def intervals(self) -> list[Interval]:
+        return self.saved_intervals
 
-    def keep_stretches(self, stretches: Sequence[Interval]) -> None:
-        self.known = list(stretches)
+    def save_intervals(self, intervals: Sequence[Interval]) -> None:
+        self.saved_intervals = list(intervals)
 
-    def contact(self) -> PbxStatus | None:
-        return self.last_contact
+    def pbx_status(self) -> PbxStatus | None:
+        return self.saved_pbx_status
 
-    def keep_contact(self, contact: PbxStatus) -> None:
-        self.last_contact = contact
+    def save_pbx_status(self, pbx_status: PbxStatus) -> None:
+        self.saved_pbx_status = pbx_status
 
-    def progress(self) -> BackfillProgress | None:
-        return self.begun
+    def backfill_progress(self) -> BackfillProgress | None:
+        return self.saved_progress
 
-    def keep_progress(self, progress: BackfillProgress | None) -> None:
-        self.begun = progress
+    def save_backfill_progress(self, progress: BackfillProgress | None) -> None:
+        self.saved_progress = progress
 
-    def wish(self) -> BackfillRequest | None:
-        return self.wished
+    def backfill_request(self) -> BackfillRequest | None:
+        return self.pending_request
 
-    def end_wish(self, outcome: BackfillResult) -> None:
-        self.wished, self.outcome = None, outcome
+    def finish_backfill_request(self, result: BackfillResult) -> None:
+        self.pending_request, self.backfill_result = None, result
 
-    def sound(self, kind: AlarmKind, what: str, todo: str) -> None:
-        assert todo
-        self.alarms[kind] = what
+    def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:
+        assert hint
+        self.alarms[kind] = detail
 
-    def end(self, kind: AlarmKind) -> None:
+    def end_alarm(self, kind: AlarmKind) -> None:
         self.alarms.pop(kind, None)
 
-    def expected_offset_seconds(self, at: datetime) -> int | None:
+    def expected_offset_seconds(self, time: datetime) -> int | None:
         return self.offset
 
-    async def count(self, since: datetime, until: datetime) -> int:
+    async def count_records(self, since: datetime, until: datetime) -> int:
         return self.counts.get(since, 10**9)
 
 
-class LedgerKnown:
+class LedgerCallLookup:
     """What a store that is never behind would know."""
 
     def __init__(self, ledger: SqliteLedger) -> None:
@@ -114,89 +114,101 @@ class LedgerKnown:
         """All records, as the projector makes them."""
         calls: dict[tuple[str, str], list[ReportedLeg]] = {}
         dialect = Yeastar()
-        for report in await self._ledger.read(0, 1_000_000):
-            at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=report.received_at)
-            for one in _read(dialect, report.body):
-                said = ReportedLeg(details=one, seq=report.seq, via=report.via, received_at=at)
-                calls.setdefault((report.sn, one.call_id), []).append(said)
-        made = [leg for (sn, _), said in calls.items() for leg in assemble_call(sn, said, PbxFacts()).legs]
-        assert all(to_reported_leg(leg) for leg in made)
-        return {record_key(leg.sn, leg): leg for leg in made}
+        for raw_event in await self._ledger.read(0, 1_000_000):
+            received_at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=raw_event.received_at)
+            for details in _parse(dialect, raw_event.body):
+                reported_legs = ReportedLeg(
+                    details=details, seq=raw_event.seq, via=raw_event.via, received_at=received_at
+                )
+                calls.setdefault((raw_event.sn, details.call_id), []).append(reported_legs)
+        assembled_legs = [
+            leg for (sn, _), reported_legs in calls.items() for leg in assemble_call(sn, reported_legs, PbxFacts()).legs
+        ]
+        assert all(to_reported_leg(leg) for leg in assembled_legs)
+        return {record_key(leg.sn, leg): leg for leg in assembled_legs}
 
-    async def legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
+    async def find_legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
         return [leg for leg in (await self.records()).values() if (leg.sn, leg.call_id) in set(keys)]
 
-    async def call_ids(self, sn: str, uids: Sequence[str], window: Window) -> Mapping[str, str]:
+    async def find_call_ids(self, sn: str, uids: Sequence[str], window: TimeWindow) -> Mapping[str, str]:
         return {leg.uid: leg.call_id for leg in (await self.records()).values() if leg.uid in set(uids)}
 
 
-def _read(dialect: Yeastar, body: bytes) -> Sequence[CallDetails]:
+def _parse(dialect: Yeastar, body: bytes) -> Sequence[CallDetails]:
     try:
-        return dialect.read(body)
+        return dialect.parse(body)
     except ParseError:
         return []
 
 
-class Receiver:
+class SyncHarness:
     """All that receives from one PBX."""
 
-    def __init__(self, folder: Path, face: Face, *, rows_max: int = 1000, url: str = "", fingerprint: str = "") -> None:
-        self.clock = MovedClock()
-        self.memory = Memory()
+    def __init__(
+        self, folder: Path, responder: PbxResponder, *, rows_max: int = 1000, url: str = "", fingerprint: str = ""
+    ) -> None:
+        self.clock = AdvancingClock()
+        self.state = MemorySyncState()
         self.ledger = SqliteLedger(folder / "ledger.db")
-        self.known = LedgerKnown(self.ledger)
-        self.sender = RegisteredPbx(sn=SN, dialect="yeastar")
+        self.call_lookup = LedgerCallLookup(self.ledger)
+        self.pbx = RegisteredPbx(sn=SN, dialect="yeastar")
         dialects = {"yeastar": Yeastar()}
-        self.accept = Ingestor(ledger=self.ledger, door=ListedDoor([self.sender]), dialects=dialects, clock=self.clock)
-        reached = PbxEndpoint(
-            url=url or f"http://127.0.0.1:{face.port}",
-            login=Login(CLIENT_ID, CLIENT_SECRET),
+        self.ingestor = Ingestor(
+            ledger=self.ledger, registry=MemoryPbxRegistry([self.pbx]), dialects=dialects, clock=self.clock
+        )
+        endpoint = PbxEndpoint(
+            url=url or f"http://127.0.0.1:{responder.port}",
+            login=ClientCredentials(CLIENT_ID, CLIENT_SECRET),
             fingerprint=fingerprint,
         )
-        self.account = PbxSession(
-            link=YeastarLink(), reached=reached, keeping=self.memory, clock=self.clock, chance=lambda: 0.0
+        self.session = PbxSession(
+            client=YeastarClient(), endpoint=endpoint, token_store=self.state, clock=self.clock, jitter=lambda: 0.0
         )
-        self.filler = ApiBackfill(
-            account=self.account,
-            accept=self.accept,
-            sender=self.sender,
+        self.api_backfill = ApiBackfill(
+            session=self.session,
+            ingestor=self.ingestor,
+            sender=self.pbx,
             dialect=Yeastar(),
-            known=self.known,
+            call_lookup=self.call_lookup,
             rows_max=rows_max,
         )
-        self.caretaker = PbxSync(
-            account=self.account, filler=self.filler, notes=self.memory, declared_at=NOON, chance=lambda: 0.0
+        self.pbx_sync = PbxSync(
+            access=self.session,
+            backfill_source=self.api_backfill,
+            state=self.state,
+            registered_at=NOON,
+            jitter=lambda: 0.0,
         )
-        self.push = PushReceiver(
-            account=self.account, accept=self.accept, sender=self.sender, watch=self.caretaker, chance=lambda: 0.0
+        self.push_intake = PushReceiver(
+            session=self.session, ingestor=self.ingestor, sender=self.pbx, observer=self.pbx_sync, jitter=lambda: 0.0
         )
 
-    async def kept(self) -> list[str]:
+    async def list_channels(self) -> list[str]:
         """By which ways reports came, in order."""
-        return [report.via for report in await self.ledger.read(0, 1_000_000)]
+        return [raw_event.via for raw_event in await self.ledger.read(0, 1_000_000)]
 
-    async def has_kept(self, count: int) -> None:
+    async def wait_for_raw_events(self, count: int) -> None:
         """Return when so many reports have been kept."""
         async with asyncio.timeout(10):
-            while await self.ledger.last() < count:  # noqa: ASYNC110 - a ledger tells nobody
+            while await self.ledger.last_seq() < count:  # noqa: ASYNC110 - a ledger tells nobody
                 await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
-async def receiving(folder: Path, face: Face, **options: object) -> AsyncIterator[Receiver]:
-    receiver = Receiver(folder, face, **options)  # type: ignore[arg-type] # named where it is used
+async def open_sync_harness(folder: Path, responder: PbxResponder, **options: object) -> AsyncIterator[SyncHarness]:
+    harness = SyncHarness(folder, responder, **options)  # type: ignore[arg-type] # named where it is used
     try:
-        async with receiver.account:
-            yield receiver
+        async with harness.session:
+            yield harness
     finally:
-        await receiver.accept.close()
-        await receiver.ledger.close()
+        await harness.ingestor.close()
+        await harness.ledger.close()
 
 
 @asynccontextmanager
-async def pushing(receiver: Receiver) -> AsyncIterator[None]:
+async def run_push_channel(harness: SyncHarness) -> AsyncIterator[None]:
     """The push channel, open as long as this lasts."""
-    task = asyncio.create_task(receiver.push.run())
+    task = asyncio.create_task(harness.push_intake.run())
     try:
         yield
     finally:

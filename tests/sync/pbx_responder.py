@@ -1,4 +1,4 @@
-"""A made-up PBX with a real socket: its web API as PROTOCOL.md 5 to 7 has it, and all that can go wrong with it."""
+"""A simulated PBX with a real socket: its web API as yeastar-p-series.md 5 to 7 has it, and all that can go wrong."""
 
 import asyncio
 import ssl
@@ -11,79 +11,79 @@ from typing import Any
 import msgspec
 from aiohttp import WSMsgType, web
 
-from onhook.pbx.client import Request
-from tests.pbx.yeastar.lists import ListPbx
+from onhook.pbx.client import PbxRequest
+from tests.pbx.yeastar.lists import FakeCallListApi
 
 CERTIFICATES = Path(__file__).parents[1] / "certificates"
 CLIENT_ID, CLIENT_SECRET = "our-client", "our-client-secret"
-Answering = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
+ResponseOverride = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
-class Face:
+class PbxResponder:
     """`calls` is its list. `tokens` are those that live; `live_max` the most that ever did at once."""
 
     def __init__(self) -> None:
-        self.calls = ListPbx([])
+        self.calls = FakeCallListApi([])
         self.information: dict[str, Any] = {"sn": "3651XXXXXXXX", "firmware_version": "37.23.0.123"}
         self.tokens: set[str] = set()
-        self.live_max = self.given = self.logins = 0
+        self.token_count_max = self.issued_token_count = self.login_count = 0
         self.token_seconds = 1800
         self.sockets: dict[web.WebSocketResponse, str] = {}
         self.subscribed: set[web.WebSocketResponse] = set()
-        self.asked: list[str] = []
-        self.is_mute = False
-        self.refuses_login = 0
-        self.disturb: Answering | None = None
+        self.request_names: list[str] = []
+        self.is_silent = False
+        self.login_error_code = 0
+        self.override_response: ResponseOverride | None = None
         self.port = 0
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def respond(self, request: web.Request) -> web.StreamResponse:
         name = request.path.rpartition("v1.0/")[2] or request.path
-        self.asked.append(name)
+        self.request_names.append(name)
         assert request.headers["User-Agent"] == "OpenAPI"
-        disturbed = await self.disturb(request) if self.disturb is not None else None
-        if disturbed is not None:
-            return disturbed
+        overridden_response = await self.override_response(request) if self.override_response is not None else None
+        if overridden_response is not None:
+            return overridden_response
         if name in ("get_token", "refresh_token"):
             return self._login(name, await request.json())
         token = request.query.get("access_token", "")
         if name == "del_token":
             self.tokens.discard(token)
-            return said(errcode=0)
+            return json_response(errcode=0)
         if token not in self.tokens:
-            return said(errcode=10004, errmsg="TOKEN EXPIRED")
+            return json_response(errcode=10004, errmsg="TOKEN EXPIRED")
         if name == "subscribe":
             return await self._subscribe(request, token)
         if name == "system/information":
-            return said(errcode=0, data=self.information)
+            return json_response(errcode=0, data=self.information)
         query = {key: value for key, value in request.query.items() if key != "access_token"}
-        return web.Response(body=self.calls.answer(Request(path=request.path, query=query)).body)
+        return web.Response(body=self.calls.respond(PbxRequest(path=request.path, query=query)).body)
 
-    async def say(self, event: bytes) -> int:
+    async def push(self, event: bytes) -> int:
         """Push an event to all who subscribed; to how many."""
         for socket in list(self.subscribed):
             await socket.send_str(event.decode())
         return len(self.subscribed)
 
-    async def cut(self) -> None:
+    async def close_sockets(self) -> None:
         """Close all sockets."""
         for socket in list(self.sockets):
             await socket.close()
 
     def _login(self, name: str, members: dict[str, str]) -> web.Response:
-        if self.refuses_login:
-            return said(errcode=self.refuses_login, errmsg="REFUSED")
+        if self.login_error_code:
+            return json_response(errcode=self.login_error_code, errmsg="REFUSED")
         if name == "get_token":
-            self.logins += 1
+            self.login_count += 1
             if members != {"username": CLIENT_ID, "password": CLIENT_SECRET}:
-                return said(errcode=10005, errmsg="ACCESS DENIED")
-        self.given += 1
-        self.tokens.add(f"token-{self.given}")
-        self.live_max = max(self.live_max, len(self.tokens))
-        return said(
+                return json_response(errcode=10005, errmsg="ACCESS DENIED")
+        self.issued_token_count += 1
+        self.tokens.add(f"token-{self.issued_token_count}")
+        self.token_count_max = max(self.token_count_max, len(self.tokens))
+        return json_response(
             errcode=0,
-            access_token=f"token-{self.given}",
+            access_token=f"token-{self.issued_token_count}",
             access_token_expire_time=self.token_seconds,
-            refresh_token=f"refresh-{self.given}",
+            refresh_token=f"refresh-{self.issued_token_count}",
             refresh_token_expire_time=86400,
         )
 
@@ -93,67 +93,67 @@ class Face:
         self.sockets[socket] = token
         try:
             async for frame in socket:
-                if frame.type is WSMsgType.TEXT and not self.is_mute:
-                    await self._hear(socket, frame.data)
+                if frame.type is WSMsgType.TEXT and not self.is_silent:
+                    await self._receive(socket, frame.data)
         finally:
             self.sockets.pop(socket, None)
             self.subscribed.discard(socket)
         return socket
 
-    async def _hear(self, socket: web.WebSocketResponse, text: str) -> None:
+    async def _receive(self, socket: web.WebSocketResponse, text: str) -> None:
         if text == "heartbeat":
             await socket.send_str("heartbeat response")
             return
-        topics = msgspec.json.decode(text)["topic_list"]
-        (self.subscribed.add if 30012 in topics else self.subscribed.discard)(socket)
+        topic_list = msgspec.json.decode(text)["topic_list"]
+        (self.subscribed.add if 30012 in topic_list else self.subscribed.discard)(socket)
         await socket.send_str('{"errcode":0,"errmsg":"SUCCESS"}')
 
 
-def said(**members: Any) -> web.Response:
+def json_response(**members: Any) -> web.Response:
     return web.Response(body=msgspec.json.encode({"errmsg": "SUCCESS"} | members), content_type="application/json")
 
 
 @asynccontextmanager
-async def made_up_pbx(*, is_secured: bool = False) -> AsyncIterator[Face]:
+async def open_pbx_responder(*, with_tls: bool = False) -> AsyncIterator[PbxResponder]:
     """A PBX that listens on `port`, by TLS with a certificate of its own where it is secured."""
     context = None
-    if is_secured:
+    if with_tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(CERTIFICATES / "pbx.pem", CERTIFICATES / "pbx.key")
-    face = Face()
+    responder = PbxResponder()
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", face.answer)
+    app.router.add_route("*", "/{path:.*}", responder.respond)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()
     assert site._server is not None
-    face.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined] # an asyncio server has them
+    responder.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined] # an asyncio server has them
     try:
-        yield face
+        yield responder
     finally:
-        await face.cut()
+        await responder.close_sockets()
         await runner.cleanup()
 
 
 @contextmanager
-def pbx_in_a_thread() -> Iterator[Face]:
+def pbx_responder_in_thread() -> Iterator[PbxResponder]:
     """The same for tests that do not run in an event loop."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    house = made_up_pbx()
+    responder_context = open_pbx_responder()
     try:
-        yield asyncio.run_coroutine_threadsafe(house.__aenter__(), loop).result(10)
+        yield asyncio.run_coroutine_threadsafe(responder_context.__aenter__(), loop).result(10)
     finally:
-        asyncio.run_coroutine_threadsafe(house.__aexit__(None, None, None), loop).result(10)
+        asyncio.run_coroutine_threadsafe(responder_context.__aexit__(None, None, None), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
 
 
-async def holds(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
+async def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     """Return when it holds. Fails when it does not in time."""
     async with asyncio.timeout(seconds):
-        while not is_so():  # noqa: ASYNC110 - whatever it is, nobody tells
+        while not condition():  # noqa: ASYNC110 - whatever it is, nobody tells
             await asyncio.sleep(0.01)

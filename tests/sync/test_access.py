@@ -38,45 +38,45 @@ class Filling:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "Master.csv"
-        self.settings = AppDb(folder / "onhook.db")
-        self.settings.add_pbx(name="Office", sn=SN, secret="nobody-knows-this", dialect="asterisk", at=1)
-        self.settings.asterisks.add(
+        self.appdb = AppDb(folder / "onhook.db")
+        self.appdb.add_pbx(name="Office", sn=SN, secret="nobody-knows-this", dialect="asterisk", now_us=1)
+        self.appdb.asterisks.add(
             AsteriskPbx(sn=SN, host="a", port=1, user="u", trunks=("trunk-a",), inbound=("from-trunk",)), "s"
         )
         self.ledger = SqliteLedger(folder / "ledger.db")
         self.clock = Stopped()
         self.clock.at = LAST + 10 * MINUTE
-        self.accept: Ingestor = create_ingestor(settings=self.settings, ledger=self.ledger, clock=self.clock)
-        self.source = CdrSource(place=str(self.path))
-        self.notes = AppDbSyncState(settings=self.settings, store=None, clock=self.clock, sn=SN)
+        self.accept: Ingestor = create_ingestor(appdb=self.appdb, ledger=self.ledger, clock=self.clock)
+        self.source = CdrSource(location=str(self.path))
+        self.notes = AppDbSyncState(appdb=self.appdb, store=None, clock=self.clock, sn=SN)
 
     def caretaker(self) -> PbxSync:
         return create_cdr_sync(
             SN,
             lambda: expand_rotated_files(self.source),
-            settings=self.settings,
-            notes=self.notes,
-            heard=self.notes.stretches,
-            known=EmptyCallLookup(),
-            accept=self.accept,
+            appdb=self.appdb,
+            sync_state=self.notes,
+            load_intervals=self.notes.intervals,
+            call_lookup=EmptyCallLookup(),
+            ingestor=self.accept,
             clock=self.clock,
-            chance=lambda: 0.5,
+            jitter=lambda: 0.5,
         )
 
     async def fill(self, until: datetime | None = None) -> BackfillTotals:
-        return await self.caretaker().fill(FIRST - 2 * DAY, until, compares_days=False)
+        return await self.caretaker().backfill(FIRST - 2 * DAY, until, compares_days=False)
 
     def not_heard(self, since: datetime, until: datetime) -> None:
-        self.notes.keep_stretches(add_disconnection(self.notes.stretches(), since, until, WHY))
+        self.notes.save_intervals(add_disconnection(self.notes.intervals(), since, until, WHY))
 
     def heard(self, since: datetime, until: datetime) -> None:
-        self.notes.keep_stretches(add_interval(self.notes.stretches(), Interval(since, until, "heard", "alive")))
+        self.notes.save_intervals(add_interval(self.notes.intervals(), Interval(since, until, "connected", "alive")))
 
     def gaps(self) -> list[Interval]:
-        return [one for one in self.notes.stretches() if one.state == "gap"]
+        return [one for one in self.notes.intervals() if one.state == "gap"]
 
     def alarms(self) -> set[str]:
-        return {one.kind for one in self.settings.alarms.going_on()}
+        return {one.kind for one in self.appdb.alarms.open_alarms()}
 
     def write(self, lines: Sequence[str]) -> None:
         self.path.write_text("".join(lines))
@@ -86,7 +86,7 @@ class Filling:
         declared = RegisteredPbx(sn=SN, dialect="asterisk")
         for scenario in SCENARIOS:
             for body in bodies(events(scenario.name)):
-                assert await self.accept.keep(declared, body, "ami") == "kept"
+                assert await self.accept.ingest(declared, body, "ami") == "stored"
 
 
 def lines() -> list[str]:
@@ -101,7 +101,7 @@ async def filling(tmp_path: Path) -> AsyncIterator[Filling]:
     yield one
     await one.accept.close()
     await one.ledger.close()
-    one.settings.close()
+    one.appdb.close()
 
 
 async def test_a_gap_is_filled_by_what_the_file_has(filling: Filling) -> None:
@@ -132,7 +132,7 @@ async def test_a_gap_stays_open_until_the_file_has_a_call_after_it(filling: Fill
     found = await filling.fill()
     assert found.new
     (left,) = filling.gaps()
-    assert (left.since >= LAST, left.until, left.why) == (True, end, WHY)
+    assert (left.since >= LAST, left.until, left.reason) == (True, end, WHY)
 
 
 async def test_a_gap_from_before_the_file_stays(filling: Filling) -> None:
@@ -211,10 +211,10 @@ async def test_what_is_not_there_is_told(filling: Filling) -> None:
     with pytest.raises(NotFound):
         await filling.fill()
     caretaker = filling.caretaker()
-    caretaker.has_failed(OnhookError("no such file"))
+    caretaker.on_failed(OnhookError("no such file"))
     filling.clock.at += 10 * MINUTE
-    caretaker.has_failed(OnhookError("no such file"))
+    caretaker.on_failed(OnhookError("no such file"))
     assert filling.alarms() == {"source"}
     filling.write(lines())
-    caretaker.has_connected()
+    caretaker.on_connected()
     assert filling.alarms() == set()

@@ -20,8 +20,8 @@ from onhook.receiver.ingest import Ingestor
 from onhook.sync.ami_connections import ConnectionManager
 from onhook.sync.asterisk_sync import AsteriskConnectionState
 from tests.pbx.asterisk.ami_streams import stream
-from tests.pbx.asterisk.replayed import SECRET, USER, ReplayedAsterisk, replayed_asterisk
-from tests.receiver.harness import ListedDoor
+from tests.pbx.asterisk.replayed import SECRET, USER, FakeAsterisk, open_fake_asterisk
+from tests.receiver.harness import MemoryPbxRegistry
 
 CALL, QUEUE = stream("internal_answered"), stream("inbound_ivr_queue_two_agents")
 HEARD_SECONDS_MAX = 20.0
@@ -42,21 +42,23 @@ class Ways:
     """Settings, a ledger, and the connections that they ask for, as the hub has them."""
 
     def __init__(self, directory: Path) -> None:
-        self.settings = AppDb(directory / "onhook.db")
+        self.appdb = AppDb(directory / "onhook.db")
         self.ledger = StandingLedger(directory / "ledger.db")
         clock = SystemClock()
-        accept = Ingestor(ledger=self.ledger, door=ListedDoor([]), dialects={"asterisk": Asterisk()}, clock=clock)
+        accept = Ingestor(
+            ledger=self.ledger, registry=MemoryPbxRegistry([]), dialects={"asterisk": Asterisk()}, clock=clock
+        )
         self.outgoing = ConnectionManager(
-            book=AsteriskConnectionState(self.settings, clock), accept=accept, clock=clock
+            state=AsteriskConnectionState(self.appdb, clock), ingestor=accept, clock=clock
         )
         self.accept = accept
 
     def declare(self, port: int, name: str = "Office", tls: str = "off") -> str:
         """Declare an Asterisk on the loopback; its serial number."""
         sn = f"{name}.example.org"
-        self.settings.add_pbx(name=name, sn=sn, secret="nobody-knows-this", dialect="asterisk", at=1)
+        self.appdb.add_pbx(name=name, sn=sn, secret="nobody-knows-this", dialect="asterisk", now_us=1)
         reached = AsteriskPbx(sn=sn, host="127.0.0.1", port=port, user=USER, tls=tls)
-        self.settings.asterisks.add(reached, SECRET)
+        self.appdb.asterisks.add(reached, SECRET)
         return sn
 
     async def kept(self, count: int) -> list[RawEvent]:
@@ -69,7 +71,7 @@ class Ways:
 
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(HEARD_SECONDS_MAX):
-        while not holds():  # noqa: ASYNC110 - settings tell nobody
+        while not holds():  # noqa: ASYNC110 - a database sets no event
             await asyncio.sleep(0.05)
 
 
@@ -93,12 +95,12 @@ async def ways_in(directory: Path) -> AsyncIterator[Ways]:
         await asyncio.wait([running])
         await ways.accept.close()
         await ways.ledger.close()
-        ways.settings.close()
+        ways.appdb.close()
 
 
 @pytest.fixture
-async def asterisk() -> AsyncIterator[ReplayedAsterisk]:
-    async with replayed_asterisk() as one:
+async def asterisk() -> AsyncIterator[FakeAsterisk]:
+    async with open_fake_asterisk() as one:
         yield one
 
 
@@ -108,116 +110,116 @@ async def ways(tmp_path: Path) -> AsyncIterator[Ways]:
         yield one
 
 
-async def test_a_call_that_is_heard_is_kept(ways: Ways, asterisk: ReplayedAsterisk) -> None:
+async def test_a_call_that_is_heard_is_kept(ways: Ways, asterisk: FakeAsterisk) -> None:
     """Whole, as a report of the PBX, with the trunks that it was asked for; and it says that it is heard."""
     sn = ways.declare(asterisk.port)
-    await asterisk.heard()
-    await until(lambda: bool(ways.settings.asterisks.of(sn).learned))
-    await asterisk.say(QUEUE)
+    await asterisk.wait_for_login()
+    await until(lambda: bool(ways.appdb.asterisks.get(sn).detected_config))
+    await asterisk.send(QUEUE)
     (report,) = await ways.kept(1)
     assert (report.sn, report.dialect, report.via) == (sn, "asterisk", "ami")
-    rows = Asterisk().read(report.body)
+    rows = Asterisk().parse(report.body)
     assert {(row.type, row.src_trunk_name, row.did_number) for row in rows} == {("Inbound", "trunk-a", "5550000")}
-    reached = ways.settings.asterisks.of(sn)
+    reached = ways.appdb.asterisks.get(sn)
     assert reached.is_connected
-    assert reached.trouble == ""
+    assert reached.error == ""
     assert SECRET not in repr(asterisk.actions)
 
 
 @pytest.mark.slow
-async def test_a_connection_that_is_cut_is_made_again(ways: Ways, asterisk: ReplayedAsterisk) -> None:
+async def test_a_connection_that_is_cut_is_made_again(ways: Ways, asterisk: FakeAsterisk) -> None:
     """CDRs that were heard are kept though the call's end was not; the time in between is a gap."""
     sn = ways.declare(asterisk.port)
-    await asterisk.heard()
-    await asterisk.say(CALL)
+    await asterisk.wait_for_login()
+    await asterisk.send(CALL)
     await ways.kept(1)
-    await asterisk.say(QUEUE)
+    await asterisk.send(QUEUE)
     await asyncio.sleep(0.2)
-    await asterisk.cut()
+    await asterisk.close_connections()
     reports = await ways.kept(2)
     assert b"CEL: none" in reports[1].body
-    await asterisk.heard()
-    await until(lambda: "gap" in [one.state for one in ways.settings.receiving.stretches(sn)])
-    await asterisk.say(CALL)
-    await asterisk.say(stream("ring_group"))
+    await asterisk.wait_for_login()
+    await until(lambda: "gap" in [one.state for one in ways.appdb.sync_states.intervals(sn)])
+    await asterisk.send(CALL)
+    await asterisk.send(stream("ring_group"))
     reports = await ways.kept(3)
     # The one that was said twice is there once.
     assert len(reports) == 3
-    (gap,) = (one for one in ways.settings.receiving.stretches(sn) if one.state == "gap")
-    assert gap.why == "it was not heard: it has closed the connection"
+    (gap,) = (one for one in ways.appdb.sync_states.intervals(sn) if one.state == "gap")
+    assert gap.reason == "it was not heard: the PBX closed the connection"
 
 
 @pytest.mark.slow
-async def test_a_pbx_that_is_away_is_waited_for(ways: Ways, asterisk: ReplayedAsterisk) -> None:
+async def test_a_pbx_that_is_away_is_waited_for(ways: Ways, asterisk: FakeAsterisk) -> None:
     """For ever: when it comes back it is heard, and until then it is told why it is not."""
     port = asterisk.port
     await asterisk.close()
     sn = ways.declare(port)
-    await until(lambda: "no connection" in ways.settings.asterisks.of(sn).trouble)
-    again = await ReplayedAsterisk().listen(port)
+    await until(lambda: "no connection" in ways.appdb.asterisks.get(sn).error)
+    again = await FakeAsterisk().listen(port)
     try:
-        await again.heard()
-        await again.say(CALL)
+        await again.wait_for_login()
+        await again.send(CALL)
         assert len(await ways.kept(1)) == 1
     finally:
         await again.close()
 
 
 @pytest.mark.slow
-async def test_one_pbx_does_not_disturb_another(ways: Ways, asterisk: ReplayedAsterisk) -> None:
+async def test_one_pbx_does_not_disturb_another(ways: Ways, asterisk: FakeAsterisk) -> None:
     """Of four, one refuses us, one is no Asterisk, one says nothing but rubbish; the fourth is heard."""
-    async with replayed_asterisk() as refusing, replayed_asterisk() as stranger, replayed_asterisk() as mad:
-        refusing.refuses = True
+    async with open_fake_asterisk() as refusing, open_fake_asterisk() as stranger, open_fake_asterisk() as mad:
+        refusing.rejects_login = True
         stranger.greeting = b"220 mail.example.org ESMTP\r\n"
         sns = [ways.declare(one.port, f"P{one.port}") for one in (refusing, stranger, mad)]
         ways.declare(asterisk.port)
-        await mad.heard()
-        await mad.say(bytes(range(256)) * 800 + b"\r\n\r\nEvent: Cdr\r\n\r\nEvent: CEL\r\nEventTime: x\r\n\r\n")
-        await asterisk.heard()
-        await asterisk.say(CALL)
+        await mad.wait_for_login()
+        await mad.send(bytes(range(256)) * 800 + b"\r\n\r\nEvent: Cdr\r\n\r\nEvent: CEL\r\nEventTime: x\r\n\r\n")
+        await asterisk.wait_for_login()
+        await asterisk.send(CALL)
         (report,) = await ways.kept(1)
         assert report.sn == "Office.example.org"
-        await until(lambda: "Authentication failed" in ways.settings.asterisks.of(sns[0]).trouble)
-        await until(lambda: "no Asterisk" in ways.settings.asterisks.of(sns[1]).trouble)
-        assert ways.settings.asterisks.of(sns[2]).is_connected
+        await until(lambda: "Authentication failed" in ways.appdb.asterisks.get(sns[0]).error)
+        await until(lambda: "no Asterisk" in ways.appdb.asterisks.get(sns[1]).error)
+        assert ways.appdb.asterisks.get(sns[2]).is_connected
 
 
 @pytest.mark.slow
-async def test_a_ledger_that_stands_still_loses_nothing(ways: Ways, asterisk: ReplayedAsterisk) -> None:
+async def test_a_ledger_that_stands_still_loses_nothing(ways: Ways, asterisk: FakeAsterisk) -> None:
     """What was heard waits until it can be kept, and is not called kept before."""
     sn = ways.declare(asterisk.port)
-    await asterisk.heard()
+    await asterisk.wait_for_login()
     ways.ledger.stands_still = True
-    await asterisk.say(CALL)
+    await asterisk.send(CALL)
     # The call is handed out two seconds after its end.
     await asyncio.sleep(3.5)
-    before = ways.settings.asterisks.of(sn).covered_until
+    before = ways.appdb.asterisks.get(sn).covered_until
     assert await ways.ledger.read(0, 10) == []
     ways.ledger.stands_still = False
     (report,) = await ways.kept(1)
-    after = ways.settings.asterisks.of(sn).covered_until
+    after = ways.appdb.asterisks.get(sn).covered_until
     assert before is not None
     assert after is not None
     assert before.timestamp() * 1_000_000 < report.received_at
 
 
 @pytest.mark.slow
-async def test_what_was_removed_is_left(ways: Ways, asterisk: ReplayedAsterisk) -> None:
+async def test_what_was_removed_is_left(ways: Ways, asterisk: FakeAsterisk) -> None:
     """And what was declared counts at once, without a restart."""
     sn = ways.declare(asterisk.port)
-    await asterisk.heard()
-    ways.settings.remove_pbx(sn)
+    await asterisk.wait_for_login()
+    ways.appdb.remove_pbx(sn)
     await until(lambda: not asterisk._writers)
     ways.declare(asterisk.port)
-    await until(lambda: asterisk.logins == 2)
+    await until(lambda: asterisk.login_count == 2)
 
 
-async def test_a_pbx_that_says_nothing_is_given_up(ways: Ways, asterisk: ReplayedAsterisk) -> None:
+async def test_a_pbx_that_says_nothing_is_given_up(ways: Ways, asterisk: FakeAsterisk) -> None:
     """One that accepts the connection and then is silent is no PBX that we hear."""
-    asterisk.is_mute = True
+    asterisk.is_silent = True
     sn = ways.declare(asterisk.port)
     await asyncio.sleep(1.5)
-    assert not ways.settings.asterisks.of(sn).is_connected
+    assert not ways.appdb.asterisks.get(sn).is_connected
 
 
 @pytest.mark.slow
@@ -227,26 +229,26 @@ async def test_tls_trusts_what_it_was_told_to(ways: Ways, tmp_path: Path, is_tru
     own, other = (new_certificate(tmp_path, name) for name in ("own", "other"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(own)
-    asterisk = await ReplayedAsterisk().listen(tls=context)
+    asterisk = await FakeAsterisk().listen(tls=context)
     try:
         sn = ways.declare(asterisk.port, tls=(own if is_trusted else other).read_text())
         if is_trusted:
-            await asterisk.heard()
-            await asterisk.say(CALL)
+            await asterisk.wait_for_login()
+            await asterisk.send(CALL)
             assert len(await ways.kept(1)) == 1
         else:
-            await until(lambda: "certificate" in ways.settings.asterisks.of(sn).trouble.lower())
+            await until(lambda: "certificate" in ways.appdb.asterisks.get(sn).error.lower())
             assert asterisk.actions == []
     finally:
         await asterisk.close()
 
 
-async def test_stopping_keeps_what_was_heard(tmp_path: Path, asterisk: ReplayedAsterisk) -> None:
+async def test_stopping_keeps_what_was_heard(tmp_path: Path, asterisk: FakeAsterisk) -> None:
     """A hub that is stopped right after a CDR came has it in its ledger."""
     async with ways_in(tmp_path) as ways:
         ways.declare(asterisk.port)
-        await asterisk.heard()
-        await asterisk.say(QUEUE)
+        await asterisk.wait_for_login()
+        await asterisk.send(QUEUE)
         await asyncio.sleep(0.3)
     ledger = SqliteLedger(tmp_path / "ledger.db")
     assert len(await ledger.read(0, 10)) == 1
@@ -256,10 +258,10 @@ async def test_stopping_keeps_what_was_heard(tmp_path: Path, asterisk: ReplayedA
 def test_the_book_is_read_by_a_hash(tmp_path: Path) -> None:
     """A line that shows up in a log shows no secret."""
     ways = AppDb(tmp_path / "onhook.db")
-    ways.add_pbx(name="Office", sn="a", secret="nobody-knows-this", dialect="asterisk", at=1)
+    ways.add_pbx(name="Office", sn="a", secret="nobody-knows-this", dialect="asterisk", now_us=1)
     ways.asterisks.add(AsteriskPbx(sn="a", host="127.0.0.1", port=5038, user=USER), SECRET)
-    (line,) = AsteriskConnectionState(ways, SystemClock()).lines()
+    (line,) = AsteriskConnectionState(ways, SystemClock()).list_specs()
     assert SECRET not in repr(line)
     with pytest.raises(OnhookError):
-        ways.asterisks.of("b")
+        ways.asterisks.get("b")
     ways.close()

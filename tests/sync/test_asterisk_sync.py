@@ -34,35 +34,35 @@ class Stopped:
 class Hearing:
     """A book whose PBX a test connects and cuts; `heard` are those that were said to be heard again."""
 
-    def __init__(self, settings: AppDb) -> None:
-        self.settings = settings
+    def __init__(self, appdb: AppDb) -> None:
+        self.appdb = appdb
         self.clock = Stopped()
         self.heard: list[str] = []
-        self.book = AsteriskConnectionState(settings, self.clock, self.heard.append)
+        self.book = AsteriskConnectionState(appdb, self.clock, self.heard.append)
 
     def after(self, passed: timedelta) -> int:
         self.clock.at += passed
         return self.clock.microseconds()
 
     def open(self, passed: timedelta = MINUTE) -> None:
-        self.book.opened(SN, self.after(passed))
+        self.book.record_opened(SN, self.after(passed))
 
     def cover(self, passed: timedelta) -> None:
-        self.book.covered(SN, self.after(passed))
+        self.book.record_covered(SN, self.after(passed))
 
     def close(self, why: str, passed: timedelta = MINUTE, *, is_refused: bool = False) -> None:
         self.after(passed)
-        self.book.closed(SN, why, is_refused=is_refused)
+        self.book.record_closed(SN, why, is_refused=is_refused)
 
     def states(self) -> list[tuple[str, str, str]]:
         """Begin and end of each stretch as minutes from noon, and what it is."""
-        return [(f"{_minutes(one.since)}-{_minutes(one.until)}", one.state, one.why) for one in self.stretches()]
+        return [(f"{_minutes(one.since)}-{_minutes(one.until)}", one.state, one.reason) for one in self.stretches()]
 
     def stretches(self) -> list[Interval]:
-        return self.settings.receiving.stretches(SN)
+        return self.appdb.sync_states.intervals(SN)
 
     def alarms(self) -> dict[str, str]:
-        return {one.kind: one.what for one in self.settings.alarms.going_on()}
+        return {one.kind: one.detail for one in self.appdb.alarms.open_alarms()}
 
 
 def _minutes(at: datetime) -> int:
@@ -71,24 +71,24 @@ def _minutes(at: datetime) -> int:
 
 @pytest.fixture
 def hearing(tmp_path: Path) -> Iterator[Hearing]:
-    settings = AppDb(tmp_path / "onhook.db")
-    settings.add_pbx(name="Office", sn=SN, secret="nobody-knows-this", dialect="asterisk", at=1)
-    settings.asterisks.add(AsteriskPbx(sn=SN, host="pbx.example.org", port=5038, user="onhook"), "correct horse")
-    yield Hearing(settings)
-    settings.close()
+    appdb = AppDb(tmp_path / "onhook.db")
+    appdb.add_pbx(name="Office", sn=SN, secret="nobody-knows-this", dialect="asterisk", now_us=1)
+    appdb.asterisks.add(AsteriskPbx(sn=SN, host="pbx.example.org", port=5038, user="onhook"), "correct horse")
+    yield Hearing(appdb)
+    appdb.close()
 
 
 def test_a_cut_is_a_gap_between_two_times_that_were_heard(hearing: Hearing) -> None:
     """From the moment up to which all was kept; the first connection makes none; why is said."""
     hearing.open()
     hearing.cover(9 * MINUTE)
-    hearing.close("it has closed the connection")
+    hearing.close("the PBX closed the connection")
     hearing.open(4 * MINUTE)
     hearing.cover(15 * MINUTE)
     assert hearing.states() == [
-        ("1-10", "heard", "the connection was alive"),
-        ("10-15", "gap", "it was not heard: it has closed the connection"),
-        ("15-30", "heard", "the connection was alive"),
+        ("1-10", "connected", "the connection was alive"),
+        ("10-15", "gap", "it was not heard: the PBX closed the connection"),
+        ("15-30", "connected", "the connection was alive"),
     ]
     assert hearing.heard == [SN, SN]
 
@@ -98,11 +98,11 @@ def test_a_crash_of_ours_is_a_gap_too(hearing: Hearing) -> None:
     hearing.open()
     hearing.cover(9 * MINUTE)
     hearing.cover(MINUTE)
-    after_crash = Hearing(hearing.settings)
+    after_crash = Hearing(hearing.appdb)
     after_crash.clock.at = hearing.clock.at
     after_crash.open(9 * MINUTE)
     assert after_crash.states() == [
-        ("1-11", "heard", "the connection was alive"),
+        ("1-11", "connected", "the connection was alive"),
         ("11-20", "gap", "it was not heard: nobody listened"),
     ]
 
@@ -113,7 +113,7 @@ def test_what_was_read_meanwhile_is_no_gap(hearing: Hearing) -> None:
     hearing.cover(9 * MINUTE)
     hearing.close("no connection")
     read = Interval(NOON, NOON + 12 * MINUTE, "complete", "compared")
-    hearing.settings.receiving.keep_stretches(SN, add_interval(hearing.stretches(), read))
+    hearing.appdb.sync_states.save_intervals(SN, add_interval(hearing.stretches(), read))
     hearing.open(9 * MINUTE)
     assert hearing.states() == [("0-12", "complete", "compared"), ("12-20", "gap", "it was not heard: no connection")]
 
@@ -125,7 +125,7 @@ def test_a_line_that_comes_and_goes_makes_one_gap(hearing: Hearing) -> None:
         hearing.cover(MINUTE / 6)
         hearing.close("reset by peer", MINUTE / 6)
         hearing.open(MINUTE / 6)
-    assert [one[1] for one in hearing.states()] == ["heard", "gap"]
+    assert [one[1] for one in hearing.states()] == ["connected", "gap"]
 
 
 def test_heard_is_written_now_and_then(hearing: Hearing) -> None:
@@ -144,9 +144,9 @@ def test_what_was_found_out_meanwhile_stays(hearing: Hearing) -> None:
     """Where the connection was alive and lost calls, no later look calls that time heard again."""
     hearing.open()
     hearing.cover(9 * MINUTE)
-    hearing.settings.receiving.keep_stretches(SN, invalidate_connected(hearing.stretches(), "it lost calls"))
+    hearing.appdb.sync_states.save_intervals(SN, invalidate_connected(hearing.stretches(), "it lost calls"))
     hearing.cover(10 * MINUTE)
-    assert [one[:2] for one in hearing.states()] == [("1-10", "gap"), ("10-20", "heard")]
+    assert [one[:2] for one in hearing.states()] == [("1-10", "gap"), ("10-20", "connected")]
 
 
 def test_a_gap_that_nothing_fills_alarms(hearing: Hearing) -> None:
@@ -155,17 +155,17 @@ def test_a_gap_that_nothing_fills_alarms(hearing: Hearing) -> None:
     hearing.close("no connection")
     hearing.open()
     assert "calls may be missing from 2026-11-24 12:01:00" in hearing.alarms()["gap"]
-    (alarm,) = hearing.settings.alarms.going_on()
-    assert "--cdr" in alarm.todo
+    (alarm,) = hearing.appdb.alarms.open_alarms()
+    assert "--cdr" in alarm.hint
     filled = Interval(NOON, NOON + 4 * MINUTE, "complete", "compared")
-    hearing.settings.receiving.keep_stretches(SN, add_interval(hearing.stretches(), filled))
+    hearing.appdb.sync_states.save_intervals(SN, add_interval(hearing.stretches(), filled))
     hearing.cover(10 * MINUTE)
     assert hearing.alarms() == {}
 
 
 def test_a_gap_has_some_time_to_be_filled(hearing: Hearing) -> None:
     """By the next call at the PBX; an alarm that is a month old tells nobody anything."""
-    hearing.settings.sources.put(SN, CdrSource(place="/var/log/asterisk/cdr-csv/Master.csv"))
+    hearing.appdb.cdr_sources.put(SN, CdrSource(location="/var/log/asterisk/cdr-csv/Master.csv"))
     hearing.open()
     hearing.close("no connection")
     hearing.open()

@@ -23,7 +23,7 @@ def table_of(folder: Path, rows: Sequence[tuple[str, str, int]] = ROWS, *, more:
             "INSERT INTO cdr VALUES (?, ?, ?, ?)",
             [(at, name, f"PJSIP/{part}", part) for at, name, part in shuffled],
         )
-    return CdrTable(place=str(folder / "master.db"), name="cdr")
+    return CdrTable(location=str(folder / "master.db"), name="cdr")
 
 
 def read(table: CdrTable, page_rows: int = 4, **bounds: str) -> list[tuple[str, str, str]]:
@@ -52,7 +52,7 @@ def test_rows_without_an_id_are_read_too(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "master.db")) as database, database:
         database.execute("CREATE TABLE cdr (calldate TEXT, uniqueid TEXT)")
         database.executemany("INSERT INTO cdr VALUES (?, ?)", [("2026-11-24 10:00:00", None), (ROWS[0][0], "1.1")] * 4)
-    rows = list(read_table_rows(CdrTable(place=str(tmp_path / "master.db"), name="cdr"), COLUMNS, page_rows=20))
+    rows = list(read_table_rows(CdrTable(location=str(tmp_path / "master.db"), name="cdr"), COLUMNS, page_rows=20))
     assert len(rows) == 8
 
 
@@ -69,14 +69,14 @@ def test_what_a_table_lacks_is_told(tmp_path: Path, columns: str, name: str, say
     with closing(sqlite3.connect(tmp_path / "master.db")) as database, database:
         database.execute(f"CREATE TABLE cdr ({columns})")
     with pytest.raises(UsageError, match=says):
-        list(read_table_rows(CdrTable(place=str(tmp_path / "master.db"), name=name), COLUMNS))
+        list(read_table_rows(CdrTable(location=str(tmp_path / "master.db"), name=name), COLUMNS))
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])
 def test_a_database_that_is_not_there_is_told_without_its_password(engine: str) -> None:
     """Another try may help; the address is said."""
-    table = CdrTable(place=f"{engine}://asterisk@127.0.0.1:1/asteriskcdrdb", name="cdr", password="correct-horse")
-    with pytest.raises(Unavailable, match="cannot read what the PBX keeps") as told:
+    table = CdrTable(location=f"{engine}://asterisk@127.0.0.1:1/asteriskcdrdb", name="cdr", password="correct-horse")
+    with pytest.raises(Unavailable, match="cannot read the CDR source") as told:
         list(read_table_rows(table, COLUMNS))
     assert "correct-horse" not in f"{told.value} {table!r}"
 
@@ -84,5 +84,5 @@ def test_a_database_that_is_not_there_is_told_without_its_password(engine: str) 
 def test_more_rows_of_one_moment_than_a_page_are_told(tmp_path: Path) -> None:
     """Instead of reading the same page for ever."""
     rows = [("2026-11-24 10:00:00", "1.1", 1)] * 9
-    with pytest.raises(UsageError, match="one moment and one id"):
+    with pytest.raises(UsageError, match="share one time and id"):
         read(table_of(tmp_path, rows), 4)

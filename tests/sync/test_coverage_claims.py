@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 
 from onhook.lib.errors import OnhookError
-from onhook.pbx.yeastar.rows import Wrapping, wrapped
+from onhook.pbx.yeastar.rows import RowContext, wrap_row
 from onhook.sync import pbx_session as account
 from tests.pbx.yeastar.lists import NOON, SN, row
-from tests.sync.harness import Receiver, receiving
-from tests.sync.pbx_responder import Face, made_up_pbx, said
+from tests.sync.harness import SyncHarness, open_sync_harness
+from tests.sync.pbx_responder import PbxResponder, json_response, open_pbx_responder
 
 HOUR = 3600
 STEPS = 36
@@ -25,7 +25,7 @@ STEPS = 36
 class World:
     """Calls that end while time passes; `ended` says when, by a clock that is right, and under which id."""
 
-    def __init__(self, seed: int, face: Face, receiver: Receiver) -> None:
+    def __init__(self, seed: int, face: PbxResponder, receiver: SyncHarness) -> None:
         self.random = Random(seed)
         self.face = face
         self.receiver = receiver
@@ -34,8 +34,8 @@ class World:
 
     async def pass_time(self, seconds: int) -> None:
         """Calls end meanwhile, each in the PBX's list from then on; some are pushed, some of these are lost."""
-        before = NOON + self.receiver.clock.moved
-        self.receiver.clock.moved += seconds
+        before = NOON + self.receiver.clock.offset_seconds
+        self.receiver.clock.offset_seconds += seconds
         for number in range(self.random.randrange(5)):
             ended_at = before + self.random.uniform(0, seconds)
             duration = self.random.choice([20, 300, HOUR, 20 * HOUR])
@@ -44,21 +44,21 @@ class World:
             self.face.calls.rows.append(one)
             if self.random.random() < 0.7:
                 await self._push(one)
-        self.face.information["timestamp"] = round(NOON + self.receiver.clock.moved) + self.skew
+        self.face.information["timestamp"] = round(NOON + self.receiver.clock.offset_seconds) + self.skew
 
     async def _push(self, one: dict[str, Any]) -> None:
-        body = wrapped(msgspec.json.encode(one), Wrapping(sn=SN))
-        await self.receiver.accept.keep(self.receiver.sender, body, "websocket")
+        body = wrap_row(msgspec.json.encode(one), RowContext(sn=SN))
+        await self.receiver.ingestor.ingest(self.receiver.pbx, body, "websocket")
 
     async def fail_now_and_then(self, request: web.Request) -> web.StreamResponse | None:
         is_failing = "cdr" in request.path and self.random.random() < 0.15
-        return said(errcode=-2, errmsg="INTERNAL SERVER ERROR") if is_failing else None
+        return json_response(errcode=-2, errmsg="INTERNAL SERVER ERROR") if is_failing else None
 
     async def check(self) -> int:
         """Every call that ended in a stretch that is called complete is here; how many such calls there are."""
-        here = {record.call_id for record in (await self.receiver.known.records()).values()}
+        here = {record.call_id for record in (await self.receiver.call_lookup.records()).values()}
         claimed = 0
-        for stretch in self.receiver.memory.known:
+        for stretch in self.receiver.state.saved_intervals:
             if stretch.state == "complete":
                 inside = [one for at, one in self.ended if stretch.since <= moment(at) < stretch.until]
                 assert set(inside) <= here, f"{stretch} claims what is not here"
@@ -75,15 +75,15 @@ def moment(seconds: float) -> datetime:
 async def test_no_claim_is_false_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """After every step of six days, in which the PBX's clock is set twice."""
     monkeypatch.setattr(account, "ATTEMPTS_MAX", 1)
-    async with made_up_pbx() as face, receiving(tmp_path, face, rows_max=20) as receiver:
+    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face, rows_max=20) as receiver:
         world = World(seed, face, receiver)
-        face.disturb = world.fail_now_and_then
+        face.override_response = world.fail_now_and_then
         claimed = 0
         for step in range(STEPS):
             world.skew = {STEPS // 3: 5400, 2 * STEPS // 3: -900}.get(step, world.skew)
             await world.pass_time(4 * HOUR)
             if world.random.random() < 0.7:
                 with suppress(OnhookError):
-                    await receiver.caretaker.make_round(is_nightly=step % 6 == 0)
+                    await receiver.pbx_sync.run_cycle(is_nightly=step % 6 == 0)
             claimed = await world.check()
         assert claimed > STEPS / 2

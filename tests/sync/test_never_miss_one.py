@@ -66,8 +66,8 @@ class StandingClock:
 class Receiving:
     """One PBX looked after, with files of its own."""
 
-    def __init__(self, settings: AppDb, store: DuckDbStore, projector: Projector, cared: PbxSyncTasks) -> None:
-        self.settings = settings
+    def __init__(self, appdb: AppDb, store: DuckDbStore, projector: Projector, cared: PbxSyncTasks) -> None:
+        self.appdb = appdb
         self.store = store
         self.projector = projector
         self.cared = cared
@@ -76,10 +76,12 @@ class Receiving:
         """As often as it takes: the PBX fails now and then, and what was kept stays."""
         for _ in range(60):
             try:
-                await self.cared.caretaker.fill(since, compares_days=False)
+                await self.cared.pbx_sync.backfill(since, compares_days=False)
             except OnhookError:
                 await asyncio.sleep(0.5)
-                self.settings.apis.put(SN, self.settings.apis.needed(SN, "Office"))  # a person looks, and tries again
+                self.appdb.pbx_credentials.put(
+                    SN, self.appdb.pbx_credentials.require(SN, "Office")
+                )  # a person looks, and tries again
                 continue
             return
         raise AssertionError("the back-fill never came to its end")
@@ -99,22 +101,22 @@ class Receiving:
 
 @asynccontextmanager
 async def receiving(folder: Path, address: str, clock: StandingClock) -> AsyncIterator[Receiving]:
-    settings, ledger = AppDb(folder / "onhook.db"), SqliteLedger(folder / "ledger.db")
+    appdb, ledger = AppDb(folder / "onhook.db"), SqliteLedger(folder / "ledger.db")
     store = await open_store(folder / "calls.duckdb")
     api = parse_pbx_credentials(f"http://{address}", VISIT.client_id, VISIT.client_secret)
-    pbx = settings.add_pbx(name="Office", sn=SN, secret=None, api=api, at=1)
-    facts = AppDbPbxFacts(settings)
-    projector = Projector(ledger=ledger, store=store, dialects=dialects(), facts_of=facts)
-    accept = create_ingestor(settings=settings, ledger=ledger, clock=clock)
-    house = SyncDeps(data=folder, settings=settings, store=store, clock=clock, accept=accept)
+    pbx = appdb.add_pbx(name="Office", sn=SN, secret=None, credentials=api, now_us=1)
+    facts = AppDbPbxFacts(appdb)
+    projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=facts)
+    accept = create_ingestor(appdb=appdb, ledger=ledger, clock=clock)
+    house = SyncDeps(data=folder, appdb=appdb, store=store, clock=clock, ingestor=accept)
     try:
         async with open_pbx_sync(house, build_api_sync_spec(pbx, api)) as cared:
-            yield Receiving(settings, store, projector, cared)
+            yield Receiving(appdb, store, projector, cared)
     finally:
         await accept.close()
         await store.close()
         await ledger.close()
-        settings.close()
+        appdb.close()
 
 
 def is_same(record: Record, truth: dict[str, Any]) -> bool:
@@ -124,7 +126,7 @@ def is_same(record: Record, truth: dict[str, Any]) -> bool:
         if name in _BEST_BY_EVENTS and record.via == "backfill":
             continue
         if name in NUMBER_FIELDS:
-            same = (said or 0) == (true or 0)  # the list leaves zeros out (PROTOCOL.md 2.9)
+            same = (said or 0) == (true or 0)  # the list leaves zeros out (yeastar-p-series.md 2.9)
         elif name in ("call_from", "call_to"):
             same = extract_number(said) == extract_number(true)
         else:
@@ -140,7 +142,7 @@ def truth_of(file: Path) -> dict[str, dict[str, Any]]:
 
 FAULTS = {
     "nothing": "",
-    "losses": "lost=0.3,doubled=0.2,reordered=10",
+    "losses": "lost=0.3,duplicated=0.2,reordered=10",
     "silent sockets": "lost=0.3,silent_socket=1",
     "tokens that end": "lost=0.3,expired_token=2",
     "failing log-ins": "lost=0.3,failing_login=0.3",
@@ -149,8 +151,8 @@ FAULTS = {
     "no form at all": "lost=0.3,refused_seconds=1,refused_display=1",
     "zero rows": "lost=0.3,zero_rows=1",
     "changing display": "lost=0.3,changing_display=5",
-    "slow": "lost=0.3,slow_answer=1",
-    "garbage": "lost=0.3,garbage_answer=0.2",
+    "slow": "lost=0.3,slow_response=1",
+    "garbage": "lost=0.3,garbage_response=0.2",
     "a clock ahead": "lost=0.3,wrong_clock=7200",
     "a clock behind": "lost=0.3,wrong_clock=-7200",
 }
@@ -166,15 +168,15 @@ async def test_after_back_fill_the_store_is_the_pbxs_truth(
     monkeypatch.setattr(account, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(websocket, "RETRY_SECONDS_FIRST", 0.05)
     file = tmp_path / "truth.jsonl"
-    plan = SimulationPlan(sn=SN, rate=None, count=300, start=start, faults=parse_faults(faults), truth=file)
+    plan = SimulationPlan(sn=SN, rate=None, count=300, start=start, faults=parse_faults(faults), truth_path=file)
     clock = StandingClock(start + timedelta(days=4))
     async with (
         open_simulated_pbx(plan, VISIT, clock) as made_up,
         receiving(tmp_path, str(made_up.address), clock) as house,
     ):
-        push = asyncio.create_task(house.cared.push.run())
+        push = asyncio.create_task(house.cared.push_receiver.run())
         await asyncio.sleep(0.3)
-        await simulate(plan, clock, face=made_up.face)
+        await simulate(plan, clock, observer=made_up.observer)
         await asyncio.sleep(0.3)
         push.cancel()
         await asyncio.wait({push})
@@ -188,16 +190,16 @@ async def test_after_back_fill_the_store_is_the_pbxs_truth(
 async def test_three_ways_make_one_record(tmp_path: Path) -> None:
     """Half of the calls are pushed, all are fetched, and fetched again: each is there once."""
     file = tmp_path / "truth.jsonl"
-    faults = parse_faults("lost=0.5,doubled=0.2")
-    plan = SimulationPlan(sn=SN, rate=None, count=80, start=SUMMER, faults=faults, truth=file)
+    faults = parse_faults("lost=0.5,duplicated=0.2")
+    plan = SimulationPlan(sn=SN, rate=None, count=80, start=SUMMER, faults=faults, truth_path=file)
     clock = StandingClock(SUMMER + timedelta(days=2))
     async with (
         open_simulated_pbx(plan, VISIT, clock) as made_up,
         receiving(tmp_path, str(made_up.address), clock) as house,
     ):
-        push = asyncio.create_task(house.cared.push.run())
+        push = asyncio.create_task(house.cared.push_receiver.run())
         await asyncio.sleep(0.3)
-        await simulate(plan, clock, face=made_up.face)
+        await simulate(plan, clock, observer=made_up.observer)
         await asyncio.sleep(0.2)
         push.cancel()
         await asyncio.wait({push})
@@ -206,7 +208,7 @@ async def test_three_ways_make_one_record(tmp_path: Path) -> None:
         once = await house.records()
         await house.fill(SUMMER - timedelta(days=1))
         twice = await house.records()
-        await house.cared.account.farewell()
+        await house.cared.session.revoke_tokens()
     assert 0 < len(pushed) < 80
     assert once.keys() == truth_of(file).keys()
     assert twice == once

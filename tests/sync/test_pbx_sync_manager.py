@@ -19,8 +19,8 @@ from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.store.duckdb import open_store
 from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps
 from tests.pbx.asterisk.test_files import rows as cdr_rows
-from tests.receiver.harness import report
-from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, Face, holds, made_up_pbx
+from tests.receiver.harness import make_raw_event
+from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, PbxResponder, open_pbx_responder, wait_for
 
 OFFICE, BRANCH = "3631A2124ABC", "3651XXXXXXXX"
 
@@ -28,13 +28,13 @@ OFFICE, BRANCH = "3631A2124ABC", "3651XXXXXXXX"
 class Hall:
     """What looking after PBXs takes."""
 
-    def __init__(self, settings: AppDb, ledger: SqliteLedger) -> None:
-        self.settings = settings
+    def __init__(self, appdb: AppDb, ledger: SqliteLedger) -> None:
+        self.appdb = appdb
         self.ledger = ledger
 
-    def add(self, name: str, sn: str, face: Face) -> None:
+    def add(self, name: str, sn: str, face: PbxResponder) -> None:
         api = parse_pbx_credentials(f"http://127.0.0.1:{face.port}", CLIENT_ID, CLIENT_SECRET)
-        self.settings.add_pbx(name=name, sn=sn, secret=None, api=api, at=SystemClock().microseconds())
+        self.appdb.add_pbx(name=name, sn=sn, secret=None, credentials=api, now_us=SystemClock().microseconds())
 
     async def kept(self, sn: str) -> int:
         return sum(one.sn == sn for one in await self.ledger.read(0, 1000))
@@ -42,20 +42,20 @@ class Hall:
 
 @asynccontextmanager
 async def caring(folder: Path) -> AsyncIterator[Hall]:
-    settings, ledger = AppDb(folder / "onhook.db"), SqliteLedger(folder / "ledger.db")
+    appdb, ledger = AppDb(folder / "onhook.db"), SqliteLedger(folder / "ledger.db")
     store, clock = await open_store(folder / "calls.duckdb"), SystemClock()
-    accept = create_ingestor(settings=settings, ledger=ledger, clock=clock)
-    care = PbxSyncManager(SyncDeps(data=folder, settings=settings, store=store, clock=clock, accept=accept))
+    accept = create_ingestor(appdb=appdb, ledger=ledger, clock=clock)
+    care = PbxSyncManager(SyncDeps(data=folder, appdb=appdb, store=store, clock=clock, ingestor=accept))
     running = asyncio.create_task(care.run())
     try:
-        yield Hall(settings, ledger)
+        yield Hall(appdb, ledger)
     finally:
         running.cancel()
         await asyncio.wait({running})
         await accept.close()
         await store.close()
         await ledger.close()
-        settings.close()
+        appdb.close()
 
 
 async def garbage(_: web.Request) -> web.StreamResponse | None:
@@ -69,14 +69,19 @@ async def slow(_: web.Request) -> web.StreamResponse | None:
 
 async def test_one_pbx_never_disturbs_another(tmp_path: Path) -> None:
     """One answers slowly, one with garbage; what the third pushes is kept all the while."""
-    async with made_up_pbx() as face, made_up_pbx() as sick, made_up_pbx() as stuck, caring(tmp_path) as hall:
-        sick.disturb, stuck.disturb = garbage, slow
+    async with (
+        open_pbx_responder() as face,
+        open_pbx_responder() as sick,
+        open_pbx_responder() as stuck,
+        caring(tmp_path) as hall,
+    ):
+        sick.override_response, stuck.override_response = garbage, slow
         hall.add("Sick", "S-SICK", sick)
         hall.add("Stuck", "S-STUCK", stuck)
         hall.add("Branch", BRANCH, face)
-        await holds(lambda: bool(face.subscribed) and bool(sick.asked) and bool(stuck.asked))
+        await wait_for(lambda: bool(face.subscribed) and bool(sick.request_names) and bool(stuck.request_names))
         for number in range(50):
-            await face.say(report(number))
+            await face.push(make_raw_event(number))
         async with asyncio.timeout(3):
             while await hall.kept(BRANCH) < 50:  # noqa: ASYNC110 - a ledger tells nobody
                 await asyncio.sleep(0.01)
@@ -85,26 +90,26 @@ async def test_one_pbx_never_disturbs_another(tmp_path: Path) -> None:
 
 async def test_what_people_set_counts_at_once(tmp_path: Path) -> None:
     """A PBX that is removed is left, its token given back; one that is reached otherwise is reached so."""
-    async with made_up_pbx() as first, made_up_pbx() as second, caring(tmp_path) as hall:
+    async with open_pbx_responder() as first, open_pbx_responder() as second, caring(tmp_path) as hall:
         hall.add("Branch", BRANCH, first)
-        await holds(lambda: bool(first.subscribed))
-        hall.settings.apis.put(
+        await wait_for(lambda: bool(first.subscribed))
+        hall.appdb.pbx_credentials.put(
             BRANCH, parse_pbx_credentials(f"http://127.0.0.1:{second.port}", CLIENT_ID, CLIENT_SECRET)
         )
-        await holds(lambda: bool(second.subscribed) and not first.subscribed and not first.tokens)
-        hall.settings.remove_pbx("Branch")
-        await holds(lambda: not second.subscribed and not second.tokens)
+        await wait_for(lambda: bool(second.subscribed) and not first.subscribed and not first.tokens)
+        hall.appdb.remove_pbx("Branch")
+        await wait_for(lambda: not second.subscribed and not second.tokens)
 
 
 async def test_a_name_that_changes_disturbs_no_channel(tmp_path: Path) -> None:
     """Only how it is reached does."""
-    async with made_up_pbx() as face, caring(tmp_path) as hall:
+    async with open_pbx_responder() as face, caring(tmp_path) as hall:
         hall.add("Branch", BRANCH, face)
-        await holds(lambda: bool(face.subscribed))
-        hall.settings.change_pbx("Branch", {"name": "Harbour"})
-        hall.settings.alarms.sound(BRANCH, "silence", "what", todo="todo", at=1)
+        await wait_for(lambda: bool(face.subscribed))
+        hall.appdb.change_pbx("Branch", {"name": "Harbour"})
+        hall.appdb.alarms.raise_alarm(BRANCH, "silence", "what", hint="todo", now_us=1)
         await asyncio.sleep(1.2)
-        assert (face.logins, face.asked.count("subscribe")) == (1, 1)
+        assert (face.login_count, face.request_names.count("subscribe")) == (1, 1)
 
 
 async def test_what_an_asterisk_keeps_is_read_by_itself(tmp_path: Path) -> None:
@@ -113,16 +118,18 @@ async def test_what_an_asterisk_keeps_is_read_by_itself(tmp_path: Path) -> None:
     row = cdr_rows()[0] | {"linkedid": f"{begun}.1", "uniqueid": f"{begun}.1"}
     (tmp_path / "custom.json").write_text(json.dumps(row) + "\n")
     async with caring(tmp_path) as hall:
-        hall.settings.add_pbx(name="Lab", sn="lab", secret="nobody-knows-this", dialect="asterisk", at=1)
-        hall.settings.asterisks.add(AsteriskPbx(sn="lab", host="127.0.0.1", port=1, user="onhook"), "correct horse")
-        hall.settings.sources.put("lab", parse_cdr_source(str(tmp_path / "custom.json")))
-        await holds(lambda: hall.settings.receiving.contact("lab") is not None)
+        hall.appdb.add_pbx(name="Lab", sn="lab", secret="nobody-knows-this", dialect="asterisk", now_us=1)
+        hall.appdb.asterisks.add(AsteriskPbx(sn="lab", host="127.0.0.1", port=1, user="onhook"), "correct horse")
+        hall.appdb.cdr_sources.put("lab", parse_cdr_source(str(tmp_path / "custom.json")))
+        await wait_for(lambda: hall.appdb.sync_states.pbx_status("lab") is not None)
         async with asyncio.timeout(5):
             while await hall.kept("lab") < 1:  # noqa: ASYNC110 - a ledger tells nobody
                 await asyncio.sleep(0.01)
-        hall.settings.receiving.keep_wish("lab", BackfillRequest(since=begun - 7200, until=None, asked_at=7))
-        await holds(lambda: hall.settings.receiving.outcome("lab") is not None)
-        outcome = hall.settings.receiving.outcome("lab")
+        hall.appdb.sync_states.save_backfill_request(
+            "lab", BackfillRequest(since=begun - 7200, until=None, requested_at=7)
+        )
+        await wait_for(lambda: hall.appdb.sync_states.backfill_result("lab") is not None)
+        outcome = hall.appdb.sync_states.backfill_result("lab")
         assert outcome is not None
         assert (outcome.rows, outcome.new, outcome.same, outcome.error) == (1, 0, 1, "")
         assert await hall.kept("lab") == 1

@@ -20,53 +20,54 @@ TEXT_CHARACTERS_MAX = 500
 EVENT_TYPE = "alarm"
 """What an event of ours says in place of a number of the vendor's."""
 
-_COLUMNS = "alarm_id, sn, kind, what, todo, began_at, seen_at, ended_at, times"
+_COLUMNS = "alarm_id, sn, kind, detail, hint, began_at, last_seen_at, ended_at, occurrences"
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """One alarm. `seen_at` is when it was last seen, `times` how often; `ended_at` is None while it goes on."""
+    """One alarm. `last_seen_at` is when it was last seen, `occurrences` how often; `ended_at` is None while it goes
+    on."""
 
     alarm_id: int
     sn: str
     kind: AlarmKind
-    what: str
-    todo: str
+    detail: str
+    hint: str
     began_at: datetime
-    seen_at: datetime
+    last_seen_at: datetime
     ended_at: datetime | None
-    times: int
+    occurrences: int
 
 
 class Alarms:
     """What is kept of alarms. Moments that go in are microseconds since 1970, UTC."""
 
-    def __init__(self, database: SqliteDatabase, subscriptions: Destinations, deliveries: Deliveries) -> None:
+    def __init__(self, database: SqliteDatabase, destinations: Destinations, deliveries: Deliveries) -> None:
         self._database = database
-        self._subscriptions = subscriptions
+        self._destinations = destinations
         self._deliveries = deliveries
 
-    def sound(self, sn: str, kind: AlarmKind, what: str, *, todo: str, at: int) -> bool:
+    def raise_alarm(self, sn: str, kind: AlarmKind, detail: str, *, hint: str, now_us: int) -> bool:
         """Begin an alarm of a PBX, or note that it goes on; whether it is new. New ones are owed to subscriptions."""
-        what, todo = what[:TEXT_CHARACTERS_MAX], todo[:TEXT_CHARACTERS_MAX]
+        detail, hint = detail[:TEXT_CHARACTERS_MAX], hint[:TEXT_CHARACTERS_MAX]
         with self._database.transaction():
             if self._database.write(
-                "UPDATE alarms SET what = ?, todo = ?, seen_at = ?, times = times + 1"
+                "UPDATE alarms SET detail = ?, hint = ?, last_seen_at = ?, occurrences = occurrences + 1"
                 " WHERE sn = ? AND kind = ? AND ended_at IS NULL",
-                (what, todo, at, sn, kind),
+                (detail, hint, now_us, sn, kind),
             ):
                 return False
-            self._make_room()
+            self._delete_oldest()
             # From a selection, so that a PBX that was removed meanwhile has none.
             is_new = self._database.write(
-                "INSERT INTO alarms (sn, kind, what, todo, began_at, seen_at, times)"
+                "INSERT INTO alarms (sn, kind, detail, hint, began_at, last_seen_at, occurrences)"
                 " SELECT sn, ?, ?, ?, ?, ?, 1 FROM pbxs WHERE sn = ?",
-                (kind, what, todo, at, at, sn),
+                (kind, detail, hint, now_us, now_us, sn),
             )
             if is_new:
-                self._tell(sn, kind, at)
+                self._notify(sn, kind, now_us)
             return bool(is_new)
 
-    def end(self, sn: str, kind: AlarmKind, *, at: int) -> bool:
+    def end(self, sn: str, kind: AlarmKind, *, now_us: int) -> bool:
         """Note that an alarm is over; whether there was one."""
         # Asked first: mostly there is none, and a write costs a sync of the disk.
         open_rows = self._database.rows(
@@ -76,10 +77,10 @@ class Alarms:
             return False
         with self._database.transaction():
             ended_count = self._database.write(
-                "UPDATE alarms SET ended_at = ? WHERE sn = ? AND kind = ? AND ended_at IS NULL", (at, sn, kind)
+                "UPDATE alarms SET ended_at = ? WHERE sn = ? AND kind = ? AND ended_at IS NULL", (now_us, sn, kind)
             )
             if ended_count:
-                self._tell(sn, kind, at)
+                self._notify(sn, kind, now_us)
         return bool(ended_count)
 
     def all(self, limit: int = ALARMS_MAX) -> list[Alarm]:
@@ -89,11 +90,11 @@ class Alarms:
         )
         return [_alarm(*row) for row in rows]
 
-    def going_on(self) -> list[Alarm]:
+    def open_alarms(self) -> list[Alarm]:
         """Those that are not over, the latest first."""
         return [alarm for alarm in self.all() if alarm.ended_at is None]
 
-    def _tell(self, sn: str, kind: AlarmKind, at: int) -> None:
+    def _notify(self, sn: str, kind: AlarmKind, now_us: int) -> None:
         """Owe the latest alarm of this kind, as it is now, to those who asked for alarms."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM alarms WHERE sn = ? AND kind = ? ORDER BY alarm_id DESC LIMIT 1", (sn, kind)
@@ -102,18 +103,18 @@ class Alarms:
         body = msgspec.json.encode({"type": EVENT_TYPE, "sn": sn, "alarm": alarm})
         state = "began" if alarm.ended_at is None else "ended"
         new_delivery = NewDelivery(
-            event_id=f"alarm-{alarm.alarm_id}-{state}",
+            notification_id=f"alarm-{alarm.alarm_id}-{state}",
             seq=0,
             call=(sn, f"alarm {alarm.alarm_id}"),
             body=body,
-            due_at=at,
-            owed_at=at,
+            due_at=now_us,
+            pending_since=now_us,
         )
-        for destination in self._subscriptions.all():
-            if destination.about == "alarms" and destination.where.sn in (None, sn):
-                self._deliveries.owe(destination.subscription_id, new_delivery)
+        for destination in self._destinations.all():
+            if destination.notifies_of == "alarms" and destination.filter.sn in (None, sn):
+                self._deliveries.add(destination.destination_id, new_delivery)
 
-    def _make_room(self) -> None:
+    def _delete_oldest(self) -> None:
         self._database.write(
             "DELETE FROM alarms WHERE alarm_id IN (SELECT alarm_id FROM alarms"
             " ORDER BY ended_at IS NULL DESC, alarm_id DESC LIMIT -1 OFFSET ?)",
@@ -123,6 +124,6 @@ class Alarms:
 
 def _alarm(*row: Any) -> Alarm:
     values = dict(zip(_COLUMNS.split(", "), row, strict=True))
-    for name in ("began_at", "seen_at", "ended_at"):
+    for name in ("began_at", "last_seen_at", "ended_at"):
         values[name] = None if values[name] is None else to_datetime(values[name])
     return msgspec.convert(values, Alarm)

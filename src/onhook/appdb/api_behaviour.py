@@ -29,11 +29,11 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 
 
 class ApiBehaviour(msgspec.Struct, frozen=True, kw_only=True):
-    """What a PBX's own pages set, and what depends on its firmware (PROTOCOL.md 7.1 and 7.2).
+    """What a PBX's own pages set, and what depends on its firmware (yeastar-p-series.md 7.1 and 7.2).
 
     `time_forms` are the forms of `start_time` and `end_time` that are understood: Unix seconds, the display format;
-    with `no-rows-for-seconds` a PBX takes seconds and finds nothing, as one firmware does. `profile` is the generation
-    whose event a socket gets.
+    with `no-rows-for-seconds` a PBX takes seconds and finds nothing, as one firmware does. `payload_format` is the
+    generation whose event a socket gets.
     """
 
     date_format: DateFormat = "YYYY/MM/DD"
@@ -42,7 +42,7 @@ class ApiBehaviour(msgspec.Struct, frozen=True, kw_only=True):
     versions: tuple[ApiVersion, ...] = ("v1.0", "v2.0")
     firmware: str = "37.23.0.123"
     model: str = "P570"
-    profile: PayloadFormat = "p-2026"
+    payload_format: PayloadFormat = "p-2026"
 
 
 def parse_behaviour(
@@ -53,9 +53,9 @@ def parse_behaviour(
     versions: str | None = None,
     firmware: str | None = None,
     model: str | None = None,
-    profile: str | None = None,
+    payload_format: str | None = None,
 ) -> ApiBehaviour:
-    """A manner from texts as people write them, lists joined by commas; what is None stays as it usually is.
+    """A behaviour from texts as people write them, lists joined by commas; what is None stays as it usually is.
 
     Raises `UsageError` naming what cannot be meant so.
     """
@@ -71,35 +71,37 @@ def parse_behaviour(
         versions=defaults.versions if versions is None else _parse_choices("versions", versions, API_VERSIONS),
         firmware=defaults.firmware if firmware is None else _validate_label("firmware", firmware),
         model=defaults.model if model is None else _validate_label("model", model),
-        profile=defaults.profile if profile is None else _parse_choice("profile", profile, PAYLOAD_FORMATS),
+        payload_format=defaults.payload_format
+        if payload_format is None
+        else _parse_choice("payload_format", payload_format, PAYLOAD_FORMATS),
     )
 
 
-def validate_behaviour(manner: ApiBehaviour) -> ApiBehaviour:
+def validate_behaviour(behaviour: ApiBehaviour) -> ApiBehaviour:
     """The same, where its labels can be shown and it takes a form of time and a version. Raises `UsageError`."""
-    _validate_label("firmware", manner.firmware)
-    _validate_label("model", manner.model)
-    if not manner.time_forms or not manner.versions:
-        raise UsageError("a PBX takes a form of time and has a version", todo="name at least one of each")
-    return manner
+    _validate_label("firmware", behaviour.firmware)
+    _validate_label("model", behaviour.model)
+    if not behaviour.time_forms or not behaviour.versions:
+        raise UsageError("a PBX takes a form of time and has a version", hint="name at least one of each")
+    return behaviour
 
 
-def _parse_choice(name: str, text: str, known: Sequence[ChoiceT]) -> ChoiceT:
-    for choice in known:
+def _parse_choice(name: str, text: str, choices: Sequence[ChoiceT]) -> ChoiceT:
+    for choice in choices:
         if text.strip().lower() == choice.lower():
             return choice
-    raise UsageError(f"{name} cannot be {text[:80]!r}", todo=f"use one of {', '.join(known)}")
+    raise UsageError(f"{name} cannot be {text[:80]!r}", hint=f"use one of {', '.join(choices)}")
 
 
-def _parse_choices(name: str, text: str, known: Sequence[ChoiceT]) -> tuple[ChoiceT, ...]:
-    selection = {_parse_choice(name, part, known) for part in text.split(",")}
-    return tuple(choice for choice in known if choice in selection)
+def _parse_choices(name: str, text: str, choices: Sequence[ChoiceT]) -> tuple[ChoiceT, ...]:
+    selection = {_parse_choice(name, part, choices) for part in text.split(",")}
+    return tuple(choice for choice in choices if choice in selection)
 
 
 def _validate_label(name: str, text: str) -> str:
     if len(text) > LABEL_CHARACTERS_MAX or not _LABEL.fullmatch(text):
         raise UsageError(
             f"{name} cannot be {text[:80]!r}",
-            todo=f"use 1 to {LABEL_CHARACTERS_MAX} letters, digits, blanks, dots, dashes",
+            hint=f"use 1 to {LABEL_CHARACTERS_MAX} letters, digits, blanks, dots, dashes",
         )
     return text

@@ -41,23 +41,23 @@ CREDENTIAL_CHARACTERS_MAX = 200
 LAST_USED_STEP_MICROSECONDS = 60_000_000
 """The last use is noted to the minute: an application that asks every second must not write every second."""
 
-_COLUMNS = "name, client_id, secret_hash, pbxs, networks, manner, created_at, last_used"
+_COLUMNS = "name, client_id, secret_hash, pbxs, networks, behaviour, created_at, last_used_at"
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True):
     """An application. `pbxs` are the serial numbers that it may see, none named is all; `networks` are where it may
-    come from, none named is anywhere. `manner` is how the PBX that it sees behaves.
+    come from, none named is anywhere. `behaviour` is how the PBX that it sees behaves.
     """
 
     name: str
     client_id: str
     pbxs: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
-    manner: ApiBehaviour = ApiBehaviour()
+    behaviour: ApiBehaviour = ApiBehaviour()
     created_at: datetime
-    last_used: datetime | None = None
+    last_used_at: datetime | None = None
 
-    def may_come_from(self, address: str) -> bool:
+    def allows_address(self, address: str) -> bool:
         """Whether its requests may come from there."""
         return not self.networks or any(_is_in(address, network) for network in self.networks)
 
@@ -86,19 +86,19 @@ class Apps:
             f"SELECT {_COLUMNS} FROM apps WHERE name = ?1 OR client_id = ?1 ORDER BY name = ?1 DESC", (name,)
         )
         if not rows:
-            raise NotFound(f"there is no application {name[:80]!r}", todo="`onhook app list` shows them")
+            raise NotFound(f"there is no application {name[:80]!r}", hint="`onhook app list` shows them")
         return _app(rows[0])
 
-    def with_id(self, client_id: str) -> tuple[App, bytes] | None:
+    def find_by_client_id(self, client_id: str) -> tuple[App, bytes] | None:
         """The one with this client id, and the hash of its secret; None where there is none."""
         if len(client_id) > CREDENTIAL_CHARACTERS_MAX:
             return None
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM apps WHERE client_id = ?", (client_id,))
         return (_app(rows[0]), rows[0][2]) if rows else None
 
-    def with_credentials(self, client_id: str, client_secret: str) -> App | None:
+    def find_by_credentials(self, client_id: str, client_secret: str) -> App | None:
         """The one whose credentials these are, or None."""
-        match = self.with_id(client_id)
+        match = self.find_by_client_id(client_id)
         if match is None or not verify_secret(client_secret, match[1]):
             return None
         return match[0]
@@ -107,10 +107,10 @@ class Apps:
         self,
         name: str,
         *,
-        at: int,
+        now_us: int,
         pbxs: Sequence[str] = (),
         networks: Sequence[str] = (),
-        manner: ApiBehaviour | None = None,
+        behaviour: ApiBehaviour | None = None,
     ) -> tuple[App, str]:
         """Let an application in; the application, and its secret, told this once and kept nowhere.
 
@@ -118,23 +118,23 @@ class Apps:
         """
         name, parsed_networks = validate_name(name), parse_networks(networks)
         if len(pbxs) > PBXS_OF_APP_MAX:
-            raise UsageError(f"more than {PBXS_OF_APP_MAX} PBXs are named", todo="name none: it then sees all")
+            raise UsageError(f"more than {PBXS_OF_APP_MAX} PBXs are named", hint="name none: it then sees all")
         if len(self.all()) >= APPS_MAX:
-            raise UsageError(f"there are {APPS_MAX} applications already", todo="remove one")
+            raise UsageError(f"there are {APPS_MAX} applications already", hint="remove one")
         # Credentials look as a PBX's own: 32 letters and digits.
         client_id, client_secret = new_secret(), new_secret()
-        effective_behaviour = manner or ApiBehaviour()
-        values = (_json(tuple(dict.fromkeys(pbxs))), _json(parsed_networks), _json(effective_behaviour), at)
+        effective_behaviour = behaviour or ApiBehaviour()
+        values = (_json(tuple(dict.fromkeys(pbxs))), _json(parsed_networks), _json(effective_behaviour), now_us)
         try:
             self._database.write(
                 f"INSERT INTO apps ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
                 (name, client_id, hash_secret(client_secret), *values),
             )
         except sqlite3.IntegrityError:
-            raise UsageError(f"there is an application {name!r} already", todo="choose another name") from None
+            raise UsageError(f"there is an application {name!r} already", hint="choose another name") from None
         return self.get(name), client_secret
 
-    def renew(self, name: str) -> tuple[App, str]:
+    def renew_secret(self, name: str) -> tuple[App, str]:
         """Give it a new secret, told this once; the old one and all tokens made with it count no more.
 
         Raises `NotFound`.
@@ -149,40 +149,47 @@ class Apps:
         """Let it in no more, and forget the webhooks that it has set itself. Raises `NotFound`."""
         app = self.get(name)
         with self._database.transaction():
-            self._database.write("DELETE FROM subscriptions WHERE app = ?", (app.client_id,))
+            self._database.write("DELETE FROM destinations WHERE app = ?", (app.client_id,))
             self._database.write("DELETE FROM apps WHERE client_id = ?", (app.client_id,))
         return app
 
-    def used(self, app: App, at: int) -> None:
+    def record_use(self, app: App, now_us: int) -> None:
         """Note that it was here, to the minute."""
-        if app.last_used is None or at - to_microseconds(app.last_used) >= LAST_USED_STEP_MICROSECONDS:
+        if app.last_used_at is None or now_us - to_microseconds(app.last_used_at) >= LAST_USED_STEP_MICROSECONDS:
             with suppress(Unavailable):  # on a full disk it can still be read who comes
-                self._database.write("UPDATE apps SET last_used = ? WHERE client_id = ?", (at, app.client_id))
+                self._database.write("UPDATE apps SET last_used_at = ? WHERE client_id = ?", (now_us, app.client_id))
 
     # -- addresses that are kept out
 
-    def blocked(self, at: int) -> list[BlockedAddress]:
+    def blocked_addresses(self, now_us: int) -> list[BlockedAddress]:
         """Those that may not log in now, by address."""
-        rows = self._database.rows("SELECT address, until FROM blocked WHERE until > ? ORDER BY address", (at,))
+        rows = self._database.rows(
+            "SELECT address, until FROM blocked_addresses WHERE until > ? ORDER BY address", (now_us,)
+        )
         return [BlockedAddress(address, to_datetime(until)) for address, until in rows]
 
-    def is_blocked(self, address: str, at: int) -> bool:
+    def is_blocked(self, address: str, now_us: int) -> bool:
         """Whether that address may not log in now."""
-        return bool(self._database.rows("SELECT 1 FROM blocked WHERE address = ? AND until > ?", (address, at)))
+        return bool(
+            self._database.rows("SELECT 1 FROM blocked_addresses WHERE address = ? AND until > ?", (address, now_us))
+        )
 
-    def block(self, address: str, at: int) -> None:
+    def block(self, address: str, now_us: int) -> None:
         """Keep an address out for an hour."""
         with self._database.transaction():
-            self._database.write("DELETE FROM blocked WHERE until <= ?", (at,))
-            self._database.write("INSERT OR REPLACE INTO blocked VALUES (?, ?)", (address, at + BLOCKED_MICROSECONDS))
+            self._database.write("DELETE FROM blocked_addresses WHERE until <= ?", (now_us,))
             self._database.write(
-                "DELETE FROM blocked WHERE address NOT IN (SELECT address FROM blocked ORDER BY until DESC LIMIT ?)",
+                "INSERT OR REPLACE INTO blocked_addresses VALUES (?, ?)", (address, now_us + BLOCKED_MICROSECONDS)
+            )
+            self._database.write(
+                "DELETE FROM blocked_addresses WHERE address NOT IN"
+                " (SELECT address FROM blocked_addresses ORDER BY until DESC LIMIT ?)",
                 (BLOCKED_MAX,),
             )
 
     def unblock(self, address: str | None = None) -> int:
         """Let an address in again, or all of them; how many were kept out."""
-        return self._database.write("DELETE FROM blocked WHERE address = coalesce(?, address)", (address,))
+        return self._database.write("DELETE FROM blocked_addresses WHERE address = coalesce(?, address)", (address,))
 
     def version(self) -> tuple[int, int]:
         """Changes when anybody has written anything; asking costs about 3 microseconds."""
@@ -197,7 +204,7 @@ def verify_secret(text: str, secret_hash: bytes) -> bool:
 def parse_networks(networks: Sequence[str]) -> tuple[str, ...]:
     """Addresses and networks, each as `192.0.2.0/24` or `192.0.2.7`, in their usual form. Raises `UsageError`."""
     if len(networks) > NETWORKS_MAX:
-        raise UsageError(f"more than {NETWORKS_MAX} addresses are named", todo="name a network that holds several")
+        raise UsageError(f"more than {NETWORKS_MAX} addresses are named", hint="name a network that holds several")
     return tuple(dict.fromkeys(_parse_network(text) for text in networks))
 
 
@@ -206,7 +213,7 @@ def _parse_network(text: str) -> str:
         return str(ipaddress.ip_network(text.strip(), strict=False))
     except ValueError:
         raise UsageError(
-            f"{text[:80]!r} is no address or network", todo="write it as 192.0.2.7 or 192.0.2.0/24"
+            f"{text[:80]!r} is no address or network", hint="write it as 192.0.2.7 or 192.0.2.0/24"
         ) from None
 
 
@@ -224,9 +231,9 @@ def _app(row: tuple[Any, ...]) -> App:
         client_id=client_id,
         pbxs=msgspec.json.decode(pbxs, type=tuple[str, ...]),
         networks=msgspec.json.decode(networks, type=tuple[str, ...]),
-        manner=msgspec.json.decode(behaviour, type=ApiBehaviour),
+        behaviour=msgspec.json.decode(behaviour, type=ApiBehaviour),
         created_at=to_datetime(created_at),
-        last_used=None if last_used_at is None else to_datetime(last_used_at),
+        last_used_at=None if last_used_at is None else to_datetime(last_used_at),
     )
 
 

@@ -60,9 +60,11 @@ from onhook.lib.timestamps import to_datetime
 LAST_USED_STEP_MICROSECONDS = 60_000_000
 """The last use of a token is noted to the minute: a page that asks every second must not write every second."""
 
-_PBX_COLUMNS = "name, sn, dialect, zone, is_unsigned, plan, created_at, (SELECT count(*) FROM secrets WHERE sn = p.sn)"
+_PBX_COLUMNS = (
+    "name, sn, dialect, zone, is_unsigned, number_plan, created_at, (SELECT count(*) FROM secrets WHERE sn = p.sn)"
+)
 _LABEL_DEFAULT = "webhook"
-_INSERT_TOKEN = "INSERT INTO tokens (name, hash, role, created_at, limits) VALUES (?, ?, ?, ?, ?)"  # noqa: S105 - SQL
+_INSERT_TOKEN = "INSERT INTO tokens (name, hash, role, created_at, scope) VALUES (?, ?, ?, ?, ?)"  # noqa: S105 - SQL
 
 
 class AppDb:
@@ -71,21 +73,21 @@ class AppDb:
     def __init__(self, path: Path) -> None:
         """Open the file, making it if it is not there. Raises `Unavailable`, or `OnhookError` for a damaged one."""
         self._database = SqliteDatabase(path)
-        self.subscriptions = Destinations(self._database)
+        self.destinations = Destinations(self._database)
         self.deliveries = Deliveries(self._database)
-        self.places = SourceMatches(self._database)
-        self.apis = PbxCredentialsRepository(self._database)
-        self.receiving = SyncStates(self._database)
+        self.source_matches = SourceMatches(self._database)
+        self.pbx_credentials = PbxCredentialsRepository(self._database)
+        self.sync_states = SyncStates(self._database)
         self.recordings = Recordings(self._database)
-        self.keeping = RetentionOverrides(self._database)
-        self.alarms = Alarms(self._database, self.subscriptions, self.deliveries)
+        self.retention_overrides = RetentionOverrides(self._database)
+        self.alarms = Alarms(self._database, self.destinations, self.deliveries)
         self.asterisks = Asterisks(self._database)
-        self.sources = CdrSources(self._database)
+        self.cdr_sources = CdrSources(self._database)
         self.apps = Apps(self._database)
-        self.people = Users(self._database)
+        self.users = Users(self._database)
         self.audit = Audit(self._database)
         self.notes = Notes(self._database)
-        self.searches = SavedSearches(self._database)
+        self.saved_searches = SavedSearches(self._database)
 
     # -- PBXs
 
@@ -100,10 +102,10 @@ class AppDb:
             f"SELECT {_PBX_COLUMNS} FROM pbxs p WHERE name = ?1 OR sn = ?1 ORDER BY name = ?1 DESC", (name,)
         )
         if not rows:
-            raise NotFound(f"there is no PBX {name[:80]!r}", todo="`onhook pbx list` shows them")
+            raise NotFound(f"there is no PBX {name[:80]!r}", hint="`onhook pbx list` shows them")
         return _pbx(*rows[0])
 
-    def pbx_of(self, sn: str) -> Pbx | None:
+    def find_pbx_by_sn(self, sn: str) -> Pbx | None:
         """The one with this serial number, or None."""
         rows = self._database.rows(f"SELECT {_PBX_COLUMNS} FROM pbxs p WHERE sn = ?", (sn,))
         return _pbx(*rows[0]) if rows else None
@@ -114,13 +116,13 @@ class AppDb:
         name: str,
         sn: str,
         secret: str | None,
-        at: int,
+        now_us: int,
         dialect: str = DIALECT_DEFAULT,
         zone: str | None = None,
         is_unsigned: bool = False,
-        plan: NumberPlan | None = None,
-        place: SourceMatch = SourceMatch(),  # noqa: B008 - frozen
-        api: PbxCredentials | None = None,
+        number_plan: NumberPlan | None = None,
+        source_match: SourceMatch = SourceMatch(),  # noqa: B008 - frozen
+        credentials: PbxCredentials | None = None,
     ) -> Pbx:
         """Declare a PBX. Without a secret it must be declared unsigned, on purpose, be told by its place, or be
         asked through its API.
@@ -128,32 +130,34 @@ class AppDb:
         Raises `UsageError`.
         """
         name, sn, zone = validate_name(name), validate_sn(sn), validate_zone(zone)
-        if api is not None:
+        if credentials is not None:
             validate_has_api(dialect)
         else:
-            validate_sender_identification(dialect, place, has_secret=secret is not None, is_unsigned=is_unsigned)
+            validate_sender_identification(
+                dialect, source_match, has_secret=secret is not None, is_unsigned=is_unsigned
+            )
         if secret is not None:
             validate_secret(secret)
-        values = (sn, name, dialect, zone, is_unsigned, _encode_number_plan(plan or NumberPlan()), at)
+        values = (sn, name, dialect, zone, is_unsigned, _encode_number_plan(number_plan or NumberPlan()), now_us)
         with self._database.transaction():
             if len(self._database.rows("SELECT 1 FROM pbxs")) >= PBXS_MAX:
-                raise UsageError(f"there are {PBXS_MAX} PBXs already", todo="remove one")
+                raise UsageError(f"there are {PBXS_MAX} PBXs already", hint="remove one")
             try:
                 self._database.write("INSERT INTO pbxs VALUES (?, ?, ?, ?, ?, ?, ?)", values)
             except sqlite3.IntegrityError:
                 raise UsageError(
                     f"there is a PBX named {name!r} or with serial number {sn!r} already",
-                    todo="`onhook pbx list` shows them; `onhook pbx change` changes one",
+                    hint="`onhook pbx list` shows them; `onhook pbx change` changes one",
                 ) from None
             if secret is not None:
-                self.add_secret(sn, secret, at=at)
-            self.places.put(sn, place)
-            if api is not None:
-                self.apis.put(sn, api)
+                self.add_secret(sn, secret, now_us=now_us)
+            self.source_matches.put(sn, source_match)
+            if credentials is not None:
+                self.pbx_credentials.put(sn, credentials)
         return self.pbx(sn)
 
     def change_pbx(self, name: str, changes: dict[str, Any]) -> Pbx:
-        """Give a PBX other values; `changes` has some of `name`, `zone` (None: not said), `is_unsigned`, `plan`.
+        """Give a PBX other values; `changes` has some of `name`, `zone` (None: not said), `is_unsigned`, `number_plan`.
 
         Raises `NotFound`, `UsageError`.
         """
@@ -161,17 +165,17 @@ class AppDb:
         new = msgspec.structs.replace(old, **changes)
         try:
             self._database.write(
-                "UPDATE pbxs SET name = ?, zone = ?, is_unsigned = ?, plan = ? WHERE sn = ?",
+                "UPDATE pbxs SET name = ?, zone = ?, is_unsigned = ?, number_plan = ? WHERE sn = ?",
                 (
                     validate_name(new.name),
                     validate_zone(new.zone),
                     new.is_unsigned,
-                    _encode_number_plan(new.plan),
+                    _encode_number_plan(new.number_plan),
                     old.sn,
                 ),
             )
         except sqlite3.IntegrityError:
-            raise UsageError(f"there is a PBX named {new.name!r} already", todo="choose another name") from None
+            raise UsageError(f"there is a PBX named {new.name!r} already", hint="choose another name") from None
         return self.pbx(old.sn)
 
     def remove_pbx(self, name: str) -> Pbx:
@@ -180,16 +184,16 @@ class AppDb:
         self._database.write("DELETE FROM pbxs WHERE sn = ?", (pbx.sn,))
         return pbx
 
-    def check_can_be_asked(self, pbx: Pbx) -> None:
+    def require_backfill_source(self, pbx: Pbx) -> None:
         """See that the PBX can be asked for calls that it still knows. Raises `NotFound`."""
-        if self.sources.of(pbx.sn) is not None:
+        if self.cdr_sources.get(pbx.sn) is not None:
             return
         if any(asterisk.sn == pbx.sn for asterisk in self.asterisks.all()):
             raise NotFound(
                 f"nobody said where {pbx.name} keeps its CDRs",
-                todo="onhook pbx change NAME --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE",
+                hint="onhook pbx change NAME --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE",
             )
-        self.apis.needed(pbx.sn, pbx.name)
+        self.pbx_credentials.require(pbx.sn, pbx.name)
 
     # -- secrets
 
@@ -203,19 +207,19 @@ class AppDb:
             for secret_id, label, created_at in rows
         ]
 
-    def add_secret(self, name: str, text: str, *, at: int, label: str = _LABEL_DEFAULT) -> Secret:
+    def add_secret(self, name: str, text: str, *, now_us: int, label: str = _LABEL_DEFAULT) -> Secret:
         """Accept reports signed with this one too, from now on. Raises `NotFound`, `UsageError`."""
         pbx, text, label = self.pbx(name), validate_secret(text), validate_name(label)
         if pbx.secrets >= SECRETS_MAX:
             raise UsageError(
-                f"{pbx.name} has {SECRETS_MAX} secrets already", todo="remove one that is no longer in use"
+                f"{pbx.name} has {SECRETS_MAX} secrets already", hint="remove one that is no longer in use"
             )
         try:
             self._database.write(
-                "INSERT INTO secrets (sn, label, text, created_at) VALUES (?, ?, ?, ?)", (pbx.sn, label, text, at)
+                "INSERT INTO secrets (sn, label, text, created_at) VALUES (?, ?, ?, ?)", (pbx.sn, label, text, now_us)
             )
         except sqlite3.IntegrityError:
-            raise UsageError(f"{pbx.name} has this secret already", todo="nothing, it is accepted") from None
+            raise UsageError(f"{pbx.name} has this secret already", hint="nothing, it is accepted") from None
         return self.secrets(pbx.sn)[-1]
 
     def remove_secret(self, name: str, secret_id: int) -> None:
@@ -224,26 +228,26 @@ class AppDb:
         with self._database.transaction():
             secret_ids = [secret.secret_id for secret in self.secrets(pbx.sn)]
             if secret_id not in secret_ids:
-                raise NotFound(f"{pbx.name} has no secret {secret_id}", todo="`onhook pbx list` shows them")
+                raise NotFound(f"{pbx.name} has no secret {secret_id}", hint="`onhook pbx list` shows them")
             if secret_ids == [secret_id] and not pbx.is_unsigned:
-                raise UsageError(f"{pbx.name} has no other secret", todo="add the new one first")
+                raise UsageError(f"{pbx.name} has no other secret", hint="add the new one first")
             self._database.write("DELETE FROM secrets WHERE secret_id = ?", (secret_id,))
 
-    def credentials(self) -> list[WebhookCredentials]:
+    def webhook_credentials(self) -> list[WebhookCredentials]:
         """What verifying takes, for every PBX: for intake alone, never for a listing."""
         secret_texts: dict[str, list[str]] = {}
         with self._database.transaction("BEGIN"):
             for sn, text in self._database.rows("SELECT sn, text FROM secrets ORDER BY secret_id DESC"):
                 secret_texts.setdefault(sn, []).append(text)
             rows = self._database.rows("SELECT sn, dialect, is_unsigned FROM pbxs ORDER BY sn")
-            source_matches = self.places.all()
+            source_matches = self.source_matches.all()
         return [
             WebhookCredentials(
                 sn=sn,
                 dialect=dialect,
                 is_unsigned=bool(is_unsigned),
                 secrets=tuple(secret_texts.get(sn, ())),
-                place=source_matches.get(sn, SourceMatch()),
+                source_match=source_matches.get(sn, SourceMatch()),
             )
             for sn, dialect, is_unsigned in rows
         ]
@@ -252,32 +256,33 @@ class AppDb:
 
     def tokens(self) -> list[Token]:
         """All of them, by name, without their texts."""
-        rows = self._database.rows("SELECT name, role, limits, created_at, last_used FROM tokens ORDER BY name")
+        rows = self._database.rows("SELECT name, role, scope, created_at, last_used_at FROM tokens ORDER BY name")
         return [_token(*row) for row in rows]
 
-    def add_token(self, name: str, role: str, *, at: int, limits: AccessScope | None = None) -> str:
+    def add_token(self, name: str, role: str, *, now_us: int, scope: AccessScope | None = None) -> str:
         """A new token's text, told this once and kept nowhere. Raises `UsageError`."""
         text = generate_token()
-        validate_scope(validate_role(role), limits)
+        validate_scope(validate_role(role), scope)
         if len(self.tokens()) >= TOKENS_MAX:
-            raise UsageError(f"there are {TOKENS_MAX} tokens already", todo="remove those that are no longer in use")
+            raise UsageError(f"there are {TOKENS_MAX} tokens already", hint="remove those that are no longer in use")
         try:
             self._database.write(
-                _INSERT_TOKEN, (validate_name(name), hash_secret(text), validate_role(role), at, encode_scope(limits))
+                _INSERT_TOKEN,
+                (validate_name(name), hash_secret(text), validate_role(role), now_us, encode_scope(scope)),
             )
         except sqlite3.IntegrityError:
             raise UsageError(
-                f"there is a token {name!r} already", todo="remove it first, or choose another name"
+                f"there is a token {name!r} already", hint="remove it first, or choose another name"
             ) from None
         return text
 
     def remove_token(self, name: str) -> None:
         """Whoever has it is let in no more. Raises `NotFound`."""
         if not self._database.write("DELETE FROM tokens WHERE name = ?", (name,)):
-            raise NotFound(f"there is no token {name[:80]!r}", todo="`onhook token list` shows them")
+            raise NotFound(f"there is no token {name[:80]!r}", hint="`onhook token list` shows them")
 
-    def token_for(self, text: str, *, at: int | None = None) -> Token | None:
-        """Whose token this is, or None. With `at` its last use is noted.
+    def find_token(self, text: str, *, now_us: int | None = None) -> Token | None:
+        """Whose token this is, or None. With `now_us` its last use is noted.
 
         Looked up by its hash, so what the look-up's time tells is of the hash, from which no text follows.
         """
@@ -285,30 +290,30 @@ class AppDb:
             return None
         token_hash = hash_secret(text)
         rows = self._database.rows(
-            "SELECT hash, name, role, limits, created_at, last_used FROM tokens WHERE hash = ?", (token_hash,)
+            "SELECT hash, name, role, scope, created_at, last_used_at FROM tokens WHERE hash = ?", (token_hash,)
         )
         if not rows or not hmac.compare_digest(rows[0][0], token_hash):
             return None
         _, name, role, scope, created_at, last_used_at = rows[0]
-        if at is not None and at - (last_used_at or 0) >= LAST_USED_STEP_MICROSECONDS:
+        if now_us is not None and now_us - (last_used_at or 0) >= LAST_USED_STEP_MICROSECONDS:
             with suppress(Unavailable):  # on a full disk it can still be read who comes
-                self._database.write("UPDATE tokens SET last_used = ? WHERE hash = ?", (at, token_hash))
+                self._database.write("UPDATE tokens SET last_used_at = ? WHERE hash = ?", (now_us, token_hash))
         return _token(name, role, scope, created_at, last_used_at)
 
-    def ensure_admin_token(self, path: Path, *, at: int) -> str:
+    def ensure_admin_token(self, path: Path, *, now_us: int) -> str:
         """The text of the administrator's token, which always stands in that file after this call.
 
         A file that is missing or no longer true gets a new token; the old one then counts no more.
         """
         text = read_token_file(path)
-        token = self.token_for(text)
+        token = self.find_token(text)
         if token is not None and token.role == "administrator":
             return text
         text = generate_token()
         with self._database.transaction():
             self._database.write("DELETE FROM tokens WHERE name = ?", (ADMIN_NAME,))
             role: Role = "administrator"
-            self._database.write(_INSERT_TOKEN, (ADMIN_NAME, hash_secret(text), role, at, None))
+            self._database.write(_INSERT_TOKEN, (ADMIN_NAME, hash_secret(text), role, now_us, None))
             write_token_file(path, text)
         return text
 
@@ -324,7 +329,14 @@ class AppDb:
 
 
 def _pbx(  # noqa: PLR0917 - the columns of the table, in their order
-    name: str, sn: str, dialect: str, zone: str | None, is_unsigned: int, plan: str, created_at: int, secrets: int
+    name: str,
+    sn: str,
+    dialect: str,
+    zone: str | None,
+    is_unsigned: int,
+    number_plan: str,
+    created_at: int,
+    secrets: int,
 ) -> Pbx:
     return Pbx(
         name=name,
@@ -332,18 +344,18 @@ def _pbx(  # noqa: PLR0917 - the columns of the table, in their order
         dialect=dialect,
         zone=zone,
         is_unsigned=bool(is_unsigned),
-        plan=msgspec.json.decode(plan, type=NumberPlan),
+        number_plan=msgspec.json.decode(number_plan, type=NumberPlan),
         created_at=to_datetime(created_at),
         secrets=secrets,
     )
 
 
-def _token(name: str, role: Role, limits: str | None, created_at: int, last_used: int | None) -> Token:
-    last_use = None if last_used is None else to_datetime(last_used)
+def _token(name: str, role: Role, scope: str | None, created_at: int, last_used_at: int | None) -> Token:
+    last_use = None if last_used_at is None else to_datetime(last_used_at)
     return Token(
-        name=name, role=role, limits=decode_scope(limits), created_at=to_datetime(created_at), last_used=last_use
+        name=name, role=role, scope=decode_scope(scope), created_at=to_datetime(created_at), last_used_at=last_use
     )
 
 
-def _encode_number_plan(plan: NumberPlan) -> str:
-    return msgspec.json.encode(plan).decode()
+def _encode_number_plan(number_plan: NumberPlan) -> str:
+    return msgspec.json.encode(number_plan).decode()

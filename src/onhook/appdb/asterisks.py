@@ -24,15 +24,17 @@ TLS_OFF, TLS_ON = "off", "on"
 """Or the certificates, as PEM, that alone are trusted."""
 
 _COLUMNS = (
-    "sn, host, port, user, tls, trunks, inbound, has_pins, learned, is_connected, connected_at, covered_until, trouble"
+    "sn, host, port, user, tls, trunks, inbound, has_pins, detected_config, is_connected, connected_at, covered_until,"
+    " error"
 )
 
 
 class AsteriskPbx(msgspec.Struct, frozen=True, kw_only=True):
     """How an Asterisk is reached, and how it fares; the secret is told to whoever connects, and to nobody else.
 
-    `trunks` and `inbound` are None where they are read from the PBX; `learned` is what was read. `covered_until` is the
-    moment up to which every call that it told us of is kept. `trouble` says why there is no connection.
+    `trunks` and `inbound` are None where they are read from the PBX; `detected_config` is what was read.
+    `covered_until` is the moment up to which every call that it told us of is kept. `error` says why there is no
+    connection.
     """
 
     sn: str
@@ -43,11 +45,11 @@ class AsteriskPbx(msgspec.Struct, frozen=True, kw_only=True):
     trunks: tuple[str, ...] | None = None
     inbound: tuple[str, ...] = ()
     has_pins: bool = False
-    learned: str = ""
+    detected_config: str = ""
     is_connected: bool = False
     connected_at: datetime | None = None
     covered_until: datetime | None = None
-    trouble: str = ""
+    error: str = ""
 
 
 class Asterisks:
@@ -56,12 +58,12 @@ class Asterisks:
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
-    def add(self, reached: AsteriskPbx, secret: str) -> None:
+    def add(self, asterisk: AsteriskPbx, secret: str) -> None:
         """Say how a PBX that is declared is reached. Raises `UsageError`."""
-        validate_asterisk(reached, secret)
+        validate_asterisk(asterisk, secret)
         values = (
-            *(reached.sn, reached.host, reached.port, reached.user, secret, reached.tls),
-            *(_join_names(reached.trunks), _join_names(reached.inbound), reached.has_pins),
+            *(asterisk.sn, asterisk.host, asterisk.port, asterisk.user, secret, asterisk.tls),
+            *(_join_names(asterisk.trunks), _join_names(asterisk.inbound), asterisk.has_pins),
         )
         self._database.write(
             "INSERT INTO asterisks (sn, host, port, user, secret, tls, trunks, inbound, has_pins)"
@@ -73,69 +75,69 @@ class Asterisks:
         """Every one, by serial number."""
         return [_asterisk(*row) for row in self._database.rows(f"SELECT {_COLUMNS} FROM asterisks ORDER BY sn")]
 
-    def of(self, sn: str) -> AsteriskPbx:
+    def get(self, sn: str) -> AsteriskPbx:
         """How a PBX is reached. Raises `NotFound` for one that is no Asterisk."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM asterisks WHERE sn = ?", (sn,))
         if not rows:
             raise NotFound(
                 f"{sn[:80]!r} is no Asterisk that we connect to",
-                todo="onhook pbx add NAME --asterisk HOST --user USER --secret SECRET",
+                hint="onhook pbx add NAME --asterisk HOST --user USER --secret SECRET",
             )
         return _asterisk(*rows[0])
 
-    def secret(self, sn: str) -> str:
+    def get_secret(self, sn: str) -> str:
         """What proves us to it: for whoever connects. Raises `NotFound`."""
-        rows = self._database.rows("SELECT secret FROM asterisks WHERE sn = ?", (self.of(sn).sn,))
+        rows = self._database.rows("SELECT secret FROM asterisks WHERE sn = ?", (self.get(sn).sn,))
         return str(rows[0][0])
 
     # -- how it fares
 
-    def begin(self) -> None:
+    def reset_connections(self) -> None:
         """Nobody hears any of them: whoever does so next begins anew."""
         self._database.write("UPDATE asterisks SET is_connected = 0 WHERE is_connected")
 
-    def opened(self, sn: str, at: int) -> None:
+    def set_connected(self, sn: str, now_us: int) -> None:
         """We hear it from now on."""
         self._database.write(
-            "UPDATE asterisks SET is_connected = 1, connected_at = ?1, covered_until = ?1, trouble = '' WHERE sn = ?2",
-            (at, sn),
+            "UPDATE asterisks SET is_connected = 1, connected_at = ?1, covered_until = ?1, error = '' WHERE sn = ?2",
+            (now_us, sn),
         )
 
-    def covered(self, sn: str, until: int) -> None:
+    def set_covered_until(self, sn: str, until: int) -> None:
         """All that it told us of up to this moment is kept."""
         self._database.write(
             "UPDATE asterisks SET covered_until = max(coalesce(covered_until, ?1), ?1) WHERE sn = ?2", (until, sn)
         )
 
-    def closed(self, sn: str, why: str) -> None:
+    def set_disconnected(self, sn: str, error: str) -> None:
         """We do not hear it any more, or still not."""
         self._database.write(
-            "UPDATE asterisks SET is_connected = 0, trouble = ?1 WHERE sn = ?2 AND (is_connected OR trouble != ?1)",
-            (why[:500], sn),
+            "UPDATE asterisks SET is_connected = 0, error = ?1 WHERE sn = ?2 AND (is_connected OR error != ?1)",
+            (error[:500], sn),
         )
 
-    def learned(self, sn: str, text: str) -> None:
+    def set_detected_config(self, sn: str, text: str) -> None:
         """Remember what was read from the PBX."""
-        self._database.write("UPDATE asterisks SET learned = ? WHERE sn = ?", (text, sn))
+        self._database.write("UPDATE asterisks SET detected_config = ? WHERE sn = ?", (text, sn))
 
 
-def validate_asterisk(reached: AsteriskPbx, secret: str) -> None:
+def validate_asterisk(asterisk: AsteriskPbx, secret: str) -> None:
     """Raises `UsageError` for what cannot be meant so; the secret is never shown."""
     _validate_text("the secret", secret, SECRET_CHARACTERS_MAX)
-    _validate_text("the host", reached.host, HOST_CHARACTERS_MAX)
-    _validate_text("the user", reached.user, USER_CHARACTERS_MAX)
-    if not 0 < reached.port < 65_536:
-        raise UsageError(f"there is no port {reached.port}", todo="use 1 to 65535; Asterisk's is 5038")
-    for name in (*(reached.trunks or ()), *reached.inbound):
+    _validate_text("the host", asterisk.host, HOST_CHARACTERS_MAX)
+    _validate_text("the user", asterisk.user, USER_CHARACTERS_MAX)
+    if not 0 < asterisk.port < 65_536:
+        raise UsageError(f"there is no port {asterisk.port}", hint="use 1 to 65535; Asterisk's is 5038")
+    for name in (*(asterisk.trunks or ()), *asterisk.inbound):
         _validate_text("a trunk or context", name, USER_CHARACTERS_MAX)
-    if len(reached.trunks or ()) > NAMES_MAX or len(reached.inbound) > NAMES_MAX:
-        raise UsageError(f"there are more than {NAMES_MAX} trunks or contexts", todo="name those that are in use")
+    if len(asterisk.trunks or ()) > NAMES_MAX or len(asterisk.inbound) > NAMES_MAX:
+        raise UsageError(f"there are more than {NAMES_MAX} trunks or contexts", hint="name those that are in use")
 
 
-def _validate_text(what: str, text: str, characters_max: int) -> None:
+def _validate_text(field: str, text: str, characters_max: int) -> None:
     """Never shown: it may be the secret."""
     if not 1 <= len(text) <= characters_max or not text.isprintable() or text != text.strip():
-        raise UsageError(f"{what} cannot be that", todo=f"use 1 to {characters_max} printable characters")
+        raise UsageError(f"{field} cannot be that", hint=f"use 1 to {characters_max} printable characters")
 
 
 def _join_names(names: tuple[str, ...] | None) -> str | None:

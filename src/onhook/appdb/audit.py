@@ -18,11 +18,11 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Who asked, by which way, from where, for what, and how it was answered."""
 
     audit_id: int
-    at: datetime
-    who: str
-    by: str
+    created_at: datetime
+    actor: str
+    credential: str
     address: str
-    what: str
+    action: str
     status: int
 
 
@@ -32,12 +32,12 @@ class Audit:
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
-    def note(self, *, at: int, who: str, by: str, address: str, what: str, status: int) -> None:
-        """Keep a line; `at` in microseconds since 1970."""
+    def add(self, *, now_us: int, actor: str, credential: str, address: str, action: str, status: int) -> None:
+        """Keep a line; `now_us` in microseconds since 1970."""
         with self._database.transaction():
             self._database.write(
-                "INSERT INTO audit (at, who, by, address, what, status) VALUES (?, ?, ?, ?, ?, ?)",
-                (at, who, by, address, what[:TEXT_CHARACTERS_MAX], status),
+                "INSERT INTO audit (created_at, actor, credential, address, action, status) VALUES (?, ?, ?, ?, ?, ?)",
+                (now_us, actor, credential, address, action[:TEXT_CHARACTERS_MAX], status),
             )
             self._database.write(
                 "DELETE FROM audit WHERE audit_id <= (SELECT max(audit_id) FROM audit) - ?", (ENTRIES_MAX,)
@@ -46,19 +46,19 @@ class Audit:
     def latest(self, limit: int, before: int | None = None) -> list[AuditEntry]:
         """The latest lines first; those before a number, to page on."""
         rows = self._database.rows(
-            "SELECT audit_id, at, who, by, address, what, status FROM audit WHERE ?1 IS NULL OR audit_id < ?1"
-            " ORDER BY audit_id DESC LIMIT ?2",
+            "SELECT audit_id, created_at, actor, credential, address, action, status FROM audit"
+            " WHERE ?1 IS NULL OR audit_id < ?1 ORDER BY audit_id DESC LIMIT ?2",
             (before, limit),
         )
         return [
             AuditEntry(
                 audit_id=audit_id,
-                at=to_datetime(created_at),
-                who=user,
-                by=credential,
+                created_at=to_datetime(created_at),
+                actor=actor,
+                credential=credential,
                 address=address,
-                what=action,
+                action=action,
                 status=status,
             )
-            for audit_id, created_at, user, credential, address, action, status in rows
+            for audit_id, created_at, actor, credential, address, action, status in rows
         ]

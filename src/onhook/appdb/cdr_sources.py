@@ -24,10 +24,10 @@ _EXAMPLE = "write /PATH/TO/FILE, or postgresql://USER:PASSWORD@HOST/DATABASE/TAB
 
 
 class CdrSource(msgspec.Struct, frozen=True, kw_only=True):
-    """`place` is a path, or `ENGINE://USER@HOST:PORT/DATABASE`, with `?tls=on` where it is spoken. `columns` are those
-    of a CSV file of one's own order; `table` is that of a database or SQLite file."""
+    """`location` is a path, or `ENGINE://USER@HOST:PORT/DATABASE`, with `?tls=on` where it is spoken. `columns` are
+    those of a CSV file of one's own order; `table` is that of a database or SQLite file."""
 
-    place: str
+    location: str
     table: str = TABLE_DEFAULT
     columns: tuple[str, ...] = ()
     password: str = ""
@@ -35,10 +35,10 @@ class CdrSource(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_database(self) -> bool:
         """Whether it is reached over the network."""
-        return "://" in self.place
+        return "://" in self.location
 
     def __repr__(self) -> str:
-        return f"Source({self.place!r}, {self.table!r})"
+        return f"Source({self.location!r}, {self.table!r})"
 
 
 class CdrSources:
@@ -49,36 +49,36 @@ class CdrSources:
 
     def all(self) -> dict[str, CdrSource]:
         """Those of all PBXs that have one."""
-        rows = self._database.rows("SELECT sn, place, cdr_table, columns, password FROM sources")
+        rows = self._database.rows("SELECT sn, location, cdr_table, columns, password FROM cdr_sources")
         return {str(sn): _cdr_source(*row) for sn, *row in rows}
 
-    def of(self, sn: str) -> CdrSource | None:
+    def get(self, sn: str) -> CdrSource | None:
         """That of one PBX, or None."""
         return self.all().get(sn)
 
     def put(self, sn: str, source: CdrSource | None) -> None:
         """Let this be where a PBX keeps its CDRs; None is nowhere. `source` was checked."""
         if source is None:
-            self._database.write("DELETE FROM sources WHERE sn = ?", (sn,))
+            self._database.write("DELETE FROM cdr_sources WHERE sn = ?", (sn,))
             return
         self._database.write(
-            "INSERT INTO sources VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET place = excluded.place,"
+            "INSERT INTO cdr_sources VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET location = excluded.location,"
             " cdr_table = excluded.cdr_table, columns = excluded.columns, password = excluded.password",
-            (sn, source.place, source.table, ",".join(source.columns), source.password),
+            (sn, source.location, source.table, ",".join(source.columns), source.password),
         )
 
 
 def parse_cdr_source(text: str, *, table: str | None = None, columns: str | None = None) -> CdrSource:
     """A source from texts as people write them. Raises `UsageError`, never showing the password."""
     if not 1 <= len(text) <= LOCATION_CHARACTERS_MAX or not text.isprintable():
-        raise UsageError("that cannot be where CDRs are kept", todo=_EXAMPLE)
+        raise UsageError("that cannot be where CDRs are kept", hint=_EXAMPLE)
     column_names = tuple(name.strip().lower() for name in columns.split(",") if name.strip()) if columns else ()
     if len(column_names) > COLUMNS_MAX:
-        raise UsageError(f"there are more than {COLUMNS_MAX} columns", todo="name those that the file has")
+        raise UsageError(f"there are more than {COLUMNS_MAX} columns", hint="name those that the file has")
     if "://" not in text:
-        return CdrSource(place=str(Path(text).absolute()), table=table or TABLE_DEFAULT, columns=column_names)
+        return CdrSource(location=str(Path(text).absolute()), table=table or TABLE_DEFAULT, columns=column_names)
     if column_names:
-        raise UsageError("a database tells its columns itself", todo="leave --columns out")
+        raise UsageError("a database tells its columns itself", hint="leave --columns out")
     return _parse_database_url(text, table)
 
 
@@ -87,14 +87,14 @@ def _parse_database_url(text: str, table: str | None) -> CdrSource:
         parts = urlsplit(text)
         port = parts.port or ENGINES[parts.scheme]
     except (KeyError, ValueError):
-        raise UsageError("CDRs cannot be read there", todo=_EXAMPLE) from None
+        raise UsageError("CDRs cannot be read there", hint=_EXAMPLE) from None
     database, _, table_name = unquote(parts.path.strip("/")).partition("/")
     tls = _parse_tls(parts)
     if not parts.hostname or not parts.username or not database or "/" in table_name:
-        raise UsageError("the address lacks a user, a host or a database", todo=_EXAMPLE)
+        raise UsageError("the address lacks a user, a host or a database", hint=_EXAMPLE)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return CdrSource(
-        place=f"{parts.scheme}://{parts.username}@{host}:{port}/{parts.path.strip('/').partition('/')[0]}{tls}",
+        location=f"{parts.scheme}://{parts.username}@{host}:{port}/{parts.path.strip('/').partition('/')[0]}{tls}",
         table=table or table_name or TABLE_DEFAULT,
         password=unquote(parts.password or ""),
     )
@@ -106,11 +106,11 @@ def _parse_tls(parts: SplitResult) -> str:
     if not options or options == {"tls": ["off"]}:
         return ""
     if options != {"tls": ["on"]}:
-        raise UsageError("the address asks for something unknown", todo="?tls=on is all that can be asked for")
+        raise UsageError("the address asks for something unknown", hint="?tls=on is all that can be asked for")
     return "?tls=on"
 
 
-def _cdr_source(place: str, table: str, columns: str, password: str) -> CdrSource:
+def _cdr_source(location: str, table: str, columns: str, password: str) -> CdrSource:
     return CdrSource(
-        place=place, table=table, columns=tuple(name for name in columns.split(",") if name), password=password
+        location=location, table=table, columns=tuple(name for name in columns.split(",") if name), password=password
     )

@@ -9,23 +9,25 @@ from urllib.parse import urlsplit
 import msgspec
 
 from onhook.cdr.record_filter import RecordFilter
-from onhook.lib.errors import UsageError
+from onhook.lib.errors import OnhookError, UsageError
 
 Method = Literal["POST", "GET"]
-Per = Literal["leg", "call"]
-NotifiesOf = Literal["calls", "alarms"]
+NotifiesOf = Literal["records", "calls", "alarms"]
 RetryPolicy = Literal["days", "original"]
 PayloadFormat = Literal["p-2023", "p-2025", "p-2026", "doc", "object"]
-"""The generations of PBX whose event can be written (PROTOCOL.md 3.2)."""
+"""The generations of PBX whose event can be written (yeastar-p-series.md 3.2)."""
 
 URL_CHARACTERS_MAX = 2_000
 """Longer ones are cut off somewhere on their way; a PBX saves less."""
 
 TIMEOUT_SECONDS_LIMITS = (1.0, 120.0)
-"""The original allows 3 to 10 (PROTOCOL.md 4); beyond two minutes nobody waits on purpose."""
+"""The original allows 3 to 10 (yeastar-p-series.md 4); beyond two minutes nobody waits on purpose."""
 
 MAX_ATTEMPTS_LIMITS = (1, 5)
-"""Of the plan `original` (PROTOCOL.md 4)."""
+"""Of the plan `original` (yeastar-p-series.md 4)."""
+
+SPEC_VERSION = 1
+"""Of the JSON of a specification."""
 
 HEADERS_MAX = 20
 """A key or two for a gateway."""
@@ -49,49 +51,70 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
 
 class DestinationSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Which calls an application wants, where, and how.
+    """What is sent to a destination, where, and how.
 
-    `about` is what it is told of: calls, or alarms of PBXs, of which `where` chooses by `sn` alone. For calls
-    `where` is the one set of filters; with `per` of `call` it is held against whole calls. `plan` is how often it is
-    tried: `days`, or `original` with `tries`. `headers` are sent besides our own. `allows_private` lets it be on this
-    machine or in a private network.
+    `notifies_of` is `records` (one notification per record), `calls` (one per call) or `alarms`. `filter` selects
+    records, or whole calls where it notifies of `calls`; alarms are selected by `sn` alone. `retry_policy` is `days`,
+    or `original` with `max_attempts`. `headers` are sent in addition. `allow_private` allows addresses of this machine
+    and of private networks.
     """
 
     url: str
-    about: NotifiesOf = "calls"
-    sink: str = "webhook"
+    notifies_of: NotifiesOf = "records"
+    kind: str = "webhook"
     method: Method = "POST"
-    where: RecordFilter = RecordFilter()
-    profile: PayloadFormat = "p-2026"
-    per: Per = "leg"
+    filter: RecordFilter = RecordFilter()
+    payload_format: PayloadFormat = "p-2026"
     timeout_seconds: float = 5.0
-    plan: RetryPolicy = "days"
-    tries: int = 3
+    retry_policy: RetryPolicy = "days"
+    max_attempts: int = 3
     headers: dict[str, str] = {}
     with_standard_webhooks: bool = False
-    allows_private: bool = False
+    allow_private: bool = False
 
     def __repr__(self) -> str:
-        return f"Wishes({self.method} {mask_url(self.url)}, {len(self.headers)} headers)"
+        return f"DestinationSpec({self.method} {mask_url(self.url)}, {len(self.headers)} headers)"
+
+
+class StoredSpec(DestinationSpec, frozen=True, kw_only=True):
+    """A specification as the column `destinations.spec` holds it, in JSON."""
+
+    version: int = SPEC_VERSION
 
 
 SPEC_FIELDS: tuple[str, ...] = DestinationSpec.__struct_fields__
 
 
-def validate_spec(wishes: DestinationSpec) -> DestinationSpec:
+def validate_spec(spec: DestinationSpec) -> DestinationSpec:
     """The same. Raises `UsageError` for what cannot be meant so; never shows a password in a URL."""
-    _check_url(wishes.url)
-    _check_choice("profile", wishes.profile, get_args(PayloadFormat))
-    _check_choice("method", wishes.method, get_args(Method))
-    _check_choice("per", wishes.per, get_args(Per))
-    _check_choice("about", wishes.about, get_args(NotifiesOf))
-    if wishes.about == "alarms" and wishes.where != RecordFilter(sn=wishes.where.sn):
-        raise UsageError("alarms have no calls to be filtered by", todo="choose them by sn alone, or not at all")
-    _check_choice("plan", wishes.plan, get_args(RetryPolicy))
-    _check_range("timeout_seconds", wishes.timeout_seconds, TIMEOUT_SECONDS_LIMITS)
-    _check_range("tries", wishes.tries, MAX_ATTEMPTS_LIMITS)
-    _check_headers(wishes.headers)
-    return wishes
+    _check_url(spec.url)
+    _check_choice("payload_format", spec.payload_format, get_args(PayloadFormat))
+    _check_choice("method", spec.method, get_args(Method))
+    _check_choice("notifies_of", spec.notifies_of, get_args(NotifiesOf))
+    if spec.notifies_of == "alarms" and spec.filter != RecordFilter(sn=spec.filter.sn):
+        raise UsageError("alarms have no calls to be filtered by", hint="choose them by sn alone, or not at all")
+    _check_choice("retry_policy", spec.retry_policy, get_args(RetryPolicy))
+    _check_range("timeout_seconds", spec.timeout_seconds, TIMEOUT_SECONDS_LIMITS)
+    _check_range("max_attempts", spec.max_attempts, MAX_ATTEMPTS_LIMITS)
+    _check_headers(spec.headers)
+    return spec
+
+
+def encode_spec(spec: DestinationSpec) -> str:
+    """Return the JSON that the column holds."""
+    return msgspec.json.encode(StoredSpec(**{name: getattr(spec, name) for name in SPEC_FIELDS})).decode()
+
+
+def decode_spec(text: str) -> StoredSpec:
+    """Return the specification in the column's JSON. Raises `OnhookError` for the version of another Onhook."""
+    stored = msgspec.json.decode(text, type=StoredSpec)
+    if stored.version != SPEC_VERSION:
+        raise OnhookError(
+            f"a destination is stored in version {stored.version}, supported: {SPEC_VERSION}",
+            location="onhook.db",
+            hint="upgrade Onhook",
+        )
+    return stored
 
 
 def parse_standard_webhooks_key(text: str) -> bytes:
@@ -104,7 +127,7 @@ def parse_standard_webhooks_key(text: str) -> bytes:
     if not text.startswith(WHSEC_PREFIX) or not minimum <= len(key) <= maximum:
         raise UsageError(
             "this is no secret for Standard Webhooks",
-            todo=f"write {WHSEC_PREFIX} and {minimum} to {maximum} bytes in Base64, or leave it out to generate one",
+            hint=f"write {WHSEC_PREFIX} and {minimum} to {maximum} bytes in Base64, or leave it out to generate one",
         )
     return key
 
@@ -131,26 +154,26 @@ def _check_url(url: str) -> None:
     except ValueError:  # a bracket left open, a port that is no number
         is_webhook = has_password = False
     if has_password:
-        raise UsageError("a password does not belong into a URL", todo="send it as a header: Authorization")
+        raise UsageError("a password does not belong into a URL", hint="send it as a header: Authorization")
     if not is_webhook or len(url) > URL_CHARACTERS_MAX or not url.isprintable() or " " in url:
-        raise UsageError("this is not a webhook's URL", todo="write one such as https://crm.example.com/calls")
+        raise UsageError("this is not a webhook's URL", hint="write one such as https://crm.example.com/calls")
 
 
 def _check_headers(headers: dict[str, str]) -> None:
     if len(headers) > HEADERS_MAX:
-        raise UsageError(f"there are {len(headers)} headers", todo=f"give at most {HEADERS_MAX}")
+        raise UsageError(f"there are {len(headers)} headers", hint=f"give at most {HEADERS_MAX}")
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or name.lower() in RESERVED_HEADERS:
-            raise UsageError(f"{name[:80]!r} cannot be a header of yours", todo="choose another name")
+            raise UsageError(f"{name[:80]!r} cannot be a header of yours", hint="choose another name")
         if len(value) > HEADER_CHARACTERS_MAX or not value.isascii() or not value.isprintable():
-            raise UsageError(f"the header {name} has a value that cannot be sent", todo="write printable ASCII")
+            raise UsageError(f"the header {name} has a value that cannot be sent", hint="write printable ASCII")
 
 
-def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UsageError(f"{name} cannot be {value[:80]!r}", todo=f"use {' or '.join(known)}")
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{name} cannot be {value[:80]!r}", hint=f"use {' or '.join(choices)}")
 
 
 def _check_range(name: str, value: float, limits: tuple[float, float]) -> None:
     if not limits[0] <= value <= limits[1]:
-        raise UsageError(f"{name} cannot be {value:g}", todo=f"write {limits[0]:g} to {limits[1]:g}")
+        raise UsageError(f"{name} cannot be {value:g}", hint=f"write {limits[0]:g} to {limits[1]:g}")

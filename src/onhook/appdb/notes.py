@@ -34,8 +34,8 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str
     tags: tuple[str, ...]
-    who: str
-    at: datetime
+    author: str
+    created_at: datetime
 
 
 class Notes:
@@ -44,32 +44,38 @@ class Notes:
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
-    def write(self, sn: str, call_id: str, text: str, tags: str, *, who: str, at: int) -> None:
+    def write(self, sn: str, call_id: str, text: str, tags: str, *, author: str, now_us: int) -> None:
         """Write about a call; `tags` are joined by commas. The same again is not kept twice. Raises `UsageError`."""
         text, parsed_tags = _validate_text(text), parse_tags(tags)
         versions = self.history(sn, call_id)
         if versions and (versions[0].text, versions[0].tags) == (text, parsed_tags):
             return
         if len(versions) >= VERSIONS_MAX:
-            raise UsageError(f"this note was changed {VERSIONS_MAX} times already", todo="leave it as it is")
+            raise UsageError(f"this note was changed {VERSIONS_MAX} times already", hint="leave it as it is")
         if not versions and not text and not parsed_tags:
             return
         self._database.write(
-            "INSERT INTO notes (sn, call_id, text, tags, who, at) VALUES (?, ?, ?, ?, ?, ?)",
-            (sn, call_id, text, ",".join(parsed_tags), who, at),
+            "INSERT INTO notes (sn, call_id, text, tags, author, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (sn, call_id, text, ",".join(parsed_tags), author, now_us),
         )
 
     def history(self, sn: str, call_id: str) -> list[Note]:
         """All that was written about a call, the latest first."""
         rows = self._database.rows(
-            "SELECT text, tags, who, at FROM notes WHERE sn = ? AND call_id = ? ORDER BY note_id DESC", (sn, call_id)
+            "SELECT text, tags, author, created_at FROM notes WHERE sn = ? AND call_id = ? ORDER BY note_id DESC",
+            (sn, call_id),
         )
         return [
-            Note(text=text, tags=tuple(tags.split(",")) if tags else (), who=author, at=to_datetime(created_at))
+            Note(
+                text=text,
+                tags=tuple(tags.split(",")) if tags else (),
+                author=author,
+                created_at=to_datetime(created_at),
+            )
             for text, tags, author, created_at in rows
         ]
 
-    def calls_with(self, tag: str, text: str) -> list[tuple[str, str]]:
+    def find_calls(self, tag: str, text: str) -> list[tuple[str, str]]:
         """(`sn`, `call_id`) of calls that have this tag now, and this text in their note; an empty one is not asked
         for. In a text the case of the letters a to z does not count. Raises `UsageError` where there are too many."""
         rows = self._database.rows(
@@ -78,10 +84,10 @@ class Notes:
             (_escape_like(tag), _escape_like(text), MATCHES_MAX + 1),
         )
         if len(rows) > MATCHES_MAX:
-            raise UsageError(f"more than {MATCHES_MAX} calls have such a note", todo="ask for a rarer tag or text")
+            raise UsageError(f"more than {MATCHES_MAX} calls have such a note", hint="ask for a rarer tag or text")
         return [(sn, call_id) for sn, call_id in rows]
 
-    def forget(self, calls: Sequence[tuple[str, str]]) -> None:
+    def delete_for_calls(self, calls: Sequence[tuple[str, str]]) -> None:
         """Delete what was ever written about calls that are kept no more."""
         if not calls:
             return
@@ -89,7 +95,7 @@ class Notes:
             for sn, call_id in calls:
                 self._database.write("DELETE FROM notes WHERE sn = ? AND call_id = ?", (sn, call_id))
 
-    def tags_of(self, calls: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, ...]]:
+    def tags_by_call(self, calls: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, ...]]:
         """The tags that these calls have now; calls without one are left out."""
         latest_notes = {call: self.history(*call)[:1] for call in calls}
         return {call: notes[0].tags for call, notes in latest_notes.items() if notes and notes[0].tags}
@@ -104,7 +110,7 @@ def parse_tags(text: str) -> tuple[str, ...]:
     """Tags as people write them, joined by commas; each once. Raises `UsageError`."""
     tags = tuple(dict.fromkeys(tag.strip() for tag in text.split(",") if tag.strip()))
     if len(tags) > TAGS_MAX or any(len(tag) > TAG_CHARACTERS_MAX or not tag.isprintable() for tag in tags):
-        raise UsageError("these tags cannot be meant", todo=f"use up to {TAGS_MAX} of {TAG_CHARACTERS_MAX} characters")
+        raise UsageError("these tags cannot be meant", hint=f"use up to {TAGS_MAX} of {TAG_CHARACTERS_MAX} characters")
     return tags
 
 
@@ -116,5 +122,5 @@ def _escape_like(text: str) -> str:
 def _validate_text(text: str) -> str:
     text = text.replace("\r\n", "\n").strip()
     if len(text) > NOTE_CHARACTERS_MAX:
-        raise UsageError("this note is too long", todo=f"use at most {NOTE_CHARACTERS_MAX} characters")
+        raise UsageError("this note is too long", hint=f"use at most {NOTE_CHARACTERS_MAX} characters")
     return text

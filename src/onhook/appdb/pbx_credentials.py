@@ -43,52 +43,59 @@ class PbxCredentialsRepository:
 
     def all(self) -> dict[str, PbxCredentials]:
         """Those of all PBXs that have one."""
-        rows = self._database.rows("SELECT sn, url, client_id, client_secret, fingerprint FROM apis ORDER BY sn")
+        rows = self._database.rows(
+            "SELECT sn, url, client_id, client_secret, fingerprint FROM pbx_credentials ORDER BY sn"
+        )
         return {sn: _credentials(*columns) for sn, *columns in rows}
 
-    def of(self, sn: str) -> PbxCredentials | None:
+    def get(self, sn: str) -> PbxCredentials | None:
         """That of one PBX, or None."""
-        rows = self._database.rows("SELECT url, client_id, client_secret, fingerprint FROM apis WHERE sn = ?", (sn,))
+        rows = self._database.rows(
+            "SELECT url, client_id, client_secret, fingerprint FROM pbx_credentials WHERE sn = ?", (sn,)
+        )
         return _credentials(*rows[0]) if rows else None
 
-    def needed(self, sn: str, name: str) -> PbxCredentials:
+    def require(self, sn: str, name: str) -> PbxCredentials:
         """The same. Raises `NotFound` where it has none."""
-        credentials = self.of(sn)
+        credentials = self.get(sn)
         if credentials is None:
             raise NotFound(
                 f"nobody said how the API of {name} is reached",
-                todo="onhook pbx change NAME --api https://HOST:PORT --client-id ID --client-secret SECRET",
+                hint="onhook pbx change NAME --api https://HOST:PORT --client-id ID --client-secret SECRET",
             )
         return credentials
 
-    def put(self, sn: str, api: PbxCredentials) -> None:
-        """Let this be how a declared PBX is reached. `api` was checked.
+    def put(self, sn: str, credentials: PbxCredentials) -> None:
+        """Let this be how a declared PBX is reached. `credentials` were checked.
 
         What is known of tokens is forgotten where anything is different, and where it says that a person must act.
         """
-        tokens = self.tokens(sn, api)
+        tokens = self.tokens(sn, credentials)
         self._database.write(
-            "INSERT INTO apis VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET url = excluded.url,"
+            "INSERT INTO pbx_credentials VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET url = excluded.url,"
             " client_id = excluded.client_id, client_secret = excluded.client_secret,"
             " fingerprint = excluded.fingerprint, tokens = excluded.tokens",
-            (sn, *msgspec.structs.astuple(api), "" if tokens is None or _is_halted(tokens) else tokens),
+            (sn, *msgspec.structs.astuple(credentials), "" if tokens is None or _is_halted(tokens) else tokens),
         )
 
     def pin(self, sn: str, fingerprint: str) -> None:
         """Trust this certificate from now on, and no other."""
-        self._database.write("UPDATE apis SET fingerprint = ? WHERE sn = ?", (parse_fingerprint(fingerprint), sn))
+        self._database.write(
+            "UPDATE pbx_credentials SET fingerprint = ? WHERE sn = ?", (parse_fingerprint(fingerprint), sn)
+        )
 
-    def tokens(self, sn: str, api: PbxCredentials) -> str | None:
+    def tokens(self, sn: str, credentials: PbxCredentials) -> str | None:
         """What was kept of a PBX's tokens, empty at first; None where it is reached otherwise now."""
         rows = self._database.rows(
-            f"SELECT tokens FROM apis WHERE {_WHERE_UNCHANGED}", (sn, *msgspec.structs.astuple(api))
+            f"SELECT tokens FROM pbx_credentials WHERE {_WHERE_UNCHANGED}", (sn, *msgspec.structs.astuple(credentials))
         )
         return str(rows[0][0]) if rows else None
 
-    def keep_tokens(self, sn: str, api: PbxCredentials, text: str) -> None:
+    def save_tokens(self, sn: str, credentials: PbxCredentials, text: str) -> None:
         """Keep what is known of a PBX's tokens, so that whoever comes next need not log in."""
         self._database.write(
-            f"UPDATE apis SET tokens = ?6 WHERE {_WHERE_UNCHANGED}", (sn, *msgspec.structs.astuple(api), text)
+            f"UPDATE pbx_credentials SET tokens = ?6 WHERE {_WHERE_UNCHANGED}",
+            (sn, *msgspec.structs.astuple(credentials), text),
         )
 
 
@@ -101,7 +108,7 @@ def parse_pbx_credentials(url: str, client_id: str, client_secret: str, fingerpr
         if not 0 < len(text) <= CREDENTIAL_CHARACTERS_MAX or not text.isprintable():
             raise UsageError(
                 f"that cannot be a {field}",
-                todo="give the one that the PBX shows under Integrations > API, with --client-id and --client-secret",
+                hint="give the one that the PBX shows under Integrations > API, with --client-id and --client-secret",
             )
     return PbxCredentials(
         url=_parse_url(url),
@@ -117,8 +124,8 @@ def parse_fingerprint(text: str) -> str:
     if not _HEX.fullmatch(digits):
         raise UsageError(
             f"{text[:80]!r} is no SHA-256 of a certificate",
-            where="fingerprint",
-            todo="`onhook pbx trust NAME` shows the one that the PBX has",
+            location="fingerprint",
+            hint="`onhook pbx trust NAME` shows the one that the PBX has",
         )
     return digits
 
@@ -134,11 +141,13 @@ def _parse_url(url: str) -> str:
     is_bare = not (parts.path or parts.query or parts.fragment or parts.username)
     if len(url) > URL_CHARACTERS_MAX or parts.scheme not in ("http", "https") or not parts.hostname or not is_bare:
         raise UsageError(
-            f"{url[:80]!r} is no address of an API", where="--api", todo="write https://HOST:PORT, as https://pbx:8088"
+            f"{url[:80]!r} is no address of an API",
+            location="--api",
+            hint="write https://HOST:PORT, as https://pbx:8088",
         )
     if parts.scheme == "http" and not _is_this_machine(parts.hostname):
         raise UsageError(
-            "over plain HTTP anybody on the way reads the token", where="--api", todo=f"write https://{parts.netloc}"
+            "over plain HTTP anybody on the way reads the token", location="--api", hint=f"write https://{parts.netloc}"
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}:{port or (443 if parts.scheme == 'https' else 80)}"
@@ -158,8 +167,8 @@ def _credentials(url: str, client_id: str, client_secret: str, fingerprint: str)
 class _TokenState(msgspec.Struct):
     """Of what is kept of tokens, all that is read here."""
 
-    halted: str = ""
+    halt_reason: str = ""
 
 
 def _is_halted(tokens: str) -> bool:
-    return bool(tokens) and bool(msgspec.json.decode(tokens, type=_TokenState).halted)
+    return bool(tokens) and bool(msgspec.json.decode(tokens, type=_TokenState).halt_reason)

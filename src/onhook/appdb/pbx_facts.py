@@ -7,18 +7,18 @@ from onhook.cdr.call_assembly import PbxFacts
 class AppDbPbxFacts:
     """The facts of each PBX by its serial number; the defaults for one that nobody declared, or no longer."""
 
-    def __init__(self, settings: AppDb) -> None:
-        self._settings = settings
+    def __init__(self, appdb: AppDb) -> None:
+        self._appdb = appdb
         self._version: tuple[int, int] | None = None
         self._facts: dict[str, PbxFacts] = {}
 
     def __call__(self, sn: str) -> PbxFacts:
         """What is known of this PBX now. Raises `Unavailable` when the settings cannot be read."""
-        version = self._settings.version()
+        version = self._appdb.version()
         if version != self._version:
             self._facts = {
-                pbx.sn: PbxFacts(name=pbx.name, dialect=pbx.dialect, zone=pbx.zone_info, plan=pbx.plan)
-                for pbx in self._settings.pbxs()
+                pbx.sn: PbxFacts(name=pbx.name, dialect=pbx.dialect, zone=pbx.zone_info, number_plan=pbx.number_plan)
+                for pbx in self._appdb.pbxs()
             }
             self._version = version
         return self._facts.get(sn) or PbxFacts()

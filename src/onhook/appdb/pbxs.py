@@ -17,13 +17,13 @@ NAME_CHARACTERS_MAX = 64
 """A name is for a column on a page."""
 
 SN_CHARACTERS_MAX = 64
-"""Serial numbers are 12 to 16 characters (PROTOCOL.md 1); other PBXs may say a host name."""
+"""Serial numbers are 12 to 16 characters (yeastar-p-series.md 1); other PBXs may say a host name."""
 
 SECRET_CHARACTERS_MIN = 8
-"""What is shorter is a slip, or soon guessed; a PBX makes 32 (PROTOCOL.md 4)."""
+"""What is shorter is a slip, or soon guessed; a PBX makes 32 (yeastar-p-series.md 4)."""
 
 SECRET_CHARACTERS_MAX = 256
-"""A PBX makes 32 (PROTOCOL.md 4); more than 64 bytes add nothing to HMAC-SHA256."""
+"""A PBX makes 32 (yeastar-p-series.md 4); more than 64 bytes add nothing to HMAC-SHA256."""
 
 GENERATED_SECRET_CHARACTERS = 32
 """As many as a PBX makes itself."""
@@ -50,7 +50,7 @@ class Pbx(msgspec.Struct, frozen=True, kw_only=True):
     dialect: str = DIALECT_DEFAULT
     zone: str | None = None
     is_unsigned: bool = False
-    plan: NumberPlan = NumberPlan()
+    number_plan: NumberPlan = NumberPlan()
     created_at: datetime
     secrets: int = 0
 
@@ -75,7 +75,7 @@ class WebhookCredentials(msgspec.Struct, frozen=True, kw_only=True):
     dialect: str
     is_unsigned: bool
     secrets: tuple[str, ...]
-    place: SourceMatch = SourceMatch()
+    source_match: SourceMatch = SourceMatch()
 
     def __repr__(self) -> str:
         return f"Credentials(sn={self.sn!r}, {len(self.secrets)} secrets)"
@@ -85,7 +85,7 @@ def validate_name(name: str) -> str:
     """The name, trimmed. Raises `UsageError`."""
     name = name.strip()
     if not name or len(name) > NAME_CHARACTERS_MAX or not name.isprintable():
-        raise UsageError(f"{name[:80]!r} cannot be a name", todo=f"use 1 to {NAME_CHARACTERS_MAX} printable characters")
+        raise UsageError(f"{name[:80]!r} cannot be a name", hint=f"use 1 to {NAME_CHARACTERS_MAX} printable characters")
     return name
 
 
@@ -95,7 +95,7 @@ def validate_sn(sn: str) -> str:
     if len(sn) > SN_CHARACTERS_MAX or not _SN.fullmatch(sn):
         raise UsageError(
             f"{sn[:80]!r} cannot be a serial number",
-            todo=f"use 1 to {SN_CHARACTERS_MAX} ASCII characters without blanks, as the PBX shows it",
+            hint=f"use 1 to {SN_CHARACTERS_MAX} ASCII characters without blanks, as the PBX shows it",
         )
     return sn
 
@@ -105,10 +105,10 @@ def validate_secret(text: str) -> str:
     if not SECRET_CHARACTERS_MIN <= len(text) <= SECRET_CHARACTERS_MAX:
         raise UsageError(
             f"a secret cannot have {len(text)} characters",
-            todo=f"use {SECRET_CHARACTERS_MIN} to {SECRET_CHARACTERS_MAX} characters; a PBX makes 32",
+            hint=f"use {SECRET_CHARACTERS_MIN} to {SECRET_CHARACTERS_MAX} characters; a PBX makes 32",
         )
     if not text.isprintable():
-        raise UsageError("a secret cannot have control characters", todo="copy it again from the PBX")
+        raise UsageError("a secret cannot have control characters", hint="copy it again from the PBX")
     return text
 
 

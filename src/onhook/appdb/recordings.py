@@ -16,7 +16,7 @@ class Recordings:
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
-    def of(self, sn: str) -> Path | None:
+    def get(self, sn: str) -> Path | None:
         """That of one PBX; None where its recordings are not here."""
         rows = self._database.rows("SELECT directory FROM recordings WHERE sn = ?", (sn,))
         return Path(rows[0][0]) if rows else None
@@ -39,6 +39,6 @@ def parse_directory(text: str) -> Path | None:
     path = Path(text).absolute()
     if not os.access(path, os.R_OK | os.X_OK) or not path.is_dir():
         raise UsageError(
-            f"there is no directory {text[:80]!r} that can be read", todo="name the one with the recordings"
+            f"there is no directory {text[:80]!r} that can be read", hint="name the one with the recordings"
         )
     return path

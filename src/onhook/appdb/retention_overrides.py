@@ -20,15 +20,15 @@ class RetentionOverrides:
 
     def all(self) -> Mapping[str, int]:
         """Of the PBXs that have a rule of their own."""
-        return dict(self._database.rows("SELECT sn, days FROM keeping"))
+        return dict(self._database.rows("SELECT sn, days FROM retention_overrides"))
 
     def put(self, sn: str, days: int | None) -> None:
         """Let this be the rule of a PBX that is declared; None is that of the installation."""
         if days is None:
-            self._database.write("DELETE FROM keeping WHERE sn = ?", (sn,))
+            self._database.write("DELETE FROM retention_overrides WHERE sn = ?", (sn,))
             return
         self._database.write(
-            "INSERT INTO keeping VALUES (?, ?) ON CONFLICT DO UPDATE SET days = excluded.days", (sn, days)
+            "INSERT INTO retention_overrides VALUES (?, ?) ON CONFLICT DO UPDATE SET days = excluded.days", (sn, days)
         )
 
 
@@ -42,5 +42,5 @@ def parse_retention_days(text: str) -> int | None:
     if text in words:
         return words[text]
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= DAYS_MAX):
-        raise UsageError(f"{text[:20]!r} is no time to keep calls", todo=f"write 1 to {DAYS_MAX} days, always or auto")
+        raise UsageError(f"{text[:20]!r} is no time to keep calls", hint=f"write 1 to {DAYS_MAX} days, always or auto")
     return int(text)

@@ -23,7 +23,7 @@ class SavedSearch(msgspec.Struct, frozen=True, kw_only=True):
     search_id: int
     name: str
     path: str
-    who: str
+    author: str
 
 
 class SavedSearches:
@@ -34,26 +34,31 @@ class SavedSearches:
 
     def all(self) -> list[SavedSearch]:
         """By name."""
-        rows = self._database.rows("SELECT search_id, name, path, who FROM searches ORDER BY name COLLATE NOCASE")
+        rows = self._database.rows(
+            "SELECT search_id, name, path, author FROM saved_searches ORDER BY name COLLATE NOCASE"
+        )
         return [
-            SavedSearch(search_id=search_id, name=name, path=path, who=author) for search_id, name, path, author in rows
+            SavedSearch(search_id=search_id, name=name, path=path, author=author)
+            for search_id, name, path, author in rows
         ]
 
-    def keep(self, name: str, path: str, *, who: str) -> SavedSearch:
+    def add(self, name: str, path: str, *, author: str) -> SavedSearch:
         """Keep a search; `path` is of one of PAGES, with its query. Raises `UsageError`."""
         page = path.partition("?")[0]
         if page not in PAGES or len(path) > QUERY_CHARACTERS_MAX or not path.isprintable() or "\\" in path:
-            raise UsageError("this is no search of ours", where="path", todo=f"keep one of {', '.join(PAGES)}")
+            raise UsageError("this is no search of ours", location="path", hint=f"keep one of {', '.join(PAGES)}")
         if len(self.all()) >= SEARCHES_MAX:
-            raise UsageError(f"there are {SEARCHES_MAX} searches already", todo="remove one")
+            raise UsageError(f"there are {SEARCHES_MAX} searches already", hint="remove one")
         name = validate_name(name)
         try:
-            self._database.write("INSERT INTO searches (name, path, who) VALUES (?, ?, ?)", (name, path, who))
+            self._database.write(
+                "INSERT INTO saved_searches (name, path, author) VALUES (?, ?, ?)", (name, path, author)
+            )
         except sqlite3.IntegrityError:
-            raise UsageError(f"there is a search named {name[:80]!r} already", todo="choose another name") from None
+            raise UsageError(f"there is a search named {name[:80]!r} already", hint="choose another name") from None
         return next(search for search in self.all() if search.name == name)
 
     def remove(self, search_id: int) -> None:
         """Raises `NotFound`."""
-        if not self._database.write("DELETE FROM searches WHERE search_id = ?", (search_id,)):
-            raise NotFound("there is no such search", todo="it may have been removed already")
+        if not self._database.write("DELETE FROM saved_searches WHERE search_id = ?", (search_id,)):
+            raise NotFound("there is no such search", hint="it may have been removed already")

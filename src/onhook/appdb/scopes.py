@@ -10,12 +10,12 @@ NUMBER_CHARACTERS_MAX = 40
 """Of an extension: no PBX dials more."""
 
 
-def parse_scope(settings: AppDb, pbxs: Iterable[str], numbers: Iterable[str]) -> AccessScope | None:
+def parse_scope(appdb: AppDb, pbxs: Iterable[str], numbers: Iterable[str]) -> AccessScope | None:
     """The limits that these set; None where they name nothing. Raises `UsageError`, `NotFound` for an unknown PBX."""
-    sns = dict.fromkeys(settings.pbx(name).sn for name in _split_words(pbxs))
+    sns = dict.fromkeys(appdb.pbx(name).sn for name in _split_words(pbxs))
     extensions = _split_words(numbers)
     if any(not number.isprintable() or len(number) > NUMBER_CHARACTERS_MAX for number in extensions):
-        raise UsageError("these numbers cannot be meant", todo="write extensions, joined by commas")
+        raise UsageError("these numbers cannot be meant", hint="write extensions, joined by commas")
     return AccessScope(tuple(sns) or None, extensions or None) if sns or extensions else None
 
 

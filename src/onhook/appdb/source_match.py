@@ -13,7 +13,7 @@ from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import UsageError
 
 UNSIGNED_DIALECTS = frozenset({"newcdr"})
-"""Dialects in which no signature exists (PROTOCOL.md 9)."""
+"""Dialects in which no signature exists (yeastar-p-series.md 9)."""
 
 ADDRESSES_MAX = 20
 """Per PBX: its own, its spare's, and those of the provider through which it goes out."""
@@ -22,7 +22,7 @@ PATH_CHARACTERS_MIN = 16
 """After the slash: what is shorter is soon guessed."""
 
 PATH_CHARACTERS_MAX = 200
-"""PBXs were seen to cut a longer address off when they save it (PROTOCOL.md 12, 35)."""
+"""PBXs were seen to cut a longer address off when they save it (yeastar-p-series.md 12, 35)."""
 
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]+")
 
@@ -37,7 +37,7 @@ class SourceMatch(msgspec.Struct, frozen=True):
         return bool(self.addresses or self.path)
 
     def __repr__(self) -> str:
-        return f"Place(addresses={self.addresses!r}, {'a' if self.path else 'no'} path)"
+        return f"SourceMatch(addresses={self.addresses!r}, {'a' if self.path else 'no'} path)"
 
 
 class SourceMatches:
@@ -48,54 +48,56 @@ class SourceMatches:
 
     def all(self) -> dict[str, SourceMatch]:
         """Those of all PBXs that have one."""
-        rows = self._database.rows("SELECT sn, addresses, path FROM places")
+        rows = self._database.rows("SELECT sn, addresses, path FROM source_matches")
         return {sn: _source_match(addresses, path) for sn, addresses, path in rows}
 
-    def of(self, sn: str) -> SourceMatch:
+    def get(self, sn: str) -> SourceMatch:
         """That of one PBX; an empty one where it has none."""
-        rows = self._database.rows("SELECT addresses, path FROM places WHERE sn = ?", (sn,))
+        rows = self._database.rows("SELECT addresses, path FROM source_matches WHERE sn = ?", (sn,))
         return _source_match(*rows[0]) if rows else SourceMatch()
 
-    def put(self, sn: str, place: SourceMatch) -> None:
-        """Let this be the place of a PBX that is declared; an empty one takes it away. `place` was checked."""
-        if not place:
-            self._database.write("DELETE FROM places WHERE sn = ?", (sn,))
+    def put(self, sn: str, source_match: SourceMatch) -> None:
+        """Let this be the place of a PBX that is declared; an empty one takes it away. `source_match` was checked."""
+        if not source_match:
+            self._database.write("DELETE FROM source_matches WHERE sn = ?", (sn,))
             return
         self._database.write(
-            "INSERT INTO places VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+            "INSERT INTO source_matches VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
             " SET addresses = excluded.addresses, path = excluded.path",
-            (sn, " ".join(place.addresses), place.path),
+            (sn, " ".join(source_match.addresses), source_match.path),
         )
 
 
 def parse_source_match(addresses: Sequence[str], path: str | None) -> SourceMatch:
     """A place from texts as people write them. Raises `UsageError`, never showing the path."""
     if len(addresses) > ADDRESSES_MAX:
-        raise UsageError(f"a PBX cannot have more than {ADDRESSES_MAX} addresses", todo="name their networks")
+        raise UsageError(f"a PBX cannot have more than {ADDRESSES_MAX} addresses", hint="name their networks")
     return SourceMatch(tuple(dict.fromkeys(map(_parse_address, addresses))), _parse_path(path) if path else "")
 
 
-def validate_sender_identification(dialect: str, place: SourceMatch, *, has_secret: bool, is_unsigned: bool) -> None:
+def validate_sender_identification(
+    dialect: str, source_match: SourceMatch, *, has_secret: bool, is_unsigned: bool
+) -> None:
     """See that whoever reports in a PBX's name can be told from a stranger. Raises `UsageError`."""
     if dialect in UNSIGNED_DIALECTS:
         if has_secret or is_unsigned:
-            raise UsageError(f"nothing of a {dialect} PBX is signed", todo="tell it by --from or --path instead")
-        if not place:
+            raise UsageError(f"nothing of a {dialect} PBX is signed", hint="tell it by --from or --path instead")
+        if not source_match:
             raise UsageError(
                 f"nothing of a {dialect} PBX is signed, so something else must tell who reports",
-                todo="give its address with --from, or a secret path with --path",
+                hint="give its address with --from, or a secret path with --path",
             )
-    elif place:
-        raise UsageError(f"a {dialect} PBX signs what it sends", todo="give its --secret, not an address or a path")
+    elif source_match:
+        raise UsageError(f"a {dialect} PBX signs what it sends", hint="give its --secret, not an address or a path")
     elif not has_secret and not is_unsigned:
-        raise UsageError("a PBX needs a secret", todo="give the one it signs with, or declare it unsigned on purpose")
+        raise UsageError("a PBX needs a secret", hint="give the one it signs with, or declare it unsigned on purpose")
 
 
 def validate_has_api(dialect: str) -> None:
     """See that PBXs of this dialect have an API that could be asked. Raises `UsageError`."""
     if dialect in UNSIGNED_DIALECTS:
         raise UsageError(
-            f"a {dialect} PBX has no API that is spoken here", todo="leave --api and what belongs to it out"
+            f"a {dialect} PBX has no API that is spoken here", hint="leave --api and what belongs to it out"
         )
 
 
@@ -104,10 +106,10 @@ def _parse_address(text: str) -> str:
         network = ipaddress.ip_network(text.strip())
     except ValueError as error:
         raise UsageError(
-            f"{text[:80]!r} is neither an address nor a network ({error})", todo="write 192.0.2.7 or 192.0.2.0/24"
+            f"{text[:80]!r} is neither an address nor a network ({error})", hint="write 192.0.2.7 or 192.0.2.0/24"
         ) from None
     if not network.prefixlen:
-        raise UsageError(f"{text[:80]} is everybody", todo="write the addresses of the PBX")
+        raise UsageError(f"{text[:80]} is everybody", hint="write the addresses of the PBX")
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
@@ -117,7 +119,7 @@ def _parse_path(path: str) -> str:
     if not _PATH.fullmatch(path) or not PATH_CHARACTERS_MIN <= characters <= PATH_CHARACTERS_MAX:
         raise UsageError(
             "that cannot be a secret path",
-            todo=f"write a slash and {PATH_CHARACTERS_MIN} to {PATH_CHARACTERS_MAX} of a-z, A-Z, 0-9, - . _ ~ /",
+            hint=f"write a slash and {PATH_CHARACTERS_MIN} to {PATH_CHARACTERS_MAX} of a-z, A-Z, 0-9, - . _ ~ /",
         )
     return path
 

@@ -1,6 +1,6 @@
-"""The file `onhook.db`: opened, brought to the newest form, read, and written a statement or a transaction at a time.
+"""The file `onhook.db`: open it, bring it to the newest schema, run statements and transactions.
 
-Laws: a form once released is never edited, a new one is added below it; a file of a newer Onhook is left alone.
+Invariants: a file of a newer Onhook is left alone; all steps of an upgrade are applied in one transaction.
 """
 
 import os
@@ -12,257 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
+from onhook.lib.migrations import load_migrations
 
 BUSY_SECONDS = 5.0
 """How long to wait for another process that writes: settings are written by hand, so any wait is short."""
 
 FILE_MODE = 0o600
 """Secrets are inside."""
-
-MIGRATIONS: tuple[str, ...] = (
-    """
-    CREATE TABLE pbxs (
-        sn TEXT PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE COLLATE NOCASE,
-        dialect TEXT NOT NULL,
-        zone TEXT,
-        is_unsigned INTEGER NOT NULL,
-        plan TEXT NOT NULL,
-        created_at INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE secrets (
-        secret_id INTEGER PRIMARY KEY AUTOINCREMENT,
-        sn TEXT NOT NULL REFERENCES pbxs ON DELETE CASCADE,
-        label TEXT NOT NULL,
-        text TEXT NOT NULL,
-        created_at INTEGER NOT NULL,
-        UNIQUE (sn, text)
-    ) STRICT;
-    CREATE TABLE tokens (
-        name TEXT PRIMARY KEY,
-        hash BLOB NOT NULL UNIQUE,
-        role TEXT NOT NULL,
-        created_at INTEGER NOT NULL,
-        last_used INTEGER
-    ) STRICT;
-    """,
-    """
-    CREATE TABLE subscriptions (
-        subscription_id INTEGER PRIMARY KEY AUTOINCREMENT,
-        name TEXT NOT NULL UNIQUE COLLATE NOCASE,
-        wishes TEXT NOT NULL,
-        app TEXT NOT NULL,
-        state TEXT NOT NULL,
-        reason TEXT NOT NULL,
-        failing_since INTEGER,
-        delivered INTEGER NOT NULL,
-        failed INTEGER NOT NULL,
-        revision INTEGER NOT NULL,
-        created_at INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE signing_secrets (
-        secret_id INTEGER PRIMARY KEY AUTOINCREMENT,
-        subscription_id INTEGER NOT NULL REFERENCES subscriptions ON DELETE CASCADE,
-        label TEXT NOT NULL,
-        text TEXT NOT NULL,
-        created_at INTEGER NOT NULL,
-        UNIQUE (subscription_id, text)
-    ) STRICT;
-    CREATE TABLE streams (
-        stream_id INTEGER PRIMARY KEY AUTOINCREMENT,
-        subscription_id INTEGER NOT NULL REFERENCES subscriptions ON DELETE CASCADE,
-        filter TEXT NOT NULL,
-        cursor INTEGER,
-        until INTEGER,
-        is_held INTEGER NOT NULL,
-        created_at INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX streams_by_subscription ON streams (subscription_id);
-    CREATE TABLE deliveries (
-        delivery_id INTEGER PRIMARY KEY AUTOINCREMENT,
-        subscription_id INTEGER NOT NULL REFERENCES subscriptions ON DELETE CASCADE,
-        state TEXT NOT NULL,
-        event_id TEXT NOT NULL,
-        seq INTEGER NOT NULL,
-        sn TEXT NOT NULL,
-        call_id TEXT NOT NULL,
-        body BLOB NOT NULL,
-        attempts INTEGER NOT NULL,
-        due_at INTEGER NOT NULL,
-        owed_at INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX deliveries_by_call ON deliveries (subscription_id, state, sn, call_id, delivery_id);
-    CREATE INDEX deliveries_by_due ON deliveries (subscription_id, state, due_at);
-    CREATE TABLE attempts (
-        attempt_id INTEGER PRIMARY KEY AUTOINCREMENT,
-        delivery_id INTEGER NOT NULL REFERENCES deliveries ON DELETE CASCADE,
-        at INTEGER NOT NULL,
-        milliseconds INTEGER NOT NULL,
-        status INTEGER,
-        said TEXT NOT NULL,
-        body BLOB NOT NULL
-    ) STRICT;
-    CREATE INDEX attempts_by_delivery ON attempts (delivery_id);
-    """,
-    """
-    CREATE TABLE apps (
-        name TEXT PRIMARY KEY COLLATE NOCASE,
-        client_id TEXT NOT NULL UNIQUE,
-        secret_hash BLOB NOT NULL,
-        pbxs TEXT NOT NULL,
-        networks TEXT NOT NULL,
-        manner TEXT NOT NULL,
-        created_at INTEGER NOT NULL,
-        last_used INTEGER
-    ) STRICT;
-    CREATE TABLE blocked (
-        address TEXT PRIMARY KEY,
-        until INTEGER NOT NULL
-    ) STRICT;
-    """,
-    """
-    CREATE TABLE places (
-        sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
-        addresses TEXT NOT NULL,
-        path TEXT NOT NULL
-    ) STRICT;
-    """,
-    """
-    CREATE TABLE apis (
-        sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
-        url TEXT NOT NULL,
-        client_id TEXT NOT NULL,
-        client_secret TEXT NOT NULL,
-        fingerprint TEXT NOT NULL,
-        tokens TEXT NOT NULL
-    ) STRICT;
-    """,
-    """
-    CREATE TABLE receiving (
-        sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
-        stretches TEXT NOT NULL DEFAULT '',
-        contact TEXT NOT NULL DEFAULT '',
-        progress TEXT NOT NULL DEFAULT '',
-        wish TEXT NOT NULL DEFAULT '',
-        outcome TEXT NOT NULL DEFAULT '',
-        silence_minutes INTEGER
-    ) STRICT;
-    CREATE TABLE alarms (
-        alarm_id INTEGER PRIMARY KEY AUTOINCREMENT,
-        sn TEXT NOT NULL REFERENCES pbxs ON DELETE CASCADE,
-        kind TEXT NOT NULL,
-        what TEXT NOT NULL,
-        todo TEXT NOT NULL,
-        began_at INTEGER NOT NULL,
-        seen_at INTEGER NOT NULL,
-        ended_at INTEGER,
-        times INTEGER NOT NULL
-    ) STRICT;
-    CREATE UNIQUE INDEX alarms_going_on ON alarms (sn, kind) WHERE ended_at IS NULL;
-    """,
-    """
-    CREATE TABLE people (
-        name TEXT PRIMARY KEY COLLATE NOCASE,
-        role TEXT NOT NULL,
-        limits TEXT,
-        password BLOB,
-        stamp INTEGER NOT NULL,
-        created_at INTEGER NOT NULL,
-        last_seen INTEGER
-    ) STRICT;
-    CREATE TABLE invitations (
-        hash BLOB PRIMARY KEY,
-        name TEXT NOT NULL REFERENCES people ON DELETE CASCADE,
-        expires_at INTEGER NOT NULL
-    ) STRICT;
-    ALTER TABLE tokens ADD COLUMN limits TEXT;
-    CREATE TABLE audit (
-        audit_id INTEGER PRIMARY KEY AUTOINCREMENT,
-        at INTEGER NOT NULL,
-        who TEXT NOT NULL,
-        by TEXT NOT NULL,
-        address TEXT NOT NULL,
-        what TEXT NOT NULL,
-        status INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE notes (
-        note_id INTEGER PRIMARY KEY AUTOINCREMENT,
-        sn TEXT NOT NULL,
-        call_id TEXT NOT NULL,
-        text TEXT NOT NULL,
-        tags TEXT NOT NULL,
-        who TEXT NOT NULL,
-        at INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX notes_by_call ON notes (sn, call_id);
-    CREATE INDEX deliveries_of_a_call ON deliveries (call_id);
-    CREATE TABLE searches (
-        search_id INTEGER PRIMARY KEY AUTOINCREMENT,
-        name TEXT NOT NULL UNIQUE COLLATE NOCASE,
-        path TEXT NOT NULL,
-        who TEXT NOT NULL
-    ) STRICT;
-    """,
-    """
-    CREATE TABLE asterisks (
-        sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
-        host TEXT NOT NULL,
-        port INTEGER NOT NULL,
-        user TEXT NOT NULL,
-        secret TEXT NOT NULL,
-        tls TEXT NOT NULL,
-        trunks TEXT,
-        inbound TEXT NOT NULL,
-        has_pins INTEGER NOT NULL,
-        learned TEXT NOT NULL DEFAULT '',
-        is_connected INTEGER NOT NULL DEFAULT 0,
-        connected_at INTEGER,
-        covered_until INTEGER,
-        trouble TEXT NOT NULL DEFAULT ''
-    ) STRICT;
-    CREATE TABLE asterisk_gaps (
-        gap_id INTEGER PRIMARY KEY AUTOINCREMENT,
-        sn TEXT NOT NULL REFERENCES asterisks ON DELETE CASCADE,
-        since INTEGER NOT NULL,
-        until INTEGER NOT NULL,
-        filled_at INTEGER
-    ) STRICT;
-    """,
-    """
-    ALTER TABLE subscriptions ADD COLUMN not_before INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE deliveries ADD COLUMN busy INTEGER NOT NULL DEFAULT 0;
-    DELETE FROM deliveries WHERE state <> 'delivered' AND delivery_id NOT IN
-        (SELECT min(delivery_id) FROM deliveries WHERE state <> 'delivered' GROUP BY subscription_id, event_id);
-    CREATE UNIQUE INDEX deliveries_undelivered ON deliveries (subscription_id, event_id) WHERE state <> 'delivered';
-    CREATE INDEX deliveries_by_age ON deliveries (subscription_id, state, owed_at);
-    UPDATE deliveries SET due_at = 4611686018427387904 WHERE state = 'waiting' AND delivery_id NOT IN
-        (SELECT min(delivery_id) FROM deliveries WHERE state = 'waiting' GROUP BY subscription_id, sn, call_id);
-    """,
-    """
-    CREATE TABLE recordings (
-        sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
-        directory TEXT NOT NULL
-    ) STRICT
-    """,
-    """
-    CREATE TABLE keeping (
-        sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
-        days INTEGER NOT NULL
-    ) STRICT
-    """,
-    """
-    CREATE TABLE sources (
-        sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
-        place TEXT NOT NULL,
-        cdr_table TEXT NOT NULL,
-        columns TEXT NOT NULL,
-        password TEXT NOT NULL
-    ) STRICT;
-    DROP TABLE asterisk_gaps;
-    """,
-)
-"""One step each, in order; `PRAGMA user_version` counts those that were done."""
-
 
 APPLICATION_ID = 0x4F6E6873
 """`Onhs`: what `file onhook.db` shows, and how we know our own."""
@@ -281,7 +37,7 @@ class SqliteDatabase:
             )
         except (OSError, sqlite3.Error) as error:
             raise Unavailable(
-                f"cannot open the settings: {error}", where=str(path), todo="run `onhook doctor`"
+                f"cannot open the settings: {error}", location=str(path), hint="run `onhook doctor`"
             ) from error
         try:
             self._prepare(path)
@@ -324,7 +80,7 @@ class SqliteDatabase:
     def _prepare(self, path: Path) -> None:
         with _translate_errors():
             # Before the first pragma that writes: what is not ours is left as it is.
-            self._check_ours(path)
+            self._check_application_id(path)
             self._connection.execute("PRAGMA journal_mode = WAL")
             # A secret that was shown to a person as added must still be there after a power cut.
             self._connection.execute("PRAGMA synchronous = FULL")
@@ -334,23 +90,25 @@ class SqliteDatabase:
             self._migrate(path)
 
     def _migrate(self, path: Path) -> None:
-        if self._form() == len(MIGRATIONS):
+        migrations = load_migrations("onhook.appdb")
+        newest_version = migrations[-1].version
+        if self._schema_version() == newest_version:
             return
         with self.transaction():
             # Asked again inside: another process may have been first.
-            self._check_ours(path)
-            current_version = self._form()
-            if current_version > len(MIGRATIONS):
+            self._check_application_id(path)
+            current_version = self._schema_version()
+            if current_version > newest_version:
                 raise OnhookError(
-                    "the settings were written by a newer Onhook", where=str(path), todo="install that version again"
+                    "the settings were written by a newer Onhook", location=str(path), hint="install that version again"
                 )
             self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            for step, script in enumerate(MIGRATIONS[current_version:], current_version + 1):
-                for statement in script.split(";"):
+            for migration in migrations[current_version:]:
+                for statement in migration.statements:
                     self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version = {step}")
+                self._connection.execute(f"PRAGMA user_version = {migration.version}")
 
-    def _check_ours(self, path: Path) -> None:
+    def _check_application_id(self, path: Path) -> None:
         """An empty file is a new one of ours. Raises `UsageError` for a database of another program."""
         # One statement, so one snapshot: another process may create the schema between two of them.
         form, application_id, table_count = self._connection.execute(
@@ -359,10 +117,10 @@ class SqliteDatabase:
         ).fetchone()
         if application_id != APPLICATION_ID and (application_id or table_count or form):
             raise UsageError(
-                "this is a database, but not our settings", where=str(path), todo="name another data directory"
+                "this is a database, but not our settings", location=str(path), hint="name another data directory"
             )
 
-    def _form(self) -> int:
+    def _schema_version(self) -> int:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
 
 
@@ -383,7 +141,7 @@ def copy_database(source: Path, target: Path) -> None:
             partial_path.unlink(missing_ok=True)
     except (OSError, sqlite3.Error) as error:
         raise Unavailable(
-            f"cannot copy {source.name}: {error}", where=str(target), todo="look at the rights and the space there"
+            f"cannot copy {source.name}: {error}", location=str(target), hint="look at the rights and the space there"
         ) from error
 
 
@@ -431,13 +189,13 @@ def _translate_errors() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         raise Unavailable(
             f"cannot use the settings now: {error}",
-            where="onhook.db",
-            todo="try again; `onhook doctor` looks at the disk",
+            location="onhook.db",
+            hint="try again; `onhook doctor` looks at the disk",
         ) from error
     except sqlite3.IntegrityError:
         # What the caller asked for breaks a rule of ours; the caller knows which, and says so.
         raise
     except sqlite3.DatabaseError as error:
         raise OnhookError(
-            f"the settings are damaged: {error}", where="onhook.db", todo="bring back a copy with `onhook restore`"
+            f"the settings are damaged: {error}", location="onhook.db", hint="bring back a copy with `onhook restore`"
         ) from error

@@ -35,9 +35,9 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     role: Role
-    limits: AccessScope | None = None
+    scope: AccessScope | None = None
     created_at: datetime
-    last_used: datetime | None = None
+    last_used_at: datetime | None = None
 
 
 def generate_token() -> str:
@@ -55,7 +55,7 @@ def validate_role(role: str) -> Role:
     for valid_role in ROLES:
         if role == valid_role:
             return valid_role
-    raise UsageError(f"there is no role {role!r}", todo=f"use {' or '.join(ROLES)}")
+    raise UsageError(f"there is no role {role!r}", hint=f"use {' or '.join(ROLES)}")
 
 
 def write_token_file(path: Path, text: str) -> None:
@@ -67,7 +67,7 @@ def write_token_file(path: Path, text: str) -> None:
             file.write(text + "\n")
         partial_path.replace(path)
     except OSError as error:
-        raise Unavailable(f"cannot write the administrator's token: {error}", where=str(path)) from error
+        raise Unavailable(f"cannot write the administrator's token: {error}", location=str(path)) from error
 
 
 def read_token_file(path: Path) -> str:
@@ -77,4 +77,4 @@ def read_token_file(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
-        raise Unavailable(f"cannot read the administrator's token: {error}", where=str(path)) from error
+        raise Unavailable(f"cannot read the administrator's token: {error}", location=str(path)) from error

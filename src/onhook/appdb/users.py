@@ -40,15 +40,15 @@ SCOPE_NUMBERS_MAX = 200
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who may sign in. `stamp` changes with the password: sessions begun before it count no more."""
+    """Somebody who may sign in. `password_version` changes with the password: older sessions count no more."""
 
     name: str
     role: Role
-    limits: AccessScope | None
+    scope: AccessScope | None
     has_password: bool
-    stamp: int
+    password_version: int
     created_at: datetime
-    last_seen: datetime | None
+    last_seen_at: datetime | None
 
 
 class Users:
@@ -59,100 +59,107 @@ class Users:
 
     def all(self) -> list[User]:
         """By name."""
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM people ORDER BY name COLLATE NOCASE")
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM users ORDER BY name COLLATE NOCASE")
         return [_user(*row) for row in rows]
 
     def get(self, name: str) -> User:
         """Raises `NotFound`."""
         user = self.find(name)
         if user is None:
-            raise NotFound(f"there is nobody named {name[:80]!r}", todo="the page of people lists them")
+            raise NotFound(f"there is nobody named {name[:80]!r}", hint="the page of people lists them")
         return user
 
     def find(self, name: str) -> User | None:
         """The one with this name, or None."""
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM people WHERE name = ?", (name,))
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM users WHERE name = ?", (name,))
         return _user(*rows[0]) if rows else None
 
-    def add(self, name: str, role: str, limits: AccessScope | None, *, at: int) -> str:
+    def add(self, name: str, role: str, scope: AccessScope | None, *, now_us: int) -> str:
         """Somebody new; the text of the invitation, told this once. Raises `UsageError`."""
         name, role = validate_name(name), validate_role(role)
-        validate_scope(role, limits)
+        validate_scope(role, scope)
         with self._database.transaction():
             if len(self.all()) >= USERS_MAX:
-                raise UsageError(f"there are {USERS_MAX} people already", todo="remove those who have left")
+                raise UsageError(f"there are {USERS_MAX} people already", hint="remove those who have left")
             try:
                 self._database.write(
-                    "INSERT INTO people (name, role, limits, password, stamp, created_at) VALUES (?, ?, ?, NULL, ?, ?)",
-                    (name, role, encode_scope(limits), at, at),
+                    "INSERT INTO users (name, role, scope, password, password_version, created_at)"
+                    " VALUES (?, ?, ?, NULL, ?, ?)",
+                    (name, role, encode_scope(scope), now_us, now_us),
                 )
             except sqlite3.IntegrityError:
-                raise UsageError(f"there is somebody named {name!r} already", todo="choose another name") from None
-            return self._invite(name, at)
+                raise UsageError(f"there is somebody named {name!r} already", hint="choose another name") from None
+            return self._invite(name, now_us)
 
-    def invite(self, name: str, *, at: int) -> str:
+    def invite(self, name: str, *, now_us: int) -> str:
         """A new invitation, with which a password is chosen; earlier ones count no more. Raises `NotFound`."""
         user = self.get(name)
         with self._database.transaction():
-            return self._invite(user.name, at)
+            return self._invite(user.name, now_us)
 
-    def _invite(self, name: str, at: int) -> str:
+    def _invite(self, name: str, now_us: int) -> str:
         text = generate_token()
-        self._database.write("DELETE FROM invitations WHERE name = ? OR expires_at <= ?", (name, at))
+        self._database.write("DELETE FROM invitations WHERE name = ? OR expires_at <= ?", (name, now_us))
         self._database.write(
-            "INSERT INTO invitations VALUES (?, ?, ?)", (hash_secret(text), name, at + INVITATION_MICROSECONDS)
+            "INSERT INTO invitations VALUES (?, ?, ?)", (hash_secret(text), name, now_us + INVITATION_MICROSECONDS)
         )
         return text
 
-    def invited(self, text: str, *, at: int) -> User:
+    def get_invited(self, text: str, *, now_us: int) -> User:
         """Who may choose a password with this invitation. Raises `NotAllowed`."""
         rows = self._database.rows(
             "SELECT name FROM invitations WHERE hash = ? AND expires_at > ?",
-            (hash_secret(text[:PASSWORD_CHARACTERS_MAX]), at),
+            (hash_secret(text[:PASSWORD_CHARACTERS_MAX]), now_us),
         )
         if not rows:
-            raise NotAllowed("this invitation does not count, or no longer", todo="ask an administrator for another")
+            raise NotAllowed("this invitation does not count, or no longer", hint="ask an administrator for another")
         return self.get(rows[0][0])
 
-    def accept(self, text: str, password: str, *, at: int) -> User:
+    def accept_invitation(self, text: str, password: str, *, now_us: int) -> User:
         """Choose a password; the invitation is used up, older sessions end. Raises `NotAllowed`, `UsageError`."""
         password_hash = hash_password(validate_password(password))
         with self._database.transaction():
-            user = self.invited(text, at=at)
+            user = self.get_invited(text, now_us=now_us)
             self._database.write("DELETE FROM invitations WHERE name = ?", (user.name,))
             self._database.write(
-                "UPDATE people SET password = ?, stamp = ? WHERE name = ?", (password_hash, at, user.name)
+                "UPDATE users SET password = ?, password_version = ? WHERE name = ?", (password_hash, now_us, user.name)
             )
         return self.get(user.name)
 
-    def password_of(self, name: str) -> bytes | None:
-        """What is kept of a password, for `is_password`; None for nobody, and for who has chosen none."""
-        rows = self._database.rows("SELECT password FROM people WHERE name = ?", (name,))
+    def get_password_hash(self, name: str) -> bytes | None:
+        """What is kept of a password, for `verify_password`; None for nobody, and for who has chosen none."""
+        rows = self._database.rows("SELECT password FROM users WHERE name = ?", (name,))
         return rows[0][0] if rows else None
 
-    def note_seen(self, name: str, *, at: int) -> None:
+    def record_sign_in(self, name: str, *, now_us: int) -> None:
         """Somebody has signed in."""
-        self._database.write("UPDATE people SET last_seen = ? WHERE name = ?", (at, name))
+        self._database.write("UPDATE users SET last_seen_at = ? WHERE name = ?", (now_us, name))
 
     def remove(self, name: str) -> None:
         """Let in no more, from now on. Raises `NotFound`."""
-        self._database.write("DELETE FROM people WHERE name = ?", (self.get(name).name,))
+        self._database.write("DELETE FROM users WHERE name = ?", (self.get(name).name,))
 
 
-_COLUMNS = "name, role, limits, password IS NOT NULL, stamp, created_at, last_seen"
+_COLUMNS = "name, role, scope, password IS NOT NULL, password_version, created_at, last_seen_at"
 
 
 def _user(  # noqa: PLR0917 - the columns of the table, in their order
-    name: str, role: Role, limits: str | None, has_password: int, stamp: int, created_at: int, last_seen: int | None
+    name: str,
+    role: Role,
+    scope: str | None,
+    has_password: int,
+    password_version: int,
+    created_at: int,
+    last_seen_at: int | None,
 ) -> User:
     return User(
         name=name,
         role=role,
-        limits=decode_scope(limits),
+        scope=decode_scope(scope),
         has_password=bool(has_password),
-        stamp=stamp,
+        password_version=password_version,
         created_at=to_datetime(created_at),
-        last_seen=None if last_seen is None else to_datetime(last_seen),
+        last_seen_at=None if last_seen_at is None else to_datetime(last_seen_at),
     )
 
 
@@ -161,17 +168,17 @@ def validate_password(password: str) -> str:
     if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
         raise UsageError(
             f"a password cannot have {len(password)} characters",
-            todo=f"use {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX}: a few words are good",
+            hint=f"use {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX}: a few words are good",
         )
     return password
 
 
-def validate_scope(role: Role, limits: AccessScope | None) -> None:
+def validate_scope(role: Role, scope: AccessScope | None) -> None:
     """Raises `UsageError`: an administrator sees everything, for he could lift any limit."""
-    if limits is not None and role == "administrator":
-        raise UsageError("an administrator cannot be limited", todo="choose the role of a reader")
-    if limits is not None and len(limits.numbers or ()) > SCOPE_NUMBERS_MAX:
-        raise UsageError(f"these are more than {SCOPE_NUMBERS_MAX} numbers", todo="limit the reader to a PBX instead")
+    if scope is not None and role == "administrator":
+        raise UsageError("an administrator cannot be limited", hint="choose the role of a reader")
+    if scope is not None and len(scope.numbers or ()) > SCOPE_NUMBERS_MAX:
+        raise UsageError(f"these are more than {SCOPE_NUMBERS_MAX} numbers", hint="limit the reader to a PBX instead")
 
 
 def hash_password(password: str) -> bytes:
@@ -180,18 +187,18 @@ def hash_password(password: str) -> bytes:
     return salt + hashlib.scrypt(password.encode(errors="replace"), salt=salt, **SCRYPT)
 
 
-def verify_password(password: str, kept: bytes | None) -> bool:
+def verify_password(password: str, password_hash: bytes | None) -> bool:
     """Whether this is the password; for nobody it takes as long. Call it in a thread."""
-    kept = kept or bytes(SALT_BYTES)
+    password_hash = password_hash or bytes(SALT_BYTES)
     computed_hash = hashlib.scrypt(
-        password[:PASSWORD_CHARACTERS_MAX].encode(errors="replace"), salt=kept[:SALT_BYTES], **SCRYPT
+        password[:PASSWORD_CHARACTERS_MAX].encode(errors="replace"), salt=password_hash[:SALT_BYTES], **SCRYPT
     )
-    return hmac.compare_digest(computed_hash, kept[SALT_BYTES:])
+    return hmac.compare_digest(computed_hash, password_hash[SALT_BYTES:])
 
 
-def encode_scope(limits: AccessScope | None) -> str | None:
+def encode_scope(scope: AccessScope | None) -> str | None:
     """Limits as the file has them."""
-    return None if limits is None else msgspec.json.encode(limits).decode()
+    return None if scope is None else msgspec.json.encode(scope).decode()
 
 
 def decode_scope(text: str | None) -> AccessScope | None:

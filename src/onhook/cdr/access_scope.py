@@ -16,15 +16,15 @@ class AccessScope(msgspec.Struct, frozen=True):
     sns: tuple[str, ...] | None = None
     numbers: tuple[str, ...] | None = None
 
-    def allow(self, record: Record) -> bool:
+    def allows_record(self, record: Record) -> bool:
         """Whether this record may be seen."""
-        return self.is_of_pbx(record.sn) and self._has_number(record)
+        return self.allows_pbx(record.sn) and self._has_number(record)
 
-    def allow_call(self, call: Call) -> bool:
+    def allows_call(self, call: Call) -> bool:
         """Whether this call may be seen, with all of its legs."""
-        return self.is_of_pbx(call.sn) and any(self._has_number(leg) for leg in call.legs)
+        return self.allows_pbx(call.sn) and any(self._has_number(leg) for leg in call.legs)
 
-    def is_of_pbx(self, sn: str) -> bool:
+    def allows_pbx(self, sn: str) -> bool:
         """Whether anything of this PBX may be seen."""
         return self.sns is None or sn in self.sns
 

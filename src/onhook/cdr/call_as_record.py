@@ -1,7 +1,7 @@
 """A whole call as one record: for applications that want one event for a call, however many legs it had.
 
 Its number and moment of receipt are those of its last report; `call_to` is who answered, else what was dialled. A later
-leg makes another event of the same call (DESIGN.md 4, rule 4; PROTOCOL.md 2.5).
+leg makes another event of the same call (DESIGN.md 4, rule 4; yeastar-p-series.md 2.5).
 """
 
 import msgspec

@@ -27,7 +27,7 @@ from onhook.cdr.utc_offset import (
 ANSWERED = "ANSWERED"
 VOICEMAIL = "VOICEMAIL"
 ABANDONED = "ABANDONED"
-"""The caller hung up before a person answered: a machine picked up last (PROTOCOL.md 2.2, [tl])."""
+"""The caller hung up before a person answered: a machine picked up last (yeastar-p-series.md 2.2, [tl])."""
 
 ANSWERED_SPELLINGS = frozenset({"ANSWERED", "ANSWERD"})
 """Folded; the vendor's documentation spells it both ways."""
@@ -66,7 +66,7 @@ class PbxFacts(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     dialect: str = "yeastar"
     zone: ZoneInfo | None = None
-    plan: NumberPlan = NumberPlan()
+    number_plan: NumberPlan = NumberPlan()
 
 
 class ReportedLeg(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -78,12 +78,14 @@ class ReportedLeg(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     received_at: datetime
 
 
-def assemble_call(sn: str, said: Sequence[ReportedLeg], facts: PbxFacts) -> Call:
-    """All that was ever said of one call, made that call. `said` is not empty and of one (`sn`, `call_id`)."""
-    legs = _build_legs(sn, _latest_legs(sn, said), facts)
+def assemble_call(sn: str, reported_legs: Sequence[ReportedLeg], facts: PbxFacts) -> Call:
+    """All that was ever said of one call, made that call. `reported_legs` is not empty and of one (`sn`, `call_id`)."""
+    legs = _build_legs(sn, _latest_legs(sn, reported_legs), facts)
     if len(legs) > 1:
-        legs.sort(key=lambda leg: (leg.started_at, _LEG_KIND_ORDER[facts.plan.kind_of(leg.call_to)], leg.record_id))
-    person_legs = [leg for leg in legs if is_answered(leg) and facts.plan.kind_of(leg.call_to) in PERSON_KINDS]
+        legs.sort(
+            key=lambda leg: (leg.started_at, _LEG_KIND_ORDER[facts.number_plan.kind_of(leg.call_to)], leg.record_id)
+        )
+    person_legs = [leg for leg in legs if is_answered(leg) and facts.number_plan.kind_of(leg.call_to) in PERSON_KINDS]
     person_legs.sort(key=_answer_time)
     first_leg = legs[0]
     ended_at = max((leg.ended_at for leg in legs if leg.ended_at), default=None)
@@ -121,12 +123,12 @@ def is_answered(leg: CallDetails) -> bool:
     return fold_word(leg.status) in ANSWERED_SPELLINGS
 
 
-def _latest_legs(sn: str, said: Sequence[ReportedLeg]) -> list[ReportedLeg]:
+def _latest_legs(sn: str, reported_legs: Sequence[ReportedLeg]) -> list[ReportedLeg]:
     """One for each record: a later report with other content replaces, an exact repeat does not (rule 2)."""
-    if len(said) == 1:
-        return list(said)
+    if len(reported_legs) == 1:
+        return list(reported_legs)
     latest: dict[RecordKey, ReportedLeg] = {}
-    for reported_leg in sorted(said, key=lambda reported_leg: reported_leg.seq):
+    for reported_leg in sorted(reported_legs, key=lambda reported_leg: reported_leg.seq):
         key = record_key(sn, reported_leg.details)
         if leg_channels(reported_leg.details):
             latest = {
@@ -151,29 +153,29 @@ def _span(details: CallDetails) -> tuple[datetime, datetime]:
     return begin, begin + timedelta(seconds=details.call_duration or 0)
 
 
-def _merge_reported_legs(before: ReportedLeg, new: ReportedLeg) -> ReportedLeg:
-    details = merge_details(before.details, before.via, new.details, new.via)
-    is_first_event = before.via in ROW_CHANNELS and new.via not in ROW_CHANNELS
-    return msgspec.structs.replace(new, details=details) if details != before.details or is_first_event else before
+def _merge_reported_legs(old: ReportedLeg, new: ReportedLeg) -> ReportedLeg:
+    details = merge_details(old.details, old.via, new.details, new.via)
+    is_first_event = old.via in ROW_CHANNELS and new.via not in ROW_CHANNELS
+    return msgspec.structs.replace(new, details=details) if details != old.details or is_first_event else old
 
 
-def _build_legs(sn: str, said: Sequence[ReportedLeg], facts: PbxFacts) -> list[Record]:
+def _build_legs(sn: str, reported_legs: Sequence[ReportedLeg], facts: PbxFacts) -> list[Record]:
     """Each leg with its moments in UTC: the call's offset, moved where the clock was put forward or back meanwhile."""
-    starts = [parse_wall_clock(reported_leg.details.time_start) for reported_leg in said]
-    epoch = call_epoch(said[0].details.call_id)
+    starts = [parse_wall_clock(reported_leg.details.time_start) for reported_leg in reported_legs]
+    epoch = call_epoch(reported_legs[0].details.call_id)
     offset, offset_from = determine_call_offset(
-        starts, [reported_leg.details.uid for reported_leg in said], epoch, facts.zone
+        starts, [reported_leg.details.uid for reported_leg in reported_legs], epoch, facts.zone
     )
-    if len(said) == 1 or offset_from != "ids":
+    if len(reported_legs) == 1 or offset_from != "ids":
         return [
             _build_record(sn, facts.name, reported_leg, local, (offset, offset_from))
-            for reported_leg, local in zip(said, starts, strict=True)
+            for reported_leg, local in zip(reported_legs, starts, strict=True)
         ]
     call_started_at = datetime.fromtimestamp(epoch, UTC)
     legs: list[Record] = []
     busy_until = call_started_at
     ordered_legs = sorted(
-        zip(starts, said, strict=True),
+        zip(starts, reported_legs, strict=True),
         key=lambda leg: (
             _ordering_time(leg[0], offset, call_started_at),
             leg[0],
@@ -188,24 +190,24 @@ def _build_legs(sn: str, said: Sequence[ReportedLeg], facts: PbxFacts) -> list[R
     return legs
 
 
-def _ordering_time(local: datetime, offset: timedelta, begun: datetime) -> datetime:
+def _ordering_time(local: datetime, offset: timedelta, call_started_at: datetime) -> datetime:
     """When a leg began; after the clock was put back it shows an earlier time than the call's own start."""
     started_at = to_utc(local, offset)
-    return started_at + _HOUR if started_at < begun - _TOLERANCE else started_at
+    return started_at + _HOUR if started_at < call_started_at - _TOLERANCE else started_at
 
 
 def _leg_offset(
-    local: datetime, offset: timedelta, busy: tuple[datetime, datetime], before: Sequence[Record]
+    local: datetime, offset: timedelta, busy_span: tuple[datetime, datetime], earlier_legs: Sequence[Record]
 ) -> timedelta:
     """The call's offset; an hour less where the leg would begin before its call (autumn); an hour more where it would
     begin after a hole, and an hour earlier there is none, at an hour at which clocks are put forward (spring).
 
     `busy` is from when until when the legs `before` it are known to last.
     """
-    call_started_at, busy_until = busy
+    call_started_at, busy_until = busy_span
     started_at = to_utc(local, offset)
     if call_started_at - _HOUR - _TOLERANCE <= started_at < call_started_at - _TOLERANCE:
-        return offset - _backward_shift(offset, started_at, before)
+        return offset - _backward_shift(offset, started_at, earlier_legs)
     forward_shift = _HALF_AN_HOUR if offset == _LORD_HOWE_STANDARD else _HOUR
     leaves_gap = started_at > busy_until + _TOLERANCE
     if (
@@ -217,19 +219,21 @@ def _leg_offset(
     return offset
 
 
-def _backward_shift(offset: timedelta, shown_at: datetime, before: Sequence[Record]) -> timedelta:
+def _backward_shift(offset: timedelta, apparent_start: datetime, earlier_legs: Sequence[Record]) -> timedelta:
     """An hour; half of one where the leg then begins when another one began or ended."""
-    boundaries = (time for leg in before for time in (leg.started_at, leg.ended_at) if time)
+    boundaries = (time for leg in earlier_legs for time in (leg.started_at, leg.ended_at) if time)
     is_half_hour = offset == _LORD_HOWE_SUMMER and any(
-        abs(boundary - shown_at - _HALF_AN_HOUR) <= _TOLERANCE for boundary in boundaries
+        abs(boundary - apparent_start - _HALF_AN_HOUR) <= _TOLERANCE for boundary in boundaries
     )
     return _HALF_AN_HOUR if is_half_hour else _HOUR
 
 
-def _build_record(sn: str, pbx: str, said: ReportedLeg, local: datetime, known: tuple[timedelta, OffsetFrom]) -> Record:
-    """A record complete: what was said, and what follows from it (PROTOCOL.md 2.10)."""
-    offset, offset_from = known
-    details = said.details
+def _build_record(
+    sn: str, pbx: str, reported_leg: ReportedLeg, local: datetime, offset_and_source: tuple[timedelta, OffsetFrom]
+) -> Record:
+    """A record complete: what was said, and what follows from it (yeastar-p-series.md 2.10)."""
+    offset, offset_from = offset_and_source
+    details = reported_leg.details
     started_at = to_utc(local, offset)
     ended_at = None if details.call_duration is None else started_at + timedelta(seconds=details.call_duration)
     talk_duration = details.talk_duration
@@ -244,9 +248,9 @@ def _build_record(sn: str, pbx: str, said: ReportedLeg, local: datetime, known: 
         ring_duration=_leg_ring_duration(details),
         utc_offset=format_offset(offset),
         offset_from=offset_from,
-        via=said.via,
-        received_at=said.received_at,
-        seq=said.seq,
+        via=reported_leg.via,
+        received_at=reported_leg.received_at,
+        seq=reported_leg.seq,
     )
 
 
@@ -272,25 +276,25 @@ def _call_status(legs: Sequence[Record], is_answered_by_person: bool) -> str:
     return ABANDONED if any(leg.status for leg in legs) else ""
 
 
-def _call_wait_duration(started_at: datetime, by_persons: Sequence[Record], ended_at: datetime | None) -> int | None:
+def _call_wait_duration(started_at: datetime, person_legs: Sequence[Record], ended_at: datetime | None) -> int | None:
     """From the start to a person's answer, or to the end."""
-    return _seconds_between(started_at, _answer_time(by_persons[0]) if by_persons else ended_at)
+    return _seconds_between(started_at, _answer_time(person_legs[0]) if person_legs else ended_at)
 
 
-def _call_ring_duration(legs: Sequence[Record], by_persons: Sequence[Record]) -> int | None:
+def _call_ring_duration(legs: Sequence[Record], person_legs: Sequence[Record]) -> int | None:
     """Of the leg that answered, or the longest."""
-    if by_persons:
-        return by_persons[0].ring_duration
+    if person_legs:
+        return person_legs[0].ring_duration
     return max((leg.ring_duration for leg in legs if leg.ring_duration is not None), default=None)
 
 
-def _call_talk_duration(legs: Sequence[Record], by_persons: Sequence[Record]) -> int | None:
+def _call_talk_duration(legs: Sequence[Record], person_legs: Sequence[Record]) -> int | None:
     """Seconds with at least one person; None where nobody said how long it was, or whether it was a person at all."""
-    if not by_persons:
+    if not person_legs:
         return None if any(not leg.status and leg.talk_duration != 0 for leg in legs) else 0
-    if len(by_persons) == 1:
-        return by_persons[0].talk_duration
-    spans = [(_answer_time(leg), leg.ended_at) for leg in by_persons if leg.ended_at and leg.talk_duration is not None]
+    if len(person_legs) == 1:
+        return person_legs[0].talk_duration
+    spans = [(_answer_time(leg), leg.ended_at) for leg in person_legs if leg.ended_at and leg.talk_duration is not None]
     covered_until = _EARLIEST_TIME
     total = timedelta()
     for begin, end in sorted(spans):

@@ -1,4 +1,4 @@
-"""The 18 fields of event 30012 (PROTOCOL.md 2.1), under the event's own names.
+"""The 18 fields of event 30012 (yeastar-p-series.md 2.1), under the event's own names.
 
 Laws: a text nobody sent is empty; a number nobody sent is None, never zero; members we do not know are
 kept in `extra` under their own names. Values are frozen.
@@ -55,7 +55,7 @@ NUMBER_FIELDS = frozenset({"call_duration", "talk_duration", "agent_ring_time", 
 
 @lru_cache(maxsize=FOLD_CACHE_SIZE)
 def fold_word(text: str) -> str:
-    """`status` and `type` for comparison: case, spaces and underscores do not count (PROTOCOL.md 2.2).
+    """`status` and `type` for comparison: case, spaces and underscores do not count (yeastar-p-series.md 2.2).
 
     >>> fold_word("No_Answer") == fold_word("NO ANSWER") == fold_word("NOANSWER")
     True

@@ -33,8 +33,8 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
     Durations are whole seconds, both limits included; one that nobody reported matches neither. A call is under way
     from its first second to the one before its end. `caller` and `dialled` are the numbers of the call itself, as
     `by_trunk` (the one it came in on, else the one it went out on) and `by_did` are its own, not those of any leg.
-    One of `numbers` is on a side of one of its legs, or `name` is part of what such a side says, in any case. `among`
-    holds (`sn`, `call_id`) of the calls that are meant at all, as those that somebody wrote about.
+    One of `numbers` is on a side of one of its legs, or `name` is part of what such a side says, in any case.
+    `call_keys` holds (`sn`, `call_id`) of the calls that are meant at all, as those that somebody wrote about.
     """
 
     answered_by: str | None = None
@@ -51,24 +51,24 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
     by_did: str | None = None
     numbers: tuple[str, ...] | None = None
     name: str | None = None
-    among: tuple[tuple[str, str], ...] | None = None
+    call_keys: tuple[tuple[str, str], ...] | None = None
     zone: str = "UTC"
 
-    def match(self, call: Call) -> bool:
+    def matches(self, call: Call) -> bool:
         """Whether this call is meant."""
         local = call.started_at.astimezone(ZoneInfo(self.zone))
         return (
-            self._is_of(call)
-            and (self.among is None or (call.sn, call.call_id) in self.among)
+            self._matches_call_fields(call)
+            and (self.call_keys is None or (call.sn, call.call_id) in self.call_keys)
             and _is_between(call.wait_duration, self.min_wait_duration, self.max_wait_duration)
             and _is_between(call.ring_duration, self.min_ring_duration, self.max_ring_duration)
             and (self.weekday is None or local.isoweekday() == self.weekday)
             and (self.hour_of_day is None or local.hour == self.hour_of_day)
             and (self.under_way_at is None or _is_under_way(call, self.under_way_at))
-            and any(self._is_said_by(leg) for leg in call.legs)
+            and any(self._matches_parties(leg) for leg in call.legs)
         )
 
-    def _is_of(self, call: Call) -> bool:
+    def _matches_call_fields(self, call: Call) -> bool:
         """Its numbers, its trunk, its DID."""
         return (
             (self.answered_by is None or call.answered_by == extract_number(self.answered_by))
@@ -78,16 +78,16 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.by_did is None or call.did_number == self.by_did)
         )
 
-    def _is_said_by(self, leg: Record) -> bool:
+    def _matches_parties(self, leg: Record) -> bool:
         sides = (leg.call_from, leg.call_to)
         return (self.numbers is None or any(extract_number(side) in self.numbers for side in sides)) and (
             self.name is None or any(self.name.lower() in side.lower() for side in sides)
         )
 
 
-def parse_call_filter(given: Mapping[str, str], zone: ZoneInfo) -> CallFilter:
+def parse_call_filter(parameters: Mapping[str, str], zone: ZoneInfo) -> CallFilter:
     """Read aspects as people write them, empty ones are not set. Raises `UsageError`."""
-    texts = {name: text.strip() for name, text in given.items() if text.strip()}
+    texts = {name: text.strip() for name, text in parameters.items() if text.strip()}
     under_way_at = texts.get("under_way_at")
     values: dict[str, Any] = {
         name: text if name in TEXT_CALL_FILTERS else _parse_number(name, text)
@@ -102,7 +102,7 @@ def parse_call_filter(given: Mapping[str, str], zone: ZoneInfo) -> CallFilter:
 def _parse_number(name: str, text: str) -> int:
     low, high = _NUMBER_RANGES.get(name, (0, 10**DURATION_DIGITS_MAX - 1))
     if not (text.isascii() and text.isdigit() and len(text) <= DURATION_DIGITS_MAX and low <= int(text) <= high):
-        raise UsageError(f"{name} cannot be {text[:40]!r}", todo=f"write a whole number from {low} to {high}")
+        raise UsageError(f"{name} cannot be {text[:40]!r}", hint=f"write a whole number from {low} to {high}")
     return int(text)
 
 
@@ -111,14 +111,14 @@ def _parse_time(text: str, zone: ZoneInfo) -> datetime:
         time = datetime.fromisoformat(text)
         return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise UsageError(f"under_way_at is not a time: {text[:40]!r}", todo="write 2026-04-27T19:04:36+08:00") from None
+        raise UsageError(f"under_way_at is not a time: {text[:40]!r}", hint="write 2026-04-27T19:04:36+08:00") from None
 
 
-def _is_between(seconds: int | None, least: int | None, most: int | None) -> bool:
-    if least is None and most is None:
+def _is_between(seconds: int | None, minimum: int | None, maximum: int | None) -> bool:
+    if minimum is None and maximum is None:
         return True
-    return seconds is not None and (least is None or seconds >= least) and (most is None or seconds <= most)
+    return seconds is not None and (minimum is None or seconds >= minimum) and (maximum is None or seconds <= maximum)
 
 
-def _is_under_way(call: Call, at: datetime) -> bool:
-    return call.ended_at is not None and call.started_at <= at < call.ended_at
+def _is_under_way(call: Call, time: datetime) -> bool:
+    return call.ended_at is not None and call.started_at <= time < call.ended_at

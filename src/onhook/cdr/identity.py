@@ -1,4 +1,5 @@
-"""When two reports mean the same (PROTOCOL.md 2.5): a record is (`sn`, `call_id`, `time_start`, number of `call_to`).
+"""When two reports mean the same (yeastar-p-series.md 2.5): a record is (`sn`, `call_id`, `time_start`, number of
+`call_to`).
 
 `uid` and `call_id` alone identify nothing: on current firmware all legs of a call share both.
 """
@@ -15,8 +16,8 @@ RecordKey = tuple[str, str, str, str]
 
 
 def extract_number(party: str) -> str:
-    """The number in `Name<number>`: the last `<…>` at the end, else the whole trimmed text (PROTOCOL.md 2.6); of an
-    address as SIP writes it (RFC 3261, 19.1) the part before the host.
+    """The number in `Name<number>`: the last `<…>` at the end, else the whole trimmed text (yeastar-p-series.md 2.6);
+    of an address as SIP writes it (RFC 3261, 19.1) the part before the host.
 
     >>> extract_number('Bob "B" <1002> '), extract_number(" 1002"), extract_number("Satisfaction Survey")
     ('1002', '1002', 'Satisfaction Survey')

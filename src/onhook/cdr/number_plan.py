@@ -1,6 +1,7 @@
 """The number plan of a PBX: which numbers are people and which are machines (DESIGN.md 4, rule 4).
 
-A machine picks up by itself, so `ANSWERED` on its leg does not mean that anybody spoke (PROTOCOL.md 2.2, traps).
+A machine picks up by itself, so `ANSWERED` on its leg does not mean that anybody spoke (yeastar-p-series.md 2.2,
+traps).
 """
 
 import re
@@ -33,7 +34,7 @@ class NumberPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Ranges of numbers by kind, each as `6200-6299` or `6200`.
 
     The defaults are those of a P-Series that nobody changed; `feature` is any target that is no number at all, such as
-    `Satisfaction Survey` or `Play Prompt` (PROTOCOL.md 2.6).
+    `Satisfaction Survey` or `Play Prompt` (yeastar-p-series.md 2.6).
     """
 
     extension_digits_max: int = 7
@@ -63,30 +64,30 @@ def _kind_of(plan: NumberPlan, number: str) -> LegKind:
     return "extension" if number.isdigit() and len(number) <= plan.extension_digits_max else "external"
 
 
-def parse_number_plan(given: Mapping[str, str]) -> NumberPlan:
+def parse_number_plan(texts: Mapping[str, str]) -> NumberPlan:
     """A plan from texts such as `{"queue": "6400-6499,7000"}`; a kind that is not given keeps its default.
 
     Raises `UsageError` for an unknown kind or a range that is none.
     """
-    unknown_kinds = sorted(set(given) - set(_RANGE_KINDS))
+    unknown_kinds = sorted(set(texts) - set(_RANGE_KINDS))
     if unknown_kinds:
-        raise UsageError(f"a number plan has no {unknown_kinds[0]!r}", todo=f"use one of {', '.join(_RANGE_KINDS)}")
-    ranges: dict[str, Any] = {kind: _parse_ranges(kind, text) for kind, text in given.items()}
+        raise UsageError(f"a number plan has no {unknown_kinds[0]!r}", hint=f"use one of {', '.join(_RANGE_KINDS)}")
+    ranges: dict[str, Any] = {kind: _parse_ranges(kind, text) for kind, text in texts.items()}
     return NumberPlan(**ranges)
 
 
 def _parse_ranges(kind: str, text: str) -> tuple[str, ...]:
     ranges = tuple(part.strip() for part in text.split(",") if part.strip())
     if len(ranges) > RANGES_MAX:
-        raise UsageError(f"{kind} has more than {RANGES_MAX} ranges", todo="join neighbouring ones")
+        raise UsageError(f"{kind} has more than {RANGES_MAX} ranges", hint="join neighbouring ones")
     for number_range in ranges:
         match = _RANGE.fullmatch(number_range)
         if not match or (match[2] and (len(match[1]) != len(match[2]) or match[1] > match[2])):
-            raise UsageError(f"{kind} has no range {number_range!r}", todo="write it as 6400-6499 or 6400")
+            raise UsageError(f"{kind} has no range {number_range!r}", hint="write it as 6400-6499 or 6400")
     return ranges
 
 
-def _is_in_range(number: str, one: str) -> bool:
+def _is_in_range(number: str, number_range: str) -> bool:
     """Compared as texts of one length, so that `06400` is not `6400`."""
-    low, _, high = one.partition("-")
+    low, _, high = number_range.partition("-")
     return len(number) == len(low) and low <= number <= (high or low) and number.isdigit()

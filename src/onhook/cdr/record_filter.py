@@ -4,8 +4,8 @@ A record matches when each filter that is set holds for it. A call matches when 
 `call_id`, `status`, `type`, `min_talk_duration`, `max_talk_duration` hold for the call itself, and each of `number`,
 `call_from`, `call_to`, `trunk`, `did_number` that is set holds for at least one of its legs.
 
-`aspects` are what only a whole call can tell (`cdr/aspects.py`); `within` is what the one who asks may see at all
-(`cdr/limits.py`), and no text that anybody writes sets it.
+`call_filter` is what only a whole call can tell (`cdr/call_filter.py`); `scope` is what the one who asks may see at all
+(`cdr/access_scope.py`), and no text that anybody writes sets it.
 """
 
 import re
@@ -34,7 +34,7 @@ DURATION_DIGITS_MAX = 9
 """Some thirty years of talk: more is a mistake."""
 
 KNOWN_STATUSES = ("ANSWERED", "NO ANSWER", "BUSY", "FAILED", "VOICEMAIL", "ABANDONED")
-"""What PBXs are known to say (PROTOCOL.md 2.2). Others are legal, and found like these."""
+"""What PBXs are known to say (yeastar-p-series.md 2.2). Others are legal, and found like these."""
 
 _RELATIVE_TIME = re.compile(r"([0-9]{1,4})([mhdw])")
 _RELATIVE_TIME_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -44,9 +44,9 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which records or calls are meant; None is no limit.
 
     `since` is included and `until` is not; both are aware and compared with `started_at`. Numbers are compared as
-    `number_of` sees them, `status` and `type` as `folded` does, other texts exactly. `status` and `type` may name
-    several, joined by commas, and mean all others with a `!` in front: `BUSY,FAILED`, `!ANSWERED`. Talk durations are
-    in whole seconds, both limits included; a talk duration that nobody reported matches neither.
+    `extract_number` sees them, `status` and `type` as `fold_word` does, other texts exactly. `status` and `type` may
+    name several, joined by commas, and mean all others with a `!` in front: `BUSY,FAILED`, `!ANSWERED`. Talk durations
+    are in whole seconds, both limits included; a talk duration that nobody reported matches neither.
     """
 
     since: datetime | None = None
@@ -63,47 +63,55 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     did_number: str | None = None
     min_talk_duration: int | None = None
     max_talk_duration: int | None = None
-    aspects: CallFilter | None = None
-    within: AccessScope | None = None
+    call_filter: CallFilter | None = None
+    scope: AccessScope | None = None
 
     def matches(self, record: Record) -> bool:
         """Whether this record is meant. Who asks for aspects has the whole call: see `matches_call`."""
-        assert self.aspects is None
-        return self._holds_for(record) and self._is_about(record) and (self.within is None or self.within.allow(record))
+        assert self.call_filter is None
+        return (
+            self._matches_common(record)
+            and self._matches_leg(record)
+            and (self.scope is None or self.scope.allows_record(record))
+        )
 
     def matches_call(self, call: Call) -> bool:
         """Whether this call is meant."""
         return (
-            self._holds_for(call)
+            self._matches_common(call)
             and all(
-                any(RecordFilter(**{name: value})._is_about(leg) for leg in call.legs)
+                any(RecordFilter(**{name: value})._matches_leg(leg) for leg in call.legs)
                 for name in ("number", "call_from", "call_to", "trunk", "did_number")
                 if (value := getattr(self, name)) is not None
             )
-            and (self.aspects is None or self.aspects.match(call))
-            and (self.within is None or self.within.allow_call(call))
+            and (self.call_filter is None or self.call_filter.matches(call))
+            and (self.scope is None or self.scope.allows_call(call))
         )
 
-    def _holds_for(self, one: Record | Call) -> bool:
+    def _matches_common(self, record_or_call: Record | Call) -> bool:
         """The filters that a record and a call answer alike."""
         return (
-            (self.since is None or one.started_at >= self.since)
-            and (self.until is None or one.started_at < self.until)
-            and (self.pbx is None or one.pbx == self.pbx)
-            and (self.sn is None or one.sn == self.sn)
-            and (self.call_id is None or one.call_id == self.call_id)
-            and (self.status is None or WordFilter.read(self.status).hold_for(one.status))
-            and (self.type is None or WordFilter.read(self.type).hold_for(one.type))
-            and self._lasts_so_long(one.talk_duration)
+            (self.since is None or record_or_call.started_at >= self.since)
+            and (self.until is None or record_or_call.started_at < self.until)
+            and (self.pbx is None or record_or_call.pbx == self.pbx)
+            and (self.sn is None or record_or_call.sn == self.sn)
+            and (self.call_id is None or record_or_call.call_id == self.call_id)
+            and (self.status is None or WordFilter.parse(self.status).matches(record_or_call.status))
+            and (self.type is None or WordFilter.parse(self.type).matches(record_or_call.type))
+            and self._matches_talk_duration(record_or_call.talk_duration)
         )
 
-    def _lasts_so_long(self, talk: int | None) -> bool:
+    def _matches_talk_duration(self, talk_duration: int | None) -> bool:
         minimum, maximum = self.min_talk_duration, self.max_talk_duration
         if minimum is None and maximum is None:
             return True
-        return talk is not None and (minimum is None or talk >= minimum) and (maximum is None or talk <= maximum)
+        return (
+            talk_duration is not None
+            and (minimum is None or talk_duration >= minimum)
+            and (maximum is None or talk_duration <= maximum)
+        )
 
-    def _is_about(self, leg: Record) -> bool:
+    def _matches_leg(self, leg: Record) -> bool:
         """The filters that a call answers by any of its legs."""
         call_from, call_to = extract_number(leg.call_from), extract_number(leg.call_to)
         return (
@@ -119,36 +127,36 @@ class WordFilter(msgspec.Struct, frozen=True):
     """What `status` and `type` ask for: one of these words, folded, or none of them."""
 
     words: tuple[str, ...]
-    is_not: bool
+    is_negated: bool
 
     @classmethod
-    def read(cls, text: str) -> "WordFilter":
+    def parse(cls, text: str) -> "WordFilter":
         """As people write it.
 
-        >>> WordFilter.read("! no answer,Busy")
-        WordFilter(words=('NOANSWER', 'BUSY'), is_not=True)
+        >>> WordFilter.parse("! no answer,Busy")
+        WordFilter(words=('NOANSWER', 'BUSY'), is_negated=True)
         """
         stripped = text.strip()
         is_negated = stripped.startswith("!")
         return cls(tuple(fold_word(word) for word in stripped.removeprefix("!").split(",")), is_negated)
 
-    def hold_for(self, text: str) -> bool:
+    def matches(self, text: str) -> bool:
         """Whether a `status` or `type` is what was asked for."""
-        return (fold_word(text) in self.words) is not self.is_not
+        return (fold_word(text) in self.words) is not self.is_negated
 
 
-def parse_filter(given: Mapping[str, str], zone: ZoneInfo, now: datetime) -> RecordFilter:
+def parse_filter(parameters: Mapping[str, str], zone: ZoneInfo, now: datetime) -> RecordFilter:
     """Read filters as people write them: each value a text, an empty one is not set.
 
-    `since` and `until` take what `parse_moment` takes. Raises `UsageError` naming the filter and what it may be.
+    `since` and `until` take what `parse_time` takes. Raises `UsageError` naming the filter and what it may be.
     """
-    unknown_names = sorted(set(given) - set(FILTER_NAMES))
+    unknown_names = sorted(set(parameters) - set(FILTER_NAMES))
     if unknown_names:
-        raise UsageError(f"there is no filter {unknown_names[0]!r}", todo=f"use one of {', '.join(FILTER_NAMES)}")
-    texts = {name: value.strip() for name, value in given.items() if value.strip()}
+        raise UsageError(f"there is no filter {unknown_names[0]!r}", hint=f"use one of {', '.join(FILTER_NAMES)}")
+    texts = {name: value.strip() for name, value in parameters.items() if value.strip()}
     for name, value in texts.items():
         if len(value) > TEXT_CHARACTERS_MAX:
-            raise UsageError(f"{name} is longer than {TEXT_CHARACTERS_MAX} characters", todo="shorten it")
+            raise UsageError(f"{name} is longer than {TEXT_CHARACTERS_MAX} characters", hint="shorten it")
     values: dict[str, Any] = {name: _PARSERS[name](name, text, zone, now) for name, text in texts.items()}
     return RecordFilter(**values)
 
@@ -170,7 +178,7 @@ def parse_time(text: str, zone: ZoneInfo, now: datetime, *, name: str = "time") 
     except (ValueError, OverflowError):
         raise UsageError(
             f"{name} is not a time: {text!r}",
-            todo="write 2026-04-27, 2026-04-27T19:04:36+08:00, today, yesterday or 12h",
+            hint="write 2026-04-27, 2026-04-27T19:04:36+08:00, today, yesterday or 12h",
         ) from None
 
 
@@ -180,7 +188,7 @@ def _parse_time(name: str, text: str, zone: ZoneInfo, now: datetime) -> datetime
 
 def _parse_seconds(name: str, text: str, _zone: ZoneInfo, _now: datetime) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= DURATION_DIGITS_MAX):
-        raise UsageError(f"{name} is not a number of seconds: {text!r}", todo="write whole seconds, such as 30")
+        raise UsageError(f"{name} is not a number of seconds: {text!r}", hint="write whole seconds, such as 30")
     return int(text)
 
 

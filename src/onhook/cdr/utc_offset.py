@@ -1,4 +1,4 @@
-"""What the PBX's wall clock is worth in UTC (PROTOCOL.md 2.3).
+"""What the PBX's wall clock is worth in UTC (yeastar-p-series.md 2.3).
 
 `time_start` names no zone. The integer part of `call_id` is the second, in UTC, in which the call's first channel was
 made; the first 14 digits of `uid` are the same second by the PBX's wall clock. Their difference is the offset, exact,
@@ -29,7 +29,7 @@ OFFSET_CACHE_SIZE = 128
 
 EPOCH_DIGITS = 10
 UID_CHARACTERS = 19
-"""14 digits of the wall clock and 5 hexadecimal ones (PROTOCOL.md 2.4)."""
+"""14 digits of the wall clock and 5 hexadecimal ones (yeastar-p-series.md 2.4)."""
 
 FIRST_LEG_DRIFT_SECONDS_MAX = 2
 """A first leg begins within this of its call; a later leg hardly ever seems to."""
@@ -41,20 +41,20 @@ _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared as they are
 
 
-def get_zone(name: str, where: str = "zone") -> ZoneInfo:
+def get_zone(name: str, location: str = "zone") -> ZoneInfo:
     """The zone of an IANA name. Raises `UsageError`."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UsageError(
-            f"there is no time zone {name!r}", where=where, todo="write one such as Europe/Berlin"
+            f"there is no time zone {name!r}", location=location, hint="write one such as Europe/Berlin"
         ) from None
 
 
 def parse_wall_clock(text: str) -> datetime:
     """A wall clock's text as a naive datetime: ISO with a blank or `T`, or year-first slashes, `AM`/`PM` optional.
 
-    Raises `Unreadable` for anything else: whether day or month comes first in `04/05/2026` must not be guessed.
+    Raises `ParseError` for anything else: whether day or month comes first in `04/05/2026` must not be guessed.
     """
     try:
         is_iso_format = len(text) == 19 and text[4] == "-" and text[10] == " "
@@ -65,7 +65,7 @@ def parse_wall_clock(text: str) -> datetime:
     except ValueError as error:
         raise ParseError(
             f"time_start is not a date and time that exists: {text[:40]!r} ({error})",
-            todo="look at the report; it stays here until a version can read it",
+            hint="look at the report; it stays here until a version can read it",
         ) from None
 
 
@@ -80,7 +80,7 @@ def _parse_other_wall_clock(text: str) -> datetime:
 
 
 def normalize_wall_clock(text: str) -> str:
-    """The same wall clock as `YYYY-MM-DD HH:MM:SS`, whatever form it came in. Raises `Unreadable`."""
+    """The same wall clock as `YYYY-MM-DD HH:MM:SS`, whatever form it came in. Raises `ParseError`."""
     local = str(parse_wall_clock(text))
     return text if text == local else local
 
@@ -171,9 +171,9 @@ def to_utc(local: datetime, offset: timedelta) -> datetime:
     return _EPOCH_UTC + (local - _EPOCH - offset)  # four times as fast as setting the zone
 
 
-def _hour_of_24(hour: int, half: str | None) -> int:
-    if half is None:
+def _hour_of_24(hour: int, meridiem: str | None) -> int:
+    if meridiem is None:
         return hour
     if not 1 <= hour <= 12:
         raise ValueError("an hour with AM or PM is 1 to 12")
-    return hour % 12 + (12 if half in "pP" else 0)
+    return hour % 12 + (12 if meridiem in "pP" else 0)

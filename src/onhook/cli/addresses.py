@@ -9,15 +9,15 @@ from onhook.config import Config
 from onhook.delivery.destinations.registry import create_ssrf_guard
 
 
-def warn_about_private_address(config: Config, wishes: DestinationSpec) -> None:
+def warn_about_private_address(config: Config, spec: DestinationSpec) -> None:
     """Say that an address is not allowed; what a name leads to is only known when it is connected to."""
-    host = urlsplit(wishes.url).hostname or ""
+    host = urlsplit(spec.url).hostname or ""
     try:
         address = str(ip_address("127.0.0.1" if host == "localhost" else host))
     except ValueError:
         return
-    if create_ssrf_guard(config, allows_private=wishes.allows_private).allows(address):
+    if create_ssrf_guard(config, allow_private=spec.allow_private).allows(address):
         return
-    can_be_allowed = create_ssrf_guard(config, allows_private=True).allows(address)
+    can_be_allowed = create_ssrf_guard(config, allow_private=True).allows(address)
     advice = "--allow-private allows it" if can_be_allowed else "only the setting private_networks allows it"
     print_note(f"nothing is sent to {host}, which is not a public address: {advice}")

@@ -1,4 +1,4 @@
-"""`onhook app`: which applications may speak to the exchange, the PBX's own API; it counts at once."""
+"""`onhook app`: which applications may use the PBX API; it counts at once."""
 
 from typing import Annotated, Literal
 
@@ -63,10 +63,11 @@ def add(
         str | None, typer.Option("--firmware", help="What its PBX says it is.", show_default="37.23.0.123")
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="And its model.", show_default="P570")] = None,
-    profile: Annotated[
-        str | None, typer.Option("--profile", help="The generation of event on its sockets.", show_default="p-2026")
+    payload_format: Annotated[
+        str | None,
+        typer.Option("--payload-format", help="The generation of event on its sockets.", show_default="p-2026"),
     ] = None,
-    form: FormatOption = "text",
+    output_format: FormatOption = "text",
     data: DataOption = None,
 ) -> None:
     """Give an application credentials and show them: this once, for of the secret only a hash is kept."""
@@ -77,17 +78,17 @@ def add(
         versions=versions,
         firmware=firmware,
         model=model,
-        profile=profile,
+        payload_format=payload_format,
     )
-    with open_appdb(data, makes=True) as appdb:
+    with open_appdb(data, create=True) as appdb:
         new_app, client_secret = appdb.apps.add(
             name,
-            at=SystemClock().microseconds(),
+            now_us=SystemClock().microseconds(),
             pbxs=[appdb.pbx(pbx_name).sn for pbx_name in pbx or ()],
             networks=address or (),
-            manner=behaviour,
+            behaviour=behaviour,
         )
-    _print_credentials(new_app, client_secret, form)
+    _print_credentials(new_app, client_secret, output_format)
 
 
 @app.command("list", epilog="Example: onhook app list")
@@ -102,19 +103,19 @@ def list_apps(data: DataOption = None) -> None:
                 ", ".join(names.get(sn, sn) for sn in api_app.pbxs) or "all",
                 ", ".join(api_app.networks) or "any",
                 f"{api_app.created_at:%Y-%m-%d}",
-                UNKNOWN if api_app.last_used is None else f"{api_app.last_used:%Y-%m-%d %H:%M} UTC",
+                UNKNOWN if api_app.last_used_at is None else f"{api_app.last_used_at:%Y-%m-%d %H:%M} UTC",
             ]
             for api_app in appdb.apps.all()
         ]
-    print_table(rows, ("name", "client id", "pbxs", "addresses", "since", "last used"))
+    print_table(rows, ("name", "client id", "pbxs", "addresses", "added", "last used"))
 
 
 @app.command("renew", epilog="Example: onhook app renew crm --format json")
-def renew(name: AppName, *, form: FormatOption = "text", data: DataOption = None) -> None:
+def renew(name: AppName, *, output_format: FormatOption = "text", data: DataOption = None) -> None:
     """Give an application a new secret and show it, this once; the old one and its tokens count no more."""
     with open_appdb(data) as appdb:
-        renewed_app, client_secret = appdb.apps.renew(name)
-    _print_credentials(renewed_app, client_secret, form)
+        renewed_app, client_secret = appdb.apps.renew_secret(name)
+    _print_credentials(renewed_app, client_secret, output_format)
 
 
 @app.command("remove", epilog="Example: onhook app remove crm")
@@ -135,16 +136,16 @@ def unblock(
 ) -> None:
     """Let an address in again that logged in wrongly five times; by itself that takes an hour."""
     with open_appdb(data) as appdb:
-        blocked_addresses = appdb.apps.blocked(SystemClock().microseconds())
+        blocked_addresses = appdb.apps.blocked_addresses(SystemClock().microseconds())
         count = appdb.apps.unblock(address)
     if address is not None and not count:
         address_list = ", ".join(blocked_address.address for blocked_address in blocked_addresses) or "none is"
-        raise NotFound(f"{address[:80]!r} is not kept out", todo=f"name one that is: {address_list}")
+        raise NotFound(f"{address[:80]!r} is not kept out", hint=f"name one that is: {address_list}")
     print(f"{count} addresses may come again.")
 
 
-def _print_credentials(one: App, client_secret: str, form: str) -> None:
-    if form == "json":
-        print(msgspec.json.encode(AppCredentials(one.name, one.client_id, client_secret)).decode())
+def _print_credentials(api_app: App, client_secret: str, output_format: str) -> None:
+    if output_format == "json":
+        print(msgspec.json.encode(AppCredentials(api_app.name, api_app.client_id, client_secret)).decode())
         return
-    print(f"client_id      {one.client_id}\nclient_secret  {client_secret}")
+    print(f"client_id      {api_app.client_id}\nclient_secret  {client_secret}")

@@ -24,16 +24,16 @@ def list_asterisks(data: DataOption = None) -> None:
     with open_appdb(data) as appdb:
         names = {pbx.sn: pbx.name for pbx in appdb.pbxs()}
         rows = [_format_row(appdb, asterisk, names.get(asterisk.sn, asterisk.sn)) for asterisk in appdb.asterisks.all()]
-    print_table(rows, ("name", "at", "heard", "all kept until (UTC)", "keeps CDRs in", "gaps"))
+    print_table(rows, ("name", "address", "connected", "received until (UTC)", "CDR source", "gaps"))
 
 
-def _format_row(settings: AppDb, one: AsteriskPbx, name: str) -> list[str]:
-    source = settings.sources.of(one.sn)
+def _format_row(appdb: AppDb, asterisk: AsteriskPbx, name: str) -> list[str]:
+    source = appdb.cdr_sources.get(asterisk.sn)
     return [
         name,
-        f"{one.host}:{one.port}",
-        "yes" if one.is_connected else one.trouble or "not yet",
-        UNKNOWN if one.covered_until is None else f"{one.covered_until:%Y-%m-%d %H:%M:%S}",
-        UNKNOWN if source is None else source.place,
-        str(len(find_open_gaps(settings, one.sn, SystemClock().now()))),
+        f"{asterisk.host}:{asterisk.port}",
+        "yes" if asterisk.is_connected else asterisk.error or "not yet",
+        UNKNOWN if asterisk.covered_until is None else f"{asterisk.covered_until:%Y-%m-%d %H:%M:%S}",
+        UNKNOWN if source is None else source.location,
+        str(len(find_open_gaps(appdb, asterisk.sn, SystemClock().now()))),
     ]

@@ -66,7 +66,7 @@ class NewAsterisk(msgspec.Struct, frozen=True):
 
     name: str
     sn: str | None
-    at: str
+    address: str
     user: str | None
     tls: str
     trunks: str | None
@@ -79,55 +79,57 @@ class NewAsterisk(msgspec.Struct, frozen=True):
 def parse_source_options(cdr: str | None, table: str | None, columns: str | None) -> CdrSource | None:
     """Where CDRs are kept, as a person said it; None where nobody said it. Raises `UsageError`."""
     if cdr is None and (table or columns):
-        raise UsageError("a table or columns, and not of what", todo="say with --cdr where the CDRs are kept")
+        raise UsageError("a table or columns, and not of what", hint="say with --cdr where the CDRs are kept")
     return None if cdr is None else parse_cdr_source(cdr, table=table, columns=columns)
 
 
-def change_source(settings: AppDb, pbx: Pbx, source: CdrSource) -> None:
+def change_source(appdb: AppDb, pbx: Pbx, source: CdrSource) -> None:
     """Let this be where a PBX keeps its CDRs. Raises `NotFound` for one that we do not connect to."""
-    settings.asterisks.of(pbx.sn)
-    settings.sources.put(pbx.sn, None if source == parse_cdr_source(NO_SOURCE) else source)
+    appdb.asterisks.get(pbx.sn)
+    appdb.cdr_sources.put(pbx.sn, None if source == parse_cdr_source(NO_SOURCE) else source)
 
 
-def add_asterisk(wanted: NewAsterisk, plan: NumberPlan, secret: str | None, data: str | None) -> str:
+def add_asterisk(new_asterisk: NewAsterisk, number_plan: NumberPlan, secret: str | None, data: str | None) -> str:
     """Declare it; the sentence to be printed. Raises `UsageError`.
 
     It signs nothing, so it gets a secret for webhooks that nobody knows: none can report in its name from outside.
     """
-    asterisk = _build_asterisk(wanted)
+    asterisk = _build_asterisk(new_asterisk)
     if secret is None:
-        raise UsageError("no secret is given", todo="give that of the manager's user, with --secret or --secret-file")
+        raise UsageError("no secret is given", hint="give that of the manager's user, with --secret or --secret-file")
     validate_asterisk(asterisk, secret)
-    with open_appdb(data, makes=True) as appdb:
+    with open_appdb(data, create=True) as appdb:
         pbx = appdb.add_pbx(
-            name=wanted.name,
+            name=new_asterisk.name,
             sn=asterisk.sn,
             secret=generate_token(),
             dialect="asterisk",
-            zone=wanted.zone,
-            plan=plan,
-            at=SystemClock().microseconds(),
+            zone=new_asterisk.zone,
+            number_plan=number_plan,
+            now_us=SystemClock().microseconds(),
         )
         appdb.asterisks.add(asterisk, secret)
-        appdb.sources.put(pbx.sn, wanted.source)
+        appdb.cdr_sources.put(pbx.sn, new_asterisk.source)
     return f"{pbx.name} ({pbx.sn}) is connected to while the server runs; `onhook doctor {pbx.name}` looks at it."
 
 
-def _build_asterisk(wanted: NewAsterisk) -> AsteriskPbx:
-    if not wanted.user:
-        raise UsageError("no user is given", todo="give the manager's user in manager.conf, with --user")
-    default_port = PORT if wanted.tls == TLS_OFF else TLS_PORT
-    has_port = wanted.at.rpartition(":")[2].isdigit() and not wanted.at.endswith("]")
-    address = parse_address(wanted.at if has_port else f"{wanted.at}:{default_port}", "--asterisk")
+def _build_asterisk(new_asterisk: NewAsterisk) -> AsteriskPbx:
+    if not new_asterisk.user:
+        raise UsageError("no user is given", hint="give the manager's user in manager.conf, with --user")
+    default_port = PORT if new_asterisk.tls == TLS_OFF else TLS_PORT
+    has_port = new_asterisk.address.rpartition(":")[2].isdigit() and not new_asterisk.address.endswith("]")
+    address = parse_address(
+        new_asterisk.address if has_port else f"{new_asterisk.address}:{default_port}", "--asterisk"
+    )
     return AsteriskPbx(
-        sn=wanted.sn or (address.host if address.port == default_port else str(address)),
+        sn=new_asterisk.sn or (address.host if address.port == default_port else str(address)),
         host=address.host,
         port=address.port,
-        user=wanted.user,
-        tls=_read_tls_option(wanted.tls),
-        trunks=None if wanted.trunks is None else _split_names(wanted.trunks),
-        inbound=_split_names(wanted.inbound or ""),
-        has_pins=wanted.has_pins,
+        user=new_asterisk.user,
+        tls=_read_tls_option(new_asterisk.tls),
+        trunks=None if new_asterisk.trunks is None else _split_names(new_asterisk.trunks),
+        inbound=_split_names(new_asterisk.inbound or ""),
+        has_pins=new_asterisk.has_pins,
     )
 
 
@@ -142,8 +144,8 @@ def _read_tls_option(tls: str) -> str:
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise UsageError(
             f"cannot read certificates: {error}",
-            where=tls,
-            todo="name a file with certificates in PEM, or say on or off",
+            location=tls,
+            hint="name a file with certificates in PEM, or say on or off",
         ) from error
     return pem
 

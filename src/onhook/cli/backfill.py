@@ -24,7 +24,7 @@ from onhook.lib.errors import OnhookError, Unavailable
 from onhook.ops.instance_lock import is_server_running
 from onhook.ops.manual_backfill import parse_cdr_sources, run_manual_backfill
 from onhook.pbx.asterisk.payload import Asterisk
-from onhook.pbx.client import Window
+from onhook.pbx.client import TimeWindow
 from onhook.runtime.adapters.ingest import create_ingestor, open_ingestor
 from onhook.runtime.data_files import open_files
 from onhook.sync.api_backfill import BackfillTotals
@@ -75,7 +75,7 @@ def backfill(
         str, typer.Option("--until", metavar="TIME", help="Calls that began before then.", show_default="now")
     ] = "",
     *,
-    places: FromOption = None,
+    locations: FromOption = None,
     columns: ColumnsOption = None,
     table: TableOption = None,
     zone: ZoneOption = None,
@@ -88,106 +88,112 @@ def backfill(
         pbx = appdb.pbx(name)
         request = parse_backfill_request(since, until, get_zone(config.zone), SystemClock().now())
         with _progress(pbx.name) as show_progress:
-            if places:
+            if locations:
                 sources, on_progress = (
-                    parse_cdr_sources(places, columns, table),
+                    parse_cdr_sources(locations, columns, table),
                     _progress_callback(request.until, show_progress),
                 )
-                result = asyncio.run(_read_by_hand(config, appdb, pbx, sources=sources, wish=request, tell=on_progress))
+                result = asyncio.run(
+                    _backfill_by_hand(config, appdb, pbx, sources=sources, request=request, on_progress=on_progress)
+                )
             else:
                 result = _run_requested_backfill(config, appdb, pbx, request, show_progress)
         gaps = find_open_gaps(appdb, pbx.sn, SystemClock().now()) if pbx.dialect == Asterisk.name else []
     _print_result(pbx, result)
     for gap in gaps[:GAPS_PRINTED_MAX]:
-        print(f"calls may still be missing from {format_gap(gap)}: {gap.why}")
+        print(f"calls may still be missing from {format_gap(gap)}: {gap.reason}")
 
 
 def _run_requested_backfill(
-    config: Config, settings: AppDb, pbx: Pbx, wish: BackfillRequest, show: ShowProgress
+    config: Config, appdb: AppDb, pbx: Pbx, request: BackfillRequest, show_progress: ShowProgress
 ) -> BackfillResult:
-    settings.check_can_be_asked(pbx)
-    settings.receiving.keep_wish(pbx.sn, wish)
+    appdb.require_backfill_source(pbx)
+    appdb.sync_states.save_backfill_request(pbx.sn, request)
     if is_server_running(config):
-        return asyncio.run(_follow_server(settings, config, pbx, wish.asked_at, show))
-    return asyncio.run(_run_offline(config, pbx, _progress_callback(wish.until, show)))
+        return asyncio.run(_follow_server(appdb, config, pbx, request.requested_at, show_progress))
+    return asyncio.run(_run_offline(config, pbx, _progress_callback(request.until, show_progress)))
 
 
-async def _read_by_hand(
+async def _backfill_by_hand(
     config: Config,
-    settings: AppDb,
+    appdb: AppDb,
     pbx: Pbx,
     *,
     sources: Sequence[CdrSource],
-    wish: BackfillRequest,
-    tell: SyncProgressCallback,
+    request: BackfillRequest,
+    on_progress: SyncProgressCallback,
 ) -> BackfillResult:
-    async with open_ingestor(config) as accept:
-        return await run_manual_backfill(settings, pbx, ingestor=accept, sources=sources, wish=wish, tell=tell)
+    async with open_ingestor(config) as ingestor:
+        return await run_manual_backfill(
+            appdb, pbx, ingestor=ingestor, sources=sources, request=request, on_progress=on_progress
+        )
 
 
 async def _follow_server(
-    settings: AppDb, config: Config, pbx: Pbx, asked_at: int, show: ShowProgress
+    appdb: AppDb, config: Config, pbx: Pbx, requested_at: int, show_progress: ShowProgress
 ) -> BackfillResult:
     """The server does it; we look how far it has come."""
     while True:
-        result = settings.receiving.outcome(pbx.sn)
-        if result is not None and result.asked_at == asked_at:
+        result = appdb.sync_states.backfill_result(pbx.sn)
+        if result is not None and result.requested_at == requested_at:
             return result
-        progress = settings.receiving.progress(pbx.sn)
+        progress = appdb.sync_states.backfill_progress(pbx.sn)
         if progress is not None:
-            show((progress.done_until - progress.since) / max(1, progress.asked_at - progress.since), "")
+            show_progress((progress.done_until - progress.since) / max(1, progress.started_at - progress.since), "")
         if not is_server_running(config):
-            raise Unavailable("the server was stopped", todo="give the command again: it goes on where it was")
+            raise Unavailable("the server was stopped", hint="give the command again: it goes on where it was")
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _run_offline(config: Config, pbx: Pbx, tell: SyncProgressCallback) -> BackfillResult:
+async def _run_offline(config: Config, pbx: Pbx, on_progress: SyncProgressCallback) -> BackfillResult:
     """No server runs, so we do it, and put the calls into the store."""
     clock = SystemClock()
-    async with open_files(config, makes=True) as files:
-        ingestor = create_ingestor(settings=files.settings, ledger=files.ledger, clock=clock)
-        deps = SyncDeps(data=config.data, settings=files.settings, store=files.store, clock=clock, accept=ingestor)
-        source = files.settings.sources.of(pbx.sn)
+    async with open_files(config, create=True) as files:
+        ingestor = create_ingestor(appdb=files.appdb, ledger=files.ledger, clock=clock)
+        deps = SyncDeps(data=config.data, appdb=files.appdb, store=files.store, clock=clock, ingestor=ingestor)
+        source = files.appdb.cdr_sources.get(pbx.sn)
         try:
             if source is None:
-                result = await _backfill_from_api(deps, pbx, tell)
+                result = await _backfill_from_api(deps, pbx, on_progress)
             else:
-                result = await create_cdr_sync_from_spec(deps, CdrSourceSyncSpec(pbx.sn, source)).grant_wish(tell)
+                result = await create_cdr_sync_from_spec(
+                    deps, CdrSourceSyncSpec(pbx.sn, source)
+                ).run_requested_backfill(on_progress)
         finally:
             await ingestor.close()
-    assert result is not None, "the wish was kept before"
+    assert result is not None, "the request was saved before"
     return result
 
 
-async def _backfill_from_api(house: SyncDeps, pbx: Pbx, tell: SyncProgressCallback) -> BackfillResult | None:
-    credentials = house.settings.apis.needed(pbx.sn, pbx.name)
-    async with open_pbx_sync(house, build_api_sync_spec(pbx, credentials)) as sync_tasks:
+async def _backfill_from_api(deps: SyncDeps, pbx: Pbx, on_progress: SyncProgressCallback) -> BackfillResult | None:
+    credentials = deps.appdb.pbx_credentials.require(pbx.sn, pbx.name)
+    async with open_pbx_sync(deps, build_api_sync_spec(pbx, credentials)) as sync_tasks:
         try:
-            return await sync_tasks.caretaker.grant_wish(tell)
+            return await sync_tasks.pbx_sync.run_requested_backfill(on_progress)
         finally:
-            await sync_tasks.account.farewell()
+            await sync_tasks.session.revoke_tokens()
 
 
-def _progress_callback(until: int | None, show: ShowProgress) -> SyncProgressCallback:
+def _progress_callback(until: int | None, show_progress: ShowProgress) -> SyncProgressCallback:
     """Shows how far it has come of what was asked for."""
     now = round(SystemClock().now().timestamp())
 
-    def on_progress(found: BackfillTotals, window: Window) -> None:
+    def on_progress(totals: BackfillTotals, window: TimeWindow) -> None:
         length = max(1, min(window.until, until or now) - window.since)
-        show((found.done_until - window.since) / length, f"{found.new} new")
+        show_progress((totals.done_until - window.since) / length, f"{totals.new} new")
 
     return on_progress
 
 
-def _print_result(pbx: Pbx, outcome: BackfillResult) -> None:
-    if outcome.error:
-        raise OnhookError(outcome.error)
+def _print_result(pbx: Pbx, result: BackfillResult) -> None:
+    if result.error:
+        raise OnhookError(result.error)
     print(
-        f"{pbx.name} listed {outcome.rows} records: {outcome.new} new, {outcome.changed} changed, {outcome.same} here"
-        f" already, {outcome.unreadable} that could not be read."
+        f"{pbx.name} listed {result.rows} records: {result.new} new, {result.changed} changed, {result.same} here"
+        f" already, {result.unreadable} that could not be read."
     )
-    if outcome.trouble:
-        raise OnhookError(f"the list was not whole: {outcome.trouble}", todo="give the command again")
+    if result.incomplete_reason:
+        raise OnhookError(f"the list was not whole: {result.incomplete_reason}", hint="give the command again")
 
 
 @contextlib.contextmanager

@@ -26,16 +26,16 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog="Example: onhook calls --since today --status 'no answer'")
 @with_filters
 def calls(
-    where: Mapping[str, str],
+    filters: Mapping[str, str],
     limit: LimitOption = LIMIT_DEFAULT,
-    form: FormatOption = "table",
+    output_format: FormatOption = "table",
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
     """Show calls that match, each counted once however many legs it has."""
-    asyncio.run(_print_calls(load_config(data=data, zone=zone), where, limit, form))
+    asyncio.run(_print_calls(load_config(data=data, zone=zone), filters, limit, output_format))
 
 
-async def _print_calls(config: Config, where: Mapping[str, str], limit: int, form: Format) -> None:
+async def _print_calls(config: Config, filters: Mapping[str, str], limit: int, output_format: Format) -> None:
     async with await open_data_client(config) as client:
-        await print_rows(client.calls(where, limit), form, get_zone(config.zone), CALL_COLUMNS, CALL_TABLE)
+        await print_rows(client.calls(filters, limit), output_format, get_zone(config.zone), CALL_COLUMNS, CALL_TABLE)

@@ -31,7 +31,7 @@ def coverage(
     pbx: Annotated[str | None, typer.Option("--pbx", metavar="NAME", help="One PBX alone.", show_default="all")] = None,
     since: SinceOption = "7d",
     until: UntilOption = "now",
-    form: TableOrJsonFormat = "table",
+    output_format: TableOrJsonFormat = "table",
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
@@ -42,15 +42,15 @@ def coverage(
         parse_time(text, reader_zone, now, name=name) for name, text in (("--since", since), ("--until", until))
     )
     if start >= end:
-        raise UsageError("--since is not before --until", todo="turn them round")
+        raise UsageError("--since is not before --until", hint="turn them round")
     with open_appdb(data) as appdb:
         pbxs = [appdb.pbx(pbx)] if pbx else appdb.pbxs()
         pbx_intervals = [
-            (listed_pbx, fill_gaps(appdb.receiving.stretches(listed_pbx.sn), start, end)) for listed_pbx in pbxs
+            (listed_pbx, fill_gaps(appdb.sync_states.intervals(listed_pbx.sn), start, end)) for listed_pbx in pbxs
         ]
-    if form == "json":
+    if output_format == "json":
         rows = [
-            {"pbx": listed_pbx.name, "sn": listed_pbx.sn, "stretches": intervals}
+            {"pbx": listed_pbx.name, "sn": listed_pbx.sn, "intervals": intervals}
             for listed_pbx, intervals in pbx_intervals
         ]
         print(msgspec.json.encode(rows).decode())
@@ -61,19 +61,19 @@ def coverage(
             for listed_pbx, intervals in pbx_intervals
             for interval in intervals
         ],
-        ("pbx", "from", "until", "state", "why"),
+        ("pbx", "from", "until", "state", "reason"),
     )
 
 
-def _format_cells(stretch: Interval, zone: ZoneInfo) -> list[str]:
+def _format_cells(interval: Interval, zone: ZoneInfo) -> list[str]:
     return [
-        _format_minute(stretch.since, zone),
-        _format_minute(stretch.until, zone),
-        stretch.state,
-        stretch.why or UNKNOWN,
+        _format_minute(interval.since, zone),
+        _format_minute(interval.until, zone),
+        interval.state,
+        interval.reason or UNKNOWN,
     ]
 
 
-def _format_minute(moment: datetime, zone: ZoneInfo) -> str:
+def _format_minute(time: datetime, zone: ZoneInfo) -> str:
     """To the minute: coverage is not about seconds."""
-    return moment.astimezone(zone).isoformat(sep=" ", timespec="minutes")
+    return time.astimezone(zone).isoformat(sep=" ", timespec="minutes")

@@ -21,7 +21,8 @@ from onhook.ops.doctor.pbx import PbxCheckTarget, check_pbx, load_check_target
 
 app = typer.Typer(add_completion=False)
 
-_STATUS_LABELS = {"right": ("ok  ", "green"), "look": ("look", "yellow"), "wrong": ("BAD ", "bold red")}
+_STATUS_STYLES = {"OK": "green", "WARNING": "yellow", "ERROR": "bold red"}
+_STATUS_WIDTH = 8
 
 
 @app.command(epilog="Example: onhook doctor --data /var/lib/onhook")
@@ -30,7 +31,7 @@ def doctor(
         str | None, typer.Argument(metavar="PBX", help="Look at this PBX instead.", show_default=False)
     ] = None,
     *,
-    webhook: Annotated[
+    webhook_url: Annotated[
         str,
         typer.Option("--webhook", metavar="URL", help="The address that should stand in the PBX.", show_default=False),
     ] = "",
@@ -46,37 +47,38 @@ def doctor(
             checks += asyncio.run(_run_data_checks(config))
     else:
         with open_appdb(data) as appdb:
-            target = load_check_target(appdb, name, webhook)
+            target = load_check_target(appdb, name, webhook_url)
             checks = asyncio.run(_run_pbx_checks(config, appdb, target))
     with console.capture() as captured_output:
         for check in checks:
             _print_check(console, check)
     print(captured_output.get(), end="")
-    raise typer.Exit(any(check.grade == "wrong" for check in checks))
+    raise typer.Exit(any(check.status == "ERROR" for check in checks))
 
 
-def _print_check(console: Console, finding: Check) -> None:
-    label, style = _STATUS_LABELS[finding.grade]
-    hint_text = f": {finding.todo}" if finding.todo else ""
+def _print_check(console: Console, check: Check) -> None:
+    hint_text = f": {check.hint}" if check.hint else ""
     console.print(
-        Text(f"{label} ", style=style) + Text(replace_control_characters(f"{finding.what}{hint_text}")), soft_wrap=True
+        Text(f"{check.status:{_STATUS_WIDTH}}", style=_STATUS_STYLES[check.status])
+        + Text(replace_control_characters(f"{check.detail}{hint_text}")),
+        soft_wrap=True,
     )
-    if finding.lines:
-        console.print(Text(f"     in {finding.file}:"), soft_wrap=True)
-    for line in finding.lines:
-        console.print(Text(f"       {replace_control_characters(line)}"), soft_wrap=True)
+    if check.lines:
+        console.print(Text(f"{'':{_STATUS_WIDTH}}in {check.file}:"), soft_wrap=True)
+    for line in check.lines:
+        console.print(Text(f"{'':{_STATUS_WIDTH}}  {replace_control_characters(line)}"), soft_wrap=True)
 
 
-async def _run_pbx_checks(config: Config, settings: AppDb, one: PbxCheckTarget) -> list[Check]:
-    return [check async for check in check_pbx(config, settings, SystemClock(), one)]
+async def _run_pbx_checks(config: Config, appdb: AppDb, target: PbxCheckTarget) -> list[Check]:
+    return [check async for check in check_pbx(config, appdb, SystemClock(), target)]
 
 
 async def _run_data_checks(config: Config) -> list[Check]:
     """What only the calls themselves can tell."""
     try:
         async with await open_data_client(config) as client:
-            lag = await client.behind()
+            lag = await client.lag()
             quarantined_rows = [row async for row in client.quarantine(1)]
-            return list(check_data(lag, bool(quarantined_rows), await client.tallies()))
+            return list(check_data(lag, bool(quarantined_rows), await client.rejections()))
     except OnhookError as error:
-        return [Check("wrong", f"the calls cannot be read: {error.what}", error.todo)]
+        return [Check("ERROR", f"the calls cannot be read: {error.message}", error.hint)]

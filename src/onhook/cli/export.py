@@ -22,14 +22,14 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog="Example: onhook export april.xlsx --since 2026-04-01 --until 2026-05-01 --zone Europe/Berlin")
 @with_filters
 def export(
-    where: Mapping[str, str],
+    filters: Mapping[str, str],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to: FILE.csv, .jsonl, .parquet or .xlsx.")],
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
     """Write all records that match to a file, the earliest first. The file appears when it is whole."""
     export_format = _parse_export_format(file)
-    asyncio.run(_export(load_config(data=data, zone=zone), where, export_format, file))
+    asyncio.run(_export(load_config(data=data, zone=zone), filters, export_format, file))
 
 
 def _parse_export_format(file: Path) -> ExportFormat:
@@ -37,26 +37,26 @@ def _parse_export_format(file: Path) -> ExportFormat:
     if export_format not in get_args(ExportFormat):
         raise UsageError(
             f"no form of file is called {file.suffix!r}",
-            where=str(file),
-            todo="end it in .csv, .jsonl, .parquet or .xlsx",
+            location=str(file),
+            hint="end it in .csv, .jsonl, .parquet or .xlsx",
         )
     if not file.parent.is_dir():
-        raise UsageError("there is no such directory", where=str(file.parent), todo="make it first")
+        raise UsageError("there is no such directory", location=str(file.parent), hint="make it first")
     return cast(ExportFormat, export_format)
 
 
-async def _export(config: Config, where: Mapping[str, str], form: ExportFormat, file: Path) -> None:
+async def _export(config: Config, filters: Mapping[str, str], export_format: ExportFormat, file: Path) -> None:
     partial_path = file.with_name(file.name + ".part")
     try:
         async with await open_data_client(config) as client:
             with partial_path.open("wb") as output, _progress(file.name) as (progress, task):
-                async for chunk in client.export(where, form):
+                async for chunk in client.export(filters, export_format):
                     output.write(chunk)
                     progress.advance(task, len(chunk))
         partial_path.replace(file)
     except OSError as error:
         raise Unavailable(
-            f"cannot write: {error.strerror or error}", where=str(file), todo="choose another place"
+            f"cannot write: {error.strerror or error}", location=str(file), hint="choose another place"
         ) from error
     finally:
         partial_path.unlink(missing_ok=True)

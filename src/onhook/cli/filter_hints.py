@@ -12,8 +12,8 @@ def print_note(sentence: str) -> None:
 
 def warn_about_unknown_status(status: str) -> None:
     """Name the words that no PBX is known to say."""
-    known_words = {word for known_status in KNOWN_STATUSES for word in WordFilter.read(known_status).words}
-    unknown_words = [word for word in WordFilter.read(status).words if word not in known_words]
+    known_words = {word for known_status in KNOWN_STATUSES for word in WordFilter.parse(known_status).words}
+    unknown_words = [word for word in WordFilter.parse(status).words if word not in known_words]
     if unknown_words:
         quoted_words = ", ".join(map(repr, unknown_words))
         print_note(f"no PBX is known to say the status {quoted_words}; known are {', '.join(KNOWN_STATUSES)}")

@@ -75,12 +75,12 @@ COUNT_COLUMNS = frozenset({"legs", "seq"})
 
 
 async def print_rows(
-    rows: AsyncIterator[Row], form: Format, zone: ZoneInfo, columns: Sequence[str], table: Sequence[str]
+    rows: AsyncIterator[Row], output_format: Format, zone: ZoneInfo, columns: Sequence[str], table: Sequence[str]
 ) -> None:
     """Print rows: `columns` are those of the CSV, `table` those of the table."""
-    if form == "json":
+    if output_format == "json":
         await _print_json(rows)
-    elif form == "csv":
+    elif output_format == "csv":
         await _print_csv(rows, zone, columns)
     else:
         print_table([[_format_cell(row, name, zone) for name in table] async for row in rows], table)
@@ -103,12 +103,12 @@ async def _print_csv(rows: AsyncIterator[Row], zone: ZoneInfo, columns: Sequence
         writer.writerow([_format_csv_cell(row[name], name, zone) for name in columns])
 
 
-def print_table(rows: Sequence[Sequence[str]], heads: Sequence[str]) -> None:
+def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> None:
     """Print a table; in a pipe without colours and cut at no width."""
     is_terminal = sys.stdout.isatty()
     console = Console(width=None if is_terminal else PIPE_WIDTH_CHARACTERS)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in heads:
+    for heading in headings:
         justify: Literal["left", "right"] = (
             "right" if heading.endswith("_duration") or heading in COUNT_COLUMNS else "left"
         )

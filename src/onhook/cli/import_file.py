@@ -51,37 +51,41 @@ def import_file(
         registered_pbx = appdb.pbx(pbx)
         if registered_pbx.dialect not in pbx_clients():
             raise UsageError(
-                f"files of a {registered_pbx.dialect} PBX cannot be read", todo="import those of a P-Series"
+                f"files of a {registered_pbx.dialect} PBX cannot be read", hint="import those of a P-Series"
             )
         try:
             with file.open(encoding="utf-8-sig", newline="") as lines, _progress(file) as show_line_count:
                 totals = asyncio.run(_import(config, registered_pbx, lines, date_format, show_line_count))
         except OSError as error:
-            raise UsageError(f"cannot read the file: {error.strerror or error}", where=str(file)) from error
+            raise UsageError(f"cannot read the file: {error.strerror or error}", location=str(file)) from error
     _print_totals(totals)
 
 
-async def _import(config: Config, pbx: Pbx, file: TextIO, date_format: str, show: ShowLineCount) -> ImportTotals:
+async def _import(
+    config: Config, pbx: Pbx, file: TextIO, date_format: str, show_line_count: ShowLineCount
+) -> ImportTotals:
     sender = RegisteredPbx(sn=pbx.sn, dialect=pbx.dialect)
 
     async def find_call_ids(uids: Sequence[str]) -> Mapping[str, str]:
         return await _find_call_ids(config, pbx.sn, uids)
 
     importer = FileImporter(
-        link=pbx_clients()[pbx.dialect],
+        client=pbx_clients()[pbx.dialect],
         dialect=dialects()[pbx.dialect],
         sender=sender,
-        ids=find_call_ids,
+        find_call_ids=find_call_ids,
         date_format=date_format,
     )
     async with open_ingestor(config) as ingestor:
-        return await importer.take(file, partial(_ingest_all, ingestor, sender), lambda totals: show(totals.lines))
+        return await importer.import_file(
+            file, partial(_ingest_all, ingestor, sender), lambda totals: show_line_count(totals.lines)
+        )
 
 
-async def _ingest_all(accept: Ingestor, sender: RegisteredPbx, bodies: Sequence[bytes]) -> Sequence[str]:
-    verdicts = await asyncio.gather(*(accept.keep(sender, body, IMPORT) for body in bodies))
+async def _ingest_all(ingestor: Ingestor, sender: RegisteredPbx, bodies: Sequence[bytes]) -> Sequence[str]:
+    verdicts = await asyncio.gather(*(ingestor.ingest(sender, body, IMPORT) for body in bodies))
     if "unavailable" in verdicts or "too_many" in verdicts:
-        raise Unavailable("the ledger cannot be written now", todo="give the command again: it goes on where it was")
+        raise Unavailable("the ledger cannot be written now", hint="give the command again: it goes on where it was")
     return verdicts
 
 
@@ -102,11 +106,14 @@ async def _find_call_ids(config: Config, sn: str, uids: Sequence[str]) -> Mappin
     return {row["uid"]: row["call_id"] for row in rows if row["uid"] in requested_uids and row["call_id"] != row["uid"]}
 
 
-def _print_totals(done: ImportTotals) -> None:
-    print(f"{done.lines} lines: {done.new} kept, {done.here} here already, {done.unreadable} that could not be read.")
-    for example in done.examples:
+def _print_totals(totals: ImportTotals) -> None:
+    print(
+        f"{totals.lines} lines: {totals.new} kept, {totals.existing} here already,"
+        f" {totals.unreadable} that could not be read."
+    )
+    for example in totals.examples:
         print(f"  {example}")
-    if done.unreadable:
+    if totals.unreadable:
         print("Those are kept too: `onhook quarantine list` shows them.")
 
 

@@ -21,4 +21,4 @@ def intake(data: DataOption = None, intake: IntakeOption = None) -> None:
     config = msgspec.structs.replace(config, data=config.data.absolute())
     prepare_directory(config)
     # In place of this process, which holds a command line that the intake has no use for.
-    os.execv(sys.executable, build_command("onhook.runtime.intake_process", config, is_watched=False))  # noqa: S606 - our own program, no shell
+    os.execv(sys.executable, build_command("onhook.runtime.intake_process", config, is_supervised=False))  # noqa: S606 - our own program, no shell

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -31,7 +31,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "calls": "calls",
         "records": "records",
         "export": "export",
-        "subscribe": "destination",
+        "destination": "destination",
         "backfill": "backfill",
         "import": "import_file",
         "coverage": "coverage",
@@ -93,9 +93,20 @@ app = typer.Typer(
 )
 
 
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
+        importlib.import_module("onhook.cli.version").version()
+        raise typer.Exit
+
+
 @app.callback()
-def onhook() -> None:
-    """Nothing is common to all commands."""
+def onhook(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Nothing else is common to all commands."""
 
 
 def main() -> int:
@@ -116,8 +127,8 @@ def main() -> int:
     return _finish_output(code)
 
 
-def _run(words: list[str]) -> int:
-    code = typer.main.get_command(app).main(words or ["--help"], prog_name="onhook", standalone_mode=False)
+def _run(arguments: list[str]) -> int:
+    code = typer.main.get_command(app).main(arguments or ["--help"], prog_name="onhook", standalone_mode=False)
     return code if isinstance(code, int) else 0
 
 
@@ -132,17 +143,17 @@ def _prepare_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - open until we end, like any stream
     if not has_output:
-        raise UsageError("standard output is closed", todo="let it go to a file, or to /dev/null")
+        raise UsageError("standard output is closed", hint="let it go to a file, or to /dev/null")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
 
-def _validate_arguments(words: list[str]) -> list[str]:
+def _validate_arguments(arguments: list[str]) -> list[str]:
     """Never shown: one may be a secret."""
-    for position, argument in enumerate(words, 1):
+    for position, argument in enumerate(arguments, 1):
         if any("\ud800" <= character <= "\udfff" for character in argument):
-            raise UsageError(f"word {position} of the command line is not UTF-8", todo="write it in UTF-8")
-    return words
+            raise UsageError(f"word {position} of the command line is not UTF-8", hint="write it in UTF-8")
+    return arguments
 
 
 def _finish_output(code: int) -> int:
@@ -193,9 +204,9 @@ def _value_sentence(error: TyperException) -> str:
     return ""
 
 
-def _join_choices(words: str) -> str:
+def _join_choices(choices: str) -> str:
     """`'a', 'b', 'c'` as `a, b or c`."""
-    return " or ".join(words.replace("'", "").rsplit(", ", 1))
+    return " or ".join(choices.replace("'", "").rsplit(", ", 1))
 
 
 def _system_sentence(error: OSError) -> str:

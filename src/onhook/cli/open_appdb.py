@@ -5,19 +5,20 @@ from contextlib import contextmanager
 
 from onhook.appdb.appdb import AppDb
 from onhook.cli.options import load_config
-from onhook.ops.instance_lock import check_data_directory, no_data_error, prepare_directory
+from onhook.ops.instance_lock import check_data_directory, no_data_error, prepare_directory, rename_old_files
 
 
 @contextmanager
-def open_appdb(data: str | None, *, makes: bool = False) -> Iterator[AppDb]:
-    """Open the settings of a data directory. Raises `NotFound` where there are none, unless it `makes` them."""
+def open_appdb(data: str | None, *, create: bool = False) -> Iterator[AppDb]:
+    """Open the settings of a data directory. Raises `NotFound` where there are none, unless `create`."""
     config = load_config(data=data)
     check_data_directory(config)
-    if makes:
+    if create:
         prepare_directory(config)
-    elif not config.settings_file.exists():
+    elif not config.appdb_file.exists():
         raise no_data_error(config)
-    appdb = AppDb(config.settings_file)
+    rename_old_files(config)
+    appdb = AppDb(config.appdb_file)
     try:
         yield appdb
     finally:

@@ -58,25 +58,28 @@ def load_config(**flags: str | None) -> Config:
 
 
 def with_filters(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each filter; it is handed those that were given, as texts, in `where`."""
-    return with_options(command, "where", [_filter_option(name) for name in FILTER_NAMES], _validate_filters)
+    """Give a command an option for each filter; it is handed those that were given, as texts, in `filters`."""
+    return with_options(command, "filters", [_filter_option(name) for name in FILTER_NAMES], _validate_filters)
 
 
 def with_options(
     command: Callable[..., None],
-    handed: str,
+    parameter_name: str,
     options: Sequence[inspect.Parameter],
-    read: Callable[[dict[str, Any]], Mapping[str, Any]],
+    parse: Callable[[dict[str, Any]], Mapping[str, Any]],
 ) -> Callable[..., None]:
     """Give a command these options; it is handed those that were given, as they were `read`, in one parameter."""
     signature = inspect.signature(command)
 
     @functools.wraps(command)
-    def wrapper(**given: Any) -> None:
-        values = {option.name: value for option in options if (value := given.pop(option.name)) is not None}
-        command(**{handed: read(values)}, **given)
+    def wrapper(**arguments: Any) -> None:
+        values = {option.name: value for option in options if (value := arguments.pop(option.name)) is not None}
+        command(**{parameter_name: parse(values)}, **arguments)
 
-    parameters = [*(parameter for parameter in signature.parameters.values() if parameter.name != handed), *options]
+    parameters = [
+        *(parameter for parameter in signature.parameters.values() if parameter.name != parameter_name),
+        *options,
+    ]
     wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined] # as functools does
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapper
@@ -87,15 +90,15 @@ def optional_parameter(name: str, annotation: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _validate_filters(where: dict[str, Any]) -> Mapping[str, Any]:
-    for name, value in where.items():
+def _validate_filters(filters: dict[str, Any]) -> Mapping[str, Any]:
+    for name, value in filters.items():
         if not value.strip():
             raise UsageError(
-                "an empty filter finds everything", where=f"--{name.replace('_', '-')}", todo="leave it out"
+                "an empty filter finds everything", location=f"--{name.replace('_', '-')}", hint="leave it out"
             )
-    if "status" in where:
-        warn_about_unknown_status(where["status"])
-    return where
+    if "status" in filters:
+        warn_about_unknown_status(filters["status"])
+    return filters
 
 
 def _filter_option(name: str) -> inspect.Parameter:

@@ -150,13 +150,13 @@ def add(
         return
     serial_number, secret_value = _require_sn(sn), read_webhook_secret(secret, secret_file)
     if source is not None:
-        raise UsageError("only an Asterisk keeps CDRs that are read so", todo="give --asterisk too, or leave --cdr out")
+        raise UsageError("only an Asterisk keeps CDRs that are read so", hint="give --asterisk too, or leave --cdr out")
     if unsigned and secret_value is not None:
-        raise UsageError("a PBX is unsigned or has a secret", todo="leave one of the two out")
+        raise UsageError("a PBX is unsigned or has a secret", hint="leave one of the two out")
     _check_dialect(dialect)
-    credentials = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint).over(None)
+    credentials = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint).merge_into(None)
     source_match = parse_source_match(addresses or (), path)
-    with open_appdb(data, makes=True) as appdb:
+    with open_appdb(data, create=True) as appdb:
         pbx = appdb.add_pbx(
             name=name,
             sn=serial_number,
@@ -164,10 +164,10 @@ def add(
             zone=zone,
             dialect=dialect,
             is_unsigned=unsigned,
-            plan=number_plan,
-            place=source_match,
-            api=credentials,
-            at=SystemClock().microseconds(),
+            number_plan=number_plan,
+            source_match=source_match,
+            credentials=credentials,
+            now_us=SystemClock().microseconds(),
         )
     print(f"{pbx.name} ({pbx.sn}) may report now.")
 
@@ -180,8 +180,8 @@ def list_pbxs(data: DataOption = None) -> None:
             [
                 pbx.name,
                 pbx.sn,
-                _describe_authentication(pbx, appdb.places.of(pbx.sn)),
-                credentials.url if (credentials := appdb.apis.of(pbx.sn)) else UNKNOWN,
+                _describe_authentication(pbx, appdb.source_matches.get(pbx.sn)),
+                credentials.url if (credentials := appdb.pbx_credentials.get(pbx.sn)) else UNKNOWN,
                 pbx.zone or UNKNOWN,
                 ", ".join(f"{pbx_secret.secret_id} {pbx_secret.label}" for pbx_secret in appdb.secrets(pbx.sn))
                 or UNKNOWN,
@@ -189,7 +189,7 @@ def list_pbxs(data: DataOption = None) -> None:
             ]
             for pbx in appdb.pbxs()
         ]
-    print_table(rows, ("name", "sn", "told by", "api", "zone", "secrets", "since"))
+    print_table(rows, ("name", "sn", "identified by", "api", "zone", "secrets", "added"))
 
 
 @app.command("remove", epilog="Example: onhook pbx remove Office")
@@ -240,26 +240,26 @@ def change(
     source = parse_source_options(cdr, cdr_table, cdr_columns)
     has_other_changes = source_match or silence or keep or source or recordings is not None
     if not (changes or ranges or has_other_changes) and not any(msgspec.structs.astuple(credential_options)):
-        raise UsageError("nothing is to be changed", todo="give a new name, zone, place, API or range of numbers")
+        raise UsageError("nothing is to be changed", hint="give a new name, zone, place, API or range of numbers")
     with open_appdb(data) as appdb:
         pbx = appdb.pbx(name)
         if signed and not pbx.secrets:
-            raise UsageError(f"{pbx.name} has no secret to sign with", todo="`onhook pbx secret add` adds one")
+            raise UsageError(f"{pbx.name} has no secret to sign with", hint="`onhook pbx secret add` adds one")
         if source_match:
             _change_source_match(appdb, pbx, source_match)
-        credentials = credential_options.over(appdb.apis.of(pbx.sn))
+        credentials = credential_options.merge_into(appdb.pbx_credentials.get(pbx.sn))
         if credentials is not None:
             validate_has_api(pbx.dialect)
-            appdb.apis.put(pbx.sn, credentials)
+            appdb.pbx_credentials.put(pbx.sn, credentials)
         if recordings is not None:
             appdb.recordings.put(pbx.sn, parse_directory(recordings))
         if keep is not None:
-            appdb.keeping.put(pbx.sn, parse_retention_days(keep))
+            appdb.retention_overrides.put(pbx.sn, parse_retention_days(keep))
         if source is not None:
             change_source(appdb, pbx, source)
         if silence is not None:
-            appdb.receiving.keep_silence_minutes(pbx.sn, _silence_minutes(silence))
-        changes["plan"] = _merge_number_plan(pbx.plan, ranges)
+            appdb.sync_states.save_silence_minutes(pbx.sn, _silence_minutes(silence))
+        changes["number_plan"] = _merge_number_plan(pbx.number_plan, ranges)
         pbx = appdb.change_pbx(name, changes)
     affects_stored_calls = ranges or new_name is not None or zone is not None
     rebuild_note = "; `onhook rebuild` reads its earlier calls anew" if affects_stored_calls else ""
@@ -268,7 +268,7 @@ def change(
 
 def _require_sn(sn: str | None) -> str:
     if sn is None:
-        raise UsageError("no serial number is given", todo="give the one that the PBX reports, with --sn")
+        raise UsageError("no serial number is given", hint="give the one that the PBX reports, with --sn")
     return sn
 
 
@@ -276,7 +276,7 @@ def _check_dialect(dialect: str) -> None:
     known_dialects = dialects()
     if dialect not in known_dialects:
         raise UsageError(
-            f"no PBX speaks {dialect!r}", where="--dialect", todo=f"use one of {', '.join(known_dialects)}"
+            f"no PBX speaks {dialect!r}", location="--dialect", hint=f"use one of {', '.join(known_dialects)}"
         )
 
 
@@ -288,31 +288,31 @@ def _silence_minutes(text: str) -> int | None:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= SILENCE_MINUTES_MAX):
         raise UsageError(
             f"{text[:20]!r} is no silence",
-            where="--silence",
-            todo=f"write 1 to {SILENCE_MINUTES_MAX} minutes, never or auto",
+            location="--silence",
+            hint=f"write 1 to {SILENCE_MINUTES_MAX} minutes, never or auto",
         )
     return int(text)
 
 
-def _describe_authentication(pbx: Pbx, place: SourceMatch) -> str:
+def _describe_authentication(pbx: Pbx, source_match: SourceMatch) -> str:
     """By what one knows that a report is its own; the path is a secret."""
-    if not place:
+    if not source_match:
         return "nothing" if pbx.is_unsigned else "signature" if pbx.secrets else UNKNOWN
-    return ", ".join([*place.addresses, *(["a secret path"] if place.path else [])])
+    return ", ".join([*source_match.addresses, *(["a secret path"] if source_match.path else [])])
 
 
-def _change_source_match(settings: AppDb, pbx: Pbx, new: SourceMatch) -> None:
+def _change_source_match(appdb: AppDb, pbx: Pbx, new_match: SourceMatch) -> None:
     """What is given takes the place of what was; the rest stays."""
-    old_match = settings.places.of(pbx.sn)
-    source_match = SourceMatch(new.addresses or old_match.addresses, new.path or old_match.path)
+    old_match = appdb.source_matches.get(pbx.sn)
+    source_match = SourceMatch(new_match.addresses or old_match.addresses, new_match.path or old_match.path)
     validate_sender_identification(pbx.dialect, source_match, has_secret=bool(pbx.secrets), is_unsigned=pbx.is_unsigned)
-    settings.places.put(pbx.sn, source_match)
+    appdb.source_matches.put(pbx.sn, source_match)
 
 
-def _drop_missing(**texts: str | None) -> dict[str, str]:
-    return {name: text for name, text in texts.items() if text is not None}
+def _drop_missing(**options: str | None) -> dict[str, str]:
+    return {name: text for name, text in options.items() if text is not None}
 
 
-def _merge_number_plan(plan: NumberPlan, ranges: dict[str, str]) -> NumberPlan:
+def _merge_number_plan(number_plan: NumberPlan, ranges: dict[str, str]) -> NumberPlan:
     parsed_plan = parse_number_plan(ranges)
-    return msgspec.structs.replace(plan, **{kind: getattr(parsed_plan, kind) for kind in ranges})
+    return msgspec.structs.replace(number_plan, **{kind: getattr(parsed_plan, kind) for kind in ranges})

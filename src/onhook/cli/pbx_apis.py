@@ -51,15 +51,15 @@ class CredentialOptions(msgspec.Struct, frozen=True):
     fingerprint: str | None
 
     def __repr__(self) -> str:
-        return "GivenApi()"
+        return "CredentialOptions()"
 
-    def over(self, old: PbxCredentials | None) -> PbxCredentials | None:
+    def merge_into(self, previous: PbxCredentials | None) -> PbxCredentials | None:
         """The API that is meant: what is given, over what is kept; None where nothing is given. Raises `UsageError`."""
-        secret = self._secret()
+        secret = self._read_secret()
         if not any((self.url, self.client_id, secret, self.fingerprint)):
             return None
         url, client_id, client_secret, fingerprint = (
-            value or (getattr(old, name) if old else "")
+            value or (getattr(previous, name) if previous else "")
             for name, value in (
                 ("url", self.url),
                 ("client_id", self.client_id),
@@ -69,11 +69,11 @@ class CredentialOptions(msgspec.Struct, frozen=True):
         )
         return parse_pbx_credentials(url, client_id, client_secret, fingerprint)
 
-    def _secret(self) -> str | None:
+    def _read_secret(self) -> str | None:
         if self.client_secret_file is None:
             return self.client_secret
         if self.client_secret is not None:
-            raise UsageError("the client secret is given twice", todo="leave one of the two out")
+            raise UsageError("the client secret is given twice", hint="leave one of the two out")
         return read_secret_file(self.client_secret_file, CREDENTIAL_CHARACTERS_MAX)
 
 
@@ -81,12 +81,14 @@ def trust(name: PbxName, data: DataOption = None) -> None:
     """Show the fingerprint of a PBX's certificate, and trust that certificate alone from now on."""
     with open_appdb(data) as appdb:
         pbx = appdb.pbx(name)
-        credentials = appdb.apis.needed(pbx.sn, pbx.name)
+        credentials = appdb.pbx_credentials.require(pbx.sn, pbx.name)
         certificate = fetch_certificate(credentials.url)
-        appdb.apis.pin(pbx.sn, certificate.fingerprint)
+        appdb.pbx_credentials.pin(pbx.sn, certificate.fingerprint)
     print(format_fingerprint(certificate.fingerprint))
     trust_text = (
-        f"no authority vouches for it: {certificate.trouble}" if certificate.trouble else "an authority vouches for it"
+        f"no authority vouches for it: {certificate.verification_error}"
+        if certificate.verification_error
+        else "an authority vouches for it"
     )
     previous_text = (
         "another one was trusted before; " if credentials.fingerprint not in ("", certificate.fingerprint) else ""

@@ -43,9 +43,9 @@ def add_secret(
     """Accept one more secret of a PBX, beside those it has: so that one can be changed without losing a call."""
     text = read_webhook_secret(secret, secret_file)
     if text is None:
-        raise UsageError("no secret is given", todo="give it with --secret or --secret-file")
+        raise UsageError("no secret is given", hint="give it with --secret or --secret-file")
     with open_appdb(data) as appdb:
-        new_secret = appdb.add_secret(name, text, label=label, at=SystemClock().microseconds())
+        new_secret = appdb.add_secret(name, text, label=label, now_us=SystemClock().microseconds())
     print(f"Secret {new_secret.secret_id} ({new_secret.label}) counts now.")
 
 
@@ -72,7 +72,7 @@ def read_secret_option(secret: str | None, file: str | None) -> str | None:
     if file is None:
         return secret
     if secret is not None:
-        raise UsageError("the secret is given twice", todo="leave one of --secret and --secret-file out")
+        raise UsageError("the secret is given twice", hint="leave one of --secret and --secret-file out")
     return read_secret_file(file, SECRET_CHARACTERS_MAX)
 
 
@@ -82,4 +82,4 @@ def read_secret_file(file: str, characters_max: int) -> str:
         with sys.stdin if file == STDIN else Path(file).open() as source:
             return source.read(characters_max + 2).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the secret: {error}", where=file) from error
+        raise UsageError(f"cannot read the secret: {error}", location=file) from error

@@ -55,9 +55,9 @@ def retry(
 ) -> None:
     """Read them again, as after an upgrade. Fails when one still cannot be read."""
     if not seqs and not everything:
-        raise UsageError("no report is named", todo="give the numbers of reports, or --all")
+        raise UsageError("no report is named", hint="give the numbers of reports, or --all")
     if seqs and everything:
-        raise UsageError("some reports are named, and all", todo="leave one of the two out")
+        raise UsageError("some reports are named, and all", hint="leave one of the two out")
     unparsed_count = asyncio.run(_retry(load_config(data=data), seqs or []))
     raise typer.Exit(1 if unparsed_count else 0)
 
@@ -74,8 +74,8 @@ async def _list(config: Config, limit: int) -> None:
 
 async def _show(config: Config, seq: int) -> None:
     async with await open_data_client(config) as client:
-        details = await client.quarantined(seq)
-    raw_event = details["report"]
+        details = await client.quarantined_raw_event(seq)
+    raw_event = details["raw_event"]
     for name in ("seq", "sn", "dialect", "via", "received_at", "peer", "is_signed"):
         print(f"{name:12}{replace_control_characters(str(raw_event[name]))}")
     print(f"{'reason':12}{replace_control_characters(details['reason'])}\n")
@@ -88,8 +88,8 @@ async def _retry(config: Config, seqs: list[int]) -> int:
         selected_seqs = seqs or [int(row["seq"]) async for row in client.quarantine(RETRY_ALL_MAX)]
         for seq in selected_seqs:
             row = await client.retry(seq)
-            unparsed_count += not row["is_read"]
-            print(f"{seq}  {'read' if row['is_read'] else replace_control_characters(row['reason'])}")
+            unparsed_count += not row["is_parsed"]
+            print(f"{seq}  {'parsed' if row['is_parsed'] else replace_control_characters(row['reason'])}")
     return unparsed_count
 
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.errors import NotFound
 from onhook.ops.instance_lock import check_data_directory
-from onhook.ops.rebuild import RebuildProgressCallback as Tell
+from onhook.ops.rebuild import RebuildProgressCallback
 from onhook.ops.rebuild import rebuild as rebuild_store
 
 app = typer.Typer(add_completion=False)
@@ -26,14 +26,16 @@ def rebuild(data: DataOption = None) -> None:
     config = load_config(data=data)
     check_data_directory(config)
     if not config.ledger_file.exists():
-        raise NotFound("there is no ledger to read", where=str(config.data), todo="name the data directory with --data")
+        raise NotFound(
+            "there is no ledger to read", location=str(config.data), hint="name the data directory with --data"
+        )
     with _progress() as on_progress:
         position = asyncio.run(rebuild_store(config, on_progress))
     print(f"The store stands for all {position} reports of the ledger.")
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Tell]:
+def _progress() -> Iterator[RebuildProgressCallback]:
     """A bar on a terminal; nothing in a pipe."""
     console = Console(stderr=True)
     columns = (TextColumn("reports"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -26,16 +26,18 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog="Example: onhook records --since 7d --number 1001 --format csv")
 @with_filters
 def records(
-    where: Mapping[str, str],
+    filters: Mapping[str, str],
     limit: LimitOption = LIMIT_DEFAULT,
-    form: FormatOption = "table",
+    output_format: FormatOption = "table",
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
     """Show records that match: one for each leg of a call, with all that its report said."""
-    asyncio.run(_print_records(load_config(data=data, zone=zone), where, limit, form))
+    asyncio.run(_print_records(load_config(data=data, zone=zone), filters, limit, output_format))
 
 
-async def _print_records(config: Config, where: Mapping[str, str], limit: int, form: Format) -> None:
+async def _print_records(config: Config, filters: Mapping[str, str], limit: int, output_format: Format) -> None:
     async with await open_data_client(config) as client:
-        await print_rows(client.records(where, limit), form, get_zone(config.zone), RECORD_COLUMNS, RECORD_TABLE)
+        await print_rows(
+            client.records(filters, limit), output_format, get_zone(config.zone), RECORD_COLUMNS, RECORD_TABLE
+        )

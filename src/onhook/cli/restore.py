@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from onhook.cli.options import DataOption, load_config
-from onhook.ops.backup import restore as put_back
+from onhook.ops.backup import restore as restore_backup
 
 app = typer.Typer(add_completion=False)
 
@@ -20,5 +20,5 @@ def restore(
 ) -> None:
     """Put a backup into the data directory, while no server and no intake runs. The store is made again later."""
     config = load_config(data=data)
-    manifest = put_back(config, directory, replace=replace)
+    manifest = restore_backup(config, directory, replace=replace)
     print(f"Restored {' and '.join(manifest.files)} of {manifest.made_at:%Y-%m-%d %H:%M} UTC to {config.data}.")

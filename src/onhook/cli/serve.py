@@ -31,7 +31,7 @@ ConsoleOption = Annotated[
 PbxApiOption = Annotated[
     str | None,
     typer.Option(
-        "--exchange",
+        "--pbx-api",
         metavar=_ADDRESS_METAVAR,
         help="The PBX's own API, for applications.",
         show_default="127.0.0.1:8088",
@@ -50,7 +50,7 @@ def serve(
     data: DataOption = None,
     intake: IntakeOption = None,
     console: ConsoleOption = None,
-    exchange: PbxApiOption = None,
+    pbx_api: PbxApiOption = None,
     zone: ServeZoneOption = None,
     console_open: ConsoleOpenOption = False,
     demo: DemoOption = False,
@@ -60,7 +60,7 @@ def serve(
         data=data,
         intake=intake,
         console=console,
-        exchange=exchange,
+        pbx_api=pbx_api,
         zone=zone,
         console_open="true" if console_open else None,
     )
@@ -74,19 +74,19 @@ def serve(
     )
 
 
-def _print_addresses(config: Config, running: ServerInfo, token: str, *, demo: bool) -> None:
+def _print_addresses(config: Config, server: ServerInfo, token: str, *, demo: bool) -> None:
     """Say where everything is, and what to do next. The token is for a person's eyes: not where output is kept."""
-    console = f"http://{local_address(parse_address(running.hub.address, 'hub'))}/" if running.hub else ""
+    console = f"http://{local_address(parse_address(server.hub.address, 'hub'))}/" if server.hub else ""
     if console and not config.console_open and sys.stdout.isatty():
         console += f"sign-in?token={token}"
-    intake = running.intake.address if running.intake else str(config.intake)
+    intake = server.intake.address if server.intake else str(config.intake)
     port = intake.rpartition(":")[2]
     lines = [
         "Onhook keeps every call that ends.",
         "",
         f"  Console  {console or 'not up yet: the log says why'}",
         f"  Intake   http://{local_address(parse_address(intake, 'intake'))}/",
-        *_pbx_api_lines(config, running),
+        *_pbx_api_lines(config, server),
         f"  Data     {config.data}  (the console's token is in {Path(config.admin_token_file).name})",
         "",
         _next_step(config, port, demo=demo),
@@ -108,9 +108,9 @@ def _next_step(config: Config, port: str, *, demo: bool) -> str:
     )
 
 
-def _pbx_api_lines(config: Config, running: ServerInfo) -> list[str]:
+def _pbx_api_lines(config: Config, server: ServerInfo) -> list[str]:
     """Where applications find the PBX's own API; nothing while none has credentials."""
-    if running.exchange is None:
+    if server.pbx_api is None:
         return []
-    scheme = "http" if config.exchange_plain else "https"
-    return [f"  Exchange {scheme}://{local_address(parse_address(running.exchange.address, 'exchange'))}/openapi/v1.0/"]
+    scheme = "http" if config.pbx_api_plain else "https"
+    return [f"  PBX API  {scheme}://{local_address(parse_address(server.pbx_api.address, 'pbx_api'))}/openapi/v1.0/"]

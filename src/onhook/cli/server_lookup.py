@@ -15,7 +15,7 @@ from onhook.ops.instance_lock import is_server_running, read_server_info
 from onhook.store.contract import ExportFormat
 
 Row = Mapping[str, Any]
-"""What the API answers for one record, call or report: moments are texts, ISO 8601 in UTC."""
+"""What the API answers for one record, call or raw event: times are texts, ISO 8601 in UTC."""
 
 FilterValues = Mapping[str, str]
 """Filters as people write them."""
@@ -28,15 +28,15 @@ WAIT_POLL_SECONDS = 0.1
 class DataClient(Protocol):
     """What commands ask of the calls; see the API of the same names. Errors are those of `onhook.lib.errors`."""
 
-    def records(self, where: FilterValues, limit: int) -> AsyncIterator[Row]:
+    def records(self, filters: FilterValues, limit: int) -> AsyncIterator[Row]:
         """Records that match, the latest first."""
         ...
 
-    def calls(self, where: FilterValues, limit: int) -> AsyncIterator[Row]:
+    def calls(self, filters: FilterValues, limit: int) -> AsyncIterator[Row]:
         """Calls that match, with their legs, the latest first."""
         ...
 
-    def export(self, where: FilterValues, form: ExportFormat) -> AsyncIterator[bytes]:
+    def export(self, filters: FilterValues, export_format: ExportFormat) -> AsyncIterator[bytes]:
         """All records that match as one file, in pieces."""
         ...
 
@@ -44,32 +44,32 @@ class DataClient(Protocol):
         """What could not be read, in order of number."""
         ...
 
-    async def quarantined(self, seq: int) -> Row:
-        """Why a report could not be read, in `reason`, and the `report`."""
+    async def quarantined_raw_event(self, seq: int) -> Row:
+        """Why a raw event could not be parsed, in `reason`, and the `raw_event`."""
         ...
 
     async def retry(self, seq: int) -> Row:
-        """Read a report again; `is_read`, and else the `reason`."""
+        """Parse a raw event again; `is_parsed`, and else the `reason`."""
         ...
 
-    async def tallies(self) -> list[Row]:
+    async def rejections(self) -> list[Row]:
         """What happened at the door, the latest first."""
         ...
 
-    async def subscriptions(self) -> list[Row]:
-        """All subscriptions, each with its `standing` and `plights`, by name."""
+    async def destinations(self) -> list[Row]:
+        """All destinations, each with its status and `issues`, by name."""
         ...
 
-    async def subscription(self, name: str) -> Row:
+    async def destination(self, name: str) -> Row:
         """The one with this name, the same. Raises `NotFound`."""
         ...
 
-    async def replay(self, name: str, where: FilterValues) -> int:
-        """Have what matches sent again to a subscription; how many records."""
+    async def replay(self, name: str, filters: FilterValues) -> int:
+        """Have what matches sent again to a destination; how many records."""
         ...
 
-    async def behind(self) -> int:
-        """How many reports the store has yet to read; negative where it is ahead of its ledger."""
+    async def lag(self) -> int:
+        """How many raw events the store has yet to read; negative where it is ahead of its ledger."""
         ...
 
 
@@ -86,14 +86,14 @@ async def open_data_client(config: Config) -> AbstractAsyncContextManager[DataCl
             return _load_opener("via_files")(config)
     raise Unavailable(
         "the server runs, but its hub does not answer",
-        where=str(config.data),
-        todo="the log of `onhook serve` says why; `onhook rebuild` makes a damaged store again",
+        location=str(config.data),
+        hint="the log of `onhook serve` says why; `onhook rebuild` makes a damaged store again",
     )
 
 
 def not_quarantined_error(seq: int) -> NotFound:
     """What both ways say of a number that is not there."""
-    return NotFound(f"report {seq} is not in the quarantine", todo="`onhook quarantine list` shows what is")
+    return NotFound(f"raw event {seq} is not in the quarantine", hint="`onhook quarantine list` shows what is")
 
 
 def _load_opener(module: str) -> Callable[..., AbstractAsyncContextManager[DataClient]]:

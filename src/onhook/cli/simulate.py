@@ -17,15 +17,15 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotAllowed, Unavailable, UsageError
 from onhook.runtime.simulated_pbx import SimulatedApiConfig, open_simulated_pbx
 from onhook.simulator.fault_injection import Faults, parse_faults
-from onhook.simulator.office_plan import DEMO_REPORTS_PER_SECOND, SimulationPlan, SimulationResult
-from onhook.simulator.results import NO_ANSWER
-from onhook.simulator.sender import Progress
-from onhook.simulator.sender import simulate as send
+from onhook.simulator.office_plan import DEMO_EVENTS_PER_SECOND, SimulationPlan, SimulationResult
+from onhook.simulator.results import NO_RESPONSE
+from onhook.simulator.sender import SimulationProgressCallback
+from onhook.simulator.sender import simulate as run_simulation
 
 app = typer.Typer(add_completion=False)
 
 ReceiverUrlOption = Annotated[
-    str, typer.Option("--to", metavar="URL", help="The receiver's webhook.", show_default="none, with --exchange")
+    str, typer.Option("--to", metavar="URL", help="The receiver's webhook.", show_default="none, with --pbx-api")
 ]
 SnOption = Annotated[str, typer.Option("--sn", metavar="SN", help="Serial number of the made-up PBX.")]
 SecretOption = Annotated[
@@ -39,7 +39,7 @@ CountOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="The same seed makes the same calls.")]
 PayloadFormatOption = Annotated[
-    str, typer.Option("--profile", help="The generation of PBX: p-2023, p-2025, p-2026, doc, object.")
+    str, typer.Option("--payload-format", help="The generation of PBX: p-2023, p-2025, p-2026, doc, object.")
 ]
 OfficeZoneOption = Annotated[str, typer.Option("--zone", metavar="ZONE", help="Where the office is.")]
 StartOption = Annotated[
@@ -48,7 +48,7 @@ StartOption = Annotated[
 CallsPerDayOption = Annotated[int, typer.Option("--calls-per-day", metavar="N", min=1, help="How busy it is.")]
 ConnectionsOption = Annotated[int, typer.Option("--connections", metavar="N", help="Open at once.")]
 FaultsOption = Annotated[
-    str, typer.Option("--faults", metavar="FAULTS", help="What goes wrong, such as late=0.1,doubled=0.2,lost=0.01.")
+    str, typer.Option("--faults", metavar="FAULTS", help="What goes wrong, such as late=0.1,duplicated=0.2,lost=0.01.")
 ]
 DuplicatesOption = Annotated[
     float | None, typer.Option("--duplicates", metavar="P", help="Share sent twice.", show_default=False)
@@ -68,7 +68,7 @@ TruthOption = Annotated[
 ]
 PbxApiOption = Annotated[
     str | None,
-    typer.Option("--exchange", metavar="HOST:PORT", help="Where its own API listens.", show_default="nowhere"),
+    typer.Option("--pbx-api", metavar="HOST:PORT", help="Where its own API listens.", show_default="nowhere"),
 ]
 ClientIdOption = Annotated[
     str, typer.Option("--client-id", metavar="ID", help="Who may log in there.", show_default=False)
@@ -76,7 +76,7 @@ ClientIdOption = Annotated[
 ClientSecretOption = Annotated[
     str, typer.Option("--client-secret", metavar="SECRET", help="And with what.", show_default=False)
 ]
-PlainOption = Annotated[bool, typer.Option("--exchange-plain", help="By http, without TLS.")]
+PlainOption = Annotated[bool, typer.Option("--pbx-api-plain", help="By http, without TLS.")]
 CertificateOption = Annotated[
     Path | None,
     typer.Option("--certificate", metavar="FILE", help="Its certificate.", show_default="made beside the truth"),
@@ -94,13 +94,13 @@ UNAUTHORIZED = "401"
 )
 def simulate(
     *,
-    to: ReceiverUrlOption = "",
+    receiver_url: ReceiverUrlOption = "",
     sn: SnOption,
     secret: SecretOption = "",
     rate: RateOption = None,
     count: CountOption = None,
     seed: SeedOption = 1,
-    profile: PayloadFormatOption = "p-2026",
+    payload_format: PayloadFormatOption = "p-2026",
     zone: OfficeZoneOption = "Europe/Berlin",
     start: StartOption = None,
     calls_per_day: CallsPerDayOption = 200,
@@ -111,71 +111,76 @@ def simulate(
     malformed: MalformedOption = None,
     acked: AckedOption = None,
     truth: TruthOption = None,
-    exchange: PbxApiOption = None,
+    pbx_api: PbxApiOption = None,
     client_id: ClientIdOption = "",
     client_secret: ClientSecretOption = "",
-    exchange_plain: PlainOption = False,
+    pbx_api_plain: PlainOption = False,
     certificate: CertificateOption = None,
     key: KeyOption = None,
 ) -> None:
     """Send a made-up office's calls to a receiver, as a PBX does. Fails when a report was not acknowledged.
 
-    With --exchange the PBX has its own API too, until stopped.
+    With --pbx-api the PBX has its own API too, until stopped.
     """
     clock = SystemClock()
-    api_config = _build_api_config(exchange, client_id, client_secret, exchange_plain, certificate, key, truth)
+    api_config = _build_api_config(pbx_api, client_id, client_secret, pbx_api_plain, certificate, key, truth)
     plan = SimulationPlan(
-        url=to,
+        url=receiver_url,
         sn=sn,
         secret=secret,
-        profile=profile,
+        payload_format=payload_format,
         seed=seed,
         zone=zone,
         # Nobody holds up what nobody takes: without a receiver calls come as they do in the demo.
-        rate=rate if rate is not None or to or start else DEMO_REPORTS_PER_SECOND,
+        rate=rate if rate is not None or receiver_url or start else DEMO_EVENTS_PER_SECOND,
         count=count,
         start=parse_time(start, get_zone(zone), clock.now(), name="start") if start else None,
-        goes_on=api_config is not None,
+        continues_live=api_config is not None,
         calls_per_day=calls_per_day,
         connections=connections,
         faults=_faults(faults, duplicates, reorder, malformed),
-        acked=acked,
-        truth=truth,
+        acked_path=acked,
+        truth_path=truth,
     )
     latest = _LatestResult()
     with _progress(latest) as on_progress, contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_run(plan, api_config, clock, on_progress))
-    _print_summary(latest.latest, plan)
-    _check_acknowledged(latest.latest, plan)
-    raise typer.Exit(1 if latest.latest.given_up else 0)
+    _print_summary(latest.result, plan)
+    _check_acknowledged(latest.result, plan)
+    raise typer.Exit(1 if latest.result.failed else 0)
 
 
 class _LatestResult:
     """What came of it so far."""
 
     def __init__(self) -> None:
-        self.latest = SimulationResult()
+        self.result = SimulationResult()
 
 
-async def _run(plan: SimulationPlan, visit: SimulatedApiConfig | None, clock: SystemClock, tell: Progress) -> None:
+async def _run(
+    plan: SimulationPlan,
+    api_config: SimulatedApiConfig | None,
+    clock: SystemClock,
+    on_progress: SimulationProgressCallback,
+) -> None:
     """Send all; then, where applications may come, go on answering them until stopped."""
-    if visit is None:
-        await send(plan, clock, tell)
+    if api_config is None:
+        await run_simulation(plan, clock, on_progress)
         return
-    async with open_simulated_pbx(plan, visit, clock) as simulated_pbx:
-        scheme = "http" if visit.is_plain else "https"
+    async with open_simulated_pbx(plan, api_config, clock) as simulated_pbx:
+        scheme = "http" if api_config.is_plain else "https"
         print(
             f"The PBX's own API is at {scheme}://{simulated_pbx.address}/openapi/v1.0/ until stopped by Ctrl-C.",
             flush=True,
         )
-        await send(plan, clock, tell, simulated_pbx.face)
+        await run_simulation(plan, clock, on_progress, simulated_pbx.observer)
         finished_tasks, _ = await asyncio.wait(simulated_pbx.tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in finished_tasks:
             task.result()
 
 
 def _build_api_config(  # noqa: PLR0917 - the options, in their order
-    exchange: str | None,
+    pbx_api: str | None,
     client_id: str,
     client_secret: str,
     is_plain: bool,
@@ -184,39 +189,39 @@ def _build_api_config(  # noqa: PLR0917 - the options, in their order
     truth: Path | None,
 ) -> SimulatedApiConfig | None:
     """How applications come; None where they do not. The certificate stands beside the truth unless it is named."""
-    if exchange is None:
+    if pbx_api is None:
         return None
     if (certificate is None) != (key is None):
-        raise UsageError("a certificate and its key are given together", todo="give both, or neither")
+        raise UsageError("a certificate and its key are given together", hint="give both, or neither")
     directory = truth.parent if truth else Path()
     return SimulatedApiConfig(
-        address=parse_address(exchange, "--exchange"),
+        address=parse_address(pbx_api, "--pbx-api"),
         client_id=client_id,
         client_secret=client_secret,
         is_plain=is_plain,
-        certificate=certificate or directory / "exchange.crt",
-        key=key or directory / "exchange.key",
+        certificate=certificate or directory / "pbx_api.crt",
+        key=key or directory / "pbx_api.key",
     )
 
 
 def _faults(text: str, duplicates: float | None, reorder: int | None, malformed: float | None) -> Faults:
     """The short options say more than the long text."""
-    overrides = {"doubled": duplicates, "reordered": reorder, "malformed": malformed}
+    overrides = {"duplicated": duplicates, "reordered": reorder, "malformed": malformed}
     return msgspec.structs.replace(
         parse_faults(text), **{name: value for name, value in overrides.items() if value is not None}
     )
 
 
 @contextlib.contextmanager
-def _progress(told: _LatestResult) -> Iterator[Progress]:
+def _progress(latest: _LatestResult) -> Iterator[SimulationProgressCallback]:
     """The figures so far, on a terminal; nothing in a pipe."""
     console = Console(stderr=True)
 
     def on_progress(result: SimulationResult) -> None:
-        told.latest = result
+        latest.result = result
         if console.is_terminal:
             console.print(
-                f"{result.made} made, {result.acknowledged} acknowledged, {result.given_up} given up", end="\r"
+                f"{result.records} made, {result.acknowledged} acknowledged, {result.failed} given up", end="\r"
             )
 
     yield on_progress
@@ -226,22 +231,24 @@ def _progress(told: _LatestResult) -> Iterator[Progress]:
 
 def _check_acknowledged(result: SimulationResult, plan: SimulationPlan) -> None:
     """Raises what a person should do, where every answer was the same refusal."""
-    if set(result.answers) == {NO_ANSWER}:
-        raise Unavailable("nobody answers", where=plan.url, todo="start `onhook serve`, or give its address with --to")
-    if set(result.answers) == {UNAUTHORIZED}:
+    if set(result.responses) == {NO_RESPONSE}:
+        raise Unavailable(
+            "nobody answers", location=plan.url, hint="start `onhook serve`, or give its address with --to"
+        )
+    if set(result.responses) == {UNAUTHORIZED}:
         raise NotAllowed(
             "every report was refused with 401",
-            where=plan.url,
-            todo=f"declare the PBX with `onhook pbx add NAME --sn {plan.sn} --secret SECRET`, or compare the secrets",
+            location=plan.url,
+            hint=f"declare the PBX with `onhook pbx add NAME --sn {plan.sn} --secret SECRET`, or compare the secrets",
         )
 
 
 def _print_summary(result: SimulationResult, plan: SimulationPlan) -> None:
-    print(f"records    {result.made} made, {result.lost} lost on purpose, {result.malformed} malformed")
+    print(f"records    {result.records} made, {result.lost} lost on purpose, {result.malformed} malformed")
     if not plan.url:
         return
-    responses = ", ".join(f"{count} x {status}" for status, count in sorted(result.answers.items())) or "none"
-    per_second = result.acknowledged / result.seconds if result.seconds else 0
+    responses = ", ".join(f"{count} x {status}" for status, count in sorted(result.responses.items())) or "none"
+    per_second = result.acknowledged / result.duration_seconds if result.duration_seconds else 0
     print(f"answers    {responses}")
-    print(f"outcome    {result.acknowledged} acknowledged, {result.given_up} given up, {result.repeats} repeats")
-    print(f"time       {result.seconds:.1f} s, {per_second:.0f} acknowledged per second")
+    print(f"outcome    {result.acknowledged} acknowledged, {result.failed} given up, {result.repeats} repeats")
+    print(f"time       {result.duration_seconds:.1f} s, {per_second:.0f} acknowledged per second")

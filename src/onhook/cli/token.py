@@ -36,9 +36,9 @@ def add(
     data: DataOption = None,
 ) -> None:
     """Make a token and show it: this once, for only its hash is kept."""
-    with open_appdb(data, makes=True) as appdb:
+    with open_appdb(data, create=True) as appdb:
         scope = parse_scope(appdb, pbx or [], number or [])
-        print(appdb.add_token(name, role, at=SystemClock().microseconds(), limits=scope))
+        print(appdb.add_token(name, role, now_us=SystemClock().microseconds(), scope=scope))
 
 
 @app.command("list", epilog="Example: onhook token list")
@@ -50,13 +50,13 @@ def list_tokens(data: DataOption = None) -> None:
             [
                 token.name,
                 token.role,
-                _describe_scope(token.limits, names),
+                _describe_scope(token.scope, names),
                 _format_time(token.created_at),
-                _format_time(token.last_used),
+                _format_time(token.last_used_at),
             ]
             for token in appdb.tokens()
         ]
-    print_table(rows, ("name", "role", "sees", "since", "last used"))
+    print_table(rows, ("name", "role", "scope", "added", "last used"))
 
 
 @app.command("remove", epilog="Example: onhook token remove wallboard")
@@ -67,14 +67,14 @@ def remove(name: TokenName, data: DataOption = None) -> None:
     print(f"The token {name} counts no more.")
 
 
-def _describe_scope(limits: AccessScope | None, names: Mapping[str, str]) -> str:
+def _describe_scope(scope: AccessScope | None, names: Mapping[str, str]) -> str:
     """What a token shows: of a PBX that is gone, its serial number."""
-    if limits is None:
+    if scope is None:
         return "everything"
-    pbxs = ", ".join(names.get(sn, sn) for sn in limits.sns or ())
-    numbers = ", ".join(limits.numbers or ())
+    pbxs = ", ".join(names.get(sn, sn) for sn in scope.sns or ())
+    numbers = ", ".join(scope.numbers or ())
     return "; ".join(text for text in (pbxs, numbers) if text) or "nothing"
 
 
-def _format_time(moment: datetime | None) -> str:
-    return UNKNOWN if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
+def _format_time(time: datetime | None) -> str:
+    return UNKNOWN if time is None else f"{time:%Y-%m-%d %H:%M} UTC"

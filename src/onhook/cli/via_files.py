@@ -29,16 +29,16 @@ async def open_client(config: Config) -> AsyncIterator[DataClient]:
 
 
 class FileDataClient:
-    """See `Reach`. Rows are made as the API makes them: by msgspec, from the same values."""
+    """See `DataClient`. Rows are made as the API makes them: by msgspec, from the same values."""
 
     def __init__(self, config: Config, files: OpenDataFiles) -> None:
         self._zone = config.zone
         self._files = files
 
-    async def records(self, where: FilterValues, limit: int) -> AsyncIterator[Row]:
+    async def records(self, filters: FilterValues, limit: int) -> AsyncIterator[Row]:
         cursor, remaining = None, limit
         while remaining > 0:
-            page = await self._files.store.records(self._filter(where), min(remaining, PAGE_MAX), cursor)
+            page = await self._files.store.records(self._parse_filter(filters), min(remaining, PAGE_MAX), cursor)
             for record in page.data:
                 yield msgspec.to_builtins(record)
             remaining -= len(page.data)
@@ -46,10 +46,10 @@ class FileDataClient:
             if cursor is None:
                 return
 
-    async def calls(self, where: FilterValues, limit: int) -> AsyncIterator[Row]:
+    async def calls(self, filters: FilterValues, limit: int) -> AsyncIterator[Row]:
         cursor, remaining = None, limit
         while remaining > 0:
-            page = await self._files.store.calls(self._filter(where), min(remaining, PAGE_MAX), cursor)
+            page = await self._files.store.calls(self._parse_filter(filters), min(remaining, PAGE_MAX), cursor)
             for call in page.data:
                 yield msgspec.to_builtins(call)
             remaining -= len(page.data)
@@ -57,8 +57,8 @@ class FileDataClient:
             if cursor is None:
                 return
 
-    def export(self, where: FilterValues, form: ExportFormat) -> AsyncIterator[bytes]:
-        return self._files.store.export(self._filter(where), form, self._zone)
+    def export(self, filters: FilterValues, export_format: ExportFormat) -> AsyncIterator[bytes]:
+        return self._files.store.export(self._parse_filter(filters), export_format, self._zone)
 
     async def quarantine(self, limit: int) -> AsyncIterator[Row]:
         after, remaining = 0, limit
@@ -71,18 +71,18 @@ class FileDataClient:
                 return
             after = page[-1].seq
 
-    async def quarantined(self, seq: int) -> Row:
-        reason = await self._reason(seq)
+    async def quarantined_raw_event(self, seq: int) -> Row:
+        reason = await self._read_reason(seq)
         (raw_event,) = await self._files.ledger.get([seq])
-        return {"reason": reason, "report": _raw_event_row(raw_event)}
+        return {"reason": reason, "raw_event": _raw_event_row(raw_event)}
 
     async def retry(self, seq: int) -> Row:
-        await self._reason(seq)
-        unparsed = await self._files.rereading.read_again([seq])
-        return {"seq": seq, "is_read": not unparsed, "reason": unparsed[0].reason if unparsed else ""}
+        await self._read_reason(seq)
+        unparsed = await self._files.quarantine_retrier.retry([seq])
+        return {"seq": seq, "is_parsed": not unparsed, "reason": unparsed[0].reason if unparsed else ""}
 
-    async def tallies(self) -> list[Row]:
-        names = {pbx.sn: pbx.name for pbx in self._files.settings.pbxs()}
+    async def rejections(self) -> list[Row]:
+        names = {pbx.sn: pbx.name for pbx in self._files.appdb.pbxs()}
         return [
             {
                 **msgspec.to_builtins(counter),
@@ -90,48 +90,48 @@ class FileDataClient:
                 "first_at": _to_datetime(counter.first_at).isoformat(),
                 "last_at": _to_datetime(counter.last_at).isoformat(),
             }
-            for counter in await self._files.ledger.tallies()
+            for counter in await self._files.ledger.counters()
         ]
 
-    async def subscriptions(self) -> list[Row]:
-        return [await self._subscription(destination) for destination in self._files.settings.subscriptions.all()]
+    async def destinations(self) -> list[Row]:
+        return [await self._destination_row(destination) for destination in self._files.appdb.destinations.all()]
 
-    async def subscription(self, name: str) -> Row:
-        return await self._subscription(self._files.settings.subscriptions.get(name))
+    async def destination(self, name: str) -> Row:
+        return await self._destination_row(self._files.appdb.destinations.get(name))
 
-    async def replay(self, name: str, where: FilterValues) -> int:
+    async def replay(self, name: str, filters: FilterValues) -> int:
         clock = SystemClock()
-        return await replay(self._files.settings, self._files.store, name, self._filter(where), clock)
+        return await replay(self._files.appdb, self._files.store, name, self._parse_filter(filters), clock)
 
-    async def _subscription(self, one: Destination) -> Row:
+    async def _destination_row(self, destination: Destination) -> Row:
         row: Row = msgspec.to_builtins(
-            await view_destination(one, self._files.settings, self._files.store, SystemClock().now())
+            await view_destination(destination, self._files.appdb, self._files.store, SystemClock().now())
         )
         return row
 
-    async def behind(self) -> int:
-        return await self._files.ledger.last() - await self._files.store.position()
+    async def lag(self) -> int:
+        return await self._files.ledger.last_seq() - await self._files.store.position()
 
-    def _filter(self, where: FilterValues) -> RecordFilter:
-        return parse_filter(where, get_zone(self._zone), SystemClock().now())
+    def _parse_filter(self, filters: FilterValues) -> RecordFilter:
+        return parse_filter(filters, get_zone(self._zone), SystemClock().now())
 
-    async def _reason(self, seq: int) -> str:
+    async def _read_reason(self, seq: int) -> str:
         for entry in await self._files.store.quarantine(1, seq - 1):
             if entry.seq == seq:
                 return entry.reason
         raise not_quarantined_error(seq)
 
 
-def _raw_event_row(report: RawEvent) -> Row:
+def _raw_event_row(raw_event: RawEvent) -> Row:
     return {
-        "seq": report.seq,
-        "sn": report.sn,
-        "dialect": report.dialect,
-        "via": report.via,
-        "received_at": _to_datetime(report.received_at).isoformat(),
-        "peer": report.peer,
-        "is_signed": bool(report.signature),
-        "body_base64": base64.b64encode(report.body).decode(),
+        "seq": raw_event.seq,
+        "sn": raw_event.sn,
+        "dialect": raw_event.dialect,
+        "via": raw_event.via,
+        "received_at": _to_datetime(raw_event.received_at).isoformat(),
+        "peer": raw_event.peer,
+        "is_signed": bool(raw_event.signature),
+        "body_base64": base64.b64encode(raw_event.body).decode(),
     }
 
 

@@ -38,77 +38,77 @@ async def open_client(config: Config, address: str) -> AsyncIterator[DataClient]
 
 
 class ApiDataClient:
-    """See `Reach`. A connection per question: there are few, and the server may be restarted between two."""
+    """See `DataClient`. A connection per question: there are few, and the server may be restarted between two."""
 
     def __init__(self, config: Config, address: str, token: str) -> None:
         self._zone = config.zone
         self._address = local_address(parse_address(address, "running.json"))
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
-    async def records(self, where: FilterValues, limit: int) -> AsyncIterator[Row]:
-        async for row in self._pages("records", {**where, "zone": self._zone}, limit):
+    async def records(self, filters: FilterValues, limit: int) -> AsyncIterator[Row]:
+        async for row in self._iter_pages("records", {**filters, "zone": self._zone}, limit):
             yield row
 
-    async def calls(self, where: FilterValues, limit: int) -> AsyncIterator[Row]:
-        async for row in self._pages("calls", {**where, "zone": self._zone}, limit):
+    async def calls(self, filters: FilterValues, limit: int) -> AsyncIterator[Row]:
+        async for row in self._iter_pages("calls", {**filters, "zone": self._zone}, limit):
             yield row
 
-    async def export(self, where: FilterValues, form: ExportFormat) -> AsyncIterator[bytes]:
-        response = self._ask("GET", f"export.{form}", {**where, "zone": self._zone})
+    async def export(self, filters: FilterValues, export_format: ExportFormat) -> AsyncIterator[bytes]:
+        response = self._request("GET", f"export.{export_format}", {**filters, "zone": self._zone})
         try:
             while chunk := response.read(CHUNK_BYTES):
                 yield chunk
         except (http.client.HTTPException, OSError) as error:
-            raise self._gone(error) from error
+            raise self._connection_error(error) from error
 
     async def quarantine(self, limit: int) -> AsyncIterator[Row]:
-        async for row in self._pages("quarantine", {}, limit):
+        async for row in self._iter_pages("quarantine", {}, limit):
             yield row
 
-    async def quarantined(self, seq: int) -> Row:
-        return self._quarantined("GET", seq, f"quarantine/{seq}")
+    async def quarantined_raw_event(self, seq: int) -> Row:
+        return self._request_quarantined("GET", seq, f"quarantine/{seq}")
 
     async def retry(self, seq: int) -> Row:
-        return self._quarantined("POST", seq, f"quarantine/{seq}/retry")
+        return self._request_quarantined("POST", seq, f"quarantine/{seq}/retry")
 
-    async def tallies(self) -> list[Row]:
-        rows: list[Row] = self._read("GET", "tallies")["data"]
+    async def rejections(self) -> list[Row]:
+        rows: list[Row] = self._request_json("GET", "rejections")["data"]
         return rows
 
-    async def subscriptions(self) -> list[Row]:
-        rows: list[Row] = self._read("GET", "subscriptions")["data"]
+    async def destinations(self) -> list[Row]:
+        rows: list[Row] = self._request_json("GET", "destinations")["data"]
         return rows
 
-    async def subscription(self, name: str) -> Row:
-        row: Row = self._read("GET", f"subscriptions/{name}")
+    async def destination(self, name: str) -> Row:
+        row: Row = self._request_json("GET", f"destinations/{name}")
         return row
 
-    async def replay(self, name: str, where: FilterValues) -> int:
-        body = msgspec.json.encode({"where": where})
-        response = self._read("POST", f"subscriptions/{name}/replay", {"zone": self._zone}, body)
+    async def replay(self, name: str, filters: FilterValues) -> int:
+        body = msgspec.json.encode({"filter": filters})
+        response = self._request_json("POST", f"destinations/{name}/replay", {"zone": self._zone}, body)
         return int(response["records"])
 
-    async def behind(self) -> int:
+    async def lag(self) -> int:
         # 503 is an answer here, where it has a number: far behind, or ahead.
         response = self._send("GET", "/readyz", {})
-        document = self._decoded(response)
-        if isinstance(document, dict) and isinstance(lag := document.get("behind_reports"), int):
+        document = self._decode(response)
+        if isinstance(document, dict) and isinstance(lag := document.get("lag"), int):
             return lag
-        raise self._error(response, document)
+        raise self._problem_to_error(response, document)
 
-    def _quarantined(self, method: str, seq: int, path: str) -> Row:
+    def _request_quarantined(self, method: str, seq: int, path: str) -> Row:
         try:
-            row: Row = self._read(method, path)
+            row: Row = self._request_json(method, path)
         except NotFound:
             # The API advises those who speak HTTP; here a command helps.
             raise not_quarantined_error(seq) from None
         return row
 
-    async def _pages(self, path: str, query: FilterValues, limit: int) -> AsyncIterator[Row]:
+    async def _iter_pages(self, path: str, query: FilterValues, limit: int) -> AsyncIterator[Row]:
         cursor, remaining = "", limit
         while remaining > 0:
             page_query = {**query, "limit": str(min(remaining, PAGE_MAX)), **({"cursor": cursor} if cursor else {})}
-            page = self._read("GET", path, page_query)
+            page = self._request_json("GET", path, page_query)
             for row in page["data"]:
                 yield row
             remaining -= len(page["data"])
@@ -116,13 +116,15 @@ class ApiDataClient:
             if not cursor:
                 return
 
-    def _read(self, method: str, path: str, query: FilterValues = {}, body: bytes | None = None) -> Any:  # noqa: B006 - never changed
-        return self._decoded(self._ask(method, path, query, body))
+    def _request_json(self, method: str, path: str, query: FilterValues = {}, body: bytes | None = None) -> Any:  # noqa: B006 - never changed
+        return self._decode(self._request(method, path, query, body))
 
-    def _ask(self, method: str, path: str, query: FilterValues, body: bytes | None = None) -> http.client.HTTPResponse:
+    def _request(
+        self, method: str, path: str, query: FilterValues, body: bytes | None = None
+    ) -> http.client.HTTPResponse:
         response = self._send(method, f"/api/v1/{quote(path)}", query, body)
         if response.status >= http.client.BAD_REQUEST:
-            raise self._problem(response)
+            raise self._read_problem(response)
         return response
 
     def _send(self, method: str, path: str, query: FilterValues, body: bytes | None = None) -> http.client.HTTPResponse:
@@ -132,26 +134,26 @@ class ApiDataClient:
             connection.request(method, request_target, body=body, headers=self._headers)
             return connection.getresponse()
         except (http.client.HTTPException, OSError) as error:
-            raise self._gone(error) from error
+            raise self._connection_error(error) from error
 
-    def _decoded(self, answer: http.client.HTTPResponse) -> Any:
+    def _decode(self, response: http.client.HTTPResponse) -> Any:
         try:
-            return msgspec.json.decode(answer.read())
+            return msgspec.json.decode(response.read())
         except (http.client.HTTPException, OSError, msgspec.DecodeError) as error:
-            raise self._gone(error) from error
+            raise self._connection_error(error) from error
 
-    def _problem(self, answer: http.client.HTTPResponse) -> OnhookError:
-        return self._error(answer, self._decoded(answer))
+    def _read_problem(self, response: http.client.HTTPResponse) -> OnhookError:
+        return self._problem_to_error(response, self._decode(response))
 
-    def _error(self, answer: http.client.HTTPResponse, told: Any) -> OnhookError:
+    def _problem_to_error(self, response: http.client.HTTPResponse, document: Any) -> OnhookError:
         """What a problem document says; whatever else answers is told by its status."""
-        problem = told if isinstance(told, dict) else {}
-        error_type = _ERRORS.get(answer.status, OnhookError)
-        return error_type(str(problem.get("detail", answer.reason)), todo=str(problem.get("todo", "")))
+        problem = document if isinstance(document, dict) else {}
+        error_type = _ERRORS.get(response.status, OnhookError)
+        return error_type(str(problem.get("detail", response.reason)), hint=str(problem.get("hint", "")))
 
-    def _gone(self, error: Exception) -> Unavailable:
+    def _connection_error(self, error: Exception) -> Unavailable:
         return Unavailable(
             f"the server does not answer ({type(error).__name__}: {error})",
-            where=f"http://{self._address}",
-            todo="try again in a moment; the log of `onhook serve` says more",
+            location=f"http://{self._address}",
+            hint="try again in a moment; the log of `onhook serve` says more",
         )

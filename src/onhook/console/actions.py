@@ -7,21 +7,21 @@ import msgspec
 
 
 class CheckResult(Protocol):
-    """One thing that was looked at: `wrong` keeps something from working, `look` is for a person to judge."""
+    """One thing that was looked at: `ERROR` keeps something from working, `WARNING` is for a person to judge."""
 
     @property
-    def grade(self) -> Literal["right", "look", "wrong"]: ...
+    def status(self) -> Literal["OK", "WARNING", "ERROR"]: ...
     @property
-    def what(self) -> str: ...
+    def detail(self) -> str: ...
     @property
-    def todo(self) -> str: ...
+    def hint(self) -> str: ...
 
 
 class ConsoleActions(msgspec.Struct, frozen=True, kw_only=True):
-    """`try_intake` posts a signed test as the PBX with that serial number would, and answers with what came of it, in a
-    sentence. `examine` looks at that PBX as `onhook doctor` does. `show_made_up` lets a made-up PBX call, for a
-    while. All raise `OnhookError` where they cannot."""
+    """`send_test_event` posts a signed test as the PBX with that serial number would, and answers with what came of it,
+    in a sentence. `run_pbx_checks` looks at that PBX as `onhook doctor` does. `start_simulated_pbx` lets a simulated
+    PBX call, for a while. All raise `OnhookError` where they cannot."""
 
-    try_intake: Callable[[str], Awaitable[str]]
-    examine: Callable[[str], Awaitable[Sequence[CheckResult]]]
-    show_made_up: Callable[[], Awaitable[None]]
+    send_test_event: Callable[[str], Awaitable[str]]
+    run_pbx_checks: Callable[[str], Awaitable[Sequence[CheckResult]]]
+    start_simulated_pbx: Callable[[], Awaitable[None]]

@@ -20,7 +20,7 @@ class _RunningFile(msgspec.Struct, frozen=True):
     intake: _ProcessAddress | None = None
 
 
-def intake_host(config: Config, asked_host: str) -> tuple[str, bool]:
+def intake_host(config: Config, request_host: str) -> tuple[str, bool]:
     """The host of the intake as a PBX may know it, and whether that is a guess.
 
     Where one address was set, that; else the name by which the person who asks knows this machine; else the address by
@@ -28,8 +28,8 @@ def intake_host(config: Config, asked_host: str) -> tuple[str, bool]:
     """
     if not _is_unspecified(config.intake.host):
         return _format_host(config.intake.host), False
-    if asked_host != "localhost" and not _is_loopback(asked_host):
-        return _format_host(asked_host), False
+    if request_host != "localhost" and not _is_loopback(request_host):
+        return _format_host(request_host), False
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect(PROBE_ADDRESS)

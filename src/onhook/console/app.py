@@ -35,7 +35,7 @@ from onhook.console.export_jobs import ExportJobs
 from onhook.console.head_requests import HeadRequestLitestar
 from onhook.console.live.live_tail import LiveTail
 from onhook.console.metrics import ResponseCounters
-from onhook.console.pages import assets, dashboard, issues, sign_in
+from onhook.console.pages import about, alarms, assets, dashboard, issues, sign_in
 from onhook.console.pages import call as call_page
 from onhook.console.pages import calls as calls_page
 from onhook.console.pages import destinations as destination_pages
@@ -64,40 +64,41 @@ def console_app(
     *,
     store: Store,
     ledger: Ledger,
-    settings: AppDb,
+    appdb: AppDb,
     clock: Clock,
     config: Config,
-    feed: PositionNotifier,
-    read_again: RetryParsing,
-    sending: DeliveryActions,
-    acts: ConsoleActions,
+    position_notifier: PositionNotifier,
+    retry_parsing: RetryParsing,
+    delivery_actions: DeliveryActions,
+    actions: ConsoleActions,
 ) -> Litestar:
-    """The console as an ASGI application. The hub tells `feed` of each new position and closes it before the server."""
+    """The console as an ASGI application. The hub tells `position_notifier` of each new
+    position and closes it before the server."""
     app_state = AppState(
         store=store,
         ledger=ledger,
-        settings=settings,
+        appdb=appdb,
         clock=clock,
         config=config,
-        feed=feed,
-        read_again=read_again,
-        sending=sending,
-        acts=acts,
-        tail=LiveTail(store, feed),
-        listeners=ConcurrencyLimiter(live.LISTENERS_MAX),
-        exports=ConcurrencyLimiter(export.EXPORTS_MAX),
-        players=ConcurrencyLimiter(recordings.PLAYERS_MAX),
-        exporting=ExportJobs(),
-        scrambling=ConcurrencyLimiter(sign_in.PASSWORD_CHECKS_MAX),
-        asking=ConcurrencyLimiter(sql_page.QUERIES_MAX),
+        position_notifier=position_notifier,
+        retry_parsing=retry_parsing,
+        delivery_actions=delivery_actions,
+        actions=actions,
+        live_tail=LiveTail(store, position_notifier),
+        live_limiter=ConcurrencyLimiter(live.LISTENERS_MAX),
+        export_limiter=ConcurrencyLimiter(export.EXPORTS_MAX),
+        playback_limiter=ConcurrencyLimiter(recordings.PLAYERS_MAX),
+        export_jobs=ExportJobs(),
+        password_limiter=ConcurrencyLimiter(sign_in.PASSWORD_CHECKS_MAX),
+        sql_limiter=ConcurrencyLimiter(sql_page.QUERIES_MAX),
         sessions=SessionStore(),
-        failures=FailedLogins(),
-        counters=ResponseCounters(),
-        shared=RequestCoalescer(),
+        failed_logins=FailedLogins(),
+        response_counters=ResponseCounters(),
+        coalescer=RequestCoalescer(),
     )
     app = HeadRequestLitestar(
         route_handlers=[_api_router(), _page_router()],
-        dependencies={"rooms": Provide(lambda: app_state, sync_to_thread=False), **parameters.dependencies()},
+        dependencies={"app_state": Provide(lambda: app_state, sync_to_thread=False), **parameters.dependencies()},
         guards=[authorize, parameters.reject_unknown_parameters],
         exception_handlers={
             OnhookError: problem_documents.handle_onhook_error,
@@ -110,7 +111,7 @@ def console_app(
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
     )
-    app.state.rooms = app_state
+    app.state.app_state = app_state
     app.state.known_parameters = parameters.known_parameters(app)
     return app
 
@@ -175,6 +176,8 @@ def _page_router() -> Router:
             *saved_search_pages.ROUTES,
             export.read_progress,
             *quarantine_pages.ROUTES,
+            alarms.alarms_page,
+            about.about_page,
             *sql_page.ROUTES,
             *pbx_pages.ROUTES,
             issues.issues_page,

@@ -22,16 +22,16 @@ class ExportJobs:
     """Progress by ticket."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, ExportProgress] = OrderedDict()
+        self._progress_by_ticket: OrderedDict[str, ExportProgress] = OrderedDict()
 
-    def note(self, ticket: str, progress: ExportProgress) -> None:
+    def update(self, ticket: str, progress: ExportProgress) -> None:
         """Keep how far an export has come; without a ticket nobody asks."""
         if not ticket:
             return
-        self._known[ticket] = progress
-        while len(self._known) > TICKETS_MAX:
-            self._known.popitem(last=False)
+        self._progress_by_ticket[ticket] = progress
+        while len(self._progress_by_ticket) > TICKETS_MAX:
+            self._progress_by_ticket.popitem(last=False)
 
-    def of(self, ticket: str) -> ExportProgress:
+    def get(self, ticket: str) -> ExportProgress:
         """How far it has come."""
-        return self._known.get(ticket) or ExportProgress(has_begun=False)
+        return self._progress_by_ticket.get(ticket) or ExportProgress(has_begun=False)

@@ -27,9 +27,9 @@ class HeadRequestLitestar(Litestar):
 
 
 def _without_body(send: Send) -> Send:
-    async def send_head(event: Message) -> None:
-        if event["type"] == "http.response.body":
-            event["body"] = b""
-        await send(event)
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message["body"] = b""
+        await send(message)
 
     return send_head

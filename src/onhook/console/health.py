@@ -30,7 +30,7 @@ AHEAD_HINT = "it tells of reports that this ledger never had: run `onhook rebuil
 class Readiness(msgspec.Struct, frozen=True):
     """What was kept can be read; how many reports the store has yet to take over."""
 
-    behind_reports: int
+    lag: int
 
 
 @get("/healthz", opt=OPEN, media_type="text/plain", summary="Whether the hub answers", tags=["health"])
@@ -46,19 +46,19 @@ async def healthz() -> str:
     tags=["health"],
     responses={**PROBLEMS, 200: ResponseSpec(Readiness, description="It can", generate_examples=False)},
 )
-async def readyz(request: AnyRequest, rooms: AppStateDep) -> Response[Any]:
+async def readyz(request: AnyRequest, app_state: AppStateDep) -> Response[Any]:
     """Open to everybody. 503 while the store is far behind the ledger or ahead of it, or one cannot be read."""
     # In this order: the store never has what the ledger had not yet, so that only a true gap is seen as one.
-    position = await rooms.store.position()
-    lag = await rooms.ledger.last() - position
+    position = await app_state.store.position()
+    lag = await app_state.ledger.last_seq() - position
     if 0 <= lag <= LAG_MAX:
         return Response(Readiness(lag))
     problem = Problem(
         title=HTTPStatus.SERVICE_UNAVAILABLE.phrase,
         status=HTTPStatus.SERVICE_UNAVAILABLE,
         detail=f"the store is {abs(lag)} reports {'behind' if lag > 0 else 'ahead of'} the ledger",
-        todo="wait: it is being filled" if lag > 0 else AHEAD_HINT,
-        behind_reports=lag,
+        hint="wait: it is being filled" if lag > 0 else AHEAD_HINT,
+        lag=lag,
     )
     return problem_response(request, problem, {"Retry-After": str(RETRY_SECONDS)})
 
@@ -71,10 +71,10 @@ async def readyz(request: AnyRequest, rooms: AppStateDep) -> Response[Any]:
     responses=PROBLEMS,
     security=NEEDS_TOKEN,
 )
-async def metrics(rooms: AppStateDep) -> Response[bytes]:
+async def metrics(app_state: AppStateDep) -> Response[bytes]:
     """Needs a token, as everything that tells of calls."""
     registry = CollectorRegistry()
-    registry.register(_StaticCollector(await _collect_metrics(rooms)))
+    registry.register(_StaticCollector(await _collect_metrics(app_state)))
     return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
@@ -88,46 +88,48 @@ class _StaticCollector(Collector):
         yield from self._families
 
 
-async def _collect_metrics(rooms: AppState) -> list[Metric]:
-    counts = await rooms.store.counts()
-    last_seq = await rooms.ledger.last()
+async def _collect_metrics(app_state: AppState) -> list[Metric]:
+    counts = await app_state.store.counts()
+    last_seq = await app_state.ledger.last_seq()
     gauges = {
-        "onhook_ledger_last": ("Number of the last report in the ledger", last_seq),
+        "onhook_ledger_last_seq": ("Number of the last report in the ledger", last_seq),
         "onhook_store_position": ("Number of the last report in the store", counts["position"]),
-        "onhook_store_behind_reports": (
+        "onhook_store_lag": (
             "Reports that the store has yet to read; below 0 where it is ahead of the ledger",
             last_seq - counts["position"],
         ),
         "onhook_records": ("Records in the store", counts["records"]),
         "onhook_calls": ("Calls in the store", counts["calls"]),
-        "onhook_quarantined": ("Reports that could not be read", counts["quarantined"]),
-        "onhook_pbxs": ("PBXs that may report", len(rooms.settings.pbxs())),
-        "onhook_live_listeners": ("Readers of the live feed", rooms.listeners.taken),
-        "onhook_exports": ("Exports being made", rooms.exports.taken),
+        "onhook_quarantined_raw_events": ("Reports that could not be read", counts["quarantined"]),
+        "onhook_pbxs": ("PBXs that may report", len(app_state.appdb.pbxs())),
+        "onhook_live_listeners": ("Readers of the live feed", app_state.live_limiter.in_use),
+        "onhook_exports": ("Exports being made", app_state.export_limiter.in_use),
     }
     families: list[Metric] = [GaugeMetricFamily(name, text, value) for name, (text, value) in gauges.items()]
-    other_families = [*await destination_metrics(rooms), *coverage_metrics(rooms)]
+    other_families = [*await destination_metrics(app_state), *coverage_metrics(app_state)]
     return [
         *families,
         *other_families,
-        _receiver_metrics(await list_counters(rooms)),
-        _response_metrics(rooms.counters.answers()),
+        _receiver_metrics(await list_counters(app_state)),
+        _response_metrics(app_state.response_counters.counts_by_status()),
     ]
 
 
-def _receiver_metrics(tallies: Iterable[NamedCounter]) -> Metric:
+def _receiver_metrics(counters: Iterable[NamedCounter]) -> Metric:
     """By PBX and reason; strangers together, because they could make as many names as they like."""
     sums: dict[tuple[str, str], int] = {}
-    for counter in tallies:
-        sums[counter.what, counter.pbx] = sums.get((counter.what, counter.pbx), 0) + counter.count
-    family = CounterMetricFamily("onhook_door", "What happened at the door of the intake", labels=["what", "pbx"])
+    for counter in counters:
+        sums[counter.kind, counter.pbx] = sums.get((counter.kind, counter.pbx), 0) + counter.count
+    family = CounterMetricFamily(
+        "onhook_receiver_requests", "What happened at the door of the intake", labels=["result", "pbx"]
+    )
     for (kind, pbx), count in sorted(sums.items()):
         family.add_metric([kind, pbx], count)
     return family
 
 
-def _response_metrics(answers: dict[int, int]) -> Metric:
-    family = CounterMetricFamily("onhook_console_answers", "Answers of the console", labels=["status"])
-    for status, count in answers.items():
+def _response_metrics(counts_by_status: dict[int, int]) -> Metric:
+    family = CounterMetricFamily("onhook_console_responses", "Answers of the console", labels=["status"])
+    for status, count in counts_by_status.items():
         family.add_metric([str(status)], count)
     return family

@@ -20,7 +20,7 @@ class RangeNotSatisfiable(Exception):
 
 def parse_byte_range(header: str, size: int) -> ByteRange | None:
     """What one range asks for of so many bytes; None for the whole: without a range, and for one that we may leave
-    unread, such as several at once. Raises `NoSuchStretch`.
+    unread, such as several at once. Raises `RangeNotSatisfiable`.
 
     >>> parse_byte_range("bytes=-100", 1000), parse_byte_range("bytes=0-", 1000)
     (ByteRange(begin=900, end=1000), ByteRange(begin=0, end=1000))

@@ -5,12 +5,12 @@ class ResponseCounters:
     """Answers by status; bounded, because there are few statuses."""
 
     def __init__(self) -> None:
-        self._answers: dict[int, int] = {}
+        self._counts_by_status: dict[int, int] = {}
 
-    def note_answer(self, status: int) -> None:
+    def record_response(self, status: int) -> None:
         """Count one answer."""
-        self._answers[status] = self._answers.get(status, 0) + 1
+        self._counts_by_status[status] = self._counts_by_status.get(status, 0) + 1
 
-    def answers(self) -> dict[int, int]:
+    def counts_by_status(self) -> dict[int, int]:
         """How many answers had which status, since the start."""
-        return dict(sorted(self._answers.items()))
+        return dict(sorted(self._counts_by_status.items()))

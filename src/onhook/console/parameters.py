@@ -57,16 +57,16 @@ Cursor = Annotated[str, QueryParameter(description="`next` of the page before", 
 
 
 def reader_zone(
-    rooms: AppStateDep,
+    app_state: AppStateDep,
     zone: Annotated[Text, _text_parameter("IANA name of the zone in which times are read and cut")] = "",
 ) -> ZoneInfo:
     """The zone that the reader asks for, else the configured one. Raises `UsageError`."""
-    return get_zone(zone or rooms.config.zone)
+    return get_zone(zone or app_state.config.zone)
 
 
 def record_filter(  # noqa: PLR0917 - one for each filter
     request: Request[Any, Any, Any],
-    rooms: AppStateDep,
+    app_state: AppStateDep,
     reader_zone: ReaderZone,
     since: Annotated[Text, _text_parameter(f"Started at or after: {_TIME_SYNTAX}")] = "",
     until: Annotated[Text, _text_parameter(f"Started before: {_TIME_SYNTAX}")] = "",
@@ -93,13 +93,13 @@ def record_filter(  # noqa: PLR0917 - one for each filter
     }  # fmt: skip
     # Whatever is asked for, nobody is shown more than he may see.
     return msgspec.structs.replace(
-        parse_filter(texts, reader_zone, rooms.clock.now()), within=get_access_scope(request.scope)
+        parse_filter(texts, reader_zone, app_state.clock.now()), scope=get_access_scope(request.scope)
     )
 
 
 def search_filter(  # noqa: PLR0917 - one for each aspect
-    rooms: AppStateDep,
-    where: RecordFilterDep,
+    app_state: AppStateDep,
+    record_filter: RecordFilterDep,
     reader_zone: ReaderZone,
     answered_by: Annotated[Text, _text_parameter("Number of the person who answered")] = "",
     min_wait_duration: Annotated[Text, _WAIT_SECONDS] = "",
@@ -128,31 +128,32 @@ def search_filter(  # noqa: PLR0917 - one for each aspect
         "hour_of_day": hour_of_day, "under_way_at": under_way_at, "caller": caller, "dialled": dialled,
         "by_trunk": by_trunk, "by_did": by_did,
     }  # fmt: skip
-    aspects = parse_call_filter(texts, reader_zone) if any(texts.values()) else None
+    call_filter = parse_call_filter(texts, reader_zone) if any(texts.values()) else None
     combined_filter = apply_search_text(
-        msgspec.structs.replace(where, aspects=aspects), q, rooms.settings.pbxs(), reader_zone
+        msgspec.structs.replace(record_filter, call_filter=call_filter), q, app_state.appdb.pbxs(), reader_zone
     )
     return (
-        _restrict_to_noted_calls(rooms, combined_filter, tag.strip(), note.strip())
+        _restrict_to_noted_calls(app_state, combined_filter, tag.strip(), note.strip())
         if tag.strip() or note.strip()
         else combined_filter
     )
 
 
-def _restrict_to_noted_calls(rooms: AppState, where: RecordFilter, tag: str, note: str) -> RecordFilter:
+def _restrict_to_noted_calls(app_state: AppState, search_filter: RecordFilter, tag: str, note: str) -> RecordFilter:
     """Those alone that somebody wrote about."""
-    call_keys = tuple(rooms.settings.notes.calls_with(tag, note))
+    call_keys = tuple(app_state.appdb.notes.find_calls(tag, note))
     return msgspec.structs.replace(
-        where, aspects=msgspec.structs.replace(where.aspects or CallFilter(), among=call_keys)
+        search_filter,
+        call_filter=msgspec.structs.replace(search_filter.call_filter or CallFilter(), call_keys=call_keys),
     )
 
 
 def dependencies() -> dict[str, Provide]:
-    """What routes may ask for by name, besides `rooms`."""
+    """What routes may ask for by name, besides `app_state`."""
     return {
         "reader_zone": Provide(reader_zone, sync_to_thread=False),
-        "where": Provide(record_filter, sync_to_thread=False),
-        "calls_where": Provide(search_filter, sync_to_thread=False),
+        "record_filter": Provide(record_filter, sync_to_thread=False),
+        "search_filter": Provide(search_filter, sync_to_thread=False),
     }
 
 
@@ -183,8 +184,8 @@ def reject_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], ha
         if name in query_names[:position]:
             _reject_parameter(name, f"the parameter {name!r} is there twice", "give it once")
         if position >= QUERY_PARAMETERS_MAX:
-            raise UsageError("there are too many parameters", todo=f"give at most {QUERY_PARAMETERS_MAX}")
+            raise UsageError("there are too many parameters", hint=f"give at most {QUERY_PARAMETERS_MAX}")
 
 
-def _reject_parameter(name: str, what: str, todo: str) -> None:
-    raise ClientException(detail="", extra=[{"key": name, "message": f"{what}: {todo}"}])
+def _reject_parameter(name: str, detail: str, hint: str) -> None:
+    raise ClientException(detail="", extra=[{"key": name, "message": f"{detail}: {hint}"}])

@@ -30,11 +30,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     status: int
     detail: str
-    todo: str | msgspec.UnsetType = msgspec.UNSET
+    hint: str | msgspec.UnsetType = msgspec.UNSET
     """What to do about it."""
     parameters: list[str] | msgspec.UnsetType = msgspec.UNSET
     """The parameters that are to blame, where one is."""
-    behind_reports: int | msgspec.UnsetType = msgspec.UNSET
+    lag: int | msgspec.UnsetType = msgspec.UNSET
     """What `/readyz` tells, ready or not."""
 
 
@@ -56,8 +56,8 @@ PROBLEMS: dict[int, ResponseSpec] = {
 
 
 _VALIDATION_MESSAGES = tuple(
-    (re.compile(pattern), words)
-    for pattern, words in (
+    (re.compile(pattern), message)
+    for pattern, message in (
         (r"Expected `int(?: \| null)?`, got `str`", "write a whole number"),
         (r"Expected `int` >= (-?\d+)", r"write a whole number, at least \1"),
         (r"Expected `int` <= (\d+)", r"write a whole number, at most \1"),
@@ -82,8 +82,8 @@ def handle_onhook_error(request: AnyRequest, error: OnhookError) -> Response[Any
     problem = Problem(
         title=HTTPStatus(error.http_status).phrase,
         status=error.http_status,
-        detail=f"{error.what} ({error.where})" if error.where else error.what,
-        todo=error.todo or msgspec.UNSET,
+        detail=f"{error.message} ({error.location})" if error.location else error.message,
+        hint=error.hint or msgspec.UNSET,
     )
     headers = {}
     if error.http_status == 401:
@@ -115,7 +115,7 @@ def handle_unexpected_error(request: AnyRequest, error: Exception) -> Response[A
         title="Internal Server Error",
         status=500,
         detail="a fault of ours",
-        todo="see the log of the hub for what it was",
+        hint="see the log of the hub for what it was",
     )
     return problem_response(request, problem, {})
 
@@ -143,9 +143,9 @@ def _parameter_errors(error: HTTPException) -> list[tuple[str, str]]:
     """The parameters and what is wrong with each: as the framework tells it, in words of ours."""
     extra = error.extra if isinstance(error.extra, list) else []
     return [
-        (str(item.get("key", "")), _translate_validation_message(str(item.get("message", ""))))
-        for item in extra
-        if isinstance(item, dict)
+        (str(entry.get("key", "")), _translate_validation_message(str(entry.get("message", ""))))
+        for entry in extra
+        if isinstance(entry, dict)
     ]
 
 

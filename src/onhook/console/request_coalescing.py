@@ -21,27 +21,27 @@ class RequestCoalescer:
     """Answers of a moment ago, and those that are being looked up now."""
 
     def __init__(self) -> None:
-        self._asked: OrderedDict[Hashable, tuple[float, asyncio.Task[Any]]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[float, asyncio.Task[Any]]] = OrderedDict()
 
-    async def ask(
-        self, question: Hashable, look_up: Callable[[], Awaitable[ResultT]], fresh_seconds: float = MAX_AGE_SECONDS
+    async def get(
+        self, key: Hashable, load: Callable[[], Awaitable[ResultT]], max_age_seconds: float = MAX_AGE_SECONDS
     ) -> ResultT:
         """The answer to this question; looked up where nobody asked the same within so many seconds."""
         now = asyncio.get_running_loop().time()
-        started_at, task = self._asked.get(question, (0.0, None))
-        if task is None or now - started_at >= fresh_seconds or _has_failed(task):
-            task = asyncio.ensure_future(_run(look_up))
-            self._asked.pop(question, None)
-            self._asked[question] = now, task
-            while len(self._asked) > ENTRIES_MAX:
-                self._asked.popitem(last=False)
+        started_at, task = self._entries.get(key, (0.0, None))
+        if task is None or now - started_at >= max_age_seconds or _has_failed(task):
+            task = asyncio.ensure_future(_run(load))
+            self._entries.pop(key, None)
+            self._entries[key] = now, task
+            while len(self._entries) > ENTRIES_MAX:
+                self._entries.popitem(last=False)
         # Who goes away must not take the answer from the others.
         return cast("ResultT", await asyncio.shield(task))
 
 
-async def _run(look_up: Callable[[], Awaitable[ResultT]]) -> ResultT:
-    return await look_up()
+async def _run(load: Callable[[], Awaitable[ResultT]]) -> ResultT:
+    return await load()
 
 
-def _has_failed(looking: asyncio.Task[Any]) -> bool:
-    return looking.done() and (looking.cancelled() or looking.exception() is not None)
+def _has_failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -15,26 +15,28 @@ from onhook.cdr.phone_numbers import number_variants
 from onhook.cdr.record_filter import RecordFilter
 
 _CALL_ID = re.compile(r"[0-9]{9,11}\.[0-9]+")
-"""PROTOCOL.md 2.4."""
+"""yeastar-p-series.md 2.4."""
 
 _REGION = re.compile(r"[A-Z]{2}")
 
 
-def apply_search_text(where: RecordFilter, text: str, pbxs: list[Pbx], zone: ZoneInfo) -> RecordFilter:
+def apply_search_text(search_filter: RecordFilter, text: str, pbxs: list[Pbx], zone: ZoneInfo) -> RecordFilter:
     """The filter that asks for what the text means as well."""
     text = text.strip()
     if not text:
-        return where
+        return search_filter
     if _CALL_ID.fullmatch(text):
-        return msgspec.structs.replace(where, call_id=text)
-    aspects = where.aspects or CallFilter()
+        return msgspec.structs.replace(search_filter, call_id=text)
+    call_filter = search_filter.call_filter or CallFilter()
     zones = dict.fromkeys([*(pbx.zone for pbx in pbxs if pbx.zone), zone.key])
     regions = dict.fromkeys(region for name in zones if (region := get_zone_region(name)))
-    numbers = number_variants(text, [pbx.plan for pbx in pbxs] or [NumberPlan()], regions)
-    new_aspects = (
-        msgspec.structs.replace(aspects, numbers=numbers) if numbers else msgspec.structs.replace(aspects, name=text)
+    numbers = number_variants(text, [pbx.number_plan for pbx in pbxs] or [NumberPlan()], regions)
+    new_call_filter = (
+        msgspec.structs.replace(call_filter, numbers=numbers)
+        if numbers
+        else msgspec.structs.replace(call_filter, name=text)
     )
-    return msgspec.structs.replace(where, aspects=new_aspects)
+    return msgspec.structs.replace(search_filter, call_filter=new_call_filter)
 
 
 def get_zone_region(zone_name: str) -> str:

@@ -8,25 +8,25 @@ class ConcurrencyLimiter:
     """So many at once, no more. Asking whether one is free and taking it are two steps: ask before the answer begins,
     take it in the answer; a few that asked at the same moment may all be let in."""
 
-    def __init__(self, places_max: int) -> None:
-        self.places_max = places_max
-        self._taken = 0
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+        self._in_use = 0
 
     @property
-    def taken(self) -> int:
+    def in_use(self) -> int:
         """How many are taken now."""
-        return self._taken
+        return self._in_use
 
     @property
     def is_full(self) -> bool:
         """Whether nobody else should be let in."""
-        return self._taken >= self.places_max
+        return self._in_use >= self.maximum
 
     @contextmanager
-    def taking_one(self) -> Iterator[None]:
+    def acquire(self) -> Iterator[None]:
         """Hold a place as long as the block lasts."""
-        self._taken += 1
+        self._in_use += 1
         try:
             yield
         finally:
-            self._taken -= 1
+            self._in_use -= 1

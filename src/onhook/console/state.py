@@ -31,25 +31,25 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
 
     store: Store
     ledger: Ledger
-    settings: AppDb
+    appdb: AppDb
     clock: Clock
     config: Config
-    feed: PositionNotifier
-    listeners: ConcurrencyLimiter
-    exports: ConcurrencyLimiter
-    players: ConcurrencyLimiter
-    exporting: ExportJobs
-    scrambling: ConcurrencyLimiter
-    asking: ConcurrencyLimiter
-    tail: LiveTail
-    read_again: RetryParsing
-    sending: DeliveryActions
-    acts: ConsoleActions
+    position_notifier: PositionNotifier
+    live_limiter: ConcurrencyLimiter
+    export_limiter: ConcurrencyLimiter
+    playback_limiter: ConcurrencyLimiter
+    export_jobs: ExportJobs
+    password_limiter: ConcurrencyLimiter
+    sql_limiter: ConcurrencyLimiter
+    live_tail: LiveTail
+    retry_parsing: RetryParsing
+    delivery_actions: DeliveryActions
+    actions: ConsoleActions
     sessions: SessionStore
-    failures: FailedLogins
-    counters: ResponseCounters
-    shared: RequestCoalescer
+    failed_logins: FailedLogins
+    response_counters: ResponseCounters
+    coalescer: RequestCoalescer
 
 
 AppStateDep = NamedDependency[SkipValidation[AppState]]
-"""How a route asks for the rooms."""
+"""How a route asks for the `AppState`."""

@@ -21,22 +21,22 @@ SENT_BYTES_MAX = 128 * 1024
 class ChunkedResponse(ASGIResponse):
     """A body in pieces. The generator is always closed, also when the reader goes away."""
 
-    __slots__ = ("first", "pieces")
+    __slots__ = ("chunks", "first_chunk")
 
     _should_set_content_length = False
 
     def __init__(
         self,
-        pieces: AsyncGenerator[bytes, None],
+        chunks: AsyncGenerator[bytes, None],
         *,
         media_type: str,
-        first: bytes = b"",
+        first_chunk: bytes = b"",
         headers: dict[str, Any] | None = None,
         status_code: int = 200,
     ) -> None:
         super().__init__(media_type=media_type, headers=headers, status_code=status_code)
-        self.first = first
-        self.pieces = pieces
+        self.first_chunk = first_chunk
+        self.chunks = chunks
 
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Write until the end, or until the reader has left or takes nothing any more."""
@@ -49,15 +49,15 @@ class ChunkedResponse(ASGIResponse):
                 task.cancel()
             # What the writing raised is raised below; a cancelled task has nothing to say.
             await asyncio.gather(write_task, disconnect_task, return_exceptions=True)
-            await self.pieces.aclose()
+            await self.chunks.aclose()
         if not write_task.cancelled():
             write_task.result()
 
     async def _write(self, send: Send) -> None:
         slow_reader_timeout = _SlowReaderTimeout()
         try:
-            await slow_reader_timeout.send(send, self.first)
-            async for chunk in self.pieces:
+            await slow_reader_timeout.send(send, self.first_chunk)
+            async for chunk in self.chunks:
                 await slow_reader_timeout.send(send, chunk)
         except TimeoutError:
             # The body is left without its end, so that nobody takes what was read for the whole.
@@ -69,20 +69,20 @@ class _SlowReaderTimeout:
     """How long we still wait for a reader: waiting uses it up, what is taken earns it again, up to where it began."""
 
     def __init__(self) -> None:
-        self._seconds = SLOW_READER_SECONDS
+        self._remaining_seconds = SLOW_READER_SECONDS
 
-    async def send(self, send: Send, piece: bytes) -> None:
+    async def send(self, send: Send, chunk: bytes) -> None:
         """Hand a piece over. Raises `TimeoutError` when patience is at its end; making the next piece costs none."""
-        for begin in range(0, len(piece), SENT_BYTES_MAX):
-            await self._send(send, piece[begin : begin + SENT_BYTES_MAX])
+        for begin in range(0, len(chunk), SENT_BYTES_MAX):
+            await self._send(send, chunk[begin : begin + SENT_BYTES_MAX])
 
-    async def _send(self, send: Send, part: bytes) -> None:
+    async def _send(self, send: Send, data: bytes) -> None:
         now = asyncio.get_running_loop().time
         started_at = now()
-        async with asyncio.timeout(self._seconds):
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-        remaining_seconds = self._seconds - (now() - started_at) + len(part) / RATE_BYTES_MIN
-        self._seconds = min(SLOW_READER_SECONDS, remaining_seconds)
+        async with asyncio.timeout(self._remaining_seconds):
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        remaining_seconds = self._remaining_seconds - (now() - started_at) + len(data) / RATE_BYTES_MIN
+        self._remaining_seconds = min(SLOW_READER_SECONDS, remaining_seconds)
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:

@@ -1,6 +1,6 @@
 """How far a stream has been read, and how far it is settled. Pure.
 
-Law: `settled_to` never passes a number of which anything is under way, however the ends come.
+Law: `acknowledged_to` never passes a number of which anything is under way, however the ends come.
 """
 
 
@@ -9,27 +9,27 @@ class AckWindow:
 
     def __init__(self, cursor: int) -> None:
         self.read_to = cursor
-        self._under_way: dict[int, int] = {}
+        self._in_progress: dict[int, int] = {}
 
     def __len__(self) -> int:
-        return len(self._under_way)
+        return len(self._in_progress)
 
     def begin(self, seq: int) -> None:
         """Something of this number is under way; numbers come in ascending order, several times where one report
         says several records."""
-        assert seq > self.read_to, "what is read begins behind what was read"
-        self._under_way[seq] = self._under_way.get(seq, 0) + 1
+        assert seq > self.read_to, "numbers are ascending"
+        self._in_progress[seq] = self._in_progress.get(seq, 0) + 1
 
     def end(self, seq: int) -> None:
         """One thing of this number has ended: it was taken, or it is a row of its own."""
-        remaining = self._under_way[seq] - 1
+        remaining = self._in_progress[seq] - 1
         if remaining:
-            self._under_way[seq] = remaining
+            self._in_progress[seq] = remaining
         else:
-            del self._under_way[seq]
+            del self._in_progress[seq]
 
     @property
-    def settled_to(self) -> int:
+    def acknowledged_to(self) -> int:
         """Everything up to this number has ended."""
         # Numbers were put in in ascending order, so the first is the lowest.
-        return next(iter(self._under_way), self.read_to + 1) - 1
+        return next(iter(self._in_progress), self.read_to + 1) - 1

@@ -19,106 +19,116 @@ from onhook.delivery.per_call_queue import PendingNotification
 class CommitBatch:
     """Collected until the next settling; then another one is begun."""
 
-    def __init__(self, subscription: Destination) -> None:
-        self._subscription = subscription
-        self._troubles: list[NewDelivery] = []
-        self._retried: list[DeliveryUpdate] = []
-        self._delivered = 0
-        self._failed = 0
-        self._hastens = False
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self._new_deliveries: list[NewDelivery] = []
+        self._updates: list[DeliveryUpdate] = []
+        self._attempts_succeeded = 0
+        self._attempts_failed = 0
+        self._retry_all_now = False
 
     def __len__(self) -> int:
-        return len(self._troubles) + len(self._retried) + self._delivered + self._failed + self._hastens
+        return (
+            len(self._new_deliveries)
+            + len(self._updates)
+            + self._attempts_succeeded
+            + self._attempts_failed
+            + self._retry_all_now
+        )
 
-    def taken(self, owed: PendingNotification, attempt: NewAttempt) -> None:
+    def add_accepted(self, notification: PendingNotification, attempt: NewAttempt) -> None:
         """The application has it."""
-        self._delivered += 1
-        if owed.delivery_id is not None:
-            self._again(owed.delivery_id, owed, "delivered", attempt.at, attempt)
+        self._attempts_succeeded += 1
+        if notification.delivery_id is not None:
+            self._add_update(notification.delivery_id, notification, "delivered", attempt.attempted_at, attempt)
 
-    def missed(self) -> None:
+    def count_failed_attempt(self) -> None:
         """An attempt that did not count as one of its event."""
-        self._failed += 1
+        self._attempts_failed += 1
 
-    def failed(self, owed: PendingNotification, state: DeliveryState, due_at: int, attempt: NewAttempt) -> None:
-        """The application has it not; it waits until `due_at`, or is parked."""
-        self._failed += 1
-        if owed.delivery_id is None:
-            self._troubles.append(_new_delivery(owed, state, due_at, attempt))
+    def add_failed(
+        self, notification: PendingNotification, state: DeliveryState, due_at: int, attempt: NewAttempt
+    ) -> None:
+        """The application has it not; it waits until `due_at`, or has failed for good."""
+        self._attempts_failed += 1
+        if notification.delivery_id is None:
+            self._new_deliveries.append(_new_delivery(notification, state, due_at, attempt))
         else:
-            self._again(owed.delivery_id, owed, state, due_at, attempt)
+            self._add_update(notification.delivery_id, notification, state, due_at, attempt)
 
-    def postponed(self, owed: PendingNotification, due_at: int, attempt: NewAttempt) -> None:
+    def add_postponed(self, notification: PendingNotification, due_at: int, attempt: NewAttempt) -> None:
         """A row that the application asked to come later with."""
-        self._failed += 1
-        assert owed.delivery_id is not None, "what is no row is put back in its turn"
-        self._again(owed.delivery_id, owed, "waiting", due_at, attempt, counts=False)
+        self._attempts_failed += 1
+        assert notification.delivery_id is not None, "only a stored delivery is postponed"
+        self._add_update(notification.delivery_id, notification, "retrying", due_at, attempt, is_counted=False)
 
-    def held(self, owed: PendingNotification) -> None:
+    def add_held_back(self, notification: PendingNotification) -> None:
         """It waits behind another one of its call."""
-        self._troubles.append(_new_delivery(owed, "waiting", DUE_AFTER_PREDECESSOR, None))
+        self._new_deliveries.append(_new_delivery(notification, "retrying", DUE_AFTER_PREDECESSOR, None))
 
-    def hasten(self) -> None:
+    def retry_all_now(self) -> None:
         """All that wait are due now."""
-        self._hastens = True
+        self._retry_all_now = True
 
-    def still_hold(self, call: CallKey) -> bool:
+    def has_retrying(self, call: CallKey) -> bool:
         """Whether something of this call is about to wait in a row."""
-        return any(new_delivery.call == call and new_delivery.state == "waiting" for new_delivery in self._troubles)
+        return any(
+            new_delivery.call == call and new_delivery.state == "retrying" for new_delivery in self._new_deliveries
+        )
 
-    def settlement(
-        self, cursors: Mapping[int, int], ended: Sequence[int], health: EndpointHealth, at: int
+    def build_commit(
+        self, cursors: Mapping[int, int], finished_replays: Sequence[int], health: EndpointHealth, now_us: int
     ) -> DeliveryCommit:
         """All of it, together with the cursors that it stands for, and how the application fares."""
         return DeliveryCommit(
-            subscription_id=self._subscription.subscription_id,
-            revision=self._subscription.revision,
+            destination_id=self._destination.destination_id,
+            revision=self._destination.revision,
             cursors=cursors,
-            ended=ended,
-            troubles=self._troubles,
-            retried=self._retried,
-            delivered=self._delivered,
-            failed=self._failed,
+            finished_replays=finished_replays,
+            new_deliveries=self._new_deliveries,
+            updates=self._updates,
+            attempts_succeeded=self._attempts_succeeded,
+            attempts_failed=self._attempts_failed,
             failing_since=health.failing_since,
-            not_before=health.asked_until,
-            hastens=self._hastens,
-            at=at,
+            retry_after=health.throttled_until,
+            retry_all_now=self._retry_all_now,
+            now_us=now_us,
         )
 
-    def _again(
+    def _add_update(
         self,
         delivery_id: int,
-        owed: PendingNotification,
+        notification: PendingNotification,
         state: DeliveryState,
         due_at: int,
         attempt: NewAttempt,
         *,
-        counts: bool = True,
+        is_counted: bool = True,
     ) -> None:
-        self._retried.append(
+        self._updates.append(
             DeliveryUpdate(
                 delivery_id=delivery_id,
-                call=owed.call,
+                call=notification.call,
                 state=state,
                 due_at=due_at,
-                attempts=owed.attempts + counts,
-                attempts_before=owed.attempts,
+                attempts=notification.attempts + is_counted,
+                attempts_before=notification.attempts,
                 attempt=attempt,
-                busy=0 if counts else owed.busy,
+                busy_count=0 if is_counted else notification.busy_count,
             )
         )
 
 
 def _new_delivery(
-    owed: PendingNotification, state: DeliveryState, due_at: int, attempt: NewAttempt | None
+    notification: PendingNotification, state: DeliveryState, due_at: int, attempt: NewAttempt | None
 ) -> NewDelivery:
     return NewDelivery(
-        event_id=owed.event_id,
-        seq=owed.seq,
-        call=owed.call,
-        body=owed.body,
+        notification_id=notification.notification_id,
+        seq=notification.seq,
+        call=notification.call,
+        body=notification.body,
         due_at=due_at,
-        owed_at=owed.owed_at,
+        pending_since=notification.pending_since,
         state=state,
         attempt=attempt,
     )

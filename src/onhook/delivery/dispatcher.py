@@ -43,106 +43,106 @@ class DeliveryDispatcher:
     def __init__(
         self,
         *,
-        means: DeliveryDeps,
-        sinks: DestinationKinds,
-        tell_trouble: DeliveryErrorCallback,
-        tell_plight: IssueCallback,
+        deps: DeliveryDeps,
+        destination_kinds: DestinationKinds,
+        on_error: DeliveryErrorCallback,
+        on_issue: IssueCallback,
     ) -> None:
-        self._means = means
-        self._sinks = sinks
-        self._tell_trouble = tell_trouble
-        self._tell_plight = tell_plight
-        self._plights = IssueTracker()
-        self._looked_at = 0.0
-        self._is_blind = False
-        self._served: dict[int, _WorkerSupervisor] = {}
-        self._figures: dict[int, AttemptMetrics] = {}
-        self._seen: tuple[int, int] | None = None
+        self._deps = deps
+        self._destination_kinds = destination_kinds
+        self._on_error = on_error
+        self._on_issue = on_issue
+        self._issue_tracker = IssueTracker()
+        self._issues_checked_at = 0.0
+        self._is_appdb_unavailable = False
+        self._supervisors: dict[int, _WorkerSupervisor] = {}
+        self._metrics: dict[int, AttemptMetrics] = {}
+        self._appdb_version: tuple[int, int] | None = None
 
     @property
-    def figures(self) -> Mapping[int, AttemptMetrics]:
+    def metrics(self) -> Mapping[int, AttemptMetrics]:
         """What was counted since the start, by subscription."""
-        return self._figures
+        return self._metrics
 
     async def run(self) -> None:
         """Serve for ever. Ends by cancellation only, after every lane has noted what it did."""
         try:
             while True:
                 try:
-                    await self._look()
-                    await self._look_at_plights()
+                    await self._sync_workers()
+                    await self._check_issues()
                 except OnhookError as error:
-                    self._tell_blindness(error)
+                    self._report_appdb_error(error)
                 else:
-                    self._tell_blindness(None)
+                    self._report_appdb_error(None)
                 await asyncio.sleep(POLL_SECONDS)
         finally:
-            await self._stop(list(self._served))
+            await self._stop_workers(list(self._supervisors))
 
-    async def _look(self) -> None:
+    async def _sync_workers(self) -> None:
         """Begin, end and begin again what people asked for. Raises `Unavailable`."""
-        version = await asyncio.to_thread(self._means.settings.version)
-        if version == self._seen:
+        version = await asyncio.to_thread(self._deps.appdb.version)
+        if version == self._appdb_version:
             return
-        active_revisions = await asyncio.to_thread(self._wanted)
-        newest_stream_ids = await asyncio.to_thread(self._means.settings.subscriptions.newest_streams)
-        await self._stop(
+        active_revisions = await asyncio.to_thread(self._active_revisions)
+        newest_stream_ids = await asyncio.to_thread(self._deps.appdb.destinations.newest_stream_ids)
+        await self._stop_workers(
             [
                 destination_id
-                for destination_id, supervisor in self._served.items()
+                for destination_id, supervisor in self._supervisors.items()
                 if active_revisions.get(destination_id) != supervisor.revision
             ]
         )
         for destination_id, revision in active_revisions.items():
-            if destination_id in self._served:
-                self._served[destination_id].note_stream(newest_stream_ids.get(destination_id, 0))
+            if destination_id in self._supervisors:
+                self._supervisors[destination_id].update_newest_stream(newest_stream_ids.get(destination_id, 0))
             else:
-                metrics = self._figures.setdefault(destination_id, AttemptMetrics())
-                self._served[destination_id] = _WorkerSupervisor(
-                    destination_id, revision, metrics, self._means, self._sinks, self._tell_trouble
+                metrics = self._metrics.setdefault(destination_id, AttemptMetrics())
+                self._supervisors[destination_id] = _WorkerSupervisor(
+                    destination_id, revision, metrics, self._deps, self._destination_kinds, self._on_error
                 )
         # Last, so that what could not be read now is looked at again.
-        self._seen = version
+        self._appdb_version = version
 
-    async def _look_at_plights(self) -> None:
+    async def _check_issues(self) -> None:
         """Tell how subscriptions fare, where that has changed. Raises `Unavailable`."""
         now = asyncio.get_running_loop().time()
-        if now - self._looked_at < ISSUE_CHECK_SECONDS:
+        if now - self._issues_checked_at < ISSUE_CHECK_SECONDS:
             return
-        self._looked_at = now
-        appdb = self._means.settings
-        destinations = await asyncio.to_thread(appdb.subscriptions.all)
+        self._issues_checked_at = now
+        appdb = self._deps.appdb
+        destinations = await asyncio.to_thread(appdb.destinations.all)
         backlogs = await asyncio.to_thread(appdb.deliveries.backlogs)
-        new_issues, resolved_issues = self._plights.news(
-            find_all_issues(destinations, backlogs, self._means.clock.now())
+        new_issues, resolved_issues = self._issue_tracker.update(
+            find_all_issues(destinations, backlogs, self._deps.clock.now())
         )
         for issue in new_issues:
-            self._tell_plight(issue, True)
+            self._on_issue(issue, True)
         for issue in resolved_issues:
-            self._tell_plight(issue, False)
+            self._on_issue(issue, False)
 
-    def _tell_blindness(self, error: OnhookError | None) -> None:
+    def _report_appdb_error(self, error: OnhookError | None) -> None:
         """The settings cannot be read, or can be read again."""
-        if (error is not None) is not self._is_blind:
-            self._tell_trouble("all", error)
-        self._is_blind = error is not None
+        if (error is not None) is not self._is_appdb_unavailable:
+            self._on_error("application database", error)
+        self._is_appdb_unavailable = error is not None
 
-    def _wanted(self) -> dict[int, int]:
+    def _active_revisions(self) -> dict[int, int]:
         """Revisions of those to serve."""
-        revisions = self._means.settings.subscriptions.revisions()
+        revisions = self._deps.appdb.destinations.revisions()
         return {
             destination_id: revision for destination_id, (revision, state) in revisions.items() if state == "active"
         }
 
-    async def _stop(self, numbers: Sequence[int]) -> None:
+    async def _stop_workers(self, destination_ids: Sequence[int]) -> None:
         """End those lanes, side by side, after each has noted what it did."""
-        supervisors = [self._served[destination_id] for destination_id in numbers]
+        supervisors = [self._supervisors[destination_id] for destination_id in destination_ids]
         for supervisor in supervisors:
             supervisor.stop()
         await wait_or_cancel([supervisor.task for supervisor in supervisors], STOP_SECONDS_MAX)
-        for destination_id in numbers:
+        for destination_id in destination_ids:
             # Forgotten last, so that they are still known here when this is itself cut short.
-            del self._served[destination_id]
+            del self._supervisors[destination_id]
 
 
 async def wait_or_cancel(tasks: Collection[asyncio.Task[None]], seconds_max: float) -> None:
@@ -161,97 +161,102 @@ class _WorkerSupervisor:
 
     def __init__(  # noqa: PLR0917 - handed on as they came
         self,
-        number: int,
+        destination_id: int,
         revision: int,
-        figures: AttemptMetrics,
-        means: DeliveryDeps,
-        sinks: DestinationKinds,
-        tell_trouble: DeliveryErrorCallback,
+        metrics: AttemptMetrics,
+        deps: DeliveryDeps,
+        destination_kinds: DestinationKinds,
+        on_error: DeliveryErrorCallback,
     ) -> None:
         self.revision = revision
-        self._number = number
-        self._figures = figures
-        self._means = means
-        self._sinks = sinks
-        self._tell_trouble = tell_trouble
-        self._stopping = asyncio.Event()
-        self._lane: DestinationWorker | None = None
-        self._newest_stream = 0
-        self._is_in_trouble = False
-        self.task = asyncio.create_task(self._serve_on())
+        self._destination_id = destination_id
+        self._metrics = metrics
+        self._deps = deps
+        self._destination_kinds = destination_kinds
+        self._on_error = on_error
+        self._stop_event = asyncio.Event()
+        self._worker: DestinationWorker | None = None
+        self._newest_stream_id = 0
+        self._is_error_reported = False
+        self.task = asyncio.create_task(self._run_until_stopped())
 
-    def note_stream(self, newest: int) -> None:
+    def update_newest_stream(self, stream_id: int) -> None:
         """The number of its newest stream; another one than before is a replay that was asked for."""
-        if self._lane is not None and newest != self._newest_stream:
-            self._lane.look_for_replays()
-        self._newest_stream = newest
+        if self._worker is not None and stream_id != self._newest_stream_id:
+            self._worker.reload_streams()
+        self._newest_stream_id = stream_id
 
     def stop(self) -> None:
         """Come to an end soon."""
-        self._stopping.set()
-        if self._lane is not None:
-            self._lane.stop()
+        self._stop_event.set()
+        if self._worker is not None:
+            self._worker.stop()
 
-    async def _serve_on(self) -> None:
+    async def _run_until_stopped(self) -> None:
         """Serve until told to stop, the subscription is gone, or it is given up."""
-        while not self._stopping.is_set():
+        while not self._stop_event.is_set():
             try:
-                await self._serve()
+                await self._run_worker()
             except Exception as error:  # noqa: BLE001 - whatever befalls one lane, the others go on
-                self._tell(error)
-                await self._pause()
+                self._report_error(error)
+                await self._wait_before_restart()
             else:
                 break
-        self._tell(None)
+        self._report_error(None)
 
-    def _tell(self, error: Exception | None) -> None:
+    def _report_error(self, error: Exception | None) -> None:
         """That it cannot be served now, or that this is over; each once."""
-        if (error is not None) is not self._is_in_trouble:
-            self._tell_trouble(f"subscription {self._number}", error)
-        self._is_in_trouble = error is not None
+        if (error is not None) is not self._is_error_reported:
+            self._on_error(f"destination {self._destination_id}", error)
+        self._is_error_reported = error is not None
 
-    async def _serve(self) -> None:
-        destinations = self._means.settings.subscriptions
-        destination = await asyncio.to_thread(destinations.with_id, self._number)
-        secrets = await asyncio.to_thread(destinations.signing_texts, self._number)
-        if destination is None or self._stopping.is_set():
+    async def _run_worker(self) -> None:
+        destinations = self._deps.appdb.destinations
+        destination = await asyncio.to_thread(destinations.find_by_id, self._destination_id)
+        secrets = await asyncio.to_thread(destinations.secret_texts, self._destination_id)
+        if destination is None or self._stop_event.is_set():
             return
-        self._lane = DestinationWorker(
-            destination, open_destination(self._sinks, destination, secrets), self._means, self._figures
+        self._worker = DestinationWorker(
+            destination, open_destination(self._destination_kinds, destination, secrets), self._deps, self._metrics
         )
-        await self._lane.run(lambda: self._tell(None))
+        await self._worker.run(lambda: self._report_error(None))
 
-    async def _pause(self) -> None:
+    async def _wait_before_restart(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WORKER_RESTART_SECONDS):
-                await self._stopping.wait()
+                await self._stop_event.wait()
 
 
-def open_destination(sinks: DestinationKinds, one: Destination, secrets: tuple[str, ...]) -> DestinationClient:
+def open_destination(
+    destination_kinds: DestinationKinds, destination: Destination, secrets: tuple[str, ...]
+) -> DestinationClient:
     """The destination of a subscription. Raises `UsageError` for a kind that is not known."""
-    open_client = sinks.get(one.sink)
+    open_client = destination_kinds.get(destination.kind)
     if open_client is None:
         raise UsageError(
-            f"{one.name} is to be told by {one.sink[:80]!r}, which this Onhook cannot",
-            todo=f"upgrade, or remove it; what is known: {', '.join(sorted(sinks))}",
+            f"{destination.name} has the unknown destination kind {destination.kind[:80]!r}",
+            hint=f"upgrade, or remove it; known kinds: {', '.join(sorted(destination_kinds))}",
         )
     return open_client(
         DestinationConfig(
-            url=one.url,
-            method=one.method,
-            profile=one.profile,
-            timeout_seconds=one.timeout_seconds,
-            headers=one.headers,
+            url=destination.url,
+            method=destination.method,
+            payload_format=destination.payload_format,
+            timeout_seconds=destination.timeout_seconds,
+            headers=destination.headers,
             secrets=secrets,
-            with_standard_webhooks=one.with_standard_webhooks,
-            allows_private=one.allows_private,
+            with_standard_webhooks=destination.with_standard_webhooks,
+            allow_private=destination.allow_private,
         )
     )
 
 
-async def send_test_by_name(settings: AppDb, sinks: DestinationKinds, clock: Clock, name: str) -> DestinationTestResult:
+async def send_test_by_name(
+    appdb: AppDb, destination_kinds: DestinationKinds, clock: Clock, name: str
+) -> DestinationTestResult:
     """Send a test to the subscription of that name. Raises `NotFound`."""
-    destination = settings.subscriptions.get(name)
+    destination = appdb.destinations.get(name)
     return await send_test(
-        open_destination(sinks, destination, settings.subscriptions.signing_texts(destination.subscription_id)), clock
+        open_destination(destination_kinds, destination, appdb.destinations.secret_texts(destination.destination_id)),
+        clock,
     )

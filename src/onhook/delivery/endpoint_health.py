@@ -22,63 +22,66 @@ _SECOND = 1_000_000
 
 
 class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """How an application fares. Nobody asks it before `not_before`; it asked for that itself up to `asked_until`."""
+    """How an application fares. Nobody asks it before `next_attempt_at`; it asked for that itself up to
+    `throttled_until`."""
 
     failures: int = 0
     failing_since: int | None = None
-    not_before: int = 0
-    asked_until: int = 0
+    next_attempt_at: int = 0
+    throttled_until: int = 0
 
     @property
     def is_down(self) -> bool:
         """Whether it seems not to be there."""
         return self.failures >= DOWN_AFTER_FAILURES
 
-    def places(self, most: int, at: int) -> int:
+    def attempts_allowed(self, maximum: int, now_us: int) -> int:
         """How many attempts may be under way at once."""
-        if at < self.not_before:
+        if now_us < self.next_attempt_at:
             return 0
-        return 1 if self.is_down else most
+        return 1 if self.is_down else maximum
 
-    def after(self, answer: DeliveryResult, at: int) -> "EndpointHealth":
+    def with_result(self, result: DeliveryResult, now_us: int) -> "EndpointHealth":
         """How it fares after one more attempt."""
         # What was under way beside one that was told to wait ends no wait.
-        throttled_until = self.asked_until if self.asked_until > at else 0
-        if answer.verdict == "taken":
-            return EndpointHealth(not_before=throttled_until, asked_until=throttled_until)
-        failing_since = at if self.failing_since is None else self.failing_since
-        if answer.verdict == "refused":
-            return EndpointHealth(failing_since=failing_since, not_before=throttled_until, asked_until=throttled_until)
-        if answer.verdict == "busy":
-            throttled_until = max(
-                throttled_until, at + round(clamp_retry_after(answer.retry_after_seconds or 0) * _SECOND)
+        throttled_until = self.throttled_until if self.throttled_until > now_us else 0
+        if result.outcome == "accepted":
+            return EndpointHealth(next_attempt_at=throttled_until, throttled_until=throttled_until)
+        failing_since = now_us if self.failing_since is None else self.failing_since
+        if result.outcome == "rejected":
+            return EndpointHealth(
+                failing_since=failing_since, next_attempt_at=throttled_until, throttled_until=throttled_until
             )
-            next_attempt_at = max(self.not_before, throttled_until)
+        if result.outcome == "throttled":
+            throttled_until = max(
+                throttled_until, now_us + round(clamp_retry_after(result.retry_after_seconds or 0) * _SECOND)
+            )
+            next_attempt_at = max(self.next_attempt_at, throttled_until)
             return EndpointHealth(
                 failures=self.failures,
                 failing_since=failing_since,
-                not_before=next_attempt_at,
-                asked_until=throttled_until,
+                next_attempt_at=next_attempt_at,
+                throttled_until=throttled_until,
             )
-        if at < self.not_before:
+        if now_us < self.next_attempt_at:
             # It was under way beside the one that began this pause, and tells nothing new.
             return self
         failures = self.failures + 1
         return EndpointHealth(
-            failures=failures, failing_since=failing_since, not_before=at + _probe_seconds(failures) * _SECOND
+            failures=failures, failing_since=failing_since, next_attempt_at=now_us + _probe_seconds(failures) * _SECOND
         )
 
-    def at_rest(self) -> "EndpointHealth":
+    def when_idle(self) -> "EndpointHealth":
         """How it fares when nothing is owed to it: just so, but no longer failing."""
         return self if self.failing_since is None else msgspec.structs.replace(self, failing_since=None)
 
 
-def initial_health(failing_since: int | None, asked_until: int) -> EndpointHealth:
+def initial_health(failing_since: int | None, throttled_until: int) -> EndpointHealth:
     """How an application fares when we begin: one that was failing is asked by one attempt at first, and one that asked
     for time is given what is left of it."""
     failures = 0 if failing_since is None else DOWN_AFTER_FAILURES
     return EndpointHealth(
-        failures=failures, failing_since=failing_since, not_before=asked_until, asked_until=asked_until
+        failures=failures, failing_since=failing_since, next_attempt_at=throttled_until, throttled_until=throttled_until
     )
 
 

@@ -12,7 +12,7 @@ import msgspec
 from onhook.appdb.deliveries import Backlog
 from onhook.appdb.destinations import Destination
 
-IssueKind = Literal["disabled", "full", "failing", "parked"]
+IssueKind = Literal["disabled", "full", "failing", "failed"]
 
 FAILING_ISSUE_AFTER = timedelta(minutes=5)
 """An application that is restarted or upgraded is back by then, as a rule."""
@@ -21,36 +21,49 @@ FAILING_ISSUE_AFTER = timedelta(minutes=5)
 class Issue(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong with a subscription, as a sentence, and what to do about it."""
 
-    subscription_id: int
+    destination_id: int
     name: str
     kind: IssueKind
-    what: str
-    todo: str
+    detail: str
+    hint: str
 
 
-def find_issues(one: Destination, backlog: Backlog, now: datetime) -> list[Issue]:
-    """All that is wrong with it, the gravest first; nothing of one that a person has paused but what is parked."""
+def find_issues(destination: Destination, backlog: Backlog, now: datetime) -> list[Issue]:
+    """All that is wrong with it, the gravest first; nothing of one that a person has paused but what has failed."""
     entries: list[tuple[IssueKind, str, str]] = []
-    if one.state == "disabled":
-        hint = f"mend the application, then `onhook subscribe resume {one.name}`"
-        entries.append(("disabled", f"{one.name} is disabled: {one.reason}", hint))
-    if one.state == "active" and backlog.is_full:
+    if destination.state == "disabled":
+        hint = f"fix the receiving application, then `onhook destination resume {destination.name}`"
+        entries.append(("disabled", f"{destination.name} is disabled: {destination.reason}", hint))
+    if destination.state == "active" and backlog.is_full:
         detail = (
-            f"{one.name} is full: {backlog.waiting + backlog.parked:,} events wait or are parked, and none is added"
+            f"{destination.name} is full: {backlog.retrying + backlog.failed:,} notifications are retrying or failed;"
+            " no further ones are attempted"
         )
-        entries.append(("full", detail, f"`onhook subscribe retry {one.name}`, or `drop` those that nobody misses"))
-    if one.state == "active" and one.failing_since is not None and now - one.failing_since >= FAILING_ISSUE_AFTER:
-        detail = f"{one.name} has taken nothing since {one.failing_since:%Y-%m-%d %H:%M} UTC"
         entries.append(
-            ("failing", detail, f"look at the application; `onhook subscribe test {one.name}` shows its answer")
+            ("full", detail, f"`onhook destination retry {destination.name}`, or `discard` those that are not needed")
         )
-    if backlog.parked:
-        hint = f"`onhook subscribe deliveries {one.name} --state parked` says why, `onhook subscribe retry {one.name}`"
+    if (
+        destination.state == "active"
+        and destination.failing_since is not None
+        and now - destination.failing_since >= FAILING_ISSUE_AFTER
+    ):
+        detail = f"{destination.name} has accepted nothing since {destination.failing_since:%Y-%m-%d %H:%M} UTC"
         entries.append(
-            ("parked", f"{count_phrase(backlog.parked, 'event')} parked for {one.name}", f"{hint} tries again")
+            (
+                "failing",
+                detail,
+                f"look at the application; `onhook destination test {destination.name}` shows its answer",
+            )
         )
+    if backlog.failed:
+        detail = f"{backlog.failed:,} failed notification{'s' * (backlog.failed != 1)} for {destination.name}"
+        hint = (
+            f"`onhook destination deliveries {destination.name} --state failed` says why,"
+            f" `onhook destination retry {destination.name}` tries again"
+        )
+        entries.append(("failed", detail, hint))
     return [
-        Issue(subscription_id=one.subscription_id, name=one.name, kind=kind, what=detail, todo=hint)
+        Issue(destination_id=destination.destination_id, name=destination.name, kind=kind, detail=detail, hint=hint)
         for kind, detail, hint in entries
     ]
 
@@ -58,33 +71,31 @@ def find_issues(one: Destination, backlog: Backlog, now: datetime) -> list[Issue
 def count_phrase(count: int, noun: str) -> str:
     """So many, as a sentence about them begins.
 
-    >>> count_phrase(1, "event"), count_phrase(1_200, "event")
-    ('1 event is', '1,200 events are')
+    >>> count_phrase(1, "notification"), count_phrase(1_200, "notification")
+    ('1 notification is', '1,200 notifications are')
     """
     return f"1 {noun} is" if count == 1 else f"{count:,} {noun}s are"
 
 
-def find_all_issues(
-    subscriptions: Iterable[Destination], backlogs: Mapping[int, Backlog], now: datetime
-) -> list[Issue]:
+def find_all_issues(destinations: Iterable[Destination], backlogs: Mapping[int, Backlog], now: datetime) -> list[Issue]:
     """Those of all of them, in their order."""
     return [
         issue
-        for destination in subscriptions
-        for issue in find_issues(destination, backlogs.get(destination.subscription_id, Backlog()), now)
+        for destination in destinations
+        for issue in find_issues(destination, backlogs.get(destination.destination_id, Backlog()), now)
     ]
 
 
 class IssueTracker:
-    """Tells each plight once when it begins and once when it is over."""
+    """Tells each issue once when it begins and once when it is over."""
 
     def __init__(self) -> None:
-        self._going_on: dict[tuple[int, IssueKind], Issue] = {}
+        self._open_issues: dict[tuple[int, IssueKind], Issue] = {}
 
-    def news(self, plights: Iterable[Issue]) -> tuple[list[Issue], list[Issue]]:
+    def update(self, issues: Iterable[Issue]) -> tuple[list[Issue], list[Issue]]:
         """Those that are new, and those that are over."""
-        current_issues = {(issue.subscription_id, issue.kind): issue for issue in plights}
-        new_issues = [issue for key, issue in current_issues.items() if key not in self._going_on]
-        resolved_issues = [issue for key, issue in self._going_on.items() if key not in current_issues]
-        self._going_on = current_issues
+        current_issues = {(issue.destination_id, issue.kind): issue for issue in issues}
+        new_issues = [issue for key, issue in current_issues.items() if key not in self._open_issues]
+        resolved_issues = [issue for key, issue in self._open_issues.items() if key not in current_issues]
+        self._open_issues = current_issues
         return new_issues, resolved_issues

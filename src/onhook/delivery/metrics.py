@@ -14,16 +14,16 @@ class AttemptMetrics:
 
     def __init__(self) -> None:
         self.attempts: Counter[Outcome] = Counter()
-        self.seconds = 0.0
+        self.total_seconds = 0.0
         self._buckets = [0] * (len(LATENCY_BUCKETS_SECONDS) + 1)
 
-    def note(self, verdict: Outcome, seconds: float) -> None:
+    def record_attempt(self, outcome: Outcome, seconds: float) -> None:
         """Count one attempt."""
-        self.attempts[verdict] += 1
-        self.seconds += seconds
+        self.attempts[outcome] += 1
+        self.total_seconds += seconds
         self._buckets[bisect_left(LATENCY_BUCKETS_SECONDS, seconds)] += 1
 
-    def buckets(self) -> list[tuple[str, int]]:
+    def cumulative_buckets(self) -> list[tuple[str, int]]:
         """How many took at most so long, by Prometheus' `le`."""
         cumulative_counts, total = [], 0
         for upper, count in zip((*map(str, LATENCY_BUCKETS_SECONDS), "+Inf"), self._buckets, strict=True):

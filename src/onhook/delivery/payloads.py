@@ -23,24 +23,24 @@ def filter_records(records: Iterable[Record], filters: Sequence[RecordFilter]) -
     return [record for record in records if all(record_filter.matches(record) for record_filter in filters)]
 
 
-def truncate_before(stretch: RecordBatch, before: datetime) -> RecordBatch:
+def truncate_before(batch: RecordBatch, cutoff: datetime) -> RecordBatch:
     """The part of a stretch that came before a moment; what came later may still be going on."""
-    first_excluded_seq = next((record.seq for record in stretch.records if record.received_at >= before), None)
+    first_excluded_seq = next((record.seq for record in batch.records if record.received_at >= cutoff), None)
     if first_excluded_seq is None:
-        return stretch
+        return batch
     return RecordBatch(
-        [record for record in stretch.records if record.seq < first_excluded_seq], first_excluded_seq - 1, True
+        [record for record in batch.records if record.seq < first_excluded_seq], first_excluded_seq - 1, True
     )
 
 
 def calls_as_records(
-    stretch: RecordBatch, calls: Iterable[Call], filters: Sequence[RecordFilter], until: int | None
+    batch: RecordBatch, calls: Iterable[Call], filters: Sequence[RecordFilter], until: int | None
 ) -> list[Record]:
     """Calls that all filters mean, each as one record, where their last report is in this stretch.
 
     Within a replay, which ends at the number `until`, their last report up to there counts; the record has its number.
     """
-    seqs = {record.seq for record in stretch.records}
+    seqs = {record.seq for record in batch.records}
     call_records = []
     for call in calls:
         last_seq = max((leg.seq for leg in call.legs if until is None or leg.seq <= until), default=0)

@@ -14,21 +14,21 @@ from onhook.delivery.ack_window import AckWindow
 
 
 class PendingNotification(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """One event that is to be sent. `window` is that of its stream, None for a row, whose number is `delivery_id`.
+    """One event that is to be sent. `ack_window` is that of its stream, None for a row, whose number is `delivery_id`.
 
-    `owed_at` is since when, in microseconds since 1970; `attempts` is how many failed before, `busy` how often in a row
-    the application has asked for time.
+    `pending_since` is since when, in microseconds since 1970; `attempts` is how many failed before, `busy_count` how
+    often in a row the application has asked for time.
     """
 
-    event_id: str
+    notification_id: str
     seq: int
     call: CallKey
     body: bytes
-    owed_at: int
-    window: AckWindow | None = None
+    pending_since: int
+    ack_window: AckWindow | None = None
     delivery_id: int | None = None
     attempts: int = 0
-    busy: int = 0
+    busy_count: int = 0
     is_live: bool = True
     """Whether it is news; a replay has time."""
 
@@ -36,48 +36,48 @@ class PendingNotification(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 class PerCallQueue:
     """Events that are ready, and those behind one of their own call."""
 
-    def __init__(self, troubled: Iterable[CallKey]) -> None:
-        self.troubled = set(troubled)
-        self._ready: deque[PendingNotification] = deque()
-        self._later: deque[PendingNotification] = deque()
-        self._behind: dict[CallKey, deque[PendingNotification]] = {}
+    def __init__(self, blocked_calls: Iterable[CallKey]) -> None:
+        self.blocked_calls = set(blocked_calls)
+        self._ready_live: deque[PendingNotification] = deque()
+        self._ready_replays: deque[PendingNotification] = deque()
+        self._followers: dict[CallKey, deque[PendingNotification]] = {}
 
     @property
-    def ready(self) -> int:
+    def ready_count(self) -> int:
         """How many could be sent now."""
-        return len(self._ready) + len(self._later)
+        return len(self._ready_live) + len(self._ready_replays)
 
-    def offer(self, owed: PendingNotification) -> bool:
+    def add(self, notification: PendingNotification) -> bool:
         """Take an event in; False where it must be held back in a row."""
-        if owed.call in self.troubled:
+        if notification.call in self.blocked_calls:
             return False
-        if owed.call in self._behind:
-            self._behind[owed.call].append(owed)
+        if notification.call in self._followers:
+            self._followers[notification.call].append(notification)
         else:
-            self._behind[owed.call] = deque()
-            self._queue_of(owed).append(owed)
+            self._followers[notification.call] = deque()
+            self._queue_for(notification).append(notification)
         return True
 
-    def take(self) -> PendingNotification | None:
+    def pop(self) -> PendingNotification | None:
         """The next one, news before replays, which is under way from now on."""
-        queue = self._ready or self._later
+        queue = self._ready_live or self._ready_replays
         return queue.popleft() if queue else None
 
-    def put_back(self, owed: PendingNotification) -> None:
+    def requeue(self, notification: PendingNotification) -> None:
         """It was not its fault: it is the next one again."""
-        self._queue_of(owed).appendleft(owed)
+        self._queue_for(notification).appendleft(notification)
 
-    def went_through(self, owed: PendingNotification) -> None:
+    def release_next(self, notification: PendingNotification) -> None:
         """The next one of its call has its turn."""
-        followers = self._behind[owed.call]
+        followers = self._followers[notification.call]
         if followers:
-            self._queue_of(followers[0]).append(followers.popleft())
+            self._queue_for(followers[0]).append(followers.popleft())
         else:
-            del self._behind[owed.call]
+            del self._followers[notification.call]
 
-    def failed(self, owed: PendingNotification) -> list[PendingNotification]:
+    def remove_followers(self, notification: PendingNotification) -> list[PendingNotification]:
         """It will be a row, and so will all those behind it, which are given back in order."""
-        return list(self._behind.pop(owed.call))
+        return list(self._followers.pop(notification.call))
 
-    def _queue_of(self, owed: PendingNotification) -> deque[PendingNotification]:
-        return self._ready if owed.is_live else self._later
+    def _queue_for(self, notification: PendingNotification) -> deque[PendingNotification]:
+        return self._ready_live if notification.is_live else self._ready_replays

@@ -15,14 +15,14 @@ DUE_DELIVERIES_MAX = 64
 
 
 class RetryQueue:
-    """What waits to be tried again. Nothing is known before the first `look`. Raises `Unavailable`."""
+    """What waits to be tried again. Nothing is known before the first `refresh`. Raises `Unavailable`."""
 
-    def __init__(self, deliveries: Deliveries, subscription_id: int) -> None:
+    def __init__(self, deliveries: Deliveries, destination_id: int) -> None:
         self.backlog = Backlog()
         self._deliveries = deliveries
-        self._id = subscription_id
+        self._destination_id = destination_id
         self._ready: deque[PendingNotification] = deque()
-        self._retrying: set[int] = set()
+        self._uncommitted_ids: set[int] = set()
         self._due_at: int | None = None
 
     def __len__(self) -> int:
@@ -32,36 +32,38 @@ class RetryQueue:
     @property
     def due_at(self) -> int | None:
         """When there is something to take up; None where nothing waits, or what was taken up is not settled."""
-        return None if self._retrying else self._due_at
+        return None if self._uncommitted_ids else self._due_at
 
-    async def look(self, retried: Iterable[DeliveryUpdate] = ()) -> None:
+    async def refresh(self, updates: Iterable[DeliveryUpdate] = ()) -> None:
         """See how they stand, after these were settled."""
-        self._retrying -= {update.delivery_id for update in retried}
-        self.backlog = await asyncio.to_thread(self._deliveries.backlog, self._id)
-        self._due_at = await asyncio.to_thread(self._deliveries.next_due_at, self._id)
+        self._uncommitted_ids -= {update.delivery_id for update in updates}
+        self.backlog = await asyncio.to_thread(self._deliveries.backlog, self._destination_id)
+        self._due_at = await asyncio.to_thread(self._deliveries.next_due_at, self._destination_id)
 
-    async def take_up(self, at: int) -> None:
+    async def load_due(self, now_us: int) -> None:
         """Have those ready that are due."""
-        if self.due_at is None or self.due_at > at:
+        if self.due_at is None or self.due_at > now_us:
             return
-        due_deliveries = await asyncio.to_thread(self._deliveries.due, self._id, at, DUE_DELIVERIES_MAX)
+        due_deliveries = await asyncio.to_thread(
+            self._deliveries.list_due, self._destination_id, now_us, DUE_DELIVERIES_MAX
+        )
         self._ready.extend(map(_pending_notification, due_deliveries))
-        self._retrying = {due_delivery.delivery_id for due_delivery in due_deliveries}
+        self._uncommitted_ids = {due_delivery.delivery_id for due_delivery in due_deliveries}
         self._due_at = None
 
-    def take(self) -> PendingNotification:
+    def pop(self) -> PendingNotification:
         """The next one, which is under way from now on."""
         return self._ready.popleft()
 
 
-def _pending_notification(due: DueDelivery) -> PendingNotification:
+def _pending_notification(due_delivery: DueDelivery) -> PendingNotification:
     return PendingNotification(
-        event_id=due.event_id,
-        seq=due.seq,
-        call=due.call,
-        body=due.body,
-        owed_at=0,
-        delivery_id=due.delivery_id,
-        attempts=due.attempts,
-        busy=due.busy,
+        notification_id=due_delivery.notification_id,
+        seq=due_delivery.seq,
+        call=due_delivery.call,
+        body=due_delivery.body,
+        pending_since=0,
+        delivery_id=due_delivery.delivery_id,
+        attempts=due_delivery.attempts,
+        busy_count=due_delivery.busy_count,
     )

@@ -35,10 +35,10 @@ SocketFactory = Callable[[tuple[Any, ...]], socket.socket]
 
 
 class SsrfGuard(msgspec.Struct, frozen=True):
-    """`allows_private` opens private networks and this machine, but neither link-local nor metadata addresses; those
+    """`allow_private` opens private networks and this machine, but neither link-local nor metadata addresses; those
     and all others can be named in `networks`."""
 
-    allows_private: bool
+    allow_private: bool
     networks: Sequence[Network] = ()
 
     def allows(self, text: str) -> bool:
@@ -53,19 +53,17 @@ class SsrfGuard(msgspec.Struct, frozen=True):
         if any(address in network for network in self.networks):
             return True
         if address.version == 6 and any(address in network for network in INTERNAL_IPV6_NETWORKS):
-            return self.allows_private and address.is_loopback
+            return self.allow_private and address.is_loopback
         if address in METADATA_ADDRESSES or address.is_link_local or address.is_multicast or address.is_unspecified:
             return False
-        return address.is_global or self.allows_private
+        return address.is_global or self.allow_private
 
-    def socket_for(self, info: tuple[Any, ...]) -> socket.socket:
+    def create_socket(self, info: tuple[Any, ...]) -> socket.socket:
         """A socket for an address that is allowed. Raises `PermissionError` for another."""
         family, kind, protocol, _, (host, *_) = info
         if not self.allows(host):
-            hint = "--allow-private" if msgspec.structs.replace(self, allows_private=True).allows(host) else _SETTING
-            raise PermissionError(
-                errno.EACCES, f"{host} is an address in a private network, which is not allowed: {hint} allows it"
-            )
+            hint = "--allow-private" if msgspec.structs.replace(self, allow_private=True).allows(host) else _SETTING
+            raise PermissionError(errno.EACCES, f"{host} is a private address: {hint} allows it")
         new_socket = socket.socket(family, kind, protocol)
         new_socket.setblocking(False)
         return new_socket

@@ -13,14 +13,14 @@ from onhook.delivery.record_reader import RecordBatch, RecordReader
 class StreamReader:
     """One stream, being read."""
 
-    def __init__(self, stream: Stream, cursor: int, subscription: Destination) -> None:
+    def __init__(self, stream: Stream, cursor: int, destination: Destination) -> None:
         self.stream_id = stream.stream_id
-        self.window = AckWindow(cursor)
-        self.is_read_up = False
+        self.ack_window = AckWindow(cursor)
+        self.is_at_end = False
         """Whether there was nothing more when it was last read."""
         self._until = stream.until
-        self._is_per_call = subscription.per == "call"
-        self._filters: Sequence[RecordFilter] = (subscription.where, stream.where)
+        self._is_per_call = destination.notifies_of == "calls"
+        self._filters: Sequence[RecordFilter] = (destination.filter, stream.filter)
 
     @property
     def is_live(self) -> bool:
@@ -28,26 +28,28 @@ class StreamReader:
         return self._until is None
 
     @property
-    def has_ended(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether it is a replay of which everything is settled."""
-        return self._until is not None and self.window.settled_to >= self._until
+        return self._until is not None and self.ack_window.acknowledged_to >= self._until
 
-    async def read(self, reading: RecordReader, now: datetime) -> RecordBatch:
+    async def read(self, record_reader: RecordReader, now: datetime) -> RecordBatch:
         """What is wanted of the next records, in order of number. Raises `Unavailable`."""
-        read_to = self.window.read_to
-        batch = self._within(await (reading.after(read_to) if self.is_live else reading.look_up(read_to)))
+        read_to = self.ack_window.read_to
+        batch = self._cut_at_end(
+            await (record_reader.read_after(read_to) if self.is_live else record_reader.read_uncached(read_to))
+        )
         if not self._is_per_call:
             records = filter_records(batch.records, self._filters)
         else:
             # A replay tells of calls that were over before it was asked for.
             batch = truncate_before(batch, now - CALL_IDLE_TIME) if self.is_live else batch
             keys = sorted({(record.sn, record.call_id) for record in batch.records})
-            records = calls_as_records(batch, await reading.store.calls_of(keys), self._filters, self._until)
-        self.is_read_up = batch.is_all
-        return RecordBatch(records, batch.last, batch.is_all)
+            records = calls_as_records(batch, await record_reader.store.calls_by_keys(keys), self._filters, self._until)
+        self.is_at_end = batch.is_at_end
+        return RecordBatch(records, batch.last_seq, batch.is_at_end)
 
-    def _within(self, stretch: RecordBatch) -> RecordBatch:
+    def _cut_at_end(self, batch: RecordBatch) -> RecordBatch:
         """Nothing behind the end of a replay."""
-        if self._until is None or stretch.last < self._until:
-            return stretch
-        return RecordBatch([record for record in stretch.records if record.seq <= self._until], self._until, True)
+        if self._until is None or batch.last_seq < self._until:
+            return batch
+        return RecordBatch([record for record in batch.records if record.seq <= self._until], self._until, True)

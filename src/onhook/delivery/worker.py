@@ -59,358 +59,381 @@ _SECOND = 1_000_000
 
 
 class DeliveryDeps(msgspec.Struct, frozen=True, kw_only=True):
-    """What every lane is handed. `chance` gives numbers from 0 to 1 for the jitter of waits."""
+    """What every lane is handed. `jitter` gives numbers from 0 to 1 for the jitter of waits."""
 
-    reading: RecordReader
-    settings: AppDb
+    record_reader: RecordReader
+    appdb: AppDb
     clock: Clock
-    chance: Callable[[], float] = Random().random  # noqa: S311 - spreads waits, hides nothing
+    jitter: Callable[[], float] = Random().random  # noqa: S311 - spreads waits, hides nothing
 
 
 class DestinationWorker:
     """Serves one subscription until it is told to stop, or the application is given up."""
 
     def __init__(
-        self, subscription: Destination, sink: DestinationClient, means: DeliveryDeps, figures: AttemptMetrics
+        self, destination: Destination, client: DestinationClient, deps: DeliveryDeps, metrics: AttemptMetrics
     ) -> None:
-        self._subscription = subscription
-        self._sink = sink
-        self._means = means
-        self._figures = figures
-        self._id = subscription.subscription_id
+        self._destination = destination
+        self._client = client
+        self._deps = deps
+        self._metrics = metrics
+        self._destination_id = destination.destination_id
         self._health = initial_health(
-            _optional_microseconds(subscription.failing_since), _optional_microseconds(subscription.not_before) or 0
+            _optional_microseconds(destination.failing_since), _optional_microseconds(destination.retry_after) or 0
         )
-        self._settled_health = self._health
-        self._outcomes = CommitBatch(self._subscription)
-        self._turns = PerCallQueue(())
-        self._rows = RetryQueue(means.settings.deliveries, self._id)
-        self._rows_ahead: set[str] = set()
-        self._tracks: list[StreamReader] = []
-        self._settled: dict[int, int] = {}
-        self._unsettled: DeliveryCommit | None = None
-        self._settled_at = 0.0
-        self._given_up = ""
+        self._committed_health = self._health
+        self._commit_batch = CommitBatch(self._destination)
+        self._call_queue = PerCallQueue(())
+        self._retry_queue = RetryQueue(deps.appdb.deliveries, self._destination_id)
+        self._known_notification_ids: set[str] = set()
+        self._stream_readers: list[StreamReader] = []
+        self._committed_cursors: dict[int, int] = {}
+        self._pending_commit: DeliveryCommit | None = None
+        self._committed_at = 0.0
+        self._disable_reason = ""
         self._is_stopping = False
-        self._lacks_streams = False
-        self._broken: BaseException | None = None
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._needs_stream_reload = False
+        self._attempt_error: BaseException | None = None
+        self._attempt_tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
 
-    async def run(self, tell_served: Callable[[], None] = lambda: None) -> None:
+    async def run(self, on_served: Callable[[], None] = lambda: None) -> None:
         """Serve, and tell when all has gone well once. Raises `Unavailable` where the settings or the store cannot be
         used now: begin again later."""
         wake_task: asyncio.Task[None] | None = None
         try:
-            await self._begin()
-            wake_task = asyncio.create_task(self._listen())
-            while not (self._given_up or self._is_stopping):
-                await self._serve_once()
-                tell_served()
-                await self._pause()
-            if self._given_up:
-                await asyncio.to_thread(self._means.settings.subscriptions.disable, self._subscription, self._given_up)
+            await self._initialize()
+            wake_task = asyncio.create_task(self._wake_on_new_records())
+            while not (self._disable_reason or self._is_stopping):
+                await self._run_cycle()
+                on_served()
+                await self._wait_for_work()
+            if self._disable_reason:
+                await asyncio.to_thread(self._deps.appdb.destinations.disable, self._destination, self._disable_reason)
         finally:
             if wake_task is not None:
                 wake_task.cancel()
-            await self._end()
+            await self._close()
 
     def stop(self) -> None:
         """Come to an end soon: what is under way is broken off, and owed still."""
         self._is_stopping = True
         self._wake.set()
 
-    def look_for_replays(self) -> None:
+    def reload_streams(self) -> None:
         """Somebody has asked for one."""
-        self._lacks_streams = True
+        self._needs_stream_reload = True
         self._wake.set()
 
-    async def _serve_once(self) -> None:
-        if self._lacks_streams:
-            await self._take_streams()
-        await self._rows.take_up(self._means.clock.microseconds())
-        for stream_reader in self._tracks_in_turn():
-            await self._read_on(stream_reader)
-        self._start()
-        await self._settle_in_time()
-        if self._owes_nothing:
-            self._health = self._health.at_rest()
+    async def _run_cycle(self) -> None:
+        if self._needs_stream_reload:
+            await self._load_streams()
+        await self._retry_queue.load_due(self._deps.clock.microseconds())
+        for stream_reader in self._active_stream_readers():
+            await self._read_ahead(stream_reader)
+        self._start_attempts()
+        await self._commit_if_due()
+        if self._is_caught_up:
+            self._health = self._health.when_idle()
 
     # -- what is owed
 
-    async def _begin(self) -> None:
-        deliveries = self._means.settings.deliveries
-        self._turns = PerCallQueue(await asyncio.to_thread(deliveries.waiting_calls, self._id))
-        await self._rows.look()
-        await self._take_streams()
-        for stream_reader in self._tracks:
+    async def _initialize(self) -> None:
+        deliveries = self._deps.appdb.deliveries
+        self._call_queue = PerCallQueue(await asyncio.to_thread(deliveries.retrying_calls, self._destination_id))
+        await self._retry_queue.refresh()
+        await self._load_streams()
+        for stream_reader in self._stream_readers:
             if stream_reader.is_live:
                 notification_ids = await asyncio.to_thread(
-                    deliveries.event_ids_behind, self._id, stream_reader.window.read_to
+                    deliveries.notification_ids_after, self._destination_id, stream_reader.ack_window.read_to
                 )
-                self._rows_ahead = notification_ids
+                self._known_notification_ids = notification_ids
         # Where nothing can be noted nothing is sent: it would be sent again and again.
-        await self._settle()
+        await self._commit()
 
-    async def _take_streams(self) -> None:
+    async def _load_streams(self) -> None:
         """Take those in that we do not have: all at first, then replays that were asked for."""
-        self._lacks_streams = False
-        known_stream_ids = {stream_reader.stream_id for stream_reader in self._tracks}
-        for stream in await asyncio.to_thread(self._means.settings.subscriptions.streams, self._id):
+        self._needs_stream_reload = False
+        known_stream_ids = {stream_reader.stream_id for stream_reader in self._stream_readers}
+        for stream in await asyncio.to_thread(self._deps.appdb.destinations.streams, self._destination_id):
             if stream.stream_id not in known_stream_ids:
-                cursor = await self._first_number() if stream.cursor is None else stream.cursor
-                self._tracks.append(StreamReader(stream, cursor, self._subscription))
+                cursor = await self._initial_cursor() if stream.cursor is None else stream.cursor
+                self._stream_readers.append(StreamReader(stream, cursor, self._destination))
 
-    async def _first_number(self) -> int:
+    async def _initial_cursor(self) -> int:
         """The number behind which begins what a subscription for the past means."""
-        store = self._means.reading.store
+        store = self._deps.record_reader.store
         position = await store.position()
         # By the beginning alone: what else is asked for may be true of whole calls, and of none of their legs.
-        extent = await store.extent(RecordFilter(since=self._subscription.where.since))
+        extent = await store.extent(RecordFilter(since=self._destination.filter.since))
         return position if extent.first_seq is None else extent.first_seq - 1
 
-    def _tracks_in_turn(self) -> list[StreamReader]:
+    def _active_stream_readers(self) -> list[StreamReader]:
         """What is new first; then the first replay that is to do."""
         replays = [
-            stream_reader for stream_reader in self._tracks if not stream_reader.is_live and not stream_reader.has_ended
+            stream_reader
+            for stream_reader in self._stream_readers
+            if not stream_reader.is_live and not stream_reader.is_finished
         ]
-        return [stream_reader for stream_reader in self._tracks if stream_reader.is_live] + replays[:1]
+        return [stream_reader for stream_reader in self._stream_readers if stream_reader.is_live] + replays[:1]
 
-    async def _read_on(self, track: StreamReader) -> None:
+    async def _read_ahead(self, stream_reader: StreamReader) -> None:
         """Take in the next events of a stream, as long as there is room for them; a few stretches at once, so that what
         came of the last ones is settled meanwhile."""
         for _ in range(BATCHES_PER_CYCLE):
-            is_at_end = track.is_read_up and track.window.read_to >= self._means.reading.news.position
-            if is_at_end or self._is_stopping or not self._has_room(track):
+            is_at_end = (
+                stream_reader.is_at_end
+                and stream_reader.ack_window.read_to >= self._deps.record_reader.position_source.position
+            )
+            if is_at_end or self._is_stopping or not self._can_read_more(stream_reader):
                 return
-            previous_read_to = track.window.read_to
-            batch = await track.read(self._means.reading, self._means.clock.now())
+            previous_read_to = stream_reader.ack_window.read_to
+            batch = await stream_reader.read(self._deps.record_reader, self._deps.clock.now())
             for record in batch.records:
-                self._owe(record, track)
-            track.window.read_to = batch.last
-            if track.is_read_up or track.window.read_to == previous_read_to:
+                self._enqueue(record, stream_reader)
+            stream_reader.ack_window.read_to = batch.last_seq
+            if stream_reader.is_at_end or stream_reader.ack_window.read_to == previous_read_to:
                 return
         self._wake.set()
 
-    def _has_room(self, track: StreamReader) -> bool:
+    def _can_read_more(self, stream_reader: StreamReader) -> bool:
         """Whether more of a stream may be read; each has room of its own, so that a replay takes none from the news."""
-        undelivered_count = self._rows.backlog.waiting + self._rows.backlog.parked + len(self._outcomes)
-        if self._health.is_down and self._turns.ready:
+        undelivered_count = (
+            self._retry_queue.backlog.retrying + self._retry_queue.backlog.failed + len(self._commit_batch)
+        )
+        if self._health.is_down and self._call_queue.ready_count:
             return False
-        return len(track.window) < READ_AHEAD_MAX and undelivered_count < UNDELIVERED_MAX
+        return len(stream_reader.ack_window) < READ_AHEAD_MAX and undelivered_count < UNDELIVERED_MAX
 
     @property
-    def _owes_nothing(self) -> bool:
+    def _is_caught_up(self) -> bool:
         """Whether there is nothing that the application could take; what is parked is a person's."""
-        is_idle = not (self._under_way or self._rows or self._turns.ready or len(self._outcomes))
+        is_idle = not (
+            self._attempt_tasks or self._retry_queue or self._call_queue.ready_count or len(self._commit_batch)
+        )
         return (
             is_idle
-            and not self._rows.backlog.waiting
-            and all(stream_reader.is_read_up for stream_reader in self._tracks)
+            and not self._retry_queue.backlog.retrying
+            and all(stream_reader.is_at_end for stream_reader in self._stream_readers)
         )
 
-    def _owe(self, record: Record, track: StreamReader) -> None:
+    def _enqueue(self, record: Record, stream_reader: StreamReader) -> None:
         notification_id = make_notification_id(record)
-        if track.is_live and notification_id in self._rows_ahead:
+        if stream_reader.is_live and notification_id in self._known_notification_ids:
             return  # it failed before the last start, ahead of something that was under way then
         notification = PendingNotification(
-            event_id=notification_id,
+            notification_id=notification_id,
             seq=record.seq,
             call=(record.sn, record.call_id),
-            body=self._sink.pack(record),
-            owed_at=self._means.clock.microseconds(),
-            window=track.window,
-            is_live=track.is_live,
+            body=self._client.format_payload(record),
+            pending_since=self._deps.clock.microseconds(),
+            ack_window=stream_reader.ack_window,
+            is_live=stream_reader.is_live,
         )
-        track.window.begin(notification.seq)
-        if not self._turns.offer(notification):
-            self._hold(notification)
+        stream_reader.ack_window.begin(notification.seq)
+        if not self._call_queue.add(notification):
+            self._hold_back(notification)
 
-    def _hold(self, owed: PendingNotification) -> None:
-        assert owed.window is not None, "what is a row already is not held back"
-        self._outcomes.held(owed)
-        owed.window.end(owed.seq)
+    def _hold_back(self, notification: PendingNotification) -> None:
+        assert notification.ack_window is not None, "a stored delivery is never held back"
+        self._commit_batch.add_held_back(notification)
+        notification.ack_window.end(notification.seq)
 
     # -- attempts
 
-    def _start(self) -> None:
+    def _start_attempts(self) -> None:
         """Have as many attempts under way as there may be."""
-        while (notification := self._next()) is not None:
-            task = asyncio.create_task(self._work(notification))
-            self._under_way.add(task)
-            task.add_done_callback(self._ended)
+        while (notification := self._next_notification()) is not None:
+            task = asyncio.create_task(self._run_attempts(notification))
+            self._attempt_tasks.add(task)
+            task.add_done_callback(self._on_attempts_done)
 
-    def _next(self, ending: int = 0) -> PendingNotification | None:
+    def _next_notification(self, finishing_count: int = 0) -> PendingNotification | None:
         """The event whose turn it is; None where there is none, or no place for one more beside those not `ending`."""
-        allowed = self._health.places(CONCURRENT_ATTEMPTS_MAX, self._means.clock.microseconds())
-        if len(self._under_way) - ending >= allowed or self._given_up or self._is_stopping:
+        allowed = self._health.attempts_allowed(CONCURRENT_ATTEMPTS_MAX, self._deps.clock.microseconds())
+        if len(self._attempt_tasks) - finishing_count >= allowed or self._disable_reason or self._is_stopping:
             return None
         # One that is down is asked for what it has not refused before: the first answer lets the rows go.
-        retries_first = self._rows and not (self._health.is_down and self._turns.ready)
-        return self._rows.take() if retries_first else self._turns.take()
+        retries_first = self._retry_queue and not (self._health.is_down and self._call_queue.ready_count)
+        return self._retry_queue.pop() if retries_first else self._call_queue.pop()
 
-    async def _work(self, owed: PendingNotification | None) -> None:
+    async def _run_attempts(self, notification: PendingNotification | None) -> None:
         """Make attempt after attempt, as long as there is one to make."""
-        while owed is not None:
-            await self._attempt(owed)
-            owed = self._next(ending=1)
-            is_first = len(self._outcomes) == 1
+        while notification is not None:
+            await self._attempt(notification)
+            notification = self._next_notification(finishing_count=1)
+            is_first = len(self._commit_batch) == 1
             if (
-                owed is None
+                notification is None
                 or is_first
-                or self._turns.ready < CONCURRENT_ATTEMPTS_MAX
-                or len(self._outcomes) >= COMMIT_RESULTS
+                or self._call_queue.ready_count < CONCURRENT_ATTEMPTS_MAX
+                or len(self._commit_batch) >= COMMIT_RESULTS
             ):
                 self._wake.set()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+    def _on_attempts_done(self, task: asyncio.Task[None]) -> None:
+        self._attempt_tasks.discard(task)
         if not task.cancelled():
-            self._broken = self._broken or task.exception()
+            self._attempt_error = self._attempt_error or task.exception()
             self._wake.set()
 
-    async def _attempt(self, owed: PendingNotification) -> None:
-        attempted_at, started_at = self._means.clock.microseconds(), self._now()
-        result = await self._sink.send(Notification(owed.event_id, owed.body, attempted_at))
+    async def _attempt(self, notification: PendingNotification) -> None:
+        attempted_at, started_at = self._deps.clock.microseconds(), self._now()
+        result = await self._client.send(Notification(notification.notification_id, notification.body, attempted_at))
         duration_seconds = self._now() - started_at
-        self._figures.note(result.verdict, duration_seconds)
+        self._metrics.record_attempt(result.outcome, duration_seconds)
         attempt = NewAttempt(
-            at=attempted_at,
-            milliseconds=round(duration_seconds * 1000),
+            attempted_at=attempted_at,
+            duration_ms=round(duration_seconds * 1000),
             status=result.status,
-            said=result.said,
+            detail=result.detail,
             body=result.body,
         )
-        self._judge(owed, result, attempt)
+        self._handle_result(notification, result, attempt)
 
-    def _judge(self, owed: PendingNotification, answer: DeliveryResult, attempt: NewAttempt) -> None:
+    def _handle_result(self, notification: PendingNotification, result: DeliveryResult, attempt: NewAttempt) -> None:
         """Decide what becomes of an event, and of the application."""
-        now_us = self._means.clock.microseconds()
+        now_us = self._deps.clock.microseconds()
         was_down = self._health.is_down
-        self._health = self._health.after(answer, now_us)
+        self._health = self._health.with_result(result, now_us)
         if was_down and not self._health.is_down:
-            self._outcomes.hasten()
-        if answer.verdict == "taken":
-            self._taken(owed, attempt)
-        elif self._is_spared(owed, answer):
-            self._spare(owed, answer, attempt, now_us)
+            self._commit_batch.retry_all_now()
+        if result.outcome == "accepted":
+            self._handle_accepted(notification, attempt)
+        elif self._is_attempt_uncounted(notification, result):
+            self._requeue(notification, result, attempt, now_us)
         else:
-            self._failed(owed, attempt, now_us)
-        self._give_up_if_dead(answer, now_us)
+            self._handle_failed(notification, attempt, now_us)
+        self._disable_if_dead(result, now_us)
 
-    def _taken(self, owed: PendingNotification, attempt: NewAttempt) -> None:
-        self._outcomes.taken(owed, attempt)
-        if owed.window is not None:
-            owed.window.end(owed.seq)
-            self._turns.went_through(owed)
+    def _handle_accepted(self, notification: PendingNotification, attempt: NewAttempt) -> None:
+        self._commit_batch.add_accepted(notification, attempt)
+        if notification.ack_window is not None:
+            notification.ack_window.end(notification.seq)
+            self._call_queue.release_next(notification)
 
-    def _is_spared(self, owed: PendingNotification, answer: DeliveryResult) -> bool:
+    def _is_attempt_uncounted(self, notification: PendingNotification, result: DeliveryResult) -> bool:
         """Whether the attempt says nothing against this event."""
-        if answer.verdict == "busy":
-            return owed.busy + 1 < THROTTLES_MAX
-        return answer.verdict == "gone" or (self._health.is_down and owed.delivery_id is None)
+        if result.outcome == "throttled":
+            return notification.busy_count + 1 < THROTTLES_MAX
+        return result.outcome == "gone" or (self._health.is_down and notification.delivery_id is None)
 
-    def _spare(self, owed: PendingNotification, answer: DeliveryResult, attempt: NewAttempt, at: int) -> None:
+    def _requeue(
+        self, notification: PendingNotification, result: DeliveryResult, attempt: NewAttempt, now_us: int
+    ) -> None:
         """It is the next one again, with no row; a row is tried again when the application asked for it."""
-        owed = msgspec.structs.replace(owed, busy=owed.busy + (answer.verdict == "busy"))
-        if owed.delivery_id is None:
-            self._outcomes.missed()
-            self._turns.put_back(owed)
-        else:
-            due_at = at + round(clamp_retry_after(answer.retry_after_seconds or 0) * _SECOND)
-            self._outcomes.postponed(owed, due_at, attempt)
-
-    def _failed(self, owed: PendingNotification, attempt: NewAttempt, at: int) -> None:
-        """It becomes a row, or stays one, and those behind it become rows too."""
-        destination = self._subscription
-        delay_seconds = retry_delay_seconds(
-            destination.plan, destination.tries, owed.attempts + 1, self._means.chance()
+        notification = msgspec.structs.replace(
+            notification, busy_count=notification.busy_count + (result.outcome == "throttled")
         )
-        due_at = at if delay_seconds is None else at + round(delay_seconds * _SECOND)
-        self._outcomes.failed(owed, "parked" if delay_seconds is None else "waiting", due_at, attempt)
-        if owed.window is None:
-            return
-        owed.window.end(owed.seq)
-        later_notifications = self._turns.failed(owed)
-        if delay_seconds is not None or later_notifications:
-            self._turns.troubled.add(owed.call)
-        for later_notification in later_notifications:
-            self._hold(later_notification)
+        if notification.delivery_id is None:
+            self._commit_batch.count_failed_attempt()
+            self._call_queue.requeue(notification)
+        else:
+            due_at = now_us + round(clamp_retry_after(result.retry_after_seconds or 0) * _SECOND)
+            self._commit_batch.add_postponed(notification, due_at, attempt)
 
-    def _give_up_if_dead(self, answer: DeliveryResult, at: int) -> None:
+    def _handle_failed(self, notification: PendingNotification, attempt: NewAttempt, now_us: int) -> None:
+        """It becomes a row, or stays one, and those behind it become rows too."""
+        destination = self._destination
+        delay_seconds = retry_delay_seconds(
+            destination.retry_policy, destination.max_attempts, notification.attempts + 1, self._deps.jitter()
+        )
+        due_at = now_us if delay_seconds is None else now_us + round(delay_seconds * _SECOND)
+        self._commit_batch.add_failed(notification, "failed" if delay_seconds is None else "retrying", due_at, attempt)
+        if notification.ack_window is None:
+            return
+        notification.ack_window.end(notification.seq)
+        later_notifications = self._call_queue.remove_followers(notification)
+        if delay_seconds is not None or later_notifications:
+            self._call_queue.blocked_calls.add(notification.call)
+        for later_notification in later_notifications:
+            self._hold_back(later_notification)
+
+    def _disable_if_dead(self, result: DeliveryResult, now_us: int) -> None:
         failing_since = self._health.failing_since
-        if answer.verdict == "gone":
-            self._given_up = f"the application {answer.said}: it wants no more events"
-        elif failing_since is not None and at - failing_since > DISABLE_AFTER_SECONDS * _SECOND:
-            self._given_up = (
-                f"the application took nothing for {DISABLE_AFTER_SECONDS // 86_400} days; last it {answer.said}"
-            )
+        if result.outcome == "gone":
+            self._disable_reason = f"the endpoint {result.detail}: it wants no further notifications"
+        elif failing_since is not None and now_us - failing_since > DISABLE_AFTER_SECONDS * _SECOND:
+            days = DISABLE_AFTER_SECONDS // 86_400
+            self._disable_reason = f"the endpoint accepted nothing for {days} days; last attempt: {result.detail}"
 
     # -- settling
 
-    async def _settle_in_time(self) -> None:
+    async def _commit_if_due(self) -> None:
         """Settle when enough has come together, or the first of it has waited long enough."""
-        elapsed_seconds = self._now() - self._settled_at
-        is_due = len(self._outcomes) >= COMMIT_RESULTS or elapsed_seconds >= self._settle_seconds
-        if self._unsettled is not None or (is_due and self._has_unsettled):
-            await self._settle()
+        elapsed_seconds = self._now() - self._committed_at
+        is_due = len(self._commit_batch) >= COMMIT_RESULTS or elapsed_seconds >= self._commit_seconds
+        if self._pending_commit is not None or (is_due and self._has_uncommitted):
+            await self._commit()
 
     @property
-    def _settle_seconds(self) -> float:
-        return COMMIT_SECONDS if len(self._outcomes) or self._fares_otherwise else IDLE_COMMIT_SECONDS
+    def _commit_seconds(self) -> float:
+        return COMMIT_SECONDS if len(self._commit_batch) or self._has_health_changed else IDLE_COMMIT_SECONDS
 
     @property
-    def _has_unsettled(self) -> bool:
-        has_changes = len(self._outcomes) > 0 or self._fares_otherwise
+    def _has_uncommitted(self) -> bool:
+        has_changes = len(self._commit_batch) > 0 or self._has_health_changed
         return has_changes or any(
-            stream_reader.has_ended or self._settled.get(stream_reader.stream_id) != stream_reader.window.settled_to
-            for stream_reader in self._tracks
+            stream_reader.is_finished
+            or self._committed_cursors.get(stream_reader.stream_id) != stream_reader.ack_window.acknowledged_to
+            for stream_reader in self._stream_readers
         )
 
     @property
-    def _fares_otherwise(self) -> bool:
-        return self._health.failing_since != self._settled_health.failing_since
+    def _has_health_changed(self) -> bool:
+        return self._health.failing_since != self._committed_health.failing_since
 
-    async def _settle(self) -> None:
+    async def _commit(self) -> None:
         """Note all that has ended. What cannot be noted now is kept and noted first. Raises `Unavailable`."""
-        changes = self._unsettled or self._settlement()
-        self._unsettled = changes
-        released_calls = await asyncio.to_thread(self._means.settings.deliveries.settle, changes)
-        self._unsettled = None
-        self._settled_at = self._now()
-        self._settled |= changes.cursors
-        self._tracks = [stream_reader for stream_reader in self._tracks if stream_reader.stream_id not in changes.ended]
+        changes = self._pending_commit or self._build_commit()
+        self._pending_commit = changes
+        released_calls = await asyncio.to_thread(self._deps.appdb.deliveries.commit, changes)
+        self._pending_commit = None
+        self._committed_at = self._now()
+        self._committed_cursors |= changes.cursors
+        self._stream_readers = [
+            stream_reader
+            for stream_reader in self._stream_readers
+            if stream_reader.stream_id not in changes.finished_replays
+        ]
         # Not all replays are taken in at once.
-        self._lacks_streams = self._lacks_streams or bool(changes.ended)
-        if changes.troubles or changes.retried or changes.hastens:
-            self._turns.troubled -= {call for call in released_calls if not self._outcomes.still_hold(call)}
-            await self._rows.look(changes.retried)
+        self._needs_stream_reload = self._needs_stream_reload or bool(changes.finished_replays)
+        if changes.new_deliveries or changes.updates or changes.retry_all_now:
+            self._call_queue.blocked_calls -= {
+                call for call in released_calls if not self._commit_batch.has_retrying(call)
+            }
+            await self._retry_queue.refresh(changes.updates)
 
-    def _settlement(self) -> DeliveryCommit:
-        cursors = {stream_reader.stream_id: stream_reader.window.settled_to for stream_reader in self._tracks}
-        finished_replays = [stream_reader.stream_id for stream_reader in self._tracks if stream_reader.has_ended]
-        commit_batch, self._outcomes = self._outcomes, CommitBatch(self._subscription)
-        self._settled_health = self._health
-        return commit_batch.settlement(cursors, finished_replays, self._health, self._means.clock.microseconds())
+    def _build_commit(self) -> DeliveryCommit:
+        cursors = {
+            stream_reader.stream_id: stream_reader.ack_window.acknowledged_to for stream_reader in self._stream_readers
+        }
+        finished_replays = [
+            stream_reader.stream_id for stream_reader in self._stream_readers if stream_reader.is_finished
+        ]
+        commit_batch, self._commit_batch = self._commit_batch, CommitBatch(self._destination)
+        self._committed_health = self._health
+        return commit_batch.build_commit(cursors, finished_replays, self._health, self._deps.clock.microseconds())
 
-    async def _end(self) -> None:
+    async def _close(self) -> None:
         """Stop what is under way, and note what has ended; what cannot be noted is sent again."""
-        for task in self._under_way:
+        for task in self._attempt_tasks:
             task.cancel()
         try:
-            if self._under_way:
-                await asyncio.wait(self._under_way)
+            if self._attempt_tasks:
+                await asyncio.wait(self._attempt_tasks)
             with contextlib.suppress(Unavailable):
-                if self._unsettled is not None:
-                    await self._settle()
-                if self._has_unsettled:
-                    await self._settle()
+                if self._pending_commit is not None:
+                    await self._commit()
+                if self._has_uncommitted:
+                    await self._commit()
         finally:
-            await self._sink.close()
+            await self._client.close()
 
     # -- waiting
 
-    async def _pause(self) -> None:
+    async def _wait_for_work(self) -> None:
         """Wait until there is something to do."""
         seconds = self._seconds_to_wait()
         if seconds > 0:
@@ -418,26 +441,26 @@ class DestinationWorker:
                 async with asyncio.timeout(seconds):
                     await self._wake.wait()
         self._wake.clear()
-        if self._broken:
-            raise self._broken
+        if self._attempt_error:
+            raise self._attempt_error
 
     def _seconds_to_wait(self) -> float:
-        now_us = self._means.clock.microseconds()
+        now_us = self._deps.clock.microseconds()
         waits = [IDLE_SECONDS_MAX]
-        if self._has_unsettled:
-            waits.append(self._settled_at + self._settle_seconds - self._now())
-        if self._rows.due_at is not None:
-            waits.append((self._rows.due_at - now_us) / _SECOND)
-        if not self._under_way and (self._rows or self._turns.ready):
+        if self._has_uncommitted:
+            waits.append(self._committed_at + self._commit_seconds - self._now())
+        if self._retry_queue.due_at is not None:
+            waits.append((self._retry_queue.due_at - now_us) / _SECOND)
+        if not self._attempt_tasks and (self._retry_queue or self._call_queue.ready_count):
             # The application is not to be asked before then; which may have come since we last looked.
-            waits.append((self._health.not_before - now_us) / _SECOND)
-        if self._subscription.per == "call":
+            waits.append((self._health.next_attempt_at - now_us) / _SECOND)
+        if self._destination.notifies_of == "calls":
             waits.append(RECHECK_SECONDS)
         return min(waits)
 
-    async def _listen(self) -> None:
+    async def _wake_on_new_records(self) -> None:
         """Wake for what is new, until there is no more news: then the house closes."""
-        position_source = self._means.reading.news
+        position_source = self._deps.record_reader.position_source
         while not position_source.is_closed:
             if await position_source.wait(position_source.position, IDLE_SECONDS_MAX):
                 self._wake.set()
@@ -447,5 +470,5 @@ class DestinationWorker:
         return asyncio.get_running_loop().time()
 
 
-def _optional_microseconds(at: datetime | None) -> int | None:
-    return None if at is None else to_microseconds(at)
+def _optional_microseconds(time: datetime | None) -> int | None:
+    return None if time is None else to_microseconds(time)

@@ -37,10 +37,10 @@ class AppendResult(msgspec.Struct, frozen=True):
 
 
 class CounterKey(msgspec.Struct, frozen=True):
-    """Something that happened at the door and was not kept: `what` is one of the words of `intake`, `label` the event
+    """Something that happened at the door and was not kept: `kind` is a verdict of `receiver`, `label` the event
     type or the reason; `sn` may be that of a stranger."""
 
-    what: str
+    kind: str
     sn: str
     label: str
 
@@ -63,7 +63,7 @@ class Ledger(Protocol):
         """
         ...
 
-    async def read(self, after: int, limit: int) -> list[RawEvent]:
+    async def read(self, after_seq: int, limit: int) -> list[RawEvent]:
         """The next reports after a number, in order, at most `limit`, fewer where bodies are large; none at the end."""
         ...
 
@@ -71,24 +71,24 @@ class Ledger(Protocol):
         """The reports with these numbers, in order of number; unknown numbers are left out."""
         ...
 
-    async def forget(self, seqs: Sequence[int]) -> None:
+    async def delete(self, seqs: Sequence[int]) -> None:
         """Delete these reports, which are older than they are to be kept; never the last one. An exact repeat of one of
         them would be new. Raises `Unavailable` when that cannot be done now."""
         ...
 
-    async def last(self) -> int:
+    async def last_seq(self) -> int:
         """The highest number so far; 0 when empty."""
         ...
 
-    async def count(self, marks: Mapping[CounterKey, int], at: int) -> None:
-        """Add to the tallies how often each mark was made (`at` in microseconds since 1970, UTC).
+    async def add_counts(self, counts: Mapping[CounterKey, int], now_us: int) -> None:
+        """Add to the tallies how often each mark was made (`now_us` in microseconds since 1970, UTC).
 
-        Less than durable: a crash may lose the latest. Under one `what` at most 1,000 are kept apart; the longest
+        Less than durable: a crash may lose the latest. Under one `kind` at most 1,000 are kept apart; the longest
         silent ones are added up under the label `others`.
         """
         ...
 
-    async def tallies(self) -> list[Counter]:
+    async def counters(self) -> list[Counter]:
         """All tallies, the latest first, at most 1,000."""
         ...
 

@@ -44,13 +44,13 @@ OTHER_LABEL = "others"
 
 _COLUMNS = ("received_at", "key", "sn", "dialect", "via", "signature", "peer", "body")
 _RAW_EVENT_FIELDS = ("seq", *_COLUMNS)
-_SELECT_RAW_EVENTS = f"SELECT {', '.join(_RAW_EVENT_FIELDS)} FROM reports"
+_SELECT_RAW_EVENTS = f"SELECT {', '.join(_RAW_EVENT_FIELDS)} FROM raw_events"
 
 # One statement for many rows: between two rows SQLite would give up and ask back the interpreter's lock, and beside a
 # busy event loop each of these takes up to a thread switch (5 ms). Powers of two, so that few statements are prepared.
 _INSERT_SIZES = (128, 64, 32, 16, 8, 4, 2, 1)
 _INSERTS: Mapping[int, str] = {
-    size: f"INSERT INTO reports ({', '.join(_COLUMNS)}) VALUES "
+    size: f"INSERT INTO raw_events ({', '.join(_COLUMNS)}) VALUES "
     + ", ".join([f"({', '.join('?' * len(_COLUMNS))})"] * size)
     + " ON CONFLICT DO NOTHING"
     for size in _INSERT_SIZES
@@ -71,68 +71,68 @@ class SqliteLedger:
     def __init__(self, path: Path) -> None:
         prepare_file(path)
         self._path = path
-        self._place = FileIdentity(path)
-        self._here = connect(path, "try")
+        self._file_identity = FileIdentity(path)
+        self._loop_connection = connect(path, "try_append")
         self._slow_until = 0.0
-        self._writing_beside = 0
-        self._appending = _ConnectionThread(path, "append")
-        self._reading = _ConnectionThread(path, "read")
-        self._aside = _ConnectionThread(path, "aside")
-        self._checkpoint_planned: asyncio.TimerHandle | None = None
+        self._thread_writes = 0
+        self._append_thread = _ConnectionThread(path, "append")
+        self._read_thread = _ConnectionThread(path, "read")
+        self._checkpoint_thread = _ConnectionThread(path, "checkpoint")
+        self._checkpoint_timer: asyncio.TimerHandle | None = None
 
     async def append(self, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
         if not entries:
             return []
         results = await self._write(_append, entries)
-        self._place.check()
-        if self._checkpoint_planned is None:
-            self._checkpoint_planned = asyncio.get_running_loop().call_later(CHECKPOINT_SECONDS, self._checkpoint)
+        self._file_identity.check()
+        if self._checkpoint_timer is None:
+            self._checkpoint_timer = asyncio.get_running_loop().call_later(CHECKPOINT_SECONDS, self._checkpoint)
         return results
 
-    async def read(self, after: int, limit: int) -> list[RawEvent]:
-        return await self._reading.run(_read, after, limit)
+    async def read(self, after_seq: int, limit: int) -> list[RawEvent]:
+        return await self._read_thread.run(_read, after_seq, limit)
 
     async def get(self, seqs: Sequence[int]) -> list[RawEvent]:
-        return await self._reading.run(_get, seqs)
+        return await self._read_thread.run(_get, seqs)
 
-    async def forget(self, seqs: Sequence[int]) -> None:
+    async def delete(self, seqs: Sequence[int]) -> None:
         if seqs:
             await self._write(_delete_raw_events, seqs)
 
-    async def last(self) -> int:
-        return await self._reading.run(_last_seq)
+    async def last_seq(self) -> int:
+        return await self._read_thread.run(_last_seq)
 
-    async def count(self, marks: Mapping[CounterKey, int], at: int) -> None:
-        if marks:
-            await self._write(_add_counts, marks, at)
+    async def add_counts(self, counts: Mapping[CounterKey, int], now_us: int) -> None:
+        if counts:
+            await self._write(_add_counts, counts, now_us)
 
-    async def tallies(self) -> list[Counter]:
-        return await self._reading.run(_select_counters)
+    async def counters(self) -> list[Counter]:
+        return await self._read_thread.run(_select_counters)
 
     async def close(self) -> None:
-        if self._checkpoint_planned is not None:
-            self._checkpoint_planned.cancel()
-        for thread in (self._aside, self._reading, self._appending):
+        if self._checkpoint_timer is not None:
+            self._checkpoint_timer.cancel()
+        for thread in (self._checkpoint_thread, self._read_thread, self._append_thread):
             await thread.close()
-        self._here.close()
+        self._loop_connection.close()
 
-    async def _write(self, work: Callable[..., T], *given: object) -> T:
+    async def _write(self, work: Callable[..., T], *args: object) -> T:
         """In this thread where that is swift, else in the one beside it; never in two at once, which would have one
         wait for a lock that the other, waiting for the interpreter, holds."""
-        if time.monotonic() >= self._slow_until and not self._writing_beside:
+        if time.monotonic() >= self._slow_until and not self._thread_writes:
             with suppress(_BusyError):
-                return self._write_here(work, *given)
-        self._writing_beside += 1
+                return self._write_in_loop(work, *args)
+        self._thread_writes += 1
         try:
-            return await self._appending.run(work, *given)
+            return await self._append_thread.run(work, *args)
         finally:
-            self._writing_beside -= 1
+            self._thread_writes -= 1
 
-    def _write_here(self, work: Callable[..., T], *given: object) -> T:
-        """Raises `_Busy` when another process is writing."""
+    def _write_in_loop(self, work: Callable[..., T], *args: object) -> T:
+        """Raises `_BusyError` when another process is writing."""
         started_at = time.monotonic()
         try:
-            return work(self._here, *given)
+            return work(self._loop_connection, *args)
         except sqlite3.Error as error:
             if _is_busy(error):
                 raise _BusyError from error
@@ -143,8 +143,8 @@ class SqliteLedger:
                 self._slow_until = ended_at + SLOW_COMMIT_FACTOR * (ended_at - started_at)
 
     def _checkpoint(self) -> None:
-        self._checkpoint_planned = None
-        self._aside.start(_try_checkpoint)
+        self._checkpoint_timer = None
+        self._checkpoint_thread.start(_try_checkpoint)
 
 
 class _BusyError(Exception):
@@ -159,10 +159,10 @@ class _ConnectionThread:
         self._connection = connect(path, use)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"ledger-{use}")
 
-    async def run(self, work: Callable[..., T], *given: object) -> T:
+    async def run(self, work: Callable[..., T], *args: object) -> T:
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._thread, work, self._connection, *given)
+            return await loop.run_in_executor(self._thread, work, self._connection, *args)
         except sqlite3.Error as error:
             raise translate_error(error, self._path) from error
 
@@ -183,10 +183,10 @@ def _append(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> l
     return _in_transaction(connection, _insert_all, entries)
 
 
-def _in_transaction(connection: sqlite3.Connection, work: Callable[..., T], *given: object) -> T:
+def _in_transaction(connection: sqlite3.Connection, work: Callable[..., T], *args: object) -> T:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        result = work(connection, *given)
+        result = work(connection, *args)
         connection.execute("COMMIT")
     except BaseException:
         # After a full disk SQLite may have rolled back already.
@@ -222,10 +222,12 @@ def _values(entry: LedgerEntry) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _resolve_existing(connection: sqlite3.Connection, entries: Sequence[LedgerEntry], new: int) -> list[AppendResult]:
+def _resolve_existing(
+    connection: sqlite3.Connection, entries: Sequence[LedgerEntry], new_count: int
+) -> list[AppendResult]:
     """Where some were there before: the numbers of all. New ones have the highest, and are new only once."""
     seqs = [_find_seq(connection, entry) for entry in entries]
-    new_seqs = set(sorted(set(seqs))[-new:]) if new else set()
+    new_seqs = set(sorted(set(seqs))[-new_count:]) if new_count else set()
     results = []
     for seq in seqs:
         results.append(AppendResult(seq, seq in new_seqs))
@@ -234,12 +236,12 @@ def _resolve_existing(connection: sqlite3.Connection, entries: Sequence[LedgerEn
 
 
 def _find_seq(connection: sqlite3.Connection, entry: LedgerEntry) -> int:
-    (seq,) = connection.execute("SELECT seq FROM reports WHERE key = ? AND sn = ?", (entry.key, entry.sn)).fetchone()
+    (seq,) = connection.execute("SELECT seq FROM raw_events WHERE key = ? AND sn = ?", (entry.key, entry.sn)).fetchone()
     return int(seq)
 
 
-def _read(connection: sqlite3.Connection, after: int, limit: int) -> list[RawEvent]:
-    rows = connection.execute(f"{_SELECT_RAW_EVENTS} WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
+def _read(connection: sqlite3.Connection, after_seq: int, limit: int) -> list[RawEvent]:
+    rows = connection.execute(f"{_SELECT_RAW_EVENTS} WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit))
     raw_events: list[RawEvent] = []
     body_bytes = 0
     for raw_event in map(_to_raw_event, rows):
@@ -269,7 +271,7 @@ def _delete_raw_events(connection: sqlite3.Connection, seqs: Sequence[int]) -> N
 def _delete_rows(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
     # The last one stays, whoever asks: the store's position is compared with its number.
     connection.executemany(
-        "DELETE FROM reports WHERE seq = ? AND seq < (SELECT max(seq) FROM reports)", [(seq,) for seq in seqs]
+        "DELETE FROM raw_events WHERE seq = ? AND seq < (SELECT max(seq) FROM raw_events)", [(seq,) for seq in seqs]
     )
 
 
@@ -278,44 +280,44 @@ def _to_raw_event(row: tuple[Any, ...]) -> RawEvent:
 
 
 def _last_seq(connection: sqlite3.Connection) -> int:
-    (last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM reports").fetchone()
+    (last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM raw_events").fetchone()
     return int(last_seq)
 
 
-def _add_counts(connection: sqlite3.Connection, marks: Mapping[CounterKey, int], at: int) -> None:
-    _in_transaction(connection, _upsert_counts, marks, at)
+def _add_counts(connection: sqlite3.Connection, counts: Mapping[CounterKey, int], now_us: int) -> None:
+    _in_transaction(connection, _upsert_counts, counts, now_us)
 
 
-def _upsert_counts(connection: sqlite3.Connection, marks: Mapping[CounterKey, int], at: int) -> None:
-    rows = [(key.what, key.sn, key.label, count, at, at) for key, count in marks.items()]
+def _upsert_counts(connection: sqlite3.Connection, counts: Mapping[CounterKey, int], now_us: int) -> None:
+    rows = [(key.kind, key.sn, key.label, count, now_us, now_us) for key, count in counts.items()]
     connection.executemany(_UPSERT_COUNTER, rows)
-    for kind in {key.what for key in marks}:
+    for kind in {key.kind for key in counts}:
         _merge_oldest_counters(connection, kind)
 
 
-_SELECT_COUNTERS = "SELECT what, sn, label, count, first_at, last_at FROM tallies"
+_SELECT_COUNTERS = "SELECT kind, sn, label, count, first_at, last_at FROM counters"
 
-_UPSERT_COUNTER = """INSERT INTO tallies (what, sn, label, count, first_at, last_at) VALUES (?, ?, ?, ?, ?, ?)
+_UPSERT_COUNTER = """INSERT INTO counters (kind, sn, label, count, first_at, last_at) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET count = count + excluded.count,
         first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at)"""
 
 
-def _merge_oldest_counters(connection: sqlite3.Connection, what: str) -> None:
+def _merge_oldest_counters(connection: sqlite3.Connection, kind: str) -> None:
     """Add the longest silent tallies of a word up to one, so that the newest stranger can always be seen."""
-    (total,) = connection.execute("SELECT count(*) FROM tallies WHERE what = ?", (what,)).fetchone()
+    (total,) = connection.execute("SELECT count(*) FROM counters WHERE kind = ?", (kind,)).fetchone()
     if total <= COUNTERS_MAX:
         return
     oldest = connection.execute(
-        f"{_SELECT_COUNTERS} WHERE what = ? AND label <> ? ORDER BY last_at LIMIT ?",
-        (what, OTHER_LABEL, total - COUNTERS_MAX + 1),
+        f"{_SELECT_COUNTERS} WHERE kind = ? AND label <> ? ORDER BY last_at LIMIT ?",
+        (kind, OTHER_LABEL, total - COUNTERS_MAX + 1),
     ).fetchall()
-    connection.executemany("DELETE FROM tallies WHERE what = ? AND sn = ? AND label = ?", [row[:3] for row in oldest])
-    connection.executemany(_UPSERT_COUNTER, [(what, "", OTHER_LABEL, *row[3:]) for row in oldest])
+    connection.executemany("DELETE FROM counters WHERE kind = ? AND sn = ? AND label = ?", [row[:3] for row in oldest])
+    connection.executemany(_UPSERT_COUNTER, [(kind, "", OTHER_LABEL, *row[3:]) for row in oldest])
 
 
 def _select_counters(connection: sqlite3.Connection) -> list[Counter]:
     rows: Iterable[tuple[str, str, str, int, int, int]] = connection.execute(
-        f"{_SELECT_COUNTERS} ORDER BY last_at DESC, what, sn, label LIMIT ?", (COUNTERS_MAX,)
+        f"{_SELECT_COUNTERS} ORDER BY last_at DESC, kind, sn, label LIMIT ?", (COUNTERS_MAX,)
     )
     return [Counter(*row) for row in rows]
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
+from onhook.lib.migrations import load_migrations
 
-SCHEMA_VERSION = 1
-"""In `PRAGMA user_version`; 0 is a file in which nothing stands yet."""
+SCHEMA_VERSION = load_migrations("onhook.ledger")[-1].version
+"""In `PRAGMA user_version`; 0 is an empty file."""
 
 APPLICATION_ID = 0x4F6E686B
 """`Onhk`: what `file ledger.db` shows, and how we know our own."""
@@ -25,7 +26,7 @@ FILE_MODE = 0o600
 
 BUSY_SECONDS = 1.0
 """How long a writer waits for one of another process. A commit takes milliseconds, and a PBX gives up after 3 seconds
-at the earliest (PROTOCOL.md 4): one wait for the commit before ours and one for ours must fit in."""
+at the earliest (yeastar-p-series.md 4): one wait for the commit before ours and one for ours must fit in."""
 
 OPEN_SECONDS_MAX = 5.0
 """How long processes that start at once may stand in each other's way while the file is made."""
@@ -36,42 +37,14 @@ WAL_SIZE_LIMIT_BYTES = 64 * 1024 * 1024
 CACHE_KIBIBYTES = 8_192
 """Right-hand ends of table and index are all that an append touches; they fit many times over."""
 
-SCHEMA = (
-    # AUTOINCREMENT: a number is never given twice, even if somebody should empty the table by hand.
-    """CREATE TABLE reports (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        received_at INTEGER NOT NULL,
-        key BLOB NOT NULL,
-        sn TEXT NOT NULL,
-        dialect TEXT NOT NULL,
-        via TEXT NOT NULL,
-        signature TEXT NOT NULL,
-        peer TEXT NOT NULL,
-        body BLOB NOT NULL
-    ) STRICT""",
-    # The key first: it grows with time, so that all PBXs together have one right-hand end.
-    "CREATE UNIQUE INDEX reports_by_key ON reports (key, sn)",
-    """CREATE TABLE tallies (
-        what TEXT NOT NULL,
-        sn TEXT NOT NULL,
-        label TEXT NOT NULL,
-        count INTEGER NOT NULL,
-        first_at INTEGER NOT NULL,
-        last_at INTEGER NOT NULL,
-        PRIMARY KEY (what, sn, label)
-    ) STRICT, WITHOUT ROWID""",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
-
-ConnectionUse = Literal["try", "append", "read", "aside"]
-"""`try` appends unless another one is writing, `append` waits; `aside` counts and carries the WAL's pages home."""
+ConnectionUse = Literal["try_append", "append", "read", "checkpoint"]
+"""`try_append` fails at once while another process writes, `append` waits; `checkpoint` counts and checkpoints."""
 
 _BUSY_SECONDS_BY_USE: Mapping[ConnectionUse, float] = {
-    "try": 0.0,
+    "try_append": 0.0,
     "append": BUSY_SECONDS,
     "read": BUSY_SECONDS,
-    "aside": 0.2,
+    "checkpoint": 0.2,
 }
 
 
@@ -111,36 +84,38 @@ class FileIdentity:
 
     def __init__(self, path: Path) -> None:
         self._paths = [path, path.with_name(path.name + "-wal")]
-        self._seen: list[os.stat_result] = []
+        self._initial_stats: list[os.stat_result] = []
 
     def check(self) -> None:
         """Raises `Unavailable` where they are not. To be called after each commit; the first call remembers them."""
         try:
             stats = [path.stat() for path in self._paths]
         except OSError as error:
-            raise self._gone() from error
-        if not self._seen:
-            self._seen = stats
-        if not all(map(os.path.samestat, stats, self._seen)):
-            raise self._gone()
+            raise self._removed_error() from error
+        if not self._initial_stats:
+            self._initial_stats = stats
+        if not all(map(os.path.samestat, stats, self._initial_stats)):
+            raise self._removed_error()
 
-    def _gone(self) -> Unavailable:
+    def _removed_error(self) -> Unavailable:
         return Unavailable(
             "the ledger was removed, or another put in its place, while it was open",
-            where=str(self._paths[0]),
-            todo="put it back and start again, or start with another data directory",
+            location=str(self._paths[0]),
+            hint="put it back and start again, or start with another data directory",
         )
 
 
 def translate_error(error: OSError | sqlite3.Error, path: Path) -> OnhookError:
     """What the disk or SQLite says, as an error of ours: `Unavailable` where another try can help."""
     if isinstance(error, OSError):
-        return Unavailable(f"the ledger cannot be opened: {error.strerror}", where=str(path), todo="check its place")
+        return Unavailable(f"the ledger cannot be opened: {error.strerror}", location=str(path), hint="check its place")
     if isinstance(error, sqlite3.OperationalError):
-        return Unavailable(f"the ledger cannot be used now: {error}", where=str(path), todo="free disk space or locks")
+        return Unavailable(
+            f"the ledger cannot be used now: {error}", location=str(path), hint="free disk space or locks"
+        )
     if isinstance(error, sqlite3.DatabaseError):
-        return UsageError(f"this is no sound ledger: {error}", where=str(path), todo="restore it from a backup")
-    return OnhookError(f"the ledger fails: {error}", where=str(path))
+        return UsageError(f"this is no sound ledger: {error}", location=str(path), hint="restore it from a backup")
+    return OnhookError(f"the ledger fails: {error}", location=str(path))
 
 
 def _restrict_permissions(path: Path) -> None:
@@ -156,12 +131,14 @@ def _restrict_permissions(path: Path) -> None:
 def _create_schema(path: Path) -> None:
     connection = _connect(path, BUSY_SECONDS)
     try:
-        if _version(connection, path) == 0:
+        if _version(connection, path) < SCHEMA_VERSION:
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("BEGIN IMMEDIATE")  # of several processes one makes it, the others find it made
-            if _version(connection, path) == 0:
-                for statement in SCHEMA:
+            connection.execute("BEGIN IMMEDIATE")  # of several processes one upgrades the file, the others find it done
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            for migration in load_migrations("onhook.ledger")[_version(connection, path) :]:
+                for statement in migration.statements:
                     connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {migration.version}")
             connection.execute("COMMIT")
         _switch_to_wal(connection)
     finally:
@@ -176,12 +153,12 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
         " FROM pragma_user_version, pragma_application_id"
     ).fetchone()
     if (version or tables) and application != APPLICATION_ID:
-        raise UsageError("this is a database, but not a ledger", where=str(path), todo="name another data directory")
+        raise UsageError("this is a database, but not a ledger", location=str(path), hint="name another data directory")
     if version > SCHEMA_VERSION:
         raise UsageError(
             f"the ledger is of a newer Onhook (version {version}, we know {SCHEMA_VERSION})",
-            where=str(path),
-            todo="upgrade Onhook",
+            location=str(path),
+            hint="upgrade Onhook",
         )
     return int(version)
 

@@ -12,6 +12,8 @@
 
 from typing import ClassVar
 
+from onhook.lib.messages import _ as _  # noqa: PLC0414 - for packages that may import errors alone
+
 
 class OnhookError(Exception):
     """What is wrong, where, what to do: one sentence, shown to a person as it is."""
@@ -20,16 +22,16 @@ class OnhookError(Exception):
     exit_code: ClassVar[int] = 1
     http_status: ClassVar[int] = 500
 
-    def __init__(self, what: str, *, where: str = "", todo: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.where = where
-        self.todo = todo
+    def __init__(self, message: str, *, location: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.location = location
+        self.hint = hint
 
     def __str__(self) -> str:
-        location = f" ({self.where})" if self.where else ""
-        hint = f": {self.todo}" if self.todo else ""
-        return f"{self.what}{location}{hint}"
+        location = f" ({self.location})" if self.location else ""
+        hint = f": {self.hint}" if self.hint else ""
+        return f"{self.message}{location}{hint}"
 
 
 class UsageError(OnhookError):

@@ -1,4 +1,4 @@
-"""How a PBX signs what it sends: PROTOCOL.md 4, `X-Signature`."""
+"""How a PBX signs what it sends: yeastar-p-series.md 4, `X-Signature`."""
 
 import base64
 import hmac

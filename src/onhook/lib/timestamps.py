@@ -11,6 +11,6 @@ def to_datetime(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
-def to_microseconds(at: datetime) -> int:
+def to_microseconds(time: datetime) -> int:
     """Microseconds since 1970; exact, as a float would not be."""
-    return (at - _EPOCH) // _MICROSECOND
+    return (time - _EPOCH) // _MICROSECOND

@@ -37,7 +37,7 @@ def create_backup(config: Config, target: Path, clock: Clock) -> BackupManifest:
     _check_target(config, target)
     if not config.ledger_file.exists():
         raise NotFound(
-            "there is nothing to back up", where=str(config.data), todo="name the data directory with --data"
+            "there is nothing to back up", location=str(config.data), hint="name the data directory with --data"
         )
     sources = [path for path in _backed_up_files(config) if path.exists()]
     manifest = BackupManifest(made_at=clock.now(), files=tuple(path.name for path in sources))
@@ -50,7 +50,7 @@ def create_backup(config: Config, target: Path, clock: Clock) -> BackupManifest:
     except BaseException as error:
         _remove_partial_backup(target, manifest, is_new=is_new)
         if isinstance(error, OSError):
-            raise Unavailable(f"cannot write the backup: {error.strerror or error}", where=str(target)) from error
+            raise Unavailable(f"cannot write the backup: {error.strerror or error}", location=str(target)) from error
         raise
     return manifest
 
@@ -70,8 +70,8 @@ def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
         if existing_files and not replace:
             raise UsageError(
                 f"there is {' and '.join(existing_files)} already",
-                where=str(config.data),
-                todo="choose another directory with --data, or say --replace",
+                location=str(config.data),
+                hint="choose another directory with --data, or say --replace",
             )
         copies = {
             path.name: _with_suffix(path, ".restored")
@@ -86,7 +86,7 @@ def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
             delete_store(config)
             _swap_files(config, tuple(copies.values()))
         except OSError as error:
-            raise Unavailable(f"cannot restore: {error.strerror or error}", where=str(config.data)) from error
+            raise Unavailable(f"cannot restore: {error.strerror or error}", location=str(config.data)) from error
         finally:
             for copy in copies.values():
                 copy.unlink(missing_ok=True)
@@ -98,19 +98,21 @@ def _check_target(config: Config, target: Path) -> None:
     data, target_path = _resolve(config.data), _resolve(target)
     if target_path == data or data in target_path.parents:
         raise UsageError(
-            "a backup does not go into the data directory itself", where=str(target), todo="choose another directory"
+            "a backup does not go into the data directory itself", location=str(target), hint="choose another directory"
         )
     try:
         is_free = not target.exists() or not any(target.iterdir())
     except NotADirectoryError:
-        raise UsageError("there is a file of that name", where=str(target), todo="choose another directory") from None
+        raise UsageError(
+            "there is a file of that name", location=str(target), hint="choose another directory"
+        ) from None
     except OSError as error:
         raise UsageError(
-            f"cannot use that directory: {error.strerror}", where=str(target), todo="choose another directory"
+            f"cannot use that directory: {error.strerror}", location=str(target), hint="choose another directory"
         ) from error
     if not is_free:
         message = "there is a backup already" if (target / MANIFEST_NAME).exists() else "the directory is not empty"
-        raise UsageError(message, where=str(target), todo="choose another directory")
+        raise UsageError(message, location=str(target), hint="choose another directory")
 
 
 def _check_source(config: Config, source: Path) -> None:
@@ -119,8 +121,8 @@ def _check_source(config: Config, source: Path) -> None:
     if any(_resolve(source_path) == _resolve(live_path) for source_path, live_path in path_pairs):
         raise UsageError(
             "the data directory cannot be restored from itself",
-            where=str(source),
-            todo="name a directory that `onhook backup` made",
+            location=str(source),
+            hint="name a directory that `onhook backup` made",
         )
 
 
@@ -128,22 +130,22 @@ def _resolve(path: Path) -> Path:
     try:
         return path.resolve()
     except (OSError, RuntimeError) as error:  # a link that leads to itself
-        raise UsageError(f"cannot follow that path: {error}", where=str(path), todo="choose another") from error
+        raise UsageError(f"cannot follow that path: {error}", location=str(path), hint="choose another") from error
 
 
-def _write_manifest(target: Path, label: BackupManifest) -> None:
+def _write_manifest(target: Path, manifest: BackupManifest) -> None:
     partial_path = _with_suffix(target / MANIFEST_NAME, ".part")
     partial_path.touch(SECRET_FILE_MODE)
     with partial_path.open("wb") as file:
-        file.write(msgspec.json.encode(label) + b"\n")
+        file.write(msgspec.json.encode(manifest) + b"\n")
         file.flush()
         os.fsync(file.fileno())
     partial_path.replace(target / MANIFEST_NAME)
 
 
-def _remove_partial_backup(target: Path, label: BackupManifest, *, is_new: bool) -> None:
+def _remove_partial_backup(target: Path, manifest: BackupManifest, *, is_new: bool) -> None:
     """Take away what was begun: the directory was empty, so all of these names are ours."""
-    for name in (MANIFEST_NAME, f"{MANIFEST_NAME}.part", *label.files):
+    for name in (MANIFEST_NAME, f"{MANIFEST_NAME}.part", *manifest.files):
         with contextlib.suppress(OSError):
             (target / name).unlink(missing_ok=True)
     if is_new:
@@ -152,7 +154,7 @@ def _remove_partial_backup(target: Path, label: BackupManifest, *, is_new: bool)
 
 
 def _backed_up_files(config: Config) -> tuple[Path, Path]:
-    return config.settings_file, config.ledger_file
+    return config.appdb_file, config.ledger_file
 
 
 def _read_manifest(config: Config, source: Path) -> BackupManifest:
@@ -160,10 +162,10 @@ def _read_manifest(config: Config, source: Path) -> BackupManifest:
         manifest = msgspec.json.decode((source / MANIFEST_NAME).read_bytes(), type=BackupManifest)
     except (OSError, msgspec.DecodeError) as error:
         raise NotFound(
-            "there is no whole backup", where=str(source), todo="name a directory that `onhook backup` made"
+            "there is no whole backup", location=str(source), hint="name a directory that `onhook backup` made"
         ) from error
     if config.ledger_file.name not in manifest.files:
-        raise NotFound("there is no ledger in that backup", where=str(source), todo="use another one")
+        raise NotFound("there is no ledger in that backup", location=str(source), hint="use another one")
     for name in manifest.files:
         _check_integrity(source / name)
     return manifest
@@ -172,7 +174,7 @@ def _read_manifest(config: Config, source: Path) -> BackupManifest:
 def _check_integrity(path: Path) -> None:
     damage = check_integrity(path)
     if damage:
-        raise OnhookError(f"the backup is damaged: {damage}", where=str(path), todo="use another one")
+        raise OnhookError(f"the backup is damaged: {damage}", location=str(path), hint="use another one")
 
 
 def _swap_files(config: Config, copies: Sequence[Path]) -> None:
@@ -202,5 +204,5 @@ def _swap_files(config: Config, copies: Sequence[Path]) -> None:
         _with_suffix(path, ".replaced").unlink(missing_ok=True)
 
 
-def _with_suffix(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
+def _with_suffix(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)

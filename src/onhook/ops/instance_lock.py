@@ -23,6 +23,9 @@ LOCK_ATTEMPTS_MAX = 10
 LOCK_RETRY_SECONDS = 0.02
 """Together a fifth of a second: a look takes microseconds, a person does not notice."""
 
+RENAMED_FILES = (("exchange.key", "pbx_api.key"), ("exchange.crt", "pbx_api.crt"))
+"""Old and new names of the PBX API's own certificate: apps pin it, so it must outlive an upgrade."""
+
 POLL_SECONDS = 1.0
 """Between two looks whether the files are there; the ledger looks at each commit, before anybody is told of it."""
 
@@ -41,7 +44,7 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     intake: ProcessInfo | None = None
     hub: ProcessInfo | None = None
     demo: ProcessInfo | None = None
-    exchange: ProcessInfo | None = None
+    pbx_api: ProcessInfo | None = None
     """The hub's way for applications; not there while no application has credentials."""
 
 
@@ -52,6 +55,25 @@ def prepare_directory(config: Config) -> None:
         config.data.mkdir(mode=DATA_DIRECTORY_MODE, parents=True, exist_ok=True)
     except OSError as error:
         raise _unusable_error(config, error.strerror or str(error)) from error
+    rename_old_files(config)
+
+
+def rename_old_files(config: Config) -> None:
+    """Give files that an older version left in the data directory their names of today. Raises `UsageError`.
+
+    A file that a setting names stays where the setting says.
+    """
+    if config.pbx_api_certificate:
+        return
+    for old_name, new_name in RENAMED_FILES:
+        old_path, new_path = config.data / old_name, config.data / new_name
+        try:
+            if old_path.exists() and not new_path.exists():
+                old_path.replace(new_path)
+        except FileNotFoundError:
+            continue  # another process has just done it
+        except OSError as error:
+            raise _unusable_error(config, error.strerror or str(error)) from error
 
 
 def check_data_directory(config: Config) -> None:
@@ -75,23 +97,25 @@ def check_is_directory(config: Config) -> None:
         # It is not there yet, or not for us to see: whoever opens it says so.
         return
     if not stat.S_ISDIR(mode):
-        raise UsageError("the data directory is no directory", where=str(config.data), todo="name another with --data")
+        raise UsageError(
+            "the data directory is no directory", location=str(config.data), hint="name another with --data"
+        )
 
 
 def no_data_error(config: Config) -> NotFound:
     """What commands say that only read, where nothing is to be read."""
     return NotFound(
         "nothing has been kept here yet",
-        where=str(config.data),
-        todo="start with `onhook serve`, or name the data directory with --data",
+        location=str(config.data),
+        hint="start with `onhook serve`, or name the data directory with --data",
     )
 
 
-def _unusable_error(config: Config, why: str) -> UsageError:
+def _unusable_error(config: Config, reason: str) -> UsageError:
     return UsageError(
-        f"cannot use the data directory: {why}",
-        where=str(config.data),
-        todo="choose another with --data, or become its owner",
+        f"cannot use the data directory: {reason}",
+        location=str(config.data),
+        hint="choose another with --data, or become its owner",
     )
 
 
@@ -107,8 +131,8 @@ def instance_lock(config: Config) -> Iterator[None]:
             process_text = f" (process {server.pid})" if server else ""
             raise UsageError(
                 f"a server is already running on this data directory{process_text}",
-                where=str(config.data),
-                todo="stop it, or choose another directory with --data",
+                location=str(config.data),
+                hint="stop it, or choose another directory with --data",
             )
         try:
             yield
@@ -118,7 +142,7 @@ def instance_lock(config: Config) -> Iterator[None]:
 
 async def wait_until_removed(config: Config) -> None:
     """Return when what the server keeps is no longer where it was: removed, or replaced behind its back."""
-    initial_status = {path: path.stat() for path in (config.data / LOCK_NAME, config.ledger_file, config.settings_file)}
+    initial_status = {path: path.stat() for path in (config.data / LOCK_NAME, config.ledger_file, config.appdb_file)}
     while not any(_is_removed(path, status) for path, status in initial_status.items()):  # noqa: ASYNC110 - no event tells of it
         await asyncio.sleep(POLL_SECONDS)
 
@@ -138,7 +162,7 @@ def shared_intake_lock(config: Config) -> Iterator[None]:
     """Be an intake of this data directory, maybe beside others. Raises `Unavailable` while its files are replaced."""
     with file_lock(config.data / INTAKE_LOCK_NAME, is_shared=True) as has_lock:
         if not has_lock:
-            raise Unavailable("a backup is being restored here", where=str(config.data), todo="wait for that to end")
+            raise Unavailable("a backup is being restored here", location=str(config.data), hint="wait for that to end")
         yield
 
 
@@ -149,8 +173,8 @@ def exclusive_intake_lock(config: Config) -> Iterator[None]:
         if not has_lock:
             raise UsageError(
                 "an intake is already running on this data directory",
-                where=str(config.data),
-                todo="stop it, or choose another directory with --data",
+                location=str(config.data),
+                hint="stop it, or choose another directory with --data",
             )
         yield
 
@@ -173,7 +197,7 @@ def is_server_running(config: Config) -> bool:
         return False
     except OSError as error:
         raise Unavailable(
-            f"cannot look into the data directory: {error.strerror}", where=str(config.data), todo="become its owner"
+            f"cannot look into the data directory: {error.strerror}", location=str(config.data), hint="become its owner"
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -195,11 +219,11 @@ def read_server_info(config: Config) -> ServerInfo | None:
         return None
 
 
-def _try_lock(descriptor: int, kind: int) -> bool:
+def _try_lock(descriptor: int, operation: int) -> bool:
     """Take the lock; tried a few times, for whoever only looks holds it for a moment."""
     for _ in range(LOCK_ATTEMPTS_MAX):
         try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(LOCK_RETRY_SECONDS)
         else:
@@ -207,10 +231,10 @@ def _try_lock(descriptor: int, kind: int) -> bool:
     return False
 
 
-def write_server_info(path: Path, running: ServerInfo) -> None:
+def write_server_info(path: Path, server: ServerInfo) -> None:
     """Say it, whole at every moment. Where the directory is gone there is nobody to be told."""
     partial_path = path.with_name(path.name + ".part")
     with suppress(FileNotFoundError):
         partial_path.touch(SECRET_FILE_MODE)
-        partial_path.write_bytes(msgspec.json.encode(running))
+        partial_path.write_bytes(msgspec.json.encode(server))
         partial_path.replace(path)

@@ -18,36 +18,38 @@ SOURCES_MAX = 100
 """As many files as a rotation leaves."""
 
 
-def parse_cdr_sources(places: Sequence[str], columns: str | None, table: str | None) -> list[CdrSource]:
+def parse_cdr_sources(locations: Sequence[str], columns: str | None, table: str | None) -> list[CdrSource]:
     """Sources from texts as people write them. Raises `UsageError`."""
-    if len(places) > SOURCES_MAX:
-        raise UsageError(f"there are more than {SOURCES_MAX} files", todo="name them in several runs")
-    return [parse_cdr_source(location, columns=columns, table=table) for location in dict.fromkeys(places)]
+    if len(locations) > SOURCES_MAX:
+        raise UsageError(f"there are more than {SOURCES_MAX} files", hint="name them in several runs")
+    return [parse_cdr_source(location, columns=columns, table=table) for location in dict.fromkeys(locations)]
 
 
 async def run_manual_backfill(
-    settings: AppDb,
+    appdb: AppDb,
     pbx: Pbx,
     *,
     ingestor: Ingestor,
     sources: Sequence[CdrSource],
-    wish: BackfillRequest,
-    tell: SyncProgressCallback,
+    request: BackfillRequest,
+    on_progress: SyncProgressCallback,
 ) -> BackfillResult:
     """Keep the calls of these sources, as they were wished for. Raises `OnhookError`."""
-    settings.asterisks.of(pbx.sn)
+    appdb.asterisks.get(pbx.sn)
     clock = SystemClock()
     pbx_sync = create_cdr_sync(
         pbx.sn,
         lambda: sources,
-        settings=settings,
-        notes=ManualSyncState(settings=settings, store=None, clock=clock, sn=pbx.sn),
-        heard=lambda: (),
-        known=EmptyCallLookup(),
-        accept=ingestor,
+        appdb=appdb,
+        sync_state=ManualSyncState(appdb=appdb, store=None, clock=clock, sn=pbx.sn),
+        load_intervals=lambda: (),
+        call_lookup=EmptyCallLookup(),
+        ingestor=ingestor,
         clock=clock,
-        chance=lambda: 0.0,
+        jitter=lambda: 0.0,
     )
-    since = datetime.fromtimestamp(wish.since, UTC)
-    until = None if wish.until is None else datetime.fromtimestamp(wish.until, UTC)
-    return build_backfill_result(wish, await pbx_sync.fill(since, until, compares_days=False, tell=tell))
+    since = datetime.fromtimestamp(request.since, UTC)
+    until = None if request.until is None else datetime.fromtimestamp(request.until, UTC)
+    return build_backfill_result(
+        request, await pbx_sync.backfill(since, until, compares_days=False, on_progress=on_progress)
+    )

@@ -14,17 +14,17 @@ from onhook.store.contract import QuarantineEntry
 class QuarantineRetrier:
     """Reads again; the same for the hub and for a command without one."""
 
-    def __init__(self, projector: Projector, settings: AppDb, clock: Clock) -> None:
+    def __init__(self, projector: Projector, appdb: AppDb, clock: Clock) -> None:
         self._projector = projector
-        self._settings = settings
+        self._appdb = appdb
         self._clock = clock
 
-    async def read_again(self, seqs: Sequence[int]) -> Sequence[QuarantineEntry]:
+    async def retry(self, seqs: Sequence[int]) -> Sequence[QuarantineEntry]:
         """See `Projector.retry`."""
-        destinations = self._settings.subscriptions
-        destinations.hold_replays([(seq, seq) for seq in seqs], at=self._clock.microseconds())
+        destinations = self._appdb.destinations
+        destinations.hold_replays([(seq, seq) for seq in seqs], now_us=self._clock.microseconds())
         # Where this is cut short they stay held: what was being put may still be put. The next start lets them go.
         unparsed = await self._projector.retry(seqs)
-        destinations.forget_held([entry.seq for entry in unparsed])
-        destinations.let_go(seqs)
+        destinations.discard_held_replays([entry.seq for entry in unparsed])
+        destinations.release_replays(seqs)
         return unparsed

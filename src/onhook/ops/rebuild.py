@@ -1,6 +1,6 @@
 """The store made again from the ledger, beside the one that is being read, and put in its place when it is whole.
 
-Law: what only the new store could read is owed to subscriptions before it takes its place, for they are past its
+Law: what only the new store could read is pending for destinations before it takes its place, for they are past its
 numbers.
 """
 
@@ -25,11 +25,11 @@ from onhook.store.duckdb import list_quarantined_seqs
 LOCK_NAME = "rebuild.lock"
 
 RebuildProgressCallback = Callable[[int, int], None]
-"""Is told how far it is: the number of the last report read, and that of the last there is."""
+"""Is told how far it is: the number of the last raw event read, and that of the last there is."""
 
 
-async def rebuild(config: Config, progress: RebuildProgressCallback) -> int:
-    """Make the store again; how many reports it stands for. A running hub changes over to it within a second.
+async def rebuild(config: Config, on_progress: RebuildProgressCallback) -> int:
+    """Make the store again; how many raw events it stands for. A running hub changes over to it within a second.
 
     Raises `OnhookError`; then the old store stays in its place.
     """
@@ -37,10 +37,10 @@ async def rebuild(config: Config, progress: RebuildProgressCallback) -> int:
         if not has_lock:
             raise UsageError(
                 "the store is being made again already, or old calls are being deleted from it",
-                where=str(config.data),
-                todo="wait for that to end",
+                location=str(config.data),
+                hint="wait for that to end",
             )
-        position = await _build_new_store(config, progress)
+        position = await _build_new_store(config, on_progress)
     server = read_server_info(config)
     if server is None:
         await _install_offline(config)
@@ -49,18 +49,18 @@ async def rebuild(config: Config, progress: RebuildProgressCallback) -> int:
     return position
 
 
-async def _build_new_store(config: Config, progress: RebuildProgressCallback) -> int:
+async def _build_new_store(config: Config, on_progress: RebuildProgressCallback) -> int:
     partial_path = _partial_path(config)
     _delete_database(partial_path)
     try:
-        position = await _project_ledger(config, partial_path, progress)
+        position = await _project_ledger(config, partial_path, on_progress)
         partial_path.replace(rebuilt_store_path(config))
     finally:
         _delete_database(partial_path)
     return position
 
 
-async def install_rebuilt_store(config: Config, settings: AppDb, clock: Clock) -> None:
+async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock) -> None:
     """Put a store that was made again in the place of the old one; called by whoever is about to open the store.
 
     Raises `Unavailable` where another process has one of them open.
@@ -74,10 +74,10 @@ async def install_rebuilt_store(config: Config, settings: AppDb, clock: Clock) -
     )
     runs = group_consecutive(sorted(set(old_quarantine) - set(new_quarantine)))
     # Where this is cut short they stay held, and are not held twice. The next start lets them go.
-    settings.subscriptions.hold_replays(runs, at=clock.microseconds())
+    appdb.destinations.hold_replays(runs, now_us=clock.microseconds())
     _delete_database(config.store_file)
     rebuilt_path.replace(config.store_file)
-    settings.subscriptions.let_go([last_seq for _, last_seq in runs])
+    appdb.destinations.release_replays([last_seq for _, last_seq in runs])
 
 
 def group_consecutive(numbers: Iterable[int]) -> list[tuple[int, int]]:
@@ -106,28 +106,30 @@ def delete_store(config: Config) -> None:
     _delete_database(config.store_file)
 
 
-async def _project_ledger(config: Config, path: Path, progress: RebuildProgressCallback) -> int:
-    appdb = AppDb(config.settings_file)
+async def _project_ledger(config: Config, path: Path, on_progress: RebuildProgressCallback) -> int:
+    appdb = AppDb(config.appdb_file)
     ledger = SqliteLedger(config.ledger_file)
     store = await open_store_file(path)
     try:
-        last_seq = await ledger.last()
+        last_seq = await ledger.last_seq()
         pbx_facts = AppDbPbxFacts(appdb)
-        projector = Projector(ledger=ledger, store=store, dialects=dialects(), facts_of=pbx_facts)
-        position = await projector.catch_up(lambda position: progress(position, max(position, last_seq)))
-        while await store.sum_up():
+        projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=pbx_facts)
+        position = await projector.catch_up(lambda position: on_progress(position, max(position, last_seq)))
+        while await store.roll_up():
             pass
     finally:
         await store.close()
         await ledger.close()
         appdb.close()
     if _wal_path(path).exists():
-        raise Unavailable("the new store could not be finished", where=str(path), todo="free disk space and try again")
+        raise Unavailable(
+            "the new store could not be finished", location=str(path), hint="free disk space and try again"
+        )
     return position
 
 
 async def _install_offline(config: Config) -> None:
-    appdb = AppDb(config.settings_file)
+    appdb = AppDb(config.appdb_file)
     try:
         await install_rebuilt_store(config, appdb, SystemClock())
     finally:
@@ -143,8 +145,8 @@ async def _read_quarantined_seqs(path: Path) -> list[int]:
     except OnhookError as error:
         log = logging.getLogger("rebuild")
         log.warning(
-            "what the old store could not read is not known: if it can be read now, it is sent to nobody",
-            extra={"error": str(error), "todo": "`onhook subscribe replay` sends again what you name"},
+            "cannot read the quarantine of the old store: raw events that parse now are not sent",
+            extra={"error": str(error), "hint": "`onhook destination replay` sends again what you name"},
         )
         return []
 

@@ -39,17 +39,17 @@ DAY_MICROSECONDS = 86_400 * 1_000_000
 class RetentionTotals(msgspec.Struct, frozen=True):
     """What one round has deleted."""
 
-    reports: int = 0
+    raw_events: int = 0
     calls: int = 0
 
 
 class Retention:
     """Made once per process."""
 
-    def __init__(self, *, config: Config, settings: AppDb, ledger: Ledger, projector: Projector, clock: Clock) -> None:
+    def __init__(self, *, config: Config, appdb: AppDb, ledger: Ledger, projector: Projector, clock: Clock) -> None:
         self._days = config.keep_days
         self._config = config
-        self._settings = settings
+        self._appdb = appdb
         self._ledger = ledger
         self._projector = projector
         self._clock = clock
@@ -59,16 +59,16 @@ class Retention:
         await asyncio.sleep(INITIAL_DELAY_SECONDS)
         while True:
             try:
-                await self.round()
+                await self.run_cycle()
             except OnhookError as error:
                 log = logging.getLogger("retention")
-                log.error("old calls cannot be deleted now: they stay", extra={"error": str(error)})
+                log.error("cannot delete old calls", extra={"error": str(error)})
             await asyncio.sleep(CYCLE_SECONDS)
 
-    async def round(self) -> RetentionTotals:
+    async def run_cycle(self) -> RetentionTotals:
         """Forget all that is too old now, noted in the audit log. Not while the store is made again, or one that
         was waits to take its place: what was read for that would be back afterwards, with no report behind it."""
-        overrides = self._settings.keeping.all()
+        overrides = self._appdb.retention_overrides.all()
         limits = [days for days in (self._days, *overrides.values()) if days != FOR_EVER]
         if not limits:
             return RetentionTotals()
@@ -77,63 +77,65 @@ class Retention:
                 return RetentionTotals()
             totals = RetentionTotals()
             try:
-                async for slice_totals in self._slices(overrides, min(limits)):
-                    totals = RetentionTotals(totals.reports + slice_totals.reports, totals.calls + slice_totals.calls)
+                async for slice_totals in self._delete_slices(overrides, min(limits)):
+                    totals = RetentionTotals(
+                        totals.raw_events + slice_totals.raw_events, totals.calls + slice_totals.calls
+                    )
             finally:
                 # Also of a round that was cut short: what is gone is gone.
-                self._note(totals)
+                self._write_audit_entry(totals)
             return totals
 
-    async def _slices(self, own: Mapping[str, int], shortest: int) -> AsyncIterator[RetentionTotals]:
+    async def _delete_slices(self, overrides: Mapping[str, int], shortest_days: int) -> AsyncIterator[RetentionTotals]:
         """Forget a slice at a time, up to the first that is younger than the shortest rule."""
         now_us = self._clock.microseconds()
         after = 0
         # The last report stays: from its number the next one is told, and the store's position is compared with it.
-        end = min(await self._ledger.last() - 1, self._settled())
+        end = min(await self._ledger.last_seq() - 1, self._min_destination_cursor())
         while after < end:
             raw_events = [
                 raw_event for raw_event in await self._ledger.read(after, SLICE_RAW_EVENTS) if raw_event.seq <= end
             ]
-            if not raw_events or raw_events[0].received_at >= _cutoff_us(now_us, shortest):
+            if not raw_events or raw_events[0].received_at >= _cutoff_us(now_us, shortest_days):
                 break
             after = raw_events[-1].seq
             expired = [
                 raw_event
                 for raw_event in raw_events
-                if raw_event.received_at < _cutoff_us(now_us, own.get(raw_event.sn, self._days))
+                if raw_event.received_at < _cutoff_us(now_us, overrides.get(raw_event.sn, self._days))
             ]
-            deleted = await self._projector.forget(expired, self._may_go(now_us, own, end))
-            self._settings.notes.forget(deleted.calls)
-            await self._ledger.forget(deleted.seqs)
+            deleted = await self._projector.delete_calls(expired, self._build_deletion_check(now_us, overrides, end))
+            self._appdb.notes.delete_for_calls(deleted.calls)
+            await self._ledger.delete(deleted.seqs)
             yield RetentionTotals(len(deleted.seqs), len(deleted.calls))
 
-    def _settled(self) -> int:
+    def _min_destination_cursor(self) -> int:
         """Up to where nothing is owed to any subscription that reads by number."""
-        min_cursor = self._settings.subscriptions.settled_until()
+        min_cursor = self._appdb.destinations.min_cursor()
         return 2**63 - 1 if min_cursor is None else min_cursor
 
-    def _may_go(self, now: int, own: Mapping[str, int], end: int) -> DeletionCheck:
+    def _build_deletion_check(self, now_us: int, overrides: Mapping[str, int], end: int) -> DeletionCheck:
         def may_delete(legs: Sequence[Record]) -> bool:
             sn, call_id = legs[0].sn, legs[0].call_id
-            cutoff = to_datetime(_cutoff_us(now, own.get(sn, self._days)))
+            cutoff = to_datetime(_cutoff_us(now_us, overrides.get(sn, self._days)))
             if any(leg.received_at >= cutoff or leg.seq > end for leg in legs):
                 return False
-            return not self._settings.deliveries.owes(sn, call_id)
+            return not self._appdb.deliveries.has_undelivered(sn, call_id)
 
         return may_delete
 
-    def _note(self, gone: RetentionTotals) -> None:
-        if gone.reports:
-            self._settings.audit.note(
-                at=self._clock.microseconds(),
-                who="onhook",
-                by="retention",
+    def _write_audit_entry(self, totals: RetentionTotals) -> None:
+        if totals.raw_events:
+            self._appdb.audit.add(
+                now_us=self._clock.microseconds(),
+                actor="onhook",
+                credential="retention",
                 address="",
-                what=f"deleted what is older than it is kept: calls {gone.calls}, reports {gone.reports}",
+                action=f"deleted expired calls: {totals.calls}, raw events: {totals.raw_events}",
                 status=200,
             )
 
 
-def _cutoff_us(now: int, days: int) -> int:
+def _cutoff_us(now_us: int, days: int) -> int:
     """What was received before this moment is too old; with FOR_EVER nothing is."""
-    return now - days * DAY_MICROSECONDS if days != FOR_EVER else -1
+    return now_us - days * DAY_MICROSECONDS if days != FOR_EVER else -1

@@ -12,7 +12,7 @@ IDLE_SECONDS = 5.0
 """How long a week that is over, or that a late report changed, may wait to be summed up; until then it is counted."""
 
 
-async def run_summary_job(store: Store) -> None:
+async def run_rollup_job(store: Store) -> None:
     """Sum up week after week. Ends by cancellation only."""
     loop_time = asyncio.get_running_loop().time
     while True:
@@ -23,7 +23,7 @@ async def run_summary_job(store: Store) -> None:
 
 async def _sum_up_week(store: Store) -> bool:
     try:
-        return await store.sum_up()
+        return await store.roll_up()
     except Unavailable:
         # The projector meets the same trouble, and tells of it; nothing is lost here but time.
         return False

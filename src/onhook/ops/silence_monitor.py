@@ -28,8 +28,8 @@ HINT = "look whether the PBX reaches the intake, and whether its webhook is on; 
 class SilenceMonitor:
     """Made once per process. It only tells; it never asks a PBX."""
 
-    def __init__(self, *, settings: AppDb, store: Store, clock: Clock) -> None:
-        self._settings = settings
+    def __init__(self, *, appdb: AppDb, store: Store, clock: Clock) -> None:
+        self._appdb = appdb
         self._store = store
         self._clock = clock
 
@@ -37,29 +37,29 @@ class SilenceMonitor:
         """Look for ever. Ends by cancellation only."""
         while True:
             try:
-                await self.look()
+                await self.check_all()
             except OnhookError as error:
-                logging.getLogger("silence").error("PBXs cannot be looked at now", extra={"error": str(error)})
+                logging.getLogger("silence").error("silence check failed", extra={"error": str(error)})
             await asyncio.sleep(CHECK_SECONDS)
 
-    async def look(self) -> None:
+    async def check_all(self) -> None:
         """Begin and end the alarms of silence."""
         now = self._clock.now()
-        for pbx in self._settings.pbxs():
+        for pbx in self._appdb.pbxs():
             last_at = await self._last_pushed_at(pbx)
-            if last_at is not None and await self._is_too_long(pbx, last_at, now):
+            if last_at is not None and await self._is_silent_too_long(pbx, last_at, now):
                 detail = f"no ended call was told since {last_at:%Y-%m-%d %H:%M} UTC"
-                self._settings.alarms.sound(pbx.sn, "silence", detail, todo=HINT, at=self._clock.microseconds())
+                self._appdb.alarms.raise_alarm(pbx.sn, "silence", detail, hint=HINT, now_us=self._clock.microseconds())
             else:
-                self._settings.alarms.end(pbx.sn, "silence", at=self._clock.microseconds())
+                self._appdb.alarms.end(pbx.sn, "silence", now_us=self._clock.microseconds())
 
     async def _last_pushed_at(self, pbx: Pbx) -> datetime | None:
         """When the PBX last told of a call by itself; None where it never did."""
         page = await self._store.records(RecordFilter(sn=pbx.sn), RECENT_RECORDS_MAX)
         return max((record.received_at for record in page.data if record.via not in ROW_CHANNELS), default=None)
 
-    async def _is_too_long(self, pbx: Pbx, last_at: datetime, now: datetime) -> bool:
-        minutes = self._settings.receiving.silence_minutes(pbx.sn)
+    async def _is_silent_too_long(self, pbx: Pbx, last_at: datetime, now: datetime) -> bool:
+        minutes = self._appdb.sync_states.silence_minutes(pbx.sn)
         if minutes is not None:
             return 0 < minutes <= (now - last_at).total_seconds() / 60
         if now - last_at < SILENCE_MIN:
@@ -69,5 +69,5 @@ class SilenceMonitor:
         return is_suspicious_silence({_parse_hour(row["hour"]): row["calls"] for row in rows}, last_at, now)
 
 
-def _parse_hour(told: str | datetime) -> datetime:
-    return told if isinstance(told, datetime) else datetime.fromisoformat(told)
+def _parse_hour(value: str | datetime) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)

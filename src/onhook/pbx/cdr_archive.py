@@ -8,25 +8,25 @@ from datetime import datetime
 
 import msgspec
 
-from onhook.pbx.client import Window
+from onhook.pbx.client import TimeWindow
 
 
-class Unread(msgspec.Struct, frozen=True):
+class UnparsedLine(msgspec.Struct, frozen=True):
     """A line that says no call: where it stands, why, and the line itself, where it has one."""
 
-    where: str
-    why: str
+    location: str
+    reason: str
     line: str = ""
 
 
-class KeptCall(msgspec.Struct, frozen=True, kw_only=True):
+class ArchivedCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call as an archive has it: the body that says it, and when it began and ended, in UTC, where its id tells."""
 
     body: bytes
-    began: datetime | None
-    ended: datetime | None
+    began_at: datetime | None
+    ended_at: datetime | None
 
 
-Archive = Callable[[Window], Iterator[KeptCall | Unread]]
+CdrArchive = Callable[[TimeWindow], Iterator[ArchivedCall | UnparsedLine]]
 """The calls of a window, by when they began, and perhaps others; the first is the oldest that the archive has, or older
 than the window. Raises `OnhookError`."""

@@ -9,7 +9,17 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-Trouble = Literal["token", "later", "full", "person", "refused", "missing", "wrong", "parameter", "garbage"]
+ApiErrorKind = Literal[
+    "token_expired",
+    "temporary",
+    "too_many_tokens",
+    "needs_operator",
+    "invalid_credentials",
+    "unsupported",
+    "invalid_request",
+    "invalid_parameter",
+    "invalid_response",
+]
 """What an answer that is no success means: the token ended; try again later; too many tokens; a person must act; the
 credentials are refused; this firmware has no such interface; the request was wrong; a parameter was; it makes no sense.
 """
@@ -17,7 +27,7 @@ credentials are refused; this firmware has no such interface; the request was wr
 Members = Mapping[str, Any]
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class PbxRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request to the PBX's web API. `body` is JSON for a POST. The token is added by whoever sends it."""
 
     method: Literal["GET", "POST"] = "GET"
@@ -26,79 +36,79 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
 
     def __repr__(self) -> str:
-        return f"Request({self.method} {self.path})"
+        return f"PbxRequest({self.method} {self.path})"
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class PbxResponse(msgspec.Struct, frozen=True, kw_only=True):
     """What the PBX answered: its code, where that is no success what it means, and the members of the object."""
 
     errcode: int
-    trouble: Trouble | None = None
-    text: str = ""
+    error_kind: ApiErrorKind | None = None
+    error_text: str = ""
     members: Members = {}
     body: bytes = b""
 
 
-Act = Literal["use", "login", "refresh", "revoke", "wait", "halt"]
+TokenAction = Literal["use", "login", "refresh", "revoke", "wait", "halt"]
 
 
-class Login(msgspec.Struct, frozen=True):
+class ClientCredentials(msgspec.Struct, frozen=True):
     """Client id and client secret."""
 
     client_id: str
     client_secret: str
 
     def __repr__(self) -> str:
-        return "Login()"
+        return "ClientCredentials()"
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class TokenStep(msgspec.Struct, frozen=True, kw_only=True):
     """What to do next about the tokens of a PBX.
 
     Use this one, and ask again at `until`; send this request and report its answer; wait until then; or stop, and say
     why.
     """
 
-    act: Act
+    action: TokenAction
     token: str = ""
-    request: Request | None = None
+    request: PbxRequest | None = None
     until: float = 0.0
-    why: str = ""
+    reason: str = ""
 
     def __repr__(self) -> str:
-        return f"Step({self.act})"
+        return f"TokenStep({self.action})"
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
+class ListingPage(msgspec.Struct, frozen=True, kw_only=True):
     """Some of the PBX's list, as wrapped rows that its dialect reads; `done_until` is how far this reading has come."""
 
     rows: Sequence[bytes]
     done_until: int
 
 
-class Whose(msgspec.Struct, frozen=True, kw_only=True):
+class CallIdRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A question to whoever keeps calls: under which `call_id` the calls with these `uid`s are known."""
 
     uids: Sequence[str]
-    window: "Window"
+    window: "TimeWindow"
 
 
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
+class ListingResult(msgspec.Struct, frozen=True, kw_only=True):
     """How reading the list ended: how many rows there were, how many the PBX counts, and what was wrong, or empty."""
 
-    rows: int
-    counted: int
-    trouble: str = ""
+    row_count: int
+    pbx_count: int
+    incomplete_reason: str = ""
 
 
-Said = Answer | Mapping[str, str] | None
-"""To a request its answer, to `Whose` ids by `uid`, to a page nothing."""
+ListingReply = PbxResponse | Mapping[str, str] | None
+"""To a request its answer, to `CallIdRequest` ids by `uid`, to a page nothing."""
 
-Listing = Generator[Request | Whose | Page, Said, Listed]
+ListingSteps = Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, ListingResult]
 """Reading the list. Raises `OnhookError` where it cannot go on."""
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the PBX tells of itself. `clock` is its time in Unix seconds, `offset_seconds` its wall clock against UTC;
     either is None where it does not tell."""
 
@@ -110,128 +120,132 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     offset_seconds: int | None = None
 
 
-class Window(msgspec.Struct, frozen=True, kw_only=True):
+class TimeWindow(msgspec.Struct, frozen=True, kw_only=True):
     """Which calls are asked for, by when they began: Unix seconds by the PBX's clock; `until` is not included."""
 
     since: int
     until: int
 
 
-class Webhook(msgspec.Struct, frozen=True, kw_only=True):
-    """One webhook that is set in the PBX. `tells_ends` is whether ended calls are among its events."""
+class PbxWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    """One webhook that is set in the PBX. `sends_call_ends` is whether ended calls are among its events."""
 
     url: str
     secret: str
     method: str
-    tells_ends: bool
+    sends_call_ends: bool
 
     def __repr__(self) -> str:
-        return f"Webhook({self.method})"
+        return f"PbxWebhook({self.method})"
 
 
-class Webhooks(msgspec.Struct, frozen=True, kw_only=True):
+class PbxWebhookConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How the PBX is set to report."""
 
-    is_on: bool
-    entries: Sequence[Webhook]
+    is_enabled: bool
+    entries: Sequence[PbxWebhook]
 
 
-class Push(Protocol):
+class PushChannel(Protocol):
     """One push channel, from its opening on. Fed with texts and the time; says what to send, and whether it lives."""
 
     deadline: float
-    """When `tick` must be called next."""
+    """When `on_tick` must be called next."""
 
-    trouble: str
+    error: str
     """Why the channel is no good any more; empty while it is."""
 
     alive_since: float | None
     alive_until: float | None
     """Between these the channel was proven to deliver; None before it was."""
 
-    def opened(self, now: float) -> Sequence[str]:
+    def on_open(self, now: float) -> Sequence[str]:
         """The socket is open: what to send."""
         ...
 
-    def hear(self, text: str, now: float) -> bytes | None:
+    def receive_text(self, text: str, now: float) -> bytes | None:
         """A text has come: the event in it, or None."""
         ...
 
-    def tick(self, now: float) -> Sequence[str]:
+    def on_tick(self, now: float) -> Sequence[str]:
         """Time has passed: what to send."""
         ...
 
 
-class Link(Protocol):
+class PbxClient(Protocol):
     """How to talk to one kind of PBX. Names are resolved by the caller, who knows its address."""
 
     push_path: str
     """Where the push channel is opened; the token goes into the query."""
 
-    def next_step(self, kept: str, login: Login, now: float) -> Step:
-        """What is to be done now, so that there is a token; `kept` is what is known of tokens, empty at first."""
+    def next_step(self, saved_tokens: str, credentials: ClientCredentials, now: float) -> TokenStep:
+        """What is to be done now, so that there is a token; `saved_tokens` is what is known of tokens, empty at
+        first."""
         ...
 
-    def begun(self, kept: str, step: Step, now: float) -> str:
+    def begin_step(self, saved_tokens: str, step: TokenStep, now: float) -> str:
         """What is known before a request for a token is sent."""
         ...
 
-    def heard(self, kept: str, step: Step, answer: Answer, now: float, chance: float) -> str:
-        """What is known after its answer; one that never came is `garbage`. `chance` from 0 to 1 spreads waits."""
+    def finish_step(self, saved_tokens: str, step: TokenStep, response: PbxResponse, now: float, jitter: float) -> str:
+        """What is known after its answer; one that never came is `invalid_response`. `jitter` from 0 to 1 spreads
+        waits."""
         ...
 
-    def refused(self, kept: str, token: str, now: float, chance: float) -> str:
+    def reject_token(self, saved_tokens: str, token: str, now: float, jitter: float) -> str:
         """What is known after a token was refused."""
         ...
 
-    def to_release(self, kept: str) -> Step | None:
+    def replaced_token_revocation(self, saved_tokens: str) -> TokenStep | None:
         """The revocation of a token that another has taken over from, where there is one."""
         ...
 
-    def farewell(self, kept: str, now: float) -> Sequence[Step]:
+    def revocation_steps(self, saved_tokens: str, now: float) -> Sequence[TokenStep]:
         """The revocations of all tokens."""
         ...
 
-    def read_answer(self, status: int, body: bytes) -> Answer:
+    def parse_response(self, status: int, body: bytes) -> PbxResponse:
         """What an answer to a request says; whatever the bytes, it returns."""
         ...
 
-    def ask_facts(self) -> Request:
+    def facts_request(self) -> PbxRequest:
         """What is asked to learn of the PBX itself."""
         ...
 
-    def read_facts(self, answer: Answer) -> Facts:
+    def parse_facts(self, response: PbxResponse) -> SystemFacts:
         """And what the answer to that tells."""
         ...
 
-    def ask_webhooks(self) -> Request:
+    def webhooks_request(self) -> PbxRequest:
         """What is asked to learn how the PBX is set to report."""
         ...
 
-    def read_webhooks(self, answer: Answer) -> Webhooks:
+    def parse_webhooks(self, response: PbxResponse) -> PbxWebhookConfig:
         """And what the answer to that tells."""
         ...
 
-    def push(self) -> Push:
+    def create_push_channel(self) -> PushChannel:
         """A new push channel."""
         ...
 
-    def listing(self, sn: str, window: Window, facts: Facts, *, rows_max: int) -> Listing:
+    def list_calls(self, sn: str, window: TimeWindow, facts: SystemFacts, *, rows_max: int) -> ListingSteps:
         """Read the list of calls that began in a window; no page is asked to have more rows than `rows_max`."""
         ...
 
-    def row_of_file(self, sn: str, row: Mapping[str, str], date_format: str, call_id: str) -> bytes:
+    def format_file_row(self, sn: str, row: Mapping[str, str], date_format: str, call_id: str) -> bytes:
         """A line of a file that was downloaded from the PBX, as its dialect reads it; `call_id` may be empty."""
         ...
 
-    def uid_of_file(self, row: Mapping[str, str]) -> str:
+    def get_file_row_uid(self, row: Mapping[str, str]) -> str:
         """The `uid` of a line that names no call otherwise; empty where it does, or has none."""
         ...
 
-    def knows_headings(self, names: Sequence[str]) -> bool:
+    def recognizes_headings(self, names: Sequence[str]) -> bool:
         """Whether a file with these headings is one of the PBX's."""
         ...
 
-    def count(self, window: Window, facts: Facts) -> Generator[Request | Whose | Page, Said, int | None]:
+    def count_calls(
+        self, window: TimeWindow, facts: SystemFacts
+    ) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, int | None]:
         """How many rows the PBX counts in a window; None where it does not tell."""
         ...

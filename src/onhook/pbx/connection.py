@@ -9,52 +9,52 @@ from typing import Protocol
 import msgspec
 
 
-class Now(msgspec.Struct, frozen=True):
+class ClockReading(msgspec.Struct, frozen=True):
     """One moment: seconds of a clock that only goes forward, and seconds since 1970, UTC."""
 
-    running: float
-    epoch: float
+    monotonic_seconds: float
+    unix_seconds: float
 
 
-class Heard(msgspec.Struct, frozen=True, kw_only=True):
+class ConnectionUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """What came of some bytes, or of some time that passed.
 
-    `reports` are bodies to be kept, in order. `is_ready` is true once: the PBX has let us in and tells of every call
-    from now on. `ended` says why the connection is of no more use, and `is_refused` that the PBX does not want us, so
-    that trying again soon would do harm. `news` are sentences for the log. `learned`, where it is not empty, is to be
-    told to the next conversation with this PBX.
+    `raw_events` are bodies to be kept, in order. `is_ready` is true once: the PBX has let us in and tells of every call
+    from now on. `end_reason` says why the connection is of no more use, and `is_refused` that the PBX does not want us,
+    so that trying again soon would do harm. `log_messages` are sentences for the log. `detected_config`, where it is
+    not empty, is to be told to the next conversation with this PBX.
     """
 
-    reports: tuple[bytes, ...] = ()
+    raw_events: tuple[bytes, ...] = ()
     is_ready: bool = False
-    ended: str = ""
+    end_reason: str = ""
     is_refused: bool = False
-    news: tuple[str, ...] = ()
-    learned: str = ""
+    log_messages: tuple[str, ...] = ()
+    detected_config: str = ""
 
 
-class Conversation(Protocol):
+class ConnectionProtocol(Protocol):
     """One connection to one PBX."""
 
     via: str
     """What the ledger calls this way in."""
 
-    def received(self, data: bytes, now: Now) -> Heard:
+    def receive_data(self, data: bytes, now: ClockReading) -> ConnectionUpdate:
         """What these bytes say; whatever they are, it returns."""
         ...
 
-    def ticked(self, now: Now) -> Heard:
+    def on_tick(self, now: ClockReading) -> ConnectionUpdate:
         """What the passing of time brings: to be asked about once a second."""
         ...
 
-    def to_send(self) -> bytes:
+    def data_to_send(self) -> bytes:
         """What is to be sent now; empty where nothing is."""
         ...
 
-    def cut(self) -> tuple[bytes, ...]:
+    def connection_lost(self) -> tuple[bytes, ...]:
         """The connection is gone: the reports of all that was heard and not handed out yet."""
         ...
 
-    def held_since(self) -> float | None:
+    def pending_since(self) -> float | None:
         """When, by the running clock, the oldest thing was heard that is not handed out yet; None where nothing is."""
         ...

@@ -16,15 +16,15 @@ from onhook.cdr.call_details import DETAIL_FIELDS, DURATION_SECONDS_MAX, NUMBER_
 from onhook.cdr.utc_offset import call_epoch, normalize_wall_clock
 from onhook.lib.errors import ParseError
 
-REQUIRED = ("call_id", "time_start", "call_from", "call_to")
-PARTIES = frozenset({"call_from", "call_to"})
+REQUIRED_FIELDS = ("call_id", "time_start", "call_from", "call_to")
+PARTY_FIELDS = frozenset({"call_from", "call_to"})
 """They must be there, but may be blank: a caller withholds the number, a call ends before it goes anywhere."""
 
 TEXT_CHARACTERS_MAX = 4096
 """No field of a call is longer; a longer text is cut, and the ledger keeps the whole."""
 
 CALL_ID_CHARACTERS_MAX = 200
-"""A real one has some 16 (PROTOCOL.md 2.4); a call must be found again by it, so it is not cut."""
+"""A real one has some 16 (yeastar-p-series.md 2.4); a call must be found again by it, so it is not cut."""
 
 EXTRA_LEVELS_MAX = 32
 """Of lists and objects inside each other in a member that we do not know."""
@@ -33,29 +33,29 @@ INT_DIGITS_MAX = 18
 """Within 64 bits."""
 
 SN_CHARACTERS_MAX = 64
-"""Serial numbers have 12 to 16 (PROTOCOL.md 1)."""
+"""Serial numbers have 12 to 16 (yeastar-p-series.md 1)."""
 
 _KEY_EPOCH_MAX = 2**32 - 1
 _WHOLE_NUMBER = re.compile(r"\+?([0-9]{1,12})(?:\.0+)?")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def decoded(body: bytes) -> Any:
+def decode_json(body: bytes) -> Any:
     """What the JSON says, or None. Raw line breaks, lone surrogates and broken UTF-8 inside texts are borne.
 
     Fractions stay text, so that the call id `….10` is not read as `….1` when it comes as a number.
     """
     try:
-        said = msgspec.json.decode(body)
-        if b"u0000" not in body and not _has_fraction(said):
-            return said
+        data = msgspec.json.decode(body)
+        if b"u0000" not in body and not _has_fraction(data):
+            return data
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        said = None
+        data = None
     try:
         text = body.decode("utf-8-sig", "replace")
         return json.loads(text, strict=False, parse_int=_int_or_text, parse_float=str, parse_constant=str)
     except (ValueError, RecursionError):
-        return said
+        return data
 
 
 def _int_or_text(digits: str) -> int | str:
@@ -63,101 +63,104 @@ def _int_or_text(digits: str) -> int | str:
     return int(digits) if len(digits) <= INT_DIGITS_MAX else digits
 
 
-def _has_fraction(decoded: Any) -> bool:
+def _has_fraction(data: Any) -> bool:
     """Whether a member is one, or a member of `msg` where that is an object."""
-    if not isinstance(decoded, dict):
+    if not isinstance(data, dict):
         return False
-    kinds = set(map(type, decoded.values()))
-    return float in kinds or (dict in kinds and any(float in map(type, one.values()) for one in _objects(decoded)))
+    value_types = set(map(type, data.values()))
+    return float in value_types or (
+        dict in value_types and any(float in map(type, member.values()) for member in _object_values(data))
+    )
 
 
-def _objects(decoded: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    return (value for value in decoded.values() if isinstance(value, dict))
+def _object_values(members: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    return (value for value in members.values() if isinstance(value, dict))
 
 
-def details_of(members: Mapping[str, Any]) -> CallDetails:
-    """Members as typed fields. Raises `Unreadable` where one of the four required ones is missing or cannot be."""
+def build_details(members: Mapping[str, Any]) -> CallDetails:
+    """Members as typed fields. Raises `ParseError` where one of the four required ones is missing or cannot be."""
     fields: dict[str, Any] = {}
     extra: dict[str, Any] = {}
-    field: str | int | None
-    members = in_our_case(members)
+    field_value: str | int | None
+    members = normalize_case(members)
     for name, value in members.items():
         if name in NUMBER_FIELDS:
-            field = _number(value)
-        elif name in _KNOWN:
-            field = _clean(value) if isinstance(value, str) else _digits(value)
+            field_value = _parse_number(value)
+        elif name in _DETAIL_FIELD_NAMES:
+            field_value = _clean_text(value) if isinstance(value, str) else _number_as_text(value)
         else:
-            extra[_clean(name)] = _storable(value)
+            extra[_clean_text(name)] = _to_storable(value)
             continue
-        if field is not None:
-            fields[name] = field
+        if field_value is not None:
+            fields[name] = field_value
         elif value is not None and not (isinstance(value, str) and not value.strip()):
-            extra[name] = _storable(value)
-    for name in REQUIRED:
+            extra[name] = _to_storable(value)
+    for name in REQUIRED_FIELDS:
         if not fields.get(name) and not _is_withheld(name, members):
-            raise unreadable(f"{name} is missing or blank")
+            raise parse_error(f"{name} is missing or blank")
         fields.setdefault(name, "")
     if len(fields["call_id"]) > CALL_ID_CHARACTERS_MAX:
-        raise unreadable(f"its call_id is longer than {CALL_ID_CHARACTERS_MAX} characters")
+        raise parse_error(f"its call_id is longer than {CALL_ID_CHARACTERS_MAX} characters")
     fields["time_start"] = normalize_wall_clock(fields["time_start"])
     return CallDetails(**fields, extra=extra)
 
 
-_KNOWN = frozenset(DETAIL_FIELDS)
+_DETAIL_FIELD_NAMES = frozenset(DETAIL_FIELDS)
 
 
-def in_our_case(members: Mapping[str, Any]) -> Mapping[str, Any]:
+def normalize_case(members: Mapping[str, Any]) -> Mapping[str, Any]:
     """Members such as `Call_ID` under the event's own names; one that is there under both stays as it is."""
-    if all(name in _KNOWN or name.islower() for name in members):
+    if all(name in _DETAIL_FIELD_NAMES or name.islower() for name in members):
         return members
     return {
-        ours if (ours := name.lower()) in _KNOWN and ours not in members else name: value
+        field_name if (field_name := name.lower()) in _DETAIL_FIELD_NAMES and field_name not in members else name: value
         for name, value in members.items()
     }
 
 
 def _is_withheld(name: str, members: Mapping[str, Any]) -> bool:
     value = members.get(name, ...)
-    return name in PARTIES and (value is None or (isinstance(value, str) and not value.strip()))
+    return name in PARTY_FIELDS and (value is None or (isinstance(value, str) and not value.strip()))
 
 
-def _number(value: Any) -> int | None:
+def _parse_number(value: Any) -> int | None:
     """A whole number of sensible size, however it is written; else None."""
     if isinstance(value, str):
-        found = _WHOLE_NUMBER.fullmatch(value.strip())
-        value = int(found[1]) if found else None
+        match = _WHOLE_NUMBER.fullmatch(value.strip())
+        value = int(match[1]) if match else None
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= DURATION_SECONDS_MAX:
         return value
     return None
 
 
-def _digits(value: Any) -> str | None:
+def _number_as_text(value: Any) -> str | None:
     """A number where a text belongs; else None."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _clean(text: str) -> str:
+def _clean_text(text: str) -> str:
     """Trimmed, bounded, and without what no database or file can hold: NUL and lone surrogates."""
     return _UNSTORABLE.sub("\ufffd", text.strip()[:TEXT_CHARACTERS_MAX])
 
 
-def _storable(value: Any) -> Any:
+def _to_storable(value: Any) -> Any:
     """A member that we do not know, as it is; as its JSON text where it is too long or too deep for its readers."""
     if value is None or isinstance(value, str | bool | int):
-        return _clean(value) if isinstance(value, str) else value
+        return _clean_text(value) if isinstance(value, str) else value
     text = _UNSTORABLE.sub("\ufffd", json.dumps(value, ensure_ascii=False))
     if len(text) > TEXT_CHARACTERS_MAX or "\\u0000" in text or not _is_shallow(value, EXTRA_LEVELS_MAX):
-        return _clean(text)
+        return _clean_text(text)
     return json.loads(text)
 
 
 def _is_shallow(value: Any, levels: int) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels > 0 and all(_is_shallow(one, levels - 1) for one in inner)
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_shallow(item, levels - 1) for item in items)
 
 
-def key_of(sn: str, members: Mapping[str, Any]) -> bytes:
-    """Equal for exact repeats: over the decoded details, because the order of members differs (PROTOCOL.md 2.5)."""
+def compute_key(sn: str, members: Mapping[str, Any]) -> bytes:
+    """Equal for exact repeats: over the decoded details, because the order of members differs (yeastar-p-series.md
+    2.5)."""
     epoch = min(call_epoch(str(members.get("call_id", "")).strip()), _KEY_EPOCH_MAX)
     try:
         canonical = msgspec.json.encode([sn, members], order="deterministic")
@@ -166,18 +169,18 @@ def key_of(sn: str, members: Mapping[str, Any]) -> bytes:
     return epoch.to_bytes(4) + hashlib.sha256(canonical).digest()[:12]
 
 
-def key_of_bytes(body: bytes) -> bytes:
+def compute_body_key(body: bytes) -> bytes:
     """The same for a body that says no call: over its bytes."""
     return bytes(4) + hashlib.sha256(body).digest()[:12]
 
 
 def text_or_empty(value: Any) -> str:
     """A serial number as text, bounded; empty where there is none."""
-    return _clean(value)[:SN_CHARACTERS_MAX] if isinstance(value, str) else _digits(value) or ""
+    return _clean_text(value)[:SN_CHARACTERS_MAX] if isinstance(value, str) else _number_as_text(value) or ""
 
 
-def unreadable(why: str) -> ParseError:
+def parse_error(reason: str) -> ParseError:
     """The error that says why no call can be read."""
     return ParseError(
-        f"the report says no call: {why}", todo="look at its body; it is kept until a version can read it"
+        f"the report says no call: {reason}", hint="look at its body; it is kept until a version can read it"
     )

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from onhook.pbx.asterisk.payload import Asterisk
-from onhook.pbx.client import Link
+from onhook.pbx.client import PbxClient
 from onhook.pbx.dialect import Dialect, Dialects
 from onhook.pbx.newcdr.payload import NewCdr
-from onhook.pbx.yeastar.client import YeastarLink
+from onhook.pbx.yeastar.client import YeastarClient
 from onhook.pbx.yeastar.payload import Yeastar
 
 
@@ -16,6 +16,6 @@ def dialects() -> Dialects:
     return {dialect.name: dialect for dialect in instances}
 
 
-def pbx_clients() -> Mapping[str, Link]:
+def pbx_clients() -> Mapping[str, PbxClient]:
     """By the names of their dialects."""
-    return {"yeastar": YeastarLink()}
+    return {"yeastar": YeastarClient()}

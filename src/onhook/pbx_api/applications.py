@@ -11,23 +11,23 @@ from onhook.appdb.api_clients import App
 class AppRegistry(Protocol):
     """Asked at every request: what a person changes counts at once."""
 
-    def with_id(self, client_id: str) -> tuple[App, bytes] | None:
+    def find_by_client_id(self, client_id: str) -> tuple[App, bytes] | None:
         """The application with this client id, and the hash of its secret; None where there is none."""
         ...
 
-    def with_credentials(self, client_id: str, client_secret: str) -> App | None:
+    def find_by_credentials(self, client_id: str, client_secret: str) -> App | None:
         """The application whose credentials these are, or None."""
         ...
 
-    def used(self, app: App, at: int) -> None:
+    def record_use(self, app: App, now_us: int) -> None:
         """Note that it was here."""
         ...
 
-    def is_blocked(self, address: str, at: int) -> bool:
+    def is_blocked(self, address: str, now_us: int) -> bool:
         """Whether that address is kept out now."""
         ...
 
-    def block(self, address: str, at: int) -> None:
+    def block(self, address: str, now_us: int) -> None:
         """Keep an address out for a while."""
         ...
 

@@ -13,12 +13,12 @@ from onhook.store.contract import CallListing, CallListResult, RecordListing, Re
 
 
 class NewRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that is new, to be sent to whoever listens. `number` grows with each.
+    """A record that is new, to be sent to whoever listens. `sequence` grows with each.
 
     With a `body` that is sent as it is, whatever was asked for: so a made-up PBX sends what cannot be read.
     """
 
-    number: int
+    sequence: int
     sn: str
     details: CallDetails
     body: bytes = b""
@@ -27,23 +27,23 @@ class NewRecord(msgspec.Struct, frozen=True, kw_only=True):
 class CallSource(Protocol):
     """Asked by the exchange, and never told anything."""
 
-    async def listed_records(self, asked: RecordListing) -> RecordListResult:
+    async def list_records(self, listing: RecordListing) -> RecordListResult:
         """A page of records, and how many there are in all."""
         ...
 
-    async def listed_calls(self, asked: CallListing) -> CallListResult:
+    async def list_calls(self, listing: CallListing) -> CallListResult:
         """A page of calls, and how many there are in all."""
         ...
 
-    async def call_with_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
+    async def find_call_by_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
         """One call, of these PBXs where some are named."""
         ...
 
-    async def newest(self) -> int:
+    async def latest_sequence(self) -> int:
         """The number of the latest news."""
         ...
 
-    async def news(self, after: int, limit: int) -> Sequence[NewRecord]:
+    async def list_new_records(self, after: int, limit: int) -> Sequence[NewRecord]:
         """About so many of the news after a number, in order; whole numbers only."""
         ...
 
@@ -51,10 +51,10 @@ class CallSource(Protocol):
         """Return when there may be news after this number."""
         ...
 
-    def plan_of(self, sn: str) -> NumberPlan:
+    def number_plan(self, sn: str) -> NumberPlan:
         """Which numbers of that PBX are machines."""
         ...
 
-    async def offset_at(self, moment: datetime, sns: Sequence[str]) -> timedelta:
+    async def utc_offset(self, time: datetime, sns: Sequence[str]) -> timedelta:
         """What the wall clock of the PBXs that are named (none is all) is ahead of UTC; of the first that tells."""
         ...

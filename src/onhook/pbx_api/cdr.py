@@ -1,4 +1,4 @@
-"""`cdr/list`, `cdr/search` and `cdr/detail`: the calls as rows (PROTOCOL.md 7)."""
+"""`cdr/list`, `cdr/search` and `cdr/detail`: the calls as rows (yeastar-p-series.md 7)."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import msgspec
 
 from onhook.cdr.call_details import fold_word
 from onhook.cdr.record_filter import RecordFilter
-from onhook.pbx.yeastar.rest import detail_of_call, row_of_call, row_of_leg
+from onhook.pbx.yeastar.rest import format_call_detail, format_call_row, format_leg_row
 from onhook.pbx_api.codes import DATA_NOT_FOUND, ApiRequestError, ApiResponse, parameter_error, success_response
 from onhook.pbx_api.request import ApiRequest, QueryWindow
 from onhook.pbx_api.state import ApiState
@@ -54,149 +54,151 @@ _UNSUPPORTED_PARAMETERS: Final = ("extension_group", "disposition_code_list", "c
 ListingT = TypeVar("ListingT", bound=Listing)
 
 
-async def list_rows(rooms: ApiState, asked: ApiRequest) -> bytes:
+async def list_rows(state: ApiState, request: ApiRequest) -> bytes:
     """`cdr/list` of v1.0: all rows, sorted as asked for."""
-    partition = asked.one_of("from", {"new": "new", "legacy": "legacy"}, "new")
-    asked.without(*_UNSUPPORTED_PARAMETERS)
-    offset, limit = asked.page()
+    partition = request.choice("from", {"new": "new", "legacy": "legacy"}, "new")
+    request.reject_unsupported(*_UNSUPPORTED_PARAMETERS)
+    offset, limit = request.page()
     listing = RecordListing(
-        sns=asked.owner.pbxs,
-        pin_code=asked.text("pin_code"),
-        order_by=asked.one_of("sort_by", LIST_ORDERS, "started_at"),
-        is_descending=asked.is_descending(),
+        sns=request.owner.pbxs,
+        pin_code=request.text("pin_code"),
+        order_by=request.choice("sort_by", LIST_ORDERS, "started_at"),
+        is_descending=request.is_descending(),
         offset=offset,
         limit=limit,
     )
     # What firmware before the rework of the CDR module wrote is in a partition of its own; here is none of it.
     return await encode_record_rows(
-        asked, await rooms.calls.listed_records(listing) if partition == "new" else _NO_RECORDS
+        request, await state.calls.list_records(listing) if partition == "new" else _NO_RECORDS
     )
 
 
-async def search_rows(rooms: ApiState, asked: ApiRequest) -> bytes:
+async def search_rows(state: ApiState, request: ApiRequest) -> bytes:
     """`cdr/search` of v1.0: rows that match, the earliest first."""
-    listing = parse_record_search(asked)
+    listing = parse_record_search(request)
     return await encode_record_rows(
-        asked, _NO_RECORDS if listing is None else await rooms.calls.listed_records(listing)
+        request, _NO_RECORDS if listing is None else await state.calls.list_records(listing)
     )
 
 
-def parse_record_search(asked: ApiRequest) -> RecordListing | None:
-    """What `cdr/search` asks for; None where nothing can be found. Raises `Refused`."""
-    asked.without(*_UNSUPPORTED_PARAMETERS)
-    window = asked.window("start_time", "end_time")
-    offset, limit = asked.page()
+def parse_record_search(request: ApiRequest) -> RecordListing | None:
+    """What `cdr/search` asks for; None where nothing can be found. Raises `ApiRequestError`."""
+    request.reject_unsupported(*_UNSUPPORTED_PARAMETERS)
+    window = request.window("start_time", "end_time")
+    offset, limit = request.page()
     record_filter = RecordFilter(
-        call_from=asked.text("call_from"),
-        call_to=asked.text("call_to"),
-        status=_status(asked, "status", STATUSES),
+        call_from=request.text("call_from"),
+        call_to=request.text("call_to"),
+        status=_status(request, "status", STATUSES),
     )
     listing = RecordListing(
-        where=record_filter,
-        sns=asked.owner.pbxs,
-        pin_code=asked.text("pin_code"),
-        dids=_dids(asked),
-        order_by=asked.one_of("sort_by", LIST_ORDERS, "started_at"),
-        is_descending=asked.is_descending(),
+        filter=record_filter,
+        sns=request.owner.pbxs,
+        pin_code=request.text("pin_code"),
+        dids=_dids(request),
+        order_by=request.choice("sort_by", LIST_ORDERS, "started_at"),
+        is_descending=request.is_descending(),
         offset=offset,
         limit=limit,
     )
     return restrict_to_window(listing, window)
 
 
-async def list_calls(rooms: ApiState, asked: ApiRequest) -> bytes:
+async def list_calls(state: ApiState, request: ApiRequest) -> bytes:
     """`cdr/list` of v2.0: a row per call."""
-    return await encode_call_rows(rooms, asked, await rooms.calls.listed_calls(_call_listing(asked, RecordFilter())))
+    return await encode_call_rows(state, request, await state.calls.list_calls(_call_listing(request, RecordFilter())))
 
 
-async def search_calls(rooms: ApiState, asked: ApiRequest) -> bytes:
+async def search_calls(state: ApiState, request: ApiRequest) -> bytes:
     """`cdr/search` of v2.0."""
-    record_filter = RecordFilter(status=_status(asked, "last_status", CALL_STATUSES))
-    listing = restrict_to_window(_call_listing(asked, record_filter), asked.window("time_begin", "time_end"))
+    record_filter = RecordFilter(status=_status(request, "last_status", CALL_STATUSES))
+    listing = restrict_to_window(_call_listing(request, record_filter), request.window("time_begin", "time_end"))
     return await encode_call_rows(
-        rooms, asked, _NO_CALLS if listing is None else await rooms.calls.listed_calls(listing)
+        state, request, _NO_CALLS if listing is None else await state.calls.list_calls(listing)
     )
 
 
-async def read_detail(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
+async def read_detail(state: ApiState, request: ApiRequest) -> ApiResponse:
     """`cdr/detail` of v2.0: one call with its legs."""
-    uid = asked.text("uid")
+    uid = request.text("uid")
     if uid is None:
         raise parameter_error("uid", "is required")
-    call = await rooms.calls.call_with_uid(uid, asked.owner.pbxs)
+    call = await state.calls.find_call_by_uid(uid, request.owner.pbxs)
     if call is None:
         raise ApiRequestError(DATA_NOT_FOUND)
-    return success_response(data=detail_of_call(call, asked.display, rooms.calls.plan_of(call.sn)))
+    return success_response(data=format_call_detail(call, request.display, state.calls.number_plan(call.sn)))
 
 
-async def encode_record_rows(asked: ApiRequest, found: RecordListResult) -> bytes:
+async def encode_record_rows(request: ApiRequest, result: RecordListResult) -> bytes:
     """The rows as an answer; written in a thread, for ten thousand of them take a tenth of a second."""
-    display = asked.display
-    return await asyncio.to_thread(
-        lambda: encode(
-            success_response(total_number=found.total, data=[row_of_leg(record, display) for record in found.data])
-        )
-    )
-
-
-async def encode_call_rows(rooms: ApiState, asked: ApiRequest, found: CallListResult) -> bytes:
-    """The same for calls."""
-    display = asked.display
-    number_plans = {sn: rooms.calls.plan_of(sn) for sn in {call.sn for call in found.data}}
+    display = request.display
     return await asyncio.to_thread(
         lambda: encode(
             success_response(
-                total_number=found.total,
-                data=[row_of_call(call, display, number_plans[call.sn]) for call in found.data],
+                total_number=result.total, data=[format_leg_row(record, display) for record in result.data]
             )
         )
     )
 
 
-def encode(answer: ApiResponse) -> bytes:
+async def encode_call_rows(state: ApiState, request: ApiRequest, result: CallListResult) -> bytes:
+    """The same for calls."""
+    display = request.display
+    number_plans = {sn: state.calls.number_plan(sn) for sn in {call.sn for call in result.data}}
+    return await asyncio.to_thread(
+        lambda: encode(
+            success_response(
+                total_number=result.total,
+                data=[format_call_row(call, display, number_plans[call.sn]) for call in result.data],
+            )
+        )
+    )
+
+
+def encode(response: ApiResponse) -> bytes:
     """An answer as it is sent."""
-    return msgspec.json.encode(answer)
+    return msgspec.json.encode(response)
 
 
 def restrict_to_window(listing: ListingT, window: QueryWindow) -> ListingT | None:
     """What is asked for, of that stretch of time; None where that is empty."""
     if window.is_empty:
         return None
-    record_filter = msgspec.structs.replace(listing.where, since=_utc(window.since), until=_utc(window.until))
+    record_filter = msgspec.structs.replace(listing.filter, since=_utc(window.since), until=_utc(window.until))
     changes: dict[str, Any] = {"local_since": window.local_since, "local_until": window.local_until}
-    return msgspec.structs.replace(listing, where=record_filter, **changes)
+    return msgspec.structs.replace(listing, filter=record_filter, **changes)
 
 
-def _call_listing(asked: ApiRequest, where: RecordFilter) -> CallListing:
-    offset, limit = asked.page()
+def _call_listing(request: ApiRequest, record_filter: RecordFilter) -> CallListing:
+    offset, limit = request.page()
     return CallListing(
-        where=where,
-        sns=asked.owner.pbxs,
-        queues=_list_items(asked, "queue_list"),
-        order_by=asked.one_of("sort_by", CALL_LIST_ORDERS, "started_at"),
-        is_descending=asked.is_descending(),
+        filter=record_filter,
+        sns=request.owner.pbxs,
+        queues=_list_items(request, "queue_list"),
+        order_by=request.choice("sort_by", CALL_LIST_ORDERS, "started_at"),
+        is_descending=request.is_descending(),
         offset=offset,
         limit=limit,
     )
 
 
-def _status(asked: ApiRequest, name: str, known: tuple[str, ...]) -> str | None:
-    """One status or several, as filters have them; so that a `!` means nothing here. Raises `Refused`."""
-    words = _list_items(asked, name)
+def _status(request: ApiRequest, name: str, choices: tuple[str, ...]) -> str | None:
+    """One status or several, as filters have them; so that a `!` means nothing here. Raises `ApiRequestError`."""
+    words = _list_items(request, name)
     for word in words:
-        if fold_word(word) not in {fold_word(choice) for choice in known}:
-            raise parameter_error(name, f"one of {', '.join(known)}")
+        if fold_word(word) not in {fold_word(choice) for choice in choices}:
+            raise parameter_error(name, f"one of {', '.join(choices)}")
     return ",".join(words) or None
 
 
-def _dids(asked: ApiRequest) -> tuple[tuple[str, str], ...]:
+def _dids(request: ApiRequest) -> tuple[tuple[str, str], ...]:
     """`{number or name}:{trunk}` of each DID; a name may hold a colon, a trunk not."""
-    pairs = (did.rpartition(":") if ":" in did else (did, "", "") for did in _list_items(asked, "did"))
+    pairs = (did.rpartition(":") if ":" in did else (did, "", "") for did in _list_items(request, "did"))
     return tuple((did.strip(), trunk.strip()) for did, _, trunk in pairs)
 
 
-def _list_items(asked: ApiRequest, name: str) -> tuple[str, ...]:
-    words = tuple(word.strip() for word in (asked.text(name) or "").split(",") if word.strip())
+def _list_items(request: ApiRequest, name: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in (request.text(name) or "").split(",") if word.strip())
     if len(words) > LIST_ITEMS_MAX:
         raise parameter_error(name, f"at most {LIST_ITEMS_MAX} at once")
     return words

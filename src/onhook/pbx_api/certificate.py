@@ -34,7 +34,9 @@ def ensure_certificate(certificate: Path, key: Path, host: str, now: datetime) -
         return
     if certificate.exists() or key.exists():
         missing = key if certificate.exists() else certificate
-        raise UsageError(f"{missing.name} is missing", where=str(missing.parent), todo="bring it back, or remove both")
+        raise UsageError(
+            f"{missing.name} is missing", location=str(missing.parent), hint="bring it back, or remove both"
+        )
     private_key = ec.generate_private_key(ec.SECP256R1())
     signed_certificate = _self_sign(private_key, _alternative_names(host), now)
     plain_key = private_key.private_bytes(
@@ -53,8 +55,8 @@ def create_tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     except OSError as error:  # an SSLError is one too
         raise UsageError(
             f"the certificate cannot be used: {error.strerror or error}",
-            where=f"{certificate}, {key}",
-            todo="name a certificate and its unencrypted key, both PEM",
+            location=f"{certificate}, {key}",
+            hint="name a certificate and its unencrypted key, both PEM",
         ) from error
     return context
 
@@ -64,7 +66,7 @@ def read_fingerprint(certificate: Path) -> str:
     try:
         parsed_certificate = x509.load_pem_x509_certificate(certificate.read_bytes())
     except (OSError, ValueError) as error:
-        raise OnhookError(f"this is no certificate: {error}", where=str(certificate), todo="name another") from error
+        raise OnhookError(f"this is no certificate: {error}", location=str(certificate), hint="name another") from error
     return parsed_certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
@@ -117,4 +119,4 @@ def _write(path: Path, content: bytes, mode: int) -> None:
             file.write(content)
         partial_path.replace(path)
     except OSError as error:
-        raise Unavailable(f"cannot write {path.name}: {error}", where=str(path), todo="make room there") from error
+        raise Unavailable(f"cannot write {path.name}: {error}", location=str(path), hint="free disk space") from error

@@ -1,4 +1,4 @@
-"""The error codes of the P-Series API, and answers that carry one (PROTOCOL.md 6.1).
+"""The error codes of the P-Series API, and answers that carry one (yeastar-p-series.md 6.1).
 
 Law: the HTTP status is 200 whatever happened; `errcode` says it.
 """
@@ -51,19 +51,19 @@ ApiResponse = Mapping[str, Any]
 class ApiRequestError(UsageError):
     """What was asked is answered with one of the codes; `faults` are the parameters to blame and why."""
 
-    def __init__(self, code: int, faults: Sequence[tuple[str, str]] = ()) -> None:
-        super().__init__(MESSAGES[code], where=", ".join(name for name, _ in faults))
+    def __init__(self, code: int, invalid_parameters: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(MESSAGES[code], location=", ".join(name for name, _ in invalid_parameters))
         self.code = code
-        self.faults = tuple(faults)
+        self.invalid_parameters = tuple(invalid_parameters)
 
-    def answer(self) -> ApiResponse:
+    def response(self) -> ApiResponse:
         """What is answered."""
         response = response_with_code(self.code)
-        if not self.faults:
+        if not self.invalid_parameters:
             return response
         return {
             **response,
-            "invalid_param_list": [{"field": name, "valid_msg": reason} for name, reason in self.faults],
+            "invalid_param_list": [{"field": name, "valid_msg": reason} for name, reason in self.invalid_parameters],
         }
 
 
@@ -77,6 +77,6 @@ def success_response(**members: Any) -> ApiResponse:
     return {**response_with_code(SUCCESS), **members}
 
 
-def parameter_error(name: str, why: str) -> ApiRequestError:
+def parameter_error(name: str, reason: str) -> ApiRequestError:
     """A parameter that cannot be meant so."""
-    return ApiRequestError(PARAMETER_ERROR, [(name, why)])
+    return ApiRequestError(PARAMETER_ERROR, [(name, reason)])

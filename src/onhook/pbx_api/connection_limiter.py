@@ -47,88 +47,88 @@ ProtocolFactory = Callable[[], asyncio.Protocol]
 class ConnectionLimiter:
     """Lets connections in, to protocols that somebody else makes."""
 
-    def __init__(self, new_protocol: ProtocolFactory, tls: ssl.SSLContext | None) -> None:
-        self._new_protocol = new_protocol
+    def __init__(self, protocol_factory: ProtocolFactory, tls: ssl.SSLContext | None) -> None:
+        self._protocol_factory = protocol_factory
         self._tls = tls
-        self._visits: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
-        self._of_address: Counter[str] = Counter()
-        self._welcomes: set[asyncio.Task[None]] = set()
+        self._timeouts: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
+        self._count_by_address: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.count = 0
 
-    async def let_in(self, listening: socket.socket) -> None:
+    async def accept_connections(self, server_socket: socket.socket) -> None:
         """Let in whoever comes, until cancelled. The socket is listening, and closed at the end."""
         loop = asyncio.get_running_loop()
         try:
             while True:
                 try:
-                    connection, peer = await loop.sock_accept(listening)
+                    connection, peer = await loop.sock_accept(server_socket)
                 except OSError:
                     # It has gone again, or there are too many files open: the others go on.
                     await asyncio.sleep(ACCEPT_RETRY_SECONDS)
                     continue
-                self._admit(connection, str(peer[0]))
+                self._accept(connection, str(peer[0]))
         finally:
-            listening.close()
+            server_socket.close()
 
-    def asked(self, transport: asyncio.BaseTransport) -> None:
+    def request_received(self, transport: asyncio.BaseTransport) -> None:
         """The whole request is there: from now on the time to take the answer counts."""
-        if transport in self._visits:
-            self.limit(transport, RESPONSE_SECONDS_MAX)
+        if transport in self._timeouts:
+            self.set_timeout(transport, RESPONSE_SECONDS_MAX)
 
-    def stay(self, transport: asyncio.BaseTransport) -> None:
+    def clear_timeout(self, transport: asyncio.BaseTransport) -> None:
         """Let a connection stay for as long as it likes: it has become a socket."""
-        timer = self._visits.pop(transport, None)
+        timer = self._timeouts.pop(transport, None)
         if timer is not None:
             timer.cancel()
 
-    def limit(self, transport: asyncio.BaseTransport, seconds: float) -> None:
+    def set_timeout(self, transport: asyncio.BaseTransport, seconds: float) -> None:
         """Cut a connection off when that time is over."""
-        self.stay(transport)
-        self._visits[transport] = asyncio.get_running_loop().call_later(seconds, _abort, transport)
+        self.clear_timeout(transport)
+        self._timeouts[transport] = asyncio.get_running_loop().call_later(seconds, _abort, transport)
 
-    def _admit(self, connection: socket.socket, address: str) -> None:
+    def _accept(self, connection: socket.socket, address: str) -> None:
         """Let a connection in, or cut it off where there are too many."""
-        if self.count >= CONNECTIONS_MAX or self._of_address[address] >= CONNECTIONS_OF_ADDRESS_MAX:
+        if self.count >= CONNECTIONS_MAX or self._count_by_address[address] >= CONNECTIONS_OF_ADDRESS_MAX:
             connection.close()
             return
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.count += 1
-        self._of_address[address] += 1
-        task = asyncio.create_task(self._welcome(connection, address))
-        self._welcomes.add(task)
-        task.add_done_callback(self._welcomes.discard)
+        self._count_by_address[address] += 1
+        task = asyncio.create_task(self._serve_connection(connection, address))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _welcome(self, connection: socket.socket, address: str) -> None:
+    async def _serve_connection(self, connection: socket.socket, address: str) -> None:
         """See a connection through TLS to its protocol, and count it out when it is gone."""
-        protocol = _LimitedProtocol(self, self._new_protocol())
+        protocol = _LimitedProtocol(self, self._protocol_factory())
         seconds = None if self._tls is None else HANDSHAKE_SECONDS_MAX
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: protocol, connection, ssl=self._tls, ssl_handshake_timeout=seconds
             )
-            await protocol.gone.wait()
+            await protocol.closed.wait()
         except (OSError, TimeoutError):
             # No TLS, or none in time: nothing that a stranger does to his own connection is a fault of ours.
             connection.close()
         finally:
             self.count -= 1
-            self._of_address[address] -= 1
-            if not self._of_address[address]:
-                del self._of_address[address]
+            self._count_by_address[address] -= 1
+            if not self._count_by_address[address]:
+                del self._count_by_address[address]
 
 
 class _LimitedProtocol(asyncio.Protocol):
     """Hands all on to the protocol that was made for the connection, and tells when it is over."""
 
-    def __init__(self, door: ConnectionLimiter, inner: asyncio.Protocol) -> None:
-        self._door = door
+    def __init__(self, limiter: ConnectionLimiter, inner: asyncio.Protocol) -> None:
+        self._limiter = limiter
         self._inner = inner
         self._transport: asyncio.BaseTransport | None = None
-        self.gone = asyncio.Event()
+        self.closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._door.limit(transport, REQUEST_SECONDS_MAX)
+        self._limiter.set_timeout(transport, REQUEST_SECONDS_MAX)
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -144,9 +144,9 @@ class _LimitedProtocol(asyncio.Protocol):
         self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.gone.set()
+        self.closed.set()
         if self._transport is not None:
-            self._door.stay(self._transport)
+            self._limiter.clear_timeout(self._transport)
             self._inner.connection_lost(exc)
 
 
@@ -159,9 +159,9 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         is_in_use = error.errno == errno.EADDRINUSE
         raise UsageError(
-            f"cannot listen on {host}:{port}: {'another program does' if is_in_use else error.strerror or error}",
-            where="exchange",
-            todo="stop that program, or choose another address with --exchange"
+            f"cannot listen on {host}:{port}: {'the port is in use' if is_in_use else error.strerror or error}",
+            location="pbx_api",
+            hint="stop that program, or choose another address with --pbx-api"
             if is_in_use
             else "choose another address",
         ) from error

@@ -1,4 +1,4 @@
-"""Files that were made ready to be fetched: `cdr/download` (PROTOCOL.md 7.6).
+"""Files that were made ready to be fetched: `cdr/download` (yeastar-p-series.md 7.6).
 
 Laws: a file is fetched under its `download_resource_url`, by the application that asked for it, within 30 minutes. It
 is made in memory, bounded, and forgotten when its time is up or when too many others were made since.
@@ -16,7 +16,7 @@ import msgspec
 from onhook.cdr.csv_injection import escape_formula
 from onhook.cdr.record import Record
 from onhook.pbx.yeastar.display import DisplayFormat
-from onhook.pbx.yeastar.rest import CSV_COLUMNS, csv_row
+from onhook.pbx.yeastar.rest import CSV_COLUMNS, format_csv_row
 
 PATH = "/api/download/"
 EXPIRY_MICROSECONDS = 1_800 * 1_000_000
@@ -44,18 +44,18 @@ class Downloads:
     def __init__(self) -> None:
         self._files: OrderedDict[str, DownloadFile] = OrderedDict()
 
-    def keep(self, client_id: str, prefix: str, content: bytes, at: int) -> DownloadFile:
+    def add(self, client_id: str, prefix: str, content: bytes, now_us: int) -> DownloadFile:
         """Keep a file; its name is not to be guessed."""
         name = f"{prefix}-{secrets.token_hex(NAME_BYTES)}.csv"
-        file = DownloadFile(name=name, client_id=client_id, content=content, until=at + EXPIRY_MICROSECONDS)
+        file = DownloadFile(name=name, client_id=client_id, content=content, until=now_us + EXPIRY_MICROSECONDS)
         self._files[name] = file
         while len(self._files) > FILES_MAX:
             self._files.popitem(last=False)
         return file
 
-    def get(self, name: str, client_id: str, at: int) -> DownloadFile | None:
+    def get(self, name: str, client_id: str, now_us: int) -> DownloadFile | None:
         """The file of that name, where it is there for this application and its time is not up."""
-        for expired_name in [candidate.name for candidate in self._files.values() if candidate.until <= at]:
+        for expired_name in [candidate.name for candidate in self._files.values() if candidate.until <= now_us]:
             del self._files[expired_name]
         file = self._files.get(name)
         return file if file is not None and file.client_id == client_id else None
@@ -70,5 +70,5 @@ def _format_csv(records: Sequence[Record], display: DisplayFormat) -> bytes:
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
     writer.writerow(CSV_COLUMNS)
-    writer.writerows([escape_formula(cell) for cell in csv_row(record, display)] for record in records)
+    writer.writerows([escape_formula(cell) for cell in format_csv_row(record, display)] for record in records)
     return buffer.getvalue().encode()

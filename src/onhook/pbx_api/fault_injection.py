@@ -11,14 +11,14 @@ import msgspec
 class InjectedFault(msgspec.Struct, frozen=True):
     """What befalls one answer: it comes so much later, and may be no answer at all.
 
-    `refused_forms` are the forms of time (`seconds`, `display`) that are refused; with `finds_nothing` Unix seconds
+    `refused_forms` are the forms of time (`seconds`, `display`) that are refused; with `matches_nothing` Unix seconds
     find nothing. `display` is another display format: order of the date and hours of the clock; None is the usual one.
     """
 
     delay_seconds: float = 0.0
     is_garbage: bool = False
     refused_forms: frozenset[str] = frozenset()
-    finds_nothing: bool = False
+    matches_nothing: bool = False
     display: tuple[str, str] | None = None
 
 
@@ -29,11 +29,11 @@ class FaultPolicy(Protocol):
         """How long a new access token really counts; None is as long as is said."""
         ...
 
-    def fails_login(self) -> bool:
+    def rejects_login(self) -> bool:
         """Whether a good login is refused this time."""
         ...
 
-    def answer(self) -> InjectedFault:
+    def response_fault(self) -> InjectedFault:
         """What befalls the next answer."""
         ...
 
@@ -48,10 +48,10 @@ class NoFaults:
     def token_seconds(self) -> float | None:
         return None
 
-    def fails_login(self) -> bool:
+    def rejects_login(self) -> bool:
         return False
 
-    def answer(self) -> InjectedFault:
+    def response_fault(self) -> InjectedFault:
         return InjectedFault()
 
     def silent_after(self) -> int | None:

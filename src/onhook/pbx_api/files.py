@@ -12,10 +12,10 @@ from onhook.store.contract import RecordListResult
 PREFIX: Final = "cdr"
 
 
-async def make_csv(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
+async def make_csv(state: ApiState, request: ApiRequest) -> ApiResponse:
     """Make the file ready; it is fetched under its `download_resource_url` with a token of the same application."""
-    listing = parse_record_search(asked)
-    result = RecordListResult(0, []) if listing is None else await rooms.calls.listed_records(listing)
-    content = await format_csv(result.data, asked.display)
-    file = rooms.downloads.keep(asked.owner.client_id, PREFIX, content, rooms.clock.microseconds())
+    listing = parse_record_search(request)
+    result = RecordListResult(0, []) if listing is None else await state.calls.list_records(listing)
+    content = await format_csv(result.data, request.display)
+    file = state.downloads.add(request.owner.client_id, PREFIX, content, state.clock.microseconds())
     return success_response(file=file.name, download_resource_url=f"{PATH}{file.name}")

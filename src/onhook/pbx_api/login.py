@@ -1,4 +1,4 @@
-"""`get_token`, `refresh_token` and `del_token` (PROTOCOL.md 6)."""
+"""`get_token`, `refresh_token` and `del_token` (yeastar-p-series.md 6)."""
 
 from onhook.appdb.api_clients import App
 from onhook.pbx_api.codes import (
@@ -18,76 +18,76 @@ from onhook.pbx_api.state import ApiState
 from onhook.pbx_api.tokens import ACCESS_SECONDS, REFRESH_SECONDS, TokenPair
 
 
-async def get_token(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
-    """A new pair for client id and secret. Raises `Refused`."""
-    members = asked.members()
+async def get_token(state: ApiState, request: ApiRequest) -> ApiResponse:
+    """A new pair for client id and secret. Raises `ApiRequestError`."""
+    members = request.json_body()
     username, password = (
         _require_text(members.get("username"), "username"),
         _require_text(members.get("password"), "password"),
     )
-    app = rooms.applications.with_credentials(username, password)
-    if app is None or rooms.trouble.fails_login():
-        raise _count_failure(rooms, asked)
-    _check_address(app, asked)
-    rooms.failures.succeeded(throttle_key(asked.address))
-    secret_hash = _get_secret_hash(rooms, app)
-    return _token_response(rooms.tokens.issue(app.client_id, secret_hash, access_seconds=_access_seconds(rooms)))
+    app = state.apps.find_by_credentials(username, password)
+    if app is None or state.faults.rejects_login():
+        raise _count_failure(state, request)
+    _check_address(app, request)
+    state.login_failures.record_success(throttle_key(request.address))
+    secret_hash = _get_secret_hash(state, app)
+    return _token_response(state.tokens.issue(app.client_id, secret_hash, access_seconds=_access_seconds(state)))
 
 
-async def refresh_token(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
-    """A new pair for a refresh token. Raises `Refused`."""
-    text = _require_text(asked.members().get("refresh_token"), "refresh_token")
-    grant = rooms.tokens.refreshable(text)
-    match = None if grant is None else rooms.applications.with_id(grant.client_id)
-    if grant is None or match is None or match[1] != grant.seal:
+async def refresh_token(state: ApiState, request: ApiRequest) -> ApiResponse:
+    """A new pair for a refresh token. Raises `ApiRequestError`."""
+    text = _require_text(request.json_body().get("refresh_token"), "refresh_token")
+    grant = state.tokens.find_refreshable_grant(text)
+    match = None if grant is None else state.apps.find_by_client_id(grant.client_id)
+    if grant is None or match is None or match[1] != grant.secret_hash:
         raise ApiRequestError(TOKEN_EXPIRED)
-    _check_address(match[0], asked)
-    return _token_response(rooms.tokens.refresh(text, access_seconds=_access_seconds(rooms)))
+    _check_address(match[0], request)
+    return _token_response(state.tokens.refresh(text, access_seconds=_access_seconds(state)))
 
 
-async def del_token(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
+async def del_token(state: ApiState, request: ApiRequest) -> ApiResponse:
     """End the pair that the request came with."""
-    rooms.tokens.revoke(asked.parameters["access_token"])
+    state.tokens.revoke(request.parameters["access_token"])
     return response_with_code(0)
 
 
-def check_not_blocked(rooms: ApiState, address: str) -> None:
-    """Raises `Refused` with 70004 for an address that logged in wrongly too often."""
-    if rooms.applications.is_blocked(throttle_key(address), rooms.clock.microseconds()):
+def check_not_blocked(state: ApiState, address: str) -> None:
+    """Raises `ApiRequestError` with 70004 for an address that logged in wrongly too often."""
+    if state.apps.is_blocked(throttle_key(address), state.clock.microseconds()):
         raise ApiRequestError(ACCOUNT_IP_BLOCKED)
 
 
-def authenticate(rooms: ApiState, asked: ApiRequest) -> ApiRequest:
-    """The request with the application whose token it carries. Raises `Refused` with 10004 or 70087."""
-    grant = rooms.tokens.grant(asked.parameters.get("access_token", ""))
-    match = None if grant is None else rooms.applications.with_id(grant.client_id)
-    if grant is None or match is None or match[1] != grant.seal:
+def authenticate(state: ApiState, request: ApiRequest) -> ApiRequest:
+    """The request with the application whose token it carries. Raises `ApiRequestError` with 10004 or 70087."""
+    grant = state.tokens.find_grant(request.parameters.get("access_token", ""))
+    match = None if grant is None else state.apps.find_by_client_id(grant.client_id)
+    if grant is None or match is None or match[1] != grant.secret_hash:
         raise ApiRequestError(TOKEN_EXPIRED)
-    _check_address(match[0], asked)
-    rooms.applications.used(match[0], rooms.clock.microseconds())
+    _check_address(match[0], request)
+    state.apps.record_use(match[0], state.clock.microseconds())
     return ApiRequest(
-        version=asked.version,
-        parameters=asked.parameters,
-        body=asked.body,
-        address=asked.address,
-        at=asked.at,
-        spoilt=asked.spoilt,
+        version=request.version,
+        parameters=request.parameters,
+        body=request.body,
+        address=request.address,
+        received_at=request.received_at,
+        fault=request.fault,
         app=match[0],
         grant=grant,
     )
 
 
-def _count_failure(rooms: ApiState, asked: ApiRequest) -> ApiRequestError:
+def _count_failure(state: ApiState, request: ApiRequest) -> ApiRequestError:
     """Count a failed login; the fifth keeps the address out."""
-    key, now_us = throttle_key(asked.address), rooms.clock.microseconds()
-    if rooms.failures.failed(key, now_us):
-        rooms.applications.block(key, now_us)
+    key, now_us = throttle_key(request.address), state.clock.microseconds()
+    if state.login_failures.record_failure(key, now_us):
+        state.apps.block(key, now_us)
         return ApiRequestError(ACCOUNT_IP_BLOCKED)
     return ApiRequestError(ACCESS_DENIED)
 
 
-def _check_address(app: App, asked: ApiRequest) -> None:
-    if not app.may_come_from(_unmap_ipv4(asked.address)):
+def _check_address(app: App, request: ApiRequest) -> None:
+    if not app.allows_address(_unmap_ipv4(request.address)):
         raise ApiRequestError(IP_FORBIDDEN)
 
 
@@ -96,13 +96,13 @@ def _unmap_ipv4(address: str) -> str:
     return address.removeprefix("::ffff:") if "." in address else address
 
 
-def _get_secret_hash(rooms: ApiState, app: App) -> bytes:
-    match = rooms.applications.with_id(app.client_id)
+def _get_secret_hash(state: ApiState, app: App) -> bytes:
+    match = state.apps.find_by_client_id(app.client_id)
     return b"" if match is None else match[1]
 
 
-def _access_seconds(rooms: ApiState) -> float:
-    seconds = rooms.trouble.token_seconds()
+def _access_seconds(state: ApiState) -> float:
+    seconds = state.faults.token_seconds()
     return ACCESS_SECONDS if seconds is None else seconds
 
 

@@ -1,4 +1,4 @@
-"""Who logs in wrongly too often: five in a row, and the address is kept out (PROTOCOL.md 6).
+"""Who logs in wrongly too often: five in a row, and the address is kept out (yeastar-p-series.md 6).
 
 Addresses are counted as one where one person has many: an IPv6 address stands for its network of 64 bits.
 """
@@ -23,20 +23,20 @@ class LoginFailures:
     def __init__(self) -> None:
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
-    def failed(self, source: str, at: int) -> bool:
+    def record_failure(self, key: str, now_us: int) -> bool:
         """Count one more; whether that was one too many, and the count begins anew."""
-        count, last_failed_at = self._counts.pop(source, (0, at))
-        count = 1 if at - last_failed_at >= EXPIRY_MICROSECONDS else count + 1
+        count, last_failed_at = self._counts.pop(key, (0, now_us))
+        count = 1 if now_us - last_failed_at >= EXPIRY_MICROSECONDS else count + 1
         if count >= FAILURES_MAX:
             return True
-        self._counts[source] = count, at
+        self._counts[key] = count, now_us
         while len(self._counts) > ADDRESSES_MAX:
             self._counts.popitem(last=False)
         return False
 
-    def succeeded(self, source: str) -> None:
+    def record_success(self, key: str) -> None:
         """It knows the secret after all."""
-        self._counts.pop(source, None)
+        self._counts.pop(key, None)
 
 
 def throttle_key(address: str) -> str:

@@ -42,8 +42,8 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
     parameters: Mapping[str, str]
     body: bytes
     address: str
-    at: datetime
-    spoilt: InjectedFault
+    received_at: datetime
+    fault: InjectedFault
     app: App | None = None
     grant: TokenGrant | None = None
 
@@ -56,52 +56,52 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def display(self) -> DisplayFormat:
         """How moments are displayed to this application, this time."""
-        if self.spoilt.display is not None:
-            return DisplayFormat(*self.spoilt.display)
-        return DisplayFormat(self.owner.manner.date_format, self.owner.manner.time_format)
+        if self.fault.display is not None:
+            return DisplayFormat(*self.fault.display)
+        return DisplayFormat(self.owner.behaviour.date_format, self.owner.behaviour.time_format)
 
     def text(self, name: str) -> str | None:
-        """A parameter, or None where it is not there or blank. Raises `Refused` for one that is too long."""
+        """A parameter, or None where it is not there or blank. Raises `ApiRequestError` for one that is too long."""
         value = self.parameters.get(name, "").strip()
         if len(value) > TEXT_CHARACTERS_MAX:
             raise parameter_error(name, f"at most {TEXT_CHARACTERS_MAX} characters")
         return value or None
 
-    def number(self, name: str, default: int, most: int) -> int:
-        """A whole number from 1. Raises `Refused`."""
+    def number(self, name: str, default: int, maximum: int) -> int:
+        """A whole number from 1. Raises `ApiRequestError`."""
         text = self.text(name)
         if text is None:
             return default
-        if not (text.isascii() and text.isdigit() and len(text) <= PAGE_DIGITS_MAX and 1 <= int(text) <= most):
-            raise parameter_error(name, f"a whole number from 1 to {most}")
+        if not (text.isascii() and text.isdigit() and len(text) <= PAGE_DIGITS_MAX and 1 <= int(text) <= maximum):
+            raise parameter_error(name, f"a whole number from 1 to {maximum}")
         return int(text)
 
-    def one_of(self, name: str, known: Mapping[str, str], default: str) -> str:
-        """What a word stands for. Raises `Refused` for an unknown one."""
+    def choice(self, name: str, choices: Mapping[str, str], default: str) -> str:
+        """What a word stands for. Raises `ApiRequestError` for an unknown one."""
         text = self.text(name)
         if text is None:
             return default
-        if text not in known:
-            raise parameter_error(name, f"one of {', '.join(known)}")
-        return known[text]
+        if text not in choices:
+            raise parameter_error(name, f"one of {', '.join(choices)}")
+        return choices[text]
 
     def page(self) -> tuple[int, int]:
-        """How many rows to pass over, and how many to give. Raises `Refused`."""
+        """How many rows to pass over, and how many to give. Raises `ApiRequestError`."""
         size = self.number("page_size", LISTING_ROWS_MAX, LISTING_ROWS_MAX)
         return (self.number("page", 1, 10**PAGE_DIGITS_MAX - 1) - 1) * size, size
 
     def is_descending(self) -> bool:
-        """Whether the order is the other way round. Raises `Refused`."""
-        return self.one_of("order_by", {"asc": "", "desc": "desc"}, "") == "desc"
+        """Whether the order is the other way round. Raises `ApiRequestError`."""
+        return self.choice("order_by", {"asc": "", "desc": "desc"}, "") == "desc"
 
-    def without(self, *names: str) -> None:
-        """Refuse what we could not answer truly: filters over what nobody ever told us. Raises `Refused`."""
+    def reject_unsupported(self, *names: str) -> None:
+        """Refuse what we could not answer truly: filters over what nobody ever told us. Raises `ApiRequestError`."""
         for name in names:
             if self.text(name) is not None:
                 raise parameter_error(name, "is not known here: leave it out")
 
-    def members(self) -> Mapping[str, object]:
-        """The body, a JSON object. Raises `Refused` with 40001 for anything else."""
+    def json_body(self) -> Mapping[str, object]:
+        """The body, a JSON object. Raises `ApiRequestError` with 40001 for anything else."""
         try:
             members: object = msgspec.json.decode(self.body)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -112,40 +112,40 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def window(self, since: str, until: str) -> QueryWindow:
         """The stretch of time between two parameters, both included, in the forms that the application's PBX takes."""
-        begin, end = self._moment(since), self._moment(until)
+        begin, end = self._parse_time(since), self._parse_time(until)
         window = QueryWindow(
             since=begin[0],
             local_since=begin[1],
             until=None if end[0] is None else end[0] + 1,
             local_until=None if end[1] is None else end[1] + 1,
         )
-        if self._finds_nothing(since) or self._finds_nothing(until):
+        if self._matches_nothing(since) or self._matches_nothing(until):
             return msgspec.structs.replace(window, is_empty=True)
         return window
 
-    def _moment(self, name: str) -> tuple[int | None, int | None]:
-        """Seconds in UTC, or by the wall clock; one of the two, or neither. Raises `Refused`."""
+    def _parse_time(self, name: str) -> tuple[int | None, int | None]:
+        """Seconds in UTC, or by the wall clock; one of the two, or neither. Raises `ApiRequestError`."""
         text = self.text(name)
         if text is None:
             return None, None
-        forms = self._forms()
+        forms = self._accepted_time_forms()
         if _is_seconds(text) and "seconds" in forms:
             return int(text), None
-        local = self.display.read(text) if "display" in forms else None
+        local = self.display.parse(text) if "display" in forms else None
         if local is None:
             quoted_text = text[:QUOTED_CHARACTERS_MAX]
             raise parameter_error(name, f"the time format of the PBX is expected, got {quoted_text!r}")
         return None, int((local - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001 - wall clocks as they are
 
-    def _forms(self) -> frozenset[str]:
-        forms = set(self.owner.manner.time_forms)
+    def _accepted_time_forms(self) -> frozenset[str]:
+        forms = set(self.owner.behaviour.time_forms)
         if "no-rows-for-seconds" in forms:
             forms.add("seconds")
-        return frozenset(forms - self.spoilt.refused_forms)
+        return frozenset(forms - self.fault.refused_forms)
 
-    def _finds_nothing(self, name: str) -> bool:
+    def _matches_nothing(self, name: str) -> bool:
         text = self.text(name)
-        has_no_rows_for_seconds = self.spoilt.finds_nothing or "no-rows-for-seconds" in self.owner.manner.time_forms
+        has_no_rows_for_seconds = self.fault.matches_nothing or "no-rows-for-seconds" in self.owner.behaviour.time_forms
         return has_no_rows_for_seconds and text is not None and _is_seconds(text)
 
 

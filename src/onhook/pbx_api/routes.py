@@ -11,7 +11,7 @@ from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.state import ApiState
 
 Handler = Callable[[ApiState, ApiRequest], Awaitable[ApiResponse | bytes]]
-"""Answers a request, whole or as bytes that are written already. Raises `Refused`."""
+"""Answers a request, whole or as bytes that are written already. Raises `ApiRequestError`."""
 
 SUBSCRIBE_PATH: Final = "/openapi/v1.0/subscribe"
 """The one path that is a socket."""

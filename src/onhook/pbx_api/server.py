@@ -6,7 +6,7 @@ for it holds a token. Every answer is bounded in time, and only so many are made
 
 import asyncio
 import logging
-import socket as sockets_of_system
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -44,7 +44,7 @@ from onhook.pbx_api.state import ApiState
 from onhook.pbx_api.tokens import AppTokens, TokenGrant
 
 USER_AGENT = "OpenAPI"
-"""What the PBX wants to be called with (PROTOCOL.md 6)."""
+"""What the PBX wants to be called with (yeastar-p-series.md 6)."""
 
 BODY_BYTES_MAX = 32 * 1024
 """The largest is a list of five webhooks with long URLs, of some 15 KiB."""
@@ -76,56 +76,56 @@ CSV_HEADERS = {"Content-Type": "text/csv; charset=utf-8"}
 
 
 class PbxApiServer:
-    """Answers requests; `opened` lets them in."""
+    """Answers requests; `serve` lets them in."""
 
     def __init__(
         self,
         *,
         calls: CallSource,
-        applications: AppRegistry,
+        apps: AppRegistry,
         clock: Clock,
-        trouble: FaultPolicy | None = None,
+        faults: FaultPolicy | None = None,
         webhooks: AppWebhookStore | None = None,
     ) -> None:
         tokens = AppTokens(clock)
-        self.rooms = ApiState(
+        self.state = ApiState(
             calls=calls,
-            applications=applications,
+            apps=apps,
             clock=clock,
-            trouble=trouble or NoFaults(),
+            faults=faults or NoFaults(),
             tokens=tokens,
-            failures=LoginFailures(),
+            login_failures=LoginFailures(),
             sockets=Sockets(calls, clock, tokens, Yeastar()),
             downloads=downloads.Downloads(),
             webhooks=webhooks,
-            began_at=clock.microseconds(),
+            started_at=clock.microseconds(),
         )
-        self._answers = asyncio.Semaphore(CONCURRENT_RESPONSES_MAX)
-        self._waiting_bytes = 0
-        self._log = logging.getLogger("exchange")
-        self._door: ConnectionLimiter | None = None
+        self._response_slots = asyncio.Semaphore(CONCURRENT_RESPONSES_MAX)
+        self._unsent_bytes = 0
+        self._log = logging.getLogger("pbx_api")
+        self._connection_limiter: ConnectionLimiter | None = None
 
     @asynccontextmanager
-    async def opened(
-        self, listening: sockets_of_system.socket, tls: ssl.SSLContext | None
+    async def serve(
+        self, server_socket: socket.socket, tls: ssl.SSLContext | None
     ) -> AsyncIterator[tuple[asyncio.Task[None], ...]]:
         """Let requests in; yields the tasks that run until the end. Closed, it lets everybody go."""
         raise_file_limit()
         server = web.Server(
-            self.answer,
+            self.handle,
             access_log=None,
             logger=self._log,
             max_line_size=LINE_BYTES_MAX,
             max_field_size=LINE_BYTES_MAX,
             read_bufsize=BODY_BYTES_MAX,
         )
-        self._door = ConnectionLimiter(server, tls)
-        sockets = self.rooms.sockets
+        self._connection_limiter = ConnectionLimiter(server, tls)
+        sockets = self.state.sockets
         tasks = (
-            asyncio.create_task(self._door.let_in(listening), name="exchange door"),
-            asyncio.create_task(sockets.tell_news(), name="exchange news"),
-            asyncio.create_task(sockets.sweep(), name="exchange sweep"),
-            asyncio.create_task(self._end_tokens(), name="exchange tokens"),
+            asyncio.create_task(self._connection_limiter.accept_connections(server_socket), name="pbx_api accept"),
+            asyncio.create_task(sockets.send_new_records(), name="pbx_api new records"),
+            asyncio.create_task(sockets.close_expired(), name="pbx_api close expired sockets"),
+            asyncio.create_task(self._revoke_stale_tokens(), name="pbx_api revoke tokens"),
         )
         try:
             yield tasks
@@ -136,143 +136,143 @@ class PbxApiServer:
             await sockets.close()
             await server.shutdown(STOP_SECONDS_MAX)
 
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         if request.path == SUBSCRIBE_PATH and request.method == "GET":
-            return await self._subscribed(request)
+            return await self._handle_subscribe(request)
         if request.path.startswith(downloads.PATH) and request.method == "GET":
-            return await self._fetched(request)
-        fault = self.rooms.trouble.answer()
+            return await self._handle_download(request)
+        fault = self.state.faults.response_fault()
         try:
             # Read before a place among the answers is taken: who sends slowly holds up nobody.
             body = await _read_body(request)
-            self._has_asked(request)
-            async with asyncio.timeout(HANDLER_SECONDS_MAX), self._answers:
-                response = await self._made(request, body, fault)
+            self._note_request_received(request)
+            async with asyncio.timeout(HANDLER_SECONDS_MAX), self._response_slots:
+                response = await self._dispatch(request, body, fault)
         except Exception as error:  # noqa: BLE001 - whatever it was, it is answered
-            response = self._told(request, error)
+            response = self._error_response(request, error)
         encoded = response if isinstance(response, bytes) else msgspec.json.encode(response)
         if fault.delay_seconds:
             await asyncio.sleep(fault.delay_seconds)
-        return await self._taken(request, encoded[: len(encoded) // 2] if fault.is_garbage else encoded)
+        return await self._send(request, encoded[: len(encoded) // 2] if fault.is_garbage else encoded)
 
-    def _told(self, request: web.BaseRequest, error: Exception) -> ApiResponse:
+    def _error_response(self, request: web.BaseRequest, error: Exception) -> ApiResponse:
         """An error as an answer. A fault of ours is told in the log, and not to a stranger."""
         if isinstance(error, ApiRequestError):
-            return error.answer()
+            return error.response()
         if isinstance(error, TimeoutError):
             return response_with_code(OVERLOAD_TASK_RUNNING)
         if isinstance(error, ConnectionError):
             return response_with_code(PARAMETER_SYNTAX_ERROR)
         if isinstance(error, OnhookError) and error.permanent:
-            return parameter_error(error.where or "parameters", error.what).answer()
-        self._log.error("cannot answer", exc_info=error, extra={"path": request.path})
+            return parameter_error(error.location or "parameters", error.message).response()
+        self._log.error("request failed", exc_info=error, extra={"path": request.path})
         return response_with_code(INTERNAL_SERVER_ERROR)
 
-    async def _taken(
+    async def _send(
         self, request: web.BaseRequest, body: bytes, headers: Mapping[str, str] = JSON_HEADERS
     ) -> web.StreamResponse:
         """The answer, written as fast as it is taken; so many bytes may wait for all who take them."""
-        if self._waiting_bytes + len(body) > UNSENT_BYTES_MAX:
+        if self._unsent_bytes + len(body) > UNSENT_BYTES_MAX:
             body, headers = msgspec.json.encode(response_with_code(OVERLOAD_TASK_RUNNING)), JSON_HEADERS
         response = web.StreamResponse(headers={**headers, "Content-Length": str(len(body))})
         # As the original does: every answer closes its connection.
         response.force_close()
-        self._waiting_bytes += len(body)
+        self._unsent_bytes += len(body)
         try:
             await response.prepare(request)
             for offset in range(0, len(body), CHUNK_BYTES):
                 await response.write(body[offset : offset + CHUNK_BYTES])
             await response.write_eof()
         finally:
-            self._waiting_bytes -= len(body)
+            self._unsent_bytes -= len(body)
         return response
 
-    async def _made(self, request: web.BaseRequest, body: bytes, spoilt: InjectedFault) -> ApiResponse | bytes:
-        """The answer. Raises `Refused`; the order of the questions is the order of the refusals."""
+    async def _dispatch(self, request: web.BaseRequest, body: bytes, fault: InjectedFault) -> ApiResponse | bytes:
+        """The answer. Raises `ApiRequestError`; the order of the questions is the order of the refusals."""
         match = find_route(request.method, request.path)
         if match is None:
             raise ApiRequestError(INTERFACE_NOT_EXISTED)
         version, route = match
-        api_request = self._asked(request, version, body, spoilt)
-        check_not_blocked(self.rooms, api_request.address)
+        api_request = self._build_request(request, version, body, fault)
+        check_not_blocked(self.state, api_request.address)
         if not request.headers.get("User-Agent", "").startswith(USER_AGENT):
             raise parameter_error("User-Agent", f"{USER_AGENT} is expected")
         if route.needs_token:
-            api_request = authenticate(self.rooms, api_request)
-            if version not in api_request.owner.manner.versions:
+            api_request = authenticate(self.state, api_request)
+            if version not in api_request.owner.behaviour.versions:
                 raise ApiRequestError(INTERFACE_NOT_EXISTED)
-        return await route.handler(self.rooms, api_request)
+        return await route.handler(self.state, api_request)
 
-    async def _subscribed(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle_subscribe(self, request: web.BaseRequest) -> web.StreamResponse:
         """A socket; a token that does not count is refused before there is one, with 10004 as its answer."""
         if not web.WebSocketResponse().can_prepare(request):
             return web.Response(status=400, text="this is a WebSocket", headers={"Connection": "close"})
         try:
-            api_request = self._asked(request, "v1.0", b"", InjectedFault())
-            check_not_blocked(self.rooms, api_request.address)
-            api_request = authenticate(self.rooms, api_request)
-            self.rooms.sockets.check_room(api_request.owner.client_id)
+            api_request = self._build_request(request, "v1.0", b"", InjectedFault())
+            check_not_blocked(self.state, api_request.address)
+            api_request = authenticate(self.state, api_request)
+            self.state.sockets.check_capacity(api_request.owner.client_id)
         except OnhookError as error:
-            return await self._taken(request, msgspec.json.encode(self._told(request, error)))
-        if self._door is not None and request.transport is not None:
-            self._door.stay(request.transport)
+            return await self._send(request, msgspec.json.encode(self._error_response(request, error)))
+        if self._connection_limiter is not None and request.transport is not None:
+            self._connection_limiter.clear_timeout(request.transport)
         assert api_request.grant is not None
-        return await self.rooms.sockets.serve(
-            request, api_request.owner, api_request.grant, self.rooms.trouble.silent_after()
+        return await self.state.sockets.serve(
+            request, api_request.owner, api_request.grant, self.state.faults.silent_after()
         )
 
-    async def _fetched(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle_download(self, request: web.BaseRequest) -> web.StreamResponse:
         """A file that was made ready; a browser may fetch it, so nobody asks for its name."""
-        self._has_asked(request)
+        self._note_request_received(request)
         try:
-            api_request = self._asked(request, "v1.0", b"", InjectedFault())
-            check_not_blocked(self.rooms, api_request.address)
-            app = authenticate(self.rooms, api_request).owner
+            api_request = self._build_request(request, "v1.0", b"", InjectedFault())
+            check_not_blocked(self.state, api_request.address)
+            app = authenticate(self.state, api_request).owner
             name = request.path.removeprefix(downloads.PATH)
-            file = self.rooms.downloads.get(name, app.client_id, self.rooms.clock.microseconds())
+            file = self.state.downloads.get(name, app.client_id, self.state.clock.microseconds())
             if file is None:
                 raise ApiRequestError(INTERFACE_NOT_EXISTED)
         except OnhookError as error:
-            return await self._taken(request, msgspec.json.encode(self._told(request, error)))
+            return await self._send(request, msgspec.json.encode(self._error_response(request, error)))
         disposition = f'attachment; filename="{file.name}"'
-        return await self._taken(request, file.content, CSV_HEADERS | {"Content-Disposition": disposition})
+        return await self._send(request, file.content, CSV_HEADERS | {"Content-Disposition": disposition})
 
-    def _asked(self, request: web.BaseRequest, version: str, body: bytes, spoilt: InjectedFault) -> ApiRequest:
+    def _build_request(self, request: web.BaseRequest, version: str, body: bytes, fault: InjectedFault) -> ApiRequest:
         return ApiRequest(
             version=version,
             parameters=_parse_parameters(request),
             body=body,
             address=request.remote or "",
-            at=self.rooms.clock.now(),
-            spoilt=spoilt,
+            received_at=self.state.clock.now(),
+            fault=fault,
         )
 
-    def _has_asked(self, request: web.BaseRequest) -> None:
-        if self._door is not None and request.transport is not None:
-            self._door.asked(request.transport)
+    def _note_request_received(self, request: web.BaseRequest) -> None:
+        if self._connection_limiter is not None and request.transport is not None:
+            self._connection_limiter.request_received(request.transport)
 
-    async def _end_tokens(self) -> None:
+    async def _revoke_stale_tokens(self) -> None:
         """Tokens of an application that is gone, or has another secret, end when somebody changed that."""
         version = None
         while True:
             try:
-                if version != (version := self.rooms.applications.version()):
-                    self.rooms.tokens.end_those(lambda grant: not _is_grant_valid(self.rooms.applications, grant))
+                if version != (version := self.state.apps.version()):
+                    self.state.tokens.revoke_where(lambda grant: not _is_grant_valid(self.state.apps, grant))
             except OnhookError as error:
-                self._log.error("cannot see who may come", extra={"error": str(error)})
+                self._log.error("cannot read apps", extra={"error": str(error)})
                 version = None
             await asyncio.sleep(TOKEN_CHECK_SECONDS)
 
 
-def _is_grant_valid(applications: AppRegistry, grant: TokenGrant) -> bool:
+def _is_grant_valid(apps: AppRegistry, grant: TokenGrant) -> bool:
     """Whether the application is still there, and its secret still the one that the token was made with."""
-    match = applications.with_id(grant.client_id)
-    return match is not None and match[1] == grant.seal
+    match = apps.find_by_client_id(grant.client_id)
+    return match is not None and match[1] == grant.secret_hash
 
 
 def _parse_parameters(request: web.BaseRequest) -> Mapping[str, str]:
-    """The query's parameters; of one that is there twice the last counts. Raises `Refused`."""
+    """The query's parameters; of one that is there twice the last counts. Raises `ApiRequestError`."""
     try:
         return dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True, max_num_fields=PARAMETERS_MAX))
     except ValueError:
@@ -280,7 +280,7 @@ def _parse_parameters(request: web.BaseRequest) -> Mapping[str, str]:
 
 
 async def _read_body(request: web.BaseRequest) -> bytes:
-    """The whole body. Raises `Refused` for one that is too large; the rest of it is not read."""
+    """The whole body. Raises `ApiRequestError` for one that is too large; the rest of it is not read."""
     body = b""
     while chunk := await request.content.readany():
         body += chunk

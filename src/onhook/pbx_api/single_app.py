@@ -5,30 +5,30 @@ from onhook.appdb.tokens import hash_secret
 
 
 class SingleApp:
-    """See the contract, `exchange.applications.Applications`."""
+    """See the contract, `pbx_api.applications.AppRegistry`."""
 
     def __init__(self, app: App, client_secret: str) -> None:
         self._app = app
         self._secret_hash = hash_secret(client_secret)
         self._blocked: dict[str, int] = {}
 
-    def with_id(self, client_id: str) -> tuple[App, bytes] | None:
+    def find_by_client_id(self, client_id: str) -> tuple[App, bytes] | None:
         return (self._app, self._secret_hash) if client_id == self._app.client_id else None
 
-    def with_credentials(self, client_id: str, client_secret: str) -> App | None:
+    def find_by_credentials(self, client_id: str, client_secret: str) -> App | None:
         is_known = client_id == self._app.client_id and verify_secret(client_secret, self._secret_hash)
         return self._app if is_known else None
 
-    def used(self, app: App, at: int) -> None:
+    def record_use(self, app: App, now_us: int) -> None:
         """Nobody lists a made-up PBX's applications."""
 
-    def is_blocked(self, address: str, at: int) -> bool:
-        return self._blocked.get(address, 0) > at
+    def is_blocked(self, address: str, now_us: int) -> bool:
+        return self._blocked.get(address, 0) > now_us
 
-    def block(self, address: str, at: int) -> None:
-        active_blocks = [(source, until) for source, until in self._blocked.items() if until > at]
+    def block(self, address: str, now_us: int) -> None:
+        active_blocks = [(source, until) for source, until in self._blocked.items() if until > now_us]
         self._blocked = dict(active_blocks[-BLOCKED_MAX + 1 :])
-        self._blocked[address] = at + BLOCKED_MICROSECONDS
+        self._blocked[address] = now_us + BLOCKED_MICROSECONDS
 
     def version(self) -> tuple[int, int]:
         return 0, 0

@@ -1,4 +1,4 @@
-"""The WebSocket subscription: who listens, what they are sent, and when they are cut off (PROTOCOL.md 5).
+"""The WebSocket subscription: who listens, what they are sent, and when they are cut off (yeastar-p-series.md 5).
 
 Laws: an event is made into a frame once for all that want the same; the frames of a moment go straight to each
 connection, in one piece. Nothing is queued here: what a reader has not taken waits in its connection, and whoever lets
@@ -78,13 +78,13 @@ class Listener:
     """One socket that is open."""
 
     def __init__(
-        self, socket: web.WebSocketResponse, transport: asyncio.Transport, app: App, grant: TokenGrant, at: int
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport, app: App, grant: TokenGrant, now_us: int
     ) -> None:
         self.client_id = app.client_id
-        self.audience: _FrameKey = (app.manner.profile, app.pbxs)
+        self.frame_key: _FrameKey = (app.behaviour.payload_format, app.pbxs)
         self.grant = grant
-        self.heard_at = at
-        self.wants_calls = False
+        self.last_message_at = now_us
+        self.is_subscribed = False
         self.silent_after: int | None = None
         self.is_closing = False
         self._socket = socket
@@ -102,10 +102,10 @@ class Listener:
         elif not self._transport.is_closing():
             self._transport.write(frames)
 
-    async def close(self, code: WSCloseCode, last_words: bytes = b"") -> None:
+    async def close(self, code: WSCloseCode, final_frame: bytes = b"") -> None:
         """Close it, saying why; whoever does not agree in time is cut off."""
-        if last_words and not self._transport.is_closing():
-            self._transport.write(last_words)
+        if final_frame and not self._transport.is_closing():
+            self._transport.write(final_frame)
         await self._socket.close(code=code)
         self._transport.abort()
 
@@ -120,15 +120,15 @@ class Sockets:
         self._dialect = dialect
         self._listeners: set[Listener] = set()
         self._closing: set[asyncio.Task[None]] = set()
-        self._log = logging.getLogger("exchange")
+        self._log = logging.getLogger("pbx_api")
 
     @property
     def count(self) -> int:
         """How many are open."""
         return len(self._listeners)
 
-    def check_room(self, client_id: str) -> None:
-        """Raises `Refused` with 60002 where an application, or all together, have too many already."""
+    def check_capacity(self, client_id: str) -> None:
+        """Raises `ApiRequestError` with 60002 where an application, or all together, have too many already."""
         app_count = sum(listener.client_id == client_id for listener in self._listeners)
         if len(self._listeners) >= SOCKETS_MAX or app_count >= SOCKETS_OF_APP_MAX:
             raise ApiRequestError(MAX_LIMITATION_EXCEEDED)
@@ -146,7 +146,7 @@ class Sockets:
         self._listeners.add(listener)
         try:
             async for message in socket:
-                await socket.send_str(self._answer(listener, message.data if message.type is WSMsgType.TEXT else ""))
+                await socket.send_str(self._reply(listener, message.data if message.type is WSMsgType.TEXT else ""))
         except ConnectionError:
             # It was cut off while we answered.
             return socket
@@ -154,78 +154,78 @@ class Sockets:
             self._listeners.discard(listener)
         return socket
 
-    def _answer(self, listener: Listener, text: str) -> str:
+    def _reply(self, listener: Listener, text: str) -> str:
         """What a message is answered with. What is not understood is no sign of life."""
         if text == HEARTBEAT:
-            listener.heard_at = self._clock.microseconds()
+            listener.last_message_at = self._clock.microseconds()
             return HEARTBEAT_ANSWER
         code, topics = parse_topics(text)
         if code == SUCCESS:
-            listener.heard_at = self._clock.microseconds()
-            listener.wants_calls = CALL_END in topics
+            listener.last_message_at = self._clock.microseconds()
+            listener.is_subscribed = CALL_END in topics
         return msgspec.json.encode(response_with_code(code)).decode()
 
     # -- what is new
 
-    async def tell_news(self) -> None:
+    async def send_new_records(self) -> None:
         """Send what is new to all who want it, until cancelled."""
         loop = asyncio.get_running_loop()
-        position = await self._calls.newest()
+        position = await self._calls.latest_sequence()
         while True:
             await self._calls.wait(position)
             started_at = loop.time()
             try:
-                latest = await self._calls.newest()
-                if not any(listener.wants_calls for listener in self._listeners):
+                latest = await self._calls.latest_sequence()
+                if not any(listener.is_subscribed for listener in self._listeners):
                     position = latest
                     continue
-                new_records = await self._calls.news(position, NEW_RECORDS_MAX)
+                new_records = await self._calls.list_new_records(position, NEW_RECORDS_MAX)
             except Unavailable as error:
-                self._log.error("events wait", extra={"error": str(error)})
+                self._log.error("cannot read new records, retrying", extra={"error": str(error)})
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             await self._send(new_records)
-            position = new_records[-1].number if new_records else latest
+            position = new_records[-1].sequence if new_records else latest
             await asyncio.sleep(
                 max(0.0, started_at + BATCH_SECONDS - loop.time()) if len(new_records) < NEW_RECORDS_MAX else 0.0
             )
 
-    async def _send(self, news: Sequence[NewRecord]) -> None:
+    async def _send(self, new_records: Sequence[NewRecord]) -> None:
         frames: dict[_FrameKey, tuple[bytes, int]] = {}
         for batch in _batches(list(self._listeners)):
             for listener in batch:
-                if not listener.wants_calls or listener.is_closing:
+                if not listener.is_subscribed or listener.is_closing:
                     continue
-                if listener.audience not in frames:
-                    frames[listener.audience] = self._frames(news, listener.audience)
-                frame_bytes, events = frames[listener.audience]
+                if listener.frame_key not in frames:
+                    frames[listener.frame_key] = self._build_frames(new_records, listener.frame_key)
+                frame_bytes, events = frames[listener.frame_key]
                 if frame_bytes:
                     listener.send(frame_bytes, events)
             await asyncio.sleep(0)
 
-    def _frames(self, news: Sequence[NewRecord], audience: _FrameKey) -> tuple[bytes, int]:
+    def _build_frames(self, new_records: Sequence[NewRecord], frame_key: _FrameKey) -> tuple[bytes, int]:
         """The frames of all that this audience may see, as one piece, and how many they are."""
-        payload_format, sns = audience
+        payload_format, sns = frame_key
         bodies = [
-            new_record.body or self._dialect.write(new_record.details, new_record.sn, payload_format)
-            for new_record in news
+            new_record.body or self._dialect.format(new_record.details, new_record.sn, payload_format)
+            for new_record in new_records
             if not sns or new_record.sn in sns
         ]
         return b"".join(map(text_frame, bodies)), len(bodies)
 
     # -- silence, and tokens that end
 
-    async def sweep(self) -> None:
+    async def close_expired(self) -> None:
         """Close what has been silent for too long or has lost its token, until cancelled."""
         while True:
             now = self._clock.microseconds()
             for listener in list(self._listeners):
                 if listener.is_closing:
                     continue
-                if not self._tokens.counts(listener.grant):
+                if not self._tokens.is_valid(listener.grant):
                     final_frame = text_frame(msgspec.json.encode(response_with_code(TOKEN_EXPIRED)))
                     self._close(listener, WSCloseCode.POLICY_VIOLATION, final_frame)
-                elif now - listener.heard_at > SILENCE_SECONDS_MAX * _MICROSECONDS:
+                elif now - listener.last_message_at > SILENCE_SECONDS_MAX * _MICROSECONDS:
                     self._close(listener, WSCloseCode.OK)
             await asyncio.sleep(SWEEP_SECONDS)
 
@@ -237,9 +237,9 @@ class Sockets:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    def _close(self, listener: Listener, code: WSCloseCode, last_words: bytes = b"") -> None:
+    def _close(self, listener: Listener, code: WSCloseCode, final_frame: bytes = b"") -> None:
         listener.is_closing = True
-        task = asyncio.create_task(listener.close(code, last_words))
+        task = asyncio.create_task(listener.close(code, final_frame))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 

@@ -17,14 +17,14 @@ class ApiState(msgspec.Struct, frozen=True, kw_only=True):
     """What the exchange was handed, and what it remembers between two requests."""
 
     calls: CallSource
-    applications: AppRegistry
+    apps: AppRegistry
     clock: Clock
-    trouble: FaultPolicy
+    faults: FaultPolicy
     tokens: AppTokens
-    failures: LoginFailures
+    login_failures: LoginFailures
     sockets: Sockets
     downloads: Downloads
     webhooks: AppWebhookStore | None
     """None: no application can set any here."""
-    began_at: int
+    started_at: int
     """Microseconds: when it was opened, for `up_time`."""

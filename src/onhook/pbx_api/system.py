@@ -14,20 +14,20 @@ _TIME_FORMATS: Final[Mapping[str, str]] = {"24": "hh:mm:ss", "12": "hh:mm:ss A"}
 _MICROSECONDS = 1_000_000
 
 
-async def read_information(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
+async def read_information(state: ApiState, request: ApiRequest) -> ApiResponse:
     """Model, firmware, and the time as it is displayed; its difference to `timestamp` is the offset from UTC."""
-    behaviour, display = asked.owner.manner, asked.display
-    now = asked.at.replace(microsecond=0)
-    offset = await rooms.calls.offset_at(now, asked.owner.pbxs)
+    behaviour, display = request.owner.behaviour, request.display
+    now = request.received_at.replace(microsecond=0)
+    offset = await state.calls.utc_offset(now, request.owner.pbxs)
     return success_response(
         data={
-            "device_name": asked.owner.name,
+            "device_name": request.owner.name,
             "model_name": behaviour.model,
-            "sn": asked.owner.pbxs[0] if len(asked.owner.pbxs) == 1 else "",
+            "sn": request.owner.pbxs[0] if len(request.owner.pbxs) == 1 else "",
             "hardware_version": HARDWARE,
             "firmware_version": behaviour.firmware,
-            "system_time": display.shown(now.replace(tzinfo=None) + offset),
-            "up_time": (rooms.clock.microseconds() - rooms.began_at) // _MICROSECONDS,
+            "system_time": display.format(now.replace(tzinfo=None) + offset),
+            "up_time": (state.clock.microseconds() - state.started_at) // _MICROSECONDS,
             "system_date_format": display.date_format,
             "system_time_format": _TIME_FORMATS[display.time_format],
             "timestamp": int(now.timestamp()),

@@ -1,4 +1,4 @@
-"""Access and refresh tokens, in memory: a restart ends them all, as a PBX's reboot does (PROTOCOL.md 6).
+"""Access and refresh tokens, in memory: a restart ends them all, as a PBX's reboot does (yeastar-p-series.md 6).
 
 Laws: an application has at most eight access tokens that count. A new login ends no older token. A refreshed pair goes
 on to its own end, for a socket may still hang on it; only where all eight places are taken does it make way.
@@ -35,12 +35,13 @@ _MICROSECONDS = 1_000_000
 
 
 class TokenGrant(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pair of tokens stands for. `seal` is the hash of the secret it was made with: a renewed one ends it."""
+    """What a pair of tokens stands for. `secret_hash` is the hash of the secret it was made with: a renewed one ends
+    it."""
 
     client_id: str
-    seal: bytes
-    access: bytes
-    refresh: bytes
+    secret_hash: bytes
+    access_hash: bytes
+    refresh_hash: bytes
     access_until: int
     refresh_until: int
 
@@ -59,95 +60,96 @@ class AppTokens:
         self._clock = clock
         self._by_access: dict[bytes, TokenGrant] = {}
         self._by_refresh: dict[bytes, TokenGrant] = {}
-        self._of_app: dict[str, OrderedDict[bytes, TokenGrant]] = {}
+        self._by_client_id: dict[str, OrderedDict[bytes, TokenGrant]] = {}
 
-    def issue(self, client_id: str, seal: bytes, *, access_seconds: float = ACCESS_SECONDS) -> TokenPair:
-        """A new pair. Raises `Refused` with 60002 where eight count already."""
-        self._forget_ended(client_id)
-        if self.live(client_id) >= VALID_TOKENS_MAX:
+    def issue(self, client_id: str, secret_hash: bytes, *, access_seconds: float = ACCESS_SECONDS) -> TokenPair:
+        """A new pair. Raises `ApiRequestError` with 60002 where eight count already."""
+        self._delete_expired(client_id)
+        if self.count_valid(client_id) >= VALID_TOKENS_MAX:
             raise ApiRequestError(MAX_LIMITATION_EXCEEDED)
-        return self._made(client_id, seal, access_seconds)
+        return self._create_pair(client_id, secret_hash, access_seconds)
 
     def refresh(self, text: str, *, access_seconds: float = ACCESS_SECONDS) -> TokenPair:
-        """A new pair for an old one's refresh token, which counts no more. Raises `Refused` with 10004, or 60002."""
-        grant = self.refreshable(text)
+        """A new pair for an old one's refresh token, which counts no more. Raises `ApiRequestError` with 10004, or
+        60002."""
+        grant = self.find_refreshable_grant(text)
         if grant is None:
             raise ApiRequestError(TOKEN_EXPIRED)
-        self._forget_ended(grant.client_id)
-        if self.live(grant.client_id) - self.counts(grant) >= VALID_TOKENS_MAX:
+        self._delete_expired(grant.client_id)
+        if self.count_valid(grant.client_id) - self.is_valid(grant) >= VALID_TOKENS_MAX:
             raise ApiRequestError(MAX_LIMITATION_EXCEEDED)
-        if self.live(grant.client_id) >= VALID_TOKENS_MAX:
-            self._end(grant)
-        self._by_refresh.pop(grant.refresh, None)
-        return self._made(grant.client_id, grant.seal, access_seconds)
+        if self.count_valid(grant.client_id) >= VALID_TOKENS_MAX:
+            self._revoke_grant(grant)
+        self._by_refresh.pop(grant.refresh_hash, None)
+        return self._create_pair(grant.client_id, grant.secret_hash, access_seconds)
 
     def revoke(self, text: str) -> None:
         """End a pair by its access token."""
-        grant = self.grant(text)
+        grant = self.find_grant(text)
         if grant is not None:
-            self._end(grant)
+            self._revoke_grant(grant)
 
-    def grant(self, text: str) -> TokenGrant | None:
+    def find_grant(self, text: str) -> TokenGrant | None:
         """What an access token stands for, or None where it does not count."""
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
         grant = self._by_access.get(hash_secret(text))
-        return grant if grant is not None and self.counts(grant) else None
+        return grant if grant is not None and self.is_valid(grant) else None
 
-    def refreshable(self, text: str) -> TokenGrant | None:
+    def find_refreshable_grant(self, text: str) -> TokenGrant | None:
         """What a refresh token stands for, or None where it does not count."""
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
         grant = self._by_refresh.get(hash_secret(text))
         return grant if grant is not None and grant.refresh_until > self._clock.microseconds() else None
 
-    def counts(self, grant: TokenGrant) -> bool:
+    def is_valid(self, grant: TokenGrant) -> bool:
         """Whether its access token still counts."""
-        return grant.access in self._by_access and grant.access_until > self._clock.microseconds()
+        return grant.access_hash in self._by_access and grant.access_until > self._clock.microseconds()
 
-    def live(self, client_id: str) -> int:
+    def count_valid(self, client_id: str) -> int:
         """How many access tokens of an application count."""
-        return sum(self.counts(grant) for grant in self._of_app.get(client_id, {}).values())
+        return sum(self.is_valid(grant) for grant in self._by_client_id.get(client_id, {}).values())
 
-    def end_those(self, is_over: Callable[[TokenGrant], bool]) -> None:
+    def revoke_where(self, predicate: Callable[[TokenGrant], bool]) -> None:
         """End the pairs of which this holds."""
-        for grant in [candidate for grants in self._of_app.values() for candidate in grants.values()]:
-            if is_over(grant):
-                self._end(grant)
+        for grant in [candidate for grants in self._by_client_id.values() for candidate in grants.values()]:
+            if predicate(grant):
+                self._revoke_grant(grant)
 
-    def _made(self, client_id: str, seal: bytes, access_seconds: float) -> TokenPair:
+    def _create_pair(self, client_id: str, secret_hash: bytes, access_seconds: float) -> TokenPair:
         pair, now = TokenPair(_generate_token(), _generate_token()), self._clock.microseconds()
         grant = TokenGrant(
             client_id=client_id,
-            seal=seal,
-            access=hash_secret(pair.access_token),
-            refresh=hash_secret(pair.refresh_token),
+            secret_hash=secret_hash,
+            access_hash=hash_secret(pair.access_token),
+            refresh_hash=hash_secret(pair.refresh_token),
             access_until=now + round(access_seconds * _MICROSECONDS),
             refresh_until=now + REFRESH_SECONDS * _MICROSECONDS,
         )
-        self._by_access[grant.access] = self._by_refresh[grant.refresh] = grant
-        grants = self._of_app.setdefault(client_id, OrderedDict())
-        grants[grant.access] = grant
+        self._by_access[grant.access_hash] = self._by_refresh[grant.refresh_hash] = grant
+        grants = self._by_client_id.setdefault(client_id, OrderedDict())
+        grants[grant.access_hash] = grant
         while len(grants) > REFRESHABLE_MAX:
-            self._end(next(iter(grants.values())))
+            self._revoke_grant(next(iter(grants.values())))
         return pair
 
-    def _forget_ended(self, client_id: str) -> None:
+    def _delete_expired(self, client_id: str) -> None:
         """Access tokens that count no more are forgotten; with them pairs that cannot be refreshed either."""
         now = self._clock.microseconds()
-        for grant in list(self._of_app.get(client_id, {}).values()):
+        for grant in list(self._by_client_id.get(client_id, {}).values()):
             if grant.access_until <= now:
-                self._by_access.pop(grant.access, None)
-                if grant.refresh_until <= now or grant.refresh not in self._by_refresh:
-                    self._end(grant)
+                self._by_access.pop(grant.access_hash, None)
+                if grant.refresh_until <= now or grant.refresh_hash not in self._by_refresh:
+                    self._revoke_grant(grant)
 
-    def _end(self, grant: TokenGrant) -> None:
-        self._by_access.pop(grant.access, None)
-        self._by_refresh.pop(grant.refresh, None)
-        grants = self._of_app[grant.client_id]
-        grants.pop(grant.access, None)
+    def _revoke_grant(self, grant: TokenGrant) -> None:
+        self._by_access.pop(grant.access_hash, None)
+        self._by_refresh.pop(grant.refresh_hash, None)
+        grants = self._by_client_id[grant.client_id]
+        grants.pop(grant.access_hash, None)
         if not grants:
-            del self._of_app[grant.client_id]
+            del self._by_client_id[grant.client_id]
 
 
 def _generate_token() -> str:

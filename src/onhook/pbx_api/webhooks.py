@@ -1,4 +1,5 @@
-"""`webhook/query`, `webhook/update` and `webhook/test`: an application manages its own webhooks (PROTOCOL.md 4.1).
+"""`webhook/query`, `webhook/update` and `webhook/test`: an application manages its own webhooks (yeastar-p-series.md
+4.1).
 
 Laws: an application sees and changes its own and nobody else's. It never may have them sent into a private network:
 that a person alone can allow. Secrets are told to the application that gave them, as the original does; to nobody else.
@@ -29,7 +30,7 @@ from onhook.pbx_api.sockets import CALL_END
 from onhook.pbx_api.state import ApiState
 
 WEBHOOKS_MAX: Final = 5
-"""As many as a PBX has (PROTOCOL.md 4)."""
+"""As many as a PBX has (yeastar-p-series.md 4)."""
 
 ALL_EVENTS: Final = 0
 """Among `event_ids`: every event there is."""
@@ -44,34 +45,34 @@ class _Update(msgspec.Struct, frozen=True):
     webhook_event_push_retry_count: int | None = None
 
 
-async def query_webhooks(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
+async def query_webhooks(state: ApiState, request: ApiRequest) -> ApiResponse:
     """What the application has set."""
-    webhook_settings = _get_webhook_store(rooms).of(asked.owner)
+    webhook_settings = _get_webhook_store(state).get(request.owner)
     return success_response(
         data={
-            "enb_webhook_event_push": int(webhook_settings.is_on),
+            "enb_webhook_event_push": int(webhook_settings.is_enabled),
             "webhook_event_push_list": webhook_settings.webhooks,
             "webhook_event_push_timeout": webhook_settings.timeout_seconds,
-            "webhook_event_push_retry_count": webhook_settings.tries or MAX_ATTEMPTS_LIMITS[1],
+            "webhook_event_push_retry_count": webhook_settings.max_attempts or MAX_ATTEMPTS_LIMITS[1],
             "webhook_event_ids": [CALL_END],
         }
     )
 
 
-async def update_webhooks(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
-    """Have these instead of those before; one that stays goes on where it is. Raises `Refused`."""
-    webhook_store = _get_webhook_store(rooms)
+async def update_webhooks(state: ApiState, request: ApiRequest) -> ApiResponse:
+    """Have these instead of those before; one that stays goes on where it is. Raises `ApiRequestError`."""
+    webhook_store = _get_webhook_store(state)
     try:
-        update = msgspec.convert(asked.members(), _Update)
+        update = msgspec.convert(request.json_body(), _Update)
     except msgspec.ValidationError as error:
         raise parameter_error("webhook_event_push_list", str(error)) from None
     webhook_settings = AppWebhookSettings(
-        is_on=bool(update.enb_webhook_event_push),
+        is_enabled=bool(update.enb_webhook_event_push),
         webhooks=tuple(_validate_webhook(webhook) for webhook in update.webhook_event_push_list),
         timeout_seconds=_validate_range(
             "webhook_event_push_timeout", update.webhook_event_push_timeout, TIMEOUT_SECONDS_LIMITS
         ),
-        tries=None
+        max_attempts=None
         if update.webhook_event_push_retry_count is None
         else _validate_range(
             "webhook_event_push_retry_count", update.webhook_event_push_retry_count, MAX_ATTEMPTS_LIMITS
@@ -79,29 +80,32 @@ async def update_webhooks(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
     )
     if len(webhook_settings.webhooks) > WEBHOOKS_MAX:
         raise parameter_error("webhook_event_push_list", f"at most {WEBHOOKS_MAX}")
-    webhook_store.change(asked.owner, webhook_settings, after=await rooms.calls.newest(), at=rooms.clock.microseconds())
+    webhook_store.change(
+        request.owner, webhook_settings, after=await state.calls.latest_sequence(), now_us=state.clock.microseconds()
+    )
     return response_with_code(0)
 
 
-async def test_webhook(rooms: ApiState, asked: ApiRequest) -> ApiResponse:
+async def test_webhook(state: ApiState, request: ApiRequest) -> ApiResponse:
     """Send a test there; `FAILURE` where it is not taken."""
-    values = {name: asked.parameters.get(name, "") for name in ("url", "secret", "request_method")}
+    values = {name: request.parameters.get(name, "") for name in ("url", "secret", "request_method")}
     for name, text in values.items():
         if not text:
             raise parameter_error(name, "is required")
     webhook = _validate_webhook(AppWebhook(**values, event_ids=[CALL_END]))
-    return response_with_code(0 if await _get_webhook_store(rooms).try_out(asked.owner, webhook) else FAILURE)
+    return response_with_code(0 if await _get_webhook_store(state).send_test(request.owner, webhook) else FAILURE)
 
 
-def _get_webhook_store(rooms: ApiState) -> AppWebhookStore:
-    """A made-up PBX has none, as firmware of before 37.20 (PROTOCOL.md 4.1). Raises `Refused` with 10001."""
-    if rooms.webhooks is None:
+def _get_webhook_store(state: ApiState) -> AppWebhookStore:
+    """A made-up PBX has none, as firmware of before 37.20 (yeastar-p-series.md 4.1). Raises `ApiRequestError` with
+    10001."""
+    if state.webhooks is None:
         raise ApiRequestError(INTERFACE_NOT_EXISTED)
-    return rooms.webhooks
+    return state.webhooks
 
 
 def _validate_webhook(webhook: AppWebhook) -> AppWebhook:
-    """The same, its method in capitals. Raises `Refused`."""
+    """The same, its method in capitals. Raises `ApiRequestError`."""
     method = webhook.request_method.upper()
     if method not in ("POST", "GET"):
         raise parameter_error("request_method", "POST or GET")

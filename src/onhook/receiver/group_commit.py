@@ -30,38 +30,38 @@ CommitCallback = Callable[[AppendResult | None], None]
 class GroupCommitter:
     """Hands entries to the ledger in batches, one batch at a time, in the order in which they came.
 
-    `tell_trouble` is told the error when the ledger begins to fail, and None when it works again.
+    `on_ledger_error` is told the error when the ledger begins to fail, and None when it works again.
     """
 
-    def __init__(self, *, ledger: Ledger, tell_trouble: Callable[[OnhookError | None], None]) -> None:
+    def __init__(self, *, ledger: Ledger, on_ledger_error: Callable[[OnhookError | None], None]) -> None:
         self._ledger = ledger
-        self._tell_trouble = tell_trouble
-        self._waiting: deque[tuple[LedgerEntry, CommitCallback]] = deque()
-        self._waiting_bytes = 0
-        self._running: asyncio.Task[None] | None = None
+        self._on_ledger_error = on_ledger_error
+        self._queue: deque[tuple[LedgerEntry, CommitCallback]] = deque()
+        self._queued_bytes = 0
+        self._commit_task: asyncio.Task[None] | None = None
         self.is_working = True
 
-    def put(self, entry: LedgerEntry, settle: CommitCallback) -> bool:
-        """Queue an entry; False, and `settle` is never called, when too many wait already."""
-        if len(self._waiting) >= QUEUE_ROWS_MAX or self._waiting_bytes >= QUEUE_BYTES_MAX:
+    def put(self, entry: LedgerEntry, on_committed: CommitCallback) -> bool:
+        """Queue an entry; False, and `on_committed` is never called, when too many wait already."""
+        if len(self._queue) >= QUEUE_ROWS_MAX or self._queued_bytes >= QUEUE_BYTES_MAX:
             return False
-        self._waiting.append((entry, settle))
-        self._waiting_bytes += len(entry.body)
-        if self._running is None:
-            self._running = self._start()
+        self._queue.append((entry, on_committed))
+        self._queued_bytes += len(entry.body)
+        if self._commit_task is None:
+            self._commit_task = self._start()
         return True
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         """Return when everything that was queued has been settled."""
-        while self._running is not None:
-            await asyncio.wait([self._running])
+        while self._commit_task is not None:
+            await asyncio.wait([self._commit_task])
 
-    def note(self, trouble: OnhookError | None) -> None:
+    def report_result(self, error: OnhookError | None) -> None:
         """Remember whether the ledger can be written, and tell when that changes."""
-        is_working = trouble is None
+        is_working = error is None
         if is_working is not self.is_working:
             self.is_working = is_working
-            self._tell_trouble(trouble)
+            self._on_ledger_error(error)
 
     def _start(self) -> asyncio.Task[None]:
         """The task begins after this round of the loop: what arrived together is committed together."""
@@ -69,36 +69,37 @@ class GroupCommitter:
 
     async def _commit_all(self) -> None:
         try:
-            while self._waiting:
+            while self._queue:
                 await self._commit(self._next_batch())
         finally:
             # Only an error that nobody foresaw leaves some waiting; it must not leave them waiting for good.
-            self._running = self._start() if self._waiting else None
+            self._commit_task = self._start() if self._queue else None
 
     def _next_batch(self) -> list[tuple[LedgerEntry, CommitCallback]]:
         batch: list[tuple[LedgerEntry, CommitCallback]] = []
         batch_bytes = 0
-        while self._waiting and len(batch) < BATCH_ROWS_MAX and batch_bytes < BATCH_BYTES_MAX:
-            batch.append(self._waiting.popleft())
+        while self._queue and len(batch) < BATCH_ROWS_MAX and batch_bytes < BATCH_BYTES_MAX:
+            batch.append(self._queue.popleft())
             batch_bytes += len(batch[-1][0].body)
-        self._waiting_bytes -= batch_bytes
+        self._queued_bytes -= batch_bytes
         return batch
 
     async def _commit(self, batch: list[tuple[LedgerEntry, CommitCallback]]) -> None:
         results: list[AppendResult] | list[None] = [None] * len(batch)
         try:
             results = await self._ledger.append([entry for entry, _ in batch])
-            self.note(None)
+            self.report_result(None)
         except OnhookError as error:
-            self.note(error)
-            self._give_up_waiting()
+            self.report_result(error)
+            self._fail_queued()
         finally:
             for (_, on_committed), result in zip(batch, results, strict=True):
                 on_committed(result)
 
-    def _give_up_waiting(self) -> None:
-        """What came meanwhile waits for the same lock or disk, and a PBX gives up after 3 seconds (PROTOCOL.md 4)."""
-        queue, self._waiting = self._waiting, deque()
-        self._waiting_bytes = 0
+    def _fail_queued(self) -> None:
+        """What came meanwhile waits for the same lock or disk, and a PBX gives up after 3 seconds (yeastar-p-series.md
+        4)."""
+        queue, self._queue = self._queue, deque()
+        self._queued_bytes = 0
         for _, on_committed in queue:
             on_committed(None)

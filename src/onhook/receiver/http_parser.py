@@ -50,22 +50,22 @@ class RequestParser:
 
     def __init__(self) -> None:
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
-        self._whole: list[HttpRequest] = []
-        self._is_over = False
+        self._requests: list[HttpRequest] = []
+        self._is_finished = False
         self._header_bytes = self._header_count = 0
-        self.refusal: Verdict | None = None
-        self._begin()
-        self.is_midway = False
+        self.rejection: Verdict | None = None
+        self._reset()
+        self.has_partial_request = False
 
     def feed(self, chunk: bytes) -> list[HttpRequest]:
         """The requests that this chunk makes whole, in order."""
-        if self._is_over or self._parser is None:
+        if self._is_finished or self._parser is None:
             return []
-        had_partial_request, was_in_header = self.is_midway, not self._is_in_body
+        had_partial_request, was_in_header = self.has_partial_request, not self._is_in_body
         self._parse(chunk)
-        if self.is_midway and had_partial_request:
-            self._weigh(len(chunk), is_header=was_in_header and not self._is_in_body)
-        requests, self._whole = self._whole, []
+        if self.has_partial_request and had_partial_request:
+            self._check_size(len(chunk), is_header=was_in_header and not self._is_in_body)
+        requests, self._requests = self._requests, []
         return requests
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class RequestParser:
     # ------------------------------------------------------------ called by the parser
 
     def on_message_begin(self) -> None:
-        self._begin()
+        self._reset()
 
     def on_url(self, part: bytes) -> None:
         self._path += part
@@ -87,42 +87,42 @@ class RequestParser:
         name = name.lower()
         if name not in _RELEVANT_HEADERS or self._is_in_body:
             return  # trailers mean nothing here
-        self._head.append((name, value))
+        self._headers.append((name, value))
         if name == _SIGNATURE:
             self._signature = value
         elif name == _LENGTH:
             # llhttp has seen to it that these are digits, and that there is one such header.
             self._is_too_large = len(value) > _LENGTH_DIGITS_MAX or int(value) > BODY_BYTES_MAX
         elif name == _EXPECT:
-            self.is_waiting = value.lower() == _CONTINUE
+            self.expects_continue = value.lower() == _CONTINUE
 
     def on_headers_complete(self) -> None:
         self._is_in_body = True
         if self._header_bytes > HEADER_BYTES_MAX or self._header_count > HEADER_COUNT_MAX:
-            self._refuse("header_too_large")
+            self._reject("header_too_large")
         elif self._is_too_large:
-            self._refuse("too_large")
+            self._reject("too_large")
 
     def on_body(self, part: bytes) -> None:
         self._body_bytes += len(part)
-        self.is_waiting = False
+        self.expects_continue = False
         if self._body_bytes > BODY_BYTES_MAX:
             self._body.clear()
-            self._refuse("too_large")
-        elif self.refusal is None:
+            self._reject("too_large")
+        elif self.rejection is None:
             self._body.append(part)
 
     def on_message_complete(self) -> None:
         assert self._parser is not None
-        if self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT" and not self._is_over:
+        if self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT" and not self._is_finished:
             return  # the parser takes the body for something else than HTTP; see _decline()
-        self.is_midway = self.is_waiting = False
-        if self._is_over:
+        self.has_partial_request = self.expects_continue = False
+        if self._is_finished:
             return
         is_last = self._parser.should_upgrade() or not self._parser.should_keep_alive()
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._whole.append(HttpRequest(self._parser.get_method(), self._path, self._signature, body, is_last))
-        self._is_over = is_last
+        self._requests.append(HttpRequest(self._parser.get_method(), self._path, self._signature, body, is_last))
+        self._is_finished = is_last
 
     # ------------------------------------------------------------ ours
 
@@ -133,42 +133,42 @@ class RequestParser:
         except httptools.HttpParserCallbackError:
             raise  # a fault of ours
         except httptools.HttpParserUpgrade as upgrade:
-            self._decline(chunk[upgrade.args[0] :])
+            self._ignore_upgrade(chunk[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._refuse("bad_request")
+            self._reject("bad_request")
 
-    def _decline(self, rest: bytes) -> None:
+    def _ignore_upgrade(self, rest: bytes) -> None:
         """An upgrade, as of HTTP clients that would rather speak HTTP/2, is ignored (RFC 9110, 7.8): the request is
         read on without it, `rest` and what follows being its body. The connection ends with it."""
-        if self._is_over or self._parser is None:
+        if self._is_finished or self._parser is None:
             return
         request_line = self._parser.get_method() + b" " + self._path + b" HTTP/1.1\r\n"
-        head = b"".join(b"%s: %s\r\n" % header for header in self._head)
+        head = b"".join(b"%s: %s\r\n" % header for header in self._headers)
         self._parser = httptools.HttpRequestParser(self)
         self._parse(request_line + head + b"connection: close\r\n\r\n" + rest)
 
-    def _begin(self) -> None:
-        self.is_midway = True
-        self.is_waiting = False
+    def _reset(self) -> None:
+        self.has_partial_request = True
+        self.expects_continue = False
         self._is_in_body = False
         self._is_too_large = False
         self._path = self._signature = b""
-        self._head: list[tuple[bytes, bytes]] = []
+        self._headers: list[tuple[bytes, bytes]] = []
         self._header_bytes = self._header_count = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._fed_bytes = self._fed_header_bytes = 0
 
-    def _weigh(self, chunk_bytes: int, *, is_header: bool) -> None:
+    def _check_size(self, chunk_bytes: int, *, is_header: bool) -> None:
         """A header or a trailer that never ends is seen by nobody else: the parser tells of it when it is whole."""
         self._fed_bytes += chunk_bytes
         self._fed_header_bytes += chunk_bytes if is_header else 0
         if self._fed_header_bytes > HEADER_BYTES_MAX:
-            self._refuse("header_too_large")
+            self._reject("header_too_large")
         elif self._fed_bytes > REQUEST_BYTES_MAX:
-            self._refuse("too_large")
+            self._reject("too_large")
 
-    def _refuse(self, verdict: Verdict) -> None:
-        if not self._is_over:
-            self._is_over = True
-            self.refusal = verdict
+    def _reject(self, verdict: Verdict) -> None:
+        if not self._is_finished:
+            self._is_finished = True
+            self.rejection = verdict

@@ -52,24 +52,24 @@ class ListenAddress(Protocol):
 
 
 class WebhookServer:
-    """Takes connections and lets `accept` judge what they bring. Use it inside a running event loop."""
+    """Takes connections and lets the ingestor judge what they bring. Use it inside a running event loop."""
 
-    def __init__(self, *, accept: Ingestor, clock: Clock) -> None:
-        self.accept = accept
-        self.answers = Responses(clock.now())
+    def __init__(self, *, ingestor: Ingestor, clock: Clock) -> None:
+        self.ingestor = ingestor
+        self.responses = Responses(clock.now())
         self.time = time.monotonic
         self._clock = clock
         self._connections: set[HttpConnection] = set()
-        self._resting: dict[HttpConnection, None] = {}
+        self._idle: dict[HttpConnection, None] = {}
         """In the order in which they came to rest, so the first is the idlest."""
         self._connections_max = CONNECTIONS_MAX
         self._server: asyncio.Server | None = None
-        self._all_gone: asyncio.Event | None = None
-        self._arrived: list[tuple[HttpConnection, bytes]] = []
-        self._round: asyncio.Handle | None = None
-        self._round_at = 0.0
+        self._all_closed: asyncio.Event | None = None
+        self._chunks: list[tuple[HttpConnection, bytes]] = []
+        self._batch_handle: asyncio.Handle | None = None
+        self._batch_at = 0.0
         self._loop = asyncio.get_running_loop()
-        self._tick: asyncio.TimerHandle | None = None
+        self._tick_handle: asyncio.TimerHandle | None = None
 
     async def start(self, address: ListenAddress) -> int:
         """Listen; returns the port. Raises `UsageError` where that is not possible."""
@@ -78,7 +78,7 @@ class WebhookServer:
             self._server = await self._listen(address)
         except OSError as error:
             raise _listen_error(error, address) from error
-        self._every_tick()
+        self._on_tick()
         return int(self._server.sockets[0].getsockname()[1])
 
     async def _listen(self, address: ListenAddress) -> asyncio.Server:
@@ -96,85 +96,85 @@ class WebhookServer:
         """Take no more connections, commit and answer what was taken, close the others."""
         if self._server is not None:
             self._server.close()
-        self._end_round()
+        self._process_batch()
         for connection in list(self._connections):
             connection.finish()
         if self._connections:
-            self._all_gone = asyncio.Event()
+            self._all_closed = asyncio.Event()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._all_gone.wait(), STOP_SECONDS_MAX)
+                await asyncio.wait_for(self._all_closed.wait(), STOP_SECONDS_MAX)
         for connection in list(self._connections):
             connection.abort()
-        if self._tick is not None:
-            self._tick.cancel()
+        if self._tick_handle is not None:
+            self._tick_handle.cancel()
 
     # ------------------------------------------------------------ called by connections
 
-    def arrived(self, connection: HttpConnection, chunk: bytes) -> None:
+    def enqueue_chunk(self, connection: HttpConnection, chunk: bytes) -> None:
         """Put it with what else arrives; all of it is read at the end of the round."""
-        self._arrived.append((connection, chunk))
-        if len(self._arrived) == 1:
-            delay_seconds = self._round_at + BATCH_SECONDS - self.time()
-            self._round = (
-                self._loop.call_later(delay_seconds, self._end_round)
+        self._chunks.append((connection, chunk))
+        if len(self._chunks) == 1:
+            delay_seconds = self._batch_at + BATCH_SECONDS - self.time()
+            self._batch_handle = (
+                self._loop.call_later(delay_seconds, self._process_batch)
                 if delay_seconds > 0
-                else self._loop.call_soon(self._end_round)
+                else self._loop.call_soon(self._process_batch)
             )
-        elif len(self._arrived) == BATCH_CHUNKS_MAX and self._round is not None:
-            self._round.cancel()
-            self._round = self._loop.call_soon(self._end_round)
+        elif len(self._chunks) == BATCH_CHUNKS_MAX and self._batch_handle is not None:
+            self._batch_handle.cancel()
+            self._batch_handle = self._loop.call_soon(self._process_batch)
 
-    def welcome(self, connection: HttpConnection) -> bool:
+    def register(self, connection: HttpConnection) -> bool:
         """Take in a new connection; False when there are too many and none is at rest."""
-        if len(self._connections) >= self._connections_max and not self._spare_one():
+        if len(self._connections) >= self._connections_max and not self._evict_idle():
             self._connections.add(connection)
             return False
         self._connections.add(connection)
-        self._resting[connection] = None
+        self._idle[connection] = None
         return True
 
-    def rest(self, connection: HttpConnection) -> None:
+    def set_idle(self, connection: HttpConnection) -> None:
         """Note that it waits for a request and could be spared."""
-        self._resting[connection] = None
+        self._idle[connection] = None
 
-    def rouse(self, connection: HttpConnection) -> None:
+    def set_busy(self, connection: HttpConnection) -> None:
         """Note that a request has begun."""
-        self._resting.pop(connection, None)
+        self._idle.pop(connection, None)
 
-    def part(self, connection: HttpConnection) -> None:
+    def unregister(self, connection: HttpConnection) -> None:
         """Forget a connection that is gone."""
         self._connections.discard(connection)
-        self._resting.pop(connection, None)
-        if self._all_gone is not None and not self._connections:
-            self._all_gone.set()
+        self._idle.pop(connection, None)
+        if self._all_closed is not None and not self._connections:
+            self._all_closed.set()
 
     # ------------------------------------------------------------ ours
 
-    def _end_round(self) -> None:
-        self._round_at = self.time()
-        chunks, self._arrived = self._arrived, []
+    def _process_batch(self) -> None:
+        self._batch_at = self.time()
+        chunks, self._chunks = self._chunks, []
         for connection, chunk in chunks:
             try:
-                connection.take(chunk)
+                connection.process_chunk(chunk)
             except Exception as error:  # noqa: BLE001 - one connection's fault must not disturb the others of its round
                 self._loop.call_exception_handler({"message": "a connection failed", "exception": error})
                 connection.abort()
 
-    def _spare_one(self) -> bool:
+    def _evict_idle(self) -> bool:
         """Close the connection that has been without a request for longest."""
-        longest_idle = next(iter(self._resting), None)
+        longest_idle = next(iter(self._idle), None)
         if longest_idle is None:
             return False
-        self.part(longest_idle)
+        self.unregister(longest_idle)
         longest_idle.abort()
         return True
 
-    def _every_tick(self) -> None:
-        self._tick = self._loop.call_later(TICK_SECONDS, self._every_tick)
-        self.answers.renew(self._clock.now())
+    def _on_tick(self) -> None:
+        self._tick_handle = self._loop.call_later(TICK_SECONDS, self._on_tick)
+        self.responses.rebuild(self._clock.now())
         now = self.time()
         for connection in [candidate for candidate in self._connections if candidate.deadline < now]:
-            connection.expire()
+            connection.on_deadline()
 
 
 def _raise_file_limit() -> int:
@@ -190,5 +190,5 @@ def _raise_file_limit() -> int:
 def _listen_error(error: OSError, address: ListenAddress) -> UsageError:
     location = f"{address.host}:{address.port}"
     if error.errno == errno.EADDRINUSE:
-        return UsageError("another program listens there", where=location, todo="stop it, or choose another port")
-    return UsageError(f"cannot listen: {error.strerror or error}", where=location, todo="choose another address")
+        return UsageError("the port is in use", location=location, hint="stop it, or choose another port")
+    return UsageError(f"cannot listen: {error.strerror or error}", location=location, hint="choose another address")

@@ -12,7 +12,7 @@ from onhook.ledger.contract import AppendResult, Ledger, LedgerEntry
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.signing import is_signed_by
-from onhook.pbx.dialect import Dialect, Dialects, Glance
+from onhook.pbx.dialect import Dialect, Dialects, Envelope
 from onhook.receiver.counters import EventCounters
 from onhook.receiver.group_commit import GroupCommitter
 from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
@@ -23,7 +23,8 @@ SENDER_SEARCH_BYTES_MAX = 8 * 1024 * 1024
 wait. A common event of 600 bytes is tried with 12,000 secrets, the largest body with 32."""
 
 SIGNATURE_CHARACTERS = 44
-"""Of Base64 for the 32 bytes of a SHA-256 (PROTOCOL.md 4); any other length was made by no PBX and costs no hashing."""
+"""Of Base64 for the 32 bytes of a SHA-256 (yeastar-p-series.md 4); any other length was made by no PBX and costs no
+hashing."""
 
 WEBHOOK = "webhook"
 """What the ledger calls this way in."""
@@ -35,160 +36,164 @@ VerdictCallback = Callable[[Verdict], None]
 class Ingestor:
     """Judges and keeps. Made once per process, inside its event loop.
 
-    `tell_trouble` is told the error when the ledger begins to fail, and None when it works again.
+    `on_ledger_error` is told the error when the ledger begins to fail, and None when it works again.
     """
 
     def __init__(
         self,
         *,
         ledger: Ledger,
-        door: PbxRegistry,
+        registry: PbxRegistry,
         dialects: Dialects,
         clock: Clock,
-        tell_trouble: Callable[[OnhookError | None], None] = lambda _: None,
+        on_ledger_error: Callable[[OnhookError | None], None] = lambda _: None,
     ) -> None:
-        self._door = door
+        self._registry = registry
         self._dialects = dialects
         self._clock = clock
-        self._committer = GroupCommitter(ledger=ledger, tell_trouble=tell_trouble)
-        self._marks = EventCounters(ledger=ledger, clock=clock, note=self._committer.note)
+        self._committer = GroupCommitter(ledger=ledger, on_ledger_error=on_ledger_error)
+        self._counters = EventCounters(ledger=ledger, clock=clock, on_ledger_result=self._committer.report_result)
 
     @property
     def is_working(self) -> bool:
         """Whether the last attempt to write to the ledger went well."""
         return self._committer.is_working
 
-    def accept(self, body: bytes, signature: str, peer: str, answer: VerdictCallback, *, path: str = "/") -> None:
+    def submit_request(
+        self, body: bytes, signature: str, peer: str, on_verdict: VerdictCallback, *, path: str = "/"
+    ) -> None:
         """Judge what came by webhook: `signature` is the header as it came or empty, `peer` the address that spoke,
         `path` what it asked for."""
-        dialect, envelope = self._glance(body)
-        sender = self._sender(envelope, body, signature, path, peer)
+        dialect, envelope = self._peek(body)
+        sender = self._identify_sender(envelope, body, signature, path, peer)
         if isinstance(sender, RegisteredPbx):
-            envelope = self._reread(sender, dialect, envelope, body)
-            self._keep(sender, envelope, body, answer, via=WEBHOOK, signature=signature, peer=peer)
+            envelope = self._peek_as_sender(sender, dialect, envelope, body)
+            self._append(sender, envelope, body, on_verdict, via=WEBHOOK, signature=signature, peer=peer)
             return
-        rejection: Verdict = "not_a_report" if envelope.kind == "rubbish" else sender
-        self.mark(rejection, sn=envelope.sn)
-        answer(rejection)
+        rejection: Verdict = "not_an_event" if envelope.kind == "not_json" else sender
+        self.count_verdict(rejection, sn=envelope.sn)
+        on_verdict(rejection)
 
-    def accept_from(self, sender: RegisteredPbx, body: bytes, via: str, peer: str, answer: VerdictCallback) -> None:
+    def submit(self, sender: RegisteredPbx, body: bytes, via: str, peer: str, on_verdict: VerdictCallback) -> None:
         """Keep what came over a connection that we opened ourselves, so that the sender is known."""
         dialect = self._dialects[sender.dialect]
-        self._keep(sender, _peek(dialect, body), body, answer, via=via, signature="", peer=peer)
+        self._append(sender, _peek(dialect, body), body, on_verdict, via=via, signature="", peer=peer)
 
-    async def keep(self, sender: RegisteredPbx, body: bytes, via: str, peer: str = "") -> Verdict:
+    async def ingest(self, sender: RegisteredPbx, body: bytes, via: str, peer: str = "") -> Verdict:
         """The same for callers that can wait."""
         future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        self.accept_from(sender, body, via, peer, lambda verdict: None if future.done() else future.set_result(verdict))
+        self.submit(sender, body, via, peer, lambda verdict: None if future.done() else future.set_result(verdict))
         return await future
 
-    def mark(self, what: Verdict, sn: str = "", label: str = "") -> None:
+    def count_verdict(self, verdict: Verdict, sn: str = "", label: str = "") -> None:
         """Count what happened before a body could be judged, such as a body too large."""
-        self._marks.add(what, sn, label)
+        self._counters.add(verdict, sn, label)
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         """Return when everything taken so far has been committed and answered."""
-        await self._committer.drained()
+        await self._committer.drain()
 
     async def close(self) -> None:
         """Commit and answer what was taken, and write down the counts. The ledger stays open: it is the caller's."""
-        await self._committer.drained()
-        await self._marks.close()
+        await self._committer.drain()
+        await self._counters.close()
 
-    def _glance(self, body: bytes) -> tuple[Dialect, Glance]:
+    def _peek(self, body: bytes) -> tuple[Dialect, Envelope]:
         """By the first dialect to which the body means anything, else by the last."""
         dialects = iter(self._dialects.values())
         dialect = next(dialects)
         envelope = _peek(dialect, body)
         for next_dialect in dialects:
-            if envelope.kind != "rubbish":
+            if envelope.kind != "not_json":
                 break
             dialect, envelope = next_dialect, _peek(next_dialect, body)
         return dialect, envelope
 
-    def _reread(self, sender: RegisteredPbx, dialect: Dialect, glance: Glance, body: bytes) -> Glance:
+    def _peek_as_sender(self, sender: RegisteredPbx, dialect: Dialect, envelope: Envelope, body: bytes) -> Envelope:
         """By the sender's own dialect, once it is known who that is."""
-        return glance if dialect.name == sender.dialect else _peek(self._dialects[sender.dialect], body)
+        return envelope if dialect.name == sender.dialect else _peek(self._dialects[sender.dialect], body)
 
-    def _sender(self, glance: Glance, body: bytes, signature: str, path: str, peer: str) -> RegisteredPbx | Verdict:
+    def _identify_sender(
+        self, envelope: Envelope, body: bytes, signature: str, path: str, peer: str
+    ) -> RegisteredPbx | Verdict:
         """Who surely sent this, or why nobody did."""
-        if not glance.sn:
-            source_pbx = None if signature else self._door.placed(path, peer)
-            return source_pbx or self._guessed_sender(glance, body, signature)
-        sender = self._door.declared(glance.sn)
+        if not envelope.sn:
+            source_pbx = None if signature else self._registry.find_by_source(path, peer)
+            return source_pbx or self._find_signing_sender(envelope, body, signature)
+        sender = self._registry.find_by_sn(envelope.sn)
         if sender is None:
-            return "unknown_sn"
+            return "unknown_pbx"
         if sender.is_unsigned or is_signed_by(sender.secrets, body, signature):
             return sender
-        if sender.is_placed:
-            return sender if sender.is_at(path, peer) else "wrong_place"
-        return "wrong_signature" if signature else "no_signature"
+        if sender.is_identified_by_source:
+            return sender if sender.matches_source(path, peer) else "unexpected_source"
+        return "invalid_signature" if signature else "missing_signature"
 
-    def _guessed_sender(self, glance: Glance, body: bytes, signature: str) -> RegisteredPbx | Verdict:
-        """A test and some events name no sender (PROTOCOL.md 1): it is the one whose secret signs the body."""
+    def _find_signing_sender(self, envelope: Envelope, body: bytes, signature: str) -> RegisteredPbx | Verdict:
+        """A test and some events name no sender (yeastar-p-series.md 1): it is the one whose secret signs the body."""
         if len(signature.strip()) == SIGNATURE_CHARACTERS:
-            for sender in _limit_hashed_bytes(self._door.everybody(), len(body)):
+            for sender in _limit_hashed_bytes(self._registry.list_all(), len(body)):
                 if is_signed_by(sender.secrets, body, signature):
                     return sender
-        return "wrong_signature" if signature else "no_signature"
+        return "invalid_signature" if signature else "missing_signature"
 
-    def _keep(
+    def _append(
         self,
         sender: RegisteredPbx,
-        glance: Glance,
+        envelope: Envelope,
         body: bytes,
-        answer: VerdictCallback,
+        on_verdict: VerdictCallback,
         *,
         via: str,
         signature: str,
         peer: str,
     ) -> None:
-        if glance.kind in ("other", "test"):
-            verdict: Verdict = "test" if glance.kind == "test" else "other_event"
-            self.mark(verdict, sender.sn, glance.label)
-            answer(verdict)
+        if envelope.kind in ("other_event", "test_message"):
+            verdict: Verdict = "test_message" if envelope.kind == "test_message" else "other_event"
+            self.count_verdict(verdict, sender.sn, envelope.label)
+            on_verdict(verdict)
             return
         entry = LedgerEntry(
             sn=sender.sn,
             dialect=sender.dialect,
             via=via,
             received_at=self._clock.microseconds(),
-            key=glance.key,
+            key=envelope.key,
             body=body,
             signature=signature[:SIGNATURE_CHARACTERS],  # one who need not sign could send anything
             peer=peer,
         )
 
-        def on_committed(appended: AppendResult | None) -> None:
-            verdict = _verdict_for(appended, glance)
-            self._marks.add(verdict, sender.sn, glance.label)
-            answer(verdict)
+        def on_committed(append_result: AppendResult | None) -> None:
+            verdict = _verdict_for(append_result, envelope)
+            self._counters.add(verdict, sender.sn, envelope.label)
+            on_verdict(verdict)
 
         if not self._committer.put(entry, on_committed):
-            self.mark("too_many", sender.sn)
-            answer("too_many")
+            self.count_verdict("too_many", sender.sn)
+            on_verdict("too_many")
 
 
-def _peek(dialect: Dialect, body: bytes) -> Glance:
+def _peek(dialect: Dialect, body: bytes) -> Envelope:
     """What a dialect takes a body for; unreadable where it fails against its contract, for what was signed is kept."""
     try:
-        return dialect.glance(body)
+        return dialect.peek(body)
     except Exception:  # noqa: BLE001 - the projector reads the same body, and says in the quarantine what went wrong
-        return Glance("unreadable", "", "unknown", bytes(4) + hashlib.sha256(body).digest()[:12])
+        return Envelope("unparsable", "", "unknown", bytes(4) + hashlib.sha256(body).digest()[:12])
 
 
-def _verdict_for(appended: AppendResult | None, glance: Glance) -> Verdict:
-    if appended is None:
+def _verdict_for(append_result: AppendResult | None, envelope: Envelope) -> Verdict:
+    if append_result is None:
         return "unavailable"
-    if not appended.is_new:
-        return "repeat"
-    return "kept" if glance.kind == "details" else "unreadable"
+    if not append_result.is_new:
+        return "duplicate"
+    return "stored" if envelope.kind == "details" else "unparsable"
 
 
-def _limit_hashed_bytes(everybody: Iterable[RegisteredPbx], body_bytes: int) -> Iterable[RegisteredPbx]:
+def _limit_hashed_bytes(senders: Iterable[RegisteredPbx], body_bytes: int) -> Iterable[RegisteredPbx]:
     """As many PBXs as their secrets may be tried on a body of this size."""
     bytes_left = SENDER_SEARCH_BYTES_MAX
-    for sender in everybody:
+    for sender in senders:
         bytes_left -= len(sender.secrets) * body_bytes
         if bytes_left < 0:
             return

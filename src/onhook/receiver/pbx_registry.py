@@ -24,17 +24,17 @@ class RegisteredPbx(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
 
     @property
-    def is_placed(self) -> bool:
+    def is_identified_by_source(self) -> bool:
         """Whether its place tells who it is."""
         return bool(self.networks or self.path)
 
-    def is_at(self, path: str, peer: str) -> bool:
+    def matches_source(self, path: str, peer: str) -> bool:
         """Whether a request to this path from this address comes from its place, all of which must hold."""
         request_path = path.partition("?")[0].encode()
         is_path_equal = not self.path or hmac.compare_digest(self.path.encode(), request_path)
-        return self.is_placed and is_path_equal and (not self.networks or self._has(peer))
+        return self.is_identified_by_source and is_path_equal and (not self.networks or self._is_allowed_address(peer))
 
-    def _has(self, peer: str) -> bool:
+    def _is_allowed_address(self, peer: str) -> bool:
         try:
             address = ip_address(peer)
         except ValueError:
@@ -47,14 +47,14 @@ class RegisteredPbx(msgspec.Struct, frozen=True, kw_only=True):
 class PbxRegistry(Protocol):
     """Asked for every request, so an answer takes a microsecond; what was declared a moment ago counts at once."""
 
-    def declared(self, sn: str) -> RegisteredPbx | None:
+    def find_by_sn(self, sn: str) -> RegisteredPbx | None:
         """The PBX with this serial number, or None."""
         ...
 
-    def placed(self, path: str, peer: str) -> RegisteredPbx | None:
+    def find_by_source(self, path: str, peer: str) -> RegisteredPbx | None:
         """The one PBX whose place this is; None where there is none, or more than one."""
         ...
 
-    def everybody(self) -> Sequence[RegisteredPbx]:
+    def list_all(self) -> Sequence[RegisteredPbx]:
         """All PBXs, for reports that do not name their sender."""
         ...

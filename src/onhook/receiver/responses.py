@@ -25,12 +25,12 @@ class Responses:
     """Look-ups only, so that an answer costs next to nothing."""
 
     def __init__(self, now: datetime) -> None:
-        self.renew(now)
+        self.rebuild(now)
 
-    def renew(self, now: datetime) -> None:
+    def rebuild(self, now: datetime) -> None:
         """Make all answers again with this date."""
         date = format_datetime(now, usegmt=True)
-        self._last, self._others = (
+        self._closing, self._keep_alive = (
             {verdict: _format_response(content, date, connection) for verdict, content in RESPONSES_BY_VERDICT.items()}
             for connection in ("close", "keep-alive")
         )
@@ -40,27 +40,27 @@ class Responses:
             for is_last in (True, False)
         }
 
-    def of(self, verdict: Verdict, *, is_last: bool) -> bytes:
+    def for_verdict(self, verdict: Verdict, *, is_last: bool) -> bytes:
         """The whole answer, with its text; `is_last`: the connection is closed after it."""
-        return (self._last if is_last else self._others)[verdict]
+        return (self._closing if is_last else self._keep_alive)[verdict]
 
-    def of_health(self, *, is_healthy: bool, is_last: bool) -> bytes:
+    def for_health(self, *, is_healthy: bool, is_last: bool) -> bytes:
         """The answer to `GET /healthz`."""
         return self._health[is_healthy, is_last]
 
 
-def strip_body(answer: bytes) -> bytes:
+def strip_body(response: bytes) -> bytes:
     """The same answer to HEAD: `Content-Length` stays, the text goes (RFC 9110, 9.3.2)."""
-    return answer[: answer.index(b"\r\n\r\n") + 4]
+    return response[: response.index(b"\r\n\r\n") + 4]
 
 
-def _format_response(meaning: ResponseContent, date: str, connection: str) -> bytes:
-    text = f"{meaning.text}\n"
+def _format_response(content: ResponseContent, date: str, connection: str) -> bytes:
+    text = f"{content.text}\n"
     return (
-        f"HTTP/1.1 {meaning.status} {HTTPStatus(meaning.status).phrase}\r\n"
+        f"HTTP/1.1 {content.status} {HTTPStatus(content.status).phrase}\r\n"
         f"Date: {date}\r\n"
         f"Content-Type: text/plain; charset=utf-8\r\n"
         f"Content-Length: {len(text.encode())}\r\n"
         f"Connection: {connection}\r\n"
-        f"{_EXTRA_HEADERS.get(meaning.status, '')}\r\n{text}"
+        f"{_EXTRA_HEADERS.get(content.status, '')}\r\n{text}"
     ).encode()

@@ -32,17 +32,17 @@ class ObservableAddress:
 
     def __init__(self) -> None:
         self.address = ""
-        self._tell: Callable[[str], None] | None = None
+        self._callback: Callable[[str], None] | None = None
 
-    def is_now(self, address: str) -> None:
+    def update(self, address: str) -> None:
         """It listens there from now on, or nowhere."""
         self.address = address
-        if self._tell is not None:
-            self._tell(address)
+        if self._callback is not None:
+            self._callback(address)
 
-    def tell(self, tell: Callable[[str], None]) -> None:
+    def on_change(self, callback: Callable[[str], None]) -> None:
         """Call this whenever it changes."""
-        self._tell = tell
+        self._callback = callback
 
 
 class RunningService(msgspec.Struct, frozen=True):
@@ -50,14 +50,14 @@ class RunningService(msgspec.Struct, frozen=True):
 
     address: str
     tasks: Tasks = ()
-    exchange: ObservableAddress | None = None
+    pbx_api: ObservableAddress | None = None
 
 
 class StatusMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A line on standard output. `exchange` is where that listens, which only the hub says."""
+    """A line on standard output. `pbx_api` is where that listens, which only the hub says."""
 
     address: str = ""
-    exchange: str = ""
+    pbx_api: str = ""
     error: str = ""
     exit_code: int = 0
     is_permanent: bool = False
@@ -66,118 +66,120 @@ class StatusMessage(msgspec.Struct, frozen=True, kw_only=True):
 class ChildArguments(msgspec.Struct, frozen=True, kw_only=True):
     """The first argument: the configuration as texts, and whether somebody watches over this process."""
 
-    settings: Mapping[str, str]
-    is_watched: bool = True
+    config_values: Mapping[str, str]
+    is_supervised: bool = True
 
 
 ServiceFactory = Callable[[Config, Clock], AbstractAsyncContextManager[RunningService]]
 
 
-def build_command(module: str, config: Config, *words: str, is_watched: bool = True) -> list[str]:
+def build_command(module: str, config: Config, *arguments: str, is_supervised: bool = True) -> list[str]:
     """The command line that starts a module of the hall with this configuration. It holds no secret.
 
-    `words` are for the module itself, which finds them in `sys.argv` behind the configuration. The directory that the
-    server was started in is no place to import from (`-P`): an `http.py` there would be taken for Python's own.
+    `arguments` are for the module itself, which finds them in `sys.argv` behind the configuration. The directory that
+    the server was started in is no place to import from (`-P`): an `http.py` there would be taken for Python's own.
     """
     config_values = {name: str(getattr(config, name)) for name in Config.__struct_fields__}
-    child_arguments = ChildArguments(settings=config_values, is_watched=is_watched)
-    return [sys.executable, "-P", "-m", module, msgspec.json.encode(child_arguments).decode(), *words]
+    child_arguments = ChildArguments(config_values=config_values, is_supervised=is_supervised)
+    return [sys.executable, "-P", "-m", module, msgspec.json.encode(child_arguments).decode(), *arguments]
 
 
-def run_child(part: str, open_part: ServiceFactory) -> int:
+def run_child(process_name: str, open_service: ServiceFactory) -> int:
     """Open a part of the house, stay until told to stop, close it; the exit code."""
     child_arguments = msgspec.json.decode(sys.argv[1], type=ChildArguments)
     clock = SystemClock()
     # Logs that the engines make beside their files are for the owner alone too.
     os.umask(0o077)
     try:
-        config = read_config(child_arguments.settings, directory=Path.cwd(), environ={})
-        configure_logging(config, clock, part)
-        uvloop.run(_run_until_stopped(open_part, config, clock, is_watched=child_arguments.is_watched))
+        config = read_config(child_arguments.config_values, directory=Path.cwd(), environ={})
+        configure_logging(config, clock, process_name)
+        uvloop.run(_run_until_stopped(open_service, config, clock, is_supervised=child_arguments.is_supervised))
     except OnhookError as error:
         return _report_failure(
             child_arguments, StatusMessage(error=str(error), exit_code=error.exit_code, is_permanent=error.permanent)
         )
     except Exception as error:
-        logging.getLogger(part).exception("stopped by an unexpected error")
+        logging.getLogger(process_name).exception("stopped by an unexpected error")
         return _report_failure(
-            child_arguments, StatusMessage(error=f"{part} failed: {type(error).__name__}: {error}", exit_code=1)
+            child_arguments, StatusMessage(error=f"{process_name} failed: {type(error).__name__}: {error}", exit_code=1)
         )
     return 0
 
 
-async def _run_until_stopped(open_part: ServiceFactory, config: Config, clock: Clock, *, is_watched: bool) -> None:
+async def _run_until_stopped(
+    open_service: ServiceFactory, config: Config, clock: Clock, *, is_supervised: bool
+) -> None:
     stop_event = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop_event.set)
-    if is_watched:
+    if is_supervised:
         _stop_on_stdin_eof(loop, stop_event)
-    async with open_part(config, clock) as service:
-        if is_watched:
+    async with open_service(config, clock) as service:
+        if is_supervised:
             _report_addresses(service)
         else:
             logging.getLogger("onhook").info("listening", extra={"address": service.address})
         await _wait_for_stop_or_failure(stop_event, service.tasks)
 
 
-async def _wait_for_stop_or_failure(told: asyncio.Event, tasks: Tasks) -> None:
+async def _wait_for_stop_or_failure(stop_event: asyncio.Event, tasks: Tasks) -> None:
     """Wait for the word to stop; a task that ends before raises what ended it."""
-    stop_task = asyncio.create_task(_wait_for_event(told))
+    stop_task = asyncio.create_task(_wait_for_event(stop_event))
     finished_tasks, _ = await asyncio.wait([stop_task, *tasks], return_when=asyncio.FIRST_COMPLETED)
     stop_task.cancel()
     for task in finished_tasks - {stop_task}:
         task.result()
-        raise OnhookError("a part that should run for ever has ended", todo="look at the log")
+        raise OnhookError("a background task ended unexpectedly", hint="look at the log")
 
 
-async def _wait_for_event(told: asyncio.Event) -> None:
-    await told.wait()
+async def _wait_for_event(event: asyncio.Event) -> None:
+    await event.wait()
 
 
-def _stop_on_stdin_eof(loop: asyncio.AbstractEventLoop, told: asyncio.Event) -> None:
+def _stop_on_stdin_eof(loop: asyncio.AbstractEventLoop, stop_event: asyncio.Event) -> None:
     """Nobody writes to our standard input: when it can be read, it has ended."""
 
     def on_readable() -> None:
         if not os.read(STDIN, 1):
             loop.remove_reader(STDIN)
-            told.set()
+            stop_event.set()
 
     loop.add_reader(STDIN, on_readable)
 
 
-def _report_addresses(opened: RunningService) -> None:
-    """Say where we listen, and again whenever the exchange begins or ends to."""
+def _report_addresses(service: RunningService) -> None:
+    """Say where we listen, and again whenever the PBX API begins or ends to."""
     status_fd = os.dup(STDOUT)
-    if opened.exchange is None:
-        _send_status(StatusMessage(address=opened.address))
+    if service.pbx_api is None:
+        _send_status(StatusMessage(address=service.address))
         os.close(status_fd)
         return
-    _send_status(StatusMessage(address=opened.address, exchange=opened.exchange.address))
-    opened.exchange.tell(
+    _send_status(StatusMessage(address=service.address, pbx_api=service.pbx_api.address))
+    service.pbx_api.on_change(
         lambda pbx_api_address: _write_status(
-            status_fd, StatusMessage(address=opened.address, exchange=pbx_api_address)
+            status_fd, StatusMessage(address=service.address, pbx_api=pbx_api_address)
         )
     )
 
 
-def _send_status(said: StatusMessage) -> None:
-    _write_status(STDOUT, said)
+def _send_status(status: StatusMessage) -> None:
+    _write_status(STDOUT, status)
     # What a library prints must not be taken for ours, nor fill the pipe and make us wait.
     devnull_fd = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull_fd, STDOUT)
     os.close(devnull_fd)
 
 
-def _write_status(descriptor: int, said: StatusMessage) -> None:
+def _write_status(descriptor: int, status: StatusMessage) -> None:
     # Whoever wanted to know may be gone; the end of standard input says so too, and stops us.
     with suppress(BrokenPipeError):
-        os.write(descriptor, msgspec.json.encode(said) + b"\n")
+        os.write(descriptor, msgspec.json.encode(status) + b"\n")
 
 
-def _report_failure(start: ChildArguments, said: StatusMessage) -> int:
-    if start.is_watched:
-        _send_status(said)
+def _report_failure(child_arguments: ChildArguments, status: StatusMessage) -> int:
+    if child_arguments.is_supervised:
+        _send_status(status)
     else:
-        sys.stderr.write(f"onhook: {said.error}\n")
-    return said.exit_code
+        sys.stderr.write(f"onhook: {status.error}\n")
+    return status.exit_code

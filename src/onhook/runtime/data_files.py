@@ -11,7 +11,7 @@ from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
-from onhook.ops.instance_lock import check_data_directory, no_data_error
+from onhook.ops.instance_lock import check_data_directory, no_data_error, rename_old_files
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import install_rebuilt_store
 from onhook.pbx.registry import dialects
@@ -23,30 +23,31 @@ from onhook.store.contract import Store
 class OpenDataFiles(msgspec.Struct, frozen=True, kw_only=True):
     """All three files of a data directory, open, and the store caught up with the ledger."""
 
-    settings: AppDb
+    appdb: AppDb
     ledger: Ledger
     store: Store
-    rereading: QuarantineRetrier
+    quarantine_retrier: QuarantineRetrier
 
 
 @asynccontextmanager
-async def open_files(config: Config, *, makes: bool = False) -> AsyncIterator[OpenDataFiles]:
-    """Open what is there. Raises `NotFound` for a directory without a ledger, unless it `makes` one, and `OnhookError`
+async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[OpenDataFiles]:
+    """Open what is there. Raises `NotFound` for a directory without a ledger, unless `create`, and `OnhookError`
     where it cannot."""
     check_data_directory(config)
-    if not makes and not config.ledger_file.exists():
+    if not create and not config.ledger_file.exists():
         raise no_data_error(config)
-    appdb = AppDb(config.settings_file)
+    rename_old_files(config)
+    appdb = AppDb(config.appdb_file)
     ledger = SqliteLedger(config.ledger_file)
     try:
         await install_rebuilt_store(config, appdb, SystemClock())
         store = await open_store_file(config.store_file)
         try:
             pbx_facts = AppDbPbxFacts(appdb)
-            projector = Projector(ledger=ledger, store=store, dialects=dialects(), facts_of=pbx_facts)
+            projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=pbx_facts)
             await projector.catch_up()
             quarantine_retrier = QuarantineRetrier(projector, appdb, SystemClock())
-            yield OpenDataFiles(settings=appdb, ledger=ledger, store=store, rereading=quarantine_retrier)
+            yield OpenDataFiles(appdb=appdb, ledger=ledger, store=store, quarantine_retrier=quarantine_retrier)
         finally:
             await store.close()
     finally:
@@ -55,11 +56,11 @@ async def open_files(config: Config, *, makes: bool = False) -> AsyncIterator[Op
 
 
 async def read_last_seq(config: Config) -> int:
-    """The number of the last report that was kept; 0 where none was."""
+    """The number of the last raw event that was kept; 0 where none was."""
     if not config.ledger_file.exists():
         return 0
     ledger = SqliteLedger(config.ledger_file)
     try:
-        return await ledger.last()
+        return await ledger.last_seq()
     finally:
         await ledger.close()

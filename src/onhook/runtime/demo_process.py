@@ -20,7 +20,7 @@ from onhook.simulator.sender import simulate
 @asynccontextmanager
 async def open_demo(config: Config, clock: Clock, *, with_history: bool) -> AsyncIterator[RunningService]:
     """The made-up PBX, calling; with calls of the past first where asked. `config.intake` is where intake listens."""
-    appdb = AppDb(config.settings_file)
+    appdb = AppDb(config.appdb_file)
     try:
         sn, secret = get_demo_credentials(appdb)
     finally:

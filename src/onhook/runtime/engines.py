@@ -22,14 +22,14 @@ async def open_store_file(path: Path) -> Store:
     return await retry_while_locked(lambda: _open_private(path))
 
 
-async def retry_while_locked(use: Callable[[], Awaitable[ResultT]]) -> ResultT:
+async def retry_while_locked(action: Callable[[], Awaitable[ResultT]]) -> ResultT:
     """Use the store, or wait for whoever has it open. Raises `Unavailable` where that takes too long."""
     for _ in range(round(LOCKED_SECONDS_MAX / LOCKED_RETRY_SECONDS)):
         try:
-            return await use()
+            return await action()
         except Unavailable:
             await asyncio.sleep(LOCKED_RETRY_SECONDS)
-    return await use()
+    return await action()
 
 
 async def _open_private(path: Path) -> Store:

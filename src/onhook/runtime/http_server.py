@@ -34,14 +34,14 @@ class _OwnSocketServer(Server):
     """Granian opens its socket with SO_REUSEPORT, so that two servers would silently share a port, and does not tell
     which port it got for 0. With a socket of ours a taken port is an error, and the port is known."""
 
-    def __init__(self, app: Any, listening: socket.socket) -> None:
+    def __init__(self, app: Any, server_socket: socket.socket) -> None:
         super().__init__(app, interface=Interfaces.ASGI, log_enabled=False, websockets=False)
-        self._listening = listening
+        self._server_socket = server_socket
 
     def _init_shared_socket(self) -> None:
         # Granian closes the descriptor that it is given.
         socket_holder: Any = SocketHolder
-        self._shd = socket_holder(self._listening.detach(), False, BACKLOG)
+        self._shd = socket_holder(self._server_socket.detach(), False, BACKLOG)
         self._ssp = None
 
 
@@ -58,7 +58,7 @@ async def run_server(app: Any, address: Address) -> AsyncIterator[RunningHttpSer
         server.stop()  # type: ignore[no-untyped-call] # as granian writes it
         _, unfinished_tasks = await asyncio.wait([task], timeout=STOP_SECONDS_MAX)
         for unfinished_task in unfinished_tasks:
-            logging.getLogger("console").warning("answers that took too long were cut off")
+            logging.getLogger("console").warning("open responses were cancelled at shutdown")
             unfinished_task.cancel()
 
 
@@ -74,8 +74,8 @@ def _create_server_socket(address: Address) -> socket.socket:
         is_in_use = error.errno == errno.EADDRINUSE
         raise UsageError(
             f"cannot listen on {address}: {'another program does' if is_in_use else error.strerror or error}",
-            where="console",
-            todo="stop that program, or choose another address with --console"
+            location="console",
+            hint="stop that program, or choose another address with --console"
             if is_in_use
             else "choose another address",
         ) from error

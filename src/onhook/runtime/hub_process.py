@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -27,7 +27,7 @@ from onhook.lib.errors import OnhookError
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import install_rebuilt_store
 from onhook.ops.retention import Retention
-from onhook.ops.rollup_job import run_summary_job
+from onhook.ops.rollup_job import run_rollup_job
 from onhook.ops.silence_monitor import SilenceMonitor
 from onhook.pbx.registry import dialects
 from onhook.projector import Projector
@@ -49,57 +49,60 @@ from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps
 @asynccontextmanager
 async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService]:
     """The hub, at work. Raises `OnhookError` where it cannot."""
-    appdb = AppDb(config.settings_file)
+    appdb = AppDb(config.appdb_file)
     ledger = SqliteLedger(config.ledger_file)
     await install_rebuilt_store(config, appdb, clock)
     # What a hub that died was about to read late.
-    appdb.subscriptions.let_go()
+    appdb.destinations.release_replays()
     store = await open_store_file(config.store_file)
     projector = _create_projector(ledger, store, appdb)
     position_notifier = PositionNotifier()
-    delivery_appdb = AppDb(config.settings_file)
-    delivery_deps = DeliveryDeps(reading=RecordReader(store, position_notifier), settings=delivery_appdb, clock=clock)
-    dispatcher = _create_dispatcher(config, delivery_deps)
+    delivery_appdb = AppDb(config.appdb_file)
+    record_reader = RecordReader(store, position_notifier)
+    dispatcher = _create_dispatcher(
+        config, DeliveryDeps(record_reader=record_reader, appdb=delivery_appdb, clock=clock)
+    )
     actions = ConsoleActionRunner(config, appdb, clock)
-    sync_appdb = AppDb(config.settings_file)
-    ingestor = create_ingestor(settings=sync_appdb, ledger=ledger, clock=clock)
-    silence_monitor = SilenceMonitor(settings=sync_appdb, store=store, clock=clock)
-    appdb.asterisks.begin()
-    retention = Retention(config=config, settings=sync_appdb, ledger=ledger, projector=projector, clock=clock)
-    sync_deps = SyncDeps(data=config.data, settings=sync_appdb, store=store, clock=clock, accept=ingestor)
+    sync_appdb = AppDb(config.appdb_file)
+    ingestor = create_ingestor(appdb=sync_appdb, ledger=ledger, clock=clock)
+    silence_monitor = SilenceMonitor(appdb=sync_appdb, store=store, clock=clock)
+    appdb.asterisks.reset_connections()
+    retention = Retention(config=config, appdb=sync_appdb, ledger=ledger, projector=projector, clock=clock)
+    sync_deps = SyncDeps(data=config.data, appdb=sync_appdb, store=store, clock=clock, ingestor=ingestor)
     sync_manager = PbxSyncManager(sync_deps)
     connection_manager = ConnectionManager(
-        book=AsteriskConnectionState(sync_appdb, clock, sync_manager.is_heard_again), accept=ingestor, clock=clock
+        state=AsteriskConnectionState(sync_appdb, clock, sync_manager.on_reconnected), ingestor=ingestor, clock=clock
     )
     app = console_app(
         store=store,
         ledger=ledger,
-        settings=appdb,
+        appdb=appdb,
         clock=clock,
         config=config,
-        feed=position_notifier,
-        read_again=QuarantineRetrier(projector, appdb, clock).read_again,
-        sending=_create_delivery_actions(config, appdb, dispatcher, clock),
-        acts=ConsoleActions(try_intake=actions.try_intake, examine=actions.examine, show_made_up=actions.show_made_up),
+        position_notifier=position_notifier,
+        retry_parsing=QuarantineRetrier(projector, appdb, clock).retry,
+        delivery_actions=_create_delivery_actions(config, appdb, dispatcher, clock),
+        actions=_get_console_actions(actions),
     )
     try:
         async with run_server(app, config.console) as http_server:
             pbx_api = _create_pbx_api(config, appdb, store, position_notifier, clock)
-            await pbx_api.begin()
-            services = {
-                "projector": projector.run(position_notifier.announce),
-                "summing": run_summary_job(store),
-                "courier": dispatcher.run(),
-                "care": sync_manager.run(),
-                "silence": silence_monitor.run(),
-                "outgoing": connection_manager.run(),
-                "retention": retention.run(),
-                "exchange": pbx_api.keep(),
-            }
-            tasks = [asyncio.create_task(service, name=name) for name, service in services.items()]
+            await pbx_api.start()
+            tasks = _start_services(
+                projector=projector.run(position_notifier.announce),
+                rollups=run_rollup_job(store),
+                dispatcher=dispatcher.run(),
+                pbx_sync=sync_manager.run(),
+                silence=silence_monitor.run(),
+                ami_connections=connection_manager.run(),
+                retention=retention.run(),
+                pbx_api=pbx_api.run(),
+            )
             try:
                 yield RunningService(
-                    str(Address(config.console.host, http_server.port)), (*tasks, http_server.task), pbx_api.whereabouts
+                    str(Address(config.console.host, http_server.port)),
+                    (*tasks, http_server.task),
+                    pbx_api.listen_address,
                 )
             finally:
                 position_notifier.close()
@@ -117,64 +120,78 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
         appdb.close()
 
 
+def _get_console_actions(runner: ConsoleActionRunner) -> ConsoleActions:
+    """Return the actions that the console offers for PBXs."""
+    return ConsoleActions(
+        send_test_event=runner.send_test_event,
+        run_pbx_checks=runner.run_pbx_checks,
+        start_simulated_pbx=runner.start_simulated_pbx,
+    )
+
+
+def _start_services(**services: Coroutine[object, object, None]) -> list[asyncio.Task[None]]:
+    """Start a task for each service, named for it."""
+    return [asyncio.create_task(service, name=name) for name, service in services.items()]
+
+
 def _create_delivery_actions(
     config: Config, appdb: AppDb, dispatcher: DeliveryDispatcher, clock: Clock
 ) -> DeliveryActions:
     return DeliveryActions(
-        try_out=partial(send_test_by_name, appdb, destination_kinds(config), clock),
-        figures=lambda: dispatcher.figures,
+        send_test=partial(send_test_by_name, appdb, destination_kinds(config), clock),
+        delivery_metrics=lambda: dispatcher.metrics,
     )
 
 
-def _create_dispatcher(config: Config, means: DeliveryDeps) -> DeliveryDispatcher:
+def _create_dispatcher(config: Config, deps: DeliveryDeps) -> DeliveryDispatcher:
     return DeliveryDispatcher(
-        means=means, sinks=destination_kinds(config), tell_trouble=_log_delivery_error, tell_plight=_log_issue
+        deps=deps, destination_kinds=destination_kinds(config), on_error=_log_delivery_error, on_issue=_log_issue
     )
 
 
-def _create_projector(ledger: Ledger, store: Store, settings: AppDb) -> Projector:
+def _create_projector(ledger: Ledger, store: Store, appdb: AppDb) -> Projector:
     return Projector(
         ledger=ledger,
         store=store,
         dialects=dialects(),
-        facts_of=AppDbPbxFacts(settings),
-        tell_trouble=_log_projector_error,
+        get_facts=AppDbPbxFacts(appdb),
+        on_error=_log_projector_error,
     )
 
 
 def _create_pbx_api(
-    config: Config, settings: AppDb, store: Store, feed: PositionNotifier, clock: Clock
+    config: Config, appdb: AppDb, store: Store, position_notifier: PositionNotifier, clock: Clock
 ) -> PbxApiManager:
     calls, webhooks = (
-        StoreCallSource(store, feed, settings, config),
-        DestinationWebhookStore(settings, destination_kinds(config), clock),
+        StoreCallSource(store, position_notifier, appdb, config),
+        DestinationWebhookStore(appdb, destination_kinds(config), clock),
     )
-    return PbxApiManager(config, settings, calls, clock, webhooks)
+    return PbxApiManager(config, appdb, calls, clock, webhooks)
 
 
 def _log_projector_error(error: OnhookError | None) -> None:
     log = logging.getLogger("projector")
     if error is None:
-        log.info("calls are being put into the store again")
+        log.info("projection resumed")
     else:
-        log.error("calls cannot be put into the store now: they wait in the ledger", extra={"error": str(error)})
+        log.error("cannot write to the store: raw events wait in the ledger", extra={"error": str(error)})
 
 
 def _log_delivery_error(name: str, error: Exception | None) -> None:
-    log = logging.getLogger("courier")
+    log = logging.getLogger("delivery")
     if error is None:
-        log.info("a subscription is served again", extra={"subscription": name})
+        log.info("destination delivery resumed", extra={"destination": name})
     else:
-        log.error("a subscription cannot be served now", extra={"subscription": name, "error": str(error)})
+        log.error("destination delivery failed", extra={"destination": name, "error": str(error)})
 
 
-def _log_issue(plight: Issue, has_begun: bool) -> None:
-    log = logging.getLogger("courier")
-    extra = {"subscription": plight.name, "kind": plight.kind}
+def _log_issue(issue: Issue, has_begun: bool) -> None:
+    log = logging.getLogger("delivery")
+    extra = {"destination": issue.name, "kind": issue.kind}
     if has_begun:
-        log.warning("a subscription needs a person", extra={**extra, "what": plight.what, "todo": plight.todo})
+        log.warning("destination needs attention", extra={**extra, "detail": issue.detail, "hint": issue.hint})
     else:
-        log.info("a subscription is out of its plight", extra=extra)
+        log.info("destination issue resolved", extra=extra)
 
 
 if __name__ == "__main__":

@@ -28,15 +28,15 @@ async def open_intake(config: Config, clock: Clock) -> AsyncIterator[RunningServ
 
 @asynccontextmanager
 async def _open_unlocked_intake(config: Config, clock: Clock) -> AsyncIterator[RunningService]:
-    appdb = AppDb(config.settings_file)
+    appdb = AppDb(config.appdb_file)
     try:
         ledger = SqliteLedger(config.ledger_file)
         try:
-            registry = AppDbPbxRegistry(appdb, tell_trouble=_log_appdb_error)
+            registry = AppDbPbxRegistry(appdb, on_error=_log_appdb_error)
             ingestor = Ingestor(
-                ledger=ledger, door=registry, dialects=dialects(), clock=clock, tell_trouble=_log_ledger_error
+                ledger=ledger, registry=registry, dialects=dialects(), clock=clock, on_ledger_error=_log_ledger_error
             )
-            server = WebhookServer(accept=ingestor, clock=clock)
+            server = WebhookServer(ingestor=ingestor, clock=clock)
             port = await server.start(config.intake)
             try:
                 yield RunningService(str(Address(config.intake.host, port)))
@@ -52,14 +52,14 @@ async def _open_unlocked_intake(config: Config, clock: Clock) -> AsyncIterator[R
 def _log_ledger_error(error: OnhookError | None) -> None:
     log = logging.getLogger("ledger")
     if error is None:
-        log.info("the ledger can be written again")
+        log.info("ledger is writable again")
     else:
-        log.error("the ledger cannot be written: reports are answered 503", extra={"error": str(error)})
+        log.error("cannot write to the ledger: answering 503", extra={"error": str(error)})
 
 
 def _log_appdb_error(error: OnhookError) -> None:
-    logging.getLogger("settings").error(
-        "the settings cannot be read: what was known counts", extra={"error": str(error)}
+    logging.getLogger("appdb").error(
+        "cannot read the application database: using the last known values", extra={"error": str(error)}
     )
 
 

@@ -19,11 +19,11 @@ TEXT_CHARACTERS_MAX = 4_000
 _STANDARD_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
-def configure_logging(config: Config, clock: Clock, part: str, stream: TextIO | None = None) -> None:
+def configure_logging(config: Config, clock: Clock, process_name: str, stream: TextIO | None = None) -> None:
     """Send what is logged to stderr, named by the part of the house that says it."""
     stream = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(LogFormatter(clock, part, is_terminal=stream.isatty(), shows_traces=config.trace))
+    handler.setFormatter(LogFormatter(clock, process_name, is_terminal=stream.isatty(), shows_traces=config.trace))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # What a library tells of every connection is no news.
     for logger_name in ("asyncio", "granian", "_granian", "aiohttp"):
@@ -33,10 +33,10 @@ def configure_logging(config: Config, clock: Clock, part: str, stream: TextIO | 
 class LogFormatter(logging.Formatter):
     """One line per event: when, how grave, which part, what, and the values given in `extra`."""
 
-    def __init__(self, clock: Clock, part: str, *, is_terminal: bool, shows_traces: bool) -> None:
+    def __init__(self, clock: Clock, process_name: str, *, is_terminal: bool, shows_traces: bool) -> None:
         super().__init__()
         self._clock = clock
-        self._part = part
+        self._process_name = process_name
         self._is_terminal = is_terminal
         self._shows_traces = shows_traces
 
@@ -50,12 +50,18 @@ class LogFormatter(logging.Formatter):
             if self._shows_traces:
                 values["trace"] = self.formatException(record.exc_info)[-TEXT_CHARACTERS_MAX:]
         if not self._is_terminal:
-            entry = {"at": timestamp, "level": record.levelname.lower(), "part": self._part, "event": text, **values}
+            entry = {
+                "time": timestamp,
+                "level": record.levelname.lower(),
+                "process": self._process_name,
+                "event": text,
+                **values,
+            }
             return msgspec.json.encode(entry, enc_hook=str).decode()
         pairs = " ".join(f"{name}={value}" for name, value in values.items() if name != "trace")
         trace = f"\n{values['trace']}" if "trace" in values else ""
         message = _replace_control_characters(f"{text} {pairs}".rstrip())
-        return f"{timestamp[11:19]} {record.levelname.lower():7} {self._part}: {message}{trace}"
+        return f"{timestamp[11:19]} {record.levelname.lower():7} {self._process_name}: {message}{trace}"
 
 
 def _replace_control_characters(text: str) -> str:

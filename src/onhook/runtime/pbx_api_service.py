@@ -1,6 +1,6 @@
-"""The exchange in the hub: open while an application has credentials, and closed while none has.
+"""The PBX API in the hub: open while an application has credentials, and closed while none has.
 
-Law: nothing that befalls the exchange ends the hub: a port that is taken, a certificate that cannot be read are told in
+Law: nothing that befalls the PBX API ends the hub: a port that is taken, a certificate that cannot be read are told in
 the log, and tried again.
 """
 
@@ -33,73 +33,73 @@ RESTART_SECONDS = 10.0
 
 
 class PbxApiManager:
-    """Opens and closes the exchange as applications come and go."""
+    """Opens and closes the PBX API as applications come and go."""
 
     def __init__(
-        self, config: Config, settings: AppDb, calls: CallSource, clock: Clock, webhooks: AppWebhookStore | None = None
+        self, config: Config, appdb: AppDb, calls: CallSource, clock: Clock, webhooks: AppWebhookStore | None = None
     ) -> None:
         self._config = config
         self._webhooks = webhooks
-        self._settings = settings
+        self._appdb = appdb
         self._calls = calls
         self._clock = clock
-        self._log = logging.getLogger("exchange")
-        self._open = AsyncExitStack()
+        self._log = logging.getLogger("pbx_api")
+        self._exit_stack = AsyncExitStack()
         self._tasks: Tasks = ()
-        self.whereabouts = ObservableAddress()
+        self.listen_address = ObservableAddress()
 
-    async def begin(self) -> None:
+    async def start(self) -> None:
         """Open it before anybody is told where we listen, if it can be."""
         try:
-            await self.look()
+            await self.reconcile()
         except (OnhookError, OSError) as error:
-            self._tell_trouble(error)
+            self._log_error(error)
 
-    async def look(self) -> None:
+    async def reconcile(self) -> None:
         """Open it where it is wanted and not open, close it where it is open and not wanted. Raises `OnhookError`."""
-        is_wanted = bool(self._settings.apps.all())
-        if is_wanted and not self.whereabouts.address:
-            address, self._tasks = await self._open.enter_async_context(
-                open_pbx_api(self._config, self._calls, self._settings.apps, self._clock, webhooks=self._webhooks)
+        is_wanted = bool(self._appdb.apps.all())
+        if is_wanted and not self.listen_address.address:
+            address, self._tasks = await self._exit_stack.enter_async_context(
+                open_pbx_api(self._config, self._calls, self._appdb.apps, self._clock, webhooks=self._webhooks)
             )
             # Should it be closed and opened again, then where it was.
-            self._config = msgspec.structs.replace(self._config, exchange=address)
-            self.whereabouts.is_now(str(address))
-            self._log.info("applications may come", extra={"address": str(address)})
-        elif self.whereabouts.address and not is_wanted:
+            self._config = msgspec.structs.replace(self._config, pbx_api=address)
+            self.listen_address.update(str(address))
+            self._log.info("PBX API is listening", extra={"address": str(address)})
+        elif self.listen_address.address and not is_wanted:
             await self.close()
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Look again whenever somebody has changed the settings, until cancelled."""
         version: tuple[int, int] | None = None
         while True:
             delay_seconds = POLL_SECONDS
             try:
-                if version != (version := self._settings.version()):
-                    await self.look()
-                await self._reopen_broken()
+                if version != (version := self._appdb.version()):
+                    await self.reconcile()
+                await self._restart_failed()
             except (OnhookError, OSError) as error:
-                self._tell_trouble(error)
+                self._log_error(error)
                 version, delay_seconds = None, RESTART_SECONDS
             await asyncio.sleep(delay_seconds)
 
     async def close(self) -> None:
         """Let everybody go."""
-        await self._open.aclose()
+        await self._exit_stack.aclose()
         self._tasks = ()
-        if self.whereabouts.address:
-            self.whereabouts.is_now("")
+        if self.listen_address.address:
+            self.listen_address.update("")
 
-    def _tell_trouble(self, error: OnhookError | OSError) -> None:
-        self._log.error("applications cannot come", extra={"error": str(error)})
+    def _log_error(self, error: OnhookError | OSError) -> None:
+        self._log.error("PBX API cannot start", extra={"error": str(error)})
 
-    async def _reopen_broken(self) -> None:
+    async def _restart_failed(self) -> None:
         for task in self._tasks:
             if task.done():
                 error = task.exception()
-                self._log.error("the exchange has stopped and is opened again", extra={"error": repr(error)})
+                self._log.error("PBX API stopped, restarting", extra={"error": repr(error)})
                 await self.close()
-                await self.look()
+                await self.reconcile()
                 return
 
 
@@ -107,24 +107,24 @@ class PbxApiManager:
 async def open_pbx_api(
     config: Config,
     calls: CallSource,
-    applications: AppRegistry,
+    app_registry: AppRegistry,
     clock: Clock,
     *,
-    trouble: FaultPolicy | None = None,
+    fault_policy: FaultPolicy | None = None,
     webhooks: AppWebhookStore | None = None,
 ) -> AsyncIterator[tuple[Address, Tasks]]:
-    """The exchange at its configured address; yields where it listens, and what runs. Raises `OnhookError`."""
+    """The PBX API at its configured address; yields where it listens, and what runs. Raises `OnhookError`."""
     tls = _create_tls_context(config, clock)
-    server_socket = listen(config.exchange.host, config.exchange.port)
-    address = Address(config.exchange.host, int(server_socket.getsockname()[1]))
-    server = PbxApiServer(calls=calls, applications=applications, clock=clock, trouble=trouble, webhooks=webhooks)
-    async with server.opened(server_socket, tls) as tasks:
+    server_socket = listen(config.pbx_api.host, config.pbx_api.port)
+    address = Address(config.pbx_api.host, int(server_socket.getsockname()[1]))
+    server = PbxApiServer(calls=calls, apps=app_registry, clock=clock, faults=fault_policy, webhooks=webhooks)
+    async with server.serve(server_socket, tls) as tasks:
         yield address, tasks
 
 
 def _create_tls_context(config: Config, clock: Clock) -> ssl.SSLContext | None:
-    if config.exchange_plain:
+    if config.pbx_api_plain:
         return None
-    if not config.exchange_certificate:
-        ensure_certificate(config.certificate_file, config.certificate_key_file, config.exchange.host, clock.now())
-    return create_tls_context(config.certificate_file, config.certificate_key_file)
+    if not config.pbx_api_certificate:
+        ensure_certificate(config.pbx_api_certificate_file, config.pbx_api_key_file, config.pbx_api.host, clock.now())
+    return create_tls_context(config.pbx_api_certificate_file, config.pbx_api_key_file)

@@ -1,9 +1,9 @@
-"""The face of a made-up PBX: the exchange, answered from the simulator's own truth in memory.
+"""The web API of a made-up PBX: the PBX API, answered from the simulator's own truth in memory.
 
 In Python, with everything in one process:
 
-    async with made_up_exchange(plan, visit, clock) as made_up:
-        await simulate(plan, clock, face=made_up.face)
+    async with open_simulated_pbx(plan, api_config, clock) as simulated_pbx:
+        await simulate(plan, clock, face=simulated_pbx.observer)
 """
 
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ from onhook.pbx_api.memory import MemoryCalls
 from onhook.pbx_api.single_app import SingleApp
 from onhook.runtime.child import Tasks
 from onhook.runtime.pbx_api_service import open_pbx_api
-from onhook.simulator.fault_injection import FaceMischief
+from onhook.simulator.fault_injection import ApiFaultInjector
 from onhook.simulator.office_plan import SimulationPlan
 
 
@@ -40,64 +40,64 @@ class SimulatedApiConfig(msgspec.Struct, frozen=True, kw_only=True):
     client_id: str
     client_secret: str
     is_plain: bool = False
-    certificate: Path = Path("exchange.crt")
-    key: Path = Path("exchange.key")
-    manner: ApiBehaviour = ApiBehaviour()
+    certificate: Path = Path("pbx_api.crt")
+    key: Path = Path("pbx_api.key")
+    behaviour: ApiBehaviour = ApiBehaviour()
 
     def __post_init__(self) -> None:
         """Raises `UsageError`, never showing the secret."""
         for name, text in (("client id", self.client_id), ("client secret", self.client_secret)):
             if not text or len(text) > CREDENTIAL_CHARACTERS_MAX:
                 raise UsageError(
-                    f"a {name} cannot have {len(text)} characters", todo=f"use 1 to {CREDENTIAL_CHARACTERS_MAX}"
+                    f"a {name} cannot have {len(text)} characters", hint=f"use 1 to {CREDENTIAL_CHARACTERS_MAX}"
                 )
 
 
 class SimulatedPbx(msgspec.Struct, frozen=True):
     """It listens: what the simulator tells of its calls, where it is, and what runs for it."""
 
-    face: "MemoryCallsObserver"
+    observer: "MemoryCallsObserver"
     address: Address
     tasks: Tasks
 
 
 class MemoryCallsObserver:
-    """What the simulator makes, known to the exchange; see the contract, `simulator.face.Face`."""
+    """What the simulator makes, known to the PBX API; see the contract, `simulator.observer.Face`."""
 
     def __init__(self, calls: MemoryCalls) -> None:
         self.calls = calls
 
-    def made(self, details: CallDetails) -> None:
-        self.calls.tell(details)
+    def record_made(self, details: CallDetails) -> None:
+        self.calls.add(details)
 
-    def sent(self, details: CallDetails, body: bytes) -> None:
-        self.calls.announce(details, body)
+    def record_sent(self, details: CallDetails, body: bytes) -> None:
+        self.calls.publish(details, body)
 
 
 class SimulatedFaultPolicy:
-    """The simulator's faults, where the exchange lets them bite; see the contract, `exchange.trouble.Trouble`."""
+    """The simulator's faults, for the PBX API; see the contract, `pbx_api.fault_injection.FaultPolicy`."""
 
-    def __init__(self, mischief: FaceMischief) -> None:
-        self._mischief = mischief
+    def __init__(self, fault_injector: ApiFaultInjector) -> None:
+        self._fault_injector = fault_injector
 
     def token_seconds(self) -> float | None:
-        return self._mischief.token_seconds()
+        return self._fault_injector.token_seconds()
 
-    def fails_login(self) -> bool:
-        return self._mischief.fails_login()
+    def rejects_login(self) -> bool:
+        return self._fault_injector.rejects_login()
 
-    def answer(self) -> InjectedFault:
-        fault = self._mischief.answer()
+    def response_fault(self) -> InjectedFault:
+        fault = self._fault_injector.response_fault()
         return InjectedFault(
             delay_seconds=fault.delay_seconds,
             is_garbage=fault.is_garbage,
             refused_forms=fault.refused_forms,
-            finds_nothing=fault.finds_nothing,
+            matches_nothing=fault.matches_nothing,
             display=fault.display,
         )
 
     def silent_after(self) -> int | None:
-        return self._mischief.silent_after()
+        return self._fault_injector.silent_after()
 
 
 class SkewedClock:
@@ -116,21 +116,27 @@ class SkewedClock:
 
 @asynccontextmanager
 async def open_simulated_pbx(
-    plan: SimulationPlan, visit: SimulatedApiConfig, clock: Clock
+    plan: SimulationPlan, api_config: SimulatedApiConfig, clock: Clock
 ) -> AsyncIterator[SimulatedPbx]:
-    """The exchange over the calls of a simulation. Raises `OnhookError` where it cannot listen."""
+    """The PBX API over the calls of a simulation. Raises `OnhookError` where it cannot listen."""
     pbx_clock = SkewedClock(clock, plan.faults.wrong_clock)
     calls = MemoryCalls(plan.sn, get_zone(plan.zone), pbx_clock)
-    app = App(name="made up", client_id=visit.client_id, pbxs=(plan.sn,), manner=visit.manner, created_at=clock.now())
-    config = Config(
-        exchange=visit.address,
-        exchange_plain=visit.is_plain,
-        exchange_certificate=str(visit.certificate),
-        exchange_key=str(visit.key),
+    app = App(
+        name="simulated",
+        client_id=api_config.client_id,
+        pbxs=(plan.sn,),
+        behaviour=api_config.behaviour,
+        created_at=clock.now(),
     )
-    if not visit.is_plain:
-        ensure_certificate(visit.certificate, visit.key, visit.address.host, clock.now())
-    app_registry = SingleApp(app, visit.client_secret)
-    fault_policy = SimulatedFaultPolicy(FaceMischief(plan.faults, plan.seed))
-    async with open_pbx_api(config, calls, app_registry, pbx_clock, trouble=fault_policy) as (address, tasks):
+    config = Config(
+        pbx_api=api_config.address,
+        pbx_api_plain=api_config.is_plain,
+        pbx_api_certificate=str(api_config.certificate),
+        pbx_api_key=str(api_config.key),
+    )
+    if not api_config.is_plain:
+        ensure_certificate(api_config.certificate, api_config.key, api_config.address.host, clock.now())
+    app_registry = SingleApp(app, api_config.client_secret)
+    fault_policy = SimulatedFaultPolicy(ApiFaultInjector(plan.faults, plan.seed))
+    async with open_pbx_api(config, calls, app_registry, pbx_clock, fault_policy=fault_policy) as (address, tasks):
         yield SimulatedPbx(MemoryCallsObserver(calls), address, tasks)

@@ -17,20 +17,20 @@ WITH_HISTORY = "with-history"
 WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - not bound here: compared with what a person chose
 
 
-def register_demo_pbx(settings: AppDb, clock: Clock) -> bool:
+def register_demo_pbx(appdb: AppDb, clock: Clock) -> bool:
     """Make the demo PBX known, once; whether it is new. Its secret is random, for its port may be open to others."""
-    if settings.pbx_of(DEMO_SN) is not None:
+    if appdb.find_pbx_by_sn(DEMO_SN) is not None:
         return False
-    settings.add_pbx(name=DEMO_NAME, sn=DEMO_SN, secret=generate_token(), zone=DEMO_ZONE, at=clock.microseconds())
+    appdb.add_pbx(name=DEMO_NAME, sn=DEMO_SN, secret=generate_token(), zone=DEMO_ZONE, now_us=clock.microseconds())
     return True
 
 
-def get_demo_credentials(settings: AppDb) -> tuple[str, str]:
+def get_demo_credentials(appdb: AppDb) -> tuple[str, str]:
     """Serial number and secret of the demo PBX. Raises `NotFound` where somebody removed it."""
-    for credentials in settings.credentials():
+    for credentials in appdb.webhook_credentials():
         if credentials.sn == DEMO_SN and credentials.secrets:
             return credentials.sn, credentials.secrets[0]
-    raise NotFound("the demo PBX is not declared", todo="start `onhook serve --demo` again")
+    raise NotFound("the demo PBX is not declared", hint="start `onhook serve --demo` again")
 
 
 def intake_url(intake: Address) -> str:

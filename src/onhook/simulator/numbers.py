@@ -6,14 +6,14 @@ import msgspec
 
 from onhook.lib.errors import UsageError
 
-EXTENSION_FIRST = 1001
+FIRST_EXTENSION = 1001
 EXTENSIONS_MAX = 999
 """1001 to 1999: past that the office's extensions would run into other ranges of a number plan."""
 
-CALLERS = 400
+CALLER_COUNT = 400
 """People outside who call or are called: few enough that many call again, as in life."""
 
-NAMES = (
+FIRST_NAMES = (
     "Alice", "Bob", "Carol", "Dave", "Erin", "Frank", "Grace", "Heidi", "Ivan", "Judy",
     "Kim", "Lena", "Mallory", "Niaj", "Olivia", "Peggy", "Quentin", "Rupert", "Sybil", "Trent",
     "Uma", "Victor", "Wendy", "Xavier", "Yusuf", "Zoë",
@@ -21,7 +21,7 @@ NAMES = (
 
 # Each area code has 555-0100 to 555-0199, which are given to nobody.
 _AREA_CODES = ("202", "303", "415", "512", "617", "718")
-_WITHHELD = "anonymous"
+_ANONYMOUS = "anonymous"
 
 
 class Party(msgspec.Struct, frozen=True):
@@ -30,11 +30,11 @@ class Party(msgspec.Struct, frozen=True):
     number: str
     name: str = ""
 
-    def text(self, with_name: bool) -> str:
+    def format(self, with_name: bool) -> str:
         """As a report says it: the bare number, or `Name<number>`; the name where there is no number.
 
-        >>> Party("1001", "Alice").text(True), Party("1001", "Alice").text(False), Party("", "Play Prompt").text(False)
-        ('Alice<1001>', '1001', 'Play Prompt')
+        >>> Party("1001", "Alice").format(True), Party("1001", "Alice").format(False), Party("", "Prompt").format(False)
+        ('Alice<1001>', '1001', 'Prompt')
         """
         if not self.number:
             return self.name
@@ -73,37 +73,37 @@ class Directory(msgspec.Struct, frozen=True):
     sales: tuple[Party, ...]
     callers: tuple[Party, ...]
 
-    def a_caller(self, rng: Random) -> Party:
+    def choose_caller(self, rng: Random) -> Party:
         """Somebody outside; the first of the list far more often than the last."""
         return self.callers[int(len(self.callers) * rng.random() ** 2)]
 
-    def two_people(self, rng: Random) -> tuple[Party, Party]:
+    def choose_two_extensions(self, rng: Random) -> tuple[Party, Party]:
         """Two different extensions."""
         first, second = rng.sample(self.extensions, 2)
         return first, second
 
 
-def directory_of(seed: int, extensions: int) -> Directory:
+def create_directory(seed: int, extension_count: int) -> Directory:
     """The office of this seed with so many extensions, from Alice 1001 on. Raises `UsageError` for too few or many."""
-    if not 2 <= extensions <= EXTENSIONS_MAX:
-        raise UsageError(f"an office cannot have {extensions} extensions", todo=f"ask for 2 to {EXTENSIONS_MAX}")
-    people = tuple(Party(str(EXTENSION_FIRST + n), _name(n)) for n in range(extensions))
+    if not 2 <= extension_count <= EXTENSIONS_MAX:
+        raise UsageError(f"an office cannot have {extension_count} extensions", hint=f"ask for 2 to {EXTENSIONS_MAX}")
+    parties = tuple(Party(str(FIRST_EXTENSION + index), _extension_name(index)) for index in range(extension_count))
     return Directory(
-        extensions=people,
-        agents=people[: max(2, extensions // 3)],
-        sales=people[-max(2, extensions // 5) :],
-        callers=_callers(Random(f"{seed}/callers")),
+        extensions=parties,
+        agents=parties[: max(2, extension_count // 3)],
+        sales=parties[-max(2, extension_count // 5) :],
+        callers=_create_callers(Random(f"{seed}/callers")),
     )
 
 
-def _name(n: int) -> str:
-    again = n // len(NAMES)
-    return NAMES[n % len(NAMES)] + (f" {again + 1}" if again else "")
+def _extension_name(index: int) -> str:
+    cycle = index // len(FIRST_NAMES)
+    return FIRST_NAMES[index % len(FIRST_NAMES)] + (f" {cycle + 1}" if cycle else "")
 
 
-def _callers(rng: Random) -> tuple[Party, ...]:
-    numbers = [f"{area}55501{last:02}" for area in _AREA_CODES for last in range(100)]
-    chosen = rng.sample(numbers, CALLERS - 1)
-    callers = [Party(rng.choice(("", "", "+1", "001")) + number) for number in chosen]
-    callers.insert(CALLERS // 2, Party(_WITHHELD))
+def _create_callers(rng: Random) -> tuple[Party, ...]:
+    numbers = [f"{area}55501{suffix:02}" for area in _AREA_CODES for suffix in range(100)]
+    selected_numbers = rng.sample(numbers, CALLER_COUNT - 1)
+    callers = [Party(rng.choice(("", "", "+1", "001")) + number) for number in selected_numbers]
+    callers.insert(CALLER_COUNT // 2, Party(_ANONYMOUS))
     return tuple(callers)

@@ -8,13 +8,13 @@ from typing import Protocol
 from onhook.cdr.call_details import CallDetails
 
 
-class Face(Protocol):
+class SimulationObserver(Protocol):
     """Told in the order in which things happen; it must not wait."""
 
-    def made(self, details: CallDetails) -> None:
+    def record_made(self, details: CallDetails) -> None:
         """A record was made. The PBX knows it from now on, whatever befalls the report of it."""
         ...
 
-    def sent(self, details: CallDetails, body: bytes) -> None:
+    def record_sent(self, details: CallDetails, body: bytes) -> None:
         """The report of a record goes out, maybe late, again, or spoilt: then `body` is not empty, and is what goes."""
         ...

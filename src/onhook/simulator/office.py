@@ -16,18 +16,18 @@ import msgspec
 
 from onhook.cdr.call_details import CallDetails
 from onhook.lib.errors import UsageError
-from onhook.simulator.journeys import Journey, make_journey
-from onhook.simulator.numbers import directory_of
-from onhook.simulator.rows import Ids, rows_of
-from onhook.simulator.traffic_profile import starts_of_day
+from onhook.simulator.journeys import Journey, generate_journey
+from onhook.simulator.numbers import create_directory
+from onhook.simulator.rows import CallIds, build_rows
+from onhook.simulator.traffic_profile import generate_call_starts
 
 CALLS_PER_DAY_MAX = 1_000_000
 """Twelve a second around the clock; the starts of one day are held in memory."""
 
-LOOK_BACK_DAYS_MAX = 400
+LOOKBACK_DAYS_MAX = 400
 """How far `latest` looks for calls: more than a year only if hardly anybody calls."""
 
-EXTENSIONS = 24
+EXTENSION_COUNT = 24
 FIRST_SEQUENCE_MAX = 5000
 """A PBX counts channels from its last restart on; ours restarts at midnight, at some number below this."""
 
@@ -44,7 +44,7 @@ class OfficePlan(msgspec.Struct, frozen=True, kw_only=True):
 
     start: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     calls_per_day: int = 200
-    extensions: int = EXTENSIONS
+    extensions: int = EXTENSION_COUNT
     with_names: bool = False
     clock_error_seconds: int = 0
 
@@ -64,12 +64,12 @@ class Office:
         """Raises `UsageError` for a plan that no office can follow."""
         if not 1 <= plan.calls_per_day <= CALLS_PER_DAY_MAX:
             raise UsageError(
-                f"an office cannot have {plan.calls_per_day} calls a day", todo=f"ask for 1 to {CALLS_PER_DAY_MAX:,}"
+                f"an office cannot have {plan.calls_per_day} calls a day", hint=f"ask for 1 to {CALLS_PER_DAY_MAX:,}"
             )
         self._seed = seed
         self._zone = zone
         self._plan = plan
-        self._directory = directory_of(seed, plan.extensions)
+        self._directory = create_directory(seed, plan.extensions)
 
     def calls(self) -> Iterator[list[CallDetails]]:
         """All calls from the plan's start on, without end, in the order in which they end."""
@@ -77,59 +77,59 @@ class Office:
 
     def calls_since(self, start: datetime) -> Iterator[OfficeCall]:
         """The calls that begin at `start` or later, without end, in the order in which they end."""
-        first = start.astimezone(self._zone).date()
-        days = (self._day(first + timedelta(days=n)) for n in count())
-        return _by_end(call for day in days for call in day if call.started_at >= start)
+        first_day = start.astimezone(self._zone).date()
+        days = (self._calls_of_day(first_day + timedelta(days=n)) for n in count())
+        return _order_by_end(call for day in days for call in day if call.started_at >= start)
 
-    def latest(self, now: datetime, calls: int) -> list[OfficeCall]:
+    def latest(self, now: datetime, limit: int) -> list[OfficeCall]:
         """The last calls, at most so many, that had ended by `now`, in the order in which they ended."""
         today = now.astimezone(self._zone).date()
-        found: list[OfficeCall] = []
-        for back in range(LOOK_BACK_DAYS_MAX):
-            if len(found) >= calls:
+        matches: list[OfficeCall] = []
+        for days_back in range(LOOKBACK_DAYS_MAX):
+            if len(matches) >= limit:
                 break
-            found += [call for call in self._day(today - timedelta(days=back)) if call.ended_at <= now]
-        found.sort(key=lambda call: call.ended_at)
-        return found[-calls:] if calls else []
+            matches += [call for call in self._calls_of_day(today - timedelta(days=days_back)) if call.ended_at <= now]
+        matches.sort(key=lambda call: call.ended_at)
+        return matches[-limit:] if limit else []
 
-    def calls_ending(self, moments: Iterable[datetime]) -> Iterator[OfficeCall]:
+    def live_calls(self, end_times: Iterable[datetime]) -> Iterator[OfficeCall]:
         """One call for each moment, which ends then. A moment is asked for when its call is."""
         sequence = 0
-        for number, moment in enumerate(moments):
-            rng = Random(f"{self._seed}/{moment}/{number}")
+        for index, end_time in enumerate(end_times):
+            rng = Random(f"{self._seed}/{end_time}/{index}")
             # Two offices of one seed that are live at the same time hardly ever make the same ids.
             sequence = sequence or rng.randrange(1, LIVE_SEQUENCE_MAX)
-            journey = make_journey(rng, self._directory)
-            ended_at = moment.replace(microsecond=0)
-            yield self._call(rng, journey, ended_at - timedelta(seconds=journey.seconds), sequence)
+            journey = generate_journey(rng, self._directory)
+            ended_at = end_time.replace(microsecond=0)
+            yield self._build_call(rng, journey, ended_at - timedelta(seconds=journey.duration_seconds), sequence)
             sequence += 1 + len(journey.legs)
 
-    def _day(self, day: date) -> Iterator[OfficeCall]:
+    def _calls_of_day(self, day: date) -> Iterator[OfficeCall]:
         """The calls that begin on one day of the office's wall clock, in the order in which they begin."""
         rng = Random(f"{self._seed}/{day}")
         sequence = rng.randrange(FIRST_SEQUENCE_MAX)
-        for started_at in starts_of_day(rng, day, self._zone, self._plan.calls_per_day):
-            journey = make_journey(rng, self._directory)
-            yield self._call(rng, journey, started_at, sequence)
+        for started_at in generate_call_starts(rng, day, self._zone, self._plan.calls_per_day):
+            journey = generate_journey(rng, self._directory)
+            yield self._build_call(rng, journey, started_at, sequence)
             sequence += 1 + len(journey.legs)
 
-    def _call(self, rng: Random, journey: Journey, started_at: datetime, sequence: int) -> OfficeCall:
-        shown = started_at + timedelta(seconds=self._plan.clock_error_seconds)
-        ids = Ids(sequence, _five_digits(rng), _five_digits(rng))
-        legs = rows_of(journey, shown, self._zone, ids, with_names=self._plan.with_names)
-        return OfficeCall(started_at, started_at + timedelta(seconds=journey.seconds), legs)
+    def _build_call(self, rng: Random, journey: Journey, started_at: datetime, sequence: int) -> OfficeCall:
+        pbx_started_at = started_at + timedelta(seconds=self._plan.clock_error_seconds)
+        ids = CallIds(sequence, _random_hex_suffix(rng), _random_hex_suffix(rng))
+        legs = build_rows(journey, pbx_started_at, self._zone, ids, with_names=self._plan.with_names)
+        return OfficeCall(started_at, started_at + timedelta(seconds=journey.duration_seconds), legs)
 
 
-def _by_end(calls: Iterable[OfficeCall]) -> Iterator[OfficeCall]:
+def _order_by_end(calls: Iterable[OfficeCall]) -> Iterator[OfficeCall]:
     """Calls in the order in which they begin, put in the order in which they end; those going on are held."""
-    going_on: list[tuple[datetime, int, OfficeCall]] = []
-    for number, call in enumerate(calls):
-        while going_on and going_on[0][0] <= call.started_at:
-            yield heapq.heappop(going_on)[2]
-        heapq.heappush(going_on, (call.ended_at, number, call))
-    while going_on:
-        yield heapq.heappop(going_on)[2]
+    ongoing_calls: list[tuple[datetime, int, OfficeCall]] = []
+    for index, call in enumerate(calls):
+        while ongoing_calls and ongoing_calls[0][0] <= call.started_at:
+            yield heapq.heappop(ongoing_calls)[2]
+        heapq.heappush(ongoing_calls, (call.ended_at, index, call))
+    while ongoing_calls:
+        yield heapq.heappop(ongoing_calls)[2]
 
 
-def _five_digits(rng: Random) -> str:
+def _random_hex_suffix(rng: Random) -> str:
     return f"{rng.randrange(16**5):05X}"

@@ -10,12 +10,12 @@ import msgspec
 
 from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
-from onhook.pbx.yeastar.payload import PROFILES
+from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS
 from onhook.simulator.fault_injection import Faults
 from onhook.simulator.office import Office, OfficePlan
 
-TRIES_MAX = 5
-"""What a P-Series can be set to: 1 to 5 tries (PROTOCOL.md 4)."""
+ATTEMPTS_MAX = 5
+"""What a P-Series can be set to: 1 to 5 tries (yeastar-p-series.md 4)."""
 
 CONNECTIONS_MAX = 1000
 """Open at once; each takes a file descriptor here and one at the receiver."""
@@ -23,7 +23,7 @@ CONNECTIONS_MAX = 1000
 DEMO_HISTORY_CALLS: Final = 200
 """A day's worth, so that the first page is not empty."""
 
-DEMO_REPORTS_PER_SECOND: Final = 0.6
+DEMO_EVENTS_PER_SECOND: Final = 0.6
 """Two reports a call on average: a call every three or four seconds, fast enough to watch, slow enough to read."""
 
 
@@ -32,66 +32,68 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     `rate` is reports per second, None is as fast as the receiver answers. `count` is how many reports to make, the
     last call cut short there; None is no end. With `start` (aware) the calls are history from that moment on, until now
-    if there is no `count`, and then, if it `goes_on`, calls that end when they are sent; without it each call ends when
-    it is sent, after `history_calls` of the past.
-    An empty `url` posts nothing: then somebody else is told, see `simulator.face`.
-    An empty `secret` sends without a signature. `tries`, `timeout_seconds` and `pause_seconds` are how a PBX retries.
+    if there is no `count`, and then, if it `continues_live`, calls that end when they are sent; without it each call
+    ends when it is sent, after `history_calls` of the past. An empty `url` posts nothing: then somebody else is told,
+    see `simulator.observer`. An empty `secret` sends without a signature. `max_attempts`, `timeout_seconds` and
+    `retry_seconds` are how a PBX retries.
     """
 
     url: str = ""
     sn: str
     secret: str = ""
-    profile: str = "p-2026"
+    payload_format: str = "p-2026"
     seed: int = 1
     zone: str = "Europe/Berlin"
     rate: float | None = 1.0
     count: int | None = None
     start: datetime | None = None
-    goes_on: bool = False
+    continues_live: bool = False
     history_calls: int = 0
     calls_per_day: int = 200
     with_names: bool = False
     connections: int = 8
-    tries: int = 3
+    max_attempts: int = 3
     timeout_seconds: float = 5.0
-    pause_seconds: float = 1.0
+    retry_seconds: float = 1.0
     faults: Faults = Faults()
-    truth: Path | None = None
+    truth_path: Path | None = None
     """A file for one JSON line per record made: what befell it and all its details, lost ones too."""
-    acked: Path | None = None
+    acked_path: Path | None = None
     """A file for one line per record acknowledged for the first time: its `record_id`."""
 
     def __post_init__(self) -> None:
         """Raises `UsageError` for what cannot be meant so."""
-        if self.url and not _is_webhook(self.url):
-            raise UsageError(f"{self.url!r} is not a webhook's URL", todo="write one such as http://127.0.0.1:30012/")
+        if self.url and not _is_webhook_url(self.url):
+            raise UsageError(f"{self.url!r} is not a webhook's URL", hint="write one such as http://127.0.0.1:30012/")
         if not self.sn:
-            raise UsageError("a PBX needs a serial number", todo="give the one that the receiver knows")
-        if self.profile not in PROFILES:
-            raise UsageError(f"there is no profile {self.profile!r}", todo=f"use one of {', '.join(PROFILES)}")
+            raise UsageError("a PBX needs a serial number", hint="give the one that the receiver knows")
+        if self.payload_format not in PAYLOAD_FORMATS:
+            raise UsageError(
+                f"unknown payload format {self.payload_format!r}", hint=f"use one of {', '.join(PAYLOAD_FORMATS)}"
+            )
         if self.start is not None and self.start.tzinfo is None:
-            raise UsageError("the start has no zone", todo="write an offset, such as 2026-04-27T08:00:00+02:00")
-        self._check_numbers()
+            raise UsageError("the start has no zone", hint="write an offset, such as 2026-04-27T08:00:00+02:00")
+        self._validate_numbers()
 
-    def _check_numbers(self) -> None:
-        for name, lowest, highest in _LIMITS:
+    def _validate_numbers(self) -> None:
+        for name, lowest, highest in _NUMBER_RANGES:
             value = getattr(self, name)
             if value is not None and not lowest <= value <= highest:
-                raise UsageError(f"{name} cannot be {value}", todo=f"write {lowest} to {highest}")
+                raise UsageError(f"{name} cannot be {value}", hint=f"write {lowest} to {highest}")
 
 
-_LIMITS: Final = (
+_NUMBER_RANGES: Final = (
     ("rate", 0.001, 1_000_000),
     ("count", 1, 10**12),
     ("history_calls", 0, 1_000_000),
     ("connections", 1, CONNECTIONS_MAX),
-    ("tries", 1, TRIES_MAX),
+    ("max_attempts", 1, ATTEMPTS_MAX),
     ("timeout_seconds", 0.1, 600),
-    ("pause_seconds", 0, 600),
+    ("retry_seconds", 0, 600),
 )
 
 
-def _is_webhook(url: str) -> bool:
+def _is_webhook_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -102,21 +104,21 @@ def _is_webhook(url: str) -> bool:
 class SimulationResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it, so far or in the end.
 
-    Records: `made` = `lost` on purpose + to be sent; of those `acknowledged` got a 2xx, once or more, and `given_up`
-    got none in all tries. Requests: `sent` is every try, `repeats` the faults' doubles among the reports, `malformed`
-    those acknowledged though no call can be read from them. `answers` counts each answer by its status, and
-    `no answer` where none came. `seconds` is how long it took.
+    Records: `records` = `lost` on purpose + to be sent; of those `acknowledged` got a 2xx, once or more, and `failed`
+    got none in all tries. Requests: `requests` is every try, `repeats` the faults' doubles among the reports,
+    `malformed` those acknowledged though no call can be read from them. `responses` counts each answer by its status,
+    and `no response` where none came. `duration_seconds` is how long it took.
     """
 
-    made: int = 0
+    records: int = 0
     lost: int = 0
-    sent: int = 0
+    requests: int = 0
     repeats: int = 0
     acknowledged: int = 0
     malformed: int = 0
-    given_up: int = 0
-    answers: Mapping[str, int] = {}
-    seconds: float = 0.0
+    failed: int = 0
+    responses: Mapping[str, int] = {}
+    duration_seconds: float = 0.0
 
 
 def demo_plan(url: str, sn: str, secret: str, *, seed: int = 1) -> SimulationPlan:
@@ -128,11 +130,11 @@ def demo_plan(url: str, sn: str, secret: str, *, seed: int = 1) -> SimulationPla
         seed=seed,
         with_names=True,
         history_calls=DEMO_HISTORY_CALLS,
-        rate=DEMO_REPORTS_PER_SECOND,
+        rate=DEMO_EVENTS_PER_SECOND,
     )
 
 
-def office_of(plan: SimulationPlan) -> Office:
+def create_office(plan: SimulationPlan) -> Office:
     """The office that a plan speaks of. Raises `UsageError`."""
     return Office(
         plan.seed,

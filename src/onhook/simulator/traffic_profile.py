@@ -14,21 +14,26 @@ HOUR_WEIGHTS: Final = (1, 1, 1, 1, 1, 2, 5, 20, 60, 90, 100, 90, 50, 60, 90, 85,
 # Monday first; a Saturday has about a third of the calls of a working day.
 WEEKDAY_FACTORS: Final = (1.15, 1.0, 1.0, 0.95, 0.9, 0.35, 0.2)
 
-SPREAD: Final = 0.15
+DAILY_VARIATION: Final = 0.15
 """No two Mondays are alike: a day has up to this share more or fewer calls than its mean."""
 
 
-def starts_of_day(rng: Random, day: date, zone: ZoneInfo, calls_per_day: int) -> list[datetime]:
+def generate_call_starts(rng: Random, day: date, zone: ZoneInfo, calls_per_day: int) -> list[datetime]:
     """Moments in UTC, whole seconds, in order, at which calls begin on one day of the wall clock in `zone`.
 
     A day of 23 or 25 hours has as many. `calls_per_day` is the mean of a working day.
     """
     begin, end = _midnight(day, zone), _midnight(day + timedelta(days=1), zone)
-    hours = [begin + timedelta(hours=n) for n in range(-(-_seconds(begin, end) // HOUR_SECONDS))]
+    hours = [begin + timedelta(hours=n) for n in range(-(-_seconds_between(begin, end) // HOUR_SECONDS))]
     weights = [HOUR_WEIGHTS[hour.astimezone(zone).hour] for hour in hours]
-    count = round(calls_per_day * WEEKDAY_FACTORS[day.weekday()] * rng.uniform(1 - SPREAD, 1 + SPREAD))
-    chosen = rng.choices(hours, weights, k=count)
-    return sorted(hour + timedelta(seconds=rng.randrange(min(HOUR_SECONDS, _seconds(hour, end)))) for hour in chosen)
+    count = round(
+        calls_per_day * WEEKDAY_FACTORS[day.weekday()] * rng.uniform(1 - DAILY_VARIATION, 1 + DAILY_VARIATION)
+    )
+    selected_hours = rng.choices(hours, weights, k=count)
+    return sorted(
+        hour + timedelta(seconds=rng.randrange(min(HOUR_SECONDS, _seconds_between(hour, end))))
+        for hour in selected_hours
+    )
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -36,5 +41,5 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
-def _seconds(begin: datetime, end: datetime) -> int:
+def _seconds_between(begin: datetime, end: datetime) -> int:
     return int((end - begin).total_seconds())

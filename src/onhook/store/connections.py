@@ -14,6 +14,7 @@ from typing import TypeVar
 import duckdb
 
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
+from onhook.lib.migrations import load_migrations
 from onhook.store.queries.adhoc_sql import VIEWS
 from onhook.store.schema import SCHEMA_VERSION, creation_statements
 
@@ -65,7 +66,7 @@ class DuckDbDatabase:
         self._readers = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="store-reader")
         self._exporters = ThreadPoolExecutor(EXPORTERS_MAX, thread_name_prefix="store-exporter")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
-        self._commit = threading.Lock()
+        self._commit_lock = threading.Lock()
         self._is_broken = False
 
     async def read(self, work: Work[ResultT], *, can_write: bool = True) -> ResultT:
@@ -74,7 +75,7 @@ class DuckDbDatabase:
         Our own readers write nothing, so only what others have written need be kept from it with `can_write`.
         """
         cursor = self._connection.cursor()
-        run = self._seen if can_write else self._seen_only
+        run = self._run_in_snapshot if can_write else self._run_read_only
         try:
             return await asyncio.get_running_loop().run_in_executor(self._readers, run, work, cursor)
         except asyncio.CancelledError:
@@ -83,20 +84,20 @@ class DuckDbDatabase:
 
     async def write(self, work: Work[ResultT]) -> ResultT:
         """Run this as one transaction: all of it is kept, on disk, or nothing. Raises `Unavailable`."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self._kept, work)
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._run_transaction, work)
 
-    async def views(self, count: int) -> list[duckdb.DuckDBPyConnection]:
+    async def open_snapshots(self, count: int) -> list[duckdb.DuckDBPyConnection]:
         """Connections that all see the same state of the store until they are closed; for work in several threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._exporters, self._views, count)
+        return await asyncio.get_running_loop().run_in_executor(self._exporters, self._open_snapshots, count)
 
-    async def in_thread(self, work: Callable[[], ResultT], view: duckdb.DuckDBPyConnection) -> ResultT:
+    async def run_in_thread(self, work: Callable[[], ResultT], snapshot: duckdb.DuckDBPyConnection) -> ResultT:
         """Run this, which uses a view, in an exporter's thread; whoever gives it up waits until it has ended."""
-        future = asyncio.get_running_loop().run_in_executor(self._exporters, self._explained, work)
+        future = asyncio.get_running_loop().run_in_executor(self._exporters, self._run, work)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             while not future.done():
-                view.interrupt()
+                snapshot.interrupt()
                 with suppress(asyncio.CancelledError):  # given up twice is given up
                     await asyncio.wait([future], timeout=INTERRUPT_SECONDS)
             future.exception()  # of what was given up nobody wants to hear
@@ -106,24 +107,24 @@ class DuckDbDatabase:
         """Wait for what is under way, and let go of the file."""
         await asyncio.to_thread(self._close)
 
-    def _views(self, count: int) -> list[duckdb.DuckDBPyConnection]:
-        with self._commit, translate_errors(self._path):
+    def _open_snapshots(self, count: int) -> list[duckdb.DuckDBPyConnection]:
+        with self._commit_lock, translate_errors(self._path):
             return [_begin_snapshot(self._connection.cursor()) for _ in range(count)]
 
-    def _explained(self, work: Callable[[], ResultT]) -> ResultT:
+    def _run(self, work: Callable[[], ResultT]) -> ResultT:
         with translate_errors(self._path):
             return work()
 
-    def _seen(self, work: Work[ResultT], cursor: duckdb.DuckDBPyConnection) -> ResultT:
+    def _run_in_snapshot(self, work: Work[ResultT], cursor: duckdb.DuckDBPyConnection) -> ResultT:
         with translate_errors(self._path), cursor:
             return work(_begin_snapshot(cursor))
 
-    def _seen_only(self, work: Work[ResultT], cursor: duckdb.DuckDBPyConnection) -> ResultT:
+    def _run_read_only(self, work: Work[ResultT], cursor: duckdb.DuckDBPyConnection) -> ResultT:
         with translate_errors(self._path), cursor:
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             return work(cursor)
 
-    def _kept(self, work: Work[ResultT]) -> ResultT:
+    def _run_transaction(self, work: Work[ResultT]) -> ResultT:
         if self._is_broken:
             self._connection.close()
             self._connection = _open_connection(self._path)
@@ -132,7 +133,7 @@ class DuckDbDatabase:
             try:
                 cursor.begin()
                 result = work(cursor)
-                with self._commit:
+                with self._commit_lock:
                     cursor.commit()
             except (duckdb.FatalException, duckdb.InternalException):
                 # DuckDB refuses all work after such an error, as when the disk was full; what the file holds is whole.
@@ -153,19 +154,19 @@ def translate_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.InterruptException as error:
-        raise Unavailable("the question was given up", where=str(path), todo="ask again") from error
+        raise Unavailable("the question was given up", location=str(path), hint="ask again") from error
     except duckdb.OutOfMemoryException as error:
         raise UsageError(
-            f"the question needs more than {MEMORY_MAX} of memory", where=str(path), todo="ask for less at once"
+            f"the question needs more than {MEMORY_MAX} of memory", location=str(path), hint="ask for less at once"
         ) from error
     except (duckdb.OperationalError, duckdb.FatalException) as error:
         raise Unavailable(
-            f"the store did not answer: {_first_line(error)}", where=str(path), todo="look at the disk"
+            f"the store did not answer: {_first_line(error)}", location=str(path), hint="look at the disk"
         ) from error
 
 
 def read_quarantined_seqs(path: Path) -> list[int]:
-    """See `duckdb.quarantined_at`."""
+    """See `duckdb.read_quarantined_seqs`."""
     with _translate_open_errors(path), duckdb.connect(str(path), read_only=True) as connection:
         return [seq for (seq,) in connection.execute("SELECT seq FROM quarantine ORDER BY seq").fetchall()]
 
@@ -173,7 +174,7 @@ def read_quarantined_seqs(path: Path) -> list[int]:
 def _begin_snapshot(cursor: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """Begin a transaction, and read something: a view begins with the first reading."""
     cursor.begin()
-    cursor.execute("SELECT position FROM about").fetchall()
+    cursor.execute("SELECT position FROM metadata").fetchall()
     return cursor
 
 
@@ -224,17 +225,34 @@ def pipe_path(number: int) -> str:
 
 
 def _prepare_schema(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Make the tables in a new file; refuse a file of another version."""
-    if not connection.execute("SELECT 1 FROM duckdb_tables()").fetchall():
-        connection.begin()
-        for statement in creation_statements():
-            connection.execute(statement)
-        connection.commit()
+    """Create the tables in a new file, upgrade an older one. Raises `OnhookError` for a version that has no steps."""
+    version = _read_schema_version(connection)
+    if version == SCHEMA_VERSION:
         return
-    versions = connection.execute("SELECT version FROM about").fetchall()
-    if versions != [(SCHEMA_VERSION,)]:
+    migrations = load_migrations("onhook.store")
+    if version is not None and not migrations[0].version - 1 <= version < SCHEMA_VERSION:
         connection.close()
-        raise OnhookError("the store was made by another version of Onhook", where=str(path), todo=REBUILD_HINT)
+        raise OnhookError("the store was made by another version of Onhook", location=str(path), hint=REBUILD_HINT)
+    connection.begin()
+    for statement in creation_statements() if version is None else _upgrade_statements(version):
+        connection.execute(statement)
+    connection.commit()
+
+
+def _read_schema_version(connection: duckdb.DuckDBPyConnection) -> int | None:
+    """Return the version of a store, None for an empty file. Up to version 3 its table had another name."""
+    tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if not tables:
+        return None
+    versions = connection.execute(f"SELECT version FROM {'metadata' if 'metadata' in tables else 'about'}").fetchall()
+    return int(versions[0][0]) if len(versions) == 1 else 0
+
+
+def _upgrade_statements(version: int) -> Iterator[str]:
+    for migration in load_migrations("onhook.store"):
+        if migration.version > version:
+            yield from migration.statements
+    yield f"UPDATE metadata SET version = {SCHEMA_VERSION}"
 
 
 @contextmanager
@@ -245,13 +263,15 @@ def _translate_open_errors(path: Path) -> Iterator[None]:
         message = _first_line(error)
         if "lock" in message:
             raise Unavailable(
-                "another process has the store open", where=str(path), todo="ask the server that runs, or stop it"
+                "another process has the store open", location=str(path), hint="ask the server that runs, or stop it"
             ) from error
         if "ermission" in message or "No such file" in message or "No space" in message or "Is a directory" in message:
             raise Unavailable(
-                f"the store cannot be opened: {message}", where=str(path), todo="look at the disk"
+                f"the store cannot be opened: {message}", location=str(path), hint="look at the disk"
             ) from error
-        raise OnhookError(f"the store is damaged or no store: {message}", where=str(path), todo=REBUILD_HINT) from error
+        raise OnhookError(
+            f"the store is damaged or no store: {message}", location=str(path), hint=REBUILD_HINT
+        ) from error
 
 
 def _first_line(error: duckdb.Error) -> str:

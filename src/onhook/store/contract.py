@@ -32,13 +32,13 @@ class StoreBatch(msgspec.Struct, frozen=True, kw_only=True):
     """What the projector made of a stretch of the ledger.
 
     Each call is complete: all of its legs, old and new; it replaces whatever stood under its (`sn`, `call_id`).
-    `read_again` are numbers that were in the quarantine and no longer belong there. `position` is the last number
+    `reparsed_seqs` are numbers that were in the quarantine and no longer belong there. `position` is the last number
     of the stretch.
     """
 
     calls: Sequence[Call]
     quarantined: Sequence[QuarantineEntry]
-    read_again: Sequence[int]
+    reparsed_seqs: Sequence[int]
     position: int
 
 
@@ -67,7 +67,7 @@ class RecordExtent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 LISTING_ROWS_MAX = 10_000
-"""Rows on one page by number at most: what the web API of a PBX gives (PROTOCOL.md 7.2)."""
+"""Rows on one page by number at most: what the web API of a PBX gives (yeastar-p-series.md 7.2)."""
 
 RECORD_ORDERS = (
     "started_at", "seq", "uid", "call_duration", "ring_duration", "talk_duration", "status", "type", "src_trunk_name",
@@ -86,7 +86,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     1970 as the wall clock of each record's own PBX shows them.
     """
 
-    where: RecordFilter = RecordFilter()
+    filter: RecordFilter = RecordFilter()
     sns: tuple[str, ...] = ()
     local_since: int | None = None
     local_until: int | None = None
@@ -168,10 +168,10 @@ class ConcurrencyPeak(msgspec.Struct, frozen=True, kw_only=True):
     `trunk` is empty where peaks are not by trunk.
     """
 
-    begins_at: datetime
+    interval_start: datetime
     trunk: str
     calls: int
-    reached_at: datetime
+    peak_at: datetime
 
 
 class MissedCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,17 +208,17 @@ SQL_CHARACTERS_MAX = 20_000
 
 
 class SqlResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A table: texts, numbers, truth values or None in its cells. `is_cut` where there were more rows."""
+    """A table: texts, numbers, truth values or None in its cells. `is_truncated` where there were more rows."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str | int | float | bool | None]]
-    is_cut: bool
+    is_truncated: bool
 
 
 class Store(Protocol):
     """Filled by the projector alone, read by everybody. A reader always sees whole batches.
 
-    Filters mean for a record and for a call what `cdr.filter` says, and nothing else.
+    Filters mean for a record and for a call what `cdr.record_filter` says, and nothing else.
     """
 
     async def position(self) -> int:
@@ -232,14 +232,14 @@ class Store(Protocol):
         """
         ...
 
-    async def sum_up(self) -> bool:
+    async def roll_up(self) -> bool:
         """Do a piece of the work that makes reports fast and changes no answer; whether there was any to do.
 
         Raises `Unavailable` when it cannot be done now.
         """
         ...
 
-    async def forget(self, keys: Sequence[CallKey], quarantined: Sequence[int]) -> None:
+    async def delete(self, keys: Sequence[CallKey], quarantined_seqs: Sequence[int]) -> None:
         """Have these calls no more, nor these reports of the quarantine; what is not here is no matter.
 
         Raises `Unavailable` when that cannot be done now.
@@ -250,12 +250,12 @@ class Store(Protocol):
         """All records of these calls, in no particular order."""
         ...
 
-    async def records(self, where: RecordFilter, limit: int, cursor: str | None = None) -> RecordPage:
+    async def records(self, record_filter: RecordFilter, limit: int, cursor: str | None = None) -> RecordPage:
         """Records that match, the latest first. The cursor stays right while calls arrive: nothing twice, nothing
         skipped. Raises `UsageError` for a cursor that is none of ours."""
         ...
 
-    async def calls(self, where: RecordFilter, limit: int, cursor: str | None = None) -> CallPage:
+    async def calls(self, record_filter: RecordFilter, limit: int, cursor: str | None = None) -> CallPage:
         """Calls that match, whole, the latest first; the cursor as for `records`."""
         ...
 
@@ -263,36 +263,40 @@ class Store(Protocol):
         """One call with its legs in order."""
         ...
 
-    async def listed_records(self, asked: RecordListing) -> RecordListResult:
+    async def list_records(self, listing: RecordListing) -> RecordListResult:
         """A page of records by number, and the total. Raises `UsageError` for an order or a page that cannot be."""
         ...
 
-    async def listed_calls(self, asked: CallListing) -> CallListResult:
-        """A page of calls by number, and the total; as `listed_records`."""
+    async def list_calls(self, listing: CallListing) -> CallListResult:
+        """A page of calls by number, and the total; as `list_records`."""
         ...
 
-    async def call_with_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
+    async def find_call_by_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
         """The call with this `uid`, the latest if there are several; of these PBXs where some are named."""
         ...
 
-    async def calls_of(self, keys: Sequence[CallKey]) -> list[Call]:
+    async def calls_by_keys(self, keys: Sequence[CallKey]) -> list[Call]:
         """Those of these calls that are there, with their legs in order; in no particular order."""
         ...
 
-    async def records_after(self, seq: int, limit: int) -> list[Record]:
+    async def records_after(self, after_seq: int, limit: int) -> list[Record]:
         """Records whose report came after this number, in that order: what a live feed resumes from.
 
         Records of one report stay together; fewer than `limit` are all there are.
         """
         ...
 
-    async def extent(self, where: RecordFilter, after: int = 0, until: int | None = None) -> RecordExtent:
+    async def extent(
+        self, record_filter: RecordFilter, after_seq: int = 0, until_seq: int | None = None
+    ) -> RecordExtent:
         """Which numbers matching records have, behind one number and up to another."""
         ...
 
-    async def summary(self, where: RecordFilter, by: str, zone: str, top: int | None = None) -> list[dict[str, Any]]:
-        """Calls that match, counted: one row per value of `by` (see SUMMARY_BY), in its order; with `top` only so many
-        rows, those with the most calls, the most first.
+    async def summary(
+        self, record_filter: RecordFilter, by: str, zone: str, top: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Calls that match, counted: one row per value of `by` (see SUMMARY_DIMENSIONS), in its order; with `top` only
+        so many rows, those with the most calls, the most first.
 
         A row has what it is by (times as ISO 8601 with offset, in `zone`, an IANA name) and `calls`, `answered` (by a
         person), `missed` (the others; `answered` + `missed` = `calls`), `voicemail`, `busy`, `no_answer`, `abandoned`,
@@ -302,12 +306,16 @@ class Store(Protocol):
         """
         ...
 
-    async def spread(self, where: RecordFilter, of: str, edges: Sequence[int]) -> DurationHistogram:
-        """How a duration (see DURATIONS) of matching calls is spread; edges grow, and the first is 0. Of `median` and
-        `p90` 50 and 90 per cent of the calls are no longer. Raises `UsageError`."""
+    async def histogram(
+        self, record_filter: RecordFilter, duration_name: str, edges: Sequence[int]
+    ) -> DurationHistogram:
+        """How a duration (see DURATION_FIELDS) of matching calls is spread; edges grow, and the first is 0. Of `median`
+        and `p90` 50 and 90 per cent of the calls are no longer. Raises `UsageError`."""
         ...
 
-    async def peaks(self, where: RecordFilter, by: str, zone: str, *, by_trunk: bool = False) -> list[ConcurrencyPeak]:
+    async def peaks(
+        self, record_filter: RecordFilter, by: str, zone: str, *, by_trunk: bool = False
+    ) -> list[ConcurrencyPeak]:
         """Calls under way at once, at most, by hour, day, month or in all (see PEAK_STEPS), in order.
 
         A call that began before `since` counts as long as it goes on after it; one whose end nobody reported does not.
@@ -316,28 +324,29 @@ class Store(Protocol):
         """
         ...
 
-    async def missed(self, where: RecordFilter, limit: int, *, is_returned: bool = False) -> MissedCalls:
+    async def missed_calls(self, record_filter: RecordFilter, limit: int, *, is_returned: bool = False) -> MissedCalls:
         """Matching calls that nobody answered, counted; and the latest that were returned or were not.
 
         A call is returned by the first later one that somebody answered and in which the number of the caller (see
-        LINE_DIGITS) is on either side, whatever else `where` asks for; but only by one that may be seen (`within`).
+        NUMBER_SUFFIX_DIGITS) is on either side, whatever else the filter asks for; but only by one that may be seen
+        (`scope`).
         """
         ...
 
-    async def ask(self, sql: str) -> SqlResult:
+    async def query_sql(self, sql: str) -> SqlResult:
         """The answer to one SELECT in the engine's own SQL, over the views `all_records` and `all_calls`; it changes
         nothing and sees nothing else. Given up when whoever waits for it gives up. Raises `UsageError`."""
         ...
 
-    def export(self, where: RecordFilter, form: ExportFormat, zone: str) -> AsyncIterator[bytes]:
+    def export(self, record_filter: RecordFilter, export_format: ExportFormat, zone: str) -> AsyncIterator[bytes]:
         """All records that match as one file, in pieces, the earliest first; memory does not grow with the file.
 
-        CSV is UTF-8, RFC 4180, moments ISO 8601 with offset in `zone`; see `cdr/cells.py` for what spreadsheets would
-        take for a formula. XLSX goes on in another sheet after 1,048,575 rows.
+        CSV is UTF-8, RFC 4180, moments ISO 8601 with offset in `zone`; see `cdr/csv_injection.py` for what spreadsheets
+        would take for a formula. XLSX goes on in another sheet after 1,048,575 rows.
         """
         ...
 
-    async def quarantine(self, limit: int, after: int = 0, *, newest: bool = False) -> list[QuarantineEntry]:
+    async def quarantine(self, limit: int, after_seq: int = 0, *, newest_first: bool = False) -> list[QuarantineEntry]:
         """What could not be read, in order of number, after a number; with `newest` from the highest number down."""
         ...
 

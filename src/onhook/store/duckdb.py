@@ -58,78 +58,92 @@ class DuckDbStore:
         self._database = database
 
     async def position(self) -> int:
-        rows = await self._database.read(lambda connection: connection.execute("SELECT position FROM about").fetchall())
+        rows = await self._database.read(
+            lambda connection: connection.execute("SELECT position FROM metadata").fetchall()
+        )
         return int(rows[0][0])
 
     async def put(self, batch: StoreBatch) -> None:
         await self._database.write(lambda connection: writing.put(connection, batch))
 
-    async def sum_up(self) -> bool:
+    async def roll_up(self) -> bool:
         return await self._database.write(rollups.roll_up_week)
 
-    async def forget(self, keys: Sequence[CallKey], quarantined: Sequence[int]) -> None:
-        await self._database.write(lambda connection: writing.delete(connection, keys, quarantined))
+    async def delete(self, keys: Sequence[CallKey], quarantined_seqs: Sequence[int]) -> None:
+        await self._database.write(lambda connection: writing.delete(connection, keys, quarantined_seqs))
 
     async def legs(self, keys: Sequence[CallKey]) -> list[Record]:
         return await self._database.read(lambda connection: pages.legs(connection, keys))
 
-    async def records(self, where: RecordFilter, limit: int, cursor: str | None = None) -> RecordPage:
-        return await self._database.read(lambda connection: pages.records(connection, where, limit, cursor))
+    async def records(self, record_filter: RecordFilter, limit: int, cursor: str | None = None) -> RecordPage:
+        return await self._database.read(lambda connection: pages.records(connection, record_filter, limit, cursor))
 
-    async def calls(self, where: RecordFilter, limit: int, cursor: str | None = None) -> CallPage:
-        return await self._database.read(lambda connection: pages.calls(connection, where, limit, cursor))
+    async def calls(self, record_filter: RecordFilter, limit: int, cursor: str | None = None) -> CallPage:
+        return await self._database.read(lambda connection: pages.calls(connection, record_filter, limit, cursor))
 
     async def call(self, sn: str, call_id: str) -> Call | None:
         return await self._database.read(lambda connection: pages.call(connection, sn, call_id))
 
-    async def listed_records(self, asked: RecordListing) -> RecordListResult:
-        return await self._database.read(lambda connection: listings.list_records(connection, asked))
+    async def list_records(self, listing: RecordListing) -> RecordListResult:
+        return await self._database.read(lambda connection: listings.list_records(connection, listing))
 
-    async def listed_calls(self, asked: CallListing) -> CallListResult:
-        return await self._database.read(lambda connection: listings.list_calls(connection, asked))
+    async def list_calls(self, listing: CallListing) -> CallListResult:
+        return await self._database.read(lambda connection: listings.list_calls(connection, listing))
 
-    async def call_with_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
+    async def find_call_by_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
         return await self._database.read(lambda connection: listings.find_call_by_uid(connection, uid, sns))
 
-    async def calls_of(self, keys: Sequence[CallKey]) -> list[Call]:
+    async def calls_by_keys(self, keys: Sequence[CallKey]) -> list[Call]:
         return await self._database.read(lambda connection: pages.calls_by_keys(connection, keys))
 
-    async def extent(self, where: RecordFilter, after: int = 0, until: int | None = None) -> RecordExtent:
-        return await self._database.read(lambda connection: pages.extent(connection, where, after, until))
-
-    async def records_after(self, seq: int, limit: int) -> list[Record]:
-        return await self._database.read(lambda connection: pages.records_after(connection, seq, limit))
-
-    async def summary(self, where: RecordFilter, by: str, zone: str, top: int | None = None) -> list[dict[str, Any]]:
-        return await self._database.read(lambda connection: summaries.summary(connection, where, by, zone, top))
-
-    async def spread(self, where: RecordFilter, of: str, edges: Sequence[int]) -> DurationHistogram:
-        return await self._database.read(lambda connection: histograms.histogram(connection, where, of, edges))
-
-    async def peaks(self, where: RecordFilter, by: str, zone: str, *, by_trunk: bool = False) -> list[ConcurrencyPeak]:
+    async def extent(
+        self, record_filter: RecordFilter, after_seq: int = 0, until_seq: int | None = None
+    ) -> RecordExtent:
         return await self._database.read(
-            lambda connection: concurrency.peaks(connection, where, by, zone, by_trunk=by_trunk)
+            lambda connection: pages.extent(connection, record_filter, after_seq, until_seq)
         )
 
-    async def missed(self, where: RecordFilter, limit: int, *, is_returned: bool = False) -> MissedCalls:
+    async def records_after(self, after_seq: int, limit: int) -> list[Record]:
+        return await self._database.read(lambda connection: pages.records_after(connection, after_seq, limit))
+
+    async def summary(
+        self, record_filter: RecordFilter, by: str, zone: str, top: int | None = None
+    ) -> list[dict[str, Any]]:
+        return await self._database.read(lambda connection: summaries.summary(connection, record_filter, by, zone, top))
+
+    async def histogram(
+        self, record_filter: RecordFilter, duration_name: str, edges: Sequence[int]
+    ) -> DurationHistogram:
         return await self._database.read(
-            lambda connection: missed_calls.missed_calls(connection, where, limit, is_returned=is_returned)
+            lambda connection: histograms.histogram(connection, record_filter, duration_name, edges)
         )
 
-    async def ask(self, sql: str) -> SqlResult:
+    async def peaks(
+        self, record_filter: RecordFilter, by: str, zone: str, *, by_trunk: bool = False
+    ) -> list[ConcurrencyPeak]:
+        return await self._database.read(
+            lambda connection: concurrency.peaks(connection, record_filter, by, zone, by_trunk=by_trunk)
+        )
+
+    async def missed_calls(self, record_filter: RecordFilter, limit: int, *, is_returned: bool = False) -> MissedCalls:
+        return await self._database.read(
+            lambda connection: missed_calls.missed_calls(connection, record_filter, limit, is_returned=is_returned)
+        )
+
+    async def query_sql(self, sql: str) -> SqlResult:
         return await self._database.read(lambda connection: adhoc_sql.run_sql(connection, sql), can_write=False)
 
-    async def export(self, where: RecordFilter, form: ExportFormat, zone: str) -> AsyncIterator[bytes]:
-        async with aclosing(exports.export(self._database, where, form, zone)) as chunks:
+    async def export(self, record_filter: RecordFilter, export_format: ExportFormat, zone: str) -> AsyncIterator[bytes]:
+        async with aclosing(exports.export(self._database, record_filter, export_format, zone)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    async def quarantine(self, limit: int, after: int = 0, *, newest: bool = False) -> list[QuarantineEntry]:
+    async def quarantine(self, limit: int, after_seq: int = 0, *, newest_first: bool = False) -> list[QuarantineEntry]:
         rows = await self._database.read(
             lambda connection: connection.execute(
                 "SELECT seq, sn, via, received_at, reason FROM quarantine WHERE seq > $1"
-                f" ORDER BY seq {'DESC' if newest else 'ASC'} LIMIT $2",
-                [after, limit],
+                f" ORDER BY seq {'DESC' if newest_first else 'ASC'} LIMIT $2",
+                [after_seq, limit],
             ).fetchall()
         )
         return [quarantine_entry_from_row(row) for row in rows]
@@ -138,7 +152,7 @@ class DuckDbStore:
         rows = await self._database.read(
             lambda connection: connection.execute(
                 "SELECT (SELECT count(*) FROM legs) AS records, (SELECT count(*) FROM calls) AS calls,"
-                " (SELECT count(*) FROM quarantine) AS quarantined, position FROM about"
+                " (SELECT count(*) FROM quarantine) AS quarantined, position FROM metadata"
             ).fetchall()
         )
         return dict(zip(("records", "calls", "quarantined", "position"), rows[0], strict=True))

@@ -12,7 +12,7 @@ class PositionNotifier:
 
     def __init__(self) -> None:
         self._position = 0
-        self._changed = asyncio.Event()
+        self._change_event = asyncio.Event()
         self._is_closed = False
 
     @property
@@ -28,23 +28,23 @@ class PositionNotifier:
     def announce(self, position: int) -> None:
         """Tell that the store has come this far; called in the feed's own loop."""
         self._position = max(self._position, position)
-        self._wake()
+        self._wake_waiters()
 
     def close(self) -> None:
         """Let everybody go who waits: the house closes."""
         self._is_closed = True
-        self._wake()
+        self._wake_waiters()
 
     async def wait(self, after: int, timeout_seconds: float) -> bool:
         """Wait until the store is past `after`; False when it did not get there in time, or the feed was closed."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 while self._position <= after and not self._is_closed:
-                    await self._changed.wait()
+                    await self._change_event.wait()
         except TimeoutError:
             return False
         return self._position > after
 
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def _wake_waiters(self) -> None:
+        self._change_event.set()
+        self._change_event = asyncio.Event()

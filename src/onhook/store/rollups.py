@@ -28,8 +28,8 @@ PARTY_ROLLUPS = {
     "trunk": {"trunk": "party"},
     "visits": {"went_to": "party", "answered_by": "answered_by"},
 }
-"""By which parties sums are kept, and in which column of `sums_by_party`. Numbers outside are not among them: most call
-once, so that their sums would be as many as the calls."""
+"""By which parties sums are kept, and in which column of `rollup_by_party`. Numbers outside are not among them: most
+call once, so that their sums would be as many as the calls."""
 
 _ROLLUP_COLUMN_LIST = ", ".join(ROLLUP_COLUMNS)
 
@@ -41,17 +41,17 @@ def invalidate_weeks(connection: duckdb.DuckDBPyConnection, spans: Iterable[tupl
         for started_at, ended_at in spans
         for week in weeks_between(started_at, max(started_at, ended_at or started_at))
     }
-    pending_rows = connection.execute("SELECT week FROM weeks WHERE NOT is_summed").fetchall()
+    pending_rows = connection.execute("SELECT week FROM rollup_weeks WHERE NOT is_rolled_up").fetchall()
     if stale_weeks := sorted(affected_weeks.difference(week for (week,) in pending_rows)):
-        for table in (*ROLLUP_TABLES, "weeks"):
+        for table in (*ROLLUP_TABLES, "rollup_weeks"):
             connection.execute(f"DELETE FROM {table} WHERE week IN (SELECT unnest($1))", [stale_weeks])
-        connection.execute("INSERT INTO weeks SELECT unnest($1), false", [stale_weeks])
+        connection.execute("INSERT INTO rollup_weeks SELECT unnest($1), false", [stale_weeks])
 
 
 def roll_up_week(connection: duckdb.DuckDBPyConnection) -> bool:
     """Make the sums of one week that is over and has none; whether there was one."""
     rows = connection.execute(
-        "SELECT min(week) FROM weeks WHERE NOT is_summed"
+        "SELECT min(week) FROM rollup_weeks WHERE NOT is_rolled_up"
         f" AND (week + 1) * {WEEK_SECONDS} + {WEEK_SETTLE_SECONDS} <= (SELECT max(started_at) FROM calls)"
     ).fetchall()
     week = rows[0][0]
@@ -61,13 +61,13 @@ def roll_up_week(connection: duckdb.DuckDBPyConnection) -> bool:
     for kind, columns in PARTY_ROLLUPS.items():
         _roll_up_parties(connection, week, kind, columns)
     _roll_up_concurrency(connection, week)
-    connection.execute("UPDATE weeks SET is_summed = true WHERE week = $1", [week])
+    connection.execute("UPDATE rollup_weeks SET is_rolled_up = true WHERE week = $1", [week])
     return True
 
 
 def list_rollup_weeks(connection: duckdb.DuckDBPyConnection) -> list[int]:
     """Those that need not be counted."""
-    return [week for (week,) in connection.execute("SELECT week FROM weeks WHERE is_summed").fetchall()]
+    return [week for (week,) in connection.execute("SELECT week FROM rollup_weeks WHERE is_rolled_up").fetchall()]
 
 
 def bounds(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
@@ -76,39 +76,41 @@ def bounds(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
     return (0, 0) if first_start is None else (first_start, last_start + 1)
 
 
-def find_rollup_table(names: Collection[str], where: RecordFilter) -> Mapping[str, str] | None:
+def find_rollup_table(dimensions: Collection[str], record_filter: RecordFilter) -> Mapping[str, str] | None:
     """In which columns of which table (`""`) these are summed up, narrowed so; None where they must be counted."""
-    other_filters = {name for name in FILTER_NAMES if getattr(where, name) is not None} - {
+    other_filters = {name for name in FILTER_NAMES if getattr(record_filter, name) is not None} - {
         "since",
         "until",
         "pbx",
         "sn",
     }
-    if where.aspects is not None or (where.within is not None and where.within.numbers is not None):
+    if record_filter.call_filter is not None or (
+        record_filter.scope is not None and record_filter.scope.numbers is not None
+    ):
         return None
-    other_dimensions = set(names) - {"pbx"}
+    other_dimensions = set(dimensions) - {"pbx"}
     if other_filters <= {"type"} and other_dimensions <= {*TIME_DIMENSIONS, "type"}:
-        return {"": "sums_by_time", "type": "type_folded"}
+        return {"": "rollup_by_time", "type": "type_folded"}
     for kind, columns in PARTY_ROLLUPS.items():
         if not other_filters and other_dimensions <= columns.keys():
-            return {"": "sums_by_party", "kind": f"'{kind}'", **columns}
+            return {"": "rollup_by_party", "kind": f"'{kind}'", **columns}
     return None
 
 
-def part_condition(where: RecordFilter, piece: PeriodPart, columns: Mapping[str, str]) -> SqlCondition:
+def part_condition(record_filter: RecordFilter, part: PeriodPart, columns: Mapping[str, str]) -> SqlCondition:
     """For the rows of a table of sums that belong to a piece."""
-    weeks = weeks_between(piece.since, piece.until - 1)
-    condition = pbx_condition(where).also(f"week BETWEEN {weeks.start} AND {weeks.stop - 1}")
-    return condition.also(f"kind = {columns['kind']}") if "kind" in columns else condition
+    weeks = weeks_between(part.since, part.until - 1)
+    condition = pbx_condition(record_filter).and_where(f"week BETWEEN {weeks.start} AND {weeks.stop - 1}")
+    return condition.and_where(f"kind = {columns['kind']}") if "kind" in columns else condition
 
 
 def _roll_up_times(connection: duckdb.DuckDBPyConnection, week: int) -> None:
     quarter_start = f"started_at // {QUARTER_HOUR_SECONDS} * {QUARTER_HOUR_SECONDS}"
     connection.execute(
-        f"INSERT INTO sums_by_time (week, started_at, sn, pbx, type_folded, {_ROLLUP_COLUMN_LIST})"
-        f" SELECT {week}, {quarter_start} AS begins, sn, pbx, type_folded, {COUNT_EXPRESSIONS}"
+        f"INSERT INTO rollup_by_time (week, started_at, sn, pbx, type_folded, {_ROLLUP_COLUMN_LIST})"
+        f" SELECT {week}, {quarter_start} AS starts_at, sn, pbx, type_folded, {COUNT_EXPRESSIONS}"
         f" FROM calls WHERE {_started_in(week)}"
-        " GROUP BY begins, sn, pbx, type_folded ORDER BY begins"
+        " GROUP BY starts_at, sn, pbx, type_folded ORDER BY starts_at"
     )
 
 
@@ -118,7 +120,7 @@ def _roll_up_parties(connection: duckdb.DuckDBPyConnection, week: int, kind: str
     groups = [f"{DIMENSION_COLUMNS[first_dimension]} AS party", f"{answered_by_sql} AS other"]
     leg_conditions = f" AND {_started_in(week, 'call_started_at')}"
     connection.execute(
-        f"INSERT INTO sums_by_party (week, kind, sn, pbx, party, answered_by, {_ROLLUP_COLUMN_LIST})"
+        f"INSERT INTO rollup_by_party (week, kind, sn, pbx, party, answered_by, {_ROLLUP_COLUMN_LIST})"
         f" SELECT {week}, '{kind}', sn, pbx, {', '.join(groups)}, {COUNT_EXPRESSIONS}"
         f" FROM {calls_source(tuple(columns), leg_conditions)} WHERE {_started_in(week)}"
         " GROUP BY sn, pbx, party, other ORDER BY party"
@@ -136,9 +138,9 @@ def _roll_up_concurrency(connection: duckdb.DuckDBPyConnection, week: int) -> No
             concurrency_query = CONCURRENCY_QUERY.format(**concurrency_source(test, by_trunk=by_trunk), until=end)
             starts = [start] if by_trunk else list(range(start, end, QUARTER_HOUR_SECONDS))
             connection.execute(
-                f"INSERT INTO sums_of_levels SELECT {week}, begins, $named, {'trunk' if by_trunk else 'NULL'}, calls,"
-                f" reached FROM ({concurrency_query}) WHERE calls > 0",
-                {**values, "named": pbx, "stretches": starts},
+                f"INSERT INTO rollup_concurrency SELECT {week}, starts_at, $pbx_name,"
+                f" {'trunk' if by_trunk else 'NULL'}, calls, peak_at FROM ({concurrency_query}) WHERE calls > 0",
+                {**values, "pbx_name": pbx, "bucket_starts": starts},
             )
 
 

@@ -30,7 +30,7 @@ number_suffix = lru_cache(maxsize=SUFFIX_CACHE_SIZE)(schema.number_suffix)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCAL_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared as they are
-_COLUMN_INDEX = {name: place for place, name in enumerate(RECORD_COLUMNS)}
+_COLUMN_INDEX = {name: index for index, name in enumerate(RECORD_COLUMNS)}
 _TIME_INDEXES = tuple(_COLUMN_INDEX[name] for name in ("started_at", "answered_at", "ended_at"))
 
 
@@ -100,11 +100,9 @@ _STORED_CALL_FIELDS = (
 )
 
 
-def quarantine_rows(quarantined: Iterable[QuarantineEntry]) -> list[Row]:
+def quarantine_rows(entries: Iterable[QuarantineEntry]) -> list[Row]:
     """The rows of `quarantine`."""
-    return [
-        (entry.seq, entry.sn, entry.via, epoch_microseconds(entry.received_at), entry.reason) for entry in quarantined
-    ]
+    return [(entry.seq, entry.sn, entry.via, epoch_microseconds(entry.received_at), entry.reason) for entry in entries]
 
 
 def quarantine_entry_from_row(row: Sequence[Any]) -> QuarantineEntry:
@@ -113,31 +111,31 @@ def quarantine_entry_from_row(row: Sequence[Any]) -> QuarantineEntry:
     return QuarantineEntry(seq=seq, sn=sn, via=via, received_at=to_datetime(received_at), reason=reason)
 
 
-def epoch_seconds(at: datetime) -> int:
+def epoch_seconds(time: datetime) -> int:
     """Whole seconds since 1970."""
-    elapsed = at - _EPOCH
+    elapsed = time - _EPOCH
     return elapsed.days * 86_400 + elapsed.seconds
 
 
-def epoch_microseconds(at: datetime) -> int:
+def epoch_microseconds(time: datetime) -> int:
     """Microseconds since 1970."""
-    elapsed = at - _EPOCH
+    elapsed = time - _EPOCH
     return (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
 
 
-def to_datetime(since_1970: int) -> datetime:
+def to_datetime(microseconds: int) -> datetime:
     """The moment so many microseconds after 1970."""
-    return _EPOCH + timedelta(microseconds=since_1970)
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
-def _leg_row(key: float, place: int, call_started_at: float, leg: Record) -> Row:
+def _leg_row(key: float, leg_index: int, call_started_at: float, leg: Record) -> Row:
     started_at, offset_minutes = epoch_seconds(leg.started_at), _offset_minutes(leg.utc_offset)
     from_number, to_number = extract_number(leg.call_from), extract_number(leg.call_to)
     return (
         key,
         leg.sn,
         leg.call_id,
-        place,
+        leg_index,
         call_started_at,
         float(started_at),
         offset_minutes,

@@ -1,10 +1,11 @@
 """The tables of `calls.duckdb`, and what a record is made of again when it is read.
 
 What follows from other columns is not stored but derived on reading, by the same rules by which it came to be
-(`cdr/journey.py`, PROTOCOL.md 2.10): `record_id`, `answered_at`, `ended_at`, `ring_duration` of a leg. A text that is
-nearly always the same as another column (`time_start`, `call_from`, `call_to`) is NULL where it is. Moments are whole
-seconds since 1970 (they compress to two bytes), `received_at` microseconds. Durations are INTEGER: `cdr/details.py` has
-none that is longer than a year, and DuckDB's appender takes these five times as fast as BIGINT.
+(`cdr/call_assembly.py`, yeastar-p-series.md 2.10): `record_id`, `answered_at`, `ended_at`, `ring_duration` of a leg. A
+text that is nearly always the same as another column (`time_start`, `call_from`, `call_to`) is NULL where it is.
+Moments are whole seconds since 1970 (they compress to two bytes), `received_at` microseconds. Durations are INTEGER:
+`cdr/call_details.py` has none that is longer than a year, and DuckDB's appender takes these five times as fast as
+BIGINT.
 """
 
 import re
@@ -15,18 +16,18 @@ from onhook.cdr.utc_offset import call_epoch
 from onhook.store.contract import NUMBER_SUFFIX_DIGITS
 
 NO_SUFFIX = 1
-"""What `line_of` gives for a text without digits."""
+"""What `number_suffix` gives for a text without digits."""
 
 _NON_DIGITS = re.compile("[^0-9]")
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """A file of another version is made again by `onhook rebuild`, never altered."""
 
 LEGS = {
     "call_key": "BIGINT",  # see call_key()
     "sn": "VARCHAR",
     "call_id": "VARCHAR",
-    "place": "INTEGER",  # of the leg in its call, from 0
+    "leg_index": "INTEGER",  # of the leg in its call, from 0
     "call_started_at": "BIGINT",  # so that legs can be looked for in the same stretch of time as their calls
     "started_at": "BIGINT",
     "offset_minutes": "INTEGER",
@@ -35,8 +36,8 @@ LEGS = {
     "call_from": "VARCHAR",  # NULL: from_number
     "to_number": "VARCHAR",
     "call_to": "VARCHAR",  # NULL: to_number
-    "from_line": "INTEGER",  # see line_of()
-    "to_line": "INTEGER",
+    "from_suffix": "INTEGER",  # see number_suffix()
+    "to_suffix": "INTEGER",
     "call_duration": "INTEGER",
     "talk_duration": "INTEGER",
     "src_trunk_name": "VARCHAR",
@@ -62,7 +63,7 @@ LEGS = {
 }
 """One row per leg, as it is handed in."""
 
-LEGS_DERIVED = {"is_odd": "BOOLEAN"}  # whether one of its texts needs care in CSV
+LEGS_DERIVED = {"needs_escaping": "BOOLEAN"}  # whether one of its texts needs care in CSV
 """What the database adds when a leg is put."""
 
 CALLS = {
@@ -78,8 +79,8 @@ CALLS = {
     "status_folded": "VARCHAR",
     "from_number": "VARCHAR",
     "to_number": "VARCHAR",
-    "from_line": "INTEGER",
-    "to_line": "INTEGER",
+    "from_suffix": "INTEGER",
+    "to_suffix": "INTEGER",
     "answered_by": "VARCHAR",
     "wait_duration": "INTEGER",
     "ring_duration": "INTEGER",
@@ -96,10 +97,10 @@ ROLLUP_COLUMNS = {
     **dict.fromkeys(("talk_duration", "call_duration", "ring_duration", "wait_duration"), "BIGINT"),
     "wait_duration_max": "INTEGER",
 }
-"""What is summed up, as `summaries.MEASURES` counts it."""
+"""What is summed up, as `measures.MEASURES` counts it."""
 
 ROLLUP_TABLES = {
-    "sums_by_time": {
+    "rollup_by_time": {
         "week": "BIGINT",
         "started_at": "BIGINT",  # the first second of a quarter of an hour
         "sn": "VARCHAR",
@@ -107,30 +108,30 @@ ROLLUP_TABLES = {
         "type_folded": "VARCHAR",
         **ROLLUP_COLUMNS,
     },
-    "sums_by_party": {
+    "rollup_by_party": {
         "week": "BIGINT",
-        "kind": "VARCHAR",  # see sums.KINDS
+        "kind": "VARCHAR",  # see rollups.PARTY_ROLLUPS
         "sn": "VARCHAR",
         "pbx": "VARCHAR",
         "party": "VARCHAR",
         "answered_by": "VARCHAR",  # NULL: not told apart
         **ROLLUP_COLUMNS,
     },
-    "sums_of_levels": {
+    "rollup_concurrency": {
         "week": "BIGINT",
-        "begins": "BIGINT",
+        "starts_at": "BIGINT",
         "pbx": "VARCHAR",  # NULL: all together
         "trunk": "VARCHAR",  # NULL: by quarters of an hour; else by whole weeks
         "calls": "BIGINT",
-        "reached": "BIGINT",
+        "peak_at": "BIGINT",
     },
 }
-"""What was counted in weeks that are over: see `sums.py`."""
+"""What was counted in weeks that are over: see `rollups.py`."""
 
 TABLES = {
     **ROLLUP_TABLES,
-    "weeks": {"week": "BIGINT", "is_summed": "BOOLEAN"},
-    "about": {"version": "BIGINT", "position": "BIGINT"},
+    "rollup_weeks": {"week": "BIGINT", "is_rolled_up": "BOOLEAN"},
+    "metadata": {"version": "BIGINT", "position": "BIGINT"},
     "legs": {**LEGS, **LEGS_DERIVED},
     "calls": CALLS,
     "quarantine": {
@@ -149,7 +150,7 @@ def creation_statements() -> list[str]:
         f"CREATE TABLE {table} ({', '.join(f'{name} {column_type}' for name, column_type in columns.items())})"
         for table, columns in TABLES.items()
     ]
-    return [*tables, f"INSERT INTO about VALUES ({SCHEMA_VERSION}, 0)"]
+    return [*tables, f"INSERT INTO metadata VALUES ({SCHEMA_VERSION}, 0)"]
 
 
 def call_key(call_id: str) -> int:
@@ -161,8 +162,8 @@ def call_key(call_id: str) -> int:
 
 
 def number_suffix(number: str) -> int:
-    """A 1 and the last digits of a number (see LINE_DIGITS): equal for two ways of writing it, and much quicker to look
-    for than the text; 1 for a text without digits.
+    """A 1 and the last digits of a number (see NUMBER_SUFFIX_DIGITS): equal for two ways of writing it, and much
+    quicker to look for than the text; 1 for a text without digits.
 
     >>> number_suffix("+49 30 1234567"), number_suffix("1001"), number_suffix("anonymous")
     (101234567, 11001, 1)
@@ -202,5 +203,5 @@ def column_expression(column: str) -> str:
 
 
 def record_selection() -> str:
-    """The columns of a record as `rows.record_from` takes them."""
+    """The columns of a record as `rows.record_from_row` takes them."""
     return ", ".join(f"{column_expression(column)} AS {column}_" for column in RECORD_COLUMNS)

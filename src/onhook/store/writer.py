@@ -21,15 +21,15 @@ def put(connection: duckdb.DuckDBPyConnection, batch: StoreBatch) -> None:
     rows = [call_row(call) for call in batch.calls]
     _append_rows(connection, "calls", rows)
     invalidate_weeks(connection, [*removed_spans, *((row[_STARTED_AT], row[_ENDED_AT]) for row in rows)])
-    _delete_quarantine_rows(connection, sorted({*batch.read_again, *(entry.seq for entry in batch.quarantined)}))
+    _delete_quarantine_rows(connection, sorted({*batch.reparsed_seqs, *(entry.seq for entry in batch.quarantined)}))
     _append_rows(connection, "quarantine", quarantine_rows(batch.quarantined))
-    connection.execute("UPDATE about SET position = greatest(position, $1)", [batch.position])
+    connection.execute("UPDATE metadata SET position = greatest(position, $1)", [batch.position])
 
 
-def delete(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey], quarantined: Sequence[int]) -> None:
+def delete(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey], quarantined_seqs: Sequence[int]) -> None:
     """Delete what stands under these keys; within the transaction of the one who calls."""
     invalidate_weeks(connection, _remove(connection, keys))
-    _delete_quarantine_rows(connection, quarantined)
+    _delete_quarantine_rows(connection, quarantined_seqs)
 
 
 def _delete_quarantine_rows(connection: duckdb.DuckDBPyConnection, seqs: Sequence[int]) -> None:
@@ -46,7 +46,7 @@ def _append_legs(connection: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> 
         typed_columns = ", ".join(f"{name}::{column_type} AS {name}" for name, column_type in LEGS.items())
         typed_rows = f"SELECT {typed_columns} FROM appender_data"
         names = ", ".join(LEGS)
-        query = f"INSERT INTO legs ({names}, is_odd) SELECT {names}, {NEEDS_ESCAPING_SQL} FROM ({typed_rows})"
+        query = f"INSERT INTO legs ({names}, needs_escaping) SELECT {names}, {NEEDS_ESCAPING_SQL} FROM ({typed_rows})"
         with connection.query_appender(query, input_types) as appender:
             appender.append_rows(rows)
 
@@ -64,7 +64,7 @@ def _remove(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> l
     for key_range in key_ranges(stored_keys):
         for table in ("legs", "calls"):
             deleted = connection.execute(
-                f"DELETE FROM {table} USING {KEYS_TABLE} AS gone WHERE {key_range.within(table)}"
+                f"DELETE FROM {table} USING {KEYS_TABLE} AS gone WHERE {key_range.condition(table)}"
                 f" AND {table}.call_key = gone.call_key AND {table}.sn = gone.sn AND {table}.call_id = gone.call_id"
                 + (" RETURNING calls.started_at, calls.ended_at" if table == "calls" else ""),
                 key_range.values,

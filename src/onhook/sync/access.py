@@ -9,10 +9,10 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.cdr_sources import CdrSource
 from onhook.cdr.coverage import Interval
 from onhook.lib.clock import Clock
-from onhook.pbx.asterisk.files import COLUMNS, began_before, calls_of_rows, rows_of_lines
+from onhook.pbx.asterisk.files import COLUMNS, collect_calls, parse_rows, starts_before
 from onhook.pbx.asterisk.payload import Asterisk
-from onhook.pbx.cdr_archive import Archive, KeptCall, Unread
-from onhook.pbx.client import Window
+from onhook.pbx.cdr_archive import ArchivedCall, CdrArchive, UnparsedLine
+from onhook.pbx.client import TimeWindow
 from onhook.pbx.registry import dialects
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
@@ -30,60 +30,63 @@ UTC_OFFSET_MAX = timedelta(days=1)
 CALL_DURATION_MAX = timedelta(days=1)
 """No call is taken to last longer (`cdr.coverage`); its CDRs are spread over as much."""
 
-CdrRows = Iterator[Mapping[str, str] | Unread]
+CdrRows = Iterator[Mapping[str, str] | UnparsedLine]
 
 
 def create_cdr_sync(
     sn: str,
     sources: Callable[[], Sequence[CdrSource]],
     *,
-    settings: AppDb,
-    notes: AppDbSyncState,
-    heard: Callable[[], Sequence[Interval]],
-    known: CallLookup,
-    accept: Ingestor,
+    appdb: AppDb,
+    sync_state: AppDbSyncState,
+    load_intervals: Callable[[], Sequence[Interval]],
+    call_lookup: CallLookup,
+    ingestor: Ingestor,
     clock: Clock,
-    chance: Callable[[], float],
+    jitter: Callable[[], float],
 ) -> PbxSync:
-    """Whoever fills the gaps of a PBX from what it keeps itself. `heard` tells when a call should have been heard."""
+    """Whoever fills the gaps of a PBX from what it keeps itself. `load_intervals` tells when a call should have been
+    heard."""
     cdr_backfill = CdrBackfill(
-        archive=create_cdr_archive(sn, sources, settings),
-        accept=accept,
+        archive=create_cdr_archive(sn, sources, appdb),
+        ingestor=ingestor,
         sender=RegisteredPbx(sn=sn, dialect=Asterisk.name),
         dialect=dialects()[Asterisk.name],
-        known=known,
-        stretches=heard,
+        call_lookup=call_lookup,
+        load_intervals=load_intervals,
         clock=clock,
     )
-    return PbxSync(account=CdrSourceAccess(clock), filler=cdr_backfill, notes=notes, declared_at=0.0, chance=chance)
+    return PbxSync(
+        access=CdrSourceAccess(clock), backfill_source=cdr_backfill, state=sync_state, registered_at=0.0, jitter=jitter
+    )
 
 
-def create_cdr_archive(sn: str, sources: Callable[[], Sequence[CdrSource]], settings: AppDb) -> Archive:
+def create_cdr_archive(sn: str, sources: Callable[[], Sequence[CdrSource]], appdb: AppDb) -> CdrArchive:
     """All sources as if they were one: a PBX may begin a new file in the middle of a call."""
 
-    def read_calls(window: Window) -> Iterator[KeptCall | Unread]:
+    def read_calls(window: TimeWindow) -> Iterator[ArchivedCall | UnparsedLine]:
         rows = (row for source in sources() for row in read_cdr_rows(source, window))
-        return calls_of_rows(rows, build_parser_config(settings.asterisks.of(sn)))
+        return collect_calls(rows, build_parser_config(appdb.asterisks.get(sn)))
 
     return read_calls
 
 
 def expand_rotated_files(source: CdrSource) -> list[CdrSource]:
     """A file with those that a rotation has left of it; anything else as it is. Raises `OnhookError`."""
-    path = Path(source.place)
+    path = Path(source.location)
     if source.is_database or is_sqlite_file(path):
         return [source]
-    return [CdrSource(place=str(rotated_path), columns=source.columns) for rotated_path in list_rotated_files(path)]
+    return [CdrSource(location=str(rotated_path), columns=source.columns) for rotated_path in list_rotated_files(path)]
 
 
-def read_cdr_rows(source: CdrSource, window: Window) -> CdrRows:
+def read_cdr_rows(source: CdrSource, window: TimeWindow) -> CdrRows:
     """The rows of the calls that began in a window, and some around it. Raises `OnhookError`."""
     since = datetime.fromtimestamp(window.since, UTC).replace(tzinfo=None) - UTC_OFFSET_MAX
     until = datetime.fromtimestamp(window.until, UTC).replace(tzinfo=None) + UTC_OFFSET_MAX + CALL_DURATION_MAX
-    path = Path(source.place)
+    path = Path(source.location)
     if source.is_database or is_sqlite_file(path):
-        table = CdrTable(place=source.place, name=source.table, password=source.password)
+        table = CdrTable(location=source.location, name=source.table, password=source.password)
         return read_table_rows(table, COLUMNS, since=str(since), until=str(until))
     # A file is in the order in which calls ended.
-    is_too_early = partial(began_before, columns=source.columns, moment=since - CALL_DURATION_MAX)
-    return rows_of_lines(read_lines(path, is_too_early), source.columns)
+    is_too_early = partial(starts_before, columns=source.columns, local_time=since - CALL_DURATION_MAX)
+    return parse_rows(read_lines(path, is_too_early), source.columns)

@@ -18,7 +18,7 @@ from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, 
 from onhook.config import SECRET_FILE_MODE
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
-from onhook.pbx.client import Window
+from onhook.pbx.client import TimeWindow
 from onhook.store.contract import PAGE_MAX, Store
 
 LOCK_POLL_SECONDS = 0.05
@@ -29,54 +29,54 @@ UID_MARGIN = timedelta(days=1)
 
 
 class AppDbSyncState:
-    """See the contract, `intake.caretaker.Notes`. Whoever compares days with the PBX hands in the store."""
+    """See the contract, `sync.pbx_sync.SyncState`. Whoever compares days with the PBX hands in the store."""
 
-    def __init__(self, *, settings: AppDb, store: Store | None, clock: Clock, sn: str) -> None:
-        self._settings = settings
+    def __init__(self, *, appdb: AppDb, store: Store | None, clock: Clock, sn: str) -> None:
+        self._appdb = appdb
         self._store = store
         self._clock = clock
         self._sn = sn
 
-    def stretches(self) -> list[Interval]:
-        return self._settings.receiving.stretches(self._sn)
+    def intervals(self) -> list[Interval]:
+        return self._appdb.sync_states.intervals(self._sn)
 
-    def keep_stretches(self, stretches: Sequence[Interval]) -> None:
-        self._settings.receiving.keep_stretches(self._sn, stretches)
+    def save_intervals(self, intervals: Sequence[Interval]) -> None:
+        self._appdb.sync_states.save_intervals(self._sn, intervals)
 
-    def contact(self) -> PbxStatus | None:
-        return self._settings.receiving.contact(self._sn)
+    def pbx_status(self) -> PbxStatus | None:
+        return self._appdb.sync_states.pbx_status(self._sn)
 
-    def keep_contact(self, contact: PbxStatus) -> None:
-        self._settings.receiving.keep_contact(self._sn, contact)
+    def save_pbx_status(self, pbx_status: PbxStatus) -> None:
+        self._appdb.sync_states.save_pbx_status(self._sn, pbx_status)
 
-    def progress(self) -> BackfillProgress | None:
-        return self._settings.receiving.progress(self._sn)
+    def backfill_progress(self) -> BackfillProgress | None:
+        return self._appdb.sync_states.backfill_progress(self._sn)
 
-    def keep_progress(self, progress: BackfillProgress | None) -> None:
-        self._settings.receiving.keep_progress(self._sn, progress)
+    def save_backfill_progress(self, progress: BackfillProgress | None) -> None:
+        self._appdb.sync_states.save_backfill_progress(self._sn, progress)
 
-    def wish(self) -> BackfillRequest | None:
-        return self._settings.receiving.wish(self._sn)
+    def backfill_request(self) -> BackfillRequest | None:
+        return self._appdb.sync_states.backfill_request(self._sn)
 
-    def end_wish(self, outcome: BackfillResult) -> None:
-        self._settings.receiving.keep_outcome(self._sn, outcome)
-        request = self.wish()
-        if request is not None and request.asked_at == outcome.asked_at:
-            self._settings.receiving.keep_wish(self._sn, None)
+    def finish_backfill_request(self, result: BackfillResult) -> None:
+        self._appdb.sync_states.save_backfill_result(self._sn, result)
+        request = self.backfill_request()
+        if request is not None and request.requested_at == result.requested_at:
+            self._appdb.sync_states.save_backfill_request(self._sn, None)
 
-    def sound(self, kind: AlarmKind, what: str, todo: str) -> None:
-        self._settings.alarms.sound(self._sn, kind, what, todo=todo, at=self._clock.microseconds())
+    def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:
+        self._appdb.alarms.raise_alarm(self._sn, kind, detail, hint=hint, now_us=self._clock.microseconds())
 
-    def end(self, kind: AlarmKind) -> None:
-        self._settings.alarms.end(self._sn, kind, at=self._clock.microseconds())
+    def end_alarm(self, kind: AlarmKind) -> None:
+        self._appdb.alarms.end(self._sn, kind, now_us=self._clock.microseconds())
 
-    def expected_offset_seconds(self, at: datetime) -> int | None:
-        pbx = self._settings.pbx_of(self._sn)
+    def expected_offset_seconds(self, time: datetime) -> int | None:
+        pbx = self._appdb.find_pbx_by_sn(self._sn)
         zone = None if pbx is None else pbx.zone_info
-        offset = None if zone is None else at.astimezone(zone).utcoffset()
+        offset = None if zone is None else time.astimezone(zone).utcoffset()
         return None if offset is None else round(offset.total_seconds())
 
-    async def count(self, since: datetime, until: datetime) -> int:
+    async def count_records(self, since: datetime, until: datetime) -> int:
         assert self._store is not None, "whoever compares days has a store"
         return (await self._store.extent(RecordFilter(sn=self._sn, since=since, until=until))).count
 
@@ -84,27 +84,27 @@ class AppDbSyncState:
 class ManualSyncState(AppDbSyncState):
     """Of a back-fill by hand, beside a server that may run: it is no affair of the server's how far it has come."""
 
-    def progress(self) -> BackfillProgress | None:
+    def backfill_progress(self) -> BackfillProgress | None:
         return None
 
-    def keep_progress(self, progress: BackfillProgress | None) -> None:
+    def save_backfill_progress(self, progress: BackfillProgress | None) -> None:
         return
 
 
 class AppDbTokenStore:
-    """See the contract, `intake.account.Keeping`: the tokens in `onhook.db`, a lock in the data directory."""
+    """See the contract, `sync.pbx_session.TokenStore`: the tokens in `onhook.db`, a lock in the data directory."""
 
-    def __init__(self, *, settings: AppDb, data: Path, sn: str, api: PbxCredentials) -> None:
-        self._settings = settings
+    def __init__(self, *, appdb: AppDb, data: Path, sn: str, credentials: PbxCredentials) -> None:
+        self._appdb = appdb
         self._sn = sn
-        self._api = api
+        self._credentials = credentials
         # A serial number may have characters that a file's name may not.
-        self._lock = data / f"api-{hashlib.sha256(sn.encode()).hexdigest()[:16]}.lock"
+        self._lock_path = data / f"api-{hashlib.sha256(sn.encode()).hexdigest()[:16]}.lock"
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def lock(self) -> AsyncIterator[None]:
         """Wait until no other process has the lock; it falls with the process, however it ends."""
-        descriptor = os.open(self._lock, os.O_CREAT | os.O_RDWR, SECRET_FILE_MODE)
+        descriptor = os.open(self._lock_path, os.O_CREAT | os.O_RDWR, SECRET_FILE_MODE)
         try:
             while not _try_lock(descriptor):  # noqa: ASYNC110 - another process cannot set an event here
                 await asyncio.sleep(LOCK_POLL_SECONDS)
@@ -112,26 +112,28 @@ class AppDbTokenStore:
         finally:
             os.close(descriptor)
 
-    def tokens(self) -> str:
-        tokens = self._settings.apis.tokens(self._sn, self._api)
+    def load_tokens(self) -> str:
+        tokens = self._appdb.pbx_credentials.tokens(self._sn, self._credentials)
         if tokens is None:
-            raise Unavailable("the PBX is reached otherwise now", where=self._api.url, todo="nothing: it is begun anew")
+            raise Unavailable(
+                "the PBX is reached otherwise now", location=self._credentials.url, hint="nothing: it is begun anew"
+            )
         return tokens
 
-    def keep_tokens(self, text: str) -> None:
-        self._settings.apis.keep_tokens(self._sn, self._api, text)
+    def save_tokens(self, text: str) -> None:
+        self._appdb.pbx_credentials.save_tokens(self._sn, self._credentials, text)
 
 
 class StoreCallLookup:
-    """See the contract, `intake.backfill.Known`."""
+    """See the contract, `sync.api_backfill.CallLookup`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
+    async def find_legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
         return await self._store.legs(keys)
 
-    async def call_ids(self, sn: str, uids: Sequence[str], window: Window) -> Mapping[str, str]:
+    async def find_call_ids(self, sn: str, uids: Sequence[str], window: TimeWindow) -> Mapping[str, str]:
         since, until = (datetime.fromtimestamp(seconds, UTC) for seconds in (window.since, window.until))
         record_filter = RecordFilter(sn=sn, since=since - UID_MARGIN, until=until + UID_MARGIN)
         requested_uids, call_id_by_uid, cursor = set(uids), dict[str, str](), None
@@ -147,12 +149,13 @@ class StoreCallLookup:
 
 
 class EmptyCallLookup:
-    """See the contract, `intake.backfill.Known`: where a server has the store, the ledger alone says what is new."""
+    """See the contract, `sync.api_backfill.CallLookup`: where a server has the store, the ledger alone says what is
+    new."""
 
-    async def legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
+    async def find_legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
         return ()
 
-    async def call_ids(self, sn: str, uids: Sequence[str], window: Window) -> Mapping[str, str]:
+    async def find_call_ids(self, sn: str, uids: Sequence[str], window: TimeWindow) -> Mapping[str, str]:
         return {}
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
-from onhook.pbx.connection import Conversation, Heard, Now
+from onhook.pbx.connection import ClockReading, ConnectionProtocol, ConnectionUpdate
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 
@@ -48,7 +48,7 @@ COVERAGE_SAVE_SECONDS = 5.0
 LEDGER_RETRY_SECONDS = 0.5
 """The wait after the ledger said 'not now'."""
 
-FINAL_VERDICTS = frozenset({"kept", "repeat", "unreadable", "other_event", "test"})
+FINAL_VERDICTS = frozenset({"stored", "duplicate", "unparsable", "other_event", "test_message"})
 """Verdicts after which a report is kept, or need not be."""
 
 TLS_ON, TLS_OFF = "on", "off"
@@ -57,38 +57,38 @@ TLS_ON, TLS_OFF = "on", "off"
 class ConnectionSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A PBX to be connected to. `tls` is `off`, `on`, or the certificates that alone are trusted, as PEM.
 
-    `begin` begins a conversation. `mark` is equal as long as nothing of it has changed.
+    `protocol_factory` begins a conversation. `config_hash` is equal as long as nothing of it has changed.
     """
 
-    declared: RegisteredPbx
+    pbx: RegisteredPbx
     name: str
     host: str
     port: int
     tls: str
-    begin: Callable[[], Conversation]
-    mark: Hashable
+    protocol_factory: Callable[[], ConnectionProtocol]
+    config_hash: Hashable
 
 
 class ConnectionState(Protocol):
     """Where it stands which PBXs there are, and where it is written down how each fares. Moments: microseconds, UTC."""
 
-    def lines(self) -> Sequence[ConnectionSpec]:
+    def list_specs(self) -> Sequence[ConnectionSpec]:
         """Every PBX to be connected to, as it is now. Raises `OnhookError`."""
         ...
 
-    def opened(self, sn: str, at: int) -> None:
+    def record_opened(self, sn: str, now_us: int) -> None:
         """It tells of every call from now on."""
         ...
 
-    def covered(self, sn: str, until: int) -> None:
+    def record_covered(self, sn: str, until: int) -> None:
         """All that it told us of up to this moment is kept."""
         ...
 
-    def closed(self, sn: str, why: str, *, is_refused: bool) -> None:
+    def record_closed(self, sn: str, reason: str, *, is_refused: bool) -> None:
         """It is not heard; `is_refused` is that the PBX does not want us."""
         ...
 
-    def learned(self, sn: str, text: str) -> None:
+    def save_detected_config(self, sn: str, text: str) -> None:
         """To be told to the next conversation."""
         ...
 
@@ -96,65 +96,69 @@ class ConnectionState(Protocol):
 class ConnectionManager:
     """All connections that we open. Made once per process, inside its event loop."""
 
-    def __init__(self, *, book: ConnectionState, accept: Ingestor, clock: Clock) -> None:
-        self._book = book
-        self._accept = accept
+    def __init__(self, *, state: ConnectionState, ingestor: Ingestor, clock: Clock) -> None:
+        self._state = state
+        self._ingestor = ingestor
         self._clock = clock
-        self._log = logging.getLogger("outgoing")
-        self._lines: dict[str, tuple[Hashable, asyncio.Task[None]]] = {}
+        self._log = logging.getLogger("ami_connections")
+        self._connections: dict[str, tuple[Hashable, asyncio.Task[None]]] = {}
 
     async def run(self) -> None:
         """Keep a connection to every PBX, for ever. Ends by cancellation only."""
         try:
             while True:
-                await self._adjust()
+                await self._sync_connections()
                 await asyncio.sleep(POLL_SECONDS)
         finally:
-            await self._leave(list(self._lines))
+            await self._disconnect(list(self._connections))
 
-    async def _adjust(self) -> None:
+    async def _sync_connections(self) -> None:
         """Connect to those that are new or changed, leave those that are gone."""
         try:
-            specs = {spec.declared.sn: spec for spec in self._book.lines()}
+            specs = {spec.pbx.sn: spec for spec in self._state.list_specs()}
         except OnhookError as error:
-            self._log.error("the settings cannot be read: the connections stay", extra={"error": str(error)})
+            self._log.error(
+                "cannot read the application database: keeping the current connections", extra={"error": str(error)}
+            )
             return
         removed_sns = [
-            sn for sn, (config_hash, _) in self._lines.items() if sn not in specs or specs[sn].mark != config_hash
+            sn
+            for sn, (config_hash, _) in self._connections.items()
+            if sn not in specs or specs[sn].config_hash != config_hash
         ]
-        await self._leave(removed_sns)
+        await self._disconnect(removed_sns)
         for sn, spec in specs.items():
-            if sn not in self._lines:
-                task = asyncio.create_task(self._keep_up(spec), name=f"outgoing {sn}")
-                self._lines[sn] = spec.mark, task
+            if sn not in self._connections:
+                task = asyncio.create_task(self._keep_connected(spec), name=f"connection {sn}")
+                self._connections[sn] = spec.config_hash, task
 
-    async def _leave(self, sns: Sequence[str]) -> None:
-        tasks = [self._lines.pop(sn)[1] for sn in sns]
+    async def _disconnect(self, sns: Sequence[str]) -> None:
+        tasks = [self._connections.pop(sn)[1] for sn in sns]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _keep_up(self, line: ConnectionSpec) -> None:
+    async def _keep_connected(self, spec: ConnectionSpec) -> None:
         """Connect, hear, and when it ends wait and connect again."""
         delay_seconds, last_reason = RETRY_SECONDS_FIRST, ""
         while True:
             started_at = time.monotonic()
-            reason, is_refused = await self._one_connection(line)
+            reason, is_refused = await self._run_connection(spec)
             is_steady = time.monotonic() - started_at > STEADY_SECONDS
             delay_seconds = RETRY_SECONDS_FIRST if is_steady else min(2 * delay_seconds, RETRY_SECONDS_MAX)
             if reason != last_reason or is_steady:
-                self._log.warning("a PBX is not heard", extra={"pbx": line.name, "why": reason})
+                self._log.warning("PBX disconnected", extra={"pbx": spec.name, "detail": reason})
             last_reason = reason
             with suppress(OnhookError):
                 # Where even this cannot be written, the next connection will say that there was a gap.
-                self._book.closed(line.declared.sn, reason, is_refused=is_refused)
+                self._state.record_closed(spec.pbx.sn, reason, is_refused=is_refused)
             await asyncio.sleep(REFUSED_RETRY_SECONDS if is_refused else delay_seconds)
 
-    async def _one_connection(self, line: ConnectionSpec) -> tuple[str, bool]:
+    async def _run_connection(self, spec: ConnectionSpec) -> tuple[str, bool]:
         """From the first byte to the last; why it ended, and whether the PBX does not want us."""
         try:
-            return await self._connected(line)
+            return await self._connect_and_run(spec)
         except TimeoutError:
             return f"no answer within {CONNECT_SECONDS_MAX:.0f} seconds", False
         except OSError as error:
@@ -162,16 +166,18 @@ class ConnectionManager:
         except OnhookError as error:
             return str(error), False
         except Exception as error:  # noqa: BLE001 - one PBX is no other's affair
-            self._log.exception("a connection failed against all expectation", extra={"pbx": line.name})
-            return f"this should not have happened ({type(error).__name__}: {error})", False
+            self._log.exception("connection failed unexpectedly", extra={"pbx": spec.name})
+            return f"internal error ({type(error).__name__}: {error})", False
 
-    async def _connected(self, line: ConnectionSpec) -> tuple[str, bool]:
+    async def _connect_and_run(self, spec: ConnectionSpec) -> tuple[str, bool]:
         async with asyncio.timeout(CONNECT_SECONDS_MAX):
-            context = create_tls_context(line.tls)
-            reader, writer = await asyncio.open_connection(line.host, line.port, ssl=context)
-        connection = _Connection(line=line, book=self._book, accept=self._accept, clock=self._clock, log=self._log)
+            context = create_tls_context(spec.tls)
+            reader, writer = await asyncio.open_connection(spec.host, spec.port, ssl=context)
+        connection = _Connection(
+            spec=spec, state=self._state, ingestor=self._ingestor, clock=self._clock, log=self._log
+        )
         try:
-            return await connection.hear(reader, writer)
+            return await connection.run(reader, writer)
         finally:
             writer.close()
             with suppress(OSError, TimeoutError):
@@ -183,19 +189,19 @@ class _Connection:
     """One conversation over one connection."""
 
     def __init__(
-        self, *, line: ConnectionSpec, book: ConnectionState, accept: Ingestor, clock: Clock, log: logging.Logger
+        self, *, spec: ConnectionSpec, state: ConnectionState, ingestor: Ingestor, clock: Clock, log: logging.Logger
     ) -> None:
-        self._line = line
-        self._book = book
-        self._accept = accept
+        self._spec = spec
+        self._state = state
+        self._ingestor = ingestor
         self._clock = clock
         self._log = log
-        self._conversation = line.begin()
+        self._protocol = spec.protocol_factory()
         self._is_open = False
-        self._covered_at = 0.0
+        self._coverage_saved_at = 0.0
         self._ticked_at = 0.0
 
-    async def hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[str, bool]:
+    async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[str, bool]:
         """Until it ends. What was heard of calls that are over is kept, however it ends."""
         received_at = self._now()
         try:
@@ -203,70 +209,72 @@ class _Connection:
                 data = await _read_chunk(reader)
                 now = self._now()
                 if data == b"":
-                    return "it has closed the connection", False
+                    return "the PBX closed the connection", False
                 received_at = now if data else received_at
-                for update in self._said(data, now):
-                    await self._take(update, received_at, now)
-                    if update.ended:
-                        return update.ended, update.is_refused
+                for update in self._next_updates(data, now):
+                    await self._handle(update, received_at, now)
+                    if update.end_reason:
+                        return update.end_reason, update.is_refused
                 await self._send(writer)
         finally:
-            await self._keep(self._conversation.cut())
-            self._cover(received_at, self._now())
+            await self._ingest_all(self._protocol.connection_lost())
+            self._save_coverage(received_at, self._now())
 
-    def _said(self, data: bytes | None, now: Now) -> Iterator[Heard]:
+    def _next_updates(self, data: bytes | None, now: ClockReading) -> Iterator[ConnectionUpdate]:
         """What came, and what the time brings, which passes also while more and more comes."""
         if data:
-            yield self._conversation.received(data, now)
-        if now.running - self._ticked_at >= TICK_SECONDS or not data:
-            self._ticked_at = now.running
-            yield self._conversation.ticked(now)
+            yield self._protocol.receive_data(data, now)
+        if now.monotonic_seconds - self._ticked_at >= TICK_SECONDS or not data:
+            self._ticked_at = now.monotonic_seconds
+            yield self._protocol.on_tick(now)
 
-    async def _take(self, said: Heard, heard_at: Now, now: Now) -> None:
-        if said.is_ready:
+    async def _handle(self, update: ConnectionUpdate, received_at: ClockReading, now: ClockReading) -> None:
+        if update.is_ready:
             self._is_open = True
-            self._book.opened(self._line.declared.sn, self._clock.microseconds())
-            self._log.info("a PBX is heard", extra={"pbx": self._line.name})
-        for message in said.news:
-            self._log.warning(message, extra={"pbx": self._line.name})
-        if said.learned:
-            self._book.learned(self._line.declared.sn, said.learned)
-        await self._keep(said.reports)
-        if now.running - self._covered_at > COVERAGE_SAVE_SECONDS:
-            self._cover(heard_at, now)
+            self._state.record_opened(self._spec.pbx.sn, self._clock.microseconds())
+            self._log.info("PBX connected", extra={"pbx": self._spec.name})
+        for message in update.log_messages:
+            self._log.warning(message, extra={"pbx": self._spec.name})
+        if update.detected_config:
+            self._state.save_detected_config(self._spec.pbx.sn, update.detected_config)
+        await self._ingest_all(update.raw_events)
+        if now.monotonic_seconds - self._coverage_saved_at > COVERAGE_SAVE_SECONDS:
+            self._save_coverage(received_at, now)
 
-    def _cover(self, heard_at: Now, now: Now) -> None:
+    def _save_coverage(self, received_at: ClockReading, now: ClockReading) -> None:
         """Write down up to when all is kept: the last byte, or before the oldest thing that waits."""
         if not self._is_open:
             return
-        held_since = self._conversation.held_since()
-        until = heard_at.epoch if held_since is None else now.epoch - (now.running - held_since)
+        held_since = self._protocol.pending_since()
+        until = (
+            received_at.unix_seconds if held_since is None else now.unix_seconds - (now.monotonic_seconds - held_since)
+        )
         with suppress(OnhookError):
             # What cannot be written now makes the next gap longer, no more.
-            self._book.covered(self._line.declared.sn, int(until * 1_000_000))
-            self._covered_at = now.running
+            self._state.record_covered(self._spec.pbx.sn, int(until * 1_000_000))
+            self._coverage_saved_at = now.monotonic_seconds
 
-    async def _keep(self, bodies: Sequence[bytes]) -> None:
+    async def _ingest_all(self, bodies: Sequence[bytes]) -> None:
         """Return when all of them are kept, however long the ledger takes."""
         remaining = list(bodies)
         while remaining:
-            verdicts = await asyncio.gather(*(self._kept(body) for body in remaining))
+            verdicts = await asyncio.gather(*(self._ingest(body) for body in remaining))
             remaining = [body for body, is_final in zip(remaining, verdicts, strict=True) if not is_final]
             if remaining:
                 await asyncio.sleep(LEDGER_RETRY_SECONDS)
 
-    async def _kept(self, body: bytes) -> bool:
-        peer = f"{self._line.host}:{self._line.port}"
-        return await self._accept.keep(self._line.declared, body, self._conversation.via, peer) in FINAL_VERDICTS
+    async def _ingest(self, body: bytes) -> bool:
+        peer = f"{self._spec.host}:{self._spec.port}"
+        return await self._ingestor.ingest(self._spec.pbx, body, self._protocol.via, peer) in FINAL_VERDICTS
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
-        if data := self._conversation.to_send():
+        if data := self._protocol.data_to_send():
             writer.write(data)
             async with asyncio.timeout(CONNECT_SECONDS_MAX):
                 await writer.drain()
 
-    def _now(self) -> Now:
-        return Now(running=time.monotonic(), epoch=self._clock.microseconds() / 1_000_000)
+    def _now(self) -> ClockReading:
+        return ClockReading(monotonic_seconds=time.monotonic(), unix_seconds=self._clock.microseconds() / 1_000_000)
 
 
 async def _read_chunk(reader: asyncio.StreamReader) -> bytes | None:

@@ -15,7 +15,17 @@ from onhook.cdr.identity import RecordKey, record_key
 from onhook.cdr.merge import merge_details
 from onhook.cdr.record import Record
 from onhook.lib.errors import OnhookError, Unavailable
-from onhook.pbx.client import Answer, Facts, Listed, Listing, Page, Request, Said, Whose, Window
+from onhook.pbx.client import (
+    CallIdRequest,
+    ListingPage,
+    ListingReply,
+    ListingResult,
+    ListingSteps,
+    PbxRequest,
+    PbxResponse,
+    SystemFacts,
+    TimeWindow,
+)
 from onhook.pbx.dialect import Dialect
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
@@ -40,11 +50,11 @@ RETRYABLE_VERDICTS = ("unavailable", "too_many")
 class CallLookup(Protocol):
     """What is known here of a PBX's calls."""
 
-    async def legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
+    async def find_legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
         """All records of the calls with these (`sn`, `call_id`)."""
         ...
 
-    async def call_ids(self, sn: str, uids: Sequence[str], window: Window) -> Mapping[str, str]:
+    async def find_call_ids(self, sn: str, uids: Sequence[str], window: TimeWindow) -> Mapping[str, str]:
         """Under which `call_id` the calls with these `uid`s are known, as far as they are."""
         ...
 
@@ -64,7 +74,7 @@ class BackfillTotals(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: int = 0
     missed: int = 0
     done_until: int = 0
-    trouble: str = ""
+    incomplete_reason: str = ""
     reach_since: int | None = None
     reach_until: int | None = None
 
@@ -79,99 +89,114 @@ class ApiBackfill:
     def __init__(
         self,
         *,
-        account: PbxSession,
-        accept: Ingestor,
+        session: PbxSession,
+        ingestor: Ingestor,
         sender: RegisteredPbx,
         dialect: Dialect,
-        known: CallLookup,
+        call_lookup: CallLookup,
         rows_max: int = PAGE_ROWS_MAX,
     ) -> None:
-        self._account = account
-        self._accept = accept
+        self._session = session
+        self._ingestor = ingestor
         self._sender = sender
         self._dialect = dialect
-        self._known = known
+        self._call_lookup = call_lookup
         self._rows_max = rows_max
 
-    async def facts(self) -> Facts:
+    async def get_facts(self) -> SystemFacts:
         """What the PBX tells of itself; nothing where its firmware does not. Raises `OnhookError`."""
-        answer = await self._account.ask(self._account.link.ask_facts())
-        if answer.trouble in ("missing", "parameter", "wrong"):
-            return Facts()
-        if answer.trouble is not None:
-            raise Unavailable(f"the PBX does not tell of itself: {answer.text}", where=self._account.host)
-        return self._account.link.read_facts(answer)
+        answer = await self._session.send_request(self._session.client.facts_request())
+        if answer.error_kind in ("unsupported", "invalid_parameter", "invalid_request"):
+            return SystemFacts()
+        if answer.error_kind is not None:
+            raise Unavailable(
+                f"the PBX returned no system information: {answer.error_text}", location=self._session.host
+            )
+        return self._session.client.parse_facts(answer)
 
-    async def fill(
-        self, window: Window, facts: Facts, *, missed: Window, tell: BackfillProgressCallback
+    async def backfill(
+        self,
+        window: TimeWindow,
+        facts: SystemFacts,
+        *,
+        missed_window: TimeWindow,
+        on_progress: BackfillProgressCallback,
     ) -> BackfillTotals:
-        """Read the list of calls that began in a window and keep what is new. `missed` is when a call must have ended
-        to have been missed by the push channel. Raises `OnhookError` where it cannot go on; what was told is kept."""
-        listing = self._account.link.listing(self._sender.sn, window, facts, rows_max=self._rows_max)
+        """Read the list of calls that began in a window and keep what is new. `missed_window` is when a call must have
+        ended to have been missed by the push channel. Raises `OnhookError` where it cannot go on; what was told is
+        kept."""
+        listing = self._session.client.list_calls(self._sender.sn, window, facts, rows_max=self._rows_max)
         totals = BackfillTotals(done_until=window.since)
-        reply: Said = None
+        reply: ListingReply = None
         while True:
             try:
                 step = await asyncio.to_thread(_next_step, listing, reply)
             except _ListingEnd as end:
                 return msgspec.structs.replace(
-                    totals, counted=end.listed.counted, rows=end.listed.rows, trouble=end.listed.trouble
+                    totals,
+                    counted=end.result.pbx_count,
+                    rows=end.result.row_count,
+                    incomplete_reason=end.result.incomplete_reason,
                 )
-            if isinstance(step, Page):
-                totals = await self._keep(totals, step, missed)
-                tell(totals)
+            if isinstance(step, ListingPage):
+                totals = await self._ingest_page(totals, step, missed_window)
+                on_progress(totals)
                 reply = None
-            elif isinstance(step, Whose):
-                reply = await self._known.call_ids(self._sender.sn, step.uids, step.window)
+            elif isinstance(step, CallIdRequest):
+                reply = await self._call_lookup.find_call_ids(self._sender.sn, step.uids, step.window)
             else:
-                reply = await self._account.ask(step)
+                reply = await self._session.send_request(step)
 
-    async def count(self, window: Window, facts: Facts) -> int | None:
+    async def count_records(self, window: TimeWindow, facts: SystemFacts) -> int | None:
         """How many rows the PBX counts in a window, or None. Raises `OnhookError`."""
-        counting = self._account.link.count(window, facts)
-        reply: Said = None
+        counting = self._session.client.count_calls(window, facts)
+        reply: ListingReply = None
         while True:
             try:
                 step = counting.send(reply)
             except StopIteration as end:
                 count: int | None = end.value
                 return count
-            reply = await self._answered(step)
+            reply = await self._send_request(step)
 
-    async def _answered(self, asked: Request | Whose | Page) -> Answer:
-        assert isinstance(asked, Request), "counting asks for nothing else"
-        return await self._account.ask(asked)
+    async def _send_request(self, request: PbxRequest | CallIdRequest | ListingPage) -> PbxResponse:
+        assert isinstance(request, PbxRequest), "counting sends requests only"
+        return await self._session.send_request(request)
 
-    async def _keep(self, found: BackfillTotals, page: Page, missed: Window) -> BackfillTotals:
+    async def _ingest_page(
+        self, totals: BackfillTotals, page: ListingPage, missed_window: TimeWindow
+    ) -> BackfillTotals:
         """Keep what a page says that is not known yet."""
         details_by_row = await asyncio.to_thread(_parse_rows, self._dialect, page.rows)
-        keys = {(self._sender.sn, comparison.call_id) for details in details_by_row for comparison in details or ()}
-        known_records = {_record_key(record): record for record in await self._known.legs(sorted(keys))}
-        comparisons = [_compare_row(self._sender.sn, details, known_records, missed) for details in details_by_row]
-        changed_rows = [row for row, comparison in zip(page.rows, comparisons, strict=True) if comparison.is_news]
+        keys = {(self._sender.sn, leg.call_id) for details in details_by_row for leg in details or ()}
+        known_records = {_record_key(record): record for record in await self._call_lookup.find_legs(sorted(keys))}
+        comparisons = [
+            _compare_row(self._sender.sn, details, known_records, missed_window) for details in details_by_row
+        ]
+        changed_rows = [row for row, comparison in zip(page.rows, comparisons, strict=True) if comparison.has_changes]
         for start in range(0, len(changed_rows), INGEST_BATCH_SIZE):
-            await self._keep_all(changed_rows[start : start + INGEST_BATCH_SIZE])
+            await self._ingest_rows(changed_rows[start : start + INGEST_BATCH_SIZE])
         return msgspec.structs.replace(
-            found,
-            rows=found.rows + len(page.rows),
-            new=found.new + sum(comparison.new for comparison in comparisons),
-            changed=found.changed + sum(comparison.changed for comparison in comparisons),
-            same=found.same + sum(comparison.same for comparison in comparisons),
-            unreadable=found.unreadable + sum(details is None for details in details_by_row),
-            missed=found.missed + sum(comparison.missed for comparison in comparisons),
+            totals,
+            rows=totals.rows + len(page.rows),
+            new=totals.new + sum(comparison.new for comparison in comparisons),
+            changed=totals.changed + sum(comparison.changed for comparison in comparisons),
+            same=totals.same + sum(comparison.same for comparison in comparisons),
+            unreadable=totals.unreadable + sum(details is None for details in details_by_row),
+            missed=totals.missed + sum(comparison.missed for comparison in comparisons),
             done_until=page.done_until,
         )
 
-    async def _keep_all(self, rows: Sequence[bytes]) -> None:
+    async def _ingest_rows(self, rows: Sequence[bytes]) -> None:
         """Through the door, in one commit; again where it is shut for now. Raises `Unavailable`."""
         for _ in range(INGEST_ATTEMPTS_MAX):
-            ingest = self._accept.keep
-            verdicts = await asyncio.gather(*(ingest(self._sender, row, BACKFILL, self._account.host) for row in rows))
+            ingest = self._ingestor.ingest
+            verdicts = await asyncio.gather(*(ingest(self._sender, row, BACKFILL, self._session.host) for row in rows))
             rows = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict in RETRYABLE_VERDICTS]
             if not rows:
                 return
             await asyncio.sleep(INGEST_RETRY_SECONDS)
-        raise Unavailable("the ledger cannot be written", todo="the back-fill goes on when it can")
+        raise Unavailable("cannot write to the ledger", hint="the back-fill resumes when the ledger is writable")
 
 
 class _RowComparison(msgspec.Struct, frozen=True):
@@ -181,20 +206,20 @@ class _RowComparison(msgspec.Struct, frozen=True):
     changed: int = 0
     same: int = 0
     missed: int = 0
-    is_news: bool = True
+    has_changes: bool = True
 
 
 def _compare_row(
-    sn: str, details: Sequence[CallDetails] | None, known: Mapping[RecordKey, Record], missed: Window
+    sn: str, details: Sequence[CallDetails] | None, known_records: Mapping[RecordKey, Record], missed_window: TimeWindow
 ) -> _RowComparison:
     if details is None:
         return _RowComparison()
     new = changed = same = missed_count = 0
     for leg in details:
-        record = known.get(record_key(sn, leg))
+        record = known_records.get(record_key(sn, leg))
         if record is None:
             new += 1
-            missed_count += _has_ended_within(leg, missed)
+            missed_count += _has_ended_within(leg, missed_window)
         elif merge_details(record, record.via, leg, BACKFILL) == record:
             same += 1
         else:
@@ -202,7 +227,7 @@ def _compare_row(
     return _RowComparison(new, changed, same, missed_count, new + changed > 0)
 
 
-def _has_ended_within(details: CallDetails, window: Window) -> bool:
+def _has_ended_within(details: CallDetails, window: TimeWindow) -> bool:
     """Whether a call ended in a window, as far as its id tells when it began; one that does not tell did not."""
     began_at = int(details.call_id[:10]) if details.call_id[:10].isdecimal() and details.call_id[10:11] == "." else 0
     return bool(began_at) and window.since <= began_at and began_at + (details.call_duration or 0) < window.until
@@ -217,7 +242,7 @@ def _parse_rows(dialect: Dialect, rows: Sequence[bytes]) -> list[Sequence[CallDe
     details_by_row: list[Sequence[CallDetails] | None] = []
     for row in rows:
         try:
-            details_by_row.append(dialect.read(row))
+            details_by_row.append(dialect.parse(row))
         except OnhookError:
             details_by_row.append(None)
     return details_by_row
@@ -226,14 +251,14 @@ def _parse_rows(dialect: Dialect, rows: Sequence[bytes]) -> list[Sequence[CallDe
 class _ListingEnd(Exception):
     """The list was read to its end. A StopIteration cannot leave a thread."""
 
-    def __init__(self, listed: Listed) -> None:
+    def __init__(self, result: ListingResult) -> None:
         super().__init__()
-        self.listed = listed
+        self.result = result
 
 
-def _next_step(reading: Listing, said: Said) -> Request | Whose | Page:
-    """The next thing that reading the list asks for. Raises `_Ended`."""
+def _next_step(listing: ListingSteps, reply: ListingReply) -> PbxRequest | CallIdRequest | ListingPage:
+    """The next thing that reading the list asks for. Raises `_ListingEnd`."""
     try:
-        return reading.send(said)
+        return listing.send(reply)
     except StopIteration as end:
         raise _ListingEnd(end.value) from None

@@ -13,11 +13,11 @@ from onhook.cdr.coverage import Interval, add_disconnection, add_interval
 from onhook.cdr.sync_types import AlarmKind
 from onhook.lib.clock import Clock
 from onhook.lib.timestamps import to_datetime
-from onhook.pbx.asterisk.call_collector import PbxReading
-from onhook.pbx.asterisk.connection import AsteriskConversation, reading_of
+from onhook.pbx.asterisk.call_collector import AsteriskParserConfig
+from onhook.pbx.asterisk.connection import AsteriskProtocol, decode_parser_config
 from onhook.pbx.asterisk.payload import Asterisk
-from onhook.pbx.asterisk.session import Login
-from onhook.pbx.connection import Conversation
+from onhook.pbx.asterisk.session import AmiCredentials
+from onhook.pbx.connection import ConnectionProtocol
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.sync.ami_connections import ConnectionSpec
 from onhook.sync.pbx_sync import UNREACHABLE_SECONDS
@@ -37,102 +37,110 @@ GAP_FILL_GRACE = timedelta(hours=1)
 
 
 class AsteriskConnectionState:
-    """See the contract, `intake.outgoing.Book`. `is_heard_again` is told of each PBX that is, after a time that it was
-    not."""
+    """See the contract, `ami_connections.ConnectionState`. `on_reconnected` is told of each PBX that is, after a time
+    that it was not."""
 
-    def __init__(self, settings: AppDb, clock: Clock, is_heard_again: Callable[[str], None] = lambda sn: None) -> None:
-        self._settings = settings
+    def __init__(self, appdb: AppDb, clock: Clock, on_reconnected: Callable[[str], None] = lambda sn: None) -> None:
+        self._appdb = appdb
         self._clock = clock
-        self._is_heard_again = is_heard_again
-        self._asterisks: Asterisks = settings.asterisks
-        self._painted_until: dict[str, datetime] = {}
+        self._on_reconnected = on_reconnected
+        self._asterisks: Asterisks = appdb.asterisks
+        self._coverage_saved_until: dict[str, datetime] = {}
         self._failing_since: dict[str, float] = {}
-        self.learned: Callable[[str, str], None] = self._asterisks.learned
+        self.save_detected_config: Callable[[str, str], None] = self._asterisks.set_detected_config
 
-    def opened(self, sn: str, at: int) -> None:
-        previous_state = self._asterisks.of(sn)
-        self._paint(previous_state)
-        self._asterisks.opened(sn, at)
+    def record_opened(self, sn: str, now_us: int) -> None:
+        previous_state = self._asterisks.get(sn)
+        self._save_connected_interval(previous_state)
+        self._asterisks.set_connected(sn, now_us)
         if previous_state.covered_until is not None:
-            reason = f"it was not heard: {previous_state.trouble or 'nobody listened'}"
-            intervals = self._settings.receiving.stretches(sn)
-            self._settings.receiving.keep_stretches(
-                sn, add_disconnection(intervals, previous_state.covered_until, to_datetime(at), reason)
+            reason = f"it was not heard: {previous_state.error or 'nobody listened'}"
+            intervals = self._appdb.sync_states.intervals(sn)
+            self._appdb.sync_states.save_intervals(
+                sn, add_disconnection(intervals, previous_state.covered_until, to_datetime(now_us), reason)
             )
         self._failing_since.pop(sn, None)
         for kind in _CONNECTION_ALARM_KINDS:
-            self._settings.alarms.end(sn, kind, at=at)
-        self._look_at_gaps(sn)
-        self._is_heard_again(sn)
+            self._appdb.alarms.end(sn, kind, now_us=now_us)
+        self._update_gap_alarm(sn)
+        self._on_reconnected(sn)
 
-    def covered(self, sn: str, until: int) -> None:
-        self._asterisks.covered(sn, until)
-        if to_datetime(until) - self._painted_until.get(sn, _EARLIEST_TIME) >= COVERAGE_SAVE_INTERVAL:
-            self._paint(self._asterisks.of(sn))
-            self._look_at_gaps(sn)
+    def record_covered(self, sn: str, until: int) -> None:
+        self._asterisks.set_covered_until(sn, until)
+        if to_datetime(until) - self._coverage_saved_until.get(sn, _EARLIEST_TIME) >= COVERAGE_SAVE_INTERVAL:
+            self._save_connected_interval(self._asterisks.get(sn))
+            self._update_gap_alarm(sn)
 
-    def closed(self, sn: str, why: str, *, is_refused: bool) -> None:
-        self._paint(self._asterisks.of(sn))
-        self._asterisks.closed(sn, why)
+    def record_closed(self, sn: str, reason: str, *, is_refused: bool) -> None:
+        self._save_connected_interval(self._asterisks.get(sn))
+        self._asterisks.set_disconnected(sn, reason)
         now = self._clock.microseconds()
         since = self._failing_since.setdefault(sn, now / 1_000_000)
         if is_refused or now / 1_000_000 - since >= UNREACHABLE_SECONDS:
             kind: AlarmKind = "credentials" if is_refused else "unreachable"
-            self._settings.alarms.sound(sn, kind, why, todo="`onhook doctor` with its name looks at it", at=now)
+            self._appdb.alarms.raise_alarm(sn, kind, reason, hint="run `onhook doctor NAME`", now_us=now)
 
-    def _paint(self, one: AsteriskPbx) -> None:
+    def _save_connected_interval(self, asterisk: AsteriskPbx) -> None:
         """The time in which a PBX was heard since that was said last; what was found out of the time before counts."""
-        if one.connected_at is None or one.covered_until is None:
+        if asterisk.connected_at is None or asterisk.covered_until is None:
             return
-        since = max(one.connected_at, self._painted_until.get(one.sn, _EARLIEST_TIME))
-        if since >= one.covered_until:
+        since = max(asterisk.connected_at, self._coverage_saved_until.get(asterisk.sn, _EARLIEST_TIME))
+        if since >= asterisk.covered_until:
             return
-        self._painted_until[one.sn] = one.covered_until
-        connected_interval = Interval(since, one.covered_until, "heard", "the connection was alive")
-        intervals = self._settings.receiving.stretches(one.sn)
-        self._settings.receiving.keep_stretches(one.sn, add_interval(intervals, connected_interval))
+        self._coverage_saved_until[asterisk.sn] = asterisk.covered_until
+        connected_interval = Interval(since, asterisk.covered_until, "connected", "the connection was alive")
+        intervals = self._appdb.sync_states.intervals(asterisk.sn)
+        self._appdb.sync_states.save_intervals(asterisk.sn, add_interval(intervals, connected_interval))
 
-    def _look_at_gaps(self, sn: str) -> None:
+    def _update_gap_alarm(self, sn: str) -> None:
         """A person is told of a gap that is not filled, or that nothing can fill."""
-        now, source = self._clock.now(), self._settings.sources.of(sn)
-        gaps = find_open_gaps(self._settings, sn, now)
+        now, source = self._clock.now(), self._appdb.cdr_sources.get(sn)
+        gaps = find_open_gaps(self._appdb, sn, now)
         if source is not None:
             gaps = [gap for gap in gaps if gap.until < now - GAP_FILL_GRACE]
         if not gaps:
-            self._settings.alarms.end(sn, "gap", at=self._clock.microseconds())
+            self._appdb.alarms.end(sn, "gap", now_us=self._clock.microseconds())
             return
-        detail = f"calls may be missing from {format_gap(gaps[0])}: {gaps[0].why}"
+        detail = f"calls may be missing from {format_gap(gaps[0])}: {gaps[0].reason}"
         hint = "`onhook pbx change NAME --cdr FILE` says where it keeps its CDRs"
-        hint = hint if source is None else "`onhook doctor` with its name looks at what it keeps"
-        self._settings.alarms.sound(sn, "gap", detail, todo=hint, at=self._clock.microseconds())
+        hint = hint if source is None else "run `onhook doctor NAME`"
+        self._appdb.alarms.raise_alarm(sn, "gap", detail, hint=hint, now_us=self._clock.microseconds())
 
-    def lines(self) -> Sequence[ConnectionSpec]:
-        names = {pbx.sn: pbx.name for pbx in self._settings.pbxs()}
-        return [self._line(asterisk, names.get(asterisk.sn, asterisk.sn)) for asterisk in self._asterisks.all()]
+    def list_specs(self) -> Sequence[ConnectionSpec]:
+        names = {pbx.sn: pbx.name for pbx in self._appdb.pbxs()}
+        return [self._build_spec(asterisk, names.get(asterisk.sn, asterisk.sn)) for asterisk in self._asterisks.all()]
 
-    def _line(self, one: AsteriskPbx, name: str) -> ConnectionSpec:
-        secret = self._asterisks.secret(one.sn)
-        config_values = (one.host, one.port, one.user, one.tls, one.trunks, one.inbound, one.has_pins)
+    def _build_spec(self, asterisk: AsteriskPbx, name: str) -> ConnectionSpec:
+        secret = self._asterisks.get_secret(asterisk.sn)
+        config_values = (
+            asterisk.host,
+            asterisk.port,
+            asterisk.user,
+            asterisk.tls,
+            asterisk.trunks,
+            asterisk.inbound,
+            asterisk.has_pins,
+        )
         return ConnectionSpec(
-            declared=RegisteredPbx(sn=one.sn, dialect=Asterisk.name),
+            pbx=RegisteredPbx(sn=asterisk.sn, dialect=Asterisk.name),
             name=name,
-            host=one.host,
-            port=one.port,
-            tls=one.tls,
-            begin=partial(self._begin, one.sn, Login(one.user, secret)),
+            host=asterisk.host,
+            port=asterisk.port,
+            tls=asterisk.tls,
+            protocol_factory=partial(self._create_protocol, asterisk.sn, AmiCredentials(asterisk.user, secret)),
             # A hash, so that the secret stands in no more places than it must.
-            mark=hash((*config_values, secret)),
+            config_hash=hash((*config_values, secret)),
         )
 
-    def _begin(self, sn: str, login: Login) -> Conversation:
+    def _create_protocol(self, sn: str, login: AmiCredentials) -> ConnectionProtocol:
         """With what was learned up to now."""
-        asterisk = self._asterisks.of(sn)
-        return AsteriskConversation(login, build_parser_config(asterisk), searches=asterisk.trunks is None)
+        asterisk = self._asterisks.get(sn)
+        return AsteriskProtocol(login, build_parser_config(asterisk), detect_trunks=asterisk.trunks is None)
 
 
-def find_open_gaps(settings: AppDb, sn: str, now: datetime) -> list[Interval]:
+def find_open_gaps(appdb: AppDb, sn: str, now: datetime) -> list[Interval]:
     """The times of the last month in which a PBX was not heard and that are not filled."""
-    intervals = settings.receiving.stretches(sn)
+    intervals = appdb.sync_states.intervals(sn)
     return [interval for interval in intervals if interval.state == "gap" and interval.until > now - GAP_AGE_MAX]
 
 
@@ -141,10 +149,10 @@ def format_gap(gap: Interval) -> str:
     return f"{gap.since:%Y-%m-%d %H:%M:%S} to {gap.until:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def build_parser_config(one: AsteriskPbx) -> PbxReading:
+def build_parser_config(asterisk: AsteriskPbx) -> AsteriskParserConfig:
     """What is needed to read the CDRs of an Asterisk: as it was set, or as it was learned."""
-    if one.trunks is None:
-        detected_config = reading_of(one.learned)
-        inbound = tuple(dict.fromkeys([*one.inbound, *detected_config.inbound]))
-        return PbxReading(trunks=detected_config.trunks, inbound=inbound, has_pins=one.has_pins)
-    return PbxReading(trunks=one.trunks, inbound=one.inbound, has_pins=one.has_pins)
+    if asterisk.trunks is None:
+        detected_config = decode_parser_config(asterisk.detected_config)
+        inbound = tuple(dict.fromkeys([*asterisk.inbound, *detected_config.inbound_contexts]))
+        return AsteriskParserConfig(trunks=detected_config.trunks, inbound_contexts=inbound, has_pins=asterisk.has_pins)
+    return AsteriskParserConfig(trunks=asterisk.trunks, inbound_contexts=asterisk.inbound, has_pins=asterisk.has_pins)

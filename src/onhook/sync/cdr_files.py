@@ -35,9 +35,7 @@ def is_sqlite_file(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
     except FileNotFoundError:
-        raise NotFound(
-            "there is no such file", where=str(path), todo="name the file in which the PBX keeps CDRs"
-        ) from None
+        raise NotFound("no such file", location=str(path), hint="name the file in which the PBX keeps CDRs") from None
     except OSError as error:
         raise read_error(str(path), error.strerror or str(error)) from error
 
@@ -89,8 +87,10 @@ def _find_start(file: IO[bytes] | gzip.GzipFile, is_before: IsBefore) -> int:
     return low
 
 
-def read_error(where: str, why: str) -> Unavailable:
+def read_error(location: str, reason: str) -> Unavailable:
     """The error for what a PBX keeps and we cannot read."""
     return Unavailable(
-        f"cannot read what the PBX keeps: {why}", where=where, todo="look whether our user may read it, and how it is"
+        f"cannot read the CDR source: {reason}",
+        location=location,
+        hint="check the permissions and the format of the file",
     )

@@ -35,29 +35,29 @@ _ERRORS = (OSError, sqlite3.Error, pg8000.dbapi.Error, pymysql.Error, EOFError)
 
 
 class CdrTable(msgspec.Struct, frozen=True, kw_only=True):
-    """Which one: `place` is a path or `ENGINE://USER@HOST:PORT/DATABASE`; the password is not shown."""
+    """Which one: `location` is a path or `ENGINE://USER@HOST:PORT/DATABASE`; the password is not shown."""
 
-    place: str
+    location: str
     name: str
     password: str = ""
 
     def __repr__(self) -> str:
-        return f"Table({self.place!r}, {self.name!r})"
+        return f"CdrTable({self.location!r}, {self.name!r})"
 
 
 class _SqlSyntax(msgspec.Struct, frozen=True, kw_only=True):
     """How an engine writes a name, a text, a moment, and the mark of a value."""
 
     quote: str = '"'
-    text: str = "CAST({} AS text)"
-    moment: str = "{}"
-    mark: str = "%s"
+    text_cast: str = "CAST({} AS text)"
+    time_cast: str = "{}"
+    placeholder: str = "%s"
 
 
 _SYNTAXES: Mapping[str, _SqlSyntax] = {
-    "": _SqlSyntax(mark="?"),
-    "postgresql": _SqlSyntax(moment="CAST({} AS timestamp)"),
-    "mysql": _SqlSyntax(quote="`", text="CAST({} AS char)"),
+    "": _SqlSyntax(placeholder="?"),
+    "postgresql": _SqlSyntax(time_cast="CAST({} AS timestamp)"),
+    "mysql": _SqlSyntax(quote="`", text_cast="CAST({} AS char)"),
 }
 _ENGINES = {"": "", "postgresql": "postgresql", "postgres": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 
@@ -74,7 +74,7 @@ def read_table_rows(
         with closing(_connect(table)) as connection:
             yield from _TableReader(connection, table, columns, page_rows).read(since, until)
     except _ERRORS as error:
-        raise read_error(table.place, _describe_error(error)) from error
+        raise read_error(table.location, _describe_error(error)) from error
 
 
 class _TableReader:
@@ -82,60 +82,66 @@ class _TableReader:
 
     def __init__(self, connection: Any, table: CdrTable, columns: frozenset[str], page_rows: int) -> None:
         self._connection = connection
-        self._speech = _SYNTAXES[_engine(table.place)]
-        self._table = self._quoted(table.name)
+        self._syntax = _SYNTAXES[_engine(table.location)]
+        self._table = self._quote_name(table.name)
         self._page_rows = page_rows
-        names = self._names(table)
+        names = self._column_names(table)
         self._columns = [name for name in names if name.lower() in columns]
-        self._start = self._one_of(names, _START_COLUMNS, table)
-        self._id = self._one_of(names, ("uniqueid", "linkedid"), table)
-        order_columns = [self._moment(self._start), self._id_text(), *(self._texts(names, "sequence"))]
-        self._order = ", ".join(order_columns)
+        self._start_column = self._require_column(names, _START_COLUMNS, table)
+        self._id_column = self._require_column(names, ("uniqueid", "linkedid"), table)
+        order_columns = [
+            self._time_expression(self._start_column),
+            self._id_expression(),
+            *(self._text_expressions(names, "sequence")),
+        ]
+        self._order_by = ", ".join(order_columns)
 
     def read(self, since: str, until: str) -> Iterator[Mapping[str, str]]:
-        first_rows = self._page([], 1)
-        if first_rows and since and self._start_of(first_rows[0]) < since:
+        first_rows = self._fetch_page([], 1)
+        if first_rows and since and self._start_time(first_rows[0]) < since:
             yield first_rows[0]
         bounds = [(">=", since)] if since else []
         bounds += [("<", until)] if until else []
         previous_rows: list[Mapping[str, str]] = []
-        while page := self._page(bounds, self._page_rows, previous_rows[-1] if previous_rows else None):
+        while page := self._fetch_page(bounds, self._page_rows, previous_rows[-1] if previous_rows else None):
             new_rows = [row for row in page if row not in previous_rows]
             yield from new_rows
             if len(page) < self._page_rows:
                 return
             if not new_rows:
-                raise UsageError("too many CDRs have one moment and one id", todo="look at the table: are they real?")
+                raise UsageError("too many CDRs share one time and id", hint="check the table")
             last_row = page[-1]
-            previous_rows = [row for row in page if self._key(row) == self._key(last_row)]
+            previous_rows = [row for row in page if self._row_key(row) == self._row_key(last_row)]
 
-    def _page(
-        self, bounds: Sequence[tuple[str, str]], rows_max: int, after: Mapping[str, str] | None = None
+    def _fetch_page(
+        self, bounds: Sequence[tuple[str, str]], rows_max: int, last_row: Mapping[str, str] | None = None
     ) -> list[Mapping[str, str]]:
-        start_expression, start_placeholder = self._moment(self._start), self._moment_mark()
+        start_expression, start_placeholder = self._time_expression(self._start_column), self._time_placeholder()
         conditions, values = (
             [f"{start_expression} {operator} {start_placeholder}" for operator, _ in bounds],
             [value for _, value in bounds],
         )
-        if after is not None:
-            start_time, column = self._key(after)
-            is_same_start = f"{start_expression} = {start_placeholder} AND {self._id_text()} >= {self._speech.mark}"
+        if last_row is not None:
+            start_time, column = self._row_key(last_row)
+            is_same_start = (
+                f"{start_expression} = {start_placeholder} AND {self._id_expression()} >= {self._syntax.placeholder}"
+            )
             conditions.append(f"({start_expression} > {start_placeholder} OR ({is_same_start}))")
             values += [start_time, start_time, column]
         where_clause = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        select_list = ", ".join(self._shown(column) for column in self._columns)
+        select_list = ", ".join(self._select_expression(column) for column in self._columns)
         # Names are those that the table itself has told; values are bound.
-        query = f"SELECT {select_list} FROM {self._table}{where_clause} ORDER BY {self._order} LIMIT {rows_max}"  # noqa: S608
+        query = f"SELECT {select_list} FROM {self._table}{where_clause} ORDER BY {self._order_by} LIMIT {rows_max}"  # noqa: S608
         names = [column.lower() for column in self._columns]
-        return [dict(zip(names, map(_to_text, row), strict=True)) for row in self._asked(query, values)]
+        return [dict(zip(names, map(_to_text, row), strict=True)) for row in self._execute(query, values)]
 
-    def _asked(self, question: str, values: Sequence[str]) -> Sequence[Sequence[Any]]:
+    def _execute(self, query: str, values: Sequence[str]) -> Sequence[Sequence[Any]]:
         with closing(self._connection.cursor()) as cursor:
-            cursor.execute(question, tuple(values))
+            cursor.execute(query, tuple(values))
             rows: Sequence[Sequence[Any]] = cursor.fetchall()
             return rows
 
-    def _names(self, table: CdrTable) -> list[str]:
+    def _column_names(self, table: CdrTable) -> list[str]:
         try:
             with closing(self._connection.cursor()) as cursor:
                 cursor.execute(f"SELECT * FROM {self._table} LIMIT 0")  # noqa: S608 - a name, quoted
@@ -143,57 +149,57 @@ class _TableReader:
         except (sqlite3.OperationalError, pg8000.dbapi.DatabaseError, pymysql.err.ProgrammingError) as error:
             raise UsageError(
                 f"the table {table.name!r} cannot be read: {_describe_error(error)}",
-                where=table.place,
-                todo="name the table with --table, or at the end of the address",
+                location=table.location,
+                hint="name the table with --table, or at the end of the address",
             ) from error
 
-    def _one_of(self, names: Sequence[str], wanted: Sequence[str], table: CdrTable) -> str:
-        column = next((name for candidate in wanted for name in names if name.lower() == candidate), None)
+    def _require_column(self, names: Sequence[str], candidates: Sequence[str], table: CdrTable) -> str:
+        column = next((name for candidate in candidates for name in names if name.lower() == candidate), None)
         if column is None:
             raise UsageError(
-                f"the table {table.name!r} has no column {' or '.join(wanted)}",
-                where=table.place,
-                todo="let the PBX write it, and add it to the table",
+                f"the table {table.name!r} has no column {' or '.join(candidates)}",
+                location=table.location,
+                hint="let the PBX write it, and add it to the table",
             )
         return column
 
-    def _texts(self, names: Sequence[str], wanted: str) -> list[str]:
-        return [self._speech.text.format(self._quoted(name)) for name in names if name.lower() == wanted]
+    def _text_expressions(self, names: Sequence[str], column: str) -> list[str]:
+        return [self._syntax.text_cast.format(self._quote_name(name)) for name in names if name.lower() == column]
 
-    def _shown(self, name: str) -> str:
+    def _select_expression(self, name: str) -> str:
         """As text, moments in the same form whatever the type of their column is; an empty one is none."""
-        quoted = self._quoted(name)
-        if name == self._start:
-            quoted = self._moment(name)
+        quoted = self._quote_name(name)
+        if name == self._start_column:
+            quoted = self._time_expression(name)
         elif name.lower() in (*_START_COLUMNS, "answer", "end"):
-            quoted = self._speech.moment.format(f"NULLIF({self._speech.text.format(quoted)}, '')")
-        return self._speech.text.format(quoted)
+            quoted = self._syntax.time_cast.format(f"NULLIF({self._syntax.text_cast.format(quoted)}, '')")
+        return self._syntax.text_cast.format(quoted)
 
-    def _moment(self, name: str) -> str:
-        return self._speech.moment.format(self._quoted(name))
+    def _time_expression(self, name: str) -> str:
+        return self._syntax.time_cast.format(self._quote_name(name))
 
-    def _moment_mark(self) -> str:
-        return self._speech.moment.format(self._speech.mark)
+    def _time_placeholder(self) -> str:
+        return self._syntax.time_cast.format(self._syntax.placeholder)
 
-    def _id_text(self) -> str:
-        return f"COALESCE({self._speech.text.format(self._quoted(self._id))}, '')"
+    def _id_expression(self) -> str:
+        return f"COALESCE({self._syntax.text_cast.format(self._quote_name(self._id_column))}, '')"
 
-    def _key(self, row: Mapping[str, str]) -> tuple[str, str]:
-        return self._start_of(row), row[self._id.lower()]
+    def _row_key(self, row: Mapping[str, str]) -> tuple[str, str]:
+        return self._start_time(row), row[self._id_column.lower()]
 
-    def _start_of(self, row: Mapping[str, str]) -> str:
-        return row[self._start.lower()]
+    def _start_time(self, row: Mapping[str, str]) -> str:
+        return row[self._start_column.lower()]
 
-    def _quoted(self, name: str) -> str:
-        quote = self._speech.quote
+    def _quote_name(self, name: str) -> str:
+        quote = self._syntax.quote
         return quote + name.replace(quote, 2 * quote) + quote
 
 
 def _connect(table: CdrTable) -> Any:
-    engine, parts = _engine(table.place), urlsplit(table.place)
+    engine, parts = _engine(table.location), urlsplit(table.location)
     if not engine:
         # Read by several threads, one after the other.
-        uri = f"{Path(table.place).absolute().as_uri()}?mode=ro"
+        uri = f"{Path(table.location).absolute().as_uri()}?mode=ro"
         return sqlite3.connect(uri, timeout=CONNECT_SECONDS_MAX, uri=True, check_same_thread=False)
     address: dict[str, Any] = {
         "user": unquote(parts.username or ""),
@@ -225,8 +231,8 @@ def _connect(table: CdrTable) -> Any:
     )
 
 
-def _engine(place: str) -> str:
-    scheme, separator, _ = place.partition("://")
+def _engine(location: str) -> str:
+    scheme, separator, _ = location.partition("://")
     return _ENGINES[scheme] if separator else ""
 
 

@@ -14,21 +14,22 @@ CONNECT_SECONDS_MAX = 10.0
 
 
 class PeerCertificate(msgspec.Struct, frozen=True, kw_only=True):
-    """`fingerprint` is the SHA-256 of the certificate; `trouble` why no authority vouches for it, or empty."""
+    """`fingerprint` is the SHA-256 of the certificate; `verification_error` why no authority vouches for it, or
+    empty."""
 
     fingerprint: str
-    trouble: str
+    verification_error: str
 
 
 def fetch_certificate(url: str) -> PeerCertificate:
     """What stands behind `https://HOST:PORT`. Raises `Unavailable`, and `UsageError` for plain HTTP."""
     parts = urlsplit(url)
     if parts.scheme != "https" or parts.hostname is None:
-        raise UsageError("there is no certificate without TLS", where=url, todo="reach it by https://")
+        raise UsageError("there is no certificate without TLS", location=url, hint="reach it by https://")
     address = (parts.hostname, parts.port or 443)
     certificate = _download_certificate(address)
     return PeerCertificate(
-        fingerprint=hashlib.sha256(certificate).hexdigest(), trouble=_find_verification_error(address)
+        fingerprint=hashlib.sha256(certificate).hexdigest(), verification_error=_find_verification_error(address)
     )
 
 
@@ -74,6 +75,6 @@ def _find_verification_error(address: tuple[str, int]) -> str:
 def _unreachable_error(address: tuple[str, int], error: OSError) -> Unavailable:
     return Unavailable(
         f"cannot speak TLS there: {error.strerror or error}",
-        where=f"{address[0]}:{address[1]}",
-        todo="compare host and port with Integrations > API of the PBX; it is 8088 there unless changed",
+        location=f"{address[0]}:{address[1]}",
+        hint="compare host and port with Integrations > API of the PBX; it is 8088 there unless changed",
     )

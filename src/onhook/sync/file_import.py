@@ -12,7 +12,7 @@ from typing import TextIO
 import msgspec
 
 from onhook.lib.errors import OnhookError, UsageError
-from onhook.pbx.client import Link
+from onhook.pbx.client import PbxClient
 from onhook.pbx.dialect import Dialect
 from onhook.receiver.pbx_registry import RegisteredPbx
 
@@ -46,9 +46,9 @@ class ImportTotals(msgspec.Struct, frozen=True, kw_only=True):
 
     lines: int = 0
     new: int = 0
-    here: int = 0
+    existing: int = 0
     unreadable: int = 0
-    refused: int = 0
+    rejected: int = 0
     examples: tuple[str, ...] = ()
 
 
@@ -56,55 +56,64 @@ class FileImporter:
     """Reads one file of one PBX. `date_format` is that of the PBX's display, or empty where nobody said."""
 
     def __init__(
-        self, *, link: Link, dialect: Dialect, sender: RegisteredPbx, ids: CallIdLookup, date_format: str
+        self,
+        *,
+        client: PbxClient,
+        dialect: Dialect,
+        sender: RegisteredPbx,
+        find_call_ids: CallIdLookup,
+        date_format: str,
     ) -> None:
-        self._link = link
+        self._client = client
         self._dialect = dialect
         self._sender = sender
-        self._ids = ids
+        self._find_call_ids = find_call_ids
         self._date_format = date_format
 
-    async def take(self, file: TextIO, keep: IngestAll, tell: Callable[[ImportTotals], None]) -> ImportTotals:
+    async def import_file(
+        self, file: TextIO, ingest_all: IngestAll, on_progress: Callable[[ImportTotals], None]
+    ) -> ImportTotals:
         """All lines of a file. Raises `UsageError` for one that is none of the PBX's."""
-        lines = read_rows(file, self._link)
+        lines = read_rows(file, self._client)
         totals = ImportTotals()
         while batch := list(islice(lines, LINE_BATCH_SIZE)):
-            bodies = await self._bodies(batch)
-            totals = self._counted(totals, bodies, await keep(bodies))
-            tell(totals)
+            bodies = await self._format_bodies(batch)
+            totals = self._add_totals(totals, bodies, await ingest_all(bodies))
+            on_progress(totals)
         return totals
 
-    async def _bodies(self, lines: Sequence[FileRow]) -> list[bytes]:
-        uids = [self._link.uid_of_file(line) for line in lines]
+    async def _format_bodies(self, lines: Sequence[FileRow]) -> list[bytes]:
+        uids = [self._client.get_file_row_uid(line) for line in lines]
         known_uids = [uid for uid in uids if uid]
-        call_ids = await self._ids(known_uids) if known_uids else {}
+        call_ids = await self._find_call_ids(known_uids) if known_uids else {}
         return [
-            self._link.row_of_file(self._sender.sn, line, self._date_format, call_ids.get(uid, ""))
+            self._client.format_file_row(self._sender.sn, line, self._date_format, call_ids.get(uid, ""))
             for line, uid in zip(lines, uids, strict=True)
         ]
 
-    def _counted(self, done: ImportTotals, bodies: Sequence[bytes], verdicts: Sequence[str]) -> ImportTotals:
-        reasons = [(number, self._reason(body)) for number, body in enumerate(bodies, done.lines + 2)]
+    def _add_totals(self, totals: ImportTotals, bodies: Sequence[bytes], verdicts: Sequence[str]) -> ImportTotals:
+        reasons = [(number, self._parse_error(body)) for number, body in enumerate(bodies, totals.lines + 2)]
         parse_errors = tuple(f"line {number}: {reason}" for number, reason in reasons if reason)
         return ImportTotals(
-            lines=done.lines + len(bodies),
-            new=done.new + verdicts.count("kept"),
-            here=done.here + verdicts.count("repeat"),
-            unreadable=done.unreadable + len(parse_errors),
-            refused=done.refused + sum(verdict not in ("kept", "repeat", "unreadable") for verdict in verdicts),
-            examples=(*done.examples, *parse_errors)[:EXAMPLES_MAX],
+            lines=totals.lines + len(bodies),
+            new=totals.new + verdicts.count("stored"),
+            existing=totals.existing + verdicts.count("duplicate"),
+            unreadable=totals.unreadable + len(parse_errors),
+            rejected=totals.rejected
+            + sum(verdict not in ("stored", "duplicate", "unparsable") for verdict in verdicts),
+            examples=(*totals.examples, *parse_errors)[:EXAMPLES_MAX],
         )
 
-    def _reason(self, body: bytes) -> str:
+    def _parse_error(self, body: bytes) -> str:
         """Why a line cannot be read; empty where it can."""
         try:
-            self._dialect.read(body)
+            self._dialect.parse(body)
         except OnhookError as error:
-            return error.what
+            return error.message
         return ""
 
 
-def read_rows(file: TextIO, link: Link) -> Iterator[FileRow]:
+def read_rows(file: TextIO, client: PbxClient) -> Iterator[FileRow]:
     """The lines of a file, each by its headings. Raises `UsageError` for one that is none of the PBX's."""
     csv.field_size_limit(CELL_CHARACTERS_MAX)
     row_number = 0
@@ -112,17 +121,17 @@ def read_rows(file: TextIO, link: Link) -> Iterator[FileRow]:
         first_line = file.readline()
         delimiter = max(_DELIMITERS, key=first_line.count)
         names = [name.strip() for name in next(csv.reader([first_line], delimiter=delimiter), [])]
-        if not link.knows_headings(names):
+        if not client.recognizes_headings(names):
             raise UsageError(
-                "the file's first line does not head columns of calls",
-                todo="download the calls as CSV from the PBX, with the columns ID, Time, Call From and Call To",
+                "the first line is not a header of call columns",
+                hint="download the calls as CSV from the PBX, with the columns ID, Time, Call From and Call To",
             )
         for row_number, cells in enumerate(csv.reader(file, delimiter=delimiter), 2):  # noqa: B007 - told where it breaks
             if any(cells):
                 yield _build_row(names, cells)
     except (csv.Error, UnicodeDecodeError) as error:
         raise UsageError(
-            f"the file is no CSV in UTF-8: {error}", where=f"behind row {row_number}", todo="save it as that"
+            f"the file is not a UTF-8 CSV: {error}", location=f"after row {row_number}", hint="save it as UTF-8 CSV"
         ) from error
 
 

@@ -19,7 +19,7 @@ import msgspec
 from onhook.cdr.sync_types import AlarmKind
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError, Unavailable
-from onhook.pbx.client import Answer, Link, Login, Request, Step
+from onhook.pbx.client import ClientCredentials, PbxClient, PbxRequest, PbxResponse, TokenStep
 
 RESPONSE_BYTES_MAX = 32 * 1024 * 1024
 """A page of 10,000 rows has some 7 MB."""
@@ -45,7 +45,7 @@ REVOKE_SECONDS_MAX = 5.0
 """Stopping does not wait longer for a PBX to take its tokens back."""
 
 USER_AGENT = "OpenAPI"
-"""Without it a PBX refuses everything (PROTOCOL.md 6)."""
+"""Without it a PBX refuses everything (yeastar-p-series.md 6)."""
 
 ConnectionErrorKind = Literal["", "unreachable", "credentials", "certificate"]
 ALARM_KINDS: Sequence[AlarmKind] = ("unreachable", "credentials", "certificate")
@@ -55,48 +55,54 @@ class PbxEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Where a PBX's API is and who we are there; `fingerprint` in hexadecimal digits, or empty."""
 
     url: str
-    login: Login
+    login: ClientCredentials
     fingerprint: str = ""
 
 
 class TokenStore(Protocol):
     """Where what is known of the tokens is kept, for all processes."""
 
-    def turn(self) -> AbstractAsyncContextManager[None]:
+    def lock(self) -> AbstractAsyncContextManager[None]:
         """Be the only one who changes it."""
         ...
 
-    def tokens(self) -> str:
+    def load_tokens(self) -> str:
         """What was kept; empty at first. Raises `Unavailable` where the PBX is reached otherwise now."""
         ...
 
-    def keep_tokens(self, text: str) -> None:
+    def save_tokens(self, text: str) -> None:
         """Keep this."""
         ...
 
 
 class PbxSession:
-    """Use it as a context, inside the event loop. `trouble` says what is wrong with the PBX, if anything is."""
+    """Use it as a context, inside the event loop. `error_kind` says what is wrong with the PBX, if anything is."""
 
     def __init__(
-        self, *, link: Link, reached: PbxEndpoint, keeping: TokenStore, clock: Clock, chance: Callable[[], float]
+        self,
+        *,
+        client: PbxClient,
+        endpoint: PbxEndpoint,
+        token_store: TokenStore,
+        clock: Clock,
+        jitter: Callable[[], float],
     ) -> None:
-        self.link = link
-        self.host = reached.url.partition("://")[2]
-        self.kinds = ALARM_KINDS
-        self.trouble: ConnectionErrorKind = ""
-        self._reached = reached
-        self._keeping = keeping
+        self.client = client
+        self.host = endpoint.url.partition("://")[2]
+        self.alarm_kinds = ALARM_KINDS
+        self.error_kind: ConnectionErrorKind = ""
+        self._endpoint = endpoint
+        self._token_store = token_store
         self._clock = clock
-        self._chance = chance
-        self._turn = asyncio.Lock()
-        self._asking = asyncio.Lock()
+        self._jitter = jitter
+        self._token_lock = asyncio.Lock()
+        self._request_lock = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
-        self._last_known = ""
+        self._last_tokens = ""
         """Of the tokens: what is kept goes when a person removes the PBX or changes how it is reached."""
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, ssl=_tls_trust(self._reached.fingerprint))
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, ssl=_tls_trust(self._endpoint.fingerprint))
         timeout = aiohttp.ClientTimeout(total=RESPONSE_SECONDS_MAX, sock_connect=CONNECT_SECONDS_MAX)
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -107,7 +113,7 @@ class PbxSession:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._session is not None
         await self._session.close()
@@ -116,41 +122,43 @@ class PbxSession:
         """Unix seconds."""
         return self._clock.microseconds() / 1_000_000
 
-    async def token(self) -> Step:
+    async def token(self) -> TokenStep:
         """A token to use, and until when. Raises `NotAllowed` where only a person can help, else `Unavailable`."""
-        async with self._turn, self._keeping.turn():
+        async with self._token_lock, self._token_store.lock():
             for _ in range(TOKEN_STEPS_MAX):
-                step = self.link.next_step(self._keeping.tokens(), self._reached.login, self.now())
-                if step.act == "use":
-                    self._last_known = self._keeping.tokens()
+                step = self.client.next_step(self._token_store.load_tokens(), self._endpoint.login, self.now())
+                if step.action == "use":
+                    self._last_tokens = self._token_store.load_tokens()
                     return step
-                if step.act == "halt":
-                    self.trouble = "credentials"
+                if step.action == "halt":
+                    self.error_kind = "credentials"
                     raise NotAllowed(
-                        step.why,
-                        where=self.host,
-                        todo="mend it in the PBX, then `onhook pbx change NAME --client-id ID`",
+                        step.reason,
+                        location=self.host,
+                        hint="fix it in the PBX, then `onhook pbx change NAME --client-id ID`",
                     )
-                if step.act == "wait":
-                    raise self._not_now(f"{step.why}; not before {_format_minute(step.until)}")
-                await self._take(step, self._keeping.tokens())
-        raise self._not_now("it gives no token")
+                if step.action == "wait":
+                    raise self._unavailable(f"{step.reason}; not before {_format_minute(step.until)}")
+                await self._run_token_step(step, self._token_store.load_tokens())
+        raise self._unavailable("it issues no token")
 
-    async def ask(self, request: Request) -> Answer:
+    async def send_request(self, request: PbxRequest) -> PbxResponse:
         """Send a request with a token; what the PBX says to it at last, whatever that is. Raises as `token` does."""
-        async with self._asking:
-            answer = Answer(errcode=0, trouble="later")
+        async with self._request_lock:
+            answer = PbxResponse(errcode=0, error_kind="temporary")
             for attempt in range(1, ATTEMPTS_MAX + 1):
                 step = await self.token()
-                answer = await self._send(request, step.token)
-                if answer.trouble == "token":
-                    self._keeping.keep_tokens(
-                        self.link.refused(self._keeping.tokens(), step.token, self.now(), self._chance())
+                answer = await self._send_once(request, step.token)
+                if answer.error_kind == "token_expired":
+                    self._token_store.save_tokens(
+                        self.client.reject_token(
+                            self._token_store.load_tokens(), step.token, self.now(), self._jitter()
+                        )
                     )
-                elif answer.trouble not in ("later", "garbage"):
+                elif answer.error_kind not in ("temporary", "invalid_response"):
                     break
                 elif attempt < ATTEMPTS_MAX:
-                    await asyncio.sleep(RETRY_SECONDS * attempt * (0.5 + self._chance()))
+                    await asyncio.sleep(RETRY_SECONDS * attempt * (0.5 + self._jitter()))
             return answer
 
     async def open_push(self, token: str) -> aiohttp.ClientWebSocketResponse:
@@ -159,76 +167,80 @@ class PbxSession:
         try:
             async with asyncio.timeout(CONNECT_SECONDS_MAX):
                 return await self._session.ws_connect(
-                    self._reached.url + self.link.push_path,
+                    self._endpoint.url + self.client.push_path,
                     params={"access_token": token},
                     max_msg_size=PUSH_BYTES_MAX,
                     autoping=True,
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self.trouble = _classify_error(error)
-            raise self._not_now(f"the push channel cannot be opened: {_describe_error(error)}") from error
+            self.error_kind = _classify_error(error)
+            raise self._unavailable(f"the push channel cannot be opened: {_describe_error(error)}") from error
 
-    async def release(self) -> None:
+    async def revoke_replaced_token(self) -> None:
         """Revoke the token that another one has taken over from."""
-        async with self._turn, self._keeping.turn():
-            tokens = self._keeping.tokens()
-            step = self.link.to_release(tokens)
+        async with self._token_lock, self._token_store.lock():
+            tokens = self._token_store.load_tokens()
+            step = self.client.replaced_token_revocation(tokens)
             if step is not None:
-                await self._take(step, tokens)
+                await self._run_token_step(step, tokens)
 
-    async def farewell(self) -> None:
+    async def revoke_tokens(self) -> None:
         """Revoke all tokens, as far as the PBX answers in time; those that it does not take back end by themselves."""
         try:
-            async with asyncio.timeout(REVOKE_SECONDS_MAX), self._turn, self._keeping.turn():
-                for step in self.link.farewell(self._last_known, self.now()):
-                    await self._take(step, self._last_known)
+            async with asyncio.timeout(REVOKE_SECONDS_MAX), self._token_lock, self._token_store.lock():
+                for step in self.client.revocation_steps(self._last_tokens, self.now()):
+                    await self._run_token_step(step, self._last_tokens)
         except TimeoutError:
             return
 
-    async def _take(self, step: Step, kept: str) -> None:
+    async def _run_token_step(self, step: TokenStep, tokens: str) -> None:
         """Send the request of a step and keep what its answer tells, beside what was kept."""
         assert step.request is not None
-        self._know(self.link.begun(kept, step, self.now()))
-        answer = await self._send(step.request, "")
-        self._know(self.link.heard(self._last_known, step, answer, self.now(), self._chance()))
+        self._save_tokens(self.client.begin_step(tokens, step, self.now()))
+        answer = await self._send_once(step.request, "")
+        self._save_tokens(self.client.finish_step(self._last_tokens, step, answer, self.now(), self._jitter()))
 
-    def _know(self, kept: str) -> None:
-        self._last_known = kept
-        self._keeping.keep_tokens(kept)
+    def _save_tokens(self, tokens: str) -> None:
+        self._last_tokens = tokens
+        self._token_store.save_tokens(tokens)
 
-    async def _send(self, request: Request, token: str) -> Answer:
+    async def _send_once(self, request: PbxRequest, token: str) -> PbxResponse:
         assert self._session is not None
         query = {**request.query, **({"access_token": token} if token else {})}
         headers = {"Content-Type": "application/json"} if request.body else {}
         try:
             async with self._session.request(
                 request.method,
-                self._reached.url + request.path,
+                self._endpoint.url + request.path,
                 params=query,
                 data=request.body or None,
                 headers=headers,
                 allow_redirects=False,
             ) as response:
                 body = await _read_body(response)
-                answer = await asyncio.to_thread(self.link.read_answer, response.status, body)
+                answer = await asyncio.to_thread(self.client.parse_response, response.status, body)
         except (aiohttp.ClientError, TimeoutError, OSError, _ResponseTooLarge) as error:
-            self.trouble = _classify_error(error)
-            return Answer(
-                errcode=-1, trouble="later" if _was_never_sent(error) else "garbage", text=_describe_error(error)
+            self.error_kind = _classify_error(error)
+            return PbxResponse(
+                errcode=-1,
+                error_kind="temporary" if _was_never_sent(error) else "invalid_response",
+                error_text=_describe_error(error),
             )
-        self.trouble = ""
+        self.error_kind = ""
         return answer
 
-    def _not_now(self, why: str) -> OnhookError:
-        return Unavailable(f"the PBX cannot be asked now: {why}", where=self.host, todo="it is tried again")
+    def _unavailable(self, reason: str) -> OnhookError:
+        return Unavailable(
+            f"the PBX is unreachable: {reason}", location=self.host, hint="the request is retried automatically"
+        )
 
 
-def _format_minute(moment: float) -> str:
+def _format_minute(seconds: float) -> str:
     """
     >>> _format_minute(1_777_287_876)
     '2026-04-27 11:04 UTC'
     """
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 class _ResponseTooLarge(Exception):
@@ -261,13 +273,13 @@ def _classify_error(error: Exception) -> ConnectionErrorKind:
 def _describe_error(error: Exception) -> str:
     """What went wrong, without addresses that hold a token."""
     if isinstance(error, aiohttp.ServerFingerprintMismatch):
-        return "it shows another certificate than the one that is trusted"
+        return "the certificate is not the pinned one"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"its certificate is vouched for by nobody ({error.certificate_error})"
+        return f"the certificate is not trusted ({error.certificate_error})"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot connect ({error.os_error.strerror or error.os_error})"
     if isinstance(error, aiohttp.WSServerHandshakeError):
         return f"HTTP status {error.status}"
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return "an answer beyond all bounds" if isinstance(error, _ResponseTooLarge) else type(error).__name__
+    return "the response is too large" if isinstance(error, _ResponseTooLarge) else type(error).__name__

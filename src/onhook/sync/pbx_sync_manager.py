@@ -18,7 +18,7 @@ from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
-from onhook.pbx.client import Login
+from onhook.pbx.client import ClientCredentials
 from onhook.pbx.registry import dialects, pbx_clients
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
@@ -51,177 +51,175 @@ class SyncDeps(msgspec.Struct, frozen=True, kw_only=True):
     """What looking after a PBX takes."""
 
     data: Path
-    settings: AppDb
+    appdb: AppDb
     store: Store
     clock: Clock
-    accept: Ingestor
-    chance: Callable[[], float] = random.SystemRandom().random
+    ingestor: Ingestor
+    jitter: Callable[[], float] = random.SystemRandom().random
 
 
 class PbxSyncTasks(msgspec.Struct, frozen=True, kw_only=True):
     """One PBX that is looked after."""
 
-    account: PbxSession
-    filler: ApiBackfill
-    caretaker: PbxSync
-    push: PushReceiver
+    session: PbxSession
+    api_backfill: ApiBackfill
+    pbx_sync: PbxSync
+    push_receiver: PushReceiver
 
 
 def create_pbx_session(
-    wanted: ApiSyncSpec, *, settings: AppDb, data: Path, clock: Clock, chance: Callable[[], float]
+    spec: ApiSyncSpec, *, appdb: AppDb, data: Path, clock: Clock, jitter: Callable[[], float]
 ) -> PbxSession:
     """What we are at one PBX; its tokens are shared with all others who ask it."""
-    sn, dialect, _, credentials = wanted
+    sn, dialect, _, credentials = spec
     return PbxSession(
-        link=pbx_clients()[dialect],
-        reached=PbxEndpoint(
+        client=pbx_clients()[dialect],
+        endpoint=PbxEndpoint(
             url=credentials.url,
-            login=Login(credentials.client_id, credentials.client_secret),
+            login=ClientCredentials(credentials.client_id, credentials.client_secret),
             fingerprint=credentials.fingerprint,
         ),
-        keeping=AppDbTokenStore(settings=settings, data=data, sn=sn, api=credentials),
+        token_store=AppDbTokenStore(appdb=appdb, data=data, sn=sn, credentials=credentials),
         clock=clock,
-        chance=chance,
+        jitter=jitter,
     )
 
 
 @asynccontextmanager
-async def open_pbx_sync(house: SyncDeps, wanted: ApiSyncSpec) -> AsyncIterator[PbxSyncTasks]:
+async def open_pbx_sync(deps: SyncDeps, spec: ApiSyncSpec) -> AsyncIterator[PbxSyncTasks]:
     """Everything for one PBX, ready to be used."""
-    sn, dialect, registered_at, _ = wanted
+    sn, dialect, registered_at, _ = spec
     sender = RegisteredPbx(sn=sn, dialect=dialect)
-    session = create_pbx_session(
-        wanted, settings=house.settings, data=house.data, clock=house.clock, chance=house.chance
-    )
+    session = create_pbx_session(spec, appdb=deps.appdb, data=deps.data, clock=deps.clock, jitter=deps.jitter)
     api_backfill = ApiBackfill(
-        account=session,
-        accept=house.accept,
+        session=session,
+        ingestor=deps.ingestor,
         sender=sender,
         dialect=dialects()[dialect],
-        known=StoreCallLookup(house.store),
+        call_lookup=StoreCallLookup(deps.store),
     )
-    sync_state = AppDbSyncState(settings=house.settings, store=house.store, clock=house.clock, sn=sn)
+    sync_state = AppDbSyncState(appdb=deps.appdb, store=deps.store, clock=deps.clock, sn=sn)
     pbx_sync = PbxSync(
-        account=session, filler=api_backfill, notes=sync_state, declared_at=registered_at, chance=house.chance
+        access=session, backfill_source=api_backfill, state=sync_state, registered_at=registered_at, jitter=deps.jitter
     )
     push_receiver = PushReceiver(
-        account=session, accept=house.accept, sender=sender, watch=pbx_sync, chance=house.chance
+        session=session, ingestor=deps.ingestor, sender=sender, observer=pbx_sync, jitter=deps.jitter
     )
     async with session:
-        yield PbxSyncTasks(account=session, filler=api_backfill, caretaker=pbx_sync, push=push_receiver)
+        yield PbxSyncTasks(session=session, api_backfill=api_backfill, pbx_sync=pbx_sync, push_receiver=push_receiver)
 
 
-def create_cdr_sync_from_spec(house: SyncDeps, wanted: CdrSourceSyncSpec) -> PbxSync:
+def create_cdr_sync_from_spec(deps: SyncDeps, spec: CdrSourceSyncSpec) -> PbxSync:
     """Whoever fills the gaps of one PBX from where it keeps its CDRs."""
-    sync_state = AppDbSyncState(settings=house.settings, store=house.store, clock=house.clock, sn=wanted.sn)
+    sync_state = AppDbSyncState(appdb=deps.appdb, store=deps.store, clock=deps.clock, sn=spec.sn)
     return create_cdr_sync(
-        wanted.sn,
-        lambda: expand_rotated_files(wanted.source),
-        settings=house.settings,
-        notes=sync_state,
-        heard=sync_state.stretches,
-        known=StoreCallLookup(house.store),
-        accept=house.accept,
-        clock=house.clock,
-        chance=house.chance,
+        spec.sn,
+        lambda: expand_rotated_files(spec.source),
+        appdb=deps.appdb,
+        sync_state=sync_state,
+        load_intervals=sync_state.intervals,
+        call_lookup=StoreCallLookup(deps.store),
+        ingestor=deps.ingestor,
+        clock=deps.clock,
+        jitter=deps.jitter,
     )
 
 
-def build_api_sync_spec(pbx: Pbx, api: PbxCredentials) -> ApiSyncSpec:
+def build_api_sync_spec(pbx: Pbx, credentials: PbxCredentials) -> ApiSyncSpec:
     """What care of a PBX depends on: its name and number plan do not count."""
-    return pbx.sn, pbx.dialect, pbx.created_at.timestamp(), api
+    return pbx.sn, pbx.dialect, pbx.created_at.timestamp(), credentials
 
 
 class PbxSyncManager:
     """Made once per process, inside its event loop."""
 
-    def __init__(self, house: SyncDeps) -> None:
-        self._house = house
-        self._seen: tuple[int, int] | None = None
+    def __init__(self, deps: SyncDeps) -> None:
+        self._deps = deps
+        self._last_version: tuple[int, int] | None = None
         self._tasks: dict[str, tuple[ApiSyncSpec | CdrSourceSyncSpec, asyncio.Task[None]]] = {}
-        self._caretakers: dict[str, PbxSync] = {}
+        self._pbx_syncs: dict[str, PbxSync] = {}
 
     async def run(self) -> None:
         """Look after all of them for ever. Ends by cancellation only, and then takes leave of each."""
         try:
             while True:
-                await self._look()
+                await self._reconcile_tasks()
                 await asyncio.sleep(POLL_SECONDS)
         finally:
-            await self._end(list(self._tasks))
+            await self._cancel_tasks(list(self._tasks))
 
-    def is_heard_again(self, sn: str) -> None:
+    def on_reconnected(self, sn: str) -> None:
         """A PBX that we connect to is heard again: what was missed meanwhile is read where it keeps it."""
-        if sn in self._caretakers:
-            self._caretakers[sn].has_connected()
+        if sn in self._pbx_syncs:
+            self._pbx_syncs[sn].on_connected()
 
-    async def _look(self) -> None:
+    async def _reconcile_tasks(self) -> None:
         """Begin, end and begin again what people asked for."""
         try:
-            version = self._house.settings.version()
-            if version == self._seen:
+            version = self._deps.appdb.version()
+            if version == self._last_version:
                 return
-            specs, self._seen = self._wanted(), version
+            specs, self._last_version = self._build_specs(), version
         except OnhookError as error:
             _log_appdb_error(error)
             return
-        await self._end([sn for sn, (running_spec, _) in self._tasks.items() if specs.get(sn) != running_spec])
-        for pbx_sync in self._caretakers.values():
-            pbx_sync.look_for_wish()
+        await self._cancel_tasks([sn for sn, (running_spec, _) in self._tasks.items() if specs.get(sn) != running_spec])
+        for pbx_sync in self._pbx_syncs.values():
+            pbx_sync.check_backfill_request()
         for sn, spec in specs.items():
             if sn not in self._tasks:
-                self._tasks[sn] = (spec, asyncio.create_task(self._look_after(sn, spec), name=f"care of {sn}"))
+                self._tasks[sn] = (spec, asyncio.create_task(self._run_with_restart(sn, spec), name=f"pbx_sync {sn}"))
 
-    def _wanted(self) -> Mapping[str, ApiSyncSpec | CdrSourceSyncSpec]:
-        credentials_by_sn, clients = self._house.settings.apis.all(), pbx_clients()
-        pbxs = self._house.settings.pbxs() if credentials_by_sn else []
+    def _build_specs(self) -> Mapping[str, ApiSyncSpec | CdrSourceSyncSpec]:
+        credentials_by_sn, clients = self._deps.appdb.pbx_credentials.all(), pbx_clients()
+        pbxs = self._deps.appdb.pbxs() if credentials_by_sn else []
         api_specs = {
             pbx.sn: build_api_sync_spec(pbx, credentials_by_sn[pbx.sn])
             for pbx in pbxs
             if pbx.sn in credentials_by_sn and pbx.dialect in clients
         }
         return api_specs | {
-            sn: CdrSourceSyncSpec(sn, source) for sn, source in self._house.settings.sources.all().items()
+            sn: CdrSourceSyncSpec(sn, source) for sn, source in self._deps.appdb.cdr_sources.all().items()
         }
 
-    async def _end(self, sns: list[str]) -> None:
+    async def _cancel_tasks(self, sns: list[str]) -> None:
         tasks = [self._tasks.pop(sn)[1] for sn in sns]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _look_after(self, sn: str, wanted: ApiSyncSpec | CdrSourceSyncSpec) -> None:
+    async def _run_with_restart(self, sn: str, spec: ApiSyncSpec | CdrSourceSyncSpec) -> None:
         """For ever; again after a fault of ours, which stays with this PBX."""
         while True:
             try:
-                if isinstance(wanted, CdrSourceSyncSpec):
-                    await self._run(sn, create_cdr_sync_from_spec(self._house, wanted))
+                if isinstance(spec, CdrSourceSyncSpec):
+                    await self._run_pbx_sync(sn, create_cdr_sync_from_spec(self._deps, spec))
                 else:
-                    await self._ask(wanted)
+                    await self._run_api_sync(spec)
             except Exception:
-                logging.getLogger("care").exception("a PBX cannot be looked after now", extra={"sn": sn})
+                logging.getLogger("pbx_sync").exception("PBX sync failed unexpectedly", extra={"sn": sn})
             await asyncio.sleep(RESTART_SECONDS)
 
-    async def _ask(self, wanted: ApiSyncSpec) -> None:
+    async def _run_api_sync(self, spec: ApiSyncSpec) -> None:
         """The push channel and the rounds of a PBX that can be asked; where one fails, both end."""
-        async with open_pbx_sync(self._house, wanted) as sync_tasks:
+        async with open_pbx_sync(self._deps, spec) as sync_tasks:
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(sync_tasks.push.run())
-                    group.create_task(self._run(wanted[0], sync_tasks.caretaker))
+                    group.create_task(sync_tasks.push_receiver.run())
+                    group.create_task(self._run_pbx_sync(spec[0], sync_tasks.pbx_sync))
             finally:
-                await sync_tasks.account.farewell()
+                await sync_tasks.session.revoke_tokens()
 
-    async def _run(self, sn: str, caretaker: PbxSync) -> None:
-        self._caretakers[sn] = caretaker
+    async def _run_pbx_sync(self, sn: str, pbx_sync: PbxSync) -> None:
+        self._pbx_syncs[sn] = pbx_sync
         try:
-            await caretaker.run()
+            await pbx_sync.run()
         finally:
-            self._caretakers.pop(sn, None)
+            self._pbx_syncs.pop(sn, None)
 
 
 def _log_appdb_error(error: OnhookError) -> None:
-    logging.getLogger("settings").error(
-        "the settings cannot be read: what was known counts", extra={"error": str(error)}
+    logging.getLogger("appdb").error(
+        "cannot read the application database: using the last known values", extra={"error": str(error)}
     )

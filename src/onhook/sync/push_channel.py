@@ -13,7 +13,7 @@ from typing import Protocol
 import aiohttp
 
 from onhook.lib.errors import NotAllowed, OnhookError
-from onhook.pbx.client import Push, Step
+from onhook.pbx.client import PushChannel, TokenStep
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.sync.pbx_session import PbxSession
@@ -44,15 +44,15 @@ INGEST_RETRY_SECONDS = 0.5
 class ChannelObserver(Protocol):
     """Is told how the channel fares."""
 
-    def is_heard(self, since: float, until: float) -> None:
+    def on_alive(self, since: float, until: float) -> None:
         """It was proven to deliver between these moments (Unix seconds)."""
         ...
 
-    def has_connected(self) -> None:
+    def on_connected(self) -> None:
         """A channel stands, where none stood before."""
         ...
 
-    def has_failed(self, error: OnhookError) -> None:
+    def on_failed(self, error: OnhookError) -> None:
         """It cannot be opened, or was lost."""
         ...
 
@@ -63,98 +63,100 @@ class PushReceiver:
     def __init__(
         self,
         *,
-        account: PbxSession,
-        accept: Ingestor,
+        session: PbxSession,
+        ingestor: Ingestor,
         sender: RegisteredPbx,
-        watch: ChannelObserver,
-        chance: Callable[[], float],
+        observer: ChannelObserver,
+        jitter: Callable[[], float],
     ) -> None:
-        self._account = account
-        self._accept = accept
+        self._session = session
+        self._ingestor = ingestor
         self._sender = sender
-        self._watch = watch
-        self._chance = chance
+        self._observer = observer
+        self._jitter = jitter
 
     async def run(self) -> None:
         """Receive for ever. Ends by cancellation only, and then closes its sockets."""
         delay_seconds = RETRY_SECONDS_FIRST
         while True:
-            started_at = self._account.now()
+            started_at = self._session.now()
             try:
-                await self._connected()
+                await self._run_channel()
             except NotAllowed as error:
-                self._watch.has_failed(error)
+                self._observer.on_failed(error)
                 await asyncio.sleep(HALTED_RETRY_SECONDS)
                 continue
             except OnhookError as error:
-                self._watch.has_failed(error)
-            delay_seconds = RETRY_SECONDS_FIRST if self._account.now() - started_at > STEADY_SECONDS else delay_seconds
-            await asyncio.sleep(delay_seconds * (0.5 + self._chance() / 2))
+                self._observer.on_failed(error)
+            delay_seconds = RETRY_SECONDS_FIRST if self._session.now() - started_at > STEADY_SECONDS else delay_seconds
+            await asyncio.sleep(delay_seconds * (0.5 + self._jitter() / 2))
             delay_seconds = min(2 * delay_seconds, RETRY_SECONDS_MAX)
 
-    async def _connected(self) -> None:
+    async def _run_channel(self) -> None:
         """One channel after the other, each standing before the one before it goes; raises why the last was lost."""
-        step = await self._account.token()
-        current = await self._opened(step)
-        self._watch.has_connected()
+        step = await self._session.token()
+        current = await self._open_socket(step)
+        self._observer.on_connected()
         try:
             while True:
-                await asyncio.wait({current.task}, timeout=max(0.0, step.until - self._account.now()))
+                await asyncio.wait({current.task}, timeout=max(0.0, step.until - self._session.now()))
                 if current.task.done():
-                    raise current.trouble()
-                step = await self._account.token()
+                    raise current.error()
+                step = await self._session.token()
                 if step.token != current.token:
-                    current = await self._taken_over(current, step)
+                    current = await self._switch_socket(current, step)
         finally:
             await current.close()
 
-    async def _taken_over(self, old: "_PushSocket", step: Step) -> "_PushSocket":
+    async def _switch_socket(self, old_socket: "_PushSocket", step: TokenStep) -> "_PushSocket":
         """A new channel with a new token, or the old one where that does not stand."""
         try:
-            new_socket = await self._opened(step)
+            new_socket = await self._open_socket(step)
         except OnhookError as error:
-            self._watch.has_failed(error)
-            return old
-        await asyncio.wait({old.task}, timeout=DRAIN_SECONDS)
-        await old.close()
-        await self._account.release()
+            self._observer.on_failed(error)
+            return old_socket
+        await asyncio.wait({old_socket.task}, timeout=DRAIN_SECONDS)
+        await old_socket.close()
+        await self._session.revoke_replaced_token()
         return new_socket
 
-    async def _opened(self, step: Step) -> "_PushSocket":
+    async def _open_socket(self, step: TokenStep) -> "_PushSocket":
         """A channel that the PBX has said it will deliver over. Raises `Unavailable`."""
-        push_socket = _PushSocket(await self._account.open_push(step.token), step.token, self)
-        ready_task = asyncio.create_task(push_socket.stands.wait())
+        push_socket = _PushSocket(await self._session.open_push(step.token), step.token, self)
+        ready_task = asyncio.create_task(push_socket.ready.wait())
         await asyncio.wait(
             {ready_task, push_socket.task}, timeout=TAKE_OVER_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
         )
         ready_task.cancel()
-        if push_socket.stands.is_set() and not push_socket.task.done():
+        if push_socket.ready.is_set() and not push_socket.task.done():
             return push_socket
         await push_socket.close()
-        raise push_socket.trouble()
+        raise push_socket.error()
 
-    async def keep(self, event: bytes) -> None:
+    async def ingest(self, event: bytes) -> None:
         """Through the door; held until the ledger can be written."""
-        ingest = self._accept.keep
-        while await ingest(self._sender, event, WEBSOCKET, self._account.host) in _RETRYABLE_VERDICTS:  # noqa: ASYNC110 - of a disk no event tells
+        ingest = self._ingestor.ingest
+        while await ingest(self._sender, event, WEBSOCKET, self._session.host) in _RETRYABLE_VERDICTS:  # noqa: ASYNC110 - of a disk no event tells
             await asyncio.sleep(INGEST_RETRY_SECONDS)
 
-    def new_push(self) -> Push:
+    def new_push(self) -> PushChannel:
         """A machine for one socket."""
-        return self._account.link.push()
+        return self._session.client.create_push_channel()
 
     def now(self) -> float:
         """Unix seconds."""
-        return self._account.now()
+        return self._session.now()
 
-    def is_heard(self, push: Push) -> None:
+    def report_alive(self, push: PushChannel) -> None:
         """Tell what a socket has proven so far."""
         if push.alive_since is not None and push.alive_until is not None:
-            self._watch.is_heard(push.alive_since, push.alive_until)
+            self._observer.on_alive(push.alive_since, push.alive_until)
 
-    def lost(self, why: str) -> OnhookError:
+    def lost_error(self, reason: str) -> OnhookError:
         """The error that says why a socket is no good."""
-        return OnhookError(f"the push channel is lost: {why}", where=self._account.host, todo="it is opened again")
+        return OnhookError(
+            f"push channel lost: {reason}", location=self._session.host, hint="it is reopened automatically"
+        )
 
 
 _RETRYABLE_VERDICTS = ("unavailable", "too_many")
@@ -163,17 +165,17 @@ _RETRYABLE_VERDICTS = ("unavailable", "too_many")
 class _PushSocket:
     """One socket, and the task that reads it until it is no good any more."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, token: str, house: PushReceiver) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, token: str, receiver: PushReceiver) -> None:
         self.token = token
-        self.stands = asyncio.Event()
+        self.ready = asyncio.Event()
         self._socket = socket
-        self._house = house
-        self._push = house.new_push()
-        self.task = asyncio.create_task(self._serve())
+        self._receiver = receiver
+        self._push = receiver.new_push()
+        self.task = asyncio.create_task(self._run())
 
-    def trouble(self) -> OnhookError:
+    def error(self) -> OnhookError:
         """Why it is no good."""
-        return self._house.lost(self._push.trouble or "the PBX does not answer")
+        return self._receiver.lost_error(self._push.error or "the PBX does not answer")
 
     async def close(self) -> None:
         """Stop reading and close; what was proven is told."""
@@ -183,35 +185,35 @@ class _PushSocket:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self._socket.close()
 
-    async def _serve(self) -> None:
+    async def _run(self) -> None:
         push, receive_task = self._push, asyncio.create_task(self._socket.receive())
         try:
-            await self._say(push.opened(self._house.now()))
-            while not push.trouble:
-                await asyncio.wait({receive_task}, timeout=max(0.0, push.deadline - self._house.now()))
+            await self._send_texts(push.on_open(self._receiver.now()))
+            while not push.error:
+                await asyncio.wait({receive_task}, timeout=max(0.0, push.deadline - self._receiver.now()))
                 if not receive_task.done():
-                    await self._say(push.tick(self._house.now()))
+                    await self._send_texts(push.on_tick(self._receiver.now()))
                     continue
-                await self._hear(receive_task.result())
+                await self._handle_frame(receive_task.result())
                 receive_task = asyncio.create_task(self._socket.receive())
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
-            push.trouble = push.trouble or type(error).__name__  # its text may hold the address, and so the token
+            push.error = push.error or type(error).__name__  # its text may hold the address, and so the token
         finally:
             receive_task.cancel()
             await asyncio.wait({receive_task})
 
-    async def _say(self, texts: Sequence[str]) -> None:
+    async def _send_texts(self, texts: Sequence[str]) -> None:
         for text in texts:
             await self._socket.send_str(text)
 
-    async def _hear(self, frame: aiohttp.WSMessage) -> None:
+    async def _handle_frame(self, frame: aiohttp.WSMessage) -> None:
         if frame.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-            self._push.trouble = f"the PBX closes it ({self._socket.close_code or frame.type.name.lower()})"
+            self._push.error = f"closed by the PBX ({self._socket.close_code or frame.type.name.lower()})"
             return
         text = frame.data if isinstance(frame.data, str) else frame.data.decode("utf-8", "replace")
-        event = self._push.hear(text, self._house.now())
+        event = self._push.receive_text(text, self._receiver.now())
         if event is not None:
-            await self._house.keep(event)
+            await self._receiver.ingest(event)
         if self._push.alive_since is not None:
-            self.stands.set()
-            self._house.is_heard(self._push)
+            self.ready.set()
+            self._receiver.report_alive(self._push)

@@ -7,11 +7,11 @@ import aiohttp
 import pytest
 
 from onhook.console.auth.failures import FAILURES_MAX
-from tests.console.conftest import House, asks_only, running_house
+from tests.console.conftest import ConsoleHarness, module_loop, open_console_harness
 
 CLOSED = [
     "/",
-    "/attention",
+    "/issues",
     "/metrics",
     "/api/v1/records",
     "/api/v1/live",
@@ -22,7 +22,7 @@ OPEN = ["/healthz", "/readyz", "/sign-in", "/static/style.css"]
 
 
 @pytest.mark.parametrize("path", CLOSED)
-async def test_strangers_see_nothing(house: House, path: str) -> None:
+async def test_strangers_see_nothing(house: ConsoleHarness, path: str) -> None:
     """Without a token, with a wrong one, and with another scheme: 401 and how to do it right."""
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic YTpi"}):
         async with house.client("", headers=headers) as stranger:
@@ -32,15 +32,15 @@ async def test_strangers_see_nothing(house: House, path: str) -> None:
             assert answer.content_type == "application/problem+json"
 
 
-@asks_only
+@module_loop
 @pytest.mark.parametrize("path", OPEN)
-async def test_some_doors_are_open(lasting_house: House, path: str) -> None:
+async def test_some_doors_are_open(lasting_house: ConsoleHarness, path: str) -> None:
     """Health, and what the sign-in page needs, ask for nothing."""
     async with lasting_house.client("") as stranger:
         assert (await stranger.get(path)).status == 200
 
 
-async def test_every_answer_is_guarded(house: House) -> None:
+async def test_every_answer_is_guarded(house: ConsoleHarness) -> None:
     """The headers that keep a browser from doing what we did not mean are on answers of every kind."""
     async with house.client("") as stranger:
         for path in (*CLOSED, *OPEN, "/nothing"):
@@ -53,49 +53,51 @@ async def test_every_answer_is_guarded(house: House) -> None:
             assert headers["Cache-Control"] in ("no-store", "no-cache")
 
 
-async def test_a_reader_changes_nothing(house: House) -> None:
+async def test_a_reader_changes_nothing(house: ConsoleHarness) -> None:
     """A reader's token reads, and is refused with 403 where something would change."""
-    token = house.settings.add_token("reader", "reader", at=house.clock.microseconds())
+    token = house.appdb.add_token("reader", "reader", now_us=house.clock.microseconds())
     async with house.client(token) as reader:
         assert (await reader.get("/api/v1/pbxs")).status == 200
         assert (await reader.delete("/api/v1/pbxs/office")).status == 403
-    assert [pbx.name for pbx in house.settings.pbxs()] == ["office"]
+    assert [pbx.name for pbx in house.appdb.pbxs()] == ["office"]
 
 
-async def test_the_link_signs_in_and_leaves_no_token(house: House) -> None:
+async def test_the_link_signs_in_and_leaves_no_token(house: ConsoleHarness) -> None:
     """The link sets a cookie that scripts cannot read and goes on to a page without the token in its address."""
     async with house.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
-        answer = await browser.get(f"/sign-in?token={house.admin}", allow_redirects=False)
+        answer = await browser.get(f"/sign-in?token={house.admin_token}", allow_redirects=False)
         assert (answer.status, answer.headers["Location"]) == (303, "/")
         cookie = answer.headers["Set-Cookie"].lower()
         assert "httponly" in cookie
         assert "samesite=strict" in cookie
-        assert house.admin.lower() not in cookie
+        assert house.admin_token.lower() not in cookie
         assert (await browser.get("/", headers={"Accept": "text/html"})).status == 200
         assert (await browser.post("/sign-out", allow_redirects=False)).status == 303
         assert (await browser.get("/api/v1/records")).status == 401
 
 
-@asks_only
+@module_loop
 @pytest.mark.parametrize("place", ["//evil.example", "https://evil.example/", "/\\evil.example", "/sign-in?token=x"])
-async def test_signing_in_never_leads_elsewhere(lasting_house: House, place: str) -> None:
+async def test_signing_in_never_leads_elsewhere(lasting_house: ConsoleHarness, place: str) -> None:
     """Whatever the address asks for, after signing in one is on a page of ours."""
     async with lasting_house.client("") as browser:
-        answer = await browser.get(f"/sign-in?token={lasting_house.admin}&next={quote(place)}", allow_redirects=False)
+        answer = await browser.get(
+            f"/sign-in?token={lasting_house.admin_token}&next={quote(place)}", allow_redirects=False
+        )
         assert answer.headers["Location"] == "/"
 
 
-async def test_a_removed_token_ends_its_sessions(house: House) -> None:
+async def test_a_removed_token_ends_its_sessions(house: ConsoleHarness) -> None:
     """Whoever signed in with a token is out as soon as the token is removed."""
-    token = house.settings.add_token("visitor", "reader", at=house.clock.microseconds())
+    token = house.appdb.add_token("visitor", "reader", now_us=house.clock.microseconds())
     async with house.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
         await browser.post("/sign-in", data={"token": token, "next": "/"}, allow_redirects=False)
         assert (await browser.get("/api/v1/records")).status == 200
-        house.settings.remove_token("visitor")
+        house.appdb.remove_token("visitor")
         assert (await browser.get("/api/v1/records")).status == 401
 
 
-@asks_only
+@module_loop
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -109,14 +111,16 @@ async def test_a_removed_token_ends_its_sessions(house: House) -> None:
         ({"Sec-Fetch-Site": "same-origin"}, 404),
     ],
 )
-async def test_another_site_changes_nothing(lasting_house: House, headers: dict[str, str], status: int) -> None:
+async def test_another_site_changes_nothing(
+    lasting_house: ConsoleHarness, headers: dict[str, str], status: int
+) -> None:
     """A cookie alone changes nothing: the browser must say that a page of ours asked."""
     async with lasting_house.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
-        await browser.get(f"/sign-in?token={lasting_house.admin}", allow_redirects=False)
+        await browser.get(f"/sign-in?token={lasting_house.admin_token}", allow_redirects=False)
         assert (await browser.delete("/api/v1/pbxs/nobody", headers=headers)).status == status
 
 
-async def test_wrong_tokens_are_slowed_down(house: House) -> None:
+async def test_wrong_tokens_are_slowed_down(house: ConsoleHarness) -> None:
     """Past the limit an address is told to wait; a right token is let in even then."""
     async with house.client("wrong") as stranger:
         statuses = [(await stranger.get("/api/v1/pbxs")).status for _ in range(FAILURES_MAX + 1)]
@@ -127,7 +131,7 @@ async def test_wrong_tokens_are_slowed_down(house: House) -> None:
         assert (await friend.get("/api/v1/pbxs")).status == 200
 
 
-@asks_only
+@module_loop
 @pytest.mark.parametrize(
     ("host", "status"),
     [
@@ -142,7 +146,7 @@ async def test_wrong_tokens_are_slowed_down(house: House) -> None:
         ("evil].example", 421),
     ],
 )
-async def test_other_names_are_refused(lasting_house: House, host: str, status: int) -> None:
+async def test_other_names_are_refused(lasting_house: ConsoleHarness, host: str, status: int) -> None:
     """A name that another site could point here is not ours (DNS rebinding); an address is always right."""
     async with lasting_house.client() as client:
         answer = await client.get("/api/v1/pbxs", headers={"Host": host})
@@ -152,7 +156,7 @@ async def test_other_names_are_refused(lasting_house: House, host: str, status: 
 
 async def test_an_open_console_reads(tmp_path: Path) -> None:
     """Opened on purpose, the console shows everything without a token, and changes nothing without one."""
-    async with running_house(tmp_path, console_open=True) as house, house.client("") as anybody:
+    async with open_console_harness(tmp_path, console_open=True) as house, house.client("") as anybody:
         assert (await anybody.get("/metrics")).status == 200
         assert (await anybody.get("/api/v1/records")).status == 200
         ours = {"Sec-Fetch-Site": "same-origin"}

@@ -7,39 +7,39 @@ from onhook.console.auth.sessions import SESSION_SECONDS, SESSIONS_MAX, SessionS
 def test_a_session_ends() -> None:
     """After its time, and when it is ended; another id opens nothing."""
     sessions = SessionStore()
-    first, second = (sessions.begin(0, token_text="token") for _ in range(2))
+    first, second = (sessions.start(0, token_text="token") for _ in range(2))
     assert first != second
-    found = sessions.find(first, at=SESSION_SECONDS * 1_000_000 - 1)
+    found = sessions.find(first, now_us=SESSION_SECONDS * 1_000_000 - 1)
     assert found is not None
     assert found.token_text == "token"
-    assert sessions.find(first, at=SESSION_SECONDS * 1_000_000) is None
+    assert sessions.find(first, now_us=SESSION_SECONDS * 1_000_000) is None
     sessions.end(second)
-    assert sessions.find(second, at=0) is None
-    assert sessions.find("\ud800", at=0) is None
+    assert sessions.find(second, now_us=0) is None
+    assert sessions.find("\ud800", now_us=0) is None
 
 
 def test_a_session_can_be_ended_by_its_number() -> None:
     """As an administrator does who sees the list; the others stay."""
     sessions = SessionStore()
-    first, second = (sessions.begin(0, person=name) for name in ("Alice", "Bob"))
-    sessions.end_number(sessions.all(0)[1].number)
-    assert sessions.find(first, at=0) is None
-    assert [one.person for one in sessions.all(0)] == ["Bob"]
-    assert sessions.find(second, at=0) is not None
+    first, second = (sessions.start(0, user_name=name) for name in ("Alice", "Bob"))
+    sessions.end_by_number(sessions.all(0)[1].number)
+    assert sessions.find(first, now_us=0) is None
+    assert [one.user_name for one in sessions.all(0)] == ["Bob"]
+    assert sessions.find(second, now_us=0) is not None
 
 
 def test_the_oldest_session_goes() -> None:
     """When there are too many, those that began first end."""
     sessions = SessionStore()
-    ids = [sessions.begin(n, token_text="token") for n in range(SESSIONS_MAX + 1)]
-    assert sessions.find(ids[0], at=0) is None
-    assert all(sessions.find(one, at=0) for one in ids[1:])
+    ids = [sessions.start(n, token_text="token") for n in range(SESSIONS_MAX + 1)]
+    assert sessions.find(ids[0], now_us=0) is None
+    assert all(sessions.find(one, now_us=0) for one in ids[1:])
 
 
 def test_a_session_shows_no_token() -> None:
     """Not even where it is written into a log by mistake."""
     sessions = SessionStore()
-    sessions.begin(0, token_text="the-secret-token")
+    sessions.start(0, token_text="the-secret-token")
     assert "the-secret-token" not in repr(vars(sessions))
 
 
@@ -47,19 +47,19 @@ def test_wrong_tokens_are_forgiven() -> None:
     """Past the limit an address waits for the rest of its minute; others do not, and then it begins anew."""
     failures = FailedLogins()
     for _ in range(FAILURES_MAX):
-        failures.note("10.0.0.1", at=0)
-    assert failures.seconds_to_wait("10.0.0.1", at=0) == 0
-    failures.note("10.0.0.1", at=1)
-    assert failures.seconds_to_wait("10.0.0.1", at=WINDOW_MICROSECONDS // 2) == 30
-    assert failures.seconds_to_wait("10.0.0.2", at=1) == 0
-    assert failures.seconds_to_wait("10.0.0.1", at=WINDOW_MICROSECONDS) == 0
-    failures.note("10.0.0.1", at=WINDOW_MICROSECONDS)
-    assert failures.seconds_to_wait("10.0.0.1", at=WINDOW_MICROSECONDS) == 0
+        failures.record_failure("10.0.0.1", now_us=0)
+    assert failures.seconds_to_wait("10.0.0.1", now_us=0) == 0
+    failures.record_failure("10.0.0.1", now_us=1)
+    assert failures.seconds_to_wait("10.0.0.1", now_us=WINDOW_MICROSECONDS // 2) == 30
+    assert failures.seconds_to_wait("10.0.0.2", now_us=1) == 0
+    assert failures.seconds_to_wait("10.0.0.1", now_us=WINDOW_MICROSECONDS) == 0
+    failures.record_failure("10.0.0.1", now_us=WINDOW_MICROSECONDS)
+    assert failures.seconds_to_wait("10.0.0.1", now_us=WINDOW_MICROSECONDS) == 0
 
 
 def test_addresses_are_forgotten() -> None:
     """However many come, so many are remembered."""
     failures = FailedLogins()
     for n in range(ADDRESSES_MAX + 500):
-        failures.note(f"10.0.{n // 256}.{n % 256}", at=n)
-    assert len(failures._seen) == ADDRESSES_MAX
+        failures.record_failure(f"10.0.{n // 256}.{n % 256}", now_us=n)
+    assert len(failures._failures_by_address) == ADDRESSES_MAX

@@ -16,8 +16,8 @@ from onhook.delivery.destinations.contract import DeliveryResult, DestinationCli
 from onhook.delivery.destinations.webhook import RESPONSE_BYTES_MAX, WebhookClient
 from onhook.delivery.ssrf_guard import SsrfGuard
 from onhook.pbx.yeastar.payload import Yeastar
-from tests.delivery.destinations.contract import Opened, SinkContract
-from tests.delivery.harness import Application
+from tests.delivery.destinations.contract import DestinationContract, OpenDestinationFixture
+from tests.delivery.harness import WebhookReceiver
 from tests.factories import record
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
@@ -26,25 +26,25 @@ WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWpBQkNE"
 
 
 def open_webhook(destination: DestinationConfig) -> DestinationClient:
-    return WebhookClient(destination, Yeastar(), SsrfGuard(destination.allows_private))
+    return WebhookClient(destination, Yeastar(), SsrfGuard(destination.allow_private))
 
 
-class TestWebhook(SinkContract):
+class TestWebhook(DestinationContract):
     """The contract, held by the webhook."""
 
     @pytest.fixture
-    def opened(self) -> Opened:
+    def opened(self) -> OpenDestinationFixture:
         return open_webhook
 
 
 @pytest.fixture
-async def application() -> AsyncIterator[Application]:
-    async with Application().listening() as listening:
+async def application() -> AsyncIterator[WebhookReceiver]:
+    async with WebhookReceiver().listen() as listening:
         yield listening
 
 
 async def _send(url: str, body: bytes = b"{}", **wishes: object) -> DeliveryResult:
-    values = {"url": url, "allows_private": True, "secrets": (SECRET,), "timeout_seconds": 0.5} | wishes
+    values = {"url": url, "allow_private": True, "secrets": (SECRET,), "timeout_seconds": 0.5} | wishes
     sink = open_webhook(DestinationConfig(**values))  # type: ignore[arg-type]
     try:
         return await sink.send(Notification("abc-1", body, time.time_ns() // 1000))
@@ -52,7 +52,7 @@ async def _send(url: str, body: bytes = b"{}", **wishes: object) -> DeliveryResu
         await sink.close()
 
 
-async def test_the_signature_is_that_of_the_original(application: Application) -> None:
+async def test_the_signature_is_that_of_the_original(application: WebhookReceiver) -> None:
     """The vector of a real event and its documented rule."""
     body = (PAYLOADS / "p2026_inbound_voicemail.json").read_bytes()
     await _send(application.url, body)
@@ -61,7 +61,7 @@ async def test_the_signature_is_that_of_the_original(application: Application) -
     assert "webhook-id" not in application.headers[0]
 
 
-async def test_standard_webhooks_are_sent_on_request(application: Application) -> None:
+async def test_standard_webhooks_are_sent_on_request(application: WebhookReceiver) -> None:
     """Beside the original's own signature; the reference library takes what came."""
     await _send(application.url, b'{"a":1}', secrets=(WHSEC,), with_standard_webhooks=True)
     assert Reference(WHSEC).verify(application.bodies[0], application.headers[0]) == {"a": 1}
@@ -69,14 +69,14 @@ async def test_standard_webhooks_are_sent_on_request(application: Application) -
     assert "X-Signature" in application.headers[0]
 
 
-async def test_the_oldest_secret_signs(application: Application) -> None:
+async def test_the_oldest_secret_signs(application: WebhookReceiver) -> None:
     """Who is being given a new one still knows the old."""
     await _send(application.url, secrets=(SECRET, "another secret"))
     await _send(application.url, secrets=(SECRET,))
     assert application.headers[0]["X-Signature"] == application.headers[1]["X-Signature"]
 
 
-async def test_get_carries_the_event_too(application: Application) -> None:
+async def test_get_carries_the_event_too(application: WebhookReceiver) -> None:
     """As its body, signed alike; further headers are sent as they were asked for."""
     await _send(application.url, b'{"call_id":"1.1"}', method="GET", headers={"X-Key": "k"})
     assert application.bodies == [b'{"call_id":"1.1"}']
@@ -84,37 +84,37 @@ async def test_get_carries_the_event_too(application: Application) -> None:
 
 
 @pytest.mark.parametrize("profile", ["p-2023", "p-2025", "p-2026", "doc", "object"])
-async def test_every_generation_is_written(application: Application, profile: str) -> None:
+async def test_every_generation_is_written(application: WebhookReceiver, profile: str) -> None:
     """And read again as the same call."""
     one = record()
-    sink = open_webhook(DestinationConfig(url=application.url, profile=profile))
-    (read,) = Yeastar().read(sink.pack(one))
+    sink = open_webhook(DestinationConfig(url=application.url, payload_format=profile))
+    (read,) = Yeastar().parse(sink.format_payload(one))
     assert (read.call_id, read.call_to, read.talk_duration) == (one.call_id, one.call_to, one.talk_duration)
-    assert json.loads(sink.pack(one))["sn"] == one.sn
+    assert json.loads(sink.format_payload(one))["sn"] == one.sn
     await sink.close()
 
 
 @pytest.mark.parametrize(
     ("status", "headers", "verdict", "wait"),
     [
-        (200, {}, "taken", None),
-        (204, {}, "taken", None),
-        (299, {"Retry-After": "5"}, "taken", None),
-        (301, {"Location": "/"}, "refused", None),
-        (307, {"Location": "/"}, "refused", None),
-        (400, {}, "refused", None),
-        (401, {}, "refused", None),
-        (404, {}, "refused", None),
+        (200, {}, "accepted", None),
+        (204, {}, "accepted", None),
+        (299, {"Retry-After": "5"}, "accepted", None),
+        (301, {"Location": "/"}, "rejected", None),
+        (307, {"Location": "/"}, "rejected", None),
+        (400, {}, "rejected", None),
+        (401, {}, "rejected", None),
+        (404, {}, "rejected", None),
         (410, {}, "gone", None),
-        (429, {}, "busy", 30.0),
-        (429, {"Retry-After": "7"}, "busy", 7.0),
-        (503, {"Retry-After": "120"}, "busy", 120.0),
-        (503, {"Retry-After": "soon"}, "failed", None),
-        (500, {}, "refused", None),
+        (429, {}, "throttled", 30.0),
+        (429, {"Retry-After": "7"}, "throttled", 7.0),
+        (503, {"Retry-After": "120"}, "throttled", 120.0),
+        (503, {"Retry-After": "soon"}, "unreachable", None),
+        (500, {}, "rejected", None),
     ],
 )
 async def test_what_a_status_means(
-    application: Application, status: int, headers: dict[str, str], verdict: str, wait: float | None
+    application: WebhookReceiver, status: int, headers: dict[str, str], verdict: str, wait: float | None
 ) -> None:
     """Any 2xx is success and nothing else; redirects are not followed; who asks for time gets it."""
 
@@ -123,12 +123,12 @@ async def test_what_a_status_means(
 
     application.reply = reply
     answer = await _send(application.url)
-    assert (answer.verdict, answer.status, answer.retry_after_seconds) == (verdict, status, wait)
-    assert len(application.came) == 1
+    assert (answer.outcome, answer.status, answer.retry_after_seconds) == (verdict, status, wait)
+    assert len(application.payloads) == 1
     assert answer.body == (b"" if status == 204 else b"because")
 
 
-async def test_a_date_in_retry_after_is_understood(application: Application) -> None:
+async def test_a_date_in_retry_after_is_understood(application: WebhookReceiver) -> None:
     """In seconds from now; one that is past means at once."""
 
     async def reply(_: web.Request, __: bytes) -> web.Response:
@@ -136,10 +136,10 @@ async def test_a_date_in_retry_after_is_understood(application: Application) -> 
 
     application.reply = reply
     answer = await _send(application.url)
-    assert (answer.verdict, answer.retry_after_seconds) == ("busy", 0.0)
+    assert (answer.outcome, answer.retry_after_seconds) == ("throttled", 0.0)
 
 
-async def test_an_endless_answer_is_cut_off(application: Application) -> None:
+async def test_an_endless_answer_is_cut_off(application: WebhookReceiver) -> None:
     """After its first kibibyte, though the other side would send a gigabyte; a 200 is a 200."""
     sent = 0
 
@@ -155,11 +155,11 @@ async def test_an_endless_answer_is_cut_off(application: Application) -> None:
 
     application.reply = reply
     answer = await _send(application.url, timeout_seconds=5.0)
-    assert (answer.verdict, len(answer.body)) == ("taken", RESPONSE_BYTES_MAX)
+    assert (answer.outcome, len(answer.body)) == ("accepted", RESPONSE_BYTES_MAX)
     assert sent < 100
 
 
-async def test_who_does_not_answer_in_time_has_failed(application: Application) -> None:
+async def test_who_does_not_answer_in_time_has_failed(application: WebhookReceiver) -> None:
     """With the time that was waited."""
 
     async def reply(_: web.Request, __: bytes) -> int:
@@ -168,7 +168,7 @@ async def test_who_does_not_answer_in_time_has_failed(application: Application) 
 
     application.reply = reply
     answer = await _send(application.url, timeout_seconds=0.2)
-    assert (answer.verdict, answer.said) == ("failed", "no answer within 0.2 seconds")
+    assert (answer.outcome, answer.detail) == ("unreachable", "no answer within 0.2 seconds")
 
 
 Manner = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -229,16 +229,16 @@ async def test_bad_manners_are_failures(scheme: str, manner: Manner) -> None:
     """Whatever an application does on the line, also where TLS should begin: an answer in words, in time."""
     async with _behaving(manner) as port:
         answer = await _send(f"{scheme}://127.0.0.1:{port}/?key=hush", timeout_seconds=0.4)
-    assert (answer.verdict, answer.status) == ("failed", None)
-    assert answer.said
-    assert "hush" not in answer.said
+    assert (answer.outcome, answer.status) == ("unreachable", None)
+    assert answer.detail
+    assert "hush" not in answer.detail
 
 
 async def test_a_status_is_an_answer_though_its_body_never_comes() -> None:
     """200 was said: to send it again would be for nothing."""
     async with _behaving(_slow_body) as port:
         answer = await _send(f"http://127.0.0.1:{port}/", timeout_seconds=0.3)
-    assert (answer.verdict, answer.status, answer.body) == ("taken", 200, b"")
+    assert (answer.outcome, answer.status, answer.body) == ("accepted", 200, b"")
 
 
 @pytest.mark.parametrize(
@@ -250,12 +250,12 @@ async def test_a_status_is_an_answer_though_its_body_never_comes() -> None:
 )  # fmt: skip
 async def test_no_spelling_leads_into_our_own_network(url: str) -> None:
     """By name or by number: it is refused before anything is connected."""
-    answer = await _send(url, allows_private=False)
-    assert answer.verdict == "failed"
-    assert any(words in answer.said for words in ("private network", "canonical", "Domain name not found"))
+    answer = await _send(url, allow_private=False)
+    assert answer.outcome == "unreachable"
+    assert any(words in answer.detail for words in ("private address", "canonical", "Domain name not found"))
 
 
 async def test_a_name_that_nobody_has_is_told() -> None:
     """And is tried again later, as names may come back."""
     answer = await _send("http://nobody.invalid/")
-    assert (answer.verdict, answer.status) == ("failed", None)
+    assert (answer.outcome, answer.status) == ("unreachable", None)

@@ -2,24 +2,24 @@
 
 from pathlib import Path
 
-from onhook.pbx.asterisk.call_collector import GRACE_SECONDS, Gathering, PbxReading
-from onhook.pbx.asterisk.messages import Message, parse_messages
+from onhook.pbx.asterisk.call_collector import GRACE_SECONDS, AsteriskParserConfig, CallCollector
+from onhook.pbx.asterisk.messages import AmiMessage, parse_messages
 
 STREAMS = Path(__file__).parent / "streams"
-READING = PbxReading(trunks=("trunk-a",), inbound=("from-trunk",))
+PARSE_OPTIONS = AsteriskParserConfig(trunks=("trunk-a",), inbound_contexts=("from-trunk",))
 
 
 def stream(name: str) -> bytes:
     return (STREAMS / f"{name}.ami").read_bytes()
 
 
-def events(name: str) -> list[Message]:
+def events(name: str) -> list[AmiMessage]:
     return [message for message in parse_messages(stream(name)) if message.get("Event")]
 
 
-def bodies(heard: list[Message]) -> list[bytes]:
+def bodies(messages: list[AmiMessage]) -> list[bytes]:
     """What is kept of these events, heard one after the other over one connection."""
-    gathering = Gathering(READING)
-    for message in heard:
-        assert gathering.heard(message, now=1.0) == []
-    return [one.body for one in gathering.due(1.0 + GRACE_SECONDS)]
+    collector = CallCollector(PARSE_OPTIONS)
+    for message in messages:
+        assert collector.add_event(message, now=1.0) == []
+    return [collected_call.body for collected_call in collector.pop_completed(1.0 + GRACE_SECONDS)]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from tests.pbx.asterisk.lab import Laboratory, build, laboratory
+from tests.pbx.asterisk.lab import AsteriskLab, build, open_asterisk_lab
 from tests.pbx.asterisk.scenarios import SCENARIOS, Scenario
 
 STREAMS = Path(__file__).parent / "streams"
@@ -15,49 +15,49 @@ SYDNEY = "Australia/Sydney"
 """Where it is summer, and +11 hours, while it is winter elsewhere."""
 
 
-def on_when_connected(lab: Laboratory) -> bytes:
+def capture_call_before_connection(lab: AsteriskLab) -> bytes:
     """Alice and Bob talk already when somebody begins to listen."""
-    alice = lab.call("1002", talks=6)
+    caller = lab.call("1002", talk_seconds=6)
     time.sleep(2.5)
-    with lab.listening() as listener:
-        alice.wait(60)
-        lab.until_silent()
-        return listener.said()
+    with lab.open_listener() as listener:
+        caller.wait(60)
+        lab.wait_until_idle()
+        return listener.read_until_idle()
 
 
-def restarted(lab: Laboratory) -> bytes:
+def capture_restart(lab: AsteriskLab) -> bytes:
     """Asterisk is told to restart when nobody talks any more, and somebody does."""
-    with lab.listening() as listener:
-        alice = lab.call("1002", talks=4)
+    with lab.open_listener() as listener:
+        caller = lab.call("1002", talk_seconds=4)
         time.sleep(2)
         lab.restart_gracefully()
-        alice.wait(60)
-        return listener.said()
+        caller.wait(60)
+        return listener.read_until_idle()
 
 
-def of_scenario(scenario: Scenario, lab: Laboratory) -> bytes:
+def capture_scenario(scenario: Scenario, lab: AsteriskLab) -> bytes:
     """What is said of it."""
-    with lab.listening() as listener:
-        scenario.act(lab)
-        lab.until_silent()
-        return listener.said()
+    with lab.open_listener() as listener:
+        scenario.run(lab)
+        lab.wait_until_idle()
+        return listener.read_until_idle()
 
 
-HEARD: Mapping[str, Callable[[Laboratory], bytes]] = {
-    **{scenario.name: partial(of_scenario, scenario) for scenario in SCENARIOS},
-    "on_when_connected": on_when_connected,
-    "summer_time": partial(of_scenario, SCENARIOS[0]),
-    "restarted": restarted,
+CAPTURES: Mapping[str, Callable[[AsteriskLab], bytes]] = {
+    **{scenario.name: partial(capture_scenario, scenario) for scenario in SCENARIOS},
+    "on_when_connected": capture_call_before_connection,
+    "summer_time": partial(capture_scenario, SCENARIOS[0]),
+    "restarted": capture_restart,
 }
 
 
 def main() -> None:
     """Act out everything, or what is named, and keep what Asterisk says of it."""
     build()
-    for name, hear in HEARD.items():
+    for name, capture in CAPTURES.items():
         if name in sys.argv[1:] or not sys.argv[1:]:
-            with laboratory("capture", zone=SYDNEY if name == "summer_time" else "") as lab:
-                (STREAMS / f"{name}.ami").write_bytes(hear(lab))
+            with open_asterisk_lab("capture", zone=SYDNEY if name == "summer_time" else "") as lab:
+                (STREAMS / f"{name}.ami").write_bytes(capture(lab))
 
 
 if __name__ == "__main__":

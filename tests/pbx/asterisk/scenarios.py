@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from onhook.cdr.call_details import CallDetails
-from tests.pbx.asterisk.lab import Laboratory, wait_until
+from tests.pbx.asterisk.lab import AsteriskLab, wait_until
 
 COLUMNS = ("at", "from", "to", "lasts", "talk", "status", "type", "in", "out", "did", "ring", "more")
 SECONDS = ("at", "lasts", "talk", "ring")
-OWN_EXTRA = (
+IGNORED_EXTRA = (
     "channel",
     "dst_channel",
     "context",
@@ -23,16 +23,16 @@ OWN_EXTRA = (
     "is_display",
     "realclidnum",
 )
-OUTSIDE = {"caller": "5550199", "name": "Outside"}
+EXTERNAL_CALLER = {"caller": "5550199", "name": "Outside"}
 
 
 class Scenario(msgspec.Struct, frozen=True):
     """What is done, the rows of the expected table, each a text for every column, and how many calls they are."""
 
     name: str
-    act: Callable[[Laboratory], None]
+    run: Callable[[AsteriskLab], None]
     expected: tuple[Mapping[str, str], ...]
-    calls: int = 1
+    call_count: int = 1
 
 
 def table(text: str) -> tuple[Mapping[str, str], ...]:
@@ -41,80 +41,84 @@ def table(text: str) -> tuple[Mapping[str, str], ...]:
     return tuple(dict(zip(COLUMNS, (cell.strip() for cell in line.split("|")), strict=True)) for line in lines)
 
 
-def as_rows(details: Sequence[CallDetails]) -> list[dict[str, str]]:
+def to_table_rows(details: Sequence[CallDetails]) -> list[dict[str, str]]:
     """Call details as rows of such a table."""
-    first = min(int(one.call_id.partition(".")[0]) for one in details)
-    return [_row(one, first) for one in details]
+    first_second = min(int(call_details.call_id.partition(".")[0]) for call_details in details)
+    return [_row(call_details, first_second) for call_details in details]
 
 
-def _row(one: CallDetails, first: int) -> dict[str, str]:
-    offset = _seconds(one.uid[:14]) - int(one.call_id.partition(".")[0])
-    more = {name.replace("_duration", ""): value for name, value in one.extra.items() if name not in OWN_EXTRA}
+def _row(call_details: CallDetails, first_second: int) -> dict[str, str]:
+    offset = _seconds(call_details.uid[:14]) - int(call_details.call_id.partition(".")[0])
+    extra = {
+        name.replace("_duration", ""): value for name, value in call_details.extra.items() if name not in IGNORED_EXTRA
+    }
     cells = (
-        _seconds(one.time_start.translate({ord(mark): None for mark in "-: "})) - offset - first,
-        one.call_from,
-        one.call_to,
-        one.call_duration,
-        one.talk_duration,
-        one.status,
-        one.type,
-        one.src_trunk_name,
-        one.dst_trunk_name,
-        one.did_number,
-        one.agent_ring_time,
-        " ".join(f"{name}={value}" for name, value in more.items()),
+        _seconds(call_details.time_start.translate({ord(separator): None for separator in "-: "}))
+        - offset
+        - first_second,
+        call_details.call_from,
+        call_details.call_to,
+        call_details.call_duration,
+        call_details.talk_duration,
+        call_details.status,
+        call_details.type,
+        call_details.src_trunk_name,
+        call_details.dst_trunk_name,
+        call_details.did_number,
+        call_details.agent_ring_time,
+        " ".join(f"{name}={value}" for name, value in extra.items()),
     )
     return dict(zip(COLUMNS, (str(cell) if cell is not None else "" for cell in cells), strict=True))
 
 
-def _seconds(stamp: str) -> int:
-    return round(time.mktime(time.strptime(stamp, "%Y%m%d%H%M%S")))
+def _seconds(text: str) -> int:
+    return round(time.mktime(time.strptime(text, "%Y%m%d%H%M%S")))
 
 
-def _calls(number: str, **how: object) -> Callable[[Laboratory], None]:
-    def act(lab: Laboratory) -> None:
+def _make_call(number: str, **how: object) -> Callable[[AsteriskLab], None]:
+    def run(lab: AsteriskLab) -> None:
         lab.call(number, **how).wait(60)  # type: ignore[arg-type] # as `call` names them
 
-    return act
+    return run
 
 
-def _attended(lab: Laboratory) -> None:
+def _attended_transfer(lab: AsteriskLab) -> None:
     """Bob takes the call, asks Frank, and hangs up: then the caller talks with Frank."""
-    caller = lab.call("5550002", talks=12, caller="5550199", name="Outside")
+    caller = lab.call("5550002", talk_seconds=12, caller="5550199", name="Outside")
     time.sleep(2.5)
     bob = lab.channel("PJSIP/1002-")
-    lab.operate("Atxfer", Channel=bob, Exten="1006", Context="internal")
+    lab.run_ami_action("Atxfer", Channel=bob, Exten="1006", Context="internal")
     time.sleep(5)
     lab.cli(f"channel request hangup {bob}")
     caller.wait(60)
 
 
-def _picked_up(lab: Laboratory) -> None:
+def _call_pickup(lab: AsteriskLab) -> None:
     """Alice calls Dave, and Frank takes the call at his own telephone."""
-    alice = lab.call("1004", talks=2)
+    alice = lab.call("1004", talk_seconds=2)
     wait_until(lambda: "!Ringing!" in lab.cli("core show channels concise"))
-    frank = lab.call("*81004", caller="1006", name="Frank", talks=9)
+    frank = lab.call("*81004", caller="1006", name="Frank", talk_seconds=9)
     alice.wait(60)
     frank.wait(60)
 
 
-def _parked(lab: Laboratory) -> None:
+def _call_parking(lab: AsteriskLab) -> None:
     """Bob parks the caller, and Frank takes the call at his own telephone."""
-    caller = lab.call("5550002", talks=9, caller="5550199", name="Outside")
+    caller = lab.call("5550002", talk_seconds=9, caller="5550199", name="Outside")
     time.sleep(2.5)
-    lab.operate("Park", Channel=lab.channel("PJSIP/trunk-a-"), TimeoutChannel=lab.channel("PJSIP/1002-"))
+    lab.run_ami_action("Park", Channel=lab.channel("PJSIP/trunk-a-"), TimeoutChannel=lab.channel("PJSIP/1002-"))
     time.sleep(2)
-    frank = lab.call("701", caller="1006", name="Frank", talks=15)
+    frank = lab.call("701", caller="1006", name="Frank", talk_seconds=15)
     caller.wait(60)
     lab.cli("channel request hangup all")
     frank.wait(60)
 
 
-def _conference(lab: Laboratory) -> None:
+def _conference_call(lab: AsteriskLab) -> None:
     """Alice waits alone for two seconds, then Frank comes, and leaves first."""
-    alice = lab.call("6500", talks=6)
+    alice = lab.call("6500", talk_seconds=6)
     time.sleep(2)
-    frank = lab.call("6500", caller="1006", name="Frank", talks=2)
+    frank = lab.call("6500", caller="1006", name="Frank", talk_seconds=2)
     alice.wait(60)
     frank.wait(60)
 
@@ -122,7 +126,7 @@ def _conference(lab: Laboratory) -> None:
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "internal_answered",
-        _calls("1002"),
+        _make_call("1002"),
         table("""
         at | from        | to        | lasts | talk | status   | type     | in | out | did | ring | more
         0  | Alice<1001> | Bob<1002> | 3     | 2    | ANSWERED | Internal |    |     |     | 0    |
@@ -130,7 +134,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "internal_busy",
-        _calls("1003", how="refused"),
+        _make_call("1003", how="refused"),
         table("""
         at | from        | to          | lasts | talk | status | type     | in | out | did | ring | more
         0  | Alice<1001> | Carol<1003> | 0     | 0    | BUSY   | Internal |    |     |     | 0    |
@@ -138,7 +142,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "internal_not_answered",
-        _calls("1004", how="refused"),
+        _make_call("1004", how="refused"),
         table("""
         at | from        | to         | lasts | talk | status    | type     | in | out | did | ring | more
         0  | Alice<1001> | Dave<1004> | 2     | 0    | NO ANSWER | Internal |    |     |     | 0    |
@@ -146,7 +150,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "internal_cancelled",
-        _calls("1004", how="cancelling", talks=1),
+        _make_call("1004", how="cancelling", talk_seconds=1),
         table("""
         at | from        | to         | lasts | talk | status    | type     | in | out | did | ring | more
         0  | Alice<1001> | Dave<1004> | 1     | 0    | NO ANSWER | Internal |    |     |     | 0    |
@@ -154,7 +158,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "congestion",
-        _calls("*9100", how="refused"),
+        _make_call("*9100", how="refused"),
         table("""
         at | from        | to    | lasts | talk | status | type     | in | out | did | ring | more
         0  | Alice<1001> | *9100 | 0     | 0    | FAILED | Internal |    |     |     | 0    |
@@ -162,7 +166,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "inbound_direct",
-        _calls("5550006", **OUTSIDE),
+        _make_call("5550006", **EXTERNAL_CALLER),
         table("""
         at | from             | to          | lasts | talk | status   | type    | in      | out | did     | ring | more
         0  | Outside<5550199> | Frank<1006> | 3     | 2    | ANSWERED | Inbound | trunk-a |     | 5550006 | 0    |
@@ -170,7 +174,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "inbound_ivr_queue_two_agents",
-        _calls("5550000", how="pressing", talks=6, **OUTSIDE),
+        _make_call("5550000", how="pressing", talk_seconds=6, **EXTERNAL_CALLER),
         table("""
         at|from            |to              |lasts|talk|status   |type   |in     |out|did    |ring|more
         0 |Outside<5550199>|6200            |1    |1   |ANSWERED |Inbound|trunk-a|   |5550000|0   |
@@ -181,7 +185,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "inbound_ivr_only",
-        _calls("5550000", talks=2, **OUTSIDE),
+        _make_call("5550000", talk_seconds=2, **EXTERNAL_CALLER),
         table("""
         at | from             | to   | lasts | talk | status   | type    | in      | out | did     | ring | more
         0  | Outside<5550199> | 6200 | 2     | 2    | ANSWERED | Inbound | trunk-a |     | 5550000 | 0    |
@@ -189,7 +193,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "queue_abandoned",
-        _calls("6401", how="cancelling", talks=3),
+        _make_call("6401", how="cancelling", talk_seconds=3),
         table("""
         at | from        | to               | lasts | talk | status    | type     | in | out | did | ring | more
         0  | Alice<1001> | empty-desk<6401> | 3     | 0    | NO ANSWER | Internal |    |     |     | 0    | abandoned=1
@@ -198,7 +202,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "outbound",
-        _calls("95550123"),
+        _make_call("95550123"),
         table("""
         at | from        | to       | lasts | talk | status   | type     | in | out     | did | ring | more
         0  | Alice<1001> | 95550123 | 3     | 2    | ANSWERED | Outbound |    | trunk-a |     | 0    |
@@ -206,7 +210,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "transfer_blind",
-        _calls("5550007", talks=6, **OUTSIDE),
+        _make_call("5550007", talk_seconds=6, **EXTERNAL_CALLER),
         table("""
         at|from            |to         |lasts|talk|status  |type   |in     |out|did    |ring|more
         0 |Outside<5550199>|Grace<1007>|2    |2   |ANSWERED|Inbound|trunk-a|   |5550007|0   |transfer=blind transferred_to=1006
@@ -215,7 +219,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "transfer_attended",
-        _attended,
+        _attended_transfer,
         table("""
         at|from            |to         |lasts|talk|status  |type    |in     |out|did    |ring|more
         0 |Outside<5550199>|Bob<1002>  |2    |1   |ANSWERED|Inbound |trunk-a|   |5550002|0   |
@@ -225,7 +229,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "voicemail",
-        _calls("5550004", talks=2, **OUTSIDE),
+        _make_call("5550004", talk_seconds=2, **EXTERNAL_CALLER),
         table("""
         at | from             | to         | lasts | talk | status    | type    | in      | out | did     | ring | more
         0  | Outside<5550199> | Dave<1004> | 4     | 2    | VOICEMAIL | Inbound | trunk-a |     | 5550004 | 0    |
@@ -233,7 +237,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "forward_out",
-        _calls("5550005", talks=3, **OUTSIDE),
+        _make_call("5550005", talk_seconds=3, **EXTERNAL_CALLER),
         table("""
         at|from            |to        |lasts|talk|status   |type    |in     |out    |did    |ring|more
         0 |Outside<5550199>|Erin<1005>|0    |0   |NO ANSWER|Inbound |trunk-a|       |5550005|0   |forwarded_to=95550199
@@ -242,7 +246,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "ring_group",
-        _calls("6300"),
+        _make_call("6300"),
         table("""
         at | from        | to         | lasts | talk | status    | type     | in | out | did | ring | more
         0  | Alice<1001> | 6300       | 3     | 2    | ANSWERED  | Internal |    |     |     | 0    |
@@ -252,7 +256,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "recorded",
-        _calls("1012"),
+        _make_call("1012"),
         table("""
         at | from        | to        | lasts | talk | status   | type     | in | out | did | ring | more
         0  | Alice<1001> | Bob<1002> | 3     | 2    | ANSWERED | Internal |    |     |     | 0    |
@@ -260,7 +264,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "picked_up",
-        _picked_up,
+        _call_pickup,
         table("""
         at | from        | to         | lasts | talk | status    | type     | in | out | did | ring | more
         0  | Alice<1001> | Dave<1004> | 1     | 0    | NO ANSWER | Internal |    |     |     | 0    | cdr_status=ANSWERED
@@ -269,18 +273,18 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "transfer_referred",
-        _calls("5550008", talks=10, **OUTSIDE),
+        _make_call("5550008", talk_seconds=10, **EXTERNAL_CALLER),
         table("""
         at|from            |to         |lasts|talk|status  |type    |in     |out|did    |ring|more
         0 |Outside<5550199>|Heidi<1008>|6    |5   |ANSWERED|Inbound |trunk-a|   |5550008|0   |transfer=attended transferred_to=1006
         6 |Outside<5550199>|1006       |4    |4   |ANSWERED|Inbound |trunk-a|   |5550008|0   |
         3 |Heidi<1008>     |Frank<1006>|3    |2   |ANSWERED|Internal|       |   |       |0   |
         """),
-        calls=2,
+        call_count=2,
     ),
     Scenario(
         "parked",
-        _parked,
+        _call_parking,
         table("""
         at|from            |to         |lasts|talk|status  |type    |in     |out|did    |ring|more
         0 |Outside<5550199>|Bob<1002>  |2    |1   |ANSWERED|Inbound |trunk-a|   |5550002|0   |
@@ -290,17 +294,17 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "conference",
-        _conference,
+        _conference_call,
         table("""
         at|from            |to         |lasts|talk|status  |type    |in     |out|did    |ring|more
         0 |Alice<1001>     |6500       |6    |5   |ANSWERED|Internal|       |   |       |0   |
         2 |Frank<1006>     |6500       |2    |1   |ANSWERED|Internal|       |   |       |0   |
         """),
-        calls=2,
+        call_count=2,
     ),
     Scenario(
         "queue_ring_all",
-        _calls("6402", talks=4),
+        _make_call("6402", talk_seconds=4),
         table("""
         at|from            |to         |lasts|talk|status  |type    |in     |out|did    |ring|more
         0 |Alice<1001>|everybody<6402> |5    |4   |ANSWERED |Internal|    |   |   |1   |hold_time=1

@@ -15,22 +15,24 @@ import pymysql
 from tests.runtime.harness import wait_until
 
 USER, PASSWORD, DATABASE = "asterisk", "s3cret-of-the-database", "asteriskcdrdb"
-PROGRAMS = Path("/usr/lib/postgresql")
-TABLES = Path("/usr/share/mysql")
-QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+POSTGRESQL_DIRECTORY = Path("/usr/lib/postgresql")
+MYSQL_SHARE_DIRECTORY = Path("/usr/share/mysql")
+NO_OUTPUT = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
-def without_postgresql() -> str:
+def missing_postgresql() -> str:
     """What keeps this machine from having one; empty where nothing does."""
-    return "" if list(PROGRAMS.glob("*/bin/initdb")) else "there is no PostgreSQL: apt-get install postgresql"
+    return (
+        "" if list(POSTGRESQL_DIRECTORY.glob("*/bin/initdb")) else "there is no PostgreSQL: apt-get install postgresql"
+    )
 
 
-def without_mariadb() -> str:
+def missing_mariadb() -> str:
     """The same."""
     return "" if shutil.which("mariadbd") else "there is no MariaDB: apt-get install mariadb-server-core"
 
 
-class Server:
+class DatabaseServer:
     """One that runs: where it is, and a connection to it."""
 
     def __init__(self, engine: str, port: int, connect: Callable[[int], Any]) -> None:
@@ -53,69 +55,84 @@ class Server:
         quote = "`" if self.engine == "mysql" else '"'
         with closing(self._connect(self.port)) as connection, closing(connection.cursor()) as cursor:
             for row in rows:
-                said = {f"{quote}{name}{quote}": value for name, value in row.items() if value}
-                marks = ", ".join(["%s"] * len(said))
-                cursor.execute(f"INSERT INTO {table} ({', '.join(said)}) VALUES ({marks})", list(said.values()))  # noqa: S608 - names of a test
+                quoted_values = {f"{quote}{name}{quote}": value for name, value in row.items() if value}
+                placeholders = ", ".join(["%s"] * len(quoted_values))
+                cursor.execute(
+                    f"INSERT INTO {table} ({', '.join(quoted_values)}) VALUES ({placeholders})",  # noqa: S608 - names of a test
+                    list(quoted_values.values()),
+                )
             connection.commit()
 
 
 @contextmanager
-def postgresql() -> Iterator[Server]:
+def postgresql() -> Iterator[DatabaseServer]:
     """It refuses to run as root, so it runs as the user of its package."""
-    programs = max(PROGRAMS.glob("*/bin/initdb")).parent
-    with _folder("postgres") as folder:
+    programs = max(POSTGRESQL_DIRECTORY.glob("*/bin/initdb")).parent
+    with _temporary_directory("postgres") as folder:
         password = folder / "password"
         password.write_text(PASSWORD)
-        words = [programs / "initdb", "-D", folder / "data", "-U", USER, "-A", "scram-sha-256", "--pwfile", password]
-        subprocess.run(words, check=True, user="postgres", cwd=folder, **QUIET)  # type: ignore[call-overload] # QUIET
+        command = [programs / "initdb", "-D", folder / "data", "-U", USER, "-A", "scram-sha-256", "--pwfile", password]
+        subprocess.run(command, check=True, user="postgres", cwd=folder, **NO_OUTPUT)  # type: ignore[call-overload] # QUIET
         port = _free_port()
-        words = [programs / "postgres", "-D", folder / "data", "-p", str(port), "-k", folder, "-h", "127.0.0.1"]
-        with _running(Server("postgresql", port, _postgresql), words, user="postgres", folder=folder) as server:
-            with closing(_postgresql(port, "postgres")) as connection:
+        command = [programs / "postgres", "-D", folder / "data", "-p", str(port), "-k", folder, "-h", "127.0.0.1"]
+        with _run_database_server(
+            DatabaseServer("postgresql", port, _connect_postgresql), command, user="postgres", folder=folder
+        ) as server:
+            with closing(_connect_postgresql(port, "postgres")) as connection:
                 connection.autocommit = True
                 connection.cursor().execute(f"CREATE DATABASE {DATABASE}")
             yield server
 
 
 @contextmanager
-def mariadb() -> Iterator[Server]:
+def mariadb() -> Iterator[DatabaseServer]:
     """As root, whose folder it is."""
-    with _folder("root") as folder:
-        data = ["--no-defaults", "--user=root", f"--datadir={folder / 'data'}"]
+    with _temporary_directory("root") as folder:
+        data_options = ["--no-defaults", "--user=root", f"--datadir={folder / 'data'}"]
         (folder / "data").mkdir()
         # What `mariadb-install-db` does, which wants the client's package too.
-        texts = [(TABLES / f"mysql_system_tables{part}.sql").read_text() for part in ("", "_data")]
-        made = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n" + "".join(texts)
-        words = ["mariadbd", *data, "--bootstrap"]
-        subprocess.run(words, check=True, input=made, text=True, capture_output=True)
-        first = folder / "first.sql"
-        first.write_text(
+        scripts = [(MYSQL_SHARE_DIRECTORY / f"mysql_system_tables{part}.sql").read_text() for part in ("", "_data")]
+        bootstrap_sql = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n" + "".join(scripts)
+        command = ["mariadbd", *data_options, "--bootstrap"]
+        subprocess.run(command, check=True, input=bootstrap_sql, text=True, capture_output=True)
+        init_file = folder / "first.sql"
+        init_file.write_text(
             f"CREATE DATABASE {DATABASE};\n"
             f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
             f"GRANT ALL ON {DATABASE}.* TO '{USER}'@'127.0.0.1';"
         )
         port = _free_port()
-        words = ["mariadbd", *data, f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder / 'socket'}"]
-        words += [f"--init-file={first}", "--skip-log-bin", "--skip-name-resolve", f"--pid-file={folder / 'pid'}"]
-        with _running(Server("mysql", port, _mariadb), words, user="root", folder=folder) as server:
+        command = [
+            "mariadbd",
+            *data_options,
+            f"--port={port}",
+            "--bind-address=127.0.0.1",
+            f"--socket={folder / 'socket'}",
+        ]
+        command += [f"--init-file={init_file}", "--skip-log-bin", "--skip-name-resolve", f"--pid-file={folder / 'pid'}"]
+        with _run_database_server(
+            DatabaseServer("mysql", port, _connect_mariadb), command, user="root", folder=folder
+        ) as server:
             yield server
 
 
 @contextmanager
-def _running(server: Server, words: list[Any], *, user: str, folder: Path) -> Iterator[Server]:
-    process = subprocess.Popen(words, user=user, cwd=folder, **QUIET)  # type: ignore[call-overload] # QUIET
+def _run_database_server(
+    server: DatabaseServer, command: list[Any], *, user: str, folder: Path
+) -> Iterator[DatabaseServer]:
+    process = subprocess.Popen(command, user=user, cwd=folder, **NO_OUTPUT)  # type: ignore[call-overload] # QUIET
     try:
-        wait_until(lambda: _answers(server))
+        wait_until(lambda: _is_reachable(server))
         yield server
     finally:
         process.terminate()
         process.wait(60)
 
 
-def _answers(server: Server) -> bool:
+def _is_reachable(server: DatabaseServer) -> bool:
     try:
         if server.engine == "postgresql":
-            _postgresql(server.port, "postgres").close()
+            _connect_postgresql(server.port, "postgres").close()
         else:
             server.run("SELECT 1")
     except (OSError, pg8000.dbapi.Error, pymysql.Error):
@@ -123,16 +140,16 @@ def _answers(server: Server) -> bool:
     return True
 
 
-def _postgresql(port: int, database: str = DATABASE) -> Any:
+def _connect_postgresql(port: int, database: str = DATABASE) -> Any:
     return pg8000.dbapi.connect(USER, host="127.0.0.1", port=port, password=PASSWORD, database=database)
 
 
-def _mariadb(port: int) -> Any:
+def _connect_mariadb(port: int) -> Any:
     return pymysql.connect(host="127.0.0.1", port=port, user=USER, password=PASSWORD, database=DATABASE)
 
 
 @contextmanager
-def _folder(owner: str) -> Iterator[Path]:
+def _temporary_directory(owner: str) -> Iterator[Path]:
     """Where another user may come to: not below the folders of a test, which are their user's alone."""
     folder = Path(tempfile.mkdtemp(prefix="onhook-"))
     try:

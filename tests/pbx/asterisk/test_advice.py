@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from onhook.pbx.asterisk.advice import Advice, Sections, Seen, advise, sections_of
+from onhook.pbx.asterisk.advice import AsteriskAdvice, AsteriskInspection, ConfigSections, build_advice, parse_sections
 from onhook.pbx.asterisk.messages import parse_messages
 
 ETC = Path(__file__).parent / "etc"
 MODULES = frozenset({"cdr_manager", "cel_manager", "cdr_csv"})
 
 
-def as_told(text: str) -> Sections:
+def as_told(text: str) -> ConfigSections:
     """A file, as `GetConfig` tells it."""
     lines, section, number = [], -1, 0
     for line in text.splitlines():
@@ -23,25 +23,25 @@ def as_told(text: str) -> Sections:
             lines.append(f"Line-{section:06}-{number:06}: {key.strip()}={value.lstrip('> ')}")
             number += 1
     (answer,) = parse_messages(("Response: Success\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode())
-    return sections_of(answer)
+    return parse_sections(answer)
 
 
-def seen(**changes: str | None) -> Seen:
+def seen(**changes: str | None) -> AsteriskInspection:
     """The laboratory's configuration, with other files."""
     names = ("cdr.conf", "cdr_manager.conf", "cel.conf")
     texts = {name: changes.get(name.replace(".", "_"), (ETC / name).read_text()) for name in names}
-    return Seen(
+    return AsteriskInspection(
         version="11.0.0",
         is_filtered=True,
         files={name: None if text is None else as_told(text) for name, text in texts.items()},
         modules=MODULES,
-        clock_ahead_seconds=0.1,
+        clock_skew_seconds=0.1,
         trunks=("trunk-a",),
     )
 
 
-def wanting(told: Seen) -> list[Advice]:
-    return [one for one in advise(told) if one.grade != "right"]
+def wanting(told: AsteriskInspection) -> list[AsteriskAdvice]:
+    return [one for one in build_advice(told) if one.status != "OK"]
 
 
 def test_the_laboratory_lacks_nothing() -> None:
@@ -85,19 +85,19 @@ def test_each_missing_line_is_said(changes: dict[str, str], file: str, lines: st
 def test_a_file_that_is_not_shown_is_not_guessed() -> None:
     """It is said, and what would follow from it is said with it."""
     found = wanting(seen(cdr_manager_conf=None))
-    assert "does not show cdr_manager.conf" in found[0].what
+    assert "does not show cdr_manager.conf" in found[0].detail
 
 
 def test_what_is_no_file_is_looked_at_too() -> None:
     """Modules, the clock, the trunks, and whether a gap could be filled."""
-    bare = Seen(
+    bare = AsteriskInspection(
         version="11.0.0",
         is_filtered=False,
         files=seen().files,
         modules=frozenset(),
-        clock_ahead_seconds=-90.0,
+        clock_skew_seconds=-90.0,
         trunks=(),
     )
-    said = " ".join(one.what for one in wanting(bare))
+    said = " ".join(one.detail for one in wanting(bare))
     for word in ("more than we need", "90 seconds behind", "cdr_manager", "cel_manager", "no CDRs itself", "no trunk"):
         assert word in said

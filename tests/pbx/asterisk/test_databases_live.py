@@ -9,21 +9,21 @@ import pytest
 
 from onhook.appdb.cdr_sources import parse_cdr_source
 from onhook.lib.errors import Unavailable, UsageError
-from onhook.pbx.asterisk.files import COLUMNS, calls_of_rows
-from onhook.pbx.cdr_archive import KeptCall
+from onhook.pbx.asterisk.files import COLUMNS, collect_calls
+from onhook.pbx.cdr_archive import ArchivedCall
 from onhook.sync.cdr_tables import CdrTable, read_table_rows
-from tests.pbx.asterisk.ami_streams import READING
-from tests.pbx.asterisk.harness import office_in
-from tests.pbx.asterisk.lab import HERE
+from tests.pbx.asterisk.ami_streams import PARSE_OPTIONS
+from tests.pbx.asterisk.harness import open_asterisk_harness
+from tests.pbx.asterisk.lab import DIRECTORY
 from tests.pbx.asterisk.servers import (
     DATABASE,
     PASSWORD,
     USER,
-    Server,
+    DatabaseServer,
     mariadb,
+    missing_mariadb,
+    missing_postgresql,
     postgresql,
-    without_mariadb,
-    without_postgresql,
 )
 from tests.pbx.asterisk.test_files import ASTERISK, TOLD, rows
 from tests.runtime.harness import wait_until
@@ -64,31 +64,31 @@ def skip_where(why: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def in_postgresql() -> Iterator[Server]:
-    skip_where(without_postgresql())
+def in_postgresql() -> Iterator[DatabaseServer]:
+    skip_where(missing_postgresql())
     with postgresql() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def in_mariadb() -> Iterator[Server]:
-    skip_where(without_mariadb())
+def in_mariadb() -> Iterator[DatabaseServer]:
+    skip_where(missing_mariadb())
     with mariadb() as server:
         yield server
 
 
-def table_at(server: Server, name: str = "cdr") -> CdrTable:
+def table_at(server: DatabaseServer, name: str = "cdr") -> CdrTable:
     source = parse_cdr_source(f"{server.url}/{name}")
-    return CdrTable(place=source.place, name=source.table, password=source.password)
+    return CdrTable(location=source.location, name=source.table, password=source.password)
 
 
-def keys_at(server: Server, name: str = "cdr", page_rows: int = 7) -> set[bytes]:
+def keys_at(server: DatabaseServer, name: str = "cdr", page_rows: int = 7) -> set[bytes]:
     """The keys of the calls that a table has."""
     found = read_table_rows(table_at(server, name), COLUMNS, since="2020-01-01 00:00:00", page_rows=page_rows)
-    return {ASTERISK.glance(one.body).key for one in calls_of_rows(found, READING) if isinstance(one, KeptCall)}
+    return {ASTERISK.peek(one.body).key for one in collect_calls(found, PARSE_OPTIONS) if isinstance(one, ArchivedCall)}
 
 
-def test_postgresql_says_the_calls_that_were_told(in_postgresql: Server) -> None:
+def test_postgresql_says_the_calls_that_were_told(in_postgresql: DatabaseServer) -> None:
     """In pages, by moments with and without a zone, and those that it has as text."""
     in_postgresql.run(POSTGRESQL)
     told = [row | {"calldate": row["start"]} for row in rows()]
@@ -102,7 +102,7 @@ def test_postgresql_says_the_calls_that_were_told(in_postgresql: Server) -> None
     assert keys_at(in_postgresql, "zoned") == keys_at(in_postgresql, "texts") == TOLD
 
 
-def test_mariadb_says_the_calls_that_were_told(in_mariadb: Server) -> None:
+def test_mariadb_says_the_calls_that_were_told(in_mariadb: DatabaseServer) -> None:
     """As FreePBX has them: `calldate` alone, without the moments of answer and end."""
     in_mariadb.run(FREEPBX)
     names = [name for name in rows()[0] if name not in ("start", "answer", "end")]
@@ -113,47 +113,51 @@ def test_mariadb_says_the_calls_that_were_told(in_mariadb: Server) -> None:
 @pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
 def test_what_a_database_refuses_is_told(engine: str, request: pytest.FixtureRequest) -> None:
     """A wrong password, a table that is not there: one sentence without the password; and nothing can be written."""
-    server: Server = request.getfixturevalue(f"in_{engine}")
-    wrong = CdrTable(place=table_at(server).place, name="cdr", password="wrong-password")
-    with pytest.raises(Unavailable, match="cannot read what the PBX keeps") as told:
+    server: DatabaseServer = request.getfixturevalue(f"in_{engine}")
+    wrong = CdrTable(location=table_at(server).location, name="cdr", password="wrong-password")
+    with pytest.raises(Unavailable, match="cannot read the CDR source") as told:
         list(read_table_rows(wrong, COLUMNS))
     assert "wrong-password" not in str(told.value)
     with pytest.raises(UsageError, match="'nowhere' cannot be read"):
         list(read_table_rows(table_at(server, "nowhere"), COLUMNS))
 
 
-@pytest.mark.usefixtures("built")
-def test_a_gap_is_filled_by_itself(in_postgresql: Server, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("asterisk_lab_root")
+def test_a_gap_is_filled_by_itself(in_postgresql: DatabaseServer, tmp_path: Path) -> None:
     """A real Asterisk writes into PostgreSQL while nobody hears it; the server reads it there and says so."""
     in_postgresql.run("DROP TABLE IF EXISTS calls", POSTGRESQL.replace("TABLE cdr", "TABLE calls"))
     reached = f"hostname=127.0.0.1\nport={in_postgresql.port}\ndbname={DATABASE}\nuser={USER}\npassword={PASSWORD}\n"
     changes = {
         "cdr_pgsql.conf": f"[global]\n{reached}table=calls\n",
-        "modules.conf": (HERE / "etc" / "modules.conf").read_text() + "load = cdr_pgsql.so\n",
+        "modules.conf": (DIRECTORY / "etc" / "modules.conf").read_text() + "load = cdr_pgsql.so\n",
     }
-    with office_in(tmp_path, "postgresql", changes) as office:
-        office.house.onhook("pbx", "change", "Office", "--cdr", f"{in_postgresql.url}/calls")
+    with open_asterisk_harness(tmp_path, "postgresql", changes) as office:
+        office.server.run_command("pbx", "change", "Office", "--cdr", f"{in_postgresql.url}/calls")
         office.lab.call("1002").wait(60)
-        office.link.cut()
+        office.proxy.disconnect()
         time.sleep(2)
-        office.lab.call("1002", calls=3).wait(60)
+        office.lab.call("1002", call_count=3).wait(60)
         office.lab.call("6300").wait(60)
-        office.lab.until_silent()
+        office.lab.wait_until_idle()
         time.sleep(2)
-        office.link.mend()
-        wait_until(office.is_heard)
+        office.proxy.reconnect()
+        wait_until(office.is_connected)
         time.sleep(1)
         office.lab.call("1002").wait(60)
-        office.lab.until_silent()
-        written = set(office.written())
+        office.lab.wait_until_idle()
+        written = set(office.cdr_calls())
         assert len(written) == 6
-        wait_until(lambda: written <= office.told_ids(), 240)
-        wait_until(lambda: not _gaps(office.house.onhook("coverage", "--since", "1h", "--format", "json")), 240)
-        assert "ok   its CDRs can be read in postgresql://" in office.house.onhook("doctor", "Office", code=None)
-        assert PASSWORD not in office.house.text_of_log()
+        wait_until(lambda: written <= office.notified_call_ids(), 240)
+        wait_until(lambda: not _gaps(office.server.run_command("coverage", "--since", "1h", "--format", "json")), 240)
+        assert "OK      its CDRs can be read in postgresql://" in office.server.run_command(
+            "doctor", "Office", exit_code=None
+        )
+        assert PASSWORD not in office.server.log_text()
 
 
 def _gaps(coverage: str) -> list[str]:
     """The gaps that are known by name, of all PBXs."""
-    stretches = [stretch for one in json.loads(coverage) for stretch in one["stretches"]]
-    return [one["why"] for one in stretches if one["state"] == "gap" and one["why"].startswith("it was not heard")]
+    intervals = [interval for one in json.loads(coverage) for interval in one["intervals"]]
+    return [
+        one["reason"] for one in intervals if one["state"] == "gap" and one["reason"].startswith("it was not heard")
+    ]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from onhook.cdr.utc_offset import parse_wall_clock
 from onhook.lib.errors import UsageError
-from onhook.pbx.asterisk.files import APART, began_before, calls_of_rows, row_of, rows_of_lines
+from onhook.pbx.asterisk.files import CDR_GAP_MAX, collect_calls, normalize_row, parse_rows, starts_before
 from onhook.pbx.asterisk.payload import Asterisk
-from onhook.pbx.cdr_archive import KeptCall, Unread
-from tests.pbx.asterisk.ami_streams import READING, bodies, events
+from onhook.pbx.cdr_archive import ArchivedCall, UnparsedLine
+from tests.pbx.asterisk.ami_streams import PARSE_OPTIONS, bodies, events
 from tests.pbx.asterisk.scenarios import SCENARIOS
 
 ASTERISK = Asterisk()
@@ -60,13 +60,13 @@ def as_csv(names: list[str], *, with_header: bool = False) -> list[str]:
     return text.getvalue().splitlines(keepends=True)
 
 
-def kept(lines: list[str], *columns: str) -> list[KeptCall]:
-    calls = list(calls_of_rows(rows_of_lines(lines, columns), READING))
-    assert not [one for one in calls if isinstance(one, Unread)]
-    return [one for one in calls if isinstance(one, KeptCall)]
+def kept(lines: list[str], *columns: str) -> list[ArchivedCall]:
+    calls = list(collect_calls(parse_rows(lines, columns), PARSE_OPTIONS))
+    assert not [one for one in calls if isinstance(one, UnparsedLine)]
+    return [one for one in calls if isinstance(one, ArchivedCall)]
 
 
-TOLD = {ASTERISK.glance(body).key for scenario in SCENARIOS for body in bodies(events(scenario.name))}
+TOLD = {ASTERISK.peek(body).key for scenario in SCENARIOS for body in bodies(events(scenario.name))}
 WHOLE = list(COLUMNS)
 
 
@@ -79,31 +79,35 @@ WHOLE = list(COLUMNS)
         pytest.param(kept(as_csv(WHOLE[::-1]), *WHOLE[::-1]), id="cdr_custom"),
         pytest.param(kept([json.dumps(row) + "\n" for row in rows()]), id="JSON lines"),
         pytest.param(
-            [one for one in calls_of_rows((row_of(row) for row in rows()), READING) if isinstance(one, KeptCall)],
+            [
+                one
+                for one in collect_calls((normalize_row(row) for row in rows()), PARSE_OPTIONS)
+                if isinstance(one, ArchivedCall)
+            ],
             id="a table",
         ),
     ],
 )
-def test_a_file_says_the_calls_that_were_told(calls: list[KeptCall]) -> None:
+def test_a_file_says_the_calls_that_were_told(calls: list[ArchivedCall]) -> None:
     """In every form, each call has the key that it has over AMI: seen by both ways it is one report."""
-    assert {ASTERISK.glance(call.body).key for call in calls} == TOLD
+    assert {ASTERISK.peek(call.body).key for call in calls} == TOLD
 
 
 def test_the_order_of_the_lines_does_not_matter() -> None:
     """Asterisk writes the CDRs of a call when their channels end, not in the order of their begin."""
     lines = as_csv(WHOLE)
     random.Random(2).shuffle(lines)
-    assert {ASTERISK.glance(call.body).key for call in kept(lines)} == TOLD
+    assert {ASTERISK.peek(call.body).key for call in kept(lines)} == TOLD
 
 
 def test_a_call_has_its_time_in_utc() -> None:
     """By its id, whatever the zone of the PBX."""
     call = kept(as_csv(WHOLE))[0]
-    (told,) = ASTERISK.read(call.body)
-    assert call.began is not None
-    assert call.ended is not None
-    assert call.began.timestamp() == int(told.call_id.partition(".")[0])
-    assert 0 <= (call.ended - call.began).total_seconds() - (told.call_duration or 0) <= 1
+    (told,) = ASTERISK.parse(call.body)
+    assert call.began_at is not None
+    assert call.ended_at is not None
+    assert call.began_at.timestamp() == int(told.call_id.partition(".")[0])
+    assert 0 <= (call.ended_at - call.began_at).total_seconds() - (told.call_duration or 0) <= 1
 
 
 @pytest.mark.parametrize(
@@ -119,11 +123,11 @@ def test_a_call_has_its_time_in_utc() -> None:
 def test_a_line_that_is_no_cdr_is_told(lines: list[str], why: str) -> None:
     """With its place; those around it are read."""
     good = [json.dumps(row) for row in rows()[:1]] if lines[0].startswith("{") else as_csv(WHOLE)[:1]
-    found = list(calls_of_rows(rows_of_lines([*good, *lines]), READING))
-    unread = [one for one in found if isinstance(one, Unread)]
+    found = list(collect_calls(parse_rows([*good, *lines]), PARSE_OPTIONS))
+    unread = [one for one in found if isinstance(one, UnparsedLine)]
     assert len(unread) == 1
-    assert why in unread[0].why
-    assert unread[0].where
+    assert why in unread[0].reason
+    assert unread[0].location
     assert unread[0].line, "what could not be read is kept, too"
     assert len(found) == 2
 
@@ -138,7 +142,7 @@ def test_a_line_that_is_just_being_written_is_left_to_the_next_time(torn: str) -
 def test_a_file_that_was_begun_without_linkedid_is_read_from_where_it_has_it() -> None:
     """So that who adds `newcdrcolumns = yes` need not begin a new file."""
     plain = as_csv([name for name in WHOLE if name not in ("peeraccount", "linkedid", "sequence")])
-    assert {ASTERISK.glance(call.body).key for call in kept([*plain, *as_csv(WHOLE)])} == TOLD
+    assert {ASTERISK.peek(call.body).key for call in kept([*plain, *as_csv(WHOLE)])} == TOLD
 
 
 def test_whether_a_line_is_too_old_is_told_by_its_begin() -> None:
@@ -146,17 +150,17 @@ def test_whether_a_line_is_too_old_is_told_by_its_begin() -> None:
     line = as_csv(WHOLE)[0]
     begin = parse_wall_clock(rows()[0]["start"])
     for text in (line, json.dumps(rows()[0])):
-        assert began_before(text, (), begin + timedelta(seconds=1))
-        assert not began_before(text, (), begin)
-    assert not began_before("nothing", (), begin)
+        assert starts_before(text, (), begin + timedelta(seconds=1))
+        assert not starts_before(text, (), begin)
+    assert not starts_before("nothing", (), begin)
 
 
 def test_moments_of_a_database_are_read() -> None:
     """With fractions of a second, and those that never were."""
     row = rows()[0] | {"answer": "0000-00-00 00:00:00", "end": rows()[0]["end"] + ".250"}
-    (call,) = (one for one in calls_of_rows([row], READING) if isinstance(one, KeptCall))
+    (call,) = (one for one in collect_calls([row], PARSE_OPTIONS) if isinstance(one, ArchivedCall))
     assert b"AnswerTime" not in call.body
-    assert ASTERISK.read(call.body)
+    assert ASTERISK.parse(call.body)
 
 
 def test_cdrs_that_do_not_say_their_call_are_refused() -> None:
@@ -169,7 +173,7 @@ def test_cdrs_that_do_not_say_their_call_are_refused() -> None:
 def test_no_text_makes_the_reader_fail(lines: list[str]) -> None:
     """But for saying what is missing."""
     try:
-        assert all(isinstance(one, Unread) for one in calls_of_rows(rows_of_lines(lines), READING))
+        assert all(isinstance(one, UnparsedLine) for one in collect_calls(parse_rows(lines), PARSE_OPTIONS))
     except UsageError as error:
         assert "no " in str(error)  # noqa: PT017 - either outcome is right
 
@@ -182,6 +186,6 @@ def test_cdrs_far_apart_do_not_wait_for_each_other() -> None:
     lines = [json.dumps(first)]
     for date in day:
         lines += [json.dumps({**late, **dict.fromkeys(("start", "answer", "end"), f"{date} 10:00:00")})] * 40
-    stream = iter(calls_of_rows(rows_of_lines(lines), READING))
-    assert isinstance(next(stream), KeptCall)
-    assert APART.total_seconds() < 86_400
+    stream = iter(collect_calls(parse_rows(lines), PARSE_OPTIONS))
+    assert isinstance(next(stream), ArchivedCall)
+    assert CDR_GAP_MAX.total_seconds() < 86_400

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from onhook.pbx.asterisk.session import (
     BANNER_BYTES_MAX,
-    LISTED_MAX,
-    QUESTIONS_MAX,
-    Answer,
-    Event,
-    Happening,
-    Login,
-    Ready,
-    Refused,
-    Session,
+    LIST_EVENTS_MAX,
+    PENDING_ACTIONS_MAX,
+    AmiCredentials,
+    AmiEvent,
+    AmiReady,
+    AmiRefused,
+    AmiResponse,
+    AmiSession,
+    AmiSessionEvent,
 )
 from tests.pbx.asterisk.ami_streams import stream
 
@@ -31,42 +31,42 @@ WELCOME = GREETING + CHALLENGE + LOGGED_IN + FILTERED
 CALL = stream("internal_answered")
 
 
-def new_session() -> Session:
-    return Session(Login("onhook", SECRET))
+def new_session() -> AmiSession:
+    return AmiSession(AmiCredentials("onhook", SECRET))
 
 
-def ready_session() -> Session:
+def ready_session() -> AmiSession:
     session = new_session()
-    assert session.received(WELCOME) == [Ready("11.0.0", is_filtered=True)]
-    session.to_send()
+    assert session.receive_data(WELCOME) == [AmiReady("11.0.0", is_filtered=True)]
+    session.data_to_send()
     return session
 
 
-def told(session: Session, parts: Sequence[bytes]) -> list[Happening]:
-    return [happening for part in parts for happening in session.received(part)]
+def told(session: AmiSession, parts: Sequence[bytes]) -> list[AmiSessionEvent]:
+    return [happening for part in parts for happening in session.receive_data(part)]
 
 
 def test_the_secret_is_proved_and_never_sent() -> None:
     """By MD5 over the challenge; only the events that are of use are asked for."""
     session = new_session()
-    assert session.received(GREETING) == []
-    assert b"AuthType: MD5" in session.to_send()
-    session.received(CHALLENGE)
-    login = session.to_send()
+    assert session.receive_data(GREETING) == []
+    assert b"AuthType: MD5" in session.data_to_send()
+    session.receive_data(CHALLENGE)
+    login = session.data_to_send()
     assert hashlib.md5(b"840415273" + SECRET.encode()).hexdigest().encode() in login  # noqa: S324 - AMI has no other
     assert SECRET.encode() not in login
     assert b"Events: cdr,call,agent" in login
-    session.received(LOGGED_IN)
-    assert b"Filter: ^Event: (Cdr|CEL|" in session.to_send()
-    assert session.received(FILTERED) == [Ready("11.0.0", is_filtered=True)]
-    assert SECRET not in repr(session._login)
+    session.receive_data(LOGGED_IN)
+    assert b"Filter: ^Event: (Cdr|CEL|" in session.data_to_send()
+    assert session.receive_data(FILTERED) == [AmiReady("11.0.0", is_filtered=True)]
+    assert SECRET not in repr(session._credentials)
 
 
 def test_a_filter_that_is_not_allowed_is_no_hindrance() -> None:
     """Then Asterisk says more than is needed."""
     session = new_session()
     denied = FILTERED.replace(b"Success", b"Error")
-    assert session.received(GREETING + CHALLENGE + LOGGED_IN + denied) == [Ready("11.0.0", is_filtered=False)]
+    assert session.receive_data(GREETING + CHALLENGE + LOGGED_IN + denied) == [AmiReady("11.0.0", is_filtered=False)]
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_a_filter_that_is_not_allowed_is_no_hindrance() -> None:
 def test_a_refusal_says_why(said: bytes, why: str) -> None:
     """In Asterisk's words where it has any; what comes after it is not heard."""
     session = new_session()
-    (refused,) = session.received(said)
-    assert isinstance(refused, Refused)
-    assert why in refused.why
-    assert session.received(WELCOME + CALL) == []
+    (refused,) = session.receive_data(said)
+    assert isinstance(refused, AmiRefused)
+    assert why in refused.reason
+    assert session.receive_data(WELCOME + CALL) == []
 
 
 @given(st.lists(st.integers(0, len(WELCOME + CALL)), max_size=60))
@@ -102,7 +102,7 @@ def test_rubbish_kills_nothing(parts: list[bytes]) -> None:
     session = ready_session()
     told(session, parts)
     heard = told(session, [b"\r\n\r\n", CALL])
-    assert [one.name for one in heard if isinstance(one, Event)].count("Cdr") == 1
+    assert [one.name for one in heard if isinstance(one, AmiEvent)].count("Cdr") == 1
 
 
 @given(st.lists(st.binary(max_size=200), max_size=20))
@@ -110,65 +110,65 @@ def test_rubbish_instead_of_a_greeting_is_refused_or_waited_on(parts: list[bytes
     """Nothing is raised, and no login is sent to a stranger."""
     session = new_session()
     told(session, parts)
-    assert b"Key" not in session.to_send()
+    assert b"Key" not in session.data_to_send()
 
 
 def test_events_are_heard_from_the_login_on() -> None:
     """The filter's answer may come after the first event."""
     session = new_session()
-    happenings = session.received(GREETING + CHALLENGE + LOGGED_IN + b"Event: Cdr\r\n\r\n" + FILTERED)
-    assert [type(one) for one in happenings] == [Event, Ready]
+    happenings = session.receive_data(GREETING + CHALLENGE + LOGGED_IN + b"Event: Cdr\r\n\r\n" + FILTERED)
+    assert [type(one) for one in happenings] == [AmiEvent, AmiReady]
 
 
 def test_a_question_gets_its_answer_between_events() -> None:
     """By its name; an answer that nobody asked for is passed over."""
     session = ready_session()
-    question = session.ask("Ping")
-    assert session.to_send() == f"Action: Ping\r\nActionID: {question}\r\n\r\n".encode()
+    question = session.send_action("Ping")
+    assert session.data_to_send() == f"Action: Ping\r\nActionID: {question}\r\n\r\n".encode()
     stray = b"Response: Success\r\nActionID: somebody-else\r\n\r\n"
     pong = f"Response: Success\r\nActionID: {question}\r\nPing: Pong\r\n\r\n".encode()
-    event, answer = session.received(stray + b"Event: Cdr\r\n\r\n" + pong + pong)
-    assert isinstance(event, Event)
-    assert isinstance(answer, Answer)
+    event, answer = session.receive_data(stray + b"Event: Cdr\r\n\r\n" + pong + pong)
+    assert isinstance(event, AmiEvent)
+    assert isinstance(answer, AmiResponse)
     assert answer.is_success
-    assert (answer.question, answer.message.get("Ping")) == (question, "Pong")
+    assert (answer.action_id, answer.message.get("Ping")) == (question, "Pong")
 
 
 def test_a_list_is_one_answer() -> None:
     """From its begin to its end, without either; other events in between stay events."""
     session = ready_session()
-    question = session.ask("PJSIPShowEndpoints")
+    question = session.send_action("PJSIPShowEndpoints")
     begin = f"Response: Success\r\nActionID: {question}\r\nEventList: start\r\n\r\n"
     one = f"Event: EndpointList\r\nActionID: {question}\r\nObjectName: 1001\r\n\r\n"
     end = f"Event: EndpointListComplete\r\nActionID: {question}\r\nEventList: Complete\r\n\r\n"
-    happenings = session.received((begin + one + "Event: Cdr\r\n\r\n" + one + end).encode())
-    assert [type(happening) for happening in happenings] == [Event, Answer]
+    happenings = session.receive_data((begin + one + "Event: Cdr\r\n\r\n" + one + end).encode())
+    assert [type(happening) for happening in happenings] == [AmiEvent, AmiResponse]
     answer = happenings[1]
-    assert isinstance(answer, Answer)
-    assert [listed.get("ObjectName") for listed in answer.listed] == ["1001", "1001"]
+    assert isinstance(answer, AmiResponse)
+    assert [listed.get("ObjectName") for listed in answer.list_events] == ["1001", "1001"]
 
 
 def test_a_list_without_end_is_bounded() -> None:
     """No more is held than a PBX can have."""
     session = ready_session()
-    question = session.ask("PJSIPShowEndpoints")
+    question = session.send_action("PJSIPShowEndpoints")
     one = f"Event: EndpointList\r\nActionID: {question}\r\n\r\n".encode()
-    for _ in range(LISTED_MAX // 1000 + 2):
-        assert session.received(one * 1000) == []
-    assert len(session._waiting[question]) <= LISTED_MAX + 1
+    for _ in range(LIST_EVENTS_MAX // 1000 + 2):
+        assert session.receive_data(one * 1000) == []
+    assert len(session._pending_responses[question]) <= LIST_EVENTS_MAX + 1
 
 
 def test_too_many_questions_without_an_answer_are_refused() -> None:
     """Then the connection is dead, and whoever asks should end it."""
     session = ready_session()
-    for _ in range(QUESTIONS_MAX):
-        session.ask("Ping")
+    for _ in range(PENDING_ACTIONS_MAX):
+        session.send_action("Ping")
     with pytest.raises(OverflowError):
-        session.ask("Ping")
+        session.send_action("Ping")
 
 
 def test_a_line_break_in_a_value_begins_no_other_line() -> None:
     """Whatever a person writes into a setting, it stays one value."""
     session = ready_session()
-    session.ask("GetConfig", Filename="a.conf\r\nAction: Command")
-    assert b"Filename: a.conf Action: Command\r\n" in session.to_send()
+    session.send_action("GetConfig", Filename="a.conf\r\nAction: Command")
+    assert b"Filename: a.conf Action: Command\r\n" in session.data_to_send()

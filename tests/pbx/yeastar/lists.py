@@ -6,74 +6,85 @@ from typing import Any
 
 import msgspec
 
-from onhook.pbx.client import Answer, Facts, Listed, Listing, Page, Request, Whose, Window
-from onhook.pbx.yeastar.answers import read_answer
-from onhook.pbx.yeastar.listing import Source, displayed, listing
+from onhook.pbx.client import (
+    CallIdRequest,
+    ListingPage,
+    ListingResult,
+    ListingSteps,
+    PbxRequest,
+    PbxResponse,
+    SystemFacts,
+    TimeWindow,
+)
+from onhook.pbx.yeastar.answers import parse_response
+from onhook.pbx.yeastar.listing import ListingSource, format_display_time, list_calls
 
 SN = "3651XXXXXXXX"
 NOON = 1_777_291_200  # 2026-04-27 12:00 UTC
 OFFSET = 3 * 3600
-FACTS = Facts(date_format="DD/MM/YYYY", time_format="12", clock=NOON, offset_seconds=OFFSET)
+FACTS = SystemFacts(date_format="DD/MM/YYYY", time_format="12", clock=NOON, offset_seconds=OFFSET)
 
 
-class ListPbx:
+class FakeCallListApi:
     """Answers as this firmware does; `rows` are those of its list, the order of their arrival."""
 
     def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
         self.rows = list(rows)
-        self.asked: list[Request] = []
-        self.takes_seconds = self.takes_display = True
-        self.is_blind = False
+        self.requests: list[PbxRequest] = []
+        self.accepts_seconds = self.accepts_display = True
+        self.returns_nothing_for_seconds = False
         self.has_v1 = True
         self.page_max = 10_000
-        self.before: Callable[[Request], None] = lambda request: None
+        self.on_request: Callable[[PbxRequest], None] = lambda request: None
 
-    def answer(self, request: Request) -> Answer:
-        self.asked.append(request)
-        self.before(request)
+    def respond(self, request: PbxRequest) -> PbxResponse:
+        self.requests.append(request)
+        self.on_request(request)
         if "v1.0" in request.path and not self.has_v1:
-            return said({"errcode": 10001, "errmsg": "INTERFACE NOT EXISTED"})
+            return make_reply({"errcode": 10001, "errmsg": "INTERFACE NOT EXISTED"})
         if request.path.endswith("cdr/list"):
             return self._page(request, sorted(self.rows, key=lambda row: -int(row["timestamp"])))
         if request.path.endswith("cdr/detail"):
-            return said({"errcode": 0, "data": {"timeline": []}})
+            return make_reply({"errcode": 0, "data": {"timeline": []}})
         return self._search(request)
 
-    def _search(self, request: Request) -> Answer:
+    def _search(self, request: PbxRequest) -> PbxResponse:
         since, until = (request.query.get(name, "") for name in ("start_time", "end_time"))
         if "v2.0" in request.path:
             since, until = (request.query[name] for name in ("time_begin", "time_end"))
         is_seconds = since.isdigit()
-        if not (self.takes_seconds if is_seconds else self.takes_display):
+        if not (self.accepts_seconds if is_seconds else self.accepts_display):
             invalid = [{"field": "start_time", "valid_msg": "time"}]
-            return said({"errcode": 40002, "errmsg": "PARAMETER ERROR", "invalid_param_list": invalid})
-        if is_seconds and self.is_blind:
-            return said({"errcode": 0, "errmsg": "SUCCESS", "total_number": 0})
-        begin, end = (int(text) if is_seconds else undisplayed(text) for text in (since, until))
+            return make_reply({"errcode": 40002, "errmsg": "PARAMETER ERROR", "invalid_param_list": invalid})
+        if is_seconds and self.returns_nothing_for_seconds:
+            return make_reply({"errcode": 0, "errmsg": "SUCCESS", "total_number": 0})
+        begin, end = (int(text) if is_seconds else parse_display_time(text) for text in (since, until))
         return self._page(request, [row for row in self.rows if begin <= row["timestamp"] <= end])
 
-    def _page(self, request: Request, rows: Sequence[Mapping[str, Any]]) -> Answer:
+    def _page(self, request: PbxRequest, rows: Sequence[Mapping[str, Any]]) -> PbxResponse:
         size = min(int(request.query["page_size"]), self.page_max)
         first = (int(request.query["page"]) - 1) * size
-        return said({"errcode": 0, "errmsg": "SUCCESS", "total_number": len(rows), "data": rows[first : first + size]})
+        return make_reply(
+            {"errcode": 0, "errmsg": "SUCCESS", "total_number": len(rows), "data": rows[first : first + size]}
+        )
 
 
-def said(members: Mapping[str, Any]) -> Answer:
-    return read_answer(200, msgspec.json.encode(members))
+def make_reply(members: Mapping[str, Any]) -> PbxResponse:
+    return parse_response(200, msgspec.json.encode(members))
 
 
-def undisplayed(text: str) -> int:
+def parse_display_time(text: str) -> int:
     local = datetime.strptime(text, "%d/%m/%Y %I:%M:%S %p")  # noqa: DTZ007 - a wall clock
     return round((local - datetime(1970, 1, 1)).total_seconds()) - OFFSET  # noqa: DTZ001
 
 
-def row(begun: int, number: int = 0, **members: Any) -> dict[str, Any]:
-    local = datetime(1970, 1, 1) + timedelta(seconds=begun + OFFSET)  # noqa: DTZ001 - a wall clock
+def row(started_at: int, number: int = 0, **members: Any) -> dict[str, Any]:
+    local = datetime(1970, 1, 1) + timedelta(seconds=started_at + OFFSET)  # noqa: DTZ001 - a wall clock
     return {
         "uid": f"{local:%Y%m%d%H%M%S}{number % 0xFFFFF:05X}",
-        "call_id": f"{begun}.{number}",
-        "time": displayed(begun, FACTS),
-        "timestamp": begun,
+        "call_id": f"{started_at}.{number}",
+        "time": format_display_time(started_at, FACTS),
+        "timestamp": started_at,
         "call_from_number": "1001",
         "call_to_number": "1002",
         "duration": 30,
@@ -83,25 +94,32 @@ def row(begun: int, number: int = 0, **members: Any) -> dict[str, Any]:
 
 
 def read_all(
-    pbx: ListPbx, window: Window, *, facts: Facts = FACTS, rows_max: int = 10_000, ids: Mapping[str, str] = {}
-) -> tuple[Listed, list[bytes], list[int]]:
+    pbx: FakeCallListApi,
+    window: TimeWindow,
+    *,
+    facts: SystemFacts = FACTS,
+    rows_max: int = 10_000,
+    ids: Mapping[str, str] = {},
+) -> tuple[ListingResult, list[bytes], list[int]]:
     """All rows of a window as they are kept, without repeats, and how far the reading had come after each page."""
-    return driven(pbx, listing(Source(sn=SN, facts=facts, rows_max=rows_max), window), ids)
+    return run_listing(pbx, list_calls(ListingSource(sn=SN, facts=facts, rows_max=rows_max), window), ids)
 
 
-def driven(pbx: ListPbx, reading: Listing, ids: Mapping[str, str]) -> tuple[Listed, list[bytes], list[int]]:
-    kept: dict[bytes, None] = {}
-    done: list[int] = []
-    said_last: Answer | Mapping[str, str] | None = None
+def run_listing(
+    pbx: FakeCallListApi, listing_generator: ListingSteps, ids: Mapping[str, str]
+) -> tuple[ListingResult, list[bytes], list[int]]:
+    rows: dict[bytes, None] = {}
+    done_until: list[int] = []
+    reply: PbxResponse | Mapping[str, str] | None = None
     while True:
         try:
-            asked = reading.send(said_last)
-        except StopIteration as ended:
-            listed: Listed = ended.value
-            return listed, list(kept), done
-        if isinstance(asked, Page):
-            kept |= dict.fromkeys(asked.rows)
-            done.append(asked.done_until)
-            said_last = None
+            step = listing_generator.send(reply)
+        except StopIteration as end:
+            result: ListingResult = end.value
+            return result, list(rows), done_until
+        if isinstance(step, ListingPage):
+            rows |= dict.fromkeys(step.rows)
+            done_until.append(step.done_until)
+            reply = None
         else:
-            said_last = ids if isinstance(asked, Whose) else pbx.answer(asked)
+            reply = ids if isinstance(step, CallIdRequest) else pbx.respond(step)

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from onhook.pbx.client import Facts
-from onhook.pbx.yeastar.answers import read_answer, read_facts
+from onhook.pbx.client import SystemFacts
+from onhook.pbx.yeastar.answers import parse_facts, parse_response
 
 INFORMATION = {
     "errcode": 0,
@@ -23,14 +23,14 @@ INFORMATION = {
 }
 
 
-def facts(**changes: Any) -> Facts:
+def facts(**changes: Any) -> SystemFacts:
     body = msgspec.json.encode(INFORMATION | {"data": INFORMATION["data"] | changes})  # type: ignore[operator] # a dict
-    return read_facts(read_answer(200, body))
+    return parse_facts(parse_response(200, body))
 
 
 def test_the_pbx_tells_its_formats_and_its_clock() -> None:
     """And by both of its clocks, its offset from UTC."""
-    assert facts() == Facts(
+    assert facts() == SystemFacts(
         firmware="37.23.0.123",
         sn="3651XXXXXXXX",
         date_format="DD/MM/YYYY",
@@ -51,37 +51,37 @@ def test_the_offset_is_read_in_every_format(shown: str, date_format: str) -> Non
 
 def test_what_is_not_told_is_unknown() -> None:
     """Not zero: an offset or a clock that nobody told must not be taken for UTC."""
-    assert facts(system_time="", timestamp="soon") == Facts(
+    assert facts(system_time="", timestamp="soon") == SystemFacts(
         firmware="37.23.0.123", sn="3651XXXXXXXX", date_format="DD/MM/YYYY", time_format="12"
     )
     assert facts(system_time="99/99/2026 21:37:17").offset_seconds is None
-    assert read_facts(read_answer(200, b'{"errcode":0,"data":[7]}')) == Facts()
+    assert parse_facts(parse_response(200, b'{"errcode":0,"data":[7]}')) == SystemFacts()
 
 
 @pytest.mark.parametrize(
     ("body", "trouble"),
     [
         (b'{"errcode":0,"errmsg":"SUCCESS"}', None),
-        (b'{"errcode":10004,"errmsg":"TOKEN EXPIRED"}', "token"),
-        (b'{"errcode":60002,"errmsg":"MAX LIMITATION EXCEEDED"}', "full"),
-        (b'{"errcode":70004,"errmsg":"ACCOUNT IP BLOCKED"}', "person"),
-        (b'{"errcode":10001,"errmsg":"INTERFACE NOT EXISTED"}', "missing"),
-        (b'{"errcode":40002,"errmsg":"PARAMETER ERROR"}', "parameter"),
-        (b'{"errcode":-2,"errmsg":"INTERNAL SERVER ERROR"}', "later"),
-        (b'{"errcode":70999,"errmsg":"A NEW ONE"}', "wrong"),
-        (b'{"errcode":"0"}', "garbage"),
-        (b"<html>", "garbage"),
-        (b"[]", "garbage"),
-        (b"", "garbage"),
-        (b'{"errcode":' + b"[" * 5000, "garbage"),
+        (b'{"errcode":10004,"errmsg":"TOKEN EXPIRED"}', "token_expired"),
+        (b'{"errcode":60002,"errmsg":"MAX LIMITATION EXCEEDED"}', "too_many_tokens"),
+        (b'{"errcode":70004,"errmsg":"ACCOUNT IP BLOCKED"}', "needs_operator"),
+        (b'{"errcode":10001,"errmsg":"INTERFACE NOT EXISTED"}', "unsupported"),
+        (b'{"errcode":40002,"errmsg":"PARAMETER ERROR"}', "invalid_parameter"),
+        (b'{"errcode":-2,"errmsg":"INTERNAL SERVER ERROR"}', "temporary"),
+        (b'{"errcode":70999,"errmsg":"A NEW ONE"}', "invalid_request"),
+        (b'{"errcode":"0"}', "invalid_response"),
+        (b"<html>", "invalid_response"),
+        (b"[]", "invalid_response"),
+        (b"", "invalid_response"),
+        (b'{"errcode":' + b"[" * 5000, "invalid_response"),
     ],
 )
 def test_each_code_has_one_meaning(body: bytes, trouble: str | None) -> None:
-    """The status is 200 for all of them (PROTOCOL.md 6)."""
-    assert read_answer(200, body).trouble == trouble
+    """The status is 200 for all of them (yeastar-p-series.md 6)."""
+    assert parse_response(200, body).error_kind == trouble
 
 
 def test_a_gateway_in_between_is_no_pbx() -> None:
     """Its pages are worth another try."""
-    assert read_answer(502, b"<html>").trouble == "later"
-    assert read_answer(400, b'{"errcode":10004,"errmsg":"TOKEN EXPIRED"}').trouble == "token"
+    assert parse_response(502, b"<html>").error_kind == "temporary"
+    assert parse_response(400, b'{"errcode":10004,"errmsg":"TOKEN EXPIRED"}').error_kind == "token_expired"

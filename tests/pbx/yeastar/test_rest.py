@@ -10,13 +10,13 @@ from onhook.cdr.number_plan import NumberPlan
 from onhook.pbx.yeastar.display import DisplayFormat
 from onhook.pbx.yeastar.rest import (
     CSV_COLUMNS,
-    csv_row,
+    format_call_row,
+    format_csv_row,
+    format_leg_row,
+    format_recording_row,
     local_time,
-    offset_of,
+    parse_utc_offset,
     row_id,
-    row_of_call,
-    row_of_leg,
-    row_of_recording,
 )
 from tests.factories import QUEUE, call, record
 
@@ -41,15 +41,15 @@ DISPLAY = DisplayFormat()
 def test_members_with_nothing_to_say_are_left_out(
     changes: dict[str, Any], present: dict[str, Any], absent: list[str]
 ) -> None:
-    """As PBXs were seen to do (PROTOCOL.md 2.9); nothing is made up, and none has the event's name."""
-    row = row_of_leg(record(**changes), DISPLAY)
+    """As PBXs were seen to do (yeastar-p-series.md 2.9); nothing is made up, and none has the event's name."""
+    row = format_leg_row(record(**changes), DISPLAY)
     assert {name: row[name] for name in present} == present
     assert not [name for name in absent if name in row]
 
 
 def test_a_moment_is_told_twice() -> None:
     """By the PBX's own wall clock, and in Unix seconds."""
-    row = row_of_leg(record(), DisplayFormat("MM/DD/YYYY", "12"))
+    row = format_leg_row(record(), DisplayFormat("MM/DD/YYYY", "12"))
     assert (row["time"], row["timestamp"]) == ("04/27/2026 07:04:36 PM", 1777287876)
 
 
@@ -57,7 +57,7 @@ def test_each_leg_has_an_id_of_its_own_that_stays() -> None:
     """Eight and eight hexadecimal digits, the same in every list; it follows from the record's id."""
     one = record(call_id="1777287876.1")
     other = record(call_id="1777287876.1", call_to="6400")
-    assert row_id(one) == row_of_leg(one, DISPLAY)["new_id"] == row_of_recording(one, DISPLAY)["id"]
+    assert row_id(one) == format_leg_row(one, DISPLAY)["new_id"] == format_recording_row(one, DISPLAY)["id"]
     assert row_id(one) != row_id(other)
     assert row_id(one).replace("-", "").lower() == one.record_id[:16]
 
@@ -65,19 +65,19 @@ def test_each_leg_has_an_id_of_its_own_that_stays() -> None:
 def test_queues_are_told_by_the_plan() -> None:
     """Each once, whatever numbers queues have there."""
     whole = call(record(call_id="1777287876.1", call_to=QUEUE), record(call_id="1777287876.1"))
-    assert row_of_call(whole, DISPLAY, NumberPlan())["queues"] == [{"number": "6400", "name": "Queue Team"}]
-    assert row_of_call(whole, DISPLAY, NumberPlan(queue=("7000",)))["queues"] == []
+    assert format_call_row(whole, DISPLAY, NumberPlan())["queues"] == [{"number": "6400", "name": "Queue Team"}]
+    assert format_call_row(whole, DISPLAY, NumberPlan(queue=("7000",)))["queues"] == []
 
 
 def test_a_call_that_nobody_timed_leaves_its_durations_out() -> None:
     """Null is not zero."""
-    row = row_of_call(call(record(call_duration=None, talk_duration=None)), DISPLAY, NumberPlan())
+    row = format_call_row(call(record(call_duration=None, talk_duration=None)), DISPLAY, NumberPlan())
     assert not {"call_duration", "handling_duration"} & row.keys()
 
 
 def test_a_line_of_csv_has_the_rows_words() -> None:
     """Each under its name; what is left out of a row is an empty cell."""
-    cells = dict(zip(CSV_COLUMNS, csv_row(record(), DISPLAY), strict=True))
+    cells = dict(zip(CSV_COLUMNS, format_csv_row(record(), DISPLAY), strict=True))
     assert (cells["call_from"], cells["duration"], cells["src_trunk"]) == ("Alice<1001>", "20", "")
 
 
@@ -85,5 +85,5 @@ def test_a_line_of_csv_has_the_rows_words() -> None:
 def test_the_wall_clock_of_a_record_is_its_own(text: str, minutes: int) -> None:
     """Whatever the machine's."""
     one = msgspec.structs.replace(record(), utc_offset=text)
-    assert offset_of(text) == timedelta(minutes=minutes)
+    assert parse_utc_offset(text) == timedelta(minutes=minutes)
     assert local_time(one) == one.started_at.replace(tzinfo=None) + timedelta(minutes=minutes)

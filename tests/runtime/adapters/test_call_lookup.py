@@ -1,4 +1,4 @@
-"""What the exchange asks of its calls, answered from a real store and real settings."""
+"""What the PBX API asks of its calls, answered from a real store and real settings."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,62 +22,62 @@ JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 class Rooms:
     """The store, the feed and the settings around the calls."""
 
-    def __init__(self, store: Store, settings: AppDb) -> None:
+    def __init__(self, store: Store, appdb: AppDb) -> None:
         self.store = store
-        self.settings = settings
+        self.appdb = appdb
         self.feed = PositionNotifier()
-        self.calls = StoreCallSource(store, self.feed, settings, Config(zone="Asia/Kathmandu"))
+        self.calls = StoreCallSource(store, self.feed, appdb, Config(zone="Asia/Kathmandu"))
 
     async def put(self, *seqs: int) -> None:
         calls = [call(record(seq=seq)) for seq in seqs]
-        await self.store.put(StoreBatch(calls=calls, quarantined=[], read_again=[], position=max(seqs)))
+        await self.store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=max(seqs)))
         self.feed.announce(max(seqs))
 
 
 @pytest.fixture
 async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
-    store, settings = await open_store(tmp_path / "calls.duckdb"), AppDb(tmp_path / "onhook.db")
-    yield Rooms(store, settings)
+    store, appdb = await open_store(tmp_path / "calls.duckdb"), AppDb(tmp_path / "onhook.db")
+    yield Rooms(store, appdb)
     await store.close()
-    settings.close()
+    appdb.close()
 
 
 async def test_news_are_records_after_a_number(rooms: Rooms) -> None:
     """Numbered as the ledger numbers their reports; whoever waits is woken."""
-    assert await rooms.calls.newest() == 0
+    assert await rooms.calls.latest_sequence() == 0
     waiting = asyncio.create_task(rooms.calls.wait(0))
     await asyncio.sleep(0)
     assert not waiting.done()
     await rooms.put(1)
     await waiting
-    assert await rooms.calls.newest() == 1
-    (news,) = await rooms.calls.news(0, 10)
-    assert (news.number, news.sn, news.body) == (1, SN, b"")
-    assert await rooms.calls.news(1, 10) == []
+    assert await rooms.calls.latest_sequence() == 1
+    (news,) = await rooms.calls.list_new_records(0, 10)
+    assert (news.sequence, news.sn, news.body) == (1, SN, b"")
+    assert await rooms.calls.list_new_records(1, 10) == []
 
 
 async def test_lists_are_those_of_the_store(rooms: Rooms) -> None:
     """Records, calls, and one by its `uid`."""
     await rooms.put(1)
-    (one,) = (await rooms.calls.listed_records(RecordListing())).data
-    assert (await rooms.calls.listed_calls(CallListing())).total == 1
+    (one,) = (await rooms.calls.list_records(RecordListing())).data
+    assert (await rooms.calls.list_calls(CallListing())).total == 1
     assert one.uid == ""
-    assert await rooms.calls.call_with_uid("unknown") is None
+    assert await rooms.calls.find_call_by_uid("unknown") is None
 
 
 async def test_the_offset_is_the_zone_or_the_latest_calls(rooms: Rooms) -> None:
     """The zone that was set for a PBX; else what the latest call's ids told; else the zone in which people read."""
-    assert await rooms.calls.offset_at(JUNE, ()) == timedelta(hours=5, minutes=45)
+    assert await rooms.calls.utc_offset(JUNE, ()) == timedelta(hours=5, minutes=45)
     await rooms.put(1)
-    assert await rooms.calls.offset_at(JUNE, ()) == timedelta(hours=8)
-    assert await rooms.calls.offset_at(JUNE, ("other",)) == timedelta(hours=5, minutes=45)
-    rooms.settings.add_pbx(name="Office", sn=SN, secret=None, is_unsigned=True, zone="Europe/Berlin", at=1)
-    assert await rooms.calls.offset_at(JUNE, (SN,)) == timedelta(hours=2)
+    assert await rooms.calls.utc_offset(JUNE, ()) == timedelta(hours=8)
+    assert await rooms.calls.utc_offset(JUNE, ("other",)) == timedelta(hours=5, minutes=45)
+    rooms.appdb.add_pbx(name="Office", sn=SN, secret=None, is_unsigned=True, zone="Europe/Berlin", now_us=1)
+    assert await rooms.calls.utc_offset(JUNE, (SN,)) == timedelta(hours=2)
 
 
 async def test_a_plan_is_that_of_its_pbx(rooms: Rooms) -> None:
     """The vendor's for one that nobody declared."""
-    assert rooms.calls.plan_of(SN) == NumberPlan()
+    assert rooms.calls.number_plan(SN) == NumberPlan()
     plan = NumberPlan(queue=("7000",))
-    rooms.settings.add_pbx(name="Office", sn=SN, secret=None, is_unsigned=True, plan=plan, at=1)
-    assert rooms.calls.plan_of(SN) == plan
+    rooms.appdb.add_pbx(name="Office", sn=SN, secret=None, is_unsigned=True, number_plan=plan, now_us=1)
+    assert rooms.calls.number_plan(SN) == plan

@@ -1,4 +1,4 @@
-"""Webhooks that applications manage through the exchange: subscriptions that are really there, and really sent."""
+"""Webhooks that applications manage through the PBX API: destinations that are really there, and really sent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ from onhook.pbx_api.memory import MemoryCalls
 from onhook.pbx_api.pushing import AppWebhook, AppWebhookSettings
 from onhook.pbx_api.server import PbxApiServer
 from onhook.runtime.adapters.webhooks import DestinationWebhookStore
-from tests.delivery.harness import Application, open_house, some_calls, until
+from tests.delivery.harness import WebhookReceiver, make_calls, open_delivery_harness, wait_until
 from tests.factories import details
 from tests.pbx_api.harness import ATHENS, SN
 
@@ -29,10 +29,10 @@ SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 
 
 class Pbx:
-    """An exchange over real settings, and one application that is logged in."""
+    """A PBX API over real settings, and one application that is logged in."""
 
-    def __init__(self, settings: AppDb, address: str, client_id: str, client_secret: str) -> None:
-        self.settings = settings
+    def __init__(self, appdb: AppDb, address: str, client_id: str, client_secret: str) -> None:
+        self.appdb = appdb
         self.calls = MemoryCalls(SN, ATHENS, SystemClock())
         self.client_id = client_id
         self._url = f"http://{address}/openapi/v1.0/"
@@ -57,16 +57,16 @@ class Pbx:
 
 @asynccontextmanager
 async def running_pbx(directory: Path, *, pbxs: tuple[str, ...] = (), private: str = "") -> AsyncIterator[Pbx]:
-    settings, clock = AppDb(directory / "onhook.db"), SystemClock()
-    app, client_secret = settings.apps.add("crm", at=clock.microseconds(), pbxs=pbxs)
+    appdb, clock = AppDb(directory / "onhook.db"), SystemClock()
+    app, client_secret = appdb.apps.add("crm", now_us=clock.microseconds(), pbxs=pbxs)
     listening = listen("127.0.0.1", 0)
-    pbx = Pbx(settings, f"127.0.0.1:{listening.getsockname()[1]}", app.client_id, client_secret)
-    webhooks = DestinationWebhookStore(settings, destination_kinds(Config(private_networks=private)), clock)
-    exchange = PbxApiServer(calls=pbx.calls, applications=settings.apps, clock=clock, webhooks=webhooks)
-    async with exchange.opened(listening, None):
+    pbx = Pbx(appdb, f"127.0.0.1:{listening.getsockname()[1]}", app.client_id, client_secret)
+    webhooks = DestinationWebhookStore(appdb, destination_kinds(Config(private_networks=private)), clock)
+    pbx_api = PbxApiServer(calls=pbx.calls, apps=appdb.apps, clock=clock, webhooks=webhooks)
+    async with pbx_api.serve(listening, None):
         await pbx.login()
         yield pbx
-    settings.close()
+    appdb.close()
 
 
 @pytest.fixture
@@ -106,57 +106,57 @@ async def test_what_is_set_is_told(pbx: Pbx) -> None:
 
 async def test_they_are_subscriptions_of_that_application(pbx: Pbx) -> None:
     """From now on, with the house's plan of days unless tries were asked for, and never into a private network."""
-    pbx.calls.announce(details())
+    pbx.calls.publish(details())
     await pbx.update(entry())
-    (one,) = pbx.settings.subscriptions.of_app(pbx.client_id)
-    assert (one.name, one.url, one.plan, one.allows_private) == ("crm webhook 1", URL, "days", False)
-    assert [stream.cursor for stream in pbx.settings.subscriptions.streams(one.subscription_id)] == [1]
+    (one,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+    assert (one.name, one.url, one.retry_policy, one.allow_private) == ("crm webhook 1", URL, "days", False)
+    assert [stream.cursor for stream in pbx.appdb.destinations.streams(one.destination_id)] == [1]
     await pbx.update(entry(), webhook_event_push_retry_count=2)
-    (one,) = pbx.settings.subscriptions.of_app(pbx.client_id)
-    assert (one.plan, one.tries) == ("original", 2)
+    (one,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+    assert (one.retry_policy, one.max_attempts) == ("original", 2)
 
 
 async def test_one_that_stays_goes_on_where_it_is(pbx: Pbx) -> None:
     """With its new secret alone, and with what a person allowed it; another that is named no more is gone."""
     await pbx.update(entry(), entry("https://crm.example.com/gone"))
-    (one, _) = pbx.settings.subscriptions.of_app(pbx.client_id)
-    pbx.settings.subscriptions.change(one.name, {"allows_private": True})
+    (one, _) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+    pbx.appdb.destinations.change(one.name, {"allow_private": True})
     await pbx.update(entry(secret="n" * 32))
-    (kept,) = pbx.settings.subscriptions.of_app(pbx.client_id)
-    assert (kept.subscription_id, kept.allows_private) == (one.subscription_id, True)
-    assert pbx.settings.subscriptions.signing_texts(kept.subscription_id) == ("n" * 32,)
+    (kept,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+    assert (kept.destination_id, kept.allow_private) == (one.destination_id, True)
+    assert pbx.appdb.destinations.secret_texts(kept.destination_id) == ("n" * 32,)
 
 
 async def test_they_are_switched_off_and_on(pbx: Pbx) -> None:
     """All of them; what is owed meanwhile is kept."""
     await pbx.update(entry(), enb_webhook_event_push=0)
-    assert [one.state for one in pbx.settings.subscriptions.of_app(pbx.client_id)] == ["paused"]
+    assert [one.state for one in pbx.appdb.destinations.list_for_app(pbx.client_id)] == ["paused"]
     assert (await pbx.query())["enb_webhook_event_push"] == 0
     await pbx.update(entry(), enb_webhook_event_push=1)
-    assert [one.state for one in pbx.settings.subscriptions.of_app(pbx.client_id)] == ["active"]
+    assert [one.state for one in pbx.appdb.destinations.list_for_app(pbx.client_id)] == ["active"]
 
 
 async def test_an_application_of_some_pbxs_gets_those_alone(tmp_path: Path) -> None:
     """To it they are one webhook."""
     async with running_pbx(tmp_path, pbxs=("A", "B")) as pbx:
         await pbx.update(entry())
-        assert [one.where.sn for one in pbx.settings.subscriptions.of_app(pbx.client_id)] == ["A", "B"]
+        assert [one.filter.sn for one in pbx.appdb.destinations.list_for_app(pbx.client_id)] == ["A", "B"]
         assert (await pbx.query())["webhook_event_push_list"] == [entry()]
         await pbx.update()
-        assert pbx.settings.subscriptions.all() == []
+        assert pbx.appdb.destinations.all() == []
 
 
 async def test_nobody_touches_what_is_not_theirs(pbx: Pbx) -> None:
     """A person's own subscriptions are neither told nor removed; a removed application's own are."""
-    other, _ = pbx.settings.apps.add("other", at=1)
+    other, _ = pbx.appdb.apps.add("other", now_us=1)
     await pbx.update(entry())
-    (one,) = pbx.settings.subscriptions.of_app(pbx.client_id)
-    pbx.settings.subscriptions.add("mine", one, SECRET, after=0, at=1)
-    pbx.settings.subscriptions.add("theirs", one, SECRET, after=0, at=1, app=other.client_id)
+    (one,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+    pbx.appdb.destinations.add("mine", one, SECRET, after=0, now_us=1)
+    pbx.appdb.destinations.add("theirs", one, SECRET, after=0, now_us=1, app=other.client_id)
     await pbx.update()
-    assert [one.name for one in pbx.settings.subscriptions.all()] == ["mine", "theirs"]
-    pbx.settings.apps.remove("other")
-    assert [one.name for one in pbx.settings.subscriptions.all()] == ["mine"]
+    assert [one.name for one in pbx.appdb.destinations.all()] == ["mine", "theirs"]
+    pbx.appdb.apps.remove("other")
+    assert [one.name for one in pbx.appdb.destinations.all()] == ["mine"]
 
 
 @pytest.mark.parametrize(
@@ -208,10 +208,10 @@ async def test_a_test_is_signed_and_sent(tmp_path: Path, caplog: pytest.LogCaptu
     async with running_pbx(tmp_path / "guarded") as pbx:
         assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **given))["errcode"] == -1
         assert len(got) == 2
-        assert "an address in a private network" in caplog.records[-1].__dict__["said"]
+        assert "is a private address" in caplog.records[-1].__dict__["detail"]
         await pbx.update(entry(f"{base}/good"))
-        (one,) = pbx.settings.subscriptions.of_app(pbx.client_id)
-        pbx.settings.subscriptions.change(one.name, {"allows_private": True})
+        (one,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+        pbx.appdb.destinations.change(one.name, {"allow_private": True})
         assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **given))["errcode"] == 0
     receiver.close()
     await server.shutdown(1)
@@ -219,14 +219,18 @@ async def test_a_test_is_signed_and_sent(tmp_path: Path, caplog: pytest.LogCaptu
 
 async def test_what_an_application_sets_is_sent(tmp_path: Path) -> None:
     """From `webhook/update` to its own door, signed with its own secret, as soon as a person allowed where that is."""
-    async with Application().listening() as application, open_house(tmp_path) as house, running_pbx(tmp_path) as pbx:
-        house.carry()
+    async with (
+        WebhookReceiver().listen() as application,
+        open_delivery_harness(tmp_path) as house,
+        running_pbx(tmp_path) as pbx,
+    ):
+        house.start()
         assert (await pbx.update(entry(application.url)))["errcode"] == 0
-        (one,) = pbx.settings.subscriptions.of_app(pbx.client_id)
-        pbx.settings.subscriptions.change(one.name, {"allows_private": True})
-        said = await house.say(*some_calls(3))
-        await until(lambda: len(application.taken) == 3)
-        assert sorted(application.seen()) == sorted(said)
+        (one,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+        pbx.appdb.destinations.change(one.name, {"allow_private": True})
+        said = await house.put_calls(*make_calls(3))
+        await wait_until(lambda: len(application.accepted) == 3)
+        assert sorted(application.accepted_call_ids()) == sorted(said)
         for body, headers in zip(application.bodies, application.headers, strict=True):
             assert is_signed_by([SECRET], body, headers[SIGNATURE_HEADER])
 

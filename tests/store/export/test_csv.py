@@ -1,4 +1,4 @@
-"""A cell made by the database is the cell that `cdr/cells.py` makes."""
+"""A cell made by the database is the cell that `cdr/csv_injection.py` makes."""
 
 import csv
 import io

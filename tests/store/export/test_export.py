@@ -30,7 +30,7 @@ CELL = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 async def store_of(path: Path, *calls: Call) -> AsyncIterator[Store]:
     store = await open_store(path / "calls.duckdb")
     try:
-        await store.put(StoreBatch(calls=calls, quarantined=[], read_again=[], position=1))
+        await store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=1))
         yield store
     finally:
         await store.close()
@@ -103,7 +103,7 @@ async def test_a_full_sheet_is_followed_by_another(tmp_path: Path, monkeypatch: 
     async with store_of(tmp_path, *many(7)) as store:
         file = await exported(store, "xlsx", tmp_path)
         assert [len(sheet_of(file, number)) for number in (1, 2, 3)] == [3, 3, 1]
-        await store.put(StoreBatch(calls=many(10), quarantined=[], read_again=[], position=2))
+        await store.put(StoreBatch(calls=many(10), quarantined=[], reparsed_seqs=[], position=2))
         with pytest.raises(UsageError, match="a workbook holds 9 records"):
             await exported(store, "xlsx", tmp_path)
 

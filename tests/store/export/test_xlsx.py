@@ -16,7 +16,7 @@ async def test_a_cell_that_cannot_hold_its_text_says_so(tmp_path: Path) -> None:
     """A member of 40,000 characters ends in the middle, with a note; one that just fits is whole."""
     store = await open_store(tmp_path / "calls.duckdb")
     calls = [call(record(extra={"x": "y" * length})) for length in (40_000, CELL_CHARACTERS_MAX - len('{"x":""}'))]
-    await store.put(StoreBatch(calls=calls, quarantined=(), read_again=(), position=1))
+    await store.put(StoreBatch(calls=calls, quarantined=(), reparsed_seqs=(), position=1))
     book = b"".join([piece async for piece in store.export(RecordFilter(), "xlsx", "UTC")])
     await store.close()
     sheet = openpyxl.load_workbook(io.BytesIO(book)).worksheets[0]

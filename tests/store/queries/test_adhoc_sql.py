@@ -41,8 +41,8 @@ ANSWERED = (
 ATTACKS = (
     *("", "   ", "x", "SELECT", "SELECT 1; SELECT 2", "SELECT nothing FROM all_calls"),
     # What would change something.
-    *("DROP TABLE legs", "DELETE FROM legs", "UPDATE about SET position = 0", "CREATE TABLE x AS SELECT 1"),
-    *("INSERT INTO about VALUES (1, 1)", "CHECKPOINT", "VACUUM", "BEGIN", "COMMIT", "TRUNCATE legs"),
+    *("DROP TABLE legs", "DELETE FROM legs", "UPDATE metadata SET position = 0", "CREATE TABLE x AS SELECT 1"),
+    *("INSERT INTO metadata VALUES (1, 1)", "CHECKPOINT", "VACUUM", "BEGIN", "COMMIT", "TRUNCATE legs"),
     # What would reach out: files, other databases, extensions, the environment.
     *(
         "SELECT * FROM read_csv('{here}/secret.csv')",
@@ -81,7 +81,7 @@ ATTACKS = (
 async def test_what_may_be_asked(store: DuckDbStore) -> None:
     """Joins, parts with a name, moments, lists, texts that look like something else."""
     for sql, rows in ANSWERED:
-        assert list((await store.ask(sql)).rows) == rows, sql
+        assert list((await store.query_sql(sql)).rows) == rows, sql
 
 
 async def test_what_may_not(store: DuckDbStore, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ async def test_what_may_not(store: DuckDbStore, tmp_path: Path) -> None:
     opened = os.open(tmp_path / "secret.csv", os.O_RDONLY)
     for attack in ATTACKS:
         with pytest.raises(OnhookError) as caught:
-            await store.ask(attack.replace("{here}", str(tmp_path)).replace("{fd}", str(opened)))
+            await store.query_sql(attack.replace("{here}", str(tmp_path)).replace("{fd}", str(opened)))
         assert isinstance(caught.value, UsageError), attack
         assert SECRET not in str(caught.value), attack
     os.close(opened)
@@ -123,11 +123,13 @@ def run(sql: str, connection: duckdb.DuckDBPyConnection) -> list[object]:
 
 async def test_an_answer_is_bounded(store: DuckDbStore) -> None:
     """So many rows, so long a cell; a question that whoever asked gives up is stopped, and the store goes on."""
-    answered = await store.ask("SELECT range FROM range(1000000)")
-    assert (len(answered.rows), answered.is_cut) == (SQL_ROWS_MAX, True)
-    (cell,) = (await store.ask("SELECT repeat('x', 1000000)")).rows[0]
+    answered = await store.query_sql("SELECT range FROM range(1000000)")
+    assert (len(answered.rows), answered.is_truncated) == (SQL_ROWS_MAX, True)
+    (cell,) = (await store.query_sql("SELECT repeat('x', 1000000)")).rows[0]
     assert len(str(cell)) == 10_000
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
-            await store.ask("SELECT count(*) FROM range(10000000000) a, range(1000) b WHERE a.range * b.range % 7 = 3")
+            await store.query_sql(
+                "SELECT count(*) FROM range(10000000000) a, range(1000) b WHERE a.range * b.range % 7 = 3"
+            )
     assert (await store.counts())["calls"] == 2

@@ -17,7 +17,7 @@ def test_pieces_cover_a_period_once(since: int, until: int, summed: set[int]) ->
     for piece in pieces:
         assert piece.since == at < piece.until
         at = piece.until
-        if piece.is_summed:
+        if piece.is_rolled_up:
             assert piece.since % WEEK_SECONDS == piece.until % WEEK_SECONDS == 0
             assert summed.issuperset(weeks_between(piece.since, piece.until - 1))
     assert at == until if since < until else not pieces
@@ -28,5 +28,5 @@ def test_weeks_that_follow_each_other_are_one_piece(since: int, weeks: int) -> N
     """A year of sums is one question."""
     first = week_of(since) + 1
     pieces = split_period(since, (first + weeks) * WEEK_SECONDS + 1, range(200))
-    assert [piece.is_summed for piece in pieces].count(True) == 1
+    assert [piece.is_rolled_up for piece in pieces].count(True) == 1
     assert max(piece.until - piece.since for piece in pieces) >= weeks * WEEK_SECONDS

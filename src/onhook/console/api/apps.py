@@ -33,7 +33,7 @@ class NewApp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: Label
     pbxs: PbxNames = []
     networks: Networks = []
-    manner: ApiBehaviour = ApiBehaviour()
+    behaviour: ApiBehaviour = ApiBehaviour()
 
 
 class AppWithSecret(msgspec.Struct, frozen=True):
@@ -64,57 +64,57 @@ class BlockedAddressList(msgspec.Struct, frozen=True):
     tags=["apps"],
     responses=PROBLEMS,
 )
-async def list_apps(rooms: AppStateDep) -> AppList:
+async def list_apps(app_state: AppStateDep) -> AppList:
     """Without their secrets."""
-    return AppList(rooms.settings.apps.all())
+    return AppList(app_state.appdb.apps.all())
 
 
 @get("/apps/{name:str}", opt=FOR_ADMINISTRATORS, summary="One application", tags=["apps"], responses=PROBLEMS)
-async def read_app(rooms: AppStateDep, name: Name) -> App:
+async def read_app(app_state: AppStateDep, name: Name) -> App:
     """By its name or client id."""
-    return rooms.settings.apps.get(name)
+    return app_state.appdb.apps.get(name)
 
 
 @post("/apps", summary="Let an application in", tags=["apps"], responses=PROBLEMS)
-async def add_app(rooms: AppStateDep, data: Annotated[NewApp, BodyKwarg()]) -> AppWithSecret:
+async def add_app(app_state: AppStateDep, data: Annotated[NewApp, BodyKwarg()]) -> AppWithSecret:
     """It may come from now on; the exchange begins to listen with the first."""
-    app, client_secret = rooms.settings.apps.add(
+    app, client_secret = app_state.appdb.apps.add(
         data.name,
-        at=rooms.clock.microseconds(),
-        pbxs=[rooms.settings.pbx(pbx_name).sn for pbx_name in data.pbxs],
+        now_us=app_state.clock.microseconds(),
+        pbxs=[app_state.appdb.pbx(pbx_name).sn for pbx_name in data.pbxs],
         networks=data.networks,
-        manner=validate_behaviour(data.manner),
+        behaviour=validate_behaviour(data.behaviour),
     )
     return AppWithSecret(app, client_secret)
 
 
 @delete("/apps/{name:str}", summary="Let an application in no more", tags=["apps"], responses=PROBLEMS)
-async def remove_app(rooms: AppStateDep, name: Name) -> None:
+async def remove_app(app_state: AppStateDep, name: Name) -> None:
     """Its credentials, tokens and sockets end."""
-    rooms.settings.apps.remove(name)
+    app_state.appdb.apps.remove(name)
 
 
 @post("/apps/{name:str}/secret", summary="Give an application a new secret", tags=["apps"], responses=PROBLEMS)
-async def renew_app_secret(rooms: AppStateDep, name: Name) -> AppWithSecret:
+async def renew_app_secret(app_state: AppStateDep, name: Name) -> AppWithSecret:
     """The old one counts no more, nor do the tokens that were made with it."""
-    app, client_secret = rooms.settings.apps.renew(name)
+    app, client_secret = app_state.appdb.apps.renew_secret(name)
     return AppWithSecret(app, client_secret)
 
 
 @get(
-    "/blocked",
+    "/blocked-addresses",
     opt=FOR_ADMINISTRATORS,
     summary="Addresses kept out after failed logins",
     tags=["apps"],
     responses=PROBLEMS,
 )
-async def list_blocked_addresses(rooms: AppStateDep) -> BlockedAddressList:
+async def list_blocked_addresses(app_state: AppStateDep) -> BlockedAddressList:
     """For an hour each, unless they are let in before."""
-    return BlockedAddressList(rooms.settings.apps.blocked(rooms.clock.microseconds()))
+    return BlockedAddressList(app_state.appdb.apps.blocked_addresses(app_state.clock.microseconds()))
 
 
-@delete("/blocked", summary="Let all addresses in again", tags=["apps"], responses=PROBLEMS)
-async def unblock_addresses(rooms: AppStateDep) -> None:
+@delete("/blocked-addresses", summary="Let all addresses in again", tags=["apps"], responses=PROBLEMS)
+async def unblock_addresses(app_state: AppStateDep) -> None:
     """404 where none is kept out."""
-    if not rooms.settings.apps.unblock():
-        raise NotFound("no address is kept out", todo="nothing")
+    if not app_state.appdb.apps.unblock():
+        raise NotFound("no address is kept out", hint="nothing")

@@ -26,7 +26,7 @@ class AuditEntryPage(msgspec.Struct, frozen=True):
 
 
 @get("/audit", opt=FOR_ADMINISTRATORS, summary="Who changed what", tags=["access"], responses=PROBLEMS)
-async def list_audit(rooms: AppStateDep, limit: Limit = PAGE_DEFAULT, cursor: AuditCursor = "") -> AuditEntryPage:
+async def list_audit(app_state: AppStateDep, limit: Limit = PAGE_DEFAULT, cursor: AuditCursor = "") -> AuditEntryPage:
     """A line for each request that was meant to change something and for each sign-in, the latest first."""
-    entries = rooms.settings.audit.latest(limit, int(cursor) if cursor else None)
+    entries = app_state.appdb.audit.latest(limit, int(cursor) if cursor else None)
     return AuditEntryPage(entries, str(entries[-1].audit_id) if len(entries) == limit else None)

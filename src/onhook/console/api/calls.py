@@ -22,10 +22,10 @@ CallId = Annotated[str, PathParameter(description="The call's id", max_length=TE
 
 @get("/calls", opt=SCOPED, summary="Calls that match, whole, the latest first", tags=["calls"], responses=PROBLEMS)
 async def list_calls(
-    rooms: AppStateDep, calls_where: SearchFilterDep, limit: Limit = PAGE_DEFAULT, cursor: Cursor = ""
+    app_state: AppStateDep, search_filter: SearchFilterDep, limit: Limit = PAGE_DEFAULT, cursor: Cursor = ""
 ) -> CallPage:
     """A call is counted once, however many legs it has."""
-    return await rooms.store.calls(calls_where, limit, cursor or None)
+    return await app_state.store.calls(search_filter, limit, cursor or None)
 
 
 @get(
@@ -35,14 +35,14 @@ async def list_calls(
     tags=["calls"],
     responses=PROBLEMS,
 )
-async def read_call(request: AnyRequest, rooms: AppStateDep, sn: Sn, call_id: CallId) -> Call:
+async def read_call(request: AnyRequest, app_state: AppStateDep, sn: Sn, call_id: CallId) -> Call:
     """A call whose id cannot stand in a path is found by `GET /calls?sn=…&call_id=…`."""
-    return await find_call(rooms, sn, call_id, get_access_scope(request.scope))
+    return await find_call(app_state, sn, call_id, get_access_scope(request.scope))
 
 
-async def find_call(rooms: AppState, sn: str, call_id: str, within: AccessScope | None) -> Call:
+async def find_call(app_state: AppState, sn: str, call_id: str, scope: AccessScope | None) -> Call:
     """The call, or `NotFound`: the same for one that is not there and one that may not be seen."""
-    call = await rooms.store.call(sn, call_id)
-    if call is None or (within is not None and not within.allow_call(call)):
-        raise NotFound(f"there is no call {call_id[:80]!r} of {sn[:80]!r}", todo="it may not have ended yet")
+    call = await app_state.store.call(sn, call_id)
+    if call is None or (scope is not None and not scope.allows_call(call)):
+        raise NotFound(f"there is no call {call_id[:80]!r} of {sn[:80]!r}", hint="it may not have ended yet")
     return call

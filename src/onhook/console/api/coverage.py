@@ -28,15 +28,15 @@ TimeText = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS_MAX)]
 
 
 class PbxCoverage(msgspec.Struct, frozen=True, kw_only=True):
-    """One PBX: `stretches` are all of the time that was asked for, by when calls ended; `complete_until` is null where
-    nothing was compared yet; `is_asked` whether its list can be read at all."""
+    """One PBX: `intervals` are all of the time that was asked for, by when calls ended; `complete_until` is null where
+    nothing was compared yet; `has_backfill_source` whether its list can be read at all."""
 
     sn: str
     pbx: str
-    is_asked: bool
+    has_backfill_source: bool
     complete_until: datetime | None
-    contact: PbxStatus | None
-    stretches: list[Interval]
+    pbx_status: PbxStatus | None
+    intervals: list[Interval]
 
 
 class CoverageList(msgspec.Struct, frozen=True):
@@ -69,47 +69,47 @@ class NewBackfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Backfill(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for and not done, how far the running one has come, and how the last one ended."""
 
-    wish: BackfillRequest | None
+    request: BackfillRequest | None
     progress: BackfillProgress | None
-    outcome: BackfillResult | None
+    result: BackfillResult | None
 
 
 @get("/coverage", summary="Which stretches are surely complete", tags=["coverage"], responses=PROBLEMS)
 async def read_coverage(
-    rooms: AppStateDep, reader_zone: ReaderZone, pbx: PbxName = "", since: TimeQuery = "", until: TimeQuery = ""
+    app_state: AppStateDep, reader_zone: ReaderZone, pbx: PbxName = "", since: TimeQuery = "", until: TimeQuery = ""
 ) -> CoverageList:
-    """By when calls ended: `complete` was compared with the PBX, `heard` is that its channel was alive, else `gap`."""
-    now = rooms.clock.now()
+    """By when calls ended: `complete` was compared with the PBX, `connected`: its channel was alive, else `gap`."""
+    now = app_state.clock.now()
     begin = parse_time(since, reader_zone, now, name="since") if since else now - timedelta(days=DAYS_DEFAULT)
     end = parse_time(until, reader_zone, now, name="until") if until else now
     if begin >= end:
-        raise UsageError("since is not before until", todo="turn them round")
-    return CoverageList(list_coverage(rooms, begin, end, pbx))
+        raise UsageError("since is not before until", hint="turn them round")
+    return CoverageList(list_coverage(app_state, begin, end, pbx))
 
 
 @get("/alarms", summary="What a person should know of PBXs", tags=["coverage"], responses=PROBLEMS)
-async def list_alarms(rooms: AppStateDep) -> AlarmList:
+async def list_alarms(app_state: AppStateDep) -> AlarmList:
     """`ended_at` is null while an alarm goes on."""
-    return AlarmList(list_named_alarms(rooms))
+    return AlarmList(list_named_alarms(app_state))
 
 
 @post("/pbxs/{name:str}/backfill", summary="Ask a PBX for calls again", tags=["coverage"], responses=PROBLEMS)
 async def request_backfill(
-    rooms: AppStateDep, reader_zone: ReaderZone, name: Name, data: Annotated[NewBackfill, BodyKwarg()]
+    app_state: AppStateDep, reader_zone: ReaderZone, name: Name, data: Annotated[NewBackfill, BodyKwarg()]
 ) -> Backfill:
     """It begins within a second, in place of one that was asked for before and has not begun."""
-    pbx = rooms.settings.pbx(name)
-    rooms.settings.check_can_be_asked(pbx)
-    rooms.settings.receiving.keep_wish(
-        pbx.sn, parse_backfill_request(data.since, data.until, reader_zone, rooms.clock.now())
+    pbx = app_state.appdb.pbx(name)
+    app_state.appdb.require_backfill_source(pbx)
+    app_state.appdb.sync_states.save_backfill_request(
+        pbx.sn, parse_backfill_request(data.since, data.until, reader_zone, app_state.clock.now())
     )
-    return get_backfill(rooms, pbx.sn)
+    return get_backfill(app_state, pbx.sn)
 
 
 @get("/pbxs/{name:str}/backfill", summary="How a back-fill fares", tags=["coverage"], responses=PROBLEMS)
-async def read_backfill(rooms: AppStateDep, name: Name) -> Backfill:
+async def read_backfill(app_state: AppStateDep, name: Name) -> Backfill:
     """What is asked for, what is running, and how the last one ended."""
-    return get_backfill(rooms, rooms.settings.pbx(name).sn)
+    return get_backfill(app_state, app_state.appdb.pbx(name).sn)
 
 
 def parse_backfill_request(since: str, until: str, zone: ZoneInfo, now: datetime) -> BackfillRequest:
@@ -117,63 +117,67 @@ def parse_backfill_request(since: str, until: str, zone: ZoneInfo, now: datetime
     begin = parse_time(since, zone, now, name="since")
     end = parse_time(until, zone, now, name="until") if until else None
     if begin >= (end or now):
-        raise UsageError("since is not before until", todo="turn them round")
+        raise UsageError("since is not before until", hint="turn them round")
     return BackfillRequest(
         since=round(begin.timestamp()),
         until=None if end is None else round(end.timestamp()),
-        asked_at=round(now.timestamp()),
+        requested_at=round(now.timestamp()),
     )
 
 
-def list_coverage(rooms: AppState, since: datetime, until: datetime, name: str = "") -> list[PbxCoverage]:
+def list_coverage(app_state: AppState, since: datetime, until: datetime, name: str = "") -> list[PbxCoverage]:
     """That of all PBXs, or of one."""
-    appdb = rooms.settings
-    backfill_sns = appdb.apis.all().keys() | appdb.sources.all().keys()
+    appdb = app_state.appdb
+    backfill_sns = appdb.pbx_credentials.all().keys() | appdb.cdr_sources.all().keys()
     coverages = []
     for pbx in [appdb.pbx(name)] if name else appdb.pbxs():
-        intervals = appdb.receiving.stretches(pbx.sn)
+        intervals = appdb.sync_states.intervals(pbx.sn)
         coverages.append(
             PbxCoverage(
                 sn=pbx.sn,
                 pbx=pbx.name,
-                is_asked=pbx.sn in backfill_sns,
+                has_backfill_source=pbx.sn in backfill_sns,
                 complete_until=complete_until(intervals),
-                contact=appdb.receiving.contact(pbx.sn),
-                stretches=fill_gaps(intervals, since, until),
+                pbx_status=appdb.sync_states.pbx_status(pbx.sn),
+                intervals=fill_gaps(intervals, since, until),
             )
         )
     return coverages
 
 
-def list_named_alarms(rooms: AppState) -> list[NamedAlarm]:
+def list_named_alarms(app_state: AppState) -> list[NamedAlarm]:
     """All alarms, with the names of their PBXs."""
-    names = {pbx.sn: pbx.name for pbx in rooms.settings.pbxs()}
+    names = {pbx.sn: pbx.name for pbx in app_state.appdb.pbxs()}
     return [
         NamedAlarm(**msgspec.structs.asdict(alarm), pbx=names.get(alarm.sn, ""))
-        for alarm in rooms.settings.alarms.all()
+        for alarm in app_state.appdb.alarms.all()
     ]
 
 
-def coverage_metrics(rooms: AppState) -> list[Metric]:
+def coverage_metrics(app_state: AppState) -> list[Metric]:
     """Alarms that go on, how far each PBX is complete, and its clock."""
     alarm_gauge = GaugeMetricFamily("onhook_alarms", "Alarms that go on", labels=["pbx", "kind"])
-    for alarm in list_named_alarms(rooms):
+    for alarm in list_named_alarms(app_state):
         if alarm.ended_at is None:
             alarm_gauge.add_metric([alarm.pbx, alarm.kind], 1)
     complete_gauge = GaugeMetricFamily(
-        "onhook_complete_until_seconds", "Until when calls are surely complete, Unix seconds", labels=["pbx"]
+        "onhook_pbx_complete_until_seconds", "Until when calls are surely complete, Unix seconds", labels=["pbx"]
     )
     skew_gauge = GaugeMetricFamily("onhook_pbx_clock_skew_seconds", "The PBX's clock against ours", labels=["pbx"])
-    now = rooms.clock.now()
-    for coverage in list_coverage(rooms, now - timedelta(days=1), now):
+    now = app_state.clock.now()
+    for coverage in list_coverage(app_state, now - timedelta(days=1), now):
         if coverage.complete_until is not None:
             complete_gauge.add_metric([coverage.pbx], coverage.complete_until.timestamp())
-        if coverage.contact is not None and coverage.contact.skew_seconds is not None:
-            skew_gauge.add_metric([coverage.pbx], coverage.contact.skew_seconds)
+        if coverage.pbx_status is not None and coverage.pbx_status.skew_seconds is not None:
+            skew_gauge.add_metric([coverage.pbx], coverage.pbx_status.skew_seconds)
     return [alarm_gauge, complete_gauge, skew_gauge]
 
 
-def get_backfill(rooms: AppState, sn: str) -> Backfill:
+def get_backfill(app_state: AppState, sn: str) -> Backfill:
     """What is asked for, running, and done last."""
-    sync_states = rooms.settings.receiving
-    return Backfill(wish=sync_states.wish(sn), progress=sync_states.progress(sn), outcome=sync_states.outcome(sn))
+    sync_states = app_state.appdb.sync_states
+    return Backfill(
+        request=sync_states.backfill_request(sn),
+        progress=sync_states.backfill_progress(sn),
+        result=sync_states.backfill_result(sn),
+    )

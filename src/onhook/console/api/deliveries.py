@@ -15,14 +15,14 @@ from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
 
 DeliveryId = Annotated[int, PathParameter(description="Number of the delivery", ge=1, le=SEQ_MAX)]
-DestinationName = Annotated[str, QueryParameter(description="Name of a subscription", max_length=NAME_CHARACTERS_MAX)]
+DestinationName = Annotated[str, QueryParameter(description="Name of a destination", max_length=NAME_CHARACTERS_MAX)]
 DeliveryStateQuery = Annotated[
     DeliveryState | None, QueryParameter(name="state", description="Only those in this state")
 ]
 
 
 class DeliveryPage(msgspec.Struct, frozen=True):
-    """Some deliveries of a subscription, in order of number."""
+    """Some deliveries of a destination, in order of number."""
 
     data: list[Delivery]
     next: str | None
@@ -33,53 +33,55 @@ class DeliveryDetails(msgspec.Struct, frozen=True, kw_only=True):
 
     delivery: Delivery
     attempts: list[Attempt]
-    event: str
+    notification: str
 
 
-@get("/deliveries", summary="Events that did not go through at once", tags=["sending"], responses=PROBLEMS)
+@get("/deliveries", summary="Events that did not go through at once", tags=["destinations"], responses=PROBLEMS)
 async def list_deliveries(
-    rooms: AppStateDep,
-    subscription: DestinationName,
-    in_state: DeliveryStateQuery = None,
+    app_state: AppStateDep,
+    destination: DestinationName,
+    delivery_state: DeliveryStateQuery = None,
     limit: Limit = PAGE_DEFAULT,
     cursor: AfterSeq = "",
 ) -> DeliveryPage:
-    """Of one subscription: those that wait, are parked, or went through in the end."""
-    destination_id = rooms.settings.subscriptions.get(subscription).subscription_id
-    deliveries = rooms.settings.deliveries.page(destination_id, in_state, limit, int(cursor or 0))
+    """Of one destination: those that wait, are parked, or went through in the end."""
+    destination_id = app_state.appdb.destinations.get(destination).destination_id
+    deliveries = app_state.appdb.deliveries.page(destination_id, delivery_state, limit, int(cursor or 0))
     return DeliveryPage(deliveries, str(deliveries[-1].delivery_id) if len(deliveries) == limit else None)
 
 
-@get("/deliveries/{delivery_id:int}", summary="One of them, with its attempts", tags=["sending"], responses=PROBLEMS)
-async def read_delivery(rooms: AppStateDep, delivery_id: DeliveryId) -> DeliveryDetails:
+@get(
+    "/deliveries/{delivery_id:int}", summary="One of them, with its attempts", tags=["destinations"], responses=PROBLEMS
+)
+async def read_delivery(app_state: AppStateDep, delivery_id: DeliveryId) -> DeliveryDetails:
     """When it was tried, how long that took, and how the answer began."""
-    return get_delivery_details(rooms, delivery_id)
+    return get_delivery_details(app_state, delivery_id)
 
 
 @post(
-    "/deliveries/{delivery_id:int}/retry", summary="Try it again, now", tags=["sending"], responses=PROBLEMS,
+    "/deliveries/{delivery_id:int}/retry", summary="Try it again, now", tags=["destinations"], responses=PROBLEMS,
     status_code=200,
 )  # fmt: skip
-async def retry_delivery(rooms: AppStateDep, delivery_id: DeliveryId) -> Delivery:
+async def retry_delivery(app_state: AppStateDep, delivery_id: DeliveryId) -> Delivery:
     """With all attempts of the plan before it."""
-    rooms.settings.deliveries.retry(delivery_id, at=rooms.clock.microseconds())
-    return rooms.settings.deliveries.get(delivery_id)
+    app_state.appdb.deliveries.retry(delivery_id, now_us=app_state.clock.microseconds())
+    return app_state.appdb.deliveries.get(delivery_id)
 
 
-@delete("/deliveries/{delivery_id:int}", summary="Owe it no more", tags=["sending"], responses=PROBLEMS)
-async def discard_delivery(rooms: AppStateDep, delivery_id: DeliveryId) -> None:
+@delete("/deliveries/{delivery_id:int}", summary="Owe it no more", tags=["destinations"], responses=PROBLEMS)
+async def discard_delivery(app_state: AppStateDep, delivery_id: DeliveryId) -> None:
     """The call stays; only this application is not told of it."""
-    rooms.settings.deliveries.drop(delivery_id, at=rooms.clock.microseconds())
+    app_state.appdb.deliveries.discard(delivery_id, now_us=app_state.clock.microseconds())
 
 
 ROUTES = (list_deliveries, read_delivery, retry_delivery, discard_delivery)
 
 
-def get_delivery_details(rooms: AppState, delivery_id: int) -> DeliveryDetails:
+def get_delivery_details(app_state: AppState, delivery_id: int) -> DeliveryDetails:
     """One of them whole. Raises `NotFound`."""
-    deliveries = rooms.settings.deliveries
+    deliveries = app_state.appdb.deliveries
     return DeliveryDetails(
         delivery=deliveries.get(delivery_id),
         attempts=deliveries.attempts(delivery_id),
-        event=deliveries.body(delivery_id).decode(errors="replace"),
+        notification=deliveries.body(delivery_id).decode(errors="replace"),
     )

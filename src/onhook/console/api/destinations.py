@@ -1,4 +1,4 @@
-"""`/api/v1/subscriptions`: who is told when a call ends, and how that goes."""
+"""`/api/v1/destinations`: who is told when a call ends, and how that goes."""
 
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -16,7 +16,6 @@ from onhook.appdb.destination_spec import (
     Method,
     NotifiesOf,
     PayloadFormat,
-    Per,
     RetryPolicy,
 )
 from onhook.appdb.destinations import Destination
@@ -29,7 +28,7 @@ from onhook.console.state import AppState, AppStateDep
 from onhook.delivery.status import DestinationTestResult, DestinationView, mask_secrets, replay, view_destination
 from onhook.lib.errors import UsageError
 
-Name = Annotated[str, PathParameter(description="Name of the subscription", max_length=NAME_CHARACTERS_MAX)]
+Name = Annotated[str, PathParameter(description="Name of the destination", max_length=NAME_CHARACTERS_MAX)]
 Url = Annotated[str, msgspec.Meta(min_length=1, max_length=URL_CHARACTERS_MAX)]
 TimeoutSeconds = Annotated[float, msgspec.Meta(ge=TIMEOUT_SECONDS_LIMITS[0], le=TIMEOUT_SECONDS_LIMITS[1])]
 MaxAttempts = Annotated[int, msgspec.Meta(ge=MAX_ATTEMPTS_LIMITS[0], le=MAX_ATTEMPTS_LIMITS[1])]
@@ -41,51 +40,50 @@ Headers = Annotated[dict[str, str], msgspec.Meta(max_length=HEADERS_MAX)]
 
 
 class NewDestination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A subscription to add. It begins now, or with the first call that `since` in `where` means. Without `secret` one
+    """A destination to add. It begins now, or with the first call that `since` in `filter` means. Without `secret` one
     is made."""
 
     name: Label
     url: Url
     secret: SecretText | None = None
-    about: NotifiesOf = "calls"
+    notifies_of: NotifiesOf = "records"
     method: Method = "POST"
-    where: FilterTexts = {}
-    profile: PayloadFormat = "p-2026"
-    per: Per = "leg"
+    filter: FilterTexts = {}
+    payload_format: PayloadFormat = "p-2026"
     timeout_seconds: TimeoutSeconds = 5.0
-    plan: RetryPolicy = "days"
-    tries: MaxAttempts = 3
+    retry_policy: RetryPolicy = "days"
+    max_attempts: MaxAttempts = 3
     headers: Headers = {}
     with_standard_webhooks: bool = False
-    allows_private: bool = False
+    allow_private: bool = False
 
 
 class DestinationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to be different; all else stays. `where` replaces all of its filters."""
+    """What is to be different; all else stays. `filter` replaces all of its filters."""
 
     name: Label | msgspec.UnsetType = msgspec.UNSET
     url: Url | msgspec.UnsetType = msgspec.UNSET
     method: Method | msgspec.UnsetType = msgspec.UNSET
-    where: FilterTexts | msgspec.UnsetType = msgspec.UNSET
-    profile: PayloadFormat | msgspec.UnsetType = msgspec.UNSET
-    per: Per | msgspec.UnsetType = msgspec.UNSET
+    notifies_of: NotifiesOf | msgspec.UnsetType = msgspec.UNSET
+    filter: FilterTexts | msgspec.UnsetType = msgspec.UNSET
+    payload_format: PayloadFormat | msgspec.UnsetType = msgspec.UNSET
     timeout_seconds: TimeoutSeconds | msgspec.UnsetType = msgspec.UNSET
-    plan: RetryPolicy | msgspec.UnsetType = msgspec.UNSET
-    tries: MaxAttempts | msgspec.UnsetType = msgspec.UNSET
+    retry_policy: RetryPolicy | msgspec.UnsetType = msgspec.UNSET
+    max_attempts: MaxAttempts | msgspec.UnsetType = msgspec.UNSET
     headers: Headers | msgspec.UnsetType = msgspec.UNSET
     with_standard_webhooks: bool | msgspec.UnsetType = msgspec.UNSET
-    allows_private: bool | msgspec.UnsetType = msgspec.UNSET
+    allow_private: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class AddedDestination(msgspec.Struct, frozen=True, kw_only=True):
-    """The subscription, and the secret it is signed with, told this once."""
+    """The destination, and the secret it is signed with, told this once."""
 
-    subscription: Destination
+    destination: Destination
     secret: str
 
 
 class DestinationList(msgspec.Struct, frozen=True):
-    """All subscriptions, by name."""
+    """All destinations, by name."""
 
     data: list[DestinationView]
     next: None = None
@@ -94,7 +92,7 @@ class DestinationList(msgspec.Struct, frozen=True):
 class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to send again: `since` at least, and other filters."""
 
-    where: FilterTexts
+    filter: FilterTexts
 
 
 class ReplayResult(msgspec.Struct, frozen=True):
@@ -121,128 +119,132 @@ class AddedSigningSecret(msgspec.Struct, frozen=True):
 class RetryAllResult(msgspec.Struct, frozen=True):
     """How many events are tried again."""
 
-    events: int
+    notifications: int
 
 
-@get("/subscriptions", summary="Who is told when a call ends", tags=["sending"], responses=PROBLEMS)
-async def list_destinations(rooms: AppStateDep) -> DestinationList:
+@get("/destinations", summary="Who is told when a call ends", tags=["destinations"], responses=PROBLEMS)
+async def list_destinations(app_state: AppStateDep) -> DestinationList:
     """With what is owed to each; without their secrets."""
     return DestinationList(
-        [await describe_destination(rooms, destination) for destination in rooms.settings.subscriptions.all()]
+        [await describe_destination(app_state, destination) for destination in app_state.appdb.destinations.all()]
     )
 
 
-@get("/subscriptions/{name:str}", summary="One subscription", tags=["sending"], responses=PROBLEMS)
-async def read_destination(rooms: AppStateDep, name: Name) -> DestinationView:
+@get("/destinations/{name:str}", summary="One destination", tags=["destinations"], responses=PROBLEMS)
+async def read_destination(app_state: AppStateDep, name: Name) -> DestinationView:
     """By its name."""
-    return await describe_destination(rooms, rooms.settings.subscriptions.get(name))
+    return await describe_destination(app_state, app_state.appdb.destinations.get(name))
 
 
-@post("/subscriptions", summary="Tell an application", tags=["sending"], responses=PROBLEMS)
+@post("/destinations", summary="Tell an application", tags=["destinations"], responses=PROBLEMS)
 async def add_destination(
-    rooms: AppStateDep, data: Annotated[NewDestination, BodyKwarg()], reader_zone: ReaderZone
+    app_state: AppStateDep, data: Annotated[NewDestination, BodyKwarg()], reader_zone: ReaderZone
 ) -> AddedDestination:
     """From now on, or from the first call that `since` means."""
     values: dict[str, Any] = {name: getattr(data, name) for name in data.__struct_fields__}
     name, secret = values.pop("name"), values.pop("secret")
-    destination_filter = parse_destination_filter(rooms, data.where, reader_zone)
-    after_seq = None if destination_filter.since is not None else await rooms.ledger.last()
-    destination, secret_text = rooms.settings.subscriptions.add(
+    destination_filter = parse_destination_filter(app_state, data.filter, reader_zone)
+    after_seq = None if destination_filter.since is not None else await app_state.ledger.last_seq()
+    destination, secret_text = app_state.appdb.destinations.add(
         name,
-        DestinationSpec(**(values | {"where": destination_filter})),
+        DestinationSpec(**(values | {"filter": destination_filter})),
         secret,
         after=after_seq,
-        at=rooms.clock.microseconds(),
+        now_us=app_state.clock.microseconds(),
     )
-    return AddedDestination(subscription=mask_secrets(destination), secret=secret_text)
+    return AddedDestination(destination=mask_secrets(destination), secret=secret_text)
 
 
-@patch("/subscriptions/{name:str}", summary="Change a subscription", tags=["sending"], responses=PROBLEMS)
+@patch("/destinations/{name:str}", summary="Change a destination", tags=["destinations"], responses=PROBLEMS)
 async def change_destination(
-    rooms: AppStateDep, name: Name, data: Annotated[DestinationPatch, BodyKwarg()], reader_zone: ReaderZone
+    app_state: AppStateDep, name: Name, data: Annotated[DestinationPatch, BodyKwarg()], reader_zone: ReaderZone
 ) -> Destination:
     """It goes on where it is."""
     values = {field: getattr(data, field) for field in data.__struct_fields__}
     changes = {field: value for field, value in values.items() if value is not msgspec.UNSET}
-    if "where" in changes:
-        changes["where"] = parse_destination_filter(rooms, changes["where"], reader_zone)
+    if "filter" in changes:
+        changes["filter"] = parse_destination_filter(app_state, changes["filter"], reader_zone)
     if not changes:
-        raise UsageError("nothing is to be changed", todo="give another URL, filter or name")
-    return mask_secrets(rooms.settings.subscriptions.change(name, changes))
+        raise UsageError("nothing is to be changed", hint="give another URL, filter or name")
+    return mask_secrets(app_state.appdb.destinations.change(name, changes))
 
 
-@delete("/subscriptions/{name:str}", summary="Tell an application no more", tags=["sending"], responses=PROBLEMS)
-async def remove_destination(rooms: AppStateDep, name: Name) -> None:
+@delete("/destinations/{name:str}", summary="Tell an application no more", tags=["destinations"], responses=PROBLEMS)
+async def remove_destination(app_state: AppStateDep, name: Name) -> None:
     """What is owed to it is forgotten."""
-    rooms.settings.subscriptions.remove(name)
+    app_state.appdb.destinations.remove(name)
 
 
 @post(
-    "/subscriptions/{name:str}/pause", summary="Keep back what is owed", tags=["sending"], responses=PROBLEMS,
+    "/destinations/{name:str}/pause", summary="Keep back what is owed", tags=["destinations"], responses=PROBLEMS,
     status_code=200,
 )  # fmt: skip
-async def pause_destination(rooms: AppStateDep, name: Name) -> Destination:
-    """Nothing is lost: it is sent when the subscription goes on."""
-    return mask_secrets(rooms.settings.subscriptions.set_state(name, "paused"))
+async def pause_destination(app_state: AppStateDep, name: Name) -> Destination:
+    """Nothing is lost: it is sent when the destination goes on."""
+    return mask_secrets(app_state.appdb.destinations.set_state(name, "paused"))
 
 
-@post("/subscriptions/{name:str}/resume", summary="Go on", tags=["sending"], responses=PROBLEMS, status_code=200)
-async def resume_destination(rooms: AppStateDep, name: Name) -> Destination:
+@post("/destinations/{name:str}/resume", summary="Go on", tags=["destinations"], responses=PROBLEMS, status_code=200)
+async def resume_destination(app_state: AppStateDep, name: Name) -> Destination:
     """After a pause, or after it was disabled."""
-    return mask_secrets(rooms.settings.subscriptions.set_state(name, "active"))
-
-
-@post("/subscriptions/{name:str}/test", summary="Send a test", tags=["sending"], responses=PROBLEMS, status_code=200)
-async def send_test_notification(rooms: AppStateDep, name: Name) -> DestinationTestResult:
-    """The signed test message of the original, now; and what was answered."""
-    return await rooms.sending.try_out(name)
+    return mask_secrets(app_state.appdb.destinations.set_state(name, "active"))
 
 
 @post(
-    "/subscriptions/{name:str}/retry", summary="Try all that waits or is parked", tags=["sending"], responses=PROBLEMS,
-    status_code=200,
+    "/destinations/{name:str}/test", summary="Send a test", tags=["destinations"], responses=PROBLEMS, status_code=200
+)
+async def send_test_notification(app_state: AppStateDep, name: Name) -> DestinationTestResult:
+    """The signed test message of the original, now; and what was answered."""
+    return await app_state.delivery_actions.send_test(name)
+
+
+@post(
+    "/destinations/{name:str}/retry", summary="Try all that waits or is parked", tags=["destinations"],
+    responses=PROBLEMS, status_code=200,
 )  # fmt: skip
-async def retry_deliveries(rooms: AppStateDep, name: Name) -> RetryAllResult:
+async def retry_deliveries(app_state: AppStateDep, name: Name) -> RetryAllResult:
     """Now, each with all attempts of the plan before it."""
-    destination = rooms.settings.subscriptions.get(name)
+    destination = app_state.appdb.destinations.get(name)
     return RetryAllResult(
-        rooms.settings.deliveries.retry_all(destination.subscription_id, at=rooms.clock.microseconds())
+        app_state.appdb.deliveries.retry_all(destination.destination_id, now_us=app_state.clock.microseconds())
     )
 
 
-@post("/subscriptions/{name:str}/replay", summary="Send again", tags=["sending"], responses=PROBLEMS, status_code=200)
+@post(
+    "/destinations/{name:str}/replay", summary="Send again", tags=["destinations"], responses=PROBLEMS, status_code=200
+)
 async def replay_records(
-    rooms: AppStateDep, name: Name, data: Annotated[ReplayRequest, BodyKwarg()], reader_zone: ReaderZone
+    app_state: AppStateDep, name: Name, data: Annotated[ReplayRequest, BodyKwarg()], reader_zone: ReaderZone
 ) -> ReplayResult:
-    """What matches the filters given here and those of the subscription; live events go on beside it."""
-    replay_filter = parse_destination_filter(rooms, data.where, reader_zone)
-    return ReplayResult(await replay(rooms.settings, rooms.store, name, replay_filter, rooms.clock))
+    """What matches the filters given here and those of the destination; live events go on beside it."""
+    replay_filter = parse_destination_filter(app_state, data.filter, reader_zone)
+    return ReplayResult(await replay(app_state.appdb, app_state.store, name, replay_filter, app_state.clock))
 
 
-@get("/subscriptions/{name:str}/secrets", summary="What it is signed with", tags=["sending"], responses=PROBLEMS)
-async def list_signing_secrets(rooms: AppStateDep, name: Name) -> SecretList:
+@get("/destinations/{name:str}/secrets", summary="What it is signed with", tags=["destinations"], responses=PROBLEMS)
+async def list_signing_secrets(app_state: AppStateDep, name: Name) -> SecretList:
     """The oldest first, without their texts."""
-    return SecretList(rooms.settings.subscriptions.secrets(name))
+    return SecretList(app_state.appdb.destinations.secrets(name))
 
 
-@post("/subscriptions/{name:str}/secrets", summary="Sign with another secret", tags=["sending"], responses=PROBLEMS)
+@post("/destinations/{name:str}/secrets", summary="Sign with another secret", tags=["destinations"], responses=PROBLEMS)
 async def add_signing_secret(
-    rooms: AppStateDep, name: Name, data: Annotated[NewSigningSecret, BodyKwarg()]
+    app_state: AppStateDep, name: Name, data: Annotated[NewSigningSecret, BodyKwarg()]
 ) -> AddedSigningSecret:
     """Beside those it has: so a secret is changed without an event refused."""
-    stored_secret, text = rooms.settings.subscriptions.add_secret(
-        name, data.secret, at=rooms.clock.microseconds(), label=data.label
+    stored_secret, text = app_state.appdb.destinations.add_secret(
+        name, data.secret, now_us=app_state.clock.microseconds(), label=data.label
     )
     return AddedSigningSecret(stored_secret.secret_id, stored_secret.label, text)
 
 
 @delete(
-    "/subscriptions/{name:str}/secrets/{secret_id:int}", summary="Sign with a secret no more", tags=["sending"],
+    "/destinations/{name:str}/secrets/{secret_id:int}", summary="Sign with a secret no more", tags=["destinations"],
     responses=PROBLEMS,
 )  # fmt: skip
-async def remove_signing_secret(rooms: AppStateDep, name: Name, secret_id: SecretId) -> None:
+async def remove_signing_secret(app_state: AppStateDep, name: Name, secret_id: SecretId) -> None:
     """The last one stays."""
-    rooms.settings.subscriptions.remove_secret(name, secret_id)
+    app_state.appdb.destinations.remove_secret(name, secret_id)
 
 
 ROUTES = (
@@ -262,11 +264,11 @@ ROUTES = (
 )
 
 
-async def describe_destination(rooms: AppState, one: Destination) -> DestinationView:
-    """A subscription as everybody may see it, and how it stands."""
-    return await view_destination(one, rooms.settings, rooms.store, rooms.clock.now())
+async def describe_destination(app_state: AppState, destination: Destination) -> DestinationView:
+    """A destination as everybody may see it, and how it stands."""
+    return await view_destination(destination, app_state.appdb, app_state.store, app_state.clock.now())
 
 
-def parse_destination_filter(rooms: AppState, given: dict[str, str], zone: ZoneInfo) -> RecordFilter:
+def parse_destination_filter(app_state: AppState, texts: dict[str, str], zone: ZoneInfo) -> RecordFilter:
     """Filters as people write them; `7d` means seven days before now, and stays that moment. Raises `UsageError`."""
-    return parse_filter(given, zone, rooms.clock.now())
+    return parse_filter(texts, zone, app_state.clock.now())

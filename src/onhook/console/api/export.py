@@ -46,40 +46,42 @@ TicketInPath = Annotated[str, PathParameter(max_length=64)]
 
 
 async def export(
-    rooms: AppState, where: RecordFilter, zone: ZoneInfo, form: ExportFormat, ticket: str = ""
+    app_state: AppState, search_filter: RecordFilter, zone: ZoneInfo, export_format: ExportFormat, ticket: str = ""
 ) -> ASGIResponse:
     """The answer with the file. Raises `Unavailable` while too many are being made."""
-    if rooms.exports.is_full:
-        raise Unavailable(f"{EXPORTS_MAX} exports are being made already", todo="try again when one is done")
+    if app_state.export_limiter.is_full:
+        raise Unavailable(f"{EXPORTS_MAX} exports are being made already", hint="try again when one is done")
     chunks = _track_progress(
-        rooms.exporting, ticket, _limit_concurrency(rooms.exports, rooms.store.export(where, form, zone.key))
+        app_state.export_jobs,
+        ticket,
+        _limit_concurrency(app_state.export_limiter, app_state.store.export(search_filter, export_format, zone.key)),
     )
     # The first piece is made before the answer begins: what cannot be exported is still a problem document.
     first_chunk = await anext(chunks, b"")
-    file_name = f"calls-{rooms.clock.now().astimezone(zone):%Y-%m-%d}.{form}"
+    file_name = f"calls-{app_state.clock.now().astimezone(zone):%Y-%m-%d}.{export_format}"
     return ChunkedResponse(
         chunks,
-        first=first_chunk,
-        media_type=MEDIA_TYPES[form],
+        first_chunk=first_chunk,
+        media_type=MEDIA_TYPES[export_format],
         headers={"Content-Disposition": f'attachment; filename="{file_name}"'},
     )
 
 
-def _route(form: ExportFormat) -> HTTPRouteHandler:
-    spec = ResponseSpec(bytes, description="The file", media_type=MEDIA_TYPES[form], generate_examples=False)
+def _route(export_format: ExportFormat) -> HTTPRouteHandler:
+    spec = ResponseSpec(bytes, description="The file", media_type=MEDIA_TYPES[export_format], generate_examples=False)
 
     @get(
-        f"/export.{form}",
+        f"/export.{export_format}",
         opt=SCOPED,
-        summary=f"All records that match, as one {form.upper()} file",
-        description=f"The earliest first. {FORMAT_NOTES[form]}",
+        summary=f"All records that match, as one {export_format.upper()} file",
+        description=f"The earliest first. {FORMAT_NOTES[export_format]}",
         tags=["calls"],
         responses={**PROBLEMS, 200: spec},
     )
     async def handler(
-        rooms: AppStateDep, calls_where: SearchFilterDep, reader_zone: ReaderZone, ticket: Ticket = ""
+        app_state: AppStateDep, search_filter: SearchFilterDep, reader_zone: ReaderZone, ticket: Ticket = ""
     ) -> ASGIResponse:
-        return await export(rooms, calls_where, reader_zone, form, ticket)
+        return await export(app_state, search_filter, reader_zone, export_format, ticket)
 
     return handler
 
@@ -89,32 +91,32 @@ ROUTES = tuple(_route(form) for form in MEDIA_TYPES)
 
 
 @get("/exports/{ticket:str}", opt=SCOPED, include_in_schema=False)
-async def read_progress(rooms: AppStateDep, ticket: TicketInPath) -> ExportProgress:
+async def read_progress(app_state: AppStateDep, ticket: TicketInPath) -> ExportProgress:
     """How far the download with this ticket has come."""
-    return rooms.exporting.of(ticket)
+    return app_state.export_jobs.get(ticket)
 
 
 async def _track_progress(
-    exporting: ExportJobs, ticket: str, pieces: AsyncGenerator[bytes, None]
+    export_jobs: ExportJobs, ticket: str, chunks: AsyncGenerator[bytes, None]
 ) -> AsyncGenerator[bytes, None]:
     """The pieces; meanwhile whoever has the ticket can ask how far they have come."""
     sent_bytes, is_done = 0, False
-    exporting.note(ticket, ExportProgress())
+    export_jobs.update(ticket, ExportProgress())
     try:
-        async with aclosing(pieces):
-            async for chunk in pieces:
+        async with aclosing(chunks):
+            async for chunk in chunks:
                 sent_bytes += len(chunk)
-                exporting.note(ticket, ExportProgress(sent_bytes))
+                export_jobs.update(ticket, ExportProgress(sent_bytes))
                 yield chunk
         is_done = True
     finally:
-        exporting.note(ticket, ExportProgress(sent_bytes, is_done=is_done, is_broken=not is_done))
+        export_jobs.update(ticket, ExportProgress(sent_bytes, is_done=is_done, is_broken=not is_done))
 
 
-async def _limit_concurrency(places: ConcurrencyLimiter, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+async def _limit_concurrency(limiter: ConcurrencyLimiter, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """The pieces, with a place held as long as they are read."""
     # A store's pieces are made by a generator; closing it lets go of its cursor at once when the reader leaves.
-    with places.taking_one():
-        async with aclosing(cast("AsyncGenerator[bytes, None]", pieces)) as closing_chunks:
+    with limiter.acquire():
+        async with aclosing(cast("AsyncGenerator[bytes, None]", chunks)) as closing_chunks:
             async for chunk in closing_chunks:
                 yield chunk

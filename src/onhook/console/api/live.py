@@ -60,38 +60,41 @@ _EVENT_STREAM_SPEC = ResponseSpec(
     responses={**PROBLEMS, 200: _EVENT_STREAM_SPEC},
 )
 async def listen(
-    rooms: AppStateDep, where: RecordFilterDep, after: StartAfter = None, last_event_id: LastEventId = None
+    app_state: AppStateDep, record_filter: RecordFilterDep, after: StartAfter = None, last_event_id: LastEventId = None
 ) -> ASGIResponse:
     """Without a number it begins with what comes next. A comment every 15 seconds says that the line is open."""
     start_after = after if last_event_id is None else _parse_event_id(last_event_id)
-    if rooms.listeners.is_full:
-        raise Unavailable(f"{rooms.listeners.places_max} listen already", todo="try again later")
-    position = await rooms.store.position() if start_after is None else start_after
+    if app_state.live_limiter.is_full:
+        raise Unavailable(f"{app_state.live_limiter.maximum} listen already", hint="try again later")
+    position = await app_state.store.position() if start_after is None else start_after
     return ChunkedResponse(
-        stream_events(rooms, where, position),
+        stream_events(app_state, record_filter, position),
         media_type=EVENT_STREAM,
         # Without this nginx would keep the events until a buffer is full.
         headers={"X-Accel-Buffering": "no"},
     )
 
 
-async def stream_events(rooms: AppState, where: RecordFilter, seq: int) -> AsyncGenerator[bytes, None]:
+async def stream_events(app_state: AppState, record_filter: RecordFilter, seq: int) -> AsyncGenerator[bytes, None]:
     """Events after a number, for ever, with heartbeats; ends when the feed is closed or the time is up."""
-    with rooms.listeners.taking_one():
+    with app_state.live_limiter.acquire():
         yield b"retry: %d\n: listening after %d\n\n" % (RETRY_MILLISECONDS, seq)
         deadline = asyncio.get_running_loop().time() + CONNECTION_SECONDS_MAX
-        while not rooms.feed.is_closed and asyncio.get_running_loop().time() < deadline:
-            position = rooms.feed.position
-            batch = await rooms.tail.after(seq)
+        while not app_state.position_notifier.is_closed and asyncio.get_running_loop().time() < deadline:
+            position = app_state.position_notifier.position
+            batch = await app_state.live_tail.records_after(seq)
             if batch:
                 seq = batch[-1][0].seq
-                if chunk := b"".join(event for record, event in batch if where.matches(record)):
+                if chunk := b"".join(event for record, event in batch if record_filter.matches(record)):
                     yield chunk
-            elif not await rooms.feed.wait(max(seq, position), HEARTBEAT_SECONDS) and not rooms.feed.is_closed:
+            elif (
+                not await app_state.position_notifier.wait(max(seq, position), HEARTBEAT_SECONDS)
+                and not app_state.position_notifier.is_closed
+            ):
                 yield b":\n\n"
 
 
 def _parse_event_id(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= SEQ_DIGITS_MAX):
-        raise UsageError(f"Last-Event-ID is not a number of ours: {text[:40]!r}", todo="send the `id` of an event")
+        raise UsageError(f"Last-Event-ID is not a number of ours: {text[:40]!r}", hint="send the `id` of an event")
     return int(text)

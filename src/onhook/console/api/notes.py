@@ -43,36 +43,36 @@ class TagList(msgspec.Struct, frozen=True):
 
 
 @get("/notes", opt=SCOPED, summary="What was written about a call", tags=["calls"], responses=PROBLEMS)
-async def read_notes(request: AnyRequest, rooms: AppStateDep, sn: SnQuery, call_id: CallIdQuery) -> NoteHistory:
+async def read_notes(request: AnyRequest, app_state: AppStateDep, sn: SnQuery, call_id: CallIdQuery) -> NoteHistory:
     """Notes and tags, the latest first; a note is never overwritten."""
-    call = await find_call(rooms, sn, call_id, get_access_scope(request.scope))
-    return _note_history(rooms, call.sn, call.call_id)
+    call = await find_call(app_state, sn, call_id, get_access_scope(request.scope))
+    return _note_history(app_state, call.sn, call.call_id)
 
 
 @post("/notes", summary="Write about a call", tags=["calls"], responses=PROBLEMS)
-async def write_note(request: AnyRequest, rooms: AppStateDep, data: Annotated[NewNote, BodyKwarg()]) -> NoteHistory:
+async def write_note(request: AnyRequest, app_state: AppStateDep, data: Annotated[NewNote, BodyKwarg()]) -> NoteHistory:
     """What was written before stays in the history; the same again is not kept twice."""
-    call = await find_call(rooms, data.sn, data.call_id, get_access_scope(request.scope))
+    call = await find_call(app_state, data.sn, data.call_id, get_access_scope(request.scope))
     principal = get_principal(request.scope)
-    rooms.settings.notes.write(
+    app_state.appdb.notes.write(
         call.sn,
         call.call_id,
         data.text,
         ",".join(data.tags),
-        who=principal.name if principal else "",
-        at=rooms.clock.microseconds(),
+        author=principal.name if principal else "",
+        now_us=app_state.clock.microseconds(),
     )
-    return _note_history(rooms, call.sn, call.call_id)
+    return _note_history(app_state, call.sn, call.call_id)
 
 
 @get("/tags", summary="The tags that calls have", tags=["calls"], responses=PROBLEMS)
-async def list_tags(rooms: AppStateDep) -> TagList:
+async def list_tags(app_state: AppStateDep) -> TagList:
     """Each once; `GET /calls?tag=…` has the calls."""
-    return TagList(rooms.settings.notes.tags())
+    return TagList(app_state.appdb.notes.tags())
 
 
 ROUTES = (read_notes, write_note, list_tags)
 
 
-def _note_history(rooms: AppState, sn: str, call_id: str) -> NoteHistory:
-    return NoteHistory(rooms.settings.notes.history(sn, call_id))
+def _note_history(app_state: AppState, sn: str, call_id: str) -> NoteHistory:
+    return NoteHistory(app_state.appdb.notes.history(sn, call_id))

@@ -50,11 +50,11 @@ class NewPbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     secret: SecretText | None = None
     zone: str | None = None
     is_unsigned: bool = False
-    plan: dict[str, str] = {}
+    number_plan: dict[str, str] = {}
     dialect: Literal["yeastar", "newcdr"] = "yeastar"
     addresses: list[Annotated[str, msgspec.Meta(max_length=NAME_CHARACTERS_MAX)]] = []
     path: Annotated[str, msgspec.Meta(max_length=PATH_CHARACTERS_MAX + 1)] = ""
-    api: NewPbxCredentials | None = None
+    credentials: NewPbxCredentials | None = None
 
 
 class AddedPbx(msgspec.Struct, frozen=True):
@@ -80,11 +80,11 @@ class AddedSecret(msgspec.Struct, frozen=True):
 
 
 class PbxCheck(msgspec.Struct, frozen=True):
-    """`wrong` keeps something from working, `look` is for a person to judge; `todo` says what to do about it."""
+    """`ERROR` keeps something from working, `WARNING` is for a person to judge; `hint` says what to do about it."""
 
-    grade: Literal["right", "look", "wrong"]
-    what: str
-    todo: str
+    status: Literal["OK", "WARNING", "ERROR"]
+    detail: str
+    hint: str
 
 
 class PbxCheckList(msgspec.Struct, frozen=True):
@@ -109,70 +109,72 @@ class SecretList(msgspec.Struct, frozen=True):
 
 
 @get("/pbxs", summary="The PBXs that may report", tags=["pbxs"], responses=PROBLEMS)
-async def list_pbxs(rooms: AppStateDep) -> PbxList:
+async def list_pbxs(app_state: AppStateDep) -> PbxList:
     """Without their secrets."""
-    return PbxList(rooms.settings.pbxs())
+    return PbxList(app_state.appdb.pbxs())
 
 
 @get("/pbxs/{name:str}", summary="One PBX", tags=["pbxs"], responses=PROBLEMS)
-async def read_pbx(rooms: AppStateDep, name: Name) -> Pbx:
+async def read_pbx(app_state: AppStateDep, name: Name) -> Pbx:
     """By its name or serial number."""
-    return rooms.settings.pbx(name)
+    return app_state.appdb.pbx(name)
 
 
 @post("/pbxs", summary="Declare a PBX", tags=["pbxs"], responses=PROBLEMS)
-async def add_pbx(rooms: AppStateDep, data: Annotated[NewPbx, BodyKwarg()]) -> AddedPbx:
+async def add_pbx(app_state: AppStateDep, data: Annotated[NewPbx, BodyKwarg()]) -> AddedPbx:
     """It may report from now on."""
     if data.secret is not None and data.is_unsigned:
-        raise UsageError("a PBX that is_unsigned needs no secret", todo="leave one of the two out")
+        raise UsageError("a PBX that is_unsigned needs no secret", hint="leave one of the two out")
     source_match = parse_source_match(data.addresses, data.path)
     needs_secret = not data.is_unsigned and data.dialect not in UNSIGNED_DIALECTS
     secret = data.secret or (new_secret() if needs_secret else None)
-    pbx = rooms.settings.add_pbx(
+    pbx = app_state.appdb.add_pbx(
         name=data.name,
         sn=data.sn,
         secret=secret,
-        at=rooms.clock.microseconds(),
+        now_us=app_state.clock.microseconds(),
         zone=data.zone,
         is_unsigned=data.is_unsigned,
-        plan=parse_number_plan(data.plan) if data.plan else NumberPlan(),
+        number_plan=parse_number_plan(data.number_plan) if data.number_plan else NumberPlan(),
         dialect=data.dialect,
-        place=source_match,
-        api=None if data.api is None else parse_pbx_credentials(**msgspec.structs.asdict(data.api)),
+        source_match=source_match,
+        credentials=None
+        if data.credentials is None
+        else parse_pbx_credentials(**msgspec.structs.asdict(data.credentials)),
     )
     return AddedPbx(pbx, secret)
 
 
 @delete("/pbxs/{name:str}", summary="Forget a PBX; its calls stay", tags=["pbxs"], responses=PROBLEMS)
-async def remove_pbx(rooms: AppStateDep, name: Name) -> None:
+async def remove_pbx(app_state: AppStateDep, name: Name) -> None:
     """What it reports from now on is refused."""
-    rooms.settings.remove_pbx(name)
+    app_state.appdb.remove_pbx(name)
 
 
-@post("/pbxs/{name:str}/examine", summary="Look at a PBX, as a doctor", tags=["pbxs"], responses=PROBLEMS)
-async def run_pbx_checks(rooms: AppStateDep, name: Name) -> PbxCheckList:
+@post("/pbxs/{name:str}/checks", summary="Look at a PBX, as a doctor", tags=["pbxs"], responses=PROBLEMS)
+async def run_pbx_checks(app_state: AppStateDep, name: Name) -> PbxCheckList:
     """What `onhook doctor` with this PBX's name tells; it may take a minute."""
-    checks = await rooms.acts.examine(rooms.settings.pbx(name).sn)
-    return PbxCheckList([PbxCheck(check.grade, check.what, check.todo) for check in checks])
+    checks = await app_state.actions.run_pbx_checks(app_state.appdb.pbx(name).sn)
+    return PbxCheckList([PbxCheck(check.status, check.detail, check.hint) for check in checks])
 
 
 @get("/pbxs/{name:str}/secrets", summary="The secrets of a PBX, without their texts", tags=["pbxs"], responses=PROBLEMS)
-async def list_secrets(rooms: AppStateDep, name: Name) -> SecretList:
+async def list_secrets(app_state: AppStateDep, name: Name) -> SecretList:
     """The oldest first."""
-    return SecretList(rooms.settings.secrets(name))
+    return SecretList(app_state.appdb.secrets(name))
 
 
 @post("/pbxs/{name:str}/secrets", summary="Accept another secret of a PBX", tags=["pbxs"], responses=PROBLEMS)
-async def add_secret(rooms: AppStateDep, name: Name, data: Annotated[NewSecret, BodyKwarg()]) -> AddedSecret:
+async def add_secret(app_state: AppStateDep, name: Name, data: Annotated[NewSecret, BodyKwarg()]) -> AddedSecret:
     """Beside those it has: so a secret is changed without losing a report."""
     text = data.secret or new_secret()
-    stored_secret = rooms.settings.add_secret(name, text, at=rooms.clock.microseconds(), label=data.label)
+    stored_secret = app_state.appdb.add_secret(name, text, now_us=app_state.clock.microseconds(), label=data.label)
     return AddedSecret(stored_secret.secret_id, stored_secret.label, text)
 
 
 @delete(
     "/pbxs/{name:str}/secrets/{secret_id:int}", summary="Refuse a secret from now on", tags=["pbxs"], responses=PROBLEMS
 )
-async def remove_secret(rooms: AppStateDep, name: Name, secret_id: SecretId) -> None:
+async def remove_secret(app_state: AppStateDep, name: Name, secret_id: SecretId) -> None:
     """The last one of a PBX that must sign stays."""
-    rooms.settings.remove_secret(name, secret_id)
+    app_state.appdb.remove_secret(name, secret_id)

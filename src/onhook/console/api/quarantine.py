@@ -1,4 +1,4 @@
-"""`/api/v1/quarantine`: what could not be read, and reading it again; `/tallies`: what happened at the door."""
+"""`/api/v1/quarantine`: what could not be read, and reading it again; `/rejections`: what happened at the door."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -30,21 +30,21 @@ class QuarantinedRawEvent(msgspec.Struct, frozen=True):
     """Why a report could not be read, and the report."""
 
     reason: str
-    report: RawEventDetails
+    raw_event: RawEventDetails
 
 
 class QuarantineRetryResult(msgspec.Struct, frozen=True):
     """What came of reading a report again; `reason` is empty where it could be read."""
 
     seq: int
-    is_read: bool
+    is_parsed: bool
     reason: str
 
 
 class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
     """How often something happened at the door; `pbx` is empty for a stranger's serial number."""
 
-    what: str
+    kind: str
     sn: str
     pbx: str
     label: str
@@ -53,53 +53,53 @@ class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
     last_at: datetime
 
     @property
-    def is_known_by_now(self) -> bool:
+    def is_registered_now(self) -> bool:
         """A stranger that was declared since is none any more."""
-        return self.what == "unknown_sn" and bool(self.pbx)
+        return self.kind == "unknown_pbx" and bool(self.pbx)
 
 
 class NamedCounterList(msgspec.Struct, frozen=True):
-    """All tallies, the latest first."""
+    """All counters, the latest first."""
 
     data: list[NamedCounter]
     next: None = None
 
 
 @get("/quarantine", summary="Reports that could not be read", tags=["quarantine"], responses=PROBLEMS)
-async def list_quarantine(rooms: AppStateDep, limit: Limit = PAGE_DEFAULT, cursor: AfterSeq = "") -> QuarantinePage:
+async def list_quarantine(app_state: AppStateDep, limit: Limit = PAGE_DEFAULT, cursor: AfterSeq = "") -> QuarantinePage:
     """In order of their number, each with the reason."""
-    entries = list(await rooms.store.quarantine(limit, int(cursor or 0)))
+    entries = list(await app_state.store.quarantine(limit, int(cursor or 0)))
     return QuarantinePage(entries, str(entries[-1].seq) if len(entries) == limit else None)
 
 
 @get("/quarantine/{seq:int}", summary="One of them, with its bytes", tags=["quarantine"], responses=PROBLEMS)
-async def read_quarantined(rooms: AppStateDep, seq: Seq) -> QuarantinedRawEvent:
+async def read_quarantined(app_state: AppStateDep, seq: Seq) -> QuarantinedRawEvent:
     """What the PBX said, as it came, and why it could not be read."""
-    quarantined = await find_quarantined(rooms, seq)
-    (raw_event,) = await rooms.ledger.get([seq])
+    quarantined = await find_quarantined(app_state, seq)
+    (raw_event,) = await app_state.ledger.get([seq])
     return QuarantinedRawEvent(quarantined.reason, raw_event_details(raw_event))
 
 
 @post("/quarantine/{seq:int}/retry", summary="Read it again", tags=["quarantine"], responses=PROBLEMS, status_code=200)
-async def retry_quarantined(rooms: AppStateDep, seq: Seq) -> QuarantineRetryResult:
+async def retry_quarantined(app_state: AppStateDep, seq: Seq) -> QuarantineRetryResult:
     """As after an upgrade."""
-    await find_quarantined(rooms, seq)
-    reasons = {entry.seq: entry.reason for entry in await rooms.read_again([seq])}
-    return QuarantineRetryResult(seq=seq, is_read=seq not in reasons, reason=reasons.get(seq, ""))
+    await find_quarantined(app_state, seq)
+    reasons = {entry.seq: entry.reason for entry in await app_state.retry_parsing([seq])}
+    return QuarantineRetryResult(seq=seq, is_parsed=seq not in reasons, reason=reasons.get(seq, ""))
 
 
-@get("/tallies", summary="What happened at the door, counted", tags=["pbxs"], responses=PROBLEMS)
-async def list_rejections(rooms: AppStateDep) -> NamedCounterList:
+@get("/rejections", summary="What happened at the door, counted", tags=["pbxs"], responses=PROBLEMS)
+async def list_rejections(app_state: AppStateDep) -> NamedCounterList:
     """Reports kept and repeated, strangers, wrong signatures, other events; at most 1,000, the latest first."""
-    return NamedCounterList(await list_counters(rooms))
+    return NamedCounterList(await list_counters(app_state))
 
 
-async def list_counters(rooms: AppState) -> list[NamedCounter]:
-    """The ledger's tallies, with the names of the PBXs that we know."""
-    names = {pbx.sn: pbx.name for pbx in rooms.settings.pbxs()}
+async def list_counters(app_state: AppState) -> list[NamedCounter]:
+    """The ledger's counters, with the names of the PBXs that we know."""
+    names = {pbx.sn: pbx.name for pbx in app_state.appdb.pbxs()}
     return [
         NamedCounter(
-            what=counter.what,
+            kind=counter.kind,
             sn=counter.sn,
             pbx=names.get(counter.sn, ""),
             label=counter.label,
@@ -107,13 +107,13 @@ async def list_counters(rooms: AppState) -> list[NamedCounter]:
             first_at=_EPOCH + timedelta(microseconds=counter.first_at),
             last_at=_EPOCH + timedelta(microseconds=counter.last_at),
         )
-        for counter in await rooms.ledger.tallies()
+        for counter in await app_state.ledger.counters()
     ]
 
 
-async def find_quarantined(rooms: AppState, seq: int) -> QuarantineEntry:
+async def find_quarantined(app_state: AppState, seq: int) -> QuarantineEntry:
     """The one with this number. Raises `NotFound`."""
-    for entry in await rooms.store.quarantine(1, seq - 1):
+    for entry in await app_state.store.quarantine(1, seq - 1):
         if entry.seq == seq:
             return entry
-    raise NotFound(f"report {seq} is not in the quarantine", todo="list them first: it may have been read by now")
+    raise NotFound(f"report {seq} is not in the quarantine", hint="list them first: it may have been read by now")

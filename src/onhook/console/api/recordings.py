@@ -66,26 +66,26 @@ _RANGE_ERROR_SPEC = ResponseSpec(None, description="The file ends before that ra
     responses={**PROBLEMS, 200: _AUDIO_SPEC, 206: _AUDIO_SPEC, 416: _RANGE_ERROR_SPEC},
 )
 async def read_recording(
-    request: AnyRequest, rooms: AppStateDep, sn: SnQuery, call_id: CallIdQuery, number: RecordingNumber = 1
+    request: AnyRequest, app_state: AppStateDep, sn: SnQuery, call_id: CallIdQuery, number: RecordingNumber = 1
 ) -> ASGIResponse:
     """Sound, as the PBX wrote it; `Range` is understood. 404 where the recording is not on this machine."""
-    call = await find_call(rooms, sn, call_id, get_access_scope(request.scope))
-    path = await asyncio.to_thread(_recording_path, rooms, call, number)
+    call = await find_call(app_state, sn, call_id, get_access_scope(request.scope))
+    path = await asyncio.to_thread(_recording_path, app_state, call, number)
     if path is None:
-        raise NotFound("this recording is not here", todo="it may be in the PBX still")
-    if rooms.players.is_full:
-        raise Unavailable(f"{PLAYERS_MAX} recordings are being heard already", todo="try again when one is over")
+        raise NotFound("this recording is not here", hint="it may be in the PBX still")
+    if app_state.playback_limiter.is_full:
+        raise Unavailable(f"{PLAYERS_MAX} recordings are being heard already", hint="try again when one is over")
     size = (await asyncio.to_thread(path.stat)).st_size
     try:
         byte_range = parse_byte_range(request.headers.get("range", ""), size)
     except RangeNotSatisfiable:
         return ASGIResponse(status_code=416, headers={"Content-Range": f"bytes */{size}"})
-    return _audio_response(rooms.players, path, byte_range, size)
+    return _audio_response(app_state.playback_limiter, path, byte_range, size)
 
 
-def local_recording_flags(rooms: AppState, call: Call) -> list[bool]:
+def local_recording_flags(app_state: AppState, call: Call) -> list[bool]:
     """Of each recording of a call, whether it is here."""
-    directory = rooms.settings.recordings.of(call.sn)
+    directory = app_state.appdb.recordings.get(call.sn)
     return [directory is not None and find_recording_file(directory, name) is not None for name in call.recordings]
 
 
@@ -102,31 +102,33 @@ def find_recording_file(directory: Path, name: str) -> Path | None:
         return None
 
 
-def _recording_path(rooms: AppState, call: Call, number: int) -> Path | None:
-    directory = rooms.settings.recordings.of(call.sn)
+def _recording_path(app_state: AppState, call: Call, number: int) -> Path | None:
+    directory = app_state.appdb.recordings.get(call.sn)
     if directory is None or number > len(call.recordings):
         return None
     return find_recording_file(directory, call.recordings[number - 1])
 
 
-def _audio_response(places: ConcurrencyLimiter, path: Path, stretch: ByteRange | None, size: int) -> ChunkedResponse:
-    sent_range = stretch or ByteRange(0, size)
+def _audio_response(
+    limiter: ConcurrencyLimiter, path: Path, byte_range: ByteRange | None, size: int
+) -> ChunkedResponse:
+    sent_range = byte_range or ByteRange(0, size)
     headers = {"Accept-Ranges": "bytes", "Content-Length": str(sent_range.end - sent_range.begin)}
-    if stretch is not None:
+    if byte_range is not None:
         headers["Content-Range"] = f"bytes {sent_range.begin}-{sent_range.end - 1}/{size}"
     return ChunkedResponse(
-        _read_chunks(places, path, sent_range),
+        _read_chunks(limiter, path, sent_range),
         media_type=AUDIO_TYPES[path.suffix.lower()],
         headers=headers,
-        status_code=200 if stretch is None else 206,
+        status_code=200 if byte_range is None else 206,
     )
 
 
-async def _read_chunks(places: ConcurrencyLimiter, path: Path, sent: ByteRange) -> AsyncGenerator[bytes, None]:
+async def _read_chunks(limiter: ConcurrencyLimiter, path: Path, byte_range: ByteRange) -> AsyncGenerator[bytes, None]:
     """The bytes of the stretch, with a place held as long as somebody listens."""
-    remaining_bytes = sent.end - sent.begin
-    with places.taking_one(), await asyncio.to_thread(path.open, "rb") as file:
-        await asyncio.to_thread(file.seek, sent.begin)
+    remaining_bytes = byte_range.end - byte_range.begin
+    with limiter.acquire(), await asyncio.to_thread(path.open, "rb") as file:
+        await asyncio.to_thread(file.seek, byte_range.begin)
         while remaining_bytes and (chunk := await asyncio.to_thread(file.read, min(remaining_bytes, CHUNK_BYTES))):
             remaining_bytes -= len(chunk)
             yield chunk

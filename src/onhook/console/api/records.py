@@ -40,33 +40,33 @@ class RawEventDetails(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/records", opt=SCOPED, summary="Records that match, the latest first", tags=["calls"], responses=PROBLEMS)
 async def list_records(
-    rooms: AppStateDep, where: RecordFilterDep, limit: Limit = PAGE_DEFAULT, cursor: Cursor = ""
+    app_state: AppStateDep, record_filter: RecordFilterDep, limit: Limit = PAGE_DEFAULT, cursor: Cursor = ""
 ) -> RecordPage:
     """A record is one leg of a call: the 18 fields of event 30012, and what follows from them."""
-    return await rooms.store.records(where, limit, cursor or None)
+    return await app_state.store.records(record_filter, limit, cursor or None)
 
 
-@get("/reports/{seq:int}", summary="A report, as its bytes came", tags=["calls"], responses=PROBLEMS)
-async def read_raw_event(rooms: AppStateDep, seq: Seq) -> RawEventDetails:
+@get("/events/{seq:int}", summary="A report, as its bytes came", tags=["calls"], responses=PROBLEMS)
+async def read_raw_event(app_state: AppStateDep, seq: Seq) -> RawEventDetails:
     """Every record names in `seq` the report that said it."""
-    raw_events = await rooms.ledger.get([seq])
+    raw_events = await app_state.ledger.get([seq])
     if not raw_events:
-        raise NotFound(f"the ledger has no report {seq}", todo="see `seq` of a record")
+        raise NotFound(f"the ledger has no report {seq}", hint="see `seq` of a record")
     return raw_event_details(raw_events[0])
 
 
-def raw_event_details(report: RawEvent) -> RawEventDetails:
+def raw_event_details(raw_event: RawEvent) -> RawEventDetails:
     """A report as it is shown: whether it was signed, but not the signature."""
     return RawEventDetails(
-        seq=report.seq,
-        sn=report.sn,
-        dialect=report.dialect,
-        via=report.via,
-        received_at=_EPOCH + timedelta(microseconds=report.received_at),
-        peer=report.peer,
-        is_signed=bool(report.signature),
-        text=_decode_utf8(report.body),
-        body_base64=base64.b64encode(report.body).decode(),
+        seq=raw_event.seq,
+        sn=raw_event.sn,
+        dialect=raw_event.dialect,
+        via=raw_event.via,
+        received_at=_EPOCH + timedelta(microseconds=raw_event.received_at),
+        peer=raw_event.peer,
+        is_signed=bool(raw_event.signature),
+        text=_decode_utf8(raw_event.body),
+        body_base64=base64.b64encode(raw_event.body).decode(),
     )
 
 

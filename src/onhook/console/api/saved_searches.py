@@ -1,4 +1,4 @@
-"""`/api/v1/searches`: searches that are kept under a name, for everybody."""
+"""`/api/v1/saved-searches`: searches that are kept under a name, for everybody."""
 
 from typing import Annotated
 
@@ -31,25 +31,25 @@ class SavedSearchList(msgspec.Struct, frozen=True):
     next: None = None
 
 
-@get("/searches", opt=SCOPED, summary="Searches that are kept", tags=["calls"], responses=PROBLEMS)
-async def list_saved_searches(rooms: AppStateDep) -> SavedSearchList:
+@get("/saved-searches", opt=SCOPED, summary="Searches that are kept", tags=["calls"], responses=PROBLEMS)
+async def list_saved_searches(app_state: AppStateDep) -> SavedSearchList:
     """For everybody, by name; each finds what the one who asks may see."""
-    return SavedSearchList(rooms.settings.searches.all())
+    return SavedSearchList(app_state.appdb.saved_searches.all())
 
 
-@post("/searches", summary="Keep a search", tags=["calls"], responses=PROBLEMS)
+@post("/saved-searches", summary="Keep a search", tags=["calls"], responses=PROBLEMS)
 async def save_search(
-    request: AnyRequest, rooms: AppStateDep, data: Annotated[NewSavedSearch, BodyKwarg()]
+    request: AnyRequest, app_state: AppStateDep, data: Annotated[NewSavedSearch, BodyKwarg()]
 ) -> SavedSearch:
     """For everybody, under a name that no other has."""
     principal = get_principal(request.scope)
-    return rooms.settings.searches.keep(data.name, data.path, who=principal.name if principal else "")
+    return app_state.appdb.saved_searches.add(data.name, data.path, author=principal.name if principal else "")
 
 
-@delete("/searches/{search_id:int}", summary="Keep a search no more", tags=["calls"], responses=PROBLEMS)
-async def remove_saved_search(rooms: AppStateDep, search_id: SavedSearchId) -> None:
+@delete("/saved-searches/{search_id:int}", summary="Keep a search no more", tags=["calls"], responses=PROBLEMS)
+async def remove_saved_search(app_state: AppStateDep, search_id: SavedSearchId) -> None:
     """Its link works all the same."""
-    rooms.settings.searches.remove(search_id)
+    app_state.appdb.saved_searches.remove(search_id)
 
 
 ROUTES = (list_saved_searches, save_search, remove_saved_search)

@@ -30,7 +30,7 @@ class SummaryTable(msgspec.Struct, frozen=True):
 
 @get("/summary", opt=SCOPED, summary="Calls that match, counted", tags=["calls"], responses=PROBLEMS)
 async def summarise(
-    rooms: AppStateDep, calls_where: SearchFilterDep, reader_zone: ReaderZone, by: SummaryDimensions = "day"
+    app_state: AppStateDep, search_filter: SearchFilterDep, reader_zone: ReaderZone, by: SummaryDimensions = "day"
 ) -> SummaryTable:
     """Hours, days, weeks and months are cut in `zone`, right on days of 23 and 25 hours."""
-    return SummaryTable(await rooms.store.summary(calls_where, by or "day", reader_zone.key))
+    return SummaryTable(await app_state.store.summary(search_filter, by or "day", reader_zone.key))

@@ -1,4 +1,4 @@
-"""`/api/v1/people` and `/api/v1/tokens`: who may come in, and what of it each may see; for administrators alone.
+"""`/api/v1/users` and `/api/v1/tokens`: who may come in, and what of it each may see; for administrators alone.
 
 An invitation and a token are told once, when they are made.
 """
@@ -19,7 +19,7 @@ from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
 
-Name = Annotated[str, PathParameter(description="The name of one", max_length=NAME_CHARACTERS_MAX)]
+Name = Annotated[str, PathParameter(description="Name of the user or token", max_length=NAME_CHARACTERS_MAX)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 PbxNames = Annotated[list[Label], msgspec.Meta(max_length=PBXS_MAX)]
 Extensions = Annotated[
@@ -42,16 +42,16 @@ class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     role: Role
-    limits: AccessScope | None
+    scope: AccessScope | None
     has_password: bool
     created_at: datetime
-    last_seen: datetime | None
+    last_seen_at: datetime | None
 
 
 class InvitedUser(msgspec.Struct, frozen=True):
     """Somebody, and the `path` behind the console's address where a password is chosen; told this once."""
 
-    person: UserInfo
+    user: UserInfo
     path: str
 
 
@@ -76,67 +76,67 @@ class TokenList(msgspec.Struct, frozen=True):
     next: None = None
 
 
-@get("/people", opt=FOR_ADMINISTRATORS, summary="The people who may sign in", tags=["access"], responses=PROBLEMS)
-async def list_users(rooms: AppStateDep) -> UserList:
+@get("/users", opt=FOR_ADMINISTRATORS, summary="The people who may sign in", tags=["access"], responses=PROBLEMS)
+async def list_users(app_state: AppStateDep) -> UserList:
     """By name; of a password only whether one was chosen."""
-    return UserList([_user_info(user) for user in rooms.settings.people.all()])
+    return UserList([_user_info(user) for user in app_state.appdb.users.all()])
 
 
-@post("/people", summary="Let somebody in", tags=["access"], responses=PROBLEMS)
-async def add_user(rooms: AppStateDep, data: Annotated[NewUserOrToken, BodyKwarg()]) -> InvitedUser:
+@post("/users", summary="Let somebody in", tags=["access"], responses=PROBLEMS)
+async def add_user(app_state: AppStateDep, data: Annotated[NewUserOrToken, BodyKwarg()]) -> InvitedUser:
     """By an invitation, which counts once and for three days."""
-    scope = parse_scope(rooms.settings, data.pbxs, data.numbers)
-    invitation = rooms.settings.people.add(data.name, data.role, scope, at=rooms.clock.microseconds())
-    return _invited_user(rooms, data.name.strip(), invitation)
+    scope = parse_scope(app_state.appdb, data.pbxs, data.numbers)
+    invitation = app_state.appdb.users.add(data.name, data.role, scope, now_us=app_state.clock.microseconds())
+    return _invited_user(app_state, data.name.strip(), invitation)
 
 
-@post("/people/{name:str}/invitation", summary="Invite somebody again", tags=["access"], responses=PROBLEMS)
-async def renew_invitation(rooms: AppStateDep, name: Name) -> InvitedUser:
+@post("/users/{name:str}/invitation", summary="Invite somebody again", tags=["access"], responses=PROBLEMS)
+async def renew_invitation(app_state: AppStateDep, name: Name) -> InvitedUser:
     """As for a password that was forgotten; earlier invitations count no more."""
-    return _invited_user(rooms, name, rooms.settings.people.invite(name, at=rooms.clock.microseconds()))
+    return _invited_user(app_state, name, app_state.appdb.users.invite(name, now_us=app_state.clock.microseconds()))
 
 
-@delete("/people/{name:str}", summary="Let somebody in no more", tags=["access"], responses=PROBLEMS)
-async def remove_user(rooms: AppStateDep, name: Name) -> None:
+@delete("/users/{name:str}", summary="Let somebody in no more", tags=["access"], responses=PROBLEMS)
+async def remove_user(app_state: AppStateDep, name: Name) -> None:
     """Sessions end with it."""
-    rooms.settings.people.remove(name)
+    app_state.appdb.users.remove(name)
 
 
 @get("/tokens", opt=FOR_ADMINISTRATORS, summary="The tokens of programs", tags=["access"], responses=PROBLEMS)
-async def list_tokens(rooms: AppStateDep) -> TokenList:
+async def list_tokens(app_state: AppStateDep) -> TokenList:
     """Without their texts, which nobody knows any more."""
-    return TokenList(rooms.settings.tokens())
+    return TokenList(app_state.appdb.tokens())
 
 
 @post("/tokens", summary="Make a token", tags=["access"], responses=PROBLEMS)
-async def add_token(rooms: AppStateDep, data: Annotated[NewUserOrToken, BodyKwarg()]) -> AddedToken:
+async def add_token(app_state: AppStateDep, data: Annotated[NewUserOrToken, BodyKwarg()]) -> AddedToken:
     """For a program; its text is told this once."""
-    scope = parse_scope(rooms.settings, data.pbxs, data.numbers)
-    text = rooms.settings.add_token(data.name, data.role, at=rooms.clock.microseconds(), limits=scope)
-    token = next(candidate for candidate in rooms.settings.tokens() if candidate.name == data.name.strip())
+    scope = parse_scope(app_state.appdb, data.pbxs, data.numbers)
+    text = app_state.appdb.add_token(data.name, data.role, now_us=app_state.clock.microseconds(), scope=scope)
+    token = next(candidate for candidate in app_state.appdb.tokens() if candidate.name == data.name.strip())
     return AddedToken(token, text)
 
 
 @delete("/tokens/{name:str}", summary="Let a token count no more", tags=["access"], responses=PROBLEMS)
-async def remove_token(rooms: AppStateDep, name: Name) -> None:
+async def remove_token(app_state: AppStateDep, name: Name) -> None:
     """Sessions that began with it end too."""
-    rooms.settings.remove_token(name)
+    app_state.appdb.remove_token(name)
 
 
 ROUTES = (list_users, add_user, renew_invitation, remove_user, list_tokens, add_token, remove_token)
 
 
-def _user_info(person: User) -> UserInfo:
+def _user_info(user: User) -> UserInfo:
     """Without the stamp, which is between us and the session."""
     return UserInfo(
-        name=person.name,
-        role=person.role,
-        limits=person.limits,
-        has_password=person.has_password,
-        created_at=person.created_at,
-        last_seen=person.last_seen,
+        name=user.name,
+        role=user.role,
+        scope=user.scope,
+        has_password=user.has_password,
+        created_at=user.created_at,
+        last_seen_at=user.last_seen_at,
     )
 
 
-def _invited_user(rooms: AppState, name: str, invitation: str) -> InvitedUser:
-    return InvitedUser(_user_info(rooms.settings.people.get(name)), f"/invited?invitation={invitation}")
+def _invited_user(app_state: AppState, name: str, invitation: str) -> InvitedUser:
+    return InvitedUser(_user_info(app_state.appdb.users.get(name)), f"/invitation?invitation={invitation}")

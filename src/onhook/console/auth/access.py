@@ -24,8 +24,8 @@ from onhook.lib.errors import NotAllowed
 OPEN = {"open": True}
 """The mark of a route that answers strangers: `@get(..., opt=OPEN)`."""
 
-SCOPED = {"limited": True}
-"""The mark of a route that a limited reader may ask: all that it shows goes through `limits_of` or such a filter."""
+SCOPED = {"scoped": True}
+"""The mark of a route that a limited reader may ask: all that it shows goes through `get_access_scope` or a filter."""
 
 FOR_ADMINISTRATORS = {"administrator": True}
 """The mark of a route that a reader's token may not even read."""
@@ -35,7 +35,7 @@ NEEDS_TOKEN: list[dict[str, list[str]]] = [{"token": []}]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-_PRINCIPAL = "onhook_visitor"
+_PRINCIPAL = "onhook_principal"
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -45,25 +45,25 @@ class Principal(msgspec.Struct, frozen=True):
 
     name: str
     role: Role
-    by: Literal["token", "cookie", "open door"]
-    limits: AccessScope | None = None
+    credential: Literal["token", "cookie", "open_console"]
+    scope: AccessScope | None = None
 
 
 def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     """The guard of every route. Raises `NotAllowed` (401), and 403, 421, 429 as the framework's errors."""
-    app_state: AppState = connection.app.state.rooms
+    app_state: AppState = connection.app.state.app_state
     _check_host(connection, app_state)
     if handler.opt.get("open"):
         return
     principal = _authenticate(connection, app_state)
     connection.scope["state"][_PRINCIPAL] = principal
-    if principal.limits is not None and not handler.opt.get("limited"):
+    if principal.scope is not None and not handler.opt.get("scoped"):
         raise PermissionDeniedException("this token sees some calls only, and this tells of more")
     if connection.scope.get("method") in SAFE_METHODS:
         if handler.opt.get("administrator") and principal.role != "administrator":
             raise PermissionDeniedException("only an administrator's token may read this")
         return
-    if principal.by != "token" and not is_same_origin(connection):
+    if principal.credential != "token" and not is_same_origin(connection):
         raise PermissionDeniedException("a browser may change something only from a page of this console")
     if principal.role != "administrator":
         raise PermissionDeniedException("this token may read, not change: use an administrator's")
@@ -77,27 +77,27 @@ def get_principal(scope: Scope) -> Principal | None:
 def get_access_scope(scope: Scope) -> AccessScope | None:
     """What the one who asks is limited to; a stranger on an open route is shown nothing."""
     principal = get_principal(scope)
-    return AccessScope(sns=()) if principal is None else principal.limits
+    return AccessScope(sns=()) if principal is None else principal.scope
 
 
-def cookie_name(rooms: AppState) -> str:
+def cookie_name(app_state: AppState) -> str:
     """Browsers share cookies between ports, so that two consoles on one machine need two names."""
-    return f"onhook_session_{rooms.config.console.port}"
+    return f"onhook_session_{app_state.config.console.port}"
 
 
-def check_token(connection: Connection, rooms: AppState, text: str) -> Token:
+def check_token(connection: Connection, app_state: AppState, text: str) -> Token:
     """The token with this text. Raises `NotAllowed`, or 429 for an address with many wrong ones of late."""
-    now_us = rooms.clock.microseconds()
-    token = rooms.settings.token_for(text, at=now_us)
+    now_us = app_state.clock.microseconds()
+    token = app_state.appdb.find_token(text, now_us=now_us)
     if token is not None:
         return token
     address = client_address(connection)
-    rooms.failures.note(address, now_us)
-    if wait_seconds := rooms.failures.seconds_to_wait(address, now_us):
+    app_state.failed_logins.record_failure(address, now_us)
+    if wait_seconds := app_state.failed_logins.seconds_to_wait(address, now_us):
         raise TooManyRequestsException(
             "too many wrong tokens from this address", headers={"Retry-After": str(wait_seconds)}
         )
-    raise NotAllowed("this token does not count", todo="`onhook token list` shows which do")
+    raise NotAllowed("this token does not count", hint="`onhook token list` shows which do")
 
 
 def is_same_origin(connection: Connection) -> bool:
@@ -109,30 +109,32 @@ def is_same_origin(connection: Connection) -> bool:
     return bool(origin.netloc) and origin.netloc == connection.headers.get("host", "")
 
 
-def _authenticate(connection: Connection, rooms: AppState) -> Principal:
+def _authenticate(connection: Connection, app_state: AppState) -> Principal:
     kind, _, text = connection.headers.get("authorization", "").partition(" ")
     if kind:
         if kind.lower() != "bearer":
-            raise NotAllowed("only bearer tokens are known here", todo="send `Authorization: Bearer TOKEN`")
-        token = check_token(connection, rooms, text.strip())
-        return Principal(token.name, token.role, "token", token.limits)
-    session = rooms.sessions.find(connection.cookies.get(cookie_name(rooms), ""), rooms.clock.microseconds())
-    if session is not None and (principal := _session_principal(rooms, session)):
+            raise NotAllowed("only bearer tokens are known here", hint="send `Authorization: Bearer TOKEN`")
+        token = check_token(connection, app_state, text.strip())
+        return Principal(token.name, token.role, "token", token.scope)
+    session = app_state.sessions.find(
+        connection.cookies.get(cookie_name(app_state), ""), app_state.clock.microseconds()
+    )
+    if session is not None and (principal := _session_principal(app_state, session)):
         return principal
-    if rooms.config.console_open:
-        return Principal("anybody", "reader", "open door")
-    raise NotAllowed("no token was sent", todo="send `Authorization: Bearer TOKEN`, or sign in at /sign-in")
+    if app_state.config.console_open:
+        return Principal("anybody", "reader", "open_console")
+    raise NotAllowed("no token was sent", hint="send `Authorization: Bearer TOKEN`, or sign in at /sign-in")
 
 
-def _session_principal(rooms: AppState, session: BrowserSession) -> Principal | None:
+def _session_principal(app_state: AppState, session: BrowserSession) -> Principal | None:
     """Asked anew each time: a token or person that was removed lets nobody in, whatever sessions began with it."""
-    if session.person:
-        user = rooms.settings.people.find(session.person)
-        if user is None or user.stamp != session.stamp:
+    if session.user_name:
+        user = app_state.appdb.users.find(session.user_name)
+        if user is None or user.password_version != session.password_version:
             return None
-        return Principal(user.name, user.role, "cookie", user.limits)
-    token = rooms.settings.token_for(session.token_text)
-    return None if token is None else Principal(token.name, token.role, "cookie", token.limits)
+        return Principal(user.name, user.role, "cookie", user.scope)
+    token = app_state.appdb.find_token(session.token_text)
+    return None if token is None else Principal(token.name, token.role, "cookie", token.scope)
 
 
 def client_address(connection: Connection) -> str:
@@ -140,13 +142,13 @@ def client_address(connection: Connection) -> str:
     return connection.client.host if connection.client else ""
 
 
-def _check_host(connection: Connection, rooms: AppState) -> None:
+def _check_host(connection: Connection, app_state: AppState) -> None:
     """Refuse names that are not ours: a page of another site could have its name point here (DNS rebinding).
 
     A number cannot be made to point elsewhere, so every address is right.
     """
     host = _split_url(f"//{connection.headers.get('host', '')}").hostname or ""
-    names = {"localhost", rooms.config.console.host.lower(), *rooms.config.console_names.split(",")} - {""}
+    names = {"localhost", app_state.config.console.host.lower(), *app_state.config.console_names.split(",")} - {""}
     if host in names or host.endswith(".localhost") or _is_ip_address(host):
         return
     raise HTTPException(status_code=421, detail="this console has another name: use its address, or set console_names")

@@ -19,19 +19,19 @@ class FailedLogins:
     """Wrong tokens of late, by address."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._failures_by_address: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
-    def note(self, address: str, at: int) -> None:
+    def record_failure(self, address: str, now_us: int) -> None:
         """Count one wrong token; `at` in microseconds since 1970."""
-        window_start, count = self._seen.pop(address, (at, 0))
-        if at - window_start >= WINDOW_MICROSECONDS:
-            window_start, count = at, 0
-        self._seen[address] = (window_start, count + 1)
-        while len(self._seen) > ADDRESSES_MAX:
-            self._seen.popitem(last=False)
+        window_start, count = self._failures_by_address.pop(address, (now_us, 0))
+        if now_us - window_start >= WINDOW_MICROSECONDS:
+            window_start, count = now_us, 0
+        self._failures_by_address[address] = (window_start, count + 1)
+        while len(self._failures_by_address) > ADDRESSES_MAX:
+            self._failures_by_address.popitem(last=False)
 
-    def seconds_to_wait(self, address: str, at: int) -> int:
+    def seconds_to_wait(self, address: str, now_us: int) -> int:
         """How long this address should wait before the next try; 0 when it need not."""
-        window_start, count = self._seen.get(address, (at, 0))
-        remaining_us = window_start + WINDOW_MICROSECONDS - at
+        window_start, count = self._failures_by_address.get(address, (now_us, 0))
+        remaining_us = window_start + WINDOW_MICROSECONDS - now_us
         return -(-remaining_us // 1_000_000) if count > FAILURES_MAX and remaining_us > 0 else 0

@@ -25,31 +25,31 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
 _NO_STORE = (b"cache-control", b"no-store")
 
 
-async def add_response_headers(event: Message, scope: Scope) -> None:
+async def add_response_headers(message: Message, scope: Scope) -> None:
     """Before an answer begins: add what is missing, count it."""
-    if event["type"] != "http.response.start":
+    if message["type"] != "http.response.start":
         return
-    headers: list[tuple[bytes, bytes]] = [*event.get("headers", []), *HEADERS]
+    headers: list[tuple[bytes, bytes]] = [*message.get("headers", []), *HEADERS]
     if not any(name.lower() == b"cache-control" for name, _ in headers):
         headers.append(_NO_STORE)
-    event["headers"] = headers
+    message["headers"] = headers
     app: Litestar[Any] = scope["litestar_app"]  # type: ignore[type-arg]
-    app_state: AppState = app.state.rooms
-    app_state.counters.note_answer(event["status"])
-    _record_audit_entry(app_state, scope, event["status"])
+    app_state: AppState = app.state.app_state
+    app_state.response_counters.record_response(message["status"])
+    _record_audit_entry(app_state, scope, message["status"])
 
 
-def _record_audit_entry(rooms: AppState, scope: Scope, status: int) -> None:
+def _record_audit_entry(app_state: AppState, scope: Scope, status: int) -> None:
     """Keep who changed what: here, where every answer passes, no route can forget it."""
     principal = get_principal(scope)
     if principal is None or scope.get("method") in SAFE_METHODS:
         return
     client = scope.get("client")
-    rooms.settings.audit.note(
-        at=rooms.clock.microseconds(),
-        who=principal.name,
-        by=principal.by,
+    app_state.appdb.audit.add(
+        now_us=app_state.clock.microseconds(),
+        actor=principal.name,
+        credential=principal.credential,
         address=client[0] if client else "",
-        what=f"{scope.get('method')} {scope['path']}",
+        action=f"{scope.get('method')} {scope['path']}",
         status=status,
     )

@@ -28,62 +28,64 @@ class BrowserSession(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     number: int
-    begun_at: int
-    ends_at: int
+    started_at: int
+    expires_at: int
     address: str
     token_text: str = ""
-    person: str = ""
-    stamp: int = 0
+    user_name: str = ""
+    password_version: int = 0
 
     def __repr__(self) -> str:
-        return f"Session(number={self.number})"
+        return f"BrowserSession(number={self.number})"
 
 
 class SessionStore:
     """Sessions by the hash of their id: what a dump of memory shows opens no page."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[bytes, BrowserSession] = OrderedDict()
-        self._numbers = 0
+        self._sessions: OrderedDict[bytes, BrowserSession] = OrderedDict()
+        self._last_number = 0
 
-    def begin(self, at: int, *, address: str = "", token_text: str = "", person: str = "", stamp: int = 0) -> str:
+    def start(
+        self, now_us: int, *, address: str = "", token_text: str = "", user_name: str = "", password_version: int = 0
+    ) -> str:
         """Begin a session; its id, for the cookie."""
         session_id = secrets.token_urlsafe(ID_BYTES)
-        self._numbers += 1
-        self._open[_hash_session_id(session_id)] = BrowserSession(
-            number=self._numbers,
-            begun_at=at,
-            ends_at=at + SESSION_SECONDS * _MICROSECONDS,
+        self._last_number += 1
+        self._sessions[_hash_session_id(session_id)] = BrowserSession(
+            number=self._last_number,
+            started_at=now_us,
+            expires_at=now_us + SESSION_SECONDS * _MICROSECONDS,
             address=address,
             token_text=token_text,
-            person=person,
-            stamp=stamp,
+            user_name=user_name,
+            password_version=password_version,
         )
-        while len(self._open) > SESSIONS_MAX:
-            self._open.popitem(last=False)
+        while len(self._sessions) > SESSIONS_MAX:
+            self._sessions.popitem(last=False)
         return session_id
 
-    def find(self, session_id: str, at: int) -> BrowserSession | None:
+    def find(self, session_id: str, now_us: int) -> BrowserSession | None:
         """The session with this id, or None where there is none any more."""
-        session = self._open.get(_hash_session_id(session_id))
-        if session is not None and session.ends_at <= at:
-            del self._open[_hash_session_id(session_id)]
+        session = self._sessions.get(_hash_session_id(session_id))
+        if session is not None and session.expires_at <= now_us:
+            del self._sessions[_hash_session_id(session_id)]
             return None
         return session
 
-    def all(self, at: int) -> list[BrowserSession]:
+    def all(self, now_us: int) -> list[BrowserSession]:
         """Those that are open, the latest first."""
-        return [session for session in reversed(self._open.values()) if session.ends_at > at]
+        return [session for session in reversed(self._sessions.values()) if session.expires_at > now_us]
 
-    def end_number(self, number: int) -> None:
+    def end_by_number(self, number: int) -> None:
         """End the session with this number, if there is one."""
-        for id_hash, session in list(self._open.items()):
+        for id_hash, session in list(self._sessions.items()):
             if session.number == number:
-                del self._open[id_hash]
+                del self._sessions[id_hash]
 
     def end(self, session_id: str) -> None:
         """End a session, if there is one."""
-        self._open.pop(_hash_session_id(session_id), None)
+        self._sessions.pop(_hash_session_id(session_id), None)
 
 
 def _hash_session_id(session_id: str) -> bytes:

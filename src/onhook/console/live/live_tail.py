@@ -16,19 +16,23 @@ BATCH_RECORDS_MAX = 200
 class LiveTail:
     """The newest records, read once for all listeners that are at the same place."""
 
-    def __init__(self, store: Store, feed: PositionNotifier) -> None:
+    def __init__(self, store: Store, position_notifier: PositionNotifier) -> None:
         self._store = store
-        self._feed = feed
-        self._place = (-1, -1)
-        self._reading: asyncio.Task[Sequence[tuple[Record, bytes]]] | None = None
+        self._position_notifier = position_notifier
+        self._read_key = (-1, -1)
+        self._read_task: asyncio.Task[Sequence[tuple[Record, bytes]]] | None = None
 
-    async def after(self, seq: int) -> Sequence[tuple[Record, bytes]]:
+    async def records_after(self, seq: int) -> Sequence[tuple[Record, bytes]]:
         """Records after a number, each with its event; whole reports only."""
-        read_key = (seq, self._feed.position)
-        if self._reading is None or self._place != read_key or (self._reading.done() and self._reading.exception()):
-            self._place, self._reading = read_key, asyncio.create_task(self._read(seq))
+        read_key = (seq, self._position_notifier.position)
+        if (
+            self._read_task is None
+            or self._read_key != read_key
+            or (self._read_task.done() and self._read_task.exception())
+        ):
+            self._read_key, self._read_task = read_key, asyncio.create_task(self._read(seq))
         # A listener that leaves must not take the reading from the others.
-        return await asyncio.shield(self._reading)
+        return await asyncio.shield(self._read_task)
 
     async def _read(self, seq: int) -> Sequence[tuple[Record, bytes]]:
         records = await self._store.records_after(seq, BATCH_RECORDS_MAX)

@@ -25,21 +25,21 @@ class SchemaPage(OpenAPIRenderPlugin):
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         """The page, from the schema."""
         return render(
-            "schema.html",
+            "api.html",
             schema=openapi_schema,
             groups=_group_by_tag(openapi_schema["paths"]),
-            visitor=get_principal(request.scope),
-            place=request.url.path,
+            principal=get_principal(request.scope),
+            menu_page=request.url.path,
         ).encode()
 
 
 def _group_by_tag(paths: dict[str, Any]) -> dict[str, list[tuple[str, str, Any]]]:
-    """Method, path and what is said of each route, under the first of its tags; the rest under `house`."""
+    """Method, path and what is said of each route, under the first of its tags; the rest under `other`."""
     groups: dict[str, list[tuple[str, str, Any]]] = {}
     for path, methods in sorted(paths.items()):
         for method in METHODS:
             if method in methods:
-                tag = (methods[method].get("tags") or ["house"])[0]
+                tag = (methods[method].get("tags") or ["other"])[0]
                 groups.setdefault(tag, []).append((method, path, methods[method]))
     return dict(sorted(groups.items()))
 

@@ -26,9 +26,9 @@ class Asset(msgspec.Struct, frozen=True):
     """A file as it is sent, and packed for those who take that; `stamp` changes with its bytes."""
 
     body: bytes
-    packed: bytes
+    gzipped: bytes
     media_type: str
-    stamp: str
+    content_hash: str
 
 
 @get("/static/{name:str}", opt=OPEN, include_in_schema=False)
@@ -36,7 +36,7 @@ async def read_asset(request: Request[Any, Any, Any], name: FileName) -> Respons
     """Under the name with its stamp (see `asset_path`) a file never changes and is never asked for again; under its own
     name it is asked for each time and answered 304. Open, because the sign-in page needs it."""
     asset, has_content_hash = _find_asset(name)
-    etag = f'"{asset.stamp}"'
+    etag = f'"{asset.content_hash}"'
     headers = {
         "ETag": etag,
         "Cache-Control": CACHE_FOREVER if has_content_hash else "no-cache",
@@ -45,14 +45,14 @@ async def read_asset(request: Request[Any, Any, Any], name: FileName) -> Respons
     if request.headers.get("if-none-match") == etag:
         return Response(b"", status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):
-        return Response(asset.packed, media_type=asset.media_type, headers={**headers, "Content-Encoding": "gzip"})
+        return Response(asset.gzipped, media_type=asset.media_type, headers={**headers, "Content-Encoding": "gzip"})
     return Response(asset.body, media_type=asset.media_type, headers=headers)
 
 
 def asset_path(name: str) -> str:
     """Where pages find a file: an upgrade that changes it changes its name, so that it shows at once."""
     stem, _, extension = name.rpartition(".")
-    return f"/static/{stem}.{_load_assets()[name].stamp}.{extension}"
+    return f"/static/{stem}.{_load_assets()[name].content_hash}.{extension}"
 
 
 def _find_asset(name: str) -> tuple[Asset, bool]:
@@ -60,7 +60,7 @@ def _find_asset(name: str) -> tuple[Asset, bool]:
     stem, _, extension = name.rpartition(".")
     base_name, _, content_hash = stem.rpartition(".")
     hashed_asset = _load_assets().get(f"{base_name}.{extension}")
-    if hashed_asset is not None and hashed_asset.stamp == content_hash:
+    if hashed_asset is not None and hashed_asset.content_hash == content_hash:
         return hashed_asset, True
     asset = _load_assets().get(name)
     if asset is None:

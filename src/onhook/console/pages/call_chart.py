@@ -25,23 +25,23 @@ _KIND_NAMES = {
 
 
 class LegBar(msgspec.Struct, frozen=True, kw_only=True):
-    """A leg drawn. Places and widths are per cent of the axis; `picked_up_by` is `person` or `machine`."""
+    """A leg drawn. Places and widths are per cent of the axis; `talk_kind` is `person` or `machine`."""
 
     leg: Record
     kind: str
-    ring_at: str
+    ring_x: str
     ring_width: str
-    talk_at: str
+    talk_x: str
     talk_width: str
-    picked_up_by: str
-    is_known: bool
+    talk_kind: str
+    has_duration: bool
 
 
 class AxisTick(msgspec.Struct, frozen=True):
     """A mark on the axis: seconds since the call began."""
 
     seconds: int
-    at: str
+    x: str
 
 
 class CallChart(msgspec.Struct, frozen=True):
@@ -52,11 +52,11 @@ class CallChart(msgspec.Struct, frozen=True):
     ticks: list[AxisTick]
 
 
-def draw_call_chart(call: Call, plan: NumberPlan) -> CallChart:
+def draw_call_chart(call: Call, number_plan: NumberPlan) -> CallChart:
     """The journey of a call; a leg whose length nobody reported is a mark at its start."""
     begin = call.started_at
     seconds = max(1, *(_end_seconds(leg, begin) for leg in call.legs))
-    bars = [_draw_bar(leg, begin, seconds, plan.kind_of(leg.call_to)) for leg in call.legs]
+    bars = [_draw_bar(leg, begin, seconds, number_plan.kind_of(leg.call_to)) for leg in call.legs]
     return CallChart(seconds, bars, _draw_ticks(seconds))
 
 
@@ -68,12 +68,12 @@ def _draw_bar(leg: Record, begin: datetime, seconds: int, kind: LegKind) -> LegB
     return LegBar(
         leg=leg,
         kind=_KIND_NAMES[kind],
-        ring_at=_percent(start_seconds, seconds),
+        ring_x=_percent(start_seconds, seconds),
         ring_width=_percent(length - talk, seconds),
-        talk_at=_percent(start_seconds + length - talk, seconds),
+        talk_x=_percent(start_seconds + length - talk, seconds),
         talk_width=_percent(talk, seconds),
-        picked_up_by="person" if is_person else "machine",
-        is_known=leg.call_duration is not None,
+        talk_kind="person" if is_person else "machine",
+        has_duration=leg.call_duration is not None,
     )
 
 
@@ -86,8 +86,8 @@ def _end_seconds(leg: Record, begin: datetime) -> int:
     return _seconds_since(leg.started_at, begin) + (leg.call_duration or 0)
 
 
-def _seconds_since(moment: datetime, begin: datetime) -> int:
-    return max(0, round((moment - begin).total_seconds()))
+def _seconds_since(time: datetime, begin: datetime) -> int:
+    return max(0, round((time - begin).total_seconds()))
 
 
 def _percent(part: int, whole: int) -> str:

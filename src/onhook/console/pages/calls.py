@@ -27,10 +27,10 @@ from onhook.store.contract import LISTING_ROWS_MAX, CallListing, CallPage
 
 COLUMNS: Mapping[str, str] = MappingProxyType(
     {
-        "by": "Answered by",
+        "answered_by": "Answered by",
         "wait": "Wait",
         "talk": "Talk",
-        "whole": "In all",
+        "duration": "In all",
         "tags": "Tags",
         "type": "Type",
         "trunk": "Trunk",
@@ -42,7 +42,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
 )
 """What may be shown besides time, sides and outcome."""
 
-COLUMNS_DEFAULT = ("by", "wait", "talk", "pbx")
+COLUMNS_DEFAULT = ("answered_by", "wait", "talk", "pbx")
 
 SORTABLE = ("started_at", "status", "type", "wait_duration", "talk_duration", "call_duration")
 """What calls can be sorted by; a `-` in front turns it round. Unsorted, the latest come first."""
@@ -76,8 +76,8 @@ Sort = Annotated[
 @get("/calls", opt=SCOPED, include_in_schema=False)
 async def calls_page(  # noqa: PLR0917 - what the address may say
     request: AnyRequest,
-    rooms: AppStateDep,
-    calls_where: SearchFilterDep,
+    app_state: AppStateDep,
+    search_filter: SearchFilterDep,
     reader_zone: ReaderZone,
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = "",
@@ -85,22 +85,24 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
     sort: Sort = "",
 ) -> Response[str]:
     """Calls that match, one line each, with their totals. A sorted list is paged by numbers of rows."""
-    now = rooms.clock.now()
+    now = app_state.clock.now()
     filter_texts = {name: request.query_params.get(name, "") for name in ALL_FILTERS}
-    is_name_search = _is_name_search(calls_where)
+    is_name_search = _is_name_search(search_filter)
     if is_name_search:
         filter_texts["since"] = f"{now.astimezone(reader_zone) - NAME_SEARCH_PERIOD:%Y-%m-%d}"
-        calls_where = msgspec.structs.replace(calls_where, since=parse_time(filter_texts["since"], reader_zone, now))
+        search_filter = msgspec.structs.replace(
+            search_filter, since=parse_time(filter_texts["since"], reader_zone, now)
+        )
     # Asked before the page is read: what comes in between is told twice rather than never.
-    position = await rooms.store.position()
-    call_page = await _load_page(rooms, position, calls_where, limit, cursor, sort)
-    is_today = calls_where.since is None and calls_where.until is None and calls_where.aspects is None
-    totals_filter = calls_where
+    position = await app_state.store.position()
+    call_page = await _load_page(app_state, position, search_filter, limit, cursor, sort)
+    is_today = search_filter.since is None and search_filter.until is None and search_filter.call_filter is None
+    totals_filter = search_filter
     if is_today:
-        totals_filter = msgspec.structs.replace(calls_where, since=parse_time("today", reader_zone, now))
-    by_pbx = await rooms.shared.ask(
+        totals_filter = msgspec.structs.replace(search_filter, since=parse_time("today", reader_zone, now))
+    by_pbx = await app_state.coalescer.get(
         (position, "summary", totals_filter, reader_zone.key),
-        lambda: rooms.store.summary(totals_filter, "pbx", reader_zone.key),
+        lambda: app_state.store.summary(totals_filter, "pbx", reader_zone.key),
     )
     zone_param = request.query_params.get("zone", "")
     selected_columns = _parse_columns(columns)
@@ -112,69 +114,74 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
     }
     return render_page(
         request,
-        rooms,
+        app_state,
         reader_zone,
         "calls.html",
         page=call_page,
         totals=add_up(by_pbx),
         by_pbx=by_pbx,
         is_today=is_today,
-        asked=filter_texts,
+        filter_texts=filter_texts,
         is_filtered=any(filter_texts.values()),
-        is_narrow=any(value for name, value in filter_texts.items() if name not in FIRST_ROW_FILTERS),
+        has_more_filters=any(value for name, value in filter_texts.items() if name not in FIRST_ROW_FILTERS),
         more_filters=[name for name in ALL_FILTERS if name not in FORM_FILTERS],
-        all_the_time=url("/calls", **{**current_query, "since": EARLIEST_DATE}) if is_name_search else "",
-        meant=_describe_search_text(filter_texts["q"], calls_where),
-        limit_asked=current_query["limit"],
+        unlimited_url=url("/calls", **{**current_query, "since": EARLIEST_DATE}) if is_name_search else "",
+        search_meaning=_describe_search_text(filter_texts["q"], search_filter),
+        limit_param=current_query["limit"],
         is_newest=not cursor and not sort,
         position=position,
-        pbxs=_visible_pbxs(rooms, calls_where),
-        searches=rooms.settings.searches.all(),
-        path_here=url("/calls", **{**current_query, "sort": sort, "limit": ""}),
+        pbxs=_visible_pbxs(app_state, search_filter),
+        saved_searches=app_state.appdb.saved_searches.all(),
+        current_path=url("/calls", **{**current_query, "sort": sort, "limit": ""}),
         columns=selected_columns,
-        tags_of=rooms.settings.notes.tags_of((item.sn, item.call_id) for item in call_page.data)
+        tags_by_call=app_state.appdb.notes.tags_by_call((call.sn, call.call_id) for call in call_page.data)
         if "tags" in selected_columns
         else {},
-        known_tags=await _load_tags(rooms) if calls_where.within is None else [],
-        columns_asked=columns,
+        known_tags=await _load_tags(app_state) if search_filter.scope is None else [],
+        columns_param=columns,
         all_columns=COLUMNS,
-        toggled={name: _toggle_column(selected_columns, name) for name in COLUMNS},
+        column_toggles={name: _toggle_column(selected_columns, name) for name in COLUMNS},
         sort=sort,
         sort_links={name: url("/calls", **{**current_query, "sort": _next_sort(sort, name)}) for name in SORTABLE},
     )
 
 
-def _visible_pbxs(rooms: AppState, search_filter: RecordFilter) -> list[Pbx]:
+def _visible_pbxs(app_state: AppState, search_filter: RecordFilter) -> list[Pbx]:
     """Return the PBXs that the reader may filter by."""
-    scope = search_filter.within
-    return [pbx for pbx in rooms.settings.pbxs() if scope is None or scope.is_of_pbx(pbx.sn)]
+    scope = search_filter.scope
+    return [pbx for pbx in app_state.appdb.pbxs() if scope is None or scope.allows_pbx(pbx.sn)]
 
 
-async def _load_tags(rooms: AppState) -> list[str]:
+async def _load_tags(app_state: AppState) -> list[str]:
     """To choose from; a new one is seen a little late, because all notes are looked through for them."""
-    return await rooms.shared.ask("tags", lambda: asyncio.to_thread(rooms.settings.notes.tags), TAGS_MAX_AGE_SECONDS)
+    return await app_state.coalescer.get(
+        "tags", lambda: asyncio.to_thread(app_state.appdb.notes.tags), TAGS_MAX_AGE_SECONDS
+    )
 
 
 async def _load_page(  # noqa: PLR0917 - each is another thing
-    rooms: AppState, position: int, where: RecordFilter, limit: int, cursor: str, sort: str
+    app_state: AppState, position: int, search_filter: RecordFilter, limit: int, cursor: str, sort: str
 ) -> CallPage:
     if not sort:
-        return await rooms.shared.ask(
-            (position, "calls", where, limit, cursor), lambda: rooms.store.calls(where, limit, cursor or None)
+        return await app_state.coalescer.get(
+            (position, "calls", search_filter, limit, cursor),
+            lambda: app_state.store.calls(search_filter, limit, cursor or None),
         )
     offset = int(cursor) if cursor.isdigit() else 0
     listing = CallListing(
-        where=where, order_by=sort.removeprefix("-"), is_descending=sort.startswith("-"), offset=offset,
+        filter=search_filter, order_by=sort.removeprefix("-"), is_descending=sort.startswith("-"), offset=offset,
         limit=min(limit, LISTING_ROWS_MAX),
     )  # fmt: skip
-    result = await rooms.store.listed_calls(listing)
+    result = await app_state.store.list_calls(listing)
     end = offset + len(result.data)
     return CallPage(result.data, str(end) if end < result.total else None)
 
 
-def _is_name_search(where: RecordFilter) -> bool:
+def _is_name_search(search_filter: RecordFilter) -> bool:
     """Whether a name is looked for, at no time in particular."""
-    return where.aspects is not None and bool(where.aspects.name) and where.since is None
+    return (
+        search_filter.call_filter is not None and bool(search_filter.call_filter.name) and search_filter.since is None
+    )
 
 
 def _next_sort(sort: str, name: str) -> str:
@@ -187,27 +194,27 @@ def _parse_columns(columns: str) -> tuple[str, ...]:
     for name in names:
         if name not in COLUMNS:
             raise UsageError(
-                f"there is no column {name[:40]!r}", where="columns", todo=f"use some of {', '.join(COLUMNS)}"
+                f"there is no column {name[:40]!r}", location="columns", hint=f"use some of {', '.join(COLUMNS)}"
             )
     return names
 
 
-def _toggle_column(chosen: tuple[str, ...], name: str) -> str:
+def _toggle_column(selected_columns: tuple[str, ...], name: str) -> str:
     """The columns with this one, or without it; at least one is left, because none means the usual ones."""
-    remaining_columns = [column for column in COLUMNS if column in chosen and column != name]
+    remaining_columns = [column for column in COLUMNS if column in selected_columns and column != name]
     return ",".join(
-        [column for column in COLUMNS if column in {*chosen, name}]
-        if name not in chosen
+        [column for column in COLUMNS if column in {*selected_columns, name}]
+        if name not in selected_columns
         else remaining_columns or [name]
     )
 
 
-def _describe_search_text(text: str, where: RecordFilter) -> str:
+def _describe_search_text(text: str, search_filter: RecordFilter) -> str:
     """What the free text was taken for, said to the person who wrote it."""
     if not text:
         return ""
-    if where.aspects is not None and where.aspects.numbers:
-        return f"the number {' or '.join(where.aspects.numbers)}"
-    if where.aspects is not None and where.aspects.name:
-        return f"{where.aspects.name!r} in a name or number"
-    return f"the call {where.call_id}"
+    if search_filter.call_filter is not None and search_filter.call_filter.numbers:
+        return f"the number {' or '.join(search_filter.call_filter.numbers)}"
+    if search_filter.call_filter is not None and search_filter.call_filter.name:
+        return f"{search_filter.call_filter.name!r} in a name or number"
+    return f"the call {search_filter.call_id}"

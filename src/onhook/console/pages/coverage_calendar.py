@@ -12,16 +12,16 @@ from onhook.cdr.coverage import Interval
 DAYS_SHOWN = 14
 """Two weeks: what a person still remembers."""
 
-HourState = Literal["complete", "heard", "gap", "mixed", "future"]
+HourState = Literal["complete", "connected", "gap", "mixed", "future"]
 
 
 class CalendarHour(msgspec.Struct, frozen=True):
-    """An hour by the wall clock, and what is known of it; `why` is of the first stretch that is not complete."""
+    """An hour by the wall clock, and what is known of it; `reason` is of the first stretch that is not complete."""
 
     begins_at: datetime
     label: str
     state: HourState
-    why: str
+    reason: str
 
 
 class CalendarDay(msgspec.Struct, frozen=True):
@@ -37,29 +37,29 @@ def calendar_start(zone: ZoneInfo, now: datetime) -> datetime:
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
-def build_calendar(stretches: Sequence[Interval], zone: ZoneInfo, now: datetime) -> list[CalendarDay]:
-    """The last days, the latest first. `stretches` are all of the time from `first_shown` to now, in order."""
+def build_calendar(intervals: Sequence[Interval], zone: ZoneInfo, now: datetime) -> list[CalendarDay]:
+    """The last days, the latest first. `intervals` are all of the time from `calendar_start` to now, in order."""
     today = now.astimezone(zone).date()
-    return [_build_day(today - timedelta(days=days_back), stretches, zone, now) for days_back in range(DAYS_SHOWN)]
+    return [_build_day(today - timedelta(days=days_back), intervals, zone, now) for days_back in range(DAYS_SHOWN)]
 
 
-def _build_day(day: date, stretches: Sequence[Interval], zone: ZoneInfo, now: datetime) -> CalendarDay:
+def _build_day(day: date, intervals: Sequence[Interval], zone: ZoneInfo, now: datetime) -> CalendarDay:
     begin = datetime.combine(day, time(), zone).astimezone(UTC)
     end = datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC)
     count = round((end - begin) / timedelta(hours=1))
     return CalendarDay(
-        day, [_build_hour(begin + timedelta(hours=hour_index), stretches, zone, now) for hour_index in range(count)]
+        day, [_build_hour(begin + timedelta(hours=hour_index), intervals, zone, now) for hour_index in range(count)]
     )
 
 
-def _build_hour(begin: datetime, stretches: Sequence[Interval], zone: ZoneInfo, now: datetime) -> CalendarHour:
+def _build_hour(begin: datetime, intervals: Sequence[Interval], zone: ZoneInfo, now: datetime) -> CalendarHour:
     end = min(begin + timedelta(hours=1), now)
     label = f"{begin.astimezone(zone):%H:%M}"
     if begin >= now:
         return CalendarHour(begin, label, "future", "")
-    hour_intervals = [interval for interval in stretches if interval.since < end and interval.until > begin]
+    hour_intervals = [interval for interval in intervals if interval.since < end and interval.until > begin]
     states = {interval.state for interval in hour_intervals}
-    reason = next((interval.why for interval in hour_intervals if interval.state != "complete"), "")
+    reason = next((interval.reason for interval in hour_intervals if interval.state != "complete"), "")
     if len(states) > 1:
         return CalendarHour(begin, label, "mixed", reason)
     return CalendarHour(begin, label, next(iter(states), "gap"), reason)

@@ -31,7 +31,7 @@ CALLS_SHOWN_MAX = 25
 ISSUES_SHOWN_MAX = 5
 """Lines in the box at the top; the rest is on a page of its own."""
 
-REJECTION_KINDS = frozenset({"unknown_sn", "wrong_signature", "no_signature", "wrong_place"})
+REJECTION_KINDS = frozenset({"unknown_pbx", "invalid_signature", "missing_signature", "unexpected_source"})
 """The intake's words for knocks that a person should look at: a wrong secret, or a PBX that nobody declared."""
 
 REJECTION_MAX_AGE = timedelta(days=1)
@@ -44,23 +44,23 @@ COMPARISON_OFFSET = timedelta(days=7)
 class IssueSummary(msgspec.Struct, frozen=True):
     """What a person should look at."""
 
-    quarantined: int = 0
+    quarantined_count: int = 0
     newest_quarantined: Sequence[QuarantineEntry] = ()
-    knocks: Sequence[NamedCounter] = ()
+    rejections: Sequence[NamedCounter] = ()
     alarms: Sequence[NamedAlarm] = ()
-    plights: Sequence[Issue] = ()
+    destination_issues: Sequence[Issue] = ()
 
     @property
-    def is_needed(self) -> bool:
+    def has_issues(self) -> bool:
         """Whether there is anything."""
-        return bool(self.quarantined or self.knocks or self.alarms or self.plights)
+        return bool(self.quarantined_count or self.rejections or self.alarms or self.destination_issues)
 
 
 class DaySummary(msgspec.Struct, frozen=True):
     """A day so far, counted."""
 
     by_pbx: Sequence[Mapping[str, Any]]
-    answer: DurationHistogram
+    answer_times: DurationHistogram
 
     @property
     def totals(self) -> Totals:
@@ -76,81 +76,88 @@ class DaySummary(msgspec.Struct, frozen=True):
 
 
 @get("/", opt=SCOPED, include_in_schema=False)
-async def dashboard_page(request: AnyRequest, rooms: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
+async def dashboard_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
     """The day so far and the latest calls; or, where there are none yet, how to get the first."""
-    now = rooms.clock.now()
+    now = app_state.clock.now()
     scope = get_access_scope(request.scope)
     # Asked before the page is read: what comes in between is told twice rather than never.
-    position = await rooms.store.position()
-    latest_filter = RecordFilter(within=scope)
-    call_page = await rooms.shared.ask(
-        (position, "latest", latest_filter), lambda: rooms.store.calls(latest_filter, CALLS_SHOWN_MAX)
+    position = await app_state.store.position()
+    latest_filter = RecordFilter(scope=scope)
+    call_page = await app_state.coalescer.get(
+        (position, "latest", latest_filter), lambda: app_state.store.calls(latest_filter, CALLS_SHOWN_MAX)
     )
     today = parse_time("today", reader_zone, now)
     earlier_since, earlier_until = (_same_time_last_week(time, reader_zone) for time in (today, now))
-    day = await _load_day(rooms, position, RecordFilter(since=today, within=scope), reader_zone)
+    day = await _load_day(app_state, position, RecordFilter(since=today, scope=scope), reader_zone)
     earlier_day = await _load_day(
-        rooms,
+        app_state,
         position,
-        RecordFilter(since=earlier_since, until=earlier_until.replace(second=0), within=scope),
+        RecordFilter(since=earlier_since, until=earlier_until.replace(second=0), scope=scope),
         reader_zone,
     )
     is_empty = not call_page.data
     return render_page(
         request,
-        rooms,
+        app_state,
         reader_zone,
-        "now.html",
+        "dashboard.html",
         page=call_page,
         columns=COLUMNS_DEFAULT,
         totals=day.totals,
         by_pbx=day.by_pbx,
-        answer=day.answer,
+        answer_times=day.answer_times,
         longest_wait=day.longest_wait,
-        then=earlier_day.totals,
-        then_since=earlier_since,
-        then_until=earlier_until.replace(second=0),
+        previous=earlier_day.totals,
+        previous_since=earlier_since,
+        previous_until=earlier_until.replace(second=0),
         is_today=True,
         is_filtered=False,
         position=position,
-        attention=await _load_issues(request, rooms, position),
-        pbxs=rooms.settings.pbxs() if scope is None else [],
-        intake_port=intake_port(rooms.config) if is_empty else 0,
-        intake_host=intake_host(rooms.config, request.url.hostname or "")[0] if is_empty else "",
+        issue_summary=await _load_issues(request, app_state, position),
+        pbxs=app_state.appdb.pbxs() if scope is None else [],
+        intake_port=intake_port(app_state.config) if is_empty else 0,
+        intake_host=intake_host(app_state.config, request.url.hostname or "")[0] if is_empty else "",
         is_empty=is_empty,
     )
 
 
-async def _load_day(rooms: AppState, position: int, where: RecordFilter, zone: ZoneInfo) -> DaySummary:
-    by_pbx = await rooms.shared.ask(
-        (position, "summary", where, zone.key), lambda: rooms.store.summary(where, "pbx", zone.key)
+async def _load_day(app_state: AppState, position: int, day_filter: RecordFilter, zone: ZoneInfo) -> DaySummary:
+    by_pbx = await app_state.coalescer.get(
+        (position, "summary", day_filter, zone.key), lambda: app_state.store.summary(day_filter, "pbx", zone.key)
     )
-    answered_filter = msgspec.structs.replace(where, status="ANSWERED")
-    answer_times = await rooms.shared.ask(
-        (position, "answer", answered_filter), lambda: rooms.store.spread(answered_filter, "wait_duration", [0])
+    answered_filter = msgspec.structs.replace(day_filter, status="ANSWERED")
+    answer_times = await app_state.coalescer.get(
+        (position, "answer_times", answered_filter),
+        lambda: app_state.store.histogram(answered_filter, "wait_duration", [0]),
     )
     return DaySummary(by_pbx, answer_times)
 
 
-def _same_time_last_week(at: datetime, zone: ZoneInfo) -> datetime:
+def _same_time_last_week(time: datetime, zone: ZoneInfo) -> datetime:
     """The same time of the same weekday, by the wall clock."""
-    local = at.astimezone(zone).replace(tzinfo=None, microsecond=0)
+    local = time.astimezone(zone).replace(tzinfo=None, microsecond=0)
     return (local - COMPARISON_OFFSET).replace(tzinfo=zone).astimezone(UTC)
 
 
-async def _load_issues(request: AnyRequest, rooms: AppState, position: int) -> IssueSummary:
+async def _load_issues(request: AnyRequest, app_state: AppState, position: int) -> IssueSummary:
     principal = get_principal(request.scope)
-    if principal is None or principal.limits is not None:
+    if principal is None or principal.scope is not None:
         return IssueSummary()
-    total, newest = await rooms.shared.ask((position, "quarantine"), lambda: load_quarantine(rooms, ISSUES_SHOWN_MAX))
-    counters = await rooms.shared.ask("tallies", lambda: list_counters(rooms))
-    earliest_time = rooms.clock.now() - REJECTION_MAX_AGE
+    total, newest = await app_state.coalescer.get(
+        (position, "quarantine"), lambda: load_quarantine(app_state, ISSUES_SHOWN_MAX)
+    )
+    counters = await app_state.coalescer.get("counters", lambda: list_counters(app_state))
+    earliest_time = app_state.clock.now() - REJECTION_MAX_AGE
     rejections = [
-        item
-        for item in counters
-        if item.what in REJECTION_KINDS and item.last_at >= earliest_time and not item.is_known_by_now
+        counter
+        for counter in counters
+        if counter.kind in REJECTION_KINDS and counter.last_at >= earliest_time and not counter.is_registered_now
     ]
-    alarms = [item for item in list_named_alarms(rooms) if item.ended_at is None]
+    alarms = [alarm for alarm in list_named_alarms(app_state) if alarm.ended_at is None]
     return IssueSummary(
-        total, newest, rejections[:ISSUES_SHOWN_MAX], alarms[:ISSUES_SHOWN_MAX], list_issues(rooms)[:ISSUES_SHOWN_MAX]
+        total,
+        newest,
+        rejections[:ISSUES_SHOWN_MAX],
+        alarms[:ISSUES_SHOWN_MAX],
+        list_issues(app_state)[:ISSUES_SHOWN_MAX],
     )

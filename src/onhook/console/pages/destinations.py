@@ -1,4 +1,4 @@
-"""The pages `/sending`: subscriptions and how they fare, what is in trouble, and what a person may do about it.
+"""The pages `/destinations`: destinations and how they fare, what is in trouble, and what a person may do about it.
 
 Each button is a form of its own, so that everything works without a script.
 """
@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from litestar import Response, get, post
-from litestar.enums import RequestEncodingType
-from litestar.params import BodyKwarg, PathParameter, QueryParameter
+from litestar.params import PathParameter, QueryParameter
 from litestar.response import Redirect
 
 from onhook.appdb.deliveries import DELIVERED_ROWS_MAX, Delivery
@@ -18,7 +17,7 @@ from onhook.console.api.deliveries import DeliveryId, get_delivery_details
 from onhook.console.api.destinations import describe_destination, parse_destination_filter
 from onhook.console.api.records import SEQ_MAX
 from onhook.console.pages.formatting import url
-from onhook.console.pages.page import AnyRequest, common_values, html_page
+from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, AnyRequest, Message, common_values, html_page
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AppState, AppStateDep
 from onhook.delivery.issues import count_phrase
@@ -31,28 +30,24 @@ ROWS_SHOWN_MAX = 100
 DELIVERED_SHOWN_MAX = 10
 """Of those that went through in the end, before somebody asks for all: whoever looks here looks for trouble."""
 
-MESSAGE_CHARACTERS_MAX = 500
-"""Of what came of a button, handed to the page that follows in its address."""
-
 DestinationId = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
 ShowAllQuery = Annotated[bool, QueryParameter(description="All that went through in the end")]
-Message = Annotated[str, QueryParameter(max_length=MESSAGE_CHARACTERS_MAX)]
-DestinationAction = Literal["pause", "resume", "test", "retry", "replay", "drop", "remove"]
+DestinationAction = Literal["pause", "resume", "test", "retry", "replay", "discard", "remove"]
 DestinationActionInPath = Annotated[DestinationAction, PathParameter()]
-DeliveryActionInPath = Annotated[Literal["retry", "drop"], PathParameter()]
+DeliveryActionInPath = Annotated[Literal["retry", "discard"], PathParameter()]
 
 
 class AddDestinationForm(msgspec.Struct, frozen=True):
-    """What the form for a new subscription sends."""
+    """What the form for a new destination sends."""
 
     name: str = ""
     url: str = ""
     since: str = ""
     number: str = ""
     status: str = ""
-    per: str = "leg"
-    profile: str = "p-2026"
-    allows_private: str = ""
+    notifies_of: str = "records"
+    payload_format: str = "p-2026"
+    allow_private: str = ""
 
 
 class ActionForm(msgspec.Struct, frozen=True):
@@ -62,167 +57,169 @@ class ActionForm(msgspec.Struct, frozen=True):
     until: str = ""
 
 
-FORM_BODY = BodyKwarg(media_type=RequestEncodingType.URL_ENCODED)
-
-
-@get("/sending", include_in_schema=False)
+@get("/destinations", include_in_schema=False)
 async def destinations_page(
-    request: AnyRequest, rooms: AppStateDep, reader_zone: ReaderZone, told: Message = ""
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, message: Message = ""
 ) -> Response[str]:
-    """All subscriptions, with what is owed to each."""
-    return await _render_destinations(request, rooms, reader_zone, told=told)
+    """All destinations, with what is owed to each."""
+    return await _render_destinations(request, app_state, reader_zone, message=message)
 
 
-@post("/sending", include_in_schema=False, status_code=200)
+@post("/destinations", include_in_schema=False, status_code=200)
 async def add_destination(
-    request: AnyRequest, rooms: AppStateDep, reader_zone: ReaderZone, data: Annotated[AddDestinationForm, FORM_BODY]
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[AddDestinationForm, FORM_BODY]
 ) -> Response[str]:
-    """A new subscription; its secret is shown this once."""
+    """A new destination; its secret is shown this once."""
     try:
         destination_filter = parse_destination_filter(
-            rooms, {"since": data.since, "number": data.number, "status": data.status}, reader_zone
+            app_state, {"since": data.since, "number": data.number, "status": data.status}, reader_zone
         )
-        after_seq = None if destination_filter.since is not None else await rooms.ledger.last()
-        spec = _build_spec(data, where=destination_filter)
-        destination, secret = rooms.settings.subscriptions.add(
-            data.name, spec, None, after=after_seq, at=rooms.clock.microseconds()
+        after_seq = None if destination_filter.since is not None else await app_state.ledger.last_seq()
+        spec = _build_spec(data, filter=destination_filter)
+        destination, secret = app_state.appdb.destinations.add(
+            data.name, spec, None, after=after_seq, now_us=app_state.clock.microseconds()
         )
     except OnhookError as error:
-        return await _render_destinations(request, rooms, reader_zone, wrong=str(error), asked=data)
-    return await _render_destinations(request, rooms, reader_zone, added=destination, secret=secret)
+        return await _render_destinations(request, app_state, reader_zone, error=str(error), form=data)
+    return await _render_destinations(request, app_state, reader_zone, added_destination=destination, secret=secret)
 
 
-@get("/sending/{number:int}", include_in_schema=False)
+@get("/destinations/{destination_id:int}", include_in_schema=False)
 async def destination_page(  # noqa: PLR0917 - what the address may say
     request: AnyRequest,
-    rooms: AppStateDep,
-    number: DestinationId,
+    app_state: AppStateDep,
+    destination_id: DestinationId,
     reader_zone: ReaderZone,
-    told: Message = "",
-    wrong: Message = "",
-    every: ShowAllQuery = False,
+    message: Message = "",
+    error: Message = "",
+    show_all: ShowAllQuery = False,
 ) -> Response[str]:
-    """One subscription: how it fares, what waits, what is parked, what went through in the end."""
-    destination = _get_destination(rooms, number)
-    delivered = rooms.settings.deliveries.newest(destination.subscription_id, "delivered", DELIVERED_ROWS_MAX)
+    """One destination: how it fares, what waits, what is parked, what went through in the end."""
+    destination = _get_destination(app_state, destination_id)
+    delivered = app_state.appdb.deliveries.newest(destination.destination_id, "delivered", DELIVERED_ROWS_MAX)
     return html_page(
-        "sending_one.html",
-        one=await describe_destination(rooms, destination),
-        secrets=rooms.settings.subscriptions.secrets(destination.name),
-        rows={state: _list_deliveries(rooms, destination, state) for state in ("parked", "waiting")},
-        late=delivered if every else delivered[:DELIVERED_SHOWN_MAX],
-        late_is_cut=not every and len(delivered) > DELIVERED_SHOWN_MAX,
-        told=told,
-        wrong=wrong,
-        **common_values(rooms, request, reader_zone, rooms.clock.now()),
+        "destination.html",
+        destination=await describe_destination(app_state, destination),
+        secrets=app_state.appdb.destinations.secrets(destination.name),
+        rows={state: _list_deliveries(app_state, destination, state) for state in ("failed", "retrying")},
+        delivered=delivered if show_all else delivered[:DELIVERED_SHOWN_MAX],
+        delivered_is_cut=not show_all and len(delivered) > DELIVERED_SHOWN_MAX,
+        message=message,
+        error=error,
+        **common_values(app_state, request, reader_zone, app_state.clock.now()),
     )
 
 
-@post("/sending/{number:int}/{verb:str}", include_in_schema=False, status_code=200)
+@post("/destinations/{destination_id:int}/{action:str}", include_in_schema=False, status_code=200)
 async def run_action(
-    rooms: AppStateDep,
-    number: DestinationId,
-    verb: DestinationActionInPath,
+    app_state: AppStateDep,
+    destination_id: DestinationId,
+    action: DestinationActionInPath,
     reader_zone: ReaderZone,
     data: Annotated[ActionForm, FORM_BODY],
 ) -> Redirect:
     """Do what a button says, and show what came of it."""
-    destination = _get_destination(rooms, number)
+    destination = _get_destination(app_state, destination_id)
     try:
-        if verb == "replay":
-            replay_filter = parse_destination_filter(rooms, {"since": data.since, "until": data.until}, reader_zone)
-            count = await replay(rooms.settings, rooms.store, destination.name, replay_filter, rooms.clock)
+        if action == "replay":
+            replay_filter = parse_destination_filter(app_state, {"since": data.since, "until": data.until}, reader_zone)
+            count = await replay(app_state.appdb, app_state.store, destination.name, replay_filter, app_state.clock)
             message = f"{count_phrase(count, 'record')} sent again."
-        elif verb == "test":
-            test_result = await rooms.sending.try_out(destination.name)
-            message = (
-                f"The test was {'taken' if test_result.is_taken else 'not taken'}: the application {test_result.said}."
-            )
+        elif action == "test":
+            test_result = await app_state.delivery_actions.send_test(destination.name)
+            result = "taken" if test_result.accepted else "not taken"
+            message = f"The test was {result}: the application {test_result.detail}."
         else:
-            message = _apply_action(rooms, destination, verb)
+            message = _apply_action(app_state, destination, action)
     except OnhookError as error:
-        return _redirect(f"/sending/{number}", wrong=str(error))
-    return _redirect("/sending" if verb == "remove" else f"/sending/{number}", told=message)
+        return _redirect(f"/destinations/{destination_id}", error=str(error))
+    return _redirect("/destinations" if action == "remove" else f"/destinations/{destination_id}", message=message)
 
 
-@get("/sending/deliveries/{delivery_id:int}", include_in_schema=False)
+@get("/destinations/deliveries/{delivery_id:int}", include_in_schema=False)
 async def delivery_page(
-    request: AnyRequest, rooms: AppStateDep, delivery_id: DeliveryId, reader_zone: ReaderZone
+    request: AnyRequest, app_state: AppStateDep, delivery_id: DeliveryId, reader_zone: ReaderZone
 ) -> Response[str]:
     """One delivery: its attempts, and the event."""
-    details = get_delivery_details(rooms, delivery_id)
+    details = get_delivery_details(app_state, delivery_id)
     return html_page(
-        "sending_delivery.html",
-        one=details,
-        subscription=_get_destination(rooms, details.delivery.subscription_id),
-        **common_values(rooms, request, reader_zone, rooms.clock.now()),
+        "delivery.html",
+        details=details,
+        destination=_get_destination(app_state, details.delivery.destination_id),
+        **common_values(app_state, request, reader_zone, app_state.clock.now()),
     )
 
 
-@post("/sending/deliveries/{delivery_id:int}/{verb:str}", include_in_schema=False, status_code=200)
-async def run_delivery_action(rooms: AppStateDep, delivery_id: DeliveryId, verb: DeliveryActionInPath) -> Redirect:
+@post("/destinations/deliveries/{delivery_id:int}/{action:str}", include_in_schema=False, status_code=200)
+async def run_delivery_action(
+    app_state: AppStateDep, delivery_id: DeliveryId, action: DeliveryActionInPath
+) -> Redirect:
     """Try one again, or owe it no more."""
-    destination_id = rooms.settings.deliveries.get(delivery_id).subscription_id
-    if verb == "retry":
-        rooms.settings.deliveries.retry(delivery_id, at=rooms.clock.microseconds())
-        return _redirect(f"/sending/{destination_id}", told=f"Delivery {delivery_id} is tried again now.")
-    rooms.settings.deliveries.drop(delivery_id, at=rooms.clock.microseconds())
-    return _redirect(f"/sending/{destination_id}", told=f"Delivery {delivery_id} is owed no more.")
+    destination_id = app_state.appdb.deliveries.get(delivery_id).destination_id
+    if action == "retry":
+        app_state.appdb.deliveries.retry(delivery_id, now_us=app_state.clock.microseconds())
+        return _redirect(f"/destinations/{destination_id}", message=f"Delivery {delivery_id} is tried again now.")
+    app_state.appdb.deliveries.discard(delivery_id, now_us=app_state.clock.microseconds())
+    return _redirect(f"/destinations/{destination_id}", message=f"Delivery {delivery_id} is owed no more.")
 
 
 ROUTES = (destinations_page, add_destination, destination_page, run_action, delivery_page, run_delivery_action)
 
 
-def _apply_action(rooms: AppState, one: Destination, verb: DestinationAction) -> str:
-    """What needs nothing but the settings; what came of it."""
-    destinations, deliveries = rooms.settings.subscriptions, rooms.settings.deliveries
-    if verb == "pause":
-        destinations.set_state(one.name, "paused")
+def _apply_action(app_state: AppState, destination: Destination, action: DestinationAction) -> str:
+    """What needs nothing but the application database; what came of it."""
+    destinations, deliveries = app_state.appdb.destinations, app_state.appdb.deliveries
+    if action == "pause":
+        destinations.set_state(destination.name, "paused")
         return "It is paused: what is owed is kept."
-    if verb == "resume":
-        destinations.set_state(one.name, "active")
+    if action == "resume":
+        destinations.set_state(destination.name, "active")
         return "It goes on."
-    if verb == "retry":
-        count = deliveries.retry_all(one.subscription_id, at=rooms.clock.microseconds())
+    if action == "retry":
+        count = deliveries.retry_all(destination.destination_id, now_us=app_state.clock.microseconds())
         return f"{count_phrase(count, 'event')} tried again now."
-    if verb == "drop":
-        return f"{count_phrase(deliveries.drop_parked(one.subscription_id), 'parked event')} owed no more."
-    destinations.remove(one.name)
-    return f"{one.name} is removed, with all that was owed to it."
+    if action == "discard":
+        return f"{count_phrase(deliveries.discard_failed(destination.destination_id), 'parked event')} owed no more."
+    destinations.remove(destination.name)
+    return f"{destination.name} is removed, with all that was owed to it."
 
 
 async def _render_destinations(
-    request: AnyRequest, rooms: AppState, reader_zone: ReaderZone, *, told: str = "", wrong: str = "", secret: str = "",
-    asked: AddDestinationForm | None = None, added: Destination | None = None,
+    request: AnyRequest, app_state: AppState, reader_zone: ReaderZone, *, message: str = "", error: str = "",
+    secret: str = "", form: AddDestinationForm | None = None, added_destination: Destination | None = None,
 ) -> Response[str]:  # fmt: skip
     return html_page(
-        "sending.html",
-        subscriptions=[
-            await describe_destination(rooms, destination) for destination in rooms.settings.subscriptions.all()
+        "destinations.html",
+        destinations=[
+            await describe_destination(app_state, destination) for destination in app_state.appdb.destinations.all()
         ],
-        told=told,
-        wrong=wrong,
+        message=message,
+        error=error,
         secret=secret,
-        asked=asked or AddDestinationForm(),
-        added=added,
-        **common_values(rooms, request, reader_zone, rooms.clock.now()),
+        form=form or AddDestinationForm(),
+        added_destination=added_destination,
+        **common_values(app_state, request, reader_zone, app_state.clock.now()),
     )
 
 
-def _build_spec(data: AddDestinationForm, **more: object) -> DestinationSpec:
+def _build_spec(data: AddDestinationForm, **overrides: object) -> DestinationSpec:
     """Raises `UsageError` when it is kept, for what is none of the known words."""
-    values: dict[str, object] = {"url": data.url.strip(), "per": data.per, "profile": data.profile}
-    return DestinationSpec(**values, **more, allows_private=bool(data.allows_private))  # type: ignore[arg-type] # checked when kept
+    values: dict[str, object] = {
+        "url": data.url.strip(), "notifies_of": data.notifies_of, "payload_format": data.payload_format
+    }  # fmt: skip
+    return DestinationSpec(**values, **overrides, allow_private=bool(data.allow_private))  # type: ignore[arg-type] # checked when kept
 
 
-def _list_deliveries(rooms: AppState, one: Destination, state: Literal["parked", "waiting"]) -> list[Delivery]:
-    return rooms.settings.deliveries.page(one.subscription_id, state, ROWS_SHOWN_MAX)
+def _list_deliveries(
+    app_state: AppState, destination: Destination, state: Literal["failed", "retrying"]
+) -> list[Delivery]:
+    return app_state.appdb.deliveries.page(destination.destination_id, state, ROWS_SHOWN_MAX)
 
 
-def _get_destination(rooms: AppState, number: int) -> Destination:
-    destination = rooms.settings.subscriptions.with_id(number)
+def _get_destination(app_state: AppState, destination_id: int) -> Destination:
+    destination = app_state.appdb.destinations.find_by_id(destination_id)
     if destination is None:
-        raise NotFound("there is no such subscription", todo="see /sending: it may have been removed")
+        raise NotFound("there is no such destination", hint="see /destinations: it may have been removed")
     return destination
 
 

@@ -37,7 +37,7 @@ FOR_TEMPLATES = (
     "minutes",
     "from_epoch_seconds",
     "outcome",
-    "party",
+    "split_party",
     "percent",
     "short_day",
     "signed_percent",
@@ -97,14 +97,14 @@ def count(number: int | None) -> str:
     return UNKNOWN if number is None else f"{number:,}".replace(",", "\u202f")
 
 
-def clock_time(moment: datetime | None, zone: ZoneInfo) -> str:
+def clock_time(time: datetime | None, zone: ZoneInfo) -> str:
     """The time of day, in the reader's zone."""
-    return UNKNOWN if moment is None else moment.astimezone(zone).strftime("%H:%M:%S")
+    return UNKNOWN if time is None else time.astimezone(zone).strftime("%H:%M:%S")
 
 
-def day(moment: datetime, zone: ZoneInfo, now: datetime) -> str:
+def day(time: datetime, zone: ZoneInfo, now: datetime) -> str:
     """The day, in the reader's zone: `Today`, `Yesterday`, else as `Mon 27 Apr 2026`."""
-    local, today = moment.astimezone(zone).date(), now.astimezone(zone).date()
+    local, today = time.astimezone(zone).date(), now.astimezone(zone).date()
     if local == today:
         return "Today"
     if local == today - timedelta(days=1):
@@ -112,9 +112,9 @@ def day(moment: datetime, zone: ZoneInfo, now: datetime) -> str:
     return f"{local:%a} {local.day} {local:%b %Y}"
 
 
-def short_day(moment: datetime, zone: ZoneInfo) -> str:
+def short_day(time: datetime, zone: ZoneInfo) -> str:
     """The day, in the reader's zone, as `Mon 27 Apr`."""
-    local = moment.astimezone(zone)
+    local = time.astimezone(zone)
     return f"{local:%a} {local.day} {local:%b}"
 
 
@@ -136,21 +136,21 @@ def from_epoch_seconds(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def local_time(moment: datetime | None, zone: ZoneInfo) -> str:
+def local_time(time: datetime | None, zone: ZoneInfo) -> str:
     """Date, time and offset, in the reader's zone."""
-    return UNKNOWN if moment is None else moment.astimezone(zone).isoformat(sep=" ", timespec="seconds")
+    return UNKNOWN if time is None else time.astimezone(zone).isoformat(sep=" ", timespec="seconds")
 
 
-def local_minute(moment: datetime | None, zone: ZoneInfo) -> str:
+def local_minute(time: datetime | None, zone: ZoneInfo) -> str:
     """Day and minute by the clocks of the reader's zone, for a sentence; a second that is not 0 is shown."""
-    return local_second(moment, zone).removesuffix(":00")
+    return local_second(time, zone).removesuffix(":00")
 
 
-def local_second(moment: datetime | None, zone: ZoneInfo) -> str:
+def local_second(time: datetime | None, zone: ZoneInfo) -> str:
     """Day and second by the clocks of the reader's zone, for a column of moments."""
-    if moment is None:
+    if time is None:
         return UNKNOWN
-    local = moment.astimezone(zone)
+    local = time.astimezone(zone)
     return f"{local:%a} {local.day} {local:%b %Y} {local:%H:%M:%S}"
 
 
@@ -200,7 +200,7 @@ def as_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def party(text: str) -> tuple[str, str]:
+def split_party(text: str) -> tuple[str, str]:
     """Name and number of a side of a call; either may be empty."""
     return extract_name(text), extract_number(text)
 
@@ -210,9 +210,9 @@ def get_field(record: Record, name: str) -> object:
     return getattr(record, name)
 
 
-def list_filters(where: RecordFilter) -> list[tuple[str, object]]:
+def list_filters(record_filter: RecordFilter) -> list[tuple[str, object]]:
     """Those filters that are set, by name."""
-    return [(name, value) for name in FILTER_NAMES if (value := getattr(where, name)) is not None]
+    return [(name, value) for name in FILTER_NAMES if (value := getattr(record_filter, name)) is not None]
 
 
 def outcome(status: str) -> str:

@@ -15,45 +15,47 @@ from onhook.store.contract import QuarantineEntry
 
 QUARANTINE_SHOWN_MAX = 200
 
-STORED_KINDS = frozenset({"kept", "repeat", "unreadable"})
+STORED_KINDS = frozenset({"stored", "duplicate", "unparsable"})
 """The intake's words for what is in the ledger; all others are for what is counted and nothing else."""
 
 
-@get("/attention", include_in_schema=False)
-async def issues_page(request: AnyRequest, rooms: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
+@get("/issues", include_in_schema=False)
+async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
     """What could not be read, and who knocked in vain."""
-    total, newest = await load_quarantine(rooms, QUARANTINE_SHOWN_MAX)
+    total, newest = await load_quarantine(app_state, QUARANTINE_SHOWN_MAX)
     return render_page(
         request,
-        rooms,
+        app_state,
         reader_zone,
-        "attention.html",
-        alarms=[item for item in list_named_alarms(rooms) if item.ended_at is None],
+        "issues.html",
+        alarms=[alarm for alarm in list_named_alarms(app_state) if alarm.ended_at is None],
         quarantined=newest,
         quarantined_total=total,
-        tallies=[item for item in await list_counters(rooms) if item.what not in STORED_KINDS],
+        rejections=[counter for counter in await list_counters(app_state) if counter.kind not in STORED_KINDS],
     )
 
 
-@get("/reports/{seq:int}", include_in_schema=False)
-async def raw_event_page(request: AnyRequest, rooms: AppStateDep, seq: Seq, reader_zone: ReaderZone) -> Response[str]:
+@get("/events/{seq:int}", include_in_schema=False)
+async def raw_event_page(
+    request: AnyRequest, app_state: AppStateDep, seq: Seq, reader_zone: ReaderZone
+) -> Response[str]:
     """A report, as its bytes came."""
-    raw_events = await rooms.ledger.get([seq])
+    raw_events = await app_state.ledger.get([seq])
     if not raw_events:
         raise NotFound(f"the ledger has no report {seq}")
-    reasons = [entry.reason for entry in await rooms.store.quarantine(1, seq - 1) if entry.seq == seq]
+    reasons = [entry.reason for entry in await app_state.store.quarantine(1, seq - 1) if entry.seq == seq]
     return render_page(
         request,
-        rooms,
+        app_state,
         reader_zone,
-        "report.html",
-        report=raw_event_details(raw_events[0]),
+        "raw_event.html",
+        raw_event=raw_event_details(raw_events[0]),
         reason="".join(reasons),
     )
 
 
-async def load_quarantine(rooms: AppState, limit: int) -> tuple[int, Sequence[QuarantineEntry]]:
+async def load_quarantine(app_state: AppState, limit: int) -> tuple[int, Sequence[QuarantineEntry]]:
     """How many could not be read, and the newest of them."""
-    newest = await rooms.store.quarantine(limit, newest=True)
+    newest = await app_state.store.quarantine(limit, newest_first=True)
     # Counting looks through everything, so it is left out where the list itself says how many there are.
-    return len(newest) if len(newest) < limit else (await rooms.store.counts())["quarantined"], newest
+    return len(newest) if len(newest) < limit else (await app_state.store.counts())["quarantined"], newest

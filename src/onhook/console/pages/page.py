@@ -1,42 +1,55 @@
 """What every page is made with: who looks, by which clock, at what time."""
 
-import re
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from litestar import Request, Response
+from litestar.enums import RequestEncodingType
+from litestar.params import BodyKwarg, QueryParameter
 
 from onhook.console.auth.access import get_principal
 from onhook.console.pages.rendering import render
 from onhook.console.state import AppState
 from onhook.delivery.issues import Issue, find_all_issues
 
-_MENU_PAGES = {"/call": "/calls", "/alarms": "/attention", "/quarantine": "/attention", "/audit": "/people"}
+_MENU_PAGES = {
+    "/call": "/calls",
+    "/alarms": "/issues",
+    "/quarantine": "/issues",
+    "/events": "/issues",
+    "/audit": "/users",
+}
 """Pages that stand below one of the menu."""
 
-_RAW_EVENT_PATH = re.compile(r"/reports/[0-9]+")
-"""As a PBX sent it: not a report over calls."""
+MESSAGE_CHARACTERS_MAX = 500
+"""Of what came of a button, handed to the page that follows in its address."""
 
 AnyRequest = Request[Any, Any, Any]
+Message = Annotated[str, QueryParameter(max_length=MESSAGE_CHARACTERS_MAX)]
+
+FORM_BODY = BodyKwarg(media_type=RequestEncodingType.URL_ENCODED)
+"""The body of a form: `data: Annotated[TheForm, FORM_BODY]`."""
 
 
-def render_page(request: AnyRequest, rooms: AppState, zone: ZoneInfo, template: str, /, **values: Any) -> Response[str]:
+def render_page(
+    request: AnyRequest, app_state: AppState, zone: ZoneInfo, template: str, /, **values: Any
+) -> Response[str]:
     """The page that a template makes of these values, for the one who asks."""
-    return html_page(template, **common_values(rooms, request, zone, rooms.clock.now()), **values)
+    return html_page(template, **common_values(app_state, request, zone, app_state.clock.now()), **values)
 
 
-def common_values(rooms: AppState, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
+def common_values(app_state: AppState, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
     """What every page is told of the one who asks, of his zone, and of now."""
     principal = get_principal(request.scope)
     return {
-        "place": menu_page(request.url.path),
-        "visitor": principal,
-        "plights": list_issues(rooms) if principal is not None and principal.limits is None else (),
+        "menu_page": menu_page(request.url.path),
+        "principal": principal,
+        "issues": list_issues(app_state) if principal is not None and principal.scope is None else (),
         "zone": zone,
-        "zone_asked": request.query_params.get("zone", ""),
+        "zone_param": request.query_params.get("zone", ""),
         "now": now,
-        "is_open": rooms.config.console_open,
+        "is_open": app_state.config.console_open,
     }
 
 
@@ -44,16 +57,16 @@ def menu_page(path: str) -> str:
     """The page of the menu that a page belongs to.
 
     >>> menu_page("/calls/3631A2124XXX/1777287876.1"), menu_page("/alarms"), menu_page("/about")
-    ('/calls', '/attention', '/about')
+    ('/calls', '/issues', '/about')
     """
     first = "/" + path.split("/")[1]
-    return _MENU_PAGES.get(first, first) if not _RAW_EVENT_PATH.fullmatch(path) else "/attention"
+    return _MENU_PAGES.get(first, first)
 
 
-def list_issues(rooms: AppState) -> list[Issue]:
-    """What a person should know of subscriptions; for those who may see all of them."""
-    appdb = rooms.settings
-    return find_all_issues(appdb.subscriptions.all(), appdb.deliveries.backlogs(), rooms.clock.now())
+def list_issues(app_state: AppState) -> list[Issue]:
+    """What a person should know of destinations; for those who may see all of them."""
+    appdb = app_state.appdb
+    return find_all_issues(appdb.destinations.all(), appdb.deliveries.backlogs(), app_state.clock.now())
 
 
 def html_page(template: str, **values: Any) -> Response[str]:

@@ -10,8 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Response, get, post
-from litestar.enums import RequestEncodingType
-from litestar.params import BodyKwarg, PathParameter, QueryParameter
+from litestar.params import PathParameter, QueryParameter
 from litestar.response import Redirect
 
 from onhook.appdb.pbxs import Pbx, new_secret
@@ -25,16 +24,13 @@ from onhook.console.api.quarantine import NamedCounter, list_counters
 from onhook.console.api.records import SEQ_MAX
 from onhook.console.pages.coverage_calendar import CalendarDay, build_calendar, calendar_start
 from onhook.console.pages.formatting import url
-from onhook.console.pages.page import AnyRequest, render_page
+from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, AnyRequest, Message, render_page
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import OnhookError, UsageError
 
-MESSAGE_CHARACTERS_MAX = 500
-"""Of what came of a button, handed to the page that follows in its address."""
-
-STORED_KINDS = frozenset({"kept", "repeat", "unreadable"})
-REJECTED_KINDS = frozenset({"wrong_signature", "no_signature"})
+STORED_KINDS = frozenset({"stored", "duplicate", "unparsable"})
+REJECTED_KINDS = frozenset({"invalid_signature", "missing_signature"})
 """The intake's words for reports of a PBX: on disk, and not."""
 
 QUIET_PERIOD = timedelta(days=1)
@@ -48,8 +44,6 @@ CLOCK_SKEW_SECONDS_MAX = 120
 
 PLAN_KINDS = ("ivr", "queue", "ring_group", "conference")
 
-FORM_BODY = BodyKwarg(media_type=RequestEncodingType.URL_ENCODED)
-Message = Annotated[str, QueryParameter(max_length=MESSAGE_CHARACTERS_MAX)]
 WaitQuery = Annotated[str, QueryParameter(max_length=3)]
 SecretId = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
 
@@ -93,100 +87,105 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
 
     pbx: Pbx
     last_at: datetime | None
-    kept: int
-    repeats: int
-    refused: int
-    last_refused_at: datetime | None
+    stored: int
+    duplicates: int
+    rejected: int
+    last_rejected_at: datetime | None
     tested_at: datetime | None
-    latest: Record | None
+    latest_record: Record | None
 
     def state(self, now: datetime) -> tuple[str, str]:
         """In a word, and the tone of its colour."""
-        if self.last_refused_at and (self.last_at is None or self.last_refused_at > self.last_at):
-            return "refused", "bad"
+        if self.last_rejected_at and (self.last_at is None or self.last_rejected_at > self.last_at):
+            return "rejected", "bad"
         if self.last_at is None:
             return ("tested", "soft") if self.tested_at else ("waiting", "soft")
         return ("reporting", "good") if now - self.last_at < QUIET_PERIOD else ("quiet", "soft")
 
     @property
-    def late_seconds(self) -> int | None:
+    def delay_seconds(self) -> int | None:
         """How long after its end the latest call was received; below 0 where the PBX's clock is ahead."""
-        if self.latest is None or self.latest.ended_at is None:
+        if self.latest_record is None or self.latest_record.ended_at is None:
             return None
-        return round((self.latest.received_at - self.latest.ended_at).total_seconds())
+        return round((self.latest_record.received_at - self.latest_record.ended_at).total_seconds())
 
     @property
-    def has_odd_clock(self) -> bool:
+    def has_clock_skew(self) -> bool:
         """Whether that is further off than any way is long."""
-        return self.late_seconds is not None and abs(self.late_seconds) > CLOCK_SKEW_SECONDS_MAX
+        return self.delay_seconds is not None and abs(self.delay_seconds) > CLOCK_SKEW_SECONDS_MAX
 
 
 @get("/pbxs", include_in_schema=False)
-async def pbxs_page(request: AnyRequest, rooms: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
+async def pbxs_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
     """All PBXs, and how to add one."""
-    return await _render_pbxs(request, rooms, reader_zone)
+    return await _render_pbxs(request, app_state, reader_zone)
 
 
 @post("/pbxs", include_in_schema=False, status_code=200)
 async def add_pbx(
-    request: AnyRequest, rooms: AppStateDep, reader_zone: ReaderZone, data: Annotated[AddPbxForm, FORM_BODY]
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[AddPbxForm, FORM_BODY]
 ) -> Response[str]:
     """A new PBX; what to paste into it is shown, with the secret, this once."""
     secret = data.secret or new_secret()
     try:
-        pbx = rooms.settings.add_pbx(
-            name=data.name, sn=data.sn, secret=secret, zone=data.zone.strip() or None, at=rooms.clock.microseconds()
+        pbx = app_state.appdb.add_pbx(
+            name=data.name,
+            sn=data.sn,
+            secret=secret,
+            zone=data.zone.strip() or None,
+            now_us=app_state.clock.microseconds(),
         )
     except OnhookError as error:
-        return await _render_pbxs(request, rooms, reader_zone, wrong=str(error), asked=data)
-    return await _render_pbx(request, rooms, reader_zone, pbx, secret=secret, is_new=True)
+        return await _render_pbxs(request, app_state, reader_zone, error=str(error), form=data)
+    return await _render_pbx(request, app_state, reader_zone, pbx, secret=secret, is_new=True)
 
 
-@post("/pbxs/made-up", include_in_schema=False, status_code=200)
-async def start_simulated_pbx(rooms: AppStateDep) -> Redirect:
+@post("/pbxs/simulated", include_in_schema=False, status_code=200)
+async def start_simulated_pbx(app_state: AppStateDep) -> Redirect:
     """A made-up PBX calls: only where nothing was ever kept, for its calls are kept like all others."""
-    if await rooms.ledger.last():
+    if await app_state.ledger.last_seq():
         raise UsageError(
             "there are calls here already, and made-up ones would stand among them",
-            todo="start `onhook serve --demo --data ANOTHER-DIRECTORY`",
+            hint="start `onhook serve --demo --data ANOTHER-DIRECTORY`",
         )
-    await rooms.acts.show_made_up()
+    await app_state.actions.start_simulated_pbx()
     return Redirect("/", status_code=303)
 
 
 @get("/pbxs/{name:str}", include_in_schema=False)
 async def pbx_page(  # noqa: PLR0917 - what the address may say
     request: AnyRequest,
-    rooms: AppStateDep,
+    app_state: AppStateDep,
     name: Name,
     reader_zone: ReaderZone,
-    told: Message = "",
-    wrong: Message = "",
+    message: Message = "",
+    error: Message = "",
     wait: WaitQuery = "",
 ) -> Response[str]:
     """One PBX."""
-    pbx = rooms.settings.pbx(name)
-    return await _render_pbx(request, rooms, reader_zone, pbx, told=told, wrong=wrong, waits=bool(wait))
+    pbx = app_state.appdb.pbx(name)
+    return await _render_pbx(request, app_state, reader_zone, pbx, message=message, error=error, is_waiting=bool(wait))
 
 
 @post("/pbxs/{name:str}", include_in_schema=False, status_code=200)
-async def change_pbx(rooms: AppStateDep, name: Name, data: Annotated[ChangePbxForm, FORM_BODY]) -> Redirect:
+async def change_pbx(app_state: AppStateDep, name: Name, data: Annotated[ChangePbxForm, FORM_BODY]) -> Redirect:
     """Its name, zone and number plan; calls that come from now on are read by them."""
     try:
         ranges = {kind: text for kind in PLAN_KINDS if (text := getattr(data, kind).strip())}
         changes: dict[str, Any] = {
-            "name": data.name, "zone": data.zone.strip() or None, "plan": _build_number_plan(rooms, name, ranges)
+            "name": data.name, "zone": data.zone.strip() or None,
+            "number_plan": _build_number_plan(app_state, name, ranges),
         }  # fmt: skip
-        pbx = rooms.settings.change_pbx(name, changes)
+        pbx = app_state.appdb.change_pbx(name, changes)
     except OnhookError as error:
-        return _redirect(name, wrong=str(error))
-    return _redirect(pbx.sn, told="Changed. Calls of before keep what they were read by until `onhook rebuild`.")
+        return _redirect(name, error=str(error))
+    return _redirect(pbx.sn, message="Changed. Calls of before keep what they were read by until `onhook rebuild`.")
 
 
 @post("/pbxs/{name:str}/secrets", include_in_schema=False, status_code=200)
 async def add_secret(
     request: AnyRequest,
-    rooms: AppStateDep,
+    app_state: AppStateDep,
     name: Name,
     reader_zone: ReaderZone,
     data: Annotated[AddSecretForm, FORM_BODY],
@@ -194,63 +193,65 @@ async def add_secret(
     """Another secret beside those it has; shown this once."""
     text = data.secret or new_secret()
     try:
-        rooms.settings.add_secret(name, text, at=rooms.clock.microseconds(), label=data.label or "webhook")
+        app_state.appdb.add_secret(name, text, now_us=app_state.clock.microseconds(), label=data.label or "webhook")
     except OnhookError as error:
-        return await _render_pbx(request, rooms, reader_zone, rooms.settings.pbx(name), wrong=str(error))
-    return await _render_pbx(request, rooms, reader_zone, rooms.settings.pbx(name), secret=text)
+        return await _render_pbx(request, app_state, reader_zone, app_state.appdb.pbx(name), error=str(error))
+    return await _render_pbx(request, app_state, reader_zone, app_state.appdb.pbx(name), secret=text)
 
 
 @post("/pbxs/{name:str}/secrets/{secret_id:int}/remove", include_in_schema=False, status_code=200)
-async def remove_secret(rooms: AppStateDep, name: Name, secret_id: SecretId) -> Redirect:
+async def remove_secret(app_state: AppStateDep, name: Name, secret_id: SecretId) -> Redirect:
     """Accepted no more; the last one stays."""
     try:
-        rooms.settings.remove_secret(name, secret_id)
+        app_state.appdb.remove_secret(name, secret_id)
     except OnhookError as error:
-        return _redirect(name, wrong=str(error))
-    return _redirect(name, told="That secret is accepted no more.")
+        return _redirect(name, error=str(error))
+    return _redirect(name, message="That secret is accepted no more.")
 
 
 @post("/pbxs/{name:str}/test", include_in_schema=False, status_code=200)
-async def send_test_event(rooms: AppStateDep, name: Name) -> Redirect:
+async def send_test_event(app_state: AppStateDep, name: Name) -> Redirect:
     """A signed test to our own intake, as this PBX would send it."""
-    pbx = rooms.settings.pbx(name)
+    pbx = app_state.appdb.pbx(name)
     try:
-        result = await rooms.acts.try_intake(pbx.sn)
+        result = await app_state.actions.send_test_event(pbx.sn)
     except OnhookError as error:
-        return _redirect(pbx.sn, wrong=str(error))
-    return _redirect(pbx.sn, told=f"Signed and sent as this PBX would: {result}.")
+        return _redirect(pbx.sn, error=str(error))
+    return _redirect(pbx.sn, message=f"Signed and sent as this PBX would: {result}.")
 
 
-@post("/pbxs/{name:str}/examine", include_in_schema=False, status_code=200)
-async def run_pbx_checks(request: AnyRequest, rooms: AppStateDep, name: Name, reader_zone: ReaderZone) -> Response[str]:
+@post("/pbxs/{name:str}/checks", include_in_schema=False, status_code=200)
+async def run_pbx_checks(
+    request: AnyRequest, app_state: AppStateDep, name: Name, reader_zone: ReaderZone
+) -> Response[str]:
     """What `onhook doctor` with this PBX's name tells, a line each."""
-    pbx = rooms.settings.pbx(name)
+    pbx = app_state.appdb.pbx(name)
     try:
-        checks = await rooms.acts.examine(pbx.sn)
+        checks = await app_state.actions.run_pbx_checks(pbx.sn)
     except OnhookError as error:
-        return await _render_pbx(request, rooms, reader_zone, pbx, wrong=str(error))
-    return await _render_pbx(request, rooms, reader_zone, pbx, findings=checks)
+        return await _render_pbx(request, app_state, reader_zone, pbx, error=str(error))
+    return await _render_pbx(request, app_state, reader_zone, pbx, checks=checks)
 
 
-@post("/pbxs/{name:str}/fetch", include_in_schema=False, status_code=200)
+@post("/pbxs/{name:str}/backfill", include_in_schema=False, status_code=200)
 async def request_backfill(
-    rooms: AppStateDep, name: Name, reader_zone: ReaderZone, data: Annotated[BackfillForm, FORM_BODY]
+    app_state: AppStateDep, name: Name, reader_zone: ReaderZone, data: Annotated[BackfillForm, FORM_BODY]
 ) -> Redirect:
     """Ask the PBX for calls again, where its own list can be read."""
-    pbx = rooms.settings.pbx(name)
+    pbx = app_state.appdb.pbx(name)
     try:
-        rooms.settings.check_can_be_asked(pbx)
-        backfill_request = parse_backfill_request(data.since, data.until, reader_zone, rooms.clock.now())
-        rooms.settings.receiving.keep_wish(pbx.sn, backfill_request)
+        app_state.appdb.require_backfill_source(pbx)
+        backfill_request = parse_backfill_request(data.since, data.until, reader_zone, app_state.clock.now())
+        app_state.appdb.sync_states.save_backfill_request(pbx.sn, backfill_request)
     except OnhookError as error:
-        return _redirect(pbx.sn, wrong=str(error))
-    return _redirect(pbx.sn, told="The PBX is asked for its calls again; this page says how far that has come.")
+        return _redirect(pbx.sn, error=str(error))
+    return _redirect(pbx.sn, message="The PBX is asked for its calls again; this page says how far that has come.")
 
 
 @post("/pbxs/{name:str}/remove", include_in_schema=False, status_code=200)
-async def remove_pbx(rooms: AppStateDep, name: Name) -> Redirect:
+async def remove_pbx(app_state: AppStateDep, name: Name) -> Redirect:
     """It may report no more; its calls stay."""
-    rooms.settings.remove_pbx(name)
+    app_state.appdb.remove_pbx(name)
     return Redirect("/pbxs", status_code=303)
 
 
@@ -260,85 +261,97 @@ ROUTES = (
 )
 
 
-def _build_number_plan(rooms: AppState, name: str, ranges: Mapping[str, str]) -> NumberPlan:
+def _build_number_plan(app_state: AppState, name: str, ranges: Mapping[str, str]) -> NumberPlan:
     """The plan with these ranges; a kind that is left empty has its default again."""
-    current_plan = rooms.settings.pbx(name).plan
+    current_plan = app_state.appdb.pbx(name).number_plan
     return msgspec.structs.replace(parse_number_plan(ranges), extension_digits_max=current_plan.extension_digits_max)
 
 
-async def load_pbx_overview(rooms: AppState, pbx: Pbx, tallies: list[NamedCounter]) -> PbxOverview:
+async def load_pbx_overview(app_state: AppState, pbx: Pbx, counters: list[NamedCounter]) -> PbxOverview:
     """How one PBX stands."""
-    pbx_counters = [counter for counter in tallies if counter.sn == pbx.sn]
-    latest_page = await rooms.store.records(RecordFilter(sn=pbx.sn), 1)
+    pbx_counters = [counter for counter in counters if counter.sn == pbx.sn]
+    latest_page = await app_state.store.records(RecordFilter(sn=pbx.sn), 1)
     return PbxOverview(
         pbx=pbx,
-        last_at=_latest_time(counter for counter in pbx_counters if counter.what in STORED_KINDS)
+        last_at=_latest_time(counter for counter in pbx_counters if counter.kind in STORED_KINDS)
         or (latest_page.data[0].received_at if latest_page.data else None),
-        kept=sum(counter.count for counter in pbx_counters if counter.what == "kept"),
-        repeats=sum(counter.count for counter in pbx_counters if counter.what == "repeat"),
-        refused=sum(counter.count for counter in pbx_counters if counter.what in REJECTED_KINDS),
-        last_refused_at=_latest_time(counter for counter in pbx_counters if counter.what in REJECTED_KINDS),
-        tested_at=_latest_time(counter for counter in pbx_counters if counter.what == "test"),
-        latest=latest_page.data[0] if latest_page.data else None,
+        stored=sum(counter.count for counter in pbx_counters if counter.kind == "stored"),
+        duplicates=sum(counter.count for counter in pbx_counters if counter.kind == "duplicate"),
+        rejected=sum(counter.count for counter in pbx_counters if counter.kind in REJECTED_KINDS),
+        last_rejected_at=_latest_time(counter for counter in pbx_counters if counter.kind in REJECTED_KINDS),
+        tested_at=_latest_time(counter for counter in pbx_counters if counter.kind == "test_message"),
+        latest_record=latest_page.data[0] if latest_page.data else None,
     )
 
 
-def _latest_time(tallies: Any) -> datetime | None:
-    return max((counter.last_at for counter in tallies), default=None)
+def _latest_time(counters: Any) -> datetime | None:
+    return max((counter.last_at for counter in counters), default=None)
 
 
 async def _render_pbxs(
-    request: AnyRequest, rooms: AppState, zone: ReaderZone, *, wrong: str = "", asked: AddPbxForm | None = None
+    request: AnyRequest, app_state: AppState, zone: ReaderZone, *, error: str = "", form: AddPbxForm | None = None
 ) -> Response[str]:
-    counters = await list_counters(rooms)
-    today = parse_time("today", zone, rooms.clock.now())
-    summary = await rooms.store.summary(RecordFilter(since=today), "pbx", zone.key)
+    counters = await list_counters(app_state)
+    today = parse_time("today", zone, app_state.clock.now())
+    summary = await app_state.store.summary(RecordFilter(since=today), "pbx", zone.key)
     unknown_pbxs = [
-        counter for counter in counters if counter.what == "unknown_sn" and counter.sn and not counter.is_known_by_now
+        counter
+        for counter in counters
+        if counter.kind == "unknown_pbx" and counter.sn and not counter.is_registered_now
     ]
     return render_page(
         request,
-        rooms,
+        app_state,
         zone,
         "pbxs.html",
-        pbxs=[await load_pbx_overview(rooms, pbx, counters) for pbx in rooms.settings.pbxs()],
+        pbxs=[await load_pbx_overview(app_state, pbx, counters) for pbx in app_state.appdb.pbxs()],
         today={row["pbx"]: row["calls"] for row in summary},
-        strangers=unknown_pbxs,
-        wrong=wrong,
-        asked=asked or AddPbxForm(),
-        has_calls=bool(await rooms.ledger.last()),
+        unknown_pbxs=unknown_pbxs,
+        error=error,
+        form=form or AddPbxForm(),
+        has_calls=bool(await app_state.ledger.last_seq()),
     )
 
 
-async def _render_pbx(request: AnyRequest, rooms: AppState, zone: ReaderZone, pbx: Pbx, **told: Any) -> Response[str]:
-    values = {"told": "", "wrong": "", "secret": "", "is_new": False, "waits": False, "findings": (), **told}
-    overview = await load_pbx_overview(rooms, pbx, await list_counters(rooms))
-    host, is_guess = intake_host(rooms.config, request.url.hostname or "")
+async def _render_pbx(
+    request: AnyRequest, app_state: AppState, zone: ReaderZone, pbx: Pbx, **extra_values: Any
+) -> Response[str]:
+    values = {
+        "message": "",
+        "error": "",
+        "secret": "",
+        "is_new": False,
+        "is_waiting": False,
+        "checks": (),
+        **extra_values,
+    }
+    overview = await load_pbx_overview(app_state, pbx, await list_counters(app_state))
+    host, is_guess = intake_host(app_state.config, request.url.hostname or "")
     return render_page(
         request,
-        rooms,
+        app_state,
         zone,
         "pbx.html",
-        one=overview,
+        overview=overview,
         pbx=pbx,
-        secrets=rooms.settings.secrets(pbx.sn),
+        secrets=app_state.appdb.secrets(pbx.sn),
         kinds=PLAN_KINDS,
-        intake_port=intake_port(rooms.config),
+        intake_port=intake_port(app_state.config),
         host=host,
-        is_guessed=is_guess,
-        covered=_load_calendar(rooms, pbx, zone),
-        backfill=get_backfill(rooms, pbx.sn),
-        watch_seconds=POLL_SECONDS,
+        is_guess=is_guess,
+        calendar=_load_calendar(app_state, pbx, zone),
+        backfill=get_backfill(app_state, pbx.sn),
+        poll_seconds=POLL_SECONDS,
         **values,
     )
 
 
-def _load_calendar(rooms: AppState, pbx: Pbx, zone: ZoneInfo) -> tuple[PbxCoverage, list[CalendarDay]]:
-    now = rooms.clock.now()
-    (coverage,) = list_coverage(rooms, calendar_start(zone, now), now, pbx.sn)
-    return coverage, build_calendar(coverage.stretches, zone, now)
+def _load_calendar(app_state: AppState, pbx: Pbx, zone: ZoneInfo) -> tuple[PbxCoverage, list[CalendarDay]]:
+    now = app_state.clock.now()
+    (coverage,) = list_coverage(app_state, calendar_start(zone, now), now, pbx.sn)
+    return coverage, build_calendar(coverage.intervals, zone, now)
 
 
-def _redirect(name: str, told: str = "", wrong: str = "") -> Redirect:
-    address = url(f"/pbxs/{name}", told=told[:MESSAGE_CHARACTERS_MAX], wrong=wrong[:MESSAGE_CHARACTERS_MAX])
+def _redirect(name: str, message: str = "", error: str = "") -> Redirect:
+    address = url(f"/pbxs/{name}", message=message[:MESSAGE_CHARACTERS_MAX], error=error[:MESSAGE_CHARACTERS_MAX])
     return Redirect(address, status_code=303)

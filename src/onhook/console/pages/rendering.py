@@ -5,8 +5,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from onhook.console.pages import formatting as shown
+from onhook.console.pages import formatting
 from onhook.console.pages.assets import asset_path
+from onhook.lib.messages import _
 
 
 def render(template: str, **values: Any) -> str:
@@ -25,5 +26,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.globals.update({name: getattr(shown, name) for name in shown.FOR_TEMPLATES}, asset=asset_path)
+    environment.globals["_"] = _
+    environment.globals.update({name: getattr(formatting, name) for name in formatting.FOR_TEMPLATES}, asset=asset_path)
     return environment

@@ -1,18 +1,14 @@
-"""`/searches`: searches that are kept under a name, for everybody who may see the pages."""
+"""`/saved-searches`: searches that are kept under a name, for everybody who may see the pages."""
 
 from typing import Annotated
 
 import msgspec
 from litestar import post
-from litestar.enums import RequestEncodingType
-from litestar.params import BodyKwarg
 from litestar.response import Redirect
 
 from onhook.console.auth.access import get_principal
-from onhook.console.pages.page import AnyRequest
+from onhook.console.pages.page import FORM_BODY, AnyRequest
 from onhook.console.state import AppStateDep
-
-FORM_BODY = BodyKwarg(media_type=RequestEncodingType.URL_ENCODED)
 
 
 class SaveSearchForm(msgspec.Struct, frozen=True):
@@ -28,18 +24,20 @@ class RemoveSearchForm(msgspec.Struct, frozen=True):
     search_id: int = 0
 
 
-@post("/searches", include_in_schema=False, status_code=200)
-async def save_search(request: AnyRequest, rooms: AppStateDep, data: Annotated[SaveSearchForm, FORM_BODY]) -> Redirect:
+@post("/saved-searches", include_in_schema=False, status_code=200)
+async def save_search(
+    request: AnyRequest, app_state: AppStateDep, data: Annotated[SaveSearchForm, FORM_BODY]
+) -> Redirect:
     """Keep it, and go back to it."""
     principal = get_principal(request.scope)
-    rooms.settings.searches.keep(data.name, data.path, who=principal.name if principal else "")
+    app_state.appdb.saved_searches.add(data.name, data.path, author=principal.name if principal else "")
     return Redirect(data.path, status_code=303)
 
 
-@post("/searches/remove", include_in_schema=False, status_code=200)
-async def remove_saved_search(rooms: AppStateDep, data: Annotated[RemoveSearchForm, FORM_BODY]) -> Redirect:
+@post("/saved-searches/remove", include_in_schema=False, status_code=200)
+async def remove_saved_search(app_state: AppStateDep, data: Annotated[RemoveSearchForm, FORM_BODY]) -> Redirect:
     """Keep it no more."""
-    rooms.settings.searches.remove(data.search_id)
+    app_state.appdb.saved_searches.remove(data.search_id)
     return Redirect("/calls", status_code=303)
 
 

@@ -1,4 +1,4 @@
-"""`/sign-in`, `/invited` and `/sign-out`: a browser changes a token or a password for a cookie.
+"""`/sign-in`, `/invitation` and `/sign-out`: a browser changes a token or a password for a cookie.
 
 Laws: no token stays in an address. A password is tried only while neither its name nor its address has failed too often
 of late, and by a few at once, because each try costs memory and time on purpose.
@@ -8,11 +8,10 @@ import asyncio
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 from litestar.datastructures import Cookie
-from litestar.enums import RequestEncodingType
 from litestar.exceptions import TooManyRequestsException
-from litestar.params import BodyKwarg, QueryParameter
+from litestar.params import QueryParameter
 from litestar.response import Redirect
 
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
@@ -20,6 +19,7 @@ from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX
 from onhook.appdb.users import verify_password
 from onhook.console.auth.access import OPEN, check_token, client_address, cookie_name
 from onhook.console.auth.sessions import SESSION_SECONDS
+from onhook.console.pages.page import FORM_BODY, AnyRequest
 from onhook.console.pages.rendering import render
 from onhook.console.problem_documents import Problem
 from onhook.console.state import AppState, AppStateDep
@@ -30,7 +30,6 @@ NEXT_CHARACTERS_MAX = 2_000
 PASSWORD_CHECKS_MAX = 4
 """Passwords tried at once: each takes 32 MiB and a tenth of a second."""
 
-AnyRequest = Request[Any, Any, Any]
 Next = Annotated[str, QueryParameter(max_length=NEXT_CHARACTERS_MAX)]
 TokenText = Annotated[str, QueryParameter(max_length=TOKEN_CHARACTERS_MAX)]
 
@@ -51,127 +50,138 @@ class AcceptInvitationForm(msgspec.Struct, frozen=True):
     username: str = ""
     """For the browser's own list of passwords; the invitation says who it is."""
     password: str = ""
-    again: str = ""
+    password_repeat: str = ""
 
 
 @get("/sign-in", opt=OPEN, include_in_schema=False)
 async def sign_in_by_link(
     request: AnyRequest,
-    rooms: AppStateDep,
+    app_state: AppStateDep,
     token: TokenText = "",
     next: Next = "/",  # noqa: A002 - the name in the URL
 ) -> Response[Any]:
     """The link that the start prints; without a token, the form."""
     if not token:
         return _sign_in_page(next)
-    return _sign_in_with_token(request, rooms, token, next)
+    return _sign_in_with_token(request, app_state, token, next)
 
 
 @post("/sign-in", opt=OPEN, include_in_schema=False, status_code=200)
 async def sign_in_by_form(
     request: AnyRequest,
-    rooms: AppStateDep,
-    data: Annotated[SignInForm, BodyKwarg(media_type=RequestEncodingType.URL_ENCODED)],
+    app_state: AppStateDep,
+    data: Annotated[SignInForm, FORM_BODY],
 ) -> Response[Any]:
     """A name and a password, or a token pasted into the form."""
     if data.name.strip():
-        return await _sign_in_with_password(request, rooms, data)
-    return _sign_in_with_token(request, rooms, data.token.strip(), data.next)
+        return await _sign_in_with_password(request, app_state, data)
+    return _sign_in_with_token(request, app_state, data.token.strip(), data.next)
 
 
-@get("/invited", opt=OPEN, include_in_schema=False)
-async def invitation_page(rooms: AppStateDep, invitation: TokenText = "") -> Response[Any]:
+@get("/invitation", opt=OPEN, include_in_schema=False)
+async def invitation_page(app_state: AppStateDep, invitation: TokenText = "") -> Response[Any]:
     """Where an invitation leads: choosing a password. Only sending the form uses the invitation up."""
     try:
-        name = rooms.settings.people.invited(invitation, at=rooms.clock.microseconds()).name
+        name = app_state.appdb.users.get_invited(invitation, now_us=app_state.clock.microseconds()).name
     except OnhookError as error:
         return _html_response("problem.html", 401, problem=_problem(error))
-    return _html_response("invited.html", name=name, invitation=invitation, wrong="")
+    return _html_response("invitation.html", name=name, invitation=invitation, error="")
 
 
-@post("/invited", opt=OPEN, include_in_schema=False, status_code=200)
+@post("/invitation", opt=OPEN, include_in_schema=False, status_code=200)
 async def accept_invitation(
     request: AnyRequest,
-    rooms: AppStateDep,
-    data: Annotated[AcceptInvitationForm, BodyKwarg(media_type=RequestEncodingType.URL_ENCODED)],
+    app_state: AppStateDep,
+    data: Annotated[AcceptInvitationForm, FORM_BODY],
 ) -> Response[Any]:
     """The password is chosen, and one is signed in."""
-    users, now_us = rooms.settings.people, rooms.clock.microseconds()
+    users, now_us = app_state.appdb.users, app_state.clock.microseconds()
     try:
-        name = users.invited(data.invitation, at=now_us).name
+        name = users.get_invited(data.invitation, now_us=now_us).name
     except OnhookError as error:
         return _html_response("problem.html", 401, problem=_problem(error))
-    if data.password != data.again:
+    if data.password != data.password_repeat:
         return _html_response(
-            "invited.html", 400, name=name, invitation=data.invitation, wrong="These two are not the same."
+            "invitation.html", 400, name=name, invitation=data.invitation, error="These two are not the same."
         )
     try:
-        user = await asyncio.to_thread(users.accept, data.invitation, data.password, at=now_us)
+        user = await asyncio.to_thread(users.accept_invitation, data.invitation, data.password, now_us=now_us)
     except UsageError as error:
-        return _html_response("invited.html", 400, name=name, invitation=data.invitation, wrong=str(error))
-    record_sign_in(request, rooms, user.name, "invitation", 200)
-    return _start_session(request, rooms, "/", person=user.name, stamp=user.stamp)
+        return _html_response("invitation.html", 400, name=name, invitation=data.invitation, error=str(error))
+    record_sign_in(request, app_state, user.name, "invitation", 200)
+    return _start_session(request, app_state, "/", user_name=user.name, password_version=user.password_version)
 
 
 @post("/sign-out", opt=OPEN, include_in_schema=False, status_code=200)
-async def sign_out(request: AnyRequest, rooms: AppStateDep) -> Response[Any]:
+async def sign_out(request: AnyRequest, app_state: AppStateDep) -> Response[Any]:
     """End the session. Browsers send its cookie from our own pages only (SameSite=Strict), so nobody else ends it."""
-    rooms.sessions.end(request.cookies.get(cookie_name(rooms), ""))
+    app_state.sessions.end(request.cookies.get(cookie_name(app_state), ""))
     response = Redirect("/sign-in", status_code=303)
-    response.set_cookie(_cookie(request, rooms, "", seconds=0))
+    response.set_cookie(_cookie(request, app_state, "", seconds=0))
     return response
 
 
-def _sign_in_with_token(request: AnyRequest, rooms: AppState, token: str, next_path: str) -> Response[Any]:
+def _sign_in_with_token(request: AnyRequest, app_state: AppState, token: str, next_path: str) -> Response[Any]:
     try:
-        valid_token = check_token(request, rooms, token)
+        valid_token = check_token(request, app_state, token)
     except NotAllowed:
         return _sign_in_page(next_path, "This token does not count.", status=401)
     except TooManyRequestsException as error:
         return _sign_in_page(next_path, "Too many wrong tokens: wait a minute.", status=429, headers=error.headers)
-    record_sign_in(request, rooms, valid_token.name, "token", 200)
-    return _start_session(request, rooms, next_path, token_text=token)
+    record_sign_in(request, app_state, valid_token.name, "token", 200)
+    return _start_session(request, app_state, next_path, token_text=token)
 
 
-async def _sign_in_with_password(request: AnyRequest, rooms: AppState, data: SignInForm) -> Response[Any]:
-    now_us, name, address = rooms.clock.microseconds(), data.name.strip()[:NAME_CHARACTERS_MAX], client_address(request)
+async def _sign_in_with_password(request: AnyRequest, app_state: AppState, data: SignInForm) -> Response[Any]:
+    now_us, name, address = (
+        app_state.clock.microseconds(),
+        data.name.strip()[:NAME_CHARACTERS_MAX],
+        client_address(request),
+    )
     throttle_keys = (address, f"name {name.lower()}")
-    wait = max(rooms.failures.seconds_to_wait(throttle_key, now_us) for throttle_key in throttle_keys)
-    if wait or rooms.scrambling.is_full:
+    wait = max(app_state.failed_logins.seconds_to_wait(throttle_key, now_us) for throttle_key in throttle_keys)
+    if wait or app_state.password_limiter.is_full:
         headers = {"Retry-After": str(wait or 1)}
         return _sign_in_page(data.next, "Too many tries: wait a minute.", status=429, headers=headers)
-    password_hash = rooms.settings.people.password_of(name)
-    with rooms.scrambling.taking_one():
+    password_hash = app_state.appdb.users.get_password_hash(name)
+    with app_state.password_limiter.acquire():
         is_correct = await asyncio.to_thread(verify_password, data.password, password_hash)
-    user = rooms.settings.people.find(name) if is_correct else None
+    user = app_state.appdb.users.find(name) if is_correct else None
     if user is None:
         for throttle_key in throttle_keys:
-            rooms.failures.note(throttle_key, now_us)
-        record_sign_in(request, rooms, name, "password", 401)
+            app_state.failed_logins.record_failure(throttle_key, now_us)
+        record_sign_in(request, app_state, name, "password", 401)
         return _sign_in_page(data.next, "This name and this password do not belong together.", status=401)
-    rooms.settings.people.note_seen(user.name, at=now_us)
-    record_sign_in(request, rooms, user.name, "password", 200)
-    return _start_session(request, rooms, data.next, person=user.name, stamp=user.stamp)
+    app_state.appdb.users.record_sign_in(user.name, now_us=now_us)
+    record_sign_in(request, app_state, user.name, "password", 200)
+    return _start_session(request, app_state, data.next, user_name=user.name, password_version=user.password_version)
 
 
-def record_sign_in(request: AnyRequest, rooms: AppState, who: str, by: str, status: int) -> None:
+def record_sign_in(request: AnyRequest, app_state: AppState, user: str, credential: str, status: int) -> None:
     """Keep that somebody signed in, or tried to."""
-    now_us = rooms.clock.microseconds()
-    rooms.settings.audit.note(
-        at=now_us, who=who, by=by, address=client_address(request), what="signs in", status=status
+    now_us = app_state.clock.microseconds()
+    app_state.appdb.audit.add(
+        now_us=now_us,
+        actor=user,
+        credential=credential,
+        address=client_address(request),
+        action="sign in",
+        status=status,
     )
 
 
-def _start_session(request: AnyRequest, rooms: AppState, next_path: str, **of: Any) -> Response[Any]:
-    session_id = rooms.sessions.begin(rooms.clock.microseconds(), address=client_address(request), **of)
+def _start_session(request: AnyRequest, app_state: AppState, next_path: str, **session_values: Any) -> Response[Any]:
+    session_id = app_state.sessions.start(
+        app_state.clock.microseconds(), address=client_address(request), **session_values
+    )
     response = Redirect(_local_path(next_path), status_code=303)
-    response.set_cookie(_cookie(request, rooms, session_id, seconds=SESSION_SECONDS))
+    response.set_cookie(_cookie(request, app_state, session_id, seconds=SESSION_SECONDS))
     return response
 
 
-def _cookie(request: AnyRequest, rooms: AppState, text: str, *, seconds: int) -> Cookie:
+def _cookie(request: AnyRequest, app_state: AppState, text: str, *, seconds: int) -> Cookie:
     return Cookie(
-        key=cookie_name(rooms),
+        key=cookie_name(app_state),
         value=text,
         max_age=seconds,
         path="/",
@@ -188,7 +198,7 @@ def _local_path(text: str) -> str:
 
 
 def _problem(error: OnhookError) -> Problem:
-    return Problem(title="Unauthorized", status=401, detail=error.what, todo=error.todo)
+    return Problem(title="Unauthorized", status=401, detail=error.message, hint=error.hint)
 
 
 def _html_response(template: str, status: int = 200, **values: Any) -> Response[Any]:
@@ -196,7 +206,7 @@ def _html_response(template: str, status: int = 200, **values: Any) -> Response[
 
 
 def _sign_in_page(
-    next_path: str, wrong: str = "", status: int = 200, headers: dict[str, str] | None = None
+    next_path: str, error: str = "", status: int = 200, headers: dict[str, str] | None = None
 ) -> Response[Any]:
-    page = render("sign_in.html", next=_local_path(next_path), wrong=wrong)
+    page = render("sign_in.html", next=_local_path(next_path), error=error)
     return Response(page, status_code=status, media_type="text/html", headers=headers)

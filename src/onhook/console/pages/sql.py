@@ -56,31 +56,33 @@ Sql = Annotated[str, QueryParameter(description="One SELECT", max_length=SQL_CHA
 
 
 @get("/sql", include_in_schema=False)
-async def sql_page(request: AnyRequest, rooms: AppStateDep, reader_zone: ReaderZone, sql: Sql = "") -> Response[str]:
+async def sql_page(
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, sql: Sql = ""
+) -> Response[str]:
     """The question, its answer, and what may be asked."""
     result, error_text = None, ""
     try:
-        result = await _run_query(rooms, sql) if sql.strip() else None
+        result = await _run_query(app_state, sql) if sql.strip() else None
     except OnhookError as error:
         error_text = str(error)
     return render_page(
         request,
-        rooms,
+        app_state,
         reader_zone,
         "sql.html",
         sql=sql,
-        answered=result,
+        result=result,
         chart=None if result is None else build_chart(result),
-        wrong=error_text,
+        error=error_text,
         examples=EXAMPLES,
         seconds_max=round(QUERY_SECONDS_MAX),
     )
 
 
 @get("/sql.csv", include_in_schema=False)
-async def sql_file(rooms: AppStateDep, sql: Sql) -> Response[bytes]:
+async def sql_file(app_state: AppStateDep, sql: Sql) -> Response[bytes]:
     """The answer as CSV (RFC 4180, UTF-8); what a spreadsheet would take for a formula is made harmless."""
-    result = await _run_query(rooms, sql)
+    result = await _run_query(app_state, sql)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow([escape_formula(name) for name in result.columns])
@@ -88,24 +90,24 @@ async def sql_file(rooms: AppStateDep, sql: Sql) -> Response[bytes]:
     return Response(
         text.getvalue().encode(),
         media_type="text/csv; charset=utf-8; header=present",
-        headers={"Content-Disposition": 'attachment; filename="answer.csv"'},
+        headers={"Content-Disposition": 'attachment; filename="result.csv"'},
     )
 
 
 ROUTES = (sql_page, sql_file)
 
 
-def build_chart(answered: SqlResult) -> Chart | None:
+def build_chart(result: SqlResult) -> Chart | None:
     """Bars, where the first column names and another counts; else a table says it better."""
-    rows = answered.rows[:BARS_MAX]
+    rows = result.rows[:BARS_MAX]
     numbers = [
         index
-        for index in range(1, len(answered.columns))
+        for index in range(1, len(result.columns))
         if all(isinstance(row[index], int | float) and not isinstance(row[index], bool) for row in rows)
     ]
     if len(rows) < 2 or not numbers:
         return None
-    series = [Series(answered.columns[numbers[0]], [_to_number(row[numbers[0]]) for row in rows])]
+    series = [Series(result.columns[numbers[0]], [_to_number(row[numbers[0]]) for row in rows])]
     return Chart(shape="bar", labels=[str(row[0]) for row in rows], series=series)
 
 
@@ -113,15 +115,15 @@ def _to_number(cell: object) -> int | float | None:
     return cell if isinstance(cell, int | float) else None
 
 
-async def _run_query(rooms: AppState, sql: str) -> SqlResult:
-    if rooms.asking.is_full:
-        raise Unavailable(f"{QUERIES_MAX} questions are being answered already", todo="try again in a moment")
-    with rooms.asking.taking_one():
+async def _run_query(app_state: AppState, sql: str) -> SqlResult:
+    if app_state.sql_limiter.is_full:
+        raise Unavailable(f"{QUERIES_MAX} questions are being answered already", hint="try again in a moment")
+    with app_state.sql_limiter.acquire():
         try:
             async with asyncio.timeout(QUERY_SECONDS_MAX):
-                return await rooms.store.ask(sql)
+                return await app_state.store.query_sql(sql)
         except TimeoutError:
             raise UsageError(
                 f"the question took longer than {QUERY_SECONDS_MAX:.0f} seconds and was given up",
-                todo="ask for less time, or for fewer columns",
+                hint="ask for less time, or for fewer columns",
             ) from None

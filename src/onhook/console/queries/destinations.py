@@ -1,4 +1,4 @@
-"""What the console is handed of the room that sends: how to test a subscription, and what was counted of attempts."""
+"""What the console is handed of the room that sends: how to test a destination, and what was counted of attempts."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -9,7 +9,7 @@ from onhook.delivery.status import DestinationTestResult
 
 
 class DeliveryActions(msgspec.Struct, frozen=True, kw_only=True):
-    """`try_out` sends a test to the subscription of that name; `figures` are by the number of a subscription."""
+    """`send_test` sends a test to the destination of that name; `delivery_metrics` are by its number."""
 
-    try_out: Callable[[str], Awaitable[DestinationTestResult]]
-    figures: Callable[[], Mapping[int, AttemptMetrics]]
+    send_test: Callable[[str], Awaitable[DestinationTestResult]]
+    delivery_metrics: Callable[[], Mapping[int, AttemptMetrics]]

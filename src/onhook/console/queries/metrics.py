@@ -1,4 +1,4 @@
-"""Subscriptions in `/metrics`: what is owed to each and since when, and what came of attempts."""
+"""Destinations in `/metrics`: what is owed to each and since when, and what came of attempts."""
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -6,53 +6,67 @@ from onhook.appdb.destinations import Destination
 from onhook.console.state import AppState
 from onhook.delivery.status import DestinationStatus, load_status
 
-_LABELS = ["subscription"]
+_LABELS = ["destination"]
 
 STATUS_MAX_AGE_SECONDS = 5.0
-"""To count what is owed looks through the store, per subscription and replay: not anew for each who scrapes."""
+"""To count what is owed looks through the store, per destination and replay: not anew for each who scrapes."""
 
 
-async def destination_metrics(rooms: AppState) -> list[Metric]:
-    """One series per subscription; there are at most some hundred."""
+async def destination_metrics(app_state: AppState) -> list[Metric]:
+    """One series per destination; there are at most some hundred."""
     gauges = {
-        "owed": GaugeMetricFamily("onhook_sending_owed", "Records and events not yet delivered", labels=_LABELS),
-        "parked": GaugeMetricFamily("onhook_sending_parked", "Events given up, waiting for a person", labels=_LABELS),
-        "oldest": GaugeMetricFamily(
-            "onhook_sending_oldest_owed_seconds", "Age of the oldest that is owed; 0 where none is", labels=_LABELS
+        "pending": GaugeMetricFamily(
+            "onhook_destination_pending", "Records and events not yet delivered", labels=_LABELS
         ),
-        "active": GaugeMetricFamily("onhook_sending_active", "1 while it is served, 0 else", labels=_LABELS),
+        "retrying": GaugeMetricFamily("onhook_destination_retrying", "Events that are tried again", labels=_LABELS),
+        "failed": GaugeMetricFamily(
+            "onhook_destination_failed", "Events given up, waiting for a person", labels=_LABELS
+        ),
+        "oldest": GaugeMetricFamily(
+            "onhook_destination_oldest_pending_seconds",
+            "Age of the oldest that is owed; 0 where none is",
+            labels=_LABELS,
+        ),
+        "active": GaugeMetricFamily("onhook_destination_active", "1 while it is served, 0 else", labels=_LABELS),
     }
-    succeeded_counter = CounterMetricFamily("onhook_sending_delivered", "Events taken, ever", labels=_LABELS)
-    failed_counter = CounterMetricFamily("onhook_sending_failed", "Attempts that failed, ever", labels=_LABELS)
-    now = rooms.clock.now()
-    for destination, status in await rooms.shared.ask(
-        "owing", lambda: _destination_statuses(rooms), STATUS_MAX_AGE_SECONDS
+    succeeded_counter = CounterMetricFamily(
+        "onhook_destination_attempts_succeeded", "Events taken, ever", labels=_LABELS
+    )
+    failed_counter = CounterMetricFamily(
+        "onhook_destination_attempts_failed", "Attempts that failed, ever", labels=_LABELS
+    )
+    now = app_state.clock.now()
+    for destination, status in await app_state.coalescer.get(
+        "destination_statuses", lambda: _destination_statuses(app_state), STATUS_MAX_AGE_SECONDS
     ):
-        oldest = status.oldest_owed_at
-        gauges["owed"].add_metric([destination.name], status.owed)
-        gauges["parked"].add_metric([destination.name], status.parked)
+        oldest = status.oldest_pending_at
+        gauges["pending"].add_metric([destination.name], status.pending)
+        gauges["retrying"].add_metric([destination.name], status.retrying)
+        gauges["failed"].add_metric([destination.name], status.failed)
         gauges["oldest"].add_metric([destination.name], (now - oldest).total_seconds() if oldest else 0)
         gauges["active"].add_metric([destination.name], destination.state == "active")
-        succeeded_counter.add_metric([destination.name], destination.delivered)
-        failed_counter.add_metric([destination.name], destination.failed)
-    return [*gauges.values(), succeeded_counter, failed_counter, *_attempt_metrics(rooms)]
+        succeeded_counter.add_metric([destination.name], destination.attempts_succeeded)
+        failed_counter.add_metric([destination.name], destination.attempts_failed)
+    return [*gauges.values(), succeeded_counter, failed_counter, *_attempt_metrics(app_state)]
 
 
-async def _destination_statuses(rooms: AppState) -> list[tuple[Destination, DestinationStatus]]:
-    destinations = rooms.settings.subscriptions.all()
-    return [(destination, await load_status(destination, rooms.settings, rooms.store)) for destination in destinations]
+async def _destination_statuses(app_state: AppState) -> list[tuple[Destination, DestinationStatus]]:
+    destinations = app_state.appdb.destinations.all()
+    return [
+        (destination, await load_status(destination, app_state.appdb, app_state.store)) for destination in destinations
+    ]
 
 
-def _attempt_metrics(rooms: AppState) -> list[Metric]:
+def _attempt_metrics(app_state: AppState) -> list[Metric]:
     """Since the start of this hub."""
     attempts = CounterMetricFamily(
-        "onhook_sending_attempts", "Attempts since the start, by what came of them", labels=[*_LABELS, "verdict"]
+        "onhook_destination_attempts", "Attempts since the start, by what came of them", labels=[*_LABELS, "outcome"]
     )
-    latency = HistogramMetricFamily("onhook_sending_seconds", "How long attempts took", labels=_LABELS)
-    names = {destination.subscription_id: destination.name for destination in rooms.settings.subscriptions.all()}
-    for destination_id, metrics in rooms.sending.figures().items():
+    latency = HistogramMetricFamily("onhook_destination_attempt_seconds", "How long attempts took", labels=_LABELS)
+    names = {destination.destination_id: destination.name for destination in app_state.appdb.destinations.all()}
+    for destination_id, metrics in app_state.delivery_actions.delivery_metrics().items():
         if destination_id in names:
-            latency.add_metric([names[destination_id]], metrics.buckets(), metrics.seconds)
+            latency.add_metric([names[destination_id]], metrics.cumulative_buckets(), metrics.total_seconds)
             for outcome, count in sorted(metrics.attempts.items()):
                 attempts.add_metric([names[destination_id], outcome], count)
     return [attempts, latency]

@@ -3,38 +3,38 @@
 "use strict";
 
 (() => {
-  const TRIES_MAX = 600; // half an hour: nobody sets up a PBX for longer
-  const MARK_MILLISECONDS = 1500;
+  const ATTEMPTS_MAX = 600; // half an hour: nobody sets up a PBX for longer
+  const COPIED_LABEL_MILLISECONDS = 1500;
 
-  async function watch(address, seconds, triesLeft) {
-    const shown = document.getElementById("arrival");
+  async function watch(address, seconds, attemptsLeft) {
+    const container = document.getElementById("arrival");
     try {
-      const answer = await fetch(address, { headers: { Accept: "text/html" } });
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("arrival");
-      if (answer.ok && fresh) {
-        if (fresh.innerHTML !== shown.innerHTML) shown.replaceChildren(...document.importNode(fresh, true).childNodes);
-        if (!fresh.dataset.watch) return;
+      const response = await fetch(address, { headers: { Accept: "text/html" } });
+      const newContainer = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("arrival");
+      if (response.ok && newContainer) {
+        if (newContainer.innerHTML !== container.innerHTML) container.replaceChildren(...document.importNode(newContainer, true).childNodes);
+        if (!newContainer.dataset.watch) return;
       }
     } catch {
       // The line is down: the next try may find it up again.
     }
-    if (triesLeft) setTimeout(watch, 1000 * seconds, address, seconds, triesLeft - 1);
+    if (attemptsLeft) setTimeout(watch, 1000 * seconds, address, seconds, attemptsLeft - 1);
   }
 
-  for (const text of document.querySelectorAll("[data-copy]")) {
+  for (const source of document.querySelectorAll("[data-copy]")) {
     if (!navigator.clipboard) break; // only offered where a page is trusted
     const button = document.createElement("button");
     button.type = "button";
     button.className = "quiet";
     button.textContent = "Copy";
     button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(text.textContent);
+      await navigator.clipboard.writeText(source.textContent);
       button.textContent = "Copied";
-      setTimeout(() => (button.textContent = "Copy"), MARK_MILLISECONDS);
+      setTimeout(() => (button.textContent = "Copy"), COPIED_LABEL_MILLISECONDS);
     });
-    text.after(" ", button);
+    source.after(" ", button);
   }
 
   const { watch: address, seconds } = document.getElementById("arrival").dataset;
-  if (address) watch(address, Number(seconds), TRIES_MAX);
+  if (address) watch(address, Number(seconds), ATTEMPTS_MAX);
 })();

@@ -2,23 +2,23 @@
 "use strict";
 
 (() => {
-  const ASK_MILLISECONDS = 700;
-  const TRIES_MAX = 90; // a minute until a large file begins
-  const shown = document.getElementById("export-progress");
-  if (!shown) return;
+  const POLL_MILLISECONDS = 700;
+  const ATTEMPTS_MAX = 90; // a minute until a large file begins
+  const output = document.getElementById("export-progress");
+  if (!output) return;
 
   const size = (bytes) => (bytes < 1e6 ? (bytes / 1e3).toFixed(0) + " kB" : (bytes / 1e6).toFixed(1) + " MB");
 
-  async function follow(ticket, name, triesLeft) {
-    const answer = await fetch("/exports/" + ticket, { headers: { Accept: "application/json" } });
-    if (!answer.ok) return;
-    const progress = await answer.json();
-    if (progress.is_broken) shown.textContent = name + ": broke off after " + size(progress.sent_bytes);
-    else if (progress.is_done) shown.textContent = name + ": done, " + size(progress.sent_bytes);
-    else if (!progress.has_begun && triesLeft === 0) shown.textContent = name + ": not begun";
+  async function pollProgress(ticket, name, attemptsLeft) {
+    const response = await fetch("/exports/" + ticket, { headers: { Accept: "application/json" } });
+    if (!response.ok) return;
+    const progress = await response.json();
+    if (progress.is_broken) output.textContent = name + ": broke off after " + size(progress.sent_bytes);
+    else if (progress.is_done) output.textContent = name + ": done, " + size(progress.sent_bytes);
+    else if (!progress.has_begun && attemptsLeft === 0) output.textContent = name + ": not begun";
     else {
-      shown.textContent = name + ": " + (progress.has_begun ? size(progress.sent_bytes) + " so far…" : "being made…");
-      setTimeout(follow, ASK_MILLISECONDS, ticket, name, progress.has_begun ? triesLeft : triesLeft - 1);
+      output.textContent = name + ": " + (progress.has_begun ? size(progress.sent_bytes) + " so far…" : "being made…");
+      setTimeout(pollProgress, POLL_MILLISECONDS, ticket, name, progress.has_begun ? attemptsLeft : attemptsLeft - 1);
     }
   }
 
@@ -29,8 +29,8 @@
     const address = new URL(link.href);
     address.searchParams.set("ticket", ticket);
     link.href = address.href;
-    shown.hidden = false;
-    shown.textContent = link.textContent + ": being made…";
-    setTimeout(follow, ASK_MILLISECONDS, ticket, link.textContent, TRIES_MAX);
+    output.hidden = false;
+    output.textContent = link.textContent + ": being made…";
+    setTimeout(pollProgress, POLL_MILLISECONDS, ticket, link.textContent, ATTEMPTS_MAX);
   });
 })();

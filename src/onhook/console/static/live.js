@@ -8,87 +8,87 @@
   const RETRY_MILLISECONDS = 5000; // after the server refused; the browser itself retries a line that broke
 
   const body = document.body;
-  const sign = document.getElementById("live");
+  const statusIndicator = document.getElementById("live");
   let after = body.dataset.after;
   let source = null;
   let timer = null;
-  let last = Date.now();
+  let lastRefreshAt = Date.now();
 
-  function show(isLive) {
-    if (!sign) return;
-    sign.hidden = false;
-    sign.classList.toggle("off", !isLive);
-    sign.querySelector(".word").textContent = isLive ? "Live" : "Not connected";
+  function showConnection(isLive) {
+    if (!statusIndicator) return;
+    statusIndicator.hidden = false;
+    statusIndicator.classList.toggle("off", !isLive);
+    statusIndicator.querySelector(".word").textContent = isLive ? "Live" : "Not connected";
   }
 
   function listen() {
     source = new EventSource(body.dataset.live + "?after=" + encodeURIComponent(after));
-    source.addEventListener("open", () => show(true));
+    source.addEventListener("open", () => showConnection(true));
     source.addEventListener("record", (event) => {
       after = event.lastEventId;
-      soon();
+      scheduleRefresh();
     });
     source.addEventListener("error", () => {
-      show(false);
+      showConnection(false);
       if (source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MILLISECONDS);
     });
   }
 
-  function soon() {
+  function scheduleRefresh() {
     if (timer !== null || document.hidden) return;
-    timer = setTimeout(refresh, Math.max(150, last + REFRESH_MILLISECONDS - Date.now()));
+    timer = setTimeout(refresh, Math.max(150, lastRefreshAt + REFRESH_MILLISECONDS - Date.now()));
   }
 
   async function refresh() {
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-      if (answer.redirected) return location.reload();
-      if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+      if (response.redirected) return location.reload();
+      if (response.ok) applyPage(new DOMParser().parseFromString(await response.text(), "text/html"));
     } catch {
-      show(false); // the line is down: the next event, or the next minute, tries again
+      showConnection(false); // the line is down: the next event, or the next minute, tries again
     }
-    last = Date.now();
+    lastRefreshAt = Date.now();
     timer = null;
   }
 
-  function take(fresh) {
+  function applyPage(newDocument) {
     const regions = document.querySelectorAll("[data-refresh]");
-    const isSamePage = [...regions].every((region) => fresh.getElementById(region.id));
-    if (!isSamePage || fresh.querySelectorAll("[data-refresh]").length !== regions.length) return location.reload();
+    const isSamePage = [...regions].every((region) => newDocument.getElementById(region.id));
+    if (!isSamePage || newDocument.querySelectorAll("[data-refresh]").length !== regions.length) return location.reload();
     for (const region of regions) {
-      const other = fresh.getElementById(region.id);
+      const newRegion = newDocument.getElementById(region.id);
       const rows = region.querySelector("tbody:has([data-key])");
-      const otherRows = other.querySelector("tbody:has([data-key])");
-      if (rows && otherRows) takeRows(rows, otherRows);
-      else if (region.innerHTML !== other.innerHTML) region.replaceChildren(...other.childNodes);
+      const newRows = newRegion.querySelector("tbody:has([data-key])");
+      if (rows && newRows) applyRows(rows, newRows);
+      else if (region.innerHTML !== newRegion.innerHTML) region.replaceChildren(...newRegion.childNodes);
     }
   }
 
-  function takeRows(rows, otherRows) {
-    const known = new Map([...rows.children].map((row) => [row.dataset.key, row]));
-    let place = null;
-    for (const fresh of [...otherRows.children]) {
-      let row = known.get(fresh.dataset.key);
-      known.delete(fresh.dataset.key);
+  function applyRows(rows, newRows) {
+    const rowsByKey = new Map([...rows.children].map((row) => [row.dataset.key, row]));
+    let previousRow = null;
+    for (const newRow of [...newRows.children]) {
+      let row = rowsByKey.get(newRow.dataset.key);
+      rowsByKey.delete(newRow.dataset.key);
       if (!row) {
-        row = document.importNode(fresh, true);
+        row = document.importNode(newRow, true);
         row.classList.add("new");
-      } else if (row.innerHTML !== fresh.innerHTML) {
-        row.replaceChildren(...document.importNode(fresh, true).childNodes);
+      } else if (row.innerHTML !== newRow.innerHTML) {
+        row.replaceChildren(...document.importNode(newRow, true).childNodes);
       }
-      const next = place ? place.nextElementSibling : rows.firstElementChild;
-      if (row !== next) rows.insertBefore(row, next);
-      place = row;
+      const nextRow = previousRow ? previousRow.nextElementSibling : rows.firstElementChild;
+      if (row !== nextRow) rows.insertBefore(row, nextRow);
+      previousRow = row;
     }
-    for (const gone of known.values()) gone.remove();
+    for (const removedRow of rowsByKey.values()) removedRow.remove();
   }
 
   // Empty filters stay out of the address.
   document.querySelector("form.search")?.addEventListener("submit", (event) => {
     for (const field of event.target.elements) if (field.name && !field.value) field.disabled = true;
   });
-  document.addEventListener("visibilitychange", () => document.hidden || soon());
+  document.addEventListener("visibilitychange", () => document.hidden || scheduleRefresh());
   addEventListener("pageshow", () => document.querySelectorAll("form.search :disabled").forEach((field) => (field.disabled = false)));
-  setInterval(soon, IDLE_MILLISECONDS);
+  setInterval(scheduleRefresh, IDLE_MILLISECONDS);
   listen();
 })();

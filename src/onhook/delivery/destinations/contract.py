@@ -1,7 +1,7 @@
-"""The contract of every sink: how one kind of destination is told that a call ended.
+"""The contract of every kind of destination: how one kind of destination is told that a call ended.
 
-`pack` is pure: what a record becomes on its way, the same bytes for every attempt. `send` makes one attempt, never
-raises for what the other side does, and stays within the destination's time-out.
+`format_payload` is pure: what a record becomes on its way, the same bytes for every attempt. `send` makes one attempt,
+never raises for what the other side does, and stays within the destination's time-out.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,9 +11,10 @@ import msgspec
 
 from onhook.cdr.record import Record
 
-Outcome = Literal["taken", "refused", "failed", "busy", "gone"]
-"""`refused` was answered, but not taken: this event fails, and the application is there. `failed` found nobody there.
-`busy` asks us to come again later, which is no failure of this event; `gone` asks us never to come again."""
+Outcome = Literal["accepted", "rejected", "unreachable", "throttled", "gone"]
+"""`rejected` was answered, but not accepted: this event fails, and the application is there. `unreachable` found nobody
+there. `throttled` asks us to come again later, which is no failure of this event; `gone` asks us never to come
+again."""
 
 
 class DestinationConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,34 +22,35 @@ class DestinationConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     method: str = "POST"
-    profile: str = "p-2026"
+    payload_format: str = "p-2026"
     timeout_seconds: float = 5.0
     headers: Mapping[str, str] = {}
     secrets: tuple[str, ...] = ()
     with_standard_webhooks: bool = False
-    allows_private: bool = False
+    allow_private: bool = False
 
     def __repr__(self) -> str:
-        return f"Destination({self.method} {self.url}, {len(self.secrets)} secrets)"
+        return f"DestinationConfig({self.method} {self.url}, {len(self.secrets)} secrets)"
 
 
 class Notification(msgspec.Struct, frozen=True):
-    """One event on its way. `event_id` is the same in all attempts; `at` is now, in microseconds since 1970."""
+    """One event on its way. `notification_id` is the same in all attempts; `attempted_at` is now, in microseconds since
+    1970."""
 
-    event_id: str
+    notification_id: str
     body: bytes
-    at: int
+    attempted_at: int
 
 
 class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of an attempt.
 
-    `said` tells a person in words. `status` is None where no answer came. `body` is how the answer begins, for a person
-    to look at. `retry_after_seconds` is what the other side asked for, or None.
+    `detail` tells a person in words. `status` is None where no answer came. `body` is how the answer begins, for a
+    person to look at. `retry_after_seconds` is what the other side asked for, or None.
     """
 
-    verdict: Outcome
-    said: str
+    outcome: Outcome
+    detail: str
     status: int | None = None
     body: bytes = b""
     retry_after_seconds: float | None = None
@@ -57,15 +59,15 @@ class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
 class DestinationClient(Protocol):
     """One destination, open."""
 
-    def pack(self, record: Record) -> bytes:
+    def format_payload(self, record: Record) -> bytes:
         """The body that says this record."""
         ...
 
-    def pack_test(self) -> bytes:
+    def format_test_payload(self) -> bytes:
         """The body of a test, which says no call."""
         ...
 
-    async def send(self, parcel: Notification) -> DeliveryResult:
+    async def send(self, notification: Notification) -> DeliveryResult:
         """Make one attempt."""
         ...
 

@@ -16,11 +16,13 @@ def destination_kinds(config: Config) -> Mapping[str, OpenDestination]:
     return {"webhook": partial(_open_webhook, config)}
 
 
-def create_ssrf_guard(config: Config, *, allows_private: bool) -> SsrfGuard:
+def create_ssrf_guard(config: Config, *, allow_private: bool) -> SsrfGuard:
     """Which addresses a subscription may have sent to."""
     networks = tuple(ip_network(text) for text in config.private_networks.split(",") if text)
-    return SsrfGuard(allows_private, networks)
+    return SsrfGuard(allow_private, networks)
 
 
-def _open_webhook(config: Config, destination: DestinationConfig) -> DestinationClient:
-    return WebhookClient(destination, Yeastar(), create_ssrf_guard(config, allows_private=destination.allows_private))
+def _open_webhook(config: Config, destination_config: DestinationConfig) -> DestinationClient:
+    return WebhookClient(
+        destination_config, Yeastar(), create_ssrf_guard(config, allow_private=destination_config.allow_private)
+    )

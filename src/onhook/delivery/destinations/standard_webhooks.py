@@ -12,17 +12,17 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of every secret
 MICROSECONDS = 1_000_000
 
 
-def standard_headers(event_id: str, at: int, body: bytes, secrets: Iterable[str]) -> dict[str, str]:
-    """The three headers. `at` is in microseconds since 1970; every secret is `whsec_` and Base64."""
-    timestamp = str(at // MICROSECONDS)
-    signed_content = b".".join((event_id.encode(), timestamp.encode(), body))
+def standard_headers(notification_id: str, now_us: int, body: bytes, secrets: Iterable[str]) -> dict[str, str]:
+    """The three headers. `now_us` is in microseconds since 1970; every secret is `whsec_` and Base64."""
+    timestamp = str(now_us // MICROSECONDS)
+    signed_content = b".".join((notification_id.encode(), timestamp.encode(), body))
     return {
-        "webhook-id": event_id,
+        "webhook-id": notification_id,
         "webhook-timestamp": timestamp,
         "webhook-signature": " ".join(f"v1,{_signature(secret, signed_content)}" for secret in secrets),
     }
 
 
-def _signature(secret: str, signed: bytes) -> str:
+def _signature(secret: str, signed_content: bytes) -> str:
     key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
-    return base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+    return base64.b64encode(hmac.digest(key, signed_content, "sha256")).decode()

@@ -1,4 +1,4 @@
-"""The webhook, as the PBX itself sends it (PROTOCOL.md 4): the event as the body, `X-Signature` over it.
+"""The webhook, as the PBX itself sends it (yeastar-p-series.md 4): the event as the body, `X-Signature` over it.
 
 Laws: any 2xx is success and nothing else is; redirects are not followed; nothing is read beyond the first kibibytes of
 an answer; where the body goes with `GET` is not documented, so it is the body there too, and signed alike.
@@ -37,26 +37,26 @@ DETAIL_CHARACTERS_MAX = 300
 """Of what we tell a person."""
 
 TEST_BODY = b'{"event":"test"}'
-"""What receivers of the original know as its test message (PROTOCOL.md 4)."""
+"""What receivers of the original know as its test message (yeastar-p-series.md 4)."""
 
 USER_AGENT = "Onhook"
 
 
 class WebhookClient:
-    """See `sink.Sink`."""
+    """See `contract.DestinationClient`."""
 
-    def __init__(self, destination: DestinationConfig, dialect: Dialect, guard: SsrfGuard) -> None:
-        self._to = destination
-        self._url = URL(destination.url)
+    def __init__(self, config: DestinationConfig, dialect: Dialect, guard: SsrfGuard) -> None:
+        self._config = config
+        self._url = URL(config.url)
         self._dialect = dialect
         # Not by threads: names that nobody answers for would keep them from everybody else, and us from stopping.
-        self._names = aiohttp.AsyncResolver()
+        self._resolver = aiohttp.AsyncResolver()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=CONNECTIONS_MAX, socket_factory=guard.socket_for, resolver=self._names
+                limit=CONNECTIONS_MAX, socket_factory=guard.create_socket, resolver=self._resolver
             ),
-            timeout=aiohttp.ClientTimeout(total=destination.timeout_seconds),
-            headers={"Content-Type": "application/json", "User-Agent": USER_AGENT, **destination.headers},
+            timeout=aiohttp.ClientTimeout(total=config.timeout_seconds),
+            headers={"Content-Type": "application/json", "User-Agent": USER_AGENT, **config.headers},
             # What an application answers is looked at by people at most: never unpacked, never remembered.
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -64,73 +64,81 @@ class WebhookClient:
             max_field_size=HEADER_BYTES_MAX,
         )
 
-    def pack(self, record: Record) -> bytes:
-        return self._dialect.write(record, record.sn, self._to.profile)
+    def format_payload(self, record: Record) -> bytes:
+        return self._dialect.format(record, record.sn, self._config.payload_format)
 
-    def pack_test(self) -> bytes:
+    def format_test_payload(self) -> bytes:
         return TEST_BODY
 
-    async def send(self, parcel: Notification) -> DeliveryResult:
+    async def send(self, notification: Notification) -> DeliveryResult:
         try:
             async with self._session.request(
-                self._to.method,
+                self._config.method,
                 self._url,
-                data=parcel.body,
-                headers=self._signed(parcel),
+                data=notification.body,
+                headers=self._build_headers(notification),
                 allow_redirects=False,
             ) as response:
                 body = await _read_body_start(response)
-                return _build_result(response, body, parcel.at)
+                return _build_result(response, body, notification.attempted_at)
         except TimeoutError:
-            return DeliveryResult(verdict="failed", said=f"no answer within {self._to.timeout_seconds:g} seconds")
+            return DeliveryResult(
+                outcome="unreachable", detail=f"no answer within {self._config.timeout_seconds:g} seconds"
+            )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError is what a name that cannot be encoded, or a URL that only looks like one, makes of itself.
-            return DeliveryResult(verdict="failed", said=_describe_error(error))
+            return DeliveryResult(outcome="unreachable", detail=_describe_error(error))
 
     async def close(self) -> None:
         await self._session.close()
-        await self._names.close()
+        await self._resolver.close()
 
-    def _signed(self, parcel: Notification) -> dict[str, str]:
+    def _build_headers(self, notification: Notification) -> dict[str, str]:
         """The original has one signature: by the oldest secret, so that who is given a new one still knows the old."""
-        headers = {SIGNATURE_HEADER: sign(self._to.secrets[0], parcel.body)} if self._to.secrets else {}
-        if self._to.with_standard_webhooks:
-            headers |= standard_headers(parcel.event_id, parcel.at, parcel.body, self._to.secrets)
+        headers = {SIGNATURE_HEADER: sign(self._config.secrets[0], notification.body)} if self._config.secrets else {}
+        if self._config.with_standard_webhooks:
+            headers |= standard_headers(
+                notification.notification_id, notification.attempted_at, notification.body, self._config.secrets
+            )
         return headers
 
 
-async def _read_body_start(answer: aiohttp.ClientResponse) -> bytes:
+async def _read_body_start(response: aiohttp.ClientResponse) -> bytes:
     """The first bytes of an answer; whatever is longer is cut off together with its connection."""
     try:
-        body = await answer.content.read(RESPONSE_BYTES_MAX)
+        body = await response.content.read(RESPONSE_BYTES_MAX)
     except (aiohttp.ClientError, TimeoutError):
         # Its status has come, and that is the answer; the rest is for people to look at.
         body = b""
-    if not answer.content.at_eof():
-        answer.close()
+    if not response.content.at_eof():
+        response.close()
     return body
 
 
-def _build_result(answer: aiohttp.ClientResponse, body: bytes, at: int) -> DeliveryResult:
+def _build_result(response: aiohttp.ClientResponse, body: bytes, now_us: int) -> DeliveryResult:
     """What a status means to us."""
-    status = answer.status
-    detail = f"answered {status} {answer.reason or ''}".rstrip()[:DETAIL_CHARACTERS_MAX]
+    status = response.status
+    detail = f"answered {status} {response.reason or ''}".rstrip()[:DETAIL_CHARACTERS_MAX]
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return DeliveryResult(verdict="taken", said=detail, status=status, body=body)
+        return DeliveryResult(outcome="accepted", detail=detail, status=status, body=body)
     if status == HTTPStatus.GONE:
-        return DeliveryResult(verdict="gone", said=detail, status=status, body=body)
-    retry_after_seconds = _parse_retry_after(answer.headers.get("Retry-After", ""), at)
+        return DeliveryResult(outcome="gone", detail=detail, status=status, body=body)
+    retry_after_seconds = _parse_retry_after(response.headers.get("Retry-After", ""), now_us)
     if status == HTTPStatus.TOO_MANY_REQUESTS and retry_after_seconds is None:
         retry_after_seconds = THROTTLE_SECONDS_DEFAULT
     outcome: Outcome = (
-        "busy" if retry_after_seconds is not None else "failed" if status in UNREACHABLE_STATUSES else "refused"
+        "throttled"
+        if retry_after_seconds is not None
+        else "unreachable"
+        if status in UNREACHABLE_STATUSES
+        else "rejected"
     )
     return DeliveryResult(
-        verdict=outcome, said=detail, status=status, body=body, retry_after_seconds=retry_after_seconds
+        outcome=outcome, detail=detail, status=status, body=body, retry_after_seconds=retry_after_seconds
     )
 
 
-def _parse_retry_after(text: str, at: int) -> float | None:
+def _parse_retry_after(text: str, now_us: int) -> float | None:
     """RFC 9110, 10.2.3: seconds, or a date; None for anything else."""
     text = text.strip()
     if text.isascii() and text.isdigit():
@@ -140,20 +148,18 @@ def _parse_retry_after(text: str, at: int) -> float | None:
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     retry_at_utc = retry_at if retry_at.tzinfo else retry_at.replace(tzinfo=UTC)
-    return max(0.0, (retry_at_utc - datetime.fromtimestamp(at / 1_000_000, UTC)).total_seconds())
+    return max(0.0, (retry_at_utc - datetime.fromtimestamp(now_us / 1_000_000, UTC)).total_seconds())
 
 
 def _describe_error(error: Exception) -> str:
     """What went wrong on the way, in one line, without the URL, which may hold a key."""
     detail = str(error) or type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, PermissionError):
-        detail = f"was not asked: {error.os_error.strerror}"
+        detail = f"not connected: {error.os_error.strerror}"
     elif isinstance(error, aiohttp.ClientConnectorError):
-        detail = f"cannot be connected to at {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+        detail = f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
     elif isinstance(error, aiohttp.ClientResponseError):
-        detail = f"what it answers is not HTTP: {error.message}"
+        detail = f"the response is not HTTP: {error.message}"
     elif isinstance(error, aiohttp.InvalidURL):
-        detail = (
-            f"its URL cannot be asked: {error.description or 'compare it with the documentation of the application'}"
-        )
+        detail = f"invalid URL: {error.description or 'compare it with the documentation of the application'}"
     return " ".join(detail.split())[:DETAIL_CHARACTERS_MAX]

@@ -21,8 +21,8 @@ import msgspec
 from onhook.cdr.call_details import DURATION_SECONDS_MAX
 from onhook.cdr.utc_offset import parse_wall_clock
 from onhook.lib.errors import ParseError
-from onhook.pbx.asterisk.channels import Channel, channel_named
-from onhook.pbx.asterisk.messages import Message, parse_messages
+from onhook.pbx.asterisk.channels import Channel, parse_channel
+from onhook.pbx.asterisk.messages import AmiMessage, parse_messages
 
 FIRST_LINE = b"Asterisk: 1\r\n"
 
@@ -36,17 +36,17 @@ CDR_EVENT = "Cdr"
 CEL_EVENT = "CEL"
 
 # The usual names of the field that holds a recording's name, where CDRs have one.
-_RECORDING_NAMES = ("recordingfile", "recording")
-_DID_NAMES = ("did", "did_number", "didnumber")
+_RECORDING_FIELD_NAMES = ("recordingfile", "recording")
+_DID_FIELD_NAMES = ("did", "did_number", "didnumber")
 _OFFSET = re.compile(r"-?[0-9]{1,5}")
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
+class CallHeader(msgspec.Struct, frozen=True, kw_only=True):
     """What is needed to read the events below it. `is_whole` is whether all channel events of the call are there."""
 
     trunks: tuple[str, ...] = ()
-    inbound: tuple[str, ...] = ()
-    is_whole: bool = False
+    inbound_contexts: tuple[str, ...] = ()
+    has_all_events: bool = False
     has_pins: bool = False
     offset_seconds: int | None = None
 
@@ -56,8 +56,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         lines = [
             FIRST_LINE.decode(),
             f"Trunks: {','.join(self.trunks)}\r\n",
-            f"Inbound: {','.join(self.inbound)}\r\n",
-            f"CEL: {'whole' if self.is_whole else 'none'}\r\n",
+            f"Inbound: {','.join(self.inbound_contexts)}\r\n",
+            f"CEL: {'whole' if self.has_all_events else 'none'}\r\n",
         ]
         if self.has_pins:
             lines.append("Pins: account-code\r\n")
@@ -95,7 +95,7 @@ class Cel(msgspec.Struct, frozen=True, kw_only=True):
     """One channel event. `extra` holds what is said besides, as JSON says it."""
 
     name: str
-    at: datetime
+    event_time: datetime
     channel: Channel
     unique_id: str
     caller_name: str
@@ -120,98 +120,100 @@ class QueueEvent(msgspec.Struct, frozen=True, kw_only=True):
 class AsteriskCall(msgspec.Struct, frozen=True, kw_only=True):
     """All that a body says."""
 
-    header: Header
+    header: CallHeader
     cdrs: tuple[Cdr, ...]
     cels: tuple[Cel, ...] = ()
-    queue: tuple[QueueEvent, ...] = ()
+    queue_events: tuple[QueueEvent, ...] = ()
 
 
-def body_of(header: Header, events: Iterable[Message]) -> bytes:
+def format_body(header: CallHeader, events: Iterable[AmiMessage]) -> bytes:
     """The body that says these events."""
     return "".join([header.text, *(event.text for event in events)]).encode("utf-8", "replace")
 
 
-def read_call(body: bytes) -> AsteriskCall:
-    """What a body says. Raises `Unreadable` where it has no CDR, or one without what makes it one."""
+def parse_call(body: bytes) -> AsteriskCall:
+    """What a body says. Raises `ParseError` where it has no CDR, or one without what makes it one."""
     messages = parse_messages(body)
     if not body.startswith(FIRST_LINE) or not messages:
-        raise _unreadable("it does not begin as a call that Asterisk told")
-    head, events = messages[0], messages[1:]
-    cdrs = tuple(_cdr(event.fields) for event in events if event.get("Event") == CDR_EVENT)
+        raise _parse_error("it does not begin as a call that Asterisk told")
+    header_message, events = messages[0], messages[1:]
+    cdrs = tuple(_parse_cdr(event.fields) for event in events if event.get("Event") == CDR_EVENT)
     if not cdrs:
-        raise _unreadable("it has no CDR")
-    header = _header(head)
-    cels = [_cel(event.fields) for event in events if event.get("Event") == CEL_EVENT]
+        raise _parse_error("it has no CDR")
+    header = _parse_header(header_message)
+    cels = [_parse_cel(event.fields) for event in events if event.get("Event") == CEL_EVENT]
     if None in cels:
         # A date in a form of somebody's own: then the CDRs alone are read, whose form is always the same.
-        header, cels = msgspec.structs.replace(header, is_whole=False), []
-    queue = tuple(_queue_event(event) for event in events if event.get("Event") not in (CDR_EVENT, CEL_EVENT))
-    return AsteriskCall(header=header, cdrs=cdrs, cels=tuple(cel for cel in cels if cel), queue=queue)
+        header, cels = msgspec.structs.replace(header, has_all_events=False), []
+    queue_events = tuple(
+        _parse_queue_event(event) for event in events if event.get("Event") not in (CDR_EVENT, CEL_EVENT)
+    )
+    return AsteriskCall(header=header, cdrs=cdrs, cels=tuple(cel for cel in cels if cel), queue_events=queue_events)
 
 
-def cdr_ids(events: Sequence[Message]) -> list[tuple[str, ...]]:
+def cdr_ids(events: Sequence[AmiMessage]) -> list[tuple[str, ...]]:
     """What tells the CDRs of a call apart, the same however they came, in order."""
     names = ("uniqueid", "channel", "destinationchannel", "starttime", "disposition")
     cdrs = (event.fields for event in events if event.get("Event") == CDR_EVENT)
     return sorted(tuple(cdr.get(name, "") for name in names) for cdr in cdrs)
 
 
-def linked_id_of(fields: Mapping[str, str]) -> str:
-    """Which call an event belongs to; a CDR without a linkedid stands for itself (PROTOCOL.md 10.1)."""
+def get_linked_id(fields: Mapping[str, str]) -> str:
+    """Which call an event belongs to; a CDR without a linkedid stands for itself (yeastar-p-series.md 10.1)."""
     return fields.get("linkedid", "") or fields.get("uniqueid", "")
 
 
-def _header(head: Message) -> Header:
-    offset = head.get("Offset")
-    return Header(
-        trunks=_names(head.get("Trunks")),
-        inbound=_names(head.get("Inbound")),
-        is_whole=head.get("CEL") == "whole",
-        has_pins=head.get("Pins") == "account-code",
+def _parse_header(message: AmiMessage) -> CallHeader:
+    offset = message.get("Offset")
+    return CallHeader(
+        trunks=_split_names(message.get("Trunks")),
+        inbound_contexts=_split_names(message.get("Inbound")),
+        has_all_events=message.get("CEL") == "whole",
+        has_pins=message.get("Pins") == "account-code",
         offset_seconds=int(offset) if _OFFSET.fullmatch(offset) else None,
     )
 
 
-def _cdr(fields: Mapping[str, str]) -> Cdr:
-    linked_id, start = linked_id_of(fields), fields.get("starttime", "")
+def _parse_cdr(fields: Mapping[str, str]) -> Cdr:
+    linked_id, start = get_linked_id(fields), fields.get("starttime", "")
     if not linked_id or not start:
-        raise _unreadable(f"a CDR has no {'start' if linked_id else 'linkedid and no uniqueid'}")
-    duration = _seconds(fields.get("duration", ""))
-    began = parse_wall_clock(start)
+        raise _parse_error(f"a CDR has no {'start' if linked_id else 'linkedid and no uniqueid'}")
+    duration = _parse_seconds(fields.get("duration", ""))
+    start_time = parse_wall_clock(start)
     answer, end = fields.get("answertime", ""), fields.get("endtime", "")
     return Cdr(
         linked_id=linked_id,
         unique_id=fields.get("uniqueid", ""),
-        start=began,
+        start=start_time,
         answer=parse_wall_clock(answer) if answer else None,
-        end=parse_wall_clock(end) if end else began + timedelta(seconds=duration),
+        end=parse_wall_clock(end) if end else start_time + timedelta(seconds=duration),
         source=fields.get("source", ""),
         caller_id=fields.get("callerid", ""),
         destination=fields.get("destination", ""),
         context=fields.get("destinationcontext", ""),
-        channel=channel_named(fields.get("channel", "")),
-        dst_channel=channel_named(fields.get("destinationchannel", "")),
+        channel=parse_channel(fields.get("channel", "")),
+        dst_channel=parse_channel(fields.get("destinationchannel", "")),
         application=fields.get("lastapplication", ""),
         application_data=fields.get("lastdata", ""),
         duration=duration,
-        talk=_seconds(fields.get("billableseconds", "")),
+        talk=_parse_seconds(fields.get("billableseconds", "")),
         disposition=fields.get("disposition", "").upper(),
         account_code=fields.get("accountcode", ""),
-        recording=_first(fields, _RECORDING_NAMES) or _sound_file(fields.get("userfield", "")),
-        did=_first(fields, _DID_NAMES),
+        recording=_first_value(fields, _RECORDING_FIELD_NAMES) or _recording_file(fields.get("userfield", "")),
+        did=_first_value(fields, _DID_FIELD_NAMES),
         ama_flags=fields.get("amaflags", ""),
     )
 
 
-def _cel(fields: Mapping[str, str]) -> Cel | None:
+def _parse_cel(fields: Mapping[str, str]) -> Cel | None:
     try:
-        at = parse_wall_clock(fields.get("eventtime", ""))
+        event_time = parse_wall_clock(fields.get("eventtime", ""))
     except ParseError:
         return None
     return Cel(
         name=fields.get("eventname", ""),
-        at=at,
-        channel=channel_named(fields.get("channel", "")),
+        event_time=event_time,
+        channel=parse_channel(fields.get("channel", "")),
         unique_id=fields.get("uniqueid", ""),
         caller_name=fields.get("calleridname", ""),
         caller_number=fields.get("calleridnum", ""),
@@ -219,50 +221,56 @@ def _cel(fields: Mapping[str, str]) -> Cel | None:
         context=fields.get("context", ""),
         application=fields.get("application", ""),
         application_data=fields.get("appdata", ""),
-        extra=_extra(fields.get("extra", "")),
+        extra=_parse_extra(fields.get("extra", "")),
     )
 
 
-def _queue_event(event: Message) -> QueueEvent:
-    ring = event.get("RingTime")
+def _parse_queue_event(event: AmiMessage) -> QueueEvent:
+    ring_time = event.get("RingTime")
     return QueueEvent(
         name=event.get("Event"),
         queue=event.get("Queue"),
-        agent=channel_named(event.get("DestChannel")),
+        agent=parse_channel(event.get("DestChannel")),
         # Of an agent who answered in seconds, of one who did not in milliseconds.
-        ring_seconds=None if not ring else _seconds(ring) // (1000 if event.get("Event") == "AgentRingNoAnswer" else 1),
-        hold_seconds=_seconds(event.get("HoldTime")) if event.get("HoldTime") else None,
+        ring_seconds=None
+        if not ring_time
+        else _parse_seconds(ring_time) // (1000 if event.get("Event") == "AgentRingNoAnswer" else 1),
+        hold_seconds=_parse_seconds(event.get("HoldTime")) if event.get("HoldTime") else None,
     )
 
 
-def _seconds(text: str) -> int:
+def _parse_seconds(text: str) -> int:
     """Whole seconds; 0 for what is none: a CDR always has them."""
-    whole = text.partition(".")[0]
-    return min(int(whole), DURATION_SECONDS_MAX) if whole.isascii() and whole.isdigit() and len(whole) < 19 else 0
+    integer_part = text.partition(".")[0]
+    return (
+        min(int(integer_part), DURATION_SECONDS_MAX)
+        if integer_part.isascii() and integer_part.isdigit() and len(integer_part) < 19
+        else 0
+    )
 
 
-def _extra(text: str) -> Mapping[str, object]:
+def _parse_extra(text: str) -> Mapping[str, object]:
     try:
-        decoded = msgspec.json.decode(text) if text else {}
+        extra = msgspec.json.decode(text) if text else {}
     except (msgspec.DecodeError, RecursionError):
         return {}
-    return decoded if isinstance(decoded, dict) else {}
+    return extra if isinstance(extra, dict) else {}
 
 
-def _first(fields: Mapping[str, str], names: Iterable[str]) -> str:
+def _first_value(fields: Mapping[str, str], names: Iterable[str]) -> str:
     return next((fields[name] for name in names if fields.get(name)), "")
 
 
-def _sound_file(text: str) -> str:
-    """The user field where it names a recording, as some dialplans have it (PROTOCOL.md 10.1)."""
+def _recording_file(text: str) -> str:
+    """The user field where it names a recording, as some dialplans have it (yeastar-p-series.md 10.1)."""
     return text if text.rpartition(".")[2].lower() in ("wav", "wav49", "gsm", "mp3", "ogg", "opus") else ""
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _split_names(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.split(",") if name)
 
 
-def _unreadable(why: str) -> ParseError:
+def _parse_error(reason: str) -> ParseError:
     return ParseError(
-        f"the report says no call: {why}", todo="look at its body; it is kept until a version can read it"
+        f"the report says no call: {reason}", hint="look at its body; it is kept until a version can read it"
     )

@@ -5,9 +5,11 @@ import re
 
 import msgspec
 
-_CHANNEL = re.compile(r"(?P<technology>[A-Za-z0-9_]+)/(?P<endpoint>.*?)(?:-[0-9a-fA-F]{8,16})?(?:;(?P<half>[12]))?")
+_CHANNEL_NAME = re.compile(
+    r"(?P<technology>[A-Za-z0-9_]+)/(?P<endpoint>.*?)(?:-[0-9a-fA-F]{8,16})?(?:;(?P<half>[12]))?"
+)
 _NUMBER = re.compile(r"\+?[0-9]{1,20}")
-LOCAL = "Local"
+LOCAL_TECHNOLOGY = "Local"
 
 SPECIAL_EXTENSIONS = frozenset({"", "s", "h", "i", "t", "T", "o", "a", "e"})
 """Names of the dialplan that nobody dials (`s` start, `h` hang-up, `i` invalid, `t` time-out, ...)."""
@@ -27,30 +29,30 @@ class Channel(msgspec.Struct, frozen=True):
     @property
     def is_local(self) -> bool:
         """Whether it is one half of a detour."""
-        return self.technology == LOCAL and bool(self.half)
+        return self.technology == LOCAL_TECHNOLOGY and bool(self.half)
 
     @property
-    def detour(self) -> str:
+    def local_pair(self) -> str:
         """What the two halves of a detour have in common."""
         return self.name[:-2] if self.is_local else ""
 
     @property
     def number(self) -> str:
         """The number in the endpoint's name, or empty: `1002` of `PJSIP/1002`, `4005` of `Local/4005@agents`."""
-        name = self.endpoint.partition("@")[0] if self.technology == LOCAL else self.endpoint
+        name = self.endpoint.partition("@")[0] if self.technology == LOCAL_TECHNOLOGY else self.endpoint
         return name if _NUMBER.fullmatch(name) else ""
 
 
-def channel_named(name: str) -> Channel:
+def parse_channel(name: str) -> Channel:
     """The parts of a name; one that looks otherwise is a channel without an endpoint.
 
-    >>> channel_named("PJSIP/1002-0000001a").number, channel_named("Local/1006@internal-00000000;1").detour
+    >>> parse_channel("PJSIP/1002-0000001a").number, parse_channel("Local/1006@internal-00000000;1").local_pair
     ('1002', 'Local/1006@internal-00000000')
     """
-    found = _CHANNEL.fullmatch(name)
-    if found is None:
+    match = _CHANNEL_NAME.fullmatch(name)
+    if match is None:
         return Channel(name)
-    return Channel(name, found["technology"], found["endpoint"], found["half"] or "")
+    return Channel(name, match["technology"], match["endpoint"], match["half"] or "")
 
 
 def is_dialled(extension: str) -> bool:

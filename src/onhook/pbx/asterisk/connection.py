@@ -1,159 +1,185 @@
 """A conversation with an Asterisk: logs in, gathers calls, keeps itself alive, finds out which endpoints are trunks.
 
-See the contract, `pbx/conversation.py`. The rule by which an endpoint is a trunk is in `trunks.py`.
+See the contract, `pbx/connection.py`. The rule by which an endpoint is a trunk is in `trunks.py`.
 """
 
 import msgspec
 
 from onhook.cdr.utc_offset import offset_between, parse_wall_clock
 from onhook.lib.errors import ParseError
-from onhook.pbx.asterisk.call_collector import Gathered, Gathering, PbxReading
-from onhook.pbx.asterisk.messages import Message, TooLarge
-from onhook.pbx.asterisk.session import Answer, Event, Happening, Login, Ready, Refused, Session
+from onhook.pbx.asterisk.call_collector import AsteriskParserConfig, CallCollector, CollectedCall
+from onhook.pbx.asterisk.messages import AmiMessage, OversizedMessage
+from onhook.pbx.asterisk.session import (
+    AmiCredentials,
+    AmiEvent,
+    AmiReady,
+    AmiRefused,
+    AmiResponse,
+    AmiSession,
+    AmiSessionEvent,
+)
 from onhook.pbx.asterisk.trunks import TrunkSearch
-from onhook.pbx.connection import Heard, Now
+from onhook.pbx.connection import ClockReading, ConnectionUpdate
 
-PING_SECONDS = 10.0
+PING_AFTER_SECONDS = 10.0
 """How long we let Asterisk be silent before we ask whether it is there."""
 
-DEAD_SECONDS = 30.0
+SILENCE_SECONDS_MAX = 30.0
 """Whoever has not said a byte for so long, asked three times, is not there."""
 
-WELCOME_SECONDS = 20.0
+LOGIN_SECONDS_MAX = 20.0
 """How long it may take from the connection to the end of the login."""
 
-SEARCH_SECONDS = 600.0
+TRUNK_SEARCH_SECONDS = 600.0
 """How often the trunks are looked up anew: one may have been added."""
 
 
-class AsteriskConversation:
+class AsteriskProtocol:
     """One connection. `searches` is whether the trunks are to be read from the PBX; else `reading` says them."""
 
     via = "ami"
 
-    def __init__(self, login: Login, reading: PbxReading, *, searches: bool) -> None:
-        self._session = Session(login)
-        self._gathering = Gathering(reading)
-        self._searches = searches
-        self._search: TrunkSearch | None = None
-        self._searched_at = 0.0
-        self._begun_at: float | None = None
-        self._heard_at = 0.0
-        self._asked_at = 0.0
-        self._dropped = 0
+    def __init__(
+        self, credentials: AmiCredentials, parser_config: AsteriskParserConfig, *, detect_trunks: bool
+    ) -> None:
+        self._session = AmiSession(credentials)
+        self._call_collector = CallCollector(parser_config)
+        self._detect_trunks = detect_trunks
+        self._trunk_search: TrunkSearch | None = None
+        self._search_started_at = 0.0
+        self._started_at: float | None = None
+        self._last_received_at = 0.0
+        self._last_ping_at = 0.0
+        self._reported_dropped = 0
 
-    def received(self, data: bytes, now: Now) -> Heard:
-        self._begin(now)
-        self._heard_at = now.running
-        heard = [self._heard(happening, now) for happening in self._session.received(data)]
-        return _together(heard)
+    def receive_data(self, data: bytes, now: ClockReading) -> ConnectionUpdate:
+        self._start_clock(now)
+        self._last_received_at = now.monotonic_seconds
+        updates = [self._handle_session_event(session_event, now) for session_event in self._session.receive_data(data)]
+        return _merge_updates(updates)
 
-    def ticked(self, now: Now) -> Heard:
-        self._begin(now)
+    def on_tick(self, now: ClockReading) -> ConnectionUpdate:
+        self._start_clock(now)
         is_ready = self._session.state == "ready"
-        silent = now.running - self._heard_at
-        if silent > (DEAD_SECONDS if is_ready else WELCOME_SECONDS):
-            return Heard(ended=f"it has said nothing for {silent:.0f} seconds")
-        if is_ready and silent > PING_SECONDS and now.running - self._asked_at > PING_SECONDS:
-            self._asked_at = now.running
-            self._session.ask("Ping")
-        if is_ready and self._searches and now.running - self._searched_at > SEARCH_SECONDS:
-            self._begin_search(now)
-        return Heard(reports=_bodies(self._gathering.due(now.running)), news=self._told_dropped())
+        silent_seconds = now.monotonic_seconds - self._last_received_at
+        if silent_seconds > (SILENCE_SECONDS_MAX if is_ready else LOGIN_SECONDS_MAX):
+            return ConnectionUpdate(end_reason=f"it has said nothing for {silent_seconds:.0f} seconds")
+        if (
+            is_ready
+            and silent_seconds > PING_AFTER_SECONDS
+            and now.monotonic_seconds - self._last_ping_at > PING_AFTER_SECONDS
+        ):
+            self._last_ping_at = now.monotonic_seconds
+            self._session.send_action("Ping")
+        if is_ready and self._detect_trunks and now.monotonic_seconds - self._search_started_at > TRUNK_SEARCH_SECONDS:
+            self._start_trunk_search(now)
+        return ConnectionUpdate(
+            raw_events=_bodies(self._call_collector.pop_completed(now.monotonic_seconds)),
+            log_messages=self._dropped_call_messages(),
+        )
 
-    def to_send(self) -> bytes:
-        return self._session.to_send()
+    def data_to_send(self) -> bytes:
+        return self._session.data_to_send()
 
-    def cut(self) -> tuple[bytes, ...]:
-        return _bodies(self._gathering.cut())
+    def connection_lost(self) -> tuple[bytes, ...]:
+        return _bodies(self._call_collector.flush())
 
-    def held_since(self) -> float | None:
-        return self._gathering.oldest_cdr_at()
+    def pending_since(self) -> float | None:
+        return self._call_collector.oldest_cdr_at()
 
-    def _begin(self, now: Now) -> None:
-        if self._begun_at is None:
-            self._begun_at = self._heard_at = now.running
+    def _start_clock(self, now: ClockReading) -> None:
+        if self._started_at is None:
+            self._started_at = self._last_received_at = now.monotonic_seconds
 
-    def _heard(self, happening: Happening, now: Now) -> Heard:
-        if isinstance(happening, Event):
-            offset = _offset_seconds(happening.message, now)
-            return Heard(reports=_bodies(self._gathering.heard(happening.message, now.running, offset)))
-        if isinstance(happening, Answer):
-            return self._answered(happening)
-        if isinstance(happening, Ready):
-            return self._ready(happening, now)
-        if isinstance(happening, Refused):
-            return Heard(ended=happening.why, is_refused=True)
-        return Heard(news=(_too_large(happening),))
+    def _handle_session_event(self, session_event: AmiSessionEvent, now: ClockReading) -> ConnectionUpdate:
+        if isinstance(session_event, AmiEvent):
+            offset = _offset_seconds(session_event.message, now)
+            return ConnectionUpdate(
+                raw_events=_bodies(self._call_collector.add_event(session_event.message, now.monotonic_seconds, offset))
+            )
+        if isinstance(session_event, AmiResponse):
+            return self._handle_response(session_event)
+        if isinstance(session_event, AmiReady):
+            return self._handle_ready(session_event, now)
+        if isinstance(session_event, AmiRefused):
+            return ConnectionUpdate(end_reason=session_event.reason, is_refused=True)
+        return ConnectionUpdate(log_messages=(_describe_oversized(session_event),))
 
-    def _ready(self, ready: Ready, now: Now) -> Heard:
-        if self._searches:
-            self._begin_search(now)
-        unfiltered = () if ready.is_filtered else ("it does not let us filter: give the user `write = system`",)
-        return Heard(is_ready=True, news=unfiltered)
+    def _handle_ready(self, ready: AmiReady, now: ClockReading) -> ConnectionUpdate:
+        if self._detect_trunks:
+            self._start_trunk_search(now)
+        log_messages = () if ready.is_filtered else ("it does not let us filter: give the user `write = system`",)
+        return ConnectionUpdate(is_ready=True, log_messages=log_messages)
 
-    def _begin_search(self, now: Now) -> None:
-        self._searched_at = now.running
-        self._search = TrunkSearch(self._session)
+    def _start_trunk_search(self, now: ClockReading) -> None:
+        self._search_started_at = now.monotonic_seconds
+        self._trunk_search = TrunkSearch(self._session)
 
-    def _answered(self, answer: Answer) -> Heard:
-        if self._search is None or not self._search.is_mine(answer):
-            return Heard()
-        found = self._search.answered(answer)
-        if found is None:
-            return Heard()
-        self._search = None
-        if found.why:
-            return Heard(news=(found.why,))
-        before = self._gathering.reading
-        reading = msgspec.structs.replace(before, trunks=found.trunks, inbound=found.inbound)
-        self._gathering.reading = reading
-        return Heard(learned=learned_text(reading) if reading != before else "")
+    def _handle_response(self, response: AmiResponse) -> ConnectionUpdate:
+        if self._trunk_search is None or not self._trunk_search.owns_response(response):
+            return ConnectionUpdate()
+        search_result = self._trunk_search.handle_response(response)
+        if search_result is None:
+            return ConnectionUpdate()
+        self._trunk_search = None
+        if search_result.error:
+            return ConnectionUpdate(log_messages=(search_result.error,))
+        previous_config = self._call_collector.parser_config
+        parser_config = msgspec.structs.replace(
+            previous_config, trunks=search_result.trunks, inbound_contexts=search_result.inbound_contexts
+        )
+        self._call_collector.parser_config = parser_config
+        return ConnectionUpdate(
+            detected_config=encode_parser_config(parser_config) if parser_config != previous_config else ""
+        )
 
-    def _told_dropped(self) -> tuple[str, ...]:
-        more, self._dropped = self._gathering.dropped - self._dropped, self._gathering.dropped
-        return (f"{more} calls ended without a CDR",) if more else ()
+    def _dropped_call_messages(self) -> tuple[str, ...]:
+        new_dropped, self._reported_dropped = (
+            self._call_collector.dropped_count - self._reported_dropped,
+            self._call_collector.dropped_count,
+        )
+        return (f"{new_dropped} calls ended without a CDR",) if new_dropped else ()
 
 
-def learned_text(reading: PbxReading) -> str:
+def encode_parser_config(parser_config: AsteriskParserConfig) -> str:
     """What was learned of a PBX, for the next conversation."""
-    return msgspec.json.encode(reading).decode()
+    return msgspec.json.encode(parser_config).decode()
 
 
-def reading_of(learned: str) -> PbxReading:
+def decode_parser_config(text: str) -> AsteriskParserConfig:
     """What was learned before; nothing where there is no such text."""
     try:
-        return msgspec.json.decode(learned, type=PbxReading) if learned else PbxReading()
+        return msgspec.json.decode(text, type=AsteriskParserConfig) if text else AsteriskParserConfig()
     except msgspec.DecodeError:
-        return PbxReading()
+        return AsteriskParserConfig()
 
 
-def _offset_seconds(message: Message, now: Now) -> int | None:
+def _offset_seconds(message: AmiMessage, now: ClockReading) -> int | None:
     """The PBX's clock against UTC, by the end of a call of which we hear at once."""
     if message.get("Event") != "Cdr":
         return None
     try:
-        offset = offset_between(parse_wall_clock(message.get("EndTime")), int(now.epoch))
+        offset = offset_between(parse_wall_clock(message.get("EndTime")), int(now.unix_seconds))
     except ParseError:
         return None
     return None if offset is None else int(offset.total_seconds())
 
 
-def _bodies(gathered: list[Gathered]) -> tuple[bytes, ...]:
-    return tuple(one.body for one in gathered)
+def _bodies(collected_calls: list[CollectedCall]) -> tuple[bytes, ...]:
+    return tuple(call.body for call in collected_calls)
 
 
-def _too_large(one: TooLarge) -> str:
-    return f"an event {one.event!r} of {one.bytes} bytes was too large and is left out"
+def _describe_oversized(message: OversizedMessage) -> str:
+    return f"an event {message.event_name!r} of {message.size_bytes} bytes was too large and is left out"
 
 
-def _together(heard: list[Heard]) -> Heard:
+def _merge_updates(updates: list[ConnectionUpdate]) -> ConnectionUpdate:
     """Several as one."""
-    return Heard(
-        reports=tuple(body for one in heard for body in one.reports),
-        is_ready=any(one.is_ready for one in heard),
-        ended=next((one.ended for one in heard if one.ended), ""),
-        is_refused=any(one.is_refused for one in heard),
-        news=tuple(sentence for one in heard for sentence in one.news),
-        learned=next((one.learned for one in reversed(heard) if one.learned), ""),
+    return ConnectionUpdate(
+        raw_events=tuple(body for update in updates for body in update.raw_events),
+        is_ready=any(update.is_ready for update in updates),
+        end_reason=next((update.end_reason for update in updates if update.end_reason), ""),
+        is_refused=any(update.is_refused for update in updates),
+        log_messages=tuple(log_message for update in updates for log_message in update.log_messages),
+        detected_config=next((update.detected_config for update in reversed(updates) if update.detected_config), ""),
     )

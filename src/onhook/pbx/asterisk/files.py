@@ -14,19 +14,19 @@ import msgspec
 
 from onhook.cdr.utc_offset import call_epoch, parse_wall_clock
 from onhook.lib.errors import ParseError, UsageError
-from onhook.pbx.asterisk.call import CDRS_MAX, Header, body_of, linked_id_of
-from onhook.pbx.asterisk.call_collector import PbxReading
-from onhook.pbx.asterisk.channels import channel_named
-from onhook.pbx.asterisk.messages import Message
-from onhook.pbx.cdr_archive import KeptCall, Unread
+from onhook.pbx.asterisk.call import CDRS_MAX, CallHeader, format_body, get_linked_id
+from onhook.pbx.asterisk.call_collector import AsteriskParserConfig
+from onhook.pbx.asterisk.channels import parse_channel
+from onhook.pbx.asterisk.messages import AmiMessage
+from onhook.pbx.cdr_archive import ArchivedCall, UnparsedLine
 
-APART = timedelta(hours=6)
+CDR_GAP_MAX = timedelta(hours=6)
 """CDRs of one call that are written later than this after each other are taken for two reports of it."""
 
-CDRS_HELD_MAX = 500_000
+PENDING_CDRS_MAX = 500_000
 """Some 500 MB; that many CDRs in six hours are more than an Asterisk carries."""
 
-LOOK_EVERY = 1_000
+COMPLETION_CHECK_ROWS = 1_000
 """Rows between two looks for calls that are complete."""
 
 # Column of a file or table: the event's name for it. https://docs.asterisk.org/Configuration/Reporting
@@ -57,189 +57,217 @@ _EVENT_NAMES: Mapping[str, str] = {
 COLUMNS = frozenset({*_EVENT_NAMES, "sequence"})
 """Those that are read; any other may be there."""
 
-NEEDED = ("start", "channel", "linkedid")
+REQUIRED_COLUMNS = ("start", "channel", "linkedid")
 
-_NEVER = ("0000", "1969", "1970")
+_NULL_YEARS = ("0000", "1969", "1970")
 """Years of a moment that never was, as databases have it."""
-_MOMENTS = frozenset({"start", "calldate", "answer", "end"})
-MOMENT_CHARACTERS = 19
+_TIME_COLUMNS = frozenset({"start", "calldate", "answer", "end"})
+TIME_CHARACTERS = 19
 """Of `2026-11-24 12:30:00`; a database may tell fractions of a second after them."""
 
-_PLAIN = (
+_BASE_COLUMNS = (
     *("accountcode", "src", "dst", "dcontext", "clid", "channel", "dstchannel", "lastapp", "lastdata"),
     *("start", "answer", "end", "duration", "billsec", "disposition", "amaflags"),
 )
-_NEW = ("peeraccount", "linkedid", "sequence")
+_NEW_COLUMNS = ("peeraccount", "linkedid", "sequence")
 _UNIQUE_ID = re.compile(r"(?:.*-)?[0-9]{10}\.[0-9]+")
-_DISPOSITIONS = {"0": "NO ANSWER", "1": "NO ANSWER", "2": "FAILED", "4": "BUSY", "8": "ANSWERED", "16": "CONGESTION"}
+_DISPOSITION_NAMES = {
+    "0": "NO ANSWER",
+    "1": "NO ANSWER",
+    "2": "FAILED",
+    "4": "BUSY",
+    "8": "ANSWERED",
+    "16": "CONGESTION",
+}
 
 
-def rows_of_lines(lines: Iterable[str], columns: Sequence[str] = ()) -> Iterator[Mapping[str, str] | Unread]:
+def parse_rows(lines: Iterable[str], columns: Sequence[str] = ()) -> Iterator[Mapping[str, str] | UnparsedLine]:
     """The rows of a text file, by column: JSON lines, or CSV with the columns that were given, of a first line that
     names them, or of `cdr_csv`. Raises `UsageError` where nobody can tell which column is which.
     """
-    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-    first = next(numbered, None)
-    if first is None:
+    numbered_lines = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+    first_line = next(numbered_lines, None)
+    if first_line is None:
         return
-    if first[1].lstrip().startswith("{"):
-        yield from _whole((line, _row_of_json(number, line)) for number, line in _again(first, numbered))
+    if first_line[1].lstrip().startswith("{"):
+        yield from _skip_partial_line(
+            (line, _parse_json_row(number, line)) for number, line in _prepend(first_line, numbered_lines)
+        )
         return
-    named = [name.strip().lower() for name in _cells(first[1]) or ()]
-    if "start" in named or "calldate" in named:
-        columns = named
-        first = next(numbered, None)
-    yield from _whole((line, _row_of_csv(number, line, columns)) for number, line in _again(first, numbered))
+    header_columns = [name.strip().lower() for name in _parse_cells(first_line[1]) or ()]
+    if "start" in header_columns or "calldate" in header_columns:
+        columns = header_columns
+        first_line = next(numbered_lines, None)
+    yield from _skip_partial_line(
+        (line, _parse_csv_row(number, line, columns)) for number, line in _prepend(first_line, numbered_lines)
+    )
 
 
-def calls_of_rows(rows: Iterable[Mapping[str, str] | Unread], reading: PbxReading) -> Iterator[KeptCall | Unread]:
+def collect_calls(
+    rows: Iterable[Mapping[str, str] | UnparsedLine], parser_config: AsteriskParserConfig
+) -> Iterator[ArchivedCall | UnparsedLine]:
     """The calls that the rows say, each with all its CDRs. Raises `UsageError` where rows lack what makes a call."""
-    held: dict[str, list[Message]] = {}
-    ends: dict[str, datetime] = {}
+    cdrs_by_call: dict[str, list[AmiMessage]] = {}
+    end_times: dict[str, datetime] = {}
     count = 0
-    latest = datetime.min  # noqa: DTZ901 - wall clocks of one PBX, compared with each other alone
-    lacking: Mapping[str, str] = {}
+    latest_end = datetime.min  # noqa: DTZ901 - wall clocks of one PBX, compared with each other alone
+    incomplete_row: Mapping[str, str] = {}
     for row in rows:
-        if isinstance(row, Unread):
+        if isinstance(row, UnparsedLine):
             yield row
             continue
-        cdr = _cdr(row)
-        if isinstance(cdr, Unread):
+        cdr = _build_cdr(row)
+        if isinstance(cdr, UnparsedLine):
             yield cdr
             continue
         if cdr is None:
             # A file that was begun before its columns were asked for has them from some line on.
-            lacking = row
+            incomplete_row = row
             if count:
-                yield Unread(f"after {count} CDRs", "it has not the columns of the others", _shown(row))
+                yield UnparsedLine(f"after {count} CDRs", "it has not the columns of the others", _format_row(row))
             continue
-        linked_id, ended = linked_id_of(cdr.fields), _ended(cdr)
-        held.setdefault(linked_id, []).append(cdr)
-        ends[linked_id] = max(ends.get(linked_id, ended), ended)
-        latest = max(latest, ended)
+        linked_id, end_time = get_linked_id(cdr.fields), _end_time(cdr)
+        cdrs_by_call.setdefault(linked_id, []).append(cdr)
+        end_times[linked_id] = max(end_times.get(linked_id, end_time), end_time)
+        latest_end = max(latest_end, end_time)
         count += 1
-        if count % LOOK_EVERY == 0:
-            too_many = sum(map(len, held.values())) > CDRS_HELD_MAX
-            for done in [one for one, at in ends.items() if latest - at > APART or too_many]:
-                del ends[done]
-                yield from _calls(held.pop(done), reading)
-    if lacking and not count:
-        raise _no_columns(lacking)
-    for cdrs in held.values():
-        yield from _calls(cdrs, reading)
+        if count % COMPLETION_CHECK_ROWS == 0:
+            too_many = sum(map(len, cdrs_by_call.values())) > PENDING_CDRS_MAX
+            for complete_id in [
+                call_id for call_id, last_end in end_times.items() if latest_end - last_end > CDR_GAP_MAX or too_many
+            ]:
+                del end_times[complete_id]
+                yield from _build_calls(cdrs_by_call.pop(complete_id), parser_config)
+    if incomplete_row and not count:
+        raise _missing_columns_error(incomplete_row)
+    for cdrs in cdrs_by_call.values():
+        yield from _build_calls(cdrs, parser_config)
 
 
-def began_before(line: str, columns: Sequence[str], moment: datetime) -> bool:
+def starts_before(line: str, columns: Sequence[str], local_time: datetime) -> bool:
     """Whether a line of a file surely says a CDR that began before a moment of the PBX's wall clock."""
-    row = _row_of_json(0, line) if line.lstrip().startswith("{") else _row_of_csv(0, line, columns)
-    if isinstance(row, Unread):
+    row = _parse_json_row(0, line) if line.lstrip().startswith("{") else _parse_csv_row(0, line, columns)
+    if isinstance(row, UnparsedLine):
         return False
     try:
-        return parse_wall_clock(row.get("start") or row.get("calldate", "")) < moment
+        return parse_wall_clock(row.get("start") or row.get("calldate", "")) < local_time
     except ParseError:
         return False
 
 
-def _whole(read: Iterable[tuple[str, Mapping[str, str] | Unread]]) -> Iterator[Mapping[str, str] | Unread]:
+def _skip_partial_line(
+    parsed_lines: Iterable[tuple[str, Mapping[str, str] | UnparsedLine]],
+) -> Iterator[Mapping[str, str] | UnparsedLine]:
     """Without a last line that the PBX is just writing."""
-    return (row for line, row in read if line.endswith("\n") or not isinstance(row, Unread))
+    return (row for line, row in parsed_lines if line.endswith("\n") or not isinstance(row, UnparsedLine))
 
 
-def _again(first: tuple[int, str] | None, others: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    if first is not None:
-        yield first
-    yield from others
+def _prepend(
+    first_line: tuple[int, str] | None, remaining_lines: Iterable[tuple[int, str]]
+) -> Iterator[tuple[int, str]]:
+    if first_line is not None:
+        yield first_line
+    yield from remaining_lines
 
 
-def _row_of_json(number: int, line: str) -> Mapping[str, str] | Unread:
+def _parse_json_row(line_number: int, line: str) -> Mapping[str, str] | UnparsedLine:
     try:
-        decoded: Any = msgspec.json.decode(line)
+        data: Any = msgspec.json.decode(line)
     except (msgspec.DecodeError, RecursionError):
-        return Unread(f"line {number}", "it is not JSON", line)
-    if not isinstance(decoded, dict):
-        return Unread(f"line {number}", "it is no JSON object", line)
-    return row_of(decoded)
+        return UnparsedLine(f"line {line_number}", "it is not JSON", line)
+    if not isinstance(data, dict):
+        return UnparsedLine(f"line {line_number}", "it is no JSON object", line)
+    return normalize_row(data)
 
 
-def row_of(values: Mapping[Any, Any]) -> Mapping[str, str]:
+def normalize_row(values: Mapping[Any, Any]) -> Mapping[str, str]:
     """A row by its columns' names in small letters, whatever the values are; those that are nothing are empty."""
     return {str(name).lower(): "" if value is None else str(value) for name, value in values.items()}
 
 
-def _row_of_csv(number: int, line: str, columns: Sequence[str]) -> Mapping[str, str] | Unread:
-    cells = _cells(line)
+def _parse_csv_row(line_number: int, line: str, columns: Sequence[str]) -> Mapping[str, str] | UnparsedLine:
+    cells = _parse_cells(line)
     if cells is None:
-        return Unread(f"line {number}", "it is not CSV", line)
-    names = columns or _columns_of_cdr_csv(cells)
+        return UnparsedLine(f"line {line_number}", "it is not CSV", line)
+    names = columns or _cdr_csv_columns(cells)
     if len(names) != len(cells):
-        return Unread(f"line {number}", f"it has {len(cells)} columns, and {len(names) or 'none'} have a name", line)
+        return UnparsedLine(
+            f"line {line_number}", f"it has {len(cells)} columns, and {len(names) or 'none'} have a name", line
+        )
     return dict(zip(names, cells, strict=True))
 
 
-def _cells(line: str) -> list[str] | None:
+def _parse_cells(line: str) -> list[str] | None:
     try:
         return next(csv.reader([line]), [])
     except csv.Error:
         return None
 
 
-def _columns_of_cdr_csv(cells: Sequence[str]) -> tuple[str, ...]:
+def _cdr_csv_columns(cells: Sequence[str]) -> tuple[str, ...]:
     """Those that `cdr_csv` writes: sixteen, and what was asked for in `cdr.conf`; none where it is no such file."""
-    more = len(cells) - len(_PLAIN)
-    new = _NEW if more >= len(_NEW) else ()
-    asked = more - len(new)
-    if asked == 1:
-        return (*_PLAIN, "uniqueid" if _UNIQUE_ID.fullmatch(cells[len(_PLAIN)]) else "userfield", *new)
-    return {0: (*_PLAIN, *new), 2: (*_PLAIN, "uniqueid", "userfield", *new)}.get(asked, ())
+    extra_count = len(cells) - len(_BASE_COLUMNS)
+    new_columns = _NEW_COLUMNS if extra_count >= len(_NEW_COLUMNS) else ()
+    optional_count = extra_count - len(new_columns)
+    if optional_count == 1:
+        return (
+            *_BASE_COLUMNS,
+            "uniqueid" if _UNIQUE_ID.fullmatch(cells[len(_BASE_COLUMNS)]) else "userfield",
+            *new_columns,
+        )
+    return {0: (*_BASE_COLUMNS, *new_columns), 2: (*_BASE_COLUMNS, "uniqueid", "userfield", *new_columns)}.get(
+        optional_count, ()
+    )
 
 
-def _missing(row: Mapping[str, str]) -> list[str]:
-    return [name for name in NEEDED if name not in row and not (name == "start" and "calldate" in row)]
+def _missing_columns(row: Mapping[str, str]) -> list[str]:
+    return [name for name in REQUIRED_COLUMNS if name not in row and not (name == "start" and "calldate" in row)]
 
 
-def _no_columns(row: Mapping[str, str]) -> UsageError:
+def _missing_columns_error(row: Mapping[str, str]) -> UsageError:
     """What lacks linkedid is not read by uniqueid: docs/decisions.md says why."""
     return UsageError(
-        f"the CDRs have no {', '.join(_missing(row))}, without which nobody can tell which of them are one call",
-        todo="let Asterisk write it: `newcdrcolumns = yes` in [csv] of cdr.conf, or a column of that name in the table;"
+        f"the CDRs have no {', '.join(_missing_columns(row))}, without which nobody can tell which of them are one"
+        " call",
+        hint="let Asterisk write it: `newcdrcolumns = yes` in [csv] of cdr.conf, or a column of that name in the table;"
         " columns in an order of your own are named with --cdr-columns, or --columns of `onhook backfill`",
     )
 
 
-def _cdr(row: Mapping[str, str]) -> Message | Unread | None:
+def _build_cdr(row: Mapping[str, str]) -> AmiMessage | UnparsedLine | None:
     """The event that says a row; None where it has no column for what is needed."""
-    if _missing(row):
+    if _missing_columns(row):
         return None
     lines = [("Event", "Cdr")]
     for name, value in row.items():
-        if name in _EVENT_NAMES and (said := _said(name, value)):
-            lines.append((_EVENT_NAMES[name], said))
-    cdr = Message(tuple(lines))
+        if name in _EVENT_NAMES and (text := _format_cell(name, value)):
+            lines.append((_EVENT_NAMES[name], text))
+    cdr = AmiMessage(tuple(lines))
     start = cdr.get("StartTime")
-    if not linked_id_of(cdr.fields):
-        return Unread(start or "a row", "it names no call", _shown(row))
+    if not get_linked_id(cdr.fields):
+        return UnparsedLine(start or "a row", "it names no call", _format_row(row))
     try:
         parse_wall_clock(start)
-        _ended(cdr)
+        _end_time(cdr)
     except ParseError as error:
-        return Unread(start or "a row", error.what, _shown(row))
+        return UnparsedLine(start or "a row", error.message, _format_row(row))
     return cdr
 
 
-def _shown(row: Mapping[str, str]) -> str:
+def _format_row(row: Mapping[str, str]) -> str:
     return msgspec.json.encode(row).decode()
 
 
-def _said(name: str, value: str) -> str:
+def _format_cell(name: str, value: str) -> str:
     """What a cell says in an event; nothing where it says nothing."""
     if name == "disposition":
-        return _DISPOSITIONS.get(value, value)
-    if name in _MOMENTS:
-        return "" if value.startswith(_NEVER) else value[:MOMENT_CHARACTERS]
+        return _DISPOSITION_NAMES.get(value, value)
+    if name in _TIME_COLUMNS:
+        return "" if value.startswith(_NULL_YEARS) else value[:TIME_CHARACTERS]
     return " ".join(value.split())
 
 
-def _ended(cdr: Message) -> datetime:
+def _end_time(cdr: AmiMessage) -> datetime:
     """By the PBX's clock."""
     end = cdr.get("EndTime")
     if end:
@@ -248,19 +276,19 @@ def _ended(cdr: Message) -> datetime:
     return parse_wall_clock(cdr.get("StartTime")) + timedelta(seconds=int(seconds) if seconds.isdecimal() else 0)
 
 
-def _calls(cdrs: Sequence[Message], reading: PbxReading) -> Iterator[KeptCall]:
+def _build_calls(cdrs: Sequence[AmiMessage], parser_config: AsteriskParserConfig) -> Iterator[ArchivedCall]:
     """One body, or several where there are very many CDRs."""
     starts = [parse_wall_clock(cdr.get("StartTime")) for cdr in cdrs]
-    epoch = call_epoch(linked_id_of(cdrs[0].fields))
-    began = datetime.fromtimestamp(epoch, UTC) if epoch else None
-    ended = None if began is None else began + (max(map(_ended, cdrs)) - min(starts))
-    for begin in range(0, len(cdrs), CDRS_MAX):
-        part = cdrs[begin : begin + CDRS_MAX]
-        channels = {channel_named(cdr.get(name)) for cdr in part for name in ("Channel", "DestinationChannel")}
+    epoch = call_epoch(get_linked_id(cdrs[0].fields))
+    began_at = datetime.fromtimestamp(epoch, UTC) if epoch else None
+    ended_at = None if began_at is None else began_at + (max(map(_end_time, cdrs)) - min(starts))
+    for start_index in range(0, len(cdrs), CDRS_MAX):
+        part_cdrs = cdrs[start_index : start_index + CDRS_MAX]
+        channels = {parse_channel(cdr.get(name)) for cdr in part_cdrs for name in ("Channel", "DestinationChannel")}
         endpoints = {channel.endpoint for channel in channels}
-        header = Header(
-            trunks=tuple(name for name in reading.trunks if name in endpoints),
-            inbound=reading.inbound,
-            has_pins=reading.has_pins,
+        header = CallHeader(
+            trunks=tuple(name for name in parser_config.trunks if name in endpoints),
+            inbound_contexts=parser_config.inbound_contexts,
+            has_pins=parser_config.has_pins,
         )
-        yield KeptCall(body=body_of(header, part), began=began, ended=ended)
+        yield ArchivedCall(body=format_body(header, part_cdrs), began_at=began_at, ended_at=ended_at)

@@ -14,21 +14,21 @@ MESSAGE_BYTES_MAX = 64 * 1024
 VALUE_CHARACTERS_MAX = 4096
 """No value that we read is longer; the rest of a longer one is left out."""
 
-_END = b"\r\n\r\n"
+_MESSAGE_END = b"\r\n\r\n"
 _LINE_END = b"\r\n"
 
 
-class Message(msgspec.Struct, frozen=True):
+class AmiMessage(msgspec.Struct, frozen=True):
     """One message: its lines in order, names as they came. `text` is how it is kept and read again."""
 
     lines: tuple[tuple[str, str], ...]
 
     def get(self, name: str) -> str:
         """The first value under a name, whatever its case; empty where there is none."""
-        wanted = name.lower()
-        return next((value for key, value in self.lines if key.lower() == wanted), "")
+        lower_name = name.lower()
+        return next((value for key, value in self.lines if key.lower() == lower_name), "")
 
-    def all(self, name: str) -> list[str]:
+    def get_all(self, name: str) -> list[str]:
         """Every value under a name, such as the lines of a command's output."""
         return [value for key, value in self.lines if key.lower() == name.lower()]
 
@@ -43,74 +43,74 @@ class Message(msgspec.Struct, frozen=True):
         return "".join(f"{name}: {value}\r\n" for name, value in self.lines if value) + "\r\n"
 
 
-class TooLarge(msgspec.Struct, frozen=True):
+class OversizedMessage(msgspec.Struct, frozen=True):
     """A message that was left out for its size; `bytes` is how large it was, `event` its name where that was seen."""
 
-    event: str
-    bytes: int
+    event_name: str
+    size_bytes: int
 
 
-class MessageReader:
+class AmiMessageReader:
     """Cuts a stream of bytes into messages."""
 
     def __init__(self) -> None:
-        self._held = bytearray()
-        self._searched = 0
-        self._dropped = 0
+        self._buffer = bytearray()
+        self._search_start = 0
+        self._dropped_bytes = 0
         self._dropped_event = ""
 
-    def read(self, data: bytes) -> Iterator[Message | TooLarge]:
+    def receive_data(self, data: bytes) -> Iterator[AmiMessage | OversizedMessage]:
         """The messages that these bytes complete, in order."""
-        self._held += data
-        begin = 0
-        while (end := self._held.find(_END, max(begin, self._searched))) >= 0:
-            if found := self._complete(bytes(self._held[begin:end])):
-                yield found
-            begin = end + len(_END)
-            self._searched = begin
-        del self._held[:begin]
+        self._buffer += data
+        start = 0
+        while (end := self._buffer.find(_MESSAGE_END, max(start, self._search_start))) >= 0:
+            if message := self._parse_complete(bytes(self._buffer[start:end])):
+                yield message
+            start = end + len(_MESSAGE_END)
+            self._search_start = start
+        del self._buffer[:start]
         # The end may come in two parts, of which the first is here already.
-        self._searched = max(0, len(self._held) - len(_END) + 1)
-        self._bound()
+        self._search_start = max(0, len(self._buffer) - len(_MESSAGE_END) + 1)
+        self._limit_buffer()
 
-    def _complete(self, text: bytes) -> Message | TooLarge | None:
-        if not self._dropped and len(text) <= MESSAGE_BYTES_MAX:
+    def _parse_complete(self, text: bytes) -> AmiMessage | OversizedMessage | None:
+        if not self._dropped_bytes and len(text) <= MESSAGE_BYTES_MAX:
             return parse_message(text)
-        event = self._dropped_event or event_name(text)
-        large = TooLarge(event, self._dropped + len(text))
-        self._dropped, self._dropped_event = 0, ""
-        return large
+        event = self._dropped_event or parse_event_name(text)
+        oversized = OversizedMessage(event, self._dropped_bytes + len(text))
+        self._dropped_bytes, self._dropped_event = 0, ""
+        return oversized
 
-    def _bound(self) -> None:
+    def _limit_buffer(self) -> None:
         """Drop what is held of a message that is too large already, but for what may be the begin of its end."""
-        if len(self._held) <= MESSAGE_BYTES_MAX:
+        if len(self._buffer) <= MESSAGE_BYTES_MAX:
             return
-        if not self._dropped:
-            self._dropped_event = event_name(bytes(self._held[:VALUE_CHARACTERS_MAX]))
-        self._dropped += len(self._held) - (len(_END) - 1)
-        del self._held[: -(len(_END) - 1)]
-        self._searched = 0
+        if not self._dropped_bytes:
+            self._dropped_event = parse_event_name(bytes(self._buffer[:VALUE_CHARACTERS_MAX]))
+        self._dropped_bytes += len(self._buffer) - (len(_MESSAGE_END) - 1)
+        del self._buffer[: -(len(_MESSAGE_END) - 1)]
+        self._search_start = 0
 
 
-def parse_message(text: bytes) -> Message | None:
+def parse_message(text: bytes) -> AmiMessage | None:
     """The lines between two empty ones; None where no line has a name."""
-    lines = tuple(_parsed_lines(text.decode("utf-8", "replace").split("\r\n")))
-    return Message(lines) if lines else None
+    lines = tuple(_parse_lines(text.decode("utf-8", "replace").split("\r\n")))
+    return AmiMessage(lines) if lines else None
 
 
-def parse_messages(body: bytes) -> list[Message]:
+def parse_messages(body: bytes) -> list[AmiMessage]:
     """All messages of a body, in order."""
-    return [found for text in body.split(_END) if (found := parse_message(text)) is not None]
+    return [message for text in body.split(_MESSAGE_END) if (message := parse_message(text)) is not None]
 
 
-def event_name(text: bytes) -> str:
+def parse_event_name(text: bytes) -> str:
     """What an event is called, by its first line; empty for anything else."""
-    first = text.lstrip(_LINE_END).partition(_LINE_END)[0].decode("utf-8", "replace")
-    name, _, value = first.partition(":")
+    first_line = text.lstrip(_LINE_END).partition(_LINE_END)[0].decode("utf-8", "replace")
+    name, _, value = first_line.partition(":")
     return value.strip()[:80] if name.lower() == "event" else ""
 
 
-def _parsed_lines(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _parse_lines(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
     for line in lines:
         name, colon, value = line.partition(":")
         if colon and name.strip():

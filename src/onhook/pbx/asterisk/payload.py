@@ -1,4 +1,4 @@
-"""The dialect of Asterisk: what it told of a call, as call details (PROTOCOL.md 10)."""
+"""The dialect of Asterisk: what it told of a call, as call details (yeastar-p-series.md 10)."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,14 +9,23 @@ from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.utc_offset import call_epoch, offset_between
 from onhook.lib.errors import UsageError
-from onhook.pbx.asterisk.call import FIRST_LINE, AsteriskCall, Cdr, Header, body_of, cdr_ids, linked_id_of, read_call
-from onhook.pbx.asterisk.cel_correction import corrected
-from onhook.pbx.asterisk.messages import Message, parse_messages
-from onhook.pbx.asterisk.rows import Row, is_trunk, rows_of
-from onhook.pbx.dialect import Glance
+from onhook.pbx.asterisk.call import (
+    FIRST_LINE,
+    AsteriskCall,
+    CallHeader,
+    Cdr,
+    cdr_ids,
+    format_body,
+    get_linked_id,
+    parse_call,
+)
+from onhook.pbx.asterisk.cel_correction import correct_rows
+from onhook.pbx.asterisk.messages import AmiMessage, parse_messages
+from onhook.pbx.asterisk.rows import CallRow, build_rows, is_trunk
+from onhook.pbx.dialect import Envelope
 
 LABEL = "call"
-PROFILE = "cdr"
+PAYLOAD_FORMAT = "cdr"
 ANONYMOUS = "anonymous"
 """What SIP calls a caller who does not say who it is."""
 
@@ -32,126 +41,126 @@ class Asterisk:
 
     name = "asterisk"
 
-    def glance(self, body: bytes) -> Glance:
+    def peek(self, body: bytes) -> Envelope:
         """Tell what a body seems to be; equal for the same CDRs of the same call, by whichever way they came."""
         if not body.startswith(FIRST_LINE):
-            return Glance("rubbish", "", LABEL, _key(0, body))
+            return Envelope("not_json", "", LABEL, _compute_key(0, body))
         events = parse_messages(body)[1:]
         ids = cdr_ids(events)
-        linked_id = next((linked_id_of(event.fields) for event in events if event.get("Event") == "Cdr"), "")
+        linked_id = next((get_linked_id(event.fields) for event in events if event.get("Event") == "Cdr"), "")
         if not linked_id:
-            return Glance("unreadable", "", LABEL, _key(0, body))
-        return Glance("details", "", LABEL, _key(call_epoch(linked_id), repr((linked_id, ids)).encode()))
+            return Envelope("unparsable", "", LABEL, _compute_key(0, body))
+        return Envelope("details", "", LABEL, _compute_key(call_epoch(linked_id), repr((linked_id, ids)).encode()))
 
-    def read(self, body: bytes) -> list[CallDetails]:
-        """The call details of each leg. Raises `Unreadable` with the reason."""
-        call = read_call(body)
-        rows = rows_of(call)
-        if call.header.is_whole:
-            rows = corrected(rows, call)
-        uid = uid_of(call)
-        kept = {(row.start, row.call_to): row for row in sorted(rows, key=_weight)}
-        return [_details(row, call, uid) for row in sorted(kept.values(), key=_in_order)]
+    def parse(self, body: bytes) -> list[CallDetails]:
+        """The call details of each leg. Raises `ParseError` with the reason."""
+        call = parse_call(body)
+        rows = build_rows(call)
+        if call.header.has_all_events:
+            rows = correct_rows(rows, call)
+        uid = compute_uid(call)
+        row_by_key = {(row.start, row.call_to): row for row in sorted(rows, key=_row_priority)}
+        return [_build_details(row, call, uid) for row in sorted(row_by_key.values(), key=_row_sort_key)]
 
-    def write(self, details: CallDetails, sn: str, profile: str) -> bytes:
+    def format(self, details: CallDetails, sn: str, payload_format: str) -> bytes:
         """The CDR by which an Asterisk would say these details. Raises `UsageError` for another profile."""
-        if profile != PROFILE:
-            raise UsageError(f"there is no profile {profile!r}", todo=f"use {PROFILE}")
+        if payload_format != PAYLOAD_FORMAT:
+            raise UsageError(f"there is no profile {payload_format!r}", hint=f"use {PAYLOAD_FORMAT}")
         trunks = tuple(name for name in (details.src_trunk_name, details.dst_trunk_name) if name)
-        return body_of(Header(trunks=trunks, has_pins=bool(details.pin_code)), [_written(details)])
+        return format_body(CallHeader(trunks=trunks, has_pins=bool(details.pin_code)), [_format_cdr(details)])
 
 
-def uid_of(call: AsteriskCall) -> str:
+def compute_uid(call: AsteriskCall) -> str:
     """The call's start by the PBX's clock, and five digits of a hash of its id: the same for all its legs."""
     linked_id = call.cdrs[0].linked_id
-    tail = hashlib.sha256(linked_id.encode()).hexdigest()[:_UID_DIGITS].upper()
-    return f"{_begun(call, call_epoch(linked_id)):%Y%m%d%H%M%S}{tail}"
+    hash_digits = hashlib.sha256(linked_id.encode()).hexdigest()[:_UID_DIGITS].upper()
+    return f"{_start_time(call, call_epoch(linked_id)):%Y%m%d%H%M%S}{hash_digits}"
 
 
-def _begun(call: AsteriskCall, epoch: int) -> datetime:
+def _start_time(call: AsteriskCall, epoch: int) -> datetime:
     """The second of the call's id, by the PBX's clock; by the first CDR alone where the id tells no time."""
-    first = min(cdr.start for cdr in call.cdrs)
-    offset = offset_between(first, epoch)
+    first_start = min(cdr.start for cdr in call.cdrs)
+    offset = offset_between(first_start, epoch)
     if offset is None and call.header.offset_seconds is not None and epoch:
         offset = timedelta(seconds=call.header.offset_seconds)
-    return first if offset is None else (datetime.fromtimestamp(epoch, UTC) + offset).replace(tzinfo=None)
+    return first_start if offset is None else (datetime.fromtimestamp(epoch, UTC) + offset).replace(tzinfo=None)
 
 
-def _in_order(row: Row) -> tuple[datetime, int, str]:
+def _row_sort_key(row: CallRow) -> tuple[datetime, int, str]:
     """By begin; of those of one second what sends the caller on comes first."""
     return row.start, ("machine", "queue", "group", "member", "party").index(row.kind), row.call_to
 
 
-def _weight(row: Row) -> tuple[bool, int]:
+def _row_priority(row: CallRow) -> tuple[bool, int]:
     """Of two rows that would be one record the later in this order stays: who answered, who talked longer."""
     return row.status in ("ANSWERED", "VOICEMAIL"), row.talk
 
 
-def _details(row: Row, call: AsteriskCall, uid: str) -> CallDetails:
+def _build_details(row: CallRow, call: AsteriskCall, uid: str) -> CallDetails:
     cdr, header = row.cdr, call.header
-    src = cdr.channel.endpoint if is_trunk(cdr.channel, header) else ""
-    dst = row.callee.endpoint if is_trunk(row.callee, header) else ""
+    src_trunk = cdr.channel.endpoint if is_trunk(cdr.channel, header) else ""
+    dst_trunk = row.callee.endpoint if is_trunk(row.callee, header) else ""
     return CallDetails(
         call_id=cdr.linked_id,
         time_start=str(row.start),
-        call_from=_caller(cdr),
-        call_to=_party(row.name, row.call_to),
+        call_from=_format_caller(cdr),
+        call_to=_format_party(row.name, row.call_to),
         call_duration=row.duration,
         talk_duration=row.talk,
-        src_trunk_name=src,
-        dst_trunk_name=dst,
+        src_trunk_name=src_trunk,
+        dst_trunk_name=dst_trunk,
         pin_code=cdr.account_code if header.has_pins else "",
         status=row.status,
-        type=_direction(src, dst),
+        type=_direction(src_trunk, dst_trunk),
         recording=row.recording,
         did_number=row.did,
         agent_ring_time=row.agent_ring_time,
         uid=uid,
-        extra={name: value for name, value in _extra(row).items() if value != ""},
+        extra={name: value for name, value in _extra_members(row).items() if value != ""},
     )
 
 
 def _direction(src_trunk: str, dst_trunk: str) -> str:
-    """PROTOCOL.md 10.1: forwarded out counts as outbound."""
+    """yeastar-p-series.md 10.1: forwarded out counts as outbound."""
     if dst_trunk:
         return "Outbound"
     return "Inbound" if src_trunk else "Internal"
 
 
-def _caller(cdr: Cdr) -> str:
+def _format_caller(cdr: Cdr) -> str:
     """`Name<number>`, as far as both are known."""
-    said = cdr.caller_id.replace('"', "")
-    number = cdr.source or extract_number(said)
-    return _party(extract_name(said), number) or ANONYMOUS
+    caller_id = cdr.caller_id.replace('"', "")
+    number = cdr.source or extract_number(caller_id)
+    return _format_party(extract_name(caller_id), number) or ANONYMOUS
 
 
-def _party(name: str, number: str) -> str:
+def _format_party(name: str, number: str) -> str:
     return f"{name}<{number}>" if name and number and name != number else number or name
 
 
-def _extra(row: Row) -> Mapping[str, Any]:
+def _extra_members(row: CallRow) -> Mapping[str, Any]:
     """What Asterisk says and the event has no field for, under names of our own."""
     cdr = row.cdr
-    data = "" if cdr.application in _SECRET_APPLICATIONS else cdr.application_data
+    application_data = "" if cdr.application in _SECRET_APPLICATIONS else cdr.application_data
     return {
         "channel": cdr.channel.name,
         "dst_channel": row.callee.name,
         "context": cdr.context,
         "last_application": cdr.application,
-        "last_data": data[:TEXT_CHARACTERS_MAX],
+        "last_data": application_data[:TEXT_CHARACTERS_MAX],
         "ama_flags": cdr.ama_flags,
         **row.extra,
     }
 
 
-def _key(epoch: int, said: bytes) -> bytes:
-    return min(epoch, _KEY_EPOCH_MAX).to_bytes(4) + hashlib.sha256(said).digest()[:12]
+def _compute_key(epoch: int, content: bytes) -> bytes:
+    return min(epoch, _KEY_EPOCH_MAX).to_bytes(4) + hashlib.sha256(content).digest()[:12]
 
 
-def _written(details: CallDetails) -> Message:
+def _format_cdr(details: CallDetails) -> AmiMessage:
     """Of the recording, the DID and the caller's name what a CDR can hold."""
-    begin = datetime.fromisoformat(details.time_start)
-    end = begin + timedelta(seconds=details.call_duration or 0)
+    start = datetime.fromisoformat(details.time_start)
+    end = start + timedelta(seconds=details.call_duration or 0)
     talk = details.talk_duration or 0
     number, name = extract_number(details.call_from), extract_name(details.call_from)
     is_message = details.status == "VOICEMAIL"
@@ -178,4 +187,4 @@ def _written(details: CallDetails) -> Message:
         "RecordingFile": details.recording,
         "DID": details.did_number,
     }
-    return Message(tuple(lines.items()))
+    return AmiMessage(tuple(lines.items()))

@@ -1,4 +1,5 @@
-"""CDRs as the rows of a call: one for each party that was tried, as the original PBX reports them (PROTOCOL.md 10.1).
+"""CDRs as the rows of a call: one for each party that was tried, as the original PBX reports them (yeastar-p-series.md
+10.1).
 
 Asterisk writes a CDR for each pair of parties. Laws: what a row is called and when it begins follows from the CDRs
 alone, so that a call read from a file has the same rows; the order of the CDRs does not matter.
@@ -18,34 +19,34 @@ from typing import Literal
 
 import msgspec
 
-from onhook.pbx.asterisk.call import AsteriskCall, Cdr, Header
+from onhook.pbx.asterisk.call import AsteriskCall, CallHeader, Cdr
 from onhook.pbx.asterisk.channels import Channel, is_dialled
 
 ANSWERED, NO_ANSWER, FAILED, VOICEMAIL = "ANSWERED", "NO ANSWER", "FAILED", "VOICEMAIL"
 
-DETOURS_MAX = 10
+LOCAL_CHANNELS_MAX = 10
 """Halves joined one after the other: a call forwarded in a circle must end."""
 
-QUEUE, VOICEMAIL_APPLICATION = "Queue", "VoiceMail"
-OWN_OF_CALLEE = frozenset({"AppDial", "AppQueue"})
+QUEUE_APPLICATION, VOICEMAIL_APPLICATION = "Queue", "VoiceMail"
+CALLEE_APPLICATIONS = frozenset({"AppDial", "AppQueue"})
 """Applications of a channel that was called: its own CDR tells nothing that the caller's does not."""
 
-CONFERENCES = frozenset({"ConfBridge", "MeetMe"})
+CONFERENCE_APPLICATIONS = frozenset({"ConfBridge", "MeetMe"})
 """Applications in which a caller talks with whoever else is there."""
 
-_STATUSES: Mapping[str, str] = {"CONGESTION": FAILED, "NOANSWER": NO_ANSWER}
+_STATUS_BY_DISPOSITION: Mapping[str, str] = {"CONGESTION": FAILED, "NOANSWER": NO_ANSWER}
 
-Kind = Literal["party", "member", "queue", "group", "machine"]
+RowKind = Literal["party", "member", "queue", "group", "machine"]
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     """One row: a party, a member of a queue or group, that queue or group itself, or a machine.
 
     Durations are whole seconds. `callee` is the channel that was called, or the empty channel.
     """
 
     cdr: Cdr
-    kind: Kind
+    kind: RowKind
     callee: Channel
     call_to: str
     start: datetime
@@ -64,30 +65,30 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         return self.start + timedelta(seconds=self.duration)
 
 
-def rows_of(call: AsteriskCall) -> list[Row]:
+def build_rows(call: AsteriskCall) -> list[CallRow]:
     """The rows that the CDRs of a call make, in no order."""
-    cdrs = sorted(_met(_joined(_of_callers(call.cdrs))), key=_in_order)
-    rows: list[Row] = []
+    cdrs = sorted(_merge_conference_cdrs(_resolve_local_channels(_drop_callee_cdrs(call.cdrs))), key=_cdr_sort_key)
+    rows: list[CallRow] = []
     for cdr in cdrs:
-        before = _reached_before(rows, cdr)
-        if before is None:
-            rows.append(_row(cdr, call.header))
+        previous_row = _find_previous_row(rows, cdr)
+        if previous_row is None:
+            rows.append(_build_row(cdr, call.header))
         elif cdr.application == VOICEMAIL_APPLICATION and cdr.disposition == ANSWERED:
-            rows[rows.index(before)] = _with_message(before, cdr)
-    return [*rows, *_heads(rows)]
+            rows[rows.index(previous_row)] = _with_voicemail(previous_row, cdr)
+    return [*rows, *_build_group_rows(rows)]
 
 
-def seconds_between(begin: datetime, end: datetime) -> int:
+def seconds_between(start: datetime, end: datetime) -> int:
     """Whole seconds, none where the end is first."""
-    return max(0, int((end - begin).total_seconds()))
+    return max(0, int((end - start).total_seconds()))
 
 
-def is_trunk(channel: Channel, header: Header) -> bool:
+def is_trunk(channel: Channel, header: CallHeader) -> bool:
     """Whether a channel leads outside."""
     return bool(channel) and channel.endpoint in header.trunks
 
 
-def _in_order(cdr: Cdr) -> tuple[datetime, bool, str, str, datetime]:
+def _cdr_sort_key(cdr: Cdr) -> tuple[datetime, bool, str, str, datetime]:
     """By begin; of those of one second, what comes after a party was tried comes last."""
     return cdr.start, not cdr.dst_channel, cdr.channel.name, cdr.dst_channel.name, cdr.end
 
@@ -95,29 +96,29 @@ def _in_order(cdr: Cdr) -> tuple[datetime, bool, str, str, datetime]:
 # ---------------------------------------------------------------- which CDRs make rows
 
 
-def _of_callers(cdrs: Sequence[Cdr]) -> list[Cdr]:
+def _drop_callee_cdrs(cdrs: Sequence[Cdr]) -> list[Cdr]:
     """Without those that channels which were called have of themselves, unless nothing else is left."""
-    return [cdr for cdr in cdrs if cdr.dst_channel or cdr.application not in OWN_OF_CALLEE] or list(cdrs)
+    return [cdr for cdr in cdrs if cdr.dst_channel or cdr.application not in CALLEE_APPLICATIONS] or list(cdrs)
 
 
-def _met(cdrs: Iterable[Cdr]) -> Iterator[Cdr]:
+def _merge_conference_cdrs(cdrs: Iterable[Cdr]) -> Iterator[Cdr]:
     """Of a conference one for each caller, and none of them called another: Asterisk writes one for each pair."""
-    met: dict[tuple[str, str], Cdr] = {}
+    merged_cdrs: dict[tuple[str, str], Cdr] = {}
     for cdr in cdrs:
-        if cdr.application not in CONFERENCES:
+        if cdr.application not in CONFERENCE_APPLICATIONS:
             yield cdr
             continue
         key = (cdr.channel.name, cdr.destination)
-        met[key] = _together(met.get(key, cdr), cdr)
-    yield from met.values()
+        merged_cdrs[key] = _merge_cdrs(merged_cdrs.get(key, cdr), cdr)
+    yield from merged_cdrs.values()
 
 
-def _together(one: Cdr, other: Cdr) -> Cdr:
+def _merge_cdrs(first_cdr: Cdr, second_cdr: Cdr) -> Cdr:
     """From the first moment of two to the last."""
-    start, end = min(one.start, other.start), max(one.end, other.end)
-    answer = min((cdr.answer for cdr in (one, other) if cdr.answer is not None), default=None)
+    start, end = min(first_cdr.start, second_cdr.start), max(first_cdr.end, second_cdr.end)
+    answer = min((cdr.answer for cdr in (first_cdr, second_cdr) if cdr.answer is not None), default=None)
     return msgspec.structs.replace(
-        one,
+        first_cdr,
         dst_channel=Channel(""),
         start=start,
         answer=answer,
@@ -127,69 +128,73 @@ def _together(one: Cdr, other: Cdr) -> Cdr:
     )
 
 
-def _joined(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
+def _resolve_local_channels(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
     """Each detour replaced by where it leads to."""
-    inner: dict[str, list[Cdr]] = {}
-    entered = {cdr.dst_channel.detour for cdr in cdrs if cdr.dst_channel.is_local}
+    inner_cdrs: dict[str, list[Cdr]] = {}
+    entered_pairs = {cdr.dst_channel.local_pair for cdr in cdrs if cdr.dst_channel.is_local}
     for cdr in cdrs:
-        if cdr.channel.is_local and cdr.channel.detour in entered:
-            inner.setdefault(cdr.channel.detour, []).append(cdr)
-    outer = [cdr for cdr in cdrs if cdr.channel.detour not in entered or not cdr.channel.is_local]
-    for cdr in _one_after_the_other(outer):
-        yield from _led_on(cdr, inner, DETOURS_MAX)
+        if cdr.channel.is_local and cdr.channel.local_pair in entered_pairs:
+            inner_cdrs.setdefault(cdr.channel.local_pair, []).append(cdr)
+    outer_cdrs = [cdr for cdr in cdrs if cdr.channel.local_pair not in entered_pairs or not cdr.channel.is_local]
+    for cdr in _separate_overlapping(outer_cdrs):
+        yield from _follow_local_channel(cdr, inner_cdrs, LOCAL_CHANNELS_MAX)
 
 
-def _one_after_the_other(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
+def _separate_overlapping(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
     """Of several who were in one detour, as in an attended transfer, each begins when the one before has left."""
-    left: dict[str, datetime] = {}
+    left_at: dict[str, datetime] = {}
     for cdr in sorted(cdrs, key=lambda cdr: (cdr.end, cdr.start)):
-        begin = left.get(cdr.dst_channel.detour, cdr.start)
+        start = left_at.get(cdr.dst_channel.local_pair, cdr.start)
         if cdr.dst_channel.is_local:
-            left[cdr.dst_channel.detour] = cdr.end
-        if begin <= cdr.start:
+            left_at[cdr.dst_channel.local_pair] = cdr.end
+        if start <= cdr.start:
             yield cdr
             continue
-        duration = seconds_between(begin, cdr.end)
-        yield msgspec.structs.replace(cdr, start=begin, duration=duration, talk=min(cdr.talk, duration))
+        duration = seconds_between(start, cdr.end)
+        yield msgspec.structs.replace(cdr, start=start, duration=duration, talk=min(cdr.talk, duration))
 
 
-def _led_on(cdr: Cdr, inner: Mapping[str, Sequence[Cdr]], left: int) -> Iterator[Cdr]:
-    further = [one for one in inner.get(cdr.dst_channel.detour, ()) if one.channel.half == "2" and one.dst_channel]
-    if not further or not left:
+def _follow_local_channel(cdr: Cdr, inner_cdrs: Mapping[str, Sequence[Cdr]], depth_left: int) -> Iterator[Cdr]:
+    next_cdrs = [
+        next_cdr
+        for next_cdr in inner_cdrs.get(cdr.dst_channel.local_pair, ())
+        if next_cdr.channel.half == "2" and next_cdr.dst_channel
+    ]
+    if not next_cdrs or not depth_left:
         yield cdr
-    for one in further if left else ():
-        yield from _led_on(_through(cdr, one), inner, left - 1)
+    for next_cdr in next_cdrs if depth_left else ():
+        yield from _follow_local_channel(_join_through_local(cdr, next_cdr), inner_cdrs, depth_left - 1)
 
 
-def _through(cdr: Cdr, inner: Cdr) -> Cdr:
+def _join_through_local(cdr: Cdr, inner_cdr: Cdr) -> Cdr:
     """The caller of one CDR with the callee of another, which lies behind a detour."""
-    is_queue = cdr.application == QUEUE
+    is_queue = cdr.application == QUEUE_APPLICATION
     return msgspec.structs.replace(
         cdr,
-        dst_channel=inner.dst_channel,
-        destination=cdr.destination if is_queue else inner.destination,
-        application=cdr.application if is_queue else inner.application,
-        application_data=cdr.application_data if is_queue else inner.application_data,
-        start=max(cdr.start, inner.start),
-        answer=inner.answer,
-        end=min(cdr.end, inner.end),
-        duration=min(cdr.duration, inner.duration),
-        talk=min(cdr.talk, inner.talk),
-        disposition=inner.disposition,
+        dst_channel=inner_cdr.dst_channel,
+        destination=cdr.destination if is_queue else inner_cdr.destination,
+        application=cdr.application if is_queue else inner_cdr.application,
+        application_data=cdr.application_data if is_queue else inner_cdr.application_data,
+        start=max(cdr.start, inner_cdr.start),
+        answer=inner_cdr.answer,
+        end=min(cdr.end, inner_cdr.end),
+        duration=min(cdr.duration, inner_cdr.duration),
+        talk=min(cdr.talk, inner_cdr.talk),
+        disposition=inner_cdr.disposition,
     )
 
 
 # ---------------------------------------------------------------- one row
 
 
-def _row(cdr: Cdr, header: Header) -> Row:
-    is_member = bool(cdr.dst_channel) and (cdr.application == QUEUE or _rings_several(cdr))
+def _build_row(cdr: Cdr, header: CallHeader) -> CallRow:
+    is_member = bool(cdr.dst_channel) and (cdr.application == QUEUE_APPLICATION or _rings_multiple(cdr))
     status = _status(cdr)
-    return Row(
+    return CallRow(
         cdr=cdr,
-        kind=("member" if is_member else "party") if cdr.dst_channel else _machine(cdr),
+        kind=("member" if is_member else "party") if cdr.dst_channel else _machine_kind(cdr),
         callee=cdr.dst_channel,
-        call_to=_called(cdr, header),
+        call_to=_called_party(cdr, header),
         start=cdr.start,
         duration=cdr.duration,
         talk=cdr.talk if status in (ANSWERED, VOICEMAIL) else 0,
@@ -197,28 +202,28 @@ def _row(cdr: Cdr, header: Header) -> Row:
         did=_did(cdr, header),
         recording=cdr.recording,
         # A queue counts how long its agent rang, and a CDR does not say it.
-        agent_ring_time=None if cdr.application == QUEUE else 0,
+        agent_ring_time=None if cdr.application == QUEUE_APPLICATION else 0,
     )
 
 
-def _machine(cdr: Cdr) -> Kind:
-    return "queue" if cdr.application == QUEUE else "machine"
+def _machine_kind(cdr: Cdr) -> RowKind:
+    return "queue" if cdr.application == QUEUE_APPLICATION else "machine"
 
 
 def _status(cdr: Cdr) -> str:
     if cdr.application == VOICEMAIL_APPLICATION and cdr.disposition == ANSWERED:
         return VOICEMAIL
-    if cdr.application == QUEUE and not cdr.dst_channel:
+    if cdr.application == QUEUE_APPLICATION and not cdr.dst_channel:
         # It was the PBX that answered, perhaps long before: no agent was even called.
         return NO_ANSWER
-    return _STATUSES.get(cdr.disposition, cdr.disposition)
+    return _STATUS_BY_DISPOSITION.get(cdr.disposition, cdr.disposition)
 
 
-def _called(cdr: Cdr, header: Header) -> str:
+def _called_party(cdr: Cdr, header: CallHeader) -> str:
     """Who or what was called."""
     dialled = cdr.destination if is_dialled(cdr.destination) else ""
     if is_trunk(cdr.dst_channel, header):
-        return dialled or _number_in(cdr.application_data) or cdr.dst_channel.endpoint
+        return dialled or _parse_dialled_number(cdr.application_data) or cdr.dst_channel.endpoint
     if cdr.dst_channel:
         return cdr.dst_channel.number or dialled or cdr.dst_channel.endpoint or cdr.dst_channel.name
     if cdr.application == VOICEMAIL_APPLICATION:
@@ -226,69 +231,69 @@ def _called(cdr: Cdr, header: Header) -> str:
     return dialled or cdr.application or cdr.destination
 
 
-def _number_in(dial: str) -> str:
+def _parse_dialled_number(dial_string: str) -> str:
     """`5550123` of `PJSIP/5550123@trunk-a,20`."""
-    return dial.partition(",")[0].partition("@")[0].rpartition("/")[2]
+    return dial_string.partition(",")[0].partition("@")[0].rpartition("/")[2]
 
 
-def _did(cdr: Cdr, header: Header) -> str:
+def _did(cdr: Cdr, header: CallHeader) -> str:
     """What the world dialled: said by the CDR itself, or where it came in over a trunk and went no further."""
     if cdr.did or not is_trunk(cdr.channel, header):
         return cdr.did
-    return cdr.destination if cdr.context in header.inbound and is_dialled(cdr.destination) else ""
+    return cdr.destination if cdr.context in header.inbound_contexts and is_dialled(cdr.destination) else ""
 
 
-def _rings_several(cdr: Cdr) -> bool:
+def _rings_multiple(cdr: Cdr) -> bool:
     return cdr.application == "Dial" and "&" in cdr.application_data.partition(",")[0]
 
 
 # ---------------------------------------------------------------- what belongs together
 
 
-def _reached_before(rows: Sequence[Row], cdr: Cdr) -> Row | None:
+def _find_previous_row(rows: Sequence[CallRow], cdr: Cdr) -> CallRow | None:
     """The row of the party that the caller tried before, where this CDR only says what was done then."""
     if cdr.dst_channel:
         return None
     row = next((row for row in reversed(rows) if row.cdr.channel == cdr.channel and row.kind == "party"), None)
-    is_same = row is not None and (cdr.destination == row.cdr.destination or not is_dialled(cdr.destination))
-    return row if is_same else None
+    is_same_party = row is not None and (cdr.destination == row.cdr.destination or not is_dialled(cdr.destination))
+    return row if is_same_party else None
 
 
-def _with_message(row: Row, cdr: Cdr) -> Row:
+def _with_voicemail(row: CallRow, cdr: Cdr) -> CallRow:
     """The party did not answer, its mailbox did."""
     return msgspec.structs.replace(
         row, status=VOICEMAIL, talk=cdr.talk, duration=seconds_between(row.start, cdr.end), recording=cdr.recording
     )
 
 
-def _heads(rows: Sequence[Row]) -> Iterator[Row]:
+def _build_group_rows(rows: Sequence[CallRow]) -> Iterator[CallRow]:
     """A row for each queue and ring group, above those of its members."""
-    groups: dict[tuple[str, str, str], list[Row]] = {}
+    groups: dict[tuple[str, str, str], list[CallRow]] = {}
     for row in rows:
         if row.kind == "member" and is_dialled(row.cdr.destination):
             groups.setdefault((row.cdr.channel.name, row.cdr.application_data, row.cdr.destination), []).append(row)
     for (_, _, number), members in groups.items():
         # A person with two telephones, or a DID that rings several: the members say it all.
         if number not in {member.call_to for member in members} and number != members[0].did:
-            yield head_of(number, members)
+            yield build_group_row(number, members)
 
 
-def head_of(number: str, members: Iterable[Row]) -> Row:
+def build_group_row(number: str, members: Iterable[CallRow]) -> CallRow:
     """The row of a queue or ring group with these members: from its first ring to its last word."""
-    in_order = sorted(members, key=lambda row: (row.start, row.call_to))
-    first, last = in_order[0], max(in_order, key=lambda row: row.end)
-    answered = [row for row in in_order if row.status == ANSWERED]
-    is_queue = first.cdr.application == QUEUE
-    return Row(
-        cdr=first.cdr,
+    sorted_members = sorted(members, key=lambda row: (row.start, row.call_to))
+    first_member, last_member = sorted_members[0], max(sorted_members, key=lambda row: row.end)
+    answered_members = [row for row in sorted_members if row.status == ANSWERED]
+    is_queue = first_member.cdr.application == QUEUE_APPLICATION
+    return CallRow(
+        cdr=first_member.cdr,
         kind="queue" if is_queue else "group",
         callee=Channel(""),
         call_to=number,
-        start=first.start,
-        duration=max(last.duration, seconds_between(first.start, last.end)),
-        talk=max((row.talk for row in answered), default=0),
-        status=ANSWERED if answered else NO_ANSWER,
-        did=first.did,
-        recording=next((row.recording for row in answered), ""),
+        start=first_member.start,
+        duration=max(last_member.duration, seconds_between(first_member.start, last_member.end)),
+        talk=max((row.talk for row in answered_members), default=0),
+        status=ANSWERED if answered_members else NO_ANSWER,
+        did=first_member.did,
+        recording=next((row.recording for row in answered_members), ""),
         agent_ring_time=None if is_queue else 0,
     )

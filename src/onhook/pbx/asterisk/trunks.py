@@ -7,73 +7,81 @@ whose name is a number is none, whatever else it does. The contexts that trunks 
 import msgspec
 
 from onhook.pbx.asterisk.channels import Channel
-from onhook.pbx.asterisk.session import Answer, Session
+from onhook.pbx.asterisk.session import AmiResponse, AmiSession
 
-ASKED_MAX = 50
+ENDPOINT_QUERIES_MAX = 50
 """Endpoints that are asked for one by one: those whose name is no number. No office has more trunks."""
 
 
-class Trunks(msgspec.Struct, frozen=True):
+class TrunkSearchResult(msgspec.Struct, frozen=True):
     """What was found; `why` says why nothing could be."""
 
     trunks: tuple[str, ...] = ()
-    inbound: tuple[str, ...] = ()
-    why: str = ""
+    inbound_contexts: tuple[str, ...] = ()
+    error: str = ""
 
 
 class TrunkSearch:
     """One search, over one session: it asks, and is handed the answers."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: AmiSession) -> None:
         self._session = session
-        self._registering: set[str] = set()
+        self._registering_endpoints: set[str] = set()
         self._candidates: dict[str, bool] = {}
-        self._found: dict[str, str] = {}
-        self._is_listed = False
+        self._trunk_contexts: dict[str, str] = {}
+        self._has_endpoint_list = False
         # In this order, and answered in this order: Asterisk answers one question after the other.
-        self._waiting = {session.ask("PJSIPShowRegistrationsOutbound"), session.ask("PJSIPShowEndpoints")}
+        self._pending_action_ids = {
+            session.send_action("PJSIPShowRegistrationsOutbound"),
+            session.send_action("PJSIPShowEndpoints"),
+        }
 
-    def is_mine(self, answer: Answer) -> bool:
+    def owns_response(self, response: AmiResponse) -> bool:
         """Whether this search has asked for it."""
-        return answer.question in self._waiting
+        return response.action_id in self._pending_action_ids
 
-    def answered(self, answer: Answer) -> Trunks | None:
+    def handle_response(self, response: AmiResponse) -> TrunkSearchResult | None:
         """Take an answer; what was found, when it was the last one."""
-        self._waiting.discard(answer.question)
-        if answer.message.get("Message").lower().startswith("permission denied"):
-            return Trunks(why="it does not tell its trunks: give the user `write = system`, or name them with --trunks")
-        for listed in answer.listed:
-            event = listed.get("Event")
-            if event == "OutboundRegistrationDetail":
-                self._registering.add(listed.get("Endpoint"))
-            elif event == "EndpointList":
-                self._list(listed.get("ObjectName"), is_registered=bool(listed.get("OutboundAuths")))
-        self._look(answer)
-        if self._waiting:
+        self._pending_action_ids.discard(response.action_id)
+        if response.message.get("Message").lower().startswith("permission denied"):
+            return TrunkSearchResult(
+                error="it does not tell its trunks: give the user `write = system`, or name them with --trunks"
+            )
+        for list_event in response.list_events:
+            event_name = list_event.get("Event")
+            if event_name == "OutboundRegistrationDetail":
+                self._registering_endpoints.add(list_event.get("Endpoint"))
+            elif event_name == "EndpointList":
+                self._add_candidate(
+                    list_event.get("ObjectName"), has_outbound_auth=bool(list_event.get("OutboundAuths"))
+                )
+        self._classify_endpoint(response)
+        if self._pending_action_ids:
             return None
-        if not self._is_listed:
-            self._is_listed = True
-            self._ask_each()
-            return None if self._waiting else Trunks()
-        return Trunks(
-            tuple(sorted(self._found)), tuple(sorted({context for context in self._found.values() if context}))
+        if not self._has_endpoint_list:
+            self._has_endpoint_list = True
+            self._query_candidates()
+            return None if self._pending_action_ids else TrunkSearchResult()
+        return TrunkSearchResult(
+            tuple(sorted(self._trunk_contexts)),
+            tuple(sorted({context for context in self._trunk_contexts.values() if context})),
         )
 
-    def _list(self, name: str, *, is_registered: bool) -> None:
+    def _add_candidate(self, name: str, *, has_outbound_auth: bool) -> None:
         """An endpoint whose name is a number is a telephone."""
         if name and not Channel("", "PJSIP", name).number:
-            self._candidates[name] = is_registered
+            self._candidates[name] = has_outbound_auth
 
-    def _ask_each(self) -> None:
-        for name in list(self._candidates)[:ASKED_MAX]:
-            self._waiting.add(self._session.ask("PJSIPShowEndpoint", Endpoint=name))
+    def _query_candidates(self) -> None:
+        for name in list(self._candidates)[:ENDPOINT_QUERIES_MAX]:
+            self._pending_action_ids.add(self._session.send_action("PJSIPShowEndpoint", Endpoint=name))
 
-    def _look(self, answer: Answer) -> None:
+    def _classify_endpoint(self, response: AmiResponse) -> None:
         """Whether this endpoint is a trunk, and into which context it calls."""
-        details = {listed.get("Event"): listed for listed in answer.listed}
+        details = {list_event.get("Event"): list_event for list_event in response.list_events}
         endpoint = details.get("EndpointDetail")
         if endpoint is None:
             return
         name = endpoint.get("ObjectName")
-        if self._candidates.get(name) or name in self._registering or "IdentifyDetail" in details:
-            self._found[name] = endpoint.get("Context")
+        if self._candidates.get(name) or name in self._registering_endpoints or "IdentifyDetail" in details:
+            self._trunk_contexts[name] = endpoint.get("Context")

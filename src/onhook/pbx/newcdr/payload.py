@@ -1,4 +1,4 @@
-"""`NewCdr` of S-Series and Cloud PBX (PROTOCOL.md 9): event 30012 before it had a number.
+"""`NewCdr` of S-Series and Cloud PBX (yeastar-p-series.md 9): event 30012 before it had a number.
 
 Laws: every spelling that their manuals print is read; all values may be text; a member that nobody knows is kept under
 its own name. Nothing here is signed, so who sent it is told by the address or the path, not by this dialect.
@@ -12,8 +12,8 @@ import msgspec
 
 from onhook.cdr.call_details import CallDetails
 from onhook.lib.errors import UsageError
-from onhook.pbx.dialect import Glance, Kind
-from onhook.pbx.json_fields import decoded, details_of, key_of, key_of_bytes, text_or_empty, unreadable
+from onhook.pbx.dialect import Envelope, EnvelopeKind
+from onhook.pbx.json_fields import build_details, compute_body_key, compute_key, decode_json, parse_error, text_or_empty
 
 EVENT = "NewCdr"
 _DISCRIMINATORS = ("action", "event")
@@ -23,7 +23,7 @@ LABEL_CHARACTERS_MAX = 20
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,20}")
 
 # Older name: ours. The manuals spell three of them wrongly, and one name in three ways.
-NAMES: Mapping[str, str] = {
+FIELD_NAMES: Mapping[str, str] = {
     "callid": "call_id",
     "timestart": "time_start",
     "callfrom": "call_from",
@@ -47,22 +47,24 @@ NAMES: Mapping[str, str] = {
 }
 
 
-class Profile(msgspec.Struct, frozen=True):
+class NewCdrFormatSpec(msgspec.Struct, frozen=True):
     """How one generation writes it. `left_out` are members that it does not know."""
 
     discriminator: str
     dst_trunk_name: str
     has_sn: bool = True
-    left_out: frozenset[str] = frozenset()
+    omitted_members: frozenset[str] = frozenset()
 
 
-PROFILES: Mapping[str, Profile] = {
-    "s-v1": Profile("action", "desttrunkname", has_sn=False, left_out=frozenset({"didnumber", "agentringtime"})),
-    "cloud-v1": Profile("action", "desttrunkname"),
-    "v2": Profile("event", "dsttrcunkname", left_out=frozenset({"cdrid"})),
+PAYLOAD_FORMATS: Mapping[str, NewCdrFormatSpec] = {
+    "s-v1": NewCdrFormatSpec(
+        "action", "desttrunkname", has_sn=False, omitted_members=frozenset({"didnumber", "agentringtime"})
+    ),
+    "cloud-v1": NewCdrFormatSpec("action", "desttrunkname"),
+    "v2": NewCdrFormatSpec("event", "dsttrcunkname", omitted_members=frozenset({"cdrid"})),
 }
 
-_WRITTEN = (
+_MEMBER_ORDER = (
     ("callid", "call_id"),
     ("timestart", "time_start"),
     ("callfrom", "call_from"),
@@ -86,62 +88,62 @@ class NewCdr:
 
     name = "newcdr"
 
-    def glance(self, body: bytes) -> Glance:
-        """Tell what a body seems to be, whatever the bytes; see `Glance`."""
-        envelope = decoded(body)
+    def peek(self, body: bytes) -> Envelope:
+        """Tell what a body seems to be, whatever the bytes; see `Envelope`."""
+        envelope = decode_json(body)
         if not isinstance(envelope, dict):
             is_like_json = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
-            return Glance("unreadable" if is_like_json else "rubbish", "", "unknown", key_of_bytes(body))
+            return Envelope("unparsable" if is_like_json else "not_json", "", "unknown", compute_body_key(body))
         sn = text_or_empty(envelope.get("sn"))
-        kind, label = _kind_of(envelope)
-        key = key_of(sn, _members(envelope)) if kind == "details" else key_of_bytes(body)
-        return Glance(kind, sn, label, key)
+        kind, label = _classify(envelope)
+        key = compute_key(sn, _parse_members(envelope)) if kind == "details" else compute_body_key(body)
+        return Envelope(kind, sn, label, key)
 
-    def read(self, body: bytes) -> list[CallDetails]:
-        """The call details that a body says. Raises `Unreadable` with the reason."""
-        envelope = decoded(body)
+    def parse(self, body: bytes) -> list[CallDetails]:
+        """The call details that a body says. Raises `ParseError` with the reason."""
+        envelope = decode_json(body)
         if not isinstance(envelope, dict):
-            raise unreadable("it is no JSON object")
-        kind, label = _kind_of(envelope)
+            raise parse_error("it is no JSON object")
+        kind, label = _classify(envelope)
         if kind != "details":
-            raise unreadable(f"it is a {label}, not a {EVENT}")
-        return [details_of(_members(envelope))]
+            raise parse_error(f"it is a {label}, not a {EVENT}")
+        return [build_details(_parse_members(envelope))]
 
-    def write(self, details: CallDetails, sn: str, profile: str) -> bytes:
+    def format(self, details: CallDetails, sn: str, payload_format: str) -> bytes:
         """The `NewCdr` that says these details, as a PBX of that generation writes it: all values are text.
 
         Raises `UsageError` for an unknown profile.
         """
-        shape = PROFILES.get(profile)
-        if shape is None:
-            raise UsageError(f"there is no profile {profile!r}", todo=f"use one of {', '.join(PROFILES)}")
-        members: dict[str, Any] = {shape.discriminator: EVENT}
-        for older, ours in _WRITTEN:
-            name, value = older or shape.dst_trunk_name, getattr(details, ours)
-            if value is not None and name not in shape.left_out:
+        spec = PAYLOAD_FORMATS.get(payload_format)
+        if spec is None:
+            raise UsageError(f"there is no profile {payload_format!r}", hint=f"use one of {', '.join(PAYLOAD_FORMATS)}")
+        members: dict[str, Any] = {spec.discriminator: EVENT}
+        for member_name, field_name in _MEMBER_ORDER:
+            name, value = member_name or spec.dst_trunk_name, getattr(details, field_name)
+            if value is not None and name not in spec.omitted_members:
                 members[name] = str(value)
-        return msgspec.json.encode(members | ({"sn": sn} if shape.has_sn else {}) | details.extra)
+        return msgspec.json.encode(members | ({"sn": sn} if spec.has_sn else {}) | details.extra)
 
 
-def _kind_of(envelope: Mapping[str, Any]) -> tuple[Kind, str]:
+def _classify(envelope: Mapping[str, Any]) -> tuple[EnvelopeKind, str]:
     """What an object seems to be, and its label for the counts."""
-    said = next((envelope[name] for name in _DISCRIMINATORS if isinstance(envelope.get(name), str)), None)
-    if said is None:
-        return ("details", EVENT) if "callid" in envelope else ("unreadable", "unknown")
-    if said.strip().lower() == EVENT.lower():
+    event = next((envelope[name] for name in _DISCRIMINATORS if isinstance(envelope.get(name), str)), None)
+    if event is None:
+        return ("details", EVENT) if "callid" in envelope else ("unparsable", "unknown")
+    if event.strip().lower() == EVENT.lower():
         return "details", EVENT
-    if said == "test":
-        return "test", "test"
-    return "other", said[:LABEL_CHARACTERS_MAX] if _LABEL.fullmatch(said) else "unknown"
+    if event == "test":
+        return "test_message", "test"
+    return "other_event", event[:LABEL_CHARACTERS_MAX] if _LABEL.fullmatch(event) else "unknown"
 
 
-def _members(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
+def _parse_members(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
     """Under our names. Of two spellings of one member, the one that says something counts."""
     members: dict[str, Any] = {}
     for name, value in envelope.items():
         if name in ("sn", *_DISCRIMINATORS):
             continue
-        ours = NAMES.get(name.lower(), name)
-        if members.get(ours) in (None, ""):
-            members[ours] = value
+        field_name = FIELD_NAMES.get(name.lower(), name)
+        if members.get(field_name) in (None, ""):
+            members[field_name] = value
     return members

@@ -1,82 +1,96 @@
-"""How to talk to a P-Series, put together; see the contract, `pbx.link.Link`."""
+"""How to talk to a P-Series, put together; see the contract, `pbx.client.PbxClient`."""
 
 from collections.abc import Generator, Mapping, Sequence
 
 import msgspec
 
-from onhook.pbx.client import Answer, Facts, Listing, Login, Page, Request, Said, Step, Webhooks, Whose, Window
+from onhook.pbx.client import (
+    CallIdRequest,
+    ClientCredentials,
+    ListingPage,
+    ListingReply,
+    ListingSteps,
+    PbxRequest,
+    PbxResponse,
+    PbxWebhookConfig,
+    SystemFacts,
+    TimeWindow,
+    TokenStep,
+)
 from onhook.pbx.yeastar import answers, listing, rows, tokens
-from onhook.pbx.yeastar.answers import API
-from onhook.pbx.yeastar.session import YeastarPush
+from onhook.pbx.yeastar.answers import API_PATH
+from onhook.pbx.yeastar.session import YeastarPushChannel
 
 
-class YeastarLink:
+class YeastarClient:
     """Holds nothing: every call is about what it is given."""
 
-    push_path = f"{API}subscribe"
+    push_path = f"{API_PATH}subscribe"
 
-    def next_step(self, kept: str, login: Login, now: float) -> Step:
-        return tokens.next_step(_read(kept), login, now)
+    def next_step(self, saved_tokens: str, credentials: ClientCredentials, now: float) -> TokenStep:
+        return tokens.next_step(_decode_tokens(saved_tokens), credentials, now)
 
-    def begun(self, kept: str, step: Step, now: float) -> str:
-        return _written(tokens.begun(_read(kept), step, now))
+    def begin_step(self, saved_tokens: str, step: TokenStep, now: float) -> str:
+        return _encode_tokens(tokens.begin_step(_decode_tokens(saved_tokens), step, now))
 
-    def heard(self, kept: str, step: Step, answer: Answer, now: float, chance: float) -> str:
-        return _written(tokens.heard(_read(kept), step, answer, now, chance=chance))
+    def finish_step(self, saved_tokens: str, step: TokenStep, response: PbxResponse, now: float, jitter: float) -> str:
+        return _encode_tokens(tokens.finish_step(_decode_tokens(saved_tokens), step, response, now, jitter=jitter))
 
-    def refused(self, kept: str, token: str, now: float, chance: float) -> str:
-        return _written(tokens.refused(_read(kept), token, now, chance=chance))
+    def reject_token(self, saved_tokens: str, token: str, now: float, jitter: float) -> str:
+        return _encode_tokens(tokens.reject_token(_decode_tokens(saved_tokens), token, now, jitter=jitter))
 
-    def to_release(self, kept: str) -> Step | None:
-        return tokens.to_release(_read(kept))
+    def replaced_token_revocation(self, saved_tokens: str) -> TokenStep | None:
+        return tokens.replaced_token_revocation(_decode_tokens(saved_tokens))
 
-    def farewell(self, kept: str, now: float) -> Sequence[Step]:
-        return tokens.farewell(_read(kept), now)
+    def revocation_steps(self, saved_tokens: str, now: float) -> Sequence[TokenStep]:
+        return tokens.revocation_steps(_decode_tokens(saved_tokens), now)
 
-    def read_answer(self, status: int, body: bytes) -> Answer:
-        return answers.read_answer(status, body)
+    def parse_response(self, status: int, body: bytes) -> PbxResponse:
+        return answers.parse_response(status, body)
 
-    def ask_facts(self) -> Request:
-        return answers.ask_facts()
+    def facts_request(self) -> PbxRequest:
+        return answers.facts_request()
 
-    def read_facts(self, answer: Answer) -> Facts:
-        return answers.read_facts(answer)
+    def parse_facts(self, response: PbxResponse) -> SystemFacts:
+        return answers.parse_facts(response)
 
-    def ask_webhooks(self) -> Request:
-        return answers.ask_webhooks()
+    def webhooks_request(self) -> PbxRequest:
+        return answers.webhooks_request()
 
-    def read_webhooks(self, answer: Answer) -> Webhooks:
-        return answers.read_webhooks(answer)
+    def parse_webhooks(self, response: PbxResponse) -> PbxWebhookConfig:
+        return answers.parse_webhooks(response)
 
-    def push(self) -> YeastarPush:
-        return YeastarPush()
+    def create_push_channel(self) -> YeastarPushChannel:
+        return YeastarPushChannel()
 
-    def listing(self, sn: str, window: Window, facts: Facts, *, rows_max: int) -> Listing:
-        return listing.listing(listing.Source(sn=sn, facts=facts, rows_max=rows_max), window)
+    def list_calls(self, sn: str, window: TimeWindow, facts: SystemFacts, *, rows_max: int) -> ListingSteps:
+        return listing.list_calls(listing.ListingSource(sn=sn, facts=facts, rows_max=rows_max), window)
 
-    def row_of_file(self, sn: str, row: Mapping[str, str], date_format: str, call_id: str) -> bytes:
-        wrapping = rows.Wrapping(sn=sn, date_format=date_format, call_id=call_id)
-        return rows.wrapped(msgspec.json.encode(row), wrapping)
+    def format_file_row(self, sn: str, row: Mapping[str, str], date_format: str, call_id: str) -> bytes:
+        context = rows.RowContext(sn=sn, date_format=date_format, call_id=call_id)
+        return rows.wrap_row(msgspec.json.encode(row), context)
 
-    def uid_of_file(self, row: Mapping[str, str]) -> str:
-        named = rows.named(row)
-        return "" if named.get("call_id") else str(named.get("uid", ""))
+    def get_file_row_uid(self, row: Mapping[str, str]) -> str:
+        members = rows.normalize_names(row)
+        return "" if members.get("call_id") else str(members.get("uid", ""))
 
-    def knows_headings(self, names: Sequence[str]) -> bool:
-        named = rows.named(dict.fromkeys(names, "-"))
-        return all(any(one in named for one in ways) for ways in rows.HEADINGS_NEEDED)
+    def recognizes_headings(self, names: Sequence[str]) -> bool:
+        members = rows.normalize_names(dict.fromkeys(names, "-"))
+        return all(any(heading in members for heading in alternatives) for alternatives in rows.REQUIRED_HEADINGS)
 
-    def count(self, window: Window, facts: Facts) -> Generator[Request | Whose | Page, Said, int | None]:
-        return listing.counting(listing.Source(sn="", facts=facts), window)
+    def count_calls(
+        self, window: TimeWindow, facts: SystemFacts
+    ) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, int | None]:
+        return listing.count_calls(listing.ListingSource(sn="", facts=facts), window)
 
 
-def _read(kept: str) -> tokens.Tokens:
+def _decode_tokens(saved_tokens: str) -> tokens.TokenState:
     """What cannot be read was kept by another version: then nothing is known, which costs one login."""
     try:
-        return msgspec.json.decode(kept, type=tokens.Tokens) if kept else tokens.Tokens()
+        return msgspec.json.decode(saved_tokens, type=tokens.TokenState) if saved_tokens else tokens.TokenState()
     except msgspec.DecodeError:
-        return tokens.Tokens()
+        return tokens.TokenState()
 
 
-def _written(known: tokens.Tokens) -> str:
-    return msgspec.json.encode(known).decode()
+def _encode_tokens(state: tokens.TokenState) -> str:
+    return msgspec.json.encode(state).decode()

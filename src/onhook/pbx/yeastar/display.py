@@ -1,4 +1,5 @@
-"""How a P-Series displays moments: in the order and with the clock that its administrator chose (PROTOCOL.md 2.3, 7.2).
+"""How a P-Series displays moments: in the order and with the clock that its administrator chose (yeastar-p-series.md
+2.3, 7.2).
 
 The event says `2026-06-30 21:37:17` whatever was chosen; the web API says `30/06/2026 09:37:17 PM`, or another of six.
 """
@@ -8,11 +9,11 @@ from datetime import datetime
 
 import msgspec
 
-DISPLAYED_CHARACTERS_MAX = 24
+TIME_CHARACTERS_MAX = 24
 """`30/06/2026 09:37:17 PM` has 22."""
 
-_DATES: Mapping[str, str] = {"YYYY/MM/DD": "%Y/%m/%d", "MM/DD/YYYY": "%m/%d/%Y", "DD/MM/YYYY": "%d/%m/%Y"}
-_TIMES: Mapping[str, str] = {"24": "%H:%M:%S", "12": "%I:%M:%S %p"}
+_DATE_PATTERNS: Mapping[str, str] = {"YYYY/MM/DD": "%Y/%m/%d", "MM/DD/YYYY": "%m/%d/%Y", "DD/MM/YYYY": "%d/%m/%Y"}
+_TIME_PATTERNS: Mapping[str, str] = {"24": "%H:%M:%S", "12": "%I:%M:%S %p"}
 
 
 class DisplayFormat(msgspec.Struct, frozen=True):
@@ -21,21 +22,21 @@ class DisplayFormat(msgspec.Struct, frozen=True):
     date_format: str = "YYYY/MM/DD"
     time_format: str = "24"
 
-    def shown(self, local: datetime) -> str:
+    def format(self, local: datetime) -> str:
         """A wall clock as it is displayed.
 
-        >>> DisplayFormat("DD/MM/YYYY", "12").shown(datetime(2026, 6, 30, 21, 37, 17))
+        >>> DisplayFormat("DD/MM/YYYY", "12").format(datetime(2026, 6, 30, 21, 37, 17))
         '30/06/2026 09:37:17 PM'
         """
         return local.strftime(self._pattern)
 
-    def read(self, text: str) -> datetime | None:
+    def parse(self, text: str) -> datetime | None:
         """The wall clock that is displayed so, or None for a text in another form.
 
-        >>> DisplayFormat("MM/DD/YYYY", "24").read("04/27/2026 18:41:34")
+        >>> DisplayFormat("MM/DD/YYYY", "24").parse("04/27/2026 18:41:34")
         datetime.datetime(2026, 4, 27, 18, 41, 34)
         """
-        if len(text) > DISPLAYED_CHARACTERS_MAX:
+        if len(text) > TIME_CHARACTERS_MAX:
             return None
         try:
             return datetime.strptime(text.strip(), self._pattern)  # noqa: DTZ007 - a wall clock has no zone
@@ -44,4 +45,4 @@ class DisplayFormat(msgspec.Struct, frozen=True):
 
     @property
     def _pattern(self) -> str:
-        return f"{_DATES[self.date_format]} {_TIMES[self.time_format]}"
+        return f"{_DATE_PATTERNS[self.date_format]} {_TIME_PATTERNS[self.time_format]}"

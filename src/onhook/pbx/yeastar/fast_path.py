@@ -10,7 +10,7 @@ import msgspec
 from onhook.cdr.call_details import DURATION_SECONDS_MAX, CallDetails
 from onhook.cdr.utc_offset import normalize_wall_clock
 
-USUAL_BYTES_MAX = 4096
+FAST_PATH_BYTES_MAX = 4096
 """So no text in it can be too long."""
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=DURATION_SECONDS_MAX)]
@@ -25,7 +25,7 @@ class _Envelope(msgspec.Struct, gc=False):
 
 
 class _Msg(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """All 20 members that were ever seen (PROTOCOL.md 2.1), as they are usually typed."""
+    """All 20 members that were ever seen (yeastar-p-series.md 2.1), as they are usually typed."""
 
     call_id: _CallId
     time_start: _Required
@@ -49,16 +49,16 @@ class _Msg(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     realclidnum: str | None = None
 
 
-_envelope = msgspec.json.Decoder(_Envelope)
-_msg = msgspec.json.Decoder(_Msg)
+_envelope_decoder = msgspec.json.Decoder(_Envelope)
+_msg_decoder = msgspec.json.Decoder(_Msg)
 
 
-def read_usual(body: bytes) -> CallDetails | None:
-    """The call details of a usual body; None where the thorough way has to look. Raises `Unreadable` for its date."""
+def parse_fast(body: bytes) -> CallDetails | None:
+    """The call details of a usual body; None where the thorough way has to look. Raises `ParseError` for its date."""
     if not _is_plain(body):
         return None
     try:
-        msg = _msg.decode(_envelope.decode(body).msg)
+        msg = _msg_decoder.decode(_envelope_decoder.decode(body).msg)
     except (msgspec.DecodeError, RecursionError):
         return None
     extra: dict[str, object] = {}
@@ -92,7 +92,7 @@ def read_usual(body: bytes) -> CallDetails | None:
 def _is_plain(body: bytes) -> bool:
     """Whether no text in it needs trimming or cleaning: no blank beside a quote, and nothing escaped twice."""
     return (
-        len(body) <= USUAL_BYTES_MAX
+        len(body) <= FAST_PATH_BYTES_MAX
         and body.isascii()
         and b'\\" ' not in body
         and b' \\"' not in body

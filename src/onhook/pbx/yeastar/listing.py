@@ -1,4 +1,4 @@
-"""Reading the PBX's own list of calls, whichever way its firmware can (PROTOCOL.md 7).
+"""Reading the PBX's own list of calls, whichever way its firmware can (yeastar-p-series.md 7).
 
 Laws: windows of time are made so small that each fits on one page: there is then no paging that could lose a row while
 others arrive or are deleted. An answer of no rows is believed only where the same question finds a call that is surely
@@ -12,14 +12,24 @@ from typing import Any, Literal
 import msgspec
 
 from onhook.lib.errors import OnhookError, Unavailable
-from onhook.pbx.client import Answer, Facts, Listed, Listing, Page, Request, Said, Whose, Window
-from onhook.pbx.yeastar.answers import API, API_2
-from onhook.pbx.yeastar.rows import Wrapping, begun_at, wrapped
+from onhook.pbx.client import (
+    CallIdRequest,
+    ListingPage,
+    ListingReply,
+    ListingResult,
+    ListingSteps,
+    PbxRequest,
+    PbxResponse,
+    SystemFacts,
+    TimeWindow,
+)
+from onhook.pbx.yeastar.answers import API_PATH, API_V2_PATH
+from onhook.pbx.yeastar.rows import RowContext, parse_start_seconds, wrap_row
 
-ROWS_MAX = 10_000
-"""On one page: the PBX gives no more (PROTOCOL.md 7.2)."""
+PAGE_ROWS_MAX = 10_000
+"""On one page: the PBX gives no more (yeastar-p-series.md 7.2)."""
 
-TRIES_MAX = 3
+ATTEMPTS_MAX = 3
 """How often a window is read whose count and rows differ: calls end meanwhile."""
 
 WALK_PAGES_MAX = 10_000
@@ -28,19 +38,19 @@ WALK_PAGES_MAX = 10_000
 DISPLAY_MARGIN_SECONDS = 3600
 """Around a window that is asked for by the wall clock: it may have been put forward or back since."""
 
-ROW_SECONDS = 1
+OVERLAP_SECONDS = 1
 """Windows overlap by so much: no document says whether their ends are included."""
 
-Form = Literal["seconds", "display", "walk", "v2"]
+QueryForm = Literal["seconds", "display", "walk", "v2"]
 """How this firmware is asked: by Unix seconds, by its display format, page by page without a window, or by v2.0."""
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared as they are
 
-Asking = Generator[Request | Whose | Page, Said, "_Listed"]
-Probing = Generator[Request | Whose | Page, Said, Form]
+RowPageSteps = Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, "_RowPage"]
+ProbeSteps = Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, QueryForm]
 
 
-class _Listed(msgspec.Struct, frozen=True):
+class _RowPage(msgspec.Struct, frozen=True):
     """One answer with rows: how many the PBX counts for the question, and those that it lists, as their bytes."""
 
     total: int
@@ -52,252 +62,290 @@ class _Body(msgspec.Struct, frozen=True):
     data: list[msgspec.Raw] | None = None
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class ListingSource(msgspec.Struct, frozen=True, kw_only=True):
     """Whose list is read, and what it takes to understand it."""
 
     sn: str
-    facts: Facts
-    rows_max: int = ROWS_MAX
+    facts: SystemFacts
+    rows_max: int = PAGE_ROWS_MAX
 
 
-def listing(source: Source, window: Window) -> Listing:
-    """Read all calls that began in a window; see `pbx.link.Link.listing`."""
-    form = yield from _probe(source, window)
+def list_calls(source: ListingSource, window: TimeWindow) -> ListingSteps:
+    """Read all calls that began in a window; see `pbx.client.PbxClient.list_calls`."""
+    form = yield from _probe_form(source, window)
     if form == "walk":
-        return (yield from _walk(source, window))
+        return (yield from _list_by_pages(source, window))
     if form in ("display", "v2"):
-        window = Window(since=window.since - DISPLAY_MARGIN_SECONDS, until=window.until + DISPLAY_MARGIN_SECONDS)
-    return (yield from _by_windows(source, window, form))
+        window = TimeWindow(since=window.since - DISPLAY_MARGIN_SECONDS, until=window.until + DISPLAY_MARGIN_SECONDS)
+    return (yield from _list_by_windows(source, window, form))
 
 
-def counting(source: Source, window: Window) -> Generator[Request | Whose | Page, Said, int | None]:
+def count_calls(
+    source: ListingSource, window: TimeWindow
+) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, int | None]:
     """How many rows the PBX counts in a window; None where it can only be asked for calls or for everything."""
-    form = yield from _probe(source, window)
+    form = yield from _probe_form(source, window)
     if form in ("walk", "v2"):
         return None
-    return (yield from _asked(_search(source, window, form, 1))).total
+    return (yield from _fetch_rows(_search_request(source, window, form, 1))).total
 
 
 # ---------------------------------------------------------------- which form this firmware takes
 
 
-def _probe(source: Source, window: Window) -> Probing:
+def _probe_form(source: ListingSource, window: TimeWindow) -> ProbeSteps:
     """Seconds where they are taken and tell the truth, else the display format, else the whole list, else v2.0."""
-    answer = yield from _sent(_search(source, window, "seconds", 1))
-    if answer.trouble == "missing":
+    response = yield from _send_request(_search_request(source, window, "seconds", 1))
+    if response.error_kind == "unsupported":
         return "v2"
-    if answer.trouble is None and _listed(answer).total:
+    if response.error_kind is None and _parse_row_page(response).total:
         return "seconds"
-    if answer.trouble not in (None, "parameter"):
-        raise _failure(answer)
-    newest = yield from _newest(source)
-    if newest is None:
-        return "walk" if answer.trouble else "seconds"  # there is no call at all to find
+    if response.error_kind not in (None, "invalid_parameter"):
+        raise _listing_error(response)
+    newest_start = yield from _find_newest_start(source)
+    if newest_start is None:
+        return "walk" if response.error_kind else "seconds"  # there is no call at all to find
     for form in ("seconds", "display"):
-        if (yield from _finds(source, newest, form)):
+        if (yield from _form_finds_call(source, newest_start, form)):
             return form
     return "walk"
 
 
-def _newest(source: Source) -> Generator[Request | Whose | Page, Said, int | None]:
+def _find_newest_start(
+    source: ListingSource,
+) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, int | None]:
     """When the newest call of the list began; None where it has none."""
-    found = yield from _asked(_list(1, 1))
-    return begun_at(_row(found.rows[0]), source.facts) if found.rows else None
+    row_page = yield from _fetch_rows(_list_request(1, 1))
+    return parse_start_seconds(_decode_row(row_page.rows[0]), source.facts) if row_page.rows else None
 
 
-def _finds(source: Source, begun: int, form: Form) -> Generator[Request | Whose | Page, Said, bool]:
+def _form_finds_call(
+    source: ListingSource, call_start: int, form: QueryForm
+) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, bool]:
     """Whether a question in this form finds a call that is surely there."""
     if form == "display" and not source.facts.date_format:
         return False
-    window = Window(since=begun - ROW_SECONDS, until=begun + 2 * ROW_SECONDS)
-    answer = yield from _sent(_search(source, window, form, 1))
-    if answer.trouble == "parameter":
+    window = TimeWindow(since=call_start - OVERLAP_SECONDS, until=call_start + 2 * OVERLAP_SECONDS)
+    response = yield from _send_request(_search_request(source, window, form, 1))
+    if response.error_kind == "invalid_parameter":
         return False
-    if answer.trouble is not None:
-        raise _failure(answer)
-    return _listed(answer).total > 0
+    if response.error_kind is not None:
+        raise _listing_error(response)
+    return _parse_row_page(response).total > 0
 
 
 # ---------------------------------------------------------------- by windows
 
 
-def _by_windows(source: Source, window: Window, form: Form) -> Listing:
+def _list_by_windows(source: ListingSource, window: TimeWindow, form: QueryForm) -> ListingSteps:
     """Window after window, each as long as one page holds."""
-    at, rows, counted, troubles = window.since, 0, 0, []
-    total = (yield from _asked(_search(source, window, form, 1))).total
-    span = _span(window.until - at, total, source.rows_max)
-    while at < window.until:
-        part = Window(since=at, until=min(at + span, window.until))
-        found = yield from _asked(_search(source, part, form, source.rows_max))
-        if found.total > source.rows_max and span > ROW_SECONDS:
-            span = _span(span, found.total, source.rows_max)
+    position, row_count, pbx_count, problems = window.since, 0, 0, []
+    total = (yield from _fetch_rows(_search_request(source, window, form, 1))).total
+    span = _next_span(window.until - position, total, source.rows_max)
+    while position < window.until:
+        part_window = TimeWindow(since=position, until=min(position + span, window.until))
+        row_page = yield from _fetch_rows(_search_request(source, part_window, form, source.rows_max))
+        if row_page.total > source.rows_max and span > OVERLAP_SECONDS:
+            span = _next_span(span, row_page.total, source.rows_max)
             continue
-        found = yield from _whole(source, part, form, found)
-        if len(found.rows) < found.total:
-            troubles.append(f"the PBX counts {found.total} calls and lists {len(found.rows)} from {_shown(part.since)}")
-        rows, counted = rows + len(found.rows), counted + found.total
-        yield Page(rows=(yield from _to_keep(source, part, form, found.rows)), done_until=part.until)
-        at = part.until if part.until >= window.until else max(at + ROW_SECONDS, part.until - ROW_SECONDS)
-        span = _span(span, found.total, source.rows_max)
-    return Listed(rows=rows, counted=counted, trouble="; ".join(troubles[:TRIES_MAX]))
+        row_page = yield from _fetch_all_rows(source, part_window, form, row_page)
+        if len(row_page.rows) < row_page.total:
+            problems.append(
+                f"the PBX counts {row_page.total} calls and lists {len(row_page.rows)}"
+                f" from {_format_utc(part_window.since)}"
+            )
+        row_count, pbx_count = row_count + len(row_page.rows), pbx_count + row_page.total
+        yield ListingPage(
+            rows=(yield from _wrap_rows(source, part_window, form, row_page.rows)), done_until=part_window.until
+        )
+        position = (
+            part_window.until
+            if part_window.until >= window.until
+            else max(position + OVERLAP_SECONDS, part_window.until - OVERLAP_SECONDS)
+        )
+        span = _next_span(span, row_page.total, source.rows_max)
+    return ListingResult(row_count=row_count, pbx_count=pbx_count, incomplete_reason="; ".join(problems[:ATTEMPTS_MAX]))
 
 
-def _whole(source: Source, part: Window, form: Form, found: _Listed) -> Asking:
+def _fetch_all_rows(
+    source: ListingSource, part_window: TimeWindow, form: QueryForm, row_page: _RowPage
+) -> RowPageSteps:
     """All rows of a window: further pages where one second has too many, and again where some are missing."""
-    rows = list(found.rows)
-    for _ in range(TRIES_MAX):
-        while rows and len(rows) < found.total:
-            page = len(rows) // max(1, len(found.rows)) + 1
-            more = yield from _asked(_search(source, part, form, len(found.rows), page))
-            rows += more.rows
-            if not more.rows or len(more.rows) < len(found.rows):
+    rows = list(row_page.rows)
+    for _ in range(ATTEMPTS_MAX):
+        while rows and len(rows) < row_page.total:
+            page_number = len(rows) // max(1, len(row_page.rows)) + 1
+            next_page = yield from _fetch_rows(
+                _search_request(source, part_window, form, len(row_page.rows), page_number)
+            )
+            rows += next_page.rows
+            if not next_page.rows or len(next_page.rows) < len(row_page.rows):
                 break
-        if len(rows) >= found.total:
-            return _Listed(found.total, rows)
-        found = yield from _asked(_search(source, part, form, source.rows_max))
-        rows = list(found.rows)
-    return _Listed(found.total, rows)
+        if len(rows) >= row_page.total:
+            return _RowPage(row_page.total, rows)
+        row_page = yield from _fetch_rows(_search_request(source, part_window, form, source.rows_max))
+        rows = list(row_page.rows)
+    return _RowPage(row_page.total, rows)
 
 
-def _span(span: int, total: int, rows_max: int) -> int:
+def _next_span(span: int, total: int, rows_max: int) -> int:
     """How long the next window is, so that it fills about half a page.
 
-    >>> _span(86_400, 200_000, 10_000), _span(3_600, 0, 10_000), _span(3_600, 5_000, 10_000)
+    >>> _next_span(86_400, 200_000, 10_000), _next_span(3_600, 0, 10_000), _next_span(3_600, 5_000, 10_000)
     (2160, 28800, 3600)
     """
     if not total:
         return span * 8
-    return max(ROW_SECONDS, min(span * 8, span * rows_max // (2 * total)))
+    return max(OVERLAP_SECONDS, min(span * 8, span * rows_max // (2 * total)))
 
 
-def _to_keep(
-    source: Source, part: Window, form: Form, rows: Sequence[bytes]
-) -> Generator[Request | Whose | Page, Said, list[bytes]]:
+def _wrap_rows(
+    source: ListingSource, part_window: TimeWindow, form: QueryForm, rows: Sequence[bytes]
+) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, list[bytes]]:
     """Rows as the ledger keeps them; those of v2.0 with their detail and the id of their call."""
-    wrapping = Wrapping(sn=source.sn, date_format=source.facts.date_format)
+    context = RowContext(sn=source.sn, date_format=source.facts.date_format)
     if form != "v2":
-        return [wrapped(row, wrapping) for row in rows]
-    uids = [str(_row(row).get("uid", "")) for row in rows]
-    ids = yield Whose(uids=[uid for uid in uids if uid], window=part)
-    assert isinstance(ids, Mapping)
-    kept = []
+        return [wrap_row(row, context) for row in rows]
+    uids = [str(_decode_row(row).get("uid", "")) for row in rows]
+    call_ids = yield CallIdRequest(uids=[uid for uid in uids if uid], window=part_window)
+    assert isinstance(call_ids, Mapping)
+    wrapped_rows = []
     for row, uid in zip(rows, uids, strict=True):
-        detail = (yield from _detail(uid)) if uid else b""
-        kept.append(wrapped(row, msgspec.structs.replace(wrapping, call_id=ids.get(uid, "")), detail))
-    return kept
+        detail = (yield from _fetch_detail(uid)) if uid else b""
+        wrapped_rows.append(wrap_row(row, msgspec.structs.replace(context, call_id=call_ids.get(uid, "")), detail))
+    return wrapped_rows
 
 
-def _detail(uid: str) -> Generator[Request | Whose | Page, Said, bytes]:
-    answer = yield from _sent(Request(path=f"{API_2}cdr/detail", query={"uid": uid}))
-    if answer.trouble is not None:
-        raise _failure(answer)
-    detail = answer.members.get("data")
+def _fetch_detail(uid: str) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, bytes]:
+    response = yield from _send_request(PbxRequest(path=f"{API_V2_PATH}cdr/detail", query={"uid": uid}))
+    if response.error_kind is not None:
+        raise _listing_error(response)
+    detail = response.members.get("data")
     return msgspec.json.encode(detail) if isinstance(detail, dict) else b""
 
 
 # ---------------------------------------------------------------- the whole list
 
 
-def _walk(source: Source, window: Window) -> Listing:
+def _list_by_pages(source: ListingSource, window: TimeWindow) -> ListingSteps:
     """From the newest call backwards until they are older than the window; again where rows were deleted meanwhile."""
-    rows = 0
-    for _ in range(TRIES_MAX):
-        rows, first_total, last_total = 0, None, 0
+    row_count = 0
+    for _ in range(ATTEMPTS_MAX):
+        row_count, first_total, last_total = 0, None, 0
         for page in range(1, WALK_PAGES_MAX + 1):
-            found = yield from _asked(_list(page, source.rows_max))
-            first_total = found.total if first_total is None else first_total
-            last_total = found.total
-            begun = [begun_at(_row(row), source.facts) for row in found.rows]
-            meant = [
+            row_page = yield from _fetch_rows(_list_request(page, source.rows_max))
+            first_total = row_page.total if first_total is None else first_total
+            last_total = row_page.total
+            start_times = [parse_start_seconds(_decode_row(row), source.facts) for row in row_page.rows]
+            rows_in_window = [
                 row
-                for row, at in zip(found.rows, begun, strict=True)
-                if at is None or window.since <= at < window.until
+                for row, start_time in zip(row_page.rows, start_times, strict=True)
+                if start_time is None or window.since <= start_time < window.until
             ]
-            rows += len(meant)
-            wrapping = Wrapping(sn=source.sn, date_format=source.facts.date_format)
-            yield Page(rows=[wrapped(row, wrapping) for row in meant], done_until=window.since)
-            if not found.rows or _is_past(begun, window.since) or len(found.rows) < source.rows_max:
+            row_count += len(rows_in_window)
+            context = RowContext(sn=source.sn, date_format=source.facts.date_format)
+            yield ListingPage(rows=[wrap_row(row, context) for row in rows_in_window], done_until=window.since)
+            if (
+                not row_page.rows
+                or _is_before_window(start_times, window.since)
+                or len(row_page.rows) < source.rows_max
+            ):
                 break
         if last_total >= (first_total or 0):
-            return Listed(rows=rows, counted=rows)
-    return Listed(rows=rows, counted=rows, trouble="rows were deleted from the PBX's list while it was read")
+            return ListingResult(row_count=row_count, pbx_count=row_count)
+    return ListingResult(
+        row_count=row_count,
+        pbx_count=row_count,
+        incomplete_reason="rows were deleted from the PBX's list while it was read",
+    )
 
 
-def _is_past(begun: Iterable[int | None], since: int) -> bool:
+def _is_before_window(start_times: Iterable[int | None], since: int) -> bool:
     """Whether all that follows is older than the window."""
-    known = [at for at in begun if at is not None]
-    return bool(known) and min(known) < since
+    known_times = [start_time for start_time in start_times if start_time is not None]
+    return bool(known_times) and min(known_times) < since
 
 
 # ---------------------------------------------------------------- questions and answers
 
 
-def _sent(request: Request) -> Generator[Request | Whose | Page, Said, Answer]:
-    answer = yield request
-    assert isinstance(answer, Answer), "a request is answered"
-    return answer
+def _send_request(
+    request: PbxRequest,
+) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, PbxResponse]:
+    response = yield request
+    assert isinstance(response, PbxResponse), "a request is answered"
+    return response
 
 
-def _asked(request: Request) -> Asking:
+def _fetch_rows(request: PbxRequest) -> RowPageSteps:
     """The rows that are answered. Raises `OnhookError` where it is none."""
-    answer = yield from _sent(request)
-    if answer.trouble is not None:
-        raise _failure(answer)
-    return _listed(answer)
+    response = yield from _send_request(request)
+    if response.error_kind is not None:
+        raise _listing_error(response)
+    return _parse_row_page(response)
 
 
-def _listed(answer: Answer) -> _Listed:
+def _parse_row_page(response: PbxResponse) -> _RowPage:
     try:
-        body = msgspec.json.decode(answer.body, type=_Body)
+        body = msgspec.json.decode(response.body, type=_Body)
     except msgspec.DecodeError as error:
-        raise Unavailable(f"the PBX's list makes no sense: {error}", todo="it is asked again later") from error
+        raise Unavailable(f"the PBX's list makes no sense: {error}", hint="it is asked again later") from error
     rows = [bytes(row) for row in body.data or ()]
-    return _Listed(len(rows) if body.total_number is None else body.total_number, rows)
+    return _RowPage(len(rows) if body.total_number is None else body.total_number, rows)
 
 
-def _failure(answer: Answer) -> OnhookError:
-    if answer.trouble in ("later", "token", "garbage", "full"):
-        return Unavailable(f"the PBX does not list its calls now: {answer.text}", todo="it is asked again later")
+def _listing_error(response: PbxResponse) -> OnhookError:
+    if response.error_kind in ("temporary", "token_expired", "invalid_response", "too_many_tokens"):
+        return Unavailable(
+            f"the PBX does not list its calls now: {response.error_text}", hint="it is asked again later"
+        )
     return OnhookError(
-        f"the PBX does not list its calls: {answer.text}", todo="`onhook doctor` with the PBX's name says what to do"
+        f"the PBX does not list its calls: {response.error_text}",
+        hint="`onhook doctor` with the PBX's name says what to do",
     )
 
 
-def _search(source: Source, window: Window, form: Form, page_size: int, page: int = 1) -> Request:
+def _search_request(
+    source: ListingSource, window: TimeWindow, form: QueryForm, page_size: int, page: int = 1
+) -> PbxRequest:
     query = {"page": str(page), "page_size": str(page_size)}
     if form == "seconds":
         query |= {"start_time": str(window.since), "end_time": str(window.until)}
-        return Request(path=f"{API}cdr/search", query=query)
-    since, until = (displayed(at, source.facts) for at in (window.since, window.until))
+        return PbxRequest(path=f"{API_PATH}cdr/search", query=query)
+    since, until = (format_display_time(seconds, source.facts) for seconds in (window.since, window.until))
     if form == "display":
-        return Request(path=f"{API}cdr/search", query=query | {"start_time": since, "end_time": until})
-    return Request(path=f"{API_2}cdr/search", query=query | {"time_begin": since, "time_end": until})
+        return PbxRequest(path=f"{API_PATH}cdr/search", query=query | {"start_time": since, "end_time": until})
+    return PbxRequest(path=f"{API_V2_PATH}cdr/search", query=query | {"time_begin": since, "time_end": until})
 
 
-def _list(page: int, page_size: int) -> Request:
+def _list_request(page: int, page_size: int) -> PbxRequest:
     query = {"page": str(page), "page_size": str(page_size), "sort_by": "time", "order_by": "desc"}
-    return Request(path=f"{API}cdr/list", query=query)
+    return PbxRequest(path=f"{API_PATH}cdr/list", query=query)
 
 
-def displayed(seconds: int, facts: Facts) -> str:
+def format_display_time(seconds: int, facts: SystemFacts) -> str:
     """A moment as this PBX displays it.
 
-    >>> displayed(1782844637, Facts(date_format="DD/MM/YYYY", time_format="12", offset_seconds=10800))
+    >>> format_display_time(1782844637, SystemFacts(date_format="DD/MM/YYYY", time_format="12", offset_seconds=10800))
     '30/06/2026 09:37:17 PM'
     """
     local = _EPOCH + timedelta(seconds=seconds + (facts.offset_seconds or 0))
-    day = facts.date_format.upper() or "YYYY/MM/DD"
-    day = day.replace("YYYY", f"{local.year:04}").replace("MM", f"{local.month:02}").replace("DD", f"{local.day:02}")
-    is_halved = "12" in facts.time_format or "A" in facts.time_format.upper()
-    return f"{day} {local:%I:%M:%S %p}" if is_halved else f"{day} {local:%H:%M:%S}"
+    date_text = facts.date_format.upper() or "YYYY/MM/DD"
+    date_text = (
+        date_text.replace("YYYY", f"{local.year:04}")
+        .replace("MM", f"{local.month:02}")
+        .replace("DD", f"{local.day:02}")
+    )
+    is_12_hour = "12" in facts.time_format or "A" in facts.time_format.upper()
+    return f"{date_text} {local:%I:%M:%S %p}" if is_12_hour else f"{date_text} {local:%H:%M:%S}"
 
 
-def _row(row: bytes) -> Mapping[str, Any]:
+def _decode_row(row: bytes) -> Mapping[str, Any]:
     try:
         return msgspec.json.decode(row, type=dict[str, Any])
     except msgspec.DecodeError:
         return {}
 
 
-def _shown(seconds: int) -> str:
+def _format_utc(seconds: int) -> str:
     return f"{_EPOCH + timedelta(seconds=seconds)} UTC"

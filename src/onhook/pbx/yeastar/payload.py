@@ -1,4 +1,4 @@
-"""Event 30012 of the P-Series: bytes into call details, call details into bytes (PROTOCOL.md 1 to 3).
+"""Event 30012 of the P-Series: bytes into call details, call details into bytes (yeastar-p-series.md 1 to 3).
 
 Law: what a PBX was ever seen to send is read, and what its vendor prints as an example too.
 """
@@ -11,40 +11,50 @@ import msgspec
 
 from onhook.cdr.call_details import DETAIL_FIELDS, CallDetails
 from onhook.lib.errors import ParseError, UsageError
-from onhook.pbx.dialect import Glance, Kind
-from onhook.pbx.json_fields import decoded, details_of, in_our_case, key_of, key_of_bytes, text_or_empty, unreadable
-from onhook.pbx.yeastar.fast_path import read_usual
-from onhook.pbx.yeastar.rows import ROW_LABEL, ROW_START, members_to_compare, read_row, start_as_proven
+from onhook.pbx.dialect import Envelope, EnvelopeKind
+from onhook.pbx.json_fields import (
+    build_details,
+    compute_body_key,
+    compute_key,
+    decode_json,
+    normalize_case,
+    parse_error,
+    text_or_empty,
+)
+from onhook.pbx.yeastar.fast_path import parse_fast
+from onhook.pbx.yeastar.rows import ROW_LABEL, ROW_PREFIX, infer_time_start, key_members, parse_row
 
 EVENT_TYPE = 30012
 MSG_LAYERS_MAX = 3
 """Of JSON text inside JSON text: one is the event's own, and each program it was led through may add one."""
 
 _SN = re.compile(rb'"sn"\s*:\s*"([!-~]{1,64}?)"')
-_PRINTED_START = re.compile(r'"msg"\s*:\s*"\s*\{')
+_PRINTED_EXAMPLE_START = re.compile(r'"msg"\s*:\s*"\s*\{')
 _EVENT_TYPE = re.compile(r"\s*[0-9]{1,9}\s*")
 
 
-class Profile(msgspec.Struct, frozen=True):
-    """How one generation writes the event (PROTOCOL.md 3.2). `left_out` are members it does not know."""
+class YeastarFormatSpec(msgspec.Struct, frozen=True):
+    """How one generation writes the event (yeastar-p-series.md 3.2). `left_out` are members it does not know."""
 
-    left_out: frozenset[str] = frozenset()
-    adds: Mapping[str, Any] = {}
+    omitted_members: frozenset[str] = frozenset()
+    added_members: Mapping[str, Any] = {}
     blank: str = ""
     sn_first: bool = False
     msg_is_object: bool = False
 
 
-_NEWEST = {"is_display": 1, "realclidnum": ""}
-PROFILES: Mapping[str, Profile] = {
-    "p-2023": Profile(left_out=frozenset({"did_name", "uid", "call_note_id", "enb_call_note", *_NEWEST})),
-    "p-2025": Profile(left_out=frozenset({"did_name", *_NEWEST})),
-    "p-2026": Profile(adds=_NEWEST, sn_first=True),
-    "doc": Profile(left_out=frozenset(_NEWEST), blank=" "),
-    "object": Profile(msg_is_object=True),
+_NEWEST_MEMBERS = {"is_display": 1, "realclidnum": ""}
+PAYLOAD_FORMATS: Mapping[str, YeastarFormatSpec] = {
+    "p-2023": YeastarFormatSpec(
+        omitted_members=frozenset({"did_name", "uid", "call_note_id", "enb_call_note", *_NEWEST_MEMBERS})
+    ),
+    "p-2025": YeastarFormatSpec(omitted_members=frozenset({"did_name", *_NEWEST_MEMBERS})),
+    "p-2026": YeastarFormatSpec(added_members=_NEWEST_MEMBERS, sn_first=True),
+    "doc": YeastarFormatSpec(omitted_members=frozenset(_NEWEST_MEMBERS), blank=" "),
+    "object": YeastarFormatSpec(msg_is_object=True),
 }
 
-# The four that the vendor's example prints as one blank (PROTOCOL.md 2.9).
+# The four that the vendor's example prints as one blank (yeastar-p-series.md 2.9).
 _PRINTED_AS_BLANK = frozenset({"src_trunk_name", "dst_trunk_name", "pin_code", "did_number"})
 
 
@@ -53,81 +63,81 @@ class Yeastar:
 
     name = "yeastar"
 
-    def glance(self, body: bytes) -> Glance:
-        """Tell what a body seems to be, whatever the bytes; see `Glance`."""
-        envelope = decoded(body)
+    def peek(self, body: bytes) -> Envelope:
+        """Tell what a body seems to be, whatever the bytes; see `Envelope`."""
+        envelope = decode_json(body)
         if not isinstance(envelope, dict):
-            return _glance_at_text(body)
+            return _peek_text(body)
         sn = text_or_empty(envelope.get("sn"))
-        if body.startswith(ROW_START):
-            return Glance("details", sn, ROW_LABEL, key_of(sn, members_to_compare(envelope)))
-        kind, label = _kind_of(envelope)
+        if body.startswith(ROW_PREFIX):
+            return Envelope("details", sn, ROW_LABEL, compute_key(sn, key_members(envelope)))
+        kind, label = _classify(envelope)
         if kind != "details":
-            return Glance(kind, sn, label, key_of_bytes(body))
-        members = _members(envelope)
+            return Envelope(kind, sn, label, compute_body_key(body))
+        members = _parse_members(envelope)
         if members is None:
-            return Glance("unreadable", sn, label, key_of_bytes(body))
-        return Glance("details", sn, label, key_of(sn, members))
+            return Envelope("unparsable", sn, label, compute_body_key(body))
+        return Envelope("details", sn, label, compute_key(sn, members))
 
-    def read(self, body: bytes) -> list[CallDetails]:
-        """The call details that a body says. Raises `Unreadable` with the reason."""
-        if body.startswith(ROW_START):
-            return _read_row(body)
-        return [read_usual(body) or read_thoroughly(body)]
+    def parse(self, body: bytes) -> list[CallDetails]:
+        """The call details that a body says. Raises `ParseError` with the reason."""
+        if body.startswith(ROW_PREFIX):
+            return _parse_row_body(body)
+        return [parse_fast(body) or parse_details(body)]
 
-    def write(self, details: CallDetails, sn: str, profile: str) -> bytes:
+    def format(self, details: CallDetails, sn: str, payload_format: str) -> bytes:
         """The event that says these details, as a PBX of that generation writes it; a number nobody sent is left out.
 
         Raises `UsageError` for an unknown profile.
         """
-        shape = PROFILES.get(profile)
-        if shape is None:
-            raise UsageError(f"there is no profile {profile!r}", todo=f"use one of {', '.join(PROFILES)}")
-        members = _written(details, shape)
-        envelope: dict[str, Any] = {"sn": sn, "type": EVENT_TYPE} if shape.sn_first else {"type": EVENT_TYPE, "sn": sn}
-        envelope["msg"] = members if shape.msg_is_object else msgspec.json.encode(members).decode()
+        spec = PAYLOAD_FORMATS.get(payload_format)
+        if spec is None:
+            raise UsageError(f"there is no profile {payload_format!r}", hint=f"use one of {', '.join(PAYLOAD_FORMATS)}")
+        members = _format_members(details, spec)
+        envelope: dict[str, Any] = {"sn": sn, "type": EVENT_TYPE} if spec.sn_first else {"type": EVENT_TYPE, "sn": sn}
+        envelope["msg"] = members if spec.msg_is_object else msgspec.json.encode(members).decode()
         return msgspec.json.encode(envelope)
 
 
-def _read_row(body: bytes) -> list[CallDetails]:
-    envelope = decoded(body)
+def _parse_row_body(body: bytes) -> list[CallDetails]:
+    envelope = decode_json(body)
     if not isinstance(envelope, dict):
-        raise unreadable("the row is no JSON")
-    return read_row(envelope)
+        raise parse_error("the row is no JSON")
+    return parse_row(envelope)
 
 
-def read_thoroughly(body: bytes) -> CallDetails:
-    """The call details that a body of any known shape says. Raises `Unreadable` with the reason."""
-    envelope = decoded(body)
+def parse_details(body: bytes) -> CallDetails:
+    """The call details that a body of any known shape says. Raises `ParseError` with the reason."""
+    envelope = decode_json(body)
     if not isinstance(envelope, dict):
-        envelope = _decoded_as_printed(body)
-    members = _members(envelope)
+        envelope = _decode_printed_example(body)
+    members = _parse_members(envelope)
     if members is None:
-        raise unreadable("its `msg` is no JSON object that could be read, and it has no `call_id` itself")
-    members = in_our_case(members)
-    return details_of({**members, "time_start": start_as_proven(members)} if "time_start" in members else members)
+        raise parse_error("its `msg` is no JSON object that could be read, and it has no `call_id` itself")
+    members = normalize_case(members)
+    return build_details({**members, "time_start": infer_time_start(members)} if "time_start" in members else members)
 
 
-def _kind_of(envelope: Mapping[str, Any]) -> tuple[Kind, str]:
+def _classify(envelope: Mapping[str, Any]) -> tuple[EnvelopeKind, str]:
     """What an envelope seems to be, and its label for the counts."""
     event_type = envelope.get("type")
     if isinstance(event_type, str) and _EVENT_TYPE.fullmatch(event_type):
         event_type = int(event_type)
     if isinstance(event_type, int) and not isinstance(event_type, bool):
-        return ("details", str(EVENT_TYPE)) if event_type == EVENT_TYPE else ("other", str(event_type)[:20])
+        return ("details", str(EVENT_TYPE)) if event_type == EVENT_TYPE else ("other_event", str(event_type)[:20])
     if "call_id" in envelope or "msg" in envelope:
         return "details", str(EVENT_TYPE)
-    return ("test", "test") if envelope.get("event") == "test" else ("unreadable", "unknown")
+    return ("test_message", "test") if envelope.get("event") == "test" else ("unparsable", "unknown")
 
 
-def _members(envelope: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _parse_members(envelope: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The details' members: `msg` as text or as an object, or the flat body itself; None where there are none."""
     msg = envelope.get("msg")
     if msg is None and "call_id" in envelope:
         return {name: value for name, value in envelope.items() if name != "sn" and not _is_event_type(name, value)}
     for _ in range(MSG_LAYERS_MAX):
         if isinstance(msg, str):
-            msg = decoded(msg.strip().encode("utf-8", "surrogatepass"))
+            msg = decode_json(msg.strip().encode("utf-8", "surrogatepass"))
     return msg if isinstance(msg, dict) else None
 
 
@@ -136,43 +146,43 @@ def _is_event_type(name: str, value: Any) -> bool:
     return name == "type" and str(value).strip() == str(EVENT_TYPE)
 
 
-def _decoded_as_printed(body: bytes) -> Mapping[str, Any]:
-    """The vendor's printed example: the details stand unescaped between quotes. Raises `Unreadable`."""
+def _decode_printed_example(body: bytes) -> Mapping[str, Any]:
+    """The vendor's printed example: the details stand unescaped between quotes. Raises `ParseError`."""
     text = body.decode("utf-8", "replace")
-    start = _PRINTED_START.search(text)
+    start = _PRINTED_EXAMPLE_START.search(text)
     # Taken off from the end, because a search for the end would take a stranger's time squared.
-    details = _without_end(_without_end(text, "}"), '"')
-    msg = decoded(details[start.end() - 1 :].encode()) if start else None
+    details = _strip_suffix(_strip_suffix(text, "}"), '"')
+    msg = decode_json(details[start.end() - 1 :].encode()) if start else None
     if not isinstance(msg, dict):
-        raise unreadable("it is not JSON, and not the event as the vendor's manual prints it either")
+        raise parse_error("it is not JSON, and not the event as the vendor's manual prints it either")
     return {"msg": msg}
 
 
-def _without_end(text: str, mark: str) -> str:
+def _strip_suffix(text: str, suffix: str) -> str:
     """Without the mark at its end, and without the blanks around that."""
-    return text.rstrip().removesuffix(mark).rstrip()
+    return text.rstrip().removesuffix(suffix).rstrip()
 
 
-def _glance_at_text(body: bytes) -> Glance:
+def _peek_text(body: bytes) -> Envelope:
     """A body that is no JSON object: still a call as the manual prints it, something like JSON, or rubbish."""
-    found = _SN.search(body)
-    sn = found[1].decode() if found else ""
+    match = _SN.search(body)
+    sn = match[1].decode() if match else ""
     try:
-        members = _members(_decoded_as_printed(body))
+        members = _parse_members(_decode_printed_example(body))
     except ParseError:
         members = None
     if members is not None:
-        return Glance("details", sn, str(EVENT_TYPE), key_of(sn, members))
+        return Envelope("details", sn, str(EVENT_TYPE), compute_key(sn, members))
     is_like_json = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
-    return Glance("unreadable" if is_like_json else "rubbish", sn, "unknown", key_of_bytes(body))
+    return Envelope("unparsable" if is_like_json else "not_json", sn, "unknown", compute_body_key(body))
 
 
-def _written(details: CallDetails, shape: Profile) -> dict[str, Any]:
+def _format_members(details: CallDetails, spec: YeastarFormatSpec) -> dict[str, Any]:
     """The members of `msg` in the order in which PBXs were seen to write them."""
-    extra = {name: value for name, value in details.extra.items() if name not in shape.left_out}
+    extra = {name: value for name, value in details.extra.items() if name not in spec.omitted_members}
     members: dict[str, Any] = {}
     for name in DETAIL_FIELDS:
         value = extra.pop(name, getattr(details, name))
-        if name not in shape.left_out and value is not None:
-            members[name] = shape.blank if value == "" and name in _PRINTED_AS_BLANK else value
-    return members | dict(shape.adds) | extra
+        if name not in spec.omitted_members and value is not None:
+            members[name] = spec.blank if value == "" and name in _PRINTED_AS_BLANK else value
+    return members | dict(spec.added_members) | extra

@@ -1,4 +1,5 @@
-"""What the web API of a P-Series says of a call: rows of v1.0, one per leg, and of v2.0, one per call (PROTOCOL.md 7).
+"""What the web API of a P-Series says of a call: rows of v1.0, one per leg, and of v2.0, one per call
+(yeastar-p-series.md 7).
 
 Laws: the members have the API's names, not the event's. Members that have nothing to say are left out, as PBXs were
 seen to do; none is made up. Moments are shown by the wall clock of the record's own PBX.
@@ -15,10 +16,10 @@ from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call, Record
 from onhook.pbx.yeastar.display import DisplayFormat
 
-Row = Mapping[str, Any]
+ApiRow = Mapping[str, Any]
 """Members in the order in which they are written."""
 
-OFFSETS_REMEMBERED_MAX = 128
+OFFSET_CACHE_MAX = 128
 """There are 113 quarters of an hour within the limits of `cdr/offset.py`."""
 
 CSV_COLUMNS = (
@@ -27,10 +28,10 @@ CSV_COLUMNS = (
 )
 """The header of `cdr/download`: the names of the rows; `id` is the row's `new_id`."""
 
-_DIALLED = re.compile(r"[+*#]?[0-9][0-9*#]*")
+_DIALLED_NUMBER = re.compile(r"[+*#]?[0-9][0-9*#]*")
 
 
-def row_of_leg(record: Record, display: DisplayFormat) -> Row:
+def format_leg_row(record: Record, display: DisplayFormat) -> ApiRow:
     """The row of `cdr/list` and `cdr/search` in v1.0, in the order in which one was captured."""
     row: dict[str, Any] = {
         "uid": record.uid,
@@ -46,14 +47,14 @@ def row_of_leg(record: Record, display: DisplayFormat) -> Row:
         "call_from_name": extract_name(record.call_from),
         "pin_code": record.pin_code,
         "new_id": row_id(record),
-        "time": display.shown(local_time(record)),
+        "time": display.format(local_time(record)),
         "timestamp": int(record.started_at.timestamp()),
         "call_to": record.call_to,
         "duration": record.call_duration or None,
         "talk_duration": record.talk_duration or None,
         "enb_call_note": record.enb_call_note,
         "call_note_id": record.call_note_id,
-        **_called(record.call_to),
+        **_format_callee(record.call_to),
         "ring_duration": record.ring_duration or None,
         "record_file": record.recording or None,
     }
@@ -61,14 +62,14 @@ def row_of_leg(record: Record, display: DisplayFormat) -> Row:
     return {name: value for name, value in row.items() if value is not None} | {"call_note": None}
 
 
-def row_of_call(call: Call, display: DisplayFormat, plan: NumberPlan) -> Row:
+def format_call_row(call: Call, display: DisplayFormat, number_plan: NumberPlan) -> ApiRow:
     """The row of `cdr/list` and `cdr/search` in v2.0."""
     first = call.legs[0]
-    queues = [leg for leg in call.legs if plan.kind_of(leg.call_to) == "queue"]
+    queues = [leg for leg in call.legs if number_plan.kind_of(leg.call_to) == "queue"]
     row: dict[str, Any] = {
         "id": row_id(first),
         "uid": first.uid,
-        "time": display.shown(local_time(first)),
+        "time": display.format(local_time(first)),
         "call_from_number": extract_number(call.call_from),
         "call_from_name": extract_name(call.call_from),
         "call_to_number": extract_number(call.call_to),
@@ -78,25 +79,25 @@ def row_of_call(call: Call, display: DisplayFormat, plan: NumberPlan) -> Row:
         "call_duration": call.call_duration,
         "routing_duration": call.wait_duration,
         "handling_duration": call.talk_duration,
-        "queues": [_queue(party) for party in dict.fromkeys(leg.call_to for leg in queues)],
+        "queues": [_format_queue(party) for party in dict.fromkeys(leg.call_to for leg in queues)],
     }
     return {name: value for name, value in row.items() if value is not None}
 
 
-def detail_of_call(call: Call, display: DisplayFormat, plan: NumberPlan) -> Row:
+def format_call_detail(call: Call, display: DisplayFormat, number_plan: NumberPlan) -> ApiRow:
     """What `cdr/detail` says of one call: its row, and its legs in order."""
     return {
-        "basic": row_of_call(call, display, plan),
+        "basic": format_call_row(call, display, number_plan),
         "call_notes": [],
-        "timeline": [_stage(number, leg, display) for number, leg in enumerate(call.legs, 1)],
+        "timeline": [_format_stage(number, leg, display) for number, leg in enumerate(call.legs, 1)],
     }
 
 
-def row_of_recording(record: Record, display: DisplayFormat) -> Row:
+def format_recording_row(record: Record, display: DisplayFormat) -> ApiRow:
     """The row of `recording/list` and `recording/search`; the size is left out, for the audio is not here."""
     return {
         "id": row_id(record),
-        "time": display.shown(local_time(record)),
+        "time": display.format(local_time(record)),
         "uid": record.uid,
         "call_from": record.call_from,
         "call_to": record.call_to,
@@ -110,49 +111,50 @@ def row_of_recording(record: Record, display: DisplayFormat) -> Row:
     }
 
 
-def csv_row(record: Record, display: DisplayFormat) -> list[str]:
+def format_csv_row(record: Record, display: DisplayFormat) -> list[str]:
     """The cells of a leg in the order of `CSV_COLUMNS`."""
-    row = {**row_of_leg(record, display), "id": row_id(record)}
+    row = {**format_leg_row(record, display), "id": row_id(record)}
     return ["" if row.get(name) is None else str(row[name]) for name in CSV_COLUMNS]
 
 
 def row_id(record: Record) -> str:
-    """The id of a row: eight and eight hexadecimal digits, the same whenever it is asked for (PROTOCOL.md 2.4)."""
+    """The id of a row: eight and eight hexadecimal digits, the same whenever it is asked for (yeastar-p-series.md
+    2.4)."""
     return f"{record.record_id[:8]}-{record.record_id[8:16]}".upper()
 
 
 def local_time(record: Record) -> datetime:
     """When a leg began, by the wall clock of its PBX."""
-    return record.started_at.astimezone(UTC).replace(tzinfo=None) + offset_of(record.utc_offset)
+    return record.started_at.astimezone(UTC).replace(tzinfo=None) + parse_utc_offset(record.utc_offset)
 
 
-@lru_cache(maxsize=OFFSETS_REMEMBERED_MAX)
-def offset_of(text: str) -> timedelta:
+@lru_cache(maxsize=OFFSET_CACHE_MAX)
+def parse_utc_offset(text: str) -> timedelta:
     """An offset as records have it.
 
-    >>> offset_of("-03:30")
+    >>> parse_utc_offset("-03:30")
     datetime.timedelta(days=-1, seconds=73800)
     """
     offset = timedelta(hours=int(text[1:3]), minutes=int(text[4:6]))
     return -offset if text.startswith("-") else offset
 
 
-def _called(party: str) -> Row:
+def _format_callee(party: str) -> ApiRow:
     """Name and number of who was called; neither for a feature such as a survey."""
     number = extract_number(party)
-    if not _DIALLED.fullmatch(number):
+    if not _DIALLED_NUMBER.fullmatch(number):
         return {}
     return {"call_to_name": extract_name(party), "call_to_number": number}
 
 
-def _queue(party: str) -> Row:
+def _format_queue(party: str) -> ApiRow:
     return {"number": extract_number(party), "name": extract_name(party)}
 
 
-def _stage(number: int, leg: Record, display: DisplayFormat) -> Row:
+def _format_stage(number: int, leg: Record, display: DisplayFormat) -> ApiRow:
     stage: dict[str, Any] = {
         "leg": number,
-        "time": display.shown(local_time(leg)),
+        "time": display.format(local_time(leg)),
         "status": leg.status,
         "call_from": leg.call_from,
         "call_to": leg.call_to,

@@ -1,4 +1,4 @@
-"""One push channel of the P-Series: its WebSocket, from subscription to silence (PROTOCOL.md 5).
+"""One push channel of the P-Series: its WebSocket, from subscription to silence (yeastar-p-series.md 5).
 
 Laws: the list of topics is never empty, for that would silently unsubscribe everything. The heartbeat is the bare text
 `heartbeat`. The channel is proven to deliver from the answer to its subscription until the last answer to a heartbeat,
@@ -9,79 +9,79 @@ from collections.abc import Sequence
 
 import msgspec
 
-from onhook.pbx.yeastar.answers import read_answer
+from onhook.pbx.yeastar.answers import parse_response
 
 TOPICS = (30012,)
 """Call End Details Notification."""
 
 HEARTBEAT = "heartbeat"
-HEARTBEAT_ANSWER = "heartbeat response"
+HEARTBEAT_RESPONSE = "heartbeat response"
 
 HEARTBEAT_SECONDS = 30.0
 """The PBX closes a socket after 60 seconds without one."""
 
-ANSWER_SECONDS_MAX = 15.0
+RESPONSE_SECONDS_MAX = 15.0
 """A heartbeat or a subscription that is not answered by then never will be: the socket has fallen silent."""
 
 FRAME_CHARACTERS_MAX = 256 * 1024
 """As much as the intake takes by webhook; an event has some 600."""
 
 
-class YeastarPush:
-    """See the contract, `pbx.link.Push`."""
+class YeastarPushChannel:
+    """See the contract, `pbx.client.PushChannel`."""
 
     def __init__(self) -> None:
         self.deadline = float("inf")
-        self.trouble = ""
+        self.error = ""
         self.alive_since: float | None = None
         self.alive_until: float | None = None
-        self._asked_at = 0.0
-        self._beat_at = float("inf")
-        self._is_waiting = False
+        self._sent_at = 0.0
+        self._next_heartbeat_at = float("inf")
+        self._is_response_pending = False
 
-    def opened(self, now: float) -> Sequence[str]:
+    def on_open(self, now: float) -> Sequence[str]:
         """Subscribe."""
-        self._wait(now)
+        self._expect_response(now)
         return [msgspec.json.encode({"topic_list": list(TOPICS)}).decode()]
 
-    def hear(self, text: str, now: float) -> bytes | None:
+    def receive_text(self, text: str, now: float) -> bytes | None:
         """An event is handed on as it came; answers prove that the channel is alive."""
-        if text.strip() == HEARTBEAT_ANSWER:
-            self._is_alive(now)
+        if text.strip() == HEARTBEAT_RESPONSE:
+            self._confirm_alive(now)
             return None
         if len(text) > FRAME_CHARACTERS_MAX:
-            self.trouble = "the PBX sends more at once than an event can be"
+            self.error = "the PBX sends more at once than an event can be"
             return None
         body = text.encode("utf-8", "replace")
-        answer = read_answer(200, body)
-        if answer.trouble == "garbage" or "type" in answer.members:
+        response = parse_response(200, body)
+        if response.error_kind == "invalid_response" or "type" in response.members:
             return body  # an event; what it says is for its dialect to tell, and nothing is thrown away
-        if answer.trouble is None:
-            self._is_alive(now)
+        if response.error_kind is None:
+            self._confirm_alive(now)
         else:
-            self.trouble = f"the PBX ends the channel: {answer.text}"
+            self.error = f"the PBX ends the channel: {response.error_text}"
         return None
 
-    def tick(self, now: float) -> Sequence[str]:
+    def on_tick(self, now: float) -> Sequence[str]:
         """A heartbeat when it is due; trouble when an answer is overdue."""
-        if self._is_waiting and now - self._asked_at >= ANSWER_SECONDS_MAX:
-            self.trouble = f"the channel has been silent for {ANSWER_SECONDS_MAX:.0f} seconds"
-        elif not self._is_waiting and now >= self._beat_at:
-            self._wait(now)
+        if self._is_response_pending and now - self._sent_at >= RESPONSE_SECONDS_MAX:
+            self.error = f"the channel has been silent for {RESPONSE_SECONDS_MAX:.0f} seconds"
+        elif not self._is_response_pending and now >= self._next_heartbeat_at:
+            self._expect_response(now)
             return [HEARTBEAT]
         return []
 
-    def _wait(self, now: float) -> None:
-        self._is_waiting = True
-        self._asked_at = now
-        self.deadline = now + ANSWER_SECONDS_MAX
+    def _expect_response(self, now: float) -> None:
+        self._is_response_pending = True
+        self._sent_at = now
+        self.deadline = now + RESPONSE_SECONDS_MAX
 
-    def _is_alive(self, now: float) -> None:
+    def _confirm_alive(self, now: float) -> None:
         """What was answered was asked before: until then all events have come, for the socket keeps their order."""
-        if not self._is_waiting:
+        if not self._is_response_pending:
             return
         self.alive_since = now if self.alive_since is None else self.alive_since
-        self.alive_until = max(self._asked_at, self.alive_since)
-        self._is_waiting = False
-        self._beat_at = self._asked_at + HEARTBEAT_SECONDS
-        self.deadline = self._beat_at
+        self.alive_until = max(self._sent_at, self.alive_since)
+        self._is_response_pending = False
+        self._next_heartbeat_at = self._sent_at + HEARTBEAT_SECONDS
+        self.deadline = self._next_heartbeat_at

@@ -20,7 +20,7 @@ from onhook.simulator.office_plan import demo_plan
 from onhook.simulator.sender import simulate
 
 TEST_BODY = b'{"event":"test"}'
-"""What a PBX sends when its test button is pressed (PROTOCOL.md 4): counted by the intake, never kept."""
+"""What a PBX sends when its test button is pressed (yeastar-p-series.md 4): counted by the intake, never kept."""
 
 TEST_SECONDS_MAX = 5.0
 """On this machine: an answer that takes longer will not come."""
@@ -33,22 +33,22 @@ SIMULATION_SECONDS = 1_800.0
 
 
 class ConsoleActionRunner:
-    """See `console.acts.Acts`."""
+    """See `console.actions.ConsoleActions`."""
 
-    def __init__(self, config: Config, settings: AppDb, clock: Clock) -> None:
+    def __init__(self, config: Config, appdb: AppDb, clock: Clock) -> None:
         self._config = config
-        self._settings = settings
+        self._appdb = appdb
         self._clock = clock
-        self._calling: asyncio.Task[None] | None = None
-        self._examined: set[str] = set()
+        self._simulation_task: asyncio.Task[None] | None = None
+        self._checked_sns: set[str] = set()
 
-    async def try_intake(self, sn: str) -> str:
+    async def send_test_event(self, sn: str) -> str:
         """Post a test to our own intake, signed as that PBX signs; what the intake said."""
-        credentials = next((candidate for candidate in self._settings.credentials() if candidate.sn == sn), None)
+        credentials = next((candidate for candidate in self._appdb.webhook_credentials() if candidate.sn == sn), None)
         if credentials is None:
-            raise NotFound("there is no such PBX", todo="`onhook pbx list` shows them")
+            raise NotFound("there is no such PBX", hint="`onhook pbx list` shows them")
         headers = {SIGNATURE_HEADER: sign(credentials.secrets[0], TEST_BODY)} if credentials.secrets else {}
-        url = intake_url(self._intake())
+        url = intake_url(self._intake_address())
         timeout = aiohttp.ClientTimeout(total=TEST_SECONDS_MAX)
         try:
             async with (
@@ -59,63 +59,63 @@ class ConsoleActionRunner:
                 return f"the intake answered {response.status}: {response_text[:200]}"
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(
-                "the intake does not answer", where=url, todo="start `onhook serve`, or look at its log"
+                "the intake does not answer", location=url, hint="start `onhook serve`, or look at its log"
             ) from error
 
-    async def examine(self, sn: str) -> list[Check]:
+    async def run_pbx_checks(self, sn: str) -> list[Check]:
         """What is right with that PBX and what is not. One visit at a time: each signs in, and a PBX counts that."""
-        if sn in self._examined:
-            raise Unavailable("this PBX is being looked at already", todo="wait a minute")
-        self._examined.add(sn)
+        if sn in self._checked_sns:
+            raise Unavailable("this PBX is being looked at already", hint="wait a minute")
+        self._checked_sns.add(sn)
         checks: list[Check] = []
         try:
             async with asyncio.timeout(CHECKS_SECONDS_MAX):
-                async for check in _run_checks(self._config, self._settings, self._clock, sn):
+                async for check in _run_checks(self._config, self._appdb, self._clock, sn):
                     checks.append(check)  # noqa: PERF401 - what was found until the time is up is told
         except TimeoutError:
-            checks.append(Check("wrong", f"the rest was not answered in {CHECKS_SECONDS_MAX:.0f} s", "try again"))
+            checks.append(Check("ERROR", f"the rest was not answered in {CHECKS_SECONDS_MAX:.0f} s", "try again"))
         finally:
-            self._examined.discard(sn)
+            self._checked_sns.discard(sn)
         return checks
 
-    async def show_made_up(self) -> None:
+    async def start_simulated_pbx(self) -> None:
         """Declare the made-up PBX, and let it call: a day's history, then a call every few seconds."""
-        if self._calling is not None and not self._calling.done():
+        if self._simulation_task is not None and not self._simulation_task.done():
             return
-        url = intake_url(self._intake())
-        register_demo_pbx(self._settings, self._clock)
-        sn, secret = get_demo_credentials(self._settings)
+        url = intake_url(self._intake_address())
+        register_demo_pbx(self._appdb, self._clock)
+        sn, secret = get_demo_credentials(self._appdb)
         plan = demo_plan(url, sn, secret, seed=self._clock.microseconds() // 1_000_000)
 
         async def run_simulation() -> None:
             async with asyncio.timeout(SIMULATION_SECONDS):
                 await simulate(plan, self._clock)
 
-        self._calling = asyncio.create_task(run_simulation(), name="made-up PBX")
+        self._simulation_task = asyncio.create_task(run_simulation(), name="simulated PBX")
 
     async def close(self) -> None:
         """Nobody calls any more."""
-        if self._calling is not None:
-            self._calling.cancel()
-            await asyncio.wait([self._calling])
+        if self._simulation_task is not None:
+            self._simulation_task.cancel()
+            await asyncio.wait([self._simulation_task])
 
-    def _intake(self) -> Address:
+    def _intake_address(self) -> Address:
         port = intake_port(self._config)
         if not port:
-            raise Unavailable("the intake does not run", todo="start `onhook serve`")
+            raise Unavailable("the intake does not run", hint="start `onhook serve`")
         return Address(self._config.intake.host, port)
 
 
-async def _run_checks(config: Config, settings: AppDb, clock: Clock, sn: str) -> AsyncIterator[Check]:
+async def _run_checks(config: Config, appdb: AppDb, clock: Clock, sn: str) -> AsyncIterator[Check]:
     """As the doctor of its dialect tells them."""
-    pbx = settings.pbx(sn)
+    pbx = appdb.pbx(sn)
     if pbx.dialect != Asterisk.name:
-        async for check in check_pbx(config, settings, clock, load_check_target(settings, sn, "")):
+        async for check in check_pbx(config, appdb, clock, load_check_target(appdb, sn, "")):
             yield check
         return
     try:
-        for advice in await inspect_asterisk(settings.asterisks.of(sn), settings.asterisks.secret(sn), clock):
+        for advice in await inspect_asterisk(appdb.asterisks.get(sn), appdb.asterisks.get_secret(sn), clock):
             missing_lines = f"in {advice.file}: {', '.join(advice.lines)}" if advice.lines else ""
-            yield Check(advice.grade, advice.what, missing_lines)
+            yield Check(advice.status, advice.detail, missing_lines)
     except OnhookError as error:
-        yield Check("wrong", error.what, error.todo)
+        yield Check("ERROR", error.message, error.hint)

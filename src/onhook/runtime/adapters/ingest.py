@@ -15,29 +15,29 @@ from onhook.receiver.ingest import Ingestor
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
 
 
-def create_ingestor(*, settings: AppDb, ledger: Ledger, clock: Clock) -> Ingestor:
+def create_ingestor(*, appdb: AppDb, ledger: Ledger, clock: Clock) -> Ingestor:
     """The door for what we fetch ourselves."""
-    door = AppDbPbxRegistry(settings, tell_trouble=_tell_settings_trouble)
-    return Ingestor(ledger=ledger, door=door, dialects=dialects(), clock=clock)
+    registry = AppDbPbxRegistry(appdb, on_error=_log_appdb_error)
+    return Ingestor(ledger=ledger, registry=registry, dialects=dialects(), clock=clock)
 
 
 @asynccontextmanager
 async def open_ingestor(config: Config) -> AsyncIterator[Ingestor]:
     """The door to the ledger, for a command that brings reports itself, also while a server runs."""
-    settings = AppDb(config.settings_file)
+    appdb = AppDb(config.appdb_file)
     try:
         ledger = SqliteLedger(config.ledger_file)
-        accept = create_ingestor(settings=settings, ledger=ledger, clock=SystemClock())
+        ingestor = create_ingestor(appdb=appdb, ledger=ledger, clock=SystemClock())
         try:
-            yield accept
+            yield ingestor
         finally:
-            await accept.close()
+            await ingestor.close()
             await ledger.close()
     finally:
-        settings.close()
+        appdb.close()
 
 
-def _tell_settings_trouble(error: OnhookError) -> None:
-    logging.getLogger("settings").error(
-        "the settings cannot be read: what was known counts", extra={"error": str(error)}
+def _log_appdb_error(error: OnhookError) -> None:
+    logging.getLogger("appdb").error(
+        "cannot read the application database: using the last known values", extra={"error": str(error)}
     )

@@ -14,59 +14,59 @@ whoever declares a PBX needs longer than this to make it send."""
 
 
 class AppDbPbxRegistry:
-    """See the contract, `intake.door.Door`.
+    """See the contract, `receiver.pbx_registry.PbxRegistry`.
 
     Once read, it never fails: when the settings cannot be read now, what was known before counts, so that nothing
     done to `onhook.db` keeps calls out.
     """
 
-    def __init__(self, settings: AppDb, *, tell_trouble: Callable[[OnhookError], None]) -> None:
+    def __init__(self, appdb: AppDb, *, on_error: Callable[[OnhookError], None]) -> None:
         """Read the settings. Raises `Unavailable` when they cannot be read at all."""
-        self._settings = settings
-        self._tell_trouble = tell_trouble
-        self._version = settings.version()
-        self._declared = _load_pbxs(settings)
-        self._asked_at = time.monotonic()
+        self._appdb = appdb
+        self._on_error = on_error
+        self._version = appdb.version()
+        self._pbx_by_sn = _load_pbxs(appdb)
+        self._checked_at = time.monotonic()
 
-    def declared(self, sn: str) -> RegisteredPbx | None:
+    def find_by_sn(self, sn: str) -> RegisteredPbx | None:
         """The PBX with this serial number; one that seems unknown is looked for in the file."""
         now = time.monotonic()
-        if now - self._asked_at > CACHE_SECONDS or sn not in self._declared:
-            self._read_or_keep(now)
-        return self._declared.get(sn)
+        if now - self._checked_at > CACHE_SECONDS or sn not in self._pbx_by_sn:
+            self._refresh(now)
+        return self._pbx_by_sn.get(sn)
 
-    def placed(self, path: str, peer: str) -> RegisteredPbx | None:
+    def find_by_source(self, path: str, peer: str) -> RegisteredPbx | None:
         """The one PBX whose place this is; a path says more than an address."""
-        self._read_or_keep(time.monotonic())
-        matches = [pbx for pbx in self._declared.values() if pbx.is_at(path, peer)]
+        self._refresh(time.monotonic())
+        matches = [pbx for pbx in self._pbx_by_sn.values() if pbx.matches_source(path, peer)]
         matches = [pbx for pbx in matches if pbx.path] or matches
         return matches[0] if len(matches) == 1 else None
 
-    def everybody(self) -> Sequence[RegisteredPbx]:
+    def list_all(self) -> Sequence[RegisteredPbx]:
         """All PBXs, as they are now."""
-        self._read_or_keep(time.monotonic())
-        return tuple(self._declared.values())
+        self._refresh(time.monotonic())
+        return tuple(self._pbx_by_sn.values())
 
-    def _read_or_keep(self, now: float) -> None:
-        self._asked_at = now
+    def _refresh(self, now: float) -> None:
+        self._checked_at = now
         try:
             # Asked before reading: a change in between is then read again, never missed.
-            version = self._settings.version()
+            version = self._appdb.version()
             if version != self._version:
-                self._declared, self._version = _load_pbxs(self._settings), version
+                self._pbx_by_sn, self._version = _load_pbxs(self._appdb), version
         except OnhookError as error:
-            self._tell_trouble(error)
+            self._on_error(error)
 
 
-def _load_pbxs(settings: AppDb) -> Mapping[str, RegisteredPbx]:
+def _load_pbxs(appdb: AppDb) -> Mapping[str, RegisteredPbx]:
     return {
         credentials.sn: RegisteredPbx(
             sn=credentials.sn,
             dialect=credentials.dialect,
             secrets=credentials.secrets,
             is_unsigned=credentials.is_unsigned,
-            networks=tuple(map(ip_network, credentials.place.addresses)),
-            path=credentials.place.path,
+            networks=tuple(map(ip_network, credentials.source_match.addresses)),
+            path=credentials.source_match.path,
         )
-        for credentials in settings.credentials()
+        for credentials in appdb.webhook_credentials()
     }

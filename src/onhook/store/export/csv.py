@@ -1,4 +1,5 @@
-"""A record as a line of CSV (RFC 4180), made by the database; harmless for spreadsheets, as `cdr/cells.py` has it."""
+"""A record as a line of CSV (RFC 4180), made by the database; harmless for spreadsheets, as `cdr/csv_injection.py` has
+it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -32,34 +33,34 @@ NEEDS_ESCAPING_SQL = f"regexp_matches(concat_ws(chr(31), {', '.join(_TEXT_EXPRES
 """Whether a row of `legs` needs care; asked once, when it is put, because half the price of a line would be this."""
 
 
-def csv_line_query(known: Sequence[ZoneOffset], of_legs: str) -> str:
+def csv_line_query(zone_offsets: Sequence[ZoneOffset], source_sql: str) -> str:
     """The question for rows of `legs` as lines with their ends, in bytes; moments by the offsets of a zone.
 
-    `of_legs` is what stands behind FROM. Nearly all rows hold nothing odd, and are put together as they are.
+    `source_sql` is what stands behind FROM. Nearly all rows hold nothing odd, and are put together as they are.
     """
     texts = ", ".join(_TEXT_EXPRESSIONS)
-    cells = f"CASE WHEN is_odd THEN list_transform([{texts}], lambda text: {cell_expression('text')}) END"
+    cells = f"CASE WHEN needs_escaping THEN list_transform([{texts}], lambda text: {cell_expression('text')}) END"
     escaped = (
         f"cells[{_PBX_TEXT_COLUMNS.index(name) + 1}]" if name in _PBX_TEXT_COLUMNS else column_expression(name)
         for name in _LEADING_COLUMNS
     )
     unescaped = (column_expression(name) for name in _LEADING_COLUMNS)
     leading = f"CASE WHEN cells IS NULL THEN {_join_cells(unescaped)} ELSE {_join_cells(escaped)} END"
-    trailing = _join_cells(_column_cell(name, known) for name in _TRAILING_COLUMNS)
+    trailing = _join_cells(_column_cell(name, zone_offsets) for name in _TRAILING_COLUMNS)
     return (
         f"SELECT encode(concat({leading}, chr(44), {trailing}, chr(13), chr(10))) AS line"
-        f" FROM (SELECT *, {cells} AS cells FROM {of_legs}) AS legs"
+        f" FROM (SELECT *, {cells} AS cells FROM {source_sql}) AS legs"
     )
 
 
-def time_expressions(known: Sequence[ZoneOffset]) -> Mapping[str, str]:
+def time_expressions(zone_offsets: Sequence[ZoneOffset]) -> Mapping[str, str]:
     """Expressions for the four moments of a record as texts, ISO 8601 with offset; NULL stays NULL."""
-    in_seconds = {name: _format_time(column_expression(name), known) for name in _TIME_COLUMNS[:3]}
-    return {**in_seconds, "received_at": _format_time("received_at", known, is_precise=True)}
+    in_seconds = {name: _format_time(column_expression(name), zone_offsets) for name in _TIME_COLUMNS[:3]}
+    return {**in_seconds, "received_at": _format_time("received_at", zone_offsets, is_precise=True)}
 
 
 def cell_expression(text: str) -> str:
-    """An expression for a text as a cell: `cells.harmless`, then quoted where RFC 4180 asks for it."""
+    """An expression for a text as a cell: `csv_injection.escape_formula`, then quoted where RFC 4180 asks for it."""
     escaped = (
         f"CASE WHEN regexp_matches({text}, '{_FORMULA}') AND NOT regexp_full_match({text}, '{_NOT_A_FORMULA}')"
         f" THEN concat(chr(39), {text}) ELSE {text} END"
@@ -71,9 +72,9 @@ def _join_cells(cells: Iterable[str]) -> str:
     return f"concat({', chr(44), '.join(cells)})"
 
 
-def _column_cell(column: str, known: Sequence[ZoneOffset]) -> str:
+def _column_cell(column: str, zone_offsets: Sequence[ZoneOffset]) -> str:
     if column in _TIME_COLUMNS:
-        return time_expressions(known)[column]
+        return time_expressions(zone_offsets)[column]
     if column == "extra":
         return f"CASE WHEN extra IS NULL THEN '{{}}' ELSE {_quote('extra')} END"
     return column_expression(column)
@@ -83,13 +84,13 @@ def _quote(text: str) -> str:
     return f"concat(chr(34), replace({text}, chr(34), chr(34) || chr(34)), chr(34))"
 
 
-def _format_time(moment: str, known: Sequence[ZoneOffset], is_precise: bool = False) -> str:
+def _format_time(time: str, zone_offsets: Sequence[ZoneOffset], is_precise: bool = False) -> str:
     """Of an expression in seconds since 1970, or in microseconds for a precise one."""
-    epoch_seconds = f"({moment}) // 1000000" if is_precise else f"({moment})"
-    offset_microseconds = offset_sql(epoch_seconds, known, lambda seconds: str(seconds * 1_000_000))
+    epoch_seconds = f"({time}) // 1000000" if is_precise else f"({time})"
+    offset_microseconds = offset_sql(epoch_seconds, zone_offsets, lambda seconds: str(seconds * 1_000_000))
     format_string = "%Y-%m-%dT%H:%M:%S" + (".%f" if is_precise else "")
-    local_microseconds = f"({moment}){'' if is_precise else ' * 1000000'} + {offset_microseconds}"
-    offset = offset_sql(epoch_seconds, known, _offset_literal)
+    local_microseconds = f"({time}){'' if is_precise else ' * 1000000'} + {offset_microseconds}"
+    offset = offset_sql(epoch_seconds, zone_offsets, _offset_literal)
     return f"strftime(make_timestamp({local_microseconds}), '{format_string}') || {offset}"
 
 

@@ -39,29 +39,29 @@ TimeRange = tuple[int, int]
 
 ChunkBuilder = Callable[[duckdb.DuckDBPyConnection, SqlCondition], bytes]
 
-ROW_ORDER = "started_at, sn, call_id, place"
+ROW_ORDER = "started_at, sn, call_id, leg_index"
 
 
 async def export(
-    database: DuckDbDatabase, where: RecordFilter, form: ExportFormat, zone_name: str
+    database: DuckDbDatabase, record_filter: RecordFilter, export_format: ExportFormat, zone_name: str
 ) -> AsyncGenerator[bytes, None]:
     """See `Store.export`."""
     zone = get_zone(zone_name)
-    condition = leg_condition(where)
+    condition = leg_condition(record_filter)
     async with _open_snapshots(database, CONCURRENT_CHUNKS) as snapshots:
-        if form == "parquet":
+        if export_format == "parquet":
             chunks = parquet.parquet_chunks(database, snapshots[0], condition)
         else:
-            time_ranges = await database.in_thread(partial(_time_ranges, snapshots[0], condition), snapshots[0])
+            time_ranges = await database.run_in_thread(partial(_time_ranges, snapshots[0], condition), snapshots[0])
             conditions = [_in_range(condition, time_range) for time_range in time_ranges]
-            if form == "xlsx":
-                await database.in_thread(partial(xlsx.check_size, snapshots[0], condition), snapshots[0])
-                zone_offsets = await database.in_thread(
+            if export_format == "xlsx":
+                await database.run_in_thread(partial(xlsx.check_size, snapshots[0], condition), snapshots[0])
+                zone_offsets = await database.run_in_thread(
                     partial(_load_zone_offsets, snapshots[0], condition, zone), snapshots[0]
                 )
                 chunks = xlsx.workbook_chunks(database, snapshots[0], conditions, zone_offsets)
             else:
-                line_format = _csv_format(zone) if form == "csv" else _json_format()
+                line_format = _csv_format(zone) if export_format == "csv" else _json_format()
                 chunks = _build_in_order(database, snapshots, conditions, line_format)
         async with aclosing(chunks):
             async for chunk in chunks:
@@ -70,21 +70,21 @@ async def export(
 
 async def _build_in_order(
     database: DuckDbDatabase,
-    views: Sequence[duckdb.DuckDBPyConnection],
+    snapshots: Sequence[duckdb.DuckDBPyConnection],
     conditions: Sequence[SqlCondition],
-    lines: "_LineFormat",
+    line_format: "_LineFormat",
 ) -> AsyncGenerator[bytes, None]:
     """Each stretch of time as its piece, as many at once as there are views."""
-    if lines.head:
-        yield lines.head
+    if line_format.header:
+        yield line_format.header
     tasks: deque[asyncio.Task[bytes]] = deque()
     try:
         for index, condition in enumerate(conditions):
-            if len(tasks) == len(views):
+            if len(tasks) == len(snapshots):
                 yield await tasks.popleft()
-            snapshot = views[index % len(views)]
-            build = partial(lines.piece, snapshot, condition)
-            tasks.append(asyncio.create_task(database.in_thread(build, snapshot)))
+            snapshot = snapshots[index % len(snapshots)]
+            build = partial(line_format.build_chunk, snapshot, condition)
+            tasks.append(asyncio.create_task(database.run_in_thread(build, snapshot)))
         while tasks:
             yield await tasks.popleft()
     finally:
@@ -95,7 +95,7 @@ async def _build_in_order(
 
 @asynccontextmanager
 async def _open_snapshots(database: DuckDbDatabase, count: int) -> AsyncIterator[list[duckdb.DuckDBPyConnection]]:
-    snapshots = await database.views(count)
+    snapshots = await database.open_snapshots(count)
     try:
         yield snapshots
     finally:
@@ -106,14 +106,14 @@ async def _open_snapshots(database: DuckDbDatabase, count: int) -> AsyncIterator
 class _LineFormat(msgspec.Struct, frozen=True):
     """A format that is made of lines: its first ones, and how a stretch of time becomes lines."""
 
-    head: bytes
-    piece: ChunkBuilder
+    header: bytes
+    build_chunk: ChunkBuilder
 
 
 def _csv_format(zone: ZoneInfo) -> _LineFormat:
-    def build_chunk(view: duckdb.DuckDBPyConnection, condition: SqlCondition) -> bytes:
-        query = csv.csv_line_query(_load_zone_offsets(view, condition, zone), f"legs WHERE {condition.sql}")
-        rows = view.execute(f"{query} ORDER BY {ROW_ORDER}", condition.values).fetchall()
+    def build_chunk(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> bytes:
+        query = csv.csv_line_query(_load_zone_offsets(snapshot, condition, zone), f"legs WHERE {condition.sql}")
+        rows = snapshot.execute(f"{query} ORDER BY {ROW_ORDER}", condition.values).fetchall()
         return b"".join(chain.from_iterable(rows))
 
     return _LineFormat(csv.HEADER_LINE, build_chunk)
@@ -123,8 +123,8 @@ def _json_format() -> _LineFormat:
     """Records as the API gives them, in UTC."""
     encoder = msgspec.json.Encoder()
 
-    def build_chunk(view: duckdb.DuckDBPyConnection, condition: SqlCondition) -> bytes:
-        rows = view.execute(
+    def build_chunk(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> bytes:
+        rows = snapshot.execute(
             f"SELECT {record_selection()} FROM legs WHERE {condition.sql} ORDER BY {ROW_ORDER}", condition.values
         ).fetchall()
         return encoder.encode_lines([record_from_row(row) for row in rows])
@@ -132,9 +132,11 @@ def _json_format() -> _LineFormat:
     return _LineFormat(b"", build_chunk)
 
 
-def _load_zone_offsets(view: duckdb.DuckDBPyConnection, condition: SqlCondition, zone: ZoneInfo) -> list[ZoneOffset]:
+def _load_zone_offsets(
+    snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition, zone: ZoneInfo
+) -> list[ZoneOffset]:
     """The zone's offsets while these calls lasted, and until the last of them was received: as a rule, one."""
-    first_second, last_second = view.execute(
+    first_second, last_second = snapshot.execute(
         "SELECT min(least(started_at, received_at // 1000000)),"
         " max(greatest(started_at + coalesce(call_duration, 0), received_at // 1000000)) FROM legs"
         f" WHERE {condition.sql}",
@@ -143,23 +145,23 @@ def _load_zone_offsets(view: duckdb.DuckDBPyConnection, condition: SqlCondition,
     return list_offsets(zone, first_second or 0, last_second or 0)
 
 
-def _time_ranges(view: duckdb.DuckDBPyConnection, condition: SqlCondition) -> list[TimeRange]:
-    """Stretches of time with about PIECE_ROWS rows each, from the earliest to the latest."""
-    first_second, last_second, rows = view.execute(
+def _time_ranges(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> list[TimeRange]:
+    """Stretches of time with about CHUNK_ROWS rows each, from the earliest to the latest."""
+    first_second, last_second, rows = snapshot.execute(
         f"SELECT min(started_at), max(started_at), count(*) FROM legs WHERE {condition.sql}", condition.values
     ).fetchall()[0]
-    return [] if not rows else _split_range(view, condition, first_second, last_second + 1, rows)
+    return [] if not rows else _split_range(snapshot, condition, first_second, last_second + 1, rows)
 
 
 def _split_range(
-    view: duckdb.DuckDBPyConnection, condition: SqlCondition, since: int, until: int, rows: int
+    snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition, since: int, until: int, rows: int
 ) -> list[TimeRange]:
     """Cut where the rows are; again where most of them are in one short time."""
     if rows <= CHUNK_ROWS or until - since == 1:
         return [(since, until)]
     width = -(-(until - since) // min(BUCKETS_MAX, 4 * rows // CHUNK_ROWS))
     range_condition = _in_range(condition, (since, until))
-    bucket_counts = view.execute(
+    bucket_counts = snapshot.execute(
         f"SELECT (started_at - {since}) // {width} AS bucket, count(*) FROM legs WHERE {range_condition.sql}"
         " GROUP BY bucket ORDER BY bucket",
         range_condition.values,
@@ -182,12 +184,12 @@ def _split_range(
         time_range
         for start, end in pairs
         for time_range in (
-            _split_range(view, condition, start, end, crowded_ranges[start])
+            _split_range(snapshot, condition, start, end, crowded_ranges[start])
             if start in crowded_ranges
             else [(start, end)]
         )
     ]
 
 
-def _in_range(condition: SqlCondition, stretch: TimeRange) -> SqlCondition:
-    return condition.also(f"started_at >= {stretch[0]} AND started_at < {stretch[1]}")
+def _in_range(condition: SqlCondition, time_range: TimeRange) -> SqlCondition:
+    return condition.and_where(f"started_at >= {time_range[0]} AND started_at < {time_range[1]}")

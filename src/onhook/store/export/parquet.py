@@ -18,17 +18,17 @@ ROW_GROUP_ROWS = 30_720
 
 CHUNK_BYTES_MAX = 256 * 1024
 
-ROW_ORDER = "legs.started_at, legs.sn, legs.call_id, legs.place"
+ROW_ORDER = "legs.started_at, legs.sn, legs.call_id, legs.leg_index"
 
 _TIME_COLUMNS = ("started_at", "answered_at", "ended_at")
 
 
 async def parquet_chunks(
-    database: DuckDbDatabase, view: duckdb.DuckDBPyConnection, condition: SqlCondition
+    database: DuckDbDatabase, snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition
 ) -> AsyncGenerator[bytes, None]:
     """The file; moments as UTC timestamps, texts and numbers under their own names."""
     read_end, write_end = _open_pipe()
-    copy_task = asyncio.create_task(database.in_thread(partial(_copy, view, condition, write_end), view))
+    copy_task = asyncio.create_task(database.run_in_thread(partial(_copy, snapshot, condition, write_end), snapshot))
     reader = asyncio.StreamReader()
     transport: asyncio.ReadTransport | None = None
     try:
@@ -54,10 +54,10 @@ def _open_pipe() -> tuple[IO[bytes], IO[bytes]]:
     return os.fdopen(read_descriptor, "rb", 0), os.fdopen(allowed_descriptor, "wb", 0)
 
 
-def _copy(view: duckdb.DuckDBPyConnection, condition: SqlCondition, pipe: IO[bytes]) -> None:
+def _copy(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition, pipe: IO[bytes]) -> None:
     columns = ", ".join(f"{_typed_expression(name)} AS {name}" for name in RECORD_COLUMNS)
     with pipe:
-        view.execute(
+        snapshot.execute(
             f"COPY (SELECT {columns} FROM legs WHERE {condition.sql} ORDER BY {ROW_ORDER})"
             f" TO '{pipe_path(pipe.fileno())}' (FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP_ROWS})",
             condition.values,

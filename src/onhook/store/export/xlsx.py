@@ -32,37 +32,40 @@ CELL_CHARACTERS_MAX = 32_767
 TRUNCATION_NOTE = " … cut: a cell holds no more; CSV and JSON lines have all of it"
 
 
-def check_size(view: duckdb.DuckDBPyConnection, condition: SqlCondition) -> None:
+def check_size(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> None:
     """Raises `UsageError` for more records than a workbook holds, before anything is sent."""
-    ((records,),) = view.execute(f"SELECT count(*) FROM legs WHERE {condition.sql}", condition.values).fetchall()
+    ((records,),) = snapshot.execute(f"SELECT count(*) FROM legs WHERE {condition.sql}", condition.values).fetchall()
     if records > SHEETS_MAX * SHEET_ROWS_MAX:
         raise UsageError(
             f"a workbook holds {SHEETS_MAX * SHEET_ROWS_MAX} records at most, and these are {records}",
-            todo="ask for less, or for CSV",
+            hint="ask for less, or for CSV",
         )
 
 
 async def workbook_chunks(
     database: DuckDbDatabase,
-    view: duckdb.DuckDBPyConnection,
+    snapshot: duckdb.DuckDBPyConnection,
     conditions: Sequence[SqlCondition],
-    known: Sequence[ZoneOffset],
+    zone_offsets: Sequence[ZoneOffset],
 ) -> AsyncGenerator[bytes, None]:
     """The file; `conditions` are its stretches of time in order, moments are by the offsets of a zone."""
     with tempfile.TemporaryDirectory(prefix="onhook-xlsx-") as directory:
         path = Path(directory) / "records.xlsx"
-        await database.in_thread(partial(_write, path, view, conditions, known), view)
+        await database.run_in_thread(partial(_write, path, snapshot, conditions, zone_offsets), snapshot)
         with path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES_MAX):
                 yield chunk
 
 
 def _write(
-    path: Path, view: duckdb.DuckDBPyConnection, conditions: Sequence[SqlCondition], known: Sequence[ZoneOffset]
+    path: Path,
+    snapshot: duckdb.DuckDBPyConnection,
+    conditions: Sequence[SqlCondition],
+    zone_offsets: Sequence[ZoneOffset],
 ) -> None:
     workbook = xlsxwriter.Workbook(str(path), {"constant_memory": True, "tmpdir": str(path.parent)})
     try:
-        _write_rows(workbook, _read_rows(view, conditions, known))
+        _write_rows(workbook, _read_rows(snapshot, conditions, zone_offsets))
     except BaseException:
         for sheet in workbook.worksheets():
             sheet.row_data_fh.close()
@@ -70,13 +73,13 @@ def _write(
     workbook.close()
 
 
-def _write_rows(book: Any, rows: Iterator[Row]) -> None:
+def _write_rows(workbook: Any, rows: Iterator[Row]) -> None:
     # Excel takes a text in such a cell for a text even after somebody edited it.
-    text_format = book.add_format({"quote_prefix": True})
-    sheet, row_index = _add_sheet(book), 0
+    text_format = workbook.add_format({"quote_prefix": True})
+    sheet, row_index = _add_sheet(workbook), 0
     for row in rows:
         if row_index == SHEET_ROWS_MAX:
-            sheet, row_index = _add_sheet(book), 0
+            sheet, row_index = _add_sheet(workbook), 0
         row_index += 1
         for column_index, value in enumerate(row):
             if isinstance(value, int):
@@ -97,21 +100,21 @@ def _truncate(text: str) -> str:
     )
 
 
-def _add_sheet(book: Any) -> Any:
+def _add_sheet(workbook: Any) -> Any:
     """The next sheet, with the names of the columns."""
-    sheet = book.add_worksheet()
+    sheet = workbook.add_worksheet()
     for column_index, name in enumerate(RECORD_COLUMNS):
         sheet.write_string(0, column_index, name)
     return sheet
 
 
 def _read_rows(
-    view: duckdb.DuckDBPyConnection, conditions: Sequence[SqlCondition], known: Sequence[ZoneOffset]
+    snapshot: duckdb.DuckDBPyConnection, conditions: Sequence[SqlCondition], zone_offsets: Sequence[ZoneOffset]
 ) -> Iterator[Row]:
-    time_columns = time_expressions(known)
+    time_columns = time_expressions(zone_offsets)
     columns = ", ".join(f"{time_columns.get(name) or column_expression(name)} AS {name}_" for name in RECORD_COLUMNS)
     for condition in conditions:
-        yield from view.execute(
-            f"SELECT {columns} FROM legs WHERE {condition.sql} ORDER BY started_at, sn, call_id, place",
+        yield from snapshot.execute(
+            f"SELECT {columns} FROM legs WHERE {condition.sql} ORDER BY started_at, sn, call_id, leg_index",
             condition.values,
         ).fetchall()

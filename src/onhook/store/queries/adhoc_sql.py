@@ -32,7 +32,7 @@ _RECORD_SELECTION = ", ".join(
 _CALL_SELECTION = ", ".join(
     f"make_timestamp({name} * 1000000) AS {name}" if name in _TIME_COLUMNS else name
     for name in CALLS
-    if name not in ("call_key", "type_folded", "from_line", "to_line")
+    if name not in ("call_key", "type_folded", "from_suffix", "to_suffix")
 )
 VIEWS = {
     "all_records": f"SELECT {_RECORD_SELECTION} FROM main.legs",
@@ -56,7 +56,7 @@ _SELECT_HINT = f"select from {' and '.join(VIEWS)}"
 
 
 def run_sql(connection: duckdb.DuckDBPyConnection, sql: str) -> SqlResult:
-    """See `Store.ask`. The connection is in a transaction that cannot write."""
+    """See `Store.query_sql`. The connection is in a transaction that cannot write."""
     validate_sql(connection, sql)
     try:
         connection.execute(sql)
@@ -66,60 +66,62 @@ def run_sql(connection: duckdb.DuckDBPyConnection, sql: str) -> SqlResult:
         raise
     except duckdb.Error as error:
         raise UsageError(
-            f"the database says: {_error_message(error)}", where="sql", todo="change the question"
+            f"the database says: {_error_message(error)}", location="sql", hint="change the question"
         ) from error
     return SqlResult(
         columns=columns,
         rows=[[_to_cell(value) for value in row] for row in rows[:SQL_ROWS_MAX]],
-        is_cut=len(rows) > SQL_ROWS_MAX,
+        is_truncated=len(rows) > SQL_ROWS_MAX,
     )
 
 
 def validate_sql(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """See that a question is one harmless SELECT. Raises `UsageError`."""
     if not sql.strip() or len(sql) > SQL_CHARACTERS_MAX:
-        raise UsageError("this is no question", where="sql", todo=f"write a SELECT of up to {SQL_CHARACTERS_MAX} signs")
+        raise UsageError(
+            "this is no question", location="sql", hint=f"write a SELECT of up to {SQL_CHARACTERS_MAX} signs"
+        )
     try:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as error:
         raise UsageError(
-            f"the database says: {_error_message(error)}", where="sql", todo="change the question"
+            f"the database says: {_error_message(error)}", location="sql", hint="change the question"
         ) from error
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise UsageError("only one SELECT is run here", where="sql", todo=_SELECT_HINT)
+        raise UsageError("only one SELECT is run here", location="sql", hint=_SELECT_HINT)
     syntax_tree = json.loads(connection.execute("SELECT json_serialize_sql($1)", [sql]).fetchall()[0][0])
     if syntax_tree.get("error"):
-        raise UsageError("only one SELECT is run here", where="sql", todo=_SELECT_HINT)
+        raise UsageError("only one SELECT is run here", location="sql", hint=_SELECT_HINT)
     table_names = {*VIEWS, *_cte_names(syntax_tree)}
     for node in _walk_nodes(syntax_tree):
         _check_node(node, table_names)
 
 
-def _check_node(node: dict[str, Any], known: set[str]) -> None:
+def _check_node(node: dict[str, Any], table_names: set[str]) -> None:
     for key in _SOURCE_KEYS:
         source = node.get(key)
         # An expression has left and right sides too; those have a class, and sources have none.
         if isinstance(source, dict) and "class" not in source and source.get("type") not in _SOURCE_TYPES:
-            raise UsageError(f"this cannot be selected from: {source.get('type')}", where="sql", todo=_SELECT_HINT)
+            raise UsageError(f"this cannot be selected from: {source.get('type')}", location="sql", hint=_SELECT_HINT)
     if node.get("type") == "BASE_TABLE":
         name = str(node.get("table_name", ""))
-        if node.get("schema_name") or node.get("catalog_name") or name.lower() not in known:
-            raise UsageError(f"there is no {name[:80]!r} to ask", where="sql", todo=_SELECT_HINT)
+        if node.get("schema_name") or node.get("catalog_name") or name.lower() not in table_names:
+            raise UsageError(f"there is no {name[:80]!r} to ask", location="sql", hint=_SELECT_HINT)
     if node.get("type") == "TABLE_FUNCTION":
         function = node.get("function")
         name = str(function.get("function_name", "")) if isinstance(function, dict) else ""
         if name.lower() not in TABLE_FUNCTIONS:
-            raise UsageError(f"{name[:80]!r} cannot be used here", where="sql", todo=_SELECT_HINT)
+            raise UsageError(f"{name[:80]!r} cannot be used here", location="sql", hint=_SELECT_HINT)
     name = str(node.get("function_name", "")).lower()
     if name in FORBIDDEN_FUNCTIONS or name.startswith("__"):
-        raise UsageError(f"{name[:80]!r} cannot be used here", where="sql", todo="leave it out")
+        raise UsageError(f"{name[:80]!r} cannot be used here", location="sql", hint="leave it out")
 
 
-def _cte_names(taken_apart: Any) -> set[str]:
+def _cte_names(syntax_tree: Any) -> set[str]:
     """The names that the question gives its own parts: `WITH name AS (...)`."""
     return {
         str(entry.get("key", "")).lower()
-        for node in _walk_nodes(taken_apart)
+        for node in _walk_nodes(syntax_tree)
         if isinstance(ctes := node.get("cte_map"), dict)
         for entry in ctes.get("map", [])
         if isinstance(entry, dict)

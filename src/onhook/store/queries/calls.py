@@ -36,12 +36,12 @@ TimeRange = tuple[int, int]
 
 
 def records(
-    connection: duckdb.DuckDBPyConnection, where: RecordFilter, limit: int, cursor_text: str | None
+    connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, limit: int, cursor_text: str | None
 ) -> RecordPage:
     """See `Store.records`."""
     cursor = _decode_cursor(limit, cursor_text, "records")
-    condition = _after_cursor(leg_condition(where), cursor, DERIVED["record_id"])
-    time_ranges = _time_ranges(connection, "legs", where, cursor)
+    condition = _after_cursor(leg_condition(record_filter), cursor, DERIVED["record_id"])
+    time_ranges = _time_ranges(connection, "legs", record_filter, cursor)
     row_ids = _find_row_ids(
         connection, "legs", lambda since, until: _in_range(condition, since, until), limit, time_ranges
     )
@@ -54,15 +54,17 @@ def records(
     )
 
 
-def calls(connection: duckdb.DuckDBPyConnection, where: RecordFilter, limit: int, cursor_text: str | None) -> CallPage:
+def calls(
+    connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, limit: int, cursor_text: str | None
+) -> CallPage:
     """See `Store.calls`."""
     cursor = _decode_cursor(limit, cursor_text, "calls")
 
     def range_condition(since: int, until: int) -> SqlCondition:
-        return _after_cursor(call_condition(where, since, until), cursor, _CALL_NAME)
+        return _after_cursor(call_condition(record_filter, since, until), cursor, _CALL_NAME)
 
     row_ids = _find_row_ids(
-        connection, "calls", range_condition, limit, _time_ranges(connection, "calls", where, cursor)
+        connection, "calls", range_condition, limit, _time_ranges(connection, "calls", record_filter, cursor)
     )
     selection = f"SELECT {', '.join(CALLS)}, {_CALL_NAME} AS name FROM calls"
     rows = _read_rows(connection, selection, "name", row_ids, limit)
@@ -103,7 +105,7 @@ def _legs(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> lis
         for key_range in key_ranges(keys)
         for row in connection.execute(
             f"SELECT {record_selection()} FROM legs JOIN {KEYS_TABLE} AS wanted USING (call_key, sn, call_id)"
-            f" WHERE {key_range.within('legs')} ORDER BY place",
+            f" WHERE {key_range.condition('legs')} ORDER BY leg_index",
             key_range.values,
         ).fetchall()
     ]
@@ -111,40 +113,44 @@ def _legs(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> lis
 
 
 def calls_by_keys(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> list[Call]:
-    """See `Store.calls_of`."""
+    """See `Store.calls_by_keys`."""
     rows = [
         row
         for key_range in key_ranges(keys)
         for row in connection.execute(
             f"SELECT {', '.join(f'calls.{name}' for name in CALLS)} FROM calls"
-            f" JOIN {KEYS_TABLE} AS wanted USING (call_key, sn, call_id) WHERE {key_range.within('calls')}",
+            f" JOIN {KEYS_TABLE} AS wanted USING (call_key, sn, call_id) WHERE {key_range.condition('calls')}",
             key_range.values,
         ).fetchall()
     ]
     return build_calls(connection, [dict(zip(CALLS, row, strict=True)) for row in rows])
 
 
-def records_after(connection: duckdb.DuckDBPyConnection, seq: int, limit: int) -> list[Record]:
+def records_after(connection: duckdb.DuckDBPyConnection, after_seq: int, limit: int) -> list[Record]:
     """See `Store.records_after`. Who is far behind is not made to look through all that came since: numbers are dense,
     so that a few times as many numbers as records are wanted hold them, as a rule."""
-    position = connection.execute("SELECT position FROM about").fetchall()[0][0]
+    position = connection.execute("SELECT position FROM metadata").fetchall()[0][0]
     seq_count = limit * SEQS_PER_RECORD
-    until_seq = seq
+    until_seq = after_seq
     rows: list[Row] = []
     while len(rows) < limit and until_seq < position:
         until_seq, seq_count = until_seq + seq_count, seq_count * RANGE_GROWTH
         rows = connection.execute(
             f"SELECT {record_selection()} FROM legs WHERE seq > $seq AND seq <= (SELECT max(seq) FROM (SELECT seq"
             " FROM legs WHERE seq > $seq AND seq <= $until ORDER BY seq LIMIT $limit))"
-            " ORDER BY seq, sn, call_id, place",
-            {"seq": seq, "until": until_seq, "limit": limit},
+            " ORDER BY seq, sn, call_id, leg_index",
+            {"seq": after_seq, "until": until_seq, "limit": limit},
         ).fetchall()
     return [record_from_row(row) for row in rows]
 
 
-def extent(connection: duckdb.DuckDBPyConnection, where: RecordFilter, after: int, until: int | None) -> RecordExtent:
+def extent(
+    connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, after_seq: int, until_seq: int | None
+) -> RecordExtent:
     """See `Store.extent`."""
-    condition = leg_condition(where).also(f"seq > {after}" + ("" if until is None else f" AND seq <= {until}"))
+    condition = leg_condition(record_filter).and_where(
+        f"seq > {after_seq}" + ("" if until_seq is None else f" AND seq <= {until_seq}")
+    )
     count, first_seq, last_seq, received_at = connection.execute(
         f"SELECT count(*), min(seq), max(seq), arg_min(received_at, seq) FROM legs WHERE {condition.sql}",
         condition.values,
@@ -157,31 +163,35 @@ def extent(connection: duckdb.DuckDBPyConnection, where: RecordFilter, after: in
     )
 
 
-def _decode_cursor(limit: int, text: str | None, of: Literal["records", "calls"]) -> Cursor | None:
+def _decode_cursor(limit: int, text: str | None, list_name: Literal["records", "calls"]) -> Cursor | None:
     if not 1 <= limit <= PAGE_MAX:
-        raise UsageError(f"a page has 1 to {PAGE_MAX} rows, not {limit}", where="limit", todo="take pages one by one")
-    return decode_cursor(text, of) if text else None
+        raise UsageError(
+            f"a page has 1 to {PAGE_MAX} rows, not {limit}", location="limit", hint="take pages one by one"
+        )
+    return decode_cursor(text, list_name) if text else None
 
 
-def _after_cursor(condition: SqlCondition, cursor: Cursor | None, name: str) -> SqlCondition:
+def _after_cursor(condition: SqlCondition, cursor: Cursor | None, name_sql: str) -> SqlCondition:
     """The rows that follow the last one seen. Its name is only made for rows that began in the same second."""
     if cursor is None:
         return condition
     started_at = cursor.started_at
-    narrowed = condition.also(f"started_at <= {started_at} AND (started_at < {started_at} OR {name} < $cursor_name)")
+    narrowed = condition.and_where(
+        f"started_at <= {started_at} AND (started_at < {started_at} OR {name_sql} < $cursor_name)"
+    )
     return SqlCondition(narrowed.sql, {**condition.values, "cursor_name": cursor.name})
 
 
 def _in_range(condition: SqlCondition, since: int, until: int) -> SqlCondition:
-    return condition.also(f"started_at >= {since} AND started_at < {until}")
+    return condition.and_where(f"started_at >= {since} AND started_at < {until}")
 
 
 def _find_row_ids(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
-    within: Callable[[int, int], SqlCondition],
+    range_condition: Callable[[int, int], SqlCondition],
     limit: int,
-    stretches: Iterator[TimeRange],
+    time_ranges: Iterator[TimeRange],
 ) -> list[int]:
     """The numbers of the rows of the page, and of one row more.
 
@@ -189,13 +199,13 @@ def _find_row_ids(
     their names.
     """
     matches: list[tuple[int, int]] = []
-    for since, until in stretches:
+    for since, until in time_ranges:
         query = f"SELECT started_at, rowid FROM {table} WHERE {{}} ORDER BY started_at DESC LIMIT {limit + 1}"
-        matches += _execute(connection, query, within(since, until))
+        matches += _execute(connection, query, range_condition(since, until))
         if len(matches) > limit:
             last_start = matches[-1][0]
             tied_rows = _execute(
-                connection, f"SELECT rowid FROM {table} WHERE {{}}", within(last_start, last_start + 1)
+                connection, f"SELECT rowid FROM {table} WHERE {{}}", range_condition(last_start, last_start + 1)
             )
             return [row_id for started_at, row_id in matches if started_at > last_start] + [
                 row_id for (row_id,) in tied_rows
@@ -203,25 +213,25 @@ def _find_row_ids(
     return [row_id for _, row_id in matches]
 
 
-def _execute(connection: duckdb.DuckDBPyConnection, question: str, condition: SqlCondition) -> list[Row]:
-    return connection.execute(question.format(condition.sql), condition.values).fetchall()
+def _execute(connection: duckdb.DuckDBPyConnection, query: str, condition: SqlCondition) -> list[Row]:
+    return connection.execute(query.format(condition.sql), condition.values).fetchall()
 
 
 def _read_rows(
-    connection: duckdb.DuckDBPyConnection, selection: str, name: str, numbers: Sequence[int], limit: int
+    connection: duckdb.DuckDBPyConnection, selection: str, name_column: str, row_ids: Sequence[int], limit: int
 ) -> list[Row]:
     """These rows in the order of a page, and one more than it holds, where there is one."""
-    if not numbers:
+    if not row_ids:
         return []
     return connection.execute(
-        f"{selection} WHERE rowid IN (SELECT unnest($numbers)) AND rowid BETWEEN {min(numbers)} AND {max(numbers)}"
-        f" ORDER BY started_at DESC, {name} DESC LIMIT {limit + 1}",
-        {"numbers": numbers},
+        f"{selection} WHERE rowid IN (SELECT unnest($numbers)) AND rowid BETWEEN {min(row_ids)} AND {max(row_ids)}"
+        f" ORDER BY started_at DESC, {name_column} DESC LIMIT {limit + 1}",
+        {"numbers": row_ids},
     ).fetchall()
 
 
 def _time_ranges(
-    connection: duckdb.DuckDBPyConnection, table: Table, where: RecordFilter, cursor: Cursor | None
+    connection: duckdb.DuckDBPyConnection, table: Table, record_filter: RecordFilter, cursor: Cursor | None
 ) -> Iterator[TimeRange]:
     """Stretches of time from the latest row backwards, each longer than the one before."""
     first_start, last_start, rows = connection.execute(
@@ -230,14 +240,14 @@ def _time_ranges(
     if not rows:
         return
     length = max(1, (last_start - first_start + 1) * FIRST_RANGE_ROWS // rows)
-    until = min(last_start + 1, *(_upper_bounds(where, cursor)))
-    first_start = first_start if where.since is None else max(first_start, epoch_seconds(where.since))
+    until = min(last_start + 1, *(_upper_bounds(record_filter, cursor)))
+    first_start = first_start if record_filter.since is None else max(first_start, epoch_seconds(record_filter.since))
     while until > first_start:
         since = max(first_start, until - length)
         yield since, until
         until, length = since, length * RANGE_GROWTH
 
 
-def _upper_bounds(where: RecordFilter, cursor: Cursor | None) -> list[int]:
-    until = 1 << 40 if where.until is None else epoch_seconds(where.until) + 1
+def _upper_bounds(record_filter: RecordFilter, cursor: Cursor | None) -> list[int]:
+    until = 1 << 40 if record_filter.until is None else epoch_seconds(record_filter.until) + 1
     return [until, 1 << 40 if cursor is None else cursor.started_at + 1]

@@ -25,78 +25,89 @@ BUCKETS_MAX = 20_000
 
 
 def peaks(
-    connection: duckdb.DuckDBPyConnection, where: RecordFilter, by: str, zone_name: str, *, by_trunk: bool
+    connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, by: str, zone_name: str, *, by_trunk: bool
 ) -> list[ConcurrencyPeak]:
     """See `Store.peaks`."""
     if by not in PEAK_STEPS:
-        raise UsageError(f"peaks are not by {by[:40]!r}", where="by", todo=f"use one of {', '.join(PEAK_STEPS)}")
+        raise UsageError(f"peaks are not by {by[:40]!r}", location="by", hint=f"use one of {', '.join(PEAK_STEPS)}")
     zone = get_zone(zone_name)
-    condition = _ongoing_condition(where)
+    condition = _ongoing_condition(record_filter)
     first_start, last_end = connection.execute(
         f"SELECT min(started_at), max(ended_at) FROM calls WHERE {condition.sql} AND ended_at > started_at",
         condition.values,
     ).fetchall()[0]
     if first_start is None:
         return []
-    since = first_start if where.since is None else epoch_seconds(where.since)
-    until = max(since + 1, last_end if where.until is None else min(last_end, epoch_seconds(where.until)))
+    since = first_start if record_filter.since is None else epoch_seconds(record_filter.since)
+    until = max(
+        since + 1, last_end if record_filter.until is None else min(last_end, epoch_seconds(record_filter.until))
+    )
     starts = _bucket_starts(by, zone, since, until)
     highest_levels = {} if by_trunk else {(start, ""): (0, -start) for start in starts}
-    for level_start, trunk, calls, peak_second in _load_levels(connection, where, until, starts, by_trunk):
+    for level_start, trunk, calls, peak_second in _load_levels(connection, record_filter, until, starts, by_trunk):
         bucket_start = starts[bisect_right(starts, level_start) - 1]
         highest_levels[bucket_start, trunk] = max(
             highest_levels.get((bucket_start, trunk), (0, 0)), (calls, -peak_second)
         )
     return [
-        ConcurrencyPeak(begins_at=_to_datetime(start), trunk=trunk, calls=calls, reached_at=_to_datetime(-peak_second))
+        ConcurrencyPeak(
+            interval_start=_to_datetime(start), trunk=trunk, calls=calls, peak_at=_to_datetime(-peak_second)
+        )
         for (start, trunk), (calls, peak_second) in sorted(highest_levels.items())
         if calls or not by_trunk
     ]
 
 
 def _load_levels(
-    connection: duckdb.DuckDBPyConnection, where: RecordFilter, until: int, begins: Sequence[int], by_trunk: bool
+    connection: duckdb.DuckDBPyConnection,
+    record_filter: RecordFilter,
+    until: int,
+    starts: Sequence[int],
+    by_trunk: bool,
 ) -> Iterator[Row]:
     """The highest levels of stretches no longer than those that begin so: begin, trunk, calls, when reached."""
-    rollup_weeks = list_rollup_weeks(connection) if _can_use_rollups(where, begins, by_trunk) else ()
-    for part in split_period(begins[0], until, rollup_weeks):
-        if part.is_summed:
-            query, values = _rollup_query(where, part, by_trunk)
+    rollup_weeks = list_rollup_weeks(connection) if _can_use_rollups(record_filter, starts, by_trunk) else ()
+    for part in split_period(starts[0], until, rollup_weeks):
+        if part.is_rolled_up:
+            query, values = _rollup_query(record_filter, part, by_trunk)
         else:
-            query, values = _count_query(where, part, begins, by_trunk)
+            query, values = _count_query(record_filter, part, starts, by_trunk)
         yield from connection.execute(query, values).fetchall()
 
 
-def _can_use_rollups(where: RecordFilter, begins: Sequence[int], by_trunk: bool) -> bool:
+def _can_use_rollups(record_filter: RecordFilter, starts: Sequence[int], by_trunk: bool) -> bool:
     """Whether weeks that are over need not be counted: sums are kept by PBX, by trunk for whole weeks only."""
-    filter_names = {name for name in where.__struct_fields__ if getattr(where, name) is not None}
-    is_finer = len(begins) > 1 if by_trunk else any(start % QUARTER_HOUR_SECONDS for start in begins[1:])
+    filter_names = {name for name in record_filter.__struct_fields__ if getattr(record_filter, name) is not None}
+    is_finer = len(starts) > 1 if by_trunk else any(start % QUARTER_HOUR_SECONDS for start in starts[1:])
     return filter_names <= {"since", "until", "pbx"} and not is_finer
 
 
-def _rollup_query(where: RecordFilter, piece: PeriodPart, by_trunk: bool) -> tuple[str, dict[str, Any]]:
-    weeks = weeks_between(piece.since, piece.until - 1)
+def _rollup_query(record_filter: RecordFilter, part: PeriodPart, by_trunk: bool) -> tuple[str, dict[str, Any]]:
+    weeks = weeks_between(part.since, part.until - 1)
     query = (
-        f"SELECT begins, coalesce(trunk, ''), calls, reached FROM sums_of_levels WHERE week BETWEEN {weeks.start}"
-        f" AND {weeks.stop - 1} AND trunk IS {'NOT NULL' if by_trunk else 'NULL'} AND pbx IS NOT DISTINCT FROM $pbx"
+        "SELECT starts_at, coalesce(trunk, ''), calls, peak_at FROM rollup_concurrency"
+        f" WHERE week BETWEEN {weeks.start} AND {weeks.stop - 1}"
+        f" AND trunk IS {'NOT NULL' if by_trunk else 'NULL'} AND pbx IS NOT DISTINCT FROM $pbx"
     )
-    return query, {"pbx": where.pbx}
+    return query, {"pbx": record_filter.pbx}
 
 
 def _count_query(
-    where: RecordFilter, piece: PeriodPart, begins: Sequence[int], by_trunk: bool
+    record_filter: RecordFilter, part: PeriodPart, starts: Sequence[int], by_trunk: bool
 ) -> tuple[str, dict[str, Any]]:
-    condition = _ongoing_condition(where).also(f"started_at < {piece.until} AND ended_at > {piece.since}")
-    query = CONCURRENCY_QUERY.format(**concurrency_source(condition.sql, by_trunk=by_trunk), until=piece.until)
-    inner_starts = [start for start in begins if piece.since < start < piece.until]
-    return query, {**condition.values, "stretches": [piece.since, *inner_starts]}
+    condition = _ongoing_condition(record_filter).and_where(f"started_at < {part.until} AND ended_at > {part.since}")
+    query = CONCURRENCY_QUERY.format(**concurrency_source(condition.sql, by_trunk=by_trunk), until=part.until)
+    inner_starts = [start for start in starts if part.since < start < part.until]
+    return query, {**condition.values, "bucket_starts": [part.since, *inner_starts]}
 
 
-def _ongoing_condition(where: RecordFilter) -> SqlCondition:
+def _ongoing_condition(record_filter: RecordFilter) -> SqlCondition:
     """Matching calls, and those that began before but still go on."""
-    if where.since is None:
-        return call_condition(where)
-    return call_condition(msgspec.structs.replace(where, since=None)).also(f"ended_at > {epoch_seconds(where.since)}")
+    if record_filter.since is None:
+        return call_condition(record_filter)
+    return call_condition(msgspec.structs.replace(record_filter, since=None)).and_where(
+        f"ended_at > {epoch_seconds(record_filter.since)}"
+    )
 
 
 def _bucket_starts(by: str, zone: ZoneInfo, since: int, until: int) -> list[int]:
@@ -108,8 +119,8 @@ def _bucket_starts(by: str, zone: ZoneInfo, since: int, until: int) -> list[int]
         if len(starts) > BUCKETS_MAX:
             raise UsageError(
                 f"there are more than {BUCKETS_MAX} {by}s",
-                where="by",
-                todo="ask for less time, or by something longer",
+                location="by",
+                hint="ask for less time, or by something longer",
             )
     return starts
 

@@ -12,23 +12,24 @@ _TRUNK_SPANS = " UNION ALL ".join(
 
 CONCURRENCY_QUERY = """
 WITH spans AS ({spans}),
-stretches AS (SELECT unnest($stretches) AS begins),
+buckets AS (SELECT unnest($bucket_starts) AS starts_at),
 steps AS (
     SELECT trunk, instant, sum(step) AS step FROM (
         SELECT trunk, begun AS instant, 1 AS step FROM spans
         UNION ALL SELECT trunk, ended, -1 FROM spans
-        UNION ALL SELECT trunk, begins, 0 FROM (SELECT DISTINCT trunk FROM {trunks}), stretches
+        UNION ALL SELECT trunk, starts_at, 0 FROM (SELECT DISTINCT trunk FROM {trunks}), buckets
     ) GROUP BY trunk, instant
 ),
 levels AS (SELECT trunk, instant, sum(step) OVER (PARTITION BY trunk ORDER BY instant) AS level FROM steps)
-SELECT begins, trunk, max(level)::BIGINT AS calls, -(max(ROW(level, -instant))[2]) AS reached
-FROM levels ASOF JOIN stretches ON instant >= begins
-WHERE instant < {until} GROUP BY begins, trunk ORDER BY begins, trunk
+SELECT starts_at, trunk, max(level)::BIGINT AS calls, -(max(ROW(level, -instant))[2]) AS peak_at
+FROM levels ASOF JOIN buckets ON instant >= starts_at
+WHERE instant < {until} GROUP BY starts_at, trunk ORDER BY starts_at, trunk
 """
-"""Per stretch that begins at one of `$stretches`, and per trunk: the highest level, and when it was first reached."""
+"""Per stretch that begins at one of `$bucket_starts`, and per trunk: the highest level, and when it was first
+reached."""
 
 
 def concurrency_source(test: str, *, by_trunk: bool) -> dict[str, str]:
-    """What `LEVELS` is made for: the calls that pass a test, all together or on each trunk by itself."""
+    """What `CONCURRENCY_QUERY` is made for: the calls that pass a test, all together or on each trunk by itself."""
     spans_sql = (_TRUNK_SPANS if by_trunk else _ALL_SPANS).format(test=test)
     return {"spans": spans_sql, "trunks": "spans" if by_trunk else "(SELECT '' AS trunk)"}

@@ -1,4 +1,4 @@
-"""Filters as SQL: a row passes exactly when `Filter.matches` or `Filter.matches_call` says so."""
+"""Filters as SQL: a row passes exactly when `RecordFilter.matches` or `RecordFilter.matches_call` says so."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -47,22 +47,22 @@ _CALL_FILTERS = {
     "max_wait_duration": "wait_duration BETWEEN 0 AND $max_wait_duration",
     "min_ring_duration": "ring_duration >= $min_ring_duration",
     "max_ring_duration": "ring_duration BETWEEN 0 AND $max_ring_duration",
-    "weekday": "({local} // 86400 + 3) % 7 + 1 = $weekday",
-    "hour_of_day": "{local} // 3600 % 24 = $hour_of_day",
+    "weekday": "({local_start} // 86400 + 3) % 7 + 1 = $weekday",
+    "hour_of_day": "{local_start} // 3600 % 24 = $hour_of_day",
     "caller": "from_number = $caller",
     "dialled": "to_number = $dialled",
     "by_trunk": "CASE WHEN src_trunk_name <> '' THEN src_trunk_name ELSE dst_trunk_name END = $by_trunk",
     "by_did": "did_number = $by_did",
-    "numbers": f"EXISTS (SELECT 1 FROM {{of_lines}} AS legs WHERE {LEG_OF_CALL}"
+    "numbers": f"EXISTS (SELECT 1 FROM {{legs_source}} AS legs WHERE {LEG_OF_CALL}"
     " AND (list_contains($numbers, from_number) OR list_contains($numbers, to_number)))",
     "name": f"EXISTS (SELECT 1 FROM legs WHERE {LEG_OF_CALL}"
     " AND (contains(lower(coalesce(call_from, from_number)), $name)"
     " OR contains(lower(coalesce(call_to, to_number)), $name)))",
-    "among": "call_key IN (SELECT unnest($among_keys::BIGINT[]))"
-    " AND sn || chr(31) || call_id IN (SELECT unnest($among::VARCHAR[]))",
+    "call_keys": "call_key IN (SELECT unnest($call_key_numbers::BIGINT[]))"
+    " AND sn || chr(31) || call_id IN (SELECT unnest($call_keys::VARCHAR[]))",
     "under_way_at": "started_at <= $under_way_at AND ended_at > $under_way_at",
 }
-"""What only a call answers. `{local}` is its start by the clocks of the zone asked for; `{of_lines}`: see there."""
+"""What only a call answers. `{local_start}` is its start by the clocks of the zone; `{legs_source}`: see there."""
 
 
 class SqlCondition(msgspec.Struct, frozen=True):
@@ -71,30 +71,34 @@ class SqlCondition(msgspec.Struct, frozen=True):
     sql: str
     values: dict[str, Any]
 
-    def also(self, sql: str) -> "SqlCondition":
+    def and_where(self, sql: str) -> "SqlCondition":
         """This and that; `sql` holds nothing but our own words and numbers."""
         return SqlCondition(f"{self.sql} AND {sql}", self.values)
 
 
-def leg_condition(where: RecordFilter) -> SqlCondition:
+def leg_condition(record_filter: RecordFilter) -> SqlCondition:
     """For rows of `legs`."""
-    filters = _filter_values(where)
+    filters = _filter_values(record_filter)
     tests = {**_ROW_FILTERS, **_LEG_FILTERS, **_word_filters(filters)}
-    scope_tests = _pbx_scope(where.within) + _number_scope(where.within)
-    call_tests = [f"EXISTS (SELECT 1 FROM calls WHERE {LEG_OF_CALL} AND {test})" for test in _call_filter_tests(where)]
+    scope_tests = _pbx_scope(record_filter.scope) + _number_scope(record_filter.scope)
+    call_tests = [
+        f"EXISTS (SELECT 1 FROM calls WHERE {LEG_OF_CALL} AND {test})" for test in _call_filter_tests(record_filter)
+    ]
     return SqlCondition(
-        " AND ".join(["true", *(tests[name] for name in filters), *scope_tests, *call_tests, *_call_key_test(where)]),
-        _values(filters) | _scope_values(where),
+        " AND ".join(
+            ["true", *(tests[name] for name in filters), *scope_tests, *call_tests, *_call_key_test(record_filter)]
+        ),
+        _values(filters) | _scope_values(record_filter),
     )
 
 
-def call_condition(where: RecordFilter, since: int | None = None, until: int | None = None) -> SqlCondition:
+def call_condition(record_filter: RecordFilter, since: int | None = None, until: int | None = None) -> SqlCondition:
     """For rows of `calls`, and only those that began in a stretch of time: `since` and `until`, in seconds."""
-    filters = _filter_values(where)
+    filters = _filter_values(record_filter)
     time_range = _time_range(
         "call_started_at", _latest_bound(filters.get("since"), since), _earliest_bound(filters.get("until"), until)
     )
-    range_sql = "".join(f" AND {test}" for test in (*time_range, *_call_key_test(where)))
+    range_sql = "".join(f" AND {test}" for test in (*time_range, *_call_key_test(record_filter)))
     row_filters = {**_ROW_FILTERS, **_word_filters(filters)}
     tests = [
         f"EXISTS (SELECT 1 FROM {_legs_source(name, filters[name])}"
@@ -104,19 +108,20 @@ def call_condition(where: RecordFilter, since: int | None = None, until: int | N
         for name in filters
     ]
     tests += [
-        f"EXISTS (SELECT 1 FROM legs WHERE {LEG_OF_CALL} AND {test}{range_sql})" for test in _number_scope(where.within)
+        f"EXISTS (SELECT 1 FROM legs WHERE {LEG_OF_CALL} AND {test}{range_sql})"
+        for test in _number_scope(record_filter.scope)
     ]
-    tests += [*_pbx_scope(where.within), *_call_filter_tests(where)]
-    tests += [*_time_range("started_at", since, until), *_call_key_test(where)]
-    return SqlCondition(" AND ".join(["true", *tests]), _values(filters) | _scope_values(where))
+    tests += [*_pbx_scope(record_filter.scope), *_call_filter_tests(record_filter)]
+    tests += [*_time_range("started_at", since, until), *_call_key_test(record_filter)]
+    return SqlCondition(" AND ".join(["true", *tests]), _values(filters) | _scope_values(record_filter))
 
 
-def pbx_condition(where: RecordFilter) -> SqlCondition:
+def pbx_condition(record_filter: RecordFilter) -> SqlCondition:
     """For rows that have a PBX and a type and stand for many calls: no other filter is looked at."""
-    filters = {name: value for name, value in _filter_values(where).items() if name in ("pbx", "sn", "type")}
+    filters = {name: value for name, value in _filter_values(record_filter).items() if name in ("pbx", "sn", "type")}
     tests = {**_ROW_FILTERS, **_word_filters(filters)}
-    sql = " AND ".join(["true", *(tests[name] for name in filters), *_pbx_scope(where.within)])
-    return SqlCondition(sql, used_values(sql, _values(filters) | _scope_values(where)))
+    sql = " AND ".join(["true", *(tests[name] for name in filters), *_pbx_scope(record_filter.scope)])
+    return SqlCondition(sql, used_values(sql, _values(filters) | _scope_values(record_filter)))
 
 
 def used_values(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,20 +130,22 @@ def used_values(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in used_names}
 
 
-def _filter_values(where: RecordFilter) -> dict[str, Any]:
-    return {name: value for name in FILTER_NAMES if (value := getattr(where, name)) is not None} | {
-        name: ceil_seconds(value) for name in ("since", "until") if isinstance(value := getattr(where, name), datetime)
+def _filter_values(record_filter: RecordFilter) -> dict[str, Any]:
+    return {name: value for name in FILTER_NAMES if (value := getattr(record_filter, name)) is not None} | {
+        name: ceil_seconds(value)
+        for name in ("since", "until")
+        if isinstance(value := getattr(record_filter, name), datetime)
     }
 
 
-def _word_filters(asked: dict[str, Any]) -> dict[str, str]:
+def _word_filters(values: dict[str, Any]) -> dict[str, str]:
     """`status` and `type` may be one of several words, or none of them; each is a value of its own, `$status_0`."""
     tests: dict[str, str] = {}
     for name in ("status", "type"):
-        if name in asked:
-            words = WordFilter.read(asked[name])
+        if name in values:
+            words = WordFilter.parse(values[name])
             placeholders = ", ".join(f"${placeholder}" for placeholder in _word_values(name, words))
-            tests[name] = f"{name}_folded {'NOT IN' if words.is_not else 'IN'} ({placeholders})"
+            tests[name] = f"{name}_folded {'NOT IN' if words.is_negated else 'IN'} ({placeholders})"
     return tests
 
 
@@ -146,39 +153,39 @@ def _word_values(name: str, words: WordFilter) -> dict[str, str]:
     return {f"{name}_{number}": word for number, word in enumerate(words.words)}
 
 
-def _values(asked: dict[str, Any]) -> dict[str, Any]:
+def _values(filters: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name, value in asked.items():
+    for name, value in filters.items():
         if name in ("status", "type"):
-            values |= _word_values(name, WordFilter.read(value))
+            values |= _word_values(name, WordFilter.parse(value))
         else:
             values[name] = extract_number(value) if name in _NUMBER_FILTERS else value
     return values
 
 
-def _pbx_scope(within: AccessScope | None) -> list[str]:
-    return [] if within is None or within.sns is None else ["list_contains($within_sns, sn)"]
+def _pbx_scope(scope: AccessScope | None) -> list[str]:
+    return [] if scope is None or scope.sns is None else ["list_contains($scope_sns, sn)"]
 
 
-def _number_scope(within: AccessScope | None) -> list[str]:
-    if within is None or within.numbers is None:
+def _number_scope(scope: AccessScope | None) -> list[str]:
+    if scope is None or scope.numbers is None:
         return []
-    return ["(list_contains($within_numbers, from_number) OR list_contains($within_numbers, to_number))"]
+    return ["(list_contains($scope_numbers, from_number) OR list_contains($scope_numbers, to_number))"]
 
 
-def _call_filter_tests(where: RecordFilter) -> list[str]:
+def _call_filter_tests(record_filter: RecordFilter) -> list[str]:
     """For rows of `calls`."""
-    if where.aspects is None:
+    if record_filter.call_filter is None:
         return []
-    call_filter = where.aspects
+    call_filter = record_filter.call_filter
     local_start = (
-        f"(started_at + ({_zone_offset_sql(where, call_filter)}))"
+        f"(started_at + ({_zone_offset_sql(record_filter, call_filter)}))"
         if call_filter.weekday or call_filter.hour_of_day is not None
         else ""
     )
     legs_source = _legs_with_suffix(call_filter.numbers or ())
     return [
-        test.format(local=local_start, of_lines=legs_source)
+        test.format(local_start=local_start, legs_source=legs_source)
         for name, test in _CALL_FILTERS.items()
         if getattr(call_filter, name) is not None
     ]
@@ -193,39 +200,39 @@ def _legs_with_suffix(numbers: Sequence[str]) -> str:
     through whole numbers only, and not through the texts."""
     suffixes = ", ".join(str(suffix) for suffix in sorted({number_suffix(number) for number in numbers})) or "NULL"
     return (
-        f"(SELECT * FROM legs WHERE from_line IN ({suffixes})"
-        f" UNION ALL SELECT * FROM legs WHERE to_line IN ({suffixes}))"
+        f"(SELECT * FROM legs WHERE from_suffix IN ({suffixes})"
+        f" UNION ALL SELECT * FROM legs WHERE to_suffix IN ({suffixes}))"
     )
 
 
-def _zone_offset_sql(where: RecordFilter, asked: CallFilter) -> str:
-    first_second = TRANSITIONS_FROM if where.since is None else epoch_seconds(where.since)
-    last_second = TRANSITIONS_UNTIL if where.until is None else epoch_seconds(where.until)
-    return offset_sql("started_at", list_offsets(get_zone(asked.zone), first_second, last_second))
+def _zone_offset_sql(record_filter: RecordFilter, call_filter: CallFilter) -> str:
+    first_second = TRANSITIONS_FROM if record_filter.since is None else epoch_seconds(record_filter.since)
+    last_second = TRANSITIONS_UNTIL if record_filter.until is None else epoch_seconds(record_filter.until)
+    return offset_sql("started_at", list_offsets(get_zone(call_filter.zone), first_second, last_second))
 
 
-def _scope_values(where: RecordFilter) -> dict[str, Any]:
+def _scope_values(record_filter: RecordFilter) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    if where.within is not None and where.within.sns is not None:
-        values["within_sns"] = list(where.within.sns)
-    if where.within is not None and where.within.numbers is not None:
-        values["within_numbers"] = list(where.within.numbers)
-    if where.aspects is None:
+    if record_filter.scope is not None and record_filter.scope.sns is not None:
+        values["scope_sns"] = list(record_filter.scope.sns)
+    if record_filter.scope is not None and record_filter.scope.numbers is not None:
+        values["scope_numbers"] = list(record_filter.scope.numbers)
+    if record_filter.call_filter is None:
         return values
     for name in _CALL_FILTERS:
-        if (value := getattr(where.aspects, name)) is not None:
+        if (value := getattr(record_filter.call_filter, name)) is not None:
             values[name] = epoch_seconds(value.astimezone(UTC)) if isinstance(value, datetime) else value
     values |= {name: extract_number(values[name]) for name in ("answered_by", "caller", "dialled") if name in values}
     values |= {name: list(values[name]) for name in ("numbers",) if name in values}
-    if where.aspects.among is not None:
-        values["among"] = ["\x1f".join(key) for key in where.aspects.among]
-        values["among_keys"] = sorted({call_key(call_id) for _, call_id in where.aspects.among})
+    if record_filter.call_filter.call_keys is not None:
+        values["call_keys"] = ["\x1f".join(key) for key in record_filter.call_filter.call_keys]
+        values["call_key_numbers"] = sorted({call_key(call_id) for _, call_id in record_filter.call_filter.call_keys})
     return values | {name: values[name].lower() for name in ("name",) if name in values}
 
 
-def _call_key_test(where: RecordFilter) -> list[str]:
+def _call_key_test(record_filter: RecordFilter) -> list[str]:
     """A call's id says in which corner of the file its rows are."""
-    return [] if where.call_id is None else [f"call_key = {call_key(where.call_id)}"]
+    return [] if record_filter.call_id is None else [f"call_key = {call_key(record_filter.call_id)}"]
 
 
 def _time_range(column: str, since: int | None, until: int | None) -> list[str]:
@@ -233,14 +240,14 @@ def _time_range(column: str, since: int | None, until: int | None) -> list[str]:
     return bounds if until is None else [*bounds, f"{column} < {until}"]
 
 
-def _latest_bound(one: int | None, other: int | None) -> int | None:
-    return max((bound for bound in (one, other) if bound is not None), default=None)
+def _latest_bound(left: int | None, right: int | None) -> int | None:
+    return max((bound for bound in (left, right) if bound is not None), default=None)
 
 
-def _earliest_bound(one: int | None, other: int | None) -> int | None:
-    return min((bound for bound in (one, other) if bound is not None), default=None)
+def _earliest_bound(left: int | None, right: int | None) -> int | None:
+    return min((bound for bound in (left, right) if bound is not None), default=None)
 
 
-def ceil_seconds(at: datetime) -> int:
+def ceil_seconds(time: datetime) -> int:
     """Calls begin at whole seconds: from 3.2 s on means from 4 s on, and before 3.2 s means before 4 s."""
-    return epoch_seconds(at.astimezone(UTC)) + (at.microsecond > 0)
+    return epoch_seconds(time.astimezone(UTC)) + (time.microsecond > 0)

@@ -21,7 +21,7 @@ NAME_COLUMNS = {"records": "record_id", "calls": "call"}
 class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The last row that was seen of a list of records or calls."""
 
-    of: Literal["records", "calls"]
+    list_name: Literal["records", "calls"]
     started_at: int
     name: str
 
@@ -31,7 +31,7 @@ def encode_cursor(cursor: Cursor) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
 
 
-def decode_cursor(text: str, of: Literal["records", "calls"]) -> Cursor:
+def decode_cursor(text: str, list_name: Literal["records", "calls"]) -> Cursor:
     """The cursor that was written. Raises `UsageError` for any other text, or one of another list."""
     try:
         if len(text) > CURSOR_CHARACTERS_MAX:
@@ -39,8 +39,8 @@ def decode_cursor(text: str, of: Literal["records", "calls"]) -> Cursor:
         cursor = msgspec.json.decode(base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True), type=Cursor)
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         cursor = None
-    if cursor is None or cursor.of != of or abs(cursor.started_at) >= 1 << 40:
+    if cursor is None or cursor.list_name != list_name or abs(cursor.started_at) >= 1 << 40:
         raise UsageError(
-            "this cursor is none of ours", where="cursor", todo="leave it out to begin with the first page"
+            "this cursor is none of ours", location="cursor", hint="leave it out to begin with the first page"
         )
     return cursor

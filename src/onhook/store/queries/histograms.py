@@ -15,17 +15,21 @@ EDGES_MAX = 60
 
 
 def histogram(
-    connection: duckdb.DuckDBPyConnection, where: RecordFilter, of: str, edges: Sequence[int]
+    connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, duration_name: str, edges: Sequence[int]
 ) -> DurationHistogram:
     """See `Store.spread`."""
-    if of not in DURATION_FIELDS:
-        raise UsageError(f"there is no spread of {of[:40]!r}", todo=f"use one of {', '.join(DURATION_FIELDS)}")
+    if duration_name not in DURATION_FIELDS:
+        raise UsageError(
+            f"there is no spread of {duration_name[:40]!r}", hint=f"use one of {', '.join(DURATION_FIELDS)}"
+        )
     if list(edges) != sorted({0, *edges}) or len(edges) > EDGES_MAX:
-        raise UsageError("the edges of a spread grow from 0", todo=f"give at most {EDGES_MAX}")
-    condition = call_condition(where)
+        raise UsageError("the edges of a spread grow from 0", hint=f"give at most {EDGES_MAX}")
+    condition = call_condition(record_filter)
     # Durations are whole seconds: few different ones, however many calls. To sort the calls themselves takes longer.
     rows = connection.execute(
-        f"SELECT {of}, count(*) FROM calls WHERE {condition.sql} GROUP BY {of} ORDER BY {of}", condition.values
+        f"SELECT {duration_name}, count(*) FROM calls WHERE {condition.sql}"
+        f" GROUP BY {duration_name} ORDER BY {duration_name}",
+        condition.values,
     ).fetchall()
     value_counts = [(value, calls) for value, calls in rows if value is not None]
     counts = [0] * len(edges)
@@ -41,11 +45,11 @@ def histogram(
     )
 
 
-def _quantile(known: Sequence[tuple[int, int]], part: int, whole: int) -> int | None:
+def _quantile(value_counts: Sequence[tuple[int, int]], numerator: int, denominator: int) -> int | None:
     """The duration that so many of the calls do not exceed."""
-    target, cumulative = part * sum(calls for _, calls in known), 0
-    for value, calls in known:
+    target, cumulative = numerator * sum(calls for _, calls in value_counts), 0
+    for value, calls in value_counts:
         cumulative += calls
-        if cumulative * whole >= target:
+        if cumulative * denominator >= target:
             return value
     return None

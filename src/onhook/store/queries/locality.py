@@ -28,14 +28,14 @@ class KeyRange(msgspec.Struct, frozen=True):
 
     @property
     def values(self) -> dict[str, object]:
-        """What `OF_KEYS` names."""
+        """The parameters of a query for these calls."""
         return {
             "call_key": self.call_keys,
             "sn": [sn for sn, _ in self.keys],
             "call_id": [call_id for _, call_id in self.keys],
         }
 
-    def within(self, table: str) -> str:
+    def condition(self, table: str) -> str:
         """A condition for rows in this corner of a table."""
         return f"{table}.call_key BETWEEN {self.call_keys[0]} AND {self.call_keys[-1]}"
 
@@ -51,24 +51,24 @@ def key_ranges(keys: Sequence[CallKey]) -> Iterator[KeyRange]:
         yield KeyRange([key for _, key in sorted_keys[begin:end]], [number for number, _ in sorted_keys[begin:end]])
 
 
-def existing_keys(connection: duckdb.DuckDBPyConnection, corner: KeyRange) -> list[CallKey]:
+def existing_keys(connection: duckdb.DuckDBPyConnection, key_range: KeyRange) -> list[CallKey]:
     """Those of the keys under which there is a call."""
     # New calls come at the end of the file, where few others are: to read those is faster than to hand in all keys.
     nearby_keys: list[CallKey] = connection.execute(
-        f"SELECT sn, call_id FROM calls WHERE {corner.within('calls')} LIMIT {len(corner.keys) + 1}"
+        f"SELECT sn, call_id FROM calls WHERE {key_range.condition('calls')} LIMIT {len(key_range.keys) + 1}"
     ).fetchall()
-    if len(nearby_keys) <= len(corner.keys):
-        return list(set(nearby_keys).intersection(corner.keys))
+    if len(nearby_keys) <= len(key_range.keys):
+        return list(set(nearby_keys).intersection(key_range.keys))
     return connection.execute(
         f"SELECT sn, call_id FROM calls JOIN {KEYS_TABLE} AS wanted USING (call_key, sn, call_id)"
-        f" WHERE {corner.within('calls')}",
-        corner.values,
+        f" WHERE {key_range.condition('calls')}",
+        key_range.values,
     ).fetchall()
 
 
-def _split_at_gaps(places: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _split_at_gaps(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
     """From where to where in an ascending list the corners go: cut at the widest gaps."""
-    gaps = [(following - previous, index) for index, (previous, following) in enumerate(pairwise(places), 1)]
+    gaps = [(following - previous, index) for index, (previous, following) in enumerate(pairwise(numbers), 1)]
     widest_gaps = sorted(gap for gap in gaps if gap[0] > KEY_RANGE_GAP_SECONDS)[-KEY_RANGES_MAX + 1 :]
-    cuts = [0, *sorted(index for _, index in widest_gaps), len(places)]
+    cuts = [0, *sorted(index for _, index in widest_gaps), len(numbers)]
     return ((begin, end) for begin, end in pairwise(cuts) if end > begin)

@@ -50,13 +50,14 @@ DIMENSION_COLUMNS = {
 """What calls can be counted by, besides times."""
 
 
-def calls_source(names: Sequence[str], narrow: str = "") -> str:
-    """The calls; by `went_to` each as often as it went to another number. `narrow` holds for the legs looked at."""
-    if "went_to" not in names:
+def calls_source(dimensions: Sequence[str], leg_conditions: str = "") -> str:
+    """The calls; by `went_to` each as often as it went to another number. `leg_conditions` hold for the legs looked
+    at."""
+    if "went_to" not in dimensions:
         return "calls"
     # Told apart by the numbers of the call first, so that the legs of other calls need not be grouped.
     return (
         "(SELECT calls.*, visits.went_to FROM calls JOIN (SELECT DISTINCT call_key, sn, call_id, to_number AS went_to"
-        f" FROM legs WHERE {IS_INTERNAL.format(number='to_number')}{narrow}) AS visits USING (call_key, sn, call_id))"
-        " AS calls"
+        f" FROM legs WHERE {IS_INTERNAL.format(number='to_number')}{leg_conditions}) AS visits"
+        " USING (call_key, sn, call_id)) AS calls"
     )

@@ -17,11 +17,11 @@ _MISSED_COLUMNS = "sn, pbx, call_id, started_at, status, wait_duration, did_numb
 
 _MISSED_QUERY = f"""
 WITH missed AS (
-    SELECT {_MISSED_COLUMNS}, from_line AS line FROM calls WHERE {{test}} AND NOT {IS_ANSWERED}
+    SELECT {_MISSED_COLUMNS}, from_suffix AS line FROM calls WHERE {{test}} AND NOT {IS_ANSWERED}
 ),
 spoken AS (
-    SELECT from_line AS line, started_at, sn, call_id FROM calls WHERE {{seen}} AND {IS_ANSWERED}
-    UNION ALL SELECT to_line, started_at, sn, call_id FROM calls WHERE {{seen}} AND {IS_ANSWERED}
+    SELECT from_suffix AS line, started_at, sn, call_id FROM calls WHERE {{seen}} AND {IS_ANSWERED}
+    UNION ALL SELECT to_suffix, started_at, sn, call_id FROM calls WHERE {{seen}} AND {IS_ANSWERED}
 ),
 judged AS MATERIALIZED (
     SELECT missed.*, spoken.sn AS by_sn, spoken.call_id AS by_call_id, spoken.started_at AS returned_at
@@ -40,14 +40,16 @@ LEFT JOIN (
 
 
 def missed_calls(
-    connection: duckdb.DuckDBPyConnection, where: RecordFilter, limit: int, *, is_returned: bool
+    connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, limit: int, *, is_returned: bool
 ) -> MissedCalls:
     """See `Store.missed`."""
     if not 1 <= limit <= PAGE_MAX:
-        raise UsageError(f"a page has 1 to {PAGE_MAX} rows, not {limit}", where="limit", todo="ask for fewer")
-    condition = call_condition(where)
+        raise UsageError(f"a page has 1 to {PAGE_MAX} rows, not {limit}", location="limit", hint="ask for fewer")
+    condition = call_condition(record_filter)
     kind = "by_sn IS NOT NULL" if is_returned else f"by_sn IS NULL AND line <> {NO_SUFFIX}"
-    query = _MISSED_QUERY.format(test=condition.sql, seen=_returning_condition(where).sql, kind=kind, limit=limit)
+    query = _MISSED_QUERY.format(
+        test=condition.sql, seen=_returning_condition(record_filter).sql, kind=kind, limit=limit
+    )
     rows = connection.execute(query, condition.values).fetchall()
     # There is a row of counts also where nothing is listed beside them.
     total, returned, anonymous = rows[0][:3]
@@ -62,9 +64,9 @@ def missed_calls(
     )
 
 
-def _returning_condition(where: RecordFilter) -> SqlCondition:
+def _returning_condition(record_filter: RecordFilter) -> SqlCondition:
     """What may return a call: all that the one who asks may see, from the first missed one on."""
-    return call_condition(RecordFilter(since=where.since, within=where.within))
+    return call_condition(RecordFilter(since=record_filter.since, scope=record_filter.scope))
 
 
 def _callers(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> dict[CallKey, str]:
@@ -74,7 +76,7 @@ def _callers(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> 
         for key_range in key_ranges(keys)
         for row in connection.execute(
             f"SELECT sn, call_id, coalesce(call_from, from_number) FROM legs JOIN {KEYS_TABLE} AS wanted"
-            f" USING (call_key, sn, call_id) WHERE {key_range.within('legs')} AND place = 0",
+            f" USING (call_key, sn, call_id) WHERE {key_range.condition('legs')} AND leg_index = 0",
             key_range.values,
         ).fetchall()
     ]

@@ -30,7 +30,7 @@ _DISPLAY_SPELLINGS = {
     "INBOUND": "Inbound",
     "OUTBOUND": "Outbound",
 }
-"""As PBXs write them (PROTOCOL.md 2.2), where that differs from the folded text."""
+"""As PBXs write them (yeastar-p-series.md 2.2), where that differs from the folded text."""
 
 _OFFSET_RANGE = 1 << 18
 """More than twice the seconds of any offset."""
@@ -49,20 +49,20 @@ _TIME_EXPRESSIONS = {
 
 
 def summary(
-    connection: duckdb.DuckDBPyConnection, where: RecordFilter, by: str, zone_name: str, top: int | None = None
+    connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, by: str, zone_name: str, top: int | None = None
 ) -> list[dict[str, Any]]:
     """See `Store.summary`. A weekday is 1 (Monday) to 7; numbers are without names; a week is named by its Monday;
     `status` and `type` are in the one spelling that PBXs use most, unknown ones in capitals."""
     dimensions, zone = _parse_dimensions(by), get_zone(zone_name)
     keys = ", ".join(f"by_{dimension}" for dimension in dimensions)
     order, limit = (keys, SUMMARY_ROWS_MAX + 1) if top is None else (f"calls DESC, {keys}", min(top, SUMMARY_ROWS_MAX))
-    query = _build_query(connection, where, dimensions, zone)
+    query = _build_query(connection, record_filter, dimensions, zone)
     rows = connection.execute(f"{query.sql} ORDER BY {order} LIMIT {limit}", query.values).fetchall()
     if len(rows) > SUMMARY_ROWS_MAX:
         raise UsageError(
             f"the summary has more than {SUMMARY_ROWS_MAX} rows",
-            where=by,
-            todo="ask for less time, or by something longer",
+            location=by,
+            hint="ask for less time, or by something longer",
         )
     return _format_rows(rows, dimensions, zone)
 
@@ -72,100 +72,116 @@ def _parse_dimensions(by: str) -> list[str]:
     for dimension in dimensions:
         if dimension not in SUMMARY_DIMENSIONS:
             raise UsageError(
-                f"a summary is not by {dimension!r}", where="by", todo=f"use one of {', '.join(SUMMARY_DIMENSIONS)}"
+                f"a summary is not by {dimension!r}", location="by", hint=f"use one of {', '.join(SUMMARY_DIMENSIONS)}"
             )
     if len(dimensions) > DIMENSIONS_MAX or len(set(dimensions)) < len(dimensions):
-        raise UsageError(f"a summary is by {DIMENSIONS_MAX} different things at most", where="by", todo="name fewer")
+        raise UsageError(f"a summary is by {DIMENSIONS_MAX} different things at most", location="by", hint="name fewer")
     return dimensions
 
 
 def _build_query(
-    connection: duckdb.DuckDBPyConnection, where: RecordFilter, names: Sequence[str], zone: ZoneInfo
+    connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, dimensions: Sequence[str], zone: ZoneInfo
 ) -> SqlCondition:
     """The question: calls are counted where they must be, and sums are added where there are any."""
     first_start, end = bounds(connection)
-    since = first_start if where.since is None else max(first_start, ceil_seconds(where.since))
-    until = end if where.until is None else min(end, ceil_seconds(where.until))
+    since = first_start if record_filter.since is None else max(first_start, ceil_seconds(record_filter.since))
+    until = end if record_filter.until is None else min(end, ceil_seconds(record_filter.until))
     zone_offsets = list_offsets(zone, since, until)
-    columns = find_rollup_table(names, where)
+    columns = find_rollup_table(dimensions, record_filter)
     # A zone that was ever changed amid a quarter of an hour is counted there.
     irregular_weeks = {
         week_of(zone_offset.since) for zone_offset in zone_offsets[1:] if zone_offset.since % QUARTER_HOUR_SECONDS
     }
     is_aligned = all(zone_offset.seconds % QUARTER_HOUR_SECONDS == 0 for zone_offset in zone_offsets)
     rollup_weeks = {*list_rollup_weeks(connection)} - irregular_weeks if columns and is_aligned else ()
-    period_parts = split_period(since, until, rollup_weeks) or [PeriodPart(since, until, is_summed=False)]
+    period_parts = split_period(since, until, rollup_weeks) or [PeriodPart(since, until, is_rolled_up=False)]
     parts = [
-        _rollup_query(names, zone_offsets, where, period_part, columns)
-        if columns and period_part.is_summed
-        else _count_query(names, zone_offsets, where, None if len(period_parts) == 1 else period_part)
+        _rollup_query(dimensions, zone_offsets, record_filter, period_part, columns)
+        if columns and period_part.is_rolled_up
+        else _count_query(dimensions, zone_offsets, record_filter, None if len(period_parts) == 1 else period_part)
         for period_part in period_parts
     ]
     if len(parts) == 1:
         return parts[0]
-    keys = ", ".join(f"by_{name}" for name in names)
+    keys = ", ".join(f"by_{name}" for name in dimensions)
     sql = f"SELECT {keys}, {SUM_EXPRESSIONS} FROM ({' UNION ALL '.join(part.sql for part in parts)}) GROUP BY {keys}"
     return SqlCondition(sql, {name: value for part in parts for name, value in part.values.items()})
 
 
 def _count_query(
-    names: Sequence[str], known: Sequence[ZoneOffset], where: RecordFilter, piece: PeriodPart | None
+    dimensions: Sequence[str],
+    zone_offsets: Sequence[ZoneOffset],
+    record_filter: RecordFilter,
+    period_part: PeriodPart | None,
 ) -> SqlCondition:
     """Calls, of the whole period or of a piece of it."""
-    condition = call_condition(where) if piece is None else call_condition(where, piece.since, piece.until)
+    condition = (
+        call_condition(record_filter)
+        if period_part is None
+        else call_condition(record_filter, period_part.since, period_part.until)
+    )
     return _group_query(
-        names,
-        known,
+        dimensions,
+        zone_offsets,
         DIMENSION_COLUMNS,
-        calls_source(names, _leg_time_range(where, piece)),
+        calls_source(dimensions, _leg_time_range(record_filter, period_part)),
         condition,
         COUNT_EXPRESSIONS,
     )
 
 
 def _rollup_query(
-    names: Sequence[str],
-    known: Sequence[ZoneOffset],
-    where: RecordFilter,
-    piece: PeriodPart,
+    dimensions: Sequence[str],
+    zone_offsets: Sequence[ZoneOffset],
+    record_filter: RecordFilter,
+    period_part: PeriodPart,
     columns: Mapping[str, str],
 ) -> SqlCondition:
     return _group_query(
-        names, known, {"pbx": "pbx", **columns}, columns[""], part_condition(where, piece, columns), SUM_EXPRESSIONS
+        dimensions,
+        zone_offsets,
+        {"pbx": "pbx", **columns},
+        columns[""],
+        part_condition(record_filter, period_part, columns),
+        SUM_EXPRESSIONS,
     )
 
 
 def _group_query(  # noqa: PLR0917 - the parts of a question
-    names: Sequence[str],
-    known: Sequence[ZoneOffset],
+    dimensions: Sequence[str],
+    zone_offsets: Sequence[ZoneOffset],
     columns: Mapping[str, str],
     source_sql: str,
     condition: SqlCondition,
     measures: str,
 ) -> SqlCondition:
-    local = f"started_at + ({offset_sql('started_at', known)})"
-    groups = [f"{columns.get(name) or _TIME_EXPRESSIONS[name].format(local=local)} AS by_{name}" for name in names]
-    keys = ", ".join(f"by_{name}" for name in names)
+    local = f"started_at + ({offset_sql('started_at', zone_offsets)})"
+    groups = [f"{columns.get(name) or _TIME_EXPRESSIONS[name].format(local=local)} AS by_{name}" for name in dimensions]
+    keys = ", ".join(f"by_{name}" for name in dimensions)
     sql = f"SELECT {', '.join(groups)}, {measures} FROM {source_sql} WHERE {condition.sql} GROUP BY {keys}"
     return SqlCondition(sql, used_values(sql, condition.values))
 
 
-def _leg_time_range(where: RecordFilter, piece: PeriodPart | None) -> str:
+def _leg_time_range(record_filter: RecordFilter, period_part: PeriodPart | None) -> str:
     """The same stretch of time for the legs of the calls."""
-    since = piece.since if piece else None if where.since is None else ceil_seconds(where.since)
-    until = piece.until if piece else None if where.until is None else ceil_seconds(where.until)
+    since = (
+        period_part.since if period_part else None if record_filter.since is None else ceil_seconds(record_filter.since)
+    )
+    until = (
+        period_part.until if period_part else None if record_filter.until is None else ceil_seconds(record_filter.until)
+    )
     range_sql = "" if since is None else f" AND call_started_at >= {since}"
     return range_sql if until is None else f"{range_sql} AND call_started_at < {until}"
 
 
-def _format_rows(rows: Sequence[Row], names: Sequence[str], zone: ZoneInfo) -> list[dict[str, Any]]:
+def _format_rows(rows: Sequence[Row], dimensions: Sequence[str], zone: ZoneInfo) -> list[dict[str, Any]]:
     """Rows under their own names. There may be many rows, but few things that they are by: each is written once."""
     columns = list(zip(*rows, strict=True))
-    for index, dimension in enumerate(names if rows else ()):
+    for index, dimension in enumerate(dimensions if rows else ()):
         if dimension in _FORMATTERS:
             texts = {value: _FORMATTERS[dimension](value, zone) for value in set(columns[index])}
             columns[index] = tuple(map(texts.__getitem__, columns[index]))
-    keys = (*names, *MEASURES)
+    keys = (*dimensions, *MEASURES)
     return [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
 
 

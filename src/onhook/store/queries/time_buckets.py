@@ -19,10 +19,10 @@ def boundaries(by: str, zone: ZoneInfo, since: int, until: int) -> Iterator[int]
         yield from _day_starts(by, zone, since, until)
 
 
-def _hour_starts(known: list[ZoneOffset], until: int) -> Iterator[int]:
+def _hour_starts(zone_offsets: list[ZoneOffset], until: int) -> Iterator[int]:
     """Full hours by the wall clock. A clock that is changed by half an hour begins an hour of its own."""
-    for index, offset in enumerate(known):
-        end = known[index + 1].since if index + 1 < len(known) else until
+    for index, offset in enumerate(zone_offsets):
+        end = zone_offsets[index + 1].since if index + 1 < len(zone_offsets) else until
         second = offset.since
         while second < end:
             yield second
@@ -43,5 +43,5 @@ def _next_start(by: str, day: date) -> date:
     return day + timedelta(days=7 - day.weekday() if by == "week" else 1)
 
 
-def _local_date(zone: ZoneInfo, at: int) -> date:
-    return datetime.fromtimestamp(at, UTC).astimezone(zone).date()
+def _local_date(zone: ZoneInfo, second: int) -> date:
+    return datetime.fromtimestamp(second, UTC).astimezone(zone).date()

@@ -10,7 +10,7 @@ import msgspec
 WEEK_SECONDS = 7 * 86_400
 
 QUARTER_HOUR_SECONDS = 900
-"""The finest that sums are kept by: no zone is ahead of UTC by anything else since `zones.CHANGES_FROM`."""
+"""The finest that sums are kept by: no zone is ahead of UTC by anything else since `zones.TRANSITIONS_FROM`."""
 
 PARTS_MAX = 16
 """Each is a part of the question. Late reports leave holes among the weeks; short runs between them are counted too."""
@@ -21,7 +21,7 @@ class PeriodPart(msgspec.Struct, frozen=True):
 
     since: int
     until: int
-    is_summed: bool
+    is_rolled_up: bool
 
 
 def week_of(second: int) -> int:
@@ -34,21 +34,21 @@ def weeks_between(since: int, until: int) -> range:
     return range(week_of(since), week_of(until) + 1)
 
 
-def split_period(since: int, until: int, summed: Collection[int]) -> list[PeriodPart]:
+def split_period(since: int, until: int, rollup_weeks: Collection[int]) -> list[PeriodPart]:
     """The pieces of a period in order. They cover it, and no second is in two."""
     if since >= until:
         return []
     covered_weeks = [
-        week for week in sorted(summed) if since <= week * WEEK_SECONDS and (week + 1) * WEEK_SECONDS <= until
+        week for week in sorted(rollup_weeks) if since <= week * WEEK_SECONDS and (week + 1) * WEEK_SECONDS <= until
     ]
     runs = sorted(sorted(_runs(covered_weeks), key=len, reverse=True)[: PARTS_MAX // 2], key=lambda run: run.start)
     parts, position = [], since
     for run in runs:
         start, end = run.start * WEEK_SECONDS, run.stop * WEEK_SECONDS
-        parts += [PeriodPart(position, start, is_summed=False)] if position < start else []
-        parts.append(PeriodPart(start, end, is_summed=True))
+        parts += [PeriodPart(position, start, is_rolled_up=False)] if position < start else []
+        parts.append(PeriodPart(start, end, is_rolled_up=True))
         position = end
-    return [*parts, PeriodPart(position, until, is_summed=False)] if position < until else parts
+    return [*parts, PeriodPart(position, until, is_rolled_up=False)] if position < until else parts
 
 
 def _runs(weeks: Iterable[int]) -> Iterator[range]:

@@ -13,7 +13,7 @@ STEP_SECONDS = 7 * 86_400
 """No zone was changed twice within a week since 1990; 19 days were seen."""
 
 TRANSITIONS_FROM, TRANSITIONS_UNTIL = 631_152_000, 4_133_980_800
-"""1990 to 2101: no call is outside of `cdr.offset.YEAR_MIN` and `YEAR_MAX`."""
+"""1990 to 2101: no call is outside of `cdr.utc_offset.YEAR_MIN` and `YEAR_MAX`."""
 
 
 class ZoneOffset(NamedTuple):
@@ -23,11 +23,11 @@ class ZoneOffset(NamedTuple):
     seconds: int
 
 
-def list_offsets(zone: ZoneInfo, first: int, last: int) -> list[ZoneOffset]:
+def list_offsets(zone: ZoneInfo, first_second: int, last_second: int) -> list[ZoneOffset]:
     """The zone's offsets from the first to the last of these seconds; the first one holds for all before, too."""
-    second = max(first, TRANSITIONS_FROM)
+    second = max(first_second, TRANSITIONS_FROM)
     result = [ZoneOffset(second, offset_at(zone, second))]
-    while second < min(last, TRANSITIONS_UNTIL):
+    while second < min(last_second, TRANSITIONS_UNTIL):
         next_second = second + STEP_SECONDS
         if offset_at(zone, next_second) != result[-1].seconds:
             transition = _find_transition(zone, second, next_second)
@@ -36,29 +36,29 @@ def list_offsets(zone: ZoneInfo, first: int, last: int) -> list[ZoneOffset]:
     return result
 
 
-def offset_at(zone: ZoneInfo, at: int) -> int:
+def offset_at(zone: ZoneInfo, second: int) -> int:
     """How many seconds a zone is ahead of UTC at a second since 1970."""
-    offset = datetime.fromtimestamp(at, UTC).astimezone(zone).utcoffset()
+    offset = datetime.fromtimestamp(second, UTC).astimezone(zone).utcoffset()
     assert offset is not None
     return offset.days * 86_400 + offset.seconds
 
 
-def offset_sql(moment: str, known: Sequence[ZoneOffset], written: Callable[[int], str] = str) -> str:
-    """An expression for the offset at `moment`, an expression in seconds since 1970, as a balanced tree of CASE."""
-    if len(known) == 1:
-        return written(known[0].seconds)
-    middle = len(known) // 2
-    before_sql, after_sql = (offset_sql(moment, part, written) for part in (known[:middle], known[middle:]))
-    return f"CASE WHEN {moment} < {known[middle].since} THEN {before_sql} ELSE {after_sql} END"
+def offset_sql(time: str, zone_offsets: Sequence[ZoneOffset], render: Callable[[int], str] = str) -> str:
+    """An expression for the offset at `time`, an expression in seconds since 1970, as a balanced tree of CASE."""
+    if len(zone_offsets) == 1:
+        return render(zone_offsets[0].seconds)
+    middle = len(zone_offsets) // 2
+    before_sql, after_sql = (offset_sql(time, part, render) for part in (zone_offsets[:middle], zone_offsets[middle:]))
+    return f"CASE WHEN {time} < {zone_offsets[middle].since} THEN {before_sql} ELSE {after_sql} END"
 
 
-def _find_transition(zone: ZoneInfo, before: int, after: int) -> int:
+def _find_transition(zone: ZoneInfo, start: int, end: int) -> int:
     """The first second with another offset."""
-    offset = offset_at(zone, before)
-    while after - before > 1:
-        middle = (before + after) // 2
+    offset = offset_at(zone, start)
+    while end - start > 1:
+        middle = (start + end) // 2
         if offset_at(zone, middle) == offset:
-            before = middle
+            start = middle
         else:
-            after = middle
-    return after
+            end = middle
+    return end

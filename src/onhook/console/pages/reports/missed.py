@@ -19,15 +19,19 @@ RECENT_DAYS = 31
 def missed_calls(*, is_returned: bool) -> Callable[[ReportQuery], Awaitable[Report]]:
     """The kind of report that lists the returned ones, or the others."""
 
-    async def build(asked: ReportQuery) -> Report:
-        asked, cut_note = await cut_to_recent(asked, RECENT_DAYS)
-        missed_filter = asked.where if asked.where.type else msgspec.structs.replace(asked.where, type="inbound")
-        result = await asked.store.missed(missed_filter, LISTED_MAX, is_returned=is_returned)
-        rows = [_row(asked, missed_call, is_returned=is_returned) for missed_call in result.data]
-        returned_columns = [Column("Returned", "moment"), Column("By", "text")] if is_returned else []
+    async def build(query: ReportQuery) -> Report:
+        query, cut_note = await cut_to_recent(query, RECENT_DAYS)
+        missed_filter = (
+            query.search_filter
+            if query.search_filter.type
+            else msgspec.structs.replace(query.search_filter, type="inbound")
+        )
+        result = await query.store.missed_calls(missed_filter, LISTED_MAX, is_returned=is_returned)
+        rows = [_row(query, missed_call, is_returned=is_returned) for missed_call in result.data]
+        returned_columns = [Column("Returned", "time"), Column("By", "text")] if is_returned else []
         return Report(
             columns=[
-                *(Column("Missed", "moment"), Column("From", "party"), Column("DID", "text"), Column("PBX", "text")),
+                *(Column("Missed", "time"), Column("From", "party"), Column("DID", "text"), Column("PBX", "text")),
                 *(Column("Outcome", "outcome"), Column("Waited", "seconds"), *returned_columns),
             ],
             rows=rows,
@@ -41,14 +45,19 @@ def missed_calls(*, is_returned: bool) -> Callable[[ReportQuery], Awaitable[Repo
     return build
 
 
-def _row(asked: ReportQuery, one: MissedCall, *, is_returned: bool) -> tuple[Cell, ...]:
-    zone = asked.zone_asked
+def _row(query: ReportQuery, missed_call: MissedCall, *, is_returned: bool) -> tuple[Cell, ...]:
+    zone = query.zone_param
     cells = (
-        Cell(one.started_at, call_url(one.sn, one.call_id, zone)),
-        Cell(one.call_from, asked.to_calls(number=one.call_from, since="", until="")),
-        *(Cell(one.did_number), Cell(one.pbx), Cell(one.status), Cell(one.wait_duration)),
+        Cell(missed_call.started_at, call_url(missed_call.sn, missed_call.call_id, zone)),
+        Cell(missed_call.call_from, query.calls_url(number=missed_call.call_from, since="", until="")),
+        *(
+            Cell(missed_call.did_number),
+            Cell(missed_call.pbx),
+            Cell(missed_call.status),
+            Cell(missed_call.wait_duration),
+        ),
     )
-    if not is_returned or one.returned_by is None:
+    if not is_returned or missed_call.returned_by is None:
         return cells
-    returning_call_url = call_url(*one.returned_by, zone)
-    return (*cells, Cell(one.returned_at, returning_call_url), Cell("the call", returning_call_url))
+    returning_call_url = call_url(*missed_call.returned_by, zone)
+    return (*cells, Cell(missed_call.returned_at, returning_call_url), Cell("the call", returning_call_url))

@@ -41,23 +41,23 @@ class ReportStep(msgspec.Struct, frozen=True):
     counts: Mapping[str, Any]
 
 
-async def volume(asked: ReportQuery) -> Report:
+async def volume(query: ReportQuery) -> Report:
     """Calls by hour, day, week or month, by how they ended."""
-    rows, steps = [], await _list_steps(asked)
+    rows, steps = [], await _list_steps(query)
     for step in steps:
-        period = _period_filters(step, asked)
+        period = _period_filters(step, query)
         names_by_status = {"ANSWERED": "answered", "NO ANSWER": "no_answer", "BUSY": "busy", "VOICEMAIL": "voicemail"}
         rows.append(
             (
-                Cell(step.label, asked.to_calls(**period)),
-                asked.counted(step.counts["calls"], **period),
-                asked.counted(step.counts["answered"], **period, status="ANSWERED"),
-                asked.counted(step.counts["missed"], **period, status="!ANSWERED"),
+                Cell(step.label, query.calls_url(**period)),
+                query.count_cell(step.counts["calls"], **period),
+                query.count_cell(step.counts["answered"], **period, status="ANSWERED"),
+                query.count_cell(step.counts["missed"], **period, status="!ANSWERED"),
                 *(
-                    asked.counted(step.counts[name], **period, status=status)
+                    query.count_cell(step.counts[name], **period, status=status)
                     for status, name in list(names_by_status.items())[1:]
                 ),
-                Cell(step.counts["talk_duration"], asked.to_calls(**period, status="ANSWERED")),
+                Cell(step.counts["talk_duration"], query.calls_url(**period, status="ANSWERED")),
             )
         )
     titles = ("Calls", "Answered", "Missed", "No answer", "Busy", "Voicemail")
@@ -68,20 +68,20 @@ async def volume(asked: ReportQuery) -> Report:
             Series("Answered", [step.counts["answered"] for step in steps], "good"),
             Series("Missed", [step.counts["missed"] for step in steps], "bad"),
         ],
-        links=[asked.to_calls(**_period_filters(step, asked)) for step in steps],
+        links=[query.calls_url(**_period_filters(step, query)) for step in steps],
     )
-    columns = [Column(asked.by.capitalize(), "text"), *map(Column, titles), Column("Talk", "seconds")]
+    columns = [Column(query.by.capitalize(), "text"), *map(Column, titles), Column("Talk", "seconds")]
     return Report(columns=columns, rows=rows, chart=chart)
 
 
-async def quality(asked: ReportQuery) -> Report:
+async def quality(query: ReportQuery) -> Report:
     """ASR and ACD along the time."""
-    steps = await _list_steps(asked)
+    steps = await _list_steps(query)
     rows = [
         (
-            Cell(step.label, asked.to_calls(**_period_filters(step, asked))),
-            asked.counted(step.counts["calls"], **_period_filters(step, asked)),
-            asked.counted(step.counts["answered"], **_period_filters(step, asked), status="ANSWERED"),
+            Cell(step.label, query.calls_url(**_period_filters(step, query))),
+            query.count_cell(step.counts["calls"], **_period_filters(step, query)),
+            query.count_cell(step.counts["answered"], **_period_filters(step, query), status="ANSWERED"),
             Cell(share(step.counts["answered"], step.counts["calls"])),
             Cell(mean(step.counts["talk_duration"], step.counts["answered"])),
         )
@@ -91,12 +91,12 @@ async def quality(asked: ReportQuery) -> Report:
         shape="line",
         labels=[step.label for step in steps],
         series=[Series("ASR", [share(step.counts["answered"], step.counts["calls"]) for step in steps])],
-        links=[asked.to_calls(**_period_filters(step, asked)) for step in steps],
+        links=[query.calls_url(**_period_filters(step, query)) for step in steps],
         unit="share",
     )
     return Report(
         columns=[
-            *(Column(asked.by.capitalize(), "text"), Column("Attempts"), Column("Answered"), Column("ASR", "share")),
+            *(Column(query.by.capitalize(), "text"), Column("Attempts"), Column("Answered"), Column("ASR", "share")),
             Column("ACD", "seconds"),
         ],
         rows=rows,
@@ -105,20 +105,22 @@ async def quality(asked: ReportQuery) -> Report:
     )
 
 
-async def concurrent_calls(asked: ReportQuery) -> Report:
+async def concurrent_calls(query: ReportQuery) -> Report:
     """The most calls that were under way at once, along the time: what lines are paid for."""
-    by = "day" if asked.by == "week" else asked.by
-    peaks = await asked.store.peaks(asked.where, by, asked.zone.key)
-    labels = [step_label(by, peak.begins_at, asked) for peak in peaks]
-    links = [_concurrent_calls_url(asked, peak.reached_at) for peak in peaks]
+    by = "day" if query.by == "week" else query.by
+    peaks = await query.store.peaks(query.search_filter, by, query.zone.key)
+    labels = [step_label(by, peak.interval_start, query) for peak in peaks]
+    links = [_concurrent_calls_url(query, peak.peak_at) for peak in peaks]
     rows = [
         (
             Cell(
                 title,
-                asked.to_calls(since=peak.begins_at.isoformat(), until=_next_start(peaks, index, asked).isoformat()),
+                query.calls_url(
+                    since=peak.interval_start.isoformat(), until=_next_start(peaks, index, query).isoformat()
+                ),
             ),
             Cell(peak.calls, link if peak.calls else ""),
-            Cell(peak.reached_at if peak.calls else None),
+            Cell(peak.peak_at if peak.calls else None),
         )
         for index, (title, peak, link) in enumerate(zip(labels, peaks, links, strict=True))
     ]
@@ -129,21 +131,21 @@ async def concurrent_calls(asked: ReportQuery) -> Report:
         links=links,
     )
     return Report(
-        columns=[Column(by.capitalize(), "text"), Column("At once, at most"), Column("First reached", "moment")],
+        columns=[Column(by.capitalize(), "text"), Column("At once, at most"), Column("First reached", "time")],
         rows=rows,
         chart=chart,
         note="A call is under way from its start to its end, ringing included. For one trunk, name it above.",
     )
 
 
-async def busy_hours(asked: ReportQuery) -> Report:
+async def busy_hours(query: ReportQuery) -> Report:
     """The week as a map: weekdays down, hours across."""
-    summary = await asked.store.summary(asked.where, "weekday,hour_of_day", asked.zone.key)
+    summary = await query.store.summary(query.search_filter, "weekday,hour_of_day", query.zone.key)
     calls = {(row["weekday"], row["hour_of_day"]): row["calls"] for row in summary}
     rows = [
         (
-            Cell(name, asked.to_calls(weekday=day)),
-            *(asked.counted(calls.get((day, hour), 0), weekday=day, hour_of_day=hour) for hour in range(24)),
+            Cell(name, query.calls_url(weekday=day)),
+            *(query.count_cell(calls.get((day, hour), 0), weekday=day, hour_of_day=hour) for hour in range(24)),
         )
         for day, name in enumerate(WEEKDAYS, 1)
     ]
@@ -151,9 +153,9 @@ async def busy_hours(asked: ReportQuery) -> Report:
     return Report(columns=columns, rows=rows, is_heat=True)
 
 
-def step_label(by: str, begin: datetime, asked: ReportQuery) -> str:
+def step_label(by: str, begin: datetime, query: ReportQuery) -> str:
     """How a stretch is called. An hour that comes twice has its offset."""
-    local = begin.astimezone(asked.zone)
+    local = begin.astimezone(query.zone)
     day = f"{local:%a} {local.day} {local:%b}"
     match by:
         case "hour":
@@ -168,33 +170,33 @@ def step_label(by: str, begin: datetime, asked: ReportQuery) -> str:
     return f"{day} {local.year}"
 
 
-async def _list_steps(asked: ReportQuery) -> list[ReportStep]:
+async def _list_steps(query: ReportQuery) -> list[ReportStep]:
     """Each stretch of the period, those without a call too."""
-    summary = await asked.store.summary(asked.where, asked.by, asked.zone.key)
-    counts = {row[asked.by]: row for row in summary}
-    begins = [asked.since]
-    for second in boundaries(asked.by, asked.zone, int(asked.since.timestamp()), int(asked.until.timestamp())):
+    summary = await query.store.summary(query.search_filter, query.by, query.zone.key)
+    counts = {row[query.by]: row for row in summary}
+    begins = [query.since]
+    for second in boundaries(query.by, query.zone, int(query.since.timestamp()), int(query.until.timestamp())):
         begin = datetime.fromtimestamp(second, UTC)
-        if asked.since < begin < asked.until:
+        if query.since < begin < query.until:
             begins.append(begin)
         if len(begins) > STEPS_MAX:
             raise UsageError(
-                f"there are more than {STEPS_MAX} {asked.by}s", todo="ask for less time, or for longer steps"
+                f"there are more than {STEPS_MAX} {query.by}s", hint="ask for less time, or for longer steps"
             )
     return [
         ReportStep(
             begin,
             end,
-            step_label(asked.by, begin, asked),
-            counts.get(_step_key(asked.by, begin, asked.zone), _NO_CALLS),
+            step_label(query.by, begin, query),
+            counts.get(_step_key(query.by, begin, query.zone), _NO_CALLS),
         )
-        for begin, end in zip(begins, [*begins[1:], asked.until], strict=True)
+        for begin, end in zip(begins, [*begins[1:], query.until], strict=True)
     ]
 
 
-def _step_key(by: str, at: datetime, zone: ZoneInfo) -> str:
+def _step_key(by: str, instant: datetime, zone: ZoneInfo) -> str:
     """The first moment of the hour, day, week or month in which this moment is, as a summary writes it."""
-    local = at.astimezone(zone)
+    local = instant.astimezone(zone)
     if by == "hour":
         return local.replace(minute=0, second=0, microsecond=0).isoformat()
     day = local.date()
@@ -205,17 +207,17 @@ def _step_key(by: str, at: datetime, zone: ZoneInfo) -> str:
     return datetime.combine(day, time(), zone).astimezone(UTC).astimezone(zone).isoformat()
 
 
-def _period_filters(one: ReportStep, asked: ReportQuery) -> dict[str, str]:
+def _period_filters(step: ReportStep, query: ReportQuery) -> dict[str, str]:
     return {
-        name: boundary.astimezone(asked.zone).isoformat()
-        for name, boundary in (("since", one.since), ("until", one.until))
+        name: boundary.astimezone(query.zone).isoformat()
+        for name, boundary in (("since", step.since), ("until", step.until))
     }
 
 
-def _concurrent_calls_url(asked: ReportQuery, at: datetime) -> str:
+def _concurrent_calls_url(query: ReportQuery, instant: datetime) -> str:
     """The calls that were under way then; those that began before the period too."""
-    return asked.to_calls(under_way_at=at.astimezone(asked.zone).isoformat(), since="")
+    return query.calls_url(under_way_at=instant.astimezone(query.zone).isoformat(), since="")
 
 
-def _next_start(peaks: Sequence[Any], place: int, asked: ReportQuery) -> datetime:
-    return peaks[place + 1].begins_at if place + 1 < len(peaks) else asked.until
+def _next_start(peaks: Sequence[Any], index: int, query: ReportQuery) -> datetime:
+    return peaks[index + 1].interval_start if index + 1 < len(peaks) else query.until

@@ -1,4 +1,4 @@
-"""`/reports`, `/reports.csv`, `/api/v1/reports`: one report, by its name in `of`, as a page, a file, and data of it."""
+"""`/reports`, `/reports.csv`, `/api/v1/reports`: one report, by its name in `report`, as a page, a file, and data."""
 
 import csv
 import io
@@ -30,7 +30,8 @@ KIND_DEFAULT = "volume"
 STEPS = ("hour", "day", "week", "month")
 
 ReportName = Annotated[
-    str, QueryParameter(description=f"Which report: {', '.join(KINDS)}", max_length=TEXT_CHARACTERS_MAX)
+    str,
+    QueryParameter(name="report", description=f"Which report: {', '.join(KINDS)}", max_length=TEXT_CHARACTERS_MAX),
 ]
 ROWS_MAX = 500
 """Of a table at once: a page of thousands of extensions would be megabytes, and nobody reads them at once."""
@@ -42,12 +43,12 @@ StepQuery = Annotated[str, QueryParameter(description="Steps along the time", ma
 class PeriodComparison(msgspec.Struct, frozen=True, kw_only=True):
     """The totals of the period and of the one before, and where the calls of the latter are."""
 
-    now: Totals
-    then: Totals
-    answer: DurationHistogram
-    then_since: datetime
-    then_until: datetime
-    then_to_calls: str
+    current: Totals
+    previous: Totals
+    answer_times: DurationHistogram
+    previous_since: datetime
+    previous_until: datetime
+    previous_calls_url: str
 
 
 class ReportCell(msgspec.Struct, frozen=True):
@@ -61,7 +62,7 @@ class CallReport(msgspec.Struct, frozen=True, kw_only=True):
     """A report as the page shows it. `by` says how long its steps are, where it has any; a cell stands under the column
     of the same place."""
 
-    of: str
+    report: str
     title: str
     since: datetime
     until: datetime
@@ -76,23 +77,23 @@ class CallReport(msgspec.Struct, frozen=True, kw_only=True):
 @get("/reports", opt=SCOPED, include_in_schema=False)
 async def reports_page(  # noqa: PLR0917 - what the address may say
     request: AnyRequest,
-    rooms: AppStateDep,
-    calls_where: SearchFilterDep,
+    app_state: AppStateDep,
+    search_filter: SearchFilterDep,
     reader_zone: ReaderZone,
-    of: ReportName = KIND_DEFAULT,
+    report_name: ReportName = KIND_DEFAULT,
     by: StepQuery = "",
     row: RowOffset = 0,
 ) -> Response[str]:
     """The report, its period compared with the one before, and the way to the others."""
-    kind = _get_kind(of)
-    query, period = _parse_query(request, rooms, calls_where, reader_zone, kind, by)
+    kind = _get_kind(report_name)
+    query, period = _parse_query(request, app_state, search_filter, reader_zone, kind, by)
     report = await kind.make(query)
     return render_page(
         request,
-        rooms,
+        app_state,
         reader_zone,
-        "report_page.html",
-        of=of,
+        "reports.html",
+        report_name=report_name,
         kind=kind,
         groups=_group_kinds(),
         report=report,
@@ -100,16 +101,18 @@ async def reports_page(  # noqa: PLR0917 - what the address may say
         first_row=row,
         rows_max=ROWS_MAX,
         heat_max=_heat_max(report),
-        compared=await _compare_periods(query, period),
-        asked=query,
+        comparison=await _compare_periods(query, period),
+        query=query,
         texts=_filter_texts(request),
         by=by,
         steps=STEPS,
-        periods=common_periods(reader_zone, rooms.clock.now()),
+        periods=common_periods(reader_zone, app_state.clock.now()),
         period=period,
         # Who may not see a PBX's calls may not learn its name.
         pbxs=[
-            pbx for pbx in rooms.settings.pbxs() if query.where.within is None or query.where.within.is_of_pbx(pbx.sn)
+            pbx
+            for pbx in app_state.appdb.pbxs()
+            if query.search_filter.scope is None or query.search_filter.scope.allows_pbx(pbx.sn)
         ],
     )
 
@@ -117,16 +120,16 @@ async def reports_page(  # noqa: PLR0917 - what the address may say
 @get("/reports.csv", opt=SCOPED, include_in_schema=False)
 async def reports_file(  # noqa: PLR0917 - what the address may say
     request: AnyRequest,
-    rooms: AppStateDep,
-    calls_where: SearchFilterDep,
+    app_state: AppStateDep,
+    search_filter: SearchFilterDep,
     reader_zone: ReaderZone,
-    of: ReportName = KIND_DEFAULT,
+    report_name: ReportName = KIND_DEFAULT,
     by: StepQuery = "",
 ) -> Response[bytes]:
     """The table of the page: seconds whole, shares between 0 and 1, moments with their offset."""
-    kind = _get_kind(of)
-    query, period = _parse_query(request, rooms, calls_where, reader_zone, kind, by)
-    name = f"{of}-{period.since.astimezone(reader_zone):%Y-%m-%d}.csv"
+    kind = _get_kind(report_name)
+    query, period = _parse_query(request, app_state, search_filter, reader_zone, kind, by)
+    name = f"{report_name}-{period.since.astimezone(reader_zone):%Y-%m-%d}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     body = as_csv(await kind.make(query), reader_zone)
     return Response(body, media_type="text/csv; charset=utf-8; header=present", headers=headers)
@@ -135,18 +138,18 @@ async def reports_file(  # noqa: PLR0917 - what the address may say
 @get("/reports", opt=SCOPED, summary="A report over calls", tags=["calls"], responses=PROBLEMS)
 async def read_call_report(  # noqa: PLR0917 - what the address may say
     request: AnyRequest,
-    rooms: AppStateDep,
-    calls_where: SearchFilterDep,
+    app_state: AppStateDep,
+    search_filter: SearchFilterDep,
     reader_zone: ReaderZone,
-    of: ReportName = KIND_DEFAULT,
+    report_name: ReportName = KIND_DEFAULT,
     by: StepQuery = "",
 ) -> CallReport:
     """The table of the page: seconds whole, shares between 0 and 1. `href` behind `/api/v1` lists the calls."""
-    kind = _get_kind(of)
-    query, period = _parse_query(request, rooms, calls_where, reader_zone, kind, by)
+    kind = _get_kind(report_name)
+    query, period = _parse_query(request, app_state, search_filter, reader_zone, kind, by)
     report = await kind.make(query)
     return CallReport(
-        of=of,
+        report=report_name,
         title=kind.title,
         since=period.since,
         until=period.until,
@@ -184,10 +187,12 @@ def _report_cell(cell: Cell, zone: ZoneInfo) -> ReportCell:
     return ReportCell(value, cell.href)
 
 
-def _get_kind(of: str) -> ReportKind:
-    kind = KINDS.get(of)
+def _get_kind(report_name: str) -> ReportKind:
+    kind = KINDS.get(report_name)
     if kind is None:
-        raise UsageError(f"there is no report {of!r}", where="of", todo=f"use one of {', '.join(KINDS)}")
+        raise UsageError(
+            f"there is no report {report_name!r}", location="report", hint=f"use one of {', '.join(KINDS)}"
+        )
     return kind
 
 
@@ -199,7 +204,7 @@ def _group_kinds() -> list[tuple[str, list[tuple[str, ReportKind]]]]:
 
 def _choose_step(by: str, kind: ReportKind, period: Period) -> str:
     if by and by not in STEPS:
-        raise UsageError(f"there are no steps of a {by!r}", where="by", todo=f"use one of {', '.join(STEPS)}")
+        raise UsageError(f"there are no steps of a {by!r}", location="by", hint=f"use one of {', '.join(STEPS)}")
     return by if by and kind.has_steps else choose_step(period)
 
 
@@ -210,42 +215,42 @@ def _filter_texts(request: AnyRequest) -> Mapping[str, str]:
 
 
 def _parse_query(  # noqa: PLR0917 - each is another thing
-    request: AnyRequest, rooms: AppState, where: RecordFilter, zone: ZoneInfo, kind: ReportKind, by: str
+    request: AnyRequest, app_state: AppState, search_filter: RecordFilter, zone: ZoneInfo, kind: ReportKind, by: str
 ) -> tuple[ReportQuery, Period]:
     """What the address asks for, and of which period."""
-    if where.status is not None:
-        raise UsageError("a report counts every outcome", where="status", todo="leave status out")
-    texts, period = _filter_texts(request), get_period(where, zone, rooms.clock.now())
+    if search_filter.status is not None:
+        raise UsageError("a report counts every outcome", location="status", hint="leave status out")
+    texts, period = _filter_texts(request), get_period(search_filter, zone, app_state.clock.now())
     period_texts = {
         name: boundary.astimezone(zone).isoformat()
         for name, boundary in (("since", period.since), ("until", period.until))
     }
     query = ReportQuery(
-        store=rooms.store,
-        where=msgspec.structs.replace(where, since=period.since, until=period.until),
+        store=app_state.store,
+        search_filter=msgspec.structs.replace(search_filter, since=period.since, until=period.until),
         since=period.since,
         until=period.until,
         zone=zone,
         by=_choose_step(by, kind, period),
         filters=query_parts({**texts, **period_texts}),
-        zone_asked=texts.get("zone", ""),
-        plans={pbx.name: pbx.plan for pbx in rooms.settings.pbxs()},
+        zone_param=texts.get("zone", ""),
+        number_plans={pbx.name: pbx.number_plan for pbx in app_state.appdb.pbxs()},
     )
     return query, period
 
 
-async def _compare_periods(asked: ReportQuery, period: Period) -> PeriodComparison:
-    previous = previous_period(period, asked.zone)
-    previous_filter = msgspec.structs.replace(asked.where, since=previous.since, until=previous.until)
-    answered_filter = msgspec.structs.replace(asked.where, status="ANSWERED")
-    period_texts = {name: getattr(previous, name).astimezone(asked.zone).isoformat() for name in ("since", "until")}
+async def _compare_periods(query: ReportQuery, period: Period) -> PeriodComparison:
+    previous = previous_period(period, query.zone)
+    previous_filter = msgspec.structs.replace(query.search_filter, since=previous.since, until=previous.until)
+    answered_filter = msgspec.structs.replace(query.search_filter, status="ANSWERED")
+    period_texts = {name: getattr(previous, name).astimezone(query.zone).isoformat() for name in ("since", "until")}
     return PeriodComparison(
-        now=add_up(await asked.store.summary(asked.where, "pbx", asked.zone.key)),
-        then=add_up(await asked.store.summary(previous_filter, "pbx", asked.zone.key)),
-        answer=await asked.store.spread(answered_filter, "wait_duration", [0]),
-        then_since=previous.since,
-        then_until=previous.until,
-        then_to_calls=asked.to_calls(**period_texts),
+        current=add_up(await query.store.summary(query.search_filter, "pbx", query.zone.key)),
+        previous=add_up(await query.store.summary(previous_filter, "pbx", query.zone.key)),
+        answer_times=await query.store.histogram(answered_filter, "wait_duration", [0]),
+        previous_since=previous.since,
+        previous_until=previous.until,
+        previous_calls_url=query.calls_url(**period_texts),
     )
 
 

@@ -40,9 +40,9 @@ SummaryRow = Mapping[str, Any]
 ReportBuilder = Callable[[ReportQuery], Awaitable[Report]]
 
 
-async def outcomes(asked: ReportQuery) -> Report:
+async def outcomes(query: ReportQuery) -> Report:
     """How calls ended."""
-    summary = await asked.store.summary(asked.where, "status", asked.zone.key)
+    summary = await query.store.summary(query.search_filter, "status", query.zone.key)
     total = sum(row["calls"] for row in summary)
     outcome_counts = [
         (*_OUTCOME_TITLES[name], sum(row[name] for row in summary))
@@ -51,15 +51,15 @@ async def outcomes(asked: ReportQuery) -> Report:
     ]
     known_total = sum(number for _, _, number in outcome_counts)
     rows = [
-        (Cell(title), asked.counted(number, status=status), Cell(share(number, total)))
-        for title, status, number in sorted(outcome_counts, key=lambda item: -item[2])
+        (Cell(title), query.count_cell(number, status=status), Cell(share(number, total)))
+        for title, status, number in sorted(outcome_counts, key=lambda outcome_count: -outcome_count[2])
     ]
     if total > known_total:
         other_statuses = "!" + ",".join(status for _, status in _OUTCOME_TITLES.values())
         rows.append(
             (
                 Cell("Other"),
-                asked.counted(total - known_total, status=other_statuses),
+                query.count_cell(total - known_total, status=other_statuses),
                 Cell(share(total - known_total, total)),
             )
         )
@@ -70,16 +70,17 @@ async def outcomes(asked: ReportQuery) -> Report:
     )
 
 
-def report_by(by: str, title: str, narrows: str, *, is_top: bool = False) -> ReportBuilder:
-    """The kind of report that counts calls by one thing; `narrows` is the filter that finds the calls of a row."""
+def report_by(by: str, title: str, filter_name: str, *, is_top: bool = False) -> ReportBuilder:
+    """The kind of report that counts calls by one thing; `filter_name` is the filter that finds the calls of a row."""
 
-    async def build(asked: ReportQuery) -> Report:
-        asked, cut_note = await cut_to_recent(asked, RECENT_DAYS) if is_top else (asked, "")
+    async def build(query: ReportQuery) -> Report:
+        query, cut_note = await cut_to_recent(query, RECENT_DAYS) if is_top else (query, "")
         # Those with the empty name, such as internal calls without a trunk, are asked for too and left out below.
-        summary = await asked.store.summary(asked.where, by, asked.zone.key, TOP_MAX + 1 if is_top else None)
+        summary = await query.store.summary(query.search_filter, by, query.zone.key, TOP_MAX + 1 if is_top else None)
         named_rows = [row for row in summary if row[by]][: TOP_MAX if is_top else None]
         rows = [
-            _count_cells(asked, row, row[by], {narrows: row[by]}) for row in sorted(named_rows, key=_descending_calls)
+            _count_cells(query, row, row[by], {filter_name: row[by]})
+            for row in sorted(named_rows, key=_descending_calls)
         ]
         note = (f"The {TOP_MAX} with the most calls." if is_top and len(summary) > TOP_MAX else "") + cut_note
         return Report(
@@ -89,21 +90,21 @@ def report_by(by: str, title: str, narrows: str, *, is_top: bool = False) -> Rep
     return build
 
 
-async def trunks(asked: ReportQuery) -> Report:
+async def trunks(query: ReportQuery) -> Report:
     """Each trunk's calls, ASR and ACD, and the most calls that were on it at once."""
-    summary = await asked.store.summary(asked.where, "trunk", asked.zone.key)
+    summary = await query.store.summary(query.search_filter, "trunk", query.zone.key)
     peaks = {
         trunk_peak.trunk: trunk_peak
-        for trunk_peak in await asked.store.peaks(asked.where, "all", asked.zone.key, by_trunk=True)
+        for trunk_peak in await query.store.peaks(query.search_filter, "all", query.zone.key, by_trunk=True)
     }
     rows = []
     for row in sorted((row for row in summary if row["trunk"]), key=_descending_calls):
         peak = peaks.get(row["trunk"])
         peak_cell = Cell(None)
         if peak is not None:
-            peak_time = peak.reached_at.astimezone(asked.zone).isoformat()
-            peak_cell = Cell(peak.calls, asked.to_calls(trunk=row["trunk"], under_way_at=peak_time, since=""))
-        rows.append((*_count_cells(asked, row, row["trunk"], {"by_trunk": row["trunk"]}), peak_cell))
+            peak_time = peak.peak_at.astimezone(query.zone).isoformat()
+            peak_cell = Cell(peak.calls, query.calls_url(trunk=row["trunk"], under_way_at=peak_time, since=""))
+        rows.append((*_count_cells(query, row, row["trunk"], {"by_trunk": row["trunk"]}), peak_cell))
     return Report(
         columns=[Column("Trunk", "text"), *_COUNT_COLUMNS, Column("At once, at most")],
         rows=rows,
@@ -112,15 +113,15 @@ async def trunks(asked: ReportQuery) -> Report:
     )
 
 
-async def extensions(asked: ReportQuery) -> Report:
+async def extensions(query: ReportQuery) -> Report:
     """What went to each extension, what it answered, and what it called."""
     by_number: dict[tuple[str, str], dict[str, SummaryRow]] = {}
     for by in ("went_to", "answered_by", "made_by"):
-        for row in await asked.store.summary(asked.where, f"pbx,{by}", asked.zone.key):
-            if row[by] and asked.kind_of(row["pbx"], row[by]) == "extension":
+        for row in await query.store.summary(query.search_filter, f"pbx,{by}", query.zone.key):
+            if row[by] and query.number_kind(row["pbx"], row[by]) == "extension":
                 by_number.setdefault((row["pbx"], row[by]), {})[by] = row
     busiest = sorted(by_number, key=lambda key: (-_own_calls(by_number[key]), key[1], key[0]))
-    rows = LazyRows(busiest, lambda key: _extension_cells(asked, *key, by_number[key]))
+    rows = LazyRows(busiest, lambda key: _extension_cells(query, *key, by_number[key]))
     top = rows[:BARS_MAX]
     chart = Chart(
         shape="stack",
@@ -144,13 +145,15 @@ async def extensions(asked: ReportQuery) -> Report:
     )
 
 
-async def queues(asked: ReportQuery) -> Report:
+async def queues(query: ReportQuery) -> Report:
     """What went to each queue and ring group."""
     rows = []
-    for row in sorted(await asked.store.summary(asked.where, "pbx,went_to", asked.zone.key), key=_descending_calls):
-        if asked.kind_of(row["pbx"], row["went_to"]) in {"queue", "ring_group"}:
+    for row in sorted(
+        await query.store.summary(query.search_filter, "pbx,went_to", query.zone.key), key=_descending_calls
+    ):
+        if query.number_kind(row["pbx"], row["went_to"]) in {"queue", "ring_group"}:
             filters = {"pbx": row["pbx"], "call_to": row["went_to"]}
-            cells = _count_cells(asked, row, row["went_to"], filters)
+            cells = _count_cells(query, row, row["went_to"], filters)
             waits = (Cell(mean(row["wait_duration"], row["calls"])), Cell(row["wait_duration_max"]))
             rows.append((cells[0], Cell(row["pbx"]), *cells[1:], *waits))
     return Report(
@@ -164,14 +167,14 @@ async def queues(asked: ReportQuery) -> Report:
     )
 
 
-async def agents(asked: ReportQuery) -> Report:
+async def agents(query: ReportQuery) -> Report:
     """Who answered what went to a queue."""
     queue_rows = [
         row
-        for row in await asked.store.summary(asked.where, "pbx,went_to,answered_by", asked.zone.key)
-        if row["answered_by"] and asked.kind_of(row["pbx"], row["went_to"]) in {"queue", "ring_group"}
+        for row in await query.store.summary(query.search_filter, "pbx,went_to,answered_by", query.zone.key)
+        if row["answered_by"] and query.number_kind(row["pbx"], row["went_to"]) in {"queue", "ring_group"}
     ]
-    rows = LazyRows(sorted(queue_rows, key=_descending_calls), lambda row: _agent_cells(asked, row))
+    rows = LazyRows(sorted(queue_rows, key=_descending_calls), lambda row: _agent_cells(query, row))
     return Report(
         columns=[
             *(Column("Agent", "text"), Column("Answered"), Column("Queue", "text"), Column("PBX", "text")),
@@ -188,46 +191,48 @@ _COUNT_COLUMNS = (
 )
 
 
-def _count_cells(asked: ReportQuery, row: SummaryRow, name: str, here: Mapping[str, str]) -> tuple[Cell, ...]:
+def _count_cells(query: ReportQuery, row: SummaryRow, name: str, filters: Mapping[str, str]) -> tuple[Cell, ...]:
     """Name, calls, answered, missed, ASR, talk, ACD."""
     return (
-        Cell(name, asked.to_calls(**here)),
-        asked.counted(row["calls"], **here),
-        asked.counted(row["answered"], **here, status="ANSWERED"),
-        asked.counted(row["missed"], **here, status="!ANSWERED"),
+        Cell(name, query.calls_url(**filters)),
+        query.count_cell(row["calls"], **filters),
+        query.count_cell(row["answered"], **filters, status="ANSWERED"),
+        query.count_cell(row["missed"], **filters, status="!ANSWERED"),
         Cell(share(row["answered"], row["calls"])),
-        Cell(row["talk_duration"], asked.to_calls(**here, status="ANSWERED") if row["answered"] else ""),
+        Cell(row["talk_duration"], query.calls_url(**filters, status="ANSWERED") if row["answered"] else ""),
         Cell(mean(row["talk_duration"], row["answered"])),
     )
 
 
-def _own_calls(seen: Mapping[str, SummaryRow]) -> int:
+def _own_calls(rows_by_dimension: Mapping[str, SummaryRow]) -> int:
     """What an extension answered and made."""
-    return sum(seen[by]["calls"] for by in ("answered_by", "made_by") if by in seen)
+    return sum(rows_by_dimension[by]["calls"] for by in ("answered_by", "made_by") if by in rows_by_dimension)
 
 
-def _agent_cells(asked: ReportQuery, row: SummaryRow) -> tuple[Cell, ...]:
+def _agent_cells(query: ReportQuery, row: SummaryRow) -> tuple[Cell, ...]:
     filters = {"pbx": row["pbx"], "call_to": row["went_to"], "answered_by": row["answered_by"]}
     return (
-        Cell(row["answered_by"], asked.to_calls(**filters)),
-        asked.counted(row["calls"], **filters),
+        Cell(row["answered_by"], query.calls_url(**filters)),
+        query.count_cell(row["calls"], **filters),
         *(Cell(row["went_to"]), Cell(row["pbx"])),
-        Cell(row["talk_duration"], asked.to_calls(**filters)),
+        Cell(row["talk_duration"], query.calls_url(**filters)),
         *(Cell(mean(row["talk_duration"], row["calls"])), Cell(mean(row["wait_duration"], row["calls"]))),
     )
 
 
-def _extension_cells(asked: ReportQuery, pbx: str, number: str, seen: Mapping[str, SummaryRow]) -> tuple[Cell, ...]:
+def _extension_cells(
+    query: ReportQuery, pbx: str, number: str, rows_by_dimension: Mapping[str, SummaryRow]
+) -> tuple[Cell, ...]:
     pbx_filter = {"pbx": pbx}
-    answered = seen.get("answered_by", {})
+    answered = rows_by_dimension.get("answered_by", {})
     talk = answered.get("talk_duration")
     return (
-        Cell(number, asked.to_calls(**pbx_filter, number=number)),
+        Cell(number, query.calls_url(**pbx_filter, number=number)),
         Cell(pbx),
-        asked.counted(seen.get("went_to", {}).get("calls", 0), **pbx_filter, call_to=number),
-        asked.counted(answered.get("calls", 0), **pbx_filter, answered_by=number),
-        asked.counted(seen.get("made_by", {}).get("calls", 0), **pbx_filter, caller=number),
-        Cell(talk, asked.to_calls(**pbx_filter, answered_by=number) if answered else ""),
+        query.count_cell(rows_by_dimension.get("went_to", {}).get("calls", 0), **pbx_filter, call_to=number),
+        query.count_cell(answered.get("calls", 0), **pbx_filter, answered_by=number),
+        query.count_cell(rows_by_dimension.get("made_by", {}).get("calls", 0), **pbx_filter, caller=number),
+        Cell(talk, query.calls_url(**pbx_filter, answered_by=number) if answered else ""),
         Cell(mean(talk, answered.get("calls", 0))),
     )
 

@@ -23,13 +23,13 @@ class Period(msgspec.Struct, frozen=True):
     until: datetime
 
 
-def get_period(where: RecordFilter, zone: ZoneInfo, now: datetime) -> Period:
+def get_period(search_filter: RecordFilter, zone: ZoneInfo, now: datetime) -> Period:
     """What the filter says; without a beginning the last week, without an end until now. Raises `UsageError`."""
-    until = where.until or now
-    since = where.since or _start_of_day(until.astimezone(zone).date() - timedelta(days=DAYS_DEFAULT - 1), zone)
+    until = search_filter.until or now
+    since = search_filter.since or _start_of_day(until.astimezone(zone).date() - timedelta(days=DAYS_DEFAULT - 1), zone)
     since, until = since.replace(microsecond=0), until.replace(microsecond=0)
     if since >= until:
-        raise UsageError("the period ends before it begins", where="until", todo="choose a later end")
+        raise UsageError("the period ends before it begins", location="until", hint="choose a later end")
     return Period(since, until)
 
 

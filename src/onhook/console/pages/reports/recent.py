@@ -10,18 +10,18 @@ CALLS_MAX = 500_000
 """Looked at one by one in a few tenths of a second; a period with no more is never cut."""
 
 
-async def cut_to_recent(asked: ReportQuery, days: int) -> tuple[ReportQuery, str]:
+async def cut_to_recent(query: ReportQuery, days: int) -> tuple[ReportQuery, str]:
     """What is asked, or the last days of it; and the sentence that says so, or nothing."""
-    since = asked.until - timedelta(days=days)
-    if since <= asked.since:
-        return asked, ""
-    calls = sum(row["calls"] for row in await asked.store.summary(asked.where, "pbx", asked.zone.key))
+    since = query.until - timedelta(days=days)
+    if since <= query.since:
+        return query, ""
+    calls = sum(row["calls"] for row in await query.store.summary(query.search_filter, "pbx", query.zone.key))
     if calls <= CALLS_MAX:
-        return asked, ""
+        return query, ""
     recent_query = msgspec.structs.replace(
-        asked,
+        query,
         since=since,
-        where=msgspec.structs.replace(asked.where, since=since),
-        filters={**asked.filters, **query_parts({"since": since.astimezone(asked.zone).isoformat()})},
+        search_filter=msgspec.structs.replace(query.search_filter, since=since),
+        filters={**query.filters, **query_parts({"since": since.astimezone(query.zone).isoformat()})},
     )
     return recent_query, f" Of so many calls only those of the last {days} days of the period are looked at."

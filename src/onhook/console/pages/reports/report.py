@@ -17,7 +17,7 @@ from onhook.cdr.record_filter import RecordFilter
 from onhook.store.contract import Store
 
 CellValue = str | int | float | datetime | None
-ColumnKind = Literal["text", "party", "count", "seconds", "share", "moment", "outcome"]
+ColumnKind = Literal["text", "party", "count", "seconds", "share", "time", "outcome"]
 """A share is between 0 and 1; a party may be `Name<number>`."""
 
 KeyT = TypeVar("KeyT")
@@ -81,41 +81,41 @@ class LazyRows(Sequence[Sequence[Cell]], Generic[KeyT]):
         return len(self._keys)
 
     @overload
-    def __getitem__(self, place: int) -> Sequence[Cell]: ...
+    def __getitem__(self, index: int) -> Sequence[Cell]: ...
     @overload
-    def __getitem__(self, place: slice) -> Sequence[Sequence[Cell]]: ...
-    def __getitem__(self, place: int | slice) -> Sequence[Cell] | Sequence[Sequence[Cell]]:
-        if isinstance(place, slice):
-            return [self._make(key) for key in self._keys[place]]
-        return self._make(self._keys[place])
+    def __getitem__(self, index: slice) -> Sequence[Sequence[Cell]]: ...
+    def __getitem__(self, index: int | slice) -> Sequence[Cell] | Sequence[Sequence[Cell]]:
+        if isinstance(index, slice):
+            return [self._make(key) for key in self._keys[index]]
+        return self._make(self._keys[index])
 
 
 class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """What is reported on: `where` has both ends of the period; `filters` are its parts of a query, for links:
+    """What is reported on: `search_filter` has both ends of the period; `filters` are its parts of a query, for links:
     written once, because a table of thousands of extensions has many thousands of links."""
 
     store: Store
-    where: RecordFilter
+    search_filter: RecordFilter
     since: datetime
     until: datetime
     zone: ZoneInfo
     by: str
     filters: Mapping[str, str]
-    zone_asked: str
-    plans: Mapping[str, NumberPlan]
+    zone_param: str
+    number_plans: Mapping[str, NumberPlan]
 
-    def to_calls(self, **narrower: object) -> str:
+    def calls_url(self, **narrowing_filters: object) -> str:
         """Where the calls behind a figure are listed."""
-        texts = {**self.filters, **query_parts({name: str(value) for name, value in narrower.items()})}
+        texts = {**self.filters, **query_parts({name: str(value) for name, value in narrowing_filters.items()})}
         return f"{CALLS_PAGE}?{'&'.join(filter(None, texts.values()))}"
 
-    def counted(self, number: int, **narrower: object) -> Cell:
+    def count_cell(self, number: int, **narrowing_filters: object) -> Cell:
         """A count of calls; a zero leads nowhere."""
-        return Cell(number, self.to_calls(**narrower) if number else "")
+        return Cell(number, self.calls_url(**narrowing_filters) if number else "")
 
-    def kind_of(self, pbx: str, number: str) -> str:
+    def number_kind(self, pbx: str, number: str) -> str:
         """What a number is by the plan of that PBX."""
-        return self.plans.get(pbx, NumberPlan()).kind_of(number)
+        return self.number_plans.get(pbx, NumberPlan()).kind_of(number)
 
 
 def query_parts(filters: Mapping[str, str]) -> dict[str, str]:

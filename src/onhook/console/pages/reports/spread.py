@@ -15,15 +15,20 @@ _NOTE_TEMPLATE = (
 )
 
 
-def duration_report(of: str, edges: Sequence[int], status: str = "") -> Callable[[ReportQuery], Awaitable[Report]]:
+def duration_report(
+    duration_name: str, edges: Sequence[int], status: str = ""
+) -> Callable[[ReportQuery], Awaitable[Report]]:
     """The kind of report that spreads one duration, of all calls or of those with one status."""
 
-    async def build(asked: ReportQuery) -> Report:
-        search_filter = msgspec.structs.replace(asked.where, status=status) if status else asked.where
-        histogram = await asked.store.spread(search_filter, of, edges)
+    async def build(query: ReportQuery) -> Report:
+        search_filter = msgspec.structs.replace(query.search_filter, status=status) if status else query.search_filter
+        histogram = await query.store.histogram(search_filter, duration_name, edges)
         total = sum(histogram.counts)
         ranges = list(zip(edges, [*edges[1:], None], strict=True))
-        links = [asked.to_calls(**_range_filters(of, low, high), **_status_filter(status)) for low, high in ranges]
+        links = [
+            query.calls_url(**_range_filters(duration_name, low, high), **_status_filter(status))
+            for low, high in ranges
+        ]
         labels = [_range_label(low, high) for low, high in ranges]
         rows = [
             (Cell(label), Cell(count, link if count else ""), Cell(share(count, total)))
@@ -39,9 +44,9 @@ def duration_report(of: str, edges: Sequence[int], status: str = "") -> Callable
     return build
 
 
-def _range_filters(of: str, low: int, high: int | None) -> dict[str, int]:
-    upper_filter = {} if high is None else {f"max_{of}": high - 1}
-    return {f"min_{of}": low} | upper_filter
+def _range_filters(duration_name: str, low: int, high: int | None) -> dict[str, int]:
+    upper_filter = {} if high is None else {f"max_{duration_name}": high - 1}
+    return {f"min_{duration_name}": low} | upper_filter
 
 
 def _status_filter(status: str) -> dict[str, str]:

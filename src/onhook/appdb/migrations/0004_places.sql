@@ -1,0 +1,5 @@
+CREATE TABLE places (
+    sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
+    addresses TEXT NOT NULL,
+    path TEXT NOT NULL
+) STRICT;

@@ -1,0 +1,4 @@
+CREATE TABLE recordings (
+    sn TEXT PRIMARY KEY REFERENCES pbxs ON DELETE CASCADE,
+    directory TEXT NOT NULL
+) STRICT;

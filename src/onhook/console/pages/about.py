@@ -1,0 +1,75 @@
+"""`/about`: versions, sizes, what is kept."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import msgspec
+from litestar import Response, get
+
+from onhook.console.pages.page import AnyRequest, render_page
+from onhook.console.parameters import ReaderZone
+from onhook.console.state import AppState, AppStateDep
+
+LIBRARIES = ("litestar", "granian", "duckdb", "msgspec", "jinja2", "aiohttp", "phonenumbers", "tzdata")
+"""Those whose version a person who reports a fault is asked for."""
+
+
+class DataFile(msgspec.Struct, frozen=True):
+    """A file of the data directory, what it holds, how large it is, and what becomes of what is in it."""
+
+    name: str
+    content: str
+    size_bytes: int
+    recovery: str
+
+
+@get("/about", include_in_schema=False)
+async def about_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
+    """What runs here, and what it keeps."""
+    last_seq = await app_state.ledger.last_seq()
+    counts = await app_state.store.counts()
+    retention_overrides = app_state.appdb.retention_overrides.all()
+    return render_page(
+        request,
+        app_state,
+        reader_zone,
+        "about.html",
+        versions=[(name, _library_version(name)) for name in ("onhook", *LIBRARIES)],
+        python=platform.python_version(),
+        files=_data_files(app_state),
+        counts=counts,
+        last_seq=last_seq,
+        lag=last_seq - counts["position"],
+        data=app_state.config.data.absolute(),
+        keep_days=app_state.config.keep_days,
+        retention_overrides=[
+            (pbx.name, retention_overrides[pbx.sn]) for pbx in app_state.appdb.pbxs() if pbx.sn in retention_overrides
+        ],
+    )
+
+
+def _library_version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _data_files(app_state: AppState) -> list[DataFile]:
+    config = app_state.config
+    return [
+        DataFile(
+            "ledger.db", "every report, as its bytes came", _file_size(config.ledger_file), "the truth: back it up"
+        ),
+        DataFile("onhook.db", "what people set and wrote", _file_size(config.appdb_file), "the truth: back it up"),
+        DataFile(
+            "calls.duckdb", "calls, for reading", _file_size(config.store_file), "can be made again: onhook rebuild"
+        ),
+    ]
+
+
+def _file_size(path: Path) -> int:
+    """With what is written beside it before it becomes part of it."""
+    paths = (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", ".wal")))
+    return sum(file_path.stat().st_size for file_path in paths if file_path.exists())

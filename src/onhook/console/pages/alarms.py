@@ -1,0 +1,14 @@
+"""`/alarms`: what a person should know of PBXs."""
+
+from litestar import Response, get
+
+from onhook.console.api.coverage import list_named_alarms
+from onhook.console.pages.page import AnyRequest, render_page
+from onhook.console.parameters import ReaderZone
+from onhook.console.state import AppStateDep
+
+
+@get("/alarms", include_in_schema=False)
+async def alarms_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
+    """Those that go on, and those that are over."""
+    return render_page(request, app_state, reader_zone, "alarms.html", alarms=list_named_alarms(app_state))

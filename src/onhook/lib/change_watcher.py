@@ -1,0 +1,34 @@
+"""Values that are derived from something with a version: computed again only when the version has changed."""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Version = tuple[int, int]
+"""Of the application database: changes with every write, by any process. Asking costs microseconds."""
+
+Value = TypeVar("Value")
+
+
+class ChangeWatcher(Generic[Value]):
+    """Caches a value until the version changes. An error while reading leaves the version unread, so the next call
+    tries again."""
+
+    def __init__(self, version: Callable[[], Version], read: Callable[[], Value]) -> None:
+        self._version = version
+        self._read = read
+        self._seen: Version | None = None
+        self._values: list[Value] = []
+
+    def poll(self) -> Value | None:
+        """Return the value if it may have changed since the last call, else None. Raises what reading raises."""
+        version = self._version()
+        if version == self._seen:
+            return None
+        value = self._read()
+        self._seen, self._values = version, [value]
+        return value
+
+    def current(self) -> Value:
+        """Return the value as of now. Raises what reading raises."""
+        self.poll()
+        return self._values[0]

@@ -1,0 +1,68 @@
+"""Locks between processes, on files. A lock is released when its process ends, however it ends."""
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+FILE_MODE = 0o600
+
+ATTEMPTS_MAX = 10
+RETRY_SECONDS = 0.02
+"""Together a fifth of a second: a process that only looks holds the lock for microseconds."""
+
+POLL_SECONDS = 0.05
+"""Between two attempts of a task that waits for its turn: no event tells it of another process."""
+
+
+@contextmanager
+def file_lock(path: Path, *, is_shared: bool = False) -> Iterator[bool]:
+    """Hold the lock of that name; yields False where another process has it."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE)
+    try:
+        yield _acquire_soon(descriptor, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
+
+
+@asynccontextmanager
+async def file_lock_turn(path: Path) -> AsyncIterator[None]:
+    """Hold the lock of that name, waiting for as long as another process has it."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE)
+    try:
+        while not _try_acquire(descriptor, fcntl.LOCK_EX):  # noqa: ASYNC110 - another process cannot set an event here
+            await asyncio.sleep(POLL_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether another process holds the lock exclusively. Raises `OSError`; a missing file is not locked."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _try_acquire(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _acquire_soon(descriptor: int, operation: int) -> bool:
+    for _ in range(ATTEMPTS_MAX):
+        if _try_acquire(descriptor, operation):
+            return True
+        time.sleep(RETRY_SECONDS)
+    return False
+
+
+def _try_acquire(descriptor: int, operation: int) -> bool:
+    try:
+        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,49 @@
+"""Conditions that last: one log line when each begins, one when it ends, none in between."""
+
+import logging
+from collections.abc import Hashable, Mapping
+from typing import Generic, TypeVar
+
+Condition = TypeVar("Condition")
+
+
+class TransitionLog:
+    """One condition that is on or off, such as a database that cannot be read."""
+
+    def __init__(self, log: logging.Logger, *, begins: str, ends: str, level: int = logging.ERROR) -> None:
+        self._log = log
+        self._begins = begins
+        self._ends = ends
+        self._level = level
+        self._is_on = False
+
+    def begin(self, **extra: object) -> None:
+        """Log that the condition holds, unless that was logged already."""
+        if not self._is_on:
+            self._log.log(self._level, self._begins, extra=extra)
+        self._is_on = True
+
+    def end(self, **extra: object) -> None:
+        """Log that the condition is over, if its begin was logged."""
+        if self._is_on:
+            self._log.info(self._ends, extra=extra)
+        self._is_on = False
+
+
+class Transitions(Generic[Condition]):
+    """Many conditions, each under a key: which ones are new, and which are over."""
+
+    def __init__(self) -> None:
+        self._current: Mapping[Hashable, Condition] = {}
+
+    def update(self, current: Mapping[Hashable, Condition]) -> tuple[list[Condition], list[Condition]]:
+        """Return the conditions that have begun and those that have ended since the last call.
+
+        >>> transitions = Transitions[str]()
+        >>> transitions.update({1: "full"}), transitions.update({1: "full", 2: "failing"}), transitions.update({})
+        ((['full'], []), (['failing'], []), ([], ['full', 'failing']))
+        """
+        begun = [condition for key, condition in current.items() if key not in self._current]
+        ended = [condition for key, condition in self._current.items() if key not in current]
+        self._current = dict(current)
+        return begun, ended
