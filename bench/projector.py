@@ -137,8 +137,8 @@ async def _lag(directory: Path, entries: list[LedgerEntry]) -> float:
     step = LAG_RATE // 50
     for begin in range(0, len(entries), step):
         next_at = time.perf_counter() + step / LAG_RATE
-        for one in await ledger.append(entries[begin : begin + step]):
-            appended_at[one.seq] = time.perf_counter()
+        for entry in await ledger.append(entries[begin : begin + step]):
+            appended_at[entry.seq] = time.perf_counter()
         await asyncio.sleep(max(0, next_at - time.perf_counter()))
     await everything_seen.wait()
     projecting.cancel()

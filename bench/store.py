@@ -132,9 +132,9 @@ async def _listed(path: Path, records: int) -> list[Row]:
         return [
             Row(
                 f"page of records by number: {what}",
-                f"{await _median(partial(store.list_records, one)) * 1000:.0f} ms",
+                f"{await _median(partial(store.list_records, item)) * 1000:.0f} ms",
             )
-            for what, one in asked.items()
+            for what, item in asked.items()
         ]
     finally:
         await store.close()
@@ -268,7 +268,7 @@ def _call(begun: datetime, number: int) -> Call:
         )
         for leg in range(1 + (number % 20 >= 9) + (number % 20 >= 17))
     ]
-    said = [ReportedLeg(details=one, seq=number, via="webhook", received_at=begun) for one in details]
+    said = [ReportedLeg(details=detail, seq=number, via="webhook", received_at=begun) for detail in details]
     return assemble_call("3691", said, PbxFacts(name="PBX-A"))
 
 

@@ -76,7 +76,9 @@ def _routes() -> Iterator[str]:
     """Those that programs use: pages and their pictures are found by clicking."""
     for router in (_api_router(), _page_router()):
         for route in router.routes:
-            if isinstance(route, HTTPRoute) and any(one.include_in_schema is not False for one in route.route_handlers):
+            if isinstance(route, HTTPRoute) and any(
+                route_handler.include_in_schema is not False for route_handler in route.route_handlers
+            ):
                 yield re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path).removeprefix("/api/v1")
 
 

@@ -55,13 +55,13 @@ def test_upgrade_old_appdb_keeps_destinations_and_users(old_directory: OldDirect
     settings = AppDb(old_directory.config.appdb_file)
     try:
         destinations = [item["subscription"] for item in old_directory.expected("subscriptions")]
-        assert [(one.name, one.state) for one in settings.destinations.all()] == sorted(
+        assert [(destination.name, destination.state) for destination in settings.destinations.all()] == sorted(
             ((item["name"], item["state"]) for item in destinations), key=lambda pair: pair[0].lower()
         )
-        assert names([{"name": one.name} for one in settings.users.all()]) == names(
+        assert names([{"name": user.name} for user in settings.users.all()]) == names(
             old_directory.expected("settings_people")
         )
-        assert sorted(one.sn for one in settings.pbxs()) == sorted(one["sn"] for one in old_directory.expected("pbxs"))
+        assert sorted(pbx.sn for pbx in settings.pbxs()) == sorted(one["sn"] for one in old_directory.expected("pbxs"))
     finally:
         settings.close()
 

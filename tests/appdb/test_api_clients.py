@@ -80,7 +80,10 @@ def test_an_address_is_kept_out_for_an_hour(appdb: AppDb) -> None:
     """Or until somebody lets it in; one or all."""
     for address in ("192.0.2.7", "192.0.2.8"):
         appdb.apps.block(address, AT)
-    assert [one.address for one in appdb.apps.blocked_addresses(AT)] == ["192.0.2.7", "192.0.2.8"]
+    assert [blocked_address.address for blocked_address in appdb.apps.blocked_addresses(AT)] == [
+        "192.0.2.7",
+        "192.0.2.8",
+    ]
     assert appdb.apps.is_blocked("192.0.2.7", AT + BLOCKED_MICROSECONDS - 1)
     assert not appdb.apps.is_blocked("192.0.2.7", AT + BLOCKED_MICROSECONDS)
     assert appdb.apps.unblock("192.0.2.7") == 1

@@ -82,9 +82,11 @@ def test_a_secret_is_changed_without_a_gap(appdb: AppDb) -> None:
     """Old and new count side by side; the last one of a PBX that must sign stays; texts are in no listing."""
     _add(appdb)
     second = appdb.add_secret("Office", "second-secret", now_us=2, label="rotated")
-    assert [one.secrets for one in appdb.webhook_credentials()] == [("second-secret", "first-secret")]
+    assert [webhook_credential.secrets for webhook_credential in appdb.webhook_credentials()] == [
+        ("second-secret", "first-secret")
+    ]
     appdb.remove_secret("Office", appdb.secrets("Office")[0].secret_id)
-    assert [one.secrets for one in appdb.webhook_credentials()] == [("second-secret",)]
+    assert [webhook_credential.secrets for webhook_credential in appdb.webhook_credentials()] == [("second-secret",)]
     with pytest.raises(UsageError, match="no other secret"):
         appdb.remove_secret("Office", second.secret_id)
     shown = f"{appdb.pbxs()}{appdb.secrets('Office')}{appdb.webhook_credentials()}"
@@ -120,7 +122,7 @@ def test_a_removed_pbx_takes_its_secrets_along(appdb: AppDb) -> None:
     with pytest.raises(NotFound):
         appdb.remove_pbx("Office")
     _add(appdb, secret="another-secret")
-    assert [one.secrets for one in appdb.webhook_credentials()] == [("another-secret",)]
+    assert [webhook_credential.secrets for webhook_credential in appdb.webhook_credentials()] == [("another-secret",)]
 
 
 def test_a_token_opens_and_only_its_hash_is_kept(appdb: AppDb, path: Path) -> None:
@@ -169,7 +171,7 @@ def test_the_administrators_file_always_opens(appdb: AppDb, tmp_path: Path) -> N
     file.write_text("something else")
     third = appdb.ensure_admin_token(file, now_us=4)
     assert len({first, second, third}) == 3
-    assert [(one.name, one.role) for one in appdb.tokens()] == [("admin", "administrator")]
+    assert [(token.name, token.role) for token in appdb.tokens()] == [("admin", "administrator")]
 
 
 REFUSED: dict[str, Callable[[AppDb], object]] = {

@@ -84,9 +84,9 @@ def test_of_each_call_only_the_first_has_its_turn(appdb: AppDb) -> None:
             _trouble(3, BOB_CALL, NOW + 1, _try()),
         ],
     )
-    assert [one.seq for one in deliveries.list_due(1, NOW, 9)] == []
+    assert [delivery.seq for delivery in deliveries.list_due(1, NOW, 9)] == []
     assert deliveries.next_due_at(1) == NOW + 1
-    assert [one.seq for one in deliveries.list_due(1, NOW + 5, 9)] == [3, 1]
+    assert [delivery.seq for delivery in deliveries.list_due(1, NOW + 5, 9)] == [3, 1]
     assert _settle(deliveries, updates=[_retried(1, "failed"), _retried(3, call=BOB_CALL)]) == {BOB_CALL}
     (due,) = deliveries.list_due(1, NOW, 9)
     assert (due.seq, due.body, due.attempts, due.call) == (2, b"{2}", 0, ALICE_CALL)
@@ -117,7 +117,7 @@ def test_what_waits_can_be_hastened(appdb: AppDb) -> None:
     """When an application is there again nothing waits out its pause."""
     _settle(appdb.deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW + 3_600_000_000, _try())])
     _settle(appdb.deliveries, retry_all_now=True)
-    assert [one.seq for one in appdb.deliveries.list_due(1, NOW, 9)] == [1]
+    assert [delivery.seq for delivery in appdb.deliveries.list_due(1, NOW, 9)] == [1]
 
 
 def test_people_retry_and_drop(appdb: AppDb) -> None:
@@ -127,7 +127,9 @@ def test_people_retry_and_drop(appdb: AppDb) -> None:
     _settle(deliveries, updates=[_retried(n, "failed") for n in range(1, 4)])
     before = appdb.destinations.revisions()[1]
     deliveries.retry(1, now_us=NOW)
-    assert [(one.delivery_id, one.state, one.attempts) for one in deliveries.page(1, "retrying", 9)] == [
+    assert [
+        (delivery.delivery_id, delivery.state, delivery.attempts) for delivery in deliveries.page(1, "retrying", 9)
+    ] == [
         (1, "retrying", 0),
         (4, "retrying", 1),
     ]
@@ -168,7 +170,7 @@ def test_what_went_through_is_remembered_for_a_while(appdb: AppDb) -> None:
     _settle(appdb.deliveries, updates=[_retried(n) for n in range(1, count + 1)])
     kept = appdb.deliveries.page(1, "delivered", 1_000)
     assert [kept[0].delivery_id, len(kept)] == [4, DELIVERED_ROWS_MAX]
-    assert [one.delivery_id for one in appdb.deliveries.newest(1, "delivered", 2)] == [count, count - 1]
+    assert [delivery.delivery_id for delivery in appdb.deliveries.newest(1, "delivered", 2)] == [count, count - 1]
     assert appdb.deliveries.backlog(1) == Backlog()
 
 
@@ -185,10 +187,10 @@ def test_an_event_waits_in_one_row(appdb: AppDb) -> None:
     deliveries = appdb.deliveries
     _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
     _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW + 9, _try())])
-    assert [(one.delivery_id, one.state) for one in deliveries.page(1, None, 9)] == [(1, "retrying")]
+    assert [(delivery.delivery_id, delivery.state) for delivery in deliveries.page(1, None, 9)] == [(1, "retrying")]
     _settle(deliveries, updates=[_retried(1, "failed")])
     _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW + 9, _try())])
-    assert [(one.delivery_id, one.state) for one in deliveries.page(1, None, 9)] == [(1, "retrying")]
+    assert [(delivery.delivery_id, delivery.state) for delivery in deliveries.page(1, None, 9)] == [(1, "retrying")]
     assert len(deliveries.attempts(1)) == 3
     assert deliveries.notification_ids_after(1, 0) == {"e1"}
     assert deliveries.notification_ids_after(1, 1) == set()
@@ -200,7 +202,7 @@ def test_a_delivered_event_can_be_owed_once_more(appdb: AppDb) -> None:
     _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
     _settle(deliveries, updates=[_retried(1)])
     _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
-    assert [one.state for one in deliveries.page(1, None, 9)] == ["delivered", "retrying"]
+    assert [delivery.state for delivery in deliveries.page(1, None, 9)] == ["delivered", "retrying"]
     with pytest.raises(UsageError, match="owed once more already"):
         deliveries.retry(1, now_us=NOW)
 
@@ -211,13 +213,13 @@ def test_who_is_out_of_the_way_lets_the_next_have_its_turn(appdb: AppDb) -> None
     held = [_trouble(n, ALICE_CALL, DUE_AFTER_PREDECESSOR) for n in (2, 3)]
     _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try()), *held])
     deliveries.discard(1, now_us=NOW)
-    assert [one.seq for one in deliveries.list_due(1, NOW, 9)] == [2]
+    assert [delivery.seq for delivery in deliveries.list_due(1, NOW, 9)] == [2]
     _settle(deliveries, updates=[_retried(2, "failed", attempts_before=0)])
-    assert [one.seq for one in deliveries.list_due(1, NOW, 9)] == [3]
+    assert [delivery.seq for delivery in deliveries.list_due(1, NOW, 9)] == [3]
     deliveries.retry(2, now_us=NOW)
-    assert [one.seq for one in deliveries.list_due(1, NOW, 9)] == [2]
+    assert [delivery.seq for delivery in deliveries.list_due(1, NOW, 9)] == [2]
     deliveries.retry_all(1, now_us=NOW + 1)
-    assert [one.seq for one in deliveries.list_due(1, NOW + 1, 9)] == [2]
+    assert [delivery.seq for delivery in deliveries.list_due(1, NOW + 1, 9)] == [2]
 
 
 def test_a_failure_does_not_undo_what_a_person_did_meanwhile(appdb: AppDb) -> None:
@@ -226,10 +228,10 @@ def test_a_failure_does_not_undo_what_a_person_did_meanwhile(appdb: AppDb) -> No
     _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
     deliveries.retry(1, now_us=NOW)
     _settle(deliveries, updates=[_retried(1, "failed")])
-    assert [(one.state, one.attempts) for one in deliveries.page(1, None, 9)] == [("retrying", 0)]
+    assert [(delivery.state, delivery.attempts) for delivery in deliveries.page(1, None, 9)] == [("retrying", 0)]
     assert len(deliveries.attempts(1)) == 2
     _settle(deliveries, updates=[_retried(1)])
-    assert [one.state for one in deliveries.page(1, None, 9)] == ["delivered"]
+    assert [delivery.state for delivery in deliveries.page(1, None, 9)] == ["delivered"]
 
 
 def test_what_was_thought_of_an_application_ends_with_its_revision(appdb: AppDb) -> None:

@@ -248,4 +248,4 @@ def test_what_is_held_is_held_once(subscriptions: Destinations) -> None:
         subscriptions.hold_replays([(3, 4)], now_us=NOW)
     subscriptions.release_replays()
     number = subscriptions.get("crm").destination_id
-    assert [(one.cursor, one.until) for one in subscriptions.streams(number)[1:]] == [(2, 4)]
+    assert [(stream.cursor, stream.until) for stream in subscriptions.streams(number)[1:]] == [(2, 4)]

@@ -310,7 +310,10 @@ def test_plain_names_deliveries_have_their_states_and_attempts(appdb: AppDb) -> 
     ]  # fmt: skip
     assert (page[0].pending_since, page[0].due_at, page[0].attempts) == (to_datetime(T), to_datetime(T + 5), 2)
     attempts = appdb.deliveries.attempts(1)
-    assert [(one.attempted_at, one.duration_ms, one.status, one.detail, one.body) for one in attempts] == [
+    assert [
+        (attempt.attempted_at, attempt.duration_ms, attempt.status, attempt.detail, attempt.body)
+        for attempt in attempts
+    ] == [
         (to_datetime(T), 12, 500, "500", "no"),
         (to_datetime(T + 1), 9, None, "refused", ""),
     ]
@@ -373,7 +376,10 @@ def test_plain_names_pbxs_keep_tokens_credentials_and_detected_config(appdb: App
 
 
 def test_plain_names_alarms_are_open_or_over_as_before(appdb: AppDb) -> None:
-    alarms = [(one.detail, one.hint, one.last_seen_at, one.ended_at, one.occurrences) for one in appdb.alarms.all()]
+    alarms = [
+        (alarm.detail, alarm.hint, alarm.last_seen_at, alarm.ended_at, alarm.occurrences)
+        for alarm in appdb.alarms.all()
+    ]
     assert alarms == [
         ("no call", "look", to_datetime(T + 2), None, 4),
         ("no call", "look", to_datetime(T + 1), to_datetime(T + 2), 1),
@@ -399,7 +405,7 @@ def test_plain_names_users_tokens_and_apps_keep_their_rights(appdb: AppDb) -> No
         *((SN,), ("192.0.2.0/24",), to_datetime(T + 1)),
     )
     assert plain.behaviour == ApiBehaviour()
-    assert [one.address for one in appdb.apps.blocked_addresses(T)] == ["192.0.2.9"]
+    assert [blocked_address.address for blocked_address in appdb.apps.blocked_addresses(T)] == ["192.0.2.9"]
 
 
 def test_plain_names_audit_log_and_notes_keep_their_authors(appdb: AppDb) -> None:
@@ -442,5 +448,7 @@ def test_plain_names_saved_search_leads_to_the_same_page(path: Path, old_path: s
     connection.commit()
     connection.close()
     appdb = AppDb(path)
-    assert [(one.name, one.path, one.author) for one in appdb.saved_searches.all()] == [("mine", new_path, "admin")]
+    assert [
+        (saved_search.name, saved_search.path, saved_search.author) for saved_search in appdb.saved_searches.all()
+    ] == [("mine", new_path, "admin")]
     appdb.close()

@@ -28,7 +28,7 @@ def test_nothing_is_overwritten(appdb: AppDb) -> None:
         [("calls back", "sales, VIP"), ("calls back", "sales,VIP"), ("done", ""), ("", "")]
     ):
         notes.write(*CALL, text, tags, author="Alice", now_us=at)
-    assert [(one.text, one.tags) for one in notes.history(*CALL)] == [
+    assert [(note.text, note.tags) for note in notes.history(*CALL)] == [
         ("", ()),
         ("done", ()),
         ("calls back", ("sales", "VIP")),

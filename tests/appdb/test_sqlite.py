@@ -26,7 +26,7 @@ def test_the_version_tells_of_every_writer(tmp_path: Path) -> None:
     versions += [ours.version(), ours.version()]
     ours.write("DELETE FROM tokens")
     versions += [ours.version(), ours.version()]
-    assert [one == other for one, other in zip(versions[::2], versions[1::2], strict=True)] == [True] * 3
+    assert [version == other for version, other in zip(versions[::2], versions[1::2], strict=True)] == [True] * 3
     assert len(set(versions)) == 3
 
 

@@ -82,7 +82,7 @@ def test_an_alarm_is_told_once_until_it_is_over(appdb: AppDb) -> None:
     assert not appdb.alarms.end(SN, "silence", now_us=4_000_000)
     assert appdb.alarms.open_alarms() == []
     assert appdb.alarms.raise_alarm(SN, "silence", "again", hint="look", now_us=5_000_000)
-    assert [one.detail for one in appdb.alarms.all()] == ["again", "since 12:30"]
+    assert [alarm.detail for alarm in appdb.alarms.all()] == ["again", "since 12:30"]
 
 
 def test_alarms_are_bounded(appdb: AppDb) -> None:

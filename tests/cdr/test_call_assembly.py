@@ -75,7 +75,7 @@ def test_six_legs_are_one_call(repeats: Sequence[CallDetails], legs: Sequence[Ca
     assert (call.call_from, call.call_to, call.did_number) == ("5550199", "IVR Welcome<6200>", "5550000")
     assert call.started_at == datetime(2026, 6, 30, 18, 37, 17, tzinfo=UTC)
     assert call.ended_at == datetime(2026, 6, 30, 18, 39, 38, tzinfo=UTC)
-    assert [one.call_to for one in call.legs] == [one.call_to for one in six_legs()]
+    assert [one.call_to for one in call.legs] == [six_leg.call_to for six_leg in six_legs()]
     assert {one.utc_offset for one in call.legs} == {"+03:00"}
     assert call.recordings == ("20260630213820-1782844637.854-5550199-4005-Inbound.wav",)
 

@@ -173,12 +173,12 @@ def test_no_claim_is_false_at_any_moment(seed: int) -> None:
     claimed = 0
     for now in range(1, hours):
         is_up = random.random() < 0.7
-        here |= {one for one in calls if now - 1 <= one.ended < now and is_up and random.random() > 0.3}
+        here |= {call for call in calls if now - 1 <= call.ended < now and is_up and random.random() > 0.3}
         if is_up:
             known = add_interval(known, stretch(now - 1, now, "connected", "alive"))
         if random.random() < 0.3:
             since = query_start(known, at(max(0, now - 72)), at(now)) if random.random() < 0.8 else at(now - 26)
-            listed = [one for one in calls if at(one.began) >= since and one.ended <= now]
+            listed = [call for call in calls if at(call.began) >= since and call.ended <= now]
             is_whole = random.random() < 0.7
             here |= set(listed if is_whole else listed[: len(listed) // 2])
             found = interval_from_comparison(

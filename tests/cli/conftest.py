@@ -28,8 +28,8 @@ def onhook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path) -> Iterator[Server]:
     """A house in which a PBX is declared; not started."""
-    with create_server(tmp_path / "house") as new_server:
+    with create_server(tmp_path / "data") as new_server:
         new_server.add_pbx()
         yield new_server

@@ -65,20 +65,20 @@ def test_what_cannot_be_meant_is_refused(onhook: Command) -> None:
 
 
 @pytest.mark.slow
-def test_a_running_server_connects_fills_and_goes_on(house: Server, tmp_path: Path) -> None:
+def test_a_running_server_connects_fills_and_goes_on(server: Server, tmp_path: Path) -> None:
     """A PBX added while it runs is connected to at once; what a person asks for is done by the server."""
     with pbx_responder_in_thread() as face:
         face.calls.rows = calls_of_today(3)
-        house.start()
-        house.run_command(*declared(face))
+        server.start()
+        server.run_command(*declared(face))
         wait_until(lambda: len(face.subscribed) == 1)
-        wait_until(lambda: len(house.calls()) == 3)
+        wait_until(lambda: len(server.calls()) == 3)
         face.calls.rows = calls_of_today(4)
-        assert "new" in house.run_command("backfill", "Branch", "--since", "2d")
+        assert "new" in server.run_command("backfill", "Branch", "--since", "2d")
         assert (face.token_count_max, face.login_count) == (1, 1)
-        house.stop()
+        server.stop()
         wait_until(lambda: face.tokens == set())
-    appdb = AppDb(tmp_path / "house" / "onhook.db")
+    appdb = AppDb(tmp_path / "data" / "onhook.db")
     try:
         assert appdb.sync_states.intervals(SN)[0].state == "complete"
     finally:

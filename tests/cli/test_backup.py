@@ -17,68 +17,68 @@ from tests.runtime.harness import Server, call_id, call_ids, wait_until, webhook
 
 
 @pytest.mark.slow
-def test_a_backup_made_while_it_runs_can_be_restored(house: Server, tmp_path: Path) -> None:
+def test_a_backup_made_while_it_runs_can_be_restored(server: Server, tmp_path: Path) -> None:
     """What was kept until then is there, PBXs and secrets too; what came later is not."""
-    house.start()
-    assert house.post(webhook_body(1)) == 200
+    server.start()
+    assert server.post(webhook_body(1)) == 200
     copy = tmp_path / "copy"
-    house.run_command("backup", str(copy))
-    assert house.post(webhook_body(2)) == 200
+    server.run_command("backup", str(copy))
+    assert server.post(webhook_body(2)) == 200
     assert copy.stat().st_mode & 0o777 == 0o700
     assert {path.name for path in copy.iterdir()} == {"backup.json", "ledger.db", "onhook.db"}
-    house.stop()
+    server.stop()
     other = Server(tmp_path / "other")
     other.run_command("restore", str(copy))
     assert call_ids(other.calls()) == [call_id(1)]
     assert "Office" in other.run_command("pbx", "list")
-    house.run_command("restore", str(copy), "--replace")
-    assert call_ids(house.calls()) == [call_id(1)]
-    house.start()
-    assert house.post(webhook_body(3)) == 200
-    wait_until(lambda: call_ids(house.calls()) == [call_id(1), call_id(3)])
+    server.run_command("restore", str(copy), "--replace")
+    assert call_ids(server.calls()) == [call_id(1)]
+    server.start()
+    assert server.post(webhook_body(3)) == 200
+    wait_until(lambda: call_ids(server.calls()) == [call_id(1), call_id(3)])
 
 
-def test_nothing_is_lost_that_nobody_said_to_replace(house: Server, tmp_path: Path) -> None:
+def test_nothing_is_lost_that_nobody_said_to_replace(server: Server, tmp_path: Path) -> None:
     """Neither what is in the data directory, nor an earlier backup, nor anything under a running server."""
-    house.start()
-    assert house.post(webhook_body(1)) == 200
+    server.start()
+    assert server.post(webhook_body(1)) == 200
     copy = tmp_path / "copy"
-    house.run_command("backup", str(copy))
-    assert "already" in house.execute("backup", str(copy)).stderr
-    assert "already running" in house.execute("restore", str(copy), "--replace").stderr
-    house.stop()
-    assert "--replace" in house.execute("restore", str(copy)).stderr
-    assert call_ids(house.calls()) == [call_id(1)]
+    server.run_command("backup", str(copy))
+    assert "already" in server.execute("backup", str(copy)).stderr
+    assert "already running" in server.execute("restore", str(copy), "--replace").stderr
+    server.stop()
+    assert "--replace" in server.execute("restore", str(copy)).stderr
+    assert call_ids(server.calls()) == [call_id(1)]
 
 
-def test_nothing_is_replaced_under_a_lone_intake(house: Server, tmp_path: Path) -> None:
+def test_nothing_is_replaced_under_a_lone_intake(server: Server, tmp_path: Path) -> None:
     """It would go on writing into a ledger that is no more; when it has stopped, it goes."""
-    house.start()
-    assert house.post(webhook_body(1)) == 200
+    server.start()
+    assert server.post(webhook_body(1)) == 200
     copy = tmp_path / "copy"
-    house.run_command("backup", str(copy))
-    house.stop()
-    config = Config(data=house.directory)
+    server.run_command("backup", str(copy))
+    server.stop()
+    config = Config(data=server.directory)
     with shared_intake_lock(config), shared_intake_lock(config):
-        refused = house.execute("restore", str(copy), "--replace")
+        refused = server.execute("restore", str(copy), "--replace")
         assert (refused.returncode, "an intake is already running" in refused.stderr) == (2, True)
-    house.run_command("restore", str(copy), "--replace")
+    server.run_command("restore", str(copy), "--replace")
     with exclusive_intake_lock(config), pytest.raises(Unavailable, match="being restored"), shared_intake_lock(config):
         pass
 
 
-def test_a_damaged_backup_is_refused(house: Server, tmp_path: Path) -> None:
+def test_a_damaged_backup_is_refused(server: Server, tmp_path: Path) -> None:
     """Before anything is replaced."""
-    house.start()
-    assert house.post(webhook_body(1)) == 200
+    server.start()
+    assert server.post(webhook_body(1)) == 200
     copy = tmp_path / "copy"
-    house.run_command("backup", str(copy))
-    house.stop()
+    server.run_command("backup", str(copy))
+    server.stop()
     (copy / "ledger.db").write_bytes(b"\xff" * 8192)
-    assert "damaged" in house.execute("restore", str(copy), "--replace").stderr
+    assert "damaged" in server.execute("restore", str(copy), "--replace").stderr
     (copy / "backup.json").unlink()
-    assert "no whole backup" in house.execute("restore", str(copy), "--replace").stderr
-    assert call_ids(house.calls()) == [call_id(1)]
+    assert "no whole backup" in server.execute("restore", str(copy), "--replace").stderr
+    assert call_ids(server.calls()) == [call_id(1)]
 
 
 @pytest.mark.parametrize("commit", ["9ed7d20", "7a0f07c", "fac98bd"])
@@ -123,20 +123,20 @@ def _said(config: Config) -> list[str]:
     return rows
 
 
-def test_a_backup_never_goes_among_the_live_files(house: Server, tmp_path: Path) -> None:
+def test_a_backup_never_goes_among_the_live_files(server: Server, tmp_path: Path) -> None:
     """Neither into the data directory nor below it, by whatever name; what was acknowledged since stays."""
-    house.start()
-    assert house.post(webhook_body(1)) == 200
+    server.start()
+    assert server.post(webhook_body(1)) == 200
     link = tmp_path / "link"
-    link.symlink_to(house.directory)
-    for target in (house.directory, house.directory / "copy", link, link / "copy", tmp_path / "x" / ".." / "house"):
-        done = house.execute("backup", str(target))
+    link.symlink_to(server.directory)
+    for target in (server.directory, server.directory / "copy", link, link / "copy", tmp_path / "x" / ".." / "data"):
+        done = server.execute("backup", str(target))
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert "choose another directory" in done.stderr
-        assert house.post(webhook_body(2)) == 200
-    assert not (house.directory / "copy").exists()
-    house.stop()
-    assert call_ids(house.calls()) == [call_id(1), call_id(2)]
+        assert server.post(webhook_body(2)) == 200
+    assert not (server.directory / "copy").exists()
+    server.stop()
+    assert call_ids(server.calls()) == [call_id(1), call_id(2)]
 
 
 @pytest.mark.parametrize("name", ["ledger.db", "onhook.db", "backup.json", "letter.txt"])

@@ -182,11 +182,11 @@ def test_serving_loads_no_store() -> None:
 
 
 @pytest.mark.parametrize("words", ["token list", "pbx list", "records --format json", "records --format csv", "calls"])
-def test_a_reader_who_has_gone_is_no_failure(house: Server, words: str) -> None:
+def test_a_reader_who_has_gone_is_no_failure(server: Server, words: str) -> None:
     """`onhook records | true` ends without a word."""
-    (house.directory / "ledger.db").touch()
+    (server.directory / "ledger.db").touch()
     done = subprocess.run(
-        ["bash", "-c", f"(sleep 0.2; {ONHOOK} {words} --data {house.directory}; echo $? >&2) | true"],
+        ["bash", "-c", f"(sleep 0.2; {ONHOOK} {words} --data {server.directory}; echo $? >&2) | true"],
         capture_output=True,
         text=True,
         check=True,
@@ -195,23 +195,23 @@ def test_a_reader_who_has_gone_is_no_failure(house: Server, words: str) -> None:
     assert done.stderr.split() == ["0"]
 
 
-def test_control_c_stops_the_server_cleanly(house: Server) -> None:
+def test_control_c_stops_the_server_cleanly(server: Server) -> None:
     """Exit code 0, and no traceback."""
-    house.start()
-    assert house.process is not None
-    house.process.send_signal(signal.SIGINT)
-    assert house.process.wait(30) == 0
-    house.process = None
-    assert "Traceback" not in house.log_text()
+    server.start()
+    assert server.process is not None
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(30) == 0
+    server.process = None
+    assert "Traceback" not in server.log_text()
 
 
-def test_control_c_stops_a_simulation_and_tells_what_came_of_it(house: Server) -> None:
+def test_control_c_stops_a_simulation_and_tells_what_came_of_it(server: Server) -> None:
     """A simulation without end is ended so; what was acknowledged is summed up."""
-    house.start()
-    words = ["simulate", "--to", f"http://{house.address('intake')}/", "--sn", SN, "--secret", SECRET, "--rate", "50"]
+    server.start()
+    words = ["simulate", "--to", f"http://{server.address('intake')}/", "--sn", SN, "--secret", SECRET, "--rate", "50"]
     simulating = subprocess.Popen([str(ONHOOK), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        wait_until(lambda: len(house.calls()) > 0)
+        wait_until(lambda: len(server.calls()) > 0)
     finally:
         simulating.send_signal(signal.SIGINT)
         out, error = simulating.communicate(timeout=30)
@@ -219,11 +219,11 @@ def test_control_c_stops_a_simulation_and_tells_what_came_of_it(house: Server) -
     assert (simulating.returncode, error) == (0, "")
 
 
-def test_control_c_ends_a_command_with_130(house: Server, tmp_path: Path) -> None:
+def test_control_c_ends_a_command_with_130(server: Server, tmp_path: Path) -> None:
     """Without a word; here one that waits for a secret from a pipe."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    words = [str(ONHOOK), "pbx", "secret", "add", "Office", "--secret-file", str(pipe), "--data", str(house.directory)]
+    words = [str(ONHOOK), "pbx", "secret", "add", "Office", "--secret-file", str(pipe), "--data", str(server.directory)]
     waiting = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with pipe.open("w"):  # returns when the command has opened its end
         waiting.send_signal(signal.SIGINT)
@@ -273,36 +273,36 @@ STREAMS: list[tuple[str, int]] = [
 
 
 @pytest.mark.parametrize(("words", "code"), STREAMS, ids=str)
-def test_an_output_that_cannot_be_written_gets_one_sentence(house: Server, words: str, code: int) -> None:
+def test_an_output_that_cannot_be_written_gets_one_sentence(server: Server, words: str, code: int) -> None:
     """A full disk, a closed stream, words that are no text."""
-    (house.directory / "ledger.db").touch()
-    done = _shell(house, words)
+    (server.directory / "ledger.db").touch()
+    done = _shell(server, words)
     assert done.returncode == code
     assert done.stderr.count("\n") == (1 if code else 0)
     assert "should not have happened" not in done.stderr
 
 
-def test_a_terminal_for_ascii_sees_what_it_can(house: Server) -> None:
+def test_a_terminal_for_ascii_sees_what_it_can(server: Server) -> None:
     """The rest is replaced."""
-    house.run_command("pbx", "add", "Zürich", "--sn", "3631A2124DEF", "--unsigned")
-    done = _shell(house, "pbx list", PYTHONIOENCODING="ascii")
+    server.run_command("pbx", "add", "Zürich", "--sn", "3631A2124DEF", "--unsigned")
+    done = _shell(server, "pbx list", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Z?rich" in done.stdout
 
 
-def test_advice_is_a_command(house: Server) -> None:
+def test_advice_is_a_command(server: Server) -> None:
     """With the server as without."""
-    house.start()
-    while_it_runs = house.execute("quarantine", "retry", "999999").stderr
-    house.stop()
-    assert house.execute("quarantine", "retry", "999999").stderr == while_it_runs
+    server.start()
+    while_it_runs = server.execute("quarantine", "retry", "999999").stderr
+    server.stop()
+    assert server.execute("quarantine", "retry", "999999").stderr == while_it_runs
     assert "`onhook quarantine list`" in while_it_runs
 
 
-def _shell(house: Server, words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def _shell(server: Server, words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "-c", f"{ONHOOK} {words}"],
-        env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(house.directory), **environ},
+        env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(server.directory), **environ},
         capture_output=True,
         text=True,
         timeout=30,
@@ -310,7 +310,7 @@ def _shell(house: Server, words: str, **environ: str) -> subprocess.CompletedPro
     )
 
 
-def test_the_sign_in_link_is_for_a_terminal_alone(house: Server) -> None:
+def test_the_sign_in_link_is_for_a_terminal_alone(server: Server) -> None:
     """The token stands in the link that a person sees, and not in output that is kept."""
     terminal, screen = pty.openpty()
     words = [
@@ -321,13 +321,13 @@ def test_the_sign_in_link_is_for_a_terminal_alone(house: Server) -> None:
         "--console",
         "127.0.0.1:0",
         "--data",
-        str(house.directory),
+        str(server.directory),
     ]
-    house.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=screen, stderr=screen)
-    wait_until(lambda: house.address("hub") is not None)
+    server.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=screen, stderr=screen)
+    wait_until(lambda: server.address("hub") is not None)
     seen = b""
     while b"PBXs that are declared: 1" not in seen:
         seen += os.read(terminal, 4096)
-    token = (house.directory / "admin.token").read_text().strip()
+    token = (server.directory / "admin.token").read_text().strip()
     assert f"/sign-in?token={token}".encode() in seen
     os.close(screen)

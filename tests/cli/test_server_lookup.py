@@ -19,46 +19,46 @@ QUESTIONS: list[tuple[str, ...]] = [
 ]
 
 
-def _simulated(house: Server) -> None:
+def _simulated(server: Server) -> None:
     """Some days of a made-up office, unreadable ones among them."""
-    house.start()
-    to = f"http://{house.address('intake')}/"
+    server.start()
+    to = f"http://{server.address('intake')}/"
     made_up = ("--start", "2026-04-01", "--count", "1200", "--malformed", "0.01", "--connections", "32")
-    house.run_command("simulate", "--to", to, "--sn", SN, "--secret", SECRET, *made_up)
-    wait_until(lambda: "is 0 reports behind" in house.run_command("doctor", exit_code=None))
+    server.run_command("simulate", "--to", to, "--sn", SN, "--secret", SECRET, *made_up)
+    wait_until(lambda: "is 0 reports behind" in server.run_command("doctor", exit_code=None))
 
 
-def _answers(house: Server, directory: Path) -> dict[str, Any]:
+def _answers(server: Server, directory: Path) -> dict[str, Any]:
     """What a person sees of it all; quarantine and exports too."""
     answers: dict[str, Any] = {}
     for question in QUESTIONS:
-        answers[" ".join(question)] = json.loads(house.run_command(*question, "--format", "json"))
-    answers["csv"] = house.run_command("records", "--limit", "100000", "--format", "csv", "--zone", "Asia/Kathmandu")
-    answers["csv of calls"] = house.run_command("calls", "--limit", "100000", "--format", "csv")
-    answers["table"] = house.run_command("calls", "--zone", "Asia/Kathmandu")
-    answers["quarantine"] = house.run_command("quarantine", "list", "--limit", "1000")
+        answers[" ".join(question)] = json.loads(server.run_command(*question, "--format", "json"))
+    answers["csv"] = server.run_command("records", "--limit", "100000", "--format", "csv", "--zone", "Asia/Kathmandu")
+    answers["csv of calls"] = server.run_command("calls", "--limit", "100000", "--format", "csv")
+    answers["table"] = server.run_command("calls", "--zone", "Asia/Kathmandu")
+    answers["quarantine"] = server.run_command("quarantine", "list", "--limit", "1000")
     number = answers["quarantine"].splitlines()[1].split()[0]
     answers["quarantined"] = [
         line
-        for line in house.run_command("quarantine", "show", number).splitlines()
+        for line in server.run_command("quarantine", "show", number).splitlines()
         if not line.startswith("received_at")
     ]
-    answers["retried"] = house.run_command("quarantine", "retry", number, exit_code=1)
+    answers["retried"] = server.run_command("quarantine", "retry", number, exit_code=1)
     for form in ("csv", "jsonl"):
         file = directory / f"calls.{form}"
-        house.run_command("export", str(file), "--zone", "Asia/Kathmandu")
+        server.run_command("export", str(file), "--zone", "Asia/Kathmandu")
         answers[f"export {form}"] = file.read_bytes()
     return answers
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.slow
-def test_the_answers_are_the_same_with_the_server_and_without(house: Server, tmp_path: Path) -> None:
+def test_the_answers_are_the_same_with_the_server_and_without(server: Server, tmp_path: Path) -> None:
     """Every form of every question; and what is told as CSV is what the export writes, the latest first."""
-    _simulated(house)
-    while_it_runs = _answers(house, tmp_path)
-    house.stop()
-    assert _answers(house, tmp_path) == while_it_runs
+    _simulated(server)
+    while_it_runs = _answers(server, tmp_path)
+    server.stop()
+    assert _answers(server, tmp_path) == while_it_runs
     assert [len(while_it_runs[" ".join(question)]) for question in QUESTIONS[::4]] == [7, 0]
     shown = list(csv.reader(io.StringIO(while_it_runs["csv"], newline="")))
     exported = list(csv.reader(io.StringIO(while_it_runs["export csv"].decode(), newline="")))
@@ -66,7 +66,7 @@ def test_the_answers_are_the_same_with_the_server_and_without(house: Server, tmp
     assert sorted(shown) == sorted(exported)
     assert len(shown) > 1100
     _check_calls(list(csv.DictReader(io.StringIO(while_it_runs["csv of calls"], newline=""))))
-    _check_forms(house, tmp_path)
+    _check_forms(server, tmp_path)
 
 
 def _check_calls(rows: list[dict[str, str]]) -> None:
@@ -76,11 +76,11 @@ def _check_calls(rows: list[dict[str, str]]) -> None:
     assert not any(row["recordings"].startswith(("(", "[")) for row in rows)
 
 
-def _check_forms(house: Server, directory: Path) -> None:
+def _check_forms(server: Server, directory: Path) -> None:
     """A file of each form appears whole under its name, and nothing else does."""
     before = set(directory.iterdir())
     for form in ("parquet", "xlsx"):
-        house.run_command("export", str(directory / f"calls.{form}"))
+        server.run_command("export", str(directory / f"calls.{form}"))
     assert (directory / "calls.parquet").read_bytes()[:4] == b"PAR1"
     assert (directory / "calls.xlsx").read_bytes()[:2] == b"PK"
     assert {path.name for path in set(directory.iterdir()) - before} == {"calls.parquet", "calls.xlsx"}

@@ -18,11 +18,11 @@ from tests.runtime.harness import ONHOOK, SECRET, Server, wait_until
 FEW = ("--count", "2", "--start", "2026-04-01")
 
 
-def test_a_pbx_that_nobody_knows_is_told_what_to_do(house: Server) -> None:
+def test_a_pbx_that_nobody_knows_is_told_what_to_do(server: Server) -> None:
     """Where every answer is 401: the figures, and a sentence."""
-    house.start()
-    to = f"http://{house.address('intake')}/"
-    done = house.execute("simulate", "--to", to, "--sn", "3699STRANGER", "--secret", SECRET, *FEW)
+    server.start()
+    to = f"http://{server.address('intake')}/"
+    done = server.execute("simulate", "--to", to, "--sn", "3699STRANGER", "--secret", SECRET, *FEW)
     assert done.returncode == 1
     assert "answers    6 x 401" in done.stdout
     assert done.stderr.count("\n") == 1
@@ -30,20 +30,20 @@ def test_a_pbx_that_nobody_knows_is_told_what_to_do(house: Server) -> None:
     assert SECRET not in done.stderr
 
 
-def test_a_receiver_that_does_not_answer_is_told(house: Server) -> None:
+def test_a_receiver_that_does_not_answer_is_told(server: Server) -> None:
     """Where nobody listens: the figures, and a sentence."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         to = f"http://127.0.0.1:{taken.getsockname()[1]}/"
-    done = house.execute("simulate", "--to", to, "--sn", "3631A2124ABC", *FEW)
+    done = server.execute("simulate", "--to", to, "--sn", "3631A2124ABC", *FEW)
     assert done.returncode == 1
     assert "answers    6 x no response" in done.stdout
     assert done.stderr == f"onhook: nobody answers ({to}): start `onhook serve`, or give its address with --to\n"
 
 
 @pytest.mark.parametrize("is_plain", [True, False])
-def test_a_made_up_pbx_answers_applications(house: Server, is_plain: bool) -> None:
+def test_a_made_up_pbx_answers_applications(server: Server, is_plain: bool) -> None:
     """Over its own truth, with TLS unless told otherwise, until it is stopped; then it tells the figures."""
-    directory = house.directory.parent
+    directory = server.directory.parent
     words = ["--sn", "3631A2124ABC", "--client-id", "me", "--client-secret", "s" * 32, "--truth", "truth.jsonl", *FEW]
     with subprocess.Popen(
         [str(ONHOOK), "simulate", "--pbx-api", "127.0.0.1:0", *words, *(["--pbx-api-plain"] if is_plain else [])],

@@ -30,17 +30,17 @@ def test_a_token_can_be_limited(onhook: Command) -> None:
     assert "lost" not in onhook("token", "list")[1]
 
 
-def test_a_token_counts_at_once_in_a_running_server(house: Server) -> None:
+def test_a_token_counts_at_once_in_a_running_server(server: Server) -> None:
     """As soon as it is made, and no longer than until it is removed."""
-    house.start()
-    text = house.run_command("token", "add", "wallboard").strip()
-    assert _status(house, text) == 200
-    house.run_command("token", "remove", "wallboard")
-    assert _status(house, text) == 401
+    server.start()
+    text = server.run_command("token", "add", "wallboard").strip()
+    assert _status(server, text) == 200
+    server.run_command("token", "remove", "wallboard")
+    assert _status(server, text) == 401
 
 
-def _status(house: Server, token: str) -> int:
-    address = parse_address(house.address("hub"), "running.json")
+def _status(server: Server, token: str) -> int:
+    address = parse_address(server.address("hub"), "running.json")
     connection = http.client.HTTPConnection(address.host, address.port, timeout=10)
     connection.request("GET", "/api/v1/records", headers={"Authorization": f"Bearer {token}"})
     status = connection.getresponse().status

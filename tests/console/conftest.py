@@ -137,30 +137,30 @@ async def open_console_harness(directory: Path, *, console_open: bool = False) -
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[ConsoleHarness]:
+async def harness(tmp_path: Path) -> AsyncIterator[ConsoleHarness]:
     """A running console without a call."""
     async with open_console_harness(tmp_path) as opened_harness:
         yield opened_harness
 
 
 @pytest.fixture
-async def client(house: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
+async def client(harness: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
     """A client with the administrator's token."""
-    async with house.client() as session:
+    async with harness.client() as session:
         yield session
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lasting_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ConsoleHarness]:
+async def module_harness(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ConsoleHarness]:
     """One running console for the tests of a module that leave nothing behind; they are marked `asks_only`."""
-    async with open_console_harness(tmp_path_factory.mktemp("house")) as opened_harness:
+    async with open_console_harness(tmp_path_factory.mktemp("data")) as opened_harness:
         yield opened_harness
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lasting_client(lasting_house: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
+async def module_client(module_harness: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of it with the administrator's token."""
-    async with lasting_house.client() as session:
+    async with module_harness.client() as session:
         yield session
 
 

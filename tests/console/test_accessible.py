@@ -37,31 +37,31 @@ PAGES = {
 SERIOUS = {"serious", "critical"}
 
 
-async def furnish(house: ConsoleHarness) -> None:
+async def furnish(harness: ConsoleHarness) -> None:
     """Calls of today, one with notes; a report that could not be read."""
     moments = some_calls()
-    await house.ingest_details(
+    await harness.ingest_details(
         [details(at, call_to=QUEUE if n % 2 else "1002", type="Inbound") for n, at in enumerate(moments)]
     )
-    await house.ingest_details(
+    await harness.ingest_details(
         [details(moments[0] - timedelta(seconds=7), call_id=CALL_ID, status="NO ANSWER", talk_duration=0)]
     )
-    await house.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
-    house.appdb.notes.write(SN, CALL_ID, "calls back", "sales", author="Alice", now_us=house.clock.microseconds())
+    await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
+    harness.appdb.notes.write(SN, CALL_ID, "calls back", "sales", author="Alice", now_us=harness.clock.microseconds())
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_serious(house: ConsoleHarness, chromium_path: str, scheme: str) -> None:
+async def test_axe_finds_nothing_serious(harness: ConsoleHarness, chromium_path: str, scheme: str) -> None:
     """Every page, furnished, with its scripts run; a picture of each is kept for people to look at."""
-    await furnish(house)
+    await furnish(harness)
     script = await asyncio.to_thread(AXE.read_text)
     found: dict[str, Any] = {}
-    async with visiting(house, chromium_path, color_scheme=scheme, viewport={"width": 1280, "height": 900}) as visit:
+    async with visiting(harness, chromium_path, color_scheme=scheme, viewport={"width": 1280, "height": 900}) as visit:
         page = visit.page
         for name, path in PAGES.items():
-            answer = await page.goto(house.url + path)
+            answer = await page.goto(harness.url + path)
             assert answer is not None
             assert answer.status == 200, path
             await page.screenshot(path=OUTPUT / f"{name}-{scheme}-whole.png", full_page=True)

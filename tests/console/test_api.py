@@ -20,9 +20,9 @@ DERIVED = {
 }  # fmt: skip
 
 
-async def test_a_record_has_all_its_fields(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_a_record_has_all_its_fields(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The 18 fields under their own names, what follows from them, and null for a number nobody sent."""
-    await house.ingest_details([details(call_duration=None, talk_duration=None)])
+    await harness.ingest_details([details(call_duration=None, talk_duration=None)])
     answer = await client.get("/api/v1/records")
     (record,) = (await answer.json())["data"]
     assert set(record) == {*DETAIL_FIELDS, *DERIVED}
@@ -33,19 +33,19 @@ async def test_a_record_has_all_its_fields(house: ConsoleHarness, client: aiohtt
     assert msgspec.convert(record, Record).sn == SN
 
 
-async def test_a_call_is_whole(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_a_call_is_whole(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Legs of one call are one call, found by its id, with its legs in order."""
     legs = [details(call_id="1777287876.1", call_to=party) for party in (QUEUE, IVR, BOB)]
-    await house.ingest_details(legs)
+    await harness.ingest_details(legs)
     (call,) = (await (await client.get("/api/v1/calls")).json())["data"]
     assert [leg["call_to"] for leg in call["legs"]] == [IVR, QUEUE, BOB]
     assert (call["status"], call["answered_by"], call["talk_duration"]) == ("ANSWERED", "1002", 14)
     assert await (await client.get(f"/api/v1/calls/{SN}/1777287876.1")).json() == call
 
 
-async def test_pages_follow_each_other(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_pages_follow_each_other(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Cursors lead through all records once, also while calls arrive, and end with null."""
-    await house.ingest_details([details() for _ in range(7)])
+    await harness.ingest_details([details() for _ in range(7)])
     seen: list[str] = []
     cursor: str | None = ""
     while cursor is not None:
@@ -53,7 +53,7 @@ async def test_pages_follow_each_other(house: ConsoleHarness, client: aiohttp.Cl
         seen += [record["record_id"] for record in page["data"]]
         cursor = page["next"]
         if len(seen) == 3:
-            await house.ingest_details([details()])
+            await harness.ingest_details([details()])
     assert len(seen) == len(set(seen)) >= 7
 
 
@@ -76,25 +76,25 @@ async def test_pages_follow_each_other(house: ConsoleHarness, client: aiohttp.Cl
     ],
 )
 async def test_filters(
-    lasting_house: ConsoleHarness, lasting_client: aiohttp.ClientSession, query: str, found: int
+    module_harness: ConsoleHarness, module_client: aiohttp.ClientSession, query: str, found: int
 ) -> None:
     """The filters of DESIGN.md, times in the zone that is asked for; an empty one is not set."""
     unanswered: dict[str, Any] = {"status": "NO ANSWER", "talk_duration": 0}
-    await lasting_house.ingest_details(
+    await module_harness.ingest_details(
         [
             details(call_id="1777287876.1"),
             details(call_id="1777287876.2", call_from="1003", call_to="1001", **unanswered),
             details(call_id="1777287876.3", **unanswered),
         ]
     )
-    answer = await lasting_client.get(f"/api/v1/records?{query}")
+    answer = await module_client.get(f"/api/v1/records?{query}")
     assert answer.status == 200, await answer.text()
     assert len((await answer.json())["data"]) == found
 
 
-async def test_summary_counts_calls(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_summary_counts_calls(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """By day in the reader's zone, each call once."""
-    await house.ingest_details([details(), details(status="BUSY", call_duration=0, talk_duration=0)])
+    await harness.ingest_details([details(), details(status="BUSY", call_duration=0, talk_duration=0)])
     answer = await client.get("/api/v1/summary?by=day&zone=Asia/Kathmandu")
     (row,) = (await answer.json())["data"]
     assert row["day"].startswith("2026-04-27")
@@ -102,9 +102,9 @@ async def test_summary_counts_calls(house: ConsoleHarness, client: aiohttp.Clien
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "xlsx"])
-async def test_exports_are_files(house: ConsoleHarness, client: aiohttp.ClientSession, form: str) -> None:
+async def test_exports_are_files(harness: ConsoleHarness, client: aiohttp.ClientSession, form: str) -> None:
     """Each form is answered whole, under a file name, and with what begins such a file."""
-    await house.ingest_details([details(call_from="=1+1<1001>")])
+    await harness.ingest_details([details(call_from="=1+1<1001>")])
     answer = await client.get(f"/api/v1/export.{form}?zone=Europe/Berlin")
     body = await answer.read()
     assert answer.headers["Content-Disposition"].endswith(f'.{form}"')
@@ -118,23 +118,23 @@ async def test_exports_are_files(house: ConsoleHarness, client: aiohttp.ClientSe
         assert body.startswith({"parquet": b"PAR1", "xlsx": b"PK"}[form])
 
 
-async def test_reports_are_shown_as_they_came(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_reports_are_shown_as_they_came(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A record's `seq` leads to the bytes that said it, also where they are no text."""
-    await house.ingest_details([details()])
+    await harness.ingest_details([details()])
     (record,) = (await (await client.get("/api/v1/records")).json())["data"]
     report = await (await client.get(f"/api/v1/events/{record['seq']}")).json()
     assert record["call_id"] in report["text"]
     assert "signature" not in report
     assert report["is_signed"]
-    await house.ingest_bodies([b'{"type":30012,\xff'])
+    await harness.ingest_bodies([b'{"type":30012,\xff'])
     report = await (await client.get(f"/api/v1/events/{record['seq'] + 1}")).json()
     assert report["text"] is None
     assert report["body_base64"]
 
 
-async def test_quarantine(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_quarantine(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """What could not be read is listed with a reason, shown with its bytes, and read again when asked."""
-    await house.ingest_bodies([b'{"type":30012,"sn":"%s","msg":"{}"}' % SN.encode(), b'{"type":30012}'])
+    await harness.ingest_bodies([b'{"type":30012,"sn":"%s","msg":"{}"}' % SN.encode(), b'{"type":30012}'])
     page = await (await client.get("/api/v1/quarantine?limit=1")).json()
     assert (len(page["data"]), page["next"]) == (1, str(page["data"][0]["seq"]))
     rest = await (await client.get("/api/v1/quarantine", params={"cursor": page["next"]})).json()
@@ -148,7 +148,7 @@ async def test_quarantine(house: ConsoleHarness, client: aiohttp.ClientSession) 
     assert (await client.post("/api/v1/quarantine/99/retry")).status == 404
 
 
-async def test_a_secret_is_shown_once(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_a_secret_is_shown_once(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A PBX is declared with a secret of ours or its own; afterwards nobody is told it again."""
     new = {"name": "branch", "sn": "3631B2124XXX", "zone": "Asia/Dubai", "number_plan": {"queue": "7000-7099"}}
     answer = await client.post("/api/v1/pbxs", json=new)
@@ -165,4 +165,4 @@ async def test_a_secret_is_shown_once(house: ConsoleHarness, client: aiohttp.Cli
     assert (await client.delete(f"/api/v1/pbxs/branch/secrets/{second['secret_id']}")).status == 204
     assert (await client.delete("/api/v1/pbxs/branch")).status == 204
     assert (await client.get("/api/v1/pbxs/branch")).status == 404
-    assert [pbx.name for pbx in house.appdb.pbxs()] == ["office"]
+    assert [pbx.name for pbx in harness.appdb.pbxs()] == ["office"]

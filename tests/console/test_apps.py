@@ -7,7 +7,7 @@ from tests.console.conftest import ConsoleHarness, module_loop
 from tests.factories import PBX, SN
 
 
-async def test_an_application_is_let_in_and_out(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_an_application_is_let_in_and_out(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Its secret is told once; PBXs may be named by name; it is found by name or client id."""
     given = {"name": "crm", "pbxs": [PBX], "networks": ["192.0.2.1"], "behaviour": {"time_format": "12"}}
     async with client.post("/api/v1/apps", json=given) as answer:
@@ -15,7 +15,7 @@ async def test_an_application_is_let_in_and_out(house: ConsoleHarness, client: a
         added = await answer.json()
     app, secret = added["app"], added["client_secret"]
     assert (app["pbxs"], app["networks"], app["behaviour"]["time_format"]) == ([SN], ["192.0.2.1/32"], "12")
-    assert house.appdb.apps.find_by_credentials(app["client_id"], secret) is not None
+    assert harness.appdb.apps.find_by_credentials(app["client_id"], secret) is not None
     for name in ("crm", app["client_id"]):
         async with client.get(f"/api/v1/apps/{name}") as answer:
             assert await answer.json() == app
@@ -23,11 +23,11 @@ async def test_an_application_is_let_in_and_out(house: ConsoleHarness, client: a
         assert secret not in await answer.text()
     async with client.post("/api/v1/apps/crm/secret") as answer:
         renewed = (await answer.json())["client_secret"]
-    assert house.appdb.apps.find_by_credentials(app["client_id"], secret) is None
-    assert house.appdb.apps.find_by_credentials(app["client_id"], renewed) is not None
+    assert harness.appdb.apps.find_by_credentials(app["client_id"], secret) is None
+    assert harness.appdb.apps.find_by_credentials(app["client_id"], renewed) is not None
     async with client.delete("/api/v1/apps/crm") as answer:
         assert answer.status == 204
-    assert house.appdb.apps.all() == []
+    assert harness.appdb.apps.all() == []
 
 
 @module_loop
@@ -43,18 +43,18 @@ async def test_an_application_is_let_in_and_out(house: ConsoleHarness, client: a
     ],
 )
 async def test_what_cannot_be_let_in_is_refused(
-    lasting_house: ConsoleHarness, lasting_client: aiohttp.ClientSession, given: dict[str, object], status: int
+    module_harness: ConsoleHarness, module_client: aiohttp.ClientSession, given: dict[str, object], status: int
 ) -> None:
     """With a problem document, and nothing is kept."""
-    async with lasting_client.post("/api/v1/apps", json=given) as answer:
+    async with module_client.post("/api/v1/apps", json=given) as answer:
         assert answer.status == status
         assert answer.content_type == "application/problem+json"
-    assert lasting_house.appdb.apps.all() == []
+    assert module_harness.appdb.apps.all() == []
 
 
-async def test_addresses_are_let_in_again(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_addresses_are_let_in_again(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """All of them; there must be one."""
-    house.appdb.apps.block("192.0.2.7", house.clock.microseconds())
+    harness.appdb.apps.block("192.0.2.7", harness.clock.microseconds())
     async with client.get("/api/v1/blocked-addresses") as answer:
         assert [one["address"] for one in (await answer.json())["data"]] == ["192.0.2.7"]
     for status in (204, 404):
@@ -73,8 +73,8 @@ async def test_addresses_are_let_in_again(house: ConsoleHarness, client: aiohttp
         ("DELETE", "/api/v1/blocked-addresses"),
     ],
 )
-async def test_a_reader_sees_none_of_it(house: ConsoleHarness, method: str, path: str) -> None:
+async def test_a_reader_sees_none_of_it(harness: ConsoleHarness, method: str, path: str) -> None:
     """403, whatever is there."""
-    token = house.appdb.add_token("wallboard", "reader", now_us=house.clock.microseconds())
-    async with house.client(token) as reader, reader.request(method, path) as answer:
+    token = harness.appdb.add_token("wallboard", "reader", now_us=harness.clock.microseconds())
+    async with harness.client(token) as reader, reader.request(method, path) as answer:
         assert answer.status == 403

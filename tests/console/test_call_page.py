@@ -12,15 +12,15 @@ from tests.factories import SN, details
 OURS = {"Sec-Fetch-Site": "same-origin"}
 
 
-async def test_a_signature_is_checked_anew(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_a_signature_is_checked_anew(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """By the secrets of today: right, of none of them, or none at all."""
     dialect = dialects()["yeastar"]
     for n, said in enumerate(("valid", "invalid", "missing")):
         body = dialect.format(details(call_id=f"1777287876.{n}"), SN, "p-2026")
         signature = {"valid": sign(SECRET, body), "invalid": sign("another secret", body), "missing": ""}[said]
         entry = LedgerEntry(sn=SN, dialect="yeastar", via="webhook", received_at=1, key=bytes([n]) * 16, body=body)
-        await house.ledger.append([msgspec.structs.replace(entry, signature=signature)])
-    await house.projector.catch_up()
+        await harness.ledger.append([msgspec.structs.replace(entry, signature=signature)])
+    await harness.projector.catch_up()
     shown = [await (await client.get(f"/calls/{SN}/1777287876.{n}")).text() for n in range(3)]
     assert "signature right" in shown[0]
     assert "signature of no secret of today" in shown[1]
@@ -28,11 +28,11 @@ async def test_a_signature_is_checked_anew(house: ConsoleHarness, client: aiohtt
     assert SECRET not in "".join(shown)
 
 
-async def test_earlier_versions_are_found(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_earlier_versions_are_found(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A report that was corrected by a later one is shown when it is asked for, and is not among those that count."""
     first = details(call_id="1777287876.5", status="BUSY", talk_duration=0)
-    await house.ingest_details([first])
-    await house.ingest_details([msgspec.structs.replace(first, status="ANSWERED", talk_duration=14)])
+    await harness.ingest_details([first])
+    await harness.ingest_details([msgspec.structs.replace(first, status="ANSWERED", talk_duration=14)])
     path = f"/calls/{SN}/1777287876.5"
     assert "Report 1 " not in await (await client.get(path)).text()
     text = await (await client.get(f"{path}?earlier=yes")).text()
@@ -40,15 +40,15 @@ async def test_earlier_versions_are_found(house: ConsoleHarness, client: aiohttp
     assert "Report 2 " not in text[text.index('id="earlier"') :]
 
 
-async def test_notes_have_a_history(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_notes_have_a_history(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """An administrator writes, everybody who sees the call reads; what was before stays; all of it is escaped."""
-    await house.ingest_details([details(call_id="1777287876.6")])
+    await harness.ingest_details([details(call_id="1777287876.6")])
     for text in ("first <b>note</b>", "second"):
         data = {"sn": SN, "call_id": "1777287876.6", "text": text, "tags": "sales, <i>vip</i>"}
         answer = await client.post("/call/note", data=data, allow_redirects=False)
         assert (answer.status, answer.headers["Location"]) == (303, f"/calls/{SN}/1777287876.6#notes")
-    reader = house.appdb.add_token("reader", "reader", now_us=house.clock.microseconds())
-    async with house.client(reader) as other:
+    reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    async with harness.client(reader) as other:
         text = await (await other.get(f"/calls/{SN}/1777287876.6")).text()
         assert text.index("second") < text.index("first &lt;b&gt;note")
         assert "&lt;i&gt;vip" in text
@@ -59,9 +59,9 @@ async def test_notes_have_a_history(house: ConsoleHarness, client: aiohttp.Clien
     assert (await client.post("/call/note", data=missing)).status == 404
 
 
-async def test_a_search_is_kept_by_its_address(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_a_search_is_kept_by_its_address(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Kept under a name, it stands on everybody's page of calls, and leads back to itself."""
-    await house.ingest_details([details(status="BUSY", talk_duration=0)])
+    await harness.ingest_details([details(status="BUSY", talk_duration=0)])
     path = "/calls?status=BUSY&zone=UTC"
     answer = await client.post("/saved-searches", data={"name": "busy ones", "path": path}, allow_redirects=False)
     assert answer.headers["Location"] == path

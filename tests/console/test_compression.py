@@ -14,12 +14,12 @@ FIRST_BYTES_MAX, AFTER_BYTES_MAX = 700_000, 60_000
 GZIP = {"Accept-Encoding": "gzip"}
 
 
-async def test_pages_are_short_the_first_time_and_after_that(house: ConsoleHarness) -> None:
+async def test_pages_are_short_the_first_time_and_after_that(harness: ConsoleHarness) -> None:
     """A page of calls and a report with all their files; what never changes is not asked for again."""
-    await house.ingest_details(details(STARTED_AT + timedelta(minutes=number)) for number in range(60))
-    async with house.client(auto_decompress=False) as client:
+    await harness.ingest_details(details(STARTED_AT + timedelta(minutes=number)) for number in range(60))
+    async with harness.client(auto_decompress=False) as client:
         for path in ("/calls", "/reports?since=2026-04-01&until=2026-05-01&by=hour"):
-            async with house.client() as reader:
+            async with harness.client() as reader:
                 text = await (await reader.get(path)).text()
             files = set(re.findall(r'"(/static/[^"]+)"', text))
             page = await _sent(client, path)
@@ -37,9 +37,9 @@ async def _sent(client: aiohttp.ClientSession, path: str, caching: str = "") -> 
         return len(await answer.read())
 
 
-async def test_a_file_of_another_version_is_not_given_under_its_name(house: ConsoleHarness) -> None:
+async def test_a_file_of_another_version_is_not_given_under_its_name(harness: ConsoleHarness) -> None:
     """A browser would keep it for a year."""
-    async with house.client() as client:
+    async with harness.client() as client:
         assert (await client.get("/static/style.0123456789abcdef.css")).status == 404
         async with client.get("/static/style.css") as answer:
             assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-cache")
@@ -47,9 +47,9 @@ async def test_a_file_of_another_version_is_not_given_under_its_name(house: Cons
         assert (await client.get("/static/style.css", headers={"If-None-Match": etag})).status == 304
 
 
-async def test_what_is_live_or_was_posted_is_not_packed(house: ConsoleHarness) -> None:
+async def test_what_is_live_or_was_posted_is_not_packed(harness: ConsoleHarness) -> None:
     """Events are not held back; and an answer that may show a secret has no length that tells of it."""
-    async with house.client() as client:
+    async with harness.client() as client:
         async with client.get("/api/v1/live", headers=GZIP) as answer:
             assert "Content-Encoding" not in answer.headers
         new = {"name": "shop", "sn": "3631A2124YYY", "secret": "s" * 32}

@@ -12,15 +12,15 @@ from tests.factories import PBX, SN
 
 
 @pytest.fixture
-def known(house: ConsoleHarness) -> ConsoleHarness:
+def known(harness: ConsoleHarness) -> ConsoleHarness:
     """A PBX that was compared until an hour ago, whose clock is wrong."""
     now = datetime.now(UTC).replace(microsecond=0)
     day = timedelta(days=1)
     stretch = Interval(now - 9 * day, now - day, "complete", "compared with the PBX")
-    house.appdb.sync_states.save_intervals(SN, [stretch])
-    house.appdb.sync_states.save_pbx_status(SN, PbxStatus(checked_at=1, skew_seconds=-90))
-    house.appdb.alarms.raise_alarm(SN, "clock", "the clock is <wrong>", hint="set it with `ntp`", now_us=1)
-    return house
+    harness.appdb.sync_states.save_intervals(SN, [stretch])
+    harness.appdb.sync_states.save_pbx_status(SN, PbxStatus(checked_at=1, skew_seconds=-90))
+    harness.appdb.alarms.raise_alarm(SN, "clock", "the clock is <wrong>", hint="set it with `ntp`", now_us=1)
+    return harness
 
 
 async def test_coverage_tells_what_is_complete_and_what_is_not(known: ConsoleHarness) -> None:
@@ -63,10 +63,10 @@ async def test_a_back_fill_can_be_asked_for(known: ConsoleHarness) -> None:
         assert (await client.post(path, json={"since": "2026-04-03", "until": "2026-04-02"})).status == 400
 
 
-async def test_a_pbx_that_is_asked_or_cannot_sign_is_declared(house: ConsoleHarness) -> None:
+async def test_a_pbx_that_is_asked_or_cannot_sign_is_declared(harness: ConsoleHarness) -> None:
     """By one request; no secret of it is ever told again."""
     api = {"url": "https://192.0.2.7:8088", "client_id": "us", "client_secret": "our-client-secret"}
-    async with house.client() as client:
+    async with harness.client() as client:
         answer = await client.post("/api/v1/pbxs", json={"name": "Branch", "sn": "S-BRANCH", "credentials": api})
         assert answer.status == 201
         old = {"name": "Old", "sn": "S-OLD", "dialect": "newcdr", "path": "/3kFz0qLrB7xN9sVe"}
@@ -75,6 +75,6 @@ async def test_a_pbx_that_is_asked_or_cannot_sign_is_declared(house: ConsoleHarn
         assert (await client.post("/api/v1/pbxs", json=old | {"name": "A", "sn": "A", "path": ""})).status == 400
         assert (await client.post("/api/v1/pbxs", json=old | {"dialect": "3cx"})).status == 400
         listed = await (await client.get("/api/v1/pbxs")).text()
-    assert house.appdb.pbx_credentials.get("S-BRANCH") == parse_pbx_credentials(**api)
+    assert harness.appdb.pbx_credentials.get("S-BRANCH") == parse_pbx_credentials(**api)
     assert "3kFz0qLrB7xN9sVe" not in listed
     assert "our-client-secret" not in listed

@@ -33,14 +33,14 @@ def test_each_hour_says_what_is_known() -> None:
     assert {hour.state for day in days[1:] for hour in day.hours} == {"complete"}
 
 
-async def test_the_page_shows_it(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_the_page_shows_it(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Gaps where nothing was compared yet; no calendar and no button where nobody can say, and asking is refused."""
     text = await (await client.get(f"/pbxs/{SN}")).text()
     assert "nobody can say" in text
     assert "calendar" not in text
     assert "/backfill" not in text
     assert 'role="alert"' in await (await client.post(f"/pbxs/{SN}/backfill", data={"since": "1d"})).text()
-    house.appdb.pbx_credentials.put(
+    harness.appdb.pbx_credentials.put(
         SN, parse_pbx_credentials("https://192.0.2.1:8088", client_id="x", client_secret="y")
     )
     text = await (await client.get(f"/pbxs/{SN}")).text()
@@ -48,9 +48,9 @@ async def test_the_page_shows_it(house: ConsoleHarness, client: aiohttp.ClientSe
     assert "/backfill" in text
 
 
-async def test_alarms_are_listed(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_alarms_are_listed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Those that go on stand on Now too; those that are over stay on the page of alarms."""
-    at = house.clock.microseconds()
-    house.appdb.alarms.raise_alarm(SN, "silence", "<b>nothing came</b> for an hour", hint="look at it", now_us=at)
+    at = harness.clock.microseconds()
+    harness.appdb.alarms.raise_alarm(SN, "silence", "<b>nothing came</b> for an hour", hint="look at it", now_us=at)
     for path in ("/", "/alarms", "/issues"):
         assert "&lt;b&gt;nothing came" in await (await client.get(path)).text(), path

@@ -26,11 +26,11 @@ async def application() -> AsyncIterator[WebhookReceiver]:
 
 
 @pytest.fixture
-async def browser(house: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
+async def browser(harness: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
     """A person, signed in."""
     jar = aiohttp.CookieJar(unsafe=True)
-    async with house.client("", cookie_jar=jar, headers=FORM) as session:
-        async with session.post("/sign-in", data={"token": house.admin_token}) as answer:
+    async with harness.client("", cookie_jar=jar, headers=FORM) as session:
+        async with session.post("/sign-in", data={"token": harness.admin_token}) as answer:
             assert answer.status == 200
         yield session
 
@@ -41,9 +41,9 @@ async def _json(client: aiohttp.ClientSession, method: str, path: str, body: Any
         return await answer.json() if answer.status != 204 else None
 
 
-async def _trouble(house: ConsoleHarness, seq: int, state: Any = "failed") -> int:
+async def _trouble(harness: ConsoleHarness, seq: int, state: Any = "failed") -> int:
     """A delivery in trouble; its number."""
-    one = house.appdb.destinations.get("CRM")
+    one = harness.appdb.destinations.get("CRM")
     tried = NewAttempt(
         attempted_at=1_777_000_000_000_000,
         duration_ms=7,
@@ -55,21 +55,21 @@ async def _trouble(house: ConsoleHarness, seq: int, state: Any = "failed") -> in
         notification_id=f"e{seq}", seq=seq, call=(SN, f"1777287876.{seq}"), body=b'{"type":30012}',
         due_at=tried.attempted_at, pending_since=tried.attempted_at, state=state, attempt=tried,
     )  # fmt: skip
-    house.appdb.deliveries.commit(
+    harness.appdb.deliveries.commit(
         DeliveryCommit(
             destination_id=one.destination_id, revision=1, cursors={}, finished_replays=(), new_deliveries=[trouble],
             updates=(), attempts_succeeded=3, attempts_failed=1, failing_since=None, retry_after=0, retry_all_now=False,
             now_us=tried.attempted_at,
         )
     )  # fmt: skip
-    return house.appdb.deliveries.page(one.destination_id, None, 99)[-1].delivery_id
+    return harness.appdb.deliveries.page(one.destination_id, None, 99)[-1].delivery_id
 
 
 async def test_a_subscription_from_its_beginning_to_its_end(
-    house: ConsoleHarness, client: aiohttp.ClientSession
+    harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
     """Added with a secret told once, read with what is owed, changed, paused, resumed, removed."""
-    await house.ingest_details([details(), details(call_id="1777287876.9", status="BUSY")])
+    await harness.ingest_details([details(), details(call_id="1777287876.9", status="BUSY")])
     added = await _json(client, "POST", PATH, CRM | {"filter": {"status": "busy", "since": "2026-01-01"}}, 201)
     assert len(added["secret"]) == 32
     (one,) = (await _json(client, "GET", PATH))["data"]
@@ -84,13 +84,13 @@ async def test_a_subscription_from_its_beginning_to_its_end(
     assert (await _json(client, "GET", PATH))["data"] == []
 
 
-async def test_one_for_now_owes_nothing_of_the_past(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_one_for_now_owes_nothing_of_the_past(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """It begins behind the last report that was kept."""
-    await house.ingest_details([details()])
+    await harness.ingest_details([details()])
     await _json(client, "POST", PATH, CRM, 201)
     status = await _json(client, "GET", f"{PATH}/CRM")
     assert (status["pending"], status["position"], status["oldest_pending_at"]) == (0, 1, None)
-    await house.ingest_details([details(call_id="1777287876.9")])
+    await harness.ingest_details([details(call_id="1777287876.9")])
     status = await _json(client, "GET", f"{PATH}/CRM")
     assert status["pending"] == 1
     assert status["oldest_pending_at"]
@@ -110,20 +110,20 @@ async def test_one_for_now_owes_nothing_of_the_past(house: ConsoleHarness, clien
         (CRM | {"colour": "red"}, "colour"),
     ],
 )
-async def test_what_cannot_be_meant_is_told(lasting_client: aiohttp.ClientSession, body: Any, says: str) -> None:
+async def test_what_cannot_be_meant_is_told(module_client: aiohttp.ClientSession, body: Any, says: str) -> None:
     """As a problem document with the reason."""
-    problem = await _json(lasting_client, "POST", PATH, body, 400)
+    problem = await _json(module_client, "POST", PATH, body, 400)
     assert says in str(problem)
 
 
-async def test_keys_in_headers_are_not_shown(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_keys_in_headers_are_not_shown(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Only that there are such headers."""
     body = CRM | {"headers": {"Authorization": "Bearer geheim"}}
     answers = [await _json(client, "POST", PATH, body, 201), await _json(client, "GET", PATH)]
     answers.append(await _json(client, "PATCH", f"{PATH}/CRM", {"notifies_of": "calls"}))
     assert "geheim" not in str(answers)
     assert "Authorization" in str(answers)
-    assert house.appdb.destinations.get("CRM").headers == {"Authorization": "Bearer geheim"}
+    assert harness.appdb.destinations.get("CRM").headers == {"Authorization": "Bearer geheim"}
 
 
 async def test_a_test_is_sent_and_its_answer_shown(client: aiohttp.ClientSession, application: WebhookReceiver) -> None:
@@ -137,9 +137,9 @@ async def test_a_test_is_sent_and_its_answer_shown(client: aiohttp.ClientSession
     assert (await _json(client, "POST", f"{PATH}/CRM/test"))["accepted"] is False
 
 
-async def test_a_replay_needs_a_beginning(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_a_replay_needs_a_beginning(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """And tells how many records it sends again."""
-    await house.ingest_details([details(), details(call_id="1777287876.9", status="BUSY")])
+    await harness.ingest_details([details(), details(call_id="1777287876.9", status="BUSY")])
     await _json(client, "POST", PATH, CRM, 201)
     await _json(client, "POST", f"{PATH}/CRM/replay", {"filter": {}}, 400)
     body = {"filter": {"since": "2026-01-01", "status": "busy"}}
@@ -159,11 +159,11 @@ async def test_secrets_are_told_once(client: aiohttp.ClientSession) -> None:
 
 
 async def test_deliveries_in_trouble_are_seen_and_acted_on(
-    house: ConsoleHarness, client: aiohttp.ClientSession
+    harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
     """Listed by state, shown with their attempts, tried again, dropped."""
     await _json(client, "POST", PATH, CRM, 201)
-    failed, retrying = await _trouble(house, 1), await _trouble(house, 2, "retrying")
+    failed, retrying = await _trouble(harness, 1), await _trouble(harness, 2, "retrying")
     path = "/api/v1/deliveries"
     found = (await _json(client, "GET", f"{path}?destination=CRM&state=failed"))["data"]
     assert [one["delivery_id"] for one in found] == [failed]
@@ -175,10 +175,10 @@ async def test_deliveries_in_trouble_are_seen_and_acted_on(
     assert await _json(client, "POST", f"{PATH}/CRM/retry") == {"notifications": 1}
 
 
-async def test_metrics_tell_of_each_subscription(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_metrics_tell_of_each_subscription(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """What is owed, parked, delivered and failed."""
     await _json(client, "POST", PATH, CRM, 201)
-    await _trouble(house, 1)
+    await _trouble(harness, 1)
     async with client.get("/metrics") as answer:
         text = await answer.text()
     for line in (
@@ -191,16 +191,16 @@ async def test_metrics_tell_of_each_subscription(house: ConsoleHarness, client: 
         assert line in text
 
 
-async def test_readers_change_nothing(house: ConsoleHarness) -> None:
+async def test_readers_change_nothing(harness: ConsoleHarness) -> None:
     """Whoever may read sees destinations; only an administrator touches them."""
-    reader = house.appdb.add_token("wallboard", "reader", now_us=1)
-    async with house.client(reader) as client:
+    reader = harness.appdb.add_token("wallboard", "reader", now_us=1)
+    async with harness.client(reader) as client:
         await _json(client, "GET", PATH)
         await _json(client, "POST", PATH, CRM, 403)
 
 
 async def test_a_person_does_it_all_on_the_pages(
-    house: ConsoleHarness, browser: aiohttp.ClientSession, application: WebhookReceiver
+    harness: ConsoleHarness, browser: aiohttp.ClientSession, application: WebhookReceiver
 ) -> None:
     """Add, test, pause, go on, replay, look at what is parked, try it again, remove; hostile texts stay texts."""
     form = {"name": "CRM <b>", "url": application.url, "allow_private": "yes", "status": "busy"}
@@ -208,16 +208,16 @@ async def test_a_person_does_it_all_on_the_pages(
         page = await answer.text()
     assert "is told from now on" in page
     assert "CRM &lt;b&gt;" in page
-    one = house.appdb.destinations.get("CRM <b>")
-    assert house.appdb.destinations.secret_texts(one.destination_id)[0] in page
+    one = harness.appdb.destinations.get("CRM <b>")
+    assert harness.appdb.destinations.secret_texts(one.destination_id)[0] in page
     path = f"/destinations/{one.destination_id}"
     for verb, says in (("test", "The test was taken"), ("pause", "It is paused"), ("resume", "It goes on")):
         async with browser.post(f"{path}/{verb}") as answer:
             assert says in await answer.text()
     async with browser.post(f"{path}/replay", data={"since": "2026-01-01"}) as answer:
         assert "0 records are sent again" in await answer.text()
-    house.appdb.destinations.change("CRM <b>", {"name": "CRM"})
-    number = await _trouble(house, 1)
+    harness.appdb.destinations.change("CRM <b>", {"name": "CRM"})
+    number = await _trouble(harness, 1)
     async with browser.get(f"/destinations/deliveries/{number}") as answer:
         page = await answer.text()
     assert "&lt;script&gt;no&lt;/script&gt;" in page
@@ -228,28 +228,28 @@ async def test_a_person_does_it_all_on_the_pages(
 
 
 async def test_who_does_not_fare_well_is_told_on_every_page(
-    house: ConsoleHarness, browser: aiohttp.ClientSession
+    harness: ConsoleHarness, browser: aiohttp.ClientSession
 ) -> None:
     """With what to do on the page Attention; nothing where all fare well, and no key in an address anywhere."""
     wishes = DestinationSpec(url="https://crm.example.com/?key=hush")
-    house.appdb.destinations.add("CRM", wishes, None, after=0, now_us=1)
+    harness.appdb.destinations.add("CRM", wishes, None, after=0, now_us=1)
     for is_well in (True, False):
         for path in ("/", "/calls", "/issues", "/destinations", "/destinations/1"):
             async with browser.get(path) as answer:
                 page = await answer.text()
             assert ("1 failed notification for CRM" in page) is not is_well, path
             assert "hush" not in page
-        await _trouble(house, 1)
+        await _trouble(harness, 1)
     async with browser.get("/issues") as answer:
         assert "<code>onhook destination retry CRM</code>" in await answer.text()
 
 
 async def test_what_went_through_in_the_end_is_told_in_short(
-    house: ConsoleHarness, browser: aiohttp.ClientSession
+    harness: ConsoleHarness, browser: aiohttp.ClientSession
 ) -> None:
     """The newest of it, with a link to all."""
-    house.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com/"), None, after=0, now_us=1)
-    numbers = [await _trouble(house, seq, "delivered") for seq in range(1, DELIVERED_SHOWN_MAX + 3)]
+    harness.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com/"), None, after=0, now_us=1)
+    numbers = [await _trouble(harness, seq, "delivered") for seq in range(1, DELIVERED_SHOWN_MAX + 3)]
     for path, shown in (("/destinations/1", numbers[:1:-1]), ("/destinations/1?show_all=true", numbers[::-1])):
         async with browser.get(path) as answer:
             page = await answer.text()
@@ -257,18 +257,18 @@ async def test_what_went_through_in_the_end_is_told_in_short(
         assert ("show_all=true" in page) is (path == "/destinations/1")
 
 
-async def test_a_mistake_in_the_form_is_told_and_kept(house: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+async def test_a_mistake_in_the_form_is_told_and_kept(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     """What was typed stands there still."""
     async with browser.post("/destinations", data={"name": "CRM", "url": "ftp://crm.example.com/"}) as answer:
         page = await answer.text()
     assert "this is not a webhook&#39;s URL" in page
     assert 'value="ftp://crm.example.com/"' in page
-    assert house.appdb.destinations.all() == []
+    assert harness.appdb.destinations.all() == []
 
 
-async def test_another_site_presses_no_button(house: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+async def test_another_site_presses_no_button(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     """A form on a stranger's page changes nothing."""
-    house.appdb.destinations.add("CRM", DestinationSpec(url="http://a.example/"), None, after=0, now_us=1)
+    harness.appdb.destinations.add("CRM", DestinationSpec(url="http://a.example/"), None, after=0, now_us=1)
     async with browser.post("/destinations/1/remove", headers={"Sec-Fetch-Site": "cross-site"}) as answer:
         assert answer.status == 403
-    assert len(house.appdb.destinations.all()) == 1
+    assert len(harness.appdb.destinations.all()) == 1

@@ -9,28 +9,28 @@ from tests.console.conftest import ConsoleHarness, module_loop
 from tests.factories import details
 
 
-async def test_it_is_ready(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_it_is_ready(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """With all that was kept in the store, and with none."""
     assert await (await client.get("/readyz")).json() == {"lag": 0}
-    await house.ingest_details([details()])
+    await harness.ingest_details([details()])
     assert await (await client.get("/readyz")).json() == {"lag": 0}
 
 
 async def test_far_behind_is_not_ready(
-    house: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store has yet to read too much: 503, and by how much stands in the problem as it does in the good answer."""
     monkeypatch.setattr(health, "LAG_MAX", 1)
-    await house.append_to_ledger([b"1", b"2"])
+    await harness.append_to_ledger([b"1", b"2"])
     answer = await client.get("/readyz")
     assert (answer.status, answer.content_type) == (503, "application/problem+json")
     assert int(answer.headers["Retry-After"]) > 0
     assert (await answer.json())["lag"] == 2
 
 
-async def test_ahead_is_not_ready(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_ahead_is_not_ready(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A store that knows reports which the ledger never had is another ledger's: said so, with what to do."""
-    await house.store.put(StoreBatch(calls=[], quarantined=[], reparsed_seqs=[], position=7))
+    await harness.store.put(StoreBatch(calls=[], quarantined=[], reparsed_seqs=[], position=7))
     answer = await client.get("/readyz")
     assert (answer.status, answer.content_type) == (503, "application/problem+json")
     problem = await answer.json()
@@ -42,16 +42,16 @@ async def test_ahead_is_not_ready(house: ConsoleHarness, client: aiohttp.ClientS
 
 @module_loop
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/issues", "/schema", "/schema/openapi.json"])
-async def test_head_is_get_without_a_body(lasting_client: aiohttp.ClientSession, path: str) -> None:
+async def test_head_is_get_without_a_body(module_client: aiohttp.ClientSession, path: str) -> None:
     """A monitor that only looks at the head gets the same head."""
-    whole, head = await lasting_client.get(path), await lasting_client.head(path)
+    whole, head = await module_client.get(path), await module_client.head(path)
     assert (head.status, head.content_type) == (200, whole.content_type)
     assert await head.read() == b""
     assert "default-src 'none'" in head.headers["Content-Security-Policy"]
 
 
-async def test_head_opens_nothing(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_head_opens_nothing(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A stranger's HEAD is refused like his GET; the API, where answers may be endless, keeps to GET."""
-    async with house.client("") as stranger:
+    async with harness.client("") as stranger:
         assert (await stranger.head("/")).status == 401
     assert (await client.head("/api/v1/live")).status == 405

@@ -42,16 +42,16 @@ def test_no_route_is_open_to_limited_readers_by_chance() -> None:
 
 
 @pytest.fixture
-async def tokens(house: ConsoleHarness) -> dict[str, str]:
+async def tokens(harness: ConsoleHarness) -> dict[str, str]:
     """Three calls, and readers limited by extension, by PBX, and to a PBX that does not exist."""
-    house.appdb.add_pbx(name="branch", sn=OTHER_SN, secret="s" * 32, now_us=1)
+    harness.appdb.add_pbx(name="branch", sn=OTHER_SN, secret="s" * 32, now_us=1)
     shown = {"call_from": ALICE, "call_to": "1002", "recording": "shown.wav"}
-    await house.ingest_details([details(STARTED_AT, call_id=SHOWN_ID, **shown)])
+    await harness.ingest_details([details(STARTED_AT, call_id=SHOWN_ID, **shown)])
     hidden = {"call_from": f"Hidden<{HIDDEN}>", "call_to": "1003", "recording": f"{HIDDEN}.wav", "type": "Inbound"}
-    await house.ingest_details(
+    await harness.ingest_details(
         [details(STARTED_AT, call_id=HIDDEN_ID, src_trunk_name=HIDDEN, did_number=HIDDEN, **hidden)]
     )
-    await house.ingest_details(
+    await harness.ingest_details(
         [details(STARTED_AT, call_id=ELSEWHERE_ID, call_from=f"Hidden<{HIDDEN}>", call_to="1009", status="BUSY")],
         OTHER_SN,
     )
@@ -60,13 +60,13 @@ async def tokens(house: ConsoleHarness) -> dict[str, str]:
         "both": AccessScope(sns=(SN,), numbers=("1001",)),
         "nothing": AccessScope(sns=()),
     }
-    at = house.clock.microseconds()
-    return {name: house.appdb.add_token(name, "reader", now_us=at, scope=one) for name, one in limits.items()}
+    at = harness.clock.microseconds()
+    return {name: harness.appdb.add_token(name, "reader", now_us=at, scope=item) for name, item in limits.items()}
 
 
-async def test_what_is_not_marked_refuses(house: ConsoleHarness, tokens: dict[str, str]) -> None:
+async def test_what_is_not_marked_refuses(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
     """Every other route that is not open to strangers answers 403, whatever it is."""
-    async with house.client(tokens["extension"]) as reader:
+    async with harness.client(tokens["extension"]) as reader:
         asked = 0
         for path, handler in handlers():
             if handler.opt.get("scoped") or handler.opt.get("open"):
@@ -81,10 +81,10 @@ async def test_what_is_not_marked_refuses(house: ConsoleHarness, tokens: dict[st
 
 
 @pytest.mark.parametrize("name", ["extension", "both", "nothing"])
-async def test_nothing_leaks(house: ConsoleHarness, tokens: dict[str, str], name: str) -> None:
+async def test_nothing_leaks(harness: ConsoleHarness, tokens: dict[str, str], name: str) -> None:
     """No list, count, report, export or page has the number, or counts the calls, that the reader may not see."""
     seen = 0 if name == "nothing" else 1
-    async with house.client(tokens[name]) as reader:
+    async with harness.client(tokens[name]) as reader:
         for of in KINDS:
             for form in ("/reports", "/reports.csv", "/api/v1/reports"):
                 text = await body(reader, f"{form}?report={of}&since=2026-04-01&until=2026-05-01")
@@ -106,9 +106,9 @@ async def test_nothing_leaks(house: ConsoleHarness, tokens: dict[str, str], name
             assert HIDDEN.encode() not in await answer.read()
 
 
-async def test_a_call_that_may_not_be_seen_is_not_there(house: ConsoleHarness, tokens: dict[str, str]) -> None:
+async def test_a_call_that_may_not_be_seen_is_not_there(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
     """The same 404 as for one that never was, by either address, in the API too; its report is refused."""
-    async with house.client(tokens["extension"]) as reader:
+    async with harness.client(tokens["extension"]) as reader:
         for sn, call_id, status in ((SN, SHOWN_ID, 200), (SN, HIDDEN_ID, 404), (OTHER_SN, ELSEWHERE_ID, 404)):
             for path in (f"/calls/{sn}/{call_id}", f"/call?sn={sn}&call_id={call_id}", f"/api/v1/calls/{sn}/{call_id}"):
                 answer = await reader.get(path)
@@ -120,11 +120,11 @@ async def test_a_call_that_may_not_be_seen_is_not_there(house: ConsoleHarness, t
         assert (await reader.get("/events/2")).status == 403
 
 
-async def test_the_live_feed_is_limited(house: ConsoleHarness, tokens: dict[str, str]) -> None:
+async def test_the_live_feed_is_limited(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
     """Calls that end are told to those who may see them; others get nothing of them."""
-    async with house.client(tokens["extension"]) as reader:
+    async with harness.client(tokens["extension"]) as reader:
         answer = await reader.get("/api/v1/live?after=0")
-        await house.ingest_details(
+        await harness.ingest_details(
             [details(call_from="1005", call_to=HIDDEN), details(call_from="1001", call_to="1005")]
         )
         found = b""
@@ -134,9 +134,9 @@ async def test_the_live_feed_is_limited(house: ConsoleHarness, tokens: dict[str,
         answer.close()
 
 
-async def test_an_empty_limit_is_no_way_in(house: ConsoleHarness, tokens: dict[str, str]) -> None:
+async def test_an_empty_limit_is_no_way_in(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
     """Limited to nothing one sees nothing; and no parameter widens what one sees."""
-    async with house.client(tokens["nothing"]) as reader:
+    async with harness.client(tokens["nothing"]) as reader:
         for query in ("", "?sn=" + SN, "?pbx=branch", "?status=!x", "?q=Hidden"):
             assert (await (await reader.get(f"/api/v1/calls{query}")).json())["data"] == []
         assert (await reader.get("/api/v1/calls?scope=all")).status == 400
@@ -149,26 +149,26 @@ async def body(reader: aiohttp.ClientSession, path: str) -> str:
     return await answer.text()
 
 
-async def test_no_name_of_a_pbx_leaks(house: ConsoleHarness, tokens: dict[str, str]) -> None:
+async def test_no_name_of_a_pbx_leaks(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
     """Not by the list to choose from, nor by a saved zone: only PBXs whose calls may be seen are named."""
     for name, known in (("extension", True), ("both", False), ("nothing", False)):
-        async with house.client(tokens[name]) as reader:
+        async with harness.client(tokens[name]) as reader:
             for path in ("/", "/calls", "/reports", f"/calls/{SN}/{SHOWN_ID}"):
                 answer = await reader.get(path)
                 assert ("branch" in await answer.text()) <= known, (name, path)
 
 
-async def test_no_other_site_changes_anything(house: ConsoleHarness) -> None:
+async def test_no_other_site_changes_anything(harness: ConsoleHarness) -> None:
     """Whatever route: an administrator's cookie alone does nothing, a stranger does nothing, a reader does nothing."""
-    reader = house.appdb.add_token("reader", "reader", now_us=house.clock.microseconds())
+    reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     jar = aiohttp.CookieJar(unsafe=True)
     asked = 0
     async with (
-        house.client("", cookie_jar=jar, headers={"Sec-Fetch-Site": "cross-site"}) as forged,
-        house.client("") as stranger,
-        house.client(reader) as other,
+        harness.client("", cookie_jar=jar, headers={"Sec-Fetch-Site": "cross-site"}) as forged,
+        harness.client("") as stranger,
+        harness.client(reader) as other,
     ):
-        await forged.get(f"/sign-in?token={house.admin_token}")
+        await forged.get(f"/sign-in?token={harness.admin_token}")
         assert (await forged.get("/users")).status == 200
         for path, handler in handlers():
             filled = re.sub(r"\{\w+:int\}", "1", re.sub(r"\{\w+:str\}", "office", path))
@@ -178,4 +178,4 @@ async def test_no_other_site_changes_anything(house: ConsoleHarness) -> None:
                     assert statuses == [403, 401, 403], (method, path)
                     asked += 1
     assert asked > 40
-    assert [one.sn for one in house.appdb.pbxs()] == [SN]
+    assert [pbx.sn for pbx in harness.appdb.pbxs()] == [SN]

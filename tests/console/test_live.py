@@ -54,33 +54,33 @@ async def listening(client: aiohttp.ClientSession, query: str = "", **headers: s
         yield listener
 
 
-async def test_what_comes_is_told(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_what_comes_is_told(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A listener is told what comes after it began, to all listeners the same, and not what was before."""
-    await house.ingest_details([details(call_from="1000")])
+    await harness.ingest_details([details(call_from="1000")])
     async with listening(client) as one, listening(client) as other:
-        await house.ingest_details([details(call_from="1003")])
+        await harness.ingest_details([details(call_from="1003")])
         assert [(await each.record())["call_from"] for each in (one, other)] == ["1003", "1003"]
 
 
 @pytest.mark.parametrize("way", ["header", "parameter"])
-async def test_who_was_away_missed_nothing(house: ConsoleHarness, client: aiohttp.ClientSession, way: str) -> None:
+async def test_who_was_away_missed_nothing(harness: ConsoleHarness, client: aiohttp.ClientSession, way: str) -> None:
     """By the number of the last event, a listener goes on where it was: each record once."""
-    await house.ingest_details([details()])
+    await harness.ingest_details([details()])
     async with listening(client) as listener:
-        await house.ingest_details([details(), details()])
+        await harness.ingest_details([details(), details()])
         seqs = [(await listener.record())["seq"]]
-    await house.ingest_details([details() for _ in range(BATCH_RECORDS_MAX + 3)])
+    await harness.ingest_details([details() for _ in range(BATCH_RECORDS_MAX + 3)])
     headers = {"Last-Event-ID": str(seqs[-1])} if way == "header" else {}
     async with listening(client, "" if headers else f"?after={seqs[-1]}", **headers) as listener:
         seqs += [(await listener.record())["seq"] for _ in range(BATCH_RECORDS_MAX + 4)]
     assert seqs == list(range(2, BATCH_RECORDS_MAX + 7))
 
 
-async def test_filters_apply(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_filters_apply(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A listener is told only of what it asked for."""
     async with listening(client, "?number=1003") as listener:
-        await house.ingest_details([details()])
-        await house.ingest_details([details(call_from="1003")])
+        await harness.ingest_details([details()])
+        await harness.ingest_details([details(call_from="1003")])
         assert (await listener.record())["call_from"] == "1003"
 
 
@@ -99,11 +99,11 @@ async def test_an_open_line_beats(client: aiohttp.ClientSession, monkeypatch: py
 
 
 async def test_so_many_may_listen(
-    house: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One more than there are places is told to come later; when one leaves, its place is free again."""
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
-    async with house.client(connector=aiohttp.TCPConnector(limit=0)) as many:
+    async with harness.client(connector=aiohttp.TCPConnector(limit=0)) as many:
         answers = [await many.get("/api/v1/live") for _ in range(live.LISTENERS_MAX)]
         for answer in answers:
             await Listener(answer).block()
@@ -112,25 +112,25 @@ async def test_so_many_may_listen(
         assert "Retry-After" in refused.headers
         for answer in answers:
             answer.close()
-        await until_nobody_listens(house)
+        await until_nobody_listens(harness)
     async with listening(client):
         pass
 
 
-async def test_a_slow_reader_is_cut_off(house: ConsoleHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_reader_is_cut_off(harness: ConsoleHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes nothing loses its place, and what it got does not end as if it were whole."""
     monkeypatch.setattr(streaming, "SLOW_READER_SECONDS", 0.3)
-    await house.ingest_details([details(recording="r" * 9000) for _ in range(BATCH_RECORDS_MAX * 10)])
+    await harness.ingest_details([details(recording="r" * 9000) for _ in range(BATCH_RECORDS_MAX * 10)])
     stuck = socket.socket()
     stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     stuck.setblocking(False)
     loop = asyncio.get_running_loop()
-    await loop.sock_connect(stuck, ("127.0.0.1", int(house.url.rpartition(":")[2])))
-    ask = f"GET /api/v1/live?after=0 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {house.admin_token}\r\n\r\n"
+    await loop.sock_connect(stuck, ("127.0.0.1", int(harness.url.rpartition(":")[2])))
+    ask = f"GET /api/v1/live?after=0 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {harness.admin_token}\r\n\r\n"
     await loop.sock_sendall(stuck, ask.encode())
     got = await loop.sock_recv(stuck, 1000)
     assert got.startswith(b"HTTP/1.1 200")
-    await until_nobody_listens(house)
+    await until_nobody_listens(harness)
     async with asyncio.timeout(20):
         while piece := await loop.sock_recv(stuck, 1 << 20):
             got = piece
@@ -138,23 +138,23 @@ async def test_a_slow_reader_is_cut_off(house: ConsoleHarness, monkeypatch: pyte
     stuck.close()
 
 
-async def until_nobody_listens(house: ConsoleHarness) -> None:
-    async with house.client() as client, asyncio.timeout(20):
+async def until_nobody_listens(harness: ConsoleHarness) -> None:
+    async with harness.client() as client, asyncio.timeout(20):
         while "onhook_live_listeners 0.0" not in await (await client.get("/metrics")).text():  # noqa: ASYNC110 - asked over the network
             await asyncio.sleep(0.05)
 
 
-async def test_closing_lets_everybody_go(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_closing_lets_everybody_go(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """When the house closes, streams end and are not waited for."""
     async with listening(client) as listener:
-        house.feed.close()
+        harness.feed.close()
         assert await listener.answer.content.read() == b""
 
 
-async def test_listeners_at_one_place_share_a_reading(house: ConsoleHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_listeners_at_one_place_share_a_reading(harness: ConsoleHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many listen, the store is asked once for what is new."""
     readings = 0
-    store = house.store
+    store = harness.store
     original = DuckDbStore.records_after
 
     async def counted(self: DuckDbStore, seq: int, limit: int) -> Any:
@@ -163,7 +163,7 @@ async def test_listeners_at_one_place_share_a_reading(house: ConsoleHarness, mon
         return await original(self, seq, limit)
 
     monkeypatch.setattr(DuckDbStore, "records_after", counted)
-    await house.ingest_details([details()])
+    await harness.ingest_details([details()])
     tail = LiveTail(store, PositionNotifier())
     answers = await asyncio.gather(*(tail.records_after(0) for _ in range(20)))
     assert readings == 1

@@ -10,8 +10,8 @@ FIRST, SECOND = "1777287876.1", "1777287876.2"
 
 
 @pytest.fixture
-async def two_calls(house: ConsoleHarness) -> None:
-    await house.ingest_details([details(STARTED_AT, call_id=FIRST), details(STARTED_AT, call_id=SECOND)])
+async def two_calls(harness: ConsoleHarness) -> None:
+    await harness.ingest_details([details(STARTED_AT, call_id=FIRST), details(STARTED_AT, call_id=SECOND)])
 
 
 async def write(client: aiohttp.ClientSession, call_id: str, **given: object) -> list[dict[str, object]]:
@@ -55,7 +55,7 @@ async def test_calls_are_found_by_what_was_written(client: aiohttp.ClientSession
         ({"tag": "VIP", "status": "busy"}, set()),
     ):
         calls = (await (await client.get("/api/v1/calls", params=query)).json())["data"]
-        assert {one["call_id"] for one in calls} == found, query
+        assert {call["call_id"] for call in calls} == found, query
         rows = (await (await client.get("/api/v1/summary", params={**query, "by": "pbx"})).json())["data"]
         assert sum(row["calls"] for row in rows) == len(found)
         assert (await (await client.get("/calls", params=query)).text()).count('class="call"') == len(found)

@@ -28,9 +28,9 @@ MARKED = {
 }
 
 
-async def test_the_menu_marks_the_page(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_the_menu_marks_the_page(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """One place at most; pages that stand in no menu mark none."""
-    await house.ingest_details([details(call_id=CALL_ID)])
+    await harness.ingest_details([details(call_id=CALL_ID)])
     for path, marked in MARKED.items():
         text = await (await client.get(path)).text()
         menu = text[text.index('aria-label="Pages"') : text.index("</nav>")]
@@ -49,12 +49,12 @@ async def test_the_schema_page_has_every_route(client: aiohttp.ClientSession) ->
 
 
 async def test_a_long_report_is_read_in_parts(
-    house: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A table of very many rows is paged; its file has them all."""
     monkeypatch.setattr(report_routes, "ROWS_MAX", 2)
     at = datetime(2026, 10, 25, 11, tzinfo=UTC)
-    await house.ingest_details([details(at, call_from=ALICE, call_to=f"100{n}") for n in range(1, 6)])
+    await harness.ingest_details([details(at, call_from=ALICE, call_to=f"100{n}") for n in range(1, 6)])
     query = "report=dialled&since=2026-10-25&until=2026-10-26"
     seen, path, text = 0, f"/reports?{query}", ""
     while path:

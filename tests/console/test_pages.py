@@ -40,23 +40,23 @@ HOSTILE = (
 class Visit:
     """A browser window that is signed in, and what went wrong in it."""
 
-    def __init__(self, page: Page, house: ConsoleHarness) -> None:
+    def __init__(self, page: Page, harness: ConsoleHarness) -> None:
         self.page = page
         self.wrong: list[str] = []
         page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
         page.on("console", lambda told: self.wrong.append(f"console: {told.text}") if told.type != "log" else None)
-        page.on("request", lambda asked: None if asked.url.startswith(house.url) else self.wrong.append(asked.url))
+        page.on("request", lambda asked: None if asked.url.startswith(harness.url) else self.wrong.append(asked.url))
 
 
 @asynccontextmanager
-async def visiting(house: ConsoleHarness, chromium: str, **context: object) -> AsyncIterator[Visit]:
+async def visiting(harness: ConsoleHarness, chromium: str, **context: object) -> AsyncIterator[Visit]:
     """A browser that signed in by the link; on leaving, nothing may have gone wrong, and nothing asked of others."""
     OUTPUT.mkdir(exist_ok=True)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         window: BrowserContext = await browser.new_context(**context)  # type: ignore[arg-type] # handed through as it is
-        visit = Visit(await window.new_page(), house)
-        await visit.page.goto(f"{house.url}/sign-in?token={house.admin_token}")
+        visit = Visit(await window.new_page(), harness)
+        await visit.page.goto(f"{harness.url}/sign-in?token={harness.admin_token}")
         yield visit
         assert visit.wrong == []
         await browser.close()
@@ -68,18 +68,18 @@ def some_calls() -> list[datetime]:
     return [now - timedelta(seconds=30 + 97 * n) for n in range(12)]
 
 
-async def test_a_call_appears_by_itself(house: ConsoleHarness, chromium_path: str) -> None:
+async def test_a_call_appears_by_itself(harness: ConsoleHarness, chromium_path: str) -> None:
     """A call that ends is on the page without a reload, its totals are counted, and the token is not in the address."""
     moment = some_calls()[0]
-    async with visiting(house, chromium_path) as visit:
+    async with visiting(harness, chromium_path) as visit:
         page = visit.page
-        assert page.url == f"{house.url}/"
+        assert page.url == f"{harness.url}/"
         await expect(page.get_by_text("No call has ended yet")).to_be_visible()
-        await house.ingest_details([details(moment)])
+        await harness.ingest_details([details(moment)])
         await expect(page.locator("tr.call")).to_have_count(1, timeout=15_000)
         await page.evaluate("window.wasHere = true")
         await expect(page.get_by_text("Live", exact=True)).to_be_visible()
-        await house.ingest_details(
+        await harness.ingest_details(
             [details(moment + timedelta(seconds=5), call_from="1003", status="BUSY", talk_duration=0)]
         )
         await expect(page.locator("tr.call")).to_have_count(2, timeout=15_000)
@@ -89,36 +89,36 @@ async def test_a_call_appears_by_itself(house: ConsoleHarness, chromium_path: st
         assert await page.evaluate("window.wasHere")
 
 
-async def test_the_keyboard_reaches_the_first_call(house: ConsoleHarness, chromium_path: str) -> None:
+async def test_the_keyboard_reaches_the_first_call(harness: ConsoleHarness, chromium_path: str) -> None:
     """By tab and enter alone one comes to the first call and its page; focus survives a call that arrives."""
     moments = some_calls()
-    await house.ingest_details([details(moment) for moment in moments[1:]])
-    async with visiting(house, chromium_path) as visit:
+    await harness.ingest_details([details(moment) for moment in moments[1:]])
+    async with visiting(harness, chromium_path) as visit:
         page = visit.page
         for _ in range(60):
             await page.keyboard.press("Tab")
             if await page.evaluate("!!document.activeElement.closest('tr.call')"):
                 break
         focused = await page.evaluate("document.activeElement.getAttribute('href')")
-        await house.ingest_details([details(moments[0])])
+        await harness.ingest_details([details(moments[0])])
         await expect(page.locator("tr.call")).to_have_count(12, timeout=15_000)
         assert await page.evaluate("document.activeElement.getAttribute('href')") == focused
         await page.keyboard.press("Enter")
-        await expect(page).to_have_url(house.url + focused)
+        await expect(page).to_have_url(harness.url + focused)
         await expect(page.get_by_role("heading", name="Journey")).to_be_visible()
 
 
-async def test_a_call_page_tells_all(house: ConsoleHarness, chromium_path: str) -> None:
+async def test_a_call_page_tells_all(harness: ConsoleHarness, chromium_path: str) -> None:
     """The journey has a bar per leg, every field stands under its own name, and the report can be read."""
     moment = some_calls()[0]
     call_id = f"{int(moment.timestamp())}.77"
     parties = (IVR, QUEUE, BOB)
-    await house.ingest_details(
+    await harness.ingest_details(
         [details(moment, call_id=call_id, call_to=party, agent_ring_time=None) for party in parties]
     )
-    async with visiting(house, chromium_path) as visit:
+    async with visiting(harness, chromium_path) as visit:
         page = visit.page
-        await page.goto(f"{house.url}/calls/{SN}/{call_id}")
+        await page.goto(f"{harness.url}/calls/{SN}/{call_id}")
         await expect(page.locator("svg.bar")).to_have_count(3)
         names = await page.locator(".fields tbody:first-of-type th code").all_inner_texts()
         assert names[:18] == list(DETAIL_FIELDS)
@@ -126,27 +126,27 @@ async def test_a_call_page_tells_all(house: ConsoleHarness, chromium_path: str) 
         await expect(page.locator("pre").last).to_contain_text("time_start")
 
 
-async def test_hostile_names_are_text(house: ConsoleHarness, chromium_path: str) -> None:
+async def test_hostile_names_are_text(harness: ConsoleHarness, chromium_path: str) -> None:
     """Whatever a caller or a PBX writes into any field is shown, and nothing of it is done."""
     texts = [name for name in DETAIL_FIELDS if name not in {*NUMBER_FIELDS, "call_id", "time_start"}]
     moments = some_calls()
-    await house.ingest_details(
+    await harness.ingest_details(
         [details(moment, **dict.fromkeys(texts, evil)) for moment, evil in zip(moments, HOSTILE, strict=False)]
     )
-    await house.ingest_details(
+    await harness.ingest_details(
         [
             details(moments[8], call_id=f"{evil[:40]}/../x", extra={evil: evil, "talk_duration": evil})
             for evil in HOSTILE
         ]
     )
-    await house.ingest_bodies([f'{{"type":30012,"sn":"{SN}","msg":"<script>{{"}}'.encode()])
-    house.appdb.notes.write(SN, f"{HOSTILE[0][:40]}/../x", HOSTILE[0], "<b>x</b>", author=HOSTILE[1][:60], now_us=1)
-    house.appdb.alarms.raise_alarm(SN, "silence", HOSTILE[0], hint=HOSTILE[1], now_us=house.clock.microseconds())
-    house.appdb.saved_searches.add(HOSTILE[0][:60], "/calls?q=x", author=HOSTILE[1])
-    await house.ledger.add_counts(
-        {CounterKey("unknown_pbx", evil[:60], evil[:60]): 1 for evil in HOSTILE}, house.clock.microseconds()
+    await harness.ingest_bodies([f'{{"type":30012,"sn":"{SN}","msg":"<script>{{"}}'.encode()])
+    harness.appdb.notes.write(SN, f"{HOSTILE[0][:40]}/../x", HOSTILE[0], "<b>x</b>", author=HOSTILE[1][:60], now_us=1)
+    harness.appdb.alarms.raise_alarm(SN, "silence", HOSTILE[0], hint=HOSTILE[1], now_us=harness.clock.microseconds())
+    harness.appdb.saved_searches.add(HOSTILE[0][:60], "/calls?q=x", author=HOSTILE[1])
+    await harness.ledger.add_counts(
+        {CounterKey("unknown_pbx", evil[:60], evil[:60]): 1 for evil in HOSTILE}, harness.clock.microseconds()
     )
-    async with visiting(house, chromium_path) as visit:
+    async with visiting(harness, chromium_path) as visit:
         page = visit.page
         await expect(page.locator("tr.call")).to_have_count(2 * len(HOSTILE))
         await expect(page.locator("tr.call", has_text=HOSTILE[0]).first).to_be_visible()
@@ -171,8 +171,8 @@ async def test_hostile_names_are_text(house: ConsoleHarness, chromium_path: str)
             "sql?sql=SELECT+*+FROM+all_records",
             f"pbxs/{SN}",
         )
-        searched = f"{house.url}/calls?q={HOSTILE[0]}"
-        for link in [*links, searched, *(f"{house.url}/{other}" for other in others)]:
+        searched = f"{harness.url}/calls?q={HOSTILE[0]}"
+        for link in [*links, searched, *(f"{harness.url}/{other}" for other in others)]:
             answer = await page.goto(link)
             assert answer is not None
             assert answer.status == 200, link
@@ -190,27 +190,27 @@ async def test_hostile_names_are_text(house: ConsoleHarness, chromium_path: str)
         ("telephone", {"color_scheme": "light", "viewport": {"width": 390, "height": 844}}),
     ],
 )
-async def test_it_fits(house: ConsoleHarness, chromium_path: str, name: str, context: dict[str, object]) -> None:
+async def test_it_fits(harness: ConsoleHarness, chromium_path: str, name: str, context: dict[str, object]) -> None:
     """No page is wider than the window, with long names too; a picture of each is kept for people to look at."""
     moments = some_calls()
-    await house.ingest_details([details(moment, call_from=f"{HOSTILE[-1]}<{10**19}>") for moment in moments])
-    await house.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
-    async with visiting(house, chromium_path, **context) as visit:
+    await harness.ingest_details([details(moment, call_from=f"{HOSTILE[-1]}<{10**19}>") for moment in moments])
+    await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
+    async with visiting(harness, chromium_path, **context) as visit:
         page = visit.page
         first_call = await page.locator("tr.call a").first.get_attribute("href")
         call = str(first_call)
         for path, what in (("/", "now"), ("/calls", "calls"), (call, "call"), *OTHER_PAGES):
-            await page.goto(house.url + path)
+            await page.goto(harness.url + path)
             await page.screenshot(path=OUTPUT / f"{what}-{name}.png")
             width = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert width <= 0, (what, width)
 
 
-async def test_a_telephone_shows_who_was_called(house: ConsoleHarness, chromium_path: str) -> None:
+async def test_a_telephone_shows_who_was_called(harness: ConsoleHarness, chromium_path: str) -> None:
     """At 390 px a queue's and an IVR's name or number can be seen, not an arrow alone; and why a report was refused."""
-    await house.ingest_details([details(some_calls()[n], call_to=party) for n, party in enumerate((QUEUE, IVR, BOB))])
-    await house.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
-    async with visiting(house, chromium_path, viewport={"width": 390, "height": 844}) as visit:
+    await harness.ingest_details([details(some_calls()[n], call_to=party) for n, party in enumerate((QUEUE, IVR, BOB))])
+    await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
+    async with visiting(harness, chromium_path, viewport={"width": 390, "height": 844}) as visit:
         page = visit.page
         await page.screenshot(path=OUTPUT / "callees-telephone.png")
         for number in ("6400", "6200", "1002"):
@@ -224,7 +224,7 @@ async def test_a_telephone_shows_who_was_called(house: ConsoleHarness, chromium_
             name = await page.locator("td.to", has_text=number).locator(".name").bounding_box()
             assert name
             assert name["width"] > 20
-        await page.goto(f"{house.url}/issues")
+        await page.goto(f"{harness.url}/issues")
         await page.screenshot(path=OUTPUT / "issues-telephone.png")
         why = await page.locator("td.long").first.bounding_box()
         assert why
@@ -234,10 +234,10 @@ async def test_a_telephone_shows_who_was_called(house: ConsoleHarness, chromium_
         assert row["height"] < 200
 
 
-async def test_the_mark_of_an_assumed_zone_is_whole(house: ConsoleHarness, chromium_path: str) -> None:
+async def test_the_mark_of_an_assumed_zone_is_whole(harness: ConsoleHarness, chromium_path: str) -> None:
     """At 1280 px `UTC?` can be read in the column of times."""
-    await house.ingest_details([details(some_calls()[0], call_id="a.b", uid="")])
-    async with visiting(house, chromium_path, viewport={"width": 1280, "height": 900}) as visit:
+    await harness.ingest_details([details(some_calls()[0], call_id="a.b", uid="")])
+    async with visiting(harness, chromium_path, viewport={"width": 1280, "height": 900}) as visit:
         await visit.page.screenshot(path=OUTPUT / "assumed.png")
         mark = await visit.page.locator("abbr.assumed").bounding_box()
         cell = await visit.page.locator("td.time").bounding_box()
@@ -246,9 +246,9 @@ async def test_the_mark_of_an_assumed_zone_is_whole(house: ConsoleHarness, chrom
         assert mark["x"] + mark["width"] <= cell["x"] + cell["width"]
 
 
-async def test_pages_are_whole_without_a_script(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_pages_are_whole_without_a_script(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """What the server sends has the calls, the totals, the filters as asked, and the way to the next page."""
-    await house.ingest_details([details(moment) for moment in some_calls()])
+    await harness.ingest_details([details(moment) for moment in some_calls()])
     text = await (await client.get("/calls?number=1001&limit=5&since=7d&zone=Asia/Kathmandu")).text()
     assert text.count('class="call"') == 5
     assert 'value="1001"' in text
@@ -260,20 +260,20 @@ async def test_pages_are_whole_without_a_script(house: ConsoleHarness, client: a
     assert "data-live" not in text
 
 
-async def test_an_assumed_zone_is_marked(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_an_assumed_zone_is_marked(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A call whose PBX told no zone is marked so; an unknown duration is a dash, not zero."""
-    await house.ingest_details([details(call_id="a.b", uid="", call_duration=None, talk_duration=None)])
+    await harness.ingest_details([details(call_id="a.b", uid="", call_duration=None, talk_duration=None)])
     text = await (await client.get("/")).text()
     assert "UTC?" in text
     assert text.count("nobody reported it") == 1
 
 
 async def test_the_newest_reports_in_quarantine_are_shown(
-    house: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last one that could not be read stands first, and a list that is cut says so."""
     monkeypatch.setattr(issues, "QUARANTINE_SHOWN_MAX", 2)
-    await house.ingest_bodies([b'{"type":30012,"sn":"%s","n":%d}' % (SN.encode(), n) for n in range(7)])
+    await harness.ingest_bodies([b'{"type":30012,"sn":"%s","n":%d}' % (SN.encode(), n) for n in range(7)])
     text = await (await client.get("/issues")).text()
     assert re.findall(r'href="/events/(\d+)"', text) == ["7", "6"]
     assert "newest 2 of 7" in text
@@ -281,12 +281,12 @@ async def test_the_newest_reports_in_quarantine_are_shown(
     assert "7 reports could not be read" in await (await client.get("/")).text()
 
 
-async def test_missed_calls_can_be_followed(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_missed_calls_can_be_followed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The figure leads to exactly the calls that it counts, and so does what is missed for no known reason."""
     moments = some_calls()
     statuses = ("ANSWERED", "BUSY", "NO ANSWER", "TELEPORTED")
     for moment, status in zip(moments, statuses, strict=False):
-        await house.ingest_details([details(moment, status=status, talk_duration=14 if status == "ANSWERED" else 0)])
+        await harness.ingest_details([details(moment, status=status, talk_duration=14 if status == "ANSWERED" else 0)])
     text = await (await client.get("/")).text()
     for shown_as, found in ((">3</a>", 3), (">1 other</a>", 1)):
         link = re.search(rf'href="([^"]*status=%21ANSWERED[^"]*)"{shown_as}', text)
@@ -295,10 +295,10 @@ async def test_missed_calls_can_be_followed(house: ConsoleHarness, client: aioht
 
 
 async def test_many_readers_cost_one(
-    house: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page that all see after a call has ended is looked up once, and nothing is counted that nobody shows."""
-    await house.ingest_details([details(some_calls()[0])])
+    await harness.ingest_details([details(some_calls()[0])])
     asked = []
 
     async def calls(self: DuckDbStore, *given: Any) -> CallPage:
@@ -317,10 +317,10 @@ async def test_many_readers_cost_one(
     assert asked == ["calls"]
 
 
-async def test_the_port_of_the_intake_is_told(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_the_port_of_the_intake_is_told(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Where any free port was asked for, the page names the one that it got, or none; never port 0."""
-    config = msgspec.structs.replace(house.config, intake=Address("127.0.0.1", 0))
-    assert intake_port(house.config) == 30012
+    config = msgspec.structs.replace(harness.config, intake=Address("127.0.0.1", 0))
+    assert intake_port(harness.config) == 30012
     assert intake_port(config) == 0
     config.running_file.write_text('{"pid":1,"intake":{"pid":2,"address":"127.0.0.1:33333"}}')
     assert intake_port(config) == 33333
@@ -337,11 +337,13 @@ async def test_the_port_of_the_intake_is_told(house: ConsoleHarness, client: aio
         ("192.0.2.7", "localhost", ("192.0.2.7", False)),
     ],
 )
-def test_the_host_of_the_intake_is_told(house: ConsoleHarness, intake: str, asked: str, told: tuple[str, bool]) -> None:
+def test_the_host_of_the_intake_is_told(
+    harness: ConsoleHarness, intake: str, asked: str, told: tuple[str, bool]
+) -> None:
     """What was set, else the name by which the page was asked for; from this machine itself it is a guess."""
-    config = msgspec.structs.replace(house.config, intake=Address(intake, 30012))
+    config = msgspec.structs.replace(harness.config, intake=Address(intake, 30012))
     assert intake_host(config, asked) == told
-    assert intake_host(house.config, "127.0.0.1")[1]
+    assert intake_host(harness.config, "127.0.0.1")[1]
 
 
 async def test_the_schema_page_is_readable(client: aiohttp.ClientSession) -> None:
@@ -359,10 +361,10 @@ def test_made_up_calls_are_whole() -> None:
     assert (made.status, made.answered_by, made.talk_duration) == ("ANSWERED", "1002", 14)
 
 
-async def test_a_picture_leads_to_its_calls(house: ConsoleHarness, chromium_path: str) -> None:
+async def test_a_picture_leads_to_its_calls(harness: ConsoleHarness, chromium_path: str) -> None:
     """By keyboard from the menu to a report and by its table to the calls; the picture is drawn, a bar is a link."""
-    await house.ingest_details([details(moment) for moment in some_calls()])
-    async with visiting(house, chromium_path) as visit:
+    await harness.ingest_details([details(moment) for moment in some_calls()])
+    async with visiting(harness, chromium_path) as visit:
         page = visit.page
         await page.get_by_role("link", name="Reports").focus()
         await page.keyboard.press("Enter")
@@ -383,12 +385,12 @@ async def test_a_picture_leads_to_its_calls(house: ConsoleHarness, chromium_path
 
 
 @pytest.mark.slow
-async def test_an_export_tells_how_far_it_is(house: ConsoleHarness, chromium_path: str) -> None:
+async def test_an_export_tells_how_far_it_is(harness: ConsoleHarness, chromium_path: str) -> None:
     """Each kind of file is downloaded, whole, and the page says so."""
-    await house.ingest_details([details(moment) for moment in some_calls()])
-    async with visiting(house, chromium_path) as visit:
+    await harness.ingest_details([details(moment) for moment in some_calls()])
+    async with visiting(harness, chromium_path) as visit:
         page = visit.page
-        await page.goto(f"{house.url}/calls")
+        await page.goto(f"{harness.url}/calls")
         for name in ("CSV", "XLSX", "JSONL", "Parquet"):
             async with page.expect_download() as downloading:
                 await page.get_by_role("link", name=name, exact=True).click()

@@ -19,7 +19,7 @@ async def text_of(client: aiohttp.ClientSession, path: str) -> str:
     return await answer.text()
 
 
-async def test_a_new_pbx_is_led_to_its_first_call(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_a_new_pbx_is_led_to_its_first_call(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Name it, see what to paste with the secret, wait for the test, see it arrive; the secret is never shown again."""
     text = await (await client.post("/pbxs", data={"name": "branch", "sn": NEW_SN})).text()
     secret = re.search(r'class="secret" data-copy>(\w{32})<', text)
@@ -28,50 +28,50 @@ async def test_a_new_pbx_is_led_to_its_first_call(house: ConsoleHarness, client:
     waiting = await text_of(client, f"/pbxs/{NEW_SN}?wait=yes")
     assert 'http-equiv="refresh"' in waiting
     assert "Nothing yet" in waiting
-    await house.ledger.add_counts({CounterKey("test_message", NEW_SN, "test"): 1}, house.clock.microseconds())
+    await harness.ledger.add_counts({CounterKey("test_message", NEW_SN, "test"): 1}, harness.clock.microseconds())
     arrived = await text_of(client, f"/pbxs/{NEW_SN}?wait=yes")
     assert "The test has arrived" in arrived
     assert 'http-equiv="refresh"' not in arrived
     assert secret[1] not in arrived + await text_of(client, "/pbxs") + await text_of(client, f"/pbxs/{NEW_SN}")
 
 
-async def test_secrets_are_added_and_removed(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_secrets_are_added_and_removed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A second one beside the first, then the first goes; the last one cannot; no text of one is on the page."""
     answer = await client.post(f"/pbxs/{SN}/secrets/1/remove")
     assert "no other secret" in await answer.text()
     text = await (await client.post(f"/pbxs/{SN}/secrets", data={"label": "new", "secret": "another secret"})).text()
     assert "another secret" in text
     assert "accepted no more" in await (await client.post(f"/pbxs/{SN}/secrets/1/remove")).text()
-    assert [one.label for one in house.appdb.secrets(SN)] == ["new"]
+    assert [secret.label for secret in harness.appdb.secrets(SN)] == ["new"]
     text = await text_of(client, f"/pbxs/{SN}")
     assert SECRET not in text
     assert "another secret" not in text
 
 
-async def test_a_pbx_is_changed(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_a_pbx_is_changed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Its name, zone and number plan; what cannot be meant is told and changes nothing."""
     changes = {"name": "head office", "zone": "Asia/Kathmandu", "queue": "7000-7099", "ivr": "6200-6299"}
     assert "Changed." in await (await client.post(f"/pbxs/{SN}", data=changes)).text()
-    changed = house.appdb.pbx(SN)
+    changed = harness.appdb.pbx(SN)
     assert (changed.name, changed.zone, changed.number_plan.queue) == ("head office", "Asia/Kathmandu", ("7000-7099",))
     for wrong in ({"zone": "Mars/Base"}, {"queue": "x"}, {"name": ""}):
         text = await (await client.post(f"/pbxs/{SN}", data={"name": "head office", **wrong})).text()
         assert 'role="alert"' in text
-    assert house.appdb.pbx(SN) == changed
+    assert harness.appdb.pbx(SN) == changed
     await client.post(f"/pbxs/{SN}/remove")
-    assert house.appdb.pbxs() == []
+    assert harness.appdb.pbxs() == []
 
 
-async def test_the_state_says_what_happened(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_the_state_says_what_happened(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Waiting, reporting, refused; a clock that is wrong is marked; a stranger that knocks is offered."""
     assert ">waiting<" in await text_of(client, "/pbxs")
-    await house.ingest_details([details(datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1))])
+    await harness.ingest_details([details(datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1))])
     text = await text_of(client, f"/pbxs/{SN}")
     assert ">reporting<" in text
     assert "clock?" in text
     assert "The ids of its calls say UTC+08:00" in text
-    later = house.clock.microseconds() + 1_000_000
-    await house.ledger.add_counts(
+    later = harness.clock.microseconds() + 1_000_000
+    await harness.ledger.add_counts(
         {CounterKey("invalid_signature", SN, ""): 3, CounterKey("unknown_pbx", NEW_SN, ""): 2}, later
     )
     text = await text_of(client, "/pbxs")
@@ -80,28 +80,28 @@ async def test_the_state_says_what_happened(house: ConsoleHarness, client: aioht
 
 
 async def test_a_stranger_that_was_declared_is_none_any_more(
-    house: ConsoleHarness, client: aiohttp.ClientSession
+    harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
     """The PBX was set up before it was declared: no page goes on calling it unknown, or offers to add it again."""
-    await house.ledger.add_counts({CounterKey("unknown_pbx", SN, ""): 6}, house.clock.microseconds())
+    await harness.ledger.add_counts({CounterKey("unknown_pbx", SN, ""): 6}, harness.clock.microseconds())
     assert "not declared" not in await text_of(client, "/pbxs")
     assert "An unknown PBX knocks" not in await text_of(client, "/")
 
 
-async def test_what_the_house_cannot_do_is_told(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_what_the_house_cannot_do_is_told(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Nobody listens at the intake's address; made-up calls never come among real ones; a reader changes nothing."""
     text = await (await client.post(f"/pbxs/{SN}/test")).text()
     assert "does not answer" in text
-    await house.ingest_details([details()])
+    await harness.ingest_details([details()])
     assert (await client.post("/pbxs/simulated")).status == 400
-    reader = house.appdb.add_token("reader", "reader", now_us=house.clock.microseconds())
-    async with house.client(reader) as other:
+    reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    async with harness.client(reader) as other:
         assert "/secrets" not in await text_of(other, f"/pbxs/{SN}")
         for path in ("/pbxs", "/pbxs/simulated", f"/pbxs/{SN}", f"/pbxs/{SN}/secrets", f"/pbxs/{SN}/remove"):
             assert (await other.post(path, data={"name": "x", "sn": "y"}, headers=OURS)).status == 403
 
 
-async def test_a_pbx_is_looked_at(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_a_pbx_is_looked_at(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The doctor's lines with what to do, on the page and in the API; a reader presses no button."""
     text = await (await client.post(f"/pbxs/{SN}/checks")).text()
     assert "What was found" in text
@@ -109,7 +109,7 @@ async def test_a_pbx_is_looked_at(house: ConsoleHarness, client: aiohttp.ClientS
     found = (await (await client.post(f"/api/v1/pbxs/{SN}/checks")).json())["data"]
     assert {"WARNING"} == {one["status"] for one in found}
     assert all(one["hint"] for one in found)
-    reader = house.appdb.add_token("reader", "reader", now_us=house.clock.microseconds())
-    async with house.client(reader) as other:
+    reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    async with harness.client(reader) as other:
         assert "/checks" not in await text_of(other, f"/pbxs/{SN}")
         assert (await other.post(f"/pbxs/{SN}/checks")).status == 403

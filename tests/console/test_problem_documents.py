@@ -39,9 +39,9 @@ MISTAKES = [
 
 @module_loop
 @pytest.mark.parametrize(("method", "path", "status", "names"), MISTAKES)
-async def test_mistakes(lasting_house: ConsoleHarness, method: str, path: str, status: int, names: str) -> None:
+async def test_mistakes(module_harness: ConsoleHarness, method: str, path: str, status: int, names: str) -> None:
     """Each mistake has its status, a problem document, and the name of what is wrong."""
-    async with lasting_house.client() as client:
+    async with module_harness.client() as client:
         answer = await client.request(method, path)
         assert answer.status == status
         assert answer.content_type == "application/problem+json"
@@ -64,9 +64,9 @@ async def test_mistakes(lasting_house: ConsoleHarness, method: str, path: str, s
         ("/api/v1/quarantine/7", "report 7 is not in the quarantine"),
     ],
 )
-async def test_mistakes_are_told_in_our_words(lasting_house: ConsoleHarness, path: str, sentence: str) -> None:
+async def test_mistakes_are_told_in_our_words(module_harness: ConsoleHarness, path: str, sentence: str) -> None:
     """Not in those of a library, nor with the name of a type."""
-    async with lasting_house.client() as client:
+    async with module_harness.client() as client:
         problem = await (await client.get(path)).json()
         assert problem["detail"] == sentence
         assert "GET" not in problem.get("hint", ""), "people ask by the command line too"
@@ -87,9 +87,9 @@ async def test_mistakes_are_told_in_our_words(lasting_house: ConsoleHarness, pat
         (b'{"name":"branch","sn":"X1","secret":"abcdefgh","is_unsigned":true}', "is_unsigned"),
     ],
 )
-async def test_a_body_that_cannot_be_meant_so(lasting_house: ConsoleHarness, body: bytes, names: str) -> None:
+async def test_a_body_that_cannot_be_meant_so(module_harness: ConsoleHarness, body: bytes, names: str) -> None:
     """A PBX that cannot be declared is refused with 400 and a reason, and nothing is kept of it."""
-    async with lasting_house.client() as client:
+    async with module_harness.client() as client:
         answer = await client.post("/api/v1/pbxs", data=body, headers={"Content-Type": "application/json"})
         problem = await answer.json()
         assert (answer.status, answer.content_type) == (400, "application/problem+json"), problem
@@ -110,7 +110,7 @@ async def test_a_large_body_is_refused(client: aiohttp.ClientSession) -> None:
     assert (answer.status, answer.content_type) == (413, "application/problem+json")
 
 
-async def test_a_person_gets_a_page(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_a_person_gets_a_page(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A browser is told in HTML, escaped; a program at the same address in JSON."""
     answer = await client.get("/calls?since=<b>soon", headers={"Accept": "text/html"})
     assert (answer.status, answer.content_type) == (400, "text/html")
@@ -118,6 +118,6 @@ async def test_a_person_gets_a_page(house: ConsoleHarness, client: aiohttp.Clien
     assert "&lt;b&gt;soon" in text
     assert "<b>soon" not in text
     assert (await client.get("/calls?since=<b>soon")).content_type == "application/problem+json"
-    async with house.client("") as stranger:
+    async with harness.client("") as stranger:
         answer = await stranger.get("/", headers={"Accept": "text/html"}, allow_redirects=False)
         assert (answer.status, answer.headers["Location"]) == (303, "/sign-in?next=%2F")

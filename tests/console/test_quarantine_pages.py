@@ -6,10 +6,10 @@ from tests.console.conftest import ConsoleHarness
 from tests.factories import SN, details
 
 
-async def test_the_quarantine_is_read_again(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_the_quarantine_is_read_again(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """One by one or the first of them; what still cannot be read says why."""
     assert "every report could be read" in await (await client.get("/quarantine")).text()
-    await house.ingest_bodies([b'{"type":30012,"sn":"%s","n":%d}' % (SN.encode(), n) for n in range(3)])
+    await harness.ingest_bodies([b'{"type":30012,"sn":"%s","n":%d}' % (SN.encode(), n) for n in range(3)])
     text = await (await client.get("/quarantine")).text()
     assert "3 in all" in text
     assert text.count("/retry") == 4
@@ -18,15 +18,15 @@ async def test_the_quarantine_is_read_again(house: ConsoleHarness, client: aioht
     assert (await client.post("/quarantine/9/retry")).status == 404
 
 
-async def test_about_tells_what_is_kept(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_about_tells_what_is_kept(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Versions, counts, files with their sizes; no secret and no token."""
-    await house.ingest_details([details()])
+    await harness.ingest_details([details()])
     text = await (await client.get("/about")).text()
     for word in ("ledger.db", "onhook.db", "calls.duckdb", "litestar", "KiB", "Apache ECharts"):
         assert word in text
-    assert house.admin_token not in text
+    assert harness.admin_token not in text
     assert "Nothing is deleted by itself" in text
-    house.appdb.retention_overrides.put(SN, 90)
+    harness.appdb.retention_overrides.put(SN, 90)
     text = await (await client.get("/about")).text()
     assert "Nothing is deleted by itself" not in text
     assert "after 90 days" in text

@@ -16,14 +16,14 @@ NAME = "20260427190445-1777287876.1-1001-1002-Internal.wav"
 
 
 @pytest.fixture
-async def kept(house: ConsoleHarness, tmp_path: Path) -> Path:
+async def kept(harness: ConsoleHarness, tmp_path: Path) -> Path:
     """The directory of the PBX, with the recording of a call in it; a secret lies beside."""
     directory = tmp_path / "recordings"
     (directory / "2026").mkdir(parents=True)
     (directory / NAME).write_bytes(SOUND)
     (tmp_path / "secret.wav").write_bytes(b"secret")
-    house.appdb.recordings.put(SN, directory)
-    await house.ingest_details([details(STARTED_AT, call_id=CALL_ID, recording=NAME)])
+    harness.appdb.recordings.put(SN, directory)
+    await harness.ingest_details([details(STARTED_AT, call_id=CALL_ID, recording=NAME)])
     return directory
 
 
@@ -46,7 +46,7 @@ async def test_it_is_heard_whole_and_in_part(client: aiohttp.ClientSession) -> N
 
 
 async def test_the_page_has_a_player_where_it_can_play(
-    house: ConsoleHarness, client: aiohttp.ClientSession, kept: Path
+    harness: ConsoleHarness, client: aiohttp.ClientSession, kept: Path
 ) -> None:
     """Else the name, and where it is."""
     page = f"/calls/{SN}/{CALL_ID}"
@@ -55,19 +55,19 @@ async def test_the_page_has_a_player_where_it_can_play(
     text = await (await client.get(page)).text()
     assert "<audio" not in text
     assert "kept in the PBX" in text
-    house.appdb.recordings.put(SN, None)
+    harness.appdb.recordings.put(SN, None)
     assert (await client.get("/api/v1/recording", params=asked())).status == 404
 
 
 @pytest.mark.usefixtures("kept")
-async def test_only_those_who_may_see_the_call(house: ConsoleHarness) -> None:
+async def test_only_those_who_may_see_the_call(harness: ConsoleHarness) -> None:
     """A stranger, and a reader who is limited to others, hear nothing; one who may see the call hears it."""
-    at = house.clock.microseconds()
+    at = harness.clock.microseconds()
     for numbers, status in ((("1001",), 200), (("1009",), 404)):
-        token = house.appdb.add_token(numbers[0], "reader", now_us=at, scope=AccessScope(numbers=numbers))
-        async with house.client(token) as reader, reader.get("/api/v1/recording", params=asked()) as answer:
+        token = harness.appdb.add_token(numbers[0], "reader", now_us=at, scope=AccessScope(numbers=numbers))
+        async with harness.client(token) as reader, reader.get("/api/v1/recording", params=asked()) as answer:
             assert answer.status == status
-    async with house.client("") as stranger:
+    async with harness.client("") as stranger:
         assert (await stranger.get("/api/v1/recording", params=asked())).status == 401
 
 

@@ -74,10 +74,10 @@ async def calls_behind(client: aiohttp.ClientSession, link: str) -> int:
 
 
 async def test_every_figure_leads_to_the_calls_that_it_counts(
-    house: ConsoleHarness, client: aiohttp.ClientSession
+    harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
     """Each number of calls on the page of each report, on days of 24 and 25 hours, equals the length of its list."""
-    await house.ingest_details(some_calls(AUTUMN))
+    await harness.ingest_details(some_calls(AUTUMN))
     links: dict[str, int] = {}
     for of in KINDS:
         text = await (await client.get(f"/reports?report={of}&since=2026-10-25&until=2026-10-27")).text()
@@ -87,9 +87,9 @@ async def test_every_figure_leads_to_the_calls_that_it_counts(
     assert {link: await calls_behind(client, link) for link in links} == links
 
 
-async def test_page_picture_and_file_say_the_same(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_page_picture_and_file_say_the_same(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The file has the rows of the table; the picture's values are those of a column."""
-    await house.ingest_details(some_calls(AUTUMN))
+    await harness.ingest_details(some_calls(AUTUMN))
     for of in KINDS:
         query = f"report={of}&since=2026-10-25&until=2026-10-27"
         text = await (await client.get(f"/reports?{query}")).text()
@@ -113,9 +113,9 @@ def as_filed(value: str | float | None) -> str:
     return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-async def test_links_keep_the_whole_search(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_links_keep_the_whole_search(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """What was asked for by free text or tag narrows the calls behind a figure too."""
-    await house.ingest_details(some_calls(AUTUMN))
+    await harness.ingest_details(some_calls(AUTUMN))
     query = "report=callers&since=2026-10-25&until=2026-10-27&q=Bob&tag=x"
     assert (await (await client.get(f"/api/v1/reports?{query}")).json())["data"] == []
     told = await (await client.get(f"/api/v1/reports?{query.removesuffix('&tag=x')}")).json()
@@ -135,12 +135,12 @@ def pictured(text: str) -> list[list[str]]:
 
 
 async def test_days_of_23_and_25_hours_equal_a_plain_count(
-    house: ConsoleHarness, client: aiohttp.ClientSession
+    harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
     """By the hour and by the day, in the zone of the reader, over both changes of the clocks."""
     spring = datetime(2026, 3, 28, 22, tzinfo=UTC)
     made = [details(begin + timedelta(minutes=37 * n)) for begin in (spring, AUTUMN) for n in range(60)]
-    await house.ingest_details(made)
+    await harness.ingest_details(made)
     moments = [begin + timedelta(minutes=37 * n) for begin in (spring, AUTUMN) for n in range(60)]
     for day, hours in (("2026-03-29", 23), ("2026-10-25", 25)):
         here = [at for at in moments if str(at.astimezone(BERLIN).date()) == day]
@@ -155,9 +155,9 @@ async def test_days_of_23_and_25_hours_equal_a_plain_count(
         assert int(row["Calls"]) == len(here)
 
 
-async def test_another_zone_cuts_otherwise(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_another_zone_cuts_otherwise(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The same calls, counted by the days of Kathmandu."""
-    await house.ingest_details([details(AUTUMN + timedelta(hours=hour)) for hour in range(48)])
+    await harness.ingest_details([details(AUTUMN + timedelta(hours=hour)) for hour in range(48)])
     answer = await client.get("/reports.csv?since=2026-10-24&until=2026-10-28&by=day&zone=Asia/Kathmandu")
     rows = list(csv.DictReader(io.StringIO(await answer.text(), newline="")))
     days = Counter((AUTUMN + timedelta(hours=hour)).astimezone(ZoneInfo("Asia/Kathmandu")).day for hour in range(48))
@@ -187,9 +187,9 @@ def test_a_period_ends_after_it_begins() -> None:
 @pytest.mark.parametrize(
     "query", ["report=nothing", "by=fortnight", "status=BUSY", "since=2020-01-01&by=hour", "since=now&until=yesterday"]
 )
-async def test_what_cannot_be_meant_is_told(lasting_client: aiohttp.ClientSession, query: str) -> None:
+async def test_what_cannot_be_meant_is_told(module_client: aiohttp.ClientSession, query: str) -> None:
     """With 400 and one sentence."""
-    answer = await lasting_client.get(f"/reports?{query}")
+    answer = await module_client.get(f"/reports?{query}")
     assert answer.status == 400
     assert (await answer.json())["detail"]
 

@@ -26,22 +26,22 @@ WHAT_A_SCHEMA_CANNOT_SAY = [positive_data_acceptance, negative_data_rejection]
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 async def test_the_api_keeps_its_schema(
-    house: ConsoleHarness, mode: GenerationMode, monkeypatch: pytest.MonkeyPatch
+    harness: ConsoleHarness, mode: GenerationMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is asked, the answer is one that the schema describes, never a 5xx; without a token it is 401."""
     # Each operation is also asked with wrong tokens, from one address; that limit has its own test.
     monkeypatch.setattr(failures, "FAILURES_MAX", 1_000_000)
-    await house.ingest_details([details(), details(call_id="1777287876.9", call_to=QUEUE), details(status="BUSY")])
-    await house.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
-    asked = await asyncio.to_thread(ask_everything, house, mode)
+    await harness.ingest_details([details(), details(call_id="1777287876.9", call_to=QUEUE), details(status="BUSY")])
+    await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
+    asked = await asyncio.to_thread(ask_everything, harness, mode)
     assert "POST /api/v1/pbxs" in asked
     assert len(asked) >= 17
 
 
-def ask_everything(house: ConsoleHarness, mode: GenerationMode) -> set[str]:
+def ask_everything(harness: ConsoleHarness, mode: GenerationMode) -> set[str]:
     """Every operation of the schema with made-up parameters; which were asked."""
-    headers = {"Authorization": f"Bearer {house.admin_token}"}
-    schema = schemathesis.openapi.from_url(f"{house.url}/schema/openapi.json", headers=headers)
+    headers = {"Authorization": f"Bearer {harness.admin_token}"}
+    schema = schemathesis.openapi.from_url(f"{harness.url}/schema/openapi.json", headers=headers)
     asked = set()
     for result in schema.get_all_operations():
         assert isinstance(result, Ok), result

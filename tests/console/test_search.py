@@ -27,7 +27,7 @@ from tests.factories import STARTED_AT, details
         ("%", set()),
     ],
 )
-async def test_what_a_person_means_is_found(lasting_house: ConsoleHarness, text: str, found: set[str]) -> None:
+async def test_what_a_person_means_is_found(module_harness: ConsoleHarness, text: str, found: set[str]) -> None:
     """However the number is written, and however the PBX wrote it; parts of names in any case; ids."""
     sides = {
         "plus": "+4930901820",
@@ -38,8 +38,8 @@ async def test_what_a_person_means_is_found(lasting_house: ConsoleHarness, text:
     ids = {"zeros": "1777287876.77"}
     for n, (name, side) in enumerate(sides.items()):
         call_id = ids.get(name, f"1777287876.{n}")
-        await lasting_house.ingest_details([details(STARTED_AT, call_id=call_id, call_from=side, recording=name)])
-    async with lasting_house.client() as client:
+        await module_harness.ingest_details([details(STARTED_AT, call_id=call_id, call_from=side, recording=name)])
+    async with module_harness.client() as client:
         answer = await (await client.get("/api/v1/calls", params={"q": text})).json()
     assert {call["recordings"][0] for call in answer["data"]} == found
 
@@ -54,10 +54,10 @@ def test_regions_come_from_zones() -> None:
     assert apply_search_text(RecordFilter(), "  ", [], ZoneInfo("UTC")) == RecordFilter()
 
 
-async def test_columns_and_order_are_in_the_address(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_columns_and_order_are_in_the_address(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The columns asked for; the longest talk first, paged to the last call; what nobody knows is refused."""
     for n in range(5):
-        await house.ingest_details(
+        await harness.ingest_details(
             [details(STARTED_AT + timedelta(minutes=n), talk_duration=n * 3, call_duration=90, call_to=f"100{n}")]
         )
     text = await (await client.get("/calls?columns=trunk,talk&sort=-talk_duration&limit=3")).text()

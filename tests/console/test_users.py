@@ -15,10 +15,10 @@ OURS = {"Sec-Fetch-Site": "same-origin"}
 
 
 @pytest.fixture
-async def browser(house: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
+async def browser(harness: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
     """A browser of an administrator."""
-    async with house.client("", cookie_jar=aiohttp.CookieJar(unsafe=True), headers=OURS) as session:
-        await session.get(f"/sign-in?token={house.admin_token}")
+    async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True), headers=OURS) as session:
+        await session.get(f"/sign-in?token={harness.admin_token}")
         yield session
 
 
@@ -30,22 +30,22 @@ async def invite(browser: aiohttp.ClientSession, name: str, **more: str) -> str:
     return found[1]
 
 
-def stranger(house: ConsoleHarness) -> aiohttp.ClientSession:
-    return house.client("", cookie_jar=aiohttp.CookieJar(unsafe=True), headers=OURS)
+def stranger(harness: ConsoleHarness) -> aiohttp.ClientSession:
+    return harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True), headers=OURS)
 
 
-async def signed_in(house: ConsoleHarness, invitation: str) -> aiohttp.ClientSession:
+async def signed_in(harness: ConsoleHarness, invitation: str) -> aiohttp.ClientSession:
     """Somebody who took the invitation."""
-    session = stranger(house)
+    session = stranger(harness)
     data = {"invitation": invitation, "username": "x", "password": PASSWORD, "password_repeat": PASSWORD}
     assert (await session.post("/invitation", data=data)).status == 200
     return session
 
 
-async def test_an_invitation_becomes_a_password(house: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+async def test_an_invitation_becomes_a_password(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     """Looking at the link uses nothing up; the password counts from then on, the invitation no more."""
     invitation = await invite(browser, "Alice")
-    async with stranger(house) as alice:
+    async with stranger(harness) as alice:
         for _ in range(2):
             assert "Welcome" in await (await alice.get(f"/invitation?invitation={invitation}")).text()
         short = {"invitation": invitation, "password": "short", "password_repeat": "short"}
@@ -56,18 +56,18 @@ async def test_an_invitation_becomes_a_password(house: ConsoleHarness, browser: 
         assert (await alice.post("/invitation", data=right)).url.path == "/"
         assert (await alice.get("/api/v1/calls")).status == 200
         assert (await alice.post("/invitation", data=right)).status == 401
-    async with stranger(house) as again:
+    async with stranger(harness) as again:
         answer = await again.post("/sign-in", data={"name": "alice", "password": PASSWORD, "next": "/calls"})
         assert answer.url.path == "/calls"
         assert (await again.get("/users")).status == 403
-    assert PASSWORD.encode() not in house.config.appdb_file.read_bytes()
+    assert PASSWORD.encode() not in harness.config.appdb_file.read_bytes()
 
 
-async def test_a_wrong_password_is_slowed_down(house: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+async def test_a_wrong_password_is_slowed_down(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     """Past the limit even the right one has to wait: a password can be guessed, other than a token."""
-    session = await signed_in(house, await invite(browser, "Bob"))
+    session = await signed_in(harness, await invite(browser, "Bob"))
     await session.close()
-    async with stranger(house) as guesser:
+    async with stranger(harness) as guesser:
         wrong = [(await guesser.post("/sign-in", data={"name": "Bob", "password": f"guess {n}"})).status
                  for n in range(FAILURES_MAX + 1)]  # fmt: skip
         assert wrong == [401] * (FAILURES_MAX + 1)
@@ -76,26 +76,26 @@ async def test_a_wrong_password_is_slowed_down(house: ConsoleHarness, browser: a
         assert int(answer.headers["Retry-After"]) > 0
 
 
-async def test_nobody_learns_who_there_is(house: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+async def test_nobody_learns_who_there_is(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     """A wrong name and a wrong password get the same answer."""
-    await (await signed_in(house, await invite(browser, "Carol"))).close()
-    async with stranger(house) as guesser:
+    await (await signed_in(harness, await invite(browser, "Carol"))).close()
+    async with stranger(harness) as guesser:
         answers = [await guesser.post("/sign-in", data={"name": name, "password": "x"}) for name in ("Carol", "Nobody")]
         assert answers[0].status == answers[1].status == 401
         assert await answers[0].text() == await answers[1].text()
 
 
-async def test_sessions_end_with_what_they_stand_for(house: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+async def test_sessions_end_with_what_they_stand_for(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     """When the person is removed, when the password is changed, and when an administrator signs a browser out."""
-    first = await signed_in(house, await invite(browser, "Alice"))
+    first = await signed_in(harness, await invite(browser, "Alice"))
     text = await (await browser.post("/users/invite", data={"name": "Alice"})).text()
-    second = await signed_in(house, re.findall(r"invitation=([\w-]+)", text)[0])
+    second = await signed_in(harness, re.findall(r"invitation=([\w-]+)", text)[0])
     assert (await first.get("/api/v1/calls")).status == 401
     assert (await second.get("/api/v1/calls")).status == 200
     numbers = re.findall(r"/users/sessions/(\d+)/end", await (await browser.get("/users")).text())
     await browser.post(f"/users/sessions/{max(numbers, key=int)}/end")
     assert (await second.get("/api/v1/calls")).status == 401
-    third = stranger(house)
+    third = stranger(harness)
     await third.post("/sign-in", data={"name": "Alice", "password": PASSWORD})
     assert (await third.get("/api/v1/calls")).status == 200
     await browser.post("/users/remove", data={"name": "Alice"})
@@ -104,26 +104,26 @@ async def test_sessions_end_with_what_they_stand_for(house: ConsoleHarness, brow
         await session.close()
 
 
-async def test_a_person_can_be_limited(house: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+async def test_a_person_can_be_limited(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     """By the form of the page: PBXs by name, extensions; an administrator cannot be, and an unknown PBX is told."""
     await invite(browser, "Dora", pbxs="office", numbers="1001, 1002")
-    (dora,) = house.appdb.users.all()
+    (dora,) = harness.appdb.users.all()
     assert dora.scope is not None
     assert (dora.scope.sns, dora.scope.numbers) == ((SN,), ("1001", "1002"))
     for wrong in ({"role": "administrator", "numbers": "1"}, {"pbxs": "nowhere"}, {"role": "king"}):
         text = await (await browser.post("/users", data={"name": "Eve", **wrong})).text()
         assert 'role="alert"' in text
-    assert [one.name for one in house.appdb.users.all()] == ["Dora"]
+    assert [user.name for user in harness.appdb.users.all()] == ["Dora"]
 
 
-async def test_what_was_changed_is_kept(house: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+async def test_what_was_changed_is_kept(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     """Each request that was meant to change something: who, what, how it was answered; no secret, no password."""
     await invite(browser, "Alice")
     await browser.post("/users/tokens", data={"name": "wallboard"})
-    reader = house.appdb.add_token("reader", "reader", now_us=house.clock.microseconds())
-    async with house.client(reader) as other:
+    reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    async with harness.client(reader) as other:
         assert (await other.delete("/api/v1/pbxs/office")).status == 403
-    lines = [(one.actor, one.action, one.status) for one in house.appdb.audit.latest(10)]
+    lines = [(one.actor, one.action, one.status) for one in harness.appdb.audit.latest(10)]
     assert lines == [
         ("reader", "DELETE /api/v1/pbxs/office", 403),
         ("admin", "POST /users/tokens", 200),
@@ -132,20 +132,20 @@ async def test_what_was_changed_is_kept(house: ConsoleHarness, browser: aiohttp.
     ]
     text = await (await browser.get("/audit")).text()
     assert "DELETE /api/v1/pbxs/office" in text
-    assert house.admin_token not in text
+    assert harness.admin_token not in text
 
 
-async def test_people_are_let_in_by_programs(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_people_are_let_in_by_programs(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The path of an invitation leads to the page where a password is chosen; it is told this once."""
     given = {"name": "Alice", "pbxs": [PBX], "numbers": ["1001"]}
     async with client.post("/api/v1/users", json=given) as answer:
         assert answer.status == 201
         added = await answer.json()
     assert added["user"]["scope"] == {"sns": [SN], "numbers": ["1001"]}
-    async with stranger(house) as alice:
+    async with stranger(harness) as alice:
         assert "Welcome" in await (await alice.get(added["path"])).text()
     again = await (await client.post("/api/v1/users/Alice/invitation")).json()
-    async with stranger(house) as alice:
+    async with stranger(harness) as alice:
         assert [(await alice.get(path)).status for path in (added["path"], again["path"])] == [401, 200]
     text = await (await client.get("/api/v1/users")).text()
     assert "Alice" in text
@@ -153,12 +153,12 @@ async def test_people_are_let_in_by_programs(house: ConsoleHarness, client: aioh
     assert [(await client.delete("/api/v1/users/Alice")).status for _ in range(2)] == [204, 404]
 
 
-async def test_tokens_are_made_by_programs(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_tokens_are_made_by_programs(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A limited one sees what it may; its text is told this once; removed, it counts no more."""
     async with client.post("/api/v1/tokens", json={"name": "wallboard", "numbers": ["1001"]}) as answer:
         made = await answer.json()
     assert made["token"]["scope"] == {"sns": None, "numbers": ["1001"]}
-    async with house.client(made["text"]) as reader:
+    async with harness.client(made["text"]) as reader:
         assert (await reader.get("/api/v1/calls")).status == 200
         assert (await reader.get("/api/v1/tokens")).status == 403
         text = await (await client.get("/api/v1/tokens")).text()
@@ -180,18 +180,18 @@ async def test_tokens_are_made_by_programs(house: ConsoleHarness, client: aiohtt
     ],
 )
 async def test_who_cannot_be_let_in_is_refused(
-    lasting_house: ConsoleHarness, lasting_client: aiohttp.ClientSession, given: dict[str, object], status: int
+    module_harness: ConsoleHarness, module_client: aiohttp.ClientSession, given: dict[str, object], status: int
 ) -> None:
     """Person or token, and nothing is kept."""
     for path in ("/api/v1/users", "/api/v1/tokens"):
-        assert (await lasting_client.post(path, json=given)).status == status
-    assert (lasting_house.appdb.users.all(), [one.name for one in lasting_house.appdb.tokens()]) == (
+        assert (await module_client.post(path, json=given)).status == status
+    assert (module_harness.appdb.users.all(), [token.name for token in module_harness.appdb.tokens()]) == (
         [],
         ["admin"],
     )
 
 
-async def test_what_was_changed_is_paged(house: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_what_was_changed_is_paged(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The latest first, on as many pages as it takes; a reader is refused."""
     for number in range(3):
         await client.post("/api/v1/tokens", json={"name": f"t{number}"})
@@ -202,7 +202,7 @@ async def test_what_was_changed_is_paged(house: ConsoleHarness, client: aiohttp.
         if not (cursor := answer["next"] or ""):
             break
     assert seen == ["POST /api/v1/tokens"] * 3
-    reader = house.appdb.add_token("reader", "reader", now_us=house.clock.microseconds())
-    async with house.client(reader) as other:
+    reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    async with harness.client(reader) as other:
         for path in ("audit", "users", "tokens"):
             assert (await other.get(f"/api/v1/{path}")).status == 403

@@ -26,33 +26,33 @@ async def press(page: Page, role: str, name: str) -> None:
     await page.keyboard.press("Enter")
 
 
-async def test_everything_works_without_scripts(house: ConsoleHarness, chromium_path: str) -> None:
+async def test_everything_works_without_scripts(harness: ConsoleHarness, chromium_path: str) -> None:
     """Each page is whole, and what it is for can be done: to search, choose columns, report, note, set up."""
-    await furnish(house)
-    async with visiting(house, chromium_path, java_script_enabled=False) as visit:
+    await furnish(harness)
+    async with visiting(harness, chromium_path, java_script_enabled=False) as visit:
         page = visit.page
         for name, path in PAGES.items():
-            answer = await page.goto(house.url + path)
+            answer = await page.goto(harness.url + path)
             assert answer is not None
             assert answer.status == 200, name
             assert len((await page.locator("main").inner_text()).strip()) > 40, name
-        await page.goto(house.url + "/calls")
+        await page.goto(harness.url + "/calls")
         await page.get_by_label("Number, name or call id").fill("Alice")
         await page.get_by_role("button", name="Search").click()
         await expect(page.get_by_text("Looking for")).to_be_visible()
         await page.get_by_text("Columns", exact=True).click()
         await page.get_by_role("button", name="Legs").click()
         await expect(page.get_by_role("columnheader", name="Legs")).to_be_visible()
-        await page.goto(f"{house.url}/calls/{SN}/{CALL_ID}")
+        await page.goto(f"{harness.url}/calls/{SN}/{CALL_ID}")
         await page.get_by_text("Change it").click()
         await page.locator("textarea[name=text]").fill("called back")
         await page.get_by_role("button", name="Write").click()
         await expect(page.locator("blockquote.note")).to_contain_text("called back")
-        await page.goto(house.url + "/reports")
+        await page.goto(harness.url + "/reports")
         await page.get_by_label("Since").fill("today")
         await page.get_by_role("button", name="Show").click()
         await expect(page.locator("table.figures")).to_be_visible()
-        await page.goto(house.url + "/pbxs")
+        await page.goto(harness.url + "/pbxs")
         await page.get_by_label("Name", exact=True).fill("branch")
         await page.get_by_label("Serial number").fill("3699NEW")
         await page.get_by_role("button", name="Add").click()
@@ -61,10 +61,10 @@ async def test_everything_works_without_scripts(house: ConsoleHarness, chromium_
         await expect(page.get_by_text("Nothing yet")).to_be_visible()
 
 
-async def test_every_task_is_done_by_keyboard(house: ConsoleHarness, chromium_path: str) -> None:
+async def test_every_task_is_done_by_keyboard(harness: ConsoleHarness, chromium_path: str) -> None:
     """What each page is for, with no pointer: each control can be focused and pressed."""
-    await furnish(house)
-    async with visiting(house, chromium_path) as visit:
+    await furnish(harness)
+    async with visiting(harness, chromium_path) as visit:
         page = visit.page
         await press(page, "link", "PBXs")
         await page.get_by_role("link", name="office").focus()
@@ -99,16 +99,16 @@ async def test_every_task_is_done_by_keyboard(house: ConsoleHarness, chromium_pa
         await expect(page.get_by_text("CRM").first).to_be_visible()
 
 
-async def test_a_recording_plays(house: ConsoleHarness, chromium_path: str, tmp_path: Path) -> None:
+async def test_a_recording_plays(harness: ConsoleHarness, chromium_path: str, tmp_path: Path) -> None:
     """In the player of the call's page, by range requests, with nothing refused by the policy of the page."""
     with wave.open(str(tmp_path / "heard.wav"), "wb") as written:
         written.setparams((1, 2, 8_000, 0, "NONE", ""))
         written.writeframes(bytes(2 * 8_000 * 60))
-    house.appdb.recordings.put(SN, tmp_path)
-    await house.ingest_details([details(call_id=CALL_ID, recording="heard.wav")])
-    async with visiting(house, chromium_path) as visit:
+    harness.appdb.recordings.put(SN, tmp_path)
+    await harness.ingest_details([details(call_id=CALL_ID, recording="heard.wav")])
+    async with visiting(harness, chromium_path) as visit:
         page = visit.page
-        await page.goto(f"{house.url}/calls/{SN}/{CALL_ID}")
+        await page.goto(f"{harness.url}/calls/{SN}/{CALL_ID}")
         player = page.locator("audio")
         # A jump into what was not loaded yet: the browser asks for that range.
         await player.evaluate("player => { player.muted = true; player.currentTime = 50; return player.play(); }")
@@ -118,12 +118,12 @@ async def test_a_recording_plays(house: ConsoleHarness, chromium_path: str, tmp_
 
 
 @pytest.mark.parametrize("of", ["volume", "week", "extensions", "outcomes"])
-async def test_a_report_prints_well(house: ConsoleHarness, chromium_path: str, of: str) -> None:
+async def test_a_report_prints_well(harness: ConsoleHarness, chromium_path: str, of: str) -> None:
     """On paper there is the report alone, as wide as the page; the file is kept for people to look at."""
-    await furnish(house)
-    async with visiting(house, chromium_path, color_scheme="dark", viewport=A4) as visit:
+    await furnish(harness)
+    async with visiting(harness, chromium_path, color_scheme="dark", viewport=A4) as visit:
         page = visit.page
-        await page.goto(f"{house.url}/reports?report={of}")
+        await page.goto(f"{harness.url}/reports?report={of}")
         await page.emulate_media(media="print")
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "wider than the paper"
         for hidden in ("nav", "form.search", ".bottom", ".files"):

@@ -10,19 +10,19 @@ from tests.delivery.harness import DeliveryHarness, WebhookReceiver, open_delive
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[DeliveryHarness]:
+async def harness(tmp_path: Path) -> AsyncIterator[DeliveryHarness]:
     async with open_delivery_harness(tmp_path) as harness:
         yield harness
 
 
 @pytest.fixture
-async def application() -> AsyncIterator[WebhookReceiver]:
+async def receiver() -> AsyncIterator[WebhookReceiver]:
     async with WebhookReceiver().listen() as receiver:
         yield receiver
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan with its nine waits and the probes, each a few hundredths of a second."""
     monkeypatch.setattr(retry_policy, "DAYS_DELAYS_SECONDS", (0.02,) * 9)
     monkeypatch.setattr(retry_policy, "ORIGINAL_DELAY_SECONDS", 0.02)

@@ -27,7 +27,7 @@ FULL = Backlog(retrying=UNDELIVERED_MAX - 1, failed=1)
 )
 def test_what_a_person_should_know(changes: dict[str, object], backlog: Backlog, kinds: list[str]) -> None:
     """The gravest first; what passes by itself, and what a person wanted so, is not told."""
-    assert [one.kind for one in find_issues(destination(**changes), backlog, NOW)] == kinds
+    assert [issue.kind for issue in find_issues(destination(**changes), backlog, NOW)] == kinds
 
 
 def test_each_says_what_and_what_to_do_and_no_key() -> None:

@@ -84,29 +84,29 @@ class Misbehaving:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("manner", get_args(Manner))
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_delays")
 async def test_who_misbehaves_delays_nobody_and_gets_everything(
-    house: DeliveryHarness, application: WebhookReceiver, manner: Manner
+    harness: DeliveryHarness, receiver: WebhookReceiver, manner: Manner
 ) -> None:
     """The other has all while this one has nothing; in the end it has all too, nothing lost, nothing parked."""
     async with Misbehaving(manner).listening() as bad:
         scheme = "https" if manner == "no TLS" else "http"
-        house.add_destination(
+        harness.add_destination(
             "bad", f"{scheme}://127.0.0.1:{bad.port}/calls", timeout_seconds=1.0 if manner == "hang" else 10.0
         )
-        house.add_destination("good", application.url)
-        house.start()
-        said = set(await house.put_calls(*make_calls(CALLS)))
-        await wait_until(lambda: len(application.accepted) == CALLS)
+        harness.add_destination("good", receiver.url)
+        harness.start()
+        said = set(await harness.put_calls(*make_calls(CALLS)))
+        await wait_until(lambda: len(receiver.accepted) == CALLS)
         assert bad.taken == set()
         bad.may_take.set()
         if manner == "no TLS":
             await wait_until(lambda: bad.wrong == ATTEMPTS)
-            house.appdb.destinations.change("bad", {"url": f"http://127.0.0.1:{bad.port}/calls"})
+            harness.appdb.destinations.change("bad", {"url": f"http://127.0.0.1:{bad.port}/calls"})
         await wait_until(
-            lambda: bad.taken == said and house.cursor("bad") == CALLS and not house.rows("bad", "retrying")
+            lambda: bad.taken == said and harness.cursor("bad") == CALLS and not harness.rows("bad", "retrying")
         )
         assert bad.wrong == ATTEMPTS
         assert bad.paths == {"/calls"}
-        assert house.rows("bad", "failed") == []
-        assert house.appdb.destinations.get("good").attempts_failed == 0
+        assert harness.rows("bad", "failed") == []
+        assert harness.appdb.destinations.get("good").attempts_failed == 0

@@ -34,8 +34,14 @@ def test_a_call_is_told_with_its_last_report() -> None:
     numbered = [leg.seq for leg in both.legs]
     assert numbered == [4, 6]
     assert calls_as_records(RecordBatch([first], 5, True), [both], [RecordFilter()], None) == []
-    assert [one.seq for one in calls_as_records(RecordBatch([second], 6, True), [both], [RecordFilter()], None)] == [6]
-    assert [one.seq for one in calls_as_records(RecordBatch([first], 5, True), [both], [RecordFilter()], 5)] == [4]
+    assert [
+        calls_as_record.seq
+        for calls_as_record in calls_as_records(RecordBatch([second], 6, True), [both], [RecordFilter()], None)
+    ] == [6]
+    assert [
+        calls_as_record.seq
+        for calls_as_record in calls_as_records(RecordBatch([first], 5, True), [both], [RecordFilter()], 5)
+    ] == [4]
     assert calls_as_records(RecordBatch([second], 6, True), [both], [RecordFilter(status="BUSY")], None) == []
 
 

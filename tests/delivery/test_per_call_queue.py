@@ -44,8 +44,8 @@ def test_those_behind_one_that_failed_are_given_back_in_order() -> None:
     turns = PerCallQueue([BOB_CALL])
     assert not turns.add(pending_notification(9, BOB_CALL))
     events = [pending_notification(seq) for seq in (1, 2, 3)]
-    for one in events:
-        turns.add(one)
+    for event in events:
+        turns.add(event)
     turns.pop()
     assert turns.remove_followers(events[0]) == events[1:]
     assert (turns.ready_count, turns.pop()) == (0, None)
@@ -67,5 +67,5 @@ def test_of_one_call_one_is_under_way_and_order_is_kept(calls: list[int], chance
         under_way.remove(done)
         turns.release_next(done)
         came.append(done)
-    for call in {one.call for one in events}:
-        assert [one.seq for one in came if one.call == call] == [one.seq for one in events if one.call == call]
+    for call in {event.call for event in events}:
+        assert [one.seq for one in came if one.call == call] == [event.seq for event in events if event.call == call]

@@ -7,13 +7,13 @@ from tests.delivery.factories import BOB_CALL, NOW, new_attempt, pending_notific
 from tests.delivery.harness import DeliveryHarness
 
 
-async def test_rows_taken_up_are_settled_before_others_are(house: DeliveryHarness) -> None:
+async def test_rows_taken_up_are_settled_before_others_are(harness: DeliveryHarness) -> None:
     """So that none is sent twice at once; each knows how often it was tried."""
-    one = house.add_destination("crm", "http://127.0.0.1:1/")
-    rows, outcomes = RetryQueue(house.appdb.deliveries, one.destination_id), CommitBatch(one)
+    one = harness.add_destination("crm", "http://127.0.0.1:1/")
+    rows, outcomes = RetryQueue(harness.appdb.deliveries, one.destination_id), CommitBatch(one)
     outcomes.add_failed(pending_notification(1), "retrying", NOW + 5, new_attempt())
     outcomes.add_failed(pending_notification(2, BOB_CALL), "retrying", NOW + 9, new_attempt())
-    house.appdb.deliveries.commit(outcomes.build_commit({}, (), EndpointHealth(), NOW))
+    harness.appdb.deliveries.commit(outcomes.build_commit({}, (), EndpointHealth(), NOW))
     await rows.refresh()
     assert (len(rows), rows.due_at, rows.backlog.retrying) == (0, NOW + 5, 2)
     await rows.load_due(NOW + 4)
@@ -26,6 +26,6 @@ async def test_rows_taken_up_are_settled_before_others_are(house: DeliveryHarnes
     assert (taken.notification_id, taken.attempts, taken.ack_window) == ("e1", 1, None)
     again.add_accepted(taken, new_attempt())
     settlement = again.build_commit({}, (), EndpointHealth(), NOW)
-    house.appdb.deliveries.commit(settlement)
+    harness.appdb.deliveries.commit(settlement)
     await rows.refresh(settlement.updates)
     assert (rows.due_at, rows.backlog.retrying) == (NOW + 9, 1)

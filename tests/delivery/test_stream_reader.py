@@ -17,32 +17,34 @@ def _stream(until: int | None = None, where: RecordFilter | None = None) -> Stre
     return Stream(stream_id=7, filter=where or RecordFilter(), cursor=0, until=until)
 
 
-async def test_a_replay_ends_at_its_number(house: DeliveryHarness) -> None:
+async def test_a_replay_ends_at_its_number(harness: DeliveryHarness) -> None:
     """It reads nothing behind it, is done when all of it is settled, and has a filter of its own."""
-    await house.put_calls(*make_calls(1, status="BUSY"), *make_calls(3))
+    await harness.put_calls(*make_calls(1, status="BUSY"), *make_calls(3))
     track = StreamReader(_stream(until=3, where=RecordFilter(status="ANSWERED")), 0, destination())
-    stretch = await track.read(RecordReader(house.store, house.position_notifier), LATER)
+    stretch = await track.read(RecordReader(harness.store, harness.position_notifier), LATER)
     assert ([one.seq for one in stretch.records], stretch.last_seq) == ([2, 3], 3)
     assert (track.is_live, track.is_at_end, track.is_finished) == (False, True, False)
     track.ack_window.read_to = 3
     assert track.is_finished
 
 
-async def test_the_live_stream_never_ends(house: DeliveryHarness) -> None:
+async def test_the_live_stream_never_ends(harness: DeliveryHarness) -> None:
     """However far it is read."""
-    await house.put_calls(*make_calls(2))
+    await harness.put_calls(*make_calls(2))
     track = StreamReader(_stream(), 0, destination())
-    track.ack_window.read_to = (await track.read(RecordReader(house.store, house.position_notifier), LATER)).last_seq
+    track.ack_window.read_to = (
+        await track.read(RecordReader(harness.store, harness.position_notifier), LATER)
+    ).last_seq
     assert (track.ack_window.acknowledged_to, track.is_live, track.is_finished) == (2, True, False)
 
 
-async def test_a_whole_call_is_told_when_it_is_quiet(house: DeliveryHarness) -> None:
+async def test_a_whole_call_is_told_when_it_is_quiet(harness: DeliveryHarness) -> None:
     """Live a moment later, in a replay at once; its legs are one record."""
     first = record()
-    await house.put_calls(
+    await harness.put_calls(
         call(first, record(STARTED_AT + timedelta(seconds=20), call_id=first.call_id, call_to="1003"))
     )
-    reading, per_call = RecordReader(house.store, house.position_notifier), destination(notifies_of="calls")
+    reading, per_call = RecordReader(harness.store, harness.position_notifier), destination(notifies_of="calls")
     soon = await StreamReader(_stream(), 0, per_call).read(reading, STARTED_AT + timedelta(seconds=1))
     assert (soon.records, soon.last_seq) == ([], 0)
     for until in (None, 2):

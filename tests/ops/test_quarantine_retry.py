@@ -37,7 +37,7 @@ async def test_it_is_owed_before_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         await rereading.retry([7])
     assert projector.seen == [1, 2]
-    assert [one.until for one in appdb.destinations.streams(1)] == [None, 5]
+    assert [stream.until for stream in appdb.destinations.streams(1)] == [None, 5]
     appdb.destinations.release_replays()
-    assert [(one.cursor, one.until) for one in appdb.destinations.streams(1)[1:]] == [(4, 5), (6, 7)]
+    assert [(stream.cursor, stream.until) for stream in appdb.destinations.streams(1)[1:]] == [(4, 5), (6, 7)]
     appdb.close()

@@ -39,7 +39,7 @@ async def config(tmp_path: Path) -> Config:
 def _replays(config: Config) -> list[tuple[int | None, int | None]]:
     appdb = AppDb(config.appdb_file)
     try:
-        return [(one.cursor, one.until) for one in appdb.destinations.streams(1)[1:]]
+        return [(stream.cursor, stream.until) for stream in appdb.destinations.streams(1)[1:]]
     finally:
         appdb.close()
 

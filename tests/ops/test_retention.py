@@ -80,7 +80,7 @@ def call_id(number: int) -> str:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def server(tmp_path: Path) -> AsyncIterator[House]:
     ledger, store = SqliteLedger(tmp_path / "ledger.db"), await open_store(tmp_path / "calls.duckdb")
     with closing(AppDb(tmp_path / "onhook.db")) as appdb:
         for name, sn in (("office", SN), ("branch", OTHER_SN)):
@@ -90,172 +90,172 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     await ledger.close()
 
 
-async def kept_calls(house: House) -> Sequence[str]:
+async def kept_calls(server: House) -> Sequence[str]:
     """The ids of the calls that are kept: the same in a store that is made anew from the ledger."""
-    again = await open_store(house.directory / f"again-{house.keys}.duckdb")
-    await house.projector_into(again).catch_up()
-    found = [(await store.calls(RecordFilter(), 1_000)).data for store in (house.store, again)]
+    again = await open_store(server.directory / f"again-{server.keys}.duckdb")
+    await server.projector_into(again).catch_up()
+    found = [(await store.calls(RecordFilter(), 1_000)).data for store in (server.store, again)]
     await again.close()
     assert found[0] == found[1]
     return sorted(one.call_id for one in found[0])
 
 
-async def test_nothing_is_deleted_unless_somebody_says_so(house: House) -> None:
+async def test_nothing_is_deleted_unless_somebody_says_so(server: House) -> None:
     """However old it is."""
-    await house.report(1, 5_000)
-    await house.report(2, 0)
-    assert await house.forget() == RetentionTotals()
-    assert await house.seqs() == [1, 2]
-    assert house.appdb.audit.latest(10) == []
+    await server.report(1, 5_000)
+    await server.report(2, 0)
+    assert await server.forget() == RetentionTotals()
+    assert await server.seqs() == [1, 2]
+    assert server.appdb.audit.latest(10) == []
 
 
-async def test_old_calls_go_whole(house: House) -> None:
+async def test_old_calls_go_whole(server: House) -> None:
     """With all legs, versions, notes, and what could not be read; younger ones stay; once more changes nothing."""
-    await house.report(1, 100, call_to=QUEUE)
-    await house.report(1, 100)
-    await house.report(1, 95, status="BUSY")
-    await house.keep(b'{"type":30012,"sn":"%s"}' % SN.encode(), 100)
-    await house.report(2, 89)
-    await house.report(3, 0)
-    house.appdb.notes.write(SN, call_id(1), "calls back", "", author="Alice", now_us=1)
-    house.appdb.notes.write(SN, call_id(2), "stays", "", author="Alice", now_us=1)
-    assert await house.forget(90) == RetentionTotals(raw_events=4, calls=1)
-    assert await house.seqs() == [5, 6]
-    assert await kept_calls(house) == [call_id(2), call_id(3)]
-    assert house.appdb.notes.history(SN, call_id(1)) == []
-    assert house.appdb.notes.history(SN, call_id(2)) != []
-    (line,) = house.appdb.audit.latest(10)
+    await server.report(1, 100, call_to=QUEUE)
+    await server.report(1, 100)
+    await server.report(1, 95, status="BUSY")
+    await server.keep(b'{"type":30012,"sn":"%s"}' % SN.encode(), 100)
+    await server.report(2, 89)
+    await server.report(3, 0)
+    server.appdb.notes.write(SN, call_id(1), "calls back", "", author="Alice", now_us=1)
+    server.appdb.notes.write(SN, call_id(2), "stays", "", author="Alice", now_us=1)
+    assert await server.forget(90) == RetentionTotals(raw_events=4, calls=1)
+    assert await server.seqs() == [5, 6]
+    assert await kept_calls(server) == [call_id(2), call_id(3)]
+    assert server.appdb.notes.history(SN, call_id(1)) == []
+    assert server.appdb.notes.history(SN, call_id(2)) != []
+    (line,) = server.appdb.audit.latest(10)
     assert (line.actor, line.action) == ("onhook", "deleted expired calls: 1, raw events: 4")
-    assert await house.forget(90) == RetentionTotals()
+    assert await server.forget(90) == RetentionTotals()
 
 
-async def test_a_correction_keeps_its_call_whole(house: House) -> None:
+async def test_a_correction_keeps_its_call_whole(server: House) -> None:
     """A call of which something was said of late stays, with its old legs, and is the same when it is made again."""
-    await house.report(1, 100, call_to=QUEUE)
-    await house.report(1, 100)
-    await house.report(1, 10, status="BUSY")
-    await house.report(2, 0)
-    assert await house.forget(90) == RetentionTotals()
-    assert await house.seqs() == [1, 2, 3, 4]
-    assert await kept_calls(house) == [call_id(1), call_id(2)]
+    await server.report(1, 100, call_to=QUEUE)
+    await server.report(1, 100)
+    await server.report(1, 10, status="BUSY")
+    await server.report(2, 0)
+    assert await server.forget(90) == RetentionTotals()
+    assert await server.seqs() == [1, 2, 3, 4]
+    assert await kept_calls(server) == [call_id(1), call_id(2)]
 
 
-async def test_a_pbx_can_have_a_rule_of_its_own(house: House) -> None:
+async def test_a_pbx_can_have_a_rule_of_its_own(server: House) -> None:
     """Shorter or longer than that of the installation, or for ever."""
     for number, (age, sn) in enumerate(((100, SN), (100, OTHER_SN), (40, SN), (40, OTHER_SN), (0, SN))):
-        await house.report(number, age, sn=sn)
-    house.appdb.retention_overrides.put(SN, 30)
-    assert await house.forget(0) == RetentionTotals(raw_events=2, calls=2)
-    assert await house.seqs() == [2, 4, 5]
-    house.appdb.retention_overrides.put(OTHER_SN, 0)
-    assert await house.forget(30) == RetentionTotals()
-    house.appdb.retention_overrides.put(OTHER_SN, None)
-    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
-    assert await house.seqs() == [4, 5]
+        await server.report(number, age, sn=sn)
+    server.appdb.retention_overrides.put(SN, 30)
+    assert await server.forget(0) == RetentionTotals(raw_events=2, calls=2)
+    assert await server.seqs() == [2, 4, 5]
+    server.appdb.retention_overrides.put(OTHER_SN, 0)
+    assert await server.forget(30) == RetentionTotals()
+    server.appdb.retention_overrides.put(OTHER_SN, None)
+    assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
+    assert await server.seqs() == [4, 5]
 
 
-async def test_what_is_owed_stays(house: House) -> None:
+async def test_what_is_owed_stays(server: House) -> None:
     """What a subscription has yet to read, paused or not; and an event that waits, until it is taken."""
     for number in range(4):
-        await house.report(number, 100)
-    one, _ = house.appdb.destinations.add(
+        await server.report(number, 100)
+    one, _ = server.appdb.destinations.add(
         "CRM", DestinationSpec(url="https://crm.example.com"), None, after=2, now_us=1
     )
     waiting = NewDelivery(notification_id="x", seq=1, call=(SN, call_id(0)), body=b"{}", due_at=1, pending_since=1)
-    house.appdb.deliveries.add(one.destination_id, waiting)
-    house.appdb.destinations.set_state("CRM", "paused")
-    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
-    assert await house.seqs() == [1, 3, 4]
-    house.appdb.destinations.remove("CRM")
-    assert await house.forget(90) == RetentionTotals(raw_events=2, calls=2)
+    server.appdb.deliveries.add(one.destination_id, waiting)
+    server.appdb.destinations.set_state("CRM", "paused")
+    assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
+    assert await server.seqs() == [1, 3, 4]
+    server.appdb.destinations.remove("CRM")
+    assert await server.forget(90) == RetentionTotals(raw_events=2, calls=2)
 
 
-async def test_a_call_that_is_owed_in_part_stays_whole(house: House) -> None:
+async def test_a_call_that_is_owed_in_part_stays_whole(server: House) -> None:
     """One of its legs is yet to be read by a subscription."""
     for call, call_to in ((1, QUEUE), (2, BOB), (1, BOB), (3, BOB)):
-        await house.report(call, 100, call_to=call_to)
-    house.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com"), None, after=2, now_us=1)
-    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
-    assert await house.seqs() == [1, 3, 4]
-    assert await kept_calls(house) == [call_id(1), call_id(3)]
+        await server.report(call, 100, call_to=call_to)
+    server.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com"), None, after=2, now_us=1)
+    assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
+    assert await server.seqs() == [1, 3, 4]
+    assert await kept_calls(server) == [call_id(1), call_id(3)]
 
 
-async def test_what_is_owed_of_a_call_with_many_rows_stays(house: House) -> None:
+async def test_what_is_owed_of_a_call_with_many_rows_stays(server: House) -> None:
     """However many of its events went through before."""
-    await house.report(1, 100)
-    await house.report(2, 0)
-    one, _ = house.appdb.destinations.add(
+    await server.report(1, 100)
+    await server.report(2, 0)
+    one, _ = server.appdb.destinations.add(
         "CRM", DestinationSpec(url="https://crm.example.com"), None, after=9, now_us=1
     )
     for n in range(CALL_DELIVERIES_MAX + 1):
         waiting = NewDelivery(
             notification_id=f"{n}", seq=1, call=(SN, call_id(1)), body=b"{}", due_at=1, pending_since=1
         )
-        house.appdb.deliveries.add(one.destination_id, waiting)
-    rows = house.appdb._database.rows("SELECT max(delivery_id) FROM deliveries")
-    house.appdb._database.write("UPDATE deliveries SET state = 'delivered' WHERE delivery_id < ?", rows[0])
-    assert await house.forget(90) == RetentionTotals()
-    house.appdb._database.write("UPDATE deliveries SET state = 'delivered'")
-    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
+        server.appdb.deliveries.add(one.destination_id, waiting)
+    rows = server.appdb._database.rows("SELECT max(delivery_id) FROM deliveries")
+    server.appdb._database.write("UPDATE deliveries SET state = 'delivered' WHERE delivery_id < ?", rows[0])
+    assert await server.forget(90) == RetentionTotals()
+    server.appdb._database.write("UPDATE deliveries SET state = 'delivered'")
+    assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
 
 
-async def test_what_was_not_read_yet_stays(house: House) -> None:
+async def test_what_was_not_read_yet_stays(server: House) -> None:
     """The hub was away: what it has to read may belong to an old call."""
-    await house.report(1, 100)
-    await house.report(2, 100)
-    read_until = await house.store.position()
-    await house.append(YEASTAR.format(details(STARTED_AT, call_id=call_id(3)), SN, "p-2026"), 100, SN)
-    await house.append(YEASTAR.format(details(STARTED_AT, call_id=call_id(4)), SN, "p-2026"), 0, SN)
-    assert await house.forget(90) == RetentionTotals(raw_events=2, calls=2)
-    assert await house.store.position() == read_until
-    assert await house.seqs() == [3, 4]
+    await server.report(1, 100)
+    await server.report(2, 100)
+    read_until = await server.store.position()
+    await server.append(YEASTAR.format(details(STARTED_AT, call_id=call_id(3)), SN, "p-2026"), 100, SN)
+    await server.append(YEASTAR.format(details(STARTED_AT, call_id=call_id(4)), SN, "p-2026"), 0, SN)
+    assert await server.forget(90) == RetentionTotals(raw_events=2, calls=2)
+    assert await server.store.position() == read_until
+    assert await server.seqs() == [3, 4]
 
 
-async def test_nothing_goes_while_the_store_is_made_again(house: House) -> None:
+async def test_nothing_goes_while_the_store_is_made_again(server: House) -> None:
     """What was read for the new one would stand in it with no report behind it."""
-    await house.report(1, 100)
-    await house.report(2, 0)
-    with file_lock(house.directory / LOCK_NAME):
-        assert await house.forget(90) == RetentionTotals()
-    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
+    await server.report(1, 100)
+    await server.report(2, 0)
+    with file_lock(server.directory / LOCK_NAME):
+        assert await server.forget(90) == RetentionTotals()
+    assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
 
 
-async def test_the_last_report_stays(house: House) -> None:
+async def test_the_last_report_stays(server: House) -> None:
     """However old: the numbers go on from there, and the store is not ahead of the ledger."""
-    await house.report(1, 500)
-    await house.report(2, 500)
-    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
-    assert await house.seqs() == [2]
-    assert await house.report(3, 0) == 3
-    assert await kept_calls(house) == [call_id(2), call_id(3)]
+    await server.report(1, 500)
+    await server.report(2, 500)
+    assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
+    assert await server.seqs() == [2]
+    assert await server.report(3, 0) == 3
+    assert await kept_calls(server) == [call_id(2), call_id(3)]
 
 
-async def test_a_round_that_is_cut_short_is_done_by_the_next(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_round_that_is_cut_short_is_done_by_the_next(server: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the notes cannot be deleted now, the reports stay: by them the next round finds whose notes have to go."""
-    await house.report(1, 100)
-    await house.report(2, 0)
-    house.appdb.notes.write(SN, call_id(1), "calls back", "", author="Alice", now_us=1)
+    await server.report(1, 100)
+    await server.report(2, 0)
+    server.appdb.notes.write(SN, call_id(1), "calls back", "", author="Alice", now_us=1)
 
     def fail(_calls: Sequence[tuple[str, str]]) -> None:
         raise Unavailable("the disk is full", hint="free disk space")
 
     with monkeypatch.context() as patched:
-        patched.setattr(house.appdb.notes, "delete_for_calls", fail)
+        patched.setattr(server.appdb.notes, "delete_for_calls", fail)
         with pytest.raises(Unavailable):
-            await house.forget(90)
-    assert await house.seqs() == [1, 2]
-    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
-    assert house.appdb.notes.history(SN, call_id(1)) == []
+            await server.forget(90)
+    assert await server.seqs() == [1, 2]
+    assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
+    assert server.appdb.notes.history(SN, call_id(1)) == []
 
 
 async def test_what_a_round_deleted_before_it_was_cut_short_is_in_the_audit_log(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    server: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Deleted is deleted, however the round ended."""
     monkeypatch.setattr(retention, "SLICE_RAW_EVENTS", 1)
     for number in range(3):
-        await house.report(number, 100 if number < 2 else 0)
-    forget, times = house.ledger.delete, 0
+        await server.report(number, 100 if number < 2 else 0)
+    forget, times = server.ledger.delete, 0
 
     async def fail_at_the_second(seqs: Sequence[int]) -> None:
         nonlocal times
@@ -264,31 +264,31 @@ async def test_what_a_round_deleted_before_it_was_cut_short_is_in_the_audit_log(
             raise Unavailable("the disk is full", hint="free disk space")
         await forget(seqs)
 
-    monkeypatch.setattr(house.ledger, "delete", fail_at_the_second)
+    monkeypatch.setattr(server.ledger, "delete", fail_at_the_second)
     with pytest.raises(Unavailable):
-        await house.forget(90)
-    (noted, *_) = house.appdb.audit.latest(5)
+        await server.forget(90)
+    (noted, *_) = server.appdb.audit.latest(5)
     assert noted.action == "deleted expired calls: 1, raw events: 1"
 
 
-async def test_a_report_that_can_be_read_by_now_leaves_the_quarantine(house: House) -> None:
+async def test_a_report_that_can_be_read_by_now_leaves_the_quarantine(server: House) -> None:
     """What stood there from before an upgrade goes with its report."""
     leg = details(STARTED_AT, call_id=call_id(1))
-    await house.append(YEASTAR.format(leg, SN, "p-2026"), 100, SN)
-    facts = AppDbPbxFacts(house.appdb)
-    await Projector(ledger=house.ledger, store=house.store, dialects={}, get_facts=facts).catch_up()
-    await house.report(2, 0)
-    assert [one.seq for one in await house.store.quarantine(10)] == [1]
-    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
-    assert await house.store.quarantine(10) == []
+    await server.append(YEASTAR.format(leg, SN, "p-2026"), 100, SN)
+    facts = AppDbPbxFacts(server.appdb)
+    await Projector(ledger=server.ledger, store=server.store, dialects={}, get_facts=facts).catch_up()
+    await server.report(2, 0)
+    assert [one.seq for one in await server.store.quarantine(10)] == [1]
+    assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
+    assert await server.store.quarantine(10) == []
 
 
-async def test_nothing_is_deleted_while_a_store_waits_to_take_its_place(house: House) -> None:
+async def test_nothing_is_deleted_while_a_store_waits_to_take_its_place(server: House) -> None:
     """It has the old calls, and would bring them back."""
-    await house.report(1, 100)
-    await house.report(2, 0)
-    config = Config(data=house.directory)
+    await server.report(1, 100)
+    await server.report(2, 0)
+    config = Config(data=server.directory)
     await (await open_store(rebuilt_store_path(config))).close()
-    assert await house.forget(90) == RetentionTotals()
+    assert await server.forget(90) == RetentionTotals()
     rebuilt_store_path(config).unlink()
-    assert await house.forget(90) == RetentionTotals(raw_events=1, calls=1)
+    assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)

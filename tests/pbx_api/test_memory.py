@@ -90,7 +90,7 @@ async def test_news_are_in_order_and_waited_for() -> None:
         kept.publish(one)
     await waiting
     assert await kept.latest_sequence() == 5
-    assert [one.details for one in await kept.list_new_records(2, 2)] == told[2:4]
+    assert [new_record.details for new_record in await kept.list_new_records(2, 2)] == told[2:4]
     assert await kept.list_new_records(5, 2) == []
 
 

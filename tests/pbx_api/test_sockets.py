@@ -31,7 +31,7 @@ async def test_a_subscriber_gets_each_call_that_ends(harness: PbxApiHarness) -> 
         assert await subscribed(socket, 30011, 30012) == SUCCESS
         harness.add_records(calls)
         got = [str(await socket.recv()).encode() for _ in calls]
-    assert got == [Yeastar().format(one, SN, "p-2026") for one in calls]
+    assert got == [Yeastar().format(call, SN, "p-2026") for call in calls]
 
 
 async def test_nobody_is_sent_what_was_not_asked_for(harness: PbxApiHarness) -> None:

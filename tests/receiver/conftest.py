@@ -15,7 +15,7 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 
 @pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[ReceiverHarness]:
+async def receiver(tmp_path: Path) -> AsyncIterator[ReceiverHarness]:
     """An intake on the loopback, its ledger on disk."""
     async with open_receiver(tmp_path / "ledger.db") as opened_receiver:
         yield opened_receiver

@@ -47,7 +47,7 @@ class MemoryPbxRegistry:
         return self._by_sn.get(sn)
 
     def find_by_source(self, path: str, peer: str) -> RegisteredPbx | None:
-        there = [one for one in self._by_sn.values() if one.matches_source(path, peer)]
+        there = [value for value in self._by_sn.values() if value.matches_source(path, peer)]
         return there[0] if len(there) == 1 else None
 
     def list_all(self) -> Sequence[RegisteredPbx]:

@@ -91,140 +91,140 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("request_bytes", "status", "what", "kept"), ANSWERS)
 async def test_each_request_gets_its_answer(
-    door: ReceiverHarness, request_bytes: bytes, status: int, what: str, kept: int
+    receiver: ReceiverHarness, request_bytes: bytes, status: int, what: str, kept: int
 ) -> None:
     """Status, count and what is kept are those of the table in DESIGN.md 3, and nothing else happens."""
-    assert statuses(await door.send(request_bytes)) == [status]
-    assert await door.count_raw_events() == kept
-    assert await door.count_verdicts() == {what: 1}
+    assert statuses(await receiver.send(request_bytes)) == [status]
+    assert await receiver.count_raw_events() == kept
+    assert await receiver.count_verdicts() == {what: 1}
 
 
 @pytest.mark.parametrize(("request_bytes", "status", "what", "kept"), ANSWERS)
 async def test_it_does_not_matter_how_bytes_are_cut(
-    door: ReceiverHarness, request_bytes: bytes, status: int, what: str, kept: int
+    receiver: ReceiverHarness, request_bytes: bytes, status: int, what: str, kept: int
 ) -> None:
     """A request that arrives in pieces is answered like one that arrives at once."""
     cuts = [0, 1, 20, 61, 150, 211, len(request_bytes)]
     pieces = [request_bytes[start:end] for start, end in pairwise(cuts) if request_bytes[start:end]]
-    assert statuses(await door.send(*pieces)) == [status]
-    assert await door.count_raw_events() == kept
-    assert await door.count_verdicts() == {what: 1}
+    assert statuses(await receiver.send(*pieces)) == [status]
+    assert await receiver.count_raw_events() == kept
+    assert await receiver.count_verdicts() == {what: 1}
 
 
-async def test_a_chunked_body_is_one_body(door: ReceiverHarness) -> None:
+async def test_a_chunked_body_is_one_body(receiver: ReceiverHarness) -> None:
     """Chunks are put together before the signature is checked, and a trailer is no header."""
     head = make_request(RAW_EVENT).replace(b"Content-Length: %d" % len(RAW_EVENT), b"Transfer-Encoding: chunked")
     head = head[: head.index(b"\r\n\r\n") + 4]
     trailed = CHUNKED.removesuffix("\r\n") + "X-Signature: none\r\n\r\n"
-    assert statuses(await door.send(head + CHUNKED.encode())) == [200]
-    assert statuses(await door.send(head + trailed.encode())) == [200]
-    assert await door.count_raw_events() == 1
+    assert statuses(await receiver.send(head + CHUNKED.encode())) == [200]
+    assert statuses(await receiver.send(head + trailed.encode())) == [200]
+    assert await receiver.count_raw_events() == 1
 
 
 @pytest.mark.parametrize("chunk", [b"10000\r\n" + b"x" * 0x10000 + b"\r\n", b"1\r\nx\r\n" * 5_000])
-async def test_a_chunked_body_has_its_limit(door: ReceiverHarness, chunk: bytes) -> None:
+async def test_a_chunked_body_has_its_limit(receiver: ReceiverHarness, chunk: bytes) -> None:
     """A body without length is refused as soon as it is too large, and its sender can read that."""
     head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     pieces = [chunk] * (320 * 1024 // (0x10000 if chunk[0] == ord("1") and len(chunk) > 0x10000 else 5_000))
-    assert statuses(await door.send(head, *pieces)) == [413]
+    assert statuses(await receiver.send(head, *pieces)) == [413]
 
 
-async def test_a_trailer_has_its_limit(door: ReceiverHarness) -> None:
+async def test_a_trailer_has_its_limit(receiver: ReceiverHarness) -> None:
     """What the parser holds back until a trailer is whole is bounded too."""
     head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Endless: "
-    assert statuses(await door.send(head, *[b"x" * 100_000] * 25)) == [413]
+    assert statuses(await receiver.send(head, *[b"x" * 100_000] * 25)) == [413]
 
 
-async def test_pipelined_requests_are_answered_in_order(door: ReceiverHarness) -> None:
+async def test_pipelined_requests_are_answered_in_order(receiver: ReceiverHarness) -> None:
     """A report that waits for its commit holds back answers to what came after it on the same http_connection."""
     kept_open = [make_request(make_raw_event(number), Connection="keep-alive") for number in range(100)]
     wrong = make_request(RAW_EVENT, "wrong", Connection="keep-alive")
     health = b"GET /healthz HTTP/1.1\r\n\r\n"
-    answers = await door.send(b"".join([*kept_open, wrong, health, make_request(RAW_EVENT)]))
+    answers = await receiver.send(b"".join([*kept_open, wrong, health, make_request(RAW_EVENT)]))
     assert statuses(answers) == [200] * 100 + [401, 200, 200]
-    assert await door.count_raw_events() == 101
+    assert await receiver.count_raw_events() == 101
 
 
-async def test_a_refusal_ends_a_pipeline(door: ReceiverHarness) -> None:
+async def test_a_refusal_ends_a_pipeline(receiver: ReceiverHarness) -> None:
     """What came before rubbish is answered, the rubbish is, and nothing is read after it."""
-    answers = await door.send(
+    answers = await receiver.send(
         make_request(RAW_EVENT, Connection="keep-alive") + b"rubbish\r\n\r\n" + make_request(make_raw_event(2))
     )
     assert statuses(answers) == [200, 400]
-    assert await door.count_raw_events() == 1
+    assert await receiver.count_raw_events() == 1
 
 
-async def test_connections_are_kept_or_not_as_asked(door: ReceiverHarness) -> None:
+async def test_connections_are_kept_or_not_as_asked(receiver: ReceiverHarness) -> None:
     """HTTP/1.1 keeps a connection unless told otherwise, HTTP/1.0 the other way round; the answer says which."""
     kept = make_request(RAW_EVENT, Connection="keep-alive")
-    answers = await door.send(kept + make_request(RAW_EVENT))
+    answers = await receiver.send(kept + make_request(RAW_EVENT))
     assert answers.count(b"Connection: keep-alive") == 1
     assert answers.count(b"Connection: close") == 1
     old = kept.replace(b"HTTP/1.1", b"HTTP/1.0")
-    assert statuses(await door.send(old + old.replace(b"keep-alive", b"close"))) == [200, 200]
+    assert statuses(await receiver.send(old + old.replace(b"keep-alive", b"close"))) == [200, 200]
 
 
-async def test_continue_is_said_when_it_is_waited_for(door: ReceiverHarness) -> None:
+async def test_continue_is_said_when_it_is_waited_for(receiver: ReceiverHarness) -> None:
     """A sender that asks first is told to go on, unless its body would be refused anyway."""
     head, _, body = make_request(RAW_EVENT, Expect="100-continue").partition(b"\r\n\r\n")
-    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
     writer.write(head + b"\r\n\r\n")
     assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     writer.write(body)
     assert statuses(await reader.read()) == [200]
     writer.close()
-    assert statuses(await door.send(make_request(LARGE, Expect="100-continue")[:300])) == [413]
+    assert statuses(await receiver.send(make_request(LARGE, Expect="100-continue")[:300])) == [413]
 
 
-async def test_health_is_told_to_anybody(door: ReceiverHarness) -> None:
+async def test_health_is_told_to_anybody(receiver: ReceiverHarness) -> None:
     """`GET /healthz` answers 200 `ok` while the ledger can be written."""
-    answer = await door.send(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")
+    answer = await receiver.send(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert statuses(answer) == [200]
     assert answer.endswith(b"\r\n\r\nok\n")
 
 
-async def test_an_answer_to_head_has_no_text(door: ReceiverHarness) -> None:
+async def test_an_answer_to_head_has_no_text(receiver: ReceiverHarness) -> None:
     """HEAD is answered like GET without the text, so that a kept connection stays in step."""
-    answer = await door.send(b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n")
+    answer = await receiver.send(b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert answer.endswith(b"Allow: POST\r\n\r\n")
 
 
-async def test_a_sender_that_closes_its_side_is_answered(door: ReceiverHarness) -> None:
+async def test_a_sender_that_closes_its_side_is_answered(receiver: ReceiverHarness) -> None:
     """Some send, shut down their side and read: the end of the stream is no reason to forget the request."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
     writer.write(make_request(RAW_EVENT, Connection="keep-alive"))
     writer.write_eof()
     assert statuses(await reader.read()) == [200]
     writer.close()
 
 
-async def test_a_sender_that_leaves_disturbs_nobody(door: ReceiverHarness) -> None:
+async def test_a_sender_that_leaves_disturbs_nobody(receiver: ReceiverHarness) -> None:
     """Reset in the middle of a request, and right after one: others are answered, and the whole one is kept."""
     for request in (make_request(make_raw_event(1))[:300], make_request(make_raw_event(2))):
-        _, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        _, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
         writer.write(request)
         await asyncio.sleep(0.05)
         writer.transport.abort()
-    assert statuses(await door.send(make_request(make_raw_event(3)))) == [200]
-    assert await door.count_raw_events() == 2
+    assert statuses(await receiver.send(make_request(make_raw_event(3)))) == [200]
+    assert await receiver.count_raw_events() == 2
 
 
-async def test_half_a_request_is_no_request(door: ReceiverHarness) -> None:
+async def test_half_a_request_is_no_request(receiver: ReceiverHarness) -> None:
     """A body that breaks off is not kept, and not answered."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
     writer.write(make_request(RAW_EVENT)[:-1])
     writer.write_eof()
     assert await reader.read() == b""
-    assert await door.count_raw_events() == 0
+    assert await receiver.count_raw_events() == 0
     writer.close()
 
 
-async def test_a_slow_request_is_ended(door: ReceiverHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_request_is_ended(receiver: ReceiverHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """However busily a sender trickles, the time for a whole request is bounded; then it is told so."""
     monkeypatch.setattr(http_connection, "REQUEST_SECONDS_MAX", 0.2)
     monkeypatch.setattr(http_server, "TICK_SECONDS", 0.05)
     await asyncio.sleep(1.1)  # the tick that was planned before
-    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
     answer = asyncio.ensure_future(reader.read())
     for byte in make_request(RAW_EVENT):
         writer.write(bytes([byte]))
@@ -233,21 +233,23 @@ async def test_a_slow_request_is_ended(door: ReceiverHarness, monkeypatch: pytes
             break
     assert statuses(await answer) == [408]
     writer.close()
-    assert (await door.count_verdicts())["too_slow"] == 1
+    assert (await receiver.count_verdicts())["too_slow"] == 1
 
 
-async def test_a_silent_connection_is_ended(door: ReceiverHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_connection_is_ended(receiver: ReceiverHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that never says anything, and one that says nothing more, are closed without a word."""
     monkeypatch.setattr(http_connection, "REQUEST_SECONDS_MAX", 0.1)
     monkeypatch.setattr(http_connection, "IDLE_SECONDS_MAX", 0.1)
-    assert await door.send(b"") == b""
-    assert statuses(await door.send(make_request(RAW_EVENT, Connection="keep-alive"))) == [200]
+    assert await receiver.send(b"") == b""
+    assert statuses(await receiver.send(make_request(RAW_EVENT, Connection="keep-alive"))) == [200]
 
 
-async def test_a_sender_that_does_not_read_is_cut_off(door: ReceiverHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sender_that_does_not_read_is_cut_off(
+    receiver: ReceiverHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Answers that nobody reads do not pile up: reading stops, and then the connection ends."""
     monkeypatch.setattr(http_connection, "WRITE_BLOCKED_SECONDS_MAX", 0.1)
-    reader, writer = await asyncio.open_connection("127.0.0.1", door.port, limit=1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port, limit=1)
     request = b"GET / HTTP/1.1\r\n\r\n" * 10_000
 
     async def write_without_end() -> None:
@@ -261,35 +263,35 @@ async def test_a_sender_that_does_not_read_is_cut_off(door: ReceiverHarness, mon
     writer.close()
 
 
-async def test_two_thousand_open_connections_are_borne(door: ReceiverHarness) -> None:
+async def test_two_thousand_open_connections_are_borne(receiver: ReceiverHarness) -> None:
     """Each of 2,000 connections in the middle of its request is answered in the end, and so is one beside them."""
     http_server._raise_file_limit()
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     number = min(2_000, soft // 2 - 100)
     requests = [make_request(make_raw_event(one)) for one in range(number)]
-    streams = [await asyncio.open_connection("127.0.0.1", door.port) for _ in requests]
+    streams = [await asyncio.open_connection("127.0.0.1", receiver.port) for _ in requests]
     for (_, writer), request in zip(streams, requests, strict=True):
         writer.write(request[:-1])
-    assert statuses(await door.send(make_request(make_raw_event(number)))) == [200]
+    assert statuses(await receiver.send(make_request(make_raw_event(number)))) == [200]
     for (_, writer), request in zip(streams, requests, strict=True):
         writer.write(request[-1:])
     answers = [await reader.read() for reader, _ in streams]
     assert {status for answer in answers for status in statuses(answer)} == {200}
-    assert await door.count_raw_events() == number + 1
+    assert await receiver.count_raw_events() == number + 1
     for _, writer in streams:
         writer.close()
 
 
-async def test_an_idle_connection_makes_room(door: ReceiverHarness) -> None:
+async def test_an_idle_connection_makes_room(receiver: ReceiverHarness) -> None:
     """Over the limit the connection that has been idle for longest is closed."""
-    door.server._connections_max = 2
-    first = await asyncio.open_connection("127.0.0.1", door.port)
+    receiver.server._connections_max = 2
+    first = await asyncio.open_connection("127.0.0.1", receiver.port)
     first[1].write(make_request(make_raw_event(1), Connection="keep-alive"))
     await first[0].readuntil(b"\r\n\r\n")
-    second = await asyncio.open_connection("127.0.0.1", door.port)
+    second = await asyncio.open_connection("127.0.0.1", receiver.port)
     second[1].write(make_request(make_raw_event(2))[:-1])
     await asyncio.sleep(0.05)
-    assert statuses(await door.send(make_request(make_raw_event(3)))) == [200]
+    assert statuses(await receiver.send(make_request(make_raw_event(3)))) == [200]
     second[1].write(make_request(make_raw_event(2))[-1:])
     assert statuses(await second[0].read()) == [200]
     assert await is_closed(first[0])
@@ -297,13 +299,13 @@ async def test_an_idle_connection_makes_room(door: ReceiverHarness) -> None:
     second[1].close()
 
 
-async def test_too_many_busy_connections_are_refused(door: ReceiverHarness) -> None:
+async def test_too_many_busy_connections_are_refused(receiver: ReceiverHarness) -> None:
     """Over the limit, and nobody idle: 503, so that the PBX tries again; those in the middle are not disturbed."""
-    door.server._connections_max = 1
-    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    receiver.server._connections_max = 1
+    reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
     writer.write(make_request(RAW_EVENT)[:-1])
     await asyncio.sleep(0.05)
-    answer = await door.send(b"")
+    answer = await receiver.send(b"")
     assert statuses(answer) == [503]
     assert b"Retry-After: " in answer
     writer.write(make_request(RAW_EVENT)[-1:])
@@ -313,36 +315,36 @@ async def test_too_many_busy_connections_are_refused(door: ReceiverHarness) -> N
 
 async def test_stopping_answers_what_was_taken(tmp_path: Path) -> None:
     """What arrived before the stop is committed and answered; what is half there and idle connections are closed."""
-    async with open_receiver(tmp_path / "ledger.db") as door:
-        streams = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(3)]
+    async with open_receiver(tmp_path / "ledger.db") as receiver:
+        streams = [await asyncio.open_connection("127.0.0.1", receiver.port) for _ in range(3)]
         await asyncio.sleep(0.05)
         streams[0][1].write(make_request(make_raw_event(1), Connection="keep-alive"))
         streams[1][1].write(make_request(make_raw_event(2))[:-1])
         await asyncio.sleep(0.05)
         streams[0][1].write(make_request(make_raw_event(3), Connection="keep-alive"))
         await asyncio.sleep(0.0005)
-        await door.server.stop()
+        await receiver.server.stop()
         answers = [statuses(await reader.read()) for reader, _ in streams]
         assert answers[1:] == [[], []]
-        assert len(answers[0]) == await door.count_raw_events()
+        assert len(answers[0]) == await receiver.count_raw_events()
         with pytest.raises(ConnectionError):
-            await door.send(make_request(RAW_EVENT))
+            await receiver.send(make_request(RAW_EVENT))
         for _, writer in streams:
             writer.close()
 
 
-async def test_a_port_in_use_is_one_sentence(door: ReceiverHarness) -> None:
+async def test_a_port_in_use_is_one_sentence(receiver: ReceiverHarness) -> None:
     """Two programs on one port: the second is told which port, and what to do."""
-    second = http_server.WebhookServer(ingestor=door.ingestor, clock=door.server._clock)
-    with pytest.raises(UsageError, match=rf"the port is in use \(127\.0\.0\.1:{door.port}\): stop it"):
-        await second.start(Address("127.0.0.1", door.port))
+    second = http_server.WebhookServer(ingestor=receiver.ingestor, clock=receiver.server._clock)
+    with pytest.raises(UsageError, match=rf"the port is in use \(127\.0\.0\.1:{receiver.port}\): stop it"):
+        await second.start(Address("127.0.0.1", receiver.port))
     with pytest.raises(UsageError, match="cannot listen"):
         await second.start(Address("192.0.2.1", 0))
 
 
-async def test_all_addresses_of_both_families_are_one_address(door: ReceiverHarness) -> None:
+async def test_all_addresses_of_both_families_are_one_address(receiver: ReceiverHarness) -> None:
     """`[::]` takes PBXs that come by IPv4 too."""
-    both = http_server.WebhookServer(ingestor=door.ingestor, clock=door.server._clock)
+    both = http_server.WebhookServer(ingestor=receiver.ingestor, clock=receiver.server._clock)
     port = await both.start(Address("::", 0))
     for host in ("127.0.0.1", "::1"):
         reader, writer = await asyncio.open_connection(host, port)
@@ -352,30 +354,30 @@ async def test_all_addresses_of_both_families_are_one_address(door: ReceiverHarn
     await both.stop()
 
 
-async def test_a_fault_of_ours_ends_one_connection(door: ReceiverHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_of_ours_ends_one_connection(receiver: ReceiverHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should judging fail, that connection is cut off, the fault is told, and the others of its round are answered."""
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
-    keep = door.ingestor.submit_request
+    keep = receiver.ingestor.submit_request
 
     def accept(body: bytes, *rest: object, **named: object) -> None:
         assert b"30011" not in body, "a fault"
         keep(body, *rest, **named)  # type: ignore[arg-type] # handed on as they come
 
-    monkeypatch.setattr(door.ingestor, "submit_request", accept)
-    faulty = send_raw(door.port, make_request(make_event_body(sn="3651XXXXXXXX", type=30011)))
-    answers = await asyncio.gather(faulty, send_raw(door.port, make_request(RAW_EVENT)), return_exceptions=True)
+    monkeypatch.setattr(receiver.ingestor, "submit_request", accept)
+    faulty = send_raw(receiver.port, make_request(make_event_body(sn="3651XXXXXXXX", type=30011)))
+    answers = await asyncio.gather(faulty, send_raw(receiver.port, make_request(RAW_EVENT)), return_exceptions=True)
     assert answers[0] == b"" or isinstance(answers[0], ConnectionError)
     assert isinstance(answers[1], bytes)
     assert statuses(answers[1]) == [200]
     assert isinstance(told[0], AssertionError)
 
 
-async def test_a_secret_never_comes_back(door: ReceiverHarness) -> None:
+async def test_a_secret_never_comes_back(receiver: ReceiverHarness) -> None:
     """No answer says which serial numbers are declared, or anything of a secret."""
     unknown, wrong = (
-        await door.send(make_request(make_raw_event(1, "STRANGER"))),
-        await door.send(make_request(RAW_EVENT, "wrong")),
+        await receiver.send(make_request(make_raw_event(1, "STRANGER"))),
+        await receiver.send(make_request(RAW_EVENT, "wrong")),
     )
     assert unknown.splitlines()[-1] == wrong.splitlines()[-1]
     assert SECRET.encode() not in unknown + wrong

@@ -57,32 +57,32 @@ async def judged(accept: Ingestor, *bodies: bytes, secret: str = SECRET) -> list
     return [verdicts[number] for number in range(len(bodies))]
 
 
-async def reports(door: ReceiverHarness) -> list[RawEvent]:
-    return await door.ledger.read(0, 1_000)
+async def reports(receiver: ReceiverHarness) -> list[RawEvent]:
+    return await receiver.ledger.read(0, 1_000)
 
 
-async def test_a_report_is_kept_as_it_came(door: ReceiverHarness) -> None:
+async def test_a_report_is_kept_as_it_came(receiver: ReceiverHarness) -> None:
     """Body, signature, sender, way and address are in the ledger, and when it came."""
     before = SystemClock().microseconds()
-    await door.send(make_request(RAW_EVENT))
-    (kept,) = await reports(door)
+    await receiver.send(make_request(RAW_EVENT))
+    (kept,) = await reports(receiver)
     assert kept.body == RAW_EVENT
     assert (kept.sn, kept.dialect, kept.via, kept.peer) == (SN, "yeastar", "webhook", "127.0.0.1")
     assert kept.signature == sign(SECRET, RAW_EVENT)
     assert before <= kept.received_at <= SystemClock().microseconds()
 
 
-async def test_a_repeat_is_kept_once(door: ReceiverHarness) -> None:
+async def test_a_repeat_is_kept_once(receiver: ReceiverHarness) -> None:
     """Repeats at once, later, with members in another order and under another signature are all answered, once kept."""
     envelope = msgspec.json.decode(RAW_EVENT)
     turned = msgspec.json.encode(dict(reversed(envelope.items())))
-    assert await judged(door.ingestor, RAW_EVENT, RAW_EVENT, turned) == ["stored", "duplicate", "duplicate"]
-    assert await judged(door.ingestor, turned, secret=REGISTERED_PBXS[0].secrets[1]) == ["duplicate"]
-    assert len(await reports(door)) == 1
-    assert await door.count_verdicts() == {"stored": 1, "duplicate": 3}
+    assert await judged(receiver.ingestor, RAW_EVENT, RAW_EVENT, turned) == ["stored", "duplicate", "duplicate"]
+    assert await judged(receiver.ingestor, turned, secret=REGISTERED_PBXS[0].secrets[1]) == ["duplicate"]
+    assert len(await reports(receiver)) == 1
+    assert await receiver.count_verdicts() == {"stored": 1, "duplicate": 3}
 
 
-async def test_a_dialect_that_fails_costs_no_report(door: ReceiverHarness) -> None:
+async def test_a_dialect_that_fails_costs_no_report(receiver: ReceiverHarness) -> None:
     """What was signed is kept as unreadable; what was not is refused."""
 
     class Failing(Yeastar):
@@ -92,39 +92,41 @@ async def test_a_dialect_that_fails_costs_no_report(door: ReceiverHarness) -> No
             raise ZeroDivisionError
 
     accept = Ingestor(
-        ledger=door.ledger,
+        ledger=receiver.ledger,
         registry=MemoryPbxRegistry(REGISTERED_PBXS),
         dialects={"yeastar": Failing()},
         clock=SystemClock(),
     )
     assert await judged(accept, RAW_EVENT) == ["unparsable"]
     assert await judged(accept, RAW_EVENT, secret="nobody's") == ["invalid_signature"]
-    assert [one.body for one in await reports(door)] == [RAW_EVENT]
+    assert [report.body for report in await reports(receiver)] == [RAW_EVENT]
 
 
-async def test_both_ways_in_share_repeats(door: ReceiverHarness) -> None:
+async def test_both_ways_in_share_repeats(receiver: ReceiverHarness) -> None:
     """What came by webhook and comes again over a connection of ours is a repeat."""
-    assert await judged(door.ingestor, RAW_EVENT) == ["stored"]
-    assert await door.ingestor.ingest(REGISTERED_PBXS[0], RAW_EVENT, "websocket") == "duplicate"
+    assert await judged(receiver.ingestor, RAW_EVENT) == ["stored"]
+    assert await receiver.ingestor.ingest(REGISTERED_PBXS[0], RAW_EVENT, "websocket") == "duplicate"
     assert (
-        await door.ingestor.ingest(REGISTERED_PBXS[0], make_event_body(type=30012, msg="?"), "websocket", "192.0.2.7")
+        await receiver.ingestor.ingest(
+            REGISTERED_PBXS[0], make_event_body(type=30012, msg="?"), "websocket", "192.0.2.7"
+        )
         == "unparsable"
     )
     assert (
-        await door.ingestor.ingest(REGISTERED_PBXS[0], make_event_body(type=30011, msg="{}"), "websocket")
+        await receiver.ingestor.ingest(REGISTERED_PBXS[0], make_event_body(type=30011, msg="{}"), "websocket")
         == "other_event"
     )
-    assert [(one.via, one.peer) for one in await reports(door)] == [
+    assert [(report.via, report.peer) for report in await reports(receiver)] == [
         ("webhook", "192.0.2.1"),
         ("websocket", "192.0.2.7"),
     ]
 
 
-async def test_a_body_without_sender_belongs_to_whose_secret_signs_it(door: ReceiverHarness) -> None:
+async def test_a_body_without_sender_belongs_to_whose_secret_signs_it(receiver: ReceiverHarness) -> None:
     """Among many PBXs the right one is found, and the report is kept under its serial number."""
     (nameless,) = {make_event_body(type=30012, msg='{"call_id":"1.1"}')}
-    assert await judged(door.ingestor, nameless) == ["stored"]
-    assert [one.sn for one in await reports(door)] == [SN]
+    assert await judged(receiver.ingestor, nameless) == ["stored"]
+    assert [report.sn for report in await reports(receiver)] == [SN]
 
 
 async def test_searching_for_a_sender_is_bounded(tmp_path: Path) -> None:
@@ -176,58 +178,58 @@ async def test_a_secret_added_while_it_runs_counts_at_once(tmp_path: Path) -> No
     await ledger.close()
 
 
-async def test_too_many_waiting_reports_are_sent_away(door: ReceiverHarness) -> None:
+async def test_too_many_waiting_reports_are_sent_away(receiver: ReceiverHarness) -> None:
     """What waits for a commit is bounded; the rest is answered 503 and counted, and nobody is left without answer."""
     bodies = [make_raw_event(number) for number in range(10_050)]
-    verdicts = await judged(door.ingestor, *bodies)
+    verdicts = await judged(receiver.ingestor, *bodies)
     assert verdicts == ["stored"] * 10_000 + ["too_many"] * 50
-    assert await door.count_verdicts() == {"stored": 10_000, "too_many": 50}
+    assert await receiver.count_verdicts() == {"stored": 10_000, "too_many": 50}
 
 
-async def test_strangers_names_are_made_harmless(door: ReceiverHarness) -> None:
+async def test_strangers_names_are_made_harmless(receiver: ReceiverHarness) -> None:
     """What a stranger calls itself is shown without control characters, and cut."""
-    await door.send(make_request(make_event_body(sn="evil\x1b[31m\r\nname", type=30012)))
-    await door.send(make_request(make_event_body(sn="x" * 1_000, type=30012)))
-    await door.ingestor.close()
-    named = {tally.sn for tally in await door.ledger.counters()}
+    await receiver.send(make_request(make_event_body(sn="evil\x1b[31m\r\nname", type=30012)))
+    await receiver.send(make_request(make_event_body(sn="x" * 1_000, type=30012)))
+    await receiver.ingestor.close()
+    named = {tally.sn for tally in await receiver.ledger.counters()}
     assert named == {"evil\ufffd[31m\ufffd\ufffdname", "x" * 64}
 
 
-async def test_many_strangers_cost_little(door: ReceiverHarness) -> None:
+async def test_many_strangers_cost_little(receiver: ReceiverHarness) -> None:
     """Thousands of serial numbers in one second share one tally once there are too many to tell apart."""
-    await judged(door.ingestor, *[make_raw_event(number, f"STRANGER{number}") for number in range(3_000)])
-    assert (await door.count_verdicts()) == {"unknown_pbx": 3_000}
-    assert len(await door.ledger.counters()) <= 1_000
+    await judged(receiver.ingestor, *[make_raw_event(number, f"STRANGER{number}") for number in range(3_000)])
+    assert (await receiver.count_verdicts()) == {"unknown_pbx": 3_000}
+    assert len(await receiver.ledger.counters()) <= 1_000
 
 
-async def test_counts_reach_the_ledger_by_themselves(door: ReceiverHarness) -> None:
+async def test_counts_reach_the_ledger_by_themselves(receiver: ReceiverHarness) -> None:
     """Within a second or so, without anybody closing anything."""
-    await door.send(make_request(RAW_EVENT))
+    await receiver.send(make_request(RAW_EVENT))
     await asyncio.sleep(FLUSH_SECONDS * 1.5)
-    tallies = await door.ledger.counters()
+    tallies = await receiver.ledger.counters()
     assert [(tally.kind, tally.sn, tally.label, tally.count) for tally in tallies] == [("stored", SN, "30012", 1)]
 
 
-async def test_a_full_disk_is_answered_503_until_there_is_space(door: ReceiverHarness) -> None:
+async def test_a_full_disk_is_answered_503_until_there_is_space(receiver: ReceiverHarness) -> None:
     """503 with `Retry-After`, nothing kept, health told; then it works again by itself, and trouble is told once."""
     lanes = (
-        door.ledger._loop_connection,
-        door.ledger._append_thread._connection,
-        door.ledger._checkpoint_thread._connection,
+        receiver.ledger._loop_connection,
+        receiver.ledger._append_thread._connection,
+        receiver.ledger._checkpoint_thread._connection,
     )
     for lane in lanes:
         lane.execute("PRAGMA max_page_count = 1")
     large = make_event_body(sn=SN, type=30012, msg="x" * 200_000)
-    answer = await door.send(make_request(large))
+    answer = await receiver.send(make_request(large))
     assert statuses(answer) == [503]
     assert b"\r\nRetry-After: " in answer
     health = b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"
-    assert statuses(await door.send(health)) == [503]
+    assert statuses(await receiver.send(health)) == [503]
     for lane in lanes:
         lane.execute("PRAGMA max_page_count = 1000000")
     await asyncio.sleep(FLUSH_SECONDS * 1.5)
-    assert statuses(await door.send(health)) == [200]
-    assert statuses(await door.send(make_request(large))) == [200]
-    assert len(await reports(door)) == 1
-    assert [trouble is None for trouble in door.ledger_errors] == [False, True]
-    assert await door.count_verdicts() == {"unavailable": 1, "unparsable": 1}
+    assert statuses(await receiver.send(health)) == [200]
+    assert statuses(await receiver.send(make_request(large))) == [200]
+    assert len(await reports(receiver)) == 1
+    assert [trouble is None for trouble in receiver.ledger_errors] == [False, True]
+    assert await receiver.count_verdicts() == {"unavailable": 1, "unparsable": 1}

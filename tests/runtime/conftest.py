@@ -9,8 +9,8 @@ from tests.runtime.harness import Server, create_server
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path) -> Iterator[Server]:
     """A house in which a PBX is declared; not started."""
-    with create_server(tmp_path / "house") as new_server:
+    with create_server(tmp_path / "data") as new_server:
         new_server.add_pbx()
         yield new_server

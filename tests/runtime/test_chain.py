@@ -45,9 +45,9 @@ def simulated(a: Server, count: int, rate: int) -> Iterator[subprocess.Popen[byt
         yield made_up
 
 
-def records(house: Server) -> list[dict[str, Any]]:
+def records(server: Server) -> list[dict[str, Any]]:
     """All records, as far as two houses must agree on them."""
-    rows = json.loads(house.run_command("records", "--format", "json", "--limit", "100000"))
+    rows = json.loads(server.run_command("records", "--format", "json", "--limit", "100000"))
     shared = [{name: value for name, value in row.items() if name not in OWN_TO_A_HOUSE} for row in rows]
     return sorted(shared, key=lambda row: str(row["record_id"]))
 
@@ -67,10 +67,10 @@ def disturb(a: Server, b: Server, link: TcpProxy, rounds: int, chance: random.Ra
             time.sleep(chance.uniform(0.1, 1.0))
             link.reconnect()
         else:
-            house = a if what[0] == "a" else b
+            server = a if what[0] == "a" else b
             part = what.partition(" ")[2]
-            house.kill(part)
-            wait_until(lambda house=house, part=part: house.process_info(part) is not None)  # type: ignore[misc]
+            server.kill(part)
+            wait_until(lambda server=server, part=part: server.process_info(part) is not None)  # type: ignore[misc]
 
 
 def survive(directory: Path, *, rounds: int, count: int, rate: int, seed: int) -> None:

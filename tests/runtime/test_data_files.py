@@ -7,14 +7,14 @@ import subprocess
 from tests.runtime.harness import ONHOOK, Server, webhook_body
 
 
-def test_commands_wait_for_each_other(house: Server) -> None:
+def test_commands_wait_for_each_other(server: Server) -> None:
     """DuckDB lets one process in; four commands at once are all answered."""
-    house.start()
-    assert house.post(webhook_body(1)) == 200
-    house.stop()
+    server.start()
+    assert server.post(webhook_body(1)) == 200
+    server.stop()
     asking = [
         subprocess.Popen(
-            [str(ONHOOK), "calls", "--format", "json", "--data", str(house.directory)], stdout=subprocess.PIPE
+            [str(ONHOOK), "calls", "--format", "json", "--data", str(server.directory)], stdout=subprocess.PIPE
         )
         for _ in range(4)
     ]
@@ -22,18 +22,18 @@ def test_commands_wait_for_each_other(house: Server) -> None:
     assert [len(json.loads(answer)) for answer in answers] == [1, 1, 1, 1]
 
 
-def test_one_rebuild_at_a_time(house: Server) -> None:
+def test_one_rebuild_at_a_time(server: Server) -> None:
     """Two would write the same new file: the second is told so, or comes after the first."""
-    (house.directory / "ledger.db").touch()
+    (server.directory / "ledger.db").touch()
 
     async def both() -> list[int]:
         started = [
             await asyncio.create_subprocess_exec(
-                str(ONHOOK), "rebuild", "--data", str(house.directory), stderr=subprocess.DEVNULL
+                str(ONHOOK), "rebuild", "--data", str(server.directory), stderr=subprocess.DEVNULL
             )
             for _ in range(2)
         ]
         return [await one.wait() for one in started]
 
     assert sorted(asyncio.run(both())) in ([0, 0], [0, 2])
-    assert house.calls() == []
+    assert server.calls() == []

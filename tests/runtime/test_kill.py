@@ -16,9 +16,9 @@ PAUSE_SECONDS_MAX = 0.6
 class Load:
     """PBXs that report without end; each report is tried until it is answered 200, as by a very stubborn PBX."""
 
-    def __init__(self, house: Server, address: str) -> None:
+    def __init__(self, server: Server, address: str) -> None:
         self.acknowledged: set[int] = set()
-        self._house = house
+        self._house = server
         self._address = address
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._send, args=(first,)) for first in range(SENDERS)]
@@ -47,34 +47,34 @@ class Load:
             return False
 
 
-def survive(house: Server, rounds: int, seed: int) -> None:
+def survive(server: Server, rounds: int, seed: int) -> None:
     """Kill what chance wants, when it wants, and count."""
     chance = random.Random(seed)
-    house.start()
-    with Load(house, house.address("intake") or "") as load:
+    server.start()
+    with Load(server, server.address("intake") or "") as load:
         for _ in range(rounds):
             time.sleep(chance.uniform(0, PAUSE_SECONDS_MAX))
             victims = chance.choice([("intake",), ("hub",), ("intake", "hub")])
             for victim in victims:
-                house.kill(victim)
-            wait_until(lambda: all(house.process_info(name) is not None for name in ("intake", "hub")))
+                server.kill(victim)
+            wait_until(lambda: all(server.process_info(name) is not None for name in ("intake", "hub")))
     expected = sorted(call_id(number) for number in load.acknowledged)
     assert len(expected) > rounds
-    wait_until(lambda: house.run_command("doctor", exit_code=None).count("is 0 reports behind") == 1)
-    rows = house.calls()
+    wait_until(lambda: server.run_command("doctor", exit_code=None).count("is 0 reports behind") == 1)
+    rows = server.calls()
     assert len(call_ids(rows)) == len(set(call_ids(rows)))
     # A report whose answer the crash has swallowed may be there too; one that was acknowledged must be.
     assert set(expected) - set(call_ids(rows)) == set()
     assert all(len(row["legs"]) == 1 for row in rows)
 
 
-def test_what_was_acknowledged_survives_three_crashes(house: Server) -> None:
+def test_what_was_acknowledged_survives_three_crashes(server: Server) -> None:
     """Every acknowledged record is there exactly once after kills of intake, hub, or both."""
-    survive(house, rounds=3, seed=1)
+    survive(server, rounds=3, seed=1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_what_was_acknowledged_survives_fifty_crashes(house: Server) -> None:
+def test_what_was_acknowledged_survives_fifty_crashes(server: Server) -> None:
     """The same, fifty times over on one data directory."""
-    survive(house, rounds=50, seed=2)
+    survive(server, rounds=50, seed=2)

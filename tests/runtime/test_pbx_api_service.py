@@ -18,9 +18,9 @@ from tests.runtime.harness import Server, call_id, wait_until, webhook_body
 class Application:
     """A program outside, which pins the house's certificate."""
 
-    def __init__(self, house: Server, credentials: dict[str, str]) -> None:
-        self._address = house.address("pbx_api")
-        self._tls = ssl.create_default_context(cafile=house.directory / "pbx_api.crt")
+    def __init__(self, server: Server, credentials: dict[str, str]) -> None:
+        self._address = server.address("pbx_api")
+        self._tls = ssl.create_default_context(cafile=server.directory / "pbx_api.crt")
         self._credentials = credentials
 
     def request(self, path: str, body: Any = None) -> Any:
@@ -47,9 +47,9 @@ class Application:
 
 
 @pytest.fixture
-def serving(house: Server) -> Server:
-    house.start("--pbx-api", "127.0.0.1:0")
-    return house
+def serving(server: Server) -> Server:
+    server.start("--pbx-api", "127.0.0.1:0")
+    return server
 
 
 def test_an_application_is_served_from_its_first_moment(serving: Server) -> None:
@@ -118,21 +118,21 @@ def test_the_exchange_is_found_again_after_the_hub_died(serving: Server) -> None
 
 
 @pytest.mark.slow
-def test_whoever_starts_the_server_is_told_where(house: Server) -> None:
+def test_whoever_starts_the_server_is_told_where(server: Server) -> None:
     """Where an application has credentials already; and `doctor` what to pin."""
-    house.run_command("app", "add", "crm")
-    house.start("--pbx-api", "127.0.0.1:0")
-    wait_until(lambda: "  PBX API  https://127.0.0.1:" in house.log_text())
-    assert f"https://{house.address('pbx_api')}/openapi/v1.0/" in house.log_text()
-    assert "pbx_api.crt has the SHA-256 fingerprint " in house.run_command("doctor")
+    server.run_command("app", "add", "crm")
+    server.start("--pbx-api", "127.0.0.1:0")
+    wait_until(lambda: "  PBX API  https://127.0.0.1:" in server.log_text())
+    assert f"https://{server.address('pbx_api')}/openapi/v1.0/" in server.log_text()
+    assert "pbx_api.crt has the SHA-256 fingerprint " in server.run_command("doctor")
 
 
 @pytest.mark.slow
-def test_a_taken_port_is_told_and_harms_nothing_else(house: Server) -> None:
+def test_a_taken_port_is_told_and_harms_nothing_else(server: Server) -> None:
     """The log says it; calls are received and shown all the same."""
-    house.run_command("app", "add", "crm")
+    server.run_command("app", "add", "crm")
     with listen("127.0.0.1", 0) as taken:
-        house.start("--pbx-api", f"127.0.0.1:{taken.getsockname()[1]}")
-        wait_until(lambda: "PBX API cannot start" in house.log_text())
-    assert house.post(webhook_body(1)) == 200
-    assert house.address("pbx_api") is None
+        server.start("--pbx-api", f"127.0.0.1:{taken.getsockname()[1]}")
+        wait_until(lambda: "PBX API cannot start" in server.log_text())
+    assert server.post(webhook_body(1)) == 200
+    assert server.address("pbx_api") is None

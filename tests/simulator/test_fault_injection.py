@@ -54,15 +54,15 @@ def test_the_same_seed_does_the_same_mischief() -> None:
 
 def test_without_faults_reports_come_as_they_were_made() -> None:
     """No fault is the default, and then nothing is held back."""
-    assert [one.details for one in passed_on(Faults())] == LEGS
+    assert [fault.details for fault in passed_on(Faults())] == LEGS
 
 
 @pytest.mark.parametrize("name", ["late", "duplicated", "lost", "malformed"])
 def test_a_share_is_about_that_share(name: str) -> None:
     """A third means about a third, and all means all."""
-    marked = [one for one in passed_on(Faults(**{name: 1 / 3})) if name in one.faults]  # type: ignore[arg-type]
+    marked = [fault for fault in passed_on(Faults(**{name: 1 / 3})) if name in fault.faults]  # type: ignore[arg-type]
     assert 90 < len(marked) < 180
-    assert len([one for one in passed_on(Faults(**{name: 1})) if name in one.faults]) == len(LEGS)
+    assert len([fault for fault in passed_on(Faults(**{name: 1})) if name in fault.faults]) == len(LEGS)
 
 
 def moved(out: list[SimulatedEvent]) -> list[int]:
@@ -131,7 +131,7 @@ def test_a_fault_that_cannot_be_is_told_in_one_sentence(text: str, says: str) ->
 def test_details_are_passed_on_as_they_are() -> None:
     """Mischief never alters what a report says; it only moves, repeats and drops."""
     known: dict[int, CallDetails] = {id(leg): leg for leg in LEGS}
-    assert all(id(one.details) in known for one in passed_on(Faults(late=0.3, duplicated=0.3, reordered=9)))
+    assert all(id(fault.details) in known for fault in passed_on(Faults(late=0.3, duplicated=0.3, reordered=9)))
 
 
 ALL_OF_THE_FACE = Faults(

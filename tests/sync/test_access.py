@@ -73,10 +73,10 @@ class Filling:
         self.notes.save_intervals(add_interval(self.notes.intervals(), Interval(since, until, "connected", "alive")))
 
     def gaps(self) -> list[Interval]:
-        return [one for one in self.notes.intervals() if one.state == "gap"]
+        return [interval for interval in self.notes.intervals() if interval.state == "gap"]
 
     def alarms(self) -> set[str]:
-        return {one.kind for one in self.appdb.alarms.open_alarms()}
+        return {open_alarm.kind for open_alarm in self.appdb.alarms.open_alarms()}
 
     def write(self, lines: Sequence[str]) -> None:
         self.path.write_text("".join(lines))

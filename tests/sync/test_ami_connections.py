@@ -139,13 +139,13 @@ async def test_a_connection_that_is_cut_is_made_again(ways: Ways, asterisk: Fake
     reports = await ways.kept(2)
     assert b"CEL: none" in reports[1].body
     await asterisk.wait_for_login()
-    await until(lambda: "gap" in [one.state for one in ways.appdb.sync_states.intervals(sn)])
+    await until(lambda: "gap" in [interval.state for interval in ways.appdb.sync_states.intervals(sn)])
     await asterisk.send(CALL)
     await asterisk.send(stream("ring_group"))
     reports = await ways.kept(3)
     # The one that was said twice is there once.
     assert len(reports) == 3
-    (gap,) = (one for one in ways.appdb.sync_states.intervals(sn) if one.state == "gap")
+    (gap,) = (interval for interval in ways.appdb.sync_states.intervals(sn) if interval.state == "gap")
     assert gap.reason == "it was not heard: the PBX closed the connection"
 
 

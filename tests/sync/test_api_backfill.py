@@ -91,7 +91,10 @@ async def test_a_stretch_that_was_compared_is_complete_and_nothing_else_is(tmp_p
         now = datetime.fromtimestamp(NOON, UTC)
         assert (stretch.state, now - stretch.until < timedelta(minutes=2)) == ("complete", True)
         assert timedelta(days=30) <= stretch.until - stretch.since <= timedelta(days=32)
-        states = [one.state for one in fill_gaps(receiver.state.saved_intervals, now - 2 * DAY, now + DAY)]
+        states = [
+            saved_interval.state
+            for saved_interval in fill_gaps(receiver.state.saved_intervals, now - 2 * DAY, now + DAY)
+        ]
         assert states == ["complete", "gap"]
 
 
@@ -104,12 +107,12 @@ async def test_a_count_that_differs_is_a_named_gap(tmp_path: Path) -> None:
         receiver.state.counts[yesterday] = 2
         await made_round(receiver, is_nightly=True)
         assert "counts 3 records that began on 2026-04-26 UTC, Onhook has 2" in receiver.state.alarms["difference"]
-        gap = next(one for one in receiver.state.saved_intervals if one.state == "gap")
+        gap = next(saved_interval for saved_interval in receiver.state.saved_intervals if saved_interval.state == "gap")
         assert (gap.since, gap.until) == (yesterday, yesterday + DAY)
         receiver.state.counts[yesterday] = 3
         await made_round(receiver, is_nightly=True)
         assert "difference" not in receiver.state.alarms
-        assert [one.state for one in receiver.state.saved_intervals] == ["complete"]
+        assert [saved_interval.state for saved_interval in receiver.state.saved_intervals] == ["complete"]
 
 
 async def test_calls_that_the_push_channel_missed_are_told(tmp_path: Path) -> None:
@@ -122,7 +125,7 @@ async def test_calls_that_the_push_channel_missed_are_told(tmp_path: Path) -> No
         found = await made_round(receiver)
         assert (found.new, found.missed) == (2, 1)
         assert "1 records" in receiver.state.alarms["missed"]
-        assert not any(one.state == "connected" for one in receiver.state.saved_intervals)
+        assert not any(saved_interval.state == "connected" for saved_interval in receiver.state.saved_intervals)
         receiver.clock.offset_seconds += HOUR
         await made_round(receiver)
         assert "missed" not in receiver.state.alarms
@@ -174,10 +177,10 @@ async def test_a_back_fill_that_was_killed_goes_on_where_it_was(tmp_path: Path) 
         assert progress is not None
         before = len(face.calls.requests)
         found = await receiver.pbx_sync.backfill(since, compares_days=False)
-        first_search = next(one for one in face.calls.requests[before:] if one.query["page_size"] == "10")
+        first_search = next(request for request in face.calls.requests[before:] if request.query["page_size"] == "10")
         assert first_search.query["start_time"] == str(progress.done_until)
         assert receiver.state.saved_progress is None
-        assert {one.call_id for one in (await receiver.call_lookup.records()).values()} == {
+        assert {value.call_id for value in (await receiver.call_lookup.records()).values()} == {
             one["call_id"] for one in rows
         }
         assert found.new <= 150

@@ -56,13 +56,16 @@ class Hearing:
 
     def states(self) -> list[tuple[str, str, str]]:
         """Begin and end of each stretch as minutes from noon, and what it is."""
-        return [(f"{_minutes(one.since)}-{_minutes(one.until)}", one.state, one.reason) for one in self.stretches()]
+        return [
+            (f"{_minutes(stretch.since)}-{_minutes(stretch.until)}", stretch.state, stretch.reason)
+            for stretch in self.stretches()
+        ]
 
     def stretches(self) -> list[Interval]:
         return self.appdb.sync_states.intervals(SN)
 
     def alarms(self) -> dict[str, str]:
-        return {one.kind: one.detail for one in self.appdb.alarms.open_alarms()}
+        return {open_alarm.kind: open_alarm.detail for open_alarm in self.appdb.alarms.open_alarms()}
 
 
 def _minutes(at: datetime) -> int:
@@ -125,7 +128,7 @@ def test_a_line_that_comes_and_goes_makes_one_gap(hearing: Hearing) -> None:
         hearing.cover(MINUTE / 6)
         hearing.close("reset by peer", MINUTE / 6)
         hearing.open(MINUTE / 6)
-    assert [one[1] for one in hearing.states()] == ["connected", "gap"]
+    assert [state[1] for state in hearing.states()] == ["connected", "gap"]
 
 
 def test_heard_is_written_now_and_then(hearing: Hearing) -> None:
@@ -146,7 +149,7 @@ def test_what_was_found_out_meanwhile_stays(hearing: Hearing) -> None:
     hearing.cover(9 * MINUTE)
     hearing.appdb.sync_states.save_intervals(SN, invalidate_connected(hearing.stretches(), "it lost calls"))
     hearing.cover(10 * MINUTE)
-    assert [one[:2] for one in hearing.states()] == [("1-10", "gap"), ("10-20", "connected")]
+    assert [state[:2] for state in hearing.states()] == [("1-10", "gap"), ("10-20", "connected")]
 
 
 def test_a_gap_that_nothing_fills_alarms(hearing: Hearing) -> None:

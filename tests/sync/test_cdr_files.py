@@ -31,7 +31,7 @@ def test_what_a_rotation_left_is_read_first(tmp_path: Path) -> None:
         text = f"{age}\n".encode()
         (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
         os.utime(tmp_path / name, (1_000 - age, 1_000 - age))
-    found = [line for one in list_rotated_files(path) for line in read_lines(one, lambda line: True)]
+    found = [line for rotated_file in list_rotated_files(path) for line in read_lines(rotated_file, lambda line: True)]
     assert found == ["3\n", "2\n", "1\n"]
 
 

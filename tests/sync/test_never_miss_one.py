@@ -137,7 +137,7 @@ def is_same(record: Record, truth: dict[str, Any]) -> bool:
 
 
 def truth_of(file: Path) -> dict[str, dict[str, Any]]:
-    return {one["record_id"]: one for one in map(json.loads, file.read_text().splitlines())}
+    return {splitline["record_id"]: splitline for splitline in map(json.loads, file.read_text().splitlines())}
 
 
 FAULTS = {
@@ -183,7 +183,7 @@ async def test_after_back_fill_the_store_is_the_pbxs_truth(
         await house.fill(start - timedelta(days=1))
         truth, records = truth_of(file), await house.records()
     assert records.keys() == truth.keys()
-    wrong = [one for one in truth.values() if not is_same(records[one["record_id"]], one)]
+    wrong = [value for value in truth.values() if not is_same(records[value["record_id"]], value)]
     assert not wrong, msgspec.json.encode(records[wrong[0]["record_id"]])
 
 

@@ -22,8 +22,8 @@ async def test_an_event_that_is_pushed_is_kept_as_it_came(tmp_path: Path) -> Non
         await face.push(make_raw_event(2))
         await receiver.wait_for_raw_events(2)
         reports = await receiver.ledger.read(0, 10)
-    assert [one.body for one in reports] == [RAW_EVENT, make_raw_event(2)]
-    assert [(one.via, one.peer) for one in reports] == [("websocket", f"127.0.0.1:{face.port}")] * 2
+    assert [report.body for report in reports] == [RAW_EVENT, make_raw_event(2)]
+    assert [(report.via, report.peer) for report in reports] == [("websocket", f"127.0.0.1:{face.port}")] * 2
 
 
 async def test_a_new_socket_stands_before_the_old_one_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,9 @@ async def test_trouble_14_a_silent_socket_is_given_up_and_proves_nothing(tmp_pat
             await face.push(make_raw_event(1))
             await asyncio.sleep(0.05)
         await wait_for(lambda: first not in face.subscribed)
-        heard = [one for one in receiver.state.saved_intervals if one.state == "connected"]
+        heard = [
+            saved_interval for saved_interval in receiver.state.saved_intervals if saved_interval.state == "connected"
+        ]
         assert all((one.until - one.since).total_seconds() < 31 for one in heard)
 
 

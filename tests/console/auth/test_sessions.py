@@ -24,7 +24,7 @@ def test_a_session_can_be_ended_by_its_number() -> None:
     first, second = (sessions.start(0, user_name=name) for name in ("Alice", "Bob"))
     sessions.end_by_number(sessions.all(0)[1].number)
     assert sessions.find(first, now_us=0) is None
-    assert [one.user_name for one in sessions.all(0)] == ["Bob"]
+    assert [session.user_name for session in sessions.all(0)] == ["Bob"]
     assert sessions.find(second, now_us=0) is not None
 
 

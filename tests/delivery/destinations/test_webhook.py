@@ -38,7 +38,7 @@ class TestWebhook(DestinationContract):
 
 
 @pytest.fixture
-async def application() -> AsyncIterator[WebhookReceiver]:
+async def receiver() -> AsyncIterator[WebhookReceiver]:
     async with WebhookReceiver().listen() as listening:
         yield listening
 
@@ -52,42 +52,42 @@ async def _send(url: str, body: bytes = b"{}", **wishes: object) -> DeliveryResu
         await sink.close()
 
 
-async def test_the_signature_is_that_of_the_original(application: WebhookReceiver) -> None:
+async def test_the_signature_is_that_of_the_original(receiver: WebhookReceiver) -> None:
     """The vector of a real event and its documented rule."""
     body = (PAYLOADS / "p2026_inbound_voicemail.json").read_bytes()
-    await _send(application.url, body)
-    assert application.headers[0]["X-Signature"] == "8wvAMqwj/SABEixDNBjstuq07T+pQggRUErYBKVMpvc="
-    assert application.bodies == [body]
-    assert "webhook-id" not in application.headers[0]
+    await _send(receiver.url, body)
+    assert receiver.headers[0]["X-Signature"] == "8wvAMqwj/SABEixDNBjstuq07T+pQggRUErYBKVMpvc="
+    assert receiver.bodies == [body]
+    assert "webhook-id" not in receiver.headers[0]
 
 
-async def test_standard_webhooks_are_sent_on_request(application: WebhookReceiver) -> None:
+async def test_standard_webhooks_are_sent_on_request(receiver: WebhookReceiver) -> None:
     """Beside the original's own signature; the reference library takes what came."""
-    await _send(application.url, b'{"a":1}', secrets=(WHSEC,), with_standard_webhooks=True)
-    assert Reference(WHSEC).verify(application.bodies[0], application.headers[0]) == {"a": 1}
-    assert application.headers[0]["webhook-id"] == "abc-1"
-    assert "X-Signature" in application.headers[0]
+    await _send(receiver.url, b'{"a":1}', secrets=(WHSEC,), with_standard_webhooks=True)
+    assert Reference(WHSEC).verify(receiver.bodies[0], receiver.headers[0]) == {"a": 1}
+    assert receiver.headers[0]["webhook-id"] == "abc-1"
+    assert "X-Signature" in receiver.headers[0]
 
 
-async def test_the_oldest_secret_signs(application: WebhookReceiver) -> None:
+async def test_the_oldest_secret_signs(receiver: WebhookReceiver) -> None:
     """Who is being given a new one still knows the old."""
-    await _send(application.url, secrets=(SECRET, "another secret"))
-    await _send(application.url, secrets=(SECRET,))
-    assert application.headers[0]["X-Signature"] == application.headers[1]["X-Signature"]
+    await _send(receiver.url, secrets=(SECRET, "another secret"))
+    await _send(receiver.url, secrets=(SECRET,))
+    assert receiver.headers[0]["X-Signature"] == receiver.headers[1]["X-Signature"]
 
 
-async def test_get_carries_the_event_too(application: WebhookReceiver) -> None:
+async def test_get_carries_the_event_too(receiver: WebhookReceiver) -> None:
     """As its body, signed alike; further headers are sent as they were asked for."""
-    await _send(application.url, b'{"call_id":"1.1"}', method="GET", headers={"X-Key": "k"})
-    assert application.bodies == [b'{"call_id":"1.1"}']
-    assert application.headers[0]["X-Key"] == "k"
+    await _send(receiver.url, b'{"call_id":"1.1"}', method="GET", headers={"X-Key": "k"})
+    assert receiver.bodies == [b'{"call_id":"1.1"}']
+    assert receiver.headers[0]["X-Key"] == "k"
 
 
 @pytest.mark.parametrize("profile", ["p-2023", "p-2025", "p-2026", "doc", "object"])
-async def test_every_generation_is_written(application: WebhookReceiver, profile: str) -> None:
+async def test_every_generation_is_written(receiver: WebhookReceiver, profile: str) -> None:
     """And read again as the same call."""
     one = record()
-    sink = open_webhook(DestinationConfig(url=application.url, payload_format=profile))
+    sink = open_webhook(DestinationConfig(url=receiver.url, payload_format=profile))
     (read,) = Yeastar().parse(sink.format_payload(one))
     assert (read.call_id, read.call_to, read.talk_duration) == (one.call_id, one.call_to, one.talk_duration)
     assert json.loads(sink.format_payload(one))["sn"] == one.sn
@@ -114,32 +114,32 @@ async def test_every_generation_is_written(application: WebhookReceiver, profile
     ],
 )
 async def test_what_a_status_means(
-    application: WebhookReceiver, status: int, headers: dict[str, str], verdict: str, wait: float | None
+    receiver: WebhookReceiver, status: int, headers: dict[str, str], verdict: str, wait: float | None
 ) -> None:
     """Any 2xx is success and nothing else; redirects are not followed; who asks for time gets it."""
 
     async def reply(_: web.Request, __: bytes) -> web.Response:
         return web.Response(status=status, headers=headers, text=None if status == 204 else "because")
 
-    application.reply = reply
-    answer = await _send(application.url)
+    receiver.reply = reply
+    answer = await _send(receiver.url)
     assert (answer.outcome, answer.status, answer.retry_after_seconds) == (verdict, status, wait)
-    assert len(application.payloads) == 1
+    assert len(receiver.payloads) == 1
     assert answer.body == (b"" if status == 204 else b"because")
 
 
-async def test_a_date_in_retry_after_is_understood(application: WebhookReceiver) -> None:
+async def test_a_date_in_retry_after_is_understood(receiver: WebhookReceiver) -> None:
     """In seconds from now; one that is past means at once."""
 
     async def reply(_: web.Request, __: bytes) -> web.Response:
         return web.Response(status=503, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"})
 
-    application.reply = reply
-    answer = await _send(application.url)
+    receiver.reply = reply
+    answer = await _send(receiver.url)
     assert (answer.outcome, answer.retry_after_seconds) == ("throttled", 0.0)
 
 
-async def test_an_endless_answer_is_cut_off(application: WebhookReceiver) -> None:
+async def test_an_endless_answer_is_cut_off(receiver: WebhookReceiver) -> None:
     """After its first kibibyte, though the other side would send a gigabyte; a 200 is a 200."""
     sent = 0
 
@@ -153,21 +153,21 @@ async def test_an_endless_answer_is_cut_off(application: WebhookReceiver) -> Non
                 sent += 1
         return response
 
-    application.reply = reply
-    answer = await _send(application.url, timeout_seconds=5.0)
+    receiver.reply = reply
+    answer = await _send(receiver.url, timeout_seconds=5.0)
     assert (answer.outcome, len(answer.body)) == ("accepted", RESPONSE_BYTES_MAX)
     assert sent < 100
 
 
-async def test_who_does_not_answer_in_time_has_failed(application: WebhookReceiver) -> None:
+async def test_who_does_not_answer_in_time_has_failed(receiver: WebhookReceiver) -> None:
     """With the time that was waited."""
 
     async def reply(_: web.Request, __: bytes) -> int:
         await asyncio.sleep(5)
         return 200
 
-    application.reply = reply
-    answer = await _send(application.url, timeout_seconds=0.2)
+    receiver.reply = reply
+    answer = await _send(receiver.url, timeout_seconds=0.2)
     assert (answer.outcome, answer.detail) == ("unreachable", "no answer within 0.2 seconds")
 
 

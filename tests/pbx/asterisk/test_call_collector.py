@@ -131,7 +131,7 @@ def test_calls_that_go_on_at_once_do_not_mix(chance: object) -> None:
         places[name] += 1
     together = sorted(one.body for one in gathering.pop_completed(1.0 + GRACE_SECONDS))
     alone = sorted(
-        one.body for messages in queues.values() for one in heard(*messages).pop_completed(1.0 + GRACE_SECONDS)
+        message.body for messages in queues.values() for message in heard(*messages).pop_completed(1.0 + GRACE_SECONDS)
     )
     assert together == alone
 

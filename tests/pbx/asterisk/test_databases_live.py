@@ -159,5 +159,7 @@ def _gaps(coverage: str) -> list[str]:
     """The gaps that are known by name, of all PBXs."""
     intervals = [interval for one in json.loads(coverage) for interval in one["intervals"]]
     return [
-        one["reason"] for one in intervals if one["state"] == "gap" and one["reason"].startswith("it was not heard")
+        interval["reason"]
+        for interval in intervals
+        if interval["state"] == "gap" and interval["reason"].startswith("it was not heard")
     ]

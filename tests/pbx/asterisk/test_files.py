@@ -47,7 +47,7 @@ COLUMNS = {
 
 def rows() -> list[dict[str, str]]:
     """Every CDR of every scenario, as `cdr_csv` has it, in the order in which they were written."""
-    cdrs = [one for scenario in SCENARIOS for one in events(scenario.name) if one.get("Event") == "Cdr"]
+    cdrs = [event for scenario in SCENARIOS for event in events(scenario.name) if event.get("Event") == "Cdr"]
     return [{column: cdr.get(name) for column, name in COLUMNS.items()} for cdr in cdrs]
 
 
@@ -62,8 +62,8 @@ def as_csv(names: list[str], *, with_header: bool = False) -> list[str]:
 
 def kept(lines: list[str], *columns: str) -> list[ArchivedCall]:
     calls = list(collect_calls(parse_rows(lines, columns), PARSE_OPTIONS))
-    assert not [one for one in calls if isinstance(one, UnparsedLine)]
-    return [one for one in calls if isinstance(one, ArchivedCall)]
+    assert not [call for call in calls if isinstance(call, UnparsedLine)]
+    return [call for call in calls if isinstance(call, ArchivedCall)]
 
 
 TOLD = {ASTERISK.peek(body).key for scenario in SCENARIOS for body in bodies(events(scenario.name))}
@@ -173,7 +173,7 @@ def test_cdrs_that_do_not_say_their_call_are_refused() -> None:
 def test_no_text_makes_the_reader_fail(lines: list[str]) -> None:
     """But for saying what is missing."""
     try:
-        assert all(isinstance(one, UnparsedLine) for one in collect_calls(parse_rows(lines), PARSE_OPTIONS))
+        assert all(isinstance(row, UnparsedLine) for row in collect_calls(parse_rows(lines), PARSE_OPTIONS))
     except UsageError as error:
         assert "no " in str(error)  # noqa: PT017 - either outcome is right
 

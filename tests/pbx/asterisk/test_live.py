@@ -61,7 +61,7 @@ def test_a_subscribed_webhook_receives_the_table(office: AsteriskHarness, scenar
     new = set(office.cdr_calls()) - before
 
     def events() -> list[CallDetails]:
-        return [one for call_id in new for one in office.receiver.details_of_call(call_id)]
+        return [detail for call_id in new for detail in office.receiver.details_of_call(call_id)]
 
     wait_until(lambda: len(events()) >= len(scenario.expected))
     rows = in_order(to_table_rows(events()))

@@ -26,9 +26,9 @@ def cdrs_alone(name: str) -> list[bytes]:
     """The CDRs of a scenario, call by call, as a file would have them."""
     header = CallHeader(trunks=PARSE_OPTIONS.trunks, inbound_contexts=PARSE_OPTIONS.inbound_contexts)
     calls: dict[str, list[AmiMessage]] = {}
-    for one in events(name):
-        if one.get("Event") == "Cdr":
-            calls.setdefault(get_linked_id(one.fields), []).append(one)
+    for event in events(name):
+        if event.get("Event") == "Cdr":
+            calls.setdefault(get_linked_id(event.fields), []).append(event)
     return [format_body(header, cdrs) for cdrs in calls.values()]
 
 
@@ -121,7 +121,7 @@ def test_different_calls_have_different_keys() -> None:
     """And one with a CDR more is another report of the call."""
     keys = {ASTERISK.peek(body).key for scenario in SCENARIOS for body in cdrs_alone(scenario.name)}
     assert len(keys) == sum(scenario.call_count for scenario in SCENARIOS)
-    cdrs = [one for one in events("ring_group") if one.get("Event") == "Cdr"]
+    cdrs = [event for event in events("ring_group") if event.get("Event") == "Cdr"]
     assert ASTERISK.peek(format_body(CallHeader(), cdrs[:1])).key != ASTERISK.peek(format_body(CallHeader(), cdrs)).key
 
 

@@ -117,7 +117,7 @@ def test_events_are_heard_from_the_login_on() -> None:
     """The filter's answer may come after the first event."""
     session = new_session()
     happenings = session.receive_data(GREETING + CHALLENGE + LOGGED_IN + b"Event: Cdr\r\n\r\n" + FILTERED)
-    assert [type(one) for one in happenings] == [AmiEvent, AmiReady]
+    assert [type(happening) for happening in happenings] == [AmiEvent, AmiReady]
 
 
 def test_a_question_gets_its_answer_between_events() -> None:

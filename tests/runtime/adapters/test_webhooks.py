@@ -130,17 +130,20 @@ async def test_one_that_stays_goes_on_where_it_is(pbx: Pbx) -> None:
 async def test_they_are_switched_off_and_on(pbx: Pbx) -> None:
     """All of them; what is owed meanwhile is kept."""
     await pbx.update(entry(), enb_webhook_event_push=0)
-    assert [one.state for one in pbx.appdb.destinations.list_for_app(pbx.client_id)] == ["paused"]
+    assert [destination.state for destination in pbx.appdb.destinations.list_for_app(pbx.client_id)] == ["paused"]
     assert (await pbx.query())["enb_webhook_event_push"] == 0
     await pbx.update(entry(), enb_webhook_event_push=1)
-    assert [one.state for one in pbx.appdb.destinations.list_for_app(pbx.client_id)] == ["active"]
+    assert [destination.state for destination in pbx.appdb.destinations.list_for_app(pbx.client_id)] == ["active"]
 
 
 async def test_an_application_of_some_pbxs_gets_those_alone(tmp_path: Path) -> None:
     """To it they are one webhook."""
     async with running_pbx(tmp_path, pbxs=("A", "B")) as pbx:
         await pbx.update(entry())
-        assert [one.filter.sn for one in pbx.appdb.destinations.list_for_app(pbx.client_id)] == ["A", "B"]
+        assert [destination.filter.sn for destination in pbx.appdb.destinations.list_for_app(pbx.client_id)] == [
+            "A",
+            "B",
+        ]
         assert (await pbx.query())["webhook_event_push_list"] == [entry()]
         await pbx.update()
         assert pbx.appdb.destinations.all() == []
@@ -154,9 +157,9 @@ async def test_nobody_touches_what_is_not_theirs(pbx: Pbx) -> None:
     pbx.appdb.destinations.add("mine", one, SECRET, after=0, now_us=1)
     pbx.appdb.destinations.add("theirs", one, SECRET, after=0, now_us=1, app=other.client_id)
     await pbx.update()
-    assert [one.name for one in pbx.appdb.destinations.all()] == ["mine", "theirs"]
+    assert [destination.name for destination in pbx.appdb.destinations.all()] == ["mine", "theirs"]
     pbx.appdb.apps.remove("other")
-    assert [one.name for one in pbx.appdb.destinations.all()] == ["mine"]
+    assert [destination.name for destination in pbx.appdb.destinations.all()] == ["mine"]
 
 
 @pytest.mark.parametrize(
@@ -221,14 +224,14 @@ async def test_what_an_application_sets_is_sent(tmp_path: Path) -> None:
     """From `webhook/update` to its own door, signed with its own secret, as soon as a person allowed where that is."""
     async with (
         WebhookReceiver().listen() as application,
-        open_delivery_harness(tmp_path) as house,
+        open_delivery_harness(tmp_path) as harness,
         running_pbx(tmp_path) as pbx,
     ):
-        house.start()
+        harness.start()
         assert (await pbx.update(entry(application.url)))["errcode"] == 0
         (one,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
         pbx.appdb.destinations.change(one.name, {"allow_private": True})
-        said = await house.put_calls(*make_calls(3))
+        said = await harness.put_calls(*make_calls(3))
         await wait_until(lambda: len(application.accepted) == 3)
         assert sorted(application.accepted_call_ids()) == sorted(said)
         for body, headers in zip(application.bodies, application.headers, strict=True):
