@@ -1,4 +1,4 @@
-"""Applications: credentials told once, rights, and addresses that are kept out."""
+"""Applications: credentials, permissions, blocked addresses."""
 
 from pathlib import Path
 
@@ -17,24 +17,24 @@ def appdb(tmp_path: Path) -> AppDb:
     return AppDb(tmp_path / "onhook.db")
 
 
-def test_credentials_are_told_once(appdb: AppDb, tmp_path: Path) -> None:
-    """32 letters and digits each; what is kept is a hash, and nothing that is listed shows the secret."""
+def test_app_credentials_are_shown_once(appdb: AppDb, tmp_path: Path) -> None:
+    """32 letters and digits each; the secret is stored as a hash, and no listing shows it."""
     app, secret = appdb.apps.add("crm", now_us=AT)
     assert len(app.client_id) == len(secret) == 32
     assert (app.client_id + secret).isalnum()
     assert appdb.apps.find_by_credentials(app.client_id, secret) == app
     assert appdb.apps.find_by_credentials(app.client_id, "wrong") is None
-    assert appdb.apps.find_by_credentials("nobody", secret) is None
+    assert appdb.apps.find_by_credentials("unknown", secret) is None
     assert secret not in repr(appdb.apps.all())
     appdb.close()
     assert secret.encode() not in (tmp_path / "onhook.db").read_bytes()
 
 
-def test_an_application_keeps_what_it_was_given(appdb: AppDb) -> None:
-    """PBXs, networks in their usual form, and the manner of its PBX; found by name, in any case, and by id."""
-    manner = parse_behaviour(date_format="dd/mm/yyyy", time_format="12", time_forms="display, no-rows-for-seconds")
+def test_app_settings_are_stored(appdb: AppDb) -> None:
+    """PBXs, networks in canonical form, and the behaviour; found by name, in any case, and by client id."""
+    behaviour = parse_behaviour(date_format="dd/mm/yyyy", time_format="12", time_forms="display, no-rows-for-seconds")
     app, _ = appdb.apps.add(
-        "CRM", now_us=AT, pbxs=["A", "B", "A"], networks=["192.0.2.7", "10.1.2.3/8"], behaviour=manner
+        "CRM", now_us=AT, pbxs=["A", "B", "A"], networks=["192.0.2.7", "10.1.2.3/8"], behaviour=behaviour
     )
     assert app.pbxs == ("A", "B")
     assert app.networks == ("192.0.2.7/32", "10.0.0.0/8")
@@ -45,7 +45,7 @@ def test_an_application_keeps_what_it_was_given(appdb: AppDb) -> None:
     assert [app.allows_address(address) for address in ("10.9.9.9", "192.0.2.8", "::1", "x")] == [True] + [False] * 3
 
 
-def test_a_renewed_secret_replaces_the_old_one(appdb: AppDb) -> None:
+def test_app_renewed_secret_replaces_the_old_one(appdb: AppDb) -> None:
     """The client id stays."""
     app, old = appdb.apps.add("crm", now_us=AT)
     renewed, new = appdb.apps.renew_secret("crm")
@@ -54,8 +54,8 @@ def test_a_renewed_secret_replaces_the_old_one(appdb: AppDb) -> None:
     assert appdb.apps.find_by_credentials(app.client_id, new) is not None
 
 
-def test_a_removed_application_is_unknown(appdb: AppDb) -> None:
-    """By its name, its id and its credentials."""
+def test_app_removed_is_not_found(appdb: AppDb) -> None:
+    """By its name, its client id and its credentials."""
     app, secret = appdb.apps.add("crm", now_us=AT)
     appdb.apps.remove("crm")
     assert appdb.apps.find_by_credentials(app.client_id, secret) is None
@@ -63,8 +63,7 @@ def test_a_removed_application_is_unknown(appdb: AppDb) -> None:
         appdb.apps.get("crm")
 
 
-def test_the_last_use_is_noted_to_the_minute(appdb: AppDb) -> None:
-    """Not at every request: the file would be written every time."""
+def test_app_last_use_is_stored_to_the_minute(appdb: AppDb) -> None:
     app, _ = appdb.apps.add("crm", now_us=AT)
     appdb.apps.record_use(app, AT)
     version = appdb.version()
@@ -76,8 +75,7 @@ def test_the_last_use_is_noted_to_the_minute(appdb: AppDb) -> None:
     assert round(last_used.timestamp() * 1_000_000) == AT + 61_000_000
 
 
-def test_an_address_is_kept_out_for_an_hour(appdb: AppDb) -> None:
-    """Or until somebody lets it in; one or all."""
+def test_blocked_address_is_unblocked_after_an_hour_or_by_hand(appdb: AppDb) -> None:
     for address in ("192.0.2.7", "192.0.2.8"):
         appdb.apps.block(address, AT)
     assert [blocked_address.address for blocked_address in appdb.apps.blocked_addresses(AT)] == [
@@ -92,8 +90,7 @@ def test_an_address_is_kept_out_for_an_hour(appdb: AppDb) -> None:
     assert appdb.apps.unblock() == 1
 
 
-def test_only_so_many_addresses_are_kept_out(appdb: AppDb) -> None:
-    """The one that was there for longest comes in again."""
+def test_blocked_addresses_over_the_limit_unblock_the_oldest(appdb: AppDb) -> None:
     for number in range(BLOCKED_MAX + 2):
         appdb.apps.block(f"192.0.2.{number}", AT + number)
     blocked = appdb.apps.blocked_addresses(AT + BLOCKED_MAX)
@@ -101,25 +98,24 @@ def test_only_so_many_addresses_are_kept_out(appdb: AppDb) -> None:
     assert not appdb.apps.is_blocked("192.0.2.0", AT)
 
 
-def test_what_cannot_be_meant_is_refused(appdb: AppDb) -> None:
-    """With one sentence, and nothing is kept."""
+def test_app_invalid_settings_are_rejected(appdb: AppDb) -> None:
+    """With one sentence; nothing is stored."""
     appdb.apps.add("crm", now_us=AT)
-    with pytest.raises(UsageError, match="there is an application 'CRM' already"):
+    with pytest.raises(UsageError, match="there is already an application 'CRM'"):
         appdb.apps.add("CRM", now_us=AT)
-    with pytest.raises(UsageError, match="'office' is no address"):
+    with pytest.raises(UsageError, match="'office' is not an address"):
         appdb.apps.add("other", now_us=AT, networks=["office"])
     with pytest.raises(UsageError, match="more than 50 addresses"):
         appdb.apps.add("other", now_us=AT, networks=["::1"] * (NETWORKS_MAX + 1))
-    with pytest.raises(UsageError, match="cannot be a name"):
+    with pytest.raises(UsageError, match="is not a valid name"):
         appdb.apps.add("\n", now_us=AT)
     assert len(appdb.apps.all()) == 1
 
 
-def test_a_house_has_so_many_applications(appdb: AppDb) -> None:
-    """And no more."""
+def test_app_over_the_limit_is_rejected(appdb: AppDb) -> None:
     for number in range(APPS_MAX):
         appdb.apps.add(f"app {number}", now_us=AT)
-    with pytest.raises(UsageError, match="200 applications already"):
+    with pytest.raises(UsageError, match="already 200 applications"):
         appdb.apps.add("one more", now_us=AT)
 
 
@@ -136,16 +132,16 @@ def test_a_house_has_so_many_applications(appdb: AppDb) -> None:
         ("payload_format", "p-1999"),
     ],
 )
-def test_a_manner_that_no_pbx_has_is_refused(name: str, text: str) -> None:
-    """By name, with what there is."""
+def test_behaviour_unknown_value_is_rejected(name: str, text: str) -> None:
+    """The error names it and the choices."""
     with pytest.raises(UsageError, match=name):
         parse_behaviour(**{name: text})
 
 
 @pytest.mark.parametrize(
-    "manner", [ApiBehaviour(firmware="\n"), ApiBehaviour(time_forms=()), ApiBehaviour(versions=())]
+    "behaviour", [ApiBehaviour(firmware="\n"), ApiBehaviour(time_forms=()), ApiBehaviour(versions=())]
 )
-def test_a_manner_of_a_program_is_checked_too(manner: ApiBehaviour) -> None:
-    """What the types do not say."""
+def test_behaviour_set_by_a_program_is_validated_too(behaviour: ApiBehaviour) -> None:
+    """What the types do not express."""
     with pytest.raises(UsageError):
-        validate_behaviour(manner)
+        validate_behaviour(behaviour)

@@ -1,4 +1,4 @@
-"""PBXs, secrets and tokens, on a real file."""
+"""PBXs, secrets and tokens, in a real file."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -31,8 +31,8 @@ def _add(appdb: AppDb, **changes: Any) -> None:
     appdb.add_pbx(**{"name": "Office", "sn": SN, "secret": "first-secret", "now_us": 1, **changes})
 
 
-def test_a_pbx_is_found_as_it_was_declared(appdb: AppDb, path: Path) -> None:
-    """By name, whatever its case, and by serial number; also after the file was closed and opened again."""
+def test_pbx_added_is_found(appdb: AppDb, path: Path) -> None:
+    """By name, in any case, and by serial number; also after the file was closed and opened again."""
     plan = parse_number_plan({"queue": "7000-7099"})
     _add(appdb, zone="Europe/Berlin", number_plan=plan)
     again = AppDb(path)
@@ -55,7 +55,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "no serial number": {"sn": ""},
     "blank in the serial number": {"sn": "36 31"},
     "serial number too long": {"sn": "x" * 65},
-    "no secret, and not said to be unsigned": {"secret": None},
+    "no secret, and not unsigned": {"secret": None},
     "empty secret": {"secret": ""},
     "secret too short": {"secret": "7 chars"},
     "secret too long": {"secret": "x" * 257},
@@ -67,8 +67,8 @@ WRONG: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("changes", WRONG.values(), ids=WRONG.keys())
-def test_what_cannot_be_meant_is_refused_whole(appdb: AppDb, changes: dict[str, Any]) -> None:
-    """A usage error, which never shows the secret, and nothing of it is kept."""
+def test_pbx_invalid_settings_are_rejected(appdb: AppDb, changes: dict[str, Any]) -> None:
+    """A usage error that never shows the secret; nothing is stored."""
     if "same" in str(changes) or changes.get("name") in ("OFFICE", "Other"):
         _add(appdb)
     before = appdb.pbxs()
@@ -78,8 +78,8 @@ def test_what_cannot_be_meant_is_refused_whole(appdb: AppDb, changes: dict[str, 
     assert not changes.get("secret") or changes["secret"] not in str(refused.value)
 
 
-def test_a_secret_is_changed_without_a_gap(appdb: AppDb) -> None:
-    """Old and new count side by side; the last one of a PBX that must sign stays; texts are in no listing."""
+def test_secret_old_and_new_are_valid_together(appdb: AppDb) -> None:
+    """The last one of a PBX that must sign cannot be removed; texts are in no listing."""
     _add(appdb)
     second = appdb.add_secret("Office", "second-secret", now_us=2, label="rotated")
     assert [webhook_credential.secrets for webhook_credential in appdb.webhook_credentials()] == [
@@ -89,13 +89,13 @@ def test_a_secret_is_changed_without_a_gap(appdb: AppDb) -> None:
     assert [webhook_credential.secrets for webhook_credential in appdb.webhook_credentials()] == [("second-secret",)]
     with pytest.raises(UsageError, match="no other secret"):
         appdb.remove_secret("Office", second.secret_id)
-    shown = f"{appdb.pbxs()}{appdb.secrets('Office')}{appdb.webhook_credentials()}"
-    assert "rotated" in shown
-    assert "second-secret" not in shown
+    listings = f"{appdb.pbxs()}{appdb.secrets('Office')}{appdb.webhook_credentials()}"
+    assert "rotated" in listings
+    assert "second-secret" not in listings
 
 
-def test_secrets_are_bounded_and_different(appdb: AppDb) -> None:
-    """Each costs a try per report."""
+def test_secrets_are_unique_and_limited(appdb: AppDb) -> None:
+    """Each costs a try per event."""
     _add(appdb, secret="secret-0")
     for number in range(1, SECRETS_MAX):
         appdb.add_secret("Office", f"secret-{number}", now_us=2)
@@ -104,8 +104,8 @@ def test_secrets_are_bounded_and_different(appdb: AppDb) -> None:
             appdb.add_secret("Office", text, now_us=3)
 
 
-def test_a_change_changes_what_was_said_and_nothing_else(appdb: AppDb) -> None:
-    """A name, a zone, a plan; the secrets stay."""
+def test_pbx_change_changes_named_values_only(appdb: AppDb) -> None:
+    """A name, a zone, a number plan; the secrets stay."""
     _add(appdb, zone="Europe/Berlin")
     changed = appdb.change_pbx("Office", {"name": "Head office", "zone": None})
     assert (changed.name, changed.zone, changed.secrets, changed.sn) == ("Head office", None, 1, SN)
@@ -114,8 +114,8 @@ def test_a_change_changes_what_was_said_and_nothing_else(appdb: AppDb) -> None:
         appdb.change_pbx("Branch", {"name": "head OFFICE"})
 
 
-def test_a_removed_pbx_takes_its_secrets_along(appdb: AppDb) -> None:
-    """And one that was never there is not found."""
+def test_pbx_removed_is_removed_with_its_secrets(appdb: AppDb) -> None:
+    """An unknown one is not found."""
     _add(appdb)
     appdb.remove_pbx("Office")
     assert appdb.webhook_credentials() == []
@@ -125,8 +125,8 @@ def test_a_removed_pbx_takes_its_secrets_along(appdb: AppDb) -> None:
     assert [webhook_credential.secrets for webhook_credential in appdb.webhook_credentials()] == [("another-secret",)]
 
 
-def test_a_token_opens_and_only_its_hash_is_kept(appdb: AppDb, path: Path) -> None:
-    """The text is nowhere in the file; a wrong, an empty and a removed one open nothing."""
+def test_token_is_found_and_stored_as_a_hash(appdb: AppDb, path: Path) -> None:
+    """The text is nowhere in the file; a wrong, an empty and a removed token are not found."""
     text = appdb.add_token("wallboard", "reader", now_us=1)
     token = appdb.find_token(text)
     assert token is not None
@@ -139,19 +139,18 @@ def test_a_token_opens_and_only_its_hash_is_kept(appdb: AppDb, path: Path) -> No
     assert appdb.find_token(text) is None
 
 
-def test_the_last_use_is_noted_to_the_minute(appdb: AppDb) -> None:
-    """So that a page that asks every second does not write every second."""
+def test_token_last_use_is_stored_to_the_minute(appdb: AppDb) -> None:
     text = appdb.add_token("wallboard", "reader", now_us=1)
     used: list[int | None] = []
-    for at in (60_000_001, 100_000_000, 130_000_000):
-        appdb.find_token(text, now_us=at)
+    for now_us in (60_000_001, 100_000_000, 130_000_000):
+        appdb.find_token(text, now_us=now_us)
         last_used = appdb.tokens()[0].last_used_at
         used.append(None if last_used is None else round(last_used.timestamp() * 1e6))
     assert used == [60_000_001, 60_000_001, 130_000_000]
 
 
-def test_on_a_full_disk_who_comes_is_still_known(appdb: AppDb) -> None:
-    """That the last use cannot be noted keeps nobody from reading."""
+def test_token_is_found_on_a_full_disk(appdb: AppDb) -> None:
+    """Although the last use cannot be stored."""
     text = appdb.add_token("wallboard", "reader", now_us=1)
     appdb._database._connection.execute("PRAGMA query_only = ON")
     with pytest.raises(OnhookError):
@@ -159,8 +158,8 @@ def test_on_a_full_disk_who_comes_is_still_known(appdb: AppDb) -> None:
     assert appdb.find_token(text, now_us=60_000_001) is not None
 
 
-def test_the_administrators_file_always_opens(appdb: AppDb, tmp_path: Path) -> None:
-    """It is written once, kept while it is true, and written anew when it is missing or wrong."""
+def test_admin_token_file_is_always_valid(appdb: AppDb, tmp_path: Path) -> None:
+    """Written once, unchanged while it is valid, and written again when it is missing or wrong."""
     file = tmp_path / "admin.token"
     first = appdb.ensure_admin_token(file, now_us=1)
     assert file.read_text().strip() == first == appdb.ensure_admin_token(file, now_us=2)
@@ -175,22 +174,20 @@ def test_the_administrators_file_always_opens(appdb: AppDb, tmp_path: Path) -> N
 
 
 REFUSED: dict[str, Callable[[AppDb], object]] = {
-    "a role that is none": lambda appdb: appdb.add_token("x", "king", now_us=1),
-    "a name that is taken": lambda appdb: appdb.add_token("admin", "reader", now_us=1),
-    "removing one that is not there": lambda appdb: appdb.remove_token("nobody"),
+    "an unknown role": lambda appdb: appdb.add_token("x", "king", now_us=1),
+    "a name in use": lambda appdb: appdb.add_token("admin", "reader", now_us=1),
+    "removing an unknown one": lambda appdb: appdb.remove_token("unknown"),
 }
 
 
 @pytest.mark.parametrize("act", REFUSED.values(), ids=REFUSED.keys())
-def test_tokens_that_cannot_be_meant_are_refused(appdb: AppDb, act: Callable[[AppDb], object]) -> None:
-    """With a sentence."""
+def test_token_invalid_settings_are_rejected(appdb: AppDb, act: Callable[[AppDb], object]) -> None:
     appdb.add_token("admin", "administrator", now_us=1)
     with pytest.raises(OnhookError):
         act(appdb)
 
 
-def test_a_file_of_a_newer_version_is_left_alone(appdb: AppDb, path: Path) -> None:
-    """What we do not know we do not touch."""
+def test_appdb_of_a_newer_version_is_left_alone(appdb: AppDb, path: Path) -> None:
     appdb.close()
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
@@ -199,7 +196,7 @@ def test_a_file_of_a_newer_version_is_left_alone(appdb: AppDb, path: Path) -> No
         AppDb(path)
 
 
-def test_a_file_that_is_no_database_is_named(path: Path) -> None:
+def test_appdb_that_is_not_a_database_is_reported(path: Path) -> None:
     """With what to do."""
     path.write_bytes(b"this is no database at all" * 400)
     with pytest.raises(OnhookError, match="onhook restore"):

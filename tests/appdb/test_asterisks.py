@@ -1,4 +1,4 @@
-"""How Asterisks are reached, and how each fares."""
+"""AMI connections of Asterisk PBXs and their state."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +17,10 @@ REACHED = AsteriskPbx(sn=SN, host="pbx.example.org", port=5038, user="onhook", i
 
 @pytest.fixture
 def appdb(tmp_path: Path) -> Iterator[AppDb]:
-    one = AppDb(tmp_path / "onhook.db")
-    one.add_pbx(name="Office", sn=SN, secret="nobody-knows-this", dialect="asterisk", now_us=1)
-    yield one
-    one.close()
+    opened_appdb = AppDb(tmp_path / "onhook.db")
+    opened_appdb.add_pbx(name="Office", sn=SN, secret="not-a-known-secret", dialect="asterisk", now_us=1)
+    yield opened_appdb
+    opened_appdb.close()
 
 
 @pytest.fixture
@@ -29,16 +29,15 @@ def asterisks(appdb: AppDb) -> Asterisks:
     return appdb.asterisks
 
 
-def test_what_was_set_is_read_back(asterisks: Asterisks) -> None:
-    """The secret by whoever asks for it, and in no listing."""
+def test_asterisk_settings_are_stored(asterisks: Asterisks) -> None:
+    """The secret is in no listing."""
     assert asterisks.all() == [REACHED]
     assert asterisks.get(SN) == REACHED
     assert asterisks.get_secret(SN) == SECRET
     assert SECRET not in repr(asterisks.all())
 
 
-def test_no_trunks_are_something_else_than_trunks_to_be_read(appdb: AppDb) -> None:
-    """An empty list was said on purpose."""
+def test_asterisk_empty_trunk_list_differs_from_detected_trunks(appdb: AppDb) -> None:
     appdb.asterisks.add(AsteriskPbx(sn=SN, host="a", port=1, user="u", trunks=()), "s")
     assert appdb.asterisks.get(SN).trunks == ()
 
@@ -54,42 +53,41 @@ def test_no_trunks_are_something_else_than_trunks_to_be_read(appdb: AppDb) -> No
         (AsteriskPbx(sn=SN, host="a", port=5038, user="u", trunks=("t",) * 201), "s", "more than 200"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(appdb: AppDb, reached: AsteriskPbx, secret: str, says: str) -> None:
-    """In one sentence, and nothing is kept."""
+def test_asterisk_invalid_settings_are_rejected(appdb: AppDb, reached: AsteriskPbx, secret: str, says: str) -> None:
+    """With one sentence; nothing is stored."""
     with pytest.raises(UsageError, match=says):
         appdb.asterisks.add(reached, secret)
     assert appdb.asterisks.all() == []
 
 
-def test_what_is_no_asterisk_is_told_so(asterisks: Asterisks) -> None:
-    """With the command that would make it one."""
+def test_asterisk_unknown_is_not_found(asterisks: Asterisks) -> None:
+    """With the command that adds it."""
     with pytest.raises(NotFound, match="onhook pbx add"):
         asterisks.get("another")
 
 
-def test_the_moment_until_which_all_is_kept_only_grows(asterisks: Asterisks) -> None:
-    """And how it fares is told beside it."""
+def test_asterisk_covered_until_only_grows(asterisks: Asterisks) -> None:
     asterisks.set_connected(SN, 10 * MINUTE)
     asterisks.set_covered_until(SN, 20 * MINUTE)
     asterisks.set_covered_until(SN, 19 * MINUTE)
     asterisks.set_disconnected(SN, "it has closed the connection")
-    one = asterisks.get(SN)
-    assert one.covered_until is not None
-    assert (one.covered_until.timestamp(), one.is_connected) == (20 * 60, False)
-    assert one.error == "it has closed the connection"
+    asterisk = asterisks.get(SN)
+    assert asterisk.covered_until is not None
+    assert (asterisk.covered_until.timestamp(), asterisk.is_connected) == (20 * 60, False)
+    assert asterisk.error == "it has closed the connection"
     asterisks.set_connected(SN, 30 * MINUTE)
     assert (asterisks.get(SN).is_connected, asterisks.get(SN).error) == (True, "")
 
 
-def test_a_new_process_hears_nobody_yet(asterisks: Asterisks) -> None:
-    """What a crashed one left behind does not count as heard."""
+def test_asterisk_reset_marks_all_as_disconnected(asterisks: Asterisks) -> None:
+    """A crashed process leaves its state behind."""
     asterisks.set_connected(SN, 10 * MINUTE)
     asterisks.reset_connections()
     assert not asterisks.get(SN).is_connected
 
 
-def test_a_pbx_that_is_removed_is_forgotten(appdb: AppDb, asterisks: Asterisks) -> None:
-    """Its secret first of all."""
+def test_asterisk_removed_with_its_pbx(appdb: AppDb, asterisks: Asterisks) -> None:
+    """With its secret."""
     asterisks.set_connected(SN, 1)
     asterisks.set_connected(SN, 2)
     appdb.remove_pbx(SN)

@@ -1,4 +1,4 @@
-"""Where CDRs are kept: as people write it, and as it is read back."""
+"""CDR sources: parsing and storage."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,26 +16,26 @@ URL = "postgresql://asterisk:correct%2Fhorse@db.example.org/asteriskcdrdb/calls"
 
 @pytest.fixture
 def appdb(tmp_path: Path) -> Iterator[AppDb]:
-    one = AppDb(tmp_path / "onhook.db")
-    one.add_pbx(name="Office", sn=SN, secret="nobody-knows-this", dialect="asterisk", now_us=1)
-    yield one
-    one.close()
+    opened_appdb = AppDb(tmp_path / "onhook.db")
+    opened_appdb.add_pbx(name="Office", sn=SN, secret="not-a-known-secret", dialect="asterisk", now_us=1)
+    yield opened_appdb
+    opened_appdb.close()
 
 
-def test_an_address_is_taken_apart() -> None:
-    """Its password stands apart, and is not shown; the port and the table have their usual values."""
+def test_cdr_source_address_is_parsed() -> None:
+    """The password is separate and not shown; port and table have defaults."""
     source = parse_cdr_source(URL)
     assert source == CdrSource(
         location="postgresql://asterisk@db.example.org:5432/asteriskcdrdb", table="calls", password=PASSWORD
     )
     assert source.is_database
     assert "horse" not in repr(source)
-    asked = parse_cdr_source("mysql://freepbx@db/asteriskcdrdb?tls=on")
-    assert (asked.location, asked.table) == ("mysql://freepbx@db:3306/asteriskcdrdb?tls=on", "cdr")
+    source = parse_cdr_source("mysql://freepbx@db/asteriskcdrdb?tls=on")
+    assert (source.location, source.table) == ("mysql://freepbx@db:3306/asteriskcdrdb?tls=on", "cdr")
 
 
-def test_a_path_stands_for_itself_wherever_we_run() -> None:
-    """It is the server that reads it, from another directory."""
+def test_cdr_source_path_becomes_absolute() -> None:
+    """The server reads it from another directory."""
     source = parse_cdr_source("Master.csv", columns="Start, End")
     assert source.location == str(Path("Master.csv").absolute())
     assert (source.columns, source.is_database) == (("start", "end"), False)
@@ -44,23 +44,23 @@ def test_a_path_stands_for_itself_wherever_we_run() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "where CDRs are kept"),
-        ("oracle://u:correct@host/db", "cannot be read there"),
+        ("", "not a CDR source"),
+        ("oracle://u:correct@host/db", "unknown kind"),
         ("postgresql://host/db", "lacks a user"),
         ("postgresql://u:correct@host", "lacks a user"),
-        ("postgresql://u:correct@host:0x1/db", "cannot be read there"),
-        ("mysql://u:correct@host/db?charset=latin1", "something unknown"),
+        ("postgresql://u:correct@host:0x1/db", "unknown kind"),
+        ("mysql://u:correct@host/db?charset=latin1", "an unknown option"),
     ],
 )
-def test_what_cannot_be_meant_is_told(text: str, says: str) -> None:
-    """In a sentence that shows no password."""
-    with pytest.raises(UsageError, match=says) as told:
+def test_cdr_source_invalid_is_rejected(text: str, says: str) -> None:
+    """With a sentence that shows no password."""
+    with pytest.raises(UsageError, match=says) as error_info:
         parse_cdr_source(text)
-    assert "correct" not in str(told.value)
+    assert "correct" not in str(error_info.value)
 
 
-def test_a_source_is_kept_changed_and_taken_away(appdb: AppDb) -> None:
-    """And goes with its PBX."""
+def test_cdr_source_is_stored_changed_and_removed(appdb: AppDb) -> None:
+    """And removed with its PBX."""
     appdb.cdr_sources.put(SN, parse_cdr_source(URL))
     assert appdb.cdr_sources.get(SN) == parse_cdr_source(URL)
     appdb.cdr_sources.put(SN, parse_cdr_source("/var/log/asterisk/cdr-csv/Master.csv"))

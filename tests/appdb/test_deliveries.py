@@ -1,4 +1,4 @@
-"""Deliveries in trouble: who has a turn, what is settled, what is kept."""
+"""Deliveries: what is due, what is committed, what is kept."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +34,8 @@ def appdb(tmp_path: Path) -> Iterator[AppDb]:
     opened.close()
 
 
-def _try(at: int = NOW) -> NewAttempt:
-    return NewAttempt(attempted_at=at, duration_ms=12, status=500, detail="answered 500", body=b"oh \xff")
+def _try(attempted_at: int = NOW) -> NewAttempt:
+    return NewAttempt(attempted_at=attempted_at, duration_ms=12, status=500, detail="answered 500", body=b"oh \xff")
 
 
 def _trouble(seq: int, call: tuple[str, str], due_at: int = 0, attempt: NewAttempt | None = None) -> NewDelivery:
@@ -73,8 +73,8 @@ def _retried(
     )
 
 
-def test_of_each_call_only_the_first_has_its_turn(appdb: AppDb) -> None:
-    """The second one of a call follows when the first went through, or was parked."""
+def test_list_due_returns_the_first_of_each_call(appdb: AppDb) -> None:
+    """The second one of a call is due when the first is delivered or has failed."""
     deliveries = appdb.deliveries
     _settle(
         deliveries,
@@ -94,8 +94,8 @@ def test_of_each_call_only_the_first_has_its_turn(appdb: AppDb) -> None:
     assert deliveries.backlog(1) == Backlog(retrying=1, failed=1, oldest_pending_at=NOW)
 
 
-def test_settling_moves_cursors_and_counts(appdb: AppDb) -> None:
-    """A replay that has ended is gone, the live stream never is."""
+def test_commit_moves_cursors_and_counts(appdb: AppDb) -> None:
+    """A replay that has ended is removed, the live stream never is."""
     appdb.destinations.replay("crm", RecordFilter(), after=0, until=5, now_us=NOW)
     live, replay = appdb.destinations.streams(1)
     _settle(
@@ -107,21 +107,20 @@ def test_settling_moves_cursors_and_counts(appdb: AppDb) -> None:
         failing_since=NOW,
     )
     (left,) = appdb.destinations.streams(1)
-    one = appdb.destinations.get("crm")
-    assert (left.cursor, one.attempts_succeeded, one.attempts_failed) == (42, 40, 2)
-    assert one.failing_since is not None
-    assert one.revision == 1
+    destination = appdb.destinations.get("crm")
+    assert (left.cursor, destination.attempts_succeeded, destination.attempts_failed) == (42, 40, 2)
+    assert destination.failing_since is not None
+    assert destination.revision == 1
 
 
-def test_what_waits_can_be_hastened(appdb: AppDb) -> None:
-    """When an application is there again nothing waits out its pause."""
+def test_commit_reachable_application_makes_pending_rows_due(appdb: AppDb) -> None:
     _settle(appdb.deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW + 3_600_000_000, _try())])
     _settle(appdb.deliveries, retry_all_now=True)
     assert [delivery.seq for delivery in appdb.deliveries.list_due(1, NOW, 9)] == [1]
 
 
-def test_people_retry_and_drop(appdb: AppDb) -> None:
-    """One, or all; each is another revision, and what is not there is told."""
+def test_retry_and_discard_by_a_person(appdb: AppDb) -> None:
+    """One, or all; each changes the revision, and an unknown one is not found."""
     deliveries = appdb.deliveries
     _settle(deliveries, new_deliveries=[_trouble(n, ("SN", str(n)), NOW + 9, _try()) for n in range(1, 5)])
     _settle(deliveries, updates=[_retried(n, "failed") for n in range(1, 4)])
@@ -142,7 +141,7 @@ def test_people_retry_and_drop(appdb: AppDb) -> None:
             act(2)
 
 
-def test_attempts_are_shown_and_bounded(appdb: AppDb) -> None:
+def test_attempts_are_limited(appdb: AppDb) -> None:
     """The newest are kept, whatever bytes an application answered."""
     deliveries = appdb.deliveries
     _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try(NOW))])
@@ -163,27 +162,27 @@ def test_attempts_are_shown_and_bounded(appdb: AppDb) -> None:
     assert (attempts[0].status, attempts[0].detail, attempts[0].body) == (500, "answered 500", "oh \ufffd")
 
 
-def test_what_went_through_is_remembered_for_a_while(appdb: AppDb) -> None:
-    """The newest of them, and neither waits nor is parked."""
+def test_delivered_rows_are_kept_up_to_a_limit(appdb: AppDb) -> None:
+    """The newest of them; they are neither pending nor failed."""
     count = DELIVERED_ROWS_MAX + 3
     _settle(appdb.deliveries, new_deliveries=[_trouble(n, ("SN", str(n)), NOW, _try()) for n in range(1, count + 1)])
     _settle(appdb.deliveries, updates=[_retried(n) for n in range(1, count + 1)])
-    kept = appdb.deliveries.page(1, "delivered", 1_000)
-    assert [kept[0].delivery_id, len(kept)] == [4, DELIVERED_ROWS_MAX]
+    delivered_rows = appdb.deliveries.page(1, "delivered", 1_000)
+    assert [delivered_rows[0].delivery_id, len(delivered_rows)] == [4, DELIVERED_ROWS_MAX]
     assert [delivery.delivery_id for delivery in appdb.deliveries.newest(1, "delivered", 2)] == [count, count - 1]
     assert appdb.deliveries.backlog(1) == Backlog()
 
 
-def test_settling_what_was_dropped_meanwhile_is_no_error(appdb: AppDb) -> None:
-    """A person is faster than an attempt under way."""
+def test_commit_of_a_discarded_row_is_no_error(appdb: AppDb) -> None:
+    """A person may be faster than an attempt in progress."""
     _settle(appdb.deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
     appdb.deliveries.discard(1, now_us=NOW)
     _settle(appdb.deliveries, updates=[_retried(1)])
     assert appdb.deliveries.page(1, None, 9) == []
 
 
-def test_an_event_waits_in_one_row(appdb: AppDb) -> None:
-    """One that is read again after a crash is no second row; one that is parked waits again."""
+def test_insert_same_event_again_keeps_one_row(appdb: AppDb) -> None:
+    """An event read again after a crash is no second row; a failed one becomes pending again."""
     deliveries = appdb.deliveries
     _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
     _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW + 9, _try())])
@@ -196,19 +195,19 @@ def test_an_event_waits_in_one_row(appdb: AppDb) -> None:
     assert deliveries.notification_ids_after(1, 1) == set()
 
 
-def test_a_delivered_event_can_be_owed_once_more(appdb: AppDb) -> None:
+def test_delivered_event_can_be_pending_again(appdb: AppDb) -> None:
     """By a replay; then it cannot be retried beside that."""
     deliveries = appdb.deliveries
     _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
     _settle(deliveries, updates=[_retried(1)])
     _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
     assert [delivery.state for delivery in deliveries.page(1, None, 9)] == ["delivered", "retrying"]
-    with pytest.raises(UsageError, match="owed once more already"):
+    with pytest.raises(UsageError, match="already pending again"):
         deliveries.retry(1, now_us=NOW)
 
 
-def test_who_is_out_of_the_way_lets_the_next_have_its_turn(appdb: AppDb) -> None:
-    """A row that is dropped, or retried ahead of another one of its call."""
+def test_discard_makes_the_next_event_of_the_call_due(appdb: AppDb) -> None:
+    """So does a retry ahead of another event of the call."""
     deliveries = appdb.deliveries
     held = [_trouble(n, ALICE_CALL, DUE_AFTER_PREDECESSOR) for n in (2, 3)]
     _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try()), *held])
@@ -222,8 +221,8 @@ def test_who_is_out_of_the_way_lets_the_next_have_its_turn(appdb: AppDb) -> None
     assert [delivery.seq for delivery in deliveries.list_due(1, NOW + 1, 9)] == [2]
 
 
-def test_a_failure_does_not_undo_what_a_person_did_meanwhile(appdb: AppDb) -> None:
-    """An attempt that was under way parks nothing that a person has retried, but what was taken is taken."""
+def test_commit_failure_does_not_undo_a_retry_by_a_person(appdb: AppDb) -> None:
+    """An attempt in progress fails nothing that a person has retried; a success counts."""
     deliveries = appdb.deliveries
     _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
     deliveries.retry(1, now_us=NOW)
@@ -234,20 +233,20 @@ def test_a_failure_does_not_undo_what_a_person_did_meanwhile(appdb: AppDb) -> No
     assert [delivery.state for delivery in deliveries.page(1, None, 9)] == ["delivered"]
 
 
-def test_what_was_thought_of_an_application_ends_with_its_revision(appdb: AppDb) -> None:
-    """A lane that ends after a person's resume neither has it fail nor wait; what it counted counts."""
+def test_commit_of_an_older_revision_leaves_the_health_alone(appdb: AppDb) -> None:
+    """A worker that ends after a person's resume neither sets failing nor a time to wait; its counters count."""
     subscriptions = appdb.destinations
     _settle(appdb.deliveries, failing_since=NOW, retry_after=NOW + 5, attempts_failed=1)
-    one = subscriptions.get("crm")
-    assert (one.failing_since is None, one.retry_after is None) == (False, False)
+    destination = subscriptions.get("crm")
+    assert (destination.failing_since is None, destination.retry_after is None) == (False, False)
     subscriptions.set_state("crm", "active")
     _settle(appdb.deliveries, failing_since=NOW, retry_after=NOW + 5, attempts_failed=1)
-    one = subscriptions.get("crm")
-    assert (one.failing_since, one.retry_after, one.attempts_failed) == (None, None, 2)
+    destination = subscriptions.get("crm")
+    assert (destination.failing_since, destination.retry_after, destination.attempts_failed) == (None, None, 2)
 
 
-def test_a_wait_outlives_a_change_but_not_another_address(appdb: AppDb) -> None:
-    """Until a person says `now`, or the application is another one."""
+def test_retry_after_survives_a_change_but_not_another_address(appdb: AppDb) -> None:
+    """Until a person retries now."""
     _settle(appdb.deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
     for act, is_kept in (
         (lambda: appdb.destinations.change("crm", {"headers": {"X-Key": "1"}}), True),

@@ -1,4 +1,4 @@
-"""Subscriptions, their secrets, and the streams along which they are served."""
+"""Destinations, their secrets, and the streams along which they are served."""
 
 import json
 from collections.abc import Iterator
@@ -20,19 +20,19 @@ NOW = 1_777_000_000_000_000
 
 
 @pytest.fixture
-def subscriptions(tmp_path: Path) -> Iterator[Destinations]:
+def destinations(tmp_path: Path) -> Iterator[Destinations]:
     appdb = AppDb(tmp_path / "onhook.db")
     yield appdb.destinations
     appdb.close()
 
 
-def _add(subscriptions: Destinations, name: str = "crm", **wishes: Any) -> str:
-    _, text = subscriptions.add(name, DestinationSpec(**({"url": URL} | wishes)), SECRET, after=7, now_us=NOW)
+def _add(destinations: Destinations, name: str = "crm", **spec: Any) -> str:
+    _, text = destinations.add(name, DestinationSpec(**({"url": URL} | spec)), SECRET, after=7, now_us=NOW)
     return text
 
 
-def test_a_subscription_is_kept_with_all_its_wishes(subscriptions: Destinations) -> None:
-    """What was asked for comes back, the secret is nowhere in it, and it begins behind the number that was told."""
+def test_destination_settings_are_stored(destinations: Destinations) -> None:
+    """Without the secret; it begins after the given ledger number."""
     where = RecordFilter(status="!ANSWERED", number="1001")
     changes: dict[str, Any] = {
         "filter": where,
@@ -40,163 +40,172 @@ def test_a_subscription_is_kept_with_all_its_wishes(subscriptions: Destinations)
         "retry_policy": "original",
         "max_attempts": 2,
     }
-    _add(subscriptions, payload_format="doc", notifies_of="calls", **changes)
-    one = subscriptions.get("CRM")
-    assert (one.filter, one.payload_format, one.notifies_of, one.headers, one.max_attempts) == (
+    _add(destinations, payload_format="doc", notifies_of="calls", **changes)
+    destination = destinations.get("CRM")
+    assert (
+        destination.filter,
+        destination.payload_format,
+        destination.notifies_of,
+        destination.headers,
+        destination.max_attempts,
+    ) == (
         where,
         "doc",
         "calls",
         {"X-Key": "k"},
         2,
     )
-    assert (one.state, one.secrets, one.attempts_succeeded, one.failing_since) == ("active", 1, 0, None)
-    assert SECRET not in repr(one)
-    assert [(stream.cursor, stream.until) for stream in subscriptions.streams(one.destination_id)] == [(7, None)]
-    assert subscriptions.secret_texts(one.destination_id) == (SECRET,)
+    assert (destination.state, destination.secrets, destination.attempts_succeeded, destination.failing_since) == (
+        "active",
+        1,
+        0,
+        None,
+    )
+    assert SECRET not in repr(destination)
+    assert [(stream.cursor, stream.until) for stream in destinations.streams(destination.destination_id)] == [(7, None)]
+    assert destinations.secret_texts(destination.destination_id) == (SECRET,)
 
 
 @pytest.mark.parametrize(
-    ("wishes", "says"),
+    ("spec", "says"),
     [
-        ({"url": "ftp://crm.example.com/"}, "not a webhook's URL"),
-        ({"url": "https://crm.example.com/ calls"}, "not a webhook's URL"),
-        ({"url": "https://[::1/"}, "not a webhook's URL"),
-        ({"url": "https://crm.example.com:99999/"}, "not a webhook's URL"),
-        ({"url": "https://u:geheim@crm.example.com/"}, "a password does not belong"),
-        ({"url": "https://" + "a" * 2_000}, "not a webhook's URL"),
-        ({"payload_format": "p-1999"}, "payload_format cannot be 'p-1999'"),
-        ({"method": "PUT"}, "method cannot be 'PUT'"),
-        ({"timeout_seconds": 0.5}, "timeout_seconds cannot be 0.5"),
-        ({"max_attempts": 6}, "max_attempts cannot be 6"),
-        ({"headers": {"X-Signature": "x"}}, "'X-Signature' cannot be a header of yours"),
-        ({"headers": {"A b": "x"}}, "'A b' cannot be a header of yours"),
-        ({"headers": {"X-A": "a\r\nb"}}, "value that cannot be sent"),
+        ({"url": "ftp://crm.example.com/"}, "not the URL of a webhook"),
+        ({"url": "https://crm.example.com/ calls"}, "not the URL of a webhook"),
+        ({"url": "https://[::1/"}, "not the URL of a webhook"),
+        ({"url": "https://crm.example.com:99999/"}, "not the URL of a webhook"),
+        ({"url": "https://u:geheim@crm.example.com/"}, "must not contain a password"),
+        ({"url": "https://" + "a" * 2_000}, "not the URL of a webhook"),
+        ({"payload_format": "p-1999"}, "invalid payload_format: 'p-1999'"),
+        ({"method": "PUT"}, "invalid method: 'PUT'"),
+        ({"timeout_seconds": 0.5}, "invalid timeout_seconds: 0.5"),
+        ({"max_attempts": 6}, "invalid max_attempts: 6"),
+        ({"headers": {"X-Signature": "x"}}, "the header 'X-Signature' cannot be set"),
+        ({"headers": {"A b": "x"}}, "the header 'A b' cannot be set"),
+        ({"headers": {"X-A": "a\r\nb"}}, "the value of the header"),
         ({"headers": {f"X-{n}": "a" for n in range(21)}}, "there are 21 headers"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(subscriptions: Destinations, wishes: Any, says: str) -> None:
-    """With one sentence, which never shows a password, and nothing is kept."""
+def test_destination_invalid_settings_are_rejected(destinations: Destinations, spec: Any, says: str) -> None:
+    """With one sentence, which never shows a password; nothing is stored."""
     with pytest.raises(UsageError, match=says) as refused:
-        _add(subscriptions, **wishes)
+        _add(destinations, **spec)
     assert "geheim" not in str(refused.value)
-    assert subscriptions.all() == []
+    assert destinations.all() == []
 
 
-def test_profiles_are_those_that_the_dialect_writes() -> None:
-    """One list, in two rooms that may not know each other."""
+def test_payload_formats_are_those_that_the_dialect_writes() -> None:
+    """One list, in two packages that may not import each other."""
     assert set(get_args(PayloadFormat)) == set(PAYLOAD_FORMATS)
 
 
-def test_names_are_unique_and_missing_ones_are_told(subscriptions: Destinations) -> None:
-    """Also when one is renamed, and whatever the case."""
-    _add(subscriptions)
-    _add(subscriptions, "billing")
-    with pytest.raises(UsageError, match="named 'CRM' already"):
-        _add(subscriptions, "CRM")
-    with pytest.raises(UsageError, match="named 'crm' already"):
-        subscriptions.change("billing", {"name": "crm"})
-    with pytest.raises(NotFound, match="no subscription 'ghost'"):
-        subscriptions.get("ghost")
+def test_destination_names_are_unique(destinations: Destinations) -> None:
+    """Also after a rename, and in any case; an unknown one is not found."""
+    _add(destinations)
+    _add(destinations, "billing")
+    with pytest.raises(UsageError, match="already a destination named 'CRM'"):
+        _add(destinations, "CRM")
+    with pytest.raises(UsageError, match="already a destination named 'crm'"):
+        destinations.change("billing", {"name": "crm"})
+    with pytest.raises(NotFound, match="no destination 'ghost'"):
+        destinations.get("ghost")
 
 
-def test_everything_people_do_is_another_revision(subscriptions: Destinations) -> None:
-    """So that who serves a subscription knows that it must look again."""
-    _add(subscriptions)
-    number = subscriptions.get("crm").destination_id
-    seen = [subscriptions.revisions()[number][0]]
-    added, _ = subscriptions.add_secret("crm", None, now_us=NOW)
+def test_destination_every_change_increases_the_revision(destinations: Destinations) -> None:
+    """So that the worker loads it again."""
+    _add(destinations)
+    number = destinations.get("crm").destination_id
+    seen = [destinations.revisions()[number][0]]
+    added, _ = destinations.add_secret("crm", None, now_us=NOW)
     for act in (
-        lambda: subscriptions.change("crm", {"url": URL + "2"}),
-        lambda: subscriptions.set_state("crm", "paused"),
-        lambda: subscriptions.set_state("crm", "active"),
-        lambda: subscriptions.remove_secret("crm", added.secret_id),
-        lambda: subscriptions.disable(subscriptions.get("crm"), "gone"),
+        lambda: destinations.change("crm", {"url": URL + "2"}),
+        lambda: destinations.set_state("crm", "paused"),
+        lambda: destinations.set_state("crm", "active"),
+        lambda: destinations.remove_secret("crm", added.secret_id),
+        lambda: destinations.disable(destinations.get("crm"), "gone"),
     ):
         act()
-        seen.append(subscriptions.revisions()[number][0])
+        seen.append(destinations.revisions()[number][0])
     assert seen == sorted(set(seen))
-    assert (subscriptions.get("crm").state, subscriptions.get("crm").reason) == ("disabled", "gone")
+    assert (destinations.get("crm").state, destinations.get("crm").reason) == ("disabled", "gone")
 
 
-def test_resuming_forgives(subscriptions: Destinations) -> None:
-    """A subscription that goes on has no reason and is not failing."""
-    _add(subscriptions)
-    subscriptions.disable(subscriptions.get("crm"), "410")
-    one = subscriptions.set_state("crm", "active")
-    assert (one.state, one.reason, one.failing_since) == ("active", "", None)
+def test_destination_resumed_has_no_reason_and_is_not_failing(destinations: Destinations) -> None:
+    _add(destinations)
+    destinations.disable(destinations.get("crm"), "410")
+    destination = destinations.set_state("crm", "active")
+    assert (destination.state, destination.reason, destination.failing_since) == ("active", "", None)
 
 
-def test_secrets_change_without_a_gap(subscriptions: Destinations) -> None:
-    """A new one comes beside the old, the old one may go, the last one may not, and there is an end to them."""
-    _add(subscriptions)
-    number = subscriptions.get("crm").destination_id
-    added, text = subscriptions.add_secret("crm", None, now_us=NOW, label="new")
-    assert subscriptions.secret_texts(number) == (SECRET, text)
+def test_signing_secrets_old_and_new_are_used_together(destinations: Destinations) -> None:
+    """The last one cannot be removed, and their number is limited."""
+    _add(destinations)
+    number = destinations.get("crm").destination_id
+    added, text = destinations.add_secret("crm", None, now_us=NOW, label="new")
+    assert destinations.secret_texts(number) == (SECRET, text)
     assert (len(text), text.isalnum()) == (32, True)
-    with pytest.raises(UsageError, match="has this secret already"):
-        subscriptions.add_secret("crm", text, now_us=NOW)
-    subscriptions.remove_secret("crm", subscriptions.secrets("crm")[0].secret_id)
+    with pytest.raises(UsageError, match="already has this secret"):
+        destinations.add_secret("crm", text, now_us=NOW)
+    destinations.remove_secret("crm", destinations.secrets("crm")[0].secret_id)
     with pytest.raises(UsageError, match="no other secret"):
-        subscriptions.remove_secret("crm", added.secret_id)
+        destinations.remove_secret("crm", added.secret_id)
     for _ in range(SIGNING_SECRETS_MAX - 1):
-        subscriptions.add_secret("crm", None, now_us=NOW)
-    with pytest.raises(UsageError, match="secrets already"):
-        subscriptions.add_secret("crm", None, now_us=NOW)
+        destinations.add_secret("crm", None, now_us=NOW)
+    with pytest.raises(UsageError, match="already has"):
+        destinations.add_secret("crm", None, now_us=NOW)
 
 
-def test_standard_webhooks_wants_a_secret_of_its_own_form(subscriptions: Destinations) -> None:
-    """One is made so, and no other is taken, neither at first nor later."""
-    with pytest.raises(UsageError, match="no secret for Standard Webhooks"):
-        _add(subscriptions, with_standard_webhooks=True)
-    with pytest.raises(UsageError, match="no secret for Standard Webhooks"):
-        subscriptions.add("std", DestinationSpec(url=URL, with_standard_webhooks=True), "short", after=0, now_us=NOW)
-    _, text = subscriptions.add("std", DestinationSpec(url=URL, with_standard_webhooks=True), None, after=0, now_us=NOW)
+def test_signing_secret_of_standard_webhooks_has_its_own_form(destinations: Destinations) -> None:
+    """A generated one has it, and no other is accepted, neither at first nor later."""
+    with pytest.raises(UsageError, match="not a secret for Standard Webhooks"):
+        _add(destinations, with_standard_webhooks=True)
+    with pytest.raises(UsageError, match="not a secret for Standard Webhooks"):
+        destinations.add("std", DestinationSpec(url=URL, with_standard_webhooks=True), "short", after=0, now_us=NOW)
+    _, text = destinations.add("std", DestinationSpec(url=URL, with_standard_webhooks=True), None, after=0, now_us=NOW)
     assert len(parse_standard_webhooks_key(text)) == 24
-    _add(subscriptions)
-    with pytest.raises(UsageError, match="no secret for Standard Webhooks"):
-        subscriptions.change("crm", {"with_standard_webhooks": True})
+    _add(destinations)
+    with pytest.raises(UsageError, match="not a secret for Standard Webhooks"):
+        destinations.change("crm", {"with_standard_webhooks": True})
 
 
-def test_replays_wait_in_a_row_and_are_bounded(subscriptions: Destinations) -> None:
-    """Behind the live stream, in the order in which they were asked for."""
-    _add(subscriptions)
+def test_replays_are_ordered_and_limited(destinations: Destinations) -> None:
+    """After the live stream, in order of request."""
+    _add(destinations)
     for number in range(REPLAYS_MAX):
-        subscriptions.replay("crm", RecordFilter(number=str(number)), after=number, until=number + 5, now_us=NOW)
-    with pytest.raises(UsageError, match="replays to do already"):
-        subscriptions.replay("crm", RecordFilter(), after=0, until=1, now_us=NOW)
-    streams = subscriptions.streams(subscriptions.get("crm").destination_id)
+        destinations.replay("crm", RecordFilter(number=str(number)), after=number, until=number + 5, now_us=NOW)
+    with pytest.raises(UsageError, match="unfinished replays"):
+        destinations.replay("crm", RecordFilter(), after=0, until=1, now_us=NOW)
+    streams = destinations.streams(destinations.get("crm").destination_id)
     assert [stream.until for stream in streams] == [None, *(n + 5 for n in range(REPLAYS_MAX))]
     assert streams[3].filter == RecordFilter(number="2")
 
 
-def test_late_reports_are_owed_to_everybody(subscriptions: Destinations) -> None:
-    """Held until they can be read, each by itself; forgotten where they cannot; nobody who serves begins anew."""
-    _add(subscriptions)
-    number = subscriptions.get("crm").destination_id
-    before = subscriptions.revisions(), subscriptions.newest_stream_ids()
-    subscriptions.hold_replays([(5, 5), (6, 6), (9, 9)], now_us=NOW)
-    assert len(subscriptions.streams(number)) == 1
-    subscriptions.release_replays([5])
-    subscriptions.discard_held_replays([6])
-    assert [(s.cursor, s.until) for s in subscriptions.streams(number)] == [(7, None), (4, 5)]
-    subscriptions.release_replays()
-    assert [s.until for s in subscriptions.streams(number)] == [None, 5, 9]
-    assert subscriptions.revisions() == before[0]
-    assert subscriptions.newest_stream_ids()[number] > before[1][number]
+def test_hold_replays_events_parsed_late_go_to_all_destinations(destinations: Destinations) -> None:
+    """Held until they are parsed, each by itself; deleted where they cannot be; no worker restarts."""
+    _add(destinations)
+    number = destinations.get("crm").destination_id
+    before = destinations.revisions(), destinations.newest_stream_ids()
+    destinations.hold_replays([(5, 5), (6, 6), (9, 9)], now_us=NOW)
+    assert len(destinations.streams(number)) == 1
+    destinations.release_replays([5])
+    destinations.discard_held_replays([6])
+    assert [(s.cursor, s.until) for s in destinations.streams(number)] == [(7, None), (4, 5)]
+    destinations.release_replays()
+    assert [s.until for s in destinations.streams(number)] == [None, 5, 9]
+    assert destinations.revisions() == before[0]
+    assert destinations.newest_stream_ids()[number] > before[1][number]
 
 
-def test_what_is_removed_leaves_nothing_behind(subscriptions: Destinations) -> None:
-    """Neither its secrets nor its streams."""
-    _add(subscriptions)
-    number = subscriptions.get("crm").destination_id
-    subscriptions.remove("crm")
-    assert subscriptions.secret_texts(number) == ()
-    assert subscriptions.streams(number) == []
-    assert subscriptions.find_by_id(number) is None
+def test_destination_removed_with_its_secrets_and_streams(destinations: Destinations) -> None:
+    _add(destinations)
+    number = destinations.get("crm").destination_id
+    destinations.remove("crm")
+    assert destinations.secret_texts(number) == ()
+    assert destinations.streams(number) == []
+    assert destinations.find_by_id(number) is None
 
 
-def test_alarms_are_owed_when_they_begin_and_when_they_are_over(tmp_path: Path) -> None:
-    """Once each, to those who asked for alarms, of the PBX that they asked for; never to those who want calls."""
+def test_alarms_are_sent_when_they_begin_and_end(tmp_path: Path) -> None:
+    """Once each, to destinations of alarms with a matching PBX; never to those of calls."""
     appdb = AppDb(tmp_path / "onhook.db")
     for sn in ("PBX1", "PBX2"):
         appdb.add_pbx(name=sn, sn=sn, secret=SECRET, now_us=NOW)
@@ -209,43 +218,44 @@ def test_alarms_are_owed_when_they_begin_and_when_they_are_over(tmp_path: Path) 
     assert not appdb.alarms.end("PBX1", "silence", now_us=NOW + 2)
     number = appdb.destinations.get("pager").destination_id
     bodies = [appdb.deliveries.body(row.delivery_id) for row in appdb.deliveries.page(number, "retrying", 9)]
-    said = [json.loads(body) for body in bodies]
-    assert [(one["type"], one["sn"], one["alarm"]["kind"]) for one in said] == [("alarm", "PBX1", "silence")] * 2
-    assert [one["alarm"]["ended_at"] is None for one in said] == [True, False]
+    events = [json.loads(body) for body in bodies]
+    assert [(event["type"], event["sn"], event["alarm"]["kind"]) for event in events] == [
+        ("alarm", "PBX1", "silence")
+    ] * 2
+    assert [event["alarm"]["ended_at"] is None for event in events] == [True, False]
     for name in ("crm", "of two"):
         other = appdb.destinations.get(name).destination_id
         assert appdb.deliveries.page(other, None, 9) == []
-    with pytest.raises(UsageError, match="sent once"):
+    with pytest.raises(UsageError, match="cannot be replayed"):
         appdb.destinations.replay("pager", RecordFilter(), after=0, until=1, now_us=NOW)
-    with pytest.raises(UsageError, match="by sn alone"):
+    with pytest.raises(UsageError, match="by sn only"):
         _add(appdb.destinations, "odd", notifies_of="alarms", filter=RecordFilter(status="BUSY"))
     with pytest.raises(UsageError, match="notifies of alarms"):
         appdb.destinations.change("pager", {"notifies_of": "calls"})
     appdb.close()
 
 
-def test_one_that_was_mended_is_not_disabled(subscriptions: Destinations) -> None:
-    """410 from the old address says nothing of the new one."""
-    _add(subscriptions)
-    served = subscriptions.get("crm")
-    subscriptions.change("crm", {"url": URL + "2"})
-    subscriptions.disable(served, "410")
-    assert subscriptions.get("crm").state == "active"
+def test_disable_does_nothing_after_a_change(destinations: Destinations) -> None:
+    """410 from the old address says nothing about the new one."""
+    _add(destinations)
+    served = destinations.get("crm")
+    destinations.change("crm", {"url": URL + "2"})
+    destinations.disable(served, "410")
+    assert destinations.get("crm").state == "active"
 
 
-def test_no_key_stands_in_what_is_printed(subscriptions: Destinations) -> None:
+def test_destination_repr_shows_no_key(destinations: Destinations) -> None:
     """Neither the value of a header nor one in the address."""
-    wishes = DestinationSpec(url=URL + "?key=hush1", headers={"Authorization": "hush2"})
-    one, secret = subscriptions.add("keys", wishes, None, after=0, now_us=NOW)
-    for text in (repr(wishes), repr(one), f"{one}"):
+    spec = DestinationSpec(url=URL + "?key=hush1", headers={"Authorization": "hush2"})
+    destination, secret = destinations.add("keys", spec, None, after=0, now_us=NOW)
+    for text in (repr(spec), repr(destination), f"{destination}"):
         assert not {word for word in ("hush1", "hush2", secret) if word in text}
 
 
-def test_what_is_held_is_held_once(subscriptions: Destinations) -> None:
-    """However often it is begun again."""
-    _add(subscriptions)
+def test_hold_replays_same_events_again_are_held_once(destinations: Destinations) -> None:
+    _add(destinations)
     for _ in range(2):
-        subscriptions.hold_replays([(3, 4)], now_us=NOW)
-    subscriptions.release_replays()
-    number = subscriptions.get("crm").destination_id
-    assert [(stream.cursor, stream.until) for stream in subscriptions.streams(number)[1:]] == [(2, 4)]
+        destinations.hold_replays([(3, 4)], now_us=NOW)
+    destinations.release_replays()
+    number = destinations.get("crm").destination_id
+    assert [(stream.cursor, stream.until) for stream in destinations.streams(number)[1:]] == [(2, 4)]

@@ -1,4 +1,4 @@
-"""`onhook.db` of each earlier schema version, with rows in every table, and what becomes of them."""
+"""`onhook.db` of each earlier schema version, with rows in every table, and the upgraded rows."""
 
 import json
 import sqlite3
@@ -205,7 +205,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def appdb(path: Path) -> Iterator[AppDb]:
-    """The file of version 12, upgraded."""
+    """Yield the file of version 12, upgraded."""
     create_old_file(path, "onhook.appdb", 12, APPLICATION_ID, ROWS)
     appdb = AppDb(path)
     yield appdb

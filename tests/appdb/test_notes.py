@@ -1,4 +1,4 @@
-"""Notes, tags and kept searches: what was written stays, and nonsense is refused with one sentence."""
+"""Notes, tags and saved searches."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,15 +19,15 @@ def appdb(tmp_path: Path) -> Iterator[AppDb]:
     opened.close()
 
 
-def test_nothing_is_overwritten(appdb: AppDb) -> None:
-    """The latest counts and stands first; the same again is not kept twice; an empty one takes the note away."""
+def test_note_versions_are_never_overwritten(appdb: AppDb) -> None:
+    """The latest counts and is first; an unchanged one is not stored again; an empty one removes the note."""
     notes = appdb.notes
     notes.write(*CALL, "", "", author="Alice", now_us=1)
     assert notes.history(*CALL) == []
-    for at, (text, tags) in enumerate(
+    for now_us, (text, tags) in enumerate(
         [("calls back", "sales, VIP"), ("calls back", "sales,VIP"), ("done", ""), ("", "")]
     ):
-        notes.write(*CALL, text, tags, author="Alice", now_us=at)
+        notes.write(*CALL, text, tags, author="Alice", now_us=now_us)
     assert [(note.text, note.tags) for note in notes.history(*CALL)] == [
         ("", ()),
         ("done", ()),
@@ -36,8 +36,8 @@ def test_nothing_is_overwritten(appdb: AppDb) -> None:
     assert notes.tags() == []
 
 
-def test_calls_are_found_by_their_tags(appdb: AppDb) -> None:
-    """By those that they have now, whole tags only, whatever signs are in them."""
+def test_find_calls_by_tag_matches_current_whole_tags(appdb: AppDb) -> None:
+    """Whatever characters are in them."""
     for number, tags in enumerate(("sales", "sales 100%,x", "after sales", "x")):
         appdb.notes.write(SN, f"1777287876.{number}", "", tags, author="Alice", now_us=number)
     appdb.notes.write(SN, "1777287876.3", "", "y", author="Bob", now_us=9)
@@ -49,18 +49,22 @@ def test_calls_are_found_by_their_tags(appdb: AppDb) -> None:
 
 
 @pytest.mark.parametrize(("text", "tags"), [("x" * 4_001, ""), ("", ",".join(map(str, range(21)))), ("", "t" * 41)])
-def test_notes_are_bounded(appdb: AppDb, text: str, tags: str) -> None:
-    """With one sentence, and nothing is kept."""
+def test_note_over_the_limits_is_rejected(appdb: AppDb, text: str, tags: str) -> None:
+    """With one sentence; nothing is stored."""
     with pytest.raises(UsageError):
         appdb.notes.write(*CALL, text, tags, author="Alice", now_us=1)
     assert appdb.notes.history(*CALL) == []
 
 
-def test_a_search_is_kept_and_removed(appdb: AppDb) -> None:
-    """Under one name once; only addresses of searches."""
+def test_saved_search_is_stored_and_removed(appdb: AppDb) -> None:
+    """Each name once; only addresses of searches."""
     appdb.saved_searches.add("missed", "/calls?status=%21ANSWERED", author="Alice")
-    (kept,) = appdb.saved_searches.all()
-    assert (kept.name, kept.path, kept.author) == ("missed", "/calls?status=%21ANSWERED", "Alice")
+    (saved_search,) = appdb.saved_searches.all()
+    assert (saved_search.name, saved_search.path, saved_search.author) == (
+        "missed",
+        "/calls?status=%21ANSWERED",
+        "Alice",
+    )
     for name, path in (
         ("Missed", "/calls"),
         ("x", "//evil.example"),
@@ -70,6 +74,6 @@ def test_a_search_is_kept_and_removed(appdb: AppDb) -> None:
     ):
         with pytest.raises(UsageError):
             appdb.saved_searches.add(name, path, author="Alice")
-    appdb.saved_searches.remove(kept.search_id)
+    appdb.saved_searches.remove(saved_search.search_id)
     with pytest.raises(NotFound):
-        appdb.saved_searches.remove(kept.search_id)
+        appdb.saved_searches.remove(saved_search.search_id)

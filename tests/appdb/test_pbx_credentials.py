@@ -1,4 +1,4 @@
-"""How the APIs of PBXs are reached."""
+"""Credentials of PBX APIs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +21,7 @@ def appdb(tmp_path: Path) -> Iterator[AppDb]:
     appdb.close()
 
 
-def test_an_api_is_kept_pinned_and_goes_with_its_pbx(appdb: AppDb) -> None:
-    """All or nothing is kept of it."""
+def test_pbx_credentials_are_stored_pinned_and_removed_with_the_pbx(appdb: AppDb) -> None:
     assert appdb.pbx_credentials.require(SN, "Office") == API
     appdb.pbx_credentials.pin(SN, "AB:" * 31 + "CD")
     assert appdb.pbx_credentials.all()[SN].fingerprint == "ab" * 31 + "cd"
@@ -32,8 +31,8 @@ def test_an_api_is_kept_pinned_and_goes_with_its_pbx(appdb: AppDb) -> None:
         appdb.pbx_credentials.require(SN, "Office")
 
 
-def test_tokens_are_kept_until_the_api_is_changed(appdb: AppDb) -> None:
-    """A person who changed something wants it tried anew."""
+def test_pbx_tokens_are_kept_until_the_credentials_change(appdb: AppDb) -> None:
+    """A change by a person is tried at once."""
     appdb.pbx_credentials.save_tokens(SN, API, '{"halt_reason":"","current":1}')
     appdb.pbx_credentials.put(SN, API)
     assert appdb.pbx_credentials.tokens(SN, API) == '{"halt_reason":"","current":1}', "nothing is different"
@@ -49,7 +48,7 @@ def test_tokens_are_kept_until_the_api_is_changed(appdb: AppDb) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "kept"),
+    ("url", "stored_url"),
     [
         ("https://192.0.2.7:8088/", "https://192.0.2.7:8088"),
         ("https://office.example", "https://office.example:443"),
@@ -57,26 +56,24 @@ def test_tokens_are_kept_until_the_api_is_changed(appdb: AppDb) -> None:
         ("https://[2001:db8::7]:8088", "https://[2001:db8::7]:8088"),
     ],
 )
-def test_an_address_is_kept_with_its_port(url: str, kept: str) -> None:
+def test_pbx_credentials_address_is_stored_with_its_port(url: str, stored_url: str) -> None:
     """Plain HTTP only to this machine."""
-    assert parse_pbx_credentials(url, "a", "b").url == kept
+    assert parse_pbx_credentials(url, "a", "b").url == stored_url
 
 
 @pytest.mark.parametrize("url", ["", "ftp://a", "https://", "https://a/openapi", "http://192.0.2.7", "https://a:99999"])
-def test_what_is_no_address_is_refused(url: str) -> None:
-    """In one sentence."""
+def test_pbx_credentials_invalid_address_is_rejected(url: str) -> None:
     with pytest.raises(UsageError):
         parse_pbx_credentials(url, "a", "b")
 
 
-def test_a_fingerprint_is_64_digits_however_written() -> None:
-    """As browsers, PBXs and openssl show it."""
+def test_parse_fingerprint_accepts_any_notation() -> None:
+    """Those of browsers, PBXs and openssl."""
     assert parse_fingerprint("AB:" * 31 + "CD") == parse_fingerprint("ab" * 31 + "cd")
-    with pytest.raises(UsageError, match="no SHA-256"):
+    with pytest.raises(UsageError, match="not the SHA-256"):
         parse_fingerprint("ab" * 20)
 
 
-def test_no_secret_is_shown() -> None:
-    """Not in a log that prints values."""
+def test_pbx_credentials_repr_shows_no_secret() -> None:
     assert "our-client-secret" not in repr(API)
     assert isinstance(API, PbxCredentials)

@@ -1,4 +1,4 @@
-"""Where the recordings of a PBX are."""
+"""Recording directories."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,8 +17,8 @@ def appdb(tmp_path: Path) -> Iterator[AppDb]:
         yield opened
 
 
-def test_a_directory_is_kept_and_taken_away(appdb: AppDb, tmp_path: Path) -> None:
-    """Of each PBX its own; it goes with its PBX."""
+def test_recordings_directory_is_stored_and_removed(appdb: AppDb, tmp_path: Path) -> None:
+    """One per PBX; removed with its PBX."""
     appdb.add_pbx(name="office", sn="SN1", secret="0123456789", now_us=1)
     appdb.recordings.put("SN1", tmp_path)
     assert appdb.recordings.get("SN1") == tmp_path
@@ -30,8 +30,8 @@ def test_a_directory_is_kept_and_taken_away(appdb: AppDb, tmp_path: Path) -> Non
     assert appdb.recordings.get("SN1") is None
 
 
-def test_only_a_directory_can_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That is there; it is kept by its whole path, because a server may be started elsewhere."""
+def test_parse_directory_accepts_existing_directories_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path is stored absolute, because a server may be started elsewhere."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sound").mkdir()
     (tmp_path / "file").write_text("")

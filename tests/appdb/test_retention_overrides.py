@@ -1,4 +1,4 @@
-"""How long calls of a PBX are kept."""
+"""Retention per PBX."""
 
 from contextlib import closing
 from pathlib import Path
@@ -10,8 +10,8 @@ from onhook.appdb.retention_overrides import DAYS_MAX, parse_retention_days
 from onhook.lib.errors import UsageError
 
 
-def test_a_rule_is_kept_and_taken_away(tmp_path: Path) -> None:
-    """For ever is a rule too; it goes with its PBX."""
+def test_retention_override_is_stored_and_removed(tmp_path: Path) -> None:
+    """Also `always`; removed with its PBX."""
     with closing(AppDb(tmp_path / "onhook.db")) as appdb:
         for name in ("office", "branch"):
             appdb.add_pbx(name=name, sn=name, secret="0123456789", now_us=1)
@@ -24,7 +24,6 @@ def test_a_rule_is_kept_and_taken_away(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "soon", str(DAYS_MAX + 1), "9" * 5_000, "000090000", "٣"])
-def test_what_is_no_time_is_told(text: str) -> None:
-    """With one sentence."""
-    with pytest.raises(UsageError, match="no time to keep"):
+def test_parse_retention_days_invalid_text_is_rejected(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a number of days"):
         parse_retention_days(text)

@@ -1,4 +1,4 @@
-"""Where PBXs that cannot sign report from."""
+"""Sources of PBXs that cannot sign."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +24,8 @@ def add(appdb: AppDb, place: SourceMatch, *, secret: str | None = None) -> None:
     appdb.add_pbx(name="Old office", sn="369451090405", secret=secret, dialect="newcdr", source_match=place, now_us=1)
 
 
-def test_a_place_is_kept_changed_and_goes_with_its_pbx(appdb: AppDb) -> None:
-    """Intake is told it with the credentials."""
+def test_source_match_is_stored_changed_and_removed_with_the_pbx(appdb: AppDb) -> None:
+    """The receiver reads it with the credentials."""
     add(appdb, parse_source_match(["192.0.2.7", "198.51.100.0/24"], PATH))
     (credentials,) = appdb.webhook_credentials()
     assert credentials.source_match == appdb.source_matches.get("369451090405")
@@ -39,22 +39,21 @@ def test_a_place_is_kept_changed_and_goes_with_its_pbx(appdb: AppDb) -> None:
     assert appdb.source_matches.all() == {}
 
 
-def test_one_that_cannot_sign_needs_a_place_and_nothing_else(appdb: AppDb) -> None:
-    """Without one anybody could report; a secret would promise what it cannot hold."""
-    with pytest.raises(UsageError, match="something else must tell"):
+def test_source_match_is_required_for_an_unsigned_dialect(appdb: AppDb) -> None:
+    """Without one any sender could report; a secret would have no effect."""
+    with pytest.raises(UsageError, match="its source must identify it"):
         add(appdb, SourceMatch())
-    with pytest.raises(UsageError, match="nothing of a newcdr PBX is signed"):
+    with pytest.raises(UsageError, match="a newcdr PBX cannot sign"):
         add(appdb, SourceMatch(("192.0.2.7",)), secret="a-secret-of-its-own")
-    with pytest.raises(UsageError, match="signs what it sends"):
+    with pytest.raises(UsageError, match="signs its events"):
         appdb.add_pbx(
             name="Office", sn="3631A2124ABC", secret="first-secret", source_match=SourceMatch((), PATH), now_us=1
         )
 
 
-def test_one_that_cannot_be_asked_has_no_api(appdb: AppDb) -> None:
-    """It would be waited for in vain."""
+def test_dialect_without_api_rejects_api_credentials(appdb: AppDb) -> None:
     api = parse_pbx_credentials("https://192.0.2.7:8088", "us", "our-client-secret")
-    with pytest.raises(UsageError, match="no API that is spoken here"):
+    with pytest.raises(UsageError, match="is not supported"):
         appdb.add_pbx(name="Old", sn="1", secret=None, dialect="newcdr", credentials=api, now_us=1)
 
 
@@ -71,13 +70,12 @@ def test_one_that_cannot_be_asked_has_no_api(appdb: AppDb) -> None:
         ([], "/" + "a" * 201),
     ],
 )
-def test_what_cannot_be_a_place_is_refused(addresses: list[str], path: str | None) -> None:
-    """In one sentence that does not show the path."""
+def test_source_match_invalid_is_rejected(addresses: list[str], path: str | None) -> None:
+    """With one sentence that does not show the path."""
     with pytest.raises(UsageError) as refused:
         parse_source_match(addresses, path)
     assert path is None or path not in str(refused.value)
 
 
-def test_a_path_is_never_shown() -> None:
-    """Not even to a log that prints values."""
+def test_source_match_repr_shows_no_path() -> None:
     assert PATH not in repr(SourceMatch(("192.0.2.7",), PATH))

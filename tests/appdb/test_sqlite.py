@@ -1,4 +1,4 @@
-"""The file of the settings, and copies of SQLite files."""
+"""The file of the application database, and copies of SQLite files."""
 
 import sqlite3
 from pathlib import Path
@@ -9,8 +9,7 @@ from onhook.appdb.sqlite import APPLICATION_ID, SqliteDatabase, check_integrity,
 from onhook.lib.errors import Unavailable, UsageError
 
 
-def test_a_transaction_counts_whole_or_not_at_all(tmp_path: Path) -> None:
-    """What was written before an error is gone."""
+def test_transaction_error_rolls_back(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "onhook.db")
     with pytest.raises(ZeroDivisionError):
         _write_and_fail(database)
@@ -18,8 +17,8 @@ def test_a_transaction_counts_whole_or_not_at_all(tmp_path: Path) -> None:
     database.close()
 
 
-def test_the_version_tells_of_every_writer(tmp_path: Path) -> None:
-    """It changes when we write and when others do, and at no other time."""
+def test_version_changes_with_every_writer(tmp_path: Path) -> None:
+    """In this process and in others, and at no other time."""
     ours, theirs = SqliteDatabase(tmp_path / "onhook.db"), SqliteDatabase(tmp_path / "onhook.db")
     versions = [ours.version(), ours.version()]
     theirs.write("INSERT INTO tokens VALUES ('a', x'00', 'reader', 1, NULL, NULL)")
@@ -30,8 +29,8 @@ def test_the_version_tells_of_every_writer(tmp_path: Path) -> None:
     assert len(set(versions)) == 3
 
 
-def test_a_copy_is_of_one_moment_while_others_write(tmp_path: Path) -> None:
-    """What was committed is in it, what was not is not, and it needs no file beside it."""
+def test_copy_database_is_consistent_while_others_write(tmp_path: Path) -> None:
+    """Committed rows are in it, others are not, and it needs no file beside it."""
     source, target = tmp_path / "a.db", tmp_path / "b.db"
     writer = sqlite3.connect(source, isolation_level=None)
     writer.execute("PRAGMA journal_mode = WAL")
@@ -50,8 +49,7 @@ def test_a_copy_is_of_one_moment_while_others_write(tmp_path: Path) -> None:
     assert not target.with_name("b.db-wal").exists()
 
 
-def test_a_damaged_file_is_told_from_a_sound_one(tmp_path: Path) -> None:
-    """By SQLite's own check."""
+def test_check_integrity_detects_damage(tmp_path: Path) -> None:
     path = tmp_path / "onhook.db"
     SqliteDatabase(path).close()
     assert check_integrity(path) == ""
@@ -68,7 +66,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("statement", FOREIGN.values(), ids=FOREIGN.keys())
-def test_the_database_of_another_program_is_left_alone(tmp_path: Path, statement: str) -> None:
+def test_open_database_of_another_program_is_left_alone(tmp_path: Path, statement: str) -> None:
     """Not a byte of it changes."""
     path = tmp_path / "onhook.db"
     connection = sqlite3.connect(path)
@@ -76,14 +74,14 @@ def test_the_database_of_another_program_is_left_alone(tmp_path: Path, statement
     connection.commit()
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="not our settings"):
+    with pytest.raises(UsageError, match="database of another program"):
         SqliteDatabase(path)
     assert path.read_bytes() == before
-    assert [one.name for one in tmp_path.iterdir()] == ["onhook.db"]
+    assert [path.name for path in tmp_path.iterdir()] == ["onhook.db"]
 
 
-def test_a_new_file_is_known_as_ours(tmp_path: Path) -> None:
-    """An empty one becomes ours, and is opened again."""
+def test_open_new_file_is_identified(tmp_path: Path) -> None:
+    """An empty file becomes Onhook's, and is opened again."""
     path = tmp_path / "onhook.db"
     path.touch()
     SqliteDatabase(path).close()
@@ -92,8 +90,8 @@ def test_a_new_file_is_known_as_ours(tmp_path: Path) -> None:
     database.close()
 
 
-def test_a_copy_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    """Neither its name nor a part; one sentence."""
+def test_copy_database_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """Neither its name nor a part."""
     with pytest.raises(Unavailable, match="cannot copy"):
         copy_database(tmp_path / "missing.db", tmp_path / "b.db")
     with pytest.raises(Unavailable, match="cannot copy"):

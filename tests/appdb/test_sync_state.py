@@ -1,4 +1,4 @@
-"""How receiving fares, and alarms."""
+"""Synchronisation state and alarms."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,15 +23,15 @@ def appdb(tmp_path: Path) -> Iterator[AppDb]:
     appdb.close()
 
 
-def test_all_that_is_known_is_kept(appdb: AppDb) -> None:
-    """Each by itself, and nothing at first."""
-    kept = appdb.sync_states
+def test_sync_state_is_stored(appdb: AppDb) -> None:
+    """Each value by itself, and nothing at first."""
+    sync_states = appdb.sync_states
     assert (
-        kept.intervals(SN),
-        kept.pbx_status(SN),
-        kept.backfill_progress(SN),
-        kept.backfill_request(SN),
-        kept.backfill_result(SN),
+        sync_states.intervals(SN),
+        sync_states.pbx_status(SN),
+        sync_states.backfill_progress(SN),
+        sync_states.backfill_request(SN),
+        sync_states.backfill_result(SN),
     ) == (
         [],
         None,
@@ -42,23 +42,35 @@ def test_all_that_is_known_is_kept(appdb: AppDb) -> None:
     stretches = [Interval(MONDAY, MONDAY, "complete", "why")]
     contact = PbxStatus(checked_at=1, skew_seconds=-3, offset_seconds=7200)
     progress = BackfillProgress(since=1, until=9, done_until=4, started_at=5, requested_since=1)
-    wish, outcome = BackfillRequest(since=1, until=None, requested_at=7), BackfillResult(requested_at=7, new=3)
-    kept.save_intervals(SN, stretches)
-    kept.save_pbx_status(SN, contact)
-    kept.save_backfill_progress(SN, progress)
-    kept.save_backfill_request(SN, wish)
-    kept.save_backfill_result(SN, outcome)
-    kept.save_silence_minutes(SN, 30)
-    assert (kept.intervals(SN), kept.pbx_status(SN), kept.backfill_progress(SN)) == (stretches, contact, progress)
-    assert (kept.backfill_request(SN), kept.backfill_result(SN), kept.silence_minutes(SN)) == (wish, outcome, 30)
-    kept.save_backfill_progress(SN, None)
-    kept.save_backfill_request(SN, None)
-    kept.save_silence_minutes(SN, None)
-    assert (kept.backfill_progress(SN), kept.backfill_request(SN), kept.silence_minutes(SN)) == (None, None, None)
+    request, outcome = BackfillRequest(since=1, until=None, requested_at=7), BackfillResult(requested_at=7, new=3)
+    sync_states.save_intervals(SN, stretches)
+    sync_states.save_pbx_status(SN, contact)
+    sync_states.save_backfill_progress(SN, progress)
+    sync_states.save_backfill_request(SN, request)
+    sync_states.save_backfill_result(SN, outcome)
+    sync_states.save_silence_minutes(SN, 30)
+    assert (sync_states.intervals(SN), sync_states.pbx_status(SN), sync_states.backfill_progress(SN)) == (
+        stretches,
+        contact,
+        progress,
+    )
+    assert (sync_states.backfill_request(SN), sync_states.backfill_result(SN), sync_states.silence_minutes(SN)) == (
+        request,
+        outcome,
+        30,
+    )
+    sync_states.save_backfill_progress(SN, None)
+    sync_states.save_backfill_request(SN, None)
+    sync_states.save_silence_minutes(SN, None)
+    assert (sync_states.backfill_progress(SN), sync_states.backfill_request(SN), sync_states.silence_minutes(SN)) == (
+        None,
+        None,
+        None,
+    )
 
 
-def test_nothing_is_kept_of_a_pbx_that_was_removed(appdb: AppDb) -> None:
-    """Not even when somebody still looks after it."""
+def test_sync_state_of_a_removed_pbx_is_not_stored(appdb: AppDb) -> None:
+    """Not even when a task still runs for it."""
     appdb.sync_states.save_intervals(SN, [])
     appdb.alarms.raise_alarm(SN, "silence", "what", hint="todo", now_us=1)
     appdb.remove_pbx("Office")
@@ -67,8 +79,8 @@ def test_nothing_is_kept_of_a_pbx_that_was_removed(appdb: AppDb) -> None:
     assert (appdb.sync_states.intervals(SN), appdb.alarms.all()) == ([], [])
 
 
-def test_an_alarm_is_told_once_until_it_is_over(appdb: AppDb) -> None:
-    """And begins anew after that."""
+def test_alarm_is_new_once_until_it_ends(appdb: AppDb) -> None:
+    """A later one is new again."""
     assert appdb.alarms.raise_alarm(SN, "silence", "since 12:00", hint="look", now_us=1_000_000)
     assert not appdb.alarms.raise_alarm(SN, "silence", "since 12:30", hint="look", now_us=2_000_000)
     (alarm,) = appdb.alarms.open_alarms()
@@ -85,8 +97,8 @@ def test_an_alarm_is_told_once_until_it_is_over(appdb: AppDb) -> None:
     assert [alarm.detail for alarm in appdb.alarms.all()] == ["again", "since 12:30"]
 
 
-def test_alarms_are_bounded(appdb: AppDb) -> None:
-    """Those that were over first make room; those that go on stay."""
+def test_alarms_over_the_limit_delete_the_oldest_ended(appdb: AppDb) -> None:
+    """Open ones stay."""
     appdb.alarms.raise_alarm(SN, "clock", "goes on", hint="look", now_us=0)
     for number in range(ALARMS_MAX + 5):
         appdb.alarms.raise_alarm(SN, "silence", str(number), hint="look", now_us=number)

@@ -1,4 +1,4 @@
-"""What tests of the delivery share."""
+"""Fixtures of the delivery tests."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,7 +23,9 @@ async def receiver() -> AsyncIterator[WebhookReceiver]:
 
 @pytest.fixture
 def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plan with its nine waits and the probes, each a few hundredths of a second."""
+    """Shorten the nine waits of the retry policy and the waits of an endpoint that is down to hundredths
+    of a second.
+    """
     monkeypatch.setattr(retry_policy, "DAYS_DELAYS_SECONDS", (0.02,) * 9)
     monkeypatch.setattr(retry_policy, "ORIGINAL_DELAY_SECONDS", 0.02)
     monkeypatch.setattr(endpoint_health, "PROBE_SECONDS_FIRST", 1)

@@ -1,4 +1,4 @@
-"""Made-up values of this room, for tests of its rules."""
+"""Values for tests of the delivery rules."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ ALICE_CALL, BOB_CALL = ("SN", "1.1"), ("SN", "1.2")
 
 
 def destination(**changes: Any) -> Destination:
-    """One that fares well."""
+    """Return a destination without issues."""
     values: dict[str, Any] = {
         "destination_id": 1, "name": "CRM", "url": "https://crm.example.com/calls?key=hush", "state": "active",
         "reason": "", "failing_since": None, "retry_after": None, "attempts_succeeded": 0, "attempts_failed": 0,
@@ -24,7 +24,7 @@ def destination(**changes: Any) -> Destination:
 
 
 def pending_notification(seq: int, call: tuple[str, str] = ALICE_CALL, **changes: Any) -> PendingNotification:
-    """An event that is to be sent."""
+    """Return a notification to send."""
     values: dict[str, Any] = {
         "notification_id": f"e{seq}",
         "seq": seq,

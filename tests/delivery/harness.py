@@ -1,4 +1,4 @@
-"""A store, an application database and a dispatcher, and real applications for it to send to."""
+"""A store, an application database and a dispatcher, and real receivers of webhooks."""
 
 import asyncio
 import json
@@ -30,11 +30,11 @@ SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 WAIT_SECONDS_MAX = 20.0
 
 ReplyCallback = Callable[[web.Request, bytes], Awaitable[web.StreamResponse | int]]
-"""What an application answers: a response, or its status."""
+"""What a receiver answers: a response, or its status."""
 
 
 class WebhookReceiver:
-    """A real receiver: it remembers all that came, and answers as it is told."""
+    """A real receiver of webhooks: records every request, and answers as set."""
 
     def __init__(self, reply: ReplyCallback | None = None) -> None:
         self.reply = reply
@@ -72,7 +72,7 @@ class WebhookReceiver:
         return response
 
     def accepted_call_ids(self) -> list[str]:
-        """The ids of the calls that were taken, in order."""
+        """Return the ids of the accepted calls, in order."""
         return [details["call_id"] for details in self.accepted]
 
     def accepted_counts(self) -> Counter[str]:
@@ -80,7 +80,7 @@ class WebhookReceiver:
 
 
 class DeliveryHarness:
-    """What the dispatcher works on. Calls come into the store by `put_calls`."""
+    """The dispatcher's environment. `put_calls` stores calls."""
 
     def __init__(self, directory: Path, store: DuckDbStore) -> None:
         self.directory = directory
@@ -111,7 +111,7 @@ class DeliveryHarness:
         return destination
 
     async def put_calls(self, *calls: Call) -> list[str]:
-        """Put calls into the store, each leg with a new number of its own; the ids of the calls."""
+        """Store calls, each leg with a new number of its own; return the ids of the calls."""
         numbered_calls = [self._assign_seqs(numbered_call) for numbered_call in calls]
         batch = StoreBatch(calls=numbered_calls, quarantined=(), reparsed_seqs=(), position=self.position)
         await self.store.put(batch)
@@ -126,7 +126,7 @@ class DeliveryHarness:
         return msgspec.structs.replace(original, legs=tuple(legs))
 
     def start(self) -> None:
-        """Let the dispatcher begin; after `stop` another one, as after a restart."""
+        """Start the dispatcher; after `stop` another one, as after a restart."""
         self._dispatcher_task = asyncio.create_task(self.dispatcher.run())
 
     async def stop(self) -> None:
@@ -162,7 +162,7 @@ def make_calls(count: int, **changes: Any) -> Sequence[Call]:
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so; fails when it takes too long."""
+    """Wait until the condition holds; fail when it takes too long."""
     async with asyncio.timeout(WAIT_SECONDS_MAX):
-        while not condition():  # noqa: ASYNC110 - what is waited for is in files and other tasks, which set no event
+        while not condition():  # noqa: ASYNC110 - the condition is about files and other tasks, which set no event
             await asyncio.sleep(0.01)

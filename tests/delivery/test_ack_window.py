@@ -1,4 +1,4 @@
-"""How far a stream is settled."""
+"""Acknowledged position of a stream."""
 
 from random import Random
 
@@ -8,16 +8,15 @@ from hypothesis import strategies as st
 from onhook.delivery.ack_window import AckWindow
 
 
-def test_nothing_under_way_is_settled_as_far_as_it_was_read() -> None:
-    """Also past numbers of which nothing was wanted."""
+def test_ack_window_nothing_in_progress_is_acknowledged_as_far_as_read() -> None:
+    """Also past numbers without matching records."""
     window = AckWindow(7)
     assert (window.acknowledged_to, len(window)) == (7, 0)
     window.read_to = 12
     assert window.acknowledged_to == 12
 
 
-def test_a_report_of_two_records_ends_with_the_second() -> None:
-    """Its number counts as under way until then."""
+def test_ack_window_event_of_two_records_ends_with_the_second() -> None:
     window = AckWindow(0)
     window.begin(3)
     window.begin(3)
@@ -29,8 +28,8 @@ def test_a_report_of_two_records_ends_with_the_second() -> None:
 
 
 @given(st.sets(st.integers(1, 40)), st.randoms())
-def test_it_never_passes_what_is_under_way(seqs: set[int], chance: Random) -> None:
-    """However the ends come."""
+def test_ack_window_never_passes_a_number_in_progress(seqs: set[int], randomness: Random) -> None:
+    """In whichever order they end."""
     window = AckWindow(0)
     for seq in sorted(seqs):
         window.begin(seq)
@@ -38,7 +37,7 @@ def test_it_never_passes_what_is_under_way(seqs: set[int], chance: Random) -> No
     left = sorted(seqs)
     while left:
         assert window.acknowledged_to == left[0] - 1
-        seq = chance.choice(left)
+        seq = randomness.choice(left)
         left.remove(seq)
         window.end(seq)
     assert window.acknowledged_to == 40

@@ -1,4 +1,4 @@
-"""Lanes come to an end, and destinations are opened."""
+"""Stopping workers, and opening destinations."""
 
 import asyncio
 
@@ -11,11 +11,11 @@ from onhook.lib.errors import UsageError
 from tests.delivery.factories import destination
 
 
-async def test_lanes_end_side_by_side() -> None:
-    """One that does not end by itself is broken off, and costs the others nothing."""
-    told = asyncio.Event()
-    ends, hangs = asyncio.create_task(_wait(told)), asyncio.create_task(_wait(asyncio.Event()))
-    told.set()
+async def test_wait_or_cancel_stops_tasks_concurrently() -> None:
+    """One that does not end by itself is cancelled, and does not delay the others."""
+    stop_requested = asyncio.Event()
+    ends, hangs = asyncio.create_task(_wait(stop_requested)), asyncio.create_task(_wait(asyncio.Event()))
+    stop_requested.set()
     await wait_or_cancel([hangs, ends], 0.01)
     assert (ends.cancelled(), hangs.cancelled()) == (False, True)
     await wait_or_cancel([], 0.01)
@@ -25,8 +25,8 @@ async def _wait(event: asyncio.Event) -> None:
     await event.wait()
 
 
-def test_an_unknown_kind_of_destination_is_one_clear_error() -> None:
-    """As after a step back to an older Onhook; it names what is known."""
-    with pytest.raises(UsageError, match=r"CRM has the unknown destination kind 'pigeon'") as told:
+def test_open_destination_unknown_kind_is_one_clear_error() -> None:
+    """As after a downgrade; the error names the known kinds."""
+    with pytest.raises(UsageError, match=r"CRM has the unknown destination kind 'pigeon'") as error_info:
         open_destination(destination_kinds(Config()), destination(kind="pigeon"), ())
-    assert "webhook" in str(told.value)
+    assert "webhook" in str(error_info.value)

@@ -1,4 +1,4 @@
-"""What a person should know of a subscription."""
+"""Issues of destinations."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -25,15 +25,17 @@ FULL = Backlog(retrying=UNDELIVERED_MAX - 1, failed=1)
         ({"failing_since": NOW - FAILING_ISSUE_AFTER, "state": "paused"}, Backlog(), []),
     ],
 )
-def test_what_a_person_should_know(changes: dict[str, object], backlog: Backlog, kinds: list[str]) -> None:
-    """The gravest first; what passes by itself, and what a person wanted so, is not told."""
+def test_find_issues_lists_the_most_severe_first(
+    changes: dict[str, object], backlog: Backlog, kinds: list[str]
+) -> None:
+    """Problems that end by themselves, and paused destinations, are not listed."""
     assert [issue.kind for issue in find_issues(destination(**changes), backlog, NOW)] == kinds
 
 
-def test_each_says_what_and_what_to_do_and_no_key() -> None:
-    """By the name of the subscription, and never by its address."""
-    one = destination(state="disabled", reason="the application answered 410 Gone", headers={"X-Key": "hush"})
-    disabled, failed = find_all_issues([one], {1: Backlog(failed=2)}, NOW)
+def test_find_issues_says_what_to_do_and_shows_no_key() -> None:
+    """Named by the destination, never by its URL."""
+    spec = destination(state="disabled", reason="the application answered 410 Gone", headers={"X-Key": "hush"})
+    disabled, failed = find_all_issues([spec], {1: Backlog(failed=2)}, NOW)
     assert disabled.detail == "CRM is disabled: the application answered 410 Gone"
     assert "onhook destination resume CRM" in disabled.hint
     assert failed.detail == "2 failed notifications for CRM"
@@ -41,8 +43,8 @@ def test_each_says_what_and_what_to_do_and_no_key() -> None:
     assert "crm.example.com" not in f"{disabled}{failed}"
 
 
-def test_each_is_told_once_when_it_begins_and_once_when_it_is_over() -> None:
-    """Also where its sentence changes meanwhile."""
+def test_issue_tracker_reports_each_issue_once_at_begin_and_end() -> None:
+    """Also where its text changes meanwhile."""
     log = IssueTracker()
     two, three = (find_issues(destination(), Backlog(failed=count), NOW) for count in (2, 3))
     assert [log.update(seen) for seen in (two, three, [])] == [(two, []), ([], []), ([], three)]

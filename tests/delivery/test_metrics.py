@@ -1,10 +1,10 @@
-"""What is counted of attempts."""
+"""Counters of attempts."""
 
 from onhook.delivery.metrics import LATENCY_BUCKETS_SECONDS, AttemptMetrics
 
 
-def test_buckets_count_what_took_at_most_so_long() -> None:
-    """As Prometheus counts: each includes those below, the last one all."""
+def test_attempt_metrics_buckets_are_cumulative() -> None:
+    """As in Prometheus: each includes those below, the last one all."""
     figures = AttemptMetrics()
     for seconds in (0.005, 0.006, 11.0):
         figures.record_attempt("accepted", seconds)

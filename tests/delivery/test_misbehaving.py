@@ -1,4 +1,4 @@
-"""Applications that misbehave, each in its own manner, beside one that is well."""
+"""Receivers that misbehave, each in its own way, beside a normal one."""
 
 import asyncio
 import json
@@ -10,14 +10,14 @@ import pytest
 
 from tests.delivery.harness import DeliveryHarness, WebhookReceiver, make_calls, wait_until
 
-Manner = Literal["hang", "close", "half a status", "half a body", "500", "429", "redirect", "endless", "no TLS"]
+Behaviour = Literal["hang", "close", "half a status", "half a body", "500", "429", "redirect", "endless", "no TLS"]
 
 ATTEMPTS = 12
-"""That go wrong, one more than make an application count as down."""
+"""Failing attempts: one more than make an endpoint count as down."""
 
 CALLS = 20
 
-_SAID: dict[Manner, bytes] = {
+_SAID: dict[Behaviour, bytes] = {
     "close": b"",
     "half a status": b"HTTP/1.1 2",
     "half a body": b"HTTP/1.1 500 Oh\r\nContent-Length: 100\r\n\r\nso",
@@ -29,13 +29,13 @@ _SAID: dict[Manner, bytes] = {
 
 
 class Misbehaving:
-    """Goes wrong in its manner with the first attempts, and takes what comes then, once it `may_take` anything."""
+    """Misbehaves in the first attempts, and accepts later ones once `may_take` is set."""
 
-    def __init__(self, manner: Manner) -> None:
-        self.manner = manner
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
         self.wrong = 0
         self.paths: set[str] = set()
-        self.taken: set[str] = set()
+        self.accepted: set[str] = set()
         self.may_take = asyncio.Event()
         self.port = 0
 
@@ -52,14 +52,14 @@ class Misbehaving:
         try:
             await self._answer(reader, writer)
         except (OSError, asyncio.IncompleteReadError):
-            pass  # who asked has gone
+            pass  # the client has disconnected
         finally:
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         is_wrong, body = self.wrong < ATTEMPTS, b""
         self.wrong += is_wrong
-        if is_wrong and self.manner == "no TLS":
+        if is_wrong and self.behaviour == "no TLS":
             await reader.read(1)
         else:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -68,43 +68,43 @@ class Misbehaving:
             self.paths.add(head.split()[1])
         if not is_wrong:
             await self.may_take.wait()
-            self.taken.add(json.loads(json.loads(body)["msg"])["call_id"])
+            self.accepted.add(json.loads(json.loads(body)["msg"])["call_id"])
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        elif self.manner == "hang":
+        elif self.behaviour == "hang":
             await reader.read()
-        elif self.manner == "endless":
+        elif self.behaviour == "endless":
             writer.write(b"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n")
             while not writer.is_closing():
                 writer.write(b"400\r\n" + b"x" * 1024 + b"\r\n")
                 await writer.drain()
         else:
-            writer.write(_SAID[self.manner])
+            writer.write(_SAID[self.behaviour])
         await writer.drain()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("manner", get_args(Manner))
+@pytest.mark.parametrize("behaviour", get_args(Behaviour))
 @pytest.mark.usefixtures("short_delays")
-async def test_who_misbehaves_delays_nobody_and_gets_everything(
-    harness: DeliveryHarness, receiver: WebhookReceiver, manner: Manner
+async def test_delivery_misbehaving_receiver_delays_no_other_and_gets_everything(
+    harness: DeliveryHarness, receiver: WebhookReceiver, behaviour: Behaviour
 ) -> None:
-    """The other has all while this one has nothing; in the end it has all too, nothing lost, nothing parked."""
-    async with Misbehaving(manner).listening() as bad:
-        scheme = "https" if manner == "no TLS" else "http"
+    """The other one has everything meanwhile; in the end this one has too: nothing lost, nothing failed."""
+    async with Misbehaving(behaviour).listening() as bad:
+        scheme = "https" if behaviour == "no TLS" else "http"
         harness.add_destination(
-            "bad", f"{scheme}://127.0.0.1:{bad.port}/calls", timeout_seconds=1.0 if manner == "hang" else 10.0
+            "bad", f"{scheme}://127.0.0.1:{bad.port}/calls", timeout_seconds=1.0 if behaviour == "hang" else 10.0
         )
         harness.add_destination("good", receiver.url)
         harness.start()
-        said = set(await harness.put_calls(*make_calls(CALLS)))
+        call_ids = set(await harness.put_calls(*make_calls(CALLS)))
         await wait_until(lambda: len(receiver.accepted) == CALLS)
-        assert bad.taken == set()
+        assert bad.accepted == set()
         bad.may_take.set()
-        if manner == "no TLS":
+        if behaviour == "no TLS":
             await wait_until(lambda: bad.wrong == ATTEMPTS)
             harness.appdb.destinations.change("bad", {"url": f"http://127.0.0.1:{bad.port}/calls"})
         await wait_until(
-            lambda: bad.taken == said and harness.cursor("bad") == CALLS and not harness.rows("bad", "retrying")
+            lambda: bad.accepted == call_ids and harness.cursor("bad") == CALLS and not harness.rows("bad", "retrying")
         )
         assert bad.wrong == ATTEMPTS
         assert bad.paths == {"/calls"}

@@ -1,4 +1,4 @@
-"""Records into events."""
+"""Records to notifications."""
 
 from datetime import timedelta
 
@@ -12,22 +12,22 @@ from tests.factories import STARTED_AT, call, record
 LATE = STARTED_AT + timedelta(minutes=1)
 
 
-def test_a_leg_is_meant_by_all_filters() -> None:
-    """That of the subscription and that of a replay."""
+def test_filter_records_matches_all_filters() -> None:
+    """That of the destination and that of a replay."""
     legs = [record(status="BUSY"), record(status="BUSY", call_to="Carol<1003>"), record()]
     assert filter_records(legs, [RecordFilter(status="BUSY"), RecordFilter(number="1003")]) == legs[1:2]
 
 
-def test_what_came_a_moment_ago_is_not_read_yet() -> None:
-    """Nor what stands behind it; what was read goes up to there."""
+def test_truncate_before_leaves_out_recent_events() -> None:
+    """And those behind them; the batch ends before."""
     old, young, older = record(seq=1), record(seq=3, received_at=LATE), record(seq=4)
     assert truncate_before(RecordBatch([old, young, older], 5, False), LATE) == RecordBatch([old], 2, True)
     quiet = RecordBatch([old], 5, False)
     assert truncate_before(quiet, LATE) is quiet
 
 
-def test_a_call_is_told_with_its_last_report() -> None:
-    """Once, in the stretch in which that is; within a replay with the last one up to its end."""
+def test_calls_as_records_call_belongs_to_its_last_event() -> None:
+    """Once, in the batch with that event; in a replay with the last one up to its end."""
     first = record(seq=4)
     second = record(STARTED_AT + timedelta(seconds=20), call_id=first.call_id, seq=6, call_to="Carol<1003>")
     both = call(first, second)
@@ -45,8 +45,8 @@ def test_a_call_is_told_with_its_last_report() -> None:
     assert calls_as_records(RecordBatch([second], 6, True), [both], [RecordFilter(status="BUSY")], None) == []
 
 
-def test_a_corrected_report_is_another_event() -> None:
-    """The same one has the same id each time."""
-    one = record(seq=4)
-    assert make_notification_id(one) == make_notification_id(msgspec.structs.replace(one, talk_duration=1))
-    assert make_notification_id(one) != make_notification_id(msgspec.structs.replace(one, seq=5))
+def test_notification_id_differs_for_a_corrected_event() -> None:
+    """The same event has the same id each time."""
+    original = record(seq=4)
+    assert make_notification_id(original) == make_notification_id(msgspec.structs.replace(original, talk_duration=1))
+    assert make_notification_id(original) != make_notification_id(msgspec.structs.replace(original, seq=5))

@@ -1,4 +1,4 @@
-"""Whose turn it is."""
+"""Order of notifications."""
 
 from random import Random
 
@@ -9,18 +9,18 @@ from onhook.delivery.per_call_queue import PendingNotification, PerCallQueue
 from tests.delivery.factories import BOB_CALL, pending_notification
 
 
-def test_events_of_one_call_follow_each_other() -> None:
-    """The second of Alice's call has its turn when the first went through; Bob's call waits for neither."""
+def test_per_call_queue_notifications_of_one_call_are_sequential() -> None:
+    """The second of Alice's call is ready when the first is delivered; Bob's call waits for neither."""
     turns = PerCallQueue(())
     first, second, other = pending_notification(1), pending_notification(2), pending_notification(3, BOB_CALL)
-    assert all(turns.add(one) for one in (first, second, other))
+    assert all(turns.add(notification) for notification in (first, second, other))
     assert [turns.pop(), turns.pop(), turns.pop()] == [first, other, None]
     turns.release_next(first)
     assert turns.pop() is second
 
 
-def test_news_go_before_replays() -> None:
-    """Also where the replay was there first."""
+def test_per_call_queue_live_stream_goes_before_replays() -> None:
+    """Also where the replay was added first."""
     turns = PerCallQueue(())
     replayed, news = pending_notification(1, is_live=False), pending_notification(2, BOB_CALL)
     turns.add(replayed)
@@ -28,7 +28,7 @@ def test_news_go_before_replays() -> None:
     assert [turns.pop(), turns.pop()] == [news, replayed]
 
 
-def test_what_is_put_back_is_the_next_one_again() -> None:
+def test_per_call_queue_requeued_notification_is_the_next() -> None:
     """Before those that were ready with it."""
     turns = PerCallQueue(())
     first, other = pending_notification(1), pending_notification(2, BOB_CALL)
@@ -39,8 +39,8 @@ def test_what_is_put_back_is_the_next_one_again() -> None:
     assert (turns.ready_count, turns.pop()) == (2, first)
 
 
-def test_those_behind_one_that_failed_are_given_back_in_order() -> None:
-    """They become rows behind it; later events of a call in trouble are not taken in at all."""
+def test_per_call_queue_followers_of_a_failed_one_are_returned_in_order() -> None:
+    """They become rows behind it; later events of the call are held back."""
     turns = PerCallQueue([BOB_CALL])
     assert not turns.add(pending_notification(9, BOB_CALL))
     events = [pending_notification(seq) for seq in (1, 2, 3)]
@@ -52,20 +52,22 @@ def test_those_behind_one_that_failed_are_given_back_in_order() -> None:
 
 
 @given(st.lists(st.integers(1, 3), max_size=30), st.randoms())
-def test_of_one_call_one_is_under_way_and_order_is_kept(calls: list[int], chance: Random) -> None:
-    """However many calls there are, and in whatever order their events come to an end."""
+def test_per_call_queue_order_within_a_call_is_kept(calls: list[int], randomness: Random) -> None:
+    """However many calls there are, and in whichever order their attempts end."""
     turns, came = PerCallQueue(()), []
     events = [pending_notification(seq, ("SN", f"1.{number}")) for seq, number in enumerate(calls, 1)]
-    for one in events:
-        turns.add(one)
+    for notification in events:
+        turns.add(notification)
     under_way: list[PendingNotification] = []
     while turns.ready_count or under_way:
-        while (taken := turns.pop()) is not None:
-            under_way.append(taken)
-        assert len({one.call for one in under_way}) == len(under_way)
-        done = chance.choice(under_way)
+        while (accepted := turns.pop()) is not None:
+            under_way.append(accepted)
+        assert len({notification.call for notification in under_way}) == len(under_way)
+        done = randomness.choice(under_way)
         under_way.remove(done)
         turns.release_next(done)
         came.append(done)
     for call in {event.call for event in events}:
-        assert [one.seq for one in came if one.call == call] == [event.seq for event in events if event.call == call]
+        assert [notification.seq for notification in came if notification.call == call] == [
+            event.seq for event in events if event.call == call
+        ]

@@ -1,4 +1,4 @@
-"""How often and when."""
+"""Waits between attempts."""
 
 import pytest
 from hypothesis import given
@@ -14,22 +14,21 @@ from onhook.delivery.retry_policy import (
 
 
 @given(st.integers(1, len(DAYS_DELAYS_SECONDS)), st.floats(0, 1))
-def test_waits_grow_and_are_spread_a_little(attempts: int, chance: float) -> None:
-    """By a tenth at most, so that no wait is shorter than the one before it."""
-    wait = retry_delay_seconds("days", 0, attempts, chance)
+def test_retry_delay_grows_with_little_jitter(attempts: int, jitter: float) -> None:
+    """A tenth at most, so that no wait is shorter than the one before it."""
+    wait = retry_delay_seconds("days", 0, attempts, jitter)
     assert wait is not None
     assert wait == pytest.approx(DAYS_DELAYS_SECONDS[attempts - 1], rel=JITTER + 1e-9)
     assert attempts == 1 or wait > DAYS_DELAYS_SECONDS[attempts - 2]
 
 
 @pytest.mark.parametrize("tries", range(1, 6))
-def test_the_original_tries_as_often_as_it_is_told(tries: int) -> None:
-    """And then no more, as a PBX does."""
+def test_retry_delay_original_has_max_attempts(tries: int) -> None:
     waits = [retry_delay_seconds("original", tries, attempts, 0.5) for attempts in range(1, tries + 1)]
     assert waits == [5.0] * (tries - 1) + [None]
 
 
-@pytest.mark.parametrize(("asked", "heeded"), [(0, THROTTLE_SECONDS_MIN), (30, 30), (10**9, 86_400)])
-def test_an_application_is_heeded_within_reason(asked: float, heeded: float) -> None:
-    """Neither a thousand times a second, nor never again."""
-    assert clamp_retry_after(asked) == heeded
+@pytest.mark.parametrize(("requested", "expected"), [(0, THROTTLE_SECONDS_MIN), (30, 30), (10**9, 86_400)])
+def test_clamp_retry_after_is_within_limits(requested: float, expected: float) -> None:
+    """Neither a thousand times a second, nor never."""
+    assert clamp_retry_after(requested) == expected

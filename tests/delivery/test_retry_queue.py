@@ -1,4 +1,4 @@
-"""The rows of one subscription."""
+"""Stored deliveries of one destination."""
 
 from onhook.delivery.commit_batch import CommitBatch
 from onhook.delivery.endpoint_health import EndpointHealth
@@ -7,10 +7,10 @@ from tests.delivery.factories import BOB_CALL, NOW, new_attempt, pending_notific
 from tests.delivery.harness import DeliveryHarness
 
 
-async def test_rows_taken_up_are_settled_before_others_are(harness: DeliveryHarness) -> None:
-    """So that none is sent twice at once; each knows how often it was tried."""
-    one = harness.add_destination("crm", "http://127.0.0.1:1/")
-    rows, outcomes = RetryQueue(harness.appdb.deliveries, one.destination_id), CommitBatch(one)
+async def test_retry_queue_loaded_rows_are_committed_before_others_are_loaded(harness: DeliveryHarness) -> None:
+    """So that none is sent twice concurrently; each has its number of attempts."""
+    destination = harness.add_destination("crm", "http://127.0.0.1:1/")
+    rows, outcomes = RetryQueue(harness.appdb.deliveries, destination.destination_id), CommitBatch(destination)
     outcomes.add_failed(pending_notification(1), "retrying", NOW + 5, new_attempt())
     outcomes.add_failed(pending_notification(2, BOB_CALL), "retrying", NOW + 9, new_attempt())
     harness.appdb.deliveries.commit(outcomes.build_commit({}, (), EndpointHealth(), NOW))
@@ -22,9 +22,9 @@ async def test_rows_taken_up_are_settled_before_others_are(harness: DeliveryHarn
     assert (len(rows), rows.due_at) == (1, None)
     await rows.load_due(NOW + 9)
     assert len(rows) == 1
-    taken, again = rows.pop(), CommitBatch(one)
-    assert (taken.notification_id, taken.attempts, taken.ack_window) == ("e1", 1, None)
-    again.add_accepted(taken, new_attempt())
+    loaded, again = rows.pop(), CommitBatch(destination)
+    assert (loaded.notification_id, loaded.attempts, loaded.ack_window) == ("e1", 1, None)
+    again.add_accepted(loaded, new_attempt())
     settlement = again.build_commit({}, (), EndpointHealth(), NOW)
     harness.appdb.deliveries.commit(settlement)
     await rows.refresh(settlement.updates)

@@ -1,4 +1,4 @@
-"""Which addresses may be connected to."""
+"""Allowed addresses of destinations."""
 
 import socket
 from ipaddress import ip_network
@@ -20,14 +20,14 @@ NEVER = (
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_public_addresses_are_open(address: str) -> None:
-    """To everybody, in whatever way they are written."""
+def test_ssrf_guard_public_addresses_are_allowed(address: str) -> None:
+    """In any notation."""
     assert SsrfGuard(False).allows(address)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_private_addresses_must_be_allowed(address: str) -> None:
-    """By the subscription, or by a network in the configuration; an IPv4 address inside another one counts."""
+def test_ssrf_guard_private_addresses_must_be_allowed(address: str) -> None:
+    """By the destination, or by a network in the configuration; an IPv4 address inside an IPv6 one counts."""
     assert not SsrfGuard(False).allows(address)
     assert SsrfGuard(True).allows(address)
     every = (ip_network("0.0.0.0/0"), ip_network("::/0"))
@@ -35,21 +35,20 @@ def test_private_addresses_must_be_allowed(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", NEVER)
-def test_some_addresses_must_be_named(address: str) -> None:
-    """Link-local and metadata addresses, multicast and none at all: allowing private ones does not open them."""
+def test_ssrf_guard_special_addresses_must_be_named(address: str) -> None:
+    """Link-local and metadata addresses, multicast and unspecified: allowing private ones does not allow them."""
     assert not SsrfGuard(False).allows(address)
     assert not SsrfGuard(True).allows(address)
 
 
-def test_a_named_network_opens_itself_alone() -> None:
-    """And not its neighbour."""
+def test_ssrf_guard_named_network_allows_itself_only() -> None:
     guard = SsrfGuard(False, (ip_network("169.254.169.254/32"),))
     assert guard.allows("169.254.169.254")
     assert not guard.allows("169.254.169.253")
 
 
-def test_a_socket_is_made_for_what_is_allowed_alone() -> None:
-    """The check stands where the connection is made."""
+def test_ssrf_guard_socket_is_created_for_allowed_addresses_only() -> None:
+    """The check is where the connection is made."""
     info = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80))
     with pytest.raises(PermissionError, match=r"127\.0\.0\.1 is a private address: --allow-private allows it"):
         SsrfGuard(False).create_socket(info)

@@ -1,4 +1,4 @@
-"""How a subscription stands."""
+"""Status of a destination."""
 
 from datetime import UTC, datetime
 
@@ -15,27 +15,26 @@ from tests.factories import STARTED_AT
 NOW = datetime(2026, 4, 27, 12, tzinfo=UTC)
 
 
-async def test_what_is_owed_is_what_was_not_sent(harness: DeliveryHarness) -> None:
-    """Of the calls that are wanted, since the oldest of them came; replays are counted beside it."""
-    one = harness.add_destination("crm", "http://127.0.0.1:1/", filter=RecordFilter(status="BUSY"))
+async def test_status_pending_counts_records_not_sent(harness: DeliveryHarness) -> None:
+    """Of matching calls, with the age of the oldest; replays are counted separately."""
+    destination = harness.add_destination("crm", "http://127.0.0.1:1/", filter=RecordFilter(status="BUSY"))
     await harness.put_calls(*make_calls(2, status="BUSY"), *make_calls(3))
-    owing = await load_status(one, harness.appdb, harness.store)
-    assert (owing.pending, owing.retrying, owing.replays, owing.position) == (2, 0, 0, 0)
-    assert owing.oldest_pending_at == STARTED_AT
+    pending = await load_status(destination, harness.appdb, harness.store)
+    assert (pending.pending, pending.retrying, pending.replays, pending.position) == (2, 0, 0, 0)
+    assert pending.oldest_pending_at == STARTED_AT
     assert await replay(harness.appdb, harness.store, "crm", RecordFilter(since=STARTED_AT), SystemClock()) == 2
-    assert (await load_status(one, harness.appdb, harness.store)).replays == 1
+    assert (await load_status(destination, harness.appdb, harness.store)).replays == 1
 
 
-async def test_a_replay_needs_a_beginning(harness: DeliveryHarness) -> None:
-    """Everything ever is meant by nobody."""
+async def test_replay_needs_a_start_time(harness: DeliveryHarness) -> None:
     harness.add_destination("crm", "http://127.0.0.1:1/")
     with pytest.raises(UsageError, match="needs a start time"):
         await replay(harness.appdb, harness.store, "crm", RecordFilter(), SystemClock())
 
 
-async def test_no_key_is_shown(harness: DeliveryHarness) -> None:
-    """Neither the values of headers nor those in the query of its address."""
-    one = harness.add_destination("crm", "http://127.0.0.1:1/?key=hush", headers={"X-Key": "hush"})
-    said = await view_destination(one, harness.appdb, harness.store, NOW)
-    assert (said.url, said.headers) == ("http://127.0.0.1:1/?key=…", {"X-Key": "…"})
-    assert b"hush" not in msgspec.json.encode(said)
+async def test_view_destination_shows_no_key(harness: DeliveryHarness) -> None:
+    """Neither the values of headers nor those in the query of its URL."""
+    destination = harness.add_destination("crm", "http://127.0.0.1:1/?key=hush", headers={"X-Key": "hush"})
+    view = await view_destination(destination, harness.appdb, harness.store, NOW)
+    assert (view.url, view.headers) == ("http://127.0.0.1:1/?key=…", {"X-Key": "…"})
+    assert b"hush" not in msgspec.json.encode(view)

@@ -1,4 +1,4 @@
-"""A stream, being read."""
+"""Reading a stream."""
 
 from datetime import timedelta
 
@@ -17,19 +17,18 @@ def _stream(until: int | None = None, where: RecordFilter | None = None) -> Stre
     return Stream(stream_id=7, filter=where or RecordFilter(), cursor=0, until=until)
 
 
-async def test_a_replay_ends_at_its_number(harness: DeliveryHarness) -> None:
-    """It reads nothing behind it, is done when all of it is settled, and has a filter of its own."""
+async def test_stream_reader_replay_ends_at_its_number(harness: DeliveryHarness) -> None:
+    """It is finished when all of it is acknowledged, and has a filter of its own."""
     await harness.put_calls(*make_calls(1, status="BUSY"), *make_calls(3))
     track = StreamReader(_stream(until=3, where=RecordFilter(status="ANSWERED")), 0, destination())
     stretch = await track.read(RecordReader(harness.store, harness.position_notifier), LATER)
-    assert ([one.seq for one in stretch.records], stretch.last_seq) == ([2, 3], 3)
+    assert ([record.seq for record in stretch.records], stretch.last_seq) == ([2, 3], 3)
     assert (track.is_live, track.is_at_end, track.is_finished) == (False, True, False)
     track.ack_window.read_to = 3
     assert track.is_finished
 
 
-async def test_the_live_stream_never_ends(harness: DeliveryHarness) -> None:
-    """However far it is read."""
+async def test_stream_reader_live_stream_never_ends(harness: DeliveryHarness) -> None:
     await harness.put_calls(*make_calls(2))
     track = StreamReader(_stream(), 0, destination())
     track.ack_window.read_to = (
@@ -38,7 +37,7 @@ async def test_the_live_stream_never_ends(harness: DeliveryHarness) -> None:
     assert (track.ack_window.acknowledged_to, track.is_live, track.is_finished) == (2, True, False)
 
 
-async def test_a_whole_call_is_told_when_it_is_quiet(harness: DeliveryHarness) -> None:
+async def test_stream_reader_call_is_notified_when_it_is_quiet(harness: DeliveryHarness) -> None:
     """Live a moment later, in a replay at once; its legs are one record."""
     first = record()
     await harness.put_calls(
@@ -49,4 +48,4 @@ async def test_a_whole_call_is_told_when_it_is_quiet(harness: DeliveryHarness) -
     assert (soon.records, soon.last_seq) == ([], 0)
     for until in (None, 2):
         stretch = await StreamReader(_stream(until), 0, per_call).read(reading, LATER if until is None else STARTED_AT)
-        assert ([one.seq for one in stretch.records], stretch.last_seq) == ([2], 2)
+        assert ([record.seq for record in stretch.records], stretch.last_seq) == ([2], 2)

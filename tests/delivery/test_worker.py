@@ -1,4 +1,4 @@
-"""One subscription being served, by real sockets to real applications."""
+"""A destination being served, over real sockets to real receivers."""
 
 import asyncio
 import base64
@@ -19,24 +19,24 @@ from tests.delivery.harness import SECRET, DeliveryHarness, WebhookReceiver, mak
 from tests.factories import STARTED_AT, call, record
 
 
-async def test_what_ends_is_told(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """Each leg as one signed event under the PBX's own serial number, and the cursor follows."""
+async def test_worker_sends_every_ended_call(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
+    """Each leg as one signed event with the PBX's own serial number, and the cursor follows."""
     harness.add_destination("crm", receiver.url)
     harness.start()
-    said = await harness.put_calls(*make_calls(40))
+    call_ids = await harness.put_calls(*make_calls(40))
     await wait_until(lambda: len(receiver.accepted) == 40 and harness.cursor("crm") == 40)
-    assert sorted(receiver.accepted_call_ids()) == sorted(said)
+    assert sorted(receiver.accepted_call_ids()) == sorted(call_ids)
     body, headers = receiver.bodies[0], receiver.headers[0]
     expected = base64.b64encode(hmac.digest(SECRET.encode(), body, hashlib.sha256)).decode()
     assert headers["X-Signature"] == expected
     assert headers["Content-Type"] == "application/json"
     assert json.loads(body)["type"] == 30012
-    one = harness.appdb.destinations.get("crm")
-    assert (one.attempts_succeeded, one.attempts_failed, harness.rows("crm")) == (40, 0, [])
+    destination = harness.appdb.destinations.get("crm")
+    assert (destination.attempts_succeeded, destination.attempts_failed, harness.rows("crm")) == (40, 0, [])
 
 
-async def test_only_what_was_asked_for_is_told(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """By the one set of filters; the cursor passes the rest too."""
+async def test_worker_sends_matching_calls_only(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
+    """The cursor passes the others too."""
     harness.add_destination("crm", receiver.url, filter=RecordFilter(status="BUSY"))
     harness.start()
     wanted = await harness.put_calls(*make_calls(3, status="BUSY"), *make_calls(3))
@@ -44,18 +44,22 @@ async def test_only_what_was_asked_for_is_told(harness: DeliveryHarness, receive
     assert receiver.accepted_call_ids() == wanted[:3]
 
 
-async def test_a_subscription_for_the_past_begins_there(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """With the first record that its `since` means; one for now begins behind the number that it was given."""
-    said = await harness.put_calls(*make_calls(5), call(record(STARTED_AT.replace(year=2027))))
+async def test_worker_destination_with_a_start_time_begins_there(
+    harness: DeliveryHarness, receiver: WebhookReceiver
+) -> None:
+    """With the first record of its `since`; one without begins after the given number."""
+    call_ids = await harness.put_calls(*make_calls(5), call(record(STARTED_AT.replace(year=2027))))
     harness.add_destination("past", receiver.url, after=None, filter=RecordFilter(since=STARTED_AT.replace(year=2027)))
     harness.start()
     await wait_until(lambda: harness.cursor("past") == 6)
-    assert receiver.accepted_call_ids() == said[5:]
+    assert receiver.accepted_call_ids() == call_ids[5:]
 
 
 @pytest.mark.usefixtures("short_delays")
-async def test_one_that_fails_waits_alone(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """Others go on; what follows it in its own call waits behind it, and all arrive in the order of the call."""
+async def test_worker_failed_event_delays_its_own_call_only(
+    harness: DeliveryHarness, receiver: WebhookReceiver
+) -> None:
+    """Later events of its call wait behind it, and arrive in the order of the call."""
     refusals = {"first": 3}
 
     async def reply(_: web.Request, body: bytes) -> int:
@@ -72,7 +76,7 @@ async def test_one_that_fails_waits_alone(harness: DeliveryHarness, receiver: We
     harness.start()
     others = await harness.put_calls(call(first, second, third), *make_calls(20))
     await wait_until(lambda: len(receiver.accepted) == 23 and not harness.rows("crm", "retrying"))
-    of_call = [one["call_to"] for one in receiver.accepted if one["call_id"] == first.call_id]
+    of_call = [event["call_to"] for event in receiver.accepted if event["call_id"] == first.call_id]
     assert of_call == ["6400", "4005", "4006"]
     assert set(receiver.accepted_call_ids()) == set(others)
     attempts = harness.appdb.deliveries.attempts(harness.rows("crm", "delivered")[0].delivery_id)
@@ -82,8 +86,8 @@ async def test_one_that_fails_waits_alone(harness: DeliveryHarness, receiver: We
 
 
 @pytest.mark.usefixtures("short_delays")
-async def test_what_never_goes_through_is_parked(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """After all attempts of its plan; the rest of its call follows, and a person may retry it."""
+async def test_worker_event_fails_after_all_attempts(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
+    """The rest of its call follows, and a person may retry it."""
     is_mended = False
 
     async def reply(_: web.Request, body: bytes) -> int:
@@ -104,10 +108,10 @@ async def test_what_never_goes_through_is_parked(harness: DeliveryHarness, recei
 
 
 @pytest.mark.usefixtures("short_delays")
-async def test_an_application_that_is_down_costs_no_rows(
+async def test_worker_unreachable_endpoint_creates_no_rows(
     harness: DeliveryHarness, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After some failures it is asked one event at a time, what is owed stays where it is, and all of it arrives."""
+    """After some failures it is tried with one event at a time, pending events stay in the stream, and all arrive."""
     monkeypatch.setattr(retry_policy, "DAYS_DELAYS_SECONDS", (0.1,) * 1_000)
     is_up = False
 
@@ -117,7 +121,7 @@ async def test_an_application_that_is_down_costs_no_rows(
     receiver.reply = reply
     harness.add_destination("crm", receiver.url)
     harness.start()
-    said = await harness.put_calls(*make_calls(900))
+    call_ids = await harness.put_calls(*make_calls(900))
     await wait_until(lambda: len(receiver.payloads) > endpoint_health.DOWN_AFTER_FAILURES + 15)
     assert 0 < len(harness.rows("crm")) < endpoint_health.DOWN_AFTER_FAILURES + 8
     assert (harness.cursor("crm") or 0) < 100
@@ -125,13 +129,15 @@ async def test_an_application_that_is_down_costs_no_rows(
     is_up = True
     await wait_until(lambda: len(set(receiver.accepted_call_ids())) == 900 and harness.cursor("crm") == 900)
     await wait_until(lambda: not harness.rows("crm", "retrying"))
-    assert set(receiver.accepted_call_ids()) == set(said)
+    assert set(receiver.accepted_call_ids()) == set(call_ids)
     assert harness.appdb.destinations.get("crm").failing_since is None
 
 
 @pytest.mark.parametrize("header", ["1", "Fri, 01 Jan 2038 00:00:00 GMT"])
-async def test_busy_is_no_failure(harness: DeliveryHarness, receiver: WebhookReceiver, header: str) -> None:
-    """After 429 nobody knocks before the time that was asked for, and no event is held to have failed."""
+async def test_worker_throttled_attempt_is_no_failure(
+    harness: DeliveryHarness, receiver: WebhookReceiver, header: str
+) -> None:
+    """After 429 there is no request before the time that was asked for, and no event has failed."""
 
     async def reply(_: web.Request, __: bytes) -> web.Response:
         return web.Response(status=429, headers={"Retry-After": header})
@@ -150,10 +156,10 @@ async def test_busy_is_no_failure(harness: DeliveryHarness, receiver: WebhookRec
 
 
 @pytest.mark.usefixtures("short_delays")
-async def test_who_is_always_busy_with_one_event_gets_the_others(
+async def test_worker_event_always_throttled_does_not_delay_others(
     harness: DeliveryHarness, receiver: WebhookReceiver
 ) -> None:
-    """After some times it is a failure, and the event waits in a row."""
+    """After some times it counts as failed, and becomes a row."""
 
     async def reply(_: web.Request, body: bytes) -> web.StreamResponse | int:
         return web.Response(status=429, headers={"Retry-After": "0"}) if b"6400" in body else 200
@@ -165,10 +171,8 @@ async def test_who_is_always_busy_with_one_event_gets_the_others(
     await wait_until(lambda: len(receiver.accepted) == 3 and len(harness.rows("crm", "failed")) == 1)
 
 
-async def test_a_wait_that_was_asked_for_outlives_a_restart(
-    harness: DeliveryHarness, receiver: WebhookReceiver
-) -> None:
-    """Nobody knocks before; a person who says `now` means it."""
+async def test_worker_retry_after_survives_a_restart(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
+    """There is no request before; a retry by a person is immediate."""
 
     async def reply(_: web.Request, __: bytes) -> web.Response:
         return web.Response(status=429, headers={"Retry-After": "3600"})
@@ -189,8 +193,8 @@ async def test_a_wait_that_was_asked_for_outlives_a_restart(
 
 
 @pytest.mark.usefixtures("short_delays")
-async def test_nobody_fails_while_nothing_is_owed(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """What was parked long ago does not count towards the days after which an application is given up."""
+async def test_worker_idle_destination_is_not_failing(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
+    """An event that failed long ago does not count towards the days after which a destination is disabled."""
 
     async def reply(_: web.Request, __: bytes) -> int:
         return 500
@@ -204,10 +208,10 @@ async def test_nobody_fails_while_nothing_is_owed(harness: DeliveryHarness, rece
 
 
 @pytest.mark.usefixtures("short_delays")
-async def test_what_failed_ahead_of_a_slow_one_is_one_row_after_a_restart(
+async def test_worker_failed_event_ahead_of_a_slow_one_is_one_row_after_a_restart(
     harness: DeliveryHarness, receiver: WebhookReceiver
 ) -> None:
-    """The cursor stands behind both; the one that failed is neither sent nor owed twice."""
+    """The cursor is behind both; the failed one is neither sent nor stored twice."""
     is_slow = True
 
     async def reply(_: web.Request, body: bytes) -> int:
@@ -229,10 +233,10 @@ async def test_what_failed_ahead_of_a_slow_one_is_one_row_after_a_restart(
     assert [payload["call_to"] for payload in receiver.payloads].count("6400") == 1
 
 
-async def test_gone_is_gone(
+async def test_worker_410_disables_the_destination(
     harness: DeliveryHarness, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """410 disables a subscription, and says so; what was owed is owed still when a person lets it go on."""
+    """With the reason; pending events are sent when a person resumes it."""
 
     async def reply(_: web.Request, __: bytes) -> int:
         return 410
@@ -252,10 +256,10 @@ async def test_gone_is_gone(
 
 
 @pytest.mark.usefixtures("short_delays")
-async def test_who_took_nothing_for_days_is_given_up(
+async def test_worker_failing_for_days_disables_the_destination(
     harness: DeliveryHarness, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the reason, and with all that is owed kept."""
+    """With the reason; pending events stay."""
 
     async def reply(_: web.Request, __: bytes) -> int:
         return 503
@@ -270,8 +274,10 @@ async def test_who_took_nothing_for_days_is_given_up(
     assert (harness.cursor("crm") or 0) < 40
 
 
-async def test_what_people_do_counts_at_once(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """A pause, another URL, and going on: nothing is lost and nothing is sent while it is paused."""
+async def test_worker_changes_by_a_person_have_effect_at_once(
+    harness: DeliveryHarness, receiver: WebhookReceiver
+) -> None:
+    """A pause, another URL, and resuming: nothing is lost and nothing is sent while it is paused."""
     async with WebhookReceiver().listen() as other:
         harness.add_destination("crm", receiver.url)
         harness.start()
@@ -288,22 +294,24 @@ async def test_what_people_do_counts_at_once(harness: DeliveryHarness, receiver:
     assert len(receiver.accepted) == 2
 
 
-async def test_a_replay_sends_again_what_it_names(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """And nothing else; the same event has the same id, and the live stream goes on beside it."""
+async def test_worker_replay_sends_matching_events_again(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
+    """And no others; the same event has the same id, and the live stream continues."""
     harness.add_destination("crm", receiver.url, with_standard_webhooks=False)
     harness.start()
-    said = await harness.put_calls(*make_calls(4), *make_calls(2, status="BUSY"))
+    call_ids = await harness.put_calls(*make_calls(4), *make_calls(2, status="BUSY"))
     await wait_until(lambda: harness.cursor("crm") == 6)
     harness.appdb.destinations.replay("crm", RecordFilter(status="BUSY"), after=1, until=6, now_us=1)
     live = await harness.put_calls(*make_calls(1))
     await wait_until(lambda: len(receiver.accepted) == 9)
     number = harness.appdb.destinations.get("crm").destination_id
     await wait_until(lambda: len(harness.appdb.destinations.streams(number)) == 1)
-    assert receiver.accepted_counts() == {one: 2 if one in said[4:] else 1 for one in (*said, *live)}
+    assert receiver.accepted_counts() == {
+        call_id: 2 if call_id in call_ids[4:] else 1 for call_id in (*call_ids, *live)
+    }
 
 
-async def test_a_call_can_be_told_as_one(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """When all of its legs are there: who answered, and talk counted once."""
+async def test_worker_call_is_sent_as_one_event(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
+    """When all of its legs have arrived: the answering person, and talk counted once."""
     queue = record(call_to="Queue Team<6400>", call_duration=85, talk_duration=74, type="Inbound")
     agent = record(call_id=queue.call_id, call_to="Bob<1002>", call_duration=85, talk_duration=74, type="Inbound")
     harness.add_destination("crm", receiver.url, notifies_of="calls")
@@ -311,13 +319,13 @@ async def test_a_call_can_be_told_as_one(harness: DeliveryHarness, receiver: Web
     await harness.put_calls(call(queue, agent), *make_calls(2))
     await wait_until(lambda: len(receiver.accepted) == 3)
     assert receiver.accepted_counts()[queue.call_id] == 1
-    (told,) = [one for one in receiver.accepted if one["call_id"] == queue.call_id]
-    assert (told["call_to"], told["talk_duration"], told["status"]) == ("Bob<1002>", 74, "ANSWERED")
+    (event,) = [accepted for accepted in receiver.accepted if accepted["call_id"] == queue.call_id]
+    assert (event["call_to"], event["talk_duration"], event["status"]) == ("Bob<1002>", 74, "ANSWERED")
 
 
 @pytest.mark.usefixtures("short_delays")
-async def test_a_restart_forgets_nothing(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """What waits in rows, what is behind the cursor and what is parked is there for the next dispatcher."""
+async def test_worker_restart_loses_nothing(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
+    """Rows, the stream after the cursor and failed events are there for the next dispatcher."""
     is_up = False
 
     async def reply(_: web.Request, __: bytes) -> int:
@@ -337,10 +345,10 @@ async def test_a_restart_forgets_nothing(harness: DeliveryHarness, receiver: Web
 
 
 @pytest.mark.usefixtures("short_delays")
-async def test_one_that_refuses_much_is_still_told_the_rest(
+async def test_worker_endpoint_that_rejects_much_receives_the_rest(
     harness: DeliveryHarness, receiver: WebhookReceiver
 ) -> None:
-    """Whoever answers is there: what it refuses becomes rows; neither many of them nor a restart hold up the others."""
+    """Rejected events become rows; neither many of them nor a restart delay the others."""
 
     async def reply(_: web.Request, body: bytes) -> int:
         return 400 if b"6400" in body else 200
@@ -356,10 +364,10 @@ async def test_one_that_refuses_much_is_still_told_the_rest(
     await wait_until(lambda: len(receiver.accepted) == 10)
 
 
-async def test_what_is_read_late_is_told(
+async def test_worker_event_parsed_late_is_sent(
     harness: DeliveryHarness, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though the lane is ahead of its cursor, and was asked for the same number in vain a moment before."""
+    """Though the worker is past its number, and has read that number before."""
     monkeypatch.setattr(worker, "IDLE_COMMIT_SECONDS", 0.1)
     harness.add_destination("crm", receiver.url)
     harness.start()
@@ -373,17 +381,16 @@ async def test_what_is_read_late_is_told(
         destinations.hold_replays([(late, late)], now_us=1)
         if is_there:
             leg = record(seq=late)
-            one = msgspec.structs.replace(call(leg), legs=(leg,))
+            event_call = msgspec.structs.replace(call(leg), legs=(leg,))
             await harness.store.put(
-                StoreBatch(calls=[one], quarantined=(), reparsed_seqs=[late], position=harness.position)
+                StoreBatch(calls=[event_call], quarantined=(), reparsed_seqs=[late], position=harness.position)
             )
         destinations.release_replays([late])
         await wait_until(lambda: len(destinations.streams(1)) == 1)
     await wait_until(lambda: len(receiver.accepted) == 7)
 
 
-async def test_news_do_not_wait_for_a_replay(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """They are sent before the rest of it."""
+async def test_worker_live_events_go_before_a_replay(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
     await harness.put_calls(*make_calls(1_500))
     harness.add_destination("crm", receiver.url, after=1_500)
     harness.start()
@@ -395,8 +402,8 @@ async def test_news_do_not_wait_for_a_replay(harness: DeliveryHarness, receiver:
     await wait_until(lambda: len(receiver.accepted) == 1_501)
 
 
-async def test_alarms_are_told_too(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """As events of their own kind, in order, beside no calls at all."""
+async def test_worker_alarms_are_sent(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
+    """As events of their own kind, in order, without calls."""
     harness.appdb.add_pbx(name="office", sn="PBX1", secret=SECRET, now_us=1)
     harness.add_destination("pager", receiver.url, notifies_of="alarms")
     harness.start()
@@ -406,12 +413,13 @@ async def test_alarms_are_told_too(harness: DeliveryHarness, receiver: WebhookRe
     )
     harness.appdb.alarms.end("PBX1", "silence", now_us=SystemClock().microseconds())
     await wait_until(lambda: len(receiver.accepted) == 2)
-    assert [one["alarm"]["ended_at"] is None for one in receiver.accepted] == [True, False]
+    assert [event["alarm"]["ended_at"] is None for event in receiver.accepted] == [True, False]
     assert receiver.accepted[0]["type"] == "alarm"
 
 
-async def test_it_stops_when_the_news_has_ended(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """A house that closes tells nobody anything any more, and waiting for news then ends at once."""
+async def test_worker_stops_when_no_more_records_are_announced(
+    harness: DeliveryHarness, receiver: WebhookReceiver
+) -> None:
     harness.add_destination("crm", receiver.url)
     harness.start()
     await harness.put_calls(*make_calls(2))
@@ -421,8 +429,8 @@ async def test_it_stops_when_the_news_has_ended(harness: DeliveryHarness, receiv
     await harness.stop()
 
 
-def test_the_plan_of_three_days_ends_in_time() -> None:
-    """Nine waits, longer each time, in all some three days: before an application is given up."""
+def test_retry_policy_days_ends_before_a_destination_is_disabled() -> None:
+    """Nine waits, longer each time, in all some three days."""
     waits = [retry_policy.retry_delay_seconds("days", 1, attempts, 0.5) for attempts in range(1, 11)]
     assert waits == [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400, None]
     assert sum(wait or 0 for wait in waits) * (1 + retry_policy.JITTER) < retry_policy.DISABLE_AFTER_SECONDS

@@ -1,4 +1,4 @@
-"""The intake's tests run on the loop that it has in life."""
+"""Fixtures of the receiver's tests, on the event loop of production."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,6 +16,6 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 @pytest.fixture
 async def receiver(tmp_path: Path) -> AsyncIterator[ReceiverHarness]:
-    """An intake on the loopback, its ledger on disk."""
+    """Yield a receiver on the loopback, with its ledger on disk."""
     async with open_receiver(tmp_path / "ledger.db") as opened_receiver:
         yield opened_receiver

@@ -1,4 +1,4 @@
-"""An intake with a real ledger and a real socket, and what PBXs say to it."""
+"""A receiver with a real ledger and a real socket, and the requests of PBXs."""
 
 import asyncio
 import re
@@ -34,11 +34,11 @@ REGISTERED_PBXS = (
 )
 DIALECTS: Mapping[str, Dialect] = {"yeastar": Yeastar()}
 RESPONSE_SECONDS_MAX = 20.0
-"""Longer than anything that is asked for here takes."""
+"""Longer than any request of these tests takes."""
 
 
 class MemoryPbxRegistry:
-    """A look-up in a list."""
+    """PBX registry in a list."""
 
     def __init__(self, pbxs: Sequence[RegisteredPbx]) -> None:
         self._by_sn = {pbx.sn: pbx for pbx in pbxs}
@@ -55,7 +55,7 @@ class MemoryPbxRegistry:
 
 
 class ReceiverHarness:
-    """An intake that listens on `port`; `troubles` is what it told of its ledger."""
+    """A receiver that listens on `port`; `troubles` lists the ledger errors that it reported."""
 
     def __init__(self, path: Path) -> None:
         self.ledger_errors: list[OnhookError | None] = []
@@ -72,14 +72,14 @@ class ReceiverHarness:
         self.port = 0
 
     async def send(self, *parts: bytes) -> bytes:
-        """All that is answered until the connection is closed; parts are sent one after the other."""
+        """Send the parts one after the other; return all bytes until the connection is closed."""
         return await send_raw(self.port, *parts)
 
     async def count_raw_events(self) -> int:
         return len(await self.ledger.read(0, 1_000_000))
 
     async def count_verdicts(self) -> dict[str, int]:
-        """How often each word of `intake/verdict.py` was counted so far."""
+        """Return the counters per verdict."""
         await self.ingestor.close()
         counts: dict[str, int] = {}
         for counter in await self.ledger.counters():
@@ -113,14 +113,14 @@ async def send_raw(port: int, *parts: bytes) -> bytes:
 
 
 def make_raw_event(number: int, sn: str = SN) -> bytes:
-    """The live report of 2026, made distinct by a number."""
+    """Return the event of a live capture of 2026, made distinct by a number."""
     return RAW_EVENT.replace(b"1790197458.5215", b"%d.%d" % (1790197458 + number, number)).replace(
         SN.encode(), sn.encode()
     )
 
 
 def make_request(body: bytes, secret: str | None = SECRET, **headers: str) -> bytes:
-    """A whole request; signed unless `secret` is None. A header name is written with `_` for `-`."""
+    """Return a whole request; signed unless `secret` is None. A header name is written with `_` for `-`."""
     lines = {"Host": "onhook", "Content-Length": str(len(body)), "Connection": "close"}
     if secret is not None:
         lines["X-Signature"] = sign(secret, body)
@@ -134,5 +134,5 @@ def make_event_body(**members: Any) -> bytes:
 
 
 def statuses(responses: bytes) -> list[int]:
-    """The status of each answer, in order."""
+    """Return the status of each response, in order."""
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", responses)]

@@ -1,4 +1,4 @@
-"""An intake as a process of its own: `python -m tests.receiver.open_receiver FILE PORT` says `open` and goes on."""
+"""A receiver in a process of its own: `python -m tests.receiver.open_receiver FILE PORT` prints `open`."""
 
 import asyncio
 import signal

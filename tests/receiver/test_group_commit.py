@@ -1,4 +1,4 @@
-"""Group commit: everybody is answered, and nobody waits for a lock longer than one commit does."""
+"""Group commit: every request is answered, and none waits for a lock longer than one commit does."""
 
 import asyncio
 import sqlite3
@@ -11,8 +11,7 @@ from onhook.receiver.group_commit import GroupCommitter
 from tests.ledger.entries import entry
 
 
-async def test_who_comes_while_the_ledger_is_locked_does_not_wait_anew(tmp_path: Path) -> None:
-    """When a commit fails, all that came meanwhile is answered with it; afterwards everything is kept again."""
+async def test_group_commit_queued_entries_fail_with_the_commit_that_failed(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = SqliteLedger(path)
     troubles: list[OnhookError | None] = []
@@ -32,7 +31,7 @@ async def test_who_comes_while_the_ledger_is_locked_does_not_wait_anew(tmp_path:
     other.execute("BEGIN IMMEDIATE")
     put(1)
     await asyncio.sleep(0)
-    assert not committer._queue, "the first is on its way"
+    assert not committer._queue, "the first one is being committed"
     put(2)
     put(3)
     await committer.drain()

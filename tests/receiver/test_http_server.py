@@ -28,10 +28,10 @@ from tests.receiver.harness import (
 )
 
 LARGE = b'{"sn":"3651XXXXXXXX","msg":"' + b"x" * 300 * 1024 + b'"}'
-UNREADABLE = make_event_body(sn="3651XXXXXXXX", type=30012, msg="no call at all")
+UNREADABLE = make_event_body(sn="3651XXXXXXXX", type=30012, msg="not a call")
 CHUNKED = "".join(f"{len(part):x}\r\n{part}\r\n" for part in (RAW_EVENT[:100].decode(), RAW_EVENT[100:].decode(), ""))
 
-# Request, status, how it is counted, reports kept.
+# Request, status, counter, stored events.
 ANSWERS = [
     pytest.param(make_request(RAW_EVENT), 200, "stored", 1, id="signed"),
     pytest.param(
@@ -46,8 +46,8 @@ ANSWERS = [
     pytest.param(
         make_request((PAYLOADS / "flat_internal_answered.json").read_bytes()), 200, "stored", 1, id="flat, no sn"
     ),
-    pytest.param(make_request(UNREADABLE), 200, "unparsable", 1, id="unreadable msg"),
-    pytest.param(make_request(b"\x00\xff rubbish"), 200, "unparsable", 1, id="signed rubbish"),
+    pytest.param(make_request(UNREADABLE), 200, "unparsable", 1, id="unparsable msg"),
+    pytest.param(make_request(b"\x00\xff invalid data"), 200, "unparsable", 1, id="signed invalid data"),
     pytest.param(make_request(b""), 200, "unparsable", 1, id="empty body, signed"),
     pytest.param(
         make_request(b'{"sn":"\\ud800\\u0000","type":30012}'), 401, "unknown_pbx", 0, id="surrogate and NUL in sn"
@@ -63,16 +63,16 @@ ANSWERS = [
     pytest.param(make_request(RAW_EVENT, None), 401, "missing_signature", 0, id="no signature"),
     pytest.param(make_request(RAW_EVENT, "wrong"), 401, "invalid_signature", 0, id="wrong signature"),
     pytest.param(
-        make_request(RAW_EVENT, None, X_Signature="é"), 401, "invalid_signature", 0, id="a signature that is none"
+        make_request(RAW_EVENT, None, X_Signature="é"), 401, "invalid_signature", 0, id="malformed signature"
     ),
     pytest.param(
         make_request(make_event_body(event="test"), "wrong"), 401, "invalid_signature", 0, id="wrong signature, no sn"
     ),
-    pytest.param(make_request(make_raw_event(1, "STRANGER")), 401, "unknown_pbx", 0, id="unknown sn"),
+    pytest.param(make_request(make_raw_event(1, "UNKNOWN")), 401, "unknown_pbx", 0, id="unknown sn"),
     pytest.param(make_request(b"", None), 400, "not_an_event", 0, id="empty body"),
     pytest.param(make_request(b"<xml/>", "wrong"), 400, "not_an_event", 0, id="no JSON"),
     pytest.param(make_request(LARGE), 413, "too_large", 0, id="300 KiB"),
-    pytest.param(make_request(LARGE)[:200], 413, "too_large", 0, id="300 KiB, as soon as it says so"),
+    pytest.param(make_request(LARGE)[:200], 413, "too_large", 0, id="300 KiB, by its Content-Length"),
     pytest.param(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", 405, "wrong_method", 0, id="GET"),
     pytest.param(b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n", 405, "wrong_method", 0, id="HEAD"),
     pytest.param(b"CONNECT a:1 HTTP/1.1\r\n\r\n", 405, "wrong_method", 0, id="CONNECT"),
@@ -89,30 +89,28 @@ ANSWERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("request_bytes", "status", "what", "kept"), ANSWERS)
-async def test_each_request_gets_its_answer(
-    receiver: ReceiverHarness, request_bytes: bytes, status: int, what: str, kept: int
+@pytest.mark.parametrize(("request_bytes", "status", "what", "event_count"), ANSWERS)
+async def test_server_each_request_gets_its_documented_response(
+    receiver: ReceiverHarness, request_bytes: bytes, status: int, what: str, event_count: int
 ) -> None:
-    """Status, count and what is kept are those of the table in DESIGN.md 3, and nothing else happens."""
     assert statuses(await receiver.send(request_bytes)) == [status]
-    assert await receiver.count_raw_events() == kept
+    assert await receiver.count_raw_events() == event_count
     assert await receiver.count_verdicts() == {what: 1}
 
 
-@pytest.mark.parametrize(("request_bytes", "status", "what", "kept"), ANSWERS)
-async def test_it_does_not_matter_how_bytes_are_cut(
-    receiver: ReceiverHarness, request_bytes: bytes, status: int, what: str, kept: int
+@pytest.mark.parametrize(("request_bytes", "status", "what", "event_count"), ANSWERS)
+async def test_server_request_in_pieces_gets_the_same_response(
+    receiver: ReceiverHarness, request_bytes: bytes, status: int, what: str, event_count: int
 ) -> None:
-    """A request that arrives in pieces is answered like one that arrives at once."""
     cuts = [0, 1, 20, 61, 150, 211, len(request_bytes)]
     pieces = [request_bytes[start:end] for start, end in pairwise(cuts) if request_bytes[start:end]]
     assert statuses(await receiver.send(*pieces)) == [status]
-    assert await receiver.count_raw_events() == kept
+    assert await receiver.count_raw_events() == event_count
     assert await receiver.count_verdicts() == {what: 1}
 
 
-async def test_a_chunked_body_is_one_body(receiver: ReceiverHarness) -> None:
-    """Chunks are put together before the signature is checked, and a trailer is no header."""
+async def test_server_chunked_body_is_joined_before_verification(receiver: ReceiverHarness) -> None:
+    """A trailer is not a header."""
     head = make_request(RAW_EVENT).replace(b"Content-Length: %d" % len(RAW_EVENT), b"Transfer-Encoding: chunked")
     head = head[: head.index(b"\r\n\r\n") + 4]
     trailed = CHUNKED.removesuffix("\r\n") + "X-Signature: none\r\n\r\n"
@@ -122,21 +120,20 @@ async def test_a_chunked_body_is_one_body(receiver: ReceiverHarness) -> None:
 
 
 @pytest.mark.parametrize("chunk", [b"10000\r\n" + b"x" * 0x10000 + b"\r\n", b"1\r\nx\r\n" * 5_000])
-async def test_a_chunked_body_has_its_limit(receiver: ReceiverHarness, chunk: bytes) -> None:
-    """A body without length is refused as soon as it is too large, and its sender can read that."""
+async def test_server_chunked_body_over_the_limit_is_rejected(receiver: ReceiverHarness, chunk: bytes) -> None:
+    """A body without length is rejected as soon as it is too large, and its sender can read the response."""
     head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     pieces = [chunk] * (320 * 1024 // (0x10000 if chunk[0] == ord("1") and len(chunk) > 0x10000 else 5_000))
     assert statuses(await receiver.send(head, *pieces)) == [413]
 
 
-async def test_a_trailer_has_its_limit(receiver: ReceiverHarness) -> None:
-    """What the parser holds back until a trailer is whole is bounded too."""
+async def test_server_trailer_over_the_limit_is_rejected(receiver: ReceiverHarness) -> None:
     head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Endless: "
     assert statuses(await receiver.send(head, *[b"x" * 100_000] * 25)) == [413]
 
 
-async def test_pipelined_requests_are_answered_in_order(receiver: ReceiverHarness) -> None:
-    """A report that waits for its commit holds back answers to what came after it on the same http_connection."""
+async def test_server_pipelined_requests_are_answered_in_order(receiver: ReceiverHarness) -> None:
+    """An event that waits for its commit holds back the responses to later requests of the same connection."""
     kept_open = [make_request(make_raw_event(number), Connection="keep-alive") for number in range(100)]
     wrong = make_request(RAW_EVENT, "wrong", Connection="keep-alive")
     health = b"GET /healthz HTTP/1.1\r\n\r\n"
@@ -145,27 +142,26 @@ async def test_pipelined_requests_are_answered_in_order(receiver: ReceiverHarnes
     assert await receiver.count_raw_events() == 101
 
 
-async def test_a_refusal_ends_a_pipeline(receiver: ReceiverHarness) -> None:
-    """What came before rubbish is answered, the rubbish is, and nothing is read after it."""
+async def test_server_invalid_data_after_a_request_ends_the_connection(receiver: ReceiverHarness) -> None:
+    """The request before the invalid data is answered, the invalid data is rejected, and nothing is read after it."""
     answers = await receiver.send(
-        make_request(RAW_EVENT, Connection="keep-alive") + b"rubbish\r\n\r\n" + make_request(make_raw_event(2))
+        make_request(RAW_EVENT, Connection="keep-alive") + b"invalid data\r\n\r\n" + make_request(make_raw_event(2))
     )
     assert statuses(answers) == [200, 400]
     assert await receiver.count_raw_events() == 1
 
 
-async def test_connections_are_kept_or_not_as_asked(receiver: ReceiverHarness) -> None:
-    """HTTP/1.1 keeps a connection unless told otherwise, HTTP/1.0 the other way round; the answer says which."""
-    kept = make_request(RAW_EVENT, Connection="keep-alive")
-    answers = await receiver.send(kept + make_request(RAW_EVENT))
+async def test_server_connection_header_decides_whether_it_stays_open(receiver: ReceiverHarness) -> None:
+    """HTTP/1.1 keeps a connection open by default, HTTP/1.0 closes it; the response says which."""
+    keep_alive_request = make_request(RAW_EVENT, Connection="keep-alive")
+    answers = await receiver.send(keep_alive_request + make_request(RAW_EVENT))
     assert answers.count(b"Connection: keep-alive") == 1
     assert answers.count(b"Connection: close") == 1
-    old = kept.replace(b"HTTP/1.1", b"HTTP/1.0")
+    old = keep_alive_request.replace(b"HTTP/1.1", b"HTTP/1.0")
     assert statuses(await receiver.send(old + old.replace(b"keep-alive", b"close"))) == [200, 200]
 
 
-async def test_continue_is_said_when_it_is_waited_for(receiver: ReceiverHarness) -> None:
-    """A sender that asks first is told to go on, unless its body would be refused anyway."""
+async def test_server_expect_continue_is_answered_unless_the_body_would_be_rejected(receiver: ReceiverHarness) -> None:
     head, _, body = make_request(RAW_EVENT, Expect="100-continue").partition(b"\r\n\r\n")
     reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
     writer.write(head + b"\r\n\r\n")
@@ -176,21 +172,20 @@ async def test_continue_is_said_when_it_is_waited_for(receiver: ReceiverHarness)
     assert statuses(await receiver.send(make_request(LARGE, Expect="100-continue")[:300])) == [413]
 
 
-async def test_health_is_told_to_anybody(receiver: ReceiverHarness) -> None:
-    """`GET /healthz` answers 200 `ok` while the ledger can be written."""
+async def test_server_healthz_returns_200_while_the_ledger_can_be_written(receiver: ReceiverHarness) -> None:
     answer = await receiver.send(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert statuses(answer) == [200]
     assert answer.endswith(b"\r\n\r\nok\n")
 
 
-async def test_an_answer_to_head_has_no_text(receiver: ReceiverHarness) -> None:
-    """HEAD is answered like GET without the text, so that a kept connection stays in step."""
+async def test_server_head_response_has_no_body(receiver: ReceiverHarness) -> None:
+    """A connection that stays open stays in step."""
     answer = await receiver.send(b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert answer.endswith(b"Allow: POST\r\n\r\n")
 
 
-async def test_a_sender_that_closes_its_side_is_answered(receiver: ReceiverHarness) -> None:
-    """Some send, shut down their side and read: the end of the stream is no reason to forget the request."""
+async def test_server_half_closed_connection_is_answered(receiver: ReceiverHarness) -> None:
+    """Some senders shut down their side before they read."""
     reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
     writer.write(make_request(RAW_EVENT, Connection="keep-alive"))
     writer.write_eof()
@@ -198,8 +193,8 @@ async def test_a_sender_that_closes_its_side_is_answered(receiver: ReceiverHarne
     writer.close()
 
 
-async def test_a_sender_that_leaves_disturbs_nobody(receiver: ReceiverHarness) -> None:
-    """Reset in the middle of a request, and right after one: others are answered, and the whole one is kept."""
+async def test_server_sender_that_disconnects_affects_no_other(receiver: ReceiverHarness) -> None:
+    """Reset in the middle of a request, and right after one: others are answered, and the complete one is stored."""
     for request in (make_request(make_raw_event(1))[:300], make_request(make_raw_event(2))):
         _, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
         writer.write(request)
@@ -209,8 +204,7 @@ async def test_a_sender_that_leaves_disturbs_nobody(receiver: ReceiverHarness) -
     assert await receiver.count_raw_events() == 2
 
 
-async def test_half_a_request_is_no_request(receiver: ReceiverHarness) -> None:
-    """A body that breaks off is not kept, and not answered."""
+async def test_server_incomplete_request_is_not_stored(receiver: ReceiverHarness) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
     writer.write(make_request(RAW_EVENT)[:-1])
     writer.write_eof()
@@ -219,11 +213,13 @@ async def test_half_a_request_is_no_request(receiver: ReceiverHarness) -> None:
     writer.close()
 
 
-async def test_a_slow_request_is_ended(receiver: ReceiverHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busily a sender trickles, the time for a whole request is bounded; then it is told so."""
+async def test_server_slow_request_is_ended_with_a_response(
+    receiver: ReceiverHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sender that trickles bytes does not extend the time for a whole request."""
     monkeypatch.setattr(http_connection, "REQUEST_SECONDS_MAX", 0.2)
     monkeypatch.setattr(http_server, "TICK_SECONDS", 0.05)
-    await asyncio.sleep(1.1)  # the tick that was planned before
+    await asyncio.sleep(1.1)  # the tick planned before
     reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
     answer = asyncio.ensure_future(reader.read())
     for byte in make_request(RAW_EVENT):
@@ -236,18 +232,18 @@ async def test_a_slow_request_is_ended(receiver: ReceiverHarness, monkeypatch: p
     assert (await receiver.count_verdicts())["too_slow"] == 1
 
 
-async def test_a_silent_connection_is_ended(receiver: ReceiverHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that never says anything, and one that says nothing more, are closed without a word."""
+async def test_server_silent_connection_is_closed(receiver: ReceiverHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first request and after one."""
     monkeypatch.setattr(http_connection, "REQUEST_SECONDS_MAX", 0.1)
     monkeypatch.setattr(http_connection, "IDLE_SECONDS_MAX", 0.1)
     assert await receiver.send(b"") == b""
     assert statuses(await receiver.send(make_request(RAW_EVENT, Connection="keep-alive"))) == [200]
 
 
-async def test_a_sender_that_does_not_read_is_cut_off(
+async def test_server_sender_that_does_not_read_is_disconnected(
     receiver: ReceiverHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Answers that nobody reads do not pile up: reading stops, and then the connection ends."""
+    """Unread responses do not pile up: reading stops, then the connection ends."""
     monkeypatch.setattr(http_connection, "WRITE_BLOCKED_SECONDS_MAX", 0.1)
     reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port, limit=1)
     request = b"GET / HTTP/1.1\r\n\r\n" * 10_000
@@ -263,12 +259,12 @@ async def test_a_sender_that_does_not_read_is_cut_off(
     writer.close()
 
 
-async def test_two_thousand_open_connections_are_borne(receiver: ReceiverHarness) -> None:
-    """Each of 2,000 connections in the middle of its request is answered in the end, and so is one beside them."""
+async def test_server_two_thousand_unfinished_requests_are_answered(receiver: ReceiverHarness) -> None:
+    """And so is a request beside them."""
     http_server._raise_file_limit()
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     number = min(2_000, soft // 2 - 100)
-    requests = [make_request(make_raw_event(one)) for one in range(number)]
+    requests = [make_request(make_raw_event(index)) for index in range(number)]
     streams = [await asyncio.open_connection("127.0.0.1", receiver.port) for _ in requests]
     for (_, writer), request in zip(streams, requests, strict=True):
         writer.write(request[:-1])
@@ -282,8 +278,7 @@ async def test_two_thousand_open_connections_are_borne(receiver: ReceiverHarness
         writer.close()
 
 
-async def test_an_idle_connection_makes_room(receiver: ReceiverHarness) -> None:
-    """Over the limit the connection that has been idle for longest is closed."""
+async def test_server_over_the_limit_closes_the_longest_idle_connection(receiver: ReceiverHarness) -> None:
     receiver.server._connections_max = 2
     first = await asyncio.open_connection("127.0.0.1", receiver.port)
     first[1].write(make_request(make_raw_event(1), Connection="keep-alive"))
@@ -299,8 +294,8 @@ async def test_an_idle_connection_makes_room(receiver: ReceiverHarness) -> None:
     second[1].close()
 
 
-async def test_too_many_busy_connections_are_refused(receiver: ReceiverHarness) -> None:
-    """Over the limit, and nobody idle: 503, so that the PBX tries again; those in the middle are not disturbed."""
+async def test_server_over_the_limit_without_idle_connection_answers_503(receiver: ReceiverHarness) -> None:
+    """Connections in the middle of a request stay open."""
     receiver.server._connections_max = 1
     reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
     writer.write(make_request(RAW_EVENT)[:-1])
@@ -313,8 +308,10 @@ async def test_too_many_busy_connections_are_refused(receiver: ReceiverHarness) 
     writer.close()
 
 
-async def test_stopping_answers_what_was_taken(tmp_path: Path) -> None:
-    """What arrived before the stop is committed and answered; what is half there and idle connections are closed."""
+async def test_server_stop_answers_accepted_requests(tmp_path: Path) -> None:
+    """Requests that arrived before the stop are committed and answered; incomplete ones and idle connections are
+    closed.
+    """
     async with open_receiver(tmp_path / "ledger.db") as receiver:
         streams = [await asyncio.open_connection("127.0.0.1", receiver.port) for _ in range(3)]
         await asyncio.sleep(0.05)
@@ -333,17 +330,17 @@ async def test_stopping_answers_what_was_taken(tmp_path: Path) -> None:
             writer.close()
 
 
-async def test_a_port_in_use_is_one_sentence(receiver: ReceiverHarness) -> None:
-    """Two programs on one port: the second is told which port, and what to do."""
+async def test_server_port_in_use_raises_one_sentence(receiver: ReceiverHarness) -> None:
     second = http_server.WebhookServer(ingestor=receiver.ingestor, clock=receiver.server._clock)
-    with pytest.raises(UsageError, match=rf"the port is in use \(127\.0\.0\.1:{receiver.port}\): stop it"):
+    with pytest.raises(
+        UsageError, match=rf"the port is in use \(127\.0\.0\.1:{receiver.port}\): stop the other program"
+    ):
         await second.start(Address("127.0.0.1", receiver.port))
     with pytest.raises(UsageError, match="cannot listen"):
         await second.start(Address("192.0.2.1", 0))
 
 
-async def test_all_addresses_of_both_families_are_one_address(receiver: ReceiverHarness) -> None:
-    """`[::]` takes PBXs that come by IPv4 too."""
+async def test_server_ipv6_any_address_accepts_ipv4(receiver: ReceiverHarness) -> None:
     both = http_server.WebhookServer(ingestor=receiver.ingestor, clock=receiver.server._clock)
     port = await both.start(Address("::", 0))
     for host in ("127.0.0.1", "::1"):
@@ -354,10 +351,12 @@ async def test_all_addresses_of_both_families_are_one_address(receiver: Receiver
     await both.stop()
 
 
-async def test_a_fault_of_ours_ends_one_connection(receiver: ReceiverHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should judging fail, that connection is cut off, the fault is told, and the others of its round are answered."""
-    told: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+async def test_server_internal_error_ends_one_connection(
+    receiver: ReceiverHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is logged, and the other requests of its round are answered."""
+    loop_errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: loop_errors.append(context["exception"]))
     keep = receiver.ingestor.submit_request
 
     def accept(body: bytes, *rest: object, **named: object) -> None:
@@ -370,13 +369,12 @@ async def test_a_fault_of_ours_ends_one_connection(receiver: ReceiverHarness, mo
     assert answers[0] == b"" or isinstance(answers[0], ConnectionError)
     assert isinstance(answers[1], bytes)
     assert statuses(answers[1]) == [200]
-    assert isinstance(told[0], AssertionError)
+    assert isinstance(loop_errors[0], AssertionError)
 
 
-async def test_a_secret_never_comes_back(receiver: ReceiverHarness) -> None:
-    """No answer says which serial numbers are declared, or anything of a secret."""
+async def test_server_responses_reveal_no_serial_number_and_no_secret(receiver: ReceiverHarness) -> None:
     unknown, wrong = (
-        await receiver.send(make_request(make_raw_event(1, "STRANGER"))),
+        await receiver.send(make_request(make_raw_event(1, "UNKNOWN"))),
         await receiver.send(make_request(RAW_EVENT, "wrong")),
     )
     assert unknown.splitlines()[-1] == wrong.splitlines()[-1]
@@ -384,7 +382,7 @@ async def test_a_secret_never_comes_back(receiver: ReceiverHarness) -> None:
 
 
 async def is_closed(reader: asyncio.StreamReader) -> bool:
-    """Whether the other side has closed or reset a connection; what it still said is read."""
+    """Return whether the other side has closed or reset a connection; remaining bytes are read."""
     with suppress(ConnectionError):
         await asyncio.wait_for(reader.read(), RESPONSE_SECONDS_MAX)
     return True

@@ -1,4 +1,4 @@
-"""The one door: what is judged how, kept once, and counted."""
+"""Ingest: verdicts, storing once, counters."""
 
 import asyncio
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ from tests.receiver.harness import (
 
 
 class Other:
-    """A dialect that knows bodies which begin with `other`."""
+    """A dialect that recognises bodies which begin with `other`."""
 
     name = "other"
 
@@ -43,13 +43,13 @@ class Other:
         return Envelope(kind, sn, "call", body[:16].ljust(16))  # type: ignore[arg-type] # one of the kinds
 
     def parse(self, body: bytes) -> Sequence[object]:
-        raise AssertionError("nobody reads here")
+        raise AssertionError("not read by this test")
 
     format = parse
 
 
 async def judged(accept: Ingestor, *bodies: bytes, secret: str = SECRET) -> list[Verdict]:
-    """The verdicts on bodies that come by webhook at once, in order."""
+    """Return the verdicts on webhook bodies that arrive at once, in order."""
     verdicts: dict[int, Verdict] = {}
     for number, body in enumerate(bodies):
         accept.submit_request(body, sign(secret, body), "192.0.2.1", partial(verdicts.__setitem__, number))
@@ -61,19 +61,24 @@ async def reports(receiver: ReceiverHarness) -> list[RawEvent]:
     return await receiver.ledger.read(0, 1_000)
 
 
-async def test_a_report_is_kept_as_it_came(receiver: ReceiverHarness) -> None:
-    """Body, signature, sender, way and address are in the ledger, and when it came."""
+async def test_ingest_event_is_stored_unchanged(receiver: ReceiverHarness) -> None:
+    """With body, signature, sender, channel, address and time."""
     before = SystemClock().microseconds()
     await receiver.send(make_request(RAW_EVENT))
-    (kept,) = await reports(receiver)
-    assert kept.body == RAW_EVENT
-    assert (kept.sn, kept.dialect, kept.via, kept.peer) == (SN, "yeastar", "webhook", "127.0.0.1")
-    assert kept.signature == sign(SECRET, RAW_EVENT)
-    assert before <= kept.received_at <= SystemClock().microseconds()
+    (stored_event,) = await reports(receiver)
+    assert stored_event.body == RAW_EVENT
+    assert (stored_event.sn, stored_event.dialect, stored_event.via, stored_event.peer) == (
+        SN,
+        "yeastar",
+        "webhook",
+        "127.0.0.1",
+    )
+    assert stored_event.signature == sign(SECRET, RAW_EVENT)
+    assert before <= stored_event.received_at <= SystemClock().microseconds()
 
 
-async def test_a_repeat_is_kept_once(receiver: ReceiverHarness) -> None:
-    """Repeats at once, later, with members in another order and under another signature are all answered, once kept."""
+async def test_ingest_repeats_are_stored_once(receiver: ReceiverHarness) -> None:
+    """At once, later, with members in another order and under another signature; all are answered 200."""
     envelope = msgspec.json.decode(RAW_EVENT)
     turned = msgspec.json.encode(dict(reversed(envelope.items())))
     assert await judged(receiver.ingestor, RAW_EVENT, RAW_EVENT, turned) == ["stored", "duplicate", "duplicate"]
@@ -82,11 +87,11 @@ async def test_a_repeat_is_kept_once(receiver: ReceiverHarness) -> None:
     assert await receiver.count_verdicts() == {"stored": 1, "duplicate": 3}
 
 
-async def test_a_dialect_that_fails_costs_no_report(receiver: ReceiverHarness) -> None:
-    """What was signed is kept as unreadable; what was not is refused."""
+async def test_ingest_dialect_that_raises_loses_no_event(receiver: ReceiverHarness) -> None:
+    """A signed body is stored as unparsable; an unsigned one is rejected."""
 
     class Failing(Yeastar):
-        """Breaks its contract."""
+        """A dialect that breaks its contract."""
 
         def peek(self, body: bytes) -> Envelope:
             raise ZeroDivisionError
@@ -98,12 +103,12 @@ async def test_a_dialect_that_fails_costs_no_report(receiver: ReceiverHarness) -
         clock=SystemClock(),
     )
     assert await judged(accept, RAW_EVENT) == ["unparsable"]
-    assert await judged(accept, RAW_EVENT, secret="nobody's") == ["invalid_signature"]
+    assert await judged(accept, RAW_EVENT, secret="unknown") == ["invalid_signature"]
     assert [report.body for report in await reports(receiver)] == [RAW_EVENT]
 
 
-async def test_both_ways_in_share_repeats(receiver: ReceiverHarness) -> None:
-    """What came by webhook and comes again over a connection of ours is a repeat."""
+async def test_ingest_repeat_over_another_channel_is_a_duplicate(receiver: ReceiverHarness) -> None:
+    """First by webhook, then over a connection that Onhook opened."""
     assert await judged(receiver.ingestor, RAW_EVENT) == ["stored"]
     assert await receiver.ingestor.ingest(REGISTERED_PBXS[0], RAW_EVENT, "websocket") == "duplicate"
     assert (
@@ -122,14 +127,13 @@ async def test_both_ways_in_share_repeats(receiver: ReceiverHarness) -> None:
     ]
 
 
-async def test_a_body_without_sender_belongs_to_whose_secret_signs_it(receiver: ReceiverHarness) -> None:
-    """Among many PBXs the right one is found, and the report is kept under its serial number."""
+async def test_ingest_body_without_sn_is_stored_for_the_pbx_whose_secret_signs_it(receiver: ReceiverHarness) -> None:
     (nameless,) = {make_event_body(type=30012, msg='{"call_id":"1.1"}')}
     assert await judged(receiver.ingestor, nameless) == ["stored"]
     assert [report.sn for report in await reports(receiver)] == [SN]
 
 
-async def test_searching_for_a_sender_is_bounded(tmp_path: Path) -> None:
+async def test_ingest_search_for_a_sender_is_bounded(tmp_path: Path) -> None:
     """A large body without sender is tried with as many secrets as cost some milliseconds, a common one with all."""
     pbxs = [RegisteredPbx(sn=f"PBX{n}", dialect="yeastar", secrets=(f"secret {n}",)) for n in range(1_000)]
     ledger = SqliteLedger(tmp_path / "ledger.db")
@@ -145,8 +149,8 @@ async def test_searching_for_a_sender_is_bounded(tmp_path: Path) -> None:
     await ledger.close()
 
 
-async def test_each_sender_is_read_in_its_own_dialect(tmp_path: Path) -> None:
-    """A body is kept under the sender's dialect, whichever dialect knew it first; the key is that dialect's."""
+async def test_ingest_body_is_read_in_the_dialect_of_its_sender(tmp_path: Path) -> None:
+    """Whichever dialect recognised it first; the key is that dialect's."""
     pbxs = [
         RegisteredPbx(sn="A", dialect="yeastar", secrets=(SECRET,)),
         RegisteredPbx(sn="B", dialect="other", secrets=(SECRET,)),
@@ -159,15 +163,14 @@ async def test_each_sender_is_read_in_its_own_dialect(tmp_path: Path) -> None:
         "stored",
         "unparsable",
     ]
-    kept = await ledger.read(0, 10)
-    assert [(one.sn, one.dialect) for one in kept] == [("B", "other"), ("A", "yeastar"), ("B", "other")]
-    assert kept[2].key == Other().peek(make_raw_event(1, "B")).key
+    stored_events = await ledger.read(0, 10)
+    assert [(event.sn, event.dialect) for event in stored_events] == [("B", "other"), ("A", "yeastar"), ("B", "other")]
+    assert stored_events[2].key == Other().peek(make_raw_event(1, "B")).key
     await accept.close()
     await ledger.close()
 
 
-async def test_a_secret_added_while_it_runs_counts_at_once(tmp_path: Path) -> None:
-    """The look-up is asked for every report, so a PBX declared between two of them is known to the second."""
+async def test_ingest_secret_added_while_running_is_used_at_once(tmp_path: Path) -> None:
     listed = MemoryPbxRegistry([])
     ledger = SqliteLedger(tmp_path / "ledger.db")
     accept = Ingestor(ledger=ledger, registry=listed, dialects={"yeastar": Yeastar()}, clock=SystemClock())
@@ -178,16 +181,16 @@ async def test_a_secret_added_while_it_runs_counts_at_once(tmp_path: Path) -> No
     await ledger.close()
 
 
-async def test_too_many_waiting_reports_are_sent_away(receiver: ReceiverHarness) -> None:
-    """What waits for a commit is bounded; the rest is answered 503 and counted, and nobody is left without answer."""
+async def test_ingest_too_many_queued_events_are_answered_503(receiver: ReceiverHarness) -> None:
+    """Every request is answered and counted."""
     bodies = [make_raw_event(number) for number in range(10_050)]
     verdicts = await judged(receiver.ingestor, *bodies)
     assert verdicts == ["stored"] * 10_000 + ["too_many"] * 50
     assert await receiver.count_verdicts() == {"stored": 10_000, "too_many": 50}
 
 
-async def test_strangers_names_are_made_harmless(receiver: ReceiverHarness) -> None:
-    """What a stranger calls itself is shown without control characters, and cut."""
+async def test_ingest_serial_numbers_of_unknown_pbxs_are_cleaned(receiver: ReceiverHarness) -> None:
+    """Without control characters, and cut."""
     await receiver.send(make_request(make_event_body(sn="evil\x1b[31m\r\nname", type=30012)))
     await receiver.send(make_request(make_event_body(sn="x" * 1_000, type=30012)))
     await receiver.ingestor.close()
@@ -195,38 +198,38 @@ async def test_strangers_names_are_made_harmless(receiver: ReceiverHarness) -> N
     assert named == {"evil\ufffd[31m\ufffd\ufffdname", "x" * 64}
 
 
-async def test_many_strangers_cost_little(receiver: ReceiverHarness) -> None:
-    """Thousands of serial numbers in one second share one tally once there are too many to tell apart."""
-    await judged(receiver.ingestor, *[make_raw_event(number, f"STRANGER{number}") for number in range(3_000)])
+async def test_ingest_many_unknown_serial_numbers_share_one_counter(receiver: ReceiverHarness) -> None:
+    await judged(receiver.ingestor, *[make_raw_event(number, f"UNKNOWN{number}") for number in range(3_000)])
     assert (await receiver.count_verdicts()) == {"unknown_pbx": 3_000}
     assert len(await receiver.ledger.counters()) <= 1_000
 
 
-async def test_counts_reach_the_ledger_by_themselves(receiver: ReceiverHarness) -> None:
-    """Within a second or so, without anybody closing anything."""
+async def test_ingest_counters_are_flushed_within_a_second(receiver: ReceiverHarness) -> None:
     await receiver.send(make_request(RAW_EVENT))
     await asyncio.sleep(FLUSH_SECONDS * 1.5)
     tallies = await receiver.ledger.counters()
     assert [(tally.kind, tally.sn, tally.label, tally.count) for tally in tallies] == [("stored", SN, "30012", 1)]
 
 
-async def test_a_full_disk_is_answered_503_until_there_is_space(receiver: ReceiverHarness) -> None:
-    """503 with `Retry-After`, nothing kept, health told; then it works again by itself, and trouble is told once."""
-    lanes = (
+async def test_ingest_full_disk_is_answered_503_until_there_is_space(receiver: ReceiverHarness) -> None:
+    """503 with `Retry-After`, nothing stored, `/healthz` fails; then it works again by itself, and the error is
+    reported once.
+    """
+    connections = (
         receiver.ledger._loop_connection,
         receiver.ledger._append_thread._connection,
         receiver.ledger._checkpoint_thread._connection,
     )
-    for lane in lanes:
-        lane.execute("PRAGMA max_page_count = 1")
+    for connection in connections:
+        connection.execute("PRAGMA max_page_count = 1")
     large = make_event_body(sn=SN, type=30012, msg="x" * 200_000)
     answer = await receiver.send(make_request(large))
     assert statuses(answer) == [503]
     assert b"\r\nRetry-After: " in answer
     health = b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"
     assert statuses(await receiver.send(health)) == [503]
-    for lane in lanes:
-        lane.execute("PRAGMA max_page_count = 1000000")
+    for connection in connections:
+        connection.execute("PRAGMA max_page_count = 1000000")
     await asyncio.sleep(FLUSH_SECONDS * 1.5)
     assert statuses(await receiver.send(health)) == [200]
     assert statuses(await receiver.send(make_request(large))) == [200]

@@ -1,4 +1,4 @@
-"""`kill -9` of an intake under load: what was acknowledged is in the ledger, once."""
+"""`kill -9` of a receiver under load: what was acknowledged is in the ledger, once."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ SENDERS = 8
 
 
 def send_until(port: int, is_over: threading.Event, first: int, acknowledged: list[int]) -> None:
-    """One report after the other, a connection each; a sender that is not answered tries the same one again."""
+    """Send events one after the other, a connection each; an unanswered event is repeated."""
     number = first
     while not is_over.is_set():
         try:
@@ -34,7 +34,7 @@ def send_until(port: int, is_over: threading.Event, first: int, acknowledged: li
 
 
 def start(path: Path, port: int) -> subprocess.Popen[str]:
-    """A process of its own that listens; returns when it does."""
+    """Start a receiver process; return when it listens."""
     command = [sys.executable, "-m", "tests.receiver.open_receiver", str(path), str(port)]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert running.stdout is not None
@@ -43,14 +43,13 @@ def start(path: Path, port: int) -> subprocess.Popen[str]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
-def test_sudden_death_under_load(tmp_path: Path, rounds: int) -> None:
-    """Killed and started again and again at random moments, it has every acknowledged report exactly once."""
-    chance = random.Random(rounds)
+def test_receiver_killed_under_load_has_every_acknowledged_event_once(tmp_path: Path, rounds: int) -> None:
+    jitter = random.Random(rounds)
     port, is_over = free_port(), threading.Event()
     acknowledged: list[list[int]] = [[] for _ in range(SENDERS)]
     senders = [
@@ -61,7 +60,7 @@ def test_sudden_death_under_load(tmp_path: Path, rounds: int) -> None:
     for sender in senders:
         sender.start()
     for _ in range(rounds):
-        time.sleep(chance.uniform(0, 0.4))
+        time.sleep(jitter.uniform(0, 0.4))
         running.kill()
         running.communicate()
         running = start(tmp_path / "ledger.db", port)
@@ -71,19 +70,19 @@ def test_sudden_death_under_load(tmp_path: Path, rounds: int) -> None:
         sender.join()
     running.terminate()
     running.communicate()
-    bodies = asyncio.run(kept(tmp_path / "ledger.db"))
-    told = [number for numbers in acknowledged for number in numbers]
-    assert len(told) > rounds * 10
-    assert {make_raw_event(number) for number in told} <= set(bodies)
+    bodies = asyncio.run(read_bodies(tmp_path / "ledger.db"))
+    acknowledged_numbers = [number for numbers in acknowledged for number in numbers]
+    assert len(acknowledged_numbers) > rounds * 10
+    assert {make_raw_event(number) for number in acknowledged_numbers} <= set(bodies)
     assert len(bodies) == len(set(bodies))
 
 
-async def kept(path: Path) -> list[bytes]:
+async def read_bodies(path: Path) -> list[bytes]:
     ledger = SqliteLedger(path)
     bodies: list[bytes] = []
     after = 0
     while page := await ledger.read(after, 10_000):
-        bodies += [one.body for one in page]
+        bodies += [event.body for event in page]
         after = page[-1].seq
     await ledger.close()
     return bodies

@@ -1,4 +1,4 @@
-"""PBXs that cannot sign: told by their address or by a secret path, and by nothing else."""
+"""PBXs that cannot sign: identified by their address or by a secret path, and by nothing else."""
 
 import json
 from collections.abc import Sequence
@@ -33,10 +33,10 @@ def placed(sn: str, *, network: str = "", path: str = "") -> RegisteredPbx:
 async def posted(
     folder: Path, declared: Sequence[RegisteredPbx], body: bytes, path: str = "/"
 ) -> tuple[list[int], list[RawEvent]]:
-    """What is answered to a report from this machine, and what was kept of it."""
+    """Return the statuses of responses to an event from this machine, and the stored events."""
     ledger = SqliteLedger(folder / "ledger.db")
     clock = SystemClock()
-    dialects = {one.name: one for one in (Yeastar(), NewCdr())}
+    dialects = {dialect.name: dialect for dialect in (Yeastar(), NewCdr())}
     accept = Ingestor(ledger=ledger, registry=MemoryPbxRegistry(declared), dialects=dialects, clock=clock)
     server = WebhookServer(ingestor=accept, clock=clock)
     port = await server.start(Address("127.0.0.1", 0))
@@ -51,7 +51,7 @@ async def posted(
 
 @pytest.mark.parametrize("body", [NEWCDR, WITHOUT_SN], ids=["with sn", "without sn"])
 @pytest.mark.parametrize("place", [{"network": HERE}, {"path": PATH}, {"network": HERE, "path": PATH}])
-async def test_a_report_from_its_place_is_kept(tmp_path: Path, body: bytes, place: dict[str, str]) -> None:
+async def test_source_match_event_from_its_source_is_stored(tmp_path: Path, body: bytes, place: dict[str, str]) -> None:
     """By address, by path, or by both; S-Series v1 has no serial number in the body at all."""
     answers, (report,) = await posted(tmp_path, [placed(CLOUD_SN, **place)], body, place.get("path", "/"))
     assert answers == [200]
@@ -60,27 +60,28 @@ async def test_a_report_from_its_place_is_kept(tmp_path: Path, body: bytes, plac
 
 @pytest.mark.parametrize("body", [NEWCDR, WITHOUT_SN], ids=["with sn", "without sn"])
 @pytest.mark.parametrize("place", [{"network": ELSEWHERE}, {"path": PATH}, {"network": ELSEWHERE, "path": PATH}])
-async def test_a_report_from_elsewhere_is_refused(tmp_path: Path, body: bytes, place: dict[str, str]) -> None:
-    """Though it names the right serial number; where an address and a path are declared, both must hold."""
+async def test_source_match_event_from_another_source_is_rejected(
+    tmp_path: Path, body: bytes, place: dict[str, str]
+) -> None:
+    """Even with the right serial number; where an address and a path are set, both must match."""
     wrong = "/" if "network" not in place else place.get("path", "/")
     assert await posted(tmp_path, [placed(CLOUD_SN, **place)], body, wrong) == ([401], [])
 
 
-async def test_each_pbx_is_told_by_its_own_path(tmp_path: Path) -> None:
-    """Two of them stand behind one address, and neither names itself."""
+async def test_source_match_path_identifies_pbxs_behind_one_address(tmp_path: Path) -> None:
     both = [placed("S-NORTH", network=HERE), placed("S-SOUTH", network=HERE, path=PATH)]
     answers, (report,) = await posted(tmp_path, both[1:], WITHOUT_SN, f"{PATH}?a=b")
     assert (answers, report.sn) == ([200], "S-SOUTH")
 
 
-async def test_two_pbxs_at_one_address_cannot_be_told_apart(tmp_path: Path) -> None:
-    """So neither is guessed, and the report is refused."""
+async def test_source_match_two_pbxs_at_one_address_are_rejected(tmp_path: Path) -> None:
+    """Neither is guessed."""
     both = [placed("S-NORTH", network=HERE), placed("S-SOUTH", network=HERE)]
     assert await posted(tmp_path, both, WITHOUT_SN) == ([401], [])
 
 
-def test_an_address_is_compared_as_an_address() -> None:
-    """IPv4 may come over a socket for both families; what is no address is nobody's."""
+def test_source_match_compares_addresses_not_text() -> None:
+    """IPv4 may come over a dual-stack socket; an invalid address matches no PBX."""
     there = placed(CLOUD_SN, network="192.0.2.0/24")
     assert there.matches_source("/", "192.0.2.9")
     assert there.matches_source("/", "::ffff:192.0.2.9")

@@ -1,4 +1,4 @@
-"""One PBX looked after with a real ledger, whose time a test can move."""
+"""One PBX synchronised with a real ledger, with a clock that a test moves."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -29,7 +29,7 @@ from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, PbxResponder
 
 
 class AdvancingClock:
-    """Stands at noon until a test moves it; runs on with the machine's own monotonic time."""
+    """Stands at noon until a test moves it; advances with the monotonic time."""
 
     def __init__(self) -> None:
         self.offset_seconds = 0.0
@@ -43,7 +43,7 @@ class AdvancingClock:
 
 
 class MemorySyncState:
-    """Tokens and notes in memory; `alarms` are those that go on."""
+    """Tokens and state in memory; `alarms` are the open ones."""
 
     def __init__(self) -> None:
         self.token_text = ""
@@ -105,13 +105,13 @@ class MemorySyncState:
 
 
 class LedgerCallLookup:
-    """What a store that is never behind would know."""
+    """Look-up of a store that is always up to date."""
 
     def __init__(self, ledger: SqliteLedger) -> None:
         self._ledger = ledger
 
     async def records(self) -> dict[RecordKey, Record]:
-        """All records, as the projector makes them."""
+        """Return all records, as the projector makes them."""
         calls: dict[tuple[str, str], list[ReportedLeg]] = {}
         dialect = Yeastar()
         for raw_event in await self._ledger.read(0, 1_000_000):
@@ -142,7 +142,7 @@ def _parse(dialect: Yeastar, body: bytes) -> Sequence[CallDetails]:
 
 
 class SyncHarness:
-    """All that receives from one PBX."""
+    """All parts that receive from one PBX."""
 
     def __init__(
         self, folder: Path, responder: PbxResponder, *, rows_max: int = 1000, url: str = "", fingerprint: str = ""
@@ -184,13 +184,13 @@ class SyncHarness:
         )
 
     async def list_channels(self) -> list[str]:
-        """By which ways reports came, in order."""
+        """Return the channels of the stored events, in order."""
         return [raw_event.via for raw_event in await self.ledger.read(0, 1_000_000)]
 
     async def wait_for_raw_events(self, count: int) -> None:
-        """Return when so many reports have been kept."""
+        """Return when so many events are stored."""
         async with asyncio.timeout(10):
-            while await self.ledger.last_seq() < count:  # noqa: ASYNC110 - a ledger tells nobody
+            while await self.ledger.last_seq() < count:  # noqa: ASYNC110 - a ledger sets no event
                 await asyncio.sleep(0.01)
 
 
@@ -207,7 +207,7 @@ async def open_sync_harness(folder: Path, responder: PbxResponder, **options: ob
 
 @asynccontextmanager
 async def run_push_channel(harness: SyncHarness) -> AsyncIterator[None]:
-    """The push channel, open as long as this lasts."""
+    """Run the push channel while the context is open."""
     task = asyncio.create_task(harness.push_intake.run())
     try:
         yield

@@ -1,4 +1,4 @@
-"""A simulated PBX with a real socket: its web API as yeastar-p-series.md 5 to 7 has it, and all that can go wrong."""
+"""A simulated PBX with a real socket: its web API by yeastar-p-series.md 5 to 7, with faults."""
 
 import asyncio
 import ssl
@@ -20,7 +20,7 @@ ResponseOverride = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
 class PbxResponder:
-    """`calls` is its list. `tokens` are those that live; `live_max` the most that ever did at once."""
+    """`calls` is its list. `tokens` are the valid ones; `live_max` the most that were valid at once."""
 
     def __init__(self) -> None:
         self.calls = FakeCallListApi([])
@@ -59,7 +59,7 @@ class PbxResponder:
         return web.Response(body=self.calls.respond(PbxRequest(path=request.path, query=query)).body)
 
     async def push(self, event: bytes) -> int:
-        """Push an event to all who subscribed; to how many."""
+        """Push an event to all subscribers; return their number."""
         for socket in list(self.subscribed):
             await socket.send_str(event.decode())
         return len(self.subscribed)
@@ -115,7 +115,7 @@ def json_response(**members: Any) -> web.Response:
 
 @asynccontextmanager
 async def open_pbx_responder(*, with_tls: bool = False) -> AsyncIterator[PbxResponder]:
-    """A PBX that listens on `port`, by TLS with a certificate of its own where it is secured."""
+    """Yield a PBX that listens on `port`, with TLS and a certificate of its own where asked."""
     context = None
     if with_tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -138,7 +138,7 @@ async def open_pbx_responder(*, with_tls: bool = False) -> AsyncIterator[PbxResp
 
 @contextmanager
 def pbx_responder_in_thread() -> Iterator[PbxResponder]:
-    """The same for tests that do not run in an event loop."""
+    """Yield the PBX for tests that do not run in an event loop."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -153,7 +153,7 @@ def pbx_responder_in_thread() -> Iterator[PbxResponder]:
 
 
 async def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Return when it holds. Fails when it does not in time."""
+    """Return when the condition holds. Fail when it does not in time."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - whatever it is, nobody tells
+        while not condition():  # noqa: ASYNC110 - the condition may be about files and other tasks, which set no event
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Gaps are filled from what an Asterisk keeps itself; nothing is claimed that it does not reach over."""
+"""Gaps filled from the CDR source of an Asterisk; coverage is only claimed as far as it reaches."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
@@ -30,27 +30,27 @@ EPOCHS = sorted({int(row["linkedid"].partition(".")[0]) for row in rows()})
 FIRST, LAST = (datetime.fromtimestamp(epoch, UTC) for epoch in (EPOCHS[0], EPOCHS[-1]))
 CALLS = len({row["linkedid"] for row in rows()})
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
-WHY = "it was not heard: no connection"
+WHY = "not connected: no connection"
 
 
 class Filling:
-    """An Asterisk that keeps its CDRs in a file, and whoever fills its gaps from there."""
+    """An Asterisk with a CDR file, and the sync that fills its gaps."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "Master.csv"
         self.appdb = AppDb(folder / "onhook.db")
-        self.appdb.add_pbx(name="Office", sn=SN, secret="nobody-knows-this", dialect="asterisk", now_us=1)
+        self.appdb.add_pbx(name="Office", sn=SN, secret="not-a-known-secret", dialect="asterisk", now_us=1)
         self.appdb.asterisks.add(
             AsteriskPbx(sn=SN, host="a", port=1, user="u", trunks=("trunk-a",), inbound=("from-trunk",)), "s"
         )
         self.ledger = SqliteLedger(folder / "ledger.db")
         self.clock = Stopped()
-        self.clock.at = LAST + 10 * MINUTE
+        self.clock.current_time = LAST + 10 * MINUTE
         self.accept: Ingestor = create_ingestor(appdb=self.appdb, ledger=self.ledger, clock=self.clock)
         self.source = CdrSource(location=str(self.path))
         self.notes = AppDbSyncState(appdb=self.appdb, store=None, clock=self.clock, sn=SN)
 
-    def caretaker(self) -> PbxSync:
+    def pbx_sync(self) -> PbxSync:
         return create_cdr_sync(
             SN,
             lambda: expand_rotated_files(self.source),
@@ -64,12 +64,12 @@ class Filling:
         )
 
     async def fill(self, until: datetime | None = None) -> BackfillTotals:
-        return await self.caretaker().backfill(FIRST - 2 * DAY, until, compares_days=False)
+        return await self.pbx_sync().backfill(FIRST - 2 * DAY, until, compares_days=False)
 
-    def not_heard(self, since: datetime, until: datetime) -> None:
+    def not_connected(self, since: datetime, until: datetime) -> None:
         self.notes.save_intervals(add_disconnection(self.notes.intervals(), since, until, WHY))
 
-    def heard(self, since: datetime, until: datetime) -> None:
+    def connected(self, since: datetime, until: datetime) -> None:
         self.notes.save_intervals(add_interval(self.notes.intervals(), Interval(since, until, "connected", "alive")))
 
     def gaps(self) -> list[Interval]:
@@ -82,7 +82,7 @@ class Filling:
         self.path.write_text("".join(lines))
 
     async def hear_all(self) -> None:
-        """As if everything had come over the connection."""
+        """Mark the whole time as connected."""
         declared = RegisteredPbx(sn=SN, dialect="asterisk")
         for scenario in SCENARIOS:
             for body in bodies(events(scenario.name)):
@@ -90,110 +90,108 @@ class Filling:
 
 
 def lines() -> list[str]:
-    """The file as Asterisk writes it, some older calls first, which are of another day."""
+    """Return the file as Asterisk writes it, after some older calls of another day."""
     older = [line.replace("2026-11-", "2026-10-").replace('"179', '"178') for line in as_csv(list(COLUMNS))[:3]]
     return [*older, *as_csv(list(COLUMNS))]
 
 
 @pytest.fixture
 async def filling(tmp_path: Path) -> AsyncIterator[Filling]:
-    one = Filling(tmp_path)
-    yield one
-    await one.accept.close()
-    await one.ledger.close()
-    one.appdb.close()
+    harness = Filling(tmp_path)
+    yield harness
+    await harness.accept.close()
+    await harness.ledger.close()
+    harness.appdb.close()
 
 
-async def test_a_gap_is_filled_by_what_the_file_has(filling: Filling) -> None:
-    """Every call of it is kept, the gap is complete, and nobody is alarmed: they were known to be missing."""
+async def test_cdr_sync_gap_is_filled_from_the_file(filling: Filling) -> None:
+    """Every call of it is stored, the gap is complete, and there is no alarm: they were known to be missing."""
     filling.write(lines())
-    filling.not_heard(FIRST - MINUTE, LAST - SECOND)
-    found = await filling.fill()
-    assert (found.new, found.missed, found.unreadable) == (found.rows, 0, 0)
+    filling.not_connected(FIRST - MINUTE, LAST - SECOND)
+    totals = await filling.fill()
+    assert (totals.new, totals.missed, totals.unreadable) == (totals.rows, 0, 0)
     assert len(await filling.ledger.read(0, 1000)) == CALLS
     assert filling.gaps() == []
     assert filling.alarms() == set()
 
 
-async def test_what_was_heard_is_here_already(filling: Filling) -> None:
-    """Seen by both ways a call is one report; a second reading finds nothing new either."""
+async def test_cdr_sync_call_received_live_is_a_duplicate(filling: Filling) -> None:
+    """A second reading finds nothing new either."""
     filling.write(lines())
     await filling.hear_all()
-    found = await filling.fill()
-    assert (found.new, found.same) == (0, found.rows)
+    totals = await filling.fill()
+    assert (totals.new, totals.same) == (0, totals.rows)
     assert len(await filling.ledger.read(0, 1000)) == CALLS
 
 
-async def test_a_gap_stays_open_until_the_file_has_a_call_after_it(filling: Filling) -> None:
-    """A file that nobody writes any more ends somewhere too: its next call closes the gap, and is waited for."""
+async def test_cdr_sync_gap_stays_until_the_file_has_a_later_call(filling: Filling) -> None:
+    """A file that is no longer written ends somewhere too."""
     filling.write(lines())
     end = LAST + 5 * MINUTE
-    filling.not_heard(FIRST - MINUTE, end)
-    found = await filling.fill()
-    assert found.new
+    filling.not_connected(FIRST - MINUTE, end)
+    totals = await filling.fill()
+    assert totals.new
     (left,) = filling.gaps()
     assert (left.since >= LAST, left.until, left.reason) == (True, end, WHY)
 
 
-async def test_a_gap_from_before_the_file_stays(filling: Filling) -> None:
-    """What was written before is lost, unless somebody has an older file."""
+async def test_cdr_sync_gap_before_the_file_stays(filling: Filling) -> None:
     filling.write(as_csv(list(COLUMNS)))
-    filling.not_heard(FIRST - 30 * MINUTE, LAST - SECOND)
+    filling.not_connected(FIRST - 30 * MINUTE, LAST - SECOND)
     await filling.fill()
     (left,) = filling.gaps()
     assert (left.since, left.until) == (FIRST - 30 * MINUTE, FIRST)
 
 
-async def test_a_file_that_was_rotated_is_read_whole(filling: Filling) -> None:
-    """A call may be in both: it is put together."""
+async def test_cdr_sync_rotated_file_is_read_completely(filling: Filling) -> None:
+    """A call may be in both parts: it is assembled."""
     whole = lines()
     filling.path.with_name("Master.csv.1").write_text("".join(whole[:11]))
     filling.write(whole[11:])
-    filling.not_heard(FIRST - MINUTE, LAST - SECOND)
+    filling.not_connected(FIRST - MINUTE, LAST - SECOND)
     await filling.hear_all()
-    found = await filling.fill()
-    assert (found.new, filling.gaps()) == (0, [])
+    totals = await filling.fill()
+    assert (totals.new, filling.gaps()) == (0, [])
 
 
-async def test_a_call_that_should_have_been_heard_alarms(filling: Filling) -> None:
-    """The connection was alive, and told nothing of it; what else was heard then is a gap until it is compared."""
+async def test_cdr_sync_call_missed_while_connected_raises_an_alarm(filling: Filling) -> None:
+    """The rest of that connected time is a gap until it is compared."""
     filling.write(lines())
-    filling.heard(FIRST - MINUTE, LAST + MINUTE)
-    found = await filling.fill()
-    assert found.missed == found.new == found.rows
+    filling.connected(FIRST - MINUTE, LAST + MINUTE)
+    totals = await filling.fill()
+    assert totals.missed == totals.new == totals.rows
     assert filling.alarms() == {"missed"}
 
 
-async def test_a_line_that_cannot_be_read_is_kept_and_told(filling: Filling) -> None:
-    """As any report that says nothing: in the quarantine, and an alarm."""
+async def test_cdr_sync_line_that_cannot_be_parsed_is_stored_and_reported(filling: Filling) -> None:
+    """In the quarantine, and by an alarm."""
     filling.write([*lines()[:6], "torn,line\n", *lines()[6:]])
-    found = await filling.fill()
-    assert found.unreadable == 1
+    totals = await filling.fill()
+    assert totals.unreadable == 1
     assert filling.alarms() == {"unreadable"}
-    assert b"torn,line\n" in [one.body for one in await filling.ledger.read(0, 1000)]
+    assert b"torn,line\n" in [event.body for event in await filling.ledger.read(0, 1000)]
 
 
-async def test_a_call_that_ended_just_now_is_left_to_the_next_time(filling: Filling) -> None:
+async def test_cdr_sync_call_that_ended_just_now_is_left_to_the_next_run(filling: Filling) -> None:
     """One of its CDRs may not be written yet."""
     filling.write(lines())
-    filling.clock.at = LAST + 2 * SECOND
+    filling.clock.current_time = LAST + 2 * SECOND
     await filling.fill()
     first = len(await filling.ledger.read(0, 1000))
-    filling.clock.at = LAST + 5 * MINUTE
+    filling.clock.current_time = LAST + 5 * MINUTE
     await filling.fill()
     assert first < len(await filling.ledger.read(0, 1000)) == CALLS
 
 
-async def test_a_stretch_alone_can_be_asked_for(filling: Filling) -> None:
-    """Calls that began before its end, no others."""
+async def test_cdr_sync_limited_window_fetches_its_calls_only(filling: Filling) -> None:
     filling.write(lines())
     middle = datetime.fromtimestamp(EPOCHS[CALLS // 2], UTC)
     await filling.fill(middle)
     assert len(await filling.ledger.read(0, 1000)) == CALLS // 2
 
 
-async def test_a_table_says_the_same(filling: Filling, tmp_path: Path) -> None:
-    """As a FreePBX has it: `calldate`, a number of its own, and columns that nobody asked for."""
+async def test_cdr_sync_table_gives_the_same_calls(filling: Filling, tmp_path: Path) -> None:
+    """As a FreePBX has it: `calldate`, a sequence, and additional columns."""
     names = {"start": "calldate"} | {name: name for name in COLUMNS if name not in ("start", "answer", "end")}
     with closing(sqlite3.connect(tmp_path / "master.db")) as database, database:
         database.execute(f"CREATE TABLE cdr (id INTEGER PRIMARY KEY, cnum TEXT, {', '.join(names.values())})")
@@ -202,19 +200,19 @@ async def test_a_table_says_the_same(filling: Filling, tmp_path: Path) -> None:
         database.executemany(f"INSERT INTO cdr ({columns}) VALUES ({marks})", values)  # noqa: S608 - names of a test
     filling.source = parse_cdr_source(str(tmp_path / "master.db"))
     await filling.hear_all()
-    found = await filling.fill()
-    assert (found.new, found.same) == (0, found.rows)
+    totals = await filling.fill()
+    assert (totals.new, totals.same) == (0, totals.rows)
 
 
-async def test_what_is_not_there_is_told(filling: Filling) -> None:
-    """By whoever reads it; the alarm is of what the PBX keeps, not of the connection."""
+async def test_cdr_sync_missing_source_raises_its_alarm(filling: Filling) -> None:
+    """About the CDR source, not about the connection."""
     with pytest.raises(NotFound):
         await filling.fill()
-    caretaker = filling.caretaker()
-    caretaker.on_failed(OnhookError("no such file"))
-    filling.clock.at += 10 * MINUTE
-    caretaker.on_failed(OnhookError("no such file"))
+    pbx_sync = filling.pbx_sync()
+    pbx_sync.on_failed(OnhookError("no such file"))
+    filling.clock.current_time += 10 * MINUTE
+    pbx_sync.on_failed(OnhookError("no such file"))
     assert filling.alarms() == {"source"}
     filling.write(lines())
-    caretaker.on_connected()
+    pbx_sync.on_connected()
     assert filling.alarms() == set()

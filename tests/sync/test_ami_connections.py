@@ -1,4 +1,4 @@
-"""Connections that we open: what is heard is kept, whatever becomes of the connection, the PBX and the ledger."""
+"""AMI connections: received calls are stored, whatever happens to the connection, the PBX and the ledger."""
 
 import asyncio
 import ssl
@@ -24,11 +24,11 @@ from tests.pbx.asterisk.replayed import SECRET, USER, FakeAsterisk, open_fake_as
 from tests.receiver.harness import MemoryPbxRegistry
 
 CALL, QUEUE = stream("internal_answered"), stream("inbound_ivr_queue_two_agents")
-HEARD_SECONDS_MAX = 20.0
+RECEIVED_SECONDS_MAX = 20.0
 
 
 class StandingLedger(SqliteLedger):
-    """A ledger that can be made to stand still."""
+    """A ledger that can be stopped."""
 
     stands_still = False
 
@@ -39,7 +39,7 @@ class StandingLedger(SqliteLedger):
 
 
 class Ways:
-    """Settings, a ledger, and the connections that they ask for, as the hub has them."""
+    """Settings, a ledger, and the connections, as in the hub."""
 
     def __init__(self, directory: Path) -> None:
         self.appdb = AppDb(directory / "onhook.db")
@@ -54,29 +54,29 @@ class Ways:
         self.accept = accept
 
     def declare(self, port: int, name: str = "Office", tls: str = "off") -> str:
-        """Declare an Asterisk on the loopback; its serial number."""
+        """Add an Asterisk on the loopback; return its serial number."""
         sn = f"{name}.example.org"
-        self.appdb.add_pbx(name=name, sn=sn, secret="nobody-knows-this", dialect="asterisk", now_us=1)
+        self.appdb.add_pbx(name=name, sn=sn, secret="unknown-knows-this", dialect="asterisk", now_us=1)
         reached = AsteriskPbx(sn=sn, host="127.0.0.1", port=port, user=USER, tls=tls)
         self.appdb.asterisks.add(reached, SECRET)
         return sn
 
-    async def kept(self, count: int) -> list[RawEvent]:
-        """All reports, when there are so many."""
-        async with asyncio.timeout(HEARD_SECONDS_MAX):
-            while len(reports := await self.ledger.read(0, 1000)) < count:  # noqa: ASYNC110 - a ledger tells nobody
+    async def wait_for_events(self, count: int) -> list[RawEvent]:
+        """Return all events, when there are so many."""
+        async with asyncio.timeout(RECEIVED_SECONDS_MAX):
+            while len(reports := await self.ledger.read(0, 1000)) < count:  # noqa: ASYNC110 - a ledger sets no event
                 await asyncio.sleep(0.05)
         return reports
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(HEARD_SECONDS_MAX):
+    async with asyncio.timeout(RECEIVED_SECONDS_MAX):
         while not holds():  # noqa: ASYNC110 - a database sets no event
             await asyncio.sleep(0.05)
 
 
 def new_certificate(directory: Path, name: str) -> Path:
-    """A key and a certificate that it signed itself, in one file."""
+    """Return a key and a self-signed certificate in one file."""
     path = directory / f"{name}.pem"
     words = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={name}.example.org"
     subprocess.run(["openssl", *words.split(), "-keyout", path, "-out", f"{path}.crt"], check=True, capture_output=True)
@@ -100,23 +100,23 @@ async def ways_in(directory: Path) -> AsyncIterator[Ways]:
 
 @pytest.fixture
 async def asterisk() -> AsyncIterator[FakeAsterisk]:
-    async with open_fake_asterisk() as one:
-        yield one
+    async with open_fake_asterisk() as fake_asterisk:
+        yield fake_asterisk
 
 
 @pytest.fixture
 async def ways(tmp_path: Path) -> AsyncIterator[Ways]:
-    async with ways_in(tmp_path) as one:
-        yield one
+    async with ways_in(tmp_path) as harness:
+        yield harness
 
 
-async def test_a_call_that_is_heard_is_kept(ways: Ways, asterisk: FakeAsterisk) -> None:
-    """Whole, as a report of the PBX, with the trunks that it was asked for; and it says that it is heard."""
+async def test_ami_call_received_is_stored(ways: Ways, asterisk: FakeAsterisk) -> None:
+    """Completely, with the trunks that were detected; the PBX is shown as connected."""
     sn = ways.declare(asterisk.port)
     await asterisk.wait_for_login()
     await until(lambda: bool(ways.appdb.asterisks.get(sn).detected_config))
     await asterisk.send(QUEUE)
-    (report,) = await ways.kept(1)
+    (report,) = await ways.wait_for_events(1)
     assert (report.sn, report.dialect, report.via) == (sn, "asterisk", "ami")
     rows = Asterisk().parse(report.body)
     assert {(row.type, row.src_trunk_name, row.did_number) for row in rows} == {("Inbound", "trunk-a", "5550000")}
@@ -127,31 +127,31 @@ async def test_a_call_that_is_heard_is_kept(ways: Ways, asterisk: FakeAsterisk) 
 
 
 @pytest.mark.slow
-async def test_a_connection_that_is_cut_is_made_again(ways: Ways, asterisk: FakeAsterisk) -> None:
-    """CDRs that were heard are kept though the call's end was not; the time in between is a gap."""
+async def test_ami_cut_connection_is_opened_again(ways: Ways, asterisk: FakeAsterisk) -> None:
+    """Received CDRs are stored though the call's end was not received; the time in between is a gap."""
     sn = ways.declare(asterisk.port)
     await asterisk.wait_for_login()
     await asterisk.send(CALL)
-    await ways.kept(1)
+    await ways.wait_for_events(1)
     await asterisk.send(QUEUE)
     await asyncio.sleep(0.2)
     await asterisk.close_connections()
-    reports = await ways.kept(2)
+    reports = await ways.wait_for_events(2)
     assert b"CEL: none" in reports[1].body
     await asterisk.wait_for_login()
     await until(lambda: "gap" in [interval.state for interval in ways.appdb.sync_states.intervals(sn)])
     await asterisk.send(CALL)
     await asterisk.send(stream("ring_group"))
-    reports = await ways.kept(3)
-    # The one that was said twice is there once.
+    reports = await ways.wait_for_events(3)
+    # The CDR received twice is stored once.
     assert len(reports) == 3
     (gap,) = (interval for interval in ways.appdb.sync_states.intervals(sn) if interval.state == "gap")
-    assert gap.reason == "it was not heard: the PBX closed the connection"
+    assert gap.reason == "not connected: the PBX closed the connection"
 
 
 @pytest.mark.slow
-async def test_a_pbx_that_is_away_is_waited_for(ways: Ways, asterisk: FakeAsterisk) -> None:
-    """For ever: when it comes back it is heard, and until then it is told why it is not."""
+async def test_ami_unreachable_pbx_is_retried(ways: Ways, asterisk: FakeAsterisk) -> None:
+    """Until it is back; the status shows the reason."""
     port = asterisk.port
     await asterisk.close()
     sn = ways.declare(port)
@@ -160,24 +160,24 @@ async def test_a_pbx_that_is_away_is_waited_for(ways: Ways, asterisk: FakeAsteri
     try:
         await again.wait_for_login()
         await again.send(CALL)
-        assert len(await ways.kept(1)) == 1
+        assert len(await ways.wait_for_events(1)) == 1
     finally:
         await again.close()
 
 
 @pytest.mark.slow
-async def test_one_pbx_does_not_disturb_another(ways: Ways, asterisk: FakeAsterisk) -> None:
-    """Of four, one refuses us, one is no Asterisk, one says nothing but rubbish; the fourth is heard."""
-    async with open_fake_asterisk() as refusing, open_fake_asterisk() as stranger, open_fake_asterisk() as mad:
+async def test_ami_failing_pbx_does_not_affect_another(ways: Ways, asterisk: FakeAsterisk) -> None:
+    """Of four, one rejects the login, one is no Asterisk, one sends invalid data; the fourth works."""
+    async with open_fake_asterisk() as refusing, open_fake_asterisk() as unknown, open_fake_asterisk() as mad:
         refusing.rejects_login = True
-        stranger.greeting = b"220 mail.example.org ESMTP\r\n"
-        sns = [ways.declare(one.port, f"P{one.port}") for one in (refusing, stranger, mad)]
+        unknown.greeting = b"220 mail.example.org ESMTP\r\n"
+        sns = [ways.declare(asterisk.port, f"P{asterisk.port}") for asterisk in (refusing, unknown, mad)]
         ways.declare(asterisk.port)
         await mad.wait_for_login()
         await mad.send(bytes(range(256)) * 800 + b"\r\n\r\nEvent: Cdr\r\n\r\nEvent: CEL\r\nEventTime: x\r\n\r\n")
         await asterisk.wait_for_login()
         await asterisk.send(CALL)
-        (report,) = await ways.kept(1)
+        (report,) = await ways.wait_for_events(1)
         assert report.sn == "Office.example.org"
         await until(lambda: "Authentication failed" in ways.appdb.asterisks.get(sns[0]).error)
         await until(lambda: "no Asterisk" in ways.appdb.asterisks.get(sns[1]).error)
@@ -185,18 +185,18 @@ async def test_one_pbx_does_not_disturb_another(ways: Ways, asterisk: FakeAsteri
 
 
 @pytest.mark.slow
-async def test_a_ledger_that_stands_still_loses_nothing(ways: Ways, asterisk: FakeAsterisk) -> None:
-    """What was heard waits until it can be kept, and is not called kept before."""
+async def test_ami_stopped_ledger_loses_nothing(ways: Ways, asterisk: FakeAsterisk) -> None:
+    """Received events wait until they are stored, and are not claimed before."""
     sn = ways.declare(asterisk.port)
     await asterisk.wait_for_login()
     ways.ledger.stands_still = True
     await asterisk.send(CALL)
-    # The call is handed out two seconds after its end.
+    # The call is passed on two seconds after its end.
     await asyncio.sleep(3.5)
     before = ways.appdb.asterisks.get(sn).covered_until
     assert await ways.ledger.read(0, 10) == []
     ways.ledger.stands_still = False
-    (report,) = await ways.kept(1)
+    (report,) = await ways.wait_for_events(1)
     after = ways.appdb.asterisks.get(sn).covered_until
     assert before is not None
     assert after is not None
@@ -204,8 +204,8 @@ async def test_a_ledger_that_stands_still_loses_nothing(ways: Ways, asterisk: Fa
 
 
 @pytest.mark.slow
-async def test_what_was_removed_is_left(ways: Ways, asterisk: FakeAsterisk) -> None:
-    """And what was declared counts at once, without a restart."""
+async def test_ami_settings_have_effect_without_a_restart(ways: Ways, asterisk: FakeAsterisk) -> None:
+    """A removed PBX is disconnected, an added one connected."""
     sn = ways.declare(asterisk.port)
     await asterisk.wait_for_login()
     ways.appdb.remove_pbx(sn)
@@ -214,8 +214,8 @@ async def test_what_was_removed_is_left(ways: Ways, asterisk: FakeAsterisk) -> N
     await until(lambda: asterisk.login_count == 2)
 
 
-async def test_a_pbx_that_says_nothing_is_given_up(ways: Ways, asterisk: FakeAsterisk) -> None:
-    """One that accepts the connection and then is silent is no PBX that we hear."""
+async def test_ami_silent_pbx_is_disconnected(ways: Ways, asterisk: FakeAsterisk) -> None:
+    """It accepts the connection and sends nothing."""
     asterisk.is_silent = True
     sn = ways.declare(asterisk.port)
     await asyncio.sleep(1.5)
@@ -224,8 +224,8 @@ async def test_a_pbx_that_says_nothing_is_given_up(ways: Ways, asterisk: FakeAst
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_trusted", [True, False])
-async def test_tls_trusts_what_it_was_told_to(ways: Ways, tmp_path: Path, is_trusted: bool) -> None:
-    """The very certificate that was given, whatever name it bears; with another one nothing is said."""
+async def test_ami_tls_trusts_the_given_certificate(ways: Ways, tmp_path: Path, is_trusted: bool) -> None:
+    """Whatever name it has; with another one nothing is sent."""
     own, other = (new_certificate(tmp_path, name) for name in ("own", "other"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(own)
@@ -235,7 +235,7 @@ async def test_tls_trusts_what_it_was_told_to(ways: Ways, tmp_path: Path, is_tru
         if is_trusted:
             await asterisk.wait_for_login()
             await asterisk.send(CALL)
-            assert len(await ways.kept(1)) == 1
+            assert len(await ways.wait_for_events(1)) == 1
         else:
             await until(lambda: "certificate" in ways.appdb.asterisks.get(sn).error.lower())
             assert asterisk.actions == []
@@ -243,8 +243,8 @@ async def test_tls_trusts_what_it_was_told_to(ways: Ways, tmp_path: Path, is_tru
         await asterisk.close()
 
 
-async def test_stopping_keeps_what_was_heard(tmp_path: Path, asterisk: FakeAsterisk) -> None:
-    """A hub that is stopped right after a CDR came has it in its ledger."""
+async def test_ami_stop_stores_received_events(tmp_path: Path, asterisk: FakeAsterisk) -> None:
+    """Right after a CDR has arrived."""
     async with ways_in(tmp_path) as ways:
         ways.declare(asterisk.port)
         await asterisk.wait_for_login()
@@ -255,10 +255,10 @@ async def test_stopping_keeps_what_was_heard(tmp_path: Path, asterisk: FakeAster
     await ledger.close()
 
 
-def test_the_book_is_read_by_a_hash(tmp_path: Path) -> None:
-    """A line that shows up in a log shows no secret."""
+def test_ami_connection_spec_shows_no_secret(tmp_path: Path) -> None:
+    """Settings are compared by a hash."""
     ways = AppDb(tmp_path / "onhook.db")
-    ways.add_pbx(name="Office", sn="a", secret="nobody-knows-this", dialect="asterisk", now_us=1)
+    ways.add_pbx(name="Office", sn="a", secret="unknown-knows-this", dialect="asterisk", now_us=1)
     ways.asterisks.add(AsteriskPbx(sn="a", host="127.0.0.1", port=5038, user=USER), SECRET)
     (line,) = AsteriskConnectionState(ways, SystemClock()).list_specs()
     assert SECRET not in repr(line)

@@ -1,4 +1,4 @@
-"""Back-fill against a real socket: what the PBX still knows is here, once, and what is claimed is true."""
+"""Back-fill over a real socket: all calls of the PBX are stored once, and the claimed coverage is true."""
 
 import asyncio
 import hashlib
@@ -24,15 +24,15 @@ HOUR = 3600
 DAY = timedelta(days=1)
 
 
-def event_of(one: dict[str, Any]) -> bytes:
-    """The event that a PBX sends for the call of a row; it says more, and names nobody."""
-    (details,) = Yeastar().parse(wrap_row(msgspec.json.encode(one), RowContext(sn=SN)))
+def event_of(row: dict[str, Any]) -> bytes:
+    """Return the event of a PBX for the call of a row; it has more fields, and no names."""
+    (details,) = Yeastar().parse(wrap_row(msgspec.json.encode(row), RowContext(sn=SN)))
     said_more = msgspec.structs.replace(details, agent_ring_time=0, talk_duration=20, extra={})
     return Yeastar().format(said_more, SN, "p-2026")
 
 
 def calls(face: PbxResponder, count: int, *, before: int = 2 * HOUR) -> list[dict[str, Any]]:
-    """So many calls in the PBX's list, the last of them two hours ago."""
+    """Return so many calls in the PBX's list, the last of them two hours ago."""
     face.calls.rows = [row(NOON - before - 60 * number, number) for number in range(count)]
     return face.calls.rows
 
@@ -41,23 +41,23 @@ async def made_round(receiver: SyncHarness, *, is_nightly: bool = False) -> Any:
     return await receiver.pbx_sync.run_cycle(is_nightly=is_nightly)
 
 
-async def test_a_call_that_was_heard_and_fetched_is_one_record(tmp_path: Path) -> None:
-    """By webhook, by socket and by back-fill; rows that say nothing new are not kept again."""
+async def test_backfill_call_from_several_channels_is_one_record(tmp_path: Path) -> None:
+    """By webhook, push channel and back-fill; rows that add nothing are not stored again."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
         rows = calls(face, 6)
         await receiver.ingestor.ingest(receiver.pbx, event_of(rows[0]), "webhook")
         await receiver.ingestor.ingest(receiver.pbx, event_of(rows[1]), "websocket")
-        found = await made_round(receiver)
-        assert (found.new, found.same, found.changed, found.unreadable) == (4, 2, 0, 0)
+        totals = await made_round(receiver)
+        assert (totals.new, totals.same, totals.changed, totals.unreadable) == (4, 2, 0, 0)
         records = await receiver.call_lookup.records()
-        assert sorted(record.call_id for record in records.values()) == sorted(one["call_id"] for one in rows)
+        assert sorted(record.call_id for record in records.values()) == sorted(call["call_id"] for call in rows)
         assert sorted(await receiver.list_channels()) == ["backfill"] * 4 + ["webhook", "websocket"]
         again = await made_round(receiver, is_nightly=True)
         assert (again.new, again.same) == (0, 6)
         assert len(await receiver.list_channels()) == 6
 
 
-async def test_trouble_2_a_row_is_read_by_its_own_names(tmp_path: Path) -> None:
+async def test_backfill_row_is_parsed_by_its_own_field_names(tmp_path: Path) -> None:
     """yeastar-p-series.md 12, 2: one product's back-fill imported nothing for its whole life, and reported success."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
         calls(face, 1)
@@ -71,18 +71,18 @@ async def test_trouble_2_a_row_is_read_by_its_own_names(tmp_path: Path) -> None:
         )
 
 
-async def test_a_row_that_cannot_be_read_is_counted_kept_and_told(tmp_path: Path) -> None:
-    """Never skipped silently; what can be read is read all the same."""
+async def test_backfill_row_that_cannot_be_parsed_is_counted_stored_and_reported(tmp_path: Path) -> None:
+    """The other rows are parsed."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
         calls(face, 2)[0].pop("call_id")
         face.calls.rows[0].pop("uid")
-        found = await made_round(receiver)
-        assert (found.new, found.unreadable) == (1, 1)
+        totals = await made_round(receiver)
+        assert (totals.new, totals.unreadable) == (1, 1)
         assert "1 rows" in receiver.state.alarms["unreadable"]
         assert len(await receiver.list_channels()) == 2
 
 
-async def test_a_stretch_that_was_compared_is_complete_and_nothing_else_is(tmp_path: Path) -> None:
+async def test_backfill_compared_time_is_complete(tmp_path: Path) -> None:
     """The first time the last month, without its first day; a call that just ended is not claimed."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
         calls(face, 3)
@@ -98,8 +98,8 @@ async def test_a_stretch_that_was_compared_is_complete_and_nothing_else_is(tmp_p
         assert states == ["complete", "gap"]
 
 
-async def test_a_count_that_differs_is_a_named_gap(tmp_path: Path) -> None:
-    """The PBX counts more than is here: the day is a gap, and a person is told."""
+async def test_backfill_different_count_is_a_gap(tmp_path: Path) -> None:
+    """The PBX counts more records than are stored: the day is a gap, with an alarm."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
         yesterday = datetime.fromtimestamp(NOON, UTC).replace(hour=0) - DAY
         calls(face, 3, before=30 * HOUR)
@@ -115,15 +115,15 @@ async def test_a_count_that_differs_is_a_named_gap(tmp_path: Path) -> None:
         assert [saved_interval.state for saved_interval in receiver.state.saved_intervals] == ["complete"]
 
 
-async def test_calls_that_the_push_channel_missed_are_told(tmp_path: Path) -> None:
-    """They ended after the PBX was declared, and nobody said so; what was only heard is believed no more."""
+async def test_backfill_calls_missed_by_the_push_channel_raise_an_alarm(tmp_path: Path) -> None:
+    """They ended after the PBX was added; connected time is no longer trusted there."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
         receiver.pbx_sync.on_alive(NOON, NOON + 30)
         receiver.pbx_sync._save_connected_interval()
         face.calls.rows = [row(NOON + 10, 1), row(NOON - HOUR, 2)]
         receiver.clock.offset_seconds += HOUR
-        found = await made_round(receiver)
-        assert (found.new, found.missed) == (2, 1)
+        totals = await made_round(receiver)
+        assert (totals.new, totals.missed) == (2, 1)
         assert "1 records" in receiver.state.alarms["missed"]
         assert not any(saved_interval.state == "connected" for saved_interval in receiver.state.saved_intervals)
         receiver.clock.offset_seconds += HOUR
@@ -132,63 +132,65 @@ async def test_calls_that_the_push_channel_missed_are_told(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("skew", "word"), [(7200, "2:00:00 ahead of"), (-7200, "2:00:00 behind")])
-async def test_a_clock_that_is_wrong_is_told_and_hides_no_call(tmp_path: Path, skew: int, word: str) -> None:
-    """The PBX lists calls by its own clock; the window allows for it, and claims nothing that it did not ask for."""
+async def test_backfill_wrong_clock_is_reported_and_hides_no_call(tmp_path: Path, skew: int, word: str) -> None:
+    """The PBX lists calls by its own clock; the window allows for it, and claims only what was requested."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
         face.information["timestamp"] = NOON + skew
         face.calls.rows = [row(NOON + skew - 120 - 60 * number, number) for number in range(5)]
         assert (await made_round(receiver)).new == 5
         assert word in receiver.state.alarms["clock"]
         claimed = receiver.state.saved_intervals[0]
-        asked = receiver.state.saved_intervals[0].since.timestamp() - 86_400 + skew
-        assert face.calls.requests[-1].query["start_time"] <= str(round(asked))
+        window_since = receiver.state.saved_intervals[0].since.timestamp() - 86_400 + skew
+        assert face.calls.requests[-1].query["start_time"] <= str(round(window_since))
         assert claimed.state == "complete"
         face.information["timestamp"] = NOON
         await made_round(receiver)
         assert "clock" not in receiver.state.alarms
 
 
-async def test_a_zone_that_moved_is_told_and_summer_time_is_not(tmp_path: Path) -> None:
-    """An hour is summer time; seven are another zone. Where people set a zone, that counts."""
+async def test_backfill_changed_zone_is_reported_and_daylight_saving_is_not(tmp_path: Path) -> None:
+    """An hour is daylight saving time; seven are another zone. A configured zone has precedence."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
-        for hours, is_told in ((3, False), (2, False), (-5, True), (-5, False)):
+        for hours, is_reported in ((3, False), (2, False), (-5, True), (-5, False)):
             local = datetime.fromtimestamp(NOON, UTC) + timedelta(hours=hours)
             face.information |= {"timestamp": NOON, "system_time": f"{local:%Y-%m-%d %H:%M:%S}"}
             await made_round(receiver)
-            assert ("zone" in receiver.state.alarms) is is_told
+            assert ("zone" in receiver.state.alarms) is is_reported
         receiver.state.offset = OFFSET
         await made_round(receiver)
         assert "its zone here says +3:00" in receiver.state.alarms["zone"]
 
 
-async def test_a_back_fill_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
-    """Page by page; what ended meanwhile is asked for after it."""
+async def test_backfill_killed_continues_where_it_was(tmp_path: Path) -> None:
+    """Page by page; calls that ended meanwhile are fetched after it."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face, rows_max=10) as receiver:
         rows = calls(face, 200)
         since = datetime.fromtimestamp(NOON - DAY.total_seconds(), UTC)
-        told: list[int] = []
+        totals_seen: list[int] = []
         fill = asyncio.create_task(
-            receiver.pbx_sync.backfill(since, compares_days=False, on_progress=lambda found, _: told.append(found.new))
+            receiver.pbx_sync.backfill(
+                since, compares_days=False, on_progress=lambda totals, _: totals_seen.append(totals.new)
+            )
         )
-        await wait_for(lambda: bool(told) and told[-1] >= 50)
+        await wait_for(lambda: bool(totals_seen) and totals_seen[-1] >= 50)
         fill.cancel()
         await asyncio.wait({fill})
         progress = receiver.state.saved_progress
         assert progress is not None
         before = len(face.calls.requests)
-        found = await receiver.pbx_sync.backfill(since, compares_days=False)
+        totals = await receiver.pbx_sync.backfill(since, compares_days=False)
         first_search = next(request for request in face.calls.requests[before:] if request.query["page_size"] == "10")
         assert first_search.query["start_time"] == str(progress.done_until)
         assert receiver.state.saved_progress is None
         assert {value.call_id for value in (await receiver.call_lookup.records()).values()} == {
-            one["call_id"] for one in rows
+            row["call_id"] for row in rows
         }
-        assert found.new <= 150
+        assert totals.new <= 150
         assert receiver.pbx_sync._wake.is_set()
 
 
-async def test_a_pbx_that_fails_in_between_claims_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was kept until then is kept; the stretch is still a gap."""
+async def test_backfill_pbx_that_fails_midway_claims_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stored pages stay; the time is still a gap."""
     monkeypatch.setattr(pbx_session, "RETRY_SECONDS", 0.01)
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face, rows_max=10) as receiver:
         calls(face, 100)
@@ -208,7 +210,7 @@ async def test_a_pbx_that_fails_in_between_claims_nothing(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("kind", ["slow", "garbage", "endless", "broken"])
-async def test_a_pbx_that_answers_wrongly_ends_its_own_round(
+async def test_backfill_invalid_response_ends_the_cycle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """In bounded time and memory, with an error that says what it was."""
@@ -232,8 +234,10 @@ async def test_a_pbx_that_answers_wrongly_ends_its_own_round(
             assert receiver.state.saved_intervals == []
 
 
-async def test_trouble_28_a_certificate_of_its_own_is_pinned_never_ignored(tmp_path: Path) -> None:
-    """yeastar-p-series.md 12, 28: without a pin and with another one it is refused; with its own all goes over TLS."""
+async def test_backfill_self_signed_certificate_is_pinned(tmp_path: Path) -> None:
+    """yeastar-p-series.md 12, 28: without a pin and with another one it is rejected; with its own everything goes over
+    TLS.
+    """
     right = hashlib.sha256(ssl.PEM_cert_to_DER_cert((CERTIFICATES / "pbx.pem").read_text())).hexdigest()
     async with open_pbx_responder(with_tls=True) as face:
         url = f"https://127.0.0.1:{face.port}"
@@ -248,11 +252,11 @@ async def test_trouble_28_a_certificate_of_its_own_is_pinned_never_ignored(tmp_p
                     await wait_for(lambda: bool(face.subscribed))
                     continue
                 await wait_for(lambda memory=receiver.state: "certificate" in memory.alarms)  # type: ignore[misc] # its own
-                assert not face.request_names, "nothing was said to it"
+                assert not face.request_names, "nothing was sent"
 
 
-async def test_what_is_heard_is_written_down_and_is_no_promise(tmp_path: Path) -> None:
-    """From the subscription to the last beat that was answered."""
+async def test_backfill_connected_time_is_stored_as_connected(tmp_path: Path) -> None:
+    """From the subscription to the last confirmed heartbeat."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
         receiver.pbx_sync.on_alive(NOON, NOON + 30)
         receiver.pbx_sync.on_alive(NOON, NOON + 60)

@@ -1,4 +1,4 @@
-"""How an Asterisk was heard is coverage, and what a person should know of it an alarm, as of any PBX."""
+"""Connected times and gaps of an Asterisk in the coverage, and its alarms."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,26 +22,26 @@ class Stopped:
     """A clock that a test moves."""
 
     def __init__(self) -> None:
-        self.at = NOON
+        self.current_time = NOON
 
     def now(self) -> datetime:
-        return self.at
+        return self.current_time
 
     def microseconds(self) -> int:
-        return round(self.at.timestamp() * 1_000_000)
+        return round(self.current_time.timestamp() * 1_000_000)
 
 
 class Hearing:
-    """A book whose PBX a test connects and cuts; `heard` are those that were said to be heard again."""
+    """The state of a PBX that a test connects and cuts; `reconnected` are those reported as connected again."""
 
     def __init__(self, appdb: AppDb) -> None:
         self.appdb = appdb
         self.clock = Stopped()
-        self.heard: list[str] = []
-        self.book = AsteriskConnectionState(appdb, self.clock, self.heard.append)
+        self.reconnected: list[str] = []
+        self.book = AsteriskConnectionState(appdb, self.clock, self.reconnected.append)
 
     def after(self, passed: timedelta) -> int:
-        self.clock.at += passed
+        self.clock.current_time += passed
         return self.clock.microseconds()
 
     def open(self, passed: timedelta = MINUTE) -> None:
@@ -55,7 +55,7 @@ class Hearing:
         self.book.record_closed(SN, why, is_refused=is_refused)
 
     def states(self) -> list[tuple[str, str, str]]:
-        """Begin and end of each stretch as minutes from noon, and what it is."""
+        """Return begin and end of each interval as minutes from noon, and its state."""
         return [
             (f"{_minutes(stretch.since)}-{_minutes(stretch.until)}", stretch.state, stretch.reason)
             for stretch in self.stretches()
@@ -68,21 +68,21 @@ class Hearing:
         return {open_alarm.kind: open_alarm.detail for open_alarm in self.appdb.alarms.open_alarms()}
 
 
-def _minutes(at: datetime) -> int:
-    return round((at - NOON) / MINUTE)
+def _minutes(current_time: datetime) -> int:
+    return round((current_time - NOON) / MINUTE)
 
 
 @pytest.fixture
 def hearing(tmp_path: Path) -> Iterator[Hearing]:
     appdb = AppDb(tmp_path / "onhook.db")
-    appdb.add_pbx(name="Office", sn=SN, secret="nobody-knows-this", dialect="asterisk", now_us=1)
+    appdb.add_pbx(name="Office", sn=SN, secret="unknown-knows-this", dialect="asterisk", now_us=1)
     appdb.asterisks.add(AsteriskPbx(sn=SN, host="pbx.example.org", port=5038, user="onhook"), "correct horse")
     yield Hearing(appdb)
     appdb.close()
 
 
-def test_a_cut_is_a_gap_between_two_times_that_were_heard(hearing: Hearing) -> None:
-    """From the moment up to which all was kept; the first connection makes none; why is said."""
+def test_asterisk_sync_cut_is_a_gap_between_connected_times(hearing: Hearing) -> None:
+    """From the time up to which everything was stored, with the reason; the first connection makes none."""
     hearing.open()
     hearing.cover(9 * MINUTE)
     hearing.close("the PBX closed the connection")
@@ -90,39 +90,39 @@ def test_a_cut_is_a_gap_between_two_times_that_were_heard(hearing: Hearing) -> N
     hearing.cover(15 * MINUTE)
     assert hearing.states() == [
         ("1-10", "connected", "the connection was alive"),
-        ("10-15", "gap", "it was not heard: the PBX closed the connection"),
+        ("10-15", "gap", "not connected: the PBX closed the connection"),
         ("15-30", "connected", "the connection was alive"),
     ]
-    assert hearing.heard == [SN, SN]
+    assert hearing.reconnected == [SN, SN]
 
 
-def test_a_crash_of_ours_is_a_gap_too(hearing: Hearing) -> None:
-    """What had been heard until then is still said to have been."""
+def test_asterisk_sync_crash_of_the_hub_is_a_gap(hearing: Hearing) -> None:
+    """The connected time before it stays."""
     hearing.open()
     hearing.cover(9 * MINUTE)
     hearing.cover(MINUTE)
     after_crash = Hearing(hearing.appdb)
-    after_crash.clock.at = hearing.clock.at
+    after_crash.clock.current_time = hearing.clock.current_time
     after_crash.open(9 * MINUTE)
     assert after_crash.states() == [
         ("1-11", "connected", "the connection was alive"),
-        ("11-20", "gap", "it was not heard: nobody listened"),
+        ("11-20", "gap", "not connected: Onhook was not running"),
     ]
 
 
-def test_what_was_read_meanwhile_is_no_gap(hearing: Hearing) -> None:
-    """The source may have been read while the line was dead: that counts more."""
+def test_asterisk_sync_time_read_from_the_source_is_no_gap(hearing: Hearing) -> None:
+    """The source may have been read while the connection was down."""
     hearing.open()
     hearing.cover(9 * MINUTE)
     hearing.close("no connection")
     read = Interval(NOON, NOON + 12 * MINUTE, "complete", "compared")
     hearing.appdb.sync_states.save_intervals(SN, add_interval(hearing.stretches(), read))
     hearing.open(9 * MINUTE)
-    assert hearing.states() == [("0-12", "complete", "compared"), ("12-20", "gap", "it was not heard: no connection")]
+    assert hearing.states() == [("0-12", "complete", "compared"), ("12-20", "gap", "not connected: no connection")]
 
 
-def test_a_line_that_comes_and_goes_makes_one_gap(hearing: Hearing) -> None:
-    """Or what is older would be pushed out of the coverage."""
+def test_asterisk_sync_unstable_connection_makes_one_gap(hearing: Hearing) -> None:
+    """Many would push older intervals out of the coverage."""
     hearing.open()
     for _ in range(20):
         hearing.cover(MINUTE / 6)
@@ -131,8 +131,8 @@ def test_a_line_that_comes_and_goes_makes_one_gap(hearing: Hearing) -> None:
     assert [state[1] for state in hearing.states()] == ["connected", "gap"]
 
 
-def test_heard_is_written_now_and_then(hearing: Hearing) -> None:
-    """Each time is a sync of the disk."""
+def test_asterisk_sync_connected_time_is_stored_now_and_then(hearing: Hearing) -> None:
+    """Each time costs an fsync."""
     hearing.open()
     step = COVERAGE_SAVE_INTERVAL / 4
     hearing.cover(step)
@@ -143,8 +143,8 @@ def test_heard_is_written_now_and_then(hearing: Hearing) -> None:
     assert hearing.states() != first
 
 
-def test_what_was_found_out_meanwhile_stays(hearing: Hearing) -> None:
-    """Where the connection was alive and lost calls, no later look calls that time heard again."""
+def test_asterisk_sync_findings_of_a_backfill_stay(hearing: Hearing) -> None:
+    """Where the connection was alive and lost calls, the time is not marked as connected again."""
     hearing.open()
     hearing.cover(9 * MINUTE)
     hearing.appdb.sync_states.save_intervals(SN, invalidate_connected(hearing.stretches(), "it lost calls"))
@@ -152,8 +152,8 @@ def test_what_was_found_out_meanwhile_stays(hearing: Hearing) -> None:
     assert [state[:2] for state in hearing.states()] == [("1-10", "gap"), ("10-20", "connected")]
 
 
-def test_a_gap_that_nothing_fills_alarms(hearing: Hearing) -> None:
-    """At once where nobody said where CDRs are kept, with the command that says it; until it is filled."""
+def test_asterisk_sync_gap_without_a_source_raises_an_alarm(hearing: Hearing) -> None:
+    """At once, with the command that sets the source; until it is filled."""
     hearing.open()
     hearing.close("no connection")
     hearing.open()
@@ -166,8 +166,8 @@ def test_a_gap_that_nothing_fills_alarms(hearing: Hearing) -> None:
     assert hearing.alarms() == {}
 
 
-def test_a_gap_has_some_time_to_be_filled(hearing: Hearing) -> None:
-    """By the next call at the PBX; an alarm that is a month old tells nobody anything."""
+def test_asterisk_sync_gap_has_time_to_be_filled(hearing: Hearing) -> None:
+    """By the next call of the PBX; a gap of a month ago raises no alarm."""
     hearing.appdb.cdr_sources.put(SN, CdrSource(location="/var/log/asterisk/cdr-csv/Master.csv"))
     hearing.open()
     hearing.close("no connection")
@@ -179,8 +179,8 @@ def test_a_gap_has_some_time_to_be_filled(hearing: Hearing) -> None:
     assert hearing.alarms() == {}
 
 
-def test_a_pbx_that_cannot_be_reached_alarms(hearing: Hearing) -> None:
-    """After some minutes, once; it is over with the next connection."""
+def test_asterisk_sync_unreachable_pbx_raises_an_alarm(hearing: Hearing) -> None:
+    """After some minutes, once; it ends with the next connection."""
     hearing.open()
     hearing.close("no route to host")
     assert "unreachable" not in hearing.alarms()
@@ -190,7 +190,7 @@ def test_a_pbx_that_cannot_be_reached_alarms(hearing: Hearing) -> None:
     assert "unreachable" not in hearing.alarms()
 
 
-def test_a_pbx_that_does_not_want_us_alarms_at_once(hearing: Hearing) -> None:
+def test_asterisk_sync_rejected_login_raises_an_alarm_at_once(hearing: Hearing) -> None:
     """Only a person can help."""
     hearing.close("Authentication failed", is_refused=True)
     assert hearing.alarms() == {"credentials": "Authentication failed"}

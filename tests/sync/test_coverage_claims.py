@@ -1,4 +1,4 @@
-"""What is claimed is true at every moment: days of a PBX whose channel loses calls and whose API and clock fail."""
+"""Claimed coverage is true at every moment: days of a PBX with a lossy channel, a failing API and a wrong clock."""
 
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ STEPS = 36
 
 
 class World:
-    """Calls that end while time passes; `ended` says when, by a clock that is right, and under which id."""
+    """Calls that end while time passes; `ended` has their true end times and ids."""
 
     def __init__(self, seed: int, face: PbxResponder, receiver: SyncHarness) -> None:
         self.random = Random(seed)
@@ -33,21 +33,21 @@ class World:
         self.ended: list[tuple[float, str]] = []
 
     async def pass_time(self, seconds: int) -> None:
-        """Calls end meanwhile, each in the PBX's list from then on; some are pushed, some of these are lost."""
+        """Let time pass: calls end, and are in the PBX's list from then on; some are pushed, some of these are lost."""
         before = NOON + self.receiver.clock.offset_seconds
         self.receiver.clock.offset_seconds += seconds
         for number in range(self.random.randrange(5)):
             ended_at = before + self.random.uniform(0, seconds)
             duration = self.random.choice([20, 300, HOUR, 20 * HOUR])
-            one = row(round(ended_at - duration) + self.skew, len(self.ended) + number, duration=duration)
-            self.ended.append((ended_at, one["call_id"]))
-            self.face.calls.rows.append(one)
+            call_row = row(round(ended_at - duration) + self.skew, len(self.ended) + number, duration=duration)
+            self.ended.append((ended_at, call_row["call_id"]))
+            self.face.calls.rows.append(call_row)
             if self.random.random() < 0.7:
-                await self._push(one)
+                await self._push(call_row)
         self.face.information["timestamp"] = round(NOON + self.receiver.clock.offset_seconds) + self.skew
 
-    async def _push(self, one: dict[str, Any]) -> None:
-        body = wrap_row(msgspec.json.encode(one), RowContext(sn=SN))
+    async def _push(self, call_row: dict[str, Any]) -> None:
+        body = wrap_row(msgspec.json.encode(call_row), RowContext(sn=SN))
         await self.receiver.ingestor.ingest(self.receiver.pbx, body, "websocket")
 
     async def fail_now_and_then(self, request: web.Request) -> web.StreamResponse | None:
@@ -55,13 +55,15 @@ class World:
         return json_response(errcode=-2, errmsg="INTERNAL SERVER ERROR") if is_failing else None
 
     async def check(self) -> int:
-        """Every call that ended in a stretch that is called complete is here; how many such calls there are."""
+        """Check that every call that ended in complete time is stored; return the number of such calls."""
         here = {record.call_id for record in (await self.receiver.call_lookup.records()).values()}
         claimed = 0
         for stretch in self.receiver.state.saved_intervals:
             if stretch.state == "complete":
-                inside = [one for at, one in self.ended if stretch.since <= moment(at) < stretch.until]
-                assert set(inside) <= here, f"{stretch} claims what is not here"
+                inside = [
+                    call_id for ended_at, call_id in self.ended if stretch.since <= moment(ended_at) < stretch.until
+                ]
+                assert set(inside) <= here, f"{stretch} is claimed, but a call is missing"
                 claimed += len(inside)
         return claimed
 
@@ -72,7 +74,9 @@ def moment(seconds: float) -> datetime:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
-async def test_no_claim_is_false_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+async def test_coverage_no_claim_is_false_at_any_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
     """After every step of six days, in which the PBX's clock is set twice."""
     monkeypatch.setattr(account, "ATTEMPTS_MAX", 1)
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face, rows_max=20) as receiver:

@@ -1,7 +1,8 @@
-"""The promise, against a made-up PBX with a truth of its own: after back-fill all it knows is here, record by record.
+"""After a back-fill the store equals the list of a simulated PBX, record by record.
 
-The push channel loses 30 % of events and doubles 20 %, sockets fall silent, tokens end early, log-ins fail, forms are
-refused, answers are slow or break off, the display format and the clock are wrong, and summer time ends.
+The push channel loses 30 % of events and duplicates 20 %, sockets fall silent, tokens end early, log-ins fail, forms of
+time are rejected, responses are slow or break off, the display format and the clock are wrong, and daylight saving time
+ends.
 """
 
 import asyncio
@@ -44,27 +45,27 @@ VISIT = SimulatedApiConfig(
 )
 SUMMER = datetime(2026, 6, 1, 6, tzinfo=UTC)
 AUTUMN = datetime(2026, 10, 23, 20, tzinfo=UTC)
-"""Two days before the night in which clocks are put back in Berlin."""
+"""Two days before the end of daylight saving time in Berlin."""
 
 _BEST_BY_EVENTS = {"agent_ring_time", "enb_call_note"}
 
 
 class StandingClock:
-    """Stands some days after the start, and runs on from there."""
+    """Stands some days after the start, and advances from there."""
 
-    def __init__(self, at: datetime) -> None:
-        self._at = at
+    def __init__(self, current_time: datetime) -> None:
+        self._current_time = current_time
         self._began = asyncio.get_running_loop().time()
 
     def now(self) -> datetime:
-        return self._at + timedelta(seconds=asyncio.get_running_loop().time() - self._began)
+        return self._current_time + timedelta(seconds=asyncio.get_running_loop().time() - self._began)
 
     def microseconds(self) -> int:
         return round(self.now().timestamp() * 1_000_000)
 
 
 class Receiving:
-    """One PBX looked after, with files of its own."""
+    """One PBX synchronised, with files of its own."""
 
     def __init__(self, appdb: AppDb, store: DuckDbStore, projector: Projector, cared: PbxSyncTasks) -> None:
         self.appdb = appdb
@@ -73,7 +74,7 @@ class Receiving:
         self.cared = cared
 
     async def fill(self, since: datetime) -> None:
-        """As often as it takes: the PBX fails now and then, and what was kept stays."""
+        """Back-fill until it succeeds: the PBX fails now and then, and stored pages stay."""
         for _ in range(60):
             try:
                 await self.cared.pbx_sync.backfill(since, compares_days=False)
@@ -81,19 +82,19 @@ class Receiving:
                 await asyncio.sleep(0.5)
                 self.appdb.pbx_credentials.put(
                     SN, self.appdb.pbx_credentials.require(SN, "Office")
-                )  # a person looks, and tries again
+                )  # a person sees the error and tries again
                 continue
             return
-        raise AssertionError("the back-fill never came to its end")
+        raise AssertionError("the back-fill never ended")
 
     async def records(self) -> dict[str, Record]:
-        """All that a reader sees."""
+        """Return all records of the store."""
         await self.projector.catch_up()
         records: dict[str, Record] = {}
         cursor = None
         while True:
             page = await self.store.records(RecordFilter(sn=SN), PAGE_MAX, cursor)
-            records |= {one.record_id: one for one in page.data}
+            records |= {record.record_id: record for record in page.data}
             cursor = page.next
             if cursor is None:
                 return records
@@ -108,9 +109,9 @@ async def receiving(folder: Path, address: str, clock: StandingClock) -> AsyncIt
     facts = AppDbPbxFacts(appdb)
     projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=facts)
     accept = create_ingestor(appdb=appdb, ledger=ledger, clock=clock)
-    house = SyncDeps(data=folder, appdb=appdb, store=store, clock=clock, ingestor=accept)
+    deps = SyncDeps(data=folder, appdb=appdb, store=store, clock=clock, ingestor=accept)
     try:
-        async with open_pbx_sync(house, build_api_sync_spec(pbx, api)) as cared:
+        async with open_pbx_sync(deps, build_api_sync_spec(pbx, api)) as cared:
             yield Receiving(appdb, store, projector, cared)
     finally:
         await accept.close()
@@ -120,17 +121,17 @@ async def receiving(folder: Path, address: str, clock: StandingClock) -> AsyncIt
 
 
 def is_same(record: Record, truth: dict[str, Any]) -> bool:
-    """Whether a record says what the PBX knows; what its list does not have is not asked of it."""
+    """Return whether a record equals the PBX's; fields that its list does not have are ignored."""
     for name in DETAIL_FIELDS:
-        said, true = getattr(record, name), truth[name]
+        value, true = getattr(record, name), truth[name]
         if name in _BEST_BY_EVENTS and record.via == "backfill":
             continue
         if name in NUMBER_FIELDS:
-            same = (said or 0) == (true or 0)  # the list leaves zeros out (yeastar-p-series.md 2.9)
+            same = (value or 0) == (true or 0)  # the list leaves zeros out (yeastar-p-series.md 2.9)
         elif name in ("call_from", "call_to"):
-            same = extract_number(said) == extract_number(true)
+            same = extract_number(value) == extract_number(true)
         else:
-            same = fold_word(said) == fold_word(true)
+            same = fold_word(value) == fold_word(true)
         if not same:
             return False
     return True
@@ -144,27 +145,27 @@ FAULTS = {
     "nothing": "",
     "losses": "lost=0.3,duplicated=0.2,reordered=10",
     "silent sockets": "lost=0.3,silent_socket=1",
-    "tokens that end": "lost=0.3,expired_token=2",
+    "expiring tokens": "lost=0.3,expired_token=2",
     "failing log-ins": "lost=0.3,failing_login=0.3",
     "no seconds": "lost=0.3,refused_seconds=1",
     "no seconds now and then": "lost=0.3,refused_seconds=0.3",
-    "no form at all": "lost=0.3,refused_seconds=1,refused_display=1",
+    "no form of time": "lost=0.3,refused_seconds=1,refused_display=1",
     "zero rows": "lost=0.3,zero_rows=1",
-    "changing display": "lost=0.3,changing_display=5",
+    "changing display format": "lost=0.3,changing_display=5",
     "slow": "lost=0.3,slow_response=1",
     "garbage": "lost=0.3,garbage_response=0.2",
-    "a clock ahead": "lost=0.3,wrong_clock=7200",
-    "a clock behind": "lost=0.3,wrong_clock=-7200",
+    "clock ahead": "lost=0.3,wrong_clock=7200",
+    "clock behind": "lost=0.3,wrong_clock=-7200",
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", [SUMMER, AUTUMN], ids=["summer", "autumn"])
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
-async def test_after_back_fill_the_store_is_the_pbxs_truth(
+async def test_backfill_store_equals_the_list_of_the_pbx(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: str, start: datetime
 ) -> None:
-    """Record by record, whatever went wrong on the way; and no more than the truth."""
+    """Whatever failed on the way; no record more."""
     monkeypatch.setattr(account, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(websocket, "RETRY_SECONDS_FIRST", 0.05)
     file = tmp_path / "truth.jsonl"
@@ -172,44 +173,44 @@ async def test_after_back_fill_the_store_is_the_pbxs_truth(
     clock = StandingClock(start + timedelta(days=4))
     async with (
         open_simulated_pbx(plan, VISIT, clock) as made_up,
-        receiving(tmp_path, str(made_up.address), clock) as house,
+        receiving(tmp_path, str(made_up.address), clock) as harness,
     ):
-        push = asyncio.create_task(house.cared.push_receiver.run())
+        push = asyncio.create_task(harness.cared.push_receiver.run())
         await asyncio.sleep(0.3)
         await simulate(plan, clock, observer=made_up.observer)
         await asyncio.sleep(0.3)
         push.cancel()
         await asyncio.wait({push})
-        await house.fill(start - timedelta(days=1))
-        truth, records = truth_of(file), await house.records()
+        await harness.fill(start - timedelta(days=1))
+        truth, records = truth_of(file), await harness.records()
     assert records.keys() == truth.keys()
     wrong = [value for value in truth.values() if not is_same(records[value["record_id"]], value)]
     assert not wrong, msgspec.json.encode(records[wrong[0]["record_id"]])
 
 
-async def test_three_ways_make_one_record(tmp_path: Path) -> None:
-    """Half of the calls are pushed, all are fetched, and fetched again: each is there once."""
+async def test_backfill_and_push_channel_make_one_record(tmp_path: Path) -> None:
+    """Half of the calls are pushed, all are fetched, and fetched again."""
     file = tmp_path / "truth.jsonl"
     faults = parse_faults("lost=0.5,duplicated=0.2")
     plan = SimulationPlan(sn=SN, rate=None, count=80, start=SUMMER, faults=faults, truth_path=file)
     clock = StandingClock(SUMMER + timedelta(days=2))
     async with (
         open_simulated_pbx(plan, VISIT, clock) as made_up,
-        receiving(tmp_path, str(made_up.address), clock) as house,
+        receiving(tmp_path, str(made_up.address), clock) as harness,
     ):
-        push = asyncio.create_task(house.cared.push_receiver.run())
+        push = asyncio.create_task(harness.cared.push_receiver.run())
         await asyncio.sleep(0.3)
         await simulate(plan, clock, observer=made_up.observer)
         await asyncio.sleep(0.2)
         push.cancel()
         await asyncio.wait({push})
-        pushed = await house.records()
-        await house.fill(SUMMER - timedelta(days=1))
-        once = await house.records()
-        await house.fill(SUMMER - timedelta(days=1))
-        twice = await house.records()
-        await house.cared.session.revoke_tokens()
+        pushed = await harness.records()
+        await harness.fill(SUMMER - timedelta(days=1))
+        once = await harness.records()
+        await harness.fill(SUMMER - timedelta(days=1))
+        twice = await harness.records()
+        await harness.cared.session.revoke_tokens()
     assert 0 < len(pushed) < 80
     assert once.keys() == truth_of(file).keys()
     assert twice == once
-    assert all(once[name] == record for name, record in pushed.items()), "what was heard is not changed by a row"
+    assert all(once[name] == record for name, record in pushed.items()), "a row does not change what was received live"

@@ -1,4 +1,4 @@
-"""PBXs that can be asked are looked after side by side."""
+"""PBXs synchronised concurrently."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ OFFICE, BRANCH = "3631A2124ABC", "3651XXXXXXXX"
 
 
 class Hall:
-    """What looking after PBXs takes."""
+    """Dependencies of the syncs."""
 
     def __init__(self, appdb: AppDb, ledger: SqliteLedger) -> None:
         self.appdb = appdb
@@ -36,8 +36,8 @@ class Hall:
         api = parse_pbx_credentials(f"http://127.0.0.1:{face.port}", CLIENT_ID, CLIENT_SECRET)
         self.appdb.add_pbx(name=name, sn=sn, secret=None, credentials=api, now_us=SystemClock().microseconds())
 
-    async def kept(self, sn: str) -> int:
-        return sum(one.sn == sn for one in await self.ledger.read(0, 1000))
+    async def count_events(self, sn: str) -> int:
+        return sum(event.sn == sn for event in await self.ledger.read(0, 1000))
 
 
 @asynccontextmanager
@@ -67,8 +67,8 @@ async def slow(_: web.Request) -> web.StreamResponse | None:
     return web.Response(status=500)
 
 
-async def test_one_pbx_never_disturbs_another(tmp_path: Path) -> None:
-    """One answers slowly, one with garbage; what the third pushes is kept all the while."""
+async def test_sync_manager_failing_pbx_does_not_affect_another(tmp_path: Path) -> None:
+    """One answers slowly, one with invalid data; events of the third are stored all the while."""
     async with (
         open_pbx_responder() as face,
         open_pbx_responder() as sick,
@@ -83,13 +83,13 @@ async def test_one_pbx_never_disturbs_another(tmp_path: Path) -> None:
         for number in range(50):
             await face.push(make_raw_event(number))
         async with asyncio.timeout(3):
-            while await hall.kept(BRANCH) < 50:  # noqa: ASYNC110 - a ledger tells nobody
+            while await hall.count_events(BRANCH) < 50:  # noqa: ASYNC110 - a ledger sets no event
                 await asyncio.sleep(0.01)
         assert sick.tokens == stuck.tokens == set()
 
 
-async def test_what_people_set_counts_at_once(tmp_path: Path) -> None:
-    """A PBX that is removed is left, its token given back; one that is reached otherwise is reached so."""
+async def test_sync_manager_settings_have_effect_at_once(tmp_path: Path) -> None:
+    """A removed PBX is left, its token revoked; a changed address is used."""
     async with open_pbx_responder() as first, open_pbx_responder() as second, caring(tmp_path) as hall:
         hall.add("Branch", BRANCH, first)
         await wait_for(lambda: bool(first.subscribed))
@@ -101,8 +101,8 @@ async def test_what_people_set_counts_at_once(tmp_path: Path) -> None:
         await wait_for(lambda: not second.subscribed and not second.tokens)
 
 
-async def test_a_name_that_changes_disturbs_no_channel(tmp_path: Path) -> None:
-    """Only how it is reached does."""
+async def test_sync_manager_name_change_restarts_no_channel(tmp_path: Path) -> None:
+    """A change of the address does."""
     async with open_pbx_responder() as face, caring(tmp_path) as hall:
         hall.add("Branch", BRANCH, face)
         await wait_for(lambda: bool(face.subscribed))
@@ -112,18 +112,18 @@ async def test_a_name_that_changes_disturbs_no_channel(tmp_path: Path) -> None:
         assert (face.login_count, face.request_names.count("subscribe")) == (1, 1)
 
 
-async def test_what_an_asterisk_keeps_is_read_by_itself(tmp_path: Path) -> None:
-    """As soon as somebody says where that is, and again when a person asks for it; nothing of it twice."""
+async def test_sync_manager_cdr_source_is_read_automatically(tmp_path: Path) -> None:
+    """As soon as it is set, and again on request; no call twice."""
     begun = SystemClock().microseconds() // 1_000_000 - 3600
     row = cdr_rows()[0] | {"linkedid": f"{begun}.1", "uniqueid": f"{begun}.1"}
     (tmp_path / "custom.json").write_text(json.dumps(row) + "\n")
     async with caring(tmp_path) as hall:
-        hall.appdb.add_pbx(name="Lab", sn="lab", secret="nobody-knows-this", dialect="asterisk", now_us=1)
+        hall.appdb.add_pbx(name="Lab", sn="lab", secret="unknown-knows-this", dialect="asterisk", now_us=1)
         hall.appdb.asterisks.add(AsteriskPbx(sn="lab", host="127.0.0.1", port=1, user="onhook"), "correct horse")
         hall.appdb.cdr_sources.put("lab", parse_cdr_source(str(tmp_path / "custom.json")))
         await wait_for(lambda: hall.appdb.sync_states.pbx_status("lab") is not None)
         async with asyncio.timeout(5):
-            while await hall.kept("lab") < 1:  # noqa: ASYNC110 - a ledger tells nobody
+            while await hall.count_events("lab") < 1:  # noqa: ASYNC110 - a ledger sets no event
                 await asyncio.sleep(0.01)
         hall.appdb.sync_states.save_backfill_request(
             "lab", BackfillRequest(since=begun - 7200, until=None, requested_at=7)
@@ -132,4 +132,4 @@ async def test_what_an_asterisk_keeps_is_read_by_itself(tmp_path: Path) -> None:
         outcome = hall.appdb.sync_states.backfill_result("lab")
         assert outcome is not None
         assert (outcome.rows, outcome.new, outcome.same, outcome.error) == (1, 0, 1, "")
-        assert await hall.kept("lab") == 1
+        assert await hall.count_events("lab") == 1

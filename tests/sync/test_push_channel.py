@@ -1,4 +1,4 @@
-"""The push channel against a real socket: subscribed, kept alive, renewed without a gap, opened again for ever."""
+"""Push channel over a real socket: subscription, heartbeat, renewal without a gap, reconnect."""
 
 import asyncio
 from pathlib import Path
@@ -12,8 +12,8 @@ from tests.sync.harness import open_sync_harness, run_push_channel
 from tests.sync.pbx_responder import json_response, open_pbx_responder, wait_for
 
 
-async def test_an_event_that_is_pushed_is_kept_as_it_came(tmp_path: Path) -> None:
-    """Through the same door as a webhook's; a repeat by the other way is one report."""
+async def test_push_channel_event_is_stored_unchanged(tmp_path: Path) -> None:
+    """A repeat by webhook is a duplicate."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver, run_push_channel(receiver):
         await wait_for(lambda: bool(face.subscribed))
         await face.push(RAW_EVENT)
@@ -26,8 +26,10 @@ async def test_an_event_that_is_pushed_is_kept_as_it_came(tmp_path: Path) -> Non
     assert [(report.via, report.peer) for report in reports] == [("websocket", f"127.0.0.1:{face.port}")] * 2
 
 
-async def test_a_new_socket_stands_before_the_old_one_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Events that are pushed all the while are all kept; the old token is revoked, and never more than two live."""
+async def test_push_channel_new_socket_is_open_before_the_old_one_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events pushed meanwhile are all stored; the old token is revoked, and never more than two are valid."""
     monkeypatch.setattr(push_channel, "DRAIN_SECONDS", 0.1)
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
         face.token_seconds = 8 * 60 + 1  # so that it is renewed after a second
@@ -36,15 +38,15 @@ async def test_a_new_socket_stands_before_the_old_one_goes(tmp_path: Path, monke
             number = 0
             while face.issued_token_count < 4:
                 number += 1
-                assert await face.push(make_raw_event(number)) >= 1, "at every moment somebody hears it"
+                assert await face.push(make_raw_event(number)) >= 1, "at every moment a socket receives it"
                 await asyncio.sleep(0.02)
             await wait_for(lambda: len(face.tokens) == 1)
             await receiver.wait_for_raw_events(number)
     assert (face.token_count_max, face.login_count) == (2, 1)
 
 
-async def test_a_socket_that_is_lost_is_opened_again(tmp_path: Path) -> None:
-    """With the token that there is, and the gap is filled at once."""
+async def test_push_channel_lost_socket_is_reopened(tmp_path: Path) -> None:
+    """With the current token, and the gap is filled at once."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver, run_push_channel(receiver):
         await wait_for(lambda: bool(face.subscribed))
         receiver.pbx_sync._wake.clear()
@@ -53,9 +55,10 @@ async def test_a_socket_that_is_lost_is_opened_again(tmp_path: Path) -> None:
     assert face.login_count == 1
 
 
-async def test_trouble_14_a_silent_socket_is_given_up_and_proves_nothing(tmp_path: Path) -> None:
-    """yeastar-p-series.md 12, 14: hours of lost events otherwise; the interval ends with the last heartbeat that was
-    answered."""
+async def test_push_channel_silent_socket_is_closed_and_not_claimed(tmp_path: Path) -> None:
+    """yeastar-p-series.md 12, 14: otherwise hours of events are lost; the connected time ends with the last confirmed
+    heartbeat.
+    """
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver, run_push_channel(receiver):
         await wait_for(lambda: bool(face.subscribed))
         first = next(iter(face.subscribed))
@@ -67,14 +70,14 @@ async def test_trouble_14_a_silent_socket_is_given_up_and_proves_nothing(tmp_pat
             await face.push(make_raw_event(1))
             await asyncio.sleep(0.05)
         await wait_for(lambda: first not in face.subscribed)
-        heard = [
+        connected = [
             saved_interval for saved_interval in receiver.state.saved_intervals if saved_interval.state == "connected"
         ]
-        assert all((one.until - one.since).total_seconds() < 31 for one in heard)
+        assert all((interval.until - interval.since).total_seconds() < 31 for interval in connected)
 
 
-async def test_a_pbx_that_is_away_is_waited_for(tmp_path: Path) -> None:
-    """For ever; a person is told once it has lasted."""
+async def test_push_channel_unreachable_pbx_is_retried(tmp_path: Path) -> None:
+    """With an alarm after a while."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
 
         async def away(_: web.Request) -> web.StreamResponse | None:
@@ -91,32 +94,32 @@ async def test_a_pbx_that_is_away_is_waited_for(tmp_path: Path) -> None:
             await wait_for(lambda: bool(face.subscribed) and receiver.state.alarms == {})
 
 
-async def test_refused_credentials_are_told_at_once_and_not_tried_again(tmp_path: Path) -> None:
+async def test_push_channel_rejected_credentials_raise_an_alarm_and_are_not_retried(tmp_path: Path) -> None:
     """yeastar-p-series.md 12, 27: five failures block the address."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
         face.login_error_code = 70004
         async with run_push_channel(receiver):
             await wait_for(lambda: "credentials" in receiver.state.alarms)
-            asked = len(face.request_names)
+            request_count = len(face.request_names)
             receiver.clock.offset_seconds += 10**6
             await asyncio.sleep(0.2)
     assert "70004" in receiver.state.alarms["credentials"]
-    assert len(face.request_names) == asked
+    assert len(face.request_names) == request_count
 
 
-async def test_garbage_on_the_channel_is_kept_for_a_person(tmp_path: Path) -> None:
-    """And the next event is kept too."""
+async def test_push_channel_invalid_data_is_stored(tmp_path: Path) -> None:
+    """And the next event too."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver, run_push_channel(receiver):
         await wait_for(lambda: bool(face.subscribed))
         await face.push(b'{"type":30012,"sn":"3651XXXXXXXX","msg":"{broken"}')
         await face.push(b'{"type":30011,"sn":"3651XXXXXXXX","msg":"{}"}')
         await face.push(RAW_EVENT)
         await receiver.wait_for_raw_events(2)
-        bodies = [one.body for one in await receiver.ledger.read(0, 10)]
-    assert bodies[1] == RAW_EVENT, "another event is counted, not kept"
+        bodies = [event.body for event in await receiver.ledger.read(0, 10)]
+    assert bodies[1] == RAW_EVENT, "another event is counted, not stored"
 
 
-async def test_at_the_end_the_token_is_revoked(tmp_path: Path) -> None:
+async def test_push_channel_stop_revokes_the_token(tmp_path: Path) -> None:
     """So that the next start has all of them."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
         async with run_push_channel(receiver):
@@ -125,7 +128,7 @@ async def test_at_the_end_the_token_is_revoked(tmp_path: Path) -> None:
         assert face.tokens == set()
 
 
-async def test_a_token_that_ended_early_is_renewed_once(tmp_path: Path) -> None:
+async def test_push_channel_token_that_ended_early_is_renewed_once(tmp_path: Path) -> None:
     """yeastar-p-series.md 12, 4: 10004 leads to a refresh, 40002 to nothing."""
     async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
         assert (await receiver.session.send_request(receiver.session.client.facts_request())).error_kind is None

@@ -1,4 +1,4 @@
-"""Alarms: what a person should know of a PBX, from when it began until it was over. Each is told once."""
+"""Alarms: problems of a PBX that need a person's attention, from begin to end. Each is notified once."""
 
 from datetime import datetime
 from typing import Any
@@ -12,20 +12,21 @@ from onhook.cdr.sync_types import AlarmKind
 from onhook.lib.timestamps import to_datetime
 
 ALARMS_MAX = 1_000
-"""Kept in all; those that were over first make room."""
+"""Alarms that are stored; the oldest that have ended are deleted first."""
 
 TEXT_CHARACTERS_MAX = 500
-"""A sentence for a person; some of it was said by a PBX."""
+"""A sentence for a person; parts may come from the PBX."""
 
 EVENT_TYPE = "alarm"
-"""What an event of ours says in place of a number of the vendor's."""
+"""Replaces the vendor's event number in Onhook's own events."""
 
 _COLUMNS = "alarm_id, sn, kind, detail, hint, began_at, last_seen_at, ended_at, occurrences"
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """One alarm. `last_seen_at` is when it was last seen, `occurrences` how often; `ended_at` is None while it goes
-    on."""
+    """One alarm. `last_seen_at` is its last occurrence, `occurrences` their number; `ended_at` is None while it is
+    open.
+    """
 
     alarm_id: int
     sn: str
@@ -39,7 +40,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alarms:
-    """What is kept of alarms. Moments that go in are microseconds since 1970, UTC."""
+    """Repository of alarms. Times passed in are microseconds since 1970, UTC."""
 
     def __init__(self, database: SqliteDatabase, destinations: Destinations, deliveries: Deliveries) -> None:
         self._database = database
@@ -47,7 +48,9 @@ class Alarms:
         self._deliveries = deliveries
 
     def raise_alarm(self, sn: str, kind: AlarmKind, detail: str, *, hint: str, now_us: int) -> bool:
-        """Begin an alarm of a PBX, or note that it goes on; whether it is new. New ones are owed to subscriptions."""
+        """Open an alarm of a PBX or count another occurrence. Return whether it is new; new ones are sent to
+        destinations.
+        """
         detail, hint = detail[:TEXT_CHARACTERS_MAX], hint[:TEXT_CHARACTERS_MAX]
         with self._database.transaction():
             if self._database.write(
@@ -57,7 +60,7 @@ class Alarms:
             ):
                 return False
             self._delete_oldest()
-            # From a selection, so that a PBX that was removed meanwhile has none.
+            # INSERT from a SELECT: a PBX removed meanwhile gets no alarm.
             is_new = self._database.write(
                 "INSERT INTO alarms (sn, kind, detail, hint, began_at, last_seen_at, occurrences)"
                 " SELECT sn, ?, ?, ?, ?, ?, 1 FROM pbxs WHERE sn = ?",
@@ -68,8 +71,8 @@ class Alarms:
             return bool(is_new)
 
     def end(self, sn: str, kind: AlarmKind, *, now_us: int) -> bool:
-        """Note that an alarm is over; whether there was one."""
-        # Asked first: mostly there is none, and a write costs a sync of the disk.
+        """End an open alarm. Return whether there was one."""
+        # Read first: mostly there is none, and a write costs an fsync.
         open_rows = self._database.rows(
             "SELECT 1 FROM alarms WHERE sn = ? AND kind = ? AND ended_at IS NULL", (sn, kind)
         )
@@ -84,18 +87,18 @@ class Alarms:
         return bool(ended_count)
 
     def all(self, limit: int = ALARMS_MAX) -> list[Alarm]:
-        """Those that go on first, then the latest."""
+        """Return the alarms, open ones first, then the latest."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM alarms ORDER BY ended_at IS NOT NULL, alarm_id DESC LIMIT ?", (limit,)
         )
         return [_alarm(*row) for row in rows]
 
     def open_alarms(self) -> list[Alarm]:
-        """Those that are not over, the latest first."""
+        """Return the open alarms, the latest first."""
         return [alarm for alarm in self.all() if alarm.ended_at is None]
 
     def _notify(self, sn: str, kind: AlarmKind, now_us: int) -> None:
-        """Owe the latest alarm of this kind, as it is now, to those who asked for alarms."""
+        """Add the latest alarm of this kind to the deliveries of destinations that notify of alarms."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM alarms WHERE sn = ? AND kind = ? ORDER BY alarm_id DESC LIMIT 1", (sn, kind)
         )

@@ -1,4 +1,4 @@
-"""How the PBX that an application is shown behaves: what differs from one PBX, firmware and setting to the next."""
+"""Behaviour of the PBX API that an application uses: what differs between PBXs, firmwares and settings."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ API_VERSIONS: tuple[ApiVersion, ...] = get_args(ApiVersion)
 PAYLOAD_FORMATS: tuple[PayloadFormat, ...] = get_args(PayloadFormat)
 
 LABEL_CHARACTERS_MAX = 40
-"""Of a firmware or a model: the longest that was seen has 12."""
+"""Of a firmware or a model: the longest known has 12."""
 
 ChoiceT = TypeVar("ChoiceT", bound=str)
 
@@ -31,9 +31,9 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 class ApiBehaviour(msgspec.Struct, frozen=True, kw_only=True):
     """What a PBX's own pages set, and what depends on its firmware (yeastar-p-series.md 7.1 and 7.2).
 
-    `time_forms` are the forms of `start_time` and `end_time` that are understood: Unix seconds, the display format;
-    with `no-rows-for-seconds` a PBX takes seconds and finds nothing, as one firmware does. `payload_format` is the
-    generation whose event a socket gets.
+    `time_forms` are the accepted forms of `start_time` and `end_time`: Unix seconds, the display format; with
+    `no-rows-for-seconds` a PBX accepts seconds and returns no rows, as one firmware does. `payload_format` is the
+    generation whose event a socket receives.
     """
 
     date_format: DateFormat = "YYYY/MM/DD"
@@ -55,9 +55,9 @@ def parse_behaviour(
     model: str | None = None,
     payload_format: str | None = None,
 ) -> ApiBehaviour:
-    """A behaviour from texts as people write them, lists joined by commas; what is None stays as it usually is.
+    """Return the behaviour described by texts, lists separated by commas; None means the default.
 
-    Raises `UsageError` naming what cannot be meant so.
+    Raises `UsageError` naming the invalid value.
     """
     defaults = ApiBehaviour()
     return ApiBehaviour(
@@ -78,11 +78,11 @@ def parse_behaviour(
 
 
 def validate_behaviour(behaviour: ApiBehaviour) -> ApiBehaviour:
-    """The same, where its labels can be shown and it takes a form of time and a version. Raises `UsageError`."""
+    """Return the behaviour if its labels can be shown and it has a form of time and a version. Raises `UsageError`."""
     _validate_label("firmware", behaviour.firmware)
     _validate_label("model", behaviour.model)
     if not behaviour.time_forms or not behaviour.versions:
-        raise UsageError("a PBX takes a form of time and has a version", hint="name at least one of each")
+        raise UsageError("a PBX needs at least one form of time and one version", hint="name one of each")
     return behaviour
 
 
@@ -90,7 +90,7 @@ def _parse_choice(name: str, text: str, choices: Sequence[ChoiceT]) -> ChoiceT:
     for choice in choices:
         if text.strip().lower() == choice.lower():
             return choice
-    raise UsageError(f"{name} cannot be {text[:80]!r}", hint=f"use one of {', '.join(choices)}")
+    raise UsageError(f"invalid {name}: {text[:80]!r}", hint=f"use one of {', '.join(choices)}")
 
 
 def _parse_choices(name: str, text: str, choices: Sequence[ChoiceT]) -> tuple[ChoiceT, ...]:
@@ -101,7 +101,7 @@ def _parse_choices(name: str, text: str, choices: Sequence[ChoiceT]) -> tuple[Ch
 def _validate_label(name: str, text: str) -> str:
     if len(text) > LABEL_CHARACTERS_MAX or not _LABEL.fullmatch(text):
         raise UsageError(
-            f"{name} cannot be {text[:80]!r}",
+            f"invalid {name}: {text[:80]!r}",
             hint=f"use 1 to {LABEL_CHARACTERS_MAX} letters, digits, blanks, dots, dashes",
         )
     return text

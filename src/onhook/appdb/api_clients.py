@@ -1,6 +1,6 @@
-"""Applications that speak to the exchange: their credentials, of which the secret is kept as a hash, and their rights.
+"""Applications that use the PBX API: credentials (the secret as a hash) and permissions.
 
-Who logged in wrongly too often is kept here too, so that `onhook app unblock` lets it in again at once.
+Addresses blocked after too many failed logins are stored here too, so that `onhook app unblock` has effect at once.
 """
 
 import hmac
@@ -21,32 +21,32 @@ from onhook.lib.errors import NotFound, Unavailable, UsageError
 from onhook.lib.timestamps import to_datetime, to_microseconds
 
 APPS_MAX = 200
-"""In one house: each may have eight tokens and some hundred sockets."""
+"""Applications of one installation: each may have eight tokens and some hundred sockets."""
 
 PBXS_OF_APP_MAX = 1_000
-"""As many as a house has."""
+"""As many as an installation has."""
 
 NETWORKS_MAX = 50
 """An office or two, and a data centre."""
 
 BLOCKED_MAX = 1_000
-"""Addresses kept out at once; past that the one kept out for longest comes in again."""
+"""Blocked addresses; beyond that the one blocked for longest is unblocked."""
 
 BLOCKED_MICROSECONDS = 3_600_000_000
-"""An hour: a person who mistyped a secret has found out, and who guesses gets 120 tries a day."""
+"""An hour: a person who mistyped a secret has noticed, and guessing is limited to 120 tries a day."""
 
 CREDENTIAL_CHARACTERS_MAX = 200
-"""Nothing longer is hashed: it is none of ours."""
+"""A longer text is no secret of Onhook and is not hashed."""
 
 LAST_USED_STEP_MICROSECONDS = 60_000_000
-"""The last use is noted to the minute: an application that asks every second must not write every second."""
+"""The last use is stored to the minute: an application that polls every second must not write every second."""
 
 _COLUMNS = "name, client_id, secret_hash, pbxs, networks, behaviour, created_at, last_used_at"
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True):
-    """An application. `pbxs` are the serial numbers that it may see, none named is all; `networks` are where it may
-    come from, none named is anywhere. `behaviour` is how the PBX that it sees behaves.
+    """An application. `pbxs` are the serial numbers that it may see, empty means all; `networks` are its allowed
+    addresses, empty means any. `behaviour` is that of the PBX API it uses.
     """
 
     name: str
@@ -58,30 +58,30 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     last_used_at: datetime | None = None
 
     def allows_address(self, address: str) -> bool:
-        """Whether its requests may come from there."""
+        """Return whether the application may send requests from this address."""
         return not self.networks or any(_is_in(address, network) for network in self.networks)
 
 
 class BlockedAddress(msgspec.Struct, frozen=True):
-    """An address that may not log in for a while."""
+    """An address that is blocked from logging in for a while."""
 
     address: str
     until: datetime
 
 
 class Apps:
-    """What is kept of applications. Moments that go in are microseconds since 1970, UTC."""
+    """Repository of applications. Times passed in are microseconds since 1970, UTC."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def all(self) -> list[App]:
-        """All of them, by name."""
+        """Return all applications, by name."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM apps ORDER BY name COLLATE NOCASE")
         return [_app(row) for row in rows]
 
     def get(self, name: str) -> App:
-        """The one with this name or client id; the name counts first. Raises `NotFound`."""
+        """Return the application with this name or else this client id. Raises `NotFound`."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM apps WHERE name = ?1 OR client_id = ?1 ORDER BY name = ?1 DESC", (name,)
         )
@@ -90,14 +90,14 @@ class Apps:
         return _app(rows[0])
 
     def find_by_client_id(self, client_id: str) -> tuple[App, bytes] | None:
-        """The one with this client id, and the hash of its secret; None where there is none."""
+        """Return the application with this client id and the hash of its secret, or None."""
         if len(client_id) > CREDENTIAL_CHARACTERS_MAX:
             return None
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM apps WHERE client_id = ?", (client_id,))
         return (_app(rows[0]), rows[0][2]) if rows else None
 
     def find_by_credentials(self, client_id: str, client_secret: str) -> App | None:
-        """The one whose credentials these are, or None."""
+        """Return the application with these credentials, or None."""
         match = self.find_by_client_id(client_id)
         if match is None or not verify_secret(client_secret, match[1]):
             return None
@@ -112,16 +112,16 @@ class Apps:
         networks: Sequence[str] = (),
         behaviour: ApiBehaviour | None = None,
     ) -> tuple[App, str]:
-        """Let an application in; the application, and its secret, told this once and kept nowhere.
+        """Add an application. Return it and its secret, which is stored as a hash only.
 
         Raises `UsageError`.
         """
         name, parsed_networks = validate_name(name), parse_networks(networks)
         if len(pbxs) > PBXS_OF_APP_MAX:
-            raise UsageError(f"more than {PBXS_OF_APP_MAX} PBXs are named", hint="name none: it then sees all")
+            raise UsageError(f"more than {PBXS_OF_APP_MAX} PBXs are named", hint="name none, to allow all")
         if len(self.all()) >= APPS_MAX:
-            raise UsageError(f"there are {APPS_MAX} applications already", hint="remove one")
-        # Credentials look as a PBX's own: 32 letters and digits.
+            raise UsageError(f"there are already {APPS_MAX} applications", hint="remove one")
+        # In the form of a PBX's credentials: 32 letters and digits.
         client_id, client_secret = new_secret(), new_secret()
         effective_behaviour = behaviour or ApiBehaviour()
         values = (_json(tuple(dict.fromkeys(pbxs))), _json(parsed_networks), _json(effective_behaviour), now_us)
@@ -131,11 +131,11 @@ class Apps:
                 (name, client_id, hash_secret(client_secret), *values),
             )
         except sqlite3.IntegrityError:
-            raise UsageError(f"there is an application {name!r} already", hint="choose another name") from None
+            raise UsageError(f"there is already an application {name!r}", hint="choose another name") from None
         return self.get(name), client_secret
 
     def renew_secret(self, name: str) -> tuple[App, str]:
-        """Give it a new secret, told this once; the old one and all tokens made with it count no more.
+        """Replace the secret and return the new one; the old one and all tokens made with it become invalid.
 
         Raises `NotFound`.
         """
@@ -146,7 +146,7 @@ class Apps:
         return app, client_secret
 
     def remove(self, name: str) -> App:
-        """Let it in no more, and forget the webhooks that it has set itself. Raises `NotFound`."""
+        """Remove an application and the webhooks that it has set itself. Raises `NotFound`."""
         app = self.get(name)
         with self._database.transaction():
             self._database.write("DELETE FROM destinations WHERE app = ?", (app.client_id,))
@@ -154,28 +154,28 @@ class Apps:
         return app
 
     def record_use(self, app: App, now_us: int) -> None:
-        """Note that it was here, to the minute."""
+        """Store the time of the last use, to the minute."""
         if app.last_used_at is None or now_us - to_microseconds(app.last_used_at) >= LAST_USED_STEP_MICROSECONDS:
-            with suppress(Unavailable):  # on a full disk it can still be read who comes
+            with suppress(Unavailable):  # on a full disk authentication still works
                 self._database.write("UPDATE apps SET last_used_at = ? WHERE client_id = ?", (now_us, app.client_id))
 
-    # -- addresses that are kept out
+    # Blocked addresses
 
     def blocked_addresses(self, now_us: int) -> list[BlockedAddress]:
-        """Those that may not log in now, by address."""
+        """Return the addresses that are blocked now, sorted."""
         rows = self._database.rows(
             "SELECT address, until FROM blocked_addresses WHERE until > ? ORDER BY address", (now_us,)
         )
         return [BlockedAddress(address, to_datetime(until)) for address, until in rows]
 
     def is_blocked(self, address: str, now_us: int) -> bool:
-        """Whether that address may not log in now."""
+        """Return whether the address is blocked now."""
         return bool(
             self._database.rows("SELECT 1 FROM blocked_addresses WHERE address = ? AND until > ?", (address, now_us))
         )
 
     def block(self, address: str, now_us: int) -> None:
-        """Keep an address out for an hour."""
+        """Block an address for an hour."""
         with self._database.transaction():
             self._database.write("DELETE FROM blocked_addresses WHERE until <= ?", (now_us,))
             self._database.write(
@@ -188,23 +188,23 @@ class Apps:
             )
 
     def unblock(self, address: str | None = None) -> int:
-        """Let an address in again, or all of them; how many were kept out."""
+        """Unblock an address, or all; return how many were blocked."""
         return self._database.write("DELETE FROM blocked_addresses WHERE address = coalesce(?, address)", (address,))
 
     def version(self) -> tuple[int, int]:
-        """Changes when anybody has written anything; asking costs about 3 microseconds."""
+        """Return a value that changes with every write by any process; costs about 3 microseconds."""
         return self._database.version()
 
 
 def verify_secret(text: str, secret_hash: bytes) -> bool:
-    """Whether this is the secret of which that is the hash; compared in constant time."""
+    """Return whether the text has this hash; compared in constant time."""
     return len(text) <= CREDENTIAL_CHARACTERS_MAX and hmac.compare_digest(hash_secret(text), secret_hash)
 
 
 def parse_networks(networks: Sequence[str]) -> tuple[str, ...]:
-    """Addresses and networks, each as `192.0.2.0/24` or `192.0.2.7`, in their usual form. Raises `UsageError`."""
+    """Return addresses and networks, each as `192.0.2.0/24` or `192.0.2.7`, in canonical form. Raises `UsageError`."""
     if len(networks) > NETWORKS_MAX:
-        raise UsageError(f"more than {NETWORKS_MAX} addresses are named", hint="name a network that holds several")
+        raise UsageError(f"more than {NETWORKS_MAX} addresses are named", hint="name a network that contains several")
     return tuple(dict.fromkeys(_parse_network(text) for text in networks))
 
 
@@ -213,7 +213,7 @@ def _parse_network(text: str) -> str:
         return str(ipaddress.ip_network(text.strip(), strict=False))
     except ValueError:
         raise UsageError(
-            f"{text[:80]!r} is no address or network", hint="write it as 192.0.2.7 or 192.0.2.0/24"
+            f"{text[:80]!r} is not an address or network", hint="write it as 192.0.2.7 or 192.0.2.0/24"
         ) from None
 
 

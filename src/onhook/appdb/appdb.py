@@ -1,7 +1,6 @@
-"""All that people set, in one object: PBXs with their secrets and number plans, access tokens, subscriptions,
-applications.
+"""The application database: PBXs with their secrets and number plans, access tokens, destinations, applications.
 
-Several processes may have it open; what one writes, the others read at once.
+Several processes may have it open; each sees the writes of the others at once.
 """
 
 import hmac
@@ -58,7 +57,7 @@ from onhook.lib.errors import NotFound, Unavailable, UsageError
 from onhook.lib.timestamps import to_datetime
 
 LAST_USED_STEP_MICROSECONDS = 60_000_000
-"""The last use of a token is noted to the minute: a page that asks every second must not write every second."""
+"""The last use of a token is stored to the minute: a page that polls every second must not write every second."""
 
 _PBX_COLUMNS = (
     "name, sn, dialect, zone, is_unsigned, number_plan, created_at, (SELECT count(*) FROM secrets WHERE sn = p.sn)"
@@ -68,10 +67,10 @@ _INSERT_TOKEN = "INSERT INTO tokens (name, hash, role, created_at, scope) VALUES
 
 
 class AppDb:
-    """What people set. Moments that go in are microseconds since 1970, UTC."""
+    """Access to `onhook.db`. Times passed in are microseconds since 1970, UTC."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, making it if it is not there. Raises `Unavailable`, or `OnhookError` for a damaged one."""
+        """Open the file; create it if it does not exist. Raises `Unavailable`, or `OnhookError` for a damaged one."""
         self._database = SqliteDatabase(path)
         self.destinations = Destinations(self._database)
         self.deliveries = Deliveries(self._database)
@@ -89,15 +88,15 @@ class AppDb:
         self.notes = Notes(self._database)
         self.saved_searches = SavedSearches(self._database)
 
-    # -- PBXs
+    # PBXs
 
     def pbxs(self) -> list[Pbx]:
-        """All of them, by name."""
+        """Return all PBXs, by name."""
         rows = self._database.rows(f"SELECT {_PBX_COLUMNS} FROM pbxs p ORDER BY name COLLATE NOCASE")
         return [_pbx(*row) for row in rows]
 
     def pbx(self, name: str) -> Pbx:
-        """The one with this name or serial number; the name counts first. Raises `NotFound`."""
+        """Return the PBX with this name or else this serial number. Raises `NotFound`."""
         rows = self._database.rows(
             f"SELECT {_PBX_COLUMNS} FROM pbxs p WHERE name = ?1 OR sn = ?1 ORDER BY name = ?1 DESC", (name,)
         )
@@ -106,7 +105,7 @@ class AppDb:
         return _pbx(*rows[0])
 
     def find_pbx_by_sn(self, sn: str) -> Pbx | None:
-        """The one with this serial number, or None."""
+        """Return the PBX with this serial number, or None."""
         rows = self._database.rows(f"SELECT {_PBX_COLUMNS} FROM pbxs p WHERE sn = ?", (sn,))
         return _pbx(*rows[0]) if rows else None
 
@@ -124,8 +123,8 @@ class AppDb:
         source_match: SourceMatch = SourceMatch(),  # noqa: B008 - frozen
         credentials: PbxCredentials | None = None,
     ) -> Pbx:
-        """Declare a PBX. Without a secret it must be declared unsigned, on purpose, be told by its place, or be
-        asked through its API.
+        """Add a PBX. Without a secret it must be unsigned, identified by its source, or be synchronised through its
+        API.
 
         Raises `UsageError`.
         """
@@ -141,12 +140,12 @@ class AppDb:
         values = (sn, name, dialect, zone, is_unsigned, _encode_number_plan(number_plan or NumberPlan()), now_us)
         with self._database.transaction():
             if len(self._database.rows("SELECT 1 FROM pbxs")) >= PBXS_MAX:
-                raise UsageError(f"there are {PBXS_MAX} PBXs already", hint="remove one")
+                raise UsageError(f"there are already {PBXS_MAX} PBXs", hint="remove one")
             try:
                 self._database.write("INSERT INTO pbxs VALUES (?, ?, ?, ?, ?, ?, ?)", values)
             except sqlite3.IntegrityError:
                 raise UsageError(
-                    f"there is a PBX named {name!r} or with serial number {sn!r} already",
+                    f"there is already a PBX named {name!r} or with serial number {sn!r}",
                     hint="`onhook pbx list` shows them; `onhook pbx change` changes one",
                 ) from None
             if secret is not None:
@@ -157,7 +156,7 @@ class AppDb:
         return self.pbx(sn)
 
     def change_pbx(self, name: str, changes: dict[str, Any]) -> Pbx:
-        """Give a PBX other values; `changes` has some of `name`, `zone` (None: not said), `is_unsigned`, `number_plan`.
+        """Change a PBX; `changes` has some of `name`, `zone` (None: unknown), `is_unsigned`, `number_plan`.
 
         Raises `NotFound`, `UsageError`.
         """
@@ -175,30 +174,30 @@ class AppDb:
                 ),
             )
         except sqlite3.IntegrityError:
-            raise UsageError(f"there is a PBX named {new.name!r} already", hint="choose another name") from None
+            raise UsageError(f"there is already a PBX named {new.name!r}", hint="choose another name") from None
         return self.pbx(old.sn)
 
     def remove_pbx(self, name: str) -> Pbx:
-        """Forget a PBX and its secrets; its calls stay. Raises `NotFound`."""
+        """Remove a PBX and its secrets; its calls stay. Raises `NotFound`."""
         pbx = self.pbx(name)
         self._database.write("DELETE FROM pbxs WHERE sn = ?", (pbx.sn,))
         return pbx
 
     def require_backfill_source(self, pbx: Pbx) -> None:
-        """See that the PBX can be asked for calls that it still knows. Raises `NotFound`."""
+        """Check that past calls can be fetched from the PBX. Raises `NotFound`."""
         if self.cdr_sources.get(pbx.sn) is not None:
             return
         if any(asterisk.sn == pbx.sn for asterisk in self.asterisks.all()):
             raise NotFound(
-                f"nobody said where {pbx.name} keeps its CDRs",
+                f"the CDR source of {pbx.name} is not set",
                 hint="onhook pbx change NAME --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE",
             )
         self.pbx_credentials.require(pbx.sn, pbx.name)
 
-    # -- secrets
+    # Secrets
 
     def secrets(self, name: str) -> list[Secret]:
-        """The secrets of a PBX, the oldest first, without their texts. Raises `NotFound`."""
+        """Return the secrets of a PBX, the oldest first, without their texts. Raises `NotFound`."""
         rows = self._database.rows(
             "SELECT secret_id, label, created_at FROM secrets WHERE sn = ? ORDER BY secret_id", (self.pbx(name).sn,)
         )
@@ -208,22 +207,22 @@ class AppDb:
         ]
 
     def add_secret(self, name: str, text: str, *, now_us: int, label: str = _LABEL_DEFAULT) -> Secret:
-        """Accept reports signed with this one too, from now on. Raises `NotFound`, `UsageError`."""
+        """Add a secret: events signed with it are accepted from now on. Raises `NotFound`, `UsageError`."""
         pbx, text, label = self.pbx(name), validate_secret(text), validate_name(label)
         if pbx.secrets >= SECRETS_MAX:
             raise UsageError(
-                f"{pbx.name} has {SECRETS_MAX} secrets already", hint="remove one that is no longer in use"
+                f"{pbx.name} already has {SECRETS_MAX} secrets", hint="remove one that is no longer in use"
             )
         try:
             self._database.write(
                 "INSERT INTO secrets (sn, label, text, created_at) VALUES (?, ?, ?, ?)", (pbx.sn, label, text, now_us)
             )
         except sqlite3.IntegrityError:
-            raise UsageError(f"{pbx.name} has this secret already", hint="nothing, it is accepted") from None
+            raise UsageError(f"{pbx.name} already has this secret", hint="nothing to do") from None
         return self.secrets(pbx.sn)[-1]
 
     def remove_secret(self, name: str, secret_id: int) -> None:
-        """Stop accepting a secret. Raises `NotFound`, and `UsageError` for the last one of a PBX that must sign."""
+        """Remove a secret. Raises `NotFound`, and `UsageError` for the last one of a PBX that must sign."""
         pbx = self.pbx(name)
         with self._database.transaction():
             secret_ids = [secret.secret_id for secret in self.secrets(pbx.sn)]
@@ -234,7 +233,7 @@ class AppDb:
             self._database.write("DELETE FROM secrets WHERE secret_id = ?", (secret_id,))
 
     def webhook_credentials(self) -> list[WebhookCredentials]:
-        """What verifying takes, for every PBX: for intake alone, never for a listing."""
+        """Return the credentials of every PBX for verifying events: for the receiver only, never for a listing."""
         secret_texts: dict[str, list[str]] = {}
         with self._database.transaction("BEGIN"):
             for sn, text in self._database.rows("SELECT sn, text FROM secrets ORDER BY secret_id DESC"):
@@ -252,19 +251,19 @@ class AppDb:
             for sn, dialect, is_unsigned in rows
         ]
 
-    # -- tokens
+    # Tokens
 
     def tokens(self) -> list[Token]:
-        """All of them, by name, without their texts."""
+        """Return all tokens, by name, without their texts."""
         rows = self._database.rows("SELECT name, role, scope, created_at, last_used_at FROM tokens ORDER BY name")
         return [_token(*row) for row in rows]
 
     def add_token(self, name: str, role: str, *, now_us: int, scope: AccessScope | None = None) -> str:
-        """A new token's text, told this once and kept nowhere. Raises `UsageError`."""
+        """Add a token and return its text, which is stored as a hash only. Raises `UsageError`."""
         text = generate_token()
         validate_scope(validate_role(role), scope)
         if len(self.tokens()) >= TOKENS_MAX:
-            raise UsageError(f"there are {TOKENS_MAX} tokens already", hint="remove those that are no longer in use")
+            raise UsageError(f"there are already {TOKENS_MAX} tokens", hint="remove those that are no longer in use")
         try:
             self._database.write(
                 _INSERT_TOKEN,
@@ -272,19 +271,19 @@ class AppDb:
             )
         except sqlite3.IntegrityError:
             raise UsageError(
-                f"there is a token {name!r} already", hint="remove it first, or choose another name"
+                f"there is already a token {name!r}", hint="remove it first, or choose another name"
             ) from None
         return text
 
     def remove_token(self, name: str) -> None:
-        """Whoever has it is let in no more. Raises `NotFound`."""
+        """Remove a token; it becomes invalid at once. Raises `NotFound`."""
         if not self._database.write("DELETE FROM tokens WHERE name = ?", (name,)):
             raise NotFound(f"there is no token {name[:80]!r}", hint="`onhook token list` shows them")
 
     def find_token(self, text: str, *, now_us: int | None = None) -> Token | None:
-        """Whose token this is, or None. With `now_us` its last use is noted.
+        """Return the token with this text, or None. With `now_us` its last use is stored.
 
-        Looked up by its hash, so what the look-up's time tells is of the hash, from which no text follows.
+        The look-up is by hash, so that its duration reveals the hash at most, from which no text follows.
         """
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
@@ -296,14 +295,14 @@ class AppDb:
             return None
         _, name, role, scope, created_at, last_used_at = rows[0]
         if now_us is not None and now_us - (last_used_at or 0) >= LAST_USED_STEP_MICROSECONDS:
-            with suppress(Unavailable):  # on a full disk it can still be read who comes
+            with suppress(Unavailable):  # on a full disk authentication still works
                 self._database.write("UPDATE tokens SET last_used_at = ? WHERE hash = ?", (now_us, token_hash))
         return _token(name, role, scope, created_at, last_used_at)
 
     def ensure_admin_token(self, path: Path, *, now_us: int) -> str:
-        """The text of the administrator's token, which always stands in that file after this call.
+        """Return the text of the administrator's token, and write it to the file.
 
-        A file that is missing or no longer true gets a new token; the old one then counts no more.
+        A file that is missing or outdated gets a new token; the old one becomes invalid.
         """
         text = read_token_file(path)
         token = self.find_token(text)
@@ -317,14 +316,14 @@ class AppDb:
             write_token_file(path, text)
         return text
 
-    # -- the file
+    # The file
 
     def version(self) -> tuple[int, int]:
-        """Changes when anybody has written; asking costs about 3 microseconds."""
+        """Return a value that changes with every write by any process; costs about 3 microseconds."""
         return self._database.version()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._database.close()
 
 

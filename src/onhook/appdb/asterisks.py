@@ -1,4 +1,4 @@
-"""How each Asterisk is reached, what was learned of it, and since when we hear it."""
+"""AMI connections of Asterisk PBXs: address, detected configuration, connection state."""
 
 from datetime import datetime
 from typing import Any
@@ -10,18 +10,18 @@ from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.timestamps import to_datetime
 
 PORT, TLS_PORT = 5038, 5039
-"""Those of Asterisk itself."""
+"""Asterisk's own defaults."""
 
 HOST_CHARACTERS_MAX = 253
 USER_CHARACTERS_MAX = 80
 SECRET_CHARACTERS_MAX = 256
-"""More than anybody writes into manager.conf; a shorter secret than ours may be all that the PBX has."""
+"""More than common in manager.conf; a PBX may have a shorter secret than Onhook's minimum."""
 
 NAMES_MAX = 200
 """Trunks and contexts of one PBX."""
 
 TLS_OFF, TLS_ON = "off", "on"
-"""Or the certificates, as PEM, that alone are trusted."""
+"""Or the trusted certificates, as PEM."""
 
 _COLUMNS = (
     "sn, host, port, user, tls, trunks, inbound, has_pins, detected_config, is_connected, connected_at, covered_until,"
@@ -30,11 +30,10 @@ _COLUMNS = (
 
 
 class AsteriskPbx(msgspec.Struct, frozen=True, kw_only=True):
-    """How an Asterisk is reached, and how it fares; the secret is told to whoever connects, and to nobody else.
+    """The connection of an Asterisk and its state; the secret is only passed to the connecting code.
 
-    `trunks` and `inbound` are None where they are read from the PBX; `detected_config` is what was read.
-    `covered_until` is the moment up to which every call that it told us of is kept. `error` says why there is no
-    connection.
+    `trunks` and `inbound` are None where they are read from the PBX; `detected_config` is what was read. All calls up
+    to `covered_until` that the PBX reported are stored. `error` says why there is no connection.
     """
 
     sn: str
@@ -53,13 +52,13 @@ class AsteriskPbx(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asterisks:
-    """What is kept of them. Moments that go in are microseconds since 1970, UTC."""
+    """Repository of AMI connections. Times passed in are microseconds since 1970, UTC."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def add(self, asterisk: AsteriskPbx, secret: str) -> None:
-        """Say how a PBX that is declared is reached. Raises `UsageError`."""
+        """Add the connection of a registered PBX. Raises `UsageError`."""
         validate_asterisk(asterisk, secret)
         values = (
             *(asterisk.sn, asterisk.host, asterisk.port, asterisk.user, secret, asterisk.tls),
@@ -72,57 +71,57 @@ class Asterisks:
         )
 
     def all(self) -> list[AsteriskPbx]:
-        """Every one, by serial number."""
+        """Return all connections, by serial number."""
         return [_asterisk(*row) for row in self._database.rows(f"SELECT {_COLUMNS} FROM asterisks ORDER BY sn")]
 
     def get(self, sn: str) -> AsteriskPbx:
-        """How a PBX is reached. Raises `NotFound` for one that is no Asterisk."""
+        """Return the connection of a PBX. Raises `NotFound` for one that is not an Asterisk."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM asterisks WHERE sn = ?", (sn,))
         if not rows:
             raise NotFound(
-                f"{sn[:80]!r} is no Asterisk that we connect to",
+                f"{sn[:80]!r} is not an Asterisk with an AMI connection",
                 hint="onhook pbx add NAME --asterisk HOST --user USER --secret SECRET",
             )
         return _asterisk(*rows[0])
 
     def get_secret(self, sn: str) -> str:
-        """What proves us to it: for whoever connects. Raises `NotFound`."""
+        """Return the AMI secret, for the connecting code only. Raises `NotFound`."""
         rows = self._database.rows("SELECT secret FROM asterisks WHERE sn = ?", (self.get(sn).sn,))
         return str(rows[0][0])
 
-    # -- how it fares
+    # Connection state
 
     def reset_connections(self) -> None:
-        """Nobody hears any of them: whoever does so next begins anew."""
+        """Mark all PBXs as disconnected, before connections start."""
         self._database.write("UPDATE asterisks SET is_connected = 0 WHERE is_connected")
 
     def set_connected(self, sn: str, now_us: int) -> None:
-        """We hear it from now on."""
+        """Mark a PBX as connected from now on."""
         self._database.write(
             "UPDATE asterisks SET is_connected = 1, connected_at = ?1, covered_until = ?1, error = '' WHERE sn = ?2",
             (now_us, sn),
         )
 
     def set_covered_until(self, sn: str, until: int) -> None:
-        """All that it told us of up to this moment is kept."""
+        """Store the time up to which every reported call is stored."""
         self._database.write(
             "UPDATE asterisks SET covered_until = max(coalesce(covered_until, ?1), ?1) WHERE sn = ?2", (until, sn)
         )
 
     def set_disconnected(self, sn: str, error: str) -> None:
-        """We do not hear it any more, or still not."""
+        """Mark a PBX as disconnected, with the reason."""
         self._database.write(
             "UPDATE asterisks SET is_connected = 0, error = ?1 WHERE sn = ?2 AND (is_connected OR error != ?1)",
             (error[:500], sn),
         )
 
     def set_detected_config(self, sn: str, text: str) -> None:
-        """Remember what was read from the PBX."""
+        """Store the configuration that was read from the PBX."""
         self._database.write("UPDATE asterisks SET detected_config = ? WHERE sn = ?", (text, sn))
 
 
 def validate_asterisk(asterisk: AsteriskPbx, secret: str) -> None:
-    """Raises `UsageError` for what cannot be meant so; the secret is never shown."""
+    """Check a connection. Raises `UsageError`, never showing the secret."""
     _validate_text("the secret", secret, SECRET_CHARACTERS_MAX)
     _validate_text("the host", asterisk.host, HOST_CHARACTERS_MAX)
     _validate_text("the user", asterisk.user, USER_CHARACTERS_MAX)
@@ -135,9 +134,9 @@ def validate_asterisk(asterisk: AsteriskPbx, secret: str) -> None:
 
 
 def _validate_text(field: str, text: str, characters_max: int) -> None:
-    """Never shown: it may be the secret."""
+    """Check the length and characters of a text without showing it: it may be the secret."""
     if not 1 <= len(text) <= characters_max or not text.isprintable() or text != text.strip():
-        raise UsageError(f"{field} cannot be that", hint=f"use 1 to {characters_max} printable characters")
+        raise UsageError(f"{field} is invalid", hint=f"use 1 to {characters_max} printable characters")
 
 
 def _join_names(names: tuple[str, ...] | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Who changed what: one line for each request that was meant to change something, and for each sign-in."""
+"""Audit log: one line for each request that is meant to change something, and for each sign-in."""
 
 from datetime import datetime
 
@@ -8,14 +8,14 @@ from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.timestamps import to_datetime
 
 ENTRIES_MAX = 50_000
-"""Years of settings by hand; the oldest go first."""
+"""Years of changes by hand; the oldest are deleted first."""
 
 TEXT_CHARACTERS_MAX = 300
-"""Of a path: names of things are in it, never a secret, which travels in bodies."""
+"""Of a path: it contains names, never a secret, which travels in bodies."""
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asked, by which way, from where, for what, and how it was answered."""
+    """Who sent a request, with which credential, from where, for what, and the status of the response."""
 
     audit_id: int
     created_at: datetime
@@ -27,13 +27,13 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Audit:
-    """The lines, in the settings."""
+    """Repository of the audit log."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def add(self, *, now_us: int, actor: str, credential: str, address: str, action: str, status: int) -> None:
-        """Keep a line; `now_us` in microseconds since 1970."""
+        """Add a line; `now_us` in microseconds since 1970."""
         with self._database.transaction():
             self._database.write(
                 "INSERT INTO audit (created_at, actor, credential, address, action, status) VALUES (?, ?, ?, ?, ?, ?)",
@@ -44,7 +44,7 @@ class Audit:
             )
 
     def latest(self, limit: int, before: int | None = None) -> list[AuditEntry]:
-        """The latest lines first; those before a number, to page on."""
+        """Return the latest lines first; with `before` those before that number, for the next page."""
         rows = self._database.rows(
             "SELECT audit_id, created_at, actor, credential, address, action, status FROM audit"
             " WHERE ?1 IS NULL OR audit_id < ?1 ORDER BY audit_id DESC LIMIT ?2",

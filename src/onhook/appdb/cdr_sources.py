@@ -1,6 +1,6 @@
-"""Where a PBX that we connect to keeps its CDRs itself, so that a gap can be filled: a file, or a table of a database.
+"""CDR sources: the CDR file or database table of a connected PBX, read to fill gaps.
 
-The password of a database is a secret: it is told to whoever reads there, and is in no listing.
+The password of a database is a secret: it is only passed to the reading code, and is in no listing.
 """
 
 from pathlib import Path
@@ -12,10 +12,10 @@ from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import UsageError
 
 ENGINES = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mariadb": 3306}
-"""How an address begins, and the port where it names none."""
+"""URL scheme and default port per database engine."""
 
 LOCATION_CHARACTERS_MAX = 2_000
-"""No path is longer; an address has some hundred."""
+"""No path is longer; an address has some hundred characters."""
 
 COLUMNS_MAX = 200
 TABLE_DEFAULT = "cdr"
@@ -24,8 +24,9 @@ _EXAMPLE = "write /PATH/TO/FILE, or postgresql://USER:PASSWORD@HOST/DATABASE/TAB
 
 
 class CdrSource(msgspec.Struct, frozen=True, kw_only=True):
-    """`location` is a path, or `ENGINE://USER@HOST:PORT/DATABASE`, with `?tls=on` where it is spoken. `columns` are
-    those of a CSV file of one's own order; `table` is that of a database or SQLite file."""
+    """`location` is a path, or `ENGINE://USER@HOST:PORT/DATABASE`, with `?tls=on` for TLS. `columns` are those of a CSV
+    file with a custom order; `table` is that of a database or SQLite file.
+    """
 
     location: str
     table: str = TABLE_DEFAULT
@@ -34,7 +35,7 @@ class CdrSource(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_database(self) -> bool:
-        """Whether it is reached over the network."""
+        """Return whether the source is reached over the network."""
         return "://" in self.location
 
     def __repr__(self) -> str:
@@ -42,22 +43,22 @@ class CdrSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CdrSources:
-    """What is kept of them, by serial number."""
+    """Repository of CDR sources, by serial number."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def all(self) -> dict[str, CdrSource]:
-        """Those of all PBXs that have one."""
+        """Return the sources of all PBXs that have one."""
         rows = self._database.rows("SELECT sn, location, cdr_table, columns, password FROM cdr_sources")
         return {str(sn): _cdr_source(*row) for sn, *row in rows}
 
     def get(self, sn: str) -> CdrSource | None:
-        """That of one PBX, or None."""
+        """Return the source of a PBX, or None."""
         return self.all().get(sn)
 
     def put(self, sn: str, source: CdrSource | None) -> None:
-        """Let this be where a PBX keeps its CDRs; None is nowhere. `source` was checked."""
+        """Set the source of a PBX; None removes it. `source` is validated already."""
         if source is None:
             self._database.write("DELETE FROM cdr_sources WHERE sn = ?", (sn,))
             return
@@ -69,16 +70,16 @@ class CdrSources:
 
 
 def parse_cdr_source(text: str, *, table: str | None = None, columns: str | None = None) -> CdrSource:
-    """A source from texts as people write them. Raises `UsageError`, never showing the password."""
+    """Return the source described by texts. Raises `UsageError`, never showing the password."""
     if not 1 <= len(text) <= LOCATION_CHARACTERS_MAX or not text.isprintable():
-        raise UsageError("that cannot be where CDRs are kept", hint=_EXAMPLE)
+        raise UsageError("this is not a CDR source", hint=_EXAMPLE)
     column_names = tuple(name.strip().lower() for name in columns.split(",") if name.strip()) if columns else ()
     if len(column_names) > COLUMNS_MAX:
-        raise UsageError(f"there are more than {COLUMNS_MAX} columns", hint="name those that the file has")
+        raise UsageError(f"there are more than {COLUMNS_MAX} columns", hint="name those of the file")
     if "://" not in text:
         return CdrSource(location=str(Path(text).absolute()), table=table or TABLE_DEFAULT, columns=column_names)
     if column_names:
-        raise UsageError("a database tells its columns itself", hint="leave --columns out")
+        raise UsageError("columns of a database are detected", hint="leave --columns out")
     return _parse_database_url(text, table)
 
 
@@ -87,7 +88,7 @@ def _parse_database_url(text: str, table: str | None) -> CdrSource:
         parts = urlsplit(text)
         port = parts.port or ENGINES[parts.scheme]
     except (KeyError, ValueError):
-        raise UsageError("CDRs cannot be read there", hint=_EXAMPLE) from None
+        raise UsageError("unknown kind of CDR source", hint=_EXAMPLE) from None
     database, _, table_name = unquote(parts.path.strip("/")).partition("/")
     tls = _parse_tls(parts)
     if not parts.hostname or not parts.username or not database or "/" in table_name:
@@ -101,12 +102,12 @@ def _parse_database_url(text: str, table: str | None) -> CdrSource:
 
 
 def _parse_tls(parts: SplitResult) -> str:
-    """`?tls=on`, or nothing. Raises `UsageError`."""
+    """Return `?tls=on` or an empty text. Raises `UsageError`."""
     options = parse_qs(parts.query, keep_blank_values=True)
     if not options or options == {"tls": ["off"]}:
         return ""
     if options != {"tls": ["on"]}:
-        raise UsageError("the address asks for something unknown", hint="?tls=on is all that can be asked for")
+        raise UsageError("the address has an unknown option", hint="?tls=on is the only option")
     return "?tls=on"
 
 

@@ -1,8 +1,8 @@
-"""Events that did not go through at once: a row each, with its attempts, until an application has taken it.
+"""Deliveries: events that were not delivered at once, a row each with its attempts, until the application accepts them.
 
-Laws: what is settled is settled in one transaction with the cursors that it stands for, so a process that dies at any
-moment goes on where it was, and owes at most what was under way again. Within one call only the first that waits has
-its turn; all behind it are due `DUE_AFTER_PREDECESSOR`. An event that is not delivered has one row per subscription.
+Invariants: results are stored in one transaction with the cursors, so a process that dies at any moment continues where
+it was, and repeats at most the events in progress. Of one call only the first pending event is tried; all behind it
+have `DUE_AFTER_PREDECESSOR`. An undelivered event has one row per destination.
 """
 
 import sqlite3
@@ -21,17 +21,19 @@ CallKey = tuple[str, str]
 """(`sn`, `call_id`)."""
 
 UNDELIVERED_MAX = 50_000
-"""Rows that wait or are parked of one subscription. Measured: 56 MB where an application answers little, 120 MB where
-it answered a kibibyte once, 741 MB where it did so ten times. Beyond it nothing new is tried, and stays owed."""
+"""Pending or failed rows of one destination. Measured: 56 MB where an application answers little, 120 MB where it
+answered a kibibyte once, 741 MB where it did so ten times. Beyond it no new event is tried; new events stay pending in
+the store.
+"""
 
 DELIVERED_ROWS_MAX = 200
-"""Of those that went through after some attempts: so that a person sees how the trouble of this morning ended."""
+"""Rows delivered after several attempts that are kept: they show how this morning's problem ended."""
 
 ATTEMPT_ROWS_MAX = 20
-"""Of each: the plan has ten, and a person may try again."""
+"""Attempts stored per row: the retry policy has ten, and a person may retry."""
 
 DUE_AFTER_PREDECESSOR = 2**62
-"""When an event that waits behind another one of its call is due: never, until that one is out of its way."""
+"""Due time of an event behind another one of its call: never, until the other one is done."""
 
 _COLUMNS = "delivery_id, destination_id, state, notification_id, seq, sn, call_id, attempts, due_at, pending_since"
 
@@ -40,11 +42,13 @@ _SET_RETRY_NOW = "state = 'retrying', attempts = 0, busy_count = 0, due_at = ?"
 _WHERE_RETRYING_CALL = "destination_id = ? AND state = 'retrying' AND sn = ? AND call_id = ?"
 
 CALL_DELIVERIES_MAX = 200
-"""Rows of one call that are looked at: each of some legs owed to each of some applications."""
+"""Rows of one call that are listed: some legs for some applications."""
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One event owed to one subscription. `due_at` is when it is tried next, None where that is not up to us."""
+    """One event pending for one destination. `due_at` is the time of the next attempt, None when a predecessor decides
+    it.
+    """
 
     delivery_id: int
     destination_id: int
@@ -59,7 +63,9 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One try. `status` is None where no answer came; `detail` tells what came of it, `body` how the answer begins."""
+    """One attempt. `status` is None without a response; `detail` describes the result, `body` is the beginning of the
+    response.
+    """
 
     attempted_at: datetime
     duration_ms: int
@@ -69,7 +75,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A row whose turn it is, with all that sending it takes."""
+    """A row that is due, with everything that sending needs."""
 
     delivery_id: int
     notification_id: str
@@ -81,7 +87,7 @@ class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one attempt, as it is noted; `attempted_at` in microseconds since 1970."""
+    """The result of one attempt; `attempted_at` in microseconds since 1970."""
 
     attempted_at: int
     duration_ms: int
@@ -104,10 +110,10 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that was tried again: what is to become of it.
+    """The new state of a row that was tried again.
 
-    `attempts_before` is how many it had when it was taken up: other than that where a person has retried it meanwhile.
-    `busy_count` is how often in a row the application asked for time instead of taking it.
+    `attempts_before` is its number of attempts when it was loaded: a different number now means that a person has
+    retried it meanwhile. `busy_count` is how often in a row the application asked to wait.
     """
 
     delivery_id: int
@@ -121,8 +127,9 @@ class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryCommit(msgspec.Struct, frozen=True, kw_only=True):
-    """All that came of some work for one subscription, as it was in one `revision`. `finished_replays` are done;
-    `retry_after` is until when the application asked to be left alone, 0 where it did not."""
+    """All results of some work for one destination in one `revision`. `finished_replays` are complete; `retry_after` is
+    the time until which the application asked to wait, 0 without such a request.
+    """
 
     destination_id: int
     revision: int
@@ -135,12 +142,12 @@ class DeliveryCommit(msgspec.Struct, frozen=True, kw_only=True):
     failing_since: int | None
     retry_after: int
     retry_all_now: bool
-    """Whether all that wait are due now: the application is there again."""
+    """Whether all pending rows are due now, because the application is reachable again."""
     now_us: int
 
 
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows of one subscription that wait or are parked, and since when the oldest one waits."""
+    """Pending or failed rows of one destination, and the time of the oldest pending one."""
 
     retrying: int = 0
     failed: int = 0
@@ -148,20 +155,20 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_full(self) -> bool:
-        """Whether they are so many that nothing new is tried."""
+        """Return whether no new event is tried because the limit is reached."""
         return self.retrying + self.failed >= UNDELIVERED_MAX
 
 
 class Deliveries:
-    """What is kept of deliveries. Moments that go in are microseconds since 1970, UTC."""
+    """Repository of deliveries. Times passed in are microseconds since 1970, UTC."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
-    # -- for the one who sends
+    # For the worker
 
     def list_due(self, destination_id: int, now_us: int, limit: int) -> list[DueDelivery]:
-        """Rows whose turn it is, the longest due first: of each call its first."""
+        """Return due rows, the longest due first, the first of each call only."""
         rows = self._database.rows(
             "SELECT delivery_id, notification_id, seq, sn, call_id, body, attempts, busy_count FROM deliveries"
             " WHERE destination_id = ? AND state = 'retrying' AND due_at <= ? ORDER BY due_at, delivery_id LIMIT ?",
@@ -181,7 +188,7 @@ class Deliveries:
         ]
 
     def next_due_at(self, destination_id: int) -> int | None:
-        """When the next row has its turn; None where none waits."""
+        """Return the time when the next row is due; None without a pending row."""
         rows = self._database.rows(
             "SELECT min(due_at) FROM deliveries WHERE destination_id = ? AND state = 'retrying'", (destination_id,)
         )
@@ -189,14 +196,14 @@ class Deliveries:
         return due_at
 
     def notification_ids_after(self, destination_id: int, seq: int) -> set[str]:
-        """The events behind a number that are rows already: who reads on from there must not owe them again."""
+        """Return the events after a ledger number that are rows already, so that reading on does not add them again."""
         rows = self._database.rows(
             "SELECT notification_id FROM deliveries WHERE destination_id = ? AND seq > ?", (destination_id, seq)
         )
         return {notification_id for (notification_id,) in rows}
 
     def retrying_calls(self, destination_id: int) -> set[CallKey]:
-        """The calls of which something waits: their later events must wait too."""
+        """Return the calls with a pending event: their later events must wait."""
         rows = self._database.rows(
             "SELECT DISTINCT sn, call_id FROM deliveries WHERE destination_id = ? AND state = 'retrying'",
             (destination_id,),
@@ -204,15 +211,15 @@ class Deliveries:
         return {(sn, call_id) for sn, call_id in rows}
 
     def backlog(self, destination_id: int) -> Backlog:
-        """How many wait and are parked."""
+        """Return the numbers of pending and failed rows."""
         return self._backlogs("destination_id = ? AND", (destination_id,)).get(destination_id, Backlog())
 
     def backlogs(self) -> dict[int, Backlog]:
-        """The same of every subscription that has any, by its number."""
+        """Return the backlog of every destination that has one, by its number."""
         return self._backlogs("", ())
 
     def commit(self, changes: DeliveryCommit) -> set[CallKey]:
-        """Note all of it, durably, or nothing; calls that were retried and of which nothing waits any more.
+        """Store all results durably, or none. Return the calls that were retried and have nothing pending any longer.
 
         Raises `Unavailable`.
         """
@@ -220,7 +227,7 @@ class Deliveries:
             if not self._database.rows(
                 "SELECT 1 FROM destinations WHERE destination_id = ?", (changes.destination_id,)
             ):
-                return set()  # removed meanwhile: nothing is owed to it
+                return set()  # removed meanwhile: nothing is pending for it
             for new_delivery in changes.new_deliveries:
                 self._insert(changes.destination_id, new_delivery)
             for update in changes.updates:
@@ -242,15 +249,15 @@ class Deliveries:
             return updated_calls - still_retrying
 
     def add(self, destination_id: int, new_delivery: NewDelivery) -> None:
-        """Owe an event that stands on no stream; within a transaction of the one who calls."""
+        """Add an event that is on no stream, within the caller's transaction."""
         self._insert(destination_id, new_delivery)
         self._schedule_call(destination_id, new_delivery.call, new_delivery.due_at)
         self._increment_revision(destination_id)
 
-    # -- for people
+    # For people
 
     def page(self, destination_id: int, state: DeliveryState | None, limit: int, after: int = 0) -> list[Delivery]:
-        """Rows of one subscription after a number, in order of number."""
+        """Return rows of one destination after a number, in order of number."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM deliveries WHERE destination_id = ?1 AND delivery_id > ?2"
             " AND (?3 IS NULL OR state = ?3) ORDER BY delivery_id LIMIT ?4",
@@ -259,7 +266,7 @@ class Deliveries:
         return [_delivery(row) for row in rows]
 
     def newest(self, destination_id: int, state: DeliveryState, limit: int) -> list[Delivery]:
-        """Rows of one subscription in one state, the newest first."""
+        """Return rows of one destination in one state, the newest first."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM deliveries WHERE destination_id = ? AND state = ?"
             " ORDER BY delivery_id DESC LIMIT ?",
@@ -268,7 +275,7 @@ class Deliveries:
         return [_delivery(row) for row in rows]
 
     def list_for_call(self, sn: str, call_id: str) -> list[Delivery]:
-        """Rows of one call, in order of number: those that did not go through at once."""
+        """Return the rows of one call, in order of number: events that were not delivered at once."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM deliveries WHERE call_id = ? AND sn = ? ORDER BY delivery_id LIMIT ?",
             (call_id, sn, CALL_DELIVERIES_MAX),
@@ -276,7 +283,7 @@ class Deliveries:
         return [_delivery(row) for row in rows]
 
     def has_undelivered(self, sn: str, call_id: str) -> bool:
-        """Whether anything of a call waits or is parked, of however many rows."""
+        """Return whether an event of a call is pending or failed."""
         return bool(
             self._database.rows(
                 "SELECT 1 FROM deliveries WHERE call_id = ? AND sn = ? AND state <> 'delivered' LIMIT 1", (call_id, sn)
@@ -284,22 +291,23 @@ class Deliveries:
         )
 
     def get(self, delivery_id: int) -> Delivery:
-        """One row. Raises `NotFound`."""
+        """Return one row. Raises `NotFound`."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM deliveries WHERE delivery_id = ?", (delivery_id,))
         if not rows:
             raise NotFound(
-                f"there is no delivery {delivery_id}", hint="`onhook destination deliveries` lists them: it may be done"
+                f"there is no delivery {delivery_id}",
+                hint=("it may be delivered; `onhook destination deliveries` lists them"),
             )
         return _delivery(rows[0])
 
     def body(self, delivery_id: int) -> bytes:
-        """The event's bytes. Raises `NotFound`."""
+        """Return the event's bytes. Raises `NotFound`."""
         self.get(delivery_id)
         rows = self._database.rows("SELECT body FROM deliveries WHERE delivery_id = ?", (delivery_id,))
         return bytes(rows[0][0]) if rows else b""
 
     def attempts(self, delivery_id: int) -> list[Attempt]:
-        """The latest tries of a row, the first of them first."""
+        """Return the latest attempts of a row, in order of time."""
         rows = self._database.rows(
             "SELECT attempted_at, duration_ms, status, detail, body FROM attempts WHERE delivery_id = ?"
             " ORDER BY attempt_id",
@@ -317,8 +325,9 @@ class Deliveries:
         ]
 
     def retry(self, delivery_id: int, *, now_us: int) -> None:
-        """Try one again, now, with all attempts of the plan before it. Raises `NotFound`, and `UsageError` for one that
-        went through and waits once more as another delivery."""
+        """Retry a row now, with all attempts of the retry policy. Raises `NotFound`, and `UsageError` for a delivered
+        one whose event is pending in another delivery.
+        """
         delivery = self.get(delivery_id)
         try:
             with self._database.transaction():
@@ -330,11 +339,11 @@ class Deliveries:
                 self._reset_retry_after(delivery.destination_id)
         except sqlite3.IntegrityError:
             raise UsageError(
-                f"the event of delivery {delivery_id} is owed once more already", hint="retry that delivery"
+                f"the event of delivery {delivery_id} is already pending again", hint="retry that delivery"
             ) from None
 
     def discard(self, delivery_id: int, *, now_us: int) -> None:
-        """Owe one no more; what waits behind it has its turn. Raises `NotFound`."""
+        """Discard a row; the events behind it become due. Raises `NotFound`."""
         delivery = self.get(delivery_id)
         with self._database.transaction():
             self._database.write("DELETE FROM deliveries WHERE delivery_id = ?", (delivery_id,))
@@ -342,7 +351,7 @@ class Deliveries:
             self._increment_revision(delivery.destination_id)
 
     def retry_all(self, destination_id: int, *, now_us: int) -> int:
-        """Try all that wait or are parked, now; how many they are."""
+        """Retry all pending and failed rows now; return their number."""
         with self._database.transaction():
             count = self._database.write(
                 f"UPDATE deliveries SET {_SET_RETRY_NOW} WHERE destination_id = ? AND state <> 'delivered'",
@@ -357,7 +366,7 @@ class Deliveries:
         return count
 
     def discard_failed(self, destination_id: int) -> int:
-        """Owe those that are parked no more; how many they were."""
+        """Discard the failed rows; return their number."""
         with self._database.transaction():
             count = self._database.write(
                 "DELETE FROM deliveries WHERE destination_id = ? AND state = 'failed'", (destination_id,)
@@ -366,7 +375,7 @@ class Deliveries:
         return count
 
     def _backlogs(self, condition: str, values: tuple[int, ...]) -> dict[int, Backlog]:
-        # Apart from the oldest, which an index tells at once: together they would be counted three times as slowly.
+        # Apart from the oldest row, which an index finds at once: one query for both counts three times as slowly.
         rows = self._database.rows(
             f"SELECT destination_id, state, count(*) FROM deliveries WHERE {condition} state IN ('retrying', 'failed')"
             " GROUP BY destination_id, state",
@@ -389,7 +398,7 @@ class Deliveries:
         return pending_since
 
     def _reset_retry_after(self, destination_id: int) -> None:
-        """A person means now, whatever time the application asked for."""
+        """Forget the time that the application asked to wait: a person's retry is immediate."""
         self._database.write("UPDATE destinations SET retry_after = 0 WHERE destination_id = ?", (destination_id,))
         self._increment_revision(destination_id)
 
@@ -399,7 +408,7 @@ class Deliveries:
         )
 
     def _insert(self, destination_id: int, new_delivery: NewDelivery) -> None:
-        """A row of its own; where its event waits already that one stays, and one that is parked waits again."""
+        """Insert a row. A pending row of the same event stays; a failed one becomes pending again."""
         rows = self._database.rows(
             "INSERT INTO deliveries (destination_id, state, notification_id, seq, sn, call_id, body, attempts, due_at,"
             " pending_since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -416,7 +425,7 @@ class Deliveries:
             self._add_attempt(rows[0][0], new_delivery.attempt)
 
     def _apply_update(self, update: DeliveryUpdate) -> None:
-        # That it was taken counts whatever a person did meanwhile; that it failed, only where nobody has retried it.
+        # A success counts whatever a person did meanwhile; a failure only where no person has retried the row.
         self._database.write(
             "UPDATE deliveries SET state = ?1, due_at = ?2, attempts = ?3, busy_count = ?4 WHERE delivery_id = ?5"
             " AND (?1 = 'delivered' OR (state = 'retrying' AND attempts = ?6))",
@@ -429,8 +438,7 @@ class Deliveries:
             self._add_attempt(update.delivery_id, update.attempt)
 
     def _update_health(self, changes: DeliveryCommit) -> None:
-        """What was counted counts; what was thought of the application does not, where a person has changed something
-        since."""
+        """Update the counters always, and the health of the destination only where no person has changed it since."""
         self._database.write(
             "UPDATE destinations SET attempts_succeeded = attempts_succeeded + ?1,"
             " attempts_failed = attempts_failed + ?2,"
@@ -455,7 +463,7 @@ class Deliveries:
         )
 
     def _schedule_call(self, destination_id: int, call: CallKey, now_us: int) -> bool:
-        """Give the first of a call that waits its turn, and have the others wait behind it; whether any waits."""
+        """Make the first pending row of a call due and the others wait behind it. Return whether there is one."""
         values = (destination_id, *call)
         rows = self._database.rows(f"SELECT min(delivery_id) FROM deliveries WHERE {_WHERE_RETRYING_CALL}", values)
         (first,) = rows[0]

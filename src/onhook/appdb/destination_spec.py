@@ -1,4 +1,4 @@
-"""What people ask for with a subscription, and what of it can be meant so."""
+"""The specification of a destination, and its validation."""
 
 import base64
 import binascii
@@ -15,16 +15,16 @@ Method = Literal["POST", "GET"]
 NotifiesOf = Literal["records", "calls", "alarms"]
 RetryPolicy = Literal["days", "original"]
 PayloadFormat = Literal["p-2023", "p-2025", "p-2026", "doc", "object"]
-"""The generations of PBX whose event can be written (yeastar-p-series.md 3.2)."""
+"""PBX generations whose event format can be written (yeastar-p-series.md 3.2)."""
 
 URL_CHARACTERS_MAX = 2_000
-"""Longer ones are cut off somewhere on their way; a PBX saves less."""
+"""Longer URLs are cut off by some programs; a PBX stores fewer characters."""
 
 TIMEOUT_SECONDS_LIMITS = (1.0, 120.0)
-"""The original allows 3 to 10 (yeastar-p-series.md 4); beyond two minutes nobody waits on purpose."""
+"""The original allows 3 to 10 (yeastar-p-series.md 4); more than two minutes is no useful time-out."""
 
 MAX_ATTEMPTS_LIMITS = (1, 5)
-"""Of the plan `original` (yeastar-p-series.md 4)."""
+"""Of the retry policy `original` (yeastar-p-series.md 4)."""
 
 SPEC_VERSION = 1
 """Of the JSON of a specification."""
@@ -36,16 +36,16 @@ HEADER_CHARACTERS_MAX = 1_000
 """Long enough for a signed token."""
 
 WHSEC_PREFIX = "whsec_"
-"""How a secret of Standard Webhooks begins; Base64 follows."""
+"""Prefix of a secret of Standard Webhooks; Base64 follows."""
 
 KEY_BYTES_LIMITS = (24, 64)
-"""Of a secret of Standard Webhooks, as its specification says."""
+"""Bytes of a secret of Standard Webhooks, by its specification."""
 
 RESERVED_HEADERS = frozenset(
     {"content-length", "content-type", "host", "transfer-encoding", "connection", "x-signature", "user-agent"}
     | {"webhook-id", "webhook-timestamp", "webhook-signature"}
 )
-"""Headers that say what is sent and who signed it: nobody sets them by hand."""
+"""Headers that describe the content and its signature: they cannot be set by hand."""
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
@@ -86,13 +86,13 @@ SPEC_FIELDS: tuple[str, ...] = DestinationSpec.__struct_fields__
 
 
 def validate_spec(spec: DestinationSpec) -> DestinationSpec:
-    """The same. Raises `UsageError` for what cannot be meant so; never shows a password in a URL."""
+    """Return the specification. Raises `UsageError` for an invalid one; never shows a password in a URL."""
     _check_url(spec.url)
     _check_choice("payload_format", spec.payload_format, get_args(PayloadFormat))
     _check_choice("method", spec.method, get_args(Method))
     _check_choice("notifies_of", spec.notifies_of, get_args(NotifiesOf))
     if spec.notifies_of == "alarms" and spec.filter != RecordFilter(sn=spec.filter.sn):
-        raise UsageError("alarms have no calls to be filtered by", hint="choose them by sn alone, or not at all")
+        raise UsageError("alarms cannot be filtered by calls", hint="filter by sn only, or not at all")
     _check_choice("retry_policy", spec.retry_policy, get_args(RetryPolicy))
     _check_range("timeout_seconds", spec.timeout_seconds, TIMEOUT_SECONDS_LIMITS)
     _check_range("max_attempts", spec.max_attempts, MAX_ATTEMPTS_LIMITS)
@@ -118,7 +118,7 @@ def decode_spec(text: str) -> StoredSpec:
 
 
 def parse_standard_webhooks_key(text: str) -> bytes:
-    """The key in a secret of Standard Webhooks: `whsec_` and Base64 of 24 to 64 bytes. Raises `UsageError`."""
+    """Return the key in a secret of Standard Webhooks: `whsec_` and Base64 of 24 to 64 bytes. Raises `UsageError`."""
     minimum, maximum = KEY_BYTES_LIMITS
     try:
         key = base64.b64decode(text.removeprefix(WHSEC_PREFIX), validate=True)
@@ -126,14 +126,14 @@ def parse_standard_webhooks_key(text: str) -> bytes:
         key = b""
     if not text.startswith(WHSEC_PREFIX) or not minimum <= len(key) <= maximum:
         raise UsageError(
-            "this is no secret for Standard Webhooks",
+            "this is not a secret for Standard Webhooks",
             hint=f"write {WHSEC_PREFIX} and {minimum} to {maximum} bytes in Base64, or leave it out to generate one",
         )
     return key
 
 
 def mask_url(url: str) -> str:
-    """A URL as it may be shown: the values in its query are often keys.
+    """Return a URL for display: values in its query are hidden, because they are often keys.
 
     >>> mask_url("https://crm.example.com/calls?key=1f2e3d&on")
     'https://crm.example.com/calls?key=…&on'
@@ -151,29 +151,29 @@ def _check_url(url: str) -> None:
         parts = urlsplit(url)
         is_webhook = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         has_password = "@" in parts.netloc
-    except ValueError:  # a bracket left open, a port that is no number
+    except ValueError:  # an open bracket, or a port that is not a number
         is_webhook = has_password = False
     if has_password:
-        raise UsageError("a password does not belong into a URL", hint="send it as a header: Authorization")
+        raise UsageError("a URL must not contain a password", hint="send it in a header: Authorization")
     if not is_webhook or len(url) > URL_CHARACTERS_MAX or not url.isprintable() or " " in url:
-        raise UsageError("this is not a webhook's URL", hint="write one such as https://crm.example.com/calls")
+        raise UsageError("this is not the URL of a webhook", hint="write one such as https://crm.example.com/calls")
 
 
 def _check_headers(headers: dict[str, str]) -> None:
     if len(headers) > HEADERS_MAX:
-        raise UsageError(f"there are {len(headers)} headers", hint=f"give at most {HEADERS_MAX}")
+        raise UsageError(f"there are {len(headers)} headers", hint=f"set at most {HEADERS_MAX}")
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or name.lower() in RESERVED_HEADERS:
-            raise UsageError(f"{name[:80]!r} cannot be a header of yours", hint="choose another name")
+            raise UsageError(f"the header {name[:80]!r} cannot be set", hint="choose another name")
         if len(value) > HEADER_CHARACTERS_MAX or not value.isascii() or not value.isprintable():
-            raise UsageError(f"the header {name} has a value that cannot be sent", hint="write printable ASCII")
+            raise UsageError(f"the value of the header {name} cannot be sent", hint="write printable ASCII")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise UsageError(f"{name} cannot be {value[:80]!r}", hint=f"use {' or '.join(choices)}")
+        raise UsageError(f"invalid {name}: {value[:80]!r}", hint=f"use {' or '.join(choices)}")
 
 
 def _check_range(name: str, value: float, limits: tuple[float, float]) -> None:
     if not limits[0] <= value <= limits[1]:
-        raise UsageError(f"{name} cannot be {value:g}", hint=f"write {limits[0]:g} to {limits[1]:g}")
+        raise UsageError(f"invalid {name}: {value:g}", hint=f"write {limits[0]:g} to {limits[1]:g}")

@@ -1,7 +1,7 @@
-"""Who wants which calls: subscriptions, the secrets they are signed with, and how far each has been served.
+"""Destinations, their signing secrets, and how far each has been served.
 
-A subscription is served along streams: the live one, which never ends, and replays, each from one number of the ledger
-to another. `revision` changes with everything that people do to a subscription, and with nothing else.
+A destination is served along streams: the live one, which never ends, and replays, each from one number of the ledger
+to another. `revision` changes with every change that a person makes, and with nothing else.
 """
 
 import secrets as secrets_module
@@ -32,13 +32,13 @@ from onhook.lib.timestamps import to_datetime
 DestinationState = Literal["active", "paused", "disabled"]
 
 DESTINATIONS_MAX = 200
-"""In one house: each keeps connections and some hundred events in memory."""
+"""Of one installation: each keeps connections and some hundred events in memory."""
 
 SIGNING_SECRETS_MAX = 5
-"""Of one subscription: an old and a new one, and some air; each signs every event."""
+"""Of one destination: an old one, a new one and a reserve; each signs every event."""
 
 REPLAYS_MAX = 100
-"""Of one subscription, asked for and not yet done."""
+"""Unfinished replays of one destination."""
 
 _COLUMNS = (
     "destination_id, name, spec, app, state, reason, failing_since, retry_after, attempts_succeeded, attempts_failed,"
@@ -48,12 +48,12 @@ _LABEL_DEFAULT = "webhook"
 
 
 class Destination(DestinationSpec, frozen=True, kw_only=True):
-    """Who wants which calls, and how it fares.
+    """A destination and its state.
 
-    `state` is `disabled` where we gave up on the application, and `reason` says why. `failing_since` is since when it
-    takes nothing of what is owed to it; `retry_after` is until when it asked to be left alone. `attempts_succeeded`
-    and `attempts_failed` count since the beginning. `app` is the client id of the application that manages it itself,
-    or empty. `secrets` counts the secrets it is signed with.
+    `state` is `disabled` when delivery was given up, and `reason` says why. `failing_since` is the time since which no
+    event was accepted; `retry_after` the time until which the application asked to wait. `attempts_succeeded` and
+    `attempts_failed` count since the beginning. `app` is the client id of the application that manages the destination,
+    or empty. `secrets` counts the signing secrets.
     """
 
     destination_id: int
@@ -74,10 +74,10 @@ class Destination(DestinationSpec, frozen=True, kw_only=True):
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of the ledger along which a subscription is served.
+    """A range of the ledger along which a destination is served.
 
-    Everything up to the number `cursor` is settled; None is not begun, and where to begin is yet to be looked up.
-    `until` is the last number of a replay, None for the live stream. `filter` holds beside the destination's.
+    Everything up to the number `cursor` is done; None means that the first number is yet to be looked up. `until` is
+    the last number of a replay, None for the live stream. `filter` applies in addition to the destination's.
     """
 
     stream_id: int
@@ -87,50 +87,50 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Destinations:
-    """What is kept of subscriptions. Moments that go in are microseconds since 1970, UTC."""
+    """Repository of destinations. Times passed in are microseconds since 1970, UTC."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
-    # -- subscriptions
+    # Destinations
 
     def all(self) -> list[Destination]:
-        """All of them, by name."""
+        """Return all destinations, by name."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM destinations d ORDER BY name COLLATE NOCASE")
         return [_destination(row) for row in rows]
 
     def list_for_app(self, app: str) -> list[Destination]:
-        """Those that an application manages itself, the oldest first."""
+        """Return the destinations that an application manages itself, the oldest first."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM destinations d WHERE app = ? AND app <> '' ORDER BY destination_id", (app,)
         )
         return [_destination(row) for row in rows]
 
     def get(self, name: str) -> Destination:
-        """The one with this name. Raises `NotFound`."""
+        """Return the destination with this name. Raises `NotFound`."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM destinations d WHERE name = ?", (name,))
         if not rows:
-            raise NotFound(f"there is no subscription {name[:80]!r}", hint="`onhook destination list` shows them")
+            raise NotFound(f"there is no destination {name[:80]!r}", hint="`onhook destination list` shows them")
         return _destination(rows[0])
 
     def find_by_id(self, destination_id: int) -> Destination | None:
-        """The one with this number, or None."""
+        """Return the destination with this number, or None."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM destinations d WHERE destination_id = ?", (destination_id,))
         return _destination(rows[0]) if rows else None
 
     def add(
         self, name: str, spec: DestinationSpec, secret: str | None, *, after: int | None, now_us: int, app: str = ""
     ) -> tuple[Destination, str]:
-        """Subscribe; the subscription, and the secret it is signed with: the one given, or a new one.
+        """Add a destination. Return it and its signing secret: the given one, or a new one.
 
-        It is served from behind the number `after` of the ledger on; None is from the first record that its `since`
-        means. Raises `UsageError`.
+        It is served from after the ledger number `after`; None starts at the first record of its `since`. Raises
+        `UsageError`.
         """
         name, spec = validate_name(name), validate_spec(spec)
         text = _validate_signing_secret(new_signing_secret(spec) if secret is None else secret, spec)
         with self._database.transaction():
             if len(self._database.rows("SELECT 1 FROM destinations")) >= DESTINATIONS_MAX:
-                raise UsageError(f"there are {DESTINATIONS_MAX} subscriptions already", hint="remove one")
+                raise UsageError(f"there are already {DESTINATIONS_MAX} destinations", hint="remove one")
             try:
                 self._database.write(
                     "INSERT INTO destinations (name, spec, app, state, reason, attempts_succeeded, attempts_failed,"
@@ -146,7 +146,7 @@ class Destinations:
         return self.get(name), text
 
     def change(self, name: str, changes: Mapping[str, Any]) -> Destination:
-        """Give it another `name` or other wishes; it goes on where it is. Raises `NotFound`, `UsageError`."""
+        """Change the `name` or the specification; delivery continues where it is. Raises `NotFound`, `UsageError`."""
         old = self.get(name)
         new_notifies_of = changes.get("notifies_of", old.notifies_of)
         if "alarms" in (new_notifies_of, old.notifies_of) and new_notifies_of != old.notifies_of:
@@ -163,7 +163,7 @@ class Destinations:
             self._database.write(
                 "UPDATE destinations SET name = ?, spec = ?, revision = revision + 1,"
                 " retry_after = CASE WHEN ? THEN retry_after ELSE 0 END WHERE destination_id = ?",
-                # What one address asked for is nothing to another.
+                # A time to wait belongs to the old address.
                 (new_name, encode_spec(spec), spec.url == old.url, old.destination_id),
             )
         except sqlite3.IntegrityError:
@@ -171,7 +171,7 @@ class Destinations:
         return self.get(new_name)
 
     def set_state(self, name: str, state: DestinationState) -> Destination:
-        """Pause it, or let it go on; whoever lets it go on forgives what failed before. Raises `NotFound`."""
+        """Pause or resume a destination; resuming forgets earlier failures. Raises `NotFound`."""
         old = self.get(name)
         self._database.write(
             "UPDATE destinations SET state = ?1, reason = '', failing_since = NULL, revision = revision + 1,"
@@ -181,8 +181,9 @@ class Destinations:
         return self.get(name)
 
     def disable(self, destination: Destination, reason: str) -> None:
-        """Give up on an application; what is owed stays owed, and a person may resume it. Where a person has changed
-        anything since it may be another application: then nothing is done."""
+        """Disable a destination; pending events stay pending, and a person may resume it. Does nothing where a person
+        has changed it since: it may have another address.
+        """
         self._database.write(
             "UPDATE destinations SET state = 'disabled', reason = ?, revision = revision + 1"
             " WHERE destination_id = ? AND revision = ? AND state = 'active'",
@@ -190,29 +191,29 @@ class Destinations:
         )
 
     def remove(self, name: str) -> Destination:
-        """Forget a subscription and all that is owed to it. Raises `NotFound`."""
+        """Remove a destination and its pending events. Raises `NotFound`."""
         old = self.get(name)
         self._database.write("DELETE FROM destinations WHERE destination_id = ?", (old.destination_id,))
         return old
 
     def revisions(self) -> dict[int, tuple[int, DestinationState]]:
-        """Revision and state of each, by its number."""
+        """Return revision and state of each destination, by its number."""
         rows = self._database.rows("SELECT destination_id, revision, state FROM destinations")
         return {destination_id: (revision, state) for destination_id, revision, state in rows}
 
     def newest_stream_ids(self) -> dict[int, int]:
-        """Of each subscription the number of its newest stream that is not held: a new replay is another number."""
+        """Return the number of each destination's newest stream that is not held: a new replay has another number."""
         rows = self._database.rows("SELECT destination_id, max(stream_id) FROM streams WHERE NOT is_held GROUP BY 1")
         return dict(rows)
 
     def version(self) -> tuple[int, int]:
-        """Changes when anybody has written anything; asking costs about 3 microseconds."""
+        """Return a value that changes with every write by any process; costs about 3 microseconds."""
         return self._database.version()
 
-    # -- secrets
+    # Secrets
 
     def secrets(self, name: str) -> list[Secret]:
-        """The secrets it is signed with, the oldest first, without their texts. Raises `NotFound`."""
+        """Return the signing secrets, the oldest first, without their texts. Raises `NotFound`."""
         rows = self._database.rows(
             "SELECT secret_id, label, created_at FROM signing_secrets WHERE destination_id = ? ORDER BY secret_id",
             (self.get(name).destination_id,),
@@ -223,7 +224,7 @@ class Destinations:
         ]
 
     def secret_texts(self, destination_id: int) -> tuple[str, ...]:
-        """Their texts, the oldest first: for whoever signs, never for a listing."""
+        """Return the texts of the signing secrets, the oldest first: for signing only, never for a listing."""
         rows = self._database.rows(
             "SELECT text FROM signing_secrets WHERE destination_id = ? ORDER BY secret_id", (destination_id,)
         )
@@ -232,21 +233,21 @@ class Destinations:
     def add_secret(
         self, name: str, text: str | None, *, now_us: int, label: str = _LABEL_DEFAULT
     ) -> tuple[Secret, str]:
-        """Have one more secret, and its text: the one given, or a new one. Raises `NotFound`, `UsageError`."""
+        """Add a signing secret, the given one or a new one; return it and its text. Raises `NotFound`, `UsageError`."""
         destination, label = self.get(name), validate_name(label)
         text = _validate_signing_secret(new_signing_secret(destination) if text is None else text, destination)
         if destination.secrets >= SIGNING_SECRETS_MAX:
-            raise UsageError(f"{destination.name} has {SIGNING_SECRETS_MAX} secrets already", hint="remove the oldest")
+            raise UsageError(f"{destination.name} already has {SIGNING_SECRETS_MAX} secrets", hint="remove the oldest")
         try:
             with self._database.transaction():
                 self._insert_secret(destination.destination_id, text, label, now_us)
                 self._increment_revision(destination.destination_id)
         except sqlite3.IntegrityError:
-            raise UsageError(f"{destination.name} has this secret already", hint="nothing, it is in use") from None
+            raise UsageError(f"{destination.name} already has this secret", hint="nothing to do") from None
         return self.secrets(name)[-1], text
 
     def remove_secret(self, name: str, secret_id: int) -> None:
-        """Sign with it no more. Raises `NotFound`, and `UsageError` for the last one."""
+        """Remove a signing secret. Raises `NotFound`, and `UsageError` for the last one."""
         destination = self.get(name)
         with self._database.transaction():
             secret_ids = [secret.secret_id for secret in self.secrets(name)]
@@ -259,10 +260,10 @@ class Destinations:
             self._database.write("DELETE FROM signing_secrets WHERE secret_id = ?", (secret_id,))
             self._increment_revision(destination.destination_id)
 
-    # -- streams
+    # Streams
 
     def streams(self, destination_id: int) -> list[Stream]:
-        """The live stream first, then the replays in the order in which they were asked for; none about alarms."""
+        """Return the live stream, then the replays in order of request; none for alarms."""
         rows = self._database.rows(
             "SELECT stream_id, filter, cursor, until FROM streams WHERE destination_id = ? AND NOT is_held"
             " ORDER BY until IS NOT NULL, stream_id LIMIT ?",
@@ -274,31 +275,33 @@ class Destinations:
         ]
 
     def min_cursor(self) -> int | None:
-        """The number up to which nothing is owed to anybody, paused ones and replays included; None where nobody is
-        told of calls."""
+        """Return the number up to which no destination has pending records, including paused ones and replays; None
+        without destinations of calls.
+        """
         rows = self._database.rows("SELECT min(coalesce(cursor, 0)) FROM streams")
         return None if rows[0][0] is None else int(rows[0][0])
 
     def replay(self, name: str, record_filter: RecordFilter, *, after: int, until: int, now_us: int) -> Destination:
-        """Send again what matches behind one number up to another. Raises `NotFound`, `UsageError`."""
+        """Send records again that match, after one number up to another. Raises `NotFound`, `UsageError`."""
         destination = self.get(name)
         if destination.notifies_of == "alarms":
             raise UsageError(
-                f"{destination.name} notifies of {destination.notifies_of}, which are sent once",
+                f"{destination.name} notifies of {destination.notifies_of}, which cannot be replayed",
                 hint="replay a destination that notifies of records or calls",
             )
         with self._database.transaction():
             if len(self.streams(destination.destination_id)) > REPLAYS_MAX:
                 raise UsageError(
-                    f"{destination.name} has {REPLAYS_MAX} replays to do already", hint="wait for them to end"
+                    f"{destination.name} already has {REPLAYS_MAX} unfinished replays", hint="wait until one ends"
                 )
             self._insert_stream(destination.destination_id, record_filter, after, until, now_us)
         return self.get(name)
 
     def hold_replays(self, ranges: Iterable[tuple[int, int]], *, now_us: int) -> None:
-        """Owe reports that are about to be read late to everybody, for a lane may be ahead of its cursor; held until
-        `release_replays`. Who has yet to come to their numbers is told twice at worst. Each run is a first number and a
-        last."""
+        """Add held replays of events that are about to be parsed late, because a worker may be past them; held until
+        `release_replays`. A worker that has not reached them sends them twice at worst. Each range is a first and a
+        last number.
+        """
         with self._database.transaction():
             for first, last in ranges:
                 self._database.write(
@@ -310,13 +313,13 @@ class Destinations:
                 )
 
     def release_replays(self, seqs: Sequence[int] | None = None) -> None:
-        """Let the replays begin that end with these reports: they can be read now. None is all that were held."""
+        """Release the held replays that end with these events, which are parsed now; None releases all."""
         with self._database.transaction():
             for seq in self._held_replay_ends() if seqs is None else seqs:
                 self._database.write("UPDATE streams SET is_held = 0 WHERE is_held AND until = ?", (seq,))
 
     def discard_held_replays(self, seqs: Sequence[int]) -> None:
-        """Owe reports no more that could not be read after all."""
+        """Delete the held replays of events that could not be parsed after all."""
         with self._database.transaction():
             for seq in seqs:
                 self._database.write("DELETE FROM streams WHERE is_held AND until = ?", (seq,))
@@ -346,21 +349,21 @@ class Destinations:
 
 
 def new_signing_secret(spec: DestinationSpec) -> str:
-    """A random secret, as a PBX makes one, or as Standard Webhooks wants it."""
+    """Return a random secret in the form of a PBX's, or of Standard Webhooks."""
     if not spec.with_standard_webhooks:
         return new_secret()
     return WHSEC_PREFIX + b64encode(secrets_module.token_bytes(KEY_BYTES_LIMITS[0])).decode()
 
 
 def _validate_signing_secret(text: str, spec: DestinationSpec) -> str:
-    # The form first: what is wrong in it is more than a length.
+    # Check the form first: the error is more specific than a length.
     if spec.with_standard_webhooks:
         parse_standard_webhooks_key(text)
     return validate_secret(text)
 
 
 def _duplicate_name_error(name: str) -> UsageError:
-    return UsageError(f"there is a subscription named {name!r} already", hint="choose another name")
+    return UsageError(f"there is already a destination named {name!r}", hint="choose another name")
 
 
 def _destination(row: tuple[Any, ...]) -> Destination:

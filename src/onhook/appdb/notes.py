@@ -1,4 +1,4 @@
-"""What people write about calls: notes and tags, with all that was written before. Nothing is ever overwritten."""
+"""Notes and tags on calls, with all earlier versions. Nothing is overwritten."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -10,27 +10,27 @@ from onhook.lib.errors import UsageError
 from onhook.lib.timestamps import to_datetime
 
 NOTE_CHARACTERS_MAX = 4_000
-"""A page; what is longer is a document of its own."""
+"""A page; a longer text belongs into a document."""
 
 TAGS_MAX = 20
 TAG_CHARACTERS_MAX = 40
 """A tag is a word or two."""
 
 VERSIONS_MAX = 1_000
-"""Of one call's note: more is a program that runs wild."""
+"""Versions of one note: more come from a program in a loop."""
 
 
 MATCHES_MAX = 50_000
-"""Calls that one tag or text may find: nobody has written about more by hand."""
+"""Calls that one tag or text may match: more are not written by hand."""
 
 _LATEST = (
     "SELECT * FROM notes AS n WHERE note_id = (SELECT max(note_id) FROM notes WHERE sn = n.sn AND call_id = n.call_id)"
 )
-"""What counts now of each call."""
+"""The latest version of each note."""
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody wrote about a call, at some time. The latest counts; an empty one took the note away."""
+    """A version of a call's note. The latest counts; an empty one removes the note."""
 
     text: str
     tags: tuple[str, ...]
@@ -39,19 +39,19 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Notes:
-    """Notes by call, in the settings."""
+    """Repository of notes, by call."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def write(self, sn: str, call_id: str, text: str, tags: str, *, author: str, now_us: int) -> None:
-        """Write about a call; `tags` are joined by commas. The same again is not kept twice. Raises `UsageError`."""
+        """Add a version; `tags` are separated by commas. An unchanged note is not stored again. Raises `UsageError`."""
         text, parsed_tags = _validate_text(text), parse_tags(tags)
         versions = self.history(sn, call_id)
         if versions and (versions[0].text, versions[0].tags) == (text, parsed_tags):
             return
         if len(versions) >= VERSIONS_MAX:
-            raise UsageError(f"this note was changed {VERSIONS_MAX} times already", hint="leave it as it is")
+            raise UsageError(f"this note was already changed {VERSIONS_MAX} times", hint="leave it as it is")
         if not versions and not text and not parsed_tags:
             return
         self._database.write(
@@ -60,7 +60,7 @@ class Notes:
         )
 
     def history(self, sn: str, call_id: str) -> list[Note]:
-        """All that was written about a call, the latest first."""
+        """Return all versions of a call's note, the latest first."""
         rows = self._database.rows(
             "SELECT text, tags, author, created_at FROM notes WHERE sn = ? AND call_id = ? ORDER BY note_id DESC",
             (sn, call_id),
@@ -76,19 +76,20 @@ class Notes:
         ]
 
     def find_calls(self, tag: str, text: str) -> list[tuple[str, str]]:
-        """(`sn`, `call_id`) of calls that have this tag now, and this text in their note; an empty one is not asked
-        for. In a text the case of the letters a to z does not count. Raises `UsageError` where there are too many."""
+        """Return (`sn`, `call_id`) of calls with this tag and this text in their note; an empty argument matches all.
+        The case of the letters a to z is ignored in texts. Raises `UsageError` when there are too many.
+        """
         rows = self._database.rows(
             f"SELECT sn, call_id FROM ({_LATEST}) WHERE (?1 = '' OR ',' || tags || ',' LIKE '%,' || ?1 || ',%'"
             " ESCAPE '\\') AND text LIKE '%' || ?2 || '%' ESCAPE '\\' AND (text <> '' OR tags <> '') LIMIT ?3",
             (_escape_like(tag), _escape_like(text), MATCHES_MAX + 1),
         )
         if len(rows) > MATCHES_MAX:
-            raise UsageError(f"more than {MATCHES_MAX} calls have such a note", hint="ask for a rarer tag or text")
+            raise UsageError(f"more than {MATCHES_MAX} calls match", hint="search for a rarer tag or text")
         return [(sn, call_id) for sn, call_id in rows]
 
     def delete_for_calls(self, calls: Sequence[tuple[str, str]]) -> None:
-        """Delete what was ever written about calls that are kept no more."""
+        """Delete all versions of the notes of deleted calls."""
         if not calls:
             return
         with self._database.transaction():
@@ -96,26 +97,26 @@ class Notes:
                 self._database.write("DELETE FROM notes WHERE sn = ? AND call_id = ?", (sn, call_id))
 
     def tags_by_call(self, calls: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, ...]]:
-        """The tags that these calls have now; calls without one are left out."""
+        """Return the current tags of these calls; calls without tags are left out."""
         latest_notes = {call: self.history(*call)[:1] for call in calls}
         return {call: notes[0].tags for call, notes in latest_notes.items() if notes and notes[0].tags}
 
     def tags(self) -> list[str]:
-        """All tags that calls have now, in order."""
+        """Return all current tags, sorted."""
         rows = self._database.rows(f"SELECT DISTINCT tags FROM ({_LATEST}) WHERE tags <> ''")
         return sorted({tag for (tags,) in rows for tag in tags.split(",")})
 
 
 def parse_tags(text: str) -> tuple[str, ...]:
-    """Tags as people write them, joined by commas; each once. Raises `UsageError`."""
+    """Return the tags of a text, separated by commas; each once. Raises `UsageError`."""
     tags = tuple(dict.fromkeys(tag.strip() for tag in text.split(",") if tag.strip()))
     if len(tags) > TAGS_MAX or any(len(tag) > TAG_CHARACTERS_MAX or not tag.isprintable() for tag in tags):
-        raise UsageError("these tags cannot be meant", hint=f"use up to {TAGS_MAX} of {TAG_CHARACTERS_MAX} characters")
+        raise UsageError("invalid tags", hint=f"use up to {TAGS_MAX} tags of {TAG_CHARACTERS_MAX} characters")
     return tags
 
 
 def _escape_like(text: str) -> str:
-    """For LIKE: a percent sign is one."""
+    """Escape a text for LIKE."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 

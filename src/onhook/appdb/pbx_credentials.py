@@ -1,6 +1,6 @@
-"""How the web API of a PBX is reached: its address, the client that we are there, and the certificate that is trusted.
+"""Credentials of a PBX's web API: its address, the client id and secret, and the trusted certificate.
 
-The client secret and the tokens are secrets: they are told to whoever talks to the PBX, and are in no listing.
+The client secret and the tokens are secrets: they are only passed to the API client, and are in no listing.
 """
 
 import ipaddress
@@ -16,15 +16,16 @@ URL_CHARACTERS_MAX = 253 + 16
 """A host name of full length (RFC 1035, 2.3.4), a scheme and a port."""
 
 CREDENTIAL_CHARACTERS_MAX = 256
-"""Of client id and secret; a PBX makes 32."""
+"""Of client id and secret; a PBX generates 32."""
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _SEPARATORS = re.compile(r"[:\s-]")
 
 
 class PbxCredentials(msgspec.Struct, frozen=True, kw_only=True):
-    """How a PBX's API is reached. `url` is `https://HOST:PORT`; `fingerprint` is the SHA-256 of its certificate in
-    hexadecimal digits, or empty where an authority's word is asked for."""
+    """Credentials of a PBX's API. `url` is `https://HOST:PORT`; `fingerprint` is the SHA-256 of its certificate in
+    hexadecimal digits, or empty where a certificate authority is trusted.
+    """
 
     url: str
     client_id: str
@@ -36,39 +37,39 @@ class PbxCredentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PbxCredentialsRepository:
-    """What is kept of APIs, by serial number."""
+    """Repository of API credentials, by serial number."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def all(self) -> dict[str, PbxCredentials]:
-        """Those of all PBXs that have one."""
+        """Return the credentials of all PBXs that have them."""
         rows = self._database.rows(
             "SELECT sn, url, client_id, client_secret, fingerprint FROM pbx_credentials ORDER BY sn"
         )
         return {sn: _credentials(*columns) for sn, *columns in rows}
 
     def get(self, sn: str) -> PbxCredentials | None:
-        """That of one PBX, or None."""
+        """Return the credentials of a PBX, or None."""
         rows = self._database.rows(
             "SELECT url, client_id, client_secret, fingerprint FROM pbx_credentials WHERE sn = ?", (sn,)
         )
         return _credentials(*rows[0]) if rows else None
 
     def require(self, sn: str, name: str) -> PbxCredentials:
-        """The same. Raises `NotFound` where it has none."""
+        """Return the credentials of a PBX. Raises `NotFound` where it has none."""
         credentials = self.get(sn)
         if credentials is None:
             raise NotFound(
-                f"nobody said how the API of {name} is reached",
+                f"the API address of {name} is not set",
                 hint="onhook pbx change NAME --api https://HOST:PORT --client-id ID --client-secret SECRET",
             )
         return credentials
 
     def put(self, sn: str, credentials: PbxCredentials) -> None:
-        """Let this be how a declared PBX is reached. `credentials` were checked.
+        """Set the credentials of a registered PBX; they are validated already.
 
-        What is known of tokens is forgotten where anything is different, and where it says that a person must act.
+        Stored tokens are deleted where the credentials differ, and where a person must act.
         """
         tokens = self.tokens(sn, credentials)
         self._database.write(
@@ -85,14 +86,14 @@ class PbxCredentialsRepository:
         )
 
     def tokens(self, sn: str, credentials: PbxCredentials) -> str | None:
-        """What was kept of a PBX's tokens, empty at first; None where it is reached otherwise now."""
+        """Return the stored tokens, empty at first; None where the credentials have changed."""
         rows = self._database.rows(
             f"SELECT tokens FROM pbx_credentials WHERE {_WHERE_UNCHANGED}", (sn, *msgspec.structs.astuple(credentials))
         )
         return str(rows[0][0]) if rows else None
 
     def save_tokens(self, sn: str, credentials: PbxCredentials, text: str) -> None:
-        """Keep what is known of a PBX's tokens, so that whoever comes next need not log in."""
+        """Store the tokens, so that the next session need not log in."""
         self._database.write(
             f"UPDATE pbx_credentials SET tokens = ?6 WHERE {_WHERE_UNCHANGED}",
             (sn, *msgspec.structs.astuple(credentials), text),
@@ -103,12 +104,12 @@ _WHERE_UNCHANGED = "sn = ?1 AND url = ?2 AND client_id = ?3 AND client_secret = 
 
 
 def parse_pbx_credentials(url: str, client_id: str, client_secret: str, fingerprint: str = "") -> PbxCredentials:
-    """An API from texts as people write them. Raises `UsageError`, never showing the secret."""
+    """Return the credentials described by texts. Raises `UsageError`, never showing the secret."""
     for field, text in (("client id", client_id), ("client secret", client_secret)):
         if not 0 < len(text) <= CREDENTIAL_CHARACTERS_MAX or not text.isprintable():
             raise UsageError(
-                f"that cannot be a {field}",
-                hint="give the one that the PBX shows under Integrations > API, with --client-id and --client-secret",
+                f"invalid {field}",
+                hint="copy it from the PBX, Integrations > API, and pass it with --client-id and --client-secret",
             )
     return PbxCredentials(
         url=_parse_url(url),
@@ -119,19 +120,21 @@ def parse_pbx_credentials(url: str, client_id: str, client_secret: str, fingerpr
 
 
 def parse_fingerprint(text: str) -> str:
-    """64 hexadecimal digits, written with or without colons. Raises `UsageError`."""
+    """Return 64 hexadecimal digits, written with or without colons. Raises `UsageError`."""
     digits = _SEPARATORS.sub("", text).lower()
     if not _HEX.fullmatch(digits):
         raise UsageError(
-            f"{text[:80]!r} is no SHA-256 of a certificate",
+            f"{text[:80]!r} is not the SHA-256 of a certificate",
             location="fingerprint",
-            hint="`onhook pbx trust NAME` shows the one that the PBX has",
+            hint="`onhook pbx trust NAME` shows that of the PBX",
         )
     return digits
 
 
 def _parse_url(url: str) -> str:
-    """`https://HOST:PORT`; plain HTTP only to this machine, for tokens go over it. Raises `UsageError`."""
+    """Return `https://HOST:PORT`; plain HTTP is allowed to this machine only, because tokens travel over it. Raises
+    `UsageError`.
+    """
     url = url.strip().rstrip("/")
     try:
         parts = urlsplit(url)
@@ -141,14 +144,12 @@ def _parse_url(url: str) -> str:
     is_bare = not (parts.path or parts.query or parts.fragment or parts.username)
     if len(url) > URL_CHARACTERS_MAX or parts.scheme not in ("http", "https") or not parts.hostname or not is_bare:
         raise UsageError(
-            f"{url[:80]!r} is no address of an API",
+            f"{url[:80]!r} is not the address of an API",
             location="--api",
-            hint="write https://HOST:PORT, as https://pbx:8088",
+            hint="write https://HOST:PORT, such as https://pbx:8088",
         )
     if parts.scheme == "http" and not _is_this_machine(parts.hostname):
-        raise UsageError(
-            "over plain HTTP anybody on the way reads the token", location="--api", hint=f"write https://{parts.netloc}"
-        )
+        raise UsageError("plain HTTP would expose the token", location="--api", hint=f"write https://{parts.netloc}")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}:{port or (443 if parts.scheme == 'https' else 80)}"
 
@@ -165,7 +166,7 @@ def _credentials(url: str, client_id: str, client_secret: str, fingerprint: str)
 
 
 class _TokenState(msgspec.Struct):
-    """Of what is kept of tokens, all that is read here."""
+    """The part of the stored tokens that is read here."""
 
     halt_reason: str = ""
 

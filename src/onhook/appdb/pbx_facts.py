@@ -1,11 +1,11 @@
-"""What the projector is told of a PBX: from the settings, read anew when somebody has changed them."""
+"""Facts about PBXs for the projector, read from the application database after each change."""
 
 from onhook.appdb.appdb import AppDb
 from onhook.cdr.call_assembly import PbxFacts
 
 
 class AppDbPbxFacts:
-    """The facts of each PBX by its serial number; the defaults for one that nobody declared, or no longer."""
+    """Facts of each PBX by its serial number; defaults for an unregistered one."""
 
     def __init__(self, appdb: AppDb) -> None:
         self._appdb = appdb
@@ -13,7 +13,7 @@ class AppDbPbxFacts:
         self._facts: dict[str, PbxFacts] = {}
 
     def __call__(self, sn: str) -> PbxFacts:
-        """What is known of this PBX now. Raises `Unavailable` when the settings cannot be read."""
+        """Return the current facts of this PBX. Raises `Unavailable` when the database cannot be read."""
         version = self._appdb.version()
         if version != self._version:
             self._facts = {

@@ -1,4 +1,4 @@
-"""What a PBX is to us, and what its name, serial number and secrets may look like."""
+"""A PBX, and the rules for its name, serial number and secrets."""
 
 import re
 import secrets
@@ -14,25 +14,25 @@ from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
 
 NAME_CHARACTERS_MAX = 64
-"""A name is for a column on a page."""
+"""A name is shown in a table column."""
 
 SN_CHARACTERS_MAX = 64
-"""Serial numbers are 12 to 16 characters (yeastar-p-series.md 1); other PBXs may say a host name."""
+"""Serial numbers have 12 to 16 characters (yeastar-p-series.md 1); other PBXs may use a host name."""
 
 SECRET_CHARACTERS_MIN = 8
-"""What is shorter is a slip, or soon guessed; a PBX makes 32 (yeastar-p-series.md 4)."""
+"""A shorter secret is a mistake, or easy to guess; a PBX generates 32 (yeastar-p-series.md 4)."""
 
 SECRET_CHARACTERS_MAX = 256
-"""A PBX makes 32 (yeastar-p-series.md 4); more than 64 bytes add nothing to HMAC-SHA256."""
+"""A PBX generates 32 (yeastar-p-series.md 4); more than 64 bytes add nothing to HMAC-SHA256."""
 
 GENERATED_SECRET_CHARACTERS = 32
-"""As many as a PBX makes itself."""
+"""As many as a PBX generates."""
 
 SECRETS_MAX = 20
-"""Per PBX: five webhooks, each with a new secret beside the old, and some air. Every one costs a try per report."""
+"""Per PBX: five webhooks, each with a new secret beside the old, and a reserve. Each costs a try per event."""
 
 PBXS_MAX = 1_000
-"""In one house: a body without a serial number is tried with all of their secrets."""
+"""Of one installation: a body without a serial number is tried with all of their secrets."""
 
 DIALECT_DEFAULT = "yeastar"
 
@@ -40,9 +40,9 @@ _SN = re.compile(r"[!-~]+")
 
 
 class Pbx(msgspec.Struct, frozen=True, kw_only=True):
-    """A PBX that may report to us. `zone` is an IANA name, or None where it was not said.
+    """A registered PBX. `zone` is an IANA name, or None where it is unknown.
 
-    `secrets` counts its secrets; their texts are told to whoever verifies signatures and to nobody else.
+    `secrets` counts its secrets; their texts are only passed to the code that verifies signatures.
     """
 
     name: str
@@ -56,12 +56,12 @@ class Pbx(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def zone_info(self) -> ZoneInfo | None:
-        """The zone itself. It was checked when it was set."""
+        """Return the time zone. The name is validated when it is set."""
         return None if self.zone is None else get_zone(self.zone)
 
 
 class Secret(msgspec.Struct, frozen=True, kw_only=True):
-    """A secret as it is listed: without its text."""
+    """A secret in a listing: without its text."""
 
     secret_id: int
     label: str
@@ -69,7 +69,7 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebhookCredentials(msgspec.Struct, frozen=True, kw_only=True):
-    """What verifying a report of one PBX takes: secret, and never shown."""
+    """What verifying the events of one PBX needs: secret, and never shown."""
 
     sn: str
     dialect: str
@@ -82,30 +82,34 @@ class WebhookCredentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def validate_name(name: str) -> str:
-    """The name, trimmed. Raises `UsageError`."""
+    """Return the name, trimmed. Raises `UsageError`."""
     name = name.strip()
     if not name or len(name) > NAME_CHARACTERS_MAX or not name.isprintable():
-        raise UsageError(f"{name[:80]!r} cannot be a name", hint=f"use 1 to {NAME_CHARACTERS_MAX} printable characters")
+        raise UsageError(
+            f"{name[:80]!r} is not a valid name", hint=(f"use 1 to {NAME_CHARACTERS_MAX} printable characters")
+        )
     return name
 
 
 def validate_sn(sn: str) -> str:
-    """The serial number, trimmed. Raises `UsageError`."""
+    """Return the serial number, trimmed. Raises `UsageError`."""
     sn = sn.strip()
     if len(sn) > SN_CHARACTERS_MAX or not _SN.fullmatch(sn):
         raise UsageError(
-            f"{sn[:80]!r} cannot be a serial number",
+            f"{sn[:80]!r} is not a valid serial number",
             hint=f"use 1 to {SN_CHARACTERS_MAX} ASCII characters without blanks, as the PBX shows it",
         )
     return sn
 
 
 def validate_secret(text: str) -> str:
-    """The secret as it is: even a blank at its end is part of the key. Raises `UsageError`, never showing the text."""
+    """Return the secret unchanged: even a blank at its end is part of the key. Raises `UsageError`, never showing the
+    text.
+    """
     if not SECRET_CHARACTERS_MIN <= len(text) <= SECRET_CHARACTERS_MAX:
         raise UsageError(
             f"a secret cannot have {len(text)} characters",
-            hint=f"use {SECRET_CHARACTERS_MIN} to {SECRET_CHARACTERS_MAX} characters; a PBX makes 32",
+            hint=f"use {SECRET_CHARACTERS_MIN} to {SECRET_CHARACTERS_MAX} characters; a PBX generates 32",
         )
     if not text.isprintable():
         raise UsageError("a secret cannot have control characters", hint="copy it again from the PBX")
@@ -113,10 +117,10 @@ def validate_secret(text: str) -> str:
 
 
 def validate_zone(zone: str | None) -> str | None:
-    """An IANA name, or None. Raises `UsageError`."""
+    """Return an IANA name, or None. Raises `UsageError`."""
     return None if zone is None else str(get_zone(zone).key)
 
 
 def new_secret() -> str:
-    """A random secret, of letters and digits, as long as a PBX's own."""
+    """Return a random secret of letters and digits, as long as a PBX's own."""
     return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(GENERATED_SECRET_CHARACTERS))

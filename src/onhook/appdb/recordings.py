@@ -1,6 +1,6 @@
-"""Where the recordings of a PBX are, on this machine: a directory that the PBX, or whoever copies from it, writes into.
+"""Recording directories on this machine, written by the PBX or by a copying program.
 
-Only the command line sets it: whoever could name a directory through a page could read whatever lies on this machine.
+Only the command line sets them: a page that could name a directory could read any file on this machine.
 """
 
 import os
@@ -11,18 +11,18 @@ from onhook.lib.errors import UsageError
 
 
 class Recordings:
-    """The directories, by serial number."""
+    """Repository of recording directories, by serial number."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def get(self, sn: str) -> Path | None:
-        """That of one PBX; None where its recordings are not here."""
+        """Return the directory of a PBX, or None."""
         rows = self._database.rows("SELECT directory FROM recordings WHERE sn = ?", (sn,))
         return Path(rows[0][0]) if rows else None
 
     def put(self, sn: str, directory: Path | None) -> None:
-        """Let this be the directory of a PBX that is declared; None takes it away. `directory` was checked."""
+        """Set the directory of a registered PBX; None removes it. `directory` is validated already."""
         if directory is None:
             self._database.write("DELETE FROM recordings WHERE sn = ?", (sn,))
             return
@@ -33,12 +33,10 @@ class Recordings:
 
 
 def parse_directory(text: str) -> Path | None:
-    """The whole path of a directory that can be read; None for an empty text. Raises `UsageError`."""
+    """Return the absolute path of a readable directory; None for an empty text. Raises `UsageError`."""
     if not text:
         return None
     path = Path(text).absolute()
     if not os.access(path, os.R_OK | os.X_OK) or not path.is_dir():
-        raise UsageError(
-            f"there is no directory {text[:80]!r} that can be read", hint="name the one with the recordings"
-        )
+        raise UsageError(f"there is no readable directory {text[:80]!r}", hint="name the one with the recordings")
     return path

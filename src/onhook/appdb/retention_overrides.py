@@ -1,4 +1,4 @@
-"""How long calls and their reports are kept, where a PBX has a rule of its own."""
+"""Retention per PBX, where it differs from that of the installation."""
 
 from collections.abc import Mapping
 
@@ -6,10 +6,10 @@ from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import UsageError
 
 DAYS_MAX = 36_500
-"""A hundred years: what is meant to be kept longer is kept for ever."""
+"""A hundred years: use `always` for longer."""
 
 FOR_EVER = 0
-"""Days, where nothing is deleted."""
+"""The value for data that is never deleted."""
 
 
 class RetentionOverrides:
@@ -19,11 +19,11 @@ class RetentionOverrides:
         self._database = database
 
     def all(self) -> Mapping[str, int]:
-        """Of the PBXs that have a rule of their own."""
+        """Return the days of all PBXs that have their own."""
         return dict(self._database.rows("SELECT sn, days FROM retention_overrides"))
 
     def put(self, sn: str, days: int | None) -> None:
-        """Let this be the rule of a PBX that is declared; None is that of the installation."""
+        """Set the days of a registered PBX; None uses those of the installation."""
         if days is None:
             self._database.write("DELETE FROM retention_overrides WHERE sn = ?", (sn,))
             return
@@ -33,7 +33,7 @@ class RetentionOverrides:
 
 
 def parse_retention_days(text: str) -> int | None:
-    """Days as people write them: a number, `always`, or `auto` for the rule of the installation. Raises `UsageError`.
+    """Return the days in a text: a number, `always`, or `auto` for those of the installation. Raises `UsageError`.
 
     >>> parse_retention_days("90"), parse_retention_days("always"), parse_retention_days("auto")
     (90, 0, None)
@@ -42,5 +42,5 @@ def parse_retention_days(text: str) -> int | None:
     if text in words:
         return words[text]
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= DAYS_MAX):
-        raise UsageError(f"{text[:20]!r} is no time to keep calls", hint=f"write 1 to {DAYS_MAX} days, always or auto")
+        raise UsageError(f"{text[:20]!r} is not a number of days", hint=f"write 1 to {DAYS_MAX} days, always or auto")
     return int(text)

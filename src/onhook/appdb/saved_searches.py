@@ -1,4 +1,4 @@
-"""Searches that are kept under a name, for everybody: the name, and the query of the page of calls or reports."""
+"""Saved searches, shared by all users: a name and the query of the page of calls or reports."""
 
 import sqlite3
 
@@ -9,16 +9,16 @@ from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import NotFound, UsageError
 
 SEARCHES_MAX = 200
-"""On one list."""
+"""In one list."""
 
 QUERY_CHARACTERS_MAX = 2_000
 
 PAGES = ("/calls", "/reports")
-"""Where a search may lead."""
+"""Pages that a search may lead to."""
 
 
 class SavedSearch(msgspec.Struct, frozen=True, kw_only=True):
-    """A search: its name, where it leads, and who kept it."""
+    """A saved search: its name, its address, and its author."""
 
     search_id: int
     name: str
@@ -27,13 +27,13 @@ class SavedSearch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SavedSearches:
-    """Those that are kept, in the settings."""
+    """Repository of saved searches."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def all(self) -> list[SavedSearch]:
-        """By name."""
+        """Return all searches, by name."""
         rows = self._database.rows(
             "SELECT search_id, name, path, author FROM saved_searches ORDER BY name COLLATE NOCASE"
         )
@@ -43,22 +43,24 @@ class SavedSearches:
         ]
 
     def add(self, name: str, path: str, *, author: str) -> SavedSearch:
-        """Keep a search; `path` is of one of PAGES, with its query. Raises `UsageError`."""
+        """Save a search; `path` is one of PAGES with its query. Raises `UsageError`."""
         page = path.partition("?")[0]
         if page not in PAGES or len(path) > QUERY_CHARACTERS_MAX or not path.isprintable() or "\\" in path:
-            raise UsageError("this is no search of ours", location="path", hint=f"keep one of {', '.join(PAGES)}")
+            raise UsageError(
+                "this page cannot be saved as a search", location="path", hint=f"save one of {', '.join(PAGES)}"
+            )
         if len(self.all()) >= SEARCHES_MAX:
-            raise UsageError(f"there are {SEARCHES_MAX} searches already", hint="remove one")
+            raise UsageError(f"there are already {SEARCHES_MAX} searches", hint="remove one")
         name = validate_name(name)
         try:
             self._database.write(
                 "INSERT INTO saved_searches (name, path, author) VALUES (?, ?, ?)", (name, path, author)
             )
         except sqlite3.IntegrityError:
-            raise UsageError(f"there is a search named {name[:80]!r} already", hint="choose another name") from None
+            raise UsageError(f"there is already a search named {name[:80]!r}", hint="choose another name") from None
         return next(search for search in self.all() if search.name == name)
 
     def remove(self, search_id: int) -> None:
-        """Raises `NotFound`."""
+        """Remove a search. Raises `NotFound`."""
         if not self._database.write("DELETE FROM saved_searches WHERE search_id = ?", (search_id,)):
             raise NotFound("there is no such search", hint="it may have been removed already")

@@ -1,6 +1,6 @@
-"""Where a PBX that cannot sign reports from: the addresses it has, and the secret path it posts to.
+"""Source of a PBX that cannot sign: its addresses, and the secret path it posts to.
 
-Either tells who says a report; where both are set, both must hold. A path is a secret: it is in no listing.
+Either identifies the sender; where both are set, both must match. A path is a secret: it is in no listing.
 """
 
 import ipaddress
@@ -13,22 +13,22 @@ from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import UsageError
 
 UNSIGNED_DIALECTS = frozenset({"newcdr"})
-"""Dialects in which no signature exists (yeastar-p-series.md 9)."""
+"""Dialects without signatures (yeastar-p-series.md 9)."""
 
 ADDRESSES_MAX = 20
-"""Per PBX: its own, its spare's, and those of the provider through which it goes out."""
+"""Per PBX: its own, its spare's, and those of its Internet provider."""
 
 PATH_CHARACTERS_MIN = 16
-"""After the slash: what is shorter is soon guessed."""
+"""After the slash: a shorter path is easy to guess."""
 
 PATH_CHARACTERS_MAX = 200
-"""PBXs were seen to cut a longer address off when they save it (yeastar-p-series.md 12, 35)."""
+"""Some PBXs cut a longer address off when they save it (yeastar-p-series.md 12, 35)."""
 
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]+")
 
 
 class SourceMatch(msgspec.Struct, frozen=True):
-    """`addresses` are single ones or networks, `192.0.2.7` or `192.0.2.0/24`; `path` is empty where there is none."""
+    """`addresses` are single ones or networks, `192.0.2.7` or `192.0.2.0/24`; `path` may be empty."""
 
     addresses: tuple[str, ...] = ()
     path: str = ""
@@ -41,23 +41,23 @@ class SourceMatch(msgspec.Struct, frozen=True):
 
 
 class SourceMatches:
-    """What is kept of places, by serial number."""
+    """Repository of sources, by serial number."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def all(self) -> dict[str, SourceMatch]:
-        """Those of all PBXs that have one."""
+        """Return the sources of all PBXs that have one."""
         rows = self._database.rows("SELECT sn, addresses, path FROM source_matches")
         return {sn: _source_match(addresses, path) for sn, addresses, path in rows}
 
     def get(self, sn: str) -> SourceMatch:
-        """That of one PBX; an empty one where it has none."""
+        """Return the source of a PBX; an empty one where it has none."""
         rows = self._database.rows("SELECT addresses, path FROM source_matches WHERE sn = ?", (sn,))
         return _source_match(*rows[0]) if rows else SourceMatch()
 
     def put(self, sn: str, source_match: SourceMatch) -> None:
-        """Let this be the place of a PBX that is declared; an empty one takes it away. `source_match` was checked."""
+        """Set the source of a registered PBX; an empty one removes it. `source_match` is validated already."""
         if not source_match:
             self._database.write("DELETE FROM source_matches WHERE sn = ?", (sn,))
             return
@@ -69,7 +69,7 @@ class SourceMatches:
 
 
 def parse_source_match(addresses: Sequence[str], path: str | None) -> SourceMatch:
-    """A place from texts as people write them. Raises `UsageError`, never showing the path."""
+    """Return the source described by texts. Raises `UsageError`, never showing the path."""
     if len(addresses) > ADDRESSES_MAX:
         raise UsageError(f"a PBX cannot have more than {ADDRESSES_MAX} addresses", hint="name their networks")
     return SourceMatch(tuple(dict.fromkeys(map(_parse_address, addresses))), _parse_path(path) if path else "")
@@ -78,27 +78,25 @@ def parse_source_match(addresses: Sequence[str], path: str | None) -> SourceMatc
 def validate_sender_identification(
     dialect: str, source_match: SourceMatch, *, has_secret: bool, is_unsigned: bool
 ) -> None:
-    """See that whoever reports in a PBX's name can be told from a stranger. Raises `UsageError`."""
+    """Check that the sender of an event can be verified. Raises `UsageError`."""
     if dialect in UNSIGNED_DIALECTS:
         if has_secret or is_unsigned:
-            raise UsageError(f"nothing of a {dialect} PBX is signed", hint="tell it by --from or --path instead")
+            raise UsageError(f"a {dialect} PBX cannot sign events", hint="identify it by --from or --path instead")
         if not source_match:
             raise UsageError(
-                f"nothing of a {dialect} PBX is signed, so something else must tell who reports",
+                f"a {dialect} PBX cannot sign events: its source must identify it",
                 hint="give its address with --from, or a secret path with --path",
             )
     elif source_match:
-        raise UsageError(f"a {dialect} PBX signs what it sends", hint="give its --secret, not an address or a path")
+        raise UsageError(f"a {dialect} PBX signs its events", hint="give its --secret, not an address or a path")
     elif not has_secret and not is_unsigned:
-        raise UsageError("a PBX needs a secret", hint="give the one it signs with, or declare it unsigned on purpose")
+        raise UsageError("a PBX needs a secret", hint="give its webhook secret, or add it as unsigned")
 
 
 def validate_has_api(dialect: str) -> None:
-    """See that PBXs of this dialect have an API that could be asked. Raises `UsageError`."""
+    """Check that Onhook supports an API of this dialect. Raises `UsageError`."""
     if dialect in UNSIGNED_DIALECTS:
-        raise UsageError(
-            f"a {dialect} PBX has no API that is spoken here", hint="leave --api and what belongs to it out"
-        )
+        raise UsageError(f"the API of {dialect} PBXs is not supported", hint="leave --api and its options out")
 
 
 def _parse_address(text: str) -> str:
@@ -109,7 +107,7 @@ def _parse_address(text: str) -> str:
             f"{text[:80]!r} is neither an address nor a network ({error})", hint="write 192.0.2.7 or 192.0.2.0/24"
         ) from None
     if not network.prefixlen:
-        raise UsageError(f"{text[:80]} is everybody", hint="write the addresses of the PBX")
+        raise UsageError(f"{text[:80]} matches every address", hint="write the addresses of the PBX")
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
@@ -118,7 +116,7 @@ def _parse_path(path: str) -> str:
     characters = len(path) - 1
     if not _PATH.fullmatch(path) or not PATH_CHARACTERS_MIN <= characters <= PATH_CHARACTERS_MAX:
         raise UsageError(
-            "that cannot be a secret path",
+            "invalid secret path",
             hint=f"write a slash and {PATH_CHARACTERS_MIN} to {PATH_CHARACTERS_MAX} of a-z, A-Z, 0-9, - . _ ~ /",
         )
     return path

@@ -1,4 +1,4 @@
-"""The file `onhook.db`: open it, bring it to the newest schema, run statements and transactions.
+"""The file `onhook.db`: opening, migrations, statements and transactions.
 
 Invariants: a file of a newer Onhook is left alone; all steps of an upgrade are applied in one transaction.
 """
@@ -15,13 +15,13 @@ from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.migrations import load_migrations
 
 BUSY_SECONDS = 5.0
-"""How long to wait for another process that writes: settings are written by hand, so any wait is short."""
+"""Time to wait for another process that writes: writes are made by hand, so any wait is short."""
 
 FILE_MODE = 0o600
-"""Secrets are inside."""
+"""The file contains secrets."""
 
 APPLICATION_ID = 0x4F6E6873
-"""`Onhs`: what `file onhook.db` shows, and how we know our own."""
+"""`Onhs`: shown by `file onhook.db`, and identifies Onhook's own files."""
 
 
 class SqliteDatabase:
@@ -30,14 +30,14 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
         try:
-            # Made here and not by SQLite, so that it never stands open to others, however short.
+            # Created here and not by SQLite, so that other users can never read it.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE))
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
         except (OSError, sqlite3.Error) as error:
             raise Unavailable(
-                f"cannot open the settings: {error}", location=str(path), hint="run `onhook doctor`"
+                f"cannot open the application database: {error}", location=str(path), hint="run `onhook doctor`"
             ) from error
         try:
             self._prepare(path)
@@ -46,18 +46,18 @@ class SqliteDatabase:
             raise
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query. Raises `Unavailable`."""
+        """Return all rows of a query. Raises `Unavailable`."""
         with self._lock, _translate_errors():
             return self._connection.execute(sql, values).fetchall()
 
     def write(self, sql: str, values: Sequence[Any] = ()) -> int:
-        """Run one statement durably; how many rows it changed. Raises `Unavailable`, `sqlite3.IntegrityError`."""
+        """Run one statement durably; return the changed rows. Raises `Unavailable`, `sqlite3.IntegrityError`."""
         with self._lock, _translate_errors():
             return self._connection.execute(sql, values).rowcount
 
     @contextmanager
     def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-        """Everything written inside counts, or nothing; with a plain `BEGIN`, everything read is of one moment."""
+        """Run a transaction; with a plain `BEGIN`, all reads see one moment."""
         with self._lock, _translate_errors():
             self._connection.execute(begin)
             try:
@@ -68,24 +68,24 @@ class SqliteDatabase:
             self._connection.execute("COMMIT")
 
     def version(self) -> tuple[int, int]:
-        """Changes when anybody has written: `PRAGMA data_version` tells of others. It costs about 3 microseconds."""
+        """Return a value that changes with every write, also of other processes; costs about 3 microseconds."""
         with self._lock, _translate_errors():
             return self._connection.execute("PRAGMA data_version").fetchone()[0], self._connection.total_changes
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._connection.close()
 
     def _prepare(self, path: Path) -> None:
         with _translate_errors():
-            # Before the first pragma that writes: what is not ours is left as it is.
+            # Before the first pragma that writes: a foreign file is left as it is.
             self._check_application_id(path)
             self._connection.execute("PRAGMA journal_mode = WAL")
-            # A secret that was shown to a person as added must still be there after a power cut.
+            # A secret that the console showed as added must survive a power cut.
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("PRAGMA foreign_keys = ON")
-            # Settings are small; the default cache of 2 MB would be mostly air.
+            # The database is small; most of the default cache of 2 MB would stay empty.
             self._connection.execute("PRAGMA cache_size = -256")
             self._migrate(path)
 
@@ -95,12 +95,14 @@ class SqliteDatabase:
         if self._schema_version() == newest_version:
             return
         with self.transaction():
-            # Asked again inside: another process may have been first.
+            # Checked again inside: another process may have been first.
             self._check_application_id(path)
             current_version = self._schema_version()
             if current_version > newest_version:
                 raise OnhookError(
-                    "the settings were written by a newer Onhook", location=str(path), hint="install that version again"
+                    ("the application database was written by a newer Onhook"),
+                    location=str(path),
+                    hint="install that version again",
                 )
             self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             for migration in migrations[current_version:]:
@@ -109,7 +111,7 @@ class SqliteDatabase:
                 self._connection.execute(f"PRAGMA user_version = {migration.version}")
 
     def _check_application_id(self, path: Path) -> None:
-        """An empty file is a new one of ours. Raises `UsageError` for a database of another program."""
+        """Check that the file is Onhook's; an empty file is new. Raises `UsageError` for another program's database."""
         # One statement, so one snapshot: another process may create the schema between two of them.
         form, application_id, table_count = self._connection.execute(
             "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema)"
@@ -117,7 +119,7 @@ class SqliteDatabase:
         ).fetchone()
         if application_id != APPLICATION_ID and (application_id or table_count or form):
             raise UsageError(
-                "this is a database, but not our settings", location=str(path), hint="name another data directory"
+                "this is a database of another program", location=str(path), hint="name another data directory"
             )
 
     def _schema_version(self) -> int:
@@ -125,9 +127,9 @@ class SqliteDatabase:
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """A consistent copy of a SQLite file, also while others write it (SQLite's Online Backup API).
+    """Copy a SQLite file consistently, also while it is written (SQLite's Online Backup API).
 
-    The copy appears under its name whole or not at all. Raises `Unavailable`.
+    The copy appears under its name complete or not at all. Raises `Unavailable`.
     """
     partial_path = target.with_name(target.name + ".part")
     try:
@@ -141,12 +143,12 @@ def copy_database(source: Path, target: Path) -> None:
             partial_path.unlink(missing_ok=True)
     except (OSError, sqlite3.Error) as error:
         raise Unavailable(
-            f"cannot copy {source.name}: {error}", location=str(target), hint="look at the rights and the space there"
+            f"cannot copy {source.name}: {error}", location=str(target), hint="check the permissions and the disk space"
         ) from error
 
 
 def check_integrity(path: Path) -> str:
-    """What SQLite finds wrong with a file's structure; empty where nothing is."""
+    """Return the errors that SQLite finds in a file's structure; empty where there are none."""
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
     except sqlite3.Error as error:
@@ -165,10 +167,10 @@ def _copy_pages(source: Path, target: Path) -> None:
     try:
         target_connection = sqlite3.connect(target, isolation_level=None)
         try:
-            # One step for all pages: in WAL mode a reader holds up no writer, and a copy in
-            # several steps would begin again whenever another process has written.
+            # One step for all pages: in WAL mode a reader delays no writer, and a copy in several steps would begin
+            # again whenever another process has written.
             source_connection.backup(target_connection)
-            # The copy is one file: whoever carries it away cannot forget a -wal beside it.
+            # The copy is one file: no -wal can be forgotten when it is moved.
             target_connection.execute("PRAGMA journal_mode = DELETE")
         finally:
             target_connection.close()
@@ -183,19 +185,21 @@ def _fsync_file(path: Path) -> None:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """What SQLite says, in our words: only a lock, a full disk and the like are worth another try."""
+    """Translate SQLite's errors: only a lock, a full disk and the like are worth a retry."""
     try:
         yield
     except sqlite3.OperationalError as error:
         raise Unavailable(
-            f"cannot use the settings now: {error}",
+            f"cannot use the application database now: {error}",
             location="onhook.db",
-            hint="try again; `onhook doctor` looks at the disk",
+            hint="try again; `onhook doctor` checks the disk",
         ) from error
     except sqlite3.IntegrityError:
-        # What the caller asked for breaks a rule of ours; the caller knows which, and says so.
+        # A constraint is violated; the caller knows which, and reports it.
         raise
     except sqlite3.DatabaseError as error:
         raise OnhookError(
-            f"the settings are damaged: {error}", location="onhook.db", hint="bring back a copy with `onhook restore`"
+            (f"the application database is damaged: {error}"),
+            location="onhook.db",
+            hint="restore a backup with `onhook restore`",
         ) from error

@@ -1,4 +1,4 @@
-"""Who may read and who may change: access tokens, of which only a hash is kept."""
+"""Access tokens, stored as hashes."""
 
 import hashlib
 import os
@@ -16,22 +16,22 @@ Role = Literal["administrator", "reader"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 ADMIN_NAME = "admin"
-"""The token that the first start makes, and whose text stands in `admin.token`."""
+"""The token that the first start creates, and whose text is in `admin.token`."""
 
 TOKEN_BYTES = 32
-"""As long as the hash that is kept of it: nobody guesses it."""
+"""As long as its hash: it cannot be guessed."""
 
 TOKEN_CHARACTERS_MAX = 200
-"""Nothing longer is hashed: it is none of ours."""
+"""A longer text is no token of Onhook and is not hashed."""
 
 TOKENS_MAX = 1_000
-"""Nobody hands out more by hand."""
+"""More are not handed out by hand."""
 
 TOKEN_FILE_MODE = 0o600
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """A token as it is listed: without its text, which nobody knows any more."""
+    """A token in a listing: without its text, which is not stored."""
 
     name: str
     role: Role
@@ -41,17 +41,19 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def generate_token() -> str:
-    """A new token's text, fit for URLs and headers."""
+    """Return the text of a new token, fit for URLs and headers."""
     return secrets.token_urlsafe(TOKEN_BYTES)
 
 
 def hash_secret(text: str) -> bytes:
-    """What is kept of a token. A plain hash does: the text is 32 random bytes, not a word that can be guessed."""
+    """Return the stored hash of a token. A plain hash is enough: the text is 32 random bytes, not a word that can be
+    guessed.
+    """
     return hashlib.sha256(text.encode(errors="replace")).digest()
 
 
 def validate_role(role: str) -> Role:
-    """Raises `UsageError`."""
+    """Return the role. Raises `UsageError`."""
     for valid_role in ROLES:
         if role == valid_role:
             return valid_role
@@ -59,7 +61,7 @@ def validate_role(role: str) -> Role:
 
 
 def write_token_file(path: Path, text: str) -> None:
-    """Put a token's text where only the owner reads it, whole or not at all. Raises `Unavailable`."""
+    """Write a token's text to a file that only the owner can read, completely or not at all. Raises `Unavailable`."""
     partial_path = path.with_name(path.name + ".part")
     try:
         partial_path.unlink(missing_ok=True)
@@ -71,7 +73,7 @@ def write_token_file(path: Path, text: str) -> None:
 
 
 def read_token_file(path: Path) -> str:
-    """A token's text, or empty where there is no such file. Raises `Unavailable` where it may not be read."""
+    """Return a token's text, empty without the file. Raises `Unavailable` where it cannot be read."""
     try:
         return path.read_text()[:TOKEN_CHARACTERS_MAX].strip()
     except FileNotFoundError:

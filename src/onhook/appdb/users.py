@@ -1,6 +1,6 @@
-"""People who sign in by a password of their own: names, roles, what they are limited to, and invitations.
+"""Users who sign in with a password: names, roles, scopes and invitations.
 
-Laws: of a password only its scrypt is kept, of an invitation only its hash; an invitation counts once, for some days.
+Invariants: a password is stored as scrypt, an invitation as a hash; an invitation is valid once, for some days.
 """
 
 import hashlib
@@ -20,27 +20,27 @@ from onhook.lib.errors import NotAllowed, NotFound, UsageError
 from onhook.lib.timestamps import to_datetime
 
 USERS_MAX = 1_000
-"""In one house; more come by another door."""
+"""Of one installation."""
 
 PASSWORD_CHARACTERS_MIN = 12
-"""Three short words. Longer is better than stranger."""
+"""Three short words. A longer password is better than a complicated one."""
 
 PASSWORD_CHARACTERS_MAX = 200
-"""Nothing longer is worked on: it would be an attack."""
+"""A longer password is an attack and is not hashed."""
 
 INVITATION_MICROSECONDS = 3 * 86_400 * 1_000_000
-"""A weekend may lie between."""
+"""Long enough for a weekend."""
 
 SALT_BYTES = 16
 SCRYPT: dict[str, Any] = {"n": 2**15, "r": 8, "p": 1, "maxmem": 64 * 1024 * 1024, "dklen": 32}
-"""32 MiB and some 80 ms a try: a thief of the file tries few, a person waits little."""
+"""32 MiB and some 80 ms per try: a thief of the file makes few tries, a person waits briefly."""
 
 SCOPE_NUMBERS_MAX = 200
-"""Extensions that one reader may be limited to."""
+"""Extensions in the scope of one reader."""
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who may sign in. `password_version` changes with the password: older sessions count no more."""
+    """A user. `password_version` changes with the password: older sessions become invalid."""
 
     name: str
     role: Role
@@ -52,35 +52,35 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Users:
-    """Those who may sign in, in the settings. Moments that go in are microseconds since 1970, UTC."""
+    """Repository of users. Times passed in are microseconds since 1970, UTC."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def all(self) -> list[User]:
-        """By name."""
+        """Return all users, by name."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM users ORDER BY name COLLATE NOCASE")
         return [_user(*row) for row in rows]
 
     def get(self, name: str) -> User:
-        """Raises `NotFound`."""
+        """Return a user. Raises `NotFound`."""
         user = self.find(name)
         if user is None:
-            raise NotFound(f"there is nobody named {name[:80]!r}", hint="the page of people lists them")
+            raise NotFound(f"there is no user {name[:80]!r}", hint="the page Users lists them")
         return user
 
     def find(self, name: str) -> User | None:
-        """The one with this name, or None."""
+        """Return the user with this name, or None."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM users WHERE name = ?", (name,))
         return _user(*rows[0]) if rows else None
 
     def add(self, name: str, role: str, scope: AccessScope | None, *, now_us: int) -> str:
-        """Somebody new; the text of the invitation, told this once. Raises `UsageError`."""
+        """Add a user; return the text of the invitation, which is stored as a hash only. Raises `UsageError`."""
         name, role = validate_name(name), validate_role(role)
         validate_scope(role, scope)
         with self._database.transaction():
             if len(self.all()) >= USERS_MAX:
-                raise UsageError(f"there are {USERS_MAX} people already", hint="remove those who have left")
+                raise UsageError(f"there are already {USERS_MAX} users", hint="remove those who have left")
             try:
                 self._database.write(
                     "INSERT INTO users (name, role, scope, password, password_version, created_at)"
@@ -88,11 +88,11 @@ class Users:
                     (name, role, encode_scope(scope), now_us, now_us),
                 )
             except sqlite3.IntegrityError:
-                raise UsageError(f"there is somebody named {name!r} already", hint="choose another name") from None
+                raise UsageError(f"there is already a user named {name!r}", hint="choose another name") from None
             return self._invite(name, now_us)
 
     def invite(self, name: str, *, now_us: int) -> str:
-        """A new invitation, with which a password is chosen; earlier ones count no more. Raises `NotFound`."""
+        """Return a new invitation for choosing a password; earlier ones become invalid. Raises `NotFound`."""
         user = self.get(name)
         with self._database.transaction():
             return self._invite(user.name, now_us)
@@ -106,17 +106,17 @@ class Users:
         return text
 
     def get_invited(self, text: str, *, now_us: int) -> User:
-        """Who may choose a password with this invitation. Raises `NotAllowed`."""
+        """Return the user of an invitation. Raises `NotAllowed`."""
         rows = self._database.rows(
             "SELECT name FROM invitations WHERE hash = ? AND expires_at > ?",
             (hash_secret(text[:PASSWORD_CHARACTERS_MAX]), now_us),
         )
         if not rows:
-            raise NotAllowed("this invitation does not count, or no longer", hint="ask an administrator for another")
+            raise NotAllowed("this invitation is invalid or has expired", hint="ask an administrator for another one")
         return self.get(rows[0][0])
 
     def accept_invitation(self, text: str, password: str, *, now_us: int) -> User:
-        """Choose a password; the invitation is used up, older sessions end. Raises `NotAllowed`, `UsageError`."""
+        """Set the password; the invitation is used up, older sessions end. Raises `NotAllowed`, `UsageError`."""
         password_hash = hash_password(validate_password(password))
         with self._database.transaction():
             user = self.get_invited(text, now_us=now_us)
@@ -127,16 +127,18 @@ class Users:
         return self.get(user.name)
 
     def get_password_hash(self, name: str) -> bytes | None:
-        """What is kept of a password, for `verify_password`; None for nobody, and for who has chosen none."""
+        """Return the hash of a password, for `verify_password`; None for an unknown user and for one without a
+        password.
+        """
         rows = self._database.rows("SELECT password FROM users WHERE name = ?", (name,))
         return rows[0][0] if rows else None
 
     def record_sign_in(self, name: str, *, now_us: int) -> None:
-        """Somebody has signed in."""
+        """Store the time of a sign-in."""
         self._database.write("UPDATE users SET last_seen_at = ? WHERE name = ?", (now_us, name))
 
     def remove(self, name: str) -> None:
-        """Let in no more, from now on. Raises `NotFound`."""
+        """Remove a user; access ends at once. Raises `NotFound`."""
         self._database.write("DELETE FROM users WHERE name = ?", (self.get(name).name,))
 
 
@@ -164,7 +166,7 @@ def _user(  # noqa: PLR0917 - the columns of the table, in their order
 
 
 def validate_password(password: str) -> str:
-    """The same. Raises `UsageError`, never showing it."""
+    """Return the password. Raises `UsageError`, never showing it."""
     if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
         raise UsageError(
             f"a password cannot have {len(password)} characters",
@@ -174,21 +176,21 @@ def validate_password(password: str) -> str:
 
 
 def validate_scope(role: Role, scope: AccessScope | None) -> None:
-    """Raises `UsageError`: an administrator sees everything, for he could lift any limit."""
+    """Check a scope. Raises `UsageError`: an administrator cannot be limited, because he could remove any limit."""
     if scope is not None and role == "administrator":
-        raise UsageError("an administrator cannot be limited", hint="choose the role of a reader")
+        raise UsageError("an administrator cannot be limited", hint="choose the role reader")
     if scope is not None and len(scope.numbers or ()) > SCOPE_NUMBERS_MAX:
-        raise UsageError(f"these are more than {SCOPE_NUMBERS_MAX} numbers", hint="limit the reader to a PBX instead")
+        raise UsageError(f"there are more than {SCOPE_NUMBERS_MAX} numbers", hint="limit the reader to a PBX instead")
 
 
 def hash_password(password: str) -> bytes:
-    """What is kept of a password: salt and scrypt. It takes some 80 ms: call it in a thread."""
+    """Return the stored form of a password: salt and scrypt. Takes some 80 ms: call it in a thread."""
     salt = secrets.token_bytes(SALT_BYTES)
     return salt + hashlib.scrypt(password.encode(errors="replace"), salt=salt, **SCRYPT)
 
 
 def verify_password(password: str, password_hash: bytes | None) -> bool:
-    """Whether this is the password; for nobody it takes as long. Call it in a thread."""
+    """Return whether this is the password; takes as long for an unknown user. Call it in a thread."""
     password_hash = password_hash or bytes(SALT_BYTES)
     computed_hash = hashlib.scrypt(
         password[:PASSWORD_CHARACTERS_MAX].encode(errors="replace"), salt=password_hash[:SALT_BYTES], **SCRYPT
@@ -197,10 +199,10 @@ def verify_password(password: str, password_hash: bytes | None) -> bool:
 
 
 def encode_scope(scope: AccessScope | None) -> str | None:
-    """Limits as the file has them."""
+    """Return the stored form of a scope."""
     return None if scope is None else msgspec.json.encode(scope).decode()
 
 
 def decode_scope(text: str | None) -> AccessScope | None:
-    """Limits from the file."""
+    """Return the scope of its stored form."""
     return None if text is None else msgspec.json.decode(text, type=AccessScope)

@@ -1,11 +1,11 @@
-"""How far a stream has been read, and how far it is settled. Pure.
+"""How far a stream has been read, and up to which number every notification is done. Pure.
 
-Law: `acknowledged_to` never passes a number of which anything is under way, however the ends come.
+Invariant: `acknowledged_to` never passes a number with a notification in progress, in whichever order they end.
 """
 
 
 class AckWindow:
-    """Numbers of the ledger between what is settled and what is read."""
+    """Ledger numbers between the acknowledged one and the last one read."""
 
     def __init__(self, cursor: int) -> None:
         self.read_to = cursor
@@ -15,13 +15,14 @@ class AckWindow:
         return len(self._in_progress)
 
     def begin(self, seq: int) -> None:
-        """Something of this number is under way; numbers come in ascending order, several times where one report
-        says several records."""
+        """Add a notification in progress. Numbers are ascending; one number may have several, where one event contains
+        several records.
+        """
         assert seq > self.read_to, "numbers are ascending"
         self._in_progress[seq] = self._in_progress.get(seq, 0) + 1
 
     def end(self, seq: int) -> None:
-        """One thing of this number has ended: it was taken, or it is a row of its own."""
+        """Remove one notification of this number: it is delivered, or stored as a delivery."""
         remaining = self._in_progress[seq] - 1
         if remaining:
             self._in_progress[seq] = remaining
@@ -30,6 +31,6 @@ class AckWindow:
 
     @property
     def acknowledged_to(self) -> int:
-        """Everything up to this number has ended."""
-        # Numbers were put in in ascending order, so the first is the lowest.
+        """Return the number up to which every notification has ended."""
+        # Numbers were added in ascending order, so the first is the lowest.
         return next(iter(self._in_progress), self.read_to + 1) - 1

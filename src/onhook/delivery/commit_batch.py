@@ -1,4 +1,4 @@
-"""What came of attempts since the last settling, put together for the next. Pure."""
+"""Results of attempts since the last commit, collected for the next one. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ from onhook.delivery.per_call_queue import PendingNotification
 
 
 class CommitBatch:
-    """Collected until the next settling; then another one is begun."""
+    """Results collected until the next commit; then a new batch begins."""
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
@@ -37,19 +37,19 @@ class CommitBatch:
         )
 
     def add_accepted(self, notification: PendingNotification, attempt: NewAttempt) -> None:
-        """The application has it."""
+        """Add a notification that the application accepted."""
         self._attempts_succeeded += 1
         if notification.delivery_id is not None:
             self._add_update(notification.delivery_id, notification, "delivered", attempt.attempted_at, attempt)
 
     def count_failed_attempt(self) -> None:
-        """An attempt that did not count as one of its event."""
+        """Count an attempt that does not count against its event."""
         self._attempts_failed += 1
 
     def add_failed(
         self, notification: PendingNotification, state: DeliveryState, due_at: int, attempt: NewAttempt
     ) -> None:
-        """The application has it not; it waits until `due_at`, or has failed for good."""
+        """Add a notification that failed: it is retried at `due_at`, or has failed for good."""
         self._attempts_failed += 1
         if notification.delivery_id is None:
             self._new_deliveries.append(_new_delivery(notification, state, due_at, attempt))
@@ -57,21 +57,21 @@ class CommitBatch:
             self._add_update(notification.delivery_id, notification, state, due_at, attempt)
 
     def add_postponed(self, notification: PendingNotification, due_at: int, attempt: NewAttempt) -> None:
-        """A row that the application asked to come later with."""
+        """Add a stored delivery that the application asked to send later."""
         self._attempts_failed += 1
         assert notification.delivery_id is not None, "only a stored delivery is postponed"
         self._add_update(notification.delivery_id, notification, "retrying", due_at, attempt, is_counted=False)
 
     def add_held_back(self, notification: PendingNotification) -> None:
-        """It waits behind another one of its call."""
+        """Add a notification that waits behind another one of its call."""
         self._new_deliveries.append(_new_delivery(notification, "retrying", DUE_AFTER_PREDECESSOR, None))
 
     def retry_all_now(self) -> None:
-        """All that wait are due now."""
+        """Make all pending deliveries due now."""
         self._retry_all_now = True
 
     def has_retrying(self, call: CallKey) -> bool:
-        """Whether something of this call is about to wait in a row."""
+        """Return whether an event of this call is about to be stored as pending."""
         return any(
             new_delivery.call == call and new_delivery.state == "retrying" for new_delivery in self._new_deliveries
         )
@@ -79,7 +79,7 @@ class CommitBatch:
     def build_commit(
         self, cursors: Mapping[int, int], finished_replays: Sequence[int], health: EndpointHealth, now_us: int
     ) -> DeliveryCommit:
-        """All of it, together with the cursors that it stands for, and how the application fares."""
+        """Return all results with the cursors that they allow, and the health of the endpoint."""
         return DeliveryCommit(
             destination_id=self._destination.destination_id,
             revision=self._destination.revision,

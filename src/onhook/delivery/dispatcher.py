@@ -1,6 +1,6 @@
-"""Serves all subscriptions, each in a lane of its own, and looks whether people have changed any.
+"""Runs a worker per destination, and restarts it when a person has changed the destination.
 
-Laws: no lane can hold up another one, also not by failing; what people do to a subscription counts within a second.
+Invariants: no worker can delay or fail another one; a change by a person has effect within a second.
 """
 
 import asyncio
@@ -18,27 +18,28 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, UsageError
 
 POLL_SECONDS = 0.25
-"""How often we look whether the settings have changed; a look costs microseconds."""
+"""How often the settings are checked for changes; a check costs microseconds."""
 
 WORKER_RESTART_SECONDS = 5.0
-"""The wait before a lane that failed begins again."""
+"""Wait before a failed worker is restarted."""
 
 STOP_SECONDS_MAX = 5.0
-"""What lanes are given to come to an end, all together: to break off attempts and commit takes milliseconds, and the
-process as a whole is given 15 seconds."""
+"""Time for all workers together to stop: aborting attempts and committing takes milliseconds, and the process is given
+15 seconds.
+"""
 
 ISSUE_CHECK_SECONDS = 5.0
-"""How often we look how subscriptions fare; a look at full ones costs milliseconds."""
+"""How often issues of destinations are checked; checking full ones costs milliseconds."""
 
 DeliveryErrorCallback = Callable[[str, Exception | None], None]
-"""Is told who cannot be served now and why, or None when that is over; each once."""
+"""Receives the name of what failed and the error, or None when the error is over; each once."""
 
 IssueCallback = Callable[[Issue, bool], None]
-"""Is told what is wrong with a subscription, and whether that has just begun or is over; each once."""
+"""Receives an issue of a destination, and whether it has begun or is over; each once."""
 
 
 class DeliveryDispatcher:
-    """Made once per process, inside its event loop."""
+    """Created once per process, inside its event loop."""
 
     def __init__(
         self,
@@ -61,11 +62,11 @@ class DeliveryDispatcher:
 
     @property
     def metrics(self) -> Mapping[int, AttemptMetrics]:
-        """What was counted since the start, by subscription."""
+        """Return the metrics since the start, by destination."""
         return self._metrics
 
     async def run(self) -> None:
-        """Serve for ever. Ends by cancellation only, after every lane has noted what it did."""
+        """Run until cancelled; returns after every worker has committed its results."""
         try:
             while True:
                 try:
@@ -80,7 +81,7 @@ class DeliveryDispatcher:
             await self._stop_workers(list(self._supervisors))
 
     async def _sync_workers(self) -> None:
-        """Begin, end and begin again what people asked for. Raises `Unavailable`."""
+        """Start, stop and restart workers to match the settings. Raises `Unavailable`."""
         version = await asyncio.to_thread(self._deps.appdb.version)
         if version == self._appdb_version:
             return
@@ -101,11 +102,11 @@ class DeliveryDispatcher:
                 self._supervisors[destination_id] = _WorkerSupervisor(
                     destination_id, revision, metrics, self._deps, self._destination_kinds, self._on_error
                 )
-        # Last, so that what could not be read now is looked at again.
+        # Last, so that settings that could not be read now are read again.
         self._appdb_version = version
 
     async def _check_issues(self) -> None:
-        """Tell how subscriptions fare, where that has changed. Raises `Unavailable`."""
+        """Report issues of destinations that have changed. Raises `Unavailable`."""
         now = asyncio.get_running_loop().time()
         if now - self._issues_checked_at < ISSUE_CHECK_SECONDS:
             return
@@ -122,31 +123,31 @@ class DeliveryDispatcher:
             self._on_issue(issue, False)
 
     def _report_appdb_error(self, error: OnhookError | None) -> None:
-        """The settings cannot be read, or can be read again."""
+        """Report that the settings cannot be read, or can be read again."""
         if (error is not None) is not self._is_appdb_unavailable:
             self._on_error("application database", error)
         self._is_appdb_unavailable = error is not None
 
     def _active_revisions(self) -> dict[int, int]:
-        """Revisions of those to serve."""
+        """Return the revisions of active destinations."""
         revisions = self._deps.appdb.destinations.revisions()
         return {
             destination_id: revision for destination_id, (revision, state) in revisions.items() if state == "active"
         }
 
     async def _stop_workers(self, destination_ids: Sequence[int]) -> None:
-        """End those lanes, side by side, after each has noted what it did."""
+        """Stop these workers concurrently, after each has committed its results."""
         supervisors = [self._supervisors[destination_id] for destination_id in destination_ids]
         for supervisor in supervisors:
             supervisor.stop()
         await wait_or_cancel([supervisor.task for supervisor in supervisors], STOP_SECONDS_MAX)
         for destination_id in destination_ids:
-            # Forgotten last, so that they are still known here when this is itself cut short.
+            # Removed last, so that they are still known here when this is itself cancelled.
             del self._supervisors[destination_id]
 
 
 async def wait_or_cancel(tasks: Collection[asyncio.Task[None]], seconds_max: float) -> None:
-    """Wait until all have come to an end by themselves; those that do not in time are broken off."""
+    """Wait until all tasks have ended; cancel those that do not end in time."""
     if not tasks:
         return
     _, overdue_tasks = await asyncio.wait(tasks, timeout=seconds_max)
@@ -157,9 +158,9 @@ async def wait_or_cancel(tasks: Collection[asyncio.Task[None]], seconds_max: flo
 
 
 class _WorkerSupervisor:
-    """One subscription in one revision: its lane, and the next lane when that one failed."""
+    """One destination in one revision: its worker, and the next worker when that one failed."""
 
-    def __init__(  # noqa: PLR0917 - handed on as they came
+    def __init__(  # noqa: PLR0917 - passed on unchanged
         self,
         destination_id: int,
         revision: int,
@@ -181,23 +182,23 @@ class _WorkerSupervisor:
         self.task = asyncio.create_task(self._run_until_stopped())
 
     def update_newest_stream(self, stream_id: int) -> None:
-        """The number of its newest stream; another one than before is a replay that was asked for."""
+        """Store the number of the newest stream; a different one is a requested replay."""
         if self._worker is not None and stream_id != self._newest_stream_id:
             self._worker.reload_streams()
         self._newest_stream_id = stream_id
 
     def stop(self) -> None:
-        """Come to an end soon."""
+        """Stop soon."""
         self._stop_event.set()
         if self._worker is not None:
             self._worker.stop()
 
     async def _run_until_stopped(self) -> None:
-        """Serve until told to stop, the subscription is gone, or it is given up."""
+        """Run workers until stopped, or until the destination is removed or disabled."""
         while not self._stop_event.is_set():
             try:
                 await self._run_worker()
-            except Exception as error:  # noqa: BLE001 - whatever befalls one lane, the others go on
+            except Exception as error:  # noqa: BLE001 - an error in one worker must not stop the others
                 self._report_error(error)
                 await self._wait_before_restart()
             else:
@@ -205,7 +206,7 @@ class _WorkerSupervisor:
         self._report_error(None)
 
     def _report_error(self, error: Exception | None) -> None:
-        """That it cannot be served now, or that this is over; each once."""
+        """Report that the destination cannot be served now, or that this is over; each once."""
         if (error is not None) is not self._is_error_reported:
             self._on_error(f"destination {self._destination_id}", error)
         self._is_error_reported = error is not None
@@ -230,7 +231,7 @@ class _WorkerSupervisor:
 def open_destination(
     destination_kinds: DestinationKinds, destination: Destination, secrets: tuple[str, ...]
 ) -> DestinationClient:
-    """The destination of a subscription. Raises `UsageError` for a kind that is not known."""
+    """Return the client of a destination. Raises `UsageError` for an unknown kind."""
     open_client = destination_kinds.get(destination.kind)
     if open_client is None:
         raise UsageError(
@@ -254,7 +255,7 @@ def open_destination(
 async def send_test_by_name(
     appdb: AppDb, destination_kinds: DestinationKinds, clock: Clock, name: str
 ) -> DestinationTestResult:
-    """Send a test to the subscription of that name. Raises `NotFound`."""
+    """Send a test to the destination with this name. Raises `NotFound`."""
     destination = appdb.destinations.get(name)
     return await send_test(
         open_destination(destination_kinds, destination, appdb.destinations.secret_texts(destination.destination_id)),

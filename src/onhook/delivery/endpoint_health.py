@@ -1,9 +1,9 @@
-"""Whether an application is there at all. Pure: what came of attempts in, how many may be made at once out.
+"""Reachability of an endpoint. Pure: results of attempts in, allowed concurrent attempts out.
 
-Laws: an application that was not found some times in a row, with no answer in between, is down: then it is asked by one
-attempt at a time, ever more rarely up to once a minute, and what is owed to it stays where it is instead of failing
-event by event. The first answer ends this, also one that refuses: whoever answers is there, and what it refuses is that
-event's own trouble. Nobody fails while nothing is owed. Moments are microseconds since 1970, UTC.
+Invariants: an endpoint without any response for some attempts in a row is down: then there is one attempt at a time, at
+growing intervals up to a minute, and pending notifications stay pending instead of failing one by one. The first
+response ends this, also a rejection: an endpoint that answers is reachable, and the rejection counts against that
+notification only. An endpoint without pending notifications is not failing. Times are microseconds since 1970, UTC.
 """
 
 import msgspec
@@ -12,18 +12,19 @@ from onhook.delivery.destinations.contract import DeliveryResult
 from onhook.delivery.retry_policy import clamp_retry_after
 
 DOWN_AFTER_FAILURES = 10
-"""In a row: more than a restart or a lost connection comes to, as a rule."""
+"""In a row: more than a restart or a lost connection usually costs."""
 
 PROBE_SECONDS_FIRST = 5
 PROBE_SECONDS_MAX = 60
-"""Between two attempts at an application that is down, doubled each time: it is served again within a minute."""
+"""Wait between two attempts while the endpoint is down, doubled each time: it is served again within a minute."""
 
 _SECOND = 1_000_000
 
 
 class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """How an application fares. Nobody asks it before `next_attempt_at`; it asked for that itself up to
-    `throttled_until`."""
+    """Health of an endpoint. There is no attempt before `next_attempt_at`; up to `throttled_until` the endpoint asked
+    to wait.
+    """
 
     failures: int = 0
     failing_since: int | None = None
@@ -32,18 +33,18 @@ class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_down(self) -> bool:
-        """Whether it seems not to be there."""
+        """Return whether the endpoint seems unreachable."""
         return self.failures >= DOWN_AFTER_FAILURES
 
     def attempts_allowed(self, maximum: int, now_us: int) -> int:
-        """How many attempts may be under way at once."""
+        """Return how many attempts may run concurrently."""
         if now_us < self.next_attempt_at:
             return 0
         return 1 if self.is_down else maximum
 
     def with_result(self, result: DeliveryResult, now_us: int) -> "EndpointHealth":
-        """How it fares after one more attempt."""
-        # What was under way beside one that was told to wait ends no wait.
+        """Return the health after one more attempt."""
+        # The result of an attempt beside a throttled one does not end the wait.
         throttled_until = self.throttled_until if self.throttled_until > now_us else 0
         if result.outcome == "accepted":
             return EndpointHealth(next_attempt_at=throttled_until, throttled_until=throttled_until)
@@ -64,7 +65,7 @@ class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True):
                 throttled_until=throttled_until,
             )
         if now_us < self.next_attempt_at:
-            # It was under way beside the one that began this pause, and tells nothing new.
+            # This attempt ran beside the one that began the pause, and adds no information.
             return self
         failures = self.failures + 1
         return EndpointHealth(
@@ -72,13 +73,14 @@ class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def when_idle(self) -> "EndpointHealth":
-        """How it fares when nothing is owed to it: just so, but no longer failing."""
+        """Return the health without pending notifications: not failing."""
         return self if self.failing_since is None else msgspec.structs.replace(self, failing_since=None)
 
 
 def initial_health(failing_since: int | None, throttled_until: int) -> EndpointHealth:
-    """How an application fares when we begin: one that was failing is asked by one attempt at first, and one that asked
-    for time is given what is left of it."""
+    """Return the health at the start: an endpoint that was failing begins with one attempt, and one that asked to wait
+    is left alone for the rest of that time.
+    """
     failures = 0 if failing_since is None else DOWN_AFTER_FAILURES
     return EndpointHealth(
         failures=failures, failing_since=failing_since, next_attempt_at=throttled_until, throttled_until=throttled_until

@@ -1,6 +1,6 @@
-"""What a person should know of a subscription that does not fare well, in words, and what to do. Pure.
+"""Issues of destinations that need a person's attention, with what to do. Pure.
 
-Laws: no address and no secret is in it; what passes by itself within minutes is nobody's business.
+Invariants: no issue contains a URL or a secret; problems that end by themselves within minutes are not reported.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,11 +15,11 @@ from onhook.appdb.destinations import Destination
 IssueKind = Literal["disabled", "full", "failing", "failed"]
 
 FAILING_ISSUE_AFTER = timedelta(minutes=5)
-"""An application that is restarted or upgraded is back by then, as a rule."""
+"""A restarted or upgraded application is usually reachable again by then."""
 
 
 class Issue(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong with a subscription, as a sentence, and what to do about it."""
+    """One issue of a destination, as a sentence, and what to do about it."""
 
     destination_id: int
     name: str
@@ -29,7 +29,7 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_issues(destination: Destination, backlog: Backlog, now: datetime) -> list[Issue]:
-    """All that is wrong with it, the gravest first; nothing of one that a person has paused but what has failed."""
+    """Return all issues of a destination, the most severe first; of a paused one only failed notifications."""
     entries: list[tuple[IssueKind, str, str]] = []
     if destination.state == "disabled":
         hint = f"fix the receiving application, then `onhook destination resume {destination.name}`"
@@ -52,14 +52,14 @@ def find_issues(destination: Destination, backlog: Backlog, now: datetime) -> li
             (
                 "failing",
                 detail,
-                f"look at the application; `onhook destination test {destination.name}` shows its answer",
+                f"check the application; `onhook destination test {destination.name}` shows its response",
             )
         )
     if backlog.failed:
         detail = f"{backlog.failed:,} failed notification{'s' * (backlog.failed != 1)} for {destination.name}"
         hint = (
-            f"`onhook destination deliveries {destination.name} --state failed` says why,"
-            f" `onhook destination retry {destination.name}` tries again"
+            f"`onhook destination deliveries {destination.name} --state failed` shows the errors,"
+            f" `onhook destination retry {destination.name}` retries them"
         )
         entries.append(("failed", detail, hint))
     return [
@@ -69,7 +69,7 @@ def find_issues(destination: Destination, backlog: Backlog, now: datetime) -> li
 
 
 def count_phrase(count: int, noun: str) -> str:
-    """So many, as a sentence about them begins.
+    """Return a count as the beginning of a sentence.
 
     >>> count_phrase(1, "notification"), count_phrase(1_200, "notification")
     ('1 notification is', '1,200 notifications are')
@@ -78,7 +78,7 @@ def count_phrase(count: int, noun: str) -> str:
 
 
 def find_all_issues(destinations: Iterable[Destination], backlogs: Mapping[int, Backlog], now: datetime) -> list[Issue]:
-    """Those of all of them, in their order."""
+    """Return the issues of all destinations, in their order."""
     return [
         issue
         for destination in destinations
@@ -87,13 +87,13 @@ def find_all_issues(destinations: Iterable[Destination], backlogs: Mapping[int, 
 
 
 class IssueTracker:
-    """Tells each issue once when it begins and once when it is over."""
+    """Reports each issue once when it begins and once when it is over."""
 
     def __init__(self) -> None:
         self._open_issues: dict[tuple[int, IssueKind], Issue] = {}
 
     def update(self, issues: Iterable[Issue]) -> tuple[list[Issue], list[Issue]]:
-        """Those that are new, and those that are over."""
+        """Return the new issues, and those that are over."""
         current_issues = {(issue.destination_id, issue.kind): issue for issue in issues}
         new_issues = [issue for key, issue in current_issues.items() if key not in self._open_issues]
         resolved_issues = [issue for key, issue in self._open_issues.items() if key not in current_issues]

@@ -1,7 +1,7 @@
-"""Records into the events that a subscription wants: one per leg, or one per call.
+"""Records to notifications of a destination: one per record, or one per call.
 
-A call is told as one event when nothing more was heard of it for a while: the event belongs to the call's last report,
-so that a call is told once however many stretches its legs are read in, and once more where a leg comes late.
+A notification per call is sent when no event of the call has arrived for a while. It belongs to the call's last event:
+a call is notified once however many batches contain its legs, and once more where a leg arrives late.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,16 +15,16 @@ from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.record_reader import RecordBatch
 
 CALL_IDLE_TIME = timedelta(seconds=10)
-"""How long nothing must have been heard of a call before it is told as one: a PBX reports all legs at a call's end."""
+"""Time without an event of a call before the call is notified: a PBX reports all legs at a call's end."""
 
 
 def filter_records(records: Iterable[Record], filters: Sequence[RecordFilter]) -> list[Record]:
-    """Legs that all filters mean."""
+    """Return the records that match all filters."""
     return [record for record in records if all(record_filter.matches(record) for record_filter in filters)]
 
 
 def truncate_before(batch: RecordBatch, cutoff: datetime) -> RecordBatch:
-    """The part of a stretch that came before a moment; what came later may still be going on."""
+    """Return the part of a batch that arrived before a time; calls of later records may still continue."""
     first_excluded_seq = next((record.seq for record in batch.records if record.received_at >= cutoff), None)
     if first_excluded_seq is None:
         return batch
@@ -36,9 +36,9 @@ def truncate_before(batch: RecordBatch, cutoff: datetime) -> RecordBatch:
 def calls_as_records(
     batch: RecordBatch, calls: Iterable[Call], filters: Sequence[RecordFilter], until: int | None
 ) -> list[Record]:
-    """Calls that all filters mean, each as one record, where their last report is in this stretch.
+    """Return the calls that match all filters, each as one record, where their last event is in this batch.
 
-    Within a replay, which ends at the number `until`, their last report up to there counts; the record has its number.
+    In a replay, which ends at the number `until`, their last event up to there counts; the record has its number.
     """
     seqs = {record.seq for record in batch.records}
     call_records = []
@@ -50,5 +50,7 @@ def calls_as_records(
 
 
 def make_notification_id(record: Record) -> str:
-    """What a receiver knows repeats by: the same in all attempts and replays, another one for a corrected report."""
+    """Return the id by which a receiver detects repeats: the same in all attempts and replays, another one for a
+    corrected event.
+    """
     return f"{record.record_id}-{record.seq}"

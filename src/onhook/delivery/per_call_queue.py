@@ -1,7 +1,7 @@
-"""Whose turn it is: events of one call one after the other, those of different calls side by side. Pure.
+"""Order of notifications: those of one call one after the other, those of different calls concurrently. Pure.
 
-Law: of one call at most one event is under way, and those behind it keep their order. An event whose call has something
-in the rows that wait is held back: it belongs into a row behind it.
+Invariant: of one call at most one notification is in progress, and those behind it keep their order. A notification
+whose call has a pending delivery is held back: it becomes a delivery behind that one.
 """
 
 from collections import deque
@@ -14,10 +14,11 @@ from onhook.delivery.ack_window import AckWindow
 
 
 class PendingNotification(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """One event that is to be sent. `ack_window` is that of its stream, None for a row, whose number is `delivery_id`.
+    """One notification to send. `ack_window` is that of its stream, None for a stored delivery with the number
+    `delivery_id`.
 
-    `pending_since` is since when, in microseconds since 1970; `attempts` is how many failed before, `busy_count` how
-    often in a row the application has asked for time.
+    `pending_since` is in microseconds since 1970; `attempts` is the number of failed attempts before, `busy_count` how
+    often in a row the application asked to wait.
     """
 
     notification_id: str
@@ -30,11 +31,11 @@ class PendingNotification(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     attempts: int = 0
     busy_count: int = 0
     is_live: bool = True
-    """Whether it is news; a replay has time."""
+    """Whether it comes from the live stream; replays have lower priority."""
 
 
 class PerCallQueue:
-    """Events that are ready, and those behind one of their own call."""
+    """Notifications that are ready, and those behind one of their own call."""
 
     def __init__(self, blocked_calls: Iterable[CallKey]) -> None:
         self.blocked_calls = set(blocked_calls)
@@ -44,11 +45,11 @@ class PerCallQueue:
 
     @property
     def ready_count(self) -> int:
-        """How many could be sent now."""
+        """Return how many could be sent now."""
         return len(self._ready_live) + len(self._ready_replays)
 
     def add(self, notification: PendingNotification) -> bool:
-        """Take an event in; False where it must be held back in a row."""
+        """Add a notification. Return False where it must be held back as a delivery."""
         if notification.call in self.blocked_calls:
             return False
         if notification.call in self._followers:
@@ -59,16 +60,16 @@ class PerCallQueue:
         return True
 
     def pop(self) -> PendingNotification | None:
-        """The next one, news before replays, which is under way from now on."""
+        """Return the next notification, which is in progress from now on; the live stream before replays."""
         queue = self._ready_live or self._ready_replays
         return queue.popleft() if queue else None
 
     def requeue(self, notification: PendingNotification) -> None:
-        """It was not its fault: it is the next one again."""
+        """Requeue at the front; the attempt does not count against this notification."""
         self._queue_for(notification).appendleft(notification)
 
     def release_next(self, notification: PendingNotification) -> None:
-        """The next one of its call has its turn."""
+        """Make the next notification of the same call ready."""
         followers = self._followers[notification.call]
         if followers:
             self._queue_for(followers[0]).append(followers.popleft())
@@ -76,7 +77,9 @@ class PerCallQueue:
             del self._followers[notification.call]
 
     def remove_followers(self, notification: PendingNotification) -> list[PendingNotification]:
-        """It will be a row, and so will all those behind it, which are given back in order."""
+        """Remove the notification, which becomes a delivery, and return all those behind it, in order, which become
+        deliveries too.
+        """
         return list(self._followers.pop(notification.call))
 
     def _queue_for(self, notification: PendingNotification) -> deque[PendingNotification]:

@@ -1,7 +1,7 @@
-"""The store, read once for all lanes that are at the same place: most are, at its end.
+"""Reader of the store, shared by all workers at the same position: most are, at the end.
 
-Laws: a stretch is never cut within one report; `last_seq` is how far it goes, also where nothing came of the last
-numbers.
+Invariants: a batch never ends within one event; `last_seq` is its last number, also where the last numbers have no
+records.
 """
 
 import asyncio
@@ -15,32 +15,32 @@ from onhook.cdr.record import Record
 from onhook.store.contract import Store
 
 BATCH_RECORDS = 512
-"""Read at once: some milliseconds of work, half a megabyte."""
+"""Events per read: some milliseconds of work, half a megabyte."""
 
 CACHED_BATCHES_MAX = 4
-"""Lanes at different places push each other's out; then each reads for itself."""
+"""Batches kept: workers at more different positions read for themselves."""
 
 
 class PositionSource(Protocol):
-    """How far the store has come, and a way to wait until it has come further."""
+    """Position of the store, with a way to wait for a later one."""
 
     @property
     def position(self) -> int:
-        """The last position that was announced; 0 before the first."""
+        """Return the last announced position; 0 before the first."""
         ...
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing is announced any more; waiting then ends at once."""
+        """Return whether no further position is announced; waiting then ends at once."""
         ...
 
     async def wait(self, after: int, timeout_seconds: float) -> bool:
-        """Wait until the store is past a number; False when it did not get there in time."""
+        """Wait until the store is past a number. Return False when the time-out passed before."""
         ...
 
 
 class RecordBatch(msgspec.Struct, frozen=True):
-    """Records behind one number up to `last_seq`, in order of number; `is_at_end` where there are no more for now."""
+    """Records after one number up to `last_seq`, in order of number; `is_at_end` at the end for now."""
 
     records: Sequence[Record]
     last_seq: int
@@ -48,7 +48,7 @@ class RecordBatch(msgspec.Struct, frozen=True):
 
 
 class RecordReader:
-    """What was read a moment ago, and what is being read."""
+    """Recent batches, and reads in progress."""
 
     def __init__(self, store: Store, position_source: PositionSource) -> None:
         self.store = store
@@ -56,7 +56,7 @@ class RecordReader:
         self._read_tasks: OrderedDict[tuple[int, int], asyncio.Task[RecordBatch]] = OrderedDict()
 
     async def read_after(self, seq: int) -> RecordBatch:
-        """The next stretch behind a number. Raises `Unavailable`."""
+        """Return the next batch after a number. Raises `Unavailable`."""
         cache_key = (seq, self.position_source.position)
         read_task = self._read_tasks.get(cache_key)
         if read_task is None or (read_task.done() and (read_task.cancelled() or read_task.exception() is not None)):
@@ -64,12 +64,13 @@ class RecordReader:
             self._read_tasks[cache_key] = read_task
             while len(self._read_tasks) > CACHED_BATCHES_MAX:
                 self._read_tasks.popitem(last=False)
-        # A lane that ends must not take the reading from the others.
+        # A worker that stops must not cancel the read for the others.
         return await asyncio.shield(read_task)
 
     async def read_uncached(self, seq: int) -> RecordBatch:
-        """The same, read now: what is read late comes under a number that others have passed."""
-        # Known before: what comes in between is read the next time. Nobody announces a position before it is there.
+        """Return the next batch, read now: an event parsed late has a number that others have passed."""
+        # Read before the query: records added in between are read the next time. A position is announced after its
+        # records are stored.
         position = self.position_source.position if self.position_source.position > seq else await self.store.position()
         records = await self.store.records_after(seq, BATCH_RECORDS)
         is_at_end = len(records) < BATCH_RECORDS

@@ -1,7 +1,7 @@
-"""How often and when an event is tried. Pure: attempts and chance in, seconds out.
+"""Retry policy: the wait before each attempt. Pure: attempts and jitter in, seconds out.
 
-The policy `days` waits longer each time, three days in all, after which a person must look. The policy `original` is
-what a PBX does: one to five tries, soon after each other (yeastar-p-series.md 4; how soon is not documented).
+The policy `days` waits longer each time, three days in all; then the delivery has failed. The policy `original` is that
+of a PBX: one to five attempts in quick succession (yeastar-p-series.md 4; the interval is not documented).
 """
 
 from onhook.appdb.destination_spec import RetryPolicy
@@ -9,30 +9,34 @@ from onhook.appdb.destination_spec import RetryPolicy
 _MINUTE, _HOUR = 60, 3_600
 
 DAYS_DELAYS_SECONDS = (5, 5 * _MINUTE, 30 * _MINUTE, *(hours * _HOUR for hours in (2, 5, 10, 14, 20, 24)))
-"""The waits of the policy `days`: as Standard Webhooks advises."""
+"""Waits of the policy `days`: those that Standard Webhooks recommends."""
 
 ORIGINAL_DELAY_SECONDS = 5
-"""The wait of the policy `original`: as long as its usual time-out."""
+"""Wait of the policy `original`: its usual time-out."""
 
 JITTER = 0.1
-"""Waits are longer or shorter by up to this share, so that what failed together does not come again together."""
+"""Waits vary by up to this share, so that notifications that failed together are not retried together."""
 
 RETRY_AFTER_SECONDS_MAX = 24 * _HOUR
-"""An application that asks for more is asked again after a day."""
+"""Longest wait that an application can ask for."""
 
 THROTTLE_SECONDS_MIN = 1.0
-"""One that asks to be asked again at once is given a moment: else it would be asked thousands of times."""
+"""Shortest wait that an application can ask for: without it, one that asks for none would be sent
+thousands of requests.
+"""
 
 THROTTLES_MAX = 20
-"""Times in a row that an application may ask for time instead of taking one event. Then it counts as a failed attempt,
-so that the event waits in a row: one that is never taken holds up no others."""
+"""Times in a row that an application may ask to wait for one event. After that it counts as a failed attempt, so that
+the event becomes a delivery and delays no others.
+"""
 
 DISABLE_AFTER_SECONDS = 5 * 24 * _HOUR
-"""An application that took nothing for so long of what was owed to it is given up."""
+"""A destination that accepted none of its pending notifications for this long is disabled."""
 
 
 def retry_delay_seconds(retry_policy: RetryPolicy, max_attempts: int, attempts: int, jitter: float) -> float | None:
-    """The wait after so many attempts, or None when no further one is due. `max_attempts` counts for `original` alone.
+    """Return the wait after a number of attempts, or None when there is no further one. `max_attempts` applies to
+    `original` only.
 
     `jitter` is from 0 to 1.
 
@@ -48,5 +52,5 @@ def retry_delay_seconds(retry_policy: RetryPolicy, max_attempts: int, attempts: 
 
 
 def clamp_retry_after(seconds: float) -> float:
-    """How long we stay away from an application that asked for so long."""
+    """Return the wait for an application that asked for so many seconds."""
     return min(max(seconds, THROTTLE_SECONDS_MIN), RETRY_AFTER_SECONDS_MAX)

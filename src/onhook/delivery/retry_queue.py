@@ -1,6 +1,6 @@
-"""The rows of one subscription: its events in trouble, as they stand in the settings, and whose turn it is among them.
+"""Stored deliveries of one destination that are to be retried, and their order.
 
-Law: rows that were taken up are settled, all of them, before others are: so none is sent twice at once.
+Invariant: all deliveries that were loaded are committed before others are loaded: so none is sent twice concurrently.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from onhook.appdb.deliveries import Backlog, Deliveries, DeliveryUpdate, DueDeli
 from onhook.delivery.per_call_queue import PendingNotification
 
 DUE_DELIVERIES_MAX = 64
-"""Rows that are due, taken up at once."""
+"""Due deliveries that are loaded at once."""
 
 
 class RetryQueue:
-    """What waits to be tried again. Nothing is known before the first `refresh`. Raises `Unavailable`."""
+    """Deliveries to retry. Nothing is known before the first `refresh`. Raises `Unavailable`."""
 
     def __init__(self, deliveries: Deliveries, destination_id: int) -> None:
         self.backlog = Backlog()
@@ -26,22 +26,22 @@ class RetryQueue:
         self._due_at: int | None = None
 
     def __len__(self) -> int:
-        """How many could be sent now."""
+        """Return how many could be sent now."""
         return len(self._ready)
 
     @property
     def due_at(self) -> int | None:
-        """When there is something to take up; None where nothing waits, or what was taken up is not settled."""
+        """Return when the next delivery is due; None where there is none, or where loaded ones are not committed."""
         return None if self._uncommitted_ids else self._due_at
 
     async def refresh(self, updates: Iterable[DeliveryUpdate] = ()) -> None:
-        """See how they stand, after these were settled."""
+        """Read the state of the deliveries, after these updates were committed."""
         self._uncommitted_ids -= {update.delivery_id for update in updates}
         self.backlog = await asyncio.to_thread(self._deliveries.backlog, self._destination_id)
         self._due_at = await asyncio.to_thread(self._deliveries.next_due_at, self._destination_id)
 
     async def load_due(self, now_us: int) -> None:
-        """Have those ready that are due."""
+        """Load deliveries whose retry time has passed."""
         if self.due_at is None or self.due_at > now_us:
             return
         due_deliveries = await asyncio.to_thread(
@@ -52,7 +52,7 @@ class RetryQueue:
         self._due_at = None
 
     def pop(self) -> PendingNotification:
-        """The next one, which is under way from now on."""
+        """Return the next delivery, which is in progress from now on."""
         return self._ready.popleft()
 
 

@@ -1,7 +1,7 @@
-"""Which addresses may be connected to: no destination reaches into our own network unless a person allowed it.
+"""SSRF guard: allowed addresses of destinations; private networks are forbidden unless a person allows them.
 
-Asked for each address at the moment at which it is connected to, so that a name which changes its mind between look-up
-and connection gains nothing.
+Each address is checked when its socket is created, so a name that changes its address between look-up and connection is
+checked too.
 """
 
 import errno
@@ -21,28 +21,29 @@ METADATA_ADDRESSES = frozenset(
         ("169.254.169.254", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
     )
 )
-"""Where clouds tell a machine its own secrets."""
+"""Metadata services of cloud providers."""
 
 INTERNAL_IPV6_NETWORKS = tuple(map(IPv6Network, ("fec0::/10", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
-"""Site-local addresses and forms of IPv4 that lead inside, which not every Python knows for what they are."""
+"""Site-local addresses and forms of IPv4 that lead to private networks, which some Python versions take for public."""
 
 _SETTING = "the setting private_networks"
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 SocketFactory = Callable[[tuple[Any, ...]], socket.socket]
-"""Makes the socket for an address as `getaddrinfo` gives it."""
+"""Creates the socket for an address of `getaddrinfo`."""
 
 
 class SsrfGuard(msgspec.Struct, frozen=True):
-    """`allow_private` opens private networks and this machine, but neither link-local nor metadata addresses; those
-    and all others can be named in `networks`."""
+    """`allow_private` allows private networks and this machine, but neither link-local nor metadata addresses; any
+    address can be allowed by `networks`.
+    """
 
     allow_private: bool
     networks: Sequence[Network] = ()
 
     def allows(self, text: str) -> bool:
-        """Whether this address may be connected to.
+        """Return whether this address may be connected to.
 
         >>> SsrfGuard(False).allows("93.184.216.34"), SsrfGuard(False).allows("::ffff:10.0.0.1")
         (True, False)
@@ -59,7 +60,7 @@ class SsrfGuard(msgspec.Struct, frozen=True):
         return address.is_global or self.allow_private
 
     def create_socket(self, info: tuple[Any, ...]) -> socket.socket:
-        """A socket for an address that is allowed. Raises `PermissionError` for another."""
+        """Return a socket for an allowed address. Raises `PermissionError` for another."""
         family, kind, protocol, _, (host, *_) = info
         if not self.allows(host):
             hint = "--allow-private" if msgspec.structs.replace(self, allow_private=True).allows(host) else _SETTING
@@ -70,7 +71,7 @@ class SsrfGuard(msgspec.Struct, frozen=True):
 
 
 def _unwrap_ipv4(address: AnyAddress) -> AnyAddress:
-    """The IPv4 address inside an IPv6 one that only leads there."""
+    """Return the IPv4 address inside an IPv6 address that only leads there."""
     if isinstance(address, IPv4Address):
         return address
     ipv4_address = address.ipv4_mapped or address.sixtofour

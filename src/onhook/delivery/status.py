@@ -1,4 +1,4 @@
-"""How a subscription stands: what is owed to it, since when, and what a test came to."""
+"""Status of a destination: pending notifications, their age, and the result of a test."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,16 +17,16 @@ from onhook.lib.timestamps import to_datetime
 from onhook.store.contract import Store
 
 TEST_NOTIFICATION_ID = "test"
-"""The id of a test: none of an event's."""
+"""The notification id of a test."""
 
 
 class DestinationStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What is owed to a subscription.
+    """Pending notifications of a destination.
 
-    `pending` counts records that were not yet sent, and events that wait to be sent again; `retrying` of them are such
-    events, `failed` ones are not among them. `oldest_pending_at` is when the oldest of them came. `replays` are still
-    to do. `position` is the number up to which everything is settled, None where it has not begun. `is_full` is whether
-    so many are retrying or failed that nothing new is tried before a person has retried or discarded some.
+    `pending` counts records that were not sent yet, and notifications that are retried; `retrying` are the latter,
+    `failed` ones are not included. `oldest_pending_at` is the time of the oldest of them. `replays` are unfinished
+    ones. `position` is the ledger number up to which everything is done, None before the start. `is_full`: so many are
+    retrying or failed that no new notification is tried before a person has retried or discarded some.
     """
 
     pending: int
@@ -56,7 +56,7 @@ class DestinationView(Destination, frozen=True, kw_only=True):
 
 
 class DestinationTestResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a test came to. `status` is None where no answer came."""
+    """Result of a test. `status` is None without a response."""
 
     accepted: bool
     status: int | None
@@ -66,7 +66,7 @@ class DestinationTestResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def view_destination(destination: Destination, appdb: AppDb, store: Store, now: datetime) -> DestinationView:
-    """As everybody may see it. Raises `Unavailable`."""
+    """Return the destination with its status, secrets masked. Raises `Unavailable`."""
     backlog = appdb.deliveries.backlog(destination.destination_id)
     status = await load_status(destination, appdb, store)
     return DestinationView(
@@ -77,7 +77,7 @@ async def view_destination(destination: Destination, appdb: AppDb, store: Store,
 
 
 async def load_status(destination: Destination, appdb: AppDb, store: Store) -> DestinationStatus:
-    """How it stands now. Raises `Unavailable`."""
+    """Return the current status. Raises `Unavailable`."""
     backlog = appdb.deliveries.backlog(destination.destination_id)
     streams = appdb.destinations.streams(destination.destination_id)
     pending, pending_times = (
@@ -88,7 +88,7 @@ async def load_status(destination: Destination, appdb: AppDb, store: Store) -> D
     for stream in streams:
         cursor = stream.cursor or 0
         if cursor >= position:
-            continue  # most are at the end, and then nothing is to be counted
+            continue  # most destinations are at the end, where there is nothing to count
         is_live = stream.until is None
         extent = await store.extent(destination.filter if is_live else stream.filter, cursor, stream.until)
         pending += extent.count
@@ -106,21 +106,21 @@ async def load_status(destination: Destination, appdb: AppDb, store: Store) -> D
 
 
 def mask_secrets(destination: Destination) -> Destination:
-    """Without the values of its headers and those in its URL's query, which may be keys."""
+    """Return the destination without the values of its headers and those in its URL's query, which may be keys."""
     return msgspec.structs.replace(
         destination, headers=dict.fromkeys(destination.headers, "…"), url=mask_url(destination.url)
     )
 
 
 async def replay(appdb: AppDb, store: Store, name: str, record_filter: RecordFilter, clock: Clock) -> int:
-    """Have what matches sent again; how many records match. Raises `UsageError` where it would be everything ever."""
+    """Replay the records that match; return their number. Raises `UsageError` without a start time."""
     if record_filter.since is None:
         raise UsageError(
             "a replay needs a start time",
             hint="set --since, such as 2d or 2026-04-27",
         )
     destination = appdb.destinations.get(name)
-    # By the beginning alone: filters may be true of whole calls, and calls may go on behind their first legs.
+    # By the start time only: filters may match whole calls, and calls may continue after their first legs.
     first_seq = (await store.extent(RecordFilter(since=record_filter.since))).first_seq
     matching_count = (await store.extent(_combine_filters(destination.filter, record_filter))).count
     if first_seq is not None:
@@ -130,7 +130,7 @@ async def replay(appdb: AppDb, store: Store, name: str, record_filter: RecordFil
 
 
 def _combine_filters(destination_filter: RecordFilter, replay_filter: RecordFilter) -> RecordFilter:
-    """What both mean, as far as one filter can say that: where they want different texts, what the other means."""
+    """Return both filters as one: where both set the same text, that of the replay."""
     unset_fields = (field for field in RecordFilter.__struct_fields__ if getattr(replay_filter, field) is None)
     since = (
         max(time for time in (destination_filter.since, replay_filter.since) if time)
@@ -143,7 +143,7 @@ def _combine_filters(destination_filter: RecordFilter, replay_filter: RecordFilt
 
 
 async def send_test(client: DestinationClient, clock: Clock) -> DestinationTestResult:
-    """Send a test to a destination and close it; whatever it does is an answer."""
+    """Send a test to a destination and close it; any response or error is a result."""
     started_at = clock.microseconds()
     try:
         result = await client.send(Notification(TEST_NOTIFICATION_ID, client.format_test_payload(), started_at))

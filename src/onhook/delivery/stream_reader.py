@@ -1,4 +1,4 @@
-"""A stream along which one subscription is served: what to read of it next, and what is wanted of that."""
+"""Reader of one stream of a destination."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,23 +17,23 @@ class StreamReader:
         self.stream_id = stream.stream_id
         self.ack_window = AckWindow(cursor)
         self.is_at_end = False
-        """Whether there was nothing more when it was last read."""
+        """Whether the last read reached the end."""
         self._until = stream.until
         self._is_per_call = destination.notifies_of == "calls"
         self._filters: Sequence[RecordFilter] = (destination.filter, stream.filter)
 
     @property
     def is_live(self) -> bool:
-        """Whether it never ends."""
+        """Return whether the stream never ends."""
         return self._until is None
 
     @property
     def is_finished(self) -> bool:
-        """Whether it is a replay of which everything is settled."""
+        """Return whether it is a replay whose notifications are all done."""
         return self._until is not None and self.ack_window.acknowledged_to >= self._until
 
     async def read(self, record_reader: RecordReader, now: datetime) -> RecordBatch:
-        """What is wanted of the next records, in order of number. Raises `Unavailable`."""
+        """Return the next records that match, in order of number. Raises `Unavailable`."""
         read_to = self.ack_window.read_to
         batch = self._cut_at_end(
             await (record_reader.read_after(read_to) if self.is_live else record_reader.read_uncached(read_to))
@@ -41,7 +41,7 @@ class StreamReader:
         if not self._is_per_call:
             records = filter_records(batch.records, self._filters)
         else:
-            # A replay tells of calls that were over before it was asked for.
+            # A replay contains calls that had ended before it was requested.
             batch = truncate_before(batch, now - CALL_IDLE_TIME) if self.is_live else batch
             keys = sorted({(record.sn, record.call_id) for record in batch.records})
             records = calls_as_records(batch, await record_reader.store.calls_by_keys(keys), self._filters, self._until)
@@ -49,7 +49,7 @@ class StreamReader:
         return RecordBatch(records, batch.last_seq, batch.is_at_end)
 
     def _cut_at_end(self, batch: RecordBatch) -> RecordBatch:
-        """Nothing behind the end of a replay."""
+        """Cut a batch at the end of a replay."""
         if self._until is None or batch.last_seq < self._until:
             return batch
         return RecordBatch([record for record in batch.records if record.seq <= self._until], self._until, True)

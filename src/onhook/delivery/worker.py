@@ -1,8 +1,8 @@
-"""One subscription, being served: reads what it wants, makes the attempts, settles what came of them.
+"""Worker of one destination: reads matching records, makes the attempts, commits the results.
 
-Laws: an event is settled when the application took it or when it is a row; only then may a cursor pass it. Of one call
-one event is under way at a time. Nothing here waits for another lane. However it ends, what was settled is settled,
-what was under way is owed still, and the connections are closed.
+Invariants: a notification is done when the application accepted it or when it is a stored delivery; only then may a
+cursor pass it. Of one call one notification is in progress at a time. A worker never waits for another one. However it
+ends, committed results stay, notifications in progress stay pending, and the connections are closed.
 """
 
 import asyncio
@@ -33,33 +33,34 @@ from onhook.lib.errors import Unavailable
 from onhook.lib.timestamps import to_microseconds
 
 CONCURRENT_ATTEMPTS_MAX = 8
-"""Attempts under way at once: an application that takes 100 ms for each still gets 80 a second."""
+"""Concurrent attempts: an application that takes 100 ms for each still receives 80 a second."""
 
 READ_AHEAD_MAX = 512
-"""Events of one stream, read and not yet settled, before more are read: what is sent again after a crash, at most twice
-as many; some megabyte."""
+"""Notifications of one stream that are read and not done, before more are read: after a crash at most twice as many are
+repeated; some megabyte.
+"""
 
 BATCHES_PER_CYCLE = 4
-"""Read of one stream before the others, and the settling, have their turn."""
+"""Batches of one stream that are read before other streams and the commit have their turn."""
 
 COMMIT_SECONDS = 0.2
 COMMIT_RESULTS = 256
-"""What was taken is noted so soon, or when so much has come together: a commit waits for the disk."""
+"""Results are committed this soon, or at this many: a commit waits for the disk."""
 
 IDLE_COMMIT_SECONDS = 5.0
-"""A cursor that only moved past calls that are not wanted may be noted later."""
+"""A cursor that only passed calls that do not match may be committed later."""
 
 RECHECK_SECONDS = 1.0
-"""The wait after the settings or the store said 'not now', and between two looks at calls that may be going on."""
+"""Wait after an error of the application database or the store, and between two checks of calls that may continue."""
 
 IDLE_SECONDS_MAX = 30.0
-"""A look without a reason, so that nothing depends on being woken."""
+"""Interval of a check without a reason, so that nothing depends on a wake-up."""
 
 _SECOND = 1_000_000
 
 
 class DeliveryDeps(msgspec.Struct, frozen=True, kw_only=True):
-    """What every lane is handed. `jitter` gives numbers from 0 to 1 for the jitter of waits."""
+    """Dependencies of each worker. `jitter` returns numbers from 0 to 1."""
 
     record_reader: RecordReader
     appdb: AppDb
@@ -68,7 +69,7 @@ class DeliveryDeps(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DestinationWorker:
-    """Serves one subscription until it is told to stop, or the application is given up."""
+    """Serves one destination until stopped, or until the destination is disabled."""
 
     def __init__(
         self, destination: Destination, client: DestinationClient, deps: DeliveryDeps, metrics: AttemptMetrics
@@ -98,8 +99,9 @@ class DestinationWorker:
         self._wake = asyncio.Event()
 
     async def run(self, on_served: Callable[[], None] = lambda: None) -> None:
-        """Serve, and tell when all has gone well once. Raises `Unavailable` where the settings or the store cannot be
-        used now: begin again later."""
+        """Serve, and call `on_served` when a round succeeded for the first time. Raises `Unavailable` where the
+        application database or the store cannot be used now: run again later.
+        """
         wake_task: asyncio.Task[None] | None = None
         try:
             await self._initialize()
@@ -116,12 +118,12 @@ class DestinationWorker:
             await self._close()
 
     def stop(self) -> None:
-        """Come to an end soon: what is under way is broken off, and owed still."""
+        """Stop soon: attempts in progress are aborted, and their notifications stay pending."""
         self._is_stopping = True
         self._wake.set()
 
     def reload_streams(self) -> None:
-        """Somebody has asked for one."""
+        """Load the streams again: a replay was requested."""
         self._needs_stream_reload = True
         self._wake.set()
 
@@ -136,7 +138,7 @@ class DestinationWorker:
         if self._is_caught_up:
             self._health = self._health.when_idle()
 
-    # -- what is owed
+    # Pending notifications
 
     async def _initialize(self) -> None:
         deliveries = self._deps.appdb.deliveries
@@ -149,11 +151,11 @@ class DestinationWorker:
                     deliveries.notification_ids_after, self._destination_id, stream_reader.ack_window.read_to
                 )
                 self._known_notification_ids = notification_ids
-        # Where nothing can be noted nothing is sent: it would be sent again and again.
+        # Without a commit nothing is sent: it would be sent again and again.
         await self._commit()
 
     async def _load_streams(self) -> None:
-        """Take those in that we do not have: all at first, then replays that were asked for."""
+        """Load new streams: all at first, then requested replays."""
         self._needs_stream_reload = False
         known_stream_ids = {stream_reader.stream_id for stream_reader in self._stream_readers}
         for stream in await asyncio.to_thread(self._deps.appdb.destinations.streams, self._destination_id):
@@ -162,15 +164,15 @@ class DestinationWorker:
                 self._stream_readers.append(StreamReader(stream, cursor, self._destination))
 
     async def _initial_cursor(self) -> int:
-        """The number behind which begins what a subscription for the past means."""
+        """Return the number after which a destination with a start time begins."""
         store = self._deps.record_reader.store
         position = await store.position()
-        # By the beginning alone: what else is asked for may be true of whole calls, and of none of their legs.
+        # By the start time only: other conditions may match whole calls, and none of their legs.
         extent = await store.extent(RecordFilter(since=self._destination.filter.since))
         return position if extent.first_seq is None else extent.first_seq - 1
 
     def _active_stream_readers(self) -> list[StreamReader]:
-        """What is new first; then the first replay that is to do."""
+        """Return the live stream, then the first unfinished replay."""
         replays = [
             stream_reader
             for stream_reader in self._stream_readers
@@ -179,8 +181,9 @@ class DestinationWorker:
         return [stream_reader for stream_reader in self._stream_readers if stream_reader.is_live] + replays[:1]
 
     async def _read_ahead(self, stream_reader: StreamReader) -> None:
-        """Take in the next events of a stream, as long as there is room for them; a few stretches at once, so that what
-        came of the last ones is settled meanwhile."""
+        """Read the next notifications of a stream within the limit, a few batches at a time, so that results of the
+        last ones are committed meanwhile.
+        """
         for _ in range(BATCHES_PER_CYCLE):
             is_at_end = (
                 stream_reader.is_at_end
@@ -198,7 +201,9 @@ class DestinationWorker:
         self._wake.set()
 
     def _can_read_more(self, stream_reader: StreamReader) -> bool:
-        """Whether more of a stream may be read; each has room of its own, so that a replay takes none from the news."""
+        """Return whether more of a stream may be read; each stream has its own limit, so that a replay does not slow
+        the live stream.
+        """
         undelivered_count = (
             self._retry_queue.backlog.retrying + self._retry_queue.backlog.failed + len(self._commit_batch)
         )
@@ -208,7 +213,7 @@ class DestinationWorker:
 
     @property
     def _is_caught_up(self) -> bool:
-        """Whether there is nothing that the application could take; what is parked is a person's."""
+        """Return whether no notification can be sent; failed ones need a person."""
         is_idle = not (
             self._attempt_tasks or self._retry_queue or self._call_queue.ready_count or len(self._commit_batch)
         )
@@ -221,7 +226,7 @@ class DestinationWorker:
     def _enqueue(self, record: Record, stream_reader: StreamReader) -> None:
         notification_id = make_notification_id(record)
         if stream_reader.is_live and notification_id in self._known_notification_ids:
-            return  # it failed before the last start, ahead of something that was under way then
+            return  # it failed before the last start, ahead of one that was in progress then
         notification = PendingNotification(
             notification_id=notification_id,
             seq=record.seq,
@@ -240,26 +245,29 @@ class DestinationWorker:
         self._commit_batch.add_held_back(notification)
         notification.ack_window.end(notification.seq)
 
-    # -- attempts
+    # Attempts
 
     def _start_attempts(self) -> None:
-        """Have as many attempts under way as there may be."""
+        """Start as many concurrent attempts as allowed."""
         while (notification := self._next_notification()) is not None:
             task = asyncio.create_task(self._run_attempts(notification))
             self._attempt_tasks.add(task)
             task.add_done_callback(self._on_attempts_done)
 
     def _next_notification(self, finishing_count: int = 0) -> PendingNotification | None:
-        """The event whose turn it is; None where there is none, or no place for one more beside those not `ending`."""
+        """Return the next notification; None where there is none, or where the limit is reached, not counting
+        `finishing_count` attempts.
+        """
         allowed = self._health.attempts_allowed(CONCURRENT_ATTEMPTS_MAX, self._deps.clock.microseconds())
         if len(self._attempt_tasks) - finishing_count >= allowed or self._disable_reason or self._is_stopping:
             return None
-        # One that is down is asked for what it has not refused before: the first answer lets the rows go.
+        # An endpoint that is down is tried with a notification that it has not rejected before: the first response
+        # makes the deliveries due.
         retries_first = self._retry_queue and not (self._health.is_down and self._call_queue.ready_count)
         return self._retry_queue.pop() if retries_first else self._call_queue.pop()
 
     async def _run_attempts(self, notification: PendingNotification | None) -> None:
-        """Make attempt after attempt, as long as there is one to make."""
+        """Make attempts one after the other, as long as there are notifications."""
         while notification is not None:
             await self._attempt(notification)
             notification = self._next_notification(finishing_count=1)
@@ -293,7 +301,7 @@ class DestinationWorker:
         self._handle_result(notification, result, attempt)
 
     def _handle_result(self, notification: PendingNotification, result: DeliveryResult, attempt: NewAttempt) -> None:
-        """Decide what becomes of an event, and of the application."""
+        """Decide what a result means for the notification and the endpoint."""
         now_us = self._deps.clock.microseconds()
         was_down = self._health.is_down
         self._health = self._health.with_result(result, now_us)
@@ -314,7 +322,7 @@ class DestinationWorker:
             self._call_queue.release_next(notification)
 
     def _is_attempt_uncounted(self, notification: PendingNotification, result: DeliveryResult) -> bool:
-        """Whether the attempt says nothing against this event."""
+        """Return whether the attempt does not count against this notification."""
         if result.outcome == "throttled":
             return notification.busy_count + 1 < THROTTLES_MAX
         return result.outcome == "gone" or (self._health.is_down and notification.delivery_id is None)
@@ -322,7 +330,7 @@ class DestinationWorker:
     def _requeue(
         self, notification: PendingNotification, result: DeliveryResult, attempt: NewAttempt, now_us: int
     ) -> None:
-        """It is the next one again, with no row; a row is tried again when the application asked for it."""
+        """Requeue the notification at the front; a stored delivery is retried when the application asked for it."""
         notification = msgspec.structs.replace(
             notification, busy_count=notification.busy_count + (result.outcome == "throttled")
         )
@@ -334,7 +342,7 @@ class DestinationWorker:
             self._commit_batch.add_postponed(notification, due_at, attempt)
 
     def _handle_failed(self, notification: PendingNotification, attempt: NewAttempt, now_us: int) -> None:
-        """It becomes a row, or stays one, and those behind it become rows too."""
+        """Store a failed notification as a delivery, and those behind it too."""
         destination = self._destination
         delay_seconds = retry_delay_seconds(
             destination.retry_policy, destination.max_attempts, notification.attempts + 1, self._deps.jitter()
@@ -358,10 +366,10 @@ class DestinationWorker:
             days = DISABLE_AFTER_SECONDS // 86_400
             self._disable_reason = f"the endpoint accepted nothing for {days} days; last attempt: {result.detail}"
 
-    # -- settling
+    # Commit
 
     async def _commit_if_due(self) -> None:
-        """Settle when enough has come together, or the first of it has waited long enough."""
+        """Commit when enough results are collected, or the first one has waited long enough."""
         elapsed_seconds = self._now() - self._committed_at
         is_due = len(self._commit_batch) >= COMMIT_RESULTS or elapsed_seconds >= self._commit_seconds
         if self._pending_commit is not None or (is_due and self._has_uncommitted):
@@ -385,7 +393,7 @@ class DestinationWorker:
         return self._health.failing_since != self._committed_health.failing_since
 
     async def _commit(self) -> None:
-        """Note all that has ended. What cannot be noted now is kept and noted first. Raises `Unavailable`."""
+        """Commit all results. A failed commit is repeated before anything else. Raises `Unavailable`."""
         changes = self._pending_commit or self._build_commit()
         self._pending_commit = changes
         released_calls = await asyncio.to_thread(self._deps.appdb.deliveries.commit, changes)
@@ -397,7 +405,7 @@ class DestinationWorker:
             for stream_reader in self._stream_readers
             if stream_reader.stream_id not in changes.finished_replays
         ]
-        # Not all replays are taken in at once.
+        # Not all replays are loaded at once.
         self._needs_stream_reload = self._needs_stream_reload or bool(changes.finished_replays)
         if changes.new_deliveries or changes.updates or changes.retry_all_now:
             self._call_queue.blocked_calls -= {
@@ -417,7 +425,7 @@ class DestinationWorker:
         return commit_batch.build_commit(cursors, finished_replays, self._health, self._deps.clock.microseconds())
 
     async def _close(self) -> None:
-        """Stop what is under way, and note what has ended; what cannot be noted is sent again."""
+        """Abort attempts in progress and commit the results; what cannot be committed is sent again."""
         for task in self._attempt_tasks:
             task.cancel()
         try:
@@ -431,10 +439,10 @@ class DestinationWorker:
         finally:
             await self._client.close()
 
-    # -- waiting
+    # Waiting
 
     async def _wait_for_work(self) -> None:
-        """Wait until there is something to do."""
+        """Wait until there is work."""
         seconds = self._seconds_to_wait()
         if seconds > 0:
             with contextlib.suppress(TimeoutError):
@@ -452,14 +460,15 @@ class DestinationWorker:
         if self._retry_queue.due_at is not None:
             waits.append((self._retry_queue.due_at - now_us) / _SECOND)
         if not self._attempt_tasks and (self._retry_queue or self._call_queue.ready_count):
-            # The application is not to be asked before then; which may have come since we last looked.
+            # Before the time that the application asked for there is no attempt; it may have passed since the last
+            # check.
             waits.append((self._health.next_attempt_at - now_us) / _SECOND)
         if self._destination.notifies_of == "calls":
             waits.append(RECHECK_SECONDS)
         return min(waits)
 
     async def _wake_on_new_records(self) -> None:
-        """Wake for what is new, until there is no more news: then the house closes."""
+        """Wake up for new records until no further ones are announced: then the process stops."""
         position_source = self._deps.record_reader.position_source
         while not position_source.is_closed:
             if await position_source.wait(position_source.position, IDLE_SECONDS_MAX):

@@ -1,4 +1,4 @@
-"""Counting what happens at the door, and writing the counts down about once a second."""
+"""Counters of received requests and events, flushed to the ledger about once a second."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,20 +9,20 @@ from onhook.lib.errors import OnhookError
 from onhook.receiver.verdict import Verdict
 
 FLUSH_SECONDS = 1.0
-"""A page that shows the counts is never older than this, and a crash loses no more."""
+"""Flush interval: a page with counts is at most this old, and a crash loses at most this much."""
 
 DISTINCT_COUNTERS_MAX = 1_000
-"""Different counters between two flushes: a stranger with many serial numbers must not fill the memory."""
+"""Different counters between two flushes: an unknown PBX with many serial numbers must not fill the memory."""
 
 OVERFLOW_LABEL = "others"
-"""The label of counters beyond that."""
+"""The label of counters beyond `PENDING_MAX`."""
 
 SN_CHARACTERS_MAX = 64
 """A real serial number has 12 to 16 (yeastar-p-series.md 1)."""
 
 
 class EventCounters:
-    """Counts, held for a second, then added to the ledger's counters; kept and tried again when the ledger fails."""
+    """Counts, held for a second, then added to the ledger's counters; retried when the ledger fails."""
 
     def __init__(self, *, ledger: Ledger, clock: Clock, on_ledger_result: Callable[[OnhookError | None], None]) -> None:
         self._ledger = ledger
@@ -33,7 +33,7 @@ class EventCounters:
         self._flush_task: asyncio.Task[None] | None = None
 
     def add(self, verdict: Verdict, sn: str, label: str) -> None:
-        """Count one; `sn` and `label` are made harmless unless they are."""
+        """Count one event. Control characters are removed from `sn` and `label`."""
         key = (verdict, sn, label)
         if key in self._counts:
             self._counts[key] += 1
@@ -45,7 +45,7 @@ class EventCounters:
         self._schedule_flush()
 
     async def close(self) -> None:
-        """Write down what has been counted so far."""
+        """Flush the remaining counts."""
         if self._flush_task is not None:
             await asyncio.wait([self._flush_task])
         await self._flush()
@@ -79,7 +79,7 @@ class EventCounters:
 
 
 def strip_control_characters(text: str) -> str:
-    """A stranger's text, fit for a log, a terminal and a database: short, and without control characters."""
+    """Return text of an unknown sender, safe for logs, terminals and databases: short, no control characters."""
     if text.isascii() and text.isprintable() and len(text) <= SN_CHARACTERS_MAX:
         return text
     return "".join(character if character.isprintable() else "\ufffd" for character in text[:SN_CHARACTERS_MAX])

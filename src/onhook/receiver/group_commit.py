@@ -1,7 +1,7 @@
-"""Group commit: while one batch of reports goes to disk, the next one gathers. Many reports, one fsync.
+"""Group commit: while one batch of events goes to disk, the next one gathers. Many events, one fsync.
 
-Laws: nobody is answered before the ledger has committed; everybody is answered, whatever the ledger does; what waits is
-bounded in number and bytes.
+Invariants: no request is answered before the ledger has committed; every request is answered, whatever the ledger does;
+the queue is bounded in number and bytes.
 """
 
 import asyncio
@@ -12,25 +12,25 @@ from onhook.ledger.contract import AppendResult, Ledger, LedgerEntry
 from onhook.lib.errors import OnhookError
 
 BATCH_ROWS_MAX = 512
-"""Reports in one commit: past a few hundred the fsync's share is small, and a commit should not keep others waiting."""
+"""Events in one commit: past a few hundred the fsync's share is small, and a commit should not delay the next one."""
 
 BATCH_BYTES_MAX = 4 * 1024 * 1024
-"""Bytes of bodies in one commit: as long as a slow disk takes for them, everybody waits."""
+"""Bytes of bodies in one commit: all requests in the queue wait as long as a slow disk takes to write them."""
 
 QUEUE_ROWS_MAX = 10_000
-"""Reports that wait for a commit; at some thousands per second this is what a PBX's time-out of 3 seconds can bear."""
+"""Queued events; at some thousands per second this is what a PBX's time-out of 3 seconds allows."""
 
 QUEUE_BYTES_MAX = 32 * 1024 * 1024
-"""Their bodies: intake's memory stays bounded when the disk stands still."""
+"""Bytes of queued bodies: memory stays bounded when the disk stops."""
 
 CommitCallback = Callable[[AppendResult | None], None]
-"""Is told how an entry ended: its number, or None when it could not be kept. Must not raise."""
+"""Receives the sequence number of a committed entry, or None when the commit failed. Must not raise."""
 
 
 class GroupCommitter:
-    """Hands entries to the ledger in batches, one batch at a time, in the order in which they came.
+    """Hands entries to the ledger in batches, one batch at a time, in the order of arrival.
 
-    `on_ledger_error` is told the error when the ledger begins to fail, and None when it works again.
+    `on_ledger_error` receives the error when the ledger begins to fail, and None when it works again.
     """
 
     def __init__(self, *, ledger: Ledger, on_ledger_error: Callable[[OnhookError | None], None]) -> None:
@@ -42,7 +42,7 @@ class GroupCommitter:
         self.is_working = True
 
     def put(self, entry: LedgerEntry, on_committed: CommitCallback) -> bool:
-        """Queue an entry; False, and `on_committed` is never called, when too many wait already."""
+        """Queue an entry. Return False, without a later call of `on_committed`, when the queue is full."""
         if len(self._queue) >= QUEUE_ROWS_MAX or self._queued_bytes >= QUEUE_BYTES_MAX:
             return False
         self._queue.append((entry, on_committed))
@@ -52,19 +52,19 @@ class GroupCommitter:
         return True
 
     async def drain(self) -> None:
-        """Return when everything that was queued has been settled."""
+        """Return when every queued entry is committed or has failed."""
         while self._commit_task is not None:
             await asyncio.wait([self._commit_task])
 
     def report_result(self, error: OnhookError | None) -> None:
-        """Remember whether the ledger can be written, and tell when that changes."""
+        """Remember whether the ledger can be written, and report a change to `on_ledger_error`."""
         is_working = error is None
         if is_working is not self.is_working:
             self.is_working = is_working
             self._on_ledger_error(error)
 
     def _start(self) -> asyncio.Task[None]:
-        """The task begins after this round of the loop: what arrived together is committed together."""
+        """Start the commit after this round of the loop: entries that arrive together are committed together."""
         return asyncio.get_running_loop().create_task(self._commit_all())
 
     async def _commit_all(self) -> None:
@@ -72,7 +72,7 @@ class GroupCommitter:
             while self._queue:
                 await self._commit(self._next_batch())
         finally:
-            # Only an error that nobody foresaw leaves some waiting; it must not leave them waiting for good.
+            # After an unexpected error entries may be left in the queue: they must be answered too.
             self._commit_task = self._start() if self._queue else None
 
     def _next_batch(self) -> list[tuple[LedgerEntry, CommitCallback]]:
@@ -97,8 +97,9 @@ class GroupCommitter:
                 on_committed(result)
 
     def _fail_queued(self) -> None:
-        """What came meanwhile waits for the same lock or disk, and a PBX gives up after 3 seconds (yeastar-p-series.md
-        4)."""
+        """Fail the entries queued meanwhile: they wait for the same lock or disk, and a PBX gives up after 3 seconds
+        (yeastar-p-series.md 4).
+        """
         queue, self._queue = self._queue, deque()
         self._queued_bytes = 0
         for _, on_committed in queue:

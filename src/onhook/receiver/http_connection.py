@@ -1,7 +1,7 @@
-"""One connection of a PBX: requests in, answers out; bounded in time and number.
+"""One HTTP connection of a PBX, bounded in time and in number of requests.
 
-Laws: requests are answered in the order in which they came (RFC 9112, 9.3.2); a refusal ends the connection; what goes
-wrong here stays here.
+Invariants: requests are answered in the order of arrival (RFC 9112, 9.3.2); a rejection ends the connection; an error
+here affects no other connection.
 """
 
 import asyncio
@@ -15,23 +15,23 @@ from onhook.receiver.responses import CONTINUE, Responses, strip_body
 from onhook.receiver.verdict import Verdict
 
 REQUEST_SECONDS_MAX = 10.0
-"""From the first byte to the last: the longest time-out a PBX can be set to (yeastar-p-series.md 4); by then it gave
-up."""
+"""From the first byte to the last: the longest time-out that a PBX can be set to (yeastar-p-series.md 4)."""
 
 IDLE_SECONDS_MAX = 75.0
-"""A kept connection without a request: longer than the minute that proxies keep theirs, so that they close first."""
+"""An open connection without a request: longer than the minute of common proxies, so that the proxy closes first."""
 
 LINGER_SECONDS_MAX = 2.0
-"""After a refusal the sender is still sending, and would lose our answer to a reset if we closed at once."""
+"""After a rejection the sender may still be sending; closing at once would reset the connection and lose the response.
+"""
 
 LINGER_BYTES_MAX = 1024 * 1024
-"""So long we throw away what it sends, and no more than this."""
+"""Bytes that are discarded during that time."""
 
 PIPELINED_MAX = 64
-"""Requests of one connection that wait for answers; more are left unread until these are answered."""
+"""Unanswered requests of one connection; more are left unread until these are answered."""
 
 WRITE_BLOCKED_SECONDS_MAX = 10.0
-"""How long a sender may leave our answers unread before it is cut off."""
+"""Time in which a sender must read a response, before the connection is closed."""
 
 HEALTH_PATH = b"/healthz"
 
@@ -45,32 +45,32 @@ class ConnectionServer(Protocol):
     responses: Responses
 
     def time(self) -> float:
-        """Seconds, by a clock that never goes back."""
+        """Return the seconds of a monotonic clock."""
         ...
 
     def enqueue_chunk(self, connection: "HttpConnection", chunk: bytes) -> None:
-        """Note what has arrived; `HttpConnection.process_chunk` is called with it in a moment."""
+        """Queue received bytes; the server calls `HttpConnection.process_chunk` at the end of the round."""
         ...
 
     def register(self, connection: "HttpConnection") -> bool:
-        """Take in a new connection; False when there are too many."""
+        """Add a new connection. Return False when there are too many."""
         ...
 
     def set_idle(self, connection: "HttpConnection") -> None:
-        """Note that it waits for a request and could be spared."""
+        """Mark a connection as idle: it may be closed to make space."""
         ...
 
     def set_busy(self, connection: "HttpConnection") -> None:
-        """Note that a request has begun."""
+        """Mark a connection as busy: a request has begun."""
         ...
 
     def unregister(self, connection: "HttpConnection") -> None:
-        """Forget a connection that is gone."""
+        """Remove a closed connection."""
         ...
 
 
 class _PendingResponse:
-    """One request, and the answer once there is one."""
+    """One request and, once there is one, its response."""
 
     __slots__ = ("is_head", "response")
 
@@ -80,7 +80,7 @@ class _PendingResponse:
 
 
 class HttpConnection(asyncio.Protocol):
-    """Called by the event loop for what happens to the socket. `deadline` is for the server, which looks at it."""
+    """The protocol of one connection, called by the event loop. The server checks `deadline`."""
 
     def __init__(self, server: ConnectionServer) -> None:
         self.deadline = _NEVER
@@ -99,7 +99,7 @@ class HttpConnection(asyncio.Protocol):
         self._is_reading_paused = False
         self._is_write_blocked = False
 
-    # ------------------------------------------------------------ called by the event loop
+    # Called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -112,7 +112,7 @@ class HttpConnection(asyncio.Protocol):
         self._server.enqueue_chunk(self, data)
 
     def eof_received(self) -> bool:
-        """Some senders close their side once they have sent: what they sent is answered all the same."""
+        """Answer requests that were sent before the sender closed its side of the connection."""
         self._is_eof = True
         return bool(self._pending_responses or self._unprocessed_chunks)
 
@@ -132,10 +132,10 @@ class HttpConnection(asyncio.Protocol):
             self._request_parser.close()
         self._server.unregister(self)
 
-    # ------------------------------------------------------------ called by the server
+    # Called by the server
 
     def process_chunk(self, chunk: bytes) -> None:
-        """Read what has arrived and have its requests judged, even if the sender left in the meantime."""
+        """Parse received bytes and submit the requests, even if the sender has disconnected."""
         self._unprocessed_chunks -= 1
         if self._is_lingering:
             self._discard(len(chunk))
@@ -149,7 +149,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
     def on_deadline(self) -> None:
-        """The deadline has passed."""
+        """Close the connection: its deadline has passed."""
         if self._is_lingering or self._is_write_blocked:
             self.abort()
         elif self._request_parser.has_partial_request:
@@ -158,20 +158,20 @@ class HttpConnection(asyncio.Protocol):
             self.finish()
 
     def finish(self) -> None:
-        """Answer what is owed, then close; at once if nothing is."""
+        """Answer the pending requests, then close; close at once when there are none."""
         self._is_closing = True
         if self._transport is not None and not self._pending_responses:
             self._transport.close()
 
     def abort(self) -> None:
-        """Cut the connection off."""
+        """Abort the connection."""
         if self._transport is not None:
             self._transport.abort()
 
-    # ------------------------------------------------------------ requests
+    # Requests
 
     def _handle_request(self, request: HttpRequest) -> None:
-        """Have a request judged; the answer may come now or later."""
+        """Submit a request; the response may come now or later."""
         self._server.set_busy(self)
         self._has_partial_request = False
         self._is_closing = request.is_last
@@ -195,7 +195,7 @@ class HttpConnection(asyncio.Protocol):
             self._send_verdict(pending_response, "wrong_method")
 
     def _handle_partial_request(self) -> None:
-        """After the whole requests: is there part of one, or something wrong?"""
+        """Handle the rest after the last complete request: part of a request, or an error."""
         request_parser = self._request_parser
         if request_parser.rejection is not None:
             self._reject(request_parser.rejection)
@@ -210,7 +210,7 @@ class HttpConnection(asyncio.Protocol):
             self._update_reading()
 
     def _reject(self, verdict: Verdict, *, lingers: bool = True) -> None:
-        """Answer in turn, and end."""
+        """Queue a rejection as the last response."""
         self._is_closing = True
         self._lingers = lingers
         self._server.ingestor.count_verdict(verdict)
@@ -219,23 +219,23 @@ class HttpConnection(asyncio.Protocol):
         self._send_verdict(pending_response, verdict)
 
     def _peer_address(self) -> str:
-        """The address that spoke; what a proxy says of others is not trusted."""
+        """Return the peer's address; headers of proxies are not trusted."""
         if self._peer is None and self._transport is not None:
             address = self._transport.get_extra_info("peername")
             self._peer = str(address[0]) if address else ""
         return self._peer or ""
 
-    # ------------------------------------------------------------ answers
+    # Responses
 
     def _send_verdict(self, pending_response: _PendingResponse, verdict: Verdict) -> None:
         if self._transport is None:
-            return  # the sender is gone; it will send again, and hear that we have it
+            return  # the sender has disconnected; its repeat is answered as a duplicate
         is_last = self._is_closing and pending_response is self._pending_responses[-1]
         response = self._server.responses.for_verdict(verdict, is_last=is_last)
         self._send_response(pending_response, strip_body(response) if pending_response.is_head else response)
 
     def _send_response(self, pending_response: _PendingResponse, response: bytes) -> None:
-        """Write what is ready, in turn."""
+        """Write the responses that are ready, in order."""
         pending_response.response = response
         while (
             self._pending_responses
@@ -255,7 +255,7 @@ class HttpConnection(asyncio.Protocol):
             self._set_deadline(IDLE_SECONDS_MAX)
 
     def _close(self) -> None:
-        """Close; after a refusal only when the sender has had the time to read it."""
+        """Close; after a rejection only when the sender has had time to read it."""
         assert self._transport is not None
         if not self._lingers:
             self._transport.close()
@@ -270,7 +270,7 @@ class HttpConnection(asyncio.Protocol):
         if self._lingered_bytes > LINGER_BYTES_MAX:
             self.abort()
 
-    # ------------------------------------------------------------ time
+    # Time
 
     def _set_deadline(self, seconds: float) -> None:
         self.deadline = self._server.time() + seconds

@@ -1,7 +1,7 @@
-"""Bytes to HTTP requests, by llhttp; bounded, and without input or output.
+"""HTTP request parser on llhttp; bounded, without input or output.
 
-Laws: a request is whole or it is not there; after a refusal nothing more is read, for nobody knows where the next
-request would begin.
+Invariants: a request is complete or absent; after a rejection nothing more is parsed, because the start of the next
+request is unknown.
 """
 
 from typing import Final
@@ -12,16 +12,16 @@ import msgspec
 from onhook.receiver.verdict import Verdict
 
 BODY_BYTES_MAX = 256 * 1024
-"""DESIGN.md 3. A report has some 600 bytes."""
+"""yeastar-p-series.md: an event has some 600 bytes."""
 
 HEADER_BYTES_MAX = 16 * 1024
 """Request line and headers: twice what common servers and proxies allow."""
 
 HEADER_COUNT_MAX = 100
-"""What a PBX and a chain of proxies send is below 30."""
+"""A PBX and a chain of proxies send fewer than 30."""
 
 REQUEST_BYTES_MAX = 2 * 1024 * 1024
-"""All of a request as it came: the largest body in chunks of one byte has six times its size; trailers count too."""
+"""All bytes of a request: the largest body in chunks of one byte has six times its size; trailers count too."""
 
 _SIGNATURE: Final = b"x-signature"
 _LENGTH: Final = b"content-length"
@@ -32,7 +32,7 @@ _RELEVANT_HEADERS: Final = frozenset({_SIGNATURE, _LENGTH, _EXPECT, b"transfer-e
 
 
 class HttpRequest(msgspec.Struct, frozen=True, gc=False):
-    """One whole request. `is_last`: the sender wants the connection closed after the answer."""
+    """One complete request. `is_last`: the sender asks to close the connection after the response."""
 
     method: bytes
     path: bytes
@@ -42,10 +42,10 @@ class HttpRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class RequestParser:
-    """Is fed what arrives and returns the requests that are whole.
+    """Parser that takes received bytes and returns complete requests.
 
-    `refusal` is what is wrong, once something is; `is_midway` whether a request has begun and is not whole;
-    `is_waiting` whether its sender waits for our leave to send the body (`Expect: 100-continue`).
+    `refusal` is the error, once there is one; `is_midway` whether a request has begun and is incomplete; `is_waiting`
+    whether the sender waits for a `100 Continue` (`Expect: 100-continue`).
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class RequestParser:
         self.has_partial_request = False
 
     def feed(self, chunk: bytes) -> list[HttpRequest]:
-        """The requests that this chunk makes whole, in order."""
+        """Return the requests that this chunk completes, in order."""
         if self._is_finished or self._parser is None:
             return []
         had_partial_request, was_in_header = self.has_partial_request, not self._is_in_body
@@ -69,10 +69,10 @@ class RequestParser:
         return requests
 
     def close(self) -> None:
-        """Let go of the parser, which holds us as we hold it."""
+        """Release the parser: it and this object refer to each other."""
         self._parser = None
 
-    # ------------------------------------------------------------ called by the parser
+    # Called by the parser
 
     def on_message_begin(self) -> None:
         self._reset()
@@ -86,12 +86,12 @@ class RequestParser:
         self._header_count += 1
         name = name.lower()
         if name not in _RELEVANT_HEADERS or self._is_in_body:
-            return  # trailers mean nothing here
+            return  # trailers are ignored
         self._headers.append((name, value))
         if name == _SIGNATURE:
             self._signature = value
         elif name == _LENGTH:
-            # llhttp has seen to it that these are digits, and that there is one such header.
+            # llhttp has checked that these are digits and that there is one such header.
             self._is_too_large = len(value) > _LENGTH_DIGITS_MAX or int(value) > BODY_BYTES_MAX
         elif name == _EXPECT:
             self.expects_continue = value.lower() == _CONTINUE
@@ -115,7 +115,7 @@ class RequestParser:
     def on_message_complete(self) -> None:
         assert self._parser is not None
         if self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT" and not self._is_finished:
-            return  # the parser takes the body for something else than HTTP; see _decline()
+            return  # the parser takes the body for another protocol; see `_ignore_upgrade`
         self.has_partial_request = self.expects_continue = False
         if self._is_finished:
             return
@@ -124,22 +124,22 @@ class RequestParser:
         self._requests.append(HttpRequest(self._parser.get_method(), self._path, self._signature, body, is_last))
         self._is_finished = is_last
 
-    # ------------------------------------------------------------ ours
-
     def _parse(self, chunk: bytes) -> None:
         assert self._parser is not None
         try:
             self._parser.feed_data(chunk)
         except httptools.HttpParserCallbackError:
-            raise  # a fault of ours
+            raise  # an error in this code
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(chunk[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._reject("bad_request")
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """An upgrade, as of HTTP clients that would rather speak HTTP/2, is ignored (RFC 9110, 7.8): the request is
-        read on without it, `rest` and what follows being its body. The connection ends with it."""
+        """Ignore an upgrade, as some HTTP clients offer for HTTP/2 (RFC 9110, 7.8).
+
+        The request is parsed on without it; `rest` and what follows is its body. The connection ends with the response.
+        """
         if self._is_finished or self._parser is None:
             return
         request_line = self._parser.get_method() + b" " + self._path + b" HTTP/1.1\r\n"
@@ -160,7 +160,7 @@ class RequestParser:
         self._fed_bytes = self._fed_header_bytes = 0
 
     def _check_size(self, chunk_bytes: int, *, is_header: bool) -> None:
-        """A header or a trailer that never ends is seen by nobody else: the parser tells of it when it is whole."""
+        """Limit headers and trailers that never end: the parser reports them only when they are complete."""
         self._fed_bytes += chunk_bytes
         self._fed_header_bytes += chunk_bytes if is_header else 0
         if self._fed_header_bytes > HEADER_BYTES_MAX:

@@ -1,7 +1,7 @@
-"""The webhook server: HTTP/1.1 for PBXs, on llhttp and the event loop, no task and no future per request.
+"""Webhook server: HTTP/1.1 for PBXs on llhttp and the event loop, without a task or a future per request.
 
-Laws: what was taken before `stop` is committed and answered; new connections never push out one that is in the middle
-of a request.
+Invariants: what was accepted before `stop` is committed and answered; a new connection never closes one that is in the
+middle of a request.
 """
 
 import asyncio
@@ -14,35 +14,39 @@ from typing import Protocol
 
 from onhook.lib.clock import Clock
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.receiver.http_connection import HttpConnection
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.responses import Responses
 
 CONNECTIONS_MAX = 10_000
-"""Open at once; each costs some 5 KiB while it is idle."""
+"""Open connections; each costs some 5 KiB while it is idle."""
 
 FILES_RESERVED = 64
-"""Of the process's open files, those that are not connections: the ledger, the look-up, logs."""
+"""Open files of the process that are not connections: the ledger, the registry, logs."""
 
 BACKLOG = 1_024
-"""Connections that the kernel holds until we accept them: a burst of a thousand PBXs."""
+"""Connections that the kernel queues: a burst of a thousand PBXs."""
 
 BATCH_SECONDS = 0.004
-"""Under load, what arrives is read, judged and committed together, so often. One round of forty costs half of forty
-rounds of one: fewer commits, and code that stays in the processor's cache. What arrives after a pause does not wait."""
+"""Length of a round: under load, everything that arrives in a round is parsed, checked and committed together.
+
+One round of forty costs half of forty rounds of one: fewer commits, and code that stays in the processor's cache. A
+chunk that arrives after a pause does not wait.
+"""
 
 BATCH_CHUNKS_MAX = 32
-"""A round ends early when so much has arrived: more in one round would gain nothing, and memory stays bounded."""
+"""A round ends early at this many bytes: a larger one gains nothing, and memory stays bounded."""
 
 TICK_SECONDS = 1.0
-"""How often deadlines are looked at and the date of the answers is renewed."""
+"""How often deadlines are checked and the `Date` of responses is renewed."""
 
 STOP_SECONDS_MAX = 10.0
-"""How long stopping may take until connections are cut off: a commit that waits for a lock, and slow readers."""
+"""Time that `stop` leaves for a commit that waits for a lock and for slow readers, before connections are aborted."""
 
 
 class ListenAddress(Protocol):
-    """Where to listen: a host name or address, and a port (0: any free one)."""
+    """Address to listen on: a host name or address, and a port (0: any free one)."""
 
     @property
     def host(self) -> str: ...
@@ -52,7 +56,7 @@ class ListenAddress(Protocol):
 
 
 class WebhookServer:
-    """Takes connections and lets the ingestor judge what they bring. Use it inside a running event loop."""
+    """Accepts connections and submits their requests to the ingestor. Must be used inside a running event loop."""
 
     def __init__(self, *, ingestor: Ingestor, clock: Clock) -> None:
         self.ingestor = ingestor
@@ -61,7 +65,7 @@ class WebhookServer:
         self._clock = clock
         self._connections: set[HttpConnection] = set()
         self._idle: dict[HttpConnection, None] = {}
-        """In the order in which they came to rest, so the first is the idlest."""
+        """In the order in which they became idle, the longest first."""
         self._connections_max = CONNECTIONS_MAX
         self._server: asyncio.Server | None = None
         self._all_closed: asyncio.Event | None = None
@@ -72,7 +76,7 @@ class WebhookServer:
         self._tick_handle: asyncio.TimerHandle | None = None
 
     async def start(self, address: ListenAddress) -> int:
-        """Listen; returns the port. Raises `UsageError` where that is not possible."""
+        """Listen and return the port. Raises `UsageError` when the address cannot be used."""
         self._connections_max = min(CONNECTIONS_MAX, _raise_file_limit() - FILES_RESERVED)
         try:
             self._server = await self._listen(address)
@@ -86,14 +90,14 @@ class WebhookServer:
             return await self._loop.create_server(
                 lambda: HttpConnection(self), address.host, address.port, backlog=BACKLOG, reuse_address=True
             )
-        # It means IPv4 too, as everywhere else; the event loop would take IPv6 alone.
+        # `::` includes IPv4, as in other servers; the event loop would listen on IPv6 alone.
         dual_stack_socket = socket.create_server(
             (address.host, address.port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
         )
         return await self._loop.create_server(lambda: HttpConnection(self), sock=dual_stack_socket, backlog=BACKLOG)
 
     async def stop(self) -> None:
-        """Take no more connections, commit and answer what was taken, close the others."""
+        """Accept no new connections, commit and answer what was accepted, close the others."""
         if self._server is not None:
             self._server.close()
         self._process_batch()
@@ -108,10 +112,10 @@ class WebhookServer:
         if self._tick_handle is not None:
             self._tick_handle.cancel()
 
-    # ------------------------------------------------------------ called by connections
+    # Called by connections
 
     def enqueue_chunk(self, connection: HttpConnection, chunk: bytes) -> None:
-        """Put it with what else arrives; all of it is read at the end of the round."""
+        """Queue a chunk; all chunks of a round are processed at its end."""
         self._chunks.append((connection, chunk))
         if len(self._chunks) == 1:
             delay_seconds = self._batch_at + BATCH_SECONDS - self.time()
@@ -125,7 +129,7 @@ class WebhookServer:
             self._batch_handle = self._loop.call_soon(self._process_batch)
 
     def register(self, connection: HttpConnection) -> bool:
-        """Take in a new connection; False when there are too many and none is at rest."""
+        """Add a new connection. Return False when there are too many and none is idle."""
         if len(self._connections) >= self._connections_max and not self._evict_idle():
             self._connections.add(connection)
             return False
@@ -134,21 +138,19 @@ class WebhookServer:
         return True
 
     def set_idle(self, connection: HttpConnection) -> None:
-        """Note that it waits for a request and could be spared."""
+        """Mark a connection as idle: it may be closed to make space."""
         self._idle[connection] = None
 
     def set_busy(self, connection: HttpConnection) -> None:
-        """Note that a request has begun."""
+        """Mark a connection as busy: a request has begun."""
         self._idle.pop(connection, None)
 
     def unregister(self, connection: HttpConnection) -> None:
-        """Forget a connection that is gone."""
+        """Remove a closed connection."""
         self._connections.discard(connection)
         self._idle.pop(connection, None)
         if self._all_closed is not None and not self._connections:
             self._all_closed.set()
-
-    # ------------------------------------------------------------ ours
 
     def _process_batch(self) -> None:
         self._batch_at = self.time()
@@ -156,12 +158,12 @@ class WebhookServer:
         for connection, chunk in chunks:
             try:
                 connection.process_chunk(chunk)
-            except Exception as error:  # noqa: BLE001 - one connection's fault must not disturb the others of its round
+            except Exception as error:  # noqa: BLE001 - one connection's error must not disturb the others of its round
                 self._loop.call_exception_handler({"message": "a connection failed", "exception": error})
                 connection.abort()
 
     def _evict_idle(self) -> bool:
-        """Close the connection that has been without a request for longest."""
+        """Close the connection that has been idle for longest. Return False when there is none."""
         longest_idle = next(iter(self._idle), None)
         if longest_idle is None:
             return False
@@ -178,7 +180,7 @@ class WebhookServer:
 
 
 def _raise_file_limit() -> int:
-    """How many files this process may open, after having asked for as many as it needs."""
+    """Raise the limit of open files as far as needed; return the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = CONNECTIONS_MAX + FILES_RESERVED
     if soft != resource.RLIM_INFINITY and soft < needed:
@@ -190,5 +192,11 @@ def _raise_file_limit() -> int:
 def _listen_error(error: OSError, address: ListenAddress) -> UsageError:
     location = f"{address.host}:{address.port}"
     if error.errno == errno.EADDRINUSE:
-        return UsageError("the port is in use", location=location, hint="stop it, or choose another port")
-    return UsageError(f"cannot listen: {error.strerror or error}", location=location, hint="choose another address")
+        return UsageError(
+            _("the port is in use"), location=location, hint=_("stop the other program, or choose another port")
+        )
+    return UsageError(
+        _("cannot listen: {reason}", reason=error.strerror or str(error)),
+        location=location,
+        hint=_("choose another address"),
+    )

@@ -1,7 +1,7 @@
-"""The one door: whoever brings a report, by whichever way, it is judged and kept here.
+"""Ingest: every event, from whichever channel, is checked and stored here.
 
-Laws: only what a declared PBX said is kept; what it said is kept whatever it says, and answered 200 only after the
-ledger has committed. Nothing here waits: the caller is called back with the verdict, at once or after the commit.
+Invariants: only events of a registered PBX are stored; they are stored whatever they contain, and answered 200 only
+after the ledger has committed. Nothing here waits: the verdict is passed to a callback, at once or after the commit.
 """
 
 import asyncio
@@ -19,24 +19,26 @@ from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
 from onhook.receiver.verdict import Verdict
 
 SENDER_SEARCH_BYTES_MAX = 8 * 1024 * 1024
-"""Bytes to hash in search of the sender of a body that names none: some 10 ms, so that a stranger cannot make everybody
-wait. A common event of 600 bytes is tried with 12,000 secrets, the largest body with 32."""
+"""Bytes to hash in search of the sender of a body that names none: some 10 ms, so that an unknown PBX cannot delay the
+others. A common event of 600 bytes is tried with 12,000 secrets, the largest body with 32.
+"""
 
 SIGNATURE_CHARACTERS = 44
-"""Of Base64 for the 32 bytes of a SHA-256 (yeastar-p-series.md 4); any other length was made by no PBX and costs no
-hashing."""
+"""Length in Base64 of the 32 bytes of a SHA-256 (yeastar-p-series.md 4); a signature of another length is invalid and
+costs no hashing.
+"""
 
 WEBHOOK = "webhook"
-"""What the ledger calls this way in."""
+"""The ledger's name of the webhook channel."""
 
 VerdictCallback = Callable[[Verdict], None]
-"""Is told the verdict, exactly once. Must not raise."""
+"""Receives the verdict, exactly once. Must not raise."""
 
 
 class Ingestor:
-    """Judges and keeps. Made once per process, inside its event loop.
+    """Checks and stores events. Created once per process, inside its event loop.
 
-    `on_ledger_error` is told the error when the ledger begins to fail, and None when it works again.
+    `on_ledger_error` receives the error when the ledger begins to fail, and None when it works again.
     """
 
     def __init__(
@@ -56,14 +58,15 @@ class Ingestor:
 
     @property
     def is_working(self) -> bool:
-        """Whether the last attempt to write to the ledger went well."""
+        """Return whether the last write to the ledger succeeded."""
         return self._committer.is_working
 
     def submit_request(
         self, body: bytes, signature: str, peer: str, on_verdict: VerdictCallback, *, path: str = "/"
     ) -> None:
-        """Judge what came by webhook: `signature` is the header as it came or empty, `peer` the address that spoke,
-        `path` what it asked for."""
+        """Check a webhook request: `signature` is the header or empty, `peer` the address of the sender, `path` the
+        requested path.
+        """
         dialect, envelope = self._peek(body)
         sender = self._identify_sender(envelope, body, signature, path, peer)
         if isinstance(sender, RegisteredPbx):
@@ -75,31 +78,31 @@ class Ingestor:
         on_verdict(rejection)
 
     def submit(self, sender: RegisteredPbx, body: bytes, via: str, peer: str, on_verdict: VerdictCallback) -> None:
-        """Keep what came over a connection that we opened ourselves, so that the sender is known."""
+        """Store an event of a connection that Onhook opened, so that the sender is known."""
         dialect = self._dialects[sender.dialect]
         self._append(sender, _peek(dialect, body), body, on_verdict, via=via, signature="", peer=peer)
 
     async def ingest(self, sender: RegisteredPbx, body: bytes, via: str, peer: str = "") -> Verdict:
-        """The same for callers that can wait."""
+        """Store an event like `submit`, and wait for the verdict."""
         future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         self.submit(sender, body, via, peer, lambda verdict: None if future.done() else future.set_result(verdict))
         return await future
 
     def count_verdict(self, verdict: Verdict, sn: str = "", label: str = "") -> None:
-        """Count what happened before a body could be judged, such as a body too large."""
+        """Count a request that was rejected before its body could be checked, such as a body too large."""
         self._counters.add(verdict, sn, label)
 
     async def drain(self) -> None:
-        """Return when everything taken so far has been committed and answered."""
+        """Return when everything accepted so far is committed and answered."""
         await self._committer.drain()
 
     async def close(self) -> None:
-        """Commit and answer what was taken, and write down the counts. The ledger stays open: it is the caller's."""
+        """Commit and answer what was accepted, and flush the counters. The ledger stays open."""
         await self._committer.drain()
         await self._counters.close()
 
     def _peek(self, body: bytes) -> tuple[Dialect, Envelope]:
-        """By the first dialect to which the body means anything, else by the last."""
+        """Return the envelope of the first dialect that recognises the body, else of the last dialect."""
         dialects = iter(self._dialects.values())
         dialect = next(dialects)
         envelope = _peek(dialect, body)
@@ -110,13 +113,13 @@ class Ingestor:
         return dialect, envelope
 
     def _peek_as_sender(self, sender: RegisteredPbx, dialect: Dialect, envelope: Envelope, body: bytes) -> Envelope:
-        """By the sender's own dialect, once it is known who that is."""
+        """Return the envelope by the sender's own dialect, once the sender is known."""
         return envelope if dialect.name == sender.dialect else _peek(self._dialects[sender.dialect], body)
 
     def _identify_sender(
         self, envelope: Envelope, body: bytes, signature: str, path: str, peer: str
     ) -> RegisteredPbx | Verdict:
-        """Who surely sent this, or why nobody did."""
+        """Return the verified sender, or the verdict that rejects the request."""
         if not envelope.sn:
             source_pbx = None if signature else self._registry.find_by_source(path, peer)
             return source_pbx or self._find_signing_sender(envelope, body, signature)
@@ -130,7 +133,9 @@ class Ingestor:
         return "invalid_signature" if signature else "missing_signature"
 
     def _find_signing_sender(self, envelope: Envelope, body: bytes, signature: str) -> RegisteredPbx | Verdict:
-        """A test and some events name no sender (yeastar-p-series.md 1): it is the one whose secret signs the body."""
+        """Find the sender of a body that names none, by the secret that signs it (test messages and some events:
+        yeastar-p-series.md 1).
+        """
         if len(signature.strip()) == SIGNATURE_CHARACTERS:
             for sender in _limit_hashed_bytes(self._registry.list_all(), len(body)):
                 if is_signed_by(sender.secrets, body, signature):
@@ -160,7 +165,7 @@ class Ingestor:
             received_at=self._clock.microseconds(),
             key=envelope.key,
             body=body,
-            signature=signature[:SIGNATURE_CHARACTERS],  # one who need not sign could send anything
+            signature=signature[:SIGNATURE_CHARACTERS],  # a PBX that need not sign could send anything
             peer=peer,
         )
 
@@ -175,10 +180,10 @@ class Ingestor:
 
 
 def _peek(dialect: Dialect, body: bytes) -> Envelope:
-    """What a dialect takes a body for; unreadable where it fails against its contract, for what was signed is kept."""
+    """Return the dialect's envelope of a body; unparsable where the dialect raises: signed bodies are stored."""
     try:
         return dialect.peek(body)
-    except Exception:  # noqa: BLE001 - the projector reads the same body, and says in the quarantine what went wrong
+    except Exception:  # noqa: BLE001 - the projector parses the same body and reports the error in the quarantine
         return Envelope("unparsable", "", "unknown", bytes(4) + hashlib.sha256(body).digest()[:12])
 
 
@@ -191,7 +196,7 @@ def _verdict_for(append_result: AppendResult | None, envelope: Envelope) -> Verd
 
 
 def _limit_hashed_bytes(senders: Iterable[RegisteredPbx], body_bytes: int) -> Iterable[RegisteredPbx]:
-    """As many PBXs as their secrets may be tried on a body of this size."""
+    """Return as many PBXs as their secrets may be tried on a body of this size."""
     bytes_left = SENDER_SEARCH_BYTES_MAX
     for sender in senders:
         bytes_left -= len(sender.secrets) * body_bytes

@@ -1,4 +1,4 @@
-"""Who may speak: the contract of the look-up that intake is handed. Where the PBXs are kept is not its business."""
+"""Contract of the PBX registry that the receiver uses to find the sender of a request."""
 
 import hmac
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ Network = IPv4Network | IPv6Network
 
 
 class RegisteredPbx(msgspec.Struct, frozen=True, kw_only=True):
-    """One PBX that a person has declared. `secrets` are all that count now; `is_unsigned` was declared on purpose.
+    """One registered PBX. `secrets` are all that are valid now; `is_unsigned` is set for a PBX that cannot sign.
 
-    One that cannot sign is told by its place: the `networks` it reports from, the secret `path` it posts to, or both.
+    An unsigned PBX is identified by its source: the `networks` it sends from, the secret `path` it posts to, or both.
     """
 
     sn: str
@@ -25,11 +25,11 @@ class RegisteredPbx(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_identified_by_source(self) -> bool:
-        """Whether its place tells who it is."""
+        """Return whether the source identifies the PBX."""
         return bool(self.networks or self.path)
 
     def matches_source(self, path: str, peer: str) -> bool:
-        """Whether a request to this path from this address comes from its place, all of which must hold."""
+        """Return whether a request to this path from this address matches all parts of the source."""
         request_path = path.partition("?")[0].encode()
         is_path_equal = not self.path or hmac.compare_digest(self.path.encode(), request_path)
         return self.is_identified_by_source and is_path_equal and (not self.networks or self._is_allowed_address(peer))
@@ -39,22 +39,22 @@ class RegisteredPbx(msgspec.Struct, frozen=True, kw_only=True):
             address = ip_address(peer)
         except ValueError:
             return False
-        # A socket that takes both families shows IPv4 so (RFC 4291, 2.5.5.2).
+        # A dual-stack socket shows IPv4 addresses like this (RFC 4291, 2.5.5.2).
         address = getattr(address, "ipv4_mapped", None) or address
         return any(address in network for network in self.networks)
 
 
 class PbxRegistry(Protocol):
-    """Asked for every request, so an answer takes a microsecond; what was declared a moment ago counts at once."""
+    """Look-up of registered PBXs. Used for every request, so it takes a microsecond; changes are seen at once."""
 
     def find_by_sn(self, sn: str) -> RegisteredPbx | None:
-        """The PBX with this serial number, or None."""
+        """Return the PBX with this serial number, or None."""
         ...
 
     def find_by_source(self, path: str, peer: str) -> RegisteredPbx | None:
-        """The one PBX whose place this is; None where there is none, or more than one."""
+        """Return the one PBX with this source; None where there is none, or more than one."""
         ...
 
     def list_all(self) -> Sequence[RegisteredPbx]:
-        """All PBXs, for reports that do not name their sender."""
+        """Return all PBXs, for events that do not name their sender."""
         ...

@@ -1,4 +1,4 @@
-"""The bytes of every answer, made ready once a second, because its `Date` changes then (RFC 9110, 6.6.1)."""
+"""The bytes of all responses, rebuilt once a second because `Date` changes (RFC 9110, 6.6.1)."""
 
 from datetime import datetime
 from email.utils import format_datetime
@@ -7,7 +7,7 @@ from http import HTTPStatus
 from onhook.receiver.verdict import RESPONSES_BY_VERDICT, ResponseContent, Verdict
 
 RETRY_AFTER_SECONDS = 2
-"""After a 503: what was full or locked may be free again then; PBXs that do not read it try again anyway."""
+"""After a 503; PBXs that ignore it retry anyway."""
 
 HEALTHY = ResponseContent(200, "ok")
 UNHEALTHY = RESPONSES_BY_VERDICT["unavailable"]
@@ -22,13 +22,13 @@ _EXTRA_HEADERS = {
 
 
 class Responses:
-    """Look-ups only, so that an answer costs next to nothing."""
+    """Prepared responses: look-ups only, so that a response costs next to nothing."""
 
     def __init__(self, now: datetime) -> None:
         self.rebuild(now)
 
     def rebuild(self, now: datetime) -> None:
-        """Make all answers again with this date."""
+        """Rebuild all responses with this date."""
         date = format_datetime(now, usegmt=True)
         self._closing, self._keep_alive = (
             {verdict: _format_response(content, date, connection) for verdict, content in RESPONSES_BY_VERDICT.items()}
@@ -41,16 +41,16 @@ class Responses:
         }
 
     def for_verdict(self, verdict: Verdict, *, is_last: bool) -> bytes:
-        """The whole answer, with its text; `is_last`: the connection is closed after it."""
+        """Return the whole response with its text; `is_last`: the connection is closed after it."""
         return (self._closing if is_last else self._keep_alive)[verdict]
 
     def for_health(self, *, is_healthy: bool, is_last: bool) -> bytes:
-        """The answer to `GET /healthz`."""
+        """Return the response to `GET /healthz`."""
         return self._health[is_healthy, is_last]
 
 
 def strip_body(response: bytes) -> bytes:
-    """The same answer to HEAD: `Content-Length` stays, the text goes (RFC 9110, 9.3.2)."""
+    """Return the response to HEAD: `Content-Length` stays, the body is removed (RFC 9110, 9.3.2)."""
     return response[: response.index(b"\r\n\r\n") + 4]
 
 

@@ -1,4 +1,4 @@
-"""What a PBX that we connect to keeps itself, as the archive that gaps are filled from."""
+"""CDR sources of a connected PBX, as the archive that gaps are filled from."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,10 +25,10 @@ from onhook.sync.cdr_tables import CdrTable, read_table_rows
 from onhook.sync.pbx_sync import PbxSync
 
 UTC_OFFSET_MAX = timedelta(days=1)
-"""No wall clock is farther from UTC."""
+"""Largest offset of a local time from UTC."""
 
 CALL_DURATION_MAX = timedelta(days=1)
-"""No call is taken to last longer (`cdr.coverage`); its CDRs are spread over as much."""
+"""Longest assumed duration of a call (`cdr.coverage`); its CDRs are spread over as much."""
 
 CdrRows = Iterator[Mapping[str, str] | UnparsedLine]
 
@@ -45,8 +45,7 @@ def create_cdr_sync(
     clock: Clock,
     jitter: Callable[[], float],
 ) -> PbxSync:
-    """Whoever fills the gaps of a PBX from what it keeps itself. `load_intervals` tells when a call should have been
-    heard."""
+    """Return the sync of a PBX that fills gaps from its CDR sources. `load_intervals` returns the coverage."""
     cdr_backfill = CdrBackfill(
         archive=create_cdr_archive(sn, sources, appdb),
         ingestor=ingestor,
@@ -62,7 +61,7 @@ def create_cdr_sync(
 
 
 def create_cdr_archive(sn: str, sources: Callable[[], Sequence[CdrSource]], appdb: AppDb) -> CdrArchive:
-    """All sources as if they were one: a PBX may begin a new file in the middle of a call."""
+    """Return all sources as one archive: a PBX may begin a new file in the middle of a call."""
 
     def read_calls(window: TimeWindow) -> Iterator[ArchivedCall | UnparsedLine]:
         rows = (row for source in sources() for row in read_cdr_rows(source, window))
@@ -72,7 +71,7 @@ def create_cdr_archive(sn: str, sources: Callable[[], Sequence[CdrSource]], appd
 
 
 def expand_rotated_files(source: CdrSource) -> list[CdrSource]:
-    """A file with those that a rotation has left of it; anything else as it is. Raises `OnhookError`."""
+    """Return a file source with its rotated files; any other source alone. Raises `OnhookError`."""
     path = Path(source.location)
     if source.is_database or is_sqlite_file(path):
         return [source]
@@ -80,7 +79,7 @@ def expand_rotated_files(source: CdrSource) -> list[CdrSource]:
 
 
 def read_cdr_rows(source: CdrSource, window: TimeWindow) -> CdrRows:
-    """The rows of the calls that began in a window, and some around it. Raises `OnhookError`."""
+    """Return the rows of the calls that began in a window, and some around it. Raises `OnhookError`."""
     since = datetime.fromtimestamp(window.since, UTC).replace(tzinfo=None) - UTC_OFFSET_MAX
     until = datetime.fromtimestamp(window.until, UTC).replace(tzinfo=None) + UTC_OFFSET_MAX + CALL_DURATION_MAX
     path = Path(source.location)

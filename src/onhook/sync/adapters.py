@@ -1,4 +1,4 @@
-"""What intake is handed of one PBX in place of the settings and the store."""
+"""Adapters of the application database and the store for the sync of one PBX."""
 
 import asyncio
 import fcntl
@@ -22,14 +22,14 @@ from onhook.pbx.client import TimeWindow
 from onhook.store.contract import PAGE_MAX, Store
 
 LOCK_POLL_SECONDS = 0.05
-"""How often we look whether another process still asks for a token: that takes as long as the PBX takes."""
+"""Polling interval of a lock that another process holds, which takes as long as the PBX takes to answer."""
 
 UID_MARGIN = timedelta(days=1)
-"""A call is looked for by its `uid` in the stretch that was asked for and around it: no zone is farther from UTC."""
+"""A call is searched by its `uid` in the requested window and this much around it: the largest offset from UTC."""
 
 
 class AppDbSyncState:
-    """See the contract, `sync.pbx_sync.SyncState`. Whoever compares days with the PBX hands in the store."""
+    """See the contract, `sync.pbx_sync.SyncState`. The store is needed for comparing days only."""
 
     def __init__(self, *, appdb: AppDb, store: Store | None, clock: Clock, sn: str) -> None:
         self._appdb = appdb
@@ -77,12 +77,12 @@ class AppDbSyncState:
         return None if offset is None else round(offset.total_seconds())
 
     async def count_records(self, since: datetime, until: datetime) -> int:
-        assert self._store is not None, "whoever compares days has a store"
+        assert self._store is not None, "comparing days needs a store"
         return (await self._store.extent(RecordFilter(sn=self._sn, since=since, until=until))).count
 
 
 class ManualSyncState(AppDbSyncState):
-    """Of a back-fill by hand, beside a server that may run: it is no affair of the server's how far it has come."""
+    """State of a back-fill by hand, beside a server that may run: its progress is not stored."""
 
     def backfill_progress(self) -> BackfillProgress | None:
         return None
@@ -98,12 +98,12 @@ class AppDbTokenStore:
         self._appdb = appdb
         self._sn = sn
         self._credentials = credentials
-        # A serial number may have characters that a file's name may not.
+        # A serial number may contain characters that a file name may not.
         self._lock_path = data / f"api-{hashlib.sha256(sn.encode()).hexdigest()[:16]}.lock"
 
     @asynccontextmanager
     async def lock(self) -> AsyncIterator[None]:
-        """Wait until no other process has the lock; it falls with the process, however it ends."""
+        """Wait until no other process has the lock; the operating system releases it when the process ends."""
         descriptor = os.open(self._lock_path, os.O_CREAT | os.O_RDWR, SECRET_FILE_MODE)
         try:
             while not _try_lock(descriptor):  # noqa: ASYNC110 - another process cannot set an event here
@@ -116,7 +116,9 @@ class AppDbTokenStore:
         tokens = self._appdb.pbx_credentials.tokens(self._sn, self._credentials)
         if tokens is None:
             raise Unavailable(
-                "the PBX is reached otherwise now", location=self._credentials.url, hint="nothing: it is begun anew"
+                "the API address of the PBX has changed",
+                location=self._credentials.url,
+                hint="nothing to do: the sync restarts",
             )
         return tokens
 
@@ -149,8 +151,9 @@ class StoreCallLookup:
 
 
 class EmptyCallLookup:
-    """See the contract, `sync.api_backfill.CallLookup`: where a server has the store, the ledger alone says what is
-    new."""
+    """See the contract, `sync.api_backfill.CallLookup`: where a server has the store open, the ledger alone detects
+    duplicates.
+    """
 
     async def find_legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
         return ()
@@ -160,7 +163,7 @@ class EmptyCallLookup:
 
 
 def _has_call_id(record: Record, uids: set[str]) -> bool:
-    """Whether a record tells the id of one of these calls: one that was itself fetched without has its uid for one."""
+    """Return whether a record has the id of its call; one that was itself fetched without id has its uid instead."""
     return record.uid in uids and record.call_id != record.uid
 
 

@@ -1,8 +1,8 @@
-"""Ways in that we open ourselves: a connection to each PBX that tells of calls over it, kept up for ever.
+"""AMI connections: a connection to each Asterisk PBX, kept open.
 
-Laws: what one PBX does touches no other; what was heard is kept before anything more is read, so that a ledger that
-stands still holds up the PBX and not our memory; the moment up to which all is kept is written down, and moves only
-when it is.
+Invariants: an error of one PBX affects no other; received events are stored before more is read, so that a ledger that
+cannot be written slows the PBX and does not fill the memory; the time up to which all events are stored is written
+down, and only moves forward when they are.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 
 POLL_SECONDS = 1.0
-"""How soon a PBX that was declared is connected to, and one that was removed is left."""
+"""How soon an added PBX is connected, and a removed one disconnected."""
 
 TICK_SECONDS = 0.5
-"""How often a conversation is told that time has passed."""
+"""How often a protocol receives the time."""
 
 READ_BYTES = 64 * 1024
 
@@ -37,27 +37,27 @@ RETRY_SECONDS_MAX = 60.0
 """The wait before the next try doubles up to this: soon enough for a PBX that was restarted."""
 
 REFUSED_RETRY_SECONDS = 60.0
-"""A PBX that does not want us may lock us out when we insist."""
+"""Wait after a rejected login: a PBX may block an address after too many."""
 
 STEADY_SECONDS = 60.0
-"""A connection that lasted this long was a good one: the next wait is the first again."""
+"""After a connection of this duration the next wait is the first again."""
 
 COVERAGE_SAVE_SECONDS = 5.0
-"""How exact the begin of a gap is after a crash."""
+"""Precision of the begin of a gap after a crash."""
 
 LEDGER_RETRY_SECONDS = 0.5
-"""The wait after the ledger said 'not now'."""
+"""Wait after the ledger could not be written."""
 
 FINAL_VERDICTS = frozenset({"stored", "duplicate", "unparsable", "other_event", "test_message"})
-"""Verdicts after which a report is kept, or need not be."""
+"""Verdicts after which an event is stored, or need not be."""
 
 TLS_ON, TLS_OFF = "on", "off"
 
 
 class ConnectionSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A PBX to be connected to. `tls` is `off`, `on`, or the certificates that alone are trusted, as PEM.
+    """A PBX to connect to. `tls` is `off`, `on`, or the trusted certificates, as PEM.
 
-    `protocol_factory` begins a conversation. `config_hash` is equal as long as nothing of it has changed.
+    `protocol_factory` returns a new protocol. `config_hash` is equal as long as the settings are.
     """
 
     pbx: RegisteredPbx
@@ -70,31 +70,31 @@ class ConnectionSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectionState(Protocol):
-    """Where it stands which PBXs there are, and where it is written down how each fares. Moments: microseconds, UTC."""
+    """The PBXs to connect to, and the state of their connections. Times: microseconds, UTC."""
 
     def list_specs(self) -> Sequence[ConnectionSpec]:
-        """Every PBX to be connected to, as it is now. Raises `OnhookError`."""
+        """Return every PBX to connect to. Raises `OnhookError`."""
         ...
 
     def record_opened(self, sn: str, now_us: int) -> None:
-        """It tells of every call from now on."""
+        """Store that a PBX reports every call from now on."""
         ...
 
     def record_covered(self, sn: str, until: int) -> None:
-        """All that it told us of up to this moment is kept."""
+        """Store the time up to which every reported call is stored."""
         ...
 
     def record_closed(self, sn: str, reason: str, *, is_refused: bool) -> None:
-        """It is not heard; `is_refused` is that the PBX does not want us."""
+        """Store that a PBX is disconnected; `is_refused` where it rejected the login."""
         ...
 
     def save_detected_config(self, sn: str, text: str) -> None:
-        """To be told to the next conversation."""
+        """Store a configuration for the next protocol."""
         ...
 
 
 class ConnectionManager:
-    """All connections that we open. Made once per process, inside its event loop."""
+    """All connections. Created once per process, inside its event loop."""
 
     def __init__(self, *, state: ConnectionState, ingestor: Ingestor, clock: Clock) -> None:
         self._state = state
@@ -104,7 +104,7 @@ class ConnectionManager:
         self._connections: dict[str, tuple[Hashable, asyncio.Task[None]]] = {}
 
     async def run(self) -> None:
-        """Keep a connection to every PBX, for ever. Ends by cancellation only."""
+        """Keep a connection to every PBX until cancelled."""
         try:
             while True:
                 await self._sync_connections()
@@ -113,7 +113,7 @@ class ConnectionManager:
             await self._disconnect(list(self._connections))
 
     async def _sync_connections(self) -> None:
-        """Connect to those that are new or changed, leave those that are gone."""
+        """Connect to new and changed PBXs, disconnect removed ones."""
         try:
             specs = {spec.pbx.sn: spec for spec in self._state.list_specs()}
         except OnhookError as error:
@@ -140,7 +140,7 @@ class ConnectionManager:
             await asyncio.wait(tasks)
 
     async def _keep_connected(self, spec: ConnectionSpec) -> None:
-        """Connect, hear, and when it ends wait and connect again."""
+        """Connect, receive, and connect again after a wait."""
         delay_seconds, last_reason = RETRY_SECONDS_FIRST, ""
         while True:
             started_at = time.monotonic()
@@ -151,21 +151,21 @@ class ConnectionManager:
                 self._log.warning("PBX disconnected", extra={"pbx": spec.name, "detail": reason})
             last_reason = reason
             with suppress(OnhookError):
-                # Where even this cannot be written, the next connection will say that there was a gap.
+                # If this write fails too, the next connection stores that there was a gap.
                 self._state.record_closed(spec.pbx.sn, reason, is_refused=is_refused)
             await asyncio.sleep(REFUSED_RETRY_SECONDS if is_refused else delay_seconds)
 
     async def _run_connection(self, spec: ConnectionSpec) -> tuple[str, bool]:
-        """From the first byte to the last; why it ended, and whether the PBX does not want us."""
+        """Run one connection; return why it ended, and whether the PBX rejected the login."""
         try:
             return await self._connect_and_run(spec)
         except TimeoutError:
-            return f"no answer within {CONNECT_SECONDS_MAX:.0f} seconds", False
+            return f"no response within {CONNECT_SECONDS_MAX:.0f} seconds", False
         except OSError as error:
             return f"no connection: {error.strerror or error}", False
         except OnhookError as error:
             return str(error), False
-        except Exception as error:  # noqa: BLE001 - one PBX is no other's affair
+        except Exception as error:  # noqa: BLE001 - an error of one PBX must not stop the others
             self._log.exception("connection failed unexpectedly", extra={"pbx": spec.name})
             return f"internal error ({type(error).__name__}: {error})", False
 
@@ -186,7 +186,7 @@ class ConnectionManager:
 
 
 class _Connection:
-    """One conversation over one connection."""
+    """One protocol over one connection."""
 
     def __init__(
         self, *, spec: ConnectionSpec, state: ConnectionState, ingestor: Ingestor, clock: Clock, log: logging.Logger
@@ -202,7 +202,7 @@ class _Connection:
         self._ticked_at = 0.0
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[str, bool]:
-        """Until it ends. What was heard of calls that are over is kept, however it ends."""
+        """Run until the connection ends. Calls that were received completely are stored, however it ends."""
         received_at = self._now()
         try:
             while True:
@@ -221,7 +221,9 @@ class _Connection:
             self._save_coverage(received_at, self._now())
 
     def _next_updates(self, data: bytes | None, now: ClockReading) -> Iterator[ConnectionUpdate]:
-        """What came, and what the time brings, which passes also while more and more comes."""
+        """Yield the updates from received data and from the time, which passes also while data arrives without
+        pause.
+        """
         if data:
             yield self._protocol.receive_data(data, now)
         if now.monotonic_seconds - self._ticked_at >= TICK_SECONDS or not data:
@@ -242,7 +244,7 @@ class _Connection:
             self._save_coverage(received_at, now)
 
     def _save_coverage(self, received_at: ClockReading, now: ClockReading) -> None:
-        """Write down up to when all is kept: the last byte, or before the oldest thing that waits."""
+        """Store the time up to which all is stored: that of the last byte, or before the oldest queued event."""
         if not self._is_open:
             return
         held_since = self._protocol.pending_since()
@@ -250,12 +252,12 @@ class _Connection:
             received_at.unix_seconds if held_since is None else now.unix_seconds - (now.monotonic_seconds - held_since)
         )
         with suppress(OnhookError):
-            # What cannot be written now makes the next gap longer, no more.
+            # A failed write makes the next gap longer, nothing else.
             self._state.record_covered(self._spec.pbx.sn, int(until * 1_000_000))
             self._coverage_saved_at = now.monotonic_seconds
 
     async def _ingest_all(self, bodies: Sequence[bytes]) -> None:
-        """Return when all of them are kept, however long the ledger takes."""
+        """Return when all bodies are stored, however long the ledger takes."""
         remaining = list(bodies)
         while remaining:
             verdicts = await asyncio.gather(*(self._ingest(body) for body in remaining))
@@ -278,7 +280,7 @@ class _Connection:
 
 
 async def _read_chunk(reader: asyncio.StreamReader) -> bytes | None:
-    """The next bytes, none at the end, or None where some time has passed without any."""
+    """Return the next bytes, none at the end, or None where some time has passed without any."""
     try:
         async with asyncio.timeout(TICK_SECONDS):
             return await reader.read(READ_BYTES)
@@ -287,9 +289,10 @@ async def _read_chunk(reader: asyncio.StreamReader) -> bytes | None:
 
 
 def create_tls_context(tls: str) -> ssl.SSLContext | None:
-    """What TLS trusts: the system's authorities, or certificates that were given, which then stand for the name too.
+    """Return the TLS context: the system's certificate authorities, or the given certificates, which then replace the
+    check of the host name.
 
-    None where no TLS is spoken.
+    None where TLS is off.
     """
     if tls == TLS_OFF:
         return None

@@ -1,7 +1,7 @@
-"""Back-fill: the calls that the PBX still knows, from its own list, through the same door as everything else.
+"""Back-fill from the API of a PBX: past calls of its list, passed to `receiver.ingest`.
 
-Laws: a row that says nothing new is not kept again; all others are, also those that cannot be read. Memory holds one
-page. What was done is told after each page, so that a back-fill that was killed goes on where it was.
+Invariants: a row that adds nothing is not stored again; all others are, also those that cannot be parsed. Memory holds
+one page. Progress is reported after each page, so that a killed back-fill continues where it was.
 """
 
 import asyncio
@@ -32,38 +32,39 @@ from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.sync.pbx_session import PbxSession
 
 BACKFILL = "backfill"
-"""What the ledger calls this way in."""
+"""The ledger's name of this channel."""
 
 PAGE_ROWS_MAX = 10_000
-"""On one page, which is as many as a PBX gives."""
+"""Rows per page: the maximum of a PBX."""
 
 INGEST_BATCH_SIZE = 500
-"""Rows handed to the door together: as many as one commit takes, and few enough to leave room for others."""
+"""Rows ingested together: as many as one commit takes, and few enough to leave space for others."""
 
 INGEST_ATTEMPTS_MAX = 20
 INGEST_RETRY_SECONDS = 0.5
-"""A row that cannot be kept now is tried again for some ten seconds; then the back-fill ends, and goes on later."""
+"""A row that cannot be stored now is retried for some ten seconds; then the back-fill ends, and continues later."""
 
 RETRYABLE_VERDICTS = ("unavailable", "too_many")
 
 
 class CallLookup(Protocol):
-    """What is known here of a PBX's calls."""
+    """Look-up of stored calls of a PBX."""
 
     async def find_legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
-        """All records of the calls with these (`sn`, `call_id`)."""
+        """Return all records of the calls with these (`sn`, `call_id`)."""
         ...
 
     async def find_call_ids(self, sn: str, uids: Sequence[str], window: TimeWindow) -> Mapping[str, str]:
-        """Under which `call_id` the calls with these `uid`s are known, as far as they are."""
+        """Return the `call_id` of the stored calls with these `uid`s."""
         ...
 
 
 class BackfillTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """What a back-fill has found so far. `missed` are calls that ended since a moment and of which no event came.
+    """Result of a back-fill so far. `missed` are calls that ended after a given time and whose event the push channel
+    did not deliver.
 
-    `reach_since` and `reach_until` (Unix seconds) are what was read reaches over, by when calls ended; None where
-    it has all that was asked for.
+    `reach_since` and `reach_until` (Unix seconds) are the range that was read, by when calls ended; None where
+    everything requested was.
     """
 
     rows: int = 0
@@ -80,11 +81,11 @@ class BackfillTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 BackfillProgressCallback = Callable[[BackfillTotals], None]
-"""Is told how far it has come, after each page was kept."""
+"""Receives the progress after each page was stored."""
 
 
 class ApiBackfill:
-    """Back-fills one PBX; holds nothing between two times."""
+    """Back-fills one PBX; has no state between two runs."""
 
     def __init__(
         self,
@@ -104,7 +105,7 @@ class ApiBackfill:
         self._rows_max = rows_max
 
     async def get_facts(self) -> SystemFacts:
-        """What the PBX tells of itself; nothing where its firmware does not. Raises `OnhookError`."""
+        """Return the PBX's system information; empty where its firmware has none. Raises `OnhookError`."""
         answer = await self._session.send_request(self._session.client.facts_request())
         if answer.error_kind in ("unsupported", "invalid_parameter", "invalid_request"):
             return SystemFacts()
@@ -122,9 +123,10 @@ class ApiBackfill:
         missed_window: TimeWindow,
         on_progress: BackfillProgressCallback,
     ) -> BackfillTotals:
-        """Read the list of calls that began in a window and keep what is new. `missed_window` is when a call must have
-        ended to have been missed by the push channel. Raises `OnhookError` where it cannot go on; what was told is
-        kept."""
+        """Read the list of calls that began in a window and store what is new. `missed_window` is the time in which a
+        call must have ended to count as missed by the push channel. Raises `OnhookError` where it cannot continue;
+        reported progress is stored.
+        """
         listing = self._session.client.list_calls(self._sender.sn, window, facts, rows_max=self._rows_max)
         totals = BackfillTotals(done_until=window.since)
         reply: ListingReply = None
@@ -148,7 +150,7 @@ class ApiBackfill:
                 reply = await self._session.send_request(step)
 
     async def count_records(self, window: TimeWindow, facts: SystemFacts) -> int | None:
-        """How many rows the PBX counts in a window, or None. Raises `OnhookError`."""
+        """Return how many rows the PBX counts in a window, or None. Raises `OnhookError`."""
         counting = self._session.client.count_calls(window, facts)
         reply: ListingReply = None
         while True:
@@ -166,7 +168,7 @@ class ApiBackfill:
     async def _ingest_page(
         self, totals: BackfillTotals, page: ListingPage, missed_window: TimeWindow
     ) -> BackfillTotals:
-        """Keep what a page says that is not known yet."""
+        """Store the new rows of a page."""
         details_by_row = await asyncio.to_thread(_parse_rows, self._dialect, page.rows)
         keys = {(self._sender.sn, leg.call_id) for details in details_by_row for leg in details or ()}
         known_records = {_record_key(record): record for record in await self._call_lookup.find_legs(sorted(keys))}
@@ -188,7 +190,7 @@ class ApiBackfill:
         )
 
     async def _ingest_rows(self, rows: Sequence[bytes]) -> None:
-        """Through the door, in one commit; again where it is shut for now. Raises `Unavailable`."""
+        """Ingest rows in one commit; retry while the ledger cannot be written. Raises `Unavailable`."""
         for _ in range(INGEST_ATTEMPTS_MAX):
             ingest = self._ingestor.ingest
             verdicts = await asyncio.gather(*(ingest(self._sender, row, BACKFILL, self._session.host) for row in rows))
@@ -200,7 +202,9 @@ class ApiBackfill:
 
 
 class _RowComparison(msgspec.Struct, frozen=True):
-    """What a row is to us: how many of its legs are new, changed, the same, and missed by the push channel."""
+    """A row compared with the stored call: how many of its legs are new, changed, equal, and missed by the
+    push channel.
+    """
 
     new: int = 0
     changed: int = 0
@@ -228,7 +232,7 @@ def _compare_row(
 
 
 def _has_ended_within(details: CallDetails, window: TimeWindow) -> bool:
-    """Whether a call ended in a window, as far as its id tells when it began; one that does not tell did not."""
+    """Return whether a call ended in a window, by the start time in its id; False without one."""
     began_at = int(details.call_id[:10]) if details.call_id[:10].isdecimal() and details.call_id[10:11] == "." else 0
     return bool(began_at) and window.since <= began_at and began_at + (details.call_duration or 0) < window.until
 
@@ -238,7 +242,7 @@ def _record_key(record: Record) -> RecordKey:
 
 
 def _parse_rows(dialect: Dialect, rows: Sequence[bytes]) -> list[Sequence[CallDetails] | None]:
-    """What each row says; None where it cannot be read. The projector says in the quarantine why."""
+    """Return the parsed rows; None for one that cannot be parsed, which the projector reports in the quarantine."""
     details_by_row: list[Sequence[CallDetails] | None] = []
     for row in rows:
         try:
@@ -257,7 +261,7 @@ class _ListingEnd(Exception):
 
 
 def _next_step(listing: ListingSteps, reply: ListingReply) -> PbxRequest | CallIdRequest | ListingPage:
-    """The next thing that reading the list asks for. Raises `_ListingEnd`."""
+    """Return the next step of reading the list. Raises `_ListingEnd`."""
     try:
         return listing.send(reply)
     except StopIteration as end:

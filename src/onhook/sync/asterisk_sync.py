@@ -1,6 +1,6 @@
-"""The Asterisks that are declared, as the ways in want them: what was set, and a conversation with each.
+"""Settings, protocol and coverage of each Asterisk, for the AMI connections.
 
-What was heard and what was not is written into the coverage, as of any PBX; what a person should know is an alarm.
+Connected times and gaps are stored in the coverage, as for any PBX; what needs a person is an alarm.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,18 +27,19 @@ _CONNECTION_ALARM_KINDS: Sequence[AlarmKind] = ("unreachable", "credentials")
 _EARLIEST_TIME = datetime.min.replace(tzinfo=UTC)
 
 COVERAGE_SAVE_INTERVAL = timedelta(minutes=5)
-"""How often the coverage says anew that a PBX was heard: each time is a sync of the disk."""
+"""How often the connected time is stored in the coverage: each time costs an fsync."""
 
 GAP_AGE_MAX = timedelta(days=31)
-"""A gap that is older is still in the coverage, and alarms nobody any more."""
+"""An older gap stays in the coverage, but raises no alarm any longer."""
 
 GAP_FILL_GRACE = timedelta(hours=1)
-"""A PBX that keeps its CDRs fills a gap with its next call; where it has none for so long, a person should look."""
+"""A PBX with a CDR source fills a gap with its next call; without one for this long, a person should look."""
 
 
 class AsteriskConnectionState:
-    """See the contract, `ami_connections.ConnectionState`. `on_reconnected` is told of each PBX that is, after a time
-    that it was not."""
+    """See the contract, `ami_connections.ConnectionState`. `on_reconnected` receives each PBX that is
+    connected again.
+    """
 
     def __init__(self, appdb: AppDb, clock: Clock, on_reconnected: Callable[[str], None] = lambda sn: None) -> None:
         self._appdb = appdb
@@ -54,7 +55,7 @@ class AsteriskConnectionState:
         self._save_connected_interval(previous_state)
         self._asterisks.set_connected(sn, now_us)
         if previous_state.covered_until is not None:
-            reason = f"it was not heard: {previous_state.error or 'nobody listened'}"
+            reason = f"not connected: {previous_state.error or 'Onhook was not running'}"
             intervals = self._appdb.sync_states.intervals(sn)
             self._appdb.sync_states.save_intervals(
                 sn, add_disconnection(intervals, previous_state.covered_until, to_datetime(now_us), reason)
@@ -81,7 +82,7 @@ class AsteriskConnectionState:
             self._appdb.alarms.raise_alarm(sn, kind, reason, hint="run `onhook doctor NAME`", now_us=now)
 
     def _save_connected_interval(self, asterisk: AsteriskPbx) -> None:
-        """The time in which a PBX was heard since that was said last; what was found out of the time before counts."""
+        """Store the connected time since the last call of this function; results of a back-fill are not overwritten."""
         if asterisk.connected_at is None or asterisk.covered_until is None:
             return
         since = max(asterisk.connected_at, self._coverage_saved_until.get(asterisk.sn, _EARLIEST_TIME))
@@ -93,7 +94,7 @@ class AsteriskConnectionState:
         self._appdb.sync_states.save_intervals(asterisk.sn, add_interval(intervals, connected_interval))
 
     def _update_gap_alarm(self, sn: str) -> None:
-        """A person is told of a gap that is not filled, or that nothing can fill."""
+        """Raise an alarm for a gap that is not filled, or that has no source to be filled from."""
         now, source = self._clock.now(), self._appdb.cdr_sources.get(sn)
         gaps = find_open_gaps(self._appdb, sn, now)
         if source is not None:
@@ -102,7 +103,7 @@ class AsteriskConnectionState:
             self._appdb.alarms.end(sn, "gap", now_us=self._clock.microseconds())
             return
         detail = f"calls may be missing from {format_gap(gaps[0])}: {gaps[0].reason}"
-        hint = "`onhook pbx change NAME --cdr FILE` says where it keeps its CDRs"
+        hint = "set its CDR source with `onhook pbx change NAME --cdr FILE`"
         hint = hint if source is None else "run `onhook doctor NAME`"
         self._appdb.alarms.raise_alarm(sn, "gap", detail, hint=hint, now_us=self._clock.microseconds())
 
@@ -128,29 +129,29 @@ class AsteriskConnectionState:
             port=asterisk.port,
             tls=asterisk.tls,
             protocol_factory=partial(self._create_protocol, asterisk.sn, AmiCredentials(asterisk.user, secret)),
-            # A hash, so that the secret stands in no more places than it must.
+            # A hash, so that the secret is in no more places than needed.
             config_hash=hash((*config_values, secret)),
         )
 
     def _create_protocol(self, sn: str, login: AmiCredentials) -> ConnectionProtocol:
-        """With what was learned up to now."""
+        """Return a protocol with the stored configuration."""
         asterisk = self._asterisks.get(sn)
         return AsteriskProtocol(login, build_parser_config(asterisk), detect_trunks=asterisk.trunks is None)
 
 
 def find_open_gaps(appdb: AppDb, sn: str, now: datetime) -> list[Interval]:
-    """The times of the last month in which a PBX was not heard and that are not filled."""
+    """Return the unfilled gaps of the last month."""
     intervals = appdb.sync_states.intervals(sn)
     return [interval for interval in intervals if interval.state == "gap" and interval.until > now - GAP_AGE_MAX]
 
 
 def format_gap(gap: Interval) -> str:
-    """`2026-11-24 12:00:05 to 2026-11-24 12:03:17 UTC`."""
+    """Return a gap as `2026-11-24 12:00:05 to 2026-11-24 12:03:17 UTC`."""
     return f"{gap.since:%Y-%m-%d %H:%M:%S} to {gap.until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def build_parser_config(asterisk: AsteriskPbx) -> AsteriskParserConfig:
-    """What is needed to read the CDRs of an Asterisk: as it was set, or as it was learned."""
+    """Return the configuration for parsing the CDRs of an Asterisk: from the settings, or as detected."""
     if asterisk.trunks is None:
         detected_config = decode_parser_config(asterisk.detected_config)
         inbound = tuple(dict.fromkeys([*asterisk.inbound, *detected_config.inbound_contexts]))

@@ -1,8 +1,9 @@
-"""Back-fill from an archive: the calls that a PBX keeps itself, through the same door as everything else.
+"""Back-fill from an archive: calls of the PBX's own CDR file or table, passed to `receiver.ingest`.
 
-See the contract, `pbx_sync.BackfillSource`. Laws: a call that was heard is the same report in the archive, and is kept
-once; what cannot be read is kept too, and told; nothing is claimed that the archive does not reach over: it must begin
-before a gap and have a call after it, for a file that nobody writes any more ends somewhere too.
+See the contract, `pbx_sync.BackfillSource`. Invariants: a call that was received live has the same event in the
+archive, and is stored once; lines that cannot be parsed are stored too, and reported; coverage is only claimed as far
+as the archive reaches: it must begin before a gap and have a call after it, for a file that is no longer written ends
+somewhere too.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ from onhook.sync.api_backfill import (
 )
 
 CDR_DELAY_SECONDS = 15
-"""A call that ended less than this ago may have a CDR that is not written yet; it is left to the next time."""
+"""A call that ended less than this ago may have a CDR that is not written yet; the next run fetches it."""
 
 ALARM_KINDS: Sequence[AlarmKind] = ("source",)
 
@@ -43,7 +44,7 @@ CdrEntry = ArchivedCall | UnparsedLine
 
 
 class CdrSourceAccess:
-    """See the contract, `pbx_sync.PbxAccess`: an archive is always asked the same way."""
+    """See the contract, `pbx_sync.PbxAccess`: access to an archive never changes."""
 
     alarm_kinds = ALARM_KINDS
     error_kind: AlarmKind = "source"
@@ -56,7 +57,7 @@ class CdrSourceAccess:
 
 
 class CdrBackfill:
-    """See the module; holds nothing between two times. `load_intervals` tells what is known of the coverage."""
+    """See the module; has no state between two runs. `load_intervals` returns the coverage."""
 
     def __init__(
         self,
@@ -91,8 +92,9 @@ class CdrBackfill:
         missed_window: TimeWindow,
         on_progress: BackfillProgressCallback,
     ) -> BackfillTotals:
-        """Missed is what ended while the PBX was heard; `missed_window` itself is about push channels that tell
-        less."""
+        """Back-fill a window. Calls that ended while the PBX was connected count as missed; `missed_window` is for push
+        channels.
+        """
         totals, intervals = BackfillTotals(done_until=window.since), self._load_intervals()
         batches = _batches(self._archive(window))
         try:
@@ -100,7 +102,7 @@ class CdrBackfill:
                 totals = await self._process_batch(totals, batch, window, intervals)
                 on_progress(totals)
         finally:
-            with suppress(ValueError):  # where we are stopped, a thread still reads, and closes it when it is done
+            with suppress(ValueError):  # when cancelled, a thread still reads, and closes it when it is done
                 batches.close()
         return _empty_reach_without_calls(totals, window)
 
@@ -117,7 +119,7 @@ class CdrBackfill:
     async def _ingest_calls(
         self, totals: BackfillTotals, calls: Sequence[ArchivedCall], intervals: Sequence[Interval]
     ) -> BackfillTotals:
-        """Keep those that are not here; what the door knows already is the same."""
+        """Store the calls that are new; duplicates are detected by the ledger."""
         details_by_call = await asyncio.to_thread(lambda: [_parse(self._dialect, entry.body) for entry in calls])
         known_calls = {
             (leg.sn, leg.call_id) for leg in await self._call_lookup.find_legs(sorted(self._keys(details_by_call)))
@@ -145,7 +147,7 @@ class CdrBackfill:
         return {(self._sender.sn, leg.call_id) for details in details_by_call for leg in details}
 
     async def _ingest(self, bodies: Sequence[bytes]) -> list[Verdict]:
-        """Through the door, some at once; again where it is shut for now. Raises `Unavailable`."""
+        """Ingest bodies in batches; retry while the ledger cannot be written. Raises `Unavailable`."""
         verdicts: list[Verdict] = []
         for start in range(0, len(bodies), INGEST_BATCH_SIZE):
             verdicts += await self._ingest_batch(bodies[start : start + INGEST_BATCH_SIZE])
@@ -158,13 +160,15 @@ class CdrBackfill:
             )
             if not any(verdict in RETRYABLE_VERDICTS for verdict in verdicts):
                 return verdicts
-            # Those that were kept are repeats the next time: counted too low, never too high.
+            # Stored ones are duplicates the next time: the count is too low, never too high.
             await asyncio.sleep(INGEST_RETRY_SECONDS)
         raise Unavailable("cannot write to the ledger", hint="the back-fill resumes when the ledger is writable")
 
 
 def _parse(dialect: Dialect, body: bytes) -> Sequence[CallDetails]:
-    """Nothing where it cannot be read: it is kept all the same, and the projector says why."""
+    """Return the parsed call; empty where it cannot be parsed: it is stored all the same, and the
+    projector reports why.
+    """
     try:
         return dialect.parse(body)
     except ParseError:
@@ -177,14 +181,14 @@ def _batches(entries: Iterator[CdrEntry]) -> Generator[Sequence[CdrEntry], None,
 
 
 def _is_in_window(call: ArchivedCall, window: TimeWindow, latest_end: float) -> bool:
-    """One whose id tells no time is kept once, whatever was asked for."""
+    """Return whether a call is in the window. One without a time in its id is stored once, whatever the window."""
     if call.began_at is None or call.ended_at is None:
         return True
     return window.since <= call.began_at.timestamp() < window.until and call.ended_at.timestamp() <= latest_end
 
 
 def _ended_while_connected(call: ArchivedCall, intervals: Sequence[Interval]) -> bool:
-    """Whether it ended while the PBX was heard, or in a time that was taken for complete."""
+    """Return whether the call ended while the PBX was connected, or in a time assumed complete."""
     ended_at = call.ended_at
     return ended_at is not None and any(
         interval.since <= ended_at < interval.until for interval in intervals if interval.state != "gap"
@@ -192,7 +196,7 @@ def _ended_while_connected(call: ArchivedCall, intervals: Sequence[Interval]) ->
 
 
 def _add_reach(totals: BackfillTotals, batch: Sequence[CdrEntry]) -> BackfillTotals:
-    """With how far it reaches, in calls that tell, and how many lines could not be read."""
+    """Return the totals with the range of the batch, and the number of lines that could not be parsed."""
     timed_calls = [
         entry
         for entry in batch
@@ -212,7 +216,7 @@ def _add_reach(totals: BackfillTotals, batch: Sequence[CdrEntry]) -> BackfillTot
 
 
 def _empty_reach_without_calls(totals: BackfillTotals, window: TimeWindow) -> BackfillTotals:
-    """An archive without a call proves nothing."""
+    """Return the totals without a range where there is no call: such an archive proves nothing."""
     if totals.reach_until is None:
         return msgspec.structs.replace(totals, reach_since=window.since, reach_until=window.since)
     return totals

@@ -1,7 +1,7 @@
-"""Files in which a PBX keeps its calls, read as they lie there, line by line.
+"""CDR files of a PBX, read line by line where they are.
 
-Laws: what is read is not changed; no more than a line is held; what lies long before the moment that is asked for is
-skipped without being read, for such a file grows for years.
+Invariants: files are never changed; one line is held in memory; lines long before the requested time are skipped
+without being read, because such a file grows for years.
 """
 
 import gzip
@@ -13,24 +13,24 @@ from typing import IO
 from onhook.lib.errors import NotFound, Unavailable
 
 LINE_CHARACTERS_MAX = 64 * 1024
-"""A CDR has some 400; a longer line is cut, and then no CDR."""
+"""A CDR has some 400; a longer line is cut, and then cannot be parsed."""
 
 SEARCH_STEP_BYTES = 64 * 1024
-"""How near to the first line that is wanted the search for it ends."""
+"""Precision of the search for the first requested line."""
 
 ROTATED_FILES_MAX = 100
-"""As many as a rotation leaves; the oldest beyond that are not looked at."""
+"""As many as a rotation leaves; older ones are ignored."""
 
 GZIP_SUFFIX = ".gz"
 
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 
 IsBefore = Callable[[str], bool]
-"""Whether a line is surely older than what is asked for."""
+"""Returns whether a line is certainly older than requested."""
 
 
 def is_sqlite_file(path: Path) -> bool:
-    """Whether it is a SQLite file. Raises `NotFound`, `Unavailable`."""
+    """Return whether the file is a SQLite file. Raises `NotFound`, `Unavailable`."""
     try:
         with path.open("rb") as file:
             return file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
@@ -41,7 +41,7 @@ def is_sqlite_file(path: Path) -> bool:
 
 
 def list_rotated_files(path: Path) -> list[Path]:
-    """A file and those that a rotation has left of it (`NAME.1`, `NAME.2.gz`, `NAME-20261124`), the oldest first."""
+    """Return a file and its rotated files (`NAME.1`, `NAME.2.gz`, `NAME-20261124`), the oldest first."""
     try:
         rotated_files = [
             candidate
@@ -56,9 +56,10 @@ def list_rotated_files(path: Path) -> list[Path]:
 
 
 def read_lines(path: Path, is_before: IsBefore = lambda line: False) -> Iterator[str]:
-    """The lines of a text file: the first, and those from the first on that is not surely too old, or a little before.
+    """Yield the lines of a text file: the first, and those from the first one that may be recent enough, or a little
+    before.
 
-    Bytes that are no UTF-8 are shown as such. Raises `Unavailable`.
+    Bytes that are not UTF-8 are escaped. Raises `Unavailable`.
     """
     try:
         with gzip.open(path) if path.suffix == GZIP_SUFFIX else path.open("rb") as file:
@@ -72,7 +73,7 @@ def read_lines(path: Path, is_before: IsBefore = lambda line: False) -> Iterator
 
 
 def _find_start(file: IO[bytes] | gzip.GzipFile, is_before: IsBefore) -> int:
-    """Where to begin after the first line: halves what is left as long as the line in the middle is too old."""
+    """Return where to begin after the first line, by bisection."""
     low, high = file.tell(), file.seek(0, 2)
     while high - low > SEARCH_STEP_BYTES:
         middle = (low + high) // 2
@@ -88,7 +89,7 @@ def _find_start(file: IO[bytes] | gzip.GzipFile, is_before: IsBefore) -> int:
 
 
 def read_error(location: str, reason: str) -> Unavailable:
-    """The error for what a PBX keeps and we cannot read."""
+    """Return the error for a CDR source that cannot be read."""
     return Unavailable(
         f"cannot read the CDR source: {reason}",
         location=location,

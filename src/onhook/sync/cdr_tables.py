@@ -1,7 +1,7 @@
-"""Tables in which a PBX keeps its calls: of PostgreSQL, of MySQL or MariaDB, of a SQLite file; read a page at a time.
+"""CDR tables of PostgreSQL, MySQL, MariaDB or a SQLite file, read a page at a time.
 
-Laws: nothing is written there; no more than a page is held, and no question takes longer than a minute; a page begins
-with the last row of the one before, so that rows of one moment are never cut apart. No password is in an error.
+Invariants: nothing is written there; one page is held in memory, and no query takes longer than a minute; a page begins
+with the last row of the one before, so that rows of one time are never separated. No password is in an error.
 """
 
 import sqlite3
@@ -27,15 +27,15 @@ QUERY_SECONDS_MAX = 60
 """A table of ten million rows without an index is sorted in less."""
 
 APPLICATION_NAME = "onhook"
-"""What the database is told of us."""
+"""The application name that the database shows."""
 
 _START_COLUMNS = ("calldate", "start")
-"""In this order: where a table has both, it is `calldate` that always says something."""
+"""In this order: where a table has both, `calldate` is always set."""
 _ERRORS = (OSError, sqlite3.Error, pg8000.dbapi.Error, pymysql.Error, EOFError)
 
 
 class CdrTable(msgspec.Struct, frozen=True, kw_only=True):
-    """Which one: `location` is a path or `ENGINE://USER@HOST:PORT/DATABASE`; the password is not shown."""
+    """A table: `location` is a path or `ENGINE://USER@HOST:PORT/DATABASE`; the password is not shown."""
 
     location: str
     name: str
@@ -46,7 +46,7 @@ class CdrTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _SqlSyntax(msgspec.Struct, frozen=True, kw_only=True):
-    """How an engine writes a name, a text, a moment, and the mark of a value."""
+    """An engine's syntax of a name, a text, a time, and a placeholder."""
 
     quote: str = '"'
     text_cast: str = "CAST({} AS text)"
@@ -65,10 +65,11 @@ _ENGINES = {"": "", "postgresql": "postgresql", "postgres": "postgresql", "mysql
 def read_table_rows(
     table: CdrTable, columns: frozenset[str], *, since: str = "", until: str = "", page_rows: int = PAGE_ROWS
 ) -> Iterator[Mapping[str, str]]:
-    """The rows that begin in a stretch of the PBX's wall clock, in order, and before them the first of the table.
+    """Yield the rows that begin in a range of the PBX's local time, in order, and before them the first row of the
+    table.
 
-    Moments are `YYYY-MM-DD HH:MM:SS`, or empty for no bound; a row is by its columns' names in small letters. Raises
-    `UsageError`, `Unavailable`.
+    Times are `YYYY-MM-DD HH:MM:SS`, or empty for no bound; a row is by column name in lower case. Raises `UsageError`,
+    `Unavailable`.
     """
     try:
         with closing(_connect(table)) as connection:
@@ -109,7 +110,7 @@ class _TableReader:
             if len(page) < self._page_rows:
                 return
             if not new_rows:
-                raise UsageError("too many CDRs share one time and id", hint="check the table")
+                raise UsageError("too many CDRs have the same time and id", hint="check the table")
             last_row = page[-1]
             previous_rows = [row for row in page if self._row_key(row) == self._row_key(last_row)]
 
@@ -130,7 +131,7 @@ class _TableReader:
             values += [start_time, start_time, column]
         where_clause = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         select_list = ", ".join(self._select_expression(column) for column in self._columns)
-        # Names are those that the table itself has told; values are bound.
+        # Names are those that the table itself has; values are bound.
         query = f"SELECT {select_list} FROM {self._table}{where_clause} ORDER BY {self._order_by} LIMIT {rows_max}"  # noqa: S608
         names = [column.lower() for column in self._columns]
         return [dict(zip(names, map(_to_text, row), strict=True)) for row in self._execute(query, values)]
@@ -167,7 +168,9 @@ class _TableReader:
         return [self._syntax.text_cast.format(self._quote_name(name)) for name in names if name.lower() == column]
 
     def _select_expression(self, name: str) -> str:
-        """As text, moments in the same form whatever the type of their column is; an empty one is none."""
+        """Return the column as text, times in the same form whatever the type of the column; an empty time is
+        no time.
+        """
         quoted = self._quote_name(name)
         if name == self._start_column:
             quoted = self._time_expression(name)
@@ -198,7 +201,7 @@ class _TableReader:
 def _connect(table: CdrTable) -> Any:
     engine, parts = _engine(table.location), urlsplit(table.location)
     if not engine:
-        # Read by several threads, one after the other.
+        # Used by several threads, one after the other.
         uri = f"{Path(table.location).absolute().as_uri()}?mode=ro"
         return sqlite3.connect(uri, timeout=CONNECT_SECONDS_MAX, uri=True, check_same_thread=False)
     address: dict[str, Any] = {
@@ -210,7 +213,7 @@ def _connect(table: CdrTable) -> Any:
     }
     tls_context = ssl.create_default_context() if parts.query == "tls=on" else None
     if engine == "postgresql":
-        # Its time-out is of the socket, of each wait alone; the server's own ends a question.
+        # The driver's time-out applies to each read of the socket; the server's own ends a query.
         limits = {"statement_timeout": str(QUERY_SECONDS_MAX * 1000), "default_transaction_read_only": "on"}
         return pg8000.dbapi.connect(
             **address,
@@ -243,7 +246,7 @@ def _to_text(value: Any) -> str:
 
 
 def _describe_error(error: BaseException) -> str:
-    """What the database says, in one line."""
+    """Return the database's message in one line."""
     detail = error.args[-1] if error.args else error
     detail = detail.get("M", detail) if isinstance(detail, dict) else detail
     return " ".join(str(detail).split())[:300]

@@ -1,4 +1,4 @@
-"""The certificate that a PBX shows, fetched without trusting it: for a person to compare, and to pin."""
+"""The certificate of a PBX, fetched without trusting it, so that a person can compare and pin it."""
 
 import hashlib
 import socket
@@ -14,18 +14,19 @@ CONNECT_SECONDS_MAX = 10.0
 
 
 class PeerCertificate(msgspec.Struct, frozen=True, kw_only=True):
-    """`fingerprint` is the SHA-256 of the certificate; `verification_error` why no authority vouches for it, or
-    empty."""
+    """`fingerprint` is the SHA-256 of the certificate; `verification_error` why no certificate authority verifies it,
+    or empty.
+    """
 
     fingerprint: str
     verification_error: str
 
 
 def fetch_certificate(url: str) -> PeerCertificate:
-    """What stands behind `https://HOST:PORT`. Raises `Unavailable`, and `UsageError` for plain HTTP."""
+    """Return the certificate of `https://HOST:PORT`. Raises `Unavailable`, and `UsageError` for plain HTTP."""
     parts = urlsplit(url)
     if parts.scheme != "https" or parts.hostname is None:
-        raise UsageError("there is no certificate without TLS", location=url, hint="reach it by https://")
+        raise UsageError("there is no certificate without TLS", location=url, hint="use https://")
     address = (parts.hostname, parts.port or 443)
     certificate = _download_certificate(address)
     return PeerCertificate(
@@ -34,7 +35,7 @@ def fetch_certificate(url: str) -> PeerCertificate:
 
 
 def format_fingerprint(fingerprint: str) -> str:
-    """As browsers show it.
+    """Return a fingerprint as browsers show it.
 
     >>> format_fingerprint("0aff")
     '0A:FF'
@@ -45,7 +46,7 @@ def format_fingerprint(fingerprint: str) -> str:
 def _download_certificate(address: tuple[str, int]) -> bytes:
     context = ssl.create_default_context()
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # nothing is sent over it: the certificate is all that is wanted
+    context.verify_mode = ssl.CERT_NONE  # nothing is sent: only the certificate is wanted
     try:
         with (
             socket.create_connection(address, CONNECT_SECONDS_MAX) as connection,
@@ -59,7 +60,7 @@ def _download_certificate(address: tuple[str, int]) -> bytes:
 
 
 def _find_verification_error(address: tuple[str, int]) -> str:
-    """What the system's authorities say of it."""
+    """Return why the system's certificate authorities do not verify it, or empty."""
     try:
         with (
             socket.create_connection(address, CONNECT_SECONDS_MAX) as connection,
@@ -74,7 +75,7 @@ def _find_verification_error(address: tuple[str, int]) -> str:
 
 def _unreachable_error(address: tuple[str, int], error: OSError) -> Unavailable:
     return Unavailable(
-        f"cannot speak TLS there: {error.strerror or error}",
+        f"no TLS connection: {error.strerror or error}",
         location=f"{address[0]}:{address[1]}",
-        hint="compare host and port with Integrations > API of the PBX; it is 8088 there unless changed",
+        hint="compare host and port with Integrations > API of the PBX; the default port is 8088",
     )

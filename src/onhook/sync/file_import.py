@@ -1,7 +1,7 @@
-"""Import: files of calls that were downloaded from the PBX, line by line through the same door as everything else.
+"""Import of call files that were downloaded from the PBX, passed line by line to `receiver.ingest`.
 
-Laws: a line is kept as its own columns, and is the same record as its event; what cannot be read is kept too. Memory
-holds a few lines. An import that was stopped is simply begun again: what is here already is recognised.
+Invariants: a line is stored with its own columns, and is the same record as its event; lines that cannot be parsed are
+stored too. Memory holds a few lines. An interrupted import is started again: stored lines are detected as duplicates.
 """
 
 import csv
@@ -17,7 +17,7 @@ from onhook.pbx.dialect import Dialect
 from onhook.receiver.pbx_registry import RegisteredPbx
 
 IMPORT = "import"
-"""What the ledger calls this way in."""
+"""The ledger's name of this channel."""
 
 LINE_BATCH_SIZE = 500
 """As many as one commit takes."""
@@ -26,23 +26,23 @@ CELL_CHARACTERS_MAX = 64 * 1024
 """Of one cell; a row's longest has some hundred."""
 
 EXAMPLES_MAX = 5
-"""Of lines that cannot be read: enough to see what is wrong with the file."""
+"""Of lines that cannot be parsed: enough to find the error in the file."""
 
 OVERFLOW_COLUMN = "more"
-"""The name of cells beyond the last heading."""
+"""The name of cells beyond the last column heading."""
 
 _DELIMITERS = ",;\t"
 
 FileRow = Mapping[str, str]
 CallIdLookup = Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
-"""Under which `call_id` the calls with these `uid`s are known, as far as they are."""
+"""Returns the `call_id` of the stored calls with these `uid`s."""
 
 IngestAll = Callable[[Sequence[bytes]], Awaitable[Sequence[str]]]
-"""Through the door; the verdict on each."""
+"""Ingests bodies and returns the verdict on each."""
 
 
 class ImportTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a file so far. `examples` are lines that cannot be read, each with its number and why."""
+    """Result of an import so far. `examples` are lines that cannot be parsed, each with its number and the error."""
 
     lines: int = 0
     new: int = 0
@@ -53,7 +53,7 @@ class ImportTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileImporter:
-    """Reads one file of one PBX. `date_format` is that of the PBX's display, or empty where nobody said."""
+    """Importer of one file of one PBX. `date_format` is that of the PBX's display, or empty where it is unknown."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class FileImporter:
     async def import_file(
         self, file: TextIO, ingest_all: IngestAll, on_progress: Callable[[ImportTotals], None]
     ) -> ImportTotals:
-        """All lines of a file. Raises `UsageError` for one that is none of the PBX's."""
+        """Import all lines of a file. Raises `UsageError` for one that is not a call file of the PBX."""
         lines = read_rows(file, self._client)
         totals = ImportTotals()
         while batch := list(islice(lines, LINE_BATCH_SIZE)):
@@ -105,7 +105,7 @@ class FileImporter:
         )
 
     def _parse_error(self, body: bytes) -> str:
-        """Why a line cannot be read; empty where it can."""
+        """Return why a line cannot be parsed; empty where it can."""
         try:
             self._dialect.parse(body)
         except OnhookError as error:
@@ -114,7 +114,9 @@ class FileImporter:
 
 
 def read_rows(file: TextIO, client: PbxClient) -> Iterator[FileRow]:
-    """The lines of a file, each by its headings. Raises `UsageError` for one that is none of the PBX's."""
+    """Yield the lines of a file, each by its column headings. Raises `UsageError` for one that is not a call file of
+    the PBX.
+    """
     csv.field_size_limit(CELL_CHARACTERS_MAX)
     row_number = 0
     try:
@@ -126,7 +128,7 @@ def read_rows(file: TextIO, client: PbxClient) -> Iterator[FileRow]:
                 "the first line is not a header of call columns",
                 hint="download the calls as CSV from the PBX, with the columns ID, Time, Call From and Call To",
             )
-        for row_number, cells in enumerate(csv.reader(file, delimiter=delimiter), 2):  # noqa: B007 - told where it breaks
+        for row_number, cells in enumerate(csv.reader(file, delimiter=delimiter), 2):  # noqa: B007 - used in the error message
             if any(cells):
                 yield _build_row(names, cells)
     except (csv.Error, UnicodeDecodeError) as error:
@@ -136,7 +138,7 @@ def read_rows(file: TextIO, client: PbxClient) -> Iterator[FileRow]:
 
 
 def _build_row(names: Sequence[str], cells: Sequence[str]) -> FileRow:
-    """Cells by their headings; blanks say nothing, and cells without a heading are kept too."""
+    """Return cells by their headings; blank cells are left out, and cells without a heading are included."""
     line = {name: cell.strip() for name, cell in zip(names, cells, strict=False) if cell.strip()}
     overflow_cells = [cell for cell in cells[len(names) :] if cell.strip()]
     return line | ({OVERFLOW_COLUMN: ",".join(overflow_cells)} if overflow_cells else {})

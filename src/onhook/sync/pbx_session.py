@@ -1,8 +1,8 @@
-"""What we are at a PBX's web API: requests with a token that all share, and the certificate that is looked at.
+"""Session with a PBX's web API: requests with a shared token, over a verified connection.
 
-Laws: a token is asked for by one at a time, also among processes, and what is known of tokens is kept before and after.
-Answers are bounded in bytes and time. A certificate is checked by the authorities of the system, or by its fingerprint
-alone where one is pinned; never not at all. No token, secret or query is in an error.
+Invariants: one task at a time requests a token, also among processes, and the state of the tokens is stored before and
+after. Responses are limited in bytes and time. A certificate is verified by the system's certificate authorities, or by
+its fingerprint alone where one is pinned; never not at all. No token, secret or query is in an error.
 """
 
 import asyncio
@@ -26,33 +26,35 @@ RESPONSE_BYTES_MAX = 32 * 1024 * 1024
 
 CONNECT_SECONDS_MAX = 10.0
 RESPONSE_SECONDS_MAX = 60.0
-"""A PBX needs seconds for a large page; one that needs longer is asked again."""
+"""A PBX needs seconds for a large page; a slower one is asked again."""
 
 PUSH_BYTES_MAX = 1024 * 1024
 """Of one frame; an event has some 600 bytes."""
 
 CONNECTIONS_MAX = 4
-"""To one PBX at once: two push channels while one takes over from the other, and requests one after the other."""
+"""Concurrent connections to one PBX: two push channels while one replaces the other, and requests one
+after the other.
+"""
 
 TOKEN_STEPS_MAX = 6
-"""For one token: revoke, refresh, log in, and air; more would be a circle."""
+"""For one token: revoke, refresh, log in, and a reserve; more would be a loop."""
 
 ATTEMPTS_MAX = 3
 RETRY_SECONDS = 2.0
-"""Between tries of one request that failed for now; it grows with each."""
+"""Wait between attempts of one request; grows with each."""
 
 REVOKE_SECONDS_MAX = 5.0
-"""Stopping does not wait longer for a PBX to take its tokens back."""
+"""Stopping does not wait longer for a PBX to revoke its tokens."""
 
 USER_AGENT = "OpenAPI"
-"""Without it a PBX refuses everything (yeastar-p-series.md 6)."""
+"""Without it a PBX rejects everything (yeastar-p-series.md 6)."""
 
 ConnectionErrorKind = Literal["", "unreachable", "credentials", "certificate"]
 ALARM_KINDS: Sequence[AlarmKind] = ("unreachable", "credentials", "certificate")
 
 
 class PbxEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a PBX's API is and who we are there; `fingerprint` in hexadecimal digits, or empty."""
+    """Address and credentials of a PBX's API; `fingerprint` in hexadecimal digits, or empty."""
 
     url: str
     login: ClientCredentials
@@ -60,23 +62,23 @@ class PbxEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenStore(Protocol):
-    """Where what is known of the tokens is kept, for all processes."""
+    """Storage of the tokens, shared by all processes."""
 
     def lock(self) -> AbstractAsyncContextManager[None]:
-        """Be the only one who changes it."""
+        """Lock the tokens for a change."""
         ...
 
     def load_tokens(self) -> str:
-        """What was kept; empty at first. Raises `Unavailable` where the PBX is reached otherwise now."""
+        """Return the stored tokens; empty at first. Raises `Unavailable` where the API address has changed."""
         ...
 
     def save_tokens(self, text: str) -> None:
-        """Keep this."""
+        """Store the tokens."""
         ...
 
 
 class PbxSession:
-    """Use it as a context, inside the event loop. `error_kind` says what is wrong with the PBX, if anything is."""
+    """An asynchronous context manager, used inside the event loop. `error_kind` names the PBX's problem, if any."""
 
     def __init__(
         self,
@@ -99,7 +101,7 @@ class PbxSession:
         self._request_lock = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
         self._last_tokens = ""
-        """Of the tokens: what is kept goes when a person removes the PBX or changes how it is reached."""
+        """Of stored tokens: they are deleted when a person removes the PBX or changes its API settings."""
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, ssl=_tls_trust(self._endpoint.fingerprint))
@@ -119,11 +121,13 @@ class PbxSession:
         await self._session.close()
 
     def now(self) -> float:
-        """Unix seconds."""
+        """Return the Unix seconds."""
         return self._clock.microseconds() / 1_000_000
 
     async def token(self) -> TokenStep:
-        """A token to use, and until when. Raises `NotAllowed` where only a person can help, else `Unavailable`."""
+        """Return a token, and until when it is valid. Raises `NotAllowed` where only a person can help, else
+        `Unavailable`.
+        """
         async with self._token_lock, self._token_store.lock():
             for _ in range(TOKEN_STEPS_MAX):
                 step = self.client.next_step(self._token_store.load_tokens(), self._endpoint.login, self.now())
@@ -140,10 +144,10 @@ class PbxSession:
                 if step.action == "wait":
                     raise self._unavailable(f"{step.reason}; not before {_format_minute(step.until)}")
                 await self._run_token_step(step, self._token_store.load_tokens())
-        raise self._unavailable("it issues no token")
+        raise self._unavailable("the PBX issues no token")
 
     async def send_request(self, request: PbxRequest) -> PbxResponse:
-        """Send a request with a token; what the PBX says to it at last, whatever that is. Raises as `token` does."""
+        """Send a request with a token; return the PBX's final response, also an error. Raises as `token` does."""
         async with self._request_lock:
             answer = PbxResponse(errcode=0, error_kind="temporary")
             for attempt in range(1, ATTEMPTS_MAX + 1):
@@ -162,7 +166,7 @@ class PbxSession:
             return answer
 
     async def open_push(self, token: str) -> aiohttp.ClientWebSocketResponse:
-        """The push channel's socket. Raises `Unavailable`."""
+        """Return the open socket of the push channel. Raises `Unavailable`."""
         assert self._session is not None
         try:
             async with asyncio.timeout(CONNECT_SECONDS_MAX):
@@ -177,7 +181,7 @@ class PbxSession:
             raise self._unavailable(f"the push channel cannot be opened: {_describe_error(error)}") from error
 
     async def revoke_replaced_token(self) -> None:
-        """Revoke the token that another one has taken over from."""
+        """Revoke the token that was replaced."""
         async with self._token_lock, self._token_store.lock():
             tokens = self._token_store.load_tokens()
             step = self.client.replaced_token_revocation(tokens)
@@ -185,7 +189,7 @@ class PbxSession:
                 await self._run_token_step(step, tokens)
 
     async def revoke_tokens(self) -> None:
-        """Revoke all tokens, as far as the PBX answers in time; those that it does not take back end by themselves."""
+        """Revoke all tokens, as far as the PBX answers in time; the others expire."""
         try:
             async with asyncio.timeout(REVOKE_SECONDS_MAX), self._token_lock, self._token_store.lock():
                 for step in self.client.revocation_steps(self._last_tokens, self.now()):
@@ -194,7 +198,7 @@ class PbxSession:
             return
 
     async def _run_token_step(self, step: TokenStep, tokens: str) -> None:
-        """Send the request of a step and keep what its answer tells, beside what was kept."""
+        """Send the request of a step and store its result with the tokens."""
         assert step.request is not None
         self._save_tokens(self.client.begin_step(tokens, step, self.now()))
         answer = await self._send_once(step.request, "")
@@ -244,7 +248,7 @@ def _format_minute(seconds: float) -> str:
 
 
 class _ResponseTooLarge(Exception):
-    """An answer beyond all bounds."""
+    """A response over the size limit."""
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:
@@ -261,7 +265,7 @@ def _tls_trust(fingerprint: str) -> aiohttp.Fingerprint | ssl.SSLContext:
 
 
 def _was_never_sent(error: Exception) -> bool:
-    """Whether the PBX surely never saw the request."""
+    """Return whether the PBX certainly never received the request."""
     return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch)
 
 
@@ -271,7 +275,7 @@ def _classify_error(error: Exception) -> ConnectionErrorKind:
 
 
 def _describe_error(error: Exception) -> str:
-    """What went wrong, without addresses that hold a token."""
+    """Return the error without URLs, which contain tokens."""
     if isinstance(error, aiohttp.ServerFingerprintMismatch):
         return "the certificate is not the pinned one"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
@@ -281,5 +285,5 @@ def _describe_error(error: Exception) -> str:
     if isinstance(error, aiohttp.WSServerHandshakeError):
         return f"HTTP status {error.status}"
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "no response in time"
     return "the response is too large" if isinstance(error, _ResponseTooLarge) else type(error).__name__

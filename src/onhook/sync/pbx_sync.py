@@ -1,7 +1,7 @@
-"""Looks after one PBX that can be asked: keeps its push channel open, fills gaps, and knows what is surely complete.
+"""Synchronisation with one PBX: fills gaps, checks the clock, compares days, and stores the coverage.
 
-Laws: gaps are filled at the start, after each reconnect, every hour, and every night for the last three days. Nothing
-is claimed that was not compared. What goes wrong with this PBX stays here, and a person is told once.
+Invariants: gaps are filled at the start, after each reconnect, every hour, and every night for the last three days.
+Only compared times are claimed as complete. An error of this PBX affects no other, and raises one alarm.
 """
 
 import asyncio
@@ -28,52 +28,53 @@ from onhook.sync.api_backfill import BackfillProgressCallback, BackfillTotals
 from onhook.sync.sync_schedule import FIRST_SYNC_DAYS, SYNC_DAYS, pause_seconds
 
 CONNECTED_SAVE_SECONDS = 300.0
-"""How often what the channel has proven is written down: each time is a sync of the disk, for each PBX."""
+"""How often the connected time is stored: each time costs an fsync, for each PBX."""
 
 UNREACHABLE_SECONDS = 300.0
-"""A PBX that cannot be reached for so long is more than a restart or an upgrade of it."""
+"""A PBX that is unreachable for this long is not just being restarted or upgraded."""
 
 CLOCK_SKEW_SECONDS_MAX = 60
-"""How far a PBX's clock may be from ours before a person should know: its ids bear as much (yeastar-p-series.md
-2.3)."""
+"""Difference between the PBX's clock and ours that raises an alarm: its ids tolerate as much
+(yeastar-p-series.md 2.3).
+"""
 
 DST_SHIFT_SECONDS = 3600
-"""A wall clock that moved by this has begun or ended summer time."""
+"""A local time that moved by this has begun or ended daylight saving time."""
 
 WINDOW_AHEAD_SECONDS = 86_400
-"""Windows reach so far into the future: nothing ends there, and a clock that is ahead hides nothing."""
+"""Windows extend this far into the future: a PBX's clock that is ahead hides no call."""
 
 COMPARED_DAYS_MAX = 62
-"""In one go: one question each."""
+"""Compared in one cycle: one request each."""
 
 _DAY = timedelta(days=1)
 
 
 SyncProgressCallback = Callable[[BackfillTotals, TimeWindow], None]
-"""Is told what was found so far, in which window."""
+"""Receives the totals so far, and their window."""
 
 
 class PbxAccess(Protocol):
-    """What a PBX is asked through: an account at its API, or what it keeps itself."""
+    """Access to a PBX: its API, or its CDR source."""
 
     alarm_kinds: Sequence[AlarmKind]
-    """The alarms that begin where it cannot be asked, and are over where it can; the first where nothing is said."""
+    """Alarms that begin when access fails, and end when it works; the first is the default."""
 
     @property
     def error_kind(self) -> AlarmKind | Literal[""]:
-        """Which of them it is now, or empty."""
+        """Return the kind of the current problem, or empty."""
         ...
 
     def now(self) -> float:
-        """Unix seconds."""
+        """Return the Unix seconds."""
         ...
 
 
 class BackfillSource(Protocol):
-    """What fills gaps: `ApiBackfill` asks a PBX, `CdrBackfill` reads what it keeps."""
+    """Source for filling gaps: `ApiBackfill` or `CdrBackfill`."""
 
     async def get_facts(self) -> SystemFacts:
-        """What the PBX tells of itself. Raises `OnhookError`."""
+        """Return the PBX's system information. Raises `OnhookError`."""
         ...
 
     async def backfill(
@@ -84,16 +85,16 @@ class BackfillSource(Protocol):
         missed_window: TimeWindow,
         on_progress: BackfillProgressCallback,
     ) -> BackfillTotals:
-        """Keep the calls that began in a window and are not here. Raises `OnhookError`."""
+        """Store the calls that began in a window and are not stored yet. Raises `OnhookError`."""
         ...
 
     async def count_records(self, window: TimeWindow, facts: SystemFacts) -> int | None:
-        """How many records began in a window, where that can be told. Raises `OnhookError`."""
+        """Return how many records began in a window, or None where the source cannot count. Raises `OnhookError`."""
         ...
 
 
 class SyncState(Protocol):
-    """What is kept of one PBX, and whoever is told of it."""
+    """Stored state of one PBX, and its alarms."""
 
     def intervals(self) -> list[Interval]: ...
 
@@ -108,32 +109,34 @@ class SyncState(Protocol):
     def save_backfill_progress(self, progress: BackfillProgress | None) -> None: ...
 
     def backfill_request(self) -> BackfillRequest | None:
-        """The back-fill that a person asked for and that is not done, or None."""
+        """Return the back-fill that a person requested and that is not done, or None."""
         ...
 
     def finish_backfill_request(self, result: BackfillResult) -> None:
-        """It is done, and this is how."""
+        """Remove the request and store its result."""
         ...
 
     def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:
-        """Begin an alarm, or note that it goes on."""
+        """Raise an alarm, or count another occurrence."""
         ...
 
     def end_alarm(self, kind: AlarmKind) -> None:
-        """An alarm is over, if there was one."""
+        """End an alarm, if there is one."""
         ...
 
     def expected_offset_seconds(self, time: datetime) -> int | None:
-        """What the zone that people set for this PBX says of its wall clock; None where they set none."""
+        """Return the offset of the PBX's local time by the configured time zone; None without one."""
         ...
 
     async def count_records(self, since: datetime, until: datetime) -> int:
-        """How many records here began in that time."""
+        """Return how many stored records began in that time."""
         ...
 
 
 class PbxSync:
-    """One PBX's rounds. `registered_at` (Unix seconds) is since when its push channel should tell us everything."""
+    """Sync cycles of one PBX. `registered_at` (Unix seconds) is the time from which its push channel should deliver
+    everything.
+    """
 
     def __init__(
         self,
@@ -156,7 +159,7 @@ class PbxSync:
         self._failing_since: float | None = None
 
     async def run(self) -> None:
-        """Make rounds for ever. Ends by cancellation only, and then writes down what was heard."""
+        """Run cycles until cancelled; then store the connected time."""
         nightly_at = self._access.now()
         failures = 0
         try:
@@ -179,14 +182,14 @@ class PbxSync:
             self._save_connected_interval()
 
     def check_backfill_request(self) -> None:
-        """What people set has changed: where they asked for a back-fill, it is begun soon."""
+        """Check the settings: start a requested back-fill soon."""
         if self._state.backfill_request() is not None:
             self._wake.set()
 
     async def run_requested_backfill(
         self, on_progress: SyncProgressCallback = lambda totals, window: None
     ) -> BackfillResult | None:
-        """Do the back-fill that a person asked for, if one did; how it ended is kept too."""
+        """Run the back-fill that a person requested, if any, and store its result."""
         request = self._state.backfill_request()
         if request is None:
             return None
@@ -203,7 +206,7 @@ class PbxSync:
         return result
 
     async def run_cycle(self, *, is_nightly: bool) -> BackfillTotals:
-        """Fill what is open of the last days, and compare. Raises `OnhookError`; what was done until then is kept."""
+        """Fill the gaps of the last days, and compare. Raises `OnhookError`; what was stored until then stays."""
         now = self._now()
         intervals = self._state.intervals()
         days = FIRST_SYNC_DAYS if complete_until(intervals) is None else SYNC_DAYS
@@ -221,7 +224,7 @@ class PbxSync:
     ) -> BackfillTotals:
         """Read the PBX's list of calls that began from `since` on, up to `until` or now. Raises `OnhookError`.
 
-        One that was begun before and asks for as much is gone on with. `on_progress` is told how far it has come.
+        Continues an unfinished back-fill that covers the same time. `on_progress` receives the progress.
         """
         async with self._backfill_lock:
             facts = await self._backfill_source.get_facts()
@@ -248,11 +251,11 @@ class PbxSync:
             if compares_days:
                 await self._compare_days(progress, facts)
             if resumed_progress is not None:
-                self._wake.set()  # what ended since it was begun is still to be asked for
+                self._wake.set()  # calls that ended since it was started are fetched by the next one
             return totals
 
     def has_open_gap(self, totals: BackfillTotals) -> bool:
-        """Whether an archive has not come to the end of a known gap yet: its next call closes it."""
+        """Return whether an archive has not reached the end of a known gap yet: its next call closes it."""
         if totals.reach_until is None:
             return False
         intervals = self._state.intervals()
@@ -262,10 +265,10 @@ class PbxSync:
             for interval in intervals
         )
 
-    # ------------------------------------------------------------ called by the push channel
+    # Called by the push channel
 
     def on_alive(self, since: float, until: float) -> None:
-        """The channel was proven to deliver between these moments."""
+        """Store that the channel delivered between these times."""
         is_same = self._connected_interval is not None and self._connected_interval[0] == since
         if not is_same:
             self._save_connected_interval()
@@ -274,12 +277,12 @@ class PbxSync:
             self._save_connected_interval()
 
     def on_connected(self) -> None:
-        """A channel stands again: what was missed meanwhile is fetched."""
+        """Start a cycle soon: a channel is connected again."""
         self._end_connection_alarms()
         self._wake.set()
 
     def on_failed(self, error: OnhookError) -> None:
-        """The PBX cannot be talked to: a person is told at once where only a person can help, else after a while."""
+        """Handle an unreachable PBX: raise an alarm at once where only a person can help, else after a while."""
         now = self._access.now()
         self._failing_since = now if self._failing_since is None else self._failing_since
         kind = self._access.error_kind or self._access.alarm_kinds[0]
@@ -290,10 +293,8 @@ class PbxSync:
         elif now - self._failing_since >= UNREACHABLE_SECONDS:
             self._state.raise_alarm(kind, str(error), "run `onhook doctor NAME`")
 
-    # ------------------------------------------------------------ ours
-
     def _end_connection_alarms(self) -> None:
-        """The PBX can be talked to."""
+        """End the alarms about the connection."""
         self._failing_since = None
         for kind in self._access.alarm_kinds:
             self._state.end_alarm(kind)
@@ -309,7 +310,7 @@ class PbxSync:
         return _to_datetime(self._access.now())
 
     def _save_connected_interval(self) -> None:
-        """Write down what the channel has proven since it was last written down."""
+        """Store the time in which the channel was connected, since the last call of this function."""
         if self._connected_interval is None or self._connected_interval[0] >= self._connected_interval[1]:
             return
         since, until = map(_to_datetime, self._connected_interval)
@@ -318,7 +319,7 @@ class PbxSync:
         self._connected_saved_at = self._access.now()
 
     def _resumable_progress(self, since: datetime, until: datetime | None) -> BackfillProgress | None:
-        """A back-fill that was begun and not ended, where it asks for as much."""
+        """Return the unfinished back-fill, where it covers the same time."""
         progress = self._state.backfill_progress()
         if progress is None or progress.requested_since > since.timestamp():
             return None
@@ -330,7 +331,7 @@ class PbxSync:
     def _new_progress(
         self, since: datetime, until: datetime | None, facts: SystemFacts, previous_status: PbxStatus | None
     ) -> BackfillProgress:
-        """By the PBX's clock, and where that has moved, by both."""
+        """Return a new progress, with a window by the PBX's clock; where the clock has moved, by both."""
         now = round(self._access.now())
         skews = [0, 0 if facts.clock is None else facts.clock - now]
         skews += (
@@ -353,7 +354,7 @@ class PbxSync:
         return 0 if pbx_status is None or pbx_status.skew_seconds is None else pbx_status.skew_seconds
 
     def _apply_totals(self, progress: BackfillProgress, totals: BackfillTotals) -> None:
-        """Claim what was compared, and tell what was found out."""
+        """Store the coverage that was compared, and raise alarms about findings."""
         intervals = self._state.intervals()
         if totals.missed:
             self._state.raise_alarm(
@@ -377,7 +378,7 @@ class PbxSync:
         self._state.save_intervals(intervals if proven_interval is None else add_interval(intervals, proven_interval))
 
     async def _compare_days(self, progress: BackfillProgress, facts: SystemFacts) -> None:
-        """Of each whole day that was read, what the PBX counts and what is here."""
+        """Compare the PBX's count with the store, for each whole day that was read."""
         first_day = _to_datetime(progress.requested_since).replace(hour=0, minute=0, second=0, microsecond=0) + _DAY
         last_second = (
             progress.started_at
@@ -406,7 +407,7 @@ class PbxSync:
             self._state.end_alarm("difference")
 
     def _save_facts(self, facts: SystemFacts) -> None:
-        """Note what the PBX tells of itself; tell of a clock that is wrong and of a zone that is another."""
+        """Store the system information; raise alarms about a wrong clock or another time zone."""
         now = round(self._access.now())
         skew = None if facts.clock is None else facts.clock - now
         previous_status = self._state.pbx_status()
@@ -426,7 +427,7 @@ class PbxSync:
         side = "ahead of" if skew > 0 else "behind"
         self._state.raise_alarm(
             "clock",
-            f"the PBX's clock is {timedelta(seconds=abs(skew))} {side} ours",
+            f"the PBX's clock is {timedelta(seconds=abs(skew))} {side} this server's",
             "set the time of the PBX, best by NTP; the times of its calls are shifted by as much",
         )
 
@@ -455,7 +456,7 @@ class PbxSync:
 
 
 def build_backfill_result(request: BackfillRequest, totals: BackfillTotals) -> BackfillResult:
-    """How the back-fill ended that a person asked for."""
+    """Return the result of a requested back-fill."""
     return BackfillResult(
         requested_at=request.requested_at,
         rows=totals.rows,
@@ -468,7 +469,7 @@ def build_backfill_result(request: BackfillRequest, totals: BackfillTotals) -> B
 
 
 def _build_comparison(progress: BackfillProgress, totals: BackfillTotals) -> CdrComparison:
-    """What was wanted, as far as what was read reaches."""
+    """Return the comparison of the requested time, as far as the source reaches."""
     since = progress.requested_since
     if totals.reach_since is not None:
         since = max(since, totals.reach_since - CALL_SECONDS_MAX)
@@ -482,7 +483,7 @@ def _build_comparison(progress: BackfillProgress, totals: BackfillTotals) -> Cdr
 
 
 def _format_offset(seconds: int) -> str:
-    """An offset as people write it.
+    """Return an offset as people write it.
 
     >>> _format_offset(10800), _format_offset(-12600)
     ('+3:00', '-3:30')

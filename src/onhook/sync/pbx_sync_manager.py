@@ -1,6 +1,6 @@
-"""The PBXs that can be asked, each looked after in tasks of its own; who they are is read from the settings.
+"""Runs the sync of each PBX in tasks of its own, and restarts it when its settings change.
 
-Laws: no PBX can hold up another one, also not by failing; what people set counts within a second.
+Invariants: no PBX can delay or fail another one; a change of the settings has effect within a second.
 """
 
 import asyncio
@@ -31,24 +31,24 @@ from onhook.sync.pbx_sync import PbxSync
 from onhook.sync.push_channel import PushReceiver
 
 POLL_SECONDS = 0.5
-"""How often we look whether the settings have changed; a look costs microseconds."""
+"""How often the settings are checked for changes; a check costs microseconds."""
 
 RESTART_SECONDS = 10.0
-"""The wait before a PBX whose care failed by a fault of ours is looked after again."""
+"""Wait before a sync that failed by an internal error is restarted."""
 
 ApiSyncSpec = tuple[str, str, float, PbxCredentials]
-"""Serial number, dialect, when it was declared (Unix seconds), and how it is reached: another one is a new care."""
+"""Serial number, dialect, time of registration (Unix seconds), and credentials: a change restarts the sync."""
 
 
 class CdrSourceSyncSpec(msgspec.Struct, frozen=True):
-    """A PBX that we connect to, and where it keeps its CDRs."""
+    """A PBX with an AMI connection and a CDR source."""
 
     sn: str
     source: CdrSource
 
 
 class SyncDeps(msgspec.Struct, frozen=True, kw_only=True):
-    """What looking after a PBX takes."""
+    """Dependencies of each sync."""
 
     data: Path
     appdb: AppDb
@@ -59,7 +59,7 @@ class SyncDeps(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PbxSyncTasks(msgspec.Struct, frozen=True, kw_only=True):
-    """One PBX that is looked after."""
+    """The parts of one PBX's sync."""
 
     session: PbxSession
     api_backfill: ApiBackfill
@@ -70,7 +70,7 @@ class PbxSyncTasks(msgspec.Struct, frozen=True, kw_only=True):
 def create_pbx_session(
     spec: ApiSyncSpec, *, appdb: AppDb, data: Path, clock: Clock, jitter: Callable[[], float]
 ) -> PbxSession:
-    """What we are at one PBX; its tokens are shared with all others who ask it."""
+    """Return a session with one PBX; its tokens are shared with other processes."""
     sn, dialect, _, credentials = spec
     return PbxSession(
         client=pbx_clients()[dialect],
@@ -87,7 +87,7 @@ def create_pbx_session(
 
 @asynccontextmanager
 async def open_pbx_sync(deps: SyncDeps, spec: ApiSyncSpec) -> AsyncIterator[PbxSyncTasks]:
-    """Everything for one PBX, ready to be used."""
+    """Yield the parts of one PBX's sync, ready for use."""
     sn, dialect, registered_at, _ = spec
     sender = RegisteredPbx(sn=sn, dialect=dialect)
     session = create_pbx_session(spec, appdb=deps.appdb, data=deps.data, clock=deps.clock, jitter=deps.jitter)
@@ -110,7 +110,7 @@ async def open_pbx_sync(deps: SyncDeps, spec: ApiSyncSpec) -> AsyncIterator[PbxS
 
 
 def create_cdr_sync_from_spec(deps: SyncDeps, spec: CdrSourceSyncSpec) -> PbxSync:
-    """Whoever fills the gaps of one PBX from where it keeps its CDRs."""
+    """Return the sync of one PBX that fills gaps from its CDR source."""
     sync_state = AppDbSyncState(appdb=deps.appdb, store=deps.store, clock=deps.clock, sn=spec.sn)
     return create_cdr_sync(
         spec.sn,
@@ -126,12 +126,12 @@ def create_cdr_sync_from_spec(deps: SyncDeps, spec: CdrSourceSyncSpec) -> PbxSyn
 
 
 def build_api_sync_spec(pbx: Pbx, credentials: PbxCredentials) -> ApiSyncSpec:
-    """What care of a PBX depends on: its name and number plan do not count."""
+    """Return the settings that the sync depends on: name and number plan are not among them."""
     return pbx.sn, pbx.dialect, pbx.created_at.timestamp(), credentials
 
 
 class PbxSyncManager:
-    """Made once per process, inside its event loop."""
+    """Created once per process, inside its event loop."""
 
     def __init__(self, deps: SyncDeps) -> None:
         self._deps = deps
@@ -140,7 +140,7 @@ class PbxSyncManager:
         self._pbx_syncs: dict[str, PbxSync] = {}
 
     async def run(self) -> None:
-        """Look after all of them for ever. Ends by cancellation only, and then takes leave of each."""
+        """Run all syncs until cancelled; then revoke their tokens."""
         try:
             while True:
                 await self._reconcile_tasks()
@@ -149,12 +149,12 @@ class PbxSyncManager:
             await self._cancel_tasks(list(self._tasks))
 
     def on_reconnected(self, sn: str) -> None:
-        """A PBX that we connect to is heard again: what was missed meanwhile is read where it keeps it."""
+        """Start a cycle for a PBX whose AMI connection is back: missed calls are read from its CDR source."""
         if sn in self._pbx_syncs:
             self._pbx_syncs[sn].on_connected()
 
     async def _reconcile_tasks(self) -> None:
-        """Begin, end and begin again what people asked for."""
+        """Start, stop and restart syncs to match the settings."""
         try:
             version = self._deps.appdb.version()
             if version == self._last_version:
@@ -190,7 +190,7 @@ class PbxSyncManager:
             await asyncio.wait(tasks)
 
     async def _run_with_restart(self, sn: str, spec: ApiSyncSpec | CdrSourceSyncSpec) -> None:
-        """For ever; again after a fault of ours, which stays with this PBX."""
+        """Run a sync for ever; restart it after an internal error, which affects this PBX only."""
         while True:
             try:
                 if isinstance(spec, CdrSourceSyncSpec):
@@ -202,7 +202,7 @@ class PbxSyncManager:
             await asyncio.sleep(RESTART_SECONDS)
 
     async def _run_api_sync(self, spec: ApiSyncSpec) -> None:
-        """The push channel and the rounds of a PBX that can be asked; where one fails, both end."""
+        """Run push channel and cycles of a PBX with an API; when one fails, both end."""
         async with open_pbx_sync(self._deps, spec) as sync_tasks:
             try:
                 async with asyncio.TaskGroup() as group:

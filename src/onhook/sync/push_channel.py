@@ -1,8 +1,8 @@
-"""The push channel of one PBX: events as they happen, over a WebSocket that we open.
+"""Push channel of one PBX: events in real time, over a WebSocket that Onhook opens.
 
-Laws: what arrives goes through the same door as a webhook's. A new socket stands before the old one is closed, so that
-no event falls in between; a socket that is lost is opened again for ever, ever more rarely and never all at once. An
-event that cannot be kept is held until it can be, and nothing more is read meanwhile.
+Invariants: events are ingested like a webhook's. A new socket is open before the old one is closed, so that no event is
+lost in between; a lost socket is reopened for ever, at growing and spread intervals. An event that cannot be stored is
+held until it can be, and nothing more is read meanwhile.
 """
 
 import asyncio
@@ -19,46 +19,46 @@ from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.sync.pbx_session import PbxSession
 
 WEBSOCKET = "websocket"
-"""What the ledger calls this way in."""
+"""The ledger's name of this channel."""
 
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MAX = 120.0
-"""Between two tries to open a socket: doubling up to this, spread over half of it."""
+"""Wait between two tries to open a socket: doubling up to this, spread over half of it."""
 
 STEADY_SECONDS = 60.0
-"""A socket that lived so long was a good one: the next wait is the first again."""
+"""After a socket of this lifetime the next wait is the first again."""
 
 DRAIN_SECONDS = 3.0
-"""The old socket is read on for so long after the new one stands: what was on its way still arrives."""
+"""The old socket is read for this long after the new one is open: events on their way still arrive."""
 
 TAKE_OVER_SECONDS_MAX = 30.0
-"""A new socket that does not stand by then is given up; the old one lives on until its token ends."""
+"""Time for a new socket to open; then the old one is used until its token expires."""
 
 HALTED_RETRY_SECONDS = 60.0
-"""How often we look whether a person has acted, where only a person can help. It costs no request."""
+"""How often the settings are checked, where only a person can help. Costs no request."""
 
 INGEST_RETRY_SECONDS = 0.5
-"""An event that could not be kept is tried again so soon."""
+"""Wait before an event that could not be stored is tried again."""
 
 
 class ChannelObserver(Protocol):
-    """Is told how the channel fares."""
+    """Observer of the channel's state."""
 
     def on_alive(self, since: float, until: float) -> None:
-        """It was proven to deliver between these moments (Unix seconds)."""
+        """The channel delivered between these times (Unix seconds)."""
         ...
 
     def on_connected(self) -> None:
-        """A channel stands, where none stood before."""
+        """A channel is open, after there was none."""
         ...
 
     def on_failed(self, error: OnhookError) -> None:
-        """It cannot be opened, or was lost."""
+        """The channel could not be opened, or was lost."""
         ...
 
 
 class PushReceiver:
-    """Keeps one channel open for ever."""
+    """Keeps one channel open."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class PushReceiver:
         self._jitter = jitter
 
     async def run(self) -> None:
-        """Receive for ever. Ends by cancellation only, and then closes its sockets."""
+        """Receive until cancelled; then close the sockets."""
         delay_seconds = RETRY_SECONDS_FIRST
         while True:
             started_at = self._session.now()
@@ -93,7 +93,9 @@ class PushReceiver:
             delay_seconds = min(2 * delay_seconds, RETRY_SECONDS_MAX)
 
     async def _run_channel(self) -> None:
-        """One channel after the other, each standing before the one before it goes; raises why the last was lost."""
+        """Run one channel after the other, each opened before the one before it is closed; raise the error of the last
+        one.
+        """
         step = await self._session.token()
         current = await self._open_socket(step)
         self._observer.on_connected()
@@ -109,7 +111,7 @@ class PushReceiver:
             await current.close()
 
     async def _switch_socket(self, old_socket: "_PushSocket", step: TokenStep) -> "_PushSocket":
-        """A new channel with a new token, or the old one where that does not stand."""
+        """Return a new channel with a new token, or the old one where the new one cannot be opened."""
         try:
             new_socket = await self._open_socket(step)
         except OnhookError as error:
@@ -121,7 +123,7 @@ class PushReceiver:
         return new_socket
 
     async def _open_socket(self, step: TokenStep) -> "_PushSocket":
-        """A channel that the PBX has said it will deliver over. Raises `Unavailable`."""
+        """Return a channel that the PBX has confirmed. Raises `Unavailable`."""
         push_socket = _PushSocket(await self._session.open_push(step.token), step.token, self)
         ready_task = asyncio.create_task(push_socket.ready.wait())
         await asyncio.wait(
@@ -134,26 +136,26 @@ class PushReceiver:
         raise push_socket.error()
 
     async def ingest(self, event: bytes) -> None:
-        """Through the door; held until the ledger can be written."""
+        """Ingest an event; wait until the ledger can be written."""
         ingest = self._ingestor.ingest
-        while await ingest(self._sender, event, WEBSOCKET, self._session.host) in _RETRYABLE_VERDICTS:  # noqa: ASYNC110 - of a disk no event tells
+        while await ingest(self._sender, event, WEBSOCKET, self._session.host) in _RETRYABLE_VERDICTS:  # noqa: ASYNC110 - no event signals a writable disk
             await asyncio.sleep(INGEST_RETRY_SECONDS)
 
     def new_push(self) -> PushChannel:
-        """A machine for one socket."""
+        """Return the protocol for one socket."""
         return self._session.client.create_push_channel()
 
     def now(self) -> float:
-        """Unix seconds."""
+        """Return the Unix seconds."""
         return self._session.now()
 
     def report_alive(self, push: PushChannel) -> None:
-        """Tell what a socket has proven so far."""
+        """Report the time in which a socket was alive."""
         if push.alive_since is not None and push.alive_until is not None:
             self._observer.on_alive(push.alive_since, push.alive_until)
 
     def lost_error(self, reason: str) -> OnhookError:
-        """The error that says why a socket is no good."""
+        """Return the error for a lost socket."""
         return OnhookError(
             f"push channel lost: {reason}", location=self._session.host, hint="it is reopened automatically"
         )
@@ -163,7 +165,7 @@ _RETRYABLE_VERDICTS = ("unavailable", "too_many")
 
 
 class _PushSocket:
-    """One socket, and the task that reads it until it is no good any more."""
+    """One socket, and the task that reads it until it is lost."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, token: str, receiver: PushReceiver) -> None:
         self.token = token
@@ -174,11 +176,11 @@ class _PushSocket:
         self.task = asyncio.create_task(self._run())
 
     def error(self) -> OnhookError:
-        """Why it is no good."""
+        """Return why it was lost."""
         return self._receiver.lost_error(self._push.error or "the PBX does not answer")
 
     async def close(self) -> None:
-        """Stop reading and close; what was proven is told."""
+        """Stop reading, close, and report the time in which it was alive."""
         self.task.cancel()
         await asyncio.wait({self.task})
         with suppress(aiohttp.ClientError, OSError, TimeoutError):
@@ -197,7 +199,7 @@ class _PushSocket:
                 await self._handle_frame(receive_task.result())
                 receive_task = asyncio.create_task(self._socket.receive())
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
-            push.error = push.error or type(error).__name__  # its text may hold the address, and so the token
+            push.error = push.error or type(error).__name__  # the text may contain the URL, and so the token
         finally:
             receive_task.cancel()
             await asyncio.wait({receive_task})

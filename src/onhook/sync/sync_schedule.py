@@ -1,24 +1,24 @@
-"""When a PBX is asked for the calls that may be missing: a rule about time alone."""
+"""Times of the sync cycles. Pure."""
 
 FIRST_SYNC_DAYS = 31
-"""The first time the PBX is asked for the last month; for more, a person asks."""
+"""The first cycle fetches the last month; more is fetched on request."""
 
 SYNC_DAYS = 3
-"""How far back gaps are filled by themselves."""
+"""How far back gaps are filled automatically."""
 
 HOUR_SECONDS = 3600
 DAY_SECONDS = 86_400
 
 NIGHTLY_OFFSET_SECONDS = 2 * 3600 + 30 * 60
-"""After midnight UTC: whole days are then over nearly everywhere, and few people call."""
+"""After midnight UTC: whole days have ended nearly everywhere, and there are few calls."""
 
 RETRY_SECONDS_FIRST = 30.0
 RETRY_SECONDS_MAX = 1800.0
-"""After a round that failed: doubling up to this. The push channel has its own waits."""
+"""After a failed cycle: doubling up to this. The push channel has its own waits."""
 
 
 def pause_seconds(now: float, *, is_nightly: bool = False, failures: int = 0) -> float:
-    """How long until the next round, or the next nightly one.
+    """Return the seconds until the next cycle, or the next nightly one.
 
     >>> pause_seconds(0.0), pause_seconds(0.0, failures=2), pause_seconds(3600.0, is_nightly=True)
     (3600.0, 60.0, 5400.0)

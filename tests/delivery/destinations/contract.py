@@ -1,4 +1,4 @@
-"""What every sink must hold: a suite that each kind runs, by giving it a fixture `opened` that opens one."""
+"""Contract suite of the kinds of destinations; each kind runs it with a fixture `open_client`."""
 
 from collections.abc import Callable
 
@@ -7,13 +7,13 @@ from tests.factories import record
 
 OpenDestinationFixture = Callable[[DestinationConfig], DestinationClient]
 UNREACHABLE_URL = "http://127.0.0.1:9/"
-"""Where nobody listens."""
+"""An address without a listener."""
 
 
 class DestinationContract:
-    """See `sinks.sink.Sink`."""
+    """See `delivery.destinations.contract.DestinationClient`."""
 
-    async def test_a_record_is_packed_alike_each_time(self, opened: OpenDestinationFixture) -> None:
+    async def test_contract_same_record_gives_same_bytes(self, opened: OpenDestinationFixture) -> None:
         """So that a retry carries the same bytes, and the same signature."""
         client, source_record = opened(DestinationConfig(url=UNREACHABLE_URL)), record()
         assert client.format_payload(source_record) == client.format_payload(source_record)
@@ -21,7 +21,7 @@ class DestinationContract:
         assert client.format_test_payload() not in (b"", client.format_payload(source_record))
         await client.close()
 
-    async def test_nobody_there_is_an_answer(self, opened: OpenDestinationFixture) -> None:
+    async def test_contract_no_listener_is_a_result(self, opened: OpenDestinationFixture) -> None:
         """A failure in words, and no exception."""
         client = opened(DestinationConfig(url=UNREACHABLE_URL, allow_private=True))
         result = await client.send(Notification("id", b"{}", 1))
@@ -29,7 +29,7 @@ class DestinationContract:
         assert result.detail
         await client.close()
 
-    async def test_its_own_network_is_closed(self, opened: OpenDestinationFixture) -> None:
+    async def test_contract_private_network_is_blocked(self, opened: OpenDestinationFixture) -> None:
         """Unless a person allowed it."""
         client = opened(DestinationConfig(url=UNREACHABLE_URL))
         result = await client.send(Notification("id", b"{}", 1))
@@ -37,8 +37,8 @@ class DestinationContract:
         assert "--allow-private" in result.detail
         await client.close()
 
-    async def test_secrets_are_not_shown(self, opened: OpenDestinationFixture) -> None:
-        """Neither in what it is called nor in what it says."""
+    async def test_contract_secrets_are_not_shown(self, opened: OpenDestinationFixture) -> None:
+        """Neither in the repr nor in a result."""
         config = DestinationConfig(url=UNREACHABLE_URL, secrets=("geheimgeheim",))
         client = opened(config)
         result: DeliveryResult = await client.send(Notification("id", b"{}", 1))

@@ -18,13 +18,13 @@ def _now() -> int:
 
 
 @pytest.mark.parametrize("secret", [OLD, NEW])
-def test_the_reference_library_verifies_what_we_sign(secret: str) -> None:
-    """With either secret, while one is being changed for the other."""
+def test_standard_headers_are_verified_by_the_reference_library(secret: str) -> None:
+    """With either secret, while one replaces the other."""
     headers = standard_headers("abc-1", _now(), BODY, (OLD, NEW))
     assert Reference(secret).verify(BODY, headers)["type"] == 30012
 
 
-def test_it_refuses_what_is_not_ours() -> None:
+def test_standard_headers_of_other_content_are_rejected() -> None:
     """Another body, another id, an old time, another secret."""
     headers = standard_headers("abc-1", _now(), BODY, (OLD,))
     for body, changed in (
@@ -37,8 +37,8 @@ def test_it_refuses_what_is_not_ours() -> None:
             Reference(OLD).verify(body, changed)
 
 
-def test_the_headers_are_as_the_specification_prints_them() -> None:
-    """A fixed example: seconds, and one signature per secret with its version in front."""
+def test_standard_headers_equal_the_example_of_the_specification() -> None:
+    """Seconds, and one signature per secret with its version in front."""
     headers = standard_headers("msg_1", 1_614_265_330_123_456, b'{"test": 2432232314}', (OLD, NEW))
     assert headers["webhook-timestamp"] == "1614265330"
     signatures = headers["webhook-signature"].split(" ")

@@ -1,4 +1,4 @@
-"""The webhook, against real applications: well-behaved ones, and others."""
+"""The webhook destination, against real servers: well-behaved ones, and others."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ def open_webhook(destination: DestinationConfig) -> DestinationClient:
 
 
 class TestWebhook(DestinationContract):
-    """The contract, held by the webhook."""
+    """The contract suite for webhooks."""
 
     @pytest.fixture
     def opened(self) -> OpenDestinationFixture:
@@ -43,8 +43,8 @@ async def receiver() -> AsyncIterator[WebhookReceiver]:
         yield listening
 
 
-async def _send(url: str, body: bytes = b"{}", **wishes: object) -> DeliveryResult:
-    values = {"url": url, "allow_private": True, "secrets": (SECRET,), "timeout_seconds": 0.5} | wishes
+async def _send(url: str, body: bytes = b"{}", **spec: object) -> DeliveryResult:
+    values = {"url": url, "allow_private": True, "secrets": (SECRET,), "timeout_seconds": 0.5} | spec
     sink = open_webhook(DestinationConfig(**values))  # type: ignore[arg-type]
     try:
         return await sink.send(Notification("abc-1", body, time.time_ns() // 1000))
@@ -52,7 +52,7 @@ async def _send(url: str, body: bytes = b"{}", **wishes: object) -> DeliveryResu
         await sink.close()
 
 
-async def test_the_signature_is_that_of_the_original(receiver: WebhookReceiver) -> None:
+async def test_webhook_signature_is_that_of_the_original(receiver: WebhookReceiver) -> None:
     """The vector of a real event and its documented rule."""
     body = (PAYLOADS / "p2026_inbound_voicemail.json").read_bytes()
     await _send(receiver.url, body)
@@ -61,36 +61,39 @@ async def test_the_signature_is_that_of_the_original(receiver: WebhookReceiver) 
     assert "webhook-id" not in receiver.headers[0]
 
 
-async def test_standard_webhooks_are_sent_on_request(receiver: WebhookReceiver) -> None:
-    """Beside the original's own signature; the reference library takes what came."""
+async def test_webhook_standard_headers_are_sent_on_request(receiver: WebhookReceiver) -> None:
+    """Beside the original's own signature."""
     await _send(receiver.url, b'{"a":1}', secrets=(WHSEC,), with_standard_webhooks=True)
     assert Reference(WHSEC).verify(receiver.bodies[0], receiver.headers[0]) == {"a": 1}
     assert receiver.headers[0]["webhook-id"] == "abc-1"
     assert "X-Signature" in receiver.headers[0]
 
 
-async def test_the_oldest_secret_signs(receiver: WebhookReceiver) -> None:
-    """Who is being given a new one still knows the old."""
+async def test_webhook_oldest_secret_signs(receiver: WebhookReceiver) -> None:
+    """A receiver that does not have the new secret yet can verify it."""
     await _send(receiver.url, secrets=(SECRET, "another secret"))
     await _send(receiver.url, secrets=(SECRET,))
     assert receiver.headers[0]["X-Signature"] == receiver.headers[1]["X-Signature"]
 
 
-async def test_get_carries_the_event_too(receiver: WebhookReceiver) -> None:
-    """As its body, signed alike; further headers are sent as they were asked for."""
+async def test_webhook_get_carries_the_event_in_its_body(receiver: WebhookReceiver) -> None:
+    """Signed alike; additional headers are sent."""
     await _send(receiver.url, b'{"call_id":"1.1"}', method="GET", headers={"X-Key": "k"})
     assert receiver.bodies == [b'{"call_id":"1.1"}']
     assert receiver.headers[0]["X-Key"] == "k"
 
 
 @pytest.mark.parametrize("profile", ["p-2023", "p-2025", "p-2026", "doc", "object"])
-async def test_every_generation_is_written(receiver: WebhookReceiver, profile: str) -> None:
-    """And read again as the same call."""
-    one = record()
+async def test_webhook_every_payload_format_is_parsed_as_the_same_call(receiver: WebhookReceiver, profile: str) -> None:
+    original = record()
     sink = open_webhook(DestinationConfig(url=receiver.url, payload_format=profile))
-    (read,) = Yeastar().parse(sink.format_payload(one))
-    assert (read.call_id, read.call_to, read.talk_duration) == (one.call_id, one.call_to, one.talk_duration)
-    assert json.loads(sink.format_payload(one))["sn"] == one.sn
+    (read,) = Yeastar().parse(sink.format_payload(original))
+    assert (read.call_id, read.call_to, read.talk_duration) == (
+        original.call_id,
+        original.call_to,
+        original.talk_duration,
+    )
+    assert json.loads(sink.format_payload(original))["sn"] == original.sn
     await sink.close()
 
 
@@ -113,10 +116,10 @@ async def test_every_generation_is_written(receiver: WebhookReceiver, profile: s
         (500, {}, "rejected", None),
     ],
 )
-async def test_what_a_status_means(
+async def test_webhook_status_decides_the_outcome(
     receiver: WebhookReceiver, status: int, headers: dict[str, str], verdict: str, wait: float | None
 ) -> None:
-    """Any 2xx is success and nothing else; redirects are not followed; who asks for time gets it."""
+    """Any 2xx is success and nothing else; redirects are not followed; 429 throttles."""
 
     async def reply(_: web.Request, __: bytes) -> web.Response:
         return web.Response(status=status, headers=headers, text=None if status == 204 else "because")
@@ -128,8 +131,8 @@ async def test_what_a_status_means(
     assert answer.body == (b"" if status == 204 else b"because")
 
 
-async def test_a_date_in_retry_after_is_understood(receiver: WebhookReceiver) -> None:
-    """In seconds from now; one that is past means at once."""
+async def test_webhook_date_in_retry_after_is_parsed(receiver: WebhookReceiver) -> None:
+    """As seconds from now; a past one means at once."""
 
     async def reply(_: web.Request, __: bytes) -> web.Response:
         return web.Response(status=503, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"})
@@ -139,8 +142,8 @@ async def test_a_date_in_retry_after_is_understood(receiver: WebhookReceiver) ->
     assert (answer.outcome, answer.retry_after_seconds) == ("throttled", 0.0)
 
 
-async def test_an_endless_answer_is_cut_off(receiver: WebhookReceiver) -> None:
-    """After its first kibibyte, though the other side would send a gigabyte; a 200 is a 200."""
+async def test_webhook_endless_response_is_cut_off(receiver: WebhookReceiver) -> None:
+    """After its first kibibyte, though the other side would send a gigabyte; a 200 is a success."""
     sent = 0
 
     async def reply(request: web.Request, _: bytes) -> web.StreamResponse:
@@ -159,8 +162,8 @@ async def test_an_endless_answer_is_cut_off(receiver: WebhookReceiver) -> None:
     assert sent < 100
 
 
-async def test_who_does_not_answer_in_time_has_failed(receiver: WebhookReceiver) -> None:
-    """With the time that was waited."""
+async def test_webhook_without_response_in_time_has_failed(receiver: WebhookReceiver) -> None:
+    """The detail names the time-out."""
 
     async def reply(_: web.Request, __: bytes) -> int:
         await asyncio.sleep(5)
@@ -168,10 +171,10 @@ async def test_who_does_not_answer_in_time_has_failed(receiver: WebhookReceiver)
 
     receiver.reply = reply
     answer = await _send(receiver.url, timeout_seconds=0.2)
-    assert (answer.outcome, answer.detail) == ("unreachable", "no answer within 0.2 seconds")
+    assert (answer.outcome, answer.detail) == ("unreachable", "no response within 0.2 seconds")
 
 
-Manner = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 async def _slow_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -190,7 +193,7 @@ async def _reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.transport.abort()
 
 
-async def _rubbish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _invalid(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read(1)
     writer.write(b"\x00\xff hello \r\n\r\n")
 
@@ -202,13 +205,13 @@ async def _endless_header(reader: asyncio.StreamReader, writer: asyncio.StreamWr
 
 
 @asynccontextmanager
-async def _behaving(manner: Manner) -> AsyncIterator[int]:
-    """The port of a server of that manner; all of its connections are over in the end."""
+async def _behaving(behaviour: Behaviour) -> AsyncIterator[int]:
+    """Yield the port of a server with this behaviour; all of its connections are closed at the end."""
     connections: set[asyncio.Task[None]] = set()
 
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
-            await manner(reader, writer)
+            await behaviour(reader, writer)
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
@@ -224,18 +227,18 @@ async def _behaving(manner: Manner) -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("manner", [_silent, _reset, _rubbish, _endless_header])
-async def test_bad_manners_are_failures(scheme: str, manner: Manner) -> None:
-    """Whatever an application does on the line, also where TLS should begin: an answer in words, in time."""
-    async with _behaving(manner) as port:
+@pytest.mark.parametrize("behaviour", [_silent, _reset, _invalid, _endless_header])
+async def test_webhook_misbehaving_server_is_a_failure(scheme: str, behaviour: Behaviour) -> None:
+    """In words, in time, whatever the server sends, also instead of TLS."""
+    async with _behaving(behaviour) as port:
         answer = await _send(f"{scheme}://127.0.0.1:{port}/?key=hush", timeout_seconds=0.4)
     assert (answer.outcome, answer.status) == ("unreachable", None)
     assert answer.detail
     assert "hush" not in answer.detail
 
 
-async def test_a_status_is_an_answer_though_its_body_never_comes() -> None:
-    """200 was said: to send it again would be for nothing."""
+async def test_webhook_status_without_body_is_a_result() -> None:
+    """200 is a success: the event is not sent again."""
     async with _behaving(_slow_body) as port:
         answer = await _send(f"http://127.0.0.1:{port}/", timeout_seconds=0.3)
     assert (answer.outcome, answer.status, answer.body) == ("accepted", 200, b"")
@@ -248,14 +251,14 @@ async def test_a_status_is_an_answer_though_its_body_never_comes() -> None:
         "http://[::ffff:127.0.0.1]:1/", "http://169.254.169.254/latest/meta-data", "http://0.0.0.0:1/",
     ],
 )  # fmt: skip
-async def test_no_spelling_leads_into_our_own_network(url: str) -> None:
-    """By name or by number: it is refused before anything is connected."""
+async def test_webhook_private_address_in_any_notation_is_blocked(url: str) -> None:
+    """By name or by number, before a connection is made."""
     answer = await _send(url, allow_private=False)
     assert answer.outcome == "unreachable"
     assert any(words in answer.detail for words in ("private address", "canonical", "Domain name not found"))
 
 
-async def test_a_name_that_nobody_has_is_told() -> None:
-    """And is tried again later, as names may come back."""
-    answer = await _send("http://nobody.invalid/")
+async def test_webhook_unknown_host_name_is_retried() -> None:
+    """A name may exist again later."""
+    answer = await _send("http://unknown.invalid/")
     assert (answer.outcome, answer.status) == ("unreachable", None)

@@ -1,5 +1,4 @@
-"""Job: how each kind of destination is sent to, a module per kind behind `contract.py`.
+"""Job: send to each kind of destination, a module per kind behind `contract.py`.
 
-May import: lib, cdr, config, pbx, appdb.
-Must not: decide whether, when or how often to send.
+May import: lib, cdr, config, pbx, appdb. Must not: decide whether, when or how often to send.
 """

@@ -1,7 +1,7 @@
-"""The contract of every kind of destination: how one kind of destination is told that a call ended.
+"""Contract of every kind of destination.
 
-`format_payload` is pure: what a record becomes on its way, the same bytes for every attempt. `send` makes one attempt,
-never raises for what the other side does, and stays within the destination's time-out.
+`format_payload` is pure: the same record gives the same bytes in every attempt. `send` makes one attempt, never raises
+for what the other side does, and stays within the destination's time-out.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,13 +12,14 @@ import msgspec
 from onhook.cdr.record import Record
 
 Outcome = Literal["accepted", "rejected", "unreachable", "throttled", "gone"]
-"""`rejected` was answered, but not accepted: this event fails, and the application is there. `unreachable` found nobody
-there. `throttled` asks us to come again later, which is no failure of this event; `gone` asks us never to come
-again."""
+"""`rejected`: answered, but not accepted; the event fails, and the application is reachable. `unreachable`: no answer.
+`throttled`: the application asks to wait, which does not count against the event. `gone`: the application wants no
+further events.
+"""
 
 
 class DestinationConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to, and all that a person said about how. `secrets` sign, the oldest first; never shown."""
+    """Address and settings of a destination. `secrets` sign, the oldest first; never shown."""
 
     url: str
     method: str = "POST"
@@ -34,8 +35,9 @@ class DestinationConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Notification(msgspec.Struct, frozen=True):
-    """One event on its way. `notification_id` is the same in all attempts; `attempted_at` is now, in microseconds since
-    1970."""
+    """One event to send. `notification_id` is the same in all attempts; `attempted_at` is now, in
+    microseconds since 1970.
+    """
 
     notification_id: str
     body: bytes
@@ -43,10 +45,10 @@ class Notification(msgspec.Struct, frozen=True):
 
 
 class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of an attempt.
+    """Result of an attempt.
 
-    `detail` tells a person in words. `status` is None where no answer came. `body` is how the answer begins, for a
-    person to look at. `retry_after_seconds` is what the other side asked for, or None.
+    `detail` describes it in words. `status` is None without a response. `body` is the beginning of the response, for
+    display. `retry_after_seconds` is the wait that the other side asked for, or None.
     """
 
     outcome: Outcome
@@ -57,14 +59,14 @@ class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DestinationClient(Protocol):
-    """One destination, open."""
+    """One open destination."""
 
     def format_payload(self, record: Record) -> bytes:
-        """The body that says this record."""
+        """Return the body for this record."""
         ...
 
     def format_test_payload(self) -> bytes:
-        """The body of a test, which says no call."""
+        """Return the body of a test, which is not a call."""
         ...
 
     async def send(self, notification: Notification) -> DeliveryResult:
@@ -72,12 +74,12 @@ class DestinationClient(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of its connections."""
+        """Close the connections."""
         ...
 
 
 OpenDestination = Callable[[DestinationConfig], DestinationClient]
-"""Opens a destination of one kind. Raises `UsageError` for one that cannot be meant so."""
+"""Opens a destination of one kind. Raises `UsageError` for an invalid one."""
 
 DestinationKinds = Mapping[str, OpenDestination]
-"""By the name of their kind."""
+"""By the name of the kind."""

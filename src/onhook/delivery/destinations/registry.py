@@ -1,4 +1,4 @@
-"""All kinds of destinations that this house sends to: one line each."""
+"""Registry of the kinds of destinations: one line each."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -12,12 +12,12 @@ from onhook.pbx.yeastar.payload import Yeastar
 
 
 def destination_kinds(config: Config) -> Mapping[str, OpenDestination]:
-    """By the names under which subscriptions ask for them."""
+    """Return the kinds by name."""
     return {"webhook": partial(_open_webhook, config)}
 
 
 def create_ssrf_guard(config: Config, *, allow_private: bool) -> SsrfGuard:
-    """Which addresses a subscription may have sent to."""
+    """Return the guard for the addresses that a destination may have."""
     networks = tuple(ip_network(text) for text in config.private_networks.split(",") if text)
     return SsrfGuard(allow_private, networks)
 

@@ -1,7 +1,7 @@
 """Headers of Standard Webhooks 1.0 (standardwebhooks.com): an id, a time stamp, and a signature per secret.
 
-Signed is `id.timestamp.body` by HMAC-SHA256; the key is the Base64 behind `whsec_`. Several signatures are told apart
-by blanks, each with the version `v1,` in front.
+HMAC-SHA256 signs `id.timestamp.body`; the key is the Base64 after `whsec_`. Signatures are separated by blanks, each
+with the prefix `v1,`.
 """
 
 import base64
@@ -13,7 +13,7 @@ MICROSECONDS = 1_000_000
 
 
 def standard_headers(notification_id: str, now_us: int, body: bytes, secrets: Iterable[str]) -> dict[str, str]:
-    """The three headers. `now_us` is in microseconds since 1970; every secret is `whsec_` and Base64."""
+    """Return the three headers. `now_us` is in microseconds since 1970; every secret is `whsec_` and Base64."""
     timestamp = str(now_us // MICROSECONDS)
     signed_content = b".".join((notification_id.encode(), timestamp.encode(), body))
     return {

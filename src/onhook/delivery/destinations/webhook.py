@@ -1,7 +1,7 @@
-"""The webhook, as the PBX itself sends it (yeastar-p-series.md 4): the event as the body, `X-Signature` over it.
+"""Webhook, as the PBX itself sends it (yeastar-p-series.md 4): the event as the body, `X-Signature` over it.
 
-Laws: any 2xx is success and nothing else is; redirects are not followed; nothing is read beyond the first kibibytes of
-an answer; where the body goes with `GET` is not documented, so it is the body there too, and signed alike.
+Invariants: any 2xx is success and nothing else is; redirects are not followed; only the first kibibytes of a response
+are read. The place of the event in a `GET` request is not documented: it is the body there too, and signed alike.
 """
 
 import email.utils
@@ -19,25 +19,25 @@ from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.pbx.dialect import Dialect
 
 CONNECTIONS_MAX = 16
-"""To one destination: twice the attempts at once, so that one that is being closed holds up none."""
+"""Connections to one destination: twice the concurrent attempts, so that a closing connection delays none."""
 
 RESPONSE_BYTES_MAX = 1024
-"""Enough to see what an application says when it refuses."""
+"""Enough to show an application's error message."""
 
 THROTTLE_SECONDS_DEFAULT = 30.0
-"""After a 429 that does not say how long."""
+"""After a 429 without `Retry-After`."""
 
 UNREACHABLE_STATUSES = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
-"""What a gateway answers in the place of an application that is away."""
+"""Statuses of a gateway whose application is unreachable."""
 
 HEADER_BYTES_MAX = 16 * 1024
-"""Of one header of an answer, and of its first line."""
+"""Of one header of a response, and of its first line."""
 
 DETAIL_CHARACTERS_MAX = 300
-"""Of what we tell a person."""
+"""Of the text shown to a person."""
 
 TEST_BODY = b'{"event":"test"}'
-"""What receivers of the original know as its test message (yeastar-p-series.md 4)."""
+"""The test message of the original (yeastar-p-series.md 4)."""
 
 USER_AGENT = "Onhook"
 
@@ -49,7 +49,7 @@ class WebhookClient:
         self._config = config
         self._url = URL(config.url)
         self._dialect = dialect
-        # Not by threads: names that nobody answers for would keep them from everybody else, and us from stopping.
+        # Not by threads: slow look-ups would delay all other names, and the stop of the process.
         self._resolver = aiohttp.AsyncResolver()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -57,7 +57,7 @@ class WebhookClient:
             ),
             timeout=aiohttp.ClientTimeout(total=config.timeout_seconds),
             headers={"Content-Type": "application/json", "User-Agent": USER_AGENT, **config.headers},
-            # What an application answers is looked at by people at most: never unpacked, never remembered.
+            # Responses are only displayed: never decompressed, never stored as cookies.
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             max_line_size=HEADER_BYTES_MAX,
@@ -83,10 +83,10 @@ class WebhookClient:
                 return _build_result(response, body, notification.attempted_at)
         except TimeoutError:
             return DeliveryResult(
-                outcome="unreachable", detail=f"no answer within {self._config.timeout_seconds:g} seconds"
+                outcome="unreachable", detail=f"no response within {self._config.timeout_seconds:g} seconds"
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # ValueError is what a name that cannot be encoded, or a URL that only looks like one, makes of itself.
+            # aiohttp raises ValueError for a name that cannot be encoded, or an invalid URL.
             return DeliveryResult(outcome="unreachable", detail=_describe_error(error))
 
     async def close(self) -> None:
@@ -94,7 +94,9 @@ class WebhookClient:
         await self._resolver.close()
 
     def _build_headers(self, notification: Notification) -> dict[str, str]:
-        """The original has one signature: by the oldest secret, so that who is given a new one still knows the old."""
+        """Return the headers. The original has one signature: by the oldest secret, so that a receiver that does not
+        have the new secret yet can verify it.
+        """
         headers = {SIGNATURE_HEADER: sign(self._config.secrets[0], notification.body)} if self._config.secrets else {}
         if self._config.with_standard_webhooks:
             headers |= standard_headers(
@@ -104,11 +106,11 @@ class WebhookClient:
 
 
 async def _read_body_start(response: aiohttp.ClientResponse) -> bytes:
-    """The first bytes of an answer; whatever is longer is cut off together with its connection."""
+    """Return the first bytes of a response; a longer one is cut off and its connection closed."""
     try:
         body = await response.content.read(RESPONSE_BYTES_MAX)
     except (aiohttp.ClientError, TimeoutError):
-        # Its status has come, and that is the answer; the rest is for people to look at.
+        # The status has arrived and decides the result; the body is for display.
         body = b""
     if not response.content.at_eof():
         response.close()
@@ -116,7 +118,7 @@ async def _read_body_start(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _build_result(response: aiohttp.ClientResponse, body: bytes, now_us: int) -> DeliveryResult:
-    """What a status means to us."""
+    """Return the result that a status means."""
     status = response.status
     detail = f"answered {status} {response.reason or ''}".rstrip()[:DETAIL_CHARACTERS_MAX]
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
@@ -139,7 +141,7 @@ def _build_result(response: aiohttp.ClientResponse, body: bytes, now_us: int) ->
 
 
 def _parse_retry_after(text: str, now_us: int) -> float | None:
-    """RFC 9110, 10.2.3: seconds, or a date; None for anything else."""
+    """Return the seconds of a `Retry-After` (RFC 9110, 10.2.3: seconds, or a date); None for anything else."""
     text = text.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
@@ -152,7 +154,7 @@ def _parse_retry_after(text: str, now_us: int) -> float | None:
 
 
 def _describe_error(error: Exception) -> str:
-    """What went wrong on the way, in one line, without the URL, which may hold a key."""
+    """Return the error in one line, without the URL, which may contain a key."""
     detail = str(error) or type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, PermissionError):
         detail = f"not connected: {error.os_error.strerror}"
