@@ -1,4 +1,4 @@
-"""A house for each test of the exchange."""
+"""Fixtures of the PBX API's tests."""
 
 from collections.abc import AsyncIterator
 
@@ -9,6 +9,6 @@ from tests.pbx_api.harness import PbxApiHarness, open_pbx_api_harness
 
 @pytest.fixture
 async def harness() -> AsyncIterator[PbxApiHarness]:
-    """A running exchange without a call."""
+    """Yield a running PBX API without calls."""
     async with open_pbx_api_harness() as opened_harness:
         yield opened_harness

@@ -1,4 +1,4 @@
-"""An exchange that really runs, over calls in memory, and a client that speaks as applications do."""
+"""A running PBX API over calls in memory, and a client that works like an application."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -43,7 +43,7 @@ class ManualClock:
 
 
 class PbxApiHarness:
-    """The exchange, and an application outside of it."""
+    """The PBX API, and an application outside of it."""
 
     def __init__(self, calls: MemoryCalls, clock: ManualClock, pbx_api: PbxApiServer, address: str) -> None:
         self.calls = calls
@@ -53,13 +53,13 @@ class PbxApiHarness:
         self.url = f"http://{address}/openapi/"
 
     async def get(self, path: str, token: str | None = None, **parameters: str) -> Json:
-        """A GET as applications send it: `v1.0/cdr/list`."""
+        """Send a GET as applications do: `v1.0/cdr/list`."""
         query = parameters if token is None else {"access_token": token, **parameters}
         response: Json = await self.request("GET", path, params=query)
         return response
 
     async def request(self, method: str, path: str, **options: Any) -> Any:
-        """Any request; always HTTP 200, and the connection is closed."""
+        """Send any request; the status is always 200, and the connection is closed."""
         headers = {"User-Agent": "OpenAPI", **options.pop("headers", {})}
         async with aiohttp.request(method, self.url + path, headers=headers, **options) as response:
             assert response.status == 200
@@ -74,13 +74,13 @@ class PbxApiHarness:
         return str((await self.login())["access_token"])
 
     def connect_socket(self, token: str) -> websockets.connect:
-        """A socket by the ordinary client, which is opened with `async with`."""
+        """Return a socket of the ordinary client, opened with `async with`."""
         return websockets.connect(
             f"ws://{self.address}/openapi/v1.0/subscribe?access_token={token}", user_agent_header="OpenAPI"
         )
 
     def add_records(self, details: Sequence[CallDetails]) -> None:
-        """Calls end: they can be asked for, and are announced."""
+        """Add ended calls: they can be listed, and are sent to sockets."""
         for record_details in details:
             self.calls.add(record_details)
             self.calls.publish(record_details)
@@ -94,7 +94,7 @@ async def open_pbx_api_harness(
     networks: tuple[str, ...] = (),
     pbxs: tuple[str, ...] = (),
 ) -> AsyncIterator[PbxApiHarness]:
-    """An exchange on a free port, without TLS."""
+    """Yield a PBX API on a free port, without TLS."""
     clock = ManualClock()
     app = App(
         name="crm", client_id=CLIENT_ID, pbxs=pbxs, networks=networks, behaviour=behaviour, created_at=clock.now()

@@ -1,5 +1,4 @@
-"""Rows as applications ask for them: tables of request and answer, against the running exchange (yeastar-p-series.md
-7)."""
+"""CDR queries: tables of request and response, against the running PBX API (yeastar-p-series.md 7)."""
 
 import csv
 import io
@@ -21,7 +20,7 @@ Row = dict[str, Any]
 
 
 def six_legs() -> list[CallDetails]:
-    """The call of the captured answer, as the event tells it leg by leg."""
+    """Return the call of the captured response, as the events have it leg by leg."""
     return [
         CallDetails(
             call_id=row["call_id"],
@@ -44,7 +43,7 @@ def six_legs() -> list[CallDetails]:
 
 
 def alice(n: int, **changes: Any) -> CallDetails:
-    """Alice calls Bob, n minutes after nine in the morning in Athens."""
+    """Return a call of Alice to Bob, n minutes after nine in the morning in Athens."""
     values: Row = {
         "call_id": f"{1782799200 + 60 * n}.{n}",
         "time_start": f"2026-06-30 09:{n:02}:00",
@@ -60,10 +59,10 @@ def alice(n: int, **changes: Any) -> CallDetails:
     return CallDetails(**(values | changes))
 
 
-async def test_six_legs_are_the_six_rows_of_the_captured_answer() -> None:
-    """Member by member, in the display format of that PBX; only `new_id` is of our own making."""
-    manner = ApiBehaviour(date_format="DD/MM/YYYY", time_format="12", time_forms=("seconds",))
-    async with open_pbx_api_harness(behaviour=manner) as harness:
+async def test_cdr_search_six_legs_are_the_rows_of_the_captured_response() -> None:
+    """Member by member, in the display format of that PBX; only `new_id` is Onhook's own."""
+    behaviour = ApiBehaviour(date_format="DD/MM/YYYY", time_format="12", time_forms=("seconds",))
+    async with open_pbx_api_harness(behaviour=behaviour) as harness:
         harness.add_records(six_legs())
         answer = await harness.get("v1.0/cdr/search", await harness.token(), start_time="1782844637")
     assert {**answer, "data": [without_id(row) for row in answer["data"]]} == {
@@ -78,7 +77,7 @@ def without_id(row: Row) -> Row:
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
+    ("parameters", "expected"),
     [
         ({}, [1, 2, 3, 4]),
         ({"start_time": "1782799320"}, [2, 3, 4]),
@@ -100,10 +99,10 @@ def without_id(row: Row) -> Row:
         ({"page_size": "3", "page": "9"}, []),
     ],
 )
-async def test_a_search_finds_what_its_parameters_say(
-    harness: PbxApiHarness, asked: dict[str, str], found: list[int]
+async def test_cdr_search_parameters_select_rows(
+    harness: PbxApiHarness, parameters: dict[str, str], expected: list[int]
 ) -> None:
-    """By every parameter that is known here, both forms of time, and page by page; the earliest first."""
+    """Every supported parameter, both forms of time, and page by page; the earliest first."""
     busy = alice(
         4,
         call_from="5551",
@@ -114,9 +113,9 @@ async def test_a_search_finds_what_its_parameters_say(
         src_trunk_name="Trunk-A",
     )
     harness.add_records([alice(1), alice(2), alice(3), busy])
-    answer = await harness.get("v1.0/cdr/search", await harness.token(), **asked)
-    assert [int(row["time"][14:16]) for row in answer["data"]] == found
-    if "page_size" in asked:
+    answer = await harness.get("v1.0/cdr/search", await harness.token(), **parameters)
+    assert [int(row["time"][14:16]) for row in answer["data"]] == expected
+    if "page_size" in parameters:
         assert answer["total_number"] == 4
 
 
@@ -124,8 +123,8 @@ async def test_a_search_finds_what_its_parameters_say(
     ("sort_by", "order_by", "first"),
     [("time", "asc", 1), ("time", "desc", 3), ("duration", "desc", 3), ("talk_duration", "asc", 1), ("id", "desc", 3)],
 )
-async def test_a_list_is_sorted_as_asked_for(harness: PbxApiHarness, sort_by: str, order_by: str, first: int) -> None:
-    """By what the PBX can sort by, both ways."""
+async def test_cdr_list_is_sorted_as_requested(harness: PbxApiHarness, sort_by: str, order_by: str, first: int) -> None:
+    """By every sort key of the PBX, both ways."""
     harness.add_records([alice(n) for n in (1, 2, 3)])
     answer = await harness.get(
         "v1.0/cdr/list", await harness.token(), sort_by=sort_by, order_by=order_by, page_size="1"
@@ -135,7 +134,7 @@ async def test_a_list_is_sorted_as_asked_for(harness: PbxApiHarness, sort_by: st
 
 
 @pytest.mark.parametrize(
-    ("path", "asked", "blamed"),
+    ("path", "parameters", "blamed"),
     [
         ("v1.0/cdr/list", {"page": "0"}, "page"),
         ("v1.0/cdr/list", {"page": "-1"}, "page"),
@@ -159,11 +158,11 @@ async def test_a_list_is_sorted_as_asked_for(harness: PbxApiHarness, sort_by: st
         ("v1.0/recording/download", {}, "id"),
     ],
 )
-async def test_a_parameter_that_cannot_be_is_named(
-    harness: PbxApiHarness, path: str, asked: dict[str, str], blamed: str
+async def test_cdr_invalid_parameter_is_named(
+    harness: PbxApiHarness, path: str, parameters: dict[str, str], blamed: str
 ) -> None:
-    """40002, and which one; nothing is guessed."""
-    answer = await harness.get(path, await harness.token(), **asked)
+    """40002, and which one."""
+    answer = await harness.get(path, await harness.token(), **parameters)
     assert answer["errcode"] == 40002
     assert answer["invalid_param_list"][0]["field"] == blamed
 
@@ -179,10 +178,10 @@ async def test_a_parameter_that_cannot_be_is_named(
         (("display", "no-rows-for-seconds"), "2026/06/30 09:01:00", 0, 2),
     ],
 )
-async def test_forms_of_time_differ_from_firmware_to_firmware(
+async def test_cdr_forms_of_time_depend_on_the_firmware(
     forms: Any, start_time: str, code: int, total: int | None
 ) -> None:
-    """Taken, refused with 40002, or taken and nothing found (yeastar-p-series.md 7.2)."""
+    """Accepted, rejected with 40002, or accepted without rows (yeastar-p-series.md 7.2)."""
     async with open_pbx_api_harness(behaviour=ApiBehaviour(time_forms=forms)) as harness:
         harness.add_records([alice(1), alice(2)])
         token = await harness.token()
@@ -191,15 +190,14 @@ async def test_forms_of_time_differ_from_firmware_to_firmware(
         assert (await harness.get("v1.0/cdr/list", token))["total_number"] == 2
 
 
-async def test_the_legacy_partition_is_empty(harness: PbxApiHarness) -> None:
-    """All rows here are of the reworked module."""
+async def test_cdr_legacy_partition_is_empty(harness: PbxApiHarness) -> None:
     harness.add_records([alice(1)])
     token = await harness.token()
     assert (await harness.get("v1.0/cdr/list", token, **{"from": "legacy"}))["total_number"] == 0
     assert (await harness.get("v1.0/cdr/list", token, **{"from": "new"}))["total_number"] == 1
 
 
-async def test_v2_has_a_row_per_call(harness: PbxApiHarness) -> None:
+async def test_cdr_v2_has_a_row_per_call(harness: PbxApiHarness) -> None:
     """Six legs are one row, with its queue; its detail has the legs in order."""
     harness.add_records([*six_legs(), alice(1)])
     token = await harness.token()
@@ -210,8 +208,10 @@ async def test_v2_has_a_row_per_call(harness: PbxApiHarness) -> None:
     assert (row["call_from_number"], row["call_to_number"]) == ("5550199", "6200")
     assert row["queues"] == [{"number": "6400", "name": "Queue Team"}]
     assert row["time"] == "2026/06/30 21:37:17"
-    found = await harness.get("v2.0/cdr/search", token, queue_list="6400,6401", time_begin="2026/06/30 21:00:00")
-    assert found["data"] == [row]
+    search_result = await harness.get(
+        "v2.0/cdr/search", token, queue_list="6400,6401", time_begin="2026/06/30 21:00:00"
+    )
+    assert search_result["data"] == [row]
     assert (await harness.get("v2.0/cdr/search", token, last_status="ABANDONED"))["total_number"] == 0
     detail = (await harness.get("v2.0/cdr/detail", token, uid=UID))["data"]
     assert detail["basic"] == row
@@ -221,25 +221,24 @@ async def test_v2_has_a_row_per_call(harness: PbxApiHarness) -> None:
     assert (await harness.get("v2.0/cdr/detail", token, uid="unknown"))["errcode"] == 60001
 
 
-async def test_a_pbx_without_v2_has_none() -> None:
-    """10001, as firmware before it says."""
+async def test_cdr_v2_of_a_pbx_without_it_is_answered_10001() -> None:
     async with open_pbx_api_harness(behaviour=ApiBehaviour(versions=("v1.0",))) as harness:
         token = await harness.token()
         assert (await harness.get("v2.0/cdr/list", token))["errcode"] == 10001
         assert (await harness.get("v1.0/cdr/list", token))["errcode"] == 0
 
 
-async def test_information_tells_firmware_and_time(harness: PbxApiHarness) -> None:
-    """`system_time` as displayed against `timestamp` gives the offset; Athens is three hours ahead in June."""
+async def test_system_information_has_firmware_and_time(harness: PbxApiHarness) -> None:
+    """The difference of `system_time` and `timestamp` is the offset; Athens is three hours ahead in June."""
     answer = await harness.get("v1.0/system/information", await harness.token())
-    told = answer["data"]
-    assert (told["model_name"], told["firmware_version"]) == ("P570", "37.23.0.123")
-    assert (told["system_date_format"], told["system_time_format"]) == ("YYYY/MM/DD", "hh:mm:ss")
-    assert (told["system_time"], told["timestamp"]) == ("2026/06/30 23:00:00", 1782849600)
+    information = answer["data"]
+    assert (information["model_name"], information["firmware_version"]) == ("P570", "37.23.0.123")
+    assert (information["system_date_format"], information["system_time_format"]) == ("YYYY/MM/DD", "hh:mm:ss")
+    assert (information["system_time"], information["timestamp"]) == ("2026/06/30 23:00:00", 1782849600)
 
 
-async def test_rows_are_fetched_as_a_file(harness: PbxApiHarness) -> None:
-    """Made ready, fetched within half an hour, by the application that asked for it and nobody else."""
+async def test_cdr_download_is_a_file(harness: PbxApiHarness) -> None:
+    """Prepared, and fetched within half an hour by the application that requested it only."""
     harness.add_records([alice(1, call_from="=1+1<1001>"), alice(2)])
     token = await harness.token()
     ready = await harness.get("v1.0/cdr/download", token, start_time="2026/06/30 09:01:00")
@@ -262,15 +261,15 @@ async def test_rows_are_fetched_as_a_file(harness: PbxApiHarness) -> None:
         assert (await answer.json())["errcode"] == 10001
 
 
-async def test_a_large_answer_is_whole(harness: PbxApiHarness) -> None:
-    """In pieces, as fast as it is taken."""
+async def test_cdr_large_response_is_complete(harness: PbxApiHarness) -> None:
+    """Written in pieces, as fast as it is read."""
     harness.add_records([alice(1, call_id=f"{1782799200 + n}.{n}", call_to=f"5550{n:04}") for n in range(3_000)])
     answer = await harness.get("v1.0/cdr/list", await harness.token())
     assert len({row["call_to"] for row in answer["data"]}) == answer["total_number"] == 3_000
 
 
-async def test_only_so_much_waits_to_be_taken(harness: PbxApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Past that an answer is 70082: come again; a small one still goes out."""
+async def test_cdr_unread_responses_are_limited(harness: PbxApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit a response is 70082; a small one still works."""
     harness.add_records([alice(n) for n in range(20)])
     token = await harness.token()
     monkeypatch.setattr(server, "UNSENT_BYTES_MAX", 2_000)
@@ -278,8 +277,8 @@ async def test_only_so_much_waits_to_be_taken(harness: PbxApiHarness, monkeypatc
     assert (await harness.get("v1.0/cdr/list", token, page_size="1"))["errcode"] == 0
 
 
-async def test_recordings_are_known_by_name_alone(harness: PbxApiHarness) -> None:
-    """Listed and searched; the audio is not here, and the documented error says so."""
+async def test_recordings_are_listed_without_audio(harness: PbxApiHarness) -> None:
+    """A download has the documented error."""
     harness.add_records([*six_legs(), alice(1)])
     token = await harness.token()
     listed = await harness.get("v1.0/recording/list", token, sort_by="time", order_by="desc")
@@ -291,5 +290,5 @@ async def test_recordings_are_known_by_name_alone(harness: PbxApiHarness) -> Non
     )
     assert searched["data"] == [row]
     assert (await harness.get("v1.0/recording/search", token, callee="1001"))["total_number"] == 0
-    for asked in ({"id": row["id"]}, {"file": row["file"]}):
-        assert (await harness.get("v1.0/recording/download", token, **asked))["errcode"] == 60001
+    for parameters in ({"id": row["id"]}, {"file": row["file"]}):
+        assert (await harness.get("v1.0/recording/download", token, **parameters))["errcode"] == 60001

@@ -1,4 +1,4 @@
-"""The exchange's own certificate: what it is for, who may read its key, and what is told when it cannot be used."""
+"""Certificate of the PBX API: its names, the permissions of its key, and errors."""
 
 import stat
 from datetime import timedelta
@@ -17,7 +17,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "pbx_api.crt", tmp_path / "pbx_api.key"
 
 
-def test_it_is_made_for_this_machine(files: tuple[Path, Path]) -> None:
+def test_certificate_is_generated_for_this_machine(files: tuple[Path, Path]) -> None:
     """For its name, the loopback, and the address that is listened on; for ten years; the key for its owner alone."""
     ensure_certificate(*files, "192.0.2.7", NOW)
     made = x509.load_pem_x509_certificate(files[0].read_bytes())
@@ -31,7 +31,7 @@ def test_it_is_made_for_this_machine(files: tuple[Path, Path]) -> None:
     assert len(read_fingerprint(files[0]).split(":")) == 32
 
 
-def test_it_is_made_once(files: tuple[Path, Path]) -> None:
+def test_certificate_is_generated_once(files: tuple[Path, Path]) -> None:
     """Applications pin it."""
     ensure_certificate(*files, "127.0.0.1", NOW)
     first = files[0].read_bytes()
@@ -40,17 +40,17 @@ def test_it_is_made_once(files: tuple[Path, Path]) -> None:
     create_tls_context(*files)
 
 
-def test_half_of_it_is_not_made_whole(files: tuple[Path, Path]) -> None:
-    """A key without its certificate is a mistake, and neither is written over."""
+def test_certificate_missing_half_is_an_error(files: tuple[Path, Path]) -> None:
+    """Neither file is overwritten."""
     files[1].write_text("a key")
     with pytest.raises(UsageError, match=r"pbx_api\.crt is missing"):
         ensure_certificate(*files, "127.0.0.1", NOW)
     assert files[1].read_text() == "a key"
 
 
-def test_what_is_no_certificate_is_told(files: tuple[Path, Path]) -> None:
-    """With the files' names."""
+def test_certificate_invalid_file_is_an_error(files: tuple[Path, Path]) -> None:
+    """Which names the files."""
     for file in files:
-        file.write_text("rubbish")
+        file.write_text("invalid")
     with pytest.raises(UsageError, match="the certificate cannot be used"):
         create_tls_context(*files)

@@ -1,4 +1,4 @@
-"""Connections: slow ones end, too many are not let in, TLS stands between."""
+"""Limits of connections."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ from tests.pbx_api.harness import NOW
 
 
 class Echo(asyncio.Protocol):
-    """Says back what it hears."""
+    """Returns what it receives."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -29,47 +29,45 @@ class Echo(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def open_door(tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[ConnectionLimiter, int]]:
-    door = ConnectionLimiter(Echo, tls)
+async def open_limiter(tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[ConnectionLimiter, int]]:
+    limiter = ConnectionLimiter(Echo, tls)
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    letting_in = asyncio.create_task(door.accept_connections(listening))
+    letting_in = asyncio.create_task(limiter.accept_connections(listening))
     try:
-        yield door, port
+        yield limiter, port
     finally:
         letting_in.cancel()
         await asyncio.wait([letting_in])
 
 
-async def counted_out(door: ConnectionLimiter, *, to: int = 0) -> None:
-    """Until so many are inside."""
+async def counted_out(limiter: ConnectionLimiter, *, to: int = 0) -> None:
+    """Wait until so many connections are open."""
     async with asyncio.timeout(30):
-        while door.count > to:  # noqa: ASYNC110 - the door tells nobody who leaves
+        while limiter.count > to:  # noqa: ASYNC110 - the limiter sets no event
             await asyncio.sleep(0.01)
 
 
-def test_all_addresses_of_both_families_are_one_address() -> None:
-    """`[::]` lets applications in that come by IPv4 too."""
+def test_limiter_ipv6_any_address_accepts_ipv4() -> None:
     with listen("::", 0) as listening:
         for host in ("127.0.0.1", "::1"):
             socket.create_connection((host, listening.getsockname()[1]), timeout=5).close()
 
 
-async def test_a_connection_is_counted_in_and_out() -> None:
-    """While it is there, and no longer."""
-    async with open_door() as (door, port):
+async def test_limiter_counts_open_connections() -> None:
+    async with open_limiter() as (limiter, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"a")
         assert await reader.read(1) == b"a"
-        assert door.count == 1
+        assert limiter.count == 1
         writer.close()
-        await counted_out(door)
+        await counted_out(limiter)
 
 
-async def test_too_many_connections_are_not_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that are there stay."""
+async def test_limiter_over_the_limit_rejects_new_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open ones stay."""
     monkeypatch.setattr(connection_limiter, "CONNECTIONS_OF_ADDRESS_MAX", 2)
-    async with open_door() as (door, port):
+    async with open_limiter() as (limiter, port):
         inside = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
         for reader, writer in inside:
             writer.write(b"a")
@@ -77,53 +75,52 @@ async def test_too_many_connections_are_not_let_in(monkeypatch: pytest.MonkeyPat
         reader, third = await asyncio.open_connection("127.0.0.1", port)
         assert await reader.read(1) == b""
         third.close()
-        assert door.count == 2
+        assert limiter.count == 2
         for _, writer in inside:
             writer.close()
-        await counted_out(door)
+        await counted_out(limiter)
 
 
-async def test_who_never_asks_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many bytes come, one by one."""
+async def test_limiter_slow_request_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many bytes arrive, one by one."""
     monkeypatch.setattr(connection_limiter, "REQUEST_SECONDS_MAX", 0.2)
-    async with open_door() as (door, port):
+    async with open_limiter() as (limiter, port):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /openapi/v1.0/")
         await asyncio.sleep(0)
-        await counted_out(door)
+        await counted_out(limiter)
         writer.close()
 
 
-async def test_half_a_handshake_is_cut_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It counts as a connection while it lasts; rubbish instead of TLS ends at once; a good one goes on."""
+async def test_limiter_incomplete_handshake_is_disconnected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It counts as a connection while it lasts; invalid data instead of TLS ends at once; a valid one continues."""
     monkeypatch.setattr(connection_limiter, "HANDSHAKE_SECONDS_MAX", 0.3)
     certificate, key = tmp_path / "pbx_api.crt", tmp_path / "pbx_api.key"
     ensure_certificate(certificate, key, "127.0.0.1", NOW)
-    async with open_door(create_tls_context(certificate, key)) as (door, port):
+    async with open_limiter(create_tls_context(certificate, key)) as (limiter, port):
         _, silent = await asyncio.open_connection("127.0.0.1", port)
-        _, rubbish = await asyncio.open_connection("127.0.0.1", port)
-        rubbish.write(b"GET / HTTP/1.1\r\n\r\n")
+        _, invalid = await asyncio.open_connection("127.0.0.1", port)
+        invalid.write(b"GET / HTTP/1.1\r\n\r\n")
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", port, ssl=ssl.create_default_context(cafile=certificate)
         )
         writer.write(b"a")
         assert await reader.read(1) == b"a"
-        await counted_out(door, to=1)
+        await counted_out(limiter, to=1)
         writer.write(b"b")
         assert await reader.read(1) == b"b"
-        for one in (silent, rubbish, writer):
-            one.close()
-        await counted_out(door)
+        for client in (silent, invalid, writer):
+            client.close()
+        await counted_out(limiter)
 
 
-def test_a_taken_address_is_told() -> None:
+def test_limiter_port_in_use_is_an_error() -> None:
     """With one sentence that says what to do."""
-    with listen("127.0.0.1", 0) as taken, pytest.raises(UsageError, match="the port is in use"):
-        listen("127.0.0.1", taken.getsockname()[1])
+    with listen("127.0.0.1", 0) as used, pytest.raises(UsageError, match="the port is in use"):
+        listen("127.0.0.1", used.getsockname()[1])
 
 
-async def test_a_door_lets_requests_in() -> None:
-    """Any protocol serves: what is behind does not know of the door."""
+async def test_limiter_serves_any_protocol() -> None:
     server = aiohttp.web.Server(_hello, access_log=None)
     listening = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}/"

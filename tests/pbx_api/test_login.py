@@ -1,4 +1,4 @@
-"""Tokens as applications get, refresh and lose them: tables of request and answer, against the running exchange."""
+"""Issuing, refreshing and revoking tokens: tables of request and response, against the running PBX API."""
 
 import asyncio
 from typing import Any
@@ -13,7 +13,7 @@ from tests.pbx_api.harness import CLIENT_ID, CLIENT_SECRET, PbxApiHarness, open_
 GOOD = {"username": CLIENT_ID, "password": CLIENT_SECRET}
 
 
-async def test_a_login_is_answered_as_documented(harness: PbxApiHarness) -> None:
+async def test_get_token_response_is_as_documented(harness: PbxApiHarness) -> None:
     """Six members; tokens of 32 characters, for half an hour and for a day (yeastar-p-series.md 6)."""
     answer = await harness.login()
     assert list(answer) == [
@@ -29,7 +29,7 @@ async def test_a_login_is_answered_as_documented(harness: PbxApiHarness) -> None
     ("method", "path", "given", "code", "blamed"),
     [
         ("POST", "v1.0/get_token", {"json": GOOD | {"password": "wrong"}}, 10005, None),
-        ("POST", "v1.0/get_token", {"json": GOOD | {"username": "nobody"}}, 10005, None),
+        ("POST", "v1.0/get_token", {"json": GOOD | {"username": "unknown"}}, 10005, None),
         ("POST", "v1.0/get_token", {"json": {"username": CLIENT_ID}}, 40002, "password"),
         ("POST", "v1.0/get_token", {"json": GOOD | {"username": 7}}, 40002, "username"),
         ("POST", "v1.0/get_token", {"data": "user"}, 40001, None),
@@ -53,16 +53,16 @@ async def test_a_login_is_answered_as_documented(harness: PbxApiHarness) -> None
         ("DELETE", "v1.0/cdr/list", {}, 10001, None),
     ],
 )
-async def test_what_cannot_be_is_answered_with_its_code(  # noqa: PLR0917 - the columns of the table
+async def test_login_invalid_request_is_answered_with_its_code(  # noqa: PLR0917 - the columns of the table
     harness: PbxApiHarness, method: str, path: str, given: dict[str, Any], code: int, blamed: str | None
 ) -> None:
     """HTTP 200 and the code of the table; a wrong parameter is named (yeastar-p-series.md 6.1)."""
     answer = await harness.request(method, path, **given)
     assert answer["errcode"] == code
-    assert [one["field"] for one in answer.get("invalid_param_list", [])] == ([blamed] if blamed else [])
+    assert [parameter["field"] for parameter in answer.get("invalid_param_list", [])] == ([blamed] if blamed else [])
 
 
-async def test_a_token_counts_in_the_query_alone(harness: PbxApiHarness) -> None:
+async def test_token_is_accepted_in_the_query_only(harness: PbxApiHarness) -> None:
     """As `Authorization: Bearer` it is answered 10004."""
     token = await harness.token()
     bearer = await harness.request("GET", "v1.0/cdr/list", headers={"Authorization": f"Bearer {token}"})
@@ -70,7 +70,7 @@ async def test_a_token_counts_in_the_query_alone(harness: PbxApiHarness) -> None
     assert (await harness.get("v1.0/cdr/list", token))["errcode"] == 0
 
 
-async def test_a_token_ends_after_half_an_hour(harness: PbxApiHarness) -> None:
+async def test_token_expires_after_half_an_hour(harness: PbxApiHarness) -> None:
     """To the second."""
     token = await harness.token()
     harness.clock.advance(seconds=1799)
@@ -79,8 +79,8 @@ async def test_a_token_ends_after_half_an_hour(harness: PbxApiHarness) -> None:
     assert (await harness.get("v1.0/cdr/list", token))["errcode"] == 10004
 
 
-async def test_a_pair_is_refreshed_once_within_a_day(harness: PbxApiHarness) -> None:
-    """A new pair, and the old refresh token counts no more; the old access token goes on to its own end."""
+async def test_refresh_token_is_valid_once_within_a_day(harness: PbxApiHarness) -> None:
+    """It gives a new pair; the old access token stays valid until it expires."""
     first = await harness.login()
     refreshing = {"json": {"refresh_token": first["refresh_token"]}}
     second = await harness.request("POST", "v1.0/refresh_token", **refreshing)
@@ -94,8 +94,7 @@ async def test_a_pair_is_refreshed_once_within_a_day(harness: PbxApiHarness) -> 
     assert late["errcode"] == 10004
 
 
-async def test_a_token_that_is_deleted_ends_with_its_pair(harness: PbxApiHarness) -> None:
-    """And so does the refresh token beside it."""
+async def test_del_token_revokes_the_pair(harness: PbxApiHarness) -> None:
     pair = await harness.login()
     assert (await harness.get("v1.0/del_token", pair["access_token"]))["errcode"] == 0
     assert (await harness.get("v1.0/cdr/list", pair["access_token"]))["errcode"] == 10004
@@ -103,8 +102,8 @@ async def test_a_token_that_is_deleted_ends_with_its_pair(harness: PbxApiHarness
     assert again["errcode"] == 10004
 
 
-async def test_the_ninth_token_is_refused_until_one_is_gone(harness: PbxApiHarness) -> None:
-    """60002; a place is free again when a token is deleted, and all are when their time is up."""
+async def test_get_token_ninth_is_rejected_until_one_is_gone(harness: PbxApiHarness) -> None:
+    """60002; a place is free again when a token is deleted, and all are when they expire."""
     tokens = [await harness.token() for _ in range(VALID_TOKENS_MAX)]
     assert (await harness.login())["errcode"] == 60002
     await harness.get("v1.0/del_token", tokens[0])
@@ -114,8 +113,8 @@ async def test_the_ninth_token_is_refused_until_one_is_gone(harness: PbxApiHarne
     assert (await harness.login())["errcode"] == 0
 
 
-async def test_refreshing_is_never_locked_out_by_the_limit(harness: PbxApiHarness) -> None:
-    """With eight tokens alive the refreshed one makes way, however often."""
+async def test_refresh_token_works_at_the_limit(harness: PbxApiHarness) -> None:
+    """With eight valid tokens the refreshed one is revoked, however often."""
     pair = await harness.login()
     for _ in range(VALID_TOKENS_MAX - 1):
         await harness.token()
@@ -126,8 +125,8 @@ async def test_refreshing_is_never_locked_out_by_the_limit(harness: PbxApiHarnes
         pair = renewed
 
 
-async def test_five_failed_logins_keep_an_address_out(harness: PbxApiHarness) -> None:
-    """70004 for all that comes from there, the right secret too, for an hour."""
+async def test_login_five_failures_block_the_address(harness: PbxApiHarness) -> None:
+    """70004 for all requests from there, with the right secret too, for an hour."""
     token = await harness.token()
     codes = [(await harness.login(password="wrong"))["errcode"] for _ in range(5)]
     assert codes == [10005, 10005, 10005, 10005, 70004]
@@ -137,8 +136,8 @@ async def test_five_failed_logins_keep_an_address_out(harness: PbxApiHarness) ->
     assert (await harness.login())["errcode"] == 0
 
 
-async def test_a_good_login_forgets_the_failed_ones(harness: PbxApiHarness) -> None:
-    """Four mistakes, a good login, four mistakes: nobody is kept out."""
+async def test_login_success_resets_the_failures(harness: PbxApiHarness) -> None:
+    """Four failures, a success, four failures: the address is not blocked."""
     for _ in range(2):
         for _ in range(4):
             await harness.login(password="wrong")
@@ -146,16 +145,16 @@ async def test_a_good_login_forgets_the_failed_ones(harness: PbxApiHarness) -> N
         await harness.get("v1.0/del_token", await harness.token())
 
 
-async def test_an_application_comes_only_from_its_addresses() -> None:
-    """70087 from elsewhere, with the right secret; 0 from a network that is named."""
+async def test_login_from_another_network_is_rejected() -> None:
+    """70087 from elsewhere, with the right secret; 0 from a network that is allowed."""
     async with open_pbx_api_harness(networks=("192.0.2.0/24",)) as harness:
         assert (await harness.login())["errcode"] == 70087
     async with open_pbx_api_harness(networks=("192.0.2.0/24", "127.0.0.0/8")) as harness:
         assert (await harness.login())["errcode"] == 0
 
 
-async def test_who_sends_slowly_holds_up_nobody(harness: PbxApiHarness) -> None:
-    """More bodies that never end than answers are made at once: a login beside them is answered."""
+async def test_login_slow_clients_delay_no_other(harness: PbxApiHarness) -> None:
+    """More bodies that never end than concurrent responses: a login beside them is answered."""
     host, port = harness.address.split(":")
     slow = [await asyncio.open_connection(host, int(port)) for _ in range(2 * CONCURRENT_RESPONSES_MAX)]
     for _, writer in slow:
@@ -166,8 +165,8 @@ async def test_who_sends_slowly_holds_up_nobody(harness: PbxApiHarness) -> None:
         writer.close()
 
 
-async def test_what_is_no_request_is_answered_400(harness: PbxApiHarness) -> None:
-    """The one time that the status is another."""
+async def test_invalid_http_is_answered_400(harness: PbxApiHarness) -> None:
+    """The only case with another status."""
     async with aiohttp.request("GET", f"http://{harness.address}/openapi/v1.0/subscribe") as answer:
         assert answer.status == 400
     async with aiohttp.request("GET", f"{harness.url}{'x' * 20_000}") as answer:

@@ -1,4 +1,4 @@
-"""Who is counted as one, and that counting is bounded."""
+"""Counting of failed logins."""
 
 import pytest
 
@@ -16,12 +16,12 @@ from onhook.pbx_api.logins import ADDRESSES_MAX, EXPIRY_MICROSECONDS, LoginFailu
         ("", ""),
     ],
 )
-def test_an_address_is_counted_as_its_owner(address: str, source: str) -> None:
-    """Whoever has one IPv6 address has all of its network."""
+def test_throttle_key_is_the_network_of_an_ipv6_address(address: str, source: str) -> None:
+    """Its owner has all of the network."""
     assert throttle_key(address) == source
 
 
-def test_five_in_a_row_are_too_many() -> None:
+def test_login_failures_five_in_a_row_are_too_many() -> None:
     """Not four, not four and one of another address, not four and one of an hour later."""
     failures = LoginFailures()
     assert [failures.record_failure("a", 0) for _ in range(4)] == [False] * 4
@@ -30,8 +30,8 @@ def test_five_in_a_row_are_too_many() -> None:
     assert [failures.record_failure("a", EXPIRY_MICROSECONDS) for _ in range(4)] == [False, False, False, True]
 
 
-def test_the_count_is_bounded() -> None:
-    """A crowd of addresses lets the earliest be forgotten, and nothing more."""
+def test_login_failures_are_limited_in_number() -> None:
+    """The oldest are forgotten."""
     failures = LoginFailures()
     for _ in range(4):
         failures.record_failure("early", 0)

@@ -1,5 +1,6 @@
-"""The WebSocket subscription, with the ordinary client `websockets` against the running exchange (yeastar-p-series.md
-5)."""
+"""WebSocket subscriptions, with the ordinary client `websockets` against the running PBX API
+(yeastar-p-series.md 5).
+"""
 
 import asyncio
 import json
@@ -24,8 +25,8 @@ async def subscribed(socket: websockets.ClientConnection, *topics: int) -> Any:
     return json.loads(await socket.recv())
 
 
-async def test_a_subscriber_gets_each_call_that_ends(harness: PbxApiHarness) -> None:
-    """The answer to `topic_list` first, then the event as its generation of PBX writes it, in order."""
+async def test_socket_subscriber_receives_each_ended_call(harness: PbxApiHarness) -> None:
+    """The response to `topic_list` first, then the events in the format of the PBX generation, in order."""
     calls = [details() for _ in range(5)]
     async with harness.connect_socket(await harness.token()) as socket:
         assert await subscribed(socket, 30011, 30012) == SUCCESS
@@ -34,8 +35,8 @@ async def test_a_subscriber_gets_each_call_that_ends(harness: PbxApiHarness) -> 
     assert got == [Yeastar().format(call, SN, "p-2026") for call in calls]
 
 
-async def test_nobody_is_sent_what_was_not_asked_for(harness: PbxApiHarness) -> None:
-    """Before a subscription, with other topics, and after an empty list: nothing; and no replay of it later."""
+async def test_socket_without_subscription_receives_nothing(harness: PbxApiHarness) -> None:
+    """Before a subscription, with other topics, and after an empty list; and no replay of it later."""
     calls = [details() for _ in range(4)]
     async with (
         harness.connect_socket(await harness.token()) as watching,
@@ -48,7 +49,7 @@ async def test_nobody_is_sent_what_was_not_asked_for(harness: PbxApiHarness) -> 
         assert await subscribed(socket, 30012) == SUCCESS
         assert await subscribed(socket) == SUCCESS
         harness.add_records(calls[2:3])
-        # All is sent to everybody in one go: what another socket has got, this one would have too.
+        # Events are sent to all sockets together: one that another socket has received would have arrived here too.
         assert [json.loads(await watching.recv())["type"] for _ in range(3)] == [30012] * 3
         assert await subscribed(socket, 30012) == SUCCESS
         harness.add_records(calls[3:])
@@ -57,7 +58,7 @@ async def test_nobody_is_sent_what_was_not_asked_for(harness: PbxApiHarness) -> 
 
 
 @pytest.mark.parametrize(
-    ("said", "answered"),
+    ("message", "answered"),
     [
         ("heartbeat", "heartbeat response"),
         ('{"topic_list":[]}', json.dumps(SUCCESS, separators=(",", ":"))),
@@ -70,30 +71,30 @@ async def test_nobody_is_sent_what_was_not_asked_for(harness: PbxApiHarness) -> 
         ('{"topic_list":[' + "1," * 200 + "1]}", '{"errcode":40002,"errmsg":"PARAMETER ERROR"}'),
     ],
 )
-async def test_what_is_said_and_answered(harness: PbxApiHarness, said: str, answered: str) -> None:
+async def test_socket_messages_have_documented_responses(harness: PbxApiHarness, message: str, answered: str) -> None:
     """Heartbeats are bare texts; all else is JSON with an `errcode`."""
     async with harness.connect_socket(await harness.token()) as socket:
-        await socket.send(said)
+        await socket.send(message)
         assert await socket.recv() == answered
 
 
-async def test_silence_of_a_minute_ends_a_socket(harness: PbxApiHarness) -> None:
-    """A heartbeat keeps it; what is not understood does not, nor do the pings of the protocol itself."""
+async def test_socket_silent_for_a_minute_is_closed(harness: PbxApiHarness) -> None:
+    """A heartbeat keeps it open; an invalid message does not, nor do the pings of the protocol itself."""
     token = await harness.token()
-    async with harness.connect_socket(token) as kept, harness.connect_socket(token) as silent:
+    async with harness.connect_socket(token) as active, harness.connect_socket(token) as silent:
         harness.clock.advance(seconds=50)
-        await kept.send("heartbeat")
-        assert await kept.recv() == "heartbeat response"
+        await active.send("heartbeat")
+        assert await active.recv() == "heartbeat response"
         await silent.send('{"type":"ping"}')
         assert json.loads(await silent.recv())["errcode"] == 40002
         await (await silent.ping())
         harness.clock.advance(seconds=20)
         with pytest.raises(websockets.ConnectionClosedOK):
             await silent.recv()
-        assert await subscribed(kept, 30012) == SUCCESS
+        assert await subscribed(active, 30012) == SUCCESS
 
 
-async def test_a_socket_ends_with_its_token(harness: PbxApiHarness) -> None:
+async def test_socket_is_closed_with_its_token(harness: PbxApiHarness) -> None:
     """A frame with 10004, then it is closed: after half an hour, and when the token is deleted."""
     tokens = [await harness.token(), await harness.token()]
     async with harness.connect_socket(tokens[0]) as deleted, harness.connect_socket(tokens[1]) as late:
@@ -108,8 +109,8 @@ async def test_a_socket_ends_with_its_token(harness: PbxApiHarness) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "x" * 32])
-async def test_a_bad_token_gets_no_socket(harness: PbxApiHarness, token: str) -> None:
-    """Refused at the handshake; the answer's body says 10004, as any answer does."""
+async def test_socket_invalid_token_is_rejected(harness: PbxApiHarness, token: str) -> None:
+    """At the handshake; the body of the response has 10004."""
     with pytest.raises(websockets.InvalidStatus) as refused:
         async with harness.connect_socket(token):
             pass
@@ -117,17 +118,17 @@ async def test_a_bad_token_gets_no_socket(harness: PbxApiHarness, token: str) ->
     assert json.loads(refused.value.response.body)["errcode"] == 10004
 
 
-async def test_each_application_gets_its_own_generation() -> None:
-    """The profile and the PBXs of the application decide."""
+async def test_socket_payload_format_is_the_applications() -> None:
+    """And so are the PBXs."""
     async with open_pbx_api_harness(behaviour=ApiBehaviour(payload_format="p-2023")) as harness:
-        one = details()
+        leg_details = details()
         async with harness.connect_socket(await harness.token()) as socket:
             await subscribed(socket, 30012)
-            harness.add_records([one])
-            assert str(await socket.recv()).encode() == Yeastar().format(one, SN, "p-2023")
+            harness.add_records([leg_details])
+            assert str(await socket.recv()).encode() == Yeastar().format(leg_details, SN, "p-2023")
 
 
-async def test_an_application_gets_nothing_of_other_pbxs() -> None:
+async def test_socket_application_receives_nothing_of_other_pbxs() -> None:
     """Neither events nor rows."""
     async with open_pbx_api_harness(pbxs=("3699OTHER000",)) as harness:
         token = await harness.token()
@@ -140,8 +141,8 @@ async def test_an_application_gets_nothing_of_other_pbxs() -> None:
         assert (await harness.get("v1.0/cdr/list", token))["total_number"] == 0
 
 
-async def test_a_reader_that_takes_nothing_is_cut_off(harness: PbxApiHarness) -> None:
-    """The others get all; what waits for the slow one is bounded."""
+async def test_socket_client_that_does_not_read_is_disconnected(harness: PbxApiHarness) -> None:
+    """The others receive everything; the unread bytes of the slow one are limited."""
     calls = [details(recording="x" * 60_000) for _ in range(400)]
     token = await harness.token()
     slow = await websockets.connect(
@@ -165,12 +166,14 @@ async def test_a_reader_that_takes_nothing_is_cut_off(harness: PbxApiHarness) ->
     ("length", "head"),
     [(0, b"\x81\x00"), (125, b"\x81\x7d"), (126, b"\x81\x7e\x00\x7e"), (65_536, b"\x81\x7f" + (65_536).to_bytes(8))],
 )
-def test_a_frame_has_its_length_in_front(length: int, head: bytes) -> None:
-    """In one, three or nine bytes, as RFC 6455 has it."""
+def test_text_frame_has_its_length_in_front(length: int, head: bytes) -> None:
+    """In one, three or nine bytes (RFC 6455)."""
     assert text_frame(b"x" * length) == head + b"x" * length
 
 
-async def test_an_application_has_only_so_many_sockets(harness: PbxApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_socket_number_per_application_is_limited(
+    harness: PbxApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """60002 at the handshake; a place is free again when one is closed."""
     monkeypatch.setattr(sockets, "SOCKETS_OF_APP_MAX", 1)
     token = await harness.token()
@@ -183,10 +186,10 @@ async def test_an_application_has_only_so_many_sockets(harness: PbxApiHarness, m
         assert await subscribed(socket, 30012) == SUCCESS
 
 
-async def test_events_wait_for_a_store_that_cannot_be_read(
+async def test_socket_events_wait_for_an_unreadable_store(
     harness: PbxApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They come when it can be read again, and the socket stays."""
+    """They are sent when it can be read again, and the socket stays open."""
     monkeypatch.setattr(sockets, "RETRY_SECONDS", 0.01)
     failures = iter([Unavailable("the disk is away"), Unavailable("the disk is away")])
     read = harness.calls.list_new_records
@@ -197,8 +200,8 @@ async def test_events_wait_for_a_store_that_cannot_be_read(
         return await read(after, limit)
 
     monkeypatch.setattr(harness.calls, "list_new_records", news)
-    one = details()
+    leg_details = details()
     async with harness.connect_socket(await harness.token()) as socket:
         await subscribed(socket, 30012)
-        harness.add_records([one])
-        assert json.loads(json.loads(await socket.recv())["msg"])["call_id"] == one.call_id
+        harness.add_records([leg_details])
+        assert json.loads(json.loads(await socket.recv())["msg"])["call_id"] == leg_details.call_id

@@ -1,4 +1,4 @@
-"""Tokens as a rule: how many count, for how long, and that nothing is kept for ever."""
+"""Rules of tokens: how many are valid, for how long, and that their memory is bounded."""
 
 import pytest
 
@@ -9,8 +9,8 @@ from tests.pbx_api.harness import ManualClock
 SEAL = b"seal"
 
 
-def test_pairs_of_an_application_are_bounded() -> None:
-    """However often an application logs in and lets its tokens run out, the oldest pairs are forgotten."""
+def test_tokens_pairs_of_an_application_are_limited() -> None:
+    """However often an application logs in, the oldest pairs are removed."""
     clock = ManualClock()
     tokens = AppTokens(clock)
     first = tokens.issue("crm", SEAL, access_seconds=1)
@@ -22,8 +22,8 @@ def test_pairs_of_an_application_are_bounded() -> None:
     assert sum(tokens.find_refreshable_grant(pair.refresh_token) is not None for pair in pairs) == REFRESHABLE_MAX
 
 
-def test_a_refused_refresh_loses_nothing() -> None:
-    """Eight others alive: 60002, and the same refresh token is good when one of them is gone."""
+def test_tokens_rejected_refresh_keeps_the_refresh_token() -> None:
+    """Eight others valid: 60002, and the same refresh token works when one of them is gone."""
     clock = ManualClock()
     tokens = AppTokens(clock)
     pair = tokens.issue("crm", SEAL, access_seconds=1)
@@ -35,16 +35,14 @@ def test_a_refused_refresh_loses_nothing() -> None:
     assert tokens.find_grant(tokens.refresh(pair.refresh_token).access_token) is not None
 
 
-def test_the_limit_is_each_applications_own() -> None:
-    """What one application uses up is nothing to another."""
+def test_tokens_limit_is_per_application() -> None:
     tokens = AppTokens(ManualClock())
     for _ in range(VALID_TOKENS_MAX):
         tokens.issue("crm", SEAL)
     assert tokens.find_grant(tokens.issue("wallboard", SEAL).access_token) is not None
 
 
-def test_those_of_which_something_holds_are_ended() -> None:
-    """And no others."""
+def test_tokens_revoke_where_revokes_matching_pairs_only() -> None:
     tokens = AppTokens(ManualClock())
     gone, stays = tokens.issue("crm", b"old"), tokens.issue("crm", b"new")
     tokens.revoke_where(lambda grant: grant.secret_hash == b"old")
@@ -54,8 +52,7 @@ def test_those_of_which_something_holds_are_ended() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "x" * 1_000, "é" * 32])
-def test_what_is_no_token_stands_for_nothing(text: str) -> None:
-    """Whatever it is."""
+def test_tokens_invalid_text_has_no_grant(text: str) -> None:
     tokens = AppTokens(ManualClock())
     assert tokens.find_grant(text) is None
     assert tokens.find_refreshable_grant(text) is None

@@ -1,4 +1,4 @@
-"""What happens to one call."""
+"""Legs of one call."""
 
 from collections import Counter
 from itertools import pairwise
@@ -19,7 +19,7 @@ def journeys(count: int) -> list[Journey]:
 
 
 @given(st.integers())
-def test_every_leg_can_be(seed: int) -> None:
+def test_journey_every_leg_is_possible(seed: int) -> None:
     """Talk fits into the call, a busy or failed leg lasts no time, an unanswered one has no talk, a voice mail has."""
     journey = generate_journey(Random(seed), OFFICE)
     assert 1 <= len(journey.legs) <= LEGS_MAX
@@ -30,7 +30,7 @@ def test_every_leg_can_be(seed: int) -> None:
 
 
 @given(st.integers())
-def test_a_group_and_its_person_show_one_conversation(seed: int) -> None:
+def test_journey_group_and_its_person_have_one_conversation(seed: int) -> None:
     """The leg after an answered queue or ring group is the person's: same talk, same end, same recording."""
     legs = generate_journey(Random(seed), OFFICE).legs
     for group, person in pairwise(legs):
@@ -40,7 +40,7 @@ def test_a_group_and_its_person_show_one_conversation(seed: int) -> None:
             assert person.recorded_number == group.recorded_number == person.call_to.number
 
 
-def test_every_kind_of_call_happens() -> None:
+def test_journey_every_kind_of_call_occurs() -> None:
     """All directions, all outcomes, one to six legs, surveys, transfers and callers who hang up in a menu."""
     calls = journeys(2000)
     assert {call.type for call in calls} == {"Inbound", "Outbound", "Internal"}
@@ -55,7 +55,7 @@ def test_every_kind_of_call_happens() -> None:
     assert any(len(spoke) == 2 for spoke in people)
 
 
-def test_only_the_right_lines_are_named() -> None:
+def test_journey_trunks_match_the_direction() -> None:
     """An inbound call has a DID and no outgoing trunk, an outbound one the opposite, an internal one neither."""
     lines = {(call.type, bool(call.did), bool(call.dst_trunk_name)) for call in journeys(500)}
     assert lines == {("Inbound", True, False), ("Outbound", False, True), ("Internal", False, False)}

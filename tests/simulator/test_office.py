@@ -1,4 +1,4 @@
-"""The made-up office as a stream of calls."""
+"""The simulated office as a stream of calls."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ ZONES = ("Europe/Berlin", "America/St_Johns", "Asia/Singapore", "Australia/Lord_
 BERLIN = ZoneInfo("Europe/Berlin")
 SN = "3631A2124XXX"
 
-# Half an hour before some of these zones move their clocks.
+# Half an hour before some of these zones change their clocks.
 NIGHTS = {
     "Europe/Berlin": (datetime(2026, 3, 29, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 0, 30, tzinfo=UTC)),
     "Australia/Lord_Howe": (datetime(2026, 4, 4, 14, 30, tzinfo=UTC), datetime(2026, 10, 3, 15, 0, tzinfo=UTC)),
@@ -39,13 +39,13 @@ def some_calls(office: Office, calls: int = 40) -> list[list[CallDetails]]:
 
 @given(st.integers(), st.sampled_from(ZONES), moments)
 @settings(max_examples=20)
-def test_the_same_seed_makes_the_same_calls(seed: int, zone: str, start: datetime) -> None:
-    """Two offices of one seed, zone and plan say the same, to the last letter; another seed says something else."""
+def test_office_same_seed_gives_same_calls(seed: int, zone: str, start: datetime) -> None:
+    """Two offices of one seed, zone and plan are equal; another seed gives others."""
     assert some_calls(office(seed, zone, start=start)) == some_calls(office(seed, zone, start=start))
     assert some_calls(office(seed, zone, start=start)) != some_calls(office(seed + 1, zone, start=start))
 
 
-def assert_ids_tell_the_offset(legs: list[CallDetails], zone: str) -> timedelta | None:
+def assert_ids_read_the_offset(legs: list[CallDetails], zone: str) -> timedelta | None:
     epoch = call_epoch(legs[0].call_id)
     began = datetime.fromtimestamp(epoch, ZoneInfo(zone))
     assert {offset_from_uid(leg.uid, epoch) for leg in legs} == {began.utcoffset()}
@@ -55,24 +55,24 @@ def assert_ids_tell_the_offset(legs: list[CallDetails], zone: str) -> timedelta 
 
 @given(st.integers(), st.sampled_from(ZONES), moments)
 @settings(max_examples=20)
-def test_the_ids_tell_the_zones_offset(seed: int, zone: str, start: datetime) -> None:
-    """What `uid` and `call_id` give together is the zone's offset at that moment."""
+def test_office_ids_contain_the_offset_of_the_zone(seed: int, zone: str, start: datetime) -> None:
+    """The difference of `uid` and `call_id` is the zone's offset at that moment."""
     for legs in some_calls(office(seed, zone, start=start)):
-        assert_ids_tell_the_offset(legs, zone)
+        assert_ids_read_the_offset(legs, zone)
 
 
 @pytest.mark.parametrize(("zone", "start"), [(zone, night) for zone, nights in NIGHTS.items() for night in nights])
-def test_the_ids_tell_the_offset_when_clocks_are_moved(zone: str, start: datetime) -> None:
-    """In a summer-time night calls go on as ever, and each has the offset of its own moment: two in one night."""
+def test_office_ids_contain_the_offset_at_a_clock_change(zone: str, start: datetime) -> None:
+    """Each call has the offset of its own moment: two in one night."""
     night = office(1, zone, start=start, calls_per_day=50_000).calls_since(start)
     calls = takewhile(lambda call: call.started_at < start + timedelta(hours=1), night)
-    assert len({assert_ids_tell_the_offset(call.legs, zone) for call in calls}) == 2
+    assert len({assert_ids_read_the_offset(call.legs, zone) for call in calls}) == 2
 
 
 @given(st.integers(), st.sampled_from(ZONES), moments)
 @settings(max_examples=20)
-def test_legs_of_a_call_share_its_ids_and_no_two_are_one_record(seed: int, zone: str, start: datetime) -> None:
-    """`call_id`, `uid`, `call_note_id`, caller and lines are the call's; call and records are named once each."""
+def test_office_legs_of_a_call_share_its_ids_and_records_are_unique(seed: int, zone: str, start: datetime) -> None:
+    """`call_id`, `uid`, `call_note_id`, caller and trunks are the call's."""
     calls = some_calls(office(seed, zone, start=start), 100)
     for legs in calls:
         assert (
@@ -87,8 +87,8 @@ def test_legs_of_a_call_share_its_ids_and_no_two_are_one_record(seed: int, zone:
 @pytest.mark.parametrize("profile", sorted(PAYLOAD_FORMATS))
 @given(seed=st.integers(), with_names=st.booleans())
 @settings(max_examples=10)
-def test_what_a_profile_writes_is_read_back(profile: str, seed: int, with_names: bool) -> None:
-    """For each generation of PBX: the same details, but for the members which that generation does not have."""
+def test_office_every_payload_format_is_parsed_unchanged(profile: str, seed: int, with_names: bool) -> None:
+    """But for the members which that generation does not have."""
     left_out = PAYLOAD_FORMATS[profile].omitted_members
     blank = CallDetails(call_id="", time_start="", call_from="", call_to="")
     for leg in (leg for call in some_calls(office(seed, with_names=with_names)) for leg in call):
@@ -98,9 +98,10 @@ def test_what_a_profile_writes_is_read_back(profile: str, seed: int, with_names:
             assert getattr(read, name) == getattr(blank if name in left_out else leg, name)
 
 
-def test_a_recording_is_named_as_a_pbx_names_it() -> None:
-    """Stamp of the answer, `call_id`, both numbers, direction; a queue's row names the agent (yeastar-p-series.md
-    2.7)."""
+def test_office_recording_has_the_name_of_a_pbx() -> None:
+    """Time of the answer, `call_id`, both numbers, direction; a queue's row names the agent
+    (yeastar-p-series.md 2.7).
+    """
     calls = office(with_names=True).calls()
     queue, agent = next(pair for legs in calls for pair in pairwise(legs) if _is_answered_queue(pair[0]))
     stamp, call_id, caller, called, direction = queue.recording.split("-")
@@ -113,15 +114,15 @@ def test_a_recording_is_named_as_a_pbx_names_it() -> None:
     assert agent.recording == queue.recording
 
 
-def test_calls_come_in_the_order_in_which_they_end() -> None:
+def test_office_calls_are_in_the_order_of_their_end() -> None:
     """A PBX reports a call when it ends: a short call overtakes a long one, across midnight too."""
     calls = list(islice(office(calls_per_day=5000).calls_since(datetime(2026, 6, 1, 18, tzinfo=UTC)), 4000))
     assert all(earlier.ended_at <= later.ended_at for earlier, later in pairwise(calls))
     assert any(earlier.started_at > later.started_at for earlier, later in pairwise(calls))
 
 
-def test_the_latest_calls_are_those_that_the_stream_ends_with() -> None:
-    """What `latest` gives is the tail of what had ended by then, and made again it is the same."""
+def test_office_latest_is_the_end_of_the_stream() -> None:
+    """And generated again it is the same."""
     now = datetime(2026, 6, 3, 10, 30, tzinfo=UTC)
     since = office().calls_since(now - timedelta(days=10))
     stream = [call.legs for call in takewhile(lambda call: call.ended_at <= now, since)]
@@ -131,22 +132,22 @@ def test_the_latest_calls_are_those_that_the_stream_ends_with() -> None:
     assert office().latest(now, 0) == []
 
 
-def test_a_live_call_ends_at_its_moment() -> None:
-    """For each moment there is one call that ends in that second, and no moment is asked for before its turn."""
-    asked: list[datetime] = []
+def test_office_live_call_ends_at_its_time() -> None:
+    """For each time there is one call that ends in that second, and no time is read before its turn."""
+    requested_times: list[datetime] = []
 
     def moments() -> Iterator[datetime]:
         for second in range(10):
-            asked.append(datetime(2026, 6, 3, 10, 30, second, 999_999, tzinfo=UTC))
-            yield asked[-1]
+            requested_times.append(datetime(2026, 6, 3, 10, 30, second, 999_999, tzinfo=UTC))
+            yield requested_times[-1]
 
     for number, call in enumerate(office().live_calls(moments())):
-        assert len(asked) == number + 1
-        assert call.ended_at == asked[-1].replace(microsecond=0)
+        assert len(requested_times) == number + 1
+        assert call.ended_at == requested_times[-1].replace(microsecond=0)
         assert call.started_at.timestamp() == call_epoch(call.legs[0].call_id)
 
 
-def test_a_wrong_clock_moves_what_the_pbx_says_and_not_the_call() -> None:
+def test_office_wrong_clock_moves_reported_times_only() -> None:
     """With a clock that is an hour ahead all ids and times are an hour later, and the calls end when they did."""
     start = datetime(2026, 6, 3, tzinfo=UTC)
     right, wrong = (next(office(clock_error_seconds=error).calls_since(start)) for error in (0, 3600))
@@ -156,8 +157,7 @@ def test_a_wrong_clock_moves_what_the_pbx_says_and_not_the_call() -> None:
 
 
 @pytest.mark.parametrize("calls_per_day", [0, CALLS_PER_DAY_MAX + 1])
-def test_an_office_has_some_calls_and_not_too_many(calls_per_day: int) -> None:
-    """A number of calls that cannot be is told in one sentence."""
+def test_office_calls_per_day_are_limited(calls_per_day: int) -> None:
     with pytest.raises(UsageError, match="calls a day"):
         office(calls_per_day=calls_per_day)
 

@@ -1,4 +1,4 @@
-"""What can be asked of the simulator."""
+"""Settings of the simulator."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,13 +15,13 @@ URL, SN = "http://127.0.0.1:30012/", "3631A2124XXX"
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"url": "127.0.0.1:30012"}, "is not a webhook's URL"),
-        ({"url": "http://"}, "is not a webhook's URL"),
-        ({"url": "http://[::1"}, "is not a webhook's URL"),
-        ({"url": "http://pbx:70000/"}, "is not a webhook's URL"),
+        ({"url": "127.0.0.1:30012"}, "is not the URL of a webhook"),
+        ({"url": "http://"}, "is not the URL of a webhook"),
+        ({"url": "http://[::1"}, "is not the URL of a webhook"),
+        ({"url": "http://pbx:70000/"}, "is not the URL of a webhook"),
         ({"sn": ""}, "a PBX needs a serial number"),
         ({"payload_format": "p-1999"}, "use one of p-2023, p-2025, p-2026, doc, object"),
-        ({"start": datetime(2026, 1, 1)}, "the start has no zone"),  # noqa: DTZ001 - that is what is wrong with it
+        ({"start": datetime(2026, 1, 1)}, "the start has no zone"),  # noqa: DTZ001 - the error under test
         ({"rate": 0.0}, "rate cannot be 0.0"),
         ({"rate": float("nan")}, "rate cannot be nan"),
         ({"count": 0}, "count cannot be 0"),
@@ -30,20 +30,20 @@ URL, SN = "http://127.0.0.1:30012/", "3631A2124XXX"
         ({"timeout_seconds": 0.0}, "timeout_seconds cannot be"),
     ],
 )
-def test_a_plan_that_cannot_be_meant_so_is_refused(wrong: dict[str, Any], says: str) -> None:
-    """One sentence that names what is wrong and what can be written instead."""
+def test_plan_invalid_setting_is_rejected(wrong: dict[str, Any], says: str) -> None:
+    """With one sentence that names what is wrong and what to write instead."""
     with pytest.raises(UsageError, match=says):
         SimulationPlan(**{"url": URL, "sn": SN, **wrong})
 
 
-def test_an_unknown_zone_is_refused() -> None:
+def test_plan_unknown_zone_is_rejected() -> None:
     """The office's zone is an IANA name."""
     with pytest.raises(UsageError, match="Berlin/Europe"):
         create_office(SimulationPlan(url=URL, sn=SN, zone="Berlin/Europe"))
 
 
-def test_the_office_is_the_plans() -> None:
-    """Start, names and clock error of the plan are those of the office that it makes."""
+def test_create_office_uses_the_plan() -> None:
+    """Start, names and clock error."""
     start = datetime(2026, 6, 1, tzinfo=UTC)
     plan = SimulationPlan(url=URL, sn=SN, start=start, with_names=True, faults=Faults(wrong_clock=7200))
     call = next(create_office(plan).calls_since(start))
@@ -52,8 +52,8 @@ def test_the_office_is_the_plans() -> None:
     assert "<" in call.legs[0].call_to
 
 
-def test_the_demo_shows_calls_at_once_and_goes_on() -> None:
-    """A history for the first page, then live calls at a rate that people can follow, with names, without end."""
+def test_demo_plan_has_history_and_continues_live() -> None:
+    """At a rate that people can follow, with names, without end."""
     plan = demo_plan(URL, SN, "secret")
     assert (plan.history_calls, plan.count, plan.start, plan.with_names) == (200, None, None, True)
     assert plan.rate

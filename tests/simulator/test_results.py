@@ -1,4 +1,4 @@
-"""What is written down of a simulation."""
+"""Recorder of a simulation."""
 
 from pathlib import Path
 
@@ -23,20 +23,20 @@ def plan(**files: Path) -> SimulationPlan:
     return SimulationPlan(url="http://127.0.0.1/", sn=SN, **files)  # type: ignore[arg-type]  # only the two files
 
 
-def test_the_truth_has_each_record_once_with_what_befell_it(tmp_path: Path) -> None:
+def test_recorder_truth_has_each_record_once_with_its_faults(tmp_path: Path) -> None:
     """One JSON line per record: its id, the faults, all details; a repeat is no record of its own."""
     with SimulationRecorder(plan(truth_path=tmp_path / "truth")) as books:
         books.record_event(SimulatedEvent(FROM_ALICE, ("late",)))
         books.record_event(SimulatedEvent(FROM_ALICE, ("late", "duplicated")))
         (line,) = (tmp_path / "truth").read_bytes().splitlines()
-    said = msgspec.json.decode(line)
-    assert (said["record_id"], said["sn"], said["faults"]) == (NAME, SN, ["late"])
-    assert (said["call_to"], said["call_duration"]) == ("Zoë<1002>", None)
+    line_value = msgspec.json.decode(line)
+    assert (line_value["record_id"], line_value["sn"], line_value["faults"]) == (NAME, SN, ["late"])
+    assert (line_value["call_to"], line_value["call_duration"]) == ("Zoë<1002>", None)
     assert (books.result().records, books.result().repeats) == (1, 1)
 
 
-def test_only_what_was_acknowledged_and_can_be_read_is_noted_as_such(tmp_path: Path) -> None:
-    """The file of acknowledgements has neither repeats nor malformed reports nor what was given up."""
+def test_recorder_acknowledged_file_has_valid_records_only(tmp_path: Path) -> None:
+    """Neither repeats nor malformed events nor failed ones."""
     with SimulationRecorder(plan(acked_path=tmp_path / "acked")) as books:
         books.record_outcome(SimulatedEvent(FROM_ALICE), is_acknowledged=True)
         books.record_outcome(SimulatedEvent(FROM_ALICE, ("duplicated",)), is_acknowledged=True)
@@ -47,8 +47,8 @@ def test_only_what_was_acknowledged_and_can_be_read_is_noted_as_such(tmp_path: P
     assert (result.acknowledged, result.malformed, result.failed) == (1, 1, 1)
 
 
-def test_every_try_is_counted_by_its_answer() -> None:
-    """The answers add up to what was sent."""
+def test_recorder_every_attempt_is_counted_by_its_response() -> None:
+    """The responses add up to the requests."""
     with SimulationRecorder(plan()) as books:
         for answer in ("200", "503", NO_RESPONSE, "503"):
             books.record_response(answer)
@@ -56,7 +56,7 @@ def test_every_try_is_counted_by_its_answer() -> None:
     assert books.result().requests == 4
 
 
-def test_a_file_that_cannot_be_opened_is_a_persons_mistake(tmp_path: Path) -> None:
+def test_recorder_file_that_cannot_be_opened_is_a_usage_error(tmp_path: Path) -> None:
     """The sentence names the file and the reason."""
     with (
         pytest.raises(UsageError, match=r"cannot write .*nowhere/truth: No such file"),
@@ -65,8 +65,8 @@ def test_a_file_that_cannot_be_opened_is_a_persons_mistake(tmp_path: Path) -> No
         pass
 
 
-def test_a_full_disk_ends_the_simulation() -> None:
-    """A truth that cannot be written is worth nothing, so nothing is sent without it."""
+def test_recorder_full_disk_ends_the_simulation() -> None:
+    """Nothing is sent without a written truth."""
     with (
         SimulationRecorder(plan(truth_path=Path("/dev/full"))) as books,
         pytest.raises(Unavailable, match="No space left"),

@@ -1,4 +1,4 @@
-"""Posting as a PBX does, over real sockets to a real HTTP server."""
+"""Posting like a PBX, over real sockets to a real HTTP server."""
 
 import asyncio
 from collections import Counter
@@ -38,7 +38,7 @@ class Stopped:
 
 
 class Receiver:
-    """Takes what is posted; `answer` gives the status for the nth request."""
+    """Accepts events; `answer` gives the status for the nth request."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -88,8 +88,8 @@ def plan(url: str, **more: Any) -> SimulationPlan:
 
 
 @pytest.mark.parametrize("profile", sorted(PAYLOAD_FORMATS))
-async def test_every_report_is_signed_and_can_be_read(profile: str) -> None:
-    """The receiver finds each body signed with the PBX's secret, and a call of that PBX in it, for every profile."""
+async def test_sender_every_event_is_signed_and_can_be_parsed(profile: str) -> None:
+    """With the PBX's secret, for every payload format."""
     async with receiver() as it:
         result = await simulate(plan(it.url, payload_format=profile), Stopped())
     assert (result.records, result.requests, result.acknowledged, result.failed) == (40, 40, 40, 0)
@@ -99,23 +99,22 @@ async def test_every_report_is_signed_and_can_be_read(profile: str) -> None:
     assert {Yeastar().peek(body).sn for body in it.bodies} == {SN}
 
 
-async def test_without_a_secret_nothing_is_signed() -> None:
-    """A PBX without a secret sends no signature at all."""
+async def test_sender_without_a_secret_signs_nothing() -> None:
     async with receiver() as it:
         await simulate(plan(it.url, secret="", count=3), Stopped())
     assert it.signatures == ["", "", ""]
 
 
-async def test_each_report_has_a_connection_of_its_own_and_not_too_many_at_once() -> None:
-    """As PBXs do: no connection is used twice, and never more are open than the plan allows."""
+async def test_sender_each_event_has_its_own_connection() -> None:
+    """As with PBXs: no connection is used twice, and never more are open than the plan allows."""
     async with receiver() as it:
         await simulate(plan(it.url, connections=4), Stopped())
     assert len(set(it.peers)) == 40
     assert it.open_most <= 4
 
 
-async def test_a_report_is_tried_again_with_the_same_bytes() -> None:
-    """Any answer but 2xx is followed by the same body, until the tries are used up or the receiver has it."""
+async def test_sender_event_is_retried_with_the_same_bytes() -> None:
+    """After any response but 2xx, until the attempts are used up or the receiver accepted it."""
     async with receiver(lambda n: 200 if n % 3 == 0 else 503) as it:
         result = await simulate(plan(it.url, count=5, max_attempts=3, connections=1), Stopped())
     assert sorted(Counter(it.bodies).values()) == [3] * 5
@@ -123,24 +122,24 @@ async def test_a_report_is_tried_again_with_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 302, 500])
-async def test_after_the_last_try_a_report_is_given_up(status: int) -> None:
-    """Errors and redirects alike: two tries, then the next report."""
+async def test_sender_after_the_last_attempt_the_event_has_failed(status: int) -> None:
+    """Errors and redirects alike: two attempts, then the next event."""
     async with receiver(lambda _: status) as it:
         result = await simulate(plan(it.url, count=3, max_attempts=2), Stopped())
     assert (result.requests, result.acknowledged, result.failed) == (6, 0, 3)
     assert result.responses == {str(status): 6}
 
 
-async def test_nobody_there_is_no_answer() -> None:
-    """A refused connection is counted like any other failed try."""
+async def test_sender_refused_connection_is_no_response() -> None:
+    """Counted like any other failed attempt."""
     async with receiver() as it:
         url = it.url
     result = await simulate(plan(url, count=2, max_attempts=2), Stopped())
     assert (result.responses, result.failed) == ({"no response": 4}, 2)
 
 
-async def test_an_answer_that_comes_too_late_is_none() -> None:
-    """After the time-out the PBX lets go."""
+async def test_sender_late_response_is_no_response() -> None:
+    """The PBX disconnects after the time-out."""
     hung_up = asyncio.Event()
 
     async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -155,8 +154,10 @@ async def test_an_answer_that_comes_too_late_is_none() -> None:
     assert (result.responses, result.failed) == ({"no response": 1}, 1)
 
 
-async def test_the_files_prove_what_was_made_and_what_was_acknowledged(tmp_path: Path) -> None:
-    """Truth minus lost, malformed and given up is exactly what is noted as acknowledged, and what the receiver took."""
+async def test_sender_files_prove_what_was_made_and_acknowledged(tmp_path: Path) -> None:
+    """Truth minus lost, malformed and failed is exactly what is recorded as acknowledged, and what the
+    receiver accepted.
+    """
     truth, acked = tmp_path / "truth.jsonl", tmp_path / "acked"
     faults = Faults(late=0.1, duplicated=0.3, lost=0.2, malformed=0.1, reordered=5)
     async with receiver(lambda n: 503 if n % 7 == 0 else 200) as it:
@@ -165,17 +166,17 @@ async def test_the_files_prove_what_was_made_and_what_was_acknowledged(tmp_path:
         )
     made = [msgspec.json.decode(line) for line in truth.read_bytes().splitlines()]
     names = acked.read_text().splitlines()
-    assert len(made) == len({one["record_id"] for one in made}) == result.records == 300
+    assert len(made) == len({record["record_id"] for record in made}) == result.records == 300
     assert len(names) == len(set(names)) == result.acknowledged
-    assert set(names) < {one["record_id"] for one in made if not {"lost", "malformed"} & set(one["faults"])}
-    assert result.lost == sum("lost" in one["faults"] for one in made) > 0
+    assert set(names) < {record["record_id"] for record in made if not {"lost", "malformed"} & set(record["faults"])}
+    assert result.lost == sum("lost" in record["faults"] for record in made) > 0
     assert result.records == result.lost + result.acknowledged + result.malformed + result.failed
     assert result.requests == len(it.bodies) == result.records - result.lost + result.repeats
     assert min(result.malformed, result.failed, result.repeats) > 0
 
 
-async def test_live_calls_end_now_and_the_past_comes_first() -> None:
-    """After the history of calls that had ended, each further call ends at the moment at which it is reported."""
+async def test_sender_history_comes_first_and_live_calls_end_now() -> None:
+    """After the history each further call ends at the moment at which it is reported."""
     async with receiver() as it:
         await simulate(plan(it.url, history_calls=20, count=100, connections=1), Stopped())
     ends = {details.call_id: NOW - timedelta(days=1) for details in it.details()}
@@ -189,8 +190,8 @@ async def test_live_calls_end_now_and_the_past_comes_first() -> None:
     assert set(live) == {NOW}
 
 
-async def test_history_without_a_count_ends_now() -> None:
-    """From a start on, all calls that have ended are sent, at full speed, and then it is done."""
+async def test_sender_history_without_a_count_ends_now() -> None:
+    """All calls since the start that have ended are sent, at full speed."""
     async with receiver() as it:
         result = await simulate(plan(it.url, start=NOW - timedelta(days=1), count=None), Stopped())
     calls = {details.call_id for details in it.details()}
@@ -199,11 +200,10 @@ async def test_history_without_a_count_ends_now() -> None:
     assert all((NOW - timedelta(days=1)).timestamp() <= float(call_id) <= NOW.timestamp() for call_id in calls)
 
 
-async def test_history_that_goes_on_comes_to_the_present() -> None:
-    """After the past, calls end when they are sent."""
+async def test_sender_history_that_continues_live_reaches_the_present() -> None:
     async with receiver() as it:
-        asked = plan(it.url, start=NOW - timedelta(hours=1), count=None, continues_live=True, rate=2_000.0)
-        running = asyncio.create_task(simulate(asked, Stopped()))
+        simulation_plan = plan(it.url, start=NOW - timedelta(hours=1), count=None, continues_live=True, rate=2_000.0)
+        running = asyncio.create_task(simulate(simulation_plan, Stopped()))
         while not it.bodies or _ended_at(it.details()[-1]) < NOW.timestamp():
             assert not running.done()
             await asyncio.sleep(0.02)
@@ -211,8 +211,8 @@ async def test_history_that_goes_on_comes_to_the_present() -> None:
     assert min(float(details.call_id) for details in it.details()) < NOW.timestamp() - 600
 
 
-async def test_reports_come_at_the_rate_asked_for() -> None:
-    """The pace is kept whatever the receiver answers: reports are not sent all at once."""
+async def test_sender_keeps_the_rate() -> None:
+    """Whatever the receiver answers: events are not sent all at once."""
     loop = asyncio.get_running_loop()
     async with receiver() as it:
         began = loop.time()
@@ -220,18 +220,18 @@ async def test_reports_come_at_the_rate_asked_for() -> None:
         assert loop.time() - began > 0.1
 
 
-async def test_progress_is_told_and_the_last_word_is_the_result() -> None:
-    """Whoever listens hears growing counts, and in the end what is returned."""
-    heard: list[SimulationResult] = []
+async def test_sender_progress_ends_with_the_result() -> None:
+    """With growing counters."""
+    progress: list[SimulationResult] = []
     async with receiver() as it:
-        result = await simulate(plan(it.url, count=60, rate=150.0), SystemClock(), heard.append)
-    assert heard[-1].acknowledged == result.acknowledged == 60
-    assert [one.requests for one in heard] == sorted(one.requests for one in heard)
+        result = await simulate(plan(it.url, count=60, rate=150.0), SystemClock(), progress.append)
+    assert progress[-1].acknowledged == result.acknowledged == 60
+    assert [update.requests for update in progress] == sorted(update.requests for update in progress)
 
 
-async def test_a_simulation_without_end_stops_when_it_is_cancelled(tmp_path: Path) -> None:
-    """Cancelling leaves whole lines in the files and gives the result to whoever listens."""
-    heard: list[SimulationResult] = []
+async def test_sender_cancelled_simulation_leaves_whole_lines(tmp_path: Path) -> None:
+    """And passes the result to `on_progress`."""
+    progress: list[SimulationResult] = []
     acked = tmp_path / "acked"
     arrived = asyncio.Event()
 
@@ -241,16 +241,16 @@ async def test_a_simulation_without_end_stops_when_it_is_cancelled(tmp_path: Pat
         return 200
 
     async with receiver(enough) as it:
-        task = asyncio.create_task(simulate(plan(it.url, count=None, acked_path=acked), SystemClock(), heard.append))
+        task = asyncio.create_task(simulate(plan(it.url, count=None, acked_path=acked), SystemClock(), progress.append))
         await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert heard[-1].acknowledged == len(acked.read_text().splitlines())
+    assert progress[-1].acknowledged == len(acked.read_text().splitlines())
     assert set(acked.read_text().splitlines()) <= set(it.names())
 
 
-async def test_a_truth_that_cannot_be_written_stops_it() -> None:
+async def test_sender_truth_that_cannot_be_written_stops_it() -> None:
     """With a full disk nothing more is sent, and the error is the sentence itself, not a group of errors."""
     async with receiver() as it:
         with pytest.raises(Unavailable, match="No space left"):

@@ -1,4 +1,4 @@
-"""When calls begin."""
+"""Start times of calls."""
 
 from collections import Counter
 from datetime import date, timedelta
@@ -13,13 +13,13 @@ BERLIN = ZoneInfo("Europe/Berlin")
 MONDAY = date(2026, 6, 1)
 
 
-def test_a_working_day_is_busy_in_the_morning_and_quiet_at_night() -> None:
-    """Ten o'clock by the wall clock has many times the calls of three o'clock at night, and noon fewer than ten."""
+def test_traffic_working_day_is_busy_in_the_morning_and_quiet_at_night() -> None:
+    """Ten o'clock has many times the calls of three o'clock at night, and noon fewer than ten."""
     hours = Counter(start.astimezone(BERLIN).hour for start in generate_call_starts(Random(1), MONDAY, BERLIN, 5000))
     assert hours[10] > hours[12] > hours[20] > hours[3] > 0
 
 
-def test_a_weekend_is_quieter_than_a_working_day() -> None:
+def test_traffic_weekend_is_quieter_than_a_working_day() -> None:
     """Saturday has fewer calls than Monday, and Sunday fewer than Saturday."""
     monday, saturday, sunday = (
         len(generate_call_starts(Random(1), MONDAY + timedelta(days=days), BERLIN, 1000)) for days in (0, 5, 6)
@@ -36,7 +36,7 @@ def test_a_weekend_is_quieter_than_a_working_day() -> None:
         (date(2026, 6, 1), "Asia/Kathmandu", 24),
     ],
 )
-def test_a_day_has_its_true_length(day: date, zone: str, hours: float) -> None:
+def test_traffic_day_has_its_true_length(day: date, zone: str, hours: float) -> None:
     """Calls fill the day from its first moment to its last, however long it is, and are in order."""
     starts = generate_call_starts(Random(1), day, ZoneInfo(zone), 100_000)
     assert {start.astimezone(ZoneInfo(zone)).date() for start in starts} == {day}

@@ -1,4 +1,4 @@
-"""Where the exchange has its calls from: the contract that the store and the made-up PBX both fulfil."""
+"""Contract of the source of calls, implemented by the store and the simulated PBX."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -13,9 +13,9 @@ from onhook.store.contract import CallListing, CallListResult, RecordListing, Re
 
 
 class NewRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that is new, to be sent to whoever listens. `sequence` grows with each.
+    """A new record for the sockets. `sequence` grows with each.
 
-    With a `body` that is sent as it is, whatever was asked for: so a made-up PBX sends what cannot be read.
+    A `body` is sent as it is, whatever the payload format: so a simulated PBX sends malformed events.
     """
 
     sequence: int
@@ -25,36 +25,36 @@ class NewRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallSource(Protocol):
-    """Asked by the exchange, and never told anything."""
+    """Source of calls, read only."""
 
     async def list_records(self, listing: RecordListing) -> RecordListResult:
-        """A page of records, and how many there are in all."""
+        """Return a page of records, and their total number."""
         ...
 
     async def list_calls(self, listing: CallListing) -> CallListResult:
-        """A page of calls, and how many there are in all."""
+        """Return a page of calls, and their total number."""
         ...
 
     async def find_call_by_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
-        """One call, of these PBXs where some are named."""
+        """Return one call, of these PBXs where some are named."""
         ...
 
     async def latest_sequence(self) -> int:
-        """The number of the latest news."""
+        """Return the number of the latest new record."""
         ...
 
     async def list_new_records(self, after: int, limit: int) -> Sequence[NewRecord]:
-        """About so many of the news after a number, in order; whole numbers only."""
+        """Return about so many new records after a number, in order; never a part of one number."""
         ...
 
     async def wait(self, after: int) -> None:
-        """Return when there may be news after this number."""
+        """Return when there may be new records after this number."""
         ...
 
     def number_plan(self, sn: str) -> NumberPlan:
-        """Which numbers of that PBX are machines."""
+        """Return which numbers of the PBX are IVRs, queues and the like."""
         ...
 
     async def utc_offset(self, time: datetime, sns: Sequence[str]) -> timedelta:
-        """What the wall clock of the PBXs that are named (none is all) is ahead of UTC; of the first that tells."""
+        """Return the offset from UTC of the local time of these PBXs (none is all); of the first that has one."""
         ...

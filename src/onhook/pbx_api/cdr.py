@@ -27,11 +27,11 @@ LIST_ORDERS: Final[Mapping[str, str]] = {
     "dst_trunk": "dst_trunk_name",
     "call_type": "type",
     "did_number": "did_number",
-    # Nobody ever told us these, so all rows are equal in them.
+    # Events have no values for these, so all rows are equal in them.
     "dod_number": "started_at",
     "src_addr": "started_at",
 }
-"""What v1.0 rows can be sorted by, and what that is to us."""
+"""Sort keys of v1.0 rows, and the columns that they sort by."""
 
 CALL_LIST_ORDERS: Final[Mapping[str, str]] = {
     "uid": "started_at",  # a uid begins with the second of the call's start
@@ -47,7 +47,7 @@ STATUSES: Final = ("ANSWERED", "NO ANSWER", "BUSY", "FAILED", "VOICEMAIL")
 CALL_STATUSES: Final = (*STATUSES, "ABANDONED")
 
 LIST_ITEMS_MAX: Final = 50
-"""DIDs or queues in one question."""
+"""DIDs or queues in one request."""
 
 _UNSUPPORTED_PARAMETERS: Final = ("extension_group", "disposition_code_list", "call_note_remark")
 
@@ -55,7 +55,7 @@ ListingT = TypeVar("ListingT", bound=Listing)
 
 
 async def list_rows(state: ApiState, request: ApiRequest) -> bytes:
-    """`cdr/list` of v1.0: all rows, sorted as asked for."""
+    """`cdr/list` of v1.0: all rows, sorted as requested."""
     partition = request.choice("from", {"new": "new", "legacy": "legacy"}, "new")
     request.reject_unsupported(*_UNSUPPORTED_PARAMETERS)
     offset, limit = request.page()
@@ -67,7 +67,7 @@ async def list_rows(state: ApiState, request: ApiRequest) -> bytes:
         offset=offset,
         limit=limit,
     )
-    # What firmware before the rework of the CDR module wrote is in a partition of its own; here is none of it.
+    # Older firmware keeps the rows of before its new CDR module in a separate partition, which is empty here.
     return await encode_record_rows(
         request, await state.calls.list_records(listing) if partition == "new" else _NO_RECORDS
     )
@@ -82,7 +82,7 @@ async def search_rows(state: ApiState, request: ApiRequest) -> bytes:
 
 
 def parse_record_search(request: ApiRequest) -> RecordListing | None:
-    """What `cdr/search` asks for; None where nothing can be found. Raises `ApiRequestError`."""
+    """Return the listing of a `cdr/search`; None where nothing can match. Raises `ApiRequestError`."""
     request.reject_unsupported(*_UNSUPPORTED_PARAMETERS)
     window = request.window("start_time", "end_time")
     offset, limit = request.page()
@@ -130,7 +130,7 @@ async def read_detail(state: ApiState, request: ApiRequest) -> ApiResponse:
 
 
 async def encode_record_rows(request: ApiRequest, result: RecordListResult) -> bytes:
-    """The rows as an answer; written in a thread, for ten thousand of them take a tenth of a second."""
+    """Return the rows as a response; encoded in a thread, because ten thousand of them take a tenth of a second."""
     display = request.display
     return await asyncio.to_thread(
         lambda: encode(
@@ -142,7 +142,7 @@ async def encode_record_rows(request: ApiRequest, result: RecordListResult) -> b
 
 
 async def encode_call_rows(state: ApiState, request: ApiRequest, result: CallListResult) -> bytes:
-    """The same for calls."""
+    """Return the calls as a response, like `encode_record_rows`."""
     display = request.display
     number_plans = {sn: state.calls.number_plan(sn) for sn in {call.sn for call in result.data}}
     return await asyncio.to_thread(
@@ -156,12 +156,12 @@ async def encode_call_rows(state: ApiState, request: ApiRequest, result: CallLis
 
 
 def encode(response: ApiResponse) -> bytes:
-    """An answer as it is sent."""
+    """Return the bytes of a response."""
     return msgspec.json.encode(response)
 
 
 def restrict_to_window(listing: ListingT, window: QueryWindow) -> ListingT | None:
-    """What is asked for, of that stretch of time; None where that is empty."""
+    """Return the listing within a window of time; None where that is empty."""
     if window.is_empty:
         return None
     record_filter = msgspec.structs.replace(listing.filter, since=_utc(window.since), until=_utc(window.until))
@@ -183,7 +183,9 @@ def _call_listing(request: ApiRequest, record_filter: RecordFilter) -> CallListi
 
 
 def _status(request: ApiRequest, name: str, choices: tuple[str, ...]) -> str | None:
-    """One status or several, as filters have them; so that a `!` means nothing here. Raises `ApiRequestError`."""
+    """Return one status or several, in the form of filters, where a `!` has no meaning here. Raises
+    `ApiRequestError`.
+    """
     words = _list_items(request, name)
     for word in words:
         if fold_word(word) not in {fold_word(choice) for choice in choices}:
@@ -192,7 +194,7 @@ def _status(request: ApiRequest, name: str, choices: tuple[str, ...]) -> str | N
 
 
 def _dids(request: ApiRequest) -> tuple[tuple[str, str], ...]:
-    """`{number or name}:{trunk}` of each DID; a name may hold a colon, a trunk not."""
+    """Return `{number or name}:{trunk}` of each DID; a name may contain a colon, a trunk cannot."""
     pairs = (did.rpartition(":") if ":" in did else (did, "", "") for did in _list_items(request, "did"))
     return tuple((did.strip(), trunk.strip()) for did, _, trunk in pairs)
 

@@ -1,6 +1,6 @@
-"""The certificate of the exchange: given by a person, or made here and signed by itself, as a PBX does.
+"""Certificate of the PBX API: given by a person, or generated and self-signed, as on a PBX.
 
-Law: a private key is for its owner alone (0600), and stands whole under its name or not at all.
+Invariant: a private key is readable by its owner alone (0600), and is complete under its name or absent.
 """
 
 import ipaddress
@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 
 VALID_DAYS = 3_650
-"""Ten years: applications pin it, and whoever pins does not want to do so again."""
+"""Ten years: applications pin it, and a new one has to be pinned again."""
 
 CLOCK_TOLERANCE = timedelta(days=1)
 """Valid from a day before it was made: clocks differ."""
@@ -29,14 +29,12 @@ COMMON_NAME_CHARACTERS_MAX = 64
 
 
 def ensure_certificate(certificate: Path, key: Path, host: str, now: datetime) -> None:
-    """See that both files are there: made, where neither is. Raises `UsageError` where one of them is missing."""
+    """Generate both files where neither exists. Raises `UsageError` where one of them is missing."""
     if certificate.exists() and key.exists():
         return
     if certificate.exists() or key.exists():
         missing = key if certificate.exists() else certificate
-        raise UsageError(
-            f"{missing.name} is missing", location=str(missing.parent), hint="bring it back, or remove both"
-        )
+        raise UsageError(f"{missing.name} is missing", location=str(missing.parent), hint="restore it, or remove both")
     private_key = ec.generate_private_key(ec.SECP256R1())
     signed_certificate = _self_sign(private_key, _alternative_names(host), now)
     plain_key = private_key.private_bytes(
@@ -47,12 +45,12 @@ def ensure_certificate(certificate: Path, key: Path, host: str, now: datetime) -
 
 
 def create_tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """TLS 1.2 or later with this certificate. Raises `UsageError` where it cannot be used."""
+    """Return the context for TLS 1.2 or later with this certificate. Raises `UsageError` where it cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(certificate, key)
-    except OSError as error:  # an SSLError is one too
+    except OSError as error:  # an SSLError is an OSError too
         raise UsageError(
             f"the certificate cannot be used: {error.strerror or error}",
             location=f"{certificate}, {key}",
@@ -62,23 +60,25 @@ def create_tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def read_fingerprint(certificate: Path) -> str:
-    """The SHA-256 fingerprint by which a certificate is pinned, in pairs of digits. Raises `OnhookError`."""
+    """Return the SHA-256 fingerprint for pinning, in pairs of digits. Raises `OnhookError`."""
     try:
         parsed_certificate = x509.load_pem_x509_certificate(certificate.read_bytes())
     except (OSError, ValueError) as error:
-        raise OnhookError(f"this is no certificate: {error}", location=str(certificate), hint="name another") from error
+        raise OnhookError(
+            f"this is not a certificate: {error}", location=str(certificate), hint="name another file"
+        ) from error
     return parsed_certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
 def _alternative_names(host: str) -> list[x509.GeneralName]:
-    """The machine's name, `localhost`, the loopback, and the address that is listened on."""
+    """Return the machine's name, `localhost`, the loopback, and the address that is listened on."""
     hosts = dict.fromkeys([socket.gethostname(), "localhost", "127.0.0.1", "::1", host])
     general_names = (_general_name(host_name) for host_name in hosts if host_name not in ("", "0.0.0.0", "::"))  # noqa: S104 - compared
     return [name for name in general_names if name is not None]
 
 
 def _general_name(host: str) -> x509.GeneralName | None:
-    """An address, or a name; None for what is neither, as some machines are called."""
+    """Return an address or a name; None for a machine name that is neither."""
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:

@@ -1,6 +1,6 @@
-"""The error codes of the P-Series API, and answers that carry one (yeastar-p-series.md 6.1).
+"""Error codes of the P-Series API, and responses with one (yeastar-p-series.md 6.1).
 
-Law: the HTTP status is 200 whatever happened; `errcode` says it.
+Invariant: the HTTP status is always 200; `errcode` is the result.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,14 +42,14 @@ MESSAGES: Final[Mapping[int, str]] = {
 }
 
 QUOTED_CHARACTERS_MAX: Final = 80
-"""Of a value that is refused: enough to know it again."""
+"""Of a rejected value: enough to recognise it."""
 
 ApiResponse = Mapping[str, Any]
-"""The members of an answer, in the order in which they are written."""
+"""The members of a response, in order."""
 
 
 class ApiRequestError(UsageError):
-    """What was asked is answered with one of the codes; `faults` are the parameters to blame and why."""
+    """A request that is answered with one of the codes; `faults` are the invalid parameters and the reasons."""
 
     def __init__(self, code: int, invalid_parameters: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(MESSAGES[code], location=", ".join(name for name, _ in invalid_parameters))
@@ -57,7 +57,7 @@ class ApiRequestError(UsageError):
         self.invalid_parameters = tuple(invalid_parameters)
 
     def response(self) -> ApiResponse:
-        """What is answered."""
+        """Return the response."""
         response = response_with_code(self.code)
         if not self.invalid_parameters:
             return response
@@ -68,15 +68,15 @@ class ApiRequestError(UsageError):
 
 
 def response_with_code(code: int) -> ApiResponse:
-    """An answer that says no more than a code and its text."""
+    """Return a response of a code and its text only."""
     return {"errcode": code, "errmsg": MESSAGES[code]}
 
 
 def success_response(**members: Any) -> ApiResponse:
-    """A good answer."""
+    """Return a successful response."""
     return {**response_with_code(SUCCESS), **members}
 
 
 def parameter_error(name: str, reason: str) -> ApiRequestError:
-    """A parameter that cannot be meant so."""
+    """Return the error for an invalid parameter."""
     return ApiRequestError(PARAMETER_ERROR, [(name, reason)])

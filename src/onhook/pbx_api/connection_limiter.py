@@ -1,7 +1,7 @@
-"""Connections: how many there may be, how long each may take to ask, and TLS.
+"""Limits of connections: their number, the time of a request, and TLS.
 
-Law: a stranger costs a connection for some seconds and nothing more. Every connection is counted from its beginning,
-half a handshake too; all but sockets end within a time, however slowly somebody sends or takes.
+Invariant: an unknown client costs a connection for some seconds and nothing more. Every connection is counted from its
+beginning, also during the handshake; all but sockets end within a time, however slowly the client sends or reads.
 """
 
 import asyncio
@@ -16,36 +16,37 @@ from typing import cast
 from onhook.lib.errors import UsageError
 
 CONNECTIONS_MAX = 2_500
-"""Sockets, and some hundred requests at once; each connection is one request."""
+"""Sockets, and some hundred concurrent requests; each connection is one request."""
 
 CONNECTIONS_OF_ADDRESS_MAX = 1_500
-"""One application with all its sockets; so that one address cannot keep all others out."""
+"""One application with all its sockets; so that one address cannot block all others."""
 
 HANDSHAKE_SECONDS_MAX = 10.0
 REQUEST_SECONDS_MAX = 15.0
-"""To send a whole request."""
+"""Time to send a whole request."""
 
 RESPONSE_SECONDS_MAX = 120.0
-"""To have it answered and to take the answer: ten thousand rows are some 5 MB."""
+"""Time to compute the response and to read it: ten thousand rows are some 5 MB."""
 
 ACCEPT_RETRY_SECONDS = 0.05
-"""After a connection could not be taken."""
+"""Wait after a connection could not be accepted."""
 
 SEND_BUFFER_BYTES = 128 * 1024
-"""What the kernel is asked to hold for one connection (Linux doubles it): left to itself it holds up to 4 MB, and a
-reader that takes nothing would be noticed that much later."""
+"""Kernel buffer of one connection (Linux doubles it): the default grows to 4 MB, and a client that does not read would
+be noticed that much later.
+"""
 
 BACKLOG = 512
-"""Connections that the kernel holds until they are accepted."""
+"""Connections that the kernel queues until they are accepted."""
 
 OTHER_FILES_MAX = 512
-"""What the rest of the process may have open besides connections."""
+"""Open files of the process besides connections."""
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
 
 
 class ConnectionLimiter:
-    """Lets connections in, to protocols that somebody else makes."""
+    """Accepts connections for protocols that a factory creates."""
 
     def __init__(self, protocol_factory: ProtocolFactory, tls: ssl.SSLContext | None) -> None:
         self._protocol_factory = protocol_factory
@@ -56,14 +57,14 @@ class ConnectionLimiter:
         self.count = 0
 
     async def accept_connections(self, server_socket: socket.socket) -> None:
-        """Let in whoever comes, until cancelled. The socket is listening, and closed at the end."""
+        """Accept connections until cancelled. The socket is listening, and is closed at the end."""
         loop = asyncio.get_running_loop()
         try:
             while True:
                 try:
                     connection, peer = await loop.sock_accept(server_socket)
                 except OSError:
-                    # It has gone again, or there are too many files open: the others go on.
+                    # The client has disconnected, or there are too many open files: the others continue.
                     await asyncio.sleep(ACCEPT_RETRY_SECONDS)
                     continue
                 self._accept(connection, str(peer[0]))
@@ -71,23 +72,23 @@ class ConnectionLimiter:
             server_socket.close()
 
     def request_received(self, transport: asyncio.BaseTransport) -> None:
-        """The whole request is there: from now on the time to take the answer counts."""
+        """Start the time limit for reading the response: the whole request has arrived."""
         if transport in self._timeouts:
             self.set_timeout(transport, RESPONSE_SECONDS_MAX)
 
     def clear_timeout(self, transport: asyncio.BaseTransport) -> None:
-        """Let a connection stay for as long as it likes: it has become a socket."""
+        """Remove the time limit of a connection: it has become a socket."""
         timer = self._timeouts.pop(transport, None)
         if timer is not None:
             timer.cancel()
 
     def set_timeout(self, transport: asyncio.BaseTransport, seconds: float) -> None:
-        """Cut a connection off when that time is over."""
+        """Abort a connection after a time."""
         self.clear_timeout(transport)
         self._timeouts[transport] = asyncio.get_running_loop().call_later(seconds, _abort, transport)
 
     def _accept(self, connection: socket.socket, address: str) -> None:
-        """Let a connection in, or cut it off where there are too many."""
+        """Accept a connection, or abort it where there are too many."""
         if self.count >= CONNECTIONS_MAX or self._count_by_address[address] >= CONNECTIONS_OF_ADDRESS_MAX:
             connection.close()
             return
@@ -99,7 +100,7 @@ class ConnectionLimiter:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve_connection(self, connection: socket.socket, address: str) -> None:
-        """See a connection through TLS to its protocol, and count it out when it is gone."""
+        """Serve a connection through TLS to its protocol, and count it until it is closed."""
         protocol = _LimitedProtocol(self, self._protocol_factory())
         seconds = None if self._tls is None else HANDSHAKE_SECONDS_MAX
         try:
@@ -108,7 +109,7 @@ class ConnectionLimiter:
             )
             await protocol.closed.wait()
         except (OSError, TimeoutError):
-            # No TLS, or none in time: nothing that a stranger does to his own connection is a fault of ours.
+            # No TLS, or not in time: errors of an unknown client on its own connection are not logged.
             connection.close()
         finally:
             self.count -= 1
@@ -118,7 +119,7 @@ class ConnectionLimiter:
 
 
 class _LimitedProtocol(asyncio.Protocol):
-    """Hands all on to the protocol that was made for the connection, and tells when it is over."""
+    """Passes everything on to the protocol of the connection, and reports its end."""
 
     def __init__(self, limiter: ConnectionLimiter, inner: asyncio.Protocol) -> None:
         self._limiter = limiter
@@ -151,10 +152,10 @@ class _LimitedProtocol(asyncio.Protocol):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket on which the exchange listens. Raises `UsageError`."""
+    """Return a listening socket. Raises `UsageError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # `[::]` means IPv4 too, as everywhere else.
+        # `[::]` includes IPv4, as in other servers.
         server_socket = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::")
     except OSError as error:
         is_in_use = error.errno == errno.EADDRINUSE
@@ -170,7 +171,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def raise_file_limit() -> None:
-    """Let this process have as many files open as there may be connections, where the system lets it."""
+    """Raise the limit of open files to the number of connections, where the system allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = CONNECTIONS_MAX + OTHER_FILES_MAX
     if soft != resource.RLIM_INFINITY and soft < needed:

@@ -1,7 +1,7 @@
-"""Files that were made ready to be fetched: `cdr/download` (yeastar-p-series.md 7.6).
+"""Files prepared for `cdr/download` (yeastar-p-series.md 7.6).
 
-Laws: a file is fetched under its `download_resource_url`, by the application that asked for it, within 30 minutes. It
-is made in memory, bounded, and forgotten when its time is up or when too many others were made since.
+Invariants: a file is fetched under its `download_resource_url`, by the application that requested it, within 30
+minutes. It is made in memory, limited, and removed when it expires or when too many others were made since.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ FILES_MAX = 16
 """In all; at their longest they are some 30 MB together."""
 
 ROWS_MAX = 10_000
-"""Of one file: as many as a page; who wants more asks for several stretches of time."""
+"""Of one file: as many as a page; for more, request several ranges of time."""
 
 NAME_BYTES = 16
 
 
 class DownloadFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that waits to be fetched by an application, until a moment (microseconds)."""
+    """A file that an application may fetch, until a time (microseconds)."""
 
     name: str
     client_id: str
@@ -39,13 +39,13 @@ class DownloadFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Downloads:
-    """The files that wait."""
+    """The prepared files."""
 
     def __init__(self) -> None:
         self._files: OrderedDict[str, DownloadFile] = OrderedDict()
 
     def add(self, client_id: str, prefix: str, content: bytes, now_us: int) -> DownloadFile:
-        """Keep a file; its name is not to be guessed."""
+        """Add a file; its name cannot be guessed."""
         name = f"{prefix}-{secrets.token_hex(NAME_BYTES)}.csv"
         file = DownloadFile(name=name, client_id=client_id, content=content, until=now_us + EXPIRY_MICROSECONDS)
         self._files[name] = file
@@ -54,7 +54,7 @@ class Downloads:
         return file
 
     def get(self, name: str, client_id: str, now_us: int) -> DownloadFile | None:
-        """The file of that name, where it is there for this application and its time is not up."""
+        """Return the file of that name, where it belongs to this application and has not expired."""
         for expired_name in [candidate.name for candidate in self._files.values() if candidate.until <= now_us]:
             del self._files[expired_name]
         file = self._files.get(name)
@@ -62,7 +62,7 @@ class Downloads:
 
 
 async def format_csv(records: Sequence[Record], display: DisplayFormat) -> bytes:
-    """Rows as CSV (RFC 4180) under the names of the API; written in a thread, for it takes a while."""
+    """Return rows as CSV (RFC 4180) with the names of the API; written in a thread, because it takes a while."""
     return await asyncio.to_thread(_format_csv, records, display)
 
 

@@ -1,6 +1,6 @@
-"""What may be made to go wrong, for whoever writes an application: the contract, and the default, which is nothing.
+"""Contract of fault injection, for developers of applications, and the default, which injects nothing.
 
-The made-up PBX hands in another one. The rules of it are the simulator's; here is only where they bite.
+The simulated PBX passes another implementation; the rules of faults are the simulator's.
 """
 
 from typing import Protocol
@@ -9,10 +9,11 @@ import msgspec
 
 
 class InjectedFault(msgspec.Struct, frozen=True):
-    """What befalls one answer: it comes so much later, and may be no answer at all.
+    """Faults of one response: it is delayed, and may be missing.
 
-    `refused_forms` are the forms of time (`seconds`, `display`) that are refused; with `matches_nothing` Unix seconds
-    find nothing. `display` is another display format: order of the date and hours of the clock; None is the usual one.
+    `refused_forms` are the forms of time (`seconds`, `display`) that are rejected; with `matches_nothing` Unix seconds
+    match no rows. `display` is another display format: order of the date and hours of the clock; None is the default
+    one.
     """
 
     delay_seconds: float = 0.0
@@ -23,27 +24,27 @@ class InjectedFault(msgspec.Struct, frozen=True):
 
 
 class FaultPolicy(Protocol):
-    """Asked once for each thing that could go wrong."""
+    """Called once for each thing that can fail."""
 
     def token_seconds(self) -> float | None:
-        """How long a new access token really counts; None is as long as is said."""
+        """Return the true lifetime of a new access token; None is as promised."""
         ...
 
     def rejects_login(self) -> bool:
-        """Whether a good login is refused this time."""
+        """Return whether a valid login is rejected this time."""
         ...
 
     def response_fault(self) -> InjectedFault:
-        """What befalls the next answer."""
+        """Return the faults of the next response."""
         ...
 
     def silent_after(self) -> int | None:
-        """After how many events a new socket falls silent; None is never."""
+        """Return after how many events a new socket falls silent; None is never."""
         ...
 
 
 class NoFaults:
-    """Everything goes well."""
+    """Injects nothing."""
 
     def token_seconds(self) -> float | None:
         return None

@@ -1,4 +1,4 @@
-"""`cdr/download`: the rows that a search finds as a file, and the file itself."""
+"""`cdr/download`: the rows of a search as a file, and the file itself."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ PREFIX: Final = "cdr"
 
 
 async def make_csv(state: ApiState, request: ApiRequest) -> ApiResponse:
-    """Make the file ready; it is fetched under its `download_resource_url` with a token of the same application."""
+    """Prepare the file; it is fetched under its `download_resource_url` with a token of the same application."""
     listing = parse_record_search(request)
     result = RecordListResult(0, []) if listing is None else await state.calls.list_records(listing)
     content = await format_csv(result.data, request.display)

@@ -19,7 +19,7 @@ from onhook.pbx_api.tokens import ACCESS_SECONDS, REFRESH_SECONDS, TokenPair
 
 
 async def get_token(state: ApiState, request: ApiRequest) -> ApiResponse:
-    """A new pair for client id and secret. Raises `ApiRequestError`."""
+    """Return a new pair of tokens for client id and secret. Raises `ApiRequestError`."""
     members = request.json_body()
     username, password = (
         _require_text(members.get("username"), "username"),
@@ -35,7 +35,7 @@ async def get_token(state: ApiState, request: ApiRequest) -> ApiResponse:
 
 
 async def refresh_token(state: ApiState, request: ApiRequest) -> ApiResponse:
-    """A new pair for a refresh token. Raises `ApiRequestError`."""
+    """Return a new pair for a refresh token. Raises `ApiRequestError`."""
     text = _require_text(request.json_body().get("refresh_token"), "refresh_token")
     grant = state.tokens.find_refreshable_grant(text)
     match = None if grant is None else state.apps.find_by_client_id(grant.client_id)
@@ -46,19 +46,19 @@ async def refresh_token(state: ApiState, request: ApiRequest) -> ApiResponse:
 
 
 async def del_token(state: ApiState, request: ApiRequest) -> ApiResponse:
-    """End the pair that the request came with."""
+    """Revoke the pair of the request's token."""
     state.tokens.revoke(request.parameters["access_token"])
     return response_with_code(0)
 
 
 def check_not_blocked(state: ApiState, address: str) -> None:
-    """Raises `ApiRequestError` with 70004 for an address that logged in wrongly too often."""
+    """Raise `ApiRequestError` with 70004 for a blocked address."""
     if state.apps.is_blocked(throttle_key(address), state.clock.microseconds()):
         raise ApiRequestError(ACCOUNT_IP_BLOCKED)
 
 
 def authenticate(state: ApiState, request: ApiRequest) -> ApiRequest:
-    """The request with the application whose token it carries. Raises `ApiRequestError` with 10004 or 70087."""
+    """Return the request with the application of its token. Raises `ApiRequestError` with 10004 or 70087."""
     grant = state.tokens.find_grant(request.parameters.get("access_token", ""))
     match = None if grant is None else state.apps.find_by_client_id(grant.client_id)
     if grant is None or match is None or match[1] != grant.secret_hash:
@@ -78,7 +78,7 @@ def authenticate(state: ApiState, request: ApiRequest) -> ApiRequest:
 
 
 def _count_failure(state: ApiState, request: ApiRequest) -> ApiRequestError:
-    """Count a failed login; the fifth keeps the address out."""
+    """Count a failed login; the fifth blocks the address."""
     key, now_us = throttle_key(request.address), state.clock.microseconds()
     if state.login_failures.record_failure(key, now_us):
         state.apps.block(key, now_us)
@@ -92,7 +92,7 @@ def _check_address(app: App, request: ApiRequest) -> None:
 
 
 def _unmap_ipv4(address: str) -> str:
-    """An IPv4 address that came by way of IPv6, as it is."""
+    """Return an IPv4 address instead of its IPv6 form."""
     return address.removeprefix("::ffff:") if "." in address else address
 
 

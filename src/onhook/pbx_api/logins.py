@@ -1,6 +1,6 @@
-"""Who logs in wrongly too often: five in a row, and the address is kept out (yeastar-p-series.md 6).
+"""Failed logins: after five in a row the address is blocked (yeastar-p-series.md 6).
 
-Addresses are counted as one where one person has many: an IPv6 address stands for its network of 64 bits.
+Addresses of one owner are counted as one: an IPv6 address stands for its network of 64 bits.
 """
 
 import ipaddress
@@ -9,10 +9,10 @@ from collections import OrderedDict
 FAILURES_MAX = 5
 
 ADDRESSES_MAX = 10_000
-"""Addresses whose failures are counted at once; the one that failed first is forgotten first."""
+"""Addresses with counted failures; the oldest count is removed first."""
 
 EXPIRY_MICROSECONDS = 3_600_000_000
-"""Failures of an hour ago are forgotten: a person mistypes now and then."""
+"""Failures of an hour ago are forgotten: people mistype now and then."""
 
 IPV6_PREFIX = 64
 
@@ -24,7 +24,7 @@ class LoginFailures:
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def record_failure(self, key: str, now_us: int) -> bool:
-        """Count one more; whether that was one too many, and the count begins anew."""
+        """Count a failure; return whether the limit is reached, which resets the count."""
         count, last_failed_at = self._counts.pop(key, (0, now_us))
         count = 1 if now_us - last_failed_at >= EXPIRY_MICROSECONDS else count + 1
         if count >= FAILURES_MAX:
@@ -35,12 +35,12 @@ class LoginFailures:
         return False
 
     def record_success(self, key: str) -> None:
-        """It knows the secret after all."""
+        """Reset the count."""
         self._counts.pop(key, None)
 
 
 def throttle_key(address: str) -> str:
-    """The address that is counted and kept out.
+    """Return the address that is counted and blocked.
 
     >>> throttle_key("192.0.2.7"), throttle_key("2001:db8::7"), throttle_key("::ffff:192.0.2.7")
     ('192.0.2.7', '2001:db8::/64', '192.0.2.7')

@@ -1,7 +1,7 @@
-"""Calls in memory, with the same answers as the store: for a made-up PBX, and for whoever tests against one.
+"""Calls in memory with the same results as the store, for a simulated PBX and for tests.
 
-Laws: what is told of a call is there at once for whoever asks, whatever befalls the event about it. Memory is bounded:
-the calls that came first are forgotten first, as a PBX does with its own.
+Invariants: a call is found at once, whatever the faults of its event. Memory is bounded: the oldest calls are removed
+first, as on a PBX.
 """
 
 import asyncio
@@ -32,17 +32,17 @@ from onhook.store.contract import (
 )
 
 CALLS_MAX = 50_000
-"""Some 140 MB: most of a year of the made-up office."""
+"""Some 140 MB: most of a year of the simulated office."""
 
 NEW_RECORDS_MAX = 10_000
-"""Who is further behind has lost its connection long ago."""
+"""A reader that is further behind has lost its connection long ago."""
 
 RecordOrCall = TypeVar("RecordOrCall", Record, Call)
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared as they are
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local times are compared as they are
 
 
 class MemoryCalls:
-    """See the contract, `pbx_api.calls.CallSource`. One PBX; `zone` is where it is."""
+    """See the contract, `pbx_api.calls.CallSource`. One PBX; `zone` is its time zone."""
 
     def __init__(self, sn: str, zone: ZoneInfo, clock: Clock, *, calls_max: int = CALLS_MAX) -> None:
         self._sn = sn
@@ -58,7 +58,7 @@ class MemoryCalls:
         self._changed = asyncio.Event()
 
     def add(self, details: CallDetails) -> None:
-        """Keep a leg: from now on whoever asks finds it."""
+        """Add a leg: it is found from now on."""
         self._leg_count += 1
         reported_leg = ReportedLeg(details=details, seq=self._leg_count, via="simulated", received_at=self._clock.now())
         legs = self._reported_legs.setdefault(details.call_id, [])
@@ -69,13 +69,13 @@ class MemoryCalls:
             self._calls.pop(call_id, None)
 
     def publish(self, details: CallDetails, body: bytes = b"") -> None:
-        """Send the event about a leg to whoever listens; with a body, that instead."""
+        """Send the event of a leg to the sockets; with a body, that instead."""
         self._announced_count += 1
         self._new_records.append(NewRecord(sequence=self._announced_count, sn=self._sn, details=details, body=body))
         self._changed.set()
         self._changed = asyncio.Event()
 
-    # -- the contract
+    # The contract
 
     async def list_records(self, listing: RecordListing) -> RecordListResult:
         return await asyncio.to_thread(_list_records, list(self._calls.values()), listing)
@@ -91,7 +91,7 @@ class MemoryCalls:
         return self._announced_count
 
     async def list_new_records(self, after: int, limit: int) -> Sequence[NewRecord]:
-        # Numbers follow each other without a gap, so the place of the next one is known.
+        # Numbers are consecutive, so the place of the next one is known.
         begin = max(0, after - self._announced_count + len(self._new_records))
         return list(islice(self._new_records, begin, begin + limit))
 
@@ -107,7 +107,7 @@ class MemoryCalls:
 
 
 def _list_records(calls: Sequence[Call], listing: RecordListing) -> RecordListResult:
-    """In a thread: to look through a hundred thousand legs takes a second."""
+    """Return a page; runs in a thread, because a hundred thousand legs take a second."""
     matches = [leg for call in calls for leg in call.legs if _matches_record(listing, leg)]
     return RecordListResult(len(matches), _page(matches, listing, RECORD_ORDERS))
 
@@ -141,7 +141,7 @@ def _matches_call(listing: CallListing, call: Call) -> bool:
 
 
 def _matches_time(listing: Listing, leg: Record) -> bool:
-    """By the wall clock, and of one of the PBXs that are meant."""
+    """Return whether the local time and the PBX match."""
     local_seconds = int((local_time(leg) - _EPOCH).total_seconds())
     return (
         (not listing.sns or leg.sn in listing.sns)
@@ -151,7 +151,7 @@ def _matches_time(listing: Listing, leg: Record) -> bool:
 
 
 def _page(matches: list[RecordOrCall], listing: Listing, order_columns: Sequence[str]) -> list[RecordOrCall]:
-    """In order; what nobody reported comes last, whichever way round."""
+    """Return the page in order; missing values are last, in both directions."""
     assert listing.order_by in order_columns
     assert 1 <= listing.limit <= LISTING_ROWS_MAX
     with_value = [row for row in matches if getattr(row, listing.order_by) is not None]
@@ -162,6 +162,6 @@ def _page(matches: list[RecordOrCall], listing: Listing, order_columns: Sequence
 
 
 def _tie_breaker(row: Record | Call) -> tuple[Any, ...]:
-    """What decides between equals."""
+    """Return the order of rows with equal sort keys."""
     seq = row.seq if isinstance(row, Record) else 0
     return row.started_at, seq, row.sn, row.call_id

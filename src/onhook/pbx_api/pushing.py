@@ -1,4 +1,4 @@
-"""What an application can set of its own webhooks, and where that is kept: the contract."""
+"""Contract of the webhooks that an application manages itself."""
 
 from typing import Final, Protocol
 
@@ -8,7 +8,7 @@ from onhook.appdb.api_clients import App
 
 TIMEOUT_SECONDS_LIMITS: Final = (3, 10)
 MAX_ATTEMPTS_LIMITS: Final = (1, 5)
-"""What a PBX can be set to, from and to (yeastar-p-series.md 4)."""
+"""Range of the setting of a PBX (yeastar-p-series.md 4)."""
 
 
 class AppWebhook(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +24,7 @@ class AppWebhook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AppWebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """All that an application has set. A `max_attempts` of None is the house's own plan, which goes on for days."""
+    """All webhooks of an application. A `max_attempts` of None is Onhook's own retry policy, which takes days."""
 
     is_enabled: bool = True
     webhooks: tuple[AppWebhook, ...] = ()
@@ -33,17 +33,18 @@ class AppWebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AppWebhookStore(Protocol):
-    """Where webhooks are kept and sent from."""
+    """Storage of webhooks and sending of tests."""
 
     def get(self, app: App) -> AppWebhookSettings:
-        """What an application has set."""
+        """Return the webhooks of an application."""
         ...
 
     def change(self, app: App, webhook_settings: AppWebhookSettings, *, after: int, now_us: int) -> None:
-        """Have that instead; new ones begin behind a number of the ledger. Raises `UsageError`."""
+        """Replace the webhooks; new ones begin after a number of the ledger. Raises `UsageError`."""
         ...
 
     async def send_test(self, app: App, webhook: AppWebhook) -> bool:
-        """Send a signed test, as what the application has set there would be sent; whether it was taken. Why not is
-        told in the log. Raises `UsageError`."""
+        """Send a signed test, as the current settings would send it; return whether it was accepted. The reason of a
+        failure is logged. Raises `UsageError`.
+        """
         ...

@@ -1,4 +1,4 @@
-"""`recording/list|search|download`: which calls were recorded; the audio itself is on the PBX, not here."""
+"""`recording/list|search|download`: which calls were recorded; the audio itself is on the PBX."""
 
 import asyncio
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ ID_CHARACTERS: Final = 17
 
 
 async def list_recordings(state: ApiState, request: ApiRequest) -> bytes:
-    """All recordings that are known by name."""
+    """Return all recordings with a known name."""
     return await _encode_recordings(request, await state.calls.list_records(_listing(request, RecordFilter())))
 
 
 async def search_recordings(state: ApiState, request: ApiRequest) -> bytes:
-    """Those that match; `ids` are joined by commas."""
+    """Return the recordings that match; `ids` are separated by commas."""
     record_filter = RecordFilter(call_from=request.text("caller"), call_to=request.text("callee"))
     listing = restrict_to_window(_listing(request, record_filter), request.window("start_time", "end_time"))
     return await _encode_recordings(
@@ -33,7 +33,7 @@ async def search_recordings(state: ApiState, request: ApiRequest) -> bytes:
 
 
 async def download_recording(_state: ApiState, request: ApiRequest) -> ApiResponse:
-    """Always refused with 60001: of a recording no more than its name is known here. Raises `ApiRequestError`."""
+    """Reject every download with 60001: only the names of recordings are known. Raises `ApiRequestError`."""
     if request.text("id") is None and request.text("file") is None:
         raise parameter_error("id", "id or file is required")
     raise ApiRequestError(DATA_NOT_FOUND)
@@ -54,7 +54,7 @@ def _listing(request: ApiRequest, record_filter: RecordFilter) -> RecordListing:
 
 
 def _ids(request: ApiRequest) -> tuple[str, ...]:
-    """The first digits of `record_id` that are meant. Longer than other texts, so it is read apart."""
+    """Return the first digits of the requested `record_id`s. Longer than other texts, so it is parsed separately."""
     texts = [text.strip() for text in request.parameters.get("ids", "").split(",") if text.strip()]
     if len(texts) > IDS_MAX or any(len(text) != ID_CHARACTERS for text in texts):
         raise parameter_error("ids", f"at most {IDS_MAX} ids as `recording/list` gives them")

@@ -1,4 +1,4 @@
-"""One request as its handler gets it: who asks, when, and what; and how parameters are read from it."""
+"""One request as its handler receives it, and the parsing of its parameters."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -23,9 +23,9 @@ SECONDS_DIGITS_MAX = 11
 
 
 class QueryWindow(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of time: by UTC (`since`, `until`) or by the wall clock of each record's PBX (`local_…`).
+    """A range of time: in UTC (`since`, `until`) or in the local time of each record's PBX (`local_…`).
 
-    In seconds since 1970; the first is included and the last is not. `is_empty` is one in which nothing is found.
+    In seconds since 1970; the first is included and the last is not. `is_empty`: nothing matches.
     """
 
     since: int | None = None
@@ -36,7 +36,7 @@ class QueryWindow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request. `address` is where it came from, `at` when; `app` and `grant` are whose token it has, if any."""
+    """A request. `address` is that of the client, `at` its time; `app` and `grant` are those of its token, if any."""
 
     version: str
     parameters: Mapping[str, str]
@@ -49,26 +49,28 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def owner(self) -> App:
-        """The application; only asked where a token is needed."""
+        """Return the application; only for routes that need a token."""
         assert self.app is not None
         return self.app
 
     @property
     def display(self) -> DisplayFormat:
-        """How moments are displayed to this application, this time."""
+        """Return the display format of times for this application and this response."""
         if self.fault.display is not None:
             return DisplayFormat(*self.fault.display)
         return DisplayFormat(self.owner.behaviour.date_format, self.owner.behaviour.time_format)
 
     def text(self, name: str) -> str | None:
-        """A parameter, or None where it is not there or blank. Raises `ApiRequestError` for one that is too long."""
+        """Return a parameter, or None where it is missing or blank. Raises `ApiRequestError` for one that is
+        too long.
+        """
         value = self.parameters.get(name, "").strip()
         if len(value) > TEXT_CHARACTERS_MAX:
             raise parameter_error(name, f"at most {TEXT_CHARACTERS_MAX} characters")
         return value or None
 
     def number(self, name: str, default: int, maximum: int) -> int:
-        """A whole number from 1. Raises `ApiRequestError`."""
+        """Return a whole number from 1. Raises `ApiRequestError`."""
         text = self.text(name)
         if text is None:
             return default
@@ -77,7 +79,7 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
         return int(text)
 
     def choice(self, name: str, choices: Mapping[str, str], default: str) -> str:
-        """What a word stands for. Raises `ApiRequestError` for an unknown one."""
+        """Return the value of a word. Raises `ApiRequestError` for an unknown one."""
         text = self.text(name)
         if text is None:
             return default
@@ -86,22 +88,22 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
         return choices[text]
 
     def page(self) -> tuple[int, int]:
-        """How many rows to pass over, and how many to give. Raises `ApiRequestError`."""
+        """Return how many rows to skip, and how many to return. Raises `ApiRequestError`."""
         size = self.number("page_size", LISTING_ROWS_MAX, LISTING_ROWS_MAX)
         return (self.number("page", 1, 10**PAGE_DIGITS_MAX - 1) - 1) * size, size
 
     def is_descending(self) -> bool:
-        """Whether the order is the other way round. Raises `ApiRequestError`."""
+        """Return whether the order is descending. Raises `ApiRequestError`."""
         return self.choice("order_by", {"asc": "", "desc": "desc"}, "") == "desc"
 
     def reject_unsupported(self, *names: str) -> None:
-        """Refuse what we could not answer truly: filters over what nobody ever told us. Raises `ApiRequestError`."""
+        """Reject filters over fields that Onhook does not have. Raises `ApiRequestError`."""
         for name in names:
             if self.text(name) is not None:
-                raise parameter_error(name, "is not known here: leave it out")
+                raise parameter_error(name, "is not supported: leave it out")
 
     def json_body(self) -> Mapping[str, object]:
-        """The body, a JSON object. Raises `ApiRequestError` with 40001 for anything else."""
+        """Return the body, a JSON object. Raises `ApiRequestError` with 40001 for anything else."""
         try:
             members: object = msgspec.json.decode(self.body)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -111,7 +113,9 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
         return members
 
     def window(self, since: str, until: str) -> QueryWindow:
-        """The stretch of time between two parameters, both included, in the forms that the application's PBX takes."""
+        """Return the range between two parameters, both included, in the forms of time that the application's
+        PBX accepts.
+        """
         begin, end = self._parse_time(since), self._parse_time(until)
         window = QueryWindow(
             since=begin[0],
@@ -124,7 +128,7 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
         return window
 
     def _parse_time(self, name: str) -> tuple[int | None, int | None]:
-        """Seconds in UTC, or by the wall clock; one of the two, or neither. Raises `ApiRequestError`."""
+        """Return seconds in UTC, or in local time; one of the two, or neither. Raises `ApiRequestError`."""
         text = self.text(name)
         if text is None:
             return None, None
@@ -135,7 +139,7 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
         if local is None:
             quoted_text = text[:QUOTED_CHARACTERS_MAX]
             raise parameter_error(name, f"the time format of the PBX is expected, got {quoted_text!r}")
-        return None, int((local - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001 - wall clocks as they are
+        return None, int((local - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001 - local times as they are
 
     def _accepted_time_forms(self) -> frozenset[str]:
         forms = set(self.owner.behaviour.time_forms)

@@ -1,4 +1,4 @@
-"""Which paths there are, and who answers them; anything else is answered 10001."""
+"""Paths and their handlers; any other path is answered 10001."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
@@ -11,10 +11,10 @@ from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.state import ApiState
 
 Handler = Callable[[ApiState, ApiRequest], Awaitable[ApiResponse | bytes]]
-"""Answers a request, whole or as bytes that are written already. Raises `ApiRequestError`."""
+"""Returns a response, as an object or as encoded bytes. Raises `ApiRequestError`."""
 
 SUBSCRIBE_PATH: Final = "/openapi/v1.0/subscribe"
-"""The one path that is a socket."""
+"""The path of the WebSocket."""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ ROUTES_BY_VERSION: Final[Mapping[str, Mapping[str, Route]]] = {"v1.0": V1_ROUTES
 
 
 def find_route(method: str, path: str) -> tuple[str, Route] | None:
-    """The version and the route that a request means, or None."""
+    """Return the version and the route of a request, or None."""
     parts = path.split("/", 3)
     if len(parts) != 4 or parts[1] != "openapi":
         return None

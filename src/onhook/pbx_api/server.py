@@ -1,7 +1,7 @@
-"""The exchange as a server: each request to its handler, each answer back, and the connection closed.
+"""Server of the PBX API: each request to its handler, each response back, and the connection closed.
 
-Laws: HTTP status 200 and `errcode`, whatever happens; only what is no request at all gets 400. No query is ever logged,
-for it holds a token. Every answer is bounded in time, and only so many are made at once.
+Invariants: HTTP status 200 and `errcode`, whatever happens; only invalid HTTP gets 400. No query is ever logged,
+because it contains a token. Every response is limited in time, and so is the number of concurrent ones.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ from onhook.pbx_api.state import ApiState
 from onhook.pbx_api.tokens import AppTokens, TokenGrant
 
 USER_AGENT = "OpenAPI"
-"""What the PBX wants to be called with (yeastar-p-series.md 6)."""
+"""The User-Agent that the PBX documents (yeastar-p-series.md 6)."""
 
 BODY_BYTES_MAX = 32 * 1024
 """The largest is a list of five webhooks with long URLs, of some 15 KiB."""
@@ -53,22 +53,22 @@ LINE_BYTES_MAX = 8 * 1024
 """Of a path with its query."""
 
 PARAMETERS_MAX = 50
-"""Twice as many as any call knows."""
+"""Twice as many as any route has."""
 
 CONCURRENT_RESPONSES_MAX = 8
-"""Made at once; more wait. Ten thousand rows are some 20 MB while they are made."""
+"""Computed concurrently; more wait. Ten thousand rows are some 20 MB while they are encoded."""
 
 UNSENT_BYTES_MAX = 64 * 1024 * 1024
-"""Of answers that are made and not yet taken, all together: a dozen of the largest."""
+"""Of responses that are not read yet, all together: a dozen of the largest."""
 
 CHUNK_BYTES = 64 * 1024
-"""Written before it is seen whether the other side takes it."""
+"""Written before waiting for the client to read."""
 
 HANDLER_SECONDS_MAX = 30.0
-"""So long an answer may take to be made, waiting included; then it is `OVERLOAD_TASK_RUNNING`."""
+"""Time to compute a response, waiting included; then it is `OVERLOAD_TASK_RUNNING`."""
 
 TOKEN_CHECK_SECONDS = 1.0
-"""How soon a removed application's sockets end."""
+"""How soon the sockets of a removed application end."""
 
 STOP_SECONDS_MAX = 5.0
 JSON_HEADERS = {"Content-Type": "application/json"}
@@ -76,7 +76,7 @@ CSV_HEADERS = {"Content-Type": "text/csv; charset=utf-8"}
 
 
 class PbxApiServer:
-    """Answers requests; `serve` lets them in."""
+    """Answers requests; `serve` accepts them."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class PbxApiServer:
     async def serve(
         self, server_socket: socket.socket, tls: ssl.SSLContext | None
     ) -> AsyncIterator[tuple[asyncio.Task[None], ...]]:
-        """Let requests in; yields the tasks that run until the end. Closed, it lets everybody go."""
+        """Accept requests; yields the tasks that run until the end. At the end all connections are closed."""
         raise_file_limit()
         server = web.Server(
             self.handle,
@@ -144,12 +144,12 @@ class PbxApiServer:
             return await self._handle_download(request)
         fault = self.state.faults.response_fault()
         try:
-            # Read before a place among the answers is taken: who sends slowly holds up nobody.
+            # Read before a place among the concurrent responses is used: a slow client delays no other.
             body = await _read_body(request)
             self._note_request_received(request)
             async with asyncio.timeout(HANDLER_SECONDS_MAX), self._response_slots:
                 response = await self._dispatch(request, body, fault)
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is answered
+        except Exception as error:  # noqa: BLE001 - any error is answered
             response = self._error_response(request, error)
         encoded = response if isinstance(response, bytes) else msgspec.json.encode(response)
         if fault.delay_seconds:
@@ -157,7 +157,7 @@ class PbxApiServer:
         return await self._send(request, encoded[: len(encoded) // 2] if fault.is_garbage else encoded)
 
     def _error_response(self, request: web.BaseRequest, error: Exception) -> ApiResponse:
-        """An error as an answer. A fault of ours is told in the log, and not to a stranger."""
+        """Return the response for an error. An internal error is logged, without details for the client."""
         if isinstance(error, ApiRequestError):
             return error.response()
         if isinstance(error, TimeoutError):
@@ -172,11 +172,11 @@ class PbxApiServer:
     async def _send(
         self, request: web.BaseRequest, body: bytes, headers: Mapping[str, str] = JSON_HEADERS
     ) -> web.StreamResponse:
-        """The answer, written as fast as it is taken; so many bytes may wait for all who take them."""
+        """Return the response, written as fast as it is read; the bytes that wait for all clients are limited."""
         if self._unsent_bytes + len(body) > UNSENT_BYTES_MAX:
             body, headers = msgspec.json.encode(response_with_code(OVERLOAD_TASK_RUNNING)), JSON_HEADERS
         response = web.StreamResponse(headers={**headers, "Content-Length": str(len(body))})
-        # As the original does: every answer closes its connection.
+        # As the original does: every response closes its connection.
         response.force_close()
         self._unsent_bytes += len(body)
         try:
@@ -189,7 +189,9 @@ class PbxApiServer:
         return response
 
     async def _dispatch(self, request: web.BaseRequest, body: bytes, fault: InjectedFault) -> ApiResponse | bytes:
-        """The answer. Raises `ApiRequestError`; the order of the questions is the order of the refusals."""
+        """Return the response. Raises `ApiRequestError`; the order of the checks is the order of the
+        original's errors.
+        """
         match = find_route(request.method, request.path)
         if match is None:
             raise ApiRequestError(INTERFACE_NOT_EXISTED)
@@ -205,7 +207,7 @@ class PbxApiServer:
         return await route.handler(self.state, api_request)
 
     async def _handle_subscribe(self, request: web.BaseRequest) -> web.StreamResponse:
-        """A socket; a token that does not count is refused before there is one, with 10004 as its answer."""
+        """Serve a socket; an invalid token is rejected before the handshake, with 10004."""
         if not web.WebSocketResponse().can_prepare(request):
             return web.Response(status=400, text="this is a WebSocket", headers={"Connection": "close"})
         try:
@@ -223,7 +225,7 @@ class PbxApiServer:
         )
 
     async def _handle_download(self, request: web.BaseRequest) -> web.StreamResponse:
-        """A file that was made ready; a browser may fetch it, so nobody asks for its name."""
+        """Return a prepared file; a browser may fetch it, so there is no check of the User-Agent."""
         self._note_request_received(request)
         try:
             api_request = self._build_request(request, "v1.0", b"", InjectedFault())
@@ -253,7 +255,7 @@ class PbxApiServer:
             self._connection_limiter.request_received(request.transport)
 
     async def _revoke_stale_tokens(self) -> None:
-        """Tokens of an application that is gone, or has another secret, end when somebody changed that."""
+        """Revoke the tokens of an application that was removed or has another secret, when the database changes."""
         version = None
         while True:
             try:
@@ -266,13 +268,13 @@ class PbxApiServer:
 
 
 def _is_grant_valid(apps: AppRegistry, grant: TokenGrant) -> bool:
-    """Whether the application is still there, and its secret still the one that the token was made with."""
+    """Return whether the application still exists, with the secret that the token was made with."""
     match = apps.find_by_client_id(grant.client_id)
     return match is not None and match[1] == grant.secret_hash
 
 
 def _parse_parameters(request: web.BaseRequest) -> Mapping[str, str]:
-    """The query's parameters; of one that is there twice the last counts. Raises `ApiRequestError`."""
+    """Return the query's parameters; of a repeated one the last counts. Raises `ApiRequestError`."""
     try:
         return dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True, max_num_fields=PARAMETERS_MAX))
     except ValueError:
@@ -280,7 +282,7 @@ def _parse_parameters(request: web.BaseRequest) -> Mapping[str, str]:
 
 
 async def _read_body(request: web.BaseRequest) -> bytes:
-    """The whole body. Raises `ApiRequestError` for one that is too large; the rest of it is not read."""
+    """Return the whole body. Raises `ApiRequestError` for one that is too large; the rest of it is not read."""
     body = b""
     while chunk := await request.content.readany():
         body += chunk

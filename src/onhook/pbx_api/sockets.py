@@ -1,8 +1,8 @@
-"""The WebSocket subscription: who listens, what they are sent, and when they are cut off (yeastar-p-series.md 5).
+"""WebSocket subscriptions: subscribers, their events, and their end (yeastar-p-series.md 5).
 
-Laws: an event is made into a frame once for all that want the same; the frames of a moment go straight to each
-connection, in one piece. Nothing is queued here: what a reader has not taken waits in its connection, and whoever lets
-too much wait is cut off. There is no replay: a socket gets what is new while it is open.
+Invariants: an event is encoded once for all subscribers of the same format; the frames of a moment go straight to each
+connection, in one piece. There is no queue: unread bytes wait in the connection, and a client with too many is
+disconnected. There is no replay: a socket receives what is new while it is open.
 """
 
 import asyncio
@@ -30,16 +30,16 @@ from onhook.pbx_api.codes import (
 from onhook.pbx_api.tokens import AppTokens, TokenGrant
 
 CALL_END = 30012
-"""The one event that is ever sent; others may be asked for, and never happen here."""
+"""The only event that is sent; others may be subscribed to, and never occur."""
 
 HEARTBEAT, HEARTBEAT_ANSWER = "heartbeat", "heartbeat response"
 SILENCE_SECONDS_MAX = 60
 SWEEP_SECONDS = 0.5
-"""How often silence and tokens are looked at."""
+"""How often silence and tokens are checked."""
 
 SOCKETS_MAX = 2_000
 SOCKETS_OF_APP_MAX = 1_200
-"""Each costs some 20 kB, and a microsecond or ten for every moment in which something is new."""
+"""Each costs some 20 kB, and some microseconds for every moment with new records."""
 
 TOPICS_MAX = 100
 """There are some 40 events."""
@@ -48,23 +48,26 @@ MESSAGE_BYTES_MAX = 4_096
 """A list of topics has some hundred."""
 
 WRITE_BUFFER_BYTES_MAX = 256 * 1024
-"""What may wait in a connection, besides what the kernel holds: some 500 events. All sockets together can make 512 MiB
-wait at the very worst, and then only for as long as it takes to write to each once more."""
+"""Unread bytes of a connection, besides the kernel's buffer: some 500 events. All sockets together can hold 512 MiB at
+the very worst, and then only until the next write to each.
+"""
 
 NEW_RECORDS_MAX = 500
 """Sent in one piece at most; the rest follows at once."""
 
 BATCH_SECONDS = 0.05
-"""What is new within this is sent together: encrypting for a thousand readers costs by the piece, not by the byte."""
+"""New records within this time are sent together: encrypting for a thousand clients costs by the
+piece, not by the byte.
+"""
 
 RETRY_SECONDS = 1.0
-"""After the calls could not be read."""
+"""Wait after the calls could not be read."""
 
 LISTENERS_PER_BATCH = 100
-"""Connections written to before others have a turn."""
+"""Connections written to before other tasks have a turn."""
 
 CLOSE_SECONDS_MAX = 2.0
-"""How long the other side may take to agree that the socket is closed."""
+"""Time for the client to confirm that the socket is closed."""
 
 _MICROSECONDS = 1_000_000
 _FrameKey = tuple[str, tuple[str, ...]]
@@ -75,7 +78,7 @@ class _Topics(msgspec.Struct, frozen=True):
 
 
 class Listener:
-    """One socket that is open."""
+    """One open socket."""
 
     def __init__(
         self, socket: web.WebSocketResponse, transport: asyncio.Transport, app: App, grant: TokenGrant, now_us: int
@@ -91,7 +94,7 @@ class Listener:
         self._transport = transport
 
     def send(self, frames: bytes, events: int) -> None:
-        """Write to the connection; cut it off where too much waits there already."""
+        """Write to the connection; disconnect it where too many bytes are unread."""
         if self.silent_after is not None:
             self.silent_after -= events
             if self.silent_after < 0:
@@ -103,7 +106,7 @@ class Listener:
             self._transport.write(frames)
 
     async def close(self, code: WSCloseCode, final_frame: bytes = b"") -> None:
-        """Close it, saying why; whoever does not agree in time is cut off."""
+        """Close the socket with a reason; a client that does not confirm in time is disconnected."""
         if final_frame and not self._transport.is_closing():
             self._transport.write(final_frame)
         await self._socket.close(code=code)
@@ -124,11 +127,11 @@ class Sockets:
 
     @property
     def count(self) -> int:
-        """How many are open."""
+        """Return the number of open sockets."""
         return len(self._listeners)
 
     def check_capacity(self, client_id: str) -> None:
-        """Raises `ApiRequestError` with 60002 where an application, or all together, have too many already."""
+        """Raise `ApiRequestError` with 60002 where an application, or all together, have too many."""
         app_count = sum(listener.client_id == client_id for listener in self._listeners)
         if len(self._listeners) >= SOCKETS_MAX or app_count >= SOCKETS_OF_APP_MAX:
             raise ApiRequestError(MAX_LIMITATION_EXCEEDED)
@@ -136,7 +139,7 @@ class Sockets:
     async def serve(
         self, request: web.BaseRequest, app: App, grant: TokenGrant, silent_after: int | None
     ) -> web.WebSocketResponse:
-        """Take a socket, and hear it until it is closed."""
+        """Accept a socket, and read it until it is closed."""
         socket = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_BYTES_MAX, timeout=CLOSE_SECONDS_MAX)
         await socket.prepare(request)
         if request.transport is None:
@@ -148,14 +151,14 @@ class Sockets:
             async for message in socket:
                 await socket.send_str(self._reply(listener, message.data if message.type is WSMsgType.TEXT else ""))
         except ConnectionError:
-            # It was cut off while we answered.
+            # It was disconnected while the response was written.
             return socket
         finally:
             self._listeners.discard(listener)
         return socket
 
     def _reply(self, listener: Listener, text: str) -> str:
-        """What a message is answered with. What is not understood is no sign of life."""
+        """Return the response to a message. An invalid message is no heartbeat."""
         if text == HEARTBEAT:
             listener.last_message_at = self._clock.microseconds()
             return HEARTBEAT_ANSWER
@@ -165,10 +168,10 @@ class Sockets:
             listener.is_subscribed = CALL_END in topics
         return msgspec.json.encode(response_with_code(code)).decode()
 
-    # -- what is new
+    # New records
 
     async def send_new_records(self) -> None:
-        """Send what is new to all who want it, until cancelled."""
+        """Send new records to all subscribers, until cancelled."""
         loop = asyncio.get_running_loop()
         position = await self._calls.latest_sequence()
         while True:
@@ -204,7 +207,7 @@ class Sockets:
             await asyncio.sleep(0)
 
     def _build_frames(self, new_records: Sequence[NewRecord], frame_key: _FrameKey) -> tuple[bytes, int]:
-        """The frames of all that this audience may see, as one piece, and how many they are."""
+        """Return the frames of all records that this audience may see, as one piece, and their number."""
         payload_format, sns = frame_key
         bodies = [
             new_record.body or self._dialect.format(new_record.details, new_record.sn, payload_format)
@@ -213,10 +216,10 @@ class Sockets:
         ]
         return b"".join(map(text_frame, bodies)), len(bodies)
 
-    # -- silence, and tokens that end
+    # Silence, and expired tokens
 
     async def close_expired(self) -> None:
-        """Close what has been silent for too long or has lost its token, until cancelled."""
+        """Close sockets that were silent for too long or whose token has expired, until cancelled."""
         while True:
             now = self._clock.microseconds()
             for listener in list(self._listeners):
@@ -230,7 +233,7 @@ class Sockets:
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def close(self) -> None:
-        """Let everybody go: the house closes."""
+        """Close all sockets."""
         for listener in list(self._listeners):
             if not listener.is_closing:
                 self._close(listener, WSCloseCode.GOING_AWAY)
@@ -245,7 +248,7 @@ class Sockets:
 
 
 def parse_topics(text: str) -> tuple[int, frozenset[int]]:
-    """The topics that a message asks for, and with which code it is answered; any number may be asked for."""
+    """Return the topics of a message, and the code of its response; any number is accepted."""
     try:
         topics = msgspec.json.decode(text, type=_Topics).topic_list
     except msgspec.ValidationError:
@@ -256,7 +259,7 @@ def parse_topics(text: str) -> tuple[int, frozenset[int]]:
 
 
 def text_frame(payload: bytes) -> bytes:
-    """One whole text message as a server sends it: unmasked (RFC 6455, 5.2)."""
+    """Return one whole text message of a server: unmasked (RFC 6455, 5.2)."""
     length = len(payload)
     if length < 126:
         return b"\x81" + length.to_bytes(1, "big") + payload

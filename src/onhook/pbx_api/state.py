@@ -1,4 +1,4 @@
-"""All that an answer may touch."""
+"""State shared by the handlers."""
 
 import msgspec
 
@@ -14,7 +14,7 @@ from onhook.pbx_api.tokens import AppTokens
 
 
 class ApiState(msgspec.Struct, frozen=True, kw_only=True):
-    """What the exchange was handed, and what it remembers between two requests."""
+    """Dependencies of the PBX API, and its state between requests."""
 
     calls: CallSource
     apps: AppRegistry
@@ -25,6 +25,6 @@ class ApiState(msgspec.Struct, frozen=True, kw_only=True):
     sockets: Sockets
     downloads: Downloads
     webhooks: AppWebhookStore | None
-    """None: no application can set any here."""
+    """None: applications cannot manage webhooks here."""
     started_at: int
-    """Microseconds: when it was opened, for `up_time`."""
+    """Microseconds: the time of the start, for `up_time`."""

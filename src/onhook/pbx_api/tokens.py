@@ -1,7 +1,7 @@
-"""Access and refresh tokens, in memory: a restart ends them all, as a PBX's reboot does (yeastar-p-series.md 6).
+"""Access and refresh tokens, in memory: a restart revokes all, as a PBX's reboot does (yeastar-p-series.md 6).
 
-Laws: an application has at most eight access tokens that count. A new login ends no older token. A refreshed pair goes
-on to its own end, for a socket may still hang on it; only where all eight places are taken does it make way.
+Invariants: an application has at most eight valid access tokens. A new login revokes no older token. A refreshed pair
+stays valid until it expires, because a socket may use it; only where all eight are in use it is revoked.
 """
 
 import secrets
@@ -19,7 +19,7 @@ ACCESS_SECONDS = 1_800
 REFRESH_SECONDS = 86_400
 
 VALID_TOKENS_MAX = 8
-"""Access tokens of one application that count at once; the ninth is answered 60002."""
+"""Valid access tokens of one application; the ninth is answered 60002."""
 
 REFRESHABLE_MAX = 400
 """Pairs of one application that can still be refreshed: eight every half hour for a day are 384."""
@@ -28,15 +28,16 @@ TOKEN_CHARACTERS = 32
 """As long as the original's, of letters and digits: some 190 random bits."""
 
 TOKEN_CHARACTERS_MAX = 200
-"""Nothing longer is hashed: it is none of ours."""
+"""A longer text is no token and is not hashed."""
 
 _ALPHABET = string.ascii_letters + string.digits
 _MICROSECONDS = 1_000_000
 
 
 class TokenGrant(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pair of tokens stands for. `secret_hash` is the hash of the secret it was made with: a renewed one ends
-    it."""
+    """What a pair of tokens stands for. `secret_hash` is the hash of the secret it was made with: a renewed one revokes
+    it.
+    """
 
     client_id: str
     secret_hash: bytes
@@ -47,14 +48,14 @@ class TokenGrant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenPair(msgspec.Struct, frozen=True):
-    """The texts of a new pair, told this once."""
+    """The texts of a new pair, which are not stored."""
 
     access_token: str
     refresh_token: str
 
 
 class AppTokens:
-    """All pairs that count, found by the hashes of their texts."""
+    """All valid pairs, by the hashes of their texts."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -63,15 +64,16 @@ class AppTokens:
         self._by_client_id: dict[str, OrderedDict[bytes, TokenGrant]] = {}
 
     def issue(self, client_id: str, secret_hash: bytes, *, access_seconds: float = ACCESS_SECONDS) -> TokenPair:
-        """A new pair. Raises `ApiRequestError` with 60002 where eight count already."""
+        """Return a new pair. Raises `ApiRequestError` with 60002 where eight are valid already."""
         self._delete_expired(client_id)
         if self.count_valid(client_id) >= VALID_TOKENS_MAX:
             raise ApiRequestError(MAX_LIMITATION_EXCEEDED)
         return self._create_pair(client_id, secret_hash, access_seconds)
 
     def refresh(self, text: str, *, access_seconds: float = ACCESS_SECONDS) -> TokenPair:
-        """A new pair for an old one's refresh token, which counts no more. Raises `ApiRequestError` with 10004, or
-        60002."""
+        """Return a new pair for a refresh token, which becomes invalid. Raises `ApiRequestError` with 10004 or
+        60002.
+        """
         grant = self.find_refreshable_grant(text)
         if grant is None:
             raise ApiRequestError(TOKEN_EXPIRED)
@@ -84,35 +86,35 @@ class AppTokens:
         return self._create_pair(grant.client_id, grant.secret_hash, access_seconds)
 
     def revoke(self, text: str) -> None:
-        """End a pair by its access token."""
+        """Revoke a pair by its access token."""
         grant = self.find_grant(text)
         if grant is not None:
             self._revoke_grant(grant)
 
     def find_grant(self, text: str) -> TokenGrant | None:
-        """What an access token stands for, or None where it does not count."""
+        """Return the grant of an access token, or None where it is invalid."""
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
         grant = self._by_access.get(hash_secret(text))
         return grant if grant is not None and self.is_valid(grant) else None
 
     def find_refreshable_grant(self, text: str) -> TokenGrant | None:
-        """What a refresh token stands for, or None where it does not count."""
+        """Return the grant of a refresh token, or None where it is invalid."""
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
         grant = self._by_refresh.get(hash_secret(text))
         return grant if grant is not None and grant.refresh_until > self._clock.microseconds() else None
 
     def is_valid(self, grant: TokenGrant) -> bool:
-        """Whether its access token still counts."""
+        """Return whether the access token of the grant is still valid."""
         return grant.access_hash in self._by_access and grant.access_until > self._clock.microseconds()
 
     def count_valid(self, client_id: str) -> int:
-        """How many access tokens of an application count."""
+        """Return the number of valid access tokens of an application."""
         return sum(self.is_valid(grant) for grant in self._by_client_id.get(client_id, {}).values())
 
     def revoke_where(self, predicate: Callable[[TokenGrant], bool]) -> None:
-        """End the pairs of which this holds."""
+        """Revoke the pairs for which the predicate is true."""
         for grant in [candidate for grants in self._by_client_id.values() for candidate in grants.values()]:
             if predicate(grant):
                 self._revoke_grant(grant)
@@ -135,7 +137,7 @@ class AppTokens:
         return pair
 
     def _delete_expired(self, client_id: str) -> None:
-        """Access tokens that count no more are forgotten; with them pairs that cannot be refreshed either."""
+        """Remove expired access tokens, and pairs that cannot be refreshed either."""
         now = self._clock.microseconds()
         for grant in list(self._by_client_id.get(client_id, {}).values()):
             if grant.access_until <= now:

@@ -1,8 +1,8 @@
 """`webhook/query`, `webhook/update` and `webhook/test`: an application manages its own webhooks (yeastar-p-series.md
 4.1).
 
-Laws: an application sees and changes its own and nobody else's. It never may have them sent into a private network:
-that a person alone can allow. Secrets are told to the application that gave them, as the original does; to nobody else.
+Invariants: an application sees and changes its own webhooks only. They never go to a private network: only a person can
+allow that. Secrets are returned to the application that set them, as the original does, and to no other.
 """
 
 from typing import Final
@@ -33,7 +33,7 @@ WEBHOOKS_MAX: Final = 5
 """As many as a PBX has (yeastar-p-series.md 4)."""
 
 ALL_EVENTS: Final = 0
-"""Among `event_ids`: every event there is."""
+"""In `event_ids`: all events."""
 
 EVENT_IDS_MAX: Final = 100
 
@@ -46,7 +46,7 @@ class _Update(msgspec.Struct, frozen=True):
 
 
 async def query_webhooks(state: ApiState, request: ApiRequest) -> ApiResponse:
-    """What the application has set."""
+    """Return the application's webhooks."""
     webhook_settings = _get_webhook_store(state).get(request.owner)
     return success_response(
         data={
@@ -60,7 +60,7 @@ async def query_webhooks(state: ApiState, request: ApiRequest) -> ApiResponse:
 
 
 async def update_webhooks(state: ApiState, request: ApiRequest) -> ApiResponse:
-    """Have these instead of those before; one that stays goes on where it is. Raises `ApiRequestError`."""
+    """Replace the application's webhooks; an unchanged one continues where it is. Raises `ApiRequestError`."""
     webhook_store = _get_webhook_store(state)
     try:
         update = msgspec.convert(request.json_body(), _Update)
@@ -87,7 +87,7 @@ async def update_webhooks(state: ApiState, request: ApiRequest) -> ApiResponse:
 
 
 async def test_webhook(state: ApiState, request: ApiRequest) -> ApiResponse:
-    """Send a test there; `FAILURE` where it is not taken."""
+    """Send a test; `FAILURE` where it is not accepted."""
     values = {name: request.parameters.get(name, "") for name in ("url", "secret", "request_method")}
     for name, text in values.items():
         if not text:
@@ -97,20 +97,21 @@ async def test_webhook(state: ApiState, request: ApiRequest) -> ApiResponse:
 
 
 def _get_webhook_store(state: ApiState) -> AppWebhookStore:
-    """A made-up PBX has none, as firmware of before 37.20 (yeastar-p-series.md 4.1). Raises `ApiRequestError` with
-    10001."""
+    """Return the storage of webhooks. A simulated PBX has none, like firmware before 37.20 (yeastar-p-series.md 4.1).
+    Raises `ApiRequestError` with 10001.
+    """
     if state.webhooks is None:
         raise ApiRequestError(INTERFACE_NOT_EXISTED)
     return state.webhooks
 
 
 def _validate_webhook(webhook: AppWebhook) -> AppWebhook:
-    """The same, its method in capitals. Raises `ApiRequestError`."""
+    """Return the webhook, its method in capitals. Raises `ApiRequestError`."""
     method = webhook.request_method.upper()
     if method not in ("POST", "GET"):
         raise parameter_error("request_method", "POST or GET")
     if len(webhook.event_ids) > EVENT_IDS_MAX or not {ALL_EVENTS, CALL_END} & set(webhook.event_ids):
-        raise parameter_error("event_ids", f"{CALL_END} is the one event that happens here; {ALL_EVENTS} is all")
+        raise parameter_error("event_ids", f"{CALL_END} is the only event; {ALL_EVENTS} is all")
     return AppWebhook(url=webhook.url, secret=webhook.secret, request_method=method, event_ids=[CALL_END])
 
 

@@ -1,4 +1,4 @@
-"""The PBX of `onhook serve --demo`: declared like any other."""
+"""The simulated PBX of `onhook serve --demo`, registered like any other."""
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.tokens import generate_token
@@ -9,16 +9,18 @@ from onhook.lib.errors import NotFound
 DEMO_NAME = "Demo office"
 DEMO_SN = "3600DEM0ABCD"
 DEMO_ZONE = "Europe/Berlin"
-"""Where the simulator's office is unless it is told otherwise."""
+"""Default time zone of the simulated office."""
 
 WITH_HISTORY = "with-history"
-"""Said to the demo's process when its PBX is new: it then begins with calls of the past."""
+"""Passed to the demo's process when its PBX is new: it then begins with past calls."""
 
-WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - not bound here: compared with what a person chose
+WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - not bound here: compared with the configured address
 
 
 def register_demo_pbx(appdb: AppDb, clock: Clock) -> bool:
-    """Make the demo PBX known, once; whether it is new. Its secret is random, for its port may be open to others."""
+    """Register the demo PBX, once; return whether it is new. Its secret is random, because its port may be
+    open to others.
+    """
     if appdb.find_pbx_by_sn(DEMO_SN) is not None:
         return False
     appdb.add_pbx(name=DEMO_NAME, sn=DEMO_SN, secret=generate_token(), zone=DEMO_ZONE, now_us=clock.microseconds())
@@ -26,20 +28,20 @@ def register_demo_pbx(appdb: AppDb, clock: Clock) -> bool:
 
 
 def get_demo_credentials(appdb: AppDb) -> tuple[str, str]:
-    """Serial number and secret of the demo PBX. Raises `NotFound` where somebody removed it."""
+    """Return serial number and secret of the demo PBX. Raises `NotFound` where it was removed."""
     for credentials in appdb.webhook_credentials():
         if credentials.sn == DEMO_SN and credentials.secrets:
             return credentials.sn, credentials.secrets[0]
-    raise NotFound("the demo PBX is not declared", hint="start `onhook serve --demo` again")
+    raise NotFound("the demo PBX is not registered", hint="start `onhook serve --demo` again")
 
 
 def intake_url(intake: Address) -> str:
-    """Where the made-up PBX posts to: this machine, however widely the intake listens."""
+    """Return the URL to which the simulated PBX posts: this machine, on whichever addresses the receiver listens."""
     return f"http://{local_address(intake)}/"
 
 
 def local_address(address: Address) -> Address:
-    """An address at which this machine reaches what listens there."""
+    """Return an address at which this machine reaches a listener."""
     if address.host not in WILDCARD_HOSTS or is_loopback(address.host):
         return address
     return Address("::1" if address.host == "::" else "127.0.0.1", address.port)

@@ -1,7 +1,7 @@
-"""What goes wrong between a PBX and its receiver, made on purpose: pure, and the same for the same seed.
+"""Faults between a PBX and its receiver. Pure, and the same for the same seed.
 
-`late=0.1,duplicated=0.2` reads: one report in ten comes after many later ones, one in five comes twice. What befalls
-reports befalls webhooks and sockets alike, and never what the PBX's API answers; that has faults of its own.
+`late=0.1,duplicated=0.2` reads: one event in ten is sent after many later ones, one in five is sent twice. Faults of
+events apply to webhooks and sockets alike, and never to responses of the PBX's API, which has faults of its own.
 """
 
 import heapq
@@ -14,20 +14,20 @@ from onhook.cdr.call_details import CallDetails
 from onhook.lib.errors import UsageError
 
 LATE_EVENTS_RANGE: Final = (20, 200)
-"""A late report comes after at least and at most so many later ones."""
+"""A late event is sent after at least and at most so many later ones."""
 
 DUPLICATE_DELAY_EVENTS_MAX: Final = 20
-"""A repeat comes after at most so many others: PBXs repeat soon, when no answer came in time."""
+"""A repeat is sent after at most so many others: PBXs repeat soon, when there was no response in time."""
 
 REORDERED_MAX: Final = 10_000
-"""Reports held back to be reordered are held in memory."""
+"""Events held back to be reordered are in memory."""
 
 WRONG_CLOCK_SECONDS_MAX: Final = 366 * 86_400
-"""A clock that was never set is years off, but the ids keep ten digits only within sensible years."""
+"""A clock that was never set is years wrong, but the ids keep ten digits only within some years."""
 
 
 SILENT_EVENTS_MAX: Final = 20
-"""A socket falls silent after at most so many events: soon enough to be noticed in a test."""
+"""A socket falls silent after at most so many events: soon enough for a test."""
 
 SLOW_RESPONSE_SECONDS_MAX: Final = 600
 TOKEN_SECONDS_MAX: Final = 1_800
@@ -41,15 +41,15 @@ DISPLAY_FORMATS: Final = (
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of what goes wrong; the default is nothing.
+    """Shares and amounts of faults; the default is none.
 
-    `late`, `duplicated`, `lost` and `malformed` are shares of the reports, 0 to 1. `reordered` is how many others a
-    report may be overtaken by. `wrong_clock` is how many seconds the PBX's clock is ahead (negative: behind).
+    `late`, `duplicated`, `lost` and `malformed` are shares of the events, 0 to 1. `reordered` is how many others may
+    overtake an event. `wrong_clock` is how many seconds the PBX's clock is ahead (negative: behind).
 
-    Of the PBX's API: shares of the sockets that fall silent, of good logins that fail, of answers that are cut off in
-    the middle, that refuse Unix seconds or the display format, that find nothing for Unix seconds. `slow_response` is
-    how many seconds an answer may take, `expired_token` after how many a token ends though half an hour was promised
-    (0: then), `changing_display` after how many answers the display format changes (0: never).
+    Of the PBX's API: shares of the sockets that fall silent, of valid logins that fail, of responses that are cut off,
+    that reject Unix seconds or the display format, that find no rows for Unix seconds. `slow_response` is the longest
+    delay of a response in seconds, `expired_token` the lifetime of a token in seconds, though half an hour was promised
+    (0: as promised), `changing_display` the number of responses after which the display format changes (0: never).
     """
 
     late: float = 0
@@ -69,7 +69,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     changing_display: int = 0
 
     def __post_init__(self) -> None:
-        """Raises `UsageError` for a share or a number that cannot be."""
+        """Raises `UsageError` for a share or a number out of range."""
         for name in _SHARE_NAMES:
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} cannot be {getattr(self, name)}", hint="write a share from 0 to 1")
@@ -103,19 +103,21 @@ _INTEGER_LIMITS: Final = {
 
 
 class SimulatedEvent(msgspec.Struct, frozen=True):
-    """A report on its way. `faults` says what befell it, in the words of `Faults`; `lost` is never sent."""
+    """An event on its way. `faults` are its faults, in the words of `Faults`; a `lost` one is never sent."""
 
     details: CallDetails
     faults: tuple[str, ...] = ()
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the report itself and not its repeat."""
+        """Return whether this is the event itself and not its repeat."""
         return "duplicated" not in self.faults
 
 
 def parse_faults(text: str) -> Faults:
-    """Read `late=0.1,reordered=5`; empty is none. Raises `UsageError` naming what is unknown and what there is."""
+    """Return the faults in `late=0.1,reordered=5`; empty is none. Raises `UsageError` naming the unknown fault and the
+    known ones.
+    """
     values: dict[str, float] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = (piece.strip() for piece in part.partition("="))
@@ -126,7 +128,7 @@ def parse_faults(text: str) -> Faults:
 
 
 class EventFaultInjector:
-    """Lets faults befall a stream of reports: what goes in comes out now, later, twice or never."""
+    """Applies faults to a stream of events: each is returned now, later, twice or never."""
 
     def __init__(self, faults: Faults, seed: int) -> None:
         self._faults = faults
@@ -136,7 +138,7 @@ class EventFaultInjector:
         self._sequence = 0
 
     def inject(self, details: CallDetails) -> list[SimulatedEvent]:
-        """Take one report, and give those whose turn it is now."""
+        """Add one event, and return those that are to be sent now."""
         self._position += 1
         event = SimulatedEvent(details, self._draw_faults())
         if "lost" in event.faults:
@@ -148,7 +150,7 @@ class EventFaultInjector:
         return self._pop_due()
 
     def drain(self) -> list[SimulatedEvent]:
-        """All that is still held back."""
+        """Return all events that are still held back."""
         return [heapq.heappop(self._delay_queue)[2] for _ in range(len(self._delay_queue))]
 
     def _draw_faults(self) -> tuple[str, ...]:
@@ -173,8 +175,9 @@ class EventFaultInjector:
 
 
 class ApiFault(msgspec.Struct, frozen=True):
-    """What befalls one answer of the PBX's API. `refused_forms` are among `seconds` and `display`; `display` is another
-    order of the date and hours of the clock, or None."""
+    """Faults of one response of the PBX's API. `refused_forms` are among `seconds` and `display`; `display` is another
+    order of the date and hours of the clock, or None.
+    """
 
     delay_seconds: float = 0
     is_garbage: bool = False
@@ -184,7 +187,7 @@ class ApiFault(msgspec.Struct, frozen=True):
 
 
 class ApiFaultInjector:
-    """Lets faults befall what the PBX's API answers; asked once for each thing that could go wrong."""
+    """Applies faults to the PBX's API; called once for each thing that can fail."""
 
     def __init__(self, faults: Faults, seed: int) -> None:
         self._faults = faults
@@ -192,19 +195,19 @@ class ApiFaultInjector:
         self._response_count = 0
 
     def token_seconds(self) -> float | None:
-        """How long a new token really counts; None is as long as was promised."""
+        """Return the true lifetime of a new token; None is as promised."""
         return self._faults.expired_token or None
 
     def rejects_login(self) -> bool:
-        """Whether a good login fails."""
+        """Return whether a valid login fails."""
         return self._draw(self._faults.failing_login)
 
     def silent_after(self) -> int | None:
-        """After how many events a new socket falls silent; None is never."""
+        """Return after how many events a new socket falls silent; None is never."""
         return self._rng.randint(0, SILENT_EVENTS_MAX) if self._draw(self._faults.silent_socket) else None
 
     def response_fault(self) -> ApiFault:
-        """What befalls the next answer."""
+        """Return the faults of the next response."""
         faults = self._faults
         change_index = self._response_count // faults.changing_display if faults.changing_display else None
         self._response_count += 1
@@ -222,10 +225,10 @@ class ApiFaultInjector:
 
 
 def corrupt_body(body: bytes, rng: Random) -> bytes:
-    """The body of an event, spoilt: no call can be read from it, though it still says whose it is."""
+    """Return a corrupted event: it cannot be parsed as a call, but still names its PBX."""
     msg_offset = body.index(b'"msg"')
     variants = (
-        body[: rng.randrange(msg_offset + 12, len(body) - 2)],  # the connection's other end stopped in the middle
+        body[: rng.randrange(msg_offset + 12, len(body) - 2)],  # the connection was cut in the middle
         body[:msg_offset] + b'"msg":"out of memory at %08x"}' % rng.getrandbits(32),
         body.replace(b"time_start", b"time_strat", 1),
         body.replace(b"call_id", b"call_di", 1),

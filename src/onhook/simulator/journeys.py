@@ -1,8 +1,8 @@
-"""What happens to one call: which legs, how long each, how it ends. Pure; seconds count from the call's start.
+"""Legs of one call, their durations and outcomes. Pure; seconds count from the call's start.
 
-Laws (yeastar-p-series.md 2.5, 2.2): one leg per stage of routing. A machine that picks up is ANSWERED and talks all the
-time. A queue's leg and its agent's leg show the same talk. Agents who rang without answering have no leg. A busy leg
-lasts 0 seconds. A voice mail has talk.
+Invariants (yeastar-p-series.md 2.5, 2.2): one leg per stage of routing. An IVR, a mailbox or an announcement is
+ANSWERED and talks all the time. A queue's leg and its agent's leg have the same talk. Agents who rang without answering
+have no leg. A busy leg lasts 0 seconds. A voice mail has talk.
 """
 
 from collections.abc import Mapping
@@ -29,12 +29,12 @@ LEGS_MAX = 6
 """Three menus, the queue, its agent, and a survey or a transfer."""
 
 TALK_SECONDS_MAX = 3600
-"""Nobody in this office talks for more than an hour."""
+"""No simulated person talks for more than an hour."""
 
 NOTE_CLOSED, NOTE_OPEN, NOTE_VOICEMAIL = 0, 1, 4
-"""Values of `enb_call_note` that were seen: 1 on a leg with an agent, 4 on a voice mail (yeastar-p-series.md 2.1)."""
+"""Known values of `enb_call_note`: 1 on a leg with an agent, 4 on a voice mail (yeastar-p-series.md 2.1)."""
 
-# Shares of what happens, each a table from outcome to weight.
+# Shares of outcomes, each a table from outcome to weight.
 _TYPE_WEIGHTS: Final = {"Inbound": 62, "Outbound": 25, "Internal": 13}
 _DID_WEIGHTS: Final = {DID_MAIN: 70, DID_SALES: 12, DID_DIRECT: 18}
 _AFTER_IVR_WEIGHTS: Final = {"hung up": 7, "queue": 60, "extension": 20, "sales": 13}
@@ -51,8 +51,9 @@ _Outcome = TypeVar("_Outcome")
 
 
 class SimulatedLeg(msgspec.Struct, frozen=True, kw_only=True):
-    """One stage of a call. `starts_after` is seconds since the call began; `recorded_number` the person in the
-    recording's name."""
+    """One stage of a call. `starts_after` is seconds since the start of the call; `recorded_number` the person in the
+    recording's name.
+    """
 
     starts_after: int
     call_to: Party
@@ -69,7 +70,7 @@ class SimulatedLeg(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Journey(msgspec.Struct, frozen=True, kw_only=True):
-    """One call from start to end, not yet at any time of day."""
+    """One call from start to end, not yet at a time of day."""
 
     type: str
     call_from: Party
@@ -80,12 +81,12 @@ class Journey(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def duration_seconds(self) -> int:
-        """From the start of the first leg to the end of the last."""
+        """Return the time from the start of the first leg to the end of the last."""
         return max(leg.ends_after for leg in self.legs)
 
 
 def generate_journey(rng: Random, directory: Directory) -> Journey:
-    """The next call that somebody makes."""
+    """Return the next call."""
     call_type = _weighted_choice(rng, _TYPE_WEIGHTS)
     if call_type == "Inbound":
         return _inbound_journey(rng, directory)
@@ -121,7 +122,7 @@ def _internal_journey(rng: Random, directory: Directory) -> Journey:
 
 
 def _ivr_legs(rng: Random, directory: Directory) -> tuple[SimulatedLeg, ...]:
-    """IVR 6200, perhaps others below it, then whatever the caller chose there."""
+    """Return the legs of IVR 6200, perhaps others below it, and of the caller's choice there."""
     ivr_legs: list[SimulatedLeg] = []
     starts_after = 0
     for menu in (
@@ -141,7 +142,9 @@ def _ivr_legs(rng: Random, directory: Directory) -> tuple[SimulatedLeg, ...]:
 
 
 def _queue_legs(rng: Random, directory: Directory, starts_after: int) -> tuple[SimulatedLeg, ...]:
-    """Queue 6400: an agent answers, the caller gives up, or the queue does and a mailbox takes the call."""
+    """Return the legs of queue 6400: an agent answers, the caller hangs up, or the queue times out and a
+    mailbox answers.
+    """
     outcome = _weighted_choice(rng, _QUEUE_WEIGHTS)
     if outcome == "answered":
         return _agent_legs(rng, directory, starts_after)
@@ -195,7 +198,7 @@ def _agent_legs(rng: Random, directory: Directory, starts_after: int) -> tuple[S
 
 
 def _sales_legs(rng: Random, directory: Directory, starts_after: int) -> tuple[SimulatedLeg, ...]:
-    """Ring group 6300: all ring, the first to pick up has the call."""
+    """Return the legs of ring group 6300: all ring, the first to answer has the call."""
     if rng.random() < _QUEUE_WEIGHTS["answered"] / 100:
         extension, ring_duration, talk_duration = (
             rng.choice(directory.sales),
@@ -273,7 +276,7 @@ def _unanswered_leg(rng: Random, party: Party, starts_after: int, status: str) -
 
 
 def _voicemail_leg(rng: Random, extension: Party, starts_after: int) -> SimulatedLeg:
-    """The mailbox answers at once or after ringing; either way the seconds of the recording are talk."""
+    """Return the leg of a mailbox that answers at once or after ringing; the seconds of the recording are talk."""
     ring_duration, message_duration = rng.choice((0, rng.randint(15, 25))), rng.randint(5, 60)
     return SimulatedLeg(
         starts_after=starts_after,
@@ -292,7 +295,7 @@ def _machine_leg(party: Party, starts_after: int, seconds: int) -> SimulatedLeg:
 
 
 def _random_talk_duration(rng: Random) -> int:
-    """Most talks last one to three minutes, a few much longer."""
+    """Return a duration: most are one to three minutes, a few much longer."""
     return min(TALK_SECONDS_MAX, 1 + int(rng.lognormvariate(4.5, 0.9)))
 
 

@@ -1,4 +1,4 @@
-"""Who works in the made-up office, who calls it, and over which lines. Pure: the same seed, the same office."""
+"""People, numbers and trunks of the simulated office. Pure: the same seed gives the same office."""
 
 from random import Random
 
@@ -8,10 +8,10 @@ from onhook.lib.errors import UsageError
 
 FIRST_EXTENSION = 1001
 EXTENSIONS_MAX = 999
-"""1001 to 1999: past that the office's extensions would run into other ranges of a number plan."""
+"""1001 to 1999: more extensions would overlap other ranges of a number plan."""
 
 CALLER_COUNT = 400
-"""People outside who call or are called: few enough that many call again, as in life."""
+"""External callers: few enough that many call again."""
 
 FIRST_NAMES = (
     "Alice", "Bob", "Carol", "Dave", "Erin", "Frank", "Grace", "Heidi", "Ivan", "Judy",
@@ -19,7 +19,7 @@ FIRST_NAMES = (
     "Uma", "Victor", "Wendy", "Xavier", "Yusuf", "Zoë",
 )  # fmt: skip
 
-# Each area code has 555-0100 to 555-0199, which are given to nobody.
+# Each area code has 555-0100 to 555-0199, which are reserved for fiction.
 _AREA_CODES = ("202", "303", "415", "512", "617", "718")
 _ANONYMOUS = "anonymous"
 
@@ -31,7 +31,7 @@ class Party(msgspec.Struct, frozen=True):
     name: str = ""
 
     def format(self, with_name: bool) -> str:
-        """As a report says it: the bare number, or `Name<number>`; the name where there is no number.
+        """Return the text of an event: the bare number, or `Name<number>`; the name where there is no number.
 
         >>> Party("1001", "Alice").format(True), Party("1001", "Alice").format(False), Party("", "Prompt").format(False)
         ('Alice<1001>', '1001', 'Prompt')
@@ -42,7 +42,7 @@ class Party(msgspec.Struct, frozen=True):
 
 
 class Did(msgspec.Struct, frozen=True):
-    """A number of the office that the world can dial, and the trunk that it comes in on."""
+    """An external number of the office, and its trunk."""
 
     number: str
     name: str
@@ -66,7 +66,7 @@ DID_DIRECT = Did("5550002", "Direct dialling", TRUNKS[1])
 
 
 class Directory(msgspec.Struct, frozen=True):
-    """The people. `agents` are the extensions that answer queue 6400, `sales` those of ring group 6300."""
+    """People of the office. `agents` are the extensions that answer queue 6400, `sales` those of ring group 6300."""
 
     extensions: tuple[Party, ...]
     agents: tuple[Party, ...]
@@ -74,19 +74,21 @@ class Directory(msgspec.Struct, frozen=True):
     callers: tuple[Party, ...]
 
     def choose_caller(self, rng: Random) -> Party:
-        """Somebody outside; the first of the list far more often than the last."""
+        """Return an external caller; the first of the list far more often than the last."""
         return self.callers[int(len(self.callers) * rng.random() ** 2)]
 
     def choose_two_extensions(self, rng: Random) -> tuple[Party, Party]:
-        """Two different extensions."""
+        """Return two different extensions."""
         first, second = rng.sample(self.extensions, 2)
         return first, second
 
 
 def create_directory(seed: int, extension_count: int) -> Directory:
-    """The office of this seed with so many extensions, from Alice 1001 on. Raises `UsageError` for too few or many."""
+    """Return the office of this seed with so many extensions, from Alice 1001 on. Raises `UsageError` for
+    too few or many.
+    """
     if not 2 <= extension_count <= EXTENSIONS_MAX:
-        raise UsageError(f"an office cannot have {extension_count} extensions", hint=f"ask for 2 to {EXTENSIONS_MAX}")
+        raise UsageError(f"an office cannot have {extension_count} extensions", hint=f"use 2 to {EXTENSIONS_MAX}")
     parties = tuple(Party(str(FIRST_EXTENSION + index), _extension_name(index)) for index in range(extension_count))
     return Directory(
         extensions=parties,

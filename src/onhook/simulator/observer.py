@@ -1,6 +1,6 @@
-"""Who else is told of a made-up PBX's calls: its web API, which knows them all, and its sockets, which get events.
+"""Contract of an observer of a simulated PBX's calls: its web API, which knows all calls, and its sockets.
 
-The contract, so that the simulator need not know what stands behind it.
+The simulator does not depend on the implementation.
 """
 
 from typing import Protocol
@@ -9,12 +9,12 @@ from onhook.cdr.call_details import CallDetails
 
 
 class SimulationObserver(Protocol):
-    """Told in the order in which things happen; it must not wait."""
+    """Called in the order of events; must not wait."""
 
     def record_made(self, details: CallDetails) -> None:
-        """A record was made. The PBX knows it from now on, whatever befalls the report of it."""
+        """A record was made. The PBX knows it from now on, whatever the faults of its event."""
         ...
 
     def record_sent(self, details: CallDetails, body: bytes) -> None:
-        """The report of a record goes out, maybe late, again, or spoilt: then `body` is not empty, and is what goes."""
+        """The event of a record is sent, maybe late, again, or corrupted: then `body` is not empty, and is sent."""
         ...

@@ -1,7 +1,7 @@
-"""The made-up office: a stream of calls, each a list of rows. Pure: the same seed, zone and plan, the same calls.
+"""The simulated office: a stream of calls, each a list of rows. Pure: the same seed, zone and plan give the same calls.
 
-Each day is made from the seed and its date alone. So a day that is made twice has the same calls with the same ids,
-and whoever is sent both keeps one.
+Each day depends on the seed and its date alone. So a day that is generated twice has the same calls with the same ids,
+and a receiver stores them once.
 """
 
 import heapq
@@ -22,24 +22,24 @@ from onhook.simulator.rows import CallIds, build_rows
 from onhook.simulator.traffic_profile import generate_call_starts
 
 CALLS_PER_DAY_MAX = 1_000_000
-"""Twelve a second around the clock; the starts of one day are held in memory."""
+"""Twelve a second around the clock; the start times of one day are held in memory."""
 
 LOOKBACK_DAYS_MAX = 400
-"""How far `latest` looks for calls: more than a year only if hardly anybody calls."""
+"""How far back `latest` looks for calls: it is only reached with very few calls a day."""
 
 EXTENSION_COUNT = 24
 FIRST_SEQUENCE_MAX = 5000
-"""A PBX counts channels from its last restart on; ours restarts at midnight, at some number below this."""
+"""A PBX counts channels since its last restart; the simulated one restarts at midnight, at some number below this."""
 
 LIVE_SEQUENCE_MAX = 1_000_000
-"""Where the counter of live calls begins, at most: as after months without a restart."""
+"""Highest start of the counter of live calls: as after months without a restart."""
 
 
 class OfficePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What kind of office. `start` is where `calls` begins, aware.
+    """Kind of office. `start` is where `calls` begins, aware.
 
-    `calls_per_day` is the mean of a working day. With `with_names` a report says `Alice<1001>`, else `1001`.
-    `clock_error_seconds` is how far the PBX's own clock is ahead of the world's.
+    `calls_per_day` is the mean of a working day. With `with_names` an event has `Alice<1001>`, else `1001`.
+    `clock_error_seconds` is how far the PBX's own clock is ahead of true time.
     """
 
     start: datetime = datetime(2026, 1, 1, tzinfo=UTC)
@@ -50,7 +50,7 @@ class OfficePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OfficeCall(NamedTuple):
-    """One call: when it began and ended by the world's clock, and what the PBX reports of it, row by row."""
+    """One call: its begin and end in true time, and the rows that the PBX reports."""
 
     started_at: datetime
     ended_at: datetime
@@ -61,10 +61,10 @@ class Office:
     """One office behind one PBX."""
 
     def __init__(self, seed: int, zone: ZoneInfo, plan: OfficePlan) -> None:
-        """Raises `UsageError` for a plan that no office can follow."""
+        """Raises `UsageError` for an impossible plan."""
         if not 1 <= plan.calls_per_day <= CALLS_PER_DAY_MAX:
             raise UsageError(
-                f"an office cannot have {plan.calls_per_day} calls a day", hint=f"ask for 1 to {CALLS_PER_DAY_MAX:,}"
+                f"an office cannot have {plan.calls_per_day} calls a day", hint=f"use 1 to {CALLS_PER_DAY_MAX:,}"
             )
         self._seed = seed
         self._zone = zone
@@ -72,17 +72,17 @@ class Office:
         self._directory = create_directory(seed, plan.extensions)
 
     def calls(self) -> Iterator[list[CallDetails]]:
-        """All calls from the plan's start on, without end, in the order in which they end."""
+        """Yield all calls from the plan's start on, without end, in the order in which they end."""
         return (call.legs for call in self.calls_since(self._plan.start))
 
     def calls_since(self, start: datetime) -> Iterator[OfficeCall]:
-        """The calls that begin at `start` or later, without end, in the order in which they end."""
+        """Yield the calls that begin at `start` or later, without end, in the order in which they end."""
         first_day = start.astimezone(self._zone).date()
         days = (self._calls_of_day(first_day + timedelta(days=n)) for n in count())
         return _order_by_end(call for day in days for call in day if call.started_at >= start)
 
     def latest(self, now: datetime, limit: int) -> list[OfficeCall]:
-        """The last calls, at most so many, that had ended by `now`, in the order in which they ended."""
+        """Return the last calls, at most `limit`, that had ended by `now`, in the order in which they ended."""
         today = now.astimezone(self._zone).date()
         matches: list[OfficeCall] = []
         for days_back in range(LOOKBACK_DAYS_MAX):
@@ -93,11 +93,11 @@ class Office:
         return matches[-limit:] if limit else []
 
     def live_calls(self, end_times: Iterable[datetime]) -> Iterator[OfficeCall]:
-        """One call for each moment, which ends then. A moment is asked for when its call is."""
+        """Yield one call for each time, which ends then. A time is read from the iterator when its call is."""
         sequence = 0
         for index, end_time in enumerate(end_times):
             rng = Random(f"{self._seed}/{end_time}/{index}")
-            # Two offices of one seed that are live at the same time hardly ever make the same ids.
+            # Two offices of one seed that are live at the same time rarely generate the same ids.
             sequence = sequence or rng.randrange(1, LIVE_SEQUENCE_MAX)
             journey = generate_journey(rng, self._directory)
             ended_at = end_time.replace(microsecond=0)
@@ -105,7 +105,7 @@ class Office:
             sequence += 1 + len(journey.legs)
 
     def _calls_of_day(self, day: date) -> Iterator[OfficeCall]:
-        """The calls that begin on one day of the office's wall clock, in the order in which they begin."""
+        """Yield the calls that begin on one day of the office's local time, in the order in which they begin."""
         rng = Random(f"{self._seed}/{day}")
         sequence = rng.randrange(FIRST_SEQUENCE_MAX)
         for started_at in generate_call_starts(rng, day, self._zone, self._plan.calls_per_day):
@@ -121,7 +121,9 @@ class Office:
 
 
 def _order_by_end(calls: Iterable[OfficeCall]) -> Iterator[OfficeCall]:
-    """Calls in the order in which they begin, put in the order in which they end; those going on are held."""
+    """Yield calls that are given in the order of their begin in the order of their end; calls in progress are held in
+    memory.
+    """
     ongoing_calls: list[tuple[datetime, int, OfficeCall]] = []
     for index, call in enumerate(calls):
         while ongoing_calls and ongoing_calls[0][0] <= call.started_at:

@@ -1,4 +1,4 @@
-"""What to simulate, and what came of it."""
+"""Plan and result of a simulation."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,27 +15,27 @@ from onhook.simulator.fault_injection import Faults
 from onhook.simulator.office import Office, OfficePlan
 
 ATTEMPTS_MAX = 5
-"""What a P-Series can be set to: 1 to 5 tries (yeastar-p-series.md 4)."""
+"""Setting of a P-Series: 1 to 5 attempts (yeastar-p-series.md 4)."""
 
 CONNECTIONS_MAX = 1000
-"""Open at once; each takes a file descriptor here and one at the receiver."""
+"""Concurrent connections; each uses a file descriptor here and one at the receiver."""
 
 DEMO_HISTORY_CALLS: Final = 200
-"""A day's worth, so that the first page is not empty."""
+"""A day's calls, so that the first page is not empty."""
 
 DEMO_EVENTS_PER_SECOND: Final = 0.6
-"""Two reports a call on average: a call every three or four seconds, fast enough to watch, slow enough to read."""
+"""Two events per call on average: a call every three or four seconds, fast enough to watch, slow enough to read."""
 
 
 class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """All that can be asked of the simulator; see docs/simulator.md.
+    """Settings of a simulation; see docs/simulator.md.
 
-    `rate` is reports per second, None is as fast as the receiver answers. `count` is how many reports to make, the
-    last call cut short there; None is no end. With `start` (aware) the calls are history from that moment on, until now
-    if there is no `count`, and then, if it `continues_live`, calls that end when they are sent; without it each call
-    ends when it is sent, after `history_calls` of the past. An empty `url` posts nothing: then somebody else is told,
-    see `simulator.observer`. An empty `secret` sends without a signature. `max_attempts`, `timeout_seconds` and
-    `retry_seconds` are how a PBX retries.
+    `rate` is events per second, None is as fast as the receiver answers. `count` is the number of events, the last call
+    cut short there; None is no end. With `start` (aware) the calls are history from that time on, until now without a
+    `count`, and then, if it `continues_live`, calls that end when they are sent; without `start` each call ends when it
+    is sent, after `history_calls` of the past. An empty `url` posts nothing: then an observer is needed, see
+    `simulator.observer`. An empty `secret` sends without a signature. `max_attempts`, `timeout_seconds` and
+    `retry_seconds` are the retries of a PBX.
     """
 
     url: str = ""
@@ -57,16 +57,20 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
     retry_seconds: float = 1.0
     faults: Faults = Faults()
     truth_path: Path | None = None
-    """A file for one JSON line per record made: what befell it and all its details, lost ones too."""
+    """A file with one JSON line per record made: its faults and all its details, lost ones too."""
     acked_path: Path | None = None
-    """A file for one line per record acknowledged for the first time: its `record_id`."""
+    """A file with one line per record acknowledged for the first time: its `record_id`."""
 
     def __post_init__(self) -> None:
-        """Raises `UsageError` for what cannot be meant so."""
+        """Raises `UsageError` for an invalid plan."""
         if self.url and not _is_webhook_url(self.url):
-            raise UsageError(f"{self.url!r} is not a webhook's URL", hint="write one such as http://127.0.0.1:30012/")
+            raise UsageError(
+                (f"{self.url!r} is not the URL of a webhook"), hint="write one such as http://127.0.0.1:30012/"
+            )
         if not self.sn:
-            raise UsageError("a PBX needs a serial number", hint="give the one that the receiver knows")
+            raise UsageError(
+                "a PBX needs a serial number", hint=("use the one of a PBX that the receiver has registered")
+            )
         if self.payload_format not in PAYLOAD_FORMATS:
             raise UsageError(
                 f"unknown payload format {self.payload_format!r}", hint=f"use one of {', '.join(PAYLOAD_FORMATS)}"
@@ -97,17 +101,17 @@ def _is_webhook_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a bracket left open, a port that is no number
+    except ValueError:  # an open bracket, or a port that is not a number
         return False
 
 
 class SimulationResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it, so far or in the end.
+    """Result of a simulation, so far or at its end.
 
     Records: `records` = `lost` on purpose + to be sent; of those `acknowledged` got a 2xx, once or more, and `failed`
-    got none in all tries. Requests: `requests` is every try, `repeats` the faults' doubles among the reports,
-    `malformed` those acknowledged though no call can be read from them. `responses` counts each answer by its status,
-    and `no response` where none came. `duration_seconds` is how long it took.
+    got none in all attempts. Requests: `requests` is every attempt, `repeats` the faults' duplicates among the events,
+    `malformed` those acknowledged though they cannot be parsed as a call. `responses` counts each response by its
+    status, and `no response` where there was none. `duration_seconds` is how long it took.
     """
 
     records: int = 0
@@ -122,7 +126,7 @@ class SimulationResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def demo_plan(url: str, sn: str, secret: str, *, seed: int = 1) -> SimulationPlan:
-    """An office that looks alive at once: a day's history, then a call every few seconds, without end."""
+    """Return the plan of the demo: a day's history, then a call every few seconds, without end."""
     return SimulationPlan(
         url=url,
         sn=sn,
@@ -135,7 +139,7 @@ def demo_plan(url: str, sn: str, secret: str, *, seed: int = 1) -> SimulationPla
 
 
 def create_office(plan: SimulationPlan) -> Office:
-    """The office that a plan speaks of. Raises `UsageError`."""
+    """Return the office of a plan. Raises `UsageError`."""
     return Office(
         plan.seed,
         get_zone(plan.zone),

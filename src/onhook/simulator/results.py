@@ -1,4 +1,4 @@
-"""What is written down of a simulation: the counts, and the two files by which a loss can be proven."""
+"""Recorder of a simulation: its counters, and two files by which a loss can be proven."""
 
 import time
 from collections import Counter
@@ -16,13 +16,13 @@ from onhook.simulator.fault_injection import SimulatedEvent
 from onhook.simulator.office_plan import SimulationPlan, SimulationResult
 
 NO_RESPONSE = "no response"
-"""Among the answers: refused, cut off, or too late."""
+"""Among the responses: rejected, cut off, or too late."""
 
 
 class SimulationRecorder:
-    """Keeps the counts and the files of one simulation, open between `with` and its end.
+    """Keeps the counters and the files of one simulation; a context manager.
 
-    The truth is written before a report is first sent, an acknowledgement as soon as it came; each is a whole line.
+    The truth is written before an event is first sent, an acknowledgement as soon as it arrives; each is a whole line.
     """
 
     def __init__(self, plan: SimulationPlan) -> None:
@@ -45,7 +45,7 @@ class SimulationRecorder:
         self._exit_stack.close()
 
     def record_event(self, event: SimulatedEvent) -> None:
-        """A report was made; a repeat is the same record once more."""
+        """Record an event that was made; a repeat is not a new record."""
         if not event.is_first:
             self._counts["repeats"] += 1
             return
@@ -56,12 +56,12 @@ class SimulationRecorder:
             self._write(self._truth_file, msgspec.json.encode(record_fields | msgspec.structs.asdict(event.details)))
 
     def record_response(self, status: str) -> None:
-        """One request was answered so: a status, or `NO_RESPONSE`."""
+        """Count the response to one request: a status, or `NO_RESPONSE`."""
         self._counts["requests"] += 1
         self._responses[status] += 1
 
     def record_outcome(self, event: SimulatedEvent, *, is_acknowledged: bool) -> None:
-        """No more tries: the receiver has it, or never answered well."""
+        """Record the end of the attempts: the receiver accepted the event, or never did."""
         if not event.is_first:
             return
         if not is_acknowledged:
@@ -74,7 +74,7 @@ class SimulationRecorder:
                 self._write(self._acked_file, self.compute_record_id(event).encode())
 
     def result(self) -> SimulationResult:
-        """The counts up to now."""
+        """Return the counters up to now."""
         return SimulationResult(
             **self._counts,
             responses=dict(sorted(self._responses.items())),
@@ -82,7 +82,7 @@ class SimulationRecorder:
         )
 
     def compute_record_id(self, event: SimulatedEvent) -> str:
-        """The record's id, as the receiver will call it."""
+        """Return the record's id, as the receiver computes it."""
         return record_id(record_key(self._plan.sn, event.details))
 
     def _write(self, file: FileIO, line: bytes) -> None:
@@ -90,16 +90,16 @@ class SimulationRecorder:
             is_complete = file.write(line + b"\n") == len(line) + 1
         except OSError as error:
             raise Unavailable(
-                f"cannot write {file.name}: {error.strerror}", hint="make room and start again"
+                f"cannot write {file.name}: {error.strerror}", hint="free some space and start again"
             ) from error
         if not is_complete:
-            raise Unavailable(f"the disk of {file.name} is full", hint="make room and start again")
+            raise Unavailable(f"the disk of {file.name} is full", hint="free some space and start again")
 
     def _open(self, path: Path | None) -> FileIO | None:
         if path is None:
             return None
         try:
-            # Unbuffered: whoever reads along, or after a crash, finds whole lines.
+            # Unbuffered: a reader always sees whole lines, also after a crash.
             return self._exit_stack.enter_context(path.open("wb", buffering=0))
         except OSError as error:
             raise UsageError(

@@ -1,8 +1,8 @@
-"""A journey at a moment, as the rows that a P-Series reports (yeastar-p-series.md 2.3 to 2.7). Pure.
+"""Rows that a P-Series reports for a journey at a time (yeastar-p-series.md 2.3 to 2.7). Pure.
 
-Laws: all rows of a call share `call_id`, `uid` and `call_note_id`. `call_id` holds the call's start in UTC; `uid` the
-same second by the PBX's wall clock. Each row's `time_start` is the wall clock at its own start, so that in a night in
-which clocks are moved a later row may show an earlier time.
+Invariants: all rows of a call share `call_id`, `uid` and `call_note_id`. `call_id` contains the call's start in UTC;
+`uid` the same second in the PBX's local time. Each row's `time_start` is the local time at its own start, so that a
+later row may show an earlier time when daylight saving time ends.
 """
 
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ _WALL_CLOCK_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
 class CallIds(msgspec.Struct, frozen=True):
-    """What tells one call from another: a counter of channels, and five hexadecimal digits each for `uid` and note."""
+    """Unique parts of the ids of a call: a counter of channels, and five hexadecimal digits each for `uid` and note."""
 
     sequence: int
     uid_suffix: str
@@ -28,7 +28,7 @@ class CallIds(msgspec.Struct, frozen=True):
 def build_rows(
     journey: Journey, started_at: datetime, zone: ZoneInfo, ids: CallIds, *, with_names: bool
 ) -> list[CallDetails]:
-    """The rows in order. `started_at` is aware; what the PBX's own clock shows, right or wrong."""
+    """Return the rows in order. `started_at` is aware: what the PBX's own clock shows, right or wrong."""
     call_id = f"{int(started_at.timestamp())}.{ids.sequence}"
     compact_time = started_at.astimezone(zone).strftime(_COMPACT_TIME_FORMAT)
     did = journey.did
@@ -77,7 +77,7 @@ def _build_row(
 def _recording_file_name(
     call_id: str, journey: Journey, leg: SimulatedLeg, started_at: datetime, zone: ZoneInfo
 ) -> str:
-    """Stamped with the moment of the answer; the last number is the person who spoke, on a queue's row too."""
+    """Return the name, with the time of the answer; the last number is the person who spoke, on a queue's row too."""
     answered_at = started_at + timedelta(seconds=leg.ends_after - leg.talk_duration)
     compact_time = answered_at.astimezone(zone).strftime(_COMPACT_TIME_FORMAT)
     return f"{compact_time}-{call_id}-{journey.call_from.number}-{leg.recorded_number}-{journey.type}.wav"

@@ -1,7 +1,6 @@
-"""Posts the office's reports as a PBX does: signed, a new connection for each, tried again when not answered well.
+"""Sender of the office's events: signed, a new connection for each, retried like a PBX does.
 
-The shell of the room: it paces, posts and counts, and tells the PBX's other face. What is sent is decided by `office`
-and `fault_injection`.
+It paces, posts and counts, and calls the observer. `office` and `fault_injection` decide what is sent.
 """
 
 import asyncio
@@ -26,12 +25,12 @@ from onhook.simulator.office_plan import DEMO_EVENTS_PER_SECOND, SimulationPlan,
 from onhook.simulator.results import NO_RESPONSE, SimulationRecorder
 
 PROGRESS_SECONDS = 0.1
-"""How often progress is told: as often as an eye can follow."""
+"""How often progress is reported: as often as an eye can follow."""
 
 SimulationProgressCallback = Callable[[SimulationResult], None]
 
 _CallStream = tuple[Iterator[list[CallDetails]], float | None]
-"""Calls, and how many of their reports a second; None is at once."""
+"""Calls, and the rate of their events per second; None is at once."""
 
 
 async def simulate(
@@ -40,11 +39,10 @@ async def simulate(
     on_progress: SimulationProgressCallback | None = None,
     observer: SimulationObserver | None = None,
 ) -> SimulationResult:
-    """Send what the plan asks for, and tell what came of it. `on_progress` hears it meanwhile, and last when it ends.
+    """Send the events of a plan and return the result. `on_progress` receives it meanwhile, and at the end.
 
-    With an `observer` that is told too, and posting may be left out. Without a `count` it goes on until it is
-    cancelled; then `on_progress` has the result. Raises `UsageError` for a plan that cannot be meant so, before
-    anything is sent.
+    With an `observer` posting may be left out. Without a `count` it continues until it is cancelled; then `on_progress`
+    has the result. Raises `UsageError` for an invalid plan, before anything is sent.
     """
     if not plan.url and observer is None:
         raise UsageError(
@@ -83,13 +81,13 @@ class _EventSender:
         self._progress_reported_at = time.monotonic()
 
     def notify_observer(self, event: SimulatedEvent) -> None:
-        """Tell the PBX's other face, which never keeps us waiting."""
+        """Call the observer, which never waits."""
         if self._observer is not None:
             self._observer.record_sent(event.details, self._body(event) if "malformed" in event.faults else b"")
             self._report_progress()
 
     async def send(self, event: SimulatedEvent) -> None:
-        """Post one report until it is acknowledged or all tries are used up."""
+        """Post one event until it is acknowledged or all attempts are used up."""
         body = self._body(event)
         for attempts_left in reversed(range(self._plan.max_attempts)):
             status = await self._post(body)
@@ -102,13 +100,13 @@ class _EventSender:
 
     def _body(self, event: SimulatedEvent) -> bytes:
         body = self._dialect.format(event.details, self._plan.sn, self._plan.payload_format)
-        # A repeat of a malformed report is malformed in the same way: it is the same bytes again.
+        # A repeat of a malformed event has the same bytes.
         return (
             corrupt_body(body, Random(self._recorder.compute_record_id(event))) if "malformed" in event.faults else body
         )
 
     async def _post(self, body: bytes) -> str:
-        """The answer's status, or `NO_RESPONSE`."""
+        """Return the response's status, or `NO_RESPONSE`."""
         headers = {"Content-Type": "application/json"}
         if self._plan.secret:
             headers[SIGNATURE_HEADER] = sign(self._plan.secret, body)
@@ -127,9 +125,9 @@ class _EventSender:
 
 
 class _RateLimiter:
-    """Lets calls begin so often that their reports come at a rate; None is at once.
+    """Starts calls so that their events have a rate; None is at once.
 
-    A call's reports go out together and the time until the next call varies, but the rate holds over time.
+    A call's events are sent together and the time until the next call varies, but the rate holds over time.
     """
 
     def __init__(self, events_per_second: float | None, seed: int) -> None:
@@ -138,7 +136,7 @@ class _RateLimiter:
         self._next_at = time.monotonic()
 
     async def wait(self, previous_events: int) -> None:
-        """Until the next call's turn, so many reports after the last one's."""
+        """Wait for the next call's time, so many events after the last one's."""
         if self._events_per_second is not None:
             self._next_at += previous_events / self._events_per_second * self._rng.uniform(0.5, 1.5)
         await asyncio.sleep(max(0.0, self._next_at - time.monotonic()))
@@ -151,7 +149,9 @@ async def _send_all(
     sender: _EventSender,
     observer: SimulationObserver | None,
 ) -> None:
-    """Reports wait in a short queue for a connection, so that memory stays bounded however slow the receiver is."""
+    """Send all events. They wait in a short queue for a connection, so that memory stays bounded with a
+    slow receiver.
+    """
     queue: asyncio.Queue[SimulatedEvent | None] = asyncio.Queue(plan.connections)
     try:
         async with asyncio.TaskGroup() as group:
@@ -167,7 +167,7 @@ async def _send_all(
             for _ in range(plan.connections):
                 await queue.put(None)
     except ExceptionGroup as error_group:
-        # Whichever went wrong first is what a person needs; the others followed from it.
+        # The first error is the cause of the others.
         raise error_group.exceptions[0] from None
 
 
@@ -179,7 +179,7 @@ async def _run_sender(queue: asyncio.Queue[SimulatedEvent | None], sender: _Even
 async def _generate_events(
     plan: SimulationPlan, streams: list[_CallStream], observer: SimulationObserver | None
 ) -> AsyncIterator[SimulatedEvent]:
-    """All reports at their time, after the faults befell them."""
+    """Yield all events at their time, with their faults."""
     fault_injector = EventFaultInjector(plan.faults, plan.seed)
     events_left = plan.count if plan.count is not None else sys.maxsize
     for calls, rate in streams:
@@ -202,7 +202,7 @@ async def _generate_events(
 
 
 def _build_streams(plan: SimulationPlan, clock: Clock) -> list[_CallStream]:
-    """The streams of calls, one after the other, each with its rate."""
+    """Return the streams of calls, one after the other, each with its rate."""
     office = create_office(plan)
     live_calls = (call.legs for call in office.live_calls(_current_times(clock)))
     if plan.start is None:

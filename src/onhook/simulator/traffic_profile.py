@@ -1,4 +1,4 @@
-"""When calls begin: the rhythm of a day and of a week, by the office's own clock. Pure."""
+"""Start times of calls: the traffic of a day and of a week, in the office's local time. Pure."""
 
 from datetime import UTC, date, datetime, timedelta
 from random import Random
@@ -7,19 +7,19 @@ from zoneinfo import ZoneInfo
 
 HOUR_SECONDS: Final = 3600
 
-# How busy each hour of the wall clock is, midnight first: two peaks with lunch between, and a few calls at night, so
-# that the hours in which clocks are moved have calls too.
+# Traffic of each local hour, midnight first: two peaks with lunch between, and a few calls at night, so that the hours
+# of a clock change have calls too.
 HOUR_WEIGHTS: Final = (1, 1, 1, 1, 1, 2, 5, 20, 60, 90, 100, 90, 50, 60, 90, 85, 70, 45, 20, 10, 6, 4, 2, 1)
 
 # Monday first; a Saturday has about a third of the calls of a working day.
 WEEKDAY_FACTORS: Final = (1.15, 1.0, 1.0, 0.95, 0.9, 0.35, 0.2)
 
 DAILY_VARIATION: Final = 0.15
-"""No two Mondays are alike: a day has up to this share more or fewer calls than its mean."""
+"""Days vary: a day has up to this share more or fewer calls than its mean."""
 
 
 def generate_call_starts(rng: Random, day: date, zone: ZoneInfo, calls_per_day: int) -> list[datetime]:
-    """Moments in UTC, whole seconds, in order, at which calls begin on one day of the wall clock in `zone`.
+    """Return times in UTC, whole seconds, in order, at which calls begin on one local day in `zone`.
 
     A day of 23 or 25 hours has as many. `calls_per_day` is the mean of a working day.
     """
@@ -37,7 +37,7 @@ def generate_call_starts(rng: Random, day: date, zone: ZoneInfo, calls_per_day: 
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    """The first moment of a day, in UTC."""
+    """Return the first moment of a day, in UTC."""
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
