@@ -25,7 +25,7 @@ def _simulated(server: Server) -> None:
     to = f"http://{server.address('intake')}/"
     made_up = ("--start", "2026-04-01", "--count", "1200", "--malformed", "0.01", "--connections", "32")
     server.run_command("simulate", "--to", to, "--sn", SN, "--secret", SECRET, *made_up)
-    wait_until(lambda: "is 0 reports behind" in server.run_command("doctor", exit_code=None))
+    wait_until(lambda: "is 0 events behind" in server.run_command("doctor", exit_code=None))
 
 
 def _answers(server: Server, directory: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A console that really runs: ledger, settings and store in files, the web server on the loopback."""
+"""A running console: ledger, application database and store in files, the web server on the loopback."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -37,7 +37,7 @@ SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 
 
 class ConsoleHarness:
-    """The rooms around a running console, and a client that is let in."""
+    """The parts of a running console, and a client that is signed in."""
 
     def __init__(
         self, config: Config, ledger: SqliteLedger, appdb: AppDb, store: DuckDbStore, projector: Projector
@@ -55,17 +55,17 @@ class ConsoleHarness:
         self._keys = count(1)
 
     async def ingest_details(self, details: Iterable[CallDetails], sn: str = SN) -> None:
-        """A PBX reports these; they are in the store and announced when this returns."""
+        """Store events of a PBX; they are in the store and announced when this returns."""
         dialect = dialects()["yeastar"]
         await self.ingest_bodies([dialect.format(item, sn, "p-2026") for item in details], sn)
 
     async def ingest_bodies(self, bodies: Iterable[bytes], sn: str = SN) -> None:
-        """The same for any bytes."""
+        """Store bodies of a PBX, like `ingest_details`."""
         await self.append_to_ledger(bodies, sn)
         self.feed.announce(await self.projector.catch_up())
 
     async def append_to_ledger(self, bodies: Iterable[bytes], sn: str = SN) -> None:
-        """A PBX reports these; they are in the ledger alone."""
+        """Append bodies of a PBX to the ledger only."""
         entries = [
             LedgerEntry(
                 sn=sn,
@@ -82,7 +82,7 @@ class ConsoleHarness:
         await self.ledger.append(entries)
 
     def client(self, token: str | None = None, **options: Any) -> aiohttp.ClientSession:
-        """A client with the administrator's token, or another; the empty one sends none."""
+        """Return a client with the administrator's token, or another; the empty one sends none."""
         token_text = self.admin_token if token is None else token
         headers = {"Authorization": f"Bearer {token_text}"} if token_text else {}
         return aiohttp.ClientSession(self.url, headers=headers | options.pop("headers", {}), **options)
@@ -90,7 +90,7 @@ class ConsoleHarness:
 
 @asynccontextmanager
 async def open_console_harness(directory: Path, *, console_open: bool = False) -> AsyncIterator[ConsoleHarness]:
-    """Everything open, the console listening; closed in reverse."""
+    """Yield a listening console with all its parts."""
     config = Config(
         data=directory,
         console=Address("127.0.0.1", 0),
@@ -138,31 +138,31 @@ async def open_console_harness(directory: Path, *, console_open: bool = False) -
 
 @pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[ConsoleHarness]:
-    """A running console without a call."""
+    """Yield a running console without calls."""
     async with open_console_harness(tmp_path) as opened_harness:
         yield opened_harness
 
 
 @pytest.fixture
 async def client(harness: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
-    """A client with the administrator's token."""
+    """Yield a client with the administrator's token."""
     async with harness.client() as session:
         yield session
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def module_harness(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ConsoleHarness]:
-    """One running console for the tests of a module that leave nothing behind; they are marked `asks_only`."""
+    """Yield one running console for the tests of a module that leave nothing behind; they are marked `module_loop`."""
     async with open_console_harness(tmp_path_factory.mktemp("data")) as opened_harness:
         yield opened_harness
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def module_client(module_harness: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
-    """A client of it with the administrator's token."""
+    """Yield its client with the administrator's token."""
     async with module_harness.client() as session:
         yield session
 
 
 module_loop = pytest.mark.asyncio(loop_scope="module")
-"""For tests with the `lasting_house`: starting a console takes longer than most questions to it."""
+"""For tests with the `module_harness`: starting a console takes longer than most requests to it."""

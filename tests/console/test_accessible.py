@@ -1,4 +1,4 @@
-"""Nothing keeps people out of the pages: axe-core finds no serious violation on any of them, in light and dark."""
+"""Accessibility of all pages: axe-core finds no serious violation, in light and dark."""
 
 import asyncio
 import json
@@ -38,10 +38,13 @@ SERIOUS = {"serious", "critical"}
 
 
 async def furnish(harness: ConsoleHarness) -> None:
-    """Calls of today, one with notes; a report that could not be read."""
+    """Add calls of today, one with notes; an event that could not be parsed."""
     moments = some_calls()
     await harness.ingest_details(
-        [details(at, call_to=QUEUE if n % 2 else "1002", type="Inbound") for n, at in enumerate(moments)]
+        [
+            details(started_at, call_to=QUEUE if n % 2 else "1002", type="Inbound")
+            for n, started_at in enumerate(moments)
+        ]
     )
     await harness.ingest_details(
         [details(moments[0] - timedelta(seconds=7), call_id=CALL_ID, status="NO ANSWER", talk_duration=0)]
@@ -53,11 +56,11 @@ async def furnish(harness: ConsoleHarness) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_serious(harness: ConsoleHarness, chromium_path: str, scheme: str) -> None:
-    """Every page, furnished, with its scripts run; a picture of each is kept for people to look at."""
+async def test_pages_have_no_serious_axe_violation(harness: ConsoleHarness, chromium_path: str, scheme: str) -> None:
+    """Every page with data, with its scripts run; a screenshot of each is kept."""
     await furnish(harness)
     script = await asyncio.to_thread(AXE.read_text)
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     async with visiting(harness, chromium_path, color_scheme=scheme, viewport={"width": 1280, "height": 900}) as visit:
         page = visit.page
         for name, path in PAGES.items():
@@ -65,10 +68,12 @@ async def test_axe_finds_nothing_serious(harness: ConsoleHarness, chromium_path:
             assert answer is not None
             assert answer.status == 200, path
             await page.screenshot(path=OUTPUT / f"{name}-{scheme}-whole.png", full_page=True)
-            # Through the debugger: the pages' own policy lets no foreign script in.
+            # Through the debugger: the pages' own policy blocks foreign scripts.
             await page.evaluate(script)
             result = json.loads(await page.evaluate("axe.run().then((result) => JSON.stringify(result.violations))"))
-            serious = [one for one in result if one["impact"] in SERIOUS]
+            serious = [violation for violation in result if violation["impact"] in SERIOUS]
             if serious:
-                found[name] = [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in serious]
-    assert found == {}
+                results[name] = [
+                    (violation["id"], [node["html"][:160] for node in violation["nodes"][:3]]) for violation in serious
+                ]
+    assert results == {}

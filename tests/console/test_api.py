@@ -1,4 +1,4 @@
-"""The JSON API over a real socket: what each question is answered with."""
+"""The JSON API over a real socket."""
 
 import csv
 import io
@@ -20,8 +20,8 @@ DERIVED = {
 }  # fmt: skip
 
 
-async def test_a_record_has_all_its_fields(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The 18 fields under their own names, what follows from them, and null for a number nobody sent."""
+async def test_api_record_has_all_its_fields(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The 18 fields under their own names, the derived ones, and null for a missing number."""
     await harness.ingest_details([details(call_duration=None, talk_duration=None)])
     answer = await client.get("/api/v1/records")
     (record,) = (await answer.json())["data"]
@@ -33,8 +33,8 @@ async def test_a_record_has_all_its_fields(harness: ConsoleHarness, client: aioh
     assert msgspec.convert(record, Record).sn == SN
 
 
-async def test_a_call_is_whole(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Legs of one call are one call, found by its id, with its legs in order."""
+async def test_api_call_has_its_legs_in_order(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Legs of one call are one call, found by its id."""
     legs = [details(call_id="1777287876.1", call_to=party) for party in (QUEUE, IVR, BOB)]
     await harness.ingest_details(legs)
     (call,) = (await (await client.get("/api/v1/calls")).json())["data"]
@@ -43,8 +43,10 @@ async def test_a_call_is_whole(harness: ConsoleHarness, client: aiohttp.ClientSe
     assert await (await client.get(f"/api/v1/calls/{SN}/1777287876.1")).json() == call
 
 
-async def test_pages_follow_each_other(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Cursors lead through all records once, also while calls arrive, and end with null."""
+async def test_api_cursors_lead_through_all_records_once(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """Also while calls arrive; the last page has null."""
     await harness.ingest_details([details() for _ in range(7)])
     seen: list[str] = []
     cursor: str | None = ""
@@ -59,7 +61,7 @@ async def test_pages_follow_each_other(harness: ConsoleHarness, client: aiohttp.
 
 @module_loop
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "expected"),
     [
         ("number=1001", 3),
         ("number=1003", 1),
@@ -75,10 +77,10 @@ async def test_pages_follow_each_other(harness: ConsoleHarness, client: aiohttp.
         ("status=&number=", 3),
     ],
 )
-async def test_filters(
-    module_harness: ConsoleHarness, module_client: aiohttp.ClientSession, query: str, found: int
+async def test_api_filters_select_records(
+    module_harness: ConsoleHarness, module_client: aiohttp.ClientSession, query: str, expected: int
 ) -> None:
-    """The filters of DESIGN.md, times in the zone that is asked for; an empty one is not set."""
+    """Times in the requested zone; an empty filter is not set."""
     unanswered: dict[str, Any] = {"status": "NO ANSWER", "talk_duration": 0}
     await module_harness.ingest_details(
         [
@@ -89,11 +91,11 @@ async def test_filters(
     )
     answer = await module_client.get(f"/api/v1/records?{query}")
     assert answer.status == 200, await answer.text()
-    assert len((await answer.json())["data"]) == found
+    assert len((await answer.json())["data"]) == expected
 
 
-async def test_summary_counts_calls(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """By day in the reader's zone, each call once."""
+async def test_api_summary_counts_each_call_once(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """By day in the reader's zone."""
     await harness.ingest_details([details(), details(status="BUSY", call_duration=0, talk_duration=0)])
     answer = await client.get("/api/v1/summary?by=day&zone=Asia/Kathmandu")
     (row,) = (await answer.json())["data"]
@@ -102,8 +104,8 @@ async def test_summary_counts_calls(harness: ConsoleHarness, client: aiohttp.Cli
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "xlsx"])
-async def test_exports_are_files(harness: ConsoleHarness, client: aiohttp.ClientSession, form: str) -> None:
-    """Each form is answered whole, under a file name, and with what begins such a file."""
+async def test_api_exports_are_files(harness: ConsoleHarness, client: aiohttp.ClientSession, form: str) -> None:
+    """Each format is complete, has a file name, and begins as such a file does."""
     await harness.ingest_details([details(call_from="=1+1<1001>")])
     answer = await client.get(f"/api/v1/export.{form}?zone=Europe/Berlin")
     body = await answer.read()
@@ -118,8 +120,8 @@ async def test_exports_are_files(harness: ConsoleHarness, client: aiohttp.Client
         assert body.startswith({"parquet": b"PAR1", "xlsx": b"PK"}[form])
 
 
-async def test_reports_are_shown_as_they_came(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """A record's `seq` leads to the bytes that said it, also where they are no text."""
+async def test_api_event_is_shown_unchanged(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """A record's `seq` leads to its bytes, also where they are not text."""
     await harness.ingest_details([details()])
     (record,) = (await (await client.get("/api/v1/records")).json())["data"]
     report = await (await client.get(f"/api/v1/events/{record['seq']}")).json()
@@ -132,24 +134,26 @@ async def test_reports_are_shown_as_they_came(harness: ConsoleHarness, client: a
     assert report["body_base64"]
 
 
-async def test_quarantine(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """What could not be read is listed with a reason, shown with its bytes, and read again when asked."""
+async def test_api_quarantine_is_listed_shown_and_retried(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """With the reason and the bytes."""
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s","msg":"{}"}' % SN.encode(), b'{"type":30012}'])
     page = await (await client.get("/api/v1/quarantine?limit=1")).json()
     assert (len(page["data"]), page["next"]) == (1, str(page["data"][0]["seq"]))
     rest = await (await client.get("/api/v1/quarantine", params={"cursor": page["next"]})).json()
     assert (len(rest["data"]), rest["next"]) == (1, None)
     seq = page["data"][0]["seq"]
-    one = await (await client.get(f"/api/v1/quarantine/{seq}")).json()
-    assert one["reason"] == page["data"][0]["reason"]
-    assert one["raw_event"]["seq"] == seq
+    entry = await (await client.get(f"/api/v1/quarantine/{seq}")).json()
+    assert entry["reason"] == page["data"][0]["reason"]
+    assert entry["raw_event"]["seq"] == seq
     retried = await (await client.post(f"/api/v1/quarantine/{seq}/retry")).json()
-    assert retried == {"seq": seq, "is_parsed": False, "reason": one["reason"]}
+    assert retried == {"seq": seq, "is_parsed": False, "reason": entry["reason"]}
     assert (await client.post("/api/v1/quarantine/99/retry")).status == 404
 
 
-async def test_a_secret_is_shown_once(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """A PBX is declared with a secret of ours or its own; afterwards nobody is told it again."""
+async def test_api_pbx_secret_is_shown_once(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """A generated secret or a given one."""
     new = {"name": "branch", "sn": "3631B2124XXX", "zone": "Asia/Dubai", "number_plan": {"queue": "7000-7099"}}
     answer = await client.post("/api/v1/pbxs", json=new)
     assert answer.status == 201

@@ -1,4 +1,4 @@
-"""`/api/v1/apps` and `/api/v1/blocked-addresses`: for administrators alone."""
+"""`/api/v1/apps` and `/api/v1/blocked-addresses`: for administrators only."""
 
 import aiohttp
 import pytest
@@ -7,8 +7,8 @@ from tests.console.conftest import ConsoleHarness, module_loop
 from tests.factories import PBX, SN
 
 
-async def test_an_application_is_let_in_and_out(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Its secret is told once; PBXs may be named by name; it is found by name or client id."""
+async def test_apps_are_added_and_removed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The secret is shown once; PBXs may be named by name; an application is found by name or client id."""
     given = {"name": "crm", "pbxs": [PBX], "networks": ["192.0.2.1"], "behaviour": {"time_format": "12"}}
     async with client.post("/api/v1/apps", json=given) as answer:
         assert answer.status == 201
@@ -42,21 +42,22 @@ async def test_an_application_is_let_in_and_out(harness: ConsoleHarness, client:
         ({"name": "crm", "colour": "red"}, 400),
     ],
 )
-async def test_what_cannot_be_let_in_is_refused(
+async def test_apps_invalid_one_is_rejected(
     module_harness: ConsoleHarness, module_client: aiohttp.ClientSession, given: dict[str, object], status: int
 ) -> None:
-    """With a problem document, and nothing is kept."""
+    """With a problem document, and nothing is stored."""
     async with module_client.post("/api/v1/apps", json=given) as answer:
         assert answer.status == status
         assert answer.content_type == "application/problem+json"
     assert module_harness.appdb.apps.all() == []
 
 
-async def test_addresses_are_let_in_again(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """All of them; there must be one."""
+async def test_blocked_addresses_are_listed_and_unblocked(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
     harness.appdb.apps.block("192.0.2.7", harness.clock.microseconds())
     async with client.get("/api/v1/blocked-addresses") as answer:
-        assert [one["address"] for one in (await answer.json())["data"]] == ["192.0.2.7"]
+        assert [entry["address"] for entry in (await answer.json())["data"]] == ["192.0.2.7"]
     for status in (204, 404):
         async with client.delete("/api/v1/blocked-addresses") as answer:
             assert answer.status == status
@@ -73,8 +74,8 @@ async def test_addresses_are_let_in_again(harness: ConsoleHarness, client: aioht
         ("DELETE", "/api/v1/blocked-addresses"),
     ],
 )
-async def test_a_reader_sees_none_of_it(harness: ConsoleHarness, method: str, path: str) -> None:
-    """403, whatever is there."""
+async def test_apps_reader_is_rejected(harness: ConsoleHarness, method: str, path: str) -> None:
+    """403."""
     token = harness.appdb.add_token("wallboard", "reader", now_us=harness.clock.microseconds())
     async with harness.client(token) as reader, reader.request(method, path) as answer:
         assert answer.status == 403

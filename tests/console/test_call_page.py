@@ -1,4 +1,4 @@
-"""The page of a call: what its reports prove, what was said before, and what people write about it."""
+"""The page of a call: its events, earlier versions, and notes."""
 
 import aiohttp
 import msgspec
@@ -12,24 +12,30 @@ from tests.factories import SN, details
 OURS = {"Sec-Fetch-Site": "same-origin"}
 
 
-async def test_a_signature_is_checked_anew(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """By the secrets of today: right, of none of them, or none at all."""
+async def test_call_page_shows_the_verification_of_signatures(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """By the current secrets: valid, invalid, missing."""
     dialect = dialects()["yeastar"]
-    for n, said in enumerate(("valid", "invalid", "missing")):
+    for n, signature_state in enumerate(("valid", "invalid", "missing")):
         body = dialect.format(details(call_id=f"1777287876.{n}"), SN, "p-2026")
-        signature = {"valid": sign(SECRET, body), "invalid": sign("another secret", body), "missing": ""}[said]
+        signature = {"valid": sign(SECRET, body), "invalid": sign("another secret", body), "missing": ""}[
+            signature_state
+        ]
         entry = LedgerEntry(sn=SN, dialect="yeastar", via="webhook", received_at=1, key=bytes([n]) * 16, body=body)
         await harness.ledger.append([msgspec.structs.replace(entry, signature=signature)])
     await harness.projector.catch_up()
-    shown = [await (await client.get(f"/calls/{SN}/1777287876.{n}")).text() for n in range(3)]
-    assert "signature right" in shown[0]
-    assert "signature of no secret of today" in shown[1]
-    assert "no signature" in shown[2]
-    assert SECRET not in "".join(shown)
+    pages = [await (await client.get(f"/calls/{SN}/1777287876.{n}")).text() for n in range(3)]
+    assert "signature right" in pages[0]
+    assert "signature of no secret of today" in pages[1]
+    assert "no signature" in pages[2]
+    assert SECRET not in "".join(pages)
 
 
-async def test_earlier_versions_are_found(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """A report that was corrected by a later one is shown when it is asked for, and is not among those that count."""
+async def test_call_page_shows_earlier_versions_on_request(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """An event that a later one corrected does not count."""
     first = details(call_id="1777287876.5", status="BUSY", talk_duration=0)
     await harness.ingest_details([first])
     await harness.ingest_details([msgspec.structs.replace(first, status="ANSWERED", talk_duration=14)])
@@ -40,8 +46,8 @@ async def test_earlier_versions_are_found(harness: ConsoleHarness, client: aioht
     assert "Report 2 " not in text[text.index('id="earlier"') :]
 
 
-async def test_notes_have_a_history(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """An administrator writes, everybody who sees the call reads; what was before stays; all of it is escaped."""
+async def test_call_page_notes_have_a_history(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """An administrator writes, everyone who sees the call reads; earlier versions stay; all texts are escaped."""
     await harness.ingest_details([details(call_id="1777287876.6")])
     for text in ("first <b>note</b>", "second"):
         data = {"sn": SN, "call_id": "1777287876.6", "text": text, "tags": "sales, <i>vip</i>"}
@@ -59,8 +65,8 @@ async def test_notes_have_a_history(harness: ConsoleHarness, client: aiohttp.Cli
     assert (await client.post("/call/note", data=missing)).status == 404
 
 
-async def test_a_search_is_kept_by_its_address(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Kept under a name, it stands on everybody's page of calls, and leads back to itself."""
+async def test_saved_search_is_on_the_page_of_calls(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """For all users, with its address."""
     await harness.ingest_details([details(status="BUSY", talk_duration=0)])
     path = "/calls?status=BUSY&zone=UTC"
     answer = await client.post("/saved-searches", data={"name": "busy ones", "path": path}, allow_redirects=False)

@@ -1,4 +1,4 @@
-"""What is sent, and how long it is."""
+"""Compression and caching of responses."""
 
 import re
 from datetime import timedelta
@@ -9,13 +9,13 @@ from tests.console.conftest import ConsoleHarness
 from tests.factories import STARTED_AT, details
 
 FIRST_BYTES_MAX, AFTER_BYTES_MAX = 700_000, 60_000
-"""Transferred for a page the first time, and after that."""
+"""Bytes transferred for a page the first time, and after that."""
 
 GZIP = {"Accept-Encoding": "gzip"}
 
 
-async def test_pages_are_short_the_first_time_and_after_that(harness: ConsoleHarness) -> None:
-    """A page of calls and a report with all their files; what never changes is not asked for again."""
+async def test_compression_pages_are_small_at_first_and_later(harness: ConsoleHarness) -> None:
+    """A page of calls and a report with all their files; static files are not requested again."""
     await harness.ingest_details(details(STARTED_AT + timedelta(minutes=number)) for number in range(60))
     async with harness.client(auto_decompress=False) as client:
         for path in ("/calls", "/reports?since=2026-04-01&until=2026-05-01&by=hour"):
@@ -37,8 +37,8 @@ async def _sent(client: aiohttp.ClientSession, path: str, caching: str = "") -> 
         return len(await answer.read())
 
 
-async def test_a_file_of_another_version_is_not_given_under_its_name(harness: ConsoleHarness) -> None:
-    """A browser would keep it for a year."""
+async def test_static_file_of_another_version_is_not_served(harness: ConsoleHarness) -> None:
+    """A browser would cache it for a year."""
     async with harness.client() as client:
         assert (await client.get("/static/style.0123456789abcdef.css")).status == 404
         async with client.get("/static/style.css") as answer:
@@ -47,8 +47,8 @@ async def test_a_file_of_another_version_is_not_given_under_its_name(harness: Co
         assert (await client.get("/static/style.css", headers={"If-None-Match": etag})).status == 304
 
 
-async def test_what_is_live_or_was_posted_is_not_packed(harness: ConsoleHarness) -> None:
-    """Events are not held back; and an answer that may show a secret has no length that tells of it."""
+async def test_compression_live_and_posted_responses_are_not_compressed(harness: ConsoleHarness) -> None:
+    """Events are not held back; and the length of a response reveals nothing about a secret."""
     async with harness.client() as client:
         async with client.get("/api/v1/live", headers=GZIP) as answer:
             assert "Content-Encoding" not in answer.headers

@@ -1,4 +1,4 @@
-"""PBXs that are asked, coverage, alarms and back-fills: over the API, on the page, and for Prometheus."""
+"""Coverage, alarms and back-fills: in the API, on the page, and for Prometheus."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ from tests.factories import PBX, SN
 
 @pytest.fixture
 def known(harness: ConsoleHarness) -> ConsoleHarness:
-    """A PBX that was compared until an hour ago, whose clock is wrong."""
+    """A PBX that was compared until an hour ago, with a wrong clock."""
     now = datetime.now(UTC).replace(microsecond=0)
     day = timedelta(days=1)
     stretch = Interval(now - 9 * day, now - day, "complete", "compared with the PBX")
@@ -23,20 +23,24 @@ def known(harness: ConsoleHarness) -> ConsoleHarness:
     return harness
 
 
-async def test_coverage_tells_what_is_complete_and_what_is_not(known: ConsoleHarness) -> None:
-    """Of all the time that was asked for."""
+async def test_coverage_lists_complete_and_missing_time(known: ConsoleHarness) -> None:
+    """Of the requested time."""
     async with known.client() as client:
         answer = await (await client.get("/api/v1/coverage?since=3d")).json()
-        (one,) = answer["data"]
-        assert (one["pbx"], one["has_backfill_source"], one["pbx_status"]["skew_seconds"]) == (PBX, False, -90)
-        assert [stretch["state"] for stretch in one["intervals"]] == ["complete", "gap"]
-        assert one["complete_until"] == one["intervals"][0]["until"]
+        (pbx_coverage,) = answer["data"]
+        assert (
+            pbx_coverage["pbx"],
+            pbx_coverage["has_backfill_source"],
+            pbx_coverage["pbx_status"]["skew_seconds"],
+        ) == (PBX, False, -90)
+        assert [stretch["state"] for stretch in pbx_coverage["intervals"]] == ["complete", "gap"]
+        assert pbx_coverage["complete_until"] == pbx_coverage["intervals"][0]["until"]
         assert (await client.get("/api/v1/coverage?pbx=nobody")).status == 404
         assert (await client.get("/api/v1/coverage?since=today&until=yesterday")).status == 400
 
 
-async def test_alarms_are_told_everywhere(known: ConsoleHarness) -> None:
-    """By the API, on the page (escaped), and as figures."""
+async def test_alarms_are_in_the_api_on_the_page_and_in_the_metrics(known: ConsoleHarness) -> None:
+    """Escaped on the page."""
     async with known.client() as client:
         (alarm,) = (await (await client.get("/api/v1/alarms")).json())["data"]
         assert (alarm["pbx"], alarm["kind"], alarm["ended_at"]) == (PBX, "clock", None)
@@ -49,22 +53,22 @@ async def test_alarms_are_told_everywhere(known: ConsoleHarness) -> None:
         assert "onhook_pbx_complete_until_seconds{" in metrics
 
 
-async def test_a_back_fill_can_be_asked_for(known: ConsoleHarness) -> None:
-    """Of a PBX that can be asked; how it fares is told beside it."""
+async def test_backfill_is_requested(known: ConsoleHarness) -> None:
+    """Of a PBX with a source; its progress is listed."""
     async with known.client() as client:
         path = f"/api/v1/pbxs/{PBX}/backfill"
         assert (await client.post(path, json={"since": "2d"})).status == 404
         known.appdb.pbx_credentials.put(SN, parse_pbx_credentials("https://pbx.office.example:8088", "a", "b"))
         answer = await client.post(path, json={"since": "2026-04-01", "until": "2026-04-02"})
         assert answer.status == 201
-        wish = (await (await client.get(path)).json())["request"]
-        assert wish["until"] - wish["since"] == 86_400
+        request = (await (await client.get(path)).json())["request"]
+        assert request["until"] - request["since"] == 86_400
         assert known.appdb.sync_states.backfill_request(SN) is not None
         assert (await client.post(path, json={"since": "2026-04-03", "until": "2026-04-02"})).status == 400
 
 
-async def test_a_pbx_that_is_asked_or_cannot_sign_is_declared(harness: ConsoleHarness) -> None:
-    """By one request; no secret of it is ever told again."""
+async def test_pbx_with_api_or_source_match_is_added(harness: ConsoleHarness) -> None:
+    """By one request; its secrets are never returned."""
     api = {"url": "https://192.0.2.7:8088", "client_id": "us", "client_secret": "our-client-secret"}
     async with harness.client() as client:
         answer = await client.post("/api/v1/pbxs", json={"name": "Branch", "sn": "S-BRANCH", "credentials": api})

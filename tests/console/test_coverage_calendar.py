@@ -1,4 +1,4 @@
-"""The coverage calendar: each hour says what is known of it, also on days of 23 and 25 hours."""
+"""Coverage calendar: the state of each hour, also on days of 23 and 25 hours."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -14,8 +14,8 @@ from tests.factories import SN
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
-def test_each_hour_says_what_is_known() -> None:
-    """Complete, heard, a gap, partly, and not yet; the day of 25 hours has 25."""
+def test_coverage_calendar_each_hour_has_its_state() -> None:
+    """Complete, connected, a gap, partly, and unknown; the day of 25 hours has 25."""
     now = datetime(2026, 10, 25, 12, 30, tzinfo=UTC)
     begin = calendar_start(BERLIN, now)
     noon = datetime(2026, 10, 25, 8, 30, tzinfo=UTC)
@@ -33,8 +33,8 @@ def test_each_hour_says_what_is_known() -> None:
     assert {hour.state for day in days[1:] for hour in day.hours} == {"complete"}
 
 
-async def test_the_page_shows_it(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Gaps where nothing was compared yet; no calendar and no button where nobody can say, and asking is refused."""
+async def test_coverage_calendar_page_shows_gaps(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """For a PBX without a source there is no calendar and no button, and a request is rejected."""
     text = await (await client.get(f"/pbxs/{SN}")).text()
     assert "nobody can say" in text
     assert "calendar" not in text
@@ -48,9 +48,9 @@ async def test_the_page_shows_it(harness: ConsoleHarness, client: aiohttp.Client
     assert "/backfill" in text
 
 
-async def test_alarms_are_listed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Those that go on stand on Now too; those that are over stay on the page of alarms."""
-    at = harness.clock.microseconds()
-    harness.appdb.alarms.raise_alarm(SN, "silence", "<b>nothing came</b> for an hour", hint="look at it", now_us=at)
+async def test_alarms_page_lists_alarms(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Open ones are on the dashboard too; ended ones stay on the page of alarms."""
+    now_us = harness.clock.microseconds()
+    harness.appdb.alarms.raise_alarm(SN, "silence", "<b>nothing came</b> for an hour", hint="look at it", now_us=now_us)
     for path in ("/", "/alarms", "/issues"):
         assert "&lt;b&gt;nothing came" in await (await client.get(path)).text(), path

@@ -1,4 +1,4 @@
-"""Destinations and deliveries through the API and on their pages."""
+"""Destinations and deliveries in the API and on their pages."""
 
 import re
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ async def application() -> AsyncIterator[WebhookReceiver]:
 
 @pytest.fixture
 async def browser(harness: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
-    """A person, signed in."""
+    """Yield the browser of a signed-in administrator."""
     jar = aiohttp.CookieJar(unsafe=True)
     async with harness.client("", cookie_jar=jar, headers=FORM) as session:
         async with session.post("/sign-in", data={"token": harness.admin_token}) as answer:
@@ -42,8 +42,8 @@ async def _json(client: aiohttp.ClientSession, method: str, path: str, body: Any
 
 
 async def _trouble(harness: ConsoleHarness, seq: int, state: Any = "failed") -> int:
-    """A delivery in trouble; its number."""
-    one = harness.appdb.destinations.get("CRM")
+    """Add a delivery in trouble; return its number."""
+    destination = harness.appdb.destinations.get("CRM")
     tried = NewAttempt(
         attempted_at=1_777_000_000_000_000,
         duration_ms=7,
@@ -57,25 +57,25 @@ async def _trouble(harness: ConsoleHarness, seq: int, state: Any = "failed") -> 
     )  # fmt: skip
     harness.appdb.deliveries.commit(
         DeliveryCommit(
-            destination_id=one.destination_id, revision=1, cursors={}, finished_replays=(), new_deliveries=[trouble],
+            destination_id=destination.destination_id, revision=1, cursors={}, finished_replays=(), new_deliveries=[trouble],
             updates=(), attempts_succeeded=3, attempts_failed=1, failing_since=None, retry_after=0, retry_all_now=False,
             now_us=tried.attempted_at,
         )
     )  # fmt: skip
-    return harness.appdb.deliveries.page(one.destination_id, None, 99)[-1].delivery_id
+    return harness.appdb.deliveries.page(destination.destination_id, None, 99)[-1].delivery_id
 
 
-async def test_a_subscription_from_its_beginning_to_its_end(
+async def test_destination_is_added_changed_paused_resumed_and_removed(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    """Added with a secret told once, read with what is owed, changed, paused, resumed, removed."""
+    """Its secret is shown once; pending events are counted."""
     await harness.ingest_details([details(), details(call_id="1777287876.9", status="BUSY")])
     added = await _json(client, "POST", PATH, CRM | {"filter": {"status": "busy", "since": "2026-01-01"}}, 201)
     assert len(added["secret"]) == 32
-    (one,) = (await _json(client, "GET", PATH))["data"]
-    assert one["pending"] == 1
-    assert one["filter"]["status"] == "busy"
-    assert added["secret"] not in str(one)
+    (view,) = (await _json(client, "GET", PATH))["data"]
+    assert view["pending"] == 1
+    assert view["filter"]["status"] == "busy"
+    assert added["secret"] not in str(view)
     changed = await _json(client, "PATCH", f"{PATH}/CRM", {"name": "Help desk", "filter": {}, "notifies_of": "calls"})
     assert (changed["name"], changed["notifies_of"], changed["filter"]["status"]) == ("Help desk", "calls", None)
     assert (await _json(client, "POST", f"{PATH}/Help desk/pause"))["state"] == "paused"
@@ -84,8 +84,10 @@ async def test_a_subscription_from_its_beginning_to_its_end(
     assert (await _json(client, "GET", PATH))["data"] == []
 
 
-async def test_one_for_now_owes_nothing_of_the_past(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """It begins behind the last report that was kept."""
+async def test_destination_without_start_time_has_nothing_pending(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """It begins after the last event."""
     await harness.ingest_details([details()])
     await _json(client, "POST", PATH, CRM, 201)
     status = await _json(client, "GET", f"{PATH}/CRM")
@@ -110,13 +112,13 @@ async def test_one_for_now_owes_nothing_of_the_past(harness: ConsoleHarness, cli
         (CRM | {"colour": "red"}, "colour"),
     ],
 )
-async def test_what_cannot_be_meant_is_told(module_client: aiohttp.ClientSession, body: Any, says: str) -> None:
-    """As a problem document with the reason."""
+async def test_destination_invalid_one_is_rejected(module_client: aiohttp.ClientSession, body: Any, says: str) -> None:
+    """With a problem document and the reason."""
     problem = await _json(module_client, "POST", PATH, body, 400)
     assert says in str(problem)
 
 
-async def test_keys_in_headers_are_not_shown(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_destination_header_values_are_not_shown(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Only that there are such headers."""
     body = CRM | {"headers": {"Authorization": "Bearer geheim"}}
     answers = [await _json(client, "POST", PATH, body, 201), await _json(client, "GET", PATH)]
@@ -126,8 +128,10 @@ async def test_keys_in_headers_are_not_shown(harness: ConsoleHarness, client: ai
     assert harness.appdb.destinations.get("CRM").headers == {"Authorization": "Bearer geheim"}
 
 
-async def test_a_test_is_sent_and_its_answer_shown(client: aiohttp.ClientSession, application: WebhookReceiver) -> None:
-    """Signed, and taken by whoever takes the original's; a failure is an answer too."""
+async def test_destination_test_is_sent_and_its_result_returned(
+    client: aiohttp.ClientSession, application: WebhookReceiver
+) -> None:
+    """Signed, and accepted by receivers of the original; a failure is a result too."""
     await _json(client, "POST", PATH, CRM | {"url": application.url}, 201)
     tried = await _json(client, "POST", f"{PATH}/CRM/test")
     assert (tried["accepted"], tried["status"], tried["body"]) == (True, 200, "so it is")
@@ -137,8 +141,8 @@ async def test_a_test_is_sent_and_its_answer_shown(client: aiohttp.ClientSession
     assert (await _json(client, "POST", f"{PATH}/CRM/test"))["accepted"] is False
 
 
-async def test_a_replay_needs_a_beginning(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """And tells how many records it sends again."""
+async def test_replay_needs_a_start_time(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The response has the number of records."""
     await harness.ingest_details([details(), details(call_id="1777287876.9", status="BUSY")])
     await _json(client, "POST", PATH, CRM, 201)
     await _json(client, "POST", f"{PATH}/CRM/replay", {"filter": {}}, 400)
@@ -147,36 +151,36 @@ async def test_a_replay_needs_a_beginning(harness: ConsoleHarness, client: aioht
     assert (await _json(client, "GET", f"{PATH}/CRM"))["replays"] == 1
 
 
-async def test_secrets_are_told_once(client: aiohttp.ClientSession) -> None:
-    """And change without a gap."""
+async def test_signing_secrets_are_shown_once(client: aiohttp.ClientSession) -> None:
+    """Old and new are used together."""
     await _json(client, "POST", PATH, CRM, 201)
     added = await _json(client, "POST", f"{PATH}/CRM/secrets", {"label": "new"}, 201)
     listed = (await _json(client, "GET", f"{PATH}/CRM/secrets"))["data"]
-    assert [one["label"] for one in listed] == ["webhook", "new"]
+    assert [secret["label"] for secret in listed] == ["webhook", "new"]
     assert added["secret"] not in str(listed)
     await _json(client, "DELETE", f"{PATH}/CRM/secrets/{listed[0]['secret_id']}", status=204)
     await _json(client, "DELETE", f"{PATH}/CRM/secrets/{added['secret_id']}", status=400)
 
 
-async def test_deliveries_in_trouble_are_seen_and_acted_on(
+async def test_deliveries_are_listed_retried_and_discarded(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    """Listed by state, shown with their attempts, tried again, dropped."""
+    """By state, with their attempts."""
     await _json(client, "POST", PATH, CRM, 201)
     failed, retrying = await _trouble(harness, 1), await _trouble(harness, 2, "retrying")
     path = "/api/v1/deliveries"
-    found = (await _json(client, "GET", f"{path}?destination=CRM&state=failed"))["data"]
-    assert [one["delivery_id"] for one in found] == [failed]
-    shown = await _json(client, "GET", f"{path}/{failed}")
-    assert (shown["attempts"][0]["status"], shown["notification"]) == (500, '{"type":30012}')
+    failed_deliveries = (await _json(client, "GET", f"{path}?destination=CRM&state=failed"))["data"]
+    assert [delivery["delivery_id"] for delivery in failed_deliveries] == [failed]
+    delivery_view = await _json(client, "GET", f"{path}/{failed}")
+    assert (delivery_view["attempts"][0]["status"], delivery_view["notification"]) == (500, '{"type":30012}')
     assert (await _json(client, "POST", f"{path}/{failed}/retry"))["state"] == "retrying"
     await _json(client, "DELETE", f"{path}/{retrying}", status=204)
     await _json(client, "GET", f"{path}/{retrying}", status=404)
     assert await _json(client, "POST", f"{PATH}/CRM/retry") == {"notifications": 1}
 
 
-async def test_metrics_tell_of_each_subscription(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """What is owed, parked, delivered and failed."""
+async def test_metrics_have_each_destination(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Pending, failed, delivered, and attempts."""
     await _json(client, "POST", PATH, CRM, 201)
     await _trouble(harness, 1)
     async with client.get("/metrics") as answer:
@@ -191,26 +195,26 @@ async def test_metrics_tell_of_each_subscription(harness: ConsoleHarness, client
         assert line in text
 
 
-async def test_readers_change_nothing(harness: ConsoleHarness) -> None:
-    """Whoever may read sees destinations; only an administrator touches them."""
+async def test_destination_reader_cannot_change_it(harness: ConsoleHarness) -> None:
+    """Every user may see destinations; only an administrator changes them."""
     reader = harness.appdb.add_token("wallboard", "reader", now_us=1)
     async with harness.client(reader) as client:
         await _json(client, "GET", PATH)
         await _json(client, "POST", PATH, CRM, 403)
 
 
-async def test_a_person_does_it_all_on_the_pages(
+async def test_destination_pages_add_test_pause_replay_retry_and_remove(
     harness: ConsoleHarness, browser: aiohttp.ClientSession, application: WebhookReceiver
 ) -> None:
-    """Add, test, pause, go on, replay, look at what is parked, try it again, remove; hostile texts stay texts."""
+    """Hostile texts stay texts."""
     form = {"name": "CRM <b>", "url": application.url, "allow_private": "yes", "status": "busy"}
     async with browser.post("/destinations", data=form) as answer:
         page = await answer.text()
     assert "is told from now on" in page
     assert "CRM &lt;b&gt;" in page
-    one = harness.appdb.destinations.get("CRM <b>")
-    assert harness.appdb.destinations.secret_texts(one.destination_id)[0] in page
-    path = f"/destinations/{one.destination_id}"
+    destination = harness.appdb.destinations.get("CRM <b>")
+    assert harness.appdb.destinations.secret_texts(destination.destination_id)[0] in page
+    path = f"/destinations/{destination.destination_id}"
     for verb, says in (("test", "The test was taken"), ("pause", "It is paused"), ("resume", "It goes on")):
         async with browser.post(f"{path}/{verb}") as answer:
             assert says in await answer.text()
@@ -227,12 +231,10 @@ async def test_a_person_does_it_all_on_the_pages(
         assert "CRM is removed" in await answer.text()
 
 
-async def test_who_does_not_fare_well_is_told_on_every_page(
-    harness: ConsoleHarness, browser: aiohttp.ClientSession
-) -> None:
-    """With what to do on the page Attention; nothing where all fare well, and no key in an address anywhere."""
-    wishes = DestinationSpec(url="https://crm.example.com/?key=hush")
-    harness.appdb.destinations.add("CRM", wishes, None, after=0, now_us=1)
+async def test_destination_issue_is_on_every_page(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+    """With what to do on the page Issues; without issues there is nothing; no page shows a key of a URL."""
+    spec = DestinationSpec(url="https://crm.example.com/?key=hush")
+    harness.appdb.destinations.add("CRM", spec, None, after=0, now_us=1)
     for is_well in (True, False):
         for path in ("/", "/calls", "/issues", "/destinations", "/destinations/1"):
             async with browser.get(path) as answer:
@@ -244,21 +246,27 @@ async def test_who_does_not_fare_well_is_told_on_every_page(
         assert "<code>onhook destination retry CRM</code>" in await answer.text()
 
 
-async def test_what_went_through_in_the_end_is_told_in_short(
+async def test_delivered_deliveries_are_cut_with_a_link_to_all(
     harness: ConsoleHarness, browser: aiohttp.ClientSession
 ) -> None:
-    """The newest of it, with a link to all."""
+    """The newest first."""
     harness.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com/"), None, after=0, now_us=1)
     numbers = [await _trouble(harness, seq, "delivered") for seq in range(1, DELIVERED_SHOWN_MAX + 3)]
-    for path, shown in (("/destinations/1", numbers[:1:-1]), ("/destinations/1?show_all=true", numbers[::-1])):
+    for path, expected_numbers in (
+        ("/destinations/1", numbers[:1:-1]),
+        ("/destinations/1?show_all=true", numbers[::-1]),
+    ):
         async with browser.get(path) as answer:
             page = await answer.text()
-        assert [int(number) for number in re.findall(r'"/destinations/deliveries/(\d+)[^/]*?"', page)] == shown
+        assert [
+            int(number) for number in re.findall(r'"/destinations/deliveries/(\d+)[^/]*?"', page)
+        ] == expected_numbers
         assert ("show_all=true" in page) is (path == "/destinations/1")
 
 
-async def test_a_mistake_in_the_form_is_told_and_kept(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
-    """What was typed stands there still."""
+async def test_destination_form_keeps_its_values_after_an_error(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession
+) -> None:
     async with browser.post("/destinations", data={"name": "CRM", "url": "ftp://crm.example.com/"}) as answer:
         page = await answer.text()
     assert "this is not a webhook&#39;s URL" in page
@@ -266,8 +274,9 @@ async def test_a_mistake_in_the_form_is_told_and_kept(harness: ConsoleHarness, b
     assert harness.appdb.destinations.all() == []
 
 
-async def test_another_site_presses_no_button(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
-    """A form on a stranger's page changes nothing."""
+async def test_destination_form_of_another_site_is_rejected(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession
+) -> None:
     harness.appdb.destinations.add("CRM", DestinationSpec(url="http://a.example/"), None, after=0, now_us=1)
     async with browser.post("/destinations/1/remove", headers={"Sec-Fetch-Site": "cross-site"}) as answer:
         assert answer.status == 403

@@ -1,4 +1,4 @@
-"""How values are shown: what is unknown is a dash, and links lead where they say."""
+"""Formatting of values: unknown ones are a dash, and links lead where they say."""
 
 import doctest
 from datetime import UTC, datetime, timedelta
@@ -19,16 +19,15 @@ from tests.factories import BOB, IVR, QUEUE, STARTED_AT, call, record
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
-def test_examples_hold() -> None:
-    """What the docstrings show is what happens."""
+def test_formatting_doctests_hold() -> None:
     result = doctest.testmod(formatting)
     assert result.attempted >= 3
     assert not result.failed
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
-def test_a_call_is_found_by_its_link(sn: str, call_id: str) -> None:
-    """Whatever the ids are made of, a browser that follows the link asks for exactly them."""
+def test_call_link_leads_to_the_call(sn: str, call_id: str) -> None:
+    """Whatever characters the ids have."""
     parts = urlsplit(formatting.call_url(sn, call_id))
     if parts.path == "/call":
         query = parse_qs(parts.query, encoding="utf-8", errors="strict", keep_blank_values=True)
@@ -46,8 +45,8 @@ def test_a_call_is_found_by_its_link(sn: str, call_id: str) -> None:
         (datetime(2026, 10, 23, 21, 59, tzinfo=UTC), "Fri 23 Oct 2026"),
     ],
 )
-def test_days_are_the_readers(moment: datetime, day: str) -> None:
-    """A day begins at midnight where the reader is, also on the day of 25 hours."""
+def test_day_bounds_are_those_of_the_zone(moment: datetime, day: str) -> None:
+    """Also on the day of 25 hours."""
     assert formatting.day(moment, BERLIN, now=datetime(2026, 10, 25, 22, 30, tzinfo=UTC)) == day
 
 
@@ -55,14 +54,14 @@ def test_days_are_the_readers(moment: datetime, day: str) -> None:
     ("status", "text", "tone"),
     [("ANSWERD", "Answered", "good"), ("no_answer", "No answer", "bad"), ("TELEPORTED", "TELEPORTED", "plain")],
 )
-def test_statuses(status: str, text: str, tone: str) -> None:
-    """Known ones in our spelling, whatever theirs is; unknown ones as they came."""
+def test_status_is_shown_in_one_spelling(status: str, text: str, tone: str) -> None:
+    """Unknown ones as they are."""
     assert (formatting.outcome(status), formatting.tone(status)) == (text, tone)
     assert formatting.outcome("") == formatting.UNKNOWN
 
 
-def test_legs_stand_on_the_axis() -> None:
-    """Bars begin and end where their legs do; the person's talk is told from the machine's."""
+def test_call_chart_bars_begin_and_end_with_their_legs() -> None:
+    """Talk of a person differs from that of a machine."""
     answered: dict[str, Any] = {"call_id": "1777287876.5", "call_duration": 40, "talk_duration": 30}
     legs = (
         record(call_to=IVR, **(answered | {"call_duration": 10, "talk_duration": 10})),
@@ -82,15 +81,15 @@ def test_legs_stand_on_the_axis() -> None:
     assert axis.ticks[-1].x == "100.000%"
 
 
-def test_an_unknown_length_is_a_mark() -> None:
-    """A leg of which nobody said how long it was is drawn as a point, and nothing is divided by zero."""
+def test_call_chart_unknown_duration_is_a_point() -> None:
+    """And nothing is divided by zero."""
     axis = draw_call_chart(call(record(call_duration=None, talk_duration=None)), NumberPlan())
     assert not axis.bars[0].has_duration
     assert axis.bars[0].ring_x == "0.000%"
 
 
-def test_totals_keep_unknown_apart_from_zero() -> None:
-    """Sums of nothing known are unknown; what is missed for no reason of ours is the rest."""
+def test_totals_unknown_differs_from_zero() -> None:
+    """Sums of unknown values are unknown; calls missed for another reason are the rest."""
     row: dict[str, Any] = dict.fromkeys(("voicemail", "busy", "no_answer", "abandoned", "failed"), 1)
     row |= {"calls": 9, "answered": 3, "missed": 6, "talk_duration": None, "wait_duration": 4}
     totals = add_up([row, row | {"wait_duration": None}])

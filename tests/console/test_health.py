@@ -1,4 +1,4 @@
-"""Whether the hub is ready, told to machines: behind is told, and so is what cannot be."""
+"""Readiness of the hub."""
 
 import aiohttp
 import pytest
@@ -9,17 +9,17 @@ from tests.console.conftest import ConsoleHarness, module_loop
 from tests.factories import details
 
 
-async def test_it_is_ready(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """With all that was kept in the store, and with none."""
+async def test_readiness_up_to_date_is_200(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """With calls and without."""
     assert await (await client.get("/readyz")).json() == {"lag": 0}
     await harness.ingest_details([details()])
     assert await (await client.get("/readyz")).json() == {"lag": 0}
 
 
-async def test_far_behind_is_not_ready(
+async def test_readiness_far_behind_is_503(
     harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The store has yet to read too much: 503, and by how much stands in the problem as it does in the good answer."""
+    """With the same number as the 200 response."""
     monkeypatch.setattr(health, "LAG_MAX", 1)
     await harness.append_to_ledger([b"1", b"2"])
     answer = await client.get("/readyz")
@@ -28,8 +28,10 @@ async def test_far_behind_is_not_ready(
     assert (await answer.json())["lag"] == 2
 
 
-async def test_ahead_is_not_ready(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """A store that knows reports which the ledger never had is another ledger's: said so, with what to do."""
+async def test_readiness_store_ahead_of_the_ledger_is_503(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """It belongs to another ledger: the response says what to do."""
     await harness.store.put(StoreBatch(calls=[], quarantined=[], reparsed_seqs=[], position=7))
     answer = await client.get("/readyz")
     assert (answer.status, answer.content_type) == (503, "application/problem+json")
@@ -42,16 +44,16 @@ async def test_ahead_is_not_ready(harness: ConsoleHarness, client: aiohttp.Clien
 
 @module_loop
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/issues", "/schema", "/schema/openapi.json"])
-async def test_head_is_get_without_a_body(module_client: aiohttp.ClientSession, path: str) -> None:
-    """A monitor that only looks at the head gets the same head."""
+async def test_head_has_the_headers_of_get(module_client: aiohttp.ClientSession, path: str) -> None:
+    """For monitors that use HEAD."""
     whole, head = await module_client.get(path), await module_client.head(path)
     assert (head.status, head.content_type) == (200, whole.content_type)
     assert await head.read() == b""
     assert "default-src 'none'" in head.headers["Content-Security-Policy"]
 
 
-async def test_head_opens_nothing(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """A stranger's HEAD is refused like his GET; the API, where answers may be endless, keeps to GET."""
-    async with harness.client("") as stranger:
-        assert (await stranger.head("/")).status == 401
+async def test_head_needs_a_token_like_get(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The API, where responses may be endless, allows GET only."""
+    async with harness.client("") as anonymous:
+        assert (await anonymous.head("/")).status == 401
     assert (await client.head("/api/v1/live")).status == 405

@@ -1,4 +1,4 @@
-"""The header `Range`, as players and others write it."""
+"""The header `Range`, as players and others send it."""
 
 import pytest
 
@@ -23,13 +23,12 @@ from onhook.console.http_ranges import ByteRange, RangeNotSatisfiable, parse_byt
         ("bytes=" + "9" * 40 + "-", None),
     ],
 )
-def test_what_is_asked_for(header: str, meant: tuple[int, int] | None) -> None:
-    """One range is read; whatever else there is means the whole (RFC 9110, 14.2)."""
+def test_parse_range_one_range_is_read(header: str, meant: tuple[int, int] | None) -> None:
+    """Anything else means the whole file (RFC 9110, 14.2)."""
     assert parse_byte_range(header, 1000) == (None if meant is None else ByteRange(*meant))
 
 
 @pytest.mark.parametrize(("header", "size"), [("bytes=1000-", 1000), ("bytes=-0", 1000), ("bytes=0-", 0)])
-def test_what_is_past_the_end(header: str, size: int) -> None:
-    """There is nothing there."""
+def test_parse_range_past_the_end_is_rejected(header: str, size: int) -> None:
     with pytest.raises(RangeNotSatisfiable):
         parse_byte_range(header, size)

@@ -1,4 +1,4 @@
-"""A limited reader sees the calls within the limits and nothing else: on every page, route, export and feed."""
+"""A limited reader sees the calls of the scope and nothing else: on every page, route, export and feed."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.factories import ALICE, SN, STARTED_AT, details
 
 OTHER_SN = "3699OTHER"
 HIDDEN = "7777777"
-"""A number that no answer to a limited reader may hold."""
+"""A number that no response to a limited reader may contain."""
 
 SHOWN_ID, HIDDEN_ID, ELSEWHERE_ID = "1777287876.1", "1777287876.2", "1777287876.3"
 
@@ -25,7 +25,7 @@ LIMITED_ROUTES = {
     *("/api/v1/records", "/api/v1/calls", "/api/v1/calls/{sn:str}/{call_id:str}", "/api/v1/summary", "/api/v1/live"),
     *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
 }
-"""All that a limited reader may ask. Whoever adds one shows below that nothing leaks by it."""
+"""All routes that a limited reader may request. A new one needs a test below that nothing leaks by it."""
 
 
 def handlers() -> Iterator[tuple[str, HTTPRouteHandler]]:
@@ -35,18 +35,20 @@ def handlers() -> Iterator[tuple[str, HTTPRouteHandler]]:
                 yield route.path, handler
 
 
-def test_no_route_is_open_to_limited_readers_by_chance() -> None:
-    """Those that are marked are the ones listed here; all others refuse."""
+def test_limits_open_routes_are_those_listed_here() -> None:
+    """All others reject limited readers."""
     assert {path for path, handler in handlers() if handler.opt.get("scoped")} == LIMITED_ROUTES
     assert not any(handler.opt.get("scoped") and handler.http_methods != {"GET"} for _, handler in handlers())
 
 
 @pytest.fixture
 async def tokens(harness: ConsoleHarness) -> dict[str, str]:
-    """Three calls, and readers limited by extension, by PBX, and to a PBX that does not exist."""
+    """Return the tokens of readers limited by extension, by PBX, and to a PBX that does not exist; there
+    are three calls.
+    """
     harness.appdb.add_pbx(name="branch", sn=OTHER_SN, secret="s" * 32, now_us=1)
-    shown = {"call_from": ALICE, "call_to": "1002", "recording": "shown.wav"}
-    await harness.ingest_details([details(STARTED_AT, call_id=SHOWN_ID, **shown)])
+    visible_details = {"call_from": ALICE, "call_to": "1002", "recording": "shown.wav"}
+    await harness.ingest_details([details(STARTED_AT, call_id=SHOWN_ID, **visible_details)])
     hidden = {"call_from": f"Hidden<{HIDDEN}>", "call_to": "1003", "recording": f"{HIDDEN}.wav", "type": "Inbound"}
     await harness.ingest_details(
         [details(STARTED_AT, call_id=HIDDEN_ID, src_trunk_name=HIDDEN, did_number=HIDDEN, **hidden)]
@@ -60,14 +62,14 @@ async def tokens(harness: ConsoleHarness) -> dict[str, str]:
         "both": AccessScope(sns=(SN,), numbers=("1001",)),
         "nothing": AccessScope(sns=()),
     }
-    at = harness.clock.microseconds()
-    return {name: harness.appdb.add_token(name, "reader", now_us=at, scope=item) for name, item in limits.items()}
+    now_us = harness.clock.microseconds()
+    return {name: harness.appdb.add_token(name, "reader", now_us=now_us, scope=item) for name, item in limits.items()}
 
 
-async def test_what_is_not_marked_refuses(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
-    """Every other route that is not open to strangers answers 403, whatever it is."""
+async def test_limits_other_routes_are_rejected(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
+    """With 403."""
     async with harness.client(tokens["extension"]) as reader:
-        asked = 0
+        request_count = 0
         for path, handler in handlers():
             if handler.opt.get("scoped") or handler.opt.get("open"):
                 continue
@@ -75,14 +77,14 @@ async def test_what_is_not_marked_refuses(harness: ConsoleHarness, tokens: dict[
             for method in handler.http_methods:
                 answer = await reader.request(str(method), filled, json={} if str(method) != "GET" else None)
                 assert answer.status == 403, (method, path)
-                asked += 1
-        assert asked > 40
+                request_count += 1
+        assert request_count > 40
         assert (await reader.get("/metrics")).status == 403
 
 
 @pytest.mark.parametrize("name", ["extension", "both", "nothing"])
-async def test_nothing_leaks(harness: ConsoleHarness, tokens: dict[str, str], name: str) -> None:
-    """No list, count, report, export or page has the number, or counts the calls, that the reader may not see."""
+async def test_limits_nothing_leaks(harness: ConsoleHarness, tokens: dict[str, str], name: str) -> None:
+    """No list, count, report, export or page contains the number, or counts the calls, outside of the scope."""
     seen = 0 if name == "nothing" else 1
     async with harness.client(tokens[name]) as reader:
         for of in KINDS:
@@ -106,8 +108,8 @@ async def test_nothing_leaks(harness: ConsoleHarness, tokens: dict[str, str], na
             assert HIDDEN.encode() not in await answer.read()
 
 
-async def test_a_call_that_may_not_be_seen_is_not_there(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
-    """The same 404 as for one that never was, by either address, in the API too; its report is refused."""
+async def test_limits_call_outside_of_the_scope_is_404(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
+    """Like an unknown call, by either address, in the API too; its event is rejected."""
     async with harness.client(tokens["extension"]) as reader:
         for sn, call_id, status in ((SN, SHOWN_ID, 200), (SN, HIDDEN_ID, 404), (OTHER_SN, ELSEWHERE_ID, 404)):
             for path in (f"/calls/{sn}/{call_id}", f"/call?sn={sn}&call_id={call_id}", f"/api/v1/calls/{sn}/{call_id}"):
@@ -120,22 +122,21 @@ async def test_a_call_that_may_not_be_seen_is_not_there(harness: ConsoleHarness,
         assert (await reader.get("/events/2")).status == 403
 
 
-async def test_the_live_feed_is_limited(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
-    """Calls that end are told to those who may see them; others get nothing of them."""
+async def test_limits_live_feed_has_calls_of_the_scope_only(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
     async with harness.client(tokens["extension"]) as reader:
         answer = await reader.get("/api/v1/live?after=0")
         await harness.ingest_details(
             [details(call_from="1005", call_to=HIDDEN), details(call_from="1001", call_to="1005")]
         )
-        found = b""
-        while found.count(b"event: record") < 2:
-            found += await answer.content.readany()
-        assert HIDDEN.encode() not in found
+        received_bytes = b""
+        while received_bytes.count(b"event: record") < 2:
+            received_bytes += await answer.content.readany()
+        assert HIDDEN.encode() not in received_bytes
         answer.close()
 
 
-async def test_an_empty_limit_is_no_way_in(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
-    """Limited to nothing one sees nothing; and no parameter widens what one sees."""
+async def test_limits_empty_scope_sees_nothing(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
+    """And no parameter widens a scope."""
     async with harness.client(tokens["nothing"]) as reader:
         for query in ("", "?sn=" + SN, "?pbx=branch", "?status=!x", "?q=Hidden"):
             assert (await (await reader.get(f"/api/v1/calls{query}")).json())["data"] == []
@@ -149,8 +150,8 @@ async def body(reader: aiohttp.ClientSession, path: str) -> str:
     return await answer.text()
 
 
-async def test_no_name_of_a_pbx_leaks(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
-    """Not by the list to choose from, nor by a saved zone: only PBXs whose calls may be seen are named."""
+async def test_limits_names_of_other_pbxs_do_not_leak(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
+    """Not in the list of PBXs, nor by a configured zone."""
     for name, known in (("extension", True), ("both", False), ("nothing", False)):
         async with harness.client(tokens[name]) as reader:
             for path in ("/", "/calls", "/reports", f"/calls/{SN}/{SHOWN_ID}"):
@@ -158,14 +159,14 @@ async def test_no_name_of_a_pbx_leaks(harness: ConsoleHarness, tokens: dict[str,
                 assert ("branch" in await answer.text()) <= known, (name, path)
 
 
-async def test_no_other_site_changes_anything(harness: ConsoleHarness) -> None:
-    """Whatever route: an administrator's cookie alone does nothing, a stranger does nothing, a reader does nothing."""
+async def test_cross_site_request_changes_nothing_on_any_route(harness: ConsoleHarness) -> None:
+    """An administrator's cookie alone, an unknown client, a reader: none can change anything."""
     reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     jar = aiohttp.CookieJar(unsafe=True)
-    asked = 0
+    request_count = 0
     async with (
         harness.client("", cookie_jar=jar, headers={"Sec-Fetch-Site": "cross-site"}) as forged,
-        harness.client("") as stranger,
+        harness.client("") as anonymous,
         harness.client(reader) as other,
     ):
         await forged.get(f"/sign-in?token={harness.admin_token}")
@@ -174,8 +175,11 @@ async def test_no_other_site_changes_anything(harness: ConsoleHarness) -> None:
             filled = re.sub(r"\{\w+:int\}", "1", re.sub(r"\{\w+:str\}", "office", path))
             for method in handler.http_methods - {"GET", "OPTIONS"}:
                 if not handler.opt.get("open"):
-                    statuses = [(await one.request(str(method), filled)).status for one in (forged, stranger, other)]
+                    statuses = [
+                        (await client_session.request(str(method), filled)).status
+                        for client_session in (forged, anonymous, other)
+                    ]
                     assert statuses == [403, 401, 403], (method, path)
-                    asked += 1
-    assert asked > 40
+                    request_count += 1
+    assert request_count > 40
     assert [pbx.sn for pbx in harness.appdb.pbxs()] == [SN]

@@ -1,4 +1,4 @@
-"""The live feed: what comes is told once, also to who was away; nobody holds it up."""
+"""Live feed: each record is sent once, also to clients that reconnect; a slow client delays no other."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ class Listener:
         self.answer = answer
 
     async def block(self) -> list[str]:
-        """The lines up to the next blank one."""
+        """Return the lines up to the next blank one."""
         lines: list[str] = []
         async with asyncio.timeout(20):
             while line := (await self.answer.content.readline()).decode().rstrip("\n"):
@@ -34,19 +34,19 @@ class Listener:
         return lines
 
     async def record(self) -> dict[str, Any]:
-        """The next record; comments are passed over. Its event is checked."""
+        """Return the next record; comments are skipped. Its event is checked."""
         while True:
             lines = await self.block()
             if lines and lines[0].startswith("id: "):
-                number, event, told = lines
-                record: dict[str, Any] = json.loads(told.removeprefix("data: "))
+                number, event, data = lines
+                record: dict[str, Any] = json.loads(data.removeprefix("data: "))
                 assert (number, event) == (f"id: {record['seq']}", "event: record")
                 return record
 
 
 @asynccontextmanager
 async def listening(client: aiohttp.ClientSession, query: str = "", **headers: str) -> AsyncIterator[Listener]:
-    """A listener that has been told that the line is open."""
+    """Yield a listener whose stream is open."""
     async with client.get(f"/api/v1/live{query}", headers=headers) as answer:
         assert answer.content_type == "text/event-stream"
         listener = Listener(answer)
@@ -54,17 +54,19 @@ async def listening(client: aiohttp.ClientSession, query: str = "", **headers: s
         yield listener
 
 
-async def test_what_comes_is_told(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """A listener is told what comes after it began, to all listeners the same, and not what was before."""
+async def test_live_new_records_are_sent(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """To all listeners the same, and no earlier ones."""
     await harness.ingest_details([details(call_from="1000")])
-    async with listening(client) as one, listening(client) as other:
+    async with listening(client) as listener, listening(client) as other:
         await harness.ingest_details([details(call_from="1003")])
-        assert [(await each.record())["call_from"] for each in (one, other)] == ["1003", "1003"]
+        assert [(await each.record())["call_from"] for each in (listener, other)] == ["1003", "1003"]
 
 
 @pytest.mark.parametrize("way", ["header", "parameter"])
-async def test_who_was_away_missed_nothing(harness: ConsoleHarness, client: aiohttp.ClientSession, way: str) -> None:
-    """By the number of the last event, a listener goes on where it was: each record once."""
+async def test_live_reconnect_continues_after_the_last_event(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, way: str
+) -> None:
+    """Each record once."""
     await harness.ingest_details([details()])
     async with listening(client) as listener:
         await harness.ingest_details([details(), details()])
@@ -76,32 +78,29 @@ async def test_who_was_away_missed_nothing(harness: ConsoleHarness, client: aioh
     assert seqs == list(range(2, BATCH_RECORDS_MAX + 7))
 
 
-async def test_filters_apply(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """A listener is told only of what it asked for."""
+async def test_live_filters_apply(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     async with listening(client, "?number=1003") as listener:
         await harness.ingest_details([details()])
         await harness.ingest_details([details(call_from="1003")])
         assert (await listener.record())["call_from"] == "1003"
 
 
-async def test_a_wrong_number_is_refused(client: aiohttp.ClientSession) -> None:
-    """A Last-Event-ID that is none of ours is told so, not taken for the beginning."""
+async def test_live_invalid_last_event_id_is_rejected(client: aiohttp.ClientSession) -> None:
     answer = await client.get("/api/v1/live", headers={"Last-Event-ID": "12; DROP"})
     assert answer.status == 400
     assert "Last-Event-ID" in (await answer.json())["detail"]
 
 
-async def test_an_open_line_beats(client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing happens, a comment says that the line is open."""
+async def test_live_idle_stream_sends_comments(client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
     async with listening(client) as listener:
         assert [await listener.block() for _ in range(2)] == [[":"], [":"]]
 
 
-async def test_so_many_may_listen(
+async def test_live_listeners_are_limited(
     harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One more than there are places is told to come later; when one leaves, its place is free again."""
+    """One too many is rejected; when one leaves, its place is free again."""
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
     async with harness.client(connector=aiohttp.TCPConnector(limit=0)) as many:
         answers = [await many.get("/api/v1/live") for _ in range(live.LISTENERS_MAX)]
@@ -112,13 +111,13 @@ async def test_so_many_may_listen(
         assert "Retry-After" in refused.headers
         for answer in answers:
             answer.close()
-        await until_nobody_listens(harness)
+        await until_silent_listens(harness)
     async with listening(client):
         pass
 
 
-async def test_a_slow_reader_is_cut_off(harness: ConsoleHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who takes nothing loses its place, and what it got does not end as if it were whole."""
+async def test_live_slow_reader_is_disconnected(harness: ConsoleHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The response does not end as if it were complete."""
     monkeypatch.setattr(streaming, "SLOW_READER_SECONDS", 0.3)
     await harness.ingest_details([details(recording="r" * 9000) for _ in range(BATCH_RECORDS_MAX * 10)])
     stuck = socket.socket()
@@ -130,7 +129,7 @@ async def test_a_slow_reader_is_cut_off(harness: ConsoleHarness, monkeypatch: py
     await loop.sock_sendall(stuck, ask.encode())
     got = await loop.sock_recv(stuck, 1000)
     assert got.startswith(b"HTTP/1.1 200")
-    await until_nobody_listens(harness)
+    await until_silent_listens(harness)
     async with asyncio.timeout(20):
         while piece := await loop.sock_recv(stuck, 1 << 20):
             got = piece
@@ -138,21 +137,21 @@ async def test_a_slow_reader_is_cut_off(harness: ConsoleHarness, monkeypatch: py
     stuck.close()
 
 
-async def until_nobody_listens(harness: ConsoleHarness) -> None:
+async def until_silent_listens(harness: ConsoleHarness) -> None:
     async with harness.client() as client, asyncio.timeout(20):
-        while "onhook_live_listeners 0.0" not in await (await client.get("/metrics")).text():  # noqa: ASYNC110 - asked over the network
+        while "onhook_live_listeners 0.0" not in await (await client.get("/metrics")).text():  # noqa: ASYNC110 - requested over the network
             await asyncio.sleep(0.05)
 
 
-async def test_closing_lets_everybody_go(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """When the house closes, streams end and are not waited for."""
+async def test_live_streams_end_at_shutdown(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     async with listening(client) as listener:
         harness.feed.close()
         assert await listener.answer.content.read() == b""
 
 
-async def test_listeners_at_one_place_share_a_reading(harness: ConsoleHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many listen, the store is asked once for what is new."""
+async def test_live_listeners_at_one_position_share_a_read(
+    harness: ConsoleHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     readings = 0
     store = harness.store
     original = DuckDbStore.records_after

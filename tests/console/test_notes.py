@@ -1,4 +1,4 @@
-"""Notes, tags and kept searches in the API; calls are found by what was written about them."""
+"""Notes, tags and saved searches in the API; searching calls by notes."""
 
 import aiohttp
 import pytest
@@ -17,17 +17,17 @@ async def two_calls(harness: ConsoleHarness) -> None:
 async def write(client: aiohttp.ClientSession, call_id: str, **given: object) -> list[dict[str, object]]:
     answer = await client.post("/api/v1/notes", json={"sn": SN, "call_id": call_id, **given})
     assert answer.status == 201
-    found: list[dict[str, object]] = (await answer.json())["data"]
-    return found
+    calls: list[dict[str, object]] = (await answer.json())["data"]
+    return calls
 
 
 @pytest.mark.usefixtures("two_calls")
-async def test_a_note_keeps_its_history(client: aiohttp.ClientSession) -> None:
-    """The latest first, by whom; the same again is not kept twice; a call that is not there has no note."""
+async def test_notes_history_is_listed(client: aiohttp.ClientSession) -> None:
+    """The latest first, with the author; an unchanged note is not stored again; an unknown call has no note."""
     await write(client, FIRST, text="calls back", tags=["sales", "VIP"])
     await write(client, FIRST, text="calls back", tags=["sales", "VIP"])
     history = await write(client, FIRST, text="done", tags=["VIP"])
-    assert [(one["text"], one["tags"], one["author"]) for one in history] == [
+    assert [(note["text"], note["tags"], note["author"]) for note in history] == [
         ("done", ["VIP"], "admin"),
         ("calls back", ["sales", "VIP"], "admin"),
     ]
@@ -40,12 +40,12 @@ async def test_a_note_keeps_its_history(client: aiohttp.ClientSession) -> None:
 
 
 @pytest.mark.usefixtures("two_calls")
-async def test_calls_are_found_by_what_was_written(client: aiohttp.ClientSession) -> None:
-    """By a tag and by a part of the note that counts now; on the page, in the API, in files and in counts alike."""
+async def test_calls_are_found_by_tag_and_note(client: aiohttp.ClientSession) -> None:
+    """By the current note; on the page, in the API, in files and in counts alike."""
     await write(client, FIRST, text="Calls back at 100 %", tags=["VIP"])
     await write(client, SECOND, text="calls back", tags=["VIP", "sales"])
     await write(client, SECOND, text="done", tags=["VIP"])
-    for query, found in (
+    for query, expected in (
         ({"tag": "VIP"}, {FIRST, SECOND}),
         ({"tag": "sales"}, set()),
         ({"note": "calls BACK"}, {FIRST}),
@@ -55,23 +55,23 @@ async def test_calls_are_found_by_what_was_written(client: aiohttp.ClientSession
         ({"tag": "VIP", "status": "busy"}, set()),
     ):
         calls = (await (await client.get("/api/v1/calls", params=query)).json())["data"]
-        assert {call["call_id"] for call in calls} == found, query
+        assert {call["call_id"] for call in calls} == expected, query
         rows = (await (await client.get("/api/v1/summary", params={**query, "by": "pbx"})).json())["data"]
-        assert sum(row["calls"] for row in rows) == len(found)
-        assert (await (await client.get("/calls", params=query)).text()).count('class="call"') == len(found)
-        assert (await (await client.get("/api/v1/export.jsonl", params=query)).text()).count("\n") == len(found)
+        assert sum(row["calls"] for row in rows) == len(expected)
+        assert (await (await client.get("/calls", params=query)).text()).count('class="call"') == len(expected)
+        assert (await (await client.get("/api/v1/export.jsonl", params=query)).text()).count("\n") == len(expected)
     page = await (await client.get("/calls", params={"columns": "tags"})).text()
     assert page.count('href="/calls?tag=VIP"') == 2
 
 
-async def test_a_search_is_kept_by_programs(client: aiohttp.ClientSession) -> None:
-    """Under a name of its own, for the pages of calls and reports alone."""
+async def test_saved_searches_are_managed_by_the_api(client: aiohttp.ClientSession) -> None:
+    """Of the pages of calls and reports only."""
     given = {"name": "missed", "path": "/calls?status=%21ANSWERED"}
-    kept = await (await client.post("/api/v1/saved-searches", json=given)).json()
-    assert (kept["name"], kept["path"], kept["author"]) == (*given.values(), "admin")
-    assert (await (await client.get("/api/v1/saved-searches")).json())["data"] == [kept]
+    saved_search = await (await client.post("/api/v1/saved-searches", json=given)).json()
+    assert (saved_search["name"], saved_search["path"], saved_search["author"]) == (*given.values(), "admin")
+    assert (await (await client.get("/api/v1/saved-searches")).json())["data"] == [saved_search]
     assert 'href="/calls?status=%21ANSWERED"' in await (await client.get("/calls")).text()
     for wrong in (given, {"name": "x", "path": "//evil.example"}, {"name": "x", "path": "/users"}):
         assert (await client.post("/api/v1/saved-searches", json=wrong)).status == 400
-    path = f"/api/v1/saved-searches/{kept['search_id']}"
+    path = f"/api/v1/saved-searches/{saved_search['search_id']}"
     assert [(await client.delete(path)).status for _ in range(2)] == [204, 404]

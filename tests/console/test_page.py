@@ -1,4 +1,4 @@
-"""What every page has: its place in the menu, and who looks."""
+"""Parts of every page: the menu and the user."""
 
 import re
 from datetime import UTC, datetime
@@ -28,8 +28,8 @@ MARKED = {
 }
 
 
-async def test_the_menu_marks_the_page(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """One place at most; pages that stand in no menu mark none."""
+async def test_page_menu_marks_the_current_page(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """One entry at most."""
     await harness.ingest_details([details(call_id=CALL_ID)])
     for path, marked in MARKED.items():
         text = await (await client.get(path)).text()
@@ -38,8 +38,8 @@ async def test_the_menu_marks_the_page(harness: ConsoleHarness, client: aiohttp.
         assert 'href="/users"' in menu
 
 
-async def test_the_schema_page_has_every_route(client: aiohttp.ClientSession) -> None:
-    """Whatever its method, with what its body may hold."""
+async def test_api_page_lists_every_route(client: aiohttp.ClientSession) -> None:
+    """With its method and the members of its body."""
     schema = await (await client.get("/schema/openapi.json")).json()
     text = await (await client.get("/schema")).text()
     assert text.count('class="route"') == sum(len(methods) for methods in schema["paths"].values())
@@ -48,13 +48,13 @@ async def test_the_schema_page_has_every_route(client: aiohttp.ClientSession) ->
     assert "Raises" not in text
 
 
-async def test_a_long_report_is_read_in_parts(
+async def test_report_page_long_table_is_paged(
     harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A table of very many rows is paged; its file has them all."""
+    """Its file has all rows."""
     monkeypatch.setattr(report_routes, "ROWS_MAX", 2)
-    at = datetime(2026, 10, 25, 11, tzinfo=UTC)
-    await harness.ingest_details([details(at, call_from=ALICE, call_to=f"100{n}") for n in range(1, 6)])
+    started_at = datetime(2026, 10, 25, 11, tzinfo=UTC)
+    await harness.ingest_details([details(started_at, call_from=ALICE, call_to=f"100{n}") for n in range(1, 6)])
     query = "report=dialled&since=2026-10-25&until=2026-10-26"
     seen, path, text = 0, f"/reports?{query}", ""
     while path:

@@ -1,4 +1,4 @@
-"""The pages in a real browser: live without reloading, by keyboard, in the dark, on a telephone, with hostile names."""
+"""The pages in a real browser: live updates, keyboard, dark mode, small screens, hostile names."""
 
 import asyncio
 import re
@@ -38,19 +38,23 @@ HOSTILE = (
 
 
 class Visit:
-    """A browser window that is signed in, and what went wrong in it."""
+    """A browser window that is signed in, and the errors in it."""
 
     def __init__(self, page: Page, harness: ConsoleHarness) -> None:
         self.page = page
         self.wrong: list[str] = []
         page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
-        page.on("console", lambda told: self.wrong.append(f"console: {told.text}") if told.type != "log" else None)
-        page.on("request", lambda asked: None if asked.url.startswith(harness.url) else self.wrong.append(asked.url))
+        page.on(
+            "console", lambda message: self.wrong.append(f"console: {message.text}") if message.type != "log" else None
+        )
+        page.on(
+            "request", lambda request: None if request.url.startswith(harness.url) else self.wrong.append(request.url)
+        )
 
 
 @asynccontextmanager
 async def visiting(harness: ConsoleHarness, chromium: str, **context: object) -> AsyncIterator[Visit]:
-    """A browser that signed in by the link; on leaving, nothing may have gone wrong, and nothing asked of others."""
+    """Yield a browser that signed in by the link; at the end there must be no error and no request to other hosts."""
     OUTPUT.mkdir(exist_ok=True)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
@@ -63,13 +67,13 @@ async def visiting(harness: ConsoleHarness, chromium: str, **context: object) ->
 
 
 def some_calls() -> list[datetime]:
-    """Moments of today at which calls may have begun, the latest first."""
+    """Return times of today at which calls may have begun, the latest first."""
     now = datetime.now(UTC).replace(microsecond=0)
     return [now - timedelta(seconds=30 + 97 * n) for n in range(12)]
 
 
-async def test_a_call_appears_by_itself(harness: ConsoleHarness, chromium_path: str) -> None:
-    """A call that ends is on the page without a reload, its totals are counted, and the token is not in the address."""
+async def test_calls_page_new_call_appears_without_reload(harness: ConsoleHarness, chromium_path: str) -> None:
+    """Its totals are updated, and the token is not in the URL."""
     moment = some_calls()[0]
     async with visiting(harness, chromium_path) as visit:
         page = visit.page
@@ -89,8 +93,8 @@ async def test_a_call_appears_by_itself(harness: ConsoleHarness, chromium_path: 
         assert await page.evaluate("window.wasHere")
 
 
-async def test_the_keyboard_reaches_the_first_call(harness: ConsoleHarness, chromium_path: str) -> None:
-    """By tab and enter alone one comes to the first call and its page; focus survives a call that arrives."""
+async def test_calls_page_keyboard_reaches_the_first_call(harness: ConsoleHarness, chromium_path: str) -> None:
+    """By Tab and Enter; the focus survives a call that arrives."""
     moments = some_calls()
     await harness.ingest_details([details(moment) for moment in moments[1:]])
     async with visiting(harness, chromium_path) as visit:
@@ -108,8 +112,8 @@ async def test_the_keyboard_reaches_the_first_call(harness: ConsoleHarness, chro
         await expect(page.get_by_role("heading", name="Journey")).to_be_visible()
 
 
-async def test_a_call_page_tells_all(harness: ConsoleHarness, chromium_path: str) -> None:
-    """The journey has a bar per leg, every field stands under its own name, and the report can be read."""
+async def test_call_page_shows_chart_fields_and_event(harness: ConsoleHarness, chromium_path: str) -> None:
+    """A bar per leg, every field under its own name, and the event."""
     moment = some_calls()[0]
     call_id = f"{int(moment.timestamp())}.77"
     parties = (IVR, QUEUE, BOB)
@@ -126,8 +130,8 @@ async def test_a_call_page_tells_all(harness: ConsoleHarness, chromium_path: str
         await expect(page.locator("pre").last).to_contain_text("time_start")
 
 
-async def test_hostile_names_are_text(harness: ConsoleHarness, chromium_path: str) -> None:
-    """Whatever a caller or a PBX writes into any field is shown, and nothing of it is done."""
+async def test_pages_hostile_names_are_escaped(harness: ConsoleHarness, chromium_path: str) -> None:
+    """In every field."""
     texts = [name for name in DETAIL_FIELDS if name not in {*NUMBER_FIELDS, "call_id", "time_start"}]
     moments = some_calls()
     await harness.ingest_details(
@@ -190,8 +194,10 @@ async def test_hostile_names_are_text(harness: ConsoleHarness, chromium_path: st
         ("telephone", {"color_scheme": "light", "viewport": {"width": 390, "height": 844}}),
     ],
 )
-async def test_it_fits(harness: ConsoleHarness, chromium_path: str, name: str, context: dict[str, object]) -> None:
-    """No page is wider than the window, with long names too; a picture of each is kept for people to look at."""
+async def test_pages_fit_the_window(
+    harness: ConsoleHarness, chromium_path: str, name: str, context: dict[str, object]
+) -> None:
+    """With long names too; a screenshot of each is kept."""
     moments = some_calls()
     await harness.ingest_details([details(moment, call_from=f"{HOSTILE[-1]}<{10**19}>") for moment in moments])
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
@@ -206,8 +212,8 @@ async def test_it_fits(harness: ConsoleHarness, chromium_path: str, name: str, c
             assert width <= 0, (what, width)
 
 
-async def test_a_telephone_shows_who_was_called(harness: ConsoleHarness, chromium_path: str) -> None:
-    """At 390 px a queue's and an IVR's name or number can be seen, not an arrow alone; and why a report was refused."""
+async def test_pages_on_a_small_screen_show_the_called_number(harness: ConsoleHarness, chromium_path: str) -> None:
+    """At 390 px the name or number of a queue or an IVR, and the reason of a rejected request."""
     await harness.ingest_details([details(some_calls()[n], call_to=party) for n, party in enumerate((QUEUE, IVR, BOB))])
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
     async with visiting(harness, chromium_path, viewport={"width": 390, "height": 844}) as visit:
@@ -218,8 +224,8 @@ async def test_a_telephone_shows_who_was_called(harness: ConsoleHarness, chromiu
             cell = await page.locator("td.to", has_text=number).bounding_box()
             assert box
             assert cell
-            shown = page.locator("td.to .number", has_text=number)
-            assert await shown.evaluate("one => one.scrollWidth <= one.clientWidth"), "cut"
+            visible_number = page.locator("td.to .number", has_text=number)
+            assert await visible_number.evaluate("one => one.scrollWidth <= one.clientWidth"), "cut"
             assert box["x"] + box["width"] <= cell["x"] + cell["width"] + 1
             name = await page.locator("td.to", has_text=number).locator(".name").bounding_box()
             assert name
@@ -234,8 +240,8 @@ async def test_a_telephone_shows_who_was_called(harness: ConsoleHarness, chromiu
         assert row["height"] < 200
 
 
-async def test_the_mark_of_an_assumed_zone_is_whole(harness: ConsoleHarness, chromium_path: str) -> None:
-    """At 1280 px `UTC?` can be read in the column of times."""
+async def test_calls_page_mark_of_an_assumed_zone_is_readable(harness: ConsoleHarness, chromium_path: str) -> None:
+    """`UTC?` in the column of times at 1280 px."""
     await harness.ingest_details([details(some_calls()[0], call_id="a.b", uid="")])
     async with visiting(harness, chromium_path, viewport={"width": 1280, "height": 900}) as visit:
         await visit.page.screenshot(path=OUTPUT / "assumed.png")
@@ -246,8 +252,8 @@ async def test_the_mark_of_an_assumed_zone_is_whole(harness: ConsoleHarness, chr
         assert mark["x"] + mark["width"] <= cell["x"] + cell["width"]
 
 
-async def test_pages_are_whole_without_a_script(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """What the server sends has the calls, the totals, the filters as asked, and the way to the next page."""
+async def test_pages_work_without_scripts(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """With the calls, the totals, the filters, and the link to the next page."""
     await harness.ingest_details([details(moment) for moment in some_calls()])
     text = await (await client.get("/calls?number=1001&limit=5&since=7d&zone=Asia/Kathmandu")).text()
     assert text.count('class="call"') == 5
@@ -260,18 +266,18 @@ async def test_pages_are_whole_without_a_script(harness: ConsoleHarness, client:
     assert "data-live" not in text
 
 
-async def test_an_assumed_zone_is_marked(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """A call whose PBX told no zone is marked so; an unknown duration is a dash, not zero."""
+async def test_calls_page_assumed_zone_is_marked(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """An unknown duration is a dash, not zero."""
     await harness.ingest_details([details(call_id="a.b", uid="", call_duration=None, talk_duration=None)])
     text = await (await client.get("/")).text()
     assert "UTC?" in text
     assert text.count("nobody reported it") == 1
 
 
-async def test_the_newest_reports_in_quarantine_are_shown(
+async def test_quarantine_page_shows_the_newest_events(
     harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last one that could not be read stands first, and a list that is cut says so."""
+    """The latest first; a list that is cut says so."""
     monkeypatch.setattr(issues, "QUARANTINE_SHOWN_MAX", 2)
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s","n":%d}' % (SN.encode(), n) for n in range(7)])
     text = await (await client.get("/issues")).text()
@@ -281,32 +287,34 @@ async def test_the_newest_reports_in_quarantine_are_shown(
     assert "7 reports could not be read" in await (await client.get("/")).text()
 
 
-async def test_missed_calls_can_be_followed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The figure leads to exactly the calls that it counts, and so does what is missed for no known reason."""
+async def test_dashboard_missed_calls_link_to_their_list(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """Also those missed for another reason."""
     moments = some_calls()
     statuses = ("ANSWERED", "BUSY", "NO ANSWER", "TELEPORTED")
     for moment, status in zip(moments, statuses, strict=False):
         await harness.ingest_details([details(moment, status=status, talk_duration=14 if status == "ANSWERED" else 0)])
     text = await (await client.get("/")).text()
-    for shown_as, found in ((">3</a>", 3), (">1 other</a>", 1)):
+    for shown_as, expected in ((">3</a>", 3), (">1 other</a>", 1)):
         link = re.search(rf'href="([^"]*status=%21ANSWERED[^"]*)"{shown_as}', text)
         assert link
-        assert (await (await client.get(link[1].replace("&amp;", "&"))).text()).count('class="call"') == found
+        assert (await (await client.get(link[1].replace("&amp;", "&"))).text()).count('class="call"') == expected
 
 
-async def test_many_readers_cost_one(
+async def test_dashboard_many_readers_share_one_query(
     harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page that all see after a call has ended is looked up once, and nothing is counted that nobody shows."""
+    """And nothing is counted that is not shown."""
     await harness.ingest_details([details(some_calls()[0])])
-    asked = []
+    queries = []
 
     async def calls(self: DuckDbStore, *given: Any) -> CallPage:
-        asked.append("calls")
+        queries.append("calls")
         return await original(self, *given)
 
-    async def counts(self: DuckDbStore) -> dict[str, int]:  # noqa: ARG001 - the shape of what it stands for
-        asked.append("counts")
+    async def counts(self: DuckDbStore) -> dict[str, int]:  # noqa: ARG001 - the signature of the replaced function
+        queries.append("counts")
         return {}
 
     original = DuckDbStore.calls
@@ -314,11 +322,11 @@ async def test_many_readers_cost_one(
     monkeypatch.setattr(DuckDbStore, "counts", counts)
     texts = [await answer.text() for answer in await asyncio.gather(*(client.get("/") for _ in range(9)))]
     assert all(text.count('class="call"') == 1 for text in texts)
-    assert asked == ["calls"]
+    assert queries == ["calls"]
 
 
-async def test_the_port_of_the_intake_is_told(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Where any free port was asked for, the page names the one that it got, or none; never port 0."""
+async def test_pbx_page_shows_the_port_of_the_receiver(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The actual one where 0 was configured, or none; never port 0."""
     config = msgspec.structs.replace(harness.config, intake=Address("127.0.0.1", 0))
     assert intake_port(harness.config) == 30012
     assert intake_port(config) == 0
@@ -330,24 +338,24 @@ async def test_the_port_of_the_intake_is_told(harness: ConsoleHarness, client: a
 
 
 @pytest.mark.parametrize(
-    ("intake", "asked", "told"),
+    ("intake", "request", "message"),
     [
         ("", "calls.example.com", ("calls.example.com", False)),
         ("::", "fd00::7", ("[fd00::7]", False)),
         ("192.0.2.7", "localhost", ("192.0.2.7", False)),
     ],
 )
-def test_the_host_of_the_intake_is_told(
-    harness: ConsoleHarness, intake: str, asked: str, told: tuple[str, bool]
+def test_pbx_page_shows_the_host_of_the_receiver(
+    harness: ConsoleHarness, intake: str, request: str, message: tuple[str, bool]
 ) -> None:
-    """What was set, else the name by which the page was asked for; from this machine itself it is a guess."""
+    """The configured one, else the host of the request; on the loopback it is marked as a guess."""
     config = msgspec.structs.replace(harness.config, intake=Address(intake, 30012))
-    assert intake_host(config, asked) == told
+    assert intake_host(config, request) == message
     assert intake_host(harness.config, "127.0.0.1")[1]
 
 
-async def test_the_schema_page_is_readable(client: aiohttp.ClientSession) -> None:
-    """Names stand as code, and each export says what is true of it."""
+async def test_api_page_is_readable(client: aiohttp.ClientSession) -> None:
+    """Names are code, and each export has its description."""
     text = await (await client.get("/schema")).text()
     assert "`" not in text
     jsonl = text[text.index("export.jsonl") : text.index("export.parquet")]
@@ -355,14 +363,14 @@ async def test_the_schema_page_is_readable(client: aiohttp.ClientSession) -> Non
     assert "UTC" in jsonl
 
 
-def test_made_up_calls_are_whole() -> None:
-    """What the tests make up is what the rules would make: Alice speaks with Bob."""
+def test_test_calls_are_consistent() -> None:
+    """The factories make what the rules would make: Alice talks to Bob."""
     made = call(record(call_from=ALICE))
     assert (made.status, made.answered_by, made.talk_duration) == ("ANSWERED", "1002", 14)
 
 
-async def test_a_picture_leads_to_its_calls(harness: ConsoleHarness, chromium_path: str) -> None:
-    """By keyboard from the menu to a report and by its table to the calls; the picture is drawn, a bar is a link."""
+async def test_report_chart_and_table_lead_to_the_calls(harness: ConsoleHarness, chromium_path: str) -> None:
+    """By keyboard from the menu to a report and by its table to the calls; a bar of the chart is a link."""
     await harness.ingest_details([details(moment) for moment in some_calls()])
     async with visiting(harness, chromium_path) as visit:
         page = visit.page
@@ -375,7 +383,7 @@ async def test_a_picture_leads_to_its_calls(harness: ConsoleHarness, chromium_pa
         await page.keyboard.press("Enter")
         await expect(page).to_have_url(re.compile("/calls\\?.*caller=1001"))
         await expect(page.locator("tr.call")).to_have_count(12)
-        # Nothing lies over the form: a row is one link, and that link ends with its row.
+        # Nothing covers the form: a row is one link, and that link ends with its row.
         await page.get_by_role("button", name="Search").click(trial=True)
         await page.go_back()
         box = await page.locator("figure[data-rendered] canvas").bounding_box()
@@ -385,8 +393,8 @@ async def test_a_picture_leads_to_its_calls(harness: ConsoleHarness, chromium_pa
 
 
 @pytest.mark.slow
-async def test_an_export_tells_how_far_it_is(harness: ConsoleHarness, chromium_path: str) -> None:
-    """Each kind of file is downloaded, whole, and the page says so."""
+async def test_export_shows_its_progress(harness: ConsoleHarness, chromium_path: str) -> None:
+    """Each format is downloaded completely, and the page says so."""
     await harness.ingest_details([details(moment) for moment in some_calls()])
     async with visiting(harness, chromium_path) as visit:
         page = visit.page

@@ -1,4 +1,4 @@
-"""The pages of PBXs: from a name to the first call, secrets shown once, and what the state tells."""
+"""Pages of PBXs: adding one up to the first call, secrets, and the state."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -19,8 +19,10 @@ async def text_of(client: aiohttp.ClientSession, path: str) -> str:
     return await answer.text()
 
 
-async def test_a_new_pbx_is_led_to_its_first_call(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Name it, see what to paste with the secret, wait for the test, see it arrive; the secret is never shown again."""
+async def test_pbx_page_new_pbx_is_guided_to_its_first_call(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """Name it, copy the settings with the secret, wait for the test; the secret is never shown again."""
     text = await (await client.post("/pbxs", data={"name": "branch", "sn": NEW_SN})).text()
     secret = re.search(r'class="secret" data-copy>(\w{32})<', text)
     assert secret
@@ -35,8 +37,8 @@ async def test_a_new_pbx_is_led_to_its_first_call(harness: ConsoleHarness, clien
     assert secret[1] not in arrived + await text_of(client, "/pbxs") + await text_of(client, f"/pbxs/{NEW_SN}")
 
 
-async def test_secrets_are_added_and_removed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """A second one beside the first, then the first goes; the last one cannot; no text of one is on the page."""
+async def test_pbx_page_secrets_are_added_and_removed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The last one cannot be removed; no text of a secret is on the page."""
     answer = await client.post(f"/pbxs/{SN}/secrets/1/remove")
     assert "no other secret" in await answer.text()
     text = await (await client.post(f"/pbxs/{SN}/secrets", data={"label": "new", "secret": "another secret"})).text()
@@ -48,8 +50,10 @@ async def test_secrets_are_added_and_removed(harness: ConsoleHarness, client: ai
     assert "another secret" not in text
 
 
-async def test_a_pbx_is_changed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Its name, zone and number plan; what cannot be meant is told and changes nothing."""
+async def test_pbx_page_changes_name_zone_and_number_plan(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """An invalid value is an error and changes nothing."""
     changes = {"name": "head office", "zone": "Asia/Kathmandu", "queue": "7000-7099", "ivr": "6200-6299"}
     assert "Changed." in await (await client.post(f"/pbxs/{SN}", data=changes)).text()
     changed = harness.appdb.pbx(SN)
@@ -62,8 +66,8 @@ async def test_a_pbx_is_changed(harness: ConsoleHarness, client: aiohttp.ClientS
     assert harness.appdb.pbxs() == []
 
 
-async def test_the_state_says_what_happened(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Waiting, reporting, refused; a clock that is wrong is marked; a stranger that knocks is offered."""
+async def test_pbx_page_state_shows_what_happened(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Waiting, receiving, rejected; a wrong clock is marked; an unknown PBX can be added."""
     assert ">waiting<" in await text_of(client, "/pbxs")
     await harness.ingest_details([details(datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1))])
     text = await text_of(client, f"/pbxs/{SN}")
@@ -79,17 +83,19 @@ async def test_the_state_says_what_happened(harness: ConsoleHarness, client: aio
     assert f'value="{NEW_SN}"' in text
 
 
-async def test_a_stranger_that_was_declared_is_none_any_more(
+async def test_pbx_page_registered_pbx_is_no_longer_unknown(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    """The PBX was set up before it was declared: no page goes on calling it unknown, or offers to add it again."""
+    """A PBX may be set up before it is added."""
     await harness.ledger.add_counts({CounterKey("unknown_pbx", SN, ""): 6}, harness.clock.microseconds())
     assert "not declared" not in await text_of(client, "/pbxs")
     assert "An unknown PBX knocks" not in await text_of(client, "/")
 
 
-async def test_what_the_house_cannot_do_is_told(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Nobody listens at the intake's address; made-up calls never come among real ones; a reader changes nothing."""
+async def test_pbx_page_actions_that_are_impossible_are_explained(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """A receiver that does not answer; simulated calls beside real ones; a reader."""
     text = await (await client.post(f"/pbxs/{SN}/test")).text()
     assert "does not answer" in text
     await harness.ingest_details([details()])
@@ -101,14 +107,14 @@ async def test_what_the_house_cannot_do_is_told(harness: ConsoleHarness, client:
             assert (await other.post(path, data={"name": "x", "sn": "y"}, headers=OURS)).status == 403
 
 
-async def test_a_pbx_is_looked_at(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The doctor's lines with what to do, on the page and in the API; a reader presses no button."""
+async def test_pbx_page_runs_the_checks(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """With what to do, on the page and in the API; not for a reader."""
     text = await (await client.post(f"/pbxs/{SN}/checks")).text()
     assert "What was found" in text
     assert "cannot be asked" in text
-    found = (await (await client.post(f"/api/v1/pbxs/{SN}/checks")).json())["data"]
-    assert {"WARNING"} == {one["status"] for one in found}
-    assert all(one["hint"] for one in found)
+    checks = (await (await client.post(f"/api/v1/pbxs/{SN}/checks")).json())["data"]
+    assert {"WARNING"} == {check["status"] for check in checks}
+    assert all(check["hint"] for check in checks)
     reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
         assert "/checks" not in await text_of(other, f"/pbxs/{SN}")

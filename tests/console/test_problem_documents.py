@@ -1,4 +1,4 @@
-"""What goes wrong is told as RFC 9457 says, in words that name what is wrong."""
+"""Errors as problem documents (RFC 9457), which name what is wrong."""
 
 import doctest
 
@@ -39,8 +39,9 @@ MISTAKES = [
 
 @module_loop
 @pytest.mark.parametrize(("method", "path", "status", "names"), MISTAKES)
-async def test_mistakes(module_harness: ConsoleHarness, method: str, path: str, status: int, names: str) -> None:
-    """Each mistake has its status, a problem document, and the name of what is wrong."""
+async def test_problem_each_error_has_its_status_and_detail(
+    module_harness: ConsoleHarness, method: str, path: str, status: int, names: str
+) -> None:
     async with module_harness.client() as client:
         answer = await client.request(method, path)
         assert answer.status == status
@@ -64,8 +65,10 @@ async def test_mistakes(module_harness: ConsoleHarness, method: str, path: str, 
         ("/api/v1/quarantine/7", "report 7 is not in the quarantine"),
     ],
 )
-async def test_mistakes_are_told_in_our_words(module_harness: ConsoleHarness, path: str, sentence: str) -> None:
-    """Not in those of a library, nor with the name of a type."""
+async def test_problem_detail_has_no_text_of_a_library(
+    module_harness: ConsoleHarness, path: str, sentence: str
+) -> None:
+    """Nor the name of a type."""
     async with module_harness.client() as client:
         problem = await (await client.get(path)).json()
         assert problem["detail"] == sentence
@@ -87,8 +90,8 @@ async def test_mistakes_are_told_in_our_words(module_harness: ConsoleHarness, pa
         (b'{"name":"branch","sn":"X1","secret":"abcdefgh","is_unsigned":true}', "is_unsigned"),
     ],
 )
-async def test_a_body_that_cannot_be_meant_so(module_harness: ConsoleHarness, body: bytes, names: str) -> None:
-    """A PBX that cannot be declared is refused with 400 and a reason, and nothing is kept of it."""
+async def test_problem_invalid_pbx_is_rejected(module_harness: ConsoleHarness, body: bytes, names: str) -> None:
+    """With 400 and a reason; nothing is stored."""
     async with module_harness.client() as client:
         answer = await client.post("/api/v1/pbxs", data=body, headers={"Content-Type": "application/json"})
         problem = await answer.json()
@@ -97,27 +100,26 @@ async def test_a_body_that_cannot_be_meant_so(module_harness: ConsoleHarness, bo
         assert len((await (await client.get("/api/v1/pbxs")).json())["data"]) == 1
 
 
-def test_examples_hold() -> None:
-    """What the docstrings show is what happens."""
+def test_problem_doctests_hold() -> None:
     result = doctest.testmod(problems)
     assert result.attempted >= 1
     assert not result.failed
 
 
-async def test_a_large_body_is_refused(client: aiohttp.ClientSession) -> None:
+async def test_problem_large_body_is_rejected(client: aiohttp.ClientSession) -> None:
     """64 KiB are enough for a PBX."""
     answer = await client.post("/api/v1/pbxs", data=b" " * 70_000, headers={"Content-Type": "application/json"})
     assert (answer.status, answer.content_type) == (413, "application/problem+json")
 
 
-async def test_a_person_gets_a_page(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """A browser is told in HTML, escaped; a program at the same address in JSON."""
+async def test_problem_browser_gets_a_page(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Escaped HTML; a program gets JSON at the same address."""
     answer = await client.get("/calls?since=<b>soon", headers={"Accept": "text/html"})
     assert (answer.status, answer.content_type) == (400, "text/html")
     text = await answer.text()
     assert "&lt;b&gt;soon" in text
     assert "<b>soon" not in text
     assert (await client.get("/calls?since=<b>soon")).content_type == "application/problem+json"
-    async with harness.client("") as stranger:
-        answer = await stranger.get("/", headers={"Accept": "text/html"}, allow_redirects=False)
+    async with harness.client("") as anonymous:
+        answer = await anonymous.get("/", headers={"Accept": "text/html"}, allow_redirects=False)
         assert (answer.status, answer.headers["Location"]) == (303, "/sign-in?next=%2F")

@@ -1,4 +1,4 @@
-"""The quarantine is read again from its page, and About tells what runs and what is kept."""
+"""Retrying the quarantine on its page, and the page About."""
 
 import aiohttp
 
@@ -6,8 +6,8 @@ from tests.console.conftest import ConsoleHarness
 from tests.factories import SN, details
 
 
-async def test_the_quarantine_is_read_again(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """One by one or the first of them; what still cannot be read says why."""
+async def test_quarantine_page_retries_events(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """One by one or the first of them; what still cannot be parsed shows why."""
     assert "every report could be read" in await (await client.get("/quarantine")).text()
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s","n":%d}' % (SN.encode(), n) for n in range(3)])
     text = await (await client.get("/quarantine")).text()
@@ -18,8 +18,10 @@ async def test_the_quarantine_is_read_again(harness: ConsoleHarness, client: aio
     assert (await client.post("/quarantine/9/retry")).status == 404
 
 
-async def test_about_tells_what_is_kept(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Versions, counts, files with their sizes; no secret and no token."""
+async def test_about_page_shows_versions_files_and_retention(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """No secret and no token."""
     await harness.ingest_details([details()])
     text = await (await client.get("/about")).text()
     for word in ("ledger.db", "onhook.db", "calls.duckdb", "litestar", "KiB", "Apache ECharts"):

@@ -1,4 +1,4 @@
-"""A recording that is here is heard by those who may see its call; nothing else of the machine is."""
+"""Recordings are played by users who may see the call; no other file of the machine is served."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ NAME = "20260427190445-1777287876.1-1001-1002-Internal.wav"
 
 
 @pytest.fixture
-async def kept(harness: ConsoleHarness, tmp_path: Path) -> Path:
-    """The directory of the PBX, with the recording of a call in it; a secret lies beside."""
+async def recordings_directory(harness: ConsoleHarness, tmp_path: Path) -> Path:
+    """Yield the directory of the PBX, with the recording of a call in it; a secret file is beside it."""
     directory = tmp_path / "recordings"
     (directory / "2026").mkdir(parents=True)
     (directory / NAME).write_bytes(SOUND)
@@ -27,48 +27,48 @@ async def kept(harness: ConsoleHarness, tmp_path: Path) -> Path:
     return directory
 
 
-def asked(call_id: str = CALL_ID, number: int = 1) -> dict[str, str | int]:
+def requested_range(call_id: str = CALL_ID, number: int = 1) -> dict[str, str | int]:
     return {"sn": SN, "call_id": call_id, "number": number}
 
 
 @pytest.mark.usefixtures("kept")
-async def test_it_is_heard_whole_and_in_part(client: aiohttp.ClientSession) -> None:
-    """With its type and length; a range as a player asks for it; 416 past the end; no other number."""
-    answer = await client.get("/api/v1/recording", params=asked())
+async def test_recording_is_served_whole_and_in_ranges(client: aiohttp.ClientSession) -> None:
+    """With its type and length; 416 past the end."""
+    answer = await client.get("/api/v1/recording", params=requested_range())
     assert (answer.status, answer.content_type, answer.headers["Accept-Ranges"]) == (200, "audio/wav", "bytes")
     assert await answer.read() == SOUND
-    answer = await client.get("/api/v1/recording", params=asked(), headers={"Range": "bytes=100-199999"})
+    answer = await client.get("/api/v1/recording", params=requested_range(), headers={"Range": "bytes=100-199999"})
     assert (answer.status, answer.headers["Content-Range"]) == (206, f"bytes 100-199999/{len(SOUND)}")
     assert await answer.read() == SOUND[100:200_000]
-    answer = await client.get("/api/v1/recording", params=asked(), headers={"Range": f"bytes={len(SOUND)}-"})
+    answer = await client.get("/api/v1/recording", params=requested_range(), headers={"Range": f"bytes={len(SOUND)}-"})
     assert (answer.status, answer.headers["Content-Range"]) == (416, f"bytes */{len(SOUND)}")
-    assert (await client.get("/api/v1/recording", params=asked(number=2))).status == 404
+    assert (await client.get("/api/v1/recording", params=requested_range(number=2))).status == 404
 
 
-async def test_the_page_has_a_player_where_it_can_play(
-    harness: ConsoleHarness, client: aiohttp.ClientSession, kept: Path
+async def test_call_page_has_a_player_for_playable_recordings(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, recordings_directory: Path
 ) -> None:
     """Else the name, and where it is."""
     page = f"/calls/{SN}/{CALL_ID}"
     assert "<audio" in await (await client.get(page)).text()
-    (kept / NAME).unlink()
+    (recordings_directory / NAME).unlink()
     text = await (await client.get(page)).text()
     assert "<audio" not in text
     assert "kept in the PBX" in text
     harness.appdb.recordings.put(SN, None)
-    assert (await client.get("/api/v1/recording", params=asked())).status == 404
+    assert (await client.get("/api/v1/recording", params=requested_range())).status == 404
 
 
 @pytest.mark.usefixtures("kept")
-async def test_only_those_who_may_see_the_call(harness: ConsoleHarness) -> None:
-    """A stranger, and a reader who is limited to others, hear nothing; one who may see the call hears it."""
-    at = harness.clock.microseconds()
+async def test_recording_needs_access_to_the_call(harness: ConsoleHarness) -> None:
+    """An unknown client and a reader limited to other calls are rejected."""
+    now_us = harness.clock.microseconds()
     for numbers, status in ((("1001",), 200), (("1009",), 404)):
-        token = harness.appdb.add_token(numbers[0], "reader", now_us=at, scope=AccessScope(numbers=numbers))
-        async with harness.client(token) as reader, reader.get("/api/v1/recording", params=asked()) as answer:
+        token = harness.appdb.add_token(numbers[0], "reader", now_us=now_us, scope=AccessScope(numbers=numbers))
+        async with harness.client(token) as reader, reader.get("/api/v1/recording", params=requested_range()) as answer:
             assert answer.status == status
-    async with harness.client("") as stranger:
-        assert (await stranger.get("/api/v1/recording", params=asked())).status == 401
+    async with harness.client("") as anonymous:
+        assert (await anonymous.get("/api/v1/recording", params=requested_range())).status == 401
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ async def test_only_those_who_may_see_the_call(harness: ConsoleHarness) -> None:
         "pipe.wav",
     ],
 )
-def test_nothing_else_is_reached(tmp_path: Path, name: str) -> None:
-    """By dots, whole paths, links, pipes or names that no system has; and nothing that is no sound."""
+def test_recording_path_outside_of_the_directory_is_rejected(tmp_path: Path, name: str) -> None:
+    """By dots, absolute paths, links, pipes or invalid names; and files that are not audio."""
     directory = tmp_path / "recordings"
     (directory / "2026").mkdir(parents=True)
     (tmp_path / "secret.wav").write_bytes(b"secret")

@@ -1,4 +1,4 @@
-"""Reports: every figure leads to exactly the calls that it counts; page, picture and file say the same."""
+"""Reports: every figure leads to exactly the calls that it counts; page, chart and file are equal."""
 
 import csv
 import io
@@ -30,22 +30,22 @@ AUTUMN = datetime(2026, 10, 24, 22, tzinfo=UTC)
 
 
 def some_calls(begin: datetime) -> list[CallDetails]:
-    """A day and a night of an office: queue and agent, outbound, inbound that is missed and called back."""
+    """Return a day and a night of an office: queue and agent, outbound, inbound that is missed and called back."""
     made = []
     for hour in range(30):
-        at = begin + timedelta(hours=hour, minutes=7 * hour % 60)
+        started_at = begin + timedelta(hours=hour, minutes=7 * hour % 60)
         inbound: dict[str, Any] = {
             "type": "Inbound",
             "src_trunk_name": f"trunk-{hour % 2}",
             "did_number": f"+493055{hour % 3}",
         }
         outside = f"+4930123450{hour % 4}"
-        call_id = f"{int(at.timestamp())}.{hour}"
+        call_id = f"{int(started_at.timestamp())}.{hour}"
         if hour % 3 == 0:
             legs = [(IVR, 5, 5), (QUEUE, 90 + hour, 70), (BOB, 90 + hour, 70)]
             made += [
                 details(
-                    at,
+                    started_at,
                     call_id=call_id,
                     call_from=outside,
                     call_to=to,
@@ -58,25 +58,29 @@ def some_calls(begin: datetime) -> list[CallDetails]:
         elif hour % 3 == 1:
             status = ("NO ANSWER", "BUSY", "VOICEMAIL", "strange")[hour % 4]
             made.append(
-                details(at, call_from=outside, status=status, talk_duration=0, call_duration=12 + hour, **inbound)
+                details(
+                    started_at, call_from=outside, status=status, talk_duration=0, call_duration=12 + hour, **inbound
+                )
             )
         else:
-            made.append(details(at, call_to=outside, type="Outbound", dst_trunk_name="trunk-0", call_duration=4_000))
+            made.append(
+                details(started_at, call_to=outside, type="Outbound", dst_trunk_name="trunk-0", call_duration=4_000)
+            )
     return made
 
 
 async def calls_behind(client: aiohttp.ClientSession, link: str) -> int:
-    """How many calls the API lists for a link to the page of calls."""
+    """Return how many calls the API lists for a link to the page of calls."""
     query = [(name, text) for name, text in parse_qsl(urlsplit(unescape(link)).query) if name != "columns"]
     answer = await client.get("/api/v1/calls", params=[*query, ("limit", "1000")])
     assert answer.status == 200, (link, await answer.text())
     return len((await answer.json())["data"])
 
 
-async def test_every_figure_leads_to_the_calls_that_it_counts(
+async def test_report_every_figure_equals_the_length_of_its_list(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    """Each number of calls on the page of each report, on days of 24 and 25 hours, equals the length of its list."""
+    """On the page of each report, on days of 24 and 25 hours."""
     await harness.ingest_details(some_calls(AUTUMN))
     links: dict[str, int] = {}
     for of in KINDS:
@@ -87,8 +91,8 @@ async def test_every_figure_leads_to_the_calls_that_it_counts(
     assert {link: await calls_behind(client, link) for link in links} == links
 
 
-async def test_page_picture_and_file_say_the_same(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The file has the rows of the table; the picture's values are those of a column."""
+async def test_report_page_chart_and_file_are_equal(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The file has the rows of the table; the chart's values are those of a column."""
     await harness.ingest_details(some_calls(AUTUMN))
     for of in KINDS:
         query = f"report={of}&since=2026-10-25&until=2026-10-27"
@@ -100,32 +104,34 @@ async def test_page_picture_and_file_say_the_same(harness: ConsoleHarness, clien
         assert len(rows) == table.count('<th scope="row">'), of
         for values in pictured(text):
             assert values in [[row[name] for row in rows][: len(values)] for name in rows[0]], of
-        told = await (await client.get(f"/api/v1/reports?{query}")).json()
-        assert [column["title"] for column in told["columns"]] == list(rows[0])
-        assert [[as_filed(cell["value"]) for cell in row] for row in told["data"]] == [[*row.values()] for row in rows]
-        assert all(link in unescape(text) for row in told["data"] for cell in row if (link := cell["href"])), of
+        report = await (await client.get(f"/api/v1/reports?{query}")).json()
+        assert [column["title"] for column in report["columns"]] == list(rows[0])
+        assert [[as_filed(cell["value"]) for cell in row] for row in report["data"]] == [
+            [*row.values()] for row in rows
+        ]
+        assert all(link in unescape(text) for row in report["data"] for cell in row if (link := cell["href"])), of
 
 
 def as_filed(value: str | float | None) -> str:
-    """A value of the API as the file has it."""
+    """Return a value of the API as the file has it."""
     if isinstance(value, str):
         return escape_formula(value)
     return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-async def test_links_keep_the_whole_search(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """What was asked for by free text or tag narrows the calls behind a figure too."""
+async def test_report_links_keep_the_whole_search(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Free text and tag too."""
     await harness.ingest_details(some_calls(AUTUMN))
     query = "report=callers&since=2026-10-25&until=2026-10-27&q=Bob&tag=x"
     assert (await (await client.get(f"/api/v1/reports?{query}")).json())["data"] == []
-    told = await (await client.get(f"/api/v1/reports?{query.removesuffix('&tag=x')}")).json()
-    links = {cell["href"]: cell["value"] for row in told["data"] for cell in row[1:2]}
+    report = await (await client.get(f"/api/v1/reports?{query.removesuffix('&tag=x')}")).json()
+    links = {cell["href"]: cell["value"] for row in report["data"] for cell in row[1:2]}
     assert links
     assert {link: await calls_behind(client, link) for link in links} == links
 
 
 def pictured(text: str) -> list[list[str]]:
-    """The values of each series of the picture on a page, as the file writes them."""
+    """Return the values of each series of the chart on a page, as the file writes them."""
     picture = re.search(r'data-chart="([^"]+)"', text)
     chart: dict[str, Any] = json.loads(unescape(picture[1])) if picture else {"series": [], "unit": ""}
     written = "{:.4f}" if chart["unit"] == "share" else "{}"
@@ -134,28 +140,28 @@ def pictured(text: str) -> list[list[str]]:
     ]
 
 
-async def test_days_of_23_and_25_hours_equal_a_plain_count(
+async def test_report_days_of_23_and_25_hours_equal_a_plain_count(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    """By the hour and by the day, in the zone of the reader, over both changes of the clocks."""
+    """By the hour and by the day, in the zone of the reader."""
     spring = datetime(2026, 3, 28, 22, tzinfo=UTC)
     made = [details(begin + timedelta(minutes=37 * n)) for begin in (spring, AUTUMN) for n in range(60)]
     await harness.ingest_details(made)
     moments = [begin + timedelta(minutes=37 * n) for begin in (spring, AUTUMN) for n in range(60)]
     for day, hours in (("2026-03-29", 23), ("2026-10-25", 25)):
-        here = [at for at in moments if str(at.astimezone(BERLIN).date()) == day]
+        here = [started_at for started_at in moments if str(started_at.astimezone(BERLIN).date()) == day]
         until = str(datetime.fromisoformat(day).date() + timedelta(days=1))
         answer = await client.get(f"/reports.csv?since={day}&until={until}&by=hour")
         rows = list(csv.DictReader(io.StringIO(await answer.text(), newline="")))
         first = datetime.fromisoformat(day).replace(tzinfo=BERLIN).astimezone(UTC)
-        plain = Counter(int((at - first).total_seconds() // 3600) for at in here)
+        plain = Counter(int((started_at - first).total_seconds() // 3600) for started_at in here)
         assert [int(row["Calls"]) for row in rows] == [plain[hour] for hour in range(hours)]
         answer = await client.get(f"/reports.csv?since={day}&until={until}&by=day")
         (row,) = csv.DictReader(io.StringIO(await answer.text(), newline=""))
         assert int(row["Calls"]) == len(here)
 
 
-async def test_another_zone_cuts_otherwise(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_report_another_zone_has_other_days(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The same calls, counted by the days of Kathmandu."""
     await harness.ingest_details([details(AUTUMN + timedelta(hours=hour)) for hour in range(48)])
     answer = await client.get("/reports.csv?since=2026-10-24&until=2026-10-28&by=day&zone=Asia/Kathmandu")
@@ -164,8 +170,8 @@ async def test_another_zone_cuts_otherwise(harness: ConsoleHarness, client: aioh
     assert [int(row["Calls"]) for row in rows] == [days[day] for day in range(24, 28)]
 
 
-def test_a_period_is_compared_with_the_one_before() -> None:
-    """A whole week with a whole week, also across a change of clocks; a week so far with the same part of the last."""
+def test_report_period_is_compared_with_the_previous_one() -> None:
+    """A whole week with a whole week, also across a clock change; a week so far with the same part of the last."""
 
     def berlin(day: int, hour: int = 0) -> datetime:
         return datetime(2026, 10, day, hour, tzinfo=BERLIN).astimezone(UTC)
@@ -175,8 +181,8 @@ def test_a_period_is_compared_with_the_one_before() -> None:
     assert previous_period(Period(berlin(19), berlin(25, 15)), BERLIN) == Period(berlin(12), berlin(18, 15))
 
 
-def test_a_period_ends_after_it_begins() -> None:
-    """Else one sentence; without a beginning it is the last seven days."""
+def test_report_period_must_end_after_it_begins() -> None:
+    """Without a start it is the last seven days."""
     now = datetime(2026, 11, 24, 12, 0, 5, 7, tzinfo=UTC)
     assert get_period(RecordFilter(), BERLIN, now).since == datetime(2026, 11, 17, 23, tzinfo=UTC)
     with pytest.raises(UsageError, match="ends before"):
@@ -187,15 +193,15 @@ def test_a_period_ends_after_it_begins() -> None:
 @pytest.mark.parametrize(
     "query", ["report=nothing", "by=fortnight", "status=BUSY", "since=2020-01-01&by=hour", "since=now&until=yesterday"]
 )
-async def test_what_cannot_be_meant_is_told(module_client: aiohttp.ClientSession, query: str) -> None:
+async def test_report_invalid_parameter_is_rejected(module_client: aiohttp.ClientSession, query: str) -> None:
     """With 400 and one sentence."""
     answer = await module_client.get(f"/reports?{query}")
     assert answer.status == 400
     assert (await answer.json())["detail"]
 
 
-async def test_an_empty_period_says_so(client: aiohttp.ClientSession) -> None:
-    """No picture and no table of nothing, but a way on."""
+async def test_report_empty_period_says_so(client: aiohttp.ClientSession) -> None:
+    """No chart and no empty table."""
     text = await (await client.get("/reports?report=callers")).text()
     assert "No call in this period" in text
     assert "data-chart" not in text

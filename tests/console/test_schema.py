@@ -1,4 +1,4 @@
-"""The API keeps what its own OpenAPI document promises; schemathesis makes up the questions."""
+"""The API keeps its OpenAPI document; schemathesis generates the requests."""
 
 import asyncio
 from typing import Any
@@ -15,42 +15,42 @@ from tests.console.conftest import ConsoleHarness
 from tests.factories import QUEUE, SN, details
 
 EXAMPLES_MAX = 6
-"""Per operation and mode: what is found at all is found by these, and the whole stays within half a minute."""
+"""Examples per operation and mode: enough to find errors within half a minute in all."""
 
 SILENT = "/api/v1/live"
-"""Does not end by itself; tests/console/test_live.py asks it."""
+"""Does not end by itself; tests/console/test_live.py tests it."""
 
 WHAT_A_SCHEMA_CANNOT_SAY = [positive_data_acceptance, negative_data_rejection]
-"""A date that exists, a cursor of ours, a text that is a number as well: refused or taken, but never with a 5xx."""
+"""An existing date, a valid cursor, a text that is a number as well: rejected or accepted, but never a 5xx."""
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-async def test_the_api_keeps_its_schema(
+async def test_api_responses_match_the_schema(
     harness: ConsoleHarness, mode: GenerationMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is asked, the answer is one that the schema describes, never a 5xx; without a token it is 401."""
-    # Each operation is also asked with wrong tokens, from one address; that limit has its own test.
+    """Every response is one that the schema describes, never a 5xx; without a token it is 401."""
+    # Each operation is also requested with wrong tokens, from one address; that limit has its own test.
     monkeypatch.setattr(failures, "FAILURES_MAX", 1_000_000)
     await harness.ingest_details([details(), details(call_id="1777287876.9", call_to=QUEUE), details(status="BUSY")])
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
-    asked = await asyncio.to_thread(ask_everything, harness, mode)
-    assert "POST /api/v1/pbxs" in asked
-    assert len(asked) >= 17
+    requested = await asyncio.to_thread(ask_everything, harness, mode)
+    assert "POST /api/v1/pbxs" in requested
+    assert len(requested) >= 17
 
 
 def ask_everything(harness: ConsoleHarness, mode: GenerationMode) -> set[str]:
-    """Every operation of the schema with made-up parameters; which were asked."""
+    """Request every operation of the schema with generated parameters; return those requested."""
     headers = {"Authorization": f"Bearer {harness.admin_token}"}
     schema = schemathesis.openapi.from_url(f"{harness.url}/schema/openapi.json", headers=headers)
-    asked = set()
+    requested = set()
     for result in schema.get_all_operations():
         assert isinstance(result, Ok), result
         operation = result.ok()
         can_be_wrong = list(operation.iter_parameters()) or operation.body
         if operation.path != SILENT and (can_be_wrong or mode is GenerationMode.POSITIVE):
             ask(operation, mode, headers)
-            asked.add(f"{operation.method.upper()} {operation.path}")
-    return asked
+            requested.add(f"{operation.method.upper()} {operation.path}")
+    return requested
 
 
 def ask(operation: Any, mode: GenerationMode, headers: dict[str, str]) -> None:
@@ -64,7 +64,7 @@ def ask(operation: Any, mode: GenerationMode, headers: dict[str, str]) -> None:
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def once(case: Any) -> None:
-        # A made-up length of the body is answered by the web server itself, before any route.
+        # An invalid Content-Length is answered by the web server itself, before any route.
         case.headers.pop("content-length", None)
         case.call_and_validate(headers=headers, excluded_checks=WHAT_A_SCHEMA_CANNOT_SAY)
 

@@ -1,4 +1,4 @@
-"""The free text of the search: numbers in any notation, extensions, ids and names; columns and order."""
+"""Free text search: numbers in any notation, extensions, ids and names; columns and order."""
 
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ from tests.factories import STARTED_AT, details
 
 @module_loop
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("+49 (30) 90 18-20", {"plus", "zeros", "national"}),
         ("030/901820", {"plus", "zeros", "national"}),
@@ -27,8 +27,10 @@ from tests.factories import STARTED_AT, details
         ("%", set()),
     ],
 )
-async def test_what_a_person_means_is_found(module_harness: ConsoleHarness, text: str, found: set[str]) -> None:
-    """However the number is written, and however the PBX wrote it; parts of names in any case; ids."""
+async def test_search_finds_numbers_names_and_ids(
+    module_harness: ConsoleHarness, text: str, expected: set[str]
+) -> None:
+    """In any notation of the number, by the user and by the PBX; parts of names in any case; ids."""
     sides = {
         "plus": "+4930901820",
         "zeros": "004930901820",
@@ -41,11 +43,11 @@ async def test_what_a_person_means_is_found(module_harness: ConsoleHarness, text
         await module_harness.ingest_details([details(STARTED_AT, call_id=call_id, call_from=side, recording=name)])
     async with module_harness.client() as client:
         answer = await (await client.get("/api/v1/calls", params={"q": text})).json()
-    assert {call["recordings"][0] for call in answer["data"]} == found
+    assert {call["recordings"][0] for call in answer["data"]} == expected
 
 
-def test_regions_come_from_zones() -> None:
-    """A number without a country's prefix is read as in the country of the zone; a zone of none gives none."""
+def test_search_country_of_a_number_is_that_of_the_zone() -> None:
+    """For numbers without a country's prefix; some zones have no country."""
     assert (get_zone_region("Europe/Berlin"), get_zone_region("America/New_York"), get_zone_region("UTC")) == (
         "DE",
         "US",
@@ -54,8 +56,10 @@ def test_regions_come_from_zones() -> None:
     assert apply_search_text(RecordFilter(), "  ", [], ZoneInfo("UTC")) == RecordFilter()
 
 
-async def test_columns_and_order_are_in_the_address(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The columns asked for; the longest talk first, paged to the last call; what nobody knows is refused."""
+async def test_calls_page_columns_and_order_are_in_the_url(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """The longest talk first, paged to the last call; an unknown column is rejected."""
     for n in range(5):
         await harness.ingest_details(
             [details(STARTED_AT + timedelta(minutes=n), talk_duration=n * 3, call_duration=90, call_to=f"100{n}")]

@@ -1,4 +1,4 @@
-"""A body in pieces is for readers that read: who takes nothing, or trickles, is cut off; who is slow is not."""
+"""Streamed bodies: a reader that takes nothing or too little is disconnected; a slow one is not."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -11,7 +11,7 @@ from onhook.console.streaming import ChunkedResponse
 
 
 async def sent_to(reader_seconds: float, pieces: int, piece: bytes) -> list[dict[str, Any]]:
-    """What a reader got that needs so long for each part that it takes."""
+    """Return what a reader received that needs so long for each part."""
     got: list[dict[str, Any]] = []
 
     async def made() -> AsyncGenerator[bytes, None]:
@@ -30,16 +30,16 @@ async def sent_to(reader_seconds: float, pieces: int, piece: bytes) -> list[dict
     return got
 
 
-async def test_who_trickles_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each part in time, but too little on the whole: the place is free again, and the body has no proper end."""
+async def test_streaming_trickling_reader_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part in time, but too little in all: the place is free again, and the body has no proper end."""
     monkeypatch.setattr(streaming, "SLOW_READER_SECONDS", 0.3)
     got = await sent_to(0.05, 1000, b"few bytes")
     assert 1 <= len(got) <= 10
     assert all(event["more_body"] for event in got)
 
 
-async def test_who_is_slow_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A piece that takes longer than our patience is whole with a reader that keeps taking enough of it."""
+async def test_streaming_slow_reader_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece that takes longer than the time-out is complete with a reader that keeps reading enough of it."""
     monkeypatch.setattr(streaming, "SLOW_READER_SECONDS", 0.3)
     monkeypatch.setattr(streaming, "RATE_BYTES_MIN", 1000)
     monkeypatch.setattr(streaming, "SENT_BYTES_MAX", 100)

@@ -1,4 +1,4 @@
-"""People sign in by invitation and password; what they change is kept; who failed too often waits."""
+"""Users: invitations, passwords, the audit log, and throttling of failed sign-ins."""
 
 import re
 from collections.abc import AsyncIterator
@@ -16,36 +16,36 @@ OURS = {"Sec-Fetch-Site": "same-origin"}
 
 @pytest.fixture
 async def browser(harness: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
-    """A browser of an administrator."""
+    """Yield the browser of an administrator."""
     async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True), headers=OURS) as session:
         await session.get(f"/sign-in?token={harness.admin_token}")
         yield session
 
 
 async def invite(browser: aiohttp.ClientSession, name: str, **more: str) -> str:
-    """The invitation that the page shows."""
+    """Return the invitation that the page shows."""
     text = await (await browser.post("/users", data={"name": name, **more})).text()
-    found = re.search(r"invitation\?invitation=([\w-]+)", text)
-    assert found, text
-    return found[1]
+    match = re.search(r"invitation\?invitation=([\w-]+)", text)
+    assert match, text
+    return match[1]
 
 
-def stranger(harness: ConsoleHarness) -> aiohttp.ClientSession:
+def anonymous(harness: ConsoleHarness) -> aiohttp.ClientSession:
     return harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True), headers=OURS)
 
 
 async def signed_in(harness: ConsoleHarness, invitation: str) -> aiohttp.ClientSession:
-    """Somebody who took the invitation."""
-    session = stranger(harness)
+    """Return the client of a user who accepted the invitation."""
+    session = anonymous(harness)
     data = {"invitation": invitation, "username": "x", "password": PASSWORD, "password_repeat": PASSWORD}
     assert (await session.post("/invitation", data=data)).status == 200
     return session
 
 
-async def test_an_invitation_becomes_a_password(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
-    """Looking at the link uses nothing up; the password counts from then on, the invitation no more."""
+async def test_invitation_sets_a_password(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+    """Opening the link does not use it up; after that it is invalid."""
     invitation = await invite(browser, "Alice")
-    async with stranger(harness) as alice:
+    async with anonymous(harness) as alice:
         for _ in range(2):
             assert "Welcome" in await (await alice.get(f"/invitation?invitation={invitation}")).text()
         short = {"invitation": invitation, "password": "short", "password_repeat": "short"}
@@ -56,18 +56,18 @@ async def test_an_invitation_becomes_a_password(harness: ConsoleHarness, browser
         assert (await alice.post("/invitation", data=right)).url.path == "/"
         assert (await alice.get("/api/v1/calls")).status == 200
         assert (await alice.post("/invitation", data=right)).status == 401
-    async with stranger(harness) as again:
+    async with anonymous(harness) as again:
         answer = await again.post("/sign-in", data={"name": "alice", "password": PASSWORD, "next": "/calls"})
         assert answer.url.path == "/calls"
         assert (await again.get("/users")).status == 403
     assert PASSWORD.encode() not in harness.config.appdb_file.read_bytes()
 
 
-async def test_a_wrong_password_is_slowed_down(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
-    """Past the limit even the right one has to wait: a password can be guessed, other than a token."""
+async def test_sign_in_wrong_passwords_are_throttled(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+    """Past the limit even the right one has to wait: a password can be guessed, a token cannot."""
     session = await signed_in(harness, await invite(browser, "Bob"))
     await session.close()
-    async with stranger(harness) as guesser:
+    async with anonymous(harness) as guesser:
         wrong = [(await guesser.post("/sign-in", data={"name": "Bob", "password": f"guess {n}"})).status
                  for n in range(FAILURES_MAX + 1)]  # fmt: skip
         assert wrong == [401] * (FAILURES_MAX + 1)
@@ -76,17 +76,18 @@ async def test_a_wrong_password_is_slowed_down(harness: ConsoleHarness, browser:
         assert int(answer.headers["Retry-After"]) > 0
 
 
-async def test_nobody_learns_who_there_is(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
-    """A wrong name and a wrong password get the same answer."""
+async def test_sign_in_wrong_name_and_wrong_password_are_equal(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession
+) -> None:
     await (await signed_in(harness, await invite(browser, "Carol"))).close()
-    async with stranger(harness) as guesser:
+    async with anonymous(harness) as guesser:
         answers = [await guesser.post("/sign-in", data={"name": name, "password": "x"}) for name in ("Carol", "Nobody")]
         assert answers[0].status == answers[1].status == 401
         assert await answers[0].text() == await answers[1].text()
 
 
-async def test_sessions_end_with_what_they_stand_for(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
-    """When the person is removed, when the password is changed, and when an administrator signs a browser out."""
+async def test_sessions_end_with_their_user(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+    """When the user is removed, when the password is changed, and when an administrator signs a browser out."""
     first = await signed_in(harness, await invite(browser, "Alice"))
     text = await (await browser.post("/users/invite", data={"name": "Alice"})).text()
     second = await signed_in(harness, re.findall(r"invitation=([\w-]+)", text)[0])
@@ -95,7 +96,7 @@ async def test_sessions_end_with_what_they_stand_for(harness: ConsoleHarness, br
     numbers = re.findall(r"/users/sessions/(\d+)/end", await (await browser.get("/users")).text())
     await browser.post(f"/users/sessions/{max(numbers, key=int)}/end")
     assert (await second.get("/api/v1/calls")).status == 401
-    third = stranger(harness)
+    third = anonymous(harness)
     await third.post("/sign-in", data={"name": "Alice", "password": PASSWORD})
     assert (await third.get("/api/v1/calls")).status == 200
     await browser.post("/users/remove", data={"name": "Alice"})
@@ -104,8 +105,8 @@ async def test_sessions_end_with_what_they_stand_for(harness: ConsoleHarness, br
         await session.close()
 
 
-async def test_a_person_can_be_limited(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
-    """By the form of the page: PBXs by name, extensions; an administrator cannot be, and an unknown PBX is told."""
+async def test_user_can_be_limited(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+    """By the form: PBXs by name, extensions; an administrator cannot be limited, and an unknown PBX is an error."""
     await invite(browser, "Dora", pbxs="office", numbers="1001, 1002")
     (dora,) = harness.appdb.users.all()
     assert dora.scope is not None
@@ -116,14 +117,14 @@ async def test_a_person_can_be_limited(harness: ConsoleHarness, browser: aiohttp
     assert [user.name for user in harness.appdb.users.all()] == ["Dora"]
 
 
-async def test_what_was_changed_is_kept(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
-    """Each request that was meant to change something: who, what, how it was answered; no secret, no password."""
+async def test_audit_log_has_every_change(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+    """Who, what, the status of the response; no secret, no password."""
     await invite(browser, "Alice")
     await browser.post("/users/tokens", data={"name": "wallboard"})
     reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
         assert (await other.delete("/api/v1/pbxs/office")).status == 403
-    lines = [(one.actor, one.action, one.status) for one in harness.appdb.audit.latest(10)]
+    lines = [(entry.actor, entry.action, entry.status) for entry in harness.appdb.audit.latest(10)]
     assert lines == [
         ("reader", "DELETE /api/v1/pbxs/office", 403),
         ("admin", "POST /users/tokens", 200),
@@ -135,17 +136,17 @@ async def test_what_was_changed_is_kept(harness: ConsoleHarness, browser: aiohtt
     assert harness.admin_token not in text
 
 
-async def test_people_are_let_in_by_programs(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The path of an invitation leads to the page where a password is chosen; it is told this once."""
+async def test_users_are_added_by_the_api(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The path of an invitation leads to the page where a password is chosen; it is returned once."""
     given = {"name": "Alice", "pbxs": [PBX], "numbers": ["1001"]}
     async with client.post("/api/v1/users", json=given) as answer:
         assert answer.status == 201
         added = await answer.json()
     assert added["user"]["scope"] == {"sns": [SN], "numbers": ["1001"]}
-    async with stranger(harness) as alice:
+    async with anonymous(harness) as alice:
         assert "Welcome" in await (await alice.get(added["path"])).text()
     again = await (await client.post("/api/v1/users/Alice/invitation")).json()
-    async with stranger(harness) as alice:
+    async with anonymous(harness) as alice:
         assert [(await alice.get(path)).status for path in (added["path"], again["path"])] == [401, 200]
     text = await (await client.get("/api/v1/users")).text()
     assert "Alice" in text
@@ -153,8 +154,8 @@ async def test_people_are_let_in_by_programs(harness: ConsoleHarness, client: ai
     assert [(await client.delete("/api/v1/users/Alice")).status for _ in range(2)] == [204, 404]
 
 
-async def test_tokens_are_made_by_programs(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """A limited one sees what it may; its text is told this once; removed, it counts no more."""
+async def test_tokens_are_added_by_the_api(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """A limited one sees its scope; its text is returned once; a removed one is invalid."""
     async with client.post("/api/v1/tokens", json={"name": "wallboard", "numbers": ["1001"]}) as answer:
         made = await answer.json()
     assert made["token"]["scope"] == {"sns": None, "numbers": ["1001"]}
@@ -179,10 +180,10 @@ async def test_tokens_are_made_by_programs(harness: ConsoleHarness, client: aioh
         ({"name": "x", "colour": "red"}, 400),
     ],
 )
-async def test_who_cannot_be_let_in_is_refused(
+async def test_user_or_token_invalid_one_is_rejected(
     module_harness: ConsoleHarness, module_client: aiohttp.ClientSession, given: dict[str, object], status: int
 ) -> None:
-    """Person or token, and nothing is kept."""
+    """Nothing is stored."""
     for path in ("/api/v1/users", "/api/v1/tokens"):
         assert (await module_client.post(path, json=given)).status == status
     assert (module_harness.appdb.users.all(), [token.name for token in module_harness.appdb.tokens()]) == (
@@ -191,14 +192,14 @@ async def test_who_cannot_be_let_in_is_refused(
     )
 
 
-async def test_what_was_changed_is_paged(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The latest first, on as many pages as it takes; a reader is refused."""
+async def test_audit_log_is_paged(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The latest first; a reader is rejected."""
     for number in range(3):
         await client.post("/api/v1/tokens", json={"name": f"t{number}"})
     seen, cursor = [], ""
     while True:
         answer = await (await client.get("/api/v1/audit", params={"limit": 2, "cursor": cursor})).json()
-        seen += [one["action"] for one in answer["data"]]
+        seen += [entry["action"] for entry in answer["data"]]
         if not (cursor := answer["next"] or ""):
             break
     assert seen == ["POST /api/v1/tokens"] * 3

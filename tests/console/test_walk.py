@@ -1,4 +1,4 @@
-"""All pages walked by a browser: without scripts, by keyboard, on paper. Slow; the short walk is in test_pages.py."""
+"""All pages in a browser: without scripts, by keyboard, on paper. Slow; the short walk is in test_pages.py."""
 
 import re
 import wave
@@ -19,15 +19,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 async def press(page: Page, role: str, name: str) -> None:
-    """Reach a control as the keyboard does, and press it."""
+    """Focus a control as the keyboard does, and press it."""
     control = page.get_by_role(role, name=name, exact=True).first  # type: ignore[arg-type] # a text that is a role
     await control.focus()
     assert await page.evaluate("document.activeElement !== document.body"), name
     await page.keyboard.press("Enter")
 
 
-async def test_everything_works_without_scripts(harness: ConsoleHarness, chromium_path: str) -> None:
-    """Each page is whole, and what it is for can be done: to search, choose columns, report, note, set up."""
+async def test_walk_everything_works_without_scripts(harness: ConsoleHarness, chromium_path: str) -> None:
+    """Search, choose columns, reports, notes, adding a PBX."""
     await furnish(harness)
     async with visiting(harness, chromium_path, java_script_enabled=False) as visit:
         page = visit.page
@@ -61,8 +61,8 @@ async def test_everything_works_without_scripts(harness: ConsoleHarness, chromiu
         await expect(page.get_by_text("Nothing yet")).to_be_visible()
 
 
-async def test_every_task_is_done_by_keyboard(harness: ConsoleHarness, chromium_path: str) -> None:
-    """What each page is for, with no pointer: each control can be focused and pressed."""
+async def test_walk_every_task_works_by_keyboard(harness: ConsoleHarness, chromium_path: str) -> None:
+    """Each control can be focused and pressed."""
     await furnish(harness)
     async with visiting(harness, chromium_path) as visit:
         page = visit.page
@@ -99,8 +99,8 @@ async def test_every_task_is_done_by_keyboard(harness: ConsoleHarness, chromium_
         await expect(page.get_by_text("CRM").first).to_be_visible()
 
 
-async def test_a_recording_plays(harness: ConsoleHarness, chromium_path: str, tmp_path: Path) -> None:
-    """In the player of the call's page, by range requests, with nothing refused by the policy of the page."""
+async def test_walk_recording_plays(harness: ConsoleHarness, chromium_path: str, tmp_path: Path) -> None:
+    """In the player of the call's page, by range requests, with nothing blocked by the page's policy."""
     with wave.open(str(tmp_path / "heard.wav"), "wb") as written:
         written.setparams((1, 2, 8_000, 0, "NONE", ""))
         written.writeframes(bytes(2 * 8_000 * 60))
@@ -110,7 +110,7 @@ async def test_a_recording_plays(harness: ConsoleHarness, chromium_path: str, tm
         page = visit.page
         await page.goto(f"{harness.url}/calls/{SN}/{CALL_ID}")
         player = page.locator("audio")
-        # A jump into what was not loaded yet: the browser asks for that range.
+        # A jump to a part that is not loaded yet: the browser requests that range.
         await player.evaluate("player => { player.muted = true; player.currentTime = 50; return player.play(); }")
         await player.evaluate("player => new Promise(played => player.addEventListener('timeupdate', played))")
         assert await player.evaluate("player => player.currentTime") >= 50
@@ -118,8 +118,8 @@ async def test_a_recording_plays(harness: ConsoleHarness, chromium_path: str, tm
 
 
 @pytest.mark.parametrize("of", ["volume", "week", "extensions", "outcomes"])
-async def test_a_report_prints_well(harness: ConsoleHarness, chromium_path: str, of: str) -> None:
-    """On paper there is the report alone, as wide as the page; the file is kept for people to look at."""
+async def test_walk_report_prints_well(harness: ConsoleHarness, chromium_path: str, of: str) -> None:
+    """On paper there is the report alone, as wide as the page; the file is kept."""
     await furnish(harness)
     async with visiting(harness, chromium_path, color_scheme="dark", viewport=A4) as visit:
         page = visit.page

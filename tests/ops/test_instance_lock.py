@@ -1,4 +1,4 @@
-"""The data directory: files of an older version get the names of today."""
+"""Renaming files of an older version in the data directory."""
 
 import tarfile
 from pathlib import Path
@@ -22,7 +22,7 @@ def file_contents(config: Config) -> dict[str, bytes]:
 
 @pytest.fixture
 def old_config(tmp_path: Path) -> Config:
-    """A data directory of an older version."""
+    """Return the configuration of a data directory of an older version."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")
     return Config(data=tmp_path / "onhook-data")

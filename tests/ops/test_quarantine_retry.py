@@ -1,4 +1,4 @@
-"""What is read late is sent on, too, to those who are past its number."""
+"""Events parsed late are sent to destinations that are past their numbers."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from onhook.ops.quarantine_retry import QuarantineRetrier
 
 
 class Projector:
-    """Reads, and is looked at meanwhile."""
+    """A projector that records the held replays while it works."""
 
     def __init__(self, appdb: AppDb) -> None:
         self.appdb = appdb
@@ -26,8 +26,8 @@ class Projector:
         return []
 
 
-async def test_it_is_owed_before_it_is_read(tmp_path: Path) -> None:
-    """But not sent before; where reading fails it stays held, for what was begun may still come to its end."""
+async def test_retry_holds_replays_before_it_parses(tmp_path: Path) -> None:
+    """They are not sent before; after an error they stay held, because records may still be stored."""
     appdb = AppDb(tmp_path / "onhook.db")
     appdb.destinations.add("crm", DestinationSpec(url="http://a.example/"), None, after=9, now_us=1)
     projector = Projector(appdb)

@@ -1,4 +1,4 @@
-"""A store made again: what it can read, and the one before could not, is owed to those who are past it."""
+"""A rebuilt store: events that it can parse and the old one could not are sent to destinations."""
 
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from tests.test_projector import entry, event
 
 @pytest.fixture
 async def config(tmp_path: Path) -> Config:
-    """Four reports, all of which an earlier Onhook could not read; the last one says nothing to this one either."""
+    """Return a configuration with four events that an earlier Onhook could not parse; the last one cannot be parsed now
+    either.
+    """
     config = Config(data=tmp_path)
     ledger = SqliteLedger(config.ledger_file)
     await ledger.append([entry(event(number, "Bob<1002>")) for number in (1, 2, 3)])
@@ -44,15 +46,17 @@ def _replays(config: Config) -> list[tuple[int | None, int | None]]:
         appdb.close()
 
 
-async def test_what_is_read_at_last_is_owed(config: Config) -> None:
-    """In runs of neighbours; what cannot be read still is owed to nobody."""
+async def test_rebuild_events_that_parse_now_are_pending(config: Config) -> None:
+    """As ranges of neighbours; events that still cannot be parsed are not."""
     assert await rebuild(config, lambda *_: None) == 4
     assert await list_quarantined_seqs(config.store_file) == [4]
     assert _replays(config) == [(0, 2)]
 
 
-async def test_a_crash_before_the_exchange_loses_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are held by then, are not held twice, and are let go when the next one adopts the new store."""
+async def test_rebuild_crash_before_the_replacement_loses_nothing(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replays are held by then, are not held twice, and are released when the new store is installed."""
     replace = Path.replace
 
     def crash(path: Path, target: Path) -> Path:
@@ -67,13 +71,13 @@ async def test_a_crash_before_the_exchange_loses_nothing(config: Config, monkeyp
     assert _replays(config) == []
     appdb = AppDb(config.appdb_file)
     await install_rebuilt_store(config, appdb, SystemClock())
-    appdb.destinations.release_replays()  # as a hub does that starts
+    appdb.destinations.release_replays()  # as a starting hub does
     appdb.close()
     assert _replays(config) == [(0, 2)]
 
 
-async def test_a_damaged_store_is_replaced_all_the_same(config: Config) -> None:
-    """What it could not read is then not known."""
+async def test_rebuild_damaged_store_is_replaced(config: Config) -> None:
+    """Its quarantine is unknown then."""
     config.store_file.write_bytes(b"\xff" * 4096)
     assert await rebuild(config, lambda *_: None) == 4
     assert await list_quarantined_seqs(config.store_file) == [4]

@@ -1,4 +1,6 @@
-"""Old calls are forgotten whole, with their reports and notes: never what is owed, never more than was asked for."""
+"""Retention deletes whole calls with their events and notes: nothing that is pending, nothing younger
+than configured.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
@@ -30,8 +32,8 @@ OTHER_SN = "3699OTHER"
 YEASTAR = dialects()["yeastar"]
 
 
-class House:
-    """A ledger, a store, settings, and what goes between them; ages are in days before now."""
+class RetentionHarness:
+    """A ledger, a store, an application database, and the parts between them; ages are in days before now."""
 
     def __init__(self, directory: Path, ledger: SqliteLedger, appdb: AppDb, store: DuckDbStore) -> None:
         self.directory = directory
@@ -47,7 +49,7 @@ class House:
         return Projector(ledger=self.ledger, store=store, dialects=dialects(), get_facts=facts)
 
     async def report(self, call: int, age: int, *, sn: str = SN, call_to: str = BOB, status: str = "ANSWERED") -> int:
-        """One leg of a call by its number, received so many days ago; the number of the report."""
+        """Store one leg of a call, received so many days ago; return the number of the event."""
         leg = details(STARTED_AT + timedelta(minutes=call), call_id=call_id(call), call_to=call_to, status=status)
         return await self.keep(YEASTAR.format(leg, sn, "p-2026"), age, sn)
 
@@ -72,7 +74,7 @@ class House:
         ).run_cycle()
 
     async def seqs(self) -> list[int]:
-        return [one.seq for one in await self.ledger.read(0, 1_000)]
+        return [event.seq for event in await self.ledger.read(0, 1_000)]
 
 
 def call_id(number: int) -> str:
@@ -80,28 +82,27 @@ def call_id(number: int) -> str:
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[House]:
+async def server(tmp_path: Path) -> AsyncIterator[RetentionHarness]:
     ledger, store = SqliteLedger(tmp_path / "ledger.db"), await open_store(tmp_path / "calls.duckdb")
     with closing(AppDb(tmp_path / "onhook.db")) as appdb:
         for name, sn in (("office", SN), ("branch", OTHER_SN)):
             appdb.add_pbx(name=name, sn=sn, secret="0123456789", now_us=1)
-        yield House(tmp_path, ledger, appdb, store)
+        yield RetentionHarness(tmp_path, ledger, appdb, store)
     await store.close()
     await ledger.close()
 
 
-async def kept_calls(server: House) -> Sequence[str]:
-    """The ids of the calls that are kept: the same in a store that is made anew from the ledger."""
+async def kept_calls(server: RetentionHarness) -> Sequence[str]:
+    """Return the ids of the stored calls: the same in a store that is rebuilt from the ledger."""
     again = await open_store(server.directory / f"again-{server.keys}.duckdb")
     await server.projector_into(again).catch_up()
-    found = [(await store.calls(RecordFilter(), 1_000)).data for store in (server.store, again)]
+    call_lists = [(await store.calls(RecordFilter(), 1_000)).data for store in (server.store, again)]
     await again.close()
-    assert found[0] == found[1]
-    return sorted(one.call_id for one in found[0])
+    assert call_lists[0] == call_lists[1]
+    return sorted(call.call_id for call in call_lists[0])
 
 
-async def test_nothing_is_deleted_unless_somebody_says_so(server: House) -> None:
-    """However old it is."""
+async def test_retention_is_off_by_default(server: RetentionHarness) -> None:
     await server.report(1, 5_000)
     await server.report(2, 0)
     assert await server.forget() == RetentionTotals()
@@ -109,8 +110,10 @@ async def test_nothing_is_deleted_unless_somebody_says_so(server: House) -> None
     assert server.appdb.audit.latest(10) == []
 
 
-async def test_old_calls_go_whole(server: House) -> None:
-    """With all legs, versions, notes, and what could not be read; younger ones stay; once more changes nothing."""
+async def test_retention_deletes_whole_calls(server: RetentionHarness) -> None:
+    """With all legs, versions, notes, and events that could not be parsed; younger ones stay; another cycle changes
+    nothing.
+    """
     await server.report(1, 100, call_to=QUEUE)
     await server.report(1, 100)
     await server.report(1, 95, status="BUSY")
@@ -129,8 +132,8 @@ async def test_old_calls_go_whole(server: House) -> None:
     assert await server.forget(90) == RetentionTotals()
 
 
-async def test_a_correction_keeps_its_call_whole(server: House) -> None:
-    """A call of which something was said of late stays, with its old legs, and is the same when it is made again."""
+async def test_retention_call_with_a_recent_correction_stays_whole(server: RetentionHarness) -> None:
+    """With its old legs, also after a rebuild."""
     await server.report(1, 100, call_to=QUEUE)
     await server.report(1, 100)
     await server.report(1, 10, status="BUSY")
@@ -140,7 +143,7 @@ async def test_a_correction_keeps_its_call_whole(server: House) -> None:
     assert await kept_calls(server) == [call_id(1), call_id(2)]
 
 
-async def test_a_pbx_can_have_a_rule_of_its_own(server: House) -> None:
+async def test_retention_pbx_override_applies(server: RetentionHarness) -> None:
     """Shorter or longer than that of the installation, or for ever."""
     for number, (age, sn) in enumerate(((100, SN), (100, OTHER_SN), (40, SN), (40, OTHER_SN), (0, SN))):
         await server.report(number, age, sn=sn)
@@ -154,15 +157,15 @@ async def test_a_pbx_can_have_a_rule_of_its_own(server: House) -> None:
     assert await server.seqs() == [4, 5]
 
 
-async def test_what_is_owed_stays(server: House) -> None:
-    """What a subscription has yet to read, paused or not; and an event that waits, until it is taken."""
+async def test_retention_pending_calls_stay(server: RetentionHarness) -> None:
+    """Records that a destination has yet to read, paused or not; and a retried delivery, until it is accepted."""
     for number in range(4):
         await server.report(number, 100)
-    one, _ = server.appdb.destinations.add(
+    destination, _ = server.appdb.destinations.add(
         "CRM", DestinationSpec(url="https://crm.example.com"), None, after=2, now_us=1
     )
     waiting = NewDelivery(notification_id="x", seq=1, call=(SN, call_id(0)), body=b"{}", due_at=1, pending_since=1)
-    server.appdb.deliveries.add(one.destination_id, waiting)
+    server.appdb.deliveries.add(destination.destination_id, waiting)
     server.appdb.destinations.set_state("CRM", "paused")
     assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
     assert await server.seqs() == [1, 3, 4]
@@ -170,8 +173,8 @@ async def test_what_is_owed_stays(server: House) -> None:
     assert await server.forget(90) == RetentionTotals(raw_events=2, calls=2)
 
 
-async def test_a_call_that_is_owed_in_part_stays_whole(server: House) -> None:
-    """One of its legs is yet to be read by a subscription."""
+async def test_retention_call_pending_in_part_stays_whole(server: RetentionHarness) -> None:
+    """One of its legs is yet to be read by a destination."""
     for call, call_to in ((1, QUEUE), (2, BOB), (1, BOB), (3, BOB)):
         await server.report(call, 100, call_to=call_to)
     server.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com"), None, after=2, now_us=1)
@@ -180,18 +183,18 @@ async def test_a_call_that_is_owed_in_part_stays_whole(server: House) -> None:
     assert await kept_calls(server) == [call_id(1), call_id(3)]
 
 
-async def test_what_is_owed_of_a_call_with_many_rows_stays(server: House) -> None:
-    """However many of its events went through before."""
+async def test_retention_call_with_many_deliveries_stays(server: RetentionHarness) -> None:
+    """However many of its events were delivered before."""
     await server.report(1, 100)
     await server.report(2, 0)
-    one, _ = server.appdb.destinations.add(
+    destination, _ = server.appdb.destinations.add(
         "CRM", DestinationSpec(url="https://crm.example.com"), None, after=9, now_us=1
     )
     for n in range(CALL_DELIVERIES_MAX + 1):
         waiting = NewDelivery(
             notification_id=f"{n}", seq=1, call=(SN, call_id(1)), body=b"{}", due_at=1, pending_since=1
         )
-        server.appdb.deliveries.add(one.destination_id, waiting)
+        server.appdb.deliveries.add(destination.destination_id, waiting)
     rows = server.appdb._database.rows("SELECT max(delivery_id) FROM deliveries")
     server.appdb._database.write("UPDATE deliveries SET state = 'delivered' WHERE delivery_id < ?", rows[0])
     assert await server.forget(90) == RetentionTotals()
@@ -199,8 +202,8 @@ async def test_what_is_owed_of_a_call_with_many_rows_stays(server: House) -> Non
     assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
 
 
-async def test_what_was_not_read_yet_stays(server: House) -> None:
-    """The hub was away: what it has to read may belong to an old call."""
+async def test_retention_unprocessed_events_stay(server: RetentionHarness) -> None:
+    """The hub was down: new events may belong to an old call."""
     await server.report(1, 100)
     await server.report(2, 100)
     read_until = await server.store.position()
@@ -211,8 +214,8 @@ async def test_what_was_not_read_yet_stays(server: House) -> None:
     assert await server.seqs() == [3, 4]
 
 
-async def test_nothing_goes_while_the_store_is_made_again(server: House) -> None:
-    """What was read for the new one would stand in it with no report behind it."""
+async def test_retention_waits_for_a_rebuild(server: RetentionHarness) -> None:
+    """The new store would contain deleted calls without events."""
     await server.report(1, 100)
     await server.report(2, 0)
     with file_lock(server.directory / LOCK_NAME):
@@ -220,8 +223,8 @@ async def test_nothing_goes_while_the_store_is_made_again(server: House) -> None
     assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
 
 
-async def test_the_last_report_stays(server: House) -> None:
-    """However old: the numbers go on from there, and the store is not ahead of the ledger."""
+async def test_retention_last_event_stays(server: RetentionHarness) -> None:
+    """Later numbers continue after it, and the store is not ahead of the ledger."""
     await server.report(1, 500)
     await server.report(2, 500)
     assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
@@ -230,8 +233,10 @@ async def test_the_last_report_stays(server: House) -> None:
     assert await kept_calls(server) == [call_id(2), call_id(3)]
 
 
-async def test_a_round_that_is_cut_short_is_done_by_the_next(server: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the notes cannot be deleted now, the reports stay: by them the next round finds whose notes have to go."""
+async def test_retention_interrupted_cycle_is_completed_by_the_next(
+    server: RetentionHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the notes cannot be deleted now, the events stay: by them the next cycle finds the notes."""
     await server.report(1, 100)
     await server.report(2, 0)
     server.appdb.notes.write(SN, call_id(1), "calls back", "", author="Alice", now_us=1)
@@ -248,10 +253,10 @@ async def test_a_round_that_is_cut_short_is_done_by_the_next(server: House, monk
     assert server.appdb.notes.history(SN, call_id(1)) == []
 
 
-async def test_what_a_round_deleted_before_it_was_cut_short_is_in_the_audit_log(
-    server: House, monkeypatch: pytest.MonkeyPatch
+async def test_retention_interrupted_cycle_is_in_the_audit_log(
+    server: RetentionHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Deleted is deleted, however the round ended."""
+    """With what was deleted."""
     monkeypatch.setattr(retention, "SLICE_RAW_EVENTS", 1)
     for number in range(3):
         await server.report(number, 100 if number < 2 else 0)
@@ -271,19 +276,19 @@ async def test_what_a_round_deleted_before_it_was_cut_short_is_in_the_audit_log(
     assert noted.action == "deleted expired calls: 1, raw events: 1"
 
 
-async def test_a_report_that_can_be_read_by_now_leaves_the_quarantine(server: House) -> None:
-    """What stood there from before an upgrade goes with its report."""
+async def test_retention_event_that_parses_now_leaves_the_quarantine(server: RetentionHarness) -> None:
+    """An entry from before an upgrade goes with its event."""
     leg = details(STARTED_AT, call_id=call_id(1))
     await server.append(YEASTAR.format(leg, SN, "p-2026"), 100, SN)
     facts = AppDbPbxFacts(server.appdb)
     await Projector(ledger=server.ledger, store=server.store, dialects={}, get_facts=facts).catch_up()
     await server.report(2, 0)
-    assert [one.seq for one in await server.store.quarantine(10)] == [1]
+    assert [entry.seq for entry in await server.store.quarantine(10)] == [1]
     assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
     assert await server.store.quarantine(10) == []
 
 
-async def test_nothing_is_deleted_while_a_store_waits_to_take_its_place(server: House) -> None:
+async def test_retention_waits_for_a_rebuilt_store_to_be_installed(server: RetentionHarness) -> None:
     """It has the old calls, and would bring them back."""
     await server.report(1, 100)
     await server.report(2, 0)

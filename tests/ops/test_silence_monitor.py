@@ -1,4 +1,4 @@
-"""A PBX that falls silent is told of, by its own rhythm or by a number that a person set."""
+"""Alarms of silent PBXs, by their own traffic or by the configured minutes."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -18,39 +18,41 @@ MONDAY = datetime(2026, 4, 27, 9, tzinfo=UTC)
 class Stopped:
     """A clock that a test sets."""
 
-    def __init__(self, at: datetime) -> None:
-        self.at = at
+    def __init__(self, current_time: datetime) -> None:
+        self.current_time = current_time
 
     def now(self) -> datetime:
-        return self.at
+        return self.current_time
 
     def microseconds(self) -> int:
-        return round(self.at.timestamp() * 1_000_000)
+        return round(self.current_time.timestamp() * 1_000_000)
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[DuckDbStore]:
-    """Five weeks of an office: twelve calls in each hour from 8 to 18 on workdays, the last at 9 on Monday."""
+    """Yield five weeks of an office: twelve calls in each hour from 8 to 18 on workdays, the last at 9 on Monday."""
     store = await open_store(tmp_path / "calls.duckdb")
     calls = []
     for number in range(5 * 7 * 24 + 9):
         hour = MONDAY - timedelta(weeks=5, hours=9) + timedelta(hours=number)
         if 8 <= hour.hour < 18 and hour.weekday() < 5:
             times = [hour + timedelta(minutes=5 * part) for part in range(12)]
-            calls += [call(record(at, received_at=at)) for at in times]
+            calls += [call(record(received_at, received_at=received_at)) for received_at in times]
     await store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=1))
     yield store
     await store.close()
 
 
-async def test_a_silent_hour_at_noon_is_an_alarm_and_ends_by_itself(tmp_path: Path, store: DuckDbStore) -> None:
-    """With nothing set; a person may set a number, or want none."""
+async def test_silence_monitor_silent_hour_at_noon_is_an_alarm_and_ends_by_itself(
+    tmp_path: Path, store: DuckDbStore
+) -> None:
+    """Without settings; a person may set minutes, or switch it off."""
     appdb, clock = AppDb(tmp_path / "onhook.db"), Stopped(MONDAY + timedelta(minutes=20))
     appdb.add_pbx(name="Office", sn=SN, secret="first-secret", now_us=1)
     watch = SilenceMonitor(appdb=appdb, store=store, clock=clock)
     await watch.check_all()
     assert appdb.alarms.open_alarms() == []
-    clock.at = MONDAY + timedelta(hours=2)
+    clock.current_time = MONDAY + timedelta(hours=2)
     await watch.check_all()
     (alarm,) = appdb.alarms.open_alarms()
     assert (alarm.kind, "since 2026-04-27 08:55" in alarm.detail) == ("silence", True)

@@ -1,4 +1,4 @@
-"""A house for each test of the hall."""
+"""Fixtures of the runtime's tests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.runtime.harness import Server, create_server
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A house in which a PBX is declared; not started."""
+    """Yield a server with a registered PBX, not started."""
     with create_server(tmp_path / "data") as new_server:
         new_server.add_pbx()
         yield new_server

@@ -1,4 +1,4 @@
-"""A whole house for a test: real processes on free ports, in a data directory of its own."""
+"""A complete server for a test: real processes on free ports, in a data directory of its own."""
 
 import contextlib
 import http.client
@@ -24,7 +24,7 @@ WAIT_SECONDS_MAX = 30.0
 
 
 class Server:
-    """`onhook serve` on a data directory, and the commands that a person would give."""
+    """`onhook serve` on a data directory, and the commands of a person."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -32,7 +32,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def run_command(self, *arguments: str, exit_code: int | None = 0) -> str:
-        """Run a command; what it prints. `code` is the exit code it must have, None for any."""
+        """Run a command; return its output. `exit_code` is the expected one, None for any."""
         completed = self.execute(*arguments)
         assert exit_code is None or completed.returncode == exit_code, completed.stderr
         return completed.stdout
@@ -52,7 +52,7 @@ class Server:
         self.run_command("pbx", "add", "Office", "--sn", SN, "--secret", SECRET)
 
     def start(self, *arguments: str, ready_process: str = "hub") -> None:
-        """Start it and wait until a part of it is up."""
+        """Start the server and wait until a process is ready."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [str(ONHOOK), "serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0", *arguments],
@@ -65,7 +65,7 @@ class Server:
         wait_until(lambda: self.address(ready_process) is not None and self.address("intake") is not None)
 
     def stop(self) -> int:
-        """Stop it kindly; its exit code."""
+        """Stop the server by a signal; return its exit code."""
         assert self.process is not None
         self.process.terminate()
         exit_code = self.process.wait(WAIT_SECONDS_MAX)
@@ -73,7 +73,7 @@ class Server:
         return exit_code
 
     def process_info(self, name: str) -> dict[str, Any] | None:
-        """What `running.json` says of a part."""
+        """Return the entry of a process in `running.json`."""
         with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
             info: dict[str, Any] | None = json.loads((self.directory / "running.json").read_bytes())[name]
             return info
@@ -84,14 +84,14 @@ class Server:
         return None if info is None else str(info["address"])
 
     def kill(self, name: str) -> None:
-        """End a process as a crash would."""
+        """Kill a process as a crash would."""
         info = self.process_info(name)
         if info is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(info["pid"], signal.SIGKILL)
 
     def post(self, body: bytes, secret: str = SECRET, address_text: str | None = None) -> int:
-        """Post a report as a PBX does; the status of the answer. Raises `OSError` when there is none."""
+        """Post an event as a PBX does; return the status of the response. Raises `OSError` without one."""
         address = parse_address(address_text or self.address("intake"), "running.json")
         connection = http.client.HTTPConnection(address.host, address.port, timeout=10)
         try:
@@ -101,7 +101,7 @@ class Server:
             connection.close()
 
     def calls(self) -> list[dict[str, Any]]:
-        """All calls, as a person sees them."""
+        """Return all calls, as a person sees them."""
         rows: list[dict[str, Any]] = json.loads(self.run_command("calls", "--format", "json", "--limit", "100000"))
         return rows
 
@@ -111,7 +111,7 @@ class Server:
 
 @contextlib.contextmanager
 def create_server(directory: Path) -> Iterator[Server]:
-    """A house that is surely stopped afterwards."""
+    """Yield a server that is stopped afterwards."""
     server = Server(directory)
     try:
         yield server
@@ -122,7 +122,7 @@ def create_server(directory: Path) -> Iterator[Server]:
 
 
 def webhook_body(number: int, sn: str = SN) -> bytes:
-    """A report of a call from Alice to Bob, different for each number."""
+    """Return the event of a call from Alice to Bob, different for each number."""
     details = CallDetails(
         call_id=f"1777{number:06}.{number}",
         time_start="2026-04-27 19:04:36",
@@ -145,8 +145,8 @@ def call_id(number: int) -> str:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = WAIT_SECONDS_MAX) -> None:
-    """Return when it holds. Fails when it does not in time."""
+    """Return when the condition holds. Fail when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "the condition did not hold in time"
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A line between two houses that can be cut: it passes bytes on, until somebody cuts it."""
+"""A TCP proxy between two servers, which can be disconnected."""
 
 import contextlib
 import socket
@@ -10,7 +10,7 @@ CHUNK_BYTES = 65_536
 
 
 class TcpProxy:
-    """Listens on a port of its own, and passes each connection on to wherever the other end is just now."""
+    """Listens on a port of its own, and passes each connection on to the current address of the other end."""
 
     def __init__(self, target: str) -> None:
         self.target: Address = parse_address(target, "link")
@@ -24,7 +24,7 @@ class TcpProxy:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
 
     def disconnect(self) -> None:
-        """Break all that is open, in the middle of whatever it was, and refuse what comes."""
+        """Abort all open connections, and reject new ones."""
         self.is_disconnected = True
         for open_socket in list(self._open_sockets):
             with contextlib.suppress(OSError):

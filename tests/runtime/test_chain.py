@@ -1,4 +1,4 @@
-"""Two houses, one sending on to the other: the second ends with exactly the first one's records."""
+"""Two servers, one sending to the other: the second has exactly the first one's records."""
 
 import json
 import random
@@ -16,13 +16,13 @@ from tests.runtime.harness import ONHOOK, SECRET, SN, Server, create_server, wai
 from tests.runtime.links import TcpProxy
 
 LINK_SECRET = "abcdefghijABCDEFGHIJ0123456789xy"
-OWN_TO_A_HOUSE = frozenset({"seq", "via", "received_at", "pbx"})
-"""What two houses may say differently of the same record."""
+OWN_TO_A_SERVER = frozenset({"seq", "via", "received_at", "pbx"})
+"""Fields that may differ between the two servers."""
 
 
 @contextmanager
 def chain(directory: Path) -> Iterator[tuple[Server, Server, TcpProxy]]:
-    """A, which receives and sends on; B, which receives from A; and the line between them."""
+    """Yield A, which receives and sends; B, which receives from A; and the proxy between them."""
     with create_server(directory / "a") as a, create_server(directory / "b") as b:
         b.run_command("pbx", "add", "Office", "--sn", SN, "--secret", LINK_SECRET)
         b.start(ready_process="intake")
@@ -38,7 +38,7 @@ def chain(directory: Path) -> Iterator[tuple[Server, Server, TcpProxy]]:
 
 @contextmanager
 def simulated(a: Server, count: int, rate: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A made-up PBX that reports to A until it has reported so many records."""
+    """Run a simulated PBX that reports to A until it has reported so many records."""
     to = f"http://{a.address('intake')}/"
     words = ["--to", to, "--sn", SN, "--secret", SECRET, "--count", str(count), "--rate", str(rate), "--start", "30d"]
     with subprocess.Popen([str(ONHOOK), "simulate", *words], stdout=subprocess.DEVNULL, stderr=sys.stderr) as made_up:
@@ -46,25 +46,25 @@ def simulated(a: Server, count: int, rate: int) -> Iterator[subprocess.Popen[byt
 
 
 def records(server: Server) -> list[dict[str, Any]]:
-    """All records, as far as two houses must agree on them."""
+    """Return all records, without the fields that may differ."""
     rows = json.loads(server.run_command("records", "--format", "json", "--limit", "100000"))
-    shared = [{name: value for name, value in row.items() if name not in OWN_TO_A_HOUSE} for row in rows]
+    shared = [{name: value for name, value in row.items() if name not in OWN_TO_A_SERVER} for row in rows]
     return sorted(shared, key=lambda row: str(row["record_id"]))
 
 
 def is_served(a: Server) -> bool:
-    (one,) = json.loads(a.run_command("destination", "list", "--format", "json"))
-    return bool(one["pending"] == 0 and one["failed"] == 0)
+    (destination,) = json.loads(a.run_command("destination", "list", "--format", "json"))
+    return bool(destination["pending"] == 0 and destination["failed"] == 0)
 
 
-def disturb(a: Server, b: Server, link: TcpProxy, rounds: int, chance: random.Random) -> None:
-    """Kill a part of either house, or cut the line for a moment, as chance wants."""
+def disturb(a: Server, b: Server, link: TcpProxy, rounds: int, rng: random.Random) -> None:
+    """Kill a process of either server, or disconnect the proxy for a moment, at random."""
     for _ in range(rounds):
-        time.sleep(chance.uniform(0.1, 0.8))
-        what = chance.choice(["a hub", "a intake", "b hub", "b intake", "link"])
+        time.sleep(rng.uniform(0.1, 0.8))
+        what = rng.choice(["a hub", "a intake", "b hub", "b intake", "link"])
         if what == "link":
             link.disconnect()
-            time.sleep(chance.uniform(0.1, 1.0))
+            time.sleep(rng.uniform(0.1, 1.0))
             link.reconnect()
         else:
             server = a if what[0] == "a" else b
@@ -77,10 +77,10 @@ def survive(directory: Path, *, rounds: int, count: int, rate: int, seed: int) -
     with chain(directory) as (a, b, link):
         with simulated(a, count, rate):
             disturb(a, b, link, rounds, random.Random(seed))
-        # What waits in rows is tried again within minutes; a person would not wait either.
+        # Rows are retried within minutes; a person would not wait either.
         a.run_command("destination", "retry", "B")
         wait_until(lambda: is_served(a), seconds=120)
-        wait_until(lambda: "is 0 reports behind" in b.run_command("doctor", exit_code=None), seconds=30)
+        wait_until(lambda: "is 0 events behind" in b.run_command("doctor", exit_code=None), seconds=30)
         of_a, of_b = records(a), records(b)
         assert len(of_a) > count // 2
         assert of_b == of_a
@@ -89,6 +89,6 @@ def survive(directory: Path, *, rounds: int, count: int, rate: int, seed: int) -
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("rounds", "count", "rate"), [(3, 300, 120), (40, 6_000, 100)])
-def test_b_ends_with_what_a_has(tmp_path: Path, rounds: int, count: int, rate: int) -> None:
-    """While A, B and the line between them are killed and cut at random, a few times and many."""
+def test_chain_second_server_has_all_records(tmp_path: Path, rounds: int, count: int, rate: int) -> None:
+    """While A, B and the proxy between them are killed and disconnected at random, a few times and many."""
     survive(tmp_path, rounds=rounds, count=count, rate=rate, seed=rounds)

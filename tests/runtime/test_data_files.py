@@ -1,4 +1,4 @@
-"""The files opened by commands, several at once."""
+"""Data files opened by commands, several at once."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from tests.runtime.harness import ONHOOK, Server, webhook_body
 
 
 def test_commands_wait_for_each_other(server: Server) -> None:
-    """DuckDB lets one process in; four commands at once are all answered."""
+    """DuckDB lets one process in; four concurrent commands all succeed."""
     server.start()
     assert server.post(webhook_body(1)) == 200
     server.stop()
@@ -18,12 +18,12 @@ def test_commands_wait_for_each_other(server: Server) -> None:
         )
         for _ in range(4)
     ]
-    answers = [one.communicate(timeout=30)[0] for one in asking]
+    answers = [process.communicate(timeout=30)[0] for process in asking]
     assert [len(json.loads(answer)) for answer in answers] == [1, 1, 1, 1]
 
 
-def test_one_rebuild_at_a_time(server: Server) -> None:
-    """Two would write the same new file: the second is told so, or comes after the first."""
+def test_rebuild_second_one_is_rejected_or_waits(server: Server) -> None:
+    """Two would write the same new file."""
     (server.directory / "ledger.db").touch()
 
     async def both() -> list[int]:
@@ -33,7 +33,7 @@ def test_one_rebuild_at_a_time(server: Server) -> None:
             )
             for _ in range(2)
         ]
-        return [await one.wait() for one in started]
+        return [await process.wait() for process in started]
 
     assert sorted(asyncio.run(both())) in ([0, 0], [0, 2])
     assert server.calls() == []

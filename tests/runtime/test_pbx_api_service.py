@@ -1,4 +1,4 @@
-"""The PBX API in a running house: it listens from the first application on, with TLS, and tells what PBXs report."""
+"""The PBX API in a running server: it listens from the first application on, with TLS, and sends the PBXs' events."""
 
 import http.client
 import json
@@ -16,7 +16,7 @@ from tests.runtime.harness import Server, call_id, wait_until, webhook_body
 
 
 class Application:
-    """A program outside, which pins the house's certificate."""
+    """A program outside, which pins the server's certificate."""
 
     def __init__(self, server: Server, credentials: dict[str, str]) -> None:
         self._address = server.address("pbx_api")
@@ -52,8 +52,10 @@ def serving(server: Server) -> Server:
     return server
 
 
-def test_an_application_is_served_from_its_first_moment(serving: Server) -> None:
-    """Nobody listens before; then rows and events as the PBX reports them; `doctor` and `running.json` tell where."""
+def test_pbx_api_opens_for_the_first_application(serving: Server) -> None:
+    """It is closed before; then rows and events as the PBX reports them; `doctor` and `running.json` show
+    its address.
+    """
     assert serving.address("pbx_api") is None
     serving.post(webhook_body(1))
     credentials = json.loads(serving.run_command("app", "add", "crm", "--pbx", "Office", "--format", "json"))
@@ -73,8 +75,8 @@ def test_an_application_is_served_from_its_first_moment(serving: Server) -> None
 
 
 @pytest.mark.slow
-def test_a_renewed_secret_ends_tokens_and_sockets(serving: Server) -> None:
-    """The old pair counts no more, an open socket is told so, and the new secret is good."""
+def test_pbx_api_renewed_secret_revokes_tokens_and_closes_sockets(serving: Server) -> None:
+    """The new secret works."""
     credentials = json.loads(serving.run_command("app", "add", "crm", "--format", "json"))
     wait_until(lambda: serving.address("pbx_api") is not None)
     application = Application(serving, credentials)
@@ -88,8 +90,8 @@ def test_a_renewed_secret_ends_tokens_and_sockets(serving: Server) -> None:
 
 
 @pytest.mark.slow
-def test_an_address_that_is_kept_out_is_let_in_again(serving: Server) -> None:
-    """`onhook app unblock` counts at once."""
+def test_pbx_api_unblocked_address_can_log_in(serving: Server) -> None:
+    """`onhook app unblock` has effect at once."""
     credentials = json.loads(serving.run_command("app", "add", "crm", "--format", "json"))
     wait_until(lambda: serving.address("pbx_api") is not None)
     guessing, application = (
@@ -103,8 +105,8 @@ def test_an_address_that_is_kept_out_is_let_in_again(serving: Server) -> None:
 
 
 @pytest.mark.slow
-def test_the_exchange_is_found_again_after_the_hub_died(serving: Server) -> None:
-    """At the same address; tokens are gone, as after a PBX's reboot."""
+def test_pbx_api_has_the_same_address_after_a_crash(serving: Server) -> None:
+    """Tokens are gone, as after a PBX's reboot."""
     credentials = json.loads(serving.run_command("app", "add", "crm", "--format", "json"))
     wait_until(lambda: serving.address("pbx_api") is not None)
     address, application = serving.address("pbx_api"), Application(serving, credentials)
@@ -118,8 +120,8 @@ def test_the_exchange_is_found_again_after_the_hub_died(serving: Server) -> None
 
 
 @pytest.mark.slow
-def test_whoever_starts_the_server_is_told_where(server: Server) -> None:
-    """Where an application has credentials already; and `doctor` what to pin."""
+def test_serve_prints_the_address_of_the_pbx_api(server: Server) -> None:
+    """Where an application has credentials already; `doctor` prints the fingerprint to pin."""
     server.run_command("app", "add", "crm")
     server.start("--pbx-api", "127.0.0.1:0")
     wait_until(lambda: "  PBX API  https://127.0.0.1:" in server.log_text())
@@ -128,11 +130,11 @@ def test_whoever_starts_the_server_is_told_where(server: Server) -> None:
 
 
 @pytest.mark.slow
-def test_a_taken_port_is_told_and_harms_nothing_else(server: Server) -> None:
-    """The log says it; calls are received and shown all the same."""
+def test_pbx_api_port_in_use_is_logged_and_affects_nothing_else(server: Server) -> None:
+    """Calls are received and shown all the same."""
     server.run_command("app", "add", "crm")
-    with listen("127.0.0.1", 0) as taken:
-        server.start("--pbx-api", f"127.0.0.1:{taken.getsockname()[1]}")
+    with listen("127.0.0.1", 0) as used:
+        server.start("--pbx-api", f"127.0.0.1:{used.getsockname()[1]}")
         wait_until(lambda: "PBX API cannot start" in server.log_text())
     assert server.post(webhook_body(1)) == 200
     assert server.address("pbx_api") is None

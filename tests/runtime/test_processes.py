@@ -1,4 +1,4 @@
-"""What each process loads."""
+"""Imports of each process."""
 
 import subprocess
 import sys
@@ -13,14 +13,14 @@ HEAVY = ("duckdb", "pyarrow", "litestar", "typer", "rich", "aiohttp", "structlog
 
 
 @pytest.mark.parametrize("module", ["onhook.runtime.intake_process", "onhook.runtime.supervisor"])
-def test_what_must_be_small_and_fast_loads_nothing_heavy(module: str) -> None:
-    """The intake and the supervisor import no library that only reading needs."""
+def test_receiver_and_supervisor_import_nothing_heavy(module: str) -> None:
+    """No library that only reading needs."""
     script = f"import sys, {module}; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.split() == []
 
 
-def test_a_file_beside_the_caller_is_not_taken_for_a_library(tmp_path: Path) -> None:
-    """The server may be started in any directory; what lies there is nobody's code but its owner's."""
+def test_processes_import_nothing_from_the_current_directory(tmp_path: Path) -> None:
+    """The server may be started in any directory."""
     (tmp_path / "msgspec.py").write_text("raise ImportError('not ours')")
     subprocess.run(build_command("onhook.runtime.child", Config()), cwd=tmp_path, check=True, timeout=30)

@@ -1,4 +1,4 @@
-"""The made-up PBX's own API: it knows every call, whatever befalls the reports, and misbehaves as asked for."""
+"""The API of a simulated PBX: it knows every call, whatever the faults of the events, and misbehaves as configured."""
 
 import asyncio
 import json
@@ -81,8 +81,8 @@ async def everything(application: Application, token: str) -> list[dict[str, Any
     return rows
 
 
-async def test_the_api_knows_all_and_the_socket_what_befell(tmp_path: Path) -> None:
-    """Late, doubled, lost and reordered reports: the API has each record once, the socket just what was sent."""
+async def test_simulated_pbx_api_knows_all_and_the_socket_has_the_faults(tmp_path: Path) -> None:
+    """Late, duplicated, lost and reordered events: the API has each record once, the socket what was sent."""
     truth = tmp_path / "truth.jsonl"
     faults = Faults(late=0.1, duplicated=0.3, lost=0.2, reordered=5)
     async with pbx(faults, truth_path=truth) as (plan, made_up, application):
@@ -103,8 +103,8 @@ async def test_the_api_knows_all_and_the_socket_what_befell(tmp_path: Path) -> N
     assert got.total() == sent
 
 
-async def test_webhook_and_socket_get_the_same() -> None:
-    """In the same order, doubles and all."""
+async def test_simulated_pbx_webhook_and_socket_get_the_same_events() -> None:
+    """In the same order, duplicates too."""
     posted: list[bytes] = []
 
     async def take(request: aiohttp.web.BaseRequest) -> aiohttp.web.Response:
@@ -125,8 +125,8 @@ async def test_webhook_and_socket_get_the_same() -> None:
     await server.shutdown(1)
 
 
-async def test_what_is_malformed_is_malformed_on_the_socket_too() -> None:
-    """And whole in the API."""
+async def test_simulated_pbx_malformed_event_is_malformed_on_the_socket() -> None:
+    """And complete in the API."""
     async with pbx(Faults(malformed=1), count=5) as (plan, made_up, application):
         token = await application.token()
         async with application.listening(token) as socket:
@@ -138,8 +138,8 @@ async def test_what_is_malformed_is_malformed_on_the_socket_too() -> None:
             Yeastar().parse(event)
 
 
-async def test_a_night_in_which_clocks_are_put_back() -> None:
-    """Berlin on 2026-10-25: rows of the hour that comes twice show one wall clock and two moments."""
+async def test_simulated_pbx_end_of_daylight_saving_time() -> None:
+    """Berlin on 2026-10-25: rows of the repeated hour have the same local time and two times in UTC."""
     start = datetime(2026, 10, 24, 22, tzinfo=UTC)
     async with pbx(start=start, count=400, calls_per_day=5_000) as (plan, made_up, application):
         await simulate(plan, ManualClock(), observer=made_up.observer)
@@ -150,14 +150,14 @@ async def test_a_night_in_which_clocks_are_put_back() -> None:
         assert {offsets[row["new_id"]] for row in rows if row["timestamp"] < change} == {7_200}
         assert {offsets[row["new_id"]] for row in rows if row["timestamp"] >= change} == {3_600}
         twice = {"start_time": "2026/10/25 02:00:00", "end_time": "2026/10/25 02:59:59"}
-        found = (await application.ask("v1.0/cdr/search", access_token=token, **twice))["data"]
-    assert {offsets[row["new_id"]] for row in found} == {3_600, 7_200}
+        rows = (await application.ask("v1.0/cdr/search", access_token=token, **twice))["data"]
+    assert {offsets[row["new_id"]] for row in rows} == {3_600, 7_200}
 
 
 def offset_of(row: dict[str, Any]) -> int:
-    """Seconds between what a row shows and when it was."""
-    shown = datetime.strptime(row["time"], "%Y/%m/%d %H:%M:%S").replace(tzinfo=UTC)
-    return int(shown.timestamp()) - int(row["timestamp"])
+    """Return the seconds between the local time of a row and its time in UTC."""
+    local_time = datetime.strptime(row["time"], "%Y/%m/%d %H:%M:%S").replace(tzinfo=UTC)
+    return int(local_time.timestamp()) - int(row["timestamp"])
 
 
 @pytest.mark.parametrize(
@@ -172,10 +172,10 @@ def offset_of(row: dict[str, Any]) -> int:
         (Faults(zero_rows=1), "2026/06/01 07:00:00", (0, 3)),
     ],
 )
-async def test_forms_of_time_are_refused_or_find_nothing(
+async def test_simulated_pbx_forms_of_time_are_rejected_or_find_nothing(
     faults: Faults, start_time: str, expected: tuple[int, int | None]
 ) -> None:
-    """As the firmware of that day has it; the list finds all the same."""
+    """As some firmwares do; the list works all the same."""
     async with pbx(faults, count=3) as (plan, made_up, application):
         await simulate(plan, ManualClock(), observer=made_up.observer)
         token = await application.token()
@@ -184,14 +184,14 @@ async def test_forms_of_time_are_refused_or_find_nothing(
         assert len(await everything(application, token)) == 3
 
 
-async def test_logins_fail_and_then_the_address_is_kept_out() -> None:
+async def test_simulated_pbx_failing_logins_block_the_address() -> None:
     """With the right credentials: 10005, and 70004 from the fifth on."""
     async with pbx(Faults(failing_login=1)) as (_, _, application):
         assert [(await application.login())["errcode"] for _ in range(6)] == [10005] * 4 + [70004] * 2
 
 
-async def test_tokens_end_earlier_than_promised() -> None:
-    """After a minute, though half an hour was said."""
+async def test_simulated_pbx_tokens_expire_early() -> None:
+    """After a minute, though half an hour was promised."""
     clock = ManualClock()
     plan = msgspec.structs.replace(PLAN, faults=Faults(expired_token=60))
     async with open_simulated_pbx(plan, VISIT, clock) as made_up:
@@ -204,36 +204,36 @@ async def test_tokens_end_earlier_than_promised() -> None:
         assert (await application.ask("v1.0/cdr/list", access_token=login["access_token"]))["errcode"] == 10004
 
 
-async def test_a_socket_falls_silent_and_seems_alive() -> None:
-    """It gets no more events, and its heartbeats are answered."""
+async def test_simulated_pbx_silent_socket_confirms_heartbeats() -> None:
+    """It receives no more events."""
     async with pbx(Faults(silent_socket=1)) as (plan, made_up, application):
         token = await application.token()
         async with application.listening(token) as socket:
             await simulate(plan, ManualClock(), observer=made_up.observer)
-            # Whoever listens without that fault would have had all sixty by then.
+            # A socket without that fault would have received all sixty by then.
             assert await made_up.observer.calls.latest_sequence() == 60
             await asyncio.sleep(2 * BATCH_SECONDS)
             await socket.send("heartbeat")
-            said = []
+            messages = []
             while (text := await socket.recv()) != "heartbeat response":
-                said.append(text)
-    assert len(said) <= 20
+                messages.append(text)
+    assert len(messages) <= 20
 
 
-async def test_answers_come_as_garbage() -> None:
-    """Cut off in the middle: no JSON."""
+async def test_simulated_pbx_garbage_response_is_not_json() -> None:
+    """Cut off in the middle."""
     async with pbx(Faults(garbage_response=1)) as (_, _, application):
         with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
             await application.login()
 
 
-async def test_the_clock_of_the_pbx_is_wrong() -> None:
-    """By an hour and a half, in ids, rows and `system/information` alike."""
+async def test_simulated_pbx_wrong_clock_is_in_all_responses() -> None:
+    """An hour and a half, in ids, rows and `system/information` alike."""
     async with pbx(Faults(wrong_clock=5_400), count=3) as (plan, made_up, application):
         await simulate(plan, ManualClock(), observer=made_up.observer)
         token = await application.token()
-        told = (await application.ask("v1.0/system/information", access_token=token))["data"]
-        assert told["timestamp"] == int((ManualClock().now() + timedelta(seconds=5_400)).timestamp())
+        information = (await application.ask("v1.0/system/information", access_token=token))["data"]
+        assert information["timestamp"] == int((ManualClock().now() + timedelta(seconds=5_400)).timestamp())
         wrong = await everything(application, token)
     async with pbx(count=3) as (plan, made_up, application):
         await simulate(plan, ManualClock(), observer=made_up.observer)
@@ -241,27 +241,27 @@ async def test_the_clock_of_the_pbx_is_wrong() -> None:
     assert [row["timestamp"] - 5_400 for row in wrong] == [row["timestamp"] for row in right]
 
 
-async def test_the_display_format_changes() -> None:
-    """What `system/information` says is what rows show, until it is another: here after every third answer."""
+async def test_simulated_pbx_display_format_changes() -> None:
+    """Rows have the format of `system/information`, until it changes: here after every third response."""
     async with pbx(Faults(changing_display=3), count=1) as (plan, made_up, application):
         await simulate(plan, ManualClock(), observer=made_up.observer)
         token = await application.token()
-        shown = []
+        displays = []
         for _ in range(3):
-            told = (await application.ask("v1.0/system/information", access_token=token))["data"]
+            information = (await application.ask("v1.0/system/information", access_token=token))["data"]
             (row,) = await everything(application, token)
-            shown.append((told["system_date_format"], row["time"], row["timestamp"]))
-    assert len({timestamp for _, _, timestamp in shown}) == 1
-    at = datetime.fromtimestamp(shown[0][2] + 7_200, UTC)
-    assert [one[:2] for one in shown] == [
-        ("YYYY/MM/DD", f"{at:%Y/%m/%d %H:%M:%S}"),
-        ("DD/MM/YYYY", f"{at:%d/%m/%Y %I:%M:%S %p}"),
-        ("DD/MM/YYYY", f"{at:%m/%d/%Y %H:%M:%S}"),  # changed between the two
+            displays.append((information["system_date_format"], row["time"], row["timestamp"]))
+    assert len({timestamp for _, _, timestamp in displays}) == 1
+    row_time = datetime.fromtimestamp(displays[0][2] + 7_200, UTC)
+    assert [display[:2] for display in displays] == [
+        ("YYYY/MM/DD", f"{row_time:%Y/%m/%d %H:%M:%S}"),
+        ("DD/MM/YYYY", f"{row_time:%d/%m/%Y %I:%M:%S %p}"),
+        ("DD/MM/YYYY", f"{row_time:%m/%d/%Y %H:%M:%S}"),  # changed between the two
     ]
 
 
-async def test_a_manner_can_be_chosen() -> None:
-    """As for an application of the real exchange."""
+async def test_simulated_pbx_behaviour_can_be_chosen() -> None:
+    """As for an application of the real PBX API."""
     visit = msgspec.structs.replace(VISIT, behaviour=ApiBehaviour(time_forms=("display",), versions=("v1.0",)))
     async with open_simulated_pbx(PLAN, visit, ManualClock()) as made_up:
         application = Application(made_up)
@@ -271,13 +271,12 @@ async def test_a_manner_can_be_chosen() -> None:
         assert answer["errcode"] == 40002
 
 
-async def test_somebody_must_be_told() -> None:
-    """A simulation without a receiver and without a face is a mistake."""
+async def test_simulate_without_receiver_and_api_is_an_error() -> None:
     with pytest.raises(UsageError, match="the simulated calls have no receiver"):
         await simulate(PLAN, ManualClock())
 
 
-def test_credentials_are_needed() -> None:
-    """And are never shown."""
+def test_simulated_pbx_needs_credentials() -> None:
+    """Which are never shown."""
     with pytest.raises(UsageError, match="a client secret cannot have 0 characters"):
         SimulatedApiConfig(address=Address("127.0.0.1", 0), client_id=CLIENT_ID, client_secret="")

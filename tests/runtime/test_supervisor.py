@@ -1,4 +1,4 @@
-"""The processes of the house, alive and dead."""
+"""Processes of the server, running and killed."""
 
 import contextlib
 import os
@@ -12,8 +12,8 @@ from onhook.simulator.office_plan import DEMO_HISTORY_CALLS
 from tests.runtime.harness import SN, Server, call_id, call_ids, wait_until, webhook_body
 
 
-def test_a_call_is_kept_and_seen_while_it_runs_and_after(server: Server) -> None:
-    """A signed report is answered 200 and stands in `onhook calls`, with the server and without it."""
+def test_serve_call_is_stored_and_listed(server: Server) -> None:
+    """A signed event is answered 200 and shown by `onhook calls`, with the server and without it."""
     server.start()
     assert server.post(webhook_body(1)) == 200
     wait_until(lambda: call_ids(server.calls()) == [call_id(1)])
@@ -24,8 +24,8 @@ def test_a_call_is_kept_and_seen_while_it_runs_and_after(server: Server) -> None
 
 
 @pytest.mark.slow
-def test_a_part_that_ends_while_the_disk_is_full_is_started_again(server: Server) -> None:
-    """That its addresses cannot be written down is no reason to leave it: the log says so, and reports are kept."""
+def test_serve_process_that_ends_on_a_full_disk_is_restarted(server: Server) -> None:
+    """Though its addresses cannot be written: the log says so, and events are stored."""
     server.start()
     (server.directory / "running.json.part").mkdir()
     server.kill("intake")
@@ -40,8 +40,8 @@ def test_a_part_that_ends_while_the_disk_is_full_is_started_again(server: Server
     wait_until(is_kept)
 
 
-def test_a_pbx_added_while_it_runs_counts_at_once(server: Server) -> None:
-    """The first report after `onhook pbx add` has returned is kept, and the first after `remove` is refused."""
+def test_serve_pbx_added_while_running_is_accepted_at_once(server: Server) -> None:
+    """The first event after `onhook pbx add` is stored, and the first after `remove` is rejected."""
     server.start()
     body = webhook_body(1, sn="3631A2124DEF")
     assert server.post(body, secret="another one") == 401
@@ -54,8 +54,8 @@ def test_a_pbx_added_while_it_runs_counts_at_once(server: Server) -> None:
     assert server.post(webhook_body(2)) == 200
 
 
-def test_intake_goes_on_while_the_hub_is_down(server: Server) -> None:
-    """A hub that dies is started again and catches up with what was acknowledged meanwhile."""
+def test_serve_receiver_works_while_the_hub_is_down(server: Server) -> None:
+    """The hub is restarted and processes what was acknowledged meanwhile."""
     server.start()
     for number in range(1, 4):
         server.kill("hub")
@@ -64,8 +64,7 @@ def test_intake_goes_on_while_the_hub_is_down(server: Server) -> None:
     wait_until(lambda: call_ids(server.calls()) == [call_id(1), call_id(2), call_id(3)])
 
 
-def test_an_intake_that_dies_comes_back_on_its_port(server: Server) -> None:
-    """A PBX finds the intake where it was."""
+def test_serve_killed_receiver_is_restarted_on_its_port(server: Server) -> None:
     server.start()
     address = server.address("intake")
     server.kill("intake")
@@ -73,8 +72,8 @@ def test_an_intake_that_dies_comes_back_on_its_port(server: Server) -> None:
 
 
 @pytest.mark.slow
-def test_nobody_outlives_the_supervisor(server: Server) -> None:
-    """When the supervisor is killed, its processes stop by themselves, and another start finds everything free."""
+def test_serve_killed_supervisor_stops_all_processes(server: Server) -> None:
+    """And another start finds everything free."""
     server.start()
     assert server.post(webhook_body(1)) == 200
     pids = [part["pid"] for name in ("intake", "hub") if (part := server.process_info(name))]
@@ -87,7 +86,7 @@ def test_nobody_outlives_the_supervisor(server: Server) -> None:
     assert call_ids(server.calls()) == [call_id(1)]
 
 
-def test_a_second_server_gets_one_sentence(server: Server) -> None:
+def test_serve_second_server_gets_one_sentence(server: Server) -> None:
     """One data directory has one server."""
     server.start()
     second = server.execute("serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0")
@@ -103,8 +102,8 @@ def test_a_second_server_gets_one_sentence(server: Server) -> None:
     assert server.calls() == []
 
 
-def test_a_port_in_use_gets_one_sentence(server: Server, tmp_path: Path) -> None:
-    """Neither the intake's port nor the console's is shared with another server."""
+def test_serve_port_in_use_gets_one_sentence(server: Server, tmp_path: Path) -> None:
+    """Of the receiver and of the console."""
     server.start()
     for name, part in (("intake", "intake"), ("console", "hub")):
         other = {"intake": "127.0.0.1:0", "console": "127.0.0.1:0", name: server.address(part) or ""}
@@ -117,8 +116,8 @@ def test_a_port_in_use_gets_one_sentence(server: Server, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_damaged_store_holds_up_no_report(server: Server) -> None:
-    """The intake goes on; the log says in one sentence what helps, and it helps, without a restart."""
+def test_serve_damaged_store_delays_no_event(server: Server) -> None:
+    """The receiver works; the log says in one sentence what helps, and it helps, without a restart."""
     server.start()
     assert server.post(webhook_body(1)) == 200
     server.stop()
@@ -133,8 +132,8 @@ def test_a_damaged_store_holds_up_no_report(server: Server) -> None:
 
 
 @pytest.mark.slow
-def test_rebuild_makes_the_same_calls_while_it_runs_and_after(server: Server) -> None:
-    """The store can always be made again from the ledger."""
+def test_rebuild_gives_the_same_calls(server: Server) -> None:
+    """While the server runs and without it."""
     server.start()
     for number in range(20):
         assert server.post(webhook_body(number)) == 200
@@ -150,8 +149,8 @@ def test_rebuild_makes_the_same_calls_while_it_runs_and_after(server: Server) ->
 
 
 @pytest.mark.slow
-def test_a_data_directory_that_is_removed_ends_the_server(server: Server) -> None:
-    """No report is answered 200 that is kept nowhere; the server ends by itself and says what to do."""
+def test_serve_removed_data_directory_ends_the_server(server: Server) -> None:
+    """No event is answered 200 that is not stored; the error says what to do."""
     server.start()
     assert server.post(webhook_body(1)) == 200
     address = server.address("intake")
@@ -167,8 +166,8 @@ def test_a_data_directory_that_is_removed_ends_the_server(server: Server) -> Non
     assert call_id(1) in call_ids(server.calls())
 
 
-def test_the_demo_calls_by_itself(server: Server) -> None:
-    """A made-up PBX is declared and posts signed webhooks like any other."""
+def test_serve_demo_makes_calls(server: Server) -> None:
+    """A simulated PBX is registered and posts signed webhooks like any other."""
     server.start("--demo")
     wait_until(lambda: len(server.calls()) > 100)
     assert "Demo office" in server.run_command("pbx", "list")
@@ -180,8 +179,8 @@ def test_the_demo_calls_by_itself(server: Server) -> None:
     assert len(server.calls()) < before + DEMO_HISTORY_CALLS / 4
 
 
-def test_no_secret_is_logged(server: Server) -> None:
-    """Neither a PBX's secret nor the administrator's token stands in what the server writes to a file."""
+def test_serve_log_contains_no_secret(server: Server) -> None:
+    """Neither a PBX's secret nor the administrator's token."""
     server.start()
     server.post(webhook_body(1))
     server.post(webhook_body(1), secret="wrong")
@@ -194,7 +193,7 @@ def test_no_secret_is_logged(server: Server) -> None:
     assert SN not in server.log_text()
 
 
-def test_the_data_directory_is_for_its_owner_alone(server: Server) -> None:
+def test_serve_data_directory_is_for_its_owner_alone(server: Server) -> None:
     """Mode 0700, and 0600 for every file inside."""
     server.start()
     assert server.directory.stat().st_mode & 0o777 == 0o700
@@ -203,8 +202,8 @@ def test_the_data_directory_is_for_its_owner_alone(server: Server) -> None:
 
 
 @pytest.mark.parametrize("name", ["ledger.db", "onhook.db"])
-def test_what_cannot_start_ends_with_its_sentence(server: Server, name: str) -> None:
-    """A ledger or settings that cannot be opened: no banner, no process left, exit code 1."""
+def test_serve_unreadable_database_ends_with_its_error(server: Server, name: str) -> None:
+    """No banner, no process left, exit code 1."""
     for path in server.directory.glob(f"{name}*"):
         path.unlink()
     (server.directory / name).mkdir()
@@ -216,8 +215,8 @@ def test_what_cannot_start_ends_with_its_sentence(server: Server, name: str) -> 
     assert not (server.directory / "running.json").exists()
 
 
-def test_a_ledger_that_is_none_ends_at_once(server: Server) -> None:
-    """Another try cannot help: one sentence, exit code 2."""
+def test_serve_foreign_ledger_ends_at_once(server: Server) -> None:
+    """A retry cannot help: one sentence, exit code 2."""
     (server.directory / "ledger.db").write_bytes(b"this is no ledger" * 1_000)
     done = server.execute("serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -1,4 +1,4 @@
-"""Copies of the two files that cannot be made again: the ledger and the settings."""
+"""Backups of the two files that cannot be rebuilt: the ledger and the application database."""
 
 import contextlib
 import os
@@ -16,22 +16,21 @@ from onhook.ops.instance_lock import check_data_directory, exclusive_intake_lock
 from onhook.ops.rebuild import delete_store
 
 MANIFEST_NAME = "backup.json"
-"""Written last: a directory without it is no whole backup."""
+"""Written last: a directory without it is not a complete backup."""
 
 
 class BackupManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a backup says of itself."""
+    """Description of a backup."""
 
     made_at: datetime
     files: tuple[str, ...]
 
 
 def create_backup(config: Config, target: Path, clock: Clock) -> BackupManifest:
-    """Copy the files to a new directory, each as of one moment, also while a server runs; secrets are inside.
+    """Copy the files to a new directory, each consistently, also while a server runs; secrets are included.
 
-    The settings first: whatever the ledger then has of a PBX, the PBX is in the settings, or was removed.
-    Raises `UsageError` for a directory that is in use or inside the data directory, and else `OnhookError`; then
-    nothing of the backup is left.
+    The application database is copied first: every PBX of the ledger is in it, or was removed. Raises `UsageError` for
+    a directory that is in use or inside the data directory, and else `OnhookError`; then nothing of the backup is left.
     """
     check_data_directory(config)
     _check_target(config, target)
@@ -56,11 +55,10 @@ def create_backup(config: Config, target: Path, clock: Clock) -> BackupManifest:
 
 
 def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
-    """Put a backup's files into the data directory; the store is then made again from the ledger when it is opened.
+    """Copy a backup's files to the data directory; the store is then rebuilt from the ledger when it is opened.
 
-    What is there is replaced only when all that shall take its place lies beside it, whole. Raises `UsageError` where
-    a server or an intake runs or something would be lost that nobody said to replace, `OnhookError` where it cannot be
-    copied.
+    Existing files are replaced only when all new ones are beside them, complete. Raises `UsageError` where a server or
+    a receiver runs or where files exist and `replace` is not set, `OnhookError` where the backup cannot be copied.
     """
     _check_source(config, source)
     manifest = _read_manifest(config, source)
@@ -69,9 +67,9 @@ def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
         existing_files = [path.name for path in _backed_up_files(config) if path.exists()]
         if existing_files and not replace:
             raise UsageError(
-                f"there is {' and '.join(existing_files)} already",
+                f"{' and '.join(existing_files)} already exist",
                 location=str(config.data),
-                hint="choose another directory with --data, or say --replace",
+                hint="choose another directory with --data, or add --replace",
             )
         copies = {
             path.name: _with_suffix(path, ".restored")
@@ -82,7 +80,7 @@ def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
             for name, copy in copies.items():
                 copy_database(source / name, copy)
                 _check_integrity(copy)
-            # The store first: one that stands for another ledger must never be read with this one.
+            # The store first: a store of another ledger must never be read with this one.
             delete_store(config)
             _swap_files(config, tuple(copies.values()))
         except OSError as error:
@@ -94,35 +92,33 @@ def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
 
 
 def _check_target(config: Config, target: Path) -> None:
-    """A backup goes where nothing is, and never among the live files."""
+    """Check that the target is empty and outside of the data directory."""
     data, target_path = _resolve(config.data), _resolve(target)
     if target_path == data or data in target_path.parents:
         raise UsageError(
-            "a backup does not go into the data directory itself", location=str(target), hint="choose another directory"
+            "a backup cannot be in the data directory itself", location=str(target), hint="choose another directory"
         )
     try:
         is_free = not target.exists() or not any(target.iterdir())
     except NotADirectoryError:
-        raise UsageError(
-            "there is a file of that name", location=str(target), hint="choose another directory"
-        ) from None
+        raise UsageError("a file has this name", location=str(target), hint="choose another directory") from None
     except OSError as error:
         raise UsageError(
-            f"cannot use that directory: {error.strerror}", location=str(target), hint="choose another directory"
+            f"cannot use this directory: {error.strerror}", location=str(target), hint="choose another directory"
         ) from error
     if not is_free:
-        message = "there is a backup already" if (target / MANIFEST_NAME).exists() else "the directory is not empty"
+        message = "it already contains a backup" if (target / MANIFEST_NAME).exists() else "the directory is not empty"
         raise UsageError(message, location=str(target), hint="choose another directory")
 
 
 def _check_source(config: Config, source: Path) -> None:
-    """What is restored must not be what is replaced."""
+    """Check that the source is not the data directory."""
     path_pairs = [(source, config.data), *((source / path.name, path) for path in _backed_up_files(config))]
     if any(_resolve(source_path) == _resolve(live_path) for source_path, live_path in path_pairs):
         raise UsageError(
             "the data directory cannot be restored from itself",
             location=str(source),
-            hint="name a directory that `onhook backup` made",
+            hint="name a directory that `onhook backup` wrote",
         )
 
 
@@ -130,7 +126,9 @@ def _resolve(path: Path) -> Path:
     try:
         return path.resolve()
     except (OSError, RuntimeError) as error:  # a link that leads to itself
-        raise UsageError(f"cannot follow that path: {error}", location=str(path), hint="choose another") from error
+        raise UsageError(
+            f"cannot follow this path: {error}", location=str(path), hint="choose another directory"
+        ) from error
 
 
 def _write_manifest(target: Path, manifest: BackupManifest) -> None:
@@ -144,7 +142,7 @@ def _write_manifest(target: Path, manifest: BackupManifest) -> None:
 
 
 def _remove_partial_backup(target: Path, manifest: BackupManifest, *, is_new: bool) -> None:
-    """Take away what was begun: the directory was empty, so all of these names are ours."""
+    """Remove an incomplete backup: the directory was empty, so all of these files are its own."""
     for name in (MANIFEST_NAME, f"{MANIFEST_NAME}.part", *manifest.files):
         with contextlib.suppress(OSError):
             (target / name).unlink(missing_ok=True)
@@ -162,10 +160,10 @@ def _read_manifest(config: Config, source: Path) -> BackupManifest:
         manifest = msgspec.json.decode((source / MANIFEST_NAME).read_bytes(), type=BackupManifest)
     except (OSError, msgspec.DecodeError) as error:
         raise NotFound(
-            "there is no whole backup", location=str(source), hint="name a directory that `onhook backup` made"
+            "this is not a complete backup", location=str(source), hint="name a directory that `onhook backup` wrote"
         ) from error
     if config.ledger_file.name not in manifest.files:
-        raise NotFound("there is no ledger in that backup", location=str(source), hint="use another one")
+        raise NotFound("the backup has no ledger", location=str(source), hint="use another backup")
     for name in manifest.files:
         _check_integrity(source / name)
     return manifest
@@ -174,13 +172,13 @@ def _read_manifest(config: Config, source: Path) -> BackupManifest:
 def _check_integrity(path: Path) -> None:
     damage = check_integrity(path)
     if damage:
-        raise OnhookError(f"the backup is damaged: {damage}", location=str(path), hint="use another one")
+        raise OnhookError(f"the backup is damaged: {damage}", location=str(path), hint="use another backup")
 
 
 def _swap_files(config: Config, copies: Sequence[Path]) -> None:
-    """Put the copies in the place of what is there; only renames, which are taken back when one fails.
+    """Replace the files by the copies: renames only, which are undone when one fails.
 
-    The log of an old file goes with it: it must never be read as that of the new one.
+    The write-ahead log of an old file is removed with it: it must never be read as that of the new one.
     """
     old_paths = [_with_suffix(path, suffix) for path in _backed_up_files(config) for suffix in ("", "-wal", "-shm")]
     moved_paths: list[Path] = []

@@ -1,4 +1,4 @@
-"""One server per data directory, and how others find it: a lock, and `running.json` with its addresses."""
+"""One server per data directory: a lock, and `running.json` with its addresses."""
 
 import asyncio
 import fcntl
@@ -17,39 +17,39 @@ from onhook.lib.errors import NotFound, Unavailable, UsageError
 LOCK_NAME = "serve.lock"
 
 INTAKE_LOCK_NAME = "intake.lock"
-"""Shared by intakes, one of which may run alone beside a server; whoever replaces the ledger has it for itself."""
+"""Shared by receivers, one of which may run alone beside a server; a restore holds it exclusively."""
 
 LOCK_ATTEMPTS_MAX = 10
 LOCK_RETRY_SECONDS = 0.02
-"""Together a fifth of a second: a look takes microseconds, a person does not notice."""
+"""Together a fifth of a second: a status check holds the lock for microseconds, a person does not notice."""
 
 RENAMED_FILES = (("exchange.key", "pbx_api.key"), ("exchange.crt", "pbx_api.crt"))
-"""Old and new names of the PBX API's own certificate: apps pin it, so it must outlive an upgrade."""
+"""Old and new names of the PBX API's own certificate: applications pin it, so it must survive an upgrade."""
 
 POLL_SECONDS = 1.0
-"""Between two looks whether the files are there; the ledger looks at each commit, before anybody is told of it."""
+"""Between two checks that the files exist; the ledger checks at each commit, before an event is acknowledged."""
 
 
 class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the server's processes: its id, and where it listens (`HOST:PORT`, or empty)."""
+    """One of the server's processes: its id, and its address (`HOST:PORT`, or empty)."""
 
     pid: int
     address: str
 
 
 class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A running server. A part that is missing is being started again."""
+    """A running server. A missing process is being restarted."""
 
     pid: int
     intake: ProcessInfo | None = None
     hub: ProcessInfo | None = None
     demo: ProcessInfo | None = None
     pbx_api: ProcessInfo | None = None
-    """The hub's way for applications; not there while no application has credentials."""
+    """The PBX API of the hub; None while no application has credentials."""
 
 
 def prepare_directory(config: Config) -> None:
-    """Make the data directory, for its owner alone. Raises `UsageError` where it cannot be used."""
+    """Create the data directory, for its owner alone. Raises `UsageError` where it cannot be used."""
     check_data_directory(config)
     try:
         config.data.mkdir(mode=DATA_DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -59,9 +59,9 @@ def prepare_directory(config: Config) -> None:
 
 
 def rename_old_files(config: Config) -> None:
-    """Give files that an older version left in the data directory their names of today. Raises `UsageError`.
+    """Rename files of an older version in the data directory. Raises `UsageError`.
 
-    A file that a setting names stays where the setting says.
+    A file that a setting names stays where it is.
     """
     if config.pbx_api_certificate:
         return
@@ -71,41 +71,41 @@ def rename_old_files(config: Config) -> None:
             if old_path.exists() and not new_path.exists():
                 old_path.replace(new_path)
         except FileNotFoundError:
-            continue  # another process has just done it
+            continue  # another process was faster
         except OSError as error:
             raise _unusable_error(config, error.strerror or str(error)) from error
 
 
 def check_data_directory(config: Config) -> None:
-    """See that the data directory may be used, if it is there. Raises `UsageError`."""
+    """Check that the data directory can be used, if it exists. Raises `UsageError`."""
     check_is_directory(config)
     try:
         is_usable = not config.data.exists() or os.access(config.data, os.R_OK | os.W_OK | os.X_OK)
     except OSError as error:
         raise _unusable_error(config, error.strerror or str(error)) from error
     if not is_usable:
-        raise _unusable_error(config, "you may not read and write there")
+        raise _unusable_error(config, "it cannot be read and written")
 
 
 def check_is_directory(config: Config) -> None:
-    """See that no file has the name of the data directory, or of a directory above it. Raises `UsageError`."""
+    """Check that neither the data directory nor one above it is a file. Raises `UsageError`."""
     try:
         mode = config.data.stat().st_mode
     except NotADirectoryError:
         mode = 0
     except OSError:
-        # It is not there yet, or not for us to see: whoever opens it says so.
+        # It does not exist yet, or is not readable: opening it reports the error.
         return
     if not stat.S_ISDIR(mode):
         raise UsageError(
-            "the data directory is no directory", location=str(config.data), hint="name another with --data"
+            "the data directory is not a directory", location=str(config.data), hint="name another one with --data"
         )
 
 
 def no_data_error(config: Config) -> NotFound:
-    """What commands say that only read, where nothing is to be read."""
+    """Return the error of commands that read, where there is no data."""
     return NotFound(
-        "nothing has been kept here yet",
+        "there is no data yet",
         location=str(config.data),
         hint="start with `onhook serve`, or name the data directory with --data",
     )
@@ -115,15 +115,15 @@ def _unusable_error(config: Config, reason: str) -> UsageError:
     return UsageError(
         f"cannot use the data directory: {reason}",
         location=str(config.data),
-        hint="choose another with --data, or become its owner",
+        hint="choose another one with --data, or become its owner",
     )
 
 
 @contextmanager
 def instance_lock(config: Config) -> Iterator[None]:
-    """Be the one server of this data directory. The lock falls with the process, however it ends.
+    """Hold the lock of the only server of this data directory. The operating system releases it when the process ends.
 
-    Raises `UsageError` where another one runs.
+    Raises `UsageError` where another server runs.
     """
     with file_lock(config.data / LOCK_NAME) as has_lock:
         if not has_lock:
@@ -141,9 +141,9 @@ def instance_lock(config: Config) -> Iterator[None]:
 
 
 async def wait_until_removed(config: Config) -> None:
-    """Return when what the server keeps is no longer where it was: removed, or replaced behind its back."""
+    """Return when files of the server were removed or replaced."""
     initial_status = {path: path.stat() for path in (config.data / LOCK_NAME, config.ledger_file, config.appdb_file)}
-    while not any(_is_removed(path, status) for path, status in initial_status.items()):  # noqa: ASYNC110 - no event tells of it
+    while not any(_is_removed(path, status) for path, status in initial_status.items()):  # noqa: ASYNC110 - no event signals it
         await asyncio.sleep(POLL_SECONDS)
 
 
@@ -153,26 +153,30 @@ def _is_removed(path: Path, status: os.stat_result) -> bool:
     except FileNotFoundError:
         return True
     except OSError:
-        # A disk that does not answer has lost nothing yet; whoever writes there says so.
+        # A disk that does not respond has lost nothing; writing there reports the error.
         return False
 
 
 @contextmanager
 def shared_intake_lock(config: Config) -> Iterator[None]:
-    """Be an intake of this data directory, maybe beside others. Raises `Unavailable` while its files are replaced."""
+    """Hold the lock of a receiver of this data directory, maybe beside others. Raises `Unavailable` during
+    a restore.
+    """
     with file_lock(config.data / INTAKE_LOCK_NAME, is_shared=True) as has_lock:
         if not has_lock:
-            raise Unavailable("a backup is being restored here", location=str(config.data), hint="wait for that to end")
+            raise Unavailable(
+                "a backup is being restored here", location=str(config.data), hint="wait until it is done"
+            )
         yield
 
 
 @contextmanager
 def exclusive_intake_lock(config: Config) -> Iterator[None]:
-    """Keep intakes away from this data directory. Raises `UsageError` where one runs."""
+    """Lock receivers out of this data directory. Raises `UsageError` where one runs."""
     with file_lock(config.data / INTAKE_LOCK_NAME) as has_lock:
         if not has_lock:
             raise UsageError(
-                "an intake is already running on this data directory",
+                "a receiver is already running on this data directory",
                 location=str(config.data),
                 hint="stop it, or choose another directory with --data",
             )
@@ -181,7 +185,9 @@ def exclusive_intake_lock(config: Config) -> Iterator[None]:
 
 @contextmanager
 def file_lock(path: Path, *, is_shared: bool = False) -> Iterator[bool]:
-    """Hold the lock of that name, or find that another process has it. It falls with the process, however it ends."""
+    """Hold a file lock; yield False where another process has it. The operating system releases it when
+    the process ends.
+    """
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, SECRET_FILE_MODE)
     try:
         yield _try_lock(descriptor, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
@@ -190,14 +196,14 @@ def file_lock(path: Path, *, is_shared: bool = False) -> Iterator[bool]:
 
 
 def is_server_running(config: Config) -> bool:
-    """Whether a server has this data directory now."""
+    """Return whether a server runs on this data directory."""
     try:
         descriptor = os.open(config.data / LOCK_NAME, os.O_RDWR)
     except FileNotFoundError:
         return False
     except OSError as error:
         raise Unavailable(
-            f"cannot look into the data directory: {error.strerror}", location=str(config.data), hint="become its owner"
+            f"cannot read the data directory: {error.strerror}", location=str(config.data), hint="become its owner"
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -210,7 +216,7 @@ def is_server_running(config: Config) -> bool:
 
 
 def read_server_info(config: Config) -> ServerInfo | None:
-    """What the running server says of itself, or None where none runs or it is only just starting."""
+    """Return the running server's description, or None where none runs or it is starting."""
     if not is_server_running(config):
         return None
     try:
@@ -220,7 +226,7 @@ def read_server_info(config: Config) -> ServerInfo | None:
 
 
 def _try_lock(descriptor: int, operation: int) -> bool:
-    """Take the lock; tried a few times, for whoever only looks holds it for a moment."""
+    """Take the lock; retried a few times, because a status check holds it for a moment."""
     for _ in range(LOCK_ATTEMPTS_MAX):
         try:
             fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
@@ -232,7 +238,7 @@ def _try_lock(descriptor: int, operation: int) -> bool:
 
 
 def write_server_info(path: Path, server: ServerInfo) -> None:
-    """Say it, whole at every moment. Where the directory is gone there is nobody to be told."""
+    """Write the description atomically. Does nothing where the directory was removed."""
     partial_path = path.with_name(path.name + ".part")
     with suppress(FileNotFoundError):
         partial_path.touch(SECRET_FILE_MODE)

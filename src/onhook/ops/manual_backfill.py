@@ -1,4 +1,4 @@
-"""Reading what an Asterisk keeps by hand, beside a server that may run."""
+"""Back-fill from CDR sources by hand, beside a server that may run."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ SOURCES_MAX = 100
 
 
 def parse_cdr_sources(locations: Sequence[str], columns: str | None, table: str | None) -> list[CdrSource]:
-    """Sources from texts as people write them. Raises `UsageError`."""
+    """Return the sources described by texts. Raises `UsageError`."""
     if len(locations) > SOURCES_MAX:
         raise UsageError(f"there are more than {SOURCES_MAX} files", hint="name them in several runs")
     return [parse_cdr_source(location, columns=columns, table=table) for location in dict.fromkeys(locations)]
@@ -34,7 +34,7 @@ async def run_manual_backfill(
     request: BackfillRequest,
     on_progress: SyncProgressCallback,
 ) -> BackfillResult:
-    """Keep the calls of these sources, as they were wished for. Raises `OnhookError`."""
+    """Store the calls of these sources. Raises `OnhookError`."""
     appdb.asterisks.get(pbx.sn)
     clock = SystemClock()
     pbx_sync = create_cdr_sync(

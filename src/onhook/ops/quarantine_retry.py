@@ -1,6 +1,6 @@
-"""Reports of the quarantine read again, and owed to those who are past their numbers.
+"""Retry of quarantined events, which are then sent to destinations that are past their numbers.
 
-Law: what is read late is owed before it is read, so that it is sent on whatever happens in between.
+Invariant: a held replay is stored before an event is parsed late, so that it is sent whatever happens in between.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from onhook.store.contract import QuarantineEntry
 
 
 class QuarantineRetrier:
-    """Reads again; the same for the hub and for a command without one."""
+    """Retries events; the same for the hub and for a command without one."""
 
     def __init__(self, projector: Projector, appdb: AppDb, clock: Clock) -> None:
         self._projector = projector
@@ -23,7 +23,7 @@ class QuarantineRetrier:
         """See `Projector.retry`."""
         destinations = self._appdb.destinations
         destinations.hold_replays([(seq, seq) for seq in seqs], now_us=self._clock.microseconds())
-        # Where this is cut short they stay held: what was being put may still be put. The next start lets them go.
+        # After an error they stay held: records may still be stored. The next start releases them.
         unparsed = await self._projector.retry(seqs)
         destinations.discard_held_replays([entry.seq for entry in unparsed])
         destinations.release_replays(seqs)

@@ -1,7 +1,7 @@
-"""The store made again from the ledger, beside the one that is being read, and put in its place when it is whole.
+"""Rebuild of the store from the ledger, beside the one in use, which it replaces when it is complete.
 
-Law: what only the new store could read is pending for destinations before it takes its place, for they are past its
-numbers.
+Invariant: events that only the new store could parse are pending for destinations before it is used, because
+destinations are past their numbers.
 """
 
 import logging
@@ -25,20 +25,20 @@ from onhook.store.duckdb import list_quarantined_seqs
 LOCK_NAME = "rebuild.lock"
 
 RebuildProgressCallback = Callable[[int, int], None]
-"""Is told how far it is: the number of the last raw event read, and that of the last there is."""
+"""Receives the number of the last raw event processed, and that of the last one."""
 
 
 async def rebuild(config: Config, on_progress: RebuildProgressCallback) -> int:
-    """Make the store again; how many raw events it stands for. A running hub changes over to it within a second.
+    """Rebuild the store; return the number of its raw events. A running hub changes to it within a second.
 
-    Raises `OnhookError`; then the old store stays in its place.
+    Raises `OnhookError`; then the old store stays in use.
     """
     with file_lock(config.data / LOCK_NAME) as has_lock:
         if not has_lock:
             raise UsageError(
-                "the store is being made again already, or old calls are being deleted from it",
+                "the store is already being rebuilt, or old calls are being deleted",
                 location=str(config.data),
-                hint="wait for that to end",
+                hint="wait until it is done",
             )
         position = await _build_new_store(config, on_progress)
     server = read_server_info(config)
@@ -61,7 +61,7 @@ async def _build_new_store(config: Config, on_progress: RebuildProgressCallback)
 
 
 async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock) -> None:
-    """Put a store that was made again in the place of the old one; called by whoever is about to open the store.
+    """Replace the store by a rebuilt one, before the store is opened.
 
     Raises `Unavailable` where another process has one of them open.
     """
@@ -73,7 +73,7 @@ async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock) -> N
         await _read_quarantined_seqs(rebuilt_path),
     )
     runs = group_consecutive(sorted(set(old_quarantine) - set(new_quarantine)))
-    # Where this is cut short they stay held, and are not held twice. The next start lets them go.
+    # After an error they stay held, and are not held twice. The next start releases them.
     appdb.destinations.hold_replays(runs, now_us=clock.microseconds())
     _delete_database(config.store_file)
     rebuilt_path.replace(config.store_file)
@@ -81,7 +81,7 @@ async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock) -> N
 
 
 def group_consecutive(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """Ascending numbers as runs of neighbours, each with its first and last.
+    """Return ascending numbers as ranges, each with its first and last.
 
     >>> group_consecutive([3, 4, 5, 9])
     [(3, 5), (9, 9)]
@@ -96,12 +96,12 @@ def group_consecutive(numbers: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def rebuilt_store_path(config: Config) -> Path:
-    """Where a store that was made again waits to take its place."""
+    """Return the path of a rebuilt store that is not in use yet."""
     return config.store_file.with_name(config.store_file.name + ".rebuilt")
 
 
 def delete_store(config: Config) -> None:
-    """Forget the store, and one that waits to take its place: the next one who opens it makes it from the ledger."""
+    """Delete the store, and a rebuilt one: the store is rebuilt from the ledger when it is opened."""
     _delete_database(rebuilt_store_path(config))
     _delete_database(config.store_file)
 
@@ -123,7 +123,7 @@ async def _project_ledger(config: Config, path: Path, on_progress: RebuildProgre
         appdb.close()
     if _wal_path(path).exists():
         raise Unavailable(
-            "the new store could not be finished", location=str(path), hint="free disk space and try again"
+            "the new store could not be completed", location=str(path), hint="free disk space and try again"
         )
     return position
 
@@ -137,7 +137,7 @@ async def _install_offline(config: Config) -> None:
 
 
 async def _read_quarantined_seqs(path: Path) -> list[int]:
-    """What could not be read; nothing where there is no store, or one that is too damaged to tell."""
+    """Return the quarantined events; none where there is no store, or a damaged one."""
     try:
         return await retry_while_locked(lambda: list_quarantined_seqs(path))
     except Unavailable:
@@ -146,7 +146,7 @@ async def _read_quarantined_seqs(path: Path) -> list[int]:
         log = logging.getLogger("rebuild")
         log.warning(
             "cannot read the quarantine of the old store: raw events that parse now are not sent",
-            extra={"error": str(error), "hint": "`onhook destination replay` sends again what you name"},
+            extra={"error": str(error), "hint": "`onhook destination replay` sends them"},
         )
         return []
 
@@ -156,7 +156,7 @@ def _partial_path(config: Config) -> Path:
 
 
 def _wal_path(path: Path) -> Path:
-    """Where DuckDB keeps what is committed and not yet in the file; the log of another file must never be read."""
+    """Return the path of DuckDB's write-ahead log; that of another file must never be read."""
     return path.with_name(path.name + ".wal")
 
 

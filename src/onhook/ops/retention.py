@@ -1,9 +1,9 @@
-"""Calls that are older than they are to be kept are forgotten, with all reports that said them.
+"""Retention: expired calls are deleted, with all their events.
 
-Laws: off unless somebody sets it. A call goes when the newest report that it was read from is too old, and nothing of
-it is owed to a subscription; a report goes when no call that it speaks of stays. So `onhook rebuild` makes the same
-calls before and after. The ledger forgets last: what is cut short in between is done by the next round, which finds by
-the reports what else is to go.
+Invariants: off by default. A call is deleted when its newest event has expired, and nothing of it is pending for a
+destination; an event is deleted when none of its calls stays. So `onhook rebuild` gives the same calls before and
+after. The ledger deletes last: an interrupted cycle is completed by the next one, which finds by the events what else
+to delete.
 """
 
 import asyncio
@@ -25,26 +25,26 @@ from onhook.ops.rebuild import LOCK_NAME, rebuilt_store_path
 from onhook.projector import DeletionCheck, Projector
 
 CYCLE_SECONDS = 6 * 3600.0
-"""Days are what is counted, so hours of delay do not matter; a round reads all reports that are older than the rule."""
+"""Retention is in days, so hours of delay do not matter; a cycle reads all expired events."""
 
 INITIAL_DELAY_SECONDS = 60.0
-"""After a start there are more urgent things."""
+"""After a start other work is more urgent."""
 
 SLICE_RAW_EVENTS = 500
-"""At once: the intake waits for a slice to be deleted, which takes some milliseconds."""
+"""Events deleted at once: the receiver waits for a batch, which takes some milliseconds."""
 
 DAY_MICROSECONDS = 86_400 * 1_000_000
 
 
 class RetentionTotals(msgspec.Struct, frozen=True):
-    """What one round has deleted."""
+    """Deletions of one cycle."""
 
     raw_events: int = 0
     calls: int = 0
 
 
 class Retention:
-    """Made once per process."""
+    """Created once per process."""
 
     def __init__(self, *, config: Config, appdb: AppDb, ledger: Ledger, projector: Projector, clock: Clock) -> None:
         self._days = config.keep_days
@@ -55,7 +55,7 @@ class Retention:
         self._clock = clock
 
     async def run(self) -> None:
-        """A round now and then, for ever. Ends by cancellation only."""
+        """Run cycles until cancelled."""
         await asyncio.sleep(INITIAL_DELAY_SECONDS)
         while True:
             try:
@@ -66,8 +66,9 @@ class Retention:
             await asyncio.sleep(CYCLE_SECONDS)
 
     async def run_cycle(self) -> RetentionTotals:
-        """Forget all that is too old now, noted in the audit log. Not while the store is made again, or one that
-        was waits to take its place: what was read for that would be back afterwards, with no report behind it."""
+        """Delete everything that has expired, with an entry in the audit log. Not while the store is being rebuilt or a
+        rebuilt one is not in use yet: it would bring deleted calls back, without events.
+        """
         overrides = self._appdb.retention_overrides.all()
         limits = [days for days in (self._days, *overrides.values()) if days != FOR_EVER]
         if not limits:
@@ -82,15 +83,15 @@ class Retention:
                         totals.raw_events + slice_totals.raw_events, totals.calls + slice_totals.calls
                     )
             finally:
-                # Also of a round that was cut short: what is gone is gone.
+                # Also for an interrupted cycle: deleted is deleted.
                 self._write_audit_entry(totals)
             return totals
 
     async def _delete_slices(self, overrides: Mapping[str, int], shortest_days: int) -> AsyncIterator[RetentionTotals]:
-        """Forget a slice at a time, up to the first that is younger than the shortest rule."""
+        """Delete a batch at a time, up to the first event that is younger than the shortest retention."""
         now_us = self._clock.microseconds()
         after = 0
-        # The last report stays: from its number the next one is told, and the store's position is compared with it.
+        # The last event stays: the next one is numbered after it, and the store's position is compared with it.
         end = min(await self._ledger.last_seq() - 1, self._min_destination_cursor())
         while after < end:
             raw_events = [
@@ -110,7 +111,7 @@ class Retention:
             yield RetentionTotals(len(deleted.seqs), len(deleted.calls))
 
     def _min_destination_cursor(self) -> int:
-        """Up to where nothing is owed to any subscription that reads by number."""
+        """Return the number up to which no destination has pending events."""
         min_cursor = self._appdb.destinations.min_cursor()
         return 2**63 - 1 if min_cursor is None else min_cursor
 
@@ -137,5 +138,5 @@ class Retention:
 
 
 def _cutoff_us(now_us: int, days: int) -> int:
-    """What was received before this moment is too old; with FOR_EVER nothing is."""
+    """Return the time before which received events have expired; with FOR_EVER none has."""
     return now_us - days * DAY_MICROSECONDS if days != FOR_EVER else -1

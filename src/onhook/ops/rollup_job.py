@@ -1,4 +1,4 @@
-"""Sums of weeks that are over, made in the background while the hub has better things to do."""
+"""Roll-ups of past weeks, computed in the background."""
 
 import asyncio
 
@@ -6,14 +6,14 @@ from onhook.lib.errors import Unavailable
 from onhook.store.contract import Store
 
 REST_FACTOR = 3
-"""After each week it rests so many times as long as that took: the projector writes into the same file."""
+"""After each week the job pauses for so many times as long as that took: the projector writes to the same file."""
 
 IDLE_SECONDS = 5.0
-"""How long a week that is over, or that a late report changed, may wait to be summed up; until then it is counted."""
+"""How long a week that is over, or that a late event changed, may wait for its roll-up; until then it is counted."""
 
 
 async def run_rollup_job(store: Store) -> None:
-    """Sum up week after week. Ends by cancellation only."""
+    """Roll up week after week until cancelled."""
     loop_time = asyncio.get_running_loop().time
     while True:
         started_at = loop_time()
@@ -25,5 +25,5 @@ async def _sum_up_week(store: Store) -> bool:
     try:
         return await store.roll_up()
     except Unavailable:
-        # The projector meets the same trouble, and tells of it; nothing is lost here but time.
+        # The projector meets the same error, and reports it; only time is lost here.
         return False

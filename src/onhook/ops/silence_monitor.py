@@ -1,4 +1,4 @@
-"""Watches whether PBXs fall silent: each is judged by its own rhythm, or by the number that a person set."""
+"""Monitor of silent PBXs: each is compared with its own traffic, or with the configured minutes."""
 
 import asyncio
 import logging
@@ -14,19 +14,22 @@ from onhook.lib.errors import OnhookError
 from onhook.store.contract import Store
 
 CHECK_SECONDS = 300.0
-"""How often all PBXs are looked at; each look reads four weeks of one PBX by the hour."""
+"""How often all PBXs are checked; each check reads four weeks of one PBX by the hour."""
 
 SILENCE_MIN = timedelta(minutes=10)
-"""Not strange for any PBX that is not busier than a telephone exchange, and not worth a look at its weeks."""
+"""A shorter silence is normal for any PBX, and not worth reading its weeks."""
 
 RECENT_RECORDS_MAX = 200
-"""Among so many records, one that was pushed is looked for: all the others were fetched."""
+"""Among so many records the last pushed one is searched: all the others were fetched."""
 
-HINT = "look whether the PBX reaches the intake, and whether its webhook is on; `onhook doctor` with its name helps"
+HINT = (
+    "check whether the PBX can reach the receiver, and whether its webhook is enabled; `onhook doctor` with "
+    "its name helps"
+)
 
 
 class SilenceMonitor:
-    """Made once per process. It only tells; it never asks a PBX."""
+    """Created once per process. It raises alarms; it never sends a request to a PBX."""
 
     def __init__(self, *, appdb: AppDb, store: Store, clock: Clock) -> None:
         self._appdb = appdb
@@ -34,7 +37,7 @@ class SilenceMonitor:
         self._clock = clock
 
     async def run(self) -> None:
-        """Look for ever. Ends by cancellation only."""
+        """Check until cancelled."""
         while True:
             try:
                 await self.check_all()
@@ -48,13 +51,13 @@ class SilenceMonitor:
         for pbx in self._appdb.pbxs():
             last_at = await self._last_pushed_at(pbx)
             if last_at is not None and await self._is_silent_too_long(pbx, last_at, now):
-                detail = f"no ended call was told since {last_at:%Y-%m-%d %H:%M} UTC"
+                detail = f"no call end event since {last_at:%Y-%m-%d %H:%M} UTC"
                 self._appdb.alarms.raise_alarm(pbx.sn, "silence", detail, hint=HINT, now_us=self._clock.microseconds())
             else:
                 self._appdb.alarms.end(pbx.sn, "silence", now_us=self._clock.microseconds())
 
     async def _last_pushed_at(self, pbx: Pbx) -> datetime | None:
-        """When the PBX last told of a call by itself; None where it never did."""
+        """Return the time of the last event that the PBX sent itself; None without one."""
         page = await self._store.records(RecordFilter(sn=pbx.sn), RECENT_RECORDS_MAX)
         return max((record.received_at for record in page.data if record.via not in ROW_CHANNELS), default=None)
 

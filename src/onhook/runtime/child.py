@@ -1,7 +1,7 @@
-"""One process of the house: how it starts, says that it is ready, and stops.
+"""One process of the server: how it starts, reports that it is ready, and stops.
 
-Laws: it stops when told by a signal, and by itself when whoever started it is gone: then its standard input ends.
-On standard output it says where it listens or why it does not; again when that changes; and nothing else.
+Invariants: it stops on a signal, and by itself when its parent has ended: then its standard input ends. It prints its
+address or its error on standard output; again when the address changes; and nothing else.
 """
 
 import asyncio
@@ -24,29 +24,29 @@ from onhook.runtime.logging import configure_logging
 STDIN, STDOUT = 0, 1
 
 Tasks = Sequence[asyncio.Task[None]]
-"""What runs until the end: where one ends by itself, the process cannot go on."""
+"""Tasks that run until the end: when one ends by itself, the process stops."""
 
 
 class ObservableAddress:
-    """Where something listens that may begin and end while the process runs (`HOST:PORT`, or empty)."""
+    """Address of a listener that may start and stop while the process runs (`HOST:PORT`, or empty)."""
 
     def __init__(self) -> None:
         self.address = ""
         self._callback: Callable[[str], None] | None = None
 
     def update(self, address: str) -> None:
-        """It listens there from now on, or nowhere."""
+        """Set the address; empty where nothing listens."""
         self.address = address
         if self._callback is not None:
             self._callback(address)
 
     def on_change(self, callback: Callable[[str], None]) -> None:
-        """Call this whenever it changes."""
+        """Call this function on every change."""
         self._callback = callback
 
 
 class RunningService(msgspec.Struct, frozen=True):
-    """A part of the house, open: where it listens (`HOST:PORT`, or empty), and what runs in it."""
+    """A running part of the server: its address (`HOST:PORT`, or empty), and its tasks."""
 
     address: str
     tasks: Tasks = ()
@@ -54,7 +54,7 @@ class RunningService(msgspec.Struct, frozen=True):
 
 
 class StatusMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A line on standard output. `pbx_api` is where that listens, which only the hub says."""
+    """A line on standard output. `pbx_api` is the address of the PBX API, in the hub only."""
 
     address: str = ""
     pbx_api: str = ""
@@ -64,7 +64,7 @@ class StatusMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChildArguments(msgspec.Struct, frozen=True, kw_only=True):
-    """The first argument: the configuration as texts, and whether somebody watches over this process."""
+    """The first argument: the configuration as texts, and whether the process has a supervisor."""
 
     config_values: Mapping[str, str]
     is_supervised: bool = True
@@ -74,10 +74,10 @@ ServiceFactory = Callable[[Config, Clock], AbstractAsyncContextManager[RunningSe
 
 
 def build_command(module: str, config: Config, *arguments: str, is_supervised: bool = True) -> list[str]:
-    """The command line that starts a module of the hall with this configuration. It holds no secret.
+    """Return the command line that starts a module with this configuration. It contains no secret.
 
-    `arguments` are for the module itself, which finds them in `sys.argv` behind the configuration. The directory that
-    the server was started in is no place to import from (`-P`): an `http.py` there would be taken for Python's own.
+    `arguments` are for the module itself, in `sys.argv` after the configuration. The current directory is not on the
+    import path (`-P`): an `http.py` there would replace Python's own.
     """
     config_values = {name: str(getattr(config, name)) for name in Config.__struct_fields__}
     child_arguments = ChildArguments(config_values=config_values, is_supervised=is_supervised)
@@ -85,10 +85,10 @@ def build_command(module: str, config: Config, *arguments: str, is_supervised: b
 
 
 def run_child(process_name: str, open_service: ServiceFactory) -> int:
-    """Open a part of the house, stay until told to stop, close it; the exit code."""
+    """Open a part of the server, run until stopped, close it; return the exit code."""
     child_arguments = msgspec.json.decode(sys.argv[1], type=ChildArguments)
     clock = SystemClock()
-    # Logs that the engines make beside their files are for the owner alone too.
+    # Logs that the engines write beside their files are for the owner alone too.
     os.umask(0o077)
     try:
         config = read_config(child_arguments.config_values, directory=Path.cwd(), environ={})
@@ -124,13 +124,13 @@ async def _run_until_stopped(
 
 
 async def _wait_for_stop_or_failure(stop_event: asyncio.Event, tasks: Tasks) -> None:
-    """Wait for the word to stop; a task that ends before raises what ended it."""
+    """Wait for the stop; raise the error of a task that ends before."""
     stop_task = asyncio.create_task(_wait_for_event(stop_event))
     finished_tasks, _ = await asyncio.wait([stop_task, *tasks], return_when=asyncio.FIRST_COMPLETED)
     stop_task.cancel()
     for task in finished_tasks - {stop_task}:
         task.result()
-        raise OnhookError("a background task ended unexpectedly", hint="look at the log")
+        raise OnhookError("a background task ended unexpectedly", hint="see the log")
 
 
 async def _wait_for_event(event: asyncio.Event) -> None:
@@ -138,7 +138,7 @@ async def _wait_for_event(event: asyncio.Event) -> None:
 
 
 def _stop_on_stdin_eof(loop: asyncio.AbstractEventLoop, stop_event: asyncio.Event) -> None:
-    """Nobody writes to our standard input: when it can be read, it has ended."""
+    """Stop at the end of standard input: nothing is written there, so it is readable at its end only."""
 
     def on_readable() -> None:
         if not os.read(STDIN, 1):
@@ -149,7 +149,7 @@ def _stop_on_stdin_eof(loop: asyncio.AbstractEventLoop, stop_event: asyncio.Even
 
 
 def _report_addresses(service: RunningService) -> None:
-    """Say where we listen, and again whenever the PBX API begins or ends to."""
+    """Print the addresses, and again whenever that of the PBX API changes."""
     status_fd = os.dup(STDOUT)
     if service.pbx_api is None:
         _send_status(StatusMessage(address=service.address))
@@ -165,14 +165,14 @@ def _report_addresses(service: RunningService) -> None:
 
 def _send_status(status: StatusMessage) -> None:
     _write_status(STDOUT, status)
-    # What a library prints must not be taken for ours, nor fill the pipe and make us wait.
+    # Output of a library must not be read for a status line, nor fill the pipe and block.
     devnull_fd = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull_fd, STDOUT)
     os.close(devnull_fd)
 
 
 def _write_status(descriptor: int, status: StatusMessage) -> None:
-    # Whoever wanted to know may be gone; the end of standard input says so too, and stops us.
+    # The parent may have ended; then standard input ends too, and stops this process.
     with suppress(BrokenPipeError):
         os.write(descriptor, msgspec.json.encode(status) + b"\n")
 

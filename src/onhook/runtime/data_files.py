@@ -1,4 +1,4 @@
-"""The rooms opened by a command, when no server has them: the same files, read and filled in the same way."""
+"""Data files opened by a command, when no server runs."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +21,7 @@ from onhook.store.contract import Store
 
 
 class OpenDataFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """All three files of a data directory, open, and the store caught up with the ledger."""
+    """All three files of a data directory, open, and the store up to date with the ledger."""
 
     appdb: AppDb
     ledger: Ledger
@@ -31,8 +31,9 @@ class OpenDataFiles(msgspec.Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[OpenDataFiles]:
-    """Open what is there. Raises `NotFound` for a directory without a ledger, unless `create`, and `OnhookError`
-    where it cannot."""
+    """Yield the open files. Raises `NotFound` for a directory without a ledger, unless `create`, and `OnhookError`
+    where they cannot be opened.
+    """
     check_data_directory(config)
     if not create and not config.ledger_file.exists():
         raise no_data_error(config)
@@ -56,7 +57,7 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
 
 
 async def read_last_seq(config: Config) -> int:
-    """The number of the last raw event that was kept; 0 where none was."""
+    """Return the number of the last raw event; 0 without one."""
     if not config.ledger_file.exists():
         return 0
     ledger = SqliteLedger(config.ledger_file)

@@ -1,4 +1,4 @@
-"""A made-up PBX that posts real signed webhooks to the intake, like any other PBX would."""
+"""Process of a simulated PBX that posts real signed webhooks to the receiver."""
 
 import asyncio
 import sys
@@ -19,13 +19,13 @@ from onhook.simulator.sender import simulate
 
 @asynccontextmanager
 async def open_demo(config: Config, clock: Clock, *, with_history: bool) -> AsyncIterator[RunningService]:
-    """The made-up PBX, calling; with calls of the past first where asked. `config.intake` is where intake listens."""
+    """Yield the running simulated PBX; with past calls first where asked. `config.intake` is the receiver's address."""
     appdb = AppDb(config.appdb_file)
     try:
         sn, secret = get_demo_credentials(appdb)
     finally:
         appdb.close()
-    # Another seed each time, or a second start would send what the first has sent.
+    # Another seed each time, or a second start would send the same calls.
     seed = clock.microseconds() // 1_000_000
     plan = demo_plan(intake_url(config.intake), sn, secret, seed=seed)
     if not with_history:

@@ -1,4 +1,4 @@
-"""The store, opened for its owner alone."""
+"""Opening the store, readable for its owner alone."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,18 +12,20 @@ from onhook.store.duckdb import open_store
 
 LOCKED_SECONDS_MAX = 5.0
 LOCKED_RETRY_SECONDS = 0.1
-"""How long to wait for a command that has the store open: most are done in less than a second."""
+"""Time to wait for a command that has the store open: most take less than a second."""
 
 ResultT = TypeVar("ResultT")
 
 
 async def open_store_file(path: Path) -> Store:
-    """Open the store, making it if it is not there; callers' numbers are inside. Raises `OnhookError`."""
+    """Open the store; create it if it does not exist. It contains callers' numbers. Raises `OnhookError`."""
     return await retry_while_locked(lambda: _open_private(path))
 
 
 async def retry_while_locked(action: Callable[[], Awaitable[ResultT]]) -> ResultT:
-    """Use the store, or wait for whoever has it open. Raises `Unavailable` where that takes too long."""
+    """Run an action on the store, waiting while another process has it open. Raises `Unavailable` where that takes too
+    long.
+    """
     for _ in range(round(LOCKED_SECONDS_MAX / LOCKED_RETRY_SECONDS)):
         try:
             return await action()

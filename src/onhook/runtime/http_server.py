@@ -1,4 +1,4 @@
-"""The web server of the hub: Granian inside our event loop, on a socket that we have opened ourselves."""
+"""Web server of the hub: Granian inside the event loop, on a socket that Onhook opens."""
 
 import asyncio
 import errno
@@ -17,22 +17,23 @@ from onhook.config import Address
 from onhook.lib.errors import UsageError
 
 BACKLOG = 256
-"""Connections that the kernel holds until they are accepted: people and their programs, not PBXs."""
+"""Connections that the kernel queues until they are accepted: of people and their programs, not of PBXs."""
 
 STOP_SECONDS_MAX = 5.0
-"""Open answers, such as an export, are waited for so long; then they are cut off."""
+"""Time for open responses, such as an export, at a stop; then they are aborted."""
 
 
 class RunningHttpServer(msgspec.Struct, frozen=True):
-    """A web server that runs: its port, and the task in which it runs."""
+    """A running web server: its port, and its task."""
 
     port: int
     task: asyncio.Task[None]
 
 
 class _OwnSocketServer(Server):
-    """Granian opens its socket with SO_REUSEPORT, so that two servers would silently share a port, and does not tell
-    which port it got for 0. With a socket of ours a taken port is an error, and the port is known."""
+    """Granian opens its socket with SO_REUSEPORT, so that two servers would silently share a port, and does not return
+    the port for 0. With Onhook's own socket a port in use is an error, and the port is known.
+    """
 
     def __init__(self, app: Any, server_socket: socket.socket) -> None:
         super().__init__(app, interface=Interfaces.ASGI, log_enabled=False, websockets=False)
@@ -65,7 +66,7 @@ async def run_server(app: Any, address: Address) -> AsyncIterator[RunningHttpSer
 def _create_server_socket(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        # `[::]` means IPv4 too, as everywhere else.
+        # `[::]` includes IPv4, as in other servers.
         is_dual_stack = address.host == "::"
         server_socket = socket.create_server(
             (address.host, address.port), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual_stack
@@ -73,9 +74,9 @@ def _create_server_socket(address: Address) -> socket.socket:
     except OSError as error:
         is_in_use = error.errno == errno.EADDRINUSE
         raise UsageError(
-            f"cannot listen on {address}: {'another program does' if is_in_use else error.strerror or error}",
+            f"cannot listen on {address}: {'the port is in use' if is_in_use else error.strerror or error}",
             location="console",
-            hint="stop that program, or choose another address with --console"
+            hint="stop the other program, or choose another address with --console"
             if is_in_use
             else "choose another address",
         ) from error

@@ -1,4 +1,4 @@
-"""The process that must never stop: verify, append, commit, answer. It imports nothing that only reading needs."""
+"""Process of the webhook receiver: verify, append, commit, answer. It imports nothing that only reading needs."""
 
 import logging
 import sys
@@ -20,7 +20,7 @@ from onhook.runtime.child import RunningService, run_child
 
 @asynccontextmanager
 async def open_intake(config: Config, clock: Clock) -> AsyncIterator[RunningService]:
-    """The intake, listening. Raises `OnhookError` where it cannot."""
+    """Yield the listening receiver. Raises `OnhookError` where it cannot listen."""
     with shared_intake_lock(config):
         async with _open_unlocked_intake(config, clock) as service:
             yield service

@@ -1,7 +1,7 @@
-"""What the processes say while they run: one line per event on stderr, for people on a terminal, as JSON elsewhere.
+"""Log of the processes: one line per event on stderr, for people on a terminal, as JSON elsewhere.
 
-The libraries' own `logging` does it, with a formatter of ours: intake must start fast and stay small, and a library
-for structured logs costs it 100 ms and 10 MB.
+The library `logging` with a formatter: the receiver must start fast and stay small, and a library for structured logs
+costs 100 ms and 10 MB.
 """
 
 import logging
@@ -14,24 +14,24 @@ from onhook.config import Config
 from onhook.lib.clock import Clock
 
 TEXT_CHARACTERS_MAX = 4_000
-"""Of one line: a traceback fits, a body of a report does not."""
+"""Of one line: a traceback fits, the body of an event does not."""
 
 _STANDARD_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
 def configure_logging(config: Config, clock: Clock, process_name: str, stream: TextIO | None = None) -> None:
-    """Send what is logged to stderr, named by the part of the house that says it."""
+    """Send log records to stderr, with the name of the process."""
     stream = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(stream)
     handler.setFormatter(LogFormatter(clock, process_name, is_terminal=stream.isatty(), shows_traces=config.trace))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # What a library tells of every connection is no news.
+    # Per-connection records of libraries are noise.
     for logger_name in ("asyncio", "granian", "_granian", "aiohttp"):
         logging.getLogger(logger_name).setLevel(logging.ERROR)
 
 
 class LogFormatter(logging.Formatter):
-    """One line per event: when, how grave, which part, what, and the values given in `extra`."""
+    """One line per event: time, level, process, event, and the values of `extra`."""
 
     def __init__(self, clock: Clock, process_name: str, *, is_terminal: bool, shows_traces: bool) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class LogFormatter(logging.Formatter):
         self._shows_traces = shows_traces
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end. Never a secret: nobody logs one, and bodies are not logged at all."""
+        """Return the line, without its end. It contains no secret and no body: neither is logged anywhere."""
         timestamp = self._clock.now().isoformat(timespec="milliseconds")
         values = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
         text = record.getMessage()[:TEXT_CHARACTERS_MAX]
@@ -65,5 +65,5 @@ class LogFormatter(logging.Formatter):
 
 
 def _replace_control_characters(text: str) -> str:
-    """A stranger's serial number must not move the cursor of a terminal."""
+    """Replace control characters: an unknown sender's serial number must not move the cursor of a terminal."""
     return "".join(character if character.isprintable() else " " for character in text)

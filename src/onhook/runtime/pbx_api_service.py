@@ -1,7 +1,7 @@
-"""The PBX API in the hub: open while an application has credentials, and closed while none has.
+"""The PBX API in the hub: open while an application has credentials, else closed.
 
-Law: nothing that befalls the PBX API ends the hub: a port that is taken, a certificate that cannot be read are told in
-the log, and tried again.
+Invariant: an error of the PBX API never ends the hub: a port in use or an unreadable certificate is logged, and
+retried.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from onhook.pbx_api.server import PbxApiServer
 from onhook.runtime.child import ObservableAddress, Tasks
 
 POLL_SECONDS = 0.5
-"""How soon the first application finds somebody listening. To look costs microseconds."""
+"""How soon the PBX API opens for the first application. A check costs microseconds."""
 
 RESTART_SECONDS = 10.0
-"""After a failure."""
+"""Wait after a failure."""
 
 
 class PbxApiManager:
-    """Opens and closes the PBX API as applications come and go."""
+    """Opens and closes the PBX API when applications are added and removed."""
 
     def __init__(
         self, config: Config, appdb: AppDb, calls: CallSource, clock: Clock, webhooks: AppWebhookStore | None = None
@@ -49,20 +49,20 @@ class PbxApiManager:
         self.listen_address = ObservableAddress()
 
     async def start(self) -> None:
-        """Open it before anybody is told where we listen, if it can be."""
+        """Open it, if possible, before the address is reported."""
         try:
             await self.reconcile()
         except (OnhookError, OSError) as error:
             self._log_error(error)
 
     async def reconcile(self) -> None:
-        """Open it where it is wanted and not open, close it where it is open and not wanted. Raises `OnhookError`."""
+        """Open or close it to match the applications. Raises `OnhookError`."""
         is_wanted = bool(self._appdb.apps.all())
         if is_wanted and not self.listen_address.address:
             address, self._tasks = await self._exit_stack.enter_async_context(
                 open_pbx_api(self._config, self._calls, self._appdb.apps, self._clock, webhooks=self._webhooks)
             )
-            # Should it be closed and opened again, then where it was.
+            # The same port, should it be closed and opened again.
             self._config = msgspec.structs.replace(self._config, pbx_api=address)
             self.listen_address.update(str(address))
             self._log.info("PBX API is listening", extra={"address": str(address)})
@@ -70,7 +70,7 @@ class PbxApiManager:
             await self.close()
 
     async def run(self) -> None:
-        """Look again whenever somebody has changed the settings, until cancelled."""
+        """Check after each change of the settings, until cancelled."""
         version: tuple[int, int] | None = None
         while True:
             delay_seconds = POLL_SECONDS
@@ -84,7 +84,7 @@ class PbxApiManager:
             await asyncio.sleep(delay_seconds)
 
     async def close(self) -> None:
-        """Let everybody go."""
+        """Close all connections."""
         await self._exit_stack.aclose()
         self._tasks = ()
         if self.listen_address.address:
@@ -113,7 +113,7 @@ async def open_pbx_api(
     fault_policy: FaultPolicy | None = None,
     webhooks: AppWebhookStore | None = None,
 ) -> AsyncIterator[tuple[Address, Tasks]]:
-    """The PBX API at its configured address; yields where it listens, and what runs. Raises `OnhookError`."""
+    """Yield the address of the PBX API and its tasks. Raises `OnhookError`."""
     tls = _create_tls_context(config, clock)
     server_socket = listen(config.pbx_api.host, config.pbx_api.port)
     address = Address(config.pbx_api.host, int(server_socket.getsockname()[1]))

@@ -1,9 +1,9 @@
-"""The web API of a made-up PBX: the PBX API, answered from the simulator's own truth in memory.
+"""Web API of a simulated PBX: the PBX API over the simulator's own calls in memory.
 
 In Python, with everything in one process:
 
     async with open_simulated_pbx(plan, api_config, clock) as simulated_pbx:
-        await simulate(plan, clock, face=simulated_pbx.observer)
+        await simulate(plan, clock, observer=simulated_pbx.observer)
 """
 
 from collections.abc import AsyncIterator
@@ -31,9 +31,9 @@ from onhook.simulator.office_plan import SimulationPlan
 
 
 class SimulatedApiConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How an application comes to the made-up PBX: where it listens, and the credentials that it takes.
+    """Address of the simulated PBX's API, and the credentials that it accepts.
 
-    Without `is_plain` it has TLS, with this certificate; where neither of the two files is there they are made.
+    Without `is_plain` it has TLS, with this certificate; where neither of the two files exists they are generated.
     """
 
     address: Address
@@ -54,7 +54,7 @@ class SimulatedApiConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SimulatedPbx(msgspec.Struct, frozen=True):
-    """It listens: what the simulator tells of its calls, where it is, and what runs for it."""
+    """A listening simulated PBX: the observer of the simulation, its address, and its tasks."""
 
     observer: "MemoryCallsObserver"
     address: Address
@@ -62,7 +62,7 @@ class SimulatedPbx(msgspec.Struct, frozen=True):
 
 
 class MemoryCallsObserver:
-    """What the simulator makes, known to the PBX API; see the contract, `simulator.observer.Face`."""
+    """The simulator's calls for the PBX API; see the contract, `simulator.observer.SimulationObserver`."""
 
     def __init__(self, calls: MemoryCalls) -> None:
         self.calls = calls
@@ -75,7 +75,7 @@ class MemoryCallsObserver:
 
 
 class SimulatedFaultPolicy:
-    """The simulator's faults, for the PBX API; see the contract, `pbx_api.fault_injection.FaultPolicy`."""
+    """The simulator's faults for the PBX API; see the contract, `pbx_api.fault_injection.FaultPolicy`."""
 
     def __init__(self, fault_injector: ApiFaultInjector) -> None:
         self._fault_injector = fault_injector
@@ -101,7 +101,7 @@ class SimulatedFaultPolicy:
 
 
 class SkewedClock:
-    """A clock that is wrong by so many seconds, as the made-up PBX's own may be."""
+    """A clock with a constant error in seconds, as a simulated PBX may have."""
 
     def __init__(self, clock: Clock, seconds: int) -> None:
         self._clock = clock
@@ -118,7 +118,7 @@ class SkewedClock:
 async def open_simulated_pbx(
     plan: SimulationPlan, api_config: SimulatedApiConfig, clock: Clock
 ) -> AsyncIterator[SimulatedPbx]:
-    """The PBX API over the calls of a simulation. Raises `OnhookError` where it cannot listen."""
+    """Yield the PBX API over the calls of a simulation. Raises `OnhookError` where it cannot listen."""
     pbx_clock = SkewedClock(clock, plan.faults.wrong_clock)
     calls = MemoryCalls(plan.sn, get_zone(plan.zone), pbx_clock)
     app = App(

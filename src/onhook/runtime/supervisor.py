@@ -1,7 +1,7 @@
-"""`onhook serve`: starts the processes of the house, starts one again that dies, stops them in reverse.
+"""Supervisor of `onhook serve`: starts the processes, restarts one that ends, stops them in reverse.
 
-Laws: the intake is first to start and last to stop; nothing that befalls the others touches it. Without an intake
-nothing is served: when its first start fails for good, `serve` ends and says why.
+Invariants: the receiver is the first to start and the last to stop; an error of another process does not affect it.
+Without a receiver nothing is served: when its first start fails for good, `serve` ends with the error.
 """
 
 import asyncio
@@ -28,31 +28,32 @@ from onhook.runtime.child import StatusMessage, build_command
 from onhook.simulator.demo import WITH_HISTORY, register_demo_pbx
 
 READY_SECONDS_MAX = 60.0
-"""How long a process may take to be ready: opening a large store after a crash reads its log."""
+"""Time for a process to be ready: opening a large store after a crash replays its log."""
 
 STOP_SECONDS_MAX = 15.0
-"""How long a process may take to stop: the intake gives its last commit and slow readers 10 seconds."""
+"""Time for a process to stop: the receiver gives its last commit and slow readers 10 seconds."""
 
 RESTART_SECONDS_FIRST = 0.2
 RESTART_SECONDS_MAX = 10.0
-"""The wait before a process is started again doubles up to this: soon enough to be there when the reason is gone."""
+"""The wait before a restart doubles up to this: soon enough when the cause is gone."""
 
 FIRST_START_ATTEMPTS_MAX = 4
-"""How often the intake's first start is tried, in a second or two: enough for a lock that passes; then a person, or
-whoever started us, should know."""
+"""Attempts of the receiver's first start, within a second or two: enough for a short lock; after that a person, or the
+parent process, should know.
+"""
 
 STEADY_SECONDS = 30.0
-"""Who ran this long had a good start: the next wait is the first again."""
+"""After a run of this length the next wait is the first again."""
 
 ReadyCallback = Callable[[ServerInfo, str], None]
-"""Is told once, when all parts have been started: their addresses and the administrator's token."""
+"""Called once, when all processes have started: their addresses and the administrator's token."""
 
 
 class SupervisedProcess:
-    """One process, and how it is kept alive."""
+    """One process, kept running."""
 
     def __init__(self, name: str, on_change: Callable[[str, ProcessInfo | None], None], *first_arguments: str) -> None:
-        """`first_arguments` are said to the process when it is first started, and never again."""
+        """`first_arguments` are passed at the first start only."""
         self.name = name
         self._arguments = first_arguments
         self._on_change = on_change
@@ -66,14 +67,15 @@ class SupervisedProcess:
         self._log = logging.getLogger("serve")
 
     async def start(self, config: Config) -> str:
-        """Start it; its address. Raises `UsageError` for what only a person can mend, such as a port in use.
+        """Start the process; return its address. Raises `UsageError` for an error that only a person can resolve, such
+        as a port in use.
 
-        Anything else is logged and tried again: the address is then empty until it stands.
+        Any other error is logged and the start is retried: the address is empty until it succeeds.
         """
         return self._begin_supervision(config, await self._spawn(config))
 
     async def start_with_retry(self, config: Config) -> str:
-        """Start it; its address. Raises `OnhookError` where it does not stand after some tries, or never can."""
+        """Start the process; return its address. Raises `OnhookError` where it fails some times, or for good."""
         delay_seconds = RESTART_SECONDS_FIRST
         status = await self._spawn(config)
         for _ in range(FIRST_START_ATTEMPTS_MAX - 1):
@@ -101,17 +103,17 @@ class SupervisedProcess:
         if status.pbx_api or self._has_pbx_api:
             self._on_change("pbx_api", ProcessInfo(pid=child.pid, address=status.pbx_api) if status.pbx_api else None)
         self._has_pbx_api = bool(status.pbx_api)
-        # Remembered, so that applications find it at the same port when the process is started again.
+        # Kept, so that applications find it at the same port after a restart.
         self._pbx_api_address = status.pbx_api or self._pbx_api_address
 
     def restart(self) -> None:
-        """Stop it so that it is started again at once."""
+        """Stop the process so that it is restarted at once."""
         self._wake_event.set()
         if self._child is not None and self._child.returncode is None:
             self._child.terminate()
 
     async def stop(self) -> None:
-        """Stop it, kindly at first, and return when it is gone."""
+        """Stop the process, by a signal first, and return when it has ended."""
         self._stop_event.set()
         self._wake_event.set()
         await self._terminate()
@@ -142,11 +144,11 @@ class SupervisedProcess:
                 return
             self._log_error(await self._spawn(config))
             if self._stop_event.is_set():
-                # Told to stop between the two lines above, when there was nothing to stop yet.
+                # Stopped between the two lines above, when there was no process yet.
                 await self._terminate()
 
     async def _wait_or_wake(self, seconds: float) -> None:
-        """Wait, or less when somebody asks for a start at once."""
+        """Wait, or return early for an immediate restart."""
         try:
             async with asyncio.timeout(seconds):
                 await self._wake_event.wait()
@@ -155,12 +157,12 @@ class SupervisedProcess:
         self._wake_event.clear()
 
     async def _spawn(self, config: Config) -> StatusMessage:
-        """Start the process and wait for the one line that it says. Its standard input ends when we do."""
+        """Start the process and wait for its status line. Its standard input ends with this process."""
         self._child = await asyncio.create_subprocess_exec(
             *build_command(f"onhook.runtime.{self.name}_process", config, *self._arguments),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            process_group=0,  # Ctrl-C is for us alone; we stop the others in order
+            process_group=0,  # Ctrl-C is for the supervisor alone, which stops the others in order
         )
         self._arguments = ()
         try:
@@ -175,7 +177,7 @@ class SupervisedProcess:
         return status
 
     async def _read_later_statuses(self, child: asyncio.subprocess.Process) -> None:
-        """What it says later: where the PBX API listens now."""
+        """Read later status lines: the address of the PBX API."""
         assert child.stdout is not None
         while line := await child.stdout.readline():
             self._report_status(child, msgspec.json.decode(line, type=StatusMessage))
@@ -219,7 +221,7 @@ def _to_error(status: StatusMessage) -> OnhookError:
 
 
 async def supervise(config: Config, clock: Clock, on_ready: ReadyCallback, *, with_demo: bool = False) -> None:
-    """Run the house until told to stop. Raises `OnhookError` where it cannot be started as asked."""
+    """Run the server until stopped. Raises `OnhookError` where it cannot be started."""
     prepare_directory(config)
     with instance_lock(config):
         appdb = AppDb(config.appdb_file)
@@ -238,7 +240,7 @@ async def supervise(config: Config, clock: Clock, on_ready: ReadyCallback, *, wi
 
 
 class _Supervisor:
-    """The processes that run, in the order in which they were started."""
+    """Running processes, in the order of their start."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -259,7 +261,7 @@ class _Supervisor:
             await demo.start(_with_address(self._config, "intake", intake))
 
     async def wait_for_stop(self) -> None:
-        """Return when told so. Raises `OnhookError` when there is nothing left to serve."""
+        """Return when stopped. Raises `OnhookError` when the data directory was removed."""
         stop_task, removed_task = (
             asyncio.create_task(self._stop_event.wait()),
             asyncio.create_task(wait_until_removed(self._config)),
@@ -271,9 +273,9 @@ class _Supervisor:
             removed_task.cancel()
         if not self._stop_event.is_set():
             raise OnhookError(
-                "the data directory, or a file in it, was removed while the server ran, which has stopped",
+                "the data directory, or a file in it, was removed while the server was running; the server has stopped",
                 location=str(self._config.data),
-                hint="put it back from a backup, or begin a new one by starting again",
+                hint="restore a backup, or start again with a new one",
             )
 
     async def close(self) -> None:
@@ -290,13 +292,13 @@ class _Supervisor:
         try:
             write_server_info(self._config.running_file, self.server_info)
         except OSError as error:
-            # As on a full disk: a part that has ended is started again all the same.
+            # As on a full disk: a process that has ended is restarted all the same.
             extra = {"error": error.strerror, "file": self._config.running_file.name}
             logging.getLogger("serve").error("cannot write running.json", extra=extra)
 
 
 def _with_address(config: Config, name: str, address: str) -> Config:
-    """The configuration with the port that a process was given: one that is started again must be found again."""
+    """Return the configuration with the port of a process: after a restart it must be found again."""
     field = {"intake": "intake", "hub": "console", "pbx_api": "pbx_api"}.get(name)
     if field is None or not address:
         return config

@@ -1,4 +1,4 @@
-"""Who may come in, by which way, and what every answer forbids a browser."""
+"""Access to the console: who may sign in, by which way, and the security headers of every response."""
 
 from pathlib import Path
 from urllib.parse import quote
@@ -22,11 +22,11 @@ OPEN = ["/healthz", "/readyz", "/sign-in", "/static/style.css"]
 
 
 @pytest.mark.parametrize("path", CLOSED)
-async def test_strangers_see_nothing(harness: ConsoleHarness, path: str) -> None:
-    """Without a token, with a wrong one, and with another scheme: 401 and how to do it right."""
+async def test_access_without_valid_token_is_401(harness: ConsoleHarness, path: str) -> None:
+    """Without a token, with a wrong one, and with another scheme: the response says how to authenticate."""
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic YTpi"}):
-        async with harness.client("", headers=headers) as stranger:
-            answer = await stranger.get(path)
+        async with harness.client("", headers=headers) as anonymous:
+            answer = await anonymous.get(path)
             assert answer.status == 401
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
             assert answer.content_type == "application/problem+json"
@@ -34,17 +34,16 @@ async def test_strangers_see_nothing(harness: ConsoleHarness, path: str) -> None
 
 @module_loop
 @pytest.mark.parametrize("path", OPEN)
-async def test_some_doors_are_open(module_harness: ConsoleHarness, path: str) -> None:
-    """Health, and what the sign-in page needs, ask for nothing."""
-    async with module_harness.client("") as stranger:
-        assert (await stranger.get(path)).status == 200
+async def test_access_public_routes_need_no_token(module_harness: ConsoleHarness, path: str) -> None:
+    """Health, and what the sign-in page needs."""
+    async with module_harness.client("") as anonymous:
+        assert (await anonymous.get(path)).status == 200
 
 
-async def test_every_answer_is_guarded(harness: ConsoleHarness) -> None:
-    """The headers that keep a browser from doing what we did not mean are on answers of every kind."""
-    async with harness.client("") as stranger:
+async def test_access_every_response_has_security_headers(harness: ConsoleHarness) -> None:
+    async with harness.client("") as anonymous:
         for path in (*CLOSED, *OPEN, "/nothing"):
-            headers = (await stranger.get(path)).headers
+            headers = (await anonymous.get(path)).headers
             assert "default-src 'none'" in headers["Content-Security-Policy"]
             assert "unsafe" not in headers["Content-Security-Policy"]
             assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
@@ -53,8 +52,8 @@ async def test_every_answer_is_guarded(harness: ConsoleHarness) -> None:
             assert headers["Cache-Control"] in ("no-store", "no-cache")
 
 
-async def test_a_reader_changes_nothing(harness: ConsoleHarness) -> None:
-    """A reader's token reads, and is refused with 403 where something would change."""
+async def test_access_reader_cannot_change_anything(harness: ConsoleHarness) -> None:
+    """A reader's token reads, and is rejected with 403 where something would change."""
     token = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(token) as reader:
         assert (await reader.get("/api/v1/pbxs")).status == 200
@@ -62,8 +61,8 @@ async def test_a_reader_changes_nothing(harness: ConsoleHarness) -> None:
     assert [pbx.name for pbx in harness.appdb.pbxs()] == ["office"]
 
 
-async def test_the_link_signs_in_and_leaves_no_token(harness: ConsoleHarness) -> None:
-    """The link sets a cookie that scripts cannot read and goes on to a page without the token in its address."""
+async def test_sign_in_link_sets_a_cookie_and_removes_the_token_from_the_url(harness: ConsoleHarness) -> None:
+    """Scripts cannot read the cookie."""
     async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
         answer = await browser.get(f"/sign-in?token={harness.admin_token}", allow_redirects=False)
         assert (answer.status, answer.headers["Location"]) == (303, "/")
@@ -78,8 +77,8 @@ async def test_the_link_signs_in_and_leaves_no_token(harness: ConsoleHarness) ->
 
 @module_loop
 @pytest.mark.parametrize("place", ["//evil.example", "https://evil.example/", "/\\evil.example", "/sign-in?token=x"])
-async def test_signing_in_never_leads_elsewhere(module_harness: ConsoleHarness, place: str) -> None:
-    """Whatever the address asks for, after signing in one is on a page of ours."""
+async def test_sign_in_redirects_to_own_pages_only(module_harness: ConsoleHarness, place: str) -> None:
+    """Whatever the URL asks for."""
     async with module_harness.client("") as browser:
         answer = await browser.get(
             f"/sign-in?token={module_harness.admin_token}&next={quote(place)}", allow_redirects=False
@@ -87,8 +86,7 @@ async def test_signing_in_never_leads_elsewhere(module_harness: ConsoleHarness, 
         assert answer.headers["Location"] == "/"
 
 
-async def test_a_removed_token_ends_its_sessions(harness: ConsoleHarness) -> None:
-    """Whoever signed in with a token is out as soon as the token is removed."""
+async def test_sign_in_session_ends_with_its_token(harness: ConsoleHarness) -> None:
     token = harness.appdb.add_token("visitor", "reader", now_us=harness.clock.microseconds())
     async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
         await browser.post("/sign-in", data={"token": token, "next": "/"}, allow_redirects=False)
@@ -111,20 +109,20 @@ async def test_a_removed_token_ends_its_sessions(harness: ConsoleHarness) -> Non
         ({"Sec-Fetch-Site": "same-origin"}, 404),
     ],
 )
-async def test_another_site_changes_nothing(
+async def test_access_cross_site_request_changes_nothing(
     module_harness: ConsoleHarness, headers: dict[str, str], status: int
 ) -> None:
-    """A cookie alone changes nothing: the browser must say that a page of ours asked."""
+    """A cookie alone is not enough: the browser must name one of Onhook's pages as origin."""
     async with module_harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
         await browser.get(f"/sign-in?token={module_harness.admin_token}", allow_redirects=False)
         assert (await browser.delete("/api/v1/pbxs/nobody", headers=headers)).status == status
 
 
-async def test_wrong_tokens_are_slowed_down(harness: ConsoleHarness) -> None:
-    """Past the limit an address is told to wait; a right token is let in even then."""
-    async with harness.client("wrong") as stranger:
-        statuses = [(await stranger.get("/api/v1/pbxs")).status for _ in range(FAILURES_MAX + 1)]
-        answer = await stranger.get("/api/v1/pbxs")
+async def test_access_wrong_tokens_are_throttled(harness: ConsoleHarness) -> None:
+    """Past the limit an address has to wait; a right token works even then."""
+    async with harness.client("wrong") as anonymous:
+        statuses = [(await anonymous.get("/api/v1/pbxs")).status for _ in range(FAILURES_MAX + 1)]
+        answer = await anonymous.get("/api/v1/pbxs")
     assert statuses == [401] * FAILURES_MAX + [429]
     assert 0 < int(answer.headers["Retry-After"]) <= 60
     async with harness.client() as friend:
@@ -146,16 +144,16 @@ async def test_wrong_tokens_are_slowed_down(harness: ConsoleHarness) -> None:
         ("evil].example", 421),
     ],
 )
-async def test_other_names_are_refused(module_harness: ConsoleHarness, host: str, status: int) -> None:
-    """A name that another site could point here is not ours (DNS rebinding); an address is always right."""
+async def test_access_foreign_host_name_is_rejected(module_harness: ConsoleHarness, host: str, status: int) -> None:
+    """Another site could point it here (DNS rebinding); an IP address is always allowed."""
     async with module_harness.client() as client:
         answer = await client.get("/api/v1/pbxs", headers={"Host": host})
         assert answer.status == status
         assert status == 200 or answer.content_type == "application/problem+json"
 
 
-async def test_an_open_console_reads(tmp_path: Path) -> None:
-    """Opened on purpose, the console shows everything without a token, and changes nothing without one."""
+async def test_access_open_console_is_read_only(tmp_path: Path) -> None:
+    """It shows everything without a token, and changes nothing without one."""
     async with open_console_harness(tmp_path, console_open=True) as harness, harness.client("") as anybody:
         assert (await anybody.get("/metrics")).status == 200
         assert (await anybody.get("/api/v1/records")).status == 200

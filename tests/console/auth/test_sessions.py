@@ -1,25 +1,25 @@
-"""Sessions and wrong tokens are remembered as long as they count, and no more of them than may be."""
+"""Sessions and counts of wrong tokens: their lifetime and their limits."""
 
 from onhook.console.auth.failures import ADDRESSES_MAX, FAILURES_MAX, WINDOW_MICROSECONDS, FailedLogins
 from onhook.console.auth.sessions import SESSION_SECONDS, SESSIONS_MAX, SessionStore
 
 
-def test_a_session_ends() -> None:
-    """After its time, and when it is ended; another id opens nothing."""
+def test_session_expires() -> None:
+    """After its time, and when it is ended; another id has no session."""
     sessions = SessionStore()
     first, second = (sessions.start(0, token_text="token") for _ in range(2))
     assert first != second
-    found = sessions.find(first, now_us=SESSION_SECONDS * 1_000_000 - 1)
-    assert found is not None
-    assert found.token_text == "token"
+    session = sessions.find(first, now_us=SESSION_SECONDS * 1_000_000 - 1)
+    assert session is not None
+    assert session.token_text == "token"
     assert sessions.find(first, now_us=SESSION_SECONDS * 1_000_000) is None
     sessions.end(second)
     assert sessions.find(second, now_us=0) is None
     assert sessions.find("\ud800", now_us=0) is None
 
 
-def test_a_session_can_be_ended_by_its_number() -> None:
-    """As an administrator does who sees the list; the others stay."""
+def test_session_is_ended_by_its_number() -> None:
+    """By an administrator; the others stay."""
     sessions = SessionStore()
     first, second = (sessions.start(0, user_name=name) for name in ("Alice", "Bob"))
     sessions.end_by_number(sessions.all(0)[1].number)
@@ -28,23 +28,21 @@ def test_a_session_can_be_ended_by_its_number() -> None:
     assert sessions.find(second, now_us=0) is not None
 
 
-def test_the_oldest_session_goes() -> None:
-    """When there are too many, those that began first end."""
+def test_sessions_over_the_limit_end_the_oldest() -> None:
     sessions = SessionStore()
     ids = [sessions.start(n, token_text="token") for n in range(SESSIONS_MAX + 1)]
     assert sessions.find(ids[0], now_us=0) is None
-    assert all(sessions.find(one, now_us=0) for one in ids[1:])
+    assert all(sessions.find(session_id, now_us=0) for session_id in ids[1:])
 
 
-def test_a_session_shows_no_token() -> None:
-    """Not even where it is written into a log by mistake."""
+def test_session_repr_shows_no_token() -> None:
     sessions = SessionStore()
     sessions.start(0, token_text="the-secret-token")
     assert "the-secret-token" not in repr(vars(sessions))
 
 
-def test_wrong_tokens_are_forgiven() -> None:
-    """Past the limit an address waits for the rest of its minute; others do not, and then it begins anew."""
+def test_throttle_address_waits_for_the_rest_of_its_minute() -> None:
+    """Other addresses do not."""
     failures = FailedLogins()
     for _ in range(FAILURES_MAX):
         failures.record_failure("10.0.0.1", now_us=0)
@@ -57,8 +55,7 @@ def test_wrong_tokens_are_forgiven() -> None:
     assert failures.seconds_to_wait("10.0.0.1", now_us=WINDOW_MICROSECONDS) == 0
 
 
-def test_addresses_are_forgotten() -> None:
-    """However many come, so many are remembered."""
+def test_throttle_addresses_are_limited_in_number() -> None:
     failures = FailedLogins()
     for n in range(ADDRESSES_MAX + 500):
         failures.record_failure(f"10.0.{n // 256}.{n % 256}", now_us=n)

@@ -1,4 +1,4 @@
-"""What the PBX API asks of its calls, answered from a real store and real settings."""
+"""Calls of the PBX API, from a real store and a real application database."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,8 +19,8 @@ from tests.factories import SN, call, record
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-class Rooms:
-    """The store, the feed and the settings around the calls."""
+class CallSourceHarness:
+    """The store, the position notifier and the application database around the calls."""
 
     def __init__(self, store: Store, appdb: AppDb) -> None:
         self.store = store
@@ -35,49 +35,49 @@ class Rooms:
 
 
 @pytest.fixture
-async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
+async def harness(tmp_path: Path) -> AsyncIterator[CallSourceHarness]:
     store, appdb = await open_store(tmp_path / "calls.duckdb"), AppDb(tmp_path / "onhook.db")
-    yield Rooms(store, appdb)
+    yield CallSourceHarness(store, appdb)
     await store.close()
     appdb.close()
 
 
-async def test_news_are_records_after_a_number(rooms: Rooms) -> None:
-    """Numbered as the ledger numbers their reports; whoever waits is woken."""
-    assert await rooms.calls.latest_sequence() == 0
-    waiting = asyncio.create_task(rooms.calls.wait(0))
+async def test_call_source_new_records_follow_a_number(harness: CallSourceHarness) -> None:
+    """With the numbers of their events; a waiting reader is woken."""
+    assert await harness.calls.latest_sequence() == 0
+    waiting = asyncio.create_task(harness.calls.wait(0))
     await asyncio.sleep(0)
     assert not waiting.done()
-    await rooms.put(1)
+    await harness.put(1)
     await waiting
-    assert await rooms.calls.latest_sequence() == 1
-    (news,) = await rooms.calls.list_new_records(0, 10)
+    assert await harness.calls.latest_sequence() == 1
+    (news,) = await harness.calls.list_new_records(0, 10)
     assert (news.sequence, news.sn, news.body) == (1, SN, b"")
-    assert await rooms.calls.list_new_records(1, 10) == []
+    assert await harness.calls.list_new_records(1, 10) == []
 
 
-async def test_lists_are_those_of_the_store(rooms: Rooms) -> None:
+async def test_call_source_lists_are_those_of_the_store(harness: CallSourceHarness) -> None:
     """Records, calls, and one by its `uid`."""
-    await rooms.put(1)
-    (one,) = (await rooms.calls.list_records(RecordListing())).data
-    assert (await rooms.calls.list_calls(CallListing())).total == 1
-    assert one.uid == ""
-    assert await rooms.calls.find_call_by_uid("unknown") is None
+    await harness.put(1)
+    (row,) = (await harness.calls.list_records(RecordListing())).data
+    assert (await harness.calls.list_calls(CallListing())).total == 1
+    assert row.uid == ""
+    assert await harness.calls.find_call_by_uid("unknown") is None
 
 
-async def test_the_offset_is_the_zone_or_the_latest_calls(rooms: Rooms) -> None:
-    """The zone that was set for a PBX; else what the latest call's ids told; else the zone in which people read."""
-    assert await rooms.calls.utc_offset(JUNE, ()) == timedelta(hours=5, minutes=45)
-    await rooms.put(1)
-    assert await rooms.calls.utc_offset(JUNE, ()) == timedelta(hours=8)
-    assert await rooms.calls.utc_offset(JUNE, ("other",)) == timedelta(hours=5, minutes=45)
-    rooms.appdb.add_pbx(name="Office", sn=SN, secret=None, is_unsigned=True, zone="Europe/Berlin", now_us=1)
-    assert await rooms.calls.utc_offset(JUNE, (SN,)) == timedelta(hours=2)
+async def test_call_source_utc_offset_is_that_of_the_zone_or_the_latest_call(harness: CallSourceHarness) -> None:
+    """The configured zone of a PBX; else that of the latest call's ids; else the display zone."""
+    assert await harness.calls.utc_offset(JUNE, ()) == timedelta(hours=5, minutes=45)
+    await harness.put(1)
+    assert await harness.calls.utc_offset(JUNE, ()) == timedelta(hours=8)
+    assert await harness.calls.utc_offset(JUNE, ("other",)) == timedelta(hours=5, minutes=45)
+    harness.appdb.add_pbx(name="Office", sn=SN, secret=None, is_unsigned=True, zone="Europe/Berlin", now_us=1)
+    assert await harness.calls.utc_offset(JUNE, (SN,)) == timedelta(hours=2)
 
 
-async def test_a_plan_is_that_of_its_pbx(rooms: Rooms) -> None:
-    """The vendor's for one that nobody declared."""
-    assert rooms.calls.number_plan(SN) == NumberPlan()
+async def test_call_source_number_plan_is_that_of_the_pbx(harness: CallSourceHarness) -> None:
+    """The vendor's default for an unknown one."""
+    assert harness.calls.number_plan(SN) == NumberPlan()
     plan = NumberPlan(queue=("7000",))
-    rooms.appdb.add_pbx(name="Office", sn=SN, secret=None, is_unsigned=True, number_plan=plan, now_us=1)
-    assert rooms.calls.number_plan(SN) == plan
+    harness.appdb.add_pbx(name="Office", sn=SN, secret=None, is_unsigned=True, number_plan=plan, now_us=1)
+    assert harness.calls.number_plan(SN) == plan

@@ -1,4 +1,4 @@
-"""The look-up that intake is handed."""
+"""PBX registry of the receiver."""
 
 from pathlib import Path
 
@@ -14,34 +14,34 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "onhook.db"
 
 
-def test_what_another_process_declares_counts_at_once(path: Path) -> None:
-    """The very next question finds a PBX that was declared through another connection, and its removal soon after."""
+def test_registry_change_by_another_process_has_effect_at_once(path: Path) -> None:
+    """The next look-up finds a PBX added through another connection; a removal has effect soon after."""
     theirs, ours = AppDb(path), AppDb(path)
-    door = AppDbPbxRegistry(ours, on_error=_fail)
-    assert door.find_by_sn("3631A2124ABC") is None
+    registry = AppDbPbxRegistry(ours, on_error=_fail)
+    assert registry.find_by_sn("3631A2124ABC") is None
     theirs.add_pbx(name="Office", sn="3631A2124ABC", secret="first-secret", now_us=1)
-    found = door.find_by_sn("3631A2124ABC")
-    assert found is not None
-    assert found.secrets == ("first-secret",)
+    registered = registry.find_by_sn("3631A2124ABC")
+    assert registered is not None
+    assert registered.secrets == ("first-secret",)
     theirs.add_secret("Office", "second-secret", now_us=2)
-    assert [one.secrets for one in door.list_all()] == [("second-secret", "first-secret")]
+    assert [pbx.secrets for pbx in registry.list_all()] == [("second-secret", "first-secret")]
     theirs.remove_pbx("Office")
-    assert door.list_all() == ()
-    assert door.find_by_sn("3631A2124ABC") is None
+    assert registry.list_all() == ()
+    assert registry.find_by_sn("3631A2124ABC") is None
 
 
-def test_settings_that_cannot_be_read_keep_no_call_out(path: Path) -> None:
-    """What was known counts on, and somebody is told."""
+def test_registry_unreadable_database_rejects_no_call(path: Path) -> None:
+    """The last known registry is used, and the error is reported."""
     appdb = AppDb(path)
     appdb.add_pbx(name="Office", sn="3631A2124ABC", secret="first-secret", now_us=1)
     troubles: list[OnhookError] = []
-    door = AppDbPbxRegistry(appdb, on_error=troubles.append)
+    registry = AppDbPbxRegistry(appdb, on_error=troubles.append)
     AppDb(path).add_secret("Office", "second-secret", now_us=2)
     with Path(path).open("r+b") as damaged:
         damaged.write(b"\0" * 4096)
     path.with_name("onhook.db-wal").write_bytes(b"")
-    assert [one.sn for one in door.list_all()] == ["3631A2124ABC"]
-    assert door.find_by_sn("3631A2124ABC") is not None
+    assert [pbx.sn for pbx in registry.list_all()] == ["3631A2124ABC"]
+    assert registry.find_by_sn("3631A2124ABC") is not None
 
 
 def _fail(error: OnhookError) -> None:

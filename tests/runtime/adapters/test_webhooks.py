@@ -1,4 +1,4 @@
-"""Webhooks that applications manage through the PBX API: destinations that are really there, and really sent."""
+"""Webhooks that applications manage through the PBX API: real destinations, really sent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 
 
 class Pbx:
-    """A PBX API over real settings, and one application that is logged in."""
+    """A PBX API over a real application database, and one application that is logged in."""
 
     def __init__(self, appdb: AppDb, address: str, client_id: str, client_secret: str) -> None:
         self.appdb = appdb
@@ -79,8 +79,8 @@ def entry(url: str = URL, **changes: Any) -> dict[str, Any]:
     return {"url": url, "secret": SECRET, "request_method": "POST", "event_ids": [30012], **changes}
 
 
-async def test_what_is_set_is_told(pbx: Pbx) -> None:
-    """As the original has it: 0 is all events, of which one happens here; the secret too, for it is theirs."""
+async def test_webhook_query_returns_the_settings(pbx: Pbx) -> None:
+    """As the original does: 0 is all events; the secret too, because it is the application's."""
     assert await pbx.query() == {
         "enb_webhook_event_push": 1,
         "webhook_event_push_list": [],
@@ -96,39 +96,44 @@ async def test_what_is_set_is_told(pbx: Pbx) -> None:
         webhook_event_push_retry_count=3,
     )
     assert answer == {"errcode": 0, "errmsg": "SUCCESS"}
-    told = await pbx.query()
-    assert told["webhook_event_push_list"] == [
+    settings = await pbx.query()
+    assert settings["webhook_event_push_list"] == [
         entry(),
         entry("https://crm.example.com/second", request_method="GET"),
     ]
-    assert (told["webhook_event_push_timeout"], told["webhook_event_push_retry_count"]) == (7, 3)
+    assert (settings["webhook_event_push_timeout"], settings["webhook_event_push_retry_count"]) == (7, 3)
 
 
-async def test_they_are_subscriptions_of_that_application(pbx: Pbx) -> None:
-    """From now on, with the house's plan of days unless tries were asked for, and never into a private network."""
+async def test_webhook_update_creates_destinations_of_the_application(pbx: Pbx) -> None:
+    """From now on, with Onhook's retry policy unless attempts are set, and without private networks."""
     pbx.calls.publish(details())
     await pbx.update(entry())
-    (one,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
-    assert (one.name, one.url, one.retry_policy, one.allow_private) == ("crm webhook 1", URL, "days", False)
-    assert [stream.cursor for stream in pbx.appdb.destinations.streams(one.destination_id)] == [1]
+    (destination,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+    assert (destination.name, destination.url, destination.retry_policy, destination.allow_private) == (
+        "crm webhook 1",
+        URL,
+        "days",
+        False,
+    )
+    assert [stream.cursor for stream in pbx.appdb.destinations.streams(destination.destination_id)] == [1]
     await pbx.update(entry(), webhook_event_push_retry_count=2)
-    (one,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
-    assert (one.retry_policy, one.max_attempts) == ("original", 2)
+    (destination,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+    assert (destination.retry_policy, destination.max_attempts) == ("original", 2)
 
 
-async def test_one_that_stays_goes_on_where_it_is(pbx: Pbx) -> None:
-    """With its new secret alone, and with what a person allowed it; another that is named no more is gone."""
+async def test_webhook_update_unchanged_one_continues(pbx: Pbx) -> None:
+    """With its new secret only, and with a person's permission for private networks; a missing one is removed."""
     await pbx.update(entry(), entry("https://crm.example.com/gone"))
-    (one, _) = pbx.appdb.destinations.list_for_app(pbx.client_id)
-    pbx.appdb.destinations.change(one.name, {"allow_private": True})
+    (destination, _) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+    pbx.appdb.destinations.change(destination.name, {"allow_private": True})
     await pbx.update(entry(secret="n" * 32))
-    (kept,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
-    assert (kept.destination_id, kept.allow_private) == (one.destination_id, True)
-    assert pbx.appdb.destinations.secret_texts(kept.destination_id) == ("n" * 32,)
+    (changed,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+    assert (changed.destination_id, changed.allow_private) == (destination.destination_id, True)
+    assert pbx.appdb.destinations.secret_texts(changed.destination_id) == ("n" * 32,)
 
 
-async def test_they_are_switched_off_and_on(pbx: Pbx) -> None:
-    """All of them; what is owed meanwhile is kept."""
+async def test_webhook_update_switches_off_and_on(pbx: Pbx) -> None:
+    """All of them; pending events stay."""
     await pbx.update(entry(), enb_webhook_event_push=0)
     assert [destination.state for destination in pbx.appdb.destinations.list_for_app(pbx.client_id)] == ["paused"]
     assert (await pbx.query())["enb_webhook_event_push"] == 0
@@ -136,8 +141,8 @@ async def test_they_are_switched_off_and_on(pbx: Pbx) -> None:
     assert [destination.state for destination in pbx.appdb.destinations.list_for_app(pbx.client_id)] == ["active"]
 
 
-async def test_an_application_of_some_pbxs_gets_those_alone(tmp_path: Path) -> None:
-    """To it they are one webhook."""
+async def test_webhook_of_a_limited_application_has_its_pbxs_only(tmp_path: Path) -> None:
+    """To the application they are one webhook."""
     async with running_pbx(tmp_path, pbxs=("A", "B")) as pbx:
         await pbx.update(entry())
         assert [destination.filter.sn for destination in pbx.appdb.destinations.list_for_app(pbx.client_id)] == [
@@ -149,13 +154,13 @@ async def test_an_application_of_some_pbxs_gets_those_alone(tmp_path: Path) -> N
         assert pbx.appdb.destinations.all() == []
 
 
-async def test_nobody_touches_what_is_not_theirs(pbx: Pbx) -> None:
-    """A person's own subscriptions are neither told nor removed; a removed application's own are."""
+async def test_webhook_update_leaves_other_destinations_alone(pbx: Pbx) -> None:
+    """A person's destinations are neither listed nor removed; those of a removed application are."""
     other, _ = pbx.appdb.apps.add("other", now_us=1)
     await pbx.update(entry())
-    (one,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
-    pbx.appdb.destinations.add("mine", one, SECRET, after=0, now_us=1)
-    pbx.appdb.destinations.add("theirs", one, SECRET, after=0, now_us=1, app=other.client_id)
+    (destination,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+    pbx.appdb.destinations.add("mine", destination, SECRET, after=0, now_us=1)
+    pbx.appdb.destinations.add("theirs", destination, SECRET, after=0, now_us=1, app=other.client_id)
     await pbx.update()
     assert [destination.name for destination in pbx.appdb.destinations.all()] == ["mine", "theirs"]
     pbx.appdb.apps.remove("other")
@@ -178,19 +183,22 @@ async def test_nobody_touches_what_is_not_theirs(pbx: Pbx) -> None:
         ({"webhook_event_push_retry_count": 6}, "webhook_event_push_retry_count"),
     ],
 )
-async def test_what_cannot_be_set_changes_nothing(pbx: Pbx, body: Any, blamed: str) -> None:
-    """40002 with the parameter to blame, no secret shown, and what was set before stands."""
+async def test_webhook_update_with_an_error_changes_nothing(pbx: Pbx, body: Any, blamed: str) -> None:
+    """40002 with the parameter, no secret shown, and the earlier settings stay."""
     await pbx.update(entry("https://crm.example.com/before"))
     answer = await pbx.ask("POST", "webhook/update", body)
     assert answer["errcode"] == 40002
     assert answer["invalid_param_list"][0]["field"] == blamed
     assert SECRET not in str(answer)
-    assert [one["url"] for one in (await pbx.query())["webhook_event_push_list"]] == ["https://crm.example.com/before"]
+    assert [entry["url"] for entry in (await pbx.query())["webhook_event_push_list"]] == [
+        "https://crm.example.com/before"
+    ]
 
 
-async def test_a_test_is_signed_and_sent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """SUCCESS where it is taken, FAILURE where not, and why in the log; into a private network only where a person
-    allows it, for all or for that webhook."""
+async def test_webhook_test_is_signed_and_sent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """SUCCESS where it is accepted, FAILURE where not, with the reason in the log; to a private network only where a
+    person allows it, for all or for that webhook.
+    """
     got: list[tuple[str, bytes, str]] = []
 
     async def take(request: aiohttp.web.BaseRequest) -> aiohttp.web.Response:
@@ -213,15 +221,15 @@ async def test_a_test_is_signed_and_sent(tmp_path: Path, caplog: pytest.LogCaptu
         assert len(got) == 2
         assert "is a private address" in caplog.records[-1].__dict__["detail"]
         await pbx.update(entry(f"{base}/good"))
-        (one,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
-        pbx.appdb.destinations.change(one.name, {"allow_private": True})
+        (destination,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+        pbx.appdb.destinations.change(destination.name, {"allow_private": True})
         assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **given))["errcode"] == 0
     receiver.close()
     await server.shutdown(1)
 
 
-async def test_what_an_application_sets_is_sent(tmp_path: Path) -> None:
-    """From `webhook/update` to its own door, signed with its own secret, as soon as a person allowed where that is."""
+async def test_webhook_events_are_sent(tmp_path: Path) -> None:
+    """Signed with the application's secret, as soon as a person allowed its private address."""
     async with (
         WebhookReceiver().listen() as application,
         open_delivery_harness(tmp_path) as harness,
@@ -229,17 +237,16 @@ async def test_what_an_application_sets_is_sent(tmp_path: Path) -> None:
     ):
         harness.start()
         assert (await pbx.update(entry(application.url)))["errcode"] == 0
-        (one,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
-        pbx.appdb.destinations.change(one.name, {"allow_private": True})
-        said = await harness.put_calls(*make_calls(3))
+        (destination,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+        pbx.appdb.destinations.change(destination.name, {"allow_private": True})
+        call_ids = await harness.put_calls(*make_calls(3))
         await wait_until(lambda: len(application.accepted) == 3)
-        assert sorted(application.accepted_call_ids()) == sorted(said)
+        assert sorted(application.accepted_call_ids()) == sorted(call_ids)
         for body, headers in zip(application.bodies, application.headers, strict=True):
             assert is_signed_by([SECRET], body, headers[SIGNATURE_HEADER])
 
 
-def test_a_secret_is_not_shown_by_accident() -> None:
-    """Not in a log's `repr` either."""
+def test_app_webhook_repr_shows_no_secret() -> None:
     webhook = msgspec.convert(entry(), AppWebhook)
     assert SECRET not in repr(webhook)
     assert SECRET not in repr(AppWebhookSettings(webhooks=(webhook,)))

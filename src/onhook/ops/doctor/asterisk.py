@@ -1,8 +1,9 @@
-"""Looking at an Asterisk from outside: one connection of our own, a few questions, and what it keeps of its calls."""
+"""Health checks of an Asterisk: one AMI connection, a few commands, and its CDR source."""
 
 import asyncio
 import errno
 import os
+import shlex
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -32,15 +33,15 @@ from onhook.sync.access import create_cdr_archive, expand_rotated_files
 from onhook.sync.ami_connections import CONNECT_SECONDS_MAX, READ_BYTES, create_tls_context
 
 RESPONSE_SECONDS_MAX = 10.0
-"""For all questions together; an Asterisk answers in milliseconds."""
+"""For all commands together; an Asterisk answers in milliseconds."""
 
 
 RECENT_CALLS_PERIOD = timedelta(days=7)
-"""An Asterisk that is used has a call in a week."""
+"""An Asterisk in use has a call in a week."""
 
 
 async def check_asterisk(appdb: AppDb, clock: Clock, pbx: Pbx) -> AsyncIterator[Check]:
-    """What is right with an Asterisk and with what it keeps, and what is not."""
+    """Yield the checks of an Asterisk and of its CDR source."""
     asterisk = appdb.asterisks.get(pbx.sn)
     try:
         for advice in await inspect_asterisk(asterisk, appdb.asterisks.get_secret(pbx.sn), clock):
@@ -51,15 +52,15 @@ async def check_asterisk(appdb: AppDb, clock: Clock, pbx: Pbx) -> AsyncIterator[
     if source is None:
         yield Check(
             "WARNING",
-            "nobody said where it keeps its CDRs: a time in which it was not heard stays a gap",
-            f"onhook pbx change {pbx.name} --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE",
+            "no CDR source is set: gaps cannot be filled",
+            f"onhook pbx change {shlex.quote(pbx.name)} --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE",
         )
     else:
         yield await asyncio.to_thread(_check_cdr_source, appdb, clock, pbx.sn, source)
 
 
 def _check_cdr_source(appdb: AppDb, clock: Clock, sn: str, source: CdrSource) -> Check:
-    """Whether its CDRs can be read, by those of the last days."""
+    """Check that the CDRs of the last days can be read."""
     now = clock.now()
     window = TimeWindow(since=round((now - RECENT_CALLS_PERIOD).timestamp()), until=round(now.timestamp()))
     try:
@@ -72,16 +73,18 @@ def _check_cdr_source(appdb: AppDb, clock: Clock, sn: str, source: CdrSource) ->
         return Check("ERROR", f"{error.message} ({error.location})" if error.location else error.message, error.hint)
     if last_ended_at is None or last_ended_at < now - RECENT_CALLS_PERIOD:
         return Check(
-            "WARNING", f"no call of the last week is in {source.location}", "is it the right one, and written?"
+            "WARNING",
+            f"{source.location} has no call of the last week",
+            ("check that this is the right source, and that the PBX writes it"),
         )
     return Check(
         "OK",
-        f"its CDRs can be read in {source.location}; the last call there ended {last_ended_at:%Y-%m-%d %H:%M:%S} UTC",
+        f"CDRs of {source.location} can be read; the last call ended {last_ended_at:%Y-%m-%d %H:%M:%S} UTC",
     )
 
 
 async def inspect_asterisk(asterisk: AsteriskPbx, secret: str, clock: Clock) -> list[AsteriskAdvice]:
-    """What is right with an Asterisk, and what is not. Raises `Unavailable`, `NotAllowed` where it cannot be asked."""
+    """Return advice on the configuration of an Asterisk. Raises `Unavailable`, `NotAllowed` where it cannot be read."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS_MAX):
             streams = await asyncio.open_connection(asterisk.host, asterisk.port, ssl=create_tls_context(asterisk.tls))
@@ -89,7 +92,7 @@ async def inspect_asterisk(asterisk: AsteriskPbx, secret: str, clock: Clock) -> 
         raise Unavailable(
             f"no connection to the manager interface: {_describe_error(error)}",
             location=f"{asterisk.host}:{asterisk.port}",
-            hint="is it enabled in manager.conf ([general] enabled = yes), and may this machine reach it?",
+            hint="check manager.conf ([general] enabled = yes), and that this machine can reach it",
         ) from error
     reader, writer = streams
     try:
@@ -97,7 +100,7 @@ async def inspect_asterisk(asterisk: AsteriskPbx, secret: str, clock: Clock) -> 
             inspection = await _AmiInspector(asterisk, secret, clock, reader, writer).inspect()
     except TimeoutError as error:
         raise Unavailable(
-            "it does not answer", location=f"{asterisk.host}:{asterisk.port}", hint="try again"
+            "no response from the manager interface", location=f"{asterisk.host}:{asterisk.port}", hint="try again"
         ) from error
     finally:
         writer.close()
@@ -105,15 +108,15 @@ async def inspect_asterisk(asterisk: AsteriskPbx, secret: str, clock: Clock) -> 
 
 
 def _describe_error(error: OSError) -> str:
-    """In the system's words: asyncio tells the number of a refusal, and the address once more."""
-    # TLS counts errors of its own.
+    """Return the system's text: asyncio's has an error number, and repeats the address."""
+    # TLS has error numbers of its own.
     if error.errno is not None and error.errno in errno.errorcode and not isinstance(error, ssl.SSLError):
         return os.strerror(error.errno)
-    return error.strerror or str(error) or "no answer in time"
+    return error.strerror or str(error) or "no response in time"
 
 
 class _AmiInspector:
-    """One connection, from the login to the last answer."""
+    """One connection, from the login to the last response."""
 
     def __init__(
         self,
@@ -157,7 +160,7 @@ class _AmiInspector:
         return parse_sections(response.message) if response.is_success else None
 
     async def _measure_clock_skew(self) -> float | None:
-        """Against the middle of the question's way and the answer's."""
+        """Return the difference of the clocks, measured at the middle of request and response."""
         sent_at = self._clock.microseconds()
         timestamp = (await self._send_action("Ping")).message.get("Timestamp")
         received_at = self._clock.microseconds()
@@ -185,17 +188,19 @@ class _AmiInspector:
                     return session_event
 
     async def _next_events(self) -> Iterator[object]:
-        """Send what there is, and hear what comes. Raises `NotAllowed`, `Unavailable`."""
+        """Send pending data and yield events. Raises `NotAllowed`, `Unavailable`."""
         self._writer.write(self._session.data_to_send())
         await self._writer.drain()
         data = await self._reader.read(READ_BYTES)
         if not data:
-            raise Unavailable("it has closed the connection", location=self._asterisk.host, hint="look at its log")
+            raise Unavailable(
+                ("the manager interface closed the connection"), location=self._asterisk.host, hint="see its log"
+            )
         session_events = self._session.receive_data(data)
         for session_event in session_events:
             if isinstance(session_event, AmiRefused):
                 raise NotAllowed(
-                    f"it does not let us in: {session_event.reason}",
+                    f"the manager interface rejected the login: {session_event.reason}",
                     location=f"{self._asterisk.host}:{self._asterisk.port}",
                     hint=f"compare user and secret with [{self._asterisk.user}] in manager.conf",
                 )

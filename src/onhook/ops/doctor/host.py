@@ -1,7 +1,8 @@
-"""What may be wrong with a house, looked at from outside: one finding each, with what to do."""
+"""Health checks of the installation: one finding each, with what to do."""
 
 import os
 import platform
+import shlex
 import shutil
 import socket
 import stat
@@ -28,13 +29,13 @@ from onhook.ops.instance_lock import (
 from onhook.pbx_api.certificate import read_fingerprint
 
 FREE_BYTES_MIN = 1024**3
-"""A million reports and their calls: at a thousand a day, that is years; at a hundred a second, some hours."""
+"""A million events and their calls: at a thousand a day, that is years; at a hundred a second, some hours."""
 
 CLOCK_YEARS = (2024, 2100)
 """A clock outside of these was never set."""
 
 LAG_MAX = 1_000
-"""A hub that works is less than a second behind."""
+"""A working hub is less than a second behind."""
 
 _GROUP_OR_OTHERS_MODE = stat.S_IRWXG | stat.S_IRWXO
 _REJECTION_KINDS = ("unknown_pbx", "invalid_signature", "missing_signature", "unexpected_source")
@@ -43,7 +44,7 @@ CheckStatus = Literal["OK", "WARNING", "ERROR"]
 
 
 class Check(msgspec.Struct, frozen=True):
-    """`WARNING` is for a person to judge; `ERROR` keeps something from working. `lines` are to be added to `file`."""
+    """`WARNING` needs a person's judgement; `ERROR` breaks something. `lines` are to be added to `file`."""
 
     status: CheckStatus
     detail: str
@@ -53,7 +54,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def check_installation(config: Config, clock: Clock) -> Iterator[Check]:
-    """All that can be seen without reading a call."""
+    """Yield the checks that need no call data."""
     yield Check("OK", f"onhook {version_of('onhook')}, Python {platform.python_version()}")
     yield _check_clock(clock)
     try:
@@ -63,7 +64,7 @@ def check_installation(config: Config, clock: Clock) -> Iterator[Check]:
         yield Check("ERROR", f"{error.message} ({error.location})", error.hint)
         return
     if not config.data.exists():
-        yield Check("WARNING", f"there is no data directory {config.data} yet", "`onhook serve` makes it")
+        yield Check("WARNING", f"the data directory {config.data} does not exist yet", "`onhook serve` creates it")
         return
     yield from _check_permissions(config)
     yield _check_disk(config.data)
@@ -72,70 +73,74 @@ def check_installation(config: Config, clock: Clock) -> Iterator[Check]:
 
 
 def check_data(lag: int, has_quarantined: bool, counters: Iterable[Mapping[str, Any]]) -> Iterator[Check]:
-    """What the calls and the door tell: the backlog, the quarantine, and who was refused."""
+    """Yield the checks of backlog, quarantine and rejected requests."""
     if lag < 0:
         yield Check(
             "ERROR",
-            f"the store is {-lag} reports ahead of its ledger",
-            "keep a copy of calls.duckdb, then `onhook rebuild`",
+            f"the store is {-lag} events ahead of its ledger",
+            "copy calls.duckdb to a safe place, then run `onhook rebuild`",
         )
     elif lag > LAG_MAX:
-        yield Check("WARNING", f"the store has {lag} reports yet to read", "wait; if it does not fall, read the log")
+        yield Check(
+            "WARNING", f"the store has {lag} events to process", ("wait; if the number does not fall, see the log")
+        )
     else:
-        yield Check("OK", f"the store is {lag} reports behind the ledger")
+        yield Check("OK", f"the store is {lag} events behind the ledger")
     if has_quarantined:
-        yield Check("WARNING", "some reports could not be read", "`onhook quarantine list` says why")
+        yield Check("WARNING", "some events could not be parsed", "`onhook quarantine list` shows why")
     else:
-        yield Check("OK", "every report could be read")
+        yield Check("OK", "all events were parsed")
     rejections = [
         counter for counter in counters if counter["kind"] in _REJECTION_KINDS and not _is_registered_now(counter)
     ]
     for counter in rejections[:5]:
         yield _rejection_check(counter)
     if not rejections:
-        yield Check("OK", "nobody was refused at the door")
+        yield Check("OK", "no rejected requests")
 
 
 def _is_registered_now(counter: Mapping[str, Any]) -> bool:
-    """A stranger that was declared since is none any more."""
+    """Return whether the PBX of a rejected request was registered since."""
     return counter["kind"] == "unknown_pbx" and bool(counter["pbx"])
 
 
 def _rejection_check(counter: Mapping[str, Any]) -> Check:
     count_text = f"{counter['count']} times, last {str(counter['last_at'])[:19]}"
     if counter["kind"] == "unknown_pbx":
-        hint = f"if it is yours: onhook pbx add NAME --sn {counter['sn']} --secret SECRET"
-        return Check("WARNING", f"a stranger {counter['sn']!r} knocked {count_text}", hint)
+        hint = f"to accept it: onhook pbx add NAME --sn {shlex.quote(str(counter['sn']))} --secret SECRET"
+        return Check("WARNING", f"requests from unknown serial number {counter['sn']!r}: {count_text}", hint)
     if counter["kind"] == "unexpected_source":
-        hint = "if it is yours: onhook pbx change NAME --from ADDRESS"
-        return Check("WARNING", f"{counter['sn']} reported {count_text} from elsewhere than its address or path", hint)
-    problem = "a wrong signature" if counter["kind"] == "invalid_signature" else "no signature"
+        hint = "to accept them: onhook pbx change NAME --from ADDRESS"
+        return Check(
+            "WARNING", (f"requests for {counter['sn']} from another address or path than its own: {count_text}"), hint
+        )
+    problem = "with an invalid signature" if counter["kind"] == "invalid_signature" else "without a signature"
     return Check(
         "WARNING",
-        f"{counter['sn'] or 'somebody'} came with {problem} {count_text}",
-        "compare the secret with the PBX's",
+        f"requests for {counter['sn'] or 'an unknown PBX'} {problem}: {count_text}",
+        "compare the secret with that of the PBX",
     )
 
 
 def _check_clock(clock: Clock) -> Check:
     now = clock.now()
     if CLOCK_YEARS[0] <= now.year < CLOCK_YEARS[1]:
-        return Check("OK", f"the clock says {now:%Y-%m-%d %H:%M:%S} UTC")
-    return Check("ERROR", f"the clock says {now:%Y-%m-%d %H:%M}", "set it")
+        return Check("OK", f"the clock is {now:%Y-%m-%d %H:%M:%S} UTC")
+    return Check("ERROR", f"the clock is {now:%Y-%m-%d %H:%M}", "set the clock")
 
 
 def _check_permissions(config: Config) -> Iterator[Check]:
     for path in _secret_files(config):
         if path.exists() and not path.is_file():
-            yield Check("ERROR", f"{path} is not a file", "move it away, and bring back a copy with `onhook restore`")
+            yield Check("ERROR", f"{path} is not a file", "move it away, and restore a backup with `onhook restore`")
         elif path.exists() and not os.access(path, os.R_OK | os.W_OK):
-            yield Check("ERROR", f"you may not read and write {path}", "become its owner")
+            yield Check("ERROR", f"{path} cannot be read and written", "become its owner")
     paths = [config.data, *(path for path in _secret_files(config) if path.exists())]
     exposed_paths = [path for path in paths if path.stat().st_mode & _GROUP_OR_OTHERS_MODE]
     for path in exposed_paths:
-        yield Check("WARNING", f"others may look into {path.name}", f"chmod go= {path}")
+        yield Check("WARNING", f"other users can read {path.name}", f"chmod go= {shlex.quote(str(path))}")
     if not exposed_paths:
-        yield Check("OK", f"only its owner may look into {config.data}")
+        yield Check("OK", f"only its owner can read {config.data}")
 
 
 def _secret_files(config: Config) -> tuple[Path, ...]:
@@ -147,18 +152,20 @@ def _check_disk(path: Path) -> Check:
     free_bytes = shutil.disk_usage(path).free
     if free_bytes < FREE_BYTES_MIN:
         return Check(
-            "ERROR", f"{free_bytes / 1024**2:.0f} MiB of disk are free", "make room, or reports will be refused"
+            "ERROR",
+            f"{free_bytes / 1024**2:.0f} MiB of disk space are free",
+            ("free disk space, or events will be rejected"),
         )
-    return Check("OK", f"{free_bytes / 1024**3:.0f} GiB of disk are free")
+    return Check("OK", f"{free_bytes / 1024**3:.0f} GiB of disk space are free")
 
 
 def _check_appdb(config: Config, clock: Clock) -> Iterator[Check]:
     if not config.appdb_file.exists():
-        yield Check("WARNING", "nobody has set anything yet", "`onhook pbx add` declares a PBX")
+        yield Check("WARNING", "there are no settings yet", "`onhook pbx add` adds a PBX")
         return
     damage = check_integrity(config.appdb_file)
     if damage:
-        yield Check("ERROR", f"onhook.db is damaged: {damage}", "`onhook restore` brings back a copy")
+        yield Check("ERROR", f"onhook.db is damaged: {damage}", "`onhook restore` restores a backup")
         return
     try:
         appdb = AppDb(config.appdb_file)
@@ -173,29 +180,29 @@ def _check_appdb(config: Config, clock: Clock) -> Iterator[Check]:
 
 
 def _check_destinations(appdb: AppDb, clock: Clock) -> Iterator[Check]:
-    """What a person should know of applications that are told of calls."""
+    """Yield the issues of destinations."""
     destinations = appdb.destinations.all()
     issues = find_all_issues(destinations, appdb.deliveries.backlogs(), clock.now())
     for issue in issues:
         yield Check("ERROR" if issue.kind in ("disabled", "full") else "WARNING", issue.detail, issue.hint)
     if destinations and not issues:
-        summary = "1 subscription fares" if len(destinations) == 1 else f"{len(destinations)} subscriptions fare"
-        yield Check("OK", f"{summary} well")
+        summary = "1 destination is" if len(destinations) == 1 else f"{len(destinations)} destinations are"
+        yield Check("OK", f"{summary} working")
 
 
 def _check_pbxs(appdb: AppDb) -> Check:
     pbxs = appdb.pbxs()
     unsigned_names = [pbx.name for pbx in pbxs if pbx.is_unsigned]
     if not pbxs:
-        return Check("WARNING", "no PBX may report yet", "onhook pbx add NAME --sn SN --secret SECRET")
+        return Check("WARNING", "no PBX is registered", "onhook pbx add NAME --sn SN --secret SECRET")
     if unsigned_names:
-        return Check("WARNING", f"anybody can report in the name of {', '.join(unsigned_names)}", "give it a secret")
-    return Check("OK", f"{len(pbxs)} PBX{'s' if len(pbxs) > 1 else ''} may report, all signed")
+        return Check("WARNING", f"any sender can send events as {', '.join(unsigned_names)}", "set a secret for it")
+    return Check("OK", f"{len(pbxs)} PBX{'s' if len(pbxs) > 1 else ''} registered, all signed")
 
 
 def _check_processes(config: Config) -> Iterator[Check]:
     if not is_server_running(config):
-        yield Check("WARNING", "no server runs here", "onhook serve")
+        yield Check("WARNING", "no server is running", "onhook serve")
         yield from (
             _check_port(name, address) for name, address in (("intake", config.intake), ("console", config.console))
         )
@@ -212,8 +219,8 @@ def _check_processes(config: Config) -> Iterator[Check]:
 
 def _check_process(name: str, process: ProcessInfo | None) -> Check:
     if process is None:
-        return Check("ERROR", f"the {name} does not run", "the log of `onhook serve` says why")
-    return Check("OK", f"the {name} runs as process {process.pid} on {process.address}")
+        return Check("ERROR", f"the {name} is not running", "see the log of `onhook serve`")
+    return Check("OK", f"the {name} is running as process {process.pid} on {process.address}")
 
 
 def _check_pbx_api_port(config: Config) -> Iterator[Check]:
@@ -223,12 +230,12 @@ def _check_pbx_api_port(config: Config) -> Iterator[Check]:
 
 def _check_pbx_api(process: ProcessInfo | None) -> Check:
     if process is None:
-        return Check("ERROR", "apps exist, but the PBX API is not running", "the log says why")
+        return Check("ERROR", "applications exist, but the PBX API is not running", "see the log")
     return Check("OK", f"PBX API is listening on {process.address}")
 
 
 def _check_certificate(path: Path) -> Check:
-    """What applications pin."""
+    """Return the fingerprint that applications pin."""
     try:
         return Check("OK", f"its certificate {path.name} has the SHA-256 fingerprint {read_fingerprint(path)}")
     except OnhookError as error:
@@ -236,7 +243,7 @@ def _check_certificate(path: Path) -> Check:
 
 
 def _has_apps(config: Config) -> bool:
-    """Whether any application has credentials; damaged settings were told already."""
+    """Return whether an application has credentials; a damaged database is reported by another check."""
     if not config.appdb_file.exists():
         return False
     try:

@@ -1,7 +1,8 @@
-"""What may be wrong with one PBX: name, port, certificate, credentials, firmware, webhooks, clock, step by step."""
+"""Health checks of one PBX: name, port, certificate, credentials, firmware, webhooks, clock, step by step."""
 
 import asyncio
 import random
+import shlex
 import socket
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,11 +30,11 @@ from onhook.sync.pbx_sync_manager import build_api_sync_spec, create_pbx_session
 CONNECT_SECONDS_MAX = 5.0
 
 COVERAGE_LAG_MAX = timedelta(hours=3)
-"""Coverage that is older than this lags behind the hourly rounds."""
+"""Older coverage lags behind the hourly sync."""
 
 
 class PbxCheckTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """A PBX with all that is known of it. `webhook` is the address that should stand in the PBX, or empty."""
+    """A PBX with its settings and state. `webhook` is the URL that should be set in the PBX, or empty."""
 
     pbx: Pbx
     credentials: PbxCredentials | None
@@ -42,7 +43,7 @@ class PbxCheckTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_check_target(appdb: AppDb, name: str, webhook_url: str) -> PbxCheckTarget:
-    """The PBX with this name. Raises `NotFound`."""
+    """Return the PBX with this name. Raises `NotFound`."""
     pbx = appdb.pbx(name)
     secrets = next((candidate.secrets for candidate in appdb.webhook_credentials() if candidate.sn == pbx.sn), ())
     return PbxCheckTarget(
@@ -51,7 +52,9 @@ def load_check_target(appdb: AppDb, name: str, webhook_url: str) -> PbxCheckTarg
 
 
 async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheckTarget) -> AsyncIterator[Check]:
-    """All that can be found out; what cannot be reached ends it, because the rest would follow from that."""
+    """Yield the checks; the first step that cannot be reached is the last, because the others would fail for the same
+    reason.
+    """
     for check in _check_stored_state(appdb, target.pbx, clock.now()):
         yield check
     if target.pbx.dialect == Asterisk.name:
@@ -61,8 +64,11 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
     if target.credentials is None:
         yield Check(
             "WARNING",
-            f"{target.pbx.name} cannot be asked: nobody said how its API is reached",
-            f"onhook pbx change {target.pbx.name} --api https://HOST:8088 --client-id ID --client-secret SECRET",
+            f"the API address of {target.pbx.name} is not set: no further checks",
+            (
+                f"onhook pbx change {shlex.quote(target.pbx.name)} --api https://HOST:8088 --client-id ID "
+                "--client-secret SECRET"
+            ),
         )
         return
     checks = await asyncio.to_thread(_check_connectivity, target.credentials)
@@ -76,20 +82,26 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
 
 
 def _check_stored_state(appdb: AppDb, pbx: Pbx, now: datetime) -> Iterator[Check]:
-    """What was found out before."""
+    """Yield the checks of alarms and coverage."""
     for alarm in appdb.alarms.open_alarms():
         if alarm.sn == pbx.sn:
             detail = f"{alarm.kind} since {alarm.began_at:%Y-%m-%d %H:%M} UTC: {alarm.detail}"
             yield Check("WARNING", detail, alarm.hint)
     until = complete_until(appdb.sync_states.intervals(pbx.sn))
     if until is None:
-        yield Check("WARNING", "nothing was compared with the PBX yet", "the server does that when it can ask it")
+        yield Check(
+            "WARNING",
+            "the calls are not compared with the PBX yet",
+            ("the server compares them when it can reach the PBX"),
+        )
     elif now - until > COVERAGE_LAG_MAX:
         yield Check(
-            "WARNING", f"calls are surely complete only until {until:%Y-%m-%d %H:%M} UTC", "is the server running?"
+            "WARNING",
+            (f"calls are verified complete only until {until:%Y-%m-%d %H:%M} UTC"),
+            "check that the server is running",
         )
     else:
-        yield Check("OK", f"calls are surely complete until {until:%Y-%m-%d %H:%M} UTC")
+        yield Check("OK", f"calls are verified complete until {until:%Y-%m-%d %H:%M} UTC")
 
 
 def _check_connectivity(credentials: PbxCredentials) -> list[Check]:
@@ -97,7 +109,7 @@ def _check_connectivity(credentials: PbxCredentials) -> list[Check]:
 
 
 def _connectivity_checks(credentials: PbxCredentials) -> Iterator[Check]:
-    """Name, port and certificate."""
+    """Yield the checks of name, port and certificate."""
     parts = urlsplit(credentials.url)
     host, port = parts.hostname or "", parts.port or 443
     try:
@@ -105,16 +117,20 @@ def _connectivity_checks(credentials: PbxCredentials) -> Iterator[Check]:
             {str(address_info[4][0]) for address_info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
         )
     except OSError as error:
-        yield Check("ERROR", f"the name {host} has no address: {error.strerror}", "compare it with the PBX's address")
+        yield Check(
+            "ERROR", (f"the name {host} has no address: {error.strerror}"), "compare it with the address of the PBX"
+        )
         return
     if addresses != [host]:
         yield Check("OK", f"{host} is {', '.join(addresses)}")
     try:
         socket.create_connection((host, port), CONNECT_SECONDS_MAX).close()
     except OSError as error:
-        reason = error.strerror or "no answer in time"
+        reason = error.strerror or "no response in time"
         yield Check(
-            "ERROR", f"port {port} cannot be reached: {reason}", "it is 8088 on a PBX, 443 in the cloud; firewall?"
+            "ERROR",
+            f"port {port} cannot be reached: {reason}",
+            ("it is 8088 on a PBX, 443 in the cloud; check the firewall"),
         )
         return
     yield Check("OK", f"port {port} is open")
@@ -128,31 +144,35 @@ def _check_certificate(credentials: PbxCredentials) -> Check:
     except OnhookError as error:
         return Check("ERROR", error.message, error.hint)
     if credentials.fingerprint == certificate.fingerprint:
-        return Check("OK", "its certificate is the one that is pinned")
+        return Check("OK", "its certificate is the pinned one")
     if credentials.fingerprint:
-        detail = f"its certificate is not the one that is pinned: {format_fingerprint(certificate.fingerprint)}"
-        return Check("ERROR", detail, "if the PBX got a new one: `onhook pbx trust` with its name")
+        detail = f"its certificate is not the pinned one: {format_fingerprint(certificate.fingerprint)}"
+        return Check("ERROR", detail, "if the PBX has a new one: `onhook pbx trust` with its name")
     if certificate.verification_error:
         fingerprint = format_fingerprint(certificate.fingerprint)
-        detail = f"its certificate is vouched for by nobody ({certificate.verification_error}): {fingerprint}"
-        return Check("ERROR", detail, "compare it with the PBX's, then `onhook pbx trust` with its name")
-    return Check("OK", "its certificate is vouched for by an authority")
+        detail = f"its certificate is not trusted ({certificate.verification_error}): {fingerprint}"
+        return Check("ERROR", detail, "compare it with that of the PBX, then run `onhook pbx trust` with its name")
+    return Check("OK", "its certificate is verified by a certificate authority")
 
 
 async def _check_api(
     config: Config, appdb: AppDb, clock: Clock, target: PbxCheckTarget, credentials: PbxCredentials
 ) -> AsyncIterator[Check]:
-    """Credentials, and what only the PBX can tell."""
+    """Yield the checks of credentials, system information and webhooks."""
     jitter = random.SystemRandom().random
     spec = build_api_sync_spec(target.pbx, credentials)
     async with create_pbx_session(spec, appdb=appdb, data=config.data, clock=clock, jitter=jitter) as session:
         try:
             await session.token()
-            yield Check("OK", "it takes our client id and secret")
+            yield Check("OK", "client id and secret are accepted")
             async for check in _check_api_details(session, clock, target):
                 yield check
         except NotAllowed as error:
-            yield Check("ERROR", error.message, f"{error.hint}; 70004 and 70087 are lifted in the PBX under Security")
+            yield Check(
+                "ERROR",
+                error.message,
+                (f"{error.hint}; the errors 70004 and 70087 are resolved in the PBX under Security"),
+            )
         except OnhookError as error:
             yield Check("ERROR", error.message, error.hint)
 
@@ -160,53 +180,64 @@ async def _check_api(
 async def _check_api_details(session: PbxSession, clock: Clock, target: PbxCheckTarget) -> AsyncIterator[Check]:
     response = await session.send_request(session.client.facts_request())
     if response.error_kind is not None:
-        yield _api_error_check("of itself", response, "an older firmware, or our client has no right to it")
+        yield _api_error_check(
+            "its system information", response, ("the firmware is older, or the client lacks the permission")
+        )
     else:
         for check in _check_facts(session.client.parse_facts(response), clock.now(), target.pbx):
             yield check
     response = await session.send_request(session.client.webhooks_request())
     if response.error_kind == "unsupported":
-        hint = "upgrade it, or go by the push channel"
-        yield Check("WARNING", "this firmware knows no webhooks through its API", hint)
+        hint = "upgrade the firmware, or use the push channel"
+        yield Check("WARNING", "this firmware has no webhooks in its API", hint)
     elif response.error_kind is not None:
-        yield _api_error_check("its webhooks", response, "give our client the right to read them")
+        yield _api_error_check("its webhooks", response, "give the client the permission to read them")
     else:
         for check in _check_webhooks(session.client.parse_webhooks(response), target):
             yield check
 
 
 def _api_error_check(subject: str, response: PbxResponse, hint: str) -> Check:
-    """What was asked and not told; where it is not the question that was wrong, asking again helps."""
+    """Return the check for an error response; only errors that are not the request's are temporary."""
     if response.error_kind in ("token_expired", "temporary", "invalid_response", "too_many_tokens"):
         hint = (
-            "ask again in some minutes; if it stays so, another program may use the same client id and end our tokens"
+            "try again in some minutes; if it persists, another program may use the same client id and "
+            "revoke Onhook's tokens"
         )
-    return Check("WARNING", f"it does not tell {subject}: {response.error_text}", hint)
+    return Check("WARNING", f"cannot read {subject}: {response.error_text}", hint)
 
 
 def _check_facts(facts: SystemFacts, now: datetime, pbx: Pbx) -> Iterator[Check]:
-    yield Check("OK", f"its firmware is {facts.firmware or 'not told'}")
+    yield Check("OK", f"its firmware is {facts.firmware or 'unknown'}")
     if facts.sn and facts.sn != pbx.sn:
-        yield Check("ERROR", f"another PBX answers there: {facts.sn}, not {pbx.sn}", "compare the address of the API")
+        yield Check(
+            "ERROR", (f"another PBX has this address: {facts.sn}, not {pbx.sn}"), "compare the address of the API"
+        )
     if facts.clock is None:
-        yield Check("WARNING", "it does not tell its clock")
+        yield Check("WARNING", "its clock is unknown")
         return
     skew = facts.clock - round(now.timestamp())
     clock_text = f"{datetime.fromtimestamp(facts.clock, UTC):%Y-%m-%d %H:%M:%S} UTC"
     if abs(skew) > CLOCK_SKEW_SECONDS_MAX:
-        yield Check("ERROR", f"its clock says {clock_text}, {abs(skew)} seconds from ours", "set it, best by NTP")
+        yield Check(
+            "ERROR",
+            (f"its clock is {clock_text}, {abs(skew)} seconds from this server's"),
+            "set the clock, best by NTP",
+        )
     else:
-        yield Check("OK", f"its clock says {clock_text}")
+        yield Check("OK", f"its clock is {clock_text}")
     zone = pbx.zone_info
     expected = None if zone is None else now.astimezone(zone).utcoffset()
     if expected is not None and facts.offset_seconds not in (None, round(expected.total_seconds())):
-        hint = "set its zone, or `onhook pbx change --zone`"
-        yield Check("WARNING", f"its wall clock is not that of {pbx.zone}", hint)
+        hint = "set its time zone, or use `onhook pbx change --zone`"
+        yield Check("WARNING", f"its local time is not that of {pbx.zone}", hint)
 
 
 def _check_webhooks(webhooks: PbxWebhookConfig, target: PbxCheckTarget) -> Iterator[Check]:
     if not webhooks.is_enabled or not webhooks.entries:
-        yield Check("WARNING", "no webhook is set in it", "fine with the push channel; else set one for event 30012")
+        yield Check(
+            "WARNING", "no webhook is set in the PBX", ("set one for event 30012, unless the push channel is used")
+        )
         return
     if target.webhook_url:
         yield _check_webhook_url(webhooks.entries, target.webhook_url)
@@ -215,35 +246,39 @@ def _check_webhooks(webhooks: PbxWebhookConfig, target: PbxCheckTarget) -> Itera
 
 
 def _check_webhook_url(entries: Iterable[PbxWebhook], expected_url: str) -> Check:
-    """Whether the address stands in the PBX as it should: long ones are cut off (yeastar-p-series.md 12, 35)."""
+    """Check that the URL in the PBX is complete: long ones are cut off (yeastar-p-series.md 12, 35)."""
     if any(webhook.url == expected_url for webhook in entries):
-        return Check("OK", "the webhook's address stands in the PBX as it should")
+        return Check("OK", "the URL of the webhook is set correctly in the PBX")
     truncated_url = next(
         (webhook.url for webhook in entries if webhook.url and expected_url.startswith(webhook.url)), ""
     )
     if truncated_url:
         return Check(
-            "ERROR", f"the webhook's address is cut off behind {len(truncated_url)} characters", "use a shorter one"
+            "ERROR", f"the URL of the webhook is cut off after {len(truncated_url)} characters", "use a shorter one"
         )
-    return Check("ERROR", "no webhook in the PBX has that address", "set it under Integrations > API")
+    return Check("ERROR", "no webhook in the PBX has this URL", "set it under Integrations > API")
 
 
 def _check_webhook(webhook: PbxWebhook, secrets: Sequence[str]) -> Iterator[Check]:
-    """One that is set; what it says of others' secrets is told to nobody."""
+    """Yield the checks of one webhook; secrets of other receivers are never shown."""
     label = f"the webhook to {_mask_url(webhook.url)}"
     if not webhook.sends_call_ends:
-        yield Check("WARNING", f"{label} does not tell ended calls", "tick event 30012 in it, if it is meant for us")
+        yield Check(
+            "WARNING", f"{label} does not send call end events", ("select event 30012 in it, if it is for Onhook")
+        )
     elif webhook.secret not in secrets:
         yield Check(
-            "WARNING", f"{label} is signed with a secret that we do not know", "`onhook pbx secret add`, if it is ours"
+            "WARNING",
+            f"{label} is signed with an unknown secret",
+            ("add it with `onhook pbx secret add`, if it is for Onhook"),
         )
     elif webhook.method != "POST":
-        yield Check("ERROR", f"{label} is sent by {webhook.method}", "set it to POST")
+        yield Check("ERROR", f"{label} uses the method {webhook.method}", "set it to POST")
     else:
-        yield Check("OK", f"{label} tells ended calls, signed with a secret that we know")
+        yield Check("OK", f"{label} sends call end events, signed with a known secret")
 
 
 def _mask_url(url: str) -> str:
-    """An address without what may be secret in it: path and query."""
+    """Return a URL without path and query, which may be secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

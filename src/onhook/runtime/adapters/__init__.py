@@ -1,5 +1,4 @@
-"""Job: implementations of lower packages' contracts with what only `runtime` may import.
+"""Job: implementations of lower packages' contracts that need imports of several packages.
 
-May import: all packages but `cli`.
-Must not: hold a rule about calls.
+May import: all packages but `cli`. Must not: hold a rule about calls.
 """

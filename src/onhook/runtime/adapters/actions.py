@@ -1,4 +1,4 @@
-"""What a person asks of the house from a page: to try the way in, to examine a PBX, to see calls of a made-up one."""
+"""Actions of the console: send a test event, run the checks of a PBX, start a simulated PBX."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,16 +20,16 @@ from onhook.simulator.office_plan import demo_plan
 from onhook.simulator.sender import simulate
 
 TEST_BODY = b'{"event":"test"}'
-"""What a PBX sends when its test button is pressed (yeastar-p-series.md 4): counted by the intake, never kept."""
+"""The test event of a PBX (yeastar-p-series.md 4): counted by the receiver, never stored."""
 
 TEST_SECONDS_MAX = 5.0
-"""On this machine: an answer that takes longer will not come."""
+"""On this machine: a longer response time means none."""
 
 CHECKS_SECONDS_MAX = 60.0
-"""For all that is asked of one PBX; each question has a limit of its own."""
+"""For all checks of one PBX; each request has a limit of its own."""
 
 SIMULATION_SECONDS = 1_800.0
-"""A made-up PBX calls for half an hour: long enough to look around, and then the house is quiet again."""
+"""A simulated PBX makes calls for half an hour: long enough to look around."""
 
 
 class ConsoleActionRunner:
@@ -43,7 +43,7 @@ class ConsoleActionRunner:
         self._checked_sns: set[str] = set()
 
     async def send_test_event(self, sn: str) -> str:
-        """Post a test to our own intake, signed as that PBX signs; what the intake said."""
+        """Post a test event to the receiver, signed with the PBX's secret; return the receiver's response."""
         credentials = next((candidate for candidate in self._appdb.webhook_credentials() if candidate.sn == sn), None)
         if credentials is None:
             raise NotFound("there is no such PBX", hint="`onhook pbx list` shows them")
@@ -56,30 +56,32 @@ class ConsoleActionRunner:
                 session.post(url, data=TEST_BODY, headers=headers) as response,
             ):
                 response_text = (await response.text()).strip()
-                return f"the intake answered {response.status}: {response_text[:200]}"
+                return f"the receiver answered {response.status}: {response_text[:200]}"
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(
-                "the intake does not answer", location=url, hint="start `onhook serve`, or look at its log"
+                "the receiver does not answer", location=url, hint="start `onhook serve`, or see its log"
             ) from error
 
     async def run_pbx_checks(self, sn: str) -> list[Check]:
-        """What is right with that PBX and what is not. One visit at a time: each signs in, and a PBX counts that."""
+        """Return the checks of a PBX. One run at a time: each logs in, and a PBX counts logins."""
         if sn in self._checked_sns:
-            raise Unavailable("this PBX is being looked at already", hint="wait a minute")
+            raise Unavailable("the checks of this PBX are already running", hint="wait a minute")
         self._checked_sns.add(sn)
         checks: list[Check] = []
         try:
             async with asyncio.timeout(CHECKS_SECONDS_MAX):
                 async for check in _run_checks(self._config, self._appdb, self._clock, sn):
-                    checks.append(check)  # noqa: PERF401 - what was found until the time is up is told
+                    checks.append(check)  # noqa: PERF401 - checks done before the time-out are returned
         except TimeoutError:
-            checks.append(Check("ERROR", f"the rest was not answered in {CHECKS_SECONDS_MAX:.0f} s", "try again"))
+            checks.append(
+                Check("ERROR", (f"the other checks were not completed in {CHECKS_SECONDS_MAX:.0f} s"), "try again")
+            )
         finally:
             self._checked_sns.discard(sn)
         return checks
 
     async def start_simulated_pbx(self) -> None:
-        """Declare the made-up PBX, and let it call: a day's history, then a call every few seconds."""
+        """Register the simulated PBX, and start it: a day's history, then a call every few seconds."""
         if self._simulation_task is not None and not self._simulation_task.done():
             return
         url = intake_url(self._intake_address())
@@ -94,7 +96,7 @@ class ConsoleActionRunner:
         self._simulation_task = asyncio.create_task(run_simulation(), name="simulated PBX")
 
     async def close(self) -> None:
-        """Nobody calls any more."""
+        """Stop the simulated PBX."""
         if self._simulation_task is not None:
             self._simulation_task.cancel()
             await asyncio.wait([self._simulation_task])
@@ -102,12 +104,12 @@ class ConsoleActionRunner:
     def _intake_address(self) -> Address:
         port = intake_port(self._config)
         if not port:
-            raise Unavailable("the intake does not run", hint="start `onhook serve`")
+            raise Unavailable("the receiver is not running", hint="start `onhook serve`")
         return Address(self._config.intake.host, port)
 
 
 async def _run_checks(config: Config, appdb: AppDb, clock: Clock, sn: str) -> AsyncIterator[Check]:
-    """As the doctor of its dialect tells them."""
+    """Yield the checks of the PBX's dialect."""
     pbx = appdb.pbx(sn)
     if pbx.dialect != Asterisk.name:
         async for check in check_pbx(config, appdb, clock, load_check_target(appdb, sn, "")):

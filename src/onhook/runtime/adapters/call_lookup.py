@@ -1,4 +1,4 @@
-"""What the exchange asks of its calls, answered from the store and the settings."""
+"""Calls of the PBX API, from the store and the application database."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from onhook.store.contract import CallListing, CallListResult, RecordListing, Re
 from onhook.store.position_notifier import PositionNotifier
 
 WAIT_SECONDS = 3_600.0
-"""Asked for again then: nobody waits for ever on one question."""
+"""Time-out of one wait, which is then repeated."""
 
 
 class StoreCallSource:
-    """See the contract, `pbx_api.calls.CallSource`. News are numbered as the ledger numbers their raw events."""
+    """See the contract, `pbx_api.calls.CallSource`. New records have the numbers of their raw events."""
 
     def __init__(self, store: Store, position_notifier: PositionNotifier, appdb: AppDb, config: Config) -> None:
         self._store = store
@@ -46,7 +46,7 @@ class StoreCallSource:
     async def wait(self, after: int) -> None:
         while not await self._position_notifier.wait(after, WAIT_SECONDS):
             if self._position_notifier.is_closed:
-                # The house closes, and whoever waits here is cancelled.
+                # The process stops, and the waiting task is cancelled.
                 await asyncio.Event().wait()
 
     def number_plan(self, sn: str) -> NumberPlan:
@@ -54,7 +54,7 @@ class StoreCallSource:
         return NumberPlan() if pbx is None else pbx.number_plan
 
     async def utc_offset(self, time: datetime, sns: Sequence[str]) -> timedelta:
-        """By the zone that was set; else as the latest call had it; else the zone in which people read."""
+        """Return the offset of the configured zone; else that of the latest call; else that of the display zone."""
         for pbx in self._appdb.pbxs():
             if pbx.zone_info is not None and (not sns or pbx.sn in sns):
                 return time.astimezone(pbx.zone_info).utcoffset() or timedelta()

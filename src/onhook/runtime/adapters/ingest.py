@@ -1,4 +1,4 @@
-"""The door to the ledger for what we fetch ourselves, or what a command brings."""
+"""Ingestor for events that Onhook fetches, or that a command imports."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -16,14 +16,14 @@ from onhook.runtime.adapters.registry import AppDbPbxRegistry
 
 
 def create_ingestor(*, appdb: AppDb, ledger: Ledger, clock: Clock) -> Ingestor:
-    """The door for what we fetch ourselves."""
+    """Return the ingestor of a process that fetches events."""
     registry = AppDbPbxRegistry(appdb, on_error=_log_appdb_error)
     return Ingestor(ledger=ledger, registry=registry, dialects=dialects(), clock=clock)
 
 
 @asynccontextmanager
 async def open_ingestor(config: Config) -> AsyncIterator[Ingestor]:
-    """The door to the ledger, for a command that brings reports itself, also while a server runs."""
+    """Yield an ingestor for a command that imports events, also while a server runs."""
     appdb = AppDb(config.appdb_file)
     try:
         ledger = SqliteLedger(config.ledger_file)

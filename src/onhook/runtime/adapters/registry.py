@@ -1,4 +1,4 @@
-"""Who may report: what intake is handed in place of the settings, read anew when somebody has changed them."""
+"""PBX registry of the receiver, read from the application database after each change."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,19 +9,20 @@ from onhook.lib.errors import OnhookError
 from onhook.receiver.pbx_registry import RegisteredPbx
 
 CACHE_SECONDS = 0.001
-"""How long what was read counts unasked. Asking costs 3 microseconds, which thousands of reports per second would feel;
-whoever declares a PBX needs longer than this to make it send."""
+"""Lifetime of the cached registry. A check costs 3 microseconds, which matters at thousands of events per second;
+adding a PBX takes longer than this.
+"""
 
 
 class AppDbPbxRegistry:
     """See the contract, `receiver.pbx_registry.PbxRegistry`.
 
-    Once read, it never fails: when the settings cannot be read now, what was known before counts, so that nothing
-    done to `onhook.db` keeps calls out.
+    After the first read it never fails: when the database cannot be read, the last known registry is used, so that
+    nothing done to `onhook.db` rejects calls.
     """
 
     def __init__(self, appdb: AppDb, *, on_error: Callable[[OnhookError], None]) -> None:
-        """Read the settings. Raises `Unavailable` when they cannot be read at all."""
+        """Read the database. Raises `Unavailable` when it cannot be read at all."""
         self._appdb = appdb
         self._on_error = on_error
         self._version = appdb.version()
@@ -29,28 +30,28 @@ class AppDbPbxRegistry:
         self._checked_at = time.monotonic()
 
     def find_by_sn(self, sn: str) -> RegisteredPbx | None:
-        """The PBX with this serial number; one that seems unknown is looked for in the file."""
+        """Return the PBX with this serial number; the database is read again for an unknown one."""
         now = time.monotonic()
         if now - self._checked_at > CACHE_SECONDS or sn not in self._pbx_by_sn:
             self._refresh(now)
         return self._pbx_by_sn.get(sn)
 
     def find_by_source(self, path: str, peer: str) -> RegisteredPbx | None:
-        """The one PBX whose place this is; a path says more than an address."""
+        """Return the one PBX with this source; a path has precedence over an address."""
         self._refresh(time.monotonic())
         matches = [pbx for pbx in self._pbx_by_sn.values() if pbx.matches_source(path, peer)]
         matches = [pbx for pbx in matches if pbx.path] or matches
         return matches[0] if len(matches) == 1 else None
 
     def list_all(self) -> Sequence[RegisteredPbx]:
-        """All PBXs, as they are now."""
+        """Return all current PBXs."""
         self._refresh(time.monotonic())
         return tuple(self._pbx_by_sn.values())
 
     def _refresh(self, now: float) -> None:
         self._checked_at = now
         try:
-            # Asked before reading: a change in between is then read again, never missed.
+            # Read before the data: a change in between is then read again, never missed.
             version = self._appdb.version()
             if version != self._version:
                 self._pbx_by_sn, self._version = _load_pbxs(self._appdb), version

@@ -1,6 +1,6 @@
-"""The webhooks that applications manage through the PBX API: destinations like any others, each of one application.
+"""Webhooks that applications manage through the PBX API: destinations like any others, each of one application.
 
-An application that sees some PBXs alone has a destination for each of them, because a filter names one; to the
+An application that sees some PBXs only has a destination for each of them, because a filter names one; to the
 application they are one webhook.
 """
 
@@ -21,10 +21,10 @@ from onhook.lib.clock import Clock
 from onhook.pbx_api.pushing import MAX_ATTEMPTS_LIMITS, AppWebhook, AppWebhookSettings
 
 NAME_SUFFIX_CHARACTERS_MAX = 14
-"""Of a destination's name, behind that of its application."""
+"""Of a destination's name, after that of its application."""
 
 _DestinationKey = tuple[str, str]
-"""URL and serial number: what makes a destination of an application this one."""
+"""URL and serial number: they identify a destination of an application."""
 
 
 class DestinationWebhookStore:
@@ -52,7 +52,7 @@ class DestinationWebhookStore:
         webhooks_by_key = {
             (webhook.url, sn): webhook for webhook in webhook_settings.webhooks for sn in app.pbxs or ("",)
         }
-        # Before the first is changed, so that a mistake changes nothing.
+        # Before the first is changed, so that an error changes nothing.
         for webhook in webhook_settings.webhooks:
             validate_secret(webhook.secret)
             validate_spec(_build_spec(app, webhook_settings, webhook, ""))
@@ -100,7 +100,9 @@ class DestinationWebhookStore:
         return new_destination.name
 
     def _update(self, destination: Destination, webhook: AppWebhook, spec: DestinationSpec, now_us: int) -> str:
-        """Changed where it is different; that it may reach into a private network is a person's choice, and stays."""
+        """Change the destination where it differs; the permission for private networks is a person's choice,
+        and stays.
+        """
         destinations = self._appdb.destinations
         changes: Mapping[str, Any] = {
             name: getattr(spec, name)
@@ -113,7 +115,7 @@ class DestinationWebhookStore:
         return destination.name
 
     def _replace_secrets(self, destination: Destination, secret: str, now_us: int) -> None:
-        """Have that secret and no other: the oldest signs, so an old one must go."""
+        """Set this secret and remove all others: the oldest one signs."""
         destinations = self._appdb.destinations
         secret_texts = destinations.secret_texts(destination.destination_id)
         secret_by_text = dict(zip(secret_texts, destinations.secrets(destination.name), strict=True))
@@ -125,7 +127,9 @@ class DestinationWebhookStore:
 
 
 def _build_spec(app: App, webhook_settings: AppWebhookSettings, webhook: AppWebhook, sn: str) -> DestinationSpec:
-    """What is asked for, of all PBXs or of one. Without a number of tries the house's own plan goes on for days."""
+    """Return the specification, for all PBXs or for one. Without a number of attempts Onhook's retry policy applies,
+    which takes days.
+    """
     method: Literal["POST", "GET"] = "GET" if webhook.request_method == "GET" else "POST"
     return DestinationSpec(
         url=webhook.url,
@@ -143,5 +147,5 @@ def _destination_key(destination: Destination) -> _DestinationKey:
 
 
 def _candidate_names(app: App) -> Iterator[str]:
-    """`crm webhook 1` and so on."""
+    """Yield `crm webhook 1` and so on."""
     return (f"{app.name[: NAME_CHARACTERS_MAX - NAME_SUFFIX_CHARACTERS_MAX]} webhook {number}" for number in count(1))
