@@ -24,7 +24,7 @@ async def test_sql_page_result_is_a_table_a_chart_and_a_file(
 async def test_sql_page_error_is_shown(client: aiohttp.ClientSession) -> None:
     """On the page with the query; as a problem document where a file was requested."""
     text = await (await client.get("/sql", params={"sql": "DROP TABLE legs -- <b>"})).text()
-    assert "only one SELECT is run here" in text
+    assert "only one SELECT is allowed" in text
     assert "DROP TABLE legs -- &lt;b&gt;" in text
     assert (await client.get("/sql.csv", params={"sql": "SELECT * FROM read_text('/etc/passwd')"})).status == 400
 

@@ -1,4 +1,4 @@
-"""Where nothing can be sent to, said when a person asks for it: else it would be found out call by call."""
+"""Warning about a destination address that is not allowed, at the time it is set."""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ from onhook.delivery.destinations.registry import create_ssrf_guard
 
 
 def warn_about_private_address(config: Config, spec: DestinationSpec) -> None:
-    """Say that an address is not allowed; what a name leads to is only known when it is connected to."""
+    """Print a note when an address is not allowed; that of a host name is only known when it is connected to."""
     host = urlsplit(spec.url).hostname or ""
     try:
         address = str(ip_address("127.0.0.1" if host == "localhost" else host))
@@ -20,4 +20,4 @@ def warn_about_private_address(config: Config, spec: DestinationSpec) -> None:
         return
     can_be_allowed = create_ssrf_guard(config, allow_private=True).allows(address)
     advice = "--allow-private allows it" if can_be_allowed else "only the setting private_networks allows it"
-    print_note(f"nothing is sent to {host}, which is not a public address: {advice}")
+    print_note(f"nothing will be sent to {host}, which is not a public address: {advice}")

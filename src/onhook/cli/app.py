@@ -1,4 +1,4 @@
-"""`onhook app`: which applications may use the PBX API; it counts at once."""
+"""`onhook app`: applications of the PBX API; changes have effect at once."""
 
 from typing import Annotated, Literal
 
@@ -13,12 +13,10 @@ from onhook.cli.options import DataOption
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound
 
-app = typer.Typer(
-    add_completion=False, help="Say which applications may use the PBX's own API.", epilog="Example: onhook app list"
-)
+app = typer.Typer(add_completion=False, help="Manage applications of the PBX API.", epilog="Example: onhook app list")
 
-AppName = Annotated[str, typer.Argument(metavar="NAME", help="Name or client id of the application.")]
-FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="How to show it.")]
+AppName = Annotated[str, typer.Argument(metavar="NAME", help="Name or client id of the application")]
+FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="Output format")]
 
 
 class AppCredentials(msgspec.Struct, frozen=True):
@@ -31,46 +29,46 @@ class AppCredentials(msgspec.Struct, frozen=True):
 
 @app.command("add", epilog="Example: onhook app add crm --pbx Office --format json")
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the application")],
     *,
     pbx: Annotated[
         list[str] | None,
-        typer.Option("--pbx", metavar="NAME", help="A PBX that it sees; may be repeated.", show_default="all"),
+        typer.Option("--pbx", metavar="NAME", help="PBX that it may see; repeatable", show_default="all"),
     ] = None,
     address: Annotated[
         list[str] | None,
-        typer.Option("--address", metavar="NETWORK", help="Where it comes from; may be repeated.", show_default="any"),
+        typer.Option("--address", metavar="NETWORK", help="Allowed client address; repeatable", show_default="any"),
     ] = None,
     date_format: Annotated[
         str | None,
-        typer.Option("--date-format", help="How its PBX displays dates.", show_default="YYYY/MM/DD"),
+        typer.Option("--date-format", help="Date format of its PBX", show_default="YYYY/MM/DD"),
     ] = None,
     time_format: Annotated[
-        str | None, typer.Option("--time-format", help="Hours of its PBX's clock: 24 or 12.", show_default="24")
+        str | None, typer.Option("--time-format", help="Clock of its PBX: 24 or 12 hours", show_default="24")
     ] = None,
     time_forms: Annotated[
         str | None,
         typer.Option(
             "--time-forms",
-            help="Forms of time taken: seconds, display, no-rows-for-seconds.",
+            help="Accepted forms of time: seconds, display, no-rows-for-seconds",
             show_default="seconds,display",
         ),
     ] = None,
-    versions: Annotated[
-        str | None, typer.Option("--versions", help="Versions of the API.", show_default="v1.0,v2.0")
-    ] = None,
+    versions: Annotated[str | None, typer.Option("--versions", help="API versions", show_default="v1.0,v2.0")] = None,
     firmware: Annotated[
-        str | None, typer.Option("--firmware", help="What its PBX says it is.", show_default="37.23.0.123")
+        str | None, typer.Option("--firmware", help="Firmware that its PBX reports", show_default="37.23.0.123")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="And its model.", show_default="P570")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Model that its PBX reports", show_default="P570")
+    ] = None,
     payload_format: Annotated[
         str | None,
-        typer.Option("--payload-format", help="The generation of event on its sockets.", show_default="p-2026"),
+        typer.Option("--payload-format", help="Event format on its sockets", show_default="p-2026"),
     ] = None,
     output_format: FormatOption = "text",
     data: DataOption = None,
 ) -> None:
-    """Give an application credentials and show them: this once, for of the secret only a hash is kept."""
+    """Add an application and print its credentials once; the secret is stored as a hash."""
     behaviour = parse_behaviour(
         date_format=date_format,
         time_format=time_format,
@@ -93,7 +91,7 @@ def add(
 
 @app.command("list", epilog="Example: onhook app list")
 def list_apps(data: DataOption = None) -> None:
-    """Show the applications, without their secrets."""
+    """List the applications, without their secrets."""
     with open_appdb(data) as appdb:
         names = {pbx.sn: pbx.name for pbx in appdb.pbxs()}
         rows = [
@@ -112,7 +110,7 @@ def list_apps(data: DataOption = None) -> None:
 
 @app.command("renew", epilog="Example: onhook app renew crm --format json")
 def renew(name: AppName, *, output_format: FormatOption = "text", data: DataOption = None) -> None:
-    """Give an application a new secret and show it, this once; the old one and its tokens count no more."""
+    """Replace the secret of an application and print the new one once; the old secret and its tokens become invalid."""
     with open_appdb(data) as appdb:
         renewed_app, client_secret = appdb.apps.renew_secret(name)
     _print_credentials(renewed_app, client_secret, output_format)
@@ -120,28 +118,28 @@ def renew(name: AppName, *, output_format: FormatOption = "text", data: DataOpti
 
 @app.command("remove", epilog="Example: onhook app remove crm")
 def remove(name: AppName, data: DataOption = None) -> None:
-    """Let an application in no more: its credentials, tokens and sockets end."""
+    """Remove an application; its credentials, tokens and sockets become invalid."""
     with open_appdb(data) as appdb:
         removed_app = appdb.apps.remove(name)
-    print(f"{removed_app.name} may come no more.")
+    print(f'Application "{removed_app.name}" removed.')
 
 
 @app.command("unblock", epilog="Example: onhook app unblock 192.0.2.7")
 def unblock(
     address: Annotated[
         str | None,
-        typer.Argument(metavar="ADDRESS", help="The address that is kept out.", show_default="all of them"),
+        typer.Argument(metavar="ADDRESS", help="Blocked address", show_default="all"),
     ] = None,
     data: DataOption = None,
 ) -> None:
-    """Let an address in again that logged in wrongly five times; by itself that takes an hour."""
+    """Unblock an address after five failed logins, before the block of an hour ends."""
     with open_appdb(data) as appdb:
         blocked_addresses = appdb.apps.blocked_addresses(SystemClock().microseconds())
         count = appdb.apps.unblock(address)
     if address is not None and not count:
-        address_list = ", ".join(blocked_address.address for blocked_address in blocked_addresses) or "none is"
-        raise NotFound(f"{address[:80]!r} is not kept out", hint=f"name one that is: {address_list}")
-    print(f"{count} addresses may come again.")
+        address_list = ", ".join(blocked_address.address for blocked_address in blocked_addresses) or "none is blocked"
+        raise NotFound(f"{address[:80]!r} is not blocked", hint=f"blocked addresses: {address_list}")
+    print(f"{count} addresses unblocked.")
 
 
 def _print_credentials(api_app: App, client_secret: str, output_format: str) -> None:

@@ -1,5 +1,6 @@
-"""`onhook pbx add --asterisk`: declare an Asterisk, which we connect to."""
+"""`onhook pbx add --asterisk`: add an Asterisk with an AMI connection."""
 
+import shlex
 import ssl
 from pathlib import Path
 from typing import Annotated
@@ -19,50 +20,56 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 
 NO_SOURCE = "none"
-"""What `--cdr` is told for a PBX that keeps no CDRs any more."""
+"""Value of `--cdr` that removes the CDR source."""
 
 PEM_BYTES_MAX = 64 * 1024
-"""A certificate and those above it have some 6 KiB."""
+"""A certificate and its chain have some 6 KiB."""
 
 AsteriskOption = Annotated[
     str | None,
-    typer.Option("--asterisk", metavar="HOST[:PORT]", help="An Asterisk's manager interface.", show_default=False),
+    typer.Option(
+        "--asterisk", metavar="HOST[:PORT]", help="Address of its manager interface (AMI)", show_default=False
+    ),
 ]
 UserOption = Annotated[
-    str | None, typer.Option("--user", metavar="USER", help="Our user in its manager.conf.", show_default=False)
+    str | None, typer.Option("--user", metavar="USER", help="User in its manager.conf", show_default=False)
 ]
 TlsOption = Annotated[
-    str, typer.Option("--tls", metavar="off|on|FILE", help="Speak TLS; FILE has the certificates to trust, as PEM.")
+    str, typer.Option("--tls", metavar="off|on|FILE", help="TLS; FILE has the trusted certificates, as PEM")
 ]
 TrunksOption = Annotated[
     str | None,
-    typer.Option("--trunks", metavar="NAMES", help="Its trunks; read from it unless given.", show_default=False),
+    typer.Option("--trunks", metavar="NAMES", help="Its trunks; detected by default", show_default=False),
 ]
 InboundOption = Annotated[
     str | None,
-    typer.Option("--inbound-context", metavar="NAMES", help="Contexts that its trunks call into.", show_default=False),
+    typer.Option(
+        "--inbound-context", metavar="NAMES", help=("Contexts of its trunks; detected by default"), show_default=False
+    ),
 ]
 CdrOption = Annotated[
     str | None,
     typer.Option(
         "--cdr",
         metavar="FILE|URL",
-        help="Where it keeps its CDRs: a file here, or postgresql:// or mysql://USER:PASSWORD@HOST/DATABASE/TABLE.",
+        help="CDR source: a file on this machine, or postgresql:// or mysql://USER:PASSWORD@HOST/DATABASE/TABLE",
         show_default=False,
     ),
 ]
 CdrTableOption = Annotated[
-    str | None, typer.Option("--cdr-table", metavar="NAME", help="The table there.", show_default="cdr")
+    str | None, typer.Option("--cdr-table", metavar="NAME", help="Table of the CDR source", show_default="cdr")
 ]
 CdrColumnsOption = Annotated[
     str | None,
-    typer.Option("--cdr-columns", metavar="NAMES", help="The columns of a CSV file of your own.", show_default=False),
+    typer.Option(
+        "--cdr-columns", metavar="NAMES", help=("Columns of a CSV file with a custom order"), show_default=False
+    ),
 ]
-PinsOption = Annotated[bool, typer.Option("--pins", help="Its account code is the PIN that was dialled.")]
+PinsOption = Annotated[bool, typer.Option("--pins", help="Its account code is the PIN that was dialled")]
 
 
 class NewAsterisk(msgspec.Struct, frozen=True):
-    """What a person said of an Asterisk."""
+    """Options of an Asterisk."""
 
     name: str
     sn: str | None
@@ -77,22 +84,22 @@ class NewAsterisk(msgspec.Struct, frozen=True):
 
 
 def parse_source_options(cdr: str | None, table: str | None, columns: str | None) -> CdrSource | None:
-    """Where CDRs are kept, as a person said it; None where nobody said it. Raises `UsageError`."""
+    """Return the CDR source of the options; None without them. Raises `UsageError`."""
     if cdr is None and (table or columns):
-        raise UsageError("a table or columns, and not of what", hint="say with --cdr where the CDRs are kept")
+        raise UsageError("--cdr-table and --cdr-columns need a CDR source", hint="set it with --cdr")
     return None if cdr is None else parse_cdr_source(cdr, table=table, columns=columns)
 
 
 def change_source(appdb: AppDb, pbx: Pbx, source: CdrSource) -> None:
-    """Let this be where a PBX keeps its CDRs. Raises `NotFound` for one that we do not connect to."""
+    """Set the CDR source of a PBX. Raises `NotFound` for one without an AMI connection."""
     appdb.asterisks.get(pbx.sn)
     appdb.cdr_sources.put(pbx.sn, None if source == parse_cdr_source(NO_SOURCE) else source)
 
 
 def add_asterisk(new_asterisk: NewAsterisk, number_plan: NumberPlan, secret: str | None, data: str | None) -> str:
-    """Declare it; the sentence to be printed. Raises `UsageError`.
+    """Add the PBX; return the sentence to print. Raises `UsageError`.
 
-    It signs nothing, so it gets a secret for webhooks that nobody knows: none can report in its name from outside.
+    It sends no webhooks, so it gets a random webhook secret that is never shown: nobody can send events in its name.
     """
     asterisk = _build_asterisk(new_asterisk)
     if secret is None:
@@ -110,7 +117,10 @@ def add_asterisk(new_asterisk: NewAsterisk, number_plan: NumberPlan, secret: str
         )
         appdb.asterisks.add(asterisk, secret)
         appdb.cdr_sources.put(pbx.sn, new_asterisk.source)
-    return f"{pbx.name} ({pbx.sn}) is connected to while the server runs; `onhook doctor {pbx.name}` looks at it."
+    return (
+        f'PBX "{pbx.name}" ({pbx.sn}) added. It is connected while the server runs; check it with `onhook '
+        f"doctor {shlex.quote(pbx.name)}`."
+    )
 
 
 def _build_asterisk(new_asterisk: NewAsterisk) -> AsteriskPbx:
@@ -134,7 +144,7 @@ def _build_asterisk(new_asterisk: NewAsterisk) -> AsteriskPbx:
 
 
 def _read_tls_option(tls: str) -> str:
-    """`off`, `on`, or the certificates in a file. Raises `UsageError`."""
+    """Return `off`, `on`, or the certificates of a file. Raises `UsageError`."""
     if tls in (TLS_OFF, TLS_ON):
         return tls
     try:
@@ -145,7 +155,7 @@ def _read_tls_option(tls: str) -> str:
         raise UsageError(
             f"cannot read certificates: {error}",
             location=tls,
-            hint="name a file with certificates in PEM, or say on or off",
+            hint="name a file with certificates in PEM, or write on or off",
         ) from error
     return pem
 

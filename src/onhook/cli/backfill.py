@@ -1,4 +1,4 @@
-"""`onhook backfill`: ask a PBX for the calls that it still knows."""
+"""`onhook backfill`: fetch past calls from a PBX."""
 
 import asyncio
 import contextlib
@@ -44,35 +44,37 @@ POLL_SECONDS = 0.3
 """As often as an eye can follow figures."""
 
 GAPS_PRINTED_MAX = 20
-"""Of an Asterisk, one by one; `onhook coverage` has all."""
+"""Gaps that are printed; `onhook coverage` has all."""
 
 FromOption = Annotated[
     list[str] | None,
     typer.Option(
         "--from",
         metavar="FILE|URL",
-        help="Where an Asterisk keeps its CDRs, if not where --cdr said; may be repeated, the oldest file first.",
+        help="CDR source of an Asterisk, if not that of --cdr; repeatable, the oldest file first",
         show_default=False,
     ),
 ]
 ColumnsOption = Annotated[
     str | None,
-    typer.Option("--columns", metavar="NAMES", help="The columns of a CSV file of your own.", show_default=False),
+    typer.Option("--columns", metavar="NAMES", help="Columns of a CSV file with a custom order", show_default=False),
 ]
 TableOption = Annotated[
-    str | None, typer.Option("--table", metavar="NAME", help="The table there.", show_default="cdr")
+    str | None, typer.Option("--table", metavar="NAME", help="Table of the CDR source", show_default="cdr")
 ]
 
 ShowProgress = Callable[[float, str], None]
-"""Is told how much is done (0 to 1), and what was found."""
+"""Receives the share done (0 to 1), and the totals."""
 
 
 @app.command(epilog="Example: onhook backfill Office --since 2026-04-01 --zone Europe/Berlin")
 def backfill(
     name: PbxName,
-    since: Annotated[str, typer.Option("--since", metavar="TIME", help="Calls that began from then on.")] = "7d",
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME", help="Calls that began at or after this time")
+    ] = "7d",
     until: Annotated[
-        str, typer.Option("--until", metavar="TIME", help="Calls that began before then.", show_default="now")
+        str, typer.Option("--until", metavar="TIME", help="Calls that began before this time", show_default="now")
     ] = "",
     *,
     locations: FromOption = None,
@@ -81,8 +83,9 @@ def backfill(
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
-    """Ask a PBX for its calls, or read where it keeps them, and keep those that are not here. One that was stopped goes
-    on where it was."""
+    """Fetch past calls from the API or the CDR source of a PBX, and store those that are missing. An interrupted run
+    continues where it was.
+    """
     config = load_config(data=data, zone=zone)
     with open_appdb(data) as appdb:
         pbx = appdb.pbx(name)
@@ -132,7 +135,7 @@ async def _backfill_by_hand(
 async def _follow_server(
     appdb: AppDb, config: Config, pbx: Pbx, requested_at: int, show_progress: ShowProgress
 ) -> BackfillResult:
-    """The server does it; we look how far it has come."""
+    """Request the back-fill from the running server, and show its progress."""
     while True:
         result = appdb.sync_states.backfill_result(pbx.sn)
         if result is not None and result.requested_at == requested_at:
@@ -141,12 +144,12 @@ async def _follow_server(
         if progress is not None:
             show_progress((progress.done_until - progress.since) / max(1, progress.started_at - progress.since), "")
         if not is_server_running(config):
-            raise Unavailable("the server was stopped", hint="give the command again: it goes on where it was")
+            raise Unavailable("the server was stopped", hint="run the command again: it continues where it was")
         await asyncio.sleep(POLL_SECONDS)
 
 
 async def _run_offline(config: Config, pbx: Pbx, on_progress: SyncProgressCallback) -> BackfillResult:
-    """No server runs, so we do it, and put the calls into the store."""
+    """Back-fill without a server, and update the store."""
     clock = SystemClock()
     async with open_files(config, create=True) as files:
         ingestor = create_ingestor(appdb=files.appdb, ledger=files.ledger, clock=clock)
@@ -175,7 +178,7 @@ async def _backfill_from_api(deps: SyncDeps, pbx: Pbx, on_progress: SyncProgress
 
 
 def _progress_callback(until: int | None, show_progress: ShowProgress) -> SyncProgressCallback:
-    """Shows how far it has come of what was asked for."""
+    """Return a callback that shows the progress."""
     now = round(SystemClock().now().timestamp())
 
     def on_progress(totals: BackfillTotals, window: TimeWindow) -> None:
@@ -189,16 +192,16 @@ def _print_result(pbx: Pbx, result: BackfillResult) -> None:
     if result.error:
         raise OnhookError(result.error)
     print(
-        f"{pbx.name} listed {result.rows} records: {result.new} new, {result.changed} changed, {result.same} here"
-        f" already, {result.unreadable} that could not be read."
+        f"{pbx.name} listed {result.rows} records: {result.new} new, {result.changed} changed, {result.same} already"
+        f" stored, {result.unreadable} that could not be parsed."
     )
     if result.incomplete_reason:
-        raise OnhookError(f"the list was not whole: {result.incomplete_reason}", hint="give the command again")
+        raise OnhookError(f"the list was incomplete: {result.incomplete_reason}", hint="run the command again")
 
 
 @contextlib.contextmanager
 def _progress(name: str) -> Iterator[ShowProgress]:
-    """How far it has come, on a terminal; nothing in a pipe."""
+    """Show the progress on a terminal; nothing in a pipe."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

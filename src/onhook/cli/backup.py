@@ -14,9 +14,11 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog="Example: onhook backup /mnt/backups/onhook-2026-04-27")
 def backup(
-    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where to: a new directory.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Target: a new directory")],
     data: DataOption = None,
 ) -> None:
-    """Copy the ledger and the settings, secrets included, to a directory. The store is made again from the ledger."""
+    """Copy the ledger and the application database, secrets included, to a directory. The store is rebuilt from the
+    ledger.
+    """
     manifest = create_backup(load_config(data=data), directory, SystemClock())
     print(f"Backed up {' and '.join(manifest.files)} to {directory}.")

@@ -32,7 +32,7 @@ def calls(
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
-    """Show calls that match, each counted once however many legs it has."""
+    """List matching calls, each once however many legs it has."""
     asyncio.run(_print_calls(load_config(data=data, zone=zone), filters, limit, output_format))
 
 

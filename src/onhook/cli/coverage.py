@@ -1,4 +1,4 @@
-"""`onhook coverage`: which stretches are surely complete, and which are gaps."""
+"""`onhook coverage`: verified complete times and gaps."""
 
 from datetime import datetime
 from typing import Annotated
@@ -20,29 +20,29 @@ from onhook.lib.errors import UsageError
 app = typer.Typer(add_completion=False)
 
 SinceOption = Annotated[
-    str, typer.Option("--since", metavar="TIME", help="Calls that ended from then on, as for `onhook calls`.")
+    str, typer.Option("--since", metavar="TIME", help="Calls that ended at or after this time, as for `onhook calls`")
 ]
-UntilOption = Annotated[str, typer.Option("--until", metavar="TIME", help="Calls that ended before then.")]
+UntilOption = Annotated[str, typer.Option("--until", metavar="TIME", help="Calls that ended before this time")]
 
 
 @app.command(epilog="Example: onhook coverage --pbx Office --since 30d")
 def coverage(
     *,
-    pbx: Annotated[str | None, typer.Option("--pbx", metavar="NAME", help="One PBX alone.", show_default="all")] = None,
+    pbx: Annotated[str | None, typer.Option("--pbx", metavar="NAME", help="Only this PBX", show_default="all")] = None,
     since: SinceOption = "7d",
     until: UntilOption = "now",
     output_format: TableOrJsonFormat = "table",
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
-    """Show which stretches are surely complete and why, and the gaps."""
+    """Show which times are verified complete, which are connected, and the gaps, with reasons."""
     reader_zone = get_zone(load_config(data=data, zone=zone).zone)
     now = SystemClock().now()
     start, end = (
         parse_time(text, reader_zone, now, name=name) for name, text in (("--since", since), ("--until", until))
     )
     if start >= end:
-        raise UsageError("--since is not before --until", hint="turn them round")
+        raise UsageError("--since is not before --until", hint="exchange the two")
     with open_appdb(data) as appdb:
         pbxs = [appdb.pbx(pbx)] if pbx else appdb.pbxs()
         pbx_intervals = [
@@ -75,5 +75,5 @@ def _format_cells(interval: Interval, zone: ZoneInfo) -> list[str]:
 
 
 def _format_minute(time: datetime, zone: ZoneInfo) -> str:
-    """To the minute: coverage is not about seconds."""
+    """Return the time to the minute."""
     return time.astimezone(zone).isoformat(sep=" ", timespec="minutes")

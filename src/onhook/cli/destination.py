@@ -1,4 +1,4 @@
-"""`onhook destination`: who is told when a call ends; it counts at once, also in a running server."""
+"""`onhook destination`: destinations of call notifications; changes have effect at once, also in a running server."""
 
 import asyncio
 from collections.abc import Mapping
@@ -33,24 +33,24 @@ from onhook.runtime.data_files import read_last_seq
 
 app = typer.Typer(
     add_completion=False,
-    help="Say which applications are told when a call ends.",
+    help="Manage destinations that are notified when a call ends.",
     epilog="Example: onhook destination list",
 )
 secret_app = typer.Typer(
     add_completion=False,
-    help="Change the secrets that a destination is signed with.",
+    help="Manage the signing secrets of a destination.",
     epilog="Example: onhook destination secret add CRM",
 )
 app.add_typer(secret_app, name="secret")
 
 DELIVERY_ID_MAX = 2**63 - 1
-"""No file counts further."""
+"""No file has a higher number."""
 
-DestinationName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the destination.")]
+DestinationName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the destination")]
 DeliveryNumber = Annotated[
-    int, typer.Argument(metavar="NUMBER", min=1, max=DELIVERY_ID_MAX, help="Number of the delivery.")
+    int, typer.Argument(metavar="NUMBER", min=1, max=DELIVERY_ID_MAX, help="Number of the delivery")
 ]
-TableOrJsonFormat = Annotated[Literal["table", "json"], typer.Option("--format", help="How to show it.")]
+TableOrJsonFormat = Annotated[Literal["table", "json"], typer.Option("--format", help="Output format")]
 
 
 @app.command("add", epilog="Example: onhook destination add CRM --url https://crm.example.com/calls --since 7d")
@@ -59,17 +59,17 @@ TableOrJsonFormat = Annotated[Literal["table", "json"], typer.Option("--format",
 def add(
     filters: Mapping[str, str],
     spec_values: Mapping[str, Any],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the destination")],
     *,
-    url: Annotated[str, typer.Option("--url", metavar="URL", help="Its webhook.")],
-    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="Kind of destination.")] = "webhook",
-    notifies_of: Annotated[NotifiesOf, typer.Option("--notifies-of", help="What it is told of.")] = "records",
+    url: Annotated[str, typer.Option("--url", metavar="URL", help="URL of its webhook")],
+    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="Kind of destination")] = "webhook",
+    notifies_of: Annotated[NotifiesOf, typer.Option("--notifies-of", help="Subject of its notifications")] = "records",
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
-    """Tell an application when a call ends: from now on, or from the first call that --since means."""
+    """Add a destination. Calls are sent from now on, or from --since on."""
     config = load_config(data=data, zone=zone)
     kinds = destination_kinds(config)
     if kind not in kinds:
@@ -85,16 +85,16 @@ def add(
             name, spec, secret_value, after=after, now_us=SystemClock().microseconds()
         )
     start_text = (
-        "of alarms from now"
+        "alarms from now on"
         if notifies_of == "alarms"
-        else "from the first call since then"
+        else "calls since the given time"
         if after is None
-        else "from now"
+        else "calls from now on"
     )
-    print(f"{destination.name} is told {start_text} on.")
+    print(f'Destination "{destination.name}" added: {start_text} are sent.')
     warn_about_private_address(config, destination)
     if secret_value is None:
-        print(f"Its secret, shown this once: {signing_secret}")
+        print(f"Signing secret, shown this once: {signing_secret}")
     if after is None:
         asyncio.run(follow_pending(config, destination.name))
 
@@ -103,7 +103,7 @@ def add(
 def list_destinations(
     output_format: TableOrJsonFormat = "table", zone: ZoneOption = None, data: DataOption = None
 ) -> None:
-    """Show all destinations, and what is pending for each."""
+    """List all destinations, with their pending notifications."""
     config = load_config(data=data, zone=zone)
     rows = asyncio.run(_read_destinations(config))
     if output_format == "json":
@@ -119,7 +119,7 @@ def list_destinations(
 def show(
     name: DestinationName, output_format: TableOrJsonFormat = "table", zone: ZoneOption = None, data: DataOption = None
 ) -> None:
-    """Show one destination: what it asked for, and how it stands."""
+    """Show one destination: its settings and its status."""
     config = load_config(data=data, zone=zone)
     with open_appdb(data) as appdb:
         destination = appdb.destinations.get(name)
@@ -140,53 +140,53 @@ def change(
     spec_values: Mapping[str, Any],
     name: DestinationName,
     *,
-    new_name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Another name.", show_default=False)
-    ] = None,
+    new_name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="New name", show_default=False)] = None,
     url: Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="Another webhook.", show_default=False)
+        str | None, typer.Option("--url", metavar="URL", help="New URL of its webhook", show_default=False)
     ] = None,
-    every_call: Annotated[bool, typer.Option("--every-call", help="Take its filters away.")] = False,
+    every_call: Annotated[bool, typer.Option("--every-call", help="Remove its filters")] = False,
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
-    """Change what a destination asked for; it goes on where it is. Filters that are given replace all it had."""
+    """Change a destination; delivery continues where it is. Given filters replace all earlier ones."""
     config = load_config(data=data, zone=zone)
     changes = {**spec_values, **{key: value for key, value in (("name", new_name), ("url", url)) if value is not None}}
     if filters or every_call:
         changes["filter"] = _parse_filters(config, filters)
     if not changes:
-        raise UsageError("nothing is to be changed", hint="give another URL, filter or name")
+        raise UsageError("there is nothing to change", hint="give another URL, filter or name")
     with open_appdb(data) as appdb:
         destination = appdb.destinations.change(name, changes)
-    print(f"{destination.name} is changed.")
+    print(f'Destination "{destination.name}" changed.')
     warn_about_private_address(config, destination)
 
 
 @app.command("pause", epilog="Example: onhook destination pause CRM")
 def pause(name: DestinationName, data: DataOption = None) -> None:
-    """Send nothing for now; what is pending is kept."""
+    """Pause a destination; pending notifications are kept."""
     with open_appdb(data) as appdb:
-        print(f"{appdb.destinations.set_state(name, 'paused').name} is paused: what is pending is kept.")
+        print(
+            f'Destination "{appdb.destinations.set_state(name, "paused").name}" paused. Pending notifications are kept.'
+        )
 
 
 @app.command("resume", epilog="Example: onhook destination resume CRM")
 def resume(name: DestinationName, data: DataOption = None) -> None:
-    """Go on after a pause, or after it was disabled."""
+    """Resume a destination after a pause, or after it was disabled."""
     with open_appdb(data) as appdb:
-        print(f"{appdb.destinations.set_state(name, 'active').name} goes on.")
+        print(f'Destination "{appdb.destinations.set_state(name, "active").name}" resumed.')
 
 
 @app.command("remove", epilog="Example: onhook destination remove CRM")
 def remove(name: DestinationName, data: DataOption = None) -> None:
-    """Tell an application no more, and forget what is pending for it."""
+    """Delete a destination and its pending notifications."""
     with open_appdb(data) as appdb:
-        print(f"{appdb.destinations.remove(name).name} is told no more.")
+        print(f'Destination "{appdb.destinations.remove(name).name}" deleted.')
 
 
 @app.command("test", epilog="Example: onhook destination test CRM")
 def send_test(name: DestinationName, data: DataOption = None) -> None:
-    """Send a signed test now, and show what was answered. Fails when it was not accepted."""
+    """Send a signed test now, and show the response. Fails when the test was not accepted."""
     config = load_config(data=data)
     with open_appdb(data) as appdb:
         result: DestinationTestResult = asyncio.run(
@@ -203,7 +203,7 @@ def send_test(name: DestinationName, data: DataOption = None) -> None:
 def replay(
     filters: Mapping[str, str], name: DestinationName, *, zone: ZoneOption = None, data: DataOption = None
 ) -> None:
-    """Send again what matches, beside what is new. --since is needed."""
+    """Send matching records again, beside new ones. --since is required."""
     config = load_config(data=data, zone=zone)
     print(f"{count_phrase(asyncio.run(_replay(config, name, filters)), 'record')} sent again to {name}.")
     asyncio.run(follow_pending(config, name))
@@ -214,21 +214,21 @@ def retry(
     name: DestinationName,
     *,
     delivery: Annotated[
-        int | None, typer.Option("--delivery", metavar="NUMBER", help="Only this one.", show_default=False)
+        int | None, typer.Option("--delivery", metavar="NUMBER", help="Only this delivery", show_default=False)
     ] = None,
     data: DataOption = None,
 ) -> None:
-    """Try all that is retrying or failed, now."""
+    """Retry all retrying and failed deliveries now."""
     with open_appdb(data) as appdb:
         destination, now_us = appdb.destinations.get(name), SystemClock().microseconds()
         if delivery is None:
             print(
                 count_phrase(appdb.deliveries.retry_all(destination.destination_id, now_us=now_us), "notification")
-                + " tried again now."
+                + " retried."
             )
         else:
             appdb.deliveries.retry(_require_own_delivery(destination, appdb, delivery), now_us=now_us)
-            print(f"Delivery {delivery} is tried again now.")
+            print(f"Delivery {delivery} retried.")
 
 
 @app.command("deliveries", epilog="Example: onhook destination deliveries CRM --state failed")
@@ -236,13 +236,13 @@ def deliveries(
     name: DestinationName,
     *,
     delivery_state: Annotated[
-        DeliveryState | None, typer.Option("--state", help="Only those in this state.", show_default="all")
+        DeliveryState | None, typer.Option("--state", help="Only deliveries in this state", show_default="all")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many at most.")] = LIMIT_DEFAULT,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Maximum number")] = LIMIT_DEFAULT,
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
-    """Show deliveries that did not go through at once: retrying, failed, or delivered in the end."""
+    """List deliveries that did not succeed at once: retrying, failed, or delivered after several attempts."""
     reader_zone = get_zone(load_config(data=data, zone=zone).zone)
     with open_appdb(data) as appdb:
         page = appdb.deliveries.page(appdb.destinations.get(name).destination_id, delivery_state, limit)
@@ -263,7 +263,7 @@ def deliveries(
 
 @app.command("delivery", epilog="Example: onhook destination delivery 17")
 def delivery(number: DeliveryNumber, zone: ZoneOption = None, data: DataOption = None) -> None:
-    """Show the attempts of one of them, and the notification as it is sent."""
+    """Show the attempts of a delivery, and the notification as it is sent."""
     reader_zone = get_zone(load_config(data=data, zone=zone).zone)
     with open_appdb(data) as appdb:
         stored_delivery, body = appdb.deliveries.get(number), appdb.deliveries.body(number)
@@ -290,14 +290,14 @@ def discard(
     name: DestinationName,
     *,
     delivery: Annotated[
-        int | None, typer.Option("--delivery", metavar="NUMBER", help="This one.", show_default=False)
+        int | None, typer.Option("--delivery", metavar="NUMBER", help="Only this delivery", show_default=False)
     ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="All that are failed.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="All failed deliveries")] = False,
     data: DataOption = None,
 ) -> None:
-    """Discard one delivery, or all that are failed; the calls stay."""
+    """Discard one delivery, or all failed ones; the calls stay."""
     if (delivery is None) is not failed:
-        raise UsageError("it is not said what to discard", hint="give either --delivery NUMBER or --failed")
+        raise UsageError("no delivery is given", hint="give either --delivery NUMBER or --failed")
     with open_appdb(data) as appdb:
         destination = appdb.destinations.get(name)
         if delivery is None:
@@ -309,7 +309,7 @@ def discard(
             appdb.deliveries.discard(
                 _require_own_delivery(destination, appdb, delivery), now_us=SystemClock().microseconds()
             )
-            print(f"Delivery {delivery} is discarded.")
+            print(f"Delivery {delivery} discarded.")
 
 
 @secret_app.command("add", epilog="Example: onhook destination secret add CRM --label 'from May on'")
@@ -318,16 +318,16 @@ def add_secret(
     *,
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
-    label: Annotated[str, typer.Option("--label", metavar="TEXT", help="What it is for.")] = "webhook",
+    label: Annotated[str, typer.Option("--label", metavar="TEXT", help="Description of the secret")] = "webhook",
     data: DataOption = None,
 ) -> None:
-    """Have a new secret beside the old: X-Signature is by the oldest, Standard Webhooks by all of them."""
+    """Add a signing secret: X-Signature uses the oldest, Standard Webhooks all of them."""
     secret_value = read_webhook_secret(secret, secret_file)
     with open_appdb(data) as appdb:
         new_secret, signing_secret = appdb.destinations.add_secret(
             name, secret_value, now_us=SystemClock().microseconds(), label=label
         )
-    print(f"Secret {new_secret.secret_id} ({new_secret.label}) is there.")
+    print(f"Secret {new_secret.secret_id} ({new_secret.label}) added.")
     if secret_value is None:
         print(f"Shown this once: {signing_secret}")
 
@@ -335,17 +335,17 @@ def add_secret(
 @secret_app.command("remove", epilog="Example: onhook destination secret remove CRM 1")
 def remove_secret(
     name: DestinationName,
-    secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help="As `onhook destination show` lists it.")],
+    secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help="Number in `onhook destination show`")],
     data: DataOption = None,
 ) -> None:
-    """Sign with a secret no more."""
+    """Remove a signing secret."""
     with open_appdb(data) as appdb:
         appdb.destinations.remove_secret(name, secret_id)
-    print(f"Secret {secret_id} signs no more.")
+    print(f"Secret {secret_id} removed.")
 
 
 def _require_own_delivery(destination: Destination, appdb: AppDb, delivery: int) -> int:
-    """The delivery, if it is of this destination. Raises `NotFound`."""
+    """Return the delivery if it belongs to this destination. Raises `NotFound`."""
     if appdb.deliveries.get(delivery).destination_id != destination.destination_id:
         raise NotFound(
             f"{destination.name} has no delivery {delivery}", hint="`onhook destination deliveries` lists them"
@@ -354,7 +354,7 @@ def _require_own_delivery(destination: Destination, appdb: AppDb, delivery: int)
 
 
 def _parse_filters(config: Config, filters: Mapping[str, str]) -> RecordFilter:
-    """Read now, so that `7d` stays the moment that it is today."""
+    """Return the filter, parsed now, so that `7d` stays the time that it is today."""
     return parse_filter(filters, get_zone(config.zone), SystemClock().now())
 
 

@@ -1,4 +1,4 @@
-"""One destination, as a person would tell of it. Pure."""
+"""Description of one destination for a terminal. Pure."""
 
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
@@ -7,11 +7,11 @@ from onhook.appdb.pbxs import Secret
 from onhook.cli.formats import UNKNOWN, format_local_time
 from onhook.cli.server_lookup import Row
 
-_FULL_NOTE = ", and so many are in trouble that nothing new is tried"
+_FULL_NOTE = " (limit reached: no new notifications are attempted)"
 
 
 def describe_destination(row: Row, secrets: Sequence[Secret], zone: ZoneInfo) -> list[tuple[str, str]]:
-    """What it asked for and how it stands, each with what it is called; moments in the reader's zone."""
+    """Return settings and status as names and texts; times in the reader's zone."""
     return [
         ("name", row["name"]),
         (
@@ -23,7 +23,7 @@ def describe_destination(row: Row, secrets: Sequence[Secret], zone: ZoneInfo) ->
         ("private addresses", "allowed" if row["allow_private"] else "not allowed"),
         ("payload format", row["payload_format"]),
         ("custom headers", ", ".join(row["headers"]) or UNKNOWN),
-        ("retry policy", f"{_describe_retries(row)}, up to {row['timeout_seconds']:g} s each"),
+        ("retry policy", f"{_describe_retries(row)}, time-out {row['timeout_seconds']:g} s"),
         ("secrets", _describe_secrets(row, secrets)),
         ("managed by", row["app"] or UNKNOWN),
         ("added", format_local_time(row["created_at"], zone)),
@@ -46,9 +46,9 @@ def _describe_notifies_of(row: Row) -> str:
 
 def _describe_retries(row: Row) -> str:
     if row["retry_policy"] == "days":
-        return "ten times in three days"
-    attempts_text = "once" if row["max_attempts"] == 1 else f"{row['max_attempts']} times"
-    return f"{attempts_text}, as the original"
+        return "ten attempts within three days"
+    attempts_text = "once" if row["max_attempts"] == 1 else f"{row['max_attempts']} attempts"
+    return f"{attempts_text}, like a PBX"
 
 
 def _describe_secrets(row: Row, secrets: Sequence[Secret]) -> str:

@@ -1,4 +1,4 @@
-"""`onhook doctor`: what is right and what is not, a line each, and what to do."""
+"""`onhook doctor`: health checks, a line each, with what to do."""
 
 import asyncio
 import os
@@ -27,18 +27,19 @@ _STATUS_WIDTH = 8
 
 @app.command(epilog="Example: onhook doctor --data /var/lib/onhook")
 def doctor(
-    name: Annotated[
-        str | None, typer.Argument(metavar="PBX", help="Look at this PBX instead.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="PBX", help="Check this PBX", show_default=False)] = None,
     *,
     webhook_url: Annotated[
         str,
-        typer.Option("--webhook", metavar="URL", help="The address that should stand in the PBX.", show_default=False),
+        typer.Option(
+            "--webhook", metavar="URL", help=("URL of the webhook that should be set in the PBX"), show_default=False
+        ),
     ] = "",
     data: DataOption = None,
 ) -> None:
-    """Look at the house, or at one PBX: name, port, certificate, credentials, firmware, webhooks, clock; how an
-    Asterisk is set, and its CDRs. Fails when something is wrong."""
+    """Run health checks for the installation or for one PBX: name, port, certificate, credentials, firmware, webhooks,
+    clock; configuration and CDR source of an Asterisk. Fails when a check has an error.
+    """
     config = load_config(data=data)
     console = Console()
     if name is None:
@@ -74,7 +75,7 @@ async def _run_pbx_checks(config: Config, appdb: AppDb, target: PbxCheckTarget) 
 
 
 async def _run_data_checks(config: Config) -> list[Check]:
-    """What only the calls themselves can tell."""
+    """Return the checks that need call data."""
     try:
         async with await open_data_client(config) as client:
             lag = await client.lag()

@@ -1,4 +1,4 @@
-"""`onhook export`: a whole search as one file."""
+"""`onhook export`: a search as one file."""
 
 import asyncio
 import contextlib
@@ -23,11 +23,11 @@ app = typer.Typer(add_completion=False)
 @with_filters
 def export(
     filters: Mapping[str, str],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to: FILE.csv, .jsonl, .parquet or .xlsx.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Target: FILE.csv, .jsonl, .parquet or .xlsx")],
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
-    """Write all records that match to a file, the earliest first. The file appears when it is whole."""
+    """Write all matching records to a file, the earliest first. The file appears when it is complete."""
     export_format = _parse_export_format(file)
     asyncio.run(_export(load_config(data=data, zone=zone), filters, export_format, file))
 
@@ -36,12 +36,12 @@ def _parse_export_format(file: Path) -> ExportFormat:
     export_format = file.suffix.removeprefix(".").lower()
     if export_format not in get_args(ExportFormat):
         raise UsageError(
-            f"no form of file is called {file.suffix!r}",
+            f"unknown file format {file.suffix!r}",
             location=str(file),
-            hint="end it in .csv, .jsonl, .parquet or .xlsx",
+            hint="use .csv, .jsonl, .parquet or .xlsx",
         )
     if not file.parent.is_dir():
-        raise UsageError("there is no such directory", location=str(file.parent), hint="make it first")
+        raise UsageError("there is no such directory", location=str(file.parent), hint="create it first")
     return cast(ExportFormat, export_format)
 
 
@@ -56,7 +56,7 @@ async def _export(config: Config, filters: Mapping[str, str], export_format: Exp
         partial_path.replace(file)
     except OSError as error:
         raise Unavailable(
-            f"cannot write: {error.strerror or error}", location=str(file), hint="choose another place"
+            f"cannot write: {error.strerror or error}", location=str(file), hint="choose another directory"
         ) from error
     finally:
         partial_path.unlink(missing_ok=True)
@@ -64,7 +64,7 @@ async def _export(config: Config, filters: Mapping[str, str], export_format: Exp
 
 @contextlib.contextmanager
 def _progress(name: str) -> Iterator[tuple[Progress, TaskID]]:
-    """How much was written, on a terminal; nothing in a pipe."""
+    """Show the progress on a terminal; nothing in a pipe."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(pulse_style="green"), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

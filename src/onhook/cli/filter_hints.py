@@ -1,4 +1,4 @@
-"""What may be meant so, and is probably a mistake: said on standard error, and done all the same."""
+"""Notes about filters that are valid and probably a mistake, on standard error."""
 
 import sys
 
@@ -6,14 +6,14 @@ from onhook.cdr.record_filter import KNOWN_STATUSES, WordFilter
 
 
 def print_note(sentence: str) -> None:
-    """Say it beside what is shown, where no program reads it."""
+    """Print a note on standard error."""
     print(f"Note: {sentence}.", file=sys.stderr)
 
 
 def warn_about_unknown_status(status: str) -> None:
-    """Name the words that no PBX is known to say."""
+    """Print a note about statuses that no PBX is known to have."""
     known_words = {word for known_status in KNOWN_STATUSES for word in WordFilter.parse(known_status).words}
     unknown_words = [word for word in WordFilter.parse(status).words if word not in known_words]
     if unknown_words:
         quoted_words = ", ".join(map(repr, unknown_words))
-        print_note(f"no PBX is known to say the status {quoted_words}; known are {', '.join(KNOWN_STATUSES)}")
+        print_note(f"unknown status {quoted_words}; known statuses are {', '.join(KNOWN_STATUSES)}")

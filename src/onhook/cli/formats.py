@@ -1,4 +1,4 @@
-"""Rows as people and programs want to see them: a table, JSON, or the CSV of the export."""
+"""Output formats: a table, JSON, or the CSV of the export."""
 
 import csv
 import sys
@@ -17,10 +17,10 @@ from onhook.cdr.csv_injection import escape_formula
 from onhook.cli.options import Format
 from onhook.cli.server_lookup import Row
 
-UNKNOWN = "–"  # noqa: RUF001 - a dash, because a value is missing
+UNKNOWN = "–"  # noqa: RUF001 - a dash for a missing value
 
 PIPE_WIDTH_CHARACTERS = 1_000
-"""In a pipe nothing is cut: whoever reads on wants the whole."""
+"""In a pipe nothing is cut."""
 
 RECORD_COLUMNS: tuple[str, ...] = (
     *DETAIL_FIELDS,
@@ -61,17 +61,17 @@ CALL_COLUMNS: tuple[str, ...] = (
     "recordings",
     "legs",
 )
-"""A call is one line: of its legs the number, and of its recordings the names."""
+"""A call is one line: the number of its legs, and the names of its recordings."""
 
 RECORD_TABLE = ("started_at", "call_from", "call_to", "status", "type", "ring_duration", "talk_duration", "pbx")
 CALL_TABLE = (
     "started_at", "call_from", "call_to", "answered_by", "status", "type", "wait_duration", "talk_duration", "legs",
     "pbx",
 )  # fmt: skip
-"""What fits on a terminal; the other forms have all."""
+"""Columns that fit on a terminal; the other formats have all."""
 
 COUNT_COLUMNS = frozenset({"legs", "seq"})
-"""Columns of numbers beside the durations."""
+"""Numeric columns besides the durations."""
 
 
 async def print_rows(
@@ -87,7 +87,7 @@ async def print_rows(
 
 
 async def _print_json(rows: AsyncIterator[Row]) -> None:
-    """One array, an element a line, so that it can be read as it comes."""
+    """Print one array, an element per line, so that it can be read while it is written."""
     separator = "[\n"
     async for row in rows:
         print(separator + msgspec.json.encode(row).decode(), end="")
@@ -96,7 +96,7 @@ async def _print_json(rows: AsyncIterator[Row]) -> None:
 
 
 async def _print_csv(rows: AsyncIterator[Row], zone: ZoneInfo, columns: Sequence[str]) -> None:
-    """RFC 4180: lines end with CR LF, also here where the terminal would do without."""
+    """Print CSV by RFC 4180: lines end with CR LF, also on a terminal."""
     writer = csv.writer(sys.stdout, lineterminator="\r\n")
     writer.writerow(columns)
     async for row in rows:
@@ -104,7 +104,7 @@ async def _print_csv(rows: AsyncIterator[Row], zone: ZoneInfo, columns: Sequence
 
 
 def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> None:
-    """Print a table; in a pipe without colours and cut at no width."""
+    """Print a table; in a pipe without colours and without a width."""
     is_terminal = sys.stdout.isatty()
     console = Console(width=None if is_terminal else PIPE_WIDTH_CHARACTERS)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -118,23 +118,23 @@ def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> None:
     with console.capture() as captured_output:
         console.print(table)
         if not rows and is_terminal:
-            console.print("Nothing matches.", style="dim")
-    # Printed by us: rich calls it a failure when the reader has gone.
+            console.print("No matches.", style="dim")
+    # Printed here: rich treats a closed pipe as a failure.
     print(captured_output.get(), end="")
 
 
 def replace_control_characters(text: str) -> str:
-    """What others wrote, without what would move the cursor of a terminal."""
+    """Return a text without control characters, which would move the cursor of a terminal."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def format_local_time(text: str, zone: ZoneInfo) -> str:
-    """A moment of the API, in the reader's zone, to the second."""
+    """Return a time of the API in the reader's zone, to the second."""
     return datetime.fromisoformat(text).astimezone(zone).isoformat(sep=" ", timespec="seconds")
 
 
 def format_duration(seconds: int) -> str:
-    """A duration as `m:ss`, from an hour on as `h:mm:ss`.
+    """Return a duration as `m:ss`, from an hour on as `h:mm:ss`.
 
     >>> format_duration(74), format_duration(3661)
     ('1:14', '1:01:01')
@@ -156,7 +156,7 @@ def _format_cell(row: Row, name: str, zone: ZoneInfo) -> str:
 
 
 def _format_csv_cell(value: object, name: str, zone: ZoneInfo) -> str:
-    """As `Store.export` writes it: an unknown value is empty, a moment ISO 8601 with the offset of the zone.
+    """Return a cell like `Store.export`: an unknown value is empty, a time ISO 8601 with the offset of the zone.
 
     Rows of the API have lists where those of the files have tuples.
     """

@@ -1,4 +1,4 @@
-"""`onhook import`: a file of calls that was downloaded from the PBX."""
+"""`onhook import`: import a call file that was downloaded from the PBX."""
 
 import asyncio
 import contextlib
@@ -27,31 +27,34 @@ from onhook.sync.file_import import IMPORT, FileImporter, ImportTotals
 app = typer.Typer(add_completion=False)
 
 UID_RECORDS_MAX = 100_000
-"""Records that are looked through for the ids of the calls of some lines: those of a few days."""
+"""Records that are searched for the ids of the calls of some lines: those of a few days."""
 
 ShowLineCount = Callable[[int], None]
 
 
 @app.command(epilog="Example: onhook import cdr-2026-04.csv --pbx Office --date-format DD/MM/YYYY")
 def import_file(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, as the PBX's page or API gives it.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV file of the PBX's page or API")],
     *,
-    pbx: Annotated[str, typer.Option("--pbx", metavar="NAME", help="Name or serial number of the PBX it is from.")],
+    pbx: Annotated[str, typer.Option("--pbx", metavar="NAME", help="Name or serial number of its PBX")],
     date_format: Annotated[
         str,
         typer.Option(
-            "--date-format", metavar="FORMAT", help="Of the PBX's display, such as DD/MM/YYYY.", show_default=False
+            "--date-format",
+            metavar="FORMAT",
+            help=("Date format of the PBX's display, such as DD/MM/YYYY"),
+            show_default=False,
         ),
     ] = "",
     data: DataOption = None,
 ) -> None:
-    """Keep the calls of a file that was downloaded from a PBX; those that are here already are recognised."""
+    """Import a call file that was downloaded from a PBX; calls that are stored already are detected."""
     config = load_config(data=data)
     with open_appdb(data) as appdb:
         registered_pbx = appdb.pbx(pbx)
         if registered_pbx.dialect not in pbx_clients():
             raise UsageError(
-                f"files of a {registered_pbx.dialect} PBX cannot be read", hint="import those of a P-Series"
+                f"files of a {registered_pbx.dialect} PBX cannot be imported", hint="only those of a P-Series can"
             )
         try:
             with file.open(encoding="utf-8-sig", newline="") as lines, _progress(file) as show_line_count:
@@ -85,12 +88,12 @@ async def _import(
 async def _ingest_all(ingestor: Ingestor, sender: RegisteredPbx, bodies: Sequence[bytes]) -> Sequence[str]:
     verdicts = await asyncio.gather(*(ingestor.ingest(sender, body, IMPORT) for body in bodies))
     if "unavailable" in verdicts or "too_many" in verdicts:
-        raise Unavailable("the ledger cannot be written now", hint="give the command again: it goes on where it was")
+        raise Unavailable("the ledger cannot be written now", hint="run the command again: it continues where it was")
     return verdicts
 
 
 async def _find_call_ids(config: Config, sn: str, uids: Sequence[str]) -> Mapping[str, str]:
-    """By the records of the days in the stamps of the uids: no zone is farther than a day from UTC."""
+    """Return the ids by the records of the days in the uids: no zone is more than a day from UTC."""
     days = [datetime.strptime(uid[:8], "%Y%m%d") for uid in uids if uid[:8].isdecimal()]  # noqa: DTZ007 - a margin follows
     if not days:
         return {}
@@ -102,24 +105,24 @@ async def _find_call_ids(config: Config, sn: str, uids: Sequence[str]) -> Mappin
     requested_uids = set(uids)
     async with await open_data_client(config) as client:
         rows = [row async for row in client.records(filters, UID_RECORDS_MAX)]
-    # A row that was itself imported without an id has its uid for one.
+    # A row that was itself imported without an id has its uid instead.
     return {row["uid"]: row["call_id"] for row in rows if row["uid"] in requested_uids and row["call_id"] != row["uid"]}
 
 
 def _print_totals(totals: ImportTotals) -> None:
     print(
-        f"{totals.lines} lines: {totals.new} kept, {totals.existing} here already,"
-        f" {totals.unreadable} that could not be read."
+        f"{totals.lines} lines: {totals.new} new, {totals.existing} already stored,"
+        f" {totals.unreadable} that could not be parsed."
     )
     for example in totals.examples:
         print(f"  {example}")
     if totals.unreadable:
-        print("Those are kept too: `onhook quarantine list` shows them.")
+        print("Those are in the quarantine: `onhook quarantine list` shows them.")
 
 
 @contextlib.contextmanager
 def _progress(file: Path) -> Iterator[ShowLineCount]:
-    """How many lines were read, on a terminal; nothing in a pipe."""
+    """Show the number of lines on a terminal; nothing in a pipe."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -1,4 +1,4 @@
-"""`onhook intake`: the intake alone, in the foreground."""
+"""`onhook intake`: the webhook receiver alone, in the foreground."""
 
 import os
 import sys
@@ -16,9 +16,9 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog="Example: onhook intake --data /var/lib/onhook --intake 0.0.0.0:30012")
 def intake(data: DataOption = None, intake: IntakeOption = None) -> None:
-    """Receive and keep reports, and nothing else; a server on the same data directory shows them."""
+    """Receive and store events, and nothing else; a server on the same data directory shows them."""
     config = load_config(data=data, intake=intake)
     config = msgspec.structs.replace(config, data=config.data.absolute())
     prepare_directory(config)
-    # In place of this process, which holds a command line that the intake has no use for.
-    os.execv(sys.executable, build_command("onhook.runtime.intake_process", config, is_supervised=False))  # noqa: S606 - our own program, no shell
+    # Replaces this process: the receiver needs no command line.
+    os.execv(sys.executable, build_command("onhook.runtime.intake_process", config, is_supervised=False))  # noqa: S606 - own program, no shell

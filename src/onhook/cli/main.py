@@ -1,6 +1,6 @@
-"""The command `onhook`: finds the command that is meant, and says in one sentence what went wrong.
+"""The command `onhook`: finds the command, and prints errors in one sentence.
 
-Exit codes: 0 done, 1 failed, 2 not meant so (a usage error), 130 stopped by Ctrl-C.
+Exit codes: 0 success, 1 failure, 2 usage error, 130 stopped by Ctrl-C.
 """
 
 import importlib
@@ -45,7 +45,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "version": "version",
     }
 )
-"""Each command and its module in this room, which is imported when the command is used: `serve` needs no store."""
+"""Each command and its module, which is imported when the command is used: `serve` needs no store."""
 
 _VALUE_ERROR_TEXTS = (
     (r"valid integer", "a whole number"),
@@ -54,23 +54,23 @@ _VALUE_ERROR_TEXTS = (
     (r"less than or equal to (\S+)", r"\1 or less"),
     (r"is not one of (.*)\.", r"\1"),
 )
-"""What Typer says of a value that does not fit, and how we say it."""
+"""Messages of Typer about invalid values, and Onhook's texts."""
 
 UNEXPECTED_EXIT_CODE = 1
 STDERR_FD = 2
 INTERRUPTED_EXIT_CODE = 130
-"""128 and the number of SIGINT, as shells count."""
+"""128 and the number of SIGINT, as in shells."""
 
 
 class LazyCommandGroup(TyperGroup):
-    """The commands of the table, each loaded when it is asked for (Click's documented way to load lazily)."""
+    """The commands of the table, loaded lazily (Click's documented way)."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """All names, in the order of the table."""
+        """Return all names, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command with this name, or None."""
+        """Return the command with this name, or None."""
         if cmd_name not in COMMANDS:
             return None
         command = typer.main.get_command(importlib.import_module(f"onhook.cli.{COMMANDS[cmd_name]}").app)
@@ -78,7 +78,7 @@ class LazyCommandGroup(TyperGroup):
         return command
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command. A reader who has seen enough (`| head`) is no failure."""
+        """Run the command. A closed pipe (`| head`) is no failure."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -88,7 +88,7 @@ class LazyCommandGroup(TyperGroup):
 
 app = typer.Typer(
     cls=LazyCommandGroup,
-    help="Keeps every call that ends: receives a PBX's call details, keeps them, lets people and programs read them.",
+    help="Self-hosted call history, reports and webhooks for Yeastar and Asterisk PBXs.",
     epilog="Example: onhook serve --demo",
 )
 
@@ -106,11 +106,11 @@ def onhook(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Nothing else is common to all commands."""
+    """Options of all commands."""
 
 
 def main() -> int:
-    """Run the command line; the exit code."""
+    """Run the command line; return the exit code."""
     try:
         _prepare_streams()
         code = _run(_validate_arguments(sys.argv[1:]))
@@ -122,7 +122,7 @@ def main() -> int:
         code = INTERRUPTED_EXIT_CODE
     except OSError as error:
         code = _print_error(_system_sentence(error), UNEXPECTED_EXIT_CODE, error)
-    except Exception as error:  # noqa: BLE001 - the last one who can tell a person
+    except Exception as error:  # noqa: BLE001 - the last handler
         code = _print_error(_unexpected_sentence(error), UNEXPECTED_EXIT_CODE, error)
     return _finish_output(code)
 
@@ -133,23 +133,23 @@ def _run(arguments: list[str]) -> int:
 
 
 def _prepare_streams() -> None:
-    """What a terminal cannot show is replaced. Raises `UsageError` where there is no output at all."""
+    """Replace characters that the terminal cannot show. Raises `UsageError` without an output."""
     has_output = sys.stdout is not None
-    # The next file opened would get the number of a stream that is closed, and be written into as if it were that.
+    # The next opened file would get the descriptor of a closed stream, and would be written to.
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR_FD:
         pass
     os.close(descriptor)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - open until we end, like any stream
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - open until the end, like any stream
     if not has_output:
-        raise UsageError("standard output is closed", hint="let it go to a file, or to /dev/null")
+        raise UsageError("standard output is closed", hint="redirect it to a file, or to /dev/null")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
 
 def _validate_arguments(arguments: list[str]) -> list[str]:
-    """Never shown: one may be a secret."""
+    """Check the encoding of the arguments without showing them: one may be a secret."""
     for position, argument in enumerate(arguments, 1):
         if any("\ud800" <= character <= "\udfff" for character in argument):
             raise UsageError(f"word {position} of the command line is not UTF-8", hint="write it in UTF-8")
@@ -157,18 +157,18 @@ def _validate_arguments(arguments: list[str]) -> list[str]:
 
 
 def _finish_output(code: int) -> int:
-    """Write what is still buffered. A reader who has gone is no failure, a full disk is one."""
+    """Flush the output. A closed pipe is no failure, a full disk is one."""
     try:
         sys.stdout.flush()
     except OSError as error:
         _drop_output()
         if code == 0 and not isinstance(error, BrokenPipeError):
-            code = _print_error(f"cannot write the output: {error.strerror}: make room", UNEXPECTED_EXIT_CODE)
+            code = _print_error(f"cannot write the output: {error.strerror}: free some space", UNEXPECTED_EXIT_CODE)
     return code
 
 
 def _drop_output() -> None:
-    """What is still buffered has nowhere to go, or Python would complain at its end."""
+    """Discard buffered output, or Python would report an error at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -181,7 +181,7 @@ def _print_error(sentence: str, exit_code: int, unexpected: BaseException | None
 
 
 def _usage_sentence(error: TyperException) -> str:
-    """What is wrong, and where the help is."""
+    """Return the error and the command that shows the help."""
     sentence = _value_sentence(error) or " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "onhook"
@@ -191,8 +191,8 @@ def _usage_sentence(error: TyperException) -> str:
 
 
 def _value_sentence(error: TyperException) -> str:
-    """Of a value that does not fit, in our words; empty for any other mistake."""
-    # Of pydantic, which Typer loads only when it reads a value, and we not at all.
+    """Return the error of an invalid value; empty for other errors."""
+    # Of pydantic, which Typer imports only when it parses a value.
     get_errors = getattr(error.__cause__, "errors", None)
     if not isinstance(error, typer.BadParameter) or get_errors is None:
         return ""
@@ -205,21 +205,21 @@ def _value_sentence(error: TyperException) -> str:
 
 
 def _join_choices(choices: str) -> str:
-    """`'a', 'b', 'c'` as `a, b or c`."""
+    """Return `'a', 'b', 'c'` as `a, b or c`."""
     return " or ".join(choices.replace("'", "").rsplit(", ", 1))
 
 
 def _system_sentence(error: OSError) -> str:
     location = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
-    return f"the system refuses: {error.strerror or error}{location}: look at the rights and the space there"
+    return f"operating system error: {error.strerror or error}{location}: check the permissions and the disk space"
 
 
 def _unexpected_sentence(error: Exception) -> str:
-    return f"this should not have happened ({type(error).__name__}: {error}): ONHOOK_TRACE=true shows where"
+    return f"internal error ({type(error).__name__}: {error}): ONHOOK_TRACE=true shows the traceback"
 
 
 def _shows_traces() -> bool:
     try:
         return read_config({}, Path.cwd()).trace
-    except Exception:  # noqa: BLE001 - whoever is told of one error must not get another
+    except Exception:  # noqa: BLE001 - an error handler must not raise
         return False

@@ -1,4 +1,4 @@
-"""The settings, opened for a command."""
+"""The application database, opened for a command."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from onhook.ops.instance_lock import check_data_directory, no_data_error, prepar
 
 @contextmanager
 def open_appdb(data: str | None, *, create: bool = False) -> Iterator[AppDb]:
-    """Open the settings of a data directory. Raises `NotFound` where there are none, unless `create`."""
+    """Open the application database of a data directory. Raises `NotFound` where there is none, unless `create`."""
     config = load_config(data=data)
     check_data_directory(config)
     if create:

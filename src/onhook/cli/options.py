@@ -1,4 +1,4 @@
-"""Options that several commands share, each described once."""
+"""Options that several commands share."""
 
 import functools
 import inspect
@@ -15,16 +15,14 @@ from onhook.config import Config, read_config
 from onhook.lib.errors import UsageError
 from onhook.ops.instance_lock import check_is_directory
 
-DataOption = Annotated[
-    str | None, typer.Option("--data", metavar="DIR", help="The data directory.", show_default=False)
-]
+DataOption = Annotated[str | None, typer.Option("--data", metavar="DIR", help="Data directory", show_default=False)]
 ZoneOption = Annotated[
     str | None,
-    typer.Option("--zone", metavar="ZONE", help="The zone in which times are read and shown.", show_default=False),
+    typer.Option("--zone", metavar="ZONE", help="Time zone in which times are parsed and shown", show_default=False),
 ]
 Format = Literal["table", "json", "csv"]
-FormatOption = Annotated[Format, typer.Option("--format", help="How to show it.")]
-LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many at most, the latest first.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="Output format")]
+LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Maximum number, the latest first")]
 
 LIMIT_DEFAULT = 50
 """A screen or two."""
@@ -32,33 +30,33 @@ LIMIT_DEFAULT = 50
 _TIME_FORMATS = "2026-04-27, 2026-04-27T19:04, today, yesterday, or 30m, 12h, 7d, 2w ago"
 FILTER_HELP: Mapping[str, str] = MappingProxyType(
     {
-        "since": f"Started at or after: {_TIME_FORMATS}.",
-        "until": "Started before.",
-        "pbx": "Name of the PBX.",
-        "sn": "Serial number of the PBX.",
-        "call_id": "The call's id.",
-        "number": "A number on either side.",
-        "call_from": "Number of the caller.",
-        "call_to": "Number that was called.",
-        "status": "How it ended, such as answered or 'no answer'.",
-        "type": "Internal, inbound or outbound.",
-        "trunk": "Name of the trunk, in or out.",
-        "did_number": "DID number that was dialled.",
-        "min_talk_duration": "Seconds of talk, at least.",
-        "max_talk_duration": "Seconds of talk, at most.",
+        "since": f"Started at or after: {_TIME_FORMATS}",
+        "until": "Started before this time",
+        "pbx": "Name of the PBX",
+        "sn": "Serial number of the PBX",
+        "call_id": "Call id",
+        "number": "Number of the caller or the called party",
+        "call_from": "Number of the caller",
+        "call_to": "Number of the called party",
+        "status": "Outcome, such as answered or 'no answer'",
+        "type": "Internal, inbound or outbound",
+        "trunk": "Name of the trunk, in or out",
+        "did_number": "DID number",
+        "min_talk_duration": "Minimum seconds of talk",
+        "max_talk_duration": "Maximum seconds of talk",
     }
 )
 
 
 def load_config(**flags: str | None) -> Config:
-    """The configuration with these flags. Raises `UsageError`."""
+    """Return the configuration with these flags. Raises `UsageError`."""
     config = read_config(flags, Path.cwd())
     check_is_directory(config)
     return config
 
 
 def with_filters(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each filter; it is handed those that were given, as texts, in `filters`."""
+    """Add an option for each filter to a command, which receives the given ones, as texts, in `filters`."""
     return with_options(command, "filters", [_filter_option(name) for name in FILTER_NAMES], _validate_filters)
 
 
@@ -68,7 +66,7 @@ def with_options(
     options: Sequence[inspect.Parameter],
     parse: Callable[[dict[str, Any]], Mapping[str, Any]],
 ) -> Callable[..., None]:
-    """Give a command these options; it is handed those that were given, as they were `read`, in one parameter."""
+    """Add options to a command, which receives the given ones, parsed, in one parameter."""
     signature = inspect.signature(command)
 
     @functools.wraps(command)
@@ -86,7 +84,7 @@ def with_options(
 
 
 def optional_parameter(name: str, annotation: Any) -> inspect.Parameter:
-    """An option that need not be given."""
+    """Return an optional option."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
@@ -94,7 +92,7 @@ def _validate_filters(filters: dict[str, Any]) -> Mapping[str, Any]:
     for name, value in filters.items():
         if not value.strip():
             raise UsageError(
-                "an empty filter finds everything", location=f"--{name.replace('_', '-')}", hint="leave it out"
+                "an empty filter matches everything", location=f"--{name.replace('_', '-')}", hint="leave it out"
             )
     if "status" in filters:
         warn_about_unknown_status(filters["status"])

@@ -1,4 +1,4 @@
-"""`onhook pbx`: which PBXs may report, and the secrets they sign with; it counts at once, also in a running server."""
+"""`onhook pbx`: PBXs and their secrets; changes have effect at once, also in a running server."""
 
 from typing import Annotated, Any
 
@@ -43,39 +43,40 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from onhook.pbx.registry import dialects
 
-app = typer.Typer(add_completion=False, help="Say which PBXs may report.", epilog="Example: onhook pbx list")
+app = typer.Typer(add_completion=False, help="Manage PBXs.", epilog="Example: onhook pbx list")
 app.add_typer(pbx_secrets.app, name="secret")
 app.command("trust", epilog="Example: onhook pbx trust Office")(pbx_apis.trust)
 
 DialectOption = Annotated[
-    str, typer.Option("--dialect", metavar="DIALECT", help="How it speaks: yeastar, or newcdr for S-Series and Cloud.")
+    str, typer.Option("--dialect", metavar="DIALECT", help="Dialect: yeastar, or newcdr for S-Series and Cloud")
 ]
 FromOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--from", metavar="ADDRESS", help="For one that cannot sign: its address or network.", show_default=False
+        "--from",
+        metavar="ADDRESS",
+        help=("Address or network that identifies a PBX that cannot sign"),
+        show_default=False,
     ),
 ]
 PathOption = Annotated[
     str | None,
     typer.Option(
-        "--path", metavar="PATH", help="For one that cannot sign: the secret path it posts to.", show_default=False
+        "--path", metavar="PATH", help="Secret path that identifies a PBX that cannot sign", show_default=False
     ),
 ]
 PbxZoneOption = Annotated[
     str | None,
-    typer.Option("--zone", metavar="ZONE", help="Its zone, for calls whose ids do not tell it.", show_default=False),
+    typer.Option("--zone", metavar="ZONE", help="Time zone, for calls whose ids do not contain it", show_default=False),
 ]
 
 
 SILENCE_MINUTES_MAX = 7 * 24 * 60
-"""A week: a PBX that is silent for longer has nothing to be learned from."""
+"""A week: the clock of a PBX that was silent for longer cannot be checked."""
 
 
 def _ranges_option(kind: str, default: str) -> Any:
-    return typer.Option(
-        f"--{kind}", metavar="RANGES", help="Its numbers, such as 6200-6299,7000.", show_default=default
-    )
+    return typer.Option(f"--{kind}", metavar="RANGES", help="Its numbers, such as 6200-6299,7000", show_default=default)
 
 
 SilenceOption = Annotated[
@@ -83,20 +84,23 @@ SilenceOption = Annotated[
     typer.Option(
         "--silence",
         metavar="MINUTES",
-        help="Alarm after so long a silence: a number, never, or auto.",
+        help="Minutes of silence before an alarm: a number, never, or auto",
         show_default=False,
     ),
 ]
 RecordingsOption = Annotated[
     str | None,
     typer.Option(
-        "--recordings", metavar="DIR", help="Where its recordings are on this machine; '' for none.", show_default=False
+        "--recordings",
+        metavar="DIR",
+        help=("Directory of its recordings on this machine; '' for none"),
+        show_default=False,
     ),
 ]
 KeepOption = Annotated[
     str | None,
     typer.Option(
-        "--keep", metavar="DAYS", help="Keep its calls so long: a number, always, or auto.", show_default=False
+        "--keep", metavar="DAYS", help="Retention of its calls in days: a number, always, or auto", show_default=False
     ),
 ]
 IvrOption = Annotated[str | None, _ranges_option("ivr", "6200-6299")]
@@ -107,15 +111,15 @@ ConferenceOption = Annotated[str | None, _ranges_option("conference", "6500-6599
 
 @app.command("add", epilog="Example: onhook pbx add Office --sn 3631A2124ABC --secret 0123456789abcdef0123456789abcdef")
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the PBX")],
     *,
     sn: Annotated[
-        str | None, typer.Option("--sn", metavar="SN", help="Its serial number, as it reports it.", show_default=False)
+        str | None, typer.Option("--sn", metavar="SN", help="Serial number of the PBX", show_default=False)
     ] = None,
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
     unsigned: Annotated[
-        bool, typer.Option("--unsigned", help="It does not sign: anybody can report in its name.")
+        bool, typer.Option("--unsigned", help="It does not sign: any sender can send events as this PBX")
     ] = False,
     dialect: DialectOption = DIALECT_DEFAULT,
     addresses: FromOption = None,
@@ -141,7 +145,7 @@ def add(
     cdr_columns: CdrColumnsOption = None,
     data: DataOption = None,
 ) -> None:
-    """Declare a PBX: from now on its reports are kept. With --asterisk, connect to it and hear its calls."""
+    """Add a PBX: its events are accepted from now on. With --asterisk, Onhook connects to it."""
     number_plan = parse_number_plan(_drop_missing(ivr=ivr, queue=queue, ring_group=ring_group, conference=conference))
     source = parse_source_options(cdr, cdr_table, cdr_columns)
     if asterisk is not None:
@@ -150,7 +154,7 @@ def add(
         return
     serial_number, secret_value = _require_sn(sn), read_webhook_secret(secret, secret_file)
     if source is not None:
-        raise UsageError("only an Asterisk keeps CDRs that are read so", hint="give --asterisk too, or leave --cdr out")
+        raise UsageError("--cdr needs an Asterisk", hint="give --asterisk too, or leave --cdr out")
     if unsigned and secret_value is not None:
         raise UsageError("a PBX is unsigned or has a secret", hint="leave one of the two out")
     _check_dialect(dialect)
@@ -169,12 +173,12 @@ def add(
             credentials=credentials,
             now_us=SystemClock().microseconds(),
         )
-    print(f"{pbx.name} ({pbx.sn}) may report now.")
+    print(f'PBX "{pbx.name}" ({pbx.sn}) added.')
 
 
 @app.command("list", epilog="Example: onhook pbx list")
 def list_pbxs(data: DataOption = None) -> None:
-    """Show the PBXs that may report, and their secrets by number, never the texts."""
+    """List PBXs, and their secrets by number, without the texts."""
     with open_appdb(data) as appdb:
         rows = [
             [
@@ -194,22 +198,20 @@ def list_pbxs(data: DataOption = None) -> None:
 
 @app.command("remove", epilog="Example: onhook pbx remove Office")
 def remove(name: PbxName, data: DataOption = None) -> None:
-    """Forget a PBX: from now on its reports are refused; its calls stay."""
+    """Remove a PBX: its events are rejected from now on; its calls stay."""
     with open_appdb(data) as appdb:
         pbx = appdb.remove_pbx(name)
-    print(f"{pbx.name} ({pbx.sn}) may report no more; its calls stay.")
+    print(f'PBX "{pbx.name}" ({pbx.sn}) removed. Its calls stay.')
 
 
 @app.command("change", epilog="Example: onhook pbx change Office --zone Europe/Berlin --queue 6400-6499,7000")
 def change(
     name: PbxName,
     *,
-    new_name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Another name.", show_default=False)
-    ] = None,
+    new_name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="New name", show_default=False)] = None,
     zone: PbxZoneOption = None,
     signed: Annotated[
-        bool | None, typer.Option("--signed/--unsigned", help="Whether it must sign.", show_default=False)
+        bool | None, typer.Option("--signed/--unsigned", help="Whether it must sign", show_default=False)
     ] = None,
     addresses: FromOption = None,
     path: PathOption = None,
@@ -230,7 +232,7 @@ def change(
     cdr_columns: CdrColumnsOption = None,
     data: DataOption = None,
 ) -> None:
-    """Give a PBX another name, zone or number plan. Calls that are already kept change with `onhook rebuild`."""
+    """Change a PBX. A new time zone or number plan applies to stored calls after `onhook rebuild`."""
     ranges = _drop_missing(ivr=ivr, queue=queue, ring_group=ring_group, conference=conference)
     changes: dict[str, Any] = _drop_missing(name=new_name, zone=zone)
     if signed is not None:
@@ -240,7 +242,7 @@ def change(
     source = parse_source_options(cdr, cdr_table, cdr_columns)
     has_other_changes = source_match or silence or keep or source or recordings is not None
     if not (changes or ranges or has_other_changes) and not any(msgspec.structs.astuple(credential_options)):
-        raise UsageError("nothing is to be changed", hint="give a new name, zone, place, API or range of numbers")
+        raise UsageError("there is nothing to change", hint="give a new name, zone, source, API or range of numbers")
     with open_appdb(data) as appdb:
         pbx = appdb.pbx(name)
         if signed and not pbx.secrets:
@@ -262,13 +264,13 @@ def change(
         changes["number_plan"] = _merge_number_plan(pbx.number_plan, ranges)
         pbx = appdb.change_pbx(name, changes)
     affects_stored_calls = ranges or new_name is not None or zone is not None
-    rebuild_note = "; `onhook rebuild` reads its earlier calls anew" if affects_stored_calls else ""
-    print(f"{pbx.name} ({pbx.sn}) is changed{rebuild_note}.")
+    rebuild_note = " Stored calls change with `onhook rebuild`." if affects_stored_calls else ""
+    print(f'PBX "{pbx.name}" ({pbx.sn}) changed.{rebuild_note}')
 
 
 def _require_sn(sn: str | None) -> str:
     if sn is None:
-        raise UsageError("no serial number is given", hint="give the one that the PBX reports, with --sn")
+        raise UsageError("no serial number is given", hint="give that of the PBX, with --sn")
     return sn
 
 
@@ -276,18 +278,18 @@ def _check_dialect(dialect: str) -> None:
     known_dialects = dialects()
     if dialect not in known_dialects:
         raise UsageError(
-            f"no PBX speaks {dialect!r}", location="--dialect", hint=f"use one of {', '.join(known_dialects)}"
+            f"unknown dialect {dialect!r}", location="--dialect", hint=f"use one of {', '.join(known_dialects)}"
         )
 
 
 def _silence_minutes(text: str) -> int | None:
-    """0 is never, None what the PBX's own traffic says."""
+    """Return the minutes: 0 is never, None uses the PBX's own traffic."""
     special_values = {"never": 0, "auto": None}
     if text in special_values:
         return special_values[text]
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= SILENCE_MINUTES_MAX):
         raise UsageError(
-            f"{text[:20]!r} is no silence",
+            f"{text[:20]!r} is not a number of minutes",
             location="--silence",
             hint=f"write 1 to {SILENCE_MINUTES_MAX} minutes, never or auto",
         )
@@ -295,14 +297,14 @@ def _silence_minutes(text: str) -> int | None:
 
 
 def _describe_authentication(pbx: Pbx, source_match: SourceMatch) -> str:
-    """By what one knows that a report is its own; the path is a secret."""
+    """Return what identifies the sender; the path is secret."""
     if not source_match:
         return "nothing" if pbx.is_unsigned else "signature" if pbx.secrets else UNKNOWN
     return ", ".join([*source_match.addresses, *(["a secret path"] if source_match.path else [])])
 
 
 def _change_source_match(appdb: AppDb, pbx: Pbx, new_match: SourceMatch) -> None:
-    """What is given takes the place of what was; the rest stays."""
+    """Change the given parts of the source; the others stay."""
     old_match = appdb.source_matches.get(pbx.sn)
     source_match = SourceMatch(new_match.addresses or old_match.addresses, new_match.path or old_match.path)
     validate_sender_identification(pbx.dialect, source_match, has_secret=bool(pbx.secrets), is_unsigned=pbx.is_unsigned)

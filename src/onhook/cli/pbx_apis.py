@@ -1,4 +1,4 @@
-"""How a PBX's web API is reached: the options that say it, and `onhook pbx trust`."""
+"""Options of a PBX's web API, and `onhook pbx trust`."""
 
 from typing import Annotated
 
@@ -14,35 +14,35 @@ from onhook.sync.certificate_pinning import fetch_certificate, format_fingerprin
 
 ApiOption = Annotated[
     str | None,
-    typer.Option("--api", metavar="URL", help="Its web API, as https://HOST:8088.", show_default=False),
+    typer.Option("--api", metavar="URL", help="Its web API, as https://HOST:8088", show_default=False),
 ]
 ClientIdOption = Annotated[
     str | None,
-    typer.Option("--client-id", metavar="ID", help="Our client id there.", show_default=False),
+    typer.Option("--client-id", metavar="ID", help="Client id of its API", show_default=False),
 ]
 ClientSecretOption = Annotated[
     str | None,
-    typer.Option("--client-secret", metavar="SECRET", help="Our client secret there.", show_default=False),
+    typer.Option("--client-secret", metavar="SECRET", help="Client secret of its API", show_default=False),
 ]
 ClientSecretFileOption = Annotated[
     str | None,
     typer.Option(
         "--client-secret-file",
         metavar="FILE",
-        help="Read the client secret from a file; - is standard input.",
+        help="File with the client secret; - is standard input",
         show_default=False,
     ),
 ]
 FingerprintOption = Annotated[
     str | None,
     typer.Option(
-        "--fingerprint", metavar="SHA256", help="Of its certificate, which is then trusted alone.", show_default=False
+        "--fingerprint", metavar="SHA256", help="Fingerprint of its certificate, which is pinned", show_default=False
     ),
 ]
 
 
 class CredentialOptions(msgspec.Struct, frozen=True):
-    """The options as they were given."""
+    """The options as given."""
 
     url: str | None
     client_id: str | None
@@ -54,7 +54,7 @@ class CredentialOptions(msgspec.Struct, frozen=True):
         return "CredentialOptions()"
 
     def merge_into(self, previous: PbxCredentials | None) -> PbxCredentials | None:
-        """The API that is meant: what is given, over what is kept; None where nothing is given. Raises `UsageError`."""
+        """Return the credentials: given values replace stored ones; None without any. Raises `UsageError`."""
         secret = self._read_secret()
         if not any((self.url, self.client_id, secret, self.fingerprint)):
             return None
@@ -78,7 +78,7 @@ class CredentialOptions(msgspec.Struct, frozen=True):
 
 
 def trust(name: PbxName, data: DataOption = None) -> None:
-    """Show the fingerprint of a PBX's certificate, and trust that certificate alone from now on."""
+    """Show the fingerprint of a PBX's certificate, and pin it."""
     with open_appdb(data) as appdb:
         pbx = appdb.pbx(name)
         credentials = appdb.pbx_credentials.require(pbx.sn, pbx.name)
@@ -86,15 +86,13 @@ def trust(name: PbxName, data: DataOption = None) -> None:
         appdb.pbx_credentials.pin(pbx.sn, certificate.fingerprint)
     print(format_fingerprint(certificate.fingerprint))
     trust_text = (
-        f"no authority vouches for it: {certificate.verification_error}"
+        f"not trusted by a certificate authority: {certificate.verification_error}"
         if certificate.verification_error
-        else "an authority vouches for it"
+        else "verified by a certificate authority"
     )
-    previous_text = (
-        "another one was trusted before; " if credentials.fingerprint not in ("", certificate.fingerprint) else ""
-    )
+    previous_text = "it replaces another one; " if credentials.fingerprint not in ("", certificate.fingerprint) else ""
     print(
-        f"{pbx.name} ({credentials.url}) shows this certificate ({trust_text})."
-        f" {previous_text.capitalize()}It is trusted now."
+        f"{pbx.name} ({credentials.url}) has this certificate ({trust_text})."
+        f" {previous_text.capitalize()}It is pinned now."
     )
-    print("Compare it with what the PBX shows under Security > Certificate.")
+    print("Compare it with that of the PBX under Security > Certificate.")

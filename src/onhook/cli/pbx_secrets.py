@@ -1,4 +1,4 @@
-"""`onhook pbx secret`: what a PBX signs with."""
+"""`onhook pbx secret`: webhook secrets of a PBX."""
 
 import sys
 from pathlib import Path
@@ -14,20 +14,18 @@ from onhook.lib.errors import UsageError
 
 app = typer.Typer(
     add_completion=False,
-    help="Add and remove the secrets that a PBX signs with.",
+    help="Manage the webhook secrets of a PBX.",
     epilog="Example: onhook pbx secret add Office --secret 0123456789abcdef0123456789abcdef",
 )
 STDIN = "-"
 
-PbxName = Annotated[str, typer.Argument(metavar="NAME", help="Name or serial number of the PBX.")]
+PbxName = Annotated[str, typer.Argument(metavar="NAME", help="Name or serial number of the PBX")]
 SecretOption = Annotated[
-    str | None, typer.Option("--secret", metavar="SECRET", help="What it signs with.", show_default=False)
+    str | None, typer.Option("--secret", metavar="SECRET", help="Its webhook secret", show_default=False)
 ]
 SecretFileOption = Annotated[
     str | None,
-    typer.Option(
-        "--secret-file", metavar="FILE", help="Read the secret from a file; - is standard input.", show_default=False
-    ),
+    typer.Option("--secret-file", metavar="FILE", help="File with the secret; - is standard input", show_default=False),
 ]
 
 
@@ -37,38 +35,38 @@ def add_secret(
     *,
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
-    label: Annotated[str, typer.Option("--label", metavar="TEXT", help="What it is for.")] = "webhook",
+    label: Annotated[str, typer.Option("--label", metavar="TEXT", help="Description of the secret")] = "webhook",
     data: DataOption = None,
 ) -> None:
-    """Accept one more secret of a PBX, beside those it has: so that one can be changed without losing a call."""
+    """Add a secret beside the others, so that it can be changed without losing a call."""
     text = read_webhook_secret(secret, secret_file)
     if text is None:
         raise UsageError("no secret is given", hint="give it with --secret or --secret-file")
     with open_appdb(data) as appdb:
         new_secret = appdb.add_secret(name, text, label=label, now_us=SystemClock().microseconds())
-    print(f"Secret {new_secret.secret_id} ({new_secret.label}) counts now.")
+    print(f"Secret {new_secret.secret_id} ({new_secret.label}) added.")
 
 
 @app.command("remove", epilog="Example: onhook pbx secret remove Office 1")
 def remove_secret(
     name: PbxName,
-    secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help="As `onhook pbx list` shows it.")],
+    secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help="Number in `onhook pbx list`")],
     data: DataOption = None,
 ) -> None:
-    """Refuse what is signed with a secret from now on."""
+    """Remove a secret: events signed with it are rejected from now on."""
     with open_appdb(data) as appdb:
         appdb.remove_secret(name, secret_id)
-    print(f"Secret {secret_id} counts no more.")
+    print(f"Secret {secret_id} removed.")
 
 
 def read_webhook_secret(secret: str | None, file: str | None) -> str | None:
-    """The secret from the option that was given, or None. Raises `UsageError`."""
+    """Return the secret of the given option, or None. Raises `UsageError`."""
     text = read_secret_option(secret, file)
     return None if text is None else validate_secret(text)
 
 
 def read_secret_option(secret: str | None, file: str | None) -> str | None:
-    """The same for a secret that others have rules for."""
+    """Return a secret that has other rules, like `read_webhook_secret`."""
     if file is None:
         return secret
     if secret is not None:
@@ -77,7 +75,7 @@ def read_secret_option(secret: str | None, file: str | None) -> str | None:
 
 
 def read_secret_file(file: str, characters_max: int) -> str:
-    """A secret from a file, or from standard input. Raises `UsageError`."""
+    """Return a secret of a file, or of standard input. Raises `UsageError`."""
     try:
         with sys.stdin if file == STDIN else Path(file).open() as source:
             return source.read(characters_max + 2).rstrip("\r\n")

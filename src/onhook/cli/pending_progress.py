@@ -1,4 +1,4 @@
-"""How far a destination has come with what is pending for it, for a person who waits; nothing in a pipe."""
+"""Progress of pending notifications of a destination on a terminal; nothing in a pipe."""
 
 import asyncio
 import contextlib
@@ -16,12 +16,12 @@ POLL_SECONDS = 0.5
 
 
 async def follow_pending(config: Config, name: str) -> None:
-    """Show progress until nothing is pending, or until Ctrl-C; the sending goes on in the server either way."""
+    """Show the progress until nothing is pending, or until Ctrl-C; the server continues either way."""
     console = Console(stderr=True)
     if not console.is_terminal:
         return
     if not is_server_running(config):
-        console.print("It is sent when `onhook serve` runs.", style="dim")
+        console.print("They are sent when `onhook serve` runs.", style="dim")
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (

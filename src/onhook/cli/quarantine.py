@@ -1,4 +1,4 @@
-"""`onhook quarantine`: reports from which no call could be read, kept until they can."""
+"""`onhook quarantine`: events that could not be parsed."""
 
 import asyncio
 import base64
@@ -16,48 +16,48 @@ from onhook.lib.errors import UsageError
 
 app = typer.Typer(
     add_completion=False,
-    help="Look at reports from which no call could be read, and read them again.",
+    help="Show and retry events that could not be parsed.",
     epilog="Example: onhook quarantine list",
 )
 
 RETRY_ALL_MAX = 100_000
-"""With --all; more than that is a case for `onhook rebuild`."""
+"""With --all; for more use `onhook rebuild`."""
 
 SEQ_MAX = 2**63 - 1
-"""No ledger counts further."""
+"""No ledger has a higher number."""
 
 HEADINGS = ("seq", "sn", "via", "received", "reason")
 
-RawEventSeq = Annotated[int, typer.Argument(metavar="SEQ", min=1, max=SEQ_MAX, help="Number of the report.")]
-LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many at most, the earliest first.")]
+RawEventSeq = Annotated[int, typer.Argument(metavar="SEQ", min=1, max=SEQ_MAX, help="Number of the event")]
+LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Maximum number, the earliest first")]
 
 
 @app.command("list", epilog="Example: onhook quarantine list --limit 10")
 def list_quarantine(limit: LimitOption = LIMIT_DEFAULT, zone: ZoneOption = None, data: DataOption = None) -> None:
-    """Show what could not be read, and why."""
+    """List quarantined events, with the reasons."""
     asyncio.run(_list(load_config(data=data, zone=zone), limit))
 
 
 @app.command("show", epilog="Example: onhook quarantine show 17")
 def show(seq: RawEventSeq, data: DataOption = None) -> None:
-    """Show one of them, as its bytes came."""
+    """Show one event with its bytes."""
     asyncio.run(_show(load_config(data=data), seq))
 
 
 @app.command("retry", epilog="Example: onhook quarantine retry --all")
 def retry(
     seqs: Annotated[
-        list[int] | None, typer.Argument(metavar="SEQ...", min=1, max=SEQ_MAX, help="Numbers of reports.")
+        list[int] | None, typer.Argument(metavar="SEQ...", min=1, max=SEQ_MAX, help="Numbers of events")
     ] = None,
     *,
-    everything: Annotated[bool, typer.Option("--all", help="All that are there.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All quarantined events")] = False,
     data: DataOption = None,
 ) -> None:
-    """Read them again, as after an upgrade. Fails when one still cannot be read."""
+    """Parse events again, as after an upgrade. Fails when one still cannot be parsed."""
     if not seqs and not everything:
-        raise UsageError("no report is named", hint="give the numbers of reports, or --all")
+        raise UsageError("no event is named", hint="give the numbers of events, or --all")
     if seqs and everything:
-        raise UsageError("some reports are named, and all", hint="leave one of the two out")
+        raise UsageError("both numbers and --all are given", hint="leave one of the two out")
     unparsed_count = asyncio.run(_retry(load_config(data=data), seqs or []))
     raise typer.Exit(1 if unparsed_count else 0)
 
@@ -94,7 +94,7 @@ async def _retry(config: Config, seqs: list[int]) -> int:
 
 
 def _format_body(body: bytes) -> str:
-    """The body as text where it is one, indented where it is JSON; what a terminal must not see is escaped."""
+    """Return the body as text where it is one, indented where it is JSON; control characters are escaped."""
     try:
         text = msgspec.json.format(body.decode(), indent=2)
     except (UnicodeDecodeError, msgspec.DecodeError):

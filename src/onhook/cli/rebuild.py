@@ -1,4 +1,4 @@
-"""`onhook rebuild`: the store made again from the ledger."""
+"""`onhook rebuild`: rebuild the store from the ledger."""
 
 import asyncio
 import contextlib
@@ -19,24 +19,22 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog="Example: onhook rebuild")
 def rebuild(data: DataOption = None) -> None:
-    """Make calls.duckdb again from the ledger, as after a change of zone or number plan, or when it is damaged.
+    """Rebuild calls.duckdb from the ledger, after a change of time zone or number plan, or when it is damaged.
 
-    A running server shows the old store meanwhile, and changes over to the new one within a second or two.
+    A running server shows the old store meanwhile, and changes to the new one within a second or two.
     """
     config = load_config(data=data)
     check_data_directory(config)
     if not config.ledger_file.exists():
-        raise NotFound(
-            "there is no ledger to read", location=str(config.data), hint="name the data directory with --data"
-        )
+        raise NotFound("there is no ledger", location=str(config.data), hint="name the data directory with --data")
     with _progress() as on_progress:
         position = asyncio.run(rebuild_store(config, on_progress))
-    print(f"The store stands for all {position} reports of the ledger.")
+    print(f"The store contains all {position} events of the ledger.")
 
 
 @contextlib.contextmanager
 def _progress() -> Iterator[RebuildProgressCallback]:
-    """A bar on a terminal; nothing in a pipe."""
+    """Show a progress bar on a terminal; nothing in a pipe."""
     console = Console(stderr=True)
     columns = (TextColumn("reports"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

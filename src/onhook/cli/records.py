@@ -32,7 +32,7 @@ def records(
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
-    """Show records that match: one for each leg of a call, with all that its report said."""
+    """List matching records: one for each leg of a call, with all fields of its event."""
     asyncio.run(_print_records(load_config(data=data, zone=zone), filters, limit, output_format))
 
 

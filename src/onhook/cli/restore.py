@@ -1,4 +1,4 @@
-"""`onhook restore`: what `onhook backup` copied, put back."""
+"""`onhook restore`: restore a backup."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +13,12 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog="Example: onhook restore /mnt/backups/onhook-2026-04-27 --data /var/lib/onhook")
 def restore(
-    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="What `onhook backup` made.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Directory that `onhook backup` wrote")],
     *,
-    replace: Annotated[bool, typer.Option("--replace", help="What is there now may be lost.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace existing data")] = False,
     data: DataOption = None,
 ) -> None:
-    """Put a backup into the data directory, while no server and no intake runs. The store is made again later."""
+    """Restore a backup to the data directory, while no server and no receiver runs. The store is rebuilt later."""
     config = load_config(data=data)
     manifest = restore_backup(config, directory, replace=replace)
     print(f"Restored {' and '.join(manifest.files)} of {manifest.made_at:%Y-%m-%d %H:%M} UTC to {config.data}.")

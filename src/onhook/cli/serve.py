@@ -1,4 +1,4 @@
-"""`onhook serve`: the whole house."""
+"""`onhook serve`: run the server."""
 
 import asyncio
 import sys
@@ -22,25 +22,31 @@ app = typer.Typer(add_completion=False)
 _ADDRESS_METAVAR = "HOST:PORT"
 IntakeOption = Annotated[
     str | None,
-    typer.Option("--intake", metavar=_ADDRESS_METAVAR, help="Where PBXs report.", show_default="0.0.0.0:30012"),
+    typer.Option(
+        "--intake", metavar=_ADDRESS_METAVAR, help="Address of the webhook receiver", show_default="0.0.0.0:30012"
+    ),
 ]
 ConsoleOption = Annotated[
     str | None,
-    typer.Option("--console", metavar=_ADDRESS_METAVAR, help="Pages and API.", show_default="127.0.0.1:8030"),
+    typer.Option(
+        "--console", metavar=_ADDRESS_METAVAR, help="Address of the console and its API", show_default="127.0.0.1:8030"
+    ),
 ]
 PbxApiOption = Annotated[
     str | None,
     typer.Option(
         "--pbx-api",
         metavar=_ADDRESS_METAVAR,
-        help="The PBX's own API, for applications.",
+        help="Address of the PBX API for applications",
         show_default="127.0.0.1:8088",
     ),
 ]
-DemoOption = Annotated[bool, typer.Option("--demo", help="Let a made-up PBX call, with real signed webhooks.")]
-ConsoleOpenOption = Annotated[bool, typer.Option("--console-open", help="Pages without sign-in, on the loopback only.")]
+DemoOption = Annotated[bool, typer.Option("--demo", help="Run a simulated PBX, with real signed webhooks")]
+ConsoleOpenOption = Annotated[
+    bool, typer.Option("--console-open", help=("Console without sign-in, on the loopback only"))
+]
 ServeZoneOption = Annotated[
-    str | None, typer.Option("--zone", metavar="ZONE", help="The zone in which people read.", show_default="UTC")
+    str | None, typer.Option("--zone", metavar="ZONE", help="Time zone of the console", show_default="UTC")
 ]
 
 
@@ -55,7 +61,7 @@ def serve(
     console_open: ConsoleOpenOption = False,
     demo: DemoOption = False,
 ) -> None:
-    """Receive, keep and show calls, until stopped by Ctrl-C or SIGTERM."""
+    """Run the server until it is stopped by Ctrl-C or SIGTERM."""
     config = load_config(
         data=data,
         intake=intake,
@@ -75,17 +81,17 @@ def serve(
 
 
 def _print_addresses(config: Config, server: ServerInfo, token: str, *, demo: bool) -> None:
-    """Say where everything is, and what to do next. The token is for a person's eyes: not where output is kept."""
+    """Print the addresses and the next step. The token is printed on a terminal only."""
     console = f"http://{local_address(parse_address(server.hub.address, 'hub'))}/" if server.hub else ""
     if console and not config.console_open and sys.stdout.isatty():
         console += f"sign-in?token={token}"
     intake = server.intake.address if server.intake else str(config.intake)
     port = intake.rpartition(":")[2]
     lines = [
-        "Onhook keeps every call that ends.",
+        "Onhook is running.",
         "",
-        f"  Console  {console or 'not up yet: the log says why'}",
-        f"  Intake   http://{local_address(parse_address(intake, 'intake'))}/",
+        f"  Console  {console or 'not started yet: see the log'}",
+        f"  Receiver http://{local_address(parse_address(intake, 'intake'))}/",
         *_pbx_api_lines(config, server),
         f"  Data     {config.data}  (the console's token is in {Path(config.admin_token_file).name})",
         "",
@@ -97,11 +103,11 @@ def _print_addresses(config: Config, server: ServerInfo, token: str, *, demo: bo
 
 def _next_step(config: Config, port: str, *, demo: bool) -> str:
     if demo:
-        return "  A made-up PBX is calling: open the console and watch."
+        return "  A simulated PBX is running: open the console."
     with open_appdb(str(config.data)) as appdb:
         pbx_count = len(appdb.pbxs())
     if pbx_count:
-        return f"  PBXs that are declared: {pbx_count}. `onhook pbx list` shows them, `onhook doctor` how they fare."
+        return f"  {pbx_count} PBXs are registered. `onhook pbx list` lists them, `onhook doctor` checks them."
     return (
         "  Next: onhook pbx add Office --sn SERIAL --secret SECRET, and in the PBX, under Integrations > API >\n"
         f"  Webhook Event Push, event 30012 to http://THIS-MACHINE:{port}/ with the same secret."
@@ -109,7 +115,7 @@ def _next_step(config: Config, port: str, *, demo: bool) -> str:
 
 
 def _pbx_api_lines(config: Config, server: ServerInfo) -> list[str]:
-    """Where applications find the PBX's own API; nothing while none has credentials."""
+    """Return the address of the PBX API; nothing without applications."""
     if server.pbx_api is None:
         return []
     scheme = "http" if config.pbx_api_plain else "https"

@@ -1,6 +1,6 @@
-"""One way to what was kept, whether the server runs or not: its API, or else the files themselves.
+"""Access to the data for commands: by the API of a running server, or else by the files.
 
-While the hub runs it alone has the store open; so commands ask it, as any other program would.
+While the hub runs it alone has the store open; so commands use its API, like any other program.
 """
 
 import asyncio
@@ -15,66 +15,68 @@ from onhook.ops.instance_lock import is_server_running, read_server_info
 from onhook.store.contract import ExportFormat
 
 Row = Mapping[str, Any]
-"""What the API answers for one record, call or raw event: times are texts, ISO 8601 in UTC."""
+"""One record, call or raw event of the API: times are texts, ISO 8601 in UTC."""
 
 FilterValues = Mapping[str, str]
-"""Filters as people write them."""
+"""Filters as texts."""
 
 WAIT_SECONDS_MAX = 10.0
 WAIT_POLL_SECONDS = 0.1
-"""How long a command waits for a hub that is being started: as long as opening the store takes."""
+"""Time to wait for a starting hub: as long as opening the store takes."""
 
 
 class DataClient(Protocol):
-    """What commands ask of the calls; see the API of the same names. Errors are those of `onhook.lib.errors`."""
+    """Data access of commands; see the API of the same names. Errors are those of `onhook.lib.errors`."""
 
     def records(self, filters: FilterValues, limit: int) -> AsyncIterator[Row]:
-        """Records that match, the latest first."""
+        """Yield matching records, the latest first."""
         ...
 
     def calls(self, filters: FilterValues, limit: int) -> AsyncIterator[Row]:
-        """Calls that match, with their legs, the latest first."""
+        """Yield matching calls with their legs, the latest first."""
         ...
 
     def export(self, filters: FilterValues, export_format: ExportFormat) -> AsyncIterator[bytes]:
-        """All records that match as one file, in pieces."""
+        """Yield all matching records as one file, in chunks."""
         ...
 
     def quarantine(self, limit: int) -> AsyncIterator[Row]:
-        """What could not be read, in order of number."""
+        """Yield quarantined events, in order of number."""
         ...
 
     async def quarantined_raw_event(self, seq: int) -> Row:
-        """Why a raw event could not be parsed, in `reason`, and the `raw_event`."""
+        """Return why a raw event could not be parsed, in `reason`, and the `raw_event`."""
         ...
 
     async def retry(self, seq: int) -> Row:
-        """Parse a raw event again; `is_parsed`, and else the `reason`."""
+        """Parse a raw event again; return `is_parsed`, and else the `reason`."""
         ...
 
     async def rejections(self) -> list[Row]:
-        """What happened at the door, the latest first."""
+        """Return the counters of requests to the receiver, the latest first."""
         ...
 
     async def destinations(self) -> list[Row]:
-        """All destinations, each with its status and `issues`, by name."""
+        """Return all destinations, each with its status and `issues`, by name."""
         ...
 
     async def destination(self, name: str) -> Row:
-        """The one with this name, the same. Raises `NotFound`."""
+        """Return the destination with this name. Raises `NotFound`."""
         ...
 
     async def replay(self, name: str, filters: FilterValues) -> int:
-        """Have what matches sent again to a destination; how many records."""
+        """Replay matching records to a destination; return their number."""
         ...
 
     async def lag(self) -> int:
-        """How many raw events the store has yet to read; negative where it is ahead of its ledger."""
+        """Return how many raw events the store has yet to process; negative where it is ahead of its ledger."""
         ...
 
 
 async def open_data_client(config: Config) -> AbstractAsyncContextManager[DataClient]:
-    """The way that is open now. Raises `Unavailable` when a server has the files and does not answer."""
+    """Open the access that is available now. Raises `Unavailable` when a server has the files open and
+    does not answer.
+    """
     if not is_server_running(config):
         return _load_opener("via_files")(config)
     for _ in range(round(WAIT_SECONDS_MAX / WAIT_POLL_SECONDS)):
@@ -85,19 +87,19 @@ async def open_data_client(config: Config) -> AbstractAsyncContextManager[DataCl
         if not is_server_running(config):
             return _load_opener("via_files")(config)
     raise Unavailable(
-        "the server runs, but its hub does not answer",
+        "the server is running, but its hub does not answer",
         location=str(config.data),
-        hint="the log of `onhook serve` says why; `onhook rebuild` makes a damaged store again",
+        hint="see the log of `onhook serve`; `onhook rebuild` repairs a damaged store",
     )
 
 
 def not_quarantined_error(seq: int) -> NotFound:
-    """What both ways say of a number that is not there."""
-    return NotFound(f"raw event {seq} is not in the quarantine", hint="`onhook quarantine list` shows what is")
+    """Return the error for an unknown number."""
+    return NotFound(f"event {seq} is not in the quarantine", hint="`onhook quarantine list` shows its events")
 
 
 def _load_opener(module: str) -> Callable[..., AbstractAsyncContextManager[DataClient]]:
-    """Of the two ways only the one that is taken is imported: the store costs a quarter of a second."""
+    """Return the opener. Only the needed module is imported: the store costs a quarter of a second."""
     opener: Callable[..., AbstractAsyncContextManager[DataClient]] = importlib.import_module(
         f"onhook.cli.{module}"
     ).open_client

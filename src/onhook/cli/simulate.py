@@ -1,7 +1,8 @@
-"""`onhook simulate`: a made-up office whose PBX posts real signed webhooks, and answers applications."""
+"""`onhook simulate`: a simulated office whose PBX posts real signed webhooks, and serves its API."""
 
 import asyncio
 import contextlib
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -25,68 +26,73 @@ from onhook.simulator.sender import simulate as run_simulation
 app = typer.Typer(add_completion=False)
 
 ReceiverUrlOption = Annotated[
-    str, typer.Option("--to", metavar="URL", help="The receiver's webhook.", show_default="none, with --pbx-api")
+    str, typer.Option("--to", metavar="URL", help="URL of the receiver", show_default="none, with --pbx-api")
 ]
-SnOption = Annotated[str, typer.Option("--sn", metavar="SN", help="Serial number of the made-up PBX.")]
+SnOption = Annotated[str, typer.Option("--sn", metavar="SN", help="Serial number of the simulated PBX")]
 SecretOption = Annotated[
-    str, typer.Option("--secret", metavar="SECRET", help="What it signs with.", show_default="unsigned")
+    str, typer.Option("--secret", metavar="SECRET", help="Its webhook secret", show_default="unsigned")
 ]
 RateOption = Annotated[
-    float | None, typer.Option("--rate", metavar="N", help="Reports per second.", show_default="as fast as it goes")
+    float | None, typer.Option("--rate", metavar="N", help="Events per second", show_default="as fast as possible")
 ]
 CountOption = Annotated[
-    int | None, typer.Option("--count", metavar="N", help="Reports to make.", show_default="no end")
+    int | None, typer.Option("--count", metavar="N", help="Number of events", show_default="unlimited")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="The same seed makes the same calls.")]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed: the same seed gives the same calls")]
 PayloadFormatOption = Annotated[
-    str, typer.Option("--payload-format", help="The generation of PBX: p-2023, p-2025, p-2026, doc, object.")
+    str, typer.Option("--payload-format", help="Event format: p-2023, p-2025, p-2026, doc, object")
 ]
-OfficeZoneOption = Annotated[str, typer.Option("--zone", metavar="ZONE", help="Where the office is.")]
+OfficeZoneOption = Annotated[str, typer.Option("--zone", metavar="ZONE", help="Time zone of the office")]
 StartOption = Annotated[
-    str | None, typer.Option("--start", metavar="TIME", help="Make up the past from then on.", show_default="now")
+    str | None, typer.Option("--start", metavar="TIME", help="Simulate calls since this time", show_default="now")
 ]
-CallsPerDayOption = Annotated[int, typer.Option("--calls-per-day", metavar="N", min=1, help="How busy it is.")]
-ConnectionsOption = Annotated[int, typer.Option("--connections", metavar="N", help="Open at once.")]
+CallsPerDayOption = Annotated[
+    int, typer.Option("--calls-per-day", metavar="N", min=1, help="Mean calls of a working day")
+]
+ConnectionsOption = Annotated[int, typer.Option("--connections", metavar="N", help="Concurrent connections")]
 FaultsOption = Annotated[
-    str, typer.Option("--faults", metavar="FAULTS", help="What goes wrong, such as late=0.1,duplicated=0.2,lost=0.01.")
+    str, typer.Option("--faults", metavar="FAULTS", help="Faults, such as late=0.1,duplicated=0.2,lost=0.01")
 ]
 DuplicatesOption = Annotated[
-    float | None, typer.Option("--duplicates", metavar="P", help="Share sent twice.", show_default=False)
+    float | None, typer.Option("--duplicates", metavar="P", help="Share of duplicated events", show_default=False)
 ]
 ReorderOption = Annotated[
-    int | None, typer.Option("--reorder", metavar="N", help="How many others may overtake one.", show_default=False)
+    int | None, typer.Option("--reorder", metavar="N", help="How many events may overtake one", show_default=False)
 ]
 MalformedOption = Annotated[
-    float | None, typer.Option("--malformed", metavar="P", help="Share that is unreadable.", show_default=False)
+    float | None, typer.Option("--malformed", metavar="P", help="Share of malformed events", show_default=False)
 ]
 AckedOption = Annotated[
     Path | None,
-    typer.Option("--acked", metavar="FILE", help="Write a line per acknowledged record.", show_default=False),
+    typer.Option("--acked", metavar="FILE", help="File with a line per acknowledged record", show_default=False),
 ]
 TruthOption = Annotated[
-    Path | None, typer.Option("--truth", metavar="FILE", help="Write a line per record made.", show_default=False)
+    Path | None, typer.Option("--truth", metavar="FILE", help="File with a line per record", show_default=False)
 ]
 PbxApiOption = Annotated[
     str | None,
-    typer.Option("--pbx-api", metavar="HOST:PORT", help="Where its own API listens.", show_default="nowhere"),
+    typer.Option("--pbx-api", metavar="HOST:PORT", help="Address of its own API", show_default="nowhere"),
 ]
 ClientIdOption = Annotated[
-    str, typer.Option("--client-id", metavar="ID", help="Who may log in there.", show_default=False)
+    str, typer.Option("--client-id", metavar="ID", help="Client id of its API", show_default=False)
 ]
 ClientSecretOption = Annotated[
-    str, typer.Option("--client-secret", metavar="SECRET", help="And with what.", show_default=False)
+    str, typer.Option("--client-secret", metavar="SECRET", help="Client secret of its API", show_default=False)
 ]
-PlainOption = Annotated[bool, typer.Option("--pbx-api-plain", help="By http, without TLS.")]
+PlainOption = Annotated[bool, typer.Option("--pbx-api-plain", help="HTTP, without TLS")]
 CertificateOption = Annotated[
     Path | None,
-    typer.Option("--certificate", metavar="FILE", help="Its certificate.", show_default="made beside the truth"),
+    typer.Option(
+        "--certificate", metavar="FILE", help="Certificate of its API", show_default="generated beside --truth"
+    ),
 ]
 KeyOption = Annotated[
-    Path | None, typer.Option("--key", metavar="FILE", help="The key to that.", show_default="made beside the truth")
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="Key of the certificate", show_default="generated beside --truth"),
 ]
 
 UNAUTHORIZED = "401"
-"""What a receiver answers to a stranger, or to a wrong signature."""
+"""Responses of a receiver to an unknown PBX, or to an invalid signature."""
 
 
 @app.command(
@@ -118,7 +124,7 @@ def simulate(
     certificate: CertificateOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Send a made-up office's calls to a receiver, as a PBX does. Fails when a report was not acknowledged.
+    """Send the calls of a simulated office to a receiver, like a PBX. Fails when an event was not acknowledged.
 
     With --pbx-api the PBX has its own API too, until stopped.
     """
@@ -131,7 +137,7 @@ def simulate(
         payload_format=payload_format,
         seed=seed,
         zone=zone,
-        # Nobody holds up what nobody takes: without a receiver calls come as they do in the demo.
+        # Without a receiver calls have the rate of the demo.
         rate=rate if rate is not None or receiver_url or start else DEMO_EVENTS_PER_SECOND,
         count=count,
         start=parse_time(start, get_zone(zone), clock.now(), name="start") if start else None,
@@ -151,7 +157,7 @@ def simulate(
 
 
 class _LatestResult:
-    """What came of it so far."""
+    """The result so far."""
 
     def __init__(self) -> None:
         self.result = SimulationResult()
@@ -163,14 +169,14 @@ async def _run(
     clock: SystemClock,
     on_progress: SimulationProgressCallback,
 ) -> None:
-    """Send all; then, where applications may come, go on answering them until stopped."""
+    """Send all events; then, with an API, serve it until stopped."""
     if api_config is None:
         await run_simulation(plan, clock, on_progress)
         return
     async with open_simulated_pbx(plan, api_config, clock) as simulated_pbx:
         scheme = "http" if api_config.is_plain else "https"
         print(
-            f"The PBX's own API is at {scheme}://{simulated_pbx.address}/openapi/v1.0/ until stopped by Ctrl-C.",
+            f"PBX API: {scheme}://{simulated_pbx.address}/openapi/v1.0/ until stopped by Ctrl-C.",
             flush=True,
         )
         await run_simulation(plan, clock, on_progress, simulated_pbx.observer)
@@ -188,7 +194,7 @@ def _build_api_config(  # noqa: PLR0917 - the options, in their order
     key: Path | None,
     truth: Path | None,
 ) -> SimulatedApiConfig | None:
-    """How applications come; None where they do not. The certificate stands beside the truth unless it is named."""
+    """Return the configuration of the API; None without it. The certificate is beside --truth unless it is named."""
     if pbx_api is None:
         return None
     if (certificate is None) != (key is None):
@@ -205,7 +211,7 @@ def _build_api_config(  # noqa: PLR0917 - the options, in their order
 
 
 def _faults(text: str, duplicates: float | None, reorder: int | None, malformed: float | None) -> Faults:
-    """The short options say more than the long text."""
+    """Return the faults; the short options have precedence over --faults."""
     overrides = {"duplicated": duplicates, "reordered": reorder, "malformed": malformed}
     return msgspec.structs.replace(
         parse_faults(text), **{name: value for name, value in overrides.items() if value is not None}
@@ -214,14 +220,14 @@ def _faults(text: str, duplicates: float | None, reorder: int | None, malformed:
 
 @contextlib.contextmanager
 def _progress(latest: _LatestResult) -> Iterator[SimulationProgressCallback]:
-    """The figures so far, on a terminal; nothing in a pipe."""
+    """Show the figures on a terminal; nothing in a pipe."""
     console = Console(stderr=True)
 
     def on_progress(result: SimulationResult) -> None:
         latest.result = result
         if console.is_terminal:
             console.print(
-                f"{result.records} made, {result.acknowledged} acknowledged, {result.failed} given up", end="\r"
+                f"{result.records} generated, {result.acknowledged} acknowledged, {result.failed} failed", end="\r"
             )
 
     yield on_progress
@@ -230,25 +236,30 @@ def _progress(latest: _LatestResult) -> Iterator[SimulationProgressCallback]:
 
 
 def _check_acknowledged(result: SimulationResult, plan: SimulationPlan) -> None:
-    """Raises what a person should do, where every answer was the same refusal."""
+    """Raise an error with what to do, where every response was the same rejection."""
     if set(result.responses) == {NO_RESPONSE}:
         raise Unavailable(
-            "nobody answers", location=plan.url, hint="start `onhook serve`, or give its address with --to"
+            "no response from the receiver",
+            location=plan.url,
+            hint=("start `onhook serve`, or give its address with --to"),
         )
     if set(result.responses) == {UNAUTHORIZED}:
         raise NotAllowed(
-            "every report was refused with 401",
+            "every event was rejected with 401",
             location=plan.url,
-            hint=f"declare the PBX with `onhook pbx add NAME --sn {plan.sn} --secret SECRET`, or compare the secrets",
+            hint=(
+                f"add the PBX with `onhook pbx add NAME --sn {shlex.quote(plan.sn)} --secret SECRET`, or "
+                "compare the secrets"
+            ),
         )
 
 
 def _print_summary(result: SimulationResult, plan: SimulationPlan) -> None:
-    print(f"records    {result.records} made, {result.lost} lost on purpose, {result.malformed} malformed")
+    print(f"records    {result.records} generated, {result.lost} lost on purpose, {result.malformed} malformed")
     if not plan.url:
         return
     responses = ", ".join(f"{count} x {status}" for status, count in sorted(result.responses.items())) or "none"
     per_second = result.acknowledged / result.duration_seconds if result.duration_seconds else 0
-    print(f"answers    {responses}")
-    print(f"outcome    {result.acknowledged} acknowledged, {result.failed} given up, {result.repeats} repeats")
+    print(f"responses  {responses}")
+    print(f"outcome    {result.acknowledged} acknowledged, {result.failed} failed, {result.repeats} repeats")
     print(f"time       {result.duration_seconds:.1f} s, {per_second:.0f} acknowledged per second")

@@ -1,4 +1,4 @@
-"""`onhook token`: who may use the API and the pages."""
+"""`onhook token`: API tokens."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,28 +14,28 @@ from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.lib.clock import SystemClock
 
-app = typer.Typer(
-    add_completion=False, help="Say who may use the API and the pages.", epilog="Example: onhook token list"
-)
+app = typer.Typer(add_completion=False, help="Manage API tokens.", epilog="Example: onhook token list")
 
-TokenName = Annotated[str, typer.Argument(metavar="NAME", help="Who or what it is for.")]
+TokenName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the token")]
 
 
 @app.command("add", epilog="Example: onhook token add wallboard --number 1001 --number 1002")
 def add(
     name: TokenName,
-    role: Annotated[Role, typer.Option("--role", help="A reader reads; an administrator changes too.")] = "reader",
+    role: Annotated[
+        Role, typer.Option("--role", help=("A reader reads; an administrator also changes settings"))
+    ] = "reader",
     pbx: Annotated[
         list[str] | None,
-        typer.Option("--pbx", metavar="NAME", help="See calls of this PBX alone; may be given again."),
+        typer.Option("--pbx", metavar="NAME", help="Limit to calls of this PBX; repeatable"),
     ] = None,
     number: Annotated[
         list[str] | None,
-        typer.Option("--number", metavar="NUMBER", help="See calls of this extension alone; may be given again."),
+        typer.Option("--number", metavar="NUMBER", help="Limit to calls of this extension; repeatable"),
     ] = None,
     data: DataOption = None,
 ) -> None:
-    """Make a token and show it: this once, for only its hash is kept."""
+    """Create a token and print it once; it is stored as a hash."""
     with open_appdb(data, create=True) as appdb:
         scope = parse_scope(appdb, pbx or [], number or [])
         print(appdb.add_token(name, role, now_us=SystemClock().microseconds(), scope=scope))
@@ -43,7 +43,7 @@ def add(
 
 @app.command("list", epilog="Example: onhook token list")
 def list_tokens(data: DataOption = None) -> None:
-    """Show the tokens by name, never their texts."""
+    """List the tokens by name, without their texts."""
     with open_appdb(data) as appdb:
         names = {pbx.sn: pbx.name for pbx in appdb.pbxs()}
         rows = [
@@ -61,14 +61,14 @@ def list_tokens(data: DataOption = None) -> None:
 
 @app.command("remove", epilog="Example: onhook token remove wallboard")
 def remove(name: TokenName, data: DataOption = None) -> None:
-    """Let nobody in with this token any more."""
+    """Revoke a token."""
     with open_appdb(data) as appdb:
         appdb.remove_token(name)
-    print(f"The token {name} counts no more.")
+    print(f'Token "{name}" revoked.')
 
 
 def _describe_scope(scope: AccessScope | None, names: Mapping[str, str]) -> str:
-    """What a token shows: of a PBX that is gone, its serial number."""
+    """Return the scope of a token; of a removed PBX its serial number."""
     if scope is None:
         return "everything"
     pbxs = ", ".join(names.get(sn, sn) for sn in scope.sns or ())

@@ -10,5 +10,5 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog="Example: onhook version")
 def version() -> None:
-    """Show which version this is, and of what it is made."""
+    """Show the versions of Onhook and its components."""
     print(f"onhook {version_of('onhook')} (Python {platform.python_version()}, DuckDB {version_of('duckdb')})")

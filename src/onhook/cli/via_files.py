@@ -1,4 +1,4 @@
-"""The calls from the files themselves, while no server has them."""
+"""Data access by the files, while no server runs."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -23,13 +23,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @asynccontextmanager
 async def open_client(config: Config) -> AsyncIterator[DataClient]:
-    """The files of this data directory, the store caught up with the ledger."""
+    """Yield the access to the files of this data directory, the store up to date with the ledger."""
     async with open_files(config) as files:
         yield FileDataClient(config, files)
 
 
 class FileDataClient:
-    """See `DataClient`. Rows are made as the API makes them: by msgspec, from the same values."""
+    """See `DataClient`. Rows are encoded like the API's: by msgspec, from the same values."""
 
     def __init__(self, config: Config, files: OpenDataFiles) -> None:
         self._zone = config.zone

@@ -1,4 +1,4 @@
-"""The calls through the API of the running server, with the administrator's token."""
+"""Data access by the API of the running server, with the administrator's token."""
 
 import http.client
 from collections.abc import AsyncIterator, Mapping
@@ -16,10 +16,10 @@ from onhook.simulator.demo import local_address
 from onhook.store.contract import PAGE_MAX, ExportFormat
 
 TIMEOUT_SECONDS = 60.0
-"""A summary of years takes seconds; a server that says nothing for a minute is stuck."""
+"""A summary of years takes seconds; a server that is silent for a minute is stuck."""
 
 CHUNK_BYTES = 256 * 1024
-"""What is read of an export at once."""
+"""Bytes of an export that are read at once."""
 
 _ERRORS: Mapping[int, type[OnhookError]] = {
     400: UsageError,
@@ -32,13 +32,13 @@ _ERRORS: Mapping[int, type[OnhookError]] = {
 
 @asynccontextmanager
 async def open_client(config: Config, address: str) -> AsyncIterator[DataClient]:
-    """The API at this address (`HOST:PORT`)."""
+    """Yield the access to the API at this address (`HOST:PORT`)."""
     token = read_token_file(config.admin_token_file)
     yield ApiDataClient(config, address, token)
 
 
 class ApiDataClient:
-    """See `DataClient`. A connection per question: there are few, and the server may be restarted between two."""
+    """See `DataClient`. A connection per request: there are few, and the server may be restarted between two."""
 
     def __init__(self, config: Config, address: str, token: str) -> None:
         self._zone = config.zone
@@ -89,7 +89,7 @@ class ApiDataClient:
         return int(response["records"])
 
     async def lag(self) -> int:
-        # 503 is an answer here, where it has a number: far behind, or ahead.
+        # 503 is a result here, where it has a number: far behind, or ahead.
         response = self._send("GET", "/readyz", {})
         document = self._decode(response)
         if isinstance(document, dict) and isinstance(lag := document.get("lag"), int):
@@ -100,7 +100,7 @@ class ApiDataClient:
         try:
             row: Row = self._request_json(method, path)
         except NotFound:
-            # The API advises those who speak HTTP; here a command helps.
+            # The API's advice is for HTTP clients; here a command helps.
             raise not_quarantined_error(seq) from None
         return row
 
@@ -146,7 +146,7 @@ class ApiDataClient:
         return self._problem_to_error(response, self._decode(response))
 
     def _problem_to_error(self, response: http.client.HTTPResponse, document: Any) -> OnhookError:
-        """What a problem document says; whatever else answers is told by its status."""
+        """Return the error of a problem document; of any other response that of its status."""
         problem = document if isinstance(document, dict) else {}
         error_type = _ERRORS.get(response.status, OnhookError)
         return error_type(str(problem.get("detail", response.reason)), hint=str(problem.get("hint", "")))
@@ -155,5 +155,5 @@ class ApiDataClient:
         return Unavailable(
             f"the server does not answer ({type(error).__name__}: {error})",
             location=f"http://{self._address}",
-            hint="try again in a moment; the log of `onhook serve` says more",
+            hint="try again in a moment; see the log of `onhook serve`",
         )

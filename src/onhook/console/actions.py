@@ -1,4 +1,4 @@
-"""What the console is handed of the house beyond its own rooms: the way in tried out, a PBX examined, a made-up PBX."""
+"""Actions that the console receives from `runtime`: send a test event, run checks, start a simulated PBX."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol
@@ -7,7 +7,7 @@ import msgspec
 
 
 class CheckResult(Protocol):
-    """One thing that was looked at: `ERROR` keeps something from working, `WARNING` is for a person to judge."""
+    """The result of one check: `ERROR` breaks something, `WARNING` needs a person's judgement."""
 
     @property
     def status(self) -> Literal["OK", "WARNING", "ERROR"]: ...
@@ -18,9 +18,10 @@ class CheckResult(Protocol):
 
 
 class ConsoleActions(msgspec.Struct, frozen=True, kw_only=True):
-    """`send_test_event` posts a signed test as the PBX with that serial number would, and answers with what came of it,
-    in a sentence. `run_pbx_checks` looks at that PBX as `onhook doctor` does. `start_simulated_pbx` lets a simulated
-    PBX call, for a while. All raise `OnhookError` where they cannot."""
+    """`send_test_event` posts a signed test event as the PBX with that serial number would, and returns the result in a
+    sentence. `run_pbx_checks` runs the checks of `onhook doctor`. `start_simulated_pbx` runs a simulated PBX for a
+    while. All raise `OnhookError`.
+    """
 
     send_test_event: Callable[[str], Awaitable[str]]
     run_pbx_checks: Callable[[str], Awaitable[Sequence[CheckResult]]]

@@ -1,4 +1,4 @@
-"""Where PBXs may report to, as a person is told."""
+"""Addresses of the receiver, as shown to a person."""
 
 import socket
 from ipaddress import ip_address
@@ -9,7 +9,7 @@ from onhook.config import Config, parse_address
 from onhook.lib.errors import OnhookError
 
 PROBE_ADDRESS = ("192.0.2.1", 9)
-"""An address for documentation (RFC 5737): asking by which way it would be reached sends nothing."""
+"""An address for documentation (RFC 5737): asking the kernel for its route sends nothing."""
 
 
 class _ProcessAddress(msgspec.Struct, frozen=True):
@@ -21,10 +21,10 @@ class _RunningFile(msgspec.Struct, frozen=True):
 
 
 def intake_host(config: Config, request_host: str) -> tuple[str, bool]:
-    """The host of the intake as a PBX may know it, and whether that is a guess.
+    """Return the host of the receiver as a PBX may reach it, and whether that is a guess.
 
-    Where one address was set, that; else the name by which the person who asks knows this machine; else the address by
-    which this machine reaches others.
+    The configured address if there is one; else the name of this machine in the request; else the address by which this
+    machine reaches others.
     """
     if not _is_unspecified(config.intake.host):
         return _format_host(config.intake.host), False
@@ -39,7 +39,7 @@ def intake_host(config: Config, request_host: str) -> tuple[str, bool]:
 
 
 def intake_port(config: Config) -> int:
-    """The port of the intake. Where any free one was asked for, the one that it got; 0 where nobody knows yet."""
+    """Return the port of the receiver. Where 0 is configured, the actual one; 0 while it is unknown."""
     if config.intake.port:
         return config.intake.port
     try:
@@ -50,7 +50,7 @@ def intake_port(config: Config) -> int:
 
 
 def _is_unspecified(host: str) -> bool:
-    return host in ("0.0.0.0", "::", "")  # noqa: S104 - asked, not listened at
+    return host in ("0.0.0.0", "::", "")  # noqa: S104 - compared, not listened on
 
 
 def _is_loopback(host: str) -> bool:

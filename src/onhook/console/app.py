@@ -1,4 +1,4 @@
-"""The console put together."""
+"""The console's application."""
 
 from litestar import Litestar, Router
 from litestar.di import Provide
@@ -72,8 +72,9 @@ def console_app(
     delivery_actions: DeliveryActions,
     actions: ConsoleActions,
 ) -> Litestar:
-    """The console as an ASGI application. The hub tells `position_notifier` of each new
-    position and closes it before the server."""
+    """Return the console as an ASGI application. The hub announces each new position to `position_notifier` and closes
+    it before the server.
+    """
     app_state = AppState(
         store=store,
         ledger=ledger,

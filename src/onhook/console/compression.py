@@ -1,8 +1,8 @@
-"""Answers are packed on their way: pages and lists are a tenth as long then.
+"""Compression of responses: pages and lists are a tenth as long.
 
-Laws: only what was asked for by GET is packed. Secrets are shown in answers to POST alone, and no other site can have a
-page of ours asked for with a visitor's cookie and read how long it is (BREACH). What is live, and files of any length,
-go as they are: to pack a piece at a time would hold events back, and files keep a processor busy enough.
+Invariants: only responses to GET are compressed. Secrets are in responses to POST only, and no other site can request a
+page with a visitor's cookie and read its length (BREACH). Live streams, and files of any length, are not compressed:
+compressing piece by piece would hold events back, and files keep a processor busy enough.
 """
 
 from litestar.config.compression import CompressionConfig
@@ -13,17 +13,17 @@ GZIP_LEVEL = 6
 """Above it a page gets one per cent shorter and takes twice as long."""
 
 COMPRESSED_BYTES_MIN = 1_024
-"""What is shorter fits into one packet of the network anyway."""
+"""A shorter response fits into one packet anyway."""
 
 UNCOMPRESSED_PATHS = (r"^/static/", r"^/api/v1/(live|export)", r"^/exports/", r"^/metrics$")
-"""Files of ours are packed once, not each time."""
+"""Static files are compressed once, not per request."""
 
 
 class GetOnlyCompression(CompressionMiddleware):
-    """Packs answers to GET."""
+    """Compresses responses to GET."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See the laws above."""
+        """See the invariants above."""
         if scope.get("method") == "GET":
             await super().__call__(scope, receive, send)
         else:
@@ -31,7 +31,7 @@ class GetOnlyCompression(CompressionMiddleware):
 
 
 def compression_config() -> CompressionConfig:
-    """How answers are packed: by gzip, which every browser and client takes."""
+    """Return the configuration: gzip, which every browser and client supports."""
     return CompressionConfig(
         backend="gzip",
         gzip_compress_level=GZIP_LEVEL,

@@ -1,16 +1,17 @@
-"""How far exports have come: by a ticket that a page makes up, so that it can tell of its own download."""
+"""Progress of exports, by a ticket that the page generates for its download."""
 
 from collections import OrderedDict
 
 import msgspec
 
 TICKETS_MAX = 64
-"""Remembered at once; far more than exports that are made. The oldest goes."""
+"""Far more than concurrent exports. The oldest is removed."""
 
 
 class ExportProgress(msgspec.Struct, frozen=True):
-    """How much was handed over, and whether that was all; `is_broken` where it ended before its end. It has not begun
-    where nobody came with the ticket yet."""
+    """Records written, and whether the export is complete; `is_broken` where it ended early. An unknown ticket has not
+    begun.
+    """
 
     sent_bytes: int = 0
     has_begun: bool = True
@@ -25,7 +26,7 @@ class ExportJobs:
         self._progress_by_ticket: OrderedDict[str, ExportProgress] = OrderedDict()
 
     def update(self, ticket: str, progress: ExportProgress) -> None:
-        """Keep how far an export has come; without a ticket nobody asks."""
+        """Store the progress of an export; nothing without a ticket."""
         if not ticket:
             return
         self._progress_by_ticket[ticket] = progress
@@ -33,5 +34,5 @@ class ExportJobs:
             self._progress_by_ticket.popitem(last=False)
 
     def get(self, ticket: str) -> ExportProgress:
-        """How far it has come."""
+        """Return the progress."""
         return self._progress_by_ticket.get(ticket) or ExportProgress(has_begun=False)

@@ -1,4 +1,4 @@
-"""HEAD, answered like GET without a body: for monitors, and for those who only ask whether a page is there."""
+"""HEAD, answered like GET without a body, for monitors."""
 
 from typing import cast
 
@@ -7,11 +7,11 @@ from litestar.enums import HttpMethod, ScopeType
 from litestar.types import HTTPScope, LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
 
 API_PREFIX = "/api/"
-"""Answers there may be endless or take minutes to make: who wants none of it asks nothing."""
+"""Responses there may be endless or take minutes."""
 
 
 class HeadRequestLitestar(Litestar):
-    """An application whose routes for GET outside the API answer HEAD too."""
+    """An application whose GET routes outside the API answer HEAD too."""
 
     async def __call__(
         self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
@@ -20,7 +20,7 @@ class HeadRequestLitestar(Litestar):
         if scope["type"] == ScopeType.HTTP:
             http_scope = cast("HTTPScope", scope)
             if http_scope["method"] == HttpMethod.HEAD and not http_scope["path"].startswith(API_PREFIX):
-                # Below this the question is a GET: whoever may not read a page may not know its head.
+                # Below this the request is a GET: its access rules apply.
                 http_scope["method"] = HttpMethod.GET
                 send = _without_body(cast("Send", send))
         await super().__call__(scope, receive, send)

@@ -1,4 +1,4 @@
-"""`/healthz` (we live), `/readyz` (what was kept can be read), `/metrics` (Prometheus)."""
+"""`/healthz` (the process runs), `/readyz` (the data is up to date), `/metrics` (Prometheus)."""
 
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
@@ -18,37 +18,39 @@ from onhook.console.auth.access import NEEDS_TOKEN, OPEN
 from onhook.console.problem_documents import PROBLEMS, RETRY_SECONDS, AnyRequest, Problem, problem_response
 from onhook.console.queries.metrics import destination_metrics
 from onhook.console.state import AppState, AppStateDep
+from onhook.lib.messages import _
 
 LAG_MAX = 10_000
-"""A hub that is further behind than this is catching up: what it shows is not what was kept."""
+"""A hub that is further behind is catching up: it does not show everything that is stored."""
 
 
-AHEAD_HINT = "it tells of reports that this ledger never had: run `onhook rebuild`"
-"""A store is ahead when an older ledger was put in its place, or another store."""
+AHEAD_HINT = _("it contains events that the ledger does not have: run `onhook rebuild`")
+"""A store is ahead after its ledger or the store itself was replaced by an older file."""
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """What was kept can be read; how many reports the store has yet to take over."""
+    """Whether the data is up to date; how many events the store has yet to process."""
 
     lag: int
 
 
-@get("/healthz", opt=OPEN, media_type="text/plain", summary="Whether the hub answers", tags=["health"])
+@get("/healthz", opt=OPEN, media_type="text/plain", summary="Liveness", tags=["health"])
 async def healthz() -> str:
-    """Open to everybody, and says nothing but `ok`."""
+    """Return `ok`. Public."""
     return "ok\n"
 
 
 @get(
     "/readyz",
     opt=OPEN,
-    summary="Whether what was kept can be read",
+    summary="Readiness",
     tags=["health"],
-    responses={**PROBLEMS, 200: ResponseSpec(Readiness, description="It can", generate_examples=False)},
+    responses={**PROBLEMS, 200: ResponseSpec(Readiness, description="The data is up to date", generate_examples=False)},
 )
 async def readyz(request: AnyRequest, app_state: AppStateDep) -> Response[Any]:
-    """Open to everybody. 503 while the store is far behind the ledger or ahead of it, or one cannot be read."""
-    # In this order: the store never has what the ledger had not yet, so that only a true gap is seen as one.
+    """Return the readiness. Public. 503 while the store is far behind the ledger or ahead of it, or cannot be read."""
+    # In this order: the store never has events that the ledger did not have before, so that only a real gap is
+    # reported.
     position = await app_state.store.position()
     lag = await app_state.ledger.last_seq() - position
     if 0 <= lag <= LAG_MAX:
@@ -56,8 +58,12 @@ async def readyz(request: AnyRequest, app_state: AppStateDep) -> Response[Any]:
     problem = Problem(
         title=HTTPStatus.SERVICE_UNAVAILABLE.phrase,
         status=HTTPStatus.SERVICE_UNAVAILABLE,
-        detail=f"the store is {abs(lag)} reports {'behind' if lag > 0 else 'ahead of'} the ledger",
-        hint="wait: it is being filled" if lag > 0 else AHEAD_HINT,
+        detail=_(
+            ("the store is {count} events {direction} the ledger"),
+            count=abs(lag),
+            direction=_("behind") if lag > 0 else _("ahead of"),
+        ),
+        hint=_("wait: it is catching up") if lag > 0 else AHEAD_HINT,
         lag=lag,
     )
     return problem_response(request, problem, {"Retry-After": str(RETRY_SECONDS)})
@@ -66,20 +72,20 @@ async def readyz(request: AnyRequest, app_state: AppStateDep) -> Response[Any]:
 @get(
     "/metrics",
     media_type="text/plain",
-    summary="Figures for Prometheus",
+    summary="Metrics for Prometheus",
     tags=["health"],
     responses=PROBLEMS,
     security=NEEDS_TOKEN,
 )
 async def metrics(app_state: AppStateDep) -> Response[bytes]:
-    """Needs a token, as everything that tells of calls."""
+    """Return the metrics. Needs a token, as everything about calls."""
     registry = CollectorRegistry()
     registry.register(_StaticCollector(await _collect_metrics(app_state)))
     return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
 class _StaticCollector(Collector):
-    """Families that were put together before: the registry asks without waiting, and the store is awaited."""
+    """Metric families collected before: the registry does not await, and the store must be awaited."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
@@ -92,18 +98,18 @@ async def _collect_metrics(app_state: AppState) -> list[Metric]:
     counts = await app_state.store.counts()
     last_seq = await app_state.ledger.last_seq()
     gauges = {
-        "onhook_ledger_last_seq": ("Number of the last report in the ledger", last_seq),
-        "onhook_store_position": ("Number of the last report in the store", counts["position"]),
+        "onhook_ledger_last_seq": ("Number of the last event in the ledger", last_seq),
+        "onhook_store_position": ("Number of the last event in the store", counts["position"]),
         "onhook_store_lag": (
-            "Reports that the store has yet to read; below 0 where it is ahead of the ledger",
+            "Events that the store has yet to process; below 0 where it is ahead of the ledger",
             last_seq - counts["position"],
         ),
         "onhook_records": ("Records in the store", counts["records"]),
         "onhook_calls": ("Calls in the store", counts["calls"]),
-        "onhook_quarantined_raw_events": ("Reports that could not be read", counts["quarantined"]),
-        "onhook_pbxs": ("PBXs that may report", len(app_state.appdb.pbxs())),
-        "onhook_live_listeners": ("Readers of the live feed", app_state.live_limiter.in_use),
-        "onhook_exports": ("Exports being made", app_state.export_limiter.in_use),
+        "onhook_quarantined_raw_events": ("Events that could not be parsed", counts["quarantined"]),
+        "onhook_pbxs": ("Registered PBXs", len(app_state.appdb.pbxs())),
+        "onhook_live_listeners": ("Listeners of the live feed", app_state.live_limiter.in_use),
+        "onhook_exports": ("Running exports", app_state.export_limiter.in_use),
     }
     families: list[Metric] = [GaugeMetricFamily(name, text, value) for name, (text, value) in gauges.items()]
     other_families = [*await destination_metrics(app_state), *coverage_metrics(app_state)]
@@ -116,12 +122,12 @@ async def _collect_metrics(app_state: AppState) -> list[Metric]:
 
 
 def _receiver_metrics(counters: Iterable[NamedCounter]) -> Metric:
-    """By PBX and reason; strangers together, because they could make as many names as they like."""
+    """Return the counters by PBX and verdict; unknown PBXs together, because they could use any number of names."""
     sums: dict[tuple[str, str], int] = {}
     for counter in counters:
         sums[counter.kind, counter.pbx] = sums.get((counter.kind, counter.pbx), 0) + counter.count
     family = CounterMetricFamily(
-        "onhook_receiver_requests", "What happened at the door of the intake", labels=["result", "pbx"]
+        "onhook_receiver_requests", "Requests to the receiver by verdict", labels=["result", "pbx"]
     )
     for (kind, pbx), count in sorted(sums.items()):
         family.add_metric([kind, pbx], count)
@@ -129,7 +135,7 @@ def _receiver_metrics(counters: Iterable[NamedCounter]) -> Metric:
 
 
 def _response_metrics(counts_by_status: dict[int, int]) -> Metric:
-    family = CounterMetricFamily("onhook_console_responses", "Answers of the console", labels=["status"])
+    family = CounterMetricFamily("onhook_console_responses", "Responses of the console", labels=["status"])
     for status, count in counts_by_status.items():
         family.add_metric([str(status)], count)
     return family

@@ -1,4 +1,4 @@
-"""Which bytes of a file a player asks for: the header `Range` (RFC 9110, 14)."""
+"""Parsing of the header `Range` (RFC 9110, 14)."""
 
 import re
 
@@ -15,12 +15,12 @@ class ByteRange(msgspec.Struct, frozen=True):
 
 
 class RangeNotSatisfiable(Exception):
-    """The file ends before the bytes that were asked for: 416."""
+    """The file ends before the requested bytes: 416."""
 
 
 def parse_byte_range(header: str, size: int) -> ByteRange | None:
-    """What one range asks for of so many bytes; None for the whole: without a range, and for one that we may leave
-    unread, such as several at once. Raises `RangeNotSatisfiable`.
+    """Return the requested range; None for the whole file: without a range, and for one that may be ignored, such as
+    several at once. Raises `RangeNotSatisfiable`.
 
     >>> parse_byte_range("bytes=-100", 1000), parse_byte_range("bytes=0-", 1000)
     (ByteRange(begin=900, end=1000), ByteRange(begin=0, end=1000))

@@ -1,6 +1,6 @@
-"""What may be asked in a query: the filters, the reader's zone, paging; and nothing that nobody knows.
+"""Query parameters: filters, the reader's zone, paging; unknown ones are rejected.
 
-Dependencies of the routes, so that each parameter is read, checked and described (in the schema) in one place.
+Dependencies of the routes, so that each parameter is parsed, checked and described (in the schema) in one place.
 """
 
 from typing import Annotated, Any
@@ -22,15 +22,16 @@ from onhook.console.auth.access import get_access_scope
 from onhook.console.search import apply_search_text
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.store.contract import PAGE_MAX
 
 PAGE_DEFAULT = 50
 
 CURSOR_CHARACTERS_MAX = 400
-"""Ours are far shorter."""
+"""Cursors are far shorter."""
 
 QUERY_PARAMETERS_MAX = 50
-"""Twice as many as any route knows."""
+"""Twice as many as any route has."""
 
 KnownParameters = dict[tuple[str, str], frozenset[str]]
 """By method and path template."""
@@ -44,7 +45,7 @@ _TIME_SYNTAX = (
     "ISO 8601 date or time (in `zone` unless it has an offset), "
     "`today`, `yesterday`, `now`, or `30m`, `12h`, `7d`, `2w` ago"
 )
-_LIST_SYNTAX = "Several are joined by commas, and `!` in front means all others"
+_LIST_SYNTAX = "Several are separated by commas, and `!` in front excludes them"
 _TALK_SECONDS = QueryParameter(description="Whole seconds of talk; the limit is included", pattern=r"^[0-9]{0,9}$")
 _WAIT_SECONDS = QueryParameter(description="Whole seconds; the limit is included", pattern=r"^[0-9]{0,9}$")
 
@@ -53,14 +54,14 @@ ReaderZone = NamedDependency[SkipValidation[ZoneInfo]]
 RecordFilterDep = NamedDependency[SkipValidation[RecordFilter]]
 SearchFilterDep = NamedDependency[SkipValidation[RecordFilter]]
 Limit = Annotated[int, QueryParameter(description="Rows on one page", ge=1, le=PAGE_MAX)]
-Cursor = Annotated[str, QueryParameter(description="`next` of the page before", max_length=CURSOR_CHARACTERS_MAX)]
+Cursor = Annotated[str, QueryParameter(description="`next` of the previous page", max_length=CURSOR_CHARACTERS_MAX)]
 
 
 def reader_zone(
     app_state: AppStateDep,
-    zone: Annotated[Text, _text_parameter("IANA name of the zone in which times are read and cut")] = "",
+    zone: Annotated[Text, _text_parameter("IANA time zone in which times are parsed and days begin")] = "",
 ) -> ZoneInfo:
-    """The zone that the reader asks for, else the configured one. Raises `UsageError`."""
+    """Return the requested time zone, else the configured one. Raises `UsageError`."""
     return get_zone(zone or app_state.config.zone)
 
 
@@ -76,28 +77,26 @@ def record_filter(  # noqa: PLR0917 - one for each filter
     number: Annotated[Text, _text_parameter("Number on either side")] = "",
     call_from: Annotated[Text, _text_parameter("Number of the caller")] = "",
     call_to: Annotated[Text, _text_parameter("Number that was called")] = "",
-    status: Annotated[
-        Text, _text_parameter(f"How it ended; case, blanks and underscores do not count. {_LIST_SYNTAX}")
-    ] = "",
+    status: Annotated[Text, _text_parameter(f"Outcome; case, blanks and underscores are ignored. {_LIST_SYNTAX}")] = "",
     type: Annotated[Text, _text_parameter(f"`internal`, `inbound` or `outbound`. {_LIST_SYNTAX}")] = "",
     trunk: Annotated[Text, _text_parameter("Name of the trunk, in or out")] = "",
     did_number: Annotated[Text, _text_parameter("DID number that was dialled")] = "",
     min_talk_duration: Annotated[Text, _TALK_SECONDS] = "",
     max_talk_duration: Annotated[Text, _TALK_SECONDS] = "",
 ) -> RecordFilter:
-    """The filters that are set. Raises `UsageError`."""
+    """Return the record filter of the request. Raises `UsageError`."""
     texts = {
         "since": since, "until": until, "pbx": pbx, "sn": sn, "call_id": call_id, "number": number,
         "call_from": call_from, "call_to": call_to, "status": status, "type": type, "trunk": trunk,
         "did_number": did_number, "min_talk_duration": min_talk_duration, "max_talk_duration": max_talk_duration,
     }  # fmt: skip
-    # Whatever is asked for, nobody is shown more than he may see.
+    # The scope of the user applies to every filter.
     return msgspec.structs.replace(
         parse_filter(texts, reader_zone, app_state.clock.now()), scope=get_access_scope(request.scope)
     )
 
 
-def search_filter(  # noqa: PLR0917 - one for each aspect
+def search_filter(  # noqa: PLR0917 - one for each filter
     app_state: AppStateDep,
     record_filter: RecordFilterDep,
     reader_zone: ReaderZone,
@@ -108,20 +107,18 @@ def search_filter(  # noqa: PLR0917 - one for each aspect
     max_ring_duration: Annotated[Text, _WAIT_SECONDS] = "",
     weekday: Annotated[Text, _text_parameter("1 (Monday) to 7, in `zone`")] = "",
     hour_of_day: Annotated[Text, _text_parameter("0 to 23, in `zone`")] = "",
-    under_way_at: Annotated[Text, _text_parameter("Under way at this moment, ISO 8601")] = "",
-    caller: Annotated[Text, _text_parameter("Number of the caller of the call itself")] = "",
+    under_way_at: Annotated[Text, _text_parameter("In progress at this time, ISO 8601")] = "",
+    caller: Annotated[Text, _text_parameter("Number of the caller of the whole call")] = "",
     dialled: Annotated[Text, _text_parameter("Number that was dialled first")] = "",
-    by_trunk: Annotated[
-        Text, _text_parameter("Trunk of the call itself: that it came in on, else that it went out on")
-    ] = "",
-    by_did: Annotated[Text, _text_parameter("DID number of the call itself")] = "",
-    tag: Annotated[Text, _text_parameter("A tag that the call has")] = "",
-    note: Annotated[Text, _text_parameter("Part of what was written about the call")] = "",
+    by_trunk: Annotated[Text, _text_parameter("Trunk of the whole call: the inbound one, else the outbound one")] = "",
+    by_did: Annotated[Text, _text_parameter("DID number of the whole call")] = "",
+    tag: Annotated[Text, _text_parameter("A tag of the call")] = "",
+    note: Annotated[Text, _text_parameter("Part of the call's note")] = "",
     q: Annotated[
         Text, _text_parameter("Free text: a number in any notation, an extension, a call's id, or part of a name")
     ] = "",
 ) -> RecordFilter:
-    """The same for whole calls, with what only they can tell. Raises `UsageError`."""
+    """Return the filter of the request with conditions on whole calls. Raises `UsageError`."""
     texts = {
         "answered_by": answered_by, "min_wait_duration": min_wait_duration, "max_wait_duration": max_wait_duration,
         "min_ring_duration": min_ring_duration, "max_ring_duration": max_ring_duration, "weekday": weekday,
@@ -140,7 +137,7 @@ def search_filter(  # noqa: PLR0917 - one for each aspect
 
 
 def _restrict_to_noted_calls(app_state: AppState, search_filter: RecordFilter, tag: str, note: str) -> RecordFilter:
-    """Those alone that somebody wrote about."""
+    """Restrict the filter to calls with this tag and note."""
     call_keys = tuple(app_state.appdb.notes.find_calls(tag, note))
     return msgspec.structs.replace(
         search_filter,
@@ -149,7 +146,7 @@ def _restrict_to_noted_calls(app_state: AppState, search_filter: RecordFilter, t
 
 
 def dependencies() -> dict[str, Provide]:
-    """What routes may ask for by name, besides `app_state`."""
+    """Return the dependencies of routes, besides `app_state`."""
     return {
         "reader_zone": Provide(reader_zone, sync_to_thread=False),
         "record_filter": Provide(record_filter, sync_to_thread=False),
@@ -158,7 +155,7 @@ def dependencies() -> dict[str, Provide]:
 
 
 def known_parameters(app: Litestar) -> KnownParameters:
-    """Which query parameters each route knows: those of its own and of what it asks for."""
+    """Return the query parameters of each route: its own and those of its dependencies."""
     names_by_route: KnownParameters = {}
     for route in app.routes:
         if isinstance(route, HTTPRoute):
@@ -168,10 +165,10 @@ def known_parameters(app: Litestar) -> KnownParameters:
     return names_by_route
 
 
-def reject_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:  # noqa: ARG001 - the shape of a guard
-    """A guard: refuse a query parameter that the route does not know, or that is there twice. Raises 400, `UsageError`.
+def reject_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:  # noqa: ARG001 - the signature of a guard
+    """Guard: reject a query parameter that the route does not have, or that is repeated. Raises 400, `UsageError`.
 
-    Otherwise a misspelt filter would find everything.
+    Otherwise a misspelt filter would match everything.
     """
     names_by_route: KnownParameters = connection.app.state.known_parameters
     names = names_by_route.get((str(connection.scope.get("method")), connection.scope["path_template"]), frozenset())
@@ -179,12 +176,16 @@ def reject_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], ha
     for position, name in enumerate(query_names):
         if name not in names:
             _reject_parameter(
-                name, f"there is no parameter {name[:80]!r}", f"use one of {', '.join(sorted(names)) or 'none'}"
+                name,
+                _("there is no parameter {name}", name=repr(name[:80])),
+                _("use one of {names}", names=", ".join(sorted(names)) or _("none")),
             )
         if name in query_names[:position]:
-            _reject_parameter(name, f"the parameter {name!r} is there twice", "give it once")
+            _reject_parameter(name, _("the parameter {name} is repeated", name=repr(name)), _("send it once"))
         if position >= QUERY_PARAMETERS_MAX:
-            raise UsageError("there are too many parameters", hint=f"give at most {QUERY_PARAMETERS_MAX}")
+            raise UsageError(
+                _("there are too many parameters"), hint=_("send at most {limit}", limit=QUERY_PARAMETERS_MAX)
+            )
 
 
 def _reject_parameter(name: str, detail: str, hint: str) -> None:

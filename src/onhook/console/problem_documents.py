@@ -1,4 +1,4 @@
-"""What went wrong, told to a program as a problem document (RFC 9457) and to a person as a page."""
+"""Errors as problem documents (RFC 9457) for programs and as pages for people."""
 
 import re
 from http import HTTPStatus
@@ -15,10 +15,11 @@ from litestar.response import Redirect
 
 from onhook.console.pages.rendering import render
 from onhook.lib.errors import OnhookError
+from onhook.lib.messages import _
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
-"""What we advise where a disk, a lock or a limit stood in the way."""
+"""`Retry-After` where a disk, a lock or a limit is the cause."""
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -33,26 +34,26 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     hint: str | msgspec.UnsetType = msgspec.UNSET
     """What to do about it."""
     parameters: list[str] | msgspec.UnsetType = msgspec.UNSET
-    """The parameters that are to blame, where one is."""
+    """The invalid parameters, if any."""
     lag: int | msgspec.UnsetType = msgspec.UNSET
-    """What `/readyz` tells, ready or not."""
+    """What `/readyz` returns, ready or not."""
 
 
 PROBLEMS: dict[int, ResponseSpec] = {
     status: ResponseSpec(data_container=Problem, description=text, media_type=PROBLEM_TYPE, generate_examples=False)
     for status, text in {
-        400: "A parameter or the body cannot be meant so",
-        401: "No token, or one that does not count",
-        403: "The token may read, not change",
-        404: "What was asked for is not here",
+        400: "A parameter or the body is invalid",
+        401: "No token, or an invalid one",
+        403: "The token may not do this",
+        404: "Not found",
         413: "The body is larger than 64 KiB",
-        421: "This console has another name",
+        421: "The host name is not allowed",
         429: "Too many wrong tokens from this address",
-        500: "A fault of ours; it stands in the log",
-        503: "Not now: try again",
+        500: "An internal error; see the log",
+        503: "Temporarily unavailable: try again",
     }.items()
 }
-"""How every route may answer besides its own answer, for the schema."""
+"""Error responses of every route, for the schema."""
 
 
 _VALIDATION_MESSAGES = tuple(
@@ -68,17 +69,17 @@ _VALIDATION_MESSAGES = tuple(
         (r"Object contains unknown field `(.*)`", r"there is no `\1`"),
     )
 )
-"""What msgspec says of a value that does not fit, and how we say it."""
+"""Messages of msgspec about an invalid value, and Onhook's texts."""
 
 _HTTP_ERROR_DETAILS = {
     "Not Found": "there is nothing at this address",
-    "Method Not Allowed": "what is at this address cannot be asked for in this way",
+    "Method Not Allowed": "this address does not support the method",
 }
-"""What the framework says of an address, which is the title once more, and how we say it."""
+"""Messages of the framework that only repeat the title, and Onhook's texts."""
 
 
 def handle_onhook_error(request: AnyRequest, error: OnhookError) -> Response[Any]:
-    """An error of ours says itself what it is."""
+    """Return the response for an `OnhookError`."""
     problem = Problem(
         title=HTTPStatus(error.http_status).phrase,
         status=error.http_status,
@@ -94,7 +95,7 @@ def handle_onhook_error(request: AnyRequest, error: OnhookError) -> Response[Any
 
 
 def handle_http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
-    """An error of the framework: no such route, a parameter that does not fit."""
+    """Return the response for an error of the framework: an unknown route, an invalid parameter."""
     parameter_errors = _parameter_errors(error)
     problem = Problem(
         title=HTTPStatus(error.status_code).phrase,
@@ -107,21 +108,23 @@ def handle_http_error(request: AnyRequest, error: HTTPException) -> Response[Any
 
 
 def handle_unexpected_error(request: AnyRequest, error: Exception) -> Response[Any]:
-    """A fault of ours: told in the log, not to the caller. The query stays out of the log, it may hold a token."""
+    """Return the response for an internal error: logged, without details for the client. The query is not logged,
+    because it may contain a token.
+    """
     # As text: a renderer that shows local variables would show tokens.
     trace = "".join(format_exception(error))
     structlog.get_logger("onhook.console").error("request failed", path=request.url.path, trace=trace)
     problem = Problem(
         title="Internal Server Error",
         status=500,
-        detail="a fault of ours",
-        hint="see the log of the hub for what it was",
+        detail=_("internal error"),
+        hint=_("see the log of the hub"),
     )
     return problem_response(request, problem, {})
 
 
 def problem_response(request: AnyRequest, problem: Problem, headers: dict[str, str]) -> Response[Any]:
-    """The problem as a program or a person reads it; a person without a token is led to the sign-in page."""
+    """Return the problem as a document or a page; a browser without a token is redirected to the sign-in page."""
     if not accepts_html(request):
         return Response(problem, status_code=problem.status, headers=headers, media_type=PROBLEM_TYPE)
     if problem.status == 401 and request.method == "GET":
@@ -131,7 +134,7 @@ def problem_response(request: AnyRequest, problem: Problem, headers: dict[str, s
 
 
 def accepts_html(request: AnyRequest) -> bool:
-    """Whether a person looks: a browser asks for HTML, and never at the API's address."""
+    """Return whether the client is a browser: it accepts HTML, and the address is not in the API."""
     return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/")
 
 
@@ -140,7 +143,7 @@ def _path_and_query(request: AnyRequest) -> str:
 
 
 def _parameter_errors(error: HTTPException) -> list[tuple[str, str]]:
-    """The parameters and what is wrong with each: as the framework tells it, in words of ours."""
+    """Return the invalid parameters and what is wrong with each."""
     extra = error.extra if isinstance(error.extra, list) else []
     return [
         (str(entry.get("key", "")), _translate_validation_message(str(entry.get("message", ""))))
@@ -150,7 +153,7 @@ def _parameter_errors(error: HTTPException) -> list[tuple[str, str]]:
 
 
 def _translate_validation_message(text: str) -> str:
-    """What the decoder expected, as a person says it; what it says of other things is well said.
+    """Return a message of the decoder in Onhook's words; other texts are unchanged.
 
     >>> _translate_validation_message("Expected `int`, got `str`")
     'write a whole number'

@@ -1,4 +1,4 @@
-"""What a person means by a free text: a call's id, a number in any notation, or a name."""
+"""Free text of the search: a call's id, a number in any notation, or a name."""
 
 import re
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _REGION = re.compile(r"[A-Z]{2}")
 
 
 def apply_search_text(search_filter: RecordFilter, text: str, pbxs: list[Pbx], zone: ZoneInfo) -> RecordFilter:
-    """The filter that asks for what the text means as well."""
+    """Return the filter with the condition that the text means."""
     text = text.strip()
     if not text:
         return search_filter
@@ -40,13 +40,13 @@ def apply_search_text(search_filter: RecordFilter, text: str, pbxs: list[Pbx], z
 
 
 def get_zone_region(zone_name: str) -> str:
-    """The country of a zone, as ISO 3166 writes it; empty where a zone is of none, such as UTC."""
+    """Return the country of a zone (ISO 3166); empty where it has none, such as UTC."""
     return _load_zone_regions().get(zone_name, "")
 
 
 @lru_cache(maxsize=1)
 def _load_zone_regions() -> Mapping[str, str]:
-    """Read at the first use from the list that comes with the zones."""
+    """Return the countries, read at the first use from the time zone database."""
     regions = {}
     for line in files("tzdata").joinpath("zoneinfo", "zone.tab").read_text().splitlines():
         parts = line.split("\t")

@@ -1,12 +1,13 @@
-"""A bounded number of places, for work that takes long: listening, exporting."""
+"""Limiters of long work: listening, exporting."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class ConcurrencyLimiter:
-    """So many at once, no more. Asking whether one is free and taking it are two steps: ask before the answer begins,
-    take it in the answer; a few that asked at the same moment may all be let in."""
+    """Limits concurrency. Checking for a free place and acquiring it are two steps: check before the response begins,
+    acquire it in the response; a few concurrent requests may exceed the limit.
+    """
 
     def __init__(self, maximum: int) -> None:
         self.maximum = maximum
@@ -14,17 +15,17 @@ class ConcurrencyLimiter:
 
     @property
     def in_use(self) -> int:
-        """How many are taken now."""
+        """Return how many places are in use."""
         return self._in_use
 
     @property
     def is_full(self) -> bool:
-        """Whether nobody else should be let in."""
+        """Return whether further requests should be rejected."""
         return self._in_use >= self.maximum
 
     @contextmanager
     def acquire(self) -> Iterator[None]:
-        """Hold a place as long as the block lasts."""
+        """Hold a place while the block runs."""
         self._in_use += 1
         try:
             yield

@@ -1,4 +1,4 @@
-"""What the console was handed: the rooms it looks into, and what it remembers between two requests."""
+"""Dependencies of the console's routes, and its state between requests."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -23,11 +23,11 @@ from onhook.store.contract import QuarantineEntry, Store
 from onhook.store.position_notifier import PositionNotifier
 
 RetryParsing = Callable[[Sequence[int]], Awaitable[Sequence[QuarantineEntry]]]
-"""Reads reports of the quarantine anew; answers with those that still cannot be read."""
+"""Retries events of the quarantine; returns those that still cannot be parsed."""
 
 
 class AppState(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a route may touch."""
+    """Everything that a route may use."""
 
     store: Store
     ledger: Ledger
@@ -52,4 +52,4 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 AppStateDep = NamedDependency[SkipValidation[AppState]]
-"""How a route asks for the `AppState`."""
+"""The parameter of a route that receives the `AppState`."""

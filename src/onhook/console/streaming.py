@@ -1,4 +1,4 @@
-"""Answers that come in pieces: written as fast as they are read, and cut off when nobody reads."""
+"""Streamed responses: written as fast as they are read, and aborted when the reader is too slow."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -8,18 +8,19 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Send
 
 SLOW_READER_SECONDS = 30.0
-"""Who takes nothing for so long is gone, or holds a place that others need."""
+"""A reader that takes nothing for this long has disconnected, or holds a place that others need."""
 
 RATE_BYTES_MIN = 16 * 1024
-"""Per second; the poorest telephone line gives more. Who takes less on the whole has used up the same seconds sooner
-or later: a reader that trickles would hold its place for hours."""
+"""Bytes per second; the slowest connections are faster. The time-out is used up by a slower reader sooner or later: one
+that trickles would hold its place for hours.
+"""
 
 SENT_BYTES_MAX = 128 * 1024
-"""Sent at once; a piece may be far larger, and a slow but honest reader would seem to take nothing of it."""
+"""Written at once; a chunk may be far larger, and a slow reader would seem to take nothing of it."""
 
 
 class ChunkedResponse(ASGIResponse):
-    """A body in pieces. The generator is always closed, also when the reader goes away."""
+    """A streamed body. The generator is always closed, also when the reader disconnects."""
 
     __slots__ = ("chunks", "first_chunk")
 
@@ -39,7 +40,7 @@ class ChunkedResponse(ASGIResponse):
         self.chunks = chunks
 
     async def send_body(self, send: Send, receive: Receive) -> None:
-        """Write until the end, or until the reader has left or takes nothing any more."""
+        """Write until the end, or until the reader disconnects or takes nothing any longer."""
         write_task = asyncio.create_task(self._write(send))
         disconnect_task = asyncio.create_task(_wait_for_disconnect(receive))
         try:
@@ -47,7 +48,7 @@ class ChunkedResponse(ASGIResponse):
         finally:
             for task in (write_task, disconnect_task):
                 task.cancel()
-            # What the writing raised is raised below; a cancelled task has nothing to say.
+            # An error of writing is raised below; a cancelled task has none.
             await asyncio.gather(write_task, disconnect_task, return_exceptions=True)
             await self.chunks.aclose()
         if not write_task.cancelled():
@@ -60,19 +61,19 @@ class ChunkedResponse(ASGIResponse):
             async for chunk in self.chunks:
                 await slow_reader_timeout.send(send, chunk)
         except TimeoutError:
-            # The body is left without its end, so that nobody takes what was read for the whole.
+            # The body has no proper end, so that a part is not taken for the whole.
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class _SlowReaderTimeout:
-    """How long we still wait for a reader: waiting uses it up, what is taken earns it again, up to where it began."""
+    """Time left for a reader: waiting uses it up, reading adds to it, up to the maximum."""
 
     def __init__(self) -> None:
         self._remaining_seconds = SLOW_READER_SECONDS
 
     async def send(self, send: Send, chunk: bytes) -> None:
-        """Hand a piece over. Raises `TimeoutError` when patience is at its end; making the next piece costs none."""
+        """Write a chunk. Raises `TimeoutError` when the time is used up; computing the next chunk costs none."""
         for begin in range(0, len(chunk), SENT_BYTES_MAX):
             await self._send(send, chunk[begin : begin + SENT_BYTES_MAX])
 

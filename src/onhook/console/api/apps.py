@@ -1,4 +1,4 @@
-"""`/api/v1/apps`: the applications that may use the exchange; a secret is shown once, when it is made."""
+"""`/api/v1/apps`: applications of the PBX API; a secret is returned once, when it is created."""
 
 from typing import Annotated
 
@@ -13,6 +13,7 @@ from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppStateDep
 from onhook.lib.errors import NotFound
+from onhook.lib.messages import _
 
 ADDRESS_CHARACTERS_MAX = 64
 """An IPv6 network has 43 at most."""
@@ -28,7 +29,7 @@ Networks = Annotated[
 
 
 class NewApp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An application to let in. `pbxs` are names or serial numbers, none is all; `networks` where it may come from."""
+    """An application to add. `pbxs` are names or serial numbers, empty is all; `networks` its allowed addresses."""
 
     name: Label
     pbxs: PbxNames = []
@@ -37,7 +38,7 @@ class NewApp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class AppWithSecret(msgspec.Struct, frozen=True):
-    """An application, and its secret, told this once."""
+    """An application with its secret, which is returned this once."""
 
     app: App
     client_secret: str
@@ -51,7 +52,7 @@ class AppList(msgspec.Struct, frozen=True):
 
 
 class BlockedAddressList(msgspec.Struct, frozen=True):
-    """The addresses that are kept out after five failed logins, and until when."""
+    """The addresses that are blocked after five failed logins, and until when."""
 
     data: list[BlockedAddress]
     next: None = None
@@ -60,24 +61,24 @@ class BlockedAddressList(msgspec.Struct, frozen=True):
 @get(
     "/apps",
     opt=FOR_ADMINISTRATORS,
-    summary="The applications that may use the exchange",
+    summary="List applications",
     tags=["apps"],
     responses=PROBLEMS,
 )
 async def list_apps(app_state: AppStateDep) -> AppList:
-    """Without their secrets."""
+    """List all applications, without their secrets."""
     return AppList(app_state.appdb.apps.all())
 
 
-@get("/apps/{name:str}", opt=FOR_ADMINISTRATORS, summary="One application", tags=["apps"], responses=PROBLEMS)
+@get("/apps/{name:str}", opt=FOR_ADMINISTRATORS, summary="Read an application", tags=["apps"], responses=PROBLEMS)
 async def read_app(app_state: AppStateDep, name: Name) -> App:
-    """By its name or client id."""
+    """Read an application by its name or client id."""
     return app_state.appdb.apps.get(name)
 
 
-@post("/apps", summary="Let an application in", tags=["apps"], responses=PROBLEMS)
+@post("/apps", summary="Add an application", tags=["apps"], responses=PROBLEMS)
 async def add_app(app_state: AppStateDep, data: Annotated[NewApp, BodyKwarg()]) -> AppWithSecret:
-    """It may come from now on; the exchange begins to listen with the first."""
+    """Add an application. The PBX API opens with the first one."""
     app, client_secret = app_state.appdb.apps.add(
         data.name,
         now_us=app_state.clock.microseconds(),
@@ -88,15 +89,15 @@ async def add_app(app_state: AppStateDep, data: Annotated[NewApp, BodyKwarg()]) 
     return AppWithSecret(app, client_secret)
 
 
-@delete("/apps/{name:str}", summary="Let an application in no more", tags=["apps"], responses=PROBLEMS)
+@delete("/apps/{name:str}", summary="Remove an application", tags=["apps"], responses=PROBLEMS)
 async def remove_app(app_state: AppStateDep, name: Name) -> None:
-    """Its credentials, tokens and sockets end."""
+    """Remove an application; its credentials, tokens and sockets become invalid."""
     app_state.appdb.apps.remove(name)
 
 
-@post("/apps/{name:str}/secret", summary="Give an application a new secret", tags=["apps"], responses=PROBLEMS)
+@post("/apps/{name:str}/secret", summary="Renew the secret of an application", tags=["apps"], responses=PROBLEMS)
 async def renew_app_secret(app_state: AppStateDep, name: Name) -> AppWithSecret:
-    """The old one counts no more, nor do the tokens that were made with it."""
+    """Replace the secret; the old one and the tokens made with it become invalid."""
     app, client_secret = app_state.appdb.apps.renew_secret(name)
     return AppWithSecret(app, client_secret)
 
@@ -104,17 +105,17 @@ async def renew_app_secret(app_state: AppStateDep, name: Name) -> AppWithSecret:
 @get(
     "/blocked-addresses",
     opt=FOR_ADMINISTRATORS,
-    summary="Addresses kept out after failed logins",
+    summary="List addresses blocked after failed logins",
     tags=["apps"],
     responses=PROBLEMS,
 )
 async def list_blocked_addresses(app_state: AppStateDep) -> BlockedAddressList:
-    """For an hour each, unless they are let in before."""
+    """List blocked addresses. A block lasts an hour."""
     return BlockedAddressList(app_state.appdb.apps.blocked_addresses(app_state.clock.microseconds()))
 
 
-@delete("/blocked-addresses", summary="Let all addresses in again", tags=["apps"], responses=PROBLEMS)
+@delete("/blocked-addresses", summary="Unblock all addresses", tags=["apps"], responses=PROBLEMS)
 async def unblock_addresses(app_state: AppStateDep) -> None:
-    """404 where none is kept out."""
+    """Unblock all addresses; 404 where none is blocked."""
     if not app_state.appdb.apps.unblock():
-        raise NotFound("no address is kept out", hint="nothing")
+        raise NotFound(_("no address is blocked"), hint="nothing")

@@ -1,4 +1,4 @@
-"""`/api/v1/coverage`: what is surely complete; `/alarms`: what a person should know; a PBX's back-fill."""
+"""`/api/v1/coverage`: verified complete times; `/alarms`: alarms of PBXs; back-fills."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -18,9 +18,10 @@ from onhook.console.parameters import ReaderZone
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 DAYS_DEFAULT = 7
-"""Of coverage, where nobody says since when."""
+"""Default period of the coverage."""
 
 TimeQuery = Annotated[str, QueryParameter(description="As `since` of the filters", max_length=TEXT_CHARACTERS_MAX)]
 PbxName = Annotated[str, QueryParameter(description="Name or serial number of one PBX", max_length=TEXT_CHARACTERS_MAX)]
@@ -28,8 +29,9 @@ TimeText = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS_MAX)]
 
 
 class PbxCoverage(msgspec.Struct, frozen=True, kw_only=True):
-    """One PBX: `intervals` are all of the time that was asked for, by when calls ended; `complete_until` is null where
-    nothing was compared yet; `has_backfill_source` whether its list can be read at all."""
+    """Coverage of one PBX: `intervals` cover the requested time, by when calls ended; `complete_until` is null where
+    nothing was compared yet; `has_backfill_source` tells whether past calls can be fetched at all.
+    """
 
     sn: str
     pbx: str
@@ -53,51 +55,53 @@ class NamedAlarm(Alarm, frozen=True, kw_only=True):
 
 
 class AlarmList(msgspec.Struct, frozen=True):
-    """Those that go on first, then the latest."""
+    """Open alarms first, then the latest."""
 
     data: list[NamedAlarm]
     next: None = None
 
 
 class NewBackfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which calls to ask the PBX for, by when they began; moments as in the filters, and `until` empty is up to now."""
+    """Calls to fetch from the PBX, by when they began; times as in the filters, and an empty `until` is now."""
 
     since: TimeText
     until: TimeText = ""
 
 
 class Backfill(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for and not done, how far the running one has come, and how the last one ended."""
+    """The requested back-fill, the progress of the running one, and the result of the last one."""
 
     request: BackfillRequest | None
     progress: BackfillProgress | None
     result: BackfillResult | None
 
 
-@get("/coverage", summary="Which stretches are surely complete", tags=["coverage"], responses=PROBLEMS)
+@get("/coverage", summary="Read the coverage", tags=["coverage"], responses=PROBLEMS)
 async def read_coverage(
     app_state: AppStateDep, reader_zone: ReaderZone, pbx: PbxName = "", since: TimeQuery = "", until: TimeQuery = ""
 ) -> CoverageList:
-    """By when calls ended: `complete` was compared with the PBX, `connected`: its channel was alive, else `gap`."""
+    """Read the coverage, by when calls ended: `complete` was compared with the PBX, `connected` was received live, else
+    `gap`.
+    """
     now = app_state.clock.now()
     begin = parse_time(since, reader_zone, now, name="since") if since else now - timedelta(days=DAYS_DEFAULT)
     end = parse_time(until, reader_zone, now, name="until") if until else now
     if begin >= end:
-        raise UsageError("since is not before until", hint="turn them round")
+        raise UsageError(_("since is not before until"), hint=_("exchange the two"))
     return CoverageList(list_coverage(app_state, begin, end, pbx))
 
 
-@get("/alarms", summary="What a person should know of PBXs", tags=["coverage"], responses=PROBLEMS)
+@get("/alarms", summary="List alarms", tags=["coverage"], responses=PROBLEMS)
 async def list_alarms(app_state: AppStateDep) -> AlarmList:
-    """`ended_at` is null while an alarm goes on."""
+    """List alarms of PBXs. `ended_at` is null while an alarm is open."""
     return AlarmList(list_named_alarms(app_state))
 
 
-@post("/pbxs/{name:str}/backfill", summary="Ask a PBX for calls again", tags=["coverage"], responses=PROBLEMS)
+@post("/pbxs/{name:str}/backfill", summary="Request a back-fill", tags=["coverage"], responses=PROBLEMS)
 async def request_backfill(
     app_state: AppStateDep, reader_zone: ReaderZone, name: Name, data: Annotated[NewBackfill, BodyKwarg()]
 ) -> Backfill:
-    """It begins within a second, in place of one that was asked for before and has not begun."""
+    """Request a back-fill. It starts within a second, and replaces a request that has not started."""
     pbx = app_state.appdb.pbx(name)
     app_state.appdb.require_backfill_source(pbx)
     app_state.appdb.sync_states.save_backfill_request(
@@ -106,18 +110,18 @@ async def request_backfill(
     return get_backfill(app_state, pbx.sn)
 
 
-@get("/pbxs/{name:str}/backfill", summary="How a back-fill fares", tags=["coverage"], responses=PROBLEMS)
+@get("/pbxs/{name:str}/backfill", summary="Read the progress of a back-fill", tags=["coverage"], responses=PROBLEMS)
 async def read_backfill(app_state: AppStateDep, name: Name) -> Backfill:
-    """What is asked for, what is running, and how the last one ended."""
+    """Read the requested, the running and the last back-fill."""
     return get_backfill(app_state, app_state.appdb.pbx(name).sn)
 
 
 def parse_backfill_request(since: str, until: str, zone: ZoneInfo, now: datetime) -> BackfillRequest:
-    """A wish from texts as people write moments. Raises `UsageError`."""
+    """Return the request described by texts. Raises `UsageError`."""
     begin = parse_time(since, zone, now, name="since")
     end = parse_time(until, zone, now, name="until") if until else None
     if begin >= (end or now):
-        raise UsageError("since is not before until", hint="turn them round")
+        raise UsageError(_("since is not before until"), hint=_("exchange the two"))
     return BackfillRequest(
         since=round(begin.timestamp()),
         until=None if end is None else round(end.timestamp()),
@@ -126,7 +130,7 @@ def parse_backfill_request(since: str, until: str, zone: ZoneInfo, now: datetime
 
 
 def list_coverage(app_state: AppState, since: datetime, until: datetime, name: str = "") -> list[PbxCoverage]:
-    """That of all PBXs, or of one."""
+    """Return the coverage of all PBXs, or of one."""
     appdb = app_state.appdb
     backfill_sns = appdb.pbx_credentials.all().keys() | appdb.cdr_sources.all().keys()
     coverages = []
@@ -146,7 +150,7 @@ def list_coverage(app_state: AppState, since: datetime, until: datetime, name: s
 
 
 def list_named_alarms(app_state: AppState) -> list[NamedAlarm]:
-    """All alarms, with the names of their PBXs."""
+    """Return all alarms, with the names of their PBXs."""
     names = {pbx.sn: pbx.name for pbx in app_state.appdb.pbxs()}
     return [
         NamedAlarm(**msgspec.structs.asdict(alarm), pbx=names.get(alarm.sn, ""))
@@ -155,15 +159,17 @@ def list_named_alarms(app_state: AppState) -> list[NamedAlarm]:
 
 
 def coverage_metrics(app_state: AppState) -> list[Metric]:
-    """Alarms that go on, how far each PBX is complete, and its clock."""
-    alarm_gauge = GaugeMetricFamily("onhook_alarms", "Alarms that go on", labels=["pbx", "kind"])
+    """Return the metrics of open alarms, coverage and clocks."""
+    alarm_gauge = GaugeMetricFamily("onhook_alarms", "Open alarms", labels=["pbx", "kind"])
     for alarm in list_named_alarms(app_state):
         if alarm.ended_at is None:
             alarm_gauge.add_metric([alarm.pbx, alarm.kind], 1)
     complete_gauge = GaugeMetricFamily(
-        "onhook_pbx_complete_until_seconds", "Until when calls are surely complete, Unix seconds", labels=["pbx"]
+        "onhook_pbx_complete_until_seconds", "Until when calls are verified complete, Unix seconds", labels=["pbx"]
     )
-    skew_gauge = GaugeMetricFamily("onhook_pbx_clock_skew_seconds", "The PBX's clock against ours", labels=["pbx"])
+    skew_gauge = GaugeMetricFamily(
+        "onhook_pbx_clock_skew_seconds", "The PBX's clock minus this server's", labels=["pbx"]
+    )
     now = app_state.clock.now()
     for coverage in list_coverage(app_state, now - timedelta(days=1), now):
         if coverage.complete_until is not None:
@@ -174,7 +180,7 @@ def coverage_metrics(app_state: AppState) -> list[Metric]:
 
 
 def get_backfill(app_state: AppState, sn: str) -> Backfill:
-    """What is asked for, running, and done last."""
+    """Return the requested, the running and the last back-fill."""
     sync_states = app_state.appdb.sync_states
     return Backfill(
         request=sync_states.backfill_request(sn),

@@ -1,4 +1,4 @@
-"""`/api/v1/deliveries`: events that did not go through at once, each with its attempts."""
+"""`/api/v1/deliveries`: notifications that were not delivered at once, with their attempts."""
 
 from typing import Annotated
 
@@ -17,26 +17,26 @@ from onhook.console.state import AppState, AppStateDep
 DeliveryId = Annotated[int, PathParameter(description="Number of the delivery", ge=1, le=SEQ_MAX)]
 DestinationName = Annotated[str, QueryParameter(description="Name of a destination", max_length=NAME_CHARACTERS_MAX)]
 DeliveryStateQuery = Annotated[
-    DeliveryState | None, QueryParameter(name="state", description="Only those in this state")
+    DeliveryState | None, QueryParameter(name="state", description="Only deliveries in this state")
 ]
 
 
 class DeliveryPage(msgspec.Struct, frozen=True):
-    """Some deliveries of a destination, in order of number."""
+    """Deliveries of a destination, in order of number."""
 
     data: list[Delivery]
     next: str | None
 
 
 class DeliveryDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery, its attempts from the first on, and the event as it is sent."""
+    """A delivery, its attempts in order of time, and the event as it is sent."""
 
     delivery: Delivery
     attempts: list[Attempt]
     notification: str
 
 
-@get("/deliveries", summary="Events that did not go through at once", tags=["destinations"], responses=PROBLEMS)
+@get("/deliveries", summary="List deliveries", tags=["destinations"], responses=PROBLEMS)
 async def list_deliveries(
     app_state: AppStateDep,
     destination: DestinationName,
@@ -44,33 +44,36 @@ async def list_deliveries(
     limit: Limit = PAGE_DEFAULT,
     cursor: AfterSeq = "",
 ) -> DeliveryPage:
-    """Of one destination: those that wait, are parked, or went through in the end."""
+    """List deliveries of one destination: retrying, failed, and delivered after several attempts."""
     destination_id = app_state.appdb.destinations.get(destination).destination_id
     deliveries = app_state.appdb.deliveries.page(destination_id, delivery_state, limit, int(cursor or 0))
     return DeliveryPage(deliveries, str(deliveries[-1].delivery_id) if len(deliveries) == limit else None)
 
 
 @get(
-    "/deliveries/{delivery_id:int}", summary="One of them, with its attempts", tags=["destinations"], responses=PROBLEMS
+    "/deliveries/{delivery_id:int}",
+    summary="Read a delivery with its attempts",
+    tags=["destinations"],
+    responses=PROBLEMS,
 )
 async def read_delivery(app_state: AppStateDep, delivery_id: DeliveryId) -> DeliveryDetails:
-    """When it was tried, how long that took, and how the answer began."""
+    """Read a delivery: the time of each attempt, its duration, and the beginning of the response."""
     return get_delivery_details(app_state, delivery_id)
 
 
 @post(
-    "/deliveries/{delivery_id:int}/retry", summary="Try it again, now", tags=["destinations"], responses=PROBLEMS,
+    "/deliveries/{delivery_id:int}/retry", summary="Retry a delivery", tags=["destinations"], responses=PROBLEMS,
     status_code=200,
 )  # fmt: skip
 async def retry_delivery(app_state: AppStateDep, delivery_id: DeliveryId) -> Delivery:
-    """With all attempts of the plan before it."""
+    """Retry a delivery now, with all attempts of the retry policy."""
     app_state.appdb.deliveries.retry(delivery_id, now_us=app_state.clock.microseconds())
     return app_state.appdb.deliveries.get(delivery_id)
 
 
-@delete("/deliveries/{delivery_id:int}", summary="Owe it no more", tags=["destinations"], responses=PROBLEMS)
+@delete("/deliveries/{delivery_id:int}", summary="Discard a delivery", tags=["destinations"], responses=PROBLEMS)
 async def discard_delivery(app_state: AppStateDep, delivery_id: DeliveryId) -> None:
-    """The call stays; only this application is not told of it."""
+    """Discard a delivery. The call stays; only this notification is not sent."""
     app_state.appdb.deliveries.discard(delivery_id, now_us=app_state.clock.microseconds())
 
 
@@ -78,7 +81,7 @@ ROUTES = (list_deliveries, read_delivery, retry_delivery, discard_delivery)
 
 
 def get_delivery_details(app_state: AppState, delivery_id: int) -> DeliveryDetails:
-    """One of them whole. Raises `NotFound`."""
+    """Return a delivery with its attempts. Raises `NotFound`."""
     deliveries = app_state.appdb.deliveries
     return DeliveryDetails(
         delivery=deliveries.get(delivery_id),

@@ -1,4 +1,4 @@
-"""`/api/v1/destinations`: who is told when a call ends, and how that goes."""
+"""`/api/v1/destinations`: destinations, their secrets, tests and replays."""
 
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -27,6 +27,7 @@ from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
 from onhook.delivery.status import DestinationTestResult, DestinationView, mask_secrets, replay, view_destination
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 Name = Annotated[str, PathParameter(description="Name of the destination", max_length=NAME_CHARACTERS_MAX)]
 Url = Annotated[str, msgspec.Meta(min_length=1, max_length=URL_CHARACTERS_MAX)]
@@ -40,8 +41,9 @@ Headers = Annotated[dict[str, str], msgspec.Meta(max_length=HEADERS_MAX)]
 
 
 class NewDestination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A destination to add. It begins now, or with the first call that `since` in `filter` means. Without `secret` one
-    is made."""
+    """A destination to add. It begins now, or with the first call of `since` in `filter`. Without `secret` one is
+    generated.
+    """
 
     name: Label
     url: Url
@@ -59,7 +61,7 @@ class NewDestination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class DestinationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to be different; all else stays. `filter` replaces all of its filters."""
+    """Members to change; the others stay. `filter` replaces all of its filters."""
 
     name: Label | msgspec.UnsetType = msgspec.UNSET
     url: Url | msgspec.UnsetType = msgspec.UNSET
@@ -76,7 +78,7 @@ class DestinationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class AddedDestination(msgspec.Struct, frozen=True, kw_only=True):
-    """The destination, and the secret it is signed with, told this once."""
+    """The destination, and its signing secret, which is returned this once."""
 
     destination: Destination
     secret: str
@@ -96,20 +98,20 @@ class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class ReplayResult(msgspec.Struct, frozen=True):
-    """How many records are sent again."""
+    """The number of records that are sent again."""
 
     records: int
 
 
 class NewSigningSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Another secret to sign with. Without `secret` one is made."""
+    """A signing secret to add. Without `secret` one is generated."""
 
     label: Label = "webhook"
     secret: SecretText | None = None
 
 
 class AddedSigningSecret(msgspec.Struct, frozen=True):
-    """A secret with its text, told this once."""
+    """A secret with its text, which is returned this once."""
 
     secret_id: int
     label: str
@@ -117,30 +119,30 @@ class AddedSigningSecret(msgspec.Struct, frozen=True):
 
 
 class RetryAllResult(msgspec.Struct, frozen=True):
-    """How many events are tried again."""
+    """The number of retried deliveries."""
 
     notifications: int
 
 
-@get("/destinations", summary="Who is told when a call ends", tags=["destinations"], responses=PROBLEMS)
+@get("/destinations", summary="List destinations", tags=["destinations"], responses=PROBLEMS)
 async def list_destinations(app_state: AppStateDep) -> DestinationList:
-    """With what is owed to each; without their secrets."""
+    """List destinations with their pending notifications, without their secrets."""
     return DestinationList(
         [await describe_destination(app_state, destination) for destination in app_state.appdb.destinations.all()]
     )
 
 
-@get("/destinations/{name:str}", summary="One destination", tags=["destinations"], responses=PROBLEMS)
+@get("/destinations/{name:str}", summary="Read a destination", tags=["destinations"], responses=PROBLEMS)
 async def read_destination(app_state: AppStateDep, name: Name) -> DestinationView:
-    """By its name."""
+    """Read a destination by its name."""
     return await describe_destination(app_state, app_state.appdb.destinations.get(name))
 
 
-@post("/destinations", summary="Tell an application", tags=["destinations"], responses=PROBLEMS)
+@post("/destinations", summary="Add a destination", tags=["destinations"], responses=PROBLEMS)
 async def add_destination(
     app_state: AppStateDep, data: Annotated[NewDestination, BodyKwarg()], reader_zone: ReaderZone
 ) -> AddedDestination:
-    """From now on, or from the first call that `since` means."""
+    """Add a destination, from now on, or from the first call of `since`."""
     values: dict[str, Any] = {name: getattr(data, name) for name in data.__struct_fields__}
     name, secret = values.pop("name"), values.pop("secret")
     destination_filter = parse_destination_filter(app_state, data.filter, reader_zone)
@@ -159,34 +161,40 @@ async def add_destination(
 async def change_destination(
     app_state: AppStateDep, name: Name, data: Annotated[DestinationPatch, BodyKwarg()], reader_zone: ReaderZone
 ) -> Destination:
-    """It goes on where it is."""
+    """Change a destination; delivery continues where it is."""
     values = {field: getattr(data, field) for field in data.__struct_fields__}
     changes = {field: value for field, value in values.items() if value is not msgspec.UNSET}
     if "filter" in changes:
         changes["filter"] = parse_destination_filter(app_state, changes["filter"], reader_zone)
     if not changes:
-        raise UsageError("nothing is to be changed", hint="give another URL, filter or name")
+        raise UsageError(_("there is nothing to change"), hint=_("give another URL, filter or name"))
     return mask_secrets(app_state.appdb.destinations.change(name, changes))
 
 
-@delete("/destinations/{name:str}", summary="Tell an application no more", tags=["destinations"], responses=PROBLEMS)
+@delete("/destinations/{name:str}", summary="Delete a destination", tags=["destinations"], responses=PROBLEMS)
 async def remove_destination(app_state: AppStateDep, name: Name) -> None:
-    """What is owed to it is forgotten."""
+    """Delete a destination with its pending notifications."""
     app_state.appdb.destinations.remove(name)
 
 
 @post(
-    "/destinations/{name:str}/pause", summary="Keep back what is owed", tags=["destinations"], responses=PROBLEMS,
+    "/destinations/{name:str}/pause", summary="Pause a destination", tags=["destinations"], responses=PROBLEMS,
     status_code=200,
 )  # fmt: skip
 async def pause_destination(app_state: AppStateDep, name: Name) -> Destination:
-    """Nothing is lost: it is sent when the destination goes on."""
+    """Pause a destination. Pending notifications are sent when it is resumed."""
     return mask_secrets(app_state.appdb.destinations.set_state(name, "paused"))
 
 
-@post("/destinations/{name:str}/resume", summary="Go on", tags=["destinations"], responses=PROBLEMS, status_code=200)
+@post(
+    "/destinations/{name:str}/resume",
+    summary="Resume a destination",
+    tags=["destinations"],
+    responses=PROBLEMS,
+    status_code=200,
+)
 async def resume_destination(app_state: AppStateDep, name: Name) -> Destination:
-    """After a pause, or after it was disabled."""
+    """Resume a destination after a pause, or after it was disabled."""
     return mask_secrets(app_state.appdb.destinations.set_state(name, "active"))
 
 
@@ -194,16 +202,16 @@ async def resume_destination(app_state: AppStateDep, name: Name) -> Destination:
     "/destinations/{name:str}/test", summary="Send a test", tags=["destinations"], responses=PROBLEMS, status_code=200
 )
 async def send_test_notification(app_state: AppStateDep, name: Name) -> DestinationTestResult:
-    """The signed test message of the original, now; and what was answered."""
+    """Send the signed test message of the original now; the response has its result."""
     return await app_state.delivery_actions.send_test(name)
 
 
 @post(
-    "/destinations/{name:str}/retry", summary="Try all that waits or is parked", tags=["destinations"],
+    "/destinations/{name:str}/retry", summary="Retry all deliveries", tags=["destinations"],
     responses=PROBLEMS, status_code=200,
 )  # fmt: skip
 async def retry_deliveries(app_state: AppStateDep, name: Name) -> RetryAllResult:
-    """Now, each with all attempts of the plan before it."""
+    """Retry all retrying and failed deliveries now, each with all attempts of the retry policy."""
     destination = app_state.appdb.destinations.get(name)
     return RetryAllResult(
         app_state.appdb.deliveries.retry_all(destination.destination_id, now_us=app_state.clock.microseconds())
@@ -211,27 +219,31 @@ async def retry_deliveries(app_state: AppStateDep, name: Name) -> RetryAllResult
 
 
 @post(
-    "/destinations/{name:str}/replay", summary="Send again", tags=["destinations"], responses=PROBLEMS, status_code=200
+    "/destinations/{name:str}/replay",
+    summary="Replay records",
+    tags=["destinations"],
+    responses=PROBLEMS,
+    status_code=200,
 )
 async def replay_records(
     app_state: AppStateDep, name: Name, data: Annotated[ReplayRequest, BodyKwarg()], reader_zone: ReaderZone
 ) -> ReplayResult:
-    """What matches the filters given here and those of the destination; live events go on beside it."""
+    """Send records again that match these filters and those of the destination; live events continue."""
     replay_filter = parse_destination_filter(app_state, data.filter, reader_zone)
     return ReplayResult(await replay(app_state.appdb, app_state.store, name, replay_filter, app_state.clock))
 
 
-@get("/destinations/{name:str}/secrets", summary="What it is signed with", tags=["destinations"], responses=PROBLEMS)
+@get("/destinations/{name:str}/secrets", summary="List signing secrets", tags=["destinations"], responses=PROBLEMS)
 async def list_signing_secrets(app_state: AppStateDep, name: Name) -> SecretList:
-    """The oldest first, without their texts."""
+    """List the signing secrets, the oldest first, without their texts."""
     return SecretList(app_state.appdb.destinations.secrets(name))
 
 
-@post("/destinations/{name:str}/secrets", summary="Sign with another secret", tags=["destinations"], responses=PROBLEMS)
+@post("/destinations/{name:str}/secrets", summary="Add a signing secret", tags=["destinations"], responses=PROBLEMS)
 async def add_signing_secret(
     app_state: AppStateDep, name: Name, data: Annotated[NewSigningSecret, BodyKwarg()]
 ) -> AddedSigningSecret:
-    """Beside those it has: so a secret is changed without an event refused."""
+    """Add a signing secret beside the others: so a secret is changed without a rejected event."""
     stored_secret, text = app_state.appdb.destinations.add_secret(
         name, data.secret, now_us=app_state.clock.microseconds(), label=data.label
     )
@@ -239,11 +251,11 @@ async def add_signing_secret(
 
 
 @delete(
-    "/destinations/{name:str}/secrets/{secret_id:int}", summary="Sign with a secret no more", tags=["destinations"],
+    "/destinations/{name:str}/secrets/{secret_id:int}", summary="Remove a signing secret", tags=["destinations"],
     responses=PROBLEMS,
 )  # fmt: skip
 async def remove_signing_secret(app_state: AppStateDep, name: Name, secret_id: SecretId) -> None:
-    """The last one stays."""
+    """Remove a signing secret; the last one cannot be removed."""
     app_state.appdb.destinations.remove_secret(name, secret_id)
 
 
@@ -265,10 +277,12 @@ ROUTES = (
 
 
 async def describe_destination(app_state: AppState, destination: Destination) -> DestinationView:
-    """A destination as everybody may see it, and how it stands."""
+    """Return a destination with its status, secrets masked."""
     return await view_destination(destination, app_state.appdb, app_state.store, app_state.clock.now())
 
 
 def parse_destination_filter(app_state: AppState, texts: dict[str, str], zone: ZoneInfo) -> RecordFilter:
-    """Filters as people write them; `7d` means seven days before now, and stays that moment. Raises `UsageError`."""
+    """Return the filter described by texts; `7d` means seven days before now, and stays that time. Raises
+    `UsageError`.
+    """
     return parse_filter(texts, zone, app_state.clock.now())

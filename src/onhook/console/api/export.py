@@ -1,4 +1,4 @@
-"""`GET /api/v1/export.csv`, `.jsonl`, `.parquet`, `.xlsx`: a whole search as one file, in pieces as it is read."""
+"""`GET /api/v1/export.csv`, `.jsonl`, `.parquet`, `.xlsx`: a search as one file, streamed."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
@@ -20,10 +20,11 @@ from onhook.console.semaphores import ConcurrencyLimiter
 from onhook.console.state import AppState, AppStateDep
 from onhook.console.streaming import ChunkedResponse
 from onhook.lib.errors import Unavailable
+from onhook.lib.messages import _
 from onhook.store.contract import ExportFormat
 
 EXPORTS_MAX = 4
-"""At once: each holds a cursor of the store and some memory as long as it is read."""
+"""Concurrent exports: each holds a cursor of the store and some memory while it is read."""
 
 MEDIA_TYPES: Mapping[ExportFormat, str] = {
     "csv": "text/csv; charset=utf-8; header=present",
@@ -33,30 +34,32 @@ MEDIA_TYPES: Mapping[ExportFormat, str] = {
 }
 
 FORMAT_NOTES: Mapping[ExportFormat, str] = {
-    "csv": "Times in `zone`, with offset. What a spreadsheet would take for a formula begins with an apostrophe.",
+    "csv": "Times in `zone`, with offset. Cells that a spreadsheet would take for a formula begin with an apostrophe.",
     "jsonl": "A record per line, as `/records` gives it, times in UTC; `zone` is for the filters only.",
     "parquet": "Values as they are, times as instants in UTC; `zone` is for the filters only.",
-    "xlsx": "Times in `zone`, with offset. What a spreadsheet would take for a formula begins with an apostrophe.",
+    "xlsx": "Times in `zone`, with offset. Cells that a spreadsheet would take for a formula begin with an apostrophe.",
 }
-"""What the values look like, for the schema."""
+"""Form of the values, for the schema."""
 
 
-Ticket = Annotated[str, QueryParameter(description="A word by which a page asks how far it is", max_length=64)]
+Ticket = Annotated[str, QueryParameter(description="A random word by which a page reads the progress", max_length=64)]
 TicketInPath = Annotated[str, PathParameter(max_length=64)]
 
 
 async def export(
     app_state: AppState, search_filter: RecordFilter, zone: ZoneInfo, export_format: ExportFormat, ticket: str = ""
 ) -> ASGIResponse:
-    """The answer with the file. Raises `Unavailable` while too many are being made."""
+    """Return the response with the file. Raises `Unavailable` while too many are running."""
     if app_state.export_limiter.is_full:
-        raise Unavailable(f"{EXPORTS_MAX} exports are being made already", hint="try again when one is done")
+        raise Unavailable(
+            _("{limit} exports are already running", limit=EXPORTS_MAX), hint=_("try again when one is done")
+        )
     chunks = _track_progress(
         app_state.export_jobs,
         ticket,
         _limit_concurrency(app_state.export_limiter, app_state.store.export(search_filter, export_format, zone.key)),
     )
-    # The first piece is made before the answer begins: what cannot be exported is still a problem document.
+    # The first chunk is read before the response begins: an error is still a problem document.
     first_chunk = await anext(chunks, b"")
     file_name = f"calls-{app_state.clock.now().astimezone(zone):%Y-%m-%d}.{export_format}"
     return ChunkedResponse(
@@ -73,7 +76,7 @@ def _route(export_format: ExportFormat) -> HTTPRouteHandler:
     @get(
         f"/export.{export_format}",
         opt=SCOPED,
-        summary=f"All records that match, as one {export_format.upper()} file",
+        summary=f"Export records as {export_format.upper()}",
         description=f"The earliest first. {FORMAT_NOTES[export_format]}",
         tags=["calls"],
         responses={**PROBLEMS, 200: spec},
@@ -87,19 +90,19 @@ def _route(export_format: ExportFormat) -> HTTPRouteHandler:
 
 
 ROUTES = tuple(_route(form) for form in MEDIA_TYPES)
-"""One for each form, because each answers with another kind of file."""
+"""One route per format, because each has another content type."""
 
 
 @get("/exports/{ticket:str}", opt=SCOPED, include_in_schema=False)
 async def read_progress(app_state: AppStateDep, ticket: TicketInPath) -> ExportProgress:
-    """How far the download with this ticket has come."""
+    """Read the progress of the download with this ticket."""
     return app_state.export_jobs.get(ticket)
 
 
 async def _track_progress(
     export_jobs: ExportJobs, ticket: str, chunks: AsyncGenerator[bytes, None]
 ) -> AsyncGenerator[bytes, None]:
-    """The pieces; meanwhile whoever has the ticket can ask how far they have come."""
+    """Yield the chunks; meanwhile their progress can be read by the ticket."""
     sent_bytes, is_done = 0, False
     export_jobs.update(ticket, ExportProgress())
     try:
@@ -114,8 +117,8 @@ async def _track_progress(
 
 
 async def _limit_concurrency(limiter: ConcurrencyLimiter, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """The pieces, with a place held as long as they are read."""
-    # A store's pieces are made by a generator; closing it lets go of its cursor at once when the reader leaves.
+    """Yield the chunks, with a place of the limiter while they are read."""
+    # The store's chunks come from a generator; closing it releases its cursor at once when the reader disconnects.
     with limiter.acquire():
         async with aclosing(cast("AsyncGenerator[bytes, None]", chunks)) as closing_chunks:
             async for chunk in closing_chunks:

@@ -1,7 +1,7 @@
-"""`GET /api/v1/live`: records as they come into the store, as server-sent events, resumable.
+"""`GET /api/v1/live`: records as they are stored, as server-sent events, resumable.
 
-Laws: a listener is a number, the last `seq` it was sent; nothing is queued for it. Listeners at the same place share
-one reading of the store. Who reads too slowly is cut off, comes again with its `Last-Event-ID`, and has missed nothing.
+Invariants: a listener is a number, the last `seq` it was sent; there is no queue for it. Listeners at the same position
+share one read of the store. A slow reader is disconnected, reconnects with its `Last-Event-ID`, and misses nothing.
 """
 
 import asyncio
@@ -21,27 +21,28 @@ from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
 from onhook.console.streaming import ChunkedResponse
 from onhook.lib.errors import Unavailable, UsageError
+from onhook.lib.messages import _
 
 LISTENERS_MAX = 64
-"""Each keeps a connection open; the server takes 128 requests at once, and half of them are left for reading."""
+"""Each keeps a connection open; the server accepts 128 requests at once, and half of them are left for reading."""
 
 HEARTBEAT_SECONDS = 15
-"""Proxies close what is silent for a minute, and a reader that left without a word is noticed by writing to it."""
+"""Proxies close connections that are silent for a minute, and a disconnected reader is detected by writing to it."""
 
 CONNECTION_SECONDS_MAX = 3600
-"""Then the stream ends and the reader comes again, so that access is checked anew."""
+"""Then the stream ends and the reader reconnects, so that access is checked again."""
 
 RETRY_MILLISECONDS = 2_000
-"""How long a browser waits before it comes again."""
+"""Reconnect delay of a browser."""
 
 SEQ_DIGITS_MAX = 18
-"""More than any ledger will hold, less than overflows."""
+"""More than any ledger will have, less than overflows."""
 
 EVENT_STREAM = "text/event-stream"
 
-StartAfter = Annotated[int | None, QueryParameter(description="Send what came after this number", ge=0, le=SEQ_MAX)]
+StartAfter = Annotated[int | None, QueryParameter(description="Send records after this number", ge=0, le=SEQ_MAX)]
 LastEventId = Annotated[
-    str | None, HeaderParameter(name="Last-Event-ID", description="The same, as browsers say it; it counts first")
+    str | None, HeaderParameter(name="Last-Event-ID", description="As `after`, set by browsers; it has precedence")
 ]
 
 _EVENT_STREAM_SPEC = ResponseSpec(
@@ -55,28 +56,33 @@ _EVENT_STREAM_SPEC = ResponseSpec(
 @get(
     "/live",
     opt=SCOPED,
-    summary="Records as they come, as server-sent events",
+    summary="Stream new records as server-sent events",
     tags=["calls"],
     responses={**PROBLEMS, 200: _EVENT_STREAM_SPEC},
 )
 async def listen(
     app_state: AppStateDep, record_filter: RecordFilterDep, after: StartAfter = None, last_event_id: LastEventId = None
 ) -> ASGIResponse:
-    """Without a number it begins with what comes next. A comment every 15 seconds says that the line is open."""
+    """Stream new records. Without a number it begins with the next one. A comment every 15 seconds keeps the connection
+    alive.
+    """
     start_after = after if last_event_id is None else _parse_event_id(last_event_id)
     if app_state.live_limiter.is_full:
-        raise Unavailable(f"{app_state.live_limiter.maximum} listen already", hint="try again later")
+        raise Unavailable(
+            _("{limit} listeners are already connected", limit=app_state.live_limiter.maximum),
+            hint=_("try again later"),
+        )
     position = await app_state.store.position() if start_after is None else start_after
     return ChunkedResponse(
         stream_events(app_state, record_filter, position),
         media_type=EVENT_STREAM,
-        # Without this nginx would keep the events until a buffer is full.
+        # Without this nginx would hold the events back until a buffer is full.
         headers={"X-Accel-Buffering": "no"},
     )
 
 
 async def stream_events(app_state: AppState, record_filter: RecordFilter, seq: int) -> AsyncGenerator[bytes, None]:
-    """Events after a number, for ever, with heartbeats; ends when the feed is closed or the time is up."""
+    """Yield events after a number, for ever, with heartbeats; ends at shutdown or after the maximum time."""
     with app_state.live_limiter.acquire():
         yield b"retry: %d\n: listening after %d\n\n" % (RETRY_MILLISECONDS, seq)
         deadline = asyncio.get_running_loop().time() + CONNECTION_SECONDS_MAX
@@ -96,5 +102,8 @@ async def stream_events(app_state: AppState, record_filter: RecordFilter, seq: i
 
 def _parse_event_id(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= SEQ_DIGITS_MAX):
-        raise UsageError(f"Last-Event-ID is not a number of ours: {text[:40]!r}", hint="send the `id` of an event")
+        raise UsageError(
+            _(("Last-Event-ID is not a valid number: {text}"), text=repr(text[:40])),
+            hint=_("send the `id` of an event"),
+        )
     return int(text)

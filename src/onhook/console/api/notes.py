@@ -1,4 +1,4 @@
-"""`/api/v1/notes` and `/api/v1/tags`: what people wrote about calls, with all that was written before."""
+"""`/api/v1/notes` and `/api/v1/tags`: notes and tags of calls, with all earlier versions."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ TagText = Annotated[str, msgspec.Meta(min_length=1, max_length=TAG_CHARACTERS_MA
 
 
 class NewNote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to stand about a call from now on; neither `text` nor `tags` takes the note away."""
+    """The new version of a call's note; without `text` and `tags` it removes the note."""
 
     sn: IdText
     call_id: IdText
@@ -29,29 +29,29 @@ class NewNote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class NoteHistory(msgspec.Struct, frozen=True):
-    """All that was written about a call, the latest first: that one counts."""
+    """All versions of a call's note, the latest first."""
 
     data: list[Note]
     next: None = None
 
 
 class TagList(msgspec.Struct, frozen=True):
-    """All tags that calls have now, in order."""
+    """All current tags, sorted."""
 
     data: list[str]
     next: None = None
 
 
-@get("/notes", opt=SCOPED, summary="What was written about a call", tags=["calls"], responses=PROBLEMS)
+@get("/notes", opt=SCOPED, summary="Read the note of a call", tags=["calls"], responses=PROBLEMS)
 async def read_notes(request: AnyRequest, app_state: AppStateDep, sn: SnQuery, call_id: CallIdQuery) -> NoteHistory:
-    """Notes and tags, the latest first; a note is never overwritten."""
+    """Read the note of a call with all versions, the latest first."""
     call = await find_call(app_state, sn, call_id, get_access_scope(request.scope))
     return _note_history(app_state, call.sn, call.call_id)
 
 
-@post("/notes", summary="Write about a call", tags=["calls"], responses=PROBLEMS)
+@post("/notes", summary="Change the note of a call", tags=["calls"], responses=PROBLEMS)
 async def write_note(request: AnyRequest, app_state: AppStateDep, data: Annotated[NewNote, BodyKwarg()]) -> NoteHistory:
-    """What was written before stays in the history; the same again is not kept twice."""
+    """Change the note of a call. Earlier versions stay; an unchanged note is not stored again."""
     call = await find_call(app_state, data.sn, data.call_id, get_access_scope(request.scope))
     principal = get_principal(request.scope)
     app_state.appdb.notes.write(
@@ -65,9 +65,9 @@ async def write_note(request: AnyRequest, app_state: AppStateDep, data: Annotate
     return _note_history(app_state, call.sn, call.call_id)
 
 
-@get("/tags", summary="The tags that calls have", tags=["calls"], responses=PROBLEMS)
+@get("/tags", summary="List tags", tags=["calls"], responses=PROBLEMS)
 async def list_tags(app_state: AppStateDep) -> TagList:
-    """Each once; `GET /calls?tag=…` has the calls."""
+    """List all tags, each once; `GET /calls?tag=…` has the calls."""
     return TagList(app_state.appdb.notes.tags())
 
 

@@ -1,4 +1,4 @@
-"""`/api/v1/pbxs`: the PBXs that may report, and their secrets; a secret is shown once, when it is added."""
+"""`/api/v1/pbxs`: PBXs and their secrets; a secret is returned once, when it is added."""
 
 from typing import Annotated, Literal
 
@@ -20,6 +20,7 @@ from onhook.cdr.number_plan import NumberPlan, parse_number_plan
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppStateDep
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 Name = Annotated[
     str,
@@ -33,7 +34,7 @@ SecretText = Annotated[str, msgspec.Meta(min_length=1, max_length=SECRET_CHARACT
 
 
 class NewPbxCredentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a PBX's web API is reached: `url` is `https://HOST:PORT`, `fingerprint` the SHA-256 of its certificate."""
+    """Credentials of a PBX's web API: `url` is `https://HOST:PORT`, `fingerprint` the SHA-256 of its certificate."""
 
     url: Annotated[str, msgspec.Meta(min_length=1, max_length=URL_CHARACTERS_MAX)]
     client_id: Annotated[str, msgspec.Meta(min_length=1, max_length=CREDENTIAL_CHARACTERS_MAX)]
@@ -42,8 +43,9 @@ class NewPbxCredentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class NewPbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A PBX to declare. Without `secret` one is made, unless it `is_unsigned` or is told by `addresses` or `path`;
-    `plan` has ranges: `6400-6499`."""
+    """A PBX to add. Without `secret` one is generated, unless it `is_unsigned` or is identified by `addresses` or
+    `path`; `plan` has ranges: `6400-6499`.
+    """
 
     name: Label
     sn: Annotated[str, msgspec.Meta(pattern=r"^[!-~]+$", max_length=SN_CHARACTERS_MAX)]
@@ -58,21 +60,21 @@ class NewPbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class AddedPbx(msgspec.Struct, frozen=True):
-    """The PBX, and the secret it must sign with, told this once; null where it need not sign."""
+    """The PBX, and its webhook secret, which is returned this once; null where it need not sign."""
 
     pbx: Pbx
     secret: str | None
 
 
 class NewSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Another secret to accept. Without `secret` one is made."""
+    """A secret to add. Without `secret` one is generated."""
 
     label: Label = "webhook"
     secret: SecretText | None = None
 
 
 class AddedSecret(msgspec.Struct, frozen=True):
-    """A secret with its text, told this once."""
+    """A secret with its text, which is returned this once."""
 
     secret_id: int
     label: str
@@ -80,7 +82,7 @@ class AddedSecret(msgspec.Struct, frozen=True):
 
 
 class PbxCheck(msgspec.Struct, frozen=True):
-    """`ERROR` keeps something from working, `WARNING` is for a person to judge; `hint` says what to do about it."""
+    """`ERROR` breaks something, `WARNING` needs a person's judgement; `hint` says what to do."""
 
     status: Literal["OK", "WARNING", "ERROR"]
     detail: str
@@ -88,14 +90,14 @@ class PbxCheck(msgspec.Struct, frozen=True):
 
 
 class PbxCheckList(msgspec.Struct, frozen=True):
-    """What was found, in the order in which it was looked at."""
+    """The results, in the order of the checks."""
 
     data: list[PbxCheck]
     next: None = None
 
 
 class PbxList(msgspec.Struct, frozen=True):
-    """All PBXs, by name; `secrets` counts those of each."""
+    """All PBXs, by name; `secrets` is their number."""
 
     data: list[Pbx]
     next: None = None
@@ -108,23 +110,23 @@ class SecretList(msgspec.Struct, frozen=True):
     next: None = None
 
 
-@get("/pbxs", summary="The PBXs that may report", tags=["pbxs"], responses=PROBLEMS)
+@get("/pbxs", summary="List PBXs", tags=["pbxs"], responses=PROBLEMS)
 async def list_pbxs(app_state: AppStateDep) -> PbxList:
-    """Without their secrets."""
+    """List PBXs, without their secrets."""
     return PbxList(app_state.appdb.pbxs())
 
 
-@get("/pbxs/{name:str}", summary="One PBX", tags=["pbxs"], responses=PROBLEMS)
+@get("/pbxs/{name:str}", summary="Read a PBX", tags=["pbxs"], responses=PROBLEMS)
 async def read_pbx(app_state: AppStateDep, name: Name) -> Pbx:
-    """By its name or serial number."""
+    """Read a PBX by its name or serial number."""
     return app_state.appdb.pbx(name)
 
 
-@post("/pbxs", summary="Declare a PBX", tags=["pbxs"], responses=PROBLEMS)
+@post("/pbxs", summary="Add a PBX", tags=["pbxs"], responses=PROBLEMS)
 async def add_pbx(app_state: AppStateDep, data: Annotated[NewPbx, BodyKwarg()]) -> AddedPbx:
-    """It may report from now on."""
+    """Add a PBX. Its events are accepted from now on."""
     if data.secret is not None and data.is_unsigned:
-        raise UsageError("a PBX that is_unsigned needs no secret", hint="leave one of the two out")
+        raise UsageError(_("a PBX that is_unsigned needs no secret"), hint=_("leave one of the two out"))
     source_match = parse_source_match(data.addresses, data.path)
     needs_secret = not data.is_unsigned and data.dialect not in UNSIGNED_DIALECTS
     secret = data.secret or (new_secret() if needs_secret else None)
@@ -145,36 +147,36 @@ async def add_pbx(app_state: AppStateDep, data: Annotated[NewPbx, BodyKwarg()]) 
     return AddedPbx(pbx, secret)
 
 
-@delete("/pbxs/{name:str}", summary="Forget a PBX; its calls stay", tags=["pbxs"], responses=PROBLEMS)
+@delete("/pbxs/{name:str}", summary="Remove a PBX", tags=["pbxs"], responses=PROBLEMS)
 async def remove_pbx(app_state: AppStateDep, name: Name) -> None:
-    """What it reports from now on is refused."""
+    """Remove a PBX. Its calls stay; its events are rejected from now on."""
     app_state.appdb.remove_pbx(name)
 
 
-@post("/pbxs/{name:str}/checks", summary="Look at a PBX, as a doctor", tags=["pbxs"], responses=PROBLEMS)
+@post("/pbxs/{name:str}/checks", summary="Run the checks of a PBX", tags=["pbxs"], responses=PROBLEMS)
 async def run_pbx_checks(app_state: AppStateDep, name: Name) -> PbxCheckList:
-    """What `onhook doctor` with this PBX's name tells; it may take a minute."""
+    """Run the checks of `onhook doctor` for this PBX; it may take a minute."""
     checks = await app_state.actions.run_pbx_checks(app_state.appdb.pbx(name).sn)
     return PbxCheckList([PbxCheck(check.status, check.detail, check.hint) for check in checks])
 
 
-@get("/pbxs/{name:str}/secrets", summary="The secrets of a PBX, without their texts", tags=["pbxs"], responses=PROBLEMS)
+@get("/pbxs/{name:str}/secrets", summary="List the secrets of a PBX", tags=["pbxs"], responses=PROBLEMS)
 async def list_secrets(app_state: AppStateDep, name: Name) -> SecretList:
-    """The oldest first."""
+    """List the secrets of a PBX, the oldest first, without their texts."""
     return SecretList(app_state.appdb.secrets(name))
 
 
-@post("/pbxs/{name:str}/secrets", summary="Accept another secret of a PBX", tags=["pbxs"], responses=PROBLEMS)
+@post("/pbxs/{name:str}/secrets", summary="Add a secret to a PBX", tags=["pbxs"], responses=PROBLEMS)
 async def add_secret(app_state: AppStateDep, name: Name, data: Annotated[NewSecret, BodyKwarg()]) -> AddedSecret:
-    """Beside those it has: so a secret is changed without losing a report."""
+    """Add a secret beside the others: so a secret is changed without losing an event."""
     text = data.secret or new_secret()
     stored_secret = app_state.appdb.add_secret(name, text, now_us=app_state.clock.microseconds(), label=data.label)
     return AddedSecret(stored_secret.secret_id, stored_secret.label, text)
 
 
 @delete(
-    "/pbxs/{name:str}/secrets/{secret_id:int}", summary="Refuse a secret from now on", tags=["pbxs"], responses=PROBLEMS
+    "/pbxs/{name:str}/secrets/{secret_id:int}", summary="Remove a secret from a PBX", tags=["pbxs"], responses=PROBLEMS
 )
 async def remove_secret(app_state: AppStateDep, name: Name, secret_id: SecretId) -> None:
-    """The last one of a PBX that must sign stays."""
+    """Remove a secret; the last one of a PBX that must sign cannot be removed."""
     app_state.appdb.remove_secret(name, secret_id)

@@ -1,4 +1,4 @@
-"""`/api/v1/quarantine`: what could not be read, and reading it again; `/rejections`: what happened at the door."""
+"""`/api/v1/quarantine`: events that could not be parsed; `/rejections`: counters of the receiver."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -12,29 +12,30 @@ from onhook.console.parameters import PAGE_DEFAULT, Limit
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import NotFound
+from onhook.lib.messages import _
 from onhook.store.contract import QuarantineEntry
 
-AfterSeq = Annotated[str, QueryParameter(description="`next` of the page before", pattern=r"^[0-9]{0,18}$")]
+AfterSeq = Annotated[str, QueryParameter(description="`next` of the previous page", pattern=r"^[0-9]{0,18}$")]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class QuarantinePage(msgspec.Struct, frozen=True):
-    """Some of the quarantine, in order of number."""
+    """Quarantined events, in order of number."""
 
     data: list[QuarantineEntry]
     next: str | None
 
 
 class QuarantinedRawEvent(msgspec.Struct, frozen=True):
-    """Why a report could not be read, and the report."""
+    """An event that could not be parsed, and the reason."""
 
     reason: str
     raw_event: RawEventDetails
 
 
 class QuarantineRetryResult(msgspec.Struct, frozen=True):
-    """What came of reading a report again; `reason` is empty where it could be read."""
+    """Result of a retry; `reason` is empty where the event was parsed."""
 
     seq: int
     is_parsed: bool
@@ -42,7 +43,7 @@ class QuarantineRetryResult(msgspec.Struct, frozen=True):
 
 
 class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
-    """How often something happened at the door; `pbx` is empty for a stranger's serial number."""
+    """Counter of a verdict; `pbx` is empty for an unknown serial number."""
 
     kind: str
     sn: str
@@ -54,7 +55,7 @@ class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_registered_now(self) -> bool:
-        """A stranger that was declared since is none any more."""
+        """Return whether the PBX of a rejected request was registered since."""
         return self.kind == "unknown_pbx" and bool(self.pbx)
 
 
@@ -65,37 +66,45 @@ class NamedCounterList(msgspec.Struct, frozen=True):
     next: None = None
 
 
-@get("/quarantine", summary="Reports that could not be read", tags=["quarantine"], responses=PROBLEMS)
+@get("/quarantine", summary="List quarantined events", tags=["quarantine"], responses=PROBLEMS)
 async def list_quarantine(app_state: AppStateDep, limit: Limit = PAGE_DEFAULT, cursor: AfterSeq = "") -> QuarantinePage:
-    """In order of their number, each with the reason."""
+    """List quarantined events in order of their number, each with the reason."""
     entries = list(await app_state.store.quarantine(limit, int(cursor or 0)))
     return QuarantinePage(entries, str(entries[-1].seq) if len(entries) == limit else None)
 
 
-@get("/quarantine/{seq:int}", summary="One of them, with its bytes", tags=["quarantine"], responses=PROBLEMS)
+@get("/quarantine/{seq:int}", summary="Read a quarantined event", tags=["quarantine"], responses=PROBLEMS)
 async def read_quarantined(app_state: AppStateDep, seq: Seq) -> QuarantinedRawEvent:
-    """What the PBX said, as it came, and why it could not be read."""
+    """Read a quarantined event with its bytes and the reason."""
     quarantined = await find_quarantined(app_state, seq)
     (raw_event,) = await app_state.ledger.get([seq])
     return QuarantinedRawEvent(quarantined.reason, raw_event_details(raw_event))
 
 
-@post("/quarantine/{seq:int}/retry", summary="Read it again", tags=["quarantine"], responses=PROBLEMS, status_code=200)
+@post(
+    "/quarantine/{seq:int}/retry",
+    summary="Retry a quarantined event",
+    tags=["quarantine"],
+    responses=PROBLEMS,
+    status_code=200,
+)
 async def retry_quarantined(app_state: AppStateDep, seq: Seq) -> QuarantineRetryResult:
-    """As after an upgrade."""
+    """Parse a quarantined event again, as after an upgrade."""
     await find_quarantined(app_state, seq)
     reasons = {entry.seq: entry.reason for entry in await app_state.retry_parsing([seq])}
     return QuarantineRetryResult(seq=seq, is_parsed=seq not in reasons, reason=reasons.get(seq, ""))
 
 
-@get("/rejections", summary="What happened at the door, counted", tags=["pbxs"], responses=PROBLEMS)
+@get("/rejections", summary="List counters of requests", tags=["pbxs"], responses=PROBLEMS)
 async def list_rejections(app_state: AppStateDep) -> NamedCounterList:
-    """Reports kept and repeated, strangers, wrong signatures, other events; at most 1,000, the latest first."""
+    """List how many events were stored or duplicates, and how many requests were rejected, by reason; at most 1,000,
+    the latest first.
+    """
     return NamedCounterList(await list_counters(app_state))
 
 
 async def list_counters(app_state: AppState) -> list[NamedCounter]:
-    """The ledger's counters, with the names of the PBXs that we know."""
+    """Return the ledger's counters, with the names of registered PBXs."""
     names = {pbx.sn: pbx.name for pbx in app_state.appdb.pbxs()}
     return [
         NamedCounter(
@@ -112,8 +121,11 @@ async def list_counters(app_state: AppState) -> list[NamedCounter]:
 
 
 async def find_quarantined(app_state: AppState, seq: int) -> QuarantineEntry:
-    """The one with this number. Raises `NotFound`."""
+    """Return the entry with this number. Raises `NotFound`."""
     for entry in await app_state.store.quarantine(1, seq - 1):
         if entry.seq == seq:
             return entry
-    raise NotFound(f"report {seq} is not in the quarantine", hint="list them first: it may have been read by now")
+    raise NotFound(
+        _("event {seq} is not in the quarantine", seq=seq),
+        hint=_("list the quarantine: it may have been parsed meanwhile"),
+    )

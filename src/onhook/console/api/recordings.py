@@ -1,7 +1,7 @@
-"""`GET /api/v1/recording`: a recording that is here, to be heard by those who may see its call.
+"""`GET /api/v1/recording`: a recording on this machine, for users who may see its call.
 
-Laws: no text of the address becomes a path: the address says which recording of which call, the call says its name. The
-file lies in the directory of the call's PBX, whatever that name says, and is sound.
+Invariants: no text of the URL becomes a path: the URL names the recording by call and number, the call has its file
+name. The file is in the directory of the call's PBX, whatever the name is, and is audio.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from onhook.console.semaphores import ConcurrencyLimiter
 from onhook.console.state import AppState, AppStateDep
 from onhook.console.streaming import ChunkedResponse
 from onhook.lib.errors import NotFound, Unavailable
+from onhook.lib.messages import _
 
 AUDIO_TYPES: Mapping[str, str] = MappingProxyType(
     {
@@ -36,10 +37,10 @@ AUDIO_TYPES: Mapping[str, str] = MappingProxyType(
         ".flac": "audio/flac",
     }
 )
-"""What PBXs record in and browsers play; nothing else is given out."""
+"""Formats that PBXs write and browsers play; no others are served."""
 
 PLAYERS_MAX = 32
-"""At once; each holds a file and waits for somebody who listens."""
+"""Concurrent players; each holds a file open."""
 
 CHUNK_BYTES = 64 * 1024
 
@@ -47,34 +48,36 @@ RECORDINGS_MAX = 1_000
 """Of one call: no call has so many legs."""
 
 RecordingNumber = Annotated[
-    int, QueryParameter(description="Which of the call's `recordings`", ge=1, le=RECORDINGS_MAX)
+    int, QueryParameter(description="Index in the call's `recordings`, from 1", ge=1, le=RECORDINGS_MAX)
 ]
 
 _AUDIO_SPEC = ResponseSpec(
-    bytes, description="The sound, or the range of it", media_type="audio/wav", generate_examples=False
+    bytes, description="The audio, or the requested range of it", media_type="audio/wav", generate_examples=False
 )
 
 
-_RANGE_ERROR_SPEC = ResponseSpec(None, description="The file ends before that range", generate_examples=False)
+_RANGE_ERROR_SPEC = ResponseSpec(None, description="The file ends before the requested range", generate_examples=False)
 
 
 @get(
     "/recording",
     opt=SCOPED,
-    summary="A recording of a call, where it is here",
+    summary="Read the recording of a call",
     tags=["calls"],
     responses={**PROBLEMS, 200: _AUDIO_SPEC, 206: _AUDIO_SPEC, 416: _RANGE_ERROR_SPEC},
 )
 async def read_recording(
     request: AnyRequest, app_state: AppStateDep, sn: SnQuery, call_id: CallIdQuery, number: RecordingNumber = 1
 ) -> ASGIResponse:
-    """Sound, as the PBX wrote it; `Range` is understood. 404 where the recording is not on this machine."""
+    """Read a recording as the PBX wrote it; `Range` is supported. 404 where it is not on this machine."""
     call = await find_call(app_state, sn, call_id, get_access_scope(request.scope))
     path = await asyncio.to_thread(_recording_path, app_state, call, number)
     if path is None:
-        raise NotFound("this recording is not here", hint="it may be in the PBX still")
+        raise NotFound(_("this recording is not here"), hint=_("it may be on the PBX"))
     if app_state.playback_limiter.is_full:
-        raise Unavailable(f"{PLAYERS_MAX} recordings are being heard already", hint="try again when one is over")
+        raise Unavailable(
+            _("{limit} recordings are already playing", limit=PLAYERS_MAX), hint=_("try again when one is over")
+        )
     size = (await asyncio.to_thread(path.stat)).st_size
     try:
         byte_range = parse_byte_range(request.headers.get("range", ""), size)
@@ -84,21 +87,22 @@ async def read_recording(
 
 
 def local_recording_flags(app_state: AppState, call: Call) -> list[bool]:
-    """Of each recording of a call, whether it is here."""
+    """Return for each recording of a call whether it is here."""
     directory = app_state.appdb.recordings.get(call.sn)
     return [directory is not None and find_recording_file(directory, name) is not None for name in call.recordings]
 
 
 def find_recording_file(directory: Path, name: str) -> Path | None:
-    """The recording of that name, whatever else the name means: None for what is no sound, and for what lies elsewhere,
-    by dots, by a whole path or by a link."""
+    """Return the file with this name; None for a name that is not audio, and for a file elsewhere, by dots, an absolute
+    path or a link.
+    """
     if PurePath(name).suffix.lower() not in AUDIO_TYPES:
         return None
     try:
         root = directory.resolve()
         path = (root / name).resolve()
         return path if path.is_relative_to(root) and path.is_file() else None
-    except (OSError, ValueError):  # a name that no system has: too long, or with a NUL
+    except (OSError, ValueError):  # an invalid name: too long, or with a NUL
         return None
 
 
@@ -125,7 +129,7 @@ def _audio_response(
 
 
 async def _read_chunks(limiter: ConcurrencyLimiter, path: Path, byte_range: ByteRange) -> AsyncGenerator[bytes, None]:
-    """The bytes of the stretch, with a place held as long as somebody listens."""
+    """Yield the bytes of the range, with a place of the limiter while they are read."""
     remaining_bytes = byte_range.end - byte_range.begin
     with limiter.acquire(), await asyncio.to_thread(path.open, "rb") as file:
         await asyncio.to_thread(file.seek, byte_range.begin)

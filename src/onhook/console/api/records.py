@@ -1,4 +1,4 @@
-"""`GET /api/v1/records`: records, the latest first; and the report that said one."""
+"""`GET /api/v1/records`: records, the latest first; and the event of a record."""
 
 import base64
 from datetime import UTC, datetime, timedelta
@@ -14,10 +14,11 @@ from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppStateDep
 from onhook.ledger.contract import RawEvent
 from onhook.lib.errors import NotFound
+from onhook.lib.messages import _
 from onhook.store.contract import RecordPage
 
 SEQ_MAX = 2**63 - 1
-"""The highest number that a ledger can give."""
+"""The highest number of a ledger."""
 
 Seq = Annotated[int, PathParameter(description="Number in the ledger", ge=1, le=SEQ_MAX)]
 
@@ -25,7 +26,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RawEventDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """A report as it came. `text` where the body is UTF-8; `body_base64` always has its bytes."""
+    """An event as it was received. `text` where the body is UTF-8; `body_base64` always has its bytes."""
 
     seq: int
     sn: str
@@ -38,25 +39,25 @@ class RawEventDetails(msgspec.Struct, frozen=True, kw_only=True):
     body_base64: str
 
 
-@get("/records", opt=SCOPED, summary="Records that match, the latest first", tags=["calls"], responses=PROBLEMS)
+@get("/records", opt=SCOPED, summary="List records, the latest first", tags=["calls"], responses=PROBLEMS)
 async def list_records(
     app_state: AppStateDep, record_filter: RecordFilterDep, limit: Limit = PAGE_DEFAULT, cursor: Cursor = ""
 ) -> RecordPage:
-    """A record is one leg of a call: the 18 fields of event 30012, and what follows from them."""
+    """List matching records. A record is one leg of a call: the 18 fields of event 30012, and derived ones."""
     return await app_state.store.records(record_filter, limit, cursor or None)
 
 
-@get("/events/{seq:int}", summary="A report, as its bytes came", tags=["calls"], responses=PROBLEMS)
+@get("/events/{seq:int}", summary="Read an event with its bytes", tags=["calls"], responses=PROBLEMS)
 async def read_raw_event(app_state: AppStateDep, seq: Seq) -> RawEventDetails:
-    """Every record names in `seq` the report that said it."""
+    """Read an event. Every record has the number of its event in `seq`."""
     raw_events = await app_state.ledger.get([seq])
     if not raw_events:
-        raise NotFound(f"the ledger has no report {seq}", hint="see `seq` of a record")
+        raise NotFound(_("the ledger has no event {seq}", seq=seq), hint=_("see `seq` of a record"))
     return raw_event_details(raw_events[0])
 
 
 def raw_event_details(raw_event: RawEvent) -> RawEventDetails:
-    """A report as it is shown: whether it was signed, but not the signature."""
+    """Return an event for display: whether it was signed, but not the signature."""
     return RawEventDetails(
         seq=raw_event.seq,
         sn=raw_event.sn,

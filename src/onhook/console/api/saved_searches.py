@@ -1,4 +1,4 @@
-"""`/api/v1/saved-searches`: searches that are kept under a name, for everybody."""
+"""`/api/v1/saved-searches`: saved searches, shared by all users."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ SavedSearchId = Annotated[int, PathParameter(description="`search_id` of a searc
 
 
 class NewSavedSearch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A search to keep: `path` is the address of the page with its filters, such as `/calls?status=busy`."""
+    """A search to save: `path` is the URL of the page with its filters, such as `/calls?status=busy`."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
     path: Annotated[str, msgspec.Meta(min_length=1, max_length=QUERY_CHARACTERS_MAX)]
@@ -31,24 +31,24 @@ class SavedSearchList(msgspec.Struct, frozen=True):
     next: None = None
 
 
-@get("/saved-searches", opt=SCOPED, summary="Searches that are kept", tags=["calls"], responses=PROBLEMS)
+@get("/saved-searches", opt=SCOPED, summary="List saved searches", tags=["calls"], responses=PROBLEMS)
 async def list_saved_searches(app_state: AppStateDep) -> SavedSearchList:
-    """For everybody, by name; each finds what the one who asks may see."""
+    """List saved searches by name; each finds what its reader may see."""
     return SavedSearchList(app_state.appdb.saved_searches.all())
 
 
-@post("/saved-searches", summary="Keep a search", tags=["calls"], responses=PROBLEMS)
+@post("/saved-searches", summary="Save a search", tags=["calls"], responses=PROBLEMS)
 async def save_search(
     request: AnyRequest, app_state: AppStateDep, data: Annotated[NewSavedSearch, BodyKwarg()]
 ) -> SavedSearch:
-    """For everybody, under a name that no other has."""
+    """Save a search for all users, under an unused name."""
     principal = get_principal(request.scope)
     return app_state.appdb.saved_searches.add(data.name, data.path, author=principal.name if principal else "")
 
 
-@delete("/saved-searches/{search_id:int}", summary="Keep a search no more", tags=["calls"], responses=PROBLEMS)
+@delete("/saved-searches/{search_id:int}", summary="Remove a saved search", tags=["calls"], responses=PROBLEMS)
 async def remove_saved_search(app_state: AppStateDep, search_id: SavedSearchId) -> None:
-    """Its link works all the same."""
+    """Remove a saved search; its link still works."""
     app_state.appdb.saved_searches.remove(search_id)
 
 

@@ -1,4 +1,4 @@
-"""`GET /api/v1/summary`: calls counted, by time, by how they ended, by who was in them."""
+"""`GET /api/v1/summary`: counts of calls, by time, outcome and party."""
 
 from typing import Annotated, Any
 
@@ -16,21 +16,23 @@ from onhook.store.contract import SUMMARY_DIMENSIONS
 SummaryDimensions = Annotated[
     str,
     QueryParameter(
-        description=f"What to count by: {', '.join(SUMMARY_DIMENSIONS)}; several joined by a comma",
+        description=f"Dimensions: {', '.join(SUMMARY_DIMENSIONS)}; several separated by a comma",
         max_length=TEXT_CHARACTERS_MAX,
     ),
 ]
 
 
 class SummaryTable(msgspec.Struct, frozen=True):
-    """A row per value of what it is by; `answered` + `missed` = `calls`; sums in seconds, null where none was said."""
+    """A row per value of the dimensions; `answered` + `missed` = `calls`; sums in seconds, null where they
+    are unknown.
+    """
 
     data: list[dict[str, Any]]
 
 
-@get("/summary", opt=SCOPED, summary="Calls that match, counted", tags=["calls"], responses=PROBLEMS)
+@get("/summary", opt=SCOPED, summary="Count calls", tags=["calls"], responses=PROBLEMS)
 async def summarise(
     app_state: AppStateDep, search_filter: SearchFilterDep, reader_zone: ReaderZone, by: SummaryDimensions = "day"
 ) -> SummaryTable:
-    """Hours, days, weeks and months are cut in `zone`, right on days of 23 and 25 hours."""
+    """Count matching calls. Hours, days, weeks and months are those of `zone`, also on days of 23 and 25 hours."""
     return SummaryTable(await app_state.store.summary(search_filter, by or "day", reader_zone.key))

@@ -1,6 +1,6 @@
-"""`/api/v1/users` and `/api/v1/tokens`: who may come in, and what of it each may see; for administrators alone.
+"""`/api/v1/users` and `/api/v1/tokens`: users, tokens and their scopes, for administrators only.
 
-An invitation and a token are told once, when they are made.
+An invitation and a token are returned once, when they are created.
 """
 
 from datetime import datetime
@@ -29,7 +29,7 @@ Extensions = Annotated[
 
 
 class NewUserOrToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who is to be let in. A reader can be limited to `pbxs` (names or serial numbers) and to `numbers`."""
+    """A user or token to add. A reader can be limited to `pbxs` (names or serial numbers) and to `numbers`."""
 
     name: Label
     role: Role = "reader"
@@ -38,7 +38,7 @@ class NewUserOrToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who may sign in: what each sees is all, or what `limits` names."""
+    """A user, who sees everything, or what `limits` names."""
 
     name: str
     role: Role
@@ -49,21 +49,21 @@ class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InvitedUser(msgspec.Struct, frozen=True):
-    """Somebody, and the `path` behind the console's address where a password is chosen; told this once."""
+    """A user, and the `path` on the console where a password is chosen, which is returned this once."""
 
     user: UserInfo
     path: str
 
 
 class AddedToken(msgspec.Struct, frozen=True):
-    """A token, and its text, told this once."""
+    """A token, and its text, which is returned this once."""
 
     token: Token
     text: str
 
 
 class UserList(msgspec.Struct, frozen=True):
-    """All people, by name."""
+    """All users, by name."""
 
     data: list[UserInfo]
     next: None = None
@@ -76,50 +76,50 @@ class TokenList(msgspec.Struct, frozen=True):
     next: None = None
 
 
-@get("/users", opt=FOR_ADMINISTRATORS, summary="The people who may sign in", tags=["access"], responses=PROBLEMS)
+@get("/users", opt=FOR_ADMINISTRATORS, summary="List users", tags=["access"], responses=PROBLEMS)
 async def list_users(app_state: AppStateDep) -> UserList:
-    """By name; of a password only whether one was chosen."""
+    """List users by name; of a password only whether one is set."""
     return UserList([_user_info(user) for user in app_state.appdb.users.all()])
 
 
-@post("/users", summary="Let somebody in", tags=["access"], responses=PROBLEMS)
+@post("/users", summary="Add a user", tags=["access"], responses=PROBLEMS)
 async def add_user(app_state: AppStateDep, data: Annotated[NewUserOrToken, BodyKwarg()]) -> InvitedUser:
-    """By an invitation, which counts once and for three days."""
+    """Add a user by an invitation, which is valid once and for three days."""
     scope = parse_scope(app_state.appdb, data.pbxs, data.numbers)
     invitation = app_state.appdb.users.add(data.name, data.role, scope, now_us=app_state.clock.microseconds())
     return _invited_user(app_state, data.name.strip(), invitation)
 
 
-@post("/users/{name:str}/invitation", summary="Invite somebody again", tags=["access"], responses=PROBLEMS)
+@post("/users/{name:str}/invitation", summary="Renew an invitation", tags=["access"], responses=PROBLEMS)
 async def renew_invitation(app_state: AppStateDep, name: Name) -> InvitedUser:
-    """As for a password that was forgotten; earlier invitations count no more."""
+    """Create another invitation, as for a forgotten password; earlier ones become invalid."""
     return _invited_user(app_state, name, app_state.appdb.users.invite(name, now_us=app_state.clock.microseconds()))
 
 
-@delete("/users/{name:str}", summary="Let somebody in no more", tags=["access"], responses=PROBLEMS)
+@delete("/users/{name:str}", summary="Remove a user", tags=["access"], responses=PROBLEMS)
 async def remove_user(app_state: AppStateDep, name: Name) -> None:
-    """Sessions end with it."""
+    """Remove a user; sessions end."""
     app_state.appdb.users.remove(name)
 
 
-@get("/tokens", opt=FOR_ADMINISTRATORS, summary="The tokens of programs", tags=["access"], responses=PROBLEMS)
+@get("/tokens", opt=FOR_ADMINISTRATORS, summary="List tokens", tags=["access"], responses=PROBLEMS)
 async def list_tokens(app_state: AppStateDep) -> TokenList:
-    """Without their texts, which nobody knows any more."""
+    """List tokens, without their texts, which are not stored."""
     return TokenList(app_state.appdb.tokens())
 
 
-@post("/tokens", summary="Make a token", tags=["access"], responses=PROBLEMS)
+@post("/tokens", summary="Add a token", tags=["access"], responses=PROBLEMS)
 async def add_token(app_state: AppStateDep, data: Annotated[NewUserOrToken, BodyKwarg()]) -> AddedToken:
-    """For a program; its text is told this once."""
+    """Add a token for a program; its text is returned this once."""
     scope = parse_scope(app_state.appdb, data.pbxs, data.numbers)
     text = app_state.appdb.add_token(data.name, data.role, now_us=app_state.clock.microseconds(), scope=scope)
     token = next(candidate for candidate in app_state.appdb.tokens() if candidate.name == data.name.strip())
     return AddedToken(token, text)
 
 
-@delete("/tokens/{name:str}", summary="Let a token count no more", tags=["access"], responses=PROBLEMS)
+@delete("/tokens/{name:str}", summary="Remove a token", tags=["access"], responses=PROBLEMS)
 async def remove_token(app_state: AppStateDep, name: Name) -> None:
-    """Sessions that began with it end too."""
+    """Remove a token; sessions that began with it end too."""
     app_state.appdb.remove_token(name)
 
 
@@ -127,7 +127,7 @@ ROUTES = (list_users, add_user, renew_invitation, remove_user, list_tokens, add_
 
 
 def _user_info(user: User) -> UserInfo:
-    """Without the stamp, which is between us and the session."""
+    """Return the user without the password version."""
     return UserInfo(
         name=user.name,
         role=user.role,

@@ -1,8 +1,9 @@
-"""Who may come in: a token in the header, a session by cookie, or anybody on a loopback that was opened on purpose.
+"""Access: by a token in the header, a session cookie, or without either on a loopback console that was opened on
+purpose.
 
-Laws: every route asks here before it reads a parameter; only routes marked `open` answer strangers. Who changes
-something is an administrator. A browser changes something only from a page of ours. A reader who is limited to some
-PBXs or numbers is refused by every route that is not marked as showing him no more than that.
+Invariants: every route is checked here before it reads a parameter; only routes marked `open` need no credentials. Only
+an administrator changes something. A browser changes something only from a page of Onhook. A limited reader is rejected
+by every route that is not marked as limiting what it shows.
 """
 
 from ipaddress import ip_address
@@ -20,18 +21,19 @@ from onhook.cdr.access_scope import AccessScope
 from onhook.console.auth.sessions import BrowserSession
 from onhook.console.state import AppState
 from onhook.lib.errors import NotAllowed
+from onhook.lib.messages import _
 
 OPEN = {"open": True}
-"""The mark of a route that answers strangers: `@get(..., opt=OPEN)`."""
+"""Mark of a public route: `@get(..., opt=OPEN)`."""
 
 SCOPED = {"scoped": True}
-"""The mark of a route that a limited reader may ask: all that it shows goes through `get_access_scope` or a filter."""
+"""Mark of a route for limited readers: everything that it shows goes through `get_access_scope` or a filter."""
 
 FOR_ADMINISTRATORS = {"administrator": True}
-"""The mark of a route that a reader's token may not even read."""
+"""Mark of a route that a reader's token may not read."""
 
 NEEDS_TOKEN: list[dict[str, list[str]]] = [{"token": []}]
-"""What the schema says of all the others."""
+"""Security of all other routes, for the schema."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -41,7 +43,7 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who asks, and how we know."""
+    """The user of a request, and the credential."""
 
     name: str
     role: Role
@@ -50,7 +52,7 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
-    """The guard of every route. Raises `NotAllowed` (401), and 403, 421, 429 as the framework's errors."""
+    """Guard of every route. Raises `NotAllowed` (401), and 403, 421, 429 as the framework's errors."""
     app_state: AppState = connection.app.state.app_state
     _check_host(connection, app_state)
     if handler.opt.get("open"):
@@ -58,35 +60,37 @@ def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     principal = _authenticate(connection, app_state)
     connection.scope["state"][_PRINCIPAL] = principal
     if principal.scope is not None and not handler.opt.get("scoped"):
-        raise PermissionDeniedException("this token sees some calls only, and this tells of more")
+        raise PermissionDeniedException(_("you do not have access to this page"))
     if connection.scope.get("method") in SAFE_METHODS:
         if handler.opt.get("administrator") and principal.role != "administrator":
-            raise PermissionDeniedException("only an administrator's token may read this")
+            raise PermissionDeniedException(_("only an administrator may read this"))
         return
     if principal.credential != "token" and not is_same_origin(connection):
-        raise PermissionDeniedException("a browser may change something only from a page of this console")
+        raise PermissionDeniedException(_("a browser may change something only from a page of this console"))
     if principal.role != "administrator":
-        raise PermissionDeniedException("this token may read, not change: use an administrator's")
+        raise PermissionDeniedException(_("a reader cannot change anything: use an administrator's token"))
 
 
 def get_principal(scope: Scope) -> Principal | None:
-    """Who asks; None where a route is open to strangers."""
+    """Return the user of a request; None for a public route without credentials."""
     return cast("Principal | None", scope["state"].get(_PRINCIPAL))
 
 
 def get_access_scope(scope: Scope) -> AccessScope | None:
-    """What the one who asks is limited to; a stranger on an open route is shown nothing."""
+    """Return the scope of the user; an empty one on a public route without credentials."""
     principal = get_principal(scope)
     return AccessScope(sns=()) if principal is None else principal.scope
 
 
 def cookie_name(app_state: AppState) -> str:
-    """Browsers share cookies between ports, so that two consoles on one machine need two names."""
+    """Return the name of the cookie: browsers share cookies between ports, so that two consoles on one machine need two
+    names.
+    """
     return f"onhook_session_{app_state.config.console.port}"
 
 
 def check_token(connection: Connection, app_state: AppState, text: str) -> Token:
-    """The token with this text. Raises `NotAllowed`, or 429 for an address with many wrong ones of late."""
+    """Return the token with this text. Raises `NotAllowed`, or 429 for an address with too many wrong ones."""
     now_us = app_state.clock.microseconds()
     token = app_state.appdb.find_token(text, now_us=now_us)
     if token is not None:
@@ -95,13 +99,13 @@ def check_token(connection: Connection, app_state: AppState, text: str) -> Token
     app_state.failed_logins.record_failure(address, now_us)
     if wait_seconds := app_state.failed_logins.seconds_to_wait(address, now_us):
         raise TooManyRequestsException(
-            "too many wrong tokens from this address", headers={"Retry-After": str(wait_seconds)}
+            _("too many wrong tokens from this address"), headers={"Retry-After": str(wait_seconds)}
         )
-    raise NotAllowed("this token does not count", hint="`onhook token list` shows which do")
+    raise NotAllowed(_("this token is not valid"), hint=_("`onhook token list` shows the valid ones"))
 
 
 def is_same_origin(connection: Connection) -> bool:
-    """Whether a browser says that one of our own pages sent this (Fetch Metadata, else `Origin`)."""
+    """Return whether one of Onhook's own pages sent the request (Fetch Metadata, else `Origin`)."""
     site = connection.headers.get("sec-fetch-site")
     if site is not None:
         return site in ("same-origin", "none")
@@ -110,10 +114,10 @@ def is_same_origin(connection: Connection) -> bool:
 
 
 def _authenticate(connection: Connection, app_state: AppState) -> Principal:
-    kind, _, text = connection.headers.get("authorization", "").partition(" ")
+    kind, _separator, text = connection.headers.get("authorization", "").partition(" ")
     if kind:
         if kind.lower() != "bearer":
-            raise NotAllowed("only bearer tokens are known here", hint="send `Authorization: Bearer TOKEN`")
+            raise NotAllowed(_("only bearer tokens are supported"), hint=_("send `Authorization: Bearer TOKEN`"))
         token = check_token(connection, app_state, text.strip())
         return Principal(token.name, token.role, "token", token.scope)
     session = app_state.sessions.find(
@@ -123,11 +127,13 @@ def _authenticate(connection: Connection, app_state: AppState) -> Principal:
         return principal
     if app_state.config.console_open:
         return Principal("anybody", "reader", "open_console")
-    raise NotAllowed("no token was sent", hint="send `Authorization: Bearer TOKEN`, or sign in at /sign-in")
+    raise NotAllowed(_("no token was sent"), hint=_("send `Authorization: Bearer TOKEN`, or sign in at /sign-in"))
 
 
 def _session_principal(app_state: AppState, session: BrowserSession) -> Principal | None:
-    """Asked anew each time: a token or person that was removed lets nobody in, whatever sessions began with it."""
+    """Return the user of a session. Checked for every request: a removed token or user has no access, whatever sessions
+    exist.
+    """
     if session.user_name:
         user = app_state.appdb.users.find(session.user_name)
         if user is None or user.password_version != session.password_version:
@@ -138,24 +144,26 @@ def _session_principal(app_state: AppState, session: BrowserSession) -> Principa
 
 
 def client_address(connection: Connection) -> str:
-    """Where the one who asks comes from."""
+    """Return the address of the client."""
     return connection.client.host if connection.client else ""
 
 
 def _check_host(connection: Connection, app_state: AppState) -> None:
-    """Refuse names that are not ours: a page of another site could have its name point here (DNS rebinding).
+    """Reject unknown host names: another site could point its name here (DNS rebinding).
 
-    A number cannot be made to point elsewhere, so every address is right.
+    An IP address cannot be pointed elsewhere, so every one is allowed.
     """
     host = _split_url(f"//{connection.headers.get('host', '')}").hostname or ""
     names = {"localhost", app_state.config.console.host.lower(), *app_state.config.console_names.split(",")} - {""}
     if host in names or host.endswith(".localhost") or _is_ip_address(host):
         return
-    raise HTTPException(status_code=421, detail="this console has another name: use its address, or set console_names")
+    raise HTTPException(
+        status_code=421, detail=_("this host name is not allowed: use the IP address, or set console_names")
+    )
 
 
 def _split_url(address: str) -> SplitResult:
-    """The parts of an address; none of what no address can be, such as a bracket that is never closed."""
+    """Return the parts of a URL; empty ones for an invalid URL, such as a bracket that is never closed."""
     try:
         return urlsplit(address)
     except ValueError:

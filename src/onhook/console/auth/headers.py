@@ -1,4 +1,4 @@
-"""What every answer carries, so that a browser does nothing that we did not mean."""
+"""Headers of every response that restrict the browser, and the audit log."""
 
 from typing import Any
 
@@ -21,12 +21,12 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 
-# Calls and people are in the answers: no proxy and no shared browser keeps them. A route may say otherwise.
+# Responses contain calls and people: no proxy and no shared browser may store them. A route may override it.
 _NO_STORE = (b"cache-control", b"no-store")
 
 
 async def add_response_headers(message: Message, scope: Scope) -> None:
-    """Before an answer begins: add what is missing, count it."""
+    """Add missing headers before a response begins, and count it."""
     if message["type"] != "http.response.start":
         return
     headers: list[tuple[bytes, bytes]] = [*message.get("headers", []), *HEADERS]
@@ -40,7 +40,7 @@ async def add_response_headers(message: Message, scope: Scope) -> None:
 
 
 def _record_audit_entry(app_state: AppState, scope: Scope, status: int) -> None:
-    """Keep who changed what: here, where every answer passes, no route can forget it."""
+    """Add the audit entry: here, where every response passes, no route can forget it."""
     principal = get_principal(scope)
     if principal is None or scope.get("method") in SAFE_METHODS:
         return

@@ -1,7 +1,7 @@
-"""Who is signed in by a browser: random ids in memory, so that a restart signs everybody out.
+"""Browser sessions: random ids in memory, so that a restart signs all browsers out.
 
-A session stands for the token it began with, or for a person and the password of that moment: when the token or the
-person is removed, or the password changed, the session is worth nothing.
+A session belongs to the token it began with, or to a user and a version of the password: when the token or the user is
+removed, or the password changed, the session is invalid.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from collections import OrderedDict
 import msgspec
 
 SESSIONS_MAX = 1_000
-"""Browsers signed in at once; the oldest goes."""
+"""Signed-in browsers; the oldest session ends."""
 
 SESSION_SECONDS = 7 * 86_400
 """Long enough for a working week, short enough for a lost telephone."""
@@ -22,9 +22,9 @@ _MICROSECONDS = 1_000_000
 
 
 class BrowserSession(msgspec.Struct, frozen=True, kw_only=True):
-    """What a browser signed in with: a token's text, or a person and the stamp of the password.
+    """The credential of a browser: a token's text, or a user and the password version.
 
-    `number` is for lists: it opens nothing. Moments are microseconds since 1970.
+    `number` is for lists: it grants no access. Times are microseconds since 1970.
     """
 
     number: int
@@ -40,7 +40,7 @@ class BrowserSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionStore:
-    """Sessions by the hash of their id: what a dump of memory shows opens no page."""
+    """Sessions by the hash of their id: a memory dump grants no access."""
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[bytes, BrowserSession] = OrderedDict()
@@ -49,7 +49,7 @@ class SessionStore:
     def start(
         self, now_us: int, *, address: str = "", token_text: str = "", user_name: str = "", password_version: int = 0
     ) -> str:
-        """Begin a session; its id, for the cookie."""
+        """Begin a session; return its id, for the cookie."""
         session_id = secrets.token_urlsafe(ID_BYTES)
         self._last_number += 1
         self._sessions[_hash_session_id(session_id)] = BrowserSession(
@@ -66,7 +66,7 @@ class SessionStore:
         return session_id
 
     def find(self, session_id: str, now_us: int) -> BrowserSession | None:
-        """The session with this id, or None where there is none any more."""
+        """Return the session with this id, or None."""
         session = self._sessions.get(_hash_session_id(session_id))
         if session is not None and session.expires_at <= now_us:
             del self._sessions[_hash_session_id(session_id)]
@@ -74,7 +74,7 @@ class SessionStore:
         return session
 
     def all(self, now_us: int) -> list[BrowserSession]:
-        """Those that are open, the latest first."""
+        """Return the open sessions, the latest first."""
         return [session for session in reversed(self._sessions.values()) if session.expires_at > now_us]
 
     def end_by_number(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""The newest records as events, read once for all listeners that are at the same place."""
+"""The newest records as events, read once for all listeners at the same position."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from onhook.store.contract import Store
 from onhook.store.position_notifier import PositionNotifier
 
 BATCH_RECORDS_MAX = 200
-"""Read at once for a listener that is behind: some 160 kB, the piece that is written at once."""
+"""Read at once for a listener that is behind: some 160 kB, the size of one write."""
 
 
 class LiveTail:
-    """The newest records, read once for all listeners that are at the same place."""
+    """The newest records, read once for all listeners at the same position."""
 
     def __init__(self, store: Store, position_notifier: PositionNotifier) -> None:
         self._store = store
@@ -23,7 +23,7 @@ class LiveTail:
         self._read_task: asyncio.Task[Sequence[tuple[Record, bytes]]] | None = None
 
     async def records_after(self, seq: int) -> Sequence[tuple[Record, bytes]]:
-        """Records after a number, each with its event; whole reports only."""
+        """Return records after a number, each with its event; never a part of one number."""
         read_key = (seq, self._position_notifier.position)
         if (
             self._read_task is None
@@ -31,17 +31,17 @@ class LiveTail:
             or (self._read_task.done() and self._read_task.exception())
         ):
             self._read_key, self._read_task = read_key, asyncio.create_task(self._read(seq))
-        # A listener that leaves must not take the reading from the others.
+        # A listener that disconnects must not cancel the read for the others.
         return await asyncio.shield(self._read_task)
 
     async def _read(self, seq: int) -> Sequence[tuple[Record, bytes]]:
         records = await self._store.records_after(seq, BATCH_RECORDS_MAX)
         if len(records) == BATCH_RECORDS_MAX and records[0].seq != records[-1].seq:
-            # One report may say several records; a number that is cut in two would lose its second half.
+            # One event may contain several records; a cut number would lose its second half.
             records = [record for record in records if record.seq != records[-1].seq]
         return [(record, encode_event(record)) for record in records]
 
 
 def encode_event(record: Record) -> bytes:
-    """A record as a server-sent event."""
+    """Return a record as a server-sent event."""
     return b"id: %d\nevent: record\ndata: %s\n\n" % (record.seq, msgspec.json.encode(record))

@@ -1,4 +1,4 @@
-"""`/about`: versions, sizes, what is kept."""
+"""`/about`: versions, file sizes, retention."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -10,13 +10,14 @@ from litestar import Response, get
 from onhook.console.pages.page import AnyRequest, render_page
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AppState, AppStateDep
+from onhook.lib.messages import _
 
 LIBRARIES = ("litestar", "granian", "duckdb", "msgspec", "jinja2", "aiohttp", "phonenumbers", "tzdata")
-"""Those whose version a person who reports a fault is asked for."""
+"""Libraries whose version belongs in a bug report."""
 
 
 class DataFile(msgspec.Struct, frozen=True):
-    """A file of the data directory, what it holds, how large it is, and what becomes of what is in it."""
+    """A file of the data directory: its content, its size, and how to back it up."""
 
     name: str
     content: str
@@ -26,7 +27,7 @@ class DataFile(msgspec.Struct, frozen=True):
 
 @get("/about", include_in_schema=False)
 async def about_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
-    """What runs here, and what it keeps."""
+    """Return the page of versions, files and retention."""
     last_seq = await app_state.ledger.last_seq()
     counts = await app_state.store.counts()
     retention_overrides = app_state.appdb.retention_overrides.all()
@@ -60,16 +61,16 @@ def _data_files(app_state: AppState) -> list[DataFile]:
     config = app_state.config
     return [
         DataFile(
-            "ledger.db", "every report, as its bytes came", _file_size(config.ledger_file), "the truth: back it up"
+            "ledger.db", _("all events, unchanged"), _file_size(config.ledger_file), _("original data: back it up")
         ),
-        DataFile("onhook.db", "what people set and wrote", _file_size(config.appdb_file), "the truth: back it up"),
+        DataFile("onhook.db", _("settings and notes"), _file_size(config.appdb_file), _("original data: back it up")),
         DataFile(
-            "calls.duckdb", "calls, for reading", _file_size(config.store_file), "can be made again: onhook rebuild"
+            "calls.duckdb", _("calls, for reading"), _file_size(config.store_file), _("can be rebuilt: onhook rebuild")
         ),
     ]
 
 
 def _file_size(path: Path) -> int:
-    """With what is written beside it before it becomes part of it."""
+    """Return the size with that of the write-ahead log beside it."""
     paths = (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", ".wal")))
     return sum(file_path.stat().st_size for file_path in paths if file_path.exists())

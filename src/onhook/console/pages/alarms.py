@@ -1,4 +1,4 @@
-"""`/alarms`: what a person should know of PBXs."""
+"""`/alarms`: alarms of PBXs."""
 
 from litestar import Response, get
 
@@ -10,5 +10,5 @@ from onhook.console.state import AppStateDep
 
 @get("/alarms", include_in_schema=False)
 async def alarms_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
-    """Those that go on, and those that are over."""
+    """Return the page of open and ended alarms."""
     return render_page(request, app_state, reader_zone, "alarms.html", alarms=list_named_alarms(app_state))

@@ -1,4 +1,4 @@
-"""`/schema`: the API described in OpenAPI 3.1, as JSON, as YAML, and as a plain page of our own."""
+"""`/schema`: the API in OpenAPI 3.1, as JSON, as YAML, and as a plain page."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from onhook.console.pages.rendering import render
 API_VERSION = "1"
 
 METHODS = ("get", "post", "put", "patch", "delete")
-"""In the order in which the page shows them."""
+"""In the order of the page."""
 
 
 class SchemaPage(OpenAPIRenderPlugin):
@@ -23,7 +23,7 @@ class SchemaPage(OpenAPIRenderPlugin):
         super().__init__(path="/")
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        """The page, from the schema."""
+        """Return the page for the schema."""
         return render(
             "api.html",
             schema=openapi_schema,
@@ -34,7 +34,7 @@ class SchemaPage(OpenAPIRenderPlugin):
 
 
 def _group_by_tag(paths: dict[str, Any]) -> dict[str, list[tuple[str, str, Any]]]:
-    """Method, path and what is said of each route, under the first of its tags; the rest under `other`."""
+    """Return method, path and description of each route, by the first of its tags; the rest under `other`."""
     groups: dict[str, list[tuple[str, str, Any]]] = {}
     for path, methods in sorted(paths.items()):
         for method in METHODS:
@@ -45,12 +45,12 @@ def _group_by_tag(paths: dict[str, Any]) -> dict[str, list[tuple[str, str, Any]]
 
 
 def openapi_config() -> OpenAPIConfig:
-    """Where the schema stands and what it says of access."""
+    """Return the configuration of the schema: its path and the description of access."""
     scheme = SecurityScheme(type="http", scheme="bearer", description="A token: `onhook token add NAME`")
     return OpenAPIConfig(
         title="Onhook",
         version=API_VERSION,
-        description="Every call that ended, once: records, calls, summaries, exports, live.",
+        description="Call history: records, calls, summaries, exports, live events.",
         path="/schema",
         components=Components(security_schemes={"token": scheme}),
         use_handler_docstrings=True,

@@ -1,4 +1,4 @@
-"""`/static`: our own style, scripts and icon, and the libraries of others; nothing is fetched from outside."""
+"""`/static`: Onhook's style, scripts and icon, and vendored libraries; nothing is loaded from other hosts."""
 
 import gzip
 import hashlib
@@ -13,17 +13,18 @@ from litestar.params import PathParameter
 
 from onhook.console.auth.access import OPEN
 from onhook.lib.errors import NotFound
+from onhook.lib.messages import _
 
 MEDIA_TYPES: Mapping[str, str] = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 CACHE_FOREVER = "public, max-age=31536000, immutable"
-"""A year is what HTTP understands by that (RFC 9111)."""
+"""A year is the longest time that HTTP caches use (RFC 9111)."""
 
 FileName = Annotated[str, PathParameter(max_length=100)]
 
 
 class Asset(msgspec.Struct, frozen=True):
-    """A file as it is sent, and packed for those who take that; `stamp` changes with its bytes."""
+    """A file as it is sent, and compressed; `stamp` changes with its content."""
 
     body: bytes
     gzipped: bytes
@@ -33,8 +34,9 @@ class Asset(msgspec.Struct, frozen=True):
 
 @get("/static/{name:str}", opt=OPEN, include_in_schema=False)
 async def read_asset(request: Request[Any, Any, Any], name: FileName) -> Response[bytes]:
-    """Under the name with its stamp (see `asset_path`) a file never changes and is never asked for again; under its own
-    name it is asked for each time and answered 304. Open, because the sign-in page needs it."""
+    """Return a file. Under the name with its stamp (see `asset_path`) it never changes and is cached; under its plain
+    name it is revalidated with 304. Public, because the sign-in page needs it.
+    """
     asset, has_content_hash = _find_asset(name)
     etag = f'"{asset.content_hash}"'
     headers = {
@@ -50,27 +52,29 @@ async def read_asset(request: Request[Any, Any, Any], name: FileName) -> Respons
 
 
 def asset_path(name: str) -> str:
-    """Where pages find a file: an upgrade that changes it changes its name, so that it shows at once."""
-    stem, _, extension = name.rpartition(".")
+    """Return the path of a file: an upgrade that changes the file changes its path, so that browsers load
+    it at once.
+    """
+    stem, _dot, extension = name.rpartition(".")
     return f"/static/{stem}.{_load_assets()[name].content_hash}.{extension}"
 
 
 def _find_asset(name: str) -> tuple[Asset, bool]:
-    """The file, and whether it was asked for with its stamp; another stamp is that of another version."""
-    stem, _, extension = name.rpartition(".")
-    base_name, _, content_hash = stem.rpartition(".")
+    """Return the file, and whether the stamp was requested; another stamp belongs to another version."""
+    stem, _dot, extension = name.rpartition(".")
+    base_name, _dot, content_hash = stem.rpartition(".")
     hashed_asset = _load_assets().get(f"{base_name}.{extension}")
     if hashed_asset is not None and hashed_asset.content_hash == content_hash:
         return hashed_asset, True
     asset = _load_assets().get(name)
     if asset is None:
-        raise NotFound("there is no such file")
+        raise NotFound(_("there is no such file"))
     return asset, False
 
 
 @lru_cache(maxsize=1)
 def _load_assets() -> Mapping[str, Asset]:
-    """Read whole at the first use: a megabyte at most, and no name from outside ever becomes a path."""
+    """Read all files at the first use: a megabyte at most, and no name of a request is ever used as a path."""
     static_directory = files("onhook.console").joinpath("static")
     assets = {}
     for file in (*static_directory.iterdir(), *static_directory.joinpath("vendor").iterdir()):

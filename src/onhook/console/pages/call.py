@@ -1,7 +1,6 @@
-"""`/calls/{sn}/{call_id}`: a call whole.
+"""`/calls/{sn}/{call_id}`: one call.
 
-Its journey, its fields, the reports that said them with their signatures, what was said before, where it was sent, and
-what people wrote about it.
+Its chart, its fields, its events with their signatures, earlier versions, deliveries, and notes.
 """
 
 import asyncio
@@ -31,30 +30,30 @@ from onhook.ledger.contract import RawEvent
 from onhook.lib.signing import is_signed_by
 
 RAW_EVENTS_MAX = 50
-"""Reports shown on a call's page; a call with more legs than that links to the rest."""
+"""Events on a call's page; a call with more legs links to the rest."""
 
 EARLIER_SEARCH_MAX = 20_000
-"""Reports before the latest of a call that are looked through for earlier ones of it: a correction comes soon."""
+"""Events before the latest one of a call that are searched for earlier versions: a correction comes soon."""
 
 EARLIER_BATCH_SIZE = 1_000
-"""At once."""
+"""Verified at once."""
 
 SignatureState = Literal["valid", "invalid", "missing", "unsigned"]
-"""Of a signature: by a secret of today; by none of them; no signature; and none needed, because the PBX is unsigned."""
+"""State of a signature: valid with a current secret; invalid; missing; not needed, because the PBX is unsigned."""
 
 EarlierQuery = Annotated[str, QueryParameter(max_length=3)]
 IdInQuery = Annotated[str, QueryParameter(max_length=TEXT_CHARACTERS_MAX)]
 
 
 class VerifiedRawEvent(msgspec.Struct, frozen=True):
-    """A report, and what its signature proves today."""
+    """An event, and the current result of its verification."""
 
     raw_event: RawEventDetails
     signature_state: SignatureState
 
 
 class CallDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a call went and did not go through at once: to whom, how it stands, how the latest try was answered."""
+    """A delivery of the call that was not delivered at once: its destination, its state, its latest attempt."""
 
     delivery: Delivery
     destination: str
@@ -62,7 +61,7 @@ class CallDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NoteForm(msgspec.Struct, frozen=True):
-    """What the form of notes sends."""
+    """Content of the form of notes."""
 
     sn: str = ""
     call_id: str = ""
@@ -71,7 +70,7 @@ class NoteForm(msgspec.Struct, frozen=True):
 
 
 @get("/calls/{sn:str}/{call_id:str}", opt=SCOPED, include_in_schema=False)
-async def call_page(  # noqa: PLR0917 - what the address may say
+async def call_page(  # noqa: PLR0917 - the parameters of the URL
     request: AnyRequest,
     app_state: AppStateDep,
     sn: Sn,
@@ -79,12 +78,12 @@ async def call_page(  # noqa: PLR0917 - what the address may say
     reader_zone: ReaderZone,
     earlier: EarlierQuery = "",
 ) -> Response[str]:
-    """One call."""
+    """Return the page of one call."""
     return await _render_call(request, app_state, sn, call_id, reader_zone, has_earlier=bool(earlier))
 
 
 @get("/call", opt=SCOPED, include_in_schema=False)
-async def call_page_by_query(  # noqa: PLR0917 - what the address may say
+async def call_page_by_query(  # noqa: PLR0917 - the parameters of the URL
     request: AnyRequest,
     app_state: AppStateDep,
     reader_zone: ReaderZone,
@@ -92,7 +91,7 @@ async def call_page_by_query(  # noqa: PLR0917 - what the address may say
     call_id: IdInQuery,
     earlier: EarlierQuery = "",
 ) -> Response[str]:
-    """The same for a call whose id cannot stand in a path."""
+    """Return the page of a call whose id cannot be part of a path."""
     return await _render_call(request, app_state, sn, call_id, reader_zone, has_earlier=bool(earlier))
 
 
@@ -102,7 +101,7 @@ async def write_note(
     app_state: AppStateDep,
     data: Annotated[NoteForm, FORM_BODY],
 ) -> Redirect:
-    """Write about a call. What was written before stays in its history."""
+    """Add a version of a call's note."""
     call = await find_call(app_state, data.sn, data.call_id, get_access_scope(request.scope))
     principal = get_principal(request.scope)
     app_state.appdb.notes.write(
@@ -140,7 +139,7 @@ async def _render_call(
         raw_events=_verify_signatures(app_state, call.sn, await app_state.ledger.get(seqs[:RAW_EVENTS_MAX])),
         earlier=await _find_earlier(app_state, call, seqs) if has_earlier else [],
         has_earlier=has_earlier,
-        # Where it was sent is about applications, not about this call alone.
+        # Deliveries show destinations, not only this call.
         deliveries=_call_deliveries(app_state, call) if scope is None else [],
         history=app_state.appdb.notes.history(call.sn, call.call_id),
         known_tags=app_state.appdb.notes.tags() if scope is None else [],
@@ -160,7 +159,7 @@ def _verify_signatures(app_state: AppState, sn: str, raw_events: Sequence[RawEve
 
 
 async def _find_earlier(app_state: AppState, call: Call, seqs: Sequence[int]) -> list[VerifiedRawEvent]:
-    """Other reports that name the call: earlier versions of a leg, and what led to none."""
+    """Return other events that name the call: earlier versions of a leg, and events without a record."""
     matches: list[RawEvent] = []
     call_id_bytes, last_seq = call.call_id.encode(), max(seqs)
     after_seq = max(0, min(seqs) - EARLIER_SEARCH_MAX)

@@ -1,4 +1,4 @@
-"""A call's legs as bars on a time axis: where each begins, how long it rang, how long it talked."""
+"""Chart of a call: its legs as bars on a time axis, with ringing and talk."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from onhook.cdr.number_plan import PERSON_KINDS, LegKind, NumberPlan
 from onhook.cdr.record import Call, Record
 
 TICKS_MAX = 6
-"""More would stand in each other's way on a telephone."""
+"""More labels would overlap on a small screen."""
 
 _STEPS_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400)
 
@@ -25,7 +25,7 @@ _KIND_NAMES = {
 
 
 class LegBar(msgspec.Struct, frozen=True, kw_only=True):
-    """A leg drawn. Places and widths are per cent of the axis; `talk_kind` is `person` or `machine`."""
+    """A bar of one leg. Positions and widths are per cent of the axis; `talk_kind` is `person` or `machine`."""
 
     leg: Record
     kind: str
@@ -38,14 +38,14 @@ class LegBar(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AxisTick(msgspec.Struct, frozen=True):
-    """A mark on the axis: seconds since the call began."""
+    """A tick of the axis: seconds since the call began."""
 
     seconds: int
     x: str
 
 
 class CallChart(msgspec.Struct, frozen=True):
-    """The whole picture."""
+    """The whole chart."""
 
     seconds: int
     bars: list[LegBar]
@@ -53,7 +53,7 @@ class CallChart(msgspec.Struct, frozen=True):
 
 
 def draw_call_chart(call: Call, number_plan: NumberPlan) -> CallChart:
-    """The journey of a call; a leg whose length nobody reported is a mark at its start."""
+    """Return the chart of a call; a leg of unknown duration is a mark at its start."""
     begin = call.started_at
     seconds = max(1, *(_end_seconds(leg, begin) for leg in call.legs))
     bars = [_draw_bar(leg, begin, seconds, number_plan.kind_of(leg.call_to)) for leg in call.legs]

@@ -1,6 +1,6 @@
-"""`/calls`: the search. All filters and a free text, columns as one likes, the latest or the longest first.
+"""`/calls`: the search, with all filters, free text, selectable columns, and sorting.
 
-Live while it shows the newest. The whole search is its address, so that it can be shared by a link.
+Live while it shows the newest calls. The whole search is in the URL, so that it can be shared as a link.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from onhook.console.pages.totals import add_up
 from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, ReaderZone, SearchFilterDep
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.store.contract import LISTING_ROWS_MAX, CallListing, CallPage
 
 COLUMNS: Mapping[str, str] = MappingProxyType(
@@ -30,7 +31,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "answered_by": "Answered by",
         "wait": "Wait",
         "talk": "Talk",
-        "duration": "In all",
+        "duration": "Duration",
         "tags": "Tags",
         "type": "Type",
         "trunk": "Trunk",
@@ -40,41 +41,39 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "pbx": "PBX",
     }
 )
-"""What may be shown besides time, sides and outcome."""
+"""Columns besides time, parties and status."""
 
 COLUMNS_DEFAULT = ("answered_by", "wait", "talk", "pbx")
 
 SORTABLE = ("started_at", "status", "type", "wait_duration", "talk_duration", "call_duration")
-"""What calls can be sorted by; a `-` in front turns it round. Unsorted, the latest come first."""
+"""Sort keys; a `-` in front reverses the order. By default the latest calls come first."""
 
 FORM_FILTERS = frozenset(
     {"since", "until", "pbx", "number", "call_from", "call_to", "status", "type", "trunk", "did_number"}
     | {"min_talk_duration", "max_talk_duration", "tag", "note", "q"}
 )
-"""Those with a field of their own in the form; others appear in it when they are set."""
+"""Filters with a field of their own in the form; others appear in it when they are set."""
 
 FIRST_ROW_FILTERS = frozenset({"q", "since", "status"})
-"""Filters that stand in the first row of the form; the others fold away."""
+"""Filters in the first row of the form; the others can be folded."""
 
 TAGS_MAX_AGE_SECONDS = 60.0
-"""So long a new tag may be missing from those to choose from; it can be written all the same."""
+"""A new tag may be missing from the list of choices for this long; it can be typed all the same."""
 
 ALL_FILTERS = (*FILTER_NAMES, *CALL_FILTER_NAMES, "tag", "note", "q")
 
 NAME_SEARCH_PERIOD = timedelta(days=31)
-"""Where nobody says when, a name is looked for in a month: it may be part of any text of any leg."""
+"""Without a start time a name is searched in a month: it may be part of any text of any leg."""
 
 EARLIEST_DATE = "1990-01-01"
-"""Before any call."""
+"""Without calls."""
 
-Columns = Annotated[str, QueryParameter(description="Columns, joined by commas", max_length=TEXT_CHARACTERS_MAX)]
-Sort = Annotated[
-    str, QueryParameter(description="By what, `-` in front turns it round", max_length=TEXT_CHARACTERS_MAX)
-]
+Columns = Annotated[str, QueryParameter(description="Columns, separated by commas", max_length=TEXT_CHARACTERS_MAX)]
+Sort = Annotated[str, QueryParameter(description="Sort key, `-` in front reverses it", max_length=TEXT_CHARACTERS_MAX)]
 
 
 @get("/calls", opt=SCOPED, include_in_schema=False)
-async def calls_page(  # noqa: PLR0917 - what the address may say
+async def calls_page(  # noqa: PLR0917 - the parameters of the URL
     request: AnyRequest,
     app_state: AppStateDep,
     search_filter: SearchFilterDep,
@@ -84,7 +83,7 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
     columns: Columns = "",
     sort: Sort = "",
 ) -> Response[str]:
-    """Calls that match, one line each, with their totals. A sorted list is paged by numbers of rows."""
+    """Return the page of matching calls, one line each, with their totals. A sorted list is paged by row numbers."""
     now = app_state.clock.now()
     filter_texts = {name: request.query_params.get(name, "") for name in ALL_FILTERS}
     is_name_search = _is_name_search(search_filter)
@@ -93,7 +92,7 @@ async def calls_page(  # noqa: PLR0917 - what the address may say
         search_filter = msgspec.structs.replace(
             search_filter, since=parse_time(filter_texts["since"], reader_zone, now)
         )
-    # Asked before the page is read: what comes in between is told twice rather than never.
+    # Read before the calls: a call in between is sent twice rather than never.
     position = await app_state.store.position()
     call_page = await _load_page(app_state, position, search_filter, limit, cursor, sort)
     is_today = search_filter.since is None and search_filter.until is None and search_filter.call_filter is None
@@ -153,13 +152,13 @@ def _visible_pbxs(app_state: AppState, search_filter: RecordFilter) -> list[Pbx]
 
 
 async def _load_tags(app_state: AppState) -> list[str]:
-    """To choose from; a new one is seen a little late, because all notes are looked through for them."""
+    """Return the tags to choose from; cached, because all notes are read for them."""
     return await app_state.coalescer.get(
         "tags", lambda: asyncio.to_thread(app_state.appdb.notes.tags), TAGS_MAX_AGE_SECONDS
     )
 
 
-async def _load_page(  # noqa: PLR0917 - each is another thing
+async def _load_page(  # noqa: PLR0917 - independent values
     app_state: AppState, position: int, search_filter: RecordFilter, limit: int, cursor: str, sort: str
 ) -> CallPage:
     if not sort:
@@ -178,14 +177,14 @@ async def _load_page(  # noqa: PLR0917 - each is another thing
 
 
 def _is_name_search(search_filter: RecordFilter) -> bool:
-    """Whether a name is looked for, at no time in particular."""
+    """Return whether a name is searched without a period."""
     return (
         search_filter.call_filter is not None and bool(search_filter.call_filter.name) and search_filter.since is None
     )
 
 
 def _next_sort(sort: str, name: str) -> str:
-    """What a click on a head asks for: the longest first, then the shortest, then as usual."""
+    """Return the sort key after a click on a column: descending, then ascending, then the default."""
     return {"-" + name: name, name: ""}.get(sort, "-" + name)
 
 
@@ -194,13 +193,15 @@ def _parse_columns(columns: str) -> tuple[str, ...]:
     for name in names:
         if name not in COLUMNS:
             raise UsageError(
-                f"there is no column {name[:40]!r}", location="columns", hint=f"use some of {', '.join(COLUMNS)}"
+                _("there is no column {name}", name=repr(name[:40])),
+                location="columns",
+                hint=_("use some of {columns}", columns=", ".join(COLUMNS)),
             )
     return names
 
 
 def _toggle_column(selected_columns: tuple[str, ...], name: str) -> str:
-    """The columns with this one, or without it; at least one is left, because none means the usual ones."""
+    """Return the columns with this one, or without it; one is always left, because none means the default ones."""
     remaining_columns = [column for column in COLUMNS if column in selected_columns and column != name]
     return ",".join(
         [column for column in COLUMNS if column in {*selected_columns, name}]
@@ -210,7 +211,7 @@ def _toggle_column(selected_columns: tuple[str, ...], name: str) -> str:
 
 
 def _describe_search_text(text: str, search_filter: RecordFilter) -> str:
-    """What the free text was taken for, said to the person who wrote it."""
+    """Return how the free text was understood."""
     if not text:
         return ""
     if search_filter.call_filter is not None and search_filter.call_filter.numbers:

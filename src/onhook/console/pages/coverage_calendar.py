@@ -1,4 +1,4 @@
-"""Coverage as a calendar: which hours of the last days are surely complete, which were only heard, which are gaps."""
+"""Coverage as a calendar: which hours of the last days are verified complete, connected, or gaps."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -10,13 +10,13 @@ import msgspec
 from onhook.cdr.coverage import Interval
 
 DAYS_SHOWN = 14
-"""Two weeks: what a person still remembers."""
+"""Two weeks."""
 
 HourState = Literal["complete", "connected", "gap", "mixed", "future"]
 
 
 class CalendarHour(msgspec.Struct, frozen=True):
-    """An hour by the wall clock, and what is known of it; `reason` is of the first stretch that is not complete."""
+    """A local hour and its coverage; `reason` is that of the first interval that is not complete."""
 
     begins_at: datetime
     label: str
@@ -32,13 +32,13 @@ class CalendarDay(msgspec.Struct, frozen=True):
 
 
 def calendar_start(zone: ZoneInfo, now: datetime) -> datetime:
-    """The first moment of the calendar."""
+    """Return the first moment of the calendar."""
     day = now.astimezone(zone).date() - timedelta(days=DAYS_SHOWN - 1)
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def build_calendar(intervals: Sequence[Interval], zone: ZoneInfo, now: datetime) -> list[CalendarDay]:
-    """The last days, the latest first. `intervals` are all of the time from `calendar_start` to now, in order."""
+    """Return the last days, the latest first. `intervals` cover the time from `calendar_start` to now, in order."""
     today = now.astimezone(zone).date()
     return [_build_day(today - timedelta(days=days_back), intervals, zone, now) for days_back in range(DAYS_SHOWN)]
 

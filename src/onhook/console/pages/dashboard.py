@@ -1,6 +1,6 @@
-"""`/`: what happens now. Today beside the same weekday before, the latest calls as they end, what needs attention.
+"""`/`: the dashboard. Today compared with the same weekday before, the latest calls, issues.
 
-Complete without a script; the script only asks for the same page again when a call has ended.
+Complete without a script; the script only loads the page again when a call has ended.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,17 +32,17 @@ ISSUES_SHOWN_MAX = 5
 """Lines in the box at the top; the rest is on a page of its own."""
 
 REJECTION_KINDS = frozenset({"unknown_pbx", "invalid_signature", "missing_signature", "unexpected_source"})
-"""The intake's words for knocks that a person should look at: a wrong secret, or a PBX that nobody declared."""
+"""Verdicts on rejected requests that a person should see: a wrong secret, or an unknown PBX."""
 
 REJECTION_MAX_AGE = timedelta(days=1)
-"""A knock that was not repeated for a day needs no one's attention any more; it stays in the list at the door."""
+"""A rejected request older than a day needs no attention any longer; it stays in the list of rejected requests."""
 
 COMPARISON_OFFSET = timedelta(days=7)
-"""Today is held beside the same weekday: offices live by the week."""
+"""Today is compared with the same weekday: traffic of offices depends on it."""
 
 
 class IssueSummary(msgspec.Struct, frozen=True):
-    """What a person should look at."""
+    """Issues that need attention."""
 
     quarantined_count: int = 0
     newest_quarantined: Sequence[QuarantineEntry] = ()
@@ -52,24 +52,24 @@ class IssueSummary(msgspec.Struct, frozen=True):
 
     @property
     def has_issues(self) -> bool:
-        """Whether there is anything."""
+        """Return whether there is an issue."""
         return bool(self.quarantined_count or self.rejections or self.alarms or self.destination_issues)
 
 
 class DaySummary(msgspec.Struct, frozen=True):
-    """A day so far, counted."""
+    """Figures of a day so far."""
 
     by_pbx: Sequence[Mapping[str, Any]]
     answer_times: DurationHistogram
 
     @property
     def totals(self) -> Totals:
-        """All PBXs together."""
+        """Return the totals of all PBXs."""
         return add_up(self.by_pbx)
 
     @property
     def longest_wait(self) -> int | None:
-        """In seconds; None where nobody reported any."""
+        """Return the longest wait in seconds; None where it is unknown."""
         return max(
             (row["wait_duration_max"] for row in self.by_pbx if row["wait_duration_max"] is not None), default=None
         )
@@ -77,10 +77,10 @@ class DaySummary(msgspec.Struct, frozen=True):
 
 @get("/", opt=SCOPED, include_in_schema=False)
 async def dashboard_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
-    """The day so far and the latest calls; or, where there are none yet, how to get the first."""
+    """Return the dashboard; without calls, the steps to the first one."""
     now = app_state.clock.now()
     scope = get_access_scope(request.scope)
-    # Asked before the page is read: what comes in between is told twice rather than never.
+    # Read before the calls: a call in between is sent twice rather than never.
     position = await app_state.store.position()
     latest_filter = RecordFilter(scope=scope)
     call_page = await app_state.coalescer.get(
@@ -134,7 +134,7 @@ async def _load_day(app_state: AppState, position: int, day_filter: RecordFilter
 
 
 def _same_time_last_week(time: datetime, zone: ZoneInfo) -> datetime:
-    """The same time of the same weekday, by the wall clock."""
+    """Return the same local time of the same weekday."""
     local = time.astimezone(zone).replace(tzinfo=None, microsecond=0)
     return (local - COMPARISON_OFFSET).replace(tzinfo=zone).astimezone(UTC)
 

@@ -1,4 +1,4 @@
-"""The pages `/destinations`: destinations and how they fare, what is in trouble, and what a person may do about it.
+"""The pages `/destinations`: destinations with their status, deliveries, and actions.
 
 Each button is a form of its own, so that everything works without a script.
 """
@@ -23,22 +23,23 @@ from onhook.console.state import AppState, AppStateDep
 from onhook.delivery.issues import count_phrase
 from onhook.delivery.status import replay
 from onhook.lib.errors import NotFound, OnhookError
+from onhook.lib.messages import _
 
 ROWS_SHOWN_MAX = 100
-"""Of deliveries in one state on a page; the API has all."""
+"""Deliveries in one state on a page; the API has all."""
 
 DELIVERED_SHOWN_MAX = 10
-"""Of those that went through in the end, before somebody asks for all: whoever looks here looks for trouble."""
+"""Delivered ones that are shown before the link to all: readers of this page look for problems."""
 
 DestinationId = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
-ShowAllQuery = Annotated[bool, QueryParameter(description="All that went through in the end")]
+ShowAllQuery = Annotated[bool, QueryParameter(description="Show all delivered ones")]
 DestinationAction = Literal["pause", "resume", "test", "retry", "replay", "discard", "remove"]
 DestinationActionInPath = Annotated[DestinationAction, PathParameter()]
 DeliveryActionInPath = Annotated[Literal["retry", "discard"], PathParameter()]
 
 
 class AddDestinationForm(msgspec.Struct, frozen=True):
-    """What the form for a new destination sends."""
+    """Content of the form for a new destination."""
 
     name: str = ""
     url: str = ""
@@ -51,7 +52,7 @@ class AddDestinationForm(msgspec.Struct, frozen=True):
 
 
 class ActionForm(msgspec.Struct, frozen=True):
-    """What a button sends; the stretch of time is for a replay."""
+    """Content of a button's form; the period is for a replay."""
 
     since: str = ""
     until: str = ""
@@ -61,7 +62,7 @@ class ActionForm(msgspec.Struct, frozen=True):
 async def destinations_page(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, message: Message = ""
 ) -> Response[str]:
-    """All destinations, with what is owed to each."""
+    """Return the page of all destinations, with their pending notifications."""
     return await _render_destinations(request, app_state, reader_zone, message=message)
 
 
@@ -69,7 +70,7 @@ async def destinations_page(
 async def add_destination(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[AddDestinationForm, FORM_BODY]
 ) -> Response[str]:
-    """A new destination; its secret is shown this once."""
+    """Add a destination; its secret is shown this once."""
     try:
         destination_filter = parse_destination_filter(
             app_state, {"since": data.since, "number": data.number, "status": data.status}, reader_zone
@@ -85,7 +86,7 @@ async def add_destination(
 
 
 @get("/destinations/{destination_id:int}", include_in_schema=False)
-async def destination_page(  # noqa: PLR0917 - what the address may say
+async def destination_page(  # noqa: PLR0917 - the parameters of the URL
     request: AnyRequest,
     app_state: AppStateDep,
     destination_id: DestinationId,
@@ -94,7 +95,7 @@ async def destination_page(  # noqa: PLR0917 - what the address may say
     error: Message = "",
     show_all: ShowAllQuery = False,
 ) -> Response[str]:
-    """One destination: how it fares, what waits, what is parked, what went through in the end."""
+    """Return the page of one destination: its status, retrying, failed and delivered notifications."""
     destination = _get_destination(app_state, destination_id)
     delivered = app_state.appdb.deliveries.newest(destination.destination_id, "delivered", DELIVERED_ROWS_MAX)
     return html_page(
@@ -118,17 +119,17 @@ async def run_action(
     reader_zone: ReaderZone,
     data: Annotated[ActionForm, FORM_BODY],
 ) -> Redirect:
-    """Do what a button says, and show what came of it."""
+    """Run the action of a button, and show its result."""
     destination = _get_destination(app_state, destination_id)
     try:
         if action == "replay":
             replay_filter = parse_destination_filter(app_state, {"since": data.since, "until": data.until}, reader_zone)
             count = await replay(app_state.appdb, app_state.store, destination.name, replay_filter, app_state.clock)
-            message = f"{count_phrase(count, 'record')} sent again."
+            message = _("{records} sent again.", records=count_phrase(count, "record"))
         elif action == "test":
             test_result = await app_state.delivery_actions.send_test(destination.name)
-            result = "taken" if test_result.accepted else "not taken"
-            message = f"The test was {result}: the application {test_result.detail}."
+            result = _("succeeded") if test_result.accepted else _("failed")
+            message = _("Test {result}: {detail}.", result=result, detail=test_result.detail)
         else:
             message = _apply_action(app_state, destination, action)
     except OnhookError as error:
@@ -140,7 +141,7 @@ async def run_action(
 async def delivery_page(
     request: AnyRequest, app_state: AppStateDep, delivery_id: DeliveryId, reader_zone: ReaderZone
 ) -> Response[str]:
-    """One delivery: its attempts, and the event."""
+    """Return the page of one delivery: its attempts, and the event."""
     details = get_delivery_details(app_state, delivery_id)
     return html_page(
         "delivery.html",
@@ -154,34 +155,42 @@ async def delivery_page(
 async def run_delivery_action(
     app_state: AppStateDep, delivery_id: DeliveryId, action: DeliveryActionInPath
 ) -> Redirect:
-    """Try one again, or owe it no more."""
+    """Retry or discard one delivery."""
     destination_id = app_state.appdb.deliveries.get(delivery_id).destination_id
     if action == "retry":
         app_state.appdb.deliveries.retry(delivery_id, now_us=app_state.clock.microseconds())
-        return _redirect(f"/destinations/{destination_id}", message=f"Delivery {delivery_id} is tried again now.")
+        return _redirect(
+            f"/destinations/{destination_id}",
+            message=_(("Delivery {delivery_id} is being retried."), delivery_id=delivery_id),
+        )
     app_state.appdb.deliveries.discard(delivery_id, now_us=app_state.clock.microseconds())
-    return _redirect(f"/destinations/{destination_id}", message=f"Delivery {delivery_id} is owed no more.")
+    return _redirect(
+        f"/destinations/{destination_id}", message=_("Delivery {delivery_id} discarded.", delivery_id=delivery_id)
+    )
 
 
 ROUTES = (destinations_page, add_destination, destination_page, run_action, delivery_page, run_delivery_action)
 
 
 def _apply_action(app_state: AppState, destination: Destination, action: DestinationAction) -> str:
-    """What needs nothing but the application database; what came of it."""
+    """Run an action that needs the application database only; return its result."""
     destinations, deliveries = app_state.appdb.destinations, app_state.appdb.deliveries
     if action == "pause":
         destinations.set_state(destination.name, "paused")
-        return "It is paused: what is owed is kept."
+        return _("Destination paused. Pending notifications are kept.")
     if action == "resume":
         destinations.set_state(destination.name, "active")
-        return "It goes on."
+        return _("Destination resumed.")
     if action == "retry":
         count = deliveries.retry_all(destination.destination_id, now_us=app_state.clock.microseconds())
-        return f"{count_phrase(count, 'event')} tried again now."
+        return _("{events} retried.", events=count_phrase(count, "notification"))
     if action == "discard":
-        return f"{count_phrase(deliveries.discard_failed(destination.destination_id), 'parked event')} owed no more."
+        return _(
+            "{events} discarded.",
+            events=count_phrase(deliveries.discard_failed(destination.destination_id), "failed notification"),
+        )
     destinations.remove(destination.name)
-    return f"{destination.name} is removed, with all that was owed to it."
+    return _('Destination "{name}" deleted, with its pending notifications.', name=destination.name)
 
 
 async def _render_destinations(
@@ -203,7 +212,7 @@ async def _render_destinations(
 
 
 def _build_spec(data: AddDestinationForm, **overrides: object) -> DestinationSpec:
-    """Raises `UsageError` when it is kept, for what is none of the known words."""
+    """Return the specification. Unknown words are rejected when it is stored."""
     values: dict[str, object] = {
         "url": data.url.strip(), "notifies_of": data.notifies_of, "payload_format": data.payload_format
     }  # fmt: skip
@@ -219,7 +228,7 @@ def _list_deliveries(
 def _get_destination(app_state: AppState, destination_id: int) -> Destination:
     destination = app_state.appdb.destinations.find_by_id(destination_id)
     if destination is None:
-        raise NotFound("there is no such destination", hint="see /destinations: it may have been removed")
+        raise NotFound(_("there is no such destination"), hint=_("see /destinations: it may have been deleted"))
     return destination
 
 

@@ -1,4 +1,4 @@
-"""How values are shown to a person: an unknown one as a dash, never as zero."""
+"""Formatting of values: an unknown one is a dash, never zero."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import FILTER_NAMES, RecordFilter
 
-UNKNOWN = "–"  # noqa: RUF001 - a dash, because a value is missing
+UNKNOWN = "–"  # noqa: RUF001 - a dash for a missing value
 
 HEAT_STEPS = 5
 
@@ -44,7 +44,7 @@ FOR_TEMPLATES = (
     "tone",
     "url",
 )
-"""What templates may call."""
+"""Functions that templates may call."""
 
 _OUTCOMES: Mapping[str, tuple[str, str]] = {
     "ANSWERED": ("Answered", "good"),
@@ -55,14 +55,14 @@ _OUTCOMES: Mapping[str, tuple[str, str]] = {
     "ABANDONED": ("Abandoned", "bad"),
     "FAILED": ("Failed", "bad"),
 }
-"""Folded status: how it is shown, and its colour's meaning."""
+"""Folded status: its text, and the meaning of its colour."""
 
 _PATH_SAFE = re.compile(r"[A-Za-z0-9_@:+-]+(?:\.[A-Za-z0-9_@:+-]+)*")
-"""Texts that stand in a path as they are; browsers make something else of `..` and `/`."""
+"""Texts that can be part of a path; browsers change `..` and `/`."""
 
 
 def minutes(seconds: int | None) -> str:
-    """A duration as `m:ss`, from an hour on as `h:mm:ss`.
+    """Return a duration as `m:ss`, from an hour on as `h:mm:ss`.
 
     >>> minutes(74), minutes(3661), minutes(0), minutes(None)
     ('1:14', '1:01:01', '0:00', '–')
@@ -75,7 +75,7 @@ def minutes(seconds: int | None) -> str:
 
 
 def hours(seconds: int | None) -> str:
-    """A sum of durations, in words.
+    """Return a sum of durations in words.
 
     >>> hours(74), hours(3661), hours(None)
     ('1 min', '1 h 1 min', '–')
@@ -89,21 +89,21 @@ def hours(seconds: int | None) -> str:
 
 
 def count(number: int | None) -> str:
-    """A number with thin spaces between thousands.
+    r"""Return a number with thin spaces between thousands.
 
-    >>> count(1234567).replace("\\u202f", "_")
+    >>> count(1234567).replace("\u202f", "_")
     '1_234_567'
     """
     return UNKNOWN if number is None else f"{number:,}".replace(",", "\u202f")
 
 
 def clock_time(time: datetime | None, zone: ZoneInfo) -> str:
-    """The time of day, in the reader's zone."""
+    """Return the time of day in the reader's zone."""
     return UNKNOWN if time is None else time.astimezone(zone).strftime("%H:%M:%S")
 
 
 def day(time: datetime, zone: ZoneInfo, now: datetime) -> str:
-    """The day, in the reader's zone: `Today`, `Yesterday`, else as `Mon 27 Apr 2026`."""
+    """Return the day in the reader's zone: `Today`, `Yesterday`, else as `Mon 27 Apr 2026`."""
     local, today = time.astimezone(zone).date(), now.astimezone(zone).date()
     if local == today:
         return "Today"
@@ -113,13 +113,13 @@ def day(time: datetime, zone: ZoneInfo, now: datetime) -> str:
 
 
 def short_day(time: datetime, zone: ZoneInfo) -> str:
-    """The day, in the reader's zone, as `Mon 27 Apr`."""
+    """Return the day in the reader's zone, as `Mon 27 Apr`."""
     local = time.astimezone(zone)
     return f"{local:%a} {local.day} {local:%b}"
 
 
 def format_code(text: str) -> Markup:
-    """A text of ours with what stands between backticks as code; all else is escaped.
+    """Return a text with the parts between backticks as code; all else is escaped.
 
     >>> format_code("`next` of <it>")
     Markup('<code>next</code> of &lt;it&gt;')
@@ -132,22 +132,22 @@ def format_code(text: str) -> Markup:
 
 
 def from_epoch_seconds(seconds: int) -> datetime:
-    """The moment so many seconds after 1970."""
+    """Return the time so many seconds after 1970."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
 def local_time(time: datetime | None, zone: ZoneInfo) -> str:
-    """Date, time and offset, in the reader's zone."""
+    """Return date, time and offset in the reader's zone."""
     return UNKNOWN if time is None else time.astimezone(zone).isoformat(sep=" ", timespec="seconds")
 
 
 def local_minute(time: datetime | None, zone: ZoneInfo) -> str:
-    """Day and minute by the clocks of the reader's zone, for a sentence; a second that is not 0 is shown."""
+    """Return day and minute in the reader's zone, for a sentence; seconds are shown unless they are 0."""
     return local_second(time, zone).removesuffix(":00")
 
 
 def local_second(time: datetime | None, zone: ZoneInfo) -> str:
-    """Day and second by the clocks of the reader's zone, for a column of moments."""
+    """Return day and second in the reader's zone, for a column of times."""
     if time is None:
         return UNKNOWN
     local = time.astimezone(zone)
@@ -155,7 +155,7 @@ def local_second(time: datetime | None, zone: ZoneInfo) -> str:
 
 
 def format_bytes(number: int) -> str:
-    """A size.
+    """Return a size.
 
     >>> format_bytes(700), format_bytes(1536), format_bytes(5 * 1024**3)
     ('700 B', '1.5 KiB', '5.0 GiB')
@@ -169,7 +169,7 @@ def format_bytes(number: int) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share between 0 and 1.
+    """Return a share between 0 and 1 as per cent.
 
     >>> percent(0.8735), percent(1.0), percent(None)
     ('87.4 %', '100 %', '–')
@@ -178,7 +178,7 @@ def percent(share: float | None) -> str:
 
 
 def signed_percent(change: float) -> str:
-    """By how much something has grown or become less.
+    """Return a relative change as per cent.
 
     >>> signed_percent(0.123), signed_percent(-0.5)
     ('+12 %', '−50 %')
@@ -187,7 +187,7 @@ def signed_percent(change: float) -> str:
 
 
 def heat_step(value: int, highest: int) -> int:
-    """In which of five shades a figure stands; 0 is none.
+    """Return which of five shades a figure has; 0 is none.
 
     >>> [heat_step(value, 100) for value in (0, 1, 20, 21, 100)]
     [0, 1, 1, 2, 5]
@@ -196,43 +196,43 @@ def heat_step(value: int, highest: int) -> int:
 
 
 def as_json(value: object) -> str:
-    """For an attribute that a script of ours reads; it is escaped like any text."""
+    """Return JSON for an attribute that a script reads; it is escaped like any text."""
     return msgspec.json.encode(value).decode()
 
 
 def split_party(text: str) -> tuple[str, str]:
-    """Name and number of a side of a call; either may be empty."""
+    """Return name and number of a party; either may be empty."""
     return extract_name(text), extract_number(text)
 
 
 def get_field(record: Record, name: str) -> object:
-    """A field by its name."""
+    """Return a field by its name."""
     return getattr(record, name)
 
 
 def list_filters(record_filter: RecordFilter) -> list[tuple[str, object]]:
-    """Those filters that are set, by name."""
+    """Return the filters that are set, by name."""
     return [(name, value) for name in FILTER_NAMES if (value := getattr(record_filter, name)) is not None]
 
 
 def outcome(status: str) -> str:
-    """A status in our spelling; an unknown one as the PBX wrote it."""
+    """Return the text of a status; an unknown one as the PBX wrote it."""
     return _OUTCOMES.get(fold_word(status), (status or UNKNOWN, ""))[0]
 
 
 def tone(status: str) -> str:
-    """What a status means for the colour: `good`, `bad`, `soft` or `plain`."""
+    """Return the meaning of a status's colour: `good`, `bad`, `soft` or `plain`."""
     return _OUTCOMES.get(fold_word(status), ("", "plain"))[1]
 
 
 def url(path: str, **query: object) -> str:
-    """A path with those query parameters that are set."""
+    """Return a path with those query parameters that are set."""
     parameters = {name: value for name, value in query.items() if value not in (None, "")}
     return f"{path}?{urlencode(parameters)}" if parameters else path
 
 
 def call_url(sn: str, call_id: str, zone: str = "", **query: object) -> str:
-    """Where a call's page is; ids that cannot stand in a path stand in the query."""
+    """Return the URL of a call's page; ids that cannot be part of a path are in the query."""
     if _PATH_SAFE.fullmatch(sn) and _PATH_SAFE.fullmatch(call_id):
         return url(f"/calls/{quote(sn)}/{quote(call_id)}", zone=zone, **query)
     return url("/call", sn=sn, call_id=call_id, zone=zone, **query)

@@ -1,4 +1,4 @@
-"""Pages: what needs a person's attention, and a report as it came."""
+"""Pages of issues, and of an event as its bytes are."""
 
 from collections.abc import Sequence
 
@@ -11,17 +11,18 @@ from onhook.console.pages.page import AnyRequest, render_page
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import NotFound
+from onhook.lib.messages import _
 from onhook.store.contract import QuarantineEntry
 
 QUARANTINE_SHOWN_MAX = 200
 
 STORED_KINDS = frozenset({"stored", "duplicate", "unparsable"})
-"""The intake's words for what is in the ledger; all others are for what is counted and nothing else."""
+"""Verdicts on stored events; all others are only counted."""
 
 
 @get("/issues", include_in_schema=False)
 async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
-    """What could not be read, and who knocked in vain."""
+    """Return the page of events that could not be parsed, rejected requests, alarms and failing destinations."""
     total, newest = await load_quarantine(app_state, QUARANTINE_SHOWN_MAX)
     return render_page(
         request,
@@ -39,10 +40,10 @@ async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: 
 async def raw_event_page(
     request: AnyRequest, app_state: AppStateDep, seq: Seq, reader_zone: ReaderZone
 ) -> Response[str]:
-    """A report, as its bytes came."""
+    """Return the page of an event, with its bytes."""
     raw_events = await app_state.ledger.get([seq])
     if not raw_events:
-        raise NotFound(f"the ledger has no report {seq}")
+        raise NotFound(_("the ledger has no event {seq}", seq=seq))
     reasons = [entry.reason for entry in await app_state.store.quarantine(1, seq - 1) if entry.seq == seq]
     return render_page(
         request,
@@ -55,7 +56,7 @@ async def raw_event_page(
 
 
 async def load_quarantine(app_state: AppState, limit: int) -> tuple[int, Sequence[QuarantineEntry]]:
-    """How many could not be read, and the newest of them."""
+    """Return how many events could not be parsed, and the newest of them."""
     newest = await app_state.store.quarantine(limit, newest_first=True)
-    # Counting looks through everything, so it is left out where the list itself says how many there are.
+    # Counting reads everything, so it is left out where the list is complete.
     return len(newest) if len(newest) < limit else (await app_state.store.counts())["quarantined"], newest

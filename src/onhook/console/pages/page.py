@@ -1,4 +1,4 @@
-"""What every page is made with: who looks, by which clock, at what time."""
+"""Values that every page needs: the user, the time zone, the time."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -20,10 +20,10 @@ _MENU_PAGES = {
     "/events": "/issues",
     "/audit": "/users",
 }
-"""Pages that stand below one of the menu."""
+"""Pages below one of the menu."""
 
 MESSAGE_CHARACTERS_MAX = 500
-"""Of what came of a button, handed to the page that follows in its address."""
+"""Result of an action, passed in the URL to the page that follows."""
 
 AnyRequest = Request[Any, Any, Any]
 Message = Annotated[str, QueryParameter(max_length=MESSAGE_CHARACTERS_MAX)]
@@ -35,12 +35,12 @@ FORM_BODY = BodyKwarg(media_type=RequestEncodingType.URL_ENCODED)
 def render_page(
     request: AnyRequest, app_state: AppState, zone: ZoneInfo, template: str, /, **values: Any
 ) -> Response[str]:
-    """The page that a template makes of these values, for the one who asks."""
+    """Return the page of a template with these values, for the user of the request."""
     return html_page(template, **common_values(app_state, request, zone, app_state.clock.now()), **values)
 
 
 def common_values(app_state: AppState, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
-    """What every page is told of the one who asks, of his zone, and of now."""
+    """Return the values of every page: the user, the time zone, the time."""
     principal = get_principal(request.scope)
     return {
         "menu_page": menu_page(request.url.path),
@@ -54,7 +54,7 @@ def common_values(app_state: AppState, request: AnyRequest, zone: ZoneInfo, now:
 
 
 def menu_page(path: str) -> str:
-    """The page of the menu that a page belongs to.
+    """Return the page of the menu that a page belongs to.
 
     >>> menu_page("/calls/3631A2124XXX/1777287876.1"), menu_page("/alarms"), menu_page("/about")
     ('/calls', '/issues', '/about')
@@ -64,11 +64,11 @@ def menu_page(path: str) -> str:
 
 
 def list_issues(app_state: AppState) -> list[Issue]:
-    """What a person should know of destinations; for those who may see all of them."""
+    """Return the issues of destinations, for users who may see all of them."""
     appdb = app_state.appdb
     return find_all_issues(appdb.destinations.all(), appdb.deliveries.backlogs(), app_state.clock.now())
 
 
 def html_page(template: str, **values: Any) -> Response[str]:
-    """The page that a template makes of these values."""
+    """Return the page of a template with these values."""
     return Response(render(template, **values), media_type="text/html")

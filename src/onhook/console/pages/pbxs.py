@@ -1,4 +1,4 @@
-"""The pages `/pbxs`: each PBX's state, clock, number plan and secrets, and the way from a new PBX to its first call.
+"""The pages `/pbxs`: state, clock, number plan and secrets of each PBX, and the steps from a new PBX to its first call.
 
 Each button is a form of its own, so that everything works without a script.
 """
@@ -28,19 +28,20 @@ from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, AnyRequ
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import OnhookError, UsageError
+from onhook.lib.messages import _
 
 STORED_KINDS = frozenset({"stored", "duplicate", "unparsable"})
 REJECTED_KINDS = frozenset({"invalid_signature", "missing_signature"})
-"""The intake's words for reports of a PBX: on disk, and not."""
+"""Verdicts on events of a PBX: stored, and not stored."""
 
 QUIET_PERIOD = timedelta(days=1)
-"""A PBX that has reported nothing for so long is worth a look; a weekend may be a reason."""
+"""A PBX without events for this long is marked; a weekend may be the reason."""
 
 POLL_SECONDS = 3
-"""How often the page that waits for a first report asks again."""
+"""Reload interval of the page that waits for a first event."""
 
 CLOCK_SKEW_SECONDS_MAX = 120
-"""A call is reported within seconds of its end: past this the clock of one of the two is wrong, or the way was shut."""
+"""An event arrives within seconds of a call's end: a longer delay means a wrong clock, or a lost connection."""
 
 PLAN_KINDS = ("ivr", "queue", "ring_group", "conference")
 
@@ -49,7 +50,7 @@ SecretId = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
 
 
 class AddPbxForm(msgspec.Struct, frozen=True):
-    """What the form for a PBX sends. Without a secret one is made."""
+    """Content of the form for a PBX. Without a secret one is generated."""
 
     name: str = ""
     sn: str = ""
@@ -58,7 +59,7 @@ class AddPbxForm(msgspec.Struct, frozen=True):
 
 
 class ChangePbxForm(msgspec.Struct, frozen=True):
-    """What the form of a PBX's values sends; ranges as `6400-6499,7000`."""
+    """Content of the form of a PBX's settings; ranges as `6400-6499,7000`."""
 
     name: str = ""
     zone: str = ""
@@ -69,21 +70,21 @@ class ChangePbxForm(msgspec.Struct, frozen=True):
 
 
 class BackfillForm(msgspec.Struct, frozen=True):
-    """What the form for a back-fill sends; moments as in the filters."""
+    """Content of the form for a back-fill; times as in the filters."""
 
     since: str = "1d"
     until: str = ""
 
 
 class AddSecretForm(msgspec.Struct, frozen=True):
-    """What the form for another secret sends. Without a text one is made."""
+    """Content of the form for another secret. Without a text one is generated."""
 
     label: str = "webhook"
     secret: str = ""
 
 
 class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
-    """How a PBX stands: what came from it, and what that tells of its clock."""
+    """State of a PBX: its events, and the clock skew that they show."""
 
     pbx: Pbx
     last_at: datetime | None
@@ -95,7 +96,7 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
     latest_record: Record | None
 
     def state(self, now: datetime) -> tuple[str, str]:
-        """In a word, and the tone of its colour."""
+        """Return the state in a word, and the meaning of its colour."""
         if self.last_rejected_at and (self.last_at is None or self.last_rejected_at > self.last_at):
             return "rejected", "bad"
         if self.last_at is None:
@@ -104,20 +105,20 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def delay_seconds(self) -> int | None:
-        """How long after its end the latest call was received; below 0 where the PBX's clock is ahead."""
+        """Return how long after its end the latest call was received; negative where the PBX's clock is ahead."""
         if self.latest_record is None or self.latest_record.ended_at is None:
             return None
         return round((self.latest_record.received_at - self.latest_record.ended_at).total_seconds())
 
     @property
     def has_clock_skew(self) -> bool:
-        """Whether that is further off than any way is long."""
+        """Return whether the delay is longer than any transmission."""
         return self.delay_seconds is not None and abs(self.delay_seconds) > CLOCK_SKEW_SECONDS_MAX
 
 
 @get("/pbxs", include_in_schema=False)
 async def pbxs_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
-    """All PBXs, and how to add one."""
+    """Return the page of all PBXs, with the form to add one."""
     return await _render_pbxs(request, app_state, reader_zone)
 
 
@@ -125,7 +126,7 @@ async def pbxs_page(request: AnyRequest, app_state: AppStateDep, reader_zone: Re
 async def add_pbx(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[AddPbxForm, FORM_BODY]
 ) -> Response[str]:
-    """A new PBX; what to paste into it is shown, with the secret, this once."""
+    """Add a PBX; the settings to copy are shown, with the secret this once."""
     secret = data.secret or new_secret()
     try:
         pbx = app_state.appdb.add_pbx(
@@ -142,18 +143,18 @@ async def add_pbx(
 
 @post("/pbxs/simulated", include_in_schema=False, status_code=200)
 async def start_simulated_pbx(app_state: AppStateDep) -> Redirect:
-    """A made-up PBX calls: only where nothing was ever kept, for its calls are kept like all others."""
+    """Start a simulated PBX: only where nothing was ever stored, because its calls are stored like all others."""
     if await app_state.ledger.last_seq():
         raise UsageError(
-            "there are calls here already, and made-up ones would stand among them",
-            hint="start `onhook serve --demo --data ANOTHER-DIRECTORY`",
+            _("there are calls already, and simulated ones would be mixed with them"),
+            hint=_("start `onhook serve --demo --data ANOTHER-DIRECTORY`"),
         )
     await app_state.actions.start_simulated_pbx()
     return Redirect("/", status_code=303)
 
 
 @get("/pbxs/{name:str}", include_in_schema=False)
-async def pbx_page(  # noqa: PLR0917 - what the address may say
+async def pbx_page(  # noqa: PLR0917 - the parameters of the URL
     request: AnyRequest,
     app_state: AppStateDep,
     name: Name,
@@ -162,14 +163,14 @@ async def pbx_page(  # noqa: PLR0917 - what the address may say
     error: Message = "",
     wait: WaitQuery = "",
 ) -> Response[str]:
-    """One PBX."""
+    """Return the page of one PBX."""
     pbx = app_state.appdb.pbx(name)
     return await _render_pbx(request, app_state, reader_zone, pbx, message=message, error=error, is_waiting=bool(wait))
 
 
 @post("/pbxs/{name:str}", include_in_schema=False, status_code=200)
 async def change_pbx(app_state: AppStateDep, name: Name, data: Annotated[ChangePbxForm, FORM_BODY]) -> Redirect:
-    """Its name, zone and number plan; calls that come from now on are read by them."""
+    """Change name, zone and number plan; they apply to calls from now on."""
     try:
         ranges = {kind: text for kind in PLAN_KINDS if (text := getattr(data, kind).strip())}
         changes: dict[str, Any] = {
@@ -179,7 +180,7 @@ async def change_pbx(app_state: AppStateDep, name: Name, data: Annotated[ChangeP
         pbx = app_state.appdb.change_pbx(name, changes)
     except OnhookError as error:
         return _redirect(name, error=str(error))
-    return _redirect(pbx.sn, message="Changed. Calls of before keep what they were read by until `onhook rebuild`.")
+    return _redirect(pbx.sn, message=_("Settings saved. Earlier calls are not changed until `onhook rebuild`."))
 
 
 @post("/pbxs/{name:str}/secrets", include_in_schema=False, status_code=200)
@@ -190,7 +191,7 @@ async def add_secret(
     reader_zone: ReaderZone,
     data: Annotated[AddSecretForm, FORM_BODY],
 ) -> Response[str]:
-    """Another secret beside those it has; shown this once."""
+    """Add a secret; it is shown this once."""
     text = data.secret or new_secret()
     try:
         app_state.appdb.add_secret(name, text, now_us=app_state.clock.microseconds(), label=data.label or "webhook")
@@ -201,30 +202,30 @@ async def add_secret(
 
 @post("/pbxs/{name:str}/secrets/{secret_id:int}/remove", include_in_schema=False, status_code=200)
 async def remove_secret(app_state: AppStateDep, name: Name, secret_id: SecretId) -> Redirect:
-    """Accepted no more; the last one stays."""
+    """Remove a secret; the last one stays."""
     try:
         app_state.appdb.remove_secret(name, secret_id)
     except OnhookError as error:
         return _redirect(name, error=str(error))
-    return _redirect(name, message="That secret is accepted no more.")
+    return _redirect(name, message=_("Secret revoked."))
 
 
 @post("/pbxs/{name:str}/test", include_in_schema=False, status_code=200)
 async def send_test_event(app_state: AppStateDep, name: Name) -> Redirect:
-    """A signed test to our own intake, as this PBX would send it."""
+    """Send a signed test event to the receiver, as this PBX would."""
     pbx = app_state.appdb.pbx(name)
     try:
         result = await app_state.actions.send_test_event(pbx.sn)
     except OnhookError as error:
         return _redirect(pbx.sn, error=str(error))
-    return _redirect(pbx.sn, message=f"Signed and sent as this PBX would: {result}.")
+    return _redirect(pbx.sn, message=_("Test event sent: {result}.", result=result))
 
 
 @post("/pbxs/{name:str}/checks", include_in_schema=False, status_code=200)
 async def run_pbx_checks(
     request: AnyRequest, app_state: AppStateDep, name: Name, reader_zone: ReaderZone
 ) -> Response[str]:
-    """What `onhook doctor` with this PBX's name tells, a line each."""
+    """Return the page with the checks of `onhook doctor` for this PBX."""
     pbx = app_state.appdb.pbx(name)
     try:
         checks = await app_state.actions.run_pbx_checks(pbx.sn)
@@ -237,7 +238,7 @@ async def run_pbx_checks(
 async def request_backfill(
     app_state: AppStateDep, name: Name, reader_zone: ReaderZone, data: Annotated[BackfillForm, FORM_BODY]
 ) -> Redirect:
-    """Ask the PBX for calls again, where its own list can be read."""
+    """Request a back-fill, where the PBX has a source."""
     pbx = app_state.appdb.pbx(name)
     try:
         app_state.appdb.require_backfill_source(pbx)
@@ -245,12 +246,12 @@ async def request_backfill(
         app_state.appdb.sync_states.save_backfill_request(pbx.sn, backfill_request)
     except OnhookError as error:
         return _redirect(pbx.sn, error=str(error))
-    return _redirect(pbx.sn, message="The PBX is asked for its calls again; this page says how far that has come.")
+    return _redirect(pbx.sn, message=_("Back-fill requested. This page shows its progress."))
 
 
 @post("/pbxs/{name:str}/remove", include_in_schema=False, status_code=200)
 async def remove_pbx(app_state: AppStateDep, name: Name) -> Redirect:
-    """It may report no more; its calls stay."""
+    """Remove a PBX; its calls stay."""
     app_state.appdb.remove_pbx(name)
     return Redirect("/pbxs", status_code=303)
 
@@ -262,13 +263,13 @@ ROUTES = (
 
 
 def _build_number_plan(app_state: AppState, name: str, ranges: Mapping[str, str]) -> NumberPlan:
-    """The plan with these ranges; a kind that is left empty has its default again."""
+    """Return the number plan with these ranges; an empty kind has its default."""
     current_plan = app_state.appdb.pbx(name).number_plan
     return msgspec.structs.replace(parse_number_plan(ranges), extension_digits_max=current_plan.extension_digits_max)
 
 
 async def load_pbx_overview(app_state: AppState, pbx: Pbx, counters: list[NamedCounter]) -> PbxOverview:
-    """How one PBX stands."""
+    """Return the state of one PBX."""
     pbx_counters = [counter for counter in counters if counter.sn == pbx.sn]
     latest_page = await app_state.store.records(RecordFilter(sn=pbx.sn), 1)
     return PbxOverview(

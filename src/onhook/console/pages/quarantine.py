@@ -1,4 +1,4 @@
-"""`/quarantine`: what could not be read, and reading it again."""
+"""`/quarantine`: events that could not be parsed, and retrying them."""
 
 from typing import Annotated
 
@@ -12,9 +12,10 @@ from onhook.console.pages.formatting import url
 from onhook.console.pages.page import MESSAGE_CHARACTERS_MAX, AnyRequest, Message, render_page
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AppStateDep
+from onhook.lib.messages import _
 
 QUARANTINE_ROWS_MAX = 100
-"""Reports of the quarantine on one page."""
+"""Events on one page."""
 
 AfterSeqQuery = Annotated[int, QueryParameter(ge=0, le=SEQ_MAX)]
 
@@ -27,7 +28,7 @@ async def quarantine_page(
     after: AfterSeqQuery = 0,
     message: Message = "",
 ) -> Response[str]:
-    """In order of number, each with its reason."""
+    """Return the page of quarantined events, in order of number, each with its reason."""
     entries = list(await app_state.store.quarantine(QUARANTINE_ROWS_MAX, after))
     return render_page(
         request,
@@ -44,13 +45,13 @@ async def quarantine_page(
 
 @post("/quarantine/{seq:int}/retry", include_in_schema=False, status_code=200)
 async def retry_quarantined(app_state: AppStateDep, seq: Seq) -> Redirect:
-    """Read one again, as after an upgrade."""
+    """Retry one event, as after an upgrade."""
     await find_quarantined(app_state, seq)
     still_quarantined = await app_state.retry_parsing([seq])
     message = (
-        f"Report {seq} still cannot be read: {still_quarantined[0].reason}"
+        _("Event {seq} still cannot be parsed: {reason}", seq=seq, reason=still_quarantined[0].reason)
         if still_quarantined
-        else f"Report {seq} could be read."
+        else _("Event {seq} was parsed.", seq=seq)
     )
     return Redirect(
         url("/quarantine", after=max(0, seq - 1), message=message[:MESSAGE_CHARACTERS_MAX]), status_code=303
@@ -59,10 +60,10 @@ async def retry_quarantined(app_state: AppStateDep, seq: Seq) -> Redirect:
 
 @post("/quarantine/retry", include_in_schema=False, status_code=200)
 async def retry_first_page(app_state: AppStateDep) -> Redirect:
-    """Read the first of them again, as many as a page shows."""
+    """Retry the first events, as many as a page shows."""
     seqs = [entry.seq for entry in await app_state.store.quarantine(QUARANTINE_ROWS_MAX)]
     still_quarantined = await app_state.retry_parsing(seqs) if seqs else []
-    message = f"{len(seqs) - len(still_quarantined)} of {len(seqs)} could be read."
+    message = _("{parsed} of {all} events were parsed.", parsed=len(seqs) - len(still_quarantined), all=len(seqs))
     return Redirect(url("/quarantine", message=message), status_code=303)
 
 

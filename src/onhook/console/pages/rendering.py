@@ -1,4 +1,4 @@
-"""Templates into pages. Everything that comes from outside is escaped: a caller's name is hostile input."""
+"""Rendering of templates. All values are escaped: a caller's name is hostile input."""
 
 from functools import lru_cache
 from typing import Any
@@ -11,13 +11,13 @@ from onhook.lib.messages import _
 
 
 def render(template: str, **values: Any) -> str:
-    """The page that a template makes of these values."""
+    """Return the page of a template with these values."""
     return _environment().get_template(template).render(values)
 
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    """Made once: templates are read and compiled at their first use and never change."""
+    """Return the environment, created once: templates are compiled at their first use and never change."""
     environment = Environment(
         loader=PackageLoader("onhook.console"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""`/saved-searches`: searches that are kept under a name, for everybody who may see the pages."""
+"""`/saved-searches`: saved searches, shared by all users."""
 
 from typing import Annotated
 
@@ -12,14 +12,14 @@ from onhook.console.state import AppStateDep
 
 
 class SaveSearchForm(msgspec.Struct, frozen=True):
-    """What the form sends: a name, and the address of the search, page and query."""
+    """Content of the form: a name, and the address of the search, page and query."""
 
     name: str = ""
     path: str = ""
 
 
 class RemoveSearchForm(msgspec.Struct, frozen=True):
-    """What the button sends."""
+    """Content of the button's form."""
 
     search_id: int = 0
 
@@ -28,7 +28,7 @@ class RemoveSearchForm(msgspec.Struct, frozen=True):
 async def save_search(
     request: AnyRequest, app_state: AppStateDep, data: Annotated[SaveSearchForm, FORM_BODY]
 ) -> Redirect:
-    """Keep it, and go back to it."""
+    """Save a search, and return to it."""
     principal = get_principal(request.scope)
     app_state.appdb.saved_searches.add(data.name, data.path, author=principal.name if principal else "")
     return Redirect(data.path, status_code=303)
@@ -36,7 +36,7 @@ async def save_search(
 
 @post("/saved-searches/remove", include_in_schema=False, status_code=200)
 async def remove_saved_search(app_state: AppStateDep, data: Annotated[RemoveSearchForm, FORM_BODY]) -> Redirect:
-    """Keep it no more."""
+    """Remove a saved search."""
     app_state.appdb.saved_searches.remove(data.search_id)
     return Redirect("/calls", status_code=303)
 

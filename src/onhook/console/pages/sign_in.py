@@ -1,7 +1,7 @@
-"""`/sign-in`, `/invitation` and `/sign-out`: a browser changes a token or a password for a cookie.
+"""`/sign-in`, `/invitation` and `/sign-out`: a token or a password is exchanged for a cookie.
 
-Laws: no token stays in an address. A password is tried only while neither its name nor its address has failed too often
-of late, and by a few at once, because each try costs memory and time on purpose.
+Invariants: no token stays in a URL. A password is checked only while neither its name nor its address has failed too
+often, and a few at a time, because each check costs memory and time on purpose.
 """
 
 import asyncio
@@ -24,18 +24,19 @@ from onhook.console.pages.rendering import render
 from onhook.console.problem_documents import Problem
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import NotAllowed, OnhookError, UsageError
+from onhook.lib.messages import _
 
 NEXT_CHARACTERS_MAX = 2_000
 
 PASSWORD_CHECKS_MAX = 4
-"""Passwords tried at once: each takes 32 MiB and a tenth of a second."""
+"""Concurrent password checks: each takes 32 MiB and a tenth of a second."""
 
 Next = Annotated[str, QueryParameter(max_length=NEXT_CHARACTERS_MAX)]
 TokenText = Annotated[str, QueryParameter(max_length=TOKEN_CHARACTERS_MAX)]
 
 
 class SignInForm(msgspec.Struct, frozen=True):
-    """What the form sends."""
+    """Content of the form."""
 
     token: str = ""
     name: str = ""
@@ -44,11 +45,11 @@ class SignInForm(msgspec.Struct, frozen=True):
 
 
 class AcceptInvitationForm(msgspec.Struct, frozen=True):
-    """What the form of an invitation sends."""
+    """Content of the form of an invitation."""
 
     invitation: str = ""
     username: str = ""
-    """For the browser's own list of passwords; the invitation says who it is."""
+    """For the browser's password manager; the invitation identifies the user."""
     password: str = ""
     password_repeat: str = ""
 
@@ -60,7 +61,7 @@ async def sign_in_by_link(
     token: TokenText = "",
     next: Next = "/",  # noqa: A002 - the name in the URL
 ) -> Response[Any]:
-    """The link that the start prints; without a token, the form."""
+    """Sign in by the link that the start prints; without a token, return the form."""
     if not token:
         return _sign_in_page(next)
     return _sign_in_with_token(request, app_state, token, next)
@@ -72,7 +73,7 @@ async def sign_in_by_form(
     app_state: AppStateDep,
     data: Annotated[SignInForm, FORM_BODY],
 ) -> Response[Any]:
-    """A name and a password, or a token pasted into the form."""
+    """Sign in by name and password, or by a token in the form."""
     if data.name.strip():
         return await _sign_in_with_password(request, app_state, data)
     return _sign_in_with_token(request, app_state, data.token.strip(), data.next)
@@ -80,7 +81,7 @@ async def sign_in_by_form(
 
 @get("/invitation", opt=OPEN, include_in_schema=False)
 async def invitation_page(app_state: AppStateDep, invitation: TokenText = "") -> Response[Any]:
-    """Where an invitation leads: choosing a password. Only sending the form uses the invitation up."""
+    """Return the page for choosing a password. Only sending the form uses the invitation up."""
     try:
         name = app_state.appdb.users.get_invited(invitation, now_us=app_state.clock.microseconds()).name
     except OnhookError as error:
@@ -94,7 +95,7 @@ async def accept_invitation(
     app_state: AppStateDep,
     data: Annotated[AcceptInvitationForm, FORM_BODY],
 ) -> Response[Any]:
-    """The password is chosen, and one is signed in."""
+    """Set the password, and sign in."""
     users, now_us = app_state.appdb.users, app_state.clock.microseconds()
     try:
         name = users.get_invited(data.invitation, now_us=now_us).name
@@ -102,7 +103,7 @@ async def accept_invitation(
         return _html_response("problem.html", 401, problem=_problem(error))
     if data.password != data.password_repeat:
         return _html_response(
-            "invitation.html", 400, name=name, invitation=data.invitation, error="These two are not the same."
+            "invitation.html", 400, name=name, invitation=data.invitation, error=_("The passwords differ.")
         )
     try:
         user = await asyncio.to_thread(users.accept_invitation, data.invitation, data.password, now_us=now_us)
@@ -114,7 +115,9 @@ async def accept_invitation(
 
 @post("/sign-out", opt=OPEN, include_in_schema=False, status_code=200)
 async def sign_out(request: AnyRequest, app_state: AppStateDep) -> Response[Any]:
-    """End the session. Browsers send its cookie from our own pages only (SameSite=Strict), so nobody else ends it."""
+    """End the session. Browsers send its cookie from Onhook's own pages only (SameSite=Strict), so no other site can
+    end it.
+    """
     app_state.sessions.end(request.cookies.get(cookie_name(app_state), ""))
     response = Redirect("/sign-in", status_code=303)
     response.set_cookie(_cookie(request, app_state, "", seconds=0))
@@ -125,9 +128,9 @@ def _sign_in_with_token(request: AnyRequest, app_state: AppState, token: str, ne
     try:
         valid_token = check_token(request, app_state, token)
     except NotAllowed:
-        return _sign_in_page(next_path, "This token does not count.", status=401)
+        return _sign_in_page(next_path, _("This token is not valid."), status=401)
     except TooManyRequestsException as error:
-        return _sign_in_page(next_path, "Too many wrong tokens: wait a minute.", status=429, headers=error.headers)
+        return _sign_in_page(next_path, _("Too many wrong tokens: wait a minute."), status=429, headers=error.headers)
     record_sign_in(request, app_state, valid_token.name, "token", 200)
     return _start_session(request, app_state, next_path, token_text=token)
 
@@ -142,7 +145,7 @@ async def _sign_in_with_password(request: AnyRequest, app_state: AppState, data:
     wait = max(app_state.failed_logins.seconds_to_wait(throttle_key, now_us) for throttle_key in throttle_keys)
     if wait or app_state.password_limiter.is_full:
         headers = {"Retry-After": str(wait or 1)}
-        return _sign_in_page(data.next, "Too many tries: wait a minute.", status=429, headers=headers)
+        return _sign_in_page(data.next, _("Too many tries: wait a minute."), status=429, headers=headers)
     password_hash = app_state.appdb.users.get_password_hash(name)
     with app_state.password_limiter.acquire():
         is_correct = await asyncio.to_thread(verify_password, data.password, password_hash)
@@ -151,14 +154,14 @@ async def _sign_in_with_password(request: AnyRequest, app_state: AppState, data:
         for throttle_key in throttle_keys:
             app_state.failed_logins.record_failure(throttle_key, now_us)
         record_sign_in(request, app_state, name, "password", 401)
-        return _sign_in_page(data.next, "This name and this password do not belong together.", status=401)
+        return _sign_in_page(data.next, _("Wrong name or password."), status=401)
     app_state.appdb.users.record_sign_in(user.name, now_us=now_us)
     record_sign_in(request, app_state, user.name, "password", 200)
     return _start_session(request, app_state, data.next, user_name=user.name, password_version=user.password_version)
 
 
 def record_sign_in(request: AnyRequest, app_state: AppState, user: str, credential: str, status: int) -> None:
-    """Keep that somebody signed in, or tried to."""
+    """Add a sign-in, or a failed one, to the audit log."""
     now_us = app_state.clock.microseconds()
     app_state.appdb.audit.add(
         now_us=now_us,
@@ -192,7 +195,7 @@ def _cookie(request: AnyRequest, app_state: AppState, text: str, *, seconds: int
 
 
 def _local_path(text: str) -> str:
-    """Where to go after signing in: a path of ours, never another site (`//host`, `/\\host`)."""
+    r"""Return the page after signing in: a path of Onhook, never another site (`//host`, `/\host`)."""
     is_path = text.startswith("/") and not text.startswith("//") and "\\" not in text and text.isprintable()
     return text if is_path and not text.startswith("/sign-") else "/"
 

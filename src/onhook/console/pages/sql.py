@@ -1,6 +1,6 @@
-"""`/sql`: a question in SQL over all records and calls, answered as a table, a picture or a file.
+"""`/sql`: a query in SQL over all records and calls, with the result as a table, a chart or a file.
 
-It changes nothing, sees nothing else, and is given up after some seconds.
+It is read only, sees nothing else, and is cancelled after some seconds.
 """
 
 import asyncio
@@ -17,16 +17,17 @@ from onhook.console.pages.reports.report import Chart, Series
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
+from onhook.lib.messages import _
 from onhook.store.contract import SQL_CHARACTERS_MAX, SqlResult
 
 QUERY_SECONDS_MAX = 10.0
-"""How long a question may take: others want to read too."""
+"""Time-out of a query: other readers need the store too."""
 
 QUERIES_MAX = 2
-"""At once: each may use all of the store's memory."""
+"""Concurrent queries: each may use all of the store's memory."""
 
 BARS_MAX = 60
-"""Rows of an answer that a picture has."""
+"""Rows of a result that a chart has."""
 
 EXAMPLES = (
     (
@@ -59,7 +60,7 @@ Sql = Annotated[str, QueryParameter(description="One SELECT", max_length=SQL_CHA
 async def sql_page(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, sql: Sql = ""
 ) -> Response[str]:
-    """The question, its answer, and what may be asked."""
+    """Return the page with the query, its result, and the available columns."""
     result, error_text = None, ""
     try:
         result = await _run_query(app_state, sql) if sql.strip() else None
@@ -81,7 +82,7 @@ async def sql_page(
 
 @get("/sql.csv", include_in_schema=False)
 async def sql_file(app_state: AppStateDep, sql: Sql) -> Response[bytes]:
-    """The answer as CSV (RFC 4180, UTF-8); what a spreadsheet would take for a formula is made harmless."""
+    """Return the result as CSV (RFC 4180, UTF-8); cells that a spreadsheet would take for a formula are escaped."""
     result = await _run_query(app_state, sql)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
@@ -98,7 +99,7 @@ ROUTES = (sql_page, sql_file)
 
 
 def build_chart(result: SqlResult) -> Chart | None:
-    """Bars, where the first column names and another counts; else a table says it better."""
+    """Return a bar chart, where the first column has names and another one counts; else None."""
     rows = result.rows[:BARS_MAX]
     numbers = [
         index
@@ -117,13 +118,13 @@ def _to_number(cell: object) -> int | float | None:
 
 async def _run_query(app_state: AppState, sql: str) -> SqlResult:
     if app_state.sql_limiter.is_full:
-        raise Unavailable(f"{QUERIES_MAX} questions are being answered already", hint="try again in a moment")
+        raise Unavailable(_("{limit} queries are already running", limit=QUERIES_MAX), hint=_("try again in a moment"))
     with app_state.sql_limiter.acquire():
         try:
             async with asyncio.timeout(QUERY_SECONDS_MAX):
                 return await app_state.store.query_sql(sql)
         except TimeoutError:
             raise UsageError(
-                f"the question took longer than {QUERY_SECONDS_MAX:.0f} seconds and was given up",
-                hint="ask for less time, or for fewer columns",
+                _("the query took longer than {seconds} seconds and was cancelled", seconds=f"{QUERY_SECONDS_MAX:.0f}"),
+                hint=_("query a shorter time, or fewer columns"),
             ) from None

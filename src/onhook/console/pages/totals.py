@@ -1,4 +1,4 @@
-"""A summary's rows added up, for the figures at the top of a page."""
+"""Totals of a summary, for the figures at the top of a page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ _SUMS = (
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls counted; durations in seconds, None where nobody said any."""
+    """Counts of calls; durations in seconds, None where they are unknown."""
 
     calls: int = 0
     answered: int = 0
@@ -35,12 +35,12 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def other(self) -> int:
-        """Missed for a reason that is none of ours."""
+        """Return how many calls were missed for an unknown reason."""
         return self.missed - self.voicemail - self.busy - self.no_answer - self.abandoned - self.failed
 
 
 def add_up(rows: Sequence[Mapping[str, Any]]) -> Totals:
-    """The rows of a summary as one."""
+    """Return the sum of the rows of a summary."""
     sums: dict[str, int] = {}
     for row in rows:
         for name in _SUMS:

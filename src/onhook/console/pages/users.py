@@ -1,6 +1,4 @@
-"""`/users` and `/audit`: who may sign in and with which tokens, who is signed in, and who changed what. Administrators
-alone see them.
-"""
+"""`/users` and `/audit`: users, tokens, sessions, and the audit log, for administrators only."""
 
 from typing import Annotated
 
@@ -15,6 +13,7 @@ from onhook.console.pages.page import FORM_BODY, AnyRequest, render_page
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import OnhookError
+from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 
 AUDIT_ENTRIES_MAX = 200
@@ -25,7 +24,7 @@ SessionNumber = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
 
 
 class AccessForm(msgspec.Struct, frozen=True):
-    """What the forms for a person or a token send; `pbxs` and `numbers` are joined by commas."""
+    """Content of the forms for a user or a token; `pbxs` and `numbers` are separated by commas."""
 
     name: str = ""
     role: str = "reader"
@@ -34,14 +33,14 @@ class AccessForm(msgspec.Struct, frozen=True):
 
 
 class NameForm(msgspec.Struct, frozen=True):
-    """What a button beside a name sends."""
+    """Content of a form with a name only."""
 
     name: str = ""
 
 
 @get("/users", opt=FOR_ADMINISTRATORS, include_in_schema=False)
 async def users_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
-    """People, tokens and sessions."""
+    """Return the page of users, tokens and sessions."""
     return _render_users(request, app_state, reader_zone)
 
 
@@ -49,7 +48,7 @@ async def users_page(request: AnyRequest, app_state: AppStateDep, reader_zone: R
 async def add_user(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[AccessForm, FORM_BODY]
 ) -> Response[str]:
-    """Somebody new; the link of the invitation is shown this once."""
+    """Add a user; the link of the invitation is shown this once."""
     try:
         invitation = app_state.appdb.users.add(
             data.name,
@@ -68,7 +67,7 @@ async def add_user(
 async def renew_invitation(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[NameForm, FORM_BODY]
 ) -> Response[str]:
-    """Another invitation, as for a password that was forgotten."""
+    """Create another invitation, as for a forgotten password."""
     try:
         invitation = app_state.appdb.users.invite(data.name, now_us=app_state.clock.microseconds())
     except OnhookError as error:
@@ -82,19 +81,19 @@ async def renew_invitation(
 async def remove_user(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[NameForm, FORM_BODY]
 ) -> Response[str]:
-    """Somebody is let in no more; the sessions end."""
+    """Remove a user; the sessions end."""
     try:
         app_state.appdb.users.remove(data.name)
     except OnhookError as error:
         return _render_users(request, app_state, reader_zone, error=str(error))
-    return _render_users(request, app_state, reader_zone, message=f"{data.name} is let in no more.")
+    return _render_users(request, app_state, reader_zone, message=_('User "{name}" removed.', name=data.name))
 
 
 @post("/users/tokens", include_in_schema=False, status_code=200)
 async def add_token(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[AccessForm, FORM_BODY]
 ) -> Response[str]:
-    """A token for a program; its text is shown this once."""
+    """Add a token for a program; its text is shown this once."""
     try:
         text = app_state.appdb.add_token(
             data.name,
@@ -111,28 +110,28 @@ async def add_token(
 async def remove_token(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[NameForm, FORM_BODY]
 ) -> Response[str]:
-    """A token counts no more."""
+    """Remove a token."""
     try:
         app_state.appdb.remove_token(data.name)
     except OnhookError as error:
         return _render_users(request, app_state, reader_zone, error=str(error))
-    return _render_users(request, app_state, reader_zone, message=f"The token {data.name} counts no more.")
+    return _render_users(request, app_state, reader_zone, message=_('Token "{name}" revoked.', name=data.name))
 
 
 @post("/users/sessions/{number:int}/end", include_in_schema=False, status_code=200)
 async def end_session(
     request: AnyRequest, app_state: AppStateDep, number: SessionNumber, reader_zone: ReaderZone
 ) -> Response[str]:
-    """A browser is signed out."""
+    """Sign a browser out."""
     app_state.sessions.end_by_number(number)
-    return _render_users(request, app_state, reader_zone, message="That browser is signed out.")
+    return _render_users(request, app_state, reader_zone, message=_("Browser signed out."))
 
 
 @get("/audit", opt=FOR_ADMINISTRATORS, include_in_schema=False)
 async def audit_page(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, before: BeforeAuditId = None
 ) -> Response[str]:
-    """Who changed what, the latest first."""
+    """Return the page of the audit log, the latest first."""
     entries = app_state.appdb.audit.latest(AUDIT_ENTRIES_MAX, before)
     next_before = entries[-1].audit_id if len(entries) == AUDIT_ENTRIES_MAX else None
     return render_page(request, app_state, reader_zone, "audit.html", entries=entries, next_before=next_before)
@@ -173,4 +172,4 @@ def _render_users(request: AnyRequest, app_state: AppState, zone: ReaderZone, **
 
 def _token_name(app_state: AppState, text: str) -> str:
     token = app_state.appdb.find_token(text)
-    return f"token {token.name}" if token else "a token that counts no more"
+    return f"token {token.name}" if token else _("a removed token")

@@ -1,4 +1,4 @@
-"""What the console is handed of the room that sends: how to test a destination, and what was counted of attempts."""
+"""Actions and metrics of deliveries that the console receives from `runtime`."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -9,7 +9,7 @@ from onhook.delivery.status import DestinationTestResult
 
 
 class DeliveryActions(msgspec.Struct, frozen=True, kw_only=True):
-    """`send_test` sends a test to the destination of that name; `delivery_metrics` are by its number."""
+    """`send_test` sends a test to the destination with that name; `delivery_metrics` are by its number."""
 
     send_test: Callable[[str], Awaitable[DestinationTestResult]]
     delivery_metrics: Callable[[], Mapping[int, AttemptMetrics]]

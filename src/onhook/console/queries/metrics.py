@@ -1,4 +1,4 @@
-"""Destinations in `/metrics`: what is owed to each and since when, and what came of attempts."""
+"""Metrics of destinations: pending notifications, their age, and attempts."""
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -9,31 +9,33 @@ from onhook.delivery.status import DestinationStatus, load_status
 _LABELS = ["destination"]
 
 STATUS_MAX_AGE_SECONDS = 5.0
-"""To count what is owed looks through the store, per destination and replay: not anew for each who scrapes."""
+"""Counting pending notifications reads the store, per destination and replay: not for every scrape."""
 
 
 async def destination_metrics(app_state: AppState) -> list[Metric]:
-    """One series per destination; there are at most some hundred."""
+    """Return one series per destination; there are at most some hundred."""
     gauges = {
         "pending": GaugeMetricFamily(
-            "onhook_destination_pending", "Records and events not yet delivered", labels=_LABELS
+            "onhook_destination_pending", "Records and notifications not yet delivered", labels=_LABELS
         ),
-        "retrying": GaugeMetricFamily("onhook_destination_retrying", "Events that are tried again", labels=_LABELS),
+        "retrying": GaugeMetricFamily("onhook_destination_retrying", "Notifications that are retried", labels=_LABELS),
         "failed": GaugeMetricFamily(
-            "onhook_destination_failed", "Events given up, waiting for a person", labels=_LABELS
+            "onhook_destination_failed", "Notifications that have failed and need a person", labels=_LABELS
         ),
         "oldest": GaugeMetricFamily(
             "onhook_destination_oldest_pending_seconds",
-            "Age of the oldest that is owed; 0 where none is",
+            "Age of the oldest pending notification; 0 without one",
             labels=_LABELS,
         ),
-        "active": GaugeMetricFamily("onhook_destination_active", "1 while it is served, 0 else", labels=_LABELS),
+        "active": GaugeMetricFamily("onhook_destination_active", "1 while it is active, else 0", labels=_LABELS),
     }
     succeeded_counter = CounterMetricFamily(
-        "onhook_destination_attempts_succeeded", "Events taken, ever", labels=_LABELS
+        "onhook_destination_attempts_succeeded",
+        ("Notifications accepted since the destination was added"),
+        labels=_LABELS,
     )
     failed_counter = CounterMetricFamily(
-        "onhook_destination_attempts_failed", "Attempts that failed, ever", labels=_LABELS
+        "onhook_destination_attempts_failed", "Failed attempts since the destination was added", labels=_LABELS
     )
     now = app_state.clock.now()
     for destination, status in await app_state.coalescer.get(
@@ -58,11 +60,11 @@ async def _destination_statuses(app_state: AppState) -> list[tuple[Destination, 
 
 
 def _attempt_metrics(app_state: AppState) -> list[Metric]:
-    """Since the start of this hub."""
+    """Return the metrics since the start of this hub."""
     attempts = CounterMetricFamily(
-        "onhook_destination_attempts", "Attempts since the start, by what came of them", labels=[*_LABELS, "outcome"]
+        "onhook_destination_attempts", "Attempts since the start, by result", labels=[*_LABELS, "outcome"]
     )
-    latency = HistogramMetricFamily("onhook_destination_attempt_seconds", "How long attempts took", labels=_LABELS)
+    latency = HistogramMetricFamily("onhook_destination_attempt_seconds", "Duration of attempts", labels=_LABELS)
     names = {destination.destination_id: destination.name for destination in app_state.appdb.destinations.all()}
     for destination_id, metrics in app_state.delivery_actions.delivery_metrics().items():
         if destination_id in names:

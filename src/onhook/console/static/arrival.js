@@ -1,5 +1,5 @@
-// Shows a test as it arrives, without leaving the page that shows the secret this once; and copies what is to be pasted.
-// Without it the page is watched by its link, and copied by hand.
+// Shows a test event when it arrives, without leaving the page with the secret, and copies settings to the clipboard.
+// Without it the page has a link to reload, and settings are copied by hand.
 "use strict";
 
 (() => {
@@ -16,7 +16,7 @@
         if (!newContainer.dataset.watch) return;
       }
     } catch {
-      // The line is down: the next try may find it up again.
+      // No connection: retried with the next poll.
     }
     if (attemptsLeft) setTimeout(watch, 1000 * seconds, address, seconds, attemptsLeft - 1);
   }

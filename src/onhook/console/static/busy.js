@@ -1,12 +1,11 @@
-// Shows that a button was pressed while its answer is awaited, so that nobody presses twice. Without it forms work just
-// the same.
+// Disables a button while its request is in progress, so that it is not sent twice. Forms work without it.
 "use strict";
 
 (() => {
   document.addEventListener("submit", (event) => {
     const button = event.submitter;
     if (!button || event.target.method !== "post") return;
-    // After the form was read: a button that is off sends nothing.
+    // After the form was serialised: a disabled button is not part of it.
     setTimeout(() => {
       button.disabled = true;
       button.setAttribute("aria-busy", "true");

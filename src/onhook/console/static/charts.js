@@ -1,4 +1,4 @@
-// Draws the picture of a report from the values that the page carries. The table beneath says the same without it.
+// Draws the chart of a report from the values in the page. The table below has the same values.
 "use strict";
 
 (() => {
@@ -29,7 +29,7 @@
       textStyle: { fontFamily: "inherit", color: colour("--text") },
       grid: { left: 8, right: 16, top: chart.series.length > 1 ? 36 : 12, bottom: 8, containLabel: true },
       legend: { show: chart.series.length > 1, right: 8, top: 0, textStyle: { color: colour("--text-muted") }, itemWidth: 12, itemHeight: 8 },
-      // Drawn on the canvas: the page allows no inline style.
+      // Drawn on the canvas: the page's policy forbids inline styles.
       tooltip: { trigger: "axis", renderMode: "richText", confine: true, backgroundColor: colour("--surface"), borderColor: colour("--line"), textStyle: { color: colour("--text") }, axisPointer: { type: chart.shape === "line" ? "line" : "shadow" }, valueFormatter: (value) => formatValue(chart.unit, value) },
       xAxis: chart.is_sideways ? valueAxis : categoryAxis,
       yAxis: chart.is_sideways ? categoryAxis : valueAxis,

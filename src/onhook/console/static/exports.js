@@ -1,4 +1,4 @@
-// Tells how far a download has come. Without it the links download just the same.
+// Shows the progress of a download. The links work without it.
 "use strict";
 
 (() => {
@@ -13,11 +13,11 @@
     const response = await fetch("/exports/" + ticket, { headers: { Accept: "application/json" } });
     if (!response.ok) return;
     const progress = await response.json();
-    if (progress.is_broken) output.textContent = name + ": broke off after " + size(progress.sent_bytes);
+    if (progress.is_broken) output.textContent = name + ": aborted after " + size(progress.sent_bytes);
     else if (progress.is_done) output.textContent = name + ": done, " + size(progress.sent_bytes);
-    else if (!progress.has_begun && attemptsLeft === 0) output.textContent = name + ": not begun";
+    else if (!progress.has_begun && attemptsLeft === 0) output.textContent = name + ": not started";
     else {
-      output.textContent = name + ": " + (progress.has_begun ? size(progress.sent_bytes) + " so far…" : "being made…");
+      output.textContent = name + ": " + (progress.has_begun ? size(progress.sent_bytes) + " so far…" : "preparing…");
       setTimeout(pollProgress, POLL_MILLISECONDS, ticket, name, progress.has_begun ? attemptsLeft : attemptsLeft - 1);
     }
   }
@@ -30,7 +30,7 @@
     address.searchParams.set("ticket", ticket);
     link.href = address.href;
     output.hidden = false;
-    output.textContent = link.textContent + ": being made…";
+    output.textContent = link.textContent + ": preparing…";
     setTimeout(pollProgress, POLL_MILLISECONDS, ticket, link.textContent, ATTEMPTS_MAX);
   });
 })();

@@ -1,5 +1,5 @@
-// The page is whole without this. When a call ends it asks for the same page again and takes over what has changed,
-// row by row, so that a focused link and the reader's place stay as they are.
+// Updates the page when a call ends: loads the same page again and replaces changed rows, so that the focus and the
+// scroll position stay. The page is complete without it.
 "use strict";
 
 (() => {
@@ -83,7 +83,7 @@
     for (const removedRow of rowsByKey.values()) removedRow.remove();
   }
 
-  // Empty filters stay out of the address.
+  // Empty filters are left out of the URL.
   document.querySelector("form.search")?.addEventListener("submit", (event) => {
     for (const field of event.target.elements) if (field.name && !field.value) field.disabled = true;
   });

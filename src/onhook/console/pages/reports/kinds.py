@@ -1,4 +1,4 @@
-"""The table of reports: a line for each kind, by the name that it has in an address."""
+"""Registry of reports: a line for each kind, by its name in the URL."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from onhook.console.pages.reports.spread import TALK_EDGES, WAIT_EDGES, duration
 
 
 class ReportKind(msgspec.Struct, frozen=True, kw_only=True):
-    """How a report is called, where it stands in the list, and who makes it. `has_steps` is along the time."""
+    """Title of a report, its group, and its builder. `has_steps`: it is along the time."""
 
     title: str
     group: str
@@ -21,13 +21,13 @@ class ReportKind(msgspec.Struct, frozen=True, kw_only=True):
     has_steps: bool = False
 
 
-_TIME, _CALLS, _PARTIES, _LINES = "Over time", "How calls went", "Who", "Lines"
+_TIME, _CALLS, _PARTIES, _LINES = "Over time", "Outcomes", "Who", "Lines"
 
 KINDS: Mapping[str, ReportKind] = MappingProxyType(
     {
         "volume": ReportKind(title="Volume", group=_TIME, make=volume, has_steps=True),
         "week": ReportKind(title="Busy hours", group=_TIME, make=busy_hours),
-        "concurrent": ReportKind(title="Calls at once", group=_TIME, make=concurrent_calls, has_steps=True),
+        "concurrent": ReportKind(title="Concurrent calls", group=_TIME, make=concurrent_calls, has_steps=True),
         "quality": ReportKind(title="ASR and ACD", group=_TIME, make=quality, has_steps=True),
         "outcomes": ReportKind(title="Outcomes", group=_CALLS, make=outcomes),
         "unreturned": ReportKind(title="Unreturned missed calls", group=_CALLS, make=missed_calls(is_returned=False)),

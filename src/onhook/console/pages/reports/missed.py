@@ -1,4 +1,4 @@
-"""Reports of missed calls: those that nobody has returned yet, and those that somebody has, with the call that did."""
+"""Reports of missed calls: unreturned ones, and returned ones with the call that returned them."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,17 +7,18 @@ import msgspec
 from onhook.console.pages.formatting import call_url
 from onhook.console.pages.reports.recent import cut_to_recent
 from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery
+from onhook.lib.messages import _
 from onhook.store.contract import NUMBER_SUFFIX_DIGITS, MissedCall
 
 LISTED_MAX = 500
-"""The latest; more in one list nobody calls back."""
+"""The latest; a longer list is not worked through by hand."""
 
 RECENT_DAYS = 31
-"""Who was not called back within a month has called again, or somebody else."""
+"""A caller who was not called back within a month has called again, or another company."""
 
 
 def missed_calls(*, is_returned: bool) -> Callable[[ReportQuery], Awaitable[Report]]:
-    """The kind of report that lists the returned ones, or the others."""
+    """Return the report of the returned ones, or of the others."""
 
     async def build(query: ReportQuery) -> Report:
         query, cut_note = await cut_to_recent(query, RECENT_DAYS)
@@ -35,10 +36,18 @@ def missed_calls(*, is_returned: bool) -> Callable[[ReportQuery], Awaitable[Repo
                 *(Column("Outcome", "outcome"), Column("Waited", "seconds"), *returned_columns),
             ],
             rows=rows,
-            note=f"{result.missed} calls came in and were missed: {result.returned} returned, {result.unreturned} not,"
-            f" {result.anonymous} without a number. Returned means: somebody spoke with that number later; numbers are"
-            f" compared by their last {NUMBER_SUFFIX_DIGITS} digits."
-            + (f" The latest {LISTED_MAX} are listed." if len(rows) == LISTED_MAX else "")
+            note=_(
+                "{missed} inbound calls were missed: {returned} returned, {unreturned} not returned, "
+                "{anonymous} without a number."
+                " A call is returned when a person talked with the number later; numbers are compared by their last"
+                " {digits} digits.",
+                missed=result.missed,
+                returned=result.returned,
+                unreturned=result.unreturned,
+                anonymous=result.anonymous,
+                digits=NUMBER_SUFFIX_DIGITS,
+            )
+            + (" " + _("The latest {limit} are listed.", limit=LISTED_MAX) if len(rows) == LISTED_MAX else "")
             + cut_note,
         )
 

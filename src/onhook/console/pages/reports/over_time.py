@@ -1,4 +1,4 @@
-"""Reports along the time: volume, ASR and ACD, calls at once, and the week as a map of its hours."""
+"""Reports along the time: volume, ASR and ACD, concurrent calls, and the busy hours of the week."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -19,6 +19,7 @@ from onhook.console.pages.reports.report import (
     share,
 )
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.store.queries.time_buckets import boundaries
 
 STEPS_MAX = 2_000
@@ -33,7 +34,7 @@ _NO_CALLS: Mapping[str, Any] = {
 
 
 class ReportStep(msgspec.Struct, frozen=True):
-    """An hour, day, week or month of the period, cut where the period begins and ends; what was counted in it."""
+    """An hour, day, week or month of the period, cut at its ends, with its figures."""
 
     since: datetime
     until: datetime
@@ -42,7 +43,7 @@ class ReportStep(msgspec.Struct, frozen=True):
 
 
 async def volume(query: ReportQuery) -> Report:
-    """Calls by hour, day, week or month, by how they ended."""
+    """Return calls by hour, day, week or month, by outcome."""
     rows, steps = [], await _list_steps(query)
     for step in steps:
         period = _period_filters(step, query)
@@ -75,7 +76,7 @@ async def volume(query: ReportQuery) -> Report:
 
 
 async def quality(query: ReportQuery) -> Report:
-    """ASR and ACD along the time."""
+    """Return ASR and ACD along the time."""
     steps = await _list_steps(query)
     rows = [
         (
@@ -106,7 +107,7 @@ async def quality(query: ReportQuery) -> Report:
 
 
 async def concurrent_calls(query: ReportQuery) -> Report:
-    """The most calls that were under way at once, along the time: what lines are paid for."""
+    """Return the most concurrent calls along the time, for the number of lines."""
     by = "day" if query.by == "week" else query.by
     peaks = await query.store.peaks(query.search_filter, by, query.zone.key)
     labels = [step_label(by, peak.interval_start, query) for peak in peaks]
@@ -127,19 +128,19 @@ async def concurrent_calls(query: ReportQuery) -> Report:
     chart = Chart(
         shape="bar",
         labels=labels,
-        series=[Series("At once, at most", [peak.calls for peak in peaks])],
+        series=[Series(_("Peak"), [peak.calls for peak in peaks])],
         links=links,
     )
     return Report(
-        columns=[Column(by.capitalize(), "text"), Column("At once, at most"), Column("First reached", "time")],
+        columns=[Column(by.capitalize(), "text"), Column(_("Peak")), Column(_("Time of peak"), "time")],
         rows=rows,
         chart=chart,
-        note="A call is under way from its start to its end, ringing included. For one trunk, name it above.",
+        note=_("A call counts from its start to its end, ringing included. For one trunk, set the filter above."),
     )
 
 
 async def busy_hours(query: ReportQuery) -> Report:
-    """The week as a map: weekdays down, hours across."""
+    """Return the week as a heat map: weekdays down, hours across."""
     summary = await query.store.summary(query.search_filter, "weekday,hour_of_day", query.zone.key)
     calls = {(row["weekday"], row["hour_of_day"]): row["calls"] for row in summary}
     rows = [
@@ -154,7 +155,7 @@ async def busy_hours(query: ReportQuery) -> Report:
 
 
 def step_label(by: str, begin: datetime, query: ReportQuery) -> str:
-    """How a stretch is called. An hour that comes twice has its offset."""
+    """Return the label of a step. An hour that occurs twice has its offset."""
     local = begin.astimezone(query.zone)
     day = f"{local:%a} {local.day} {local:%b}"
     match by:
@@ -166,12 +167,12 @@ def step_label(by: str, begin: datetime, query: ReportQuery) -> str:
         case "month":
             return f"{local:%b} {local.year}"
         case "all":
-            return "In all"
+            return "Total"
     return f"{day} {local.year}"
 
 
 async def _list_steps(query: ReportQuery) -> list[ReportStep]:
-    """Each stretch of the period, those without a call too."""
+    """Return each step of the period, those without calls too."""
     summary = await query.store.summary(query.search_filter, query.by, query.zone.key)
     counts = {row[query.by]: row for row in summary}
     begins = [query.since]
@@ -181,7 +182,8 @@ async def _list_steps(query: ReportQuery) -> list[ReportStep]:
             begins.append(begin)
         if len(begins) > STEPS_MAX:
             raise UsageError(
-                f"there are more than {STEPS_MAX} {query.by}s", hint="ask for less time, or for longer steps"
+                _("there are more than {limit} steps", limit=STEPS_MAX),
+                hint=_("choose a shorter period, or longer steps"),
             )
     return [
         ReportStep(
@@ -195,7 +197,7 @@ async def _list_steps(query: ReportQuery) -> list[ReportStep]:
 
 
 def _step_key(by: str, instant: datetime, zone: ZoneInfo) -> str:
-    """The first moment of the hour, day, week or month in which this moment is, as a summary writes it."""
+    """Return the first moment of the hour, day, week or month of a time, as a summary writes it."""
     local = instant.astimezone(zone)
     if by == "hour":
         return local.replace(minute=0, second=0, microsecond=0).isoformat()
@@ -215,7 +217,7 @@ def _period_filters(step: ReportStep, query: ReportQuery) -> dict[str, str]:
 
 
 def _concurrent_calls_url(query: ReportQuery, instant: datetime) -> str:
-    """The calls that were under way then; those that began before the period too."""
+    """Return the URL of the concurrent calls of a time; those that began before the period too."""
     return query.calls_url(under_way_at=instant.astimezone(query.zone).isoformat(), since="")
 
 

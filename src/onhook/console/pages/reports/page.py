@@ -1,4 +1,4 @@
-"""`/reports`, `/reports.csv`, `/api/v1/reports`: one report, by its name in `report`, as a page, a file, and data."""
+"""`/reports`, `/reports.csv`, `/api/v1/reports`: one report, named by `report`, as a page, a file, and data."""
 
 import csv
 import io
@@ -24,6 +24,7 @@ from onhook.console.parameters import ReaderZone, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.store.contract import DurationHistogram
 
 KIND_DEFAULT = "volume"
@@ -34,14 +35,14 @@ ReportName = Annotated[
     QueryParameter(name="report", description=f"Which report: {', '.join(KINDS)}", max_length=TEXT_CHARACTERS_MAX),
 ]
 ROWS_MAX = 500
-"""Of a table at once: a page of thousands of extensions would be megabytes, and nobody reads them at once."""
+"""Rows of a table on one page: thousands of extensions would be megabytes."""
 
-RowOffset = Annotated[int, QueryParameter(description="Rows to leave out before", ge=0, le=10**9)]
-StepQuery = Annotated[str, QueryParameter(description="Steps along the time", max_length=TEXT_CHARACTERS_MAX)]
+RowOffset = Annotated[int, QueryParameter(description="Rows to skip", ge=0, le=10**9)]
+StepQuery = Annotated[str, QueryParameter(description="Length of a step", max_length=TEXT_CHARACTERS_MAX)]
 
 
 class PeriodComparison(msgspec.Struct, frozen=True, kw_only=True):
-    """The totals of the period and of the one before, and where the calls of the latter are."""
+    """The totals of the period and of the previous one, and the URL of the latter's calls."""
 
     current: Totals
     previous: Totals
@@ -52,15 +53,16 @@ class PeriodComparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportCell(msgspec.Struct, frozen=True):
-    """A value of the table (null where nobody knows it), and the address of the page of calls behind it, or empty."""
+    """A value of the table (null where it is unknown), and the URL of its calls, or empty."""
 
     value: str | float | None
     href: str
 
 
 class CallReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A report as the page shows it. `by` says how long its steps are, where it has any; a cell stands under the column
-    of the same place."""
+    """A report as the page shows it. `by` is the length of its steps, if it has any; a cell belongs to the column at
+    the same place.
+    """
 
     report: str
     title: str
@@ -75,7 +77,7 @@ class CallReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/reports", opt=SCOPED, include_in_schema=False)
-async def reports_page(  # noqa: PLR0917 - what the address may say
+async def reports_page(  # noqa: PLR0917 - the parameters of the URL
     request: AnyRequest,
     app_state: AppStateDep,
     search_filter: SearchFilterDep,
@@ -84,7 +86,7 @@ async def reports_page(  # noqa: PLR0917 - what the address may say
     by: StepQuery = "",
     row: RowOffset = 0,
 ) -> Response[str]:
-    """The report, its period compared with the one before, and the way to the others."""
+    """Return the page of a report, its period compared with the previous one, and links to the others."""
     kind = _get_kind(report_name)
     query, period = _parse_query(request, app_state, search_filter, reader_zone, kind, by)
     report = await kind.make(query)
@@ -108,7 +110,7 @@ async def reports_page(  # noqa: PLR0917 - what the address may say
         steps=STEPS,
         periods=common_periods(reader_zone, app_state.clock.now()),
         period=period,
-        # Who may not see a PBX's calls may not learn its name.
+        # A user who may not see a PBX's calls may not see its name.
         pbxs=[
             pbx
             for pbx in app_state.appdb.pbxs()
@@ -118,7 +120,7 @@ async def reports_page(  # noqa: PLR0917 - what the address may say
 
 
 @get("/reports.csv", opt=SCOPED, include_in_schema=False)
-async def reports_file(  # noqa: PLR0917 - what the address may say
+async def reports_file(  # noqa: PLR0917 - the parameters of the URL
     request: AnyRequest,
     app_state: AppStateDep,
     search_filter: SearchFilterDep,
@@ -126,7 +128,7 @@ async def reports_file(  # noqa: PLR0917 - what the address may say
     report_name: ReportName = KIND_DEFAULT,
     by: StepQuery = "",
 ) -> Response[bytes]:
-    """The table of the page: seconds whole, shares between 0 and 1, moments with their offset."""
+    """Return the table of the page as CSV: whole seconds, shares between 0 and 1, times with their offset."""
     kind = _get_kind(report_name)
     query, period = _parse_query(request, app_state, search_filter, reader_zone, kind, by)
     name = f"{report_name}-{period.since.astimezone(reader_zone):%Y-%m-%d}.csv"
@@ -136,7 +138,7 @@ async def reports_file(  # noqa: PLR0917 - what the address may say
 
 
 @get("/reports", opt=SCOPED, summary="A report over calls", tags=["calls"], responses=PROBLEMS)
-async def read_call_report(  # noqa: PLR0917 - what the address may say
+async def read_call_report(  # noqa: PLR0917 - the parameters of the URL
     request: AnyRequest,
     app_state: AppStateDep,
     search_filter: SearchFilterDep,
@@ -144,7 +146,9 @@ async def read_call_report(  # noqa: PLR0917 - what the address may say
     report_name: ReportName = KIND_DEFAULT,
     by: StepQuery = "",
 ) -> CallReport:
-    """The table of the page: seconds whole, shares between 0 and 1. `href` behind `/api/v1` lists the calls."""
+    """Return the table of the page as data: whole seconds, shares between 0 and 1. `href` after `/api/v1`
+    lists the calls.
+    """
     kind = _get_kind(report_name)
     query, period = _parse_query(request, app_state, search_filter, reader_zone, kind, by)
     report = await kind.make(query)
@@ -162,7 +166,9 @@ async def read_call_report(  # noqa: PLR0917 - what the address may say
 
 
 def as_csv(report: Report, zone: ZoneInfo) -> bytes:
-    """A report's table as CSV (RFC 4180, UTF-8); what a spreadsheet would take for a formula is made harmless."""
+    """Return a report's table as CSV (RFC 4180, UTF-8); cells that a spreadsheet would take for a formula
+    are escaped.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow([column.title for column in report.columns])
@@ -191,35 +197,41 @@ def _get_kind(report_name: str) -> ReportKind:
     kind = KINDS.get(report_name)
     if kind is None:
         raise UsageError(
-            f"there is no report {report_name!r}", location="report", hint=f"use one of {', '.join(KINDS)}"
+            _("there is no report {name}", name=repr(report_name)),
+            location="report",
+            hint=_("use one of {kinds}", kinds=", ".join(KINDS)),
         )
     return kind
 
 
 def _group_kinds() -> list[tuple[str, list[tuple[str, ReportKind]]]]:
-    """The kinds by their groups, in the order of the table."""
+    """Return the kinds by their groups, in the order of the registry."""
     groups = dict.fromkeys(kind.group for kind in KINDS.values())
     return [(group, [(name, kind) for name, kind in KINDS.items() if kind.group == group]) for group in groups]
 
 
 def _choose_step(by: str, kind: ReportKind, period: Period) -> str:
     if by and by not in STEPS:
-        raise UsageError(f"there are no steps of a {by!r}", location="by", hint=f"use one of {', '.join(STEPS)}")
+        raise UsageError(
+            _("there is no step {step}", step=repr(by)),
+            location="by",
+            hint=_("use one of {steps}", steps=", ".join(STEPS)),
+        )
     return by if by and kind.has_steps else choose_step(period)
 
 
 def _filter_texts(request: AnyRequest) -> Mapping[str, str]:
-    """The filters as they were asked for."""
+    """Return the filters of the request as texts."""
     names = (*FILTER_NAMES, *CALL_FILTER_NAMES, "tag", "note", "q", "zone")
     return {name: text for name in names if (text := request.query_params.get(name, ""))}
 
 
-def _parse_query(  # noqa: PLR0917 - each is another thing
+def _parse_query(  # noqa: PLR0917 - independent values
     request: AnyRequest, app_state: AppState, search_filter: RecordFilter, zone: ZoneInfo, kind: ReportKind, by: str
 ) -> tuple[ReportQuery, Period]:
-    """What the address asks for, and of which period."""
+    """Return the query of the URL, and its period."""
     if search_filter.status is not None:
-        raise UsageError("a report counts every outcome", location="status", hint="leave status out")
+        raise UsageError(_("a report counts every outcome"), location="status", hint=_("leave status out"))
     texts, period = _filter_texts(request), get_period(search_filter, zone, app_state.clock.now())
     period_texts = {
         name: boundary.astimezone(zone).isoformat()

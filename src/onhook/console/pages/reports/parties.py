@@ -1,4 +1,4 @@
-"""Reports by who and what was in calls: extensions, agents, queues, trunks, DIDs, PBXs, and the numbers seen most."""
+"""Reports by party: extensions, agents, queues, trunks, DIDs, PBXs, and the most frequent numbers."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -16,15 +16,16 @@ from onhook.console.pages.reports.report import (
     mean,
     share,
 )
+from onhook.lib.messages import _
 
 BARS_MAX = 20
-"""In a picture; the table has them all."""
+"""In a chart; the table has all."""
 
 TOP_MAX = 100
-"""Numbers seen most."""
+"""Most frequent numbers."""
 
 RECENT_DAYS = 31
-"""Of the numbers seen most, where there are many calls."""
+"""Of the most frequent numbers, where there are many calls."""
 
 OUTCOME_NAMES = ("answered", "no_answer", "busy", "voicemail", "abandoned", "failed")
 _OUTCOME_TITLES = {
@@ -41,7 +42,7 @@ ReportBuilder = Callable[[ReportQuery], Awaitable[Report]]
 
 
 async def outcomes(query: ReportQuery) -> Report:
-    """How calls ended."""
+    """Return the calls by outcome."""
     summary = await query.store.summary(query.search_filter, "status", query.zone.key)
     total = sum(row["calls"] for row in summary)
     outcome_counts = [
@@ -71,18 +72,20 @@ async def outcomes(query: ReportQuery) -> Report:
 
 
 def report_by(by: str, title: str, filter_name: str, *, is_top: bool = False) -> ReportBuilder:
-    """The kind of report that counts calls by one thing; `filter_name` is the filter that finds the calls of a row."""
+    """Return the report that counts calls by one dimension; `filter_name` is the filter for the calls of a row."""
 
     async def build(query: ReportQuery) -> Report:
         query, cut_note = await cut_to_recent(query, RECENT_DAYS) if is_top else (query, "")
-        # Those with the empty name, such as internal calls without a trunk, are asked for too and left out below.
+        # Rows with the empty name, such as internal calls without a trunk, are queried too and left out below.
         summary = await query.store.summary(query.search_filter, by, query.zone.key, TOP_MAX + 1 if is_top else None)
         named_rows = [row for row in summary if row[by]][: TOP_MAX if is_top else None]
         rows = [
             _count_cells(query, row, row[by], {filter_name: row[by]})
             for row in sorted(named_rows, key=_descending_calls)
         ]
-        note = (f"The {TOP_MAX} with the most calls." if is_top and len(summary) > TOP_MAX else "") + cut_note
+        note = (
+            _("The {limit} with the most calls.", limit=TOP_MAX) if is_top and len(summary) > TOP_MAX else ""
+        ) + cut_note
         return Report(
             columns=[Column(title, "party"), *_COUNT_COLUMNS], rows=rows, chart=_bar_chart(rows, "Calls"), note=note
         )
@@ -91,7 +94,7 @@ def report_by(by: str, title: str, filter_name: str, *, is_top: bool = False) ->
 
 
 async def trunks(query: ReportQuery) -> Report:
-    """Each trunk's calls, ASR and ACD, and the most calls that were on it at once."""
+    """Return each trunk's calls, ASR and ACD, and its peak of concurrent calls."""
     summary = await query.store.summary(query.search_filter, "trunk", query.zone.key)
     peaks = {
         trunk_peak.trunk: trunk_peak
@@ -106,7 +109,7 @@ async def trunks(query: ReportQuery) -> Report:
             peak_cell = Cell(peak.calls, query.calls_url(trunk=row["trunk"], under_way_at=peak_time, since=""))
         rows.append((*_count_cells(query, row, row["trunk"], {"by_trunk": row["trunk"]}), peak_cell))
     return Report(
-        columns=[Column("Trunk", "text"), *_COUNT_COLUMNS, Column("At once, at most")],
+        columns=[Column("Trunk", "text"), *_COUNT_COLUMNS, Column(_("Peak"))],
         rows=rows,
         chart=_bar_chart(rows, "Calls"),
         note=ASR_AND_ACD,
@@ -114,7 +117,7 @@ async def trunks(query: ReportQuery) -> Report:
 
 
 async def extensions(query: ReportQuery) -> Report:
-    """What went to each extension, what it answered, and what it called."""
+    """Return the received, answered and outgoing calls of each extension."""
     by_number: dict[tuple[str, str], dict[str, SummaryRow]] = {}
     for by in ("went_to", "answered_by", "made_by"):
         for row in await query.store.summary(query.search_filter, f"pbx,{by}", query.zone.key):
@@ -133,20 +136,22 @@ async def extensions(query: ReportQuery) -> Report:
         links=[row[0].href for row in top],
         is_sideways=True,
     )
-    counts = ("Went to it", "Answered by it", "Made by it")
+    counts = (_("Received"), _("Answered"), _("Outgoing"))
     return Report(
         columns=[
             *(Column("Extension", "text"), Column("PBX", "text"), *map(Column, counts)),
-            *(Column("Talk, answered", "seconds"), Column("On average", "seconds")),
+            *(Column(_("Talk time"), "seconds"), Column(_("Avg. talk"), "seconds")),
         ],
         rows=rows,
         chart=chart,
-        note="Extensions that rang in a queue or group and did not answer are in no report of the PBX, so not here.",
+        note=_(
+            "A PBX does not report extensions that rang in a queue or group and did not answer: they are not included."
+        ),
     )
 
 
 async def queues(query: ReportQuery) -> Report:
-    """What went to each queue and ring group."""
+    """Return the calls of each queue and ring group."""
     rows = []
     for row in sorted(
         await query.store.summary(query.search_filter, "pbx,went_to", query.zone.key), key=_descending_calls
@@ -159,16 +164,19 @@ async def queues(query: ReportQuery) -> Report:
     return Report(
         columns=[
             *(Column("Queue", "text"), Column("PBX", "text"), *_COUNT_COLUMNS),
-            *(Column("Wait, on average", "seconds"), Column("Longest wait", "seconds")),
+            *(Column(_("Avg. wait"), "seconds"), Column("Longest wait", "seconds")),
         ],
         rows=rows,
         chart=_bar_chart([(row[0], *row[2:]) for row in rows], "Calls"),
-        note="Queues and ring groups by the number plan of their PBX. The wait is from the call's start to a person.",
+        note=_(
+            "Queues and ring groups are detected by the number plan of their PBX. The wait is from the call's "
+            "start to a person."
+        ),
     )
 
 
 async def agents(query: ReportQuery) -> Report:
-    """Who answered what went to a queue."""
+    """Return the agents who answered calls of queues."""
     queue_rows = [
         row
         for row in await query.store.summary(query.search_filter, "pbx,went_to,answered_by", query.zone.key)
@@ -178,7 +186,7 @@ async def agents(query: ReportQuery) -> Report:
     return Report(
         columns=[
             *(Column("Agent", "text"), Column("Answered"), Column("Queue", "text"), Column("PBX", "text")),
-            *(Column("Talk", "seconds"), Column("On average", "seconds"), Column("Wait before", "seconds")),
+            *(Column("Talk", "seconds"), Column(_("Avg. talk"), "seconds"), Column(_("Avg. wait"), "seconds")),
         ],
         rows=rows,
         chart=_bar_chart(rows, "Answered"),
@@ -192,7 +200,7 @@ _COUNT_COLUMNS = (
 
 
 def _count_cells(query: ReportQuery, row: SummaryRow, name: str, filters: Mapping[str, str]) -> tuple[Cell, ...]:
-    """Name, calls, answered, missed, ASR, talk, ACD."""
+    """Return name, calls, answered, missed, ASR, talk, ACD."""
     return (
         Cell(name, query.calls_url(**filters)),
         query.count_cell(row["calls"], **filters),
@@ -205,7 +213,7 @@ def _count_cells(query: ReportQuery, row: SummaryRow, name: str, filters: Mappin
 
 
 def _own_calls(rows_by_dimension: Mapping[str, SummaryRow]) -> int:
-    """What an extension answered and made."""
+    """Return the number of answered and outgoing calls of an extension."""
     return sum(rows_by_dimension[by]["calls"] for by in ("answered_by", "made_by") if by in rows_by_dimension)
 
 
@@ -238,7 +246,7 @@ def _extension_cells(
 
 
 def _bar_chart(rows: Sequence[Sequence[Cell]], name: str) -> Chart:
-    """The first rows as bars: the first cell is the name, the second the number."""
+    """Return the first rows as bars: the first cell is the name, the second the number."""
     top = rows[:BARS_MAX]
     return Chart(
         shape="bar",

@@ -1,4 +1,4 @@
-"""The period that a report is of, the one before it that it is compared with, and the ones that are often asked for."""
+"""Period of a report, the previous one to compare with, and common ones."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -8,49 +8,52 @@ import msgspec
 
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 DAYS_DEFAULT = 7
-"""Today and the six days before: a week is the rhythm of an office."""
+"""Today and the six days before: traffic of an office repeats weekly."""
 
 _STEPS = ((timedelta(days=2), "hour"), (timedelta(days=62), "day"), (timedelta(days=370), "week"))
-"""Up to so long, in such steps: some sixty bars on a picture."""
+"""Longest period per step: some sixty bars in a chart."""
 
 
 class Period(msgspec.Struct, frozen=True):
-    """From the first moment on, before the second; both in UTC."""
+    """From the first time, included, to the second, excluded; both in UTC."""
 
     since: datetime
     until: datetime
 
 
 def get_period(search_filter: RecordFilter, zone: ZoneInfo, now: datetime) -> Period:
-    """What the filter says; without a beginning the last week, without an end until now. Raises `UsageError`."""
+    """Return the period of a filter; without a start the last week, without an end until now. Raises `UsageError`."""
     until = search_filter.until or now
     since = search_filter.since or _start_of_day(until.astimezone(zone).date() - timedelta(days=DAYS_DEFAULT - 1), zone)
     since, until = since.replace(microsecond=0), until.replace(microsecond=0)
     if since >= until:
-        raise UsageError("the period ends before it begins", location="until", hint="choose a later end")
+        raise UsageError(_("the period ends before it begins"), location="until", hint=_("choose a later end"))
     return Period(since, until)
 
 
 def previous_period(period: Period, zone: ZoneInfo) -> Period:
-    """The period of the same length just before, by the wall clock: a day of 23 hours is compared with a whole day."""
+    """Return the period of the same length just before, in local time: a day of 23 hours is compared with
+    a whole day.
+    """
     since, until = (boundary.astimezone(zone).replace(tzinfo=None) for boundary in (period.since, period.until))
     length = until - since
     if since.time() == time() and until.time() != time():
-        # A period that is still going on: the same weekday and hour, as many whole days before as it has begun.
+        # A period in progress: the same weekday and hour, as many whole days before as it has begun.
         length = timedelta(days=length.days + 1)
     return Period(*((boundary - length).replace(tzinfo=zone).astimezone(UTC) for boundary in (since, until)))
 
 
 def choose_step(period: Period) -> str:
-    """Hours for a day, days for a month, weeks for a year."""
+    """Return hours for a day, days for a month, weeks for a year."""
     length = period.until - period.since
     return next((step for length_max, step in _STEPS if length <= length_max), "month")
 
 
 def common_periods(zone: ZoneInfo, now: datetime) -> Mapping[str, tuple[str, str]]:
-    """Often asked for: name, and `since` and `until` as dates."""
+    """Return common periods: name, and `since` and `until` as dates."""
     today = now.astimezone(zone).date()
     month = today.replace(day=1)
     last_month = (month - timedelta(days=1)).replace(day=1)

@@ -1,17 +1,18 @@
-"""A long period with many calls, cut to its last days where a report would have to look at each call by itself."""
+"""Cutting of a long period with many calls to its last days, for reports that read each call."""
 
 from datetime import timedelta
 
 import msgspec
 
 from onhook.console.pages.reports.report import ReportQuery, query_parts
+from onhook.lib.messages import _
 
 CALLS_MAX = 500_000
-"""Looked at one by one in a few tenths of a second; a period with no more is never cut."""
+"""Calls read one by one in a few tenths of a second; a period with fewer is never cut."""
 
 
 async def cut_to_recent(query: ReportQuery, days: int) -> tuple[ReportQuery, str]:
-    """What is asked, or the last days of it; and the sentence that says so, or nothing."""
+    """Return the query, or its last days, and the sentence that says so, or empty."""
     since = query.until - timedelta(days=days)
     if since <= query.since:
         return query, ""
@@ -24,4 +25,6 @@ async def cut_to_recent(query: ReportQuery, days: int) -> tuple[ReportQuery, str
         search_filter=msgspec.structs.replace(query.search_filter, since=since),
         filters={**query.filters, **query_parts({"since": since.astimezone(query.zone).isoformat()})},
     )
-    return recent_query, f" Of so many calls only those of the last {days} days of the period are looked at."
+    return recent_query, " " + _(
+        ("There are too many calls in this period: only those of its last {days} days are included."), days=days
+    )

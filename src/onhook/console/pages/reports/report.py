@@ -1,7 +1,7 @@
-"""What a report is: rows of cells, and a picture of the same values. All of its kinds make one; page and file show it.
+"""A report: rows of cells, and a chart of the same values. Builders return it; page and file show it.
 
-Laws: a value stands once, in its cell; the picture names cells' values and nothing else. A cell that counts calls
-leads to exactly those calls.
+Invariants: a value is in one cell; the chart has values of cells only. A cell that counts calls links to exactly those
+calls.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,25 +24,25 @@ KeyT = TypeVar("KeyT")
 
 CALLS_PAGE = "/calls"
 
-ASR_AND_ACD = "ASR: calls answered by a person, of all calls. ACD: their talk with a person, on average."
+ASR_AND_ACD = "ASR: calls answered by a person, divided by all calls. ACD: average talk of these calls."
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """A value, and where it leads; None is one that nobody knows."""
+    """A value, and its link; None is unknown."""
 
     value: CellValue
     href: str = ""
 
 
 class Column(msgspec.Struct, frozen=True):
-    """What the cells of a column are."""
+    """Kind of the cells of a column."""
 
     title: str
     kind: ColumnKind = "count"
 
 
 class Series(msgspec.Struct, frozen=True):
-    """A line, or bars of one colour. `tone` is what the colour means."""
+    """A line, or bars of one colour. `tone` is the meaning of the colour."""
 
     name: str
     values: Sequence[int | float | None]
@@ -50,7 +50,7 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class Chart(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture: `labels` along the axis, and a link for each."""
+    """A chart: `labels` along the axis, and a link for each."""
 
     shape: Literal["bar", "stack", "line"]
     labels: Sequence[str]
@@ -61,7 +61,7 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """`note` says what a reader must know to read it right. With `is_heat` the cells are shaded by their values."""
+    """`note` explains the figures. With `is_heat` the cells are shaded by their values."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
@@ -71,7 +71,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LazyRows(Sequence[Sequence[Cell]], Generic[KeyT]):
-    """The rows of many extensions, each made when it is looked at: a page shows few of them."""
+    """Rows of many extensions, each built when it is read: a page shows few of them."""
 
     def __init__(self, keys: Sequence[KeyT], make: Callable[[KeyT], Sequence[Cell]]) -> None:
         self._keys = keys
@@ -91,8 +91,9 @@ class LazyRows(Sequence[Sequence[Cell]], Generic[KeyT]):
 
 
 class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """What is reported on: `search_filter` has both ends of the period; `filters` are its parts of a query, for links:
-    written once, because a table of thousands of extensions has many thousands of links."""
+    """Subject of a report: `search_filter` has both ends of the period; `filters` are its parts of a query, for links:
+    encoded once, because a table of thousands of extensions has many thousands of links.
+    """
 
     store: Store
     search_filter: RecordFilter
@@ -105,21 +106,21 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     number_plans: Mapping[str, NumberPlan]
 
     def calls_url(self, **narrowing_filters: object) -> str:
-        """Where the calls behind a figure are listed."""
+        """Return the URL of the calls of a figure."""
         texts = {**self.filters, **query_parts({name: str(value) for name, value in narrowing_filters.items()})}
         return f"{CALLS_PAGE}?{'&'.join(filter(None, texts.values()))}"
 
     def count_cell(self, number: int, **narrowing_filters: object) -> Cell:
-        """A count of calls; a zero leads nowhere."""
+        """Return a cell with a count of calls; zero has no link."""
         return Cell(number, self.calls_url(**narrowing_filters) if number else "")
 
     def number_kind(self, pbx: str, number: str) -> str:
-        """What a number is by the plan of that PBX."""
+        """Return the kind of a number by the number plan of the PBX."""
         return self.number_plans.get(pbx, NumberPlan()).kind_of(number)
 
 
 def query_parts(filters: Mapping[str, str]) -> dict[str, str]:
-    """Each filter as a part of a query; an empty one as none.
+    """Return each filter as a part of a query; an empty one is left out.
 
     >>> query_parts({"call_from": "Bob & Co", "since": ""})
     {'call_from': 'call_from=Bob+%26+Co', 'since': ''}
@@ -128,10 +129,10 @@ def query_parts(filters: Mapping[str, str]) -> dict[str, str]:
 
 
 def share(part: int, whole: int) -> float | None:
-    """A part of a whole, None of nothing."""
+    """Return a part of a whole, None where the whole is 0."""
     return part / whole if whole else None
 
 
 def mean(total: int | None, count: int) -> int | None:
-    """Seconds on average, rounded; None where nobody said any."""
+    """Return the average in seconds, rounded; None where it is unknown."""
     return None if total is None or not count else round(total / count)

@@ -1,24 +1,23 @@
-"""Reports of how long calls rang, waited and talked."""
+"""Reports of the distribution of ring, wait and talk times."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
 from onhook.console.pages.reports.report import Cell, Chart, Column, Report, ReportQuery, Series, share
+from onhook.lib.messages import _
 
 WAIT_EDGES = (0, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600)
 TALK_EDGES = (0, 10, 30, 60, 120, 180, 300, 600, 900, 1_800, 3_600)
-"""Edges in seconds: fine where most calls are."""
+"""Bounds in seconds: fine where most calls are."""
 
-_NOTE_TEMPLATE = (
-    "Half of the calls took no longer than {median}, 9 of 10 no longer than {p90}; the longest took {longest}."
-)
+_NOTE_TEMPLATE = "Median {median} · P90 {p90} · maximum {longest}."
 
 
 def duration_report(
     duration_name: str, edges: Sequence[int], status: str = ""
 ) -> Callable[[ReportQuery], Awaitable[Report]]:
-    """The kind of report that spreads one duration, of all calls or of those with one status."""
+    """Return the report of one duration, of all calls or of those with one status."""
 
     async def build(query: ReportQuery) -> Report:
         search_filter = msgspec.structs.replace(query.search_filter, status=status) if status else query.search_filter
@@ -59,11 +58,11 @@ def _range_label(low: int, high: int | None) -> str:
 
 def _describe_durations(median: int | None, p90: int | None, longest: int | None, unknown: int) -> str:
     if median is None:
-        return "Nobody reported such a duration in this period."
+        return _("There is no such duration in this period.")
     text = _NOTE_TEMPLATE.format(
         median=_format_seconds(median), p90=_format_seconds(p90), longest=_format_seconds(longest)
     )
-    return f"{text} Of {unknown} more nobody reported it." if unknown else text
+    return text + " " + _("{unknown} more calls have no such duration.", unknown=unknown) if unknown else text
 
 
 def _format_seconds(number: int | None) -> str:
