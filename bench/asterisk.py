@@ -1,7 +1,8 @@
-"""Asterisk's figures: events read and turned into records, CDRs read from a file, and what our ear costs the Asterisk.
+"""Asterisk figures: events parsed and turned into records, CDRs read from a file, and the load of a listener on
+Asterisk.
 
-The last takes the laboratory of `make test-pbx`; where the machine has none, that row says so.
-`python -m bench.asterisk` prints the table.
+The last one requires the laboratory of `make test-pbx`; without it, its row says so. `python -m bench.asterisk` prints
+the table.
 """
 
 import csv
@@ -27,30 +28,32 @@ SCENARIOS = ("internal_answered", "inbound_ivr_queue_two_agents", "ring_group", 
 WELCOME = b"Asterisk Call Manager/11.0.0\r\n" + b"".join(
     f"Response: Success\r\nActionID: onhook-{step}\r\n\r\n".encode() for step in ("challenge", "login", "filter")
 )
-PIECE_BYTES = 16 * 1024
+CHUNK_BYTES = 16 * 1024
 CALLS_AT_ONCE = 100
 LOAD_ROUNDS = 3
 BEGIN = 1_790_000_000
-"""When the first call of the file begins."""
+"""Start of the first call in the file."""
 
 
 def run(calls: int) -> list[Row]:
-    """So many calls of five kinds, as one long stream; then the load on a real Asterisk."""
+    """Measure this many calls of five kinds as one stream; then the load on a real Asterisk."""
     data = _stream(calls)
     events = data.count(b"Event: ")
-    bare, ours = _seconds(lambda: _parse_bare(data)), _seconds(lambda: _into_records(data))
-    heard = _seconds(lambda: _hear(data))
+    minimal, records = _seconds(lambda: _parse_bare(data)), _seconds(lambda: _into_records(data))
+    collected = _seconds(lambda: _collect(data))
     return [
-        Row("asterisk, events read by a bare parser", f"{events / bare:,.0f} events/s"),
-        Row("asterisk, events read and gathered", f"{events / heard:,.0f} events/s", f"{bare / heard:.2f}"),
-        Row("asterisk, events turned into records", f"{events / ours:,.0f} events/s", f"{bare / ours:.2f}"),
+        Row("asterisk, events parsed by a minimal parser", f"{events / minimal:,.0f} events/s"),
+        Row(
+            "asterisk, events parsed and collected", f"{events / collected:,.0f} events/s", f"{minimal / collected:.2f}"
+        ),
+        Row("asterisk, events turned into records", f"{events / records:,.0f} events/s", f"{minimal / records:.2f}"),
         *_from_file(calls),
         _load(),
     ]
 
 
 def _from_file(calls: int) -> list[Row]:
-    """A file with a hundred times as many calls, read whole, and for its last hour alone, as a round does."""
+    """Measure a file with a hundred times as many calls, read whole, and for its last hour alone as in a sync cycle."""
     count = calls * 100
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "Master.csv"
@@ -60,25 +63,29 @@ def _from_file(calls: int) -> list[Row]:
         end = BEGIN + 10 * count
         whole, hour = TimeWindow(since=0, until=end), TimeWindow(since=end - 3600, until=end)
         read = _seconds(lambda: list(collect_calls(read_cdr_rows(source, whole), PARSE_OPTIONS)))
-        bare = _seconds(lambda: [len(row) for row in csv.reader(path.open())])
+        minimal = _seconds(lambda: [len(row) for row in csv.reader(path.open())])
         last = _seconds(lambda: list(collect_calls(read_cdr_rows(source, hour), PARSE_OPTIONS)))
     return [
-        Row("asterisk, CDRs of a file read into reports", f"{count / read:,.0f} CDRs/s", f"{bare / read:.2f} x csv"),
+        Row(
+            "asterisk, CDRs of a file read into raw events",
+            f"{count / read:,.0f} CDRs/s",
+            f"{minimal / read:.2f} x csv",
+        ),
         Row(f"asterisk, the last hour of a file with {count:,} CDRs", f"{last:.2f} s", f"{last / read:.2f} x whole"),
     ]
 
 
 def _line(number: int) -> str:
-    """A call every ten seconds."""
+    """Return one CSV line; a call every ten seconds."""
     begin = BEGIN + 10 * number
-    start, end = (datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") for at in (begin, begin + 9))
+    start, end = (datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S") for epoch in (begin, begin + 9))
     cells = ["", "1001", "1002", "internal", '""Alice"" <1001>', f"PJSIP/1001-{number:08x}", f"PJSIP/1002-{number:08x}"]
     cells += ["Dial", "PJSIP/1002,20", start, start, end, "9", "8", "ANSWERED", "DOCUMENTATION", f"{begin}.{number}"]
     return ",".join(f'"{cell}"' for cell in [*cells, "", "", f"{begin}.{number}", str(number)]) + "\n"
 
 
 def _stream(calls: int) -> bytes:
-    """Calls that differ by their ids, as many as were asked for."""
+    """Return this many calls, which differ by their ids."""
     texts = [stream(name) for name in SCENARIOS]
     return b"".join(
         texts[n % len(texts)]
@@ -90,29 +97,29 @@ def _stream(calls: int) -> bytes:
 
 
 def _parse_bare(data: bytes) -> int:
-    """What anybody would write: cut at empty lines, cut lines at colons."""
-    found = 0
+    """Count messages with a minimal parser: split at empty lines, split lines at colons."""
+    message_count = 0
     for text in data.decode().split("\r\n\r\n"):
-        found += bool(dict(line.split(": ", 1) for line in text.split("\r\n") if ": " in line))
-    return found
+        message_count += bool(dict(line.split(": ", 1) for line in text.split("\r\n") if ": " in line))
+    return message_count
 
 
-def _hear(data: bytes) -> list[bytes]:
-    session, gathering = AmiSession(AmiCredentials("onhook", "secret")), CallCollector(PARSE_OPTIONS)
+def _collect(data: bytes) -> list[bytes]:
+    session, collector = AmiSession(AmiCredentials("onhook", "secret")), CallCollector(PARSE_OPTIONS)
     session.receive_data(WELCOME)
     bodies: list[bytes] = []
-    for begin in range(0, len(data), PIECE_BYTES):
+    for begin in range(0, len(data), CHUNK_BYTES):
         now = float(begin)
-        for happening in session.receive_data(data[begin : begin + PIECE_BYTES]):
-            if isinstance(happening, AmiEvent):
-                bodies += [one.body for one in gathering.add_event(happening.message, now)]
-        bodies += [one.body for one in gathering.pop_completed(now)]
-    return bodies + [one.body for one in gathering.pop_completed(len(data) + GRACE_SECONDS)]
+        for session_event in session.receive_data(data[begin : begin + CHUNK_BYTES]):
+            if isinstance(session_event, AmiEvent):
+                bodies += [collected_call.body for collected_call in collector.add_event(session_event.message, now)]
+        bodies += [collected_call.body for collected_call in collector.pop_completed(now)]
+    return bodies + [collected_call.body for collected_call in collector.pop_completed(len(data) + GRACE_SECONDS)]
 
 
 def _into_records(data: bytes) -> int:
     dialect = Asterisk()
-    return sum(len(dialect.parse(body)) for body in _hear(data))
+    return sum(len(dialect.parse(body)) for body in _collect(data))
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -122,21 +129,21 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _load() -> Row:
-    """Processor time of Asterisk for the same calls, with and without somebody who hears all that Onhook hears."""
-    what = f"asterisk, its own processor time for {CALLS_AT_ONCE} calls, heard"
+    """Measure the processor time of Asterisk for the same calls, with and without a listener like Onhook."""
+    label = f"asterisk, its own processor time for {CALLS_AT_ONCE} calls, with listener"
     if missing_requirement() or not (CHROOT / "usr/sbin/asterisk").exists():
-        return Row(what, "not measured", bound="this machine has no laboratory: make test-pbx")
+        return Row(label, "not measured", bound="no laboratory on this machine: make test-pbx")
     with open_asterisk_lab("bench") as lab:
         _calls_cost(lab)
-        alone = min(_calls_cost(lab) for _ in range(LOAD_ROUNDS))
+        without_listener = min(_calls_cost(lab) for _ in range(LOAD_ROUNDS))
         with lab.open_listener() as listener:
-            heard = min(_calls_cost(lab) for _ in range(LOAD_ROUNDS))
+            with_listener = min(_calls_cost(lab) for _ in range(LOAD_ROUNDS))
             listener.read_until_idle()
-    return Row(what, f"{heard:.2f} s", f"{heard / alone:.2f} x unheard")
+    return Row(label, f"{with_listener:.2f} s", f"{with_listener / without_listener:.2f} x without listener")
 
 
 def _calls_cost(lab: AsteriskLab) -> float:
-    """Seconds of processor time for one round of calls."""
+    """Return the seconds of processor time for one round of calls."""
     assert lab.asterisk is not None
     before = _processor_seconds(lab.asterisk.pid)
     lab.call("1002", talk_seconds=2, call_count=CALLS_AT_ONCE).wait(120)
@@ -145,13 +152,12 @@ def _calls_cost(lab: AsteriskLab) -> float:
 
 
 def _processor_seconds(pid: int) -> float:
-    """User and system time (proc(5), fields 14 and 15)."""
+    """Return user and system time (proc(5), fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
-    """Print the table."""
     print(table(run(2_000)))
 
 

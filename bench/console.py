@@ -38,7 +38,7 @@ from onhook.delivery.destinations.registry import destination_kinds
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.runtime.adapters.actions import ConsoleActionRunner
-from onhook.runtime.http_server import run_server
+from onhook.runtime.http_server import HttpServer
 from onhook.store.contract import QuarantineEntry, Store, StoreBatch
 from onhook.store.duckdb import open_store
 from onhook.store.position_notifier import PositionNotifier
@@ -181,7 +181,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
         ),
     )
     try:
-        async with run_server(app, config.console) as served:
+        async with HttpServer(app, config.console) as served:
             token = appdb.add_token("bench", "administrator", now_us=1)
             yield f"http://127.0.0.1:{served.port}", {"Authorization": f"Bearer {token}"}
             feed.close()

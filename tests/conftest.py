@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Settings and fixtures of all tests."""
 
 import os
 import shutil
@@ -8,11 +8,11 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
-# No test is timed: a busy machine must not make a property fail.
+# No deadline: a busy machine must not make a property test fail.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-# A shell that starts tests in the background has them ignore Ctrl-C, and so would every command that they start.
+# Tests that a shell starts in the background inherit an ignored SIGINT, and so would every command that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -21,11 +21,11 @@ CHROMIUM_NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
-    """Where the system's Chromium is. Without one, page tests are skipped on a laptop and fail in CI."""
+    """Return the path of the system's Chromium. Without one, page tests are skipped locally and fail in CI."""
     for name in CHROMIUM_NAMES:
         if path := shutil.which(name):
             return path
-    reason = f"page tests need a Chromium, and none of {', '.join(CHROMIUM_NAMES)} is in the PATH: install one."
+    reason = f"page tests need one of {', '.join(CHROMIUM_NAMES)} in the PATH: install Chromium."
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""Made-up records and calls: Alice 1001 calls Bob 1002, unless told otherwise."""
+"""Simulated records and calls: by default Alice 1001 calls Bob 1002."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -23,7 +23,7 @@ _SEQUENCE = count(1)
 
 
 def details(started_at: datetime = STARTED_AT, **changes: Any) -> CallDetails:
-    """Call details as a PBX eight hours ahead of UTC reports them; ids agree with `started_at`."""
+    """Return call details of a PBX eight hours ahead of UTC; ids agree with `started_at`."""
     local = started_at + OFFSET
     values: dict[str, Any] = {
         "call_id": f"{int(started_at.timestamp())}.{next(_SEQUENCE)}",
@@ -40,7 +40,7 @@ def details(started_at: datetime = STARTED_AT, **changes: Any) -> CallDetails:
 
 
 def record(started_at: datetime = STARTED_AT, **changes: Any) -> Record:
-    """A record, whole; `changes` are fields of call details, or of the record itself."""
+    """Return a complete record; `changes` are fields of call details, or of the record itself."""
     details_changes = {name: value for name, value in changes.items() if name in CallDetails.__struct_fields__}
     record_changes = {name: value for name, value in changes.items() if name not in details_changes}
     reported_leg = ReportedLeg(
@@ -52,6 +52,6 @@ def record(started_at: datetime = STARTED_AT, **changes: Any) -> Record:
 
 
 def call(*legs: Record) -> Call:
-    """The call that these records make; without any, Alice calls Bob and they talk."""
+    """Return the call of these records; by default an answered call from Alice to Bob."""
     legs = legs or (record(),)
     return assemble_call(legs[0].sn, [to_reported_leg(leg) for leg in legs], PbxFacts(name=legs[0].pbx))

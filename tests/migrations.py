@@ -1,4 +1,4 @@
-"""SQLite files as earlier versions left them, and checks of their upgrade."""
+"""SQLite files of earlier versions, and checks of their upgrade."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from onhook.lib.migrations import load_migrations
 
 Row = Mapping[str, Any]
 RowsByStep = Mapping[int, Mapping[str, Sequence[Row]]]
-"""Rows by table, under the step after which they are written."""
+"""Rows by table, under the migration after which they are inserted."""
 
 
 def create_old_file(path: Path, package: str, version: int, application_id: int, rows: RowsByStep) -> None:
@@ -32,7 +32,7 @@ def create_old_file(path: Path, package: str, version: int, application_id: int,
 
 def insert_row(connection: sqlite3.Connection, table: str, row: Row) -> None:
     placeholders = ", ".join("?" for _ in row)
-    connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({placeholders})", list(row.values()))  # noqa: S608 - names of the test
+    connection.execute((f"INSERT INTO {table} ({', '.join(row)}) VALUES ({placeholders})"), list(row.values()))  # noqa: S608 - constants of the test
 
 
 def assert_sound(path: Path, version: int) -> None:

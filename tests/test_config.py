@@ -1,4 +1,4 @@
-"""How settings are read: what cannot be meant so gets one sentence."""
+"""Reading of settings; invalid ones are rejected with one sentence."""
 
 import os
 from pathlib import Path
@@ -20,13 +20,12 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize(("text", "address"), ADDRESSES.items(), ids=str)
-def test_an_address_is_read_and_written_alike(text: str, address: Address) -> None:
-    """A name, IPv4, or IPv6 in brackets."""
+def test_parse_address_valid_text_round_trips(text: str, address: Address) -> None:
     assert parse_address(text, "intake") == address
     assert str(address) == text
 
 
-NO_ADDRESSES = [
+INVALID_ADDRESSES = [
     "",
     "30012",
     ":30012",
@@ -35,7 +34,7 @@ NO_ADDRESSES = [
     "127.0.0.1:65536",
     "127.0.0.1:-1",
     "127.0.0.1:+80",
-    "127.0.0.1:８０",  # noqa: RUF001 - digits, but not ours
+    "127.0.0.1:８０",  # noqa: RUF001 - full-width digits
     "127.0.0.1:" + "9" * 5000,
     "a..b:31801",
     ".a:80",
@@ -60,49 +59,47 @@ NO_ADDRESSES = [
 ]
 
 
-@pytest.mark.parametrize("text", NO_ADDRESSES, ids=lambda text: str(text)[:20])
-def test_what_is_no_address_is_refused(text: object) -> None:
-    """In one short sentence that says where it stands."""
-    with pytest.raises(UsageError, match="intake") as refused:
+@pytest.mark.parametrize("text", INVALID_ADDRESSES, ids=lambda text: str(text)[:20])
+def test_parse_address_invalid_text_names_the_setting(text: object) -> None:
+    with pytest.raises(UsageError, match="intake") as error:
         parse_address(text, "intake")
-    assert len(str(refused.value)) < 300
+    assert len(str(error.value)) < 300
 
 
-FILES = {
-    "nested too deep": "data = " + "[" * 20_000,
-    "a number too long": "data = " + "9" * 5_000,
+INVALID_FILES = {
+    "nested too deeply": "data = " + "[" * 20_000,
+    "number too long": "data = " + "9" * 5_000,
     "NUL": 'data = "a\\u0000b"',
-    "a number for a folder": "data = 5",
-    "a list for a folder": 'data = ["a"]',
-    "a moment for a folder": "data = 2026-04-27",
+    "number as directory": "data = 5",
+    "list as directory": 'data = ["a"]',
+    "date as directory": "data = 2026-04-27",
     "a table": "[data]\na = 1",
-    "no folder": 'data = ""',
-    "a list for an address": 'intake = ["127.0.0.1:80"]',
-    "a moment for a zone": "zone = 2026-04-27",
-    "an unknown zone": 'zone = "Mars/Olympus"',
-    "a zone outside": 'zone = "../../etc/passwd"',
-    "a list of names": 'console_names = ["a.example"]',
-    "names that are none": 'console_names = "a b"',
-    "neither true nor false": 'trace = "perhaps"',
-    "a list for a flag": "trace = [true]",
-    "no setting": "consol = 1",
-    "no TOML": "data = ",
-    "larger than any": "#" * 2_000_000,
+    "empty directory": 'data = ""',
+    "list as address": 'intake = ["127.0.0.1:80"]',
+    "date as zone": "zone = 2026-04-27",
+    "unknown zone": 'zone = "Mars/Olympus"',
+    "path as zone": 'zone = "../../etc/passwd"',
+    "list of names": 'console_names = ["a.example"]',
+    "invalid names": 'console_names = "a b"',
+    "invalid boolean": 'trace = "perhaps"',
+    "list as boolean": "trace = [true]",
+    "unknown setting": "consol = 1",
+    "invalid TOML": "data = ",
+    "file too large": "#" * 2_000_000,
 }
 
 
-@pytest.mark.parametrize("text", FILES.values(), ids=FILES.keys())
-def test_a_file_that_cannot_be_meant_so_is_refused(tmp_path: Path, text: str) -> None:
-    """In one short sentence that names the file."""
+@pytest.mark.parametrize("text", INVALID_FILES.values(), ids=INVALID_FILES.keys())
+def test_read_config_invalid_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "onhook.toml").write_text(text)
-    with pytest.raises(UsageError, match=r"onhook\.toml") as refused:
+    with pytest.raises(UsageError, match=r"onhook\.toml") as error:
         read_config({}, tmp_path, {})
-    assert "\n" not in str(refused.value)
-    assert len(str(refused.value)) < 300
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 300
 
 
-def test_a_file_that_is_none_is_not_waited_for(tmp_path: Path) -> None:
-    """A pipe, a directory, bytes that are no text."""
+def test_read_config_special_file_is_rejected_without_waiting(tmp_path: Path) -> None:
+    """A pipe, a directory, and bytes that are not UTF-8."""
     file = tmp_path / "onhook.toml"
     os.mkfifo(file)
     with pytest.raises(UsageError, match=r"onhook\.toml"):
@@ -117,7 +114,7 @@ def test_a_file_that_is_none_is_not_waited_for(tmp_path: Path) -> None:
         read_config({}, tmp_path, {})
 
 
-ENVIRONMENTS = [
+INVALID_VARIABLES = [
     ("ONHOOK_DATA", "~nosuchuser/x"),
     ("ONHOOK_DATA", "a\udcffb"),
     ("ONHOOK_INTAKE", "127.0.0.1:" + "9" * 5_000),
@@ -131,16 +128,15 @@ ENVIRONMENTS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value"), ENVIRONMENTS, ids=lambda text: repr(text)[:30])
-def test_a_variable_that_cannot_be_meant_so_is_refused(tmp_path: Path, name: str, value: str) -> None:
-    """In one short sentence that names it; one in small letters is none, and is not passed over in silence."""
-    with pytest.raises(UsageError, match=name) as refused:
+@pytest.mark.parametrize(("name", "value"), INVALID_VARIABLES, ids=lambda text: repr(text)[:30])
+def test_read_config_invalid_variable_is_named(tmp_path: Path, name: str, value: str) -> None:
+    """A variable in small letters is rejected, not ignored."""
+    with pytest.raises(UsageError, match=name) as error:
         read_config({}, tmp_path, {name: value})
-    assert len(str(refused.value)) < 400
+    assert len(str(error.value)) < 400
 
 
-def test_a_flag_counts_before_a_variable_and_that_before_the_file(tmp_path: Path) -> None:
-    """And the default last."""
+def test_read_config_precedence_is_flag_variable_file_default(tmp_path: Path) -> None:
     (tmp_path / "onhook.toml").write_text('data = "a"\nzone = "Europe/Berlin"\ntrace = true\nintake = "[::1]:1"\n')
     config = read_config(
         {"data": "c", "console": None}, tmp_path, {"ONHOOK_DATA": "b", "ONHOOK_ZONE": "Asia/Kathmandu"}
@@ -149,30 +145,29 @@ def test_a_flag_counts_before_a_variable_and_that_before_the_file(tmp_path: Path
     assert (config.intake, config.console) == (Address("::1", 1), Config().console)
 
 
-def test_only_the_loopback_is_the_loopback() -> None:
-    """A name that merely begins like its address is resolved by others."""
+def test_is_loopback_rejects_other_hosts() -> None:
+    """A name that begins like the loopback address is resolved by DNS."""
     assert all(is_loopback(host) for host in ("localhost", "127.0.0.1", "127.9.9.9", "::1"))
-    assert not any(is_loopback(host) for host in ("127.example.com", "0.0.0.0", "::", "192.0.2.1", "example.com"))  # noqa: S104 - only read
+    assert not any(is_loopback(host) for host in ("127.example.com", "0.0.0.0", "::", "192.0.2.1", "example.com"))  # noqa: S104 - only parsed
 
 
-def test_a_certificate_has_its_key(tmp_path: Path) -> None:
-    """Both or neither; as whole paths, so that each process finds them; without them one of the PBX API's own."""
-    given = {"pbx_api_certificate": "a.crt", "pbx_api_key": "~/a.key"}
-    config = read_config(given, tmp_path, {})
+def test_read_config_certificate_requires_key(tmp_path: Path) -> None:
+    """Paths become absolute, because child processes have other working directories."""
+    settings = {"pbx_api_certificate": "a.crt", "pbx_api_key": "~/a.key"}
+    config = read_config(settings, tmp_path, {})
     assert config.pbx_api_certificate_file == Path.cwd() / "a.crt"
     assert config.pbx_api_key_file == Path.home() / "a.key"
-    own = read_config({"data": "/var/lib/onhook", "pbx_api_certificate": ""}, tmp_path, {})
-    assert own.pbx_api_certificate_file == Path("/var/lib/onhook/pbx_api.crt")
-    for name, path in given.items():
-        with pytest.raises(UsageError, match="given together"):
+    defaults = read_config({"data": "/var/lib/onhook", "pbx_api_certificate": ""}, tmp_path, {})
+    assert defaults.pbx_api_certificate_file == Path("/var/lib/onhook/pbx_api.crt")
+    for name, path in settings.items():
+        with pytest.raises(UsageError, match="must be set together"):
             read_config({name: path}, tmp_path, {})
 
 
-def test_days_are_a_whole_number(tmp_path: Path) -> None:
-    """As a number in the file, as a text in the environment; nothing else."""
+def test_read_config_keep_days_is_whole_number(tmp_path: Path) -> None:
     (tmp_path / "onhook.toml").write_text("keep_days = 90")
     assert read_config({}, tmp_path, {}).keep_days == 90
     assert read_config({}, tmp_path, {"ONHOOK_KEEP_DAYS": "0"}).keep_days == 0
-    for wrong in ("-1", "1.5", "soon", "999999", ""):
+    for invalid in ("-1", "1.5", "soon", "999999", ""):
         with pytest.raises(UsageError, match="number of days"):
-            read_config({}, tmp_path, {"ONHOOK_KEEP_DAYS": wrong})
+            read_config({}, tmp_path, {"ONHOOK_KEEP_DAYS": invalid})

@@ -1,4 +1,4 @@
-"""What can be used is documented: an undocumented command, option, setting or route fails here."""
+"""Documentation is complete: an undocumented command, option, setting or route fails here."""
 
 import hashlib
 import re
@@ -16,7 +16,7 @@ from onhook.console.app import _api_router, _page_router
 
 DOCS = Path(__file__).parents[1] / "docs"
 UNDOCUMENTED = frozenset({"--help"})
-"""Said once, for all commands."""
+"""Documented once, for all commands."""
 
 
 def _commands() -> Iterator[tuple[str, Any]]:
@@ -36,14 +36,13 @@ COMMANDS_BY_PATH = dict(_commands())
 
 
 def _section(text: str, path: str) -> str:
-    """What stands under the heading of a command."""
-    found = re.search(rf"^##+ `{re.escape(path)}`\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
-    return found[1] if found else ""
+    """Return the section of a command."""
+    match = re.search(rf"^##+ `{re.escape(path)}`\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+    return match[1] if match else ""
 
 
 @pytest.mark.parametrize("path", COMMANDS_BY_PATH)
-def test_every_command_is_documented(path: str) -> None:
-    """It has its own section, with its example, its arguments and each of its options."""
+def test_docs_command_has_section_with_all_options(path: str) -> None:
     text, command = (DOCS / "commands.md").read_text(), COMMANDS_BY_PATH[path]
     section = _section(text, path)
     assert section, f"docs/commands.md has no section for `{path}`"
@@ -51,29 +50,27 @@ def test_every_command_is_documented(path: str) -> None:
     for parameter in command.params:
         for name in [*parameter.opts, *parameter.secondary_opts] if parameter.param_type_name == "option" else []:
             documented = re.search(rf"{name}\b", section + filters) or name in UNDOCUMENTED
-            assert documented, f"docs/commands.md does not say what `{path} {name}` does"
+            assert documented, f"docs/commands.md does not describe {name} of `{path}`"
         if parameter.param_type_name == "argument":
             assert f"`{parameter.metavar}`" in section
 
 
 @pytest.mark.parametrize("path", COMMANDS_BY_PATH)
-def test_every_command_shows_an_example(path: str) -> None:
-    """Its help ends in a command line that can be typed, and says what it is for."""
+def test_docs_command_help_has_example(path: str) -> None:
     command = COMMANDS_BY_PATH[path]
     assert command.help
     assert command.epilog.startswith(f"Example: {path.removesuffix(' secret')}")
 
 
 @pytest.mark.parametrize("name", Config.__struct_fields__)
-def test_every_setting_is_documented(name: str) -> None:
-    """By its name and its variable."""
+def test_docs_setting_has_row_with_variable(name: str) -> None:
     text = (DOCS / "configuration.md").read_text()
     assert f"| `{name}` |" in text
     assert f"`{ENVIRONMENT_PREFIX}{name.upper()}`" in text
 
 
 def _routes() -> Iterator[str]:
-    """Those that programs use: pages and their pictures are found by clicking."""
+    """Yield the routes for programs; pages and charts are excluded."""
     for router in (_api_router(), _page_router()):
         for route in router.routes:
             if isinstance(route, HTTPRoute) and any(
@@ -83,8 +80,8 @@ def _routes() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", sorted(set(_routes())))
-def test_every_route_is_documented(path: str) -> None:
-    """In docs/api.md, as it is written in an address, with or without `/api/v1`."""
+def test_docs_route_is_in_api_reference(path: str) -> None:
+    """With or without `/api/v1`."""
     assert path in (DOCS / "api.md").read_text(), f"docs/api.md does not name {path}"
 
 
@@ -94,8 +91,7 @@ VENDORED = (
 )
 
 
-def test_every_vendored_file_is_listed_with_its_hash() -> None:
-    """What others made stands in docs/vendored.md as it was published, and its licence beside it."""
+def test_docs_vendored_file_has_hash_and_licence() -> None:
     text = (DOCS / "vendored.md").read_text()
     scripts = [file for directory in VENDORED for file in directory.iterdir() if file.suffix == ".js"]
     assert len(scripts) >= 2

@@ -86,7 +86,7 @@ ROOT: Final = Path(__file__).parents[1]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-# ---------------------------------------------------------------- the code base
+# The code base
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Import:
 
 @dataclass(frozen=True)
 class File:
-    """One Python file: `path` as under `src`, or `tests/...`."""
+    """One Python file: `path` relative to `src`, or `tests/...`."""
 
     path: str
     text: str
@@ -110,7 +110,7 @@ class File:
 
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
-        """All nodes of the tree; walking takes most of the time, so it is done once for all checks."""
+        """All nodes of the tree, computed once for all checks: walking takes most of the time."""
         return tuple(ast.walk(self.tree))
 
     @cached_property
@@ -129,12 +129,12 @@ class File:
     def top_package(self) -> str:
         return package_of(self.module)
 
-    def at(self, line: int, sentence: str) -> str:
-        return f"{self.path}:{line}: {sentence}"
+    def error(self, line: int, message: str) -> str:
+        return f"{self.path}:{line}: {message}"
 
 
 class CodeBase:
-    """All files, and the names of our modules."""
+    """All files, and the names of Onhook's modules."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self.files = [File(path, text) for path, text in sorted(texts.items())]
@@ -177,7 +177,7 @@ def current_code_base() -> CodeBase:
     return CodeBase({path.relative_to(base).as_posix(): path.read_text("utf-8") for path, base in paths.items()})
 
 
-# ---------------------------------------------------------------- the checks
+# Checks
 
 Check = Callable[[CodeBase], Iterator[str]]
 
@@ -185,14 +185,14 @@ Check = Callable[[CodeBase], Iterator[str]]
 def imports_follow_the_ranks(code: CodeBase) -> Iterator[str]:
     for file in code.sources:
         if file.top_package not in RANK_OF and file.top_package:
-            yield file.at(1, f"`{file.top_package}` is no known package: add it to RANKS in tests/test_floor_plan.py.")
+            yield file.error(1, f"`{file.top_package}` is unknown: add it to RANKS in tests/test_floor_plan.py.")
             continue
         for imported in code.own_imports(file):
             if package_of(imported.name) != file.top_package and not may_import(file, imported.name):
-                yield file.at(
+                yield file.error(
                     imported.line,
-                    f"`{file.top_package}` may not import `{imported.name}`: "
-                    "have it handed in by `runtime`, or move the rule to a package of a lower rank.",
+                    f"`{file.top_package}` may not import `{imported.name}`: pass it in from `runtime`, "
+                    "or move the rule to a package of a lower rank.",
                 )
 
 
@@ -214,7 +214,7 @@ def engines_are_imported_by_their_owners(code: CodeBase) -> Iterator[str]:
     for file in code.sources:
         for imported in code.own_imports(file):
             if file.top_package not in ENGINES.get(imported.name, {file.top_package}):
-                yield file.at(
+                yield file.error(
                     imported.line,
                     f"only {listed(ENGINES[imported.name])} may import `{imported.name}`: use the contract beside it.",
                 )
@@ -226,7 +226,7 @@ def dialects_are_independent(code: CodeBase) -> Iterator[str]:
         for imported in code.own_imports(file):
             other = dialect_of(imported.name, code)
             if home and other and home != other:
-                yield file.at(
+                yield file.error(
                     imported.line,
                     f"`{home}` may not import its sibling `{other}`: move shared code to `pbx/` or `cdr/`.",
                 )
@@ -250,7 +250,7 @@ def imports_have_no_cycles(code: CodeBase) -> Iterator[str]:
         cycle = list(reversed(error.args[1]))
         first = next(file for file in code.sources if file.module == cycle[0])
         line = next(imported.line for imported in code.own_imports(first) if imported.name == cycle[1])
-        yield first.at(line, f"imports form a cycle, {' → '.join(cycle)}: move the shared part to a third module.")
+        yield first.error(line, f"imports form a cycle, {' → '.join(cycle)}: move the shared part to a third module.")
 
 
 def imports_are_at_the_top(code: CodeBase) -> Iterator[str]:
@@ -258,7 +258,7 @@ def imports_are_at_the_top(code: CodeBase) -> Iterator[str]:
         for function in functions(file):
             for node in ast.walk(function):
                 if isinstance(node, ast.Import | ast.ImportFrom):
-                    yield file.at(node.lineno, f"`{function.name}` imports inside itself: move the import to the top.")
+                    yield file.error(node.lineno, f"`{function.name}` contains an import: move it to the top.")
 
 
 def packages_have_a_docstring(code: CodeBase) -> Iterator[str]:
@@ -273,11 +273,11 @@ def packages_have_a_docstring(code: CodeBase) -> Iterator[str]:
 def wrong_docstring(file: File) -> Iterator[str]:
     lines = (ast.get_docstring(file.tree) or "").splitlines()
     if [word for line in lines for word in PACKAGE_DOCSTRING if line.startswith(word)] != list(PACKAGE_DOCSTRING):
-        yield file.at(
+        yield file.error(
             1, f"the package docstring needs three lines that begin with {', '.join(PACKAGE_DOCSTRING)} in this order."
         )
     for node in file.tree.body[1:]:
-        yield file.at(node.lineno, "a package's `__init__.py` holds no code: move it to a module of the package.")
+        yield file.error(node.lineno, "a package's `__init__.py` contains no code: move it to a module of the package.")
 
 
 def package_docstrings_agree_with_the_ranks(code: CodeBase) -> Iterator[str]:
@@ -288,7 +288,7 @@ def package_docstrings_agree_with_the_ranks(code: CodeBase) -> Iterator[str]:
         named = set(re.findall(r"\w+", docstring_line(file, "May import:"))) & RANK_OF.keys()
         too_high = {name for name in named if name != package and RANK_OF[name] >= RANK_OF[package]}
         if too_high:
-            yield file.at(1, f"the docstring allows imports of {listed(too_high)}, which the ranks forbid: correct it.")
+            yield file.error(1, f"the docstring allows {listed(too_high)}, which the ranks forbid: correct it.")
 
 
 def docstring_line(file: File, word: str) -> str:
@@ -301,7 +301,7 @@ def capabilities_are_restricted(code: CodeBase) -> Iterator[str]:
         for used in names_used(file):
             owners = CAPABILITIES.get(used.name, {file.top_package})
             if file.top_package not in owners:
-                yield file.at(used.line, f"`{used.name}` belongs to {listed(owners)}: take its result as an argument.")
+                yield file.error(used.line, f"`{used.name}` belongs to {listed(owners)}: pass its result in.")
 
 
 def names_used(file: File) -> Iterator[Import]:
@@ -340,11 +340,11 @@ def files_and_functions_are_small(code: CodeBase) -> Iterator[str]:
     for file in code.files:
         lines = len(file.text.splitlines())
         if lines > FILE_LINES_MAX:
-            yield file.at(lines, f"{lines} lines, {FILE_LINES_MAX} is the limit: split the file by topic.")
+            yield file.error(lines, f"{lines} lines, {FILE_LINES_MAX} is the limit: split the file by topic.")
         for function in functions(file):
             length = (function.end_lineno or function.lineno) - function.lineno + 1
             if length > FUNCTION_LINES_MAX:
-                yield file.at(
+                yield file.error(
                     function.lineno,
                     f"`{function.name}` has {length} lines, {FUNCTION_LINES_MAX} is the limit: extract functions.",
                 )
@@ -356,13 +356,13 @@ def only_cli_prints(code: CodeBase) -> Iterator[str]:
             continue
         for node in file.nodes:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
-                yield file.at(node.lineno, "only `cli` prints: return the text, or log it.")
+                yield file.error(node.lineno, "only `cli` prints: return the text, or log it.")
 
 
 def modules_have_a_docstring(code: CodeBase) -> Iterator[str]:
     for file in code.files:
         if not ast.get_docstring(file.tree):
-            yield file.at(1, "a module begins with a docstring that says what it is for: write it.")
+            yield file.error(1, "the module docstring is missing: write one.")
 
 
 def functions(file: File) -> Iterator[Function]:
@@ -373,7 +373,7 @@ def listed(names: set[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names)) or "nothing"
 
 
-# ---------------------------------------------------------------- the tests
+# Tests
 
 CHECKS: Final[list[Check]] = [
     imports_follow_the_ranks,
@@ -392,9 +392,9 @@ CHECKS: Final[list[Check]] = [
 DOCSTRING: Final = '"""Job: a.\n\nMay import: lib.\nMust not: b.\n"""\n'
 CDR: Final = "onhook/cdr/record.py"
 
-# Check, the smallest code base that breaks it, and part of the message.
+# Check, the smallest code base that violates it, and part of the message.
 BAD: Final[list[tuple[Check, dict[str, str], str]]] = [
-    (imports_follow_the_ranks, {"onhook/attic.py": ""}, "onhook/attic.py:1: `attic` is no known package"),
+    (imports_follow_the_ranks, {"onhook/attic.py": ""}, "onhook/attic.py:1: `attic` is unknown"),
     (imports_follow_the_ranks, {CDR: "\nimport onhook.store.contract"}, f"{CDR}:2: `cdr` may not import"),
     (imports_follow_the_ranks, {CDR: "from onhook.lib import clock", "onhook/lib/clock.py": ""}, "`onhook.lib.clock`"),
     (imports_follow_the_ranks, {CDR: "from ..lib.clock import now"}, "`onhook.lib.clock`"),
@@ -429,7 +429,7 @@ BAD: Final[list[tuple[Check, dict[str, str], str]]] = [
         {"onhook/cdr/a.py": "import onhook.cdr.b", "onhook/cdr/b.py": "from onhook.cdr import a"},
         "imports form a cycle, onhook.cdr.",
     ),
-    (imports_are_at_the_top, {CDR: "async def f():\n    import os"}, f"{CDR}:2: `f` imports inside itself"),
+    (imports_are_at_the_top, {CDR: "async def f():\n    import os"}, f"{CDR}:2: `f` contains an import"),
     (packages_have_a_docstring, {CDR: ""}, "onhook/cdr/__init__.py:1: is missing"),
     (packages_have_a_docstring, {"onhook/cdr/__init__.py": '"""Job: a."""'}, "the package docstring needs three lines"),
     (
@@ -457,7 +457,7 @@ BAD: Final[list[tuple[Check, dict[str, str], str]]] = [
     (files_and_functions_are_small, {"tests/test_a.py": "\n" * 501}, "tests/test_a.py:501: 501 lines"),
     (files_and_functions_are_small, {CDR: "def f():\n" + " 1\n" * 70}, f"{CDR}:1: `f` has 71 lines"),
     (only_cli_prints, {CDR: "\nprint(1)"}, f"{CDR}:2: only `cli` prints"),
-    (modules_have_a_docstring, {CDR: "A = 1"}, f"{CDR}:1: a module begins with a docstring"),
+    (modules_have_a_docstring, {CDR: "A = 1"}, f"{CDR}:1: the module docstring is missing"),
 ]
 
 

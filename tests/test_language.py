@@ -1,4 +1,4 @@
-"""The language check: each rule has a text that breaks it, and allowed texts pass."""
+"""The language check: each rule has a text that violates it, and allowed texts pass."""
 
 from collections.abc import Callable, Iterator
 

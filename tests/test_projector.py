@@ -1,4 +1,4 @@
-"""From the ledger to the store, exactly once."""
+"""Projection from the ledger to the store, exactly once."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ RECEIVED_AT = 1_782_844_800_000_000
 
 
 def event(number: int, call_to: str, **changes: Any) -> bytes:
-    """The event of one leg: call `number`, a minute after the one before, in a zone of UTC+3."""
+    """Return the event of one leg: call `number`, a minute after the previous call, in a zone of UTC+3."""
     members = {
         "call_id": f"{1782844637 + 60 * number}.{number}",
         "time_start": f"2026-06-30 {21 + (37 + number) // 60:02}:{(37 + number) % 60:02}:17",
@@ -48,7 +48,7 @@ def event(number: int, call_to: str, **changes: Any) -> bytes:
 
 
 def entry(body: bytes) -> LedgerEntry:
-    """A body as intake would have kept it."""
+    """Return the ledger entry of a body, as stored by the intake."""
     return LedgerEntry(
         sn=SN, dialect="yeastar", via="webhook", received_at=RECEIVED_AT, key=YEASTAR.peek(body).key, body=body
     )
@@ -59,7 +59,7 @@ class ProjectorHarness:
 
     @classmethod
     async def open(cls, folder: Path) -> "ProjectorHarness":
-        """On real files."""
+        """Open a harness on real files."""
         return cls(SqliteLedger(folder / "ledger.db"), await open_store(folder / "calls.duckdb"))
 
     def __init__(self, ledger: SqliteLedger, store: Store, dialects: Dialects = DIALECTS) -> None:
@@ -70,18 +70,18 @@ class ProjectorHarness:
         )
 
     async def put_events(self, *bodies: bytes) -> None:
-        """The PBX sends these, and they are read."""
+        """Append events to the ledger and project them."""
         await self.ledger.append([entry(body) for body in bodies])
         await self.projector.catch_up()
 
     async def calls(self) -> list[Call]:
-        """All calls, the latest first."""
+        """Return all calls, the latest first."""
         return list((await self.store.calls(RecordFilter(), 1_000)).data)
 
 
 @asynccontextmanager
 async def open_harness(folder: Path) -> AsyncIterator[ProjectorHarness]:
-    """A harness of its own, on real files."""
+    """Open a harness on real files; close it afterwards."""
     harness = await ProjectorHarness.open(folder)
     try:
         yield harness
@@ -92,74 +92,68 @@ async def open_harness(folder: Path) -> AsyncIterator[ProjectorHarness]:
 
 @pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[ProjectorHarness]:
-    """One that is new."""
-    async with open_harness(tmp_path) as one:
-        yield one
+    """A new harness."""
+    async with open_harness(tmp_path) as harness:
+        yield harness
 
 
-async def test_legs_in_any_batches_are_one_call(harness: ProjectorHarness) -> None:
-    """A leg that comes in a later stretch of the ledger joins the call that is there."""
+async def test_projector_legs_in_several_batches_are_one_call(harness: ProjectorHarness) -> None:
     await harness.put_events(event(0, "1001", time_start="2026-06-30 21:37:27"))
     await harness.put_events(event(0, "6200", call_duration=10, talk_duration=10), event(1, "1002"))
     assert [(call.answered_by, len(call.legs)) for call in await harness.calls()] == [("1002", 1), ("1001", 2)]
     assert (await harness.store.counts()) == {"records": 3, "calls": 2, "quarantined": 0, "position": 3}
 
 
-async def test_what_cannot_be_read_is_kept_aside_and_holds_up_nothing(harness: ProjectorHarness) -> None:
-    """The quarantine says which report and why; the reports after it are read."""
+async def test_projector_unreadable_event_is_quarantined_without_delaying_others(harness: ProjectorHarness) -> None:
     await harness.put_events(
         b'{"type":30012,"sn":"S","msg":"{broken"}', event(1, "1001", time_start="2026-02-30 10:00:00"), event(2, "1001")
     )
     quarantined = await harness.store.quarantine(10)
-    assert [one.seq for one in quarantined] == [1, 2]
+    assert [entry.seq for entry in quarantined] == [1, 2]
     assert "2026-02-30" in quarantined[1].reason
     assert len(await harness.calls()) == 1
 
 
-async def test_after_an_upgrade_the_quarantine_is_read_again(tmp_path: Path) -> None:
-    """A report that an earlier version could not read becomes a call, once; the others stay."""
+async def test_retry_after_upgrade_removes_readable_events_from_quarantine(tmp_path: Path) -> None:
     async with open_harness(tmp_path) as harness:
-        older = ProjectorHarness(harness.ledger, harness.store, dialects={})
-        await older.put_events(event(0, "1001"), b"{broken")
-        assert [one.seq for one in await harness.store.quarantine(10)] == [1, 2]
+        old_harness = ProjectorHarness(harness.ledger, harness.store, dialects={})
+        await old_harness.put_events(event(0, "1001"), b"{broken")
+        assert [entry.seq for entry in await harness.store.quarantine(10)] == [1, 2]
         for _ in range(2):
-            assert [one.seq for one in await harness.projector.retry([1, 2])] == [2]
-            assert [one.seq for one in await harness.store.quarantine(10)] == [2]
+            assert [entry.seq for entry in await harness.projector.retry([1, 2])] == [2]
+            assert [entry.seq for entry in await harness.store.quarantine(10)] == [2]
             assert len(await harness.calls()) == 1
         assert await harness.store.position() == 2
         with pytest.raises(NotFound):
             await harness.projector.retry([99])
 
 
-async def test_a_reader_that_fails_on_one_report_goes_on_with_the_next(tmp_path: Path) -> None:
-    """A fault in a dialect is one report's misfortune, said in its reason."""
-
-    class Faulty(Yeastar):
-        """Fails on Bob."""
+async def test_projector_parser_error_quarantines_one_event(tmp_path: Path) -> None:
+    class FaultyParser(Yeastar):
+        """Fails on calls to Bob."""
 
         def parse(self, body: bytes) -> Any:
             if b"1002" in body:
-                raise ZeroDivisionError("at Bob")
+                raise ZeroDivisionError("call to Bob")
             return super().parse(body)
 
     async with open_harness(tmp_path) as harness:
-        await ProjectorHarness(harness.ledger, harness.store, {"yeastar": Faulty()}).put_events(
+        await ProjectorHarness(harness.ledger, harness.store, {"yeastar": FaultyParser()}).put_events(
             event(0, "1002"), event(1, "1001")
         )
-        assert "ZeroDivisionError: at Bob" in (await harness.store.quarantine(10))[0].reason
+        assert "ZeroDivisionError: call to Bob" in (await harness.store.quarantine(10))[0].reason
         assert len(await harness.calls()) == 1
 
 
-async def test_a_later_report_of_a_leg_replaces_it(harness: ProjectorHarness) -> None:
-    """Rule 2: the number of the report that says it goes with it."""
+async def test_projector_later_report_replaces_leg(harness: ProjectorHarness) -> None:
     await harness.put_events(event(0, "1001"))
     await harness.put_events(event(0, "1001", talk_duration=31))
     (call,) = await harness.calls()
     assert [(leg.talk_duration, leg.seq) for leg in call.legs] == [(31, 2)]
 
 
-class Failing:
-    """A store whose `put` fails a number of times, before or after it has put."""
+class FailingStore:
+    """A store whose `put` fails several times, before or after storing."""
 
     def __init__(self, store: Store, failures: Sequence[str]) -> None:
         self._store = store
@@ -175,16 +169,17 @@ class Failing:
             raise Unavailable("the disk is full")
         await self._store.put(batch)
         if failure == "after":
-            raise Unavailable("the answer got lost")
+            raise Unavailable("the reply was lost")
 
 
 @pytest.mark.parametrize("failures", [["before"], ["after"], ["after", "before", "after"]])
-async def test_a_put_that_fails_before_or_after_is_repeated_without_harm(
+async def test_projector_failed_put_is_retried_without_duplicates(
     harness: ProjectorHarness, failures: list[str]
 ) -> None:
-    """Whether or not the store had kept it, trying again gives each call once."""
-    failing: Any = Failing(harness.store, failures)
-    projector = Projector(ledger=harness.ledger, store=failing, dialects=DIALECTS, get_facts=lambda sn: PbxFacts())
+    failing_store: Any = FailingStore(harness.store, failures)
+    projector = Projector(
+        ledger=harness.ledger, store=failing_store, dialects=DIALECTS, get_facts=lambda sn: PbxFacts()
+    )
     for number in range(len(failures)):
         await harness.ledger.append([entry(event(number, "1001"))])
         with pytest.raises(Unavailable):
@@ -194,38 +189,37 @@ async def test_a_put_that_fails_before_or_after_is_repeated_without_harm(
     assert await harness.store.counts() == {"records": count, "calls": count, "quarantined": 0, "position": count}
 
 
-async def test_trouble_is_told_once_when_it_begins_and_once_when_it_ends(
+async def test_projector_failure_is_reported_once_at_begin_and_end(
     harness: ProjectorHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store that fails three times in a row is one trouble; afterwards the call is there."""
     monkeypatch.setattr("onhook.projector.RETRY_SECONDS", 0)
-    told: list[str] = []
-    failing: Any = Failing(harness.store, ["before"] * 3)
+    errors: list[str] = []
+    failing_store: Any = FailingStore(harness.store, ["before"] * 3)
     projector = Projector(
         ledger=harness.ledger,
-        store=failing,
+        store=failing_store,
         dialects=DIALECTS,
         get_facts=lambda sn: PbxFacts(),
-        on_error=lambda error: told.append(str(error)),
+        on_error=lambda error: errors.append(str(error)),
     )
     await harness.ledger.append([entry(event(0, "1001"))])
-    announced: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    running = asyncio.create_task(projector.run(announced.set_result))
-    assert await announced == 1
-    running.cancel()
-    await asyncio.wait([running])
-    assert told == ["the disk is full", "None"]
+    position: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    run_task = asyncio.create_task(projector.run(position.set_result))
+    assert await position == 1
+    run_task.cancel()
+    await asyncio.wait([run_task])
+    assert errors == ["the disk is full", "None"]
     assert len(await harness.calls()) == 1
 
 
 def remove_ledger(folder: Path) -> None:
-    """As if it had been lost."""
+    """Delete the ledger."""
     for file in folder.glob("ledger.db*"):
         file.unlink()
 
 
-async def test_a_store_that_is_ahead_of_its_ledger_is_named(tmp_path: Path) -> None:
-    """With an older ledger put back, new reports would get numbers that the store thinks it has: nothing is skipped."""
+async def test_projector_store_ahead_of_ledger_is_unavailable(tmp_path: Path) -> None:
+    """With an old_harness ledger, new raw events get numbers that the store has already: none may be skipped."""
     async with open_harness(tmp_path) as harness:
         await harness.put_events(*(event(number, "1001") for number in range(3)))
     remove_ledger(tmp_path)
@@ -243,30 +237,29 @@ LEGS = [
 
 @settings(max_examples=15)
 @given(st.permutations(LEGS), st.lists(st.sampled_from(LEGS), max_size=9), st.randoms(use_true_random=False))
-async def test_any_order_and_repetition_gives_the_same_calls(
-    tmp_path_factory: pytest.TempPathFactory, legs: Sequence[bytes], repeats: Sequence[bytes], chance: random.Random
+async def test_projector_any_order_and_repetition_gives_same_calls(
+    tmp_path_factory: pytest.TempPathFactory, legs: Sequence[bytes], repeats: Sequence[bytes], rng: random.Random
 ) -> None:
-    """However reports are shuffled, doubled and cut into stretches, the calls are those of the tidy harness."""
+    """The raw events are shuffled, repeated and split into random batches."""
 
-    def without_numbers(calls: Sequence[Call]) -> list[Call]:
+    def drop_seqs(calls: Sequence[Call]) -> list[Call]:
         replace = msgspec.structs.replace
         return [replace(call, legs=tuple(replace(leg, seq=0) for leg in call.legs)) for call in calls]
 
     async with (
-        open_harness(tmp_path_factory.mktemp("tidy")) as tidy,
-        open_harness(tmp_path_factory.mktemp("wild")) as wild,
+        open_harness(tmp_path_factory.mktemp("ordered")) as ordered,
+        open_harness(tmp_path_factory.mktemp("shuffled")) as shuffled,
     ):
-        await tidy.put_events(*LEGS)
+        await ordered.put_events(*LEGS)
         bodies = [*legs, *repeats]
         while bodies:
-            count = chance.randint(1, len(bodies))
-            await wild.put_events(*bodies[:count])
+            count = rng.randint(1, len(bodies))
+            await shuffled.put_events(*bodies[:count])
             del bodies[:count]
-        assert without_numbers(await wild.calls()) == without_numbers(await tidy.calls())
+        assert drop_seqs(await shuffled.calls()) == drop_seqs(await ordered.calls())
 
 
-async def test_a_zone_that_was_configured_is_used(tmp_path: Path) -> None:
-    """What we were told of a PBX reaches the record."""
+async def test_projector_configured_zone_is_used(tmp_path: Path) -> None:
     async with open_harness(tmp_path) as harness:
         facts = PbxFacts(name="berlin", zone=ZoneInfo("Europe/Berlin"))
         harness.projector = Projector(

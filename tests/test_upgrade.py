@@ -1,7 +1,7 @@
-"""Data directories of earlier commits: this version opens them, with the same calls, destinations and users.
+"""Upgrade of data directories of earlier commits, with the same calls, destinations and users.
 
-Each archive in `tests/data_directories` was made by running the commit that it is named after; `COMMIT.expected.tar.xz`
-has what that version answered about it.
+Each archive in `tests/data_directories` was made by the commit that it is named after; `COMMIT.expected.tar.xz` has the
+API's answers of that version.
 """
 
 import json
@@ -61,7 +61,9 @@ def test_upgrade_old_appdb_keeps_destinations_and_users(old_directory: OldDirect
         assert names([{"name": user.name} for user in settings.users.all()]) == names(
             old_directory.expected("settings_people")
         )
-        assert sorted(pbx.sn for pbx in settings.pbxs()) == sorted(one["sn"] for one in old_directory.expected("pbxs"))
+        assert sorted(pbx.sn for pbx in settings.pbxs()) == sorted(
+            pbx_row["sn"] for pbx_row in old_directory.expected("pbxs")
+        )
     finally:
         settings.close()
 

@@ -1,6 +1,6 @@
-"""How Onhook is set up: defaults, then `onhook.toml`, then `ONHOOK_*`, then flags; the only reader of the environment.
+"""Configuration: defaults, then `onhook.toml`, then `ONHOOK_*`, then flags. No other module reads the environment.
 
-Everything works with none of them. Names are the same everywhere: `intake` in the file, `ONHOOK_INTAKE`, `--intake`.
+All settings are optional. Their names are the same everywhere: `intake` in the file, `ONHOOK_INTAKE`, `--intake`.
 """
 
 import ipaddress
@@ -16,6 +16,7 @@ import msgspec
 
 from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 CONFIG_FILE_NAME = "onhook.toml"
 ENVIRONMENT_PREFIX = "ONHOOK_"
@@ -24,16 +25,16 @@ DATA_DIRECTORY_MODE = 0o700
 SECRET_FILE_MODE = 0o600
 
 FILE_BYTES_MAX = 64 * 1024
-"""Of `onhook.toml`: thirteen settings and their comments fit many times over."""
+"""Size of `onhook.toml`: thirteen settings and their comments fit many times over."""
 
 DAYS_DIGITS_MAX = 5
-"""Of the days that calls are kept: some 270 years."""
+"""Of `keep_days`: some 270 years."""
 
 QUOTED_CHARACTERS_MAX = 80
-"""Of a value that is refused: enough to know it again."""
+"""Of a rejected value in an error: enough to recognise it."""
 
 HOST_CHARACTERS_MAX = 253
-"""Of a name in all (RFC 1035, 2.3.4), which Python's own encoder asks for in the same way."""
+"""Of a whole host name (RFC 1035, 2.3.4); Python's own encoder has the same limit."""
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE | re.ASCII)
@@ -41,7 +42,7 @@ _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where to listen: a host and a port (0: any free one)."""
+    """Address to listen on: a host and a port (0: any free port)."""
 
     host: str
     port: int
@@ -51,30 +52,30 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """All that can be set, complete."""
+    """All settings, complete."""
 
     data: Path = Path("onhook-data")
-    intake: Address = Address("0.0.0.0", 30012)  # noqa: S104 - PBXs are outside: this is the port they need
+    intake: Address = Address("0.0.0.0", 30012)  # noqa: S104 - PBXs are on other hosts and must reach this port
     console: Address = Address("127.0.0.1", 8030)
     pbx_api: Address = Address("127.0.0.1", 8088)
     pbx_api_certificate: str = ""
-    """The PBX API's certificate and those that sign it (PEM); empty: one of its own, made in the data directory."""
+    """Certificate chain of the PBX API (PEM); empty: self-signed, generated in the data directory."""
     pbx_api_key: str = ""
     """The certificate's private key (PEM, not encrypted)."""
     pbx_api_plain: bool = False
-    """The PBX API without TLS, as behind a proxy that has it."""
+    """Serve the PBX API without TLS, as behind a proxy that terminates TLS."""
     zone: str = "UTC"
-    """The zone in which people read, an IANA name, where they ask for no other."""
+    """Default display time zone, an IANA name, for requests that name no zone."""
     keep_days: int = 0
-    """How long calls and their raw events are kept, in days since the last raw event; 0: for ever."""
+    """Retention of calls and their raw events, in days since the last raw event; 0: no limit."""
     console_open: bool = False
     """Pages without sign-in; only allowed while the console listens on the loopback."""
     console_names: str = ""
-    """Further names under which the console may be asked for, as behind a proxy; separated by commas."""
+    """Additional host names of the console, as behind a proxy; separated by commas."""
     private_networks: str = ""
-    """Networks inside our own that destinations may send to, as `10.0.0.0/8`; separated by commas."""
+    """Private networks that destinations may send to, as `10.0.0.0/8`; separated by commas."""
     trace: bool = False
-    """Show where in the code an unexpected error came from."""
+    """Show a traceback with each unexpected error."""
 
     @property
     def ledger_file(self) -> Path:
@@ -94,22 +95,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def pbx_api_certificate_file(self) -> Path:
-        """The PBX API's certificate: the given one, or its own."""
+        """The certificate file of the PBX API: configured, or generated."""
         return Path(self.pbx_api_certificate) if self.pbx_api_certificate else self.data / "pbx_api.crt"
 
     @property
     def pbx_api_key_file(self) -> Path:
-        """The private key to it."""
+        """The private key of that certificate."""
         return Path(self.pbx_api_key) if self.pbx_api_key else self.data / "pbx_api.key"
 
     @property
     def running_file(self) -> Path:
-        """Where the running server says which addresses it has; removed when it stops."""
+        """File in which the running server stores its addresses; removed when it stops."""
         return self.data / "running.json"
 
 
 def read_config(flags: Mapping[str, str | None], directory: Path, environ: Mapping[str, str] | None = None) -> Config:
-    """Put a configuration together; `flags` of None are not given. Raises `UsageError`, one sentence."""
+    """Build the configuration; `flags` that are None are not set. Raises `UsageError`, one sentence."""
     environ = os.environ if environ is None else environ
     raw_values: dict[str, tuple[Any, str]] = {
         **_from_file(directory / CONFIG_FILE_NAME),
@@ -120,29 +121,29 @@ def read_config(flags: Mapping[str, str | None], directory: Path, environ: Mappi
     if unknown_names:
         location = raw_values[unknown_names[0]][1]
         raise UsageError(
-            f"there is no setting {_quote(unknown_names[0])}",
+            _("unknown setting {name}", name=_quote(unknown_names[0])),
             location=location,
-            hint=f"use one of {', '.join(Config.__struct_fields__)}",
+            hint=_("use one of {choices}", choices=", ".join(Config.__struct_fields__)),
         )
     values: dict[str, Any] = {name: _PARSERS[name](value, location) for name, (value, location) in raw_values.items()}
     config = Config(**values)
     if config.console_open and not is_loopback(config.console.host):
         raise UsageError(
-            "pages without sign-in are only for the loopback",
+            _("pages without sign-in are only allowed on the loopback"),
             location="console_open",
-            hint="bind the console to 127.0.0.1",
+            hint=_("bind the console to 127.0.0.1"),
         )
     if bool(config.pbx_api_certificate) != bool(config.pbx_api_key):
         raise UsageError(
-            "a certificate and its key are given together",
+            _("a certificate and its key must be set together"),
             location="pbx_api_certificate, pbx_api_key",
-            hint="give both, or neither: then one is made",
+            hint=_("set both; or neither, to use a generated certificate"),
         )
     return config
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach that host."""
+    """Return whether only this machine can reach that host."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -150,14 +151,14 @@ def is_loopback(host: str) -> bool:
 
 
 def parse_address(text: Any, location: str) -> Address:
-    """`HOST:PORT` or `[::1]:PORT`. Raises `UsageError`."""
-    host, _, port = _parse_text(text, location).rpartition(":")
+    """Parse `HOST:PORT` or `[::1]:PORT`. Raises `UsageError`."""
+    host, _separator, port = _parse_text(text, location).rpartition(":")
     is_port = port.isascii() and port.isdigit() and len(port) <= len(str(PORT_MAX)) and int(port) <= PORT_MAX
     if not is_port or not (_is_name(host) or _is_bracketed(host)):
         raise UsageError(
-            f"{_quote(text)} is not an address",
+            _("{value} is not an address", value=_quote(text)),
             location=location,
-            hint="write HOST:PORT, such as 127.0.0.1:8030 or [::1]:80",
+            hint=_("write HOST:PORT, such as 127.0.0.1:8030 or [::1]:80"),
         )
     return Address(host.strip("[]"), int(port))
 
@@ -175,78 +176,98 @@ def _is_bracketed(host: str) -> bool:
 
 
 def parse_names(value: Any, location: str) -> str:
-    """Names of hosts, separated by commas; the same in small letters, without blanks. Raises `UsageError`."""
+    """Parse host names separated by commas; return them in lower case, without blanks. Raises `UsageError`."""
     names = [name.strip().lower() for name in _parse_text(value, location).split(",") if name.strip()]
     for name in names:
         if not _HOST_NAME.fullmatch(name):
             raise UsageError(
-                f"{_quote(name)} is not the name of a host", location=location, hint="write calls.example.com"
+                _("{value} is not a host name", value=_quote(name)),
+                location=location,
+                hint=_("write calls.example.com"),
             )
     return ",".join(names)
 
 
 def parse_networks(value: Any, location: str) -> str:
-    """Networks or single addresses, separated by commas; the same, written as networks. Raises `UsageError`."""
+    """Parse networks or single addresses separated by commas; return them as networks. Raises `UsageError`."""
     networks = []
     for text in (text.strip() for text in _parse_text(value, location).split(",")):
         try:
             networks += [str(ipaddress.ip_network(text))] if text else []
         except ValueError as error:
-            raise UsageError(f"{_quote(text)} is not a network", location=location, hint="write 10.0.0.0/8") from error
+            raise UsageError(
+                _("{value} is not a network", value=_quote(text)), location=location, hint=_("write 10.0.0.0/8")
+            ) from error
     return ",".join(networks)
 
 
 def parse_flag(value: Any, location: str) -> bool:
-    """`true`, `yes`, `on`, `1` and their opposites. Raises `UsageError`."""
+    """Parse `true`, `yes`, `on`, `1` and their opposites. Raises `UsageError`."""
     words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
     if not isinstance(value, bool | str) or str(value).lower() not in words:
-        raise UsageError(f"{_quote(value)} is neither true nor false", location=location, hint="write true or false")
+        raise UsageError(
+            _("{value} is neither true nor false", value=_quote(value)),
+            location=location,
+            hint=_("write true or false"),
+        )
     return words[str(value).lower()]
 
 
 def parse_days(value: Any, location: str) -> int:
-    """A number of days, 0 for ever. Raises `UsageError`."""
+    """Parse a number of days; 0 means no limit. Raises `UsageError`."""
     text = str(value)
     if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) <= DAYS_DIGITS_MAX):
-        raise UsageError(f"{_quote(value)} is no number of days", location=location, hint="write 90, or 0 for ever")
+        raise UsageError(
+            _("{value} is not a number of days", value=_quote(value)),
+            location=location,
+            hint=_("write 90, or 0 to keep calls without limit"),
+        )
     return int(text)
 
 
 def parse_path(value: Any, location: str) -> Path:
-    """A folder; `~` is the home of whoever runs this. Raises `UsageError`."""
+    """Parse the path of a directory; `~` is the home directory of the current user. Raises `UsageError`."""
     text = _parse_text(value, location)
     if not text:
         raise UsageError(
-            "the data directory has no name", location=location, hint="write a folder, such as ./onhook-data"
+            _("the data directory has no name"), location=location, hint=_("write a directory, such as ./onhook-data")
         )
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise UsageError(f"{_quote(text)}: {error}", location=location, hint="write the whole path") from error
+        raise UsageError(f"{_quote(text)}: {error}", location=location, hint=_("write the full path")) from error
 
 
 def parse_file(value: Any, location: str) -> str:
-    """The path of a file, or an empty text for none; `~` is the home of whoever runs this. Raises `UsageError`."""
+    """Parse the path of a file; empty means none. `~` is the home directory of the current user. Raises
+    `UsageError`.
+    """
     return str(parse_path(value, location).absolute()) if _parse_text(value, location) else ""
 
 
 def parse_zone(value: Any, location: str) -> str:
-    """An IANA name of a time zone. Raises `UsageError`."""
+    """Parse the IANA name of a time zone. Raises `UsageError`."""
     text = _parse_text(value, location)
     if len(text) > QUOTED_CHARACTERS_MAX:
         raise UsageError(
-            f"there is no zone {_quote(text)}", location=location, hint="write a name such as Europe/Berlin"
+            _("there is no time zone {name}", name=_quote(text)),
+            location=location,
+            hint=_("write a name such as Europe/Berlin"),
         )
     return str(get_zone(text, location).key)
 
 
 def _parse_text(value: Any, location: str) -> str:
-    """A text that can be handed to the system and to other processes."""
+    """Return a text that can be passed to the system and to other processes. Raises `UsageError`."""
     if not isinstance(value, str):
-        raise UsageError(f"{_quote(value)} is not a text", location=location, hint='write it as "text"')
+        raise UsageError(
+            _("{value} is not a text", value=_quote(value)), location=location, hint=_('write it as "text"')
+        )
     if "\0" in value or not _is_utf8(value):
         raise UsageError(
-            f"{_quote(value)} cannot be a setting", location=location, hint="write it in UTF-8, without NUL"
+            _("{value} contains invalid characters", value=_quote(value)),
+            location=location,
+            hint=_("write it in UTF-8, without NUL"),
         )
     return value
 
@@ -269,7 +290,10 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
     for variable, value in environ.items():
         if variable.startswith(ENVIRONMENT_PREFIX):
             if variable != variable.upper():
-                raise UsageError(f"there is no variable {variable}", hint=f"write it in capitals, {variable.upper()}")
+                raise UsageError(
+                    _("unknown variable {name}", name=variable),
+                    hint=_("write it in capitals: {name}", name=variable.upper()),
+                )
             values[variable.removeprefix(ENVIRONMENT_PREFIX).lower()] = (value, variable)
     return values
 
@@ -280,22 +304,33 @@ def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path.name}: {error}", hint="mend or remove the file") from error
+        raise UsageError(
+            _("cannot read {file}: {error}", file=path.name, error=error), hint=_("fix or remove the file")
+        ) from error
     try:
         return {name: (value, path.name) for name, value in tomllib.loads(text).items()}
     except RecursionError as error:
-        raise UsageError(f"{path.name} is nested too deep", hint="a setting is a single value") from error
-    except ValueError as error:  # a number of thousands of digits is one that is no TOMLDecodeError
-        raise UsageError(f"{path.name} is not TOML: {error}", hint="mend that line") from error
+        raise UsageError(
+            _("{file} is nested too deeply", file=path.name), hint=_("write each setting as a single value")
+        ) from error
+    except ValueError as error:  # not only TOMLDecodeError: a number with thousands of digits raises a plain ValueError
+        raise UsageError(
+            _("{file} is not valid TOML: {error}", file=path.name, error=error), hint=_("fix that line")
+        ) from error
 
 
 def _read_file(path: Path) -> str:
-    """The text of a file; a pipe is not waited for."""
+    """Return the text of a regular file, without waiting for a pipe."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise UsageError(f"{path.name} is not a file", hint="remove it, or write a file in its place")
+        raise UsageError(
+            _("{file} is not a regular file", file=path.name), hint=_("remove it, or replace it with a file")
+        )
     if status.st_size > FILE_BYTES_MAX:
-        raise UsageError(f"{path.name} is larger than {FILE_BYTES_MAX // 1024} KiB", hint="write only settings in it")
+        raise UsageError(
+            _("{file} is larger than {size} KiB", file=path.name, size=FILE_BYTES_MAX // 1024),
+            hint=_("write only settings in it"),
+        )
     return path.read_text()
 
 

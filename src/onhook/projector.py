@@ -1,8 +1,8 @@
-"""From the ledger to the store: each report read, each call put together, exactly once.
+"""From the ledger to the store: every raw event is parsed and every call assembled, exactly once.
 
-Laws: the store's position moves in the same transaction as the calls it stands for, so a projector that dies at any
-moment goes on where it was. Reading anew gives the same calls. What cannot be read goes to the quarantine, and does not
-hold up what follows.
+Invariants: the store's position moves in the same transaction as the calls that it covers, so a projector that is
+killed resumes where it was. Parsing again gives the same calls. An unreadable raw event goes to the quarantine and does
+not delay the following ones.
 """
 
 import asyncio
@@ -15,43 +15,44 @@ from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_re
 from onhook.cdr.record import Call, Record
 from onhook.ledger.contract import Ledger, RawEvent
 from onhook.lib.errors import NotFound, OnhookError, Unavailable
+from onhook.lib.messages import _
 from onhook.pbx.dialect import Dialects
 from onhook.store.contract import CallKey, QuarantineEntry, Store, StoreBatch
 
 BATCH_RAW_EVENTS_MAX = 10_000
-"""Enough to make a transaction worth its price, few enough to stay within some 50 MB."""
+"""Large enough to amortise a transaction, small enough to stay within some 50 MB."""
 
 POLL_SECONDS = 0.05
-"""How long a call may wait to be seen; asking the ledger costs microseconds."""
+"""Delay until a new call becomes visible; reading the ledger's end costs microseconds."""
 
 RETRY_SECONDS = 1.0
-"""The wait after the disk or the store said 'not now'."""
+"""The wait after the disk or the store was unavailable."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 DeletionCheck = Callable[[Sequence[Record]], bool]
-"""Whether the call with these legs may be forgotten."""
+"""Returns whether the call with these legs may be deleted."""
 
 FactsLookup = Callable[[str], PbxFacts]
-"""What we were told of the PBX with a serial number; the defaults for one that nobody declared."""
+"""Returns the facts of the PBX with a serial number; the defaults for an unregistered PBX."""
 
 
 class _ParsedEvents(msgspec.Struct, frozen=True):
-    """What a stretch of the ledger says, call by call, and what of it could not be read."""
+    """Parsed legs of raw events by call, and the entries that could not be parsed."""
 
     reported_legs: dict[CallKey, list[ReportedLeg]]
     quarantined: list[QuarantineEntry]
 
 
 class DeletionResult(msgspec.Struct, frozen=True):
-    """Calls that the store has no more, and the reports that speak of no call that stays."""
+    """Calls that were deleted from the store, and the raw events that belong to no remaining call."""
 
     calls: Sequence[CallKey]
     seqs: Sequence[int]
 
 
 class _ParsedRange(msgspec.Struct, frozen=True):
-    """Reports after a number up to another, understood."""
+    """Parsed raw events after a number up to another."""
 
     after_seq: int
     last_seq: int
@@ -61,7 +62,7 @@ class _ParsedRange(msgspec.Struct, frozen=True):
 class Projector:
     """The only writer of the store.
 
-    `on_error` is told the error when it cannot go on for now, and None when it can again.
+    `on_error` is called with the error when the projector stalls, and with None when it continues.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Projector:
         store: Store,
         dialects: Dialects,
         get_facts: FactsLookup,
-        on_error: Callable[[Unavailable | None], None] = lambda _: None,
+        on_error: Callable[[Unavailable | None], None] = lambda _error: None,
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -83,9 +84,9 @@ class Projector:
         self._is_failing = False
 
     async def run(self, on_position: Callable[[int], None]) -> None:
-        """Follow the ledger for ever; tells `announce` each new position. Ends by cancellation only.
+        """Follow the ledger until cancelled; call `on_position` with each new position.
 
-        A store or disk that is not available is tried again; any other error is raised: going on would be wrong.
+        Retries while the store or the disk is unavailable; raises any other error, because continuing would be wrong.
         """
         try:
             while True:
@@ -94,9 +95,10 @@ class Projector:
             if self._read_ahead is not None:
                 self._read_ahead.cancel()
                 await asyncio.wait([self._read_ahead])
+                self._read_ahead = None
 
     async def _follow(self, on_position: Callable[[int], None]) -> None:
-        """One step, or a pause where there is nothing to do or nothing can be done."""
+        """Run one step; pause when nothing is new or the store is unavailable."""
         try:
             position = await self.step()
         except Unavailable as error:
@@ -110,21 +112,21 @@ class Projector:
             on_position(position)
 
     def _report_error(self, error: Unavailable | None) -> None:
-        """Tell when trouble begins and when it ends, not each time in between."""
+        """Call `on_error` when a failure begins and when it ends, not for each repetition."""
         if (error is not None) is not self._is_failing:
             self._is_failing = error is not None
             self._on_error(error)
 
     async def catch_up(self, on_progress: Callable[[int], None] = lambda position: None) -> int:
-        """Read all that is in the ledger now; returns the store's position."""
+        """Project all raw events that the ledger has now; return the store's position."""
         while (position := await self.step()) is not None:
             on_progress(position)
         return await self._store.position()
 
     async def step(self) -> int | None:
-        """Read the next stretch of the ledger and put it into the store; its last number, or None at the end.
+        """Read the next raw events and store their calls; return the last number, or None at the end.
 
-        While the store keeps one stretch, the next one is being read.
+        The next raw events are read while these are being stored.
         """
         async with self._lock:
             parsed_range = await self._take_range(await self._store.position())
@@ -135,14 +137,17 @@ class Projector:
             return parsed_range.last_seq
 
     async def retry(self, seqs: Sequence[int]) -> list[QuarantineEntry]:
-        """Read reports of the quarantine again, as after an upgrade; returns those that still cannot be read.
+        """Parse quarantined raw events again, as after an upgrade; return those that are still unreadable.
 
         Raises `NotFound` when the ledger has none of these numbers.
         """
         async with self._lock:
             raw_events = await self._ledger.get(seqs)
             if not raw_events:
-                raise NotFound("the ledger has no report with these numbers", hint="see `onhook quarantine list`")
+                raise NotFound(
+                    _("the ledger has no events with these numbers"),
+                    hint=_("`onhook quarantine list` shows the numbers"),
+                )
             parsed_events = await asyncio.to_thread(self._parse, raw_events)
             unparsed_seqs = {entry.seq for entry in parsed_events.quarantined}
             reparsed_seqs = [raw_event.seq for raw_event in raw_events if raw_event.seq not in unparsed_seqs]
@@ -150,9 +155,9 @@ class Projector:
             return parsed_events.quarantined
 
     async def delete_calls(self, raw_events: Sequence[RawEvent], may_delete: DeletionCheck) -> DeletionResult:
-        """Take from the store the calls that these reports speak of and that may go; what could not be read goes too.
+        """Delete from the store the calls of these raw events that may be deleted, and their quarantine entries.
 
-        The reports themselves are the caller's to delete, afterwards; what the store does not stand for yet is left.
+        The caller deletes the raw events afterwards. Raw events after the store's position are left alone.
         """
         async with self._lock:
             position = await self._store.position()
@@ -167,12 +172,12 @@ class Projector:
             }
             deleted_keys = [key for key in parsed_events.reported_legs if key not in remaining_keys]
             seqs = [raw_event.seq for raw_event in raw_events if raw_event.seq not in remaining_seqs]
-            # All of them: what can be read now may stand in the quarantine from before an upgrade.
+            # All numbers: a raw event that is readable now may be in the quarantine from before an upgrade.
             await self._store.delete(deleted_keys, seqs)
             return DeletionResult(deleted_keys, seqs)
 
     async def _take_range(self, position: int) -> _ParsedRange | None:
-        """The stretch that was read ahead, if it is this one; else it is read now."""
+        """Return the range that was read ahead if it begins here; else read it now."""
         read_ahead, self._read_ahead = self._read_ahead, None
         if read_ahead is not None:
             await asyncio.wait([read_ahead])
@@ -189,12 +194,18 @@ class Projector:
         return _ParsedRange(after_seq, raw_events[-1].seq, await asyncio.to_thread(self._parse, raw_events))
 
     async def _check_end(self, position: int) -> None:
-        """A store that stands for more than the ledger has would skip the next reports: it thinks it knows them."""
+        """Raise `Unavailable` if the store's position is past the ledger's end: the store would skip the next
+        raw events.
+        """
         last_seq = await self._ledger.last_seq()
         if last_seq < position:
             raise Unavailable(
-                f"the store ({position}) is ahead of the ledger ({last_seq}), as after an older ledger was put back",
-                hint="keep a copy of calls.duckdb if it has calls that the ledger lacks, then `onhook rebuild`",
+                _(
+                    "the store ({position}) is ahead of the ledger ({last_seq}), as after an older ledger was restored",
+                    position=position,
+                    last_seq=last_seq,
+                ),
+                hint=_("keep a copy of calls.duckdb if it has calls that the ledger lacks, then run `onhook rebuild`"),
             )
 
     def _parse(self, raw_events: Iterable[RawEvent]) -> _ParsedEvents:
@@ -214,9 +225,9 @@ class Projector:
         return parsed_events
 
     async def _store_calls(self, parsed_events: _ParsedEvents, position: int, reparsed_seqs: Sequence[int]) -> None:
-        """Put together the calls that were spoken of with what was known of them before, and keep them."""
+        """Assemble the calls from their new and their stored legs, and store them."""
         stored_legs = await self._store.legs(list(parsed_events.reported_legs))
-        facts = {sn: self._get_facts(sn) for sn in {sn for sn, _ in parsed_events.reported_legs}}
+        facts = {sn: self._get_facts(sn) for sn in {sn for sn, _call_id in parsed_events.reported_legs}}
         calls = await asyncio.to_thread(_assemble_calls, parsed_events, stored_legs, facts)
         await self._store.put(
             StoreBatch(
@@ -231,7 +242,8 @@ def _assemble_calls(
     for record in stored_legs:
         parsed_events.reported_legs[record.sn, record.call_id].append(to_reported_leg(record))
     return [
-        assemble_call(sn, reported_legs, facts[sn]) for (sn, _), reported_legs in parsed_events.reported_legs.items()
+        assemble_call(sn, reported_legs, facts[sn])
+        for (sn, _call_id), reported_legs in parsed_events.reported_legs.items()
     ]
 
 
@@ -239,9 +251,16 @@ def _to_quarantine_entry(raw_event: RawEvent, error: Exception) -> QuarantineEnt
     if isinstance(error, OnhookError):
         reason = str(error)
     elif isinstance(error, KeyError) and error.args == (raw_event.dialect,):
-        reason = f"no dialect here is called {raw_event.dialect!r}: upgrade, or look at how it came here"
+        reason = _(
+            "unknown dialect {dialect!r}: upgrade Onhook, or check how this event was imported",
+            dialect=raw_event.dialect,
+        )
     else:
-        reason = f"reading it failed ({type(error).__name__}: {error}): keep it and report this"
+        reason = _(
+            "parsing failed ({kind}: {error}): keep this event and report the error",
+            kind=type(error).__name__,
+            error=error,
+        )
     return QuarantineEntry(
         seq=raw_event.seq,
         sn=raw_event.sn,

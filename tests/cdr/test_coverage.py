@@ -1,4 +1,4 @@
-"""Coverage: what is claimed is true at every moment, whatever the channel loses and whenever the list was read."""
+"""Coverage: every claim is true at every time, whatever the channel loses and whenever the list is read."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -30,164 +30,166 @@ MONDAY = datetime(2026, 4, 27, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-def at(hours: float) -> datetime:
+def time_at(hours: float) -> datetime:
     return MONDAY + timedelta(hours=hours)
 
 
-def stretch(since: float, until: float, state: CoverageState = "complete", why: str = "w") -> Interval:
-    return Interval(at(since), at(until), state, why)
+def interval_at(since: float, until: float, state: CoverageState = "complete", reason: str = "w") -> Interval:
+    return Interval(time_at(since), time_at(until), state, reason)
 
 
-def test_a_whole_reading_proves_all_but_its_edges() -> None:
+def test_interval_from_comparison_excludes_edges() -> None:
     """Calls that ended soon after the window's start may have begun before it; the newest may not be listed yet."""
-    found = interval_from_comparison(CdrComparison(since=at(0), started_at=at(30)))
-    assert found is not None
-    assert found.since == at(0) + timedelta(seconds=CALL_SECONDS_MAX)
-    assert found.until == at(30) - timedelta(seconds=SETTLE_SECONDS)
-    assert found.state == "complete"
+    interval = interval_from_comparison(CdrComparison(since=time_at(0), started_at=time_at(30)))
+    assert interval is not None
+    assert interval.since == time_at(0) + timedelta(seconds=CALL_SECONDS_MAX)
+    assert interval.until == time_at(30) - timedelta(seconds=SETTLE_SECONDS)
+    assert interval.state == "complete"
 
 
-def test_a_reading_that_was_not_whole_is_a_gap_with_its_name() -> None:
-    """Never a proof."""
-    found = interval_from_comparison(
-        CdrComparison(since=at(0), started_at=at(30), incomplete_reason="the PBX counts 12 and listed 11")
+def test_interval_from_comparison_incomplete_is_gap_with_reason() -> None:
+    interval = interval_from_comparison(
+        CdrComparison(since=time_at(0), started_at=time_at(30), incomplete_reason="the PBX counts 12 and listed 11")
     )
-    assert found is not None
-    assert (found.state, found.reason) == ("gap", "the PBX counts 12 and listed 11")
+    assert interval is not None
+    assert (interval.state, interval.reason) == ("gap", "the PBX counts 12 and listed 11")
 
 
-def test_a_window_shorter_than_a_call_proves_nothing() -> None:
-    """All that ended in it may have begun before it."""
-    assert interval_from_comparison(CdrComparison(since=at(10), started_at=at(30))) is None
+def test_interval_from_comparison_window_shorter_than_call_is_none() -> None:
+    """All calls that ended in it may have begun before it."""
+    assert interval_from_comparison(CdrComparison(since=time_at(10), started_at=time_at(30))) is None
 
 
-def test_what_was_heard_never_hides_a_comparison() -> None:
-    """And a comparison counts more than what was heard, before or after it."""
-    known = add_interval(add_interval([], stretch(2, 4)), stretch(0, 6, "connected", "alive"))
-    assert known == [stretch(0, 2, "connected", "alive"), stretch(2, 4), stretch(4, 6, "connected", "alive")]
-    assert add_interval(known, stretch(0, 6)) == [stretch(0, 6)]
-
-
-def test_a_difference_that_is_found_later_takes_the_claim_away() -> None:
-    """Only where it was found."""
-    known = add_interval([stretch(0, 9)], stretch(3, 4, "gap", "the PBX counts more"))
-    assert [one.state for one in known] == ["complete", "gap", "complete"]
-
-
-def test_time_that_nobody_asked_about_is_a_gap() -> None:
-    """Coverage is of all the time that was asked for, without holes."""
-    seen = fill_gaps([stretch(2, 4), stretch(6, 8, "connected")], at(1), at(7))
-    assert [(one.since, one.state) for one in seen] == [
-        (at(1), "gap"),
-        (at(2), "complete"),
-        (at(4), "gap"),
-        (at(6), "connected"),
+def test_add_interval_connected_does_not_replace_comparison() -> None:
+    """A comparison replaces `connected`, before or after it."""
+    known = add_interval(add_interval([], interval_at(2, 4)), interval_at(0, 6, "connected", "alive"))
+    assert known == [
+        interval_at(0, 2, "connected", "alive"),
+        interval_at(2, 4),
+        interval_at(4, 6, "connected", "alive"),
     ]
-    assert (seen[0].reason, seen[-1].until) == (NEVER_COMPARED, at(7))
+    assert add_interval(known, interval_at(0, 6)) == [interval_at(0, 6)]
 
 
-def test_the_next_reading_begins_a_call_before_the_first_gap() -> None:
-    """So that the gap can be closed; with no gap, it still looks at the newest."""
-    known = [stretch(0, 50), stretch(60, 70)]
+def test_add_interval_gap_replaces_only_its_range() -> None:
+    known = add_interval([interval_at(0, 9)], interval_at(3, 4, "gap", "the PBX counts more"))
+    assert [interval.state for interval in known] == ["complete", "gap", "complete"]
+
+
+def test_fill_gaps_unknown_time_is_a_gap() -> None:
+    seen = fill_gaps([interval_at(2, 4), interval_at(6, 8, "connected")], time_at(1), time_at(7))
+    assert [(interval.since, interval.state) for interval in seen] == [
+        (time_at(1), "gap"),
+        (time_at(2), "complete"),
+        (time_at(4), "gap"),
+        (time_at(6), "connected"),
+    ]
+    assert (seen[0].reason, seen[-1].until) == (NEVER_COMPARED, time_at(7))
+
+
+def test_query_start_is_one_call_before_first_gap() -> None:
+    known = [interval_at(0, 50), interval_at(60, 70)]
     day = timedelta(seconds=CALL_SECONDS_MAX)
-    assert query_start(known, at(0), at(70)) == at(50) - day
-    assert query_start(known, at(0), at(50)) == at(50) - timedelta(seconds=SETTLE_SECONDS) - day
-    assert query_start([], at(0), at(70)) == at(0) - day
+    assert query_start(known, time_at(0), time_at(70)) == time_at(50) - day
+    assert query_start(known, time_at(0), time_at(50)) == time_at(50) - timedelta(seconds=SETTLE_SECONDS) - day
+    assert query_start([], time_at(0), time_at(70)) == time_at(0) - day
 
 
-def test_a_clock_that_moved_withdraws_claims() -> None:
-    """What ended meanwhile may stand under another time."""
-    assert [one.state for one in invalidate_range([stretch(0, 9)], at(5), at(6), "moved")] == [
+def test_invalidate_range_creates_gap() -> None:
+    assert [interval.state for interval in invalidate_range([interval_at(0, 9)], time_at(5), time_at(6), "moved")] == [
         "complete",
         "gap",
         "complete",
     ]
-    assert invalidate_range([stretch(0, 9)], at(6), at(5), "moved") == [stretch(0, 9)]
+    assert invalidate_range([interval_at(0, 9)], time_at(6), time_at(5), "moved") == [interval_at(0, 9)]
 
 
-def test_a_channel_that_lost_events_is_not_believed() -> None:
-    """What it heard is a gap; what was compared stays."""
-    known = invalidate_connected([stretch(0, 2), stretch(2, 3, "connected")], "lossy")
-    assert known == [stretch(0, 2), stretch(2, 3, "gap", "lossy")]
-    assert complete_until(known) == at(2)
+def test_invalidate_connected_keeps_comparisons() -> None:
+    known = invalidate_connected([interval_at(0, 2), interval_at(2, 3, "connected")], "lossy")
+    assert known == [interval_at(0, 2), interval_at(2, 3, "gap", "lossy")]
+    assert complete_until(known) == time_at(2)
     assert complete_until(known[1:]) is None
 
 
-def test_what_is_known_is_bounded() -> None:
-    """The oldest is forgotten, which claims less, never more."""
+def test_add_interval_over_limit_drops_oldest() -> None:
     known: list[Interval] = []
     for number in range(INTERVALS_MAX + 5):
-        known = add_interval(known, stretch(2 * number, 2 * number + 1))
+        known = add_interval(known, interval_at(2 * number, 2 * number + 1))
     assert len(known) == INTERVALS_MAX
-    assert known[0].since == at(10)
+    assert known[0].since == time_at(10)
 
 
-STRETCHES = st.builds(
-    lambda since, hours, state: stretch(since, since + hours, state, state),
+INTERVALS = st.builds(
+    lambda since, hours, state: interval_at(since, since + hours, state, state),
     st.integers(0, 20),
     st.integers(1, 10),
     st.sampled_from(["complete", "connected", "gap"]),
 )
 
 
-@given(st.lists(STRETCHES, max_size=12))
-def test_each_moment_is_what_the_last_word_about_it_says(news: list[Interval]) -> None:
-    """Painting is the same as asking, moment by moment, what was said last; and nothing overlaps."""
+@given(st.lists(INTERVALS, max_size=12))
+def test_add_interval_sequence_keeps_latest_state_per_time(additions: list[Interval]) -> None:
+    """The result equals a look-up of the latest interval for each time, without overlaps."""
     known: list[Interval] = []
-    for new in news:
+    for new in additions:
         known = add_interval(known, new)
-    assert all(one.until <= other.since for one, other in pairwise(known))
+    assert all(interval.until <= other.since for interval, other in pairwise(known))
     for hour in range(31):
-        moment = at(hour + 0.5)
+        time = time_at(hour + 0.5)
         state: CoverageState | None = None
-        for new in news:
-            if new.since <= moment < new.until and not (state == "complete" and new.state == "connected"):
+        for new in additions:
+            if new.since <= time < new.until and not (state == "complete" and new.state == "connected"):
                 state = new.state
-        assert next((one.state for one in known if one.since <= moment < one.until), None) == state
+        assert next((interval.state for interval in known if interval.since <= time < interval.until), None) == state
 
 
-class Ended(msgspec.Struct, frozen=True):
-    """A call of the world."""
+class FinishedCall(msgspec.Struct, frozen=True):
+    """A simulated call."""
 
     began: float
     ended: float
 
 
-def world(random: Random, hours: int) -> list[Ended]:
-    """Calls of up to a day, most of them short."""
+def simulate_calls(random: Random, hours: int) -> list[FinishedCall]:
+    """Return calls of up to a day, most of them short."""
     calls = []
-    for _ in range(3 * hours):
+    for _unused in range(3 * hours):
         began = random.uniform(-24, hours)
-        calls.append(Ended(began, began + random.choice([0.01, 0.1, 1, 23.9])))
+        calls.append(FinishedCall(began, began + random.choice([0.01, 0.1, 1, 23.9])))
     return calls
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_no_claim_is_false_at_any_moment(seed: int) -> None:
-    """A channel that loses 30 % and is down for hours, readings that break off: all that is claimed is here."""
+def test_complete_intervals_never_miss_a_call(seed: int) -> None:
     random = Random(seed)
     hours = 24 * 6
-    calls = world(random, hours)
-    here: set[Ended] = set()
+    calls = simulate_calls(random, hours)
+    received: set[FinishedCall] = set()
     known: list[Interval] = []
     claimed = 0
     for now in range(1, hours):
         is_up = random.random() < 0.7
-        here |= {call for call in calls if now - 1 <= call.ended < now and is_up and random.random() > 0.3}
+        received |= {call for call in calls if now - 1 <= call.ended < now and is_up and random.random() > 0.3}
         if is_up:
-            known = add_interval(known, stretch(now - 1, now, "connected", "alive"))
+            known = add_interval(known, interval_at(now - 1, now, "connected", "alive"))
         if random.random() < 0.3:
-            since = query_start(known, at(max(0, now - 72)), at(now)) if random.random() < 0.8 else at(now - 26)
-            listed = [call for call in calls if at(call.began) >= since and call.ended <= now]
-            is_whole = random.random() < 0.7
-            here |= set(listed if is_whole else listed[: len(listed) // 2])
-            found = interval_from_comparison(
-                CdrComparison(since=since, started_at=at(now), incomplete_reason="" if is_whole else "broke off")
+            since = (
+                query_start(known, time_at(max(0, now - 72)), time_at(now))
+                if random.random() < 0.8
+                else time_at(now - 26)
             )
-            known = known if found is None else add_interval(known, found)
-        for one in known:
-            if one.state == "complete":
-                missing = [call for call in calls if one.since <= at(call.ended) < one.until and call not in here]
-                assert not missing, f"at hour {now}: {one} claims {missing}"
+            listed = [call for call in calls if time_at(call.began) >= since and call.ended <= now]
+            is_whole = random.random() < 0.7
+            received |= set(listed if is_whole else listed[: len(listed) // 2])
+            interval = interval_from_comparison(
+                CdrComparison(since=since, started_at=time_at(now), incomplete_reason="" if is_whole else "aborted")
+            )
+            known = known if interval is None else add_interval(known, interval)
+        for claim in known:
+            if claim.state == "complete":
+                missing = [
+                    call for call in calls if claim.since <= time_at(call.ended) < claim.until and call not in received
+                ]
+                assert not missing, f"at hour {now}: {claim} lacks {missing}"
                 claimed += 1
-    assert claimed, "something was claimed at all"
+    assert claimed, "no interval was complete"

@@ -1,4 +1,4 @@
-"""When two reports mean the same."""
+"""Identity of records."""
 
 import pytest
 from hypothesis import given
@@ -23,13 +23,13 @@ from onhook.cdr.identity import extract_name, extract_number, record_id, record_
         ("<1002>", "", "1002"),
     ],
 )
-def test_a_party_is_a_name_and_a_number(party: str, name: str, number: str) -> None:
-    """The last `<…>` at the end is the number; what precedes it is the name (yeastar-p-series.md 2.6)."""
+def test_extract_number_and_name_of_party(party: str, name: str, number: str) -> None:
+    """The last `<…>` at the end is the number; the text before it is the name (yeastar-p-series.md 2.6)."""
     assert (extract_name(party), extract_number(party)) == (name, number)
 
 
-def test_the_name_of_a_party_does_not_make_another_record() -> None:
-    """The event says `1002`, the PBX's list says `Bob<1002>`: one record."""
+def test_record_key_ignores_name_of_party() -> None:
+    """The event says `1002`, the PBX's list `Bob<1002>`: one record."""
     bare = CallDetails(call_id="1.1", time_start="2026-01-01 00:00:00", call_from="1001", call_to="1002")
     named = CallDetails(call_id="1.1", time_start="2026-01-01 00:00:00", call_from="Alice<1001>", call_to="Bob<1002>")
     assert record_key("SN", bare) == record_key("SN", named)
@@ -37,14 +37,12 @@ def test_the_name_of_a_party_does_not_make_another_record() -> None:
 
 
 @given(st.text(alphabet="=+-@'\t\r1a: ", max_size=8))
-def test_a_cell_is_harmless_and_can_be_read_back(text: str) -> None:
-    """No cell begins as a formula does, and every text survives the way there and back."""
+def test_escape_formula_is_safe_and_reversible(text: str) -> None:
     cell = escape_formula(text)
     assert unescape_formula(cell) == text
     assert not cell.startswith(("=", "@", "\t", "\r"))
     assert not cell.startswith(("+", "-")) or cell[1:].replace(":", "").isdigit()
 
 
-def test_statuses_are_compared_without_case_spaces_and_underscores() -> None:
-    """All spellings of one outcome are one."""
+def test_fold_word_ignores_case_spaces_and_underscores() -> None:
     assert len({fold_word(text) for text in ("NO ANSWER", "no_answer", "NoAnswer", "NO  ANSWER ")}) == 1

@@ -25,13 +25,11 @@ from onhook.lib.errors import UsageError
         ("64000", "extension"),
     ],
 )
-def test_the_default_plan_knows_the_vendors_ranges(party: str, kind: str) -> None:
-    """Kinds by the number inside `Name<number>`, with the ranges of a P-Series that nobody changed."""
+def test_kind_of_default_plan_matches_vendor_ranges(party: str, kind: str) -> None:
     assert NumberPlan().kind_of(party) == kind
 
 
-def test_a_plan_of_ones_own_replaces_only_what_it_names() -> None:
-    """A queue moved to 7000 leaves IVR where it was, and 6400 becomes an extension."""
+def test_parse_number_plan_named_kind_replaces_only_its_ranges() -> None:
     plan = parse_number_plan({"queue": "7000-7009, 7100"})
     assert [plan.kind_of(number) for number in ("7009", "7100", "6400", "6200")] == [
         "queue",
@@ -42,7 +40,6 @@ def test_a_plan_of_ones_own_replaces_only_what_it_names() -> None:
 
 
 @pytest.mark.parametrize("given", [{"fax": "1"}, {"queue": "x"}, {"queue": "20-10"}, {"queue": "1-100"}])
-def test_a_plan_that_cannot_be_meant_is_refused(given: dict[str, str]) -> None:
-    """Unknown kinds and ranges that are none are named."""
+def test_parse_number_plan_invalid_text_is_rejected(given: dict[str, str]) -> None:
     with pytest.raises(UsageError):
         parse_number_plan(given)

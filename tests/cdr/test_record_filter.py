@@ -1,4 +1,4 @@
-"""The one set of filters."""
+"""Record filters."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("text", "expected"),
     [
         ("2026-04-27", "2026-04-26T22:00:00+00:00"),
         ("2026-04-27T19:04:36", "2026-04-27T17:04:36+00:00"),
@@ -29,26 +29,26 @@ BERLIN = ZoneInfo("Europe/Berlin")
         ("7d", "2026-10-18T11:30:00+00:00"),
     ],
 )
-def test_moments_as_people_write_them(text: str, moment: str) -> None:
-    """Dates and times in the reader's zone, also on the day on which summer time ends; an offset is obeyed."""
-    assert parse_time(text, BERLIN, NOW) == datetime.fromisoformat(moment)
+def test_parse_time_valid_text_returns_utc(text: str, expected: str) -> None:
+    """Dates and times are in the reader's zone, also on the day on which summer time ends; an explicit
+    offset counts.
+    """
+    assert parse_time(text, BERLIN, NOW) == datetime.fromisoformat(expected)
 
 
 @pytest.mark.parametrize("text", ["2026-02-30", "tomorrow", "12", "99999w", "-1d", ""])
-def test_what_is_no_moment_is_named(text: str) -> None:
-    """One sentence says which filter, what was written and what may be."""
+def test_parse_time_invalid_text_names_the_filter(text: str) -> None:
     with pytest.raises(UsageError, match="since is not a time"):
         parse_time(text, BERLIN, NOW, name="since")
 
 
-def test_filters_are_read_from_texts_and_empty_ones_are_not_set() -> None:
-    """A form's empty fields set nothing."""
+def test_parse_filter_empty_text_is_ignored() -> None:
     read = parse_filter({"status": " no_answer ", "min_talk_duration": "30", "pbx": ""}, BERLIN, NOW)
     assert read == RecordFilter(status="no_answer", min_talk_duration=30)
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "is_meant"),
+    ("words", "status", "is_match"),
     [
         ("no_answer", "NO ANSWER", True),
         ("busy,no answer", "NO ANSWER", True),
@@ -58,14 +58,13 @@ def test_filters_are_read_from_texts_and_empty_ones_are_not_set() -> None:
         ("! answered, noanswer", "NO ANSWER", False),
     ],
 )
-def test_a_status_may_be_one_of_several_or_none_of_them(asked: str, status: str, is_meant: bool) -> None:
-    """Commas join, a `!` in front negates all; spelling is folded."""
-    assert RecordFilter(status=asked).matches(record(status=status)) is is_meant
-    assert RecordFilter(type=asked).matches(record(type=status)) is is_meant
+def test_matches_status_list_or_negation(words: str, status: str, is_match: bool) -> None:
+    assert RecordFilter(status=words).matches(record(status=status)) is is_match
+    assert RecordFilter(type=words).matches(record(type=status)) is is_match
 
 
 @pytest.mark.parametrize(
-    ("given", "named"),
+    ("parameters", "name"),
     [
         ({"colour": "red"}, "colour"),
         ({"min_talk_duration": "-1"}, "min_talk_duration"),
@@ -74,7 +73,6 @@ def test_a_status_may_be_one_of_several_or_none_of_them(asked: str, status: str,
         ({"until": "soon"}, "until"),
     ],
 )
-def test_a_filter_that_cannot_be_meant_is_named(given: dict[str, str], named: str) -> None:
-    """Nothing is ignored silently."""
-    with pytest.raises(UsageError, match=named):
-        parse_filter(given, BERLIN, NOW)
+def test_parse_filter_invalid_value_names_the_filter(parameters: dict[str, str], name: str) -> None:
+    with pytest.raises(UsageError, match=name):
+        parse_filter(parameters, BERLIN, NOW)

@@ -1,4 +1,4 @@
-"""What the PBX's wall clock is worth in UTC."""
+"""Offset of the PBX's wall clock from UTC."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -19,7 +19,7 @@ from onhook.cdr.utc_offset import (
 )
 from onhook.lib.errors import ParseError
 
-# yeastar-p-series.md 2.3, each line a call that was documented or captured: call id, wall clock, hours from UTC.
+# yeastar-p-series.md 2.3, documented or captured calls: call id, wall clock, hours from UTC.
 SAMPLES = [
     ("1651057476.362", "2022-04-27 19:04:36", 8),
     ("1702285525.16", "2023-12-11 11:05:25", 2),
@@ -34,8 +34,7 @@ SAMPLES = [
 
 
 @pytest.mark.parametrize(("call_id", "time_start", "hours"), SAMPLES)
-def test_the_offset_is_exact_for_every_known_sample(call_id: str, time_start: str, hours: int) -> None:
-    """Each sample of yeastar-p-series.md 2.3 gives its offset, from the call id and the first leg's time alone."""
+def test_determine_call_offset_known_sample_is_exact(call_id: str, time_start: str, hours: int) -> None:
     offset, offset_from = determine_call_offset([parse_wall_clock(time_start)], [""], call_epoch(call_id), None)
     assert (offset, offset_from) == (timedelta(hours=hours), "ids")
     assert to_utc(parse_wall_clock(time_start), offset).timestamp() == call_epoch(call_id)
@@ -46,8 +45,8 @@ def test_the_offset_is_exact_for_every_known_sample(call_id: str, time_start: st
     quarter_hours=st.integers(-14 * 4, 14 * 4),
     drift=st.integers(0, 4 * 3600),
 )
-def test_a_uid_gives_the_offset_for_every_leg(epoch: int, quarter_hours: int, drift: int) -> None:
-    """However late a leg begins, `uid` names the wall clock of the call's first second, so the offset is exact."""
+def test_offset_from_uid_any_leg_is_exact(epoch: int, quarter_hours: int, drift: int) -> None:
+    """The `uid` contains the wall clock of the call's first second, however late the leg begins."""
     offset = timedelta(minutes=15 * quarter_hours)
     first = datetime.fromtimestamp(epoch, UTC).replace(tzinfo=None) + offset
     uid = f"{first:%Y%m%d%H%M%S}0A1B2"
@@ -57,8 +56,7 @@ def test_a_uid_gives_the_offset_for_every_leg(epoch: int, quarter_hours: int, dr
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"])
-def test_both_hours_of_an_autumn_night_are_told_apart(zone: str) -> None:
-    """An hour that comes twice has two offsets, and the ids tell which; the zone's name alone could not."""
+def test_offset_between_repeated_autumn_hour_is_unambiguous(zone: str) -> None:
     start = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
     for epoch in range(start, start + 366 * 86_400, 900):
         moment = datetime.fromtimestamp(epoch, ZoneInfo(zone))
@@ -70,16 +68,15 @@ def test_both_hours_of_an_autumn_night_are_told_apart(zone: str) -> None:
     [
         ("2022-04-27 19:06:30", 1651057476),  # 114 seconds from any quarter of an hour
         ("2022-04-28 02:19:36", 1651057476),  # more than 14 hours
-        ("2022-04-27 19:04:36", 0),  # an id that does not tell
+        ("2022-04-27 19:04:36", 0),  # an id without a time
     ],
 )
-def test_an_offset_that_cannot_be_is_not_taken(local: str, epoch: int) -> None:
-    """More than a minute from a quarter of an hour, or more than 14 hours, is no offset."""
+def test_offset_between_implausible_difference_is_none(local: str, epoch: int) -> None:
     assert offset_between(parse_wall_clock(local), epoch) is None
 
 
-def test_without_ids_the_configured_zone_serves_and_without_one_utc_is_assumed() -> None:
-    """The order of yeastar-p-series.md 2.3: ids, zone, UTC; and it is said which."""
+def test_determine_call_offset_without_ids_uses_zone_or_utc() -> None:
+    """The order is that of yeastar-p-series.md 2.3: ids, zone, UTC."""
     summer, winter = parse_wall_clock("2026-07-01 12:00:00"), parse_wall_clock("2026-01-01 12:00:00")
     berlin = ZoneInfo("Europe/Berlin")
     assert determine_call_offset([summer], [""], 0, berlin) == (timedelta(hours=2), "configured")
@@ -87,14 +84,13 @@ def test_without_ids_the_configured_zone_serves_and_without_one_utc_is_assumed()
     assert determine_call_offset([winter], [""], 0, None) == (timedelta(), "assumed")
 
 
-def test_an_older_uid_that_belongs_to_another_moment_is_not_believed() -> None:
-    """The vendor's own example has a `uid` of another year than its `call_id`: then the start decides."""
+def test_determine_call_offset_contradicting_uid_uses_start() -> None:
+    """The vendor's own example has a `uid` of another year than its `call_id`."""
     start = parse_wall_clock("2022-04-27 19:04:36")
     assert determine_call_offset([start], ["2024111913594421D77"], 1651057476, None) == (timedelta(hours=8), "ids")
 
 
-def test_the_earliest_leg_decides_because_later_ones_drift() -> None:
-    """A later leg that begins a quarter of an hour after its call does not move the call by a quarter of an hour."""
+def test_determine_call_offset_several_legs_uses_earliest() -> None:
     first, later = parse_wall_clock("2026-04-27 18:41:35"), parse_wall_clock("2026-04-27 18:56:35")
     assert determine_call_offset([later, first], ["", ""], 1777304494, None) == (timedelta(hours=3), "ids")
 
@@ -111,8 +107,7 @@ def test_the_earliest_leg_decides_because_later_ones_drift() -> None:
         (" 2026-09-24 00:04:18 ", "2026-09-24 00:04:18"),
     ],
 )
-def test_year_first_forms_are_read(text: str, canonical: str) -> None:
-    """ISO with a blank or `T`, and year-first slashes, with or without AM and PM (yeastar-p-series.md 2.3)."""
+def test_normalize_wall_clock_year_first_format_is_parsed(text: str, canonical: str) -> None:
     assert normalize_wall_clock(text) == canonical
 
 
@@ -129,8 +124,7 @@ def test_year_first_forms_are_read(text: str, canonical: str) -> None:
         "yesterday",
     ],
 )
-def test_a_date_that_is_none_or_could_be_two_is_refused(text: str) -> None:
-    """Day and month are never guessed, and a day that no calendar has is no time."""
+def test_parse_wall_clock_invalid_or_ambiguous_date_is_rejected(text: str) -> None:
     with pytest.raises(ParseError, match="time_start"):
         parse_wall_clock(text)
 
@@ -150,13 +144,12 @@ def test_a_date_that_is_none_or_could_be_two_is_refused(text: str) -> None:
         ("", 0),
     ],
 )
-def test_the_second_in_a_call_id(call_id: str, epoch: int) -> None:
-    """`<unix seconds>.<sequence>`, with or without a system's name before it; anything else tells nothing."""
+def test_call_epoch_returns_second_in_call_id(call_id: str, epoch: int) -> None:
+    """The format is `<unix seconds>.<sequence>`, with or without a system name before it; other ids give 0."""
     assert call_epoch(call_id) == epoch
 
 
 @given(st.integers(-14 * 60, 14 * 60))
-def test_an_offset_is_written_as_iso_8601_does(minutes: int) -> None:
-    """The text, read by the standard library, is the offset again."""
+def test_format_offset_round_trips_through_iso_8601(minutes: int) -> None:
     offset = timedelta(minutes=minutes)
     assert datetime.fromisoformat("2026-01-01T00:00:00" + format_offset(offset)).utcoffset() == offset

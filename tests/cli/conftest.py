@@ -1,4 +1,4 @@
-"""Commands, given in the test's own process where nothing else is needed, and as processes where it is."""
+"""Commands, run in the test's own process where possible, and as processes where needed."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -10,12 +10,12 @@ from onhook.cli.main import main
 from tests.runtime.harness import Server, create_server
 
 Command = Callable[..., tuple[int, str, str]]
-"""Words in; exit code, standard output and standard error out."""
+"""Arguments in; exit code, standard output and standard error out."""
 
 
 @pytest.fixture
 def onhook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command line in an empty directory, with its data directory in `onhook-data`."""
+    """Yield the command line in an empty directory, with its data directory in `onhook-data`."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -29,7 +29,7 @@ def onhook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A house in which a PBX is declared; not started."""
+    """Yield a server with a registered PBX, not started."""
     with create_server(tmp_path / "data") as new_server:
         new_server.add_pbx()
         yield new_server

@@ -1,4 +1,4 @@
-"""An Asterisk on the command line: it is declared, looked at, and read where it keeps its CDRs."""
+"""An Asterisk on the command line: adding, checking, and reading its CDR source."""
 
 import asyncio
 import json
@@ -25,21 +25,21 @@ FIRST, LAST = (f(int(row["linkedid"].partition(".")[0]) for row in rows()) for f
 
 @pytest.fixture
 def asterisk() -> Iterator[FakeAsterisk]:
-    """One that runs beside the test, in a thread of its own."""
+    """Yield a simulated manager interface in a thread of its own."""
     begun, ended = threading.Event(), asyncio.Event()
-    found: list[tuple[FakeAsterisk, asyncio.AbstractEventLoop]] = []
+    started: list[tuple[FakeAsterisk, asyncio.AbstractEventLoop]] = []
 
     async def run() -> None:
-        async with open_fake_asterisk() as one:
-            found.append((one, asyncio.get_running_loop()))
+        async with open_fake_asterisk() as opened:
+            started.append((opened, asyncio.get_running_loop()))
             begun.set()
             await ended.wait()
 
     thread = threading.Thread(target=asyncio.run, args=(run(),))
     thread.start()
     begun.wait()
-    one, loop = found[0]
-    yield one
+    opened, loop = started[0]
+    yield opened
     loop.call_soon_threadsafe(ended.set)
     thread.join()
 
@@ -48,30 +48,30 @@ def open_appdb() -> AppDb:
     return AppDb(Path("onhook-data/onhook.db"))
 
 
-def test_an_asterisk_is_declared_without_a_serial_number(onhook: Command) -> None:
-    """Its host stands for it, and is told; the secret is shown nowhere, and nobody can report in its name."""
+def test_pbx_add_asterisk_needs_no_serial_number(onhook: Command) -> None:
+    """Its host is used, and printed; the secret is shown nowhere, and no event can be sent in its name."""
     code, out, _ = onhook(*ADD)
     assert (code, "(pbx.example.org)" in out) == (0, True)
     for words in (("pbx", "list"), ("asterisk", "list")):
         _, out, _ = onhook(*words)
         assert "Office" in out
         assert SECRET not in out
-    one = open_appdb()
-    assert not one.pbx("Office").is_unsigned
-    assert SECRET not in one.webhook_credentials()[0].secrets
-    assert one.asterisks.get("pbx.example.org").port == 5038
-    one.close()
+    appdb = open_appdb()
+    assert not appdb.pbx("Office").is_unsigned
+    assert SECRET not in appdb.webhook_credentials()[0].secrets
+    assert appdb.asterisks.get("pbx.example.org").port == 5038
+    appdb.close()
 
 
-def test_what_is_said_of_an_asterisk_is_kept(onhook: Command) -> None:
-    """Port, trunks, contexts and PINs; a serial number of one's own; TLS has its own port."""
+def test_pbx_add_asterisk_options_are_stored(onhook: Command) -> None:
+    """Port, trunks, contexts and PINs; a serial number; TLS has its own default port."""
     words = ("--trunks", "trunk-a, trunk-b", "--inbound-context", "from-trunk", "--pins", "--sn", "A1", "--tls", "on")
     assert onhook(*ADD, *words)[0] == 0
-    one = open_appdb()
-    reached = one.asterisks.get("A1")
+    appdb = open_appdb()
+    reached = appdb.asterisks.get("A1")
     assert (reached.port, reached.tls, reached.trunks) == (5039, "on", ("trunk-a", "trunk-b"))
     assert (reached.inbound, reached.has_pins) == (("from-trunk",), True)
-    one.close()
+    appdb.close()
 
 
 @pytest.mark.parametrize(
@@ -84,18 +84,18 @@ def test_what_is_said_of_an_asterisk_is_kept(onhook: Command) -> None:
         (("--secret", SECRET), "no serial number"),
     ],
 )
-def test_what_cannot_be_meant_is_told(onhook: Command, words: tuple[str, ...], says: str) -> None:
-    """In a sentence without the secret; nothing is declared."""
+def test_pbx_add_asterisk_invalid_option_is_one_sentence(onhook: Command, words: tuple[str, ...], says: str) -> None:
+    """Without the secret; nothing is added."""
     code, _, error = onhook("pbx", "add", "Office", *words)
     assert code == 2
     assert says in error
     assert SECRET not in error
 
 
-def test_the_doctor_prints_the_lines_that_are_missing(onhook: Command, asterisk: FakeAsterisk) -> None:
-    """It asks the Asterisk itself, and fails where something is wrong."""
-    at = f"127.0.0.1:{asterisk.port}"
-    assert onhook("pbx", "add", "Office", "--asterisk", at, "--user", USER, "--secret", SECRET)[0] == 0
+def test_doctor_asterisk_prints_missing_lines(onhook: Command, asterisk: FakeAsterisk) -> None:
+    """It asks the Asterisk itself, and fails where a check has an error."""
+    address = f"127.0.0.1:{asterisk.port}"
+    assert onhook("pbx", "add", "Office", "--asterisk", address, "--user", USER, "--secret", SECRET)[0] == 0
     code, out, _ = onhook("doctor", "Office")
     assert code == 1
     for line in ("linkedid => LinkedID", "unanswered = yes", "[mappings]", "in cel.conf:", "trunks: trunk-a"):
@@ -104,81 +104,81 @@ def test_the_doctor_prints_the_lines_that_are_missing(onhook: Command, asterisk:
     assert SECRET not in out
 
 
-def test_the_doctor_says_why_it_cannot_look(onhook: Command, asterisk: FakeAsterisk) -> None:
-    """Refused, or nobody there; what else is known is told all the same."""
+def test_doctor_asterisk_that_cannot_be_reached_shows_why(onhook: Command, asterisk: FakeAsterisk) -> None:
+    """A rejected login, or no listener; the other checks run all the same."""
     asterisk.rejects_login = True
-    at = f"127.0.0.1:{asterisk.port}"
-    assert onhook("pbx", "add", "Office", "--asterisk", at, "--user", USER, "--secret", SECRET)[0] == 0
+    address = f"127.0.0.1:{asterisk.port}"
+    assert onhook("pbx", "add", "Office", "--asterisk", address, "--user", USER, "--secret", SECRET)[0] == 0
     code, out, _ = onhook("doctor", "Office")
     assert (code, "Authentication failed" in out, "manager.conf" in out) == (1, True, True)
-    assert "nobody said where it keeps its CDRs" in out
+    assert "no CDR source is set" in out
     assert onhook("pbx", "add", "Away", "--asterisk", "127.0.0.1:1", "--user", USER, "--secret", SECRET)[0] == 0
     code, out, _ = onhook("doctor", "Away")
     assert (code, "Connection refused (127.0.0.1:1)" in out, "Errno" in out) == (1, True, False)
 
 
-def test_the_doctor_looks_at_what_is_kept(onhook: Command) -> None:
-    """Whether it can be read, has a call of the last days, and has what makes a call."""
-    at = ("--asterisk", "127.0.0.1:1", "--user", USER, "--secret", SECRET, "--cdr", "Master.csv")
-    assert onhook("pbx", "add", "Office", *at)[0] == 0
+def test_doctor_asterisk_checks_the_cdr_source(onhook: Command) -> None:
+    """Whether it can be read, has a call of the last days, and has the needed columns."""
+    asterisk_options = ("--asterisk", "127.0.0.1:1", "--user", USER, "--secret", SECRET, "--cdr", "Master.csv")
+    assert onhook("pbx", "add", "Office", *asterisk_options)[0] == 0
     assert "ERROR   no such file" in onhook("doctor", "Office")[1]
     Path("Master.csv").write_text("".join(as_csv(list(COLUMNS))).replace("2026-", "2020-").replace('"179', '"158'))
-    assert "WARNING no call of the last week" in onhook("doctor", "Office")[1]
+    assert "has no call of the last week" in onhook("doctor", "Office")[1]
     Path("Master.csv").write_text("".join(as_csv([name for name in COLUMNS if name != "linkedid"][:17])))
     assert "ERROR   the CDRs have no linkedid" in onhook("doctor", "Office")[1]
     now = int(time.time()) - 3600
     row = rows()[0] | {"linkedid": f"{now}.1", "uniqueid": f"{now}.1"}
     Path("Master.csv").write_text(json.dumps(row) + "\n")
-    assert "OK      its CDRs can be read" in onhook("doctor", "Office")[1]
+    assert "can be read; the last call" in onhook("doctor", "Office")[1]
 
 
-def test_where_cdrs_are_kept_is_changed(onhook: Command) -> None:
-    """By hand, and taken away; the password is shown nowhere; another PBX has none."""
+def test_pbx_change_cdr_source(onhook: Command) -> None:
+    """Set and removed; the password is shown nowhere; a PBX without AMI has none."""
     assert onhook(*ADD)[0] == 0
     url = "mysql://freepbx:s3cret-of-the-database@db.example.org/asteriskcdrdb"
     assert onhook("pbx", "change", "Office", "--cdr", url, "--cdr-table", "calls")[0] == 0
     for words in (("pbx", "list"), ("asterisk", "list"), ("doctor", "Office")):
         assert "s3cret-of-the-database" not in "".join(map(str, onhook(*words)))
     assert "mysql://freepbx@db.example.org:3306" in onhook("asterisk", "list")[1]
-    one = open_appdb()
-    assert one.cdr_sources.all()["pbx.example.org"].table == "calls"
-    one.close()
+    appdb = open_appdb()
+    assert appdb.cdr_sources.all()["pbx.example.org"].table == "calls"
+    appdb.close()
     assert onhook("pbx", "change", "Office", "--cdr", "none")[0] == 0
-    assert "nobody said where Office keeps its CDRs" in onhook("backfill", "Office")[2]
+    assert "the CDR source of Office is not set" in onhook("backfill", "Office")[2]
     assert onhook("pbx", "add", "Other", "--sn", "3631A2124ABC", "--secret", "first-secret")[0] == 0
-    assert "no Asterisk" in onhook("pbx", "change", "Other", "--cdr", url)[2]
-    assert "only an Asterisk" in onhook("pbx", "add", "More", "--sn", "X", "--secret", "a-secret", "--cdr", url)[2]
-
-
-def test_calls_are_read_by_hand(onhook: Command) -> None:
-    """From several files, as a rotation leaves them; a second time nothing is new; what is left open is told."""
-    assert onhook(*ADD)[0] == 0
-    one = open_appdb()
-    since, until = datetime.fromtimestamp(FIRST - 60, UTC), datetime.fromtimestamp(LAST + 3600, UTC)
-    one.sync_states.save_intervals(
-        "pbx.example.org", [Interval(since, until, "gap", "it was not heard: no connection")]
+    assert "not an Asterisk" in onhook("pbx", "change", "Other", "--cdr", url)[2]
+    assert (
+        "--cdr needs an Asterisk" in onhook("pbx", "add", "More", "--sn", "X", "--secret", "a-secret", "--cdr", url)[2]
     )
-    one.close()
+
+
+def test_backfill_from_files_by_hand(onhook: Command) -> None:
+    """From several files, as a rotation leaves them; a second time nothing is new; open gaps are printed."""
+    assert onhook(*ADD)[0] == 0
+    appdb = open_appdb()
+    since, until = datetime.fromtimestamp(FIRST - 60, UTC), datetime.fromtimestamp(LAST + 3600, UTC)
+    appdb.sync_states.save_intervals("pbx.example.org", [Interval(since, until, "gap", "not connected: no connection")])
+    appdb.close()
     lines = as_csv(list(COLUMNS))
     Path("old.csv").write_text("".join(lines[:9]))
     Path("new.csv").write_text("".join(lines[9:]))
     words = ("backfill", "Office", "--from", "old.csv", "--from", "new.csv", "--since", "2020-01-01")
     code, out, _ = onhook(*words)
-    assert (code, ", 0 changed, 0 here already, 0 that could not be read" in out) == (0, True)
+    assert (code, ", 0 changed, 0 already stored, 0 that could not be parsed" in out) == (0, True)
     assert "calls may still be missing from" in out
     assert ": 0 new, 0 changed" in onhook(*words)[1]
     assert len(json.loads(onhook("calls", "--format", "json", "--limit", "1000")[1])) == CALLS
 
 
-def test_calls_are_read_where_they_are_kept(onhook: Command) -> None:
-    """By the one command, also while no server runs; how it ended is kept, and the calls are in the store."""
+def test_backfill_from_the_cdr_source(onhook: Command) -> None:
+    """Also while no server runs; the result is stored, and the calls are in the store."""
     assert onhook(*ADD, "--cdr", "Master.csv")[0] == 0
     Path("Master.csv").write_text("".join(as_csv(list(COLUMNS))))
     code, out, _ = onhook("backfill", "Office", "--since", "2020-01-01")
-    assert (code, " 0 changed, 0 here already" in out) == (0, True)
-    one = open_appdb()
-    outcome = one.sync_states.backfill_result("pbx.example.org")
-    one.close()
+    assert (code, " 0 changed, 0 already stored" in out) == (0, True)
+    appdb = open_appdb()
+    outcome = appdb.sync_states.backfill_result("pbx.example.org")
+    appdb.close()
     assert outcome is not None
     assert outcome.new == outcome.rows > CALLS
     assert "complete" in onhook("coverage", "--since", "2020-01-01")[1]
@@ -190,11 +190,13 @@ def test_calls_are_read_where_they_are_kept(onhook: Command) -> None:
         (("--from", "nowhere.csv"), "no such file"),
         (("--from", "plain.csv"), "newcdrcolumns"),
         (("--from", "master.db", "--table", "calls"), "'calls' cannot be read"),
-        (("--from", "oracle://u:p@h/d"), "cannot be read there"),
+        (("--from", "oracle://u:p@h/d"), "unknown kind of CDR source"),
     ],
 )
-def test_what_cannot_be_read_is_told(onhook: Command, words: tuple[str, ...], says: str) -> None:
-    """In a sentence; nothing is kept."""
+def test_backfill_source_that_cannot_be_read_is_one_sentence(
+    onhook: Command, words: tuple[str, ...], says: str
+) -> None:
+    """Nothing is stored."""
     assert onhook(*ADD)[0] == 0
     Path("plain.csv").write_text("".join(as_csv([name for name in COLUMNS if name != "linkedid"][:17])))
     with closing(sqlite3.connect("master.db")) as database:

@@ -1,4 +1,4 @@
-"""`onhook backfill` and `onhook coverage`, with a made-up PBX on a real socket."""
+"""`onhook backfill` and `onhook coverage`, with a simulated PBX on a real socket."""
 
 import json
 import time
@@ -23,26 +23,26 @@ def calls_of_today(count: int) -> list[dict[str, object]]:
     return [row(int(time.time()) - 600 - 60 * number, number) for number in range(count)]
 
 
-def test_a_back_fill_brings_what_the_pbx_still_knows(onhook: Command) -> None:
-    """Without a server; the second time there is nothing new, and the token was given back."""
+def test_backfill_fetches_past_calls(onhook: Command) -> None:
+    """Without a server; the second time there is nothing new, and the token was revoked."""
     with pbx_responder_in_thread() as face:
         assert onhook(*declared(face))[0] == 0
         face.calls.rows = calls_of_today(5)
         code, out, error = onhook("backfill", "Branch", "--since", "3d")
         assert (code, error) == (0, "")
-        assert "5 new, 0 changed, 0 here already" in out
-        assert "0 new, 0 changed, 5 here already" in onhook("backfill", "Branch", "--since", "3d")[1]
+        assert "5 new, 0 changed, 0 already stored" in out
+        assert "0 new, 0 changed, 5 already stored" in onhook("backfill", "Branch", "--since", "3d")[1]
         assert face.tokens == set()
         rows = json.loads(onhook("calls", "--format", "json")[1])
-        assert {one["legs"][0]["via"] for one in rows} == {"backfill"}
+        assert {row["legs"][0]["via"] for row in rows} == {"backfill"}
         assert len(rows) == 5
         code, out, _ = onhook("coverage", "--since", "2d", "--format", "json")
-        states = [one["state"] for one in json.loads(out)[0]["intervals"]]
+        states = [row["state"] for row in json.loads(out)[0]["intervals"]]
         assert states == ["complete", "gap"]
         assert "compared with the PBX" in onhook("coverage", "--pbx", "Branch")[1]
 
 
-def test_a_pbx_that_refuses_us_is_one_sentence(onhook: Command) -> None:
+def test_backfill_rejected_login_is_one_sentence(onhook: Command) -> None:
     """With its code, and the exit code of a failure; no secret in it."""
     with pbx_responder_in_thread() as face:
         assert onhook(*declared(face))[0] == 0
@@ -53,8 +53,8 @@ def test_a_pbx_that_refuses_us_is_one_sentence(onhook: Command) -> None:
     assert CLIENT_SECRET not in error
 
 
-def test_what_cannot_be_meant_is_refused(onhook: Command) -> None:
-    """A PBX that cannot be asked, and a window that is none."""
+def test_backfill_invalid_option_is_rejected(onhook: Command) -> None:
+    """A PBX without a source, and an empty window."""
     assert onhook("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret", "first-secret")[0] == 0
     code, _, error = onhook("backfill", "Office")
     assert (code, "--client-id" in error) == (1, True)
@@ -65,8 +65,8 @@ def test_what_cannot_be_meant_is_refused(onhook: Command) -> None:
 
 
 @pytest.mark.slow
-def test_a_running_server_connects_fills_and_goes_on(server: Server, tmp_path: Path) -> None:
-    """A PBX added while it runs is connected to at once; what a person asks for is done by the server."""
+def test_backfill_with_a_running_server(server: Server, tmp_path: Path) -> None:
+    """A PBX added while it runs is connected at once; the server runs the back-fill."""
     with pbx_responder_in_thread() as face:
         face.calls.rows = calls_of_today(3)
         server.start()

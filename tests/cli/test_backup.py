@@ -17,8 +17,8 @@ from tests.runtime.harness import Server, call_id, call_ids, wait_until, webhook
 
 
 @pytest.mark.slow
-def test_a_backup_made_while_it_runs_can_be_restored(server: Server, tmp_path: Path) -> None:
-    """What was kept until then is there, PBXs and secrets too; what came later is not."""
+def test_backup_of_a_running_server_can_be_restored(server: Server, tmp_path: Path) -> None:
+    """With events up to then, PBXs and secrets; later events are not in it."""
     server.start()
     assert server.post(webhook_body(1)) == 200
     copy = tmp_path / "copy"
@@ -38,8 +38,8 @@ def test_a_backup_made_while_it_runs_can_be_restored(server: Server, tmp_path: P
     wait_until(lambda: call_ids(server.calls()) == [call_id(1), call_id(3)])
 
 
-def test_nothing_is_lost_that_nobody_said_to_replace(server: Server, tmp_path: Path) -> None:
-    """Neither what is in the data directory, nor an earlier backup, nor anything under a running server."""
+def test_restore_replaces_nothing_without_replace(server: Server, tmp_path: Path) -> None:
+    """Neither the data directory, nor an earlier backup, nor files of a running server."""
     server.start()
     assert server.post(webhook_body(1)) == 200
     copy = tmp_path / "copy"
@@ -51,8 +51,8 @@ def test_nothing_is_lost_that_nobody_said_to_replace(server: Server, tmp_path: P
     assert call_ids(server.calls()) == [call_id(1)]
 
 
-def test_nothing_is_replaced_under_a_lone_intake(server: Server, tmp_path: Path) -> None:
-    """It would go on writing into a ledger that is no more; when it has stopped, it goes."""
+def test_restore_is_rejected_while_a_receiver_runs(server: Server, tmp_path: Path) -> None:
+    """It would continue to write to a removed ledger."""
     server.start()
     assert server.post(webhook_body(1)) == 200
     copy = tmp_path / "copy"
@@ -61,13 +61,13 @@ def test_nothing_is_replaced_under_a_lone_intake(server: Server, tmp_path: Path)
     config = Config(data=server.directory)
     with shared_intake_lock(config), shared_intake_lock(config):
         refused = server.execute("restore", str(copy), "--replace")
-        assert (refused.returncode, "an intake is already running" in refused.stderr) == (2, True)
+        assert (refused.returncode, "a receiver is already running" in refused.stderr) == (2, True)
     server.run_command("restore", str(copy), "--replace")
     with exclusive_intake_lock(config), pytest.raises(Unavailable, match="being restored"), shared_intake_lock(config):
         pass
 
 
-def test_a_damaged_backup_is_refused(server: Server, tmp_path: Path) -> None:
+def test_restore_damaged_backup_is_rejected(server: Server, tmp_path: Path) -> None:
     """Before anything is replaced."""
     server.start()
     assert server.post(webhook_body(1)) == 200
@@ -77,7 +77,7 @@ def test_a_damaged_backup_is_refused(server: Server, tmp_path: Path) -> None:
     (copy / "ledger.db").write_bytes(b"\xff" * 8192)
     assert "damaged" in server.execute("restore", str(copy), "--replace").stderr
     (copy / "backup.json").unlink()
-    assert "no whole backup" in server.execute("restore", str(copy), "--replace").stderr
+    assert "not a complete backup" in server.execute("restore", str(copy), "--replace").stderr
     assert call_ids(server.calls()) == [call_id(1)]
 
 
@@ -100,7 +100,7 @@ def test_restore_backup_of_an_older_version_is_upgraded(tmp_path: Path, commit: 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    """A data directory with settings and a ledger of one row, which no server has."""
+    """Return a data directory with an application database and a ledger of one row."""
     made = Config(data=tmp_path / "onhook-data")
     made.data.mkdir()
     AppDb(made.appdb_file).close()
@@ -116,15 +116,15 @@ def _write(config: Config, text: str) -> None:
     connection.close()
 
 
-def _said(config: Config) -> list[str]:
+def _restored_calls(config: Config) -> list[str]:
     connection = sqlite3.connect(config.ledger_file)
     rows = [text for (text,) in connection.execute("SELECT text FROM said")]
     connection.close()
     return rows
 
 
-def test_a_backup_never_goes_among_the_live_files(server: Server, tmp_path: Path) -> None:
-    """Neither into the data directory nor below it, by whatever name; what was acknowledged since stays."""
+def test_backup_into_the_data_directory_is_rejected(server: Server, tmp_path: Path) -> None:
+    """Neither into it nor below it, by whatever name; later events stay."""
     server.start()
     assert server.post(webhook_body(1)) == 200
     link = tmp_path / "link"
@@ -140,8 +140,8 @@ def test_a_backup_never_goes_among_the_live_files(server: Server, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["ledger.db", "onhook.db", "backup.json", "letter.txt"])
-def test_a_backup_goes_only_where_nothing_is(config: Config, tmp_path: Path, name: str) -> None:
-    """Whatever is there stays as it is; an empty directory does."""
+def test_backup_needs_an_empty_target(config: Config, tmp_path: Path, name: str) -> None:
+    """Existing files stay."""
     copy = tmp_path / "copy"
     copy.mkdir()
     (copy / name).write_text("mine")
@@ -155,22 +155,22 @@ def test_a_backup_goes_only_where_nothing_is(config: Config, tmp_path: Path, nam
 
 
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_backup_that_fails_leaves_nothing(
+def test_backup_that_fails_leaves_nothing(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
-    """Whichever copy fails: no file that looks like a backup."""
+    """Whichever copy fails."""
     _fail_at(nth, monkeypatch)
     with pytest.raises(Unavailable):
         create_backup(config, tmp_path / "copy", SystemClock())
     assert not (tmp_path / "copy").exists()
-    assert _said(config) == ["first"]
+    assert _restored_calls(config) == ["first"]
 
 
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_restore_that_fails_changes_nothing(
+def test_restore_that_fails_changes_nothing(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
-    """Whichever copy fails, as on a full disk: the old files stay, the store too, and nothing lies beside them."""
+    """Whichever copy fails, as on a full disk: the old files stay, the store too, and no other files."""
     create_backup(config, tmp_path / "copy", SystemClock())
     _write(config, "second")
     config.store_file.write_text("the store")
@@ -182,12 +182,12 @@ def test_a_restore_that_fails_changes_nothing(
     assert after == before
     monkeypatch.undo()
     restore(config, tmp_path / "copy", replace=True)
-    assert _said(config) == ["first"]
+    assert _restored_calls(config) == ["first"]
     assert {path.name for path in config.data.iterdir() if path.suffix != ".lock"} == {"ledger.db", "onhook.db"}
 
 
-def test_a_rename_that_fails_is_taken_back(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However far the change had come."""
+def test_restore_failed_rename_is_undone(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever rename fails."""
     create_backup(config, tmp_path / "copy", SystemClock())
     _write(config, "second")
     plain, done = Path.replace, False
@@ -206,16 +206,16 @@ def test_a_rename_that_fails_is_taken_back(config: Config, tmp_path: Path, monke
             restore(config, tmp_path / "copy", replace=True)
             done = True
         except OnhookError:
-            assert _said(config) == ["first", "second"]
+            assert _restored_calls(config) == ["first", "second"]
         if done:
             break
     assert done
     assert nth > 2
-    assert _said(config) == ["first"]
+    assert _restored_calls(config) == ["first"]
 
 
-def test_nothing_is_restored_from_itself(config: Config, tmp_path: Path) -> None:
-    """By whatever name; what is there stays."""
+def test_restore_from_the_data_directory_itself_is_rejected(config: Config, tmp_path: Path) -> None:
+    """By whatever name."""
     link = tmp_path / "link"
     link.symlink_to(config.data)
     (config.data / "backup.json").write_text('{"made_at":"2026-04-27T00:00:00Z","files":["ledger.db","onhook.db"]}')
@@ -230,13 +230,13 @@ def test_nothing_is_restored_from_itself(config: Config, tmp_path: Path) -> None
         restore(config, links, replace=True)
     (links / "backup.json").write_text('{"made_at":"2026-04-27T00:00:00Z","files":[]}')
     (links / "ledger.db").unlink()
-    with pytest.raises(OnhookError, match="no ledger"):
+    with pytest.raises(OnhookError, match="has no ledger"):
         restore(config, links, replace=True)
-    assert _said(config) == ["first"]
+    assert _restored_calls(config) == ["first"]
 
 
 def _fail_at(nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the nth copy fail as on a full disk."""
+    """Make the nth copy fail as on a full disk."""
     plain, left = copy_database, [nth]
 
     def copy(source: Path, target: Path) -> None:

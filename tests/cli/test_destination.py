@@ -11,8 +11,8 @@ from tests.cli.conftest import Command
 ADD = ("destination", "add", "CRM", "--url", "https://crm.example.com/calls")
 
 
-def test_a_secret_is_shown_once(onhook: Command) -> None:
-    """When it was made; one that was given is never shown."""
+def test_destination_generated_secret_is_shown_once(onhook: Command) -> None:
+    """A given one is never shown."""
     code, out, _ = onhook(*ADD, "--status", "!answered", "--notifies-of", "calls")
     assert code == 0
     made = out.rpartition(" ")[2].strip()
@@ -22,24 +22,24 @@ def test_a_secret_is_shown_once(onhook: Command) -> None:
     assert onhook(*ADD)[0] == 2
 
 
-def test_what_people_do_to_it(onhook: Command, tmp_path: Path) -> None:
-    """Changed, paused, resumed, given another secret, removed; each says so."""
+def test_destination_is_changed_paused_resumed_and_removed(onhook: Command, tmp_path: Path) -> None:
+    """Each command prints its result."""
     onhook(*ADD, "--header", "X-Key: k", "--notifies-of", "records")
     for words, says in (
-        (("change", "CRM", "--timeout", "10", "--every-call"), "is changed"),
-        (("pause", "CRM"), "is paused"),
-        (("resume", "CRM"), "goes on"),
+        (("change", "CRM", "--timeout", "10", "--every-call"), 'Destination "crm" changed'),
+        (("pause", "CRM"), "paused"),
+        (("resume", "CRM"), "resumed"),
         (("retry", "CRM"), "0 notifications"),
-        (("secret", "add", "CRM", "--label", "new"), "is there"),
-        (("secret", "remove", "CRM", "1"), "signs no more"),
+        (("secret", "add", "CRM", "--label", "new"), "added"),
+        (("secret", "remove", "CRM", "1"), "removed"),
     ):
         code, out, error = onhook("destination", *words)
         assert (code, error) == (0, "")
         assert says in out
     appdb = AppDb(tmp_path / "onhook-data" / "onhook.db")
-    one = appdb.destinations.get("crm")
+    destination = appdb.destinations.get("crm")
     appdb.close()
-    assert (one.timeout_seconds, one.headers, one.secrets) == (10.0, {"X-Key": "k"}, 1)
+    assert (destination.timeout_seconds, destination.headers, destination.secrets) == (10.0, {"X-Key": "k"}, 1)
     assert onhook("destination", "remove", "CRM")[0] == 0
     assert onhook("destination", "pause", "CRM")[0] == 1
 
@@ -47,16 +47,16 @@ def test_what_people_do_to_it(onhook: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("add", "X", "--url", "ftp://x/"), "not a webhook's URL"),
+        (("add", "X", "--url", "ftp://x/"), "not the URL of a webhook"),
         (("add", "X", "--url", "https://x/", "--header", "nothing"), "a header has no value"),
         (("add", "X", "--url", "https://x/", "--timeout", "900"), "timeout_seconds"),
-        (("change", "CRM"), "nothing is to be changed"),
-        (("discard", "CRM"), "not said what to discard"),
+        (("change", "CRM"), "there is nothing to change"),
+        (("discard", "CRM"), "no delivery is given"),
         (("add", "X", "--url", "https://x/", "--kind", "pigeon"), "unknown kind of destination 'pigeon'"),
         (("show", "ghost"), "'ghost': `onhook destination list`"),
     ],
 )
-def test_mistakes_get_one_sentence(onhook: Command, words: tuple[str, ...], says: str) -> None:
+def test_destination_invalid_option_is_one_sentence(onhook: Command, words: tuple[str, ...], says: str) -> None:
     """On standard error, with what to do."""
     onhook(*ADD)
     code, _, error = onhook("destination", *words)
@@ -65,8 +65,8 @@ def test_mistakes_get_one_sentence(onhook: Command, words: tuple[str, ...], says
     assert error.count("\n") == 1
 
 
-def test_a_delivery_is_acted_on_by_its_own_subscription_alone(onhook: Command, tmp_path: Path) -> None:
-    """A number of another one's is not found there, and stays."""
+def test_destination_delivery_of_another_destination_is_not_found(onhook: Command, tmp_path: Path) -> None:
+    """And stays."""
     onhook(*ADD)
     onhook("destination", "add", "BI", "--url", "https://bi.example.com/")
     appdb = AppDb(tmp_path / "onhook-data" / "onhook.db")

@@ -1,4 +1,4 @@
-"""The options by which a person says how an application is told."""
+"""Options of a destination."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from onhook.cli.destination import app
 from onhook.cli.destination_options import with_destination_change_options, with_destination_options
 
 
-def _said(*words: str, has: Callable[..., Any] = with_destination_options) -> Any:
+def _parse(*words: str, has: Callable[..., Any] = with_destination_options) -> Any:
     made, handed = typer.Typer(), []
 
     @made.command()
@@ -24,10 +24,10 @@ def _said(*words: str, has: Callable[..., Any] = with_destination_options) -> An
     return handed[0] if handed else result.exception
 
 
-def test_what_was_given_is_handed_on_by_the_names_of_wishes() -> None:
-    """And nothing else is, so that a change changes only that."""
-    assert _said() == {}
-    spec_values = _said(
+def test_destination_options_given_ones_are_passed_by_field() -> None:
+    """And no others, so that a change changes only these."""
+    assert _parse() == {}
+    spec_values = _parse(
         "--timeout",
         "9",
         "--retry-policy",
@@ -47,26 +47,24 @@ def test_what_was_given_is_handed_on_by_the_names_of_wishes() -> None:
     assert set(spec_values) <= set(SPEC_FIELDS)
 
 
-def test_a_header_needs_a_value() -> None:
-    """It says how it is written."""
-    assert "write --header 'Name: value'" in str(_said("--header", "X-Key"))
+def test_destination_options_header_needs_a_value() -> None:
+    assert "write --header 'Name: value'" in str(_parse("--header", "X-Key"))
 
 
-def test_what_was_allowed_is_taken_back_by_a_change_alone() -> None:
-    """A new destination is allowed nothing yet."""
+def test_destination_options_permissions_are_revoked_by_change_only() -> None:
+    """A new destination has none yet."""
     words = ("--no-private", "--no-standard")
-    assert _said(*words, has=with_destination_change_options) == {
+    assert _parse(*words, has=with_destination_change_options) == {
         "allow_private": False,
         "with_standard_webhooks": False,
     }
-    assert _said("--allow-private", has=with_destination_change_options) == {"allow_private": True}
-    assert isinstance(_said(*words), SystemExit)
+    assert _parse("--allow-private", has=with_destination_change_options) == {"allow_private": True}
+    assert isinstance(_parse(*words), SystemExit)
 
 
-def test_names_are_not_cut_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 80 columns."""
+def test_destination_options_help_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     for command in ("add", "change"):
-        shown = CliRunner().invoke(app, [command, "--help"]).output
-        assert "--standard-webhooks" in shown
-        assert "…" not in shown
+        help_text = CliRunner().invoke(app, [command, "--help"]).output
+        assert "--standard-webhooks" in help_text
+        assert "…" not in help_text

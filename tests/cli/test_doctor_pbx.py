@@ -1,4 +1,4 @@
-"""`onhook doctor PBX`: one line each, and what to do."""
+"""`onhook doctor PBX`: one line per check, and what to do."""
 
 import socket
 import time
@@ -37,8 +37,8 @@ def declared(onhook: Command, port: int, scheme: str = "http") -> None:
     assert onhook("pbx", "add", "Branch", "--sn", SN, "--secret", SECRET, *api)[0] == 0
 
 
-def test_a_pbx_with_nothing_wrong(onhook: Command) -> None:
-    """Each thing that is right has its line; no secret is in any."""
+def test_doctor_pbx_without_errors(onhook: Command) -> None:
+    """Each check has its line; no secret is in any."""
     with pbx_responder_in_thread() as face:
         healthy(face)
         declared(onhook, face.port)
@@ -46,11 +46,11 @@ def test_a_pbx_with_nothing_wrong(onhook: Command) -> None:
     assert code == 0, out
     for line in (
         "is open",
-        "takes our client id",
+        "client id and secret are accepted",
         "firmware is 37.23.0.123",
-        "clock says",
-        "as it should",
-        "tells ended",
+        "its clock is",
+        "is set correctly",
+        "sends call end events",
     ):
         assert line in out
     assert "a-long-path" not in out
@@ -61,15 +61,15 @@ def test_a_pbx_with_nothing_wrong(onhook: Command) -> None:
 @pytest.mark.parametrize(
     ("entry", "line"),
     [
-        (GOOD | {"url": URL[:30]}, "cut off behind 30 characters"),
-        (GOOD | {"url": "https://elsewhere.example/"}, "no webhook in the PBX has that address"),
-        (GOOD | {"event_ids": [30008, 30011]}, "does not tell ended calls"),
-        (GOOD | {"secret": "another-secret"}, "signed with a secret that we do not know"),
-        (GOOD | {"request_method": "GET"}, "is sent by GET"),
+        (GOOD | {"url": URL[:30]}, "cut off after 30 characters"),
+        (GOOD | {"url": "https://elsewhere.example/"}, "no webhook in the PBX has this URL"),
+        (GOOD | {"event_ids": [30008, 30011]}, "does not send call end events"),
+        (GOOD | {"secret": "another-secret"}, "signed with an unknown secret"),
+        (GOOD | {"request_method": "GET"}, "uses the method GET"),
     ],
 )
-def test_trouble_35_a_webhook_that_is_set_wrongly(onhook: Command, entry: dict[str, Any], line: str) -> None:
-    """yeastar-p-series.md 12, 35: an address that was cut off, a wrong list of events, another secret."""
+def test_trouble_35_doctor_detects_a_wrong_webhook(onhook: Command, entry: dict[str, Any], line: str) -> None:
+    """yeastar-p-series.md 12, 35: a URL that was cut off, a wrong list of events, another secret."""
     with pbx_responder_in_thread() as face:
         healthy(face)
         webhooks(face, entry)
@@ -79,7 +79,7 @@ def test_trouble_35_a_webhook_that_is_set_wrongly(onhook: Command, entry: dict[s
     assert "another-secret" not in out
 
 
-def test_trouble_24_a_firmware_without_webhooks_in_its_api(onhook: Command) -> None:
+def test_trouble_24_doctor_handles_a_firmware_without_webhooks_in_its_api(onhook: Command) -> None:
     """yeastar-p-series.md 12, 24: 10001; and no webhook at all."""
     with pbx_responder_in_thread() as face:
 
@@ -88,13 +88,13 @@ def test_trouble_24_a_firmware_without_webhooks_in_its_api(onhook: Command) -> N
 
         face.override_response = missing
         declared(onhook, face.port)
-        assert "knows no webhooks" in onhook("doctor", "Branch")[1]
+        assert "has no webhooks in its API" in onhook("doctor", "Branch")[1]
         webhooks(face, is_on=0)
         assert "no webhook is set" in onhook("doctor", "Branch")[1]
 
 
-def test_what_keeps_a_pbx_from_being_asked(onhook: Command) -> None:
-    """Each with what to do: the port, the credentials, the address, another PBX, its clock."""
+def test_doctor_pbx_that_cannot_be_reached_shows_what_to_do(onhook: Command) -> None:
+    """The port, the credentials, the address, another PBX, its clock."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     declared(onhook, port)
@@ -106,15 +106,15 @@ def test_what_keeps_a_pbx_from_being_asked(onhook: Command) -> None:
         face.information |= {"sn": "3631A2124XXX", "timestamp": int(time.time()) - 600}
         declared(onhook, face.port)
         code, out, _ = onhook("doctor", "Branch")
-        assert (code, "another PBX answers there" in out, "seconds from ours" in out) == (1, True, True)
+        assert (code, "another PBX has this address" in out, "seconds from this server's" in out) == (1, True, True)
         face.login_error_code = 70004
         assert onhook("pbx", "change", "Branch", "--client-id", "another")[0] == 0
         code, out, _ = onhook("doctor", "Branch")
         assert (code, "70004" in out) == (1, True)
 
 
-def test_a_pbx_whose_tokens_end_early(onhook: Command) -> None:
-    """Another try is what helps, not another right; and who must wait is told until when."""
+def test_doctor_pbx_expired_tokens_are_temporary(onhook: Command) -> None:
+    """The advice is to try again, with the time."""
     with pbx_responder_in_thread() as face:
         healthy(face)
 
@@ -124,20 +124,22 @@ def test_a_pbx_whose_tokens_end_early(onhook: Command) -> None:
         face.override_response = ended
         declared(onhook, face.port)
         _, out, _ = onhook("doctor", "Branch")
-        assert "the right to read" not in out
-        assert "a new token is refused at once; not before 20" in out or "ask again in some minutes" in out
+        assert "the permission to read" not in out
+        assert (
+            "the PBX rejected a new token immediately; next attempt not before 20" in out
+            or "try again in some minutes" in out
+        )
         face.login_error_code = 60002
         assert onhook("pbx", "change", "Branch", "--client-id", "another")[0] == 0
         _, out, _ = onhook("doctor", "Branch")
-        assert "too many tokens live: 60002 REFUSED; not before 20" in out
+        assert "too many active tokens: 60002 REFUSED; next attempt not before 20" in out
 
 
-def test_a_name_without_an_address_and_a_pbx_without_an_api(onhook: Command) -> None:
-    """Both are said in one line."""
+def test_doctor_pbx_without_address_or_api_is_one_line(onhook: Command) -> None:
     assert onhook("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret", SECRET)[0] == 0
-    assert "cannot be asked" in onhook("doctor", "Office")[1]
+    assert "is not set: no further checks" in onhook("doctor", "Office")[1]
     api = ("--api", "https://pbx.invalid:8088", "--client-id", "a", "--client-secret", "b")
     assert onhook("pbx", "change", "Office", *api)[0] == 0
     code, out, _ = onhook("doctor", "Office")
     assert (code, "pbx.invalid has no address" in out) == (1, True)
-    assert onhook("doctor", "Nobody")[0] == 1
+    assert onhook("doctor", "Unknown")[0] == 1

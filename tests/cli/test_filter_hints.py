@@ -1,4 +1,4 @@
-"""What is probably a mistake is said, and done."""
+"""Notes about probable mistakes."""
 
 import pytest
 
@@ -9,18 +9,18 @@ from onhook.config import Config
 
 
 @pytest.mark.parametrize("status", ["answered", "!NO_ANSWER,busy", "Voicemail"])
-def test_what_pbxs_say_needs_no_hint(status: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """However it is spelled."""
+def test_warn_about_unknown_status_known_ones_have_no_note(status: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In any spelling."""
     warn_about_unknown_status(status)
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_status_that_no_pbx_says_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """With those that are known, on standard error."""
+def test_warn_about_unknown_status_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the known ones, on standard error."""
     warn_about_unknown_status("!answred,busy")
     out, error = capsys.readouterr()
     assert (out, error.count("\n")) == ("", 1)
-    assert "the status 'ANSWRED'; known are ANSWERED, NO ANSWER, BUSY" in error
+    assert "unknown status 'ANSWRED'; known statuses are ANSWERED, NO ANSWER, BUSY" in error
 
 
 @pytest.mark.parametrize(
@@ -35,10 +35,10 @@ def test_a_status_that_no_pbx_says_is_named(capsys: pytest.CaptureFixture[str]) 
         ("http://169.254.169.254/", True, "", "only the setting private_networks allows it"),
     ],
 )
-def test_an_address_that_is_not_allowed_is_told_at_once(
+def test_warn_about_private_address_at_once(
     url: str, allows: bool, networks: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With what allows it; a name is looked up when it is connected to."""
+    """With the option that allows it; a host name is only known when it is connected to."""
     warn_about_private_address(Config(private_networks=networks), DestinationSpec(url=url, allow_private=allows))
     error = capsys.readouterr().err
     assert says in error

@@ -1,4 +1,4 @@
-"""How rows are shown."""
+"""Output formats."""
 
 import csv
 import io
@@ -26,8 +26,8 @@ def _hostile() -> Row:
     return row
 
 
-async def test_a_name_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
-    """A table shows what is printable of it, on one line, and takes nothing for markup."""
+async def test_print_table_removes_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    """And takes nothing for markup."""
     await print_rows(_rows(_hostile()), "table", ZoneInfo("UTC"), RECORD_COLUMNS, RECORD_TABLE)
     out = capsys.readouterr().out
     assert out.count("\n") == 2
@@ -36,8 +36,8 @@ async def test_a_name_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str])
     assert "–" in out  # noqa: RUF001 - the dash of an unknown value
 
 
-async def test_csv_survives_a_round_trip(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every text can be read back, a number with a plus stays as it is, an unknown value is empty."""
+async def test_print_csv_can_be_read_back(capsys: pytest.CaptureFixture[str]) -> None:
+    """A number with a plus is unchanged, an unknown value is empty."""
     await print_rows(_rows(_hostile()), "csv", ZoneInfo("Asia/Kathmandu"), RECORD_COLUMNS, RECORD_TABLE)
     heads, cells = csv.reader(io.StringIO(capsys.readouterr().out, newline=""))
     row = dict(zip(heads, cells, strict=True))
@@ -48,8 +48,8 @@ async def test_csv_survives_a_round_trip(capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("sequence", [list, tuple])
-async def test_a_call_is_one_line_of_csv(capsys: pytest.CaptureFixture[str], sequence: type) -> None:
-    """Its legs a number and its recordings their names, as lists from the API and as tuples from the files."""
+async def test_print_csv_call_is_one_line(capsys: pytest.CaptureFixture[str], sequence: type) -> None:
+    """The number of legs and the names of recordings, as lists from the API and as tuples from the files."""
     unknown = dict.fromkeys(CALL_COLUMNS)
     call = {**unknown, "recordings": sequence(("one.wav", "two.wav")), "legs": sequence(({"sn": "1"}, {"sn": "2"}))}
     await print_rows(_rows(call), "csv", ZoneInfo("UTC"), CALL_COLUMNS, CALL_TABLE)
@@ -58,14 +58,13 @@ async def test_a_call_is_one_line_of_csv(capsys: pytest.CaptureFixture[str], seq
     assert (row["recordings"], row["legs"]) == ("one.wav;two.wav", "2")
 
 
-async def test_json_is_one_array(capsys: pytest.CaptureFixture[str]) -> None:
-    """However many rows there are."""
+async def test_print_json_is_one_array(capsys: pytest.CaptureFixture[str]) -> None:
     for rows in ([], [_hostile()], [_hostile(), _hostile()]):
         await print_rows(_rows(*rows), "json", ZoneInfo("UTC"), RECORD_COLUMNS, RECORD_TABLE)
         assert len(msgspec.json.decode(capsys.readouterr().out)) == len(rows)
 
 
-def test_durations_are_minutes_and_seconds() -> None:
+def test_format_duration_has_minutes_and_seconds() -> None:
     """From an hour on with hours."""
     assert [format_duration(seconds) for seconds in (0, 59, 74, 3600, 36_610)] == [
         "0:00",

@@ -1,4 +1,4 @@
-"""`onhook import`: files as the PBX's web page and its API give them."""
+"""`onhook import`: files of the PBX's web page and of its API."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ OF_THE_PAGE = {
 
 @pytest.fixture
 def office(onhook: Command) -> Command:
-    """A PBX is declared."""
+    """Yield the command line with a registered PBX."""
     assert onhook("pbx", "add", "Office", "--sn", SN, "--secret", "first-secret")[0] == 0
     return onhook
 
@@ -54,18 +54,18 @@ def calls(onhook: Command) -> list[dict[str, Any]]:
     return rows
 
 
-def test_a_file_of_the_web_page_is_six_legs_of_one_call(office: Command, tmp_path: Path) -> None:
-    """Day and month are proven by the stamp in its ID; again it brings nothing new."""
+def test_import_file_of_the_web_page_is_one_call_of_six_legs(office: Command, tmp_path: Path) -> None:
+    """Day and month are proven by the time in its ID; a second import finds nothing new."""
     file = written(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
     code, out, error = office("import", str(file), "--pbx", "Office")
-    assert (code, error, "6 lines: 6 kept, 0 here already, 0 that" in out) == (0, "", True)
+    assert (code, error, "6 lines: 6 new, 0 already stored, 0 that" in out) == (0, "", True)
     (call,) = calls(office)
     assert (len(call["legs"]), call["answered_by"], call["talk_duration"]) == (6, "4005", 74)
     assert call["legs"][0]["time_start"] == "2026-06-30 21:37:17"
-    assert "0 kept, 6 here already" in office("import", str(file), "--pbx", "Office")[1]
+    assert "0 new, 6 already stored" in office("import", str(file), "--pbx", "Office")[1]
 
 
-async def _kept(folder: Path, body: bytes) -> None:
+async def _count_calls(folder: Path, body: bytes) -> None:
     ledger = SqliteLedger(folder / "onhook-data" / "ledger.db")
     key = Yeastar().peek(body).key
     entry = LedgerEntry(sn=SN, dialect="yeastar", via="webhook", received_at=1_782_844_700_000_000, key=key, body=body)
@@ -73,8 +73,8 @@ async def _kept(folder: Path, body: bytes) -> None:
     await ledger.close()
 
 
-def test_a_line_of_the_web_page_joins_the_call_that_was_heard(office: Command, tmp_path: Path) -> None:
-    """By its `uid`: one call, of which one leg came as an event too and says no more and no less than before."""
+def test_import_line_joins_the_call_that_was_received_live(office: Command, tmp_path: Path) -> None:
+    """By its `uid`: one call, whose leg that was received live is unchanged."""
     event = CallDetails(
         call_id="1782844637.854",
         time_start="2026-06-30 21:37:17",
@@ -89,7 +89,7 @@ def test_a_line_of_the_web_page_joins_the_call_that_was_heard(office: Command, t
         agent_ring_time=0,
         uid="20260630213717AB3D1",
     )
-    asyncio.run(_kept(tmp_path, Yeastar().format(event, SN, "p-2025")))
+    asyncio.run(_count_calls(tmp_path, Yeastar().format(event, SN, "p-2025")))
     file = written(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
     assert office("import", str(file), "--pbx", "Office")[0] == 0
     (call,) = calls(office)
@@ -98,8 +98,8 @@ def test_a_line_of_the_web_page_joins_the_call_that_was_heard(office: Command, t
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_a_file_of_the_api_is_read_by_its_own_names(office: Command, tmp_path: Path, delimiter: str) -> None:
-    """Whatever separates its columns; the call has its own id."""
+def test_import_file_of_the_api_has_its_own_column_names(office: Command, tmp_path: Path, delimiter: str) -> None:
+    """Any separator; the call has its own id."""
     members = ["call_id", "uid", "time", "timestamp", "call_from", "call_to", "duration", "talk_duration"]
     file = written(tmp_path / "cdr.csv", members, members, delimiter=delimiter)
     assert office("import", str(file), "--pbx", SN)[0] == 0
@@ -108,7 +108,7 @@ def test_a_file_of_the_api_is_read_by_its_own_names(office: Command, tmp_path: P
     assert {"call_from", "call_to", "duration", "call_id"} <= set(CSV_COLUMNS)
 
 
-def test_a_line_that_cannot_be_read_is_counted_shown_and_kept(office: Command, tmp_path: Path) -> None:
+def test_import_line_that_cannot_be_parsed_is_counted_shown_and_stored(office: Command, tmp_path: Path) -> None:
     """With its number and the reason; a date is never guessed."""
     file = tmp_path / "cdr.csv"
     file.write_text(
@@ -120,16 +120,16 @@ def test_a_line_that_cannot_be_read_is_counted_shown_and_kept(office: Command, t
     )
     code, out, _ = office("import", str(file), "--pbx", "Office")
     assert code == 0
-    assert "3 lines: 3 kept, 0 here already, 2 that could not be read" in out
-    assert "line 2: the report says no call: " in out
+    assert "3 lines: 3 new, 0 already stored, 2 that could not be parsed" in out
+    assert "line 2: could not parse the raw event: " in out
     assert len(office("quarantine", "list")[1].splitlines()) == 3
     again = office("import", str(file), "--pbx", "Office", "--date-format", "DD/MM/YYYY")[1]
-    assert "3 here already" in again
+    assert "3 already stored" in again
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b,c\n1,2,3\n", b"ID,Time,Call From\n", b"\xff\xfe", b"ID;Time\n"])
-def test_another_file_is_refused(office: Command, tmp_path: Path, content: bytes) -> None:
-    """In one sentence that says what is wanted."""
+def test_import_other_file_is_rejected(office: Command, tmp_path: Path, content: bytes) -> None:
+    """With one sentence that says what is needed."""
     file = tmp_path / "cdr.csv"
     file.write_bytes(content)
     code, _, error = office("import", str(file), "--pbx", "Office")
@@ -137,8 +137,8 @@ def test_another_file_is_refused(office: Command, tmp_path: Path, content: bytes
     assert error.count("\n") == 1
 
 
-def test_a_file_that_is_not_there_is_one_sentence(office: Command) -> None:
-    """And so is a PBX whose files nobody knows."""
+def test_import_missing_file_is_one_sentence(office: Command) -> None:
+    """And so is a PBX of another dialect."""
     assert office("import", "nowhere.csv", "--pbx", "Office")[0] == 2
     assert office("pbx", "add", "Old", "--sn", "1", "--dialect", "newcdr", "--from", "192.0.2.7")[0] == 0
     code, _, error = office("import", "nowhere.csv", "--pbx", "Old")

@@ -1,4 +1,4 @@
-"""The command line as a whole: mistakes, help, interruptions."""
+"""The command line as a whole: errors, help, interruptions."""
 
 import os
 import pty
@@ -83,7 +83,7 @@ MISTAKES: list[tuple[str, ...]] = [
 
 
 @pytest.mark.parametrize("words", MISTAKES, ids=" ".join)
-def test_a_mistake_gets_one_sentence_and_code_2(onhook: Command, words: tuple[str, ...]) -> None:
+def test_main_usage_error_is_one_sentence_and_code_2(onhook: Command, words: tuple[str, ...]) -> None:
     """On standard error, and nothing on standard output."""
     code, out, error = onhook(*words)
     assert (code, out) == (2, "")
@@ -106,15 +106,15 @@ OUT_OF_RANGE: list[tuple[str, str]] = [
         "--role cannot be 'king': write administrator or reader: see `onhook token add --help`",
     ),
     ("simulate --to x --sn 1 --rate fast", "--rate cannot be 'fast': write a number: see `onhook simulate --help`"),
-    ("quarantine retry", "no report is named: give the numbers of reports, or --all"),
-    ("quarantine retry 1 --all", "some reports are named, and all: leave one of the two out"),
+    ("quarantine retry", "no event is named: give the numbers of events, or --all"),
+    ("quarantine retry 1 --all", "both numbers and --all are given: leave one of the two out"),
     ("pbx secret add Office", "no secret is given: give it with --secret or --secret-file"),
 ]
 
 
 @pytest.mark.parametrize(("words", "sentence"), OUT_OF_RANGE, ids=str)
-def test_a_mistake_is_told_in_our_words(onhook: Command, words: str, sentence: str) -> None:
-    """What was written, and what can be."""
+def test_main_usage_error_has_no_text_of_a_library(onhook: Command, words: str, sentence: str) -> None:
+    """It has the value, and the possible ones."""
     assert onhook(*words.split()) == (2, "", f"onhook: {sentence}\n")
 
 
@@ -136,30 +136,30 @@ MISSING: list[tuple[str, ...]] = [
 
 
 @pytest.mark.parametrize("words", MISSING, ids=" ".join)
-def test_what_is_not_there_gets_one_sentence_and_code_1(onhook: Command, words: tuple[str, ...]) -> None:
-    """And no file is left behind where one was asked for."""
+def test_main_missing_data_is_one_sentence_and_code_1(onhook: Command, words: tuple[str, ...]) -> None:
+    """And no output file is left."""
     code, out, error = onhook(*words)
     assert (code, out) == (1, "")
     assert error.startswith("onhook: ")
     assert error.count("\n") == 1
     assert not list(Path().glob("calls.csv*"))
     if words[0] not in ("rebuild", "backup", "restore"):
-        assert "nothing has been kept here yet" in error
+        assert "there is no data yet" in error
         assert not Path("onhook-data").exists()
 
 
-def test_a_setting_that_is_none_is_named(onhook: Command) -> None:
+def test_main_unknown_setting_is_named(onhook: Command) -> None:
     """In the file as in the environment."""
     Path("onhook.toml").write_text('consol = "127.0.0.1:1"\n')
     code, _, error = onhook("calls")
     assert code == 2
-    assert "there is no setting 'consol' (onhook.toml)" in error
+    assert "unknown setting 'consol' (onhook.toml)" in error
     Path("onhook.toml").write_text("console = \n")
     assert onhook("calls")[0] == 2
 
 
-def test_help_stands_without_a_command(onhook: Command) -> None:
-    """All commands, none of which is missing."""
+def test_main_without_a_command_prints_help(onhook: Command) -> None:
+    """All commands."""
     code, out, _ = onhook()
     assert code == 0
     assert all(word in out for word in ("serve", "pbx", "records", "doctor", "Example: onhook serve --demo"))
@@ -172,8 +172,8 @@ def test_version_command_and_option_print_the_same(onhook: Command) -> None:
     assert onhook("version") == (0, text, "")
 
 
-def test_serving_loads_no_store() -> None:
-    """The commands are loaded by name: what one does not need is not imported."""
+def test_serve_imports_no_store() -> None:
+    """Commands are imported lazily."""
     script = (
         "import sys, onhook.cli.main, onhook.cli.serve; print(*{'duckdb', 'pyarrow', 'litestar'} & set(sys.modules))"
     )
@@ -182,8 +182,8 @@ def test_serving_loads_no_store() -> None:
 
 
 @pytest.mark.parametrize("words", ["token list", "pbx list", "records --format json", "records --format csv", "calls"])
-def test_a_reader_who_has_gone_is_no_failure(server: Server, words: str) -> None:
-    """`onhook records | true` ends without a word."""
+def test_main_closed_pipe_is_no_failure(server: Server, words: str) -> None:
+    """`onhook records | true` ends silently."""
     (server.directory / "ledger.db").touch()
     done = subprocess.run(
         ["bash", "-c", f"(sleep 0.2; {ONHOOK} {words} --data {server.directory}; echo $? >&2) | true"],
@@ -195,7 +195,7 @@ def test_a_reader_who_has_gone_is_no_failure(server: Server, words: str) -> None
     assert done.stderr.split() == ["0"]
 
 
-def test_control_c_stops_the_server_cleanly(server: Server) -> None:
+def test_serve_ctrl_c_stops_the_server(server: Server) -> None:
     """Exit code 0, and no traceback."""
     server.start()
     assert server.process is not None
@@ -205,8 +205,7 @@ def test_control_c_stops_the_server_cleanly(server: Server) -> None:
     assert "Traceback" not in server.log_text()
 
 
-def test_control_c_stops_a_simulation_and_tells_what_came_of_it(server: Server) -> None:
-    """A simulation without end is ended so; what was acknowledged is summed up."""
+def test_simulate_ctrl_c_stops_and_prints_the_result(server: Server) -> None:
     server.start()
     words = ["simulate", "--to", f"http://{server.address('intake')}/", "--sn", SN, "--secret", SECRET, "--rate", "50"]
     simulating = subprocess.Popen([str(ONHOOK), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -219,8 +218,8 @@ def test_control_c_stops_a_simulation_and_tells_what_came_of_it(server: Server) 
     assert (simulating.returncode, error) == (0, "")
 
 
-def test_control_c_ends_a_command_with_130(server: Server, tmp_path: Path) -> None:
-    """Without a word; here one that waits for a secret from a pipe."""
+def test_main_ctrl_c_ends_a_command_with_130(server: Server, tmp_path: Path) -> None:
+    """Silently; here one that waits for a secret from a pipe."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     words = [str(ONHOOK), "pbx", "secret", "add", "Office", "--secret-file", str(pipe), "--data", str(server.directory)]
@@ -231,21 +230,21 @@ def test_control_c_ends_a_command_with_130(server: Server, tmp_path: Path) -> No
     assert waiting.returncode == 130
 
 
-def test_a_trace_is_shown_to_who_asks_for_it(onhook: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With ONHOOK_TRACE, beside the sentence of an unexpected error, and for no error that we know."""
+def test_main_traceback_is_printed_with_onhook_trace(onhook: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For an internal error, and for no other."""
     monkeypatch.setenv("ONHOOK_TRACE", "true")
-    code, _, error = onhook("pbx", "remove", "nobody")
+    code, _, error = onhook("pbx", "remove", "unknown")
     assert (code, error.count("\n")) == (1, 1)
-    assert error.startswith("onhook: nothing has been kept here yet")
+    assert error.startswith("onhook: there is no data yet")
     monkeypatch.setattr("onhook.cli.main.typer.main.get_command", _fail)
     code, _, error = onhook("pbx", "list")
     assert code == 1
     assert "Traceback" in error
-    assert error.splitlines()[-1].startswith("onhook: this should not have happened (ZeroDivisionError")
+    assert error.splitlines()[-1].startswith("onhook: internal error (ZeroDivisionError")
 
 
 @pytest.mark.parametrize("text", ["[" * 20_000, "trace = [", 'data = "a\\u0000b"'])
-def test_whoever_tells_of_an_error_meets_no_other(onhook: Command, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_main_error_handler_does_not_fail(onhook: Command, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """Whatever the settings are, there is one sentence."""
     Path("onhook.toml").write_text(text)
     assert onhook("calls")[0] == 2
@@ -273,25 +272,24 @@ STREAMS: list[tuple[str, int]] = [
 
 
 @pytest.mark.parametrize(("words", "code"), STREAMS, ids=str)
-def test_an_output_that_cannot_be_written_gets_one_sentence(server: Server, words: str, code: int) -> None:
-    """A full disk, a closed stream, words that are no text."""
+def test_main_output_that_cannot_be_written_is_one_sentence(server: Server, words: str, code: int) -> None:
+    """A full disk, a closed stream, arguments that are not text."""
     (server.directory / "ledger.db").touch()
     done = _shell(server, words)
     assert done.returncode == code
     assert done.stderr.count("\n") == (1 if code else 0)
-    assert "should not have happened" not in done.stderr
+    assert "internal error" not in done.stderr
 
 
-def test_a_terminal_for_ascii_sees_what_it_can(server: Server) -> None:
-    """The rest is replaced."""
+def test_main_ascii_terminal_gets_replacements(server: Server) -> None:
     server.run_command("pbx", "add", "Zürich", "--sn", "3631A2124DEF", "--unsigned")
     done = _shell(server, "pbx list", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Z?rich" in done.stdout
 
 
-def test_advice_is_a_command(server: Server) -> None:
-    """With the server as without."""
+def test_main_hint_is_a_command(server: Server) -> None:
+    """With the server and without."""
     server.start()
     while_it_runs = server.execute("quarantine", "retry", "999999").stderr
     server.stop()
@@ -310,8 +308,8 @@ def _shell(server: Server, words: str, **environ: str) -> subprocess.CompletedPr
     )
 
 
-def test_the_sign_in_link_is_for_a_terminal_alone(server: Server) -> None:
-    """The token stands in the link that a person sees, and not in output that is kept."""
+def test_serve_sign_in_link_is_printed_on_a_terminal_only(server: Server) -> None:
+    """The token is not in redirected output."""
     terminal, screen = pty.openpty()
     words = [
         str(ONHOOK),

@@ -15,8 +15,8 @@ CERTIFICATES = Path(__file__).parents[1] / "certificates"
 ADD = ("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret", "first-secret")
 
 
-def test_a_pbx_is_added_listed_changed_and_removed(onhook: Command) -> None:
-    """What was said is shown, the secret never."""
+def test_pbx_is_added_listed_changed_and_removed(onhook: Command) -> None:
+    """The secret is never shown."""
     assert onhook(*ADD, "--zone", "Europe/Berlin", "--queue", "6400-6499,7000")[0] == 0
     assert onhook("pbx", "secret", "add", "Office", "--secret", "second-secret", "--label", "rotated")[0] == 0
     _, out, _ = onhook("pbx", "list")
@@ -30,8 +30,7 @@ def test_a_pbx_is_added_listed_changed_and_removed(onhook: Command) -> None:
     assert onhook("pbx", "list")[1].count("\n") == 1
 
 
-def test_a_pbx_is_there_once(onhook: Command) -> None:
-    """By name and by serial number."""
+def test_pbx_name_and_serial_number_are_unique(onhook: Command) -> None:
     assert onhook(*ADD)[0] == 0
     code, _, error = onhook(*ADD)
     assert code == 2
@@ -39,8 +38,8 @@ def test_a_pbx_is_there_once(onhook: Command) -> None:
     assert "first-secret" not in error
 
 
-def test_a_pbx_without_a_secret_cannot_be_made_to_sign(onhook: Command) -> None:
-    """All its reports would be refused."""
+def test_pbx_without_a_secret_cannot_be_set_to_signed(onhook: Command) -> None:
+    """All its events would be rejected."""
     assert onhook("pbx", "add", "Office", "--sn", "3631A2124ABC", "--unsigned")[0] == 0
     assert onhook("pbx", "change", "Office", "--signed")[0] == 2
     assert onhook("pbx", "secret", "add", "Office", "--secret", "first-secret")[0] == 0
@@ -50,8 +49,8 @@ def test_a_pbx_without_a_secret_cannot_be_made_to_sign(onhook: Command) -> None:
 OLD = ("pbx", "add", "Old office", "--sn", "369451090405", "--dialect", "newcdr")
 
 
-def test_a_pbx_that_cannot_sign_is_told_by_its_place(onhook: Command) -> None:
-    """An address or a secret path is asked for, and the path is shown to nobody."""
+def test_pbx_that_cannot_sign_needs_a_source(onhook: Command) -> None:
+    """An address or a secret path, and the path is never shown."""
     code, _, error = onhook(*OLD)
     assert (code, "--from" in error) == (2, True)
     assert onhook(*OLD, "--from", "192.0.2.7", "--path", "/3kFz0qLrB7xN9sVe")[0] == 0
@@ -61,8 +60,8 @@ def test_a_pbx_that_cannot_sign_is_told_by_its_place(onhook: Command) -> None:
     assert "3kFz0qLrB7xN9sVe" not in out
 
 
-def test_a_dialect_that_nobody_speaks_is_refused(onhook: Command) -> None:
-    """With those that there are; and one that signs has no place."""
+def test_pbx_unknown_dialect_is_rejected(onhook: Command) -> None:
+    """With the known ones; a PBX that signs has no source."""
     code, _, error = onhook(*ADD, "--dialect", "3cx")
     assert (code, "yeastar, newcdr" in error) == (2, True)
     assert onhook(*ADD, "--from", "192.0.2.7")[0] == 2
@@ -71,25 +70,25 @@ def test_a_dialect_that_nobody_speaks_is_refused(onhook: Command) -> None:
 API = ("--api", "https://127.0.0.1:8088/", "--client-id", "our-client", "--client-secret", "our-client-secret")
 
 
-def test_a_pbx_that_is_asked_needs_no_secret(onhook: Command) -> None:
-    """Its events come over a channel that we open; where and as whom is kept, and the secret shown to nobody."""
+def test_pbx_with_api_needs_no_webhook_secret(onhook: Command) -> None:
+    """Its events arrive over the push channel; the client secret is never shown."""
     assert onhook("pbx", "add", "Office", "--sn", "3631A2124ABC", *API)[0] == 0
     _, out, _ = onhook("pbx", "list")
     assert "https://127.0.0.1:8088" in out
     assert "our-client" not in out
-    assert onhook("pbx", "change", "Office", "--api", "https://pbx.office.example")[1].endswith(" is changed.\n")
+    assert onhook("pbx", "change", "Office", "--api", "https://pbx.office.example")[1].endswith(" changed.\n")
     assert "https://pbx.office.example:443" in onhook("pbx", "list")[1]
 
 
-def test_an_api_must_be_whole_and_safe(onhook: Command) -> None:
+def test_pbx_api_must_be_complete_and_encrypted(onhook: Command) -> None:
     """One sentence says what is missing."""
     declared = ("pbx", "add", "Office", "--sn", "3631A2124ABC")
     for words, what in (
         (API[:2], "client id"),
-        (("--api", "http://192.0.2.7:8088", *API[2:]), "anybody on the way reads the token"),
-        (("--api", "https://user@192.0.2.7", *API[2:]), "no address of an API"),
-        (("--api", "pbx:8088", *API[2:]), "no address of an API"),
-        ((*API, "--fingerprint", "12:34"), "no SHA-256"),
+        (("--api", "http://192.0.2.7:8088", *API[2:]), "plain HTTP would expose the token"),
+        (("--api", "https://user@192.0.2.7", *API[2:]), "not the address of an API"),
+        (("--api", "pbx:8088", *API[2:]), "not the address of an API"),
+        ((*API, "--fingerprint", "12:34"), "not the SHA-256"),
     ):
         code, _, error = onhook(*declared, *words)
         assert code == 2
@@ -97,16 +96,16 @@ def test_an_api_must_be_whole_and_safe(onhook: Command) -> None:
         assert "our-client-secret" not in error
 
 
-def test_a_client_secret_may_come_from_a_file(onhook: Command, tmp_path: Path) -> None:
-    """So that it stands in no list of processes."""
+def test_pbx_client_secret_is_read_from_a_file(onhook: Command, tmp_path: Path) -> None:
+    """So that it is in no list of processes."""
     file = tmp_path / "secret.txt"
     file.write_text("our-client-secret\n")
     words = ("pbx", "add", "Office", "--sn", "3631A2124ABC", *API[:4], "--client-secret-file", str(file))
     assert onhook(*words)[0] == 0
 
 
-def test_a_certificate_is_shown_and_pinned(onhook: Command) -> None:
-    """A self-signed one is trusted by its fingerprint, never by looking away."""
+def test_pbx_trust_shows_and_pins_the_certificate(onhook: Command) -> None:
+    """A self-signed one is trusted by its fingerprint only."""
     fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert((CERTIFICATES / "pbx.pem").read_text())).hexdigest()
     with tls_server() as port:
         url = ("--api", f"https://127.0.0.1:{port}", *API[2:])
@@ -114,22 +113,21 @@ def test_a_certificate_is_shown_and_pinned(onhook: Command) -> None:
         code, out, _ = onhook("pbx", "trust", "Office")
     assert code == 0
     assert fingerprint == out.splitlines()[0].replace(":", "").lower()
-    assert "no authority vouches for it" in out
+    assert "not trusted by a certificate authority" in out
     code, _, error = onhook("pbx", "trust", "Office")
     assert code == 1
-    assert f"cannot speak TLS there: Connection refused (127.0.0.1:{port})" in error
+    assert f"no TLS connection: Connection refused (127.0.0.1:{port})" in error
 
 
-def test_a_pbx_without_an_api_cannot_be_trusted(onhook: Command) -> None:
-    """The sentence says how to tell where it is."""
+def test_pbx_trust_without_an_api_is_an_error(onhook: Command) -> None:
+    """The sentence says how to set it."""
     assert onhook(*ADD)[0] == 0
     code, _, error = onhook("pbx", "trust", "Office")
     assert code == 1
     assert "--client-id" in error
 
 
-def test_a_silence_is_a_number_of_minutes_or_a_word(onhook: Command) -> None:
-    """All else is refused in one sentence."""
+def test_pbx_silence_is_minutes_or_a_word(onhook: Command) -> None:
     assert onhook(*ADD)[0] == 0
     for word in ("30", "never", "auto"):
         assert onhook("pbx", "change", "Office", "--silence", word)[0] == 0
@@ -140,7 +138,7 @@ def test_a_silence_is_a_number_of_minutes_or_a_word(onhook: Command) -> None:
 
 @contextmanager
 def tls_server() -> Iterator[int]:
-    """A port that shows a self-signed certificate, and says nothing."""
+    """Yield a port with a self-signed certificate, which sends nothing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATES / "pbx.pem", CERTIFICATES / "pbx.key")
     listening = socket.create_server(("127.0.0.1", 0))
@@ -162,16 +160,15 @@ def tls_server() -> Iterator[int]:
         thread.join()
 
 
-def test_recordings_are_found_in_a_directory(onhook: Command, tmp_path: Path) -> None:
-    """One that is there; an empty text takes it away."""
+def test_pbx_recordings_directory_must_exist(onhook: Command, tmp_path: Path) -> None:
+    """An empty text removes it."""
     onhook("pbx", "add", "Office", "--sn", "3631A2124XXX", "--secret", "0123456789abcdef")
     assert onhook("pbx", "change", "Office", "--recordings", str(tmp_path))[0] == 0
     assert onhook("pbx", "change", "Office", "--recordings", str(tmp_path / "nowhere"))[0] == 2
     assert onhook("pbx", "change", "Office", "--recordings", "")[0] == 0
 
 
-def test_calls_are_kept_so_long(onhook: Command) -> None:
-    """A number of days, for ever, or as the installation says; nothing else."""
+def test_pbx_retention_is_days_or_a_word(onhook: Command) -> None:
     onhook("pbx", "add", "Office", "--sn", "3631A2124XXX", "--secret", "0123456789abcdef")
     for days, code in (("90", 0), ("always", 0), ("auto", 0), ("0", 2), ("soon", 2), ("999999", 2)):
         assert onhook("pbx", "change", "Office", "--keep", days)[0] == code, days

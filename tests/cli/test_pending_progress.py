@@ -1,4 +1,4 @@
-"""Progress, for a person who waits."""
+"""Progress on a terminal."""
 
 from pathlib import Path
 
@@ -8,16 +8,15 @@ from onhook.cli.pending_progress import follow_pending
 from onhook.config import Config
 
 
-async def test_nothing_is_shown_in_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nobody waits there."""
+async def test_follow_pending_prints_nothing_in_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     await follow_pending(Config(data=tmp_path), "crm")
     assert capsys.readouterr() == ("", "")
 
 
-async def test_a_person_is_told_when_nothing_runs(
+async def test_follow_pending_without_a_server_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is owed is sent when the server runs; there is no progress until then."""
+    """Pending notifications are sent when the server runs."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     await follow_pending(Config(data=tmp_path), "crm")
-    assert "It is sent when `onhook serve` runs." in capsys.readouterr().err
+    assert "They are sent when `onhook serve` runs." in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""One seam: the same answers from the API of a running server and from the files."""
+"""Equal results from the API of a running server and from the files."""
 
 import csv
 import io
@@ -15,12 +15,12 @@ QUESTIONS: list[tuple[str, ...]] = [
     ("calls", "--since", "2026-04-02", "--until", "2026-04-03", "--zone", "Asia/Kathmandu", "--number", "1001"),
     ("records", "--limit", "1100", "--type", "inbound"),
     ("records", "--pbx", "Office", "--call-to", "6400", "--min-talk-duration", "60", "--status", "Answered"),
-    ("records", "--sn", "nobody"),
+    ("records", "--sn", "unknown"),
 ]
 
 
 def _simulated(server: Server) -> None:
-    """Some days of a made-up office, unreadable ones among them."""
+    """Simulate some days of an office, with malformed events."""
     server.start()
     to = f"http://{server.address('intake')}/"
     made_up = ("--start", "2026-04-01", "--count", "1200", "--malformed", "0.01", "--connections", "32")
@@ -29,7 +29,7 @@ def _simulated(server: Server) -> None:
 
 
 def _answers(server: Server, directory: Path) -> dict[str, Any]:
-    """What a person sees of it all; quarantine and exports too."""
+    """Return the output of all commands, with quarantine and exports."""
     answers: dict[str, Any] = {}
     for question in QUESTIONS:
         answers[" ".join(question)] = json.loads(server.run_command(*question, "--format", "json"))
@@ -53,31 +53,31 @@ def _answers(server: Server, directory: Path) -> dict[str, Any]:
 
 @pytest.mark.timeout(120)
 @pytest.mark.slow
-def test_the_answers_are_the_same_with_the_server_and_without(server: Server, tmp_path: Path) -> None:
-    """Every form of every question; and what is told as CSV is what the export writes, the latest first."""
+def test_data_client_results_are_equal_with_and_without_a_server(server: Server, tmp_path: Path) -> None:
+    """In every format; CSV equals the export, the latest first."""
     _simulated(server)
     while_it_runs = _answers(server, tmp_path)
     server.stop()
     assert _answers(server, tmp_path) == while_it_runs
     assert [len(while_it_runs[" ".join(question)]) for question in QUESTIONS[::4]] == [7, 0]
-    shown = list(csv.reader(io.StringIO(while_it_runs["csv"], newline="")))
+    printed_rows = list(csv.reader(io.StringIO(while_it_runs["csv"], newline="")))
     exported = list(csv.reader(io.StringIO(while_it_runs["export csv"].decode(), newline="")))
-    assert shown[0] == exported[0]
-    assert sorted(shown) == sorted(exported)
-    assert len(shown) > 1100
+    assert printed_rows[0] == exported[0]
+    assert sorted(printed_rows) == sorted(exported)
+    assert len(printed_rows) > 1100
     _check_calls(list(csv.DictReader(io.StringIO(while_it_runs["csv of calls"], newline=""))))
     _check_forms(server, tmp_path)
 
 
 def _check_calls(rows: list[dict[str, str]]) -> None:
-    """Several legs and recordings are among them, and nothing is written as Python would."""
+    """Check that there are several legs and recordings, and no Python syntax."""
     assert max(int(row["legs"]) for row in rows) > 1
     assert any(row["recordings"] for row in rows)
     assert not any(row["recordings"].startswith(("(", "[")) for row in rows)
 
 
 def _check_forms(server: Server, directory: Path) -> None:
-    """A file of each form appears whole under its name, and nothing else does."""
+    """Check that a file of each format appears complete under its name, and no other."""
     before = set(directory.iterdir())
     for form in ("parquet", "xlsx"):
         server.run_command("export", str(directory / f"calls.{form}"))

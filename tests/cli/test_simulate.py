@@ -18,31 +18,33 @@ from tests.runtime.harness import ONHOOK, SECRET, Server, wait_until
 FEW = ("--count", "2", "--start", "2026-04-01")
 
 
-def test_a_pbx_that_nobody_knows_is_told_what_to_do(server: Server) -> None:
-    """Where every answer is 401: the figures, and a sentence."""
+def test_simulate_unknown_pbx_prints_what_to_do(server: Server) -> None:
+    """After the figures, where every response is 401."""
     server.start()
     to = f"http://{server.address('intake')}/"
-    done = server.execute("simulate", "--to", to, "--sn", "3699STRANGER", "--secret", SECRET, *FEW)
+    done = server.execute("simulate", "--to", to, "--sn", "3699UNKNOWN", "--secret", SECRET, *FEW)
     assert done.returncode == 1
     assert "answers    6 x 401" in done.stdout
     assert done.stderr.count("\n") == 1
-    assert "onhook pbx add NAME --sn 3699STRANGER" in done.stderr
+    assert "onhook pbx add NAME --sn 3699UNKNOWN" in done.stderr
     assert SECRET not in done.stderr
 
 
-def test_a_receiver_that_does_not_answer_is_told(server: Server) -> None:
-    """Where nobody listens: the figures, and a sentence."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        to = f"http://127.0.0.1:{taken.getsockname()[1]}/"
+def test_simulate_without_a_receiver_is_one_sentence(server: Server) -> None:
+    """After the figures."""
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        to = f"http://127.0.0.1:{used.getsockname()[1]}/"
     done = server.execute("simulate", "--to", to, "--sn", "3631A2124ABC", *FEW)
     assert done.returncode == 1
-    assert "answers    6 x no response" in done.stdout
-    assert done.stderr == f"onhook: nobody answers ({to}): start `onhook serve`, or give its address with --to\n"
+    assert "responses  6 x no response" in done.stdout
+    assert done.stderr == (
+        f"onhook: no response from the receiver ({to}): start `onhook serve`, or give its address with --to\n"
+    )
 
 
 @pytest.mark.parametrize("is_plain", [True, False])
-def test_a_made_up_pbx_answers_applications(server: Server, is_plain: bool) -> None:
-    """Over its own truth, with TLS unless told otherwise, until it is stopped; then it tells the figures."""
+def test_simulate_pbx_api_serves_applications(server: Server, is_plain: bool) -> None:
+    """With TLS by default, until it is stopped; then it prints the figures."""
     directory = server.directory.parent
     words = ["--sn", "3631A2124ABC", "--client-id", "me", "--client-secret", "s" * 32, "--truth", "truth.jsonl", *FEW]
     with subprocess.Popen(
@@ -52,12 +54,12 @@ def test_a_made_up_pbx_answers_applications(server: Server, is_plain: bool) -> N
         text=True,
     ) as running:
         assert running.stdout is not None
-        said = running.stdout.readline()
-        address = parse_address(said.split("://")[1].split("/")[0], "stdout")
+        line = running.stdout.readline()
+        address = parse_address(line.split("://")[1].split("/")[0], "stdout")
         tls = None if is_plain else ssl.create_default_context(cafile=directory / "pbx_api.crt")
         connected = partial(connection_to, address, tls)
-        token = asked(connected(), "get_token", {"username": "me", "password": "s" * 32})["access_token"]
-        wait_until(lambda: asked(connected(), f"cdr/list?access_token={token}")["total_number"] == 2)
+        token = send_api_request(connected(), "get_token", {"username": "me", "password": "s" * 32})["access_token"]
+        wait_until(lambda: send_api_request(connected(), f"cdr/list?access_token={token}")["total_number"] == 2)
         running.send_signal(signal.SIGINT)
         rest = running.stdout.read()
     assert running.returncode == 0
@@ -71,8 +73,8 @@ def connection_to(address: Address, tls: ssl.SSLContext | None) -> http.client.H
     return http.client.HTTPSConnection(address.host, address.port, timeout=10, context=tls)
 
 
-def asked(connection: http.client.HTTPConnection, path: str, body: Any = None) -> Any:
-    """One question to the PBX's own API."""
+def send_api_request(connection: http.client.HTTPConnection, path: str, body: Any = None) -> Any:
+    """Send one request to the PBX's own API."""
     text = None if body is None else json.dumps(body)
     connection.request("GET" if body is None else "POST", f"/openapi/v1.0/{path}", text, {"User-Agent": "OpenAPI"})
     try:
@@ -91,8 +93,8 @@ def asked(connection: http.client.HTTPConnection, path: str, body: Any = None) -
         ([], "the simulated calls have no receiver"),
     ],
 )
-def test_a_face_that_cannot_be_is_told(onhook: Command, words: list[str], says: str) -> None:
-    """With one sentence and exit code 2."""
+def test_simulate_invalid_api_option_is_one_sentence(onhook: Command, words: list[str], says: str) -> None:
+    """With exit code 2."""
     code, _, error = onhook("simulate", "--sn", "3631A2124ABC", *FEW, *words)
     assert code == 2
     assert says in error

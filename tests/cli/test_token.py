@@ -7,7 +7,7 @@ from tests.cli.conftest import Command
 from tests.runtime.harness import Server
 
 
-def test_a_token_is_shown_once(onhook: Command) -> None:
+def test_token_is_shown_once(onhook: Command) -> None:
     """Listed by name and role, removed by name."""
     code, text, _ = onhook("token", "add", "wallboard")
     assert code == 0
@@ -20,8 +20,8 @@ def test_a_token_is_shown_once(onhook: Command) -> None:
     assert "wallboard" not in onhook("token", "list")[1]
 
 
-def test_a_token_can_be_limited(onhook: Command) -> None:
-    """To PBXs by name and to extensions; an administrator cannot be, and nobody to a PBX that is not there."""
+def test_token_can_be_limited(onhook: Command) -> None:
+    """To PBXs by name and to extensions; an administrator cannot be limited, and an unknown PBX is an error."""
     onhook("pbx", "add", "office", "--sn", "3631A2124XXX", "--secret", "0123456789abcdef")
     assert onhook("token", "add", "board", "--pbx", "office", "--number", "1001", "--number", "1002")[0] == 0
     assert "office; 1001, 1002" in onhook("token", "list")[1]
@@ -30,8 +30,8 @@ def test_a_token_can_be_limited(onhook: Command) -> None:
     assert "lost" not in onhook("token", "list")[1]
 
 
-def test_a_token_counts_at_once_in_a_running_server(server: Server) -> None:
-    """As soon as it is made, and no longer than until it is removed."""
+def test_token_has_effect_at_once_in_a_running_server(server: Server) -> None:
+    """As soon as it is added, until it is removed."""
     server.start()
     text = server.run_command("token", "add", "wallboard").strip()
     assert _status(server, text) == 200

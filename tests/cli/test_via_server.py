@@ -1,4 +1,4 @@
-"""The API as commands ask it."""
+"""Data access by the API."""
 
 import http.client
 import io
@@ -14,7 +14,7 @@ STATUS = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: %d\r\n\r\n%s"
 
 
 class _Socket:
-    """What an answer is read from."""
+    """The socket of a response."""
 
     def __init__(self, text: bytes) -> None:
         self._text = text
@@ -23,9 +23,9 @@ class _Socket:
         return io.BytesIO(self._text)
 
 
-def _reach(monkeypatch: pytest.MonkeyPatch, told: object) -> ApiDataClient:
-    """The way to a server that answers 503 with this."""
-    body = msgspec.json.encode(told)
+def _reach(monkeypatch: pytest.MonkeyPatch, problem: object) -> ApiDataClient:
+    """Return the access to a server that answers 503 with this body."""
+    body = msgspec.json.encode(problem)
 
     def answer(*_: object) -> http.client.HTTPResponse:
         made = http.client.HTTPResponse(_Socket(STATUS % (len(body), body)))  # type: ignore[arg-type] # all that it asks for
@@ -37,13 +37,13 @@ def _reach(monkeypatch: pytest.MonkeyPatch, told: object) -> ApiDataClient:
 
 
 @pytest.mark.parametrize("behind", [12_000, -3])
-async def test_a_server_that_is_not_ready_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch, behind: int) -> None:
+async def test_api_data_client_unready_server_has_a_lag(monkeypatch: pytest.MonkeyPatch, behind: int) -> None:
     """Far behind, or ahead."""
     assert await _reach(monkeypatch, {"detail": "far", "lag": behind}).lag() == behind
 
 
-async def test_a_server_that_has_no_number_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The problem's sentence, and what to do; another server's answer too is no surprise."""
+async def test_api_data_client_server_without_a_lag_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the problem's sentence, and what to do; also of another server."""
     with pytest.raises(Unavailable, match="the store cannot be read: restart") as refused:
         await _reach(monkeypatch, {"detail": "the store cannot be read", "hint": "restart"}).lag()
     assert refused.value.exit_code == 1

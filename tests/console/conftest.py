@@ -28,7 +28,7 @@ from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.pbx.registry import dialects
 from onhook.projector import Projector
 from onhook.runtime.adapters.actions import ConsoleActionRunner
-from onhook.runtime.http_server import run_server
+from onhook.runtime.http_server import HttpServer
 from onhook.store.duckdb import DuckDbStore, open_store
 from onhook.store.position_notifier import PositionNotifier
 from tests.factories import PBX, SN
@@ -123,7 +123,7 @@ async def open_console_harness(directory: Path, *, console_open: bool = False) -
         ),
     )
     try:
-        async with run_server(app, config.console) as server:
+        async with HttpServer(app, config.console) as server:
             harness.url = f"http://127.0.0.1:{server.port}"
             try:
                 yield harness

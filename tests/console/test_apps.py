@@ -35,7 +35,7 @@ async def test_apps_are_added_and_removed(harness: ConsoleHarness, client: aioht
     ("given", "status"),
     [
         ({"name": ""}, 400),
-        ({"name": "crm", "pbxs": ["nobody"]}, 404),
+        ({"name": "crm", "pbxs": ["unknown"]}, 404),
         ({"name": "crm", "networks": ["office"]}, 400),
         ({"name": "crm", "behaviour": {"time_forms": []}}, 400),
         ({"name": "crm", "behaviour": {"date_format": "YY"}}, 400),

@@ -35,7 +35,7 @@ async def test_coverage_lists_complete_and_missing_time(known: ConsoleHarness) -
         ) == (PBX, False, -90)
         assert [stretch["state"] for stretch in pbx_coverage["intervals"]] == ["complete", "gap"]
         assert pbx_coverage["complete_until"] == pbx_coverage["intervals"][0]["until"]
-        assert (await client.get("/api/v1/coverage?pbx=nobody")).status == 404
+        assert (await client.get("/api/v1/coverage?pbx=unknown")).status == 404
         assert (await client.get("/api/v1/coverage?since=today&until=yesterday")).status == 400
 
 

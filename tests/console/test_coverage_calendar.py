@@ -36,7 +36,7 @@ def test_coverage_calendar_each_hour_has_its_state() -> None:
 async def test_coverage_calendar_page_shows_gaps(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """For a PBX without a source there is no calendar and no button, and a request is rejected."""
     text = await (await client.get(f"/pbxs/{SN}")).text()
-    assert "nobody can say" in text
+    assert "Missing calls cannot be detected" in text
     assert "calendar" not in text
     assert "/backfill" not in text
     assert 'role="alert"' in await (await client.post(f"/pbxs/{SN}/backfill", data={"since": "1d"})).text()

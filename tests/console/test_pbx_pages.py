@@ -29,10 +29,10 @@ async def test_pbx_page_new_pbx_is_guided_to_its_first_call(
     assert ":30012/" in text
     waiting = await text_of(client, f"/pbxs/{NEW_SN}?wait=yes")
     assert 'http-equiv="refresh"' in waiting
-    assert "Nothing yet" in waiting
+    assert "Nothing received yet" in waiting
     await harness.ledger.add_counts({CounterKey("test_message", NEW_SN, "test"): 1}, harness.clock.microseconds())
     arrived = await text_of(client, f"/pbxs/{NEW_SN}?wait=yes")
-    assert "The test has arrived" in arrived
+    assert "The test event has arrived" in arrived
     assert 'http-equiv="refresh"' not in arrived
     assert secret[1] not in arrived + await text_of(client, "/pbxs") + await text_of(client, f"/pbxs/{NEW_SN}")
 
@@ -43,7 +43,7 @@ async def test_pbx_page_secrets_are_added_and_removed(harness: ConsoleHarness, c
     assert "no other secret" in await answer.text()
     text = await (await client.post(f"/pbxs/{SN}/secrets", data={"label": "new", "secret": "another secret"})).text()
     assert "another secret" in text
-    assert "accepted no more" in await (await client.post(f"/pbxs/{SN}/secrets/1/remove")).text()
+    assert "Secret revoked" in await (await client.post(f"/pbxs/{SN}/secrets/1/remove")).text()
     assert [secret.label for secret in harness.appdb.secrets(SN)] == ["new"]
     text = await text_of(client, f"/pbxs/{SN}")
     assert SECRET not in text
@@ -73,7 +73,7 @@ async def test_pbx_page_state_shows_what_happened(harness: ConsoleHarness, clien
     text = await text_of(client, f"/pbxs/{SN}")
     assert ">reporting<" in text
     assert "clock?" in text
-    assert "The ids of its calls say UTC+08:00" in text
+    assert "Detected from its call ids: UTC+08:00" in text
     later = harness.clock.microseconds() + 1_000_000
     await harness.ledger.add_counts(
         {CounterKey("invalid_signature", SN, ""): 3, CounterKey("unknown_pbx", NEW_SN, ""): 2}, later
@@ -88,8 +88,8 @@ async def test_pbx_page_registered_pbx_is_no_longer_unknown(
 ) -> None:
     """A PBX may be set up before it is added."""
     await harness.ledger.add_counts({CounterKey("unknown_pbx", SN, ""): 6}, harness.clock.microseconds())
-    assert "not declared" not in await text_of(client, "/pbxs")
-    assert "An unknown PBX knocks" not in await text_of(client, "/")
+    assert "Unknown PBXs trying to connect" not in await text_of(client, "/pbxs")
+    assert "Requests from an unknown PBX" not in await text_of(client, "/")
 
 
 async def test_pbx_page_actions_that_are_impossible_are_explained(
@@ -110,8 +110,8 @@ async def test_pbx_page_actions_that_are_impossible_are_explained(
 async def test_pbx_page_runs_the_checks(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """With what to do, on the page and in the API; not for a reader."""
     text = await (await client.post(f"/pbxs/{SN}/checks")).text()
-    assert "What was found" in text
-    assert "cannot be asked" in text
+    assert "Results" in text
+    assert "is not set: no further checks" in text
     checks = (await (await client.post(f"/api/v1/pbxs/{SN}/checks")).json())["data"]
     assert {"WARNING"} == {check["status"] for check in checks}
     assert all(check["hint"] for check in checks)

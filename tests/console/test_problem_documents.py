@@ -31,7 +31,7 @@ MISTAKES = [
     ("GET", "/api/v1/events/99999999999999999999", 400, "seq"),
     ("GET", "/api/v1/quarantine/1", 404, "1"),
     ("POST", "/api/v1/records", 405, "asked for in this way"),
-    ("DELETE", "/api/v1/pbxs/nobody", 404, "nobody"),
+    ("DELETE", "/api/v1/pbxs/unknown", 404, "nobody"),
     ("GET", "/static/../app.py", 404, ""),
     ("GET", "/static/..%2fapp.py", 404, ""),
 ]

@@ -81,7 +81,9 @@ async def test_sign_in_wrong_name_and_wrong_password_are_equal(
 ) -> None:
     await (await signed_in(harness, await invite(browser, "Carol"))).close()
     async with anonymous(harness) as guesser:
-        answers = [await guesser.post("/sign-in", data={"name": name, "password": "x"}) for name in ("Carol", "Nobody")]
+        answers = [
+            await guesser.post("/sign-in", data={"name": name, "password": "x"}) for name in ("Carol", "Unknown")
+        ]
         assert answers[0].status == answers[1].status == 401
         assert await answers[0].text() == await answers[1].text()
 

@@ -101,11 +101,11 @@ async def test_walk_every_task_works_by_keyboard(harness: ConsoleHarness, chromi
 
 async def test_walk_recording_plays(harness: ConsoleHarness, chromium_path: str, tmp_path: Path) -> None:
     """In the player of the call's page, by range requests, with nothing blocked by the page's policy."""
-    with wave.open(str(tmp_path / "heard.wav"), "wb") as written:
+    with wave.open(str(tmp_path / "call.wav"), "wb") as written:
         written.setparams((1, 2, 8_000, 0, "NONE", ""))
         written.writeframes(bytes(2 * 8_000 * 60))
     harness.appdb.recordings.put(SN, tmp_path)
-    await harness.ingest_details([details(call_id=CALL_ID, recording="heard.wav")])
+    await harness.ingest_details([details(call_id=CALL_ID, recording="call.wav")])
     async with visiting(harness, chromium_path) as visit:
         page = visit.page
         await page.goto(f"{harness.url}/calls/{SN}/{CALL_ID}")

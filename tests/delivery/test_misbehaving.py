@@ -17,7 +17,7 @@ ATTEMPTS = 12
 
 CALLS = 20
 
-_SAID: dict[Behaviour, bytes] = {
+_RESPONSES: dict[Behaviour, bytes] = {
     "close": b"",
     "half a status": b"HTTP/1.1 2",
     "half a body": b"HTTP/1.1 500 Oh\r\nContent-Length: 100\r\n\r\nso",
@@ -28,37 +28,37 @@ _SAID: dict[Behaviour, bytes] = {
 }
 
 
-class Misbehaving:
-    """Misbehaves in the first attempts, and accepts later ones once `may_take` is set."""
+class MisbehavingReceiver:
+    """Receiver that misbehaves in the first attempts and accepts later ones once `accepts_requests` is set."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
-        self.wrong = 0
+        self.failed_count = 0
         self.paths: set[str] = set()
         self.accepted: set[str] = set()
-        self.may_take = asyncio.Event()
+        self.accepts_requests = asyncio.Event()
         self.port = 0
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator["Misbehaving"]:
-        server = await asyncio.start_server(self._hear, "127.0.0.1", 0)
+    async def listen(self) -> AsyncIterator["MisbehavingReceiver"]:
+        server = await asyncio.start_server(self._handle_connection, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
         finally:
             server.close()
 
-    async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._answer(reader, writer)
         except (OSError, asyncio.IncompleteReadError):
-            pass  # the client has disconnected
+            pass  # The client has disconnected.
         finally:
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        is_wrong, body = self.wrong < ATTEMPTS, b""
-        self.wrong += is_wrong
+        is_wrong, body = self.failed_count < ATTEMPTS, b""
+        self.failed_count += is_wrong
         if is_wrong and self.behaviour == "no TLS":
             await reader.read(1)
         else:
@@ -67,7 +67,7 @@ class Misbehaving:
             body = await reader.readexactly(int(length.partition(":")[2]))
             self.paths.add(head.split()[1])
         if not is_wrong:
-            await self.may_take.wait()
+            await self.accepts_requests.wait()
             self.accepted.add(json.loads(json.loads(body)["msg"])["call_id"])
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         elif self.behaviour == "hang":
@@ -78,7 +78,7 @@ class Misbehaving:
                 writer.write(b"400\r\n" + b"x" * 1024 + b"\r\n")
                 await writer.drain()
         else:
-            writer.write(_SAID[self.behaviour])
+            writer.write(_RESPONSES[self.behaviour])
         await writer.drain()
 
 
@@ -89,7 +89,7 @@ async def test_delivery_misbehaving_receiver_delays_no_other_and_gets_everything
     harness: DeliveryHarness, receiver: WebhookReceiver, behaviour: Behaviour
 ) -> None:
     """The other one has everything meanwhile; in the end this one has too: nothing lost, nothing failed."""
-    async with Misbehaving(behaviour).listening() as bad:
+    async with MisbehavingReceiver(behaviour).listen() as bad:
         scheme = "https" if behaviour == "no TLS" else "http"
         harness.add_destination(
             "bad", f"{scheme}://127.0.0.1:{bad.port}/calls", timeout_seconds=1.0 if behaviour == "hang" else 10.0
@@ -99,14 +99,14 @@ async def test_delivery_misbehaving_receiver_delays_no_other_and_gets_everything
         call_ids = set(await harness.put_calls(*make_calls(CALLS)))
         await wait_until(lambda: len(receiver.accepted) == CALLS)
         assert bad.accepted == set()
-        bad.may_take.set()
+        bad.accepts_requests.set()
         if behaviour == "no TLS":
-            await wait_until(lambda: bad.wrong == ATTEMPTS)
+            await wait_until(lambda: bad.failed_count == ATTEMPTS)
             harness.appdb.destinations.change("bad", {"url": f"http://127.0.0.1:{bad.port}/calls"})
         await wait_until(
             lambda: bad.accepted == call_ids and harness.cursor("bad") == CALLS and not harness.rows("bad", "retrying")
         )
-        assert bad.wrong == ATTEMPTS
+        assert bad.failed_count == ATTEMPTS
         assert bad.paths == {"/calls"}
         assert harness.rows("bad", "failed") == []
         assert harness.appdb.destinations.get("good").attempts_failed == 0

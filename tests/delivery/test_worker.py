@@ -87,7 +87,7 @@ async def test_worker_failed_event_delays_its_own_call_only(
 
 @pytest.mark.usefixtures("short_delays")
 async def test_worker_event_fails_after_all_attempts(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """The rest of its call follows, and a person may retry it."""
+    """The rest of its call follows, and an operator may retry it."""
     is_mended = False
 
     async def reply(_: web.Request, body: bytes) -> int:
@@ -172,7 +172,7 @@ async def test_worker_event_always_throttled_does_not_delay_others(
 
 
 async def test_worker_retry_after_survives_a_restart(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """There is no request before; a retry by a person is immediate."""
+    """There is no request before; a retry by an operator is immediate."""
 
     async def reply(_: web.Request, __: bytes) -> web.Response:
         return web.Response(status=429, headers={"Retry-After": "3600"})
@@ -236,7 +236,7 @@ async def test_worker_failed_event_ahead_of_a_slow_one_is_one_row_after_a_restar
 async def test_worker_410_disables_the_destination(
     harness: DeliveryHarness, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the reason; pending events are sent when a person resumes it."""
+    """With the reason; pending events are sent when an operator resumes it."""
 
     async def reply(_: web.Request, __: bytes) -> int:
         return 410

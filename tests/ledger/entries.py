@@ -1,4 +1,4 @@
-"""What a PBX said, made up."""
+"""Ledger entries for tests."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ NOW = 1_777_287_876_000_000
 
 
 def entry(number: int, **changes: Any) -> LedgerEntry:
-    """The report with this number; equal numbers are exact repeats."""
+    """Return the entry with this number; equal numbers are exact repeats."""
     values: dict[str, Any] = {
         "sn": SN,
         "dialect": "yeastar",
@@ -25,5 +25,5 @@ def entry(number: int, **changes: Any) -> LedgerEntry:
 
 
 def entries(first: int, last: int) -> list[LedgerEntry]:
-    """The reports from `first` to `last`, both included."""
+    """Return the entries from `first` to `last`, both included."""
     return [entry(number) for number in range(first, last + 1)]

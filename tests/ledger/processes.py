@@ -1,4 +1,4 @@
-"""Programs that the tests of the ledger run beside themselves: `python -m tests.ledger.processes append FILE 1 500`."""
+"""Programs that the ledger tests run in other processes: `python -m tests.ledger.processes append FILE 1 500`."""
 
 import asyncio
 import resource
@@ -11,7 +11,7 @@ from tests.ledger.entries import entries, entry
 
 
 async def append(path: Path, first: int, last: int) -> None:
-    """One by one; tells each that is durable."""
+    """Append one by one; print the number of each acknowledged entry."""
     ledger = SqliteLedger(path)
     for number in range(first, last + 1):
         await ledger.append([entry(number)])
@@ -21,7 +21,7 @@ async def append(path: Path, first: int, last: int) -> None:
 
 
 async def fill(path: Path, file_bytes_max: int) -> None:
-    """Append until no file may grow any more, then lift the limit and append again; tells what was durable."""
+    """Append until the file size limit, then lift the limit and append again; print the acknowledged numbers."""
     ledger = SqliteLedger(path)
     _, hard_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes_max, hard_limit))

@@ -1,4 +1,4 @@
-"""What every ledger must do, whatever engine it stands on."""
+"""Contract of every ledger implementation."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,14 +13,13 @@ from tests.ledger.entries import NOW, SN, entries, entry
 
 @pytest.fixture(params=[SqliteLedger])
 async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ledger]:
-    """Each member of the family, empty."""
-    one: Ledger = request.param(tmp_path / "ledger.db")
-    yield one
-    await one.close()
+    """Yield an empty ledger of each implementation."""
+    ledger: Ledger = request.param(tmp_path / "ledger.db")
+    yield ledger
+    await ledger.close()
 
 
-async def test_an_empty_ledger_says_so(ledger: Ledger) -> None:
-    """Nothing has the number 0, and nothing follows it."""
+async def test_ledger_empty_returns_nothing(ledger: Ledger) -> None:
     assert await ledger.append([]) == []
     assert await ledger.read(0, 10) == []
     assert await ledger.get([1, 2]) == []
@@ -28,88 +27,82 @@ async def test_an_empty_ledger_says_so(ledger: Ledger) -> None:
     assert await ledger.counters() == []
 
 
-async def test_what_was_appended_is_read_as_it_was(ledger: Ledger) -> None:
-    """All members come back unchanged, whatever bytes and characters they hold."""
-    kept = [
+async def test_append_any_bytes_are_read_back_unchanged(ledger: Ledger) -> None:
+    original = [
         entry(1),
         entry(2, body=b"", signature="", peer="", key=bytes(16)),
         entry(3, body=bytes(range(256)) * 1024, sn='Zoë\'s "PBX"\t☎', key=b"\xff" * 16, received_at=0),
     ]
-    appended = await ledger.append(kept)
-    reports = await ledger.read(0, 10)
-    assert [_as_entry(report) for report in reports] == kept
-    assert [report.seq for report in reports] == [one.seq for one in appended]
+    appended = await ledger.append(original)
+    raw_events = await ledger.read(0, 10)
+    assert [_as_entry(raw_event) for raw_event in raw_events] == original
+    assert [raw_event.seq for raw_event in raw_events] == [result.seq for result in appended]
 
 
-async def test_what_is_forgotten_is_gone(ledger: Ledger) -> None:
-    """Those alone that are named, but never the last; a number is never given again, and a repeat is new."""
+async def test_delete_removes_named_events_but_never_the_last(ledger: Ledger) -> None:
+    """A number is never reused, and a repeat of a deleted event is new."""
     appended = await ledger.append(entries(1, 4))
-    first, second, third, last = (one.seq for one in appended)
+    first, second, third, last = (result.seq for result in appended)
     await ledger.delete([])
     await ledger.delete([first, third, last, last + 100])
-    assert [report.seq for report in await ledger.read(0, 10)] == [second, last]
+    assert [raw_event.seq for raw_event in await ledger.read(0, 10)] == [second, last]
     assert await ledger.get([first, second]) == await ledger.read(0, 1)
     assert await ledger.last_seq() == last
-    (again,) = await ledger.append([entry(1)])
-    assert again.is_new
-    assert again.seq > last
+    (repeat,) = await ledger.append([entry(1)])
+    assert repeat.is_new
+    assert repeat.seq > last
 
 
-async def test_numbers_grow_in_the_order_given(ledger: Ledger) -> None:
-    """For any number of entries at once, the order of numbers is the order of the entries."""
-    given = entries(1, 300)
-    appended = await ledger.append(given)
-    seqs = [one.seq for one in appended]
+async def test_append_batch_numbers_follow_order_of_entries(ledger: Ledger) -> None:
+    batch = entries(1, 300)
+    appended = await ledger.append(batch)
+    seqs = [result.seq for result in appended]
     assert seqs == sorted(set(seqs))
-    assert all(one.is_new for one in appended)
-    assert [report.body for report in await ledger.read(0, 1_000)] == [one.body for one in given]
+    assert all(result.is_new for result in appended)
+    assert [raw_event.body for raw_event in await ledger.read(0, 1_000)] == [original.body for original in batch]
     assert await ledger.last_seq() == seqs[-1]
 
 
-async def test_a_repeat_has_the_number_of_the_first(ledger: Ledger) -> None:
-    """Exact repeats are told from new ones, within one call and between calls, and are stored once."""
+async def test_append_repeat_returns_number_of_first(ledger: Ledger) -> None:
+    """Repeats within one call and between calls are stored once."""
     first = await ledger.append([entry(1), entry(2), entry(1)])
     second = await ledger.append([entry(3), entry(2), entry(3), entry(4), entry(1)])
-    one, two = first[0].seq, first[1].seq
-    three, four = second[0].seq, second[3].seq
-    assert first == [AppendResult(one, True), AppendResult(two, True), AppendResult(one, False)]
+    first_seq, second_seq = first[0].seq, first[1].seq
+    third_seq, fourth_seq = second[0].seq, second[3].seq
+    assert first == [AppendResult(first_seq, True), AppendResult(second_seq, True), AppendResult(first_seq, False)]
     assert second == [
-        AppendResult(three, True),
-        AppendResult(two, False),
-        AppendResult(three, False),
-        AppendResult(four, True),
-        AppendResult(one, False),
+        AppendResult(third_seq, True),
+        AppendResult(second_seq, False),
+        AppendResult(third_seq, False),
+        AppendResult(fourth_seq, True),
+        AppendResult(first_seq, False),
     ]
-    assert [report.key for report in await ledger.read(0, 10)] == [entry(number).key for number in (1, 2, 3, 4)]
+    assert [raw_event.key for raw_event in await ledger.read(0, 10)] == [entry(number).key for number in (1, 2, 3, 4)]
 
 
-async def test_the_first_of_a_repeat_stays_as_it_was(ledger: Ledger) -> None:
-    """A repeat that came later, by another way, changes nothing."""
+async def test_append_repeat_leaves_first_unchanged(ledger: Ledger) -> None:
     await ledger.append([entry(1)])
     await ledger.append([entry(1, via="websocket", received_at=NOW + 99, body=b"in other words")])
-    assert [_as_entry(report) for report in await ledger.read(0, 10)] == [entry(1)]
+    assert [_as_entry(raw_event) for raw_event in await ledger.read(0, 10)] == [entry(1)]
 
 
-async def test_two_pbxs_may_say_the_same(ledger: Ledger) -> None:
-    """The same key under another serial number is another report."""
+async def test_append_same_key_of_other_pbx_is_new(ledger: Ledger) -> None:
     appended = await ledger.append([entry(1), entry(1, sn="3651XXXXXXXX")])
-    assert [one.is_new for one in appended] == [True, True]
+    assert [result.is_new for result in appended] == [True, True]
 
 
-async def test_reading_goes_on_after_a_number(ledger: Ledger) -> None:
-    """Page by page, everything is read once and in order."""
+async def test_read_pages_return_everything_once_in_order(ledger: Ledger) -> None:
     await ledger.append(entries(1, 25))
     read: list[bytes] = []
     after = 0
-    while reports := await ledger.read(after, 10):
-        assert len(reports) <= 10
-        read += [report.body for report in reports]
-        after = reports[-1].seq
-    assert read == [one.body for one in entries(1, 25)]
+    while raw_events := await ledger.read(after, 10):
+        assert len(raw_events) <= 10
+        read += [raw_event.body for raw_event in raw_events]
+        after = raw_events[-1].seq
+    assert read == [original.body for original in entries(1, 25)]
 
 
-async def test_large_bodies_come_in_smaller_pages(ledger: Ledger) -> None:
-    """A page of the largest bodies does not fill the memory, and nothing is left out."""
+async def test_read_large_bodies_returns_smaller_pages(ledger: Ledger) -> None:
     large = [entry(number, body=bytes(256 * 1024)) for number in range(300)]
     await ledger.append(large)
     page = await ledger.read(0, 300)
@@ -117,50 +110,47 @@ async def test_large_bodies_come_in_smaller_pages(ledger: Ledger) -> None:
     read = page
     while page := await ledger.read(page[-1].seq, 300):
         read += page
-    assert [report.key for report in read] == [one.key for one in large]
+    assert [raw_event.key for raw_event in read] == [original.key for original in large]
 
 
-async def test_reports_are_got_by_number(ledger: Ledger) -> None:
-    """In order of number, each once; numbers that nobody has are left out."""
-    seqs = [one.seq for one in await ledger.append(entries(1, 1_200))]
-    got = await ledger.get([seqs[7], seqs[3], seqs[3], seqs[-1] + 1_000, *seqs[100:1_150]])
-    assert [report.seq for report in got] == [seqs[3], seqs[7], *seqs[100:1_150]]
+async def test_get_returns_existing_numbers_once_in_order(ledger: Ledger) -> None:
+    seqs = [result.seq for result in await ledger.append(entries(1, 1_200))]
+    raw_events = await ledger.get([seqs[7], seqs[3], seqs[3], seqs[-1] + 1_000, *seqs[100:1_150]])
+    assert [raw_event.seq for raw_event in raw_events] == [seqs[3], seqs[7], *seqs[100:1_150]]
 
 
-async def test_appends_at_once_are_all_kept(ledger: Ledger) -> None:
-    """Many tasks that append at the same time: every entry once, every number once."""
+async def test_append_concurrent_tasks_store_every_entry_once(ledger: Ledger) -> None:
     results = await asyncio.gather(*(ledger.append(entries(n * 10, n * 10 + 14)) for n in range(50)))
-    assert len({one.seq for appended in results for one in appended}) == 505
-    assert sum(one.is_new for appended in results for one in appended) == 505
+    assert len({result.seq for appended in results for result in appended}) == 505
+    assert sum(result.is_new for appended in results for result in appended) == 505
     assert len(await ledger.read(0, 1_000)) == 505
 
 
-async def test_marks_are_added_up(ledger: Ledger) -> None:
-    """Each different mark has one tally, which remembers the first and the last time; the latest comes first."""
-    wrong, kept = CounterKey("invalid_signature", SN, ""), CounterKey("stored", SN, "30012")
-    await ledger.add_counts({wrong: 2, kept: 5}, NOW)
+async def test_add_counts_sums_per_key_with_first_and_last_time(ledger: Ledger) -> None:
+    invalid, stored = CounterKey("invalid_signature", SN, ""), CounterKey("stored", SN, "30012")
+    await ledger.add_counts({invalid: 2, stored: 5}, NOW)
     await ledger.add_counts({}, NOW + 1)
-    await ledger.add_counts({wrong: 1}, NOW + 7)
+    await ledger.add_counts({invalid: 1}, NOW + 7)
     assert await ledger.counters() == [
         Counter("invalid_signature", SN, "", 3, NOW, NOW + 7),
         Counter("stored", SN, "30012", 5, NOW, NOW),
     ]
 
 
-async def test_strangers_cannot_fill_the_ledger(ledger: Ledger) -> None:
-    """However many serial numbers knock, their tallies are bounded, the newest are shown, and none is forgotten."""
+async def test_add_counts_many_unknown_pbxs_are_bounded(ledger: Ledger) -> None:
+    """The newest serial numbers are listed, and the total is exact."""
     for first in range(0, 3_000, 500):
         await ledger.add_counts(
             {CounterKey("unknown_pbx", f"S{n}", ""): 1 for n in range(first, first + 500)}, NOW + first
         )
     await ledger.add_counts({CounterKey("stored", SN, "30012"): 1}, NOW - 1)
-    tallies = await ledger.counters()
-    strangers = [tally for tally in tallies if tally.kind == "unknown_pbx"]
-    assert len(tallies) <= 1_000
-    assert sum(tally.count for tally in strangers) == 3_000
-    assert {"S2999", "S2500"} <= {tally.sn for tally in strangers}
-    assert ("", "others") in {(tally.sn, tally.label) for tally in strangers}
+    counters = await ledger.counters()
+    unknown_pbxs = [counter for counter in counters if counter.kind == "unknown_pbx"]
+    assert len(counters) <= 1_000
+    assert sum(counter.count for counter in unknown_pbxs) == 3_000
+    assert {"S2999", "S2500"} <= {counter.sn for counter in unknown_pbxs}
+    assert ("", "others") in {(counter.sn, counter.label) for counter in unknown_pbxs}
 
 
-def _as_entry(report: LedgerEntry) -> LedgerEntry:
-    return LedgerEntry(**{name: getattr(report, name) for name in LedgerEntry.__struct_fields__})
+def _as_entry(raw_event: LedgerEntry) -> LedgerEntry:
+    return LedgerEntry(**{name: getattr(raw_event, name) for name in LedgerEntry.__struct_fields__})

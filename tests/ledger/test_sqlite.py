@@ -1,4 +1,4 @@
-"""The ledger in SQLite: files, other processes, full disks, sudden death."""
+"""The ledger in SQLite: files, other processes, full disks, killed processes."""
 
 import asyncio
 import os
@@ -20,8 +20,8 @@ from onhook.lib.errors import Unavailable, UsageError
 from tests.ledger.entries import NOW, SN, entries, entry
 
 
-async def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
-    """The file and those that SQLite puts beside it have mode 0600, even if somebody had opened it wider."""
+async def test_ledger_file_is_readable_by_owner_only(tmp_path: Path) -> None:
+    """The file and SQLite's files beside it have mode 0600, even if the file existed with more permissions."""
     path = tmp_path / "ledger.db"
     path.touch(mode=0o644)
     ledger = SqliteLedger(path)
@@ -30,8 +30,7 @@ async def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
     await ledger.close()
 
 
-async def test_it_survives_being_opened_again(tmp_path: Path) -> None:
-    """Reports, numbers and tallies are there after closing, and numbers go on where they were."""
+async def test_ledger_reopened_keeps_events_numbers_and_counters(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = SqliteLedger(path)
     (first,) = await ledger.append([entry(1)])
@@ -46,8 +45,8 @@ async def test_it_survives_being_opened_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["ledger.db", "ledger.db-wal"])
-async def test_a_file_that_was_removed_keeps_nothing(tmp_path: Path, name: str) -> None:
-    """What is written to a file without a name is lost: nobody is told that it was kept, not even once."""
+async def test_append_to_removed_file_is_unavailable(tmp_path: Path, name: str) -> None:
+    """Writes to a file without a name are lost, so they must never be acknowledged."""
     ledger = SqliteLedger(tmp_path / "ledger.db")
     await ledger.append([entry(1)])
     (tmp_path / name).rename(tmp_path / "away")
@@ -55,14 +54,14 @@ async def test_a_file_that_was_removed_keeps_nothing(tmp_path: Path, name: str) 
         with pytest.raises(Unavailable, match="was removed"):
             await ledger.append([entry(n)])
     (tmp_path / name).touch()
-    with pytest.raises(Unavailable, match="another put in its place"):
+    with pytest.raises(Unavailable, match="removed or replaced"):
         await ledger.append([entry(4)])
     (tmp_path / "away").replace(tmp_path / name)
     assert (await ledger.append([entry(5)]))[0].seq > 1
     await ledger.close()
 
 
-def test_commits_reach_the_disk(tmp_path: Path) -> None:
+def test_connect_appending_connection_is_durable(tmp_path: Path) -> None:
     """Connections that append are in WAL mode and wait for the disk: FULL is 2."""
     path = tmp_path / "ledger.db"
     sqlite_schema.prepare_file(path)
@@ -74,8 +73,8 @@ def test_commits_reach_the_disk(tmp_path: Path) -> None:
         connection.close()
 
 
-def test_a_half_made_file_is_made_whole(tmp_path: Path) -> None:
-    """What a power cut leaves, an empty file or one without tables, is a new ledger."""
+def test_prepare_file_incomplete_file_is_completed(tmp_path: Path) -> None:
+    """A power failure may leave an empty file, or one without tables."""
     empty, bare = tmp_path / "empty.db", tmp_path / "bare.db"
     empty.touch()
     connection = sqlite3.connect(bare)
@@ -86,8 +85,7 @@ def test_a_half_made_file_is_made_whole(tmp_path: Path) -> None:
         sqlite_schema.prepare_file(path)
 
 
-def test_what_is_no_ledger_is_left_alone(tmp_path: Path) -> None:
-    """Another program's database, a text and a ledger of a newer Onhook are refused in one sentence, untouched."""
+def test_open_file_that_is_no_ledger_is_rejected_unchanged(tmp_path: Path) -> None:
     other, text, newer = tmp_path / "other.db", tmp_path / "text.db", tmp_path / "newer.db"
     connection = sqlite3.connect(other)
     connection.execute("CREATE TABLE calls (call_id TEXT)")
@@ -98,56 +96,53 @@ def test_what_is_no_ledger_is_left_alone(tmp_path: Path) -> None:
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     before = [path.read_bytes() for path in (other, text, newer)]
-    for path, reason in ((other, "not a ledger"), (text, "no sound ledger"), (newer, "newer Onhook")):
+    for path, reason in ((other, "not a ledger"), (text, "ledger is damaged"), (newer, "newer Onhook")):
         with pytest.raises(UsageError, match=reason):
             SqliteLedger(path)
     assert [path.read_bytes() for path in (other, text, newer)] == before
 
 
-def test_a_place_that_is_none_is_told(tmp_path: Path) -> None:
-    """Without its directory the ledger cannot be opened, and the sentence says where."""
-    with pytest.raises(Unavailable, match=r"cannot be opened: No such file.*nowhere/ledger\.db"):
+def test_open_missing_directory_names_the_path(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"cannot open the ledger: No such file.*nowhere/ledger\.db"):
         SqliteLedger(tmp_path / "nowhere" / "ledger.db")
 
 
-async def test_three_processes_append_at_once(tmp_path: Path) -> None:
-    """Processes that even make the file at the same time lose nothing, share repeats, and numbers tell the order."""
+async def test_append_three_processes_lose_nothing(tmp_path: Path) -> None:
+    """The processes also create the file at the same time; they share repeats, and numbers give the order."""
     path = tmp_path / "ledger.db"
     spans = ((1, 150), (101, 250), (1, 150))
-    running = [_start("append", path, *span) for span in spans]
+    processes = [_start("append", path, *span) for span in spans]
     ledger: SqliteLedger | None = None
     read: list[RawEvent] = []
-    while ledger is None or any(one.poll() is None for one in running):
+    while ledger is None or any(process.poll() is None for process in processes):
         ledger = ledger or (SqliteLedger(path) if path.exists() else None)
-        # A reader that follows never finds a lower number behind it.
+        # A reader that follows never misses a lower number.
         read += await ledger.read(read[-1].seq if read else 0, 1_000) if ledger else []
         await asyncio.sleep(0.01)
-    told = [len(one.communicate()[0].split()) for one in running]
-    assert told == [150] * 3
+    appended_counts = [len(process.communicate()[0].split()) for process in processes]
+    assert appended_counts == [150] * 3
     read += await ledger.read(read[-1].seq if read else 0, 1_000)
-    assert {report.key for report in read} == {one.key for one in entries(1, 250)}
+    assert {raw_event.key for raw_event in read} == {expected.key for expected in entries(1, 250)}
     assert len(read) == 250
     await ledger.close()
 
 
-async def test_a_long_writer_is_waited_for_beside_the_loop(tmp_path: Path) -> None:
-    """While another process writes, the event loop goes on; the append succeeds as soon as the other is done."""
+async def test_append_during_long_write_does_not_block_event_loop(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = SqliteLedger(path)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    appending = asyncio.ensure_future(ledger.append([entry(1)]))
+    append_task = asyncio.ensure_future(ledger.append([entry(1)]))
     for _ in range(20):
         await asyncio.sleep(0.01)
-    assert not appending.done()
+    assert not append_task.done()
     other.execute("COMMIT")
-    assert (await appending)[0].is_new
+    assert (await append_task)[0].is_new
     other.close()
     await ledger.close()
 
 
-async def test_a_lock_held_too_long_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the bounded wait the caller is told to try again, and nothing was kept; later it works again."""
+async def test_append_locked_too_long_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sqlite_schema._BUSY_SECONDS_BY_USE, "append", 0.1)
     path = tmp_path / "ledger.db"
     ledger = SqliteLedger(path)
@@ -161,110 +156,107 @@ async def test_a_lock_held_too_long_is_unavailable(tmp_path: Path, monkeypatch: 
     await ledger.close()
 
 
-@pytest.mark.parametrize(
-    "swift_seconds", [sqlite.FAST_COMMIT_SECONDS_MAX, -1.0], ids=["in the loop", "beside the loop"]
-)
-async def test_a_failed_append_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swift_seconds: float
+@pytest.mark.parametrize("fast_seconds", [sqlite.FAST_COMMIT_SECONDS_MAX, -1.0], ids=["event loop", "append thread"])
+async def test_append_without_space_is_rejected_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast_seconds: float
 ) -> None:
-    """When the file may not grow, all entries of the append are refused or none is, and space makes it work again."""
-    monkeypatch.setattr(sqlite, "FAST_COMMIT_SECONDS_MAX", swift_seconds)
+    """The append succeeds again once there is space."""
+    monkeypatch.setattr(sqlite, "FAST_COMMIT_SECONDS_MAX", fast_seconds)
     monkeypatch.setattr(sqlite, "SLOW_COMMIT_FACTOR", 1e9)
     path = tmp_path / "ledger.db"
     ledger = SqliteLedger(path)
     await ledger.append([entry(0)])
-    for lane in (ledger._loop_connection, ledger._append_thread._connection):
-        lane.execute("PRAGMA max_page_count = 40")
-    kept = 1
+    for connection in (ledger._loop_connection, ledger._append_thread._connection):
+        connection.execute("PRAGMA max_page_count = 40")
+    stored_count = 1
 
     async def append_without_end() -> None:
-        nonlocal kept
+        nonlocal stored_count
         for first in count(10, 10):
             await ledger.append(entries(first, first + 9))
-            kept += 10
+            stored_count += 10
 
     with pytest.raises(Unavailable, match="full"):
         await append_without_end()
-    assert len(await ledger.read(0, 1_000)) == kept
-    for lane in (ledger._loop_connection, ledger._append_thread._connection):
-        lane.execute("PRAGMA max_page_count = 1000000")
+    assert len(await ledger.read(0, 1_000)) == stored_count
+    for connection in (ledger._loop_connection, ledger._append_thread._connection):
+        connection.execute("PRAGMA max_page_count = 1000000")
     assert len(await ledger.append(entries(5_000, 5_009))) == 10
-    assert len(await ledger.read(0, 1_000)) == kept + 10
+    assert len(await ledger.read(0, 1_000)) == stored_count + 10
     await ledger.close()
 
 
-def test_a_full_disk_loses_nothing_that_was_told(tmp_path: Path) -> None:
-    """A process whose files may not grow refuses, recovers when they may, and what it told durable is all there."""
+def test_append_file_size_limit_loses_no_acknowledged_event(tmp_path: Path) -> None:
+    """The process is refused_count at the limit and recovers when the limit is lifted."""
     path = tmp_path / "ledger.db"
-    told = subprocess.run(
+    acknowledged = subprocess.run(
         [sys.executable, "-m", "tests.ledger.processes", "fill", str(path), "400000"],
         capture_output=True,
         check=True,
         text=True,
     ).stdout.split()
-    kept = asyncio.run(_read_all(path))
-    assert {entry(int(number)).key for number in told} == {report.key for report in kept}
-    assert len(kept) == len(told)
-    assert len(told) > 100
+    raw_events = asyncio.run(_read_all(path))
+    assert {entry(int(number)).key for number in acknowledged} == {raw_event.key for raw_event in raw_events}
+    assert len(raw_events) == len(acknowledged)
+    assert len(acknowledged) > 100
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
-def test_a_small_file_system_loses_nothing_that_was_told(tmp_path: Path) -> None:
-    """The same on a file system that is really full, and free again when something else is removed from it."""
-    place = tmp_path / "small"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)], check=False).returncode:
-        pytest.skip("this machine lets nobody mount")
+def test_append_full_file_system_loses_no_acknowledged_event(tmp_path: Path) -> None:
+    mount_point = tmp_path / "small"
+    mount_point.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(mount_point)], check=False).returncode:
+        pytest.skip("this machine does not allow mounts")
     try:
-        (place / "ballast").write_bytes(bytes(1024 * 1024))
-        told = asyncio.run(_fill_and_free(place))
-        kept = asyncio.run(_read_all(place / "ledger.db"))
-        assert {report.key for report in kept} == {entry(number).key for number in told}
+        (mount_point / "filler").write_bytes(bytes(1024 * 1024))
+        acknowledged = asyncio.run(_fill_and_free(mount_point))
+        raw_events = asyncio.run(_read_all(mount_point / "ledger.db"))
+        assert {raw_event.key for raw_event in raw_events} == {entry(number).key for number in acknowledged}
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        subprocess.run(["umount", str(mount_point)], check=True)
 
 
-async def _fill_and_free(place: Path) -> list[int]:
-    ledger = SqliteLedger(place / "ledger.db")
-    told: list[int] = []
-    refused = 0
+async def _fill_and_free(mount_point: Path) -> list[int]:
+    ledger = SqliteLedger(mount_point / "ledger.db")
+    acknowledged: list[int] = []
+    refused_count = 0
     for number in range(100_000):
         try:
             await ledger.append([entry(number)])
-            told.append(number)
+            acknowledged.append(number)
         except Unavailable:
-            refused += 1
-        if refused == 50:
-            (place / "ballast").unlink(missing_ok=True)
-        if refused > 50 and told[-1] == number:
+            refused_count += 1
+        if refused_count == 50:
+            (mount_point / "filler").unlink(missing_ok=True)
+        if refused_count > 50 and acknowledged[-1] == number:
             break
-    assert refused > 50
-    assert told[-1] > told[0]
+    assert refused_count > 50
+    assert acknowledged[-1] > acknowledged[0]
     await ledger.close()
-    return told
+    return acknowledged
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
-def test_sudden_death_loses_nothing_that_was_told(tmp_path: Path, rounds: int) -> None:
-    """`kill -9` at random moments, again and again: what was told durable is there, whole, and once."""
-    chance = random.Random(rounds)
+def test_append_killed_process_loses_no_acknowledged_event(tmp_path: Path, rounds: int) -> None:
+    rng = random.Random(rounds)
     path = tmp_path / "ledger.db"
-    told: list[int] = []
+    acknowledged: list[int] = []
     for number in range(rounds):
-        running = _start("append", path, number * 10_000, number * 10_000 + 9_999)
-        time.sleep(chance.uniform(0.2, 0.6))
-        running.kill()
-        told += [int(line) for line in running.communicate()[0].splitlines(keepends=True) if line.endswith("\n")]
-    kept = asyncio.run(_read_all(path))
-    assert len(told) > rounds
-    assert {entry(number).key for number in told} <= {report.key for report in kept}
-    assert len({report.key for report in kept}) == len(kept)
+        processes = _start("append", path, number * 10_000, number * 10_000 + 9_999)
+        time.sleep(rng.uniform(0.2, 0.6))
+        processes.kill()
+        acknowledged += [
+            int(line) for line in processes.communicate()[0].splitlines(keepends=True) if line.endswith("\n")
+        ]
+    raw_events = asyncio.run(_read_all(path))
+    assert len(acknowledged) > rounds
+    assert {entry(number).key for number in acknowledged} <= {raw_event.key for raw_event in raw_events}
+    assert len({raw_event.key for raw_event in raw_events}) == len(raw_events)
     assert asyncio.run(_is_sound(path))
 
 
-async def test_the_log_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under a load that never pauses, the WAL begins anew instead of growing for ever."""
+async def test_append_continuous_load_keeps_wal_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "CHECKPOINT_SECONDS", 0.01)
     monkeypatch.setattr(sqlite, "WAL_PAGES_MAX", 100)
     path = tmp_path / "ledger.db"
@@ -281,7 +273,7 @@ async def test_the_log_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def _modes(directory: Path) -> dict[str, int]:
-    return {one.name: stat.S_IMODE(one.stat().st_mode) for one in directory.iterdir()}
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()}
 
 
 def _start(*arguments: object) -> subprocess.Popen[str]:
@@ -291,15 +283,15 @@ def _start(*arguments: object) -> subprocess.Popen[str]:
 
 async def _read_all(path: Path) -> list[RawEvent]:
     ledger = SqliteLedger(path)
-    reports: list[RawEvent] = []
-    while more := await ledger.read(reports[-1].seq if reports else 0, 10_000):
-        reports += more
+    raw_events: list[RawEvent] = []
+    while more := await ledger.read(raw_events[-1].seq if raw_events else 0, 10_000):
+        raw_events += more
     await ledger.close()
-    return reports
+    return raw_events
 
 
 async def _is_sound(path: Path) -> bool:
     connection = sqlite3.connect(path)
-    found = connection.execute("PRAGMA integrity_check").fetchall()
+    rows = connection.execute("PRAGMA integrity_check").fetchall()
     connection.close()
-    return found == [("ok",)]
+    return rows == [("ok",)]

@@ -1,4 +1,4 @@
-"""Locks between processes: held by one, released when it ends."""
+"""Locks between processes: held by one process, released when it ends."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A running PBX API over calls in memory, and a client that works like an application."""
+"""A running PBX API over calls in memory, and a client that works like an app."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -43,7 +43,7 @@ class ManualClock:
 
 
 class PbxApiHarness:
-    """The PBX API, and an application outside of it."""
+    """The PBX API, and an app outside of it."""
 
     def __init__(self, calls: MemoryCalls, clock: ManualClock, pbx_api: PbxApiServer, address: str) -> None:
         self.calls = calls
@@ -53,7 +53,7 @@ class PbxApiHarness:
         self.url = f"http://{address}/openapi/"
 
     async def get(self, path: str, token: str | None = None, **parameters: str) -> Json:
-        """Send a GET as applications do: `v1.0/cdr/list`."""
+        """Send a GET as apps do: `v1.0/cdr/list`."""
         query = parameters if token is None else {"access_token": token, **parameters}
         response: Json = await self.request("GET", path, params=query)
         return response

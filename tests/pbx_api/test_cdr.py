@@ -238,7 +238,7 @@ async def test_system_information_has_firmware_and_time(harness: PbxApiHarness) 
 
 
 async def test_cdr_download_is_a_file(harness: PbxApiHarness) -> None:
-    """Prepared, and fetched within half an hour by the application that requested it only."""
+    """Prepared, and fetched within half an hour by the app that requested it only."""
     harness.add_records([alice(1, call_from="=1+1<1001>"), alice(2)])
     token = await harness.token()
     ready = await harness.get("v1.0/cdr/download", token, start_time="2026/06/30 09:01:00")

@@ -32,7 +32,7 @@ def test_certificate_is_generated_for_this_machine(files: tuple[Path, Path]) -> 
 
 
 def test_certificate_is_generated_once(files: tuple[Path, Path]) -> None:
-    """Applications pin it."""
+    """Apps pin it."""
     ensure_certificate(*files, "127.0.0.1", NOW)
     first = files[0].read_bytes()
     ensure_certificate(*files, "127.0.0.1", NOW)

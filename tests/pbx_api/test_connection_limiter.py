@@ -31,27 +31,27 @@ class Echo(asyncio.Protocol):
 @asynccontextmanager
 async def open_limiter(tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[ConnectionLimiter, int]]:
     limiter = ConnectionLimiter(Echo, tls)
-    listening = listen("127.0.0.1", 0)
-    port = listening.getsockname()[1]
-    letting_in = asyncio.create_task(limiter.accept_connections(listening))
+    server_socket = listen("127.0.0.1", 0)
+    port = server_socket.getsockname()[1]
+    accept_task = asyncio.create_task(limiter.accept_connections(server_socket))
     try:
         yield limiter, port
     finally:
-        letting_in.cancel()
-        await asyncio.wait([letting_in])
+        accept_task.cancel()
+        await asyncio.wait([accept_task])
 
 
-async def counted_out(limiter: ConnectionLimiter, *, to: int = 0) -> None:
-    """Wait until so many connections are open."""
+async def wait_for_connections(limiter: ConnectionLimiter, *, count: int = 0) -> None:
+    """Wait until at most this many connections are open."""
     async with asyncio.timeout(30):
-        while limiter.count > to:  # noqa: ASYNC110 - the limiter sets no event
+        while limiter.count > count:  # noqa: ASYNC110 - the limiter sets no event
             await asyncio.sleep(0.01)
 
 
 def test_limiter_ipv6_any_address_accepts_ipv4() -> None:
-    with listen("::", 0) as listening:
+    with listen("::", 0) as server_socket:
         for host in ("127.0.0.1", "::1"):
-            socket.create_connection((host, listening.getsockname()[1]), timeout=5).close()
+            socket.create_connection((host, server_socket.getsockname()[1]), timeout=5).close()
 
 
 async def test_limiter_counts_open_connections() -> None:
@@ -61,24 +61,24 @@ async def test_limiter_counts_open_connections() -> None:
         assert await reader.read(1) == b"a"
         assert limiter.count == 1
         writer.close()
-        await counted_out(limiter)
+        await wait_for_connections(limiter)
 
 
 async def test_limiter_over_the_limit_rejects_new_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """Open ones stay."""
     monkeypatch.setattr(connection_limiter, "CONNECTIONS_OF_ADDRESS_MAX", 2)
     async with open_limiter() as (limiter, port):
-        inside = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
-        for reader, writer in inside:
+        connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        for reader, writer in connections:
             writer.write(b"a")
             assert await reader.read(1) == b"a"
         reader, third = await asyncio.open_connection("127.0.0.1", port)
         assert await reader.read(1) == b""
         third.close()
         assert limiter.count == 2
-        for _, writer in inside:
+        for _, writer in connections:
             writer.close()
-        await counted_out(limiter)
+        await wait_for_connections(limiter)
 
 
 async def test_limiter_slow_request_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ async def test_limiter_slow_request_is_disconnected(monkeypatch: pytest.MonkeyPa
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /openapi/v1.0/")
         await asyncio.sleep(0)
-        await counted_out(limiter)
+        await wait_for_connections(limiter)
         writer.close()
 
 
@@ -106,12 +106,12 @@ async def test_limiter_incomplete_handshake_is_disconnected(monkeypatch: pytest.
         )
         writer.write(b"a")
         assert await reader.read(1) == b"a"
-        await counted_out(limiter, to=1)
+        await wait_for_connections(limiter, count=1)
         writer.write(b"b")
         assert await reader.read(1) == b"b"
         for client in (silent, invalid, writer):
             client.close()
-        await counted_out(limiter)
+        await wait_for_connections(limiter)
 
 
 def test_limiter_port_in_use_is_an_error() -> None:
@@ -122,13 +122,13 @@ def test_limiter_port_in_use_is_an_error() -> None:
 
 async def test_limiter_serves_any_protocol() -> None:
     server = aiohttp.web.Server(_hello, access_log=None)
-    listening = listen("127.0.0.1", 0)
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    letting_in = asyncio.create_task(ConnectionLimiter(server, None).accept_connections(listening))
+    server_socket = listen("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server_socket.getsockname()[1]}/"
+    accept_task = asyncio.create_task(ConnectionLimiter(server, None).accept_connections(server_socket))
     async with aiohttp.request("GET", url) as answer:
         assert await answer.text() == "hello"
-    letting_in.cancel()
-    await asyncio.wait([letting_in])
+    accept_task.cancel()
+    await asyncio.wait([accept_task])
     await server.shutdown(1)
 
 

@@ -31,14 +31,14 @@ def calls() -> MemoryCalls:
     return memory_calls
 
 
-async def everything(calls: CallSource) -> list[Call]:
+async def list_all_calls(calls: CallSource) -> list[Call]:
     return list((await calls.list_calls(CallListing())).data)
 
 
 @pytest.mark.parametrize("is_descending", [False, True])
 async def test_memory_calls_records_equal_the_oracle(calls: MemoryCalls, is_descending: bool) -> None:
     """In every order, filtered and paged."""
-    office = await everything(calls)
+    office = await list_all_calls(calls)
     for order_by in RECORD_ORDERS:
         for where in (RecordFilter(), RecordFilter(status="BUSY,NOANSWER"), RecordFilter(call_to="6400")):
             listing = RecordListing(
@@ -52,7 +52,7 @@ async def test_memory_calls_records_equal_the_oracle(calls: MemoryCalls, is_desc
 @pytest.mark.parametrize("is_descending", [False, True])
 async def test_memory_calls_calls_equal_the_oracle(calls: MemoryCalls, is_descending: bool) -> None:
     """With queues."""
-    office = await everything(calls)
+    office = await list_all_calls(calls)
     for order_by in CALL_ORDERS:
         listing = CallListing(queues=("6400",), order_by=order_by, is_descending=is_descending, offset=2, limit=5)
         result, expected = await calls.list_calls(listing), plain.list_calls(office, listing)

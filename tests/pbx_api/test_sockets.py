@@ -191,15 +191,15 @@ async def test_socket_events_wait_for_an_unreadable_store(
 ) -> None:
     """They are sent when it can be read again, and the socket stays open."""
     monkeypatch.setattr(sockets, "RETRY_SECONDS", 0.01)
-    failures = iter([Unavailable("the disk is away"), Unavailable("the disk is away")])
+    failures = iter([Unavailable("the disk is missing"), Unavailable("the disk is missing")])
     read = harness.calls.list_new_records
 
-    async def news(after: int, limit: int) -> Any:
+    async def list_new_records_or_fail(after: int, limit: int) -> Any:
         for error in failures:
             raise error
         return await read(after, limit)
 
-    monkeypatch.setattr(harness.calls, "list_new_records", news)
+    monkeypatch.setattr(harness.calls, "list_new_records", list_new_records_or_fail)
     leg_details = details()
     async with harness.connect_socket(await harness.token()) as socket:
         await subscribed(socket, 30012)

@@ -10,7 +10,7 @@ SEAL = b"seal"
 
 
 def test_tokens_pairs_of_an_application_are_limited() -> None:
-    """However often an application logs in, the oldest pairs are removed."""
+    """However often an app logs in, the oldest pairs are removed."""
     clock = ManualClock()
     tokens = AppTokens(clock)
     first = tokens.issue("crm", SEAL, access_seconds=1)

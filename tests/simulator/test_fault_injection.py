@@ -29,7 +29,7 @@ LEGS = list(islice((leg for call in Office(1, ZoneInfo("UTC"), OfficePlan()).cal
 shares = st.floats(0, 1)
 
 
-def passed_on(faults: Faults, seed: int = 1) -> list[SimulatedEvent]:
+def inject_all(faults: Faults, seed: int = 1) -> list[SimulatedEvent]:
     injector = EventFaultInjector(faults, seed)
     return [sending for leg in LEGS for sending in injector.inject(leg)] + injector.drain()
 
@@ -38,48 +38,48 @@ def passed_on(faults: Faults, seed: int = 1) -> list[SimulatedEvent]:
 @settings(max_examples=50)
 def test_event_faults_every_event_is_returned_once_and_maybe_its_repeat(faults: Faults) -> None:
     """Lost ones too, which are marked."""
-    out = passed_on(faults)
-    assert Counter(str(event.details) for event in out if event.is_first) == Counter(map(str, LEGS))
-    repeats = [str(event.details) for event in out if not event.is_first]
+    events = inject_all(faults)
+    assert Counter(str(event.details) for event in events if event.is_first) == Counter(map(str, LEGS))
+    repeats = [str(event.details) for event in events if not event.is_first]
     assert len(set(repeats)) == len(repeats)
-    assert not any("lost" in event.faults and not event.is_first for event in out)
+    assert not any("lost" in event.faults and not event.is_first for event in events)
 
 
 def test_event_faults_same_seed_gives_same_faults() -> None:
     """And another seed others."""
     faults = Faults(late=0.2, duplicated=0.2, lost=0.2, malformed=0.1, reordered=5)
-    assert passed_on(faults) == passed_on(faults)
-    assert passed_on(faults) != passed_on(faults, seed=2)
+    assert inject_all(faults) == inject_all(faults)
+    assert inject_all(faults) != inject_all(faults, seed=2)
 
 
 def test_event_faults_default_changes_nothing() -> None:
     """And holds nothing back."""
-    assert [fault.details for fault in passed_on(Faults())] == LEGS
+    assert [fault.details for fault in inject_all(Faults())] == LEGS
 
 
 @pytest.mark.parametrize("name", ["late", "duplicated", "lost", "malformed"])
 def test_event_faults_share_is_about_that_share(name: str) -> None:
     """A third means about a third, and 1 means all."""
-    marked = [fault for fault in passed_on(Faults(**{name: 1 / 3})) if name in fault.faults]  # type: ignore[arg-type]
+    marked = [fault for fault in inject_all(Faults(**{name: 1 / 3})) if name in fault.faults]  # type: ignore[arg-type]
     assert 90 < len(marked) < 180
-    assert len([fault for fault in passed_on(Faults(**{name: 1})) if name in fault.faults]) == len(LEGS)
+    assert len([fault for fault in inject_all(Faults(**{name: 1})) if name in fault.faults]) == len(LEGS)
 
 
-def moved(out: list[SimulatedEvent]) -> list[int]:
+def list_displacements(events: list[SimulatedEvent]) -> list[int]:
     positions = {id(leg): n for n, leg in enumerate(LEGS)}
-    return [n - positions[id(event.details)] for n, event in enumerate(out)]
+    return [n - positions[id(event.details)] for n, event in enumerate(events)]
 
 
 def test_event_faults_reordered_moves_at_most_so_many_places() -> None:
     """With reordered=5 no event moves by more than five places, either way, and most do move."""
-    places = moved(passed_on(Faults(reordered=5)))
+    places = list_displacements(inject_all(Faults(reordered=5)))
     assert {-3, -2, -1, 0, 1, 2, 3} <= set(places) <= set(range(-5, 6))
 
 
 def test_event_faults_late_event_comes_after_many_later_ones() -> None:
     """Twenty places and more, as long as there are later events."""
-    out = passed_on(Faults(late=0.01))
-    late = [places for places, event in zip(moved(out), out, strict=True) if "late" in event.faults]
+    events = inject_all(Faults(late=0.01))
+    late = [places for places, event in zip(list_displacements(events), events, strict=True) if "late" in event.faults]
     assert late
     assert all(places >= 19 for places in late[:-1])
 
@@ -131,7 +131,7 @@ def test_parse_faults_invalid_fault_is_one_sentence(text: str, says: str) -> Non
 def test_event_faults_details_are_unchanged() -> None:
     """Events are only moved, repeated and dropped."""
     known: dict[int, CallDetails] = {id(leg): leg for leg in LEGS}
-    assert all(id(fault.details) in known for fault in passed_on(Faults(late=0.3, duplicated=0.3, reordered=9)))
+    assert all(id(fault.details) in known for fault in inject_all(Faults(late=0.3, duplicated=0.3, reordered=9)))
 
 
 ALL_OF_THE_FACE = Faults(

@@ -33,7 +33,7 @@ def office(seed: int = 1, zone: str = "Europe/Berlin", **plan: object) -> Office
     return Office(seed, ZoneInfo(zone), OfficePlan(**plan))  # type: ignore[arg-type]  # the plan's own fields
 
 
-def some_calls(office: Office, calls: int = 40) -> list[list[CallDetails]]:
+def take_calls(office: Office, calls: int = 40) -> list[list[CallDetails]]:
     return list(islice(office.calls(), calls))
 
 
@@ -41,8 +41,8 @@ def some_calls(office: Office, calls: int = 40) -> list[list[CallDetails]]:
 @settings(max_examples=20)
 def test_office_same_seed_gives_same_calls(seed: int, zone: str, start: datetime) -> None:
     """Two offices of one seed, zone and plan are equal; another seed gives others."""
-    assert some_calls(office(seed, zone, start=start)) == some_calls(office(seed, zone, start=start))
-    assert some_calls(office(seed, zone, start=start)) != some_calls(office(seed + 1, zone, start=start))
+    assert take_calls(office(seed, zone, start=start)) == take_calls(office(seed, zone, start=start))
+    assert take_calls(office(seed, zone, start=start)) != take_calls(office(seed + 1, zone, start=start))
 
 
 def assert_ids_read_the_offset(legs: list[CallDetails], zone: str) -> timedelta | None:
@@ -57,7 +57,7 @@ def assert_ids_read_the_offset(legs: list[CallDetails], zone: str) -> timedelta 
 @settings(max_examples=20)
 def test_office_ids_contain_the_offset_of_the_zone(seed: int, zone: str, start: datetime) -> None:
     """The difference of `uid` and `call_id` is the zone's offset at that moment."""
-    for legs in some_calls(office(seed, zone, start=start)):
+    for legs in take_calls(office(seed, zone, start=start)):
         assert_ids_read_the_offset(legs, zone)
 
 
@@ -73,7 +73,7 @@ def test_office_ids_contain_the_offset_at_a_clock_change(zone: str, start: datet
 @settings(max_examples=20)
 def test_office_legs_of_a_call_share_its_ids_and_records_are_unique(seed: int, zone: str, start: datetime) -> None:
     """`call_id`, `uid`, `call_note_id`, caller and trunks are the call's."""
-    calls = some_calls(office(seed, zone, start=start), 100)
+    calls = take_calls(office(seed, zone, start=start), 100)
     for legs in calls:
         assert (
             len({(leg.call_id, leg.uid, leg.call_note_id, leg.call_from, leg.type, leg.did_number) for leg in legs})
@@ -91,7 +91,7 @@ def test_office_every_payload_format_is_parsed_unchanged(profile: str, seed: int
     """But for the members which that generation does not have."""
     left_out = PAYLOAD_FORMATS[profile].omitted_members
     blank = CallDetails(call_id="", time_start="", call_from="", call_to="")
-    for leg in (leg for call in some_calls(office(seed, with_names=with_names)) for leg in call):
+    for leg in (leg for call in take_calls(office(seed, with_names=with_names)) for leg in call):
         (read,) = Yeastar().parse(Yeastar().format(leg, SN, profile))
         assert set(read.extra) <= {"is_display", "realclidnum"}
         for name in set(CallDetails.__struct_fields__) - {"extra"}:
@@ -136,12 +136,12 @@ def test_office_live_call_ends_at_its_time() -> None:
     """For each time there is one call that ends in that second, and no time is read before its turn."""
     requested_times: list[datetime] = []
 
-    def moments() -> Iterator[datetime]:
+    def end_times() -> Iterator[datetime]:
         for second in range(10):
             requested_times.append(datetime(2026, 6, 3, 10, 30, second, 999_999, tzinfo=UTC))
             yield requested_times[-1]
 
-    for number, call in enumerate(office().live_calls(moments())):
+    for number, call in enumerate(office().live_calls(end_times())):
         assert len(requested_times) == number + 1
         assert call.ended_at == requested_times[-1].replace(microsecond=0)
         assert call.started_at.timestamp() == call_epoch(call.legs[0].call_id)

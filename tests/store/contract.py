@@ -1,4 +1,4 @@
-"""What every store must hold: a suite that each engine runs, by giving it a fixture `stores` that opens empty ones."""
+"""Contract tests of a store. Each engine runs them with a fixture `stores` that opens empty stores."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -43,26 +43,26 @@ RECORD_COLUMNS = (
 property_test = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-"""Each example opens a store of its own."""
+"""Each example opens its own store."""
 
 
 def batch(
     *calls: Call,
     position: int | None = None,
     quarantined: Sequence[QuarantineEntry] = (),
-    read_again: Sequence[int] = (),
+    reparsed_seqs: Sequence[int] = (),
 ) -> StoreBatch:
-    """Unless told otherwise it stands for what its legs came from."""
+    """Return a batch of these calls; by default its position is their highest number."""
     last = max((leg.seq for call in calls for leg in call.legs), default=1) if position is None else position
-    return StoreBatch(calls=calls, quarantined=quarantined, reparsed_seqs=read_again, position=last)
+    return StoreBatch(calls=calls, quarantined=quarantined, reparsed_seqs=reparsed_seqs, position=last)
 
 
-def quarantine_entry(seq: int, reason: str = "it says no call") -> QuarantineEntry:
+def quarantine_entry(seq: int, reason: str = "it contains no call") -> QuarantineEntry:
     return QuarantineEntry(seq=seq, sn="3631A2124XXX", via="webhook", received_at=STARTED_AT, reason=reason)
 
 
 def with_changed_last_leg(call: Call, **changes: Any) -> Call:
-    """The call after another report of its last leg, with other content."""
+    """Return the call after another report of its last leg, with other content."""
     reported_legs = [to_reported_leg(leg) for leg in call.legs]
     reported_legs.append(
         msgspec.structs.replace(
@@ -104,35 +104,34 @@ def sort_by_record_id(records: Sequence[Record]) -> list[Record]:
 
 
 def assert_same_order(actual: Sequence[Any], expected: Sequence[Any], order_by: str) -> None:
-    """The same rows; equal by what they are ordered by, place for place. Which of equals is first is not said."""
+    """Assert that the rows are the same and have the same sort keys in each place; the order of equal rows is free."""
     assert [getattr(row, order_by) for row in actual] == [getattr(row, order_by) for row in expected]
     assert [row.started_at for row in actual] == [row.started_at for row in expected]
     assert all(row in expected for row in actual)
 
 
 class StoreContract:
-    """The claims."""
+    """Tests of writing, searching and counting."""
 
     @pytest.fixture
     async def store(self, stores: OpenStoreFixture) -> AsyncIterator[Store]:
         async with stores() as store:
             yield store
 
-    # ---------------------------------------------------------------- putting
+    # Writing
 
-    async def test_what_is_forgotten_is_gone(self, store: Store) -> None:
-        """Calls by their keys, with all legs, and reports of the quarantine; the rest and the position stay."""
+    async def test_delete_removes_calls_and_quarantine_entries(self, store: Store) -> None:
+        """The other calls and the position stay."""
         first, second = call(record(call_id="1777287876.1")), call(record(call_id="1777287876.2"))
         await store.put(batch(first, second, position=7, quarantined=[quarantine_entry(5), quarantine_entry(6)]))
         for _ in range(2):
-            await store.delete([(SN, "1777287876.1"), (SN, "nobody"), ("nobody", "1777287876.2")], [5, 9])
+            await store.delete([(SN, "1777287876.1"), (SN, "missing"), ("missing", "1777287876.2")], [5, 9])
             assert await all_calls(store, RecordFilter()) == [second]
             assert [leg.call_id for leg in await all_records(store, RecordFilter())] == ["1777287876.2"]
             assert [entry.seq for entry in await store.quarantine(10)] == [6]
             assert await store.position() == 7
 
-    async def test_an_empty_store_answers(self, store: Store) -> None:
-        """Position 0, empty lists, no groups, a CSV of names alone."""
+    async def test_empty_store_returns_nothing(self, store: Store) -> None:
         assert await store.position() == 0
         assert await store.counts() == {"records": 0, "calls": 0, "quarantined": 0, "position": 0}
         assert (await store.records(RecordFilter(), 10)).data == []
@@ -145,8 +144,7 @@ class StoreContract:
 
     @property_test
     @given(office=office_calls())
-    async def test_what_is_put_is_read_as_it_was(self, stores: OpenStoreFixture, office: list[Call]) -> None:
-        """Each call, with each of its legs, comes back equal in every field, by each way of asking."""
+    async def test_put_calls_are_read_back_unchanged(self, stores: OpenStoreFixture, office: list[Call]) -> None:
         async with stores() as store:
             await store.put(batch(*office))
             for expected_call in office:
@@ -160,8 +158,8 @@ class StoreContract:
 
     @property_test
     @given(office=office_calls())
-    async def test_the_same_batch_again_changes_nothing(self, stores: OpenStoreFixture, office: list[Call]) -> None:
-        """A projector that died before it knew may put a batch twice."""
+    async def test_put_same_batch_again_changes_nothing(self, stores: OpenStoreFixture, office: list[Call]) -> None:
+        """A projector that was killed before the acknowledgement stores a batch twice."""
         async with stores() as store:
             for _ in range(2):
                 await store.put(batch(*office, position=7, quarantined=[quarantine_entry(3)]))
@@ -173,8 +171,8 @@ class StoreContract:
             }
             assert await all_calls(store, RecordFilter()) == plain.calls(office, RecordFilter())
 
-    async def test_a_call_replaces_what_stood_under_its_key(self, store: Store) -> None:
-        """Also with fewer legs; a call of another PBX with the same id stays."""
+    async def test_put_call_replaces_call_with_same_key(self, store: Store) -> None:
+        """A call of another PBX with the same id stays."""
         first_call, other_pbx_call = (
             call(record(call_id="1777287876.1")),
             call(record(call_id="1777287876.1", sn="other")),
@@ -186,8 +184,7 @@ class StoreContract:
         assert await store.call("other", first_call.call_id) == other_pbx_call
         assert (await store.counts())["records"] == 2
 
-    async def test_calls_whose_ids_tell_no_time_are_found_and_replaced(self, store: Store) -> None:
-        """An id is opaque: letters, a prefix, anything."""
+    async def test_put_calls_with_opaque_ids_are_found_and_replaced(self, store: Store) -> None:
         ids = ("a1b2", "office-1777287876.1", "1777287876", "é.1", "0.1", "x" * 300)
         calls = [call(record(call_id=call_id)) for call_id in ids]
         for _ in range(2):
@@ -199,28 +196,27 @@ class StoreContract:
                 expected_call.legs
             )
 
-    async def test_the_position_never_goes_back(self, store: Store) -> None:
-        """An older batch put again leaves it where it was."""
+    async def test_put_older_batch_keeps_position(self, store: Store) -> None:
         await store.put(batch(call(), position=9))
         await store.put(batch(call(), position=4))
         assert await store.position() == 9
 
-    async def test_the_quarantine_is_kept_in_order_and_emptied(self, store: Store) -> None:
-        """Read again, a report leaves it; unreadable again, it has its new reason."""
+    async def test_quarantine_is_ordered_and_emptied_by_reparsing(self, store: Store) -> None:
+        """An entry that is still unreadable gets its new reason."""
         await store.put(batch(position=5, quarantined=[quarantine_entry(5), quarantine_entry(2), quarantine_entry(3)]))
         assert await store.quarantine(10) == [quarantine_entry(2), quarantine_entry(3), quarantine_entry(5)]
         assert await store.quarantine(1, after_seq=2) == [quarantine_entry(3)]
-        await store.put(batch(position=5, quarantined=[quarantine_entry(5, "still not")], read_again=[2, 3]))
-        assert await store.quarantine(10) == [quarantine_entry(5, "still not")]
+        await store.put(batch(position=5, quarantined=[quarantine_entry(5, "still unreadable")], reparsed_seqs=[2, 3]))
+        assert await store.quarantine(10) == [quarantine_entry(5, "still unreadable")]
 
-    # ---------------------------------------------------------------- searching
+    # Searching
 
     @property_test
     @given(office=office_calls(), filters=st.lists(FILTERS, min_size=3, max_size=8))
-    async def test_filters_find_exactly_what_a_plain_loop_finds(
+    async def test_filters_match_same_rows_as_plain_loop(
         self, stores: OpenStoreFixture, office: list[Call], filters: list[RecordFilter]
     ) -> None:
-        """Records by `Filter.matches`, calls by `Filter.matches_call`; the latest first."""
+        """Records by `RecordFilter.matches`, calls by `RecordFilter.matches_call`; the latest first."""
         async with stores() as store:
             await store.put(batch(*office))
             for record_filter in filters:
@@ -228,39 +224,41 @@ class StoreContract:
                 assert await all_calls(store, record_filter) == plain.calls(office, record_filter)
 
     @property_test
-    @given(office=office_calls(), limit=st.integers(1, 4), where=FILTERS)
-    async def test_pages_give_each_row_once_while_calls_arrive(
-        self, stores: OpenStoreFixture, office: list[Call], limit: int, where: RecordFilter
+    @given(office=office_calls(), limit=st.integers(1, 4), record_filter=FILTERS)
+    async def test_pages_return_each_row_once_while_calls_arrive(
+        self, stores: OpenStoreFixture, office: list[Call], limit: int, record_filter: RecordFilter
     ) -> None:
-        """Half of the calls are there; the others arrive between the pages: the first half is seen once, in order."""
+        """Half of the calls are stored first; the others arrive between the pages."""
         stored_calls, later_calls = office[::2], office[1::2]
         async with stores() as store:
             await store.put(batch(*stored_calls))
-            records, calls = await store.records(where, limit), await store.calls(where, limit)
+            records, calls = await store.records(record_filter, limit), await store.calls(record_filter, limit)
             paged_records, paged_calls = list(records.data), list(calls.data)
             while records.next or calls.next:
                 if later_calls:
                     await store.put(batch(later_calls.pop()))
                 if records.next:
-                    records = await store.records(where, limit, records.next)
+                    records = await store.records(record_filter, limit, records.next)
                     paged_records += records.data
                 if calls.next:
-                    calls = await store.calls(where, limit, calls.next)
+                    calls = await store.calls(record_filter, limit, calls.next)
                     paged_calls += calls.data
         keys = {(row.sn, row.call_id) for row in stored_calls}
-        assert [row for row in paged_records if (row.sn, row.call_id) in keys] == plain.records(stored_calls, where)
-        assert [row for row in paged_calls if (row.sn, row.call_id) in keys] == plain.calls(stored_calls, where)
+        assert [row for row in paged_records if (row.sn, row.call_id) in keys] == plain.records(
+            stored_calls, record_filter
+        )
+        assert [row for row in paged_calls if (row.sn, row.call_id) in keys] == plain.calls(stored_calls, record_filter)
         assert len({row.record_id for row in paged_records}) == len(paged_records)
 
-    async def test_many_records_of_one_second_are_paged(self, store: Store) -> None:
-        """A second in which more calls began than a page holds ends nothing."""
+    async def test_pages_continue_within_one_second(self, store: Store) -> None:
+        """More calls begin in one second than a page holds."""
         calls = [call(record()) for _ in range(23)]
         await store.put(batch(*calls))
         assert await all_records(store, RecordFilter(), limit=5) == plain.records(calls, RecordFilter())
         assert await all_calls(store, RecordFilter(), limit=5) == plain.calls(calls, RecordFilter())
 
-    async def test_a_rare_call_far_back_is_found(self, store: Store) -> None:
-        """One call of long ago behind thousands of others, and one of the far future before them."""
+    async def test_search_finds_rare_call_far_back(self, store: Store) -> None:
+        """One call is far in the past behind thousands of others, and one far in the future."""
         old, far = call(record(datetime(1999, 1, 1, tzinfo=UTC))), call(record(datetime(2090, 1, 1, tzinfo=UTC)))
         many = [call(record(STARTED_AT + timedelta(minutes=i), call_from="3")) for i in range(2_000)]
         await store.put(batch(old, far, *many))
@@ -272,31 +270,28 @@ class StoreContract:
             assert (await store.calls(RecordFilter(number=number, call_from="1001"), 5)).data == [far, old]
 
     @pytest.mark.parametrize("cursor", ["", "x", "é", "bnVsbA", "WzEsMl0", "A" * 5000])
-    async def test_a_cursor_that_is_none_of_ours_is_refused(self, store: Store, cursor: str) -> None:
-        """With one sentence; only an empty one means the first page."""
+    async def test_search_with_invalid_cursor_is_rejected(self, store: Store, cursor: str) -> None:
+        """An empty cursor means the first page."""
         await store.put(batch(call()))
         if not cursor:
             assert (await store.records(RecordFilter(), 5, cursor)).data
             return
         for list_page in (store.records, store.calls):
-            with pytest.raises(UsageError, match="none of ours"):
+            with pytest.raises(UsageError, match="invalid cursor"):
                 await list_page(RecordFilter(), 5, cursor)
 
-    async def test_a_cursor_of_records_is_none_of_calls(self, store: Store) -> None:
-        """Each list has cursors of its own."""
+    async def test_search_calls_with_cursor_of_records_is_rejected(self, store: Store) -> None:
         await store.put(batch(call(), call()))
         cursor = (await store.records(RecordFilter(), 1)).next
-        with pytest.raises(UsageError, match="none of ours"):
+        with pytest.raises(UsageError, match="invalid cursor"):
             await store.calls(RecordFilter(), 1, cursor)
 
     @pytest.mark.parametrize("limit", [0, -1, PAGE_MAX + 1])
-    async def test_pages_are_bounded(self, store: Store, limit: int) -> None:
-        """A page of no row, or of a million, is a mistake."""
+    async def test_search_with_invalid_page_size_is_rejected(self, store: Store, limit: int) -> None:
         with pytest.raises(UsageError, match="a page has"):
             await store.records(RecordFilter(), limit)
 
-    async def test_a_live_feed_resumes_after_a_number(self, store: Store) -> None:
-        """In the order of the reports; what one report said is never cut in two."""
+    async def test_records_after_keeps_order_and_whole_raw_events(self, store: Store) -> None:
         legs = [record(seq=seq) for seq in (4, 2, 2, 2, 9)]
         await store.put(batch(*(call_with_seq(leg) for leg in legs)))
         seqs = [leg_record.seq for leg_record in await store.records_after(0, 2)]
@@ -305,14 +300,13 @@ class StoreContract:
         assert [leg_record.seq for leg_record in await store.records_after(4, 10)] == [9]
         assert await store.records_after(9, 10) == []
 
-    async def test_records_after_are_found_across_wide_holes(self, store: Store) -> None:
-        """Numbers of reports that were no calls lie between them; who asks gets as many as there are."""
+    async def test_records_after_wide_hole_returns_full_page(self, store: Store) -> None:
+        """The hole consists of raw events without calls."""
         await store.put(batch(*(call(record(seq=seq)) for seq in (1, 5_000, 900_000)), position=1_000_000))
         assert [leg_record.seq for leg_record in await store.records_after(0, 2)] == [1, 5_000]
         assert [leg_record.seq for leg_record in await store.records_after(1, 10)] == [5_000, 900_000]
 
-    async def test_calls_are_found_by_their_keys(self, store: Store) -> None:
-        """Whole, with their legs; keys of no call are passed over."""
+    async def test_calls_by_keys_ignores_unknown_keys(self, store: Store) -> None:
         first = record()
         two_leg_call, single_leg_call = call(first, record(call_id=first.call_id, call_to="1003")), call(record())
         await store.put(batch(two_leg_call, single_leg_call))
@@ -323,8 +317,7 @@ class StoreContract:
         )
         assert await store.calls_by_keys([]) == []
 
-    async def test_the_extent_of_what_matches(self, store: Store) -> None:
-        """How many, from which number to which, and when the first came; nothing where there are none."""
+    async def test_extent_of_matching_records(self, store: Store) -> None:
         later_time = STARTED_AT + timedelta(hours=1)
         legs = [record(seq=5, received_at=later_time), record(seq=2, status="BUSY"), record(seq=9, status="BUSY")]
         await store.put(batch(*map(call, legs)))
@@ -339,17 +332,17 @@ class StoreContract:
             count=0, first_seq=None, last_seq=None, first_received_at=None
         )
 
-    # ---------------------------------------------------------------- pages by number
+    # Pages by number
 
     @property_test
-    @given(office=office_calls(), asked=st.lists(LISTINGS, min_size=3, max_size=6))
-    async def test_listings_hold_what_a_plain_loop_finds(
-        self, stores: OpenStoreFixture, office: list[Call], asked: list[tuple[RecordListing, CallListing]]
+    @given(office=office_calls(), listings=st.lists(LISTINGS, min_size=3, max_size=6))
+    async def test_listings_match_same_rows_as_plain_loop(
+        self, stores: OpenStoreFixture, office: list[Call], listings: list[tuple[RecordListing, CallListing]]
     ) -> None:
-        """The right total, the right rows, in an order that fits what was asked for; pages join without a gap."""
+        """Total, rows and order are right, and pages join without a gap."""
         async with stores() as store:
             await store.put(batch(*office))
-            for record_listing, call_listing in asked:
+            for record_listing, call_listing in listings:
                 records, calls = plain.list_records(office, record_listing), plain.list_calls(office, call_listing)
                 record_result, call_result = (
                     await store.list_records(record_listing),
@@ -364,8 +357,7 @@ class StoreContract:
                 ]
                 assert [row for page in pages for row in page.data] == list(record_result.data)
 
-    async def test_a_listing_in_any_order_there_is(self, store: Store) -> None:
-        """Both ways; another order, a page of none or of too many are refused with one sentence."""
+    async def test_listing_accepts_every_order_and_rejects_invalid_pages(self, store: Store) -> None:
         await store.put(batch(*(call() for _ in range(3))))
         for order in RECORD_ORDERS:
             assert (await store.list_records(RecordListing(order_by=order))).total == 3
@@ -379,8 +371,7 @@ class StoreContract:
             with pytest.raises(UsageError):
                 await store.list_records(invalid_listing)
 
-    async def test_a_call_is_found_by_its_uid(self, store: Store) -> None:
-        """Whole; of the PBXs that may be seen, and the latest of several."""
+    async def test_find_call_by_uid_returns_latest_call_in_scope(self, store: Store) -> None:
         legs = [
             record(call_id="1777287876.1", uid="20260427190436AB3D1", call_to=call_to) for call_to in ("6400", "1002")
         ]
@@ -394,25 +385,25 @@ class StoreContract:
         assert await store.find_call_by_uid("20260427190436AB3D2", ["other"]) == other_pbx_call
         assert await store.find_call_by_uid("20260427190436AB3D3") is None
 
-    # ---------------------------------------------------------------- counting
+    # Counting
 
     @property_test
     @given(
         office=office_calls(),
         zone=st.sampled_from(ZONES),
         by=st.lists(st.sampled_from(SUMMARY_DIMENSIONS), min_size=1, max_size=3, unique=True),
-        where=FILTERS,
+        record_filter=FILTERS,
     )
-    async def test_summaries_equal_a_plain_count(
-        self, stores: OpenStoreFixture, office: list[Call], zone: str, by: list[str], where: RecordFilter
+    async def test_summary_equals_plain_count(
+        self, stores: OpenStoreFixture, office: list[Call], zone: str, by: list[str], record_filter: RecordFilter
     ) -> None:
-        """By anything and any two or three things, in any zone, also where clocks are changed."""
+        """By one to three dimensions, in any zone, through clock changes."""
         async with stores() as store:
             await store.put(batch(*office))
-            for filters in (RecordFilter(), where):
+            for filters in (RecordFilter(), record_filter):
                 assert await store.summary(filters, ",".join(by), zone) == plain.summary(office, filters, by, zone)
 
-    async def test_the_hour_that_comes_twice_is_two_rows(self, store: Store) -> None:
+    async def test_summary_by_hour_has_repeated_hour_twice(self, store: Store) -> None:
         """Berlin on 2026-10-25: 02:30 is first +02:00, an hour later +01:00; the day has 25 hours and is one row."""
         first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
         await store.put(batch(*(call(record(first + timedelta(hours=hours))) for hours in (-1, 0, 1, 2))))
@@ -429,14 +420,13 @@ class StoreContract:
     @pytest.mark.parametrize(
         ("by", "zone"), [("", "UTC"), ("colour", "UTC"), ("day,day", "UTC"), ("day", "Mars/Base"), ("day", "../etc")]
     )
-    async def test_a_summary_that_cannot_be_meant_is_refused(self, store: Store, by: str, zone: str) -> None:
-        """With one sentence that says what may be."""
+    async def test_summary_with_invalid_arguments_is_rejected(self, store: Store, by: str, zone: str) -> None:
         with pytest.raises(UsageError):
             await store.summary(RecordFilter(), by, zone)
 
 
 def call_with_seq(leg: Record) -> Call:
-    """A call of one leg, whose report has this leg's number."""
+    """Return a call of one leg from the raw event with this leg's number."""
     reported_leg = ReportedLeg(
         details=details(call_id=leg.call_id), seq=leg.seq, via=leg.via, received_at=leg.received_at
     )

@@ -1,4 +1,4 @@
-"""What every store must hold when records are exported."""
+"""Contract tests of the exports of a store."""
 
 import asyncio
 import contextlib
@@ -30,19 +30,21 @@ from tests.store.office import FILTERS, ZONES, office_calls
 
 
 class ExportContract:
-    """The claims, beside those of `StoreContract`."""
+    """Tests of exports, in addition to `StoreContract`."""
 
     @property_test
-    @given(office=office_calls(), zone=st.sampled_from(ZONES), where=FILTERS)
-    async def test_csv_can_be_read_back(
-        self, stores: OpenStoreFixture, office: list[Call], zone: str, where: RecordFilter
+    @given(office=office_calls(), zone=st.sampled_from(ZONES), record_filter=FILTERS)
+    async def test_csv_export_is_read_back_unchanged(
+        self, stores: OpenStoreFixture, office: list[Call], zone: str, record_filter: RecordFilter
     ) -> None:
-        """Every cell, with moments in the zone asked for; in the order in which the calls began."""
+        """Times are in the requested zone; rows are in order of their start."""
         async with stores() as store:
             await store.put(batch(*office))
-            text = (await export_bytes(store, "csv", where, zone)).decode()
+            text = (await export_bytes(store, "csv", record_filter, zone)).decode()
         rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
-        expected = {expected_record.record_id: expected_record for expected_record in plain.records(office, where)}
+        expected = {
+            expected_record.record_id: expected_record for expected_record in plain.records(office, record_filter)
+        }
         assert [row["started_at"] for row in rows] == [
             plain.cell(expected_record, "started_at", zone)
             for expected_record in sorted(expected.values(), key=lambda expected_record: expected_record.started_at)
@@ -55,16 +57,15 @@ class ExportContract:
         assert not expected
 
     @property_test
-    @given(office=office_calls(), where=FILTERS)
-    async def test_json_lines_are_records(
-        self, stores: OpenStoreFixture, office: list[Call], where: RecordFilter
+    @given(office=office_calls(), record_filter=FILTERS)
+    async def test_jsonl_export_equals_records_of_api(
+        self, stores: OpenStoreFixture, office: list[Call], record_filter: RecordFilter
     ) -> None:
-        """One per line, just as the API gives them, the earliest first."""
         async with stores() as store:
             await store.put(batch(*office))
-            lines = (await export_bytes(store, "jsonl", where)).splitlines()
+            lines = (await export_bytes(store, "jsonl", record_filter)).splitlines()
         actual = [msgspec.json.decode(line, type=Record) for line in lines]
-        assert sort_by_record_id(actual) == sort_by_record_id(plain.records(office, where))
+        assert sort_by_record_id(actual) == sort_by_record_id(plain.records(office, record_filter))
         assert [actual_record.started_at for actual_record in actual] == sorted(
             actual_record.started_at for actual_record in actual
         )
@@ -72,8 +73,8 @@ class ExportContract:
             json.loads(line)["extra"] == actual_record.extra for line, actual_record in zip(lines, actual, strict=True)
         )
 
-    async def test_an_export_sees_one_state(self, store: Store) -> None:
-        """What arrives after the first piece was taken is not in it, however long it takes."""
+    async def test_export_reads_one_snapshot(self, store: Store) -> None:
+        """Calls that arrive after the first chunk are not included."""
         await store.put(batch(*(call() for _ in range(3))))
         chunks = store.export(RecordFilter(), "csv", "UTC")
         first_chunk = await anext(chunks)
@@ -81,24 +82,20 @@ class ExportContract:
         remaining = b"".join([chunk async for chunk in chunks])
         assert (first_chunk + remaining).count(b"\r\n") == 4
 
-    @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "xlsx"])
-    async def test_an_export_that_nobody_reads_to_its_end_leaves_nothing_behind(
-        self, store: Store, form: ExportFormat
-    ) -> None:
-        """The store goes on, and closes."""
+    @pytest.mark.parametrize("export_format", ["csv", "jsonl", "parquet", "xlsx"])
+    async def test_export_closed_early_releases_store(self, store: Store, export_format: ExportFormat) -> None:
         await store.put(batch(*(call() for _ in range(300))))
-        chunks = store.export(RecordFilter(), form, "UTC")
+        chunks = store.export(RecordFilter(), export_format, "UTC")
         assert await anext(chunks)
-        await chunks.aclose()  # type: ignore[attr-defined] # ours are generators
+        await chunks.aclose()  # type: ignore[attr-defined] # exports are generators
         await store.put(batch(call(), position=2))
         assert (await store.counts())["calls"] == 301
 
-    @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "xlsx"])
-    async def test_an_export_can_be_given_up_at_any_moment(self, store: Store, form: ExportFormat) -> None:
-        """Cancelled while it works, it leaves no thread, no file and no view behind."""
+    @pytest.mark.parametrize("export_format", ["csv", "jsonl", "parquet", "xlsx"])
+    async def test_export_cancelled_at_any_time_releases_store(self, store: Store, export_format: ExportFormat) -> None:
         await store.put(batch(*(call() for _ in range(300))))
         for sleep_count in range(12):
-            task = asyncio.create_task(export_bytes(store, form))
+            task = asyncio.create_task(export_bytes(store, export_format))
             for _ in range(sleep_count):
                 await asyncio.sleep(0.002)
             task.cancel()
@@ -106,7 +103,6 @@ class ExportContract:
                 await task
         assert (await export_bytes(store, "csv")).count(b"\r\n") == 301
 
-    async def test_an_unknown_zone_is_refused(self, store: Store) -> None:
-        """Before the first byte."""
+    async def test_export_unknown_zone_is_rejected(self, store: Store) -> None:
         with pytest.raises(UsageError, match="Mars"):
             await export_bytes(store, "csv", zone="Mars/Base")

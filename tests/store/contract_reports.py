@@ -1,4 +1,4 @@
-"""What every store must hold when it is asked the questions of reports: held against plain loops."""
+"""Contract tests of the reports of a store, compared with plain loops."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,25 +18,24 @@ from tests.store.contract import OpenStoreFixture, batch, property_test
 from tests.store.office import FILTERS, ZONES, office_calls
 
 AFTER_ALL_WEEKS = datetime(2027, 2, 1, tzinfo=UTC)
-"""All weeks of the made-up office are over."""
+"""After the last week of the generated calls."""
 
 
 class ReportContract:
-    """The claims, beside those of `StoreContract`."""
+    """Tests of reports, in addition to `StoreContract`."""
 
     @property_test
-    @given(office=office_calls(), by=st.sampled_from(SUMMARY_DIMENSIONS), top=st.integers(1, 3), where=FILTERS)
-    async def test_the_top_of_a_summary_has_the_most_calls(
-        self, stores: OpenStoreFixture, office: list[Call], by: str, top: int, where: RecordFilter
+    @given(office=office_calls(), by=st.sampled_from(SUMMARY_DIMENSIONS), top=st.integers(1, 3), record_filter=FILTERS)
+    async def test_summary_top_returns_rows_with_most_calls(
+        self, stores: OpenStoreFixture, office: list[Call], by: str, top: int, record_filter: RecordFilter
     ) -> None:
-        """The same rows, ordered by their calls, cut."""
         async with stores() as store:
             await store.put(batch(*office))
-            rows = sorted(plain.summary(office, where, [by], "UTC"), key=lambda row: -row["calls"])
-            assert await store.summary(where, by, "UTC", top) == rows[:top]
+            rows = sorted(plain.summary(office, record_filter, [by], "UTC"), key=lambda row: -row["calls"])
+            assert await store.summary(record_filter, by, "UTC", top) == rows[:top]
 
-    async def test_weeks_that_are_over_are_summed_up_once(self, store: Store) -> None:
-        """A late call, one that is another now, and one that is gone, count at once and in the sums made afterwards."""
+    async def test_roll_up_past_weeks_follows_late_changes(self, store: Store) -> None:
+        """A late, a changed and a deleted call count at once and in later rollups."""
         office = [
             call(record(STARTED_AT + timedelta(days=days), call_id=f"opaque-{days}", pbx=("office", "shop")[days % 2]))
             for days in range(0, 40, 5)
@@ -60,10 +59,10 @@ class ReportContract:
                     [*changed_calls, *office[2:-1], late_call], record_filter, [by], "Asia/Kathmandu"
                 )
                 assert await store.summary(record_filter, by, "Asia/Kathmandu") == expected, by
-            repeated_weeks = 0
+            recomputed_weeks = 0
             while await store.roll_up():
-                repeated_weeks += 1
-            assert repeated_weeks < weeks
+                recomputed_weeks += 1
+            assert recomputed_weeks < weeks
         assert not await store.roll_up()
 
     @pytest.mark.slow
@@ -73,9 +72,9 @@ class ReportContract:
         then=office_calls(),
         zone=st.sampled_from(ZONES),
         names=st.lists(st.sampled_from(SUMMARY_DIMENSIONS), min_size=3, max_size=3, unique=True),
-        where=FILTERS,
+        record_filter=FILTERS,
     )
-    async def test_what_was_summed_up_is_what_would_be_counted(
+    async def test_summary_with_rollups_equals_count(
         self,
         *,
         stores: OpenStoreFixture,
@@ -83,15 +82,15 @@ class ReportContract:
         then: list[Call],
         zone: str,
         names: list[str],
-        where: RecordFilter,
+        record_filter: RecordFilter,
     ) -> None:
-        """After calls that came late, again, or in the place of others, before and after their weeks were summed up."""
+        """Calls arrive late, again, and as replacements, before and after the rollup of their weeks."""
         last_call = call(record(AFTER_ALL_WEEKS, call_to="6400"))
         office = list(
             {(office_call.sn, office_call.call_id): office_call for office_call in (*first, *then, last_call)}.values()
         )
-        period = RecordFilter(since=where.since, until=where.until)
-        queries = (period, msgspec.structs.replace(period, pbx="office", type=where.type), where)
+        period = RecordFilter(since=record_filter.since, until=record_filter.until)
+        queries = (period, msgspec.structs.replace(period, pbx="office", type=record_filter.type), record_filter)
         async with stores() as store:
             await store.put(batch(*first, last_call))
             while await store.roll_up():
@@ -99,33 +98,35 @@ class ReportContract:
             await store.put(batch(*first[::2]))
             for _ in range(2):
                 await store.put(batch(*then))
-            for is_summed in (False, True):
+            for has_rollups in (False, True):
                 for filters, by in zip(queries, ([names[0]], ["pbx", names[1]], names[1:]), strict=True):
                     if len(set(by)) == len(by):
                         actual = await store.summary(filters, ",".join(by), zone)
-                        assert actual == plain.summary(office, filters, by, zone), (by, is_summed)
+                        assert actual == plain.summary(office, filters, by, zone), (by, has_rollups)
                 while await store.roll_up():
                     pass
 
     @property_test
-    @given(office=office_calls(), of=st.sampled_from(DURATION_FIELDS), where=FILTERS)
-    async def test_spreads_equal_a_plain_count(
-        self, stores: OpenStoreFixture, office: list[Call], of: str, where: RecordFilter
+    @given(office=office_calls(), duration_name=st.sampled_from(DURATION_FIELDS), record_filter=FILTERS)
+    async def test_histogram_equals_plain_count(
+        self, stores: OpenStoreFixture, office: list[Call], duration_name: str, record_filter: RecordFilter
     ) -> None:
-        """Each bar, the median, the 90th percentile, the longest, and those of which nobody knows."""
         async with stores() as store:
             await store.put(batch(*office))
-            for filters in (RecordFilter(), where):
+            for filters in (RecordFilter(), record_filter):
                 for edges in ([0], [0, 1, 14, 15, 60]):
-                    assert await store.histogram(filters, of, edges) == plain_reports.histogram(
-                        office, filters, of, edges
+                    assert await store.histogram(filters, duration_name, edges) == plain_reports.histogram(
+                        office, filters, duration_name, edges
                     )
 
-    @pytest.mark.parametrize(("of", "edges"), [("colour", [0]), ("talk_duration", [1]), ("talk_duration", [0, 2, 1])])
-    async def test_a_spread_that_cannot_be_meant_is_refused(self, store: Store, of: str, edges: list[int]) -> None:
-        """With one sentence."""
+    @pytest.mark.parametrize(
+        ("duration_name", "edges"), [("colour", [0]), ("talk_duration", [1]), ("talk_duration", [0, 2, 1])]
+    )
+    async def test_histogram_with_invalid_arguments_is_rejected(
+        self, store: Store, duration_name: str, edges: list[int]
+    ) -> None:
         with pytest.raises(UsageError):
-            await store.histogram(RecordFilter(), of, edges)
+            await store.histogram(RecordFilter(), duration_name, edges)
 
     @property_test
     @given(
@@ -135,9 +136,9 @@ class ReportContract:
         change=st.sampled_from((datetime(2026, 3, 29, 0, 30, tzinfo=UTC), datetime(2026, 10, 24, 22, tzinfo=UTC))),
         zone=st.sampled_from(ZONES),
         by=st.sampled_from(PEAK_STEPS),
-        asked=st.tuples(st.none() | st.integers(-500, 9_000), st.none() | st.integers(-500, 12_000)),
+        offsets=st.tuples(st.none() | st.integers(-500, 9_000), st.none() | st.integers(-500, 12_000)),
     )
-    async def test_peaks_equal_a_look_at_each_second(
+    async def test_peaks_equal_plain_count_per_second(
         self,
         *,
         stores: OpenStoreFixture,
@@ -145,9 +146,9 @@ class ReportContract:
         change: datetime,
         zone: str,
         by: str,
-        asked: tuple[int | None, int | None],
+        offsets: tuple[int | None, int | None],
     ) -> None:
-        """By hour, day, month and in all; where clocks are changed; with calls that go on into the next stretch."""
+        """By hour, day, month and in all; through clock changes; with calls across intervals."""
         office = [
             call(
                 record(
@@ -159,7 +160,7 @@ class ReportContract:
             )
             for seconds, duration, trunk in calls
         ]
-        since, until = (None if seconds is None else change + timedelta(seconds=seconds) for seconds in asked)
+        since, until = (None if seconds is None else change + timedelta(seconds=seconds) for seconds in offsets)
         record_filter = RecordFilter(since=since, until=until)
         async with stores() as store:
             await store.put(batch(*office))
@@ -175,18 +176,18 @@ class ReportContract:
         ),
         zone=st.sampled_from(ZONES),
         by=st.sampled_from(PEAK_STEPS[1:]),
-        asked=st.tuples(*[st.none() | st.integers(-10, 40)] * 2, st.sampled_from((None, "office", "shop"))),
+        selection=st.tuples(*[st.none() | st.integers(-10, 40)] * 2, st.sampled_from((None, "office", "shop"))),
     )
-    async def test_peaks_of_weeks_that_were_summed_up_are_what_would_be_counted(
+    async def test_peaks_with_rollups_equal_count(
         self,
         *,
         stores: OpenStoreFixture,
         calls: list[tuple[int, int, str]],
         zone: str,
         by: str,
-        asked: tuple[int | None, int | None, str | None],
+        selection: tuple[int | None, int | None, str | None],
     ) -> None:
-        """Also of calls that go on into other weeks, and when some are taken away again."""
+        """Calls last into other weeks, and some are shortened again."""
         period_start = datetime(2026, 3, 12, tzinfo=UTC)
         office = [
             call(
@@ -199,8 +200,8 @@ class ReportContract:
             )
             for minutes, duration, trunk in calls
         ]
-        since, until = (None if days is None else period_start + timedelta(days=days) for days in asked[:2])
-        record_filter = RecordFilter(since=since, until=until, pbx=asked[2])
+        since, until = (None if days is None else period_start + timedelta(days=days) for days in selection[:2])
+        record_filter = RecordFilter(since=since, until=until, pbx=selection[2])
         async with stores() as store:
             await store.put(
                 batch(
@@ -218,22 +219,21 @@ class ReportContract:
                 await store.peaks(record_filter, by, zone, by_trunk=by_trunk) for by_trunk in (False, True)
             ] == expected
 
-    async def test_peaks_that_cannot_be_meant_are_refused(self, store: Store) -> None:
-        """A step that nobody knows, and more hours than a picture has."""
+    async def test_peaks_with_invalid_interval_are_rejected(self, store: Store) -> None:
+        """An unknown interval, and more hours than a chart can show."""
         await store.put(batch(call(record(datetime(1999, 1, 1, tzinfo=UTC))), call(record())))
         for by in ("colour", "hour"):
             with pytest.raises(UsageError):
                 await store.peaks(RecordFilter(), by, "UTC")
 
     @property_test
-    @given(office=office_calls(), where=FILTERS, is_returned=st.booleans())
-    async def test_missed_calls_equal_a_look_at_each_pair(
-        self, stores: OpenStoreFixture, office: list[Call], where: RecordFilter, is_returned: bool
+    @given(office=office_calls(), record_filter=FILTERS, is_returned=st.booleans())
+    async def test_missed_calls_equal_plain_comparison(
+        self, stores: OpenStoreFixture, office: list[Call], record_filter: RecordFilter, is_returned: bool
     ) -> None:
-        """Which were returned, by which call, and which were not."""
         async with stores() as store:
             await store.put(batch(*office))
-            for filters in (RecordFilter(), where):
+            for filters in (RecordFilter(), record_filter):
                 actual = await store.missed_calls(filters, 100, is_returned=is_returned)
                 missed_count, returned_count, expected_rows = plain_reports.missed_calls(
                     office, filters, is_returned=is_returned
@@ -245,8 +245,8 @@ class ReportContract:
                 )
                 assert actual.missed == actual.returned + actual.unreturned + actual.anonymous
 
-    async def test_a_call_is_returned_under_a_number_written_otherwise(self, store: Store) -> None:
-        """+49 30 1234567 called and was not answered; 0 030 1234567 was called back, through another trunk."""
+    async def test_missed_call_is_returned_to_other_notation_of_number(self, store: Store) -> None:
+        """+49 30 1234567 called without an answer; 0 030 1234567 was called back, through another trunk."""
         missed_call = call(record(call_from="+49301234567", status="NO ANSWER", talk_duration=0, type="Inbound"))
         return_call = call(record(STARTED_AT + timedelta(hours=1), call_to="00301234567", type="Outbound"))
         await store.put(batch(missed_call, return_call))
@@ -257,7 +257,7 @@ class ReportContract:
 
 
 def _with_duration(original: Call, seconds: int) -> Call:
-    """The same call, but longer."""
+    """Return the same call with another duration."""
     (leg,) = original.legs
     longer_leg = msgspec.structs.replace(
         leg, call_duration=seconds, ended_at=leg.started_at + timedelta(seconds=seconds)

@@ -1,4 +1,6 @@
-"""Made-up calls and filters for property tests: few numbers, so that filters hit; odd texts; clocks changed."""
+"""Generated calls and filters for property tests: few numbers, so that filters match; special
+characters; clock changes.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -47,7 +49,7 @@ _DURATIONS = st.none() | st.sampled_from((0, 1, 14, 20, 3_700))
 
 @st.composite
 def office_calls(draw: st.DrawFn) -> list[Call]:
-    """Up to ten calls of one to three legs, with and without ids that tell the time."""
+    """Return up to ten calls of one to three legs, with and without a time in their ids."""
     return [_call(draw, number) for number in range(draw(st.integers(0, 10)))]
 
 
@@ -147,7 +149,7 @@ FILTERS = st.builds(
     call_filter=st.none() | st.none() | st.none() | CALL_FILTERS,
     scope=st.none() | st.none() | st.none() | SCOPES,
 )
-"""Mostly unset, as people ask."""
+"""Most filters are not set, as in real queries."""
 
 
 _WALL_CLOCKS = st.none() | st.builds(
@@ -185,4 +187,4 @@ def _listings(draw: st.DrawFn) -> tuple[RecordListing, CallListing]:
 
 
 LISTINGS = _listings()
-"""A page of records and one of calls, as applications ask for them."""
+"""A page of records and one of calls, as apps request them."""

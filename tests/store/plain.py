@@ -1,4 +1,4 @@
-"""The same questions answered by plain loops over calls in memory: what a store must say, and nothing of how."""
+"""Oracle of the store: the same queries as plain loops over calls in memory, independent of the implementation."""
 
 import hashlib
 import json
@@ -36,13 +36,13 @@ def records(office: Iterable[Call], record_filter: RecordFilter) -> list[Record]
 
 def calls(office: Iterable[Call], record_filter: RecordFilter) -> list[Call]:
     def key(call: Call) -> tuple[datetime, str]:
-        return call.started_at, hashlib.md5(f"{call.sn}\x1f{call.call_id}".encode()).hexdigest()  # noqa: S324 - a name
+        return call.started_at, hashlib.md5(f"{call.sn}\x1f{call.call_id}".encode()).hexdigest()  # noqa: S324 - an id
 
     return sorted((call for call in office if record_filter.matches_call(call)), key=key, reverse=True)
 
 
 def list_records(office: Iterable[Call], listing: RecordListing) -> list[Record]:
-    """All that match, in order; the page is the caller's."""
+    """Return all matching records in order, without paging."""
     matches = [leg for leg in records(office, listing.filter) if _matches_listing(leg, listing)]
     if listing.pin_code is not None:
         matches = [leg for leg in matches if leg.pin_code == listing.pin_code]
@@ -63,7 +63,7 @@ def list_records(office: Iterable[Call], listing: RecordListing) -> list[Record]
 
 
 def list_calls(office: Iterable[Call], listing: CallListing) -> list[Call]:
-    """The same for calls."""
+    """Return all matching calls in order, without paging."""
     matches = [call for call in office if listing.filter.matches_call(call) and _matches_listing(call.legs[0], listing)]
     if listing.queues:
         matches = [call for call in matches if any(extract_number(leg.call_to) in listing.queues for leg in call.legs)]
@@ -82,7 +82,7 @@ def _matches_listing(leg: Record, listing: Listing) -> bool:
 
 
 def _sort_rows(rows: list[Any], listing: Listing) -> list[Any]:
-    """By what is asked for, then as they began; what nobody reported last."""
+    """Sort by the requested column, then by start; rows without a value last."""
     by_start = sorted(rows, key=lambda row: row.started_at, reverse=listing.is_descending)
     with_value = [row for row in by_start if getattr(row, listing.order_by) is not None]
     with_value.sort(key=lambda row: getattr(row, listing.order_by), reverse=listing.is_descending)
@@ -105,7 +105,7 @@ def summary(office: Iterable[Call], record_filter: RecordFilter, by: Sequence[st
 
 
 def cell(leg_record: Record, name: str, zone: str) -> str:
-    """A column of a record as the text of a cell, before it is made harmless."""
+    """Return a column of a record as the text of a cell, before escaping."""
     value = getattr(leg_record, name)
     if value is None:
         return ""
@@ -117,7 +117,7 @@ def cell(leg_record: Record, name: str, zone: str) -> str:
 
 
 def _group_key(call: Call, name: str, zone: str) -> Any:
-    """Equal within a group, and in the order of the groups."""
+    """Return a value that is equal within a group and sorts in the order of the groups."""
     local = call.started_at.astimezone(ZoneInfo(zone))
     match name:
         case "hour":

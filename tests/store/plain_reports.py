@@ -1,4 +1,4 @@
-"""The questions of reports answered by plain loops: by looking at each second, and at each call with each other."""
+"""Oracle of the reports: plain loops over each second and each pair of calls."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ def histogram(
 def peaks(
     office: Iterable[Call], record_filter: RecordFilter, by: str, zone: str, *, by_trunk: bool
 ) -> list[ConcurrencyPeak]:
-    """Every second that begins a stretch or at which a call begins or ends is looked at by itself."""
+    """Check each second at which an interval begins or a call begins or ends."""
     filter_without_since = msgspec.structs.replace(record_filter, since=None)
     calls = [
         call
@@ -69,7 +69,7 @@ def peaks(
 def missed_calls(
     office: Sequence[Call], record_filter: RecordFilter, *, is_returned: bool
 ) -> tuple[int, int, list[MissedCall]]:
-    """How many were missed and returned, and those that are asked for, the latest first."""
+    """Return the numbers of missed and returned calls, and the requested ones, the latest first."""
     all_missed = [call for call in office if record_filter.matches_call(call) and not _is_answered(call)]
     pairs = [(call, _find_return_call(office, record_filter, call)) for call in all_missed]
     rows = [
@@ -124,7 +124,7 @@ def _trunks(call: Call) -> set[str]:
 
 
 def _intervals(by: str, zone: str, begin: datetime, end: datetime) -> list[list[datetime]]:
-    """The seconds of each stretch, in order."""
+    """Return the seconds of each interval, in order."""
     intervals: dict[Any, list[datetime]] = {}
     time = begin
     while time < end:

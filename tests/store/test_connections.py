@@ -1,4 +1,6 @@
-"""The file: opened by one process, whole after any end, and refused with a sentence when it is no store."""
+"""The store file: opened by one process, consistent after a kill, and rejected with a clear error when
+it is invalid.
+"""
 
 import random
 import resource
@@ -41,7 +43,7 @@ asyncio.run(write(Path(sys.argv[1])))
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Store]:
+async def open_and_close(path: Path) -> AsyncIterator[Store]:
     store = await open_store(path)
     try:
         yield store
@@ -49,71 +51,66 @@ async def opened(path: Path) -> AsyncIterator[Store]:
         await store.close()
 
 
-def writer(path: Path) -> "subprocess.Popen[str]":
+def start_writer(path: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True)
 
 
 def last_line_after(process: "subprocess.Popen[str]", lines: int) -> int:
-    """Kill it after so many lines; the last one that it wrote, read or not."""
+    """Kill the process after this many lines; return the last line that it wrote, read or not."""
     assert process.stdout
-    told = [process.stdout.readline() for _ in range(lines)]
+    positions = [process.stdout.readline() for _ in range(lines)]
     process.kill()
-    told += process.stdout.read().splitlines(keepends=True)
+    positions += process.stdout.read().splitlines(keepends=True)
     process.wait()
     process.stdout.close()
-    return int([line for line in told if line.endswith("\n")][-1])
+    return int([line for line in positions if line.endswith("\n")][-1])
 
 
-async def killed_at_random(path: Path, kills: int) -> None:
-    seed = random.Random(30012)
+async def kill_at_random(path: Path, kills: int) -> None:
+    rng = random.Random(30012)
     for _ in range(kills):
-        told = last_line_after(writer(path), seed.randint(1, 12))
-        async with opened(path) as store:
+        acknowledged = last_line_after(start_writer(path), rng.randint(1, 12))
+        async with open_and_close(path) as store:
             counts = await store.counts()
-        assert counts["position"] >= told
-        # Ids begin anew with each process: a later one replaces what an earlier one put under the same ids.
+        assert counts["position"] >= acknowledged
+        # Ids restart with each process: a later process replaces calls of an earlier one.
         assert counts["records"] == counts["calls"] <= counts["position"] * CALLS_PER_BATCH
         assert counts["calls"] % CALLS_PER_BATCH == 0
 
 
-async def test_a_batch_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
-    """Killed between any two instructions: what was told is there, with its position, and nothing in part."""
-    await killed_at_random(tmp_path / "calls.duckdb", kills=3)
+async def test_put_killed_process_keeps_whole_batches(tmp_path: Path) -> None:
+    await kill_at_random(tmp_path / "calls.duckdb", kills=3)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_a_batch_is_kept_whole_or_not_at_all_many_times(tmp_path: Path) -> None:
-    """The same, fifty times."""
-    await killed_at_random(tmp_path / "calls.duckdb", kills=50)
+async def test_put_killed_process_keeps_whole_batches_fifty_times(tmp_path: Path) -> None:
+    await kill_at_random(tmp_path / "calls.duckdb", kills=50)
 
 
-async def test_only_one_process_has_it_open(tmp_path: Path) -> None:
-    """Another one is told so in one sentence, and may come back later."""
+async def test_open_store_of_other_process_is_unavailable(tmp_path: Path) -> None:
     path = tmp_path / "calls.duckdb"
-    process = writer(path)
+    process = start_writer(path)
     assert process.stdout
     process.stdout.readline()
     with pytest.raises(Unavailable, match="another process has the store open"):
         await open_store(path)
     last_line_after(process, 1)
-    async with opened(path) as store:
+    async with open_and_close(path) as store:
         assert await store.position() > 0
 
 
-async def test_what_was_put_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
-    """Closed and opened, it answers as before."""
-    path, one = tmp_path / "calls.duckdb", call()
-    async with opened(path) as store:
-        await store.put(StoreBatch(calls=[one], quarantined=[], reparsed_seqs=[], position=3))
-    async with opened(path) as store:
-        assert (await store.calls(RecordFilter(), 5)).data == [one]
+async def test_open_store_again_returns_stored_calls(tmp_path: Path) -> None:
+    path, stored_call = tmp_path / "calls.duckdb", call()
+    async with open_and_close(path) as store:
+        await store.put(StoreBatch(calls=[stored_call], quarantined=[], reparsed_seqs=[], position=3))
+    async with open_and_close(path) as store:
+        assert (await store.calls(RecordFilter(), 5)).data == [stored_call]
         assert await store.position() == 3
 
 
-@pytest.mark.parametrize("content", [b"rubbish", b"x" * 100_000, b"SQLite format 3\x00" + bytes(5_000)])
-async def test_a_file_that_is_no_store_is_refused(tmp_path: Path, content: bytes) -> None:
-    """The advice is to make it again."""
+@pytest.mark.parametrize("content", [b"invalid", b"x" * 100_000, b"SQLite format 3\x00" + bytes(5_000)])
+async def test_open_invalid_file_suggests_rebuild(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "calls.duckdb"
     path.write_bytes(content)
     with pytest.raises(OnhookError, match="onhook rebuild"):
@@ -121,20 +118,19 @@ async def test_a_file_that_is_no_store_is_refused(tmp_path: Path, content: bytes
 
 
 @pytest.mark.parametrize("length", [0, 8, 4_096, 8_192])
-async def test_a_file_that_was_cut_short_while_it_was_made_is_made_anew(tmp_path: Path, length: int) -> None:
-    """As by a full disk: it held nothing yet, and nobody has to be asked."""
+async def test_open_incomplete_file_is_created_again(tmp_path: Path, length: int) -> None:
+    """As after a full disk: the file had no content yet."""
     path = tmp_path / "calls.duckdb"
-    async with opened(path):
+    async with open_and_close(path):
         pass
     path.write_bytes(path.read_bytes()[:length] if length > 8 else bytes(length))
-    async with opened(path) as store:
+    async with open_and_close(path) as store:
         assert await store.position() == 0
 
 
-async def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
-    """Cut off, or with its head overwritten."""
+async def test_open_damaged_store_suggests_rebuild(tmp_path: Path) -> None:
     path = tmp_path / "calls.duckdb"
-    async with opened(path) as store:
+    async with open_and_close(path) as store:
         await store.put(StoreBatch(calls=[call() for _ in range(500)], quarantined=[], reparsed_seqs=[], position=3))
     whole = path.read_bytes()
     for damaged in (whole[:20_000], bytes(8_192) + whole[8_192:]):
@@ -144,10 +140,9 @@ async def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["UPDATE metadata SET version = 99", "DROP TABLE metadata", "DELETE FROM metadata"])
-async def test_a_store_of_another_version_is_refused(tmp_path: Path, change: str) -> None:
-    """And so is a database of somebody else."""
+async def test_open_store_of_other_version_suggests_rebuild(tmp_path: Path, change: str) -> None:
     path = tmp_path / "calls.duckdb"
-    async with opened(path):
+    async with open_and_close(path):
         pass
     with duckdb.connect(str(path)) as connection:
         connection.execute(change)
@@ -155,9 +150,9 @@ async def test_a_store_of_another_version_is_refused(tmp_path: Path, change: str
         await open_store(path)
 
 
-async def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """It is not made: a path with a typing error must not become a second store."""
-    with pytest.raises(Unavailable, match="cannot be opened"):
+async def test_open_missing_directory_is_unavailable(tmp_path: Path) -> None:
+    """The directory is not created: a misspelt path must not become a second store."""
+    with pytest.raises(Unavailable, match="cannot open the store"):
         await open_store(tmp_path / "nowhere" / "calls.duckdb")
 
 
@@ -167,22 +162,21 @@ async def put_until_refused(store: Store, calls: list[Call]) -> int:
             await store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=position + 1))
         except Unavailable:
             return position
-    pytest.fail("there is no end of this disk")
+    pytest.fail("the disk never became full")
 
 
-async def test_a_full_disk_is_no_end(tmp_path: Path) -> None:
-    """What was kept can be read, the next batch is refused, and kept once there is room."""
+async def test_put_on_full_disk_is_rejected_until_space_is_free(tmp_path: Path) -> None:
     path = tmp_path / "calls.duckdb"
-    batch_of = [call() for _ in range(500)]
-    async with opened(path) as store:
+    calls = [call() for _ in range(500)]
+    async with open_and_close(path) as store:
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
         try:
-            position = await put_until_refused(store, batch_of)
+            position = await put_until_refused(store, calls)
             assert await store.position() == position > 0
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-        await store.put(StoreBatch(calls=batch_of, quarantined=[], reparsed_seqs=[], position=position + 1))
-        assert (await store.counts())["calls"] == len(batch_of)
-    async with opened(path) as store:
+        await store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=position + 1))
+        assert (await store.counts())["calls"] == len(calls)
+    async with open_and_close(path) as store:
         assert await store.position() == position + 1

@@ -1,4 +1,4 @@
-"""The store on DuckDB keeps the contract."""
+"""Contract tests of the store on DuckDB."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ from tests.store.contract_reports import ReportContract
 
 
 class TestDuckDbStore(StoreContract, ExportContract, ReportContract):
-    """Every claim of the contract."""
+    """All contract tests."""
 
     @pytest.fixture
     def stores(self, tmp_path: Path) -> OpenStoreFixture:

@@ -1,4 +1,4 @@
-"""Who waits is woken, in time and in every order of things."""
+"""Notification of readers that wait for a position."""
 
 import asyncio
 
@@ -7,33 +7,31 @@ from onhook.store.position_notifier import PositionNotifier
 SOON = 5.0
 
 
-async def test_who_waits_is_woken() -> None:
-    """All that wait for more than there was go on when there is more."""
-    feed = PositionNotifier()
-    waiting = [asyncio.create_task(feed.wait(3, SOON)) for _ in range(3)]
+async def test_wait_wakes_all_waiters_on_higher_position() -> None:
+    notifier = PositionNotifier()
+    tasks = [asyncio.create_task(notifier.wait(3, SOON)) for _ in range(3)]
     await asyncio.sleep(0)
-    feed.announce(3)
+    notifier.announce(3)
     await asyncio.sleep(0)
-    assert not any(task.done() for task in waiting)
-    feed.announce(4)
-    assert await asyncio.gather(*waiting) == [True] * 3
+    assert not any(task.done() for task in tasks)
+    notifier.announce(4)
+    assert await asyncio.gather(*tasks) == [True] * 3
 
 
-async def test_what_was_announced_is_not_waited_for() -> None:
-    """Who comes late goes on at once, and a smaller number that comes late changes nothing."""
-    feed = PositionNotifier()
-    feed.announce(7)
-    feed.announce(2)
-    assert feed.position == 7
-    assert await feed.wait(6, SOON)
+async def test_wait_reached_position_returns_at_once() -> None:
+    """A lower position that is announced later changes nothing."""
+    notifier = PositionNotifier()
+    notifier.announce(7)
+    notifier.announce(2)
+    assert notifier.position == 7
+    assert await notifier.wait(6, SOON)
 
 
-async def test_waiting_ends() -> None:
-    """By its time, and by closing."""
-    feed = PositionNotifier()
-    assert not await feed.wait(0, 0.01)
-    waiting = asyncio.create_task(feed.wait(0, SOON))
+async def test_wait_ends_on_timeout_and_on_close() -> None:
+    notifier = PositionNotifier()
+    assert not await notifier.wait(0, 0.01)
+    tasks = asyncio.create_task(notifier.wait(0, SOON))
     await asyncio.sleep(0)
-    feed.close()
-    assert not await waiting
-    assert feed.is_closed
+    notifier.close()
+    assert not await tasks
+    assert notifier.is_closed

@@ -5,7 +5,7 @@ import hashlib
 from onhook.store.schema import SCHEMA_VERSION, creation_statements
 
 
-def test_tables_that_change_are_another_version() -> None:
-    """A file with other columns must be refused by its version, not found out by a query that fails."""
+def test_schema_change_requires_new_version() -> None:
+    """A file with other columns must be rejected by its version, not by a query that fails."""
     tables = hashlib.sha256("\n".join(creation_statements()).encode()).hexdigest()[:16]
-    assert (SCHEMA_VERSION, tables) == (4, "5b470f5e39623a32"), "give the new tables a new SCHEMA_VERSION"
+    assert (SCHEMA_VERSION, tables) == (4, "5b470f5e39623a32"), "increase SCHEMA_VERSION and add a migration"

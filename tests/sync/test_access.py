@@ -24,16 +24,16 @@ from onhook.sync.pbx_sync import PbxSync
 from tests.pbx.asterisk.ami_streams import bodies, events
 from tests.pbx.asterisk.scenarios import SCENARIOS
 from tests.pbx.asterisk.test_files import COLUMNS, as_csv, rows
-from tests.sync.test_asterisk_sync import SN, Stopped
+from tests.sync.test_asterisk_sync import SN, ManualClock
 
 EPOCHS = sorted({int(row["linkedid"].partition(".")[0]) for row in rows()})
 FIRST, LAST = (datetime.fromtimestamp(epoch, UTC) for epoch in (EPOCHS[0], EPOCHS[-1]))
 CALLS = len({row["linkedid"] for row in rows()})
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
-WHY = "not connected: no connection"
+GAP_REASON = "not connected: no connection"
 
 
-class Filling:
+class CdrSyncHarness:
     """An Asterisk with a CDR file, and the sync that fills its gaps."""
 
     def __init__(self, folder: Path) -> None:
@@ -44,21 +44,21 @@ class Filling:
             AsteriskPbx(sn=SN, host="a", port=1, user="u", trunks=("trunk-a",), inbound=("from-trunk",)), "s"
         )
         self.ledger = SqliteLedger(folder / "ledger.db")
-        self.clock = Stopped()
+        self.clock = ManualClock()
         self.clock.current_time = LAST + 10 * MINUTE
-        self.accept: Ingestor = create_ingestor(appdb=self.appdb, ledger=self.ledger, clock=self.clock)
+        self.ingestor: Ingestor = create_ingestor(appdb=self.appdb, ledger=self.ledger, clock=self.clock)
         self.source = CdrSource(location=str(self.path))
-        self.notes = AppDbSyncState(appdb=self.appdb, store=None, clock=self.clock, sn=SN)
+        self.sync_state = AppDbSyncState(appdb=self.appdb, store=None, clock=self.clock, sn=SN)
 
     def pbx_sync(self) -> PbxSync:
         return create_cdr_sync(
             SN,
             lambda: expand_rotated_files(self.source),
             appdb=self.appdb,
-            sync_state=self.notes,
-            load_intervals=self.notes.intervals,
+            sync_state=self.sync_state,
+            load_intervals=self.sync_state.intervals,
             call_lookup=EmptyCallLookup(),
-            ingestor=self.accept,
+            ingestor=self.ingestor,
             clock=self.clock,
             jitter=lambda: 0.5,
         )
@@ -67,13 +67,15 @@ class Filling:
         return await self.pbx_sync().backfill(FIRST - 2 * DAY, until, compares_days=False)
 
     def not_connected(self, since: datetime, until: datetime) -> None:
-        self.notes.save_intervals(add_disconnection(self.notes.intervals(), since, until, WHY))
+        self.sync_state.save_intervals(add_disconnection(self.sync_state.intervals(), since, until, GAP_REASON))
 
     def connected(self, since: datetime, until: datetime) -> None:
-        self.notes.save_intervals(add_interval(self.notes.intervals(), Interval(since, until, "connected", "alive")))
+        self.sync_state.save_intervals(
+            add_interval(self.sync_state.intervals(), Interval(since, until, "connected", "alive"))
+        )
 
     def gaps(self) -> list[Interval]:
-        return [interval for interval in self.notes.intervals() if interval.state == "gap"]
+        return [interval for interval in self.sync_state.intervals() if interval.state == "gap"]
 
     def alarms(self) -> set[str]:
         return {open_alarm.kind for open_alarm in self.appdb.alarms.open_alarms()}
@@ -81,12 +83,12 @@ class Filling:
     def write(self, lines: Sequence[str]) -> None:
         self.path.write_text("".join(lines))
 
-    async def hear_all(self) -> None:
-        """Mark the whole time as connected."""
-        declared = RegisteredPbx(sn=SN, dialect="asterisk")
+    async def ingest_live_calls(self) -> None:
+        """Ingest every call as received live."""
+        registered_pbx = RegisteredPbx(sn=SN, dialect="asterisk")
         for scenario in SCENARIOS:
             for body in bodies(events(scenario.name)):
-                assert await self.accept.ingest(declared, body, "ami") == "stored"
+                assert await self.ingestor.ingest(registered_pbx, body, "ami") == "stored"
 
 
 def lines() -> list[str]:
@@ -96,101 +98,101 @@ def lines() -> list[str]:
 
 
 @pytest.fixture
-async def filling(tmp_path: Path) -> AsyncIterator[Filling]:
-    harness = Filling(tmp_path)
+async def harness(tmp_path: Path) -> AsyncIterator[CdrSyncHarness]:
+    harness = CdrSyncHarness(tmp_path)
     yield harness
-    await harness.accept.close()
+    await harness.ingestor.close()
     await harness.ledger.close()
     harness.appdb.close()
 
 
-async def test_cdr_sync_gap_is_filled_from_the_file(filling: Filling) -> None:
+async def test_cdr_sync_gap_is_filled_from_the_file(harness: CdrSyncHarness) -> None:
     """Every call of it is stored, the gap is complete, and there is no alarm: they were known to be missing."""
-    filling.write(lines())
-    filling.not_connected(FIRST - MINUTE, LAST - SECOND)
-    totals = await filling.fill()
+    harness.write(lines())
+    harness.not_connected(FIRST - MINUTE, LAST - SECOND)
+    totals = await harness.fill()
     assert (totals.new, totals.missed, totals.unreadable) == (totals.rows, 0, 0)
-    assert len(await filling.ledger.read(0, 1000)) == CALLS
-    assert filling.gaps() == []
-    assert filling.alarms() == set()
+    assert len(await harness.ledger.read(0, 1000)) == CALLS
+    assert harness.gaps() == []
+    assert harness.alarms() == set()
 
 
-async def test_cdr_sync_call_received_live_is_a_duplicate(filling: Filling) -> None:
+async def test_cdr_sync_call_received_live_is_a_duplicate(harness: CdrSyncHarness) -> None:
     """A second reading finds nothing new either."""
-    filling.write(lines())
-    await filling.hear_all()
-    totals = await filling.fill()
+    harness.write(lines())
+    await harness.ingest_live_calls()
+    totals = await harness.fill()
     assert (totals.new, totals.same) == (0, totals.rows)
-    assert len(await filling.ledger.read(0, 1000)) == CALLS
+    assert len(await harness.ledger.read(0, 1000)) == CALLS
 
 
-async def test_cdr_sync_gap_stays_until_the_file_has_a_later_call(filling: Filling) -> None:
+async def test_cdr_sync_gap_stays_until_the_file_has_a_later_call(harness: CdrSyncHarness) -> None:
     """A file that is no longer written ends somewhere too."""
-    filling.write(lines())
+    harness.write(lines())
     end = LAST + 5 * MINUTE
-    filling.not_connected(FIRST - MINUTE, end)
-    totals = await filling.fill()
+    harness.not_connected(FIRST - MINUTE, end)
+    totals = await harness.fill()
     assert totals.new
-    (left,) = filling.gaps()
-    assert (left.since >= LAST, left.until, left.reason) == (True, end, WHY)
+    (left,) = harness.gaps()
+    assert (left.since >= LAST, left.until, left.reason) == (True, end, GAP_REASON)
 
 
-async def test_cdr_sync_gap_before_the_file_stays(filling: Filling) -> None:
-    filling.write(as_csv(list(COLUMNS)))
-    filling.not_connected(FIRST - 30 * MINUTE, LAST - SECOND)
-    await filling.fill()
-    (left,) = filling.gaps()
+async def test_cdr_sync_gap_before_the_file_stays(harness: CdrSyncHarness) -> None:
+    harness.write(as_csv(list(COLUMNS)))
+    harness.not_connected(FIRST - 30 * MINUTE, LAST - SECOND)
+    await harness.fill()
+    (left,) = harness.gaps()
     assert (left.since, left.until) == (FIRST - 30 * MINUTE, FIRST)
 
 
-async def test_cdr_sync_rotated_file_is_read_completely(filling: Filling) -> None:
+async def test_cdr_sync_rotated_file_is_read_completely(harness: CdrSyncHarness) -> None:
     """A call may be in both parts: it is assembled."""
     whole = lines()
-    filling.path.with_name("Master.csv.1").write_text("".join(whole[:11]))
-    filling.write(whole[11:])
-    filling.not_connected(FIRST - MINUTE, LAST - SECOND)
-    await filling.hear_all()
-    totals = await filling.fill()
-    assert (totals.new, filling.gaps()) == (0, [])
+    harness.path.with_name("Master.csv.1").write_text("".join(whole[:11]))
+    harness.write(whole[11:])
+    harness.not_connected(FIRST - MINUTE, LAST - SECOND)
+    await harness.ingest_live_calls()
+    totals = await harness.fill()
+    assert (totals.new, harness.gaps()) == (0, [])
 
 
-async def test_cdr_sync_call_missed_while_connected_raises_an_alarm(filling: Filling) -> None:
+async def test_cdr_sync_call_missed_while_connected_raises_an_alarm(harness: CdrSyncHarness) -> None:
     """The rest of that connected time is a gap until it is compared."""
-    filling.write(lines())
-    filling.connected(FIRST - MINUTE, LAST + MINUTE)
-    totals = await filling.fill()
+    harness.write(lines())
+    harness.connected(FIRST - MINUTE, LAST + MINUTE)
+    totals = await harness.fill()
     assert totals.missed == totals.new == totals.rows
-    assert filling.alarms() == {"missed"}
+    assert harness.alarms() == {"missed"}
 
 
-async def test_cdr_sync_line_that_cannot_be_parsed_is_stored_and_reported(filling: Filling) -> None:
+async def test_cdr_sync_line_that_cannot_be_parsed_is_stored_and_reported(harness: CdrSyncHarness) -> None:
     """In the quarantine, and by an alarm."""
-    filling.write([*lines()[:6], "torn,line\n", *lines()[6:]])
-    totals = await filling.fill()
+    harness.write([*lines()[:6], "torn,line\n", *lines()[6:]])
+    totals = await harness.fill()
     assert totals.unreadable == 1
-    assert filling.alarms() == {"unreadable"}
-    assert b"torn,line\n" in [event.body for event in await filling.ledger.read(0, 1000)]
+    assert harness.alarms() == {"unreadable"}
+    assert b"torn,line\n" in [event.body for event in await harness.ledger.read(0, 1000)]
 
 
-async def test_cdr_sync_call_that_ended_just_now_is_left_to_the_next_run(filling: Filling) -> None:
+async def test_cdr_sync_call_that_ended_just_now_is_left_to_the_next_run(harness: CdrSyncHarness) -> None:
     """One of its CDRs may not be written yet."""
-    filling.write(lines())
-    filling.clock.current_time = LAST + 2 * SECOND
-    await filling.fill()
-    first = len(await filling.ledger.read(0, 1000))
-    filling.clock.current_time = LAST + 5 * MINUTE
-    await filling.fill()
-    assert first < len(await filling.ledger.read(0, 1000)) == CALLS
+    harness.write(lines())
+    harness.clock.current_time = LAST + 2 * SECOND
+    await harness.fill()
+    first = len(await harness.ledger.read(0, 1000))
+    harness.clock.current_time = LAST + 5 * MINUTE
+    await harness.fill()
+    assert first < len(await harness.ledger.read(0, 1000)) == CALLS
 
 
-async def test_cdr_sync_limited_window_fetches_its_calls_only(filling: Filling) -> None:
-    filling.write(lines())
+async def test_cdr_sync_limited_window_fetches_its_calls_only(harness: CdrSyncHarness) -> None:
+    harness.write(lines())
     middle = datetime.fromtimestamp(EPOCHS[CALLS // 2], UTC)
-    await filling.fill(middle)
-    assert len(await filling.ledger.read(0, 1000)) == CALLS // 2
+    await harness.fill(middle)
+    assert len(await harness.ledger.read(0, 1000)) == CALLS // 2
 
 
-async def test_cdr_sync_table_gives_the_same_calls(filling: Filling, tmp_path: Path) -> None:
+async def test_cdr_sync_table_gives_the_same_calls(harness: CdrSyncHarness, tmp_path: Path) -> None:
     """As a FreePBX has it: `calldate`, a sequence, and additional columns."""
     names = {"start": "calldate"} | {name: name for name in COLUMNS if name not in ("start", "answer", "end")}
     with closing(sqlite3.connect(tmp_path / "master.db")) as database, database:
@@ -198,21 +200,21 @@ async def test_cdr_sync_table_gives_the_same_calls(filling: Filling, tmp_path: P
         marks, columns = ", ".join("?" * len(names)), ", ".join(names.values())
         values = [[row[name] for name in names] for row in rows()]
         database.executemany(f"INSERT INTO cdr ({columns}) VALUES ({marks})", values)  # noqa: S608 - names of a test
-    filling.source = parse_cdr_source(str(tmp_path / "master.db"))
-    await filling.hear_all()
-    totals = await filling.fill()
+    harness.source = parse_cdr_source(str(tmp_path / "master.db"))
+    await harness.ingest_live_calls()
+    totals = await harness.fill()
     assert (totals.new, totals.same) == (0, totals.rows)
 
 
-async def test_cdr_sync_missing_source_raises_its_alarm(filling: Filling) -> None:
+async def test_cdr_sync_missing_source_raises_its_alarm(harness: CdrSyncHarness) -> None:
     """About the CDR source, not about the connection."""
     with pytest.raises(NotFound):
-        await filling.fill()
-    pbx_sync = filling.pbx_sync()
+        await harness.fill()
+    pbx_sync = harness.pbx_sync()
     pbx_sync.on_failed(OnhookError("no such file"))
-    filling.clock.current_time += 10 * MINUTE
+    harness.clock.current_time += 10 * MINUTE
     pbx_sync.on_failed(OnhookError("no such file"))
-    assert filling.alarms() == {"source"}
-    filling.write(lines())
+    assert harness.alarms() == {"source"}
+    harness.write(lines())
     pbx_sync.on_connected()
-    assert filling.alarms() == set()
+    assert harness.alarms() == set()

@@ -27,41 +27,41 @@ DAY = timedelta(days=1)
 def event_of(row: dict[str, Any]) -> bytes:
     """Return the event of a PBX for the call of a row; it has more fields, and no names."""
     (details,) = Yeastar().parse(wrap_row(msgspec.json.encode(row), RowContext(sn=SN)))
-    said_more = msgspec.structs.replace(details, agent_ring_time=0, talk_duration=20, extra={})
-    return Yeastar().format(said_more, SN, "p-2026")
+    extended_details = msgspec.structs.replace(details, agent_ring_time=0, talk_duration=20, extra={})
+    return Yeastar().format(extended_details, SN, "p-2026")
 
 
-def calls(face: PbxResponder, count: int, *, before: int = 2 * HOUR) -> list[dict[str, Any]]:
-    """Return so many calls in the PBX's list, the last of them two hours ago."""
-    face.calls.rows = [row(NOON - before - 60 * number, number) for number in range(count)]
-    return face.calls.rows
+def add_calls(responder: PbxResponder, count: int, *, before: int = 2 * HOUR) -> list[dict[str, Any]]:
+    """Put calls into the PBX's list, the last one two hours ago, and return them."""
+    responder.calls.rows = [row(NOON - before - 60 * number, number) for number in range(count)]
+    return responder.calls.rows
 
 
-async def made_round(receiver: SyncHarness, *, is_nightly: bool = False) -> Any:
+async def run_cycle(receiver: SyncHarness, *, is_nightly: bool = False) -> Any:
     return await receiver.pbx_sync.run_cycle(is_nightly=is_nightly)
 
 
 async def test_backfill_call_from_several_channels_is_one_record(tmp_path: Path) -> None:
     """By webhook, push channel and back-fill; rows that add nothing are not stored again."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
-        rows = calls(face, 6)
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
+        rows = add_calls(responder, 6)
         await receiver.ingestor.ingest(receiver.pbx, event_of(rows[0]), "webhook")
         await receiver.ingestor.ingest(receiver.pbx, event_of(rows[1]), "websocket")
-        totals = await made_round(receiver)
+        totals = await run_cycle(receiver)
         assert (totals.new, totals.same, totals.changed, totals.unreadable) == (4, 2, 0, 0)
         records = await receiver.call_lookup.records()
         assert sorted(record.call_id for record in records.values()) == sorted(call["call_id"] for call in rows)
         assert sorted(await receiver.list_channels()) == ["backfill"] * 4 + ["webhook", "websocket"]
-        again = await made_round(receiver, is_nightly=True)
+        again = await run_cycle(receiver, is_nightly=True)
         assert (again.new, again.same) == (0, 6)
         assert len(await receiver.list_channels()) == 6
 
 
-async def test_backfill_row_is_parsed_by_its_own_field_names(tmp_path: Path) -> None:
+async def test_trouble_2_backfill_parses_a_row_by_its_own_field_names(tmp_path: Path) -> None:
     """yeastar-p-series.md 12, 2: one product's back-fill imported nothing for its whole life, and reported success."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
-        calls(face, 1)
-        assert (await made_round(receiver)).new == 1
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
+        add_calls(responder, 1)
+        assert (await run_cycle(receiver)).new == 1
         ((_, record),) = (await receiver.call_lookup.records()).items()
         assert (record.call_duration, record.status, record.type, record.via) == (
             30,
@@ -73,24 +73,24 @@ async def test_backfill_row_is_parsed_by_its_own_field_names(tmp_path: Path) -> 
 
 async def test_backfill_row_that_cannot_be_parsed_is_counted_stored_and_reported(tmp_path: Path) -> None:
     """The other rows are parsed."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
-        calls(face, 2)[0].pop("call_id")
-        face.calls.rows[0].pop("uid")
-        totals = await made_round(receiver)
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
+        add_calls(responder, 2)[0].pop("call_id")
+        responder.calls.rows[0].pop("uid")
+        totals = await run_cycle(receiver)
         assert (totals.new, totals.unreadable) == (1, 1)
-        assert "1 rows" in receiver.state.alarms["unreadable"]
+        assert "parsed: 1" in receiver.state.alarms["unreadable"]
         assert len(await receiver.list_channels()) == 2
 
 
 async def test_backfill_compared_time_is_complete(tmp_path: Path) -> None:
     """The first time the last month, without its first day; a call that just ended is not claimed."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
-        calls(face, 3)
-        await made_round(receiver)
-        (stretch,) = receiver.state.saved_intervals
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
+        add_calls(responder, 3)
+        await run_cycle(receiver)
+        (interval,) = receiver.state.saved_intervals
         now = datetime.fromtimestamp(NOON, UTC)
-        assert (stretch.state, now - stretch.until < timedelta(minutes=2)) == ("complete", True)
-        assert timedelta(days=30) <= stretch.until - stretch.since <= timedelta(days=32)
+        assert (interval.state, now - interval.until < timedelta(minutes=2)) == ("complete", True)
+        assert timedelta(days=30) <= interval.until - interval.since <= timedelta(days=32)
         states = [
             saved_interval.state
             for saved_interval in fill_gaps(receiver.state.saved_intervals, now - 2 * DAY, now + DAY)
@@ -100,71 +100,71 @@ async def test_backfill_compared_time_is_complete(tmp_path: Path) -> None:
 
 async def test_backfill_different_count_is_a_gap(tmp_path: Path) -> None:
     """The PBX counts more records than are stored: the day is a gap, with an alarm."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
         yesterday = datetime.fromtimestamp(NOON, UTC).replace(hour=0) - DAY
-        calls(face, 3, before=30 * HOUR)
-        await made_round(receiver)
+        add_calls(responder, 3, before=30 * HOUR)
+        await run_cycle(receiver)
         receiver.state.counts[yesterday] = 2
-        await made_round(receiver, is_nightly=True)
+        await run_cycle(receiver, is_nightly=True)
         assert "counts 3 records that began on 2026-04-26 UTC, Onhook has 2" in receiver.state.alarms["difference"]
         gap = next(saved_interval for saved_interval in receiver.state.saved_intervals if saved_interval.state == "gap")
         assert (gap.since, gap.until) == (yesterday, yesterday + DAY)
         receiver.state.counts[yesterday] = 3
-        await made_round(receiver, is_nightly=True)
+        await run_cycle(receiver, is_nightly=True)
         assert "difference" not in receiver.state.alarms
         assert [saved_interval.state for saved_interval in receiver.state.saved_intervals] == ["complete"]
 
 
 async def test_backfill_calls_missed_by_the_push_channel_raise_an_alarm(tmp_path: Path) -> None:
     """They ended after the PBX was added; connected time is no longer trusted there."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
         receiver.pbx_sync.on_alive(NOON, NOON + 30)
         receiver.pbx_sync._save_connected_interval()
-        face.calls.rows = [row(NOON + 10, 1), row(NOON - HOUR, 2)]
+        responder.calls.rows = [row(NOON + 10, 1), row(NOON - HOUR, 2)]
         receiver.clock.offset_seconds += HOUR
-        totals = await made_round(receiver)
+        totals = await run_cycle(receiver)
         assert (totals.new, totals.missed) == (2, 1)
-        assert "1 records" in receiver.state.alarms["missed"]
+        assert "deliver: 1" in receiver.state.alarms["missed"]
         assert not any(saved_interval.state == "connected" for saved_interval in receiver.state.saved_intervals)
         receiver.clock.offset_seconds += HOUR
-        await made_round(receiver)
+        await run_cycle(receiver)
         assert "missed" not in receiver.state.alarms
 
 
 @pytest.mark.parametrize(("skew", "word"), [(7200, "2:00:00 ahead of"), (-7200, "2:00:00 behind")])
 async def test_backfill_wrong_clock_is_reported_and_hides_no_call(tmp_path: Path, skew: int, word: str) -> None:
     """The PBX lists calls by its own clock; the window allows for it, and claims only what was requested."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
-        face.information["timestamp"] = NOON + skew
-        face.calls.rows = [row(NOON + skew - 120 - 60 * number, number) for number in range(5)]
-        assert (await made_round(receiver)).new == 5
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
+        responder.information["timestamp"] = NOON + skew
+        responder.calls.rows = [row(NOON + skew - 120 - 60 * number, number) for number in range(5)]
+        assert (await run_cycle(receiver)).new == 5
         assert word in receiver.state.alarms["clock"]
         claimed = receiver.state.saved_intervals[0]
         window_since = receiver.state.saved_intervals[0].since.timestamp() - 86_400 + skew
-        assert face.calls.requests[-1].query["start_time"] <= str(round(window_since))
+        assert responder.calls.requests[-1].query["start_time"] <= str(round(window_since))
         assert claimed.state == "complete"
-        face.information["timestamp"] = NOON
-        await made_round(receiver)
+        responder.information["timestamp"] = NOON
+        await run_cycle(receiver)
         assert "clock" not in receiver.state.alarms
 
 
 async def test_backfill_changed_zone_is_reported_and_daylight_saving_is_not(tmp_path: Path) -> None:
     """An hour is daylight saving time; seven are another zone. A configured zone has precedence."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
         for hours, is_reported in ((3, False), (2, False), (-5, True), (-5, False)):
             local = datetime.fromtimestamp(NOON, UTC) + timedelta(hours=hours)
-            face.information |= {"timestamp": NOON, "system_time": f"{local:%Y-%m-%d %H:%M:%S}"}
-            await made_round(receiver)
+            responder.information |= {"timestamp": NOON, "system_time": f"{local:%Y-%m-%d %H:%M:%S}"}
+            await run_cycle(receiver)
             assert ("zone" in receiver.state.alarms) is is_reported
         receiver.state.offset = OFFSET
-        await made_round(receiver)
-        assert "its zone here says +3:00" in receiver.state.alarms["zone"]
+        await run_cycle(receiver)
+        assert "its configured zone is +3:00" in receiver.state.alarms["zone"]
 
 
 async def test_backfill_killed_continues_where_it_was(tmp_path: Path) -> None:
     """Page by page; calls that ended meanwhile are fetched after it."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face, rows_max=10) as receiver:
-        rows = calls(face, 200)
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder, rows_max=10) as receiver:
+        rows = add_calls(responder, 200)
         since = datetime.fromtimestamp(NOON - DAY.total_seconds(), UTC)
         totals_seen: list[int] = []
         fill = asyncio.create_task(
@@ -177,9 +177,11 @@ async def test_backfill_killed_continues_where_it_was(tmp_path: Path) -> None:
         await asyncio.wait({fill})
         progress = receiver.state.saved_progress
         assert progress is not None
-        before = len(face.calls.requests)
+        before = len(responder.calls.requests)
         totals = await receiver.pbx_sync.backfill(since, compares_days=False)
-        first_search = next(request for request in face.calls.requests[before:] if request.query["page_size"] == "10")
+        first_search = next(
+            request for request in responder.calls.requests[before:] if request.query["page_size"] == "10"
+        )
         assert first_search.query["start_time"] == str(progress.done_until)
         assert receiver.state.saved_progress is None
         assert {value.call_id for value in (await receiver.call_lookup.records()).values()} == {
@@ -192,20 +194,20 @@ async def test_backfill_killed_continues_where_it_was(tmp_path: Path) -> None:
 async def test_backfill_pbx_that_fails_midway_claims_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stored pages stay; the time is still a gap."""
     monkeypatch.setattr(pbx_session, "RETRY_SECONDS", 0.01)
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face, rows_max=10) as receiver:
-        calls(face, 100)
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder, rows_max=10) as receiver:
+        add_calls(responder, 100)
 
         async def fail(request: web.Request) -> web.StreamResponse | None:
             is_late = await receiver.ledger.last_seq() > 20 and "cdr" in request.path
             return json_response(errcode=-2, errmsg="INTERNAL SERVER ERROR") if is_late else None
 
-        face.override_response = fail
+        responder.override_response = fail
         with pytest.raises(Unavailable, match="-2"):
-            await made_round(receiver)
+            await run_cycle(receiver)
         assert receiver.state.saved_intervals == []
         assert 0 < len(await receiver.list_channels()) < 100
-        face.override_response = None
-        await made_round(receiver)
+        responder.override_response = None
+        await run_cycle(receiver)
         assert len(await receiver.call_lookup.records()) == 100
 
 
@@ -217,7 +219,7 @@ async def test_backfill_invalid_response_ends_the_cycle(
     monkeypatch.setattr(pbx_session, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(pbx_session, "RESPONSE_SECONDS_MAX", 0.2)
     monkeypatch.setattr(pbx_session, "RESPONSE_BYTES_MAX", 100_000)
-    async with open_pbx_responder() as face:
+    async with open_pbx_responder() as responder:
 
         async def answer(request: web.Request) -> web.StreamResponse | None:
             if "cdr" not in request.path:
@@ -227,37 +229,37 @@ async def test_backfill_invalid_response_ends_the_cycle(
             body = {"garbage": b"<html>", "endless": b" " * 200_000}.get(kind, b'{"errcode":0,"data":[{]}')
             return web.Response(body=body)
 
-        face.override_response = answer
-        async with open_sync_harness(tmp_path, face) as receiver:
+        responder.override_response = answer
+        async with open_sync_harness(tmp_path, responder) as receiver:
             with pytest.raises(OnhookError):
-                await made_round(receiver)
+                await run_cycle(receiver)
             assert receiver.state.saved_intervals == []
 
 
-async def test_backfill_self_signed_certificate_is_pinned(tmp_path: Path) -> None:
+async def test_trouble_28_backfill_pins_a_self_signed_certificate(tmp_path: Path) -> None:
     """yeastar-p-series.md 12, 28: without a pin and with another one it is rejected; with its own everything goes over
     TLS.
     """
-    right = hashlib.sha256(ssl.PEM_cert_to_DER_cert((CERTIFICATES / "pbx.pem").read_text())).hexdigest()
-    async with open_pbx_responder(with_tls=True) as face:
-        url = f"https://127.0.0.1:{face.port}"
-        for number, fingerprint in enumerate(("", "ab" * 32, right)):
+    pinned_fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert((CERTIFICATES / "pbx.pem").read_text())).hexdigest()
+    async with open_pbx_responder(with_tls=True) as responder:
+        url = f"https://127.0.0.1:{responder.port}"
+        for number, fingerprint in enumerate(("", "ab" * 32, pinned_fingerprint)):
             folder = tmp_path / str(number)
             folder.mkdir()
             async with (
-                open_sync_harness(folder, face, url=url, fingerprint=fingerprint) as receiver,
+                open_sync_harness(folder, responder, url=url, fingerprint=fingerprint) as receiver,
                 run_push_channel(receiver),
             ):
-                if fingerprint == right:
-                    await wait_for(lambda: bool(face.subscribed))
+                if fingerprint == pinned_fingerprint:
+                    await wait_for(lambda: bool(responder.subscribed))
                     continue
                 await wait_for(lambda memory=receiver.state: "certificate" in memory.alarms)  # type: ignore[misc] # its own
-                assert not face.request_names, "nothing was sent"
+                assert not responder.request_names, "nothing was sent"
 
 
 async def test_backfill_connected_time_is_stored_as_connected(tmp_path: Path) -> None:
     """From the subscription to the last confirmed heartbeat."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
         receiver.pbx_sync.on_alive(NOON, NOON + 30)
         receiver.pbx_sync.on_alive(NOON, NOON + 60)
         receiver.pbx_sync._save_connected_interval()
@@ -269,4 +271,4 @@ async def test_backfill_connected_time_is_stored_as_connected(tmp_path: Path) ->
                 "the push channel was alive",
             )
         ]
-        assert face.request_names == []
+        assert responder.request_names == []

@@ -18,7 +18,7 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-class Stopped:
+class ManualClock:
     """A clock that a test moves."""
 
     def __init__(self) -> None:
@@ -31,37 +31,37 @@ class Stopped:
         return round(self.current_time.timestamp() * 1_000_000)
 
 
-class Hearing:
-    """The state of a PBX that a test connects and cuts; `reconnected` are those reported as connected again."""
+class AsteriskHarness:
+    """PBX that a test connects and disconnects; `reconnected` are the reported reconnections."""
 
     def __init__(self, appdb: AppDb) -> None:
         self.appdb = appdb
-        self.clock = Stopped()
+        self.clock = ManualClock()
         self.reconnected: list[str] = []
-        self.book = AsteriskConnectionState(appdb, self.clock, self.reconnected.append)
+        self.connection_state = AsteriskConnectionState(appdb, self.clock, self.reconnected.append)
 
-    def after(self, passed: timedelta) -> int:
-        self.clock.current_time += passed
+    def advance(self, elapsed: timedelta) -> int:
+        self.clock.current_time += elapsed
         return self.clock.microseconds()
 
-    def open(self, passed: timedelta = MINUTE) -> None:
-        self.book.record_opened(SN, self.after(passed))
+    def open(self, elapsed: timedelta = MINUTE) -> None:
+        self.connection_state.record_opened(SN, self.advance(elapsed))
 
-    def cover(self, passed: timedelta) -> None:
-        self.book.record_covered(SN, self.after(passed))
+    def cover(self, elapsed: timedelta) -> None:
+        self.connection_state.record_covered(SN, self.advance(elapsed))
 
-    def close(self, why: str, passed: timedelta = MINUTE, *, is_refused: bool = False) -> None:
-        self.after(passed)
-        self.book.record_closed(SN, why, is_refused=is_refused)
+    def close(self, reason: str, elapsed: timedelta = MINUTE, *, is_refused: bool = False) -> None:
+        self.advance(elapsed)
+        self.connection_state.record_closed(SN, reason, is_refused=is_refused)
 
-    def states(self) -> list[tuple[str, str, str]]:
+    def list_states(self) -> list[tuple[str, str, str]]:
         """Return begin and end of each interval as minutes from noon, and its state."""
         return [
-            (f"{_minutes(stretch.since)}-{_minutes(stretch.until)}", stretch.state, stretch.reason)
-            for stretch in self.stretches()
+            (f"{_minutes(interval.since)}-{_minutes(interval.until)}", interval.state, interval.reason)
+            for interval in self.intervals()
         ]
 
-    def stretches(self) -> list[Interval]:
+    def intervals(self) -> list[Interval]:
         return self.appdb.sync_states.intervals(SN)
 
     def alarms(self) -> dict[str, str]:
@@ -73,124 +73,124 @@ def _minutes(current_time: datetime) -> int:
 
 
 @pytest.fixture
-def hearing(tmp_path: Path) -> Iterator[Hearing]:
+def harness(tmp_path: Path) -> Iterator[AsteriskHarness]:
     appdb = AppDb(tmp_path / "onhook.db")
     appdb.add_pbx(name="Office", sn=SN, secret="unknown-knows-this", dialect="asterisk", now_us=1)
     appdb.asterisks.add(AsteriskPbx(sn=SN, host="pbx.example.org", port=5038, user="onhook"), "correct horse")
-    yield Hearing(appdb)
+    yield AsteriskHarness(appdb)
     appdb.close()
 
 
-def test_asterisk_sync_cut_is_a_gap_between_connected_times(hearing: Hearing) -> None:
+def test_asterisk_sync_cut_is_a_gap_between_connected_times(harness: AsteriskHarness) -> None:
     """From the time up to which everything was stored, with the reason; the first connection makes none."""
-    hearing.open()
-    hearing.cover(9 * MINUTE)
-    hearing.close("the PBX closed the connection")
-    hearing.open(4 * MINUTE)
-    hearing.cover(15 * MINUTE)
-    assert hearing.states() == [
+    harness.open()
+    harness.cover(9 * MINUTE)
+    harness.close("the PBX closed the connection")
+    harness.open(4 * MINUTE)
+    harness.cover(15 * MINUTE)
+    assert harness.list_states() == [
         ("1-10", "connected", "the connection was alive"),
         ("10-15", "gap", "not connected: the PBX closed the connection"),
         ("15-30", "connected", "the connection was alive"),
     ]
-    assert hearing.reconnected == [SN, SN]
+    assert harness.reconnected == [SN, SN]
 
 
-def test_asterisk_sync_crash_of_the_hub_is_a_gap(hearing: Hearing) -> None:
+def test_asterisk_sync_crash_of_the_hub_is_a_gap(harness: AsteriskHarness) -> None:
     """The connected time before it stays."""
-    hearing.open()
-    hearing.cover(9 * MINUTE)
-    hearing.cover(MINUTE)
-    after_crash = Hearing(hearing.appdb)
-    after_crash.clock.current_time = hearing.clock.current_time
+    harness.open()
+    harness.cover(9 * MINUTE)
+    harness.cover(MINUTE)
+    after_crash = AsteriskHarness(harness.appdb)
+    after_crash.clock.current_time = harness.clock.current_time
     after_crash.open(9 * MINUTE)
-    assert after_crash.states() == [
+    assert after_crash.list_states() == [
         ("1-11", "connected", "the connection was alive"),
         ("11-20", "gap", "not connected: Onhook was not running"),
     ]
 
 
-def test_asterisk_sync_time_read_from_the_source_is_no_gap(hearing: Hearing) -> None:
+def test_asterisk_sync_time_read_from_the_source_is_no_gap(harness: AsteriskHarness) -> None:
     """The source may have been read while the connection was down."""
-    hearing.open()
-    hearing.cover(9 * MINUTE)
-    hearing.close("no connection")
-    read = Interval(NOON, NOON + 12 * MINUTE, "complete", "compared")
-    hearing.appdb.sync_states.save_intervals(SN, add_interval(hearing.stretches(), read))
-    hearing.open(9 * MINUTE)
-    assert hearing.states() == [("0-12", "complete", "compared"), ("12-20", "gap", "not connected: no connection")]
+    harness.open()
+    harness.cover(9 * MINUTE)
+    harness.close("no connection")
+    compared_interval = Interval(NOON, NOON + 12 * MINUTE, "complete", "compared")
+    harness.appdb.sync_states.save_intervals(SN, add_interval(harness.intervals(), compared_interval))
+    harness.open(9 * MINUTE)
+    assert harness.list_states() == [("0-12", "complete", "compared"), ("12-20", "gap", "not connected: no connection")]
 
 
-def test_asterisk_sync_unstable_connection_makes_one_gap(hearing: Hearing) -> None:
+def test_asterisk_sync_unstable_connection_makes_one_gap(harness: AsteriskHarness) -> None:
     """Many would push older intervals out of the coverage."""
-    hearing.open()
+    harness.open()
     for _ in range(20):
-        hearing.cover(MINUTE / 6)
-        hearing.close("reset by peer", MINUTE / 6)
-        hearing.open(MINUTE / 6)
-    assert [state[1] for state in hearing.states()] == ["connected", "gap"]
+        harness.cover(MINUTE / 6)
+        harness.close("reset by peer", MINUTE / 6)
+        harness.open(MINUTE / 6)
+    assert [state[1] for state in harness.list_states()] == ["connected", "gap"]
 
 
-def test_asterisk_sync_connected_time_is_stored_now_and_then(hearing: Hearing) -> None:
+def test_asterisk_sync_connected_time_is_stored_now_and_then(harness: AsteriskHarness) -> None:
     """Each time costs an fsync."""
-    hearing.open()
+    harness.open()
     step = COVERAGE_SAVE_INTERVAL / 4
-    hearing.cover(step)
-    first = hearing.states()
-    hearing.cover(step)
-    assert hearing.states() == first
-    hearing.cover(4 * step)
-    assert hearing.states() != first
+    harness.cover(step)
+    first_states = harness.list_states()
+    harness.cover(step)
+    assert harness.list_states() == first_states
+    harness.cover(4 * step)
+    assert harness.list_states() != first_states
 
 
-def test_asterisk_sync_findings_of_a_backfill_stay(hearing: Hearing) -> None:
+def test_asterisk_sync_findings_of_a_backfill_stay(harness: AsteriskHarness) -> None:
     """Where the connection was alive and lost calls, the time is not marked as connected again."""
-    hearing.open()
-    hearing.cover(9 * MINUTE)
-    hearing.appdb.sync_states.save_intervals(SN, invalidate_connected(hearing.stretches(), "it lost calls"))
-    hearing.cover(10 * MINUTE)
-    assert [state[:2] for state in hearing.states()] == [("1-10", "gap"), ("10-20", "connected")]
+    harness.open()
+    harness.cover(9 * MINUTE)
+    harness.appdb.sync_states.save_intervals(SN, invalidate_connected(harness.intervals(), "it lost calls"))
+    harness.cover(10 * MINUTE)
+    assert [state[:2] for state in harness.list_states()] == [("1-10", "gap"), ("10-20", "connected")]
 
 
-def test_asterisk_sync_gap_without_a_source_raises_an_alarm(hearing: Hearing) -> None:
+def test_asterisk_sync_gap_without_a_source_raises_an_alarm(harness: AsteriskHarness) -> None:
     """At once, with the command that sets the source; until it is filled."""
-    hearing.open()
-    hearing.close("no connection")
-    hearing.open()
-    assert "calls may be missing from 2026-11-24 12:01:00" in hearing.alarms()["gap"]
-    (alarm,) = hearing.appdb.alarms.open_alarms()
+    harness.open()
+    harness.close("no connection")
+    harness.open()
+    assert "calls may be missing from 2026-11-24 12:01:00" in harness.alarms()["gap"]
+    (alarm,) = harness.appdb.alarms.open_alarms()
     assert "--cdr" in alarm.hint
-    filled = Interval(NOON, NOON + 4 * MINUTE, "complete", "compared")
-    hearing.appdb.sync_states.save_intervals(SN, add_interval(hearing.stretches(), filled))
-    hearing.cover(10 * MINUTE)
-    assert hearing.alarms() == {}
+    complete_interval = Interval(NOON, NOON + 4 * MINUTE, "complete", "compared")
+    harness.appdb.sync_states.save_intervals(SN, add_interval(harness.intervals(), complete_interval))
+    harness.cover(10 * MINUTE)
+    assert harness.alarms() == {}
 
 
-def test_asterisk_sync_gap_has_time_to_be_filled(hearing: Hearing) -> None:
+def test_asterisk_sync_gap_has_time_to_be_filled(harness: AsteriskHarness) -> None:
     """By the next call of the PBX; a gap of a month ago raises no alarm."""
-    hearing.appdb.cdr_sources.put(SN, CdrSource(location="/var/log/asterisk/cdr-csv/Master.csv"))
-    hearing.open()
-    hearing.close("no connection")
-    hearing.open()
-    assert hearing.alarms() == {}
-    hearing.cover(GAP_FILL_GRACE + MINUTE)
-    assert list(hearing.alarms()) == ["gap"]
-    hearing.cover(GAP_AGE_MAX)
-    assert hearing.alarms() == {}
+    harness.appdb.cdr_sources.put(SN, CdrSource(location="/var/log/asterisk/cdr-csv/Master.csv"))
+    harness.open()
+    harness.close("no connection")
+    harness.open()
+    assert harness.alarms() == {}
+    harness.cover(GAP_FILL_GRACE + MINUTE)
+    assert list(harness.alarms()) == ["gap"]
+    harness.cover(GAP_AGE_MAX)
+    assert harness.alarms() == {}
 
 
-def test_asterisk_sync_unreachable_pbx_raises_an_alarm(hearing: Hearing) -> None:
+def test_asterisk_sync_unreachable_pbx_raises_an_alarm(harness: AsteriskHarness) -> None:
     """After some minutes, once; it ends with the next connection."""
-    hearing.open()
-    hearing.close("no route to host")
-    assert "unreachable" not in hearing.alarms()
-    hearing.close("no route to host", timedelta(seconds=UNREACHABLE_SECONDS))
-    assert hearing.alarms()["unreachable"] == "no route to host"
-    hearing.open()
-    assert "unreachable" not in hearing.alarms()
+    harness.open()
+    harness.close("no route to host")
+    assert "unreachable" not in harness.alarms()
+    harness.close("no route to host", timedelta(seconds=UNREACHABLE_SECONDS))
+    assert harness.alarms()["unreachable"] == "no route to host"
+    harness.open()
+    assert "unreachable" not in harness.alarms()
 
 
-def test_asterisk_sync_rejected_login_raises_an_alarm_at_once(hearing: Hearing) -> None:
-    """Only a person can help."""
-    hearing.close("Authentication failed", is_refused=True)
-    assert hearing.alarms() == {"credentials": "Authentication failed"}
+def test_asterisk_sync_rejected_login_raises_an_alarm_at_once(harness: AsteriskHarness) -> None:
+    """Only an operator can help."""
+    harness.close("Authentication failed", is_refused=True)
+    assert harness.alarms() == {"credentials": "Authentication failed"}

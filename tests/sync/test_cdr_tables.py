@@ -60,8 +60,8 @@ def test_read_table_rows_without_an_id_are_included(tmp_path: Path) -> None:
     ("columns", "name", "says"),
     [
         ("calldate TEXT, uniqueid TEXT", "calls", "'calls' cannot be read: no such table"),
-        ("began TEXT, uniqueid TEXT", "cdr", "no column calldate or start"),
-        ("calldate TEXT, number TEXT", "cdr", "no column uniqueid or linkedid"),
+        ("began TEXT, uniqueid TEXT", "cdr", "no column calldate / start"),
+        ("calldate TEXT, number TEXT", "cdr", "no column uniqueid / linkedid"),
     ],
 )
 def test_read_table_rows_missing_column_is_named(tmp_path: Path, columns: str, name: str, says: str) -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from onhook.lib.errors import OnhookError
 from onhook.pbx.yeastar.rows import RowContext, wrap_row
-from onhook.sync import pbx_session as account
+from onhook.sync import pbx_session
 from tests.pbx.yeastar.lists import NOON, SN, row
 from tests.sync.harness import SyncHarness, open_sync_harness
 from tests.sync.pbx_responder import PbxResponder, json_response, open_pbx_responder
@@ -22,12 +22,12 @@ STEPS = 36
 """Of four hours each: six days."""
 
 
-class World:
+class PbxSimulation:
     """Calls that end while time passes; `ended` has their true end times and ids."""
 
-    def __init__(self, seed: int, face: PbxResponder, receiver: SyncHarness) -> None:
+    def __init__(self, seed: int, responder: PbxResponder, receiver: SyncHarness) -> None:
         self.random = Random(seed)
-        self.face = face
+        self.responder = responder
         self.receiver = receiver
         self.skew = 0
         self.ended: list[tuple[float, str]] = []
@@ -41,10 +41,10 @@ class World:
             duration = self.random.choice([20, 300, HOUR, 20 * HOUR])
             call_row = row(round(ended_at - duration) + self.skew, len(self.ended) + number, duration=duration)
             self.ended.append((ended_at, call_row["call_id"]))
-            self.face.calls.rows.append(call_row)
+            self.responder.calls.rows.append(call_row)
             if self.random.random() < 0.7:
                 await self._push(call_row)
-        self.face.information["timestamp"] = round(NOON + self.receiver.clock.offset_seconds) + self.skew
+        self.responder.information["timestamp"] = round(NOON + self.receiver.clock.offset_seconds) + self.skew
 
     async def _push(self, call_row: dict[str, Any]) -> None:
         body = wrap_row(msgspec.json.encode(call_row), RowContext(sn=SN))
@@ -56,19 +56,21 @@ class World:
 
     async def check(self) -> int:
         """Check that every call that ended in complete time is stored; return the number of such calls."""
-        here = {record.call_id for record in (await self.receiver.call_lookup.records()).values()}
+        stored_ids = {record.call_id for record in (await self.receiver.call_lookup.records()).values()}
         claimed = 0
-        for stretch in self.receiver.state.saved_intervals:
-            if stretch.state == "complete":
-                inside = [
-                    call_id for ended_at, call_id in self.ended if stretch.since <= moment(ended_at) < stretch.until
+        for interval in self.receiver.state.saved_intervals:
+            if interval.state == "complete":
+                call_ids = [
+                    call_id
+                    for ended_at, call_id in self.ended
+                    if interval.since <= to_datetime(ended_at) < interval.until
                 ]
-                assert set(inside) <= here, f"{stretch} is claimed, but a call is missing"
-                claimed += len(inside)
+                assert set(call_ids) <= stored_ids, f"{interval} is claimed, but a call is missing"
+                claimed += len(call_ids)
         return claimed
 
 
-def moment(seconds: float) -> datetime:
+def to_datetime(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
@@ -78,16 +80,16 @@ async def test_coverage_no_claim_is_false_at_any_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """After every step of six days, in which the PBX's clock is set twice."""
-    monkeypatch.setattr(account, "ATTEMPTS_MAX", 1)
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face, rows_max=20) as receiver:
-        world = World(seed, face, receiver)
-        face.override_response = world.fail_now_and_then
+    monkeypatch.setattr(pbx_session, "ATTEMPTS_MAX", 1)
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder, rows_max=20) as receiver:
+        simulation = PbxSimulation(seed, responder, receiver)
+        responder.override_response = simulation.fail_now_and_then
         claimed = 0
         for step in range(STEPS):
-            world.skew = {STEPS // 3: 5400, 2 * STEPS // 3: -900}.get(step, world.skew)
-            await world.pass_time(4 * HOUR)
-            if world.random.random() < 0.7:
+            simulation.skew = {STEPS // 3: 5400, 2 * STEPS // 3: -900}.get(step, simulation.skew)
+            await simulation.pass_time(4 * HOUR)
+            if simulation.random.random() < 0.7:
                 with suppress(OnhookError):
                     await receiver.pbx_sync.run_cycle(is_nightly=step % 6 == 0)
-            claimed = await world.check()
+            claimed = await simulation.check()
         assert claimed > STEPS / 2

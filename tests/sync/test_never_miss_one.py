@@ -35,12 +35,11 @@ from onhook.simulator.office_plan import SimulationPlan
 from onhook.simulator.sender import simulate
 from onhook.store.contract import PAGE_MAX
 from onhook.store.duckdb import DuckDbStore, open_store
-from onhook.sync import pbx_session as account
-from onhook.sync import push_channel as websocket
+from onhook.sync import pbx_session, push_channel
 from onhook.sync.pbx_sync_manager import PbxSyncTasks, SyncDeps, build_api_sync_spec, open_pbx_sync
 
 SN = "3631A2124ABC"
-VISIT = SimulatedApiConfig(
+API_CONFIG = SimulatedApiConfig(
     address=Address("127.0.0.1", 0), client_id="us", client_secret="0123456789abcdef", is_plain=True
 )
 SUMMER = datetime(2026, 6, 1, 6, tzinfo=UTC)
@@ -50,42 +49,42 @@ AUTUMN = datetime(2026, 10, 23, 20, tzinfo=UTC)
 _BEST_BY_EVENTS = {"agent_ring_time", "enb_call_note"}
 
 
-class StandingClock:
-    """Stands some days after the start, and advances from there."""
+class OffsetClock:
+    """Clock that starts at a given time and advances."""
 
     def __init__(self, current_time: datetime) -> None:
         self._current_time = current_time
-        self._began = asyncio.get_running_loop().time()
+        self._started_at = asyncio.get_running_loop().time()
 
     def now(self) -> datetime:
-        return self._current_time + timedelta(seconds=asyncio.get_running_loop().time() - self._began)
+        return self._current_time + timedelta(seconds=asyncio.get_running_loop().time() - self._started_at)
 
     def microseconds(self) -> int:
         return round(self.now().timestamp() * 1_000_000)
 
 
-class Receiving:
-    """One PBX synchronised, with files of its own."""
+class SyncedPbx:
+    """Synchronised PBX with files of its own."""
 
-    def __init__(self, appdb: AppDb, store: DuckDbStore, projector: Projector, cared: PbxSyncTasks) -> None:
+    def __init__(self, appdb: AppDb, store: DuckDbStore, projector: Projector, sync_tasks: PbxSyncTasks) -> None:
         self.appdb = appdb
         self.store = store
         self.projector = projector
-        self.cared = cared
+        self.sync_tasks = sync_tasks
 
     async def fill(self, since: datetime) -> None:
         """Back-fill until it succeeds: the PBX fails now and then, and stored pages stay."""
-        for _ in range(60):
+        for _attempt in range(60):
             try:
-                await self.cared.pbx_sync.backfill(since, compares_days=False)
+                await self.sync_tasks.pbx_sync.backfill(since, compares_days=False)
             except OnhookError:
                 await asyncio.sleep(0.5)
                 self.appdb.pbx_credentials.put(
                     SN, self.appdb.pbx_credentials.require(SN, "Office")
-                )  # a person sees the error and tries again
+                )  # An operator sees the error and tries again.
                 continue
             return
-        raise AssertionError("the back-fill never ended")
+        raise AssertionError("the back-fill did not end")
 
     async def records(self) -> dict[str, Record]:
         """Return all records of the store."""
@@ -101,20 +100,20 @@ class Receiving:
 
 
 @asynccontextmanager
-async def receiving(folder: Path, address: str, clock: StandingClock) -> AsyncIterator[Receiving]:
+async def open_synced_pbx(folder: Path, address: str, clock: OffsetClock) -> AsyncIterator[SyncedPbx]:
     appdb, ledger = AppDb(folder / "onhook.db"), SqliteLedger(folder / "ledger.db")
     store = await open_store(folder / "calls.duckdb")
-    api = parse_pbx_credentials(f"http://{address}", VISIT.client_id, VISIT.client_secret)
+    api = parse_pbx_credentials(f"http://{address}", API_CONFIG.client_id, API_CONFIG.client_secret)
     pbx = appdb.add_pbx(name="Office", sn=SN, secret=None, credentials=api, now_us=1)
     facts = AppDbPbxFacts(appdb)
     projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=facts)
-    accept = create_ingestor(appdb=appdb, ledger=ledger, clock=clock)
-    deps = SyncDeps(data=folder, appdb=appdb, store=store, clock=clock, ingestor=accept)
+    ingestor = create_ingestor(appdb=appdb, ledger=ledger, clock=clock)
+    deps = SyncDeps(data=folder, appdb=appdb, store=store, clock=clock, ingestor=ingestor)
     try:
-        async with open_pbx_sync(deps, build_api_sync_spec(pbx, api)) as cared:
-            yield Receiving(appdb, store, projector, cared)
+        async with open_pbx_sync(deps, build_api_sync_spec(pbx, api)) as sync_tasks:
+            yield SyncedPbx(appdb, store, projector, sync_tasks)
     finally:
-        await accept.close()
+        await ingestor.close()
         await store.close()
         await ledger.close()
         appdb.close()
@@ -137,23 +136,23 @@ def is_same(record: Record, truth: dict[str, Any]) -> bool:
     return True
 
 
-def truth_of(file: Path) -> dict[str, dict[str, Any]]:
-    return {splitline["record_id"]: splitline for splitline in map(json.loads, file.read_text().splitlines())}
+def read_truth(file: Path) -> dict[str, dict[str, Any]]:
+    return {entry["record_id"]: entry for entry in map(json.loads, file.read_text().splitlines())}
 
 
 FAULTS = {
-    "nothing": "",
+    "none": "",
     "losses": "lost=0.3,duplicated=0.2,reordered=10",
     "silent sockets": "lost=0.3,silent_socket=1",
     "expiring tokens": "lost=0.3,expired_token=2",
     "failing log-ins": "lost=0.3,failing_login=0.3",
-    "no seconds": "lost=0.3,refused_seconds=1",
-    "no seconds now and then": "lost=0.3,refused_seconds=0.3",
-    "no form of time": "lost=0.3,refused_seconds=1,refused_display=1",
+    "rejected seconds": "lost=0.3,refused_seconds=1",
+    "sometimes rejected seconds": "lost=0.3,refused_seconds=0.3",
+    "rejected time forms": "lost=0.3,refused_seconds=1,refused_display=1",
     "zero rows": "lost=0.3,zero_rows=1",
     "changing display format": "lost=0.3,changing_display=5",
-    "slow": "lost=0.3,slow_response=1",
-    "garbage": "lost=0.3,garbage_response=0.2",
+    "slow responses": "lost=0.3,slow_response=1",
+    "truncated responses": "lost=0.3,garbage_response=0.2",
     "clock ahead": "lost=0.3,wrong_clock=7200",
     "clock behind": "lost=0.3,wrong_clock=-7200",
 }
@@ -166,23 +165,23 @@ async def test_backfill_store_equals_the_list_of_the_pbx(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: str, start: datetime
 ) -> None:
     """Whatever failed on the way; no record more."""
-    monkeypatch.setattr(account, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(websocket, "RETRY_SECONDS_FIRST", 0.05)
+    monkeypatch.setattr(pbx_session, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(push_channel, "RETRY_SECONDS_FIRST", 0.05)
     file = tmp_path / "truth.jsonl"
     plan = SimulationPlan(sn=SN, rate=None, count=300, start=start, faults=parse_faults(faults), truth_path=file)
-    clock = StandingClock(start + timedelta(days=4))
+    clock = OffsetClock(start + timedelta(days=4))
     async with (
-        open_simulated_pbx(plan, VISIT, clock) as made_up,
-        receiving(tmp_path, str(made_up.address), clock) as harness,
+        open_simulated_pbx(plan, API_CONFIG, clock) as simulated_pbx,
+        open_synced_pbx(tmp_path, str(simulated_pbx.address), clock) as harness,
     ):
-        push = asyncio.create_task(harness.cared.push_receiver.run())
+        push = asyncio.create_task(harness.sync_tasks.push_receiver.run())
         await asyncio.sleep(0.3)
-        await simulate(plan, clock, observer=made_up.observer)
+        await simulate(plan, clock, observer=simulated_pbx.observer)
         await asyncio.sleep(0.3)
         push.cancel()
         await asyncio.wait({push})
         await harness.fill(start - timedelta(days=1))
-        truth, records = truth_of(file), await harness.records()
+        truth, records = read_truth(file), await harness.records()
     assert records.keys() == truth.keys()
     wrong = [value for value in truth.values() if not is_same(records[value["record_id"]], value)]
     assert not wrong, msgspec.json.encode(records[wrong[0]["record_id"]])
@@ -193,24 +192,26 @@ async def test_backfill_and_push_channel_make_one_record(tmp_path: Path) -> None
     file = tmp_path / "truth.jsonl"
     faults = parse_faults("lost=0.5,duplicated=0.2")
     plan = SimulationPlan(sn=SN, rate=None, count=80, start=SUMMER, faults=faults, truth_path=file)
-    clock = StandingClock(SUMMER + timedelta(days=2))
+    clock = OffsetClock(SUMMER + timedelta(days=2))
     async with (
-        open_simulated_pbx(plan, VISIT, clock) as made_up,
-        receiving(tmp_path, str(made_up.address), clock) as harness,
+        open_simulated_pbx(plan, API_CONFIG, clock) as simulated_pbx,
+        open_synced_pbx(tmp_path, str(simulated_pbx.address), clock) as harness,
     ):
-        push = asyncio.create_task(harness.cared.push_receiver.run())
+        push = asyncio.create_task(harness.sync_tasks.push_receiver.run())
         await asyncio.sleep(0.3)
-        await simulate(plan, clock, observer=made_up.observer)
+        await simulate(plan, clock, observer=simulated_pbx.observer)
         await asyncio.sleep(0.2)
         push.cancel()
         await asyncio.wait({push})
         pushed = await harness.records()
         await harness.fill(SUMMER - timedelta(days=1))
-        once = await harness.records()
+        records = await harness.records()
         await harness.fill(SUMMER - timedelta(days=1))
-        twice = await harness.records()
-        await harness.cared.session.revoke_tokens()
+        repeated_records = await harness.records()
+        await harness.sync_tasks.session.revoke_tokens()
     assert 0 < len(pushed) < 80
-    assert once.keys() == truth_of(file).keys()
-    assert twice == once
-    assert all(once[name] == record for name, record in pushed.items()), "a row does not change what was received live"
+    assert records.keys() == read_truth(file).keys()
+    assert repeated_records == records
+    assert all(records[name] == record for name, record in pushed.items()), (
+        "a row does not change what was received live"
+    )

@@ -25,15 +25,15 @@ from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, PbxResponder, ope
 OFFICE, BRANCH = "3631A2124ABC", "3651XXXXXXXX"
 
 
-class Hall:
+class ManagerHarness:
     """Dependencies of the syncs."""
 
     def __init__(self, appdb: AppDb, ledger: SqliteLedger) -> None:
         self.appdb = appdb
         self.ledger = ledger
 
-    def add(self, name: str, sn: str, face: PbxResponder) -> None:
-        api = parse_pbx_credentials(f"http://127.0.0.1:{face.port}", CLIENT_ID, CLIENT_SECRET)
+    def add(self, name: str, sn: str, responder: PbxResponder) -> None:
+        api = parse_pbx_credentials(f"http://127.0.0.1:{responder.port}", CLIENT_ID, CLIENT_SECRET)
         self.appdb.add_pbx(name=name, sn=sn, secret=None, credentials=api, now_us=SystemClock().microseconds())
 
     async def count_events(self, sn: str) -> int:
@@ -41,28 +41,28 @@ class Hall:
 
 
 @asynccontextmanager
-async def caring(folder: Path) -> AsyncIterator[Hall]:
+async def open_manager_harness(folder: Path) -> AsyncIterator[ManagerHarness]:
     appdb, ledger = AppDb(folder / "onhook.db"), SqliteLedger(folder / "ledger.db")
     store, clock = await open_store(folder / "calls.duckdb"), SystemClock()
-    accept = create_ingestor(appdb=appdb, ledger=ledger, clock=clock)
-    care = PbxSyncManager(SyncDeps(data=folder, appdb=appdb, store=store, clock=clock, ingestor=accept))
-    running = asyncio.create_task(care.run())
+    ingestor = create_ingestor(appdb=appdb, ledger=ledger, clock=clock)
+    manager = PbxSyncManager(SyncDeps(data=folder, appdb=appdb, store=store, clock=clock, ingestor=ingestor))
+    manager_task = asyncio.create_task(manager.run())
     try:
-        yield Hall(appdb, ledger)
+        yield ManagerHarness(appdb, ledger)
     finally:
-        running.cancel()
-        await asyncio.wait({running})
-        await accept.close()
+        manager_task.cancel()
+        await asyncio.wait({manager_task})
+        await ingestor.close()
         await store.close()
         await ledger.close()
         appdb.close()
 
 
-async def garbage(_: web.Request) -> web.StreamResponse | None:
+async def respond_with_invalid_data(_: web.Request) -> web.StreamResponse | None:
     return web.Response(body=b"<html>" * 1000)
 
 
-async def slow(_: web.Request) -> web.StreamResponse | None:
+async def respond_slowly(_: web.Request) -> web.StreamResponse | None:
     await asyncio.sleep(5)
     return web.Response(status=500)
 
@@ -70,66 +70,68 @@ async def slow(_: web.Request) -> web.StreamResponse | None:
 async def test_sync_manager_failing_pbx_does_not_affect_another(tmp_path: Path) -> None:
     """One answers slowly, one with invalid data; events of the third are stored all the while."""
     async with (
-        open_pbx_responder() as face,
-        open_pbx_responder() as sick,
-        open_pbx_responder() as stuck,
-        caring(tmp_path) as hall,
+        open_pbx_responder() as responder,
+        open_pbx_responder() as invalid_pbx,
+        open_pbx_responder() as slow_pbx,
+        open_manager_harness(tmp_path) as harness,
     ):
-        sick.override_response, stuck.override_response = garbage, slow
-        hall.add("Sick", "S-SICK", sick)
-        hall.add("Stuck", "S-STUCK", stuck)
-        hall.add("Branch", BRANCH, face)
-        await wait_for(lambda: bool(face.subscribed) and bool(sick.request_names) and bool(stuck.request_names))
+        invalid_pbx.override_response, slow_pbx.override_response = respond_with_invalid_data, respond_slowly
+        harness.add("Invalid", "S-INVALID", invalid_pbx)
+        harness.add("Slow", "S-SLOW", slow_pbx)
+        harness.add("Branch", BRANCH, responder)
+        await wait_for(
+            lambda: bool(responder.subscribed) and bool(invalid_pbx.request_names) and bool(slow_pbx.request_names)
+        )
         for number in range(50):
-            await face.push(make_raw_event(number))
+            await responder.push(make_raw_event(number))
         async with asyncio.timeout(3):
-            while await hall.count_events(BRANCH) < 50:  # noqa: ASYNC110 - a ledger sets no event
+            while await harness.count_events(BRANCH) < 50:  # noqa: ASYNC110 - a ledger sets no event
                 await asyncio.sleep(0.01)
-        assert sick.tokens == stuck.tokens == set()
+        assert invalid_pbx.tokens == slow_pbx.tokens == set()
 
 
 async def test_sync_manager_settings_have_effect_at_once(tmp_path: Path) -> None:
     """A removed PBX is left, its token revoked; a changed address is used."""
-    async with open_pbx_responder() as first, open_pbx_responder() as second, caring(tmp_path) as hall:
-        hall.add("Branch", BRANCH, first)
+    async with open_pbx_responder() as first, open_pbx_responder() as second, open_manager_harness(tmp_path) as harness:
+        harness.add("Branch", BRANCH, first)
         await wait_for(lambda: bool(first.subscribed))
-        hall.appdb.pbx_credentials.put(
+        harness.appdb.pbx_credentials.put(
             BRANCH, parse_pbx_credentials(f"http://127.0.0.1:{second.port}", CLIENT_ID, CLIENT_SECRET)
         )
         await wait_for(lambda: bool(second.subscribed) and not first.subscribed and not first.tokens)
-        hall.appdb.remove_pbx("Branch")
+        harness.appdb.remove_pbx("Branch")
         await wait_for(lambda: not second.subscribed and not second.tokens)
 
 
 async def test_sync_manager_name_change_restarts_no_channel(tmp_path: Path) -> None:
     """A change of the address does."""
-    async with open_pbx_responder() as face, caring(tmp_path) as hall:
-        hall.add("Branch", BRANCH, face)
-        await wait_for(lambda: bool(face.subscribed))
-        hall.appdb.change_pbx("Branch", {"name": "Harbour"})
-        hall.appdb.alarms.raise_alarm(BRANCH, "silence", "what", hint="todo", now_us=1)
+    async with open_pbx_responder() as responder, open_manager_harness(tmp_path) as harness:
+        harness.add("Branch", BRANCH, responder)
+        await wait_for(lambda: bool(responder.subscribed))
+        harness.appdb.change_pbx("Branch", {"name": "Harbour"})
+        harness.appdb.alarms.raise_alarm(BRANCH, "silence", "what", hint="todo", now_us=1)
         await asyncio.sleep(1.2)
-        assert (face.login_count, face.request_names.count("subscribe")) == (1, 1)
+        assert (responder.login_count, responder.request_names.count("subscribe")) == (1, 1)
 
 
 async def test_sync_manager_cdr_source_is_read_automatically(tmp_path: Path) -> None:
     """As soon as it is set, and again on request; no call twice."""
-    begun = SystemClock().microseconds() // 1_000_000 - 3600
-    row = cdr_rows()[0] | {"linkedid": f"{begun}.1", "uniqueid": f"{begun}.1"}
+    started_at = SystemClock().microseconds() // 1_000_000 - 3600
+    row = cdr_rows()[0] | {"linkedid": f"{started_at}.1", "uniqueid": f"{started_at}.1"}
     (tmp_path / "custom.json").write_text(json.dumps(row) + "\n")
-    async with caring(tmp_path) as hall:
-        hall.appdb.add_pbx(name="Lab", sn="lab", secret="unknown-knows-this", dialect="asterisk", now_us=1)
-        hall.appdb.asterisks.add(AsteriskPbx(sn="lab", host="127.0.0.1", port=1, user="onhook"), "correct horse")
-        hall.appdb.cdr_sources.put("lab", parse_cdr_source(str(tmp_path / "custom.json")))
-        await wait_for(lambda: hall.appdb.sync_states.pbx_status("lab") is not None)
+    async with open_manager_harness(tmp_path) as harness:
+        harness.appdb.add_pbx(name="Lab", sn="lab", secret="unknown-knows-this", dialect="asterisk", now_us=1)
+        harness.appdb.asterisks.add(AsteriskPbx(sn="lab", host="127.0.0.1", port=1, user="onhook"), "correct horse")
+        harness.appdb.cdr_sources.put("lab", parse_cdr_source(str(tmp_path / "custom.json")))
+        await wait_for(lambda: harness.appdb.sync_states.pbx_status("lab") is not None)
         async with asyncio.timeout(5):
-            while await hall.count_events("lab") < 1:  # noqa: ASYNC110 - a ledger sets no event
+            while await harness.count_events("lab") < 1:  # noqa: ASYNC110 - a ledger sets no event
                 await asyncio.sleep(0.01)
-        hall.appdb.sync_states.save_backfill_request(
-            "lab", BackfillRequest(since=begun - 7200, until=None, requested_at=7)
+        harness.appdb.sync_states.save_backfill_request(
+            "lab", BackfillRequest(since=started_at - 7200, until=None, requested_at=7)
         )
-        await wait_for(lambda: hall.appdb.sync_states.backfill_result("lab") is not None)
-        outcome = hall.appdb.sync_states.backfill_result("lab")
-        assert outcome is not None
-        assert (outcome.rows, outcome.new, outcome.same, outcome.error) == (1, 0, 1, "")
-        assert await hall.count_events("lab") == 1
+        await wait_for(lambda: harness.appdb.sync_states.backfill_result("lab") is not None)
+        result = harness.appdb.sync_states.backfill_result("lab")
+        assert result is not None
+        assert (result.rows, result.new, result.same, result.error) == (1, 0, 1, "")
+        assert await harness.count_events("lab") == 1

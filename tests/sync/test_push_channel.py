@@ -14,16 +14,22 @@ from tests.sync.pbx_responder import json_response, open_pbx_responder, wait_for
 
 async def test_push_channel_event_is_stored_unchanged(tmp_path: Path) -> None:
     """A repeat by webhook is a duplicate."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver, run_push_channel(receiver):
-        await wait_for(lambda: bool(face.subscribed))
-        await face.push(RAW_EVENT)
-        await wait_for(lambda: receiver.ingestor.is_working and bool(face.subscribed))
-        await face.push(RAW_EVENT)
-        await face.push(make_raw_event(2))
+    async with (
+        open_pbx_responder() as responder,
+        open_sync_harness(tmp_path, responder) as receiver,
+        run_push_channel(receiver),
+    ):
+        await wait_for(lambda: bool(responder.subscribed))
+        await responder.push(RAW_EVENT)
+        await wait_for(lambda: receiver.ingestor.is_working and bool(responder.subscribed))
+        await responder.push(RAW_EVENT)
+        await responder.push(make_raw_event(2))
         await receiver.wait_for_raw_events(2)
-        reports = await receiver.ledger.read(0, 10)
-    assert [report.body for report in reports] == [RAW_EVENT, make_raw_event(2)]
-    assert [(report.via, report.peer) for report in reports] == [("websocket", f"127.0.0.1:{face.port}")] * 2
+        raw_events = await receiver.ledger.read(0, 10)
+    assert [raw_event.body for raw_event in raw_events] == [RAW_EVENT, make_raw_event(2)]
+    assert [(raw_event.via, raw_event.peer) for raw_event in raw_events] == [
+        ("websocket", f"127.0.0.1:{responder.port}")
+    ] * 2
 
 
 async def test_push_channel_new_socket_is_open_before_the_old_one_is_closed(
@@ -31,45 +37,53 @@ async def test_push_channel_new_socket_is_open_before_the_old_one_is_closed(
 ) -> None:
     """Events pushed meanwhile are all stored; the old token is revoked, and never more than two are valid."""
     monkeypatch.setattr(push_channel, "DRAIN_SECONDS", 0.1)
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
-        face.token_seconds = 8 * 60 + 1  # so that it is renewed after a second
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
+        responder.token_seconds = 8 * 60 + 1  # so that it is renewed after a second
         async with run_push_channel(receiver):
-            await wait_for(lambda: bool(face.subscribed))
+            await wait_for(lambda: bool(responder.subscribed))
             number = 0
-            while face.issued_token_count < 4:
+            while responder.issued_token_count < 4:
                 number += 1
-                assert await face.push(make_raw_event(number)) >= 1, "at every moment a socket receives it"
+                assert await responder.push(make_raw_event(number)) >= 1, "at every moment a socket receives it"
                 await asyncio.sleep(0.02)
-            await wait_for(lambda: len(face.tokens) == 1)
+            await wait_for(lambda: len(responder.tokens) == 1)
             await receiver.wait_for_raw_events(number)
-    assert (face.token_count_max, face.login_count) == (2, 1)
+    assert (responder.token_count_max, responder.login_count) == (2, 1)
 
 
 async def test_push_channel_lost_socket_is_reopened(tmp_path: Path) -> None:
     """With the current token, and the gap is filled at once."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver, run_push_channel(receiver):
-        await wait_for(lambda: bool(face.subscribed))
+    async with (
+        open_pbx_responder() as responder,
+        open_sync_harness(tmp_path, responder) as receiver,
+        run_push_channel(receiver),
+    ):
+        await wait_for(lambda: bool(responder.subscribed))
         receiver.pbx_sync._wake.clear()
-        await face.close_sockets()
-        await wait_for(lambda: bool(face.subscribed) and receiver.pbx_sync._wake.is_set())
-    assert face.login_count == 1
+        await responder.close_sockets()
+        await wait_for(lambda: bool(responder.subscribed) and receiver.pbx_sync._wake.is_set())
+    assert responder.login_count == 1
 
 
 async def test_push_channel_silent_socket_is_closed_and_not_claimed(tmp_path: Path) -> None:
     """yeastar-p-series.md 12, 14: otherwise hours of events are lost; the connected time ends with the last confirmed
     heartbeat.
     """
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver, run_push_channel(receiver):
-        await wait_for(lambda: bool(face.subscribed))
-        first = next(iter(face.subscribed))
-        face.is_silent = True
+    async with (
+        open_pbx_responder() as responder,
+        open_sync_harness(tmp_path, responder) as receiver,
+        run_push_channel(receiver),
+    ):
+        await wait_for(lambda: bool(responder.subscribed))
+        first = next(iter(responder.subscribed))
+        responder.is_silent = True
         receiver.clock.offset_seconds += 31
-        await wait_for(lambda: receiver.session.now() > 0 and bool(face.sockets))
+        await wait_for(lambda: receiver.session.now() > 0 and bool(responder.sockets))
         for _ in range(4):
             receiver.clock.offset_seconds += 16
-            await face.push(make_raw_event(1))
+            await responder.push(make_raw_event(1))
             await asyncio.sleep(0.05)
-        await wait_for(lambda: first not in face.subscribed)
+        await wait_for(lambda: first not in responder.subscribed)
         connected = [
             saved_interval for saved_interval in receiver.state.saved_intervals if saved_interval.state == "connected"
         ]
@@ -78,42 +92,46 @@ async def test_push_channel_silent_socket_is_closed_and_not_claimed(tmp_path: Pa
 
 async def test_push_channel_unreachable_pbx_is_retried(tmp_path: Path) -> None:
     """With an alarm after a while."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
 
-        async def away(_: web.Request) -> web.StreamResponse | None:
+        async def respond_unavailable(_: web.Request) -> web.StreamResponse | None:
             return web.Response(status=503)
 
-        face.override_response = away
+        responder.override_response = respond_unavailable
         async with run_push_channel(receiver):
             await wait_for(lambda: receiver.pbx_sync._failing_since is not None)
             assert receiver.state.alarms == {}
             receiver.clock.offset_seconds += 600
             await wait_for(lambda: "unreachable" in receiver.state.alarms)
-            face.override_response = None
+            responder.override_response = None
             receiver.clock.offset_seconds += 600
-            await wait_for(lambda: bool(face.subscribed) and receiver.state.alarms == {})
+            await wait_for(lambda: bool(responder.subscribed) and receiver.state.alarms == {})
 
 
 async def test_push_channel_rejected_credentials_raise_an_alarm_and_are_not_retried(tmp_path: Path) -> None:
     """yeastar-p-series.md 12, 27: five failures block the address."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
-        face.login_error_code = 70004
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
+        responder.login_error_code = 70004
         async with run_push_channel(receiver):
             await wait_for(lambda: "credentials" in receiver.state.alarms)
-            request_count = len(face.request_names)
+            request_count = len(responder.request_names)
             receiver.clock.offset_seconds += 10**6
             await asyncio.sleep(0.2)
     assert "70004" in receiver.state.alarms["credentials"]
-    assert len(face.request_names) == request_count
+    assert len(responder.request_names) == request_count
 
 
 async def test_push_channel_invalid_data_is_stored(tmp_path: Path) -> None:
     """And the next event too."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver, run_push_channel(receiver):
-        await wait_for(lambda: bool(face.subscribed))
-        await face.push(b'{"type":30012,"sn":"3651XXXXXXXX","msg":"{broken"}')
-        await face.push(b'{"type":30011,"sn":"3651XXXXXXXX","msg":"{}"}')
-        await face.push(RAW_EVENT)
+    async with (
+        open_pbx_responder() as responder,
+        open_sync_harness(tmp_path, responder) as receiver,
+        run_push_channel(receiver),
+    ):
+        await wait_for(lambda: bool(responder.subscribed))
+        await responder.push(b'{"type":30012,"sn":"3651XXXXXXXX","msg":"{broken"}')
+        await responder.push(b'{"type":30011,"sn":"3651XXXXXXXX","msg":"{}"}')
+        await responder.push(RAW_EVENT)
         await receiver.wait_for_raw_events(2)
         bodies = [event.body for event in await receiver.ledger.read(0, 10)]
     assert bodies[1] == RAW_EVENT, "another event is counted, not stored"
@@ -121,26 +139,26 @@ async def test_push_channel_invalid_data_is_stored(tmp_path: Path) -> None:
 
 async def test_push_channel_stop_revokes_the_token(tmp_path: Path) -> None:
     """So that the next start has all of them."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
         async with run_push_channel(receiver):
-            await wait_for(lambda: bool(face.subscribed))
+            await wait_for(lambda: bool(responder.subscribed))
         await receiver.session.revoke_tokens()
-        assert face.tokens == set()
+        assert responder.tokens == set()
 
 
 async def test_push_channel_token_that_ended_early_is_renewed_once(tmp_path: Path) -> None:
     """yeastar-p-series.md 12, 4: 10004 leads to a refresh, 40002 to nothing."""
-    async with open_pbx_responder() as face, open_sync_harness(tmp_path, face) as receiver:
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
         assert (await receiver.session.send_request(receiver.session.client.facts_request())).error_kind is None
         receiver.clock.offset_seconds += 120
-        face.tokens.clear()
+        responder.tokens.clear()
         assert (await receiver.session.send_request(receiver.session.client.facts_request())).error_kind is None
 
-        async def refuse(request: web.Request) -> web.StreamResponse | None:
+        async def reject_parameters(request: web.Request) -> web.StreamResponse | None:
             return json_response(errcode=40002, errmsg="PARAMETER ERROR") if "information" in request.path else None
 
-        face.override_response = refuse
+        responder.override_response = reject_parameters
         assert (
             await receiver.session.send_request(receiver.session.client.facts_request())
         ).error_kind == "invalid_parameter"
-    assert (face.login_count, face.request_names.count("refresh_token")) == (1, 1)
+    assert (responder.login_count, responder.request_names.count("refresh_token")) == (1, 1)

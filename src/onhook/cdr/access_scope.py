@@ -1,7 +1,7 @@
-"""What a reader is limited to: some PBXs, some extensions, or both.
+"""What a reader may see: some PBXs, some extensions, or both.
 
-A record is within the limits when it is of such a PBX and such a number is on one of its sides; a call when it is of
-such a PBX and one of its legs has such a number.
+A record is allowed if its PBX is in scope and one of its two numbers is; a call if its PBX is in scope and one of its
+legs has such a number.
 """
 
 import msgspec
@@ -11,21 +11,21 @@ from onhook.cdr.record import Call, Record
 
 
 class AccessScope(msgspec.Struct, frozen=True):
-    """Serial numbers of PBXs, and numbers; None where there is no limit of that kind, and nothing where it is empty."""
+    """Serial numbers of PBXs, and numbers. None means no limit, empty allows nothing."""
 
     sns: tuple[str, ...] | None = None
     numbers: tuple[str, ...] | None = None
 
     def allows_record(self, record: Record) -> bool:
-        """Whether this record may be seen."""
+        """Return whether the reader may see this record."""
         return self.allows_pbx(record.sn) and self._has_number(record)
 
     def allows_call(self, call: Call) -> bool:
-        """Whether this call may be seen, with all of its legs."""
+        """Return whether the reader may see this call, with all of its legs."""
         return self.allows_pbx(call.sn) and any(self._has_number(leg) for leg in call.legs)
 
     def allows_pbx(self, sn: str) -> bool:
-        """Whether anything of this PBX may be seen."""
+        """Return whether the reader may see data of this PBX."""
         return self.sns is None or sn in self.sns
 
     def _has_number(self, leg: Record) -> bool:

@@ -1,7 +1,7 @@
-"""A whole call as one record: for applications that want one event for a call, however many legs it had.
+"""A whole call as one record: for destinations that want one notification per call, however many legs it has.
 
-Its number and moment of receipt are those of its last report; `call_to` is who answered, else what was dialled. A later
-leg makes another event of the same call (DESIGN.md 4, rule 4; yeastar-p-series.md 2.5).
+Its number and receipt time are those of the call's last raw event; `call_to` is the party that answered, else the
+dialled one. A later leg results in another notification of the same call (yeastar-p-series.md 2.5).
 """
 
 import msgspec
@@ -11,7 +11,7 @@ from onhook.cdr.record import Call, Record
 
 
 def call_as_record(call: Call) -> Record:
-    """The call as one record, its talk counted once."""
+    """Return the call as one record, its talk time counted once."""
     first_leg, last_leg = call.legs[0], max(call.legs, key=lambda leg: leg.seq)
     answered_legs = [leg for leg in call.legs if call.answered_by and extract_number(leg.call_to) == call.answered_by]
     record = msgspec.structs.replace(
@@ -32,5 +32,5 @@ def call_as_record(call: Call) -> Record:
         received_at=last_leg.received_at,
         seq=last_leg.seq,
     )
-    # Named as a record with this `call_to` is named, because that is what a receiver will call it.
+    # The id of a record with this `call_to`: receivers compute the same.
     return msgspec.structs.replace(record, record_id=record_id(record_key(call.sn, record)))

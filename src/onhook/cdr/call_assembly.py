@@ -1,7 +1,8 @@
-"""The journey of one call: its legs, in order, made one call that is counted once (DESIGN.md 4, rule 4).
+"""Assembly of a call from its legs, in order, so that it counts once.
 
-Laws: the same legs in any order, with any repeats, give the same call. `ANSWERED` counts only where a person picked up:
-IVR, queue, ring group, conference and features pick up by themselves. Talk is counted once however many legs show it.
+Invariants: the same legs in any order, with any repeats, give the same call. `ANSWERED` counts only where a person
+answered: IVR, queue, ring group, conference and features answer by themselves. Talk time counts once however many legs
+contain it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,28 +28,28 @@ from onhook.cdr.utc_offset import (
 ANSWERED = "ANSWERED"
 VOICEMAIL = "VOICEMAIL"
 ABANDONED = "ABANDONED"
-"""The caller hung up before a person answered: a machine picked up last (yeastar-p-series.md 2.2, [tl])."""
+"""The caller hung up before a person answered: a machine answered last (yeastar-p-series.md 2.2, [tl])."""
 
 ANSWERED_SPELLINGS = frozenset({"ANSWERED", "ANSWERD"})
-"""Folded; the vendor's documentation spells it both ways."""
+"""Folded; the vendor's documentation has both spellings."""
 
 _EARLIEST_TIME = datetime.min.replace(tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 _HOUR = timedelta(hours=1)
 _HALF_AN_HOUR = timedelta(minutes=30)
-"""By which clocks are put forward and back on Lord Howe Island, and nowhere else; by an hour in all other places."""
+"""Size of the clock change on Lord Howe Island alone; elsewhere it is an hour."""
 
 _LORD_HOWE_STANDARD = timedelta(hours=10, minutes=30)
-"""Nobody else puts clocks forward from there."""
+"""No other zone changes to summer time from this offset."""
 
 _LORD_HOWE_SUMMER = timedelta(hours=11)
-"""Also that of Sydney, which puts its clocks back by an hour."""
+"""Also the offset of Sydney, which changes back by an hour."""
 
 _TOLERANCE = timedelta(seconds=OFFSET_REMAINDER_SECONDS_MAX)
 _DST_CHANGE_HOUR_MAX = 4
 """Clocks are put forward at night: the first hour after the change is never later than this."""
 
-# Of two legs that begin in the same second, the one that sends the caller on comes first.
+# Of two legs that begin in the same second, the one that forwards the caller comes first.
 _LEG_KIND_ORDER: Mapping[LegKind, int] = {
     "ivr": 0,
     "queue": 1,
@@ -61,7 +62,7 @@ _LEG_KIND_ORDER: Mapping[LegKind, int] = {
 
 
 class PbxFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What we were told of a PBX that changes how its calls are read."""
+    """Facts about a PBX that change how its calls are assembled."""
 
     name: str = ""
     dialect: str = "yeastar"
@@ -70,7 +71,7 @@ class PbxFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportedLeg(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Call details and where they came from."""
+    """Call details and their origin."""
 
     details: CallDetails
     seq: int
@@ -79,7 +80,7 @@ class ReportedLeg(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def assemble_call(sn: str, reported_legs: Sequence[ReportedLeg], facts: PbxFacts) -> Call:
-    """All that was ever said of one call, made that call. `reported_legs` is not empty and of one (`sn`, `call_id`)."""
+    """Assemble a call from all reports of its legs. `reported_legs` is not empty and has one (`sn`, `call_id`)."""
     legs = _build_legs(sn, _latest_legs(sn, reported_legs), facts)
     if len(legs) > 1:
         legs.sort(
@@ -113,18 +114,20 @@ def assemble_call(sn: str, reported_legs: Sequence[ReportedLeg], facts: PbxFacts
 
 
 def to_reported_leg(record: Record) -> ReportedLeg:
-    """What a record says, without what followed from it: to be put together anew with other legs."""
+    """Return the reported part of a record, to be assembled again with other legs."""
     details = CallDetails(**{name: getattr(record, name) for name in CallDetails.__struct_fields__})
     return ReportedLeg(details=details, seq=record.seq, via=record.via, received_at=record.received_at)
 
 
 def is_answered(leg: CallDetails) -> bool:
-    """Whether somebody or something picked up."""
+    """Return whether a person or a machine answered."""
     return fold_word(leg.status) in ANSWERED_SPELLINGS
 
 
 def _latest_legs(sn: str, reported_legs: Sequence[ReportedLeg]) -> list[ReportedLeg]:
-    """One for each record: a later report with other content replaces, an exact repeat does not (rule 2)."""
+    """Return one leg per record: a later report with other content replaces the earlier one, an exact
+    repeat does not.
+    """
     if len(reported_legs) == 1:
         return list(reported_legs)
     latest: dict[RecordKey, ReportedLeg] = {}
@@ -141,7 +144,9 @@ def _latest_legs(sn: str, reported_legs: Sequence[ReportedLeg]) -> list[Reported
 
 
 def _is_retimed(old: ReportedLeg, new: ReportedLeg) -> bool:
-    """Whether a later report tells the same leg and times it otherwise, as a PBX does that was heard in two halves."""
+    """Return whether a later report describes the same leg with other times, as after a connection loss
+    during the call.
+    """
     if old.seq == new.seq or leg_channels(old.details) != leg_channels(new.details):
         return False
     (begin, end), (new_begin, new_end) = _span(old.details), _span(new.details)
@@ -160,7 +165,7 @@ def _merge_reported_legs(old: ReportedLeg, new: ReportedLeg) -> ReportedLeg:
 
 
 def _build_legs(sn: str, reported_legs: Sequence[ReportedLeg], facts: PbxFacts) -> list[Record]:
-    """Each leg with its moments in UTC: the call's offset, moved where the clock was put forward or back meanwhile."""
+    """Return the legs with their times in UTC: the call's offset, shifted where the clock changed during the call."""
     starts = [parse_wall_clock(reported_leg.details.time_start) for reported_leg in reported_legs]
     epoch = call_epoch(reported_legs[0].details.call_id)
     offset, offset_from = determine_call_offset(
@@ -191,7 +196,7 @@ def _build_legs(sn: str, reported_legs: Sequence[ReportedLeg], facts: PbxFacts) 
 
 
 def _ordering_time(local: datetime, offset: timedelta, call_started_at: datetime) -> datetime:
-    """When a leg began; after the clock was put back it shows an earlier time than the call's own start."""
+    """Return when a leg began; after the clock was put back a leg shows an earlier time than the call's own start."""
     started_at = to_utc(local, offset)
     return started_at + _HOUR if started_at < call_started_at - _TOLERANCE else started_at
 
@@ -199,10 +204,10 @@ def _ordering_time(local: datetime, offset: timedelta, call_started_at: datetime
 def _leg_offset(
     local: datetime, offset: timedelta, busy_span: tuple[datetime, datetime], earlier_legs: Sequence[Record]
 ) -> timedelta:
-    """The call's offset; an hour less where the leg would begin before its call (autumn); an hour more where it would
-    begin after a hole, and an hour earlier there is none, at an hour at which clocks are put forward (spring).
+    """Return the call's offset, minus an hour if the leg would begin before its call (autumn), or plus an hour if the
+    leg would follow a hole that disappears an hour earlier, at an hour at which clocks are put forward (spring).
 
-    `busy` is from when until when the legs `before` it are known to last.
+    `busy_span` is the known time range of the call and its `earlier_legs`.
     """
     call_started_at, busy_until = busy_span
     started_at = to_utc(local, offset)
@@ -220,7 +225,7 @@ def _leg_offset(
 
 
 def _backward_shift(offset: timedelta, apparent_start: datetime, earlier_legs: Sequence[Record]) -> timedelta:
-    """An hour; half of one where the leg then begins when another one began or ended."""
+    """Return an hour; half an hour if the leg then begins when another one began or ended."""
     boundaries = (time for leg in earlier_legs for time in (leg.started_at, leg.ended_at) if time)
     is_half_hour = offset == _LORD_HOWE_SUMMER and any(
         abs(boundary - apparent_start - _HALF_AN_HOUR) <= _TOLERANCE for boundary in boundaries
@@ -231,7 +236,7 @@ def _backward_shift(offset: timedelta, apparent_start: datetime, earlier_legs: S
 def _build_record(
     sn: str, pbx: str, reported_leg: ReportedLeg, local: datetime, offset_and_source: tuple[timedelta, OffsetFrom]
 ) -> Record:
-    """A record complete: what was said, and what follows from it (yeastar-p-series.md 2.10)."""
+    """Build a record: the reported details and the values derived from them (yeastar-p-series.md 2.10)."""
     offset, offset_from = offset_and_source
     details = reported_leg.details
     started_at = to_utc(local, offset)
@@ -261,12 +266,12 @@ def _leg_ring_duration(details: CallDetails) -> int | None:
 
 
 def _answer_time(leg: Record) -> datetime:
-    """When a leg that was answered was answered; at its start where nobody said how long it lasted."""
+    """Return when an answered leg was answered; its start where its duration is unknown."""
     return leg.ended_at - timedelta(seconds=leg.talk_duration or 0) if leg.ended_at else leg.started_at
 
 
 def _call_status(legs: Sequence[Record], is_answered_by_person: bool) -> str:
-    """How the call ended for the caller: a person answered; a message was left; else what the last try came to."""
+    """Return how the call ended for the caller: answered by a person, voicemail, or the status of the last attempt."""
     if is_answered_by_person:
         return ANSWERED
     unanswered_statuses = [leg.status for leg in legs if leg.status and not is_answered(leg)]
@@ -277,19 +282,21 @@ def _call_status(legs: Sequence[Record], is_answered_by_person: bool) -> str:
 
 
 def _call_wait_duration(started_at: datetime, person_legs: Sequence[Record], ended_at: datetime | None) -> int | None:
-    """From the start to a person's answer, or to the end."""
+    """Return the seconds from the start to a person's answer, or to the end."""
     return _seconds_between(started_at, _answer_time(person_legs[0]) if person_legs else ended_at)
 
 
 def _call_ring_duration(legs: Sequence[Record], person_legs: Sequence[Record]) -> int | None:
-    """Of the leg that answered, or the longest."""
+    """Return the ring duration of the leg that answered, or the longest."""
     if person_legs:
         return person_legs[0].ring_duration
     return max((leg.ring_duration for leg in legs if leg.ring_duration is not None), default=None)
 
 
 def _call_talk_duration(legs: Sequence[Record], person_legs: Sequence[Record]) -> int | None:
-    """Seconds with at least one person; None where nobody said how long it was, or whether it was a person at all."""
+    """Return the seconds with at least one person on the line; None where the duration, or whether a person answered,
+    is unknown.
+    """
     if not person_legs:
         return None if any(not leg.status and leg.talk_duration != 0 for leg in legs) else 0
     if len(person_legs) == 1:
@@ -308,7 +315,7 @@ def _seconds_between(begin: datetime, end: datetime | None) -> int | None:
 
 
 def _first_text(legs: Sequence[Record], name: str) -> str:
-    """Of the first leg that says any."""
+    """Return the value of the first leg that has one."""
     for leg in legs:
         text: str = getattr(leg, name)
         if text:

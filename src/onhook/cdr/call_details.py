@@ -1,7 +1,7 @@
 """The 18 fields of event 30012 (yeastar-p-series.md 2.1), under the event's own names.
 
-Laws: a text nobody sent is empty; a number nobody sent is None, never zero; members we do not know are
-kept in `extra` under their own names. Values are frozen.
+Invariants: a missing text is empty; a missing number is None, never zero; unknown members are kept in `extra` under
+their own names. Values are frozen.
 """
 
 import re
@@ -10,17 +10,17 @@ from typing import Any
 
 import msgspec
 
-# A call longer than a year is a misreading, not a call: such a value is kept in `extra`, not summed.
+# A call longer than a year is an error, not a call: such a value goes to `extra` and is not summed.
 DURATION_SECONDS_MAX = 366 * 86_400
 
 FOLD_CACHE_SIZE = 1_024
-"""Nearly all calls share the same few words; folding each anew would be most of the work of comparing them."""
+"""Nearly all calls share the same few words; folding each again would dominate the cost of comparing them."""
 
 _IGNORED_CHARACTERS = re.compile(r"[\s_]+")
 
 
 class CallDetails(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What one report says of one leg of a call.
+    """The fields of one leg of a call, as reported.
 
     Durations are whole seconds. `time_start` is the PBX's wall clock, `YYYY-MM-DD HH:MM:SS`, without a zone.
     """
@@ -50,12 +50,12 @@ DETAIL_FIELDS: tuple[str, ...] = tuple(f for f in CallDetails.__struct_fields__ 
 """The 18 names, in the order of DESIGN.md 1."""
 
 NUMBER_FIELDS = frozenset({"call_duration", "talk_duration", "agent_ring_time", "enb_call_note"})
-"""Those of the 18 that are whole numbers; the others are text."""
+"""The fields with whole numbers; the others are texts."""
 
 
 @lru_cache(maxsize=FOLD_CACHE_SIZE)
 def fold_word(text: str) -> str:
-    """`status` and `type` for comparison: case, spaces and underscores do not count (yeastar-p-series.md 2.2).
+    """Normalise `status` and `type` for comparison: case, spaces and underscores are ignored (yeastar-p-series.md 2.2).
 
     >>> fold_word("No_Answer") == fold_word("NO ANSWER") == fold_word("NOANSWER")
     True

@@ -1,6 +1,6 @@
-"""What only a whole call can tell, as a filter: who answered, how long one waited, at which hour, what was under way.
+"""Filters on whole calls: answering person, wait duration, hour of day, calls in progress at a time.
 
-A record is asked by the call that it is a leg of.
+A record matches if the call of which it is a leg matches.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import msgspec
 
 from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call, Record
-from onhook.lib.errors import UsageError
+from onhook.lib.errors import UsageError, _
 
 DURATION_DIGITS_MAX = 9
 """Some thirty years: more is a mistake."""
@@ -22,19 +22,19 @@ CALL_FILTER_NAMES = (
     *("weekday", "hour_of_day", "under_way_at", "caller", "dialled", "by_trunk", "by_did"),
 )
 TEXT_CALL_FILTERS = frozenset({"answered_by", "caller", "dialled", "by_trunk", "by_did"})
-"""Those that are texts."""
+"""The text filters."""
 
 _NUMBER_RANGES = {"weekday": (1, 7), "hour_of_day": (0, 23)}
 
 
 class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """None is no limit. A weekday is 1 (Monday) to 7, an hour of day 0 to 23, both by the clocks of `zone`.
+    """A filter on calls; None is no limit. A weekday is 1 (Monday) to 7, an hour of day 0 to 23, both in `zone`.
 
-    Durations are whole seconds, both limits included; one that nobody reported matches neither. A call is under way
-    from its first second to the one before its end. `caller` and `dialled` are the numbers of the call itself, as
-    `by_trunk` (the one it came in on, else the one it went out on) and `by_did` are its own, not those of any leg.
-    One of `numbers` is on a side of one of its legs, or `name` is part of what such a side says, in any case.
-    `call_keys` holds (`sn`, `call_id`) of the calls that are meant at all, as those that somebody wrote about.
+    Durations are whole seconds, both limits included; an unknown duration matches neither. A call is under way from its
+    first second to the one before its end. `caller` and `dialled` are the numbers of the call itself, as `by_trunk`
+    (the incoming trunk, else the outgoing one) and `by_did` are its own, not those of any leg. `numbers` matches if one
+    of them is a party of a leg, `name` if it is part of such a party's text, in any case. `call_keys` holds (`sn`,
+    `call_id`) of the calls that can match at all, as those with notes.
     """
 
     answered_by: str | None = None
@@ -55,7 +55,7 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = "UTC"
 
     def matches(self, call: Call) -> bool:
-        """Whether this call is meant."""
+        """Return whether the call matches."""
         local = call.started_at.astimezone(ZoneInfo(self.zone))
         return (
             self._matches_call_fields(call)
@@ -69,7 +69,7 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _matches_call_fields(self, call: Call) -> bool:
-        """Its numbers, its trunk, its DID."""
+        """Return whether the numbers, the trunk and the DID of the call match."""
         return (
             (self.answered_by is None or call.answered_by == extract_number(self.answered_by))
             and (self.caller is None or extract_number(call.call_from) == extract_number(self.caller))
@@ -86,7 +86,7 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_call_filter(parameters: Mapping[str, str], zone: ZoneInfo) -> CallFilter:
-    """Read aspects as people write them, empty ones are not set. Raises `UsageError`."""
+    """Parse call filters from texts; empty texts are ignored. Raises `UsageError`."""
     texts = {name: text.strip() for name, text in parameters.items() if text.strip()}
     under_way_at = texts.get("under_way_at")
     values: dict[str, Any] = {
@@ -102,7 +102,10 @@ def parse_call_filter(parameters: Mapping[str, str], zone: ZoneInfo) -> CallFilt
 def _parse_number(name: str, text: str) -> int:
     low, high = _NUMBER_RANGES.get(name, (0, 10**DURATION_DIGITS_MAX - 1))
     if not (text.isascii() and text.isdigit() and len(text) <= DURATION_DIGITS_MAX and low <= int(text) <= high):
-        raise UsageError(f"{name} cannot be {text[:40]!r}", hint=f"write a whole number from {low} to {high}")
+        raise UsageError(
+            _("invalid {name}: {value!r}", name=name, value=text[:40]),
+            hint=_("write a whole number from {low} to {high}", low=low, high=high),
+        )
     return int(text)
 
 
@@ -111,7 +114,9 @@ def _parse_time(text: str, zone: ZoneInfo) -> datetime:
         time = datetime.fromisoformat(text)
         return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise UsageError(f"under_way_at is not a time: {text[:40]!r}", hint="write 2026-04-27T19:04:36+08:00") from None
+        raise UsageError(
+            _("under_way_at is not a time: {value!r}", value=text[:40]), hint=_("write 2026-04-27T19:04:36+08:00")
+        ) from None
 
 
 def _is_between(seconds: int | None, minimum: int | None, maximum: int | None) -> bool:

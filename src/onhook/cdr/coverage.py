@@ -1,10 +1,9 @@
-"""Which stretches of time are surely complete, and which are gaps. Moments are aware, in UTC, by a clock that is right.
+"""Coverage: which time ranges are verified complete, and which are gaps. Times are aware, in UTC, by a correct clock.
 
-A stretch is about calls that *ended* in it: a call that is still going on is known to nobody, so nothing true can be
-said by when calls began. Laws: `complete` is only what was compared with the PBX's own list, whole; `connected` says
-that the push channel was proven alive, and is no promise, because a channel can lose events while it lives; all else is
-a gap with a reason. A later comparison counts more than an earlier one; `connected` never counts more than a
-comparison.
+An interval is about calls that *ended* in it: a call in progress is not reported yet, so the start of a call proves
+nothing. Invariants: `complete` is only what was compared with the PBX's own list, whole; `connected` means that the
+push channel was proven alive, and is no guarantee, because a channel can lose events while it is alive; everything else
+is a gap with a reason. A later comparison replaces an earlier one; `connected` never replaces a comparison.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,23 +15,26 @@ import msgspec
 CoverageState = Literal["complete", "connected", "gap"]
 
 CALL_SECONDS_MAX = 86_400
-"""No call is taken to last longer. The PBX lists calls by when they began, so a list says nothing of the first so many
-seconds of the window that was asked for: calls that ended there may have begun before it."""
+"""Assumed maximum duration of a call. The PBX lists calls by their start, so a list proves nothing about the first so
+many seconds of the requested window: calls that ended there may have begun before it.
+"""
 
 SETTLE_SECONDS = 60
-"""A call that ended less than this before the PBX was asked may not have been in its list yet."""
+"""A call that ended less than this before the request may not have been in the PBX's list yet."""
 
 INTERVALS_MAX = 1_000
-"""Per PBX: some years of comparisons that failed now and then. Beyond it the oldest are forgotten: gaps again."""
+"""Per PBX: some years of comparisons with occasional failures. Beyond it the oldest are dropped and
+become gaps again.
+"""
 
 GAP_MERGE_DISTANCE = timedelta(minutes=1)
-"""Gaps nearer to each other than this are one."""
+"""Gaps closer to each other than this are merged."""
 
-NEVER_COMPARED = "nobody has compared it with the PBX yet"
+NEVER_COMPARED = "not yet reconciled with the PBX"
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """From `since` on, before `until`. `reason` says what proves it, or what is known of the gap."""
+    """A time range from `since` on, before `until`. `reason` is the evidence, or the cause of the gap."""
 
     since: datetime
     until: datetime
@@ -41,10 +43,10 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class CdrComparison(msgspec.Struct, frozen=True, kw_only=True):
-    """One reading of the PBX's list to its end: all calls that began in a window. One that broke off is none.
+    """One complete reading of the PBX's list: all calls that began in a window. An aborted reading is no comparison.
 
-    `since` is the window's start, by a right clock; its end is `until`, or later than `started_at`, when reading began.
-    `incomplete_reason` is empty where every row that the PBX counted was read and is kept.
+    `since` is the window's start, by a correct clock; its end is `until`, or later than `started_at`, when reading
+    began. `incomplete_reason` is empty if every row that the PBX counted was read and stored.
     """
 
     since: datetime
@@ -54,7 +56,9 @@ class CdrComparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def interval_from_comparison(comparison: CdrComparison) -> Interval | None:
-    """What a reading of the list proves: a complete stretch, or a gap that is named; None where it says nothing."""
+    """Return what a reading of the list proves: a complete interval, or a gap with a reason; None if it
+    proves nothing.
+    """
     since = comparison.since + timedelta(seconds=CALL_SECONDS_MAX)
     until = comparison.started_at - timedelta(seconds=SETTLE_SECONDS)
     until = until if comparison.until is None else min(until, comparison.until)
@@ -62,11 +66,11 @@ def interval_from_comparison(comparison: CdrComparison) -> Interval | None:
         return None
     if comparison.incomplete_reason:
         return Interval(since, until, "gap", comparison.incomplete_reason)
-    return Interval(since, until, "complete", f"compared with the PBX at {comparison.started_at:%Y-%m-%d %H:%M} UTC")
+    return Interval(since, until, "complete", f"reconciled with the PBX at {comparison.started_at:%Y-%m-%d %H:%M} UTC")
 
 
 def add_interval(intervals: Sequence[Interval], new: Interval) -> list[Interval]:
-    """What is known after one more stretch: in order, apart from each other, neighbours of one kind joined."""
+    """Return the intervals with one more added: in order, without overlap, neighbours of one kind joined."""
     parts = [part for old in intervals for part in _subtract(old, new)]
     parts += [part for part in _visible_parts(intervals, new) if part.since < part.until]
     merged: list[Interval] = []
@@ -79,7 +83,7 @@ def add_interval(intervals: Sequence[Interval], new: Interval) -> list[Interval]
 
 
 def fill_gaps(intervals: Sequence[Interval], since: datetime, until: datetime) -> list[Interval]:
-    """All of that time, whole: what is known, and the gaps between."""
+    """Return intervals that cover the whole range: the known ones, and the gaps between."""
     result: list[Interval] = []
     position = since
     for interval in intervals:
@@ -92,26 +96,26 @@ def fill_gaps(intervals: Sequence[Interval], since: datetime, until: datetime) -
 
 
 def complete_until(intervals: Sequence[Interval]) -> datetime | None:
-    """Up to which moment the latest complete stretch reaches; None where there is none."""
+    """Return the end of the latest complete interval; None if there is none."""
     return next((interval.until for interval in reversed(intervals) if interval.state == "complete"), None)
 
 
 def query_start(intervals: Sequence[Interval], since: datetime, until: datetime) -> datetime:
-    """From which start of calls on the PBX must be asked, so that all from `since` to `until` can be complete."""
+    """Return the earliest call start to request from the PBX, so that the whole range can become complete."""
     open_starts = [interval.since for interval in fill_gaps(intervals, since, until) if interval.state != "complete"]
     earliest = min(open_starts, default=until)
     return min(earliest, until - timedelta(seconds=SETTLE_SECONDS)) - timedelta(seconds=CALL_SECONDS_MAX)
 
 
 def invalidate_range(intervals: Sequence[Interval], since: datetime, until: datetime, reason: str) -> list[Interval]:
-    """The same where nothing that was claimed between two moments counts any more, because the PBX's clock moved."""
+    """Return the intervals with a gap in this range, because the PBX's clock changed."""
     return add_interval(intervals, Interval(since, until, "gap", reason)) if since < until else list(intervals)
 
 
 def add_disconnection(intervals: Sequence[Interval], since: datetime, until: datetime, reason: str) -> list[Interval]:
-    """The same where a PBX was not heard between two moments: a gap, but for what was compared meanwhile.
+    """Return the intervals with a gap where a PBX was disconnected, except where it was compared since.
 
-    One that follows soon on another is one with it, so that a line that comes and goes does not make thousands.
+    A gap soon after another one is merged with it, so that an unstable connection does not create thousands.
     """
     nearby_gaps = [
         interval
@@ -127,7 +131,7 @@ def add_disconnection(intervals: Sequence[Interval], since: datetime, until: dat
 
 
 def invalidate_connected(intervals: Sequence[Interval], reason: str) -> list[Interval]:
-    """The same where the push channel was found to lose events: what was only heard is a gap until it is compared."""
+    """Return the intervals with gaps instead of `connected`, because the push channel was found to lose events."""
     return [
         Interval(interval.since, interval.until, "gap", reason) if interval.state == "connected" else interval
         for interval in intervals
@@ -135,7 +139,7 @@ def invalidate_connected(intervals: Sequence[Interval], reason: str) -> list[Int
 
 
 def _subtract(old: Interval, new: Interval) -> Iterator[Interval]:
-    """What is left of an older stretch beside a new one; a comparison stays under what was only heard."""
+    """Yield what remains of an older interval beside a new one; a comparison has precedence over `connected`."""
     if old.until <= new.since or new.until <= old.since or _has_precedence(old, new):
         yield old
         return
@@ -146,7 +150,7 @@ def _subtract(old: Interval, new: Interval) -> Iterator[Interval]:
 
 
 def _visible_parts(intervals: Sequence[Interval], new: Interval) -> Iterator[Interval]:
-    """What is seen of a new stretch: all of it, but where an older one stays."""
+    """Yield the parts of a new interval that no older interval with precedence covers."""
     position = new.since
     for old in sorted(intervals, key=lambda interval: interval.since):
         if _has_precedence(old, new) and old.since < new.until and new.since < old.until:
@@ -160,5 +164,5 @@ def _has_precedence(old: Interval, new: Interval) -> bool:
 
 
 def _can_merge(left: Interval, right: Interval) -> bool:
-    """Complete stretches are one however often they were compared; gaps only for one reason."""
+    """Return whether two intervals can be joined: complete ones always, gaps only with the same reason."""
     return left.state == right.state and (left.state != "gap" or left.reason == right.reason)

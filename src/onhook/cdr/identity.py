@@ -1,5 +1,4 @@
-"""When two reports mean the same (yeastar-p-series.md 2.5): a record is (`sn`, `call_id`, `time_start`, number of
-`call_to`).
+"""Identity of records (yeastar-p-series.md 2.5): a record is (`sn`, `call_id`, `time_start`, number of `call_to`).
 
 `uid` and `call_id` alone identify nothing: on current firmware all legs of a call share both.
 """
@@ -16,8 +15,8 @@ RecordKey = tuple[str, str, str, str]
 
 
 def extract_number(party: str) -> str:
-    """The number in `Name<number>`: the last `<…>` at the end, else the whole trimmed text (yeastar-p-series.md 2.6);
-    of an address as SIP writes it (RFC 3261, 19.1) the part before the host.
+    """Return the number in `Name<number>`: the last `<…>` at the end, else the whole trimmed text (yeastar-p-series.md
+    2.6); of a SIP address (RFC 3261, 19.1) the part before the host.
 
     >>> extract_number('Bob "B" <1002> '), extract_number(" 1002"), extract_number("Satisfaction Survey")
     ('1002', '1002', 'Satisfaction Survey')
@@ -34,7 +33,7 @@ def extract_number(party: str) -> str:
 
 
 def extract_name(party: str) -> str:
-    """The name in `Name<number>`, or empty where there is only a number.
+    """Return the name in `Name<number>`, or empty if there is only a number.
 
     >>> extract_name("Queue Team<6400>"), extract_name("1002")
     ('Queue Team', '')
@@ -45,14 +44,15 @@ def extract_name(party: str) -> str:
 
 
 def record_key(sn: str, details: CallDetails) -> RecordKey:
-    """What makes a record this one and no other."""
+    """Return the key that identifies a record."""
     return (sn, details.call_id, details.time_start, extract_number(details.call_to))
 
 
 def leg_channels(details: CallDetails) -> tuple[str, ...]:
-    """By which channels of the PBX a leg ran, as far as `extra` says so; of a leg that has but one, with the number.
+    """Return the PBX channels of a leg, as far as `extra` contains them; for a leg with a single channel, with the
+    number.
 
-    Two reports that time a leg otherwise mean the same one where these are equal.
+    Two reports with different times describe the same leg if these are equal.
 
     >>> caller = {"call_id": "1.1", "time_start": "", "call_from": "1001", "extra": {"channel": "PJSIP/1001-00000001"}}
     >>> leg_channels(CallDetails(call_to="Team<6400>", **caller))
@@ -63,8 +63,9 @@ def leg_channels(details: CallDetails) -> tuple[str, ...]:
 
 
 def record_id(key: RecordKey) -> str:
-    """A short name for a record, the same wherever and whenever it is made: 32 hexadecimal digits.
+    """Return a short id of a record, the same wherever and whenever it is computed: 32 hexadecimal digits.
 
-    MD5 of the key's parts joined by the ASCII unit separator: a name, not a proof, and one that databases can make too.
+    MD5 of the key's parts joined by the ASCII unit separator: an identifier, not a proof, which databases can compute
+    too.
     """
     return hashlib.md5("\x1f".join(key).encode(), usedforsecurity=False).hexdigest()

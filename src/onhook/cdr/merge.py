@@ -1,7 +1,7 @@
-"""What a record says after it was reported more than once: by the event, and by rows of the PBX's own list.
+"""Merging of repeated reports of a record: by the event, and by rows of the PBX's own list.
 
-Laws: an event replaces what was said. A row says less than the event: it changes what it says otherwise, fills what is
-empty, and the same content changes nothing. What rows filled stays when the event comes after all.
+Invariants: an event replaces the stored values. A row has fewer fields than the event: it replaces values that differ
+and fills empty ones, and the same content changes nothing. Values filled from rows stay when the event arrives later.
 """
 
 import msgspec
@@ -10,10 +10,10 @@ from onhook.cdr.call_details import DETAIL_FIELDS, CallDetails, fold_word
 from onhook.cdr.identity import extract_number
 
 ROW_CHANNELS = frozenset({"backfill", "import"})
-"""Ways in by which not the event comes but a row of the PBX's list (yeastar-p-series.md 7.4)."""
+"""Channels that deliver rows of the PBX's list instead of events (yeastar-p-series.md 7.4)."""
 
 _EVENT_ONLY_FIELDS = frozenset({"agent_ring_time", "enb_call_note"})
-"""The list has no such field, or was seen to have another value in it."""
+"""The list lacks these fields, or was seen with another value in them."""
 
 _WORD_FIELDS = frozenset({"status", "type"})
 _PARTY_FIELDS = frozenset({"call_from", "call_to", "did_number"})
@@ -21,7 +21,7 @@ _EMPTY_VALUES = (None, "")
 
 
 def merge_details(old: CallDetails, old_via: str, new: CallDetails, new_via: str) -> CallDetails:
-    """The details of a record that was known and is reported again; each `via` is the way by which one came."""
+    """Return the details of a stored record that is reported again; each `via` is the channel of a report."""
     if new_via in ROW_CHANNELS:
         return _apply_row(old, new)
     return _fill_missing(new, old) if old_via in ROW_CHANNELS else new
@@ -37,7 +37,7 @@ def _apply_row(old: CallDetails, row: CallDetails) -> CallDetails:
 
 
 def _differs(name: str, old_value: str | int | None, row_value: str | int) -> bool:
-    """Whether a row says something else of this field; how a word or a party is written does not count."""
+    """Return whether a row has another value in this field; the notation of a word or a party is ignored."""
     if old_value in _EMPTY_VALUES:
         return True
     if name in _EVENT_ONLY_FIELDS:

@@ -1,6 +1,6 @@
-"""The number plan of a PBX: which numbers are people and which are machines (DESIGN.md 4, rule 4).
+"""Number plan of a PBX: which numbers are people and which are machines.
 
-A machine picks up by itself, so `ANSWERED` on its leg does not mean that anybody spoke (yeastar-p-series.md 2.2,
+A machine answers by itself, so `ANSWERED` on its leg does not mean that a person spoke (yeastar-p-series.md 2.2,
 traps).
 """
 
@@ -12,18 +12,18 @@ from typing import Any, Literal
 import msgspec
 
 from onhook.cdr.identity import extract_number
-from onhook.lib.errors import UsageError
+from onhook.lib.errors import UsageError, _
 
 LegKind = Literal["extension", "external", "ivr", "queue", "ring_group", "conference", "feature"]
 
 PERSON_KINDS: frozenset[LegKind] = frozenset({"extension", "external", "conference"})
-"""Whose answer is a person's; in a conference people speak with people."""
+"""Kinds whose answer counts as a person's; in a conference people speak with people."""
 
 RANGES_MAX = 100
-"""Ranges per kind: no real plan comes near it."""
+"""Ranges per kind: far more than real plans have."""
 
 KIND_CACHE_SIZE = 4096
-"""Most calls go to the same few numbers; asking the plan once for each makes reading twice as fast."""
+"""Most calls go to the same few numbers; caching makes parsing twice as fast."""
 
 _RANGE = re.compile(r"([0-9]{1,12})(?:-([0-9]{1,12}))?")
 _RANGE_KINDS: tuple[LegKind, ...] = ("ivr", "queue", "ring_group", "conference")
@@ -33,8 +33,8 @@ _DIALABLE = re.compile(r"[+*#]?[0-9][0-9*#]*")
 class NumberPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Ranges of numbers by kind, each as `6200-6299` or `6200`.
 
-    The defaults are those of a P-Series that nobody changed; `feature` is any target that is no number at all, such as
-    `Satisfaction Survey` or `Play Prompt` (yeastar-p-series.md 2.6).
+    The defaults are those of a P-Series with factory settings; `feature` is any target that is no number at all, such
+    as `Satisfaction Survey` or `Play Prompt` (yeastar-p-series.md 2.6).
     """
 
     extension_digits_max: int = 7
@@ -44,7 +44,7 @@ class NumberPlan(msgspec.Struct, frozen=True, kw_only=True):
     conference: tuple[str, ...] = ("6500-6599",)
 
     def kind_of(self, party: str) -> LegKind:
-        """What a `call_to` is, by its number.
+        """Return the kind of a `call_to`, by its number.
 
         >>> plan = NumberPlan()
         >>> [plan.kind_of(party) for party in ("Queue Team<6400>", "1002", "+15550100", "Play Prompt")]
@@ -65,13 +65,16 @@ def _kind_of(plan: NumberPlan, number: str) -> LegKind:
 
 
 def parse_number_plan(texts: Mapping[str, str]) -> NumberPlan:
-    """A plan from texts such as `{"queue": "6400-6499,7000"}`; a kind that is not given keeps its default.
+    """Parse a plan from texts such as `{"queue": "6400-6499,7000"}`; a missing kind keeps its default.
 
-    Raises `UsageError` for an unknown kind or a range that is none.
+    Raises `UsageError` for an unknown kind or an invalid range.
     """
     unknown_kinds = sorted(set(texts) - set(_RANGE_KINDS))
     if unknown_kinds:
-        raise UsageError(f"a number plan has no {unknown_kinds[0]!r}", hint=f"use one of {', '.join(_RANGE_KINDS)}")
+        raise UsageError(
+            _("unknown kind of number {kind!r}", kind=unknown_kinds[0]),
+            hint=_("use one of {choices}", choices=", ".join(_RANGE_KINDS)),
+        )
     ranges: dict[str, Any] = {kind: _parse_ranges(kind, text) for kind, text in texts.items()}
     return NumberPlan(**ranges)
 
@@ -79,15 +82,20 @@ def parse_number_plan(texts: Mapping[str, str]) -> NumberPlan:
 def _parse_ranges(kind: str, text: str) -> tuple[str, ...]:
     ranges = tuple(part.strip() for part in text.split(",") if part.strip())
     if len(ranges) > RANGES_MAX:
-        raise UsageError(f"{kind} has more than {RANGES_MAX} ranges", hint="join neighbouring ones")
+        raise UsageError(
+            _("{kind} has more than {limit} ranges", kind=kind, limit=RANGES_MAX), hint=_("join adjacent ranges")
+        )
     for number_range in ranges:
         match = _RANGE.fullmatch(number_range)
         if not match or (match[2] and (len(match[1]) != len(match[2]) or match[1] > match[2])):
-            raise UsageError(f"{kind} has no range {number_range!r}", hint="write it as 6400-6499 or 6400")
+            raise UsageError(
+                _("invalid range of {kind}: {value!r}", kind=kind, value=number_range),
+                hint=_("write it as 6400-6499 or 6400"),
+            )
     return ranges
 
 
 def _is_in_range(number: str, number_range: str) -> bool:
-    """Compared as texts of one length, so that `06400` is not `6400`."""
-    low, _, high = number_range.partition("-")
+    """Compare as texts of equal length, so that `06400` is not `6400`."""
+    low, _separator, high = number_range.partition("-")
     return len(number) == len(low) and low <= number <= (high or low) and number.isdigit()

@@ -1,4 +1,4 @@
-"""What a person means who writes a number: an extension of the house first, else a number in any notation."""
+"""Interpretation of numbers that users type: an internal number first, else a number in any notation."""
 
 import re
 from collections.abc import Iterable
@@ -8,18 +8,18 @@ import phonenumbers
 from onhook.cdr.number_plan import NumberPlan
 
 NUMBER_NOTATION = re.compile(r"[-+0-9()./\s*#]+")
-"""How people write numbers."""
+"""Characters that users write in numbers."""
 
 REGIONS_MAX = 8
-"""Countries in which a number without a country's prefix is looked for."""
+"""Countries to assume for a number without a country code."""
 
 _SEPARATORS = re.compile(r"[-()./\s]")
 
 
 def number_variants(text: str, plans: Iterable[NumberPlan], regions: Iterable[str]) -> tuple[str, ...]:
-    """The ways in which a PBX may have written the number that a person means; none where the text is no number.
+    """Return the notations that a PBX may have used for a number; none if the text is no number.
 
-    An extension, queue or other number of the house is meant as it is. `regions` are ISO 3166 codes.
+    An extension, queue or other internal number is returned as it is. `regions` are ISO 3166 codes.
 
     >>> number_variants("10-01", [NumberPlan()], ["DE"])
     ('1001',)

@@ -1,4 +1,4 @@
-"""One CDR: call details, where they came from, and what follows from them."""
+"""One CDR: call details, their origin, and derived values."""
 
 from datetime import datetime
 from typing import Literal
@@ -11,10 +11,10 @@ OffsetFrom = Literal["ids", "configured", "assumed"]
 
 
 class Record(CallDetails, frozen=True, kw_only=True, gc=False):
-    """One leg of a call, complete. Moments are aware datetimes in UTC, durations whole seconds.
+    """One leg of a call, complete. Times are aware datetimes in UTC, durations whole seconds.
 
-    `utc_offset` is the PBX's wall clock against UTC, as `+08:00`; `offset_from` says how we know it.
-    `seq` is the number in the ledger of the report that says what this record says.
+    `utc_offset` is the PBX's wall clock against UTC, as `+08:00`; `offset_from` names its source. `seq` is the number
+    in the ledger of the raw event with these details.
     """
 
     sn: str
@@ -32,10 +32,10 @@ class Record(CallDetails, frozen=True, kw_only=True, gc=False):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The journey of one call: all records that share (`sn`, `call_id`), counted once (DESIGN.md 3 and 4).
+    """One call: all records that share (`sn`, `call_id`), counted once.
 
-    `status` is how the call ended for the caller; `answered_by` the number of the person who answered, or empty.
-    A duration of None is one that nobody reported.
+    `status` is how the call ended for the caller; `answered_by` the number of the person who answered, or empty. A
+    duration of None is unknown.
     """
 
     sn: str

@@ -1,11 +1,11 @@
-"""The one set of filters: API, command line, pages, exports, subscriptions (DESIGN.md 3).
+"""The one set of filters: API, command line, pages, exports, destinations.
 
-A record matches when each filter that is set holds for it. A call matches when `since`, `until`, `pbx`, `sn`,
-`call_id`, `status`, `type`, `min_talk_duration`, `max_talk_duration` hold for the call itself, and each of `number`,
-`call_from`, `call_to`, `trunk`, `did_number` that is set holds for at least one of its legs.
+A record matches when each filter that is set matches. A call matches when `since`, `until`, `pbx`, `sn`, `call_id`,
+`status`, `type`, `min_talk_duration`, `max_talk_duration` match the call itself, and each of `number`, `call_from`,
+`call_to`, `trunk`, `did_number` that is set matches at least one of its legs.
 
-`call_filter` is what only a whole call can tell (`cdr/call_filter.py`); `scope` is what the one who asks may see at all
-(`cdr/access_scope.py`), and no text that anybody writes sets it.
+`call_filter` applies to whole calls (`cdr/call_filter.py`); `scope` is what the user may see at all
+(`cdr/access_scope.py`) and is never set from user input.
 """
 
 import re
@@ -21,7 +21,7 @@ from onhook.cdr.call_details import fold_word
 from onhook.cdr.call_filter import CallFilter
 from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call, Record
-from onhook.lib.errors import UsageError
+from onhook.lib.errors import UsageError, _
 
 _TEXT_FILTERS = ("pbx", "sn", "call_id", "number", "call_from", "call_to", "status", "type", "trunk", "did_number")
 _DURATION_FILTERS = ("min_talk_duration", "max_talk_duration")
@@ -34,19 +34,19 @@ DURATION_DIGITS_MAX = 9
 """Some thirty years of talk: more is a mistake."""
 
 KNOWN_STATUSES = ("ANSWERED", "NO ANSWER", "BUSY", "FAILED", "VOICEMAIL", "ABANDONED")
-"""What PBXs are known to say (yeastar-p-series.md 2.2). Others are legal, and found like these."""
+"""Known values (yeastar-p-series.md 2.2). Others are legal, and found in the same way."""
 
 _RELATIVE_TIME = re.compile(r"([0-9]{1,4})([mhdw])")
 _RELATIVE_TIME_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which records or calls are meant; None is no limit.
+    """A filter on records or calls; None is no limit.
 
-    `since` is included and `until` is not; both are aware and compared with `started_at`. Numbers are compared as
-    `extract_number` sees them, `status` and `type` as `fold_word` does, other texts exactly. `status` and `type` may
-    name several, joined by commas, and mean all others with a `!` in front: `BUSY,FAILED`, `!ANSWERED`. Talk durations
-    are in whole seconds, both limits included; a talk duration that nobody reported matches neither.
+    `since` is included and `until` is not; both are aware and compared with `started_at`. Numbers are compared by
+    `extract_number`, `status` and `type` by `fold_word`, other texts exactly. `status` and `type` may list several
+    values, joined by commas; a `!` in front negates the list: `BUSY,FAILED`, `!ANSWERED`. Talk durations are in whole
+    seconds, both limits included; an unknown talk duration matches neither.
     """
 
     since: datetime | None = None
@@ -67,7 +67,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     scope: AccessScope | None = None
 
     def matches(self, record: Record) -> bool:
-        """Whether this record is meant. Who asks for aspects has the whole call: see `matches_call`."""
+        """Return whether the record matches, without `call_filter`, which needs the whole call: see `matches_call`."""
         assert self.call_filter is None
         return (
             self._matches_common(record)
@@ -76,7 +76,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def matches_call(self, call: Call) -> bool:
-        """Whether this call is meant."""
+        """Return whether the call matches."""
         return (
             self._matches_common(call)
             and all(
@@ -89,7 +89,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _matches_common(self, record_or_call: Record | Call) -> bool:
-        """The filters that a record and a call answer alike."""
+        """Return whether the filters match that apply to records and calls alike."""
         return (
             (self.since is None or record_or_call.started_at >= self.since)
             and (self.until is None or record_or_call.started_at < self.until)
@@ -112,7 +112,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _matches_leg(self, leg: Record) -> bool:
-        """The filters that a call answers by any of its legs."""
+        """Return whether the filters match that any leg of a call can satisfy."""
         call_from, call_to = extract_number(leg.call_from), extract_number(leg.call_to)
         return (
             (self.number is None or extract_number(self.number) in (call_from, call_to))
@@ -124,14 +124,14 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WordFilter(msgspec.Struct, frozen=True):
-    """What `status` and `type` ask for: one of these words, folded, or none of them."""
+    """A filter on `status` or `type`: one of these words, folded, or none of them."""
 
     words: tuple[str, ...]
     is_negated: bool
 
     @classmethod
     def parse(cls, text: str) -> "WordFilter":
-        """As people write it.
+        """Parse a list of words.
 
         >>> WordFilter.parse("! no answer,Busy")
         WordFilter(words=('NOANSWER', 'BUSY'), is_negated=True)
@@ -141,29 +141,35 @@ class WordFilter(msgspec.Struct, frozen=True):
         return cls(tuple(fold_word(word) for word in stripped.removeprefix("!").split(",")), is_negated)
 
     def matches(self, text: str) -> bool:
-        """Whether a `status` or `type` is what was asked for."""
+        """Return whether a `status` or `type` matches."""
         return (fold_word(text) in self.words) is not self.is_negated
 
 
 def parse_filter(parameters: Mapping[str, str], zone: ZoneInfo, now: datetime) -> RecordFilter:
-    """Read filters as people write them: each value a text, an empty one is not set.
+    """Parse filters from texts; empty texts are ignored.
 
-    `since` and `until` take what `parse_time` takes. Raises `UsageError` naming the filter and what it may be.
+    `since` and `until` have the formats of `parse_time`. Raises `UsageError` naming the filter and its valid values.
     """
     unknown_names = sorted(set(parameters) - set(FILTER_NAMES))
     if unknown_names:
-        raise UsageError(f"there is no filter {unknown_names[0]!r}", hint=f"use one of {', '.join(FILTER_NAMES)}")
+        raise UsageError(
+            _("unknown filter {name!r}", name=unknown_names[0]),
+            hint=_("use one of {choices}", choices=", ".join(FILTER_NAMES)),
+        )
     texts = {name: value.strip() for name, value in parameters.items() if value.strip()}
     for name, value in texts.items():
         if len(value) > TEXT_CHARACTERS_MAX:
-            raise UsageError(f"{name} is longer than {TEXT_CHARACTERS_MAX} characters", hint="shorten it")
+            raise UsageError(
+                _("{name} is longer than {limit} characters", name=name, limit=TEXT_CHARACTERS_MAX),
+                hint=_("shorten it"),
+            )
     values: dict[str, Any] = {name: _PARSERS[name](name, text, zone, now) for name, text in texts.items()}
     return RecordFilter(**values)
 
 
 def parse_time(text: str, zone: ZoneInfo, now: datetime, *, name: str = "time") -> datetime:
-    """An ISO 8601 date or time (in `zone` unless it has an offset), `now`, `today`, `yesterday`, or `30m`, `12h`, `7d`,
-    `2w` ago. A date is its first moment in `zone`. The answer is aware, in UTC. Raises `UsageError`.
+    """Parse an ISO 8601 date or time (in `zone` unless it has an offset), `now`, `today`, `yesterday`, or `30m`, `12h`,
+    `7d`, `2w` ago. A date is its first second in `zone`. The result is aware, in UTC. Raises `UsageError`.
     """
     midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
     if text in ("now", "today", "yesterday"):
@@ -172,13 +178,13 @@ def parse_time(text: str, zone: ZoneInfo, now: datetime, *, name: str = "time") 
     try:
         if relative := _RELATIVE_TIME.fullmatch(text):
             return now - timedelta(**{_RELATIVE_TIME_UNITS[relative[2]]: int(relative[1])})
-        # A plus sign in a URL that was not escaped arrives as a blank.
+        # An unescaped plus sign in a URL arrives as a blank.
         time = datetime.fromisoformat(re.sub(r" (\d\d:\d\d)$", r"+\1", text) if "T" in text else text)
         return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(
-            f"{name} is not a time: {text!r}",
-            hint="write 2026-04-27, 2026-04-27T19:04:36+08:00, today, yesterday or 12h",
+            _("{name} is not a time: {value!r}", name=name, value=text),
+            hint=_("write 2026-04-27, 2026-04-27T19:04:36+08:00, today, yesterday or 12h"),
         ) from None
 
 
@@ -188,7 +194,10 @@ def _parse_time(name: str, text: str, zone: ZoneInfo, now: datetime) -> datetime
 
 def _parse_seconds(name: str, text: str, _zone: ZoneInfo, _now: datetime) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= DURATION_DIGITS_MAX):
-        raise UsageError(f"{name} is not a number of seconds: {text!r}", hint="write whole seconds, such as 30")
+        raise UsageError(
+            _("{name} is not a number of seconds: {value!r}", name=name, value=text),
+            hint=_("write whole seconds, such as 30"),
+        )
     return int(text)
 
 

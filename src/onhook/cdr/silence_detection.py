@@ -1,7 +1,8 @@
-"""How long a PBX may be silent before it is strange: learned from its own weeks, hour by hour, with nothing to set.
+"""Detection of a silent PBX: the threshold comes from its own traffic of past weeks, hour by hour, without
+configuration.
 
-A call ends at random around a rate that depends on the hour of the week. Where so many were to be expected that none
-at all is unlikely, the push channel is silent for longer than the traffic makes likely.
+Calls end at random around a rate that depends on the hour of the week. Where so many calls are expected that none at
+all is unlikely, the push channel has been silent for too long.
 """
 
 from collections.abc import Mapping
@@ -9,24 +10,25 @@ from datetime import datetime, timedelta
 from statistics import median_low
 
 WEEKS_COMPARED = 4
-"""Looked at: enough to know a Tuesday, few enough to follow a change."""
+"""Weeks of history: enough to know a Tuesday, few enough to follow a change."""
 
 WEEKS_MIN = 2
-"""Of traffic that must be known before silence means anything."""
+"""Weeks of traffic needed before silence means anything."""
 
 EXPECTED_CALLS_MIN = 9.0
-"""Calls that should have ended. None of nine is one chance in eight thousand: about once a year by mistake where it is
-looked at every hour."""
+"""Expected calls. None of nine has a probability of one in eight thousand: about one false alarm a year with a check
+every hour.
+"""
 
 _HOUR = timedelta(hours=1)
 _WEEK = timedelta(weeks=1)
 
 
 def expected_calls(calls_by_hour: Mapping[datetime, int], since: datetime, until: datetime) -> float:
-    """How many calls usually end between two moments: by hours (their beginnings, aware, in UTC) of the weeks before.
+    """Return how many calls usually end in this range, from counts by hour (hour starts, aware, in UTC) of past weeks.
 
-    Of the same hour in several weeks the lower middle one counts, so that one busy day raises nothing. 0 where too few
-    weeks are known.
+    The lower median of the same hour in several weeks counts, so that one busy day raises no alarm. 0 if too few weeks
+    are known.
     """
     first_hour = min(calls_by_hour, default=until)
     weeks = [weeks_ago for weeks_ago in range(1, WEEKS_COMPARED + 1) if since - weeks_ago * _WEEK >= first_hour]
@@ -41,6 +43,6 @@ def expected_calls(calls_by_hour: Mapping[datetime, int], since: datetime, until
 
 
 def is_suspicious_silence(calls_by_hour: Mapping[datetime, int], last_at: datetime, now: datetime) -> bool:
-    """Whether a silence since `last_at` is longer than this PBX's traffic makes likely."""
+    """Return whether the silence since `last_at` is longer than this PBX's traffic makes likely."""
     since = max(last_at, now - _WEEK)
     return expected_calls(calls_by_hour, since, now) >= EXPECTED_CALLS_MIN

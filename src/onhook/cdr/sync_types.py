@@ -1,4 +1,4 @@
-"""What is known of talking to a PBX: its clock when it was asked, how far a back-fill has come, what went wrong."""
+"""State of the synchronisation with a PBX: its clock, the progress of a back-fill, errors."""
 
 from typing import Literal
 
@@ -8,13 +8,15 @@ AlarmKind = Literal[
     "unreachable", "credentials", "certificate", "silence", "missed", "clock", "zone", "difference", "unreadable",
     "source", "gap",
 ]  # fmt: skip
-"""Each is one alarm of a PBX, which begins and is over. `source` is that what it keeps cannot be read, `gap` that a
-time in which it was not heard is not filled."""
+"""Each is one alarm of a PBX, with begin and end. `source` means that its CDR source cannot be read, `gap` that a
+period without a connection was not back-filled.
+"""
 
 
 class PbxStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The last time a PBX told of itself. `skew_seconds` is its clock against ours, `offset_seconds` its wall clock
-    against UTC; either is None where it did not tell. `checked_at` is in Unix seconds, as we saw it."""
+    """The last reply of a PBX about itself. `skew_seconds` is the difference of its clock to ours, `offset_seconds`
+    that of its wall clock to UTC; either is None if unknown. `checked_at` is in Unix seconds, by our clock.
+    """
 
     checked_at: int
     firmware: str = ""
@@ -23,11 +25,11 @@ class PbxStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackfillProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """A back-fill that was begun: which calls, by when they began, and how far it has come. Unix seconds.
+    """A back-fill in progress: its range of call starts and how far it has come. Unix seconds.
 
-    `since` and `until` are by the PBX's clock, with room for what it may be wrong; `requested_since` and
-    `requested_until` are what was wanted, by ours, and `requested_until` None is up to now. `started_at` is when it
-    began, by our clock.
+    `since` and `until` are by the PBX's clock, with a margin for its error; `requested_since` and `requested_until` are
+    the requested range, by our clock, and `requested_until` None means up to now. `started_at` is when it began, by our
+    clock.
     """
 
     since: int
@@ -39,9 +41,9 @@ class BackfillProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackfillRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A back-fill that a person asked for: calls that began from `since` on, before `until` or up to now. Unix seconds.
+    """A back-fill that a user requested: calls that began from `since` on, before `until` or up to now. Unix seconds.
 
-    `requested_at` tells one request from the next.
+    `requested_at` identifies the request.
     """
 
     since: int
@@ -50,7 +52,7 @@ class BackfillRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackfillResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How the back-fill ended that was requested at `requested_at`, in records. `error` is empty where it was whole."""
+    """Result of the back-fill that was requested at `requested_at`, in records. `error` is empty if it was complete."""
 
     requested_at: int
     rows: int = 0

@@ -99,7 +99,7 @@ def change_source(appdb: AppDb, pbx: Pbx, source: CdrSource) -> None:
 def add_asterisk(new_asterisk: NewAsterisk, number_plan: NumberPlan, secret: str | None, data: str | None) -> str:
     """Add the PBX; return the sentence to print. Raises `UsageError`.
 
-    It sends no webhooks, so it gets a random webhook secret that is never shown: nobody can send events in its name.
+    It sends no webhooks, so it gets a random webhook secret that is never shown.
     """
     asterisk = _build_asterisk(new_asterisk)
     if secret is None:

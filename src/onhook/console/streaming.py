@@ -61,7 +61,7 @@ class ChunkedResponse(ASGIResponse):
             async for chunk in self.chunks:
                 await slow_reader_timeout.send(send, chunk)
         except TimeoutError:
-            # The body has no proper end, so that a part is not taken for the whole.
+            # The body has no proper end, so that a part is not used as the whole.
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

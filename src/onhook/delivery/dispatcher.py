@@ -1,6 +1,6 @@
-"""Runs a worker per destination, and restarts it when a person has changed the destination.
+"""Runs a worker per destination, and restarts it when an operator has changed the destination.
 
-Invariants: no worker can delay or fail another one; a change by a person has effect within a second.
+Invariants: no worker can delay or fail another one; a change by an operator has effect within a second.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from onhook.delivery.status import DestinationTestResult, send_test
 from onhook.delivery.worker import DeliveryDeps, DestinationWorker
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, UsageError
+from onhook.lib.messages import _
 
 POLL_SECONDS = 0.25
 """How often the settings are checked for changes; a check costs microseconds."""
@@ -23,7 +24,7 @@ POLL_SECONDS = 0.25
 WORKER_RESTART_SECONDS = 5.0
 """Wait before a failed worker is restarted."""
 
-STOP_SECONDS_MAX = 5.0
+STOP_SECONDS_MAX = 4.0
 """Time for all workers together to stop: aborting attempts and committing takes milliseconds, and the process is given
 15 seconds.
 """
@@ -67,6 +68,7 @@ class DeliveryDispatcher:
 
     async def run(self) -> None:
         """Run until cancelled; returns after every worker has committed its results."""
+        self._appdb_version = None
         try:
             while True:
                 try:
@@ -150,7 +152,7 @@ async def wait_or_cancel(tasks: Collection[asyncio.Task[None]], seconds_max: flo
     """Wait until all tasks have ended; cancel those that do not end in time."""
     if not tasks:
         return
-    _, overdue_tasks = await asyncio.wait(tasks, timeout=seconds_max)
+    _done_tasks, overdue_tasks = await asyncio.wait(tasks, timeout=seconds_max)
     for task in overdue_tasks:
         task.cancel()
     if overdue_tasks:
@@ -235,8 +237,11 @@ def open_destination(
     open_client = destination_kinds.get(destination.kind)
     if open_client is None:
         raise UsageError(
-            f"{destination.name} has the unknown destination kind {destination.kind[:80]!r}",
-            hint=f"upgrade, or remove it; known kinds: {', '.join(sorted(destination_kinds))}",
+            _("{name} has the unknown destination kind {kind!r}", name=destination.name, kind=destination.kind[:80]),
+            hint=_(
+                "upgrade Onhook, or remove the destination; known kinds: {kinds}",
+                kinds=", ".join(sorted(destination_kinds)),
+            ),
         )
     return open_client(
         DestinationConfig(

@@ -1,8 +1,9 @@
-"""Issues of destinations that need a person's attention, with what to do. Pure.
+"""Issues of destinations that need an operator's attention, with what to do. Pure.
 
 Invariants: no issue contains a URL or a secret; problems that end by themselves within minutes are not reported.
 """
 
+import shlex
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Literal
@@ -11,6 +12,7 @@ import msgspec
 
 from onhook.appdb.deliveries import Backlog
 from onhook.appdb.destinations import Destination
+from onhook.lib.messages import _
 
 IssueKind = Literal["disabled", "full", "failing", "failed"]
 
@@ -31,35 +33,38 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
 def find_issues(destination: Destination, backlog: Backlog, now: datetime) -> list[Issue]:
     """Return all issues of a destination, the most severe first; of a paused one only failed notifications."""
     entries: list[tuple[IssueKind, str, str]] = []
+    name, quoted_name = destination.name, shlex.quote(destination.name)
     if destination.state == "disabled":
-        hint = f"fix the receiving application, then `onhook destination resume {destination.name}`"
-        entries.append(("disabled", f"{destination.name} is disabled: {destination.reason}", hint))
+        detail = _("{name} is disabled: {reason}", name=name, reason=destination.reason)
+        hint = _("fix the receiving application, then run `onhook destination resume {name}`", name=quoted_name)
+        entries.append(("disabled", detail, hint))
     if destination.state == "active" and backlog.is_full:
-        detail = (
-            f"{destination.name} is full: {backlog.retrying + backlog.failed:,} notifications are retrying or failed;"
-            " no further ones are attempted"
+        detail = _(
+            "{name} is full: {count:,} notifications are retrying or failed; no further ones are attempted",
+            name=name,
+            count=backlog.retrying + backlog.failed,
         )
-        entries.append(
-            ("full", detail, f"`onhook destination retry {destination.name}`, or `discard` those that are not needed")
-        )
+        hint = _("run `onhook destination retry {name}`, or discard those that are not needed", name=quoted_name)
+        entries.append(("full", detail, hint))
     if (
         destination.state == "active"
         and destination.failing_since is not None
         and now - destination.failing_since >= FAILING_ISSUE_AFTER
     ):
-        detail = f"{destination.name} has accepted nothing since {destination.failing_since:%Y-%m-%d %H:%M} UTC"
-        entries.append(
-            (
-                "failing",
-                detail,
-                f"check the application; `onhook destination test {destination.name}` shows its response",
-            )
-        )
+        since = f"{destination.failing_since:%Y-%m-%d %H:%M}"
+        detail = _("{name} has accepted nothing since {since} UTC", name=name, since=since)
+        hint = _("check the application; `onhook destination test {name}` shows its response", name=quoted_name)
+        entries.append(("failing", detail, hint))
     if backlog.failed:
-        detail = f"{backlog.failed:,} failed notification{'s' * (backlog.failed != 1)} for {destination.name}"
-        hint = (
-            f"`onhook destination deliveries {destination.name} --state failed` shows the errors,"
-            f" `onhook destination retry {destination.name}` retries them"
+        detail = (
+            _("1 failed notification for {name}", name=name)
+            if backlog.failed == 1
+            else _("{count:,} failed notifications for {name}", count=backlog.failed, name=name)
+        )
+        hint = _(
+            "`onhook destination deliveries {name} --state failed` shows the errors,"
+            " `onhook destination retry {name}` retries them",
+            name=quoted_name,
         )
         entries.append(("failed", detail, hint))
     return [

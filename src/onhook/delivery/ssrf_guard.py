@@ -1,4 +1,4 @@
-"""SSRF guard: allowed addresses of destinations; private networks are forbidden unless a person allows them.
+"""SSRF guard: allowed addresses of destinations; private networks are forbidden unless an operator allows them.
 
 Each address is checked when its socket is created, so a name that changes its address between look-up and connection is
 checked too.
@@ -11,6 +11,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any
 
 import msgspec
+
+from onhook.lib.messages import _
 
 Network = IPv4Network | IPv6Network
 AnyAddress = IPv4Address | IPv6Address
@@ -25,8 +27,6 @@ METADATA_ADDRESSES = frozenset(
 
 INTERNAL_IPV6_NETWORKS = tuple(map(IPv6Network, ("fec0::/10", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
 """Site-local addresses and forms of IPv4 that lead to private networks, which some Python versions take for public."""
-
-_SETTING = "the setting private_networks"
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -61,10 +61,14 @@ class SsrfGuard(msgspec.Struct, frozen=True):
 
     def create_socket(self, info: tuple[Any, ...]) -> socket.socket:
         """Return a socket for an allowed address. Raises `PermissionError` for another."""
-        family, kind, protocol, _, (host, *_) = info
+        family, kind, protocol, _canonical_name, (host, *_rest) = info
         if not self.allows(host):
-            hint = "--allow-private" if msgspec.structs.replace(self, allow_private=True).allows(host) else _SETTING
-            raise PermissionError(errno.EACCES, f"{host} is a private address: {hint} allows it")
+            message = (
+                _("{host} is a private address: --allow-private allows it", host=host)
+                if msgspec.structs.replace(self, allow_private=True).allows(host)
+                else _("{host} is a private address: the setting private_networks allows it", host=host)
+            )
+            raise PermissionError(errno.EACCES, message)
         new_socket = socket.socket(family, kind, protocol)
         new_socket.setblocking(False)
         return new_socket

@@ -13,6 +13,7 @@ from onhook.delivery.destinations.contract import DestinationClient, Notificatio
 from onhook.delivery.issues import Issue, find_issues
 from onhook.lib.clock import Clock
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 from onhook.store.contract import Store
 
@@ -26,7 +27,7 @@ class DestinationStatus(msgspec.Struct, frozen=True, kw_only=True):
     `pending` counts records that were not sent yet, and notifications that are retried; `retrying` are the latter,
     `failed` ones are not included. `oldest_pending_at` is the time of the oldest of them. `replays` are unfinished
     ones. `position` is the ledger number up to which everything is done, None before the start. `is_full`: so many are
-    retrying or failed that no new notification is tried before a person has retried or discarded some.
+    retrying or failed that no new notification is tried before an operator has retried or discarded some.
     """
 
     pending: int
@@ -116,8 +117,8 @@ async def replay(appdb: AppDb, store: Store, name: str, record_filter: RecordFil
     """Replay the records that match; return their number. Raises `UsageError` without a start time."""
     if record_filter.since is None:
         raise UsageError(
-            "a replay needs a start time",
-            hint="set --since, such as 2d or 2026-04-27",
+            _("a replay needs a start time"),
+            hint=_("set --since, such as 2d or 2026-04-27"),
         )
     destination = appdb.destinations.get(name)
     # By the start time only: filters may match whole calls, and calls may continue after their first legs.

@@ -30,6 +30,7 @@ from onhook.delivery.retry_queue import RetryQueue
 from onhook.delivery.stream_reader import StreamReader
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
+from onhook.lib.messages import _
 from onhook.lib.timestamps import to_microseconds
 
 CONCURRENT_ATTEMPTS_MAX = 8
@@ -184,7 +185,7 @@ class DestinationWorker:
         """Read the next notifications of a stream within the limit, a few batches at a time, so that results of the
         last ones are committed meanwhile.
         """
-        for _ in range(BATCHES_PER_CYCLE):
+        for _unused in range(BATCHES_PER_CYCLE):
             is_at_end = (
                 stream_reader.is_at_end
                 and stream_reader.ack_window.read_to >= self._deps.record_reader.position_source.position
@@ -213,7 +214,7 @@ class DestinationWorker:
 
     @property
     def _is_caught_up(self) -> bool:
-        """Return whether no notification can be sent; failed ones need a person."""
+        """Return whether no notification can be sent; failed ones need an operator."""
         is_idle = not (
             self._attempt_tasks or self._retry_queue or self._call_queue.ready_count or len(self._commit_batch)
         )
@@ -361,10 +362,12 @@ class DestinationWorker:
     def _disable_if_dead(self, result: DeliveryResult, now_us: int) -> None:
         failing_since = self._health.failing_since
         if result.outcome == "gone":
-            self._disable_reason = f"the endpoint {result.detail}: it wants no further notifications"
+            self._disable_reason = _("the endpoint {result}: it wants no further notifications", result=result.detail)
         elif failing_since is not None and now_us - failing_since > DISABLE_AFTER_SECONDS * _SECOND:
             days = DISABLE_AFTER_SECONDS // 86_400
-            self._disable_reason = f"the endpoint accepted nothing for {days} days; last attempt: {result.detail}"
+            self._disable_reason = _(
+                "the endpoint accepted nothing for {days} days; last attempt: {result}", days=days, result=result.detail
+            )
 
     # Commit
 

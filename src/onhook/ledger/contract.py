@@ -1,4 +1,6 @@
-"""The contract of the ledger: every report, append-only, numbered; the truth, as long as it is to be kept."""
+"""Contract of the ledger: all raw events, append-only and numbered, until the retention period deletes them. All other
+call data is derived from the ledger.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -7,10 +9,10 @@ import msgspec
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What a PBX said, as its bytes came.
+    """A raw event before it has a number: the bytes that the PBX sent.
 
-    `received_at` is in microseconds since 1970, UTC. `dialect` says who can read the body. `key` is equal for exact
-    repeats. `signature` is the header as it came, `peer` the address that spoke; both may be empty.
+    `received_at` is in microseconds since 1970, UTC. `dialect` names the parser of the body. `key` is equal for exact
+    repeats. `signature` is the unchanged header, `peer` the address of the sender; both may be empty.
     """
 
     sn: str
@@ -24,21 +26,22 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RawEvent(LedgerEntry, frozen=True, kw_only=True):
-    """An entry with its number. Numbers grow; a number once given is never given again."""
+    """An entry with its number. Numbers grow and are never reused."""
 
     seq: int
 
 
 class AppendResult(msgspec.Struct, frozen=True):
-    """Under which number an entry stands, and whether it is new: an exact repeat has the number of the first."""
+    """Number of an appended entry, and whether the entry is new: an exact repeat has the number of the first one."""
 
     seq: int
     is_new: bool
 
 
 class CounterKey(msgspec.Struct, frozen=True):
-    """Something that happened at the door and was not kept: `kind` is a verdict of `receiver`, `label` the event
-    type or the reason; `sn` may be that of a stranger."""
+    """A request that was counted but not stored. `kind` is a verdict of `receiver`, `label` the event type or the
+    reason; `sn` may be that of an unknown PBX.
+    """
 
     kind: str
     sn: str
@@ -46,7 +49,7 @@ class CounterKey(msgspec.Struct, frozen=True):
 
 
 class Counter(CounterKey, frozen=True):
-    """How often a mark was made, and when first and last (microseconds since 1970, UTC)."""
+    """Number of these requests, and the times of the first and the last (microseconds since 1970, UTC)."""
 
     count: int
     first_at: int
@@ -54,44 +57,47 @@ class Counter(CounterKey, frozen=True):
 
 
 class Ledger(Protocol):
-    """Durable and numbered. Many may append and read at once, from many processes."""
+    """A durable, numbered log of raw events. Many processes may append and read at the same time."""
 
     async def append(self, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
-        """Keep all of them in this order, durably, or none: on return they survive a power cut.
+        """Append all entries in this order, or none. On return they survive a power failure.
 
-        Raises `Unavailable` when they cannot be kept now (disk full, locked for too long).
+        Raises `Unavailable` when they cannot be stored now (disk full, locked for too long).
         """
         ...
 
     async def read(self, after_seq: int, limit: int) -> list[RawEvent]:
-        """The next reports after a number, in order, at most `limit`, fewer where bodies are large; none at the end."""
+        """Return the next raw events after a number, in order: at most `limit`, fewer where bodies are large, none at
+        the end.
+        """
         ...
 
     async def get(self, seqs: Sequence[int]) -> list[RawEvent]:
-        """The reports with these numbers, in order of number; unknown numbers are left out."""
+        """Return the raw events with these numbers, in order of number; unknown numbers are left out."""
         ...
 
     async def delete(self, seqs: Sequence[int]) -> None:
-        """Delete these reports, which are older than they are to be kept; never the last one. An exact repeat of one of
-        them would be new. Raises `Unavailable` when that cannot be done now."""
+        """Delete these raw events, whose retention period is over; the last raw event always stays. A later repeat of a
+        deleted raw event counts as new. Raises `Unavailable` when they cannot be deleted now.
+        """
         ...
 
     async def last_seq(self) -> int:
-        """The highest number so far; 0 when empty."""
+        """Return the highest number so far; 0 when empty."""
         ...
 
     async def add_counts(self, counts: Mapping[CounterKey, int], now_us: int) -> None:
-        """Add to the tallies how often each mark was made (`now_us` in microseconds since 1970, UTC).
+        """Add to the counters (`now_us` in microseconds since 1970, UTC).
 
-        Less than durable: a crash may lose the latest. Under one `kind` at most 1,000 are kept apart; the longest
-        silent ones are added up under the label `others`.
+        Not durable: a crash may lose the latest counts. Each `kind` has at most 1,000 counters; the least recently
+        updated ones are merged under the label `others`.
         """
         ...
 
     async def counters(self) -> list[Counter]:
-        """All tallies, the latest first, at most 1,000."""
+        """Return all counters, the latest first, at most 1,000."""
         ...
 
     async def close(self) -> None:
-        """Let go of the files or connections."""
+        """Close the files or connections."""
         ...

@@ -1,11 +1,12 @@
 """The ledger in one SQLite file: WAL, `synchronous=FULL`, one writer at a time.
 
-Laws: numbers are given under the write lock, so their order is the order of commits, and who read up to N never misses
-a lower number. An exact repeat is found by the unique index, whoever appends. A failed append leaves nothing behind.
+Invariants: numbers are assigned under the write lock, so their order is the order of commits, and a reader that has
+read up to N never misses a lower number. The unique index finds an exact repeat, whichever process appends it. A failed
+append leaves nothing behind.
 
-A swift commit is made in the event loop's own thread: handing it to another costs more than the commit itself, for two
-threads then quarrel about the interpreter's lock. What may take longer, because another process writes or the disk is
-slow, goes to a thread beside it. Two more threads read, and carry the WAL's pages home.
+A fast commit runs in the event loop's own thread: handing it to another thread costs more than the commit itself,
+because the two threads then contend for the GIL. A commit that may take longer, because another process writes or the
+disk is slow, runs in a separate thread. Two more threads read and checkpoint the WAL.
 """
 
 import asyncio
@@ -21,33 +22,34 @@ from onhook.ledger.contract import AppendResult, Counter, CounterKey, LedgerEntr
 from onhook.ledger.sqlite_schema import ConnectionUse, FileIdentity, connect, prepare_file, translate_error
 
 CHECKPOINT_SECONDS = 0.5
-"""Pages go home this long after an append: rarely enough to be cheap, often enough to leave a commit little to do."""
+"""Time between an append and the checkpoint: long enough to be cheap, short enough to leave a commit little work."""
 
 WAL_PAGES_MAX = 8_000
-"""32 MiB. Beyond it, writers are held up while the last pages go home, after which the WAL begins anew."""
+"""32 MiB. Beyond it a checkpoint blocks writers until the last pages are copied; then the WAL restarts."""
 
 FAST_COMMIT_SECONDS_MAX = 0.02
-"""A commit that takes longer than this is not swift: the event loop must not wait for many like it."""
+"""A commit that takes longer counts as slow: the event loop must not wait for many of them."""
 
 SLOW_COMMIT_FACTOR = 20
-"""After such a commit the next ones are made beside the event loop, for this many times as long as it took: whatever
-the disk does, the loop waits for it a twentieth of the time at most."""
+"""After a slow commit the next ones run outside the event loop, for this many times as long as it took: however slow
+the disk is, the loop waits for it at most a twentieth of the time.
+"""
 
 READ_BYTES_MAX = 32 * 1024 * 1024
-"""Bodies in one answer of `read`: 1,000 reports of the largest size would be 256 MiB."""
+"""Body bytes in one result of `read`: 1,000 raw events of the maximum size would be 256 MiB."""
 
 COUNTERS_MAX = 1_000
-"""Different tallies under each word, and in one answer: made-up serial numbers of strangers must not fill the disk."""
+"""Counters of one kind, and in one result: forged serial numbers must not fill the disk."""
 
 OTHER_LABEL = "others"
-"""The label under which tallies are added up that had to make room."""
+"""The label of counters that were merged to stay within the limit."""
 
 _COLUMNS = ("received_at", "key", "sn", "dialect", "via", "signature", "peer", "body")
 _RAW_EVENT_FIELDS = ("seq", *_COLUMNS)
 _SELECT_RAW_EVENTS = f"SELECT {', '.join(_RAW_EVENT_FIELDS)} FROM raw_events"
 
-# One statement for many rows: between two rows SQLite would give up and ask back the interpreter's lock, and beside a
-# busy event loop each of these takes up to a thread switch (5 ms). Powers of two, so that few statements are prepared.
+# One statement for many rows: between two rows SQLite would release and reacquire the GIL, and beside a busy event loop
+# each of these takes up to a thread switch (5 ms). Powers of two, so that few statements are prepared.
 _INSERT_SIZES = (128, 64, 32, 16, 8, 4, 2, 1)
 _INSERTS: Mapping[int, str] = {
     size: f"INSERT INTO raw_events ({', '.join(_COLUMNS)}) VALUES "
@@ -57,15 +59,16 @@ _INSERTS: Mapping[int, str] = {
 }
 
 _GET_SIZE = 500
-"""Numbers in one statement: SQLite takes 32,766, and a plan for each different length."""
+"""Numbers in one statement: SQLite allows 32,766, and plans each different length anew."""
 
 T = TypeVar("T")
 
 
 class SqliteLedger:
-    """See the contract, `ledger.ledger.Ledger`. Opening it creates the file if there is none.
+    """The ledger in an SQLite file; see `ledger.contract.Ledger`. Opening it creates a missing file.
 
-    Raises `UsageError` for a file that is no ledger or of a newer Onhook, `Unavailable` when it cannot be opened.
+    Raises `UsageError` for a file that is no ledger or was written by a newer Onhook, `Unavailable` when it cannot be
+    opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -117,8 +120,9 @@ class SqliteLedger:
         self._loop_connection.close()
 
     async def _write(self, work: Callable[..., T], *args: object) -> T:
-        """In this thread where that is swift, else in the one beside it; never in two at once, which would have one
-        wait for a lock that the other, waiting for the interpreter, holds."""
+        """Run the work in this thread while commits are fast, else in the append thread. Never in both at once: one
+        would wait for a database lock held by the other, which waits for the GIL.
+        """
         if time.monotonic() >= self._slow_until and not self._thread_writes:
             with suppress(_BusyError):
                 return self._write_in_loop(work, *args)
@@ -129,7 +133,7 @@ class SqliteLedger:
             self._thread_writes -= 1
 
     def _write_in_loop(self, work: Callable[..., T], *args: object) -> T:
-        """Raises `_BusyError` when another process is writing."""
+        """Run the work in the event loop's thread. Raises `_BusyError` when another process is writing."""
         started_at = time.monotonic()
         try:
             return work(self._loop_connection, *args)
@@ -175,7 +179,9 @@ class _ConnectionThread:
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
-    """Whether another one writes. The extended codes that only recovery gives are meant too, so the low byte counts."""
+    """Return whether another process is writing. The low byte is compared, to include the extended codes that recovery
+    returns.
+    """
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
@@ -209,7 +215,7 @@ def _insert(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> l
     """Insert as many entries as one of the prepared statements takes."""
     cursor = connection.execute(_INSERTS[len(entries)], [value for entry in entries for value in _values(entry)])
     if cursor.rowcount == len(entries):
-        # Within one statement, and under the write lock, numbers are given without gaps unless a row was left out.
+        # Within one statement, and under the write lock, numbers have no gaps unless a row was left out.
         last_seq = cursor.lastrowid
         assert last_seq is not None
         return [AppendResult(seq, True) for seq in range(last_seq - len(entries) + 1, last_seq + 1)]
@@ -225,7 +231,9 @@ def _values(entry: LedgerEntry) -> tuple[object, ...]:
 def _resolve_existing(
     connection: sqlite3.Connection, entries: Sequence[LedgerEntry], new_count: int
 ) -> list[AppendResult]:
-    """Where some were there before: the numbers of all. New ones have the highest, and are new only once."""
+    """Return the numbers of all entries where some existed before. New entries have the highest numbers; a repeat
+    within the batch is new only once.
+    """
     seqs = [_find_seq(connection, entry) for entry in entries]
     new_seqs = set(sorted(set(seqs))[-new_count:]) if new_count else set()
     results = []
@@ -269,7 +277,7 @@ def _delete_raw_events(connection: sqlite3.Connection, seqs: Sequence[int]) -> N
 
 
 def _delete_rows(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
-    # The last one stays, whoever asks: the store's position is compared with its number.
+    # The last raw event always stays: the store's position is compared with its number.
     connection.executemany(
         "DELETE FROM raw_events WHERE seq = ? AND seq < (SELECT max(seq) FROM raw_events)", [(seq,) for seq in seqs]
     )
@@ -303,7 +311,7 @@ _UPSERT_COUNTER = """INSERT INTO counters (kind, sn, label, count, first_at, las
 
 
 def _merge_oldest_counters(connection: sqlite3.Connection, kind: str) -> None:
-    """Add the longest silent tallies of a word up to one, so that the newest stranger can always be seen."""
+    """Merge the least recently updated counters of a kind, so that the newest unknown PBX is always listed."""
     (total,) = connection.execute("SELECT count(*) FROM counters WHERE kind = ?", (kind,)).fetchone()
     if total <= COUNTERS_MAX:
         return
@@ -323,11 +331,11 @@ def _select_counters(connection: sqlite3.Connection) -> list[Counter]:
 
 
 def _try_checkpoint(connection: sqlite3.Connection) -> None:
-    """Carry pages home as far as no reader stands in the way; nothing is lost when it fails, it is done later."""
+    """Checkpoint as far as readers allow. A failure loses nothing: the next checkpoint does the work."""
     try:
         _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         if pages > WAL_PAGES_MAX:
-            # Under load there is always something after what was carried home; this alone reaches the end.
+            # Under load a passive checkpoint never reaches the end of the WAL; only a full one does.
             connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
     except sqlite3.OperationalError:
         return

@@ -1,17 +1,16 @@
-"""Values that are derived from something with a version: computed again only when the version has changed."""
+"""Values derived from a versioned source, computed again only when the version has changed."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Version = tuple[int, int]
-"""Of the application database: changes with every write, by any process. Asking costs microseconds."""
+"""Version of the application database: changes with every write by any process. Reading it costs microseconds."""
 
 Value = TypeVar("Value")
 
 
 class ChangeWatcher(Generic[Value]):
-    """Caches a value until the version changes. An error while reading leaves the version unread, so the next call
-    tries again."""
+    """Caches a value until the version changes. After an error while reading, the next call reads again."""
 
     def __init__(self, version: Callable[[], Version], read: Callable[[], Value]) -> None:
         self._version = version

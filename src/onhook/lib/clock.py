@@ -1,4 +1,4 @@
-"""What time it is: the only place that asks the machine."""
+"""The current time: the only place that reads the system clock."""
 
 import time
 from datetime import UTC, datetime
@@ -6,24 +6,22 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Anything that knows the time; tests hand in one that they move themselves."""
+    """A source of the current time; tests pass one that they move themselves."""
 
     def microseconds(self) -> int:
-        """Microseconds since 1970-01-01, UTC."""
+        """Return the microseconds since 1970-01-01, UTC."""
         ...
 
     def now(self) -> datetime:
-        """The same moment as an aware datetime in UTC."""
+        """Return the same time as an aware datetime in UTC."""
         ...
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The system clock."""
 
     def microseconds(self) -> int:
-        """Microseconds since 1970-01-01, UTC."""
         return time.time_ns() // 1000
 
     def now(self) -> datetime:
-        """The moment as an aware datetime in UTC."""
         return datetime.now(UTC)

@@ -1,13 +1,13 @@
-"""Every error of ours, one tree; each says what is wrong, where, and what to do.
+"""All errors of Onhook, one tree; each says what is wrong, where, and what to do.
 
     OnhookError
-    ├── UsageError         a person's mistake: a flag, a setting, a filter (exit code 2, HTTP 400)
-    ├── NotFound           what was asked for is not here (HTTP 404)
-    ├── Unreadable         a report that says no call; kept in the quarantine
+    ├── UsageError         a wrong option, setting or filter (exit code 2, HTTP 400)
+    ├── NotFound           the requested object does not exist (HTTP 404)
+    ├── ParseError         a raw event without a readable call; kept in the quarantine (HTTP 422)
     ├── NotAllowed         the caller may not do this (HTTP 401 or 403)
-    └── Unavailable        not now: disk full, locked, stopped; the only one worth another try (HTTP 503)
+    └── Unavailable        disk full, locked or stopped; the only error that a retry can resolve (HTTP 503)
 
-`permanent` says whether trying the same again can help; whoever retries asks that and nothing else.
+`permanent` says that a retry cannot help; code that retries checks this attribute alone.
 """
 
 from typing import ClassVar
@@ -16,7 +16,7 @@ from onhook.lib.messages import _ as _  # noqa: PLC0414 - for packages that may 
 
 
 class OnhookError(Exception):
-    """What is wrong, where, what to do: one sentence, shown to a person as it is."""
+    """What is wrong, where, and what to do: one sentence that is shown to users unchanged."""
 
     permanent: ClassVar[bool] = True
     exit_code: ClassVar[int] = 1
@@ -35,32 +35,32 @@ class OnhookError(Exception):
 
 
 class UsageError(OnhookError):
-    """A flag, a setting or a filter that cannot be meant so."""
+    """An invalid option, setting or filter."""
 
     exit_code = 2
     http_status = 400
 
 
 class NotFound(OnhookError):
-    """What was asked for is not here."""
+    """The requested object does not exist."""
 
     http_status = 404
 
 
 class ParseError(OnhookError):
-    """A report from which no call can be read; a later version may be able to."""
+    """A raw event from which no call can be read; a later version may support it."""
 
     http_status = 422
 
 
 class NotAllowed(OnhookError):
-    """No valid token or session, or not one with the right."""
+    """No valid token or session, or one without the required permission."""
 
     http_status = 401
 
 
 class Unavailable(OnhookError):
-    """Nothing is wrong with the request; the disk, the lock or the server stands in the way."""
+    """The request is valid, but the disk, a lock or the server prevents it for now."""
 
     permanent = False
     http_status = 503

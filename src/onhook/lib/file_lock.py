@@ -1,4 +1,4 @@
-"""Locks between processes, on files. A lock is released when its process ends, however it ends."""
+"""Locks between processes, on files. The operating system releases a lock when its process ends."""
 
 import asyncio
 import fcntl
@@ -12,15 +12,15 @@ FILE_MODE = 0o600
 
 ATTEMPTS_MAX = 10
 RETRY_SECONDS = 0.02
-"""Together a fifth of a second: a process that only looks holds the lock for microseconds."""
+"""A fifth of a second in total: a process that only checks holds the lock for microseconds."""
 
 POLL_SECONDS = 0.05
-"""Between two attempts of a task that waits for its turn: no event tells it of another process."""
+"""Between two attempts of a task that waits for the lock: a release by another process raises no event."""
 
 
 @contextmanager
 def file_lock(path: Path, *, is_shared: bool = False) -> Iterator[bool]:
-    """Hold the lock of that name; yields False where another process has it."""
+    """Hold the lock of that name; yield False if another process has it."""
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE)
     try:
         yield _acquire_soon(descriptor, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
@@ -30,7 +30,7 @@ def file_lock(path: Path, *, is_shared: bool = False) -> Iterator[bool]:
 
 @asynccontextmanager
 async def file_lock_turn(path: Path) -> AsyncIterator[None]:
-    """Hold the lock of that name, waiting for as long as another process has it."""
+    """Wait for the lock of that name as long as another process has it, then hold it."""
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE)
     try:
         while not _try_acquire(descriptor, fcntl.LOCK_EX):  # noqa: ASYNC110 - another process cannot set an event here

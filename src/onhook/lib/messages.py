@@ -17,7 +17,7 @@ _look_up: ContextVar[LookUp | None] = ContextVar("look_up", default=None)
 def _(template: str, /, **values: object) -> str:
     """Return the text in the language of the reader with its placeholders filled.
 
-    A template without values is taken as it is, braces included.
+    A template without values is returned unchanged, braces included.
 
     >>> _("PBX {name} added.", name="Office")
     'PBX Office added.'
@@ -29,7 +29,7 @@ def _(template: str, /, **values: object) -> str:
 
 @contextmanager
 def use_catalogue(look_up: LookUp) -> Iterator[None]:
-    """Translate with this catalogue inside the block, in this task and those that it starts.
+    """Translate with this catalogue inside the block, in this task and the tasks that it starts.
 
     >>> with use_catalogue({"missed": "verpasst"}.get):
     ...     _("missed")

@@ -1,10 +1,11 @@
-"""Listening sockets and the limit of open files, the same for each server of Onhook."""
+"""Listening sockets and the limit of open files, for all servers of Onhook."""
 
 import errno
 import resource
 import socket
 
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 
 def listening_socket(host: str, port: int, *, backlog: int, option: str) -> socket.socket:
@@ -27,14 +28,14 @@ def _listen_error(error: OSError, host: str, port: int, option: str) -> UsageErr
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if error.errno == errno.EADDRINUSE:
         return UsageError(
-            f"cannot listen on {address}: the port is in use",
+            _("cannot listen on {address}: the port is in use", address=address),
             location=option,
-            hint=f"stop the program that uses it, or choose another address with --{option}",
+            hint=_("stop the program that uses it, or choose another address with --{option}", option=option),
         )
     return UsageError(
-        f"cannot listen on {address}: {error.strerror or error}",
+        _("cannot listen on {address}: {error}", address=address, error=error.strerror or error),
         location=option,
-        hint=f"choose another address with --{option}",
+        hint=_("choose another address with --{option}", option=option),
     )
 
 

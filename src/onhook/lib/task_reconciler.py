@@ -1,4 +1,4 @@
-"""Tasks that follow a specification: one per key, started, ended and started anew as the specification changes."""
+"""Tasks that follow a specification: one per key, started, cancelled and restarted as the specification changes."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Mapping
@@ -11,7 +11,7 @@ Start = Callable[[Key, Spec], Coroutine[None, None, None]]
 
 
 class TaskReconciler(Generic[Key, Spec]):
-    """Runs one task per key. Made inside an event loop; specifications are compared with `==`."""
+    """Runs one task per key. Create it inside an event loop; specifications are compared with `==`."""
 
     def __init__(self, start: Start[Key, Spec], *, name: str) -> None:
         self._start = start
@@ -23,7 +23,7 @@ class TaskReconciler(Generic[Key, Spec]):
         return list(self._running)
 
     async def reconcile(self, specs: Mapping[Key, Spec]) -> None:
-        """Cancel the tasks that are not specified any longer or otherwise, wait for them, and start those that lack."""
+        """Cancel the tasks whose specification was removed or changed, wait for them, and start the missing ones."""
         await self._cancel([key for key, (spec, _) in self._running.items() if key not in specs or specs[key] != spec])
         for key, spec in specs.items():
             if key not in self._running:

@@ -1,4 +1,4 @@
-"""Moments as the file has them: whole microseconds since 1970, UTC."""
+"""Times as stored: whole microseconds since 1970, UTC."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,10 +7,10 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def to_datetime(microseconds: int) -> datetime:
-    """The moment so many microseconds after 1970."""
+    """Return the time this many microseconds after 1970."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def to_microseconds(time: datetime) -> int:
-    """Microseconds since 1970; exact, as a float would not be."""
+    """Return the microseconds since 1970; exact, as a float would not be."""
     return (time - _EPOCH) // _MICROSECOND

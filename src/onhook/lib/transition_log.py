@@ -1,4 +1,4 @@
-"""Conditions that last: one log line when each begins, one when it ends, none in between."""
+"""Lasting conditions: one log line when each begins, one when it ends, none in between."""
 
 import logging
 from collections.abc import Hashable, Mapping
@@ -8,7 +8,7 @@ Condition = TypeVar("Condition")
 
 
 class TransitionLog:
-    """One condition that is on or off, such as a database that cannot be read."""
+    """One condition that is on or off, such as an unreadable database."""
 
     def __init__(self, log: logging.Logger, *, begins: str, ends: str, level: int = logging.ERROR) -> None:
         self._log = log
@@ -18,20 +18,20 @@ class TransitionLog:
         self._is_on = False
 
     def begin(self, **extra: object) -> None:
-        """Log that the condition holds, unless that was logged already."""
+        """Log the begin of the condition, unless it was logged already."""
         if not self._is_on:
             self._log.log(self._level, self._begins, extra=extra)
         self._is_on = True
 
     def end(self, **extra: object) -> None:
-        """Log that the condition is over, if its begin was logged."""
+        """Log the end of the condition, if its begin was logged."""
         if self._is_on:
             self._log.info(self._ends, extra=extra)
         self._is_on = False
 
 
 class Transitions(Generic[Condition]):
-    """Many conditions, each under a key: which ones are new, and which are over."""
+    """Many conditions, each under a key: which have begun, and which have ended."""
 
     def __init__(self) -> None:
         self._current: Mapping[Hashable, Condition] = {}

@@ -1,6 +1,7 @@
-"""The contract of an archive: the calls that a PBX keeps itself, as reports that say the same.
+"""The contract of a CDR archive: calls from a PBX's own storage, converted to raw events.
 
-Whoever reads it knows neither the PBX nor how it keeps them: a window goes in, calls come out, each with all its legs.
+The reader depends neither on the PBX nor on its storage: it passes a time window and gets calls, each with all its
+legs.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from onhook.pbx.client import TimeWindow
 
 
 class UnparsedLine(msgspec.Struct, frozen=True):
-    """A line that says no call: where it stands, why, and the line itself, where it has one."""
+    """A line that contains no call: its location, the reason, and its text if there is any."""
 
     location: str
     reason: str
@@ -20,7 +21,7 @@ class UnparsedLine(msgspec.Struct, frozen=True):
 
 
 class ArchivedCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A call as an archive has it: the body that says it, and when it began and ended, in UTC, where its id tells."""
+    """A call from an archive: its raw event body, and its start and end in UTC if the call id contains them."""
 
     body: bytes
     began_at: datetime | None
@@ -28,5 +29,6 @@ class ArchivedCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 CdrArchive = Callable[[TimeWindow], Iterator[ArchivedCall | UnparsedLine]]
-"""The calls of a window, by when they began, and perhaps others; the first is the oldest that the archive has, or older
-than the window. Raises `OnhookError`."""
+"""Return the calls that began in a window, and possibly others. The first call is the oldest one in the archive, or
+older than the window. Raises `OnhookError`.
+"""

@@ -1,7 +1,8 @@
-"""The contract of talking to a PBX: what to ask and when, as pure values and machines; shells do the asking.
+"""The contract of a PBX client: which requests to send and when, as pure values and state machines. The caller sends
+them.
 
-Laws: nothing here waits, reads a clock or opens a socket. Moments are Unix seconds that the caller hands in. What is
-secret (tokens, client secrets) is in no `repr`.
+Invariants: nothing here waits, reads a clock or opens a socket. Times are Unix seconds passed in by the caller. Secrets
+(tokens, client secrets) are in no `repr`.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -20,15 +21,16 @@ ApiErrorKind = Literal[
     "invalid_parameter",
     "invalid_response",
 ]
-"""What an answer that is no success means: the token ended; try again later; too many tokens; a person must act; the
-credentials are refused; this firmware has no such interface; the request was wrong; a parameter was; it makes no sense.
+"""Meaning of an error response, in this order: the token has expired; retry later; too many tokens are active; an
+operator must act; the credentials are rejected; the firmware does not have this endpoint; the request is invalid; a
+parameter is invalid; the response cannot be parsed.
 """
 
 Members = Mapping[str, Any]
 
 
 class PbxRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request to the PBX's web API. `body` is JSON for a POST. The token is added by whoever sends it."""
+    """A request to the PBX's web API. `body` is JSON for a POST. The sender adds the token."""
 
     method: Literal["GET", "POST"] = "GET"
     path: str
@@ -40,7 +42,7 @@ class PbxRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PbxResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What the PBX answered: its code, where that is no success what it means, and the members of the object."""
+    """A response of the PBX: its code, the kind of error if it is not a success, and the members of the object."""
 
     errcode: int
     error_kind: ApiErrorKind | None = None
@@ -63,10 +65,10 @@ class ClientCredentials(msgspec.Struct, frozen=True):
 
 
 class TokenStep(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do next about the tokens of a PBX.
+    """The next action for the tokens of a PBX.
 
-    Use this one, and ask again at `until`; send this request and report its answer; wait until then; or stop, and say
-    why.
+    `use` the token, and ask again at `until`; send the request and report its response; wait until `until`; or halt
+    with the reason.
     """
 
     action: TokenAction
@@ -80,21 +82,23 @@ class TokenStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListingPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Some of the PBX's list, as wrapped rows that its dialect reads; `done_until` is how far this reading has come."""
+    """A part of the PBX's call list, as wrapped rows that its dialect parses. `done_until` is the progress so far."""
 
     rows: Sequence[bytes]
     done_until: int
 
 
 class CallIdRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A question to whoever keeps calls: under which `call_id` the calls with these `uid`s are known."""
+    """A query to the caller's store: the `call_id` of the calls with these `uid`s."""
 
     uids: Sequence[str]
     window: "TimeWindow"
 
 
 class ListingResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How reading the list ended: how many rows there were, how many the PBX counts, and what was wrong, or empty."""
+    """The outcome of reading the list: rows read, rows that the PBX counts, and the reason if the list is incomplete,
+    else empty.
+    """
 
     row_count: int
     pbx_count: int
@@ -102,15 +106,16 @@ class ListingResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ListingReply = PbxResponse | Mapping[str, str] | None
-"""To a request its answer, to `CallIdRequest` ids by `uid`, to a page nothing."""
+"""The response to a request, `call_id` by `uid` for a `CallIdRequest`, None for a page."""
 
 ListingSteps = Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, ListingResult]
-"""Reading the list. Raises `OnhookError` where it cannot go on."""
+"""The steps that read the list. Raises `OnhookError` if reading cannot continue."""
 
 
 class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the PBX tells of itself. `clock` is its time in Unix seconds, `offset_seconds` its wall clock against UTC;
-    either is None where it does not tell."""
+    """Facts that the PBX reports about itself. `clock` is its time in Unix seconds, `offset_seconds` its wall clock
+    minus UTC; None where the PBX does not report them.
+    """
 
     firmware: str = ""
     sn: str = ""
@@ -121,14 +126,14 @@ class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimeWindow(msgspec.Struct, frozen=True, kw_only=True):
-    """Which calls are asked for, by when they began: Unix seconds by the PBX's clock; `until` is not included."""
+    """A range of call start times: Unix seconds by the PBX's clock. `until` is not included."""
 
     since: int
     until: int
 
 
 class PbxWebhook(msgspec.Struct, frozen=True, kw_only=True):
-    """One webhook that is set in the PBX. `sends_call_ends` is whether ended calls are among its events."""
+    """One webhook configured in the PBX. `sends_call_ends` is true if ended calls are among its events."""
 
     url: str
     secret: str
@@ -140,112 +145,114 @@ class PbxWebhook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PbxWebhookConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How the PBX is set to report."""
+    """The webhook configuration of the PBX."""
 
     is_enabled: bool
     entries: Sequence[PbxWebhook]
 
 
 class PushChannel(Protocol):
-    """One push channel, from its opening on. Fed with texts and the time; says what to send, and whether it lives."""
+    """The state machine of one push channel. Input: received texts and the time. Output: texts to send, and whether the
+    channel is alive.
+    """
 
     deadline: float
-    """When `on_tick` must be called next."""
+    """Time of the next `on_tick`."""
 
     error: str
-    """Why the channel is no good any more; empty while it is."""
+    """Reason why the channel is unusable; empty while it works."""
 
     alive_since: float | None
     alive_until: float | None
-    """Between these the channel was proven to deliver; None before it was."""
+    """The channel was proven to deliver between these times; None before the first proof."""
 
     def on_open(self, now: float) -> Sequence[str]:
-        """The socket is open: what to send."""
+        """Handle the opened socket; return the texts to send."""
         ...
 
     def receive_text(self, text: str, now: float) -> bytes | None:
-        """A text has come: the event in it, or None."""
+        """Handle a received text; return the event in it, or None."""
         ...
 
     def on_tick(self, now: float) -> Sequence[str]:
-        """Time has passed: what to send."""
+        """Handle the passing of time; return the texts to send."""
         ...
 
 
 class PbxClient(Protocol):
-    """How to talk to one kind of PBX. Names are resolved by the caller, who knows its address."""
+    """The client of one kind of PBX. The caller holds the address and resolves host names."""
 
     push_path: str
-    """Where the push channel is opened; the token goes into the query."""
+    """Path at which the push channel is opened; the token goes into the query."""
 
     def next_step(self, saved_tokens: str, credentials: ClientCredentials, now: float) -> TokenStep:
-        """What is to be done now, so that there is a token; `saved_tokens` is what is known of tokens, empty at
-        first."""
+        """Return the next action to get a usable token. `saved_tokens` is the saved token state, empty at first."""
         ...
 
     def begin_step(self, saved_tokens: str, step: TokenStep, now: float) -> str:
-        """What is known before a request for a token is sent."""
+        """Return the token state to save before a token request is sent."""
         ...
 
     def finish_step(self, saved_tokens: str, step: TokenStep, response: PbxResponse, now: float, jitter: float) -> str:
-        """What is known after its answer; one that never came is `invalid_response`. `jitter` from 0 to 1 spreads
-        waits."""
+        """Return the token state after the response; a response that never came is `invalid_response`. `jitter` from 0
+        to 1 spreads waits.
+        """
         ...
 
     def reject_token(self, saved_tokens: str, token: str, now: float, jitter: float) -> str:
-        """What is known after a token was refused."""
+        """Return the token state after the PBX rejected a token."""
         ...
 
     def replaced_token_revocation(self, saved_tokens: str) -> TokenStep | None:
-        """The revocation of a token that another has taken over from, where there is one."""
+        """Return the revocation of a token that a newer one has replaced, or None."""
         ...
 
     def revocation_steps(self, saved_tokens: str, now: float) -> Sequence[TokenStep]:
-        """The revocations of all tokens."""
+        """Return the revocations of all tokens."""
         ...
 
     def parse_response(self, status: int, body: bytes) -> PbxResponse:
-        """What an answer to a request says; whatever the bytes, it returns."""
+        """Parse a response. Never raises, whatever the bytes."""
         ...
 
     def facts_request(self) -> PbxRequest:
-        """What is asked to learn of the PBX itself."""
+        """Return the request for the facts about the PBX."""
         ...
 
     def parse_facts(self, response: PbxResponse) -> SystemFacts:
-        """And what the answer to that tells."""
+        """Parse the response to `facts_request`."""
         ...
 
     def webhooks_request(self) -> PbxRequest:
-        """What is asked to learn how the PBX is set to report."""
+        """Return the request for the webhook configuration."""
         ...
 
     def parse_webhooks(self, response: PbxResponse) -> PbxWebhookConfig:
-        """And what the answer to that tells."""
+        """Parse the response to `webhooks_request`."""
         ...
 
     def create_push_channel(self) -> PushChannel:
-        """A new push channel."""
+        """Return a new push channel."""
         ...
 
     def list_calls(self, sn: str, window: TimeWindow, facts: SystemFacts, *, rows_max: int) -> ListingSteps:
-        """Read the list of calls that began in a window; no page is asked to have more rows than `rows_max`."""
+        """Read the list of calls that began in a window. No page is requested with more than `rows_max` rows."""
         ...
 
     def format_file_row(self, sn: str, row: Mapping[str, str], date_format: str, call_id: str) -> bytes:
-        """A line of a file that was downloaded from the PBX, as its dialect reads it; `call_id` may be empty."""
+        """Return a line of a file downloaded from the PBX as a raw event for its dialect; `call_id` may be empty."""
         ...
 
     def get_file_row_uid(self, row: Mapping[str, str]) -> str:
-        """The `uid` of a line that names no call otherwise; empty where it does, or has none."""
+        """Return the `uid` of a line without a call id; empty if the line has a call id, or no `uid`."""
         ...
 
     def recognizes_headings(self, names: Sequence[str]) -> bool:
-        """Whether a file with these headings is one of the PBX's."""
+        """Return whether a file with these headings is an export of this PBX."""
         ...
 
     def count_calls(
         self, window: TimeWindow, facts: SystemFacts
     ) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, int | None]:
-        """How many rows the PBX counts in a window; None where it does not tell."""
+        """Return the number of rows that the PBX counts in a window; None if the PBX does not report it."""
         ...

@@ -1,7 +1,7 @@
-"""The contract of a conversation: a PBX that we connect to ourselves, and that tells of calls as they end.
+"""The contract of a connection that Onhook opens to a PBX, and over which the PBX reports calls as they end.
 
-A conversation is a state machine: it is given the bytes that came and the time, and answers with reports to be kept and
-bytes to be sent. Whoever runs it does the input and output, connects again when it ends, and knows nothing of the PBX.
+A connection is a state machine: input is received bytes and the time, output is raw events to store and bytes to send.
+The caller does the input and output, reconnects when the connection ends, and does not depend on the PBX.
 """
 
 from typing import Protocol
@@ -10,19 +10,19 @@ import msgspec
 
 
 class ClockReading(msgspec.Struct, frozen=True):
-    """One moment: seconds of a clock that only goes forward, and seconds since 1970, UTC."""
+    """One reading of two clocks: monotonic seconds, and Unix seconds in UTC."""
 
     monotonic_seconds: float
     unix_seconds: float
 
 
 class ConnectionUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of some bytes, or of some time that passed.
+    """The result of received bytes or of elapsed time.
 
-    `raw_events` are bodies to be kept, in order. `is_ready` is true once: the PBX has let us in and tells of every call
-    from now on. `end_reason` says why the connection is of no more use, and `is_refused` that the PBX does not want us,
-    so that trying again soon would do harm. `log_messages` are sentences for the log. `detected_config`, where it is
-    not empty, is to be told to the next conversation with this PBX.
+    `raw_events` are bodies to store, in order. `is_ready` is true once: the login succeeded and the PBX reports every
+    call from now on. `end_reason` says why the connection is no longer usable, `is_refused` that the PBX rejected the
+    login, so that an early retry would do harm. `log_messages` are sentences for the log. `detected_config`, if not
+    empty, is passed to the next connection to this PBX.
     """
 
     raw_events: tuple[bytes, ...] = ()
@@ -37,24 +37,24 @@ class ConnectionProtocol(Protocol):
     """One connection to one PBX."""
 
     via: str
-    """What the ledger calls this way in."""
+    """Name of this channel in the ledger."""
 
     def receive_data(self, data: bytes, now: ClockReading) -> ConnectionUpdate:
-        """What these bytes say; whatever they are, it returns."""
+        """Handle received bytes. Never raises, whatever the bytes."""
         ...
 
     def on_tick(self, now: ClockReading) -> ConnectionUpdate:
-        """What the passing of time brings: to be asked about once a second."""
+        """Handle the passing of time; called about once a second."""
         ...
 
     def data_to_send(self) -> bytes:
-        """What is to be sent now; empty where nothing is."""
+        """Return the bytes to send now; empty if there are none."""
         ...
 
     def connection_lost(self) -> tuple[bytes, ...]:
-        """The connection is gone: the reports of all that was heard and not handed out yet."""
+        """Handle the loss of the connection; return the raw events of everything received and not yet returned."""
         ...
 
     def pending_since(self) -> float | None:
-        """When, by the running clock, the oldest thing was heard that is not handed out yet; None where nothing is."""
+        """Return the monotonic time at which the oldest data not yet returned was received; None if there is none."""
         ...

@@ -1,7 +1,7 @@
-"""The contract of every dialect: how one kind of PBX says that a call ended.
+"""The contract of a dialect: how one kind of PBX reports that a call ended.
 
-`peek` is quick and never fails: intake calls it before anybody knows whether the sender may speak.
-`parse` is thorough: the projector calls it on what was kept. `format` makes the bytes that such a PBX would send.
+`peek` is fast and never fails: the intake calls it before the sender is verified. `parse` is thorough: the projector
+calls it on stored bodies. `format` returns the bytes that such a PBX would send.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ EnvelopeKind = Literal["details", "other_event", "test_message", "unparsable", "
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """What intake needs to know of a body before it is verified.
+    """The facts about a body that the intake needs before verification.
 
-    `sn` is empty where the body names none. `label` names the event for the counts, such as `30012`.
-    `key` (16 bytes) is equal for exact repeats of one report and different for all others; its first four bytes
-    grow with the time of the call, so that neighbours in time are neighbours in an index.
-    `not_json` is a body that is nothing like a report at all; `unparsable` one that seems to mean a call.
+    `sn` is empty if the body contains none. `label` names the event for the counts, such as `30012`. `key` (16 bytes)
+    is equal for exact repeats of one event and different for all others; its first four bytes grow with the time of the
+    call, so that neighbours in time are neighbours in an index. `not_json` is a body unlike any event; `unparsable` is
+    one that seems to contain a call.
     """
 
     kind: EnvelopeKind
@@ -33,21 +33,22 @@ class Dialect(Protocol):
     """One kind of PBX."""
 
     name: str
-    """What the ledger calls this dialect; never changed once a report was kept under it."""
+    """Name of this dialect in the ledger; never changed once an event was stored under it."""
 
     def peek(self, body: bytes) -> Envelope:
-        """Tell what a body seems to be; whatever the bytes, it returns and stays within microseconds."""
+        """Classify a body. Never raises, whatever the bytes, and takes microseconds."""
         ...
 
     def parse(self, body: bytes) -> Sequence[CallDetails]:
-        """All call details that a kept body says. Raises `ParseError` with a reason that a person can act on."""
+        """Return all call details in a stored body. Raises `ParseError` with a reason that a user can act on."""
         ...
 
     def format(self, details: CallDetails, sn: str, payload_format: str) -> bytes:
-        """The body of the event that says these details, shaped as `payload_format`. Raises `UsageError` for
-        another."""
+        """Return the event body with these details in the given payload format. Raises `UsageError` for an
+        unknown format.
+        """
         ...
 
 
 Dialects = Mapping[str, Dialect]
-"""By name."""
+"""Dialects by name."""

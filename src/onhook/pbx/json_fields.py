@@ -1,7 +1,8 @@
-"""What all dialects that speak JSON need: bytes into members, members into call details, and the key of a report.
+"""Shared code of the JSON dialects: decode bytes into members, build call details from members, compute the key of an
+event.
 
-Laws: nothing is repaired by deleting characters. A member that cannot be what its name says is kept in `extra`, not
-guessed. Only what says no call at all is refused, with a reason.
+Invariants: nothing is repaired by deleting characters. A member whose value does not fit its name is stored in `extra`,
+not guessed. Only a body without a call is rejected, with a reason.
 """
 
 import hashlib
@@ -15,22 +16,23 @@ import msgspec
 from onhook.cdr.call_details import DETAIL_FIELDS, DURATION_SECONDS_MAX, NUMBER_FIELDS, CallDetails
 from onhook.cdr.utc_offset import call_epoch, normalize_wall_clock
 from onhook.lib.errors import ParseError
+from onhook.lib.messages import _
 
 REQUIRED_FIELDS = ("call_id", "time_start", "call_from", "call_to")
 PARTY_FIELDS = frozenset({"call_from", "call_to"})
-"""They must be there, but may be blank: a caller withholds the number, a call ends before it goes anywhere."""
+"""Must be present, but may be blank: a caller withholds the number, a call ends before it is routed."""
 
 TEXT_CHARACTERS_MAX = 4096
-"""No field of a call is longer; a longer text is cut, and the ledger keeps the whole."""
+"""No field of a call is longer. A longer text is cut; the ledger stores it in full."""
 
 CALL_ID_CHARACTERS_MAX = 200
-"""A real one has some 16 (yeastar-p-series.md 2.4); a call must be found again by it, so it is not cut."""
+"""A real id has about 16 (yeastar-p-series.md 2.4). Calls are looked up by id, so it is not cut."""
 
 EXTRA_LEVELS_MAX = 32
-"""Of lists and objects inside each other in a member that we do not know."""
+"""Nesting depth of lists and objects in an unknown member."""
 
 INT_DIGITS_MAX = 18
-"""Within 64 bits."""
+"""Fits into 64 bits."""
 
 SN_CHARACTERS_MAX = 64
 """Serial numbers have 12 to 16 (yeastar-p-series.md 1)."""
@@ -41,9 +43,10 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def decode_json(body: bytes) -> Any:
-    """What the JSON says, or None. Raw line breaks, lone surrogates and broken UTF-8 inside texts are borne.
+    """Decode JSON; return None if it is invalid. Accepts raw line breaks, lone surrogates and broken UTF-8 inside
+    texts.
 
-    Fractions stay text, so that the call id `….10` is not read as `….1` when it comes as a number.
+    Fractions stay text, so that the call id `….10` does not become `….1` when it comes as a number.
     """
     try:
         data = msgspec.json.decode(body)
@@ -59,12 +62,12 @@ def decode_json(body: bytes) -> Any:
 
 
 def _int_or_text(digits: str) -> int | str:
-    """A whole number that anything can hold; else its digits, because Python refuses to convert thousands of them."""
+    """Return a whole number of storable size; else its digits, because Python refuses to convert thousands of them."""
     return int(digits) if len(digits) <= INT_DIGITS_MAX else digits
 
 
 def _has_fraction(data: Any) -> bool:
-    """Whether a member is one, or a member of `msg` where that is an object."""
+    """Return whether a member is a fraction, or a member of `msg` if that is an object."""
     if not isinstance(data, dict):
         return False
     value_types = set(map(type, data.values()))
@@ -78,7 +81,7 @@ def _object_values(members: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def build_details(members: Mapping[str, Any]) -> CallDetails:
-    """Members as typed fields. Raises `ParseError` where one of the four required ones is missing or cannot be."""
+    """Build typed fields from members. Raises `ParseError` if one of the four required ones is missing or invalid."""
     fields: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     field_value: str | int | None
@@ -97,10 +100,10 @@ def build_details(members: Mapping[str, Any]) -> CallDetails:
             extra[name] = _to_storable(value)
     for name in REQUIRED_FIELDS:
         if not fields.get(name) and not _is_withheld(name, members):
-            raise parse_error(f"{name} is missing or blank")
+            raise parse_error(_("{name} is missing or blank", name=name))
         fields.setdefault(name, "")
     if len(fields["call_id"]) > CALL_ID_CHARACTERS_MAX:
-        raise parse_error(f"its call_id is longer than {CALL_ID_CHARACTERS_MAX} characters")
+        raise parse_error(_("call_id is longer than {limit} characters", limit=CALL_ID_CHARACTERS_MAX))
     fields["time_start"] = normalize_wall_clock(fields["time_start"])
     return CallDetails(**fields, extra=extra)
 
@@ -109,7 +112,9 @@ _DETAIL_FIELD_NAMES = frozenset(DETAIL_FIELDS)
 
 
 def normalize_case(members: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Members such as `Call_ID` under the event's own names; one that is there under both stays as it is."""
+    """Rename members such as `Call_ID` to the event's own names; a member that is present under both names stays
+    unchanged.
+    """
     if all(name in _DETAIL_FIELD_NAMES or name.islower() for name in members):
         return members
     return {
@@ -124,7 +129,7 @@ def _is_withheld(name: str, members: Mapping[str, Any]) -> bool:
 
 
 def _parse_number(value: Any) -> int | None:
-    """A whole number of sensible size, however it is written; else None."""
+    """Return a whole number of plausible size, however it is written; else None."""
     if isinstance(value, str):
         match = _WHOLE_NUMBER.fullmatch(value.strip())
         value = int(match[1]) if match else None
@@ -134,17 +139,17 @@ def _parse_number(value: Any) -> int | None:
 
 
 def _number_as_text(value: Any) -> str | None:
-    """A number where a text belongs; else None."""
+    """Return a number in a text field as text; else None."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _clean_text(text: str) -> str:
-    """Trimmed, bounded, and without what no database or file can hold: NUL and lone surrogates."""
+    """Trim and bound a text, and replace what no database or file can hold: NUL and lone surrogates."""
     return _UNSTORABLE.sub("\ufffd", text.strip()[:TEXT_CHARACTERS_MAX])
 
 
 def _to_storable(value: Any) -> Any:
-    """A member that we do not know, as it is; as its JSON text where it is too long or too deep for its readers."""
+    """Return an unknown member unchanged, or as its JSON text if it is too long or too deep for its readers."""
     if value is None or isinstance(value, str | bool | int):
         return _clean_text(value) if isinstance(value, str) else value
     text = _UNSTORABLE.sub("\ufffd", json.dumps(value, ensure_ascii=False))
@@ -159,8 +164,9 @@ def _is_shallow(value: Any, levels: int) -> bool:
 
 
 def compute_key(sn: str, members: Mapping[str, Any]) -> bytes:
-    """Equal for exact repeats: over the decoded details, because the order of members differs (yeastar-p-series.md
-    2.5)."""
+    """Return a key that is equal for exact repeats. It covers the decoded details, because the order of members differs
+    (yeastar-p-series.md 2.5).
+    """
     epoch = min(call_epoch(str(members.get("call_id", "")).strip()), _KEY_EPOCH_MAX)
     try:
         canonical = msgspec.json.encode([sn, members], order="deterministic")
@@ -170,17 +176,18 @@ def compute_key(sn: str, members: Mapping[str, Any]) -> bytes:
 
 
 def compute_body_key(body: bytes) -> bytes:
-    """The same for a body that says no call: over its bytes."""
+    """Return the key of a body without a call: over its bytes."""
     return bytes(4) + hashlib.sha256(body).digest()[:12]
 
 
 def text_or_empty(value: Any) -> str:
-    """A serial number as text, bounded; empty where there is none."""
+    """Return a serial number as text, bounded; empty if there is none."""
     return _clean_text(value)[:SN_CHARACTERS_MAX] if isinstance(value, str) else _number_as_text(value) or ""
 
 
 def parse_error(reason: str) -> ParseError:
-    """The error that says why no call can be read."""
+    """Return the error that says why no call can be parsed."""
     return ParseError(
-        f"the report says no call: {reason}", hint="look at its body; it is kept until a version can read it"
+        _("could not parse the raw event: {reason}", reason=reason),
+        hint=_("check its body; it stays in the quarantine until a version can parse it"),
     )

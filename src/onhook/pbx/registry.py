@@ -1,4 +1,4 @@
-"""All dialects that this house speaks: one line each."""
+"""Registry of all dialects, one line each."""
 
 from collections.abc import Mapping
 
@@ -11,11 +11,11 @@ from onhook.pbx.yeastar.payload import Yeastar
 
 
 def dialects() -> Dialects:
-    """By the names under which the ledger keeps their reports."""
+    """Return the dialects by their names in the ledger."""
     instances: tuple[Dialect, ...] = (Yeastar(), NewCdr(), Asterisk())
     return {dialect.name: dialect for dialect in instances}
 
 
 def pbx_clients() -> Mapping[str, PbxClient]:
-    """By the names of their dialects."""
+    """Return the PBX clients by the names of their dialects."""
     return {"yeastar": YeastarClient()}

@@ -1,4 +1,4 @@
-"""Contract of the registry of applications, implemented by the application database and the simulated PBX.
+"""Contract of the registry of apps, implemented by the application database and the simulated PBX.
 
 Times are microseconds since 1970, UTC.
 """
@@ -9,14 +9,14 @@ from onhook.appdb.api_clients import App
 
 
 class AppRegistry(Protocol):
-    """Used for every request: a change by a person has effect at once."""
+    """Registry of apps, used for every request: changes take effect at once."""
 
     def find_by_client_id(self, client_id: str) -> tuple[App, bytes] | None:
-        """Return the application with this client id and the hash of its secret, or None."""
+        """Return the app with this client id and the hash of its secret, or None."""
         ...
 
     def find_by_credentials(self, client_id: str, client_secret: str) -> App | None:
-        """Return the application with these credentials, or None."""
+        """Return the app with these credentials, or None."""
         ...
 
     def record_use(self, app: App, now_us: int) -> None:

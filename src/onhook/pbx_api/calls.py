@@ -13,9 +13,9 @@ from onhook.store.contract import CallListing, CallListResult, RecordListing, Re
 
 
 class NewRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A new record for the sockets. `sequence` grows with each.
+    """New record for the sockets. `sequence` grows with each record.
 
-    A `body` is sent as it is, whatever the payload format: so a simulated PBX sends malformed events.
+    A `body` is sent unchanged, whatever the payload format: a simulated PBX sends malformed events in this way.
     """
 
     sequence: int
@@ -36,15 +36,15 @@ class CallSource(Protocol):
         ...
 
     async def find_call_by_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
-        """Return one call, of these PBXs where some are named."""
+        """Return one call of these PBXs, or of all when none is named; None when it does not exist."""
         ...
 
     async def latest_sequence(self) -> int:
-        """Return the number of the latest new record."""
+        """Return the number of the latest record."""
         ...
 
     async def list_new_records(self, after: int, limit: int) -> Sequence[NewRecord]:
-        """Return about so many new records after a number, in order; never a part of one number."""
+        """Return about `limit` new records after a number, in order. Records of one number are never split."""
         ...
 
     async def wait(self, after: int) -> None:
@@ -56,5 +56,7 @@ class CallSource(Protocol):
         ...
 
     async def utc_offset(self, time: datetime, sns: Sequence[str]) -> timedelta:
-        """Return the offset from UTC of the local time of these PBXs (none is all); of the first that has one."""
+        """Return the offset from UTC of the local time of these PBXs (empty means all): that of the first with a known
+        offset.
+        """
         ...

@@ -1,4 +1,4 @@
-"""`cdr/list`, `cdr/search` and `cdr/detail`: the calls as rows (yeastar-p-series.md 7)."""
+"""`cdr/list`, `cdr/search` and `cdr/detail`: calls as rows (yeastar-p-series.md 7)."""
 
 import asyncio
 from collections.abc import Mapping
@@ -27,14 +27,14 @@ LIST_ORDERS: Final[Mapping[str, str]] = {
     "dst_trunk": "dst_trunk_name",
     "call_type": "type",
     "did_number": "did_number",
-    # Events have no values for these, so all rows are equal in them.
+    # Events do not contain these fields, so all rows are equal in them.
     "dod_number": "started_at",
     "src_addr": "started_at",
 }
 """Sort keys of v1.0 rows, and the columns that they sort by."""
 
 CALL_LIST_ORDERS: Final[Mapping[str, str]] = {
-    "uid": "started_at",  # a uid begins with the second of the call's start
+    "uid": "started_at",  # A uid begins with the second of the call's start.
     "time": "started_at",
     "call_type": "type",
     "last_status": "status",
@@ -55,7 +55,7 @@ ListingT = TypeVar("ListingT", bound=Listing)
 
 
 async def list_rows(state: ApiState, request: ApiRequest) -> bytes:
-    """`cdr/list` of v1.0: all rows, sorted as requested."""
+    """Handle `cdr/list` of v1.0: return all rows, sorted as requested."""
     partition = request.choice("from", {"new": "new", "legacy": "legacy"}, "new")
     request.reject_unsupported(*_UNSUPPORTED_PARAMETERS)
     offset, limit = request.page()
@@ -67,14 +67,14 @@ async def list_rows(state: ApiState, request: ApiRequest) -> bytes:
         offset=offset,
         limit=limit,
     )
-    # Older firmware keeps the rows of before its new CDR module in a separate partition, which is empty here.
+    # Older firmware stores the rows from before its new CDR module in a separate partition, which is empty here.
     return await encode_record_rows(
         request, await state.calls.list_records(listing) if partition == "new" else _NO_RECORDS
     )
 
 
 async def search_rows(state: ApiState, request: ApiRequest) -> bytes:
-    """`cdr/search` of v1.0: rows that match, the earliest first."""
+    """Handle `cdr/search` of v1.0: return the rows that match, the earliest first."""
     listing = parse_record_search(request)
     return await encode_record_rows(
         request, _NO_RECORDS if listing is None else await state.calls.list_records(listing)
@@ -82,7 +82,7 @@ async def search_rows(state: ApiState, request: ApiRequest) -> bytes:
 
 
 def parse_record_search(request: ApiRequest) -> RecordListing | None:
-    """Return the listing of a `cdr/search`; None where nothing can match. Raises `ApiRequestError`."""
+    """Return the listing of a `cdr/search`, or None when nothing can match. Raises `ApiRequestError`."""
     request.reject_unsupported(*_UNSUPPORTED_PARAMETERS)
     window = request.window("start_time", "end_time")
     offset, limit = request.page()
@@ -105,12 +105,12 @@ def parse_record_search(request: ApiRequest) -> RecordListing | None:
 
 
 async def list_calls(state: ApiState, request: ApiRequest) -> bytes:
-    """`cdr/list` of v2.0: a row per call."""
+    """Handle `cdr/list` of v2.0: return one row per call."""
     return await encode_call_rows(state, request, await state.calls.list_calls(_call_listing(request, RecordFilter())))
 
 
 async def search_calls(state: ApiState, request: ApiRequest) -> bytes:
-    """`cdr/search` of v2.0."""
+    """Handle `cdr/search` of v2.0: return the calls that match."""
     record_filter = RecordFilter(status=_status(request, "last_status", CALL_STATUSES))
     listing = restrict_to_window(_call_listing(request, record_filter), request.window("time_begin", "time_end"))
     return await encode_call_rows(
@@ -119,7 +119,7 @@ async def search_calls(state: ApiState, request: ApiRequest) -> bytes:
 
 
 async def read_detail(state: ApiState, request: ApiRequest) -> ApiResponse:
-    """`cdr/detail` of v2.0: one call with its legs."""
+    """Handle `cdr/detail` of v2.0: return one call with its legs."""
     uid = request.text("uid")
     if uid is None:
         raise parameter_error("uid", "is required")
@@ -130,7 +130,7 @@ async def read_detail(state: ApiState, request: ApiRequest) -> ApiResponse:
 
 
 async def encode_record_rows(request: ApiRequest, result: RecordListResult) -> bytes:
-    """Return the rows as a response; encoded in a thread, because ten thousand of them take a tenth of a second."""
+    """Return the rows as a response, encoded in a thread, because ten thousand of them take a tenth of a second."""
     display = request.display
     return await asyncio.to_thread(
         lambda: encode(
@@ -161,7 +161,7 @@ def encode(response: ApiResponse) -> bytes:
 
 
 def restrict_to_window(listing: ListingT, window: QueryWindow) -> ListingT | None:
-    """Return the listing within a window of time; None where that is empty."""
+    """Return the listing restricted to a window of time, or None when the window is empty."""
     if window.is_empty:
         return None
     record_filter = msgspec.structs.replace(listing.filter, since=_utc(window.since), until=_utc(window.until))
@@ -183,9 +183,7 @@ def _call_listing(request: ApiRequest, record_filter: RecordFilter) -> CallListi
 
 
 def _status(request: ApiRequest, name: str, choices: tuple[str, ...]) -> str | None:
-    """Return one status or several, in the form of filters, where a `!` has no meaning here. Raises
-    `ApiRequestError`.
-    """
+    """Return one or several statuses in the form of filters; a `!` has no meaning here. Raises `ApiRequestError`."""
     words = _list_items(request, name)
     for word in words:
         if fold_word(word) not in {fold_word(choice) for choice in choices}:

@@ -1,6 +1,6 @@
-"""Certificate of the PBX API: given by a person, or generated and self-signed, as on a PBX.
+"""Certificate of the PBX API: configured, or generated and self-signed, as on a PBX.
 
-Invariant: a private key is readable by its owner alone (0600), and is complete under its name or absent.
+Invariant: a private key is readable by its owner only (0600), and is either complete or absent under its name.
 """
 
 import ipaddress
@@ -16,12 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
+from onhook.lib.messages import _
 
 VALID_DAYS = 3_650
-"""Ten years: applications pin it, and a new one has to be pinned again."""
+"""Ten years: apps pin the certificate and have to pin a new one again."""
 
 CLOCK_TOLERANCE = timedelta(days=1)
-"""Valid from a day before it was made: clocks differ."""
+"""Valid from a day before its generation, because clocks differ."""
 
 KEY_MODE = 0o600
 CERTIFICATE_MODE = 0o644
@@ -29,12 +30,16 @@ COMMON_NAME_CHARACTERS_MAX = 64
 
 
 def ensure_certificate(certificate: Path, key: Path, host: str, now: datetime) -> None:
-    """Generate both files where neither exists. Raises `UsageError` where one of them is missing."""
+    """Generate both files if neither exists. Raises `UsageError` when one of them is missing."""
     if certificate.exists() and key.exists():
         return
     if certificate.exists() or key.exists():
         missing = key if certificate.exists() else certificate
-        raise UsageError(f"{missing.name} is missing", location=str(missing.parent), hint="restore it, or remove both")
+        raise UsageError(
+            _("{name} is missing", name=missing.name),
+            location=str(missing.parent),
+            hint=_("restore it, or remove both"),
+        )
     private_key = ec.generate_private_key(ec.SECP256R1())
     signed_certificate = _self_sign(private_key, _alternative_names(host), now)
     plain_key = private_key.private_bytes(
@@ -45,16 +50,16 @@ def ensure_certificate(certificate: Path, key: Path, host: str, now: datetime) -
 
 
 def create_tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return the context for TLS 1.2 or later with this certificate. Raises `UsageError` where it cannot be used."""
+    """Return the context for TLS 1.2 or later with this certificate. Raises `UsageError` when it cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(certificate, key)
-    except OSError as error:  # an SSLError is an OSError too
+    except OSError as error:  # An SSLError is an OSError too.
         raise UsageError(
-            f"the certificate cannot be used: {error.strerror or error}",
+            _("the certificate cannot be used: {reason}", reason=error.strerror or error),
             location=f"{certificate}, {key}",
-            hint="name a certificate and its unencrypted key, both PEM",
+            hint=_("name a certificate and its unencrypted key, both PEM"),
         ) from error
     return context
 
@@ -65,20 +70,20 @@ def read_fingerprint(certificate: Path) -> str:
         parsed_certificate = x509.load_pem_x509_certificate(certificate.read_bytes())
     except (OSError, ValueError) as error:
         raise OnhookError(
-            f"this is not a certificate: {error}", location=str(certificate), hint="name another file"
+            _("this is not a certificate: {error}", error=error), location=str(certificate), hint=_("name another file")
         ) from error
     return parsed_certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
 def _alternative_names(host: str) -> list[x509.GeneralName]:
-    """Return the machine's name, `localhost`, the loopback, and the address that is listened on."""
+    """Return the machine's name, `localhost`, the loopback addresses and the listening address."""
     hosts = dict.fromkeys([socket.gethostname(), "localhost", "127.0.0.1", "::1", host])
     general_names = (_general_name(host_name) for host_name in hosts if host_name not in ("", "0.0.0.0", "::"))  # noqa: S104 - compared
     return [name for name in general_names if name is not None]
 
 
 def _general_name(host: str) -> x509.GeneralName | None:
-    """Return an address or a name; None for a machine name that is neither."""
+    """Return an address or a name, or None for a machine name that is neither."""
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
@@ -119,4 +124,8 @@ def _write(path: Path, content: bytes, mode: int) -> None:
             file.write(content)
         partial_path.replace(path)
     except OSError as error:
-        raise Unavailable(f"cannot write {path.name}: {error}", location=str(path), hint="free disk space") from error
+        raise Unavailable(
+            _("cannot write {name}: {error}", name=path.name, error=error),
+            location=str(path),
+            hint=_("free disk space"),
+        ) from error

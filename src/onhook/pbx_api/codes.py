@@ -1,4 +1,4 @@
-"""Error codes of the P-Series API, and responses with one (yeastar-p-series.md 6.1).
+"""Error codes of the P-Series API, and responses with a code (yeastar-p-series.md 6.1).
 
 Invariant: the HTTP status is always 200; `errcode` is the result.
 """
@@ -13,7 +13,7 @@ INTERNAL_SERVER_ERROR: Final = -2
 FAILURE: Final = -1
 INTERFACE_NOT_EXISTED: Final = 10001
 TOKEN_EXPIRED: Final = 10004
-"""Also for a token that is wrong or missing."""
+"""Also for a token that is invalid or missing."""
 ACCESS_DENIED: Final = 10005
 PARAMETER_SYNTAX_ERROR: Final = 40001
 PARAMETER_ERROR: Final = 40002
@@ -42,14 +42,14 @@ MESSAGES: Final[Mapping[int, str]] = {
 }
 
 QUOTED_CHARACTERS_MAX: Final = 80
-"""Of a rejected value: enough to recognise it."""
+"""Characters of a rejected value: enough to recognise it."""
 
 ApiResponse = Mapping[str, Any]
-"""The members of a response, in order."""
+"""Members of a response, in order."""
 
 
 class ApiRequestError(UsageError):
-    """A request that is answered with one of the codes; `faults` are the invalid parameters and the reasons."""
+    """Request that is answered with one of the codes; `faults` are the invalid parameters with the reasons."""
 
     def __init__(self, code: int, invalid_parameters: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(MESSAGES[code], location=", ".join(name for name, _ in invalid_parameters))
@@ -68,7 +68,7 @@ class ApiRequestError(UsageError):
 
 
 def response_with_code(code: int) -> ApiResponse:
-    """Return a response of a code and its text only."""
+    """Return a response with only a code and its text."""
     return {"errcode": code, "errmsg": MESSAGES[code]}
 
 

@@ -1,7 +1,8 @@
 """Limits of connections: their number, the time of a request, and TLS.
 
-Invariant: an unknown client costs a connection for some seconds and nothing more. Every connection is counted from its
-beginning, also during the handshake; all but sockets end within a time, however slowly the client sends or reads.
+Invariant: an unknown client occupies one connection for some seconds and nothing else. A connection counts from its
+beginning, the handshake included. Every connection except a socket has a time limit, however slowly the client sends or
+reads.
 """
 
 import asyncio
@@ -14,12 +15,13 @@ from collections.abc import Callable
 from typing import cast
 
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 CONNECTIONS_MAX = 2_500
 """Sockets, and some hundred concurrent requests; each connection is one request."""
 
 CONNECTIONS_OF_ADDRESS_MAX = 1_500
-"""One application with all its sockets; so that one address cannot block all others."""
+"""One app with all its sockets, so that one address cannot block all others."""
 
 HANDSHAKE_SECONDS_MAX = 10.0
 REQUEST_SECONDS_MAX = 15.0
@@ -32,15 +34,15 @@ ACCEPT_RETRY_SECONDS = 0.05
 """Wait after a connection could not be accepted."""
 
 SEND_BUFFER_BYTES = 128 * 1024
-"""Kernel buffer of one connection (Linux doubles it): the default grows to 4 MB, and a client that does not read would
-be noticed that much later.
+"""Kernel buffer of one connection (Linux doubles it). The default grows to 4 MB and would delay the detection of a
+client that does not read.
 """
 
 BACKLOG = 512
 """Connections that the kernel queues until they are accepted."""
 
 OTHER_FILES_MAX = 512
-"""Open files of the process besides connections."""
+"""Open files of the process in addition to connections."""
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
 
@@ -64,7 +66,7 @@ class ConnectionLimiter:
                 try:
                     connection, peer = await loop.sock_accept(server_socket)
                 except OSError:
-                    # The client has disconnected, or there are too many open files: the others continue.
+                    # The client has disconnected, or too many files are open: continue with the other clients.
                     await asyncio.sleep(ACCEPT_RETRY_SECONDS)
                     continue
                 self._accept(connection, str(peer[0]))
@@ -72,23 +74,23 @@ class ConnectionLimiter:
             server_socket.close()
 
     def request_received(self, transport: asyncio.BaseTransport) -> None:
-        """Start the time limit for reading the response: the whole request has arrived."""
+        """Start the time limit for reading the response, after the whole request has arrived."""
         if transport in self._timeouts:
             self.set_timeout(transport, RESPONSE_SECONDS_MAX)
 
     def clear_timeout(self, transport: asyncio.BaseTransport) -> None:
-        """Remove the time limit of a connection: it has become a socket."""
+        """Remove the time limit of a connection that has become a socket."""
         timer = self._timeouts.pop(transport, None)
         if timer is not None:
             timer.cancel()
 
     def set_timeout(self, transport: asyncio.BaseTransport, seconds: float) -> None:
-        """Abort a connection after a time."""
+        """Abort a connection after this time."""
         self.clear_timeout(transport)
         self._timeouts[transport] = asyncio.get_running_loop().call_later(seconds, _abort, transport)
 
     def _accept(self, connection: socket.socket, address: str) -> None:
-        """Accept a connection, or abort it where there are too many."""
+        """Accept a connection, or abort it when there are too many."""
         if self.count >= CONNECTIONS_MAX or self._count_by_address[address] >= CONNECTIONS_OF_ADDRESS_MAX:
             connection.close()
             return
@@ -109,7 +111,7 @@ class ConnectionLimiter:
             )
             await protocol.closed.wait()
         except (OSError, TimeoutError):
-            # No TLS, or not in time: errors of an unknown client on its own connection are not logged.
+            # No TLS, or not in time. Errors that an unknown client causes on its own connection are not logged.
             connection.close()
         finally:
             self.count -= 1
@@ -119,7 +121,7 @@ class ConnectionLimiter:
 
 
 class _LimitedProtocol(asyncio.Protocol):
-    """Passes everything on to the protocol of the connection, and reports its end."""
+    """Forwards everything to the protocol of the connection, and reports its end."""
 
     def __init__(self, limiter: ConnectionLimiter, inner: asyncio.Protocol) -> None:
         self._limiter = limiter
@@ -158,20 +160,23 @@ def listen(host: str, port: int) -> socket.socket:
         # `[::]` includes IPv4, as in other servers.
         server_socket = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::")
     except OSError as error:
-        is_in_use = error.errno == errno.EADDRINUSE
+        if error.errno == errno.EADDRINUSE:
+            reason = _("the port is in use")
+            hint = _("stop the other program, or choose another address with --pbx-api")
+        else:
+            reason = error.strerror or str(error)
+            hint = _("choose another address")
         raise UsageError(
-            f"cannot listen on {host}:{port}: {'the port is in use' if is_in_use else error.strerror or error}",
+            _("cannot listen on {host}:{port}: {reason}", host=host, port=port, reason=reason),
             location="pbx_api",
-            hint="stop that program, or choose another address with --pbx-api"
-            if is_in_use
-            else "choose another address",
+            hint=hint,
         ) from error
     server_socket.setblocking(False)
     return server_socket
 
 
 def raise_file_limit() -> None:
-    """Raise the limit of open files to the number of connections, where the system allows it."""
+    """Raise the limit of open files to the number of connections, if the system allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = CONNECTIONS_MAX + OTHER_FILES_MAX
     if soft != resource.RLIM_INFINITY and soft < needed:

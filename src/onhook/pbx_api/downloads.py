@@ -1,7 +1,7 @@
 """Files prepared for `cdr/download` (yeastar-p-series.md 7.6).
 
-Invariants: a file is fetched under its `download_resource_url`, by the application that requested it, within 30
-minutes. It is made in memory, limited, and removed when it expires or when too many others were made since.
+Invariants: only the app that requested a file can fetch it, under its `download_resource_url`, within 30 minutes. A
+file is in memory, limited in size, and removed when it expires or when too many newer ones exist.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from onhook.pbx.yeastar.rest import CSV_COLUMNS, format_csv_row
 PATH = "/api/download/"
 EXPIRY_MICROSECONDS = 1_800 * 1_000_000
 FILES_MAX = 16
-"""In all; at their longest they are some 30 MB together."""
+"""Number of files; at their longest they have some 30 MB together."""
 
 ROWS_MAX = 10_000
-"""Of one file: as many as a page; for more, request several ranges of time."""
+"""Rows of one file: as many as a page. For more, request several ranges of time."""
 
 NAME_BYTES = 16
 
 
 class DownloadFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that an application may fetch, until a time (microseconds)."""
+    """File that an app may fetch until a time (microseconds)."""
 
     name: str
     client_id: str
@@ -45,7 +45,7 @@ class Downloads:
         self._files: OrderedDict[str, DownloadFile] = OrderedDict()
 
     def add(self, client_id: str, prefix: str, content: bytes, now_us: int) -> DownloadFile:
-        """Add a file; its name cannot be guessed."""
+        """Add a file under a name that cannot be guessed."""
         name = f"{prefix}-{secrets.token_hex(NAME_BYTES)}.csv"
         file = DownloadFile(name=name, client_id=client_id, content=content, until=now_us + EXPIRY_MICROSECONDS)
         self._files[name] = file
@@ -54,7 +54,7 @@ class Downloads:
         return file
 
     def get(self, name: str, client_id: str, now_us: int) -> DownloadFile | None:
-        """Return the file of that name, where it belongs to this application and has not expired."""
+        """Return the file of that name if it belongs to this app and has not expired, else None."""
         for expired_name in [candidate.name for candidate in self._files.values() if candidate.until <= now_us]:
             del self._files[expired_name]
         file = self._files.get(name)
@@ -62,7 +62,7 @@ class Downloads:
 
 
 async def format_csv(records: Sequence[Record], display: DisplayFormat) -> bytes:
-    """Return rows as CSV (RFC 4180) with the names of the API; written in a thread, because it takes a while."""
+    """Return rows as CSV (RFC 4180) with the names of the API, written in a thread because of its duration."""
     return await asyncio.to_thread(_format_csv, records, display)
 
 

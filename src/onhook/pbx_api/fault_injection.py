@@ -1,6 +1,6 @@
-"""Contract of fault injection, for developers of applications, and the default, which injects nothing.
+"""Contract of fault injection, for developers of apps, and the default without faults.
 
-The simulated PBX passes another implementation; the rules of faults are the simulator's.
+The simulated PBX passes another implementation; the rules of faults belong to the simulator.
 """
 
 from typing import Protocol
@@ -24,10 +24,10 @@ class InjectedFault(msgspec.Struct, frozen=True):
 
 
 class FaultPolicy(Protocol):
-    """Called once for each thing that can fail."""
+    """Policy that is called once for each operation that can fail."""
 
     def token_seconds(self) -> float | None:
-        """Return the true lifetime of a new access token; None is as promised."""
+        """Return the actual lifetime of a new access token, or None for the promised one."""
         ...
 
     def rejects_login(self) -> bool:
@@ -39,12 +39,12 @@ class FaultPolicy(Protocol):
         ...
 
     def silent_after(self) -> int | None:
-        """Return after how many events a new socket falls silent; None is never."""
+        """Return the number of events after which a new socket stops sending, or None for never."""
         ...
 
 
 class NoFaults:
-    """Injects nothing."""
+    """Policy without faults."""
 
     def token_seconds(self) -> float | None:
         return None

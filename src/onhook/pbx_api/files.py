@@ -13,7 +13,7 @@ PREFIX: Final = "cdr"
 
 
 async def make_csv(state: ApiState, request: ApiRequest) -> ApiResponse:
-    """Prepare the file; it is fetched under its `download_resource_url` with a token of the same application."""
+    """Prepare the file; it is fetched under its `download_resource_url` with a token of the same app."""
     listing = parse_record_search(request)
     result = RecordListResult(0, []) if listing is None else await state.calls.list_records(listing)
     content = await format_csv(result.data, request.display)

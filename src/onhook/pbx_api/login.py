@@ -58,7 +58,7 @@ def check_not_blocked(state: ApiState, address: str) -> None:
 
 
 def authenticate(state: ApiState, request: ApiRequest) -> ApiRequest:
-    """Return the request with the application of its token. Raises `ApiRequestError` with 10004 or 70087."""
+    """Return the request with the app of its token. Raises `ApiRequestError` with 10004 or 70087."""
     grant = state.tokens.find_grant(request.parameters.get("access_token", ""))
     match = None if grant is None else state.apps.find_by_client_id(grant.client_id)
     if grant is None or match is None or match[1] != grant.secret_hash:
@@ -78,7 +78,7 @@ def authenticate(state: ApiState, request: ApiRequest) -> ApiRequest:
 
 
 def _count_failure(state: ApiState, request: ApiRequest) -> ApiRequestError:
-    """Count a failed login; the fifth blocks the address."""
+    """Count a failed login; the fifth in a row blocks the address."""
     key, now_us = throttle_key(request.address), state.clock.microseconds()
     if state.login_failures.record_failure(key, now_us):
         state.apps.block(key, now_us)

@@ -1,6 +1,6 @@
-"""Failed logins: after five in a row the address is blocked (yeastar-p-series.md 6).
+"""Failed logins: five in a row block the address (yeastar-p-series.md 6).
 
-Addresses of one owner are counted as one: an IPv6 address stands for its network of 64 bits.
+Addresses of one owner are counted together: an IPv6 address stands for its /64 network.
 """
 
 import ipaddress
@@ -12,7 +12,7 @@ ADDRESSES_MAX = 10_000
 """Addresses with counted failures; the oldest count is removed first."""
 
 EXPIRY_MICROSECONDS = 3_600_000_000
-"""Failures of an hour ago are forgotten: people mistype now and then."""
+"""Failures older than an hour do not count, because people mistype now and then."""
 
 IPV6_PREFIX = 64
 
@@ -24,7 +24,7 @@ class LoginFailures:
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def record_failure(self, key: str, now_us: int) -> bool:
-        """Count a failure; return whether the limit is reached, which resets the count."""
+        """Count a failure. Return whether the limit is reached; that resets the count."""
         count, last_failed_at = self._counts.pop(key, (0, now_us))
         count = 1 if now_us - last_failed_at >= EXPIRY_MICROSECONDS else count + 1
         if count >= FAILURES_MAX:

@@ -1,7 +1,7 @@
 """Calls in memory with the same results as the store, for a simulated PBX and for tests.
 
-Invariants: a call is found at once, whatever the faults of its event. Memory is bounded: the oldest calls are removed
-first, as on a PBX.
+Invariants: a call can be found at once, whatever the faults of its event. Memory is bounded: the oldest calls are
+removed first, as on a PBX.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ CALLS_MAX = 50_000
 """Some 140 MB: most of a year of the simulated office."""
 
 NEW_RECORDS_MAX = 10_000
-"""A reader that is further behind has lost its connection long ago."""
+"""A reader that is further behind has already lost its connection."""
 
 RecordOrCall = TypeVar("RecordOrCall", Record, Call)
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local times are compared as they are
@@ -58,7 +58,7 @@ class MemoryCalls:
         self._changed = asyncio.Event()
 
     def add(self, details: CallDetails) -> None:
-        """Add a leg: it is found from now on."""
+        """Add a leg, which can be found from now on."""
         self._leg_count += 1
         reported_leg = ReportedLeg(details=details, seq=self._leg_count, via="simulated", received_at=self._clock.now())
         legs = self._reported_legs.setdefault(details.call_id, [])
@@ -69,7 +69,7 @@ class MemoryCalls:
             self._calls.pop(call_id, None)
 
     def publish(self, details: CallDetails, body: bytes = b"") -> None:
-        """Send the event of a leg to the sockets; with a body, that instead."""
+        """Send the event of a leg to the sockets; a `body` replaces it."""
         self._announced_count += 1
         self._new_records.append(NewRecord(sequence=self._announced_count, sn=self._sn, details=details, body=body))
         self._changed.set()
@@ -91,7 +91,7 @@ class MemoryCalls:
         return self._announced_count
 
     async def list_new_records(self, after: int, limit: int) -> Sequence[NewRecord]:
-        # Numbers are consecutive, so the place of the next one is known.
+        # Numbers are consecutive, so the index of the next one is known.
         begin = max(0, after - self._announced_count + len(self._new_records))
         return list(islice(self._new_records, begin, begin + limit))
 

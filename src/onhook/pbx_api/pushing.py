@@ -1,4 +1,4 @@
-"""Contract of the webhooks that an application manages itself."""
+"""Contract of the webhooks that an app manages itself."""
 
 from typing import Final, Protocol
 
@@ -24,7 +24,7 @@ class AppWebhook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AppWebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """All webhooks of an application. A `max_attempts` of None is Onhook's own retry policy, which takes days."""
+    """All webhooks of an app. A `max_attempts` of None is Onhook's own retry policy, which takes days."""
 
     is_enabled: bool = True
     webhooks: tuple[AppWebhook, ...] = ()
@@ -36,7 +36,7 @@ class AppWebhookStore(Protocol):
     """Storage of webhooks and sending of tests."""
 
     def get(self, app: App) -> AppWebhookSettings:
-        """Return the webhooks of an application."""
+        """Return the webhooks of an app."""
         ...
 
     def change(self, app: App, webhook_settings: AppWebhookSettings, *, after: int, now_us: int) -> None:
@@ -44,7 +44,7 @@ class AppWebhookStore(Protocol):
         ...
 
     async def send_test(self, app: App, webhook: AppWebhook) -> bool:
-        """Send a signed test, as the current settings would send it; return whether it was accepted. The reason of a
-        failure is logged. Raises `UsageError`.
+        """Send a signed test with the given settings. Return whether it was accepted; the reason of a failure is
+        logged. Raises `UsageError`.
         """
         ...

@@ -1,4 +1,4 @@
-"""`recording/list|search|download`: which calls were recorded; the audio itself is on the PBX."""
+"""`recording/list|search|download`: names of recordings; the audio is on the PBX only."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from onhook.store.contract import RecordListing, RecordListResult
 ORDERS: Final[Mapping[str, str]] = {"id": "seq", "time": "started_at"}
 IDS_MAX: Final = 100
 ID_CHARACTERS: Final = 17
-"""Eight and eight hexadecimal digits, and the dash between them."""
+"""Eight and eight hexadecimal digits with a dash between."""
 
 
 async def list_recordings(state: ApiState, request: ApiRequest) -> bytes:
@@ -54,7 +54,9 @@ def _listing(request: ApiRequest, record_filter: RecordFilter) -> RecordListing:
 
 
 def _ids(request: ApiRequest) -> tuple[str, ...]:
-    """Return the first digits of the requested `record_id`s. Longer than other texts, so it is parsed separately."""
+    """Return the first digits of the requested `record_id`s. The list is longer than other parameters, so it is parsed
+    separately.
+    """
     texts = [text.strip() for text in request.parameters.get("ids", "").split(",") if text.strip()]
     if len(texts) > IDS_MAX or any(len(text) != ID_CHARACTERS for text in texts):
         raise parameter_error("ids", f"at most {IDS_MAX} ids as `recording/list` gives them")

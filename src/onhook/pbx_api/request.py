@@ -13,19 +13,19 @@ from onhook.pbx_api.tokens import TokenGrant
 from onhook.store.contract import LISTING_ROWS_MAX
 
 PAGE_DIGITS_MAX = 9
-"""No list has a page with a higher number."""
+"""Highest page number; no list has more pages."""
 
 TEXT_CHARACTERS_MAX = 200
-"""No number, name or id is longer."""
+"""Characters of a parameter; no number, name or id is longer."""
 
 SECONDS_DIGITS_MAX = 11
-"""Of Unix seconds: enough for the next 3,000 years."""
+"""Digits of Unix seconds: enough for the next 3,000 years."""
 
 
 class QueryWindow(msgspec.Struct, frozen=True, kw_only=True):
-    """A range of time: in UTC (`since`, `until`) or in the local time of each record's PBX (`local_…`).
+    """Range of time: in UTC (`since`, `until`) or in the local time of each record's PBX (`local_…`).
 
-    In seconds since 1970; the first is included and the last is not. `is_empty`: nothing matches.
+    In seconds since 1970; the first is included, the last is not. `is_empty` means that nothing matches.
     """
 
     since: int | None = None
@@ -36,7 +36,9 @@ class QueryWindow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request. `address` is that of the client, `at` its time; `app` and `grant` are those of its token, if any."""
+    """One request. `address` is the client's, `at` the time of the request; `app` and `grant` belong to
+    its token, if any.
+    """
 
     version: str
     parameters: Mapping[str, str]
@@ -49,19 +51,19 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def owner(self) -> App:
-        """Return the application; only for routes that need a token."""
+        """Return the app; only for routes that need a token."""
         assert self.app is not None
         return self.app
 
     @property
     def display(self) -> DisplayFormat:
-        """Return the display format of times for this application and this response."""
+        """Return the display format of times for this app and this response."""
         if self.fault.display is not None:
             return DisplayFormat(*self.fault.display)
         return DisplayFormat(self.owner.behaviour.date_format, self.owner.behaviour.time_format)
 
     def text(self, name: str) -> str | None:
-        """Return a parameter, or None where it is missing or blank. Raises `ApiRequestError` for one that is
+        """Return a parameter, or None when it is missing or blank. Raises `ApiRequestError` for one that is
         too long.
         """
         value = self.parameters.get(name, "").strip()
@@ -79,7 +81,7 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
         return int(text)
 
     def choice(self, name: str, choices: Mapping[str, str], default: str) -> str:
-        """Return the value of a word. Raises `ApiRequestError` for an unknown one."""
+        """Return the value that belongs to a word. Raises `ApiRequestError` for an unknown word."""
         text = self.text(name)
         if text is None:
             return default
@@ -97,7 +99,7 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
         return self.choice("order_by", {"asc": "", "desc": "desc"}, "") == "desc"
 
     def reject_unsupported(self, *names: str) -> None:
-        """Reject filters over fields that Onhook does not have. Raises `ApiRequestError`."""
+        """Reject filters on fields that Onhook does not have. Raises `ApiRequestError`."""
         for name in names:
             if self.text(name) is not None:
                 raise parameter_error(name, "is not supported: leave it out")
@@ -113,9 +115,7 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
         return members
 
     def window(self, since: str, until: str) -> QueryWindow:
-        """Return the range between two parameters, both included, in the forms of time that the application's
-        PBX accepts.
-        """
+        """Return the range between two parameters, both included, in the forms of time that the app's PBX accepts."""
         begin, end = self._parse_time(since), self._parse_time(until)
         window = QueryWindow(
             since=begin[0],
@@ -128,7 +128,7 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
         return window
 
     def _parse_time(self, name: str) -> tuple[int | None, int | None]:
-        """Return seconds in UTC, or in local time; one of the two, or neither. Raises `ApiRequestError`."""
+        """Return seconds in UTC or in local time: at most one of the two is not None. Raises `ApiRequestError`."""
         text = self.text(name)
         if text is None:
             return None, None

@@ -11,14 +11,14 @@ from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.state import ApiState
 
 Handler = Callable[[ApiState, ApiRequest], Awaitable[ApiResponse | bytes]]
-"""Returns a response, as an object or as encoded bytes. Raises `ApiRequestError`."""
+"""Return a response, as an object or as encoded bytes. Raises `ApiRequestError`."""
 
 SUBSCRIBE_PATH: Final = "/openapi/v1.0/subscribe"
 """The path of the WebSocket."""
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A path's method and handler. All but logins need a token."""
+    """Method and handler of a path. All routes except logins need a token."""
 
     method: str
     handler: Handler

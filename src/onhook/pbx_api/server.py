@@ -1,7 +1,8 @@
-"""Server of the PBX API: each request to its handler, each response back, and the connection closed.
+"""Server of the PBX API: dispatches each request, sends its response and closes the connection.
 
-Invariants: HTTP status 200 and `errcode`, whatever happens; only invalid HTTP gets 400. No query is ever logged,
-because it contains a token. Every response is limited in time, and so is the number of concurrent ones.
+Invariants: the HTTP status is 200 and `errcode` is the result, whatever happens; only invalid HTTP is answered 400. No
+query is logged, because it contains a token. Every response is limited in time, and so is the number of concurrent
+responses.
 """
 
 import asyncio
@@ -47,28 +48,28 @@ USER_AGENT = "OpenAPI"
 """The User-Agent that the PBX documents (yeastar-p-series.md 6)."""
 
 BODY_BYTES_MAX = 32 * 1024
-"""The largest is a list of five webhooks with long URLs, of some 15 KiB."""
+"""Largest body: a list of five webhooks with long URLs has some 15 KiB."""
 
 LINE_BYTES_MAX = 8 * 1024
-"""Of a path with its query."""
+"""Characters of a path with its query."""
 
 PARAMETERS_MAX = 50
-"""Twice as many as any route has."""
+"""Parameters of a query: twice as many as any route has."""
 
 CONCURRENT_RESPONSES_MAX = 8
-"""Computed concurrently; more wait. Ten thousand rows are some 20 MB while they are encoded."""
+"""Responses computed concurrently; further ones wait. Ten thousand rows take some 20 MB while they are encoded."""
 
 UNSENT_BYTES_MAX = 64 * 1024 * 1024
-"""Of responses that are not read yet, all together: a dozen of the largest."""
+"""Unread bytes of all responses together: a dozen of the largest."""
 
 CHUNK_BYTES = 64 * 1024
-"""Written before waiting for the client to read."""
+"""Bytes written before waiting for the client to read."""
 
 HANDLER_SECONDS_MAX = 30.0
-"""Time to compute a response, waiting included; then it is `OVERLOAD_TASK_RUNNING`."""
+"""Time to compute a response, including the wait for a slot; after that the response is `OVERLOAD_TASK_RUNNING`."""
 
 TOKEN_CHECK_SECONDS = 1.0
-"""How soon the sockets of a removed application end."""
+"""Time until the sockets of a removed app are closed."""
 
 STOP_SECONDS_MAX = 5.0
 JSON_HEADERS = {"Content-Type": "application/json"}
@@ -109,7 +110,7 @@ class PbxApiServer:
     async def serve(
         self, server_socket: socket.socket, tls: ssl.SSLContext | None
     ) -> AsyncIterator[tuple[asyncio.Task[None], ...]]:
-        """Accept requests; yields the tasks that run until the end. At the end all connections are closed."""
+        """Accept requests; yield the tasks that run meanwhile. At the end all connections are closed."""
         raise_file_limit()
         server = web.Server(
             self.handle,
@@ -144,7 +145,7 @@ class PbxApiServer:
             return await self._handle_download(request)
         fault = self.state.faults.response_fault()
         try:
-            # Read before a place among the concurrent responses is used: a slow client delays no other.
+            # Read the body before taking a slot, so that a slow client delays no other.
             body = await _read_body(request)
             self._note_request_received(request)
             async with asyncio.timeout(HANDLER_SECONDS_MAX), self._response_slots:
@@ -172,11 +173,11 @@ class PbxApiServer:
     async def _send(
         self, request: web.BaseRequest, body: bytes, headers: Mapping[str, str] = JSON_HEADERS
     ) -> web.StreamResponse:
-        """Return the response, written as fast as it is read; the bytes that wait for all clients are limited."""
+        """Send the response as fast as the client reads; the total of unread bytes of all clients is limited."""
         if self._unsent_bytes + len(body) > UNSENT_BYTES_MAX:
             body, headers = msgspec.json.encode(response_with_code(OVERLOAD_TASK_RUNNING)), JSON_HEADERS
         response = web.StreamResponse(headers={**headers, "Content-Length": str(len(body))})
-        # As the original does: every response closes its connection.
+        # The original closes the connection after every response.
         response.force_close()
         self._unsent_bytes += len(body)
         try:
@@ -189,9 +190,7 @@ class PbxApiServer:
         return response
 
     async def _dispatch(self, request: web.BaseRequest, body: bytes, fault: InjectedFault) -> ApiResponse | bytes:
-        """Return the response. Raises `ApiRequestError`; the order of the checks is the order of the
-        original's errors.
-        """
+        """Return the response. The order of the checks is that of the original's errors. Raises `ApiRequestError`."""
         match = find_route(request.method, request.path)
         if match is None:
             raise ApiRequestError(INTERFACE_NOT_EXISTED)
@@ -225,7 +224,7 @@ class PbxApiServer:
         )
 
     async def _handle_download(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Return a prepared file; a browser may fetch it, so there is no check of the User-Agent."""
+        """Return a prepared file. A browser may fetch it, so the User-Agent is not checked."""
         self._note_request_received(request)
         try:
             api_request = self._build_request(request, "v1.0", b"", InjectedFault())
@@ -255,7 +254,7 @@ class PbxApiServer:
             self._connection_limiter.request_received(request.transport)
 
     async def _revoke_stale_tokens(self) -> None:
-        """Revoke the tokens of an application that was removed or has another secret, when the database changes."""
+        """Revoke the tokens of an app that was removed or has another secret, when the database changes."""
         version = None
         while True:
             try:
@@ -268,13 +267,13 @@ class PbxApiServer:
 
 
 def _is_grant_valid(apps: AppRegistry, grant: TokenGrant) -> bool:
-    """Return whether the application still exists, with the secret that the token was made with."""
+    """Return whether the app still exists, with the secret that the token was made with."""
     match = apps.find_by_client_id(grant.client_id)
     return match is not None and match[1] == grant.secret_hash
 
 
 def _parse_parameters(request: web.BaseRequest) -> Mapping[str, str]:
-    """Return the query's parameters; of a repeated one the last counts. Raises `ApiRequestError`."""
+    """Return the parameters of the query; the last one of repeated names counts. Raises `ApiRequestError`."""
     try:
         return dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True, max_num_fields=PARAMETERS_MAX))
     except ValueError:
@@ -282,7 +281,7 @@ def _parse_parameters(request: web.BaseRequest) -> Mapping[str, str]:
 
 
 async def _read_body(request: web.BaseRequest) -> bytes:
-    """Return the whole body. Raises `ApiRequestError` for one that is too large; the rest of it is not read."""
+    """Return the whole body. Raises `ApiRequestError` for one that is too large; its rest is not read."""
     body = b""
     while chunk := await request.content.readany():
         body += chunk

@@ -1,4 +1,4 @@
-"""Registry of one application in memory, for a simulated PBX."""
+"""Registry of one app in memory, for a simulated PBX."""
 
 from onhook.appdb.api_clients import BLOCKED_MAX, BLOCKED_MICROSECONDS, App, verify_secret
 from onhook.appdb.tokens import hash_secret
@@ -20,7 +20,7 @@ class SingleApp:
         return self._app if is_known else None
 
     def record_use(self, app: App, now_us: int) -> None:
-        """Do nothing: a simulated PBX has no list of applications."""
+        """Do nothing: a simulated PBX has no list of apps."""
 
     def is_blocked(self, address: str, now_us: int) -> bool:
         return self._blocked.get(address, 0) > now_us

@@ -1,7 +1,7 @@
-"""WebSocket subscriptions: subscribers, their events, and their end (yeastar-p-series.md 5).
+"""WebSocket subscriptions: subscribers, their events and their end (yeastar-p-series.md 5).
 
-Invariants: an event is encoded once for all subscribers of the same format; the frames of a moment go straight to each
-connection, in one piece. There is no queue: unread bytes wait in the connection, and a client with too many is
+Invariants: an event is encoded once for all subscribers with the same format. Frames of new records go straight to each
+connection, in one write. There is no queue: unread bytes wait in the connection, and a client with too many is
 disconnected. There is no replay: a socket receives what is new while it is open.
 """
 
@@ -30,44 +30,44 @@ from onhook.pbx_api.codes import (
 from onhook.pbx_api.tokens import AppTokens, TokenGrant
 
 CALL_END = 30012
-"""The only event that is sent; others may be subscribed to, and never occur."""
+"""The only event that is sent. Other topics are accepted and have no events."""
 
 HEARTBEAT, HEARTBEAT_ANSWER = "heartbeat", "heartbeat response"
 SILENCE_SECONDS_MAX = 60
 SWEEP_SECONDS = 0.5
-"""How often silence and tokens are checked."""
+"""Interval of the checks of silence and tokens."""
 
 SOCKETS_MAX = 2_000
 SOCKETS_OF_APP_MAX = 1_200
-"""Each costs some 20 kB, and some microseconds for every moment with new records."""
+"""Each socket uses some 20 kB, and some microseconds for each batch of new records."""
 
 TOPICS_MAX = 100
-"""There are some 40 events."""
+"""Topics in one list. The PBX has some 40 events."""
 
 MESSAGE_BYTES_MAX = 4_096
-"""A list of topics has some hundred."""
+"""Characters of a message. A list of topics has some hundred."""
 
 WRITE_BUFFER_BYTES_MAX = 256 * 1024
-"""Unread bytes of a connection, besides the kernel's buffer: some 500 events. All sockets together can hold 512 MiB at
-the very worst, and then only until the next write to each.
+"""Unread bytes of a connection, in addition to the kernel's buffer: some 500 events. All sockets together can hold at
+most 512 MiB, and only until the next write to each.
 """
 
 NEW_RECORDS_MAX = 500
-"""Sent in one piece at most; the rest follows at once."""
+"""Events in one write; the rest follows at once."""
 
 BATCH_SECONDS = 0.05
-"""New records within this time are sent together: encrypting for a thousand clients costs by the
-piece, not by the byte.
+"""New records within this time are sent together, because the cost of encrypting for a thousand clients depends on the
+number of writes, not of bytes.
 """
 
 RETRY_SECONDS = 1.0
-"""Wait after the calls could not be read."""
+"""Wait after a failed read of new records."""
 
 LISTENERS_PER_BATCH = 100
-"""Connections written to before other tasks have a turn."""
+"""Connections written to before other tasks run."""
 
 CLOSE_SECONDS_MAX = 2.0
-"""Time for the client to confirm that the socket is closed."""
+"""Time for the client to confirm the end of the socket."""
 
 _MICROSECONDS = 1_000_000
 _FrameKey = tuple[str, tuple[str, ...]]
@@ -94,7 +94,7 @@ class Listener:
         self._transport = transport
 
     def send(self, frames: bytes, events: int) -> None:
-        """Write to the connection; disconnect it where too many bytes are unread."""
+        """Write to the connection, or disconnect it when too many bytes are unread."""
         if self.silent_after is not None:
             self.silent_after -= events
             if self.silent_after < 0:
@@ -106,7 +106,7 @@ class Listener:
             self._transport.write(frames)
 
     async def close(self, code: WSCloseCode, final_frame: bytes = b"") -> None:
-        """Close the socket with a reason; a client that does not confirm in time is disconnected."""
+        """Close the socket with a reason; disconnect a client that does not confirm in time."""
         if final_frame and not self._transport.is_closing():
             self._transport.write(final_frame)
         await self._socket.close(code=code)
@@ -131,7 +131,7 @@ class Sockets:
         return len(self._listeners)
 
     def check_capacity(self, client_id: str) -> None:
-        """Raise `ApiRequestError` with 60002 where an application, or all together, have too many."""
+        """Raise `ApiRequestError` with 60002 when an app, or all apps together, have too many sockets."""
         app_count = sum(listener.client_id == client_id for listener in self._listeners)
         if len(self._listeners) >= SOCKETS_MAX or app_count >= SOCKETS_OF_APP_MAX:
             raise ApiRequestError(MAX_LIMITATION_EXCEEDED)
@@ -139,7 +139,7 @@ class Sockets:
     async def serve(
         self, request: web.BaseRequest, app: App, grant: TokenGrant, silent_after: int | None
     ) -> web.WebSocketResponse:
-        """Accept a socket, and read it until it is closed."""
+        """Accept a socket and read it until it is closed."""
         socket = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_BYTES_MAX, timeout=CLOSE_SECONDS_MAX)
         await socket.prepare(request)
         if request.transport is None:
@@ -151,14 +151,14 @@ class Sockets:
             async for message in socket:
                 await socket.send_str(self._reply(listener, message.data if message.type is WSMsgType.TEXT else ""))
         except ConnectionError:
-            # It was disconnected while the response was written.
+            # The client was disconnected while the response was written.
             return socket
         finally:
             self._listeners.discard(listener)
         return socket
 
     def _reply(self, listener: Listener, text: str) -> str:
-        """Return the response to a message. An invalid message is no heartbeat."""
+        """Return the response to a message. An invalid message does not count as a heartbeat."""
         if text == HEARTBEAT:
             listener.last_message_at = self._clock.microseconds()
             return HEARTBEAT_ANSWER
@@ -207,7 +207,9 @@ class Sockets:
             await asyncio.sleep(0)
 
     def _build_frames(self, new_records: Sequence[NewRecord], frame_key: _FrameKey) -> tuple[bytes, int]:
-        """Return the frames of all records that this audience may see, as one piece, and their number."""
+        """Return the frames of all records that subscribers with this key may receive, concatenated, and their
+        number.
+        """
         payload_format, sns = frame_key
         bodies = [
             new_record.body or self._dialect.format(new_record.details, new_record.sn, payload_format)
@@ -216,7 +218,7 @@ class Sockets:
         ]
         return b"".join(map(text_frame, bodies)), len(bodies)
 
-    # Silence, and expired tokens
+    # Silence and expired tokens
 
     async def close_expired(self) -> None:
         """Close sockets that were silent for too long or whose token has expired, until cancelled."""
@@ -248,7 +250,7 @@ class Sockets:
 
 
 def parse_topics(text: str) -> tuple[int, frozenset[int]]:
-    """Return the topics of a message, and the code of its response; any number is accepted."""
+    """Return the topics of a message and the code of its response; any number is accepted."""
     try:
         topics = msgspec.json.decode(text, type=_Topics).topic_list
     except msgspec.ValidationError:
@@ -259,7 +261,7 @@ def parse_topics(text: str) -> tuple[int, frozenset[int]]:
 
 
 def text_frame(payload: bytes) -> bytes:
-    """Return one whole text message of a server: unmasked (RFC 6455, 5.2)."""
+    """Return one complete text message of a server: unmasked (RFC 6455, 5.2)."""
     length = len(payload)
     if length < 126:
         return b"\x81" + length.to_bytes(1, "big") + payload

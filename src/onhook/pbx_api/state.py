@@ -25,6 +25,6 @@ class ApiState(msgspec.Struct, frozen=True, kw_only=True):
     sockets: Sockets
     downloads: Downloads
     webhooks: AppWebhookStore | None
-    """None: applications cannot manage webhooks here."""
+    """None: apps cannot manage webhooks here."""
     started_at: int
     """Microseconds: the time of the start, for `up_time`."""

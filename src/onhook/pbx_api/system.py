@@ -1,4 +1,4 @@
-"""`system/information`: model and firmware of the PBX that an application sees."""
+"""`system/information`: model and firmware of the PBX that an app sees."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -8,14 +8,14 @@ from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.state import ApiState
 
 HARDWARE: Final = "V1.00 0000-0000"
-"""Software PBX: the vendor's examples show zeros."""
+"""Software PBX: the examples in the vendor's manual show zeros."""
 
 _TIME_FORMATS: Final[Mapping[str, str]] = {"24": "hh:mm:ss", "12": "hh:mm:ss A"}
 _MICROSECONDS = 1_000_000
 
 
 async def read_information(state: ApiState, request: ApiRequest) -> ApiResponse:
-    """Return model, firmware, and the time as it is displayed; its difference to `timestamp` is the offset from UTC."""
+    """Return model, firmware and the displayed time; its difference to `timestamp` is the offset from UTC."""
     behaviour, display = request.owner.behaviour, request.display
     now = request.received_at.replace(microsecond=0)
     offset = await state.calls.utc_offset(now, request.owner.pbxs)

@@ -1,7 +1,7 @@
-"""Access and refresh tokens, in memory: a restart revokes all, as a PBX's reboot does (yeastar-p-series.md 6).
+"""Access and refresh tokens in memory. A restart revokes all of them, as a PBX's reboot does (yeastar-p-series.md 6).
 
-Invariants: an application has at most eight valid access tokens. A new login revokes no older token. A refreshed pair
-stays valid until it expires, because a socket may use it; only where all eight are in use it is revoked.
+Invariants: an app has at most eight valid access tokens. A new login revokes no older token. A refreshed access token
+stays valid until it expires, because a socket may use it; it is revoked only when all eight are in use.
 """
 
 import secrets
@@ -19,24 +19,24 @@ ACCESS_SECONDS = 1_800
 REFRESH_SECONDS = 86_400
 
 VALID_TOKENS_MAX = 8
-"""Valid access tokens of one application; the ninth is answered 60002."""
+"""Valid access tokens of one app; the ninth is answered 60002."""
 
 REFRESHABLE_MAX = 400
-"""Pairs of one application that can still be refreshed: eight every half hour for a day are 384."""
+"""Pairs of one app that can still be refreshed: eight every half hour for a day are 384."""
 
 TOKEN_CHARACTERS = 32
-"""As long as the original's, of letters and digits: some 190 random bits."""
+"""Length of the original's tokens, of letters and digits: some 190 random bits."""
 
 TOKEN_CHARACTERS_MAX = 200
-"""A longer text is no token and is not hashed."""
+"""A longer text cannot be a token and is not hashed."""
 
 _ALPHABET = string.ascii_letters + string.digits
 _MICROSECONDS = 1_000_000
 
 
 class TokenGrant(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pair of tokens stands for. `secret_hash` is the hash of the secret it was made with: a renewed one revokes
-    it.
+    """Grant of a pair of tokens. `secret_hash` is the hash of the app's secret at login: renewing the secret revokes
+    the grant.
     """
 
     client_id: str
@@ -48,7 +48,7 @@ class TokenGrant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenPair(msgspec.Struct, frozen=True):
-    """The texts of a new pair, which are not stored."""
+    """Texts of a new pair. They are not stored."""
 
     access_token: str
     refresh_token: str
@@ -64,7 +64,7 @@ class AppTokens:
         self._by_client_id: dict[str, OrderedDict[bytes, TokenGrant]] = {}
 
     def issue(self, client_id: str, secret_hash: bytes, *, access_seconds: float = ACCESS_SECONDS) -> TokenPair:
-        """Return a new pair. Raises `ApiRequestError` with 60002 where eight are valid already."""
+        """Return a new pair. Raises `ApiRequestError` with 60002 when eight are valid already."""
         self._delete_expired(client_id)
         if self.count_valid(client_id) >= VALID_TOKENS_MAX:
             raise ApiRequestError(MAX_LIMITATION_EXCEEDED)
@@ -92,14 +92,14 @@ class AppTokens:
             self._revoke_grant(grant)
 
     def find_grant(self, text: str) -> TokenGrant | None:
-        """Return the grant of an access token, or None where it is invalid."""
+        """Return the grant of an access token, or None when the token is invalid."""
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
         grant = self._by_access.get(hash_secret(text))
         return grant if grant is not None and self.is_valid(grant) else None
 
     def find_refreshable_grant(self, text: str) -> TokenGrant | None:
-        """Return the grant of a refresh token, or None where it is invalid."""
+        """Return the grant of a refresh token, or None when the token is invalid."""
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
         grant = self._by_refresh.get(hash_secret(text))
@@ -110,7 +110,7 @@ class AppTokens:
         return grant.access_hash in self._by_access and grant.access_until > self._clock.microseconds()
 
     def count_valid(self, client_id: str) -> int:
-        """Return the number of valid access tokens of an application."""
+        """Return the number of valid access tokens of an app."""
         return sum(self.is_valid(grant) for grant in self._by_client_id.get(client_id, {}).values())
 
     def revoke_where(self, predicate: Callable[[TokenGrant], bool]) -> None:
@@ -137,7 +137,7 @@ class AppTokens:
         return pair
 
     def _delete_expired(self, client_id: str) -> None:
-        """Remove expired access tokens, and pairs that cannot be refreshed either."""
+        """Remove expired access tokens, and pairs that cannot be refreshed."""
         now = self._clock.microseconds()
         for grant in list(self._by_client_id.get(client_id, {}).values()):
             if grant.access_until <= now:

@@ -1,8 +1,7 @@
-"""`webhook/query`, `webhook/update` and `webhook/test`: an application manages its own webhooks (yeastar-p-series.md
-4.1).
+"""`webhook/query`, `webhook/update` and `webhook/test`: an app manages its own webhooks (yeastar-p-series.md 4.1).
 
-Invariants: an application sees and changes its own webhooks only. They never go to a private network: only a person can
-allow that. Secrets are returned to the application that set them, as the original does, and to no other.
+Invariants: an app reads and changes its own webhooks only. They never go to a private network unless an operator allows
+it. Secrets are returned to the app that set them, as the original does, and to no other.
 """
 
 from typing import Final
@@ -30,7 +29,7 @@ from onhook.pbx_api.sockets import CALL_END
 from onhook.pbx_api.state import ApiState
 
 WEBHOOKS_MAX: Final = 5
-"""As many as a PBX has (yeastar-p-series.md 4)."""
+"""The maximum of a PBX (yeastar-p-series.md 4)."""
 
 ALL_EVENTS: Final = 0
 """In `event_ids`: all events."""
@@ -46,7 +45,7 @@ class _Update(msgspec.Struct, frozen=True):
 
 
 async def query_webhooks(state: ApiState, request: ApiRequest) -> ApiResponse:
-    """Return the application's webhooks."""
+    """Return the app's webhooks."""
     webhook_settings = _get_webhook_store(state).get(request.owner)
     return success_response(
         data={
@@ -60,7 +59,7 @@ async def query_webhooks(state: ApiState, request: ApiRequest) -> ApiResponse:
 
 
 async def update_webhooks(state: ApiState, request: ApiRequest) -> ApiResponse:
-    """Replace the application's webhooks; an unchanged one continues where it is. Raises `ApiRequestError`."""
+    """Replace the app's webhooks; an unchanged one continues at its position. Raises `ApiRequestError`."""
     webhook_store = _get_webhook_store(state)
     try:
         update = msgspec.convert(request.json_body(), _Update)
@@ -87,7 +86,7 @@ async def update_webhooks(state: ApiState, request: ApiRequest) -> ApiResponse:
 
 
 async def test_webhook(state: ApiState, request: ApiRequest) -> ApiResponse:
-    """Send a test; `FAILURE` where it is not accepted."""
+    """Send a test; return `FAILURE` when it is not accepted."""
     values = {name: request.parameters.get(name, "") for name in ("url", "secret", "request_method")}
     for name, text in values.items():
         if not text:

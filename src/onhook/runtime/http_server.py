@@ -4,11 +4,8 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
-import msgspec
 from granian._granian import SocketHolder
 from granian.constants import Interfaces
 from granian.server.embed import Server
@@ -19,15 +16,8 @@ from onhook.lib.errors import UsageError
 BACKLOG = 256
 """Connections that the kernel queues until they are accepted: of people and their programs, not of PBXs."""
 
-STOP_SECONDS_MAX = 5.0
+STOP_SECONDS_MAX = 3.0
 """Time for open responses, such as an export, at a stop; then they are aborted."""
-
-
-class RunningHttpServer(msgspec.Struct, frozen=True):
-    """A running web server: its port, and its task."""
-
-    port: int
-    task: asyncio.Task[None]
 
 
 class _OwnSocketServer(Server):
@@ -46,21 +36,47 @@ class _OwnSocketServer(Server):
         self._ssp = None
 
 
-@asynccontextmanager
-async def run_server(app: Any, address: Address) -> AsyncIterator[RunningHttpServer]:
-    """Serve an ASGI application. Raises `UsageError` where the address cannot be listened on."""
-    server_socket = _create_server_socket(address)
-    port = int(server_socket.getsockname()[1])
-    server = _OwnSocketServer(app, server_socket)
-    task = asyncio.create_task(server.serve(), name="console")
-    try:
-        yield RunningHttpServer(port, task)
-    finally:
-        server.stop()  # type: ignore[no-untyped-call] # as granian writes it
-        _, unfinished_tasks = await asyncio.wait([task], timeout=STOP_SECONDS_MAX)
+class HttpServer:
+    """A web server for an ASGI application; a context manager. `port` is known inside the context."""
+
+    def __init__(self, app: Any, address: Address) -> None:
+        self._app = app
+        self._address = address
+        self._server: _OwnSocketServer | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """Return the port, which is the same after a restart."""
+        return self._address.port
+
+    async def __aenter__(self) -> Self:
+        """Listen. Raises `UsageError` where the address cannot be listened on."""
+        self._listen()
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        """Stop listening, and wait for open responses; abort them when the time is over."""
+        if self._server is None or self._task is None:
+            return
+        self._server.stop()  # type: ignore[no-untyped-call] # as granian writes it
+        _done, unfinished_tasks = await asyncio.wait([self._task], timeout=STOP_SECONDS_MAX)
         for unfinished_task in unfinished_tasks:
             logging.getLogger("console").warning("open responses were cancelled at shutdown")
             unfinished_task.cancel()
+
+    async def run(self) -> None:
+        """Wait for the end of the server, which is an error; listen again when called after that."""
+        if self._task is None or self._task.done():
+            self._listen()
+        assert self._task is not None
+        await asyncio.shield(self._task)
+
+    def _listen(self) -> None:
+        server_socket = _create_server_socket(self._address)
+        self._address = Address(self._address.host, int(server_socket.getsockname()[1]))
+        self._server = _OwnSocketServer(self._app, server_socket)
+        self._task = asyncio.create_task(self._server.serve(), name="console server")
 
 
 def _create_server_socket(address: Address) -> socket.socket:

@@ -1,13 +1,14 @@
-"""The process that does the rest: reads the ledger, fills the store, serves the pages and the API."""
+"""Process of the hub: fills the store from the ledger, delivers, synchronises, serves the console and the APIs."""
 
-import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+import msgspec
 import structlog
+from litestar import Litestar
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import AppDbPbxFacts
@@ -31,14 +32,16 @@ from onhook.ops.rollup_job import run_rollup_job
 from onhook.ops.silence_monitor import SilenceMonitor
 from onhook.pbx.registry import dialects
 from onhook.projector import Projector
+from onhook.receiver.ingest import Ingestor
 from onhook.runtime.adapters.actions import ConsoleActionRunner
 from onhook.runtime.adapters.call_lookup import StoreCallSource
 from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.runtime.adapters.webhooks import DestinationWebhookStore
 from onhook.runtime.child import RunningService, run_child
 from onhook.runtime.engines import open_store_file
-from onhook.runtime.http_server import run_server
+from onhook.runtime.http_server import HttpServer
 from onhook.runtime.pbx_api_service import PbxApiManager
+from onhook.runtime.services import Service, running
 from onhook.store.contract import Store
 from onhook.store.position_notifier import PositionNotifier
 from onhook.sync.ami_connections import ConnectionManager
@@ -46,127 +49,157 @@ from onhook.sync.asterisk_sync import AsteriskConnectionState
 from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps
 
 
+class HubResources(msgspec.Struct, frozen=True, kw_only=True):
+    """Files and shared objects of the hub's services. Delivery and sync have database connections of their own, so
+    that a slow statement of one delays no other.
+    """
+
+    config: Config
+    clock: Clock
+    appdb: AppDb
+    delivery_appdb: AppDb
+    sync_appdb: AppDb
+    ledger: Ledger
+    store: Store
+    position_notifier: PositionNotifier
+
+
 @asynccontextmanager
 async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService]:
-    """The hub, at work. Raises `OnhookError` where it cannot."""
-    appdb = AppDb(config.appdb_file)
+    """Run the hub while the context is open: services start in order, and stop in reverse. Raises `OnhookError`."""
+    async with AsyncExitStack() as stack:
+        resources = await _open_resources(stack, config, clock)
+        projector, dispatcher = _create_projector(resources), _create_dispatcher(resources)
+        console = await stack.enter_async_context(
+            HttpServer(_create_console(stack, resources, projector, dispatcher), config.console)
+        )
+        pbx_api = _create_pbx_api(resources)
+        stack.push_async_callback(pbx_api.close)
+        await pbx_api.start()
+        ingestor = create_ingestor(appdb=resources.sync_appdb, ledger=resources.ledger, clock=clock)
+        stack.push_async_callback(ingestor.close)
+        for service in (
+            Service("console", console.run),
+            Service("projector", partial(projector.run, resources.position_notifier.announce)),
+            Service("rollups", partial(run_rollup_job, resources.store)),
+            Service("dispatcher", dispatcher.run),
+            *_create_sync_services(resources, ingestor),
+            *_create_maintenance_services(resources, projector),
+            Service("pbx_api", pbx_api.run),
+        ):
+            await stack.enter_async_context(running(service))
+        # First of all at a stop: waiting readers end.
+        stack.callback(resources.position_notifier.close)
+        yield RunningService(str(Address(config.console.host, console.port)), pbx_api=pbx_api.listen_address)
+
+
+async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -> HubResources:
+    appdb, delivery_appdb, sync_appdb = (_open_appdb(stack, config) for _connection in range(3))
     ledger = SqliteLedger(config.ledger_file)
+    stack.push_async_callback(ledger.close)
     await install_rebuilt_store(config, appdb, clock)
-    # What a hub that died was about to read late.
+    # Replays of events that a crashed hub was about to parse late.
     appdb.destinations.release_replays()
     store = await open_store_file(config.store_file)
-    projector = _create_projector(ledger, store, appdb)
-    position_notifier = PositionNotifier()
-    delivery_appdb = AppDb(config.appdb_file)
-    record_reader = RecordReader(store, position_notifier)
-    dispatcher = _create_dispatcher(
-        config, DeliveryDeps(record_reader=record_reader, appdb=delivery_appdb, clock=clock)
-    )
-    actions = ConsoleActionRunner(config, appdb, clock)
-    sync_appdb = AppDb(config.appdb_file)
-    ingestor = create_ingestor(appdb=sync_appdb, ledger=ledger, clock=clock)
-    silence_monitor = SilenceMonitor(appdb=sync_appdb, store=store, clock=clock)
-    appdb.asterisks.reset_connections()
-    retention = Retention(config=config, appdb=sync_appdb, ledger=ledger, projector=projector, clock=clock)
-    sync_deps = SyncDeps(data=config.data, appdb=sync_appdb, store=store, clock=clock, ingestor=ingestor)
-    sync_manager = PbxSyncManager(sync_deps)
-    connection_manager = ConnectionManager(
-        state=AsteriskConnectionState(sync_appdb, clock, sync_manager.on_reconnected), ingestor=ingestor, clock=clock
-    )
-    app = console_app(
-        store=store,
-        ledger=ledger,
-        appdb=appdb,
-        clock=clock,
+    stack.push_async_callback(store.close)
+    return HubResources(
         config=config,
-        position_notifier=position_notifier,
-        retry_parsing=QuarantineRetrier(projector, appdb, clock).retry,
-        delivery_actions=_create_delivery_actions(config, appdb, dispatcher, clock),
-        actions=_get_console_actions(actions),
-    )
-    try:
-        async with run_server(app, config.console) as http_server:
-            pbx_api = _create_pbx_api(config, appdb, store, position_notifier, clock)
-            await pbx_api.start()
-            tasks = _start_services(
-                projector=projector.run(position_notifier.announce),
-                rollups=run_rollup_job(store),
-                dispatcher=dispatcher.run(),
-                pbx_sync=sync_manager.run(),
-                silence=silence_monitor.run(),
-                ami_connections=connection_manager.run(),
-                retention=retention.run(),
-                pbx_api=pbx_api.run(),
-            )
-            try:
-                yield RunningService(
-                    str(Address(config.console.host, http_server.port)),
-                    (*tasks, http_server.task),
-                    pbx_api.listen_address,
-                )
-            finally:
-                position_notifier.close()
-                for task in tasks:
-                    task.cancel()
-                await asyncio.wait(tasks)
-                await pbx_api.close()
-                await ingestor.close()
-    finally:
-        await actions.close()
-        sync_appdb.close()
-        delivery_appdb.close()
-        await store.close()
-        await ledger.close()
-        appdb.close()
-
-
-def _get_console_actions(runner: ConsoleActionRunner) -> ConsoleActions:
-    """Return the actions that the console offers for PBXs."""
-    return ConsoleActions(
-        send_test_event=runner.send_test_event,
-        run_pbx_checks=runner.run_pbx_checks,
-        start_simulated_pbx=runner.start_simulated_pbx,
+        clock=clock,
+        appdb=appdb,
+        delivery_appdb=delivery_appdb,
+        sync_appdb=sync_appdb,
+        ledger=ledger,
+        store=store,
+        position_notifier=PositionNotifier(),
     )
 
 
-def _start_services(**services: Coroutine[object, object, None]) -> list[asyncio.Task[None]]:
-    """Start a task for each service, named for it."""
-    return [asyncio.create_task(service, name=name) for name, service in services.items()]
+def _open_appdb(stack: AsyncExitStack, config: Config) -> AppDb:
+    appdb = AppDb(config.appdb_file)
+    stack.callback(appdb.close)
+    return appdb
 
 
-def _create_delivery_actions(
-    config: Config, appdb: AppDb, dispatcher: DeliveryDispatcher, clock: Clock
-) -> DeliveryActions:
+def _create_sync_services(resources: HubResources, ingestor: Ingestor) -> tuple[Service, ...]:
+    """Return the services that receive from PBXs over connections that Onhook opens."""
+    appdb, clock = resources.sync_appdb, resources.clock
+    sync_manager = PbxSyncManager(
+        SyncDeps(data=resources.config.data, appdb=appdb, store=resources.store, clock=clock, ingestor=ingestor)
+    )
+    appdb.asterisks.reset_connections()
+    connection_state = AsteriskConnectionState(appdb, clock, sync_manager.on_reconnected)
+    connection_manager = ConnectionManager(state=connection_state, ingestor=ingestor, clock=clock)
+    return (Service("pbx_sync", sync_manager.run), Service("ami_connections", connection_manager.run))
+
+
+def _create_maintenance_services(resources: HubResources, projector: Projector) -> tuple[Service, ...]:
+    """Return the services that watch for silent PBXs and delete expired calls."""
+    appdb, clock = resources.sync_appdb, resources.clock
+    silence_monitor = SilenceMonitor(appdb=appdb, store=resources.store, clock=clock)
+    retention = Retention(
+        config=resources.config, appdb=appdb, ledger=resources.ledger, projector=projector, clock=clock
+    )
+    return (Service("silence", silence_monitor.run), Service("retention", retention.run))
+
+
+def _create_console(
+    stack: AsyncExitStack, resources: HubResources, projector: Projector, dispatcher: DeliveryDispatcher
+) -> Litestar:
+    runner = ConsoleActionRunner(resources.config, resources.appdb, resources.clock)
+    stack.push_async_callback(runner.close)
+    return console_app(
+        store=resources.store,
+        ledger=resources.ledger,
+        appdb=resources.appdb,
+        clock=resources.clock,
+        config=resources.config,
+        position_notifier=resources.position_notifier,
+        retry_parsing=QuarantineRetrier(projector, resources.appdb, resources.clock).retry,
+        delivery_actions=_create_delivery_actions(resources, dispatcher),
+        actions=ConsoleActions(
+            send_test_event=runner.send_test_event,
+            run_pbx_checks=runner.run_pbx_checks,
+            start_simulated_pbx=runner.start_simulated_pbx,
+        ),
+    )
+
+
+def _create_delivery_actions(resources: HubResources, dispatcher: DeliveryDispatcher) -> DeliveryActions:
+    kinds = destination_kinds(resources.config)
     return DeliveryActions(
-        send_test=partial(send_test_by_name, appdb, destination_kinds(config), clock),
+        send_test=partial(send_test_by_name, resources.appdb, kinds, resources.clock),
         delivery_metrics=lambda: dispatcher.metrics,
     )
 
 
-def _create_dispatcher(config: Config, deps: DeliveryDeps) -> DeliveryDispatcher:
+def _create_dispatcher(resources: HubResources) -> DeliveryDispatcher:
     return DeliveryDispatcher(
-        deps=deps, destination_kinds=destination_kinds(config), on_error=_log_delivery_error, on_issue=_log_issue
+        deps=DeliveryDeps(
+            record_reader=RecordReader(resources.store, resources.position_notifier),
+            appdb=resources.delivery_appdb,
+            clock=resources.clock,
+        ),
+        destination_kinds=destination_kinds(resources.config),
+        on_error=_log_delivery_error,
+        on_issue=_log_issue,
     )
 
 
-def _create_projector(ledger: Ledger, store: Store, appdb: AppDb) -> Projector:
+def _create_projector(resources: HubResources) -> Projector:
     return Projector(
-        ledger=ledger,
-        store=store,
+        ledger=resources.ledger,
+        store=resources.store,
         dialects=dialects(),
-        get_facts=AppDbPbxFacts(appdb),
+        get_facts=AppDbPbxFacts(resources.appdb),
         on_error=_log_projector_error,
     )
 
 
-def _create_pbx_api(
-    config: Config, appdb: AppDb, store: Store, position_notifier: PositionNotifier, clock: Clock
-) -> PbxApiManager:
-    calls, webhooks = (
-        StoreCallSource(store, position_notifier, appdb, config),
-        DestinationWebhookStore(appdb, destination_kinds(config), clock),
-    )
-    return PbxApiManager(config, appdb, calls, clock, webhooks)
+def _create_pbx_api(resources: HubResources) -> PbxApiManager:
+    config, appdb = resources.config, resources.appdb
+    calls = StoreCallSource(resources.store, resources.position_notifier, appdb, config)
+    webhooks = DestinationWebhookStore(appdb, destination_kinds(config), resources.clock)
+    return PbxApiManager(config, appdb, calls, resources.clock, webhooks)
 
 
 def _log_projector_error(error: OnhookError | None) -> None:
@@ -195,7 +228,7 @@ def _log_issue(issue: Issue, has_begun: bool) -> None:
 
 
 if __name__ == "__main__":
-    # The console's structured log goes the way of all other lines.
+    # The console's structured log is written like all other lines.
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, structlog.stdlib.render_to_log_kwargs],
         logger_factory=structlog.stdlib.LoggerFactory(),

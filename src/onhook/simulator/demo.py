@@ -5,6 +5,7 @@ from onhook.appdb.tokens import generate_token
 from onhook.config import Address, is_loopback
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound
+from onhook.lib.messages import _
 
 DEMO_NAME = "Demo office"
 DEMO_SN = "3600DEM0ABCD"
@@ -12,13 +13,13 @@ DEMO_ZONE = "Europe/Berlin"
 """Default time zone of the simulated office."""
 
 WITH_HISTORY = "with-history"
-"""Passed to the demo's process when its PBX is new: it then begins with past calls."""
+"""Argument of the demo's process when its PBX is new: the simulation then begins with past calls."""
 
 WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - not bound here: compared with the configured address
 
 
 def register_demo_pbx(appdb: AppDb, clock: Clock) -> bool:
-    """Register the demo PBX, once; return whether it is new. Its secret is random, because its port may be
+    """Register the demo PBX if it is missing; return whether it is new. Its secret is random, because its port may be
     open to others.
     """
     if appdb.find_pbx_by_sn(DEMO_SN) is not None:
@@ -28,15 +29,15 @@ def register_demo_pbx(appdb: AppDb, clock: Clock) -> bool:
 
 
 def get_demo_credentials(appdb: AppDb) -> tuple[str, str]:
-    """Return serial number and secret of the demo PBX. Raises `NotFound` where it was removed."""
+    """Return serial number and secret of the demo PBX. Raises `NotFound` when it was removed."""
     for credentials in appdb.webhook_credentials():
         if credentials.sn == DEMO_SN and credentials.secrets:
             return credentials.sn, credentials.secrets[0]
-    raise NotFound("the demo PBX is not registered", hint="start `onhook serve --demo` again")
+    raise NotFound(_("the demo PBX is not registered"), hint=_("start `onhook serve --demo` again"))
 
 
 def intake_url(intake: Address) -> str:
-    """Return the URL to which the simulated PBX posts: this machine, on whichever addresses the receiver listens."""
+    """Return the URL to which the simulated PBX posts, on this machine."""
     return f"http://{local_address(intake)}/"
 
 

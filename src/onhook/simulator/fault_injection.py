@@ -1,6 +1,6 @@
 """Faults between a PBX and its receiver. Pure, and the same for the same seed.
 
-`late=0.1,duplicated=0.2` reads: one event in ten is sent after many later ones, one in five is sent twice. Faults of
+`late=0.1,duplicated=0.2` means: one event in ten is sent after many later ones, one in five is sent twice. Faults of
 events apply to webhooks and sockets alike, and never to responses of the PBX's API, which has faults of its own.
 """
 
@@ -12,22 +12,23 @@ import msgspec
 
 from onhook.cdr.call_details import CallDetails
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 LATE_EVENTS_RANGE: Final = (20, 200)
-"""A late event is sent after at least and at most so many later ones."""
+"""Minimum and maximum number of later events that are sent before a late one."""
 
 DUPLICATE_DELAY_EVENTS_MAX: Final = 20
-"""A repeat is sent after at most so many others: PBXs repeat soon, when there was no response in time."""
+"""Maximum number of other events before a repeat: PBXs repeat soon after a missing response."""
 
 REORDERED_MAX: Final = 10_000
-"""Events held back to be reordered are in memory."""
+"""Events that are held back for reordering are in memory."""
 
 WRONG_CLOCK_SECONDS_MAX: Final = 366 * 86_400
-"""A clock that was never set is years wrong, but the ids keep ten digits only within some years."""
+"""A clock that was never set is years wrong, but ids keep ten digits only within some years."""
 
 
 SILENT_EVENTS_MAX: Final = 20
-"""A socket falls silent after at most so many events: soon enough for a test."""
+"""Maximum number of events before a socket falls silent: soon enough for a test."""
 
 SLOW_RESPONSE_SECONDS_MAX: Final = 600
 TOKEN_SECONDS_MAX: Final = 1_800
@@ -37,7 +38,7 @@ DISPLAY_FORMATS: Final = (
     *(("YYYY/MM/DD", "24"), ("DD/MM/YYYY", "12"), ("MM/DD/YYYY", "24")),
     *(("YYYY/MM/DD", "12"), ("DD/MM/YYYY", "24"), ("MM/DD/YYYY", "12")),
 )
-"""The order in which a display format changes: each differs from the one before in the order of day and month."""
+"""Order in which the display format changes: each differs from the previous one in the order of day and month."""
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,10 +47,11 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     `late`, `duplicated`, `lost` and `malformed` are shares of the events, 0 to 1. `reordered` is how many others may
     overtake an event. `wrong_clock` is how many seconds the PBX's clock is ahead (negative: behind).
 
-    Of the PBX's API: shares of the sockets that fall silent, of valid logins that fail, of responses that are cut off,
-    that reject Unix seconds or the display format, that find no rows for Unix seconds. `slow_response` is the longest
-    delay of a response in seconds, `expired_token` the lifetime of a token in seconds, though half an hour was promised
-    (0: as promised), `changing_display` the number of responses after which the display format changes (0: never).
+    The PBX's API has shares of sockets that fall silent, of valid logins that fail, of responses that are cut off, that
+    reject Unix seconds or the display format, and that find no rows for Unix seconds. `slow_response` is the longest
+    delay of a response in seconds, `expired_token` the actual lifetime of a token in seconds, though half an hour was
+    promised (0: as promised), `changing_display` the number of responses after which the display format changes (0:
+    never).
     """
 
     late: float = 0
@@ -72,14 +74,26 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
         """Raises `UsageError` for a share or a number out of range."""
         for name in _SHARE_NAMES:
             if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} cannot be {getattr(self, name)}", hint="write a share from 0 to 1")
+                raise UsageError(
+                    _("{name} cannot be {value}", name=name, value=getattr(self, name)),
+                    hint=_("write a share from 0 to 1"),
+                )
         if not 0 <= self.reordered <= REORDERED_MAX:
-            raise UsageError(f"reordered cannot be {self.reordered}", hint=f"write 0 to {REORDERED_MAX:,}")
+            raise UsageError(
+                _("{name} cannot be {value}", name="reordered", value=self.reordered),
+                hint=_("write 0 to {maximum:,}", maximum=REORDERED_MAX),
+            )
         for name, maximum in _INTEGER_LIMITS.items():
             if not 0 <= getattr(self, name) <= maximum:
-                raise UsageError(f"{name} cannot be {getattr(self, name)}", hint=f"write 0 to {maximum:,}")
+                raise UsageError(
+                    _("{name} cannot be {value}", name=name, value=getattr(self, name)),
+                    hint=_("write 0 to {maximum:,}", maximum=maximum),
+                )
         if abs(self.wrong_clock) > WRONG_CLOCK_SECONDS_MAX:
-            raise UsageError(f"wrong_clock cannot be {self.wrong_clock}", hint="write seconds, at most a year")
+            raise UsageError(
+                _("{name} cannot be {value}", name="wrong_clock", value=self.wrong_clock),
+                hint=_("write seconds, at most a year"),
+            )
 
 
 _SHARE_NAMES: Final = (
@@ -103,26 +117,29 @@ _INTEGER_LIMITS: Final = {
 
 
 class SimulatedEvent(msgspec.Struct, frozen=True):
-    """An event on its way. `faults` are its faults, in the words of `Faults`; a `lost` one is never sent."""
+    """Event to send. `faults` are the names of its faults in `Faults`; a `lost` one is never sent."""
 
     details: CallDetails
     faults: tuple[str, ...] = ()
 
     @property
     def is_first(self) -> bool:
-        """Return whether this is the event itself and not its repeat."""
+        """Return whether this is the event itself and not a repeat."""
         return "duplicated" not in self.faults
 
 
 def parse_faults(text: str) -> Faults:
-    """Return the faults in `late=0.1,reordered=5`; empty is none. Raises `UsageError` naming the unknown fault and the
-    known ones.
+    """Return the faults in `late=0.1,reordered=5`; an empty text means none. Raises `UsageError` that lists the known
+    faults for an unknown one.
     """
     values: dict[str, float] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if name not in Faults.__struct_fields__:
-            raise UsageError(f"there is no fault {name!r}", hint=f"use some of {', '.join(Faults.__struct_fields__)}")
+            raise UsageError(
+                _("there is no fault {name!r}", name=name),
+                hint=_("use some of {names}", names=", ".join(Faults.__struct_fields__)),
+            )
         values[name] = _parse_value(name, value if equals else "")
     return Faults(**values)  # type: ignore[arg-type]  # _parse_value gives whole numbers where they belong
 
@@ -138,7 +155,7 @@ class EventFaultInjector:
         self._sequence = 0
 
     def inject(self, details: CallDetails) -> list[SimulatedEvent]:
-        """Add one event, and return those that are to be sent now."""
+        """Add one event; return the events that are to be sent now."""
         self._position += 1
         event = SimulatedEvent(details, self._draw_faults())
         if "lost" in event.faults:
@@ -150,8 +167,8 @@ class EventFaultInjector:
         return self._pop_due()
 
     def drain(self) -> list[SimulatedEvent]:
-        """Return all events that are still held back."""
-        return [heapq.heappop(self._delay_queue)[2] for _ in range(len(self._delay_queue))]
+        """Return all events that are held back."""
+        return [heapq.heappop(self._delay_queue)[2] for _unused in range(len(self._delay_queue))]
 
     def _draw_faults(self) -> tuple[str, ...]:
         return tuple(name for name in ("late", "lost", "malformed") if self._draw(getattr(self._faults, name)))
@@ -187,7 +204,7 @@ class ApiFault(msgspec.Struct, frozen=True):
 
 
 class ApiFaultInjector:
-    """Applies faults to the PBX's API; called once for each thing that can fail."""
+    """Applies faults to the PBX's API; called once for each operation that can fail."""
 
     def __init__(self, faults: Faults, seed: int) -> None:
         self._faults = faults
@@ -195,7 +212,7 @@ class ApiFaultInjector:
         self._response_count = 0
 
     def token_seconds(self) -> float | None:
-        """Return the true lifetime of a new token; None is as promised."""
+        """Return the actual lifetime of a new token, or None for the promised one."""
         return self._faults.expired_token or None
 
     def rejects_login(self) -> bool:
@@ -203,7 +220,7 @@ class ApiFaultInjector:
         return self._draw(self._faults.failing_login)
 
     def silent_after(self) -> int | None:
-        """Return after how many events a new socket falls silent; None is never."""
+        """Return the number of events after which a new socket falls silent, or None for never."""
         return self._rng.randint(0, SILENT_EVENTS_MAX) if self._draw(self._faults.silent_socket) else None
 
     def response_fault(self) -> ApiFault:
@@ -225,10 +242,10 @@ class ApiFaultInjector:
 
 
 def corrupt_body(body: bytes, rng: Random) -> bytes:
-    """Return a corrupted event: it cannot be parsed as a call, but still names its PBX."""
+    """Return a corrupted event that cannot be parsed as a call, but still contains the PBX's serial number."""
     msg_offset = body.index(b'"msg"')
     variants = (
-        body[: rng.randrange(msg_offset + 12, len(body) - 2)],  # the connection was cut in the middle
+        body[: rng.randrange(msg_offset + 12, len(body) - 2)],  # The connection was cut in the middle.
         body[:msg_offset] + b'"msg":"out of memory at %08x"}' % rng.getrandbits(32),
         body.replace(b"time_start", b"time_strat", 1),
         body.replace(b"call_id", b"call_di", 1),
@@ -240,5 +257,9 @@ def _parse_value(name: str, text: str) -> float:
     try:
         return float(text) if name in _SHARE_NAMES else int(text)
     except ValueError:
-        expected = "a share from 0 to 1" if name in _SHARE_NAMES else "a whole number"
-        raise UsageError(f"the fault {name} has no value {text!r}", hint=f"write {name}= and {expected}") from None
+        hint = (
+            _("write {name}= and a share from 0 to 1", name=name)
+            if name in _SHARE_NAMES
+            else _("write {name}= and a whole number", name=name)
+        )
+        raise UsageError(_("the fault {name} has no value {value!r}", name=name, value=text), hint=hint) from None

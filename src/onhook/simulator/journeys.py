@@ -1,8 +1,8 @@
 """Legs of one call, their durations and outcomes. Pure; seconds count from the call's start.
 
 Invariants (yeastar-p-series.md 2.5, 2.2): one leg per stage of routing. An IVR, a mailbox or an announcement is
-ANSWERED and talks all the time. A queue's leg and its agent's leg have the same talk. Agents who rang without answering
-have no leg. A busy leg lasts 0 seconds. A voice mail has talk.
+ANSWERED and has talk for all of its duration. The legs of a queue and of its agent have the same talk. Agents who rang
+without answering have no leg. A busy leg lasts 0 seconds. A voice mail has talk.
 """
 
 from collections.abc import Mapping
@@ -70,7 +70,7 @@ class SimulatedLeg(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Journey(msgspec.Struct, frozen=True, kw_only=True):
-    """One call from start to end, not yet at a time of day."""
+    """One call from start to end, without a time of day."""
 
     type: str
     call_from: Party
@@ -122,7 +122,7 @@ def _internal_journey(rng: Random, directory: Directory) -> Journey:
 
 
 def _ivr_legs(rng: Random, directory: Directory) -> tuple[SimulatedLeg, ...]:
-    """Return the legs of IVR 6200, perhaps others below it, and of the caller's choice there."""
+    """Return the legs of IVR 6200, possibly of others below it, and of the caller's choice there."""
     ivr_legs: list[SimulatedLeg] = []
     starts_after = 0
     for menu in (
@@ -198,7 +198,7 @@ def _agent_legs(rng: Random, directory: Directory, starts_after: int) -> tuple[S
 
 
 def _sales_legs(rng: Random, directory: Directory, starts_after: int) -> tuple[SimulatedLeg, ...]:
-    """Return the legs of ring group 6300: all ring, the first to answer has the call."""
+    """Return the legs of ring group 6300: all extensions ring, and the first to answer gets the call."""
     if rng.random() < _QUEUE_WEIGHTS["answered"] / 100:
         extension, ring_duration, talk_duration = (
             rng.choice(directory.sales),
@@ -276,7 +276,7 @@ def _unanswered_leg(rng: Random, party: Party, starts_after: int, status: str) -
 
 
 def _voicemail_leg(rng: Random, extension: Party, starts_after: int) -> SimulatedLeg:
-    """Return the leg of a mailbox that answers at once or after ringing; the seconds of the recording are talk."""
+    """Return the leg of a mailbox that answers at once or after ringing; the length of the message is its talk."""
     ring_duration, message_duration = rng.choice((0, rng.randint(15, 25))), rng.randint(5, 60)
     return SimulatedLeg(
         starts_after=starts_after,

@@ -5,13 +5,14 @@ from random import Random
 import msgspec
 
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 FIRST_EXTENSION = 1001
 EXTENSIONS_MAX = 999
-"""1001 to 1999: more extensions would overlap other ranges of a number plan."""
+"""1001 to 1999: more extensions would overlap other ranges of the number plan."""
 
 CALLER_COUNT = 400
-"""External callers: few enough that many call again."""
+"""Number of external callers: few enough that many call again."""
 
 FIRST_NAMES = (
     "Alice", "Bob", "Carol", "Dave", "Erin", "Frank", "Grace", "Heidi", "Ivan", "Judy",
@@ -25,13 +26,13 @@ _ANONYMOUS = "anonymous"
 
 
 class Party(msgspec.Struct, frozen=True):
-    """One end of a leg: a number and a name, either of which may be empty."""
+    """One end of a leg: a number and a name; either may be empty."""
 
     number: str
     name: str = ""
 
     def format(self, with_name: bool) -> str:
-        """Return the text of an event: the bare number, or `Name<number>`; the name where there is no number.
+        """Return the text in an event: the bare number or `Name<number>`; the name if there is no number.
 
         >>> Party("1001", "Alice").format(True), Party("1001", "Alice").format(False), Party("", "Prompt").format(False)
         ('Alice<1001>', '1001', 'Prompt')
@@ -74,7 +75,7 @@ class Directory(msgspec.Struct, frozen=True):
     callers: tuple[Party, ...]
 
     def choose_caller(self, rng: Random) -> Party:
-        """Return an external caller; the first of the list far more often than the last."""
+        """Return an external caller; the first ones of the list are far more frequent than the last."""
         return self.callers[int(len(self.callers) * rng.random() ** 2)]
 
     def choose_two_extensions(self, rng: Random) -> tuple[Party, Party]:
@@ -84,11 +85,14 @@ class Directory(msgspec.Struct, frozen=True):
 
 
 def create_directory(seed: int, extension_count: int) -> Directory:
-    """Return the office of this seed with so many extensions, from Alice 1001 on. Raises `UsageError` for
-    too few or many.
+    """Return the office of this seed with this number of extensions, from Alice 1001 on. Raises `UsageError` for a
+    number out of range.
     """
     if not 2 <= extension_count <= EXTENSIONS_MAX:
-        raise UsageError(f"an office cannot have {extension_count} extensions", hint=f"use 2 to {EXTENSIONS_MAX}")
+        raise UsageError(
+            _("an office cannot have {count} extensions", count=extension_count),
+            hint=_("use 2 to {maximum}", maximum=EXTENSIONS_MAX),
+        )
     parties = tuple(Party(str(FIRST_EXTENSION + index), _extension_name(index)) for index in range(extension_count))
     return Directory(
         extensions=parties,

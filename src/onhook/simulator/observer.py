@@ -1,4 +1,4 @@
-"""Contract of an observer of a simulated PBX's calls: its web API, which knows all calls, and its sockets.
+"""Contract of an observer of a simulated PBX's calls: its web API and its sockets.
 
 The simulator does not depend on the implementation.
 """
@@ -9,12 +9,14 @@ from onhook.cdr.call_details import CallDetails
 
 
 class SimulationObserver(Protocol):
-    """Called in the order of events; must not wait."""
+    """Observer that is called in the order of events and must not wait."""
 
     def record_made(self, details: CallDetails) -> None:
-        """A record was made. The PBX knows it from now on, whatever the faults of its event."""
+        """Add a record. The PBX knows it from now on, whatever the faults of its event."""
         ...
 
     def record_sent(self, details: CallDetails, body: bytes) -> None:
-        """The event of a record is sent, maybe late, again, or corrupted: then `body` is not empty, and is sent."""
+        """Handle the event of a record, which may be late, a repeat or corrupted; a `body` that is not empty
+        replaces it.
+        """
         ...

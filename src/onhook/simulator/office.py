@@ -1,7 +1,7 @@
 """The simulated office: a stream of calls, each a list of rows. Pure: the same seed, zone and plan give the same calls.
 
-Each day depends on the seed and its date alone. So a day that is generated twice has the same calls with the same ids,
-and a receiver stores them once.
+The calls of a day depend on the seed and the date only. So a day that is generated twice has the same calls with the
+same ids, and a receiver stores them once.
 """
 
 import heapq
@@ -16,27 +16,28 @@ import msgspec
 
 from onhook.cdr.call_details import CallDetails
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.simulator.journeys import Journey, generate_journey
 from onhook.simulator.numbers import create_directory
 from onhook.simulator.rows import CallIds, build_rows
 from onhook.simulator.traffic_profile import generate_call_starts
 
 CALLS_PER_DAY_MAX = 1_000_000
-"""Twelve a second around the clock; the start times of one day are held in memory."""
+"""Twelve calls a second around the clock; the start times of one day are held in memory."""
 
 LOOKBACK_DAYS_MAX = 400
-"""How far back `latest` looks for calls: it is only reached with very few calls a day."""
+"""How far back `latest` looks for calls. Only offices with very few calls a day reach this limit."""
 
 EXTENSION_COUNT = 24
 FIRST_SEQUENCE_MAX = 5000
-"""A PBX counts channels since its last restart; the simulated one restarts at midnight, at some number below this."""
+"""A PBX counts channels since its last restart; the simulated one restarts at midnight, from a number below this."""
 
 LIVE_SEQUENCE_MAX = 1_000_000
-"""Highest start of the counter of live calls: as after months without a restart."""
+"""Highest start of the counter of live calls, as after months without a restart."""
 
 
 class OfficePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Kind of office. `start` is where `calls` begins, aware.
+    """Settings of an office. `start` (aware) is where `calls` begins.
 
     `calls_per_day` is the mean of a working day. With `with_names` an event has `Alice<1001>`, else `1001`.
     `clock_error_seconds` is how far the PBX's own clock is ahead of true time.
@@ -64,7 +65,8 @@ class Office:
         """Raises `UsageError` for an impossible plan."""
         if not 1 <= plan.calls_per_day <= CALLS_PER_DAY_MAX:
             raise UsageError(
-                f"an office cannot have {plan.calls_per_day} calls a day", hint=f"use 1 to {CALLS_PER_DAY_MAX:,}"
+                _("an office cannot have {count} calls a day", count=plan.calls_per_day),
+                hint=_("use 1 to {maximum:,}", maximum=CALLS_PER_DAY_MAX),
             )
         self._seed = seed
         self._zone = zone
@@ -121,7 +123,7 @@ class Office:
 
 
 def _order_by_end(calls: Iterable[OfficeCall]) -> Iterator[OfficeCall]:
-    """Yield calls that are given in the order of their begin in the order of their end; calls in progress are held in
+    """Yield calls in the order of their end. The input is in the order of their begin; calls in progress are held in
     memory.
     """
     ongoing_calls: list[tuple[datetime, int, OfficeCall]] = []

@@ -10,6 +10,7 @@ import msgspec
 
 from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS
 from onhook.simulator.fault_injection import Faults
 from onhook.simulator.office import Office, OfficePlan
@@ -21,20 +22,20 @@ CONNECTIONS_MAX = 1000
 """Concurrent connections; each uses a file descriptor here and one at the receiver."""
 
 DEMO_HISTORY_CALLS: Final = 200
-"""A day's calls, so that the first page is not empty."""
+"""Past calls of the demo: those of a day, so that the first page is not empty."""
 
 DEMO_EVENTS_PER_SECOND: Final = 0.6
-"""Two events per call on average: a call every three or four seconds, fast enough to watch, slow enough to read."""
+"""Rate of the demo. With two events per call on average this is a call every three or four seconds."""
 
 
 class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of a simulation; see docs/simulator.md.
 
-    `rate` is events per second, None is as fast as the receiver answers. `count` is the number of events, the last call
-    cut short there; None is no end. With `start` (aware) the calls are history from that time on, until now without a
-    `count`, and then, if it `continues_live`, calls that end when they are sent; without `start` each call ends when it
-    is sent, after `history_calls` of the past. An empty `url` posts nothing: then an observer is needed, see
-    `simulator.observer`. An empty `secret` sends without a signature. `max_attempts`, `timeout_seconds` and
+    `rate` is events per second; None is as fast as the receiver answers. `count` is the number of events, the last call
+    cut short there; None is no end. With `start` (aware) the calls are history from that time on: without a `count`
+    until now, and then, with `continues_live`, calls that end when they are sent. Without `start` each call ends when
+    it is sent, after `history_calls` of the past. With an empty `url` nothing is posted, and an observer is needed
+    (`simulator.observer`). An empty `secret` sends without a signature. `max_attempts`, `timeout_seconds` and
     `retry_seconds` are the retries of a PBX.
     """
 
@@ -57,33 +58,38 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
     retry_seconds: float = 1.0
     faults: Faults = Faults()
     truth_path: Path | None = None
-    """A file with one JSON line per record made: its faults and all its details, lost ones too."""
+    """File with one JSON line per generated record: its faults and all its details, lost ones too."""
     acked_path: Path | None = None
-    """A file with one line per record acknowledged for the first time: its `record_id`."""
+    """File with one line per record at its first acknowledgement: its `record_id`."""
 
     def __post_init__(self) -> None:
         """Raises `UsageError` for an invalid plan."""
         if self.url and not _is_webhook_url(self.url):
             raise UsageError(
-                (f"{self.url!r} is not the URL of a webhook"), hint="write one such as http://127.0.0.1:30012/"
+                (_("{url!r} is not the URL of a webhook", url=self.url)),
+                hint=_("write one such as http://127.0.0.1:30012/"),
             )
         if not self.sn:
             raise UsageError(
-                "a PBX needs a serial number", hint=("use the one of a PBX that the receiver has registered")
+                _("a PBX needs a serial number"), hint=(_("use the one of a PBX that the receiver has registered"))
             )
         if self.payload_format not in PAYLOAD_FORMATS:
             raise UsageError(
-                f"unknown payload format {self.payload_format!r}", hint=f"use one of {', '.join(PAYLOAD_FORMATS)}"
+                _("unknown payload format {name!r}", name=self.payload_format),
+                hint=_("use one of {choices}", choices=", ".join(PAYLOAD_FORMATS)),
             )
         if self.start is not None and self.start.tzinfo is None:
-            raise UsageError("the start has no zone", hint="write an offset, such as 2026-04-27T08:00:00+02:00")
+            raise UsageError(_("the start has no zone"), hint=_("write an offset, such as 2026-04-27T08:00:00+02:00"))
         self._validate_numbers()
 
     def _validate_numbers(self) -> None:
         for name, lowest, highest in _NUMBER_RANGES:
             value = getattr(self, name)
             if value is not None and not lowest <= value <= highest:
-                raise UsageError(f"{name} cannot be {value}", hint=f"write {lowest} to {highest}")
+                raise UsageError(
+                    _("{name} cannot be {value}", name=name, value=value),
+                    hint=_("write {minimum} to {maximum}", minimum=lowest, maximum=highest),
+                )
 
 
 _NUMBER_RANGES: Final = (
@@ -108,10 +114,10 @@ def _is_webhook_url(url: str) -> bool:
 class SimulationResult(msgspec.Struct, frozen=True, kw_only=True):
     """Result of a simulation, so far or at its end.
 
-    Records: `records` = `lost` on purpose + to be sent; of those `acknowledged` got a 2xx, once or more, and `failed`
-    got none in all attempts. Requests: `requests` is every attempt, `repeats` the faults' duplicates among the events,
-    `malformed` those acknowledged though they cannot be parsed as a call. `responses` counts each response by its
-    status, and `no response` where there was none. `duration_seconds` is how long it took.
+    Records: `records` = `lost` on purpose + to be sent; of those, `acknowledged` got a 2xx at least once, and `failed`
+    got none in all attempts. Requests: `requests` counts every attempt, `repeats` the duplicates injected by faults,
+    `malformed` the acknowledged events that cannot be parsed as a call. `responses` counts each response by its status,
+    and `no response` when there was none. `duration_seconds` is the duration.
     """
 
     records: int = 0
@@ -126,7 +132,7 @@ class SimulationResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def demo_plan(url: str, sn: str, secret: str, *, seed: int = 1) -> SimulationPlan:
-    """Return the plan of the demo: a day's history, then a call every few seconds, without end."""
+    """Return the plan of the demo: history of a day, then a call every few seconds, without end."""
     return SimulationPlan(
         url=url,
         sn=sn,

@@ -1,4 +1,4 @@
-"""Recorder of a simulation: its counters, and two files by which a loss can be proven."""
+"""Recorder of a simulation: its counters, and two files that can prove a loss."""
 
 import time
 from collections import Counter
@@ -12,17 +12,18 @@ import msgspec
 
 from onhook.cdr.identity import record_id, record_key
 from onhook.lib.errors import Unavailable, UsageError
+from onhook.lib.messages import _
 from onhook.simulator.fault_injection import SimulatedEvent
 from onhook.simulator.office_plan import SimulationPlan, SimulationResult
 
 NO_RESPONSE = "no response"
-"""Among the responses: rejected, cut off, or too late."""
+"""Counted among the responses: the connection was rejected or cut off, or the response was too late."""
 
 
 class SimulationRecorder:
-    """Keeps the counters and the files of one simulation; a context manager.
+    """Context manager that keeps the counters and the files of one simulation.
 
-    The truth is written before an event is first sent, an acknowledgement as soon as it arrives; each is a whole line.
+    The truth is written before an event is first sent, an acknowledgement as soon as it arrives. Each is a whole line.
     """
 
     def __init__(self, plan: SimulationPlan) -> None:
@@ -45,7 +46,7 @@ class SimulationRecorder:
         self._exit_stack.close()
 
     def record_event(self, event: SimulatedEvent) -> None:
-        """Record an event that was made; a repeat is not a new record."""
+        """Record a generated event; a repeat is not a new record."""
         if not event.is_first:
             self._counts["repeats"] += 1
             return
@@ -56,12 +57,12 @@ class SimulationRecorder:
             self._write(self._truth_file, msgspec.json.encode(record_fields | msgspec.structs.asdict(event.details)))
 
     def record_response(self, status: str) -> None:
-        """Count the response to one request: a status, or `NO_RESPONSE`."""
+        """Count the response to one request: a status or `NO_RESPONSE`."""
         self._counts["requests"] += 1
         self._responses[status] += 1
 
     def record_outcome(self, event: SimulatedEvent, *, is_acknowledged: bool) -> None:
-        """Record the end of the attempts: the receiver accepted the event, or never did."""
+        """Record the end of the attempts: whether the receiver accepted the event."""
         if not event.is_first:
             return
         if not is_acknowledged:
@@ -90,10 +91,13 @@ class SimulationRecorder:
             is_complete = file.write(line + b"\n") == len(line) + 1
         except OSError as error:
             raise Unavailable(
-                f"cannot write {file.name}: {error.strerror}", hint="free some space and start again"
+                _("cannot write {file}: {reason}", file=file.name, reason=error.strerror),
+                hint=_("free disk space and start again"),
             ) from error
         if not is_complete:
-            raise Unavailable(f"the disk of {file.name} is full", hint="free some space and start again")
+            raise Unavailable(
+                _("the disk of {file} is full", file=file.name), hint=_("free disk space and start again")
+            )
 
     def _open(self, path: Path | None) -> FileIO | None:
         if path is None:
@@ -103,5 +107,6 @@ class SimulationRecorder:
             return self._exit_stack.enter_context(path.open("wb", buffering=0))
         except OSError as error:
             raise UsageError(
-                f"cannot write {path}: {error.strerror}", hint="name a file that can be written"
+                _("cannot write {path}: {reason}", path=path, reason=error.strerror),
+                hint=_("name a file that can be written"),
             ) from error

@@ -1,8 +1,8 @@
 """Rows that a P-Series reports for a journey at a time (yeastar-p-series.md 2.3 to 2.7). Pure.
 
-Invariants: all rows of a call share `call_id`, `uid` and `call_note_id`. `call_id` contains the call's start in UTC;
-`uid` the same second in the PBX's local time. Each row's `time_start` is the local time at its own start, so that a
-later row may show an earlier time when daylight saving time ends.
+Invariants: all rows of a call share `call_id`, `uid` and `call_note_id`. `call_id` contains the call's start in UTC,
+`uid` the same second in the PBX's local time. The `time_start` of a row is the local time of its own start, so a later
+row may show an earlier time when daylight saving time ends.
 """
 
 from datetime import datetime, timedelta
@@ -77,7 +77,7 @@ def _build_row(
 def _recording_file_name(
     call_id: str, journey: Journey, leg: SimulatedLeg, started_at: datetime, zone: ZoneInfo
 ) -> str:
-    """Return the name, with the time of the answer; the last number is the person who spoke, on a queue's row too."""
+    """Return the name, with the time of the answer; its last number is the person who spoke, also on a queue's row."""
     answered_at = started_at + timedelta(seconds=leg.ends_after - leg.talk_duration)
     compact_time = answered_at.astimezone(zone).strftime(_COMPACT_TIME_FORMAT)
     return f"{compact_time}-{call_id}-{journey.call_from.number}-{leg.recorded_number}-{journey.type}.wav"

@@ -1,6 +1,6 @@
-"""Sender of the office's events: signed, a new connection for each, retried like a PBX does.
+"""Sender of the office's events: signed, each over a new connection, retried like a PBX does.
 
-It paces, posts and counts, and calls the observer. `office` and `fault_injection` decide what is sent.
+This module paces, posts and counts, and calls the observer. `office` and `fault_injection` decide what is sent.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import aiohttp
 from onhook.cdr.call_details import CallDetails
 from onhook.lib.clock import Clock
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.pbx.dialect import Dialect
 from onhook.pbx.yeastar.payload import Yeastar
@@ -25,12 +26,12 @@ from onhook.simulator.office_plan import DEMO_EVENTS_PER_SECOND, SimulationPlan,
 from onhook.simulator.results import NO_RESPONSE, SimulationRecorder
 
 PROGRESS_SECONDS = 0.1
-"""How often progress is reported: as often as an eye can follow."""
+"""Interval of progress reports: as often as an eye can follow."""
 
 SimulationProgressCallback = Callable[[SimulationResult], None]
 
 _CallStream = tuple[Iterator[list[CallDetails]], float | None]
-"""Calls, and the rate of their events per second; None is at once."""
+"""Calls, and the rate of their events per second; None is without pause."""
 
 
 async def simulate(
@@ -39,14 +40,14 @@ async def simulate(
     on_progress: SimulationProgressCallback | None = None,
     observer: SimulationObserver | None = None,
 ) -> SimulationResult:
-    """Send the events of a plan and return the result. `on_progress` receives it meanwhile, and at the end.
+    """Send the events of a plan and return the result. `on_progress` receives the result so far, and at the end.
 
-    With an `observer` posting may be left out. Without a `count` it continues until it is cancelled; then `on_progress`
-    has the result. Raises `UsageError` for an invalid plan, before anything is sent.
+    The URL is optional with an `observer`. Without a `count` the simulation runs until it is cancelled; then
+    `on_progress` has the result. Raises `UsageError` for an invalid plan, before anything is sent.
     """
     if not plan.url and observer is None:
         raise UsageError(
-            "the simulated calls have no receiver", hint="name a receiver with --to, or an address with --pbx-api"
+            _("the simulated calls have no receiver"), hint=_("name a receiver with --to, or an address with --pbx-api")
         )
     streams = _build_streams(plan, clock)
     with SimulationRecorder(plan) as recorder:
@@ -62,7 +63,7 @@ async def simulate(
 
 
 class _EventSender:
-    """The way from the PBX to the receiver."""
+    """Posts events from the PBX to the receiver."""
 
     def __init__(
         self,
@@ -125,9 +126,9 @@ class _EventSender:
 
 
 class _RateLimiter:
-    """Starts calls so that their events have a rate; None is at once.
+    """Starts calls so that their events have a rate; None is without pause.
 
-    A call's events are sent together and the time until the next call varies, but the rate holds over time.
+    The events of a call are sent together and the time until the next call varies, but the rate holds over time.
     """
 
     def __init__(self, events_per_second: float | None, seed: int) -> None:
@@ -136,7 +137,7 @@ class _RateLimiter:
         self._next_at = time.monotonic()
 
     async def wait(self, previous_events: int) -> None:
-        """Wait for the next call's time, so many events after the last one's."""
+        """Wait for the time of the next call, `previous_events` events after the last one."""
         if self._events_per_second is not None:
             self._next_at += previous_events / self._events_per_second * self._rng.uniform(0.5, 1.5)
         await asyncio.sleep(max(0.0, self._next_at - time.monotonic()))
@@ -149,13 +150,13 @@ async def _send_all(
     sender: _EventSender,
     observer: SimulationObserver | None,
 ) -> None:
-    """Send all events. They wait in a short queue for a connection, so that memory stays bounded with a
-    slow receiver.
+    """Send all events. A short queue holds them until a connection is free, so that memory stays bounded with a slow
+    receiver.
     """
     queue: asyncio.Queue[SimulatedEvent | None] = asyncio.Queue(plan.connections)
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(plan.connections):
+            for _unused in range(plan.connections):
                 group.create_task(_run_sender(queue, sender))
             async for event in _generate_events(plan, streams, observer):
                 recorder.record_event(event)
@@ -164,7 +165,7 @@ async def _send_all(
                 sender.notify_observer(event)
                 if plan.url:
                     await queue.put(event)
-            for _ in range(plan.connections):
+            for _unused in range(plan.connections):
                 await queue.put(None)
     except ExceptionGroup as error_group:
         # The first error is the cause of the others.

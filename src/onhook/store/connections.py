@@ -1,6 +1,6 @@
-"""The file `calls.duckdb`: opened, read by many threads at once, written by one.
+"""The file `calls.duckdb`: opened once, read by many threads at the same time, written by one.
 
-Law: the event loop never waits for the disk; each piece of work runs in a thread with a connection of its own.
+Invariant: the event loop never waits for the disk; all work runs in threads, each with its own connection.
 """
 
 import asyncio
@@ -14,51 +14,54 @@ from typing import TypeVar
 import duckdb
 
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
+from onhook.lib.messages import _
 from onhook.lib.migrations import load_migrations
 from onhook.store.queries.adhoc_sql import VIEWS
 from onhook.store.schema import SCHEMA_VERSION, creation_statements
 
 READERS_MAX = 4
-"""Questions answered at once; more wait their turn. Each may use all of DuckDB's threads."""
+"""Queries that run at the same time; others wait. Each may use all of DuckDB's threads."""
 
 EXPORTERS_MAX = 8
-"""Pieces of exports made at once; apart from the readers, because a file waits for whoever takes it away."""
+"""Export chunks built at the same time; separate from the readers, because an export waits for its client."""
 
 THREADS_MAX = 4
-"""DuckDB's own threads: reading is fast enough with them, and intake must keep its share of the machine."""
+"""DuckDB's own threads: reading is fast enough with them, and the intake must keep its share of the machine."""
 
 MEMORY_MAX = "192MiB"
-"""What DuckDB may hold, cache and work together; what needs more goes to the temporary directory."""
+"""DuckDB's memory limit, cache included; work that needs more spills to the temporary directory."""
 
 TEMPORARY_FILES_MAX = "20GiB"
 """A Parquet file of 10 million records sorts some 3 GB on disk."""
 
 CHECKPOINT_THRESHOLD = "64MiB"
-"""How long the write-ahead log grows before it is made part of the file: some 150,000 records. Smaller makes the last
-rows compress again and again; larger makes a start after a crash longer than a second."""
+"""Size of the write-ahead log that triggers a checkpoint: some 150,000 records. A smaller limit compresses the last
+rows again and again; a larger one makes a start after a crash longer than a second.
+"""
 
 INTERRUPT_SECONDS = 0.05
-"""Work that had not come to its next question when it was interrupted is interrupted again."""
+"""Interval of repeated interrupts: work that had not yet begun its next query ignores the first one."""
 
-REBUILD_HINT = "run `onhook rebuild`, which makes it again from the ledger"
+REBUILD_HINT = "run `onhook rebuild`, which rebuilds the store from the ledger"
 
 HEADER_BYTES = 3 * 4_096
-"""A whole file begins with three headers; content comes behind them."""
+"""A complete file begins with three headers; content follows them."""
 
 MAGIC = b"DUCK"
 MAGIC_OFFSET = 8
-"""Behind a checksum; by it a file of ours is told from one of others."""
+"""After the checksum; the magic bytes identify a DuckDB file."""
 
 PIPE_DESCRIPTORS = range(960, 1_024)
-"""Descriptors for the pipes of exports: high, so that nothing else has one of them, and below the usual limit of 1,024.
-No other path is open to the engine."""
+"""Descriptors for the pipes of exports: high, so that nothing else uses them, and below the usual limit of 1,024.
+DuckDB may open no other path.
+"""
 
 ResultT = TypeVar("ResultT")
 Work = Callable[[duckdb.DuckDBPyConnection], ResultT]
 
 
 class DuckDbDatabase:
-    """One file, opened. Only this process may have it open."""
+    """One open file. Only this process may have it open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -70,9 +73,9 @@ class DuckDbDatabase:
         self._is_broken = False
 
     async def read(self, work: Work[ResultT], *, can_write: bool = True) -> ResultT:
-        """Run this with one unchanging view of the store; stopped when the one who waits for it is.
+        """Run the work with one consistent snapshot of the store; cancelling the caller stops it.
 
-        Our own readers write nothing, so only what others have written need be kept from it with `can_write`.
+        Onhook's own queries write nothing; SQL of users must not be able to (`can_write=False`).
         """
         cursor = self._connection.cursor()
         run = self._run_in_snapshot if can_write else self._run_read_only
@@ -83,33 +86,35 @@ class DuckDbDatabase:
             raise
 
     async def write(self, work: Work[ResultT]) -> ResultT:
-        """Run this as one transaction: all of it is kept, on disk, or nothing. Raises `Unavailable`."""
+        """Run the work in one transaction, durable on return. Raises `Unavailable`."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._run_transaction, work)
 
     async def open_snapshots(self, count: int) -> list[duckdb.DuckDBPyConnection]:
-        """Connections that all see the same state of the store until they are closed; for work in several threads."""
+        """Return connections that all see the same state of the store until they are closed; for work in
+        several threads.
+        """
         return await asyncio.get_running_loop().run_in_executor(self._exporters, self._open_snapshots, count)
 
     async def run_in_thread(self, work: Callable[[], ResultT], snapshot: duckdb.DuckDBPyConnection) -> ResultT:
-        """Run this, which uses a view, in an exporter's thread; whoever gives it up waits until it has ended."""
+        """Run the work on a snapshot in an exporter's thread. A cancelled caller waits until the work has ended."""
         future = asyncio.get_running_loop().run_in_executor(self._exporters, self._run, work)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             while not future.done():
                 snapshot.interrupt()
-                with suppress(asyncio.CancelledError):  # given up twice is given up
+                with suppress(asyncio.CancelledError):  # a second cancellation changes nothing
                     await asyncio.wait([future], timeout=INTERRUPT_SECONDS)
-            future.exception()  # of what was given up nobody wants to hear
+            future.exception()  # mark the exception as retrieved: the caller was cancelled
             raise
 
     async def close(self) -> None:
-        """Wait for what is under way, and let go of the file."""
+        """Wait for running work, and close the file."""
         await asyncio.to_thread(self._close)
 
     def _open_snapshots(self, count: int) -> list[duckdb.DuckDBPyConnection]:
         with self._commit_lock, translate_errors(self._path):
-            return [_begin_snapshot(self._connection.cursor()) for _ in range(count)]
+            return [_begin_snapshot(self._connection.cursor()) for _unused in range(count)]
 
     def _run(self, work: Callable[[], ResultT]) -> ResultT:
         with translate_errors(self._path):
@@ -136,7 +141,7 @@ class DuckDbDatabase:
                 with self._commit_lock:
                     cursor.commit()
             except (duckdb.FatalException, duckdb.InternalException):
-                # DuckDB refuses all work after such an error, as when the disk was full; what the file holds is whole.
+                # DuckDB refuses all work after such an error, as on a full disk; the content of the file is intact.
                 self._is_broken = True
                 raise
             return result
@@ -150,29 +155,33 @@ class DuckDbDatabase:
 
 @contextmanager
 def translate_errors(path: Path) -> Iterator[None]:
-    """Turn DuckDB's errors into ours. What is our own mistake stays as it is."""
+    """Translate DuckDB's errors that users can act on; others are bugs and stay unchanged."""
     try:
         yield
     except duckdb.InterruptException as error:
-        raise Unavailable("the question was given up", location=str(path), hint="ask again") from error
+        raise Unavailable(_("the query was cancelled"), location=str(path), hint=_("try again")) from error
     except duckdb.OutOfMemoryException as error:
         raise UsageError(
-            f"the question needs more than {MEMORY_MAX} of memory", location=str(path), hint="ask for less at once"
+            _("the query needs more than {memory} of memory", memory=MEMORY_MAX),
+            location=str(path),
+            hint=_("narrow the query"),
         ) from error
     except (duckdb.OperationalError, duckdb.FatalException) as error:
         raise Unavailable(
-            f"the store did not answer: {_first_line(error)}", location=str(path), hint="look at the disk"
+            _("the store did not answer: {error}", error=_first_line(error)),
+            location=str(path),
+            hint=_("check the disk"),
         ) from error
 
 
 def read_quarantined_seqs(path: Path) -> list[int]:
-    """See `duckdb.read_quarantined_seqs`."""
+    """Return the quarantined numbers; see `duckdb.list_quarantined_seqs`."""
     with _translate_open_errors(path), duckdb.connect(str(path), read_only=True) as connection:
         return [seq for (seq,) in connection.execute("SELECT seq FROM quarantine ORDER BY seq").fetchall()]
 
 
 def _begin_snapshot(cursor: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """Begin a transaction, and read something: a view begins with the first reading."""
+    """Begin a transaction, and read something: the snapshot begins with the first read."""
     cursor.begin()
     cursor.execute("SELECT position FROM metadata").fetchall()
     return cursor
@@ -200,7 +209,7 @@ def _open_connection(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _remove_incomplete_file(path: Path) -> None:
-    """What is left of a file where the disk was full while it was made, before it held anything: it is made anew."""
+    """Remove an incomplete file without content, as after a full disk during creation; it is created again."""
     if not path.is_file() or path.stat().st_size >= HEADER_BYTES or path.with_name(path.name + ".wal").exists():
         return
     header = path.read_bytes()
@@ -209,8 +218,9 @@ def _remove_incomplete_file(path: Path) -> None:
 
 
 def _restrict_access(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the views for questions in SQL; then no file is read or written any more but our own and the pipes of
-    exports, and nobody can change that, whatever is asked."""
+    """Create the views for users' SQL; then allow no file but the database and the pipes of exports, for good: no query
+    can change that.
+    """
     for name, selection in VIEWS.items():
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {selection}")
     paths = ", ".join(f"'{pipe_path(number)}'" for number in PIPE_DESCRIPTORS)
@@ -220,19 +230,23 @@ def _restrict_access(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def pipe_path(number: int) -> str:
-    """Under which path the engine writes into an open pipe."""
+    """Return the path under which DuckDB writes into an open pipe."""
     return f"/dev/fd/{number}"
 
 
 def _prepare_schema(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Create the tables in a new file, upgrade an older one. Raises `OnhookError` for a version that has no steps."""
+    """Create the tables in a new file, upgrade an older one. Raises `OnhookError` for a version without
+    upgrade steps.
+    """
     version = _read_schema_version(connection)
     if version == SCHEMA_VERSION:
         return
     migrations = load_migrations("onhook.store")
     if version is not None and not migrations[0].version - 1 <= version < SCHEMA_VERSION:
         connection.close()
-        raise OnhookError("the store was made by another version of Onhook", location=str(path), hint=REBUILD_HINT)
+        raise OnhookError(
+            _("the store was written by another version of Onhook"), location=str(path), hint=_(REBUILD_HINT)
+        )
     connection.begin()
     for statement in creation_statements() if version is None else _upgrade_statements(version):
         connection.execute(statement)
@@ -240,7 +254,7 @@ def _prepare_schema(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 def _read_schema_version(connection: duckdb.DuckDBPyConnection) -> int | None:
-    """Return the version of a store, None for an empty file. Up to version 3 its table had another name."""
+    """Return the schema version of a store, None for an empty file. Up to version 3 its table had another name."""
     tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     if not tables:
         return None
@@ -263,14 +277,18 @@ def _translate_open_errors(path: Path) -> Iterator[None]:
         message = _first_line(error)
         if "lock" in message:
             raise Unavailable(
-                "another process has the store open", location=str(path), hint="ask the server that runs, or stop it"
+                _("another process has the store open"),
+                location=str(path),
+                hint=_("send the query to the running server, or stop it"),
             ) from error
         if "ermission" in message or "No such file" in message or "No space" in message or "Is a directory" in message:
             raise Unavailable(
-                f"the store cannot be opened: {message}", location=str(path), hint="look at the disk"
+                _("cannot open the store: {error}", error=message),
+                location=str(path),
+                hint=_("check the disk and the permissions"),
             ) from error
         raise OnhookError(
-            f"the store is damaged or no store: {message}", location=str(path), hint=REBUILD_HINT
+            _("the store is damaged or not a store: {error}", error=message), location=str(path), hint=_(REBUILD_HINT)
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The contract of the store: calls and their legs, for reading. It can always be made again from the ledger."""
+"""Contract of the store: calls and their legs, for reading. It can always be rebuilt from the ledger."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
@@ -15,11 +15,11 @@ CallKey = tuple[str, str]
 ExportFormat = Literal["csv", "jsonl", "parquet", "xlsx"]
 
 PAGE_MAX = 1_000
-"""Rows on one page at most: a page is for reading; a whole search is an export."""
+"""Maximum rows of a page: a page is for reading; a whole search is an export."""
 
 
 class QuarantineEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A report that could not be read, and why."""
+    """A raw event that could not be parsed, and the reason."""
 
     seq: int
     sn: str
@@ -29,11 +29,10 @@ class QuarantineEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """What the projector made of a stretch of the ledger.
+    """Calls that the projector assembled from a range of raw events.
 
-    Each call is complete: all of its legs, old and new; it replaces whatever stood under its (`sn`, `call_id`).
-    `reparsed_seqs` are numbers that were in the quarantine and no longer belong there. `position` is the last number
-    of the stretch.
+    Each call is complete, with old and new legs; it replaces the stored call with its (`sn`, `call_id`).
+    `reparsed_seqs` are numbers to remove from the quarantine. `position` is the last number of the range.
     """
 
     calls: Sequence[Call]
@@ -57,8 +56,9 @@ class CallPage(msgspec.Struct, frozen=True):
 
 
 class RecordExtent(msgspec.Struct, frozen=True, kw_only=True):
-    """Which numbers records have that match: how many records, the lowest and the highest number, and when the report
-    with the lowest one came. All but the count are None where there are none."""
+    """Count of matching records, the lowest and the highest number, and the receipt time of the lowest one. All but the
+    count are None if there are none.
+    """
 
     count: int
     first_seq: int | None
@@ -67,23 +67,24 @@ class RecordExtent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 LISTING_ROWS_MAX = 10_000
-"""Rows on one page by number at most: what the web API of a PBX gives (yeastar-p-series.md 7.2)."""
+"""Maximum rows of a page by number, as in the web API of a PBX (yeastar-p-series.md 7.2)."""
 
 RECORD_ORDERS = (
     "started_at", "seq", "uid", "call_duration", "ring_duration", "talk_duration", "status", "type", "src_trunk_name",
     "dst_trunk_name", "did_number",
 )  # fmt: skip
-"""By what records can be listed."""
+"""Sort keys of records."""
 
 CALL_ORDERS = ("started_at", "status", "type", "call_duration", "wait_duration", "talk_duration")
-"""By what calls can be listed."""
+"""Sort keys of calls."""
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """A page by number: rows that match, in an order, so many from so many on. Equals are in order of their start.
+    """A page by number: matching rows in an order, `limit` of them from `offset` on. Equal rows are in order of their
+    start.
 
-    `sns` are the PBXs that are meant, none named is all. `local_since` (included) and `local_until` are seconds since
-    1970 as the wall clock of each record's own PBX shows them.
+    `sns` limits the PBXs; empty means all. `local_since` (included) and `local_until` are seconds since 1970 by the
+    wall clock of each record's own PBX.
     """
 
     filter: RecordFilter = RecordFilter()
@@ -98,7 +99,8 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
 class RecordListing(Listing, frozen=True, kw_only=True):
     """A page of records; `dids` are pairs of a DID's number or name and its trunk, or an empty text for any trunk;
-    `ids` are the first 16 digits of `record_id`."""
+    `ids` are the first 16 digits of `record_id`.
+    """
 
     pin_code: str | None = None
     dids: tuple[tuple[str, str], ...] = ()
@@ -107,21 +109,20 @@ class RecordListing(Listing, frozen=True, kw_only=True):
 
 
 class CallListing(Listing, frozen=True, kw_only=True):
-    """A page of calls; `queues` are numbers of which at least one leg went to one. Wall clocks are that of the first
-    leg."""
+    """A page of calls; `queues` requires a leg to one of these numbers. Wall-clock limits apply to the first leg."""
 
     queues: tuple[str, ...] = ()
 
 
 class RecordListResult(msgspec.Struct, frozen=True):
-    """How many there are in all, and those on the page."""
+    """Total number of records, and those on the page."""
 
     total: int
     data: Sequence[Record]
 
 
 class CallListResult(msgspec.Struct, frozen=True):
-    """How many there are in all, and those on the page, whole."""
+    """Total number of calls, and those on the page, with their legs."""
 
     total: int
     data: Sequence[Call]
@@ -132,28 +133,31 @@ SUMMARY_DIMENSIONS = (
     "status", "type", "pbx", "answered_by", "call_from", "call_to", "did_number", "trunk", "went_to",
     "made_by",
 )  # fmt: skip
-"""What a summary can be by. Times are cut in the zone asked for; several may be joined: `hour_of_day,status`.
+"""Dimensions of a summary. Times are in the requested zone; several dimensions may be joined: `hour_of_day,status`.
 
-`went_to` are the numbers inside that legs of a call went to: an extension, a queue, an IVR. A call stands under each of
-them once, so that these rows do not add up to all calls. `made_by` is the number inside that began a call, or empty."""
+`went_to` are the internal numbers that legs of a call went to: an extension, a queue, an IVR. A call counts under each
+of them once, so the rows do not add up to all calls. `made_by` is the internal number that began a call, or empty.
+"""
 
 INTERNAL_DIGITS_MAX = 7
-"""A number of no more digits is one of the house (`cdr.plan`)."""
+"""A number with at most this many digits is internal (`cdr/number_plan.py`)."""
 
 DURATION_FIELDS = ("talk_duration", "wait_duration", "ring_duration", "call_duration")
-"""What a spread can be of."""
+"""Durations that a histogram can show."""
 
 PEAK_STEPS = ("hour", "day", "month", "all")
-"""What peaks can be by."""
+"""Intervals of concurrency peaks."""
 
 NUMBER_SUFFIX_DIGITS = 8
-"""A caller is called back under a number that ends in as many digits of his own: prefixes for the line, the country and
-the town are written in many ways. A number of fewer digits must be the same."""
+"""A later call counts as a call back if its number ends in the same digits: prefixes for line, country and area are
+written in many ways. Shorter numbers must be equal.
+"""
 
 
 class DurationHistogram(msgspec.Struct, frozen=True, kw_only=True):
-    """How a duration is spread. `counts[i]` are the calls from `edges[i]` seconds up to the next edge, the last without
-    an end. `median`, `p90` and `longest` are None where nobody reported any; `unknown` are those calls."""
+    """Distribution of a duration. `counts[i]` are the calls from `edges[i]` seconds up to the next edge, the last
+    without an end. `median`, `p90` and `longest` are None if no duration is known; `unknown` are the calls without one.
+    """
 
     counts: Sequence[int]
     unknown: int
@@ -163,9 +167,10 @@ class DurationHistogram(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConcurrencyPeak(msgspec.Struct, frozen=True, kw_only=True):
-    """How many calls were under way at once, at most, in the stretch that begins so; when that was first reached.
+    """Maximum number of concurrent calls in the interval that begins at `interval_start`, and when it was first
+    reached.
 
-    `trunk` is empty where peaks are not by trunk.
+    `trunk` is empty unless peaks are by trunk.
     """
 
     interval_start: datetime
@@ -175,7 +180,7 @@ class ConcurrencyPeak(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MissedCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that nobody answered, and the first later call in which somebody spoke with that number, if any."""
+    """An unanswered call, and the first later answered call with the same number, if any."""
 
     sn: str
     pbx: str
@@ -190,8 +195,9 @@ class MissedCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MissedCalls(msgspec.Struct, frozen=True, kw_only=True):
-    """`missed` = `returned` + `unreturned` + `anonymous` (calls without a number, which nobody can return); and some of
-    them, the latest first."""
+    """`missed` = `returned` + `unreturned` + `anonymous` (calls without a number, which cannot be returned); and the
+    latest of them.
+    """
 
     missed: int
     returned: int
@@ -201,14 +207,14 @@ class MissedCalls(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SQL_ROWS_MAX = 10_000
-"""Of an answer to a question in SQL: more is an export."""
+"""Rows of an SQL result: more is an export."""
 
 SQL_CHARACTERS_MAX = 20_000
-"""A question that a person writes is shorter."""
+"""Longer than any query written by hand."""
 
 
 class SqlResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A table: texts, numbers, truth values or None in its cells. `is_truncated` where there were more rows."""
+    """A table: texts, numbers, booleans or None in its cells. `is_truncated` if there were more rows."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str | int | float | bool | None]]
@@ -216,92 +222,93 @@ class SqlResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store(Protocol):
-    """Filled by the projector alone, read by everybody. A reader always sees whole batches.
+    """The contract of a store: one writer, the projector, and many readers. A reader always sees whole batches.
 
-    Filters mean for a record and for a call what `cdr.record_filter` says, and nothing else.
+    Filters on records and calls mean exactly what `cdr.record_filter` defines.
     """
 
     async def position(self) -> int:
-        """The number of the last report that has been put here; 0 when empty."""
+        """Return the number of the last projected raw event; 0 when empty."""
         ...
 
     async def put(self, batch: StoreBatch) -> None:
-        """Keep a batch whole, with its position, or nothing of it. The same batch again changes nothing.
+        """Store a whole batch with its position, or nothing. The same batch again changes nothing.
 
-        Raises `Unavailable` when it cannot be kept now.
+        Raises `Unavailable` when it cannot be stored now.
         """
         ...
 
     async def roll_up(self) -> bool:
-        """Do a piece of the work that makes reports fast and changes no answer; whether there was any to do.
+        """Compute one missing rollup, which makes reports fast and changes no result; return whether there was one.
 
-        Raises `Unavailable` when it cannot be done now.
+        Raises `Unavailable` when it cannot be stored now.
         """
         ...
 
     async def delete(self, keys: Sequence[CallKey], quarantined_seqs: Sequence[int]) -> None:
-        """Have these calls no more, nor these reports of the quarantine; what is not here is no matter.
+        """Delete these calls and quarantine entries; missing ones are ignored.
 
-        Raises `Unavailable` when that cannot be done now.
+        Raises `Unavailable` when they cannot be deleted now.
         """
         ...
 
     async def legs(self, keys: Sequence[CallKey]) -> list[Record]:
-        """All records of these calls, in no particular order."""
+        """Return all records of these calls, in no particular order."""
         ...
 
     async def records(self, record_filter: RecordFilter, limit: int, cursor: str | None = None) -> RecordPage:
-        """Records that match, the latest first. The cursor stays right while calls arrive: nothing twice, nothing
-        skipped. Raises `UsageError` for a cursor that is none of ours."""
+        """Return matching records, the latest first. The cursor stays valid while calls arrive: no row twice, none
+        skipped. Raises `UsageError` for an invalid cursor.
+        """
         ...
 
     async def calls(self, record_filter: RecordFilter, limit: int, cursor: str | None = None) -> CallPage:
-        """Calls that match, whole, the latest first; the cursor as for `records`."""
+        """Return matching calls with their legs, the latest first; the cursor as for `records`."""
         ...
 
     async def call(self, sn: str, call_id: str) -> Call | None:
-        """One call with its legs in order."""
+        """Return a call with its legs in order, or None."""
         ...
 
     async def list_records(self, listing: RecordListing) -> RecordListResult:
-        """A page of records by number, and the total. Raises `UsageError` for an order or a page that cannot be."""
+        """Return a page of records by number, and the total. Raises `UsageError` for an invalid order or page."""
         ...
 
     async def list_calls(self, listing: CallListing) -> CallListResult:
-        """A page of calls by number, and the total; as `list_records`."""
+        """Return a page of calls by number, and the total; as `list_records`."""
         ...
 
     async def find_call_by_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
-        """The call with this `uid`, the latest if there are several; of these PBXs where some are named."""
+        """Return the call with this `uid`, the latest if there are several; only of these PBXs if any are named."""
         ...
 
     async def calls_by_keys(self, keys: Sequence[CallKey]) -> list[Call]:
-        """Those of these calls that are there, with their legs in order; in no particular order."""
+        """Return the stored ones of these calls, with their legs in order; in no particular order."""
         ...
 
     async def records_after(self, after_seq: int, limit: int) -> list[Record]:
-        """Records whose report came after this number, in that order: what a live feed resumes from.
+        """Return records of raw events after this number, in that order: a live feed resumes from here.
 
-        Records of one report stay together; fewer than `limit` are all there are.
+        Records of one raw event stay together; fewer than `limit` are the last ones.
         """
         ...
 
     async def extent(
         self, record_filter: RecordFilter, after_seq: int = 0, until_seq: int | None = None
     ) -> RecordExtent:
-        """Which numbers matching records have, behind one number and up to another."""
+        """Return the extent of matching records after one number and up to another."""
         ...
 
     async def summary(
         self, record_filter: RecordFilter, by: str, zone: str, top: int | None = None
     ) -> list[dict[str, Any]]:
-        """Calls that match, counted: one row per value of `by` (see SUMMARY_DIMENSIONS), in its order; with `top` only
-        so many rows, those with the most calls, the most first.
+        """Count matching calls: one row per value of `by` (see SUMMARY_DIMENSIONS), in its order; with `top` only the
+        rows with the most calls, the most first.
 
-        A row has what it is by (times as ISO 8601 with offset, in `zone`, an IANA name) and `calls`, `answered` (by a
+        A row has its dimensions (times as ISO 8601 with offset, in `zone`, an IANA name) and `calls`, `answered` (by a
         person), `missed` (the others; `answered` + `missed` = `calls`), `voicemail`, `busy`, `no_answer`, `abandoned`,
         `failed` (parts of `missed`), `talk_duration`, `call_duration`, `ring_duration`, `wait_duration` (sums of
-        seconds, null where nobody said any) and `wait_duration_max`. Hours and days of 23 and 25 hours are cut right.
+        seconds, null where unknown) and `wait_duration_max`. Clock changes are handled: days have 23 to 25 hours.
         Raises `UsageError` for an unknown `by` or zone.
         """
         ...
@@ -309,51 +316,54 @@ class Store(Protocol):
     async def histogram(
         self, record_filter: RecordFilter, duration_name: str, edges: Sequence[int]
     ) -> DurationHistogram:
-        """How a duration (see DURATION_FIELDS) of matching calls is spread; edges grow, and the first is 0. Of `median`
-        and `p90` 50 and 90 per cent of the calls are no longer. Raises `UsageError`."""
+        """Return the distribution of a duration (see DURATION_FIELDS) of matching calls; edges grow from 0. 50 and 90
+        per cent of the calls are no longer than `median` and `p90`. Raises `UsageError`.
+        """
         ...
 
     async def peaks(
         self, record_filter: RecordFilter, by: str, zone: str, *, by_trunk: bool = False
     ) -> list[ConcurrencyPeak]:
-        """Calls under way at once, at most, by hour, day, month or in all (see PEAK_STEPS), in order.
+        """Return the peak number of concurrent calls by hour, day, month or in all (see PEAK_STEPS), in order.
 
-        A call that began before `since` counts as long as it goes on after it; one whose end nobody reported does not.
-        By trunk a call is under way on the trunk that it came in on and on the one that it went out on; stretches in
-        which a trunk was idle are left out. Raises `UsageError`.
+        A call that began before `since` counts as long as it lasts after it; a call without a known end does not count.
+        By trunk a call counts on its incoming and on its outgoing trunk; intervals without calls on a trunk are left
+        out. Raises `UsageError`.
         """
         ...
 
     async def missed_calls(self, record_filter: RecordFilter, limit: int, *, is_returned: bool = False) -> MissedCalls:
-        """Matching calls that nobody answered, counted; and the latest that were returned or were not.
+        """Count matching unanswered calls; return the latest of those that were returned, or were not.
 
-        A call is returned by the first later one that somebody answered and in which the number of the caller (see
-        NUMBER_SUFFIX_DIGITS) is on either side, whatever else the filter asks for; but only by one that may be seen
-        (`scope`).
+        A call is returned by the first later answered call that has the caller's number (see NUMBER_SUFFIX_DIGITS) on
+        either side, whatever else the filter selects; but only by one in the reader's `scope`.
         """
         ...
 
     async def query_sql(self, sql: str) -> SqlResult:
-        """The answer to one SELECT in the engine's own SQL, over the views `all_records` and `all_calls`; it changes
-        nothing and sees nothing else. Given up when whoever waits for it gives up. Raises `UsageError`."""
+        """Run one SELECT in DuckDB's SQL over the views `all_records` and `all_calls`. It can change and read nothing
+        else. Cancelling the caller stops it. Raises `UsageError`.
+        """
         ...
 
     def export(self, record_filter: RecordFilter, export_format: ExportFormat, zone: str) -> AsyncIterator[bytes]:
-        """All records that match as one file, in pieces, the earliest first; memory does not grow with the file.
+        """Yield all matching records as one file, in chunks, the earliest first; memory does not grow with the file.
 
-        CSV is UTF-8, RFC 4180, moments ISO 8601 with offset in `zone`; see `cdr/csv_injection.py` for what spreadsheets
-        would take for a formula. XLSX goes on in another sheet after 1,048,575 rows.
+        CSV is UTF-8, RFC 4180, times ISO 8601 with offset in `zone`; `cdr/csv_injection.py` escapes formulas. XLSX
+        continues on another sheet after 1,048,575 rows.
         """
         ...
 
     async def quarantine(self, limit: int, after_seq: int = 0, *, newest_first: bool = False) -> list[QuarantineEntry]:
-        """What could not be read, in order of number, after a number; with `newest` from the highest number down."""
+        """Return quarantined entries in order of number, after a number; with `newest_first` from the highest
+        number down.
+        """
         ...
 
     async def counts(self) -> dict[str, int]:
-        """`records`, `calls`, `quarantined`, `position`."""
+        """Return `records`, `calls`, `quarantined`, `position`."""
         ...
 
     async def close(self) -> None:
-        """Let go of the files or connections."""
+        """Close the files or connections."""
         ...

@@ -8,8 +8,7 @@ from typing import Any
 
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
-from onhook.store import rollups
-from onhook.store import writer as writing
+from onhook.store import rollups, writer
 from onhook.store.connections import DuckDbDatabase, read_quarantined_seqs
 from onhook.store.contract import (
     CallKey,
@@ -35,24 +34,24 @@ from onhook.store.rows import quarantine_entry_from_row
 
 
 async def open_store(path: Path) -> "DuckDbStore":
-    """Open the store, or make an empty one.
+    """Open the store; create a missing one.
 
-    Raises `Unavailable` where another process has it open, and `OnhookError` for a file that is damaged or of another
-    version: `onhook rebuild` makes it again.
+    Raises `Unavailable` if another process has it open, and `OnhookError` for a file that is damaged or of another
+    version: `onhook rebuild` rebuilds it.
     """
     return DuckDbStore(await asyncio.to_thread(DuckDbDatabase, path))
 
 
 async def list_quarantined_seqs(path: Path) -> list[int]:
-    """The reports in the quarantine of a store that nobody has open, in order; also where another version made it.
+    """Return the quarantined numbers of a closed store, in order; also of one that another version wrote.
 
-    Raises `Unavailable` where somebody has it open, and `OnhookError` where nothing can be read there.
+    Raises `Unavailable` if a process has it open, and `OnhookError` if it cannot be read.
     """
     return await asyncio.to_thread(read_quarantined_seqs, path) if await asyncio.to_thread(path.exists) else []
 
 
 class DuckDbStore:
-    """See `store.Store`."""
+    """The store in a DuckDB file; see `store.contract.Store`."""
 
     def __init__(self, database: DuckDbDatabase) -> None:
         self._database = database
@@ -64,13 +63,13 @@ class DuckDbStore:
         return int(rows[0][0])
 
     async def put(self, batch: StoreBatch) -> None:
-        await self._database.write(lambda connection: writing.put(connection, batch))
+        await self._database.write(lambda connection: writer.put(connection, batch))
 
     async def roll_up(self) -> bool:
         return await self._database.write(rollups.roll_up_week)
 
     async def delete(self, keys: Sequence[CallKey], quarantined_seqs: Sequence[int]) -> None:
-        await self._database.write(lambda connection: writing.delete(connection, keys, quarantined_seqs))
+        await self._database.write(lambda connection: writer.delete(connection, keys, quarantined_seqs))
 
     async def legs(self, keys: Sequence[CallKey]) -> list[Record]:
         return await self._database.read(lambda connection: pages.legs(connection, keys))

@@ -1,14 +1,14 @@
-"""Who waits for the next call: woken when the projector has put something into the store.
+"""Notification of readers that wait for the next call, whenever the projector has stored a batch.
 
-Laws: the feed keeps no calls, only how far the store has come; so a slow reader costs nothing but its place.
-It belongs to one event loop, the hub's.
+Invariants: the notifier keeps no calls, only the position of the store, so a slow reader costs nothing but its own
+position. It belongs to one event loop, that of the hub.
 """
 
 import asyncio
 
 
 class PositionNotifier:
-    """How far the store has come, and a way to wait until it has come further."""
+    """The position of the store, and a way to wait until it grows."""
 
     def __init__(self) -> None:
         self._position = 0
@@ -17,26 +17,26 @@ class PositionNotifier:
 
     @property
     def position(self) -> int:
-        """The last position that was announced; 0 before the first."""
+        """The last announced position; 0 before the first."""
         return self._position
 
     @property
     def is_closed(self) -> bool:
-        """Whether the house closes."""
+        """Whether shutdown has begun."""
         return self._is_closed
 
     def announce(self, position: int) -> None:
-        """Tell that the store has come this far; called in the feed's own loop."""
+        """Announce a position of the store; call it in the notifier's own loop."""
         self._position = max(self._position, position)
         self._wake_waiters()
 
     def close(self) -> None:
-        """Let everybody go who waits: the house closes."""
+        """Wake all waiting readers for shutdown."""
         self._is_closed = True
         self._wake_waiters()
 
     async def wait(self, after: int, timeout_seconds: float) -> bool:
-        """Wait until the store is past `after`; False when it did not get there in time, or the feed was closed."""
+        """Wait until the position is past `after`; return False on timeout or shutdown."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 while self._position <= after and not self._is_closed:

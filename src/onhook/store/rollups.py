@@ -1,7 +1,7 @@
-"""Sums of weeks that are over, so that a year is not counted call by call each time it is looked at.
+"""Rollups of past weeks, so that reports over a year do not count its calls one by one.
 
-Laws: a week's sums are made by counting its calls, whole, and a put that touches a week throws its sums away in the
-same transaction. So what stands here is always what counting would give, and a week without sums is counted.
+Invariants: a week's rollup is computed by counting its calls, whole, and a write that touches a week deletes its rollup
+in the same transaction. So a rollup always equals the count, and a week without rollup is counted.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,7 +16,7 @@ from onhook.store.queries.weekly import QUARTER_HOUR_SECONDS, WEEK_SECONDS, Peri
 from onhook.store.schema import ROLLUP_COLUMNS, ROLLUP_TABLES
 
 WEEK_SETTLE_SECONDS = 86_400
-"""A week is summed up when calls came that began so long after it: few late ones are still to come."""
+"""A week is rolled up when calls arrived that began this long after it: few late ones are still to come."""
 
 TIME_DIMENSIONS = ("hour", "day", "week", "month", "hour_of_day", "weekday")
 
@@ -28,14 +28,15 @@ PARTY_ROLLUPS = {
     "trunk": {"trunk": "party"},
     "visits": {"went_to": "party", "answered_by": "answered_by"},
 }
-"""By which parties sums are kept, and in which column of `rollup_by_party`. Numbers outside are not among them: most
-call once, so that their sums would be as many as the calls."""
+"""Parties with rollups, and their column of `rollup_by_party`. External numbers are not among them: most call once, so
+there would be as many rollups as calls.
+"""
 
 _ROLLUP_COLUMN_LIST = ", ".join(ROLLUP_COLUMNS)
 
 
 def invalidate_weeks(connection: duckdb.DuckDBPyConnection, spans: Iterable[tuple[int, int | None]]) -> None:
-    """Forget the sums of weeks in which calls begin or go on; each is the seconds of its start and its end."""
+    """Delete the rollups of weeks in which these calls begin or last; each is the seconds of its start and its end."""
     affected_weeks = {
         week
         for started_at, ended_at in spans
@@ -49,7 +50,7 @@ def invalidate_weeks(connection: duckdb.DuckDBPyConnection, spans: Iterable[tupl
 
 
 def roll_up_week(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Make the sums of one week that is over and has none; whether there was one."""
+    """Compute the rollup of one past week that has none; return whether there was one."""
     rows = connection.execute(
         "SELECT min(week) FROM rollup_weeks WHERE NOT is_rolled_up"
         f" AND (week + 1) * {WEEK_SECONDS} + {WEEK_SETTLE_SECONDS} <= (SELECT max(started_at) FROM calls)"
@@ -66,18 +67,20 @@ def roll_up_week(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def list_rollup_weeks(connection: duckdb.DuckDBPyConnection) -> list[int]:
-    """Those that need not be counted."""
+    """Return the weeks that need not be counted."""
     return [week for (week,) in connection.execute("SELECT week FROM rollup_weeks WHERE is_rolled_up").fetchall()]
 
 
 def bounds(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
-    """Before which second no call begins, and from which on none does."""
+    """Return the first and the last second in which a call begins, the latter exclusive."""
     first_start, last_start = connection.execute("SELECT min(started_at), max(started_at) FROM calls").fetchall()[0]
     return (0, 0) if first_start is None else (first_start, last_start + 1)
 
 
 def find_rollup_table(dimensions: Collection[str], record_filter: RecordFilter) -> Mapping[str, str] | None:
-    """In which columns of which table (`""`) these are summed up, narrowed so; None where they must be counted."""
+    """Return the rollup table (under `""`) and columns for these dimensions and this filter; None if calls must be
+    counted.
+    """
     other_filters = {name for name in FILTER_NAMES if getattr(record_filter, name) is not None} - {
         "since",
         "until",
@@ -98,7 +101,7 @@ def find_rollup_table(dimensions: Collection[str], record_filter: RecordFilter) 
 
 
 def part_condition(record_filter: RecordFilter, part: PeriodPart, columns: Mapping[str, str]) -> SqlCondition:
-    """For the rows of a table of sums that belong to a piece."""
+    """Return the condition for the rollup rows of a part of the period."""
     weeks = weeks_between(part.since, part.until - 1)
     condition = pbx_condition(record_filter).and_where(f"week BETWEEN {weeks.start} AND {weeks.stop - 1}")
     return condition.and_where(f"kind = {columns['kind']}") if "kind" in columns else condition
@@ -128,7 +131,7 @@ def _roll_up_parties(connection: duckdb.DuckDBPyConnection, week: int, kind: str
 
 
 def _roll_up_concurrency(connection: duckdb.DuckDBPyConnection, week: int) -> None:
-    """How many calls were under way at once: all together, of each PBX, and of both by trunk."""
+    """Compute the peaks of concurrent calls: in total, per PBX, and both by trunk."""
     start, end = week * WEEK_SECONDS, (week + 1) * WEEK_SECONDS
     ongoing_test = f"started_at < {end} AND ended_at > {start}"
     pbx_rows = connection.execute(f"SELECT DISTINCT pbx FROM calls WHERE {ongoing_test}").fetchall()

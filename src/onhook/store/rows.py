@@ -1,4 +1,4 @@
-"""Records and calls as rows of the store, and rows as records and calls."""
+"""Conversion between records and calls, and rows of the store."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,13 +17,13 @@ from onhook.store.schema import RECORD_COLUMNS, call_key
 Row = tuple[Any, ...]
 
 FOLD_CACHE_SIZE = 1_024
-"""Nearly all calls share the same few `status` and `type`; folding each anew would cost more than storing it."""
+"""Nearly all calls share the same few `status` and `type`; folding each again would cost more than storing it."""
 
 OFFSET_CACHE_SIZE = 256
 """More than there are."""
 
 SUFFIX_CACHE_SIZE = 4_096
-"""Most numbers of a batch are of the house."""
+"""Most numbers of a batch are internal."""
 
 fold_word = lru_cache(maxsize=FOLD_CACHE_SIZE)(call_details.fold_word)
 number_suffix = lru_cache(maxsize=SUFFIX_CACHE_SIZE)(schema.number_suffix)
@@ -35,13 +35,13 @@ _TIME_INDEXES = tuple(_COLUMN_INDEX[name] for name in ("started_at", "answered_a
 
 
 def leg_rows(call: Call) -> list[Row]:
-    """The rows of `legs` of a call, in the order of `schema.LEGS`, those of BIGINT as floats: see `writing`."""
+    """Return the rows of `legs` of a call, in the order of `schema.LEGS`, BIGINT values as floats: see `writer`."""
     key, call_started_at = float(call_key(call.call_id)), float(epoch_seconds(call.started_at))
     return [_leg_row(key, leg_index, call_started_at, leg) for leg_index, leg in enumerate(call.legs)]
 
 
 def call_row(call: Call) -> Row:
-    """The row of `calls` of a call, in the order of `schema.CALLS`."""
+    """Return the row of `calls` of a call, in the order of `schema.CALLS`."""
     return (
         call_key(call.call_id),
         call.sn,
@@ -69,7 +69,7 @@ def call_row(call: Call) -> Row:
 
 
 def record_from_row(row: Sequence[Any]) -> Record:
-    """The record that `schema.record_selection` gave."""
+    """Return the record of a row of `schema.record_selection`."""
     values = list(row)
     for index in _TIME_INDEXES:
         if values[index] is not None:
@@ -81,7 +81,7 @@ def record_from_row(row: Sequence[Any]) -> Record:
 
 
 def call_from_row(row: dict[str, Any], legs: Sequence[Record]) -> Call:
-    """A call from its row of `calls`, by name, and its legs in order."""
+    """Return a call from its row of `calls`, by name, and its legs in order."""
     ended_at = row["ended_at"]
     return Call(
         **{name: row[name] for name in _STORED_CALL_FIELDS},
@@ -101,30 +101,30 @@ _STORED_CALL_FIELDS = (
 
 
 def quarantine_rows(entries: Iterable[QuarantineEntry]) -> list[Row]:
-    """The rows of `quarantine`."""
+    """Return the rows of `quarantine`."""
     return [(entry.seq, entry.sn, entry.via, epoch_microseconds(entry.received_at), entry.reason) for entry in entries]
 
 
 def quarantine_entry_from_row(row: Sequence[Any]) -> QuarantineEntry:
-    """What a row of `quarantine` says."""
+    """Return the entry of a row of `quarantine`."""
     seq, sn, via, received_at, reason = row
     return QuarantineEntry(seq=seq, sn=sn, via=via, received_at=to_datetime(received_at), reason=reason)
 
 
 def epoch_seconds(time: datetime) -> int:
-    """Whole seconds since 1970."""
+    """Return the whole seconds since 1970."""
     elapsed = time - _EPOCH
     return elapsed.days * 86_400 + elapsed.seconds
 
 
 def epoch_microseconds(time: datetime) -> int:
-    """Microseconds since 1970."""
+    """Return the microseconds since 1970."""
     elapsed = time - _EPOCH
     return (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
 
 
 def to_datetime(microseconds: int) -> datetime:
-    """The moment so many microseconds after 1970."""
+    """Return the time this many microseconds after 1970."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
@@ -173,13 +173,13 @@ def _leg_row(key: float, leg_index: int, call_started_at: float, leg: Record) ->
 
 @lru_cache(maxsize=OFFSET_CACHE_SIZE)
 def _offset_minutes(utc_offset: str) -> int:
-    """`+08:00` in minutes."""
+    """Return an offset such as `+08:00` in minutes."""
     minutes = int(utc_offset[1:3]) * 60 + int(utc_offset[4:6])
     return -minutes if utc_offset[0] == "-" else minutes
 
 
 def _is_derived(time_start: str, local: int) -> bool:
-    """Whether a text is what the store would make of these seconds by itself: `2026-04-27 19:04:36`."""
+    """Return whether a text equals what the store derives from these seconds: `2026-04-27 19:04:36`."""
     if len(time_start) != 19 or time_start[4] != "-" or time_start[10] != " ":
         return False
     try:

@@ -1,11 +1,10 @@
-"""The tables of `calls.duckdb`, and what a record is made of again when it is read.
+"""The tables of `calls.duckdb`, and the SQL that rebuilds a record from its row.
 
-What follows from other columns is not stored but derived on reading, by the same rules by which it came to be
-(`cdr/call_assembly.py`, yeastar-p-series.md 2.10): `record_id`, `answered_at`, `ended_at`, `ring_duration` of a leg. A
-text that is nearly always the same as another column (`time_start`, `call_from`, `call_to`) is NULL where it is.
-Moments are whole seconds since 1970 (they compress to two bytes), `received_at` microseconds. Durations are INTEGER:
-`cdr/call_details.py` has none that is longer than a year, and DuckDB's appender takes these five times as fast as
-BIGINT.
+Values that follow from other columns are not stored but derived on reading, by the rules of `cdr/call_assembly.py`
+(yeastar-p-series.md 2.10): `record_id`, `answered_at`, `ended_at`, `ring_duration` of a leg. A text that nearly always
+equals another column (`time_start`, `call_from`, `call_to`) is NULL if it does. Times are whole seconds since 1970
+(they compress to two bytes), `received_at` microseconds. Durations are INTEGER: `cdr/call_details.py` allows none
+longer than a year, and DuckDB's appender is five times as fast with them as with BIGINT.
 """
 
 import re
@@ -16,19 +15,19 @@ from onhook.cdr.utc_offset import call_epoch
 from onhook.store.contract import NUMBER_SUFFIX_DIGITS
 
 NO_SUFFIX = 1
-"""What `number_suffix` gives for a text without digits."""
+"""Result of `number_suffix` for a text without digits."""
 
 _NON_DIGITS = re.compile("[^0-9]")
 
 SCHEMA_VERSION = 4
-"""A file of another version is made again by `onhook rebuild`, never altered."""
+"""`store/migrations` upgrades older files; others are rebuilt by `onhook rebuild`."""
 
 LEGS = {
     "call_key": "BIGINT",  # see call_key()
     "sn": "VARCHAR",
     "call_id": "VARCHAR",
     "leg_index": "INTEGER",  # of the leg in its call, from 0
-    "call_started_at": "BIGINT",  # so that legs can be looked for in the same stretch of time as their calls
+    "call_started_at": "BIGINT",  # so that legs can be searched in the same time range as their calls
     "started_at": "BIGINT",
     "offset_minutes": "INTEGER",
     "time_start": "VARCHAR",  # NULL: started_at by the PBX's wall clock
@@ -61,10 +60,10 @@ LEGS = {
     "received_at": "BIGINT",  # microseconds
     "seq": "BIGINT",
 }
-"""One row per leg, as it is handed in."""
+"""One row per leg, as written."""
 
-LEGS_DERIVED = {"needs_escaping": "BOOLEAN"}  # whether one of its texts needs care in CSV
-"""What the database adds when a leg is put."""
+LEGS_DERIVED = {"needs_escaping": "BOOLEAN"}  # whether one of its texts needs escaping in CSV
+"""Columns that the database adds when a leg is stored."""
 
 CALLS = {
     "call_key": "BIGINT",
@@ -90,14 +89,14 @@ CALLS = {
     "src_trunk_name": "VARCHAR",
     "dst_trunk_name": "VARCHAR",
 }
-"""One row per call: what filters, order and summaries ask; the rest is read from its legs."""
+"""One row per call: what filters, sorting and summaries use; the rest is read from its legs."""
 
 ROLLUP_COLUMNS = {
     **dict.fromkeys(("calls", "answered", "missed", "voicemail", "busy", "no_answer", "abandoned", "failed"), "BIGINT"),
     **dict.fromkeys(("talk_duration", "call_duration", "ring_duration", "wait_duration"), "BIGINT"),
     "wait_duration_max": "INTEGER",
 }
-"""What is summed up, as `measures.MEASURES` counts it."""
+"""Sums, as defined in `measures.MEASURES`."""
 
 ROLLUP_TABLES = {
     "rollup_by_time": {
@@ -114,7 +113,7 @@ ROLLUP_TABLES = {
         "sn": "VARCHAR",
         "pbx": "VARCHAR",
         "party": "VARCHAR",
-        "answered_by": "VARCHAR",  # NULL: not told apart
+        "answered_by": "VARCHAR",  # NULL: all
         **ROLLUP_COLUMNS,
     },
     "rollup_concurrency": {
@@ -126,7 +125,7 @@ ROLLUP_TABLES = {
         "peak_at": "BIGINT",
     },
 }
-"""What was counted in weeks that are over: see `rollups.py`."""
+"""Counts of past weeks: see `rollups.py`."""
 
 TABLES = {
     **ROLLUP_TABLES,
@@ -145,7 +144,7 @@ TABLES = {
 
 
 def creation_statements() -> list[str]:
-    """The statements that make an empty store."""
+    """Return the statements that create an empty store."""
     tables = [
         f"CREATE TABLE {table} ({', '.join(f'{name} {column_type}' for name, column_type in columns.items())})"
         for table, columns in TABLES.items()
@@ -154,16 +153,17 @@ def creation_statements() -> list[str]:
 
 
 def call_key(call_id: str) -> int:
-    """A number that follows from a call's id and grows with its time: a call is found in one corner of the file.
+    """Return a number that follows from a call's id and grows with its time, so that calls of one time are close in the
+    file.
 
-    The second in the id; for an id that tells none, a checksum below zero.
+    The second in the id; for an id without one, a negative checksum.
     """
     return call_epoch(call_id) or -1 - zlib.crc32(call_id.encode())
 
 
 def number_suffix(number: str) -> int:
-    """A 1 and the last digits of a number (see NUMBER_SUFFIX_DIGITS): equal for two ways of writing it, and much
-    quicker to look for than the text; 1 for a text without digits.
+    """Return a 1 and the last digits of a number (see NUMBER_SUFFIX_DIGITS): equal for two notations of it, and much
+    faster to search than the text; 1 for a text without digits.
 
     >>> number_suffix("+49 30 1234567"), number_suffix("1001"), number_suffix("anonymous")
     (101234567, 11001, 1)
@@ -187,21 +187,21 @@ DERIVED = {
     "utc_offset": "(CASE WHEN offset_minutes < 0 THEN '-' ELSE '+' END"
     f" || {_OFFSET_PART.format('//')} || ':' || {_OFFSET_PART.format('%')})",
 }
-"""What a column of a record is made of where it is not stored as it is. Moments are seconds since 1970."""
+"""SQL of the record columns that are not stored as they are. Times are seconds since 1970."""
 
 RECORD_COLUMNS = (
     *DETAIL_FIELDS,
     *("sn", "pbx", "record_id", "started_at", "answered_at", "ended_at", "ring_duration"),
     *("utc_offset", "offset_from", "via", "received_at", "seq", "extra"),
 )
-"""The columns of a record, in the order of every list and file."""
+"""Columns of a record, in the order of all lists and files."""
 
 
 def column_expression(column: str) -> str:
-    """The SQL that gives a column of a record from a row of `legs`."""
+    """Return the SQL that computes a column of a record from a row of `legs`."""
     return DERIVED.get(column, column)
 
 
 def record_selection() -> str:
-    """The columns of a record as `rows.record_from_row` takes them."""
+    """Return the columns of a record for `rows.record_from_row`."""
     return ", ".join(f"{column_expression(column)} AS {column}_" for column in RECORD_COLUMNS)

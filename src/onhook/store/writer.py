@@ -1,4 +1,4 @@
-"""A batch of the projector, put into the store."""
+"""Writing of a projector batch into the store."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _STARTED_AT, _ENDED_AT = (list(CALLS).index(name) for name in ("started_at", "en
 
 
 def put(connection: duckdb.DuckDBPyConnection, batch: StoreBatch) -> None:
-    """Replace what stood under the keys of these calls; within the transaction of the one who calls."""
+    """Replace these calls, within the caller's transaction."""
     removed_spans = _remove(connection, [(call.sn, call.call_id) for call in batch.calls])
     _append_legs(connection, [row for call in batch.calls for row in leg_rows(call)])
     rows = [call_row(call) for call in batch.calls]
@@ -27,7 +27,7 @@ def put(connection: duckdb.DuckDBPyConnection, batch: StoreBatch) -> None:
 
 
 def delete(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey], quarantined_seqs: Sequence[int]) -> None:
-    """Delete what stands under these keys; within the transaction of the one who calls."""
+    """Delete these calls, within the caller's transaction."""
     invalidate_weeks(connection, _remove(connection, keys))
     _delete_quarantine_rows(connection, quarantined_seqs)
 
@@ -38,11 +38,12 @@ def _delete_quarantine_rows(connection: duckdb.DuckDBPyConnection, seqs: Sequenc
 
 
 def _append_legs(connection: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> None:
-    """A whole number for a BIGINT column takes the appender five times as long as a float for a DOUBLE; below 2**53,
-    where all of ours are, floats are as exact."""
+    """Append rows to `legs`. BIGINT columns are passed as DOUBLE: an int takes the appender five times as long as a
+    float; below 2**53, where all values are, floats are exact.
+    """
     if rows:
         input_types = {name: "DOUBLE" if column_type == "BIGINT" else column_type for name, column_type in LEGS.items()}
-        # `appender_data` is DuckDB's name for the rows that were handed in.
+        # `appender_data` is DuckDB's name for the appended rows.
         typed_columns = ", ".join(f"{name}::{column_type} AS {name}" for name, column_type in LEGS.items())
         typed_rows = f"SELECT {typed_columns} FROM appender_data"
         names = ", ".join(LEGS)
@@ -58,7 +59,7 @@ def _append_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequen
 
 
 def _remove(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> list[tuple[int, int | None]]:
-    """What stands under these keys; few of them have anything, as a rule. The seconds of its starts and ends."""
+    """Delete these calls, most of which do not exist; return the seconds of the starts and ends of the deleted ones."""
     stored_keys = [key for key_range in key_ranges(keys) for key in existing_keys(connection, key_range)]
     spans: list[tuple[int, int | None]] = []
     for key_range in key_ranges(stored_keys):

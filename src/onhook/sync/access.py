@@ -1,4 +1,4 @@
-"""CDR sources of a connected PBX, as the archive that gaps are filled from."""
+"""CDR sources of a connected PBX, as the source that gaps are filled from."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -61,7 +61,7 @@ def create_cdr_sync(
 
 
 def create_cdr_archive(sn: str, sources: Callable[[], Sequence[CdrSource]], appdb: AppDb) -> CdrArchive:
-    """Return all sources as one archive: a PBX may begin a new file in the middle of a call."""
+    """Return all sources as one, because a PBX may begin a new file in the middle of a call."""
 
     def read_calls(window: TimeWindow) -> Iterator[ArchivedCall | UnparsedLine]:
         rows = (row for source in sources() for row in read_cdr_rows(source, window))
@@ -79,7 +79,7 @@ def expand_rotated_files(source: CdrSource) -> list[CdrSource]:
 
 
 def read_cdr_rows(source: CdrSource, window: TimeWindow) -> CdrRows:
-    """Return the rows of the calls that began in a window, and some around it. Raises `OnhookError`."""
+    """Return the rows of the calls that began in a window or close to it. Raises `OnhookError`."""
     since = datetime.fromtimestamp(window.since, UTC).replace(tzinfo=None) - UTC_OFFSET_MAX
     until = datetime.fromtimestamp(window.until, UTC).replace(tzinfo=None) + UTC_OFFSET_MAX + CALL_DURATION_MAX
     path = Path(source.location)

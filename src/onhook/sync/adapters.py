@@ -18,18 +18,19 @@ from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, 
 from onhook.config import SECRET_FILE_MODE
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
+from onhook.lib.messages import _
 from onhook.pbx.client import TimeWindow
 from onhook.store.contract import PAGE_MAX, Store
 
 LOCK_POLL_SECONDS = 0.05
-"""Polling interval of a lock that another process holds, which takes as long as the PBX takes to answer."""
+"""Polling interval of a lock that another process holds for as long as the PBX takes to answer."""
 
 UID_MARGIN = timedelta(days=1)
-"""A call is searched by its `uid` in the requested window and this much around it: the largest offset from UTC."""
+"""A call is searched by its `uid` in the requested window extended by this: the largest offset from UTC."""
 
 
 class AppDbSyncState:
-    """See the contract, `sync.pbx_sync.SyncState`. The store is needed for comparing days only."""
+    """See the contract, `sync.pbx_sync.SyncState`. The store is needed only for comparing days."""
 
     def __init__(self, *, appdb: AppDb, store: Store | None, clock: Clock, sn: str) -> None:
         self._appdb = appdb
@@ -82,7 +83,7 @@ class AppDbSyncState:
 
 
 class ManualSyncState(AppDbSyncState):
-    """State of a back-fill by hand, beside a server that may run: its progress is not stored."""
+    """State of a manual back-fill while a server may be running: its progress is not stored."""
 
     def backfill_progress(self) -> BackfillProgress | None:
         return None
@@ -92,13 +93,13 @@ class ManualSyncState(AppDbSyncState):
 
 
 class AppDbTokenStore:
-    """See the contract, `sync.pbx_session.TokenStore`: the tokens in `onhook.db`, a lock in the data directory."""
+    """See the contract, `sync.pbx_session.TokenStore`: tokens in `onhook.db`, a lock file in the data directory."""
 
     def __init__(self, *, appdb: AppDb, data: Path, sn: str, credentials: PbxCredentials) -> None:
         self._appdb = appdb
         self._sn = sn
         self._credentials = credentials
-        # A serial number may contain characters that a file name may not.
+        # A serial number may contain characters that are invalid in a file name.
         self._lock_path = data / f"api-{hashlib.sha256(sn.encode()).hexdigest()[:16]}.lock"
 
     @asynccontextmanager
@@ -116,9 +117,9 @@ class AppDbTokenStore:
         tokens = self._appdb.pbx_credentials.tokens(self._sn, self._credentials)
         if tokens is None:
             raise Unavailable(
-                "the API address of the PBX has changed",
+                _("the API address of the PBX has changed"),
                 location=self._credentials.url,
-                hint="nothing to do: the sync restarts",
+                hint=_("nothing to do: the sync restarts"),
             )
         return tokens
 
@@ -151,8 +152,8 @@ class StoreCallLookup:
 
 
 class EmptyCallLookup:
-    """See the contract, `sync.api_backfill.CallLookup`: where a server has the store open, the ledger alone detects
-    duplicates.
+    """See the contract, `sync.api_backfill.CallLookup`. For processes that cannot open the store because a server has
+    it open; the ledger alone detects duplicates.
     """
 
     async def find_legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
@@ -163,7 +164,9 @@ class EmptyCallLookup:
 
 
 def _has_call_id(record: Record, uids: set[str]) -> bool:
-    """Return whether a record has the id of its call; one that was itself fetched without id has its uid instead."""
+    """Return whether a record has a `call_id` of its own; a record that was itself fetched without one has its uid
+    instead.
+    """
     return record.uid in uids and record.call_id != record.uid
 
 

@@ -1,8 +1,8 @@
-"""AMI connections: a connection to each Asterisk PBX, kept open.
+"""AMI connections: an open connection to each Asterisk PBX.
 
-Invariants: an error of one PBX affects no other; received events are stored before more is read, so that a ledger that
-cannot be written slows the PBX and does not fill the memory; the time up to which all events are stored is written
-down, and only moves forward when they are.
+Invariants: an error of one PBX affects no other. Received events are stored before more is read, so that a ledger that
+cannot be written slows the PBX and does not fill the memory. The time up to which all events are stored is saved, and
+advances only when they are.
 """
 
 import asyncio
@@ -17,15 +17,16 @@ import msgspec
 
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
+from onhook.lib.messages import _
 from onhook.pbx.connection import ClockReading, ConnectionProtocol, ConnectionUpdate
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 
 POLL_SECONDS = 1.0
-"""How soon an added PBX is connected, and a removed one disconnected."""
+"""Time until an added PBX is connected, and a removed one disconnected."""
 
 TICK_SECONDS = 0.5
-"""How often a protocol receives the time."""
+"""Interval at which a protocol receives the time."""
 
 READ_BYTES = 64 * 1024
 
@@ -34,19 +35,19 @@ CLOSE_SECONDS_MAX = 2.0
 
 RETRY_SECONDS_FIRST = 0.5
 RETRY_SECONDS_MAX = 60.0
-"""The wait before the next try doubles up to this: soon enough for a PBX that was restarted."""
+"""The wait before the next attempt doubles up to this: soon enough for a PBX that was restarted."""
 
 REFUSED_RETRY_SECONDS = 60.0
-"""Wait after a rejected login: a PBX may block an address after too many."""
+"""Wait after a rejected login, because a PBX may block an address after several."""
 
 STEADY_SECONDS = 60.0
-"""After a connection of this duration the next wait is the first again."""
+"""After a connection of this duration the waits start again from the first."""
 
 COVERAGE_SAVE_SECONDS = 5.0
 """Precision of the begin of a gap after a crash."""
 
 LEDGER_RETRY_SECONDS = 0.5
-"""Wait after the ledger could not be written."""
+"""Wait after a failed write to the ledger."""
 
 FINAL_VERDICTS = frozenset({"stored", "duplicate", "unparsable", "other_event", "test_message"})
 """Verdicts after which an event is stored, or need not be."""
@@ -77,19 +78,19 @@ class ConnectionState(Protocol):
         ...
 
     def record_opened(self, sn: str, now_us: int) -> None:
-        """Store that a PBX reports every call from now on."""
+        """Save that the PBX reports every call from now on."""
         ...
 
     def record_covered(self, sn: str, until: int) -> None:
-        """Store the time up to which every reported call is stored."""
+        """Save the time up to which every reported call is stored."""
         ...
 
     def record_closed(self, sn: str, reason: str, *, is_refused: bool) -> None:
-        """Store that a PBX is disconnected; `is_refused` where it rejected the login."""
+        """Save that a PBX is disconnected; `is_refused` means that it rejected the login."""
         ...
 
     def save_detected_config(self, sn: str, text: str) -> None:
-        """Store a configuration for the next protocol."""
+        """Save a configuration for the next protocol."""
         ...
 
 
@@ -123,7 +124,7 @@ class ConnectionManager:
             return
         removed_sns = [
             sn
-            for sn, (config_hash, _) in self._connections.items()
+            for sn, (config_hash, _unused) in self._connections.items()
             if sn not in specs or specs[sn].config_hash != config_hash
         ]
         await self._disconnect(removed_sns)
@@ -151,7 +152,7 @@ class ConnectionManager:
                 self._log.warning("PBX disconnected", extra={"pbx": spec.name, "detail": reason})
             last_reason = reason
             with suppress(OnhookError):
-                # If this write fails too, the next connection stores that there was a gap.
+                # If this write fails too, the next connection saves that there was a gap.
                 self._state.record_closed(spec.pbx.sn, reason, is_refused=is_refused)
             await asyncio.sleep(REFUSED_RETRY_SECONDS if is_refused else delay_seconds)
 
@@ -160,14 +161,14 @@ class ConnectionManager:
         try:
             return await self._connect_and_run(spec)
         except TimeoutError:
-            return f"no response within {CONNECT_SECONDS_MAX:.0f} seconds", False
+            return _("no response within {seconds:.0f} seconds", seconds=CONNECT_SECONDS_MAX), False
         except OSError as error:
-            return f"no connection: {error.strerror or error}", False
+            return _("no connection: {error}", error=error.strerror or error), False
         except OnhookError as error:
             return str(error), False
         except Exception as error:  # noqa: BLE001 - an error of one PBX must not stop the others
             self._log.exception("connection failed unexpectedly", extra={"pbx": spec.name})
-            return f"internal error ({type(error).__name__}: {error})", False
+            return _("internal error ({kind}: {error})", kind=type(error).__name__, error=error), False
 
     async def _connect_and_run(self, spec: ConnectionSpec) -> tuple[str, bool]:
         async with asyncio.timeout(CONNECT_SECONDS_MAX):
@@ -202,14 +203,14 @@ class _Connection:
         self._ticked_at = 0.0
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[str, bool]:
-        """Run until the connection ends. Calls that were received completely are stored, however it ends."""
+        """Run until the connection ends. Completely received calls are stored, whatever the reason of the end."""
         received_at = self._now()
         try:
             while True:
                 data = await _read_chunk(reader)
                 now = self._now()
                 if data == b"":
-                    return "the PBX closed the connection", False
+                    return _("the PBX closed the connection"), False
                 received_at = now if data else received_at
                 for update in self._next_updates(data, now):
                     await self._handle(update, received_at, now)
@@ -221,8 +222,8 @@ class _Connection:
             self._save_coverage(received_at, self._now())
 
     def _next_updates(self, data: bytes | None, now: ClockReading) -> Iterator[ConnectionUpdate]:
-        """Yield the updates from received data and from the time, which passes also while data arrives without
-        pause.
+        """Yield the updates from received data and from the time, which advances also while data arrives
+        without pause.
         """
         if data:
             yield self._protocol.receive_data(data, now)
@@ -244,7 +245,7 @@ class _Connection:
             self._save_coverage(received_at, now)
 
     def _save_coverage(self, received_at: ClockReading, now: ClockReading) -> None:
-        """Store the time up to which all is stored: that of the last byte, or before the oldest queued event."""
+        """Save the time up to which everything is stored: that of the last byte, or before the oldest queued event."""
         if not self._is_open:
             return
         held_since = self._protocol.pending_since()
@@ -252,7 +253,7 @@ class _Connection:
             received_at.unix_seconds if held_since is None else now.unix_seconds - (now.monotonic_seconds - held_since)
         )
         with suppress(OnhookError):
-            # A failed write makes the next gap longer, nothing else.
+            # A failed write only makes the next gap longer.
             self._state.record_covered(self._spec.pbx.sn, int(until * 1_000_000))
             self._coverage_saved_at = now.monotonic_seconds
 
@@ -280,7 +281,7 @@ class _Connection:
 
 
 async def _read_chunk(reader: asyncio.StreamReader) -> bytes | None:
-    """Return the next bytes, none at the end, or None where some time has passed without any."""
+    """Return the next bytes, empty at the end, or None after some time without any."""
     try:
         async with asyncio.timeout(TICK_SECONDS):
             return await reader.read(READ_BYTES)

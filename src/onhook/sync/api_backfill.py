@@ -1,7 +1,7 @@
 """Back-fill from the API of a PBX: past calls of its list, passed to `receiver.ingest`.
 
 Invariants: a row that adds nothing is not stored again; all others are, also those that cannot be parsed. Memory holds
-one page. Progress is reported after each page, so that a killed back-fill continues where it was.
+one page. Progress is reported after each page, so that an interrupted back-fill resumes at its last page.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from onhook.cdr.identity import RecordKey, record_key
 from onhook.cdr.merge import merge_details
 from onhook.cdr.record import Record
 from onhook.lib.errors import OnhookError, Unavailable
+from onhook.lib.messages import _
 from onhook.pbx.client import (
     CallIdRequest,
     ListingPage,
@@ -42,7 +43,7 @@ INGEST_BATCH_SIZE = 500
 
 INGEST_ATTEMPTS_MAX = 20
 INGEST_RETRY_SECONDS = 0.5
-"""A row that cannot be stored now is retried for some ten seconds; then the back-fill ends, and continues later."""
+"""A row that cannot be stored is retried for some ten seconds; then the back-fill ends and resumes later."""
 
 RETRYABLE_VERDICTS = ("unavailable", "too_many")
 
@@ -60,11 +61,11 @@ class CallLookup(Protocol):
 
 
 class BackfillTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of a back-fill so far. `missed` are calls that ended after a given time and whose event the push channel
-    did not deliver.
+    """Result of a back-fill so far. `missed` are calls that ended after a given time and that the push channel did not
+    deliver.
 
-    `reach_since` and `reach_until` (Unix seconds) are the range that was read, by when calls ended; None where
-    everything requested was.
+    `reach_since` and `reach_until` (Unix seconds) are the range that was read, by the end of calls; None when
+    everything requested was read.
     """
 
     rows: int = 0
@@ -81,11 +82,11 @@ class BackfillTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 BackfillProgressCallback = Callable[[BackfillTotals], None]
-"""Receives the progress after each page was stored."""
+"""Callback for the progress after each stored page."""
 
 
 class ApiBackfill:
-    """Back-fills one PBX; has no state between two runs."""
+    """Back-fill of one PBX, without state between two runs."""
 
     def __init__(
         self,
@@ -105,13 +106,14 @@ class ApiBackfill:
         self._rows_max = rows_max
 
     async def get_facts(self) -> SystemFacts:
-        """Return the PBX's system information; empty where its firmware has none. Raises `OnhookError`."""
+        """Return the PBX's system information; empty if its firmware has none. Raises `OnhookError`."""
         answer = await self._session.send_request(self._session.client.facts_request())
         if answer.error_kind in ("unsupported", "invalid_parameter", "invalid_request"):
             return SystemFacts()
         if answer.error_kind is not None:
             raise Unavailable(
-                f"the PBX returned no system information: {answer.error_text}", location=self._session.host
+                _("the PBX returned no system information: {error}", error=answer.error_text),
+                location=self._session.host,
             )
         return self._session.client.parse_facts(answer)
 
@@ -123,9 +125,9 @@ class ApiBackfill:
         missed_window: TimeWindow,
         on_progress: BackfillProgressCallback,
     ) -> BackfillTotals:
-        """Read the list of calls that began in a window and store what is new. `missed_window` is the time in which a
-        call must have ended to count as missed by the push channel. Raises `OnhookError` where it cannot continue;
-        reported progress is stored.
+        """Read the list of calls that began in a window and store what is new. A call counts as missed by the push
+        channel if it ended in `missed_window`. Raises `OnhookError` when it cannot continue; pages whose progress was
+        reported are stored.
         """
         listing = self._session.client.list_calls(self._sender.sn, window, facts, rows_max=self._rows_max)
         totals = BackfillTotals(done_until=window.since)
@@ -150,7 +152,7 @@ class ApiBackfill:
                 reply = await self._session.send_request(step)
 
     async def count_records(self, window: TimeWindow, facts: SystemFacts) -> int | None:
-        """Return how many rows the PBX counts in a window, or None. Raises `OnhookError`."""
+        """Return the number of rows that the PBX counts in a window, or None. Raises `OnhookError`."""
         counting = self._session.client.count_calls(window, facts)
         reply: ListingReply = None
         while True:
@@ -191,19 +193,19 @@ class ApiBackfill:
 
     async def _ingest_rows(self, rows: Sequence[bytes]) -> None:
         """Ingest rows in one commit; retry while the ledger cannot be written. Raises `Unavailable`."""
-        for _ in range(INGEST_ATTEMPTS_MAX):
+        for _unused in range(INGEST_ATTEMPTS_MAX):
             ingest = self._ingestor.ingest
             verdicts = await asyncio.gather(*(ingest(self._sender, row, BACKFILL, self._session.host) for row in rows))
             rows = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict in RETRYABLE_VERDICTS]
             if not rows:
                 return
             await asyncio.sleep(INGEST_RETRY_SECONDS)
-        raise Unavailable("cannot write to the ledger", hint="the back-fill resumes when the ledger is writable")
+        raise Unavailable(_("cannot write to the ledger"), hint=_("the back-fill resumes when the ledger is writable"))
 
 
 class _RowComparison(msgspec.Struct, frozen=True):
-    """A row compared with the stored call: how many of its legs are new, changed, equal, and missed by the
-    push channel.
+    """Comparison of a row with the stored call: how many of its legs are new, changed, equal, and missed by the push
+    channel.
     """
 
     new: int = 0
@@ -242,7 +244,7 @@ def _record_key(record: Record) -> RecordKey:
 
 
 def _parse_rows(dialect: Dialect, rows: Sequence[bytes]) -> list[Sequence[CallDetails] | None]:
-    """Return the parsed rows; None for one that cannot be parsed, which the projector reports in the quarantine."""
+    """Return the parsed rows, with None for a row that cannot be parsed; the projector reports it in the quarantine."""
     details_by_row: list[Sequence[CallDetails] | None] = []
     for row in rows:
         try:
@@ -253,7 +255,7 @@ def _parse_rows(dialect: Dialect, rows: Sequence[bytes]) -> list[Sequence[CallDe
 
 
 class _ListingEnd(Exception):
-    """The list was read to its end. A StopIteration cannot leave a thread."""
+    """End of the list. A StopIteration cannot leave a thread."""
 
     def __init__(self, result: ListingResult) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Settings, protocol and coverage of each Asterisk, for the AMI connections.
 
-Connected times and gaps are stored in the coverage, as for any PBX; what needs a person is an alarm.
+Connected times and gaps are stored in the coverage, as for any PBX; a condition that needs an operator is an alarm.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from onhook.appdb.asterisks import AsteriskPbx, Asterisks
 from onhook.cdr.coverage import Interval, add_disconnection, add_interval
 from onhook.cdr.sync_types import AlarmKind
 from onhook.lib.clock import Clock
+from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 from onhook.pbx.asterisk.call_collector import AsteriskParserConfig
 from onhook.pbx.asterisk.connection import AsteriskProtocol, decode_parser_config
@@ -27,13 +28,13 @@ _CONNECTION_ALARM_KINDS: Sequence[AlarmKind] = ("unreachable", "credentials")
 _EARLIEST_TIME = datetime.min.replace(tzinfo=UTC)
 
 COVERAGE_SAVE_INTERVAL = timedelta(minutes=5)
-"""How often the connected time is stored in the coverage: each time costs an fsync."""
+"""Interval at which the connected time is stored in the coverage: each write costs an fsync."""
 
 GAP_AGE_MAX = timedelta(days=31)
-"""An older gap stays in the coverage, but raises no alarm any longer."""
+"""An older gap stays in the coverage but raises no alarm."""
 
 GAP_FILL_GRACE = timedelta(hours=1)
-"""A PBX with a CDR source fills a gap with its next call; without one for this long, a person should look."""
+"""A PBX with a CDR source fills a gap at its next call. A gap that is older than this raises an alarm."""
 
 
 class AsteriskConnectionState:
@@ -79,10 +80,10 @@ class AsteriskConnectionState:
         since = self._failing_since.setdefault(sn, now / 1_000_000)
         if is_refused or now / 1_000_000 - since >= UNREACHABLE_SECONDS:
             kind: AlarmKind = "credentials" if is_refused else "unreachable"
-            self._appdb.alarms.raise_alarm(sn, kind, reason, hint="run `onhook doctor NAME`", now_us=now)
+            self._appdb.alarms.raise_alarm(sn, kind, reason, hint=_("run `onhook doctor NAME`"), now_us=now)
 
     def _save_connected_interval(self, asterisk: AsteriskPbx) -> None:
-        """Store the connected time since the last call of this function; results of a back-fill are not overwritten."""
+        """Store the connected time since the last call of this method; results of a back-fill are not overwritten."""
         if asterisk.connected_at is None or asterisk.covered_until is None:
             return
         since = max(asterisk.connected_at, self._coverage_saved_until.get(asterisk.sn, _EARLIEST_TIME))
@@ -94,7 +95,7 @@ class AsteriskConnectionState:
         self._appdb.sync_states.save_intervals(asterisk.sn, add_interval(intervals, connected_interval))
 
     def _update_gap_alarm(self, sn: str) -> None:
-        """Raise an alarm for a gap that is not filled, or that has no source to be filled from."""
+        """Raise an alarm for a gap that is not filled, or that has no CDR source; end it when there is none."""
         now, source = self._clock.now(), self._appdb.cdr_sources.get(sn)
         gaps = find_open_gaps(self._appdb, sn, now)
         if source is not None:
@@ -102,9 +103,12 @@ class AsteriskConnectionState:
         if not gaps:
             self._appdb.alarms.end(sn, "gap", now_us=self._clock.microseconds())
             return
-        detail = f"calls may be missing from {format_gap(gaps[0])}: {gaps[0].reason}"
-        hint = "set its CDR source with `onhook pbx change NAME --cdr FILE`"
-        hint = hint if source is None else "run `onhook doctor NAME`"
+        detail = _("calls may be missing from {gap}: {reason}", gap=format_gap(gaps[0]), reason=gaps[0].reason)
+        hint = (
+            _("set its CDR source with `onhook pbx change NAME --cdr FILE`")
+            if source is None
+            else _("run `onhook doctor NAME`")
+        )
         self._appdb.alarms.raise_alarm(sn, "gap", detail, hint=hint, now_us=self._clock.microseconds())
 
     def list_specs(self) -> Sequence[ConnectionSpec]:
@@ -129,7 +133,7 @@ class AsteriskConnectionState:
             port=asterisk.port,
             tls=asterisk.tls,
             protocol_factory=partial(self._create_protocol, asterisk.sn, AmiCredentials(asterisk.user, secret)),
-            # A hash, so that the secret is in no more places than needed.
+            # A hash, so that the secret exists in no more places than needed.
             config_hash=hash((*config_values, secret)),
         )
 
@@ -151,7 +155,7 @@ def format_gap(gap: Interval) -> str:
 
 
 def build_parser_config(asterisk: AsteriskPbx) -> AsteriskParserConfig:
-    """Return the configuration for parsing the CDRs of an Asterisk: from the settings, or as detected."""
+    """Return the configuration for parsing the CDRs of an Asterisk: configured or detected."""
     if asterisk.trunks is None:
         detected_config = decode_parser_config(asterisk.detected_config)
         inbound = tuple(dict.fromkeys([*asterisk.inbound, *detected_config.inbound_contexts]))

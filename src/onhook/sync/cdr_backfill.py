@@ -1,8 +1,8 @@
-"""Back-fill from an archive: calls of the PBX's own CDR file or table, passed to `receiver.ingest`.
+"""Back-fill from a CDR source: calls of the PBX's own CDR file or table, passed to `receiver.ingest`.
 
-See the contract, `pbx_sync.BackfillSource`. Invariants: a call that was received live has the same event in the
-archive, and is stored once; lines that cannot be parsed are stored too, and reported; coverage is only claimed as far
-as the archive reaches: it must begin before a gap and have a call after it, for a file that is no longer written ends
+See the contract, `pbx_sync.BackfillSource`. Invariants: a call that was received live has the same event in the CDR
+source and is stored once. Lines that cannot be parsed are stored too, and reported. Coverage is claimed only as far as
+the source reaches: it must begin before a gap and have a call after it, because a file that is no longer written ends
 somewhere too.
 """
 
@@ -18,6 +18,7 @@ from onhook.cdr.coverage import CALL_SECONDS_MAX, Interval
 from onhook.cdr.sync_types import AlarmKind
 from onhook.lib.clock import Clock
 from onhook.lib.errors import ParseError, Unavailable
+from onhook.lib.messages import _
 from onhook.pbx.cdr_archive import ArchivedCall, CdrArchive, UnparsedLine
 from onhook.pbx.client import SystemFacts, TimeWindow
 from onhook.pbx.dialect import Dialect
@@ -44,7 +45,7 @@ CdrEntry = ArchivedCall | UnparsedLine
 
 
 class CdrSourceAccess:
-    """See the contract, `pbx_sync.PbxAccess`: access to an archive never changes."""
+    """See the contract, `pbx_sync.PbxAccess`. Access to a CDR source never changes."""
 
     alarm_kinds = ALARM_KINDS
     error_kind: AlarmKind = "source"
@@ -57,7 +58,7 @@ class CdrSourceAccess:
 
 
 class CdrBackfill:
-    """See the module; has no state between two runs. `load_intervals` returns the coverage."""
+    """Back-fill from a CDR source, without state between two runs. `load_intervals` returns the coverage."""
 
     def __init__(
         self,
@@ -92,8 +93,8 @@ class CdrBackfill:
         missed_window: TimeWindow,
         on_progress: BackfillProgressCallback,
     ) -> BackfillTotals:
-        """Back-fill a window. Calls that ended while the PBX was connected count as missed; `missed_window` is for push
-        channels.
+        """Back-fill a window. Calls that ended while the PBX was connected count as missed; `missed_window` is not
+        used, it is for push channels.
         """
         totals, intervals = BackfillTotals(done_until=window.since), self._load_intervals()
         batches = _batches(self._archive(window))
@@ -102,7 +103,7 @@ class CdrBackfill:
                 totals = await self._process_batch(totals, batch, window, intervals)
                 on_progress(totals)
         finally:
-            with suppress(ValueError):  # when cancelled, a thread still reads, and closes it when it is done
+            with suppress(ValueError):  # When cancelled, a thread still reads, and closes the source when it is done.
                 batches.close()
         return _empty_reach_without_calls(totals, window)
 
@@ -119,7 +120,7 @@ class CdrBackfill:
     async def _ingest_calls(
         self, totals: BackfillTotals, calls: Sequence[ArchivedCall], intervals: Sequence[Interval]
     ) -> BackfillTotals:
-        """Store the calls that are new; duplicates are detected by the ledger."""
+        """Store the calls that are new; the ledger detects duplicates."""
         details_by_call = await asyncio.to_thread(lambda: [_parse(self._dialect, entry.body) for entry in calls])
         known_calls = {
             (leg.sn, leg.call_id) for leg in await self._call_lookup.find_legs(sorted(self._keys(details_by_call)))
@@ -154,20 +155,20 @@ class CdrBackfill:
         return verdicts
 
     async def _ingest_batch(self, bodies: Sequence[bytes]) -> list[Verdict]:
-        for _ in range(INGEST_ATTEMPTS_MAX):
+        for _unused in range(INGEST_ATTEMPTS_MAX):
             verdicts = list(
                 await asyncio.gather(*(self._ingestor.ingest(self._sender, body, BACKFILL) for body in bodies))
             )
             if not any(verdict in RETRYABLE_VERDICTS for verdict in verdicts):
                 return verdicts
-            # Stored ones are duplicates the next time: the count is too low, never too high.
+            # Stored bodies are duplicates the next time: the count is too low, never too high.
             await asyncio.sleep(INGEST_RETRY_SECONDS)
-        raise Unavailable("cannot write to the ledger", hint="the back-fill resumes when the ledger is writable")
+        raise Unavailable(_("cannot write to the ledger"), hint=_("the back-fill resumes when the ledger is writable"))
 
 
 def _parse(dialect: Dialect, body: bytes) -> Sequence[CallDetails]:
-    """Return the parsed call; empty where it cannot be parsed: it is stored all the same, and the
-    projector reports why.
+    """Return the parsed call, or nothing when it cannot be parsed: it is stored nevertheless, and the projector reports
+    why.
     """
     try:
         return dialect.parse(body)
@@ -181,14 +182,14 @@ def _batches(entries: Iterator[CdrEntry]) -> Generator[Sequence[CdrEntry], None,
 
 
 def _is_in_window(call: ArchivedCall, window: TimeWindow, latest_end: float) -> bool:
-    """Return whether a call is in the window. One without a time in its id is stored once, whatever the window."""
+    """Return whether a call is in the window. A call without a time in its id is stored once, whatever the window."""
     if call.began_at is None or call.ended_at is None:
         return True
     return window.since <= call.began_at.timestamp() < window.until and call.ended_at.timestamp() <= latest_end
 
 
 def _ended_while_connected(call: ArchivedCall, intervals: Sequence[Interval]) -> bool:
-    """Return whether the call ended while the PBX was connected, or in a time assumed complete."""
+    """Return whether the call ended while the PBX was connected, or in a time that was claimed complete."""
     ended_at = call.ended_at
     return ended_at is not None and any(
         interval.since <= ended_at < interval.until for interval in intervals if interval.state != "gap"
@@ -216,7 +217,7 @@ def _add_reach(totals: BackfillTotals, batch: Sequence[CdrEntry]) -> BackfillTot
 
 
 def _empty_reach_without_calls(totals: BackfillTotals, window: TimeWindow) -> BackfillTotals:
-    """Return the totals without a range where there is no call: such an archive proves nothing."""
+    """Return the totals without a range when there is no call, because such a source proves nothing."""
     if totals.reach_until is None:
         return msgspec.structs.replace(totals, reach_since=window.since, reach_until=window.since)
     return totals

@@ -1,6 +1,6 @@
-"""CDR files of a PBX, read line by line where they are.
+"""CDR files of a PBX, read line by line in place.
 
-Invariants: files are never changed; one line is held in memory; lines long before the requested time are skipped
+Invariants: files are never changed. One line is held in memory. Lines long before the requested time are skipped
 without being read, because such a file grows for years.
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from onhook.lib.errors import NotFound, Unavailable
+from onhook.lib.messages import _
 
 LINE_CHARACTERS_MAX = 64 * 1024
 """A CDR has some 400; a longer line is cut, and then cannot be parsed."""
@@ -19,14 +20,14 @@ SEARCH_STEP_BYTES = 64 * 1024
 """Precision of the search for the first requested line."""
 
 ROTATED_FILES_MAX = 100
-"""As many as a rotation leaves; older ones are ignored."""
+"""As many as a rotation leaves; older files are ignored."""
 
 GZIP_SUFFIX = ".gz"
 
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 
 IsBefore = Callable[[str], bool]
-"""Returns whether a line is certainly older than requested."""
+"""Return whether a line is certainly older than requested."""
 
 
 def is_sqlite_file(path: Path) -> bool:
@@ -35,7 +36,9 @@ def is_sqlite_file(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
     except FileNotFoundError:
-        raise NotFound("no such file", location=str(path), hint="name the file in which the PBX keeps CDRs") from None
+        raise NotFound(
+            _("no such file"), location=str(path), hint=_("name the file in which the PBX stores its CDRs")
+        ) from None
     except OSError as error:
         raise read_error(str(path), error.strerror or str(error)) from error
 
@@ -56,8 +59,7 @@ def list_rotated_files(path: Path) -> list[Path]:
 
 
 def read_lines(path: Path, is_before: IsBefore = lambda line: False) -> Iterator[str]:
-    """Yield the lines of a text file: the first, and those from the first one that may be recent enough, or a little
-    before.
+    """Yield the lines of a text file: the first one, and all from shortly before the first requested one on.
 
     Bytes that are not UTF-8 are escaped. Raises `Unavailable`.
     """
@@ -73,7 +75,7 @@ def read_lines(path: Path, is_before: IsBefore = lambda line: False) -> Iterator
 
 
 def _find_start(file: IO[bytes] | gzip.GzipFile, is_before: IsBefore) -> int:
-    """Return where to begin after the first line, by bisection."""
+    """Return the offset to start from after the first line, by bisection."""
     low, high = file.tell(), file.seek(0, 2)
     while high - low > SEARCH_STEP_BYTES:
         middle = (low + high) // 2
@@ -91,7 +93,7 @@ def _find_start(file: IO[bytes] | gzip.GzipFile, is_before: IsBefore) -> int:
 def read_error(location: str, reason: str) -> Unavailable:
     """Return the error for a CDR source that cannot be read."""
     return Unavailable(
-        f"cannot read the CDR source: {reason}",
+        _("cannot read the CDR source: {reason}", reason=reason),
         location=location,
-        hint="check the permissions and the format of the file",
+        hint=_("check the permissions and the format of the file"),
     )

@@ -1,7 +1,7 @@
 """CDR tables of PostgreSQL, MySQL, MariaDB or a SQLite file, read a page at a time.
 
-Invariants: nothing is written there; one page is held in memory, and no query takes longer than a minute; a page begins
-with the last row of the one before, so that rows of one time are never separated. No password is in an error.
+Invariants: nothing is written. One page is held in memory, and no query takes longer than a minute. A page begins with
+the last row of the previous page, so that rows of the same time are never separated. No error contains a password.
 """
 
 import sqlite3
@@ -17,25 +17,26 @@ import pg8000.dbapi
 import pymysql
 
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.sync.cdr_files import read_error
 
 PAGE_ROWS = 5_000
-"""Some 3 MB."""
+"""Rows of a page: some 3 MB."""
 
 CONNECT_SECONDS_MAX = 10
 QUERY_SECONDS_MAX = 60
-"""A table of ten million rows without an index is sorted in less."""
+"""Sorting a table of ten million rows without an index takes less."""
 
 APPLICATION_NAME = "onhook"
-"""The application name that the database shows."""
+"""Name of the connection in the database."""
 
 _START_COLUMNS = ("calldate", "start")
-"""In this order: where a table has both, `calldate` is always set."""
+"""In this order: in a table with both, `calldate` is always set."""
 _ERRORS = (OSError, sqlite3.Error, pg8000.dbapi.Error, pymysql.Error, EOFError)
 
 
 class CdrTable(msgspec.Struct, frozen=True, kw_only=True):
-    """A table: `location` is a path or `ENGINE://USER@HOST:PORT/DATABASE`; the password is not shown."""
+    """Table; `location` is a path or `ENGINE://USER@HOST:PORT/DATABASE`, without the password."""
 
     location: str
     name: str
@@ -46,7 +47,7 @@ class CdrTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _SqlSyntax(msgspec.Struct, frozen=True, kw_only=True):
-    """An engine's syntax of a name, a text, a time, and a placeholder."""
+    """Syntax of an engine for a name, a text, a time, and a placeholder."""
 
     quote: str = '"'
     text_cast: str = "CAST({} AS text)"
@@ -65,8 +66,7 @@ _ENGINES = {"": "", "postgresql": "postgresql", "postgres": "postgresql", "mysql
 def read_table_rows(
     table: CdrTable, columns: frozenset[str], *, since: str = "", until: str = "", page_rows: int = PAGE_ROWS
 ) -> Iterator[Mapping[str, str]]:
-    """Yield the rows that begin in a range of the PBX's local time, in order, and before them the first row of the
-    table.
+    """Yield the first row of the table, then the rows that begin in a range of the PBX's local time, in order.
 
     Times are `YYYY-MM-DD HH:MM:SS`, or empty for no bound; a row is by column name in lower case. Raises `UsageError`,
     `Unavailable`.
@@ -110,7 +110,7 @@ class _TableReader:
             if len(page) < self._page_rows:
                 return
             if not new_rows:
-                raise UsageError("too many CDRs have the same time and id", hint="check the table")
+                raise UsageError(_("too many CDRs have the same time and id"), hint=_("check the table"))
             last_row = page[-1]
             previous_rows = [row for row in page if self._row_key(row) == self._row_key(last_row)]
 
@@ -119,8 +119,8 @@ class _TableReader:
     ) -> list[Mapping[str, str]]:
         start_expression, start_placeholder = self._time_expression(self._start_column), self._time_placeholder()
         conditions, values = (
-            [f"{start_expression} {operator} {start_placeholder}" for operator, _ in bounds],
-            [value for _, value in bounds],
+            [f"{start_expression} {operator} {start_placeholder}" for operator, _unused in bounds],
+            [value for _unused, value in bounds],
         )
         if last_row is not None:
             start_time, column = self._row_key(last_row)
@@ -131,7 +131,7 @@ class _TableReader:
             values += [start_time, start_time, column]
         where_clause = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         select_list = ", ".join(self._select_expression(column) for column in self._columns)
-        # Names are those that the table itself has; values are bound.
+        # Names come from the table itself; values are bound.
         query = f"SELECT {select_list} FROM {self._table}{where_clause} ORDER BY {self._order_by} LIMIT {rows_max}"  # noqa: S608
         names = [column.lower() for column in self._columns]
         return [dict(zip(names, map(_to_text, row), strict=True)) for row in self._execute(query, values)]
@@ -149,18 +149,18 @@ class _TableReader:
                 return [str(column[0]) for column in cursor.description]
         except (sqlite3.OperationalError, pg8000.dbapi.DatabaseError, pymysql.err.ProgrammingError) as error:
             raise UsageError(
-                f"the table {table.name!r} cannot be read: {_describe_error(error)}",
+                _("the table {name!r} cannot be read: {error}", name=table.name, error=_describe_error(error)),
                 location=table.location,
-                hint="name the table with --table, or at the end of the address",
+                hint=_("name the table with --table, or at the end of the address"),
             ) from error
 
     def _require_column(self, names: Sequence[str], candidates: Sequence[str], table: CdrTable) -> str:
         column = next((name for candidate in candidates for name in names if name.lower() == candidate), None)
         if column is None:
             raise UsageError(
-                f"the table {table.name!r} has no column {' or '.join(candidates)}",
+                _("the table {name!r} has no column {columns}", name=table.name, columns=" / ".join(candidates)),
                 location=table.location,
-                hint="let the PBX write it, and add it to the table",
+                hint=_("let the PBX write it, and add it to the table"),
             )
         return column
 
@@ -168,8 +168,8 @@ class _TableReader:
         return [self._syntax.text_cast.format(self._quote_name(name)) for name in names if name.lower() == column]
 
     def _select_expression(self, name: str) -> str:
-        """Return the column as text, times in the same form whatever the type of the column; an empty time is
-        no time.
+        """Return the expression for a column as text, with times in the same form whatever the type of the column; an
+        empty time is no time.
         """
         quoted = self._quote_name(name)
         if name == self._start_column:
@@ -201,7 +201,7 @@ class _TableReader:
 def _connect(table: CdrTable) -> Any:
     engine, parts = _engine(table.location), urlsplit(table.location)
     if not engine:
-        # Used by several threads, one after the other.
+        # Several threads use the connection, one after the other.
         uri = f"{Path(table.location).absolute().as_uri()}?mode=ro"
         return sqlite3.connect(uri, timeout=CONNECT_SECONDS_MAX, uri=True, check_same_thread=False)
     address: dict[str, Any] = {
@@ -235,7 +235,7 @@ def _connect(table: CdrTable) -> Any:
 
 
 def _engine(location: str) -> str:
-    scheme, separator, _ = location.partition("://")
+    scheme, separator, _unused = location.partition("://")
     return _ENGINES[scheme] if separator else ""
 
 

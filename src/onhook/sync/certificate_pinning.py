@@ -1,4 +1,4 @@
-"""The certificate of a PBX, fetched without trusting it, so that a person can compare and pin it."""
+"""Certificate of a PBX, fetched without verification, so that an operator can compare and pin it."""
 
 import hashlib
 import socket
@@ -8,14 +8,15 @@ from urllib.parse import urlsplit
 import msgspec
 
 from onhook.lib.errors import Unavailable, UsageError
+from onhook.lib.messages import _
 
 CONNECT_SECONDS_MAX = 10.0
-"""A PBX in the same country answers within one."""
+"""A PBX in the same country answers within a second."""
 
 
 class PeerCertificate(msgspec.Struct, frozen=True, kw_only=True):
-    """`fingerprint` is the SHA-256 of the certificate; `verification_error` why no certificate authority verifies it,
-    or empty.
+    """`fingerprint` is the SHA-256 of the certificate; `verification_error` is the reason why no certificate authority
+    verifies it, or empty.
     """
 
     fingerprint: str
@@ -26,7 +27,7 @@ def fetch_certificate(url: str) -> PeerCertificate:
     """Return the certificate of `https://HOST:PORT`. Raises `Unavailable`, and `UsageError` for plain HTTP."""
     parts = urlsplit(url)
     if parts.scheme != "https" or parts.hostname is None:
-        raise UsageError("there is no certificate without TLS", location=url, hint="use https://")
+        raise UsageError(_("there is no certificate without TLS"), location=url, hint=_("use https://"))
     address = (parts.hostname, parts.port or 443)
     certificate = _download_certificate(address)
     return PeerCertificate(
@@ -46,7 +47,7 @@ def format_fingerprint(fingerprint: str) -> str:
 def _download_certificate(address: tuple[str, int]) -> bytes:
     context = ssl.create_default_context()
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # nothing is sent: only the certificate is wanted
+    context.verify_mode = ssl.CERT_NONE  # Nothing is sent: only the certificate is needed.
     try:
         with (
             socket.create_connection(address, CONNECT_SECONDS_MAX) as connection,
@@ -60,7 +61,7 @@ def _download_certificate(address: tuple[str, int]) -> bytes:
 
 
 def _find_verification_error(address: tuple[str, int]) -> str:
-    """Return why the system's certificate authorities do not verify it, or empty."""
+    """Return why the system's certificate authorities do not verify the certificate, or an empty text."""
     try:
         with (
             socket.create_connection(address, CONNECT_SECONDS_MAX) as connection,
@@ -75,7 +76,7 @@ def _find_verification_error(address: tuple[str, int]) -> str:
 
 def _unreachable_error(address: tuple[str, int], error: OSError) -> Unavailable:
     return Unavailable(
-        f"no TLS connection: {error.strerror or error}",
+        _("no TLS connection: {error}", error=error.strerror or error),
         location=f"{address[0]}:{address[1]}",
-        hint="compare host and port with Integrations > API of the PBX; the default port is 8088",
+        hint=_("compare host and port with Integrations > API of the PBX; the default port is 8088"),
     )

@@ -1,7 +1,8 @@
 """Import of call files that were downloaded from the PBX, passed line by line to `receiver.ingest`.
 
-Invariants: a line is stored with its own columns, and is the same record as its event; lines that cannot be parsed are
-stored too. Memory holds a few lines. An interrupted import is started again: stored lines are detected as duplicates.
+Invariants: a line is stored with its own columns, and is the same record as its event. Lines that cannot be parsed are
+stored too. Memory holds a few lines. After an interruption the import is started again; lines that are stored already
+are duplicates.
 """
 
 import csv
@@ -12,6 +13,7 @@ from typing import TextIO
 import msgspec
 
 from onhook.lib.errors import OnhookError, UsageError
+from onhook.lib.messages import _
 from onhook.pbx.client import PbxClient
 from onhook.pbx.dialect import Dialect
 from onhook.receiver.pbx_registry import RegisteredPbx
@@ -20,25 +22,25 @@ IMPORT = "import"
 """The ledger's name of this channel."""
 
 LINE_BATCH_SIZE = 500
-"""As many as one commit takes."""
+"""As many lines as one commit takes."""
 
 CELL_CHARACTERS_MAX = 64 * 1024
-"""Of one cell; a row's longest has some hundred."""
+"""Characters of one cell; the longest of a row has some hundred."""
 
 EXAMPLES_MAX = 5
-"""Of lines that cannot be parsed: enough to find the error in the file."""
+"""Number of examples of lines that cannot be parsed: enough to find the error in the file."""
 
 OVERFLOW_COLUMN = "more"
-"""The name of cells beyond the last column heading."""
+"""Name of the cells beyond the last column heading."""
 
 _DELIMITERS = ",;\t"
 
 FileRow = Mapping[str, str]
 CallIdLookup = Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
-"""Returns the `call_id` of the stored calls with these `uid`s."""
+"""Return the `call_id` of the stored calls with these `uid`s."""
 
 IngestAll = Callable[[Sequence[bytes]], Awaitable[Sequence[str]]]
-"""Ingests bodies and returns the verdict on each."""
+"""Ingest bodies and return the verdict on each."""
 
 
 class ImportTotals(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +55,7 @@ class ImportTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileImporter:
-    """Importer of one file of one PBX. `date_format` is that of the PBX's display, or empty where it is unknown."""
+    """Importer of one file of one PBX. `date_format` is that of the PBX's display, or empty if unknown."""
 
     def __init__(
         self,
@@ -73,7 +75,7 @@ class FileImporter:
     async def import_file(
         self, file: TextIO, ingest_all: IngestAll, on_progress: Callable[[ImportTotals], None]
     ) -> ImportTotals:
-        """Import all lines of a file. Raises `UsageError` for one that is not a call file of the PBX."""
+        """Import all lines of a file. Raises `UsageError` for a file that is not a call file of the PBX."""
         lines = read_rows(file, self._client)
         totals = ImportTotals()
         while batch := list(islice(lines, LINE_BATCH_SIZE)):
@@ -93,7 +95,9 @@ class FileImporter:
 
     def _add_totals(self, totals: ImportTotals, bodies: Sequence[bytes], verdicts: Sequence[str]) -> ImportTotals:
         reasons = [(number, self._parse_error(body)) for number, body in enumerate(bodies, totals.lines + 2)]
-        parse_errors = tuple(f"line {number}: {reason}" for number, reason in reasons if reason)
+        parse_errors = tuple(
+            _("line {number}: {reason}", number=number, reason=reason) for number, reason in reasons if reason
+        )
         return ImportTotals(
             lines=totals.lines + len(bodies),
             new=totals.new + verdicts.count("stored"),
@@ -105,7 +109,7 @@ class FileImporter:
         )
 
     def _parse_error(self, body: bytes) -> str:
-        """Return why a line cannot be parsed; empty where it can."""
+        """Return why a line cannot be parsed, or an empty text."""
         try:
             self._dialect.parse(body)
         except OnhookError as error:
@@ -114,7 +118,7 @@ class FileImporter:
 
 
 def read_rows(file: TextIO, client: PbxClient) -> Iterator[FileRow]:
-    """Yield the lines of a file, each by its column headings. Raises `UsageError` for one that is not a call file of
+    """Yield the lines of a file, each by its column headings. Raises `UsageError` for a file that is not a call file of
     the PBX.
     """
     csv.field_size_limit(CELL_CHARACTERS_MAX)
@@ -125,15 +129,17 @@ def read_rows(file: TextIO, client: PbxClient) -> Iterator[FileRow]:
         names = [name.strip() for name in next(csv.reader([first_line], delimiter=delimiter), [])]
         if not client.recognizes_headings(names):
             raise UsageError(
-                "the first line is not a header of call columns",
-                hint="download the calls as CSV from the PBX, with the columns ID, Time, Call From and Call To",
+                _("the first line is not a header of call columns"),
+                hint=_("download the calls as CSV from the PBX, with the columns ID, Time, Call From and Call To"),
             )
         for row_number, cells in enumerate(csv.reader(file, delimiter=delimiter), 2):  # noqa: B007 - used in the error message
             if any(cells):
                 yield _build_row(names, cells)
     except (csv.Error, UnicodeDecodeError) as error:
         raise UsageError(
-            f"the file is not a UTF-8 CSV: {error}", location=f"after row {row_number}", hint="save it as UTF-8 CSV"
+            _("the file is not a UTF-8 CSV: {error}", error=error),
+            location=_("after row {number}", number=row_number),
+            hint=_("save it as UTF-8 CSV"),
         ) from error
 
 

@@ -1,8 +1,8 @@
 """Session with a PBX's web API: requests with a shared token, over a verified connection.
 
 Invariants: one task at a time requests a token, also among processes, and the state of the tokens is stored before and
-after. Responses are limited in bytes and time. A certificate is verified by the system's certificate authorities, or by
-its fingerprint alone where one is pinned; never not at all. No token, secret or query is in an error.
+after. Responses are limited in bytes and time. Every certificate is verified: by the system's certificate authorities,
+or by its fingerprint alone if one is pinned. No error contains a token, a secret or a query.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import msgspec
 from onhook.cdr.sync_types import AlarmKind
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError, Unavailable
+from onhook.lib.messages import _
 from onhook.pbx.client import ClientCredentials, PbxClient, PbxRequest, PbxResponse, TokenStep
 
 RESPONSE_BYTES_MAX = 32 * 1024 * 1024
@@ -26,28 +27,26 @@ RESPONSE_BYTES_MAX = 32 * 1024 * 1024
 
 CONNECT_SECONDS_MAX = 10.0
 RESPONSE_SECONDS_MAX = 60.0
-"""A PBX needs seconds for a large page; a slower one is asked again."""
+"""A PBX needs seconds for a large page; the request is repeated after this time."""
 
 PUSH_BYTES_MAX = 1024 * 1024
-"""Of one frame; an event has some 600 bytes."""
+"""Bytes of one frame; an event has some 600."""
 
 CONNECTIONS_MAX = 4
-"""Concurrent connections to one PBX: two push channels while one replaces the other, and requests one
-after the other.
-"""
+"""Concurrent connections to one PBX: two push channels while one replaces the other, and one request at a time."""
 
 TOKEN_STEPS_MAX = 6
-"""For one token: revoke, refresh, log in, and a reserve; more would be a loop."""
+"""Requests for one token: revoke, refresh, log in, and one in reserve; more would be a loop."""
 
 ATTEMPTS_MAX = 3
 RETRY_SECONDS = 2.0
-"""Wait between attempts of one request; grows with each."""
+"""Wait between attempts of one request; grows with each attempt."""
 
-REVOKE_SECONDS_MAX = 5.0
-"""Stopping does not wait longer for a PBX to revoke its tokens."""
+REVOKE_SECONDS_MAX = 4.0
+"""Longest time that a stop waits for a PBX to revoke its tokens."""
 
 USER_AGENT = "OpenAPI"
-"""Without it a PBX rejects everything (yeastar-p-series.md 6)."""
+"""User-Agent, without which a PBX rejects every request (yeastar-p-series.md 6)."""
 
 ConnectionErrorKind = Literal["", "unreachable", "credentials", "certificate"]
 ALARM_KINDS: Sequence[AlarmKind] = ("unreachable", "credentials", "certificate")
@@ -69,7 +68,7 @@ class TokenStore(Protocol):
         ...
 
     def load_tokens(self) -> str:
-        """Return the stored tokens; empty at first. Raises `Unavailable` where the API address has changed."""
+        """Return the stored tokens; empty at first. Raises `Unavailable` when the API address has changed."""
         ...
 
     def save_tokens(self, text: str) -> None:
@@ -78,7 +77,9 @@ class TokenStore(Protocol):
 
 
 class PbxSession:
-    """An asynchronous context manager, used inside the event loop. `error_kind` names the PBX's problem, if any."""
+    """Asynchronous context manager, used inside the event loop. `error_kind` is the kind of the current connection
+    problem, or empty.
+    """
 
     def __init__(
         self,
@@ -101,7 +102,7 @@ class PbxSession:
         self._request_lock = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
         self._last_tokens = ""
-        """Of stored tokens: they are deleted when a person removes the PBX or changes its API settings."""
+        """Copy of the stored tokens, which are deleted when an operator removes the PBX or changes its API settings."""
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, ssl=_tls_trust(self._endpoint.fingerprint))
@@ -125,11 +126,11 @@ class PbxSession:
         return self._clock.microseconds() / 1_000_000
 
     async def token(self) -> TokenStep:
-        """Return a token, and until when it is valid. Raises `NotAllowed` where only a person can help, else
+        """Return a token and the time until which it is valid. Raises `NotAllowed` when only an operator can help, else
         `Unavailable`.
         """
         async with self._token_lock, self._token_store.lock():
-            for _ in range(TOKEN_STEPS_MAX):
+            for _unused in range(TOKEN_STEPS_MAX):
                 step = self.client.next_step(self._token_store.load_tokens(), self._endpoint.login, self.now())
                 if step.action == "use":
                     self._last_tokens = self._token_store.load_tokens()
@@ -139,15 +140,21 @@ class PbxSession:
                     raise NotAllowed(
                         step.reason,
                         location=self.host,
-                        hint="fix it in the PBX, then `onhook pbx change NAME --client-id ID`",
+                        hint=_("fix it in the PBX, then run `onhook pbx change NAME --client-id ID`"),
                     )
                 if step.action == "wait":
-                    raise self._unavailable(f"{step.reason}; not before {_format_minute(step.until)}")
+                    raise self._unavailable(
+                        _(
+                            "{reason}; next attempt not before {time}",
+                            reason=step.reason,
+                            time=_format_minute(step.until),
+                        )
+                    )
                 await self._run_token_step(step, self._token_store.load_tokens())
-        raise self._unavailable("the PBX issues no token")
+        raise self._unavailable(_("the PBX issues no token"))
 
     async def send_request(self, request: PbxRequest) -> PbxResponse:
-        """Send a request with a token; return the PBX's final response, also an error. Raises as `token` does."""
+        """Send a request with a token; return the PBX's final response, which may be an error. Raises like `token`."""
         async with self._request_lock:
             answer = PbxResponse(errcode=0, error_kind="temporary")
             for attempt in range(1, ATTEMPTS_MAX + 1):
@@ -178,7 +185,9 @@ class PbxSession:
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.error_kind = _classify_error(error)
-            raise self._unavailable(f"the push channel cannot be opened: {_describe_error(error)}") from error
+            raise self._unavailable(
+                _("the push channel cannot be opened: {error}", error=_describe_error(error))
+            ) from error
 
     async def revoke_replaced_token(self) -> None:
         """Revoke the token that was replaced."""
@@ -189,7 +198,7 @@ class PbxSession:
                 await self._run_token_step(step, tokens)
 
     async def revoke_tokens(self) -> None:
-        """Revoke all tokens, as far as the PBX answers in time; the others expire."""
+        """Revoke all tokens, as far as the PBX answers in time; others expire."""
         try:
             async with asyncio.timeout(REVOKE_SECONDS_MAX), self._token_lock, self._token_store.lock():
                 for step in self.client.revocation_steps(self._last_tokens, self.now()):
@@ -235,7 +244,9 @@ class PbxSession:
 
     def _unavailable(self, reason: str) -> OnhookError:
         return Unavailable(
-            f"the PBX is unreachable: {reason}", location=self.host, hint="the request is retried automatically"
+            _("the PBX is unreachable: {reason}", reason=reason),
+            location=self.host,
+            hint=_("Onhook retries automatically"),
         )
 
 
@@ -265,7 +276,7 @@ def _tls_trust(fingerprint: str) -> aiohttp.Fingerprint | ssl.SSLContext:
 
 
 def _was_never_sent(error: Exception) -> bool:
-    """Return whether the PBX certainly never received the request."""
+    """Return whether the request certainly never reached the PBX."""
     return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch)
 
 
@@ -277,13 +288,13 @@ def _classify_error(error: Exception) -> ConnectionErrorKind:
 def _describe_error(error: Exception) -> str:
     """Return the error without URLs, which contain tokens."""
     if isinstance(error, aiohttp.ServerFingerprintMismatch):
-        return "the certificate is not the pinned one"
+        return _("the certificate is not the pinned one")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"the certificate is not trusted ({error.certificate_error})"
+        return _("the certificate is not trusted ({error})", error=error.certificate_error)
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect ({error.os_error.strerror or error.os_error})"
+        return _("cannot connect ({error})", error=error.os_error.strerror or error.os_error)
     if isinstance(error, aiohttp.WSServerHandshakeError):
-        return f"HTTP status {error.status}"
+        return _("HTTP status {status}", status=error.status)
     if isinstance(error, TimeoutError):
-        return "no response in time"
-    return "the response is too large" if isinstance(error, _ResponseTooLarge) else type(error).__name__
+        return _("no response in time")
+    return _("the response is too large") if isinstance(error, _ResponseTooLarge) else type(error).__name__

@@ -23,35 +23,34 @@ from onhook.cdr.coverage import (
 )
 from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
 from onhook.lib.errors import NotAllowed, OnhookError
+from onhook.lib.messages import _
 from onhook.pbx.client import SystemFacts, TimeWindow
 from onhook.sync.api_backfill import BackfillProgressCallback, BackfillTotals
 from onhook.sync.sync_schedule import FIRST_SYNC_DAYS, SYNC_DAYS, pause_seconds
 
 CONNECTED_SAVE_SECONDS = 300.0
-"""How often the connected time is stored: each time costs an fsync, for each PBX."""
+"""Interval at which the connected time is stored: each write costs an fsync per PBX."""
 
 UNREACHABLE_SECONDS = 300.0
-"""A PBX that is unreachable for this long is not just being restarted or upgraded."""
+"""A PBX that is unreachable for this long is not merely being restarted or upgraded."""
 
 CLOCK_SKEW_SECONDS_MAX = 60
-"""Difference between the PBX's clock and ours that raises an alarm: its ids tolerate as much
-(yeastar-p-series.md 2.3).
-"""
+"""Clock difference that raises an alarm; ids tolerate as much (yeastar-p-series.md 2.3)."""
 
 DST_SHIFT_SECONDS = 3600
-"""A local time that moved by this has begun or ended daylight saving time."""
+"""A local time that moved by this much has begun or ended daylight saving time."""
 
 WINDOW_AHEAD_SECONDS = 86_400
-"""Windows extend this far into the future: a PBX's clock that is ahead hides no call."""
+"""Windows extend this far into the future, so that a PBX's clock that is ahead hides no call."""
 
 COMPARED_DAYS_MAX = 62
-"""Compared in one cycle: one request each."""
+"""Days compared in one cycle: one request each."""
 
 _DAY = timedelta(days=1)
 
 
 SyncProgressCallback = Callable[[BackfillTotals, TimeWindow], None]
-"""Receives the totals so far, and their window."""
+"""Callback for the totals so far and their window."""
 
 
 class PbxAccess(Protocol):
@@ -62,7 +61,7 @@ class PbxAccess(Protocol):
 
     @property
     def error_kind(self) -> AlarmKind | Literal[""]:
-        """Return the kind of the current problem, or empty."""
+        """Return the kind of the current problem, or an empty text."""
         ...
 
     def now(self) -> float:
@@ -71,7 +70,7 @@ class PbxAccess(Protocol):
 
 
 class BackfillSource(Protocol):
-    """Source for filling gaps: `ApiBackfill` or `CdrBackfill`."""
+    """Source that gaps are filled from: `ApiBackfill` or `CdrBackfill`."""
 
     async def get_facts(self) -> SystemFacts:
         """Return the PBX's system information. Raises `OnhookError`."""
@@ -89,7 +88,7 @@ class BackfillSource(Protocol):
         ...
 
     async def count_records(self, window: TimeWindow, facts: SystemFacts) -> int | None:
-        """Return how many records began in a window, or None where the source cannot count. Raises `OnhookError`."""
+        """Return how many records began in a window, or None if the source cannot count. Raises `OnhookError`."""
         ...
 
 
@@ -109,7 +108,7 @@ class SyncState(Protocol):
     def save_backfill_progress(self, progress: BackfillProgress | None) -> None: ...
 
     def backfill_request(self) -> BackfillRequest | None:
-        """Return the back-fill that a person requested and that is not done, or None."""
+        """Return the unfinished back-fill that a user requested, or None."""
         ...
 
     def finish_backfill_request(self, result: BackfillResult) -> None:
@@ -125,7 +124,7 @@ class SyncState(Protocol):
         ...
 
     def expected_offset_seconds(self, time: datetime) -> int | None:
-        """Return the offset of the PBX's local time by the configured time zone; None without one."""
+        """Return the offset of the PBX's local time in its configured time zone, or None without one."""
         ...
 
     async def count_records(self, since: datetime, until: datetime) -> int:
@@ -134,9 +133,7 @@ class SyncState(Protocol):
 
 
 class PbxSync:
-    """Sync cycles of one PBX. `registered_at` (Unix seconds) is the time from which its push channel should deliver
-    everything.
-    """
+    """Sync cycles of one PBX. From `registered_at` (Unix seconds) on its push channel should deliver everything."""
 
     def __init__(
         self,
@@ -182,14 +179,14 @@ class PbxSync:
             self._save_connected_interval()
 
     def check_backfill_request(self) -> None:
-        """Check the settings: start a requested back-fill soon."""
+        """Start a requested back-fill soon; called after a change of the settings."""
         if self._state.backfill_request() is not None:
             self._wake.set()
 
     async def run_requested_backfill(
         self, on_progress: SyncProgressCallback = lambda totals, window: None
     ) -> BackfillResult | None:
-        """Run the back-fill that a person requested, if any, and store its result."""
+        """Run the back-fill that a user requested, if any, and store its result."""
         request = self._state.backfill_request()
         if request is None:
             return None
@@ -206,7 +203,7 @@ class PbxSync:
         return result
 
     async def run_cycle(self, *, is_nightly: bool) -> BackfillTotals:
-        """Fill the gaps of the last days, and compare. Raises `OnhookError`; what was stored until then stays."""
+        """Fill the gaps of the last days and compare days. Raises `OnhookError`; results up to then are stored."""
         now = self._now()
         intervals = self._state.intervals()
         days = FIRST_SYNC_DAYS if complete_until(intervals) is None else SYNC_DAYS
@@ -224,7 +221,7 @@ class PbxSync:
     ) -> BackfillTotals:
         """Read the PBX's list of calls that began from `since` on, up to `until` or now. Raises `OnhookError`.
 
-        Continues an unfinished back-fill that covers the same time. `on_progress` receives the progress.
+        Resumes an unfinished back-fill that covers the same time. `on_progress` receives the progress.
         """
         async with self._backfill_lock:
             facts = await self._backfill_source.get_facts()
@@ -251,11 +248,11 @@ class PbxSync:
             if compares_days:
                 await self._compare_days(progress, facts)
             if resumed_progress is not None:
-                self._wake.set()  # calls that ended since it was started are fetched by the next one
+                self._wake.set()  # Calls that ended since the start of this back-fill are fetched by the next one.
             return totals
 
     def has_open_gap(self, totals: BackfillTotals) -> bool:
-        """Return whether an archive has not reached the end of a known gap yet: its next call closes it."""
+        """Return whether a CDR source has not reached the end of a known gap yet; its next call closes the gap."""
         if totals.reach_until is None:
             return False
         intervals = self._state.intervals()
@@ -268,7 +265,7 @@ class PbxSync:
     # Called by the push channel
 
     def on_alive(self, since: float, until: float) -> None:
-        """Store that the channel delivered between these times."""
+        """Store that the channel was alive between these times."""
         is_same = self._connected_interval is not None and self._connected_interval[0] == since
         if not is_same:
             self._save_connected_interval()
@@ -277,21 +274,21 @@ class PbxSync:
             self._save_connected_interval()
 
     def on_connected(self) -> None:
-        """Start a cycle soon: a channel is connected again."""
+        """Start a cycle soon, because a channel is connected again."""
         self._end_connection_alarms()
         self._wake.set()
 
     def on_failed(self, error: OnhookError) -> None:
-        """Handle an unreachable PBX: raise an alarm at once where only a person can help, else after a while."""
+        """Raise the alarm at once if only an operator can help, otherwise after UNREACHABLE_SECONDS."""
         now = self._access.now()
         self._failing_since = now if self._failing_since is None else self._failing_since
         kind = self._access.error_kind or self._access.alarm_kinds[0]
         if isinstance(error, NotAllowed) or kind == "certificate":
             self._state.raise_alarm(
-                "certificate" if kind == "certificate" else "credentials", str(error), "run `onhook doctor NAME`"
+                "certificate" if kind == "certificate" else "credentials", str(error), _("run `onhook doctor NAME`")
             )
         elif now - self._failing_since >= UNREACHABLE_SECONDS:
-            self._state.raise_alarm(kind, str(error), "run `onhook doctor NAME`")
+            self._state.raise_alarm(kind, str(error), _("run `onhook doctor NAME`"))
 
     def _end_connection_alarms(self) -> None:
         """End the alarms about the connection."""
@@ -310,7 +307,7 @@ class PbxSync:
         return _to_datetime(self._access.now())
 
     def _save_connected_interval(self) -> None:
-        """Store the time in which the channel was connected, since the last call of this function."""
+        """Store the time in which the channel was connected since the last call of this method."""
         if self._connected_interval is None or self._connected_interval[0] >= self._connected_interval[1]:
             return
         since, until = map(_to_datetime, self._connected_interval)
@@ -319,7 +316,7 @@ class PbxSync:
         self._connected_saved_at = self._access.now()
 
     def _resumable_progress(self, since: datetime, until: datetime | None) -> BackfillProgress | None:
-        """Return the unfinished back-fill, where it covers the same time."""
+        """Return the unfinished back-fill if it covers the same time."""
         progress = self._state.backfill_progress()
         if progress is None or progress.requested_since > since.timestamp():
             return None
@@ -331,7 +328,7 @@ class PbxSync:
     def _new_progress(
         self, since: datetime, until: datetime | None, facts: SystemFacts, previous_status: PbxStatus | None
     ) -> BackfillProgress:
-        """Return a new progress, with a window by the PBX's clock; where the clock has moved, by both."""
+        """Return a new progress with a window in the PBX's time; after a change of its clock, in both times."""
         now = round(self._access.now())
         skews = [0, 0 if facts.clock is None else facts.clock - now]
         skews += (
@@ -354,14 +351,13 @@ class PbxSync:
         return 0 if pbx_status is None or pbx_status.skew_seconds is None else pbx_status.skew_seconds
 
     def _apply_totals(self, progress: BackfillProgress, totals: BackfillTotals) -> None:
-        """Store the coverage that was compared, and raise alarms about findings."""
+        """Store the coverage that was compared, and raise or end alarms about the result."""
         intervals = self._state.intervals()
         if totals.missed:
             self._state.raise_alarm(
                 "missed",
-                f"the PBX's list had {totals.missed} records of ended calls that the push channel did not deliver",
-                "they have been back-filled; check whether the PBX can reach the intake,"
-                " and `onhook coverage` for when",
+                _("records of ended calls that the push channel did not deliver: {count}", count=totals.missed),
+                _("they have been back-filled; check whether the PBX can reach the intake; see `onhook coverage`"),
             )
             intervals = invalidate_connected(intervals, "the push channel was connected but lost calls")
         else:
@@ -369,8 +365,8 @@ class PbxSync:
         if totals.unreadable:
             self._state.raise_alarm(
                 "unreadable",
-                f"{totals.unreadable} rows of the PBX's list could not be parsed",
-                "they are stored: `onhook quarantine list` says why",
+                _("rows of the PBX's list that could not be parsed: {count}", count=totals.unreadable),
+                _("they are stored: `onhook quarantine list` shows the reasons"),
             )
         else:
             self._state.end_alarm("unreadable")
@@ -396,13 +392,16 @@ class PbxSync:
             )
             if pbx_count is not None and pbx_count > local_count:
                 differences += 1
-                reason = (
-                    f"the PBX counts {pbx_count} records that began on {day:%Y-%m-%d} UTC, Onhook has {local_count}"
+                reason = _(
+                    "the PBX counts {pbx_count} records that began on {day} UTC, Onhook has {local_count}",
+                    pbx_count=pbx_count,
+                    day=f"{day:%Y-%m-%d}",
+                    local_count=local_count,
                 )
                 self._state.save_intervals(
                     add_interval(self._state.intervals(), Interval(day, day + _DAY, "gap", reason))
                 )
-                self._state.raise_alarm("difference", reason, "run `onhook backfill NAME`")
+                self._state.raise_alarm("difference", reason, _("run `onhook backfill NAME`"))
         if not differences:
             self._state.end_alarm("difference")
 
@@ -424,11 +423,13 @@ class PbxSync:
         if abs(skew) <= CLOCK_SKEW_SECONDS_MAX:
             self._state.end_alarm("clock")
             return
-        side = "ahead of" if skew > 0 else "behind"
+        difference = timedelta(seconds=abs(skew))
         self._state.raise_alarm(
             "clock",
-            f"the PBX's clock is {timedelta(seconds=abs(skew))} {side} this server's",
-            "set the time of the PBX, best by NTP; the times of its calls are shifted by as much",
+            _("the PBX's clock is {difference} ahead of this server's", difference=difference)
+            if skew > 0
+            else _("the PBX's clock is {difference} behind this server's", difference=difference),
+            _("set the time of the PBX, preferably by NTP; the times of its calls are shifted by as much"),
         )
 
     def _check_zone(self, offset: int | None, previous_offset: int | None) -> None:
@@ -436,23 +437,25 @@ class PbxSync:
         if offset is None:
             return
         if expected is not None and offset != expected:
-            detail = (
-                f"the PBX's wall clock is {_format_offset(offset)} from UTC,"
-                f" and its zone here says {_format_offset(expected)}"
+            detail = _(
+                "the PBX's local time is {offset} from UTC, but its configured zone is {expected}",
+                offset=_format_offset(offset),
+                expected=_format_offset(expected),
             )
         elif (
             expected is None
             and previous_offset is not None
             and abs(offset - previous_offset) not in (0, DST_SHIFT_SECONDS)
         ):
-            detail = (
-                f"the PBX's wall clock moved from {_format_offset(previous_offset)}"
-                f" to {_format_offset(offset)} from UTC"
+            detail = _(
+                "the PBX's local time moved from {previous} to {offset} from UTC",
+                previous=_format_offset(previous_offset),
+                offset=_format_offset(offset),
             )
         else:
             self._state.end_alarm("zone")
             return
-        self._state.raise_alarm("zone", detail, "set the zone of the PBX, or `onhook pbx change NAME --zone ZONE`")
+        self._state.raise_alarm("zone", detail, _("set the PBX's zone, or run `onhook pbx change NAME --zone ZONE`"))
 
 
 def build_backfill_result(request: BackfillRequest, totals: BackfillTotals) -> BackfillResult:
@@ -483,7 +486,7 @@ def _build_comparison(progress: BackfillProgress, totals: BackfillTotals) -> Cdr
 
 
 def _format_offset(seconds: int) -> str:
-    """Return an offset as people write it.
+    """Return an offset in hours and minutes.
 
     >>> _format_offset(10800), _format_offset(-12600)
     ('+3:00', '-3:30')

@@ -1,6 +1,6 @@
-"""Runs the sync of each PBX in tasks of its own, and restarts it when its settings change.
+"""Manager of the syncs: runs each PBX in tasks of its own, and restarts it when its settings change.
 
-Invariants: no PBX can delay or fail another one; a change of the settings has effect within a second.
+Invariants: no PBX delays or stops another one. A change of the settings takes effect within a second.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ from onhook.sync.pbx_sync import PbxSync
 from onhook.sync.push_channel import PushReceiver
 
 POLL_SECONDS = 0.5
-"""How often the settings are checked for changes; a check costs microseconds."""
+"""Interval of the checks of the settings; a check costs microseconds."""
 
 RESTART_SECONDS = 10.0
-"""Wait before a sync that failed by an internal error is restarted."""
+"""Wait before a sync that failed with an internal error is restarted."""
 
 ApiSyncSpec = tuple[str, str, float, PbxCredentials]
-"""Serial number, dialect, time of registration (Unix seconds), and credentials: a change restarts the sync."""
+"""Serial number, dialect, time of registration (Unix seconds) and credentials; a change restarts the sync."""
 
 
 class CdrSourceSyncSpec(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ class SyncDeps(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PbxSyncTasks(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of one PBX's sync."""
+    """Parts of one PBX's sync."""
 
     session: PbxSession
     api_backfill: ApiBackfill
@@ -126,12 +126,12 @@ def create_cdr_sync_from_spec(deps: SyncDeps, spec: CdrSourceSyncSpec) -> PbxSyn
 
 
 def build_api_sync_spec(pbx: Pbx, credentials: PbxCredentials) -> ApiSyncSpec:
-    """Return the settings that the sync depends on: name and number plan are not among them."""
+    """Return the settings that a sync depends on; name and number plan are not among them."""
     return pbx.sn, pbx.dialect, pbx.created_at.timestamp(), credentials
 
 
 class PbxSyncManager:
-    """Created once per process, inside its event loop."""
+    """All syncs of a process; created once, inside its event loop."""
 
     def __init__(self, deps: SyncDeps) -> None:
         self._deps = deps
@@ -141,6 +141,7 @@ class PbxSyncManager:
 
     async def run(self) -> None:
         """Run all syncs until cancelled; then revoke their tokens."""
+        self._last_version = None
         try:
             while True:
                 await self._reconcile_tasks()
@@ -190,7 +191,7 @@ class PbxSyncManager:
             await asyncio.wait(tasks)
 
     async def _run_with_restart(self, sn: str, spec: ApiSyncSpec | CdrSourceSyncSpec) -> None:
-        """Run a sync for ever; restart it after an internal error, which affects this PBX only."""
+        """Run a sync without end; restart it after an internal error, which affects this PBX only."""
         while True:
             try:
                 if isinstance(spec, CdrSourceSyncSpec):

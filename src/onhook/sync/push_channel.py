@@ -1,8 +1,8 @@
 """Push channel of one PBX: events in real time, over a WebSocket that Onhook opens.
 
 Invariants: events are ingested like a webhook's. A new socket is open before the old one is closed, so that no event is
-lost in between; a lost socket is reopened for ever, at growing and spread intervals. An event that cannot be stored is
-held until it can be, and nothing more is read meanwhile.
+lost in between. A lost socket is reopened without end, at growing intervals with jitter. An event that cannot be stored
+is held until it can be, and nothing more is read meanwhile.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Protocol
 import aiohttp
 
 from onhook.lib.errors import NotAllowed, OnhookError
+from onhook.lib.messages import _
 from onhook.pbx.client import PushChannel, TokenStep
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
@@ -23,37 +24,37 @@ WEBSOCKET = "websocket"
 
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MAX = 120.0
-"""Wait between two tries to open a socket: doubling up to this, spread over half of it."""
+"""Wait between two attempts to open a socket: doubles up to this, with jitter over half of it."""
 
 STEADY_SECONDS = 60.0
-"""After a socket of this lifetime the next wait is the first again."""
+"""After a socket of this lifetime the waits start again from the first."""
 
 DRAIN_SECONDS = 3.0
-"""The old socket is read for this long after the new one is open: events on their way still arrive."""
+"""The old socket is read for this long after the new one is open, because events on their way still arrive."""
 
 TAKE_OVER_SECONDS_MAX = 30.0
-"""Time for a new socket to open; then the old one is used until its token expires."""
+"""Time for a new socket to open; after that the old one is used until its token expires."""
 
 HALTED_RETRY_SECONDS = 60.0
-"""How often the settings are checked, where only a person can help. Costs no request."""
+"""Interval of the checks of the settings when only an operator can help. Costs no request."""
 
 INGEST_RETRY_SECONDS = 0.5
-"""Wait before an event that could not be stored is tried again."""
+"""Wait before another attempt to store an event."""
 
 
 class ChannelObserver(Protocol):
     """Observer of the channel's state."""
 
     def on_alive(self, since: float, until: float) -> None:
-        """The channel delivered between these times (Unix seconds)."""
+        """Handle that the channel was alive between these times (Unix seconds)."""
         ...
 
     def on_connected(self) -> None:
-        """A channel is open, after there was none."""
+        """Handle that a channel is open after there was none."""
         ...
 
     def on_failed(self, error: OnhookError) -> None:
-        """The channel could not be opened, or was lost."""
+        """Handle that the channel could not be opened, or was lost."""
         ...
 
 
@@ -93,8 +94,8 @@ class PushReceiver:
             delay_seconds = min(2 * delay_seconds, RETRY_SECONDS_MAX)
 
     async def _run_channel(self) -> None:
-        """Run one channel after the other, each opened before the one before it is closed; raise the error of the last
-        one.
+        """Run one channel after the other, each opened before its predecessor is closed; raise the error of
+        the last one.
         """
         step = await self._session.token()
         current = await self._open_socket(step)
@@ -111,7 +112,7 @@ class PushReceiver:
             await current.close()
 
     async def _switch_socket(self, old_socket: "_PushSocket", step: TokenStep) -> "_PushSocket":
-        """Return a new channel with a new token, or the old one where the new one cannot be opened."""
+        """Return a new channel with a new token, or the old one if the new one cannot be opened."""
         try:
             new_socket = await self._open_socket(step)
         except OnhookError as error:
@@ -157,7 +158,9 @@ class PushReceiver:
     def lost_error(self, reason: str) -> OnhookError:
         """Return the error for a lost socket."""
         return OnhookError(
-            f"push channel lost: {reason}", location=self._session.host, hint="it is reopened automatically"
+            _("push channel lost: {reason}", reason=reason),
+            location=self._session.host,
+            hint=_("Onhook reopens it automatically"),
         )
 
 
@@ -176,8 +179,8 @@ class _PushSocket:
         self.task = asyncio.create_task(self._run())
 
     def error(self) -> OnhookError:
-        """Return why it was lost."""
-        return self._receiver.lost_error(self._push.error or "the PBX does not answer")
+        """Return the reason of the loss."""
+        return self._receiver.lost_error(self._push.error or _("the PBX does not answer"))
 
     async def close(self) -> None:
         """Stop reading, close, and report the time in which it was alive."""
@@ -199,7 +202,7 @@ class _PushSocket:
                 await self._handle_frame(receive_task.result())
                 receive_task = asyncio.create_task(self._socket.receive())
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
-            push.error = push.error or type(error).__name__  # the text may contain the URL, and so the token
+            push.error = push.error or type(error).__name__  # The text may contain the URL and so the token.
         finally:
             receive_task.cancel()
             await asyncio.wait({receive_task})
@@ -210,7 +213,7 @@ class _PushSocket:
 
     async def _handle_frame(self, frame: aiohttp.WSMessage) -> None:
         if frame.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-            self._push.error = f"closed by the PBX ({self._socket.close_code or frame.type.name.lower()})"
+            self._push.error = _("closed by the PBX ({code})", code=self._socket.close_code or frame.type.name.lower())
             return
         text = frame.data if isinstance(frame.data, str) else frame.data.decode("utf-8", "replace")
         event = self._push.receive_text(text, self._receiver.now())

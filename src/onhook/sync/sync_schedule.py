@@ -1,7 +1,7 @@
 """Times of the sync cycles. Pure."""
 
 FIRST_SYNC_DAYS = 31
-"""The first cycle fetches the last month; more is fetched on request."""
+"""The first cycle fetches the last month; a user can request more."""
 
 SYNC_DAYS = 3
 """How far back gaps are filled automatically."""
@@ -14,7 +14,7 @@ NIGHTLY_OFFSET_SECONDS = 2 * 3600 + 30 * 60
 
 RETRY_SECONDS_FIRST = 30.0
 RETRY_SECONDS_MAX = 1800.0
-"""After a failed cycle: doubling up to this. The push channel has its own waits."""
+"""Wait after a failed cycle: doubles up to this. The push channel has its own waits."""
 
 
 def pause_seconds(now: float, *, is_nightly: bool = False, failures: int = 0) -> float:

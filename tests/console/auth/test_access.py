@@ -115,7 +115,7 @@ async def test_access_cross_site_request_changes_nothing(
     """A cookie alone is not enough: the browser must name one of Onhook's pages as origin."""
     async with module_harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
         await browser.get(f"/sign-in?token={module_harness.admin_token}", allow_redirects=False)
-        assert (await browser.delete("/api/v1/pbxs/nobody", headers=headers)).status == status
+        assert (await browser.delete("/api/v1/pbxs/unknown", headers=headers)).status == status
 
 
 async def test_access_wrong_tokens_are_throttled(harness: ConsoleHarness) -> None:

@@ -30,7 +30,7 @@ class DestinationContract:
         await client.close()
 
     async def test_contract_private_network_is_blocked(self, opened: OpenDestinationFixture) -> None:
-        """Unless a person allowed it."""
+        """Unless an operator allowed it."""
         client = opened(DestinationConfig(url=UNREACHABLE_URL))
         result = await client.send(Notification("id", b"{}", 1))
         assert result.detail.startswith("not connected: ")

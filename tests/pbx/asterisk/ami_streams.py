@@ -1,4 +1,6 @@
-"""What the real Asterisk said in each scenario, kept in `streams/`: numbers and names made up, addresses loopback."""
+"""Recorded AMI streams of the real Asterisk, one per scenario, in `streams/`; numbers and names are invented, addresses
+are loopback.
+"""
 
 from pathlib import Path
 
@@ -18,7 +20,7 @@ def events(name: str) -> list[AmiMessage]:
 
 
 def bodies(messages: list[AmiMessage]) -> list[bytes]:
-    """What is kept of these events, heard one after the other over one connection."""
+    """Return the bodies collected from these events, received in order over one connection."""
     collector = CallCollector(PARSE_OPTIONS)
     for message in messages:
         assert collector.add_event(message, now=1.0) == []

@@ -1,4 +1,4 @@
-"""Make the streams of `streams/` anew, from the real Asterisk: `python -m tests.pbx.asterisk.capture [NAME ...]`."""
+"""Record the files in `streams/` again from the real Asterisk: `python -m tests.pbx.asterisk.capture [NAME ...]`."""
 
 import sys
 import time
@@ -12,11 +12,11 @@ from tests.pbx.asterisk.scenarios import SCENARIOS, Scenario
 STREAMS = Path(__file__).parent / "streams"
 
 SYDNEY = "Australia/Sydney"
-"""Where it is summer, and +11 hours, while it is winter elsewhere."""
+"""UTC+11 in summer, while it is winter in the northern hemisphere."""
 
 
 def capture_call_before_connection(lab: AsteriskLab) -> bytes:
-    """Alice and Bob talk already when somebody begins to listen."""
+    """Record a call of Alice and Bob that began before the listener connected."""
     caller = lab.call("1002", talk_seconds=6)
     time.sleep(2.5)
     with lab.open_listener() as listener:
@@ -26,7 +26,7 @@ def capture_call_before_connection(lab: AsteriskLab) -> bytes:
 
 
 def capture_restart(lab: AsteriskLab) -> bytes:
-    """Asterisk is told to restart when nobody talks any more, and somebody does."""
+    """Record a graceful restart of Asterisk during a call."""
     with lab.open_listener() as listener:
         caller = lab.call("1002", talk_seconds=4)
         time.sleep(2)
@@ -36,7 +36,7 @@ def capture_restart(lab: AsteriskLab) -> bytes:
 
 
 def capture_scenario(scenario: Scenario, lab: AsteriskLab) -> bytes:
-    """What is said of it."""
+    """Record one scenario."""
     with lab.open_listener() as listener:
         scenario.run(lab)
         lab.wait_until_idle()
@@ -52,7 +52,7 @@ CAPTURES: Mapping[str, Callable[[AsteriskLab], bytes]] = {
 
 
 def main() -> None:
-    """Act out everything, or what is named, and keep what Asterisk says of it."""
+    """Run the named scenarios, or all, and store their streams."""
     build()
     for name, capture in CAPTURES.items():
         if name in sys.argv[1:] or not sys.argv[1:]:

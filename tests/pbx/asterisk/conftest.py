@@ -1,4 +1,4 @@
-"""What all tests with a real Asterisk stand on."""
+"""Fixtures of the tests with a real Asterisk."""
 
 import os
 
@@ -9,7 +9,7 @@ from tests.pbx.asterisk.lab import build, missing_requirement
 
 @pytest.fixture(scope="session")
 def asterisk_lab_root() -> None:
-    """The root folder; where the machine cannot have one, the tests are skipped, or fail in CI with root."""
+    """Build the root folder. Without the requirements the tests are skipped, or fail in CI as root."""
     if reason := missing_requirement():
         if os.environ.get("CI") == "true" and os.geteuid() == 0:
             pytest.fail(reason)

@@ -1,4 +1,4 @@
-"""A laboratory, a house that hears it, and an application that is subscribed: all real, all on the loopback."""
+"""A laboratory, an Onhook server connected to it, and a webhook receiver: all real, all on the loopback."""
 
 import contextlib
 import http.server
@@ -26,7 +26,7 @@ STORED_SECONDS_MAX = 60.0
 
 
 class EventReceiver(http.server.ThreadingHTTPServer):
-    """Takes events, checks who signed them, and keeps what they say."""
+    """Accepts events, verifies their signatures and stores their details."""
 
     daemon_threads = True
 
@@ -40,7 +40,7 @@ class EventReceiver(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/calls"
 
     def details_of_call(self, call_id: str) -> list[CallDetails]:
-        """What it was told of one call, each leg as it was told last."""
+        """Return the legs received for one call, each in its last version."""
         latest = {record_key(SN, details): details for details in list(self.events) if details.call_id == call_id}
         return list(latest.values())
 
@@ -58,11 +58,11 @@ class _WebhookHandler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Nothing: a test's output is its own."""
+        """Keep the output of the tests clean."""
 
 
 class AsteriskHarness:
-    """All of it, connected. `proxy` is the line between the house and the Asterisk."""
+    """All parts, connected. `proxy` is the connection between Onhook and Asterisk."""
 
     def __init__(self, lab: AsteriskLab, server: Server, receiver: EventReceiver, proxy: TcpProxy) -> None:
         self.lab = lab
@@ -72,11 +72,11 @@ class AsteriskHarness:
 
     @property
     def cdr_file(self) -> Path:
-        """In which Asterisk keeps its CDRs."""
+        """The file in which Asterisk stores its CDRs."""
         return self.lab.directory / "log" / "cdr-csv" / "Master.csv"
 
     def cdr_calls(self) -> Mapping[str, ArchivedCall]:
-        """Every call that Asterisk wrote down, by its id: the truth."""
+        """Return the calls in Asterisk's own CDR file, by call id; the reference for all comparisons."""
         lines = self.cdr_file.read_text().splitlines(keepends=True) if self.cdr_file.exists() else []
         calls = (
             cdr_call
@@ -89,7 +89,7 @@ class AsteriskHarness:
         return " yes " in self.server.run_command("asterisk", "list")
 
     def record_keys(self) -> list[RecordKey]:
-        """Each record in the house, by what makes it this one."""
+        """Return the key of each stored record."""
         rows = json.loads(self.server.run_command("records", "--format", "json", "--limit", "100000"))
         return [(SN, row["call_id"], row["time_start"], row["call_to"]) for row in rows]
 
@@ -97,11 +97,11 @@ class AsteriskHarness:
         return {details.call_id for details in list(self.receiver.events)}
 
     def fill_gaps(self) -> None:
-        """Fill the gaps, with a call after them: return when nothing is missing any more."""
+        """Make one more call, then backfill until no record is missing."""
         self.lab.call("1002").wait(60)
         self.lab.wait_until_idle()
         arguments = ("backfill", "Office", "--from", str(self.cdr_file))
-        # A comparison says nothing of the last minute.
+        # The reconciliation does not cover the last minute.
         wait_until(lambda: "still be missing" not in self.server.run_command(*arguments), 2 * SETTLE_SECONDS)
 
 
@@ -109,7 +109,7 @@ class AsteriskHarness:
 def open_asterisk_harness(
     directory: Path, name: str, changes: Mapping[str, str] | None = None, zone: str = ""
 ) -> Iterator[AsteriskHarness]:
-    """An office that is open: Onhook hears its Asterisk. `changes` and `zone` are those of the laboratory."""
+    """Start everything and yield it once Onhook is connected. `changes` and `zone` belong to the laboratory."""
     with open_asterisk_lab(name, changes, zone) as lab, create_server(directory / "data") as server:
         proxy, receiver = TcpProxy(f"127.0.0.1:{lab.ami_port}"), EventReceiver()
         ami_address = proxy.url.removeprefix("http://").rstrip("/")

@@ -1,7 +1,7 @@
 """A laboratory: a real Asterisk in a folder, with SIPp telephones and a SIPp trunk, all on the loopback.
 
-The root folder is made once by debootstrap from the machine's own package source (a minute, 500 MB); each run has its
-own folder in it, free ports, and the configuration of `etc/`. It takes root, debootstrap and sipp.
+The root folder is built once by debootstrap from the machine's own package source (one minute, 500 MB); each run has
+its own folder in it, free ports, and the configuration of `etc/`. Requires root, debootstrap and sipp.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from tests.pbx.asterisk.referring import TransferringPhone
 DIRECTORY = Path(__file__).parent
 CHROOT = Path(os.environ.get("ONHOOK_ASTERISK_LAB") or DIRECTORY.parents[2] / "test-output" / "asterisk-lab")
 DEBIAN_SUITE = "sid"
-"""The only one of Debian's that has Asterisk."""
+"""The only Debian suite that contains Asterisk."""
 
 USER, SECRET = "onhook", "s3cret-of-the-laboratory"
 OPERATOR, OPERATOR_SECRET = "operator", "s3cret-of-the-operator"
@@ -29,33 +29,34 @@ TRUNK_ADDRESS = "127.0.0.2"
 BEHAVIOURS = ("answering", "busy", "silent", "forwarding", "transferring")
 WAIT_SECONDS_MAX = 60.0
 CALLER_SECONDS_MAX = 60
-"""A caller whose PBX died gives up after this."""
+"""Limit of a call whose PBX has crashed."""
 
 IDLE_SECONDS = 2.0
-"""Whoever said nothing for so long has said all."""
+"""Silence after which a stream counts as complete."""
 
 RTP_PORTS = 1200
-"""Two for each channel of the scenario with 200 calls at once, and some."""
+"""Two for each channel of the scenario with 200 concurrent calls, and a reserve."""
 
 
 def missing_requirement() -> str:
-    """What keeps this machine from having a laboratory; empty where nothing does."""
+    """Return what the machine lacks for a laboratory; empty if nothing is missing."""
     if os.geteuid() != 0:
-        return "the laboratory takes root, for a root folder of its own"
+        return "the laboratory requires root for its root folder"
     for program, package in (("debootstrap", "debootstrap"), ("sipp", "sip-tester")):
         if shutil.which(program) is None:
-            return f"the laboratory needs {program}: apt-get install {package}"
+            return f"the laboratory requires {program}: apt-get install {package}"
     return ""
 
 
 def build() -> None:
-    """Make the root folder unless it is there. Raises `CalledProcessError` with debootstrap's own words."""
+    """Build the root folder if it does not exist. Raises `CalledProcessError` if debootstrap fails."""
     if (CHROOT / "usr/sbin/asterisk").exists():
         return
     shutil.rmtree(CHROOT, ignore_errors=True)
     CHROOT.parent.mkdir(parents=True, exist_ok=True)
     packages = "--include=asterisk,ca-certificates"
-    # The keys of the other release may not be here; what is installed runs on the loopback, in a folder, for a test.
+    # The keys of the other suite may be missing here; the installed programs run only on the loopback, in a folder, for
+    # tests.
     subprocess.run(
         ["debootstrap", "--variant=minbase", "--no-check-gpg", packages, DEBIAN_SUITE, str(CHROOT), _mirror(), "sid"],
         check=True,
@@ -64,22 +65,23 @@ def build() -> None:
 
 
 def _mirror() -> str:
-    """Where this machine gets its own packages from."""
+    """Return the package source of this machine."""
     sources = [*sorted(Path("/etc/apt").glob("sources.list.d/*.sources")), Path("/etc/apt/sources.list")]
     for path in sources:
         text = path.read_text() if path.exists() else ""
         if match := re.search(r"^(?:URIs:|deb(?: \[.*?\])?)\s+(\S+)", text, re.MULTILINE):
             return match[1]
-    raise AssertionError("this machine names no package source in /etc/apt")
+    raise AssertionError("no package source found in /etc/apt")
 
 
 class AsteriskLab:
-    """One Asterisk that runs, and its telephones."""
+    """A running Asterisk and its telephones."""
 
     def __init__(self, name: str, changes: Mapping[str, str] | None = None, zone: str = "") -> None:
-        """`changes` are configuration files in place of those of `etc/`; `zone` is such as `Australia/Sydney`.
+        """Prepare a laboratory. `changes` are configuration files in place of those in `etc/`; `zone` is a name such as
+        `Australia/Sydney`.
 
-        A root folder has one zone, and so one laboratory at a time.
+        The time zone belongs to the root folder, so only one laboratory can run at a time.
         """
         self.chroot_path = f"/laboratory/{name}"
         self.directory = CHROOT / self.chroot_path.lstrip("/")
@@ -94,7 +96,7 @@ class AsteriskLab:
         return self.ports["AMI_PORT"]
 
     def start(self) -> None:
-        """Start Asterisk and every telephone."""
+        """Start Asterisk and all telephones."""
         self._configure()
         self.start_asterisk()
         for behaviour in BEHAVIOURS:
@@ -103,7 +105,7 @@ class AsteriskLab:
         self._phones.append(TransferringPhone(self.ports["REFERRING_PORT"], self.ports["SIP_PORT"]))
 
     def start_asterisk(self) -> None:
-        """Start Asterisk, and return when it is up."""
+        """Start Asterisk and return when it is ready."""
         with (self.directory / "log" / "out").open("ab") as out:
             self.asterisk = subprocess.Popen(
                 ["chroot", str(CHROOT), "asterisk", "-f", "-U", "asterisk", "-C", f"{self.chroot_path}/asterisk.conf"],
@@ -114,7 +116,7 @@ class AsteriskLab:
         wait_until(lambda: "fully booted" in self.cli("core waitfullybooted"))
 
     def restart_gracefully(self) -> None:
-        """Have it restart when nobody talks any more; the command itself waits for that."""
+        """Restart Asterisk when no call is active; the command itself waits for that."""
         command = [
             "chroot",
             str(CHROOT),
@@ -127,13 +129,13 @@ class AsteriskLab:
         self._phones.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
 
     def kill_asterisk(self) -> None:
-        """End it as a crash would."""
+        """Kill Asterisk as in a crash."""
         assert self.asterisk is not None
         self.asterisk.kill()
         self.asterisk.wait()
 
     def stop(self) -> None:
-        """Stop the telephones and Asterisk, and take the run's folder away."""
+        """Stop the telephones and Asterisk, and delete the folder of the run."""
         for phone in self._phones:
             phone.kill()
             phone.wait()
@@ -145,7 +147,7 @@ class AsteriskLab:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def cli(self, command: str) -> str:
-        """What Asterisk's command line answers; empty where nobody does."""
+        """Return the output of a command of Asterisk's command line; empty if Asterisk is not running."""
         arguments = ["chroot", str(CHROOT), "asterisk", "-C", f"{self.chroot_path}/asterisk.conf", "-rx", command]
         return subprocess.run(arguments, capture_output=True, text=True, check=False).stdout
 
@@ -159,7 +161,7 @@ class AsteriskLab:
         how: str = "calling",
         call_count: int = 1,
     ) -> "subprocess.Popen[bytes]":
-        """A telephone calls; one whose number has more than four digits calls from outside, over the trunk."""
+        """Start calls from a telephone. A caller with more than four digits calls from outside, over the trunk."""
         address = TRUNK_ADDRESS if len(caller) > 4 else "127.0.0.1"
         options = ["-i", address, "-mi", address, "-s", number, "-key", "caller", caller, "-key", "name", name]
         options += ["-d", str(round(talk_seconds * 1000)), "-m", str(call_count), "-l", str(call_count), "-r", "15"]
@@ -169,12 +171,12 @@ class AsteriskLab:
         return process
 
     def channel(self, prefix: str) -> str:
-        """The name of the channel that begins so."""
+        """Return the name of the first channel with this prefix."""
         lines = self.cli("core show channels concise").splitlines()
         return next(line.split("!")[0] for line in lines if line.startswith(prefix))
 
     def run_ami_action(self, action: str, **fields: str) -> str:
-        """Have Asterisk do something, as an operator; what it answers."""
+        """Run an AMI action as operator and return the response."""
         lines = {"Action": "Login", "Username": OPERATOR, "Secret": OPERATOR_SECRET, "Events": "off"}
         with socket.create_connection(("127.0.0.1", self.ami_port), WAIT_SECONDS_MAX) as connection:
             response = b""
@@ -188,24 +190,24 @@ class AsteriskLab:
 
     @contextlib.contextmanager
     def open_listener(self) -> Iterator["AmiListener"]:
-        """Somebody who hears what Onhook would hear."""
+        """Open a connection that receives the same events as Onhook."""
         with socket.create_connection(("127.0.0.1", self.ami_port), WAIT_SECONDS_MAX) as connection:
             yield AmiListener(connection)
 
     def wait_until_idle(self) -> None:
-        """Return when nobody talks any more."""
+        """Return when no call is active."""
         wait_until(lambda: "0 active channels" in self.cli("core show channels"))
 
     def _configure(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
         for subdirectory in ("log/cdr-csv", "log/cdr-custom", "voicemail", "monitor"):
             (self.directory / subdirectory).mkdir(parents=True)
-        # Asterisk asks for its own address in every call; a name that nobody knows would hold each up.
+        # Asterisk resolves its own host name in every call; an unknown name delays each call.
         host_names = f"localhost {socket.gethostname()} A.ROOT-SERVERS.NET"
         (CHROOT / "etc/hosts").write_text(f"127.0.0.1 {host_names}\n")
         region, _, city = self._zone.rpartition("/")
         zone = resources.files(f"tzdata.zoneinfo.{region.replace('/', '.')}").joinpath(city).read_bytes()
-        # Asterisk asks this file, and not the environment.
+        # Asterisk reads this file, not the environment.
         (CHROOT / "etc/localtime").unlink(missing_ok=True)
         (CHROOT / "etc/localtime").write_bytes(zone)
         modules = next(CHROOT.glob("usr/lib/*/asterisk/modules"))
@@ -233,7 +235,7 @@ class AsteriskLab:
 
 
 class AmiListener:
-    """A connection that speaks as Onhook does, and keeps what it hears."""
+    """A connection that uses Onhook's AMI session and collects the received bytes."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -243,7 +245,7 @@ class AmiListener:
             connection.sendall(self._session.data_to_send())
 
     def read_until_idle(self) -> bytes:
-        """All that was said since the last time, when nothing more comes."""
+        """Return everything received since the last time, once nothing more arrives."""
         received = bytearray()
         self._connection.settimeout(IDLE_SECONDS)
         with contextlib.suppress(TimeoutError):
@@ -254,7 +256,7 @@ class AmiListener:
 
 @contextlib.contextmanager
 def open_asterisk_lab(name: str, changes: Mapping[str, str] | None = None, zone: str = "") -> Iterator[AsteriskLab]:
-    """One that is surely stopped afterwards."""
+    """Start a laboratory, and stop it at the end of the block."""
     lab = AsteriskLab(name, changes, zone)
     try:
         lab.start()
@@ -264,15 +266,15 @@ def open_asterisk_lab(name: str, changes: Mapping[str, str] | None = None, zone:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = WAIT_SECONDS_MAX) -> None:
-    """Return when it holds. Fails when it does not in time."""
+    """Wait until the condition holds. Fails after the time limit."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.1)
 
 
 def _allocate_ports() -> dict[str, int]:
-    """Free ones; those of the voices in a row."""
+    """Return free ports; the RTP ports are consecutive."""
     names = (
         "SIP_PORT",
         "TRUNK_PORT",

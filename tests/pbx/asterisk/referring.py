@@ -1,7 +1,8 @@
-"""A telephone that SIPp cannot be: it has two calls at once. Heidi answers, asks Frank, and hands the caller over.
+"""A telephone with two concurrent calls, which SIPp does not support. Heidi answers, consults Frank, and transfers the
+caller.
 
-The hand-over is an attended transfer as telephones do it (RFC 5589): a REFER whose `Replaces` names the second call.
-SIP by hand, just enough of it: one caller at a time, nothing lost on the loopback, no voice.
+The transfer is an attended transfer as telephones do it (RFC 5589): a REFER whose `Replaces` names the second call. The
+SIP is minimal: one caller at a time, no loss on the loopback, no audio.
 """
 
 import contextlib
@@ -12,14 +13,14 @@ from collections.abc import Callable, Mapping
 
 ANSWER_SECONDS = 1.0
 CONSULT_SECONDS = 2.0
-"""How long Heidi talks with the caller, and then with Frank."""
+"""Time that Heidi talks with the caller, and then with Frank."""
 
 NUMBER, TARGET_NUMBER = "1008", "1006"
 _SDP = "v=0\r\no=phone 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0\r\n"
 
 
 class TransferringPhone:
-    """It listens from when it is made until it is closed."""
+    """A telephone that listens from its creation until `close`."""
 
     def __init__(self, port: int, pbx_port: int) -> None:
         self._pbx_address = ("127.0.0.1", pbx_port)
@@ -34,11 +35,11 @@ class TransferringPhone:
     def close(self) -> None:
         self._socket.close()
 
-    # The names of a process, so that a laboratory stops it as it stops all its telephones.
+    # Method names of a process, so that the laboratory can stop it like the other telephones.
     kill = close
 
     def wait(self) -> None:
-        """It is gone at once."""
+        """Return at once."""
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError):
@@ -75,7 +76,7 @@ class TransferringPhone:
         self._write_message(lines, body)
 
     def _start_consultation(self) -> None:
-        """The second call, to Frank."""
+        """Call Frank."""
         self._consultation_headers = {}
         self._call_count += 1
         dialog = {"call-id": f"heidi-asks-{self._call_count}@{self._own_address}"}
@@ -85,7 +86,7 @@ class TransferringPhone:
         )
 
     def _refer(self) -> None:
-        """Hand the first call over to the second."""
+        """Transfer the first call to the second."""
         tags = [re.findall(r"tag=([^;>]+)", self._consultation_headers[side])[0] for side in ("to", "from")]
         replaces = (
             f"{self._consultation_headers['call-id'].replace('@', '%40')}%3Bto-tag%3D{tags[0]}%3Bfrom-tag%3D{tags[1]}"

@@ -1,4 +1,4 @@
-"""An Asterisk that only says what a real one once said: a server on a real socket, for tests without root."""
+"""A simulated Asterisk that replays recorded streams over a real socket, for tests without root."""
 
 import asyncio
 import ssl
@@ -17,8 +17,7 @@ CONFIG_FILES: Mapping[str, str] = {
 
 
 class FakeAsterisk:
-    """It lets everybody in unless `rejects_login`; what it says comes from `send`. `actions` is all that it was
-    asked."""
+    """Accepts every login unless `rejects_login` is set; `send` sends events. `actions` are all received actions."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -37,25 +36,25 @@ class FakeAsterisk:
         return self
 
     async def close(self) -> None:
-        """As when the machine is switched off: nobody listens, and connections are gone."""
+        """Stop listening and abort all connections, as when the machine is switched off."""
         if self._server is not None:
             self._server.close()
         await self.close_connections()
 
     async def close_connections(self) -> None:
-        """End every connection."""
+        """Abort all connections."""
         for writer in list(self._writers):
             writer.transport.abort()
         self._writers.clear()
         self._logged_in.clear()
 
     async def wait_for_login(self) -> None:
-        """Return when somebody has logged in."""
+        """Return after a login."""
         async with asyncio.timeout(20):
             await self._logged_in.wait()
 
     async def send(self, data: bytes, chunk_bytes: int = 1400) -> None:
-        """Tell all who have logged in, in pieces as they come over a network."""
+        """Send data to all logged-in connections, in chunks as over a network."""
         for writer in list(self._writers):
             for start in range(0, len(data), chunk_bytes):
                 writer.write(data[start : start + chunk_bytes])
@@ -97,7 +96,7 @@ class FakeAsterisk:
 
 
 def _list_items(action: str) -> tuple[str, ...]:
-    """One trunk that registers, and one telephone."""
+    """Return one trunk that registers, and one telephone."""
     trunk = "EndpointDetail\r\nObjectName: trunk-a\r\nContext: from-trunk"
     lists = {
         "PJSIPShowRegistrationsOutbound": ("OutboundRegistrationDetail\r\nEndpoint: trunk-a",),

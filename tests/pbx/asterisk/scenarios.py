@@ -1,6 +1,6 @@
-"""The calls that people make in the laboratory, and what each must become: the records, row by row, as a table.
+"""The calls made in the laboratory, and the expected records of each, row by row, as a table.
 
-`at` counts seconds from the call's first second. `more` is what `extra` says besides the channels and applications.
+`at` counts seconds from the first second of the call. `more` contains `extra`, except channels and applications.
 """
 
 import time
@@ -27,7 +27,7 @@ EXTERNAL_CALLER = {"caller": "5550199", "name": "Outside"}
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """What is done, the rows of the expected table, each a text for every column, and how many calls they are."""
+    """A scenario: its calls, the rows of the expected table with a text for every column, and the number of calls."""
 
     name: str
     run: Callable[[AsteriskLab], None]
@@ -36,13 +36,13 @@ class Scenario(msgspec.Struct, frozen=True):
 
 
 def table(text: str) -> tuple[Mapping[str, str], ...]:
-    """The rows of a table with `|` between its cells; the first line is left to the reader's eye."""
+    """Parse the rows of a table with `|` between its cells; the header line is ignored."""
     lines = [line for line in text.strip().splitlines() if line.strip()][1:]
     return tuple(dict(zip(COLUMNS, (cell.strip() for cell in line.split("|")), strict=True)) for line in lines)
 
 
 def to_table_rows(details: Sequence[CallDetails]) -> list[dict[str, str]]:
-    """Call details as rows of such a table."""
+    """Format call details as rows of such a table."""
     first_second = min(int(call_details.call_id.partition(".")[0]) for call_details in details)
     return [_row(call_details, first_second) for call_details in details]
 
@@ -83,7 +83,7 @@ def _make_call(number: str, **how: object) -> Callable[[AsteriskLab], None]:
 
 
 def _attended_transfer(lab: AsteriskLab) -> None:
-    """Bob takes the call, asks Frank, and hangs up: then the caller talks with Frank."""
+    """Bob answers, consults Frank, and hangs up: the caller then talks with Frank."""
     caller = lab.call("5550002", talk_seconds=12, caller="5550199", name="Outside")
     time.sleep(2.5)
     bob = lab.channel("PJSIP/1002-")
@@ -94,7 +94,7 @@ def _attended_transfer(lab: AsteriskLab) -> None:
 
 
 def _call_pickup(lab: AsteriskLab) -> None:
-    """Alice calls Dave, and Frank takes the call at his own telephone."""
+    """Alice calls Dave, and Frank picks the call up at his own telephone."""
     alice = lab.call("1004", talk_seconds=2)
     wait_until(lambda: "!Ringing!" in lab.cli("core show channels concise"))
     frank = lab.call("*81004", caller="1006", name="Frank", talk_seconds=9)
@@ -103,7 +103,7 @@ def _call_pickup(lab: AsteriskLab) -> None:
 
 
 def _call_parking(lab: AsteriskLab) -> None:
-    """Bob parks the caller, and Frank takes the call at his own telephone."""
+    """Bob parks the caller, and Frank retrieves the call at his own telephone."""
     caller = lab.call("5550002", talk_seconds=9, caller="5550199", name="Outside")
     time.sleep(2.5)
     lab.run_ami_action("Park", Channel=lab.channel("PJSIP/trunk-a-"), TimeoutChannel=lab.channel("PJSIP/1002-"))
@@ -115,7 +115,7 @@ def _call_parking(lab: AsteriskLab) -> None:
 
 
 def _conference_call(lab: AsteriskLab) -> None:
-    """Alice waits alone for two seconds, then Frank comes, and leaves first."""
+    """Alice waits alone for two seconds, then Frank joins, and leaves first."""
     alice = lab.call("6500", talk_seconds=6)
     time.sleep(2)
     frank = lab.call("6500", caller="1006", name="Frank", talk_seconds=2)

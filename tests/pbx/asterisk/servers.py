@@ -1,4 +1,4 @@
-"""A PostgreSQL and a MariaDB of one's own on the loopback, each on a free port and in a folder that is taken away."""
+"""A PostgreSQL and a MariaDB server on the loopback, each on a free port and in a temporary folder."""
 
 import shutil
 import socket
@@ -21,19 +21,21 @@ NO_OUTPUT = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr"
 
 
 def missing_postgresql() -> str:
-    """What keeps this machine from having one; empty where nothing does."""
+    """Return what the machine lacks for PostgreSQL; empty if nothing is missing."""
     return (
-        "" if list(POSTGRESQL_DIRECTORY.glob("*/bin/initdb")) else "there is no PostgreSQL: apt-get install postgresql"
+        ""
+        if list(POSTGRESQL_DIRECTORY.glob("*/bin/initdb"))
+        else ("PostgreSQL is not installed: apt-get install postgresql")
     )
 
 
 def missing_mariadb() -> str:
-    """The same."""
-    return "" if shutil.which("mariadbd") else "there is no MariaDB: apt-get install mariadb-server-core"
+    """Return what the machine lacks for MariaDB; empty if nothing is missing."""
+    return "" if shutil.which("mariadbd") else "MariaDB is not installed: apt-get install mariadb-server-core"
 
 
 class DatabaseServer:
-    """One that runs: where it is, and a connection to it."""
+    """A running database server."""
 
     def __init__(self, engine: str, port: int, connect: Callable[[int], Any]) -> None:
         self.engine = engine
@@ -51,14 +53,14 @@ class DatabaseServer:
             connection.commit()
 
     def insert(self, table: str, rows: list[dict[str, str]]) -> None:
-        """What a row does not say has the value that the table gives it."""
+        """Insert rows; an empty value gets the default of its column."""
         quote = "`" if self.engine == "mysql" else '"'
         with closing(self._connect(self.port)) as connection, closing(connection.cursor()) as cursor:
             for row in rows:
                 quoted_values = {f"{quote}{name}{quote}": value for name, value in row.items() if value}
                 placeholders = ", ".join(["%s"] * len(quoted_values))
                 cursor.execute(
-                    f"INSERT INTO {table} ({', '.join(quoted_values)}) VALUES ({placeholders})",  # noqa: S608 - names of a test
+                    (f"INSERT INTO {table} ({', '.join(quoted_values)}) VALUES ({placeholders})"),  # noqa: S608 - names of a test
                     list(quoted_values.values()),
                 )
             connection.commit()
@@ -66,7 +68,7 @@ class DatabaseServer:
 
 @contextmanager
 def postgresql() -> Iterator[DatabaseServer]:
-    """It refuses to run as root, so it runs as the user of its package."""
+    """Start PostgreSQL as the user of its package, because it refuses to run as root."""
     programs = max(POSTGRESQL_DIRECTORY.glob("*/bin/initdb")).parent
     with _temporary_directory("postgres") as folder:
         password = folder / "password"
@@ -86,11 +88,11 @@ def postgresql() -> Iterator[DatabaseServer]:
 
 @contextmanager
 def mariadb() -> Iterator[DatabaseServer]:
-    """As root, whose folder it is."""
+    """Start MariaDB as root, the owner of its folder."""
     with _temporary_directory("root") as folder:
         data_options = ["--no-defaults", "--user=root", f"--datadir={folder / 'data'}"]
         (folder / "data").mkdir()
-        # What `mariadb-install-db` does, which wants the client's package too.
+        # The steps of `mariadb-install-db`, which requires the client package too.
         scripts = [(MYSQL_SHARE_DIRECTORY / f"mysql_system_tables{part}.sql").read_text() for part in ("", "_data")]
         bootstrap_sql = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n" + "".join(scripts)
         command = ["mariadbd", *data_options, "--bootstrap"]
@@ -150,7 +152,7 @@ def _connect_mariadb(port: int) -> Any:
 
 @contextmanager
 def _temporary_directory(owner: str) -> Iterator[Path]:
-    """Where another user may come to: not below the folders of a test, which are their user's alone."""
+    """Create a temporary folder outside pytest's folders, which only their own user can enter."""
     folder = Path(tempfile.mkdtemp(prefix="onhook-"))
     try:
         shutil.chown(folder, owner)

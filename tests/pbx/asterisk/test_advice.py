@@ -1,4 +1,4 @@
-"""What is missing in an Asterisk is said as the lines that are to be added."""
+"""Missing settings of an Asterisk are reported as the lines to add."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ ETC = Path(__file__).parent / "etc"
 MODULES = frozenset({"cdr_manager", "cel_manager", "cdr_csv"})
 
 
-def as_told(text: str) -> ConfigSections:
-    """A file, as `GetConfig` tells it."""
+def get_sections(text: str) -> ConfigSections:
+    """Return the sections of a file, sent through `GetConfig`."""
     lines, section, number = [], -1, 0
     for line in text.splitlines():
         if line.startswith("["):
@@ -22,31 +22,31 @@ def as_told(text: str) -> ConfigSections:
             key, _, value = line.partition("=")
             lines.append(f"Line-{section:06}-{number:06}: {key.strip()}={value.lstrip('> ')}")
             number += 1
-    (answer,) = parse_messages(("Response: Success\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode())
-    return parse_sections(answer)
+    (response,) = parse_messages(("Response: Success\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode())
+    return parse_sections(response)
 
 
-def seen(**changes: str | None) -> AsteriskInspection:
-    """The laboratory's configuration, with other files."""
+def inspect(**changes: str | None) -> AsteriskInspection:
+    """Return the inspection of the laboratory's configuration, with some files replaced."""
     names = ("cdr.conf", "cdr_manager.conf", "cel.conf")
     texts = {name: changes.get(name.replace(".", "_"), (ETC / name).read_text()) for name in names}
     return AsteriskInspection(
         version="11.0.0",
         is_filtered=True,
-        files={name: None if text is None else as_told(text) for name, text in texts.items()},
+        files={name: None if text is None else get_sections(text) for name, text in texts.items()},
         modules=MODULES,
         clock_skew_seconds=0.1,
         trunks=("trunk-a",),
     )
 
 
-def wanting(told: AsteriskInspection) -> list[AsteriskAdvice]:
-    return [one for one in build_advice(told) if one.status != "OK"]
+def find_missing(inspection: AsteriskInspection) -> list[AsteriskAdvice]:
+    return [advice for advice in build_advice(inspection) if advice.status != "OK"]
 
 
-def test_the_laboratory_lacks_nothing() -> None:
-    """The configuration of docs/asterisk.md is the one with which everything is right."""
-    assert wanting(seen()) == []
+def test_advice_for_laboratory_configuration_has_no_findings() -> None:
+    """The configuration in docs/asterisk.md passes all checks."""
+    assert find_missing(inspect()) == []
 
 
 @pytest.mark.parametrize(
@@ -74,30 +74,35 @@ def test_the_laboratory_lacks_nothing() -> None:
         ),
     ],
 )
-def test_each_missing_line_is_said(changes: dict[str, str], file: str, lines: str) -> None:
-    """Under its file, and nothing else is."""
-    (advice,) = wanting(seen(**changes))
+def test_advice_for_missing_line_names_file_and_line(changes: dict[str, str], file: str, lines: str) -> None:
+    """There is no other finding."""
+    (advice,) = find_missing(inspect(**changes))
     assert advice.file == file
     assert any(line.startswith(lines) for line in advice.lines)
     assert advice.lines[0].startswith("[")
 
 
-def test_a_file_that_is_not_shown_is_not_guessed() -> None:
-    """It is said, and what would follow from it is said with it."""
-    found = wanting(seen(cdr_manager_conf=None))
-    assert "does not show cdr_manager.conf" in found[0].detail
+def test_advice_for_unreadable_file_says_so() -> None:
+    findings = find_missing(inspect(cdr_manager_conf=None))
+    assert "cannot read cdr_manager.conf" in findings[0].detail
 
 
-def test_what_is_no_file_is_looked_at_too() -> None:
-    """Modules, the clock, the trunks, and whether a gap could be filled."""
-    bare = AsteriskInspection(
+def test_advice_covers_modules_clock_trunks_and_backends() -> None:
+    inspection = AsteriskInspection(
         version="11.0.0",
         is_filtered=False,
-        files=seen().files,
+        files=inspect().files,
         modules=frozenset(),
         clock_skew_seconds=-90.0,
         trunks=(),
     )
-    said = " ".join(one.detail for one in wanting(bare))
-    for word in ("more than we need", "90 seconds behind", "cdr_manager", "cel_manager", "no CDRs itself", "no trunk"):
-        assert word in said
+    text = " ".join(advice.detail for advice in find_missing(inspection))
+    for word in (
+        "more than Onhook needs",
+        "90 seconds behind",
+        "cdr_manager",
+        "cel_manager",
+        "no CDRs itself",
+        "no trunk",
+    ):
+        assert word in text

@@ -1,4 +1,4 @@
-"""Databases as Asterisk fills them: a real PostgreSQL, a real MariaDB, a real Asterisk that writes: `make test-pbx`."""
+"""Databases written by Asterisk: a real PostgreSQL, a real MariaDB and a real Asterisk: `make test-pbx`."""
 
 import json
 import time
@@ -25,12 +25,13 @@ from tests.pbx.asterisk.servers import (
     missing_postgresql,
     postgresql,
 )
-from tests.pbx.asterisk.test_files import ASTERISK, TOLD, rows
+from tests.pbx.asterisk.test_files import AMI_KEYS, ASTERISK, rows
 from tests.runtime.harness import wait_until
 
 pytestmark = [pytest.mark.pbx, pytest.mark.timeout(600)]
 
-# Of the page of `cdr_pgsql`: https://docs.asterisk.org/Configuration/Reporting/Call-Detail-Records-CDR/CDR-Storage-Backends
+# From the documentation of `cdr_pgsql`:
+# https://docs.asterisk.org/Configuration/Reporting/Call-Detail-Records-CDR/CDR-Storage-Backends
 POSTGRESQL = """
     CREATE TABLE cdr (
         calldate timestamp NOT NULL, clid varchar(80) NOT NULL DEFAULT '', src varchar(80) NOT NULL DEFAULT '',
@@ -41,7 +42,7 @@ POSTGRESQL = """
         "start" timestamp, answer timestamp, "end" timestamp, peeraccount varchar(20), linkedid varchar(150),
         sequence int
     )"""
-# Of FreePBX, with what its own migrations added.
+# The table of FreePBX after its own migrations.
 FREEPBX = """
     CREATE TABLE cdr (
         calldate datetime NOT NULL DEFAULT '1000-01-01 00:00:00', clid varchar(80) NOT NULL DEFAULT '',
@@ -57,78 +58,84 @@ FREEPBX = """
     ) DEFAULT CHARSET=utf8mb4"""
 
 
-def skip_where(why: str) -> None:
-    """Where a server cannot be installed, the others are tried all the same; the summary says which was left out."""
-    if why:
-        pytest.skip(why)
+def skip_if_missing(reason: str) -> None:
+    """Skip the tests of a server that is not installed; the others still run."""
+    if reason:
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")
 def in_postgresql() -> Iterator[DatabaseServer]:
-    skip_where(missing_postgresql())
+    skip_if_missing(missing_postgresql())
     with postgresql() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def in_mariadb() -> Iterator[DatabaseServer]:
-    skip_where(missing_mariadb())
+    skip_if_missing(missing_mariadb())
     with mariadb() as server:
         yield server
 
 
-def table_at(server: DatabaseServer, name: str = "cdr") -> CdrTable:
+def cdr_table(server: DatabaseServer, name: str = "cdr") -> CdrTable:
     source = parse_cdr_source(f"{server.url}/{name}")
     return CdrTable(location=source.location, name=source.table, password=source.password)
 
 
-def keys_at(server: DatabaseServer, name: str = "cdr", page_rows: int = 7) -> set[bytes]:
-    """The keys of the calls that a table has."""
-    found = read_table_rows(table_at(server, name), COLUMNS, since="2020-01-01 00:00:00", page_rows=page_rows)
-    return {ASTERISK.peek(one.body).key for one in collect_calls(found, PARSE_OPTIONS) if isinstance(one, ArchivedCall)}
+def read_keys(server: DatabaseServer, name: str = "cdr", page_rows: int = 7) -> set[bytes]:
+    """Return the keys of the calls in a table."""
+    table_rows = read_table_rows(cdr_table(server, name), COLUMNS, since="2020-01-01 00:00:00", page_rows=page_rows)
+    return {
+        ASTERISK.peek(call.body).key
+        for call in collect_calls(table_rows, PARSE_OPTIONS)
+        if isinstance(call, ArchivedCall)
+    }
 
 
-def test_postgresql_says_the_calls_that_were_told(in_postgresql: DatabaseServer) -> None:
-    """In pages, by moments with and without a zone, and those that it has as text."""
+def test_postgresql_table_gives_same_calls_as_ami(in_postgresql: DatabaseServer) -> None:
+    """In pages, with timestamps with and without time zone, and with timestamps as text."""
     in_postgresql.run(POSTGRESQL)
-    told = [row | {"calldate": row["start"]} for row in rows()]
-    in_postgresql.insert("cdr", told)
-    assert keys_at(in_postgresql) == TOLD
+    cdr_rows = [row | {"calldate": row["start"]} for row in rows()]
+    in_postgresql.insert("cdr", cdr_rows)
+    assert read_keys(in_postgresql) == AMI_KEYS
     zoned = POSTGRESQL.replace("TABLE cdr", "TABLE zoned").replace("timestamp", "timestamptz")
     in_postgresql.run(zoned, POSTGRESQL.replace("TABLE cdr", "TABLE texts").replace("timestamp", "varchar(30)"))
-    in_postgresql.insert("zoned", told)
-    in_postgresql.insert("texts", told)
+    in_postgresql.insert("zoned", cdr_rows)
+    in_postgresql.insert("texts", cdr_rows)
     in_postgresql.run("UPDATE texts SET answer = '' WHERE answer IS NULL")
-    assert keys_at(in_postgresql, "zoned") == keys_at(in_postgresql, "texts") == TOLD
+    assert read_keys(in_postgresql, "zoned") == read_keys(in_postgresql, "texts") == AMI_KEYS
 
 
-def test_mariadb_says_the_calls_that_were_told(in_mariadb: DatabaseServer) -> None:
-    """As FreePBX has them: `calldate` alone, without the moments of answer and end."""
+def test_mariadb_table_gives_same_calls_as_ami(in_mariadb: DatabaseServer) -> None:
+    """As in FreePBX: only `calldate`, without the times of answer and end."""
     in_mariadb.run(FREEPBX)
     names = [name for name in rows()[0] if name not in ("start", "answer", "end")]
     in_mariadb.insert("cdr", [{"calldate": row["start"]} | {name: row[name] for name in names} for row in rows()])
-    assert keys_at(in_mariadb) == TOLD
+    assert read_keys(in_mariadb) == AMI_KEYS
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
-def test_what_a_database_refuses_is_told(engine: str, request: pytest.FixtureRequest) -> None:
-    """A wrong password, a table that is not there: one sentence without the password; and nothing can be written."""
+def test_database_error_is_reported_without_password(engine: str, request: pytest.FixtureRequest) -> None:
+    """For a wrong password and a missing table. The connection is read-only."""
     server: DatabaseServer = request.getfixturevalue(f"in_{engine}")
-    wrong = CdrTable(location=table_at(server).location, name="cdr", password="wrong-password")
-    with pytest.raises(Unavailable, match="cannot read the CDR source") as told:
-        list(read_table_rows(wrong, COLUMNS))
-    assert "wrong-password" not in str(told.value)
+    table_with_wrong_password = CdrTable(location=cdr_table(server).location, name="cdr", password="wrong-password")
+    with pytest.raises(Unavailable, match="cannot read the CDR source") as error_info:
+        list(read_table_rows(table_with_wrong_password, COLUMNS))
+    assert "wrong-password" not in str(error_info.value)
     with pytest.raises(UsageError, match="'nowhere' cannot be read"):
-        list(read_table_rows(table_at(server, "nowhere"), COLUMNS))
+        list(read_table_rows(cdr_table(server, "nowhere"), COLUMNS))
 
 
 @pytest.mark.usefixtures("asterisk_lab_root")
-def test_a_gap_is_filled_by_itself(in_postgresql: DatabaseServer, tmp_path: Path) -> None:
-    """A real Asterisk writes into PostgreSQL while nobody hears it; the server reads it there and says so."""
+def test_gap_is_backfilled_from_postgresql(in_postgresql: DatabaseServer, tmp_path: Path) -> None:
+    """A real Asterisk writes into PostgreSQL while Onhook is disconnected."""
     in_postgresql.run("DROP TABLE IF EXISTS calls", POSTGRESQL.replace("TABLE cdr", "TABLE calls"))
-    reached = f"hostname=127.0.0.1\nport={in_postgresql.port}\ndbname={DATABASE}\nuser={USER}\npassword={PASSWORD}\n"
+    connection_lines = (
+        f"hostname=127.0.0.1\nport={in_postgresql.port}\ndbname={DATABASE}\nuser={USER}\npassword={PASSWORD}\n"
+    )
     changes = {
-        "cdr_pgsql.conf": f"[global]\n{reached}table=calls\n",
+        "cdr_pgsql.conf": f"[global]\n{connection_lines}table=calls\n",
         "modules.conf": (DIRECTORY / "etc" / "modules.conf").read_text() + "load = cdr_pgsql.so\n",
     }
     with open_asterisk_harness(tmp_path, "postgresql", changes) as office:
@@ -145,21 +152,19 @@ def test_a_gap_is_filled_by_itself(in_postgresql: DatabaseServer, tmp_path: Path
         time.sleep(1)
         office.lab.call("1002").wait(60)
         office.lab.wait_until_idle()
-        written = set(office.cdr_calls())
-        assert len(written) == 6
-        wait_until(lambda: written <= office.notified_call_ids(), 240)
+        recorded_call_ids = set(office.cdr_calls())
+        assert len(recorded_call_ids) == 6
+        wait_until(lambda: recorded_call_ids <= office.notified_call_ids(), 240)
         wait_until(lambda: not _gaps(office.server.run_command("coverage", "--since", "1h", "--format", "json")), 240)
-        assert "OK      its CDRs can be read in postgresql://" in office.server.run_command(
-            "doctor", "Office", exit_code=None
-        )
+        assert "OK      CDRs of postgresql://" in office.server.run_command("doctor", "Office", exit_code=None)
         assert PASSWORD not in office.server.log_text()
 
 
 def _gaps(coverage: str) -> list[str]:
-    """The gaps that are known by name, of all PBXs."""
-    intervals = [interval for one in json.loads(coverage) for interval in one["intervals"]]
+    """Return the reasons of the gaps of all PBXs."""
+    intervals = [interval for pbx_coverage in json.loads(coverage) for interval in pbx_coverage["intervals"]]
     return [
         interval["reason"]
         for interval in intervals
-        if interval["state"] == "gap" and interval["reason"].startswith("it was not heard")
+        if interval["state"] == "gap" and interval["reason"].startswith("not connected")
     ]

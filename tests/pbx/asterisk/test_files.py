@@ -1,4 +1,4 @@
-"""The CDRs that Asterisk keeps itself are the same calls as those that it told."""
+"""CDRs from Asterisk's own storage give the same calls as its events."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from tests.pbx.asterisk.ami_streams import PARSE_OPTIONS, bodies, events
 from tests.pbx.asterisk.scenarios import SCENARIOS
 
 ASTERISK = Asterisk()
-# Column of `cdr_csv`, and the event's name for it.
+# Column of `cdr_csv` to name in the event.
 COLUMNS = {
     "accountcode": "AccountCode",
     "src": "Source",
@@ -46,7 +46,7 @@ COLUMNS = {
 
 
 def rows() -> list[dict[str, str]]:
-    """Every CDR of every scenario, as `cdr_csv` has it, in the order in which they were written."""
+    """Return the CDRs of all scenarios as `cdr_csv` writes them, in order of writing."""
     cdrs = [event for scenario in SCENARIOS for event in events(scenario.name) if event.get("Event") == "Cdr"]
     return [{column: cdr.get(name) for column, name in COLUMNS.items()} for cdr in cdrs]
 
@@ -60,94 +60,100 @@ def as_csv(names: list[str], *, with_header: bool = False) -> list[str]:
     return text.getvalue().splitlines(keepends=True)
 
 
-def kept(lines: list[str], *columns: str) -> list[ArchivedCall]:
+def read_calls(lines: list[str], *columns: str) -> list[ArchivedCall]:
     calls = list(collect_calls(parse_rows(lines, columns), PARSE_OPTIONS))
     assert not [call for call in calls if isinstance(call, UnparsedLine)]
     return [call for call in calls if isinstance(call, ArchivedCall)]
 
 
-TOLD = {ASTERISK.peek(body).key for scenario in SCENARIOS for body in bodies(events(scenario.name))}
-WHOLE = list(COLUMNS)
+AMI_KEYS = {ASTERISK.peek(body).key for scenario in SCENARIOS for body in bodies(events(scenario.name))}
+ALL_COLUMNS = list(COLUMNS)
 
 
 @pytest.mark.parametrize(
     "calls",
     [
-        pytest.param(kept(as_csv(WHOLE)), id="cdr_csv"),
-        pytest.param(kept(as_csv([name for name in WHOLE if name != "userfield"])), id="cdr_csv without userfield"),
-        pytest.param(kept(as_csv(WHOLE[::-1], with_header=True)), id="CSV with a first line"),
-        pytest.param(kept(as_csv(WHOLE[::-1]), *WHOLE[::-1]), id="cdr_custom"),
-        pytest.param(kept([json.dumps(row) + "\n" for row in rows()]), id="JSON lines"),
+        pytest.param(read_calls(as_csv(ALL_COLUMNS)), id="cdr_csv"),
+        pytest.param(
+            read_calls(as_csv([name for name in ALL_COLUMNS if name != "userfield"])), id="cdr_csv without userfield"
+        ),
+        pytest.param(read_calls(as_csv(ALL_COLUMNS[::-1], with_header=True)), id="CSV with header"),
+        pytest.param(read_calls(as_csv(ALL_COLUMNS[::-1]), *ALL_COLUMNS[::-1]), id="cdr_custom"),
+        pytest.param(read_calls([json.dumps(row) + "\n" for row in rows()]), id="JSON lines"),
         pytest.param(
             [
-                one
-                for one in collect_calls((normalize_row(row) for row in rows()), PARSE_OPTIONS)
-                if isinstance(one, ArchivedCall)
+                call
+                for call in collect_calls((normalize_row(row) for row in rows()), PARSE_OPTIONS)
+                if isinstance(call, ArchivedCall)
             ],
             id="a table",
         ),
     ],
 )
-def test_a_file_says_the_calls_that_were_told(calls: list[ArchivedCall]) -> None:
-    """In every form, each call has the key that it has over AMI: seen by both ways it is one report."""
-    assert {ASTERISK.peek(call.body).key for call in calls} == TOLD
+def test_file_in_every_format_gives_same_keys_as_ami(calls: list[ArchivedCall]) -> None:
+    """So a call received both ways is stored once."""
+    assert {ASTERISK.peek(call.body).key for call in calls} == AMI_KEYS
 
 
-def test_the_order_of_the_lines_does_not_matter() -> None:
-    """Asterisk writes the CDRs of a call when their channels end, not in the order of their begin."""
-    lines = as_csv(WHOLE)
+def test_file_calls_do_not_depend_on_line_order() -> None:
+    """Asterisk writes the CDRs of a call when their channels end, not in order of their start."""
+    lines = as_csv(ALL_COLUMNS)
     random.Random(2).shuffle(lines)
-    assert {ASTERISK.peek(call.body).key for call in kept(lines)} == TOLD
+    assert {ASTERISK.peek(call.body).key for call in read_calls(lines)} == AMI_KEYS
 
 
-def test_a_call_has_its_time_in_utc() -> None:
-    """By its id, whatever the zone of the PBX."""
-    call = kept(as_csv(WHOLE))[0]
-    (told,) = ASTERISK.parse(call.body)
+def test_file_call_has_start_and_end_in_utc() -> None:
+    """From the call id, whatever the time zone of the PBX."""
+    call = read_calls(as_csv(ALL_COLUMNS))[0]
+    (details,) = ASTERISK.parse(call.body)
     assert call.began_at is not None
     assert call.ended_at is not None
-    assert call.began_at.timestamp() == int(told.call_id.partition(".")[0])
-    assert 0 <= (call.ended_at - call.began_at).total_seconds() - (told.call_duration or 0) <= 1
+    assert call.began_at.timestamp() == int(details.call_id.partition(".")[0])
+    assert 0 <= (call.ended_at - call.began_at).total_seconds() - (details.call_duration or 0) <= 1
 
 
 @pytest.mark.parametrize(
-    ("lines", "why"),
+    ("lines", "reason"),
     [
-        (['{"start": \n'], "it is not JSON"),
-        (["{}\n"], "not the columns"),
-        (['"a","b"\n'], "it has 2 columns"),
-        ([as_csv(WHOLE)[0].replace("2026-", "26-")], "not a date"),
-        ([json.dumps(rows()[0] | {"linkedid": "", "uniqueid": ""})], "it names no call"),
+        (['{"start": \n'], "not JSON"),
+        (["{}\n"], "different columns"),
+        (['"a","b"\n'], "2 columns"),
+        ([as_csv(ALL_COLUMNS)[0].replace("2026-", "26-")], "not a valid date"),
+        ([json.dumps(rows()[0] | {"linkedid": "", "uniqueid": ""})], "no call id"),
     ],
 )
-def test_a_line_that_is_no_cdr_is_told(lines: list[str], why: str) -> None:
-    """With its place; those around it are read."""
-    good = [json.dumps(row) for row in rows()[:1]] if lines[0].startswith("{") else as_csv(WHOLE)[:1]
-    found = list(collect_calls(parse_rows([*good, *lines]), PARSE_OPTIONS))
-    unread = [one for one in found if isinstance(one, UnparsedLine)]
-    assert len(unread) == 1
-    assert why in unread[0].reason
-    assert unread[0].location
-    assert unread[0].line, "what could not be read is kept, too"
-    assert len(found) == 2
+def test_file_line_without_cdr_is_reported_with_location(lines: list[str], reason: str) -> None:
+    """The lines around it are read."""
+    valid_lines = [json.dumps(row) for row in rows()[:1]] if lines[0].startswith("{") else as_csv(ALL_COLUMNS)[:1]
+    entries = list(collect_calls(parse_rows([*valid_lines, *lines]), PARSE_OPTIONS))
+    unparsed_lines = [entry for entry in entries if isinstance(entry, UnparsedLine)]
+    assert len(unparsed_lines) == 1
+    assert reason in unparsed_lines[0].reason
+    assert unparsed_lines[0].location
+    assert unparsed_lines[0].line, "the line itself is kept"
+    assert len(entries) == 2
 
 
-@pytest.mark.parametrize("torn", ['{"start": "2026-', '"a","b'])
-def test_a_line_that_is_just_being_written_is_left_to_the_next_time(torn: str) -> None:
-    """It is no error: the PBX writes while we read."""
-    good = [json.dumps(rows()[0]) + "\n"] if torn.startswith("{") else as_csv(WHOLE)[:1]
-    assert len(kept([*good, torn])) == 1
+@pytest.mark.parametrize("partial_line", ['{"start": "2026-', '"a","b'])
+def test_file_incomplete_last_line_is_skipped(partial_line: str) -> None:
+    """The PBX is still writing it; the next read includes it."""
+    valid_lines = [json.dumps(rows()[0]) + "\n"] if partial_line.startswith("{") else as_csv(ALL_COLUMNS)[:1]
+    assert len(read_calls([*valid_lines, partial_line])) == 1
 
 
-def test_a_file_that_was_begun_without_linkedid_is_read_from_where_it_has_it() -> None:
-    """So that who adds `newcdrcolumns = yes` need not begin a new file."""
-    plain = as_csv([name for name in WHOLE if name not in ("peeraccount", "linkedid", "sequence")])
-    assert {ASTERISK.peek(call.body).key for call in kept([*plain, *as_csv(WHOLE)])} == TOLD
+def test_file_with_linkedid_from_some_line_on_is_read_from_there() -> None:
+    """Adding `newcdrcolumns = yes` does not require a new file."""
+    lines_without_linkedid = as_csv(
+        [name for name in ALL_COLUMNS if name not in ("peeraccount", "linkedid", "sequence")]
+    )
+    assert {
+        ASTERISK.peek(call.body).key for call in read_calls([*lines_without_linkedid, *as_csv(ALL_COLUMNS)])
+    } == AMI_KEYS
 
 
-def test_whether_a_line_is_too_old_is_told_by_its_begin() -> None:
-    """In either form; a line that tells no begin is never too old."""
-    line = as_csv(WHOLE)[0]
+def test_starts_before_compares_start_of_line() -> None:
+    """A line without a start is never too old."""
+    line = as_csv(ALL_COLUMNS)[0]
     begin = parse_wall_clock(rows()[0]["start"])
     for text in (line, json.dumps(rows()[0])):
         assert starts_before(text, (), begin + timedelta(seconds=1))
@@ -155,36 +161,34 @@ def test_whether_a_line_is_too_old_is_told_by_its_begin() -> None:
     assert not starts_before("nothing", (), begin)
 
 
-def test_moments_of_a_database_are_read() -> None:
-    """With fractions of a second, and those that never were."""
+def test_table_row_with_null_and_fractional_times_is_read() -> None:
     row = rows()[0] | {"answer": "0000-00-00 00:00:00", "end": rows()[0]["end"] + ".250"}
-    (call,) = (one for one in collect_calls([row], PARSE_OPTIONS) if isinstance(one, ArchivedCall))
+    (call,) = (call for call in collect_calls([row], PARSE_OPTIONS) if isinstance(call, ArchivedCall))
     assert b"AnswerTime" not in call.body
     assert ASTERISK.parse(call.body)
 
 
-def test_cdrs_that_do_not_say_their_call_are_refused() -> None:
-    """With what to do: legs of one call could not be told from calls, and would be there twice."""
+def test_file_without_linkedid_is_rejected_with_hint() -> None:
+    """Without linkedid, legs of one call cannot be distinguished from calls and would be stored twice."""
     with pytest.raises(UsageError, match="newcdrcolumns"):
-        kept(as_csv([name for name in WHOLE if name not in ("peeraccount", "linkedid", "sequence")]))
+        read_calls(as_csv([name for name in ALL_COLUMNS if name not in ("peeraccount", "linkedid", "sequence")]))
 
 
 @given(st.lists(st.text(max_size=80), max_size=8))
-def test_no_text_makes_the_reader_fail(lines: list[str]) -> None:
-    """But for saying what is missing."""
+def test_file_with_any_text_raises_only_usage_error(lines: list[str]) -> None:
     try:
         assert all(isinstance(row, UnparsedLine) for row in collect_calls(parse_rows(lines), PARSE_OPTIONS))
     except UsageError as error:
         assert "no " in str(error)  # noqa: PT017 - either outcome is right
 
 
-def test_cdrs_far_apart_do_not_wait_for_each_other() -> None:
-    """So that a file of any length is read within bounded memory."""
+def test_file_calls_far_apart_are_returned_early() -> None:
+    """A file of any length is read within bounded memory."""
     first = rows()[0]
     late = {**first, "linkedid": "1796000000.1", "uniqueid": "1796000000.1"}
-    day = (f"2026-12-{day:02}" for day in range(1, 29))
+    dates = (f"2026-12-{dates:02}" for dates in range(1, 29))
     lines = [json.dumps(first)]
-    for date in day:
+    for date in dates:
         lines += [json.dumps({**late, **dict.fromkeys(("start", "answer", "end"), f"{date} 10:00:00")})] * 40
     stream = iter(collect_calls(parse_rows(lines), PARSE_OPTIONS))
     assert isinstance(next(stream), ArchivedCall)

@@ -1,4 +1,4 @@
-"""Bytes become messages, however they arrive and whatever they are."""
+"""AMI messages are parsed from any split of any bytes."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -18,59 +18,56 @@ from tests.pbx.asterisk.ami_streams import stream
 QUEUE = stream("inbound_ivr_queue_two_agents")
 
 
-def read(parts: Iterable[bytes]) -> list[AmiMessage | OversizedMessage]:
+def read_messages(parts: Iterable[bytes]) -> list[AmiMessage | OversizedMessage]:
     reader = AmiMessageReader()
     return [message for part in parts for message in reader.receive_data(part)]
 
 
-def split(data: bytes, at: Iterable[int]) -> list[bytes]:
-    places = [0, *sorted(at), len(data)]
-    return [data[begin:end] for begin, end in pairwise(places)]
+def split_at(data: bytes, positions: Iterable[int]) -> list[bytes]:
+    boundaries = [0, *sorted(positions), len(data)]
+    return [data[begin:end] for begin, end in pairwise(boundaries)]
 
 
 @given(st.lists(st.integers(0, len(QUEUE)), max_size=40))
-def test_any_split_gives_the_same_messages(at: list[int]) -> None:
-    """Of a real stream, cut anywhere."""
-    assert read(split(QUEUE, at)) == read([QUEUE])
+def test_messages_do_not_depend_on_split(positions: list[int]) -> None:
+    assert read_messages(split_at(QUEUE, positions)) == read_messages([QUEUE])
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20))
-def test_no_bytes_are_an_error(parts: list[bytes]) -> None:
-    """And what follows them is read."""
+def test_messages_after_any_bytes_are_parsed(parts: list[bytes]) -> None:
     after = b"\r\n\r\nEvent: Cdr\r\nSource: 1001\r\n\r\n"
-    assert read([*parts, after])[-1] == AmiMessage((("Event", "Cdr"), ("Source", "1001")))
+    assert read_messages([*parts, after])[-1] == AmiMessage((("Event", "Cdr"), ("Source", "1001")))
 
 
 @given(st.integers(1, 9), st.integers(0, 3))
-def test_a_message_of_any_size_kills_nothing(times: int, more: int) -> None:
-    """One that is too large is left out and told, with its name and size; its neighbours are read."""
-    large = b"Event: Huge\r\nValue: " + b"x" * (MESSAGE_BYTES_MAX * times + more) + b"\r\n\r\n"
+def test_messages_oversized_message_is_reported_and_skipped(times: int, extra_bytes: int) -> None:
+    """With its name and size; its neighbours are parsed."""
+    large = b"Event: Huge\r\nValue: " + b"x" * (MESSAGE_BYTES_MAX * times + extra_bytes) + b"\r\n\r\n"
     small = b"Event: Cdr\r\n\r\n"
     whole = small + large + small
-    for parts in ([whole], split(whole, range(0, len(whole), 1000))):
-        first, told, last = read(parts)
+    for parts in ([whole], split_at(whole, range(0, len(whole), 1000))):
+        first, oversized, last = read_messages(parts)
         assert first == last == AmiMessage((("Event", "Cdr"),))
-        assert isinstance(told, OversizedMessage)
-        assert (told.event_name, told.size_bytes) == ("Huge", len(large) - 4)
+        assert isinstance(oversized, OversizedMessage)
+        assert (oversized.event_name, oversized.size_bytes) == ("Huge", len(large) - 4)
 
 
-def test_what_is_held_is_bounded() -> None:
-    """Of a message that never ends no more is held than one may have."""
+def test_messages_buffer_is_bounded() -> None:
+    """Also for a message without end."""
     reader = AmiMessageReader()
     for _ in range(50):
         assert list(reader.receive_data(b"x" * 10_000)) == []
         assert len(reader._buffer) <= MESSAGE_BYTES_MAX
 
 
-def test_names_are_found_whatever_their_case() -> None:
-    """The first value counts; those of a command's output are all there."""
+def test_message_names_ignore_case() -> None:
+    """`get` returns the first value, `get_all` all of them."""
     (message,) = parse_messages(b"Output: one\r\noutput: two\r\nLinkedID: 1.1\r\n\r\n")
     assert (message.get("Output"), message.get_all("Output"), message.get("linkedid")) == ("one", ["one", "two"], "1.1")
     assert message.fields == {"output": "one", "linkedid": "1.1"}
 
 
-def test_lines_that_say_nothing_are_not_kept() -> None:
-    """A name without a value is as good as none."""
+def test_message_text_leaves_out_names_without_value() -> None:
     (message,) = parse_messages(b"Event: Cdr\r\nAccountCode: \r\nSource: 1001\r\n\r\n")
     assert message.text == "Event: Cdr\r\nSource: 1001\r\n\r\n"
     assert parse_messages(message.text.encode())[0].fields == {"event": "Cdr", "source": "1001"}

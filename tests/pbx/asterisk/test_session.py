@@ -1,4 +1,4 @@
-"""The state machine of an AMI connection: login, questions, events, and whatever else may come."""
+"""The state machine of an AMI connection: login, actions, events, and invalid input."""
 
 import hashlib
 from collections.abc import Sequence
@@ -42,12 +42,12 @@ def ready_session() -> AmiSession:
     return session
 
 
-def told(session: AmiSession, parts: Sequence[bytes]) -> list[AmiSessionEvent]:
-    return [happening for part in parts for happening in session.receive_data(part)]
+def receive_all(session: AmiSession, parts: Sequence[bytes]) -> list[AmiSessionEvent]:
+    return [session_event for part in parts for session_event in session.receive_data(part)]
 
 
-def test_the_secret_is_proved_and_never_sent() -> None:
-    """By MD5 over the challenge; only the events that are of use are asked for."""
+def test_session_login_proves_secret_without_sending_it() -> None:
+    """By MD5 over the challenge; the session requests only the events that Onhook needs."""
     session = new_session()
     assert session.receive_data(GREETING) == []
     assert b"AuthType: MD5" in session.data_to_send()
@@ -62,104 +62,102 @@ def test_the_secret_is_proved_and_never_sent() -> None:
     assert SECRET not in repr(session._credentials)
 
 
-def test_a_filter_that_is_not_allowed_is_no_hindrance() -> None:
-    """Then Asterisk says more than is needed."""
+def test_session_without_permission_to_filter_is_ready() -> None:
+    """Asterisk then sends all events."""
     session = new_session()
     denied = FILTERED.replace(b"Success", b"Error")
     assert session.receive_data(GREETING + CHALLENGE + LOGGED_IN + denied) == [AmiReady("11.0.0", is_filtered=False)]
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("data", "reason"),
     [
-        (b"SSH-2.0-OpenSSH_9.9\r\n", "no Asterisk"),
-        (b"Asterisk Call Manager/" + b"1" * BANNER_BYTES_MAX, "no Asterisk"),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", "not Asterisk"),
+        (b"Asterisk Call Manager/" + b"1" * BANNER_BYTES_MAX, "not Asterisk"),
         (GREETING + CHALLENGE + LOGGED_IN.replace(b"Success", b"Error").replace(b"accepted", b"failed"), "failed"),
-        (GREETING + CHALLENGE.replace(b"Success", b"Error"), "does not say why"),
+        (GREETING + CHALLENGE.replace(b"Success", b"Error"), "no reason given"),
     ],
 )
-def test_a_refusal_says_why(said: bytes, why: str) -> None:
-    """In Asterisk's words where it has any; what comes after it is not heard."""
+def test_session_refusal_has_reason(data: bytes, reason: str) -> None:
+    """Asterisk's own text if there is one; later input is ignored."""
     session = new_session()
-    (refused,) = session.receive_data(said)
+    (refused,) = session.receive_data(data)
     assert isinstance(refused, AmiRefused)
-    assert why in refused.reason
+    assert reason in refused.reason
     assert session.receive_data(WELCOME + CALL) == []
 
 
 @given(st.lists(st.integers(0, len(WELCOME + CALL)), max_size=60))
-def test_any_split_gives_the_same_happenings(at: list[int]) -> None:
-    """From the greeting to the last event of a real call."""
+def test_session_events_do_not_depend_on_split(positions: list[int]) -> None:
     data = WELCOME + CALL
-    places = [0, *sorted(at), len(data)]
-    parts = [data[begin:end] for begin, end in pairwise(places)]
-    assert told(new_session(), parts) == told(new_session(), [data])
+    boundaries = [0, *sorted(positions), len(data)]
+    parts = [data[begin:end] for begin, end in pairwise(boundaries)]
+    assert receive_all(new_session(), parts) == receive_all(new_session(), [data])
 
 
 @given(st.lists(st.binary(max_size=200), max_size=20))
-def test_rubbish_kills_nothing(parts: list[bytes]) -> None:
-    """After a login anything may come, and the next call is heard."""
+def test_session_invalid_data_after_login_is_skipped(parts: list[bytes]) -> None:
+    """The next call is received."""
     session = ready_session()
-    told(session, parts)
-    heard = told(session, [b"\r\n\r\n", CALL])
-    assert [one.name for one in heard if isinstance(one, AmiEvent)].count("Cdr") == 1
+    receive_all(session, parts)
+    session_events = receive_all(session, [b"\r\n\r\n", CALL])
+    assert [session_event.name for session_event in session_events if isinstance(session_event, AmiEvent)].count(
+        "Cdr"
+    ) == 1
 
 
 @given(st.lists(st.binary(max_size=200), max_size=20))
-def test_rubbish_instead_of_a_greeting_is_refused_or_waited_on(parts: list[bytes]) -> None:
-    """Nothing is raised, and no login is sent to a stranger."""
+def test_session_invalid_greeting_gets_no_login(parts: list[bytes]) -> None:
     session = new_session()
-    told(session, parts)
+    receive_all(session, parts)
     assert b"Key" not in session.data_to_send()
 
 
-def test_events_are_heard_from_the_login_on() -> None:
-    """The filter's answer may come after the first event."""
+def test_session_events_before_filter_response_are_returned() -> None:
     session = new_session()
-    happenings = session.receive_data(GREETING + CHALLENGE + LOGGED_IN + b"Event: Cdr\r\n\r\n" + FILTERED)
-    assert [type(happening) for happening in happenings] == [AmiEvent, AmiReady]
+    session_events = session.receive_data(GREETING + CHALLENGE + LOGGED_IN + b"Event: Cdr\r\n\r\n" + FILTERED)
+    assert [type(session_event) for session_event in session_events] == [AmiEvent, AmiReady]
 
 
-def test_a_question_gets_its_answer_between_events() -> None:
-    """By its name; an answer that nobody asked for is passed over."""
+def test_session_response_is_matched_by_action_id() -> None:
+    """A response with an unknown id is ignored."""
     session = ready_session()
-    question = session.send_action("Ping")
-    assert session.data_to_send() == f"Action: Ping\r\nActionID: {question}\r\n\r\n".encode()
-    stray = b"Response: Success\r\nActionID: somebody-else\r\n\r\n"
-    pong = f"Response: Success\r\nActionID: {question}\r\nPing: Pong\r\n\r\n".encode()
-    event, answer = session.receive_data(stray + b"Event: Cdr\r\n\r\n" + pong + pong)
+    action_id = session.send_action("Ping")
+    assert session.data_to_send() == f"Action: Ping\r\nActionID: {action_id}\r\n\r\n".encode()
+    unrelated_response = b"Response: Success\r\nActionID: other-client\r\n\r\n"
+    pong = f"Response: Success\r\nActionID: {action_id}\r\nPing: Pong\r\n\r\n".encode()
+    event, response = session.receive_data(unrelated_response + b"Event: Cdr\r\n\r\n" + pong + pong)
     assert isinstance(event, AmiEvent)
-    assert isinstance(answer, AmiResponse)
-    assert answer.is_success
-    assert (answer.action_id, answer.message.get("Ping")) == (question, "Pong")
+    assert isinstance(response, AmiResponse)
+    assert response.is_success
+    assert (response.action_id, response.message.get("Ping")) == (action_id, "Pong")
 
 
-def test_a_list_is_one_answer() -> None:
-    """From its begin to its end, without either; other events in between stay events."""
+def test_session_list_is_one_response() -> None:
+    """Without its start and end; other events in between remain events."""
     session = ready_session()
-    question = session.send_action("PJSIPShowEndpoints")
-    begin = f"Response: Success\r\nActionID: {question}\r\nEventList: start\r\n\r\n"
-    one = f"Event: EndpointList\r\nActionID: {question}\r\nObjectName: 1001\r\n\r\n"
-    end = f"Event: EndpointListComplete\r\nActionID: {question}\r\nEventList: Complete\r\n\r\n"
-    happenings = session.receive_data((begin + one + "Event: Cdr\r\n\r\n" + one + end).encode())
-    assert [type(happening) for happening in happenings] == [AmiEvent, AmiResponse]
-    answer = happenings[1]
-    assert isinstance(answer, AmiResponse)
-    assert [listed.get("ObjectName") for listed in answer.list_events] == ["1001", "1001"]
+    action_id = session.send_action("PJSIPShowEndpoints")
+    begin = f"Response: Success\r\nActionID: {action_id}\r\nEventList: start\r\n\r\n"
+    list_item = f"Event: EndpointList\r\nActionID: {action_id}\r\nObjectName: 1001\r\n\r\n"
+    end = f"Event: EndpointListComplete\r\nActionID: {action_id}\r\nEventList: Complete\r\n\r\n"
+    session_events = session.receive_data((begin + list_item + "Event: Cdr\r\n\r\n" + list_item + end).encode())
+    assert [type(session_event) for session_event in session_events] == [AmiEvent, AmiResponse]
+    response = session_events[1]
+    assert isinstance(response, AmiResponse)
+    assert [list_event.get("ObjectName") for list_event in response.list_events] == ["1001", "1001"]
 
 
-def test_a_list_without_end_is_bounded() -> None:
-    """No more is held than a PBX can have."""
+def test_session_list_without_end_is_bounded() -> None:
     session = ready_session()
-    question = session.send_action("PJSIPShowEndpoints")
-    one = f"Event: EndpointList\r\nActionID: {question}\r\n\r\n".encode()
+    action_id = session.send_action("PJSIPShowEndpoints")
+    list_item = f"Event: EndpointList\r\nActionID: {action_id}\r\n\r\n".encode()
     for _ in range(LIST_EVENTS_MAX // 1000 + 2):
-        assert session.receive_data(one * 1000) == []
-    assert len(session._pending_responses[question]) <= LIST_EVENTS_MAX + 1
+        assert session.receive_data(list_item * 1000) == []
+    assert len(session._pending_responses[action_id]) <= LIST_EVENTS_MAX + 1
 
 
-def test_too_many_questions_without_an_answer_are_refused() -> None:
-    """Then the connection is dead, and whoever asks should end it."""
+def test_session_too_many_pending_actions_raise_overflow_error() -> None:
+    """The connection counts as dead."""
     session = ready_session()
     for _ in range(PENDING_ACTIONS_MAX):
         session.send_action("Ping")
@@ -167,8 +165,7 @@ def test_too_many_questions_without_an_answer_are_refused() -> None:
         session.send_action("Ping")
 
 
-def test_a_line_break_in_a_value_begins_no_other_line() -> None:
-    """Whatever a person writes into a setting, it stays one value."""
+def test_session_line_break_in_value_begins_no_new_line() -> None:
     session = ready_session()
     session.send_action("GetConfig", Filename="a.conf\r\nAction: Command")
     assert b"Filename: a.conf Action: Command\r\n" in session.data_to_send()

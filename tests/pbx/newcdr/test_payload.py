@@ -1,4 +1,4 @@
-"""`NewCdr` as bytes: every spelling of the manuals is read, and can be written again."""
+"""`NewCdr` bodies: every spelling in the manuals is parsed, and formatting is the inverse of parsing."""
 
 import json
 from pathlib import Path
@@ -31,23 +31,23 @@ ANSWERED = CallDetails(
 )
 
 
-def test_the_sample_of_the_second_version_is_read() -> None:
-    """All its numbers are text, and one of its members is spelt as nowhere else."""
+def test_newcdr_cloud_v2_sample_is_parsed() -> None:
+    """All its numbers are text, and one member has a spelling that occurs nowhere else."""
     assert NEWCDR.parse(CLOUD_V2) == [ANSWERED]
-    glance = NEWCDR.peek(CLOUD_V2)
-    assert (glance.kind, glance.sn, glance.label) == ("details", "369451090405", "NewCdr")
+    envelope = NEWCDR.peek(CLOUD_V2)
+    assert (envelope.kind, envelope.sn, envelope.label) == ("details", "369451090405", "NewCdr")
 
 
 @pytest.mark.parametrize("spelling", ["desttrunkname", "dsttrcunkname", "dstrunkname"])
-def test_the_trunk_that_a_call_went_out_on_is_spelt_in_three_ways(spelling: str) -> None:
-    """yeastar-p-series.md 9: accept all three; a blank beside it does not hide it."""
-    (details,) = NEWCDR.parse(changed(**{spelling: "SPS-6-36"}))
+def test_newcdr_outbound_trunk_is_parsed_in_three_spellings(spelling: str) -> None:
+    """yeastar-p-series.md 9: accept all three; a blank one beside it does not hide the value."""
+    (details,) = NEWCDR.parse(change_sample(**{spelling: "SPS-6-36"}))
     assert details.dst_trunk_name == "SPS-6-36"
 
 
-def test_numbers_may_be_numbers() -> None:
-    """The table types `callto` and `didnumber` as integers where the sample has text."""
-    (details,) = NEWCDR.parse(changed(callto=2023, didnumber=5550100, pincode=1234, callduraction=19))
+def test_newcdr_number_members_are_parsed() -> None:
+    """The manual's table types `callto` and `didnumber` as integers; the sample has text."""
+    (details,) = NEWCDR.parse(change_sample(callto=2023, didnumber=5550100, pincode=1234, callduraction=19))
     assert (details.call_to, details.did_number, details.pin_code, details.call_duration) == (
         "2023",
         "5550100",
@@ -56,8 +56,8 @@ def test_numbers_may_be_numbers() -> None:
     )
 
 
-def test_the_first_version_of_the_s_series_names_no_sender() -> None:
-    """Its event is a call's end all the same, and `cdrid` is kept as its `uid`."""
+def test_newcdr_s_series_v1_without_sn_is_parsed() -> None:
+    """`cdrid` is stored as `uid`."""
     body = b'{"action":"NewCdr","callid":"1505352615.274","cdrid":"20170914093015B9","timestart":"2017-09-14 09:30:15",'
     body += b'"callfrom":"1001","callto":"1002","callduraction":"9","talkduraction":"4","status":"ANSWERED"}'
     assert (NEWCDR.peek(body).kind, NEWCDR.peek(body).sn) == ("details", "")
@@ -77,26 +77,27 @@ def test_the_first_version_of_the_s_series_names_no_sender() -> None:
         (b"", "not_json", "unknown"),
     ],
 )
-def test_what_is_no_call_is_told_apart(body: bytes, kind: str, label: str) -> None:
-    """Other events are counted by name, and read as no call."""
-    glance = NEWCDR.peek(body)
-    assert (glance.kind, glance.label) == (kind, label)
+def test_newcdr_other_body_is_classified_and_rejected(body: bytes, kind: str, label: str) -> None:
+    envelope = NEWCDR.peek(body)
+    assert (envelope.kind, envelope.label) == (kind, label)
     with pytest.raises(ParseError):
         NEWCDR.parse(body)
 
 
-def test_an_exact_repeat_has_the_same_key_in_any_order_of_members() -> None:
-    """And another call has another."""
-    turned = json.dumps(dict(reversed(json.loads(CLOUD_V2).items()))).encode()
-    assert NEWCDR.peek(turned).key == NEWCDR.peek(CLOUD_V2).key
-    assert NEWCDR.peek(changed(callto="2024")).key != NEWCDR.peek(CLOUD_V2).key
+def test_newcdr_key_ignores_member_order() -> None:
+    """Another call has another key."""
+    reordered_body = json.dumps(dict(reversed(json.loads(CLOUD_V2).items()))).encode()
+    assert NEWCDR.peek(reordered_body).key == NEWCDR.peek(CLOUD_V2).key
+    assert NEWCDR.peek(change_sample(callto="2024")).key != NEWCDR.peek(CLOUD_V2).key
 
 
 @given(
     details=st.builds(
         CallDetails,
         call_id=st.from_regex(r"1[0-9]{9}\.[0-9]{1,5}", fullmatch=True),
-        time_start=st.datetimes().filter(lambda at: 1990 <= at.year <= 2100).map(lambda at: f"{at:%Y-%m-%d %H:%M:%S}"),
+        time_start=st.datetimes()
+        .filter(lambda moment: 1990 <= moment.year <= 2100)
+        .map(lambda moment: f"{moment:%Y-%m-%d %H:%M:%S}"),
         call_from=st.from_regex(r"[0-9]{3,12}", fullmatch=True),
         call_to=st.from_regex(r"[0-9]{3,12}", fullmatch=True),
         call_duration=st.none() | st.integers(0, 86_400),
@@ -107,25 +108,22 @@ def test_an_exact_repeat_has_the_same_key_in_any_order_of_members() -> None:
         status=st.sampled_from(["ANSWERED", "NO ANSWER", "BUSY", "VOICEMAIL"]),
         type=st.sampled_from(["Inbound", "Outbound", "Internal", "Callback", "Transfer"]),
     ),
-    profile=st.sampled_from(sorted(PAYLOAD_FORMATS)),
+    payload_format=st.sampled_from(sorted(PAYLOAD_FORMATS)),
 )
-def test_what_is_written_is_read_again(details: CallDetails, profile: str) -> None:
-    """Each generation says all that it knows of a call."""
-    assert NEWCDR.parse(NEWCDR.format(details, "369451090405", profile)) == [details]
+def test_newcdr_format_then_parse_returns_same_details(details: CallDetails, payload_format: str) -> None:
+    assert NEWCDR.parse(NEWCDR.format(details, "369451090405", payload_format)) == [details]
 
 
-def test_a_profile_that_nobody_knows_is_refused() -> None:
-    """With those that there are."""
+def test_newcdr_format_with_unknown_payload_format_names_known_ones() -> None:
     with pytest.raises(UsageError, match="cloud-v1"):
         NEWCDR.format(ANSWERED, "369451090405", "v3")
 
 
 @given(st.binary(max_size=200) | st.builds(msgspec.json.encode, st.dictionaries(st.text(), st.none() | st.text())))
-def test_glancing_never_fails(body: bytes) -> None:
-    """Whatever the bytes."""
+def test_newcdr_peek_of_any_bytes_does_not_fail(body: bytes) -> None:
     assert len(NEWCDR.peek(body).key) == 16
 
 
-def changed(**members: Any) -> bytes:
-    """The sample with other members."""
+def change_sample(**members: Any) -> bytes:
+    """Return the sample with some members changed."""
     return msgspec.json.encode(json.loads(CLOUD_V2) | members)

@@ -1,4 +1,4 @@
-"""A PBX's list of calls, answered as firmware does, and whoever reads it to its end."""
+"""A simulated call list API that responds as a firmware does, and a reader of the whole list."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ FACTS = SystemFacts(date_format="DD/MM/YYYY", time_format="12", clock=NOON, offs
 
 
 class FakeCallListApi:
-    """Answers as this firmware does; `rows` are those of its list, the order of their arrival."""
+    """The call list API of one firmware. `rows` are the rows of its list, in order of arrival."""
 
     def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
         self.rows = list(rows)
@@ -101,7 +101,7 @@ def read_all(
     rows_max: int = 10_000,
     ids: Mapping[str, str] = {},
 ) -> tuple[ListingResult, list[bytes], list[int]]:
-    """All rows of a window as they are kept, without repeats, and how far the reading had come after each page."""
+    """Return the result of the listing, all wrapped rows of a window without repeats, and `done_until` of each page."""
     return run_listing(pbx, list_calls(ListingSource(sn=SN, facts=facts, rows_max=rows_max), window), ids)
 
 

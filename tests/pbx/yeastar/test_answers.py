@@ -1,4 +1,4 @@
-"""What the PBX's web API answers, as recorded."""
+"""Responses of the PBX's web API, as recorded."""
 
 from typing import Any
 
@@ -28,8 +28,8 @@ def facts(**changes: Any) -> SystemFacts:
     return parse_facts(parse_response(200, body))
 
 
-def test_the_pbx_tells_its_formats_and_its_clock() -> None:
-    """And by both of its clocks, its offset from UTC."""
+def test_parse_facts_returns_formats_clock_and_offset() -> None:
+    """The offset follows from the displayed time and the timestamp."""
     assert facts() == SystemFacts(
         firmware="37.23.0.123",
         sn="3651XXXXXXXX",
@@ -41,16 +41,15 @@ def test_the_pbx_tells_its_formats_and_its_clock() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "date_format"),
+    ("displayed", "date_format"),
     [("06/30/2026 21:37:17", "MM/DD/YYYY"), ("2026/06/30 21:37:17", "YYYY/MM/DD"), ("2026-06-30 21:37:17", "")],
 )
-def test_the_offset_is_read_in_every_format(shown: str, date_format: str) -> None:
-    """By the format that stands beside it."""
-    assert facts(system_time=shown, system_date_format=date_format).offset_seconds == 10800
+def test_parse_facts_reads_offset_in_every_date_format(displayed: str, date_format: str) -> None:
+    assert facts(system_time=displayed, system_date_format=date_format).offset_seconds == 10800
 
 
-def test_what_is_not_told_is_unknown() -> None:
-    """Not zero: an offset or a clock that nobody told must not be taken for UTC."""
+def test_parse_facts_without_clock_or_offset_returns_none() -> None:
+    """Not zero: a missing offset or clock must not count as UTC."""
     assert facts(system_time="", timestamp="soon") == SystemFacts(
         firmware="37.23.0.123", sn="3651XXXXXXXX", date_format="DD/MM/YYYY", time_format="12"
     )
@@ -59,7 +58,7 @@ def test_what_is_not_told_is_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "trouble"),
+    ("body", "error_kind"),
     [
         (b'{"errcode":0,"errmsg":"SUCCESS"}', None),
         (b'{"errcode":10004,"errmsg":"TOKEN EXPIRED"}', "token_expired"),
@@ -76,12 +75,11 @@ def test_what_is_not_told_is_unknown() -> None:
         (b'{"errcode":' + b"[" * 5000, "invalid_response"),
     ],
 )
-def test_each_code_has_one_meaning(body: bytes, trouble: str | None) -> None:
-    """The status is 200 for all of them (yeastar-p-series.md 6)."""
-    assert parse_response(200, body).error_kind == trouble
+def test_parse_response_maps_each_code_to_one_error_kind(body: bytes, error_kind: str | None) -> None:
+    """The HTTP status is 200 for all of them (yeastar-p-series.md 6)."""
+    assert parse_response(200, body).error_kind == error_kind
 
 
-def test_a_gateway_in_between_is_no_pbx() -> None:
-    """Its pages are worth another try."""
+def test_parse_response_from_proxy_is_temporary() -> None:
     assert parse_response(502, b"<html>").error_kind == "temporary"
     assert parse_response(400, b'{"errcode":10004,"errmsg":"TOKEN EXPIRED"}').error_kind == "token_expired"

@@ -1,4 +1,4 @@
-"""Event 30012 as bytes: what PBXs were seen to send is read, and can be written again."""
+"""Event 30012 bodies: every observed form is parsed, and formatting is the inverse of parsing."""
 
 import json
 from contextlib import suppress
@@ -77,16 +77,16 @@ VOICEMAIL = CallDetails(
         ("p2026_inbound_voicemail.json", VOICEMAIL, "3651XXXXXXXX"),
     ],
 )
-def test_every_shape_that_was_seen_is_read(file: str, details: CallDetails, sn: str) -> None:
-    """The vendor's printed example byte for byte, `msg` as text and as an object, and no envelope at all."""
+def test_yeastar_every_observed_form_is_parsed(file: str, details: CallDetails, sn: str) -> None:
+    """The vendor's printed example byte for byte, `msg` as text and as an object, and a body without envelope."""
     body = (PAYLOADS / file).read_bytes()
     assert YEASTAR.parse(body) == [details]
-    glance = YEASTAR.peek(body)
-    assert (glance.kind, glance.sn, glance.label) == ("details", sn, "30012")
+    envelope = YEASTAR.peek(body)
+    assert (envelope.kind, envelope.sn, envelope.label) == ("details", sn, "30012")
 
 
-def test_one_report_in_another_shape_is_an_exact_repeat() -> None:
-    """Four shapes of the documented example have one key: the details count, not the envelope or the order."""
+def test_yeastar_key_is_equal_in_every_form() -> None:
+    """The key covers the details, not the envelope or the order of members."""
     files = ("documented_example.txt", "p2025_internal_answered.json", "object_internal_answered.json")
     keys = {YEASTAR.peek((PAYLOADS / file).read_bytes()).key for file in (*files, "flat_internal_answered.json")}
     assert len(keys) == 1
@@ -94,20 +94,20 @@ def test_one_report_in_another_shape_is_an_exact_repeat() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "profile"),
+    ("file", "payload_format"),
     [
         ("p2023_outbound_busy.json", "p-2023"),
         ("p2025_internal_answered.json", "doc"),
         ("p2026_inbound_voicemail.json", "p-2026"),
     ],
 )
-def test_what_was_captured_is_written_byte_for_byte(file: str, profile: str) -> None:
-    """Order, blanks, escapes: an application cannot tell our bytes from the PBX's."""
+def test_yeastar_format_of_captured_event_is_byte_identical(file: str, payload_format: str) -> None:
+    """Order, blanks and escapes equal those of the PBX."""
     body = (PAYLOADS / file).read_bytes()
-    assert YEASTAR.format(YEASTAR.parse(body)[0], YEASTAR.peek(body).sn, profile) == body
+    assert YEASTAR.format(YEASTAR.parse(body)[0], YEASTAR.peek(body).sn, payload_format) == body
 
 
-def test_the_signature_is_the_one_of_the_published_vector() -> None:
+def test_signature_of_captured_event_matches_published_vector() -> None:
     """`X-Signature` over the raw body of the 2026 capture (payloads' README)."""
     body = (PAYLOADS / "p2026_inbound_voicemail.json").read_bytes()
     signature = sign("0123456789abcdefghijABCDEFGHIJ01", body)
@@ -117,33 +117,35 @@ def test_the_signature_is_the_one_of_the_published_vector() -> None:
     assert not is_signed_by(["another"], body, "é")
 
 
-def carried(details: CallDetails, profile: str) -> CallDetails:
-    """What of some details a profile carries: the members it leaves out are empty."""
-    shape = PAYLOAD_FORMATS[profile]
+def omit_members(details: CallDetails, payload_format: str) -> CallDetails:
+    """Return the details as a payload format contains them; the members that it omits are empty."""
+    spec = PAYLOAD_FORMATS[payload_format]
     defaults: dict[str, Any] = {"enb_call_note": None}
-    left_out = {name: defaults.get(name, "") for name in DETAIL_FIELDS if name in shape.omitted_members}
-    extra = {name: value for name, value in details.extra.items() if name not in shape.omitted_members}
-    return msgspec.structs.replace(details, **left_out, extra={**shape.added_members, **extra})
+    omitted = {name: defaults.get(name, "") for name in DETAIL_FIELDS if name in spec.omitted_members}
+    extra = {name: value for name, value in details.extra.items() if name not in spec.omitted_members}
+    return msgspec.structs.replace(details, **omitted, extra={**spec.added_members, **extra})
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20).map(str.strip)
 REQUIRED = TEXT.filter(bool)
 SECONDS = st.none() | st.integers(0, DURATION_SECONDS_MAX)
 _FIRST, _LAST = (datetime.fromisoformat(f"{year}-01-01") for year in (1990, 2100))
-MOMENT = st.datetimes(_FIRST, _LAST).map(lambda moment: f"{moment:%Y-%m-%d %H:%M:%S}")
+TIME_START = st.datetimes(_FIRST, _LAST).map(lambda local: f"{local:%Y-%m-%d %H:%M:%S}")
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(DETAIL_FIELDS, TEXT),
     **dict.fromkeys(NUMBER_FIELDS, SECONDS),
     **dict.fromkeys(("call_id", "call_from", "call_to"), REQUIRED),
-    "time_start": MOMENT,
+    "time_start": TIME_START,
 }
 
 
-@pytest.mark.parametrize("profile", PAYLOAD_FORMATS)
+@pytest.mark.parametrize("payload_format", PAYLOAD_FORMATS)
 @given(details=st.builds(CallDetails, **FIELDS))
-def test_what_is_written_is_read_again(profile: str, details: CallDetails) -> None:
-    """For every profile, all that it carries comes back: emoji, quotes, backslashes, numbers nobody sent."""
-    assert YEASTAR.parse(YEASTAR.format(details, "3651XXXXXXXX", profile)) == [carried(details, profile)]
+def test_yeastar_format_then_parse_returns_same_details(payload_format: str, details: CallDetails) -> None:
+    """In every payload format, with emoji, quotes, backslashes and missing numbers."""
+    assert YEASTAR.parse(YEASTAR.format(details, "3651XXXXXXXX", payload_format)) == [
+        omit_members(details, payload_format)
+    ]
 
 
 @given(
@@ -153,27 +155,26 @@ def test_what_is_written_is_read_again(profile: str, details: CallDetails) -> No
     ),
     st.sampled_from(sorted(PAYLOAD_FORMATS)),
 )
-def test_the_short_way_reads_what_the_thorough_way_reads(details: CallDetails, profile: str) -> None:
-    """Blanks, quotes, backslashes and tabs anywhere: both ways give the same details."""
-    body = YEASTAR.format(details, "3651XXXXXXXX", profile)
+def test_yeastar_fast_path_equals_full_parser(details: CallDetails, payload_format: str) -> None:
+    """With blanks, quotes, backslashes and tabs anywhere."""
+    body = YEASTAR.format(details, "3651XXXXXXXX", payload_format)
     assert YEASTAR.parse(body) == [parse_details(body)]
 
 
-def test_an_unknown_profile_is_refused() -> None:
-    """The sentence names those that there are."""
+def test_yeastar_format_with_unknown_payload_format_names_known_ones() -> None:
     with pytest.raises(UsageError, match="p-2026"):
         YEASTAR.format(BUSY, "3651XXXXXXXX", "p-1999")
 
 
-def body_of(**changes: Any) -> bytes:
-    """The 2023 capture with some members changed; None takes one away."""
+def build_body(**changes: Any) -> bytes:
+    """Return the 2023 capture with some members changed; None removes a member."""
     members = json.loads(json.loads((PAYLOADS / "p2023_outbound_busy.json").read_text())["msg"])
     members = {name: value for name, value in {**members, **changes}.items() if value is not None}
     return json.dumps({"type": 30012, "sn": "3633XXXXXXXX", "msg": json.dumps(members)}).encode()
 
 
 @pytest.mark.parametrize(
-    ("changes", "name", "read"),
+    ("changes", "name", "expected"),
     [
         ({"call_duration": "24"}, "call_duration", 24),
         ({"call_duration": " 24 "}, "call_duration", 24),
@@ -189,63 +190,65 @@ def body_of(**changes: Any) -> bytes:
         ({"recording": "r" * 10_000}, "recording", "r" * TEXT_CHARACTERS_MAX),
     ],
 )
-def test_a_value_is_read_however_it_is_written(changes: dict[str, Any], name: str, read: Any) -> None:
-    """Numbers as text, blanks, names with quotes and emoji, NUL and lone surrogates, other year-first dates."""
-    assert getattr(YEASTAR.parse(body_of(**changes))[0], name) == read
+def test_yeastar_value_is_parsed_in_any_spelling(changes: dict[str, Any], name: str, expected: Any) -> None:
+    """Numbers as text, blanks, names with quotes and emoji, NUL and lone surrogates, other dates with the
+    year first.
+    """
+    assert getattr(YEASTAR.parse(build_body(**changes))[0], name) == expected
 
 
 @pytest.mark.parametrize("value", [-5, 10**12, "soon", True, 1.5, ["24"], "-5"])
-def test_a_number_that_cannot_be_is_kept_but_not_counted(value: Any) -> None:
-    """Negative and huge durations are nobody's talk time: the field is empty and the value stands in `extra`."""
-    details = YEASTAR.parse(body_of(call_duration=value))[0]
+def test_yeastar_implausible_duration_is_stored_in_extra(value: Any) -> None:
+    """The field is None, so that the value does not count as talk time."""
+    details = YEASTAR.parse(build_body(call_duration=value))[0]
     assert details.call_duration is None
     assert details.extra["call_duration"] == (str(value) if isinstance(value, float) else value)
 
 
-def test_unknown_members_are_kept() -> None:
+def test_yeastar_unknown_members_are_stored_in_extra() -> None:
     """Under their own names, nested ones too."""
-    details = YEASTAR.parse(body_of(queue_wait=7, tags={"vip": ["yes"]}))[0]
+    details = YEASTAR.parse(build_body(queue_wait=7, tags={"vip": ["yes"]}))[0]
     assert details.extra == {"queue_wait": 7, "tags": {"vip": ["yes"]}}
 
 
 @pytest.mark.parametrize("levels", [33, 500, 900])
-def test_a_member_that_is_nested_too_deep_is_kept_as_text(levels: int) -> None:
-    """However deep, the call can be read, and what reads it on is not brought down by its depth."""
+def test_yeastar_member_nested_too_deep_is_stored_as_text(levels: int) -> None:
+    """The call is parsed at any depth, and readers of the record are protected from it."""
     nested: Any = "x"
     for _ in range(levels):
         nested = [nested]
-    (details,) = YEASTAR.parse(body_of(zz=nested))
+    (details,) = YEASTAR.parse(build_body(zz=nested))
     assert details.extra["zz"] == ("[" * levels + '"x"' + "]" * levels)[:TEXT_CHARACTERS_MAX]
 
 
-def test_a_number_of_thousands_of_digits_costs_nobody_a_call() -> None:
-    """Python refuses to convert it; the call is read, and its digits are kept."""
-    body = body_of(zz=7).replace(b'\\"zz\\": 7', b'\\"zz\\": ' + b"9" * 5000)
+def test_yeastar_number_of_thousands_of_digits_is_stored_as_text() -> None:
+    """Python refuses to convert it."""
+    body = build_body(zz=7).replace(b'\\"zz\\": 7', b'\\"zz\\": ' + b"9" * 5000)
     assert YEASTAR.parse(body)[0].extra["zz"] == "9" * TEXT_CHARACTERS_MAX
 
 
-def test_a_call_id_that_nobody_could_ask_for_is_refused() -> None:
-    """Cut, it would be another call's; whole, no page or filter could hold it."""
+def test_yeastar_call_id_too_long_is_rejected() -> None:
+    """A cut id could be another call's, and no page or filter can hold the full one."""
     with pytest.raises(ParseError, match="call_id"):
-        YEASTAR.parse(body_of(call_id="9" * 201))
+        YEASTAR.parse(build_body(call_id="9" * 201))
 
 
-def test_a_call_id_that_comes_as_a_number_keeps_its_last_zero() -> None:
-    """As a fraction, `….10` and `….1` would be one call (yeastar-p-series.md 2.4)."""
+def test_yeastar_numeric_call_id_keeps_last_zero() -> None:
+    """As fractions, `….10` and `….1` would be one call (yeastar-p-series.md 2.4)."""
     body = b'{"sn":"S","call_id":1702285525.10,"time_start":"2023-12-11 11:05:25","call_from":"1","call_to":"2"}'
     assert YEASTAR.parse(body)[0].call_id == "1702285525.10"
 
 
-def test_duplicate_members_and_line_breaks_inside_texts_are_borne() -> None:
-    """The last of two members counts; a raw line break inside a text is part of it."""
-    body = body_of().replace(b"BUSY", b"BU\nSY").replace(b'"sn"', b'"sn": "OLD", "sn"')
+def test_yeastar_duplicate_members_and_raw_line_breaks_are_accepted() -> None:
+    """The last of two members counts; a raw line break is part of the text."""
+    body = build_body().replace(b"BUSY", b"BU\nSY").replace(b'"sn"', b'"sn": "OLD", "sn"')
     assert YEASTAR.peek(body).sn == "3633XXXXXXXX"
     assert YEASTAR.parse(body)[0].status == "BU\nSY"
 
 
 @pytest.mark.parametrize("is_text", [True, False])
-def test_a_call_id_inside_msg_keeps_its_last_zero_too(is_text: bool) -> None:
-    """`msg` as an object or as text, durations as fractions: neither the call nor its length is lost."""
+def test_yeastar_numeric_call_id_in_msg_keeps_last_zero(is_text: bool) -> None:
+    """With `msg` as an object and as text; a duration as a fraction is parsed too."""
     msg = (
         '{"call_id":1702285525.10,"time_start":"2023-12-11 11:05:25","call_from":"1","call_to":"2","call_duration":9.0}'
     )
@@ -255,32 +258,32 @@ def test_a_call_id_inside_msg_keeps_its_last_zero_too(is_text: bool) -> None:
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_text_that_was_encoded_again_on_its_way_is_read(layers: int) -> None:
-    """A program between the PBX and us may encode `msg` once more, and another one again."""
-    envelope = json.loads(body_of())
+def test_yeastar_msg_encoded_repeatedly_is_parsed(layers: int) -> None:
+    """Programs between the PBX and Onhook may encode `msg` once or twice more."""
+    envelope = json.loads(build_body())
     for _ in range(layers):
         envelope["msg"] = json.dumps(envelope["msg"])
     body = json.dumps(envelope).encode()
-    assert YEASTAR.parse(body) == YEASTAR.parse(body_of())
-    assert YEASTAR.peek(body) == YEASTAR.peek(body_of())
+    assert YEASTAR.parse(body) == YEASTAR.parse(build_body())
+    assert YEASTAR.peek(body) == YEASTAR.peek(build_body())
 
 
-def test_members_in_another_case_are_the_same_members() -> None:
-    """`CALL_ID` is `call_id`; what is there under both names counts as the event names it."""
-    members = json.loads(json.loads(body_of())["msg"])
+def test_yeastar_upper_case_member_names_are_parsed() -> None:
+    """A member present under both spellings counts as the event spells it."""
+    members = json.loads(json.loads(build_body())["msg"])
     body = json.dumps({"sn": "S", "msg": {name.upper(): value for name, value in members.items()}}).encode()
-    assert YEASTAR.parse(body) == YEASTAR.parse(body_of())
-    assert YEASTAR.parse(body_of(Status="ANSWERED"))[0].status == "BUSY"
+    assert YEASTAR.parse(body) == YEASTAR.parse(build_body())
+    assert YEASTAR.parse(build_body(Status="ANSWERED"))[0].status == "BUSY"
 
 
-def test_a_flat_body_may_have_the_number_of_the_event() -> None:
-    """Then `type` says which event it is, and not which direction the call had."""
-    flat = {**json.loads(json.loads(body_of())["msg"]), "sn": "S", "type": 30012}
+def test_yeastar_flat_body_with_event_number_has_no_direction() -> None:
+    """`type` is then the number of the event, not the direction of the call."""
+    flat = {**json.loads(json.loads(build_body())["msg"]), "sn": "S", "type": 30012}
     assert YEASTAR.parse(json.dumps(flat).encode())[0].type == ""
 
 
 @pytest.mark.parametrize(
-    ("shown", "meant"),
+    ("displayed", "expected"),
     [
         ("11/12/2023 11:05:25", "2023-12-11 11:05:25"),
         ("12/11/2023 11:05:25 AM", "2023-12-11 11:05:25"),
@@ -288,44 +291,43 @@ def test_a_flat_body_may_have_the_number_of_the_event() -> None:
         ("12/12/2023 00:05:25", "2023-12-12 00:05:25"),
     ],
 )
-def test_a_date_with_the_day_or_the_month_first_is_proven_by_the_ids(shown: str, meant: str) -> None:
-    """Of the two readings only one lies at the second that `call_id` names; nothing is guessed."""
-    assert YEASTAR.parse(body_of(time_start=shown))[0].time_start == meant
+def test_yeastar_day_or_month_first_is_resolved_by_ids(displayed: str, expected: str) -> None:
+    """Only one reading matches the second in `call_id`."""
+    assert YEASTAR.parse(build_body(time_start=displayed))[0].time_start == expected
 
 
 @pytest.mark.parametrize("changes", [{"call_id": "a"}, {"time_start": "11/10/2023 11:05:25"}])
-def test_a_date_that_nothing_proves_is_not_guessed(changes: dict[str, Any]) -> None:
-    """An id that tells no second, or one that is months away from both readings."""
-    with pytest.raises(ParseError, match="must not be guessed"):
-        YEASTAR.parse(body_of(**{"time_start": "11/12/2023 11:05:25", **changes}))
+def test_yeastar_ambiguous_date_without_proof_is_rejected(changes: dict[str, Any]) -> None:
+    """An id without a time, or one that is months away from both readings."""
+    with pytest.raises(ParseError, match="would be ambiguous"):
+        YEASTAR.parse(build_body(**{"time_start": "11/12/2023 11:05:25", **changes}))
 
 
 @pytest.mark.parametrize("missing", ["call_id", "time_start", "call_from", "call_to"])
 @pytest.mark.parametrize("blank", [None, {}])
-def test_only_four_members_are_required(missing: str, blank: Any) -> None:
-    """A report without one of them says no call, and the reason names it."""
+def test_yeastar_missing_required_member_is_rejected(missing: str, blank: Any) -> None:
+    """The reason names the member."""
     with pytest.raises(ParseError, match=missing):
-        YEASTAR.parse(body_of(**{missing: blank}))
+        YEASTAR.parse(build_body(**{missing: blank}))
 
 
 @pytest.mark.parametrize("missing", ["call_id", "time_start"])
 @pytest.mark.parametrize("blank", ["", " "])
-def test_a_call_without_an_id_or_a_time_is_none(missing: str, blank: str) -> None:
-    """They have to say something."""
+def test_yeastar_blank_call_id_or_time_is_rejected(missing: str, blank: str) -> None:
     with pytest.raises(ParseError, match=missing):
-        YEASTAR.parse(body_of(**{missing: blank}))
+        YEASTAR.parse(build_body(**{missing: blank}))
 
 
 @pytest.mark.parametrize("party", ["call_from", "call_to"])
 @pytest.mark.parametrize("blank", ['""', '" "', "null"])
-def test_a_caller_who_withholds_the_number_is_a_caller(party: str, blank: str) -> None:
-    """A party that is there and blank is empty; the call is counted like any other."""
-    body = body_of(**{party: "WITHHELD"}).replace(b'\\"WITHHELD\\"', blank.replace('"', '\\"').encode())
+def test_yeastar_withheld_number_is_accepted(party: str, blank: str) -> None:
+    """A party that is present and blank becomes empty."""
+    body = build_body(**{party: "WITHHELD"}).replace(b'\\"WITHHELD\\"', blank.replace('"', '\\"').encode())
     assert getattr(YEASTAR.parse(body)[0], party) == ""
 
 
-def test_four_members_are_enough() -> None:
-    """All others are empty: texts empty, numbers None and not zero."""
+def test_yeastar_four_members_are_sufficient() -> None:
+    """The other texts are empty, the other numbers None, not zero."""
     body = b'{"sn":"S","call_id":"a","time_start":"2023-12-11 11:05:25","call_from":"1","call_to":"2"}'
     expected = CallDetails(call_id="a", time_start="2023-12-11 11:05:25", call_from="1", call_to="2")
     assert YEASTAR.parse(body) == [expected]
@@ -359,19 +361,17 @@ def test_four_members_are_enough() -> None:
         ((b'"msg":"{' * 40_000)[: 256 * 1024], "not_json", "unknown"),
     ],
 )
-def test_whatever_comes_is_told_apart(body: bytes, kind: str, label: str) -> None:
-    """Glancing never fails, and what glancing does not take for call details, reading refuses with a reason."""
-    glance = YEASTAR.peek(body)
-    assert (glance.kind, glance.label, len(glance.key)) == (kind, label, 16)
+def test_yeastar_other_body_is_classified_and_rejected(body: bytes, kind: str, label: str) -> None:
+    envelope = YEASTAR.peek(body)
+    assert (envelope.kind, envelope.label, len(envelope.key)) == (kind, label, 16)
     with pytest.raises(ParseError):
         YEASTAR.parse(body)
 
 
 @given(st.binary(max_size=200) | st.text('{}[]":,\\ut1', max_size=60).map(str.encode))
-def test_no_bytes_make_a_reader_fail_otherwise(body: bytes) -> None:
-    """Whatever the bytes: a glance, and details or `ParseError`, never another error."""
-    glance = YEASTAR.peek(body)
-    assert len(glance.key) == 16
+def test_yeastar_any_bytes_raise_only_parse_error(body: bytes) -> None:
+    envelope = YEASTAR.peek(body)
+    assert len(envelope.key) == 16
     with suppress(ParseError):
         assert len(YEASTAR.parse(body)) == 1
 
@@ -386,10 +386,15 @@ def test_no_bytes_make_a_reader_fail_otherwise(body: bytes) -> None:
         max_size=20,
     )
 )
-def test_whatever_members_have_as_values_reading_holds(members: dict[str, Any]) -> None:
-    """Any JSON value in any member gives details that can be written as JSON, or `ParseError`."""
-    fixed = {"call_id": "1702285525.1", "time_start": "2023-12-11 11:05:25", "call_from": "1", "call_to": "2"}
-    body = json.dumps({"type": 30012, "sn": "S", "msg": json.dumps({**members, **fixed})}).encode()
+def test_yeastar_any_member_values_are_parsed(members: dict[str, Any]) -> None:
+    """The details can be written as JSON again."""
+    required_members = {
+        "call_id": "1702285525.1",
+        "time_start": "2023-12-11 11:05:25",
+        "call_from": "1",
+        "call_to": "2",
+    }
+    body = json.dumps({"type": 30012, "sn": "S", "msg": json.dumps({**members, **required_members})}).encode()
     details = YEASTAR.parse(body)[0]
     assert msgspec.json.decode(msgspec.json.encode(details), type=CallDetails) == details
     assert call_epoch(details.call_id) == 1702285525

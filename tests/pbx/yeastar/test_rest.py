@@ -1,4 +1,4 @@
-"""Rows of the web API: what stands in them, and what is left out. Whole answers are in tests/exchange/test_cdr.py."""
+"""Rows of the web API: their members, and those that are left out. tests/pbx_api/test_cdr.py tests whole responses."""
 
 from datetime import timedelta
 from typing import Any
@@ -38,52 +38,56 @@ DISPLAY = DisplayFormat()
         ({"extra": {"is_display": 1}}, {}, ["is_display", "extra"]),
     ],
 )
-def test_members_with_nothing_to_say_are_left_out(
+def test_rest_row_leaves_out_members_without_value(
     changes: dict[str, Any], present: dict[str, Any], absent: list[str]
 ) -> None:
-    """As PBXs were seen to do (yeastar-p-series.md 2.9); nothing is made up, and none has the event's name."""
+    """As observed from PBXs (yeastar-p-series.md 2.9); no value is invented, and no member has the event's name."""
     row = format_leg_row(record(**changes), DISPLAY)
     assert {name: row[name] for name in present} == present
     assert not [name for name in absent if name in row]
 
 
-def test_a_moment_is_told_twice() -> None:
-    """By the PBX's own wall clock, and in Unix seconds."""
+def test_rest_row_has_wall_clock_and_unix_time() -> None:
     row = format_leg_row(record(), DisplayFormat("MM/DD/YYYY", "12"))
     assert (row["time"], row["timestamp"]) == ("04/27/2026 07:04:36 PM", 1777287876)
 
 
-def test_each_leg_has_an_id_of_its_own_that_stays() -> None:
-    """Eight and eight hexadecimal digits, the same in every list; it follows from the record's id."""
-    one = record(call_id="1777287876.1")
-    other = record(call_id="1777287876.1", call_to="6400")
-    assert row_id(one) == format_leg_row(one, DISPLAY)["new_id"] == format_recording_row(one, DISPLAY)["id"]
-    assert row_id(one) != row_id(other)
-    assert row_id(one).replace("-", "").lower() == one.record_id[:16]
+def test_rest_row_id_is_stable_and_unique_per_leg() -> None:
+    """The id is derived from the record id: twice eight hexadecimal digits."""
+    first_leg = record(call_id="1777287876.1")
+    other_leg = record(call_id="1777287876.1", call_to="6400")
+    assert (
+        row_id(first_leg)
+        == format_leg_row(first_leg, DISPLAY)["new_id"]
+        == format_recording_row(first_leg, DISPLAY)["id"]
+    )
+    assert row_id(first_leg) != row_id(other_leg)
+    assert row_id(first_leg).replace("-", "").lower() == first_leg.record_id[:16]
 
 
-def test_queues_are_told_by_the_plan() -> None:
-    """Each once, whatever numbers queues have there."""
-    whole = call(record(call_id="1777287876.1", call_to=QUEUE), record(call_id="1777287876.1"))
-    assert format_call_row(whole, DISPLAY, NumberPlan())["queues"] == [{"number": "6400", "name": "Queue Team"}]
-    assert format_call_row(whole, DISPLAY, NumberPlan(queue=("7000",)))["queues"] == []
+def test_rest_call_row_lists_queues_of_number_plan() -> None:
+    assembled_call = call(record(call_id="1777287876.1", call_to=QUEUE), record(call_id="1777287876.1"))
+    assert format_call_row(assembled_call, DISPLAY, NumberPlan())["queues"] == [
+        {"number": "6400", "name": "Queue Team"}
+    ]
+    assert format_call_row(assembled_call, DISPLAY, NumberPlan(queue=("7000",)))["queues"] == []
 
 
-def test_a_call_that_nobody_timed_leaves_its_durations_out() -> None:
+def test_rest_call_row_without_durations_leaves_them_out() -> None:
     """Null is not zero."""
     row = format_call_row(call(record(call_duration=None, talk_duration=None)), DISPLAY, NumberPlan())
     assert not {"call_duration", "handling_duration"} & row.keys()
 
 
-def test_a_line_of_csv_has_the_rows_words() -> None:
-    """Each under its name; what is left out of a row is an empty cell."""
+def test_rest_csv_row_has_values_of_leg_row() -> None:
+    """A member that the row leaves out is an empty cell."""
     cells = dict(zip(CSV_COLUMNS, format_csv_row(record(), DISPLAY), strict=True))
     assert (cells["call_from"], cells["duration"], cells["src_trunk"]) == ("Alice<1001>", "20", "")
 
 
 @pytest.mark.parametrize(("text", "minutes"), [("+08:00", 480), ("-03:30", -210), ("+00:00", 0), ("+05:45", 345)])
-def test_the_wall_clock_of_a_record_is_its_own(text: str, minutes: int) -> None:
-    """Whatever the machine's."""
-    one = msgspec.structs.replace(record(), utc_offset=text)
+def test_rest_local_time_uses_offset_of_record(text: str, minutes: int) -> None:
+    """The time zone of the machine has no effect."""
+    leg = msgspec.structs.replace(record(), utc_offset=text)
     assert parse_utc_offset(text) == timedelta(minutes=minutes)
-    assert local_time(one) == one.started_at.replace(tzinfo=None) + timedelta(minutes=minutes)
+    assert local_time(leg) == leg.started_at.replace(tzinfo=None) + timedelta(minutes=minutes)

@@ -1,4 +1,4 @@
-"""Rows of the PBX's list say the same call details as the event."""
+"""Rows of the PBX's call list give the same call details as the event."""
 
 import json
 from pathlib import Path
@@ -22,50 +22,51 @@ SIX_LEGS: list[dict[str, Any]] = json.loads(
 IVR = SIX_LEGS[0]
 
 
-def body_of(row: dict[str, Any], *, date_format: str = "", call_id: str = "", detail: Any = None) -> bytes:
-    wrapping = RowContext(sn=SN, date_format=date_format, call_id=call_id)
-    return wrap_row(msgspec.json.encode(row), wrapping, b"" if detail is None else msgspec.json.encode(detail))
+def build_body(row: dict[str, Any], *, date_format: str = "", call_id: str = "", detail: Any = None) -> bytes:
+    context = RowContext(sn=SN, date_format=date_format, call_id=call_id)
+    return wrap_row(msgspec.json.encode(row), context, b"" if detail is None else msgspec.json.encode(detail))
 
 
 def without(row: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in names}
 
 
-def test_six_rows_are_six_legs_of_one_call() -> None:
-    """With the identities that their events have, and read as one call in their order."""
-    read = [YEASTAR.parse(body_of(row))[0] for row in SIX_LEGS]
-    assert len({record_key(SN, one) for one in read}) == 6
-    assert record_key(SN, read[0]) == (SN, "1782844637.854", "2026-06-30 21:37:17", "6200")
-    assert read[5].call_to == "Satisfaction Survey"
-    said = [
-        ReportedLeg(details=one, seq=seq, via="backfill", received_at=STARTED_AT) for seq, one in enumerate(read, 1)
+def test_row_each_leg_of_call_is_parsed_to_its_record() -> None:
+    """The record keys equal those of the events, and the legs are assembled in order."""
+    parsed_legs = [YEASTAR.parse(build_body(row))[0] for row in SIX_LEGS]
+    assert len({record_key(SN, details) for details in parsed_legs}) == 6
+    assert record_key(SN, parsed_legs[0]) == (SN, "1782844637.854", "2026-06-30 21:37:17", "6200")
+    assert parsed_legs[5].call_to == "Satisfaction Survey"
+    reported_legs = [
+        ReportedLeg(details=details, seq=seq, via="backfill", received_at=STARTED_AT)
+        for seq, details in enumerate(parsed_legs, 1)
     ]
-    call = assemble_call(SN, said, PbxFacts())
+    call = assemble_call(SN, reported_legs, PbxFacts())
     assert [leg.call_to for leg in call.legs] == [row["call_to"] for row in SIX_LEGS]
     assert (call.answered_by, call.talk_duration, call.legs[0].utc_offset) == ("4005", 74, "+03:00")
 
 
-def test_each_renamed_member_is_found() -> None:
-    """yeastar-p-series.md 7.4: what the list calls `duration` the event calls `call_duration`, and so on."""
-    (leg,) = YEASTAR.parse(body_of(SIX_LEGS[4]))
+def test_row_renamed_members_are_mapped_to_event_names() -> None:
+    """yeastar-p-series.md 7.4: for example `duration` in the list is `call_duration` in the event."""
+    (leg,) = YEASTAR.parse(build_body(SIX_LEGS[4]))
     assert (leg.call_duration, leg.talk_duration, leg.status, leg.type) == (85, 74, "ANSWERED", "Inbound")
     assert (leg.src_trunk_name, leg.did_number, leg.uid) == ("Trunk-A", "5550000", "20260630213717AB3D1")
     assert leg.recording.startswith("20260630213820-")
     assert (leg.call_from, leg.call_to) == ("5550199", "Agent Name<4005>")
-    assert leg.agent_ring_time is None, "the list has no such field"
+    assert leg.agent_ring_time is None, "the list has no ring time of the agent"
     assert leg.extra["new_id"] == SIX_LEGS[4]["new_id"]
-    (other,) = YEASTAR.parse(body_of(without(IVR, "record_file") | {"recording": "a.wav"}))
+    (other,) = YEASTAR.parse(build_body(without(IVR, "record_file") | {"recording": "a.wav"}))
     assert other.recording == "a.wav"
 
 
-def test_what_a_row_leaves_out_is_unknown() -> None:
+def test_row_missing_durations_are_none() -> None:
     """Not zero: 14.5 % of rows have no `talk_duration` (yeastar-p-series.md 2.9)."""
-    (leg,) = YEASTAR.parse(body_of(without(IVR, "duration", "talk_duration")))
+    (leg,) = YEASTAR.parse(build_body(without(IVR, "duration", "talk_duration")))
     assert (leg.call_duration, leg.talk_duration) == (None, None)
 
 
 @pytest.mark.parametrize(
-    ("shown", "date_format"),
+    ("displayed", "date_format"),
     [
         ("05/04/2026 09:37:17 PM", "DD/MM/YYYY"),
         ("04/05/2026 21:37:17", "MM/DD/YYYY"),
@@ -74,48 +75,47 @@ def test_what_a_row_leaves_out_is_unknown() -> None:
         ("5/4/2026 9:37:17 PM", "DD/MM/YYYY"),
     ],
 )
-def test_every_display_format_is_read(shown: str, date_format: str) -> None:
-    """By the format that the PBX told; year first is never ambiguous."""
-    (leg,) = YEASTAR.parse(body_of(without(IVR, "timestamp", "uid") | {"time": shown}, date_format=date_format))
+def test_row_time_is_parsed_in_every_display_format(displayed: str, date_format: str) -> None:
+    """By the date format of the PBX; a date with the year first is unambiguous."""
+    (leg,) = YEASTAR.parse(build_body(without(IVR, "timestamp", "uid") | {"time": displayed}, date_format=date_format))
     assert leg.time_start == "2026-04-05 21:37:17"
 
 
-def test_the_seconds_beside_it_prove_which_is_the_month() -> None:
-    """Also where the format told is that of yesterday; so does the stamp in `uid` where there are no seconds."""
+def test_row_date_order_is_proven_by_seconds_or_uid() -> None:
+    """Even against the date format of the PBX, which may have changed since."""
     ambiguous = IVR | {"time": "05/04/2026 09:37:17 PM", "timestamp": 1775414237, "call_id": "1775414237.1"}
     for row in (ambiguous, without(ambiguous, "timestamp") | {"uid": "20260405213717AB3D1"}):
-        (leg,) = YEASTAR.parse(body_of(row, date_format="MM/DD/YYYY"))
+        (leg,) = YEASTAR.parse(build_body(row, date_format="MM/DD/YYYY"))
         assert leg.time_start == "2026-04-05 21:37:17"
 
 
-def test_seconds_alone_are_read_with_the_offset_in_the_ids() -> None:
-    """A row without `time` still says when it began."""
-    (leg,) = YEASTAR.parse(body_of(without(SIX_LEGS[2], "time")))
+def test_row_without_time_uses_seconds_and_offset_from_ids() -> None:
+    (leg,) = YEASTAR.parse(build_body(without(SIX_LEGS[2], "time")))
     assert leg.time_start == "2026-06-30 21:37:35"
 
 
 @pytest.mark.parametrize(
-    ("shown", "date_format", "why"),
+    ("displayed", "date_format", "reason"),
     [
-        ("05/04/2026 21:37:17", "", "whether the day or the month comes first"),
-        ("27/04/2026 21:37:17", "MM/DD/YYYY", "does not fit the display format"),
-        ("yesterday", "DD/MM/YYYY", "none that we know"),
-        ("", "", "none that we know"),
+        ("05/04/2026 21:37:17", "", "the order of day and month in"),
+        ("27/04/2026 21:37:17", "MM/DD/YYYY", "does not match the PBX's date format"),
+        ("yesterday", "DD/MM/YYYY", "unknown time format"),
+        ("", "", "unknown time format"),
     ],
 )
-def test_a_moment_is_never_guessed(shown: str, date_format: str, why: str) -> None:
-    """Such a row waits in the quarantine, with the reason."""
-    row = without(IVR, "timestamp", "uid") | {"time": shown}
-    with pytest.raises(ParseError, match=why):
-        YEASTAR.parse(body_of(row, date_format=date_format))
+def test_row_ambiguous_or_unknown_time_is_rejected(displayed: str, date_format: str, reason: str) -> None:
+    """The reason is stored with the row in the quarantine."""
+    row = without(IVR, "timestamp", "uid") | {"time": displayed}
+    with pytest.raises(ParseError, match=reason):
+        YEASTAR.parse(build_body(row, date_format=date_format))
 
 
-def test_a_number_that_is_its_own_name_is_a_number() -> None:
-    """`number<number>` is how the list writes it; parts alone are put together."""
-    (leg,) = YEASTAR.parse(body_of(IVR | {"call_from": "5550199<5550199>"}))
+def test_row_name_equal_to_number_is_written_once() -> None:
+    """The list writes `number<number>`; name and number in separate members are joined."""
+    (leg,) = YEASTAR.parse(build_body(IVR | {"call_from": "5550199<5550199>"}))
     assert leg.call_from == "5550199"
     parts = without(IVR, "call_to") | {"call_to_name": "Bob", "call_to_number": "1002"}
-    assert YEASTAR.parse(body_of(parts))[0].call_to == "Bob<1002>"
+    assert YEASTAR.parse(build_body(parts))[0].call_to == "Bob<1002>"
 
 
 V2_ROW = {
@@ -156,9 +156,9 @@ V2_DETAIL = {
 }
 
 
-def test_a_row_of_the_second_version_is_the_legs_in_its_detail() -> None:
-    """Under the call's id where it is known here, so that they are the records that the events made."""
-    legs = YEASTAR.parse(body_of(V2_ROW, call_id="1782844637.854", detail=V2_DETAIL))
+def test_row_v2_is_parsed_to_legs_of_its_detail() -> None:
+    """With the stored call id, the records equal those of the events."""
+    legs = YEASTAR.parse(build_body(V2_ROW, call_id="1782844637.854", detail=V2_DETAIL))
     assert [record_key(SN, leg)[1:] for leg in legs] == [
         ("1782844637.854", "2026-06-30 21:37:17", "6200"),
         ("1782844637.854", "2026-06-30 21:38:09", "4005"),
@@ -169,51 +169,51 @@ def test_a_row_of_the_second_version_is_the_legs_in_its_detail() -> None:
     ]
 
 
-def test_a_row_of_the_second_version_without_its_detail_is_one_leg() -> None:
-    """Named by its `uid` where nobody heard of the call before."""
-    (leg,) = YEASTAR.parse(body_of(V2_ROW))
+def test_row_v2_without_detail_is_parsed_to_one_leg() -> None:
+    """An unknown call has its `uid` as its call id."""
+    (leg,) = YEASTAR.parse(build_body(V2_ROW))
     assert (leg.call_id, leg.call_to, leg.status) == ("20260630213717AB3D1", "Queue Team<6400>", "ANSWERED")
     assert (leg.call_duration, leg.talk_duration) == (119, 74)
 
 
 @pytest.mark.parametrize("withheld", [{"call_from": ""}, {"call_from": None}, {"Call From": " "}])
-def test_a_caller_who_withholds_the_number_is_a_caller(withheld: dict[str, Any]) -> None:
-    """The list and its download leave the number blank; a row without such a column says no call."""
-    nobody = without(SIX_LEGS[4], "call_from", "call_from_number", "call_from_name")
-    (leg,) = YEASTAR.parse(body_of(nobody | withheld))
+def test_row_withheld_number_is_accepted(withheld: dict[str, Any]) -> None:
+    """The list and its download leave the number blank; a row without such a column is rejected."""
+    row_without_caller = without(SIX_LEGS[4], "call_from", "call_from_number", "call_from_name")
+    (leg,) = YEASTAR.parse(build_body(row_without_caller | withheld))
     assert (leg.call_from, leg.call_duration) == ("", 85)
     with pytest.raises(ParseError, match="call_from"):
-        YEASTAR.parse(body_of(nobody))
+        YEASTAR.parse(build_body(row_without_caller))
 
 
-def test_a_download_of_the_web_page_is_read_by_its_headings() -> None:
-    """Its `ID` is what the list calls `uid`."""
+def test_row_of_web_page_download_is_parsed_by_headings() -> None:
+    """Its `ID` is the `uid` of the list."""
     row = {
         "ID": "20260630213717AB3D1", "Time": "30/06/2026 09:38:09 PM", "Call From": "5550199",
         "Call To": "Agent Name<4005>", "Call Duration(s)": "85", "Ring Duration(s)": "11", "Talk Duration(s)": "74",
         "Status": "ANSWERED", "Source Trunk": "Trunk-A", "Communication Type": "Inbound", "DID/DDI": "5550000",
         "Recording File": "", "PIN Code": "",
     }  # fmt: skip
-    (leg,) = YEASTAR.parse(body_of(row, call_id="1782844637.854"))
-    (same,) = YEASTAR.parse(body_of(SIX_LEGS[4]))
-    assert record_key(SN, leg) == record_key(SN, same)
+    (leg,) = YEASTAR.parse(build_body(row, call_id="1782844637.854"))
+    (listed_leg,) = YEASTAR.parse(build_body(SIX_LEGS[4]))
+    assert record_key(SN, leg) == record_key(SN, listed_leg)
     assert (leg.call_duration, leg.talk_duration, leg.status, leg.type) == (85, 74, "ANSWERED", "Inbound")
     assert (leg.src_trunk_name, leg.did_number) == ("Trunk-A", "5550000")
 
 
-def test_a_repeat_of_a_row_has_the_same_key_however_it_was_wrapped() -> None:
-    """And in any order of members; another row has another key, and the event of the same call too."""
-    first = YEASTAR.peek(body_of(IVR))
-    turned = dict(reversed(IVR.items()))
+def test_row_key_ignores_context_and_member_order() -> None:
+    """Another row has another key."""
+    first = YEASTAR.peek(build_body(IVR))
+    reordered_row = dict(reversed(IVR.items()))
     assert (first.kind, first.label, first.sn) == ("details", ROW_LABEL, SN)
-    assert YEASTAR.peek(body_of(turned, date_format="DD/MM/YYYY")).key == first.key
-    assert YEASTAR.peek(body_of(IVR | {"duration": 14})).key != first.key
+    assert YEASTAR.peek(build_body(reordered_row, date_format="DD/MM/YYYY")).key == first.key
+    assert YEASTAR.peek(build_body(IVR | {"duration": 14})).key != first.key
     assert first.key[:4] == (1782844637).to_bytes(4)
 
 
 @pytest.mark.parametrize("row", [b"[]", b"null", b'"text"', b"{}", b'{"call_id": "1782844637.854"}', b"{broken"])
-def test_a_row_that_says_no_call_is_unreadable(row: bytes) -> None:
-    """With a reason; it is kept all the same."""
+def test_row_without_call_is_rejected(row: bytes) -> None:
+    """It has a key, so that it can be stored in the quarantine."""
     with pytest.raises(ParseError):
         YEASTAR.parse(wrap_row(row, RowContext(sn=SN)))
     assert len(YEASTAR.peek(wrap_row(row, RowContext(sn=SN))).key) == 16
@@ -223,6 +223,5 @@ def test_a_row_that_says_no_call_is_unreadable(row: bytes) -> None:
     ("date_format", "order"),
     [("DD/MM/YYYY", "dmy"), ("mm/dd/yyyy", "mdy"), ("d-m-Y", "dmy"), ("YYYY/MM/DD", "ymd"), ("12", ""), ("", "")],
 )
-def test_a_display_format_is_known_by_its_letters(date_format: str, order: str) -> None:
-    """Whatever stands between them."""
+def test_parse_date_order_ignores_separators(date_format: str, order: str) -> None:
     assert parse_date_order(date_format) == order

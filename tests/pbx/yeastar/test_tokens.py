@@ -1,4 +1,4 @@
-"""One login for all: tokens are renewed, kept few, and never asked for in vain."""
+"""Token management: one login for all clients, few tokens, timely renewal."""
 
 from random import Random
 
@@ -23,10 +23,10 @@ from onhook.pbx.yeastar.tokens import (
 
 LOGIN = ClientCredentials("client-of-onhook", "the-client-secret")
 NOON = 1_777_300_000.0
-NO_ANSWER = PbxResponse(errcode=0, error_kind="invalid_response", error_text="no answer")
+NO_RESPONSE = PbxResponse(errcode=0, error_kind="invalid_response", error_text="no response")
 
 
-def granted(number: int = 1) -> PbxResponse:
+def token_response(number: int = 1) -> PbxResponse:
     body = {
         "errcode": 0,
         "errmsg": "SUCCESS",
@@ -38,113 +38,111 @@ def granted(number: int = 1) -> PbxResponse:
     return parse_response(200, msgspec.json.encode(body))
 
 
-def failed(errcode: int) -> PbxResponse:
+def error_response(errcode: int) -> PbxResponse:
     return parse_response(200, msgspec.json.encode({"errcode": errcode, "errmsg": "NO"}))
 
 
-def stepped(tokens: TokenState, answer: PbxResponse, now: float) -> TokenState:
+def run_step(tokens: TokenState, response: PbxResponse, now: float) -> TokenState:
     step = next_step(tokens, LOGIN, now)
-    return finish_step(begin_step(tokens, step, now), step, answer, now, jitter=0.0)
+    return finish_step(begin_step(tokens, step, now), step, response, now, jitter=0.0)
 
 
-def logged_in() -> TokenState:
-    return stepped(TokenState(), granted(), NOON)
+def logged_in_state() -> TokenState:
+    return run_step(TokenState(), token_response(), NOON)
 
 
-def test_the_first_step_is_a_login_and_then_its_token_is_used() -> None:
-    """By all who ask, without another login."""
+def test_tokens_first_step_is_login_and_token_is_shared() -> None:
     step = next_step(TokenState(), LOGIN, NOON)
     assert step.action == "login"
     assert step.request is not None
     assert msgspec.json.decode(step.request.body) == {"username": "client-of-onhook", "password": "the-client-secret"}
-    tokens = logged_in()
-    assert [next_step(tokens, LOGIN, NOON + at).token for at in (0, 600, 1300)] == ["token-1"] * 3
+    tokens = logged_in_state()
+    assert [next_step(tokens, LOGIN, NOON + seconds).token for seconds in (0, 600, 1300)] == ["token-1"] * 3
 
 
-def test_a_token_is_refreshed_before_it_ends_and_the_old_one_lives_on() -> None:
-    """Until the new socket stands; then it is revoked."""
-    tokens = logged_in()
+def test_tokens_refresh_before_expiry_keeps_old_token_until_revoked() -> None:
+    tokens = logged_in_state()
     now = NOON + 1800 - RENEW_BEFORE_SECONDS
     step = next_step(tokens, LOGIN, now)
     assert step.action == "refresh"
-    tokens = stepped(tokens, granted(2), now)
+    tokens = run_step(tokens, token_response(2), now)
     assert (next_step(tokens, LOGIN, now).token, count_live_tokens(tokens, now)) == ("token-2", 2)
-    release = replaced_token_revocation(tokens)
-    assert release is not None
-    assert release.request is not None
-    assert release.request.query == {"access_token": "token-1"}
-    tokens = finish_step(tokens, release, failed(10004), now, jitter=0.0)
+    revocation = replaced_token_revocation(tokens)
+    assert revocation is not None
+    assert revocation.request is not None
+    assert revocation.request.query == {"access_token": "token-1"}
+    tokens = finish_step(tokens, revocation, error_response(10004), now, jitter=0.0)
     assert (count_live_tokens(tokens, now), replaced_token_revocation(tokens)) == (1, None)
 
 
-def test_what_renews_a_token_may_have_ended_too() -> None:
-    """Then there is one login, and no more."""
-    tokens = stepped(logged_in(), failed(10004), NOON + 1799)
+def test_tokens_expired_refresh_token_causes_one_login() -> None:
+    tokens = run_step(logged_in_state(), error_response(10004), NOON + 1799)
     step = next_step(tokens, LOGIN, NOON + 1799)
     assert step.action == "login"
-    assert next_step(stepped(tokens, granted(2), NOON + 1799), LOGIN, NOON + 1799).token == "token-2"
+    assert next_step(run_step(tokens, token_response(2), NOON + 1799), LOGIN, NOON + 1799).token == "token-2"
 
 
-def test_trouble_4_a_wrong_parameter_never_leads_to_a_login() -> None:
-    """yeastar-p-series.md 12, 4: one product locked its own telephony out so."""
-    tokens = logged_in()
-    assert failed(40002).error_kind == "invalid_parameter"
+def test_trouble_4_tokens_invalid_parameter_never_causes_login() -> None:
+    """yeastar-p-series.md 12, 4: one product locked out its own telephony this way."""
+    tokens = logged_in_state()
+    assert error_response(40002).error_kind == "invalid_parameter"
     assert next_step(tokens, LOGIN, NOON + 1).action == "use"
-    tokens = stepped(TokenState(), failed(40002), NOON)
+    tokens = run_step(TokenState(), error_response(40002), NOON)
     assert next_step(tokens, LOGIN, NOON + 1).action == "wait"
     assert tokens.refused_logins == 0
 
 
-def test_trouble_5_too_many_tokens_are_waited_for() -> None:
+def test_trouble_5_tokens_too_many_active_tokens_cause_wait() -> None:
     """yeastar-p-series.md 12, 5: every login would be one more failure."""
-    tokens = stepped(TokenState(), failed(60002), NOON)
+    tokens = run_step(TokenState(), error_response(60002), NOON)
     step = next_step(tokens, LOGIN, NOON + TOO_MANY_TOKENS_RETRY_SECONDS - 1)
     assert (step.action, step.until) == ("wait", NOON + TOO_MANY_TOKENS_RETRY_SECONDS)
-    assert "too many" in step.reason
+    assert "too many active tokens" in step.reason
 
 
 @pytest.mark.parametrize("errcode", [70004, 70087])
-def test_trouble_27_a_blocked_address_stops_until_a_person_acts(errcode: int) -> None:
-    """yeastar-p-series.md 12, 27: for ever, not until the next back-off."""
-    tokens = stepped(TokenState(), failed(errcode), NOON)
+def test_trouble_27_tokens_blocked_address_halts_until_operator_acts(errcode: int) -> None:
+    """yeastar-p-series.md 12, 27: permanently, not until the next retry."""
+    tokens = run_step(TokenState(), error_response(errcode), NOON)
     step = next_step(tokens, LOGIN, NOON + 10**6)
     assert (step.action, str(errcode) in step.reason) == ("halt", True)
 
 
-def test_refused_credentials_are_tried_twice_and_no_more() -> None:
+def test_tokens_rejected_credentials_halt_after_two_logins() -> None:
     """The PBX blocks an address after five."""
-    tokens = stepped(TokenState(), failed(10005), NOON)
+    tokens = run_step(TokenState(), error_response(10005), NOON)
     assert next_step(tokens, LOGIN, NOON + 1).action == "wait"
-    tokens = stepped(tokens, failed(10005), NOON + 60)
+    tokens = run_step(tokens, error_response(10005), NOON + 60)
     assert next_step(tokens, LOGIN, NOON + 10**6).action == "halt"
 
 
-def test_a_token_that_is_refused_is_renewed_once() -> None:
-    """And one that is refused as soon as it was given is not renewed over and over."""
-    tokens = reject_token(logged_in(), "token-1", NOON + 700, jitter=0.0)
+def test_tokens_rejected_token_is_renewed_once() -> None:
+    """A token rejected right after it was issued is not renewed repeatedly."""
+    tokens = reject_token(logged_in_state(), "token-1", NOON + 700, jitter=0.0)
     assert next_step(tokens, LOGIN, NOON + 700).action == "refresh"
-    tokens = stepped(tokens, granted(2), NOON + 700)
-    assert reject_token(tokens, "token-1", NOON + 701, jitter=0.0) == tokens, "an older one says nothing of this one"
+    tokens = run_step(tokens, token_response(2), NOON + 700)
+    assert reject_token(tokens, "token-1", NOON + 701, jitter=0.0) == tokens, (
+        "an older token does not affect the current one"
+    )
     tokens = reject_token(tokens, "token-2", NOON + 701, jitter=0.0)
     assert next_step(tokens, LOGIN, NOON + 702).action == "wait"
 
 
-def test_a_login_whose_answer_was_lost_counts_as_a_token() -> None:
-    """It may live; so do those of a process that was killed in between."""
+def test_tokens_login_without_response_counts_as_active_token() -> None:
+    """The token may be active; so may one requested by a killed process."""
     tokens = TokenState()
-    for at in (0.0, 10.0):
-        tokens = stepped(tokens, NO_ANSWER, NOON + at)
+    for seconds in (0.0, 10.0):
+        tokens = run_step(tokens, NO_RESPONSE, NOON + seconds)
     step = next_step(tokens, LOGIN, NOON + 60)
     assert (step.action, step.until) == ("wait", NOON + 1800)
     assert next_step(tokens, LOGIN, NOON + 1801).action == "login"
 
 
-def test_a_pbx_that_is_away_is_asked_ever_more_rarely() -> None:
-    """For ever, and never twice at the same moment by many."""
+def test_tokens_unreachable_pbx_is_retried_with_backoff() -> None:
     tokens, now, waits = TokenState(), NOON, []
-    away = PbxResponse(errcode=-1, error_kind="temporary", error_text="cannot connect")
+    unreachable = PbxResponse(errcode=-1, error_kind="temporary", error_text="cannot connect")
     for _ in range(12):
-        tokens = stepped(tokens, away, now)
+        tokens = run_step(tokens, unreachable, now)
         waits.append(next_step(tokens, LOGIN, now).until - now)
         now += waits[-1]
     assert waits == sorted(waits)
@@ -152,74 +150,72 @@ def test_a_pbx_that_is_away_is_asked_ever_more_rarely() -> None:
     assert next_step(tokens, LOGIN, now).action == "login"
 
 
-def test_at_the_end_every_token_is_revoked() -> None:
-    """The old one too."""
-    tokens = stepped(logged_in(), granted(2), NOON + 1500)
+def test_tokens_revocation_covers_all_tokens() -> None:
+    tokens = run_step(logged_in_state(), token_response(2), NOON + 1500)
     assert [step.token for step in revocation_steps(tokens, NOON + 1501)] == ["token-1", "token-2"]
     assert [step.token for step in revocation_steps(tokens, NOON + 1900)] == ["token-2"]
 
 
-def test_no_secret_is_shown() -> None:
-    """Not in a log that prints values."""
-    tokens = logged_in()
-    shown = f"{tokens} {LOGIN} {next_step(TokenState(), LOGIN, NOON)} {next_step(tokens, LOGIN, NOON)}"
-    assert not any(secret in shown for secret in ("token-1", "refresh-1", "the-client-secret"))
+def test_tokens_repr_contains_no_secret() -> None:
+    tokens = logged_in_state()
+    text = f"{tokens} {LOGIN} {next_step(TokenState(), LOGIN, NOON)} {next_step(tokens, LOGIN, NOON)}"
+    assert not any(secret in text for secret in ("token-1", "refresh-1", "the-client-secret"))
 
 
-def test_what_is_kept_is_all_that_is_known() -> None:
-    """A process that was killed goes on with the same tokens."""
-    tokens = stepped(logged_in(), granted(2), NOON + 1500)
+def test_tokens_state_survives_encoding() -> None:
+    """A process that was killed continues with the same tokens."""
+    tokens = run_step(logged_in_state(), token_response(2), NOON + 1500)
     assert msgspec.json.decode(msgspec.json.encode(tokens), type=TokenState) == tokens
 
 
-class Pbx:
-    """Tokens as a PBX has them, with all that can go wrong."""
+class SimulatedTokenApi:
+    """The tokens of a PBX, with random failures."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        self.alive: dict[str, float] = {}
-        self.given = 0
+        self.active_tokens: dict[str, float] = {}
+        self.issued_count = 0
         self.logins = 0
 
-    def answer(self, step: TokenStep, now: float) -> PbxResponse:
+    def respond(self, step: TokenStep, now: float) -> PbxResponse:
         assert step.request is not None
         if step.action == "revoke":
-            self.alive.pop(step.token, None)
-            return failed(0)
+            self.active_tokens.pop(step.token, None)
+            return error_response(0)
         self.logins += step.action == "login"
-        chance = self.random.random()
-        if chance < 0.2:
-            return failed(self.random.choice([-2, 2, 40002, 60002]))
-        if chance < 0.3 and step.action == "refresh":
-            return failed(10004)
-        self.given += 1
-        self.alive[f"token-{self.given}"] = now + 1800
-        return NO_ANSWER if chance < 0.4 else granted(self.given)
+        random_value = self.random.random()
+        if random_value < 0.2:
+            return error_response(self.random.choice([-2, 2, 40002, 60002]))
+        if random_value < 0.3 and step.action == "refresh":
+            return error_response(10004)
+        self.issued_count += 1
+        self.active_tokens[f"token-{self.issued_count}"] = now + 1800
+        return NO_RESPONSE if random_value < 0.4 else token_response(self.issued_count)
 
-    def live(self, now: float) -> int:
-        return sum(until > now for until in self.alive.values())
+    def count_active(self, now: float) -> int:
+        return sum(until > now for until in self.active_tokens.values())
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_never_more_than_two_tokens_live(seed: int) -> None:
-    """Whatever the PBX answers, or does not, and whenever we are killed before we heard it: over two days."""
+def test_tokens_never_more_than_two_are_active(seed: int) -> None:
+    """Over two days, with any response, lost responses, and kills before a response was saved."""
     random = Random(seed)
-    pbx, tokens, now, uses = Pbx(random), TokenState(), NOON, 0
+    pbx, tokens, now, uses = SimulatedTokenApi(random), TokenState(), NOON, 0
     while now < NOON + 2 * 86400:
         step = next_step(tokens, LOGIN, now)
         assert step.action != "halt"
         if step.action in ("login", "refresh", "revoke"):
             tokens = begin_step(tokens, step, now)
-            answer = pbx.answer(step, now)
+            response = pbx.respond(step, now)
             if random.random() > 0.05:
-                tokens = finish_step(tokens, step, answer, now, jitter=random.random())
+                tokens = finish_step(tokens, step, response, now, jitter=random.random())
             now += 1
         else:
             uses += step.action == "use"
             if step.action == "use" and random.random() < 0.02:
-                pbx.alive.pop(step.token, None)
+                pbx.active_tokens.pop(step.token, None)
                 tokens = reject_token(tokens, step.token, now, jitter=random.random())
             now += random.uniform(1, 300)
-        assert pbx.live(now) <= LIVE_TOKENS_MAX
+        assert pbx.count_active(now) <= LIVE_TOKENS_MAX
     assert uses > 100
     assert pbx.logins < 200

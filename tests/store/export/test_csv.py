@@ -1,4 +1,4 @@
-"""A cell made by the database is the cell that `cdr/csv_injection.py` makes."""
+"""CSV cells from the database equal those of `cdr/csv_injection.py`."""
 
 import csv
 import io
@@ -18,42 +18,43 @@ TEXTS = st.text(st.sampled_from("'=+-@\t\r\n\",;aZ0 9é🎧\x1f"), max_size=8)
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=50))
-def test_cells_are_what_the_rule_says(texts: list[str]) -> None:
-    """For every text: harmless, and quoted so that a reader of RFC 4180 sees exactly that."""
-    cells = _made(csv_lines.cell_expression("text"), TEXT, texts=texts)
+def test_cell_expression_escapes_and_quotes_any_text(texts: list[str]) -> None:
+    """A reader of RFC 4180 reads back the escaped text."""
+    cells = _evaluate(csv_lines.cell_expression("text"), TEXT, texts=texts)
     for text, cell in zip(texts, cells, strict=True):
         assert next(csv.reader(io.StringIO(cell, newline=""), strict=True), [""]) == [escape_formula(text)]
 
 
 @given(st.lists(st.lists(TEXTS, min_size=3, max_size=3), min_size=1, max_size=20))
-def test_no_odd_text_is_taken_for_plain(rows: list[list[str]]) -> None:
-    """One look at a whole row finds every text that needs care, wherever it stands in the row."""
+def test_needs_escaping_finds_every_special_text(rows: list[list[str]]) -> None:
+    """One match over a whole row finds each text that needs escaping, in any place of the row."""
     joined = ["\x1f".join(row) for row in rows]
-    odd = _made("regexp_matches(text, $odd)::VARCHAR", TEXT, texts=joined, odd=_ODD)
-    for row, seen in zip(rows, odd, strict=True):
+    pattern = _evaluate("regexp_matches(text, $pattern)::VARCHAR", TEXT, texts=joined, pattern=_NEEDS_ESCAPING)
+    for row, result in zip(rows, pattern, strict=True):
         if any(escape_formula(text) != text or re.search('[",\r\n]', text) for text in row):
-            assert seen == "true", row
+            assert result == "true", row
 
 
-def test_a_telephone_number_is_plain() -> None:
-    """Numbers with a plus sign are in nearly every row: they must not make it slow."""
+def test_needs_escaping_ignores_telephone_numbers() -> None:
+    """Nearly every row has numbers with a plus sign: they must stay on the fast path."""
     texts = ["+4930555\x1f1001\x1f", "+49\x1f+49", "trunk-1\x1f+1", ""]
-    assert _made("regexp_matches(text, $odd)::VARCHAR", TEXT, texts=texts, odd=_ODD) == ["false"] * len(texts)
+    assert _evaluate("regexp_matches(text, $pattern)::VARCHAR", TEXT, texts=texts, pattern=_NEEDS_ESCAPING) == [
+        "false"
+    ] * len(texts)
 
 
-def test_every_column_is_a_column() -> None:
-    """The line can be made of the table as it is, with and without changes of the clock."""
+def test_csv_line_query_uses_columns_of_legs() -> None:
     columns = ", ".join(f"NULL::{kind} AS {name}" for name, kind in TABLES["legs"].items())
-    for known in ([ZoneOffset(0, 0)], [ZoneOffset(0, 3600), ZoneOffset(5, -12_600)]):
+    for zone_offsets in ([ZoneOffset(0, 0)], [ZoneOffset(0, 3600), ZoneOffset(5, -12_600)]):
         with duckdb.connect() as connection:
-            ((line,),) = connection.execute(csv_lines.csv_line_query(known, f"(SELECT {columns})")).fetchall()
+            ((line,),) = connection.execute(csv_lines.csv_line_query(zone_offsets, f"(SELECT {columns})")).fetchall()
         assert line.count(b",") == csv_lines.HEADER_LINE.count(b",")
 
 
-_ODD = csv_lines.NEEDS_ESCAPING_PATTERN.replace("''", "'")
+_NEEDS_ESCAPING = csv_lines.NEEDS_ESCAPING_PATTERN.replace("''", "'")
 
 
-def _made(expression: str, columns: str, **values: object) -> list[str]:
-    question = f"SELECT {expression} FROM (SELECT {columns})"  # noqa: S608 - both are ours, the values are bound
+def _evaluate(expression: str, columns: str, **values: object) -> list[str]:
+    query = f"SELECT {expression} FROM (SELECT {columns})"  # noqa: S608 - constants of the test, the values are bound
     with duckdb.connect() as connection:
-        return [row[0] for row in connection.execute(question, values).fetchall()]
+        return [row[0] for row in connection.execute(query, values).fetchall()]

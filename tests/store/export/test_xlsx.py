@@ -1,4 +1,4 @@
-"""A whole search as a workbook."""
+"""A search as a workbook."""
 
 import io
 from pathlib import Path
@@ -12,12 +12,12 @@ from onhook.store.export.xlsx import CELL_CHARACTERS_MAX, TRUNCATION_NOTE
 from tests.factories import call, record
 
 
-async def test_a_cell_that_cannot_hold_its_text_says_so(tmp_path: Path) -> None:
-    """A member of 40,000 characters ends in the middle, with a note; one that just fits is whole."""
+async def test_workbook_long_text_is_truncated_with_note(tmp_path: Path) -> None:
+    """A text that just fits is whole."""
     store = await open_store(tmp_path / "calls.duckdb")
     calls = [call(record(extra={"x": "y" * length})) for length in (40_000, CELL_CHARACTERS_MAX - len('{"x":""}'))]
     await store.put(StoreBatch(calls=calls, quarantined=(), reparsed_seqs=(), position=1))
-    book = b"".join([piece async for piece in store.export(RecordFilter(), "xlsx", "UTC")])
+    book = b"".join([chunk async for chunk in store.export(RecordFilter(), "xlsx", "UTC")])
     await store.close()
     sheet = openpyxl.load_workbook(io.BytesIO(book)).worksheets[0]
     names = [cell.value for cell in sheet[1]]

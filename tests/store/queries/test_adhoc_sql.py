@@ -1,4 +1,4 @@
-"""Questions in SQL: what may be asked is answered, and whoever attacks gets one sentence and nothing else."""
+"""SQL of users: allowed queries are answered, attacks are rejected with an error and have no effect."""
 
 import asyncio
 import os
@@ -27,9 +27,9 @@ async def store(tmp_path: Path) -> AsyncIterator[DuckDbStore]:
     await opened.close()
 
 
-ANSWERED = (
+ALLOWED_QUERIES = (
     ("SELECT count(*) FROM all_calls", [[2]]),
-    ("select call_from, talk_duration from all_records where status = 'ANSWERED' -- so", [["Alice<1001>", 14]]),
+    ("select call_from, talk_duration from all_records where status = 'ANSWERED' -- comment", [["Alice<1001>", 14]]),
     ("WITH busy AS (SELECT * FROM all_calls WHERE status = 'BUSY') SELECT count(*), NULL FROM busy", [[1, None]]),
     ("SELECT started_at FROM all_calls LIMIT 1;", [["2026-04-27 11:04:36"]]),
     ("SELECT n.range, unnest([1, 2]) FROM range(1) n", [[0, 1], [0, 2]]),
@@ -40,25 +40,33 @@ ANSWERED = (
 
 ATTACKS = (
     *("", "   ", "x", "SELECT", "SELECT 1; SELECT 2", "SELECT nothing FROM all_calls"),
-    # What would change something.
+    # Would change data.
     *("DROP TABLE legs", "DELETE FROM legs", "UPDATE metadata SET position = 0", "CREATE TABLE x AS SELECT 1"),
     *("INSERT INTO metadata VALUES (1, 1)", "CHECKPOINT", "VACUUM", "BEGIN", "COMMIT", "TRUNCATE legs"),
-    # What would reach out: files, other databases, extensions, the environment.
+    # Would access files, other databases, extensions, the environment.
     *(
-        "SELECT * FROM read_csv('{here}/secret.csv')",
-        "SELECT * FROM '{here}/secret.csv'",
-        'FROM "{here}/secret.csv"',
+        "SELECT * FROM read_csv('{directory}/secret.csv')",
+        "SELECT * FROM '{directory}/secret.csv'",
+        'FROM "{directory}/secret.csv"',
     ),
-    *("SELECT * FROM read_text('{here}/secret.csv')", "SELECT * FROM read_blob('{here}/secret.csv')"),
-    *("SELECT * FROM glob('{here}/*')", "SELECT * FROM sniff_csv('{here}/secret.csv')", "SELECT getenv('HOME')"),
-    *("SELECT * FROM read_text('/dev/fd/{fd}')", "SELECT * FROM read_text('/proc/self/fd/{fd}')"),
-    *("COPY all_calls TO '{here}/out.csv'", "COPY legs FROM '{here}/secret.csv'", "EXPORT DATABASE '{here}/out'"),
-    *("ATTACH '{here}/other.db'", "INSTALL httpfs", "LOAD httpfs", "IMPORT DATABASE '{here}'"),
-    *("SELECT * FROM (SELECT * FROM read_text('{here}/secret.csv'))", "WITH a AS (FROM glob('/*')) FROM a"),
-    *("SELECT (SELECT content FROM read_text('{here}/secret.csv'))", "SELECT 1 WHERE EXISTS (FROM glob('/*'))"),
-    *("SELECT * FROM all_calls JOIN read_text('{here}/secret.csv') ON true", "SELECT query('SELECT 1')"),
-    *("FROM query('SELECT 1')", "FROM query_table('legs')", "FROM read_duckdb('{here}/calls.duckdb')"),
-    # What would tell of the engine or change it.
+    *("SELECT * FROM read_text('{directory}/secret.csv')", "SELECT * FROM read_blob('{directory}/secret.csv')"),
+    *(
+        "SELECT * FROM glob('{directory}/*')",
+        "SELECT * FROM sniff_csv('{directory}/secret.csv')",
+        "SELECT getenv('HOME')",
+    ),
+    *("SELECT * FROM read_text('/dev/fd/{descriptor}')", "SELECT * FROM read_text('/proc/self/fd/{descriptor}')"),
+    *(
+        "COPY all_calls TO '{directory}/out.csv'",
+        "COPY legs FROM '{directory}/secret.csv'",
+        "EXPORT DATABASE '{directory}/out'",
+    ),
+    *("ATTACH '{directory}/other.db'", "INSTALL httpfs", "LOAD httpfs", "IMPORT DATABASE '{directory}'"),
+    *("SELECT * FROM (SELECT * FROM read_text('{directory}/secret.csv'))", "WITH a AS (FROM glob('/*')) FROM a"),
+    *("SELECT (SELECT content FROM read_text('{directory}/secret.csv'))", "SELECT 1 WHERE EXISTS (FROM glob('/*'))"),
+    *("SELECT * FROM all_calls JOIN read_text('{directory}/secret.csv') ON true", "SELECT query('SELECT 1')"),
+    *("FROM query('SELECT 1')", "FROM query_table('legs')", "FROM read_duckdb('{directory}/calls.duckdb')"),
+    # Would reveal or change the engine.
     *(
         "SET memory_limit = '10GB'",
         "RESET memory_limit",
@@ -78,19 +86,18 @@ ATTACKS = (
 )
 
 
-async def test_what_may_be_asked(store: DuckDbStore) -> None:
-    """Joins, parts with a name, moments, lists, texts that look like something else."""
-    for sql, rows in ANSWERED:
+async def test_run_sql_allowed_query_returns_rows(store: DuckDbStore) -> None:
+    for sql, rows in ALLOWED_QUERIES:
         assert list((await store.query_sql(sql)).rows) == rows, sql
 
 
-async def test_what_may_not(store: DuckDbStore, tmp_path: Path) -> None:
-    """One sentence, without what is in a file; nothing is changed, nothing is written."""
+async def test_run_sql_attack_is_rejected_without_effect(store: DuckDbStore, tmp_path: Path) -> None:
+    """The error shows no content of a file."""
     before = names_in(tmp_path)
     opened = os.open(tmp_path / "secret.csv", os.O_RDONLY)
     for attack in ATTACKS:
         with pytest.raises(OnhookError) as caught:
-            await store.query_sql(attack.replace("{here}", str(tmp_path)).replace("{fd}", str(opened)))
+            await store.query_sql(attack.replace("{directory}", str(tmp_path)).replace("{descriptor}", str(opened)))
         assert isinstance(caught.value, UsageError), attack
         assert SECRET not in str(caught.value), attack
     os.close(opened)
@@ -102,8 +109,8 @@ def names_in(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-async def test_the_engine_itself_is_shut_in(store: DuckDbStore, tmp_path: Path) -> None:
-    """Were the question not taken apart, the engine would refuse all the same: each wall holds by itself."""
+async def test_engine_rejects_attacks_without_validation(store: DuckDbStore, tmp_path: Path) -> None:
+    """Each layer of protection works by itself."""
     database = store._database
     for sql in (
         f"SELECT * FROM read_text('{tmp_path}/secret.csv')",  # noqa: S608 - the attack itself
@@ -121,10 +128,9 @@ def run(sql: str, connection: duckdb.DuckDBPyConnection) -> list[object]:
     return list(connection.execute(sql).fetchall())
 
 
-async def test_an_answer_is_bounded(store: DuckDbStore) -> None:
-    """So many rows, so long a cell; a question that whoever asked gives up is stopped, and the store goes on."""
-    answered = await store.query_sql("SELECT range FROM range(1000000)")
-    assert (len(answered.rows), answered.is_truncated) == (SQL_ROWS_MAX, True)
+async def test_run_sql_result_is_limited_and_cancellable(store: DuckDbStore) -> None:
+    result = await store.query_sql("SELECT range FROM range(1000000)")
+    assert (len(result.rows), result.is_truncated) == (SQL_ROWS_MAX, True)
     (cell,) = (await store.query_sql("SELECT repeat('x', 1000000)")).rows[0]
     assert len(str(cell)) == 10_000
     with pytest.raises(TimeoutError):

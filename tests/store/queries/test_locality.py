@@ -1,4 +1,4 @@
-"""Calls are looked for in the corners of the file in which they can be."""
+"""Ranges of the file in which calls are searched."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,19 +13,22 @@ KEYS = st.tuples(
 
 
 @given(st.lists(KEYS, max_size=60))
-def test_corners_hold_all_keys_once(keys: list[tuple[str, str]]) -> None:
-    """Each key is in the one corner whose bounds hold its number; corners never overlap, and are few."""
-    found = list(key_ranges(keys))
-    assert sorted(key for corner in found for key in corner.keys) == sorted(set(keys))
-    assert len(found) <= KEY_RANGES_MAX
-    for corner in found:
-        assert list(corner.call_keys) == [call_key(call_id) for _, call_id in corner.keys] == sorted(corner.call_keys)
-    bounds = [bound for corner in found for bound in (corner.call_keys[0], corner.call_keys[-1])]
+def test_key_ranges_contain_every_key_once(keys: list[tuple[str, str]]) -> None:
+    """Ranges never overlap, and are few."""
+    ranges = list(key_ranges(keys))
+    assert sorted(key for key_range in ranges for key in key_range.keys) == sorted(set(keys))
+    assert len(ranges) <= KEY_RANGES_MAX
+    for key_range in ranges:
+        assert (
+            list(key_range.call_keys)
+            == [call_key(call_id) for _, call_id in key_range.keys]
+            == sorted(key_range.call_keys)
+        )
+    bounds = [bound for key_range in ranges for bound in (key_range.call_keys[0], key_range.call_keys[-1])]
     assert bounds == sorted(bounds)
 
 
-def test_a_late_report_is_in_a_corner_of_its_own() -> None:
-    """Calls of one evening are looked for together, one of last year apart from them."""
+def test_key_ranges_late_call_has_own_range() -> None:
     evening = [("a", f"{1_777_304_494 + second}.{second}") for second in range(3)]
     late = ("a", f"{1_777_304_494 - 300 * KEY_RANGE_GAP_SECONDS}.1")
-    assert [sorted(corner.keys) for corner in key_ranges([*evening, late])] == [[late], evening]
+    assert [sorted(key_range.keys) for key_range in key_ranges([*evening, late])] == [[late], evening]

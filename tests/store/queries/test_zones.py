@@ -1,4 +1,4 @@
-"""A zone's offsets, by Python and by SQL."""
+"""Offsets of a zone, in Python and in SQL."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -14,14 +14,13 @@ from tests.store.office import ZONES
 SECONDS = st.integers(631_152_000, 2_145_916_800)  # 1990 to 2037
 
 
-@given(zone=st.sampled_from(ZONES), moments=st.lists(SECONDS, min_size=1, max_size=50))
-def test_sql_knows_the_offset_of_every_moment(zone: str, moments: list[int]) -> None:
-    """Between the first and the last moment that were named, whatever changes are between them."""
-    known = list_offsets(ZoneInfo(zone), min(moments), max(moments))
-    question = f"SELECT {offset_sql('moment', known)} FROM (SELECT unnest($moments) AS moment)"  # noqa: S608 - ours
+@given(zone=st.sampled_from(ZONES), seconds=st.lists(SECONDS, min_size=1, max_size=50))
+def test_offset_sql_equals_offset_at_any_time(zone: str, seconds: list[int]) -> None:
+    zone_offsets = list_offsets(ZoneInfo(zone), min(seconds), max(seconds))
+    query = f"SELECT {offset_sql('second', zone_offsets)} FROM (SELECT unnest($seconds) AS second)"  # noqa: S608 - constants of the test
     with duckdb.connect() as connection:
-        found = [row[0] for row in connection.execute(question, {"moments": moments}).fetchall()]
-    assert found == [offset_at(ZoneInfo(zone), moment) for moment in moments]
+        offsets = [row[0] for row in connection.execute(query, {"seconds": seconds}).fetchall()]
+    assert offsets == [offset_at(ZoneInfo(zone), second) for second in seconds]
 
 
 @pytest.mark.parametrize(
@@ -33,8 +32,7 @@ def test_sql_knows_the_offset_of_every_moment(zone: str, moments: list[int]) -> 
         ("Australia/Lord_Howe", ["2026-04-04T15:00:00", "2026-10-03T15:30:00"]),
     ],
 )
-def test_changes_are_found_to_the_second(zone: str, changes: list[str]) -> None:
-    """Those of the year 2026, in UTC."""
+def test_list_offsets_finds_changes_to_the_second(zone: str, changes: list[str]) -> None:
     first, last = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (2026, 2027))
-    found = list_offsets(ZoneInfo(zone), first, last)[1:]
-    assert [datetime.fromtimestamp(change.since, UTC).replace(tzinfo=None).isoformat() for change in found] == changes
+    offsets = list_offsets(ZoneInfo(zone), first, last)[1:]
+    assert [datetime.fromtimestamp(change.since, UTC).replace(tzinfo=None).isoformat() for change in offsets] == changes

@@ -30,7 +30,7 @@ TimeText = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS_MAX)]
 
 class PbxCoverage(msgspec.Struct, frozen=True, kw_only=True):
     """Coverage of one PBX: `intervals` cover the requested time, by when calls ended; `complete_until` is null where
-    nothing was compared yet; `has_backfill_source` tells whether past calls can be fetched at all.
+    nothing was compared yet; `has_backfill_source`: whether past calls can be fetched at all.
     """
 
     sn: str

@@ -3,7 +3,7 @@
 "use strict";
 
 (() => {
-  const ATTEMPTS_MAX = 600; // half an hour: nobody sets up a PBX for longer
+  const ATTEMPTS_MAX = 600; // half an hour: setting up a PBX takes less
   const COPIED_LABEL_MILLISECONDS = 1500;
 
   async function watch(address, seconds, attemptsLeft) {

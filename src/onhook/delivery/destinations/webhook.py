@@ -15,6 +15,7 @@ from onhook.cdr.record import Record
 from onhook.delivery.destinations.contract import DeliveryResult, DestinationConfig, Notification, Outcome
 from onhook.delivery.destinations.standard_webhooks import standard_headers
 from onhook.delivery.ssrf_guard import SsrfGuard
+from onhook.lib.messages import _
 from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.pbx.dialect import Dialect
 
@@ -34,7 +35,7 @@ HEADER_BYTES_MAX = 16 * 1024
 """Of one header of a response, and of its first line."""
 
 DETAIL_CHARACTERS_MAX = 300
-"""Of the text shown to a person."""
+"""Of the text shown to an operator."""
 
 TEST_BODY = b'{"event":"test"}'
 """The test message of the original (yeastar-p-series.md 4)."""
@@ -83,7 +84,8 @@ class WebhookClient:
                 return _build_result(response, body, notification.attempted_at)
         except TimeoutError:
             return DeliveryResult(
-                outcome="unreachable", detail=f"no response within {self._config.timeout_seconds:g} seconds"
+                outcome="unreachable",
+                detail=_("no response within {seconds:g} seconds", seconds=self._config.timeout_seconds),
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # aiohttp raises ValueError for a name that cannot be encoded, or an invalid URL.
@@ -120,7 +122,8 @@ async def _read_body_start(response: aiohttp.ClientResponse) -> bytes:
 def _build_result(response: aiohttp.ClientResponse, body: bytes, now_us: int) -> DeliveryResult:
     """Return the result that a status means."""
     status = response.status
-    detail = f"answered {status} {response.reason or ''}".rstrip()[:DETAIL_CHARACTERS_MAX]
+    answer = f"{status} {response.reason or ''}".rstrip()
+    detail = _("answered {answer}", answer=answer)[:DETAIL_CHARACTERS_MAX]
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return DeliveryResult(outcome="accepted", detail=detail, status=status, body=body)
     if status == HTTPStatus.GONE:
@@ -157,11 +160,12 @@ def _describe_error(error: Exception) -> str:
     """Return the error in one line, without the URL, which may contain a key."""
     detail = str(error) or type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, PermissionError):
-        detail = f"not connected: {error.os_error.strerror}"
+        detail = _("not connected: {reason}", reason=error.os_error.strerror)
     elif isinstance(error, aiohttp.ClientConnectorError):
-        detail = f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+        reason = error.os_error.strerror or error.os_error
+        detail = _("cannot connect to {host}:{port}: {reason}", host=error.host, port=error.port, reason=reason)
     elif isinstance(error, aiohttp.ClientResponseError):
-        detail = f"the response is not HTTP: {error.message}"
+        detail = _("the response is not HTTP: {error}", error=error.message)
     elif isinstance(error, aiohttp.InvalidURL):
-        detail = f"invalid URL: {error.description or 'compare it with the documentation of the application'}"
+        detail = _("invalid URL: {reason}", reason=error.description or _("check the receiver's documentation"))
     return " ".join(detail.split())[:DETAIL_CHARACTERS_MAX]

@@ -19,6 +19,7 @@ from onhook.config import Address, Config
 from onhook.delivery.issues import find_all_issues
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
+from onhook.lib.messages import _
 from onhook.ops.instance_lock import (
     ProcessInfo,
     check_data_directory,
@@ -105,21 +106,37 @@ def _is_registered_now(counter: Mapping[str, Any]) -> bool:
 
 
 def _rejection_check(counter: Mapping[str, Any]) -> Check:
-    count_text = f"{counter['count']} times, last {str(counter['last_at'])[:19]}"
+    count, last_at = counter["count"], str(counter["last_at"])[:19]
+    sn = counter["sn"] or _("an unknown PBX")
     if counter["kind"] == "unknown_pbx":
-        hint = f"to accept it: onhook pbx add NAME --sn {shlex.quote(str(counter['sn']))} --secret SECRET"
-        return Check("WARNING", f"requests from unknown serial number {counter['sn']!r}: {count_text}", hint)
-    if counter["kind"] == "unexpected_source":
-        hint = "to accept them: onhook pbx change NAME --from ADDRESS"
-        return Check(
-            "WARNING", (f"requests for {counter['sn']} from another address or path than its own: {count_text}"), hint
+        detail = _(
+            "requests from unknown serial number {sn}: {count} (last: {last_at})",
+            sn=repr(counter["sn"]),
+            count=count,
+            last_at=last_at,
         )
-    problem = "with an invalid signature" if counter["kind"] == "invalid_signature" else "without a signature"
-    return Check(
-        "WARNING",
-        f"requests for {counter['sn'] or 'an unknown PBX'} {problem}: {count_text}",
-        "compare the secret with that of the PBX",
-    )
+        command = f"onhook pbx add NAME --sn {shlex.quote(str(counter['sn']))} --secret SECRET"
+        return Check("WARNING", detail, _("to accept them: {command}", command=command))
+    if counter["kind"] == "unexpected_source":
+        detail = _(
+            "requests for {sn} from an address or path that is not configured: {count} (last: {last_at})",
+            sn=sn,
+            count=count,
+            last_at=last_at,
+        )
+        return Check("WARNING", detail, _("to accept them: onhook pbx change NAME --from ADDRESS"))
+    if counter["kind"] == "invalid_signature":
+        detail = _(
+            "requests for {sn} with an invalid signature: {count} (last: {last_at})",
+            sn=sn,
+            count=count,
+            last_at=last_at,
+        )
+    else:
+        detail = _(
+            "requests for {sn} without a signature: {count} (last: {last_at})", sn=sn, count=count, last_at=last_at
+        )
+    return Check("WARNING", detail, _("compare the secret with that of the PBX"))
 
 
 def _check_clock(clock: Clock) -> Check:
@@ -186,8 +203,10 @@ def _check_destinations(appdb: AppDb, clock: Clock) -> Iterator[Check]:
     for issue in issues:
         yield Check("ERROR" if issue.kind in ("disabled", "full") else "WARNING", issue.detail, issue.hint)
     if destinations and not issues:
-        summary = "1 destination is" if len(destinations) == 1 else f"{len(destinations)} destinations are"
-        yield Check("OK", f"{summary} working")
+        if len(destinations) == 1:
+            yield Check("OK", _("1 destination is working"))
+        else:
+            yield Check("OK", _("{count} destinations are working", count=len(destinations)))
 
 
 def _check_pbxs(appdb: AppDb) -> Check:
@@ -197,7 +216,9 @@ def _check_pbxs(appdb: AppDb) -> Check:
         return Check("WARNING", "no PBX is registered", "onhook pbx add NAME --sn SN --secret SECRET")
     if unsigned_names:
         return Check("WARNING", f"any sender can send events as {', '.join(unsigned_names)}", "set a secret for it")
-    return Check("OK", f"{len(pbxs)} PBX{'s' if len(pbxs) > 1 else ''} registered, all signed")
+    if len(pbxs) == 1:
+        return Check("OK", _("1 PBX registered, signed"))
+    return Check("OK", _("{count} PBXs registered, all signed", count=len(pbxs)))
 
 
 def _check_processes(config: Config) -> Iterator[Check]:

@@ -1,15 +1,15 @@
-"""One call as Asterisk told it: the body that the ledger keeps, and its parts, typed.
+"""One call as Asterisk reported it: the body stored in the ledger, and its typed parts.
 
-    Asterisk: 1                     the form of this body
-    Trunks: trunk-a                 endpoints of this call that are trunks when it was kept
+    Asterisk: 1                     version of this format
+    Trunks: trunk-a                 endpoints of this call that were trunks when it was stored
     Inbound: from-trunk             contexts into which trunks call
-    CEL: whole                      whether the channel events below are all that there were
-    Offset: 3600                    the PBX's clock against UTC when the call ended, in seconds, where that was seen
+    CEL: whole                      whether the channel events below are complete
+    Offset: 3600                    the PBX's clock minus UTC at the end of the call, in seconds, if observed
     (empty line)
     Event: Cdr ...                  Asterisk's own lines, message by message
 
-Laws: the lines of an event are kept as they came, but for those without a value; the header holds all that is needed to
-read them again. A CDR from a file is written as the event that says the same.
+Invariants: the lines of an event are stored unchanged, except that lines without a value are dropped; the header
+contains everything needed to parse them again. A CDR from a file is written as the equivalent event.
 """
 
 import re
@@ -21,28 +21,31 @@ import msgspec
 from onhook.cdr.call_details import DURATION_SECONDS_MAX
 from onhook.cdr.utc_offset import parse_wall_clock
 from onhook.lib.errors import ParseError
+from onhook.lib.messages import _
 from onhook.pbx.asterisk.channels import Channel, parse_channel
 from onhook.pbx.asterisk.messages import AmiMessage, parse_messages
 
 FIRST_LINE = b"Asterisk: 1\r\n"
 
 CDRS_MAX = 200
-"""In one body: a call that has more is kept as several reports."""
+"""Per body: a call with more is stored as several raw events."""
 
 EVENTS_MAX = 1_000
-"""Channel and queue events in one body: past that they are left out, and the CDRs alone are read."""
+"""Channel and queue events per body: beyond this they are dropped, and only the CDRs are used."""
 
 CDR_EVENT = "Cdr"
 CEL_EVENT = "CEL"
 
-# The usual names of the field that holds a recording's name, where CDRs have one.
+# Usual names of the CDR field with the name of the recording.
 _RECORDING_FIELD_NAMES = ("recordingfile", "recording")
 _DID_FIELD_NAMES = ("did", "did_number", "didnumber")
 _OFFSET = re.compile(r"-?[0-9]{1,5}")
 
 
 class CallHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What is needed to read the events below it. `is_whole` is whether all channel events of the call are there."""
+    """The context needed to parse the events below it. `has_all_events` says whether the channel events of the call are
+    complete.
+    """
 
     trunks: tuple[str, ...] = ()
     inbound_contexts: tuple[str, ...] = ()
@@ -52,7 +55,7 @@ class CallHeader(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """As it stands in a body, first line and end included."""
+        """The header as written in a body, including first line and end."""
         lines = [
             FIRST_LINE.decode(),
             f"Trunks: {','.join(self.trunks)}\r\n",
@@ -67,7 +70,7 @@ class CallHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cdr(msgspec.Struct, frozen=True, kw_only=True):
-    """One CDR. Times are the PBX's wall clock; `dst_channel` is the empty channel where there was none."""
+    """One CDR. Times are the PBX's wall clock; `dst_channel` is the empty channel if there was none."""
 
     linked_id: str
     unique_id: str
@@ -92,7 +95,7 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cel(msgspec.Struct, frozen=True, kw_only=True):
-    """One channel event. `extra` holds what is said besides, as JSON says it."""
+    """One channel event. `extra` contains further values, decoded from JSON."""
 
     name: str
     event_time: datetime
@@ -108,7 +111,7 @@ class Cel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a queue said of this call. `agent` is the empty channel where it is about the caller alone."""
+    """A queue event of this call. `agent` is the empty channel if the event is about the caller alone."""
 
     name: str
     queue: str
@@ -118,7 +121,7 @@ class QueueEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AsteriskCall(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a body says."""
+    """All parsed parts of a body."""
 
     header: CallHeader
     cdrs: tuple[Cdr, ...]
@@ -127,23 +130,23 @@ class AsteriskCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def format_body(header: CallHeader, events: Iterable[AmiMessage]) -> bytes:
-    """The body that says these events."""
+    """Return the body with these events."""
     return "".join([header.text, *(event.text for event in events)]).encode("utf-8", "replace")
 
 
 def parse_call(body: bytes) -> AsteriskCall:
-    """What a body says. Raises `ParseError` where it has no CDR, or one without what makes it one."""
+    """Parse a body. Raises `ParseError` if it has no CDR, or one without id or start."""
     messages = parse_messages(body)
     if not body.startswith(FIRST_LINE) or not messages:
-        raise _parse_error("it does not begin as a call that Asterisk told")
+        raise _parse_error(_("the body does not begin as a call from Asterisk"))
     header_message, events = messages[0], messages[1:]
     cdrs = tuple(_parse_cdr(event.fields) for event in events if event.get("Event") == CDR_EVENT)
     if not cdrs:
-        raise _parse_error("it has no CDR")
+        raise _parse_error(_("the body has no CDR"))
     header = _parse_header(header_message)
     cels = [_parse_cel(event.fields) for event in events if event.get("Event") == CEL_EVENT]
     if None in cels:
-        # A date in a form of somebody's own: then the CDRs alone are read, whose form is always the same.
+        # A custom date format: only the CDRs are used, whose format is fixed.
         header, cels = msgspec.structs.replace(header, has_all_events=False), []
     queue_events = tuple(
         _parse_queue_event(event) for event in events if event.get("Event") not in (CDR_EVENT, CEL_EVENT)
@@ -152,14 +155,16 @@ def parse_call(body: bytes) -> AsteriskCall:
 
 
 def cdr_ids(events: Sequence[AmiMessage]) -> list[tuple[str, ...]]:
-    """What tells the CDRs of a call apart, the same however they came, in order."""
+    """Return the sorted identities of the CDRs of a call; they do not depend on the channel."""
     names = ("uniqueid", "channel", "destinationchannel", "starttime", "disposition")
     cdrs = (event.fields for event in events if event.get("Event") == CDR_EVENT)
     return sorted(tuple(cdr.get(name, "") for name in names) for cdr in cdrs)
 
 
 def get_linked_id(fields: Mapping[str, str]) -> str:
-    """Which call an event belongs to; a CDR without a linkedid stands for itself (yeastar-p-series.md 10.1)."""
+    """Return the id of the call to which an event belongs; a CDR without a linkedid is a call of its own
+    (yeastar-p-series.md 10.1).
+    """
     return fields.get("linkedid", "") or fields.get("uniqueid", "")
 
 
@@ -177,7 +182,7 @@ def _parse_header(message: AmiMessage) -> CallHeader:
 def _parse_cdr(fields: Mapping[str, str]) -> Cdr:
     linked_id, start = get_linked_id(fields), fields.get("starttime", "")
     if not linked_id or not start:
-        raise _parse_error(f"a CDR has no {'start' if linked_id else 'linkedid and no uniqueid'}")
+        raise _parse_error(_("a CDR has no start") if linked_id else _("a CDR has neither linkedid nor uniqueid"))
     duration = _parse_seconds(fields.get("duration", ""))
     start_time = parse_wall_clock(start)
     answer, end = fields.get("answertime", ""), fields.get("endtime", "")
@@ -231,7 +236,7 @@ def _parse_queue_event(event: AmiMessage) -> QueueEvent:
         name=event.get("Event"),
         queue=event.get("Queue"),
         agent=parse_channel(event.get("DestChannel")),
-        # Of an agent who answered in seconds, of one who did not in milliseconds.
+        # Seconds for an agent who answered, milliseconds for one who did not.
         ring_seconds=None
         if not ring_time
         else _parse_seconds(ring_time) // (1000 if event.get("Event") == "AgentRingNoAnswer" else 1),
@@ -240,7 +245,7 @@ def _parse_queue_event(event: AmiMessage) -> QueueEvent:
 
 
 def _parse_seconds(text: str) -> int:
-    """Whole seconds; 0 for what is none: a CDR always has them."""
+    """Return whole seconds; 0 for an invalid value, because a CDR always has durations."""
     integer_part = text.partition(".")[0]
     return (
         min(int(integer_part), DURATION_SECONDS_MAX)
@@ -262,7 +267,7 @@ def _first_value(fields: Mapping[str, str], names: Iterable[str]) -> str:
 
 
 def _recording_file(text: str) -> str:
-    """The user field where it names a recording, as some dialplans have it (yeastar-p-series.md 10.1)."""
+    """Return the user field if it names a recording, as in some dialplans (yeastar-p-series.md 10.1)."""
     return text if text.rpartition(".")[2].lower() in ("wav", "wav49", "gsm", "mp3", "ogg", "opus") else ""
 
 
@@ -272,5 +277,6 @@ def _split_names(text: str) -> tuple[str, ...]:
 
 def _parse_error(reason: str) -> ParseError:
     return ParseError(
-        f"the report says no call: {reason}", hint="look at its body; it is kept until a version can read it"
+        _("could not parse the raw event: {reason}", reason=reason),
+        hint=_("check its body; it stays in the quarantine until a version can parse it"),
     )

@@ -1,9 +1,9 @@
-"""Events gathered call by call, until a call is over and can be kept.
+"""Collect events by call until the call is complete and can be stored.
 
-With channel events (CEL) a call is over at LINKEDID_END, and its CDRs come a moment later; without, when no CDR of it
-has come for a while. Laws: every CDR that was heard is handed out, once, whatever else happens; a call is called whole
-only if it was heard from its first channel to its end over one connection; what is held is bounded. `now` is any clock
-that only goes forward, in seconds.
+With channel events (CEL) a call ends at LINKEDID_END, and its CDRs follow shortly after; without CEL it ends when no
+CDR has arrived for a while. Invariants: every received CDR is returned exactly once, whatever else happens; a call is
+marked complete only if it was received from its first channel to its end over one connection; memory is bounded. `now`
+is a monotonic clock in seconds.
 """
 
 from collections.abc import Iterator
@@ -16,35 +16,39 @@ from onhook.pbx.asterisk.messages import AmiMessage
 from onhook.pbx.asterisk.rows import CALLEE_APPLICATIONS
 
 GRACE_SECONDS = 2.0
-"""Between a call's end and its CDRs, which another thread of Asterisk writes; under load it was seen to take one."""
+"""Between a call's end and its CDRs, which another thread of Asterisk writes; one second was observed under load."""
 
 LATE_CDR_SECONDS = 30.0
-"""How long a call that is over waits for the CDR of a channel that was called: a slow database holds CDRs up one by
-one, while some of them have come already."""
+"""Wait of an ended call for the CDR of a called channel: a slow database delays CDRs one by one, after some have
+arrived already.
+"""
 
 QUIET_SECONDS = 3.0
-"""Without channel events: CDRs of one call that come later than this after each other are kept as two reports."""
+"""Without channel events: CDRs of one call with a larger gap are stored as two raw events."""
 
 MISSING_CDR_SECONDS = 900.0
-"""A call whose CDR does not come: Asterisk may gather CDRs too (`batch` in cdr.conf), by default for 300 seconds."""
+"""Wait for a missing CDR: Asterisk may send CDRs in batches (`batch` in cdr.conf), by default every 300 seconds."""
 
 CDR_HOLD_SECONDS_MAX = 4 * 3600.0
-"""The CDR of a leg of a call that goes on: then it is handed out alone, so that no crash can cost much."""
+"""Limit for holding the CDR of a leg while the call continues: beyond this it is returned alone, which bounds the loss
+in a crash.
+"""
 
 OPEN_CALLS_MAX = 20_000
-"""Going on at once; more than any Asterisk carries. Past that the oldest is handed out as it is."""
+"""Concurrent calls; more than any Asterisk carries. Beyond this the oldest call is returned as it is."""
 
 
 class CollectedCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A call to be kept: its id, and the body that says it."""
+    """A call to store: its id and its body."""
 
     linked_id: str
     body: bytes
 
 
 class AsteriskParserConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a PBX that its events cannot be read without: its trunks, the contexts that they call into, and
-    whether the account code is the PIN that was dialled."""
+    """Facts about a PBX needed to parse its events: its trunks, the contexts that they call into, and whether the
+    account code is the dialled PIN.
+    """
 
     trunks: tuple[str, ...] = ()
     inbound_contexts: tuple[str, ...] = ()
@@ -52,7 +56,7 @@ class AsteriskParserConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _OpenCall:
-    """One call that goes on, or is just over."""
+    """One call in progress, or one that has just ended."""
 
     def __init__(self) -> None:
         self.cdrs: list[AmiMessage] = []
@@ -69,16 +73,16 @@ class _OpenCall:
 
 
 class CallCollector:
-    """All calls of one connection to one PBX. `reading` may be exchanged while it runs."""
+    """All calls of one connection to one PBX. `parser_config` may be replaced at any time."""
 
     def __init__(self, parser_config: AsteriskParserConfig) -> None:
         self.parser_config = parser_config
         self.dropped_count = 0
-        """Calls without a CDR: Asterisk was told not to write one, or it was lost."""
+        """Calls without a CDR: Asterisk is configured not to write one, or it was lost."""
         self._open_calls: dict[str, _OpenCall] = {}
 
     def add_event(self, message: AmiMessage, now: float, offset_seconds: int | None = None) -> list[CollectedCall]:
-        """Take one event; calls that have to make room for it are handed out."""
+        """Add one event; return the calls that were removed to stay within the limits."""
         fields = message.fields
         linked_id = get_linked_id(fields)
         if not linked_id:
@@ -95,7 +99,7 @@ class CallCollector:
         return list(self._enforce_limits(linked_id, call))
 
     def pop_completed(self, now: float) -> list[CollectedCall]:
-        """The calls that are over and have all their CDRs, as far as can be told."""
+        """Return the ended calls that have all their CDRs, as far as can be determined."""
         ready_calls = [(linked_id, call) for linked_id, call in self._open_calls.items() if _is_ready(call, now)]
         for linked_id, call in list(self._open_calls.items()):
             if call.has_ended and not call.cdrs and now - call.last_event_at > MISSING_CDR_SECONDS:
@@ -107,7 +111,9 @@ class CallCollector:
         ]
 
     def flush(self) -> list[CollectedCall]:
-        """The connection is gone: whatever has a CDR is handed out, and nothing that goes on can be whole any more."""
+        """Handle the loss of the connection: return every call that has a CDR; an open call can no longer
+        become complete.
+        """
         collected_calls = [
             self._pop_call(linked_id, call, has_all_events=False)
             for linked_id, call in list(self._open_calls.items())
@@ -117,7 +123,7 @@ class CallCollector:
         return collected_calls
 
     def oldest_cdr_at(self) -> float | None:
-        """When the first CDR was heard that is not handed out yet; None where there is none."""
+        """Return when the oldest CDR not yet returned was received; None if there is none."""
         return min(
             (call.first_cdr_at for call in self._open_calls.values() if call.first_cdr_at is not None), default=None
         )
@@ -175,5 +181,5 @@ def _is_ready(call: _OpenCall, now: float) -> bool:
         return now - call.last_event_at >= (GRACE_SECONDS if has_all_cdrs else LATE_CDR_SECONDS)
     is_quiet = now - call.last_event_at >= QUIET_SECONDS
     is_held_too_long = call.first_cdr_at is not None and now - call.first_cdr_at >= CDR_HOLD_SECONDS_MAX
-    # Whoever does not let us hear LINKEDID_END may still tell of channels.
+    # A PBX that does not send LINKEDID_END may still send channel events.
     return is_held_too_long or (is_quiet and not call.open_channels)

@@ -1,9 +1,9 @@
-"""What the channel events (CEL) know better than the CDRs, row by row (yeastar-p-series.md 10.2).
+"""Correct the CDR rows by the more precise channel events (CEL), row by row (yeastar-p-series.md 10.2).
 
-A CDR of a caller whom an IVR has answered counts the ringing of an agent as talk, begins a queue with the call, and
-says of a call that somebody else picked up that it was answered. Channel events say when each channel was made, who was
-in a bridge when, and why it was hung up. Laws: only the events of a whole call are asked; where they and a CDR disagree
-they decide, and the row says in `extra`, as `cdr_…`, what the CDR had said.
+The CDR of a caller who was answered by an IVR counts the ringing of an agent as talk, begins a queue with the call, and
+marks a call as answered that another extension picked up. Channel events contain when each channel was created, when it
+was in a bridge, and why it was hung up. Invariants: only the events of a complete call are used; where they contradict
+a CDR they decide, and the row's `extra` keeps the CDR's value as `cdr_…`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,20 +27,20 @@ from onhook.pbx.asterisk.rows import (
 )
 
 TALK_TOLERANCE_SECONDS = 1
-"""Events tell whole seconds, a CDR counts milliseconds and cuts them off: a second between them is no disagreement."""
+"""Events have whole seconds, a CDR truncates milliseconds: a difference of one second is no contradiction."""
 
 BUSY_CAUSE = 17
 FAILED_CAUSES = frozenset({1, 2, 3, 6, 20, 27, 28, 34, 38, 41, 42, 44, 47, 50, 57, 58, 63, 65, 69, 79, 88, 97, 111})
-"""Q.850 causes by which nobody was reached: no such number, no route, out of order, congestion, not understood."""
+"""Q.850 causes of a call that reached no party: no such number, no route, out of order, congestion, not understood."""
 
 IVR_APPLICATIONS = frozenset({"BackGround", "WaitExten", "Read", "Playback"})
-"""Applications by which a caller is asked to press a digit."""
+"""Applications that ask a caller to press a digit."""
 
 RECORDING_APPLICATION = "MixMonitor"
 
 
 def correct_rows(rows: Sequence[CallRow], call: AsteriskCall) -> list[CallRow]:
-    """The rows as the channel events tell them, with those that no CDR tells: the IVRs."""
+    """Return the corrected rows, and rows for the IVRs, which have no CDR."""
     events = _CallEvents(call)
     corrected_rows = [_correct_row(row, events) for row in rows]
     corrected_rows = [
@@ -56,7 +56,7 @@ def correct_rows(rows: Sequence[CallRow], call: AsteriskCall) -> list[CallRow]:
 
 
 class _CallEvents:
-    """The channel and queue events of a call, by what is asked of them."""
+    """Index of the channel and queue events of a call."""
 
     def __init__(self, call: AsteriskCall) -> None:
         self.call = call
@@ -65,7 +65,7 @@ class _CallEvents:
             self.by_channel.setdefault(cel.channel.name, []).append(cel)
 
     def get_events(self, channel: Channel, *names: str) -> list[Cel]:
-        """Those of one channel with these names, in order."""
+        """Return the events of one channel with these names, in order."""
         return [cel for cel in self.by_channel.get(channel.name, ()) if cel.name in names]
 
     def get_first_event(self, channel: Channel, *names: str) -> Cel | None:
@@ -86,7 +86,9 @@ class _CallEvents:
 
     @property
     def did(self) -> str:
-        """What the world dialled: where the call's first channel began, if that was a trunk's."""
+        """The number dialled by the external caller: the first extension of the call, if its first channel is
+        a trunk's.
+        """
         first_event = next((cel for cel in self.call.cels if cel.name == "CHAN_START"), None)
         is_from_outside = first_event is not None and is_trunk(first_event.channel, self.call.header)
         return (
@@ -96,7 +98,7 @@ class _CallEvents:
         )
 
 
-# ---------------------------------------------------------------- parties and members
+# Parties and members.
 
 
 def _correct_row(row: CallRow, events: _CallEvents) -> CallRow:
@@ -104,7 +106,7 @@ def _correct_row(row: CallRow, events: _CallEvents) -> CallRow:
     if row.cdr.application in CONFERENCE_APPLICATIONS:
         return _correct_conference_row(row, events)
     if events.get_first_event(row.callee, "CHAN_START") is None:
-        # A channel that began in another call, such as that of who picks up, has its first events there.
+        # A channel that began in another call, such as that of a call pickup, has its first events there.
         return row
     row = _add_callee_name(row, events)
     if row.status == VOICEMAIL:
@@ -125,7 +127,7 @@ def _correct_row(row: CallRow, events: _CallEvents) -> CallRow:
 
 
 def _correct_conference_row(row: CallRow, events: _CallEvents) -> CallRow:
-    """Until the caller left it; the CDRs end when all others have."""
+    """End the row when the caller left the conference; the CDRs end when all others have left."""
     bridge_events = [
         cel for cel in events.get_events(row.cdr.channel, "BRIDGE_ENTER", "BRIDGE_EXIT") if cel.event_time >= row.start
     ]
@@ -142,12 +144,12 @@ def _correct_conference_row(row: CallRow, events: _CallEvents) -> CallRow:
 
 
 def is_from_trunk(row: CallRow, events: _CallEvents) -> bool:
-    """Whether the caller of a row is outside."""
+    """Return whether the caller of a row is external."""
     return is_trunk(row.cdr.channel, events.call.header)
 
 
 def _add_callee_name(row: CallRow, events: _CallEvents) -> CallRow:
-    """With the callee's number and name as the PBX knows them."""
+    """Set the callee's number and name as known to the PBX."""
     channel_start = events.get_first_event(row.callee, "CHAN_START")
     if channel_start is None or is_trunk(row.callee, events.call.header) or not channel_start.caller_number:
         return row
@@ -155,7 +157,7 @@ def _add_callee_name(row: CallRow, events: _CallEvents) -> CallRow:
 
 
 def _start_at_ringing(row: CallRow, events: _CallEvents) -> CallRow:
-    """An agent's row begins when the telephone began to ring, not when the caller came into the PBX."""
+    """Begin an agent's row when the telephone began to ring, not when the caller reached the PBX."""
     channel_start = events.get_first_event(row.callee, "CHAN_START")
     if channel_start is None or channel_start.event_time <= row.start:
         return _add_ring_time(row, events)
@@ -169,7 +171,7 @@ def _start_at_ringing(row: CallRow, events: _CallEvents) -> CallRow:
 
 
 def _add_ring_time(row: CallRow, events: _CallEvents) -> CallRow:
-    """What the queue says of its agent; who did not answer has none."""
+    """Set the agent's ring time from the queue event; an agent who did not answer has none."""
     connect_event = events.get_queue_event("AgentConnect", row.callee)
     if connect_event is None:
         return msgspec.structs.replace(row, agent_ring_time=0 if row.status != ANSWERED else None)
@@ -178,7 +180,7 @@ def _add_ring_time(row: CallRow, events: _CallEvents) -> CallRow:
 
 
 def _talk_seconds(row: CallRow, events: _CallEvents) -> int | None:
-    """Seconds that the callee spent in bridges while this row lasted; None where it never was in one."""
+    """Return the seconds that the callee spent in bridges during this row; None if it never was in one."""
     spans = [
         (max(enter, row.start), min(leave, row.cdr.end))
         for enter, leave in _bridge_spans(row.callee, events)
@@ -188,7 +190,9 @@ def _talk_seconds(row: CallRow, events: _CallEvents) -> int | None:
 
 
 def _bridge_spans(channel: Channel, events: _CallEvents) -> Iterator[tuple[datetime, datetime]]:
-    """From entering a bridge to leaving it, to the channel's end, or to no end that this call knows."""
+    """Yield the time spans in bridges: from entering to leaving or to the channel's end, or open-ended if this call
+    contains no end.
+    """
     entered_at: datetime | None = None
     for cel in events.get_events(channel, "BRIDGE_ENTER", "BRIDGE_EXIT", "HANGUP", "CHAN_END"):
         if cel.name == "BRIDGE_ENTER":
@@ -197,12 +201,12 @@ def _bridge_spans(channel: Channel, events: _CallEvents) -> Iterator[tuple[datet
             yield entered_at, cel.event_time
             entered_at = None
     if entered_at is not None:
-        # It went on in another call, as who was asked before a caller was handed over.
-        yield entered_at, datetime.max  # noqa: DTZ901 - a wall clock, cut off by the row's end
+        # The channel continued in another call, as in a consultation before a transfer.
+        yield entered_at, datetime.max  # noqa: DTZ901 - a wall clock, bounded by the row's end
 
 
 def _status(row: CallRow, talk: int | None, events: _CallEvents) -> str:
-    """Answered is who was in a bridge; else why the channel was hung up."""
+    """Return ANSWERED if the callee was in a bridge, else the status for the hangup cause."""
     if talk is not None:
         return ANSWERED
     hangup_event = events.get_first_event(row.callee, "HANGUP")
@@ -215,7 +219,7 @@ def _status(row: CallRow, talk: int | None, events: _CallEvents) -> str:
 
 
 def _record_cdr_differences(row: CallRow, original_row: CallRow) -> CallRow:
-    """With what the CDR had said, where that is something else."""
+    """Add the values of the CDR that differ."""
     extra = dict(row.extra)
     if row.status != original_row.status:
         extra["cdr_status"] = original_row.status
@@ -224,11 +228,11 @@ def _record_cdr_differences(row: CallRow, original_row: CallRow) -> CallRow:
     return msgspec.structs.replace(row, extra=extra)
 
 
-# ---------------------------------------------------------------- queues, groups and IVRs
+# Queues, groups and IVRs.
 
 
 def _correct_group_row(row: CallRow, rows: Sequence[CallRow], events: _CallEvents) -> CallRow:
-    """A queue begins when the caller joined it; it and a group are answered when a member was."""
+    """Begin a queue when the caller joined it; mark a queue or group as answered if a member answered."""
     members = [member for member in rows if member.kind == "member" and member.cdr.channel == row.cdr.channel]
     members = [member for member in members if member.cdr.application_data == row.cdr.application_data]
     answered_member = next((member for member in members if member.status == ANSWERED), None)
@@ -251,7 +255,7 @@ def _correct_group_row(row: CallRow, rows: Sequence[CallRow], events: _CallEvent
 
 
 def _correct_queue_row(row: CallRow, events: _CallEvents) -> CallRow:
-    """From the application's begin to its end; who waited and gave up is told from who was sent on."""
+    """Use APP_START and APP_END of `Queue()`; flag abandoned callers."""
     applications = events.get_events(row.cdr.channel, "APP_START", "APP_END")
     queue_applications = [
         event
@@ -279,7 +283,7 @@ def _correct_queue_row(row: CallRow, events: _CallEvents) -> CallRow:
 
 
 def _build_ivr_rows(rows: Sequence[CallRow], events: _CallEvents) -> Iterator[CallRow]:
-    """A row for each number at which a caller was asked to press a digit."""
+    """Yield a row for each number at which a caller was asked to press a digit."""
     for channel in {row.cdr.channel.name: row.cdr.channel for row in rows}.values():
         first_row = next(row for row in rows if row.cdr.channel == channel)
         for ivr_number in _find_ivr_numbers(channel, events):
@@ -298,7 +302,7 @@ def _build_ivr_rows(rows: Sequence[CallRow], events: _CallEvents) -> Iterator[Ca
 
 
 def _find_ivr_numbers(channel: Channel, events: _CallEvents) -> list[str]:
-    """The numbers, in order, without the digits that were pressed there."""
+    """Return the IVR numbers in order, without the pressed digits."""
     extensions = [
         cel.extension for cel in events.get_events(channel, "APP_START") if cel.application in IVR_APPLICATIONS
     ]
@@ -306,18 +310,18 @@ def _find_ivr_numbers(channel: Channel, events: _CallEvents) -> list[str]:
 
 
 def _ivr_span(number: str, channel: Channel, events: _CallEvents) -> tuple[datetime, datetime]:
-    """From the first sign of a caller at a number to the first one elsewhere."""
+    """Return the span from the first event at this number to the first one elsewhere."""
     cels = events.by_channel[channel.name]
     start_index = next(index for index, cel in enumerate(cels) if cel.extension == number)
     later_events = (cel for cel in cels[start_index:] if cel.extension != number or cel.name in ("HANGUP", "CHAN_END"))
     return cels[start_index].event_time, next((cel.event_time for cel in later_events), cels[-1].event_time)
 
 
-# ---------------------------------------------------------------- what else is worth remembering
+# Recordings, transfers, pickups and forwards.
 
 
 def _add_call_details(row: CallRow, events: _CallEvents) -> CallRow:
-    """With its recording, and who sent it on, took it over or forwarded it."""
+    """Add the recording, and details of a transfer, pickup or forward."""
     extra = {
         **row.extra,
         **_transfer_details(row, events),
@@ -329,7 +333,7 @@ def _add_call_details(row: CallRow, events: _CallEvents) -> CallRow:
 
 
 def _find_recording(row: CallRow, events: _CallEvents) -> str:
-    """The name of the last recording that either side began before the row's end, without its folder."""
+    """Return the file name of the last recording that either side began before the row's end."""
     recordings = [
         cel.application_data
         for channel in (row.cdr.channel, row.callee)
@@ -340,7 +344,7 @@ def _find_recording(row: CallRow, events: _CallEvents) -> str:
 
 
 def _transfer_details(row: CallRow, events: _CallEvents) -> dict[str, str]:
-    """Of the row of whoever sent the caller on: to whom, and how."""
+    """For the row of the transferring party, return the target and the kind of transfer."""
     for cel in events.get_events_by_name("BLINDTRANSFER", "ATTENDEDTRANSFER"):
         if row.callee and cel.channel == row.callee and row.start <= cel.event_time <= row.end:
             target = (
@@ -351,7 +355,7 @@ def _transfer_details(row: CallRow, events: _CallEvents) -> dict[str, str]:
 
 
 def _pickup_details(row: CallRow, events: _CallEvents) -> dict[str, str]:
-    """Of the row of whoever picked up: whose telephone was ringing."""
+    """For the row of the party that picked up, return the extension that was ringing."""
     for cel in events.get_events_by_name("PICKUP"):
         if row.callee and _extra_text(cel, "pickup_channel") == row.callee.name:
             return {"picked_up_for": cel.channel.number or cel.caller_number}
@@ -359,7 +363,7 @@ def _pickup_details(row: CallRow, events: _CallEvents) -> dict[str, str]:
 
 
 def _forward_details(row: CallRow, events: _CallEvents) -> dict[str, str]:
-    """Of the row of a telephone that sends its calls on: where to."""
+    """For the row of a telephone that forwards its calls, return the target."""
     for cel in events.get_events(row.cdr.channel, "FORWARD"):
         if (
             row.callee

@@ -1,5 +1,6 @@
 """Channel names: `PJSIP/1002-0000001a` is a channel of the endpoint `1002`, `Local/1006@internal-00000000;1` one half
-of a detour inside the PBX."""
+of a Local channel pair inside the PBX.
+"""
 
 import re
 
@@ -12,11 +13,11 @@ _NUMBER = re.compile(r"\+?[0-9]{1,20}")
 LOCAL_TECHNOLOGY = "Local"
 
 SPECIAL_EXTENSIONS = frozenset({"", "s", "h", "i", "t", "T", "o", "a", "e"})
-"""Names of the dialplan that nobody dials (`s` start, `h` hang-up, `i` invalid, `t` time-out, ...)."""
+"""Extensions that cannot be dialled (`s` start, `h` hang-up, `i` invalid, `t` time-out, ...)."""
 
 
 class Channel(msgspec.Struct, frozen=True):
-    """A channel by its name; the empty name is no channel."""
+    """A channel by its name; the empty name means no channel."""
 
     name: str
     technology: str = ""
@@ -28,12 +29,12 @@ class Channel(msgspec.Struct, frozen=True):
 
     @property
     def is_local(self) -> bool:
-        """Whether it is one half of a detour."""
+        """Whether the channel is one half of a Local pair."""
         return self.technology == LOCAL_TECHNOLOGY and bool(self.half)
 
     @property
     def local_pair(self) -> str:
-        """What the two halves of a detour have in common."""
+        """The name part shared by both halves of a Local pair."""
         return self.name[:-2] if self.is_local else ""
 
     @property
@@ -44,7 +45,7 @@ class Channel(msgspec.Struct, frozen=True):
 
 
 def parse_channel(name: str) -> Channel:
-    """The parts of a name; one that looks otherwise is a channel without an endpoint.
+    """Split a channel name into its parts; a name in another format is a channel without an endpoint.
 
     >>> parse_channel("PJSIP/1002-0000001a").number, parse_channel("Local/1006@internal-00000000;1").local_pair
     ('1002', 'Local/1006@internal-00000000')
@@ -56,5 +57,5 @@ def parse_channel(name: str) -> Channel:
 
 
 def is_dialled(extension: str) -> bool:
-    """Whether somebody can have dialled it."""
+    """Return whether a caller can have dialled this extension."""
     return extension not in SPECIAL_EXTENSIONS

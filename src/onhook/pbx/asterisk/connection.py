@@ -1,12 +1,13 @@
-"""A conversation with an Asterisk: logs in, gathers calls, keeps itself alive, finds out which endpoints are trunks.
+"""The protocol of one connection to an Asterisk: log in, collect calls, keep the connection alive, detect trunks.
 
-See the contract, `pbx/connection.py`. The rule by which an endpoint is a trunk is in `trunks.py`.
+See the contract `pbx/connection.py`. The rule that makes an endpoint a trunk is in `trunks.py`.
 """
 
 import msgspec
 
 from onhook.cdr.utc_offset import offset_between, parse_wall_clock
 from onhook.lib.errors import ParseError
+from onhook.lib.messages import _
 from onhook.pbx.asterisk.call_collector import AsteriskParserConfig, CallCollector, CollectedCall
 from onhook.pbx.asterisk.messages import AmiMessage, OversizedMessage
 from onhook.pbx.asterisk.session import (
@@ -22,20 +23,20 @@ from onhook.pbx.asterisk.trunks import TrunkSearch
 from onhook.pbx.connection import ClockReading, ConnectionUpdate
 
 PING_AFTER_SECONDS = 10.0
-"""How long we let Asterisk be silent before we ask whether it is there."""
+"""Silence after which a ping is sent."""
 
 SILENCE_SECONDS_MAX = 30.0
-"""Whoever has not said a byte for so long, asked three times, is not there."""
+"""Silence after which the connection counts as dead: three pings without a response."""
 
 LOGIN_SECONDS_MAX = 20.0
-"""How long it may take from the connection to the end of the login."""
+"""Limit from the connection to the end of the login."""
 
 TRUNK_SEARCH_SECONDS = 600.0
-"""How often the trunks are looked up anew: one may have been added."""
+"""Interval of trunk detection: a trunk may have been added."""
 
 
 class AsteriskProtocol:
-    """One connection. `searches` is whether the trunks are to be read from the PBX; else `reading` says them."""
+    """One connection. `detect_trunks` reads the trunks from the PBX; otherwise `parser_config` contains them."""
 
     via = "ami"
 
@@ -63,7 +64,7 @@ class AsteriskProtocol:
         is_ready = self._session.state == "ready"
         silent_seconds = now.monotonic_seconds - self._last_received_at
         if silent_seconds > (SILENCE_SECONDS_MAX if is_ready else LOGIN_SECONDS_MAX):
-            return ConnectionUpdate(end_reason=f"it has said nothing for {silent_seconds:.0f} seconds")
+            return ConnectionUpdate(end_reason=_("no data received for {seconds:.0f} seconds", seconds=silent_seconds))
         if (
             is_ready
             and silent_seconds > PING_AFTER_SECONDS
@@ -108,7 +109,7 @@ class AsteriskProtocol:
     def _handle_ready(self, ready: AmiReady, now: ClockReading) -> ConnectionUpdate:
         if self._detect_trunks:
             self._start_trunk_search(now)
-        log_messages = () if ready.is_filtered else ("it does not let us filter: give the user `write = system`",)
+        log_messages = () if ready.is_filtered else ("the manager user cannot filter events: give it `write = system`",)
         return ConnectionUpdate(is_ready=True, log_messages=log_messages)
 
     def _start_trunk_search(self, now: ClockReading) -> None:
@@ -138,16 +139,16 @@ class AsteriskProtocol:
             self._call_collector.dropped_count - self._reported_dropped,
             self._call_collector.dropped_count,
         )
-        return (f"{new_dropped} calls ended without a CDR",) if new_dropped else ()
+        return (f"calls ended without a CDR: {new_dropped}",) if new_dropped else ()
 
 
 def encode_parser_config(parser_config: AsteriskParserConfig) -> str:
-    """What was learned of a PBX, for the next conversation."""
+    """Encode the detected configuration for the next connection."""
     return msgspec.json.encode(parser_config).decode()
 
 
 def decode_parser_config(text: str) -> AsteriskParserConfig:
-    """What was learned before; nothing where there is no such text."""
+    """Decode the configuration of an earlier connection; return an empty one if the text is empty or invalid."""
     try:
         return msgspec.json.decode(text, type=AsteriskParserConfig) if text else AsteriskParserConfig()
     except msgspec.DecodeError:
@@ -155,7 +156,7 @@ def decode_parser_config(text: str) -> AsteriskParserConfig:
 
 
 def _offset_seconds(message: AmiMessage, now: ClockReading) -> int | None:
-    """The PBX's clock against UTC, by the end of a call of which we hear at once."""
+    """Return the PBX's clock minus UTC, from the end time of a CDR that was received immediately."""
     if message.get("Event") != "Cdr":
         return None
     try:
@@ -170,11 +171,11 @@ def _bodies(collected_calls: list[CollectedCall]) -> tuple[bytes, ...]:
 
 
 def _describe_oversized(message: OversizedMessage) -> str:
-    return f"an event {message.event_name!r} of {message.size_bytes} bytes was too large and is left out"
+    return f"event {message.event_name!r} dropped: {message.size_bytes} bytes exceed the limit"
 
 
 def _merge_updates(updates: list[ConnectionUpdate]) -> ConnectionUpdate:
-    """Several as one."""
+    """Merge several updates into one."""
     return ConnectionUpdate(
         raw_events=tuple(body for update in updates for body in update.raw_events),
         is_ready=any(update.is_ready for update in updates),

@@ -1,7 +1,9 @@
-"""The CDRs that Asterisk keeps itself, as the events that say the same: CSV, JSON lines, rows of a table.
+"""Read the CDRs that Asterisk stores itself (CSV, JSON lines, rows of a table) and convert them to the equivalent
+events.
 
-Laws: a column's value is kept as it is, under the event's name for it; a call is handed out with all its CDRs, however
-far they are apart in the file up to a limit; a line that is no CDR is told, with its place, and stops nothing.
+Invariants: the value of a column stays unchanged, under the event's name for it; a call is returned with all its CDRs,
+however far apart they are in the file, up to a limit; a line that is no CDR is reported with its location and stops
+nothing.
 """
 
 import csv
@@ -14,6 +16,7 @@ import msgspec
 
 from onhook.cdr.utc_offset import call_epoch, parse_wall_clock
 from onhook.lib.errors import ParseError, UsageError
+from onhook.lib.messages import _
 from onhook.pbx.asterisk.call import CDRS_MAX, CallHeader, format_body, get_linked_id
 from onhook.pbx.asterisk.call_collector import AsteriskParserConfig
 from onhook.pbx.asterisk.channels import parse_channel
@@ -21,15 +24,15 @@ from onhook.pbx.asterisk.messages import AmiMessage
 from onhook.pbx.cdr_archive import ArchivedCall, UnparsedLine
 
 CDR_GAP_MAX = timedelta(hours=6)
-"""CDRs of one call that are written later than this after each other are taken for two reports of it."""
+"""CDRs of one call with a larger gap are treated as two raw events."""
 
 PENDING_CDRS_MAX = 500_000
-"""Some 500 MB; that many CDRs in six hours are more than an Asterisk carries."""
+"""About 500 MB; more CDRs in six hours than an Asterisk writes."""
 
 COMPLETION_CHECK_ROWS = 1_000
-"""Rows between two looks for calls that are complete."""
+"""Rows between two searches for complete calls."""
 
-# Column of a file or table: the event's name for it. https://docs.asterisk.org/Configuration/Reporting
+# Column of a file or table to name in the event. https://docs.asterisk.org/Configuration/Reporting
 _EVENT_NAMES: Mapping[str, str] = {
     "accountcode": "AccountCode",
     "src": "Source",
@@ -55,15 +58,15 @@ _EVENT_NAMES: Mapping[str, str] = {
     "did": "DID",
 }
 COLUMNS = frozenset({*_EVENT_NAMES, "sequence"})
-"""Those that are read; any other may be there."""
+"""Columns that are read; others may be present."""
 
 REQUIRED_COLUMNS = ("start", "channel", "linkedid")
 
 _NULL_YEARS = ("0000", "1969", "1970")
-"""Years of a moment that never was, as databases have it."""
+"""Years of a null time, as databases store it."""
 _TIME_COLUMNS = frozenset({"start", "calldate", "answer", "end"})
 TIME_CHARACTERS = 19
-"""Of `2026-11-24 12:30:00`; a database may tell fractions of a second after them."""
+"""Length of `2026-11-24 12:30:00`; a database may append fractions of a second."""
 
 _BASE_COLUMNS = (
     *("accountcode", "src", "dst", "dcontext", "clid", "channel", "dstchannel", "lastapp", "lastdata"),
@@ -82,8 +85,8 @@ _DISPOSITION_NAMES = {
 
 
 def parse_rows(lines: Iterable[str], columns: Sequence[str] = ()) -> Iterator[Mapping[str, str] | UnparsedLine]:
-    """The rows of a text file, by column: JSON lines, or CSV with the columns that were given, of a first line that
-    names them, or of `cdr_csv`. Raises `UsageError` where nobody can tell which column is which.
+    """Yield the rows of a text file by column name: JSON lines, or CSV with the given columns, with those in a header
+    line, or with those of `cdr_csv`. Raises `UsageError` if the columns cannot be determined.
     """
     numbered_lines = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
     first_line = next(numbered_lines, None)
@@ -106,11 +109,11 @@ def parse_rows(lines: Iterable[str], columns: Sequence[str] = ()) -> Iterator[Ma
 def collect_calls(
     rows: Iterable[Mapping[str, str] | UnparsedLine], parser_config: AsteriskParserConfig
 ) -> Iterator[ArchivedCall | UnparsedLine]:
-    """The calls that the rows say, each with all its CDRs. Raises `UsageError` where rows lack what makes a call."""
+    """Yield the calls in the rows, each with all its CDRs. Raises `UsageError` if required columns are missing."""
     cdrs_by_call: dict[str, list[AmiMessage]] = {}
     end_times: dict[str, datetime] = {}
     count = 0
-    latest_end = datetime.min  # noqa: DTZ901 - wall clocks of one PBX, compared with each other alone
+    latest_end = datetime.min  # noqa: DTZ901 - wall clocks of one PBX, compared only with each other
     incomplete_row: Mapping[str, str] = {}
     for row in rows:
         if isinstance(row, UnparsedLine):
@@ -121,10 +124,12 @@ def collect_calls(
             yield cdr
             continue
         if cdr is None:
-            # A file that was begun before its columns were asked for has them from some line on.
+            # A file that is older than the setting for these columns has them from some line on.
             incomplete_row = row
             if count:
-                yield UnparsedLine(f"after {count} CDRs", "it has not the columns of the others", _format_row(row))
+                yield UnparsedLine(
+                    _("after CDR {number}", number=count), _("different columns than the other CDRs"), _format_row(row)
+                )
             continue
         linked_id, end_time = get_linked_id(cdr.fields), _end_time(cdr)
         cdrs_by_call.setdefault(linked_id, []).append(cdr)
@@ -145,7 +150,7 @@ def collect_calls(
 
 
 def starts_before(line: str, columns: Sequence[str], local_time: datetime) -> bool:
-    """Whether a line of a file surely says a CDR that began before a moment of the PBX's wall clock."""
+    """Return whether a line is certainly a CDR that began before a time of the PBX's wall clock."""
     row = _parse_json_row(0, line) if line.lstrip().startswith("{") else _parse_csv_row(0, line, columns)
     if isinstance(row, UnparsedLine):
         return False
@@ -158,7 +163,7 @@ def starts_before(line: str, columns: Sequence[str], local_time: datetime) -> bo
 def _skip_partial_line(
     parsed_lines: Iterable[tuple[str, Mapping[str, str] | UnparsedLine]],
 ) -> Iterator[Mapping[str, str] | UnparsedLine]:
-    """Without a last line that the PBX is just writing."""
+    """Skip an incomplete last line that the PBX is still writing."""
     return (row for line, row in parsed_lines if line.endswith("\n") or not isinstance(row, UnparsedLine))
 
 
@@ -174,25 +179,31 @@ def _parse_json_row(line_number: int, line: str) -> Mapping[str, str] | Unparsed
     try:
         data: Any = msgspec.json.decode(line)
     except (msgspec.DecodeError, RecursionError):
-        return UnparsedLine(f"line {line_number}", "it is not JSON", line)
+        return UnparsedLine(_("line {number}", number=line_number), _("not JSON"), line)
     if not isinstance(data, dict):
-        return UnparsedLine(f"line {line_number}", "it is no JSON object", line)
+        return UnparsedLine(_("line {number}", number=line_number), _("not a JSON object"), line)
     return normalize_row(data)
 
 
 def normalize_row(values: Mapping[Any, Any]) -> Mapping[str, str]:
-    """A row by its columns' names in small letters, whatever the values are; those that are nothing are empty."""
+    """Return a row with lower-case column names and text values; a null value becomes empty."""
     return {str(name).lower(): "" if value is None else str(value) for name, value in values.items()}
 
 
 def _parse_csv_row(line_number: int, line: str, columns: Sequence[str]) -> Mapping[str, str] | UnparsedLine:
     cells = _parse_cells(line)
     if cells is None:
-        return UnparsedLine(f"line {line_number}", "it is not CSV", line)
+        return UnparsedLine(_("line {number}", number=line_number), _("not CSV"), line)
     names = columns or _cdr_csv_columns(cells)
     if len(names) != len(cells):
         return UnparsedLine(
-            f"line {line_number}", f"it has {len(cells)} columns, and {len(names) or 'none'} have a name", line
+            _("line {number}", number=line_number),
+            (
+                _("{cells} columns, but {names} names", cells=len(cells), names=len(names))
+                if names
+                else _("{cells} columns, which match no known layout of CDRs", cells=len(cells))
+            ),
+            line,
         )
     return dict(zip(names, cells, strict=True))
 
@@ -205,7 +216,7 @@ def _parse_cells(line: str) -> list[str] | None:
 
 
 def _cdr_csv_columns(cells: Sequence[str]) -> tuple[str, ...]:
-    """Those that `cdr_csv` writes: sixteen, and what was asked for in `cdr.conf`; none where it is no such file."""
+    """Return the columns that `cdr_csv` writes: sixteen, and those enabled in `cdr.conf`; none for any other file."""
     extra_count = len(cells) - len(_BASE_COLUMNS)
     new_columns = _NEW_COLUMNS if extra_count >= len(_NEW_COLUMNS) else ()
     optional_count = extra_count - len(new_columns)
@@ -225,17 +236,23 @@ def _missing_columns(row: Mapping[str, str]) -> list[str]:
 
 
 def _missing_columns_error(row: Mapping[str, str]) -> UsageError:
-    """What lacks linkedid is not read by uniqueid: docs/decisions.md says why."""
+    """Return the error for missing columns. Rows without linkedid are not grouped by uniqueid; docs/decisions.md gives
+    the reason.
+    """
     return UsageError(
-        f"the CDRs have no {', '.join(_missing_columns(row))}, without which nobody can tell which of them are one"
-        " call",
-        hint="let Asterisk write it: `newcdrcolumns = yes` in [csv] of cdr.conf, or a column of that name in the table;"
-        " columns in an order of your own are named with --cdr-columns, or --columns of `onhook backfill`",
+        _(
+            "the CDRs have no {columns}, which is needed to group the CDRs of one call",
+            columns=", ".join(_missing_columns(row)),
+        ),
+        hint=_(
+            "set `newcdrcolumns = yes` in [csv] of cdr.conf, or add the column to the table; name custom "
+            "columns with --cdr-columns, or with --columns of `onhook backfill`"
+        ),
     )
 
 
 def _build_cdr(row: Mapping[str, str]) -> AmiMessage | UnparsedLine | None:
-    """The event that says a row; None where it has no column for what is needed."""
+    """Convert a row to the equivalent event; return None if a required column is missing."""
     if _missing_columns(row):
         return None
     lines = [("Event", "Cdr")]
@@ -245,12 +262,12 @@ def _build_cdr(row: Mapping[str, str]) -> AmiMessage | UnparsedLine | None:
     cdr = AmiMessage(tuple(lines))
     start = cdr.get("StartTime")
     if not get_linked_id(cdr.fields):
-        return UnparsedLine(start or "a row", "it names no call", _format_row(row))
+        return UnparsedLine(start or _("a row"), _("no call id"), _format_row(row))
     try:
         parse_wall_clock(start)
         _end_time(cdr)
     except ParseError as error:
-        return UnparsedLine(start or "a row", error.message, _format_row(row))
+        return UnparsedLine(start or _("a row"), error.message, _format_row(row))
     return cdr
 
 
@@ -259,7 +276,7 @@ def _format_row(row: Mapping[str, str]) -> str:
 
 
 def _format_cell(name: str, value: str) -> str:
-    """What a cell says in an event; nothing where it says nothing."""
+    """Return the event value of a cell; empty if the cell has no value."""
     if name == "disposition":
         return _DISPOSITION_NAMES.get(value, value)
     if name in _TIME_COLUMNS:
@@ -268,7 +285,7 @@ def _format_cell(name: str, value: str) -> str:
 
 
 def _end_time(cdr: AmiMessage) -> datetime:
-    """By the PBX's clock."""
+    """Return the end time by the PBX's clock."""
     end = cdr.get("EndTime")
     if end:
         return parse_wall_clock(end)
@@ -277,7 +294,7 @@ def _end_time(cdr: AmiMessage) -> datetime:
 
 
 def _build_calls(cdrs: Sequence[AmiMessage], parser_config: AsteriskParserConfig) -> Iterator[ArchivedCall]:
-    """One body, or several where there are very many CDRs."""
+    """Yield one body, or several for a very large number of CDRs."""
     starts = [parse_wall_clock(cdr.get("StartTime")) for cdr in cdrs]
     epoch = call_epoch(get_linked_id(cdrs[0].fields))
     began_at = datetime.fromtimestamp(epoch, UTC) if epoch else None

@@ -1,7 +1,7 @@
-"""What goes over AMI: messages of `Name: value` lines, ended by an empty line.
+"""AMI messages: `Name: value` lines, terminated by an empty line.
 
-Laws: any split of the bytes gives the same messages; no more than one message of bounded size is held; a message that
-is too large is left out, and said to be, without losing the next one; no byte is an error.
+Invariants: any split of the bytes gives the same messages; at most one message of bounded size is buffered; an
+oversized message is dropped and reported, without loss of the next one; no byte is an error.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,49 +9,49 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 MESSAGE_BYTES_MAX = 64 * 1024
-"""A common event has 600 bytes; the longest that a channel can make, with all its variables, stays below this."""
+"""A common event has 600 bytes; the longest event of a channel, with all its variables, stays below this."""
 
 VALUE_CHARACTERS_MAX = 4096
-"""No value that we read is longer; the rest of a longer one is left out."""
+"""No value that Onhook reads is longer; a longer one is cut."""
 
 _MESSAGE_END = b"\r\n\r\n"
 _LINE_END = b"\r\n"
 
 
 class AmiMessage(msgspec.Struct, frozen=True):
-    """One message: its lines in order, names as they came. `text` is how it is kept and read again."""
+    """One message: its lines in order, names unchanged. `text` is the form in which it is stored and parsed again."""
 
     lines: tuple[tuple[str, str], ...]
 
     def get(self, name: str) -> str:
-        """The first value under a name, whatever its case; empty where there is none."""
+        """Return the first value of a name, ignoring case; empty if there is none."""
         lower_name = name.lower()
         return next((value for key, value in self.lines if key.lower() == lower_name), "")
 
     def get_all(self, name: str) -> list[str]:
-        """Every value under a name, such as the lines of a command's output."""
+        """Return all values of a name, such as the lines of a command's output."""
         return [value for key, value in self.lines if key.lower() == name.lower()]
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """The first value of each name, by the name in lower case."""
+        """The first value of each name, by lower-case name."""
         return {key.lower(): value for key, value in reversed(self.lines)}
 
     @property
     def text(self) -> str:
-        """The lines as they came, without those that say nothing: a name without a value."""
+        """The lines unchanged, without names that have no value."""
         return "".join(f"{name}: {value}\r\n" for name, value in self.lines if value) + "\r\n"
 
 
 class OversizedMessage(msgspec.Struct, frozen=True):
-    """A message that was left out for its size; `bytes` is how large it was, `event` its name where that was seen."""
+    """A message that was dropped for its size; `event_name` is empty if unknown."""
 
     event_name: str
     size_bytes: int
 
 
 class AmiMessageReader:
-    """Cuts a stream of bytes into messages."""
+    """Split a stream of bytes into messages."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -60,7 +60,7 @@ class AmiMessageReader:
         self._dropped_event = ""
 
     def receive_data(self, data: bytes) -> Iterator[AmiMessage | OversizedMessage]:
-        """The messages that these bytes complete, in order."""
+        """Yield the messages completed by these bytes, in order."""
         self._buffer += data
         start = 0
         while (end := self._buffer.find(_MESSAGE_END, max(start, self._search_start))) >= 0:
@@ -69,7 +69,7 @@ class AmiMessageReader:
             start = end + len(_MESSAGE_END)
             self._search_start = start
         del self._buffer[:start]
-        # The end may come in two parts, of which the first is here already.
+        # The terminator may arrive in two parts, the first of which is already buffered.
         self._search_start = max(0, len(self._buffer) - len(_MESSAGE_END) + 1)
         self._limit_buffer()
 
@@ -82,7 +82,7 @@ class AmiMessageReader:
         return oversized
 
     def _limit_buffer(self) -> None:
-        """Drop what is held of a message that is too large already, but for what may be the begin of its end."""
+        """Drop the buffered bytes of an oversized message, except a possible start of its terminator."""
         if len(self._buffer) <= MESSAGE_BYTES_MAX:
             return
         if not self._dropped_bytes:
@@ -93,18 +93,18 @@ class AmiMessageReader:
 
 
 def parse_message(text: bytes) -> AmiMessage | None:
-    """The lines between two empty ones; None where no line has a name."""
+    """Parse the lines between two empty ones; return None if no line has a name."""
     lines = tuple(_parse_lines(text.decode("utf-8", "replace").split("\r\n")))
     return AmiMessage(lines) if lines else None
 
 
 def parse_messages(body: bytes) -> list[AmiMessage]:
-    """All messages of a body, in order."""
+    """Parse all messages of a body, in order."""
     return [message for text in body.split(_MESSAGE_END) if (message := parse_message(text)) is not None]
 
 
 def parse_event_name(text: bytes) -> str:
-    """What an event is called, by its first line; empty for anything else."""
+    """Return the event name in the first line; empty for anything else."""
     first_line = text.lstrip(_LINE_END).partition(_LINE_END)[0].decode("utf-8", "replace")
     name, _, value = first_line.partition(":")
     return value.strip()[:80] if name.lower() == "event" else ""

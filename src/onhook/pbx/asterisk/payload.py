@@ -1,4 +1,4 @@
-"""The dialect of Asterisk: what it told of a call, as call details (yeastar-p-series.md 10)."""
+"""The dialect of Asterisk: parse its events into call details (yeastar-p-series.md 10)."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.utc_offset import call_epoch, offset_between
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.pbx.asterisk.call import (
     FIRST_LINE,
     AsteriskCall,
@@ -27,7 +28,7 @@ from onhook.pbx.dialect import Envelope
 LABEL = "call"
 PAYLOAD_FORMAT = "cdr"
 ANONYMOUS = "anonymous"
-"""What SIP calls a caller who does not say who it is."""
+"""SIP's name for a caller without identity."""
 
 TEXT_CHARACTERS_MAX = 4096
 _KEY_EPOCH_MAX = 2**32 - 1
@@ -42,7 +43,7 @@ class Asterisk:
     name = "asterisk"
 
     def peek(self, body: bytes) -> Envelope:
-        """Tell what a body seems to be; equal for the same CDRs of the same call, by whichever way they came."""
+        """Classify a body. The key is equal for the same CDRs of the same call, whatever the channel."""
         if not body.startswith(FIRST_LINE):
             return Envelope("not_json", "", LABEL, _compute_key(0, body))
         events = parse_messages(body)[1:]
@@ -53,7 +54,7 @@ class Asterisk:
         return Envelope("details", "", LABEL, _compute_key(call_epoch(linked_id), repr((linked_id, ids)).encode()))
 
     def parse(self, body: bytes) -> list[CallDetails]:
-        """The call details of each leg. Raises `ParseError` with the reason."""
+        """Return the call details of each leg. Raises `ParseError` with the reason."""
         call = parse_call(body)
         rows = build_rows(call)
         if call.header.has_all_events:
@@ -63,22 +64,24 @@ class Asterisk:
         return [_build_details(row, call, uid) for row in sorted(row_by_key.values(), key=_row_sort_key)]
 
     def format(self, details: CallDetails, sn: str, payload_format: str) -> bytes:
-        """The CDR by which an Asterisk would say these details. Raises `UsageError` for another profile."""
+        """Return these details as a CDR of Asterisk. Raises `UsageError` for an unknown payload format."""
         if payload_format != PAYLOAD_FORMAT:
-            raise UsageError(f"there is no profile {payload_format!r}", hint=f"use {PAYLOAD_FORMAT}")
+            raise UsageError(
+                _("unknown payload format {name!r}", name=payload_format), hint=_("use {choice}", choice=PAYLOAD_FORMAT)
+            )
         trunks = tuple(name for name in (details.src_trunk_name, details.dst_trunk_name) if name)
         return format_body(CallHeader(trunks=trunks, has_pins=bool(details.pin_code)), [_format_cdr(details)])
 
 
 def compute_uid(call: AsteriskCall) -> str:
-    """The call's start by the PBX's clock, and five digits of a hash of its id: the same for all its legs."""
+    """Return the call's start by the PBX's clock, and five digits of a hash of its id: the same for all its legs."""
     linked_id = call.cdrs[0].linked_id
     hash_digits = hashlib.sha256(linked_id.encode()).hexdigest()[:_UID_DIGITS].upper()
     return f"{_start_time(call, call_epoch(linked_id)):%Y%m%d%H%M%S}{hash_digits}"
 
 
 def _start_time(call: AsteriskCall, epoch: int) -> datetime:
-    """The second of the call's id, by the PBX's clock; by the first CDR alone where the id tells no time."""
+    """Return the second in the call's id by the PBX's clock; the start of the first CDR if the id contains no time."""
     first_start = min(cdr.start for cdr in call.cdrs)
     offset = offset_between(first_start, epoch)
     if offset is None and call.header.offset_seconds is not None and epoch:
@@ -87,12 +90,12 @@ def _start_time(call: AsteriskCall, epoch: int) -> datetime:
 
 
 def _row_sort_key(row: CallRow) -> tuple[datetime, int, str]:
-    """By begin; of those of one second what sends the caller on comes first."""
+    """Sort by start; within one second, rows that route the caller on come first."""
     return row.start, ("machine", "queue", "group", "member", "party").index(row.kind), row.call_to
 
 
 def _row_priority(row: CallRow) -> tuple[bool, int]:
-    """Of two rows that would be one record the later in this order stays: who answered, who talked longer."""
+    """Rank rows that would become one record, the last one is used: answered before unanswered, then by talk time."""
     return row.status in ("ANSWERED", "VOICEMAIL"), row.talk
 
 
@@ -121,14 +124,14 @@ def _build_details(row: CallRow, call: AsteriskCall, uid: str) -> CallDetails:
 
 
 def _direction(src_trunk: str, dst_trunk: str) -> str:
-    """yeastar-p-series.md 10.1: forwarded out counts as outbound."""
+    """Return the direction; a call forwarded to a trunk is outbound (yeastar-p-series.md 10.1)."""
     if dst_trunk:
         return "Outbound"
     return "Inbound" if src_trunk else "Internal"
 
 
 def _format_caller(cdr: Cdr) -> str:
-    """`Name<number>`, as far as both are known."""
+    """Format as `Name<number>`, as far as both are known."""
     caller_id = cdr.caller_id.replace('"', "")
     number = cdr.source or extract_number(caller_id)
     return _format_party(extract_name(caller_id), number) or ANONYMOUS
@@ -139,7 +142,7 @@ def _format_party(name: str, number: str) -> str:
 
 
 def _extra_members(row: CallRow) -> Mapping[str, Any]:
-    """What Asterisk says and the event has no field for, under names of our own."""
+    """Return Asterisk's values for which the event has no field, under Onhook's own names."""
     cdr = row.cdr
     application_data = "" if cdr.application in _SECRET_APPLICATIONS else cdr.application_data
     return {
@@ -158,7 +161,7 @@ def _compute_key(epoch: int, content: bytes) -> bytes:
 
 
 def _format_cdr(details: CallDetails) -> AmiMessage:
-    """Of the recording, the DID and the caller's name what a CDR can hold."""
+    """Format details as a CDR; recording, DID and caller name as far as a CDR can hold them."""
     start = datetime.fromisoformat(details.time_start)
     end = start + timedelta(seconds=details.call_duration or 0)
     talk = details.talk_duration or 0

@@ -1,13 +1,13 @@
-"""CDRs as the rows of a call: one for each party that was tried, as the original PBX reports them (yeastar-p-series.md
-10.1).
+"""Convert CDRs into the rows of a call: one for each party that was called, as the original PBX reports them
+(yeastar-p-series.md 10.1).
 
-Asterisk writes a CDR for each pair of parties. Laws: what a row is called and when it begins follows from the CDRs
-alone, so that a call read from a file has the same rows; the order of the CDRs does not matter.
+Asterisk writes a CDR for each pair of parties. Invariants: party and start of a row depend on the CDRs alone, so that a
+call read from a file has the same rows; the order of the CDRs does not matter.
 
-- Who was called is who the other channel belongs to, for the `Destination` of a CDR changes with a transfer; it counts
-  for trunks, and where there is no other channel.
-- A detour (`Local/…`) is no party: its two halves are joined.
-- A conference is who was called by each caller in it, whoever else was there.
+- The callee is the owner of the other channel, because a transfer changes the `Destination` of a CDR. `Destination`
+  counts for trunks, and where there is no other channel.
+- A Local channel (`Local/…`) is no party: its two halves are joined.
+- A conference is the callee of each caller in it, whatever the other participants.
 - A queue, and a ring group, has a row of its own beside those of its members.
 - What the dialplan does after a party could not be reached belongs to that party's row: `Busy`, `Hangup`, and
   `VoiceMail`, which makes the row a VOICEMAIL.
@@ -25,14 +25,14 @@ from onhook.pbx.asterisk.channels import Channel, is_dialled
 ANSWERED, NO_ANSWER, FAILED, VOICEMAIL = "ANSWERED", "NO ANSWER", "FAILED", "VOICEMAIL"
 
 LOCAL_CHANNELS_MAX = 10
-"""Halves joined one after the other: a call forwarded in a circle must end."""
+"""Number of Local channels joined in a row: a call forwarded in a circle must end."""
 
 QUEUE_APPLICATION, VOICEMAIL_APPLICATION = "Queue", "VoiceMail"
 CALLEE_APPLICATIONS = frozenset({"AppDial", "AppQueue"})
-"""Applications of a channel that was called: its own CDR tells nothing that the caller's does not."""
+"""Applications of a called channel: its own CDR adds nothing to the caller's."""
 
 CONFERENCE_APPLICATIONS = frozenset({"ConfBridge", "MeetMe"})
-"""Applications in which a caller talks with whoever else is there."""
+"""Applications in which a caller talks with several participants."""
 
 _STATUS_BY_DISPOSITION: Mapping[str, str] = {"CONGESTION": FAILED, "NOANSWER": NO_ANSWER}
 
@@ -42,7 +42,7 @@ RowKind = Literal["party", "member", "queue", "group", "machine"]
 class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     """One row: a party, a member of a queue or group, that queue or group itself, or a machine.
 
-    Durations are whole seconds. `callee` is the channel that was called, or the empty channel.
+    Durations are whole seconds. `callee` is the called channel, or the empty channel.
     """
 
     cdr: Cdr
@@ -61,12 +61,12 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def end(self) -> datetime:
-        """When it ended."""
+        """The end of the row."""
         return self.start + timedelta(seconds=self.duration)
 
 
 def build_rows(call: AsteriskCall) -> list[CallRow]:
-    """The rows that the CDRs of a call make, in no order."""
+    """Build the rows from the CDRs of a call, unordered."""
     cdrs = sorted(_merge_conference_cdrs(_resolve_local_channels(_drop_callee_cdrs(call.cdrs))), key=_cdr_sort_key)
     rows: list[CallRow] = []
     for cdr in cdrs:
@@ -79,30 +79,30 @@ def build_rows(call: AsteriskCall) -> list[CallRow]:
 
 
 def seconds_between(start: datetime, end: datetime) -> int:
-    """Whole seconds, none where the end is first."""
+    """Return whole seconds; 0 if the end is before the start."""
     return max(0, int((end - start).total_seconds()))
 
 
 def is_trunk(channel: Channel, header: CallHeader) -> bool:
-    """Whether a channel leads outside."""
+    """Return whether a channel belongs to a trunk."""
     return bool(channel) and channel.endpoint in header.trunks
 
 
 def _cdr_sort_key(cdr: Cdr) -> tuple[datetime, bool, str, str, datetime]:
-    """By begin; of those of one second, what comes after a party was tried comes last."""
+    """Sort by start; within one second, CDRs without a called channel come last."""
     return cdr.start, not cdr.dst_channel, cdr.channel.name, cdr.dst_channel.name, cdr.end
 
 
-# ---------------------------------------------------------------- which CDRs make rows
+# Selection of CDRs.
 
 
 def _drop_callee_cdrs(cdrs: Sequence[Cdr]) -> list[Cdr]:
-    """Without those that channels which were called have of themselves, unless nothing else is left."""
+    """Drop the CDRs written for called channels themselves, unless no other CDR is left."""
     return [cdr for cdr in cdrs if cdr.dst_channel or cdr.application not in CALLEE_APPLICATIONS] or list(cdrs)
 
 
 def _merge_conference_cdrs(cdrs: Iterable[Cdr]) -> Iterator[Cdr]:
-    """Of a conference one for each caller, and none of them called another: Asterisk writes one for each pair."""
+    """Merge the CDRs of a conference into one for each caller, without a callee: Asterisk writes one for each pair."""
     merged_cdrs: dict[tuple[str, str], Cdr] = {}
     for cdr in cdrs:
         if cdr.application not in CONFERENCE_APPLICATIONS:
@@ -114,7 +114,7 @@ def _merge_conference_cdrs(cdrs: Iterable[Cdr]) -> Iterator[Cdr]:
 
 
 def _merge_cdrs(first_cdr: Cdr, second_cdr: Cdr) -> Cdr:
-    """From the first moment of two to the last."""
+    """Return a CDR from the earlier start to the later end of two."""
     start, end = min(first_cdr.start, second_cdr.start), max(first_cdr.end, second_cdr.end)
     answer = min((cdr.answer for cdr in (first_cdr, second_cdr) if cdr.answer is not None), default=None)
     return msgspec.structs.replace(
@@ -129,7 +129,7 @@ def _merge_cdrs(first_cdr: Cdr, second_cdr: Cdr) -> Cdr:
 
 
 def _resolve_local_channels(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
-    """Each detour replaced by where it leads to."""
+    """Replace each Local channel by the channel to which it leads."""
     inner_cdrs: dict[str, list[Cdr]] = {}
     entered_pairs = {cdr.dst_channel.local_pair for cdr in cdrs if cdr.dst_channel.is_local}
     for cdr in cdrs:
@@ -141,7 +141,9 @@ def _resolve_local_channels(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
 
 
 def _separate_overlapping(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
-    """Of several who were in one detour, as in an attended transfer, each begins when the one before has left."""
+    """Separate parties that used one Local channel, as in an attended transfer: each begins when the one
+    before has left.
+    """
     left_at: dict[str, datetime] = {}
     for cdr in sorted(cdrs, key=lambda cdr: (cdr.end, cdr.start)):
         start = left_at.get(cdr.dst_channel.local_pair, cdr.start)
@@ -167,7 +169,7 @@ def _follow_local_channel(cdr: Cdr, inner_cdrs: Mapping[str, Sequence[Cdr]], dep
 
 
 def _join_through_local(cdr: Cdr, inner_cdr: Cdr) -> Cdr:
-    """The caller of one CDR with the callee of another, which lies behind a detour."""
+    """Join the caller of one CDR with the callee of another behind a Local channel."""
     is_queue = cdr.application == QUEUE_APPLICATION
     return msgspec.structs.replace(
         cdr,
@@ -184,7 +186,7 @@ def _join_through_local(cdr: Cdr, inner_cdr: Cdr) -> Cdr:
     )
 
 
-# ---------------------------------------------------------------- one row
+# One row.
 
 
 def _build_row(cdr: Cdr, header: CallHeader) -> CallRow:
@@ -201,7 +203,7 @@ def _build_row(cdr: Cdr, header: CallHeader) -> CallRow:
         status=status,
         did=_did(cdr, header),
         recording=cdr.recording,
-        # A queue counts how long its agent rang, and a CDR does not say it.
+        # The queue counts the agent's ring time; a CDR does not contain it.
         agent_ring_time=None if cdr.application == QUEUE_APPLICATION else 0,
     )
 
@@ -214,13 +216,13 @@ def _status(cdr: Cdr) -> str:
     if cdr.application == VOICEMAIL_APPLICATION and cdr.disposition == ANSWERED:
         return VOICEMAIL
     if cdr.application == QUEUE_APPLICATION and not cdr.dst_channel:
-        # It was the PBX that answered, perhaps long before: no agent was even called.
+        # The PBX itself answered, perhaps long before: no agent was called.
         return NO_ANSWER
     return _STATUS_BY_DISPOSITION.get(cdr.disposition, cdr.disposition)
 
 
 def _called_party(cdr: Cdr, header: CallHeader) -> str:
-    """Who or what was called."""
+    """Return the called number or name."""
     dialled = cdr.destination if is_dialled(cdr.destination) else ""
     if is_trunk(cdr.dst_channel, header):
         return dialled or _parse_dialled_number(cdr.application_data) or cdr.dst_channel.endpoint
@@ -232,12 +234,12 @@ def _called_party(cdr: Cdr, header: CallHeader) -> str:
 
 
 def _parse_dialled_number(dial_string: str) -> str:
-    """`5550123` of `PJSIP/5550123@trunk-a,20`."""
+    """Return `5550123` of `PJSIP/5550123@trunk-a,20`."""
     return dial_string.partition(",")[0].partition("@")[0].rpartition("/")[2]
 
 
 def _did(cdr: Cdr, header: CallHeader) -> str:
-    """What the world dialled: said by the CDR itself, or where it came in over a trunk and went no further."""
+    """Return the number dialled by an external caller: the CDR's own DID, or its destination in an inbound context."""
     if cdr.did or not is_trunk(cdr.channel, header):
         return cdr.did
     return cdr.destination if cdr.context in header.inbound_contexts and is_dialled(cdr.destination) else ""
@@ -247,11 +249,11 @@ def _rings_multiple(cdr: Cdr) -> bool:
     return cdr.application == "Dial" and "&" in cdr.application_data.partition(",")[0]
 
 
-# ---------------------------------------------------------------- what belongs together
+# Groups of rows.
 
 
 def _find_previous_row(rows: Sequence[CallRow], cdr: Cdr) -> CallRow | None:
-    """The row of the party that the caller tried before, where this CDR only says what was done then."""
+    """Return the row of the party that the caller tried before, if this CDR only records the follow-up."""
     if cdr.dst_channel:
         return None
     row = next((row for row in reversed(rows) if row.cdr.channel == cdr.channel and row.kind == "party"), None)
@@ -260,26 +262,26 @@ def _find_previous_row(rows: Sequence[CallRow], cdr: Cdr) -> CallRow | None:
 
 
 def _with_voicemail(row: CallRow, cdr: Cdr) -> CallRow:
-    """The party did not answer, its mailbox did."""
+    """Mark the row as answered by the party's mailbox."""
     return msgspec.structs.replace(
         row, status=VOICEMAIL, talk=cdr.talk, duration=seconds_between(row.start, cdr.end), recording=cdr.recording
     )
 
 
 def _build_group_rows(rows: Sequence[CallRow]) -> Iterator[CallRow]:
-    """A row for each queue and ring group, above those of its members."""
+    """Yield a row for each queue and ring group, in addition to those of its members."""
     groups: dict[tuple[str, str, str], list[CallRow]] = {}
     for row in rows:
         if row.kind == "member" and is_dialled(row.cdr.destination):
             groups.setdefault((row.cdr.channel.name, row.cdr.application_data, row.cdr.destination), []).append(row)
     for (_, _, number), members in groups.items():
-        # A person with two telephones, or a DID that rings several: the members say it all.
+        # An extension with two telephones, or a DID that rings several: the member rows are sufficient.
         if number not in {member.call_to for member in members} and number != members[0].did:
             yield build_group_row(number, members)
 
 
 def build_group_row(number: str, members: Iterable[CallRow]) -> CallRow:
-    """The row of a queue or ring group with these members: from its first ring to its last word."""
+    """Build the row of a queue or ring group with these members: from the first ring to the last end."""
     sorted_members = sorted(members, key=lambda row: (row.start, row.call_to))
     first_member, last_member = sorted_members[0], max(sorted_members, key=lambda row: row.end)
     answered_members = [row for row in sorted_members if row.status == ANSWERED]

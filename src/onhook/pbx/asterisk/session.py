@@ -1,10 +1,10 @@
-"""One AMI connection as a state machine: bytes in, happenings out, bytes to send. It does no input or output.
+"""One AMI connection as a state machine without input or output: received bytes to events and bytes to send.
 
     banner ──► challenge ──► login ──► filter ──► ready
                    └───────────┴─────► refused
 
-Laws: nothing the other side sends raises; what is held is bounded; the secret is never sent and never shown: the login
-proves it by MD5 over the other side's challenge. Why by hand: docs/decisions.md.
+Invariants: no input from the server raises; memory is bounded; the secret is never sent and never shown: the login
+proves it by MD5 over the server's challenge. Reason for an own implementation: docs/decisions.md.
 """
 
 import hashlib
@@ -13,29 +13,30 @@ from typing import Literal
 
 import msgspec
 
+from onhook.lib.messages import _
 from onhook.pbx.asterisk.messages import AmiMessage, AmiMessageReader, OversizedMessage
 
 BANNER = b"Asterisk Call Manager/"
 BANNER_BYTES_MAX = 256
-"""It has some 30; whoever says more before the end of a line is no Asterisk."""
+"""It has about 30; a server with a longer first line is not Asterisk."""
 
 PENDING_ACTIONS_MAX = 100
-"""Waiting for an answer at once: more means that nobody answers, and the connection is dead."""
+"""Actions waiting for a response: with more, the server no longer responds and the connection is dead."""
 
 LIST_EVENTS_MAX = 10_000
-"""Events in one answer: no PBX has more endpoints."""
+"""Events per response: no PBX has more endpoints."""
 
 EVENT_FILTER = "^Event: (Cdr|CEL|QueueCaller|Agent)"
-"""What we want to hear: a busy Asterisk says a hundred times as much (AMI action `Filter`, a regular expression)."""
+"""Events to receive: a busy Asterisk sends a hundred times as many (AMI action `Filter`, a regular expression)."""
 
 EVENT_CLASSES = "cdr,call,agent"
-"""CDRs, CEL (which Asterisk counts as `call`), and what queues do."""
+"""CDRs, CEL (which Asterisk counts as `call`), and queue events."""
 
 AmiSessionState = Literal["banner", "challenge", "login", "filter", "ready", "refused"]
 
 
 class AmiCredentials(msgspec.Struct, frozen=True):
-    """Who we are to Asterisk. The secret is not shown."""
+    """Manager user and secret. The secret is not in the `repr`."""
 
     user: str
     secret: str
@@ -45,27 +46,27 @@ class AmiCredentials(msgspec.Struct, frozen=True):
 
 
 class AmiReady(msgspec.Struct, frozen=True):
-    """Logged in. `is_filtered` is false where Asterisk does not let us filter: then it says more than we need."""
+    """Login finished. `is_filtered` is false if Asterisk does not allow a filter and sends all events."""
 
     version: str
     is_filtered: bool
 
 
 class AmiRefused(msgspec.Struct, frozen=True):
-    """The connection is of no use: why, in Asterisk's words or ours."""
+    """The connection is unusable; `reason` is Asterisk's text or Onhook's."""
 
     reason: str
 
 
 class AmiEvent(msgspec.Struct, frozen=True):
-    """Something happened at the PBX."""
+    """An event of the PBX."""
 
     name: str
     message: AmiMessage
 
 
 class AmiResponse(msgspec.Struct, frozen=True):
-    """What became of a question of ours, with the events of a list where it asked for one."""
+    """The response to an action, with the events of a list if the action requested one."""
 
     action_id: str
     message: AmiMessage
@@ -73,7 +74,7 @@ class AmiResponse(msgspec.Struct, frozen=True):
 
     @property
     def is_success(self) -> bool:
-        """Whether Asterisk did what was asked for."""
+        """Whether Asterisk executed the action."""
         return self.message.get("Response").lower() in ("success", "follows", "goodbye")
 
 
@@ -81,7 +82,7 @@ AmiSessionEvent = AmiReady | AmiRefused | AmiEvent | AmiResponse | OversizedMess
 
 
 class AmiSession:
-    """See the module. Made once for each connection."""
+    """The state machine of one connection; see the module."""
 
     def __init__(self, credentials: AmiCredentials) -> None:
         self.state: AmiSessionState = "banner"
@@ -94,22 +95,22 @@ class AmiSession:
         self._pending_responses: dict[str, list[AmiMessage]] = {}
 
     def receive_data(self, data: bytes) -> list[AmiSessionEvent]:
-        """What these bytes say."""
+        """Handle received bytes; return the events in them."""
         return list(self._process_data(data))
 
     def data_to_send(self) -> bytes:
-        """What is to be sent now; empty where nothing is."""
+        """Return the bytes to send now; empty if there are none."""
         data, self._send_buffer = bytes(self._send_buffer), bytearray()
         return data
 
     def send_action(self, action: str, /, **fields: str) -> str:
-        """Ask something; the question's name, which its `AmiResponse` will bear.
+        """Send an action; return the id that its `AmiResponse` will have.
 
-        A line break in a value would begin another line: it is sent as a blank. Raises `OverflowError` where too many
-        wait for their answers.
+        A line break in a value is sent as a blank, because it would begin another line. Raises `OverflowError` if too
+        many actions wait for a response.
         """
         if len(self._pending_responses) >= PENDING_ACTIONS_MAX:
-            raise OverflowError(f"{PENDING_ACTIONS_MAX} questions have no answer yet")
+            raise OverflowError(f"{PENDING_ACTIONS_MAX} actions have no response yet")
         self._action_count += 1
         action_id = f"onhook-{self._action_count}"
         self._pending_responses[action_id] = []
@@ -121,7 +122,7 @@ class AmiSession:
             data_after_banner = self._read_banner(data)
             if data_after_banner is None:
                 self.state = "refused"
-                yield AmiRefused("it is no Asterisk: it does not greet as one")
+                yield AmiRefused(_("the server is not Asterisk: it sent no AMI greeting"))
             data = data_after_banner or b""
         for message in self._reader.receive_data(data):
             if isinstance(message, OversizedMessage):
@@ -134,7 +135,7 @@ class AmiSession:
                 return
 
     def _read_banner(self, data: bytes) -> bytes | None:
-        """Read the greeting; what comes after it, or None where it is none."""
+        """Read the greeting; return the bytes after it, or None if it is invalid."""
         self._banner += data
         line, end, rest = bytes(self._banner).partition(b"\r\n")
         if not BANNER.startswith(line[: len(BANNER)]) or len(line) > BANNER_BYTES_MAX:
@@ -150,12 +151,12 @@ class AmiSession:
         if action_id in self._pending_responses:
             return self._collect_response(action_id, message, is_event=bool(event))
         if event:
-            # Heard before we are ready, too: events begin with the login.
+            # Also before the session is ready: events begin with the login.
             return None if self.state == "challenge" else AmiEvent(event, message)
         return self._advance_login(action_id, message)
 
     def _collect_response(self, action_id: str, message: AmiMessage, *, is_event: bool) -> AmiResponse | None:
-        """An answer in one message, or one more of a list; the whole when it is complete."""
+        """Collect a response or one more event of a list; return the response when it is complete."""
         messages = self._pending_responses[action_id]
         is_list_start = not is_event and message.get("EventList").lower() == "start"
         is_list_end = is_event and message.get("EventList").lower() in ("complete", "cancelled")
@@ -167,7 +168,7 @@ class AmiSession:
         return AmiResponse(action_id, messages[0], tuple(messages[1:-1] if is_list_end else messages[1:]))
 
     def _advance_login(self, action_id: str, message: AmiMessage) -> AmiSessionEvent | None:
-        """The answers to our own first three questions."""
+        """Handle the responses to the three actions of the login."""
         is_success = message.get("Response").lower() == "success"
         if action_id == "onhook-challenge" and self.state == "challenge":
             if not is_success:
@@ -201,7 +202,7 @@ class AmiSession:
 
     def _refuse(self, message: AmiMessage) -> AmiRefused:
         self.state = "refused"
-        return AmiRefused(message.get("Message")[:200] or "it does not say why")
+        return AmiRefused(message.get("Message")[:200] or _("no reason given"))
 
     def _send(self, fields: Mapping[str, str]) -> None:
         for name, value in fields.items():

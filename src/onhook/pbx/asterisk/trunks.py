@@ -1,20 +1,21 @@
-"""Which endpoints of an Asterisk are trunks, read from the PBX itself.
+"""Detect which endpoints of an Asterisk are trunks, from the PBX itself.
 
-A trunk is an endpoint of PJSIP that registers somewhere, logs in somewhere, or is known by its address; an endpoint
-whose name is a number is none, whatever else it does. The contexts that trunks call into tell which numbers are DIDs.
+A trunk is a PJSIP endpoint that registers or authenticates at a remote server, or is identified by its address. An
+endpoint whose name is a number is never a trunk. The contexts that trunks call into determine which numbers are DIDs.
 """
 
 import msgspec
 
+from onhook.lib.messages import _
 from onhook.pbx.asterisk.channels import Channel
 from onhook.pbx.asterisk.session import AmiResponse, AmiSession
 
 ENDPOINT_QUERIES_MAX = 50
-"""Endpoints that are asked for one by one: those whose name is no number. No office has more trunks."""
+"""Endpoints queried one by one: those whose name is no number. No office has more trunks."""
 
 
 class TrunkSearchResult(msgspec.Struct, frozen=True):
-    """What was found; `why` says why nothing could be."""
+    """The detected trunks; `error` says why detection was impossible."""
 
     trunks: tuple[str, ...] = ()
     inbound_contexts: tuple[str, ...] = ()
@@ -22,7 +23,7 @@ class TrunkSearchResult(msgspec.Struct, frozen=True):
 
 
 class TrunkSearch:
-    """One search, over one session: it asks, and is handed the answers."""
+    """One search over one session: it sends actions and handles their responses."""
 
     def __init__(self, session: AmiSession) -> None:
         self._session = session
@@ -30,22 +31,24 @@ class TrunkSearch:
         self._candidates: dict[str, bool] = {}
         self._trunk_contexts: dict[str, str] = {}
         self._has_endpoint_list = False
-        # In this order, and answered in this order: Asterisk answers one question after the other.
+        # Asterisk responds to actions in the order in which they were sent.
         self._pending_action_ids = {
             session.send_action("PJSIPShowRegistrationsOutbound"),
             session.send_action("PJSIPShowEndpoints"),
         }
 
     def owns_response(self, response: AmiResponse) -> bool:
-        """Whether this search has asked for it."""
+        """Return whether this search sent the action."""
         return response.action_id in self._pending_action_ids
 
     def handle_response(self, response: AmiResponse) -> TrunkSearchResult | None:
-        """Take an answer; what was found, when it was the last one."""
+        """Handle a response; return the result after the last one, else None."""
         self._pending_action_ids.discard(response.action_id)
         if response.message.get("Message").lower().startswith("permission denied"):
             return TrunkSearchResult(
-                error="it does not tell its trunks: give the user `write = system`, or name them with --trunks"
+                error=_(
+                    "cannot read the trunks: give the manager user `write = system`, or name the trunks with --trunks"
+                )
             )
         for list_event in response.list_events:
             event_name = list_event.get("Event")
@@ -68,7 +71,7 @@ class TrunkSearch:
         )
 
     def _add_candidate(self, name: str, *, has_outbound_auth: bool) -> None:
-        """An endpoint whose name is a number is a telephone."""
+        """Add an endpoint as a candidate; one whose name is a number is a telephone."""
         if name and not Channel("", "PJSIP", name).number:
             self._candidates[name] = has_outbound_auth
 
@@ -77,7 +80,7 @@ class TrunkSearch:
             self._pending_action_ids.add(self._session.send_action("PJSIPShowEndpoint", Endpoint=name))
 
     def _classify_endpoint(self, response: AmiResponse) -> None:
-        """Whether this endpoint is a trunk, and into which context it calls."""
+        """Record the endpoint and its context if it is a trunk."""
         details = {list_event.get("Event"): list_event for list_event in response.list_events}
         endpoint = details.get("EndpointDetail")
         if endpoint is None:

@@ -1,7 +1,7 @@
-"""`NewCdr` of S-Series and Cloud PBX (yeastar-p-series.md 9): event 30012 before it had a number.
+"""`NewCdr` of S-Series and Cloud PBX (yeastar-p-series.md 9): the predecessor of event 30012.
 
-Laws: every spelling that their manuals print is read; all values may be text; a member that nobody knows is kept under
-its own name. Nothing here is signed, so who sent it is told by the address or the path, not by this dialect.
+Invariants: every spelling printed in the manuals is parsed; all values may be text; an unknown member is stored under
+its own name. Events are unsigned; the sender is identified by address or path, not by this dialect.
 """
 
 import re
@@ -12,17 +12,18 @@ import msgspec
 
 from onhook.cdr.call_details import CallDetails
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.pbx.dialect import Envelope, EnvelopeKind
 from onhook.pbx.json_fields import build_details, compute_body_key, compute_key, decode_json, parse_error, text_or_empty
 
 EVENT = "NewCdr"
 _DISCRIMINATORS = ("action", "event")
-"""S-Series v1 and Cloud v1 say `action`, the second version `event`."""
+"""S-Series v1 and Cloud v1 write `action`, the second version `event`."""
 
 LABEL_CHARACTERS_MAX = 20
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,20}")
 
-# Older name: ours. The manuals spell three of them wrongly, and one name in three ways.
+# Old name to field name. The manuals misspell three names, and spell one of them in three ways.
 FIELD_NAMES: Mapping[str, str] = {
     "callid": "call_id",
     "timestart": "time_start",
@@ -48,7 +49,7 @@ FIELD_NAMES: Mapping[str, str] = {
 
 
 class NewCdrFormatSpec(msgspec.Struct, frozen=True):
-    """How one generation writes it. `left_out` are members that it does not know."""
+    """How one generation writes the event. `omitted_members` are members that it does not have."""
 
     discriminator: str
     dst_trunk_name: str
@@ -72,7 +73,7 @@ _MEMBER_ORDER = (
     ("callduraction", "call_duration"),
     ("talkduraction", "talk_duration"),
     ("srctrunkname", "src_trunk_name"),
-    ("", "dst_trunk_name"),  # as its profile spells it
+    ("", "dst_trunk_name"),  # Named by the payload format.
     ("pincode", "pin_code"),
     ("status", "status"),
     ("type", "type"),
@@ -89,7 +90,7 @@ class NewCdr:
     name = "newcdr"
 
     def peek(self, body: bytes) -> Envelope:
-        """Tell what a body seems to be, whatever the bytes; see `Envelope`."""
+        """Classify a body, whatever the bytes; see `Envelope`."""
         envelope = decode_json(body)
         if not isinstance(envelope, dict):
             is_like_json = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
@@ -100,23 +101,26 @@ class NewCdr:
         return Envelope(kind, sn, label, key)
 
     def parse(self, body: bytes) -> list[CallDetails]:
-        """The call details that a body says. Raises `ParseError` with the reason."""
+        """Return the call details in a body. Raises `ParseError` with the reason."""
         envelope = decode_json(body)
         if not isinstance(envelope, dict):
-            raise parse_error("it is no JSON object")
+            raise parse_error(_("the body is not a JSON object"))
         kind, label = _classify(envelope)
         if kind != "details":
-            raise parse_error(f"it is a {label}, not a {EVENT}")
+            raise parse_error(_("the event is {label}, not {expected}", label=label, expected=EVENT))
         return [build_details(_parse_members(envelope))]
 
     def format(self, details: CallDetails, sn: str, payload_format: str) -> bytes:
-        """The `NewCdr` that says these details, as a PBX of that generation writes it: all values are text.
+        """Return the `NewCdr` with these details as a PBX of that generation writes it: all values are text.
 
-        Raises `UsageError` for an unknown profile.
+        Raises `UsageError` for an unknown payload format.
         """
         spec = PAYLOAD_FORMATS.get(payload_format)
         if spec is None:
-            raise UsageError(f"there is no profile {payload_format!r}", hint=f"use one of {', '.join(PAYLOAD_FORMATS)}")
+            raise UsageError(
+                _("unknown payload format {name!r}", name=payload_format),
+                hint=_("use one of {choices}", choices=", ".join(PAYLOAD_FORMATS)),
+            )
         members: dict[str, Any] = {spec.discriminator: EVENT}
         for member_name, field_name in _MEMBER_ORDER:
             name, value = member_name or spec.dst_trunk_name, getattr(details, field_name)
@@ -126,7 +130,7 @@ class NewCdr:
 
 
 def _classify(envelope: Mapping[str, Any]) -> tuple[EnvelopeKind, str]:
-    """What an object seems to be, and its label for the counts."""
+    """Return the kind of an object, and its label for the counts."""
     event = next((envelope[name] for name in _DISCRIMINATORS if isinstance(envelope.get(name), str)), None)
     if event is None:
         return ("details", EVENT) if "callid" in envelope else ("unparsable", "unknown")
@@ -138,7 +142,7 @@ def _classify(envelope: Mapping[str, Any]) -> tuple[EnvelopeKind, str]:
 
 
 def _parse_members(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Under our names. Of two spellings of one member, the one that says something counts."""
+    """Rename members to the field names. If a member comes in two spellings, the first that is not empty counts."""
     members: dict[str, Any] = {}
     for name, value in envelope.items():
         if name in ("sn", *_DISCRIMINATORS):

@@ -1,4 +1,4 @@
-"""What the web API of a P-Series answers, and what each code means for whoever asked (yeastar-p-series.md 6.1)."""
+"""Responses of the P-Series web API, and the meaning of each code for the client (yeastar-p-series.md 6.1)."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,6 +8,7 @@ import msgspec
 
 from onhook.cdr.utc_offset import offset_between, parse_wall_clock
 from onhook.lib.errors import ParseError
+from onhook.lib.messages import _
 from onhook.pbx.client import ApiErrorKind, PbxRequest, PbxResponse, PbxWebhook, PbxWebhookConfig, SystemFacts
 from onhook.pbx.yeastar.rows import parse_date_order
 
@@ -15,25 +16,25 @@ API_PATH = "/openapi/v1.0/"
 API_V2_PATH = "/openapi/v2.0/"
 
 ALL_EVENTS, CALL_END_EVENT = "0", "30012"
-"""As a webhook's list of events says them (yeastar-p-series.md 4.1)."""
+"""Names in a webhook's list of events (yeastar-p-series.md 4.1)."""
 
 TEXT_CHARACTERS_MAX = 200
-"""Of what a PBX says was wrong: enough for a person, and no more of what a stranger may send."""
+"""Of an error text of a PBX: enough for an operator, and a bound on untrusted input."""
 
 ERROR_KINDS: Mapping[int, ApiErrorKind] = {
-    10001: "unsupported",  # no such interface on this firmware
+    10001: "unsupported",  # The firmware has no such endpoint.
     10002: "unsupported",
     10003: "unsupported",
     10004: "token_expired",
     10005: "invalid_credentials",
     40001: "invalid_parameter",
-    40002: "invalid_parameter",  # never a reason to log in again (yeastar-p-series.md 12, 4)
+    40002: "invalid_parameter",  # Never a reason to log in again (yeastar-p-series.md 12, 4).
     40003: "invalid_request",
     40004: "invalid_request",
     60001: "invalid_request",
     60002: "too_many_tokens",
-    70004: "needs_operator",  # our address is blocked after failed log-ins
-    70087: "needs_operator",  # or was never allowed
+    70004: "needs_operator",  # Onhook's address is blocked after failed logins.
+    70087: "needs_operator",  # Or was never allowed.
     70120: "needs_operator",
     70123: "temporary",
     70082: "temporary",
@@ -41,12 +42,13 @@ ERROR_KINDS: Mapping[int, ApiErrorKind] = {
     -1: "temporary",
     2: "temporary",
 }
-"""What is not in here is an error of the request."""
+"""Codes that are not listed are errors of the request."""
 
 
 def parse_response(status: int, body: bytes) -> PbxResponse:
-    """What an answer says. The status is 200 even for errors (yeastar-p-series.md 6); another comes from something
-    between."""
+    """Parse a response. The status is 200 even for errors (yeastar-p-series.md 6); another one comes from a proxy in
+    between.
+    """
     try:
         members = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -54,7 +56,9 @@ def parse_response(status: int, body: bytes) -> PbxResponse:
     if members is None or not isinstance(members.get("errcode"), int):
         if status != 200:
             return PbxResponse(errcode=-status, error_kind="temporary", error_text=f"HTTP status {status}")
-        return PbxResponse(errcode=0, error_kind="invalid_response", error_text="an answer that is not the API's")
+        return PbxResponse(
+            errcode=0, error_kind="invalid_response", error_text=_("the response is not from the PBX's web API")
+        )
     errcode = members["errcode"]
     error_kind = None if errcode == 0 else ERROR_KINDS.get(errcode, "invalid_request")
     text = f"{errcode} {members.get('errmsg', '')}"[:TEXT_CHARACTERS_MAX].strip()
@@ -64,12 +68,12 @@ def parse_response(status: int, body: bytes) -> PbxResponse:
 
 
 def facts_request() -> PbxRequest:
-    """Serial number, firmware, display formats and clock of the PBX."""
+    """Return the request for serial number, firmware, display formats and clock of the PBX."""
     return PbxRequest(path=f"{API_PATH}system/information")
 
 
 def parse_facts(response: PbxResponse) -> SystemFacts:
-    """What `system/information` tells; of an answer that is none, nothing."""
+    """Parse the response of `system/information`; return empty facts for any other response."""
     members = response.members.get("data", response.members)
     members = members[0] if isinstance(members, list) and members else members
     if not isinstance(members, dict):
@@ -87,12 +91,12 @@ def parse_facts(response: PbxResponse) -> SystemFacts:
 
 
 def webhooks_request() -> PbxRequest:
-    """The webhooks that are set in the PBX, with their secrets (yeastar-p-series.md 4.1)."""
+    """Return the request for the webhooks configured in the PBX, with their secrets (yeastar-p-series.md 4.1)."""
     return PbxRequest(path=f"{API_PATH}webhook/query")
 
 
 def parse_webhooks(response: PbxResponse) -> PbxWebhookConfig:
-    """What `webhook/query` tells; of an answer that is none, that nothing is set."""
+    """Parse the response of `webhook/query`; return an empty configuration for any other response."""
     data = response.members.get("data", response.members)
     data = data if isinstance(data, dict) else {}
     entries = data.get("webhook_event_push_list")
@@ -116,15 +120,15 @@ def _parse_webhook(entry: Mapping[str, Any]) -> PbxWebhook:
 
 
 def _offset_seconds(time_text: str, date_format: str, clock: int | None) -> int | None:
-    """The PBX's wall clock against the same moment in UTC, in whole quarters of an hour."""
+    """Return the PBX's wall clock minus UTC, rounded to quarters of an hour."""
     local = _parse_local_time(time_text.strip()[:TEXT_CHARACTERS_MAX], parse_date_order(date_format))
     offset = offset_between(local, clock) if local is not None and clock else None
     return None if offset is None else round(offset.total_seconds())
 
 
 def _parse_local_time(time_text: str, date_order: str) -> datetime | None:
-    """A displayed wall clock, by the order that the PBX told."""
-    day, _, clock = time_text.partition(" ")
+    """Parse a displayed wall clock, in the date order that the PBX reported."""
+    day, _unused, clock = time_text.partition(" ")
     parts = day.replace("-", "/").split("/")
     if date_order in ("dmy", "mdy") and len(parts) == 3 and len(parts[2]) == 4:
         month = parts[date_order.index("m")]

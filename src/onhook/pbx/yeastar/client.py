@@ -1,4 +1,4 @@
-"""How to talk to a P-Series, put together; see the contract, `pbx.client.PbxClient`."""
+"""The client of a P-Series, composed of its parts; see the contract `pbx.client.PbxClient`."""
 
 from collections.abc import Generator, Mapping, Sequence
 
@@ -23,7 +23,7 @@ from onhook.pbx.yeastar.session import YeastarPushChannel
 
 
 class YeastarClient:
-    """Holds nothing: every call is about what it is given."""
+    """The stateless client of a P-Series: every method works on its arguments alone."""
 
     push_path = f"{API_PATH}subscribe"
 
@@ -85,7 +85,7 @@ class YeastarClient:
 
 
 def _decode_tokens(saved_tokens: str) -> tokens.TokenState:
-    """What cannot be read was kept by another version: then nothing is known, which costs one login."""
+    """Decode the token state. Return an empty one for the format of another version, which costs one login."""
     try:
         return msgspec.json.decode(saved_tokens, type=tokens.TokenState) if saved_tokens else tokens.TokenState()
     except msgspec.DecodeError:

@@ -1,7 +1,8 @@
-"""How a P-Series displays moments: in the order and with the clock that its administrator chose (yeastar-p-series.md
-2.3, 7.2).
+"""Display formats of times in a P-Series: date order and clock chosen by its administrator (yeastar-p-series.md 2.3,
+7.2).
 
-The event says `2026-06-30 21:37:17` whatever was chosen; the web API says `30/06/2026 09:37:17 PM`, or another of six.
+The event always contains `2026-06-30 21:37:17`; the web API writes `30/06/2026 09:37:17 PM`, or one of five other
+formats.
 """
 
 from collections.abc import Mapping
@@ -17,13 +18,13 @@ _TIME_PATTERNS: Mapping[str, str] = {"24": "%H:%M:%S", "12": "%I:%M:%S %p"}
 
 
 class DisplayFormat(msgspec.Struct, frozen=True):
-    """One of the six: `YYYY/MM/DD`, `MM/DD/YYYY` or `DD/MM/YYYY`, and a clock of `24` or `12` hours."""
+    """One of the six formats: `YYYY/MM/DD`, `MM/DD/YYYY` or `DD/MM/YYYY`, and a clock of `24` or `12` hours."""
 
     date_format: str = "YYYY/MM/DD"
     time_format: str = "24"
 
     def format(self, local: datetime) -> str:
-        """A wall clock as it is displayed.
+        """Format a wall clock as the PBX displays it.
 
         >>> DisplayFormat("DD/MM/YYYY", "12").format(datetime(2026, 6, 30, 21, 37, 17))
         '30/06/2026 09:37:17 PM'
@@ -31,7 +32,7 @@ class DisplayFormat(msgspec.Struct, frozen=True):
         return local.strftime(self._pattern)
 
     def parse(self, text: str) -> datetime | None:
-        """The wall clock that is displayed so, or None for a text in another form.
+        """Parse a displayed wall clock; return None for a text in another format.
 
         >>> DisplayFormat("MM/DD/YYYY", "24").parse("04/27/2026 18:41:34")
         datetime.datetime(2026, 4, 27, 18, 41, 34)

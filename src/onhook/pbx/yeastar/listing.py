@@ -1,8 +1,8 @@
-"""Reading the PBX's own list of calls, whichever way its firmware can (yeastar-p-series.md 7).
+"""Read the PBX's own call list, in whichever form its firmware supports (yeastar-p-series.md 7).
 
-Laws: windows of time are made so small that each fits on one page: there is then no paging that could lose a row while
-others arrive or are deleted. An answer of no rows is believed only where the same question finds a call that is surely
-there. What the PBX counts and what it lists are compared; a difference that stays is said.
+Invariants: time windows are so small that each fits on one page, so paging cannot lose a row while others arrive or are
+deleted. A response without rows is trusted only if the same kind of query finds a call known to exist. The PBX's count
+and its rows are compared; a difference that persists is reported.
 """
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from onhook.lib.errors import OnhookError, Unavailable
+from onhook.lib.messages import _
 from onhook.pbx.client import (
     CallIdRequest,
     ListingPage,
@@ -27,31 +28,31 @@ from onhook.pbx.yeastar.answers import API_PATH, API_V2_PATH
 from onhook.pbx.yeastar.rows import RowContext, parse_start_seconds, wrap_row
 
 PAGE_ROWS_MAX = 10_000
-"""On one page: the PBX gives no more (yeastar-p-series.md 7.2)."""
+"""Rows per page: the limit of the PBX (yeastar-p-series.md 7.2)."""
 
 ATTEMPTS_MAX = 3
-"""How often a window is read whose count and rows differ: calls end meanwhile."""
+"""Number of reads of a window whose count and rows differ: calls end meanwhile."""
 
 WALK_PAGES_MAX = 10_000
-"""Pages of the whole list: more than any PBX keeps."""
+"""Pages of the whole list: more than any PBX stores."""
 
 DISPLAY_MARGIN_SECONDS = 3600
-"""Around a window that is asked for by the wall clock: it may have been put forward or back since."""
+"""Margin around a window queried by wall clock: the clock may have been moved forward or back since."""
 
 OVERLAP_SECONDS = 1
-"""Windows overlap by so much: no document says whether their ends are included."""
+"""Overlap of windows: no document says whether their ends are included."""
 
 QueryForm = Literal["seconds", "display", "walk", "v2"]
-"""How this firmware is asked: by Unix seconds, by its display format, page by page without a window, or by v2.0."""
+"""The query form of the firmware: Unix seconds, display format, page by page without a window, or API v2.0."""
 
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared as they are
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared without a zone
 
 RowPageSteps = Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, "_RowPage"]
 ProbeSteps = Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, QueryForm]
 
 
 class _RowPage(msgspec.Struct, frozen=True):
-    """One answer with rows: how many the PBX counts for the question, and those that it lists, as their bytes."""
+    """One response with rows: the number that the PBX counts for the query, and the listed rows as bytes."""
 
     total: int
     rows: Sequence[bytes]
@@ -63,7 +64,7 @@ class _Body(msgspec.Struct, frozen=True):
 
 
 class ListingSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose list is read, and what it takes to understand it."""
+    """The PBX whose list is read, and the facts needed to parse it."""
 
     sn: str
     facts: SystemFacts
@@ -83,18 +84,20 @@ def list_calls(source: ListingSource, window: TimeWindow) -> ListingSteps:
 def count_calls(
     source: ListingSource, window: TimeWindow
 ) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, int | None]:
-    """How many rows the PBX counts in a window; None where it can only be asked for calls or for everything."""
+    """Return the number of rows that the PBX counts in a window; None if the firmware cannot count rows of a window."""
     form = yield from _probe_form(source, window)
     if form in ("walk", "v2"):
         return None
     return (yield from _fetch_rows(_search_request(source, window, form, 1))).total
 
 
-# ---------------------------------------------------------------- which form this firmware takes
+# Query form of the firmware.
 
 
 def _probe_form(source: ListingSource, window: TimeWindow) -> ProbeSteps:
-    """Seconds where they are taken and tell the truth, else the display format, else the whole list, else v2.0."""
+    """Return the query form: seconds if they are accepted and give true results, else display format, else whole list;
+    v2.0 where v1.0 is missing.
+    """
     response = yield from _send_request(_search_request(source, window, "seconds", 1))
     if response.error_kind == "unsupported":
         return "v2"
@@ -104,7 +107,7 @@ def _probe_form(source: ListingSource, window: TimeWindow) -> ProbeSteps:
         raise _listing_error(response)
     newest_start = yield from _find_newest_start(source)
     if newest_start is None:
-        return "walk" if response.error_kind else "seconds"  # there is no call at all to find
+        return "walk" if response.error_kind else "seconds"  # The list contains no call.
     for form in ("seconds", "display"):
         if (yield from _form_finds_call(source, newest_start, form)):
             return form
@@ -114,7 +117,7 @@ def _probe_form(source: ListingSource, window: TimeWindow) -> ProbeSteps:
 def _find_newest_start(
     source: ListingSource,
 ) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, int | None]:
-    """When the newest call of the list began; None where it has none."""
+    """Return the start of the newest call in the list; None if the list is empty."""
     row_page = yield from _fetch_rows(_list_request(1, 1))
     return parse_start_seconds(_decode_row(row_page.rows[0]), source.facts) if row_page.rows else None
 
@@ -122,7 +125,7 @@ def _find_newest_start(
 def _form_finds_call(
     source: ListingSource, call_start: int, form: QueryForm
 ) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, bool]:
-    """Whether a question in this form finds a call that is surely there."""
+    """Return whether a query in this form finds a call that is known to exist."""
     if form == "display" and not source.facts.date_format:
         return False
     window = TimeWindow(since=call_start - OVERLAP_SECONDS, until=call_start + 2 * OVERLAP_SECONDS)
@@ -134,11 +137,11 @@ def _form_finds_call(
     return _parse_row_page(response).total > 0
 
 
-# ---------------------------------------------------------------- by windows
+# Reading by windows.
 
 
 def _list_by_windows(source: ListingSource, window: TimeWindow, form: QueryForm) -> ListingSteps:
-    """Window after window, each as long as one page holds."""
+    """Read window after window, each as long as one page holds."""
     position, row_count, pbx_count, problems = window.since, 0, 0, []
     total = (yield from _fetch_rows(_search_request(source, window, form, 1))).total
     span = _next_span(window.until - position, total, source.rows_max)
@@ -151,8 +154,12 @@ def _list_by_windows(source: ListingSource, window: TimeWindow, form: QueryForm)
         row_page = yield from _fetch_all_rows(source, part_window, form, row_page)
         if len(row_page.rows) < row_page.total:
             problems.append(
-                f"the PBX counts {row_page.total} calls and lists {len(row_page.rows)}"
-                f" from {_format_utc(part_window.since)}"
+                _(
+                    "the PBX counts {total} calls and lists {listed} from {start}",
+                    total=row_page.total,
+                    listed=len(row_page.rows),
+                    start=_format_utc(part_window.since),
+                )
             )
         row_count, pbx_count = row_count + len(row_page.rows), pbx_count + row_page.total
         yield ListingPage(
@@ -170,9 +177,11 @@ def _list_by_windows(source: ListingSource, window: TimeWindow, form: QueryForm)
 def _fetch_all_rows(
     source: ListingSource, part_window: TimeWindow, form: QueryForm, row_page: _RowPage
 ) -> RowPageSteps:
-    """All rows of a window: further pages where one second has too many, and again where some are missing."""
+    """Return all rows of a window: read further pages if one second has too many, and read again if some
+    are missing.
+    """
     rows = list(row_page.rows)
-    for _ in range(ATTEMPTS_MAX):
+    for _unused in range(ATTEMPTS_MAX):
         while rows and len(rows) < row_page.total:
             page_number = len(rows) // max(1, len(row_page.rows)) + 1
             next_page = yield from _fetch_rows(
@@ -189,7 +198,7 @@ def _fetch_all_rows(
 
 
 def _next_span(span: int, total: int, rows_max: int) -> int:
-    """How long the next window is, so that it fills about half a page.
+    """Return the length of the next window, so that it fills about half a page.
 
     >>> _next_span(86_400, 200_000, 10_000), _next_span(3_600, 0, 10_000), _next_span(3_600, 5_000, 10_000)
     (2160, 28800, 3600)
@@ -202,7 +211,7 @@ def _next_span(span: int, total: int, rows_max: int) -> int:
 def _wrap_rows(
     source: ListingSource, part_window: TimeWindow, form: QueryForm, rows: Sequence[bytes]
 ) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, list[bytes]]:
-    """Rows as the ledger keeps them; those of v2.0 with their detail and the id of their call."""
+    """Wrap rows for the ledger; rows of v2.0 with their detail and call id."""
     context = RowContext(sn=source.sn, date_format=source.facts.date_format)
     if form != "v2":
         return [wrap_row(row, context) for row in rows]
@@ -224,13 +233,13 @@ def _fetch_detail(uid: str) -> Generator[PbxRequest | CallIdRequest | ListingPag
     return msgspec.json.encode(detail) if isinstance(detail, dict) else b""
 
 
-# ---------------------------------------------------------------- the whole list
+# Reading the whole list.
 
 
 def _list_by_pages(source: ListingSource, window: TimeWindow) -> ListingSteps:
-    """From the newest call backwards until they are older than the window; again where rows were deleted meanwhile."""
+    """Read from the newest call backwards to the start of the window; read again if rows were deleted meanwhile."""
     row_count = 0
-    for _ in range(ATTEMPTS_MAX):
+    for _unused in range(ATTEMPTS_MAX):
         row_count, first_total, last_total = 0, None, 0
         for page in range(1, WALK_PAGES_MAX + 1):
             row_page = yield from _fetch_rows(_list_request(page, source.rows_max))
@@ -256,29 +265,29 @@ def _list_by_pages(source: ListingSource, window: TimeWindow) -> ListingSteps:
     return ListingResult(
         row_count=row_count,
         pbx_count=row_count,
-        incomplete_reason="rows were deleted from the PBX's list while it was read",
+        incomplete_reason=_("rows were deleted from the PBX's call list while it was read"),
     )
 
 
 def _is_before_window(start_times: Iterable[int | None], since: int) -> bool:
-    """Whether all that follows is older than the window."""
+    """Return whether all following rows are older than the window."""
     known_times = [start_time for start_time in start_times if start_time is not None]
     return bool(known_times) and min(known_times) < since
 
 
-# ---------------------------------------------------------------- questions and answers
+# Requests and responses.
 
 
 def _send_request(
     request: PbxRequest,
 ) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, PbxResponse]:
     response = yield request
-    assert isinstance(response, PbxResponse), "a request is answered"
+    assert isinstance(response, PbxResponse), "the caller sent no response"
     return response
 
 
 def _fetch_rows(request: PbxRequest) -> RowPageSteps:
-    """The rows that are answered. Raises `OnhookError` where it is none."""
+    """Return the rows of the response. Raises `OnhookError` for an error response."""
     response = yield from _send_request(request)
     if response.error_kind is not None:
         raise _listing_error(response)
@@ -289,7 +298,9 @@ def _parse_row_page(response: PbxResponse) -> _RowPage:
     try:
         body = msgspec.json.decode(response.body, type=_Body)
     except msgspec.DecodeError as error:
-        raise Unavailable(f"the PBX's list makes no sense: {error}", hint="it is asked again later") from error
+        raise Unavailable(
+            _("could not parse the PBX's call list: {error}", error=error), hint=_("Onhook retries later")
+        ) from error
     rows = [bytes(row) for row in body.data or ()]
     return _RowPage(len(rows) if body.total_number is None else body.total_number, rows)
 
@@ -297,11 +308,12 @@ def _parse_row_page(response: PbxResponse) -> _RowPage:
 def _listing_error(response: PbxResponse) -> OnhookError:
     if response.error_kind in ("temporary", "token_expired", "invalid_response", "too_many_tokens"):
         return Unavailable(
-            f"the PBX does not list its calls now: {response.error_text}", hint="it is asked again later"
+            _("the PBX's call list is temporarily unavailable: {error}", error=response.error_text),
+            hint=_("Onhook retries later"),
         )
     return OnhookError(
-        f"the PBX does not list its calls: {response.error_text}",
-        hint="`onhook doctor` with the PBX's name says what to do",
+        _("could not read the PBX's call list: {error}", error=response.error_text),
+        hint=_("run `onhook doctor` with the PBX's name"),
     )
 
 
@@ -324,7 +336,7 @@ def _list_request(page: int, page_size: int) -> PbxRequest:
 
 
 def format_display_time(seconds: int, facts: SystemFacts) -> str:
-    """A moment as this PBX displays it.
+    """Format a time as this PBX displays it.
 
     >>> format_display_time(1782844637, SystemFacts(date_format="DD/MM/YYYY", time_format="12", offset_seconds=10800))
     '30/06/2026 09:37:17 PM'

@@ -1,6 +1,7 @@
-"""Event 30012 of the P-Series: bytes into call details, call details into bytes (yeastar-p-series.md 1 to 3).
+"""Event 30012 of the P-Series: parse bytes into call details, format call details as bytes (yeastar-p-series.md 1 to
+3).
 
-Law: what a PBX was ever seen to send is read, and what its vendor prints as an example too.
+Invariant: every form ever observed from a PBX is parsed, and the vendor's printed example too.
 """
 
 import re
@@ -11,6 +12,7 @@ import msgspec
 
 from onhook.cdr.call_details import DETAIL_FIELDS, CallDetails
 from onhook.lib.errors import ParseError, UsageError
+from onhook.lib.messages import _
 from onhook.pbx.dialect import Envelope, EnvelopeKind
 from onhook.pbx.json_fields import (
     build_details,
@@ -26,7 +28,7 @@ from onhook.pbx.yeastar.rows import ROW_LABEL, ROW_PREFIX, infer_time_start, key
 
 EVENT_TYPE = 30012
 MSG_LAYERS_MAX = 3
-"""Of JSON text inside JSON text: one is the event's own, and each program it was led through may add one."""
+"""Of JSON text inside JSON text: one belongs to the event, and each program in between may add one."""
 
 _SN = re.compile(rb'"sn"\s*:\s*"([!-~]{1,64}?)"')
 _PRINTED_EXAMPLE_START = re.compile(r'"msg"\s*:\s*"\s*\{')
@@ -34,7 +36,7 @@ _EVENT_TYPE = re.compile(r"\s*[0-9]{1,9}\s*")
 
 
 class YeastarFormatSpec(msgspec.Struct, frozen=True):
-    """How one generation writes the event (yeastar-p-series.md 3.2). `left_out` are members it does not know."""
+    """How one generation writes the event (yeastar-p-series.md 3.2). `omitted_members` are members it does not have."""
 
     omitted_members: frozenset[str] = frozenset()
     added_members: Mapping[str, Any] = {}
@@ -64,7 +66,7 @@ class Yeastar:
     name = "yeastar"
 
     def peek(self, body: bytes) -> Envelope:
-        """Tell what a body seems to be, whatever the bytes; see `Envelope`."""
+        """Classify a body, whatever the bytes; see `Envelope`."""
         envelope = decode_json(body)
         if not isinstance(envelope, dict):
             return _peek_text(body)
@@ -80,19 +82,22 @@ class Yeastar:
         return Envelope("details", sn, label, compute_key(sn, members))
 
     def parse(self, body: bytes) -> list[CallDetails]:
-        """The call details that a body says. Raises `ParseError` with the reason."""
+        """Return the call details in a body. Raises `ParseError` with the reason."""
         if body.startswith(ROW_PREFIX):
             return _parse_row_body(body)
         return [parse_fast(body) or parse_details(body)]
 
     def format(self, details: CallDetails, sn: str, payload_format: str) -> bytes:
-        """The event that says these details, as a PBX of that generation writes it; a number nobody sent is left out.
+        """Return the event with these details as a PBX of that generation writes it; unknown numbers are left out.
 
-        Raises `UsageError` for an unknown profile.
+        Raises `UsageError` for an unknown payload format.
         """
         spec = PAYLOAD_FORMATS.get(payload_format)
         if spec is None:
-            raise UsageError(f"there is no profile {payload_format!r}", hint=f"use one of {', '.join(PAYLOAD_FORMATS)}")
+            raise UsageError(
+                _("unknown payload format {name!r}", name=payload_format),
+                hint=_("use one of {choices}", choices=", ".join(PAYLOAD_FORMATS)),
+            )
         members = _format_members(details, spec)
         envelope: dict[str, Any] = {"sn": sn, "type": EVENT_TYPE} if spec.sn_first else {"type": EVENT_TYPE, "sn": sn}
         envelope["msg"] = members if spec.msg_is_object else msgspec.json.encode(members).decode()
@@ -102,24 +107,24 @@ class Yeastar:
 def _parse_row_body(body: bytes) -> list[CallDetails]:
     envelope = decode_json(body)
     if not isinstance(envelope, dict):
-        raise parse_error("the row is no JSON")
+        raise parse_error(_("the row is not valid JSON"))
     return parse_row(envelope)
 
 
 def parse_details(body: bytes) -> CallDetails:
-    """The call details that a body of any known shape says. Raises `ParseError` with the reason."""
+    """Return the call details in a body of any known form. Raises `ParseError` with the reason."""
     envelope = decode_json(body)
     if not isinstance(envelope, dict):
         envelope = _decode_printed_example(body)
     members = _parse_members(envelope)
     if members is None:
-        raise parse_error("its `msg` is no JSON object that could be read, and it has no `call_id` itself")
+        raise parse_error(_("`msg` is not a readable JSON object, and the body has no `call_id`"))
     members = normalize_case(members)
     return build_details({**members, "time_start": infer_time_start(members)} if "time_start" in members else members)
 
 
 def _classify(envelope: Mapping[str, Any]) -> tuple[EnvelopeKind, str]:
-    """What an envelope seems to be, and its label for the counts."""
+    """Return the kind of an envelope, and its label for the counts."""
     event_type = envelope.get("type")
     if isinstance(event_type, str) and _EVENT_TYPE.fullmatch(event_type):
         event_type = int(event_type)
@@ -131,40 +136,42 @@ def _classify(envelope: Mapping[str, Any]) -> tuple[EnvelopeKind, str]:
 
 
 def _parse_members(envelope: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The details' members: `msg` as text or as an object, or the flat body itself; None where there are none."""
+    """Return the members of the details: `msg` as text or as an object, or the flat body itself; None if
+    there are none.
+    """
     msg = envelope.get("msg")
     if msg is None and "call_id" in envelope:
         return {name: value for name, value in envelope.items() if name != "sn" and not _is_event_type(name, value)}
-    for _ in range(MSG_LAYERS_MAX):
+    for _unused in range(MSG_LAYERS_MAX):
         if isinstance(msg, str):
             msg = decode_json(msg.strip().encode("utf-8", "surrogatepass"))
     return msg if isinstance(msg, dict) else None
 
 
 def _is_event_type(name: str, value: Any) -> bool:
-    """Of a flat body: `type` may be the event's number, and is the call's direction otherwise."""
+    """Return whether `type` of a flat body is the event's number; otherwise it is the call's direction."""
     return name == "type" and str(value).strip() == str(EVENT_TYPE)
 
 
 def _decode_printed_example(body: bytes) -> Mapping[str, Any]:
-    """The vendor's printed example: the details stand unescaped between quotes. Raises `ParseError`."""
+    """Decode the vendor's printed example, in which the details stand unescaped between quotes. Raises `ParseError`."""
     text = body.decode("utf-8", "replace")
     start = _PRINTED_EXAMPLE_START.search(text)
-    # Taken off from the end, because a search for the end would take a stranger's time squared.
+    # Stripped from the end: a forward search takes quadratic time on hostile input.
     details = _strip_suffix(_strip_suffix(text, "}"), '"')
     msg = decode_json(details[start.end() - 1 :].encode()) if start else None
     if not isinstance(msg, dict):
-        raise parse_error("it is not JSON, and not the event as the vendor's manual prints it either")
+        raise parse_error(_("the body is neither JSON nor the event as printed in the vendor's manual"))
     return {"msg": msg}
 
 
 def _strip_suffix(text: str, suffix: str) -> str:
-    """Without the mark at its end, and without the blanks around that."""
+    """Remove the mark at the end, and the blanks around it."""
     return text.rstrip().removesuffix(suffix).rstrip()
 
 
 def _peek_text(body: bytes) -> Envelope:
-    """A body that is no JSON object: still a call as the manual prints it, something like JSON, or rubbish."""
+    """Classify a body that is not a JSON object: a call as printed in the manual, broken JSON, or other data."""
     match = _SN.search(body)
     sn = match[1].decode() if match else ""
     try:
@@ -178,7 +185,7 @@ def _peek_text(body: bytes) -> Envelope:
 
 
 def _format_members(details: CallDetails, spec: YeastarFormatSpec) -> dict[str, Any]:
-    """The members of `msg` in the order in which PBXs were seen to write them."""
+    """Return the members of `msg` in the order observed from PBXs."""
     extra = {name: value for name, value in details.extra.items() if name not in spec.omitted_members}
     members: dict[str, Any] = {}
     for name in DETAIL_FIELDS:

@@ -1,8 +1,8 @@
-"""What the web API of a P-Series says of a call: rows of v1.0, one per leg, and of v2.0, one per call
-(yeastar-p-series.md 7).
+"""Format calls as the P-Series web API does: v1.0 rows, one per leg, and v2.0 rows, one per call (yeastar-p-series.md
+7).
 
-Laws: the members have the API's names, not the event's. Members that have nothing to say are left out, as PBXs were
-seen to do; none is made up. Moments are shown by the wall clock of the record's own PBX.
+Invariants: the members have the API's names, not the event's. Members without a value are left out, as observed from
+PBXs; none is invented. Times are shown by the wall clock of the record's own PBX.
 """
 
 import re
@@ -20,19 +20,19 @@ ApiRow = Mapping[str, Any]
 """Members in the order in which they are written."""
 
 OFFSET_CACHE_MAX = 128
-"""There are 113 quarters of an hour within the limits of `cdr/offset.py`."""
+"""The limits in `cdr/utc_offset.py` allow 113 quarters of an hour."""
 
 CSV_COLUMNS = (
     *("id", "time", "call_from", "call_to", "duration", "ring_duration", "talk_duration", "disposition", "call_type"),
     *("src_trunk", "dst_trunk", "did_number", "did_name", "pin_code", "record_file", "uid", "call_id", "call_note_id"),
 )
-"""The header of `cdr/download`: the names of the rows; `id` is the row's `new_id`."""
+"""Header of `cdr/download`: the member names of the rows; `id` is the row's `new_id`."""
 
 _DIALLED_NUMBER = re.compile(r"[+*#]?[0-9][0-9*#]*")
 
 
 def format_leg_row(record: Record, display: DisplayFormat) -> ApiRow:
-    """The row of `cdr/list` and `cdr/search` in v1.0, in the order in which one was captured."""
+    """Format the row of `cdr/list` and `cdr/search` in v1.0, in the order of a captured row."""
     row: dict[str, Any] = {
         "uid": record.uid,
         "call_id": record.call_id,
@@ -58,12 +58,12 @@ def format_leg_row(record: Record, display: DisplayFormat) -> ApiRow:
         "ring_duration": record.ring_duration or None,
         "record_file": record.recording or None,
     }
-    # A note has no place in the event, so nobody can have told us one: null, as the PBX writes it.
+    # The event has no field for a note, so a note is never known: null, as the PBX writes it.
     return {name: value for name, value in row.items() if value is not None} | {"call_note": None}
 
 
 def format_call_row(call: Call, display: DisplayFormat, number_plan: NumberPlan) -> ApiRow:
-    """The row of `cdr/list` and `cdr/search` in v2.0."""
+    """Format the row of `cdr/list` and `cdr/search` in v2.0."""
     first = call.legs[0]
     queues = [leg for leg in call.legs if number_plan.kind_of(leg.call_to) == "queue"]
     row: dict[str, Any] = {
@@ -85,7 +85,7 @@ def format_call_row(call: Call, display: DisplayFormat, number_plan: NumberPlan)
 
 
 def format_call_detail(call: Call, display: DisplayFormat, number_plan: NumberPlan) -> ApiRow:
-    """What `cdr/detail` says of one call: its row, and its legs in order."""
+    """Format the `cdr/detail` of one call: its row, and its legs in order."""
     return {
         "basic": format_call_row(call, display, number_plan),
         "call_notes": [],
@@ -94,7 +94,9 @@ def format_call_detail(call: Call, display: DisplayFormat, number_plan: NumberPl
 
 
 def format_recording_row(record: Record, display: DisplayFormat) -> ApiRow:
-    """The row of `recording/list` and `recording/search`; the size is left out, for the audio is not here."""
+    """Format the row of `recording/list` and `recording/search`; the size is left out, because the audio is not stored
+    here.
+    """
     return {
         "id": row_id(record),
         "time": display.format(local_time(record)),
@@ -112,25 +114,24 @@ def format_recording_row(record: Record, display: DisplayFormat) -> ApiRow:
 
 
 def format_csv_row(record: Record, display: DisplayFormat) -> list[str]:
-    """The cells of a leg in the order of `CSV_COLUMNS`."""
+    """Return the cells of a leg in the order of `CSV_COLUMNS`."""
     row = {**format_leg_row(record, display), "id": row_id(record)}
     return ["" if row.get(name) is None else str(row[name]) for name in CSV_COLUMNS]
 
 
 def row_id(record: Record) -> str:
-    """The id of a row: eight and eight hexadecimal digits, the same whenever it is asked for (yeastar-p-series.md
-    2.4)."""
+    """Return the id of a row: twice eight hexadecimal digits, the same for every query (yeastar-p-series.md 2.4)."""
     return f"{record.record_id[:8]}-{record.record_id[8:16]}".upper()
 
 
 def local_time(record: Record) -> datetime:
-    """When a leg began, by the wall clock of its PBX."""
+    """Return the start of a leg by the wall clock of its PBX."""
     return record.started_at.astimezone(UTC).replace(tzinfo=None) + parse_utc_offset(record.utc_offset)
 
 
 @lru_cache(maxsize=OFFSET_CACHE_MAX)
 def parse_utc_offset(text: str) -> timedelta:
-    """An offset as records have it.
+    """Parse a UTC offset as stored in records.
 
     >>> parse_utc_offset("-03:30")
     datetime.timedelta(days=-1, seconds=73800)
@@ -140,7 +141,7 @@ def parse_utc_offset(text: str) -> timedelta:
 
 
 def _format_callee(party: str) -> ApiRow:
-    """Name and number of who was called; neither for a feature such as a survey."""
+    """Format name and number of the callee; return neither for a feature such as a survey."""
     number = extract_number(party)
     if not _DIALLED_NUMBER.fullmatch(number):
         return {}
@@ -162,5 +163,5 @@ def _format_stage(number: int, leg: Record, display: DisplayFormat) -> ApiRow:
         "ring_duration": leg.ring_duration,
         "talk_duration": leg.talk_duration,
     }
-    # Nobody reports how long a call was held; what is unknown is left out.
+    # No PBX reports how long a call was held; unknown members are left out.
     return {name: value for name, value in stage.items() if value is not None}

@@ -1,9 +1,8 @@
-"""Rows of the PBX's own list of calls, into the call details that the event would have said (yeastar-p-series.md 7.3 to
-7.5).
+"""Convert rows of the PBX's call list into the call details of the event (yeastar-p-series.md 7.3 to 7.5).
 
-Laws: a row is kept as its own bytes, wrapped with what it takes to read it: the PBX's display format, and for rows that
-name no call, the id of the call. Whether day or month comes first is proven by the ids and seconds beside it, else told
-by the PBX's setting, never guessed. What the list does not say is empty, so that it overwrites nothing.
+Invariants: a row is stored as its own bytes, wrapped with the facts needed to parse it: the PBX's display format, and
+the call id for rows without one. Whether day or month comes first is proven by the ids and seconds in the row, else
+given by the PBX's setting, never guessed. Fields that the list lacks stay empty, so that they overwrite nothing.
 """
 
 import re
@@ -16,24 +15,25 @@ import msgspec
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.utc_offset import OFFSET_SECONDS_MAX, call_epoch, offset_between, offset_from_uid, parse_wall_clock
 from onhook.lib.errors import ParseError
+from onhook.lib.messages import _
 from onhook.pbx.client import SystemFacts
 from onhook.pbx.json_fields import PARTY_FIELDS, build_details, parse_error
 
 ROW_PREFIX = b'{"type":"row",'
-"""How a wrapped row begins; no PBX sends an event so."""
+"""Start of a wrapped row; no PBX sends such an event."""
 
 ROW_LABEL = "row"
 TIME_CHARACTERS_MAX = 40
 CALL_SECONDS_MAX = 86_400
-"""No leg is taken to begin later than this after its call."""
+"""Limit of the time between the start of a call and the start of a leg."""
 
 DATE_ORDERS = ("dmy", "mdy")
 _NUMERIC_DATE = re.compile(r"([0-9]{1,2})[/.-]([0-9]{1,2})[/.-]([0-9]{4}) +([0-9:]{5,8}(?: ?[AaPp][Mm])?)")
 _UID = re.compile(r"[0-9]{14}[0-9A-F]{5}")
 _DATE_LETTERS = re.compile(r"[^dmy]+")
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared as they are
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared without a zone
 
-# The list's name: the event's.
+# Name in the list to name in the event.
 FIELD_NAMES: Mapping[str, str] = {
     "duration": "call_duration",
     "src_trunk": "src_trunk_name",
@@ -46,7 +46,7 @@ FIELD_NAMES: Mapping[str, str] = {
     "handling_duration": "talk_duration",
 }
 
-# As the PBX's web page heads the columns of its download, in small letters and without blanks: the list's name.
+# Heading in the download of the PBX's web page, lower case without blanks, to name in the list.
 HEADING_NAMES: Mapping[str, str] = {
     "callfrom": "call_from",
     "callto": "call_to",
@@ -80,18 +80,19 @@ REQUIRED_HEADINGS = (
     ("call_to", "call_to_number"),
     ("call_id", "uid", "id"),
 )
-"""One of each in a file's first line, or it is not one of these."""
+"""The first line of a valid file has one name of each group."""
 
-# Said by others: the moment by `time_start`, the parties by `call_from` and `call_to`.
+# Redundant: `time_start` contains the time, `call_from` and `call_to` the parties.
 _COMBINED_MEMBERS = frozenset({
     "time", "timestamp", "call_from_number", "call_from_name", "call_to_number", "call_to_name",
 })  # fmt: skip
 
 
 class RowContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes around a row. `date_format` is the PBX's, such as `DD/MM/YYYY`, or empty where it did not tell.
+    """The context stored with a row. `date_format` is the PBX's, such as `DD/MM/YYYY`, or empty if the PBX did not
+    report it.
 
-    `call_id` is for rows that name no call: the id under which the call is known here, or else its `uid`.
+    `call_id` is for rows without one: the id under which the call is stored, or else its `uid`.
     """
 
     sn: str
@@ -100,7 +101,7 @@ class RowContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def wrap_row(row: bytes, context: RowContext, detail: bytes = b"") -> bytes:
-    """A row as the ledger keeps it; `row` and `detail` are JSON objects, and stay as they came.
+    """Wrap a row for the ledger; `row` and `detail` are JSON objects and stay byte for byte.
 
     >>> wrap_row(b'{"uid": "1"}', RowContext(sn="3631A2124ABC"))
     b'{"type":"row","sn":"3631A2124ABC","date_format":"","call_id":"","row":{"uid": "1"}}'
@@ -110,17 +111,19 @@ def wrap_row(row: bytes, context: RowContext, detail: bytes = b"") -> bytes:
 
 
 def key_members(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is equal for exact repeats of a row, and its `call_id`: how it was wrapped does not count."""
+    """Return the members that are equal for exact repeats of a row, and its `call_id`; the other context members do not
+    count.
+    """
     row = envelope.get("row")
     row_call_id = row.get("call_id") if isinstance(row, dict) else None
     return {"call_id": row_call_id or envelope.get("call_id"), "row": row, "detail": envelope.get("detail")}
 
 
 def parse_row(envelope: Mapping[str, Any]) -> list[CallDetails]:
-    """The call details that a wrapped row says: one for each leg. Raises `ParseError` with the reason."""
+    """Return the call details of a wrapped row, one for each leg. Raises `ParseError` with the reason."""
     row, detail = envelope.get("row"), envelope.get("detail")
     if not isinstance(row, dict):
-        raise parse_error("its row is no JSON object")
+        raise parse_error(_("the row is not a JSON object"))
     row = normalize_names(row)
     row.setdefault("call_id", envelope.get("call_id") or row.get("uid"))
     date_order = parse_date_order(str(envelope.get("date_format", "")))
@@ -129,9 +132,9 @@ def parse_row(envelope: Mapping[str, Any]) -> list[CallDetails]:
 
 
 def infer_time_start(members: Mapping[str, Any]) -> Any:
-    """An event's `time_start` that has the day or the month first, as what the ids beside it prove it to mean.
+    """Return an event's `time_start` with the day or the month first in the order that the ids in the event prove.
 
-    Anything else, and what nothing proves, as it is.
+    Returns every other value unchanged, and one that nothing proves too.
     """
     time_text = members["time_start"]
     candidates = dict(_parse_candidates(time_text[:TIME_CHARACTERS_MAX].strip())) if isinstance(time_text, str) else {}
@@ -147,7 +150,7 @@ def infer_time_start(members: Mapping[str, Any]) -> Any:
 
 
 def parse_start_seconds(row: Mapping[str, Any], facts: SystemFacts) -> int | None:
-    """When the call of a row of the list began, in Unix seconds by the PBX's clock; None where it does not tell."""
+    """Return the start of a listed call in Unix seconds by the PBX's clock; None if the row does not contain it."""
     seconds = _parse_seconds(row.get("timestamp"))
     if seconds:
         return seconds
@@ -157,7 +160,7 @@ def parse_start_seconds(row: Mapping[str, Any], facts: SystemFacts) -> int | Non
 
 
 def parse_date_order(date_format: str) -> str:
-    """In which order a display format has day, month and year; empty where it does not say.
+    """Return the order of day, month and year in a display format; empty if the format does not define it.
 
     >>> [parse_date_order(text) for text in ("DD/MM/YYYY", "YYYY-MM-DD", "%m/%d/%Y", "")]
     ['dmy', 'ymd', 'mdy', '']
@@ -167,13 +170,14 @@ def parse_date_order(date_format: str) -> str:
 
 
 def normalize_names(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns of a file under the names of the list; those of the list stay. Blanks and nulls say nothing, but that a
-    party withheld its number."""
+    """Rename the columns of a file to the names of the list. Blanks and nulls are dropped, except that a blank party is
+    a withheld number.
+    """
     list_members = {_list_name(name): value for name, value in row.items()}
     members = {name: value for name, value in list_members.items() if value is not None and value != ""}
     members.update((side, "") for side in PARTY_FIELDS & list_members.keys() - members.keys())
     if "uid" not in members and _UID.fullmatch(str(members.get("id", ""))):
-        members["uid"] = members.pop("id")  # the page calls it so
+        members["uid"] = members.pop("id")  # Column name in the download.
     return members
 
 
@@ -182,7 +186,7 @@ def _list_name(name: str) -> str:
 
 
 def _parse_stages(row: Mapping[str, Any], detail: object) -> Iterator[dict[str, Any]]:
-    """The legs of a row of v2.0, each with what its call says of all (yeastar-p-series.md 7.5)."""
+    """Yield the legs of a v2.0 row, each with the members shared by the call (yeastar-p-series.md 7.5)."""
     if not isinstance(detail, dict) or not isinstance(detail.get("timeline"), list):
         return
     shared_members = {name: row[name] for name in ("call_id", "uid", "call_type") if name in row}
@@ -194,7 +198,7 @@ def _parse_stages(row: Mapping[str, Any], detail: object) -> Iterator[dict[str, 
 
 
 def _event_members(row: Mapping[str, Any], date_order: str) -> dict[str, Any]:
-    """A row's members under the event's names."""
+    """Return the members of a row under the event's names."""
     members: dict[str, Any] = {"time_start": _parse_time_start(row, date_order)}
     for side in PARTY_FIELDS:
         if any(f"{side}{part}" in row for part in ("", "_number", "_name")):
@@ -207,7 +211,7 @@ def _event_members(row: Mapping[str, Any], date_order: str) -> dict[str, Any]:
 
 
 def _format_party(row: Mapping[str, Any], side: str) -> str:
-    """Name and number as one text; a number that is its own name once (yeastar-p-series.md 2.6)."""
+    """Join name and number into one text; write a number that equals its name once (yeastar-p-series.md 2.6)."""
     number, name = (str(row.get(f"{side}_{part}", "")).strip() for part in ("number", "name"))
     text = str(row.get(side, "")).strip() or (f"{name}<{number}>" if name and number else name or number)
     bare_number = number or text.rpartition("<")[2].rstrip(">")
@@ -215,7 +219,7 @@ def _format_party(row: Mapping[str, Any], side: str) -> str:
 
 
 def _parse_time_start(row: Mapping[str, Any], date_order: str) -> str:
-    """When a leg began, by the PBX's wall clock, as the event says it. Raises `ParseError`."""
+    """Return the start of a leg by the PBX's wall clock, in the event's format. Raises `ParseError`."""
     time_text = str(row.get("time", ""))[:TIME_CHARACTERS_MAX].strip()
     seconds = _parse_seconds(row.get("timestamp"))
     candidates = dict(_parse_candidates(time_text))
@@ -235,14 +239,16 @@ def _parse_time_start(row: Mapping[str, Any], date_order: str) -> str:
 
 def _describe_time_error(time_text: str, date_order: str, *, is_parsable: bool) -> str:
     if not is_parsable:
-        return f"its time {time_text!r} is none that we know"
+        return _("unknown time format: {value!r}", value=time_text)
     if date_order:
-        return f"its time {time_text!r} does not fit the display format that the PBX told"
-    return f"nobody said whether the day or the month comes first in its time {time_text!r}"
+        return _("the time {value!r} does not match the PBX's date format", value=time_text)
+    return _(
+        "the PBX's date format is unknown, so the order of day and month in {value!r} is ambiguous", value=time_text
+    )
 
 
 def _parse_candidates(time_text: str) -> Iterator[tuple[str, datetime]]:
-    """All that a displayed moment could mean, by the order of day, month and year."""
+    """Yield all possible meanings of a displayed time, with the order of day, month and year."""
     try:
         yield "ymd", parse_wall_clock(time_text)
         return
@@ -259,7 +265,7 @@ def _parse_candidates(time_text: str) -> Iterator[tuple[str, datetime]]:
 
 
 def _matches_evidence(local: datetime, row: Mapping[str, Any], seconds: int) -> bool:
-    """Whether the seconds in the row, or the stamp in `uid`, show that a wall clock is meant so."""
+    """Return whether the seconds in the row, or the timestamp in `uid`, prove this reading of the wall clock."""
     if seconds:
         return offset_between(local, seconds) is not None
     uid = str(row.get("uid", ""))
@@ -269,18 +275,19 @@ def _matches_evidence(local: datetime, row: Mapping[str, Any], seconds: int) -> 
         uid_time = datetime.fromisoformat(f"{uid[:8]}T{uid[8:14]}")
     except ValueError:
         return False
-    # An hour before: the clock may have been put back.
+    # One hour before: the clock may have been set back.
     return timedelta(hours=-1) <= local - uid_time <= timedelta(seconds=CALL_SECONDS_MAX)
 
 
 def _is_near_call_start(local: datetime, epoch: int) -> bool:
-    """Whether a leg of the call with this second in its id can begin then, in any zone: days that differ by a month
-    can not both."""
+    """Return whether a leg of a call with this second in its id can begin then, in any zone. Dates that differ by a
+    month cannot both match.
+    """
     seconds_since_call = (local - _EPOCH).total_seconds() - epoch
     return epoch > 0 and -OFFSET_SECONDS_MAX <= seconds_since_call <= OFFSET_SECONDS_MAX + CALL_SECONDS_MAX
 
 
 def _parse_seconds(value: object) -> int:
-    """Unix seconds, or 0 where there are none."""
+    """Return Unix seconds, or 0 if the value is none."""
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     return int(text) if text.isascii() and text.isdecimal() and len(text) == len("1782844637") else 0

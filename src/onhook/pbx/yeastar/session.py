@@ -1,14 +1,15 @@
-"""One push channel of the P-Series: its WebSocket, from subscription to silence (yeastar-p-series.md 5).
+"""One push channel of the P-Series: its WebSocket from subscription to timeout (yeastar-p-series.md 5).
 
-Laws: the list of topics is never empty, for that would silently unsubscribe everything. The heartbeat is the bare text
-`heartbeat`. The channel is proven to deliver from the answer to its subscription until the last answer to a heartbeat,
-not a moment longer; a channel that does not answer in time is given up.
+Invariants: the topic list is never empty, because an empty list silently unsubscribes everything. The heartbeat is the
+bare text `heartbeat`. The channel is proven to deliver from the response to its subscription to the last response to a
+heartbeat, no longer. A channel that does not respond in time is closed.
 """
 
 from collections.abc import Sequence
 
 import msgspec
 
+from onhook.lib.messages import _
 from onhook.pbx.yeastar.answers import parse_response
 
 TOPICS = (30012,)
@@ -18,17 +19,17 @@ HEARTBEAT = "heartbeat"
 HEARTBEAT_RESPONSE = "heartbeat response"
 
 HEARTBEAT_SECONDS = 30.0
-"""The PBX closes a socket after 60 seconds without one."""
+"""The PBX closes a socket after 60 seconds without a heartbeat."""
 
 RESPONSE_SECONDS_MAX = 15.0
-"""A heartbeat or a subscription that is not answered by then never will be: the socket has fallen silent."""
+"""Response timeout of a heartbeat or a subscription; after it, the socket counts as dead."""
 
 FRAME_CHARACTERS_MAX = 256 * 1024
-"""As much as the intake takes by webhook; an event has some 600."""
+"""Same limit as for a webhook body; an event has about 600 characters."""
 
 
 class YeastarPushChannel:
-    """See the contract, `pbx.client.PushChannel`."""
+    """See the contract `pbx.client.PushChannel`."""
 
     def __init__(self) -> None:
         self.deadline = float("inf")
@@ -45,27 +46,27 @@ class YeastarPushChannel:
         return [msgspec.json.encode({"topic_list": list(TOPICS)}).decode()]
 
     def receive_text(self, text: str, now: float) -> bytes | None:
-        """An event is handed on as it came; answers prove that the channel is alive."""
+        """Return an event unchanged; a response proves that the channel is alive."""
         if text.strip() == HEARTBEAT_RESPONSE:
             self._confirm_alive(now)
             return None
         if len(text) > FRAME_CHARACTERS_MAX:
-            self.error = "the PBX sends more at once than an event can be"
+            self.error = _("the PBX sent a message larger than any event")
             return None
         body = text.encode("utf-8", "replace")
         response = parse_response(200, body)
         if response.error_kind == "invalid_response" or "type" in response.members:
-            return body  # an event; what it says is for its dialect to tell, and nothing is thrown away
+            return body  # An event. Its dialect parses it; nothing is discarded here.
         if response.error_kind is None:
             self._confirm_alive(now)
         else:
-            self.error = f"the PBX ends the channel: {response.error_text}"
+            self.error = _("the PBX closed the channel: {error}", error=response.error_text)
         return None
 
     def on_tick(self, now: float) -> Sequence[str]:
-        """A heartbeat when it is due; trouble when an answer is overdue."""
+        """Send a heartbeat when it is due; set `error` when a response is overdue."""
         if self._is_response_pending and now - self._sent_at >= RESPONSE_SECONDS_MAX:
-            self.error = f"the channel has been silent for {RESPONSE_SECONDS_MAX:.0f} seconds"
+            self.error = _("no response on the channel for {seconds:.0f} seconds", seconds=RESPONSE_SECONDS_MAX)
         elif not self._is_response_pending and now >= self._next_heartbeat_at:
             self._expect_response(now)
             return [HEARTBEAT]
@@ -77,7 +78,9 @@ class YeastarPushChannel:
         self.deadline = now + RESPONSE_SECONDS_MAX
 
     def _confirm_alive(self, now: float) -> None:
-        """What was answered was asked before: until then all events have come, for the socket keeps their order."""
+        """Extend the proven time to the last send time: all earlier events have arrived, because the socket preserves
+        their order.
+        """
         if not self._is_response_pending:
             return
         self.alive_since = now if self.alive_since is None else self.alive_since

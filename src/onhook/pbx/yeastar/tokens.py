@@ -1,9 +1,9 @@
-"""One login shared by all who talk to a PBX: what to do next about its tokens (yeastar-p-series.md 6).
+"""Token management of one PBX: one login shared by all its clients (yeastar-p-series.md 6).
 
-Laws: never more than two tokens live. A token is refreshed before it ends, and the old one lives on until the new
-socket stands. A wrong parameter never leads to a login. When the PBX says that there are too many tokens we wait, and
-when it blocks or refuses us we stop until a person acts. The state is a frozen value that can be kept, so that a
-process that was killed does not log in again.
+Invariants: never more than two tokens are active. A token is refreshed before it expires, and the old one stays active
+until the new socket is open. An invalid parameter never causes a login. If the PBX reports too many tokens, the client
+waits; if the PBX blocks or rejects it, the client halts until an operator acts. The state is a frozen value that is
+saved, so that a killed process does not log in again.
 """
 
 from collections.abc import Mapping
@@ -11,39 +11,39 @@ from typing import Any
 
 import msgspec
 
+from onhook.lib.messages import _
 from onhook.pbx.client import ClientCredentials, PbxRequest, PbxResponse, TokenStep
 from onhook.pbx.yeastar.answers import API_PATH
 
 LIVE_TOKENS_MAX = 2
-"""Of eight that a PBX allows one application (yeastar-p-series.md 6): one in use, and one that is taking over from
-it."""
+"""Of eight that a PBX allows one application (yeastar-p-series.md 6): the current one, and its successor."""
 
 RENEW_BEFORE_SECONDS = 8 * 60
-"""Before a token ends: sockets are then renewed every 22 minutes, within the practice of 20 to 25."""
+"""Before a token expires: sockets are renewed every 22 minutes, within the usual 20 to 25."""
 
 TOKEN_SECONDS_DEFAULT = 30 * 60
 REFRESH_SECONDS_DEFAULT = 24 * 3600
-"""Where the PBX does not say; it always did."""
+"""Used if the PBX does not report it; every observed PBX does."""
 
 TOKEN_CHARACTERS_MAX = 512
-"""A PBX makes 32."""
+"""A PBX issues tokens of 32."""
 
 RETRY_SECONDS_FIRST = 5.0
 RETRY_SECONDS_MAX = 600.0
-"""Between tries that failed: doubling up to this."""
+"""Wait between failed attempts: doubles up to this limit."""
 
 TOO_MANY_TOKENS_RETRY_SECONDS = 300.0
-"""When there are too many tokens: they end by themselves within half an hour, and every try is one more failure."""
+"""Wait if too many tokens are active: they expire within half an hour, and every attempt is one more failure."""
 
 REFUSED_LOGINS_MAX = 2
-"""Log-ins refused in a row until we stop: the PBX blocks an address after five (yeastar-p-series.md 6)."""
+"""Consecutive rejected logins before the client halts: the PBX blocks an address after five (yeastar-p-series.md 6)."""
 
 EARLY_REFUSAL_SECONDS = 60.0
-"""A token that is refused so soon after it was given will not be better next time."""
+"""A token rejected so soon after it was issued will be rejected again."""
 
 
 class PbxToken(msgspec.Struct, frozen=True):
-    """A token that was given, with what renews it. Moments are Unix seconds."""
+    """An issued token and its refresh token. Times are Unix seconds."""
 
     token: str
     issued_at: float
@@ -56,10 +56,9 @@ class PbxToken(msgspec.Struct, frozen=True):
 
 
 class TokenState(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known of one PBX's tokens. `replaced_tokens` still live. `halt_reason` says why only a person can
-    help.
+    """The token state of one PBX. `replaced_tokens` are still active. `halt_reason` says why an operator must act.
 
-    `unconfirmed_until` says until when tokens may live that we asked for and whose answer never came.
+    `unconfirmed_until` are the expiry times of requested tokens whose response never came.
     """
 
     current_token: PbxToken | None = None
@@ -73,7 +72,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def next_step(tokens: TokenState, credentials: ClientCredentials, now: float) -> TokenStep:
-    """What is to be done now, so that there is a token to use."""
+    """Return the next action to get a usable token."""
     tokens = remove_expired_tokens(tokens, now)
     current = tokens.current_token
     if tokens.halt_reason:
@@ -91,7 +90,9 @@ def next_step(tokens: TokenState, credentials: ClientCredentials, now: float) ->
         if tokens.replaced_tokens:
             return _revoke_step(tokens.replaced_tokens[0])
         return use_step or TokenStep(
-            action="wait", until=min(tokens.unconfirmed_until), reason="tokens may live whose answers never came"
+            action="wait",
+            until=min(tokens.unconfirmed_until),
+            reason=_("tokens may be active whose responses never arrived"),
         )
     if current is not None and current.refresh_token and current.refresh_expires_at > now:
         return TokenStep(
@@ -104,16 +105,18 @@ def next_step(tokens: TokenState, credentials: ClientCredentials, now: float) ->
 
 
 def begin_step(tokens: TokenState, step: TokenStep, now: float) -> TokenState:
-    """What is known before a step is taken: keep it, for the answer may never come, or we be killed before it does."""
+    """Return the state to save before an action: the response may never arrive, or the process may be killed before it
+    does.
+    """
     if step.action not in ("login", "refresh"):
         return tokens
     return msgspec.structs.replace(tokens, unconfirmed_until=(*tokens.unconfirmed_until, now + TOKEN_SECONDS_DEFAULT))
 
 
 def finish_step(tokens: TokenState, step: TokenStep, response: PbxResponse, now: float, *, jitter: float) -> TokenState:
-    """What is known after the answer to a step that was `begun`. `jitter` from 0 to 1 spreads waits.
+    """Return the state after the response to an action that `begin_step` recorded. `jitter` from 0 to 1 spreads waits.
 
-    An answer that never came is `invalid_response`: whatever was asked for may have been done.
+    A response that never came is `invalid_response`: the PBX may have executed the request.
     """
     tokens = remove_expired_tokens(tokens, now)
     if step.action == "revoke":
@@ -124,23 +127,29 @@ def finish_step(tokens: TokenState, step: TokenStep, response: PbxResponse, now:
         new_token = _parse_token(response.members, now)
         if new_token is not None:
             return _accept_token(tokens, new_token)
-        response = PbxResponse(errcode=0, error_kind="invalid_response", error_text="a log-in without a token")
+        response = PbxResponse(
+            errcode=0, error_kind="invalid_response", error_text=_("the login response contains no token")
+        )
     if response.error_kind == "needs_operator":
-        return msgspec.structs.replace(tokens, halt_reason=f"the PBX refuses our address: {response.error_text}")
+        return msgspec.structs.replace(
+            tokens, halt_reason=_("the PBX blocks this address: {error}", error=response.error_text)
+        )
     if response.error_kind == "too_many_tokens":
         return _schedule_retry(
-            tokens, now + TOO_MANY_TOKENS_RETRY_SECONDS * (1 + jitter), f"too many tokens live: {response.error_text}"
+            tokens,
+            now + TOO_MANY_TOKENS_RETRY_SECONDS * (1 + jitter),
+            _("too many active tokens: {error}", error=response.error_text),
         )
     if step.action == "refresh" and response.error_kind in ("token_expired", "invalid_credentials", "invalid_request"):
         return _remove_refresh_token(tokens)
     if response.error_kind in ("invalid_credentials", "invalid_request", "token_expired"):
         return _record_refused_login(tokens, response, now, jitter)
-    # 40001 and 40002 are here: the request was not understood, which says nothing of who we are.
+    # Includes 40001 and 40002: the request was not understood, which says nothing about the credentials.
     return _schedule_retry(tokens, now + backoff_seconds(tokens.failures, jitter), response.error_text)
 
 
 def reject_token(tokens: TokenState, token: str, now: float, *, jitter: float) -> TokenState:
-    """What is known after the PBX said of a call that its token has ended: it is renewed once, not over and over."""
+    """Return the state after the PBX rejected a token as expired: the token is renewed once, not repeatedly."""
     tokens = remove_token(tokens, token, keep_current=True)
     current = tokens.current_token
     if current is None or current.token != token:
@@ -151,23 +160,25 @@ def reject_token(tokens: TokenState, token: str, now: float, *, jitter: float) -
     if not is_refused_early:
         return tokens
     tokens = msgspec.structs.replace(tokens, current_token=None)
-    return _schedule_retry(tokens, now + backoff_seconds(tokens.failures, jitter), "a new token is refused at once")
+    return _schedule_retry(
+        tokens, now + backoff_seconds(tokens.failures, jitter), _("the PBX rejected a new token immediately")
+    )
 
 
 def revocation_steps(tokens: TokenState, now: float) -> list[TokenStep]:
-    """What to send when nobody here will use the tokens any more."""
+    """Return the revocations of all tokens."""
     tokens = remove_expired_tokens(tokens, now)
     live_tokens = [*tokens.replaced_tokens, *([tokens.current_token] if tokens.current_token else [])]
     return [_revoke_step(live_token) for live_token in live_tokens]
 
 
 def replaced_token_revocation(tokens: TokenState) -> TokenStep | None:
-    """The revocation of an old token, once nothing uses it any more."""
+    """Return the revocation of a replaced token that is no longer in use."""
     return _revoke_step(tokens.replaced_tokens[0]) if tokens.replaced_tokens else None
 
 
 def remove_token(tokens: TokenState, token: str, *, keep_current: bool = False) -> TokenState:
-    """The same without a token."""
+    """Return the state without a token."""
     is_current = tokens.current_token is not None and tokens.current_token.token == token and not keep_current
     return msgspec.structs.replace(
         tokens,
@@ -179,7 +190,7 @@ def remove_token(tokens: TokenState, token: str, *, keep_current: bool = False) 
 
 
 def remove_expired_tokens(tokens: TokenState, now: float) -> TokenState:
-    """The same without the tokens that have ended by themselves; what renews the last one is kept."""
+    """Return the state without expired tokens; the current token stays for its refresh token."""
     replaced_tokens = tuple(
         replaced_token for replaced_token in tokens.replaced_tokens if replaced_token.expires_at > now
     )
@@ -188,7 +199,7 @@ def remove_expired_tokens(tokens: TokenState, now: float) -> TokenState:
 
 
 def count_live_tokens(tokens: TokenState, now: float) -> int:
-    """How many tokens live at most."""
+    """Return the largest possible number of active tokens."""
     live_tokens = [*tokens.replaced_tokens, *([tokens.current_token] if tokens.current_token else [])]
     return sum(
         expires_at > now
@@ -197,7 +208,7 @@ def count_live_tokens(tokens: TokenState, now: float) -> int:
 
 
 def backoff_seconds(failures: int, jitter: float) -> float:
-    """How long to wait after so many failures in a row, spread over half of it.
+    """Return the wait after this number of consecutive failures, spread over half of it.
 
     >>> backoff_seconds(0, 0.0), backoff_seconds(0, 1.0), backoff_seconds(99, 0.0)
     (2.5, 5.0, 300.0)
@@ -206,7 +217,7 @@ def backoff_seconds(failures: int, jitter: float) -> float:
 
 
 def _retry_time(tokens: TokenState, now: float) -> float:
-    """When to ask again for a token that is about to end and cannot be renewed now."""
+    """Return when to retry the renewal of a token that is about to expire and cannot be renewed now."""
     assert tokens.current_token is not None
     return min(tokens.current_token.expires_at, max(tokens.retry_at, now + RETRY_SECONDS_FIRST))
 
@@ -224,7 +235,7 @@ def _accept_token(tokens: TokenState, new_token: PbxToken) -> TokenState:
 
 
 def _remove_refresh_token(tokens: TokenState) -> TokenState:
-    """What renews the token has ended, so the next step is a login."""
+    """Remove the expired refresh token, so that the next action is a login."""
     assert tokens.current_token is not None
     return msgspec.structs.replace(
         tokens, current_token=msgspec.structs.replace(tokens.current_token, refresh_token="")
@@ -234,7 +245,7 @@ def _remove_refresh_token(tokens: TokenState) -> TokenState:
 def _record_refused_login(tokens: TokenState, response: PbxResponse, now: float, jitter: float) -> TokenState:
     refused_logins = tokens.refused_logins + 1
     halt_reason = (
-        f"the PBX refuses the client id or secret: {response.error_text}"
+        _("the PBX rejects the client id or secret: {error}", error=response.error_text)
         if refused_logins >= REFUSED_LOGINS_MAX
         else ""
     )

@@ -1,5 +1,4 @@
-"""A record as a line of CSV (RFC 4180), made by the database; harmless for spreadsheets, as `cdr/csv_injection.py` has
-it."""
+"""A record as a line of CSV (RFC 4180), built by the database; formulas are escaped as in `cdr/csv_injection.py`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -16,27 +15,27 @@ _TIME_COLUMNS = ("started_at", "answered_at", "ended_at", "received_at")
 _LEADING_COLUMNS = RECORD_COLUMNS[: RECORD_COLUMNS.index("started_at")]
 _TRAILING_COLUMNS = RECORD_COLUMNS[len(_LEADING_COLUMNS) :]
 _PBX_TEXT_COLUMNS = tuple(name for name in _LEADING_COLUMNS if name not in {*NUMBER_FIELDS, "record_id"})
-"""Texts that may hold anything a PBX says; all of them stand before our own words, moments and numbers."""
+"""Texts from the PBX with arbitrary content; they all precede Onhook's own words, times and numbers."""
 
 _FORMULA = r"^''*[=+\-@\t\r]"
 _NOT_A_FORMULA = r"\+[0-9]+|[+\-][0-9]{2}:[0-9]{2}"
 _NEEDS_QUOTING = r'[",\r\n]'
 
 # In all texts of a row, joined by the unit separator: one that is a formula and no telephone number, or has to be
-# quoted. A text that holds the separator itself may count as odd without being so: it is then only written slower.
+# quoted. A text that contains the separator itself may match without need: its row is only written more slowly.
 NEEDS_ESCAPING_PATTERN = rf"(^|\x1f)''*([=\-@\t\r]|\+[0-9]*[^0-9\x1f]|\+(\x1f|$))|(^|\x1f)''+\+|{_NEEDS_QUOTING}"
 
 
 _TEXT_EXPRESSIONS = [column_expression(name) for name in _PBX_TEXT_COLUMNS]
 
 NEEDS_ESCAPING_SQL = f"regexp_matches(concat_ws(chr(31), {', '.join(_TEXT_EXPRESSIONS)}), '{NEEDS_ESCAPING_PATTERN}')"
-"""Whether a row of `legs` needs care; asked once, when it is put, because half the price of a line would be this."""
+"""Whether a row of `legs` needs escaping; computed when it is stored, because it is half the cost of a line."""
 
 
 def csv_line_query(zone_offsets: Sequence[ZoneOffset], source_sql: str) -> str:
-    """The question for rows of `legs` as lines with their ends, in bytes; moments by the offsets of a zone.
+    """Return the query for rows of `legs` as lines with their ends, in bytes; times by the offsets of a zone.
 
-    `source_sql` is what stands behind FROM. Nearly all rows hold nothing odd, and are put together as they are.
+    `source_sql` follows FROM. Nearly all rows need no escaping, and are joined without it.
     """
     texts = ", ".join(_TEXT_EXPRESSIONS)
     cells = f"CASE WHEN needs_escaping THEN list_transform([{texts}], lambda text: {cell_expression('text')}) END"
@@ -54,13 +53,15 @@ def csv_line_query(zone_offsets: Sequence[ZoneOffset], source_sql: str) -> str:
 
 
 def time_expressions(zone_offsets: Sequence[ZoneOffset]) -> Mapping[str, str]:
-    """Expressions for the four moments of a record as texts, ISO 8601 with offset; NULL stays NULL."""
+    """Return expressions for the four times of a record as texts, ISO 8601 with offset; NULL stays NULL."""
     in_seconds = {name: _format_time(column_expression(name), zone_offsets) for name in _TIME_COLUMNS[:3]}
     return {**in_seconds, "received_at": _format_time("received_at", zone_offsets, is_precise=True)}
 
 
 def cell_expression(text: str) -> str:
-    """An expression for a text as a cell: `csv_injection.escape_formula`, then quoted where RFC 4180 asks for it."""
+    """Return an expression for a text as a cell: `csv_injection.escape_formula`, then quoted if RFC 4180
+    requires it.
+    """
     escaped = (
         f"CASE WHEN regexp_matches({text}, '{_FORMULA}') AND NOT regexp_full_match({text}, '{_NOT_A_FORMULA}')"
         f" THEN concat(chr(39), {text}) ELSE {text} END"
@@ -85,7 +86,7 @@ def _quote(text: str) -> str:
 
 
 def _format_time(time: str, zone_offsets: Sequence[ZoneOffset], is_precise: bool = False) -> str:
-    """Of an expression in seconds since 1970, or in microseconds for a precise one."""
+    """Return the SQL that formats an expression in seconds since 1970, or in microseconds for a precise one."""
     epoch_seconds = f"({time}) // 1000000" if is_precise else f"({time})"
     offset_microseconds = offset_sql(epoch_seconds, zone_offsets, lambda seconds: str(seconds * 1_000_000))
     format_string = "%Y-%m-%dT%H:%M:%S" + (".%f" if is_precise else "")

@@ -1,7 +1,7 @@
-"""A whole search as one file, in pieces, the earliest first; memory does not grow with the file.
+"""A whole search as one file, in chunks, the earliest first; memory does not grow with the file.
 
-CSV and JSON lines are made stretch by stretch of time, two at once, from one unchanging view of the store, and handed
-on in order. Parquet and XLSX have their table of contents at the end: DuckDB and XlsxWriter make them.
+CSV and JSON lines are built per time range, two at once, from one consistent snapshot of the store, and sent in order.
+Parquet and XLSX have their table of contents at the end: DuckDB and XlsxWriter build them.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from onhook.store.rows import record_from_row
 from onhook.store.schema import record_selection
 
 CHUNK_ROWS = 50_000
-"""About 20 MB of CSV: large enough to make a question for each worth its price, small enough to hold several."""
+"""About 20 MB of CSV: large enough to amortise a query each, small enough to keep several in memory."""
 
 CONCURRENT_CHUNKS = 2
-"""Pieces made at once."""
+"""Chunks built at the same time."""
 
 BUCKETS_MAX = 4_000
-"""Stretches of time that are counted to find out which of them make a piece."""
+"""Time buckets that are counted to find the ranges of chunks."""
 
 TimeRange = tuple[int, int]
 """Seconds since 1970: from the first on, before the second."""
@@ -74,7 +74,7 @@ async def _build_in_order(
     conditions: Sequence[SqlCondition],
     line_format: "_LineFormat",
 ) -> AsyncGenerator[bytes, None]:
-    """Each stretch of time as its piece, as many at once as there are views."""
+    """Yield the chunk of each time range in order, building as many at once as there are snapshots."""
     if line_format.header:
         yield line_format.header
     tasks: deque[asyncio.Task[bytes]] = deque()
@@ -104,7 +104,7 @@ async def _open_snapshots(database: DuckDbDatabase, count: int) -> AsyncIterator
 
 
 class _LineFormat(msgspec.Struct, frozen=True):
-    """A format that is made of lines: its first ones, and how a stretch of time becomes lines."""
+    """A line-based format: its first lines, and the conversion of a time range to lines."""
 
     header: bytes
     build_chunk: ChunkBuilder
@@ -120,7 +120,7 @@ def _csv_format(zone: ZoneInfo) -> _LineFormat:
 
 
 def _json_format() -> _LineFormat:
-    """Records as the API gives them, in UTC."""
+    """Return the format of records as in the API, in UTC."""
     encoder = msgspec.json.Encoder()
 
     def build_chunk(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> bytes:
@@ -135,7 +135,7 @@ def _json_format() -> _LineFormat:
 def _load_zone_offsets(
     snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition, zone: ZoneInfo
 ) -> list[ZoneOffset]:
-    """The zone's offsets while these calls lasted, and until the last of them was received: as a rule, one."""
+    """Return the zone's offsets while these calls lasted, and until the last of them was received: usually one."""
     first_second, last_second = snapshot.execute(
         "SELECT min(least(started_at, received_at // 1000000)),"
         " max(greatest(started_at + coalesce(call_duration, 0), received_at // 1000000)) FROM legs"
@@ -146,7 +146,7 @@ def _load_zone_offsets(
 
 
 def _time_ranges(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> list[TimeRange]:
-    """Stretches of time with about CHUNK_ROWS rows each, from the earliest to the latest."""
+    """Return time ranges with about CHUNK_ROWS rows each, from the earliest to the latest."""
     first_second, last_second, rows = snapshot.execute(
         f"SELECT min(started_at), max(started_at), count(*) FROM legs WHERE {condition.sql}", condition.values
     ).fetchall()[0]
@@ -156,7 +156,7 @@ def _time_ranges(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -
 def _split_range(
     snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition, since: int, until: int, rows: int
 ) -> list[TimeRange]:
-    """Cut where the rows are; again where most of them are in one short time."""
+    """Split a range by row counts; recursively where most rows are in one short time."""
     if rows <= CHUNK_ROWS or until - since == 1:
         return [(since, until)]
     width = -(-(until - since) // min(BUCKETS_MAX, 4 * rows // CHUNK_ROWS))

@@ -1,4 +1,4 @@
-"""A search as a Parquet file: DuckDB sorts it, on disk where it is large, and writes it into a pipe."""
+"""A search as a Parquet file: DuckDB sorts it, on disk if it is large, and writes it into a pipe."""
 
 import asyncio
 import fcntl
@@ -14,7 +14,7 @@ from onhook.store.queries.conditions import SqlCondition
 from onhook.store.schema import RECORD_COLUMNS, column_expression
 
 ROW_GROUP_ROWS = 30_720
-"""What is held until it is written; a multiple of DuckDB's 2,048."""
+"""Rows kept in memory until they are written; a multiple of DuckDB's 2,048."""
 
 CHUNK_BYTES_MAX = 256 * 1024
 
@@ -26,7 +26,7 @@ _TIME_COLUMNS = ("started_at", "answered_at", "ended_at")
 async def parquet_chunks(
     database: DuckDbDatabase, snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition
 ) -> AsyncGenerator[bytes, None]:
-    """The file; moments as UTC timestamps, texts and numbers under their own names."""
+    """Yield the file; times as UTC timestamps, texts and numbers under their own names."""
     read_end, write_end = _open_pipe()
     copy_task = asyncio.create_task(database.run_in_thread(partial(_copy, snapshot, condition, write_end), snapshot))
     reader = asyncio.StreamReader()
@@ -39,7 +39,7 @@ async def parquet_chunks(
             yield chunk
         await copy_task
     finally:
-        # Whoever still writes into the pipe learns that nobody reads any more.
+        # Closing the read end makes a running COPY fail.
         (read_end if transport is None else transport).close()
         copy_task.cancel()
         await asyncio.gather(copy_task, return_exceptions=True)
@@ -47,7 +47,7 @@ async def parquet_chunks(
 
 
 def _open_pipe() -> tuple[IO[bytes], IO[bytes]]:
-    """Both ends; the one that is written has a number that the engine may write to."""
+    """Open a pipe; its write end has one of the descriptors that DuckDB may write to."""
     read_descriptor, write_descriptor = os.pipe()
     allowed_descriptor = fcntl.fcntl(write_descriptor, fcntl.F_DUPFD_CLOEXEC, PIPE_DESCRIPTORS.start)
     os.close(write_descriptor)

@@ -1,4 +1,4 @@
-"""A search as an XLSX workbook. Numbers of people stay texts; nothing in it is a formula or a link."""
+"""A search as an XLSX workbook. Telephone numbers stay texts; it contains no formulas and no links."""
 
 import tempfile
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -11,6 +11,7 @@ import xlsxwriter
 
 from onhook.cdr.csv_injection import escape_formula
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.store.connections import DuckDbDatabase
 from onhook.store.export.csv import time_expressions
 from onhook.store.queries.conditions import SqlCondition
@@ -19,26 +20,30 @@ from onhook.store.rows import Row
 from onhook.store.schema import RECORD_COLUMNS, column_expression
 
 SHEET_ROWS_MAX = 1_048_575
-"""Besides the line of names: what a sheet of XLSX can hold."""
+"""Maximum rows of an XLSX sheet, without the header."""
 
 SHEETS_MAX = 5
-"""More than five million rows open in no spreadsheet that we know."""
+"""No known spreadsheet program opens more than five million rows."""
 
 CHUNK_BYTES_MAX = 256 * 1024
 
 CELL_CHARACTERS_MAX = 32_767
-"""Excel's; XlsxWriter would cut without a word."""
+"""Excel's limit; XlsxWriter would truncate without a warning."""
 
-TRUNCATION_NOTE = " … cut: a cell holds no more; CSV and JSON lines have all of it"
+TRUNCATION_NOTE = " … truncated: the cell is full; CSV and JSON lines have the whole text"
 
 
 def check_size(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> None:
-    """Raises `UsageError` for more records than a workbook holds, before anything is sent."""
+    """Raise `UsageError` for more records than a workbook can hold, before anything is sent."""
     ((records,),) = snapshot.execute(f"SELECT count(*) FROM legs WHERE {condition.sql}", condition.values).fetchall()
     if records > SHEETS_MAX * SHEET_ROWS_MAX:
         raise UsageError(
-            f"a workbook holds {SHEETS_MAX * SHEET_ROWS_MAX} records at most, and these are {records}",
-            hint="ask for less, or for CSV",
+            _(
+                "a workbook holds at most {limit} records; this search has {records}",
+                limit=SHEETS_MAX * SHEET_ROWS_MAX,
+                records=records,
+            ),
+            hint=_("narrow the search, or export CSV"),
         )
 
 
@@ -48,7 +53,7 @@ async def workbook_chunks(
     conditions: Sequence[SqlCondition],
     zone_offsets: Sequence[ZoneOffset],
 ) -> AsyncGenerator[bytes, None]:
-    """The file; `conditions` are its stretches of time in order, moments are by the offsets of a zone."""
+    """Yield the file; `conditions` are its time ranges in order, times are by the offsets of a zone."""
     with tempfile.TemporaryDirectory(prefix="onhook-xlsx-") as directory:
         path = Path(directory) / "records.xlsx"
         await database.run_in_thread(partial(_write, path, snapshot, conditions, zone_offsets), snapshot)
@@ -74,7 +79,7 @@ def _write(
 
 
 def _write_rows(workbook: Any, rows: Iterator[Row]) -> None:
-    # Excel takes a text in such a cell for a text even after somebody edited it.
+    # Excel keeps a text in such a cell as a text even after an edit.
     text_format = workbook.add_format({"quote_prefix": True})
     sheet, row_index = _add_sheet(workbook), 0
     for row in rows:
@@ -92,7 +97,7 @@ def _write_rows(workbook: Any, rows: Iterator[Row]) -> None:
 
 
 def _truncate(text: str) -> str:
-    """As much as a cell holds, saying so where that is not all."""
+    """Truncate a text to what a cell holds, with a note."""
     return (
         text
         if len(text) <= CELL_CHARACTERS_MAX
@@ -101,7 +106,7 @@ def _truncate(text: str) -> str:
 
 
 def _add_sheet(workbook: Any) -> Any:
-    """The next sheet, with the names of the columns."""
+    """Add a sheet with the column names."""
     sheet = workbook.add_worksheet()
     for column_index, name in enumerate(RECORD_COLUMNS):
         sheet.write_string(0, column_index, name)

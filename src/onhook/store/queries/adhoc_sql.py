@@ -1,8 +1,8 @@
-"""A question in SQL, as a person writes it: one SELECT over two views, bounded in time, rows and text.
+"""SQL written by users: one SELECT over two views, limited in time, rows and text.
 
-Laws, each by itself enough: the engine reads and writes no file but its own and a few pipes (`database.py`), and nobody
-can change that any more; the question runs in a transaction that cannot write; and it is taken apart first, so that
-nothing but a SELECT from the two views, from its own subqueries and from harmless table functions is ever run.
+Each of these invariants is enough by itself: DuckDB reads and writes no file but its own and a few pipes
+(`connections.py`), and no query can change that; the query runs in a read-only transaction; and it is parsed first, so
+that only a SELECT from the two views, from its own subqueries and from safe table functions is run.
 """
 
 import json
@@ -14,11 +14,12 @@ from typing import Any
 import duckdb
 
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.store.contract import SQL_CHARACTERS_MAX, SQL_ROWS_MAX, SqlResult
 from onhook.store.schema import CALLS, RECORD_COLUMNS, column_expression
 
 CELL_CHARACTERS_MAX = 10_000
-"""Of one cell: a text that was glued together of all rows would be no answer but a load."""
+"""Characters of one cell: a text concatenated from all rows would only be load."""
 
 _TIME_COLUMNS = ("started_at", "answered_at", "ended_at")
 _RECORD_SELECTION = ", ".join(
@@ -38,25 +39,25 @@ VIEWS = {
     "all_records": f"SELECT {_RECORD_SELECTION} FROM main.legs",
     "all_calls": f"SELECT {_CALL_SELECTION} FROM main.calls",
 }
-"""What may be asked: records with the columns of every list and file, and calls. Moments are in UTC."""
+"""The views: records with the columns of all lists and files, and calls. Times are in UTC."""
 
 TABLE_FUNCTIONS = frozenset({"range", "generate_series", "unnest"})
-"""Those that read nothing."""
+"""Table functions that read nothing."""
 
 FORBIDDEN_FUNCTIONS = frozenset(
     {"nextval", "currval", "pg_sleep", "sleep_ms", "write_log", "getvariable", "current_setting", "current_query"}
     | {"query", "query_table", "getenv", "parse_duckdb_log_message"}
 )
-"""Functions that wait, tell of the engine, or run another text."""
+"""Functions that wait, reveal the engine, or run another text."""
 
 _SOURCE_TYPES = frozenset({"BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "CTE"})
 _SOURCE_KEYS = ("from_table", "left", "right", "source")
 
-_SELECT_HINT = f"select from {' and '.join(VIEWS)}"
+_SELECT_HINT = "select from all_records or all_calls"
 
 
 def run_sql(connection: duckdb.DuckDBPyConnection, sql: str) -> SqlResult:
-    """See `Store.query_sql`. The connection is in a transaction that cannot write."""
+    """Run the query; see `Store.query_sql`. The connection is in a read-only transaction."""
     validate_sql(connection, sql)
     try:
         connection.execute(sql)
@@ -66,7 +67,7 @@ def run_sql(connection: duckdb.DuckDBPyConnection, sql: str) -> SqlResult:
         raise
     except duckdb.Error as error:
         raise UsageError(
-            f"the database says: {_error_message(error)}", location="sql", hint="change the question"
+            _("SQL error: {error}", error=_error_message(error)), location="sql", hint=_("correct the query")
         ) from error
     return SqlResult(
         columns=columns,
@@ -76,22 +77,24 @@ def run_sql(connection: duckdb.DuckDBPyConnection, sql: str) -> SqlResult:
 
 
 def validate_sql(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """See that a question is one harmless SELECT. Raises `UsageError`."""
+    """Check that the text is one safe SELECT. Raises `UsageError`."""
     if not sql.strip() or len(sql) > SQL_CHARACTERS_MAX:
         raise UsageError(
-            "this is no question", location="sql", hint=f"write a SELECT of up to {SQL_CHARACTERS_MAX} signs"
+            _("this is not a query"),
+            location="sql",
+            hint=_("write a SELECT of up to {limit} characters", limit=SQL_CHARACTERS_MAX),
         )
     try:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as error:
         raise UsageError(
-            f"the database says: {_error_message(error)}", location="sql", hint="change the question"
+            _("SQL error: {error}", error=_error_message(error)), location="sql", hint=_("correct the query")
         ) from error
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise UsageError("only one SELECT is run here", location="sql", hint=_SELECT_HINT)
+        raise UsageError(_("only one SELECT is allowed"), location="sql", hint=_(_SELECT_HINT))
     syntax_tree = json.loads(connection.execute("SELECT json_serialize_sql($1)", [sql]).fetchall()[0][0])
     if syntax_tree.get("error"):
-        raise UsageError("only one SELECT is run here", location="sql", hint=_SELECT_HINT)
+        raise UsageError(_("only one SELECT is allowed"), location="sql", hint=_(_SELECT_HINT))
     table_names = {*VIEWS, *_cte_names(syntax_tree)}
     for node in _walk_nodes(syntax_tree):
         _check_node(node, table_names)
@@ -102,23 +105,25 @@ def _check_node(node: dict[str, Any], table_names: set[str]) -> None:
         source = node.get(key)
         # An expression has left and right sides too; those have a class, and sources have none.
         if isinstance(source, dict) and "class" not in source and source.get("type") not in _SOURCE_TYPES:
-            raise UsageError(f"this cannot be selected from: {source.get('type')}", location="sql", hint=_SELECT_HINT)
+            raise UsageError(
+                _("cannot select from {kind}", kind=source.get("type")), location="sql", hint=_(_SELECT_HINT)
+            )
     if node.get("type") == "BASE_TABLE":
         name = str(node.get("table_name", ""))
         if node.get("schema_name") or node.get("catalog_name") or name.lower() not in table_names:
-            raise UsageError(f"there is no {name[:80]!r} to ask", location="sql", hint=_SELECT_HINT)
+            raise UsageError(_("unknown table {name!r}", name=name[:80]), location="sql", hint=_(_SELECT_HINT))
     if node.get("type") == "TABLE_FUNCTION":
         function = node.get("function")
         name = str(function.get("function_name", "")) if isinstance(function, dict) else ""
         if name.lower() not in TABLE_FUNCTIONS:
-            raise UsageError(f"{name[:80]!r} cannot be used here", location="sql", hint=_SELECT_HINT)
+            raise UsageError(_("{name!r} is not allowed here", name=name[:80]), location="sql", hint=_(_SELECT_HINT))
     name = str(node.get("function_name", "")).lower()
     if name in FORBIDDEN_FUNCTIONS or name.startswith("__"):
-        raise UsageError(f"{name[:80]!r} cannot be used here", location="sql", hint="leave it out")
+        raise UsageError(_("{name!r} is not allowed here", name=name[:80]), location="sql", hint=_("remove it"))
 
 
 def _cte_names(syntax_tree: Any) -> set[str]:
-    """The names that the question gives its own parts: `WITH name AS (...)`."""
+    """Return the names that the query gives its subqueries: `WITH name AS (...)`."""
     return {
         str(entry.get("key", "")).lower()
         for node in _walk_nodes(syntax_tree)
@@ -140,7 +145,7 @@ def _walk_nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def _to_cell(value: Any) -> str | int | float | bool | None:
-    """A value as JSON, a file and a page can have it."""
+    """Return a value that JSON, a file and a page can represent."""
     match value:
         case None | bool() | int():
             return value

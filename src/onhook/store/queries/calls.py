@@ -1,7 +1,7 @@
 """Pages of records and of calls, the latest first.
 
-Most pages are full of recent rows, so ever longer stretches of time are looked at, from the end backwards, until there
-are enough. First only the numbers of the rows are asked for; then the few that make the page are read whole.
+Most pages consist of recent rows, so ever longer time ranges are searched, from the end backwards, until there are
+enough. Only the row ids are selected first; then the few rows of the page are read whole.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +12,7 @@ import duckdb
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.store.contract import PAGE_MAX, CallKey, CallPage, RecordExtent, RecordPage
 from onhook.store.queries.conditions import SqlCondition, call_condition, leg_condition
 from onhook.store.queries.cursors import Cursor, decode_cursor, encode_cursor
@@ -20,13 +21,13 @@ from onhook.store.rows import Row, call_from_row, epoch_seconds, record_from_row
 from onhook.store.schema import CALLS, DERIVED, call_key, record_selection
 
 FIRST_RANGE_ROWS = 50_000
-"""About how many rows the first stretch of time holds: looked through in milliseconds."""
+"""About how many rows the first time range has: searched in milliseconds."""
 
 RANGE_GROWTH = 16
-"""And each following one holds so many times more."""
+"""Growth factor of each following time range."""
 
 SEQS_PER_RECORD = 4
-"""How many numbers of the ledger are looked through at first for each record that is wanted."""
+"""How many numbers of the ledger are searched at first for each requested record."""
 
 _CALL_NAME = "md5(concat_ws(chr(31), sn, call_id))"
 
@@ -86,12 +87,12 @@ def call(connection: duckdb.DuckDBPyConnection, sn: str, call_id: str) -> Call |
 
 
 def legs(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> list[Record]:
-    """All legs of these calls, those of one call in their order."""
+    """Return all legs of these calls, those of one call in their order."""
     return _legs(connection, [key for key_range in key_ranges(keys) for key in existing_keys(connection, key_range)])
 
 
 def build_calls(connection: duckdb.DuckDBPyConnection, rows: Sequence[dict[str, object]]) -> list[Call]:
-    """Calls from their rows of `calls`, by name, each with its legs."""
+    """Return calls from their rows of `calls`, by name, each with its legs."""
     legs_by_call: dict[CallKey, list[Record]] = {}
     for leg in _legs(connection, [(str(row["sn"]), str(row["call_id"])) for row in rows]):
         legs_by_call.setdefault((leg.sn, leg.call_id), []).append(leg)
@@ -99,7 +100,7 @@ def build_calls(connection: duckdb.DuckDBPyConnection, rows: Sequence[dict[str, 
 
 
 def _legs(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> list[Record]:
-    """Of calls that are there."""
+    """Return the legs of existing calls."""
     rows = [
         row
         for key_range in key_ranges(keys)
@@ -127,8 +128,9 @@ def calls_by_keys(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]
 
 
 def records_after(connection: duckdb.DuckDBPyConnection, after_seq: int, limit: int) -> list[Record]:
-    """See `Store.records_after`. Who is far behind is not made to look through all that came since: numbers are dense,
-    so that a few times as many numbers as records are wanted hold them, as a rule."""
+    """Return the next records; see `Store.records_after`. A reader far behind must not scan all later rows: numbers are
+    dense, so a few times as many numbers as requested records usually contain them.
+    """
     position = connection.execute("SELECT position FROM metadata").fetchall()[0][0]
     seq_count = limit * SEQS_PER_RECORD
     until_seq = after_seq
@@ -166,13 +168,15 @@ def extent(
 def _decode_cursor(limit: int, text: str | None, list_name: Literal["records", "calls"]) -> Cursor | None:
     if not 1 <= limit <= PAGE_MAX:
         raise UsageError(
-            f"a page has 1 to {PAGE_MAX} rows, not {limit}", location="limit", hint="take pages one by one"
+            _("a page has 1 to {limit} rows, not {rows}", limit=PAGE_MAX, rows=limit),
+            location="limit",
+            hint=_("request several pages"),
         )
     return decode_cursor(text, list_name) if text else None
 
 
 def _after_cursor(condition: SqlCondition, cursor: Cursor | None, name_sql: str) -> SqlCondition:
-    """The rows that follow the last one seen. Its name is only made for rows that began in the same second."""
+    """Return the condition for rows after the cursor. The row's name is only computed for rows of the same second."""
     if cursor is None:
         return condition
     started_at = cursor.started_at
@@ -193,10 +197,9 @@ def _find_row_ids(
     limit: int,
     time_ranges: Iterator[TimeRange],
 ) -> list[int]:
-    """The numbers of the rows of the page, and of one row more.
+    """Return the ids of the rows of the page, and of one row more.
 
-    All rows that began in the same second as the last of them are among them: which belong to the page is decided by
-    their names.
+    Includes all rows that began in the same second as the last of them: their names decide which belong to the page.
     """
     matches: list[tuple[int, int]] = []
     for since, until in time_ranges:
@@ -210,7 +213,7 @@ def _find_row_ids(
             return [row_id for started_at, row_id in matches if started_at > last_start] + [
                 row_id for (row_id,) in tied_rows
             ]
-    return [row_id for _, row_id in matches]
+    return [row_id for _started_at, row_id in matches]
 
 
 def _execute(connection: duckdb.DuckDBPyConnection, query: str, condition: SqlCondition) -> list[Row]:
@@ -220,7 +223,7 @@ def _execute(connection: duckdb.DuckDBPyConnection, query: str, condition: SqlCo
 def _read_rows(
     connection: duckdb.DuckDBPyConnection, selection: str, name_column: str, row_ids: Sequence[int], limit: int
 ) -> list[Row]:
-    """These rows in the order of a page, and one more than it holds, where there is one."""
+    """Return these rows in the order of a page, and one more than it holds, if there is one."""
     if not row_ids:
         return []
     return connection.execute(
@@ -233,7 +236,7 @@ def _read_rows(
 def _time_ranges(
     connection: duckdb.DuckDBPyConnection, table: Table, record_filter: RecordFilter, cursor: Cursor | None
 ) -> Iterator[TimeRange]:
-    """Stretches of time from the latest row backwards, each longer than the one before."""
+    """Yield time ranges from the latest row backwards, each longer than the one before."""
     first_start, last_start, rows = connection.execute(
         f"SELECT min(started_at), max(started_at), count(*) FROM {table}"
     ).fetchall()[0]

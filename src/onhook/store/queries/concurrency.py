@@ -1,4 +1,4 @@
-"""How many calls were under way at once, at most: counted, but where weeks were summed up."""
+"""Peaks of concurrent calls: from rollups where they exist, else counted."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -12,6 +12,7 @@ import msgspec
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.store.contract import PEAK_STEPS, ConcurrencyPeak
 from onhook.store.queries.concurrency_sql import CONCURRENCY_QUERY, concurrency_source
 from onhook.store.queries.conditions import SqlCondition, call_condition
@@ -21,7 +22,7 @@ from onhook.store.rollups import list_rollup_weeks
 from onhook.store.rows import Row, epoch_seconds, to_datetime
 
 BUCKETS_MAX = 20_000
-"""Two years by the hour: more is no picture."""
+"""Two years by the hour: more does not fit a chart."""
 
 
 def peaks(
@@ -29,7 +30,11 @@ def peaks(
 ) -> list[ConcurrencyPeak]:
     """See `Store.peaks`."""
     if by not in PEAK_STEPS:
-        raise UsageError(f"peaks are not by {by[:40]!r}", location="by", hint=f"use one of {', '.join(PEAK_STEPS)}")
+        raise UsageError(
+            _("invalid interval of peaks: {value!r}", value=by[:40]),
+            location="by",
+            hint=_("use one of {choices}", choices=", ".join(PEAK_STEPS)),
+        )
     zone = get_zone(zone_name)
     condition = _ongoing_condition(record_filter)
     first_start, last_end = connection.execute(
@@ -65,7 +70,7 @@ def _load_levels(
     starts: Sequence[int],
     by_trunk: bool,
 ) -> Iterator[Row]:
-    """The highest levels of stretches no longer than those that begin so: begin, trunk, calls, when reached."""
+    """Yield the peaks of intervals that begin at these starts or are shorter: start, trunk, calls, time of the peak."""
     rollup_weeks = list_rollup_weeks(connection) if _can_use_rollups(record_filter, starts, by_trunk) else ()
     for part in split_period(starts[0], until, rollup_weeks):
         if part.is_rolled_up:
@@ -76,7 +81,7 @@ def _load_levels(
 
 
 def _can_use_rollups(record_filter: RecordFilter, starts: Sequence[int], by_trunk: bool) -> bool:
-    """Whether weeks that are over need not be counted: sums are kept by PBX, by trunk for whole weeks only."""
+    """Return whether rollups of past weeks can be used: they are by PBX, and by trunk for whole weeks only."""
     filter_names = {name for name in record_filter.__struct_fields__ if getattr(record_filter, name) is not None}
     is_finer = len(starts) > 1 if by_trunk else any(start % QUARTER_HOUR_SECONDS for start in starts[1:])
     return filter_names <= {"since", "until", "pbx"} and not is_finer
@@ -102,7 +107,7 @@ def _count_query(
 
 
 def _ongoing_condition(record_filter: RecordFilter) -> SqlCondition:
-    """Matching calls, and those that began before but still go on."""
+    """Return the condition for matching calls, and those that began before but still last."""
     if record_filter.since is None:
         return call_condition(record_filter)
     return call_condition(msgspec.structs.replace(record_filter, since=None)).and_where(
@@ -111,16 +116,16 @@ def _ongoing_condition(record_filter: RecordFilter) -> SqlCondition:
 
 
 def _bucket_starts(by: str, zone: ZoneInfo, since: int, until: int) -> list[int]:
-    """The first second of each stretch; the first one begins with what was asked for."""
+    """Return the first second of each interval; the first interval begins with the requested time."""
     starts = [since]
     for start in boundaries(by, zone, since, until):
         if since < start < until:
             starts.append(start)
         if len(starts) > BUCKETS_MAX:
             raise UsageError(
-                f"there are more than {BUCKETS_MAX} {by}s",
+                _("there are more than {limit} intervals", limit=BUCKETS_MAX),
                 location="by",
-                hint="ask for less time, or by something longer",
+                hint=_("narrow the period, or use a longer interval"),
             )
     return starts
 

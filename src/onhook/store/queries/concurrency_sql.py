@@ -1,6 +1,6 @@
-"""The SQL of how many calls were under way at once: each call is a step up and one down, their running sum the level.
+"""SQL that counts concurrent calls: each call is a step up and a step down, and the running sum is their number.
 
-Each stretch of time begins with a step of nothing, so that what goes on from the stretch before counts in it too.
+Each interval begins with a step of zero, so that calls of the interval before count in it too.
 """
 
 _CALL_SPANS = "SELECT {trunk} AS trunk, started_at AS begun, ended_at AS ended FROM calls WHERE {{test}} AND {known}"
@@ -25,11 +25,10 @@ SELECT starts_at, trunk, max(level)::BIGINT AS calls, -(max(ROW(level, -instant)
 FROM levels ASOF JOIN buckets ON instant >= starts_at
 WHERE instant < {until} GROUP BY starts_at, trunk ORDER BY starts_at, trunk
 """
-"""Per stretch that begins at one of `$bucket_starts`, and per trunk: the highest level, and when it was first
-reached."""
+"""Per interval that begins at one of `$bucket_starts`, and per trunk: the peak, and when it was first reached."""
 
 
 def concurrency_source(test: str, *, by_trunk: bool) -> dict[str, str]:
-    """What `CONCURRENCY_QUERY` is made for: the calls that pass a test, all together or on each trunk by itself."""
+    """Return the arguments of `CONCURRENCY_QUERY`: the calls that match a test, all together or by trunk."""
     spans_sql = (_TRUNK_SPANS if by_trunk else _ALL_SPANS).format(test=test)
     return {"spans": spans_sql, "trunks": "spans" if by_trunk else "(SELECT '' AS trunk)"}

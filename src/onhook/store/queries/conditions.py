@@ -1,4 +1,4 @@
-"""Filters as SQL: a row passes exactly when `RecordFilter.matches` or `RecordFilter.matches_call` says so."""
+"""Filters as SQL: a row matches exactly if `RecordFilter.matches` or `RecordFilter.matches_call` returns true."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,10 @@ _LEG_FILTERS = {
     "trunk": "(src_trunk_name = $trunk OR dst_trunk_name = $trunk)",
     "did_number": "did_number = $did_number",
 }
-"""What a call answers by any of its legs."""
+"""Filters that any leg of a call can satisfy."""
 
 LEG_OF_CALL = "legs.call_key = calls.call_key AND legs.sn = calls.sn AND legs.call_id = calls.call_id"
-"""For a question about the legs of a call."""
+"""Joins legs to their call."""
 
 _NUMBER_FILTERS = ("number", "call_from", "call_to")
 
@@ -39,7 +39,7 @@ _ROW_FILTERS = {
     "min_talk_duration": "talk_duration >= $min_talk_duration",
     "max_talk_duration": "talk_duration BETWEEN 0 AND $max_talk_duration",
 }
-"""What a record and a call answer alike."""
+"""Filters on records and calls alike."""
 
 _CALL_FILTERS = {
     "answered_by": "answered_by = $answered_by",
@@ -62,22 +62,24 @@ _CALL_FILTERS = {
     " AND sn || chr(31) || call_id IN (SELECT unnest($call_keys::VARCHAR[]))",
     "under_way_at": "started_at <= $under_way_at AND ended_at > $under_way_at",
 }
-"""What only a call answers. `{local_start}` is its start by the clocks of the zone; `{legs_source}`: see there."""
+"""Filters on calls. `{local_start}` is the start by the clock of the zone; `{legs_source}`: see
+`_call_filter_tests`.
+"""
 
 
 class SqlCondition(msgspec.Struct, frozen=True):
-    """Text for behind WHERE, and the values that it names."""
+    """SQL after WHERE, and the values of its parameters."""
 
     sql: str
     values: dict[str, Any]
 
     def and_where(self, sql: str) -> "SqlCondition":
-        """This and that; `sql` holds nothing but our own words and numbers."""
+        """Return this condition and another one; `sql` consists of Onhook's own words and numbers only."""
         return SqlCondition(f"{self.sql} AND {sql}", self.values)
 
 
 def leg_condition(record_filter: RecordFilter) -> SqlCondition:
-    """For rows of `legs`."""
+    """Return the condition for rows of `legs`."""
     filters = _filter_values(record_filter)
     tests = {**_ROW_FILTERS, **_LEG_FILTERS, **_word_filters(filters)}
     scope_tests = _pbx_scope(record_filter.scope) + _number_scope(record_filter.scope)
@@ -93,7 +95,7 @@ def leg_condition(record_filter: RecordFilter) -> SqlCondition:
 
 
 def call_condition(record_filter: RecordFilter, since: int | None = None, until: int | None = None) -> SqlCondition:
-    """For rows of `calls`, and only those that began in a stretch of time: `since` and `until`, in seconds."""
+    """Return the condition for rows of `calls` that began in a time range: `since` and `until`, in seconds."""
     filters = _filter_values(record_filter)
     time_range = _time_range(
         "call_started_at", _latest_bound(filters.get("since"), since), _earliest_bound(filters.get("until"), until)
@@ -117,7 +119,7 @@ def call_condition(record_filter: RecordFilter, since: int | None = None, until:
 
 
 def pbx_condition(record_filter: RecordFilter) -> SqlCondition:
-    """For rows that have a PBX and a type and stand for many calls: no other filter is looked at."""
+    """Return the condition for rows that have a PBX and a type and stand for many calls: other filters are ignored."""
     filters = {name: value for name, value in _filter_values(record_filter).items() if name in ("pbx", "sn", "type")}
     tests = {**_ROW_FILTERS, **_word_filters(filters)}
     sql = " AND ".join(["true", *(tests[name] for name in filters), *_pbx_scope(record_filter.scope)])
@@ -125,7 +127,7 @@ def pbx_condition(record_filter: RecordFilter) -> SqlCondition:
 
 
 def used_values(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values that a question names: the engine refuses others."""
+    """Return the values that a query uses: DuckDB rejects others."""
     used_names = set(re.findall(r"\$(\w+)", sql))
     return {name: value for name, value in values.items() if name in used_names}
 
@@ -139,7 +141,9 @@ def _filter_values(record_filter: RecordFilter) -> dict[str, Any]:
 
 
 def _word_filters(values: dict[str, Any]) -> dict[str, str]:
-    """`status` and `type` may be one of several words, or none of them; each is a value of its own, `$status_0`."""
+    """Return the SQL of `status` and `type`, which may be one of several words, or none of them; each is a parameter,
+    `$status_0`.
+    """
     tests: dict[str, str] = {}
     for name in ("status", "type"):
         if name in values:
@@ -174,7 +178,7 @@ def _number_scope(scope: AccessScope | None) -> list[str]:
 
 
 def _call_filter_tests(record_filter: RecordFilter) -> list[str]:
-    """For rows of `calls`."""
+    """Return the tests for rows of `calls`."""
     if record_filter.call_filter is None:
         return []
     call_filter = record_filter.call_filter
@@ -196,8 +200,9 @@ def _legs_source(name: str, value: str) -> str:
 
 
 def _legs_with_suffix(numbers: Sequence[str]) -> str:
-    """The legs with one of these lines on a side, some of them twice. Each side by itself, so that the engine looks
-    through whole numbers only, and not through the texts."""
+    """Return a source of legs with one of these suffixes on a side, some of them twice. Each side is a query of its
+    own, so that DuckDB scans integers only, and not the texts.
+    """
     suffixes = ", ".join(str(suffix) for suffix in sorted({number_suffix(number) for number in numbers})) or "NULL"
     return (
         f"(SELECT * FROM legs WHERE from_suffix IN ({suffixes})"
@@ -231,7 +236,7 @@ def _scope_values(record_filter: RecordFilter) -> dict[str, Any]:
 
 
 def _call_key_test(record_filter: RecordFilter) -> list[str]:
-    """A call's id says in which corner of the file its rows are."""
+    """Return the test for `call_keys`: a call's id gives the position of its rows in the file."""
     return [] if record_filter.call_id is None else [f"call_key = {call_key(record_filter.call_id)}"]
 
 
@@ -249,5 +254,7 @@ def _earliest_bound(left: int | None, right: int | None) -> int | None:
 
 
 def ceil_seconds(time: datetime) -> int:
-    """Calls begin at whole seconds: from 3.2 s on means from 4 s on, and before 3.2 s means before 4 s."""
+    """Round up to a whole second, in which calls begin: from 3.2 s on means from 4 s on, and before 3.2 s means before
+    4 s.
+    """
     return epoch_seconds(time.astimezone(UTC)) + (time.microsecond > 0)

@@ -1,6 +1,6 @@
-"""Where a page ended, as an opaque text. Pages are in order of (`started_at`, a name that never changes), latest first.
+"""The end of a page as an opaque text. Pages are in order of (`started_at`, a name that never changes), latest first.
 
-The name is `record_id` for records and the same kind of name for calls; so a cursor is short, and stays right while
+The name is `record_id` for records and the same kind of name for calls; so a cursor is short, and stays valid while
 calls arrive.
 """
 
@@ -11,15 +11,16 @@ from typing import Literal
 import msgspec
 
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 CURSOR_CHARACTERS_MAX = 200
-"""Ours have some 70."""
+"""Cursors of Onhook have some 70."""
 
 NAME_COLUMNS = {"records": "record_id", "calls": "call"}
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The last row that was seen of a list of records or calls."""
+    """The last row of a page of records or calls."""
 
     list_name: Literal["records", "calls"]
     started_at: int
@@ -27,12 +28,12 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 def encode_cursor(cursor: Cursor) -> str:
-    """The cursor as people and programs hand it around."""
+    """Encode a cursor as text."""
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
 
 
 def decode_cursor(text: str, list_name: Literal["records", "calls"]) -> Cursor:
-    """The cursor that was written. Raises `UsageError` for any other text, or one of another list."""
+    """Decode a cursor. Raises `UsageError` for any other text, or for a cursor of another list."""
     try:
         if len(text) > CURSOR_CHARACTERS_MAX:
             raise ValueError("too long")
@@ -40,7 +41,5 @@ def decode_cursor(text: str, list_name: Literal["records", "calls"]) -> Cursor:
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         cursor = None
     if cursor is None or cursor.list_name != list_name or abs(cursor.started_at) >= 1 << 40:
-        raise UsageError(
-            "this cursor is none of ours", location="cursor", hint="leave it out to begin with the first page"
-        )
+        raise UsageError(_("invalid cursor"), location="cursor", hint=_("leave it out to begin with the first page"))
     return cursor

@@ -1,4 +1,4 @@
-"""How long calls rang, waited and talked: counted between edges, with median and 90th percentile."""
+"""Distribution of ring, wait and talk durations: counts between edges, median and 90th percentile."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -7,25 +7,29 @@ import duckdb
 
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.store.contract import DURATION_FIELDS, DurationHistogram
 from onhook.store.queries.conditions import call_condition
 
 EDGES_MAX = 60
-"""Bars on one picture."""
+"""Bars of one chart."""
 
 
 def histogram(
     connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, duration_name: str, edges: Sequence[int]
 ) -> DurationHistogram:
-    """See `Store.spread`."""
+    """Return the histogram; see `Store.histogram`."""
     if duration_name not in DURATION_FIELDS:
         raise UsageError(
-            f"there is no spread of {duration_name[:40]!r}", hint=f"use one of {', '.join(DURATION_FIELDS)}"
+            _("there is no histogram of {name!r}", name=duration_name[:40]),
+            hint=_("use one of {choices}", choices=", ".join(DURATION_FIELDS)),
         )
     if list(edges) != sorted({0, *edges}) or len(edges) > EDGES_MAX:
-        raise UsageError("the edges of a spread grow from 0", hint=f"give at most {EDGES_MAX}")
+        raise UsageError(
+            _("the edges of a histogram must grow from 0"), hint=_("give at most {limit}", limit=EDGES_MAX)
+        )
     condition = call_condition(record_filter)
-    # Durations are whole seconds: few different ones, however many calls. To sort the calls themselves takes longer.
+    # Durations are whole seconds: few different ones, however many calls. Sorting the calls themselves takes longer.
     rows = connection.execute(
         f"SELECT {duration_name}, count(*) FROM calls WHERE {condition.sql}"
         f" GROUP BY {duration_name} ORDER BY {duration_name}",
@@ -46,8 +50,8 @@ def histogram(
 
 
 def _quantile(value_counts: Sequence[tuple[int, int]], numerator: int, denominator: int) -> int | None:
-    """The duration that so many of the calls do not exceed."""
-    target, cumulative = numerator * sum(calls for _, calls in value_counts), 0
+    """Return the duration that this fraction of the calls does not exceed."""
+    target, cumulative = numerator * sum(calls for _seconds, calls in value_counts), 0
     for value, calls in value_counts:
         cumulative += calls
         if cumulative * denominator >= target:

@@ -1,6 +1,6 @@
-"""Pages by number: so many rows in an order of the reader's choice, and how many there are in all.
+"""Pages by number: rows in a requested order, and their total.
 
-First the numbers of the rows are asked for, in their order; then the few that make the page are read whole.
+The row ids are selected first, in their order; then the few rows of the page are read whole.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ import duckdb
 
 from onhook.cdr.record import Call
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.store.contract import (
     CALL_ORDERS,
     LISTING_ROWS_MAX,
@@ -25,8 +26,7 @@ from onhook.store.rows import record_from_row
 from onhook.store.schema import CALLS, DERIVED, record_selection
 
 OFFSET_SECONDS_MAX = 14 * 3600
-"""No wall clock is further from UTC: what is asked for by the wall clock lies within this of it
-(`cdr/utc_offset.py`)."""
+"""No wall clock is further from UTC: rows of a wall-clock range lie within this of it (`cdr/utc_offset.py`)."""
 
 _LOCAL_START = "started_at + offset_minutes * 60"
 _ORDER_EXPRESSIONS: Mapping[str, str] = {"ring_duration": DERIVED["ring_duration"]}
@@ -79,11 +79,11 @@ def _record_condition(listing: RecordListing) -> SqlCondition:
 
 
 def _did_condition(condition: SqlCondition, listing: RecordListing) -> SqlCondition:
-    """One of the DIDs, by number or name, and its trunk where that is named."""
+    """Require one of the DIDs, by number or name, and its trunk if it is named."""
     template = "((did_number = $did_{0} OR did_name = $did_{0}) AND ($trunk_{0} = '' OR src_trunk_name = $trunk_{0}))"
     tests = " OR ".join(template.format(index) for index in range(len(listing.dids)))
-    values = {f"did_{index}": did for index, (did, _) in enumerate(listing.dids)}
-    values |= {f"trunk_{index}": trunk for index, (_, trunk) in enumerate(listing.dids)}
+    values = {f"did_{index}": did for index, (did, _trunk) in enumerate(listing.dids)}
+    values |= {f"trunk_{index}": trunk for index, (_did, trunk) in enumerate(listing.dids)}
     return _and_where(condition, f"({tests})", **values)
 
 
@@ -100,7 +100,7 @@ def _call_condition(listing: CallListing) -> SqlCondition:
 
 
 def _in_local_time(condition: SqlCondition, listing: Listing, since_sql: str, until_sql: str) -> SqlCondition:
-    """Within the wall clock's limits; those in UTC beside them let most rows be passed over unread."""
+    """Require the wall-clock range; the limits in UTC beside it let DuckDB skip most rows."""
     if listing.local_since is not None:
         utc_bound = f"started_at >= {listing.local_since - OFFSET_SECONDS_MAX}"
         condition = _and_where(condition, f"{utc_bound} AND {since_sql}", local_since=listing.local_since)
@@ -121,9 +121,9 @@ def _and_where(condition: SqlCondition, sql: str, **values: object) -> SqlCondit
 def _order_by(listing: Listing, allowed: Sequence[str], tie_breakers: Sequence[str]) -> str:
     if listing.order_by not in allowed:
         raise UsageError(
-            f"there is no order by {listing.order_by[:80]!r}",
+            _("invalid order {value!r}", value=listing.order_by[:80]),
             location="order_by",
-            hint=f"use one of {', '.join(allowed)}",
+            hint=_("use one of {choices}", choices=", ".join(allowed)),
         )
     direction = "DESC" if listing.is_descending else "ASC"
     columns = dict.fromkeys((_ORDER_EXPRESSIONS.get(listing.order_by, listing.order_by), *tie_breakers))
@@ -133,9 +133,11 @@ def _order_by(listing: Listing, allowed: Sequence[str], tie_breakers: Sequence[s
 def _find_row_ids(
     connection: duckdb.DuckDBPyConnection, table: str, condition: SqlCondition, order: str, listing: Listing
 ) -> tuple[int, list[int]]:
-    """How many rows there are in all, and the numbers of those on the page, in their order."""
+    """Return the total number of rows, and the ids of those on the page, in their order."""
     if not 1 <= listing.limit <= LISTING_ROWS_MAX or listing.offset < 0:
-        raise UsageError(f"a page has 1 to {LISTING_ROWS_MAX} rows", location="limit", hint="take pages one by one")
+        raise UsageError(
+            _("a page has 1 to {limit} rows", limit=LISTING_ROWS_MAX), location="limit", hint=_("request several pages")
+        )
     from_clause = f"FROM {table} WHERE {condition.sql}"
     total = int(connection.execute(f"SELECT count(*) {from_clause}", condition.values).fetchall()[0][0])
     if listing.offset >= total:
@@ -147,7 +149,7 @@ def _find_row_ids(
 def _read_rows(
     connection: duckdb.DuckDBPyConnection, selection: str, row_ids: Sequence[int]
 ) -> dict[int, tuple[object, ...]]:
-    """These rows by their numbers."""
+    """Return these rows by their ids."""
     if not row_ids:
         return {}
     rows = connection.execute(

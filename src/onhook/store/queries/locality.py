@@ -1,7 +1,7 @@
-"""Which of many calls are in the store, and in which corners of the file: asked for each batch that is put.
+"""Look-up of many calls by key, range by range: used for each batch that is stored.
 
-Nearly all calls of a batch are of the same few minutes; late reports are of other times. Each such time is a corner of
-the file of its own: to look into a few corners takes milliseconds, to look for everything in between hundreds of them.
+Nearly all calls of a batch are of the same few minutes; late events are of other times. Each such time is a separate
+range of the file: searching a few ranges takes milliseconds, searching everything in between takes hundreds of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,21 +14,21 @@ from onhook.store.contract import CallKey
 from onhook.store.schema import call_key
 
 KEY_RANGES_MAX = 12
-"""Each is a question of its own; a batch of calls of more times than this looks for some of them together."""
+"""Each range is a query of its own; a batch with more ranges searches some of them together."""
 
 KEY_RANGE_GAP_SECONDS = 86_400
-"""Calls that began within this of the next are in one corner; DuckDB reads some 120,000 rows at once anyway."""
+"""Calls that began within this of the next are in one range; DuckDB reads some 120,000 rows at once anyway."""
 
 
 class KeyRange(msgspec.Struct, frozen=True):
-    """Some calls whose rows are near each other."""
+    """Calls whose rows are close together."""
 
     keys: Sequence[CallKey]
     call_keys: Sequence[int]
 
     @property
     def values(self) -> dict[str, object]:
-        """The parameters of a query for these calls."""
+        """Return the parameters of a query for these calls."""
         return {
             "call_key": self.call_keys,
             "sn": [sn for sn, _ in self.keys],
@@ -36,24 +36,24 @@ class KeyRange(msgspec.Struct, frozen=True):
         }
 
     def condition(self, table: str) -> str:
-        """A condition for rows in this corner of a table."""
+        """Return the condition for this range of a table."""
         return f"{table}.call_key BETWEEN {self.call_keys[0]} AND {self.call_keys[-1]}"
 
 
 KEYS_TABLE = "(SELECT unnest($call_key) AS call_key, unnest($sn) AS sn, unnest($call_id) AS call_id)"
-"""The keys of a corner as a table, to be joined by all three columns."""
+"""The keys of a range as a table, to be joined by all three columns."""
 
 
 def key_ranges(keys: Sequence[CallKey]) -> Iterator[KeyRange]:
-    """The keys, corner by corner."""
+    """Yield the keys, range by range."""
     sorted_keys = sorted((call_key(key[1]), key) for key in set(keys))
     for begin, end in _split_at_gaps([number for number, _ in sorted_keys]):
         yield KeyRange([key for _, key in sorted_keys[begin:end]], [number for number, _ in sorted_keys[begin:end]])
 
 
 def existing_keys(connection: duckdb.DuckDBPyConnection, key_range: KeyRange) -> list[CallKey]:
-    """Those of the keys under which there is a call."""
-    # New calls come at the end of the file, where few others are: to read those is faster than to hand in all keys.
+    """Return the keys that have a call."""
+    # New calls are at the end of the file, among few others: reading those is faster than passing all keys.
     nearby_keys: list[CallKey] = connection.execute(
         f"SELECT sn, call_id FROM calls WHERE {key_range.condition('calls')} LIMIT {len(key_range.keys) + 1}"
     ).fetchall()
@@ -67,7 +67,7 @@ def existing_keys(connection: duckdb.DuckDBPyConnection, key_range: KeyRange) ->
 
 
 def _split_at_gaps(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """From where to where in an ascending list the corners go: cut at the widest gaps."""
+    """Yield the bounds of the ranges of an ascending list, split at the widest gaps."""
     gaps = [(following - previous, index) for index, (previous, following) in enumerate(pairwise(numbers), 1)]
     widest_gaps = sorted(gap for gap in gaps if gap[0] > KEY_RANGE_GAP_SECONDS)[-KEY_RANGES_MAX + 1 :]
     cuts = [0, *sorted(index for _, index in widest_gaps), len(numbers)]

@@ -1,4 +1,4 @@
-"""What is counted of calls, and by what: the SQL that summaries and sums share."""
+"""Measures and dimensions of calls: the SQL that summaries and rollups share."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _MISSED_STATUSES = {
 _SPELLINGS = ", ".join(f"'{spelling}'" for spelling in sorted(ANSWERED_SPELLINGS))
 
 IS_ANSWERED = f"status_folded IN ({_SPELLINGS})"
-"""A call has a status of answered only when a person answered."""
+"""A call has a status of answered only if a person answered."""
 
 MEASURES = {
     "calls": "count(*)",
@@ -25,13 +25,13 @@ MEASURES = {
     **{name: f"sum({name})::BIGINT" for name in ("talk_duration", "call_duration", "ring_duration", "wait_duration")},
     "wait_duration_max": "max(wait_duration)",
 }
-"""What is counted."""
+"""The measures."""
 
 COUNT_EXPRESSIONS = ", ".join(f"{sql} AS {name}" for name, sql in MEASURES.items())
 SUM_EXPRESSIONS = ", ".join(
     f"max({name}) AS {name}" if name == "wait_duration_max" else f"sum({name})::BIGINT AS {name}" for name in MEASURES
 )
-"""The measures of calls, and those of rows that have them already."""
+"""The measures of calls, and those of rows that already contain them."""
 
 IS_INTERNAL = f"(length({{number}}) <= {INTERNAL_DIGITS_MAX} AND regexp_full_match({{number}}, '[0-9]+'))"
 
@@ -47,15 +47,16 @@ DIMENSION_COLUMNS = {
     "made_by": f"CASE WHEN {IS_INTERNAL.format(number='from_number')} THEN from_number ELSE '' END",
     "went_to": "went_to",
 }
-"""What calls can be counted by, besides times."""
+"""Dimensions of calls besides times."""
 
 
 def calls_source(dimensions: Sequence[str], leg_conditions: str = "") -> str:
-    """The calls; by `went_to` each as often as it went to another number. `leg_conditions` hold for the legs looked
-    at."""
+    """Return the source of calls; by `went_to` a call appears once per number that it went to. `leg_conditions` limit
+    the legs.
+    """
     if "went_to" not in dimensions:
         return "calls"
-    # Told apart by the numbers of the call first, so that the legs of other calls need not be grouped.
+    # Distinct by the call's numbers first, so that the legs of other calls need not be grouped.
     return (
         "(SELECT calls.*, visits.went_to FROM calls JOIN (SELECT DISTINCT call_key, sn, call_id, to_number AS went_to"
         f" FROM legs WHERE {IS_INTERNAL.format(number='to_number')}{leg_conditions}) AS visits"

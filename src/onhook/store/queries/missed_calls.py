@@ -6,6 +6,7 @@ import duckdb
 
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.store.contract import PAGE_MAX, CallKey, MissedCall, MissedCalls
 from onhook.store.queries.conditions import SqlCondition, call_condition
 from onhook.store.queries.locality import KEYS_TABLE, key_ranges
@@ -42,19 +43,23 @@ LEFT JOIN (
 def missed_calls(
     connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, limit: int, *, is_returned: bool
 ) -> MissedCalls:
-    """See `Store.missed`."""
+    """Return the missed calls; see `Store.missed_calls`."""
     if not 1 <= limit <= PAGE_MAX:
-        raise UsageError(f"a page has 1 to {PAGE_MAX} rows, not {limit}", location="limit", hint="ask for fewer")
+        raise UsageError(
+            _("a page has 1 to {limit} rows, not {rows}", limit=PAGE_MAX, rows=limit),
+            location="limit",
+            hint=_("request fewer"),
+        )
     condition = call_condition(record_filter)
     kind = "by_sn IS NOT NULL" if is_returned else f"by_sn IS NULL AND line <> {NO_SUFFIX}"
     query = _MISSED_QUERY.format(
         test=condition.sql, seen=_returning_condition(record_filter).sql, kind=kind, limit=limit
     )
     rows = connection.execute(query, condition.values).fetchall()
-    # There is a row of counts also where nothing is listed beside them.
+    # There is a row of counts even if no call is listed.
     total, returned, anonymous = rows[0][:3]
     listed_rows = [row[3:] for row in rows if row[3] is not None]
-    callers = _callers(connection, [(sn, call_id) for sn, _, call_id, *_ in listed_rows])
+    callers = _callers(connection, [(sn, call_id) for sn, _pbx, call_id, *_columns in listed_rows])
     return MissedCalls(
         missed=total,
         returned=returned,
@@ -65,12 +70,14 @@ def missed_calls(
 
 
 def _returning_condition(record_filter: RecordFilter) -> SqlCondition:
-    """What may return a call: all that the one who asks may see, from the first missed one on."""
+    """Return the condition for calls that can return a missed one: all in the reader's scope, from the first missed one
+    on.
+    """
     return call_condition(RecordFilter(since=record_filter.since, scope=record_filter.scope))
 
 
 def _callers(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> dict[CallKey, str]:
-    """Who called, as the first leg says it."""
+    """Return the callers, from the first legs."""
     rows = [
         row
         for key_range in key_ranges(keys)

@@ -1,4 +1,4 @@
-"""Calls counted: by hour, day, status, number and more; times cut in the zone of the one who asks."""
+"""Counts of calls by hour, day, status, number and more; times in the requested zone."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -10,6 +10,7 @@ import duckdb
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.store.contract import SUMMARY_DIMENSIONS
 from onhook.store.queries.conditions import SqlCondition, call_condition, ceil_seconds, used_values
 from onhook.store.queries.measures import COUNT_EXPRESSIONS, DIMENSION_COLUMNS, MEASURES, SUM_EXPRESSIONS, calls_source
@@ -19,10 +20,10 @@ from onhook.store.rollups import bounds, find_rollup_table, list_rollup_weeks, p
 from onhook.store.rows import Row
 
 SUMMARY_ROWS_MAX = 100_000
-"""Eleven years by the hour. Nobody reads more, and an answer has to fit into memory."""
+"""Eleven years by the hour. More is not readable, and a result has to fit into memory."""
 
 DIMENSIONS_MAX = 3
-"""Joined; more gives nearly a row per call."""
+"""Joined dimensions; more give nearly a row per call."""
 
 _DISPLAY_SPELLINGS = {
     "NOANSWER": "NO ANSWER",
@@ -30,14 +31,14 @@ _DISPLAY_SPELLINGS = {
     "INBOUND": "Inbound",
     "OUTBOUND": "Outbound",
 }
-"""As PBXs write them (yeastar-p-series.md 2.2), where that differs from the folded text."""
+"""The notation of PBXs (yeastar-p-series.md 2.2), where it differs from the folded text."""
 
 _OFFSET_RANGE = 1 << 18
 """More than twice the seconds of any offset."""
 
 _DAY = "({local}) // 86400"
 _TIME_EXPRESSIONS = {
-    # An hour is its first second, in UTC, and the offset then in force: two hours of one name stay two.
+    # An hour is its first second, in UTC, and its offset: two hours with one name stay separate.
     "hour": f"(started_at - ({{local}}) % 3600) * {_OFFSET_RANGE} + ({{local}}) - started_at + {_OFFSET_RANGE // 2}",
     "day": _DAY,
     "week": f"({_DAY} + 3) // 7",  # weeks begin on Monday, and 1970 began on a Thursday
@@ -45,14 +46,15 @@ _TIME_EXPRESSIONS = {
     "hour_of_day": "({local}) // 3600 % 24",
     "weekday": f"({_DAY} + 3) % 7 + 1",
 }
-"""Whole numbers, quick to group by, from seconds by the wall clock of the zone."""
+"""Integers, which are fast to group by, computed from seconds by the wall clock of the zone."""
 
 
 def summary(
     connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, by: str, zone_name: str, top: int | None = None
 ) -> list[dict[str, Any]]:
-    """See `Store.summary`. A weekday is 1 (Monday) to 7; numbers are without names; a week is named by its Monday;
-    `status` and `type` are in the one spelling that PBXs use most, unknown ones in capitals."""
+    """Return the summary; see `Store.summary`. A weekday is 1 (Monday) to 7; numbers have no names; a week is named by
+    its Monday; `status` and `type` have the most common notation of PBXs, unknown ones are in capitals.
+    """
     dimensions, zone = _parse_dimensions(by), get_zone(zone_name)
     keys = ", ".join(f"by_{dimension}" for dimension in dimensions)
     order, limit = (keys, SUMMARY_ROWS_MAX + 1) if top is None else (f"calls DESC, {keys}", min(top, SUMMARY_ROWS_MAX))
@@ -60,9 +62,9 @@ def summary(
     rows = connection.execute(f"{query.sql} ORDER BY {order} LIMIT {limit}", query.values).fetchall()
     if len(rows) > SUMMARY_ROWS_MAX:
         raise UsageError(
-            f"the summary has more than {SUMMARY_ROWS_MAX} rows",
+            _("the summary has more than {limit} rows", limit=SUMMARY_ROWS_MAX),
             location=by,
-            hint="ask for less time, or by something longer",
+            hint=_("narrow the period, or use a longer interval"),
         )
     return _format_rows(rows, dimensions, zone)
 
@@ -72,23 +74,29 @@ def _parse_dimensions(by: str) -> list[str]:
     for dimension in dimensions:
         if dimension not in SUMMARY_DIMENSIONS:
             raise UsageError(
-                f"a summary is not by {dimension!r}", location="by", hint=f"use one of {', '.join(SUMMARY_DIMENSIONS)}"
+                _("unknown dimension of a summary: {value!r}", value=dimension),
+                location="by",
+                hint=_("use one of {choices}", choices=", ".join(SUMMARY_DIMENSIONS)),
             )
     if len(dimensions) > DIMENSIONS_MAX or len(set(dimensions)) < len(dimensions):
-        raise UsageError(f"a summary is by {DIMENSIONS_MAX} different things at most", location="by", hint="name fewer")
+        raise UsageError(
+            _("a summary has at most {limit} different dimensions", limit=DIMENSIONS_MAX),
+            location="by",
+            hint=_("name fewer"),
+        )
     return dimensions
 
 
 def _build_query(
     connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, dimensions: Sequence[str], zone: ZoneInfo
 ) -> SqlCondition:
-    """The question: calls are counted where they must be, and sums are added where there are any."""
+    """Build the query: rollups where they exist, else counts of calls."""
     first_start, end = bounds(connection)
     since = first_start if record_filter.since is None else max(first_start, ceil_seconds(record_filter.since))
     until = end if record_filter.until is None else min(end, ceil_seconds(record_filter.until))
     zone_offsets = list_offsets(zone, since, until)
     columns = find_rollup_table(dimensions, record_filter)
-    # A zone that was ever changed amid a quarter of an hour is counted there.
+    # In a zone that once changed within a quarter of an hour, calls are counted.
     irregular_weeks = {
         week_of(zone_offset.since) for zone_offset in zone_offsets[1:] if zone_offset.since % QUARTER_HOUR_SECONDS
     }
@@ -114,7 +122,7 @@ def _count_query(
     record_filter: RecordFilter,
     period_part: PeriodPart | None,
 ) -> SqlCondition:
-    """Calls, of the whole period or of a piece of it."""
+    """Return the query that counts calls of the whole period or of a part of it."""
     condition = (
         call_condition(record_filter)
         if period_part is None
@@ -147,7 +155,7 @@ def _rollup_query(
     )
 
 
-def _group_query(  # noqa: PLR0917 - the parts of a question
+def _group_query(  # noqa: PLR0917 - the parts of a query
     dimensions: Sequence[str],
     zone_offsets: Sequence[ZoneOffset],
     columns: Mapping[str, str],
@@ -163,7 +171,7 @@ def _group_query(  # noqa: PLR0917 - the parts of a question
 
 
 def _leg_time_range(record_filter: RecordFilter, period_part: PeriodPart | None) -> str:
-    """The same stretch of time for the legs of the calls."""
+    """Return the same time range for the legs of the calls."""
     since = (
         period_part.since if period_part else None if record_filter.since is None else ceil_seconds(record_filter.since)
     )
@@ -175,7 +183,7 @@ def _leg_time_range(record_filter: RecordFilter, period_part: PeriodPart | None)
 
 
 def _format_rows(rows: Sequence[Row], dimensions: Sequence[str], zone: ZoneInfo) -> list[dict[str, Any]]:
-    """Rows under their own names. There may be many rows, but few things that they are by: each is written once."""
+    """Return rows by column name. There may be many rows, but few values: each is formatted once."""
     columns = list(zip(*rows, strict=True))
     for index, dimension in enumerate(dimensions if rows else ()):
         if dimension in _FORMATTERS:
@@ -217,5 +225,5 @@ _FORMATTERS: Mapping[str, Callable[[Any, ZoneInfo], str]] = {
 
 
 def _day_start(day: date, zone: ZoneInfo) -> str:
-    """Of a day in a zone: midnight, or later where the clock was put forward at midnight."""
+    """Return the start of a day in a zone: midnight, or later where the clock was put forward at midnight."""
     return datetime.combine(day, time(), zone).astimezone(UTC).astimezone(zone).isoformat()

@@ -1,4 +1,4 @@
-"""Where hours, days, weeks and months begin by the clocks of a zone, also where clocks are changed."""
+"""Starts of hours, days, weeks and months by the clock of a zone, clock changes included."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -9,7 +9,8 @@ from onhook.store.rows import epoch_seconds
 
 
 def boundaries(by: str, zone: ZoneInfo, since: int, until: int) -> Iterator[int]:
-    """The seconds since 1970 at which an hour, day, week or month begins after `since`, about up to `until`; in order.
+    """Yield the seconds since 1970 at which an hour, day, week or month begins after `since`, about up to `until`; in
+    order.
 
     `all` has none. Weeks begin on Monday.
     """
@@ -20,7 +21,7 @@ def boundaries(by: str, zone: ZoneInfo, since: int, until: int) -> Iterator[int]
 
 
 def _hour_starts(zone_offsets: list[ZoneOffset], until: int) -> Iterator[int]:
-    """Full hours by the wall clock. A clock that is changed by half an hour begins an hour of its own."""
+    """Yield full hours by the wall clock. A change of half an hour begins an hour of its own."""
     for index, offset in enumerate(zone_offsets):
         end = zone_offsets[index + 1].since if index + 1 < len(zone_offsets) else until
         second = offset.since

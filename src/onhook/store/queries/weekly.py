@@ -1,6 +1,6 @@
-"""A period cut into whole weeks that were summed up and stretches that have to be counted. No SQL here.
+"""Split of a period into whole weeks with rollups and ranges that have to be counted. Contains no SQL.
 
-Weeks are of 604,800 seconds since 1970: they are not the weeks of any calendar, only pieces that sums are kept by.
+Weeks are of 604,800 seconds since 1970: not calendar weeks, only units of rollups.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -10,14 +10,14 @@ import msgspec
 WEEK_SECONDS = 7 * 86_400
 
 QUARTER_HOUR_SECONDS = 900
-"""The finest that sums are kept by: no zone is ahead of UTC by anything else since `zones.TRANSITIONS_FROM`."""
+"""Resolution of rollups: no zone is ahead of UTC by a fraction of it since `zones.TRANSITIONS_FROM`."""
 
 PARTS_MAX = 16
-"""Each is a part of the question. Late reports leave holes among the weeks; short runs between them are counted too."""
+"""Each is a part of the query. Late events leave holes among the weeks; short runs between them are counted too."""
 
 
 class PeriodPart(msgspec.Struct, frozen=True):
-    """From one second on, before the other; whole weeks where it was summed up."""
+    """From one second on, before the other; whole weeks if it has rollups."""
 
     since: int
     until: int
@@ -25,17 +25,17 @@ class PeriodPart(msgspec.Struct, frozen=True):
 
 
 def week_of(second: int) -> int:
-    """The number of the week that a second is in."""
+    """Return the number of the week of a second."""
     return second // WEEK_SECONDS
 
 
 def weeks_between(since: int, until: int) -> range:
-    """Every week that has one of these seconds; `until` belongs to them."""
+    """Return every week with one of these seconds; `until` is included."""
     return range(week_of(since), week_of(until) + 1)
 
 
 def split_period(since: int, until: int, rollup_weeks: Collection[int]) -> list[PeriodPart]:
-    """The pieces of a period in order. They cover it, and no second is in two."""
+    """Return the parts of a period in order. They cover it without overlap."""
     if since >= until:
         return []
     covered_weeks = [
@@ -52,7 +52,7 @@ def split_period(since: int, until: int, rollup_weeks: Collection[int]) -> list[
 
 
 def _runs(weeks: Iterable[int]) -> Iterator[range]:
-    """Neighbours together."""
+    """Yield runs of adjacent weeks."""
     run = range(0)
     for week in weeks:
         if run and week == run.stop:

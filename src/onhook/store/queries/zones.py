@@ -1,7 +1,7 @@
 """A zone's offsets as SQL, exact on days of 23 and 25 hours.
 
-Python knows the zone's changes; a stretch of calls sees few of them, so that a tree of comparisons is enough, and much
-faster than asking a calendar for each row.
+Python knows the zone's changes; a range of calls has few of them, so a tree of comparisons is enough, and much faster
+than a calendar look-up for each row.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,21 +10,23 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 STEP_SECONDS = 7 * 86_400
-"""No zone was changed twice within a week since 1990; 19 days were seen."""
+"""No zone changed twice within a week since 1990; the shortest distance was 19 days."""
 
 TRANSITIONS_FROM, TRANSITIONS_UNTIL = 631_152_000, 4_133_980_800
 """1990 to 2101: no call is outside of `cdr.utc_offset.YEAR_MIN` and `YEAR_MAX`."""
 
 
 class ZoneOffset(NamedTuple):
-    """From this second since 1970 on, the zone is so many seconds ahead of UTC."""
+    """Offset of a zone, in seconds ahead of UTC, from this second since 1970 on."""
 
     since: int
     seconds: int
 
 
 def list_offsets(zone: ZoneInfo, first_second: int, last_second: int) -> list[ZoneOffset]:
-    """The zone's offsets from the first to the last of these seconds; the first one holds for all before, too."""
+    """Return the zone's offsets from the first to the last of these seconds; the first one applies to all times before,
+    too.
+    """
     second = max(first_second, TRANSITIONS_FROM)
     result = [ZoneOffset(second, offset_at(zone, second))]
     while second < min(last_second, TRANSITIONS_UNTIL):
@@ -37,14 +39,16 @@ def list_offsets(zone: ZoneInfo, first_second: int, last_second: int) -> list[Zo
 
 
 def offset_at(zone: ZoneInfo, second: int) -> int:
-    """How many seconds a zone is ahead of UTC at a second since 1970."""
+    """Return how many seconds a zone is ahead of UTC at a second since 1970."""
     offset = datetime.fromtimestamp(second, UTC).astimezone(zone).utcoffset()
     assert offset is not None
     return offset.days * 86_400 + offset.seconds
 
 
 def offset_sql(time: str, zone_offsets: Sequence[ZoneOffset], render: Callable[[int], str] = str) -> str:
-    """An expression for the offset at `time`, an expression in seconds since 1970, as a balanced tree of CASE."""
+    """Return an expression for the offset at `time`, an expression in seconds since 1970, as a balanced
+    tree of CASE.
+    """
     if len(zone_offsets) == 1:
         return render(zone_offsets[0].seconds)
     middle = len(zone_offsets) // 2
@@ -53,7 +57,7 @@ def offset_sql(time: str, zone_offsets: Sequence[ZoneOffset], render: Callable[[
 
 
 def _find_transition(zone: ZoneInfo, start: int, end: int) -> int:
-    """The first second with another offset."""
+    """Return the first second with another offset."""
     offset = offset_at(zone, start)
     while end - start > 1:
         middle = (start + end) // 2
