@@ -1,4 +1,4 @@
-# The verbs of the house, the same on a laptop and in CI. `make help` lists them.
+# The verbs of the project, the same on a laptop and in CI. `make help` lists them.
 #
 # Needed: Python 3.11 or later with its venv module. Everything else is pinned, with hashes, in requirements/, and goes
 # into .venv. Two stamps, so that running needs nothing that only developing needs.

@@ -1,5 +1,4 @@
 """Job: the figures of `make bench`, each beside its yardstick in the same run; the machine is shared, so ratios count.
 
-May import: all but cli.
-Never: run in a test.
+May import: all but cli. Must not: run in a test.
 """

@@ -1,4 +1,4 @@
-"""All figures in one table: `make bench`, or `make bench ARGS=--big` with ten million records and reports.
+"""All figures in one table: `make bench`, or `make bench ARGS=--big` with ten million records and events.
 
 Without `--big` it takes some minutes, with it half an hour and some 15 GB of disk.
 """
@@ -19,7 +19,7 @@ ASTERISK_CALLS = 2_000
 def main() -> None:
     """Measure one after the other: together they would measure each other."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--big", action="store_true", help="ten million records and reports")
+    parser.add_argument("--big", action="store_true", help="ten million records and events")
     big = parser.parse_args().big
     records = RECORDS_BIG if big else RECORDS
     fetched = backfill.run(BACKFILLED_BIG if big else BACKFILLED)

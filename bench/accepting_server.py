@@ -1,4 +1,4 @@
-"""An application that takes every event at once: a process of its own, as fast as this machine lets one be.
+"""An application that accepts every event at once, in a process of its own, as fast as this machine allows.
 
 `python -m bench.accepting_server` prints its port and answers until its standard input ends.
 """
@@ -17,7 +17,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class AcceptingProtocol(asyncio.Protocol):
-    """Reads requests, forgets them, says ok."""
+    """Reads requests, forgets them, answers."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -32,7 +32,7 @@ class AcceptingProtocol(asyncio.Protocol):
 
 @contextlib.contextmanager
 def run_accepting_server() -> Iterator[str]:
-    """The URL of one that runs."""
+    """Run the server; yield its URL."""
     with subprocess.Popen(
         [sys.executable, "-m", "bench.accepting_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -1,4 +1,4 @@
-"""The figures of back-fill: a PBX's whole list, beside bare paging of the same list by the same client.
+"""Figures of the back-fill: a PBX's whole list, beside bare paging of the same list by the same client.
 
 `python -m bench.backfill --records 100000` prints the table.
 """
@@ -34,7 +34,7 @@ SN = "3651XXXXXXXX"
 
 
 def run(records: int = RECORDS) -> list[Row]:
-    """Page through so many records, then back-fill them into an empty house."""
+    """Page through so many records, then back-fill them into an empty installation."""
     with tempfile.TemporaryDirectory(prefix="onhook-bench-") as directory, pbx_of(records) as port:
         return uvloop.run(_all(Path(directory), port, records))
 
@@ -44,20 +44,20 @@ async def _all(directory: Path, port: int, records: int) -> list[Row]:
     filled = await _filled(directory, port, records)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return [
-        Row("paging a PBX's list, nothing kept", f"{bare:,.0f} records/s"),
+        Row("paging a PBX's list, nothing stored", f"{bare:,.0f} records/s"),
         Row(
             f"back-fill of {records:,} records",
             f"{filled:,.0f} records/s",
             f"{filled / bare:.2f} of bare paging",
             "",
-            "one interpreter: each row is read, compared and judged by itself",
+            "one interpreter: each row is parsed, compared and checked by itself",
         ),
         Row("back-fill, memory at most", f"{peak:,.0f} MiB", "", f"{MEMORY_TARGET_MIB} MiB"),
     ]
 
 
 async def _paged(port: int, records: int) -> float:
-    """Page after page of the same size, as bytes."""
+    """Read page after page of the same size, as bytes."""
     began = time.perf_counter()
     url = f"http://127.0.0.1:{port}/openapi/v1.0/cdr/search"
     async with aiohttp.ClientSession() as client:
@@ -97,7 +97,7 @@ async def _filled(directory: Path, port: int, records: int) -> float:
 
 @contextlib.contextmanager
 def pbx_of(records: int) -> Iterator[int]:
-    """A PBX in a process of its own; its port."""
+    """Run a PBX in a process of its own; yield its port."""
     command = [sys.executable, "-m", "bench.list_pbx", str(records)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -1,8 +1,8 @@
-"""The console's figures on a store full of made-up calls: how long the server takes for each page, alone and while
-calls are put, what is sent, and when a browser paints.
+"""Figures of the console on a store full of simulated calls: response times of each page, alone and while calls are
+stored, transferred bytes, and first paint in a browser.
 
-`python -m bench.console --records 1000000` prints the table; with `--data DIR` the store is made there once and kept.
-There is no yardstick: pages are held to what a person waits for without noticing.
+`python -m bench.console --records 1000000` prints the table; with `--data DIR` the store is generated there once and
+kept. There is no yardstick: pages are compared with what a person notices.
 """
 
 import argparse
@@ -44,24 +44,24 @@ from onhook.store.duckdb import open_store
 from onhook.store.position_notifier import PositionNotifier
 
 RUNS = 7
-"""Of each page, each asked anew: what was shared a second ago is not measured."""
+"""Of each page, each queried anew: results shared within a second are not measured."""
 
 RATE = 500
-"""Calls a second, put while pages are asked for."""
+"""Calls per second, stored while pages are requested."""
 
 PUTS_A_SECOND = 10
 BOUND_MILLISECONDS = 300
 PAINT_BOUND_MILLISECONDS = 1_000
 PAINTS = 3
-FIRST_PAINT = """() => new Promise(told => new PerformanceObserver(
-    seen => told(seen.getEntriesByName("first-contentful-paint")[0].startTime)
+FIRST_PAINT = """() => new Promise(resolve => new PerformanceObserver(
+    seen => resolve(seen.getEntriesByName("first-contentful-paint")[0].startTime)
 ).observe({type: "paint", buffered: true}))"""
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]
 ZONE = "zone=Europe/Berlin"
 
 PERIODS = {"7 days": ZONE, "12 months": f"since=2025-01-01&{ZONE}"}
-"""What a report shows unless told otherwise, and the longest that it offers."""
+"""The default period of a report, and the longest that it offers."""
 
 PAGES = {
     "Now": "/",
@@ -71,18 +71,18 @@ PAGES = {
     "Calls, part of a name": "/calls?q=zzz",
     "Calls of a month, the longest talk first": f"/calls?since=2025-12-01&{ZONE}&sort=-talk_duration",
     "PBXs": "/pbxs",
-    "Attention": "/issues",
+    "Issues": "/issues",
     "About": "/about",
     **{
-        f"{kind.title}, {period}": f"/reports?report={name}&{asked}"
+        f"{kind.title}, {period}": f"/reports?report={name}&{query}"
         for name, kind in KINDS.items()
-        for period, asked in PERIODS.items()
+        for period, query in PERIODS.items()
     },
 }
 
 
 class StandingClock:
-    """A clock that stands at the end of the made-up calls."""
+    """A clock that stands at the end of the simulated calls."""
 
     def microseconds(self) -> int:
         return (FIRST_SECOND + SECONDS - 3_600) * 1_000_000
@@ -91,15 +91,15 @@ class StandingClock:
         return datetime.fromtimestamp(self.microseconds() / 1_000_000, UTC)
 
 
-def run(records: int, kept: Path | None = None) -> list[Row]:
-    """Fill a store with about so many records, or take the one that was kept; measure."""
+def run(records: int, store_directory: Path | None = None) -> list[Row]:
+    """Fill a store with about so many records, or use a kept one; measure."""
     with tempfile.TemporaryDirectory(prefix="onhook-bench-") as directory:
-        return asyncio.run(_measured(Path(directory), kept or Path(directory), records))
+        return asyncio.run(_measured(Path(directory), store_directory or Path(directory), records))
 
 
-async def _measured(directory: Path, kept: Path, records: int) -> list[Row]:
+async def _measured(directory: Path, store_directory: Path, records: int) -> list[Row]:
     config = Config(data=directory, console=Address("127.0.0.1", 0), zone="Europe/Berlin")
-    file = kept / config.store_file.name
+    file = store_directory / config.store_file.name
     if not file.exists():
         await (await open_store(file)).close()
         fill(file, records)
@@ -119,7 +119,7 @@ async def _measured(directory: Path, kept: Path, records: int) -> list[Row]:
 
 @contextlib.asynccontextmanager
 async def _putting(store: Store) -> AsyncIterator[None]:
-    """Calls come, the latest at the clock's time; with numbers that no record has, so that they can be told."""
+    """Store calls, the latest at the clock's time; with numbers that no record has, so that they can be identified."""
     putting = asyncio.create_task(_put_for_ever(store))
     try:
         yield
@@ -132,16 +132,18 @@ async def _put_for_ever(store: Store) -> None:
     now = asyncio.get_running_loop().time
     position, begun_at, facts = await store.position(), now(), PbxFacts(name="PBX-A")
     for turn in count(1):
-        at = datetime.fromtimestamp(FIRST_SECOND + SECONDS - 3_600, UTC)
-        calls = [_call(at, turn * RATE + number, position + turn, facts) for number in range(RATE // PUTS_A_SECOND)]
+        started_at = datetime.fromtimestamp(FIRST_SECOND + SECONDS - 3_600, UTC)
+        calls = [
+            _call(started_at, turn * RATE + number, position + turn, facts) for number in range(RATE // PUTS_A_SECOND)
+        ]
         await store.put(StoreBatch(calls=calls, quarantined=(), reparsed_seqs=(), position=position + turn))
         await asyncio.sleep(max(0, begun_at + turn / PUTS_A_SECOND - now()))
 
 
-def _call(at: datetime, number: int, seq: int, facts: PbxFacts) -> Call:
+def _call(clock_time: datetime, number: int, seq: int, facts: PbxFacts) -> Call:
     details = CallDetails(
-        call_id=f"{int(at.timestamp())}.{number}",
-        time_start=f"{at:%Y-%m-%d %H:%M:%S}",
+        call_id=f"{int(clock_time.timestamp())}.{number}",
+        time_start=f"{clock_time:%Y-%m-%d %H:%M:%S}",
         call_from=f"+4940{number % 1_000_000:07}",
         call_to=str(1_000 + number % 500),
         call_duration=20,
@@ -149,7 +151,7 @@ def _call(at: datetime, number: int, seq: int, facts: PbxFacts) -> Call:
         status="ANSWERED",
         type="Inbound",
     )
-    return assemble_call("3691", [ReportedLeg(details=details, seq=seq, via="webhook", received_at=at)], facts)
+    return assemble_call("3691", [ReportedLeg(details=details, seq=seq, via="webhook", received_at=clock_time)], facts)
 
 
 @contextlib.asynccontextmanager
@@ -208,7 +210,7 @@ async def _page(client: aiohttp.ClientSession, name: str, path: str) -> Row:
 
 
 async def _sizes(url: str, token: dict[str, str]) -> list[Row]:
-    """The longest page; and a report with all the files that its picture needs."""
+    """Return the size of the longest page, and of a report with all the files of its chart."""
     async with aiohttp.ClientSession(url, headers=token, auto_decompress=False) as client:
         sizes = {name: await _bytes(client, path) for name, path in PAGES.items()}
         longest = max(sizes, key=sizes.__getitem__)
@@ -227,8 +229,8 @@ async def _bytes(client: aiohttp.ClientSession, path: str) -> int:
 
 
 async def _paints(url: str, token: dict[str, str]) -> list[Row]:
-    """When Chromium first paints something of each page, by its own timing, with nothing kept from before."""
-    path = next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
+    """Return when Chromium first paints each page, by its own timing, with an empty cache."""
+    path = next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
     if path is None:
         return [Row("first paint", "not measured", bound="there is no Chromium here")]
     async with async_playwright() as playwright:
@@ -260,7 +262,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
-    parser.add_argument("--data", type=Path, help="where the store is kept for the next time")
+    parser.add_argument("--data", type=Path, help="directory in which the store is kept for the next run")
     given = parser.parse_args()
     print(table(run(given.records, given.data)))
 

@@ -1,4 +1,5 @@
-"""The figures of sending on: deliveries beside a bare loop of the same client, and what a dead application costs.
+"""Figures of the delivery: deliveries beside a bare loop of the same client, and the cost of an unreachable
+application.
 
 `python -m bench.delivery --records 50000` prints the table.
 """
@@ -39,16 +40,16 @@ RECORDS = 20_000
 PENDING_FOR_DEAD = 1_000_000
 ROUNDS = 3
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
-NOBODY = "http://127.0.0.1:9/calls"
-"""Where nobody listens."""
+UNREACHABLE = "http://127.0.0.1:9/calls"
+"""An address without a listener."""
 
 WATCHED_SECONDS = 5
 WATCHED_RATE = 50
-"""Calls a second that end while a healthy and a dead or hanging application are served."""
+"""Calls per second while a healthy and an unreachable or hanging application are served."""
 
 
 class Served(NamedTuple):
-    """A dispatcher at work, and what it works on."""
+    """A running dispatcher, with its environment."""
 
     store: DuckDbStore
     appdb: AppDb
@@ -57,7 +58,7 @@ class Served(NamedTuple):
 
 
 def run(records: int = RECORDS, pending: int = PENDING_FOR_DEAD) -> list[Row]:
-    """Send so many records, then have a million pending for an application that is not there."""
+    """Send so many records, then have a million pending for an unreachable application."""
     with tempfile.TemporaryDirectory(prefix="onhook-bench-") as directory, run_accepting_server() as url:
         for name, count in (("some.duckdb", records), ("many.duckdb", pending)):
             asyncio.run(_made(Path(directory) / name))
@@ -66,7 +67,7 @@ def run(records: int = RECORDS, pending: int = PENDING_FOR_DEAD) -> list[Row]:
 
 
 async def _made(path: Path) -> None:
-    """An empty store."""
+    """Create an empty store."""
     await (await open_store(path)).close()
 
 
@@ -89,7 +90,7 @@ async def _all(directory: Path, url: str) -> list[Row]:
 
 
 async def _bare(path: Path, url: str) -> float:
-    """The same client and the same number of connections, with bodies that are there already."""
+    """Send with the same client and the same number of connections, with prepared bodies."""
     store = await open_store(path)
     records = await store.records_after(0, 10_000_000)
     await store.close()
@@ -110,22 +111,23 @@ async def _ours(directory: Path, url: str, round_number: int) -> float:
     async with _served(directory, "some.duckdb", f"appdb-{round_number}.db") as (store, appdb, _, _):
         total = (await store.counts())["records"]
         began = time.perf_counter()
-        number = _add_destination(appdb, "healthy", url, after=-1)  # the made-up store begins with 0
-        while _delivered(appdb, number) < total:  # noqa: ASYNC110 - the figure stands in a file
+        number = _add_destination(appdb, "healthy", url, after=-1)  # the simulated store begins with 0
+        while _delivered(appdb, number) < total:  # noqa: ASYNC110 - the figure is in a file
             await asyncio.sleep(0.02)
         return total / (time.perf_counter() - began)
 
 
 async def _beside_the_dead(directory: Path, url: str) -> list[Row]:
-    """A healthy application, watched alone and then beside one that is not there, and one that never answers,
-    for which everything is pending."""
+    """Measure a healthy application alone, then beside an unreachable one, and beside one that never answers, for both
+    of which everything is pending.
+    """
     async with _served(directory, "many.duckdb", "dead.db") as served:
         last = (await served.store.extent(RecordFilter())).last_seq or 0
         healthy = _add_destination(served.appdb, "healthy", url, after=last)
         await _watch(served, healthy, last)  # until everything is warm
         alone, last = await _watch(served, healthy, last + WATCHED_SECONDS * WATCHED_RATE)
         before = _memory_bytes()
-        _add_destination(served.appdb, "dead", NOBODY, after=0)
+        _add_destination(served.appdb, "dead", UNREACHABLE, after=0)
         await asyncio.sleep(2)
         beside, last = await _watch(served, healthy, last)
         grown = _memory_bytes() - before
@@ -159,7 +161,7 @@ async def _beside_the_dead(directory: Path, url: str) -> list[Row]:
 
 @contextlib.asynccontextmanager
 async def _hanging() -> AsyncIterator[str]:
-    """An application that takes what it is sent and says nothing."""
+    """Yield an application that accepts connections and never answers."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -175,9 +177,9 @@ async def _hanging() -> AsyncIterator[str]:
 
 
 async def _watch(served: Served, healthy: int, last: int) -> tuple[float, int]:
-    """The median time from a call in the store to its acknowledged delivery, at a steady rate."""
+    """Return the median time from a call in the store to its acknowledged delivery, at a steady rate."""
     store, position_notifier, figures = served.store, served.position_notifier, served.dispatcher.metrics
-    while healthy not in figures:  # noqa: ASYNC110 - it is served a moment after it was asked for
+    while healthy not in figures:  # noqa: ASYNC110 - it is served a moment after it was added
         await asyncio.sleep(0.01)
     (pattern,) = (await store.calls(RecordFilter(), 1)).data
     took = []
@@ -224,12 +226,12 @@ def _add_destination(appdb: AppDb, name: str, url: str, *, after: int) -> int:
 
 
 def _delivered(appdb: AppDb, number: int) -> int:
-    one = appdb.destinations.find_by_id(number)
-    return 0 if one is None else one.attempts_succeeded
+    destination = appdb.destinations.find_by_id(number)
+    return 0 if destination is None else destination.attempts_succeeded
 
 
 def _memory_bytes() -> int:
-    """What this process holds now."""
+    """Return the memory of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
 

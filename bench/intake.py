@@ -1,6 +1,6 @@
-"""The intake's figures: durable acknowledgements beside nginx, their delay, flat cost, size, start, memory.
+"""Figures of the receiver: durable acknowledgements beside nginx, their delay, constant cost, size, start, memory.
 
-`python -m bench.intake` prints the table; `--big` adds the ledger of 10 million reports: 8 GB on disk, some minutes.
+`python -m bench.intake` prints the table; `--big` adds the ledger of 10 million events: 8 GB on disk, some minutes.
 """
 
 import argparse
@@ -45,7 +45,7 @@ BYTES_PER_REPORT_MAX = 900
 
 
 def run(*, big: bool = False) -> list[Row]:
-    """All figures; `big` fills a ledger with 10 million reports first."""
+    """Return all figures; `big` fills a ledger with 10 million events first."""
     if missing := missing_tools():
         return [Row("intake", "not measured", bound=f"install {' and '.join(missing)}")]
     with tempfile.TemporaryDirectory(prefix="onhook-bench-") as name:
@@ -109,8 +109,8 @@ def _memory(directory: Path) -> Row:
 
 def _acknowledged(port: int, number: int) -> None:
     content = body(number)
-    asked = Request(f"http://127.0.0.1:{port}/", data=content, headers={"X-Signature": sign(SECRET, content)})
-    with urlopen(asked, timeout=10) as answer:  # noqa: S310 - the same
+    webhook_request = Request(f"http://127.0.0.1:{port}/", data=content, headers={"X-Signature": sign(SECRET, content)})
+    with urlopen(webhook_request, timeout=10) as answer:  # noqa: S310 - the same
         assert answer.status == 200
 
 
@@ -122,7 +122,7 @@ def _flat(directory: Path, bodies: Path) -> list[Row]:
     size = ledger_file.stat().st_size / BIG_REPORTS
     ratios = []
     for number in range(ROUNDS):
-        # Each run has reports of its own: a repeat is another kind of work.
+        # Each run has events of its own: a duplicate is another kind of work.
         write_bodies(bodies, range((number + 1) * BODIES, (number + 2) * BODIES))
         with intake(directory / "empty") as ours:
             empty = wrk(ours.port, bodies, is_kept=False, seconds=LOAD_SECONDS)
@@ -141,23 +141,23 @@ def _flat(directory: Path, bodies: Path) -> list[Row]:
 
 
 async def _fill(path: Path) -> None:
-    """Reports of some years, in the order of their calls but for the usual little disorder."""
+    """Fill the ledger with events of some years, in the order of their calls but for the usual disorder."""
     ledger = SqliteLedger(path)
-    chance = random.Random(1)
+    rng = random.Random(1)
     content = body(0)
     for first in range(0, BIG_REPORTS, FILL_ROWS):
         second = FIRST_SECOND - (BIG_REPORTS - first) * 8
-        await ledger.append([_entry(second + 8 * n - chance.randrange(30), chance, content) for n in range(FILL_ROWS)])
+        await ledger.append([_entry(second + 8 * n - rng.randrange(30), rng, content) for n in range(FILL_ROWS)])
     await ledger.close()
 
 
-def _entry(second: int, chance: random.Random, content: bytes) -> LedgerEntry:
+def _entry(second: int, rng: random.Random, content: bytes) -> LedgerEntry:
     return LedgerEntry(
         sn=SN,
         dialect="yeastar",
         via="webhook",
         received_at=second * 1_000_000,
-        key=second.to_bytes(4, "big") + chance.randbytes(12),
+        key=second.to_bytes(4, "big") + rng.randbytes(12),
         body=content,
         signature="8wvAMqwj/SABEixDNBjstuq07T+pQggRUErYBKVMpvc=",
         peer="192.0.2.1",
@@ -167,7 +167,7 @@ def _entry(second: int, chance: random.Random, content: bytes) -> LedgerEntry:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--big", action="store_true", help="fill a ledger with 10 million reports first")
+    parser.add_argument("--big", action="store_true", help="fill a ledger with 10 million events first")
     print(table(run(big=parser.parse_args().big)))
 
 

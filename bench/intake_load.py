@@ -1,4 +1,4 @@
-"""What the intake's bench needs around it: signed bodies, wrk, nginx, an intake, senders at a steady rate."""
+"""Environment of the receiver's bench: signed bodies, wrk, nginx, a receiver, senders at a steady rate."""
 
 import asyncio
 import re
@@ -59,12 +59,12 @@ http {{
 
 
 def missing_tools() -> list[str]:
-    """Programs that the bench cannot find."""
+    """Return the programs that are missing."""
     return [name for name in ("wrk", "nginx") if shutil.which(name) is None]
 
 
 def body(number: int) -> bytes:
-    """A live report of 2026, distinct by its number: a busy office of twenty reports a second."""
+    """Return the event of a live capture of 2026, distinct by its number: a busy office of twenty events per second."""
     second = FIRST_SECOND + number // 20
     stamp = time.strftime("%Y%m%d%H%M%S", time.gmtime(second))
     members = (
@@ -80,14 +80,14 @@ def body(number: int) -> bytes:
 
 
 def request(number: int) -> bytes:
-    """A whole request, a connection of its own."""
+    """Return a whole request with its own connection."""
     content = body(number)
     head = f"POST / HTTP/1.1\r\nHost: onhook\r\nConnection: close\r\nX-Signature: {sign(SECRET, content)}\r\n"
     return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
 
 
 def write_bodies(path: Path, numbers: range) -> None:
-    """A line each: signature, tab, body."""
+    """Write a line each: signature, tab, body."""
     with path.open("wb") as file:
         for number in numbers:
             content = body(number)
@@ -95,22 +95,22 @@ def write_bodies(path: Path, numbers: range) -> None:
 
 
 def wrk(port: int, bodies: Path, *, is_kept: bool, seconds: int) -> float:
-    """Requests answered a second, 64 connections at once."""
+    """Return the answered requests per second, of 64 concurrent connections."""
     script = bodies.with_name("post.lua")
     script.write_text(WRK_SCRIPT)
     load = ["-t2", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}/"]
-    told = subprocess.run(
+    output = subprocess.run(
         ["wrk", *load, str(bodies), "keep" if is_kept else "close"], check=True, capture_output=True, text=True
     ).stdout
-    assert "Non-2xx" not in told, told
-    found = re.search(r"Requests/sec:\s+([\d.]+)", told)
-    assert found, told
-    return float(found[1])
+    assert "Non-2xx" not in output, output
+    match = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    assert match, output
+    return float(match[1])
 
 
 @contextmanager
 def nginx(directory: Path) -> Iterator[int]:
-    """nginx that answers 204 and stores nothing, one worker; its port."""
+    """Run nginx with one worker, which answers 204 and stores nothing; yield its port."""
     port = _free_port()
     configuration = directory / "nginx.conf"
     configuration.write_text(NGINX_CONFIGURATION.format(directory=directory, port=port))
@@ -129,7 +129,7 @@ def _free_port() -> int:
 
 
 class Intake:
-    """A running intake process, the one of `onhook serve`."""
+    """A running receiver process, that of `onhook serve`."""
 
     def __init__(self, directory: Path) -> None:
         config = Config(data=directory, intake=Address("127.0.0.1", 0))
@@ -138,36 +138,36 @@ class Intake:
             build_command("onhook.runtime.intake_process", config), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self.running.stdout is not None
-        told = msgspec.json.decode(self.running.stdout.readline())
-        assert told["address"], told
-        self.port = int(told["address"].rpartition(":")[2])
+        status = msgspec.json.decode(self.running.stdout.readline())
+        assert status["address"], status
+        self.port = int(status["address"].rpartition(":")[2])
 
     def memory_mebibytes(self) -> float:
         status = Path(f"/proc/{self.running.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
-        assert found
-        return int(found[1]) / 1024
+        match = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert match
+        return int(match[1]) / 1024
 
 
 @contextmanager
 def intake(directory: Path) -> Iterator[Intake]:
-    """An intake whose data directory this is; it is made, with three PBXs in it, if there is none."""
+    """Run a receiver with this data directory; it is created, with three PBXs, if it does not exist."""
     if not directory.exists():
         directory.mkdir(parents=True)
         appdb = AppDb(directory / "onhook.db")
         for sn in (SN, "3631A2124XXX", "365XXXXXXXXXXUUG"):
             appdb.add_pbx(name=sn, sn=sn, secret=SECRET, now_us=0)
         appdb.close()
-    one = Intake(directory)
+    receiver = Intake(directory)
     try:
-        yield one
+        yield receiver
     finally:
-        one.running.terminate()
-        one.running.communicate()
+        receiver.running.terminate()
+        receiver.running.communicate()
 
 
 class _Sender(asyncio.Protocol):
-    """Sends one report; notes when the answer came, counted from when it was due."""
+    """Sends one event; records when the response arrived, counted from its due time."""
 
     def __init__(self, content: bytes, due_at: float, waited: list[float]) -> None:
         self._content = content
@@ -187,7 +187,9 @@ def _itself(sender: _Sender) -> _Sender:
 
 
 async def send_steadily(port: int, requests: Sequence[bytes], rate: int) -> list[float]:
-    """Send each when it is due, answered before or not, a connection each; seconds from due to answered."""
+    """Send each request when it is due, answered before or not, a connection each; return the seconds from due to
+    answered.
+    """
     loop = asyncio.get_running_loop()
     waited: list[float] = []
     begun_at = time.monotonic() + 0.1

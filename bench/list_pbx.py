@@ -1,6 +1,6 @@
 """A PBX with a list of so many calls, one each second, that answers as fast as it can: `python -m bench.list_pbx ROWS`.
 
-It prints its port. No row is kept: each is made when it is asked for.
+It prints its port. No row is stored: each is generated when it is requested.
 """
 
 import asyncio
@@ -12,11 +12,11 @@ import msgspec
 from aiohttp import web
 
 BEGUN = 1_700_000_000
-"""When the first call began, in Unix seconds."""
+"""Begin of the first call in Unix seconds."""
 
 
 class RowPbx:
-    """Tokens, facts, and the two questions that a back-fill asks."""
+    """Tokens, system information, and the two requests of a back-fill."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
@@ -44,7 +44,7 @@ class RowPbx:
 
 
 def row(number: int) -> dict[str, object]:
-    """A call from Alice to Bob, different for each number."""
+    """Return a call from Alice to Bob, different for each number."""
     begun = BEGUN + number
     return {
         "call_id": f"{begun}.{number}",
@@ -67,14 +67,14 @@ def row(number: int) -> dict[str, object]:
 
 
 def _stamp(begun: int) -> str:
-    """As ids have it, by a wall clock that is UTC."""
+    """Return a time as in ids, in UTC."""
     days, seconds = divmod(begun, 86_400)
     year, month, day = _date(days)
     return f"{year:04}{month:02}{day:02}{seconds // 3600:02}{seconds // 60 % 60:02}{seconds % 60:02}AB3D1"
 
 
 def _date(days: int) -> tuple[int, int, int]:
-    """Of days since 1970: the civil calendar, without an object for each."""
+    """Return the civil date of days since 1970, without an object for each."""
     shifted = days + 719_468
     era, of_era = divmod(shifted, 146_097)
     year = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365

@@ -1,7 +1,7 @@
-"""The exchange's figures: 1,000 WebSocket readers at 200 events per second, and readers that take nothing beside them.
+"""Figures of the PBX API: 1,000 WebSocket readers at 200 events per second, and readers that do not read beside them.
 
-`python -m bench.pbx_api` prints the table. The exchange runs in a process of its own, over calls in memory; the
-readers are in this one. An event carries the moment at which it was announced, by the clock that both processes share.
+`python -m bench.pbx_api` prints the table. The PBX API runs in a process of its own, over calls in memory; the readers
+are in this one. An event contains the time at which it was announced, by the clock that both processes share.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ IDLERS = 10
 EVENTS_PER_SECOND = 200
 SECONDS = 10
 TIMED_READERS = 100
-"""Of the readers: those whose every event is timed; of the others events are counted."""
+"""Readers whose every event is timed; for the others events are counted."""
 
 FIRST_NUMBER = 100_000
 FILES = 4_096
@@ -48,8 +48,8 @@ _ANNOUNCED = re.compile(rb'recording\\":\\"(\d+)')
 _MARK = b'"type":30012'
 
 
-class Told(msgspec.Struct):
-    """What the exchange's process says at its end."""
+class Usage(msgspec.Struct):
+    """What the PBX API's process prints at its end."""
 
     cpu_seconds: float
     wall_seconds: float
@@ -59,7 +59,7 @@ class Told(msgspec.Struct):
 
 
 def run() -> list[Row]:
-    """All figures, without TLS and with it."""
+    """Return all figures, without TLS and with it."""
     with tempfile.TemporaryDirectory(prefix="onhook-bench-") as name:
         return [*_measured(Path(name), is_plain=True), *_measured(Path(name), is_plain=False)]
 
@@ -72,33 +72,33 @@ def _measured(directory: Path, *, is_plain: bool) -> list[Row]:
         port = int(serving.stdout.readline())
         tls = None if is_plain else ssl.create_default_context(cafile=directory / "pbx_api.crt")
         counted, delays = uvloop.run(_read(port, tls, serving))
-        told = msgspec.json.decode(serving.stdout.read(), type=Told)
-    return _rows("ws" if is_plain else "wss", counted, delays, told)
+        usage = msgspec.json.decode(serving.stdout.read(), type=Usage)
+    return _rows("ws" if is_plain else "wss", counted, delays, usage)
 
 
-def _rows(scheme: str, counted: int, delays: list[float], told: Told) -> list[Row]:
+def _rows(scheme: str, counted: int, delays: list[float], usage: Usage) -> list[Row]:
     share = counted / (READERS * EVENTS_PER_SECOND * SECONDS)
     median, late = statistics.median(delays), statistics.quantiles(delays, n=100)[98]
     what = f"{READERS:,} sockets ({scheme}) at {EVENTS_PER_SECOND} events/s"
     return [
         Row(f"{what}: delivered", f"{share:.2%}", "", "100 %"),
         Row("their delay", f"p50 {median * 1000:.0f} ms, p99 {late * 1000:.0f} ms", "", "p99 500 ms"),
-        Row("CPU of the exchange for that", f"{told.cpu_seconds / told.wall_seconds:.0%} of a core", "", "100 %"),
+        Row("CPU of the exchange for that", f"{usage.cpu_seconds / usage.wall_seconds:.0%} of a core", "", "100 %"),
         Row(
             "its memory, at most",
-            f"{told.peak_kib / 1024:.0f} MB, {told.at_rest_kib / 1024:.0f} MB before",
+            f"{usage.peak_kib / 1024:.0f} MB, {usage.at_rest_kib / 1024:.0f} MB before",
             "",
             "250 MB",
         ),
-        Row("readers that take nothing", f"{READERS + IDLERS - told.sockets} of {IDLERS} cut off", "", "all"),
+        Row("readers that take nothing", f"{READERS + IDLERS - usage.sockets} of {IDLERS} cut off", "", "all"),
     ]
 
 
-# ---------------------------------------------------------------- the readers
+# Readers
 
 
 class _Reader(asyncio.Protocol):
-    """A WebSocket without a library: what is measured is the exchange, not a client."""
+    """A WebSocket without a library: the PBX API is measured, not a client."""
 
     def __init__(self, token: str, *, is_timed: bool, is_idle: bool) -> None:
         self._token = token
@@ -128,10 +128,10 @@ class _Reader(asyncio.Protocol):
         data = self._tail + data
         if self._is_timed:
             now = time.monotonic_ns()
-            found = list(_ANNOUNCED.finditer(data))
-            self.delays += [(now - int(one[1])) / 1e9 for one in found]
-            self.counted += len(found)
-            cut = found[-1].end() if found else 0
+            matches = list(_ANNOUNCED.finditer(data))
+            self.delays += [(now - int(match[1])) / 1e9 for match in matches]
+            self.counted += len(matches)
+            cut = matches[-1].end() if matches else 0
             self._tail = data[max(cut, len(data) - 64) :]
         else:
             self.counted += data.count(_MARK)
@@ -139,7 +139,7 @@ class _Reader(asyncio.Protocol):
 
 
 async def _read(port: int, tls: ssl.SSLContext | None, serving: subprocess.Popen[bytes]) -> tuple[int, list[float]]:
-    """Connect all, let the events come, count them."""
+    """Connect all readers, let the events arrive, count them."""
     _allow_files()
     scheme = "http" if tls is None else "https"
     async with aiohttp.request(
@@ -167,7 +167,7 @@ async def _read(port: int, tls: ssl.SSLContext | None, serving: subprocess.Popen
 
 
 def _masked(payload: bytes) -> bytes:
-    """A short text message as a client sends it; the mask of zeros leaves it as it is."""
+    """Return a short text message of a client; the mask of zeros leaves it unchanged."""
     return b"\x81" + (0x80 | len(payload)).to_bytes(1, "big") + bytes(4) + payload
 
 
@@ -176,11 +176,11 @@ def _allow_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if hard == resource.RLIM_INFINITY else min(FILES, hard), hard))
 
 
-# ---------------------------------------------------------------- the exchange
+# PBX API
 
 
 async def _serve(directory: Path, *, is_plain: bool) -> None:
-    """Listen, say where, announce events when told to, say what it cost when standard input ends."""
+    """Listen, print the port, announce events when requested, print the cost when standard input ends."""
     clock = SystemClock()
     calls = MemoryCalls(SN, ZoneInfo("UTC"), clock)
     app = App(name="bench", client_id=CLIENT_ID, created_at=datetime.now(UTC))
@@ -197,7 +197,7 @@ async def _serve(directory: Path, *, is_plain: bool) -> None:
             await asyncio.sleep(max(0.0, began + number / EVENTS_PER_SECOND - time.monotonic()))
             calls.publish(_event(number))
         await asyncio.sleep(1)
-        told = Told(
+        usage = Usage(
             cpu_seconds=time.process_time() - worked,
             wall_seconds=time.monotonic() - began,
             at_rest_kib=at_rest,
@@ -205,7 +205,7 @@ async def _serve(directory: Path, *, is_plain: bool) -> None:
             sockets=pbx_api.state.sockets.count,
         )
         await asyncio.to_thread(sys.stdin.read)
-        print(msgspec.json.encode(told).decode(), flush=True)
+        print(msgspec.json.encode(usage).decode(), flush=True)
 
 
 def _event(number: int) -> CallDetails:

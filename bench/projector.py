@@ -1,4 +1,4 @@
-"""The projector's figures: reports of a made-up office, from the ledger into the store.
+"""Figures of the projector: events of a simulated office, from the ledger to the store.
 
 `python -m bench.projector --records 100000` prints the table.
 """
@@ -29,12 +29,12 @@ APPEND_ROWS = 2_000
 LAG_SECONDS = 5
 LAG_RATE = 1_000
 RATE_TARGET = 30_000
-BOUND = "one interpreter: reading, putting together and handing over share its lock"
+BOUND = "one interpreter: parsing, assembling and storing share its lock"
 YEASTAR = Yeastar()
 
 
 def run(records: int) -> list[Row]:
-    """Project so many reports into an empty store, then some thousands into a large one, then at a steady rate."""
+    """Project so many events into an empty store, then some thousands into a large one, then at a steady rate."""
     with tempfile.TemporaryDirectory(prefix="onhook-bench-") as directory:
         for name in ("empty", "small", "large", "lag"):
             (Path(directory) / name).mkdir()
@@ -67,7 +67,7 @@ async def _all(directory: Path, records: int) -> list[Row]:
 
 
 def _entries() -> Iterator[LedgerEntry]:
-    """One event after the other, as a busy office of three legs in two calls sends them."""
+    """Yield one event after the other, like a busy office of three legs in two calls."""
     second, sequence = 1_767_225_600, 0
     while True:
         sequence += 1
@@ -104,7 +104,7 @@ def _body(second: int, sequence: int, leg: int, call_to: str) -> bytes:
 
 
 async def _sustained(directory: Path, entries: list[LedgerEntry], stored: int) -> float:
-    """Records a second, all of them waiting in the ledger."""
+    """Return records per second, with all of them waiting in the ledger."""
     ledger = SqliteLedger(directory / "ledger.db")
     for begin in range(0, len(entries), APPEND_ROWS):
         await ledger.append(entries[begin : begin + APPEND_ROWS])
@@ -121,7 +121,7 @@ async def _sustained(directory: Path, entries: list[LedgerEntry], stored: int) -
 
 
 async def _lag(directory: Path, entries: list[LedgerEntry]) -> float:
-    """The 95th percentile of how long a report took to be seen, at a steady rate."""
+    """Return the 95th percentile of the time until an event is visible, at a steady rate."""
     ledger, store = SqliteLedger(directory / "ledger.db"), await open_store(directory / "calls.duckdb")
     appended_at: dict[int, float] = {}
     waited: list[float] = []

@@ -1,4 +1,4 @@
-"""The store's figures, on a store full of made-up calls; bare DuckDB on the same file is the yardstick of the queries.
+"""Figures of the store, full of simulated calls; bare DuckDB on the same file is the yardstick of the queries.
 
 `python -m bench.store --records 1000000` prints the table.
 """
@@ -31,7 +31,7 @@ from onhook.store.queries.measures import MEASURES
 
 RUNS = 5
 BATCH_CALLS = 6_000
-"""Some ten thousand records: what the projector reads at once."""
+"""Some ten thousand records: a batch of the projector."""
 
 SMALL_RECORDS = 100_000
 PAGE_ROWS = 100
@@ -43,7 +43,7 @@ _MONTH = (datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
 
 
 def run(records: int) -> list[Row]:
-    """Fill a store with about so many records, measure, and throw it away."""
+    """Fill a store with about so many records, measure, and remove it."""
     with tempfile.TemporaryDirectory(prefix="onhook-bench-") as directory:
         small, large = Path(directory) / "small.duckdb", Path(directory) / "large.duckdb"
         asyncio.run(_made(small, SMALL_RECORDS))
@@ -64,12 +64,12 @@ async def _made(path: Path, records: int) -> int:
     return fill(path, records)
 
 
-# ---------------------------------------------------------------- lists and summaries
+# Lists and summaries
 
 
 def _reading(path: Path) -> list[Row]:
-    asked = asyncio.run(_asked(path))
-    by_hour, by_day = asked.pop("month"), asked.pop("all")
+    filters = asyncio.run(_filters(path))
+    by_hour, by_day = filters.pop("month"), filters.pop("all")
     since, until = (int(moment.timestamp()) for moment in _MONTH)
     month = _bare(path, "hour", "status_folded", f"WHERE started_at >= {since} AND started_at < {until}")
     everything = _bare(path, "day", "pbx = pbx", "")
@@ -80,14 +80,14 @@ def _reading(path: Path) -> list[Row]:
             "",
             "250 ms" if "rare" in what or "id" in what else "50 ms",
         )
-        for what, took in asked.items()
+        for what, took in filters.items()
     ]
     return [*lists, _beside("a month by hour and status", by_hour, month), _beside("all by day", by_day, everything)]
 
 
-async def _asked(path: Path) -> dict[str, float]:
+async def _filters(path: Path) -> dict[str, float]:
     store = await open_store(path)
-    one = (await store.calls(RecordFilter(until=_MONTH[0]), 1)).data[0]
+    oldest_call = (await store.calls(RecordFilter(until=_MONTH[0]), 1)).data[0]
     outside = next(
         leg.call_from for leg in (await store.records(RecordFilter(type="inbound", until=_MONTH[0]), 1)).data
     )
@@ -99,8 +99,8 @@ async def _asked(path: Path) -> dict[str, float]:
         "by extension": RecordFilter(number=EXTENSION),
         "by status": RecordFilter(status="failed"),
         "by a rare number": RecordFilter(number=outside),
-        "by a number nobody has (rare)": RecordFilter(number="+999"),
-        "by call id": RecordFilter(call_id=one.call_id),
+        "by an unknown number (rare)": RecordFilter(number="+999"),
+        "by call id": RecordFilter(call_id=oldest_call.call_id),
     }
     try:
         took: dict[str, float] = {}
@@ -118,9 +118,9 @@ async def _asked(path: Path) -> dict[str, float]:
 
 
 async def _listed(path: Path, records: int) -> list[Row]:
-    """Pages by number, as applications ask the exchange for them."""
+    """Return figures of pages by number, as applications request them from the PBX API."""
     day = int(_MONTH[0].timestamp())
-    asked = {
+    listings = {
         "the last 100": RecordListing(is_descending=True, limit=100),
         "10,000 at once": RecordListing(is_descending=True),
         "100 behind nine tenths": RecordListing(offset=records * 9 // 10, limit=100),
@@ -134,14 +134,14 @@ async def _listed(path: Path, records: int) -> list[Row]:
                 f"page of records by number: {what}",
                 f"{await _median(partial(store.list_records, item)) * 1000:.0f} ms",
             )
-            for what, item in asked.items()
+            for what, item in listings.items()
         ]
     finally:
         await store.close()
 
 
 def _bare(path: Path, by: str, also: str, where: str) -> float:
-    """The same measures as ours, in UTC, as a person would ask for them."""
+    """Return the time of the same measures in bare SQL, in UTC."""
     measures = ", ".join(MEASURES.values())
     question = (
         f"SELECT date_trunc('{by}', make_timestamp(started_at * 1000000)), {also}, {measures} FROM calls {where}"
@@ -170,11 +170,11 @@ async def _median(ask: Callable[[], Awaitable[object]]) -> float:
     return statistics.median(took)
 
 
-# ---------------------------------------------------------------- exports and memory
+# Exports and memory
 
 
 class _Export(msgspec.Struct):
-    """What a process of its own found."""
+    """Figures of a process of its own."""
 
     seconds: float
     cpu_seconds: float
@@ -183,8 +183,8 @@ class _Export(msgspec.Struct):
 
 
 def _exporting(path: Path, records: int) -> list[Row]:
-    told = subprocess.run([sys.executable, "-m", "bench.store", "--export", path], check=True, capture_output=True)
-    export = msgspec.json.decode(told.stdout, type=_Export)
+    output = subprocess.run([sys.executable, "-m", "bench.store", "--export", path], check=True, capture_output=True)
+    export = msgspec.json.decode(output.stdout, type=_Export)
     rows_per_second = records / export.seconds
     cpu = (
         f"{export.cpu_seconds / records * 1e6:.1f} µs of CPU per row, on {os.cpu_count()} cores with whatever else runs"
@@ -210,12 +210,12 @@ async def _export(path: Path) -> _Export:
 
 
 def _memory_kib(name: str) -> int:
-    """Of this process alone; what `getrusage` says was the parent's at first."""
+    """Return the memory of this process alone; `getrusage` begins with the parent's."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
-# ---------------------------------------------------------------- putting
+# Storing
 
 
 async def _putting(small: Path, large: Path) -> list[Row]:
@@ -227,7 +227,9 @@ async def _putting(small: Path, large: Path) -> list[Row]:
 
 
 async def _put(path: Path) -> float:
-    """Milliseconds per 1,000 records: the legs of new calls are asked for, as the projector does, then put."""
+    """Return milliseconds per 1,000 records: the legs of new calls are looked up, as the projector does,
+    then stored.
+    """
     store = await open_store(path)
     try:
         return statistics.median([await _put_once(store, number) for number in range(RUNS)])
@@ -244,7 +246,7 @@ async def _put_once(store: Store, number: int) -> float:
 
 
 def _calls(begun: datetime) -> list[Call]:
-    """As many calls as a batch has, of one to three legs, within an hour."""
+    """Return as many calls as a batch has, of one to three legs, within an hour."""
     return [_call(begun + timedelta(seconds=number * 3600 // BATCH_CALLS), number) for number in range(BATCH_CALLS)]
 
 
@@ -268,16 +270,16 @@ def _call(begun: datetime, number: int) -> Call:
         )
         for leg in range(1 + (number % 20 >= 9) + (number % 20 >= 17))
     ]
-    said = [ReportedLeg(details=detail, seq=number, via="webhook", received_at=begun) for detail in details]
-    return assemble_call("3691", said, PbxFacts(name="PBX-A"))
+    legs = [ReportedLeg(details=detail, seq=number, via="webhook", received_at=begun) for detail in details]
+    return assemble_call("3691", legs, PbxFacts(name="PBX-A"))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--export", type=Path, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.export:
-        print(msgspec.json.encode(asyncio.run(_export(asked.export))).decode())
+    filters = parser.parse_args()
+    if filters.export:
+        print(msgspec.json.encode(asyncio.run(_export(filters.export))).decode())
     else:
-        print(table(run(asked.records)))
+        print(table(run(filters.records)))

@@ -1,4 +1,4 @@
-"""The bench's table: what was measured, the figure, its ratio to a yardstick of the same run, and what is asked for."""
+"""The bench's table: subject, figure, ratio to a yardstick of the same run, and target."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,9 @@ import msgspec
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One line. `figure` has its unit; `ratio` and `target` are empty where there is none; `bound` says what bounds a
-    figure that does not reach its target."""
+    """One line. `figure` has its unit; `ratio` and `target` are empty where there is none; `bound` says what limits a
+    figure that misses its target.
+    """
 
     what: str
     figure: str
@@ -17,7 +18,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows under their names, each column as wide as it needs."""
+    """Return the rows under their names, each column as wide as needed."""
     lines = [Row.__struct_fields__, *(msgspec.structs.astuple(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(Row.__struct_fields__))]
     lines.insert(1, tuple("-" * width for width in widths))

@@ -7,17 +7,8 @@ from typing import Any
 import pytest
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.deliveries import (
-    ATTEMPT_ROWS_MAX,
-    DELIVERED_ROWS_MAX,
-    DUE_AFTER_PREDECESSOR,
-    Backlog,
-    Deliveries,
-    DeliveryCommit,
-    DeliveryUpdate,
-    NewAttempt,
-    NewDelivery,
-)
+from onhook.appdb.deliveries import ATTEMPT_ROWS_MAX, DELIVERED_ROWS_MAX, DUE_AFTER_PREDECESSOR, Deliveries
+from onhook.appdb.delivery_rows import Backlog, DeliveryCommit, DeliveryUpdate, NewAttempt, NewDelivery
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import NotFound, UsageError

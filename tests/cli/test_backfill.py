@@ -39,7 +39,7 @@ def test_backfill_fetches_past_calls(onhook: Command) -> None:
         code, out, _ = onhook("coverage", "--since", "2d", "--format", "json")
         states = [row["state"] for row in json.loads(out)[0]["intervals"]]
         assert states == ["complete", "gap"]
-        assert "compared with the PBX" in onhook("coverage", "--pbx", "Branch")[1]
+        assert "reconciled with the PBX" in onhook("coverage", "--pbx", "Branch")[1]
 
 
 def test_backfill_rejected_login_is_one_sentence(onhook: Command) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.deliveries import DeliveryCommit, NewDelivery
+from onhook.appdb.delivery_rows import DeliveryCommit, NewDelivery
 from tests.cli.conftest import Command
 
 ADD = ("destination", "add", "CRM", "--url", "https://crm.example.com/calls")
@@ -26,7 +26,7 @@ def test_destination_is_changed_paused_resumed_and_removed(onhook: Command, tmp_
     """Each command prints its result."""
     onhook(*ADD, "--header", "X-Key: k", "--notifies-of", "records")
     for words, says in (
-        (("change", "CRM", "--timeout", "10", "--every-call"), 'Destination "crm" changed'),
+        (("change", "CRM", "--timeout", "10", "--every-call"), 'Destination "CRM" changed'),
         (("pause", "CRM"), "paused"),
         (("resume", "CRM"), "resumed"),
         (("retry", "CRM"), "0 notifications"),

@@ -24,7 +24,7 @@ def test_simulate_unknown_pbx_prints_what_to_do(server: Server) -> None:
     to = f"http://{server.address('intake')}/"
     done = server.execute("simulate", "--to", to, "--sn", "3699UNKNOWN", "--secret", SECRET, *FEW)
     assert done.returncode == 1
-    assert "answers    6 x 401" in done.stdout
+    assert "responses  6 x 401" in done.stdout
     assert done.stderr.count("\n") == 1
     assert "onhook pbx add NAME --sn 3699UNKNOWN" in done.stderr
     assert SECRET not in done.stderr
@@ -63,7 +63,7 @@ def test_simulate_pbx_api_serves_applications(server: Server, is_plain: bool) ->
         running.send_signal(signal.SIGINT)
         rest = running.stdout.read()
     assert running.returncode == 0
-    assert "2 made" in rest
+    assert "2 generated" in rest
     assert len((directory / "truth.jsonl").read_text().splitlines()) == 2
 
 

@@ -26,8 +26,8 @@ async def test_call_page_shows_the_verification_of_signatures(
         await harness.ledger.append([msgspec.structs.replace(entry, signature=signature)])
     await harness.projector.catch_up()
     pages = [await (await client.get(f"/calls/{SN}/1777287876.{n}")).text() for n in range(3)]
-    assert "signature right" in pages[0]
-    assert "signature of no secret of today" in pages[1]
+    assert "valid signature" in pages[0]
+    assert "invalid signature" in pages[1]
     assert "no signature" in pages[2]
     assert SECRET not in "".join(pages)
 
@@ -40,9 +40,9 @@ async def test_call_page_shows_earlier_versions_on_request(
     await harness.ingest_details([first])
     await harness.ingest_details([msgspec.structs.replace(first, status="ANSWERED", talk_duration=14)])
     path = f"/calls/{SN}/1777287876.5"
-    assert "Report 1 " not in await (await client.get(path)).text()
+    assert "Event 1 " not in await (await client.get(path)).text()
     text = await (await client.get(f"{path}?earlier=yes")).text()
-    assert "Report 1 " in text[text.index('id="earlier"') :]
+    assert "Event 1 " in text[text.index('id="earlier"') :]
     assert "Report 2 " not in text[text.index('id="earlier"') :]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from onhook.appdb.deliveries import DeliveryCommit, NewAttempt, NewDelivery
+from onhook.appdb.delivery_rows import DeliveryCommit, NewAttempt, NewDelivery
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.console.pages.destinations import DELIVERED_SHOWN_MAX
 from tests.console.conftest import ConsoleHarness, module_loop
@@ -105,11 +105,11 @@ async def test_destination_without_start_time_has_nothing_pending(
     [
         ({"name": "CRM", "url": "ftp://x/"}, "URL of a webhook"),
         (CRM | {"payload_format": "p-1999"}, "p-1999"),
-        (CRM | {"filter": {"colour": "red"}}, "no filter 'colour'"),
+        (CRM | {"filter": {"colour": "red"}}, "unknown filter 'colour'"),
         (CRM | {"filter": {"since": "soon"}}, "since is not a time"),
         (CRM | {"timeout_seconds": 900}, "timeout_seconds"),
         (CRM | {"with_standard_webhooks": True, "secret": "0123456789"}, "Standard Webhooks"),
-        (CRM | {"headers": {"Host": "x"}}, "'Host' cannot be a header"),
+        (CRM | {"headers": {"Host": "x"}}, "the header 'Host' cannot be set"),
         (CRM | {"colour": "red"}, "colour"),
     ],
 )

@@ -37,7 +37,7 @@ async def test_readiness_store_ahead_of_the_ledger_is_503(
     assert (answer.status, answer.content_type) == (503, "application/problem+json")
     problem = await answer.json()
     assert problem["lag"] == -7
-    assert "7 reports ahead of the ledger" in problem["detail"]
+    assert "7 events ahead of the ledger" in problem["detail"]
     assert "onhook rebuild" in problem["hint"]
     assert "onhook_store_lag -7.0" in await (await client.get("/metrics")).text()
 

@@ -60,7 +60,7 @@ async def test_report_page_long_table_is_paged(
     while path:
         text = await (await client.get(path)).text()
         seen += text.count('<th scope="row">')
-        after = re.search(r'href="([^"]+)">Rows after', text)
+        after = re.search(r'href="([^"]+)">Next rows', text)
         path = after[1].replace("&amp;", "&") if after else ""
     assert seen == 5
     assert "Rows 5 to 5 of 5" in text

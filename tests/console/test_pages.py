@@ -109,7 +109,7 @@ async def test_calls_page_keyboard_reaches_the_first_call(harness: ConsoleHarnes
         assert await page.evaluate("document.activeElement.getAttribute('href')") == focused
         await page.keyboard.press("Enter")
         await expect(page).to_have_url(harness.url + focused)
-        await expect(page.get_by_role("heading", name="Journey")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Call flow")).to_be_visible()
 
 
 async def test_call_page_shows_chart_fields_and_event(harness: ConsoleHarness, chromium_path: str) -> None:
@@ -126,7 +126,7 @@ async def test_call_page_shows_chart_fields_and_event(harness: ConsoleHarness, c
         await expect(page.locator("svg.bar")).to_have_count(3)
         names = await page.locator(".fields tbody:first-of-type th code").all_inner_texts()
         assert names[:18] == list(DETAIL_FIELDS)
-        await page.get_by_text(re.compile("^Report 3")).click()
+        await page.get_by_text(re.compile("^Event 3")).click()
         await expect(page.locator("pre").last).to_contain_text("time_start")
 
 
@@ -284,7 +284,7 @@ async def test_quarantine_page_shows_the_newest_events(
     assert re.findall(r'href="/events/(\d+)"', text) == ["7", "6"]
     assert "newest 2 of 7" in text
     assert "onhook quarantine retry --all" in text
-    assert "7 reports could not be read" in await (await client.get("/")).text()
+    assert "7 events could not be parsed" in await (await client.get("/")).text()
 
 
 async def test_dashboard_missed_calls_link_to_their_list(

@@ -55,7 +55,7 @@ async def test_pbx_page_changes_name_zone_and_number_plan(
 ) -> None:
     """An invalid value is an error and changes nothing."""
     changes = {"name": "head office", "zone": "Asia/Kathmandu", "queue": "7000-7099", "ivr": "6200-6299"}
-    assert "Changed." in await (await client.post(f"/pbxs/{SN}", data=changes)).text()
+    assert "Settings saved." in await (await client.post(f"/pbxs/{SN}", data=changes)).text()
     changed = harness.appdb.pbx(SN)
     assert (changed.name, changed.zone, changed.number_plan.queue) == ("head office", "Asia/Kathmandu", ("7000-7099",))
     for wrong in ({"zone": "Mars/Base"}, {"queue": "x"}, {"name": ""}):

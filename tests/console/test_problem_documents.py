@@ -30,8 +30,8 @@ MISTAKES = [
     ("GET", "/api/v1/events/1", 404, "1"),
     ("GET", "/api/v1/events/99999999999999999999", 400, "seq"),
     ("GET", "/api/v1/quarantine/1", 404, "1"),
-    ("POST", "/api/v1/records", 405, "asked for in this way"),
-    ("DELETE", "/api/v1/pbxs/unknown", 404, "nobody"),
+    ("POST", "/api/v1/records", 405, "does not support the method"),
+    ("DELETE", "/api/v1/pbxs/unknown", 404, "unknown"),
     ("GET", "/static/../app.py", 404, ""),
     ("GET", "/static/..%2fapp.py", 404, ""),
 ]
@@ -62,7 +62,7 @@ async def test_problem_each_error_has_its_status_and_detail(
         ("/api/v1/live?after=x", "after: write a whole number"),
         ("/api/v1/calls?min_talk_duration=x", "min_talk_duration: write digits only, at most 9"),
         ("/api/v1/calls?number=" + "1" * 201, "number: write at most 200 characters"),
-        ("/api/v1/quarantine/7", "report 7 is not in the quarantine"),
+        ("/api/v1/quarantine/7", "event 7 is not in the quarantine"),
     ],
 )
 async def test_problem_detail_has_no_text_of_a_library(

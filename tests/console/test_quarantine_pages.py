@@ -8,13 +8,13 @@ from tests.factories import SN, details
 
 async def test_quarantine_page_retries_events(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """One by one or the first of them; what still cannot be parsed shows why."""
-    assert "every report could be read" in await (await client.get("/quarantine")).text()
+    assert "All events were parsed" in await (await client.get("/quarantine")).text()
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s","n":%d}' % (SN.encode(), n) for n in range(3)])
     text = await (await client.get("/quarantine")).text()
     assert "3 in all" in text
     assert text.count("/retry") == 4
-    assert "Report 2 still cannot be read" in await (await client.post("/quarantine/2/retry")).text()
-    assert "0 of 3 could be read" in await (await client.post("/quarantine/retry")).text()
+    assert "Event 2 still cannot be parsed" in await (await client.post("/quarantine/2/retry")).text()
+    assert "0 of 3 events were parsed" in await (await client.post("/quarantine/retry")).text()
     assert (await client.post("/quarantine/9/retry")).status == 404
 
 
@@ -27,8 +27,8 @@ async def test_about_page_shows_versions_files_and_retention(
     for word in ("ledger.db", "onhook.db", "calls.duckdb", "litestar", "KiB", "Apache ECharts"):
         assert word in text
     assert harness.admin_token not in text
-    assert "Nothing is deleted by itself" in text
+    assert "Nothing is deleted automatically" in text
     harness.appdb.retention_overrides.put(SN, 90)
     text = await (await client.get("/about")).text()
-    assert "Nothing is deleted by itself" not in text
+    assert "Nothing is deleted automatically" not in text
     assert "after 90 days" in text

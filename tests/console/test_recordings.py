@@ -31,7 +31,7 @@ def requested_range(call_id: str = CALL_ID, number: int = 1) -> dict[str, str | 
     return {"sn": SN, "call_id": call_id, "number": number}
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("recordings_directory")
 async def test_recording_is_served_whole_and_in_ranges(client: aiohttp.ClientSession) -> None:
     """With its type and length; 416 past the end."""
     answer = await client.get("/api/v1/recording", params=requested_range())
@@ -54,12 +54,12 @@ async def test_call_page_has_a_player_for_playable_recordings(
     (recordings_directory / NAME).unlink()
     text = await (await client.get(page)).text()
     assert "<audio" not in text
-    assert "kept in the PBX" in text
+    assert "stored on the PBX" in text
     harness.appdb.recordings.put(SN, None)
     assert (await client.get("/api/v1/recording", params=requested_range())).status == 404
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("recordings_directory")
 async def test_recording_needs_access_to_the_call(harness: ConsoleHarness) -> None:
     """An unknown client and a reader limited to other calls are rejected."""
     now_us = harness.clock.microseconds()

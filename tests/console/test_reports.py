@@ -203,5 +203,5 @@ async def test_report_invalid_parameter_is_rejected(module_client: aiohttp.Clien
 async def test_report_empty_period_says_so(client: aiohttp.ClientSession) -> None:
     """No chart and no empty table."""
     text = await (await client.get("/reports?report=callers")).text()
-    assert "No call in this period" in text
+    assert "No calls in this period" in text
     assert "data-chart" not in text

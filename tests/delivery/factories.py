@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from onhook.appdb.deliveries import NewAttempt
+from onhook.appdb.delivery_rows import NewAttempt
 from onhook.appdb.destinations import Destination
 from onhook.delivery.destinations.contract import DeliveryResult, Outcome
 from onhook.delivery.per_call_queue import PendingNotification

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from onhook.appdb.deliveries import UNDELIVERED_MAX, Backlog
+from onhook.appdb.delivery_rows import UNDELIVERED_MAX, Backlog
 from onhook.delivery.issues import FAILING_ISSUE_AFTER, IssueTracker, find_all_issues, find_issues
 from tests.delivery.factories import destination
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.deliveries import CALL_DELIVERIES_MAX, NewDelivery
+from onhook.appdb.deliveries import CALL_DELIVERIES_MAX
+from onhook.appdb.delivery_rows import NewDelivery
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.cdr.record_filter import RecordFilter

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from onhook.appdb.deliveries import Deliveries, NewDelivery
+from onhook.appdb.deliveries import Deliveries
+from onhook.appdb.delivery_rows import NewDelivery
 from onhook.appdb.destinations import Destinations
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.cdr.sync_types import AlarmKind

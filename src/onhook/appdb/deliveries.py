@@ -6,25 +6,23 @@ have `DUE_AFTER_PREDECESSOR`. An undelivered event has one row per destination.
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
-
+from onhook.appdb.delivery_rows import (
+    Attempt,
+    Backlog,
+    CallKey,
+    Delivery,
+    DeliveryCommit,
+    DeliveryState,
+    DeliveryUpdate,
+    DueDelivery,
+    NewAttempt,
+    NewDelivery,
+)
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.timestamps import to_datetime
-
-DeliveryState = Literal["retrying", "failed", "delivered"]
-CallKey = tuple[str, str]
-"""(`sn`, `call_id`)."""
-
-UNDELIVERED_MAX = 50_000
-"""Pending or failed rows of one destination. Measured: 56 MB where an application answers little, 120 MB where it
-answered a kibibyte once, 741 MB where it did so ten times. Beyond it no new event is tried; new events stay pending in
-the store.
-"""
 
 DELIVERED_ROWS_MAX = 200
 """Rows delivered after several attempts that are kept: they show how this morning's problem ended."""
@@ -43,120 +41,6 @@ _WHERE_RETRYING_CALL = "destination_id = ? AND state = 'retrying' AND sn = ? AND
 
 CALL_DELIVERIES_MAX = 200
 """Rows of one call that are listed: some legs for some applications."""
-
-
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One event pending for one destination. `due_at` is the time of the next attempt, None when a predecessor decides
-    it.
-    """
-
-    delivery_id: int
-    destination_id: int
-    state: DeliveryState
-    notification_id: str
-    seq: int
-    sn: str
-    call_id: str
-    attempts: int
-    due_at: datetime | None
-    pending_since: datetime
-
-
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt. `status` is None without a response; `detail` describes the result, `body` is the beginning of the
-    response.
-    """
-
-    attempted_at: datetime
-    duration_ms: int
-    status: int | None
-    detail: str
-    body: str
-
-
-class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that is due, with everything that sending needs."""
-
-    delivery_id: int
-    notification_id: str
-    seq: int
-    call: CallKey
-    body: bytes
-    attempts: int
-    busy_count: int
-
-
-class NewAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of one attempt; `attempted_at` in microseconds since 1970."""
-
-    attempted_at: int
-    duration_ms: int
-    status: int | None
-    detail: str
-    body: bytes
-
-
-class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A new row: an event that failed, with its `attempt`, or one that waits behind such a one, without."""
-
-    notification_id: str
-    seq: int
-    call: CallKey
-    body: bytes
-    due_at: int
-    pending_since: int
-    state: DeliveryState = "retrying"
-    attempt: NewAttempt | None = None
-
-
-class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """The new state of a row that was tried again.
-
-    `attempts_before` is its number of attempts when it was loaded: a different number now means that a person has
-    retried it meanwhile. `busy_count` is how often in a row the application asked to wait.
-    """
-
-    delivery_id: int
-    call: CallKey
-    state: DeliveryState
-    due_at: int
-    attempts: int
-    attempts_before: int
-    attempt: NewAttempt
-    busy_count: int = 0
-
-
-class DeliveryCommit(msgspec.Struct, frozen=True, kw_only=True):
-    """All results of some work for one destination in one `revision`. `finished_replays` are complete; `retry_after` is
-    the time until which the application asked to wait, 0 without such a request.
-    """
-
-    destination_id: int
-    revision: int
-    cursors: Mapping[int, int]
-    finished_replays: Sequence[int]
-    new_deliveries: Sequence[NewDelivery]
-    updates: Sequence[DeliveryUpdate]
-    attempts_succeeded: int
-    attempts_failed: int
-    failing_since: int | None
-    retry_after: int
-    retry_all_now: bool
-    """Whether all pending rows are due now, because the application is reachable again."""
-    now_us: int
-
-
-class Backlog(msgspec.Struct, frozen=True, kw_only=True):
-    """Pending or failed rows of one destination, and the time of the oldest pending one."""
-
-    retrying: int = 0
-    failed: int = 0
-    oldest_pending_at: int | None = None
-
-    @property
-    def is_full(self) -> bool:
-        """Return whether no new event is tried because the limit is reached."""
-        return self.retrying + self.failed >= UNDELIVERED_MAX
 
 
 class Deliveries:

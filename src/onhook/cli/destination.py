@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.deliveries import DeliveryState
+from onhook.appdb.delivery_rows import DeliveryState
 from onhook.appdb.destination_spec import DestinationSpec, NotifiesOf
 from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import RecordFilter, parse_filter

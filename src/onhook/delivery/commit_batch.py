@@ -2,15 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from onhook.appdb.deliveries import (
-    DUE_AFTER_PREDECESSOR,
-    CallKey,
-    DeliveryCommit,
-    DeliveryState,
-    DeliveryUpdate,
-    NewAttempt,
-    NewDelivery,
-)
+from onhook.appdb.deliveries import DUE_AFTER_PREDECESSOR
+from onhook.appdb.delivery_rows import CallKey, DeliveryCommit, DeliveryState, DeliveryUpdate, NewAttempt, NewDelivery
 from onhook.appdb.destinations import Destination
 from onhook.delivery.endpoint_health import EndpointHealth
 from onhook.delivery.per_call_queue import PendingNotification

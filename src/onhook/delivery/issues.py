@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from onhook.appdb.deliveries import Backlog
+from onhook.appdb.delivery_rows import Backlog
 from onhook.appdb.destinations import Destination
 from onhook.lib.messages import _
 

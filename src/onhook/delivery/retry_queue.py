@@ -7,7 +7,8 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
-from onhook.appdb.deliveries import Backlog, Deliveries, DeliveryUpdate, DueDelivery
+from onhook.appdb.deliveries import Deliveries
+from onhook.appdb.delivery_rows import Backlog, DeliveryUpdate, DueDelivery
 from onhook.delivery.per_call_queue import PendingNotification
 
 DUE_DELIVERIES_MAX = 64

@@ -14,7 +14,7 @@ from random import Random
 import msgspec
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.deliveries import UNDELIVERED_MAX, DeliveryCommit, NewAttempt
+from onhook.appdb.delivery_rows import UNDELIVERED_MAX, DeliveryCommit, NewAttempt
 from onhook.appdb.destinations import Destination
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter

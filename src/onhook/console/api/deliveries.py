@@ -6,7 +6,7 @@ import msgspec
 from litestar import delete, get, post
 from litestar.params import PathParameter, QueryParameter
 
-from onhook.appdb.deliveries import Attempt, Delivery, DeliveryState
+from onhook.appdb.delivery_rows import Attempt, Delivery, DeliveryState
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
 from onhook.console.api.quarantine import AfterSeq
 from onhook.console.api.records import SEQ_MAX

@@ -12,7 +12,7 @@ from litestar import get, post
 from litestar.params import QueryParameter
 from litestar.response import Redirect, Response
 
-from onhook.appdb.deliveries import Attempt, Delivery
+from onhook.appdb.delivery_rows import Attempt, Delivery
 from onhook.cdr.call_details import DETAIL_FIELDS
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call

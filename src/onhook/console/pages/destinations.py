@@ -10,7 +10,8 @@ from litestar import Response, get, post
 from litestar.params import PathParameter, QueryParameter
 from litestar.response import Redirect
 
-from onhook.appdb.deliveries import DELIVERED_ROWS_MAX, Delivery
+from onhook.appdb.deliveries import DELIVERED_ROWS_MAX
+from onhook.appdb.delivery_rows import Delivery
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.destinations import Destination
 from onhook.console.api.deliveries import DeliveryId, get_delivery_details
