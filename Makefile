@@ -28,10 +28,11 @@ test-all: $(DEV) ## all tests: kill -9, full disk, long runs
 test-pbx: $(DEV) ## tests against a real Asterisk with real telephones; takes root, debootstrap and sipp (Debian)
 	$(IN)/python -m pytest -m pbx tests/pbx/asterisk $(ARGS)
 
-check: $(DEV) ## format, lint and types, changing nothing
+check: $(DEV) ## format, lint, types and language, changing nothing
 	$(IN)/ruff format --check .
 	$(IN)/ruff check .
 	$(IN)/mypy
+	$(IN)/python -m tools.language
 
 fix: $(DEV) ## format, and repair what ruff can repair
 	$(IN)/ruff check --fix-only .

@@ -235,7 +235,9 @@ def parse_path(value: Any, location: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise UsageError(f"{_quote(text)}: {error}", location=location, hint=_("write the full path")) from error
+        raise UsageError(
+            _("{quote}: {error}", quote=_quote(text), error=error), location=location, hint=_("write the full path")
+        ) from error
 
 
 def parse_file(value: Any, location: str) -> str:

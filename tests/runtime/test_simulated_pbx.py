@@ -205,7 +205,7 @@ async def test_simulated_pbx_tokens_expire_early() -> None:
 
 
 async def test_simulated_pbx_silent_socket_confirms_heartbeats() -> None:
-    """It receives no more events."""
+    """It receives no further events."""
     async with pbx(Faults(silent_socket=1)) as (plan, made_up, application):
         token = await application.token()
         async with application.listening(token) as socket:

@@ -8,6 +8,7 @@ import msgspec
 
 from onhook.appdb.destination_spec import PayloadFormat
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 DateFormat = Literal["YYYY/MM/DD", "MM/DD/YYYY", "DD/MM/YYYY"]
 TimeFormat = Literal["24", "12"]
@@ -82,7 +83,7 @@ def validate_behaviour(behaviour: ApiBehaviour) -> ApiBehaviour:
     _validate_label("firmware", behaviour.firmware)
     _validate_label("model", behaviour.model)
     if not behaviour.time_forms or not behaviour.versions:
-        raise UsageError("a PBX needs at least one form of time and one version", hint="name one of each")
+        raise UsageError(_("a PBX needs at least one form of time and one version"), hint=_("name one of each"))
     return behaviour
 
 
@@ -90,7 +91,10 @@ def _parse_choice(name: str, text: str, choices: Sequence[ChoiceT]) -> ChoiceT:
     for choice in choices:
         if text.strip().lower() == choice.lower():
             return choice
-    raise UsageError(f"invalid {name}: {text[:80]!r}", hint=f"use one of {', '.join(choices)}")
+    raise UsageError(
+        _("invalid {name}: {text}", name=name, text=repr(text[:80])),
+        hint=_("use one of {choices}", choices=", ".join(choices)),
+    )
 
 
 def _parse_choices(name: str, text: str, choices: Sequence[ChoiceT]) -> tuple[ChoiceT, ...]:
@@ -101,7 +105,7 @@ def _parse_choices(name: str, text: str, choices: Sequence[ChoiceT]) -> tuple[Ch
 def _validate_label(name: str, text: str) -> str:
     if len(text) > LABEL_CHARACTERS_MAX or not _LABEL.fullmatch(text):
         raise UsageError(
-            f"invalid {name}: {text[:80]!r}",
-            hint=f"use 1 to {LABEL_CHARACTERS_MAX} letters, digits, blanks, dots, dashes",
+            _("invalid {name}: {text}", name=name, text=repr(text[:80])),
+            hint=_("use 1 to {maximum} letters, digits, blanks, dots, dashes", maximum=LABEL_CHARACTERS_MAX),
         )
     return text

@@ -18,6 +18,7 @@ from onhook.appdb.pbxs import new_secret, validate_name
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.appdb.tokens import hash_secret
 from onhook.lib.errors import NotFound, Unavailable, UsageError
+from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime, to_microseconds
 
 APPS_MAX = 200
@@ -86,7 +87,9 @@ class Apps:
             f"SELECT {_COLUMNS} FROM apps WHERE name = ?1 OR client_id = ?1 ORDER BY name = ?1 DESC", (name,)
         )
         if not rows:
-            raise NotFound(f"there is no application {name[:80]!r}", hint="`onhook app list` shows them")
+            raise NotFound(
+                _("there is no application {name}", name=repr(name[:80])), hint=_("`onhook app list` shows them")
+            )
         return _app(rows[0])
 
     def find_by_client_id(self, client_id: str) -> tuple[App, bytes] | None:
@@ -118,9 +121,11 @@ class Apps:
         """
         name, parsed_networks = validate_name(name), parse_networks(networks)
         if len(pbxs) > PBXS_OF_APP_MAX:
-            raise UsageError(f"more than {PBXS_OF_APP_MAX} PBXs are named", hint="name none, to allow all")
+            raise UsageError(
+                _("more than {maximum} PBXs are named", maximum=PBXS_OF_APP_MAX), hint=_("name none, to allow all")
+            )
         if len(self.all()) >= APPS_MAX:
-            raise UsageError(f"there are already {APPS_MAX} applications", hint="remove one")
+            raise UsageError(_("there are already {maximum} applications", maximum=APPS_MAX), hint=_("remove one"))
         # In the form of a PBX's credentials: 32 letters and digits.
         client_id, client_secret = new_secret(), new_secret()
         effective_behaviour = behaviour or ApiBehaviour()
@@ -131,7 +136,9 @@ class Apps:
                 (name, client_id, hash_secret(client_secret), *values),
             )
         except sqlite3.IntegrityError:
-            raise UsageError(f"there is already an application {name!r}", hint="choose another name") from None
+            raise UsageError(
+                _("there is already an application {name}", name=repr(name)), hint=_("choose another name")
+            ) from None
         return self.get(name), client_secret
 
     def renew_secret(self, name: str) -> tuple[App, str]:
@@ -204,7 +211,10 @@ def verify_secret(text: str, secret_hash: bytes) -> bool:
 def parse_networks(networks: Sequence[str]) -> tuple[str, ...]:
     """Return addresses and networks, each as `192.0.2.0/24` or `192.0.2.7`, in canonical form. Raises `UsageError`."""
     if len(networks) > NETWORKS_MAX:
-        raise UsageError(f"more than {NETWORKS_MAX} addresses are named", hint="name a network that contains several")
+        raise UsageError(
+            _("more than {maximum} addresses are named", maximum=NETWORKS_MAX),
+            hint=_("name a network that contains several"),
+        )
     return tuple(dict.fromkeys(_parse_network(text) for text in networks))
 
 
@@ -213,7 +223,8 @@ def _parse_network(text: str) -> str:
         return str(ipaddress.ip_network(text.strip(), strict=False))
     except ValueError:
         raise UsageError(
-            f"{text[:80]!r} is not an address or network", hint="write it as 192.0.2.7 or 192.0.2.0/24"
+            _("{text} is not an address or network", text=repr(text[:80])),
+            hint=_("write it as 192.0.2.7 or 192.0.2.0/24"),
         ) from None
 
 

@@ -54,6 +54,7 @@ from onhook.appdb.users import Users, decode_scope, encode_scope, validate_scope
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.number_plan import NumberPlan
 from onhook.lib.errors import NotFound, Unavailable, UsageError
+from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 
 LAST_USED_STEP_MICROSECONDS = 60_000_000
@@ -101,7 +102,7 @@ class AppDb:
             f"SELECT {_PBX_COLUMNS} FROM pbxs p WHERE name = ?1 OR sn = ?1 ORDER BY name = ?1 DESC", (name,)
         )
         if not rows:
-            raise NotFound(f"there is no PBX {name[:80]!r}", hint="`onhook pbx list` shows them")
+            raise NotFound(_("there is no PBX {name}", name=repr(name[:80])), hint=_("`onhook pbx list` shows them"))
         return _pbx(*rows[0])
 
     def find_pbx_by_sn(self, sn: str) -> Pbx | None:
@@ -140,13 +141,13 @@ class AppDb:
         values = (sn, name, dialect, zone, is_unsigned, _encode_number_plan(number_plan or NumberPlan()), now_us)
         with self._database.transaction():
             if len(self._database.rows("SELECT 1 FROM pbxs")) >= PBXS_MAX:
-                raise UsageError(f"there are already {PBXS_MAX} PBXs", hint="remove one")
+                raise UsageError(_("there are already {maximum} PBXs", maximum=PBXS_MAX), hint=_("remove one"))
             try:
                 self._database.write("INSERT INTO pbxs VALUES (?, ?, ?, ?, ?, ?, ?)", values)
             except sqlite3.IntegrityError:
                 raise UsageError(
-                    f"there is already a PBX named {name!r} or with serial number {sn!r}",
-                    hint="`onhook pbx list` shows them; `onhook pbx change` changes one",
+                    _("there is already a PBX named {name} or with serial number {sn}", name=repr(name), sn=repr(sn)),
+                    hint=_("`onhook pbx list` shows them; `onhook pbx change` changes one"),
                 ) from None
             if secret is not None:
                 self.add_secret(sn, secret, now_us=now_us)
@@ -174,7 +175,9 @@ class AppDb:
                 ),
             )
         except sqlite3.IntegrityError:
-            raise UsageError(f"there is already a PBX named {new.name!r}", hint="choose another name") from None
+            raise UsageError(
+                _("there is already a PBX named {new_name}", new_name=repr(new.name)), hint=_("choose another name")
+            ) from None
         return self.pbx(old.sn)
 
     def remove_pbx(self, name: str) -> Pbx:
@@ -189,8 +192,8 @@ class AppDb:
             return
         if any(asterisk.sn == pbx.sn for asterisk in self.asterisks.all()):
             raise NotFound(
-                f"the CDR source of {pbx.name} is not set",
-                hint="onhook pbx change NAME --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE",
+                _("the CDR source of {pbx_name} is not set", pbx_name=pbx.name),
+                hint=_("onhook pbx change NAME --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE"),
             )
         self.pbx_credentials.require(pbx.sn, pbx.name)
 
@@ -211,14 +214,17 @@ class AppDb:
         pbx, text, label = self.pbx(name), validate_secret(text), validate_name(label)
         if pbx.secrets >= SECRETS_MAX:
             raise UsageError(
-                f"{pbx.name} already has {SECRETS_MAX} secrets", hint="remove one that is no longer in use"
+                _("{pbx_name} already has {maximum} secrets", pbx_name=pbx.name, maximum=SECRETS_MAX),
+                hint=_("remove one that is no longer in use"),
             )
         try:
             self._database.write(
                 "INSERT INTO secrets (sn, label, text, created_at) VALUES (?, ?, ?, ?)", (pbx.sn, label, text, now_us)
             )
         except sqlite3.IntegrityError:
-            raise UsageError(f"{pbx.name} already has this secret", hint="nothing to do") from None
+            raise UsageError(
+                _("{pbx_name} already has this secret", pbx_name=pbx.name), hint=_("nothing to do")
+            ) from None
         return self.secrets(pbx.sn)[-1]
 
     def remove_secret(self, name: str, secret_id: int) -> None:
@@ -227,9 +233,14 @@ class AppDb:
         with self._database.transaction():
             secret_ids = [secret.secret_id for secret in self.secrets(pbx.sn)]
             if secret_id not in secret_ids:
-                raise NotFound(f"{pbx.name} has no secret {secret_id}", hint="`onhook pbx list` shows them")
+                raise NotFound(
+                    _("{pbx_name} has no secret {secret_id}", pbx_name=pbx.name, secret_id=secret_id),
+                    hint=_("`onhook pbx list` shows them"),
+                )
             if secret_ids == [secret_id] and not pbx.is_unsigned:
-                raise UsageError(f"{pbx.name} has no other secret", hint="add the new one first")
+                raise UsageError(
+                    _("{pbx_name} has no other secret", pbx_name=pbx.name), hint=_("add the new one first")
+                )
             self._database.write("DELETE FROM secrets WHERE secret_id = ?", (secret_id,))
 
     def webhook_credentials(self) -> list[WebhookCredentials]:
@@ -263,7 +274,10 @@ class AppDb:
         text = generate_token()
         validate_scope(validate_role(role), scope)
         if len(self.tokens()) >= TOKENS_MAX:
-            raise UsageError(f"there are already {TOKENS_MAX} tokens", hint="remove those that are no longer in use")
+            raise UsageError(
+                _("there are already {maximum} tokens", maximum=TOKENS_MAX),
+                hint=_("remove those that are no longer in use"),
+            )
         try:
             self._database.write(
                 _INSERT_TOKEN,
@@ -271,14 +285,16 @@ class AppDb:
             )
         except sqlite3.IntegrityError:
             raise UsageError(
-                f"there is already a token {name!r}", hint="remove it first, or choose another name"
+                _("there is already a token {name}", name=repr(name)), hint=_("remove it first, or choose another name")
             ) from None
         return text
 
     def remove_token(self, name: str) -> None:
         """Remove a token; it becomes invalid at once. Raises `NotFound`."""
         if not self._database.write("DELETE FROM tokens WHERE name = ?", (name,)):
-            raise NotFound(f"there is no token {name[:80]!r}", hint="`onhook token list` shows them")
+            raise NotFound(
+                _("there is no token {name}", name=repr(name[:80])), hint=_("`onhook token list` shows them")
+            )
 
     def find_token(self, text: str, *, now_us: int | None = None) -> Token | None:
         """Return the token with this text, or None. With `now_us` its last use is stored.
@@ -293,7 +309,7 @@ class AppDb:
         )
         if not rows or not hmac.compare_digest(rows[0][0], token_hash):
             return None
-        _, name, role, scope, created_at, last_used_at = rows[0]
+        _unused, name, role, scope, created_at, last_used_at = rows[0]
         if now_us is not None and now_us - (last_used_at or 0) >= LAST_USED_STEP_MICROSECONDS:
             with suppress(Unavailable):  # on a full disk authentication still works
                 self._database.write("UPDATE tokens SET last_used_at = ? WHERE hash = ?", (now_us, token_hash))

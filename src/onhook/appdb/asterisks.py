@@ -7,6 +7,7 @@ import msgspec
 
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import NotFound, UsageError
+from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 
 PORT, TLS_PORT = 5038, 5039
@@ -79,8 +80,8 @@ class Asterisks:
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM asterisks WHERE sn = ?", (sn,))
         if not rows:
             raise NotFound(
-                f"{sn[:80]!r} is not an Asterisk with an AMI connection",
-                hint="onhook pbx add NAME --asterisk HOST --user USER --secret SECRET",
+                _("{sn} is not an Asterisk with an AMI connection", sn=repr(sn[:80])),
+                hint=_("onhook pbx add NAME --asterisk HOST --user USER --secret SECRET"),
             )
         return _asterisk(*rows[0])
 
@@ -126,17 +127,26 @@ def validate_asterisk(asterisk: AsteriskPbx, secret: str) -> None:
     _validate_text("the host", asterisk.host, HOST_CHARACTERS_MAX)
     _validate_text("the user", asterisk.user, USER_CHARACTERS_MAX)
     if not 0 < asterisk.port < 65_536:
-        raise UsageError(f"there is no port {asterisk.port}", hint="use 1 to 65535; Asterisk's is 5038")
+        raise UsageError(
+            _("there is no port {asterisk_port}", asterisk_port=asterisk.port),
+            hint=_("use 1 to 65535; Asterisk's is 5038"),
+        )
     for name in (*(asterisk.trunks or ()), *asterisk.inbound):
         _validate_text("a trunk or context", name, USER_CHARACTERS_MAX)
     if len(asterisk.trunks or ()) > NAMES_MAX or len(asterisk.inbound) > NAMES_MAX:
-        raise UsageError(f"there are more than {NAMES_MAX} trunks or contexts", hint="name those that are in use")
+        raise UsageError(
+            _("there are more than {maximum} trunks or contexts", maximum=NAMES_MAX),
+            hint=_("name those that are in use"),
+        )
 
 
 def _validate_text(field: str, text: str, characters_max: int) -> None:
     """Check the length and characters of a text without showing it: it may be the secret."""
     if not 1 <= len(text) <= characters_max or not text.isprintable() or text != text.strip():
-        raise UsageError(f"{field} is invalid", hint=f"use 1 to {characters_max} printable characters")
+        raise UsageError(
+            _("{field} is invalid", field=field),
+            hint=_("use 1 to {maximum} printable characters", maximum=characters_max),
+        )
 
 
 def _join_names(names: tuple[str, ...] | None) -> str | None:

@@ -10,6 +10,7 @@ import msgspec
 
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 ENGINES = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mariadb": 3306}
 """URL scheme and default port per database engine."""
@@ -72,14 +73,16 @@ class CdrSources:
 def parse_cdr_source(text: str, *, table: str | None = None, columns: str | None = None) -> CdrSource:
     """Return the source described by texts. Raises `UsageError`, never showing the password."""
     if not 1 <= len(text) <= LOCATION_CHARACTERS_MAX or not text.isprintable():
-        raise UsageError("this is not a CDR source", hint=_EXAMPLE)
+        raise UsageError(_("this is not a CDR source"), hint=_EXAMPLE)
     column_names = tuple(name.strip().lower() for name in columns.split(",") if name.strip()) if columns else ()
     if len(column_names) > COLUMNS_MAX:
-        raise UsageError(f"there are more than {COLUMNS_MAX} columns", hint="name those of the file")
+        raise UsageError(
+            _("there are more than {maximum} columns", maximum=COLUMNS_MAX), hint=_("name those of the file")
+        )
     if "://" not in text:
         return CdrSource(location=str(Path(text).absolute()), table=table or TABLE_DEFAULT, columns=column_names)
     if column_names:
-        raise UsageError("columns of a database are detected", hint="leave --columns out")
+        raise UsageError(_("columns of a database are detected"), hint=_("leave --columns out"))
     return _parse_database_url(text, table)
 
 
@@ -88,11 +91,11 @@ def _parse_database_url(text: str, table: str | None) -> CdrSource:
         parts = urlsplit(text)
         port = parts.port or ENGINES[parts.scheme]
     except (KeyError, ValueError):
-        raise UsageError("unknown kind of CDR source", hint=_EXAMPLE) from None
-    database, _, table_name = unquote(parts.path.strip("/")).partition("/")
+        raise UsageError(_("unknown kind of CDR source"), hint=_EXAMPLE) from None
+    database, _unused, table_name = unquote(parts.path.strip("/")).partition("/")
     tls = _parse_tls(parts)
     if not parts.hostname or not parts.username or not database or "/" in table_name:
-        raise UsageError("the address lacks a user, a host or a database", hint=_EXAMPLE)
+        raise UsageError(_("the address lacks a user, a host or a database"), hint=_EXAMPLE)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return CdrSource(
         location=f"{parts.scheme}://{parts.username}@{host}:{port}/{parts.path.strip('/').partition('/')[0]}{tls}",
@@ -107,7 +110,7 @@ def _parse_tls(parts: SplitResult) -> str:
     if not options or options == {"tls": ["off"]}:
         return ""
     if options != {"tls": ["on"]}:
-        raise UsageError("the address has an unknown option", hint="?tls=on is the only option")
+        raise UsageError(_("the address has an unknown option"), hint=_("?tls=on is the only option"))
     return "?tls=on"
 
 

@@ -22,6 +22,7 @@ from onhook.appdb.delivery_rows import (
 )
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import NotFound, UsageError
+from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 
 DELIVERED_ROWS_MAX = 200
@@ -179,8 +180,8 @@ class Deliveries:
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM deliveries WHERE delivery_id = ?", (delivery_id,))
         if not rows:
             raise NotFound(
-                f"there is no delivery {delivery_id}",
-                hint=("it may be delivered; `onhook destination deliveries` lists them"),
+                _("there is no delivery {delivery_id}", delivery_id=delivery_id),
+                hint=(_("it may be delivered; `onhook destination deliveries` lists them")),
             )
         return _delivery(rows[0])
 
@@ -223,7 +224,8 @@ class Deliveries:
                 self._reset_retry_after(delivery.destination_id)
         except sqlite3.IntegrityError:
             raise UsageError(
-                f"the event of delivery {delivery_id} is already pending again", hint="retry that delivery"
+                _("the event of delivery {delivery_id} is already pending again", delivery_id=delivery_id),
+                hint=_("retry that delivery"),
             ) from None
 
     def discard(self, delivery_id: int, *, now_us: int) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import OnhookError, UsageError
+from onhook.lib.messages import _
 
 Method = Literal["POST", "GET"]
 NotifiesOf = Literal["records", "calls", "alarms"]
@@ -92,7 +93,7 @@ def validate_spec(spec: DestinationSpec) -> DestinationSpec:
     _check_choice("method", spec.method, get_args(Method))
     _check_choice("notifies_of", spec.notifies_of, get_args(NotifiesOf))
     if spec.notifies_of == "alarms" and spec.filter != RecordFilter(sn=spec.filter.sn):
-        raise UsageError("alarms cannot be filtered by calls", hint="filter by sn only, or not at all")
+        raise UsageError(_("alarms cannot be filtered by calls"), hint=_("filter by sn only, or not at all"))
     _check_choice("retry_policy", spec.retry_policy, get_args(RetryPolicy))
     _check_range("timeout_seconds", spec.timeout_seconds, TIMEOUT_SECONDS_LIMITS)
     _check_range("max_attempts", spec.max_attempts, MAX_ATTEMPTS_LIMITS)
@@ -110,9 +111,13 @@ def decode_spec(text: str) -> StoredSpec:
     stored = msgspec.json.decode(text, type=StoredSpec)
     if stored.version != SPEC_VERSION:
         raise OnhookError(
-            f"a destination is stored in version {stored.version}, supported: {SPEC_VERSION}",
+            _(
+                "a destination is stored in version {version}, supported: {spec_version}",
+                version=stored.version,
+                spec_version=SPEC_VERSION,
+            ),
             location="onhook.db",
-            hint="upgrade Onhook",
+            hint=_("upgrade Onhook"),
         )
     return stored
 
@@ -126,8 +131,13 @@ def parse_standard_webhooks_key(text: str) -> bytes:
         key = b""
     if not text.startswith(WHSEC_PREFIX) or not minimum <= len(key) <= maximum:
         raise UsageError(
-            "this is not a secret for Standard Webhooks",
-            hint=f"write {WHSEC_PREFIX} and {minimum} to {maximum} bytes in Base64, or leave it out to generate one",
+            _("this is not a secret for Standard Webhooks"),
+            hint=_(
+                "write {whsec_prefix} and {minimum} to {maximum} bytes in Base64, or leave it out to generate one",
+                whsec_prefix=WHSEC_PREFIX,
+                minimum=minimum,
+                maximum=maximum,
+            ),
         )
     return key
 
@@ -154,26 +164,38 @@ def _check_url(url: str) -> None:
     except ValueError:  # an open bracket, or a port that is not a number
         is_webhook = has_password = False
     if has_password:
-        raise UsageError("a URL must not contain a password", hint="send it in a header: Authorization")
+        raise UsageError(_("a URL must not contain a password"), hint=_("send it in a header: Authorization"))
     if not is_webhook or len(url) > URL_CHARACTERS_MAX or not url.isprintable() or " " in url:
-        raise UsageError("this is not the URL of a webhook", hint="write one such as https://crm.example.com/calls")
+        raise UsageError(
+            _("this is not the URL of a webhook"), hint=_("write one such as https://crm.example.com/calls")
+        )
 
 
 def _check_headers(headers: dict[str, str]) -> None:
     if len(headers) > HEADERS_MAX:
-        raise UsageError(f"there are {len(headers)} headers", hint=f"set at most {HEADERS_MAX}")
+        raise UsageError(
+            _("there are {count} headers", count=len(headers)), hint=_("set at most {maximum}", maximum=HEADERS_MAX)
+        )
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or name.lower() in RESERVED_HEADERS:
-            raise UsageError(f"the header {name[:80]!r} cannot be set", hint="choose another name")
+            raise UsageError(_("the header {name} cannot be set", name=repr(name[:80])), hint=_("choose another name"))
         if len(value) > HEADER_CHARACTERS_MAX or not value.isascii() or not value.isprintable():
-            raise UsageError(f"the value of the header {name} cannot be sent", hint="write printable ASCII")
+            raise UsageError(
+                _("the value of the header {name} cannot be sent", name=name), hint=_("write printable ASCII")
+            )
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise UsageError(f"invalid {name}: {value[:80]!r}", hint=f"use {' or '.join(choices)}")
+        raise UsageError(
+            _("invalid {name}: {value}", name=name, value=repr(value[:80])),
+            hint=_("use {choices}", choices=" or ".join(choices)),
+        )
 
 
 def _check_range(name: str, value: float, limits: tuple[float, float]) -> None:
     if not limits[0] <= value <= limits[1]:
-        raise UsageError(f"invalid {name}: {value:g}", hint=f"write {limits[0]:g} to {limits[1]:g}")
+        raise UsageError(
+            _("invalid {name}: {value}", name=name, value=f"{value:g}"),
+            hint=_("write {limits} to {limits_2}", limits=f"{limits[0]:g}", limits_2=f"{limits[1]:g}"),
+        )

@@ -27,6 +27,7 @@ from onhook.appdb.pbxs import Secret, new_secret, validate_name, validate_secret
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import NotFound, UsageError
+from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 
 DestinationState = Literal["active", "paused", "disabled"]
@@ -110,7 +111,10 @@ class Destinations:
         """Return the destination with this name. Raises `NotFound`."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM destinations d WHERE name = ?", (name,))
         if not rows:
-            raise NotFound(f"there is no destination {name[:80]!r}", hint="`onhook destination list` shows them")
+            raise NotFound(
+                _("there is no destination {name}", name=repr(name[:80])),
+                hint=_("`onhook destination list` shows them"),
+            )
         return _destination(rows[0])
 
     def find_by_id(self, destination_id: int) -> Destination | None:
@@ -130,7 +134,9 @@ class Destinations:
         text = _validate_signing_secret(new_signing_secret(spec) if secret is None else secret, spec)
         with self._database.transaction():
             if len(self._database.rows("SELECT 1 FROM destinations")) >= DESTINATIONS_MAX:
-                raise UsageError(f"there are already {DESTINATIONS_MAX} destinations", hint="remove one")
+                raise UsageError(
+                    _("there are already {maximum} destinations", maximum=DESTINATIONS_MAX), hint=_("remove one")
+                )
             try:
                 self._database.write(
                     "INSERT INTO destinations (name, spec, app, state, reason, attempts_succeeded, attempts_failed,"
@@ -151,7 +157,8 @@ class Destinations:
         new_notifies_of = changes.get("notifies_of", old.notifies_of)
         if "alarms" in (new_notifies_of, old.notifies_of) and new_notifies_of != old.notifies_of:
             raise UsageError(
-                f"{old.name} notifies of {old.notifies_of}", hint=f"add another destination for {new_notifies_of}"
+                _("{old_name} notifies of {notifies_of}", old_name=old.name, notifies_of=old.notifies_of),
+                hint=_("add another destination for {new_notifies_of}", new_notifies_of=new_notifies_of),
             )
         values = {field: getattr(old, field) for field in SPEC_FIELDS}
         spec = validate_spec(DestinationSpec(**(values | {k: v for k, v in changes.items() if k in SPEC_FIELDS})))
@@ -237,13 +244,23 @@ class Destinations:
         destination, label = self.get(name), validate_name(label)
         text = _validate_signing_secret(new_signing_secret(destination) if text is None else text, destination)
         if destination.secrets >= SIGNING_SECRETS_MAX:
-            raise UsageError(f"{destination.name} already has {SIGNING_SECRETS_MAX} secrets", hint="remove the oldest")
+            raise UsageError(
+                _(
+                    "{destination_name} already has {maximum} secrets",
+                    destination_name=destination.name,
+                    maximum=SIGNING_SECRETS_MAX,
+                ),
+                hint=_("remove the oldest"),
+            )
         try:
             with self._database.transaction():
                 self._insert_secret(destination.destination_id, text, label, now_us)
                 self._increment_revision(destination.destination_id)
         except sqlite3.IntegrityError:
-            raise UsageError(f"{destination.name} already has this secret", hint="nothing to do") from None
+            raise UsageError(
+                _("{destination_name} already has this secret", destination_name=destination.name),
+                hint=_("nothing to do"),
+            ) from None
         return self.secrets(name)[-1], text
 
     def remove_secret(self, name: str, secret_id: int) -> None:
@@ -253,10 +270,18 @@ class Destinations:
             secret_ids = [secret.secret_id for secret in self.secrets(name)]
             if secret_id not in secret_ids:
                 raise NotFound(
-                    f"{destination.name} has no secret {secret_id}", hint="`onhook destination show` lists them"
+                    _(
+                        "{destination_name} has no secret {secret_id}",
+                        destination_name=destination.name,
+                        secret_id=secret_id,
+                    ),
+                    hint=_("`onhook destination show` lists them"),
                 )
             if secret_ids == [secret_id]:
-                raise UsageError(f"{destination.name} has no other secret", hint="add the new one first")
+                raise UsageError(
+                    _("{destination_name} has no other secret", destination_name=destination.name),
+                    hint=_("add the new one first"),
+                )
             self._database.write("DELETE FROM signing_secrets WHERE secret_id = ?", (secret_id,))
             self._increment_revision(destination.destination_id)
 
@@ -286,13 +311,22 @@ class Destinations:
         destination = self.get(name)
         if destination.notifies_of == "alarms":
             raise UsageError(
-                f"{destination.name} notifies of {destination.notifies_of}, which cannot be replayed",
-                hint="replay a destination that notifies of records or calls",
+                _(
+                    "{destination_name} notifies of {notifies_of}, which cannot be replayed",
+                    destination_name=destination.name,
+                    notifies_of=destination.notifies_of,
+                ),
+                hint=_("replay a destination that notifies of records or calls"),
             )
         with self._database.transaction():
             if len(self.streams(destination.destination_id)) > REPLAYS_MAX:
                 raise UsageError(
-                    f"{destination.name} already has {REPLAYS_MAX} unfinished replays", hint="wait until one ends"
+                    _(
+                        "{destination_name} already has {maximum} unfinished replays",
+                        destination_name=destination.name,
+                        maximum=REPLAYS_MAX,
+                    ),
+                    hint=_("wait until one ends"),
                 )
             self._insert_stream(destination.destination_id, record_filter, after, until, now_us)
         return self.get(name)
@@ -363,7 +397,7 @@ def _validate_signing_secret(text: str, spec: DestinationSpec) -> str:
 
 
 def _duplicate_name_error(name: str) -> UsageError:
-    return UsageError(f"there is already a destination named {name!r}", hint="choose another name")
+    return UsageError(_("there is already a destination named {name}", name=repr(name)), hint=_("choose another name"))
 
 
 def _destination(row: tuple[Any, ...]) -> Destination:

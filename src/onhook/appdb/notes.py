@@ -7,6 +7,7 @@ import msgspec
 
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 
 NOTE_CHARACTERS_MAX = 4_000
@@ -51,7 +52,9 @@ class Notes:
         if versions and (versions[0].text, versions[0].tags) == (text, parsed_tags):
             return
         if len(versions) >= VERSIONS_MAX:
-            raise UsageError(f"this note was already changed {VERSIONS_MAX} times", hint="leave it as it is")
+            raise UsageError(
+                _("this note was already changed {maximum} times", maximum=VERSIONS_MAX), hint=_("leave it as it is")
+            )
         if not versions and not text and not parsed_tags:
             return
         self._database.write(
@@ -85,7 +88,9 @@ class Notes:
             (_escape_like(tag), _escape_like(text), MATCHES_MAX + 1),
         )
         if len(rows) > MATCHES_MAX:
-            raise UsageError(f"more than {MATCHES_MAX} calls match", hint="search for a rarer tag or text")
+            raise UsageError(
+                _("more than {maximum} calls match", maximum=MATCHES_MAX), hint=_("search for a rarer tag or text")
+            )
         return [(sn, call_id) for sn, call_id in rows]
 
     def delete_for_calls(self, calls: Sequence[tuple[str, str]]) -> None:
@@ -111,7 +116,12 @@ def parse_tags(text: str) -> tuple[str, ...]:
     """Return the tags of a text, separated by commas; each once. Raises `UsageError`."""
     tags = tuple(dict.fromkeys(tag.strip() for tag in text.split(",") if tag.strip()))
     if len(tags) > TAGS_MAX or any(len(tag) > TAG_CHARACTERS_MAX or not tag.isprintable() for tag in tags):
-        raise UsageError("invalid tags", hint=f"use up to {TAGS_MAX} tags of {TAG_CHARACTERS_MAX} characters")
+        raise UsageError(
+            _("invalid tags"),
+            hint=_(
+                "use up to {maximum} tags of {maximum_2} characters", maximum=TAGS_MAX, maximum_2=TAG_CHARACTERS_MAX
+            ),
+        )
     return tags
 
 
@@ -123,5 +133,7 @@ def _escape_like(text: str) -> str:
 def _validate_text(text: str) -> str:
     text = text.replace("\r\n", "\n").strip()
     if len(text) > NOTE_CHARACTERS_MAX:
-        raise UsageError("this note is too long", hint=f"use at most {NOTE_CHARACTERS_MAX} characters")
+        raise UsageError(
+            _("this note is too long"), hint=_("use at most {maximum} characters", maximum=NOTE_CHARACTERS_MAX)
+        )
     return text

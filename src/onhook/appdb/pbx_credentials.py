@@ -11,6 +11,7 @@ import msgspec
 
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import NotFound, UsageError
+from onhook.lib.messages import _
 
 URL_CHARACTERS_MAX = 253 + 16
 """A host name of full length (RFC 1035, 2.3.4), a scheme and a port."""
@@ -61,8 +62,8 @@ class PbxCredentialsRepository:
         credentials = self.get(sn)
         if credentials is None:
             raise NotFound(
-                f"the API address of {name} is not set",
-                hint="onhook pbx change NAME --api https://HOST:PORT --client-id ID --client-secret SECRET",
+                _("the API address of {name} is not set", name=name),
+                hint=_("onhook pbx change NAME --api https://HOST:PORT --client-id ID --client-secret SECRET"),
             )
         return credentials
 
@@ -108,8 +109,8 @@ def parse_pbx_credentials(url: str, client_id: str, client_secret: str, fingerpr
     for field, text in (("client id", client_id), ("client secret", client_secret)):
         if not 0 < len(text) <= CREDENTIAL_CHARACTERS_MAX or not text.isprintable():
             raise UsageError(
-                f"invalid {field}",
-                hint="copy it from the PBX, Integrations > API, and pass it with --client-id and --client-secret",
+                _("invalid {field}", field=field),
+                hint=_("copy it from the PBX, Integrations > API, and pass it with --client-id and --client-secret"),
             )
     return PbxCredentials(
         url=_parse_url(url),
@@ -124,9 +125,9 @@ def parse_fingerprint(text: str) -> str:
     digits = _SEPARATORS.sub("", text).lower()
     if not _HEX.fullmatch(digits):
         raise UsageError(
-            f"{text[:80]!r} is not the SHA-256 of a certificate",
+            _("{text} is not the SHA-256 of a certificate", text=repr(text[:80])),
             location="fingerprint",
-            hint="`onhook pbx trust NAME` shows that of the PBX",
+            hint=_("`onhook pbx trust NAME` shows that of the PBX"),
         )
     return digits
 
@@ -144,12 +145,16 @@ def _parse_url(url: str) -> str:
     is_bare = not (parts.path or parts.query or parts.fragment or parts.username)
     if len(url) > URL_CHARACTERS_MAX or parts.scheme not in ("http", "https") or not parts.hostname or not is_bare:
         raise UsageError(
-            f"{url[:80]!r} is not the address of an API",
+            _("{url} is not the address of an API", url=repr(url[:80])),
             location="--api",
-            hint="write https://HOST:PORT, such as https://pbx:8088",
+            hint=_("write https://HOST:PORT, such as https://pbx:8088"),
         )
     if parts.scheme == "http" and not _is_this_machine(parts.hostname):
-        raise UsageError("plain HTTP would expose the token", location="--api", hint=f"write https://{parts.netloc}")
+        raise UsageError(
+            _("plain HTTP would expose the token"),
+            location="--api",
+            hint=_("write https://{netloc}", netloc=parts.netloc),
+        )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}:{port or (443 if parts.scheme == 'https' else 80)}"
 

@@ -12,6 +12,7 @@ from onhook.appdb.source_match import SourceMatch
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 NAME_CHARACTERS_MAX = 64
 """A name is shown in a table column."""
@@ -86,7 +87,8 @@ def validate_name(name: str) -> str:
     name = name.strip()
     if not name or len(name) > NAME_CHARACTERS_MAX or not name.isprintable():
         raise UsageError(
-            f"{name[:80]!r} is not a valid name", hint=(f"use 1 to {NAME_CHARACTERS_MAX} printable characters")
+            _("{name} is not a valid name", name=repr(name[:80])),
+            hint=(_("use 1 to {maximum} printable characters", maximum=NAME_CHARACTERS_MAX)),
         )
     return name
 
@@ -96,8 +98,10 @@ def validate_sn(sn: str) -> str:
     sn = sn.strip()
     if len(sn) > SN_CHARACTERS_MAX or not _SN.fullmatch(sn):
         raise UsageError(
-            f"{sn[:80]!r} is not a valid serial number",
-            hint=f"use 1 to {SN_CHARACTERS_MAX} ASCII characters without blanks, as the PBX shows it",
+            _("{sn} is not a valid serial number", sn=repr(sn[:80])),
+            hint=_(
+                "use 1 to {maximum} ASCII characters without blanks, as the PBX shows it", maximum=SN_CHARACTERS_MAX
+            ),
         )
     return sn
 
@@ -108,11 +112,15 @@ def validate_secret(text: str) -> str:
     """
     if not SECRET_CHARACTERS_MIN <= len(text) <= SECRET_CHARACTERS_MAX:
         raise UsageError(
-            f"a secret cannot have {len(text)} characters",
-            hint=f"use {SECRET_CHARACTERS_MIN} to {SECRET_CHARACTERS_MAX} characters; a PBX generates 32",
+            _("a secret cannot have {count} characters", count=len(text)),
+            hint=_(
+                "use {minimum} to {maximum} characters; a PBX generates 32",
+                minimum=SECRET_CHARACTERS_MIN,
+                maximum=SECRET_CHARACTERS_MAX,
+            ),
         )
     if not text.isprintable():
-        raise UsageError("a secret cannot have control characters", hint="copy it again from the PBX")
+        raise UsageError(_("a secret cannot have control characters"), hint=_("copy it again from the PBX"))
     return text
 
 

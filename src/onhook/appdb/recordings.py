@@ -8,6 +8,7 @@ from pathlib import Path
 
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 
 class Recordings:
@@ -38,5 +39,7 @@ def parse_directory(text: str) -> Path | None:
         return None
     path = Path(text).absolute()
     if not os.access(path, os.R_OK | os.X_OK) or not path.is_dir():
-        raise UsageError(f"there is no readable directory {text[:80]!r}", hint="name the one with the recordings")
+        raise UsageError(
+            _("there is no readable directory {text}", text=repr(text[:80])), hint=_("name the one with the recordings")
+        )
     return path

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 DAYS_MAX = 36_500
 """A hundred years: use `always` for longer."""
@@ -42,5 +43,8 @@ def parse_retention_days(text: str) -> int | None:
     if text in words:
         return words[text]
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= DAYS_MAX):
-        raise UsageError(f"{text[:20]!r} is not a number of days", hint=f"write 1 to {DAYS_MAX} days, always or auto")
+        raise UsageError(
+            _("{text} is not a number of days", text=repr(text[:20])),
+            hint=_("write 1 to {maximum} days, always or auto", maximum=DAYS_MAX),
+        )
     return int(text)

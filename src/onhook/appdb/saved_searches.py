@@ -7,6 +7,7 @@ import msgspec
 from onhook.appdb.pbxs import validate_name
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import NotFound, UsageError
+from onhook.lib.messages import _
 
 SEARCHES_MAX = 200
 """In one list."""
@@ -47,20 +48,24 @@ class SavedSearches:
         page = path.partition("?")[0]
         if page not in PAGES or len(path) > QUERY_CHARACTERS_MAX or not path.isprintable() or "\\" in path:
             raise UsageError(
-                "this page cannot be saved as a search", location="path", hint=f"save one of {', '.join(PAGES)}"
+                _("this page cannot be saved as a search"),
+                location="path",
+                hint=_("save one of {pages}", pages=", ".join(PAGES)),
             )
         if len(self.all()) >= SEARCHES_MAX:
-            raise UsageError(f"there are already {SEARCHES_MAX} searches", hint="remove one")
+            raise UsageError(_("there are already {maximum} searches", maximum=SEARCHES_MAX), hint=_("remove one"))
         name = validate_name(name)
         try:
             self._database.write(
                 "INSERT INTO saved_searches (name, path, author) VALUES (?, ?, ?)", (name, path, author)
             )
         except sqlite3.IntegrityError:
-            raise UsageError(f"there is already a search named {name[:80]!r}", hint="choose another name") from None
+            raise UsageError(
+                _("there is already a search named {name}", name=repr(name[:80])), hint=_("choose another name")
+            ) from None
         return next(search for search in self.all() if search.name == name)
 
     def remove(self, search_id: int) -> None:
         """Remove a search. Raises `NotFound`."""
         if not self._database.write("DELETE FROM saved_searches WHERE search_id = ?", (search_id,)):
-            raise NotFound("there is no such search", hint="it may have been removed already")
+            raise NotFound(_("there is no such search"), hint=_("it may have been removed already"))

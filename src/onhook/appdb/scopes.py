@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from onhook.appdb.appdb import AppDb
 from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 NUMBER_CHARACTERS_MAX = 40
 """Of an extension: no PBX has longer ones."""
@@ -15,7 +16,7 @@ def parse_scope(appdb: AppDb, pbxs: Iterable[str], numbers: Iterable[str]) -> Ac
     sns = dict.fromkeys(appdb.pbx(name).sn for name in _split_words(pbxs))
     extensions = _split_words(numbers)
     if any(not number.isprintable() or len(number) > NUMBER_CHARACTERS_MAX for number in extensions):
-        raise UsageError("invalid extension numbers", hint="write extensions, separated by commas")
+        raise UsageError(_("invalid extension numbers"), hint=_("write extensions, separated by commas"))
     return AccessScope(tuple(sns) or None, extensions or None) if sns or extensions else None
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 UNSIGNED_DIALECTS = frozenset({"newcdr"})
 """Dialects without signatures (yeastar-p-series.md 9)."""
@@ -71,7 +72,9 @@ class SourceMatches:
 def parse_source_match(addresses: Sequence[str], path: str | None) -> SourceMatch:
     """Return the source described by texts. Raises `UsageError`, never showing the path."""
     if len(addresses) > ADDRESSES_MAX:
-        raise UsageError(f"a PBX cannot have more than {ADDRESSES_MAX} addresses", hint="name their networks")
+        raise UsageError(
+            _("a PBX cannot have more than {maximum} addresses", maximum=ADDRESSES_MAX), hint=_("name their networks")
+        )
     return SourceMatch(tuple(dict.fromkeys(map(_parse_address, addresses))), _parse_path(path) if path else "")
 
 
@@ -81,22 +84,30 @@ def validate_sender_identification(
     """Check that the sender of an event can be verified. Raises `UsageError`."""
     if dialect in UNSIGNED_DIALECTS:
         if has_secret or is_unsigned:
-            raise UsageError(f"a {dialect} PBX cannot sign events", hint="identify it by --from or --path instead")
+            raise UsageError(
+                _("a {dialect} PBX cannot sign events", dialect=dialect),
+                hint=_("identify it by --from or --path instead"),
+            )
         if not source_match:
             raise UsageError(
-                f"a {dialect} PBX cannot sign events: its source must identify it",
-                hint="give its address with --from, or a secret path with --path",
+                _("a {dialect} PBX cannot sign events: its source must identify it", dialect=dialect),
+                hint=_("give its address with --from, or a secret path with --path"),
             )
     elif source_match:
-        raise UsageError(f"a {dialect} PBX signs its events", hint="give its --secret, not an address or a path")
+        raise UsageError(
+            _("a {dialect} PBX signs its events", dialect=dialect),
+            hint=_("give its --secret, not an address or a path"),
+        )
     elif not has_secret and not is_unsigned:
-        raise UsageError("a PBX needs a secret", hint="give its webhook secret, or add it as unsigned")
+        raise UsageError(_("a PBX needs a secret"), hint=_("give its webhook secret, or add it as unsigned"))
 
 
 def validate_has_api(dialect: str) -> None:
     """Check that Onhook supports an API of this dialect. Raises `UsageError`."""
     if dialect in UNSIGNED_DIALECTS:
-        raise UsageError(f"the API of {dialect} PBXs is not supported", hint="leave --api and its options out")
+        raise UsageError(
+            _("the API of {dialect} PBXs is not supported", dialect=dialect), hint=_("leave --api and its options out")
+        )
 
 
 def _parse_address(text: str) -> str:
@@ -104,10 +115,11 @@ def _parse_address(text: str) -> str:
         network = ipaddress.ip_network(text.strip())
     except ValueError as error:
         raise UsageError(
-            f"{text[:80]!r} is neither an address nor a network ({error})", hint="write 192.0.2.7 or 192.0.2.0/24"
+            _("{text} is neither an address nor a network ({error})", text=repr(text[:80]), error=error),
+            hint=_("write 192.0.2.7 or 192.0.2.0/24"),
         ) from None
     if not network.prefixlen:
-        raise UsageError(f"{text[:80]} matches every address", hint="write the addresses of the PBX")
+        raise UsageError(_("{text} matches every address", text=text[:80]), hint=_("write the addresses of the PBX"))
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
@@ -116,8 +128,12 @@ def _parse_path(path: str) -> str:
     characters = len(path) - 1
     if not _PATH.fullmatch(path) or not PATH_CHARACTERS_MIN <= characters <= PATH_CHARACTERS_MAX:
         raise UsageError(
-            "invalid secret path",
-            hint=f"write a slash and {PATH_CHARACTERS_MIN} to {PATH_CHARACTERS_MAX} of a-z, A-Z, 0-9, - . _ ~ /",
+            _("invalid secret path"),
+            hint=_(
+                "write a slash and {minimum} to {maximum} of a-z, A-Z, 0-9, - . _ ~ /",
+                minimum=PATH_CHARACTERS_MIN,
+                maximum=PATH_CHARACTERS_MAX,
+            ),
         )
     return path
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
+from onhook.lib.messages import _
 from onhook.lib.migrations import load_migrations
 
 BUSY_SECONDS = 5.0
@@ -37,7 +38,9 @@ class SqliteDatabase:
             )
         except (OSError, sqlite3.Error) as error:
             raise Unavailable(
-                f"cannot open the application database: {error}", location=str(path), hint="run `onhook doctor`"
+                _("cannot open the application database: {error}", error=error),
+                location=str(path),
+                hint=_("run `onhook doctor`"),
             ) from error
         try:
             self._prepare(path)
@@ -100,9 +103,9 @@ class SqliteDatabase:
             current_version = self._schema_version()
             if current_version > newest_version:
                 raise OnhookError(
-                    ("the application database was written by a newer Onhook"),
+                    (_("the application database was written by a newer Onhook")),
                     location=str(path),
-                    hint="install that version again",
+                    hint=_("install that version again"),
                 )
             self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             for migration in migrations[current_version:]:
@@ -119,7 +122,7 @@ class SqliteDatabase:
         ).fetchone()
         if application_id != APPLICATION_ID and (application_id or table_count or form):
             raise UsageError(
-                "this is a database of another program", location=str(path), hint="name another data directory"
+                _("this is a database of another program"), location=str(path), hint=_("name another data directory")
             )
 
     def _schema_version(self) -> int:
@@ -143,7 +146,9 @@ def copy_database(source: Path, target: Path) -> None:
             partial_path.unlink(missing_ok=True)
     except (OSError, sqlite3.Error) as error:
         raise Unavailable(
-            f"cannot copy {source.name}: {error}", location=str(target), hint="check the permissions and the disk space"
+            _("cannot copy {source_name}: {error}", source_name=source.name, error=error),
+            location=str(target),
+            hint=_("check the permissions and the disk space"),
         ) from error
 
 
@@ -190,16 +195,16 @@ def _translate_errors() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise Unavailable(
-            f"cannot use the application database now: {error}",
+            _("cannot use the application database now: {error}", error=error),
             location="onhook.db",
-            hint="try again; `onhook doctor` checks the disk",
+            hint=_("try again; `onhook doctor` checks the disk"),
         ) from error
     except sqlite3.IntegrityError:
         # A constraint is violated; the caller knows which, and reports it.
         raise
     except sqlite3.DatabaseError as error:
         raise OnhookError(
-            (f"the application database is damaged: {error}"),
+            (_("the application database is damaged: {error}", error=error)),
             location="onhook.db",
-            hint="restore a backup with `onhook restore`",
+            hint=_("restore a backup with `onhook restore`"),
         ) from error

@@ -11,6 +11,7 @@ import msgspec
 
 from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import Unavailable, UsageError
+from onhook.lib.messages import _
 
 Role = Literal["administrator", "reader"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -57,7 +58,7 @@ def validate_role(role: str) -> Role:
     for valid_role in ROLES:
         if role == valid_role:
             return valid_role
-    raise UsageError(f"there is no role {role!r}", hint=f"use {' or '.join(ROLES)}")
+    raise UsageError(_("there is no role {role}", role=repr(role)), hint=_("use {roles}", roles=" or ".join(ROLES)))
 
 
 def write_token_file(path: Path, text: str) -> None:
@@ -69,7 +70,9 @@ def write_token_file(path: Path, text: str) -> None:
             file.write(text + "\n")
         partial_path.replace(path)
     except OSError as error:
-        raise Unavailable(f"cannot write the administrator's token: {error}", location=str(path)) from error
+        raise Unavailable(
+            _("cannot write the administrator's token: {error}", error=error), location=str(path)
+        ) from error
 
 
 def read_token_file(path: Path) -> str:
@@ -79,4 +82,6 @@ def read_token_file(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
-        raise Unavailable(f"cannot read the administrator's token: {error}", location=str(path)) from error
+        raise Unavailable(
+            _("cannot read the administrator's token: {error}", error=error), location=str(path)
+        ) from error

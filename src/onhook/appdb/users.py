@@ -17,6 +17,7 @@ from onhook.appdb.sqlite import SqliteDatabase
 from onhook.appdb.tokens import Role, generate_token, hash_secret, validate_role
 from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import NotAllowed, NotFound, UsageError
+from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 
 USERS_MAX = 1_000
@@ -66,7 +67,7 @@ class Users:
         """Return a user. Raises `NotFound`."""
         user = self.find(name)
         if user is None:
-            raise NotFound(f"there is no user {name[:80]!r}", hint="the page Users lists them")
+            raise NotFound(_("there is no user {name}", name=repr(name[:80])), hint=_("the page Users lists them"))
         return user
 
     def find(self, name: str) -> User | None:
@@ -80,7 +81,9 @@ class Users:
         validate_scope(role, scope)
         with self._database.transaction():
             if len(self.all()) >= USERS_MAX:
-                raise UsageError(f"there are already {USERS_MAX} users", hint="remove those who have left")
+                raise UsageError(
+                    _("there are already {maximum} users", maximum=USERS_MAX), hint=_("remove those who have left")
+                )
             try:
                 self._database.write(
                     "INSERT INTO users (name, role, scope, password, password_version, created_at)"
@@ -88,7 +91,9 @@ class Users:
                     (name, role, encode_scope(scope), now_us, now_us),
                 )
             except sqlite3.IntegrityError:
-                raise UsageError(f"there is already a user named {name!r}", hint="choose another name") from None
+                raise UsageError(
+                    _("there is already a user named {name}", name=repr(name)), hint=_("choose another name")
+                ) from None
             return self._invite(name, now_us)
 
     def invite(self, name: str, *, now_us: int) -> str:
@@ -112,7 +117,9 @@ class Users:
             (hash_secret(text[:PASSWORD_CHARACTERS_MAX]), now_us),
         )
         if not rows:
-            raise NotAllowed("this invitation is invalid or has expired", hint="ask an administrator for another one")
+            raise NotAllowed(
+                _("this invitation is invalid or has expired"), hint=_("ask an administrator for another one")
+            )
         return self.get(rows[0][0])
 
     def accept_invitation(self, text: str, password: str, *, now_us: int) -> User:
@@ -169,8 +176,12 @@ def validate_password(password: str) -> str:
     """Return the password. Raises `UsageError`, never showing it."""
     if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
         raise UsageError(
-            f"a password cannot have {len(password)} characters",
-            hint=f"use {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX}: a few words are good",
+            _("a password cannot have {count} characters", count=len(password)),
+            hint=_(
+                "use {minimum} to {maximum}: a few words are good",
+                minimum=PASSWORD_CHARACTERS_MIN,
+                maximum=PASSWORD_CHARACTERS_MAX,
+            ),
         )
     return password
 
@@ -178,9 +189,12 @@ def validate_password(password: str) -> str:
 def validate_scope(role: Role, scope: AccessScope | None) -> None:
     """Check a scope. Raises `UsageError`: an administrator cannot be limited, because he could remove any limit."""
     if scope is not None and role == "administrator":
-        raise UsageError("an administrator cannot be limited", hint="choose the role reader")
+        raise UsageError(_("an administrator cannot be limited"), hint=_("choose the role reader"))
     if scope is not None and len(scope.numbers or ()) > SCOPE_NUMBERS_MAX:
-        raise UsageError(f"there are more than {SCOPE_NUMBERS_MAX} numbers", hint="limit the reader to a PBX instead")
+        raise UsageError(
+            _("there are more than {maximum} numbers", maximum=SCOPE_NUMBERS_MAX),
+            hint=_("limit the reader to a PBX instead"),
+        )
 
 
 def hash_password(password: str) -> bytes:

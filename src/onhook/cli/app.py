@@ -12,6 +12,7 @@ from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound
+from onhook.lib.messages import _
 
 app = typer.Typer(add_completion=False, help="Manage applications of the PBX API.", epilog="Example: onhook app list")
 
@@ -138,7 +139,10 @@ def unblock(
         count = appdb.apps.unblock(address)
     if address is not None and not count:
         address_list = ", ".join(blocked_address.address for blocked_address in blocked_addresses) or "none is blocked"
-        raise NotFound(f"{address[:80]!r} is not blocked", hint=f"blocked addresses: {address_list}")
+        raise NotFound(
+            _("{address} is not blocked", address=repr(address[:80])),
+            hint=_("blocked addresses: {address_list}", address_list=address_list),
+        )
     print(f"{count} addresses unblocked.")
 
 

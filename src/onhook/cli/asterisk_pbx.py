@@ -18,6 +18,7 @@ from onhook.cli.open_appdb import open_appdb
 from onhook.config import parse_address
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 NO_SOURCE = "none"
 """Value of `--cdr` that removes the CDR source."""
@@ -86,7 +87,7 @@ class NewAsterisk(msgspec.Struct, frozen=True):
 def parse_source_options(cdr: str | None, table: str | None, columns: str | None) -> CdrSource | None:
     """Return the CDR source of the options; None without them. Raises `UsageError`."""
     if cdr is None and (table or columns):
-        raise UsageError("--cdr-table and --cdr-columns need a CDR source", hint="set it with --cdr")
+        raise UsageError(_("--cdr-table and --cdr-columns need a CDR source"), hint=_("set it with --cdr"))
     return None if cdr is None else parse_cdr_source(cdr, table=table, columns=columns)
 
 
@@ -103,7 +104,9 @@ def add_asterisk(new_asterisk: NewAsterisk, number_plan: NumberPlan, secret: str
     """
     asterisk = _build_asterisk(new_asterisk)
     if secret is None:
-        raise UsageError("no secret is given", hint="give that of the manager's user, with --secret or --secret-file")
+        raise UsageError(
+            _("no secret is given"), hint=_("give that of the manager's user, with --secret or --secret-file")
+        )
     validate_asterisk(asterisk, secret)
     with open_appdb(data, create=True) as appdb:
         pbx = appdb.add_pbx(
@@ -125,7 +128,7 @@ def add_asterisk(new_asterisk: NewAsterisk, number_plan: NumberPlan, secret: str
 
 def _build_asterisk(new_asterisk: NewAsterisk) -> AsteriskPbx:
     if not new_asterisk.user:
-        raise UsageError("no user is given", hint="give the manager's user in manager.conf, with --user")
+        raise UsageError(_("no user is given"), hint=_("give the manager's user in manager.conf, with --user"))
     default_port = PORT if new_asterisk.tls == TLS_OFF else TLS_PORT
     has_port = new_asterisk.address.rpartition(":")[2].isdigit() and not new_asterisk.address.endswith("]")
     address = parse_address(
@@ -153,9 +156,9 @@ def _read_tls_option(tls: str) -> str:
         ssl.create_default_context(cadata=pem)
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise UsageError(
-            f"cannot read certificates: {error}",
+            _("cannot read certificates: {error}", error=error),
             location=tls,
-            hint="name a file with certificates in PEM, or write on or off",
+            hint=_("name a file with certificates in PEM, or write on or off"),
         ) from error
     return pem
 

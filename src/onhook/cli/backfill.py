@@ -21,6 +21,7 @@ from onhook.config import Config
 from onhook.console.api.coverage import parse_backfill_request
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable
+from onhook.lib.messages import _
 from onhook.ops.instance_lock import is_server_running
 from onhook.ops.manual_backfill import parse_cdr_sources, run_manual_backfill
 from onhook.pbx.asterisk.payload import Asterisk
@@ -144,7 +145,7 @@ async def _follow_server(
         if progress is not None:
             show_progress((progress.done_until - progress.since) / max(1, progress.started_at - progress.since), "")
         if not is_server_running(config):
-            raise Unavailable("the server was stopped", hint="run the command again: it continues where it was")
+            raise Unavailable(_("the server was stopped"), hint=_("run the command again: it continues where it was"))
         await asyncio.sleep(POLL_SECONDS)
 
 
@@ -196,7 +197,10 @@ def _print_result(pbx: Pbx, result: BackfillResult) -> None:
         f" stored, {result.unreadable} that could not be parsed."
     )
     if result.incomplete_reason:
-        raise OnhookError(f"the list was incomplete: {result.incomplete_reason}", hint="run the command again")
+        raise OnhookError(
+            _("the list was incomplete: {incomplete_reason}", incomplete_reason=result.incomplete_reason),
+            hint=_("run the command again"),
+        )
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 app = typer.Typer(add_completion=False)
 
@@ -42,7 +43,7 @@ def coverage(
         parse_time(text, reader_zone, now, name=name) for name, text in (("--since", since), ("--until", until))
     )
     if start >= end:
-        raise UsageError("--since is not before --until", hint="exchange the two")
+        raise UsageError(_("--since is not before --until"), hint=_("exchange the two"))
     with open_appdb(data) as appdb:
         pbxs = [appdb.pbx(pbx)] if pbx else appdb.pbxs()
         pbx_intervals = [

@@ -29,6 +29,7 @@ from onhook.delivery.issues import count_phrase
 from onhook.delivery.status import DestinationTestResult
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound, UsageError
+from onhook.lib.messages import _
 from onhook.runtime.data_files import read_last_seq
 
 app = typer.Typer(
@@ -74,7 +75,9 @@ def add(
     kinds = destination_kinds(config)
     if kind not in kinds:
         raise UsageError(
-            f"unknown kind of destination {kind[:80]!r}", location="--kind", hint=f"use one of {', '.join(kinds)}"
+            _("unknown kind of destination {kind}", kind=repr(kind[:80])),
+            location="--kind",
+            hint=_("use one of {kinds}", kinds=", ".join(kinds)),
         )
     secret_value = read_webhook_secret(secret, secret_file)
     record_filter = _parse_filters(config, filters)
@@ -154,7 +157,7 @@ def change(
     if filters or every_call:
         changes["filter"] = _parse_filters(config, filters)
     if not changes:
-        raise UsageError("there is nothing to change", hint="give another URL, filter or name")
+        raise UsageError(_("there is nothing to change"), hint=_("give another URL, filter or name"))
     with open_appdb(data) as appdb:
         destination = appdb.destinations.change(name, changes)
     print(f'Destination "{destination.name}" changed.')
@@ -297,7 +300,7 @@ def discard(
 ) -> None:
     """Discard one delivery, or all failed ones; the calls stay."""
     if (delivery is None) is not failed:
-        raise UsageError("no delivery is given", hint="give either --delivery NUMBER or --failed")
+        raise UsageError(_("no delivery is given"), hint=_("give either --delivery NUMBER or --failed"))
     with open_appdb(data) as appdb:
         destination = appdb.destinations.get(name)
         if delivery is None:
@@ -348,7 +351,8 @@ def _require_own_delivery(destination: Destination, appdb: AppDb, delivery: int)
     """Return the delivery if it belongs to this destination. Raises `NotFound`."""
     if appdb.deliveries.get(delivery).destination_id != destination.destination_id:
         raise NotFound(
-            f"{destination.name} has no delivery {delivery}", hint="`onhook destination deliveries` lists them"
+            _("{destination_name} has no delivery {delivery}", destination_name=destination.name, delivery=delivery),
+            hint=_("`onhook destination deliveries` lists them"),
         )
     return delivery
 

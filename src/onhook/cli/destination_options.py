@@ -9,6 +9,7 @@ import typer
 from onhook.appdb.destination_spec import Method, PayloadFormat, RetryPolicy
 from onhook.cli.options import optional_parameter, with_options
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 _STANDARD_WEBHOOKS_HELP = "Also send the headers of Standard Webhooks"
 _ALLOW_PRIVATE_HELP = "Allow private addresses"
@@ -84,5 +85,5 @@ def _parse_options(values: dict[str, Any]) -> Mapping[str, Any]:
 def _parse_header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon:
-        raise UsageError("a header has no value", hint="write --header 'Name: value'")
+        raise UsageError(_("a header has no value"), hint=_("write --header 'Name: value'"))
     return name.strip(), value.strip()

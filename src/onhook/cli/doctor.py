@@ -16,6 +16,7 @@ from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError
+from onhook.lib.messages import _
 from onhook.ops.doctor.host import Check, check_data, check_installation
 from onhook.ops.doctor.pbx import PbxCheckTarget, check_pbx, load_check_target
 
@@ -82,4 +83,4 @@ async def _run_data_checks(config: Config) -> list[Check]:
             quarantined_rows = [row async for row in client.quarantine(1)]
             return list(check_data(lag, bool(quarantined_rows), await client.rejections()))
     except OnhookError as error:
-        return [Check("ERROR", f"the calls cannot be read: {error.message}", error.hint)]
+        return [Check("ERROR", _("the calls cannot be read: {message}", message=error.message), error.hint)]

@@ -14,6 +14,7 @@ from onhook.cli.options import DataOption, ZoneOption, load_config, with_filters
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.errors import Unavailable, UsageError
+from onhook.lib.messages import _
 from onhook.store.contract import ExportFormat
 
 app = typer.Typer(add_completion=False)
@@ -36,12 +37,12 @@ def _parse_export_format(file: Path) -> ExportFormat:
     export_format = file.suffix.removeprefix(".").lower()
     if export_format not in get_args(ExportFormat):
         raise UsageError(
-            f"unknown file format {file.suffix!r}",
+            _("unknown file format {suffix}", suffix=repr(file.suffix)),
             location=str(file),
-            hint="use .csv, .jsonl, .parquet or .xlsx",
+            hint=_("use .csv, .jsonl, .parquet or .xlsx"),
         )
     if not file.parent.is_dir():
-        raise UsageError("there is no such directory", location=str(file.parent), hint="create it first")
+        raise UsageError(_("there is no such directory"), location=str(file.parent), hint=_("create it first"))
     return cast(ExportFormat, export_format)
 
 
@@ -56,7 +57,9 @@ async def _export(config: Config, filters: Mapping[str, str], export_format: Exp
         partial_path.replace(file)
     except OSError as error:
         raise Unavailable(
-            f"cannot write: {error.strerror or error}", location=str(file), hint="choose another directory"
+            _("cannot write: {reason}", reason=error.strerror or error),
+            location=str(file),
+            hint=_("choose another directory"),
         ) from error
     finally:
         partial_path.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from onhook.cli.options import DataOption, load_config
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.errors import Unavailable, UsageError
+from onhook.lib.messages import _
 from onhook.pbx.registry import dialects, pbx_clients
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
@@ -54,13 +55,16 @@ def import_file(
         registered_pbx = appdb.pbx(pbx)
         if registered_pbx.dialect not in pbx_clients():
             raise UsageError(
-                f"files of a {registered_pbx.dialect} PBX cannot be imported", hint="only those of a P-Series can"
+                _("files of a {dialect} PBX cannot be imported", dialect=registered_pbx.dialect),
+                hint=_("only those of a P-Series can"),
             )
         try:
             with file.open(encoding="utf-8-sig", newline="") as lines, _progress(file) as show_line_count:
                 totals = asyncio.run(_import(config, registered_pbx, lines, date_format, show_line_count))
         except OSError as error:
-            raise UsageError(f"cannot read the file: {error.strerror or error}", location=str(file)) from error
+            raise UsageError(
+                _("cannot read the file: {reason}", reason=error.strerror or error), location=str(file)
+            ) from error
     _print_totals(totals)
 
 
@@ -88,7 +92,9 @@ async def _import(
 async def _ingest_all(ingestor: Ingestor, sender: RegisteredPbx, bodies: Sequence[bytes]) -> Sequence[str]:
     verdicts = await asyncio.gather(*(ingestor.ingest(sender, body, IMPORT) for body in bodies))
     if "unavailable" in verdicts or "too_many" in verdicts:
-        raise Unavailable("the ledger cannot be written now", hint="run the command again: it continues where it was")
+        raise Unavailable(
+            _("the ledger cannot be written now"), hint=_("run the command again: it continues where it was")
+        )
     return verdicts
 
 

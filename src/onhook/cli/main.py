@@ -20,6 +20,7 @@ from typer.exceptions import TyperException
 
 from onhook.config import read_config
 from onhook.lib.errors import OnhookError, UsageError
+from onhook.lib.messages import _
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -143,7 +144,7 @@ def _prepare_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - open until the end, like any stream
     if not has_output:
-        raise UsageError("standard output is closed", hint="redirect it to a file, or to /dev/null")
+        raise UsageError(_("standard output is closed"), hint=_("redirect it to a file, or to /dev/null"))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
@@ -152,7 +153,9 @@ def _validate_arguments(arguments: list[str]) -> list[str]:
     """Check the encoding of the arguments without showing them: one may be a secret."""
     for position, argument in enumerate(arguments, 1):
         if any("\ud800" <= character <= "\udfff" for character in argument):
-            raise UsageError(f"word {position} of the command line is not UTF-8", hint="write it in UTF-8")
+            raise UsageError(
+                _("word {position} of the command line is not UTF-8", position=position), hint=_("write it in UTF-8")
+            )
     return arguments
 
 

@@ -13,6 +13,7 @@ from onhook.cdr.record_filter import FILTER_NAMES
 from onhook.cli.filter_hints import warn_about_unknown_status
 from onhook.config import Config, read_config
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.ops.instance_lock import check_is_directory
 
 DataOption = Annotated[str | None, typer.Option("--data", metavar="DIR", help="Data directory", show_default=False)]
@@ -92,7 +93,7 @@ def _validate_filters(filters: dict[str, Any]) -> Mapping[str, Any]:
     for name, value in filters.items():
         if not value.strip():
             raise UsageError(
-                "an empty filter matches everything", location=f"--{name.replace('_', '-')}", hint="leave it out"
+                _("an empty filter matches everything"), location=f"--{name.replace('_', '-')}", hint=_("leave it out")
             )
     if "status" in filters:
         warn_about_unknown_status(filters["status"])

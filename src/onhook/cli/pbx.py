@@ -41,6 +41,7 @@ from onhook.cli.pbx_apis import (
 from onhook.cli.pbx_secrets import PbxName, SecretFileOption, SecretOption, read_secret_option, read_webhook_secret
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.pbx.registry import dialects
 
 app = typer.Typer(add_completion=False, help="Manage PBXs.", epilog="Example: onhook pbx list")
@@ -154,9 +155,9 @@ def add(
         return
     serial_number, secret_value = _require_sn(sn), read_webhook_secret(secret, secret_file)
     if source is not None:
-        raise UsageError("--cdr needs an Asterisk", hint="give --asterisk too, or leave --cdr out")
+        raise UsageError(_("--cdr needs an Asterisk"), hint=_("give --asterisk too, or leave --cdr out"))
     if unsigned and secret_value is not None:
-        raise UsageError("a PBX is unsigned or has a secret", hint="leave one of the two out")
+        raise UsageError(_("a PBX is unsigned or has a secret"), hint=_("leave one of the two out"))
     _check_dialect(dialect)
     credentials = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint).merge_into(None)
     source_match = parse_source_match(addresses or (), path)
@@ -242,11 +243,16 @@ def change(
     source = parse_source_options(cdr, cdr_table, cdr_columns)
     has_other_changes = source_match or silence or keep or source or recordings is not None
     if not (changes or ranges or has_other_changes) and not any(msgspec.structs.astuple(credential_options)):
-        raise UsageError("there is nothing to change", hint="give a new name, zone, source, API or range of numbers")
+        raise UsageError(
+            _("there is nothing to change"), hint=_("give a new name, zone, source, API or range of numbers")
+        )
     with open_appdb(data) as appdb:
         pbx = appdb.pbx(name)
         if signed and not pbx.secrets:
-            raise UsageError(f"{pbx.name} has no secret to sign with", hint="`onhook pbx secret add` adds one")
+            raise UsageError(
+                _("{pbx_name} has no secret to sign with", pbx_name=pbx.name),
+                hint=_("`onhook pbx secret add` adds one"),
+            )
         if source_match:
             _change_source_match(appdb, pbx, source_match)
         credentials = credential_options.merge_into(appdb.pbx_credentials.get(pbx.sn))
@@ -270,7 +276,7 @@ def change(
 
 def _require_sn(sn: str | None) -> str:
     if sn is None:
-        raise UsageError("no serial number is given", hint="give that of the PBX, with --sn")
+        raise UsageError(_("no serial number is given"), hint=_("give that of the PBX, with --sn"))
     return sn
 
 
@@ -278,7 +284,9 @@ def _check_dialect(dialect: str) -> None:
     known_dialects = dialects()
     if dialect not in known_dialects:
         raise UsageError(
-            f"unknown dialect {dialect!r}", location="--dialect", hint=f"use one of {', '.join(known_dialects)}"
+            _("unknown dialect {dialect}", dialect=repr(dialect)),
+            location="--dialect",
+            hint=_("use one of {known_dialects}", known_dialects=", ".join(known_dialects)),
         )
 
 
@@ -289,9 +297,9 @@ def _silence_minutes(text: str) -> int | None:
         return special_values[text]
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= SILENCE_MINUTES_MAX):
         raise UsageError(
-            f"{text[:20]!r} is not a number of minutes",
+            _("{text} is not a number of minutes", text=repr(text[:20])),
             location="--silence",
-            hint=f"write 1 to {SILENCE_MINUTES_MAX} minutes, never or auto",
+            hint=_("write 1 to {maximum} minutes, never or auto", maximum=SILENCE_MINUTES_MAX),
         )
     return int(text)
 

@@ -10,6 +10,7 @@ from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.cli.pbx_secrets import PbxName, read_secret_file
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.sync.certificate_pinning import fetch_certificate, format_fingerprint
 
 ApiOption = Annotated[
@@ -73,7 +74,7 @@ class CredentialOptions(msgspec.Struct, frozen=True):
         if self.client_secret_file is None:
             return self.client_secret
         if self.client_secret is not None:
-            raise UsageError("the client secret is given twice", hint="leave one of the two out")
+            raise UsageError(_("the client secret is given twice"), hint=_("leave one of the two out"))
         return read_secret_file(self.client_secret_file, CREDENTIAL_CHARACTERS_MAX)
 
 

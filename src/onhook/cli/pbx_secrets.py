@@ -11,6 +11,7 @@ from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 app = typer.Typer(
     add_completion=False,
@@ -41,7 +42,7 @@ def add_secret(
     """Add a secret beside the others, so that it can be changed without losing a call."""
     text = read_webhook_secret(secret, secret_file)
     if text is None:
-        raise UsageError("no secret is given", hint="give it with --secret or --secret-file")
+        raise UsageError(_("no secret is given"), hint=_("give it with --secret or --secret-file"))
     with open_appdb(data) as appdb:
         new_secret = appdb.add_secret(name, text, label=label, now_us=SystemClock().microseconds())
     print(f"Secret {new_secret.secret_id} ({new_secret.label}) added.")
@@ -70,7 +71,7 @@ def read_secret_option(secret: str | None, file: str | None) -> str | None:
     if file is None:
         return secret
     if secret is not None:
-        raise UsageError("the secret is given twice", hint="leave one of --secret and --secret-file out")
+        raise UsageError(_("the secret is given twice"), hint=_("leave one of --secret and --secret-file out"))
     return read_secret_file(file, SECRET_CHARACTERS_MAX)
 
 
@@ -80,4 +81,4 @@ def read_secret_file(file: str, characters_max: int) -> str:
         with sys.stdin if file == STDIN else Path(file).open() as source:
             return source.read(characters_max + 2).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the secret: {error}", location=file) from error
+        raise UsageError(_("cannot read the secret: {error}", error=error), location=file) from error

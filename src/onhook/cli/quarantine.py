@@ -13,6 +13,7 @@ from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, load_confi
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 app = typer.Typer(
     add_completion=False,
@@ -55,9 +56,9 @@ def retry(
 ) -> None:
     """Parse events again, as after an upgrade. Fails when one still cannot be parsed."""
     if not seqs and not everything:
-        raise UsageError("no event is named", hint="give the numbers of events, or --all")
+        raise UsageError(_("no event is named"), hint=_("give the numbers of events, or --all"))
     if seqs and everything:
-        raise UsageError("both numbers and --all are given", hint="leave one of the two out")
+        raise UsageError(_("both numbers and --all are given"), hint=_("leave one of the two out"))
     unparsed_count = asyncio.run(_retry(load_config(data=data), seqs or []))
     raise typer.Exit(1 if unparsed_count else 0)
 

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.errors import NotFound
+from onhook.lib.messages import _
 from onhook.ops.instance_lock import check_data_directory
 from onhook.ops.rebuild import RebuildProgressCallback
 from onhook.ops.rebuild import rebuild as rebuild_store
@@ -26,7 +27,9 @@ def rebuild(data: DataOption = None) -> None:
     config = load_config(data=data)
     check_data_directory(config)
     if not config.ledger_file.exists():
-        raise NotFound("there is no ledger", location=str(config.data), hint="name the data directory with --data")
+        raise NotFound(
+            _("there is no ledger"), location=str(config.data), hint=_("name the data directory with --data")
+        )
     with _progress() as on_progress:
         position = asyncio.run(rebuild_store(config, on_progress))
     print(f"The store contains all {position} events of the ledger.")

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from onhook.config import Config
 from onhook.lib.errors import NotFound, Unavailable
+from onhook.lib.messages import _
 from onhook.ops.instance_lock import is_server_running, read_server_info
 from onhook.store.contract import ExportFormat
 
@@ -79,7 +80,7 @@ async def open_data_client(config: Config) -> AbstractAsyncContextManager[DataCl
     """
     if not is_server_running(config):
         return _load_opener("via_files")(config)
-    for _ in range(round(WAIT_SECONDS_MAX / WAIT_POLL_SECONDS)):
+    for _attempt in range(round(WAIT_SECONDS_MAX / WAIT_POLL_SECONDS)):
         server = read_server_info(config)
         if server is not None and server.hub is not None:
             return _load_opener("via_server")(config, server.hub.address)
@@ -87,15 +88,17 @@ async def open_data_client(config: Config) -> AbstractAsyncContextManager[DataCl
         if not is_server_running(config):
             return _load_opener("via_files")(config)
     raise Unavailable(
-        "the server is running, but its hub does not answer",
+        _("the server is running, but its hub does not answer"),
         location=str(config.data),
-        hint="see the log of `onhook serve`; `onhook rebuild` repairs a damaged store",
+        hint=_("see the log of `onhook serve`; `onhook rebuild` repairs a damaged store"),
     )
 
 
 def not_quarantined_error(seq: int) -> NotFound:
     """Return the error for an unknown number."""
-    return NotFound(f"event {seq} is not in the quarantine", hint="`onhook quarantine list` shows its events")
+    return NotFound(
+        _("event {seq} is not in the quarantine", seq=seq), hint=_("`onhook quarantine list` shows its events")
+    )
 
 
 def _load_opener(module: str) -> Callable[..., AbstractAsyncContextManager[DataClient]]:

@@ -16,6 +16,7 @@ from onhook.cdr.utc_offset import get_zone
 from onhook.config import parse_address
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotAllowed, Unavailable, UsageError
+from onhook.lib.messages import _
 from onhook.runtime.simulated_pbx import SimulatedApiConfig, open_simulated_pbx
 from onhook.simulator.fault_injection import Faults, parse_faults
 from onhook.simulator.office_plan import DEMO_EVENTS_PER_SECOND, SimulationPlan, SimulationResult
@@ -180,7 +181,7 @@ async def _run(
             flush=True,
         )
         await run_simulation(plan, clock, on_progress, simulated_pbx.observer)
-        finished_tasks, _ = await asyncio.wait(simulated_pbx.tasks, return_when=asyncio.FIRST_COMPLETED)
+        finished_tasks, _unused = await asyncio.wait(simulated_pbx.tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in finished_tasks:
             task.result()
 
@@ -198,7 +199,7 @@ def _build_api_config(  # noqa: PLR0917 - the options, in their order
     if pbx_api is None:
         return None
     if (certificate is None) != (key is None):
-        raise UsageError("a certificate and its key are given together", hint="give both, or neither")
+        raise UsageError(_("a certificate and its key are given together"), hint=_("give both, or neither"))
     directory = truth.parent if truth else Path()
     return SimulatedApiConfig(
         address=parse_address(pbx_api, "--pbx-api"),
@@ -239,17 +240,19 @@ def _check_acknowledged(result: SimulationResult, plan: SimulationPlan) -> None:
     """Raise an error with what to do, where every response was the same rejection."""
     if set(result.responses) == {NO_RESPONSE}:
         raise Unavailable(
-            "no response from the receiver",
+            _("no response from the receiver"),
             location=plan.url,
-            hint=("start `onhook serve`, or give its address with --to"),
+            hint=(_("start `onhook serve`, or give its address with --to")),
         )
     if set(result.responses) == {UNAUTHORIZED}:
         raise NotAllowed(
-            "every event was rejected with 401",
+            _("every event was rejected with 401"),
             location=plan.url,
             hint=(
-                f"add the PBX with `onhook pbx add NAME --sn {shlex.quote(plan.sn)} --secret SECRET`, or "
-                "compare the secrets"
+                _(
+                    "add the PBX with `onhook pbx add NAME --sn {shlex} --secret SECRET`, or compare the secrets",
+                    shlex=shlex.quote(plan.sn),
+                )
             ),
         )
 

@@ -12,6 +12,7 @@ from onhook.appdb.tokens import read_token_file
 from onhook.cli.server_lookup import DataClient, FilterValues, Row, not_quarantined_error
 from onhook.config import Config, parse_address
 from onhook.lib.errors import NotAllowed, NotFound, OnhookError, Unavailable, UsageError
+from onhook.lib.messages import _
 from onhook.simulator.demo import local_address
 from onhook.store.contract import PAGE_MAX, ExportFormat
 
@@ -153,7 +154,7 @@ class ApiDataClient:
 
     def _connection_error(self, error: Exception) -> Unavailable:
         return Unavailable(
-            f"the server does not answer ({type(error).__name__}: {error})",
+            _("the server does not answer ({name}: {error})", name=type(error).__name__, error=error),
             location=f"http://{self._address}",
-            hint="try again in a moment; see the log of `onhook serve`",
+            hint=_("try again in a moment; see the log of `onhook serve`"),
         )

@@ -192,7 +192,7 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
             return
         if time.monotonic() > deadline:
             raise sqlite3.OperationalError(
-                "cannot switch to WAL: another program uses the file, or the file system does not support it"
+                _("cannot switch to WAL: another program uses the file, or the file system does not support it")
             )
         time.sleep(0.01)
 

@@ -12,6 +12,7 @@ from onhook.appdb.sqlite import check_integrity, copy_database
 from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound, OnhookError, Unavailable, UsageError
+from onhook.lib.messages import _
 from onhook.ops.instance_lock import check_data_directory, exclusive_intake_lock, instance_lock, prepare_directory
 from onhook.ops.rebuild import delete_store
 
@@ -36,7 +37,7 @@ def create_backup(config: Config, target: Path, clock: Clock) -> BackupManifest:
     _check_target(config, target)
     if not config.ledger_file.exists():
         raise NotFound(
-            "there is nothing to back up", location=str(config.data), hint="name the data directory with --data"
+            _("there is nothing to back up"), location=str(config.data), hint=_("name the data directory with --data")
         )
     sources = [path for path in _backed_up_files(config) if path.exists()]
     manifest = BackupManifest(made_at=clock.now(), files=tuple(path.name for path in sources))
@@ -49,7 +50,9 @@ def create_backup(config: Config, target: Path, clock: Clock) -> BackupManifest:
     except BaseException as error:
         _remove_partial_backup(target, manifest, is_new=is_new)
         if isinstance(error, OSError):
-            raise Unavailable(f"cannot write the backup: {error.strerror or error}", location=str(target)) from error
+            raise Unavailable(
+                _("cannot write the backup: {reason}", reason=error.strerror or error), location=str(target)
+            ) from error
         raise
     return manifest
 
@@ -67,9 +70,9 @@ def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
         existing_files = [path.name for path in _backed_up_files(config) if path.exists()]
         if existing_files and not replace:
             raise UsageError(
-                f"{' and '.join(existing_files)} already exist",
+                _("{existing_files} already exist", existing_files=" and ".join(existing_files)),
                 location=str(config.data),
-                hint="choose another directory with --data, or add --replace",
+                hint=_("choose another directory with --data, or add --replace"),
             )
         copies = {
             path.name: _with_suffix(path, ".restored")
@@ -84,7 +87,9 @@ def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
             delete_store(config)
             _swap_files(config, tuple(copies.values()))
         except OSError as error:
-            raise Unavailable(f"cannot restore: {error.strerror or error}", location=str(config.data)) from error
+            raise Unavailable(
+                _("cannot restore: {reason}", reason=error.strerror or error), location=str(config.data)
+            ) from error
         finally:
             for copy in copies.values():
                 copy.unlink(missing_ok=True)
@@ -96,19 +101,23 @@ def _check_target(config: Config, target: Path) -> None:
     data, target_path = _resolve(config.data), _resolve(target)
     if target_path == data or data in target_path.parents:
         raise UsageError(
-            "a backup cannot be in the data directory itself", location=str(target), hint="choose another directory"
+            _("a backup cannot be in the data directory itself"),
+            location=str(target),
+            hint=_("choose another directory"),
         )
     try:
         is_free = not target.exists() or not any(target.iterdir())
     except NotADirectoryError:
-        raise UsageError("a file has this name", location=str(target), hint="choose another directory") from None
+        raise UsageError(_("a file has this name"), location=str(target), hint=_("choose another directory")) from None
     except OSError as error:
         raise UsageError(
-            f"cannot use this directory: {error.strerror}", location=str(target), hint="choose another directory"
+            _("cannot use this directory: {reason}", reason=error.strerror),
+            location=str(target),
+            hint=_("choose another directory"),
         ) from error
     if not is_free:
         message = "it already contains a backup" if (target / MANIFEST_NAME).exists() else "the directory is not empty"
-        raise UsageError(message, location=str(target), hint="choose another directory")
+        raise UsageError(message, location=str(target), hint=_("choose another directory"))
 
 
 def _check_source(config: Config, source: Path) -> None:
@@ -116,9 +125,9 @@ def _check_source(config: Config, source: Path) -> None:
     path_pairs = [(source, config.data), *((source / path.name, path) for path in _backed_up_files(config))]
     if any(_resolve(source_path) == _resolve(live_path) for source_path, live_path in path_pairs):
         raise UsageError(
-            "the data directory cannot be restored from itself",
+            _("the data directory cannot be restored from itself"),
             location=str(source),
-            hint="name a directory that `onhook backup` wrote",
+            hint=_("name a directory that `onhook backup` wrote"),
         )
 
 
@@ -127,7 +136,7 @@ def _resolve(path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError) as error:  # a link that leads to itself
         raise UsageError(
-            f"cannot follow this path: {error}", location=str(path), hint="choose another directory"
+            _("cannot follow this path: {error}", error=error), location=str(path), hint=_("choose another directory")
         ) from error
 
 
@@ -160,10 +169,12 @@ def _read_manifest(config: Config, source: Path) -> BackupManifest:
         manifest = msgspec.json.decode((source / MANIFEST_NAME).read_bytes(), type=BackupManifest)
     except (OSError, msgspec.DecodeError) as error:
         raise NotFound(
-            "this is not a complete backup", location=str(source), hint="name a directory that `onhook backup` wrote"
+            _("this is not a complete backup"),
+            location=str(source),
+            hint=_("name a directory that `onhook backup` wrote"),
         ) from error
     if config.ledger_file.name not in manifest.files:
-        raise NotFound("the backup has no ledger", location=str(source), hint="use another backup")
+        raise NotFound(_("the backup has no ledger"), location=str(source), hint=_("use another backup"))
     for name in manifest.files:
         _check_integrity(source / name)
     return manifest
@@ -172,7 +183,9 @@ def _read_manifest(config: Config, source: Path) -> BackupManifest:
 def _check_integrity(path: Path) -> None:
     damage = check_integrity(path)
     if damage:
-        raise OnhookError(f"the backup is damaged: {damage}", location=str(path), hint="use another backup")
+        raise OnhookError(
+            _("the backup is damaged: {damage}", damage=damage), location=str(path), hint=_("use another backup")
+        )
 
 
 def _swap_files(config: Config, copies: Sequence[Path]) -> None:

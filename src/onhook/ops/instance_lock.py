@@ -13,6 +13,7 @@ import msgspec
 
 from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
 from onhook.lib.errors import NotFound, Unavailable, UsageError
+from onhook.lib.messages import _
 
 LOCK_NAME = "serve.lock"
 
@@ -98,24 +99,26 @@ def check_is_directory(config: Config) -> None:
         return
     if not stat.S_ISDIR(mode):
         raise UsageError(
-            "the data directory is not a directory", location=str(config.data), hint="name another one with --data"
+            _("the data directory is not a directory"),
+            location=str(config.data),
+            hint=_("name another one with --data"),
         )
 
 
 def no_data_error(config: Config) -> NotFound:
     """Return the error of commands that read, where there is no data."""
     return NotFound(
-        "there is no data yet",
+        _("there is no data yet"),
         location=str(config.data),
-        hint="start with `onhook serve`, or name the data directory with --data",
+        hint=_("start with `onhook serve`, or name the data directory with --data"),
     )
 
 
 def _unusable_error(config: Config, reason: str) -> UsageError:
     return UsageError(
-        f"cannot use the data directory: {reason}",
+        _("cannot use the data directory: {reason}", reason=reason),
         location=str(config.data),
-        hint="choose another one with --data, or become its owner",
+        hint=_("choose another one with --data, or become its owner"),
     )
 
 
@@ -130,9 +133,9 @@ def instance_lock(config: Config) -> Iterator[None]:
             server = read_server_info(config)
             process_text = f" (process {server.pid})" if server else ""
             raise UsageError(
-                f"a server is already running on this data directory{process_text}",
+                _("a server is already running on this data directory{process_text}", process_text=process_text),
                 location=str(config.data),
-                hint="stop it, or choose another directory with --data",
+                hint=_("stop it, or choose another directory with --data"),
             )
         try:
             yield
@@ -165,7 +168,7 @@ def shared_intake_lock(config: Config) -> Iterator[None]:
     with file_lock(config.data / INTAKE_LOCK_NAME, is_shared=True) as has_lock:
         if not has_lock:
             raise Unavailable(
-                "a backup is being restored here", location=str(config.data), hint="wait until it is done"
+                _("a backup is being restored here"), location=str(config.data), hint=_("wait until it is done")
             )
         yield
 
@@ -176,9 +179,9 @@ def exclusive_intake_lock(config: Config) -> Iterator[None]:
     with file_lock(config.data / INTAKE_LOCK_NAME) as has_lock:
         if not has_lock:
             raise UsageError(
-                "a receiver is already running on this data directory",
+                _("a receiver is already running on this data directory"),
                 location=str(config.data),
-                hint="stop it, or choose another directory with --data",
+                hint=_("stop it, or choose another directory with --data"),
             )
         yield
 
@@ -203,7 +206,9 @@ def is_server_running(config: Config) -> bool:
         return False
     except OSError as error:
         raise Unavailable(
-            f"cannot read the data directory: {error.strerror}", location=str(config.data), hint="become its owner"
+            _("cannot read the data directory: {reason}", reason=error.strerror),
+            location=str(config.data),
+            hint=_("become its owner"),
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -227,7 +232,7 @@ def read_server_info(config: Config) -> ServerInfo | None:
 
 def _try_lock(descriptor: int, operation: int) -> bool:
     """Take the lock; retried a few times, because a status check holds it for a moment."""
-    for _ in range(LOCK_ATTEMPTS_MAX):
+    for _attempt in range(LOCK_ATTEMPTS_MAX):
         try:
             fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -9,6 +9,7 @@ from onhook.appdb.pbxs import Pbx
 from onhook.cdr.sync_types import BackfillRequest, BackfillResult
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.receiver.ingest import Ingestor
 from onhook.sync.access import create_cdr_sync
 from onhook.sync.adapters import EmptyCallLookup, ManualSyncState
@@ -21,7 +22,9 @@ SOURCES_MAX = 100
 def parse_cdr_sources(locations: Sequence[str], columns: str | None, table: str | None) -> list[CdrSource]:
     """Return the sources described by texts. Raises `UsageError`."""
     if len(locations) > SOURCES_MAX:
-        raise UsageError(f"there are more than {SOURCES_MAX} files", hint="name them in several runs")
+        raise UsageError(
+            _("there are more than {maximum} files", maximum=SOURCES_MAX), hint=_("name them in several runs")
+        )
     return [parse_cdr_source(location, columns=columns, table=table) for location in dict.fromkeys(locations)]
 
 

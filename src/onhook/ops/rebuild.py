@@ -16,6 +16,7 @@ from onhook.config import Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
+from onhook.lib.messages import _
 from onhook.ops.instance_lock import file_lock, read_server_info
 from onhook.pbx.registry import dialects
 from onhook.projector import Projector
@@ -36,9 +37,9 @@ async def rebuild(config: Config, on_progress: RebuildProgressCallback) -> int:
     with file_lock(config.data / LOCK_NAME) as has_lock:
         if not has_lock:
             raise UsageError(
-                "the store is already being rebuilt, or old calls are being deleted",
+                _("the store is already being rebuilt, or old calls are being deleted"),
                 location=str(config.data),
-                hint="wait until it is done",
+                hint=_("wait until it is done"),
             )
         position = await _build_new_store(config, on_progress)
     server = read_server_info(config)
@@ -123,7 +124,7 @@ async def _project_ledger(config: Config, path: Path, on_progress: RebuildProgre
         appdb.close()
     if _wal_path(path).exists():
         raise Unavailable(
-            "the new store could not be completed", location=str(path), hint="free disk space and try again"
+            _("the new store could not be completed"), location=str(path), hint=_("free disk space and try again")
         )
     return position
 

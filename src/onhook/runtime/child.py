@@ -19,6 +19,7 @@ import uvloop
 from onhook.config import Config, read_config
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError
+from onhook.lib.messages import _
 from onhook.runtime.logging import configure_logging
 
 STDIN, STDOUT = 0, 1
@@ -126,11 +127,11 @@ async def _run_until_stopped(
 async def _wait_for_stop_or_failure(stop_event: asyncio.Event, tasks: Tasks) -> None:
     """Wait for the stop; raise the error of a task that ends before."""
     stop_task = asyncio.create_task(_wait_for_event(stop_event))
-    finished_tasks, _ = await asyncio.wait([stop_task, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    finished_tasks, _unused = await asyncio.wait([stop_task, *tasks], return_when=asyncio.FIRST_COMPLETED)
     stop_task.cancel()
     for task in finished_tasks - {stop_task}:
         task.result()
-        raise OnhookError("a background task ended unexpectedly", hint="see the log")
+        raise OnhookError(_("a background task ended unexpectedly"), hint=_("see the log"))
 
 
 async def _wait_for_event(event: asyncio.Event) -> None:

@@ -12,6 +12,7 @@ from granian.server.embed import Server
 
 from onhook.config import Address
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 BACKLOG = 256
 """Connections that the kernel queues until they are accepted: of people and their programs, not of PBXs."""
@@ -90,11 +91,15 @@ def _create_server_socket(address: Address) -> socket.socket:
     except OSError as error:
         is_in_use = error.errno == errno.EADDRINUSE
         raise UsageError(
-            f"cannot listen on {address}: {'the port is in use' if is_in_use else error.strerror or error}",
+            _(
+                "cannot listen on {address}: {is_in_use}",
+                address=address,
+                is_in_use="the port is in use" if is_in_use else error.strerror or error,
+            ),
             location="console",
-            hint="stop the other program, or choose another address with --console"
+            hint=_("stop the other program, or choose another address with --console")
             if is_in_use
-            else "choose another address",
+            else _("choose another address"),
         ) from error
     server_socket.setblocking(False)
     return server_socket

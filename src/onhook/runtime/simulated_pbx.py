@@ -20,6 +20,7 @@ from onhook.cdr.utc_offset import get_zone
 from onhook.config import Address, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 from onhook.pbx_api.certificate import ensure_certificate
 from onhook.pbx_api.fault_injection import InjectedFault
 from onhook.pbx_api.memory import MemoryCalls
@@ -49,7 +50,8 @@ class SimulatedApiConfig(msgspec.Struct, frozen=True, kw_only=True):
         for name, text in (("client id", self.client_id), ("client secret", self.client_secret)):
             if not text or len(text) > CREDENTIAL_CHARACTERS_MAX:
                 raise UsageError(
-                    f"a {name} cannot have {len(text)} characters", hint=f"use 1 to {CREDENTIAL_CHARACTERS_MAX}"
+                    _("a {name} cannot have {count} characters", name=name, count=len(text)),
+                    hint=_("use 1 to {maximum}", maximum=CREDENTIAL_CHARACTERS_MAX),
                 )
 
 

@@ -16,6 +16,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.config import Config, parse_address
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, UsageError
+from onhook.lib.messages import _
 from onhook.ops.instance_lock import (
     ProcessInfo,
     ServerInfo,
@@ -78,7 +79,7 @@ class SupervisedProcess:
         """Start the process; return its address. Raises `OnhookError` where it fails some times, or for good."""
         delay_seconds = RESTART_SECONDS_FIRST
         status = await self._spawn(config)
-        for _ in range(FIRST_START_ATTEMPTS_MAX - 1):
+        for _attempt in range(FIRST_START_ATTEMPTS_MAX - 1):
             if not status.error or status.is_permanent or self._stop_event.is_set():
                 break
             self._log_error(status)
@@ -273,9 +274,12 @@ class _Supervisor:
             removed_task.cancel()
         if not self._stop_event.is_set():
             raise OnhookError(
-                "the data directory, or a file in it, was removed while the server was running; the server has stopped",
+                _(
+                    "the data directory, or a file in it, was removed while the server was running;"
+                    " the server has stopped"
+                ),
                 location=str(self._config.data),
-                hint="restore a backup, or start again with a new one",
+                hint=_("restore a backup, or start again with a new one"),
             )
 
     async def close(self) -> None:

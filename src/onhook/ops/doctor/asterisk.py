@@ -14,6 +14,7 @@ from onhook.appdb.cdr_sources import CdrSource
 from onhook.appdb.pbxs import Pbx
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError, Unavailable
+from onhook.lib.messages import _
 from onhook.ops.doctor.host import Check
 from onhook.pbx.asterisk.advice import (
     CDR_BACKEND_MODULES,
@@ -47,13 +48,16 @@ async def check_asterisk(appdb: AppDb, clock: Clock, pbx: Pbx) -> AsyncIterator[
         for advice in await inspect_asterisk(asterisk, appdb.asterisks.get_secret(pbx.sn), clock):
             yield Check(advice.status, advice.detail, file=advice.file, lines=advice.lines)
     except OnhookError as error:
-        yield Check("ERROR", f"{error.message} ({error.location})", error.hint)
+        yield Check("ERROR", _("{message} ({location})", message=error.message, location=error.location), error.hint)
     source = appdb.cdr_sources.get(pbx.sn)
     if source is None:
         yield Check(
             "WARNING",
-            "no CDR source is set: gaps cannot be filled",
-            f"onhook pbx change {shlex.quote(pbx.name)} --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE",
+            _("no CDR source is set: gaps cannot be filled"),
+            _(
+                "onhook pbx change {shlex} --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE",
+                shlex=shlex.quote(pbx.name),
+            ),
         )
     else:
         yield await asyncio.to_thread(_check_cdr_source, appdb, clock, pbx.sn, source)
@@ -70,16 +74,26 @@ def _check_cdr_source(appdb: AppDb, clock: Clock, sn: str, source: CdrSource) ->
             default=None,
         )
     except OnhookError as error:
-        return Check("ERROR", f"{error.message} ({error.location})" if error.location else error.message, error.hint)
+        return Check(
+            "ERROR",
+            _("{message} ({location})", message=error.message, location=error.location)
+            if error.location
+            else error.message,
+            error.hint,
+        )
     if last_ended_at is None or last_ended_at < now - RECENT_CALLS_PERIOD:
         return Check(
             "WARNING",
-            f"{source.location} has no call of the last week",
-            ("check that this is the right source, and that the PBX writes it"),
+            _("{location} has no call of the last week", location=source.location),
+            (_("check that this is the right source, and that the PBX writes it")),
         )
     return Check(
         "OK",
-        f"CDRs of {source.location} can be read; the last call ended {last_ended_at:%Y-%m-%d %H:%M:%S} UTC",
+        _(
+            "CDRs of {location} can be read; the last call ended {last_ended_at} UTC",
+            location=source.location,
+            last_ended_at=f"{last_ended_at:%Y-%m-%d %H:%M:%S}",
+        ),
     )
 
 
@@ -90,9 +104,9 @@ async def inspect_asterisk(asterisk: AsteriskPbx, secret: str, clock: Clock) -> 
             streams = await asyncio.open_connection(asterisk.host, asterisk.port, ssl=create_tls_context(asterisk.tls))
     except (OSError, TimeoutError) as error:
         raise Unavailable(
-            f"no connection to the manager interface: {_describe_error(error)}",
+            _("no connection to the manager interface: {describe_error}", describe_error=_describe_error(error)),
             location=f"{asterisk.host}:{asterisk.port}",
-            hint="check manager.conf ([general] enabled = yes), and that this machine can reach it",
+            hint=_("check manager.conf ([general] enabled = yes), and that this machine can reach it"),
         ) from error
     reader, writer = streams
     try:
@@ -100,7 +114,9 @@ async def inspect_asterisk(asterisk: AsteriskPbx, secret: str, clock: Clock) -> 
             inspection = await _AmiInspector(asterisk, secret, clock, reader, writer).inspect()
     except TimeoutError as error:
         raise Unavailable(
-            "no response from the manager interface", location=f"{asterisk.host}:{asterisk.port}", hint="try again"
+            _("no response from the manager interface"),
+            location=f"{asterisk.host}:{asterisk.port}",
+            hint=_("try again"),
         ) from error
     finally:
         writer.close()
@@ -194,14 +210,14 @@ class _AmiInspector:
         data = await self._reader.read(READ_BYTES)
         if not data:
             raise Unavailable(
-                ("the manager interface closed the connection"), location=self._asterisk.host, hint="see its log"
+                (_("the manager interface closed the connection")), location=self._asterisk.host, hint=_("see its log")
             )
         session_events = self._session.receive_data(data)
         for session_event in session_events:
             if isinstance(session_event, AmiRefused):
                 raise NotAllowed(
-                    f"the manager interface rejected the login: {session_event.reason}",
+                    _("the manager interface rejected the login: {reason}", reason=session_event.reason),
                     location=f"{self._asterisk.host}:{self._asterisk.port}",
-                    hint=f"compare user and secret with [{self._asterisk.user}] in manager.conf",
+                    hint=_("compare user and secret with [{user}] in manager.conf", user=self._asterisk.user),
                 )
         return iter(session_events)

@@ -56,16 +56,27 @@ class Check(msgspec.Struct, frozen=True):
 
 def check_installation(config: Config, clock: Clock) -> Iterator[Check]:
     """Yield the checks that need no call data."""
-    yield Check("OK", f"onhook {version_of('onhook')}, Python {platform.python_version()}")
+    yield Check(
+        "OK",
+        _(
+            "onhook {version_of}, Python {platform}",
+            version_of=version_of("onhook"),
+            platform=platform.python_version(),
+        ),
+    )
     yield _check_clock(clock)
     try:
         check_data_directory(config)
         rename_old_files(config)
     except OnhookError as error:
-        yield Check("ERROR", f"{error.message} ({error.location})", error.hint)
+        yield Check("ERROR", _("{message} ({location})", message=error.message, location=error.location), error.hint)
         return
     if not config.data.exists():
-        yield Check("WARNING", f"the data directory {config.data} does not exist yet", "`onhook serve` creates it")
+        yield Check(
+            "WARNING",
+            _("the data directory {data} does not exist yet", data=config.data),
+            _("`onhook serve` creates it"),
+        )
         return
     yield from _check_permissions(config)
     yield _check_disk(config.data)
@@ -78,26 +89,28 @@ def check_data(lag: int, has_quarantined: bool, counters: Iterable[Mapping[str, 
     if lag < 0:
         yield Check(
             "ERROR",
-            f"the store is {-lag} events ahead of its ledger",
-            "copy calls.duckdb to a safe place, then run `onhook rebuild`",
+            _("the store is {value} events ahead of its ledger", value=-lag),
+            _("copy calls.duckdb to a safe place, then run `onhook rebuild`"),
         )
     elif lag > LAG_MAX:
         yield Check(
-            "WARNING", f"the store has {lag} events to process", ("wait; if the number does not fall, see the log")
+            "WARNING",
+            _("the store has {lag} events to process", lag=lag),
+            (_("wait; if the number does not fall, see the log")),
         )
     else:
-        yield Check("OK", f"the store is {lag} events behind the ledger")
+        yield Check("OK", _("the store is {lag} events behind the ledger", lag=lag))
     if has_quarantined:
-        yield Check("WARNING", "some events could not be parsed", "`onhook quarantine list` shows why")
+        yield Check("WARNING", _("some events could not be parsed"), _("`onhook quarantine list` shows why"))
     else:
-        yield Check("OK", "all events were parsed")
+        yield Check("OK", _("all events were parsed"))
     rejections = [
         counter for counter in counters if counter["kind"] in _REJECTION_KINDS and not _is_registered_now(counter)
     ]
     for counter in rejections[:5]:
         yield _rejection_check(counter)
     if not rejections:
-        yield Check("OK", "no rejected requests")
+        yield Check("OK", _("no rejected requests"))
 
 
 def _is_registered_now(counter: Mapping[str, Any]) -> bool:
@@ -142,22 +155,30 @@ def _rejection_check(counter: Mapping[str, Any]) -> Check:
 def _check_clock(clock: Clock) -> Check:
     now = clock.now()
     if CLOCK_YEARS[0] <= now.year < CLOCK_YEARS[1]:
-        return Check("OK", f"the clock is {now:%Y-%m-%d %H:%M:%S} UTC")
-    return Check("ERROR", f"the clock is {now:%Y-%m-%d %H:%M}", "set the clock")
+        return Check("OK", _("the clock is {now} UTC", now=f"{now:%Y-%m-%d %H:%M:%S}"))
+    return Check("ERROR", _("the clock is {now}", now=f"{now:%Y-%m-%d %H:%M}"), _("set the clock"))
 
 
 def _check_permissions(config: Config) -> Iterator[Check]:
     for path in _secret_files(config):
         if path.exists() and not path.is_file():
-            yield Check("ERROR", f"{path} is not a file", "move it away, and restore a backup with `onhook restore`")
+            yield Check(
+                "ERROR",
+                _("{path} is not a file", path=path),
+                _("move it away, and restore a backup with `onhook restore`"),
+            )
         elif path.exists() and not os.access(path, os.R_OK | os.W_OK):
-            yield Check("ERROR", f"{path} cannot be read and written", "become its owner")
+            yield Check("ERROR", _("{path} cannot be read and written", path=path), _("become its owner"))
     paths = [config.data, *(path for path in _secret_files(config) if path.exists())]
     exposed_paths = [path for path in paths if path.stat().st_mode & _GROUP_OR_OTHERS_MODE]
     for path in exposed_paths:
-        yield Check("WARNING", f"other users can read {path.name}", f"chmod go= {shlex.quote(str(path))}")
+        yield Check(
+            "WARNING",
+            _("other users can read {path_name}", path_name=path.name),
+            _("chmod go= {shlex}", shlex=shlex.quote(str(path))),
+        )
     if not exposed_paths:
-        yield Check("OK", f"only its owner can read {config.data}")
+        yield Check("OK", _("only its owner can read {data}", data=config.data))
 
 
 def _secret_files(config: Config) -> tuple[Path, ...]:
@@ -170,19 +191,21 @@ def _check_disk(path: Path) -> Check:
     if free_bytes < FREE_BYTES_MIN:
         return Check(
             "ERROR",
-            f"{free_bytes / 1024**2:.0f} MiB of disk space are free",
-            ("free disk space, or events will be rejected"),
+            _("{free_bytes} MiB of disk space are free", free_bytes=f"{free_bytes / 1024**2:.0f}"),
+            (_("free disk space, or events will be rejected")),
         )
-    return Check("OK", f"{free_bytes / 1024**3:.0f} GiB of disk space are free")
+    return Check("OK", _("{free_bytes} GiB of disk space are free", free_bytes=f"{free_bytes / 1024**3:.0f}"))
 
 
 def _check_appdb(config: Config, clock: Clock) -> Iterator[Check]:
     if not config.appdb_file.exists():
-        yield Check("WARNING", "there are no settings yet", "`onhook pbx add` adds a PBX")
+        yield Check("WARNING", _("there are no settings yet"), _("`onhook pbx add` adds a PBX"))
         return
     damage = check_integrity(config.appdb_file)
     if damage:
-        yield Check("ERROR", f"onhook.db is damaged: {damage}", "`onhook restore` restores a backup")
+        yield Check(
+            "ERROR", _("onhook.db is damaged: {damage}", damage=damage), _("`onhook restore` restores a backup")
+        )
         return
     try:
         appdb = AppDb(config.appdb_file)
@@ -213,9 +236,13 @@ def _check_pbxs(appdb: AppDb) -> Check:
     pbxs = appdb.pbxs()
     unsigned_names = [pbx.name for pbx in pbxs if pbx.is_unsigned]
     if not pbxs:
-        return Check("WARNING", "no PBX is registered", "onhook pbx add NAME --sn SN --secret SECRET")
+        return Check("WARNING", _("no PBX is registered"), _("onhook pbx add NAME --sn SN --secret SECRET"))
     if unsigned_names:
-        return Check("WARNING", f"any sender can send events as {', '.join(unsigned_names)}", "set a secret for it")
+        return Check(
+            "WARNING",
+            _("any sender can send events as {unsigned_names}", unsigned_names=", ".join(unsigned_names)),
+            _("set a secret for it"),
+        )
     if len(pbxs) == 1:
         return Check("OK", _("1 PBX registered, signed"))
     return Check("OK", _("{count} PBXs registered, all signed", count=len(pbxs)))
@@ -223,7 +250,7 @@ def _check_pbxs(appdb: AppDb) -> Check:
 
 def _check_processes(config: Config) -> Iterator[Check]:
     if not is_server_running(config):
-        yield Check("WARNING", "no server is running", "onhook serve")
+        yield Check("WARNING", _("no server is running"), _("onhook serve"))
         yield from (
             _check_port(name, address) for name, address in (("intake", config.intake), ("console", config.console))
         )
@@ -240,8 +267,11 @@ def _check_processes(config: Config) -> Iterator[Check]:
 
 def _check_process(name: str, process: ProcessInfo | None) -> Check:
     if process is None:
-        return Check("ERROR", f"the {name} is not running", "see the log of `onhook serve`")
-    return Check("OK", f"the {name} is running as process {process.pid} on {process.address}")
+        return Check("ERROR", _("the {name} is not running", name=name), _("see the log of `onhook serve`"))
+    return Check(
+        "OK",
+        _("the {name} is running as process {pid} on {address}", name=name, pid=process.pid, address=process.address),
+    )
 
 
 def _check_pbx_api_port(config: Config) -> Iterator[Check]:
@@ -251,14 +281,21 @@ def _check_pbx_api_port(config: Config) -> Iterator[Check]:
 
 def _check_pbx_api(process: ProcessInfo | None) -> Check:
     if process is None:
-        return Check("ERROR", "applications exist, but the PBX API is not running", "see the log")
-    return Check("OK", f"PBX API is listening on {process.address}")
+        return Check("ERROR", _("applications exist, but the PBX API is not running"), _("see the log"))
+    return Check("OK", _("PBX API is listening on {address}", address=process.address))
 
 
 def _check_certificate(path: Path) -> Check:
     """Return the fingerprint that applications pin."""
     try:
-        return Check("OK", f"its certificate {path.name} has the SHA-256 fingerprint {read_fingerprint(path)}")
+        return Check(
+            "OK",
+            _(
+                "its certificate {path_name} has the SHA-256 fingerprint {read_fingerprint}",
+                path_name=path.name,
+                read_fingerprint=read_fingerprint(path),
+            ),
+        )
     except OnhookError as error:
         return Check("ERROR", error.message, error.hint)
 
@@ -284,7 +321,7 @@ def _check_port(name: str, address: Address) -> Check:
     except OSError as error:
         return Check(
             "ERROR",
-            f"the {name} could not listen on {address}: {error.strerror}",
-            f"choose another --{name.replace('_', '-')}",
+            _("the {name} could not listen on {address}: {reason}", name=name, address=address, reason=error.strerror),
+            _("choose another --{name}", name=name.replace("_", "-")),
         )
-    return Check("OK", f"{address} is free for the {name}")
+    return Check("OK", _("{address} is free for the {name}", address=address, name=name))

@@ -17,6 +17,7 @@ from onhook.cdr.coverage import complete_until
 from onhook.config import Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError
+from onhook.lib.messages import _
 from onhook.ops.doctor.asterisk import check_asterisk
 from onhook.ops.doctor.host import Check
 from onhook.pbx.asterisk.payload import Asterisk
@@ -64,10 +65,12 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
     if target.credentials is None:
         yield Check(
             "WARNING",
-            f"the API address of {target.pbx.name} is not set: no further checks",
+            _("the API address of {pbx_name} is not set: no further checks", pbx_name=target.pbx.name),
             (
-                f"onhook pbx change {shlex.quote(target.pbx.name)} --api https://HOST:8088 --client-id ID "
-                "--client-secret SECRET"
+                _(
+                    "onhook pbx change {shlex} --api https://HOST:8088 --client-id ID --client-secret SECRET",
+                    shlex=shlex.quote(target.pbx.name),
+                )
             ),
         )
         return
@@ -91,17 +94,17 @@ def _check_stored_state(appdb: AppDb, pbx: Pbx, now: datetime) -> Iterator[Check
     if until is None:
         yield Check(
             "WARNING",
-            "the calls are not compared with the PBX yet",
-            ("the server compares them when it can reach the PBX"),
+            _("the calls are not compared with the PBX yet"),
+            (_("the server compares them when it can reach the PBX")),
         )
     elif now - until > COVERAGE_LAG_MAX:
         yield Check(
             "WARNING",
-            (f"calls are verified complete only until {until:%Y-%m-%d %H:%M} UTC"),
-            "check that the server is running",
+            (_("calls are verified complete only until {until} UTC", until=f"{until:%Y-%m-%d %H:%M}")),
+            _("check that the server is running"),
         )
     else:
-        yield Check("OK", f"calls are verified complete until {until:%Y-%m-%d %H:%M} UTC")
+        yield Check("OK", _("calls are verified complete until {until} UTC", until=f"{until:%Y-%m-%d %H:%M}"))
 
 
 def _check_connectivity(credentials: PbxCredentials) -> list[Check]:
@@ -118,22 +121,24 @@ def _connectivity_checks(credentials: PbxCredentials) -> Iterator[Check]:
         )
     except OSError as error:
         yield Check(
-            "ERROR", (f"the name {host} has no address: {error.strerror}"), "compare it with the address of the PBX"
+            "ERROR",
+            (_("the name {host} has no address: {reason}", host=host, reason=error.strerror)),
+            _("compare it with the address of the PBX"),
         )
         return
     if addresses != [host]:
-        yield Check("OK", f"{host} is {', '.join(addresses)}")
+        yield Check("OK", _("{host} is {addresses}", host=host, addresses=", ".join(addresses)))
     try:
         socket.create_connection((host, port), CONNECT_SECONDS_MAX).close()
     except OSError as error:
         reason = error.strerror or "no response in time"
         yield Check(
             "ERROR",
-            f"port {port} cannot be reached: {reason}",
-            ("it is 8088 on a PBX, 443 in the cloud; check the firewall"),
+            _("port {port} cannot be reached: {reason}", port=port, reason=reason),
+            (_("it is 8088 on a PBX, 443 in the cloud; check the firewall")),
         )
         return
-    yield Check("OK", f"port {port} is open")
+    yield Check("OK", _("port {port} is open", port=port))
     if parts.scheme == "https":
         yield _check_certificate(credentials)
 
@@ -144,15 +149,15 @@ def _check_certificate(credentials: PbxCredentials) -> Check:
     except OnhookError as error:
         return Check("ERROR", error.message, error.hint)
     if credentials.fingerprint == certificate.fingerprint:
-        return Check("OK", "its certificate is the pinned one")
+        return Check("OK", _("its certificate is the pinned one"))
     if credentials.fingerprint:
         detail = f"its certificate is not the pinned one: {format_fingerprint(certificate.fingerprint)}"
-        return Check("ERROR", detail, "if the PBX has a new one: `onhook pbx trust` with its name")
+        return Check("ERROR", detail, _("if the PBX has a new one: `onhook pbx trust` with its name"))
     if certificate.verification_error:
         fingerprint = format_fingerprint(certificate.fingerprint)
         detail = f"its certificate is not trusted ({certificate.verification_error}): {fingerprint}"
-        return Check("ERROR", detail, "compare it with that of the PBX, then run `onhook pbx trust` with its name")
-    return Check("OK", "its certificate is verified by a certificate authority")
+        return Check("ERROR", detail, _("compare it with that of the PBX, then run `onhook pbx trust` with its name"))
+    return Check("OK", _("its certificate is verified by a certificate authority"))
 
 
 async def _check_api(
@@ -164,14 +169,14 @@ async def _check_api(
     async with create_pbx_session(spec, appdb=appdb, data=config.data, clock=clock, jitter=jitter) as session:
         try:
             await session.token()
-            yield Check("OK", "client id and secret are accepted")
+            yield Check("OK", _("client id and secret are accepted"))
             async for check in _check_api_details(session, clock, target):
                 yield check
         except NotAllowed as error:
             yield Check(
                 "ERROR",
                 error.message,
-                (f"{error.hint}; the errors 70004 and 70087 are resolved in the PBX under Security"),
+                (_("{hint}; the errors 70004 and 70087 are resolved in the PBX under Security", hint=error.hint)),
             )
         except OnhookError as error:
             yield Check("ERROR", error.message, error.hint)
@@ -189,7 +194,7 @@ async def _check_api_details(session: PbxSession, clock: Clock, target: PbxCheck
     response = await session.send_request(session.client.webhooks_request())
     if response.error_kind == "unsupported":
         hint = "upgrade the firmware, or use the push channel"
-        yield Check("WARNING", "this firmware has no webhooks in its API", hint)
+        yield Check("WARNING", _("this firmware has no webhooks in its API"), hint)
     elif response.error_kind is not None:
         yield _api_error_check("its webhooks", response, "give the client the permission to read them")
     else:
@@ -204,39 +209,45 @@ def _api_error_check(subject: str, response: PbxResponse, hint: str) -> Check:
             "try again in some minutes; if it persists, another program may use the same client id and "
             "revoke Onhook's tokens"
         )
-    return Check("WARNING", f"cannot read {subject}: {response.error_text}", hint)
+    return Check(
+        "WARNING", _("cannot read {subject}: {error_text}", subject=subject, error_text=response.error_text), hint
+    )
 
 
 def _check_facts(facts: SystemFacts, now: datetime, pbx: Pbx) -> Iterator[Check]:
-    yield Check("OK", f"its firmware is {facts.firmware or 'unknown'}")
+    yield Check("OK", _("its firmware is {firmware}", firmware=facts.firmware or "unknown"))
     if facts.sn and facts.sn != pbx.sn:
         yield Check(
-            "ERROR", (f"another PBX has this address: {facts.sn}, not {pbx.sn}"), "compare the address of the API"
+            "ERROR",
+            (_("another PBX has this address: {sn}, not {sn_2}", sn=facts.sn, sn_2=pbx.sn)),
+            _("compare the address of the API"),
         )
     if facts.clock is None:
-        yield Check("WARNING", "its clock is unknown")
+        yield Check("WARNING", _("its clock is unknown"))
         return
     skew = facts.clock - round(now.timestamp())
     clock_text = f"{datetime.fromtimestamp(facts.clock, UTC):%Y-%m-%d %H:%M:%S} UTC"
     if abs(skew) > CLOCK_SKEW_SECONDS_MAX:
         yield Check(
             "ERROR",
-            (f"its clock is {clock_text}, {abs(skew)} seconds from this server's"),
-            "set the clock, best by NTP",
+            (_("its clock is {clock_text}, {abs} seconds from this server's", clock_text=clock_text, abs=abs(skew))),
+            _("set the clock, best by NTP"),
         )
     else:
-        yield Check("OK", f"its clock is {clock_text}")
+        yield Check("OK", _("its clock is {clock_text}", clock_text=clock_text))
     zone = pbx.zone_info
     expected = None if zone is None else now.astimezone(zone).utcoffset()
     if expected is not None and facts.offset_seconds not in (None, round(expected.total_seconds())):
         hint = "set its time zone, or use `onhook pbx change --zone`"
-        yield Check("WARNING", f"its local time is not that of {pbx.zone}", hint)
+        yield Check("WARNING", _("its local time is not that of {zone}", zone=pbx.zone), hint)
 
 
 def _check_webhooks(webhooks: PbxWebhookConfig, target: PbxCheckTarget) -> Iterator[Check]:
     if not webhooks.is_enabled or not webhooks.entries:
         yield Check(
-            "WARNING", "no webhook is set in the PBX", ("set one for event 30012, unless the push channel is used")
+            "WARNING",
+            _("no webhook is set in the PBX"),
+            (_("set one for event 30012, unless the push channel is used")),
         )
         return
     if target.webhook_url:
@@ -248,15 +259,17 @@ def _check_webhooks(webhooks: PbxWebhookConfig, target: PbxCheckTarget) -> Itera
 def _check_webhook_url(entries: Iterable[PbxWebhook], expected_url: str) -> Check:
     """Check that the URL in the PBX is complete: long ones are cut off (yeastar-p-series.md 12, 35)."""
     if any(webhook.url == expected_url for webhook in entries):
-        return Check("OK", "the URL of the webhook is set correctly in the PBX")
+        return Check("OK", _("the URL of the webhook is set correctly in the PBX"))
     truncated_url = next(
         (webhook.url for webhook in entries if webhook.url and expected_url.startswith(webhook.url)), ""
     )
     if truncated_url:
         return Check(
-            "ERROR", f"the URL of the webhook is cut off after {len(truncated_url)} characters", "use a shorter one"
+            "ERROR",
+            _("the URL of the webhook is cut off after {count} characters", count=len(truncated_url)),
+            _("use a shorter one"),
         )
-    return Check("ERROR", "no webhook in the PBX has this URL", "set it under Integrations > API")
+    return Check("ERROR", _("no webhook in the PBX has this URL"), _("set it under Integrations > API"))
 
 
 def _check_webhook(webhook: PbxWebhook, secrets: Sequence[str]) -> Iterator[Check]:
@@ -264,18 +277,22 @@ def _check_webhook(webhook: PbxWebhook, secrets: Sequence[str]) -> Iterator[Chec
     label = f"the webhook to {_mask_url(webhook.url)}"
     if not webhook.sends_call_ends:
         yield Check(
-            "WARNING", f"{label} does not send call end events", ("select event 30012 in it, if it is for Onhook")
+            "WARNING",
+            _("{label} does not send call end events", label=label),
+            (_("select event 30012 in it, if it is for Onhook")),
         )
     elif webhook.secret not in secrets:
         yield Check(
             "WARNING",
-            f"{label} is signed with an unknown secret",
-            ("add it with `onhook pbx secret add`, if it is for Onhook"),
+            _("{label} is signed with an unknown secret", label=label),
+            (_("add it with `onhook pbx secret add`, if it is for Onhook")),
         )
     elif webhook.method != "POST":
-        yield Check("ERROR", f"{label} uses the method {webhook.method}", "set it to POST")
+        yield Check(
+            "ERROR", _("{label} uses the method {method}", label=label, method=webhook.method), _("set it to POST")
+        )
     else:
-        yield Check("OK", f"{label} sends call end events, signed with a known secret")
+        yield Check("OK", _("{label} sends call end events, signed with a known secret", label=label))
 
 
 def _mask_url(url: str) -> str:

@@ -110,7 +110,7 @@ class AmiSession:
         many actions wait for a response.
         """
         if len(self._pending_responses) >= PENDING_ACTIONS_MAX:
-            raise OverflowError(f"{PENDING_ACTIONS_MAX} actions have no response yet")
+            raise OverflowError(_("{maximum} actions have no response yet", maximum=PENDING_ACTIONS_MAX))
         self._action_count += 1
         action_id = f"onhook-{self._action_count}"
         self._pending_responses[action_id] = []

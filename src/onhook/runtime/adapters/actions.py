@@ -10,6 +10,7 @@ from onhook.config import Address, Config
 from onhook.console.addresses import intake_port
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound, OnhookError, Unavailable
+from onhook.lib.messages import _
 from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.ops.doctor.asterisk import inspect_asterisk
 from onhook.ops.doctor.host import Check
@@ -46,7 +47,7 @@ class ConsoleActionRunner:
         """Post a test event to the receiver, signed with the PBX's secret; return the receiver's response."""
         credentials = next((candidate for candidate in self._appdb.webhook_credentials() if candidate.sn == sn), None)
         if credentials is None:
-            raise NotFound("there is no such PBX", hint="`onhook pbx list` shows them")
+            raise NotFound(_("there is no such PBX"), hint=_("`onhook pbx list` shows them"))
         headers = {SIGNATURE_HEADER: sign(credentials.secrets[0], TEST_BODY)} if credentials.secrets else {}
         url = intake_url(self._intake_address())
         timeout = aiohttp.ClientTimeout(total=TEST_SECONDS_MAX)
@@ -59,13 +60,13 @@ class ConsoleActionRunner:
                 return f"the receiver answered {response.status}: {response_text[:200]}"
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(
-                "the receiver does not answer", location=url, hint="start `onhook serve`, or see its log"
+                _("the receiver does not answer"), location=url, hint=_("start `onhook serve`, or see its log")
             ) from error
 
     async def run_pbx_checks(self, sn: str) -> list[Check]:
         """Return the checks of a PBX. One run at a time: each logs in, and a PBX counts logins."""
         if sn in self._checked_sns:
-            raise Unavailable("the checks of this PBX are already running", hint="wait a minute")
+            raise Unavailable(_("the checks of this PBX are already running"), hint=_("wait a minute"))
         self._checked_sns.add(sn)
         checks: list[Check] = []
         try:
@@ -74,7 +75,11 @@ class ConsoleActionRunner:
                     checks.append(check)  # noqa: PERF401 - checks done before the time-out are returned
         except TimeoutError:
             checks.append(
-                Check("ERROR", (f"the other checks were not completed in {CHECKS_SECONDS_MAX:.0f} s"), "try again")
+                Check(
+                    "ERROR",
+                    (_("the other checks were not completed in {maximum} s", maximum=f"{CHECKS_SECONDS_MAX:.0f}")),
+                    _("try again"),
+                )
             )
         finally:
             self._checked_sns.discard(sn)
@@ -104,7 +109,7 @@ class ConsoleActionRunner:
     def _intake_address(self) -> Address:
         port = intake_port(self._config)
         if not port:
-            raise Unavailable("the receiver is not running", hint="start `onhook serve`")
+            raise Unavailable(_("the receiver is not running"), hint=_("start `onhook serve`"))
         return Address(self._config.intake.host, port)
 
 
